@@ -1,21 +1,22 @@
 """Bootstrap of the two overlap thresholds and of everything that follows from them.
 
-A replicate draws N points with replacement, finds both change points anew and counts regions.
-It works on stored confidence and alignment values, so no matrix product is repeated, and on
-their sorted order, so no replicate sorts anything. Replicates are drawn again from their seed
-when another breakdown is asked for: what is kept per replicate is two numbers.
+A replicate weights each point with an independent Poisson(1) count (the Poisson bootstrap, which
+needs no total), finds both change points anew and counts regions. It works on stored confidence
+and alignment values, so no matrix product is repeated, and on their sorted order, so no replicate
+sorts anything. Replicates are drawn again from their seed when another breakdown is asked for:
+what is kept per replicate is a handful of numbers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Iterator
 
 import numpy as np
 
-from w2s_data._typing import FloatArray, IntArray
-from w2s_data.changepoint import ChangePoint
+from w2s_data._typing import AnyArray, FloatArray, IntArray
 
-Split = Callable[[FloatArray], ChangePoint]
+N_CELLS = 4096  # change points of replicates are looked for between this many runs of values
 
 
 class ThresholdBootstrap:
@@ -24,31 +25,30 @@ class ThresholdBootstrap:
     Parameters
     ----------
     confidence : array (N,)
-    split : callable
-        Change point of a sorted array.
     upper : bool
         Whether the confidence threshold is the upper side of its change point (published) or
         the lower one.
     n_replicates, seed : int
     """
 
-    def __init__(
-        self, confidence: FloatArray, split: Split, upper: bool, n_replicates: int, seed: int
-    ) -> None:
+    def __init__(self, confidence: FloatArray, upper: bool, n_replicates: int, seed: int) -> None:
         self._seed = seed
         self._n = len(confidence)
-        self._split = split
+        self._n_replicates = n_replicates
         self._order = np.argsort(confidence, kind="stable")
-        ordered = confidence[self._order]
+        cells = _Cells(confidence[self._order])
         self.confidence_thresholds = np.full(n_replicates, np.nan)
-        self._n_hard = np.full(n_replicates, self._n)
-        for b, counts in enumerate(self._counts(n_replicates)):
-            found = split(np.repeat(ordered, counts))
-            if found.found:
-                threshold = found.upper if upper else found.lower
-                self.confidence_thresholds[b] = threshold
-                self._n_hard[b] = np.searchsorted(ordered, threshold, side="right")
         self.alignment_thresholds = np.full(n_replicates, np.nan)
+        self._n_hard = np.full(n_replicates, self._n)
+        self._totals = np.zeros(n_replicates)
+        self._hard = np.zeros(n_replicates)
+        for b, counts in enumerate(self._counts()):
+            threshold = cells.threshold(counts, upper)
+            self._totals[b] = counts.sum(dtype=np.int64)
+            if np.isfinite(threshold):
+                self.confidence_thresholds[b] = threshold
+                self._n_hard[b] = np.searchsorted(cells.values, threshold, side="right")
+            self._hard[b] = counts[: self._n_hard[b]].sum(dtype=np.int64)
 
     @property
     def lowest_confidence_threshold(self) -> float:
@@ -57,15 +57,23 @@ class ThresholdBootstrap:
 
     def fit_alignment(self, alignment: FloatArray) -> None:
         """Find the alignment thresholds of all replicates; `alignment` is (N,), NaN if unknown."""
-        ranked = alignment[self._order]
-        by_alignment = np.argsort(ranked, kind="stable")
-        by_alignment = by_alignment[: np.count_nonzero(np.isfinite(ranked))]
-        values = ranked[by_alignment]
-        for b, counts in enumerate(self._counts(len(self._n_hard))):
-            eligible = by_alignment >= self._n_hard[b]
-            found = self._split(np.repeat(values[eligible], counts[by_alignment[eligible]]))
-            self.alignment_thresholds[b] = found.upper
-        self._alignment = ranked
+        self._alignment = alignment[self._order]
+        by_alignment = np.argsort(self._alignment, kind="stable")
+        by_alignment = by_alignment[: np.count_nonzero(np.isfinite(self._alignment))]
+        cells = _Cells(self._alignment[by_alignment])
+        overlap = np.full(self._n_replicates, np.nan)
+        for b, counts in enumerate(self._counts()):
+            drawn = counts[by_alignment]
+            drawn *= by_alignment >= self._n_hard[b]  # points that are hard-only here drop out
+            threshold = cells.threshold(drawn, upper=True)
+            self.alignment_thresholds[b] = threshold
+            if np.isfinite(threshold):
+                first = np.searchsorted(cells.values, threshold)
+                overlap[b] = drawn[first:].sum(dtype=np.int64)
+        drawn_cells = np.column_stack([self._hard, self._totals - self._hard - overlap, overlap])
+        self.overall = np.full((self._n_replicates, 1, 3), np.nan)
+        total = self._totals[:, None]
+        np.divide(drawn_cells, total, out=self.overall[:, 0], where=total > 0)
 
     def shares(self, codes: IntArray, n_groups: int) -> FloatArray:
         """Region shares of every group in every replicate.
@@ -83,8 +91,8 @@ class ThresholdBootstrap:
         """
         ranked_codes = np.asarray(codes)[self._order]
         inside = ranked_codes >= 0
-        result = np.full((len(self._n_hard), n_groups, 3), np.nan)
-        for b, counts in enumerate(self._counts(len(self._n_hard))):
+        result = np.full((self._n_replicates, n_groups, 3), np.nan)
+        for b, counts in enumerate(self._counts()):
             if np.isnan(self.alignment_thresholds[b]):
                 continue
             region = np.zeros(self._n, dtype=np.int64)
@@ -99,11 +107,52 @@ class ThresholdBootstrap:
             np.divide(cells, total, out=result[b], where=total > 0)
         return result
 
-    def _counts(self, n_replicates: int) -> Iterator[IntArray]:
-        """How often each point (in confidence order) occurs in each replicate."""
-        for b in range(n_replicates):
+    def _counts(self) -> Iterator[AnyArray]:
+        """How often each point (in confidence order) occurs in each replicate, uint8."""
+        table = _poisson_table()
+        for b in range(self._n_replicates):
             rng = np.random.default_rng([self._seed, b])
-            yield np.bincount(rng.integers(self._n, size=self._n), minlength=self._n)
+            yield table[rng.integers(len(table), size=self._n, dtype=np.uint16)]
+
+
+class _Cells:
+    """Sorted values in at most `N_CELLS` runs, between which a change point is looked for."""
+
+    def __init__(self, values: FloatArray) -> None:
+        self.values = values
+        self._centred = values - (values.mean() if len(values) else 0.0)
+        n_cells = min(len(values), N_CELLS)
+        self._starts = np.arange(n_cells) * len(values) // max(1, n_cells)
+
+    def threshold(self, counts: AnyArray, upper: bool) -> float:
+        """Change point of the values taken `counts` times: the side asked for, or NaN."""
+        if len(self.values) < 2:
+            return np.nan
+        sums, sizes = counts * self._centred, counts
+        if len(self._starts) < len(self.values):
+            sums = np.add.reduceat(sums, self._starts)
+            sizes = np.add.reduceat(counts, self._starts, dtype=np.int64)
+        size = np.cumsum(sizes, dtype=np.float64)[:-1]
+        other = sizes[-1] + size[-1] - size
+        below = np.cumsum(sums)
+        deviation = below[:-1] - size * (below[-1] / max(1.0, size[-1] + sizes[-1]))
+        split = np.flatnonzero((size > 0) & (other > 0))
+        if not len(split):
+            return np.nan
+        gain = deviation[split] ** 2 / (size[split] * other[split])
+        best = int(np.argmax(gain))
+        if not gain[best] > 0:
+            return np.nan
+        start = self._starts[split[best] + 1]
+        return float(self.values[start if upper else start - 1])
+
+
+@functools.cache
+def _poisson_table() -> AnyArray:
+    """Poisson(1) counts by 16 random bits: each count fills its share of the 65,536 entries."""
+    from scipy.stats import poisson
+
+    return poisson.ppf((np.arange(2**16) + 0.5) / 2**16, 1).astype(np.uint8)
 
 
 def percentile_interval(values: FloatArray, estimate: float, level: float) -> tuple[float, float]:

@@ -198,7 +198,7 @@ class OverlapDetector(BaseEstimator):  # type: ignore[misc]
         self.confidence_explained_ = found.explained
         hard = self._hard_only(self.confidence_)
         self._bootstrap = ThresholdBootstrap(
-            self.confidence_, self._split, self._published, self.n_bootstrap, seed
+            self.confidence_, self._published, self.n_bootstrap, seed
         )
         self.anchors_ = self._choose_anchors(features, hard, anchor_rng)
         self.n_anchors_ = len(self.anchors_)
@@ -297,7 +297,8 @@ class OverlapDetector(BaseEstimator):  # type: ignore[misc]
         share = cells / total[:, None]
         if np.isnan(self.density_):
             share[:, Region.EASY] = share[:, Region.OVERLAP] = np.nan
-        replicates = self._bootstrap.shares(codes, len(names))
+        bootstrap = self._bootstrap
+        replicates = bootstrap.overall if by is None else bootstrap.shares(codes, len(names))
         table = {"name": list(names), "n": total}
         columns = (
             ("density", Region.OVERLAP),
