@@ -1,0 +1,309 @@
+"""One function a figure: from numbers to a Plotly specification, a caption and a text alternative.
+
+Colours and fonts are written as CSS variable names (`--ink`); the page replaces them by what they
+mean in the reader's theme, so that a figure follows dark mode and print.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from w2s_data._typing import FloatArray, IntArray
+from w2s_reports.artefacts import Artefacts
+from w2s_reports.formats import count, number, number_interval, percent
+from w2s_reports.palette import REGIONS
+from w2s_reports.points import spread
+
+MAX_CURVE_POINTS = 1_000
+UNIFORM_EXPLAINED = 0.75  # of the variance, by the best split of evenly spread values
+
+Spec = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A Plotly figure with the words that stand for it where it cannot be seen."""
+
+    name: str
+    title: str
+    data: list[Spec]
+    layout: Spec
+    caption: str
+    alt: str
+
+    def spec(self) -> Spec:
+        """What the page's script draws."""
+        return {"data": self.data, "layout": self.layout}
+
+
+def build_figures(
+    artefacts: Artefacts, summary: Mapping[str, Any], points: Mapping[str, Any]
+) -> dict[str, Figure]:
+    """Every figure this run offers, by name; one that would be empty is left out."""
+    made = (
+        confidence_curve(artefacts, summary["overlap"]),
+        alignment_curve(artefacts, summary["overlap"]),
+        region_map(points, summary["overlap"]),
+    )
+    return {figure.name: figure for figure in made if figure is not None}
+
+
+def confidence_curve(artefacts: Artefacts, overlap: Mapping[str, Any]) -> Figure | None:
+    """Sorted weak confidence; below the change point lie the hard-only points."""
+    scored = artefacts.scored()
+    below = int((scored["region"] == "hard-only").sum())
+    values = np.sort(scored["confidence"].to_numpy(dtype=np.float64))
+    return _sorted_curve(
+        "confidence",
+        "Weak confidence, sorted",
+        values,
+        below,
+        overlap["confidence_threshold"],
+        sides=(("hard", "hard-only"), ("muted", "overlap or easy-only")),
+        among="points",
+    )
+
+
+def alignment_curve(artefacts: Artefacts, overlap: Mapping[str, Any]) -> Figure | None:
+    """Sorted alignment of the confident points; from the change point up lies the overlap."""
+    scored = artefacts.scored()
+    values = scored["alignment"].to_numpy(dtype=np.float64, na_value=np.nan)
+    below = int((scored["region"] == "easy-only").sum())
+    return _sorted_curve(
+        "alignment",
+        "Alignment with the hard-only points, sorted",
+        np.sort(values[np.isfinite(values)]),
+        below,
+        overlap["alignment_threshold"],
+        sides=(("easy", "easy-only"), ("overlap", "overlap")),
+        among="confident points",
+    )
+
+
+def thin(n: int, keep: int, limit: int = MAX_CURVE_POINTS) -> IntArray:
+    """At most `limit` of the indices 0 … n − 1, with both ends and both sides of `keep`.
+
+    >>> thin(1_000_000, 777, limit=6).tolist()
+    [0, 776, 777, 999999]
+    """
+    if n <= limit:
+        return np.arange(n)
+    even = np.linspace(0, n - 1, limit - 4).round().astype(np.int64)
+    sides = [i for i in (keep - 1, keep) if 0 <= i < n]
+    return np.unique(np.concatenate([even, np.array([0, n - 1, *sides])]))
+
+
+def _sorted_curve(
+    name: str,
+    title: str,
+    values: FloatArray,
+    below: int,
+    threshold: Mapping[str, float | None],
+    *,
+    sides: tuple[tuple[str, str], tuple[str, str]],
+    among: str,
+) -> Figure | None:
+    n = len(values)
+    if n < 2:
+        return None
+    kept = thin(n, below)
+    x, y = 100 * (kept + 0.5) / n, values[kept]
+    cut = int(np.searchsorted(kept, below))
+    data = []
+    for (token, label), part in zip(sides, (slice(0, cut), slice(cut, None)), strict=True):
+        if len(x[part]):
+            data.append(_area(x[part], y[part], token, f"{label}: {name} %{{y:.3f}}"))
+    value = threshold["value"]
+    layout = _layout(
+        xaxis={"title": _title(f"{among}, lowest {name} first"), "range": [0, 100]}
+        | {"tickvals": [0, 25, 50, 75, 100], "ticktext": ["0%", "25%", "50%", "75%", "100%"]},
+        yaxis={"title": _title(name), "range": _range(values)},
+    )
+    shares = (
+        f"{percent(below / n)} of the {count(n)} {among} lie below it ({sides[0][1]}), "
+        f"{percent(1 - below / n)} above ({sides[1][1]})"
+    )
+    if value is None:
+        where = f"No change point was found among the {count(n)} {among}."
+    else:
+        bounds = number_interval(threshold["low"], threshold["high"])
+        layout["shapes"] = _change_point(100 * below / n, threshold)
+        layout["annotations"] = [_note(100 * below / n, value)]
+        where = f"Change point at {name} {number(value)}{f' ({bounds})' if bounds else ''}; "
+        where += f"{shares}.{_clearness(threshold['explained'])}"
+    alt = f"{title}: a curve from {number(values[0])} to {number(values[-1])}. {where}"
+    return Figure(name, title, data, layout, where, alt)
+
+
+def _clearness(explained: float | None) -> str:
+    """How much the values really part in two; values spread evenly are the measure."""
+    if explained is None:
+        return ""
+    return (
+        f" The split explains {percent(explained, 0)} of the variance; "
+        f"values spread evenly would give {percent(UNIFORM_EXPLAINED, 0)}."
+    )
+
+
+def region_map(points: Mapping[str, Any], overlap: Mapping[str, Any]) -> Figure | None:
+    """Alignment against confidence; hard-only points, which have no alignment, lie in a strip."""
+    codes = np.asarray(points["region"]["codes"], dtype=np.int64)
+    strip = np.flatnonzero(codes == points["region"]["levels"].index("hard-only"))
+    if len(strip) == len(codes):
+        return None
+    jitter = dict(zip(strip.tolist(), spread(len(strip)).round(3).tolist(), strict=True))
+    few = len(codes) <= 2_000
+    data = []
+    for code, style in enumerate(REGIONS):
+        rows = np.flatnonzero(codes == code).tolist()
+        hard = style.key == "hard-only"
+        trace = {
+            "type": "scatter",
+            "mode": "markers",
+            "name": style.key,
+            "x": [points["confidence"][i] for i in rows],
+            "y": [jitter[i] if hard else points["alignment"][i] for i in rows],
+            "yaxis": "y2" if hard else "y",
+            "customdata": rows,
+            "hoverinfo": "none",
+            "marker": {
+                "color": f"--{style.token}",
+                "symbol": style.symbol,
+                "size": 6 if few else 4,
+                "opacity": 0.75 if few else 0.5,
+                "line": {"width": 0},
+            },
+        }
+        data += [trace] if rows else []
+    parts = ", ".join(f"{count(r['n'])} {r['key']}" for r in overlap["regions"])
+    alt = f"Scatter plot of alignment against weak confidence, coloured by region: {parts}."
+    layout, caption = _map_layout(bool(len(strip)), overlap), _map_caption(points, bool(len(strip)))
+    return Figure("map", "Every point", data, layout, caption, alt)
+
+
+def _map_caption(points: Mapping[str, Any], strip: bool) -> str:
+    drawn, n = len(points["id"]), points["n_scored"]
+    sentences = [
+        f"All {count(n)} scored points."
+        if drawn == n
+        else f"{count(drawn)} of {count(n)} scored points, drawn in proportion to region and "
+        "source; all numbers use every point."
+    ]
+    if strip:
+        sentences.append("Hard-only points have no alignment and lie in the strip at the bottom.")
+    pictured = sum(image is not None for image in points.get("image", []))
+    if 0 < pictured < drawn:
+        sentences.append(f"{count(pictured)} of the drawn points show a picture when pointed at.")
+    return " ".join(sentences)
+
+
+def _map_layout(strip: bool, overlap: Mapping[str, Any]) -> Spec:
+    layout = _layout(
+        xaxis={"title": _title("weak confidence"), "range": [-0.02, 1.02]}
+        | {"anchor": "y2" if strip else "y"},
+        yaxis={"title": _title("alignment"), "domain": [0.2 if strip else 0, 1]},
+    )
+    if strip:
+        layout["yaxis2"] = _axis() | {"domain": [0, 0.14], "range": [-0.15, 1.15]}
+        layout["yaxis2"] |= {"showticklabels": False, "showgrid": False}
+    layout["shapes"] = [
+        _line(axis, overlap[f"{name}_threshold"]["value"], yref)
+        for axis, name, yref in (("x", "confidence", "paper"), ("y", "alignment", "y"))
+        if overlap[f"{name}_threshold"]["value"] is not None
+    ]
+    return layout | {"height": 480}
+
+
+def _area(x: FloatArray, y: FloatArray, token: str, hover: str) -> Spec:
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "x": [float(f"{v:.4g}") for v in x],
+        "y": [float(f"{v:.4g}") for v in y],
+        "line": {"color": f"--{token}", "width": 2.5},
+        "fill": "tozeroy",
+        "fillcolor": f"--{token}-soft",
+        "hovertemplate": f"{hover}<extra></extra>",
+    }
+
+
+def _range(values: FloatArray) -> list[float]:
+    low, high = float(values[0]), float(values[-1])
+    margin = 0.06 * (high - low) or 0.05
+    # Short of zero the axis starts at zero, unless the values sit in a narrow band far from it.
+    start = min(0.0, low) if low <= 0.5 * high else low - margin
+    return [start, high + margin]
+
+
+def _change_point(x: float, threshold: Mapping[str, float | None]) -> list[Spec]:
+    shapes = [_line("x", x, "paper"), _line("y", threshold["value"], "y")]
+    if threshold["low"] is not None and threshold["high"] is not None:
+        band = {"type": "rect", "xref": "paper", "x0": 0, "x1": 1, "yref": "y"}
+        band |= {"y0": threshold["low"], "y1": threshold["high"], "layer": "below"}
+        shapes.append(band | {"fillcolor": "--ink-soft", "line": {"width": 0}})
+    return shapes
+
+
+def _line(axis: str, value: float | None, yref: str) -> Spec:
+    ends = (
+        {"xref": "x", "x0": value, "x1": value, "yref": yref, "y0": 0, "y1": 1}
+        if axis == "x"
+        else {"xref": "paper", "x0": 0, "x1": 1, "yref": yref, "y0": value, "y1": value}
+    )
+    return {"type": "line", **ends, "line": {"color": "--ink", "width": 1, "dash": "dot"}}
+
+
+def _note(x: float, value: float) -> Spec:
+    right = x < 60
+    return {
+        "x": x,
+        "y": 1,
+        "xref": "x",
+        "yref": "paper",
+        "text": f"change point {number(value)}",
+        "showarrow": False,
+        "xanchor": "left" if right else "right",
+        "yanchor": "top",
+        "xshift": 6 if right else -6,
+        "font": {"color": "--ink", "size": 13},
+        "bgcolor": "--paper",
+    }
+
+
+def _axis() -> Spec:
+    return {
+        "gridcolor": "--rule",
+        "linecolor": "--rule",
+        "zeroline": False,
+        "ticks": "",
+        "automargin": True,
+        "fixedrange": True,
+    }
+
+
+def _title(text: str) -> Spec:
+    return {"text": text, "standoff": 10, "font": {"size": 13}}
+
+
+def _layout(xaxis: Spec | None = None, yaxis: Spec | None = None) -> Spec:
+    return {
+        "height": 340,
+        "margin": {"l": 8, "r": 20, "t": 12, "b": 8},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"family": "--sans", "size": 13, "color": "--muted"},
+        "hoverlabel": {
+            "bgcolor": "--raised",
+            "bordercolor": "--rule",
+            "font": {"family": "--sans", "color": "--ink"},
+        },
+        "showlegend": False,
+        "hovermode": "closest",
+        "dragmode": False,
+        "xaxis": _axis() | {"showgrid": False} | (xaxis or {}),
+        "yaxis": _axis() | (yaxis or {}),
+    }

@@ -1,0 +1,127 @@
+"""How numbers, dates and texts are spelled, the same on the page and in Markdown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+NOTHING = "–"
+
+
+def plain(value: Any) -> Any:
+    """A Python scalar; NaN, infinities and pandas' NA become None.
+
+    >>> plain(float("nan")) is None
+    True
+    """
+    if hasattr(value, "item"):
+        value = value.item()
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return None
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """A share as a percentage.
+
+    >>> percent(0.3142), percent(None)
+    ('31.4%', '–')
+    """
+    return NOTHING if value is None else f"{100 * value:.{digits}f}%"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number with a fixed count of decimals.
+
+    >>> number(0.31416)
+    '0.314'
+    """
+    return NOTHING if value is None else f"{value:.{digits}f}"
+
+
+def count(value: int | None) -> str:
+    """A whole number with separated thousands.
+
+    >>> count(12345)
+    '12,345'
+    """
+    return NOTHING if value is None else f"{value:,}"
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """A percentage interval.
+
+    >>> interval(0.27, 0.354)
+    '27.0–35.4%'
+    """
+    return "" if low is None or high is None else f"{100 * low:.1f}–{100 * high:.1f}%"
+
+
+def number_interval(low: float | None, high: float | None, digits: int = 3) -> str:
+    """An interval of plain numbers.
+
+    >>> number_interval(0.27, 0.354)
+    '0.270–0.354'
+    """
+    return "" if low is None or high is None else f"{low:.{digits}f}–{high:.{digits}f}"
+
+
+def day(iso: str | None) -> str:
+    """An ISO date in words; anything else is left as it is.
+
+    >>> day("2026-11-05T10:00:00Z")
+    '5 November 2026'
+    """
+    if not iso:
+        return NOTHING
+    try:
+        moment = datetime.fromisoformat(iso)
+    except ValueError:
+        return iso
+    return f"{moment.day} {moment:%B %Y}"
+
+
+def duration(seconds: float | None) -> str:
+    """A time span in the largest fitting unit.
+
+    >>> duration(3.14159), duration(125)
+    ('3.1 s', '2 min 5 s')
+    """
+    if seconds is None:
+        return NOTHING
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def excerpt(text: str, max_bytes: int) -> str:
+    """The start of a text on one line, at most `max_bytes` of UTF-8.
+
+    >>> excerpt("one\\n two  three", 9)
+    'one tw…'
+    """
+    line = " ".join(text[: 2 * max_bytes].split())
+    raw = line.encode("utf-8", "replace")
+    if len(raw) <= max_bytes and len(text) <= 2 * max_bytes:
+        return raw.decode("utf-8")
+    return raw[: max_bytes - len("…".encode())].decode("utf-8", "ignore").rstrip() + "…"
+
+
+def flatten(settings: Any, prefix: str = "") -> dict[str, str]:
+    """Nested settings as dotted names and short texts; unset ones are left out.
+
+    >>> flatten({"weak": {"model": "tfidf", "dim": 64}, "seed": 0})
+    {'weak.model': 'tfidf', 'weak.dim': '64', 'seed': '0'}
+    """
+    if settings is None:
+        return {}
+    if isinstance(settings, Mapping):
+        flat: dict[str, str] = {}
+        for key, value in settings.items():
+            flat |= flatten(value, f"{prefix}.{key}" if prefix else str(key))
+        return flat
+    text = ", ".join(map(str, settings)) if isinstance(settings, list) else str(settings)
+    return {prefix: excerpt(text, 200)} if prefix else {}

@@ -1,0 +1,136 @@
+"""The points a page draws: a stratified sample where there are many, with excerpts and thumbnails.
+
+Numbers never come from here: they use every point.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from w2s_data._typing import IntArray
+from w2s_reports.artefacts import Artefacts
+from w2s_reports.formats import excerpt, plain
+from w2s_reports.palette import REGION_KEYS
+from w2s_reports.summary import name_of
+
+TEXT_BYTES = 160
+MAX_THUMBNAILS = 4_000
+THUMBNAIL_BYTES = 1_500_000
+THUMBNAIL_PIXELS = 64
+EXAMPLE_PIXELS = 192
+GOLDEN = 0.6180339887498949
+
+
+def spread(n: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Evenly spread, order-free numbers in [0, 1): the golden-ratio sequence."""
+    return np.asarray((np.arange(n) * GOLDEN) % 1.0)
+
+
+def sample_rows(scored: pd.DataFrame, max_points: int) -> IntArray:
+    """Positions of at most `max_points` rows, in proportion to every region and source.
+
+    Systematic sampling: the rows are ordered by region, source and confidence, and every
+    n / max_points-th is taken, so that each stratum is drawn in proportion, without chance.
+    """
+    n = len(scored)
+    if n <= max_points:
+        return np.arange(n)
+    keys = [name for name in ("region", "source", "confidence") if name in scored]
+    order = scored[keys].reset_index(drop=True).sort_values(keys, kind="stable").index.to_numpy()
+    taken = order[((np.arange(max_points) + 0.5) * n / max_points).astype(np.int64)]
+    return np.asarray(np.sort(taken))
+
+
+def point_columns(artefacts: Artefacts, max_points: int) -> dict[str, Any]:
+    """Columns of the drawn points; categories are codes into `levels`, -1 where missing."""
+    scored = artefacts.scored()
+    drawn = scored.iloc[sample_rows(scored, max_points)]
+    columns: dict[str, Any] = {
+        "n_scored": len(scored),
+        "id": [str(value) for value in drawn["id"]],
+        "confidence": _rounded(drawn["confidence"]),
+        "alignment": _rounded(drawn["alignment"]),
+        "region": _coded(drawn["region"], list(REGION_KEYS)),
+    }
+    for name in ("label", "weak_label", "source", "group"):
+        if name in drawn and drawn[name].notna().any():
+            columns[name] = _coded(drawn[name])
+    if "weak_correct" in drawn and drawn["weak_correct"].notna().any():
+        columns["weak_correct"] = [
+            None if (known := plain(value)) is None else int(known)
+            for value in drawn["weak_correct"]
+        ]
+    rows = [int(row) for row in drawn.index]
+    if artefacts.kind == "text":
+        texts = {
+            row: excerpt(str(item), TEXT_BYTES)
+            for row, item in artefacts.items(rows)
+            if item is not None
+        }
+        columns["text"] = [texts.get(row) for row in rows]
+    elif artefacts.kind == "image":
+        columns["image"] = _hover_images(artefacts, rows)
+    return columns
+
+
+def example_images(artefacts: Artefacts, rows: Sequence[int]) -> dict[int, str]:
+    """Thumbnails of these items as data URIs; items that cannot be decoded are absent."""
+    if artefacts.kind != "image":
+        return {}
+    found = {row: thumbnail(item, EXAMPLE_PIXELS) for row, item in artefacts.items(rows)}
+    return {row: uri for row, uri in found.items() if uri is not None}
+
+
+def thumbnail(item: Any, pixels: int) -> str | None:
+    """A small picture as a data URI; None where the item is no picture."""
+    from PIL import Image
+
+    source = io.BytesIO(item) if isinstance(item, bytes) else item
+    try:
+        with Image.open(source) as image:
+            small = image.convert("L" if image.mode in ("1", "L", "I;16") else "RGB")
+            small.thumbnail((pixels, pixels))
+    # Pillow raises any of these on bytes that are no image, cut short, or absurdly large.
+    except (OSError, ValueError, SyntaxError, AttributeError, Image.DecompressionBombError):
+        return None
+    # PNG keeps tiny scans sharp and is smaller there; JPEG is smaller for photographs.
+    format_ = "PNG" if max(small.size) <= 32 else "JPEG"
+    buffer = io.BytesIO()
+    small.save(buffer, format_, optimize=True, **({"quality": 78} if format_ == "JPEG" else {}))
+    return f"data:image/{format_.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def _hover_images(artefacts: Artefacts, rows: list[int]) -> list[str | None]:
+    """Pictures for an even spread of the drawn points, as many as the page can carry."""
+    priority = np.argsort(spread(len(rows)), kind="stable")[:MAX_THUMBNAILS]
+    position = {rows[i]: i for i in priority}
+    images: list[str | None] = [None] * len(rows)
+    for row, item in artefacts.items(list(position)):
+        images[position[row]] = thumbnail(item, THUMBNAIL_PIXELS)
+    left = THUMBNAIL_BYTES
+    for i in priority:
+        left -= len(images[i] or "")
+        if left < 0:
+            images[i] = None
+    return images
+
+
+def _rounded(values: pd.Series[Any]) -> list[float | None]:
+    return [
+        None if not np.isfinite(value) else float(f"{value:.5g}")
+        for value in values.to_numpy(dtype=np.float64, na_value=np.nan)
+    ]
+
+
+def _coded(values: pd.Series[Any], levels: list[str] | None = None) -> dict[str, list[Any]]:
+    codes, found = pd.factorize(values)
+    names = [name_of(level) for level in found]
+    if levels is None:
+        return {"levels": names, "codes": codes.tolist()}
+    return {"levels": levels, "codes": [levels.index(str(names[c])) for c in codes]}

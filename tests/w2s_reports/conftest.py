@@ -1,0 +1,230 @@
+"""Synthetic scored runs, so that the report is tested without running any stage."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image, ImageDraw
+
+HOSTILE = "<script>window.pwned=1</script>\"'</script><img src=x onerror=window.pwned=1>"
+REGIONS = ("hard-only", "easy-only", "overlap")
+SENTENCE = (
+    "a quiet film that earns its tears without asking for them and never once looks away "
+    "from its people the plot wanders badly in the middle but the final act pays back "
+    "every minute of patience it asked of a tired audience on a rainy Tuesday evening"
+)
+WORDS = SENTENCE.split()
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """What a synthetic run looks like."""
+
+    kind: str = "text"
+    n: int = 300
+    labels: bool = True
+    sources: tuple[str, ...] = ("web", "books", "forum")
+    groups: tuple[str, ...] = ("short", "long")
+    classes: tuple[str, ...] = ("negative", "positive")
+    degenerate: bool = False
+    hostile: bool = False
+    manifest: bool = True
+    warnings: tuple[str, ...] = ()
+    seed: int = 0
+
+
+def make_run(folder: Path, **settings: Any) -> Path:
+    """Write a scored run directory of the given shape."""
+    spec = RunSpec(**settings)
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(spec.seed)
+    scores = _scores(spec, rng)
+    items = scores[[c for c in ("id", "split", "source", "group") if c in scores]].copy()
+    if spec.kind != "features":
+        items["item"] = [_item(spec, rng, i) for i in range(spec.n)]
+    label = scores.pop("label")
+    items["label"] = label if spec.labels else None
+    items.to_parquet(folder / "items.parquet")
+    scores.to_parquet(folder / "scores.parquet")
+    _write(folder / "overlap.json", _overlap(spec, scores))
+    if spec.manifest:
+        _write(folder / "manifest.json", _manifest(spec))
+    return folder
+
+
+def _write(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value), encoding="utf-8")
+
+
+def _scores(spec: RunSpec, rng: np.random.Generator) -> pd.DataFrame:
+    n, classes = spec.n, list(spec.classes)
+    if spec.hostile:
+        classes[0] += HOSTILE
+    region = rng.choice(REGIONS, n, p=(0.35, 0.3, 0.35))
+    hard = region == "hard-only"
+    confidence = np.where(hard, rng.beta(2, 7, n) * 0.5, 0.45 + 0.55 * rng.beta(4, 1.6, n))
+    alignment = np.where(region == "overlap", rng.normal(0.42, 0.05, n), rng.normal(0.2, 0.06, n))
+    threshold = 0.31
+    alignment = np.where(
+        region == "overlap", np.maximum(alignment, threshold), np.minimum(alignment, threshold)
+    )
+    if spec.degenerate:
+        region = np.full(n, "hard-only")
+        confidence, hard = np.zeros(n), np.ones(n, dtype=bool)
+    label = rng.choice(classes, n)
+    correct = rng.random(n) < np.where(hard, 0.6, 0.92)
+    other = np.array([classes[(classes.index(c) + 1) % len(classes)] for c in label])
+    frame = pd.DataFrame(
+        {
+            "id": [f"{HOSTILE if spec.hostile else 'item'}-{i:05d}" for i in range(n)],
+            "split": np.where(np.arange(n) % 3 == 0, "labelled", "pool"),
+            "region": region,
+            "confidence": confidence,
+            "alignment": np.where(hard, np.nan, alignment),
+            "weak_label": np.where(correct, label, other),
+            "weak_correct": pd.array(correct if spec.labels else [None] * n, dtype="boolean"),
+            "label": label,
+        }
+    )
+    for column, names in (("source", spec.sources), ("group", spec.groups)):
+        if names:
+            extra = HOSTILE if spec.hostile else ""
+            frame[column] = [names[i % len(names)] + extra for i in rng.permutation(n)]
+    return frame
+
+
+def _item(spec: RunSpec, rng: np.random.Generator, i: int) -> Any:
+    if spec.kind == "image":
+        image = Image.new("L", (28, 28), 0)
+        ImageDraw.Draw(image).ellipse(sorted(rng.integers(2, 26, 4).tolist()), fill=200)
+        buffer = io.BytesIO()
+        image.save(buffer, "PNG")
+        return b"no picture" if i == 5 else buffer.getvalue()
+    words = " ".join(rng.choice(WORDS, rng.integers(4, 30)))
+    return f"{HOSTILE}{words}" if spec.hostile else words
+
+
+def _slices(scores: pd.DataFrame, column: str) -> list[dict[str, Any]]:
+    if column not in scores:
+        return []
+    rows = []
+    for name, part in scores.groupby(column):
+        share = part["region"].value_counts(normalize=True)
+        density, right = float(share.get("overlap", 0)), part["weak_correct"].dropna()
+        known = float(right.astype(float).mean()) if len(right) else None
+        rows.append(
+            {
+                "name": name,
+                "n": len(part),
+                "density": density,
+                "density_low": max(0, density - 0.06),
+                "density_high": min(1, density + 0.06),
+                "hard_only": float(share.get("hard-only", 0)),
+                "easy_only": float(share.get("easy-only", 0)),
+                "weak_accuracy": known,
+                "weak_accuracy_low": None if known is None else known - 0.05,
+                "weak_accuracy_high": None if known is None else min(1, known + 0.05),
+            }
+        )
+    return rows
+
+
+def _accuracy(points: pd.DataFrame) -> dict[str, Any] | None:
+    known = points["weak_correct"].dropna()
+    if not len(known):
+        return None
+    share = float(known.astype(float).mean())
+    low, high = max(0.0, share - 0.03), min(1.0, share + 0.03)
+    return {"value": share, "low": low, "high": high, "n": len(known)}
+
+
+def _overlap(spec: RunSpec, scores: pd.DataFrame) -> dict[str, Any]:
+    pool = scores[scores["split"] == "pool"]
+    regions = {}
+    for name in REGIONS:
+        n = int((pool["region"] == name).sum())
+        share = n / len(pool)
+        regions[name] = {
+            "n": n,
+            "share": share,
+            "low": max(0, share - 0.04),
+            "high": min(1, share + 0.04),
+            "weak_accuracy": _accuracy(pool[pool["region"] == name]),
+        }
+    nothing = {"value": None, "low": None, "high": None}
+    share = regions["overlap"]["share"]
+    density = {"value": share, "low": max(0, share - 0.04), "high": share + 0.04}
+    hostile = HOSTILE if spec.hostile else ""
+    return {
+        "schema": 1,
+        "n_items": spec.n,
+        "n_scored": len(pool),
+        "scored_split": "pool",
+        "class_names": [spec.classes[0] + hostile, *spec.classes[1:]],
+        "level": 0.95,
+        "density": nothing if spec.degenerate else density,
+        "regions": regions,
+        "confidence_threshold": nothing
+        if spec.degenerate
+        else {"value": 0.45, "low": 0.43, "high": 0.48, "explained": 0.93},
+        "alignment_threshold": nothing
+        if spec.degenerate
+        else {"value": 0.31, "low": 0.30, "high": 0.325},
+        "weak_accuracy": _accuracy(pool),
+        "by_source": _slices(pool, "source"),
+        "by_group": _slices(pool, "group"),
+        "settings": {"alignment": "top-share", "share": 0.2, "n_anchors": 4096},
+        "reading": f"About a third of this pool is overlap.{hostile}",
+        "warnings": [*spec.warnings, *([hostile] if hostile else [])],
+    }
+
+
+def _manifest(spec: RunSpec) -> dict[str, Any]:
+    hostile = HOSTILE if spec.hostile else ""
+    return {
+        "schema": 1,
+        "version": "0.1.0",
+        "created": "2026-11-20T20:00:00+00:00",
+        "data": {
+            "name": f"reviews{hostile}",
+            "source": "reviews.parquet",
+            "kind": spec.kind,
+            "fingerprint": "3f9a" * 16,
+            "n_items": spec.n,
+            "class_names": list(spec.classes),
+            "notes": ["12 duplicate texts were kept in one split"],
+        },
+        "seed": 0,
+        "device": "cpu",
+        "versions": {"python": "3.12.7", "torch": "2.13.0", "w2s-data": "0.1.0"},
+        "stages": {
+            "items": {"settings": {"seed": 0}, "seconds": 0.4, "finished": "2026-11-20T20:00:00Z"},
+            "embed": {
+                "settings": {
+                    "weak": {"encoder": "tfidf", "dim": 64},
+                    "strong": {"encoder": "text", "model": "all-MiniLM-L6-v2", "layer": 6},
+                },
+                "seconds": 83.2,
+                "finished": "2026-11-20T20:01:00Z",
+            },
+            "score": {"settings": {"n_boot": 200}, "seconds": 1.2, "finished": None},
+        },
+    }
+
+
+@pytest.fixture
+def synthetic_run(tmp_path: Path) -> Callable[..., Path]:
+    """A function that writes a run directory of the asked shape below `tmp_path`."""
+
+    def write(name: str = "run", **settings: Any) -> Path:
+        return make_run(tmp_path / name, **settings)
+
+    return write

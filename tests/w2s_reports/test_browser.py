@@ -1,0 +1,241 @@
+"""The page in a real browser: quiet, offline, usable by mouse and keyboard, safe."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from w2s_reports import build_report
+from w2s_reports.report import SECTIONS
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+CHROMIUM = shutil.which("chromium")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on this machine"),
+]
+LOCAL = ("file:", "data:", "blob:", "about:")
+MakeRun = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
+        )
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def opened(browser: Any, page_path: Path, **settings: Any) -> Iterator[Any]:
+    """A page with every figure drawn; afterwards it must have been quiet and offline."""
+    context = browser.new_context(accept_downloads=True, **settings)
+    page, trouble = context.new_page(), []
+
+    def watch(route: Any) -> None:
+        if route.request.url.startswith(LOCAL):
+            route.continue_()
+        else:
+            trouble.append(f"request: {route.request.url}")
+            route.abort()
+
+    context.route("**/*", watch)
+    page.on("console", lambda message: trouble.append(f"{message.type}: {message.text}"))
+    page.on("pageerror", lambda error: trouble.append(f"error: {error}"))
+    page.goto(page_path.as_uri())
+    for area in page.locator("[data-figure]").all():
+        area.scroll_into_view_if_needed()
+        area.locator(".main-svg").first.wait_for()
+    yield page
+    assert trouble == []
+    context.close()
+
+
+def until(page: Any, expression: str, seconds: float = 10) -> None:
+    """Wait for an expression; playwright's own wait needs the eval that the page forbids."""
+    end = time.monotonic() + seconds
+    while not page.evaluate(expression):
+        assert time.monotonic() < end, f"still not: {expression}"
+        page.wait_for_timeout(50)
+
+
+def report_path(run: Path, **settings: Any) -> Path:
+    build_report(run, **settings)
+    return run / "report.html"
+
+
+@pytest.mark.parametrize("kind", ["text", "image", "features"])
+def test_sections_figures_and_width(browser: Any, synthetic_run: MakeRun, kind: str) -> None:
+    path = report_path(synthetic_run(kind=kind))
+    for width in (1280, 820, 390):
+        with opened(browser, path, viewport={"width": width, "height": 800}) as page:
+            for name, title in SECTIONS:
+                assert page.locator(f"#{name} h2").inner_text() == title
+            assert page.locator(".main-svg").count() >= 3
+            overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+            assert page.evaluate(overflow) == 0
+            assert page.locator("[data-figure][role=img][aria-label]").count() == 3
+            assert page.locator("figure figcaption").count() == 3
+            broken = "[...document.images].filter(i => !i.hidden && !i.naturalWidth).length"
+            until(page, "[...document.images].every(i => i.complete)")
+            assert page.evaluate(broken) == 0
+
+
+def test_degenerate_run_is_quiet(browser: Any, synthetic_run: MakeRun) -> None:
+    path = report_path(synthetic_run(degenerate=True, labels=False, sources=(), groups=()))
+    with opened(browser, path) as page:
+        assert page.locator(".big").inner_text() == "undefined"
+        assert page.locator("[data-figure]").count() == 1
+
+
+def test_sorting_by_click_and_keyboard(browser: Any, synthetic_run: MakeRun) -> None:
+    with opened(browser, report_path(synthetic_run())) as page:
+
+        def column(i: int) -> list[str]:
+            cells = page.locator(f"#sources tbody tr > :nth-child({i + 1})")
+            return [str(value) for value in cells.evaluate_all("c => c.map(x => x.dataset.value)")]
+
+        heads = page.locator("#sources thead th")
+        density = heads.nth(2)
+        density.locator("button").click()
+        values = [float(value) for value in column(2)]
+        assert density.get_attribute("aria-sort") == "descending"
+        assert values == sorted(values, reverse=True)
+        density.locator("button").focus()
+        page.keyboard.press("Enter")
+        assert density.get_attribute("aria-sort") == "ascending"
+        assert [float(value) for value in column(2)] == sorted(values)
+        heads.nth(0).locator("button").click()
+        assert density.get_attribute("aria-sort") is None
+        assert column(0) == ["books", "forum", "web"]
+
+
+def test_search_finds_text_and_id(browser: Any, synthetic_run: MakeRun) -> None:
+    run = synthetic_run()
+    items = pd.read_parquet(run / "items.parquet").query("split == 'pool'")
+    wanted = items["item"].str.contains("tuesday", case=False).sum()
+    with opened(browser, report_path(run)) as page:
+        page.fill("#search", "Tuesday")
+        status = page.locator("#search-status").inner_text()
+        assert 0 < int(status.split()[0]) <= wanted  # excerpts may end before the word
+        assert page.locator("#telling").is_hidden()
+        for quote in page.locator("#results .quote").all_inner_texts():
+            assert "tuesday" in quote.lower()
+        page.fill("#search", items["id"].iloc[3])
+        assert page.locator("#search-status").inner_text() == "1 match"
+        page.fill("#search", "no such words anywhere")
+        assert page.locator("#search-status").inner_text() == "0 matches"
+        page.fill("#search", "")
+        assert page.locator("#telling").is_visible()
+
+
+@pytest.mark.parametrize("hostile", [False, True])
+def test_downloads(browser: Any, synthetic_run: MakeRun, hostile: bool) -> None:
+    run = synthetic_run(hostile=hostile)
+    scores = pd.read_parquet(run / "scores.parquet").query("split == 'pool'")
+    with opened(browser, report_path(run)) as page:
+        with page.expect_download() as download:
+            page.click("#download-scores")
+        assert download.value.suggested_filename == "scores.csv"
+        raw = Path(download.value.path()).read_bytes().decode("utf-8")
+        with page.expect_download() as download:
+            page.click("#download-summary")
+        summary = json.loads(Path(download.value.path()).read_text(encoding="utf-8"))
+    assert raw.endswith("\r\n")
+    rows = list(csv.DictReader(io.StringIO(raw, newline=""), strict=True))
+    assert [row["id"] for row in rows] == scores["id"].tolist()
+    assert [row["region"] for row in rows] == scores["region"].tolist()
+    assert [row["source"] for row in rows] == scores["source"].tolist()
+    assert float(rows[0]["confidence"]) == pytest.approx(scores["confidence"].iloc[0], rel=1e-4)
+    assert summary == build_report(run).summary
+
+
+@pytest.mark.parametrize("kind", ["text", "image"])
+def test_pointing_at_a_point_shows_its_item(
+    browser: Any, synthetic_run: MakeRun, kind: str
+) -> None:
+    with opened(browser, report_path(synthetic_run(kind=kind))) as page:
+        marker = page.locator("[data-figure=map] .scatterlayer .trace .point").first
+        marker.scroll_into_view_if_needed()
+        box = marker.bounding_box()
+        page.mouse.move(box["x"] - 40, box["y"])
+        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2, steps=4)
+        page.wait_for_selector("#hovercard:not([hidden])")
+        shown = page.locator("#hovercard").inner_text()
+        assert "confidence" in shown
+        assert "weak label" in shown
+        if kind == "image":
+            assert page.locator("#hovercard img").get_attribute("src").startswith("data:image/png")
+        else:
+            assert len(page.locator("#hovercard .quote").inner_text().split()) >= 4
+        page.keyboard.press("Escape")
+        assert page.locator("#hovercard").is_hidden()
+
+
+def test_regions_can_be_hidden_with_the_keyboard(browser: Any, synthetic_run: MakeRun) -> None:
+    with opened(browser, report_path(synthetic_run())) as page:
+        points = page.locator("[data-figure=map] .point")
+        before = points.count()
+        chip = page.locator(".chip[data-region=overlap]")
+        chip.focus()
+        page.keyboard.press("Space")
+        assert chip.get_attribute("aria-pressed") == "false"
+        assert 0 < points.count() < before
+        page.keyboard.press("Space")
+        assert points.count() == before
+
+
+def test_skip_link_is_the_first_stop(browser: Any, synthetic_run: MakeRun) -> None:
+    with opened(browser, report_path(synthetic_run(n=60))) as page:
+        page.evaluate("scrollTo(0, 0)")
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.className") == "skip"
+        page.keyboard.press("Enter")
+        assert page.evaluate("document.activeElement.id") == "main"
+
+
+def test_figures_follow_the_theme(browser: Any, synthetic_run: MakeRun) -> None:
+    fill = "getComputedStyle(document.querySelector('[data-figure=map] .point')).fill"
+    with opened(browser, report_path(synthetic_run()), color_scheme="light") as page:
+        light = page.evaluate(fill)
+        page.emulate_media(color_scheme="dark")
+        until(page, f"{fill} !== '{light}'")
+        # Paper is white: the light colours come back.
+        page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+        assert page.evaluate(fill) == light
+
+
+def test_hostile_data_does_nothing(browser: Any, synthetic_run: MakeRun) -> None:
+    with opened(browser, report_path(synthetic_run(hostile=True))) as page:
+        page.fill("#search", "script")
+        assert page.locator("#results .card").count() == 24
+        marker = page.locator("[data-figure=map] .point").first
+        marker.scroll_into_view_if_needed()
+        box = marker.bounding_box()
+        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2, steps=4)
+        page.wait_for_selector("#hovercard:not([hidden])")
+        assert "<script>" in page.locator("#hovercard .quote").inner_text()
+        page.locator("#sources thead button").first.click()
+        assert page.evaluate("window.pwned") is None
+
+
+def test_notebook_frame_draws(browser: Any, synthetic_run: MakeRun, tmp_path: Path) -> None:
+    notebook = tmp_path / "notebook.html"
+    frame = build_report(synthetic_run(n=60))._repr_html_()
+    notebook.write_text(f"<!doctype html><meta charset=utf-8>{frame}", encoding="utf-8")
+    with opened(browser, notebook) as page:
+        inside = page.frame_locator("iframe")
+        inside.locator("[data-figure=confidence]").scroll_into_view_if_needed()
+        inside.locator("[data-figure=confidence] .main-svg").first.wait_for()

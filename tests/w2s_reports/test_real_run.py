@@ -1,0 +1,29 @@
+"""The report of a run that the toolkit itself made, so that writer and reader agree."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from w2s_data.cli import main
+from w2s_reports import build_report
+from w2s_reports.formats import interval, percent
+
+
+@pytest.mark.slow
+def test_demo_run(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["demo", "-o", str(tmp_path / "run")])
+    assert stop.value.code == 0
+    overlap = json.loads((tmp_path / "run" / "overlap.json").read_text(encoding="utf-8"))
+    report = build_report(tmp_path / "run", tmp_path / "report.html")
+    page = report.to_html()
+    assert overlap["reading"] == report.summary["reading"]["sentence"]
+    assert list(report.drawing.figures) == ["confidence", "alignment", "map"]
+    assert len(report.drawing.images) == 18
+    for row in overlap["by_source"]:
+        assert percent(row["density"]) in page
+        assert interval(row["density_low"], row["density_high"]) in page
+        assert interval(row["weak_accuracy_low"], row["weak_accuracy_high"]) in page
