@@ -1,0 +1,99 @@
+"""The options that several commands of `w2s` share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DATA = "Data"
+MODELS = "Models"
+Data = Annotated[
+    str,
+    typer.Argument(
+        help="A CSV, TSV, JSONL, Parquet or Arrow file, a folder of images, 'example:NAME', a hub "
+        "data set, or an existing run directory."
+    ),
+]
+Item = Annotated[
+    str | None, typer.Option(help="Column of the texts, images or vectors.", rich_help_panel=DATA)
+]
+Id = Annotated[str | None, typer.Option(help="Column of unique ids.", rich_help_panel=DATA)]
+Label = Annotated[str | None, typer.Option(help="Column of gold labels.", rich_help_panel=DATA)]
+Split = Annotated[
+    str | None,
+    typer.Option(
+        help="Column with labelled, pool, validation or test; dealt out if not given.",
+        rich_help_panel=DATA,
+    ),
+]
+Source = Annotated[
+    str | None, typer.Option(help="Column that says where an item is from.", rich_help_panel=DATA)
+]
+Group = Annotated[str | None, typer.Option(help="Column of groups.", rich_help_panel=DATA)]
+WeakColumns = Annotated[
+    str | None,
+    typer.Option(
+        help="Ready-made weak probabilities: a column a class, comma-separated.",
+        rich_help_panel=DATA,
+    ),
+]
+WeakLabel = Annotated[
+    str | None, typer.Option(help="Column of ready-made weak labels.", rich_help_panel=DATA)
+]
+WeakConfidence = Annotated[
+    str | None,
+    typer.Option(help="Column of the weak labels' confidence.", rich_help_panel=DATA),
+]
+SplitSizes = Annotated[
+    str | None,
+    typer.Option(
+        help="Shares or counts of the splits to deal out, e.g. labelled=500,test=0.2; "
+        "the pool is the rest.",
+        rich_help_panel=DATA,
+    ),
+]
+SkipUnreadable = Annotated[
+    bool,
+    typer.Option(
+        "--skip-unreadable", help="Leave out images that cannot be decoded.", rich_help_panel=DATA
+    ),
+]
+Weak = Annotated[
+    str | None,
+    typer.Option(
+        help="Weak encoder: tfidf[:COMPONENTS], pixels[:SIZE], or MODEL[@LAYER].",
+        rich_help_panel=MODELS,
+    ),
+]
+Strong = Annotated[
+    str | None,
+    typer.Option(
+        help="Strong encoder: a transformers model, MODEL[@LAYER] (folder or hub name).",
+        rich_help_panel=MODELS,
+    ),
+]
+WeakFeatures = Annotated[
+    Path | None,
+    typer.Option(help="Ready-made weak features, a .npy file (N, D).", rich_help_panel=MODELS),
+]
+StrongFeatures = Annotated[
+    Path | None,
+    typer.Option(help="Ready-made strong features, a .npy file (N, D).", rich_help_panel=MODELS),
+]
+Device = Annotated[
+    str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.", rich_help_panel=MODELS)
+]
+Output = Annotated[
+    Path | None, typer.Option("--output", "-o", help="Run directory; runs/NAME by default.")
+]
+Seed = Annotated[
+    int | None, typer.Option(help="Seed of every random choice: 0, or what the run was made with.")
+]
+Overwrite = Annotated[
+    bool,
+    typer.Option(
+        "--overwrite", help="Replace a run of another data set, or features of another encoder."
+    ),
+]

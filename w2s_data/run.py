@@ -1,0 +1,319 @@
+"""The run directory: what each stage reads and writes.
+
+A run is a folder of Parquet tables and JSON summaries with a manifest that names every finished
+file, its checksum and the settings behind it. Files are moved into place when they are whole and
+named when they are in place, so a killed stage leaves either nothing or everything.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import os
+import platform
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from w2s_data._io import (
+    atomic_path,
+    read_json,
+    remove_partial_files,
+    sha256_file,
+    sha256_json,
+    write_json,
+)
+from w2s_data._typing import FloatArray
+from w2s_data._version import __version__
+from w2s_data.dataset import W2SDataset
+from w2s_data.errors import FileFormatError, RunError
+
+logger = logging.getLogger("w2s_data")
+
+SCHEMA = 1
+MANIFEST = "manifest.json"
+LIBRARIES = ("numpy", "pandas", "pyarrow", "scikit-learn", "torch", "transformers")
+
+
+class Run:
+    """A run directory, opened or created.
+
+    Attributes
+    ----------
+    path : Path
+    manifest : dict
+        Schema version, data, seed, library versions and, per finished stage, its key, settings,
+        seconds and files with checksums.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from w2s_data import load_dataset
+    >>> table = pd.DataFrame({"text": list("abcdefghijklmnopqrst"), "label": [0, 1] * 10})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     run = Run.create(folder + "/run", load_dataset(table, label="label"))
+    ...     Run.open(folder + "/run").dataset().class_names
+    ('0', '1')
+    """
+
+    def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
+        self.path = path
+        self.manifest = manifest
+
+    def __repr__(self) -> str:
+        data = self.manifest["data"]
+        stages = ", ".join(self.manifest["stages"]) or "none"
+        return f"Run({os.fspath(self.path)!r}: {data['n_items']:,} items, stages: {stages})"
+
+    @staticmethod
+    def exists(path: str | os.PathLike[str]) -> bool:
+        """Whether the path holds a run."""
+        return (Path(path) / MANIFEST).is_file()
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> Run:
+        """Open an existing run.
+
+        Raises
+        ------
+        RunError
+            If there is no run, its manifest is damaged, or a newer version wrote it.
+        """
+        folder = Path(path)
+        if not cls.exists(folder):
+            raise RunError(
+                f"{os.fspath(folder)!r} is not a run directory (it has no {MANIFEST}); "
+                "`w2s score DATA -o RUN` makes one"
+            )
+        try:
+            manifest = read_json(folder / MANIFEST)
+        except FileFormatError as error:
+            raise RunError(f"the run's manifest is damaged: {error}") from error
+        if not isinstance(manifest, dict) or not {"schema", "data", "stages"} <= manifest.keys():
+            raise RunError(f"{os.fspath(folder / MANIFEST)!r} is not the manifest of a run")
+        if manifest["schema"] > SCHEMA:
+            raise RunError(
+                f"{os.fspath(folder)!r} was written by a newer version (schema "
+                f"{manifest['schema']}, this version reads up to {SCHEMA}): upgrade w2s-data"
+            )
+        return cls(folder, manifest)
+
+    @classmethod
+    def create(
+        cls,
+        path: str | os.PathLike[str],
+        dataset: W2SDataset,
+        *,
+        source: str | None = None,
+        seed: int = 0,
+        overwrite: bool = False,
+    ) -> Run:
+        """Create a run for a data set, or reopen the one that is there for it.
+
+        A data set that contains all ids of the earlier one counts as the same one grown: its
+        features are kept and the stages run again.
+
+        Raises
+        ------
+        RunError
+            If the folder holds a run of another data set, or other files.
+        """
+        folder = Path(path)
+        fingerprint = dataset.fingerprint
+        if cls.exists(folder) and not overwrite:
+            run = cls.open(folder)
+            if run.manifest["data"]["fingerprint"] == fingerprint:
+                run.manifest["seed"] = seed
+                return run
+            run._check_grown(dataset)
+        elif folder.is_file() or (folder.is_dir() and not overwrite and any(folder.iterdir())):
+            raise RunError(
+                f"{os.fspath(folder)!r} exists and is not a run directory; choose another output"
+            )
+        data = {
+            "name": dataset.name,
+            "source": source if source is not None else dataset.name,
+            "kind": dataset.kind,
+            "fingerprint": fingerprint,
+            "n_items": len(dataset),
+            "class_names": dataset.class_names,
+            "weak_names": dataset.weak_names,
+            "notes": dataset.notes,
+        }
+        run = cls(folder, {"schema": SCHEMA, "data": data, "seed": seed, "stages": {}})
+        folder.mkdir(parents=True, exist_ok=True)
+        remove_partial_files(folder)
+        run._write_items(dataset)
+        return run
+
+    def _check_grown(self, dataset: W2SDataset) -> None:
+        known = set(self.read_table("items.parquet", columns=["id"])["id"])
+        if not known <= set(dataset.ids):
+            old, new = self.manifest["data"], dataset
+            raise RunError(
+                f"{os.fspath(self.path)!r} belongs to another data set ({old['name']!r}, "
+                f"{old['n_items']:,} items; this one is {new.name!r}, {len(new):,} items): "
+                "choose another output, or say --overwrite"
+            )
+        logger.info("the data set has changed since the last run; known features are kept")
+
+    def _write_items(self, dataset: W2SDataset) -> None:
+        with self.stage("items", {"fingerprint": dataset.fingerprint}) as stage:
+            table = dataset.table
+            if dataset.features is not None:
+                table = table.assign(item=list(dataset.features.astype(np.float32)))
+            stage.write_table("items.parquet", table)
+            if dataset.weak_proba is not None:
+                stage.write_table(
+                    "weak_proba.parquet",
+                    proba_table(dataset, dataset.weak_proba, dataset.weak_names),
+                )
+
+    def dataset(self) -> W2SDataset:
+        """The run's data set, as it was stored."""
+        data = self.manifest["data"]
+        table = self.read_table("items.parquet")
+        features = None
+        if data["kind"] == "features":
+            features = np.array(table.pop("item").tolist(), dtype=np.float32)
+        weak_names = tuple(data["weak_names"])
+        weak_proba = None
+        if "weak_proba.parquet" in self.manifest["stages"]["items"]["files"]:
+            values = self.read_table("weak_proba.parquet").drop(columns="id").to_numpy()
+            n_classes = len(data["class_names"])
+            weak_proba = values.reshape(len(values), -1, n_classes)
+            if not weak_names:  # one unnamed weak model
+                weak_proba = weak_proba[:, 0]
+        return W2SDataset(
+            table=table,
+            kind=data["kind"],
+            class_names=tuple(data["class_names"]),
+            weak_proba=weak_proba,
+            features=features,
+            weak_names=weak_names,
+            name=data["name"],
+            notes=tuple(data["notes"]),
+        )
+
+    def key(self, settings: Mapping[str, Any], inputs: tuple[str, ...] = ()) -> str:
+        """Hash of a stage's settings and of the stages it reads."""
+        upstream = {name: self.manifest["stages"].get(name, {}).get("key") for name in inputs}
+        return sha256_json({"schema": SCHEMA, "settings": settings, "inputs": upstream})
+
+    def is_fresh(
+        self, name: str, settings: Mapping[str, Any], inputs: tuple[str, ...] = ()
+    ) -> bool:
+        """Whether a stage was finished with these settings and inputs and its files are whole."""
+        record = self.manifest["stages"].get(name)
+        if record is None or record["key"] != self.key(settings, inputs):
+            return False
+        for file, checksum in record["files"].items():
+            path = self.path / file
+            if not path.is_file() or sha256_file(path) != checksum:
+                logger.warning("%s is missing or damaged; stage %r runs again", file, name)
+                return False
+        return True
+
+    def finished(self, name: str) -> str:
+        """When a stage was finished (ISO 8601, UTC)."""
+        return str(self.manifest["stages"][name]["finished"])
+
+    @contextmanager
+    def stage(
+        self, name: str, settings: Mapping[str, Any], inputs: tuple[str, ...] = ()
+    ) -> Iterator[StageWriter]:
+        """Run a stage: what the block writes is named in the manifest once the block succeeds."""
+        key = self.key(settings, inputs)
+        started = time.perf_counter()
+        writer = StageWriter(self.path)
+        yield writer
+        self.manifest["stages"][name] = {
+            "key": key,
+            "settings": dict(settings),
+            "seconds": round(time.perf_counter() - started, 3),
+            "finished": _now(),
+            "files": writer.files,
+        }
+        self._save()
+
+    def read_table(self, name: str, columns: list[str] | None = None) -> pd.DataFrame:
+        """Read one of the run's Parquet tables."""
+        path = self.path / name
+        if not path.is_file():
+            raise RunError(f"the run {os.fspath(self.path)!r} has no {name} yet")
+        try:
+            table: pd.DataFrame = pq.read_table(path, columns=columns).to_pandas()
+        except (pa.ArrowException, OSError) as error:
+            raise RunError(f"{os.fspath(path)!r} is damaged: {error}") from error
+        return table
+
+    def read_summary(self, name: str) -> Any:
+        """Read one of the run's JSON summaries."""
+        if not (self.path / name).is_file():
+            raise RunError(f"the run {os.fspath(self.path)!r} has no {name} yet")
+        return read_json(self.path / name)
+
+    def _save(self) -> None:
+        self.manifest.setdefault("created", _now())
+        self.manifest["version"] = __version__
+        self.manifest["versions"] = _versions()
+        write_json(self.path / MANIFEST, self.manifest)
+
+
+class StageWriter:
+    """Writes a stage's files and remembers their checksums."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.files: dict[str, str] = {}
+
+    def write_table(self, name: str, table: pd.DataFrame) -> None:
+        """Write a table as Parquet."""
+        with atomic_path(self._folder / name) as partial:
+            table.to_parquet(partial, index=False)
+        self.add(name)
+
+    def write_summary(self, name: str, value: Any) -> None:
+        """Write a summary as JSON."""
+        write_json(self._folder / name, value)
+        self.add(name)
+
+    def add(self, name: str) -> None:
+        """Name a file that something else wrote into the run."""
+        self.files[name] = sha256_file(self._folder / name)
+
+
+def proba_table(
+    dataset: W2SDataset, proba: FloatArray, weak_names: tuple[str, ...] = ()
+) -> pd.DataFrame:
+    """Weak probabilities as a table: id, then a column "weak model / class" for each."""
+    stacked = proba if proba.ndim == 3 else proba[:, None, :]
+    names = weak_names or tuple(
+        "weak" if stacked.shape[1] == 1 else f"weak {m}" for m in range(stacked.shape[1])
+    )
+    columns = [f"{model} / {name}" for model in names for name in dataset.class_names]
+    table = pd.DataFrame(stacked.reshape(len(dataset), -1), columns=columns)
+    table.insert(0, "id", dataset.ids)
+    return table
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for library in LIBRARIES:
+        try:
+            found[library] = importlib.metadata.version(library)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
