@@ -93,6 +93,14 @@ def load_dataset(
     ------
     InputError
         One of its subclasses, naming the column, rows or file, and what was expected.
+
+    Examples
+    --------
+    >>> data = load_dataset("example:digits")
+    >>> len(data), data.kind, data.class_names[:3]
+    (1797, 'image', ('0', '1', '2'))
+    >>> {split: len(data.rows(split)) for split in SPLITS}
+    {'labelled': 359, 'pool': 899, 'validation': 180, 'test': 359}
     """
     roles = Roles(item, id, label, split, source, group, weak_columns, weak_label, weak_confidence)
     if split is not None and split_sizes is not None:

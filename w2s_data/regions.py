@@ -11,6 +11,8 @@ from w2s_data._typing import AnyArray, FloatArray
 class Region(enum.IntEnum):
     """Which patterns a point shows.
 
+    Examples
+    --------
     >>> Region.OVERLAP.label, Region.from_label("hard-only")
     ('overlap', <Region.HARD: 0>)
     """

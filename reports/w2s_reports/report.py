@@ -63,6 +63,20 @@ class Report:
     ----------
     summary : dict
         Plain JSON types; see `summarize`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from w2s_data import LinearProbe, OverlapDetector, Run, load_dataset
+    >>> from w2s_data.stages import embed_stage, score_stage
+    >>> data = load_dataset("example:gaussian_overlap?n=200")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     run = Run.create(f"{folder}/run", data)
+    ...     features = embed_stage(run, data, {})
+    ...     _ = score_stage(run, data, features, OverlapDetector(random_state=0), LinearProbe())
+    ...     report = build_report(run)
+    >>> report.summary["data"]["name"], len(report.to_html()) > 1_000_000
+    ('gaussian_overlap', True)
     """
 
     summary: dict[str, Any]
@@ -143,6 +157,20 @@ def build_report(
         If the directory is missing or was not scored.
     InputError
         If `max_points` is not positive, or `path` is a folder.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from w2s_data import LinearProbe, OverlapDetector, Run, load_dataset
+    >>> from w2s_data.stages import embed_stage, score_stage
+    >>> data = load_dataset("example:gaussian_overlap?n=200")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     run = Run.create(f"{folder}/run", data)
+    ...     features = embed_stage(run, data, {})
+    ...     _ = score_stage(run, data, features, OverlapDetector(random_state=0), LinearProbe())
+    ...     report = build_report(run, f"{folder}/page.html", max_points=100)
+    ...     Path(f"{folder}/page.html").stat().st_size > 1_000_000
+    True
     """
     if max_points < 1:
         raise InputError(f"max_points must be at least 1; got {max_points!r}")

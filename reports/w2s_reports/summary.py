@@ -53,6 +53,20 @@ def summarize(run: str | os.PathLike[str] | Any) -> dict[str, Any]:
     ------
     RunError
         If the directory is missing or was not scored.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from w2s_data import LinearProbe, OverlapDetector, Run, load_dataset
+    >>> from w2s_data.stages import embed_stage, score_stage
+    >>> data = load_dataset("example:gaussian_overlap?n=200")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     run = Run.create(f"{folder}/run", data)
+    ...     features = embed_stage(run, data, {})
+    ...     _ = score_stage(run, data, features, OverlapDetector(random_state=0), LinearProbe())
+    ...     summary = summarize(run)
+    >>> round(summary["overlap"]["density"]["value"], 2)
+    0.28
     """
     return summarize_artefacts(read_artefacts(run))
 
