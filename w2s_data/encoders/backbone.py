@@ -1,0 +1,281 @@
+"""A pretrained model cut down to the layers that one hidden state needs."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from w2s_data._io import sha256_file
+from w2s_data.encoders.base import Kind
+from w2s_data.errors import EncoderError
+
+if TYPE_CHECKING:
+    import torch
+
+logger = logging.getLogger("w2s_data")
+
+# Where models of several modalities keep the part that reads one of them.
+_TOWERS: dict[Kind, tuple[str, ...]] = {
+    "text": ("text_model", "language_model"),
+    "image": ("vision_model", "vision_tower", "visual"),
+}
+_SUBCONFIGS: dict[Kind, str] = {"text": "text_config", "image": "vision_config"}
+_MODEL_FILES = ("*.json", "*.safetensors", "*.bin", "*.txt", "*.model", "*.py", "*.jinja")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a pretrained model comes from: a folder, or a name (and revision) on the hub."""
+
+    model: str
+    revision: str | None = None
+    trust_remote_code: bool = False
+
+    @property
+    def label(self) -> str:
+        """Name for people; a folder's is its last part, so that moving it changes nothing."""
+        return self.folder.name if self.folder else self.model
+
+    @property
+    def folder(self) -> Path | None:
+        """The local folder, or None for a hub name."""
+        path = Path(self.model).expanduser()
+        return path.resolve() if path.is_dir() else None
+
+    def identity(self) -> str:
+        """Hash of a folder's files, or hub name and commit.
+
+        Raises
+        ------
+        EncoderError
+            If there is no such model.
+        """
+        if self.folder:
+            digest = hashlib.sha256()
+            files = {file for pattern in _MODEL_FILES for file in self.folder.glob(pattern)}
+            for file in sorted(files):
+                digest.update(f"{file.name} {sha256_file(file)}\n".encode())
+            return f"sha256:{digest.hexdigest()}"
+        # The hub's cache keeps the files of a commit in a folder named after it.
+        config_file = self.load(_cached_config_file, "configuration")
+        return f"{self.model}@{Path(config_file).parent.name}"
+
+    def config(self) -> Any:
+        """Load the model's configuration only."""
+        from transformers import AutoConfig
+
+        return self.load(AutoConfig.from_pretrained, "configuration")
+
+    def load(self, from_pretrained: Callable[..., Any], what: str, **options: Any) -> Any:
+        """Call one of transformers' `from_pretrained`, turning its failures into one line.
+
+        Raises
+        ------
+        EncoderError
+            With the nearest folder name if the model looks like a path that is not there.
+        """
+        from huggingface_hub.errors import HfHubHTTPError
+        from safetensors import SafetensorError
+
+        path = Path(self.model).expanduser()
+        looks_local = path.is_absolute() or self.model.startswith((".", "~")) or len(path.parts) > 2
+        if looks_local and not self.folder:
+            raise EncoderError(f"there is no model folder {self.model!r}{_nearest_folder(path)}")
+        try:
+            with _quiet():
+                return from_pretrained(
+                    str(self.folder or self.model),
+                    revision=self.revision,
+                    trust_remote_code=self.trust_remote_code,
+                    **options,
+                )
+        except (
+            *(OSError, ValueError, KeyError, ImportError, RuntimeError),
+            *(SafetensorError, HfHubHTTPError),
+        ) as error:
+            hint = "" if self.folder else _nearest_folder(path)
+            raise EncoderError(
+                f"cannot load the {what} of model {self.model!r}{hint}: {first_line(error)}"
+            ) from error
+
+
+def resolve_layer(config: Any, layer: int, kind: Kind) -> int:
+    """Index of a hidden state counted from 0 (embedding output) to L (last hidden state).
+
+    Raises
+    ------
+    EncoderError
+        If the model has no such layer.
+    """
+    n_layers = number_of_layers(config, kind)
+    if n_layers is None:
+        return layer
+    if not -(n_layers + 1) <= layer <= n_layers:
+        raise EncoderError(
+            f"layer {layer} is outside the model's {n_layers} layers; use 0 (embeddings) to "
+            f"{n_layers}, or -1 (last) to {-(n_layers + 1)}"
+        )
+    return layer % (n_layers + 1)
+
+
+def number_of_layers(config: Any, kind: Kind) -> int | None:
+    """Layers L of the part of a model that reads one kind of item, where it says so."""
+    part = getattr(config, _SUBCONFIGS[kind], None) or config
+    n_layers = getattr(part, "num_hidden_layers", None)
+    return n_layers if isinstance(n_layers, int) else None
+
+
+class Backbone:
+    """A pretrained model that computes one of its hidden states and nothing above it.
+
+    Hidden state k < L is the input of layer k, so a hook there ends the forward pass, and the
+    layers above are dropped. Hidden state L is the model's last hidden state, after the final
+    norm where it has one. A model whose layers cannot be told apart that way runs in full.
+    """
+
+    def __init__(
+        self, source: Source, layer: int, kind: Kind, *, dtype: torch.dtype, device: torch.device
+    ) -> None:
+        from transformers import AutoModel
+
+        model, info = source.load(
+            AutoModel.from_pretrained, "weights", dtype=dtype, output_loading_info=True
+        )
+        missing = sorted(key for key in info["missing_keys"] if "pooler" not in key)
+        if missing:
+            raise EncoderError(
+                f"the files of model {source.model!r} lack {len(missing)} weights "
+                f"({missing[0]}, ...): features would be random"
+            )
+        self.layer = resolve_layer(model.config, layer, kind)
+        self.n_layers = number_of_layers(model.config, kind)
+        self.model = _part_that_reads(model, kind).eval().requires_grad_(False).to(device)
+        self.model.config.use_cache = False
+        self.stops_early = False
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model computes."""
+        return self.model.device  # type: ignore[no-any-return]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What it computes in."""
+        return self.model.dtype  # type: ignore[no-any-return]
+
+    @property
+    def width(self) -> int:
+        """Dimensions of a hidden state, 0 where the configuration does not say."""
+        return int(getattr(self.model.config, "hidden_size", 0))
+
+    def hidden(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Hidden state (items, positions, dimensions) of one batch."""
+        if self.stops_early:
+            try:
+                self.model(**inputs)
+            except _ReachedError as reached:
+                return reached.hidden
+        if self.layer in (self.n_layers, -1):
+            return self.model(**inputs).last_hidden_state  # type: ignore[no-any-return]
+        hidden_states = self.model(**inputs, output_hidden_states=True).hidden_states
+        if not -len(hidden_states) <= self.layer < len(hidden_states):
+            raise EncoderError(f"layer {self.layer} is outside 0 to {len(hidden_states) - 1}")
+        return hidden_states[self.layer]  # type: ignore[no-any-return]
+
+    def drop_unneeded_layers(self, probe: Mapping[str, torch.Tensor]) -> None:
+        """Cut the model below its hidden state, if that leaves the hidden state as it is.
+
+        Parameters
+        ----------
+        probe : dict of tensors
+            A small batch on which the whole and the cut model are compared.
+        """
+        import torch
+
+        layers = self._layers()
+        if layers is None or self.layer >= len(layers):
+            return
+        whole = self.hidden(probe)
+        hook = layers[self.layer].register_forward_pre_hook(_stop, with_kwargs=True)
+        self.stops_early = True
+        cut = self.hidden(probe)
+        tolerance = 1e-2 * float(whole.float().abs().max())
+        if whole.shape == cut.shape and torch.allclose(cut, whole, rtol=0, atol=tolerance):
+            del layers[self.layer + 1 :]
+        else:
+            hook.remove()
+            self.stops_early = False
+            logger.info("hidden state %d needs all layers of this model", self.layer)
+
+    def _layers(self) -> torch.nn.ModuleList | None:
+        from torch.nn import ModuleList
+
+        for module in self.model.modules():
+            if isinstance(module, ModuleList) and len(module) == self.n_layers:
+                return module
+        return None
+
+
+class _ReachedError(Exception):
+    """Ends a forward pass at the hidden state it carries."""
+
+    def __init__(self, hidden: torch.Tensor) -> None:
+        super().__init__()
+        self.hidden = hidden
+
+
+def _stop(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    raise _ReachedError(args[0] if args else kwargs["hidden_states"])
+
+
+def _part_that_reads(model: Any, kind: Kind) -> Any:
+    if getattr(model.config, "is_encoder_decoder", False):
+        return model.get_encoder()
+    for name in _TOWERS[kind]:
+        tower = getattr(model, name, None)
+        if tower is not None and hasattr(tower, "config"):
+            return tower
+    return model
+
+
+def _cached_config_file(model: str, *, revision: str | None, **_: Any) -> Any:
+    from transformers.utils import CONFIG_NAME, cached_file
+
+    return cached_file(model, CONFIG_NAME, revision=revision)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence transformers' own bar and load report for a moment: we draw one bar, ours."""
+    from transformers.utils import logging as theirs
+
+    verbosity, bar = theirs.get_verbosity(), theirs.is_progress_bar_enabled()
+    theirs.set_verbosity_error()
+    theirs.disable_progress_bar()
+    try:
+        yield
+    finally:
+        theirs.set_verbosity(verbosity)
+        if bar:
+            theirs.enable_progress_bar()
+
+
+def _nearest_folder(path: Path) -> str:
+    if not path.parent.is_dir():
+        return ""
+    folders = [entry.name for entry in path.parent.iterdir() if entry.is_dir()]
+    close = difflib.get_close_matches(path.name, folders, n=1, cutoff=0.5)
+    return f" (did you mean {str(path.with_name(close[0]))!r}?)" if close else ""
+
+
+def first_line(error: BaseException, limit: int = 200) -> str:
+    """First line of an error's text, cut to a length that fits a terminal."""
+    lines = str(error).strip().splitlines()
+    line = lines[0] if lines else type(error).__name__
+    return line if len(line) <= limit else f"{line[:limit]}..."

@@ -1,0 +1,139 @@
+"""What every encoder is: items in, one float32 vector an item out, and a spec of itself."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, TransformerMixin
+
+from w2s_data._typing import FloatArray
+from w2s_data.errors import EncoderError, rows
+
+Kind = Literal["text", "image"]
+Advance = Callable[[int], None]
+
+
+class ItemError(EncoderError):
+    """Some items cannot be encoded.
+
+    Attributes
+    ----------
+    positions : list of int
+        Where they stand in the items that were passed.
+    """
+
+    def __init__(self, positions: Sequence[int], labels: Sequence[str], reason: str) -> None:
+        self.positions = [int(position) for position in positions]
+        self.labels = list(labels)
+        self.reason = reason
+        names = ", ".join(self.labels[:3]) + (", ..." if len(self.labels) > 3 else "")
+        super().__init__(f"cannot encode {rows(self.positions)} ({names}): {reason}")
+
+    def moved_to(self, positions: Sequence[int]) -> ItemError:
+        """Return the same error for items that stand elsewhere in a larger sequence."""
+        return ItemError([positions[i] for i in self.positions], self.labels, self.reason)
+
+
+class Encoder(ABC, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Base of all encoders, a scikit-learn transformer.
+
+    A subclass sets `kind` and implements `_encode` and `spec`; one that learns overrides `fit`.
+
+    Attributes
+    ----------
+    kind : "text" or "image"
+        What it reads: strings, or images (a path, PNG/JPEG/... bytes, or a PIL image).
+    learns : bool
+        Whether `fit` learns from the items, so that `spec` is known only afterwards.
+    """
+
+    kind: ClassVar[Kind]
+    learns: ClassVar[bool] = False
+
+    def fit(self, items: Iterable[Any], y: Any = None) -> Self:  # noqa: ARG002
+        """Check the settings; nothing is learnt from the items."""
+        return self
+
+    def encode(self, items: Iterable[Any], *, advance: Advance | None = None) -> FloatArray:
+        """Encode items, in their order.
+
+        Parameters
+        ----------
+        items : sequence of N items
+        advance : function of an int, optional
+            Called with the number of items done, after each batch.
+
+        Returns
+        -------
+        float32 array (N, D)
+
+        Raises
+        ------
+        EncoderError
+            Naming the items that cannot be read, or whose vectors are not finite.
+        """
+        checked = as_items(items, self.kind)
+        vectors = self._encode(checked, advance or (lambda _: None))
+        # A row's sum is finite unless the row is not, or its values are near float32's limits.
+        suspicious = ~np.isfinite(vectors.sum(axis=1))
+        if suspicious.any():
+            candidates = np.flatnonzero(suspicious).tolist()
+            bad = [row for row in candidates if not np.isfinite(vectors[row]).all()]
+            if bad:
+                labels = [describe(checked[row]) for row in bad]
+                raise ItemError(bad, labels, f"{type(self).__name__} gave NaN or infinite values")
+        return vectors
+
+    def transform(self, items: Iterable[Any]) -> FloatArray:
+        """Encode items: scikit-learn's name for `encode`."""
+        return self.encode(items)
+
+    @abstractmethod
+    def spec(self) -> dict[str, Any]:
+        """JSON-able settings: all that the vectors depend on ("name" is only a label)."""
+
+    @abstractmethod
+    def _encode(self, items: list[Any], advance: Advance) -> FloatArray:
+        """Return the float32 vectors (N, D) of checked items."""
+
+
+def as_items(items: Iterable[Any], kind: Kind) -> list[Any]:
+    """List the items, refusing what is not of the kind.
+
+    >>> as_items(("a", "b"), "text")
+    ['a', 'b']
+    """
+    if isinstance(items, str | bytes | os.PathLike):
+        raise EncoderError(f"items must be a sequence of {kind} items; got a single one: wrap it")
+    listed: list[Any] = items.tolist() if hasattr(items, "tolist") else list(items)
+    legal = _is_text if kind == "text" else _is_image
+    bad = [i for i, item in enumerate(listed) if not legal(item)]
+    if bad:
+        expected = "str" if kind == "text" else "a path, encoded bytes or a PIL image"
+        found = ", ".join(sorted({type(listed[i]).__name__ for i in bad}))
+        raise ItemError(bad, [describe(listed[i]) for i in bad], f"not {expected} but {found}")
+    return listed
+
+
+def describe(item: Any) -> str:
+    """Name an item in a message: its path, its first words, or its type and size."""
+    if isinstance(item, os.PathLike):
+        return repr(os.fspath(item))
+    if isinstance(item, bytes):
+        return f"{len(item)} bytes"
+    text = repr(item)
+    return text if len(text) <= 60 else f"{text[:56]}...{text[0] if text[0] in '<' else ''}"
+
+
+def _is_text(item: Any) -> bool:
+    return isinstance(item, str)
+
+
+def _is_image(item: Any) -> bool:
+    from PIL import Image
+
+    return isinstance(item, str | bytes | os.PathLike | Image.Image)

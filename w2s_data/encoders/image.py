@@ -1,0 +1,120 @@
+"""Images through a pretrained vision model: one pooled hidden state an image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from w2s_data._typing import FloatArray, IntArray
+from w2s_data.encoders.base import Advance, ItemError, Kind
+from w2s_data.encoders.images import open_images
+from w2s_data.encoders.pretrained import PretrainedEncoder
+from w2s_data.errors import EncoderError
+
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image
+
+
+class ImageEncoder(PretrainedEncoder):
+    """Mean or first token of one hidden state of a pretrained vision model.
+
+    Images are decoded upright, turned to RGB and prepared as the model's own processor says,
+    always by its Pillow backend, so that features do not depend on what else is installed. Of a
+    model for images and text (CLIP, ...) the vision part is used.
+
+    Parameters
+    ----------
+    model : str
+        Folder of a transformers model, or its name on the hub.
+    layer : int
+        Hidden state: 0 the embedding output, k the output of layer k, -1 the last one (after
+        the final norm, where the model has one). Layers above it are neither kept nor computed.
+    pooling : "mean" or "cls"
+        Mean over all positions, class token included, or the first position. Feature maps of
+        convolutional models are averaged over their area.
+    batch_size : int
+        Images in a batch. Halved, with a warning in the log, when memory runs out.
+    normalize, dtype, device, revision, trust_remote_code
+        As for `TextEncoder`.
+
+    Raises
+    ------
+    EncoderError
+        From `fit`, `spec` and `encode`: no such model, layer or pooling; an image that cannot
+        be decoded.
+
+    Examples
+    --------
+    >>> ImageEncoder("models/vit", pooling="cls").get_params()["layer"]
+    -1
+    """
+
+    kind: ClassVar[Kind] = "image"
+    poolings: ClassVar[tuple[str, ...]] = ("mean", "cls")
+    own_settings: ClassVar[tuple[str, ...]] = ("normalize",)
+    unit: ClassVar[str] = "images"
+
+    def __init__(
+        self,
+        model: str,
+        layer: int = -1,
+        pooling: str = "mean",
+        normalize: bool = False,
+        dtype: str = "auto",
+        device: str | torch.device = "auto",
+        batch_size: int = 32,
+        revision: str | None = None,
+        trust_remote_code: bool = False,
+    ) -> None:
+        self.model = model
+        self.layer = layer
+        self.pooling = pooling
+        self.normalize = normalize
+        self.dtype = dtype
+        self.device = device
+        self.batch_size = batch_size
+        self.revision = revision
+        self.trust_remote_code = trust_remote_code
+
+    def _check_settings(self) -> None:
+        super()._check_settings()
+        if self.batch_size < 1:
+            raise EncoderError(f"batch_size must be at least 1 image; got {self.batch_size!r}")
+
+    def _load_reader(self) -> Any:
+        from transformers import AutoImageProcessor
+
+        return self._source().load(
+            AutoImageProcessor.from_pretrained, "image processor", backend="pil"
+        )
+
+    def _budget(self) -> int:
+        return self.batch_size
+
+    def _probe(self) -> Mapping[str, torch.Tensor]:
+        from PIL import Image
+
+        return self._batch([Image.linear_gradient("L").convert("RGB")])
+
+    def _encode(self, items: list[Any], advance: Advance) -> FloatArray:
+        self._ready()
+
+        def compute(rows: IntArray) -> FloatArray:
+            try:
+                images = open_images([items[row] for row in rows], "RGB")
+            except ItemError as error:
+                raise error.moved_to(rows.tolist()) from error
+            return self._pooled(self._batch(images))
+
+        return self._in_batches(items, np.ones(len(items), dtype=np.int64), compute, advance)
+
+    def _batch(self, images: list[Image.Image]) -> Mapping[str, torch.Tensor]:
+        prepared = self.reader_(images=images, return_tensors="pt")
+        backbone = self.backbone_
+        return {
+            name: value.to(backbone.device, backbone.dtype if value.is_floating_point() else None)
+            for name, value in prepared.items()
+        }

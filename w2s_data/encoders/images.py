@@ -1,0 +1,80 @@
+"""Images of any origin: a path, encoded bytes or a PIL image."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import struct
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from w2s_data.encoders.base import ItemError, describe
+from w2s_data.errors import EncoderError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+def image_bytes(item: Any) -> bytes:
+    """Bytes that identify an image: the file's, or for a PIL image its pixels.
+
+    Raises
+    ------
+    EncoderError
+        If the file cannot be read.
+    """
+    if isinstance(item, bytes):
+        return item
+    if isinstance(item, str | os.PathLike):
+        try:
+            return Path(item).read_bytes()
+        except OSError as error:
+            raise EncoderError(error.strerror or str(error)) from error
+    header = f"{item.mode} {item.size}".encode()
+    return hashlib.sha256(header + item.tobytes()).digest()
+
+
+def open_image(item: Any) -> Image.Image:
+    """Decode an image, upright and with 8 bits a channel.
+
+    Raises
+    ------
+    EncoderError
+        If it cannot be decoded; the message is the reason alone.
+    """
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    try:
+        image = item if isinstance(item, Image.Image) else Image.open(io.BytesIO(image_bytes(item)))
+        image = ImageOps.exif_transpose(image)
+        image.load()
+    except UnidentifiedImageError as error:
+        raise EncoderError("not an image in a known format") from error
+    except (OSError, SyntaxError, struct.error, Image.DecompressionBombError) as error:
+        raise EncoderError(f"cannot be decoded: {error}") from error
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        # PIL clips 16-bit values to white where they should be scaled.
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode == "P" and "transparency" in image.info:
+        return image.convert("RGBA")
+    return image
+
+
+def open_images(items: list[Any], mode: str, first: int = 0) -> list[Image.Image]:
+    """Decode images into one mode; an error counts positions from `first`.
+
+    Raises
+    ------
+    ItemError
+        Naming the first image that cannot be decoded.
+    """
+    images = []
+    for position, item in enumerate(items, start=first):
+        try:
+            images.append(open_image(item).convert(mode))
+        except EncoderError as error:
+            raise ItemError([position], [describe(item)], str(error)) from error
+    return images
