@@ -10,21 +10,21 @@ from w2s_data._blocks import FeatureMatrix
 from w2s_data._typing import FloatArray
 from w2s_data.alignment import unit_rows
 
-Measure = Literal["auto", "margin", "top1"]
+Measure = Literal["margin", "top1"]
 N_SMOOTHING_NEIGHBORS = 20
 
 
 def weak_confidence(
-    proba: FloatArray, measure: Measure = "auto", temperature: float | None = None
+    proba: FloatArray, measure: Measure = "margin", temperature: float | None = None
 ) -> FloatArray:
     """Confidence of class probabilities.
 
     Parameters
     ----------
     proba : array (N, C)
-    measure : {"auto", "margin", "top1"}
+    measure : {"margin", "top1"}
         Top-1 minus top-2 probability, or rescaled top-1, (C p_max - 1) / (C - 1). Both are
-        2 |p - 1/2| for two classes; "auto" takes "top1" for more.
+        2 |p - 1/2| for two classes.
     temperature : float, optional
         T > 0; the probabilities are first replaced by p^(1/T), renormalised.
 

@@ -60,9 +60,9 @@ class OverlapDetector(BaseEstimator):  # type: ignore[misc]
     index : "auto", "full" or int
         How many hard-only points serve as anchors: all of them up to 4,096 and a random sample
         of 4,096 beyond, all of them always, or at most this number.
-    confidence : {"auto", "margin", "top1"}
+    confidence : {"margin", "top1"}
         Top-1 minus top-2 probability, or rescaled top-1, (C p_max - 1) / (C - 1). They agree for
-        two classes; "auto" takes "top1" for more, where it ranks right weak labels better.
+        two classes; for more they rank right weak labels equally well on average.
     top_share : float
         Share of the cosines that is averaged, in (0, 1].
     smooth_confidence : bool
@@ -123,7 +123,7 @@ class OverlapDetector(BaseEstimator):  # type: ignore[misc]
         alignment: Literal["top_share", "max"] = "top_share",
         calibration: float | None = None,
         index: int | Literal["auto", "full"] = "auto",
-        confidence: Literal["auto", "margin", "top1"] = "auto",
+        confidence: Literal["margin", "top1"] = "margin",
         top_share: float = 0.2,
         smooth_confidence: bool = False,
         n_bootstrap: int = 200,
@@ -153,7 +153,7 @@ class OverlapDetector(BaseEstimator):  # type: ignore[misc]
         Examples
         --------
         >>> OverlapDetector.reference(n_bootstrap=0)
-        OverlapDetector(alignment='max', confidence='margin', index='full', n_bootstrap=0,
+        OverlapDetector(alignment='max', index='full', n_bootstrap=0,
                         threshold='binseg')
         """
         published = {
@@ -323,7 +323,7 @@ class OverlapDetector(BaseEstimator):  # type: ignore[misc]
         allowed = {
             "threshold": ("changepoint", "binseg"),
             "alignment": ("top_share", "max"),
-            "confidence": ("auto", "margin", "top1"),
+            "confidence": ("margin", "top1"),
         }
         for name, valid in allowed.items():
             if getattr(self, name) not in valid:
