@@ -8,7 +8,7 @@ import numpy as np
 
 from w2s_data._blocks import FeatureMatrix
 from w2s_data._typing import FloatArray
-from w2s_data.alignment import unit_rows
+from w2s_data.neighbors import NeighborIndex
 
 Measure = Literal["margin", "top1"]
 N_SMOOTHING_NEIGHBORS = 20
@@ -62,16 +62,12 @@ def smooth_confidence(confidence: FloatArray, features: FeatureMatrix) -> FloatA
     Both terms are z-scored and their sum is rescaled to [0, 1]. A constant confidence is returned
     as it is.
     """
-    from sklearn.neighbors import NearestNeighbors
-
     n = len(confidence)
     n_neighbors = min(N_SMOOTHING_NEIGHBORS, n - 1)
     if n_neighbors < 1 or confidence.std() == 0:
         return confidence
-    # On rows of length one, Euclidean neighbours are cosine neighbours.
-    rows = unit_rows(features, np.arange(n))
-    near = NearestNeighbors(n_neighbors=n_neighbors, algorithm="brute").fit(rows)
-    around = confidence[near.kneighbors(return_distance=False)].mean(axis=1)
+    near = NeighborIndex(metric="cosine").fit(features).neighbors(n_neighbors)
+    around = confidence[near.indices].mean(axis=1)
     total = (confidence - confidence.mean()) / confidence.std()
     if around.std() > 0:
         total = total + (around - around.mean()) / around.std()

@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from w2s_data._faiss import faiss_status
 from w2s_data._io import jsonable
 from w2s_data._version import __version__
 
@@ -247,13 +248,13 @@ def _faiss(problems: list[str], packages: tuple[Package, ...]) -> FaissBuild:
             f"pip uninstall {' '.join(installed)}, then pip install {installed[0]}"
         )
     try:
-        import faiss
+        version, n_gpus = faiss_status()
     except (ImportError, OSError) as error:
         asked_for = [p.name for p in packages if p.name in FAISS_DISTRIBUTIONS]
         distribution = [*installed, *asked_for, "faiss-cpu"][0]
         problems.append(_broken_import("faiss", error, distribution))
         return FaissBuild(installed, None, 0)
-    return FaissBuild(installed, str(faiss.__version__), int(faiss.get_num_gpus()))
+    return FaissBuild(installed, version, n_gpus)
 
 
 def _broken_import(module: str, error: Exception, distribution: str) -> str:

@@ -1,0 +1,311 @@
+"""The only door to faiss: building, tuning, searching and moving its indexes.
+
+Nothing here changes the state of faiss that others share: seeds and search efforts belong to one
+index, and a limit on threads ends with the block that needs it.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import math
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from w2s_data._blocks import DEFAULT_BLOCK_BYTES, row_blocks
+from w2s_data._typing import FloatArray, IntArray
+from w2s_data.errors import InputError
+
+logger = logging.getLogger("w2s_data")
+
+Kind = Literal["auto", "flat", "ivf", "hnsw"]
+BuiltKind = Literal["flat", "ivf", "hnsw"]
+FLAT_ROWS = 100_000  # all pairs of so many take half a minute on two cores, of more minutes
+TRAINING_ROWS = 40  # for each IVF list
+RECALL_TARGET = 0.97  # on a sample, so that the recall of all points is at least 0.95
+RECALL_SAMPLE = 256
+RECALL_K = 20
+MAX_IVF_SHARE = 1 / 20  # visiting more of the lists costs more than products with all rows
+HNSW_LINKS = 32
+ASSUMED_TRAINING_ROWS = 39  # for each list: with fewer, faiss calls the k-means unreliable
+GPU_MAX_K = 2048  # the most neighbours that faiss selects on a GPU
+SERIAL_WORK = 100_000_000  # N x lists x D below which IVF is built on one thread
+PAIR_BYTES = 32 * 2**20
+
+
+def _library() -> Any:
+    import faiss
+
+    return faiss
+
+
+def faiss_status() -> tuple[str, int]:
+    """Version of the installed faiss, and how many GPUs it can use.
+
+    Raises
+    ------
+    ImportError, OSError
+        If faiss, or a library that it needs, is missing or broken.
+    """
+    faiss = _library()
+    return str(faiss.__version__), int(faiss.get_num_gpus())
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is asked of an index."""
+
+    kind: Kind
+    similarity: bool
+    n_lists: int | None = None
+    n_probe: int | None = None
+
+
+@dataclass(frozen=True)
+class Built:
+    """A filled index, and what became of the plan; lists and probes are None unless IVF."""
+
+    index: Any
+    kind: BuiltKind
+    recall: float
+    n_lists: int | None = None
+    n_probe: int | None = None
+
+
+def build(
+    plan: Plan,
+    shape: tuple[int, int],
+    blocks: Callable[[], Iterable[FloatArray]],
+    take: Callable[[IntArray], FloatArray],
+    rng: np.random.Generator,
+) -> Built:
+    """Train, fill and tune an index of N rows that come in blocks, in order, once."""
+    n, dim = shape
+    kind = plan.kind if plan.kind != "auto" else "flat" if n <= FLAT_ROWS else "ivf"
+    n_lists = _lists(plan, n) if kind == "ivf" else 0
+    index = _empty_index(kind, plan.similarity, dim, n_lists, int(rng.integers(2**31)))
+    with _threads(kind, work=n * n_lists * dim):
+        if kind == "ivf":
+            size = min(n, TRAINING_ROWS * n_lists)
+            index.train(take(np.sort(rng.choice(n, size, replace=False))))
+        for block in blocks():
+            index.add(block)
+        if kind == "flat":
+            return Built(index, kind, recall=1.0)
+        sample = np.sort(rng.choice(n, min(n, RECALL_SAMPLE), replace=False))
+        recall = _tune(index, sample, min(RECALL_K + 1, n), plan.n_probe)  # a point finds itself
+    if kind == "hnsw":
+        return Built(index, kind, recall)
+    tuned_auto = plan.kind == "auto" and plan.n_probe is None
+    if tuned_auto and index.nprobe > MAX_IVF_SHARE * n_lists:
+        logger.info("features have no clusters to search by: all pairs are compared")
+        return Built(_flat_copy(index, shape, plan.similarity), "flat", recall=1.0)
+    return Built(index, kind, recall, int(index.nlist), int(index.nprobe))
+
+
+def _lists(plan: Plan, n: int) -> int:
+    most = max(1, n // ASSUMED_TRAINING_ROWS)
+    n_lists = min(round(4 * math.sqrt(n)), most) if plan.n_lists is None else plan.n_lists
+    if n_lists > n:
+        raise InputError(f"n_lists is {n_lists}, but there are only {n} points")
+    if plan.n_probe is not None and plan.n_probe > n_lists:
+        raise InputError(f"n_probe is {plan.n_probe}, but there are only {n_lists} lists")
+    return n_lists
+
+
+def _empty_index(kind: BuiltKind, similarity: bool, dim: int, n_lists: int, seed: int) -> Any:
+    """Make an index for inner products (`similarity`) or Euclidean distances."""
+    faiss = _library()
+    metric = faiss.METRIC_INNER_PRODUCT if similarity else faiss.METRIC_L2
+    if kind == "flat":
+        return faiss.IndexFlat(dim, metric)
+    if kind == "hnsw":
+        index = faiss.IndexHNSWFlat(dim, HNSW_LINKS, metric)
+        index.hnsw.rng = faiss.RandomGenerator(seed)
+        return index
+    index = faiss.IndexIVFFlat(faiss.IndexFlat(dim, metric), dim, n_lists, metric)
+    index.cp.seed = seed
+    index.cp.min_points_per_centroid = 1  # small data are the caller's choice: nothing on stderr
+    index.set_direct_map_type(faiss.DirectMap.Array)  # rows can be read back
+    return index
+
+
+def _threads(kind: BuiltKind, work: int) -> AbstractContextManager[Any]:
+    """One thread for a graph, which depends on their order, and for a small k-means, whose
+    threads wait for each other for seconds where others compute too.
+    """
+    from threadpoolctl import threadpool_limits
+
+    alone = kind == "hnsw" or (kind == "ivf" and work < SERIAL_WORK)
+    return threadpool_limits(1, user_api="openmp") if alone else nullcontext()
+
+
+def exact_search(index: Any, queries: FloatArray, k: int) -> tuple[FloatArray, IntArray]:
+    """Nearest rows among all that an index stores, whatever its kind."""
+    faiss = _library()
+    if isinstance(index, faiss.IndexIVF):
+        every_list = faiss.SearchParametersIVF(nprobe=index.nlist)
+        found = index.search(queries, k, params=every_list)
+    else:
+        found = _storage(index).search(queries, k)
+    return found[0], found[1]
+
+
+def visited_lists(
+    index: Any, queries: FloatArray, bound: float, most: int
+) -> Iterator[tuple[IntArray, IntArray, FloatArray]] | None:
+    """Parts of (query rows, indices, scores) within a bound in the lists that IVF visits.
+
+    None for other kinds. A query finds at most all rows, so that a part of several holds at most
+    `most`.
+    """
+    if not isinstance(index, _library().IndexIVF):
+        return None
+    step = max(1, most // index.ntotal)
+    return (
+        _range_part(index, queries[start : start + step], bound, start)
+        for start in range(0, len(queries), step)
+    )
+
+
+def _range_part(
+    index: Any, queries: FloatArray, bound: float, start: int
+) -> tuple[IntArray, IntArray, FloatArray]:
+    indptr, scores, indices = index.range_search(queries, bound)
+    counts = np.diff(indptr.astype(np.int64))
+    return np.repeat(np.arange(len(queries)), counts) + start, indices, scores
+
+
+def _storage(index: Any) -> Any:
+    faiss = _library()
+    if isinstance(index, faiss.IndexHNSW):
+        return faiss.downcast_index(index.storage)
+    return index
+
+
+def _tune(index: Any, rows: IntArray, k: int, n_probe: int | None) -> float:
+    """Double the search effort until the sampled recall reaches the target; return the recall.
+
+    The effort is the number of lists visited (IVF; `n_probe` fixes it) or of candidates kept
+    (HNSW).
+    """
+    faiss = _library()
+    queries = np.stack([index.reconstruct(int(row)) for row in rows])
+    exact = exact_search(index, queries, k)[0]
+    is_ivf = isinstance(index, faiss.IndexIVF)
+    effort, most = (1, index.nlist) if is_ivf else (max(16, k), max(16, index.ntotal))
+    if n_probe is not None:
+        effort = most = n_probe
+    while True:
+        if is_ivf:
+            index.nprobe = effort
+        else:
+            index.hnsw.efSearch = effort
+        recall = _recall(index, queries, k, exact)
+        if recall >= RECALL_TARGET or effort == most:
+            return recall
+        effort = min(2 * effort, most)
+
+
+def _recall(index: Any, queries: FloatArray, k: int, exact: FloatArray) -> float:
+    """Share of the k found that are as near as the k-th of the exact ones: all ties count."""
+    faiss = _library()
+    scores, indices = index.search(queries, k)
+    sign = 1 if index.metric_type == faiss.METRIC_INNER_PRODUCT else -1
+    last = sign * exact[:, -1:]
+    slack = 1e-5 * np.abs(exact).max(axis=1, keepdims=True)  # rounding of either way to sum
+    return float(((indices >= 0) & (sign * scores >= last - slack)).mean())
+
+
+def _flat_copy(index: Any, shape: tuple[int, int], similarity: bool) -> Any:
+    flat = _empty_index("flat", similarity, index.d, 0, 0)
+    for rows in row_blocks(shape, DEFAULT_BLOCK_BYTES):
+        flat.add(index.reconstruct_n(rows.start, rows.stop - rows.start))
+    return flat
+
+
+def pair_distances(
+    index: Any, queries: FloatArray, owners: IntArray, indices: IntArray
+) -> FloatArray:
+    """Euclidean distances of the pairs (queries[owners], stored row indices), from differences.
+
+    Large blocks go through |x|² + |y|² - 2xy inside faiss, which is wrong for near neighbours.
+    """
+    result = np.empty(len(indices), dtype=np.float32)
+    step = max(1, PAIR_BYTES // (4 * index.d))
+    for start in range(0, len(indices), step):
+        part = slice(start, start + step)
+        difference = queries[owners[part]] - index.reconstruct_batch(indices[part])
+        result[part] = np.sqrt(np.einsum("ij,ij->i", difference, difference))
+    return result
+
+
+def resolve_gpu(device: str) -> int | None:
+    """Number of the GPU that searches, or None for the CPU (faiss has no MPS).
+
+    Raises
+    ------
+    InputError
+        If the device is unknown, or a CUDA device was asked for and faiss cannot use it.
+    """
+    name, _, number = str(device).partition(":")
+    if name in ("cpu", "mps") and not number:
+        return None
+    if (name, number) != ("auto", "") and (name != "cuda" or not (number or "0").isdigit()):
+        raise InputError(f"unknown device {device!r}; use 'auto', 'cpu', 'cuda', 'cuda:1' or 'mps'")
+    n_gpus = faiss_status()[1]
+    wanted = int(number or 0)
+    usable = wanted < n_gpus and gpu_works(wanted)
+    if name == "cuda" and not usable:
+        raise InputError(
+            f"device {device!r} was asked for, but faiss can use {n_gpus} CUDA devices"
+            + (" and its first search on this one failed" if wanted < n_gpus else "")
+        )
+    return wanted if usable else None
+
+
+@functools.cache
+def gpu_works(number: int) -> bool:
+    """Search one point on a GPU; a failure is logged once, and the CPU searches instead."""
+    faiss = _library()
+    index = faiss.IndexFlatL2(2)
+    index.add(np.eye(2, dtype=np.float32))
+    try:
+        found = to_gpu(index, number).search(np.eye(2, dtype=np.float32), 1)[1]
+    except RuntimeError as error:  # what faiss makes of every CUDA error
+        logger.warning("the CPU searches, since GPU %d fails: %s", number, first_line(error))
+        return False
+    return bool(found.ravel().tolist() == [0, 1])
+
+
+def to_gpu(index: Any, number: int) -> Any:
+    """Copy an index to a GPU."""
+    faiss = _library()
+    return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), number, index)
+
+
+def has_gpu_form(index: Any) -> bool:
+    """Whether faiss searches indexes of this kind on a GPU."""
+    faiss = _library()
+    return not isinstance(index, faiss.IndexHNSW)
+
+
+def first_line(error: Exception) -> str:
+    """First line of what faiss says: the others name places in its source."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def write_index(index: Any, path: str) -> None:
+    """Write an index to a file."""
+    faiss = _library()
+    faiss.write_index(index, path)
+
+
+def read_index(path: str) -> Any:
+    """Read an index; faiss raises RuntimeError for a damaged file."""
+    faiss = _library()
+    return faiss.read_index(path)
