@@ -12,17 +12,21 @@ from w2s_data._version import __version__
 
 if TYPE_CHECKING:
     from w2s_data.dataset import W2SDataset, load_dataset
+    from w2s_data.discrepancy import DiscrepancyAnalyzer
     from w2s_data.encoders import ImageEncoder, PixelEncoder, TextEncoder, TfidfEncoder
     from w2s_data.features import FeatureStore, embed
+    from w2s_data.neighbors import NeighborIndex
     from w2s_data.overlap import OverlapDetector
     from w2s_data.probes import LinearProbe
     from w2s_data.regions import Region
     from w2s_data.run import Run
 
 _HOME = {
+    "DiscrepancyAnalyzer": "discrepancy",
     "FeatureStore": "features",
     "ImageEncoder": "encoders",
     "LinearProbe": "probes",
+    "NeighborIndex": "neighbors",
     "OverlapDetector": "overlap",
     "PixelEncoder": "encoders",
     "Region": "regions",
@@ -35,9 +39,11 @@ _HOME = {
 }
 
 __all__ = [
+    "DiscrepancyAnalyzer",
     "FeatureStore",
     "ImageEncoder",
     "LinearProbe",
+    "NeighborIndex",
     "OverlapDetector",
     "PixelEncoder",
     "Region",
