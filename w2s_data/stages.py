@@ -295,9 +295,12 @@ def _feature_settings(
         return learnt if encoder.learns else encoder.spec()
     if role == "strong" and dataset.features is not None:
         return {"encoder": "none: the items are vectors"}
-    if before is not None and _is_stored(run, role):
-        return dict(before)
-    return None
+    if before is not None and "file" in before:
+        raise InputError(
+            f"the {role} features of this run came from the file {before['file']!r}: "
+            f"name it again with --{role}-features"
+        )
+    return dict(before) if before is not None and _is_stored(run, role) else None
 
 
 def _stored_features(

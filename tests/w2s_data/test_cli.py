@@ -418,6 +418,16 @@ class TestBadInput:
     def test_both_ways_to_give_features(self, refused, data, tmp_path):
         refused("exclude", *scoring(data, "--strong", "tfidf", "-o", tmp_path / "r"))
 
+    def test_a_file_of_features_is_named_again(self, refused, w2s, data, tmp_path):
+        run = tmp_path / "run"
+        w2s(*scoring(data, "--weak-columns", "p_neg,p_pos", "-o", run))
+        before = (run / "manifest.json").read_bytes()
+        refused(["'strong.npy'", "--strong-features"], "score", run)
+        assert (run / "manifest.json").read_bytes() == before
+        code, _, err = w2s("score", run, "--strong-features", data.with_name("strong.npy"))
+        assert code == 0
+        assert "score: nothing has changed since" in err
+
     def test_report_without_a_score(self, refused, tmp_path):
         refused("w2s score", "report", tmp_path)
 
