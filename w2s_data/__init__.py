@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from w2s_data.probes import LinearProbe
     from w2s_data.regions import Region
     from w2s_data.run import Run
+    from w2s_data.spurious import SpuriousAnalyzer
 
 _HOME = {
     "DiscrepancyAnalyzer": "discrepancy",
@@ -31,6 +32,7 @@ _HOME = {
     "PixelEncoder": "encoders",
     "Region": "regions",
     "Run": "run",
+    "SpuriousAnalyzer": "spurious",
     "TextEncoder": "encoders",
     "TfidfEncoder": "encoders",
     "W2SDataset": "dataset",
@@ -48,6 +50,7 @@ __all__ = [
     "PixelEncoder",
     "Region",
     "Run",
+    "SpuriousAnalyzer",
     "TextEncoder",
     "TfidfEncoder",
     "W2SDataset",

@@ -116,6 +116,7 @@ def test_score_from_ready_made_weak_columns(w2s, data, tmp_path):
     np.testing.assert_allclose(scores["confidence"], (frame["p_pos"] - frame["p_neg"]).abs())
 
 
+@pytest.mark.slow
 def test_embed_then_score_in_two_steps(w2s, data, tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     assert w2s("-q", "embed", data, *ROLES, "--weak", "tfidf:8", "-o", two)[0] == 0
@@ -127,6 +128,7 @@ def test_embed_then_score_in_two_steps(w2s, data, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bytes(w2s, data, tmp_path):
     for run in ("a", "b"):
         w2s(*scoring(data, "--weak", "tfidf:8", "--seed", 3, "-o", tmp_path / run))
@@ -148,6 +150,7 @@ def test_a_second_run_skips_what_is_fresh(w2s, data, tmp_path):
     assert first == second
 
 
+@pytest.mark.slow
 def test_a_new_seed_on_an_old_run_refits_the_weak_encoder(w2s, data, tmp_path):
     for seed in (0, 1):
         code, _, err = w2s(
@@ -328,6 +331,7 @@ class TestBadInput:
         frame.to_csv(tmp_path / "d.csv", index=False)
         refused([word, "5"], "score", tmp_path / "d.csv", *ROLES, "--weak-columns", "p_neg,p_pos")
 
+    @pytest.mark.slow
     def test_unknown_model(self, refused, data, tmp_path):
         refused(
             "models/nothere",
