@@ -89,7 +89,7 @@ class SpuriousAnalyzer(BaseEstimator):  # type: ignore[misc]
     References
     ----------
     Liu, Dong, Lei, *Does Weak-to-Strong Generalization Happen under Spurious Correlations?*, ICLR
-    2026, section 2 (the model); the mixture form and the recipe for embeddings are this toolkit's.
+    2026 (the model); the mixture form and the recipe for embeddings are this toolkit's.
 
     Examples
     --------
