@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 # Before anything imports huggingface_hub, typer or rich: they read these once.
 os.environ.update(
@@ -21,6 +22,15 @@ os.environ.update(
 )
 for forcing_colour in ("FORCE_COLOR", "PY_COLORS", "CLICOLOR_FORCE"):
     os.environ.pop(forcing_colour, None)
+
+# A busy machine is no failure, and a merge must not hang on the luck of a draw.
+settings.register_profile(
+    "steady",
+    deadline=None,
+    derandomize=bool(os.environ.get("CI")),
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("steady")
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 

@@ -171,7 +171,7 @@ def test_select_by_items_and_by_keys(store):
 
 
 @pytest.mark.slow
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     first=st.lists(st.text(max_size=3).filter(lambda s: s.isprintable()), min_size=1, max_size=12),
     second=st.lists(st.text("ab", max_size=3), min_size=1, max_size=12),

@@ -520,7 +520,7 @@ def test_results_are_tables_and_plain_types(points):
     assert repr(ranges).startswith("NeighborRanges(900 points")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(2, 30), st.integers(1, 5), st.sampled_from(METRICS), st.integers(0, 2**31 - 1))
 def test_a_permutation_of_the_rows_permutes_the_answer(n, dim, metric, seed):
     rng = np.random.default_rng(seed)

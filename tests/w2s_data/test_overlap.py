@@ -122,7 +122,7 @@ class TestKnownTruth:
 
 
 class TestInvariants:
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     @given(st.integers(0, 10_000), st.integers(12, 80), st.integers(2, 4))
     @pytest.mark.filterwarnings("ignore::w2s_data.errors.DegenerateDataWarning")
     def test_regions_follow_from_the_thresholds(self, seed, n, n_classes):
@@ -376,7 +376,7 @@ class TestDegenerate:
         with pytest.warns(DegenerateDataWarning):
             quick().fit(rng.normal(size=(30, 1)), binary(rng.random(30)))
 
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=25)
     @given(
         hnp.arrays(np.float64, st.integers(2, 30), elements=st.sampled_from([0.0, 0.5, 0.9, 1.0]))
     )

@@ -45,7 +45,7 @@ def shares(draw):
 
 
 @given(tables(), shares(), st.integers(0, 100))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_every_row_has_one_split_and_duplicates_stay_together(table, sizes, seed):
     labels, sources, units = table
     splits = assign_splits(labels, units, sources=sources, sizes=sizes, random_state=seed)
@@ -56,7 +56,7 @@ def test_every_row_has_one_split_and_duplicates_stay_together(table, sizes, seed
 
 
 @given(tables(duplicates=False), shares(), st.integers(0, 100))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_sizes_are_exact_without_duplicates(table, sizes, seed):
     labels, sources, units = table
     splits = assign_splits(labels, units, sources=sources, sizes=sizes, random_state=seed)
@@ -66,7 +66,7 @@ def test_sizes_are_exact_without_duplicates(table, sizes, seed):
 
 
 @given(tables(duplicates=False, missing=False), st.integers(0, 100))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_each_label_and_each_source_of_it_gets_its_share(table, seed):
     labels, sources, units = table
     splits = assign_splits(labels, units, sources=sources, random_state=seed)
@@ -82,7 +82,7 @@ def test_each_label_and_each_source_of_it_gets_its_share(table, seed):
 
 
 @given(tables(), st.integers(0, 100))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_the_same_seed_gives_the_same_splits(table, seed):
     labels, sources, units = table
     first, second = (

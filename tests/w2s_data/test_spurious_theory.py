@@ -201,7 +201,7 @@ def random_model(seed: int, largest: float = 3.0) -> GroupModel:
     return GroupModel(seen.T @ mu, strong.T @ mu, seen.T @ strong)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10**6), share, share, share, st.floats(0, 0.2), st.floats(0.2, 4))
 def test_mixture_equals_the_formula_written_out(
     seed: int, el: float, eu: float, et: float, nu: float, s: float
@@ -212,7 +212,7 @@ def test_mixture_equals_the_formula_written_out(
     assert found == pytest.approx(dense_mixture(groups, el, eu, et, nu), rel=1e-8, abs=1e-10)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10**6), share, share, share, st.floats(0, 0.2))
 def test_mixture_invariants(seed: int, el: float, eu: float, et: float, nu: float) -> None:
     groups = random_model(seed)
@@ -268,7 +268,7 @@ def test_failure_sign_agrees_with_the_proportional_limit() -> None:
     assert np.mean(agree) >= 0.95
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 10**6), share, share, share)
 def test_window_is_where_the_mean_shift_gain_is_positive(
     seed: int, el: float, eu: float, et: float

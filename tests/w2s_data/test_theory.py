@@ -150,7 +150,7 @@ def test_monte_carlo(intercept: bool) -> None:
 sizes = st.integers(1, 200)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(d_s=sizes, share=st.floats(0, 0.99), d_w=sizes, part=st.floats(0, 0.95), flag=st.booleans())
 def test_pool_for_share_inverts_the_risks(
     d_s: int, share: float, d_w: int, part: float, flag: bool
