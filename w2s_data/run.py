@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from w2s_data._io import (
+    TEMPORARY_SUFFIX,
     atomic_path,
     read_json,
     remove_partial_files,
@@ -40,6 +41,7 @@ logger = logging.getLogger("w2s_data")
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
+FIRST_FILES = {"items.parquet", "weak_proba.parquet"}
 LIBRARIES = ("numpy", "pandas", "pyarrow", "scikit-learn", "torch", "transformers")
 
 
@@ -124,7 +126,7 @@ class Run:
         Raises
         ------
         RunError
-            If the folder holds a run of another data set, or other files.
+            If the folder holds a run of another data set (`overwrite` allows it), or other files.
         """
         folder = Path(path)
         fingerprint = dataset.fingerprint
@@ -134,7 +136,7 @@ class Run:
                 run.manifest["seed"] = seed
                 return run
             run._check_grown(dataset)
-        elif folder.is_file() or (folder.is_dir() and not overwrite and any(folder.iterdir())):
+        elif folder.is_file() or (not cls.exists(folder) and _holds_other_files(folder)):
             raise RunError(
                 f"{os.fspath(folder)!r} exists and is not a run directory; choose another output"
             )
@@ -289,6 +291,14 @@ class StageWriter:
     def add(self, name: str) -> None:
         """Name a file that something else wrote into the run."""
         self.files[name] = sha256_file(self._folder / name)
+
+
+def _holds_other_files(folder: Path) -> bool:
+    """Whether a folder holds more than a run leaves that was killed before its first manifest."""
+    return folder.is_dir() and any(
+        entry.name not in FIRST_FILES and not entry.name.endswith(TEMPORARY_SUFFIX)
+        for entry in folder.iterdir()
+    )
 
 
 def proba_table(

@@ -124,11 +124,19 @@ def test_a_grown_data_set_is_welcome(table, tmp_path):
 
 def test_other_files_are_not_touched(dataset, tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(RunError, match="not a run directory"):
-        Run.create(tmp_path, dataset)
+    for overwrite in (False, True):
+        with pytest.raises(RunError, match="not a run directory"):
+            Run.create(tmp_path, dataset, overwrite=overwrite)
     with pytest.raises(RunError, match="not a run directory"):
         Run.create(tmp_path / "thesis.txt", dataset)
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_run_killed_before_its_manifest_can_be_made_again(dataset, tmp_path):
+    run = Run.create(tmp_path / "run", dataset)
+    (run.path / "manifest.json").rename(run.path / ".manifest.json.7.partial")
+    assert len(Run.create(run.path, dataset).dataset()) == 20
+    assert not list(run.path.glob(".*"))
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"schema": 1}', '"text"'])
