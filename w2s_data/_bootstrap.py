@@ -132,10 +132,11 @@ class _Cells:
         if len(self._starts) < len(self.values):
             sums = np.add.reduceat(sums, self._starts)
             sizes = np.add.reduceat(counts, self._starts, dtype=np.int64)
-        size = np.cumsum(sizes, dtype=np.float64)[:-1]
-        other = sizes[-1] + size[-1] - size
+        upto = np.cumsum(sizes, dtype=np.float64)
+        size, total = upto[:-1], upto[-1]
+        other = total - size
         below = np.cumsum(sums)
-        deviation = below[:-1] - size * (below[-1] / max(1.0, size[-1] + sizes[-1]))
+        deviation = below[:-1] - size * (below[-1] / max(1.0, total))
         split = np.flatnonzero((size > 0) & (other > 0))
         if not len(split):
             return np.nan

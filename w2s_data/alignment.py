@@ -8,7 +8,6 @@ on any device; the memory used does not depend on the number of points.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,8 +19,6 @@ from w2s_data._validation import check_feature_block
 
 if TYPE_CHECKING:
     import torch
-
-    Reducer = Callable[[torch.Tensor], torch.Tensor]
 
 SIMILARITY_BYTES = {"cpu": 8 * 2**20, "mps": 256 * 2**20, "cuda": 1024 * 2**20}
 PILOT = 256  # anchors whose order statistics give the first guess of a row's quantile

@@ -13,8 +13,8 @@ class Region(enum.IntEnum):
 
     Examples
     --------
-    >>> Region.OVERLAP.label, Region.from_label("hard-only")
-    ('overlap', <Region.HARD: 0>)
+    >>> Region.OVERLAP.label, int(Region.HARD)
+    ('overlap', 0)
     """
 
     HARD = 0
@@ -25,11 +25,6 @@ class Region(enum.IntEnum):
     def label(self) -> str:
         """The name that tables and reports show."""
         return ("hard-only", "easy-only", "overlap")[self.value]
-
-    @classmethod
-    def from_label(cls, label: str) -> Region:
-        """The region of a name."""
-        return cls([region.label for region in cls].index(label))
 
 
 @dataclass(frozen=True)
