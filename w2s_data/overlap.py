@@ -185,6 +185,7 @@ class OverlapDetector(BaseEstimator):  # type: ignore[misc]
         """
         self._check_parameters()
         features, proba = _check_pair(strong_features, weak_proba)
+        self._seen: tuple[FloatArray, FloatArray] | None = None  # a fit begins anew
         rng = check_generator(self.random_state)
         anchor_rng = np.random.default_rng(rng.integers(2**63))
         seed = int(rng.integers(2**63))
@@ -225,7 +226,7 @@ class OverlapDetector(BaseEstimator):  # type: ignore[misc]
         """
         features, proba = _check_pair(strong_features, weak_proba)
         added = features.take(np.arange(features.shape[0]))
-        seen: tuple[FloatArray, FloatArray] | None = getattr(self, "_seen", None)
+        seen = getattr(self, "_seen", None)
         if seen is not None:
             if seen[0].shape[1] != added.shape[1] or seen[1].shape[1] != proba.shape[1]:
                 raise InputError(

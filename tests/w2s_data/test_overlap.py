@@ -225,6 +225,12 @@ class TestNewPoints:
         np.testing.assert_array_equal(streamed.regions_, whole.regions_)
         assert streamed.density_interval_ == whole.density_interval_
 
+    def test_a_fit_forgets_what_was_streamed_before(self, points):
+        features, proba = points
+        detector = quick().partial_fit(features[:60], proba[:60]).fit(features, proba)
+        detector.partial_fit(features[:80], proba[:80])
+        assert len(detector.regions_) == 80
+
     def test_partial_fit_refuses_other_widths(self, points):
         features, proba = points
         detector = quick().partial_fit(features, proba)
