@@ -7,11 +7,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from w2s_data import _options as opt
+from w2s_data._inputs import feature_inputs, listed, open_run, penalty_from
 from w2s_data._version import __version__
 from w2s_data.errors import InputError, MissingExtraError
 
@@ -92,8 +93,8 @@ def embed(
         "source": source,
         "group": group,
     }
-    run, dataset = _open(data, roles, output, seed, overwrite, split_sizes, skip_unreadable)
-    inputs = _feature_inputs(dataset, weak, strong, None, None, device)
+    run, dataset = open_run(data, roles, output, seed, overwrite, split_sizes, skip_unreadable)
+    inputs = feature_inputs(dataset, weak, strong, None, None, device)
     if not inputs:
         raise InputError("nothing to embed: name an encoder with --weak, --strong or both")
     features = embed_stage(run, dataset, inputs, context.obj, overwrite)
@@ -142,12 +143,12 @@ def score(
         "split": split,
         "source": source,
         "group": group,
-        "weak_columns": _listed(weak_columns),
+        "weak_columns": listed(weak_columns),
         "weak_label": weak_label,
         "weak_confidence": weak_confidence,
     }
-    run, dataset = _open(data, roles, output, seed, overwrite, split_sizes, skip_unreadable)
-    inputs = _feature_inputs(dataset, weak, strong, weak_features, strong_features, device)
+    run, dataset = open_run(data, roles, output, seed, overwrite, split_sizes, skip_unreadable)
+    inputs = feature_inputs(dataset, weak, strong, weak_features, strong_features, device)
     _score(run, dataset, inputs, ScoreSettings(l2, reference, device, context.obj, overwrite))
 
 
@@ -158,8 +159,10 @@ def demo(
     seed: opt.Seed = None,
 ) -> None:
     """Score 1,797 scanned digits from four collection channels; needs no download."""
-    run, dataset = _open("example:digits", {}, output or Path("runs/demo"), seed, True, None, False)
-    inputs = _feature_inputs(dataset, "pixels:3", "pixels:8", None, None, "auto")
+    run, dataset = open_run(
+        "example:digits", {}, output or Path("runs/demo"), seed, True, None, False
+    )
+    inputs = feature_inputs(dataset, "pixels:3", "pixels:8", None, None, "auto")
     _score(run, dataset, inputs, ScoreSettings(show_progress=context.obj, overwrite=True))
 
 
@@ -190,75 +193,6 @@ def doctor() -> None:
         raise typer.Exit(1)
 
 
-def _open(
-    data: str,
-    roles: dict[str, Any],
-    output: Path | None,
-    seed: int | None,
-    overwrite: bool,
-    split_sizes: str | None,
-    skip_unreadable: bool,
-) -> tuple[Run, W2SDataset]:
-    """Open the run that DATA is, or load DATA and make a run of it."""
-    from w2s_data.dataset import load_dataset
-    from w2s_data.run import Run
-
-    given = {name: value for name, value in roles.items() if value is not None}
-    if Run.exists(data):
-        if given or output is not None or split_sizes is not None:
-            named = ", ".join(f"--{name.replace('_', '-')}" for name in given) or "--output"
-            raise InputError(
-                f"{data!r} is a run whose columns and splits are settled: {named} needs the data "
-                "file instead"
-            )
-        run = Run.open(data)
-        if seed is not None:
-            run.manifest["seed"] = seed
-        return run, run.dataset()
-    seed = 0 if seed is None else seed
-    dataset = load_dataset(
-        data,
-        **given,
-        split_sizes=_split_sizes(split_sizes),
-        unreadable="skip" if skip_unreadable else "error",
-        random_state=seed,
-    )
-    for note in dataset.notes:
-        typer.echo(f"note: {note}", err=True)
-    folder = output if output is not None else Path("runs") / dataset.name
-    source = data if data.startswith("example:") else Path(data).name
-    return Run.create(folder, dataset, source=source, seed=seed, overwrite=overwrite), dataset
-
-
-def _feature_inputs(
-    dataset: W2SDataset,
-    weak: str | None,
-    strong: str | None,
-    weak_file: Path | None,
-    strong_file: Path | None,
-    device: str,
-) -> dict[Role, FeatureInput]:
-    from w2s_data.encoders import ImageEncoder, TextEncoder, encoder_from_spec
-    from w2s_data.stages import FeatureInput
-
-    inputs: dict[Role, FeatureInput] = {}
-    named: tuple[tuple[Role, str | None, Path | None], ...] = (
-        ("weak", weak, weak_file),
-        ("strong", strong, strong_file),
-    )
-    for role, spec, file in named:
-        if spec is not None and file is not None:
-            raise InputError(f"--{role} and --{role}-features exclude each other")
-        if spec is not None:
-            encoder = encoder_from_spec(spec, dataset.kind)
-            if isinstance(encoder, TextEncoder | ImageEncoder):
-                encoder.set_params(device=device)
-            inputs[role] = FeatureInput(encoder=encoder)
-        elif file is not None:
-            inputs[role] = FeatureInput(file=file)
-    return inputs
-
-
 def _score(
     run: Run, dataset: W2SDataset, inputs: dict[Role, FeatureInput], settings: ScoreSettings
 ) -> None:
@@ -271,40 +205,13 @@ def _score(
     seed = run.manifest["seed"]
     make = OverlapDetector.reference if settings.reference else OverlapDetector
     detector = make(device=settings.device, random_state=seed)
-    teacher = LinearProbe(l2=_penalty(settings.l2), device=settings.device, random_state=seed)
+    teacher = LinearProbe(l2=penalty_from(settings.l2), device=settings.device, random_state=seed)
     shown = settings.show_progress
     features = embed_stage(run, dataset, inputs, shown, settings.overwrite)
     summary = score_stage(run, dataset, features, detector, teacher, shown)
     build_report(run.path)
     print_overlap(summary)
     typer.echo(f"run: {run.path}   report: {run.path / 'report.html'}")
-
-
-def _listed(text: str | None) -> list[str] | None:
-    return None if text is None else [part.strip() for part in text.split(",")]
-
-
-def _split_sizes(text: str | None) -> dict[str, float] | None:
-    """Read "labelled=500,test=0.2": a whole number is a count, any other a share."""
-    if text is None:
-        return None
-    sizes: dict[str, float] = {}
-    for part in text.split(","):
-        name, _, number = part.partition("=")
-        try:
-            sizes[name.strip()] = float(number) if "." in number else int(number)
-        except ValueError as error:
-            raise InputError(
-                f"--split-sizes reads NAME=NUMBER,..., e.g. labelled=500,test=0.2; got {part!r}"
-            ) from error
-    return sizes
-
-
-def _penalty(text: str) -> Any:
-    try:
-        return "cv" if text == "cv" else float(text)
-    except ValueError as error:
-        raise InputError(f"--l2 must be a number or 'cv'; got {text!r}") from error
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

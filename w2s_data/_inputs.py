@@ -1,0 +1,114 @@
+"""From the words of a command line to a run, its data set and its features."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from w2s_data.errors import InputError
+
+if TYPE_CHECKING:
+    from w2s_data.dataset import W2SDataset
+    from w2s_data.run import Run
+    from w2s_data.stages import FeatureInput, Role
+
+
+def open_run(
+    data: str,
+    roles: dict[str, Any],
+    output: Path | None,
+    seed: int | None,
+    overwrite: bool,
+    split_sizes: str | None,
+    skip_unreadable: bool,
+) -> tuple[Run, W2SDataset]:
+    """Open the run that DATA is, or load DATA and make a run of it."""
+    from w2s_data.dataset import load_dataset
+    from w2s_data.run import Run
+
+    given = {name: value for name, value in roles.items() if value is not None}
+    if Run.exists(data):
+        if given or output is not None or split_sizes is not None:
+            named = ", ".join(f"--{name.replace('_', '-')}" for name in given) or "--output"
+            raise InputError(
+                f"{data!r} is a run whose columns and splits are settled: {named} needs the data "
+                "file instead"
+            )
+        run = Run.open(data)
+        if seed is not None:
+            run.manifest["seed"] = seed
+        return run, run.dataset()
+    seed = 0 if seed is None else seed
+    dataset = load_dataset(
+        data,
+        **given,
+        split_sizes=split_sizes_from(split_sizes),
+        unreadable="skip" if skip_unreadable else "error",
+        random_state=seed,
+    )
+    for note in dataset.notes:
+        typer.echo(f"note: {note}", err=True)
+    folder = output if output is not None else Path("runs") / dataset.name
+    source = data if data.startswith("example:") else Path(data).name
+    return Run.create(folder, dataset, source=source, seed=seed, overwrite=overwrite), dataset
+
+
+def feature_inputs(
+    dataset: W2SDataset,
+    weak: str | None,
+    strong: str | None,
+    weak_file: Path | None,
+    strong_file: Path | None,
+    device: str,
+) -> dict[Role, FeatureInput]:
+    """Where the features of each role come from, an encoder or a file, with no default."""
+    from w2s_data.encoders import ImageEncoder, TextEncoder, encoder_from_spec
+    from w2s_data.stages import FeatureInput
+
+    inputs: dict[Role, FeatureInput] = {}
+    named: tuple[tuple[Role, str | None, Path | None], ...] = (
+        ("weak", weak, weak_file),
+        ("strong", strong, strong_file),
+    )
+    for role, spec, file in named:
+        if spec is not None and file is not None:
+            raise InputError(f"--{role} and --{role}-features exclude each other")
+        if spec is not None:
+            encoder = encoder_from_spec(spec, dataset.kind)
+            if isinstance(encoder, TextEncoder | ImageEncoder):
+                encoder.set_params(device=device)
+            inputs[role] = FeatureInput(encoder=encoder)
+        elif file is not None:
+            inputs[role] = FeatureInput(file=file)
+    return inputs
+
+
+def listed(text: str | None) -> list[str] | None:
+    """Read a comma-separated list."""
+    return None if text is None else [part.strip() for part in text.split(",")]
+
+
+def split_sizes_from(text: str | None) -> dict[str, float] | None:
+    """Read "labelled=500,test=0.2": a whole number is a count, any other a share."""
+    if text is None:
+        return None
+    sizes: dict[str, float] = {}
+    for part in text.split(","):
+        name, _, number = part.partition("=")
+        try:
+            sizes[name.strip()] = float(number) if "." in number else int(number)
+        except ValueError as error:
+            raise InputError(
+                f"--split-sizes reads NAME=NUMBER,..., e.g. labelled=500,test=0.2; got {part!r}"
+            ) from error
+    return sizes
+
+
+def penalty_from(text: str) -> Any:
+    """Read the penalty of a probe, a number or "cv"."""
+    try:
+        return "cv" if text == "cv" else float(text)
+    except ValueError as error:
+        raise InputError(f"--l2 must be a number or 'cv'; got {text!r}") from error

@@ -1,0 +1,8 @@
+"""The stages of a run; each reads the run directory, adds to it, and can be resumed."""
+
+from __future__ import annotations
+
+from w2s_data.stages.embedding import FeatureInput, Role, embed_stage
+from w2s_data.stages.scoring import score_stage, teach
+
+__all__ = ["FeatureInput", "Role", "embed_stage", "score_stage", "teach"]

@@ -1,0 +1,176 @@
+"""Embedding: the weak and strong features of every item, computed or found."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from w2s_data._blocks import ArrayFeatures, FeatureMatrix
+from w2s_data._io import jsonable, sha256_file
+from w2s_data.dataset import W2SDataset
+from w2s_data.encoders import Encoder
+from w2s_data.errors import FeatureError, FileFormatError, InputError
+from w2s_data.features import FeatureStore, embed
+from w2s_data.run import MANIFEST, Run
+
+logger = logging.getLogger("w2s_data")
+
+Role = Literal["weak", "strong"]
+ROLES: tuple[Role, ...] = ("weak", "strong")
+
+
+@dataclass(frozen=True)
+class FeatureInput:
+    """Where the features of a role come from: an encoder, a ready-made file, or the run itself."""
+
+    encoder: Encoder | None = None
+    file: Path | None = None
+
+
+def embed_stage(
+    run: Run,
+    dataset: W2SDataset,
+    inputs: dict[Role, FeatureInput],
+    show_progress: bool | None = None,
+    overwrite: bool = False,
+) -> dict[Role, FeatureMatrix]:
+    """Compute, or find in the run, the features of every role that has any.
+
+    Parameters
+    ----------
+    overwrite : bool
+        Discard features that another pretrained encoder left in the run; without it they are an
+        error. Features of encoders that learn from the items, which are cheap, are always redone.
+
+    Raises
+    ------
+    InputError
+        If an encoder or a file does not fit the items.
+    """
+    before = run.manifest["stages"].get("embed", {}).get("settings", {})
+    settings: dict[str, Any] = {
+        role: settled
+        for role in ROLES
+        if (settled := _feature_settings(run, dataset, role, inputs.get(role), before.get(role)))
+    }
+    if run.is_fresh("embed", settings, ("items",)) and _are_sound(run, inputs):
+        logger.info("embed: nothing has changed since %s", run.finished("embed"))
+        return {
+            role: _stored_features(run, dataset, role, inputs.get(role))
+            for role in ROLES
+            if role in settings
+        }
+    found: dict[Role, FeatureMatrix] = {}
+    with run.stage("embed", settings, ("items",)) as stage:
+        for role in (role for role in ROLES if role in settings):
+            given = inputs.get(role)
+            if given is not None and given.encoder is not None:
+                encoder = given.encoder.fit(_fitting_items(dataset))
+                folder = _store_path(run, role)
+                found[role] = embed(
+                    dataset.items,
+                    encoder,
+                    folder,
+                    overwrite=_is_stored(run, role)
+                    and (overwrite or encoder.learns)
+                    and FeatureStore.open(folder).encoder != jsonable(encoder.spec()),
+                    progress=show_progress,
+                )
+            else:
+                found[role] = _stored_features(run, dataset, role, given)
+            if _is_stored(run, role):
+                stage.add(f"features/{role}/{MANIFEST}")
+    return found
+
+
+def _feature_settings(
+    run: Run, dataset: W2SDataset, role: Role, given: FeatureInput | None, before: Any
+) -> dict[str, Any] | None:
+    """What a role's features depend on besides the items; None if it has no features."""
+    if given is not None and given.file is not None:
+        return {"file": given.file.name, "sha256": _checksum(given.file)}
+    if given is not None and given.encoder is not None:
+        if dataset.kind == "features":
+            raise InputError(f"the items are feature vectors: no encoder can read them ({role})")
+        encoder = given.encoder
+        # What a learning encoder learns follows from the items, which are an input of the stage.
+        learnt = {"encoder": type(encoder).__name__, **encoder.get_params()}
+        return learnt if encoder.learns else encoder.spec()
+    if role == "strong" and dataset.features is not None:
+        return {"encoder": "none: the items are vectors"}
+    if before is not None and "file" in before:
+        raise InputError(
+            f"the {role} features of this run came from the file {before['file']!r}: "
+            f"name it again with --{role}-features"
+        )
+    return dict(before) if before is not None and _is_stored(run, role) else None
+
+
+def _stored_features(
+    run: Run, dataset: W2SDataset, role: Role, given: FeatureInput | None
+) -> FeatureMatrix:
+    """Features that need no computing."""
+    if given is not None and given.file is not None:
+        return _read_features(given.file, dataset)
+    if role == "strong" and dataset.features is not None:
+        return ArrayFeatures(dataset.features)
+    return FeatureStore.open(_store_path(run, role)).select(dataset.items)
+
+
+def _store_path(run: Run, role: Role) -> Path:
+    return run.path / "features" / role
+
+
+def _are_sound(run: Run, inputs: dict[Role, FeatureInput]) -> bool:
+    """Whether the shards that could be made again are whole; the others are checked when read."""
+    return not any(
+        FeatureStore.open(_store_path(run, role)).verify()
+        for role, given in inputs.items()
+        if given.encoder is not None
+    )
+
+
+def _is_stored(run: Run, role: Role) -> bool:
+    return (_store_path(run, role) / MANIFEST).is_file()
+
+
+def _fitting_items(dataset: W2SDataset) -> list[Any]:
+    """What an encoder may learn from: the labelled split and the pool, never test items."""
+    wanted = np.isin(dataset.splits, ("labelled", "pool"))
+    return [item for item, keep in zip(dataset.items, wanted, strict=True) if keep]
+
+
+def _checksum(file: Path) -> str:
+    try:
+        return sha256_file(file)
+    except OSError as error:
+        raise FileFormatError(
+            f"cannot read features {os.fspath(file)!r}: {error.strerror}"
+        ) from error
+
+
+def _read_features(file: Path, dataset: W2SDataset) -> FeatureMatrix:
+    """Map a .npy file of shape (N, D) into memory."""
+    try:
+        array = np.load(file, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise FileFormatError(
+            f"cannot read features {os.fspath(file)!r}: expected a whole .npy file of numbers, "
+            f"shape (N, D) ({error})"
+        ) from error
+    if array.ndim != 2 or not np.issubdtype(array.dtype, np.number):
+        raise FeatureError(
+            f"{os.fspath(file)!r} holds {array.dtype} of shape {array.shape}; "
+            "expected numbers of shape (N, D)"
+        )
+    if len(array) != len(dataset):
+        raise FeatureError(
+            f"row counts disagree: {os.fspath(file)!r} has {len(array):,} rows, "
+            f"the data set {len(dataset):,} items"
+        )
+    return ArrayFeatures(array)

@@ -1,0 +1,186 @@
+"""Scoring: the weak teacher's labels, and the region of every item."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from w2s_data._blocks import DEFAULT_BLOCK_BYTES, FeatureMatrix, RowSubset
+from w2s_data._progress import progress
+from w2s_data._typing import FloatArray
+from w2s_data._validation import check_feature_block
+from w2s_data.dataset import W2SDataset
+from w2s_data.errors import DegenerateDataWarning, InputError, SplitError, listing
+from w2s_data.overlap import OverlapDetector
+from w2s_data.overlap_summary import summarize_overlap
+from w2s_data.probes import LinearProbe, cross_fit_proba
+from w2s_data.regions import Region
+from w2s_data.run import Run, proba_table
+from w2s_data.stages.embedding import Role
+from w2s_data.stages.notes import noting
+
+logger = logging.getLogger("w2s_data")
+
+TEACHER_FOLDS = 5
+
+
+@dataclass(frozen=True)
+class GuardedFeatures:
+    """Features of all items that refuse bad rows by their number, before any subset renames them.
+
+    Each block that is read moves a progress bar on.
+    """
+
+    base: FeatureMatrix
+    name: str
+    advance: Callable[[int], None]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Items N and feature dimensions D."""
+        return self.base.shape
+
+    def blocks(self, max_bytes: int = DEFAULT_BLOCK_BYTES) -> Iterator[tuple[slice, FloatArray]]:
+        """Yield the base's blocks."""
+        for rows, block in self.base.blocks(max_bytes):
+            check_feature_block(block, np.arange(rows.start, rows.stop), self.name, nonzero=True)
+            yield rows, block
+            self.advance(len(block))
+
+    def take(self, rows: Any) -> FloatArray:
+        """Return the given rows."""
+        taken = self.base.take(rows)
+        check_feature_block(taken, rows, self.name, nonzero=True)
+        return taken
+
+
+def score_stage(
+    run: Run,
+    dataset: W2SDataset,
+    features: dict[Role, FeatureMatrix],
+    detector: OverlapDetector,
+    teacher: LinearProbe,
+    show_progress: bool | None = None,
+) -> dict[str, Any]:
+    """Train the teacher unless weak labels were given, detect overlap, write the scores.
+
+    The detector is fitted on the pool, the items that would get pseudo-labels; items of the other
+    splits are then parted by its thresholds.
+
+    Returns
+    -------
+    dict
+        The content of `overlap.json`.
+
+    Raises
+    ------
+    SplitError
+        If the pool is empty, or the labelled split cannot train a teacher.
+    InputError
+        If features of a needed role are missing.
+    """
+    settings = {
+        "detector": detector.get_params(),
+        "teacher": None if dataset.weak_proba is not None else teacher.get_params(),
+    }
+    if run.is_fresh("score", settings, ("items", "embed")):
+        logger.info("score: nothing has changed since %s", run.finished("score"))
+        return dict(run.read_summary("overlap.json"))
+    if "strong" not in features:
+        raise InputError(
+            "strong features are missing: name a pretrained model with --strong, "
+            "or a file of ready-made features with --strong-features"
+        )
+    if not len(dataset.rows("pool")):
+        raise SplitError("the pool is empty: there is nothing to pseudo-label and to score")
+    with run.stage("score", settings, ("items", "embed")) as stage:
+        with noting(DegenerateDataWarning) as notes:
+            proba = dataset.weak_proba
+            if proba is None:
+                proba = teach(dataset, features.get("weak"), teacher)
+                stage.write_table("weak_proba.parquet", proba_table(dataset, proba, ("teacher",)))
+            averaged = proba.mean(axis=1) if proba.ndim == 3 else proba
+            scores = _detect(dataset, features["strong"], averaged, detector, show_progress)
+        summary = summarize_overlap(detector, dataset, scores, notes)
+        stage.write_table("scores.parquet", scores)
+        stage.write_summary("overlap.json", summary)
+    return dict(run.read_summary("overlap.json"))
+
+
+def teach(
+    dataset: W2SDataset, weak_features: FeatureMatrix | None, teacher: LinearProbe
+) -> FloatArray:
+    """Weak probabilities (N, C) of a teacher trained on the labelled split.
+
+    Its probabilities on the labelled items themselves are cross-fitted.
+    """
+    dataset.check_teacher_data()
+    if weak_features is None:
+        raise InputError(
+            "weak features are missing: name an encoder with --weak (tfidf, pixels or a model), "
+            "a file with --weak-features, or ready-made weak labels with --weak-columns"
+        )
+    labels = dataset.labels
+    labelled = dataset.rows("labelled")
+    labelled = labelled[labels[labelled] >= 0]
+    known, codes = np.unique(labels[labelled], return_inverse=True)
+    unseen = [name for c, name in enumerate(dataset.class_names) if c not in known]
+    if unseen:
+        warnings.warn(
+            f"the labelled split holds no item of class {listing(unseen)}: "
+            "the teacher never predicts it",
+            DegenerateDataWarning,
+            stacklevel=2,
+        )
+    train = weak_features.take(labelled)
+    teacher = teacher.fit(train, codes)
+    proba = np.zeros((len(dataset), len(dataset.class_names)))
+    for rows, block in weak_features.blocks():
+        proba[np.ix_(np.arange(rows.start, rows.stop), known)] = teacher.predict_proba(block)
+    proba[np.ix_(labelled, known)] = cross_fit_proba(
+        teacher, train, codes, folds=TEACHER_FOLDS, random_state=teacher.random_state
+    )
+    return proba
+
+
+def _detect(
+    dataset: W2SDataset,
+    strong: FeatureMatrix,
+    proba: FloatArray,
+    detector: OverlapDetector,
+    show_progress: bool | None,
+) -> pd.DataFrame:
+    """Fit on the pool, score all items, and return `scores.parquet`."""
+    n = len(dataset)
+    regions = np.empty(n, dtype=np.int8)
+    confidence, alignment = np.empty(n), np.empty(n, dtype=np.float32)
+    pool = dataset.rows("pool")
+    rest = np.setdiff1d(np.arange(n), pool)
+    passes = 2 if len(rest) else 1
+    with progress("score", total=passes * n, enabled=show_progress) as advance:
+        guarded = GuardedFeatures(strong, "strong features", advance)
+        detector.fit(RowSubset(guarded, pool), proba[pool])
+        regions[pool] = detector.regions_
+        confidence[pool], alignment[pool] = detector.confidence_, detector.alignment_
+        if len(rest):
+            scored = detector.score_points(RowSubset(guarded, rest), proba[rest])
+            regions[rest] = scored.regions
+            confidence[rest], alignment[rest] = scored.confidence, scored.alignment
+    kept = [name for name in ("id", "split", "source", "group") if name in dataset.table]
+    weak = proba.argmax(axis=1)
+    labels = dataset.labels
+    right = pd.array(weak == labels, dtype="boolean")
+    right[labels < 0] = pd.NA
+    return dataset.table[kept].assign(
+        region=np.array([region.label for region in Region], dtype=object)[regions],
+        confidence=confidence,
+        alignment=alignment,
+        weak_label=np.array(dataset.class_names, dtype=object)[weak],
+        weak_correct=right,
+    )
