@@ -6,13 +6,86 @@ Public names are loaded on first use, so that `import w2s_selectors` imports no 
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from w2s_data._version import __version__
 
-_HOME: dict[str, str] = {}
+if TYPE_CHECKING:
+    from w2s_selectors.policies import (
+        KLUCB,
+        UCB1,
+        EpsilonGreedy,
+        Oracle,
+        OverlapUCB,
+        Policy,
+        RoundRobin,
+        ScorePolicy,
+        ThompsonSampling,
+        UniformRandom,
+        available_policies,
+        policy_from_name,
+        register_policy,
+    )
+    from w2s_selectors.regret import (
+        cumulative_regret,
+        lai_robbins_rate,
+        regret_bound,
+        simple_regret,
+    )
+    from w2s_selectors.simulated import BernoulliSources, FunctionSources, PoolSources
+    from w2s_selectors.simulation import simulate
+    from w2s_selectors.state import ArmState
 
-__all__ = ["__version__"]
+_HOME = {
+    "ArmState": "state",
+    "BernoulliSources": "simulated",
+    "EpsilonGreedy": "policies",
+    "FunctionSources": "simulated",
+    "KLUCB": "policies",
+    "Oracle": "policies",
+    "OverlapUCB": "policies",
+    "Policy": "policies",
+    "PoolSources": "simulated",
+    "RoundRobin": "policies",
+    "ScorePolicy": "policies",
+    "ThompsonSampling": "policies",
+    "UCB1": "policies",
+    "UniformRandom": "policies",
+    "available_policies": "policies",
+    "cumulative_regret": "regret",
+    "lai_robbins_rate": "regret",
+    "policy_from_name": "policies",
+    "register_policy": "policies",
+    "regret_bound": "regret",
+    "simple_regret": "regret",
+    "simulate": "simulation",
+}
+
+__all__ = [
+    "KLUCB",
+    "UCB1",
+    "ArmState",
+    "BernoulliSources",
+    "EpsilonGreedy",
+    "FunctionSources",
+    "Oracle",
+    "OverlapUCB",
+    "Policy",
+    "PoolSources",
+    "RoundRobin",
+    "ScorePolicy",
+    "ThompsonSampling",
+    "UniformRandom",
+    "__version__",
+    "available_policies",
+    "cumulative_regret",
+    "lai_robbins_rate",
+    "policy_from_name",
+    "register_policy",
+    "regret_bound",
+    "simple_regret",
+    "simulate",
+]
 
 
 def __getattr__(name: str) -> Any:
