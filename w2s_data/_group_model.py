@@ -3,15 +3,41 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from w2s_data._moments import Moments
 from w2s_data._typing import FloatArray
-from w2s_data.dimensions import correlation_dimension
-from w2s_data.errors import FeatureError, InputError
+from w2s_data.errors import InputError
 
-DETERMINED = 1e-6  # within-group share of a direction's variance below which the group fixes it
+
+@dataclass(frozen=True)
+class GroupGeometry:
+    """The inner products on which the mixture risks depend; all that is kept of a replicate.
+
+    Numbers, or arrays that broadcast: one entry a replicate.
+
+    Parameters
+    ----------
+    d_w, d_s : int
+    m_t, m_s : |mu_t|^2, |mu_s|^2
+    across : <mu_t, Xi mu_s>
+    imported : |Xi mu_s|^2
+    returned : |Xi' mu_t|^2
+    shared : ||Xi||^2
+    variance : float
+    """
+
+    d_w: int
+    d_s: int
+    m_t: Any
+    m_s: Any
+    across: Any
+    imported: Any
+    returned: Any
+    shared: Any
+    variance: float = 1.0
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -86,6 +112,22 @@ class GroupModel:
         """Xi mu_s (d_w,): the student's shift as it reaches the teacher's features."""
         return np.asarray(self.xi @ self.mu_s)
 
+    @property
+    def geometry(self) -> GroupGeometry:
+        """Its inner products."""
+        returned = self.xi.T @ self.mu_t
+        return GroupGeometry(
+            d_w=self.p_t - 1,
+            d_s=self.p_s - 1,
+            m_t=self.m_t,
+            m_s=self.m_s,
+            across=float(returned @ self.mu_s),
+            imported=float(self.imported @ self.imported),
+            returned=float(returned @ returned),
+            shared=self.shared,
+            variance=self.variance,
+        )
+
     def __repr__(self) -> str:
         return (
             f"GroupModel(d_w={self.p_t - 1}, d_s={self.p_s - 1}, "
@@ -100,26 +142,33 @@ class GroupRisks:
 
     Attributes
     ----------
-    teacher, student : float
+    teacher, student : float or array
         At least 0, lower is better.
     """
 
-    teacher: float
-    student: float
+    teacher: Any
+    student: Any
 
     @property
-    def gain(self) -> float:
+    def gain(self) -> Any:
         """Teacher minus student: above 0 the student is better."""
         return self.teacher - self.student
 
+    @property
+    def relative_gain(self) -> Any:
+        """Gain as a part of the teacher's risk: 1 if the student has none of it."""
+        return self.gain / self.teacher
+
     def __repr__(self) -> str:
+        if np.ndim(self.teacher) or np.ndim(self.student):
+            return f"GroupRisks(teacher, student: arrays of shape {np.shape(self.gain)})"
         return f"GroupRisks(teacher={self.teacher:.4g}, student={self.student:.4g})"
 
 
-def check_shares(**shares: float) -> None:
+def check_shares(**shares: ArrayLike) -> None:
     """Refuse shares outside [0, 1], by name."""
     for name, share in shares.items():
-        if not 0 <= share <= 1:
+        if not np.all((np.asarray(share) >= 0) & (np.asarray(share) <= 1)):
             raise InputError(f"{name} is a share and must lie in [0, 1]; got {share!r}")
 
 
@@ -128,54 +177,3 @@ def check_scale(gamma: float, nu: float, noise: float) -> None:
     for name, value in {"gamma": gamma, "nu": nu, "noise": noise}.items():
         if not value >= 0:
             raise InputError(f"{name} must be at least 0; got {value!r}")
-
-
-def estimate_group_model(inside: Moments, others: Moments, name: str) -> GroupModel:
-    """Shifts and similarity, whitened within groups and without their chance parts."""
-    d = inside.d_w
-    freedom = inside.n + others.n - 2
-    within = (inside.scatter + others.scatter) / freedom
-    shift = inside.total / inside.n - others.total / others.n
-    white = []
-    for side, part in (("weak", slice(0, d)), ("strong", slice(d, None))):
-        values, vectors = np.linalg.eigh(within[part, part])
-        if values[0] <= DETERMINED:  # in units of the variance over all rows
-            raise FeatureError(
-                f"group {name!r} determines a direction of the {side} features, which is constant "
-                f"inside and outside it: drop it, or give fewer {side}_components"
-            )
-        white.append((vectors / np.sqrt(values)) @ vectors.T)
-    xi = white[0] @ within[:d, d:] @ white[1]
-    shared = correlation_dimension(np.sum(xi**2), freedom, d, inside.d_s)
-    chance = 1 / inside.n + 1 / others.n
-    mu_t, mu_s = (
-        _debiased(half @ shift[part], freedom, chance)
-        for half, part in zip(white, (slice(0, d), slice(d, None)), strict=True)
-    )
-    return GroupModel(mu_t, mu_s, xi, shared=float(np.clip(shared, 0, min(d, inside.d_s))))
-
-
-def covariance_difference(inside: Moments, others: Moments) -> float:
-    """How far a group's covariance is from that of the other rows, over the chance part.
-
-    Mean over directions of the squared difference, in units of the covariance inside groups, on
-    the side where it is larger: 0 where the group only shifts the mean, .25 where a typical
-    standard deviation differs by a quarter.
-    """
-    found = []
-    freedom = inside.n - 1, others.n - 1
-    for part in (slice(0, inside.d_w), slice(inside.d_w, None)):
-        one, other = inside.scatter[part, part], others.scatter[part, part]
-        values, vectors = np.linalg.eigh((one + other) / sum(freedom))
-        half = vectors / np.sqrt(values)
-        apart = half.T @ (one / freedom[0] - other / freedom[1]) @ half
-        chance = (len(one) + 1) * (1 / freedom[0] + 1 / freedom[1])
-        found.append(float(np.sum(apart**2)) / len(one) - chance)
-    return max(0.0, *found)
-
-
-def _debiased(shift: FloatArray, freedom: int, chance: float) -> FloatArray:
-    """Same direction, with |mu|^2 = (1 - (d + 1) / freedom) |shift|^2 - d chance, at least 0."""
-    d, square = len(shift), float(shift @ shift)
-    wanted = (freedom - d - 1) / freedom * square - d * chance
-    return np.asarray(shift * np.sqrt(max(0.0, wanted) / square)) if square > 0 else shift

@@ -108,8 +108,12 @@ def two_fold(first: Moments, second: Moments) -> float:
     return float(np.mean(values))
 
 
-def total_moments(weak: FeatureMatrix, strong: FeatureMatrix) -> tuple[Moments, FloatArray]:
+def total_moments(
+    weak: FeatureMatrix, strong: FeatureMatrix, row_numbers: IntArray | None = None
+) -> tuple[Moments, FloatArray]:
     """Moments of all rows about an origin near their mean, and that origin (D,).
+
+    `row_numbers` are what errors call the rows.
 
     Raises
     ------
@@ -119,7 +123,7 @@ def total_moments(weak: FeatureMatrix, strong: FeatureMatrix) -> tuple[Moments, 
     d_w, d = weak.shape[1], weak.shape[1] + strong.shape[1]
     moments, origin = Moments.zero(d, d_w), np.zeros(d)
     for rows, one, other in paired_blocks(weak, strong):
-        numbers = np.arange(rows.start, rows.stop)
+        numbers = np.arange(rows.start, rows.stop) if row_numbers is None else row_numbers[rows]
         check_feature_block(one, numbers, "weak features", nonzero=False)
         check_feature_block(other, numbers, "strong features", nonzero=False)
         both = np.hstack([one, other]).astype(np.float64)
@@ -145,21 +149,31 @@ def group_moments(
     groups : int array (N,)
         Values 0 ... K - 1.
     """
-    split, d_w = weak.shape[1], maps[0].shape[1]
+    d_w = maps[0].shape[1]
     found = [
         Moments.zero(d_w + maps[1].shape[1], d_w) for _ in range(int(groups.max(initial=0)) + 1)
     ]
-    for rows, one, other in paired_blocks(weak, strong):
-        both = np.hstack(
-            [
-                (one.astype(np.float64) - origin[:split]) @ maps[0],
-                (other.astype(np.float64) - origin[split:]) @ maps[1],
-            ]
-        )
+    for rows, both in mapped_blocks(weak, strong, origin, maps):
         here = groups[rows]
         for group in np.unique(here):
             found[group] += Moments.of(both[here == group], d_w)
     return found
+
+
+def mapped_blocks(
+    weak: FeatureMatrix,
+    strong: FeatureMatrix,
+    origin: FloatArray,
+    maps: tuple[FloatArray, FloatArray],
+) -> Iterator[tuple[slice, FloatArray]]:
+    """Yield (rows, float64 block (rows, d_w + d_s)) of linearly mapped features side by side."""
+    split = weak.shape[1]
+    for rows, one, other in paired_blocks(weak, strong):
+        mapped = [
+            (one.astype(np.float64) - origin[:split]) @ maps[0],
+            (other.astype(np.float64) - origin[split:]) @ maps[1],
+        ]
+        yield rows, np.hstack(mapped)
 
 
 def paired_blocks(

@@ -18,6 +18,8 @@ from w2s_data._validation import check_generator, check_same_length
 from w2s_data.errors import FeatureError, InputError
 from w2s_data.theory import plain
 
+SAME = 1e-6  # relative difference of d_sw and d_w that rounding of float32 features can make
+
 
 def correlation_dimension(shared: ArrayLike, n: ArrayLike, d_w: ArrayLike, d_s: ArrayLike) -> Any:
     """De-biased correlation dimension from the sum of squared sample canonical correlations.
@@ -51,6 +53,16 @@ def correlation_dimension(shared: ArrayLike, n: ArrayLike, d_w: ArrayLike, d_s: 
             f"{d_w} + {d_s} dimensions"
         )
     return plain((n * shared - d_w * d_s) / (n - d_w - d_s + shared))
+
+
+def clip_shared(d_sw: float, d_w: float, d_s: float) -> float:
+    """Correlation dimension inside [0, min(d_w, d_s)]; d_w itself where only rounding differs.
+
+    >>> clip_shared(-0.1, d_w=3, d_s=5), clip_shared(2.9999999, d_w=3, d_s=5)
+    (0.0, 3.0)
+    """
+    inside = float(np.clip(d_sw, 0.0, min(d_w, d_s)))
+    return float(d_w) if d_w - inside <= SAME * d_w else inside
 
 
 def two_fold_correlation_dimension(

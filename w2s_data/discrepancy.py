@@ -19,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from w2s_data import theory
 from w2s_data._blocks import as_feature_matrix
+from w2s_data._jackknife import LEFT_OUT, jackknife_error, t_interval
 from w2s_data._moments import (
     GROUP_BYTES,
     Moments,
@@ -30,13 +31,12 @@ from w2s_data._moments import (
 from w2s_data._sides import Side
 from w2s_data._typing import RandomState
 from w2s_data._validation import check_generator
-from w2s_data.dimensions import correlation_dimension
+from w2s_data.dimensions import clip_shared, correlation_dimension
 from w2s_data.errors import DegenerateDataWarning, FeatureError, InputError, unknown
-from w2s_data.predictions import GainPrediction, PoolSize
+from w2s_data.predictions import GainPrediction, PoolSize, no_gain, reading
 
 Components = int | float | Literal["mp"] | None
 ESTIMATORS = ("closed", "two_fold")
-SAME = 1e-6  # relative difference of d_sw and d_w that rounding of float32 features can make
 
 
 class DiscrepancyAnalyzer(BaseEstimator):  # type: ignore[misc]
@@ -200,6 +200,7 @@ class DiscrepancyAnalyzer(BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         self._check_labelled(n)
         risks, low, high = (self._risks(n, N, noise, d) for d in self._shared_values())
+        limits = _limits(low, high)
         return GainPrediction(
             n=int(n),
             N=int(N),
@@ -208,11 +209,11 @@ class DiscrepancyAnalyzer(BaseEstimator):  # type: ignore[misc]
             d_sw=self._shared_values()[0],
             noise=float(noise),
             **risks.to_dict(),
-            student_interval=(low.student, high.student),
-            pgr_interval=(high.pgr, low.pgr),
-            opr_interval=(high.opr, low.opr),
+            student_interval=limits["student"],
+            pgr_interval=limits["pgr"],
+            opr_interval=limits["opr"],
             level=self.level,
-            reading=self._reading(N, risks),
+            reading=reading(N, self.d_w_, self._shared_values(), self.break_even_, risks),
         )
 
     def curve(self, n: int, Ns: Iterable[int], noise: float = 1.0) -> pd.DataFrame:
@@ -229,12 +230,8 @@ class DiscrepancyAnalyzer(BaseEstimator):  # type: ignore[misc]
         pool = np.asarray(list(Ns), dtype=int)
         risks, low, high = (self._risks(n, pool, noise, d) for d in self._shared_values())
         columns = {"N": pool} | risks.to_dict()
-        for name, (first, last) in {
-            "student": (low, high),
-            "pgr": (high, low),
-            "opr": (high, low),
-        }.items():
-            columns |= {f"{name}_low": getattr(first, name), f"{name}_high": getattr(last, name)}
+        for name, (first, last) in _limits(low, high).items():
+            columns |= {f"{name}_low": first, f"{name}_high": last}
         return pd.DataFrame(columns, index=range(len(pool)))
 
     def needed_pool(self, share: float, n: int) -> PoolSize:
@@ -255,13 +252,20 @@ class DiscrepancyAnalyzer(BaseEstimator):  # type: ignore[misc]
             share, n, self.d_w_, self.d_s_, d_sw, intercept=self.intercept
         )
         if np.isnan(wanted):
-            return PoolSize(float(share), np.nan, self._no_gain)
+            return PoolSize(float(share), np.nan, no_gain(self.d_w_))
         if np.isinf(wanted):
             return PoolSize(float(share), np.inf, "only an endless pool gives the whole gain")
         rows = float(np.ceil(wanted - 1e-9 * wanted))
         return PoolSize(
             float(share), rows, f"{rows:,.0f} pseudo-labels give {share:.0%} of the attainable gain"
         )
+
+    def to_dict(self, n: int | None = None, N: int | None = None) -> dict[str, Any]:
+        """Everything learned, and predicted at n and N, as plain values: `discrepancy.json`."""
+        from w2s_data._discrepancy_summary import summarize_discrepancy
+
+        check_is_fitted(self)
+        return summarize_discrepancy(self, n, N)
 
     def _check_parameters(self) -> None:
         if self.estimator not in ESTIMATORS:
@@ -316,8 +320,6 @@ class DiscrepancyAnalyzer(BaseEstimator):  # type: ignore[misc]
         )
 
     def _jackknife(self, parts: Sequence[Moments]) -> tuple[float, float]:
-        from scipy.stats import t
-
         count = len(parts)
         if self.n_groups == 0:
             return np.nan, np.nan
@@ -325,18 +327,16 @@ class DiscrepancyAnalyzer(BaseEstimator):  # type: ignore[misc]
             left_out = np.array([self._estimate(parts, without=k) for k in range(count)])
         except (InputError, np.linalg.LinAlgError):
             warnings.warn(
-                f"{self.n_rows_} rows are too few for an interval of the correlation dimension of "
-                f"{self.d_w_} weak and {self.d_s_} strong dimensions: with a group of rows left "
-                "out it is undefined; the intervals are NaN",
+                f"{self.n_rows_} rows do not give an interval of the correlation dimension of "
+                f"{self.d_w_} weak and {self.d_s_} strong dimensions: {LEFT_OUT}",
                 DegenerateDataWarning,
                 stacklevel=3,
             )
             return np.nan, np.nan
-        error = np.sqrt((count - 1) * left_out.var())
-        half = float(t.ppf((1 + self.level) / 2, count - 1) * error)
-        low, high = self.correlation_dimension_ - half, self.correlation_dimension_ + half
-        limit = min(self.d_w_, self.d_s_)
-        return float(np.clip(low, 0, limit)), float(np.clip(high, 0, limit))
+        error, limit = jackknife_error(left_out), min(self.d_w_, self.d_s_)
+        value = self.correlation_dimension_
+        low, high = t_interval(value, error, count - 1, self.level, 0.0, limit)
+        return float(low), float(high)
 
     def _sensitivity(self, weak: Side, strong: Side, moments: Moments) -> pd.DataFrame:
         columns = {"weak": weak.criteria(self.ridge), "strong": strong.criteria(self.ridge)}
@@ -358,14 +358,9 @@ class DiscrepancyAnalyzer(BaseEstimator):  # type: ignore[misc]
 
     def _shared_values(self) -> tuple[float, float, float]:
         """Estimate and limits of d_sw, clipped; d_w itself where only rounding differs."""
-        limit = min(self.d_w_, self.d_s_)
-
-        def clip(value: float) -> float:
-            inside = float(np.clip(value, 0.0, limit))
-            return float(self.d_w_) if self.d_w_ - inside <= SAME * self.d_w_ else inside
-
-        low, high = self.correlation_dimension_interval_
-        return clip(self.correlation_dimension_), clip(low), clip(high)
+        values = self.correlation_dimension_, *self.correlation_dimension_interval_
+        estimate, low, high = (clip_shared(value, self.d_w_, self.d_s_) for value in values)
+        return estimate, low, high
 
     def _risks(self, n: int, N: Any, noise: float, d_sw: float) -> theory.Risks:
         if np.isnan(d_sw):
@@ -373,23 +368,11 @@ class DiscrepancyAnalyzer(BaseEstimator):  # type: ignore[misc]
             return theory.Risks(*[unknown_risk] * 4)
         return theory.risks(n, N, self.d_w_, self.d_s_, d_sw, noise=noise, intercept=self.intercept)
 
-    @property
-    def _no_gain(self) -> str:
-        return (
-            f"the student sees all {self.d_w_} directions the teacher uses (d_sw = d_w), so it "
-            "inherits the teacher's whole variance: gain 0, whatever the pool"
-        )
 
-    def _reading(self, N: int, risks: theory.Risks) -> str:
-        d_sw, _, high = self._shared_values()
-        if d_sw == self.d_w_:
-            return self._no_gain
-        if self.break_even_ >= N:
-            return (
-                f"N = {N} is not above the break-even {self.break_even_:.0f}: the student has no "
-                "less variance than its teacher"
-            )
-        said = f"the student keeps {risks.student / risks.teacher:.0%} of the teacher's variance"
-        if high == self.d_w_:
-            return f"{said}, but d_sw = d_w, gain 0, lies inside the interval"
-        return said
+def _limits(low: theory.Risks, high: theory.Risks) -> dict[str, tuple[Any, Any]]:
+    """Limits of what depends on d_sw, from the risks at its own; below break-even they swap."""
+    ends = {name: (getattr(low, name), getattr(high, name)) for name in ("student", "pgr", "opr")}
+    return {
+        name: (theory.plain(np.minimum(*pair)), theory.plain(np.maximum(*pair)))
+        for name, pair in ends.items()
+    }

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from w2s_data.theory import Risks
+
 
 @dataclass(frozen=True, repr=False)
 class GainPrediction:
@@ -83,3 +85,27 @@ class PoolSize:
 
     def __repr__(self) -> str:
         return f"PoolSize(share={self.share:g}, N={self.N:g}, reason={self.reason!r})"
+
+
+def reading(
+    N: int, d_w: int, shared: tuple[float, float, float], break_even: float, risks: Risks
+) -> str:
+    """One sentence on a prediction; `shared` is d_sw with its limits, all clipped."""
+    d_sw, _, high = shared
+    if d_sw == d_w:
+        return no_gain(d_w)
+    if break_even >= N:
+        return (
+            f"N = {N} is not above the break-even {break_even:.0f}: the student has no less "
+            "variance than its teacher"
+        )
+    said = f"the student keeps {risks.student / risks.teacher:.0%} of the teacher's variance"
+    return f"{said}, but d_sw = d_w, gain 0, lies inside the interval" if high == d_w else said
+
+
+def no_gain(d_w: int) -> str:
+    """What to say where d_sw = d_w."""
+    return (
+        f"the student sees all {d_w} directions the teacher uses (d_sw = d_w), so it inherits the "
+        "teacher's whole variance: gain 0, whatever the pool"
+    )

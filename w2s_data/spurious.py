@@ -18,26 +18,28 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from w2s_data._blocks import as_feature_matrix
+from w2s_data._blocks import RowSubset, as_feature_matrix
 from w2s_data._bootstrap import wilson_interval
-from w2s_data._group_model import (
-    GroupModel,
-    GroupRisks,
-    covariance_difference,
-    estimate_group_model,
-)
-from w2s_data._moments import GROUP_BYTES, Moments, group_moments, total_moments
+from w2s_data._group_estimate import GroupMoments, Whitened, covariance_difference
+from w2s_data._group_evidence import Estimate, GroupEvidence
+from w2s_data._group_model import GroupGeometry, GroupModel
+from w2s_data._jackknife import LEFT_OUT, random_parts
+from w2s_data._moments import GROUP_BYTES, total_moments
 from w2s_data._sides import Side
-from w2s_data._spurious_results import GroupPrediction, GroupSummary, Share
-from w2s_data._typing import BoolArray, IntArray
-from w2s_data._validation import check_same_length
+from w2s_data._spurious_advice import advise
+from w2s_data._spurious_inputs import (
+    check_group_count,
+    check_groups,
+    check_rows,
+    check_split,
+    why_unknown,
+)
+from w2s_data._spurious_results import GroupPrediction, GroupSummary
+from w2s_data._typing import BoolArray, IntArray, RandomState
+from w2s_data._validation import check_generator, check_same_length
 from w2s_data.discrepancy import Components
-from w2s_data.errors import DegenerateDataWarning, InputError, listing, rows, unknown
-from w2s_data.spurious_theory import mixture_fails, mixture_optimum, mixture_risks
-
-MIN_ROWS = 10  # of a group and of all others; from fewer the shift of the mean is unknown
-WORTHWHILE = 0.01  # part of the student's risk that re-weighting must save to be advised
-DIFFERENT = 0.25  # covariance difference from which the closed form is only a tendency
+from w2s_data.errors import DegenerateDataWarning, FeatureError, InputError, unknown
+from w2s_data.spurious_theory import ETA_TESTS, mixture_fails
 
 
 class SpuriousAnalyzer(BaseEstimator):  # type: ignore[misc]
@@ -61,29 +63,39 @@ class SpuriousAnalyzer(BaseEstimator):  # type: ignore[misc]
     ----------
     weak_components, strong_components : None, int, float or "mp"
         Principal components that the probe uses, as in `DiscrepancyAnalyzer`.
+    n_parts : int
+        Intervals are a delete-one-part jackknife over this many random parts of the rows
+        (Student t, each group spread evenly over the parts); 0 gives NaN. Fewer (at least 2) are
+        used where their second moments would not fit in 256 MB.
     level : float
-        Coverage of the intervals of the shares.
+        Coverage of the intervals, for each group by itself.
+    random_state : int, Generator or None
+        Parts the rows.
 
     Attributes
     ----------
     groups_ : DataFrame
-        One row for each group that could be judged, worst first: shares in labelled set and pool
-        with intervals, shifts, predicted gains, failure, optimal share, and how far the covariances
-        differ (the model takes 0).
+        One row for each group that could be judged, worst first: shares in labelled set and pool,
+        shifts, shared dimensions, predicted gains over the teacher's risk and optimal share, each
+        with `_low` and `_high`; failure and its chance; how far the covariances differ (the model
+        takes 0).
     unknown_ : dict
         Groups that could not be judged, and why.
     worst_ : str
         Group whose predicted gain, as a part of the teacher's risk and on the worst of the tests
         {only others, only the group, both alike}, is lowest. All that follows is about it.
-    eta_labelled_, eta_pool_ : Share
+    eta_labelled_, eta_pool_ : Estimate
         Its share with Wilson's interval.
-    fails_ : dict
+    fails_, chance_fails_ : dict
         Test share 0 (others), 1 (the group), .5 (both alike) -> whether the student is no better
-        than its teacher.
+        than its teacher, and the chance of that.
     optimal_eta_pool_ : float
         Share in the pool, of the same size, with the lowest risk of the student where both groups
         count alike; on a grid of step .01.
+    optimal_eta_pool_interval_ : (float, float)
+        From the lowest to the highest share whose risk the rows cannot tell from that.
     advice_ : str
+        One sentence, with its interval; says "cannot tell" where that holds both signs.
     d_w_, d_s_, n_labelled_, n_pool_ : int
 
     References
@@ -101,26 +113,36 @@ class SpuriousAnalyzer(BaseEstimator):  # type: ignore[misc]
     >>> weak[:, 5] += 2.0 * rural
     >>> strong[:, 0] += 3.0 * rural
     >>> groups = np.where(rural, "rural", "urban")
-    >>> analyzer = SpuriousAnalyzer().fit(weak, strong, groups, labelled)
+    >>> analyzer = SpuriousAnalyzer(random_state=0).fit(weak, strong, groups, labelled)
     >>> analyzer.eta_pool_
-    Share(0.4433, 0.4184 to 0.4686)
+    Estimate(0.4433, 0.4184 to 0.4686)
     >>> analyzer.predict()
     GroupPrediction(group='rural', eta_labelled=0.046, eta_pool=0.4433, eta_test=0.5,
-                    teacher=0.01692, student=0.006669, gain=0.01025, worst gain=0.01179)
+                    teacher=0.01692, student=0.006669, gain=0.01025 [0.01013, 0.01037],
+                    worst gain=0.01179)
     """
 
     def __init__(
         self,
         weak_components: Components = None,
         strong_components: Components = None,
+        n_parts: int = 20,
         level: float = 0.95,
+        random_state: RandomState = None,
     ) -> None:
         self.weak_components = weak_components
         self.strong_components = strong_components
+        self.n_parts = n_parts
         self.level = level
+        self.random_state = random_state
 
     def fit(
-        self, weak_features: Any, strong_features: Any, groups: ArrayLike, labelled: ArrayLike
+        self,
+        weak_features: Any,
+        strong_features: Any,
+        groups: ArrayLike,
+        labelled: ArrayLike,
+        pool: ArrayLike | None = None,
     ) -> Self:
         """Measure shares, shifts and similarity.
 
@@ -129,35 +151,42 @@ class SpuriousAnalyzer(BaseEstimator):  # type: ignore[misc]
         weak_features, strong_features : array (P, D_w), (P, D_s), memory map or FeatureStore
             Of the labelled and the pool rows together, in the same order.
         groups : array (P,)
-            Names or codes, two or more different ones.
+            Names or codes, given or discovered, two or more different ones.
         labelled : bool array (P,)
-            Rows the teacher is trained on; all others are the pool.
+            Rows the teacher is trained on.
+        pool : bool array (P,), optional
+            Rows that get pseudo-labels; by default all that are not labelled. Rows in neither are
+            left out, and need no group.
 
         Raises
         ------
         InputError
-            One group only, missing groups (rows named), a group that the labelled set lacks, too
-            few labelled (n <= d_w + 2) or pool rows (N <= d_s + 2).
+            One group only, missing groups (rows named), no group that can be judged, rows in both
+            splits, too few labelled (n <= d_w + 2) or pool rows (N <= d_s + 2).
         FeatureError
-            NaN rows (named), row counts that disagree, features that the group determines.
+            NaN rows (named), row counts that disagree.
         """
-        if not 0 < self.level < 1:
-            raise InputError(f"level must lie in (0, 1); got {self.level!r}")
+        self._check_parameters()
         weak = as_feature_matrix(weak_features, "weak features")
         strong = as_feature_matrix(strong_features, "strong features")
-        names, codes = _check_groups(groups)
-        mask = _check_mask(labelled)
-        check_same_length(weak_features=np.empty(weak.shape[0]), groups=codes, labelled=mask)
+        mask, used = check_split(labelled, pool)
+        check_same_length(
+            weak_features=np.empty(weak.shape[0]), groups=np.asarray(groups), labelled=mask
+        )
+        if len(used) < len(mask):
+            weak, strong, mask = RowSubset(weak, used), RowSubset(strong, used), mask[used]
+        names, codes = check_groups(groups, used)
         self.n_labelled_, self.n_pool_ = int(mask.sum()), int((~mask).sum())
 
-        moments, origin = total_moments(weak, strong)
+        moments, origin = total_moments(weak, strong, used)
         sides = Side.both(moments, origin)
         self.d_w_ = sides[0].dimension(self.weak_components, "weak")
         self.d_s_ = sides[1].dimension(self.strong_components, "strong")
-        self._check_rows(len(names))
+        check_rows(self.n_labelled_, self.n_pool_, self.d_w_, self.d_s_)
+        check_group_count(len(names), self.d_w_, self.d_s_)
         maps = sides[0].whitening(self.d_w_), sides[1].whitening(self.d_s_)
-        parts = group_moments(weak, strong, origin, maps, codes)
-        self._judge(names, codes, mask, parts)
+        parts = random_parts(codes, self._n_parts(), check_generator(self.random_state))
+        self._judge(names, codes, mask, GroupMoments.read(weak, strong, origin, maps, codes, parts))
         return self
 
     def predict(
@@ -171,6 +200,9 @@ class SpuriousAnalyzer(BaseEstimator):  # type: ignore[misc]
         noise: float = 1.0,
     ) -> GroupPrediction:
         """Risk of teacher and student in the group, outside it, on average and at worst.
+
+        Intervals carry what the rows leave open about the features. The shares are taken as they
+        are: those of this labelled set, and of a pool with exactly this share.
 
         Parameters
         ----------
@@ -188,8 +220,9 @@ class SpuriousAnalyzer(BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         summary = self._summary(group)
         share = summary.eta_pool.value if eta_pool is None else float(eta_pool)
-        alone, inside, average = (
-            self._risks(summary, share, test, n, N, noise) for test in (0.0, 1.0, eta_test)
+        gamma, nu = self._scales(n, N)
+        others, inside, average = (
+            summary.evidence.risks(share, test, gamma, nu, noise) for test in (0.0, 1.0, eta_test)
         )
         return GroupPrediction(
             group=summary.group,
@@ -199,9 +232,11 @@ class SpuriousAnalyzer(BaseEstimator):  # type: ignore[misc]
             n=int(self.n_labelled_ if n is None else n),
             N=int(self.n_pool_ if N is None else N),
             noise=float(noise),
-            others=alone,
+            others=others,
             inside=inside,
             average=average,
+            worst=summary.evidence.worst(share, gamma, nu, noise),
+            level=self.level,
         )
 
     def curve(
@@ -219,98 +254,122 @@ class SpuriousAnalyzer(BaseEstimator):  # type: ignore[misc]
             [self.predict(float(share), eta_test, **settings).to_dict() for share in shares]
         )
 
-    def _check_rows(self, n_groups: int) -> None:
-        for what, count, side, d in (
-            ("labelled", self.n_labelled_, "weak", self.d_w_),
-            ("pool", self.n_pool_, "strong", self.d_s_),
-        ):
-            if count <= d + 2:
-                raise InputError(
-                    f"{count} {what} rows do not determine a fit on {d} {side} dimensions: more "
-                    f"than {d + 2} are needed, or fewer {side}_components"
-                )
-        if n_groups * 8 * (self.d_w_ + self.d_s_) ** 2 > GROUP_BYTES:
-            raise InputError(
-                f"{n_groups} groups of {self.d_w_} + {self.d_s_} dimensions do not fit in memory: "
-                "give fewer groups, or fewer weak_components and strong_components"
-            )
+    def advise(self, group: Any = None) -> str:
+        """One sentence on a group, the worst by default; `advice_` for that."""
+        check_is_fitted(self)
+        summary = self._summary(group)
+        best = summary.optimal_eta_pool.value
+        saving = summary.evidence.saving(summary.eta_pool.value, best, self._scales()[1])
+        now, then = (self.predict(share, group=summary.group) for share in (None, best))
+        return advise(now, then, saving, summary.covariance_difference)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything learned as plain numbers and sentences; what `spurious.json` holds."""
+        from w2s_data._spurious_summary import summarize_spurious
+
+        check_is_fitted(self)
+        return summarize_spurious(self)
+
+    def _check_parameters(self) -> None:
+        if not 0 < self.level < 1:
+            raise InputError(f"level must lie in (0, 1); got {self.level!r}")
+        if self.n_parts < 0 or self.n_parts == 1:
+            raise InputError(f"n_parts must be 0 or at least 2; got {self.n_parts!r}")
+
+    def _n_parts(self) -> int:
+        fitting = GROUP_BYTES // (8 * (self.d_w_ + self.d_s_) ** 2)
+        return max(1, min(self.n_parts, max(2, fitting)))
 
     def _judge(
-        self, names: list[Any], codes: IntArray, mask: BoolArray, parts: list[Moments]
+        self, names: list[Any], codes: IntArray, mask: BoolArray, moments: GroupMoments
     ) -> None:
-        whole = sum(parts[1:], parts[0])
         sizes = np.bincount(codes, minlength=len(names))
         in_labelled = np.bincount(codes[mask], minlength=len(names))
+        whole = moments.whole
+        white = Whitened.of(whole)
         self.unknown_: dict[Any, str] = {}
-        found = []
+        models: dict[int, GroupModel] = {}
         # Two groups against each other are one question; the smaller one asks it.
         asked = range(len(names)) if len(names) > 2 else [int(np.argmin(sizes))]
+        self._rest = names[1 - asked[0]] if len(asked) == 1 else None
         for k in asked:
-            reason = _unknown(sizes[k], len(codes), in_labelled[k], self.n_labelled_)
+            reason = why_unknown(sizes[k], len(codes), in_labelled[k], self.n_labelled_)
+            try:
+                if not reason:
+                    models[k] = moments.model(k, white)
+            except FeatureError as error:
+                reason = str(error)
             if reason:
                 self.unknown_[names[k]] = reason
-                continue
-            others = whole - parts[k]
-            model = estimate_group_model(parts[k], others, str(names[k]))
-            differs = covariance_difference(parts[k], others)
-            counts = int(in_labelled[k]), int(sizes[k] - in_labelled[k])
-            found.append(self._summarise(names[k], model, counts, differs))
         reasons = "; ".join(f"{name!r} {why}" for name, why in self.unknown_.items())
-        if not found:
+        if not models:
             raise InputError(f"no group can be judged: {reasons}")
         if reasons:
             warnings.warn(f"left out: {reasons}", DegenerateDataWarning, stacklevel=3)
-        self._summaries = sorted(found, key=lambda summary: summary.worst_relative_gain)
-        worst = self._summaries[0]
-        self.groups_ = pd.DataFrame([s.to_dict() for s in self._summaries]).set_index("group")
-        self.worst_, self.fails_ = worst.group, dict(worst.fails)
-        self.eta_labelled_, self.eta_pool_ = worst.eta_labelled, worst.eta_pool
-        self.optimal_eta_pool_ = worst.optimal_eta_pool
-        self.advice_ = self._advice(worst)
+        replicates = self._replicates(moments, list(models))
+        found = []
+        for (k, model), left_out in zip(models.items(), replicates, strict=True):
+            differs = covariance_difference(moments.groups[k], whole - moments.groups[k])
+            counts = int(in_labelled[k]), int(sizes[k] - in_labelled[k])
+            found.append(self._summarise(names[k], model, left_out, counts, differs))
+        self._conclude(sorted(found, key=lambda summary: summary.worst_relative_gain))
+
+    def _replicates(
+        self, moments: GroupMoments, asked: list[int]
+    ) -> list[GroupGeometry] | list[None]:
+        if self.n_parts == 0:
+            return [None] * len(asked)
+        try:
+            return moments.replicates(asked)
+        except (InputError, np.linalg.LinAlgError):
+            warnings.warn(
+                f"{self.n_labelled_ + self.n_pool_} rows do not give intervals on {self.d_w_} weak "
+                f"and {self.d_s_} strong dimensions: {LEFT_OUT}",
+                DegenerateDataWarning,
+                stacklevel=4,
+            )
+            return [None] * len(asked)
 
     def _summarise(
-        self, name: Any, model: GroupModel, counts: tuple[int, int], differs: float
+        self,
+        name: Any,
+        model: GroupModel,
+        left_out: GroupGeometry | None,
+        counts: tuple[int, int],
+        differs: float,
     ) -> GroupSummary:
         totals = self.n_labelled_, self.n_pool_
         shares = [
-            Share(count / total, *wilson_interval(count, total, self.level))
+            Estimate(count / total, *wilson_interval(count, total, self.level))
             for count, total in zip(counts, totals, strict=True)
         ]
-        nu = 1 / (self.n_pool_ - self.d_s_ - 2)
-        etas = shares[0].value, shares[1].value
-        tests = {t: mixture_risks(model, *etas, t, 1.0, nu) for t in (0.0, 1.0, 0.5)}
+        smaller = min(sum(counts), sum(totals) - sum(counts))
+        freedom = min(self._n_parts(), smaller) - 1
+        evidence = GroupEvidence(model.geometry, left_out, shares[0].value, freedom, self.level)
+        gamma, nu = self._scales()
         return GroupSummary(
             group=name,
             n_rows=sum(counts),
             eta_labelled=shares[0],
             eta_pool=shares[1],
             model=model,
-            fails=mixture_fails(model, *etas, nu),
-            relative_gains={t: risk.gain / risk.teacher for t, risk in tests.items()},
-            optimal_eta_pool=mixture_optimum(model, etas[0], 0.5, nu),
+            evidence=evidence,
+            risks={t: evidence.risks(shares[1].value, t, gamma, nu) for t in ETA_TESTS},
+            fails=mixture_fails(model, shares[0].value, shares[1].value, nu),
+            optimal_eta_pool=evidence.optimum(nu),
             covariance_difference=differs,
         )
 
-    def _advice(self, summary: GroupSummary) -> str:
-        now = self.predict(group=summary.group)
-        best = self.predict(summary.optimal_eta_pool, group=summary.group)
-        said = (
-            f"the pool holds {now.eta_pool:.0%} of group {str(summary.group)!r}, the teacher saw "
-            f"{now.eta_labelled:.0%}: predicted gain {now.average.gain:+.2g} label-noise variances "
-            f"({now.average.gain / now.average.teacher:+.0%} of the teacher's risk), "
-            f"{now.inside.gain:+.2g} in the group and {now.others.gain:+.2g} outside; "
-        )
-        saved = now.average.student - best.average.student
-        if saved <= WORTHWHILE * now.average.student:
-            said += "another share in the pool would change little"
-        else:
-            said += (
-                f"re-weight the pool towards {summary.optimal_eta_pool:.0%} "
-                f"(gain {best.average.gain:+.2g})"
-            )
-        if summary.covariance_difference > DIFFERENT:
-            said += "; the group differs in covariance too, so this is a tendency, not a number"
-        return said
+    def _conclude(self, summaries: list[GroupSummary]) -> None:
+        self._summaries = summaries
+        self.groups_ = pd.DataFrame([s.to_dict() for s in summaries]).set_index("group")
+        worst, best = summaries[0], summaries[0].optimal_eta_pool
+        self.worst_, self.fails_ = worst.group, dict(worst.fails)
+        self.chance_fails_ = {share: risk.chance_fails for share, risk in worst.risks.items()}
+        self.eta_labelled_, self.eta_pool_ = worst.eta_labelled, worst.eta_pool
+        self.optimal_eta_pool_ = best.value
+        self.optimal_eta_pool_interval_ = best.low, best.high
+        self.advice_ = self.advise()
 
     def _summary(self, group: Any) -> GroupSummary:
         if group is None:
@@ -318,19 +377,17 @@ class SpuriousAnalyzer(BaseEstimator):  # type: ignore[misc]
         for summary in self._summaries:
             if summary.group == group:
                 return summary
+        if group == self._rest:
+            raise InputError(
+                f"group {group!r} is the rest that {self.worst_!r} is held against: its risks are "
+                "`others` there"
+            )
         if group in self.unknown_:
             raise InputError(f"group {group!r} could not be judged: it {self.unknown_[group]}")
         raise InputError(unknown("group", str(group), [str(s.group) for s in self._summaries]))
 
-    def _risks(
-        self,
-        summary: GroupSummary,
-        eta_pool: float,
-        eta_test: float,
-        n: int | None,
-        N: int | None,
-        noise: float,
-    ) -> GroupRisks:
+    def _scales(self, n: int | None = None, N: int | None = None) -> tuple[float, float]:
+        """Gamma and nu at these sizes, those of the data by default."""
         free = (self.n_labelled_ if n is None else n) - self.d_w_ - 2
         pool = (self.n_pool_ if N is None else N) - self.d_s_ - 2
         if free <= 0 or pool <= 0:
@@ -338,44 +395,4 @@ class SpuriousAnalyzer(BaseEstimator):  # type: ignore[misc]
                 f"n must exceed d_w + 2 = {self.d_w_ + 2} and N d_s + 2 = {self.d_s_ + 2}; got "
                 f"n = {n}, N = {N}"
             )
-        eta_l = summary.eta_labelled.value
-        return mixture_risks(
-            summary.model, eta_l, eta_pool, eta_test, 1 / free, 1 / pool, noise=noise
-        )
-
-
-def _unknown(size: int, total: int, labelled: int, n_labelled: int) -> str:
-    """Why a group cannot be judged; empty if it can."""
-    if labelled == 0:
-        return "has no labelled row: label some, or merge it with another group"
-    if labelled == n_labelled:
-        return "holds all labelled rows: the teacher saw no other group; label some rows of them"
-    if size < MIN_ROWS:
-        return f"has {size} rows: {MIN_ROWS} or more are needed, merge it with another group"
-    if total - size < MIN_ROWS:
-        return f"holds all but {total - size} rows: {MIN_ROWS} or more others are needed"
-    return ""
-
-
-def _check_groups(groups: ArrayLike) -> tuple[list[Any], IntArray]:
-    """Different names in order of their text, and the code of each row."""
-    series = pd.Series(np.asarray(groups).ravel() if np.ndim(groups) == 1 else np.asarray([]))
-    if not len(series):
-        raise InputError(f"groups must name one group for each row; got shape {np.shape(groups)}")
-    missing = np.flatnonzero(series.isna())
-    if len(missing):
-        raise InputError(f"groups are missing in {rows(missing)}")
-    codes, found = pd.factorize(series.to_numpy(), sort=False)
-    names = [name.item() if isinstance(name, np.generic) else name for name in found]
-    if len(names) < 2:
-        raise InputError(f"all rows belong to one group, {listing(names)}: two or more are needed")
-    return names, np.asarray(codes)
-
-
-def _check_mask(labelled: ArrayLike) -> BoolArray:
-    mask = np.asarray(labelled)
-    if mask.ndim != 1 or mask.dtype != bool:
-        raise InputError(
-            f"labelled must be a boolean for each row; got {mask.dtype} of shape {mask.shape}"
-        )
-    return mask
+        return 1 / free, 1 / pool

@@ -22,19 +22,25 @@ depend on the group.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from w2s_data._group_model import GroupModel, GroupRisks, check_scale, check_shares
+from w2s_data._group_model import (
+    GroupGeometry,
+    GroupModel,
+    GroupRisks,
+    check_scale,
+    check_shares,
+)
 from w2s_data._typing import FloatArray
 from w2s_data.errors import InputError
+from w2s_data.theory import plain
 
 __all__ = [
     "ETA_TESTS",
     "GroupModel",
     "GroupRisks",
-    "grid_minimum",
     "inflation",
     "mean_shift_optimum",
     "mean_shift_risks",
@@ -124,7 +130,7 @@ def inflation(gamma: float, p: int) -> tuple[float, float]:
     (1.4286, 1.729)
     """
     from scipy.optimize import brentq
-    from scipy.stats import chi2
+    from scipy.stats import chi
 
     if not (gamma >= 0 and gamma * p < 1):
         raise InputError(
@@ -135,12 +141,15 @@ def inflation(gamma: float, p: int) -> tuple[float, float]:
         return g0, 0.0
     if gamma == 0:
         return g0, 1.0
-    law = chi2(p - 1)
-    ends = law.ppf([1e-14, 1 - 1e-14])
+    # x is the square of a chi variable, whose density is smooth for any p.
+    low, high = np.asarray(chi.ppf([1e-15, 1 - 1e-15], p - 1))
+    nodes, weights = np.polynomial.legendre.leggauss(256)
+    length = low + (high - low) * (nodes + 1) / 2
+    weights = weights * chi.pdf(length, p - 1)
+    x, weights = length**2, weights / weights.sum()
 
     def excess(g1: float) -> float:
-        mean = law.expect(lambda x: x / (1 + gamma * (g0 + g1 * x)), lb=ends[0], ub=ends[1])
-        return float(g1 * mean - (p - 1))
+        return float(g1 * (weights @ (x / (1 + gamma * (g0 + g1 * x)))) - (p - 1))
 
     upper = (1 + 2 * gamma) * g0
     while excess(upper) < 0:
@@ -149,9 +158,9 @@ def inflation(gamma: float, p: int) -> tuple[float, float]:
 
 
 def mixture_risks(
-    model: GroupModel,
+    model: GroupModel | GroupGeometry,
     eta_l: float,
-    eta_u: float,
+    eta_u: Any,
     eta_t: float,
     gamma: float,
     nu: float = 0.0,
@@ -178,7 +187,7 @@ def mixture_risks(
     gamma = .02, 3 % on average at .1. With embeddings and an intercept (dz = 1) gamma =
     1 / (n - d_w - 2), nu = 1 / (N - d_s - 2) bring both within about 1 %.
 
-    Parameters and returns as in `mean_shift_risks`.
+    Parameters and returns as in `mean_shift_risks`; eta_u may be an array.
 
     Examples
     --------
@@ -188,34 +197,39 @@ def mixture_risks(
     """
     check_shares(eta_l=eta_l, eta_u=eta_u, eta_t=eta_t)
     check_scale(gamma, nu, noise)
-    s_x, mu, m_t, m_s = model.variance, model.mu_t, model.m_t, model.m_s
+    g = model.geometry if isinstance(model, GroupModel) else model
+    s_x, m_t, m_s, across = g.variance, g.m_t, g.m_s, g.across
     tau_l, tau_u, tau_t = (e * (1 - e) for e in (eta_l, eta_u, eta_t))
     scale_t = s_x + tau_l * m_t
     scale_s = s_x + tau_u * m_s
 
-    def product(one: FloatArray, other: FloatArray) -> float:
-        """one' S_T(eta_l)^-1 other, by Sherman and Morrison."""
-        return float(one @ other - tau_l / scale_t * (mu @ one) * (mu @ other)) / s_x
+    def product(dot: Any, mu_one: Any, mu_other: Any) -> Any:
+        """one' S_T(eta_l)^-1 other by Sherman and Morrison, from <one, other> and both with mu."""
+        return (dot - tau_l / scale_t * mu_one * mu_other) / s_x
 
-    imported = model.imported
-    apart = mu - imported
+    # Every vector below is mu_T and Xi mu_S in some proportion: seen = B mu_S, v as above.
     slope = tau_u / scale_s
-    seen = imported + slope * m_s * apart  # B mu_S
-    across = model.xi.T @ mu  # Xi' mu_T
-    across_b = across + slope * float(apart @ mu) * model.mu_s  # B' mu_T
-    crossed = model.p_ts - 1 + slope * float(apart @ imported)  # <B, Xi>
-    squared = crossed + slope * float(apart @ seen)  # ||B||^2
-    v = (eta_u - eta_l) * mu + (eta_t - eta_u) * seen
+    kappa = slope * m_s
+    mu_apart = m_t - across  # <mu_T, D>
+    mu_seen = (1 - kappa) * across + kappa * m_t
+    seen_seen = (1 - kappa) ** 2 * g.imported + 2 * kappa * (1 - kappa) * across + kappa**2 * m_t
+    apart_seen = (1 - kappa) * (across - g.imported) + kappa * mu_apart
+    crossed = g.shared + slope * (across - g.imported)  # <B, Xi>
+    squared = crossed + slope * apart_seen  # ||B||^2
+    back = g.returned + slope * mu_apart * across  # <B' mu_T, Xi' mu_T>
+    back_back = back + slope * mu_apart * (across + slope * mu_apart * m_s)  # |B' mu_T|^2
+    here, test = eta_u - eta_l, eta_t - eta_u
+    v_v = here**2 * m_t + 2 * here * test * mu_seen + test**2 * seen_seen
+    mu_v = here * m_t + test * mu_seen
 
     # tr[S_T^-1 B (s_x I + tau mu mu') B'] and tr[S_T^-1 R], each without a d x d product.
-    shared = squared - tau_l / scale_t * float(across_b @ across_b) + tau_t * product(seen, seen)
-    kept = model.p_t - 1 + (tau_u - tau_l) * m_t / scale_t
-    explained = crossed - tau_l / scale_t * float(across_b @ across) + tau_u * product(mu, seen)
-    shift = (eta_t - eta_u) ** 2 + tau_t - tau_u
-    pool = model.p_s + shift * m_s / scale_s
-    teacher = model.p_t + (eta_t - eta_l) * (1 - 2 * eta_l) * m_t / scale_t
-    student = 1 + product(v, v) + shared + nu * (kept - explained) * pool
-    return GroupRisks(float(noise * gamma * teacher), float(noise * gamma * student))
+    shared = squared - tau_l / scale_t * back_back + tau_t * product(seen_seen, mu_seen, mu_seen)
+    kept = g.d_w + (tau_u - tau_l) * m_t / scale_t
+    explained = crossed - tau_l / scale_t * back + tau_u * product(mu_seen, m_t, mu_seen)
+    pool = g.d_s + 1 + (test**2 + tau_t - tau_u) * m_s / scale_s
+    teacher = g.d_w + 1 + (eta_t - eta_l) * (1 - 2 * eta_l) * m_t / scale_t
+    student = 1 + product(v_v, mu_v, mu_v) + shared + nu * (kept - explained) * pool
+    return GroupRisks(plain(noise * gamma * teacher), plain(noise * gamma * student))
 
 
 def mean_shift_optimum(model: GroupModel, eta_l: float, eta_t: float, nu: float = 0.0) -> float:
@@ -259,17 +273,9 @@ def mixture_optimum(
     >>> round(mixture_optimum(GroupModel([2.5], [0.5], [[0.3]]), eta_l=0.4, eta_t=0.5), 2)
     0.35
     """
-    return grid_minimum(lambda e: mixture_risks(model, eta_l, e, eta_t, 1.0, nu).student, n_grid)
-
-
-def grid_minimum(risk: Callable[[float], float], n_grid: int = 101) -> float:
-    """Share in [0, 1] at which `risk` is lowest.
-
-    >>> grid_minimum(lambda share: (share - 0.3) ** 2)
-    0.3
-    """
     shares = np.linspace(0, 1, n_grid)
-    return float(shares[int(np.argmin([risk(float(share)) for share in shares]))])
+    risks = mixture_risks(model, eta_l, shares, eta_t, 1.0, nu)
+    return float(shares[int(np.argmin(risks.student))])
 
 
 def mean_shift_window(model: GroupModel, eta_l: float, eta_t: float) -> tuple[float, float] | None:

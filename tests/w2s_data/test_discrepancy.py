@@ -201,6 +201,74 @@ def test_curve_and_needed_pool(fitted: DiscrepancyAnalyzer) -> None:
     assert fitted.needed_pool(0.5, 60).to_dict()["share"] == 0.5
 
 
+@pytest.mark.parametrize("N", [25, 30, 41, 60, 1000])
+def test_limits_are_in_order_on_either_side_of_the_break_even(
+    fitted: DiscrepancyAnalyzer, N: int
+) -> None:
+    found = fitted.predict(60, N)
+    row = fitted.curve(60, [N]).iloc[0]
+    for name in ("student", "pgr", "opr"):
+        low, high = getattr(found, f"{name}_interval")
+        assert low <= getattr(found, name) <= high or np.isnan(found.pgr)
+        if not np.isnan(low):
+            assert (row[f"{name}_low"], row[f"{name}_high"]) == (low, high)
+
+
+def test_summary_holds_what_the_analyzer_says(fitted: DiscrepancyAnalyzer) -> None:
+    found = fitted.to_dict(60, 200)
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert found["prediction"]["student"] == fitted.predict(60, 200).student
+    assert found["correlation_dimension"]["value"] == fitted.correlation_dimension_
+    assert found["break_even"] == 41
+    assert [row["N"] for row in found["needed_pool"]] == [61.0, 121.0, 221.0]
+    assert {200} < {row["N"] for row in found["curve"]}
+    assert [row["criterion"] for row in found["sensitivity"]] == list(fitted.sensitivity_.index)
+    assert found["sensitivity"][0]["student"] == pytest.approx(found["prediction"]["student"])
+    assert found["unknown"] == []
+    assert found["reading"] == found["prediction"]["reading"]
+
+
+def test_summary_says_what_is_unknown(fitted: DiscrepancyAnalyzer) -> None:
+    found = fitted.to_dict(16, 200)
+    assert found["prediction"] is found["curve"] is found["needed_pool"] is None
+    assert "n = 16 labelled rows do not determine a teacher on 15 weak" in found["reading"]
+    assert "engine.deterministic_equivalent" in found["reading"]
+    assert "student" not in found["sensitivity"][0]
+    assert fitted.to_dict()["unknown"] == ["predictions: the numbers of labelled and pool rows"]
+    found = fitted.to_dict(18, 20)
+    assert found["prediction"]["student"] is None
+    assert [reason.partition(":")[0] for reason in found["unknown"]] == [
+        "student",
+        "supervised fine-tuning",
+    ]
+    off = DiscrepancyAnalyzer(n_groups=0).fit(*correlated(200, 3, 5, [0.5])).to_dict(60, 200)
+    assert off["unknown"] == ["intervals: switched off"]
+    assert off["prediction"]["student_interval"] == [None, None]
+
+
+def test_summary_names_components_that_would_do() -> None:
+    rng = np.random.default_rng(0)
+    signal = rng.normal(size=(400, 5)) * 3
+    weak = np.hstack([signal, 0.1 * rng.normal(size=(400, 35))])
+    strong = np.hstack([signal, 0.1 * rng.normal(size=(400, 55))])
+    found = DiscrepancyAnalyzer(random_state=0).fit(weak, strong).to_dict(30, 500)
+    assert found["prediction"] is None
+    wanted = "weak_components=5 (variance 99, variance 95, marchenko pastur) would do"
+    assert wanted in found["reading"]
+    under = {row["criterion"]: row for row in found["sensitivity"]}
+    assert under["marchenko_pastur"]["teacher"] == pytest.approx(5 / 24)
+    assert "teacher" not in under["used"]
+
+
+def test_long_spectra_are_cut() -> None:
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(700, 300))
+    found = DiscrepancyAnalyzer(5, 6, n_groups=0).fit(features, features).to_dict(60, 200)
+    assert len(found["weak_spectrum"]["leading"]) == 256
+    assert found["weak_spectrum"]["n_values"] == 300
+    assert found["weak_spectrum"]["total"] == pytest.approx(features.var(axis=0, ddof=1).sum())
+
+
 @pytest.mark.parametrize("estimator", ["closed", "two_fold"])
 def test_identical_and_collinear_features_promise_nothing(estimator: Any) -> None:
     weak, _ = correlated(300, 8, 8, [0.0])
@@ -227,7 +295,7 @@ def test_constant_and_collinear_columns_do_not_count() -> None:
 
 def test_few_rows_for_an_interval_are_said() -> None:
     weak, strong = correlated(37, 15, 20, [0.5])
-    with pytest.warns(DegenerateDataWarning, match="too few for an interval"):
+    with pytest.warns(DegenerateDataWarning, match="37 rows do not give an interval"):
         model = DiscrepancyAnalyzer(random_state=0).fit(weak, strong)
     assert np.isnan(model.correlation_dimension_interval_).all()
     found = model.predict(40, 100)
@@ -238,7 +306,7 @@ def test_few_rows_for_an_interval_are_said() -> None:
 
 
 @pytest.mark.parametrize("n_groups", [0, 2, 7, 20])
-@pytest.mark.filterwarnings("ignore:46 rows are too few for an interval")
+@pytest.mark.filterwarnings("ignore:46 rows do not give an interval")
 def test_two_folds_do_with_the_fewest_rows(n_groups: int) -> None:
     model = DiscrepancyAnalyzer(estimator="two_fold", n_groups=n_groups, random_state=0)
     model.fit(*correlated(46, 15, 20, [0.5]))

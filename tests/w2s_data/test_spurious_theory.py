@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.w2s_data.theory_data import limit
 from w2s_data import spurious_theory as theory
-from w2s_data.engine import deterministic_equivalent
 from w2s_data.errors import InputError
 from w2s_data.spurious_theory import GroupModel, mean_shift_risks, mixture_risks
 
@@ -116,35 +116,6 @@ def test_mean_shift_limit_agrees_with_simulation(
     assert [found.teacher, found.student] == pytest.approx(simulated, rel=0.005 + 2 / dz)
     leading = mean_shift_risks(groups, *etas, dz / n, dz / N, leading=True)
     assert leading.teacher < 0.95 * found.teacher
-
-
-def limit(
-    groups: GroupModel, etas: Any, gamma: float, nu: float, size: int = 4000
-) -> theory.GroupRisks:
-    """Proportional limit of the mixture by the engine, on rows whose moments match exactly."""
-    eta_l, eta_u, eta_t = etas
-    d_w, d_s = len(groups.mu_t), len(groups.mu_s)
-    cov = np.block([[np.eye(d_w), groups.xi], [groups.xi.T, np.eye(d_s)]])
-    rows = np.random.default_rng(0).normal(size=(size, d_w + d_s))
-    rows -= rows.mean(axis=0)
-    rows @= np.linalg.inv(np.linalg.cholesky(np.cov(rows.T, bias=True))).T
-    values, vectors = np.linalg.eigh(cov)
-    within = rows @ (vectors * np.sqrt(np.clip(values, 0, None))).T
-    shift = np.concatenate([groups.mu_t, groups.mu_s])
-    both = np.hstack([np.ones((2 * size, 1)), np.vstack([within, within + shift])])
-    weights = {e: np.repeat([1 - e, e], size) for e in etas}
-    result = deterministic_equivalent(
-        both[:, : d_w + 1],
-        both[:, np.r_[0, d_w + 1 : d_w + d_s + 1]],
-        np.zeros(2 * size),
-        n=1 / gamma,  # type: ignore[arg-type]
-        N=1 / nu,  # type: ignore[arg-type]
-        noise=1.0,
-        labelled_weights=weights[eta_l],
-        pool_weights=weights[eta_u],
-        tolerance=1e-7,
-    ).risks(weights[eta_t])
-    return theory.GroupRisks(result.teacher, result.student)
 
 
 MIXTURES = [
