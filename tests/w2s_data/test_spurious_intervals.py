@@ -8,7 +8,7 @@ import pytest
 from tests.w2s_data.spurious_pilot import MU_S, MU_T, RHO, pilot
 from w2s_data import SpuriousAnalyzer
 from w2s_data.errors import DegenerateDataWarning
-from w2s_data.spurious_theory import GroupModel, GroupRisks, mixture_optimum, mixture_risks
+from w2s_data.spurious.theory import GroupModel, GroupRisks, mixture_optimum, mixture_risks
 
 
 def similarity() -> Any:

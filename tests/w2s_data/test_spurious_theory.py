@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.w2s_data.theory_data import limit
-from w2s_data import spurious_theory as theory
 from w2s_data.errors import InputError
-from w2s_data.spurious_theory import GroupModel, mean_shift_risks, mixture_risks
+from w2s_data.spurious import theory
+from w2s_data.spurious.theory import GroupModel, mean_shift_risks, mixture_risks
 
 
 def model(mu_t: Any, mu_s: Any, xi: dict[tuple[int, int], float]) -> GroupModel:

@@ -11,7 +11,7 @@ import pytest
 from tests.w2s_data.theory_data import Item, group_model, limit, reference
 from w2s_data import DiscrepancyAnalyzer, theory
 from w2s_data.dimensions import correlation_dimension, marchenko_pastur_dimension
-from w2s_data.spurious_theory import (
+from w2s_data.spurious.theory import (
     GroupModel,
     GroupRisks,
     inflation,

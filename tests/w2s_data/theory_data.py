@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from w2s_data.engine import deterministic_equivalent
-from w2s_data.spurious_theory import GroupModel, GroupRisks
+from w2s_data.spurious.theory import GroupModel, GroupRisks
 
 Item = dict[str, Any]
 

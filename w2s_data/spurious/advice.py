@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from w2s_data._group_evidence import Estimate, PredictedRisks
-from w2s_data._spurious_results import GroupPrediction
-from w2s_data.spurious_theory import ROUNDING
+from w2s_data.spurious.evidence import Estimate, PredictedRisks
+from w2s_data.spurious.results import GroupPrediction
+from w2s_data.spurious.theory import ROUNDING
 
 WORTHWHILE = 0.01  # part of the student's risk that re-weighting must save to be advised
 WORTH_SAYING = 0.05  # chance of failing in a part of the test

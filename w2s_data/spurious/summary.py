@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from w2s_data._io import jsonable
-from w2s_data._spurious_results import PARTS, GroupSummary
+from w2s_data.spurious.results import PARTS, GroupSummary
 
 if TYPE_CHECKING:
     from w2s_data.spurious import SpuriousAnalyzer

@@ -2,7 +2,7 @@ r"""Spurious correlations: what a group that teacher and pool hold in different 
 
 Teacher and student see a group attribute (a channel, a hospital, a background) through their
 features. Where the teacher's labelled rows and the pool hold it in different shares, the student
-can lose in one group what it gains in another. The closed forms of `w2s_data.spurious_theory` say
+can lose in one group what it gains in another. The closed forms of `w2s_data.spurious.theory` say
 how much, and which share the pool should have.
 """
 
@@ -20,26 +20,26 @@ from sklearn.utils.validation import check_is_fitted
 
 from w2s_data._blocks import RowSubset, as_feature_matrix
 from w2s_data._bootstrap import wilson_interval
-from w2s_data._group_estimate import GroupMoments, Whitened, covariance_difference
-from w2s_data._group_evidence import Estimate, GroupEvidence
-from w2s_data._group_model import GroupGeometry, GroupModel
 from w2s_data._jackknife import LEFT_OUT, random_parts
 from w2s_data._moments import GROUP_BYTES, total_moments
 from w2s_data._sides import Side
-from w2s_data._spurious_advice import advise
-from w2s_data._spurious_inputs import (
+from w2s_data._typing import BoolArray, IntArray, RandomState
+from w2s_data._validation import check_generator, check_same_length
+from w2s_data.discrepancy import Components
+from w2s_data.errors import DegenerateDataWarning, FeatureError, InputError, unknown
+from w2s_data.spurious.advice import advise
+from w2s_data.spurious.estimate import GroupMoments, Whitened, covariance_difference
+from w2s_data.spurious.evidence import Estimate, GroupEvidence
+from w2s_data.spurious.inputs import (
     check_group_count,
     check_groups,
     check_rows,
     check_split,
     why_unknown,
 )
-from w2s_data._spurious_results import GroupPrediction, GroupSummary
-from w2s_data._typing import BoolArray, IntArray, RandomState
-from w2s_data._validation import check_generator, check_same_length
-from w2s_data.discrepancy import Components
-from w2s_data.errors import DegenerateDataWarning, FeatureError, InputError, unknown
-from w2s_data.spurious_theory import ETA_TESTS, mixture_fails
+from w2s_data.spurious.model import GroupGeometry, GroupModel
+from w2s_data.spurious.results import GroupPrediction, GroupSummary
+from w2s_data.spurious.theory import ETA_TESTS, mixture_fails
 
 
 class SpuriousAnalyzer(BaseEstimator):  # type: ignore[misc]
@@ -51,7 +51,7 @@ class SpuriousAnalyzer(BaseEstimator):  # type: ignore[misc]
 
     .. math:: risk(\eta_u, \eta_t), \qquad \gamma = 1 / (n - d_w - 2), \quad \nu = 1 / (N - d_s - 2)
 
-    (see `spurious_theory.mixture_risks`). |mu|^2 loses its chance part d (1/n_0 + 1/n_1), and
+    (see `spurious.theory.mixture_risks`). |mu|^2 loses its chance part d (1/n_0 + 1/n_1), and
     ||Xi||^2 its own as in `correlation_dimension`.
 
     This is variance: the risk from the label noise that the teacher fitted. It assumes that the
@@ -265,7 +265,7 @@ class SpuriousAnalyzer(BaseEstimator):  # type: ignore[misc]
 
     def to_dict(self) -> dict[str, Any]:
         """Everything learned as plain numbers and sentences; what `spurious.json` holds."""
-        from w2s_data._spurious_summary import summarize_spurious
+        from w2s_data.spurious.summary import summarize_spurious
 
         check_is_fitted(self)
         return summarize_spurious(self)

@@ -26,15 +26,15 @@ from typing import Any
 
 import numpy as np
 
-from w2s_data._group_model import (
+from w2s_data._typing import FloatArray
+from w2s_data.errors import InputError
+from w2s_data.spurious.model import (
     GroupGeometry,
     GroupModel,
     GroupRisks,
     check_scale,
     check_shares,
 )
-from w2s_data._typing import FloatArray
-from w2s_data.errors import InputError
 from w2s_data.theory import plain
 
 __all__ = [

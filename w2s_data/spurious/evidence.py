@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from w2s_data._group_model import GroupGeometry, GroupRisks
 from w2s_data._jackknife import chance_below_zero, jackknife_error, t_interval
-from w2s_data.spurious_theory import ROUNDING, mixture_risks
+from w2s_data.spurious.model import GroupGeometry, GroupRisks
+from w2s_data.spurious.theory import ROUNDING, mixture_risks
 
 GRID = np.linspace(0, 1, 101)  # shares among which the best is looked for
 
