@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from w2s_data.discrepancy import DiscrepancyAnalyzer
     from w2s_data.encoders import ImageEncoder, PixelEncoder, TextEncoder, TfidfEncoder
     from w2s_data.features import FeatureStore, embed
+    from w2s_data.forecast import GainForecaster
+    from w2s_data.groups import GroupAnalyzer
     from w2s_data.neighbors import NeighborIndex
     from w2s_data.overlap import OverlapDetector
     from w2s_data.probes import LinearProbe
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 _HOME = {
     "DiscrepancyAnalyzer": "discrepancy",
     "FeatureStore": "features",
+    "GainForecaster": "forecast",
+    "GroupAnalyzer": "groups",
     "ImageEncoder": "encoders",
     "LinearProbe": "probes",
     "NeighborIndex": "neighbors",
@@ -43,6 +47,8 @@ _HOME = {
 __all__ = [
     "DiscrepancyAnalyzer",
     "FeatureStore",
+    "GainForecaster",
+    "GroupAnalyzer",
     "ImageEncoder",
     "LinearProbe",
     "NeighborIndex",

@@ -3,6 +3,16 @@
 from __future__ import annotations
 
 from w2s_data.stages.embedding import FeatureInput, Role, embed_stage
+from w2s_data.stages.forecasting import forecast_stage
+from w2s_data.stages.grouping import groups_stage
 from w2s_data.stages.scoring import score_stage, teach
 
-__all__ = ["FeatureInput", "Role", "embed_stage", "score_stage", "teach"]
+__all__ = [
+    "FeatureInput",
+    "Role",
+    "embed_stage",
+    "forecast_stage",
+    "groups_stage",
+    "score_stage",
+    "teach",
+]

@@ -16,6 +16,7 @@ Data = Annotated[
         "data set, or an existing run directory."
     ),
 ]
+RunFolder = Annotated[Path, typer.Argument(help="A run directory, as `w2s score` leaves it.")]
 Item = Annotated[
     str | None, typer.Option(help="Column of the texts, images or vectors.", rich_help_panel=DATA)
 ]
@@ -81,6 +82,20 @@ WeakFeatures = Annotated[
 StrongFeatures = Annotated[
     Path | None,
     typer.Option(help="Ready-made strong features, a .npy file (N, D).", rich_help_panel=MODELS),
+]
+TeacherPenalty = Annotated[
+    str, typer.Option(help="The teacher's penalty: a number, or cv.", rich_help_panel=MODELS)
+]
+WeakComponents = Annotated[
+    str | None,
+    typer.Option(
+        help="Principal components of the weak features in the discrepancy: a number, a share of "
+        "their variance (0.99), or mp; all of them by default.",
+        rich_help_panel=MODELS,
+    ),
+]
+StrongComponents = Annotated[
+    str | None, typer.Option(help="The same of the strong features.", rich_help_panel=MODELS)
 ]
 Device = Annotated[
     str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.", rich_help_panel=MODELS)

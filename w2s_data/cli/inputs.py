@@ -106,9 +106,11 @@ def split_sizes_from(text: str | None) -> dict[str, float] | None:
     return sizes
 
 
-def penalty_from(text: str) -> Any:
-    """Read the penalty of a probe, a number or "cv"."""
+def number_from(text: str | None, option: str, word: str) -> Any:
+    """Read a number (whole where it has no point) or one word; None is the option left out."""
+    if text is None or text == word:
+        return text
     try:
-        return "cv" if text == "cv" else float(text)
+        return int(text) if text.lstrip("-").isdigit() else float(text)
     except ValueError as error:
-        raise InputError(f"--l2 must be a number or 'cv'; got {text!r}") from error
+        raise InputError(f"{option} must be a number or {word!r}; got {text!r}") from error

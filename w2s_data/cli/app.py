@@ -1,0 +1,38 @@
+"""The program, and what its commands share."""
+
+from __future__ import annotations
+
+import logging
+from typing import Annotated
+
+import typer
+
+from w2s_data._version import __version__
+
+app = typer.Typer(
+    name="w2s",
+    help="What your data is worth for weak-to-strong training.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback(invoke_without_command=True)
+def _global_options(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,  # noqa: ARG001
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
+) -> None:
+    if version:
+        typer.echo(f"w2s-data {__version__}")
+        raise typer.Exit
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    log = logging.getLogger("w2s_data")
+    log.handlers = [handler]
+    log.setLevel(logging.WARNING if quiet else logging.INFO)
+    log.propagate = False
+    # None draws progress bars only where somebody watches.
+    context.obj = False if quiet else None

@@ -1,0 +1,149 @@
+"""What the command line prints of a run's summaries."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def print_overlap(summary: dict[str, Any]) -> None:
+    """Print the density table of a scored run, its thresholds and what they mean."""
+    from rich.console import Console
+    from rich.table import Table
+
+    title = f"Overlap density of {summary['n_scored']:,} pool items, in percent"
+    table = Table(title=title, title_style="bold", title_justify="left")
+    table.add_column("", no_wrap=True)
+    for heading in ("items", "density", f"{100 * summary['level']:.3g}% interval"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for heading in ("easy-only", "hard-only", "weak accuracy"):
+        table.add_column(heading, justify="right")
+    shares = summary["regions"]
+    overall = {
+        "name": "all",
+        "n": summary["n_scored"],
+        "density": summary["density"]["value"],
+        "density_low": summary["density"]["low"],
+        "density_high": summary["density"]["high"],
+        "easy_only": shares["easy-only"]["share"],
+        "hard_only": shares["hard-only"]["share"],
+        "weak_accuracy": (summary["weak_accuracy"] or {}).get("value"),
+    }
+    table.add_row(*_cells(overall), end_section=True, style="bold")
+    for role in ("source", "group"):
+        for record in summary[f"by_{role}"]:
+            table.add_row(*_cells({**record, "name": f"{role} {record['name']}"}))
+        table.add_section()
+    console = Console(highlight=False)
+    console.print(table)
+    hard, aligned = summary["confidence_threshold"], summary["alignment_threshold"]
+    console.print(
+        f"hard-only: weak confidence <= {_number(hard['value'])}    "
+        f"overlap: alignment >= {_number(aligned['value'])}",
+        markup=False,
+    )
+    console.print(summary["reading"], markup=False)
+
+
+def _cells(record: dict[str, Any]) -> list[str]:
+    low, high = record["density_low"], record["density_high"]
+    return [
+        str(record["name"]),
+        f"{record['n']:,}",
+        _percent(record["density"]),
+        "-" if low is None else f"{_percent(low)} to {_percent(high)}",
+        _percent(record["easy_only"]),
+        _percent(record["hard_only"]),
+        _percent(record["weak_accuracy"]),
+    ]
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+def _number(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.4g}"
+
+
+def print_rows(rows: list[tuple[str, str]]) -> None:
+    """Print (topic, value) pairs in two columns."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 2))
+    for topic, value in rows:
+        table.add_row(f"[bold]{topic}[/bold]", value)
+    Console(highlight=False).print(table)
+
+
+def print_groups(summary: dict[str, Any]) -> None:
+    """Print groups and sources, where their labels differ, and what to do about it."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    for role in ("group", "source"):
+        records = summary[f"{role}s"]
+        if not records:
+            continue
+        table = Table(title=f"{role.title()}s, in percent", title_style="bold")
+        table.title_justify = "left"
+        table.add_column(role)
+        for heading in ("items", "labelled", "pool", "density", "weak accuracy", "purity"):
+            table.add_column(heading, justify="right")
+        table.add_column("leaking", justify="right")
+        table.add_column("nearest")
+        for record in records:
+            table.add_row(*_group_cells(record, role))
+        console.print(table)
+    for sentence in (summary["reading"], summary["spurious"]["reading"]):
+        console.print(sentence, markup=False)
+
+
+def _group_cells(record: dict[str, Any], role: str) -> list[str]:
+    return [
+        str(record[role]),
+        f"{record['n']:,}",
+        _percent(record["eta_labelled"]),
+        _percent(record["eta_pool"]),
+        _with_limits(record, "overlap_density"),
+        _with_limits(record, "weak_accuracy"),
+        _percent(record["purity"]),
+        f"{record['n_leaking']:,}",
+        "-" if record["nearest_group"] is None else str(record["nearest_group"]),
+    ]
+
+
+def _with_limits(record: dict[str, Any], name: str) -> str:
+    value, low, high = (record[f"{name}{limit}"] for limit in ("", "_low", "_high"))
+    limits = "" if low is None else f" ({_percent(low)} to {_percent(high)})"
+    return f"{_percent(value)}{limits}"
+
+
+def print_forecast(summary: dict[str, Any]) -> None:
+    """Print forecast accuracies, the verdict, and what the feature spaces say about it."""
+    from rich.console import Console
+    from rich.table import Table
+
+    title = f"Forecast from {summary['n']:,} labelled and {summary['N']:,} pool items, in percent"
+    table = Table(title=title, title_style="bold", title_justify="left")
+    table.add_column("", no_wrap=True)
+    for heading in ("accuracy", f"{100 * summary['level']:.3g}% interval"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for name in ("teacher", "student", "ceiling", "gain"):
+        found, sign = summary[name], "+" if name == "gain" else ""
+        table.add_row(
+            name,
+            f"{100 * found['value']:{sign}.1f}",
+            f"{100 * found['low']:{sign}.1f} to {100 * found['high']:{sign}.1f}",
+            style="bold" if name == "gain" else None,
+        )
+    console = Console(highlight=False)
+    console.print(table)
+    recovered = summary["pgr_reason"] or f"about {summary['pgr']:.1f}"
+    console.print(f"chance that the student beats its teacher: {summary['chance_w2s_helps']:.2f}")
+    console.print(f"performance gap recovered: {recovered}", markup=False)
+    console.print(f"{summary['verdict']}: {summary['reading']}", markup=False, style="bold")
+    for warning in summary["warnings"]:
+        console.print(f"warning: {warning}", markup=False)
+    console.print(f"features: {summary['discrepancy']['reading']}", markup=False)

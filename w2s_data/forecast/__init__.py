@@ -1,0 +1,8 @@
+"""What teacher and student will reach, forecast before anything is trained for real."""
+
+from __future__ import annotations
+
+from w2s_data.forecast.forecaster import GainForecaster
+from w2s_data.forecast.result import Estimate, GainForecast, Ingredients
+
+__all__ = ["Estimate", "GainForecast", "GainForecaster", "Ingredients"]

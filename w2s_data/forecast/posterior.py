@@ -1,0 +1,192 @@
+"""What a small labelled set says of every row's class: kernel ridge, scaled, and stacked.
+
+Each class has a score against the rest; the scores of labelled rows are leave-one-out scores, so
+that they are as far from the labels as those of rows that were never labelled. Classes share the
+slopes that turn scores into probabilities: a class of a few rows could not learn its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from w2s_data._typing import FloatArray, IntArray
+
+PENALTIES = tuple(float(value) for value in 10.0 ** np.arange(-3.5, 1.5, 0.5))
+SCALING_L2 = 1e-4  # keeps the slope of separable scores finite
+NEWTON_STEPS = 100
+SMALLEST = 1e-12  # probability inside a logarithm
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """Class scores and probabilities of labelled and pool rows.
+
+    Attributes
+    ----------
+    labelled_scores, pool_scores : array (n, C), (N, C)
+        Leave-one-out for labelled rows.
+    labelled, pool : array (n, C), (N, C)
+        Probabilities; rows sum to 1.
+    loss : float
+        Leave-one-out log-loss.
+    """
+
+    labelled_scores: FloatArray
+    pool_scores: FloatArray
+    labelled: FloatArray
+    pool: FloatArray
+    loss: float
+
+
+def kernel_posterior(labelled: FloatArray, codes: IntArray, pool: FloatArray) -> Posterior:
+    r"""Kernel ridge, exact leave-one-out, Platt scaling; penalty by leave-one-out log-loss.
+
+    For the linear kernel plus one, targets y = +-1, singular values sigma, left vectors U,
+
+    .. math::
+        H = U\,\mathrm{diag}\frac{\sigma^2}{\sigma^2 + \lambda}\,U^T, \qquad
+        \text{score}_i = \frac{(Hy)_i - H_{ii} y_i}{1 - H_{ii}}
+
+    Parameters
+    ----------
+    labelled, pool : array (n, D), (N, D)
+        Features scaled so that their inner products are the kernel.
+    codes : int array (n,)
+        Classes 0 ... C - 1, each present.
+
+    References
+    ----------
+    Platt, *Probabilistic outputs for support vector machines*, 1999: the scaling, here without
+    smoothed targets, with a slope of at least 0, and for any number of classes.
+    """
+    n = len(codes)
+    targets = 2.0 * np.eye(codes.max() + 1)[codes] - 1
+    left, singular, right = np.linalg.svd(_with_one(labelled), full_matrices=False)
+    projected = left.T @ targets
+    penalties = np.asarray(PENALTIES)[:, None]
+    kept = singular**2 / (singular**2 + penalties)  # (penalties, rank)
+    leverage = (kept @ (left**2).T)[:, :, None]
+    scores = (left @ (kept[:, :, None] * projected) - leverage * targets) / (1 - leverage)
+    slopes, intercepts = platt_scaling(scores, codes)
+    proba = _softmax(slopes * scores + intercepts)
+    losses = -np.log(np.maximum(proba[:, np.arange(n), codes], SMALLEST)).mean(axis=1)
+    best = int(np.argmin(losses))
+    coef = right.T @ ((singular / (singular**2 + penalties[best]))[:, None] * projected)
+    pool_scores = _with_one(pool) @ coef
+    return Posterior(
+        labelled_scores=scores[best],
+        pool_scores=pool_scores,
+        labelled=proba[best],
+        pool=_softmax(slopes[best] * pool_scores + intercepts[best]),
+        loss=float(losses[best]),
+    )
+
+
+def stacked_proba(labelled: FloatArray, codes: IntArray, pool: FloatArray) -> FloatArray:
+    """Class probabilities (N, C) from several scores, weighted by a logit with l2 = 1 / n.
+
+    Parameters
+    ----------
+    labelled, pool : array (S, n, C), (S, N, C)
+        S scores of every row and class; those of labelled rows out of sample.
+    codes : int array (n,)
+    """
+    mean = labelled.mean(axis=1, keepdims=True)
+    scale = _spread(labelled)
+    scale = np.where(scale > 0, scale, np.inf)
+    inputs = ((labelled - mean) / scale).transpose(1, 2, 0)
+    slopes, intercepts = conditional_logit(inputs[None], codes, 1 / len(codes))
+    return _softmax(((pool - mean) / scale).transpose(1, 2, 0) @ slopes[0] + intercepts[0])
+
+
+def platt_scaling(scores: FloatArray, codes: IntArray) -> tuple[FloatArray, FloatArray]:
+    """Slope (>= 0) and intercepts that turn scores (K, n, C) into log-odds, for each of K.
+
+    Returns
+    -------
+    array (K, 1, 1), array (K, 1, C)
+    """
+    scale = np.maximum(_spread(scores), SMALLEST)
+    slopes, intercepts = conditional_logit((scores / scale)[..., None], codes, SCALING_L2)
+    shares = np.bincount(codes) / len(codes)
+    intercepts = np.where(slopes < 0, np.log(shares), intercepts)
+    return np.maximum(slopes, 0)[:, :, None] / scale, intercepts[:, None]
+
+
+def conditional_logit(
+    inputs: FloatArray, codes: IntArray, l2: float
+) -> tuple[FloatArray, FloatArray]:
+    r"""K small problems at once by Newton's method: classes share slopes, not intercepts.
+
+    .. math:: P(c \mid x) \propto \exp(b_c + \textstyle\sum_s a_s x_{cs})
+
+    The penalty is l2 (C / (C - 1))^2 |a|^2 / 2 beside the mean cross-entropy: for two classes with
+    opposite scores that is logistic regression on the second class's scores, with penalty l2.
+
+    Parameters
+    ----------
+    inputs : array (K, n, C, S)
+        S scores of every row and class.
+    codes : int array (n,)
+
+    Returns
+    -------
+    slopes : array (K, S)
+    intercepts : array (K, C)
+
+    References
+    ----------
+    McFadden, *Conditional logit analysis of qualitative choice behavior*, 1974.
+    """
+    n_problems, n, n_classes, n_scores = inputs.shape
+    own = np.broadcast_to(np.eye(n_classes), (n_problems, n, n_classes, n_classes))
+    design = np.concatenate([inputs, own], axis=3)
+    chosen = np.eye(n_classes)[codes]
+    shared = np.full(n_scores, l2 * (n_classes / (n_classes - 1)) ** 2)
+    penalty = np.append(shared, np.zeros(n_classes))
+    ridge = np.diag(penalty + 1e-9)  # intercepts matter up to a constant only
+    found = np.zeros((n_problems, n_scores + n_classes))
+
+    def logits(parameters: FloatArray) -> FloatArray:
+        return np.asarray((design @ parameters[:, None, :, None])[..., 0])
+
+    def objective(parameters: FloatArray) -> FloatArray:
+        proba = _softmax(logits(parameters))[:, np.arange(n), codes]
+        loss = -np.log(np.maximum(proba, 1e-300)).mean(axis=1)
+        return np.asarray(loss + 0.5 * (penalty * parameters**2).sum(axis=1))
+
+    value = objective(found)
+    for _ in range(NEWTON_STEPS):
+        proba = _softmax(logits(found))
+        gradient = np.einsum("kncp,knc->kp", design, proba - chosen) / n + penalty * found
+        if np.abs(gradient).max() < 1e-9:
+            break
+        mean = np.einsum("knc,kncp->knp", proba, design)
+        spread = np.einsum("knc,kncp,kncq->kpq", proba, design, design, optimize=True)
+        hessian = (spread - mean.transpose(0, 2, 1) @ mean) / n + ridge
+        step = np.linalg.solve(hessian, gradient[:, :, None])[:, :, 0]
+        for _ in range(30):  # halve the steps that overshoot
+            trial = objective(found - step)
+            worse = trial > value
+            if not worse.any():
+                break
+            step[worse] /= 2
+        found, value = found - step, trial
+    return found[:, :n_scores], found[:, n_scores:]
+
+
+def _spread(scores: FloatArray) -> FloatArray:
+    """Standard deviation of scores (K, n, C) inside classes, (K, 1, 1)."""
+    return np.asarray(np.sqrt(scores.var(axis=1, keepdims=True).mean(axis=2, keepdims=True)))
+
+
+def _with_one(features: FloatArray) -> FloatArray:
+    return np.column_stack([features, np.ones(len(features))])
+
+
+def _softmax(scores: FloatArray) -> FloatArray:
+    from scipy.special import softmax
+
+    return np.asarray(softmax(scores, axis=-1))

@@ -1,0 +1,124 @@
+"""What `GainForecaster` answers: accuracies, gain and ceiling with intervals, and a verdict."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, repr=False)
+class Estimate:
+    """A number with its interval.
+
+    >>> Estimate(0.035, 0.005, 0.065)
+    Estimate(0.035, 0.005 to 0.065)
+    """
+
+    value: float
+    low: float
+    high: float
+
+    def __float__(self) -> float:
+        return self.value
+
+    def __repr__(self) -> str:
+        return f"Estimate({self.value:.4g}, {self.low:.4g} to {self.high:.4g})"
+
+
+@dataclass(frozen=True)
+class Ingredients:
+    """What a forecast is blended from.
+
+    Attributes
+    ----------
+    cv : float
+        Gain on held-out labelled rows.
+    plug : float
+        Gain on the pool, with posteriors in place of labels.
+    sim : float
+        Gain in simulated worlds.
+    se : float
+        Standard error of cv.
+    disagreement : float
+        Share of the pool where held-out student and teacher differ.
+    weight : float
+        Weight of (cv + plug) / 2 against sim.
+    """
+
+    cv: float
+    plug: float
+    sim: float
+    se: float
+    disagreement: float
+    weight: float
+
+
+@dataclass(frozen=True, repr=False)
+class GainForecast:
+    """Expected accuracy of teacher and student before training.
+
+    Attributes
+    ----------
+    n, N, n_classes : int
+        Labelled rows, pool rows, classes.
+    teacher, student, ceiling : Estimate
+        Accuracies in [0, 1] on fresh rows like the labelled ones; the ceiling is the student
+        trained on gold labels.
+    gain : Estimate
+        Student minus teacher, in [-1, 1].
+    pgr : float
+        gain / (ceiling - teacher), an order of magnitude; NaN if the headroom is below .05.
+    pgr_reason : str
+        Why, where pgr is NaN.
+    chance_w2s_helps : float
+        Probability that the gain is above 0.
+    verdict : str
+        "train it", "undecided" or "keep the teacher".
+    reading : str
+        The verdict as a sentence.
+    level : float
+        Coverage of the intervals.
+    ingredients : Ingredients
+    warnings : tuple of str
+        What makes this forecast less sure than its intervals say.
+    teacher_fits, student_fits : int
+        What the forecast cost.
+    """
+
+    n: int
+    N: int
+    n_classes: int
+    teacher: Estimate
+    student: Estimate
+    gain: Estimate
+    ceiling: Estimate
+    pgr: float
+    pgr_reason: str
+    chance_w2s_helps: float
+    verdict: str
+    reading: str
+    level: float
+    ingredients: Ingredients
+    warnings: tuple[str, ...]
+    teacher_fits: int
+    student_fits: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields by name; estimates and ingredients as dictionaries."""
+        return asdict(self)
+
+    def __repr__(self) -> str:
+        lines = [f"GainForecast: {self.verdict}"]
+        lines.append(f"  {self.reading}")
+        lines.append(f"  n={self.n:,} labelled, N={self.N:,} pool rows, {self.n_classes} classes")
+        for name in ("teacher", "student", "gain", "ceiling"):
+            found: Estimate = getattr(self, name)
+            sign = "+" if name == "gain" else ""
+            lines.append(
+                f"  {name:<8} {found.value:{sign}.3f}  "
+                f"({self.level:.0%}: {found.low:{sign}.3f} to {found.high:{sign}.3f})"
+            )
+        lines.append(f"  pgr      {self.pgr_reason or f'about {self.pgr:.1f}'}")
+        lines.append(f"  chance that the student beats its teacher: {self.chance_w2s_helps:.2f}")
+        lines.extend(f"  warning: {warning}" for warning in self.warnings)
+        return "\n".join(lines)

@@ -1,0 +1,316 @@
+"""Groups and sources: which parts of the data the teacher knows, which it misses, which leak."""
+
+from __future__ import annotations
+
+import functools
+import math
+import warnings
+from typing import Any, Literal, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+
+from w2s_data._typing import AnyArray, IntArray, RandomState
+from w2s_data._validation import check_generator
+from w2s_data.errors import DegenerateDataWarning, InputError
+from w2s_data.groups.association import associate
+from w2s_data.groups.discovery import Method, discover_groups
+from w2s_data.groups.inputs import (
+    check_index,
+    check_names,
+    check_options,
+    check_rows,
+    regions_of,
+)
+from w2s_data.groups.points import describe_points
+from w2s_data.groups.reading import association_warnings, group_reading, plain
+from w2s_data.groups.tables import Rows, describe_groups
+from w2s_data.neighbors import NeighborIndex
+from w2s_data.overlap import OverlapDetector
+
+SCHEMA = 1
+MINORITY = 0.5  # of an even share: groups that are clearly below it are minorities
+
+
+class GroupAnalyzer(BaseEstimator):  # type: ignore[misc]
+    r"""What each group and each source holds: shares, accuracies, overlap, duplicates, neighbours.
+
+    Groups are given or discovered inside the classes of the pseudo-labels:
+
+    - ``"gaps"``: directions along which a class falls apart into two, found from over-clustering
+      by k-means and Fisher's discriminant. The separation :math:`(m_1-m_0)/\sqrt{(s_0^2+s_1^2)/2}`
+      of the two parts, on points that the direction was not learned from, must exceed
+      :math:`2\sqrt3` (values without any gap) and half of that of the clearest split of the class.
+      No part is smaller than 2 % of what is split or 10 points. Groups of two classes that lie in
+      the same direction from the mean of their class are one group.
+    - ``"mixture"``: two Gaussians with full covariances across the classes, if mixtures learned on
+      two halves of the points agree (adjusted Rand index at least .8). For groups that scale
+      features instead of shifting them.
+    - ``"errors"``: fine clusters of each class by spherical k-means, merged while that shortens
+      the description of the weak model's errors; needs gold labels of some rows.
+    - ``"auto"``: gaps, and where no class has any, a mixture; else all points are one group.
+
+    Parameters
+    ----------
+    n_groups : "auto" or int
+        Groups to discover in each class; "auto" lets the criterion of the method decide.
+    n_neighbors : int
+        Neighbours that say how a point's surroundings are labelled.
+    duplicate_threshold : "auto" or float in (-1, 1]
+        Cosine from which two points are near-duplicates. "auto" takes those that are ten times
+        nearer than nearest neighbours usually are, in 1 - cosine, and have a cosine of .95 at
+        least: how near is near differs between encoders.
+    discovery : {"auto", "gaps", "mixture", "errors"}
+        How groups are discovered where none are given.
+    level : float
+        Coverage of all intervals.
+    device : str
+        As for `NeighborIndex`.
+    random_state : int, Generator or None
+        Seeds discovery, search and bootstrap.
+
+    Attributes
+    ----------
+    groups_ : DataFrame, one row a group
+        `n`, `n_labelled`, `n_pool`, `n_scored`, `n_gold`; `eta_labelled` and `eta_pool` (share of
+        the group in the split), `overlap_density`, `weak_confidence`, `weak_accuracy`,
+        `student_accuracy`, `calibration_error` (expected, of the weak model, 0 is best; on the
+        high side for few rows), `largest_class_share`, `purity` (share of the neighbours with the
+        same pseudo-label), all in [0, 1] with `_low` and `_high`; `classes_from` ("gold" where all
+        rows have a gold label, else "pseudo"), `largest_class`, `class_balance` (entropy over its
+        maximum; 1 is balanced); `n_duplicates`, `n_leaking` (points with a near-duplicate, and
+        with one in another split); `nearest_group`, `nearest_cosine`; `unknown` (what cannot be
+        said, and why). NaN is unknown.
+    sources_ : DataFrame or None
+        The same for each source.
+    points_ : DataFrame (N rows)
+        `group`; `local_overlap_density` (among the neighbours); `agreement` (share of the
+        neighbours with the same pseudo-label: a reliability, 1 is best); `distance_to_labelled`
+        (1 - cosine, in [0, 2], to the nearest labelled row other than itself); `duplicate_of`
+        (first row of which it is a near-duplicate, or -1), `has_duplicate`, `leaks`.
+    similarity_ : DataFrame (G, G)
+        Cosines of the groups' mean directions.
+    association_ : DataFrame
+        Between group and label in the labelled set (gold), and in the pool (gold, where known, and
+        pseudo): `cramers_v` and `nmi` in [0, 1], corrected for chance, with intervals; `reason`
+        where they are undefined.
+    minority_ : list
+        Groups whose share in the labelled set or the pool is clearly (by its interval) below half
+        of an even share.
+    warnings_ : list of str
+        Where group and label go together differently in labelled set and pool; leakage.
+    reading_ : str
+    duplicate_threshold_ : float
+        The cosine used.
+    group_ : array (N,)
+        Name of each point's group.
+    index_ : NeighborIndex
+    discovery_ : str
+        What found the groups: "given", "gaps", "mixture", "errors" or "none".
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> label, bright = rng.integers(2, size=1000), rng.random(1000) < 0.2
+    >>> features = rng.normal(size=(1000, 4)) + np.outer(label, [3, 0, 0, 0])
+    >>> features[:, 3] += 9 * bright
+    >>> proba = np.column_stack([1 - label, label]) * 0.8 + 0.1
+    >>> splits = np.repeat(["labelled", "pool"], 500)
+    >>> analyzer = GroupAnalyzer(random_state=0)
+    >>> analyzer = analyzer.fit(features, proba, labels=label, splits=splits)
+    >>> analyzer.groups_[["n", "eta_labelled", "eta_pool", "weak_accuracy"]]
+               n  eta_labelled  eta_pool  weak_accuracy
+    group
+    group 0  791         0.806     0.776            1.0
+    group 1  209         0.194     0.224            1.0
+    """
+
+    def __init__(
+        self,
+        n_groups: int | Literal["auto"] = "auto",
+        n_neighbors: int = 20,
+        duplicate_threshold: float | Literal["auto"] = "auto",
+        discovery: Method = "auto",
+        level: float = 0.95,
+        device: str = "auto",
+        random_state: RandomState = None,
+    ) -> None:
+        self.n_groups = n_groups
+        self.n_neighbors = n_neighbors
+        self.duplicate_threshold = duplicate_threshold
+        self.discovery = discovery
+        self.level = level
+        self.device = device
+        self.random_state = random_state
+
+    def fit(
+        self,
+        strong_features: Any,
+        weak_proba: AnyArray,
+        *,
+        groups: ArrayLike | None = None,
+        sources: ArrayLike | None = None,
+        labels: ArrayLike | None = None,
+        splits: ArrayLike | None = None,
+        regions: ArrayLike | None = None,
+        detector: OverlapDetector | None = None,
+        student_proba: AnyArray | None = None,
+        index: NeighborIndex | None = None,
+    ) -> Self:
+        """Describe groups, sources and points.
+
+        Parameters
+        ----------
+        strong_features : array (N, D), memory map or FeatureStore
+            Of all splits, read block by block; not all zero in any row.
+        weak_proba : array (N, C), or (N, M, C) for M weak models, which are averaged
+            On labelled rows from cross-fitting, or the accuracies flatter the teacher.
+        groups, sources : array (N,), optional
+            Names; groups are discovered where they are not given.
+        labels : int array (N,), optional
+            Gold classes, -1 where unknown.
+        splits : array (N,), optional
+            "labelled", "pool", "validation" or "test"; by default all rows are the pool.
+        regions : int array (N,), optional
+            Values of `Region`, -1 where unknown.
+        detector : OverlapDetector, optional
+            Fitted on the rows of the pool, in order: its regions, and intervals that cover its
+            thresholds too. Instead of `regions`.
+        student_proba : array (N, C), optional
+        index : NeighborIndex, optional
+            Of these features under cosine; by default one is built.
+
+        Raises
+        ------
+        InputError
+            Row counts that disagree, missing names (rows named), more groups than points, labels
+            or splits that do not exist, an index of other features.
+        FeatureError
+            NaN, infinite or zero rows, which are named.
+        ProbabilityError
+            Rows that are not distributions, which are named.
+        """
+        check_options(
+            self.n_groups, self.n_neighbors, self.duplicate_threshold, self.discovery, self.level
+        )
+        given = {"groups": groups, "sources": sources}
+        rows = check_rows(strong_features, weak_proba, labels, splits, regions, student_proba)
+        names = {
+            name: check_names(values, name, len(rows.pseudo))
+            for name, values in given.items()
+            if values is not None
+        }
+        if detector is not None:
+            rows = regions_of(rows, detector, regions)
+        if self.n_groups != "auto" and self.n_groups > len(rows.pseudo):
+            raise InputError(
+                f"n_groups is {self.n_groups}, more than the {len(rows.pseudo)} points"
+            )
+        rng = check_generator(self.random_state)
+        seeds = [np.random.default_rng(rng.integers(2**63)) for _ in range(4)]
+        self.index_ = check_index(index, rows.features, self.device)
+        group_names, codes, spans = self._grouped(rows, names.get("groups"), seeds[0])
+        self.points_, self.duplicate_threshold_ = describe_points(
+            rows.features,
+            self.index_,
+            pseudo=rows.pseudo,
+            splits=rows.splits,
+            regions=rows.regions,
+            n_neighbors=self.n_neighbors,
+            duplicate_threshold=self.duplicate_threshold,
+        )
+        describe = functools.partial(
+            describe_groups, rows, self.points_, detector=detector, level=self.level
+        )
+        self.groups_, self.similarity_ = describe(codes, group_names, rng=seeds[1])
+        self.sources_: pd.DataFrame | None = None
+        if "sources" in names:
+            source_names, source_codes = names["sources"]
+            self.sources_ = describe(source_codes, source_names, rng=seeds[2])[0]
+            self.sources_.index.name = "source"
+        self.group_ = np.asarray(pd.Series(group_names, dtype=object))[codes]
+        self.points_.insert(0, "group", self.group_)
+        self._conclude(rows, codes, spans, seeds[3])
+        return self
+
+    def _grouped(
+        self, rows: Rows, given: tuple[list[Any], IntArray] | None, rng: np.random.Generator
+    ) -> tuple[list[Any], IntArray, bool]:
+        """Names, codes, and whether groups are more than parts of classes by construction."""
+        if given is not None:
+            self.discovery_, self._found = "given", f"{len(given[0])} groups were given"
+            return *given, True
+        found = discover_groups(
+            rows.features,
+            rows.pseudo,
+            rows.gold,
+            method=self.discovery,
+            n_groups=None if self.n_groups == "auto" else int(self.n_groups),
+            device=self.device,
+            rng=rng,
+        )
+        self.discovery_, self._found = found.method, found.reading
+        names = [f"group {number}" for number in range(int(found.codes.max()) + 1)]
+        return names, found.codes, found.spans
+
+    def _conclude(self, rows: Rows, codes: IntArray, spans: bool, rng: np.random.Generator) -> None:
+        """Association, minorities, warnings and the reading."""
+        table = self.groups_
+        if len(table) == 1:
+            warnings.warn(
+                "all points are in one group: there is nothing to compare it with",
+                DegenerateDataWarning,
+                stacklevel=3,
+            )
+        parts = {}
+        for split, kind, labels in (
+            ("labelled", "gold", rows.gold),
+            ("pool", "gold", rows.gold),
+            ("pool", "pseudo", rows.pseudo),
+        ):
+            inside = (rows.splits == split) & (labels >= 0)
+            parts[split, kind] = associate(codes[inside], labels[inside], self.level, rng)
+        self.association_ = pd.DataFrame(
+            [{"split": split, "labels": kind, **p.to_dict()} for (split, kind), p in parts.items()]
+        )
+        even = MINORITY / len(table)
+        few = (table["eta_labelled_high"] < even) | (table["eta_pool_high"] < even)
+        self.minority_ = table.index[few].tolist()
+        self.warnings_ = association_warnings(parts, self.level) if spans else []
+        if not spans:
+            self.association_["reason"] = "groups were discovered inside classes"
+            for column in self.association_.columns.difference(["split", "labels", "n", "reason"]):
+                self.association_[column] = math.nan
+        leaking = int(self.points_["leaks"].sum())
+        if leaking:
+            self.warnings_.append(
+                f"{leaking:,} points have a near-duplicate (cosine "
+                f"{self.duplicate_threshold_:.4g} or more) in another split (leakage)"
+            )
+        self.reading_ = group_reading(table, self._found, self.minority_, self.warnings_)
+
+    def summary(self) -> dict[str, Any]:
+        """What `groups.json` holds: tables, association, warnings and the reading, plain JSON."""
+        check_is_fitted(self)
+        settings = {k: v for k, v in self.get_params().items() if k != "random_state"}
+        result: dict[str, Any] = plain(
+            {
+                "schema": SCHEMA,
+                "level": self.level,
+                "discovery": self.discovery_,
+                "reading": self.reading_,
+                "warnings": self.warnings_,
+                "minority": self.minority_,
+                "duplicate_threshold": self.duplicate_threshold_,
+                "groups": self.groups_,
+                "sources": self.sources_,
+                "association": self.association_,
+                "similarity": self.similarity_.to_numpy(),
+                "index": {"kind": self.index_.kind_, "fingerprint": self.index_.fingerprint_},
+                "settings": settings,
+            }
+        )
+        return result

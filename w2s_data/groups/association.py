@@ -1,0 +1,117 @@
+r"""How closely group and label go together: Cramér's V and normalised mutual information.
+
+Both are estimated from the table of counts of G groups and C classes, and both are corrected for
+what independent columns of the same size would show: \chi^2/n loses (G-1)(C-1)/(n-1) (Bergsma, *A
+bias-correction for Cramér's V and Tschuprow's T*, 2013), the mutual information (G-1)(C-1)/(2n)
+(Miller and Madow). Intervals come from tables drawn from the observed one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from w2s_data._bootstrap import percentile_interval
+from w2s_data._typing import FloatArray, IntArray
+
+N_REPLICATES = 1000
+LEAST_ROWS = 10
+
+
+@dataclass(frozen=True)
+class Association:
+    """Association in one set of rows; both measures lie in [0, 1], NaN where undefined.
+
+    Attributes
+    ----------
+    reason : str
+        Why it is undefined; empty otherwise.
+    """
+
+    n: int
+    cramers_v: float
+    cramers_v_interval: tuple[float, float]
+    nmi: float
+    nmi_interval: tuple[float, float]
+    replicates: FloatArray  # of V, for differences
+    reason: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """One row of `GroupAnalyzer.association_`, without the rows it is about."""
+        return {
+            "n": self.n,
+            "cramers_v": self.cramers_v,
+            "cramers_v_low": self.cramers_v_interval[0],
+            "cramers_v_high": self.cramers_v_interval[1],
+            "nmi": self.nmi,
+            "nmi_low": self.nmi_interval[0],
+            "nmi_high": self.nmi_interval[1],
+            "reason": self.reason,
+        }
+
+
+def associate(
+    groups: IntArray, labels: IntArray, level: float, rng: np.random.Generator
+) -> Association:
+    """Association of groups (codes >= 0) with labels (codes >= 0) of the same rows."""
+    n = len(groups)
+    table = contingency(groups, labels)
+    for names, count in (("group", table.shape[0]), ("class", table.shape[1])):
+        if n and count < 2:
+            return _undefined(n, f"all {n} rows are of one {names}")
+    if n < LEAST_ROWS:
+        return _undefined(n, f"{n} rows are too few: {LEAST_ROWS} are needed")
+    estimate = _measures(table[None], corrections=1)[:, 0]
+    drawn = rng.multinomial(n, (table / n).ravel(), size=N_REPLICATES)
+    # A drawn table shows the excess of the observed one and its own: both are taken off.
+    replicates = _measures(drawn.reshape(-1, *table.shape), corrections=2)
+    v, nmi = (float(value) for value in estimate)
+    return Association(
+        n,
+        v,
+        percentile_interval(replicates[0], v, level),
+        nmi,
+        percentile_interval(replicates[1], nmi, level),
+        replicates[0],
+    )
+
+
+def contingency(groups: IntArray, labels: IntArray) -> IntArray:
+    """Counts (G, C) of the groups and classes that occur."""
+    rows = np.unique(groups, return_inverse=True)
+    columns = np.unique(labels, return_inverse=True)
+    shape = len(rows[0]), len(columns[0])
+    cells = rows[1] * max(1, shape[1]) + columns[1]
+    return np.bincount(cells, minlength=shape[0] * shape[1]).reshape(shape)
+
+
+def _undefined(n: int, reason: str) -> Association:
+    nothing = (np.nan, np.nan)
+    return Association(n, np.nan, nothing, np.nan, nothing, np.full(N_REPLICATES, np.nan), reason)
+
+
+def _measures(tables: IntArray, corrections: int) -> FloatArray:
+    """V and normalised mutual information (2, B) of tables (B, G, C)."""
+    from scipy.special import xlogy
+
+    counts = tables.astype(np.float64)
+    n = counts.sum(axis=(1, 2))
+    rows, columns = counts.sum(axis=2), counts.sum(axis=1)
+    expected = rows[:, :, None] * columns[:, None, :] / n[:, None, None]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        chi2 = np.where(expected > 0, (counts - expected) ** 2 / expected, 0).sum(axis=(1, 2))
+        shown, classes = (rows > 0).sum(axis=1), (columns > 0).sum(axis=1)
+        free = (shown - 1) * (classes - 1)
+        phi2 = np.maximum(0, chi2 / n - corrections * free / (n - 1))
+        # The largest that is possible, less its own correction.
+        fewest = np.minimum(
+            shown - (shown - 1) ** 2 / (n - 1), classes - (classes - 1) ** 2 / (n - 1)
+        )
+        v = np.sqrt(np.minimum(1, phi2 / (fewest - 1)))
+        entropies = [-xlogy(c / n[:, None], c / n[:, None]).sum(axis=1) for c in (rows, columns)]
+        joint = -xlogy(counts / n[:, None, None], counts / n[:, None, None]).sum(axis=(1, 2))
+        shared = np.maximum(0, entropies[0] + entropies[1] - joint - corrections * free / (2 * n))
+        nmi = np.minimum(1, shared / ((entropies[0] + entropies[1]) / 2))
+    return np.stack([v, nmi])

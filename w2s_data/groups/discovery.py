@@ -1,0 +1,250 @@
+"""Groups that nobody named, found inside pseudo-label classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+
+from w2s_data._blocks import FeatureMatrix, RowSubset
+from w2s_data._typing import FloatArray, IntArray
+from w2s_data.errors import InputError
+from w2s_data.groups.errors import error_groups
+from w2s_data.groups.mixture import MAX_ROWS as MIXTURE_ROWS
+from w2s_data.groups.mixture import Mixture, find_mixture
+from w2s_data.groups.splits import EVENLY_SPREAD, Split, apply_splits, find_splits
+
+Method = Literal["auto", "gaps", "mixture", "errors"]
+METHODS = get_args(Method)
+MAX_ROWS = 20_000  # of a class that splits are learned from
+MAX_HINTS = 4  # directions, the clearest of all classes, that every class tries
+SAME_DIRECTION = 0.5  # least cosine of the offsets from the class mean of one group in two classes
+
+
+@dataclass(frozen=True)
+class Discovery:
+    """Groups of N points.
+
+    Attributes
+    ----------
+    codes : int array (N,)
+        From 0, the largest first.
+    method : str
+        What found them: "gaps", "mixture", "errors", or "none".
+    spans : bool
+        Whether some group has points of several classes. If not, group and label go together by
+        construction.
+    reading : str
+        One sentence: what was found and by which criterion.
+    """
+
+    codes: IntArray
+    method: str
+    spans: bool
+    reading: str
+
+
+def discover_groups(
+    features: FeatureMatrix,
+    pseudo: IntArray,
+    gold: IntArray,
+    *,
+    method: Method = "auto",
+    n_groups: int | None = None,
+    device: str = "auto",
+    rng: np.random.Generator,
+) -> Discovery:
+    """Find groups inside the classes of the pseudo-labels.
+
+    Parameters
+    ----------
+    features : FeatureMatrix (N, D)
+    pseudo, gold : int arrays (N,)
+        Classes; gold is -1 where unknown.
+    method : {"auto", "gaps", "mixture", "errors"}
+        "auto" looks for gaps, and where no class has any, for a mixture.
+    n_groups : int or None
+        In each class; None lets the criterion of the method decide.
+
+    Raises
+    ------
+    InputError
+        "errors" without gold labels.
+    """
+    if method == "errors":
+        return _by_errors(features, pseudo, gold, n_groups, device, rng)
+    if method in ("auto", "gaps"):
+        found = _by_gaps(features, pseudo, n_groups, rng)
+        if found.method != "none" or method == "gaps":
+            return found
+    return _by_mixture(features, pseudo, n_groups, rng)
+
+
+def _by_gaps(
+    features: FeatureMatrix, pseudo: IntArray, n_groups: int | None, rng: np.random.Generator
+) -> Discovery:
+    codes = np.zeros(len(pseudo), dtype=np.int64)
+    labels = np.argsort(-np.bincount(pseudo), kind="stable")[: len(np.unique(pseudo))]
+    seeds = rng.integers(2**63, size=(2, len(labels)))
+    firsts: list[Split] = []
+    for label, seed in zip(labels, seeds[0], strict=True):
+        alone = find_splits(_learned_from(features, pseudo, label, seed), 2, _rng(seed))
+        firsts += [split for split in alone if split.separation > EVENLY_SPREAD]
+    firsts.sort(key=lambda split: -split.separation)
+    hints = [split.direction for split in firsts[:MAX_HINTS]]
+    offsets: list[FloatArray] = []
+    clearest = []
+    for label, seed in zip(labels, seeds[1], strict=True):
+        rows = np.flatnonzero(pseudo == label)
+        sample = _learned_from(features, pseudo, label, seed)
+        splits = find_splits(sample, n_groups, _rng(seed), hints)
+        clearest += [split.separation for split in splits[:1]]
+        codes[rows] = _matched(sample, splits, offsets)[_applied(features, rows, splits)]
+    if not clearest:
+        return _none(pseudo, "no direction inside a class shows a gap between its points")
+    low, high = min(clearest), max(clearest)
+    span = f"{low:.1f}" if low == high else f"{low:.1f} to {high:.1f}"
+    return _found(
+        codes,
+        pseudo,
+        "gaps",
+        f"gaps split {len(clearest)} of {len(np.unique(pseudo))} pseudo-label classes (separation "
+        f"{span} standard deviations on held-out points; 3.5 needs no gap)",
+    )
+
+
+def _learned_from(features: FeatureMatrix, pseudo: IntArray, label: int, seed: int) -> FloatArray:
+    return features.take(_sample(np.flatnonzero(pseudo == label), MAX_ROWS, _rng(seed)))
+
+
+def _rng(seed: int) -> np.random.Generator:
+    return np.random.default_rng(int(seed))
+
+
+def _applied(features: FeatureMatrix, rows: IntArray, splits: list[Split]) -> IntArray:
+    if not splits:
+        return np.zeros(len(rows), dtype=np.int64)
+    return _by_parts(features, rows, lambda points, _: apply_splits(points, splits))
+
+
+def _by_parts(
+    features: FeatureMatrix, rows: IntArray, assign: Callable[[FloatArray, IntArray], IntArray]
+) -> IntArray:
+    """Codes of rows, some thousands in memory at a time."""
+    parts = np.array_split(rows, max(1, -(-len(rows) // MAX_ROWS)))
+    return np.concatenate([assign(features.take(part), part) for part in parts])
+
+
+def _matched(sample: FloatArray, splits: list[Split], offsets: list[FloatArray]) -> IntArray:
+    """Number of each group of a class among the groups of all classes so far.
+
+    Two groups are one if they lie in the same direction from the mean of their class: what makes
+    scans bright does so for every digit. New groups are added to `offsets`.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    own = apply_splits(sample, splits)
+    centre = sample.mean(axis=0)
+    means = np.stack([sample[own == group].mean(axis=0) for group in range(len(splits) + 1)])
+    units = means - centre
+    units /= np.maximum(np.linalg.norm(units, axis=1, keepdims=True), 1e-12)
+    numbers = np.full(len(units), -1)
+    if offsets and splits:
+        cosines = units @ np.stack(offsets).T
+        for group, number in zip(*linear_sum_assignment(-cosines), strict=True):
+            if cosines[group, number] >= SAME_DIRECTION:
+                numbers[group] = number
+    for group in np.flatnonzero(numbers < 0):
+        numbers[group] = len(offsets)
+        offsets.append(units[group])
+    return numbers
+
+
+def _by_mixture(
+    features: FeatureMatrix, pseudo: IntArray, n_groups: int | None, rng: np.random.Generator
+) -> Discovery:
+    rows = _sample(np.arange(len(pseudo)), MIXTURE_ROWS, rng)
+    taken, labels = features.take(rows), pseudo[rows]
+    sample = _unit(taken)
+    means = np.zeros((int(pseudo.max()) + 1, features.shape[1]))
+    for label in np.unique(labels):
+        means[label] = sample[labels == label].mean(axis=0)
+    found: Mixture | None = None
+    if (n_groups or 2) > 1:
+        found = find_mixture(
+            sample - means[labels], np.linalg.norm(taken, axis=1), n_groups or 2, rng
+        )
+    if found is None or (n_groups is None and not found.reproduced):
+        halves = "" if found is None else f" (adjusted Rand index {found.agreement:.2f}, .8 needed)"
+        return _none(
+            pseudo,
+            "no direction inside a class shows a gap, and mixtures learned on two halves do not "
+            f"find the same groups{halves}",
+        )
+    model = found
+    codes = _by_parts(
+        features,
+        np.arange(len(pseudo)),
+        lambda points, part: model.codes(_unit(points) - means[pseudo[part]]),
+    )
+    return _found(
+        codes,
+        pseudo,
+        "mixture",
+        "no clear gap, but a Gaussian mixture across the classes: mixtures learned on two halves "
+        f"of the points agree with adjusted Rand index {model.agreement:.2f}",
+    )
+
+
+def _by_errors(
+    features: FeatureMatrix,
+    pseudo: IntArray,
+    gold: IntArray,
+    n_groups: int | None,
+    device: str,
+    rng: np.random.Generator,
+) -> Discovery:
+    known = gold >= 0
+    if not known.any():
+        raise InputError("discovery='errors' needs gold labels of some rows: give labels")
+    codes = np.zeros(len(pseudo), dtype=np.int64)
+    taken = 0
+    for label in np.unique(pseudo):
+        rows = np.flatnonzero(pseudo == label)
+        wrong = gold[rows] != label
+        own = error_groups(RowSubset(features, rows), wrong, known[rows], n_groups, device, rng)
+        codes[rows] = own + taken
+        taken += int(own.max()) + 1
+    return _found(
+        codes,
+        pseudo,
+        "errors",
+        f"fine clusters of {len(np.unique(pseudo))} pseudo-label classes, merged where the weak "
+        f"model errs alike on the {int(known.sum()):,} rows with gold labels",
+    )
+
+
+def _found(codes: IntArray, pseudo: IntArray, method: str, how: str) -> Discovery:
+    found, own = np.unique(codes, return_inverse=True)
+    order = np.argsort(-np.bincount(own), kind="stable")
+    renamed = np.argsort(order)[own]
+    pairs = len(np.unique(np.column_stack([renamed, pseudo]), axis=0))
+    spans = pairs > len(found)
+    if len(found) == 1:
+        return _none(pseudo, how)
+    return Discovery(renamed, method, spans, f"{len(found)} groups were discovered: {how}")
+
+
+def _none(pseudo: IntArray, why: str) -> Discovery:
+    codes = np.zeros(len(pseudo), dtype=np.int64)
+    return Discovery(codes, "none", True, f"no groups were discovered: {why}")
+
+
+def _unit(points: FloatArray) -> FloatArray:
+    return np.asarray(points / np.maximum(np.linalg.norm(points, axis=1, keepdims=True), 1e-30))
+
+
+def _sample(rows: IntArray, most: int, rng: np.random.Generator) -> IntArray:
+    return rows if len(rows) <= most else np.sort(rng.choice(rows, most, replace=False))

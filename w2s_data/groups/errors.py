@@ -1,0 +1,84 @@
+"""Error-aware groups: fine clusters of one class, merged unless the teacher's error differs.
+
+In the spirit of George (Sohoni et al., *No Subclass Left Behind*, NeurIPS 2020), which clusters
+each class finely because errors gather in subclasses that nobody named; here gold labels of some
+rows say which clusters belong together.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+
+from w2s_data._typing import BoolArray, FloatArray, IntArray
+from w2s_data.groups.kmeans import kmeans
+
+ROWS_PER_CELL = 50
+MAX_CELLS = 32
+
+
+def error_groups(
+    features: Any,
+    wrong: BoolArray,
+    known: BoolArray,
+    n_groups: int | None,
+    device: str,
+    rng: np.random.Generator,
+) -> IntArray:
+    """Group of each row of one class, 0 where the teacher errs least.
+
+    Parameters
+    ----------
+    features : FeatureMatrix (n, D)
+    wrong, known : bool arrays (n,)
+        Whether the teacher is wrong, and whether that is known.
+    n_groups : int or None
+        None merges as long as that shortens the description of the errors: their log-likelihood,
+        half a log n for each rate, and the group of each cell (without the last, sorting the
+        cells by their error would make groups out of chance).
+    """
+    n = len(wrong)
+    n_cells = max(1, min(MAX_CELLS, n // ROWS_PER_CELL))
+    if n_cells == 1 or not known.any():
+        return np.zeros(n, dtype=np.int64)
+    cells = kmeans(features, n_cells, spherical=True, device=device, random_state=rng).codes
+    total = np.bincount(cells[known], minlength=n_cells).astype(np.float64)
+    errors = np.bincount(cells[known & wrong], minlength=n_cells).astype(np.float64)
+    prior = errors.sum() / total.sum()
+    order = np.argsort((errors + prior) / (total + 1), kind="stable")
+    return _merged(errors[order], total[order], n_groups)[np.argsort(order)][cells]
+
+
+def _merged(errors: FloatArray, total: FloatArray, n_groups: int | None) -> IntArray:
+    """Group of each cell, merging the neighbours in error rate whose rates differ least."""
+
+    def likelihood(part: list[int]) -> float:
+        return _log_likelihood(errors[part].sum(), total[part].sum())
+
+    parts = [[cell] for cell in range(len(errors))]
+    while len(parts) > (1 if n_groups is None else n_groups):
+        losses = [
+            likelihood(left) + likelihood(right) - likelihood(left + right)
+            for left, right in itertools.pairwise(parts)
+        ]
+        best = int(np.argmin(losses))
+        fewer_names = len(errors) * math.log(len(parts) / (len(parts) - 1))
+        if n_groups is None and losses[best] > math.log(total.sum()) / 2 + fewer_names:
+            break
+        parts[best : best + 2] = [parts[best] + parts[best + 1]]
+    codes = np.empty(len(errors), dtype=np.int64)
+    for group, part in enumerate(parts):
+        codes[part] = group
+    return codes
+
+
+def _log_likelihood(errors: float, total: float) -> float:
+    """Of binomial errors at their own rate."""
+    from scipy.special import xlogy
+
+    return float(xlogy(errors, errors) + xlogy(total - errors, total - errors)) - float(
+        xlogy(total, total)
+    )

@@ -1,0 +1,102 @@
+"""k-means of features that are read block by block, with faiss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from w2s_data import _faiss
+from w2s_data._blocks import as_feature_matrix
+from w2s_data._neighbors import Metric
+from w2s_data._search import prepared, prepared_blocks
+from w2s_data._typing import FloatArray, IntArray, RandomState
+from w2s_data._validation import check_generator
+from w2s_data.errors import InputError
+
+ROWS_PER_CLUSTER = 1024  # learned from; all rows would lower the inertia by less than 1 %
+ITERATIONS, STARTS = 25, 3
+
+
+@dataclass(frozen=True, repr=False)
+class Clusters:
+    """k-means clusters of N rows.
+
+    Attributes
+    ----------
+    centroids : float32 array (K, D)
+        Of length one for spherical k-means.
+    codes : int array (N,)
+        Nearest centroid of each row.
+    inertia : float
+        Sum of squared distances to it (spherical: of rows of length one).
+    """
+
+    centroids: FloatArray
+    codes: IntArray
+    inertia: float
+
+    def __repr__(self) -> str:
+        return f"Clusters({len(self.centroids)} of {len(self.codes)} rows, {self.inertia:.4g})"
+
+
+def kmeans(
+    features: Any,
+    n_clusters: int,
+    *,
+    spherical: bool = False,
+    device: str = "auto",
+    random_state: RandomState = 0,
+) -> Clusters:
+    """Part rows into clusters around their means.
+
+    Centroids are learned from at most 1,024 random rows each, then every row is assigned.
+
+    Parameters
+    ----------
+    features : array (N, D), memory map or FeatureStore
+    n_clusters : int
+        1 to N.
+    spherical : bool
+        By cosine: rows and centroids have length one.
+    device : str
+        As for `NeighborIndex`.
+
+    Raises
+    ------
+    InputError
+        n_clusters out of range.
+    FeatureError
+        NaN, infinite or (spherical) zero rows, which are named.
+
+    Examples
+    --------
+    >>> points = np.array([[0.0, 1], [0, 1.1], [5, 0], [5, 0.1]])
+    >>> codes = kmeans(points, 2).codes
+    >>> (codes == codes[0]).tolist()
+    [True, True, False, False]
+    """
+    matrix = as_feature_matrix(features)
+    n = matrix.shape[0]
+    if not isinstance(n_clusters, int | np.integer) or not 1 <= n_clusters <= n:
+        raise InputError(f"n_clusters must be from 1 to the {n} rows; got {n_clusters!r}")
+    rng = check_generator(random_state)
+    gpu = _faiss.resolve_gpu(device)
+    metric: Metric = "cosine" if spherical else "l2"
+    learned = np.sort(rng.choice(n, min(n, ROWS_PER_CLUSTER * n_clusters), replace=False))
+    centroids = _faiss.train_centroids(
+        prepared(matrix.take(learned), learned, metric),
+        int(n_clusters),
+        spherical=spherical,
+        n_iter=ITERATIONS,
+        n_init=STARTS,
+        seed=int(rng.integers(2**31)),
+        gpu=gpu,
+    )
+    codes, inertia = [], 0.0
+    for block in prepared_blocks(matrix, metric):
+        scores, nearest = _faiss.nearest_centroids(block, centroids, spherical=spherical, gpu=gpu)
+        codes.append(nearest)
+        inertia += float((2 - 2 * scores if spherical else scores).sum(dtype=np.float64))
+    return Clusters(centroids, np.concatenate(codes), max(0.0, inertia))

@@ -1,0 +1,120 @@
+"""What the nearest neighbours of each point say about it: one search, and what follows from it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from w2s_data._blocks import FeatureMatrix, RowSubset
+from w2s_data._typing import AnyArray, BoolArray, FloatArray, IntArray
+from w2s_data.neighbors import NeighborIndex
+from w2s_data.regions import Region
+
+LEAST_COSINE = 0.95  # of near-duplicates
+NEARER = 10  # times than usual; chance brings few so near, in 5 dimensions 1 in 500
+ROUNDING = 1e-6  # of a cosine
+
+
+def describe_points(
+    features: FeatureMatrix,
+    index: NeighborIndex,
+    *,
+    pseudo: IntArray,
+    splits: AnyArray,
+    regions: IntArray,
+    n_neighbors: int,
+    duplicate_threshold: float | Literal["auto"],
+) -> tuple[pd.DataFrame, float]:
+    """`GroupAnalyzer.points_` without the group, and the cosine of near-duplicates."""
+    n = len(pseudo)
+    k = min(n_neighbors, n - 1)
+    if k > 0:
+        found = index.neighbors(k)
+        indices, scores = found.indices, found.scores
+    else:
+        indices, scores = np.empty((n, 0), np.int64), np.empty((n, 0), np.float32)
+    threshold = _usual(scores) if duplicate_threshold == "auto" else float(duplicate_threshold)
+    first, leaks, twins = _duplicates(indices, scores >= threshold - ROUNDING, splits)
+    points = pd.DataFrame(
+        {
+            "local_overlap_density": _mean(
+                regions[indices] == Region.OVERLAP, where=regions[indices] >= 0
+            ),
+            "agreement": _mean(pseudo[indices] == pseudo[:, None]),
+            "distance_to_labelled": _distances(features, index, splits == "labelled"),
+            "duplicate_of": first,
+            "has_duplicate": twins,
+            "leaks": leaks,
+        }
+    )
+    return points, threshold
+
+
+def _usual(scores: FloatArray) -> float:
+    """Cosine of points that are `NEARER` times nearer than nearest neighbours usually are."""
+    distances = 1 - scores[:, 0] if scores.shape[1] else np.empty(0)
+    apart = distances[distances > ROUNDING]  # copies say nothing about how far others are apart
+    usual = float(np.median(apart)) if len(apart) else 0.0
+    return max(LEAST_COSINE, 1 - usual / NEARER)
+
+
+def _mean(values: BoolArray, where: BoolArray | None = None) -> FloatArray:
+    """Share of True in each row, NaN in empty ones."""
+    counted = np.ones_like(values) if where is None else where
+    total = counted.sum(axis=1)
+    result = np.full(len(values), np.nan)
+    np.divide((values & counted).sum(axis=1), total, out=result, where=total > 0)
+    return result
+
+
+def _distances(features: FeatureMatrix, index: NeighborIndex, labelled: BoolArray) -> FloatArray:
+    """1 - cosine to the nearest labelled row (for a labelled row: to the nearest other one)."""
+    rows = np.flatnonzero(labelled)
+    result = np.full(len(labelled), np.nan)
+    if not len(rows):
+        return result
+    subset = NeighborIndex("cosine", device=index.device, random_state=0).fit(
+        RowSubset(features, rows)
+    )
+    others = np.flatnonzero(~labelled)
+    if len(others):
+        result[others] = 1 - subset.query(RowSubset(features, others), 1).scores[:, 0]
+    if len(rows) > 1:
+        result[rows] = 1 - subset.neighbors(1).scores[:, 0]
+    return np.asarray(np.maximum(result, 0))
+
+
+def _duplicates(
+    indices: IntArray, near: BoolArray, splits: AnyArray
+) -> tuple[IntArray, BoolArray, BoolArray]:
+    """First near-duplicate of each row (-1 if it is the first itself), leaks, has any.
+
+    A row leaks if a near-duplicate lies in another split. Where all k neighbours are
+    near-duplicates, those of another split may be crowded out: there every row that is linked
+    with it by near-duplicates counts.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    n = len(indices)
+    owners, columns = np.nonzero(near)
+    neighbours = indices[owners, columns]
+    first = np.arange(n)
+    np.minimum.at(first, owners, neighbours)
+    np.minimum.at(first, neighbours, owners)
+    codes: Any = pd.factorize(splits)[0]
+    twins = np.zeros(n, dtype=bool)
+    twins[owners] = twins[neighbours] = True
+    leaks = np.zeros(n, dtype=bool)
+    crossing = codes[owners] != codes[neighbours]
+    leaks[owners[crossing]] = leaks[neighbours[crossing]] = True
+    links = coo_array((np.ones(len(owners), bool), (owners, neighbours)), shape=(n, n))
+    component = connected_components(links, directed=False)[1]
+    low, high = np.full(n, n), np.full(n, -1)
+    np.minimum.at(low, component, codes)
+    np.maximum.at(high, component, codes)
+    crowded = near.all(axis=1) if near.shape[1] else np.zeros(n, dtype=bool)
+    leaks |= crowded & (low < high)[component]
+    return np.where(first == np.arange(n), -1, first), leaks, twins

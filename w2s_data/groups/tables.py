@@ -1,0 +1,253 @@
+"""One row a group (or source): shares, accuracies and what its neighbourhood shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from w2s_data._blocks import FeatureMatrix
+from w2s_data._bootstrap import percentile_interval
+from w2s_data._typing import AnyArray, BoolArray, FloatArray, IntArray
+from w2s_data.confidence import weak_confidence
+from w2s_data.overlap import OverlapDetector
+from w2s_data.regions import Region
+
+CALIBRATION_BINS = 10
+N_REPLICATES = 200
+FEW_ROWS = 10
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What is known of the N points.
+
+    Attributes
+    ----------
+    gold : int array (N,)
+        -1 where unknown.
+    regions : int array (N,)
+        Values of `Region`, -1 where unknown.
+    """
+
+    features: FeatureMatrix
+    proba: FloatArray
+    pseudo: IntArray
+    gold: IntArray
+    splits: AnyArray
+    regions: IntArray
+    student: FloatArray | None
+
+    @property
+    def known(self) -> BoolArray:
+        """Rows with a gold label."""
+        return self.gold >= 0
+
+
+def describe_groups(
+    rows: Rows,
+    points: pd.DataFrame,
+    codes: IntArray,
+    names: Sequence[Any],
+    *,
+    detector: OverlapDetector | None,
+    level: float,
+    rng: np.random.Generator,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Table of groups as in `GroupAnalyzer.groups_`, and cosines of their centres (G, G)."""
+    n_groups = len(names)
+    counter = _Counter(codes, n_groups, level)
+    everyone, known = np.ones(len(codes), dtype=bool), rows.known
+    right = rows.pseudo == rows.gold
+    table: dict[str, Any] = {"n": counter.sizes}
+    for split in ("labelled", "pool"):
+        inside = rows.splits == split
+        table[f"n_{split}"] = np.bincount(codes[inside], minlength=n_groups)
+    for split in ("labelled", "pool"):
+        total = np.full(n_groups, np.count_nonzero(rows.splits == split))
+        table |= counter.shares(f"eta_{split}", table[f"n_{split}"], total)
+    table |= _density(rows, codes, names, counter, detector)
+    table |= counter.mean("weak_confidence", weak_confidence(rows.proba, "margin", None), everyone)
+    table["n_gold"] = np.bincount(codes[known], minlength=n_groups)
+    table |= counter.mean("weak_accuracy", right, known)
+    student = np.full(len(codes), np.nan) if rows.student is None else rows.student.argmax(axis=1)
+    table |= counter.mean(
+        "student_accuracy", student == rows.gold, known & (rows.student is not None)
+    )
+    table |= _calibration(rows, codes, n_groups, level, rng)
+    table |= _classes(rows, codes, counter, table["n_gold"])
+    agreement = points["agreement"].to_numpy()
+    table |= counter.mean("purity", agreement, np.isfinite(agreement))
+    table["n_duplicates"] = np.bincount(codes[points["has_duplicate"]], minlength=n_groups)
+    table["n_leaking"] = np.bincount(codes[points["leaks"]], minlength=n_groups)
+    cosines = _centre_cosines(rows.features, codes, n_groups)
+    table |= _nearest(cosines, names)
+    index = pd.Index(list(names), name="group")
+    frame = pd.DataFrame(table, index=index)
+    frame["unknown"] = [_unknown(record) for record in frame.to_dict("records")]
+    return frame, pd.DataFrame(cosines, index=index, columns=index)
+
+
+class _Counter:
+    """Means of values in [0, 1] by group, with Wilson's interval.
+
+    Of values strictly between 0 and 1 the interval is on the safe side: they vary less than 0 and
+    1 of the same mean.
+    """
+
+    def __init__(self, codes: IntArray, n_groups: int, level: float) -> None:
+        self._codes, self._n_groups, self._level = codes, n_groups, level
+        self.sizes = np.bincount(codes, minlength=n_groups)
+
+    def mean(self, name: str, values: AnyArray, where: BoolArray) -> dict[str, FloatArray]:
+        """Mean over the rows of each group that count, in three columns."""
+        codes = self._codes[where]
+        total = np.bincount(codes, minlength=self._n_groups)
+        sums = np.bincount(
+            codes, weights=values[where].astype(np.float64), minlength=self._n_groups
+        )
+        return self.shares(name, sums, total)
+
+    def shares(self, name: str, part: AnyArray, total: IntArray) -> dict[str, FloatArray]:
+        """`part / total` in three columns, NaN where there is nothing to count."""
+        value, low, high = wilson(part, total, self._level)
+        return {name: value, f"{name}_low": low, f"{name}_high": high}
+
+
+def wilson(
+    part: AnyArray, total: AnyArray, level: float
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Shares with Wilson's score intervals, elementwise; NaN where the total is 0.
+
+    >>> value, low, high = wilson(np.array([0]), np.array([88]), 0.95)
+    >>> low.round(3).tolist(), high.round(3).tolist()
+    ([0.0], [0.042])
+    """
+    from scipy.stats import norm
+
+    z2 = float(norm.ppf((1 + level) / 2)) ** 2
+    n = np.where(total > 0, total, np.nan).astype(np.float64)
+    share = np.clip(part / n, 0, 1)
+    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = np.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n**2))) / (1 + z2 / n)
+    return share, np.clip(middle - half, 0, share), np.clip(middle + half, share, 1)
+
+
+def _density(
+    rows: Rows,
+    codes: IntArray,
+    names: Sequence[Any],
+    counter: _Counter,
+    detector: OverlapDetector | None,
+) -> dict[str, AnyArray]:
+    """Overlap density among scored rows; with a detector its bootstrap covers the thresholds."""
+    scored = rows.regions >= 0
+    table: dict[str, AnyArray] = {"n_scored": np.bincount(codes[scored], minlength=len(names))}
+    found = counter.mean("overlap_density", rows.regions == Region.OVERLAP, scored)
+    if detector is not None:
+        shares = detector.shares(codes[scored]).set_index("name")
+        for column, theirs in (
+            ("overlap_density", "density"),
+            ("overlap_density_low", "density_low"),
+            ("overlap_density_high", "density_high"),
+        ):
+            found[column] = shares[theirs].reindex(range(len(names))).to_numpy()
+    return table | found
+
+
+def _calibration(
+    rows: Rows, codes: IntArray, n_groups: int, level: float, rng: np.random.Generator
+) -> dict[str, FloatArray]:
+    """Expected calibration error of the weak model over ten bins of its top probability."""
+    known = rows.known
+    own = codes[known]
+    top = rows.proba[known].max(axis=1)
+    bins = np.minimum((top * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
+    excess = (rows.pseudo[known] == rows.gold[known]) - top
+    cells = own * CALIBRATION_BINS + bins
+
+    def error(counts: AnyArray) -> FloatArray:
+        gaps = np.bincount(cells, counts * excess, minlength=n_groups * CALIBRATION_BINS)
+        total = np.bincount(own, counts, minlength=n_groups)
+        gap = np.abs(gaps).reshape(n_groups, -1).sum(axis=1)
+        result = np.full(n_groups, np.nan)
+        np.divide(gap, total, out=result, where=total > 0)
+        return result
+
+    value = error(np.ones(len(own)))
+    drawn = np.stack([error(rng.poisson(1, len(own))) for _ in range(N_REPLICATES)])
+    limits = [percentile_interval(drawn[:, g], value[g], level) for g in range(n_groups)]
+    for g in np.flatnonzero(np.bincount(own, minlength=n_groups) < 2):
+        limits[g] = (np.nan, np.nan)  # one row drawn again is the same row
+    return {
+        "calibration_error": value,
+        "calibration_error_low": np.array([low for low, _ in limits]),
+        "calibration_error_high": np.array([high for _, high in limits]),
+    }
+
+
+def _classes(
+    rows: Rows, codes: IntArray, counter: _Counter, n_gold: IntArray
+) -> dict[str, AnyArray]:
+    """Largest class and balance, by gold labels where all rows of a group have one."""
+    n_groups, n_classes = len(counter.sizes), rows.proba.shape[1]
+    by_gold = (n_gold == counter.sizes)[codes]
+    labels = np.where(by_gold, rows.gold, rows.pseudo)
+    counts = np.bincount(codes * n_classes + labels, minlength=n_groups * n_classes)
+    counts = counts.reshape(n_groups, n_classes)
+    share = counts / counts.sum(axis=1, keepdims=True)
+    logs = np.log(share, out=np.zeros_like(share), where=share > 0)
+    return {
+        "classes_from": np.where(n_gold == counter.sizes, "gold", "pseudo"),
+        "largest_class": counts.argmax(axis=1),
+        **counter.shares("largest_class_share", counts.max(axis=1), counter.sizes),
+        "class_balance": np.clip(-(share * logs).sum(axis=1) / np.log(n_classes), 0, 1),
+    }
+
+
+def _centre_cosines(features: FeatureMatrix, codes: IntArray, n_groups: int) -> FloatArray:
+    """Cosines (G, G) of the mean directions of the groups."""
+    from scipy.sparse import csr_array
+
+    sums = np.zeros((n_groups, features.shape[1]))
+    for where, block in features.blocks():
+        units = block / np.linalg.norm(block, axis=1, keepdims=True)
+        own = codes[where]
+        members = csr_array(
+            (np.ones(len(own), np.float32), (own, np.arange(len(own)))), (n_groups, len(own))
+        )
+        sums += members @ units
+    length = np.linalg.norm(sums, axis=1, keepdims=True)
+    sums = np.divide(sums, length, out=np.zeros_like(sums), where=length > 0)
+    return np.asarray(np.clip(sums @ sums.T, -1, 1))
+
+
+def _nearest(cosines: FloatArray, names: Sequence[Any]) -> dict[str, Any]:
+    """The other group whose centre is nearest, and the cosine."""
+    if len(names) < 2:
+        return {"nearest_group": [None], "nearest_cosine": [np.nan]}
+    others = cosines - 3 * np.eye(len(names))
+    nearest = others.argmax(axis=1)
+    return {
+        "nearest_group": pd.Series([names[i] for i in nearest], dtype=object).to_numpy(),
+        "nearest_cosine": others.max(axis=1),
+    }
+
+
+def _unknown(record: dict[Any, Any]) -> str:
+    """What cannot be said of a group, and why; empty if all can."""
+    reasons = []
+    if record["n"] < FEW_ROWS:
+        rows = "1 row" if record["n"] == 1 else f"{record['n']} rows"
+        reasons.append(f"{rows} only: every number about it is a guess")
+    if record["n_gold"] == 0:
+        reasons.append("no gold label: accuracies and calibration are unknown")
+    if record["n_labelled"] == 0 and np.isfinite(record["eta_labelled"]):
+        reasons.append("no labelled row: the weak model never saw it")
+    if record["largest_class_share"] == 1 and record["n"] > 1:
+        source = "gold labels" if record["classes_from"] == "gold" else "pseudo-labels"
+        reasons.append(f"one class by its {source}")
+    return "; ".join(reasons)

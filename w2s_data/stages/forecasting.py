@@ -1,0 +1,134 @@
+"""Forecasting: what the features and the labelled split say about the gain, before training."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+
+from w2s_data._blocks import FeatureMatrix, RowSubset
+from w2s_data._discrepancy_summary import summarize_discrepancy, unknown_discrepancy
+from w2s_data._typing import AnyArray, IntArray
+from w2s_data.dataset import W2SDataset
+from w2s_data.discrepancy import DiscrepancyAnalyzer
+from w2s_data.errors import DegenerateDataWarning, InputError, SplitError
+from w2s_data.forecast import GainForecaster
+from w2s_data.probes import LinearProbe
+from w2s_data.run import Run
+from w2s_data.stages.embedding import ROLES, Role
+from w2s_data.stages.notes import noting
+
+logger = logging.getLogger("w2s_data")
+
+SCHEMA = 1
+
+
+def forecast_stage(
+    run: Run,
+    dataset: W2SDataset,
+    features: dict[Role, FeatureMatrix],
+    forecaster: GainForecaster,
+    analyzer: DiscrepancyAnalyzer,
+    show_progress: bool | None = None,
+) -> dict[str, Any]:
+    """Forecast the gain and measure the discrepancy of the features; write both summaries.
+
+    A penalty of "cv" of the forecaster's probes is chosen once, on the labelled split.
+
+    Returns
+    -------
+    dict
+        The content of `forecast.json`, and under "discrepancy" that of `discrepancy.json`.
+
+    Raises
+    ------
+    InputError
+        If features of a role are missing.
+    SplitError
+        If the pool is empty, or the labelled split cannot train a teacher.
+    """
+    settings = {
+        "forecaster": {
+            name: value
+            for name, value in forecaster.get_params().items()
+            if not hasattr(value, "get_params")  # a probe, whose own parameters follow
+        },
+        "analyzer": analyzer.get_params(),
+    }
+    if run.is_fresh("forecast", settings, ("items", "embed")):
+        logger.info("forecast: nothing has changed since %s", run.finished("forecast"))
+        return _read(run)
+    _check(dataset, features)
+    labelled = dataset.rows("labelled")
+    labelled = labelled[dataset.labels[labelled] >= 0]
+    pool = dataset.rows("pool")
+    with run.stage("forecast", settings, ("items", "embed")) as stage:
+        stage.write_summary("discrepancy.json", _discrepancy(analyzer, features, labelled, pool))
+        labels = dataset.labels[labelled]
+        weak, strong = (features[role].take(labelled) for role in ROLES)
+        settled = clone(forecaster).set_params(
+            teacher=_with_penalty(forecaster.teacher, weak, labels),
+            student=_with_penalty(forecaster.student, strong, labels),
+        )
+        with noting(DegenerateDataWarning):  # they are among the forecast's own warnings
+            forecast = settled.forecast(
+                weak,
+                strong,
+                labels,
+                *(RowSubset(features[role], pool) for role in ROLES),
+                progress=show_progress,
+            )
+        summary = {"schema": SCHEMA, **forecast.to_dict()}
+        if dataset.weak_proba is not None:
+            summary["warnings"] = (
+                *summary["warnings"],
+                "the teacher of this forecast is trained on the weak features; the weak labels "
+                "that came with the data are not used",
+            )
+        stage.write_summary("forecast.json", summary)
+    return _read(run)
+
+
+def _read(run: Run) -> dict[str, Any]:
+    return {
+        **run.read_summary("forecast.json"),
+        "discrepancy": run.read_summary("discrepancy.json"),
+    }
+
+
+def _check(dataset: W2SDataset, features: dict[Role, FeatureMatrix]) -> None:
+    missing = [role for role in ROLES if role not in features]
+    if missing:
+        named = " and ".join(missing)
+        raise InputError(
+            f"a forecast compares two models, but the {named} features are missing: "
+            f"`w2s embed DATA --weak ... --strong ...` computes them"
+        )
+    dataset.check_teacher_data()
+    if not len(dataset.rows("pool")):
+        raise SplitError("the pool is empty: there is nothing to pseudo-label")
+
+
+def _discrepancy(
+    analyzer: DiscrepancyAnalyzer,
+    features: dict[Role, FeatureMatrix],
+    labelled: IntArray,
+    pool: IntArray,
+) -> dict[str, Any]:
+    both = np.union1d(labelled, pool)
+    n, n_pool = len(labelled), len(pool)
+    try:
+        with noting(DegenerateDataWarning) as notes:
+            analyzer = clone(analyzer).fit(*(RowSubset(features[role], both) for role in ROLES))
+    except InputError as error:
+        return unknown_discrepancy(str(error), n, n_pool)
+    return summarize_discrepancy(analyzer, n, n_pool, notes)
+
+
+def _with_penalty(probe: Any, train: AnyArray, labels: AnyArray) -> Any:
+    """Probe with a fixed penalty: choosing it anew in every fold would cost much and say little."""
+    if not isinstance(probe, LinearProbe) or probe.l2 != "cv":
+        return probe
+    return clone(probe).set_params(l2=clone(probe).fit(train, labels).l2_)

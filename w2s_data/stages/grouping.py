@@ -1,0 +1,128 @@
+"""Grouping: what each group, source and point holds, and what unequal shares of groups cost."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+
+from w2s_data._blocks import FeatureMatrix
+from w2s_data._typing import AnyArray, FloatArray
+from w2s_data.dataset import W2SDataset
+from w2s_data.errors import DegenerateDataWarning, InputError, RunError, StoreError
+from w2s_data.groups import GroupAnalyzer
+from w2s_data.neighbors import NeighborIndex
+from w2s_data.regions import Region
+from w2s_data.run import Run
+from w2s_data.spurious import SpuriousAnalyzer
+from w2s_data.spurious.summary import summarize_spurious, unknown_spurious
+from w2s_data.stages.embedding import ROLES, Role
+from w2s_data.stages.notes import noting
+
+logger = logging.getLogger("w2s_data")
+
+INPUTS = ("items", "embed", "score")
+INDEX = "neighbors.faiss"
+
+
+def groups_stage(
+    run: Run,
+    dataset: W2SDataset,
+    features: dict[Role, FeatureMatrix],
+    analyzer: GroupAnalyzer,
+    spurious: SpuriousAnalyzer,
+) -> dict[str, Any]:
+    """Describe groups, sources and points, and judge the groups; write tables and summaries.
+
+    Groups are those of the data set, or are discovered. The neighbour index is kept in the run.
+
+    Returns
+    -------
+    dict
+        The content of `groups.json`, and under "spurious" that of `spurious.json`.
+
+    Raises
+    ------
+    RunError
+        If the run was not scored.
+    InputError
+        If strong features are missing.
+    """
+    settings = {"analyzer": analyzer.get_params(), "spurious": spurious.get_params()}
+    if run.is_fresh("groups", settings, INPUTS):
+        logger.info("groups: nothing has changed since %s", run.finished("groups"))
+        return _read(run)
+    if "score" not in run.manifest["stages"]:
+        raise RunError(f"{str(run.path)!r} was not scored yet: `w2s score {run.path}` does it")
+    if "strong" not in features:
+        raise InputError("strong features are missing: name their file with --strong-features")
+    scores = run.read_table("scores.parquet")
+    with run.stage("groups", settings, INPUTS) as stage:
+        with noting(DegenerateDataWarning) as notes:
+            index = _index(run, features["strong"], analyzer)
+            analyzer = clone(analyzer).fit(
+                features["strong"],
+                _weak_proba(run, dataset),
+                groups=dataset.groups,
+                sources=dataset.sources,
+                labels=dataset.labels,
+                splits=dataset.splits,
+                regions=scores["region"].map({r.label: int(r) for r in Region}).to_numpy(),
+                index=index,
+            )
+        points = analyzer.points_.assign(id=dataset.ids)
+        stage.write_table("groups.parquet", points[["id", *analyzer.points_.columns]])
+        stage.write_summary("groups.json", analyzer.summary() | {"notes": notes})
+        stage.add(INDEX)
+        stage.write_summary("spurious.json", _judge(dataset, features, analyzer, spurious))
+    return _read(run)
+
+
+def _read(run: Run) -> dict[str, Any]:
+    return {**run.read_summary("groups.json"), "spurious": run.read_summary("spurious.json")}
+
+
+def _index(run: Run, strong: FeatureMatrix, analyzer: GroupAnalyzer) -> NeighborIndex:
+    """Neighbour index of the run, built and saved if there is none of these features."""
+    path = run.path / INDEX
+    if path.is_file():
+        try:
+            return NeighborIndex.load(path, strong, "cosine", analyzer.device)
+        except StoreError as error:
+            logger.warning("%s; it is built again", error)
+    index = NeighborIndex(device=analyzer.device, random_state=analyzer.random_state).fit(strong)
+    index.save(path)
+    return index
+
+
+def _weak_proba(run: Run, dataset: W2SDataset) -> FloatArray:
+    """Weak probabilities (N, C) of the run, averaged over weak models."""
+    values = run.read_table("weak_proba.parquet").drop(columns="id").to_numpy(dtype=np.float64)
+    averaged: FloatArray = values.reshape(len(values), -1, len(dataset.class_names)).mean(axis=1)
+    return averaged
+
+
+def _judge(
+    dataset: W2SDataset,
+    features: dict[Role, FeatureMatrix],
+    analyzer: GroupAnalyzer,
+    spurious: SpuriousAnalyzer,
+) -> dict[str, Any]:
+    """What `spurious.json` holds."""
+    if "weak" not in features:
+        return unknown_spurious("weak features are missing, and with them what the teacher sees")
+    labelled, pool = (_mask(dataset, split) for split in ("labelled", "pool"))
+    try:
+        with noting(DegenerateDataWarning) as notes:
+            judged = clone(spurious).fit(
+                *(features[role] for role in ROLES), analyzer.group_, labelled, pool
+            )
+    except InputError as error:
+        return unknown_spurious(str(error))
+    return summarize_spurious(judged, notes)
+
+
+def _mask(dataset: W2SDataset, split: str) -> AnyArray:
+    return np.asarray(dataset.splits == split)
