@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -67,3 +69,19 @@ def chromium() -> Path:
         if found:
             return Path(found)
     pytest.skip(f"no browser found; looked for {', '.join(BROWSERS)}")
+
+
+@pytest.fixture
+def w2s(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[Any, str, str]]:
+    """Run the command in this process; gives (exit code, standard output, standard error)."""
+
+    def run(*arguments: object) -> tuple[Any, str, str]:
+        from w2s_data.cli import main
+
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        return stop.value.code, out, err
+
+    return run

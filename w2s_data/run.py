@@ -224,6 +224,11 @@ class Run:
                 return False
         return True
 
+    def follows(self, name: str, inputs: tuple[str, ...]) -> bool:
+        """Whether a stage was finished, and from the inputs as they are now."""
+        record = self.manifest["stages"].get(name)
+        return record is not None and record["key"] == self.key(record["settings"], inputs)
+
     def finished(self, name: str) -> str:
         """When a stage was finished (ISO 8601, UTC)."""
         return str(self.manifest["stages"][name]["finished"])

@@ -14,20 +14,6 @@ from w2s_data.cli import main
 CLASSES = ["neg", "pos"]
 
 
-@pytest.fixture
-def w2s(capsys):
-    """Run the command in this process; gives (exit code, standard output, standard error)."""
-
-    def run(*arguments):
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        return stop.value.code, out, err
-
-    return run
-
-
 def sentences(n, rng):
     words = {"neg": ["bad", "awful", "dull", "poor"], "pos": ["good", "great", "fine", "rich"]}
     filler = ["the", "film", "was", "a", "story", "of", "people", "who", "walk", "and", "talk"]

@@ -392,7 +392,7 @@ class TestBadInput:
             ({"n_groups": 0}, "n_groups must be 'auto' or a number >= 1"),
             ({"n_groups": 601}, "n_groups is 601, more than the 600 points"),
             ({"n_neighbors": 0}, "n_neighbors must be"),
-            ({"duplicate_threshold": 1.2}, "duplicate_threshold must be a cosine"),
+            ({"duplicate_threshold": 1.2}, "duplicate_threshold must be 'auto' or a cosine"),
             ({"level": 1}, "level must lie in"),
             ({"discovery": "gap"}, "no discovery 'gap'; did you mean 'gaps'"),
         ],

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+MOST_ROWS = 30  # of a printed table
+
 
 def print_overlap(summary: dict[str, Any]) -> None:
     """Print the density table of a scored run, its thresholds and what they mean."""
@@ -93,9 +95,11 @@ def print_groups(summary: dict[str, Any]) -> None:
             table.add_column(heading, justify="right")
         table.add_column("leaking", justify="right")
         table.add_column("nearest")
-        for record in records:
+        for record in records[:MOST_ROWS]:
             table.add_row(*_group_cells(record, role))
         console.print(table)
+        if len(records) > MOST_ROWS:
+            console.print(f"{len(records) - MOST_ROWS:,} more {role}s are in groups.json")
     for sentence in (summary["reading"], summary["spurious"]["reading"]):
         console.print(sentence, markup=False)
 

@@ -32,6 +32,7 @@ class Task:
 
     @property
     def n_classes(self) -> int:
+        """C."""
         return int(self.codes.max()) + 1
 
 
@@ -44,6 +45,7 @@ class Model:
     n_classes: int
 
     def predict(self, features: FloatArray) -> IntArray:
+        """Class of each row (n,)."""
         if self.only_class is not None:
             return np.full(len(features), self.only_class)
         return np.asarray(self.fitted.predict(features), dtype=np.int64)
@@ -94,6 +96,7 @@ class Trainer:
         self._advance = advance
 
     def fit_teacher(self, weak: FloatArray, codes: IntArray) -> Model:
+        """Teacher of gold labels."""
         self.teacher_fits += 1
         return self._fit("teacher", self._teacher, weak, codes, codes)
 

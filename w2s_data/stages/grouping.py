@@ -46,7 +46,7 @@ def groups_stage(
     Raises
     ------
     RunError
-        If the run was not scored.
+        If the run was not scored, or not with these features.
     InputError
         If strong features are missing.
     """
@@ -54,8 +54,11 @@ def groups_stage(
     if run.is_fresh("groups", settings, INPUTS):
         logger.info("groups: nothing has changed since %s", run.finished("groups"))
         return _read(run)
-    if "score" not in run.manifest["stages"]:
-        raise RunError(f"{str(run.path)!r} was not scored yet: `w2s score {run.path}` does it")
+    if not run.follows("score", ("items", "embed")):
+        raise RunError(
+            f"{str(run.path)!r} has no scores of these items and features: `w2s score {run.path}` "
+            "makes them"
+        )
     if "strong" not in features:
         raise InputError("strong features are missing: name their file with --strong-features")
     scores = run.read_table("scores.parquet")
@@ -74,10 +77,19 @@ def groups_stage(
             )
         points = analyzer.points_.assign(id=dataset.ids)
         stage.write_table("groups.parquet", points[["id", *analyzer.points_.columns]])
-        stage.write_summary("groups.json", analyzer.summary() | {"notes": notes})
+        stage.write_summary("groups.json", _summary(analyzer, dataset, notes))
         stage.add(INDEX)
         stage.write_summary("spurious.json", _judge(dataset, features, analyzer, spurious))
     return _read(run)
+
+
+def _summary(analyzer: GroupAnalyzer, dataset: W2SDataset, notes: list[str]) -> dict[str, Any]:
+    """The analyzer's summary with the names of classes for their codes."""
+    summary = analyzer.summary()
+    for record in (*summary["groups"], *(summary["sources"] or ())):
+        if record["largest_class"] is not None:
+            record["largest_class"] = dataset.class_names[record["largest_class"]]
+    return summary | {"notes": notes}
 
 
 def _read(run: Run) -> dict[str, Any]:

@@ -1,0 +1,213 @@
+"""Commands that add an analysis to a scored run: groups and forecast."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from w2s_data import NeighborIndex
+from w2s_data.cli import main
+
+N = 400
+
+
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory):
+    """A scored run of vectors with sources and a group that the pool holds more often."""
+    rng = np.random.default_rng(0)
+    folder = tmp_path_factory.mktemp("analysis")
+    label = rng.integers(2, size=N)
+    split = np.repeat(["labelled", "pool", "test"], [120, 200, 80])
+    rural = rng.random(N) < np.where(split == "labelled", 0.15, 0.45)
+    weak = rng.normal(size=(N, 6)) + np.outer(label, [1.5, 0, 0, 0, 0, 0])
+    strong = np.hstack([weak[:, :3], rng.normal(size=(N, 6))])
+    strong[:, 4] += 2.5 * label
+    strong[:, 8] += 4 * rural
+    weak[:, 5] += 4 * rural
+    np.save(folder / "weak.npy", weak.astype(np.float32))
+    pd.DataFrame(
+        {
+            "x": list(strong),
+            "label": label,
+            "split": split,
+            "site": np.where(rural, "rural", "urban"),
+            "origin": rng.choice(["web", "crowd"], N),
+        }
+    ).to_parquet(folder / "data.parquet")
+    arguments = ["score", folder / "data.parquet", "--item", "x", "--label", "label"]
+    arguments += ["--split", "split", "--group", "site", "--source", "origin"]
+    arguments += ["--weak-features", folder / "weak.npy", "-o", folder / "run"]
+    with pytest.raises(SystemExit) as stop:
+        main([str(argument) for argument in arguments])
+    assert stop.value.code == 0
+    return folder
+
+
+@pytest.fixture
+def run(scored, tmp_path):
+    """A copy of the scored run, and the file of its weak features."""
+    shutil.copytree(scored / "run", tmp_path / "run")
+    return tmp_path / "run", scored / "weak.npy"
+
+
+@pytest.fixture
+def unseen_teacher(w2s, scored, tmp_path):
+    """A run with ready-made weak labels, whose teacher has no features."""
+    table = pd.read_parquet(scored / "data.parquet")
+    table.assign(p0=1 - 0.8 * table["label"], p1=0.8 * table["label"]).to_parquet(
+        tmp_path / "labelled.parquet"
+    )
+    arguments = ["--item", "x", "--label", "label", "--split", "split", "--group", "site"]
+    arguments += ["--weak-columns", "p0,p1", "-o", tmp_path / "unseen"]
+    assert w2s("score", tmp_path / "labelled.parquet", *arguments)[0] == 0
+    return tmp_path / "unseen"
+
+
+class TestGroups:
+    def test_tables_and_files(self, w2s, run):
+        folder, weak = run
+        code, out, _ = w2s("groups", folder, "--weak-features", weak)
+        assert code == 0
+        for word in ("rural", "urban", "crowd", "purity", "The pool holds", "run:"):
+            assert word in out
+        groups = json.loads((folder / "groups.json").read_text())
+        rural = next(record for record in groups["groups"] if record["group"] == "rural")
+        assert rural["eta_labelled_low"] < rural["eta_labelled"] < 0.25 < rural["eta_pool"]
+        assert {record["source"] for record in groups["sources"]} == {"web", "crowd"}
+        assert rural["largest_class"] in ("0", "1")
+        spurious = json.loads((folder / "spurious.json").read_text())
+        assert spurious["worst_group"] == "rural"
+        points = pd.read_parquet(folder / "groups.parquet")
+        items = pd.read_parquet(folder / "items.parquet", columns=["id"])
+        assert points["id"].equals(items["id"])
+        assert points["agreement"].between(0, 1).all()
+
+    def test_a_second_time_nothing_runs(self, w2s, run):
+        folder, weak = run
+        first = w2s("groups", folder, "--weak-features", weak)
+        before = (folder / "manifest.json").read_bytes()
+        second = w2s("groups", folder, "--weak-features", weak)
+        assert "groups: nothing has changed" in second[2]
+        assert second[1] == first[1]
+        assert (folder / "manifest.json").read_bytes() == before
+
+    def test_the_index_is_kept_and_used_again(self, w2s, run):
+        folder, weak = run
+        w2s("groups", folder, "--weak-features", weak)
+        index = folder / "neighbors.faiss"
+        saved = index.read_bytes()
+        assert NeighborIndex.load(index).shape_ == (N, 9)
+        code, _, err = w2s("groups", folder, "--weak-features", weak, "--duplicates", "0.9")
+        assert code == 0
+        assert "built again" not in err
+        assert index.read_bytes() == saved
+
+    def test_a_damaged_index_is_built_again(self, w2s, run):
+        folder, weak = run
+        w2s("groups", folder, "--weak-features", weak)
+        saved = (folder / "neighbors.faiss").read_bytes()
+        (folder / "neighbors.faiss").write_bytes(saved[:100])
+        code, _, err = w2s("groups", folder, "--weak-features", weak)
+        assert code == 0
+        assert "built again" in err
+        assert (folder / "neighbors.faiss").read_bytes() == saved
+
+    def test_without_weak_features_the_cost_is_unknown(self, w2s, unseen_teacher):
+        code, out, _ = w2s("groups", unseen_teacher)
+        assert code == 0
+        assert "Unknown: weak features are missing" in " ".join(out.split())
+
+    def test_few_labelled_rows_say_what_would_do(self, w2s, run, rng, tmp_path):
+        folder, _ = run
+        np.save(tmp_path / "wide.npy", rng.normal(size=(N, 150)).astype(np.float32))
+        code, _, err = w2s("groups", folder, "--weak-features", tmp_path / "wide.npy")
+        assert code == 2
+        assert "has no scores of these items and features" in err
+        w2s("score", folder, "--weak-features", tmp_path / "wide.npy")
+        code, out, _ = w2s("groups", folder, "--weak-features", tmp_path / "wide.npy")
+        assert code == 0
+        assert "120 labelled rows do not determine a fit" in " ".join(out.split())
+        assert "weak_components" in out
+
+
+class TestForecast:
+    def test_table_and_files(self, w2s, run):
+        folder, weak = run
+        code, out, _ = w2s("forecast", folder, "--weak-features", weak)
+        assert code == 0
+        for word in ("teacher", "student", "ceiling", "gain", "chance that", "features:"):
+            assert word in out
+        forecast = json.loads((folder / "forecast.json").read_text())
+        assert (forecast["n"], forecast["N"], forecast["level"]) == (120, 200, 0.9)
+        for name in ("teacher", "student", "ceiling", "gain"):
+            found = forecast[name]
+            assert found["low"] <= found["value"] <= found["high"]
+        discrepancy = json.loads((folder / "discrepancy.json").read_text())
+        assert (discrepancy["d_w"], discrepancy["d_s"]) == (6, 9)
+        code, again, err = w2s("forecast", folder, "--weak-features", weak)
+        assert "forecast: nothing has changed" in err
+        assert again == out
+
+    def test_settings_count(self, w2s, run):
+        folder, weak = run
+        first = w2s("forecast", folder, "--weak-features", weak)
+        second = w2s("forecast", folder, "--weak-features", weak, "--level", "0.5")
+        third = w2s("forecast", folder, "--weak-features", weak, "--weak-components", "3")
+        assert "50% interval" in second[1]
+        assert first[1] != third[1]
+        assert json.loads((folder / "discrepancy.json").read_text())["d_w"] == 3
+
+    def test_labels_of_the_pool_are_not_used(self, w2s, run):
+        folder, weak = run
+        first = w2s("forecast", folder, "--weak-features", weak)
+        items = pd.read_parquet(folder / "items.parquet")
+        items.loc[items["split"] != "labelled", "label"] = None
+        items.to_parquet(folder / "items.parquet", index=False)
+        for file in ("forecast.json", "discrepancy.json"):
+            (folder / file).unlink()
+        assert w2s("forecast", folder, "--weak-features", weak)[1] == first[1]
+
+
+class TestBadInput:
+    @pytest.mark.parametrize("command", ["groups", "forecast"])
+    def test_no_run(self, w2s, tmp_path, command):
+        code, _, err = w2s(command, tmp_path / "nowhere")
+        assert code == 2
+        assert len(err.strip().splitlines()) == 1
+
+    def test_embedded_only(self, w2s, run):
+        folder, weak = run
+        manifest = json.loads((folder / "manifest.json").read_text())
+        del manifest["stages"]["score"]
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+        code, _, err = w2s("groups", folder, "--weak-features", weak)
+        assert code == 2
+        assert "w2s score" in err
+
+    def test_forecast_without_weak_features(self, w2s, unseen_teacher):
+        code, _, err = w2s("forecast", unseen_teacher)
+        assert code == 2
+        assert "the weak features are missing" in err
+
+    @pytest.mark.parametrize(
+        ("command", "option", "value", "word"),
+        [
+            ("groups", "--discovery", "gasp", "did you mean 'gaps'"),
+            ("groups", "--n-groups", "many", "--n-groups must be a number or 'auto'"),
+            ("groups", "--duplicates", "2", "cosine"),
+            ("forecast", "--l2", "much", "--l2 must be a number or 'cv'"),
+            ("forecast", "--level", "2", "level must lie in (0, 1)"),
+            ("forecast", "--weak-components", "all", "--weak-components must be a number or 'mp'"),
+        ],
+    )
+    def test_option_values(self, w2s, run, command, option, value, word):
+        folder, weak = run
+        before = (folder / "manifest.json").read_bytes()
+        code, _, err = w2s(command, folder, "--weak-features", weak, option, value)
+        assert code == 2
+        assert word in err
+        assert (folder / "manifest.json").read_bytes() == before
