@@ -251,13 +251,14 @@ def train_centroids(
     *,
     spherical: bool,
     n_iter: int,
-    n_init: int,
     seed: int,
     gpu: int | None,
+    n_init: int = 1,
+    start: FloatArray | None = None,
 ) -> FloatArray:
-    """Centroids (K, D) of the best k-means of `n_init` random starts; length one if `spherical`.
+    """Centroids (K, D) of the best k-means of `n_init` random starts, or from the given start.
 
-    `points` are float32, and of length one if `spherical`.
+    `points` are float32, and of length one if `spherical`, as the centroids are then.
     """
     faiss = _library()
     settings = faiss.ClusteringParameters()
@@ -267,6 +268,8 @@ def train_centroids(
     settings.max_points_per_centroid = len(points)
     dim = points.shape[1]
     clustering = faiss.Clustering(dim, n_clusters, settings)
+    if start is not None:
+        faiss.copy_array_to_vector(start.ravel(), clustering.centroids)
     with _threads("ivf", points.size * n_clusters // ITERATION_SHARE):
         clustering.train(points, _centroid_index(dim, spherical, gpu))
     return np.asarray(faiss.vector_to_array(clustering.centroids).reshape(n_clusters, dim))

@@ -225,7 +225,7 @@ def embed(
     if not listed:
         raise EmptyDataError("embed got no items")
     keys = item_keys(listed, encoder.kind)
-    shards = _prepared(Path(path), encoder, overwrite)
+    shards = open_store(Path(path), encoder, overwrite)
     first = np.sort(np.unique(keys, return_index=True)[1])
     todo = first[~np.isin(keys[first], shards.keys)]
     if len(shards.keys):
@@ -269,7 +269,7 @@ def item_keys(items: list[Any], kind: Kind) -> AnyArray:
     return np.frombuffer(bytes(digests), dtype=KEY_DTYPE)
 
 
-def _prepared(folder: Path, encoder: Encoder, overwrite: bool) -> Shards:
+def open_store(folder: Path, encoder: Encoder, overwrite: bool) -> Shards:
     """Open or begin the store of an encoder, without its damaged shards."""
     spec = jsonable(encoder.spec())
     if folder.is_file():

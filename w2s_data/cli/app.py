@@ -30,9 +30,10 @@ def _global_options(
         raise typer.Exit
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
-    log = logging.getLogger("w2s_data")
-    log.handlers = [handler]
-    log.setLevel(logging.WARNING if quiet else logging.INFO)
-    log.propagate = False
+    for package in ("w2s_data", "w2s_selectors", "w2s_reports"):
+        log = logging.getLogger(package)
+        log.handlers = [handler]
+        log.setLevel(logging.WARNING if quiet else logging.INFO)
+        log.propagate = False
     # None draws progress bars only where somebody watches.
     context.obj = False if quiet else None

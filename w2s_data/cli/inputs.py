@@ -92,18 +92,27 @@ def listed(text: str | None) -> list[str] | None:
 
 def split_sizes_from(text: str | None) -> dict[str, float] | None:
     """Read "labelled=500,test=0.2": a whole number is a count, any other a share."""
+    return _numbers_by_name(text, "--split-sizes", "labelled=500,test=0.2")
+
+
+def costs_from(text: str | None) -> dict[str, float] | None:
+    """Read "web=0.1,crowd=2"."""
+    return _numbers_by_name(text, "--costs", "web=0.1,crowd=2")
+
+
+def _numbers_by_name(text: str | None, option: str, example: str) -> dict[str, float] | None:
     if text is None:
         return None
-    sizes: dict[str, float] = {}
+    numbers: dict[str, float] = {}
     for part in text.split(","):
-        name, _, number = part.partition("=")
+        name, _, number = part.rpartition("=")
         try:
-            sizes[name.strip()] = float(number) if "." in number else int(number)
+            numbers[name.strip()] = float(number) if "." in number else int(number)
         except ValueError as error:
             raise InputError(
-                f"--split-sizes reads NAME=NUMBER,..., e.g. labelled=500,test=0.2; got {part!r}"
+                f"{option} reads NAME=NUMBER,..., e.g. {example}; got {part!r}"
             ) from error
-    return sizes
+    return numbers
 
 
 def number_from(text: str | None, option: str, word: str) -> Any:

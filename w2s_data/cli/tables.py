@@ -63,8 +63,8 @@ def _percent(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.1f}"
 
 
-def _number(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.4g}"
+def _number(value: float | None, undefined: str = "undefined") -> str:
+    return undefined if value is None else f"{value:.4g}"
 
 
 def print_rows(rows: list[tuple[str, str]]) -> None:
@@ -151,3 +151,62 @@ def print_forecast(summary: dict[str, Any]) -> None:
     for warning in summary["warnings"]:
         console.print(f"warning: {warning}", markup=False)
     console.print(f"features: {summary['discrepancy']['reading']}", markup=False)
+
+
+def print_selection(summary: dict[str, Any]) -> None:
+    """Print what was bought from whom, what to buy next, and what random choice would have got."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    title = (
+        f"{summary['items']:,} items for {summary['spent']:g} of {summary['budget']:g} "
+        f"{summary['budget_unit']}, objective {summary['objective']}"
+    )
+    table = Table(title=title, title_style="bold", title_justify="left")
+    for heading in ("source", "items", "cost", summary["reward"], "95% interval", "best", "next"):
+        table.add_column(heading, justify="left" if heading == "source" else "right")
+    table.add_column("status")
+    ranked = sorted(summary["sources"], key=lambda record: -record["items"])
+    for record in ranked[:MOST_ROWS]:
+        low, high = record["low"], record["high"]
+        table.add_row(
+            str(record["source"]),
+            f"{record['items']:,}",
+            f"{record['spent']:g}",
+            _number(record["reward"], "-"),
+            "-" if low is None else f"{low:.2f} to {high:.2f}",
+            _number(record["probability_best"], "-"),
+            "-" if record["recommended"] is None else f"{record['recommended']:,.0f}",
+            record["status"],
+        )
+    console.print(table)
+    if len(ranked) > MOST_ROWS:
+        console.print(f"{len(ranked) - MOST_ROWS:,} more sources are in selection.json")
+    for name, reason in summary["stopped"].items():
+        console.print(f"stopped {name}: {reason}", markup=False)
+    if summary["baselines"]:
+        console.print(_baselines(summary["baselines"]))
+    for note in summary["notes"]:
+        console.print(note, markup=False)
+    console.print(f"ended: {summary['ended']}", markup=False)
+
+
+def _baselines(records: list[dict[str, Any]]) -> Any:
+    from rich.table import Table
+
+    table = Table(title="The same budget spent otherwise", title_style="bold")
+    table.title_justify = "left"
+    table.add_column("strategy")
+    names = {"value": "objective's value", "evaluated": "student's accuracy"}
+    measured = [name for name in names if records[0].get(name) is not None]
+    for heading in ("runs", *(names[name] for name in measured)):
+        table.add_column(heading, justify="right")
+    for record in records:
+        cells = [record["strategy"].replace("_", " "), str(record["runs"])]
+        for name in measured:
+            low, high = record[f"{name}_low"], record[f"{name}_high"]
+            limits = "" if low is None else f" ({low:.3f} to {high:.3f})"
+            cells.append(f"{record[name]:.3f}{limits}")
+        table.add_row(*cells)
+    return table

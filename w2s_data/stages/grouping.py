@@ -9,9 +9,9 @@ import numpy as np
 from sklearn.base import clone
 
 from w2s_data._blocks import FeatureMatrix
-from w2s_data._typing import AnyArray, FloatArray
+from w2s_data._typing import AnyArray
 from w2s_data.dataset import W2SDataset
-from w2s_data.errors import DegenerateDataWarning, InputError, RunError, StoreError
+from w2s_data.errors import DegenerateDataWarning, InputError, StoreError
 from w2s_data.groups import GroupAnalyzer
 from w2s_data.neighbors import NeighborIndex
 from w2s_data.regions import Region
@@ -20,6 +20,7 @@ from w2s_data.spurious import SpuriousAnalyzer
 from w2s_data.spurious.summary import summarize_spurious, unknown_spurious
 from w2s_data.stages.embedding import ROLES, Role
 from w2s_data.stages.notes import noting
+from w2s_data.stages.scoring import check_scored, weak_proba_of
 
 logger = logging.getLogger("w2s_data")
 
@@ -54,11 +55,7 @@ def groups_stage(
     if run.is_fresh("groups", settings, INPUTS):
         logger.info("groups: nothing has changed since %s", run.finished("groups"))
         return _read(run)
-    if not run.follows("score", ("items", "embed")):
-        raise RunError(
-            f"{str(run.path)!r} has no scores of these items and features: `w2s score {run.path}` "
-            "makes them"
-        )
+    check_scored(run)
     if "strong" not in features:
         raise InputError("strong features are missing: name their file with --strong-features")
     scores = run.read_table("scores.parquet")
@@ -67,7 +64,7 @@ def groups_stage(
             index = _index(run, features["strong"], analyzer)
             analyzer = clone(analyzer).fit(
                 features["strong"],
-                _weak_proba(run, dataset),
+                weak_proba_of(run, dataset),
                 groups=dataset.groups,
                 sources=dataset.sources,
                 labels=dataset.labels,
@@ -107,13 +104,6 @@ def _index(run: Run, strong: FeatureMatrix, analyzer: GroupAnalyzer) -> Neighbor
     index = NeighborIndex(device=analyzer.device, random_state=analyzer.random_state).fit(strong)
     index.save(path)
     return index
-
-
-def _weak_proba(run: Run, dataset: W2SDataset) -> FloatArray:
-    """Weak probabilities (N, C) of the run, averaged over weak models."""
-    values = run.read_table("weak_proba.parquet").drop(columns="id").to_numpy(dtype=np.float64)
-    averaged: FloatArray = values.reshape(len(values), -1, len(dataset.class_names)).mean(axis=1)
-    return averaged
 
 
 def _judge(

@@ -16,7 +16,7 @@ from w2s_data._progress import progress
 from w2s_data._typing import FloatArray
 from w2s_data._validation import check_feature_block
 from w2s_data.dataset import W2SDataset
-from w2s_data.errors import DegenerateDataWarning, InputError, SplitError, listing
+from w2s_data.errors import DegenerateDataWarning, InputError, RunError, SplitError, listing
 from w2s_data.overlap import OverlapDetector
 from w2s_data.overlap_summary import summarize_overlap
 from w2s_data.probes import LinearProbe, cross_fit_proba
@@ -27,6 +27,7 @@ from w2s_data.stages.notes import noting
 
 logger = logging.getLogger("w2s_data")
 
+INPUTS = ("items", "embed")
 TEACHER_FOLDS = 5
 
 
@@ -89,7 +90,7 @@ def score_stage(
         "detector": detector.get_params(),
         "teacher": None if dataset.weak_proba is not None else teacher.get_params(),
     }
-    if run.is_fresh("score", settings, ("items", "embed")):
+    if run.is_fresh("score", settings, INPUTS):
         logger.info("score: nothing has changed since %s", run.finished("score"))
         return dict(run.read_summary("overlap.json"))
     if "strong" not in features:
@@ -99,7 +100,7 @@ def score_stage(
         )
     if not len(dataset.rows("pool")):
         raise SplitError("the pool is empty: there is nothing to pseudo-label and to score")
-    with run.stage("score", settings, ("items", "embed")) as stage:
+    with run.stage("score", settings, INPUTS) as stage:
         with noting(DegenerateDataWarning) as notes:
             proba = dataset.weak_proba
             if proba is None:
@@ -147,6 +148,22 @@ def teach(
         teacher, train, codes, folds=TEACHER_FOLDS, random_state=teacher.random_state
     )
     return proba
+
+
+def weak_proba_of(run: Run, dataset: W2SDataset) -> FloatArray:
+    """Weak probabilities (N, C) of the run, averaged over weak models."""
+    values = run.read_table("weak_proba.parquet").drop(columns="id").to_numpy(dtype=np.float64)
+    averaged: FloatArray = values.reshape(len(values), -1, len(dataset.class_names)).mean(axis=1)
+    return averaged
+
+
+def check_scored(run: Run) -> None:
+    """Refuse a run without scores of its present items and features."""
+    if not run.follows("score", INPUTS):
+        raise RunError(
+            f"{str(run.path)!r} has no scores of these items and features: `w2s score {run.path}` "
+            "makes them"
+        )
 
 
 def _detect(

@@ -1,0 +1,186 @@
+"""Selection over a run: its sources are asked as if their items still had to be bought."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from w2s_data._blocks import FeatureMatrix
+from w2s_data._io import sha256_json
+from w2s_data._typing import FloatArray, IntArray
+from w2s_data.dataset import W2SDataset
+from w2s_data.errors import InputError, unknown
+from w2s_data.probes import LinearProbe
+from w2s_data.run import Run
+from w2s_data.stages import check_scored, weak_proba_of
+from w2s_selectors.judgement import Judgement
+from w2s_selectors.objectives import MINIMUM_TARGET
+from w2s_selectors.policies import Policy
+from w2s_selectors.selection import select_sources
+from w2s_selectors.sources import TableSource
+
+logger = logging.getLogger("w2s_selectors")
+
+INPUTS = ("items", "embed", "score")
+TARGETS = ("validation", "test")
+FEWEST_TESTED = 50  # gold labels for which an accuracy is worth comparing
+Posterior = dict[str, tuple[float, float, float]]  # source -> reward, low, high
+
+
+@dataclass(frozen=True)
+class SelectionSettings:
+    """What a selection over a run is asked for; see `select_sources`.
+
+    Attributes
+    ----------
+    target : "auto", "none", "validation" or "test"
+        Split whose items, without their labels, stand for those that the student will meet;
+        "auto" is validation where it has 200 items.
+    """
+
+    budget: float
+    batch_size: int = 50
+    budget_unit: Literal["items", "money"] = "items"
+    policy: str | Policy = "auto"
+    objective: str = "auto"
+    costs: Mapping[str, float] | None = None
+    target: str = "auto"
+    keep: tuple[str, ...] = ()
+    stop: tuple[str, ...] = ()
+    max_rounds: int | None = None
+    max_seconds: float | None = None
+    separation: float | None = None
+    replays: int = 5
+
+
+def select_stage(
+    run: Run,
+    dataset: W2SDataset,
+    strong: FeatureMatrix,
+    settings: SelectionSettings,
+    *,
+    restart: bool = False,
+    on_round: Callable[[dict[str, Any], Posterior], None] | None = None,
+    show_progress: bool | None = None,
+) -> dict[str, Any]:
+    """Select among the sources of the run's pool, and write `selection.parquet` and `.json`.
+
+    The checkpoint is in the run, so that a killed selection goes on; a larger budget goes on from
+    where a smaller one ended.
+
+    Parameters
+    ----------
+    restart : bool
+        Forget an earlier selection with these settings.
+    on_round : function of (a row of the trace, what is believed of the sources), optional
+
+    Returns
+    -------
+    dict
+        The content of `selection.json`.
+
+    Raises
+    ------
+    RunError
+        If the run was not scored.
+    InputError
+        If there are no sources, or settings that `select_sources` refuses.
+    """
+    check_scored(run)
+    recorded = {**asdict(settings), "policy": repr(settings.policy), "seed": run.manifest["seed"]}
+    folder = run.path / "selection" / sha256_json({**recorded, "budget": None})[:12]
+    if restart and folder.is_dir():
+        shutil.rmtree(folder)
+    elif run.is_fresh("select", recorded, INPUTS):
+        logger.info("select: nothing has changed since %s", run.finished("select"))
+        return dict(run.read_summary("selection.json"))
+    sources = TableSource.from_dataset(
+        dataset,
+        costs=settings.costs,
+        strong_features=strong,
+        weak_proba=weak_proba_of(run, dataset),
+        random_state=run.manifest["seed"],
+    )
+    names = [source.name for source in sources]
+
+    def after(row: dict[str, Any], judgement: Judgement | None) -> None:
+        if on_round is not None and judgement is not None:
+            believed = zip(judgement.rewards, judgement.low, judgement.high, strict=True)
+            on_round(row, dict(zip(names, believed, strict=True)))
+
+    target = target_rows(dataset, settings.target)
+    with run.stage("select", recorded, INPUTS) as stage:
+        result = select_sources(
+            sources,
+            budget=settings.budget,
+            budget_unit=settings.budget_unit,
+            batch_size=settings.batch_size,
+            objective=settings.objective,
+            policy=settings.policy,
+            target=strong.take(target) if len(target) else None,
+            keep=settings.keep,
+            stop=settings.stop,
+            max_rounds=settings.max_rounds,
+            max_seconds=settings.max_seconds,
+            separation=settings.separation,
+            checkpoint=folder,
+            replays=settings.replays,
+            evaluate=student_accuracy(dataset, strong),
+            on_round=after,
+            progress=show_progress,
+            random_state=run.manifest["seed"],
+        )
+        stage.write_table("selection.parquet", result.to_frame(ids=True))
+        stage.write_summary("selection.json", result.to_dict())
+    return dict(run.read_summary("selection.json"))
+
+
+def target_rows(dataset: W2SDataset, target: str) -> IntArray:
+    """Rows that stand for what the student will meet; none where there is no target.
+
+    Raises
+    ------
+    InputError
+        For the labelled split, on which the teacher was trained, and for an empty one.
+    """
+    if target == "none":
+        return np.empty(0, dtype=np.int64)
+    if target == "auto":
+        rows = dataset.rows("validation")
+        return rows if len(rows) >= MINIMUM_TARGET else np.empty(0, dtype=np.int64)
+    if target not in TARGETS:
+        raise InputError(unknown("target", target, ("auto", "none", *TARGETS)))
+    rows = dataset.rows(target)
+    if len(rows) < MINIMUM_TARGET:
+        raise InputError(
+            f"a target needs {MINIMUM_TARGET} items or more; the {target} split has {len(rows)}"
+        )
+    return rows
+
+
+def student_accuracy(
+    dataset: W2SDataset, strong: FeatureMatrix
+) -> Callable[[FloatArray, FloatArray], float] | None:
+    """Accuracy on the test split of a probe trained on weak labels; None with few gold labels.
+
+    It compares what was chosen with the baselines, and chooses nothing.
+    """
+    rows = dataset.rows("test")
+    rows = rows[dataset.labels[rows] >= 0]
+    if len(rows) < FEWEST_TESTED:
+        return None
+    features, labels = strong.take(rows), dataset.labels[rows]
+
+    def accuracy(chosen: FloatArray, weak_proba: FloatArray) -> float:
+        weak = weak_proba.argmax(axis=1)
+        if (weak == weak[0]).all():
+            return float((labels == weak[0]).mean())
+        student = LinearProbe().fit(chosen, weak)
+        return float((student.predict(features) == labels).mean())
+
+    return accuracy

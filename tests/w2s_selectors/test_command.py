@@ -1,0 +1,163 @@
+"""`w2s select` as a user meets it: what it prints, what it writes, what it refuses."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from w2s_data.cli import main
+from w2s_data.run import Run
+from w2s_selectors import stage
+
+N = 900
+
+
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory):
+    """A scored run with three sources, the labels of one of which are unrelated to its items."""
+    rng = np.random.default_rng(0)
+    folder = tmp_path_factory.mktemp("select")
+    label = rng.integers(2, size=N)
+    source = rng.choice(["web", "crowd", "spam"], N)
+    believed = np.where(source == "spam", rng.integers(2, size=N), label)
+    strong = rng.normal(size=(N, 8))
+    strong[:, 0] += 3 * label
+    p1 = np.clip(np.where(believed == 1, 0.85, 0.15) + rng.normal(0, 0.05, N), 0, 1)
+    pd.DataFrame(
+        {
+            "x": list(strong),
+            "label": label,
+            "source": source,
+            "split": rng.choice(
+                ["labelled", "pool", "validation", "test"], N, p=[0.1, 0.5, 0.3, 0.1]
+            ),
+            "p0": 1 - p1,
+            "p1": p1,
+        }
+    ).to_parquet(folder / "data.parquet")
+    arguments = ["score", folder / "data.parquet", "--item", "x", "--label", "label"]
+    arguments += ["--split", "split", "--source", "source", "--weak-columns", "p0,p1"]
+    with pytest.raises(SystemExit) as stop:
+        main([str(argument) for argument in [*arguments, "-o", folder / "run"]])
+    assert stop.value.code == 0
+    return folder / "run"
+
+
+@pytest.fixture
+def run(scored, tmp_path):
+    """A copy of the scored run."""
+    shutil.copytree(scored, tmp_path / "run")
+    return tmp_path / "run"
+
+
+@pytest.mark.slow
+def test_the_spam_source_is_stopped(w2s, run):
+    code, out, err = w2s("select", run, "--budget", 300, "--batch", 20)
+    assert code == 0
+    assert "objective screen_match" in out  # the validation split is the target
+    assert "stopped spam:" in out
+    assert "round   3:" in err
+    assert "round robin" in out
+    summary = json.loads((run / "selection.json").read_text())
+    assert summary["spent"] == 300
+    items = {record["source"]: record["items"] for record in summary["sources"]}
+    assert items["spam"] <= 80 < items["web"]
+    assert {"evaluated", "strategy"} <= summary["baselines"][0].keys()
+    trace = pd.read_parquet(run / "selection.parquet")
+    chosen = [name for ids in trace["ids"] for name in ids]
+    assert len(set(chosen)) == len(chosen) == 300
+    pool = pd.read_parquet(run / "items.parquet").query("split == 'pool'")["id"]
+    assert set(chosen) <= set(pool)
+
+
+@pytest.mark.slow
+def test_a_second_time_nothing_runs_and_a_larger_budget_goes_on(w2s, run):
+    arguments = ["select", run, "--batch", 20, "--objective", "screen"]
+    first = w2s(*arguments, "--budget", 200)
+    again = w2s(*arguments, "--budget", 200)
+    assert "select: nothing has changed" in again[2]
+    assert again[1] == first[1]
+    before = pd.read_parquet(run / "selection.parquet")
+    w2s(*arguments, "--budget", 300)
+    after = pd.read_parquet(run / "selection.parquet")
+    pd.testing.assert_frame_equal(after.iloc[: len(before)], before)
+    assert after["spent"].iloc[-1] == 300
+
+
+@pytest.mark.slow
+def test_restart_gives_the_same_selection(w2s, run):
+    arguments = ["select", run, "--batch", 20, "--budget", 200]
+    first = w2s(*arguments)
+    trace = (run / "selection.parquet").read_bytes()
+    again = w2s(*arguments, "--restart")
+    assert "select: nothing has changed" not in again[2]
+    assert again[1] == first[1]
+    assert (run / "selection.parquet").read_bytes() == trace
+
+
+def test_policies_costs_and_overruling(w2s, run):
+    code, out, _ = w2s(
+        *("select", run, "--budget", 100, "--batch", 10, "--unit", "money"),
+        *("--costs", "web=0.5,crowd=2", "--objective", "overlap", "--policy", "kl_ucb"),
+        *("--stop", "spam", "--target", "none"),
+    )
+    assert code == 0
+    assert "of 100 money" in out
+    summary = json.loads((run / "selection.json").read_text())
+    by_name = {record["source"]: record for record in summary["sources"]}
+    assert by_name["spam"]["items"] == 0
+    assert by_name["web"]["cost"] == 0.5
+    assert summary["policy"] == "KLUCB(exploration=0.0)"
+
+
+@pytest.mark.slow
+def test_data_is_scored_first(w2s, scored, tmp_path):
+    code, out, _ = w2s(
+        *("select", scored.parent / "data.parquet", "--item", "x", "--label", "label"),
+        *("--split", "split", "--source", "source", "--budget", 150, "--batch", 10),
+        *("--weak-features", weak_features(tmp_path), "-o", tmp_path / "new"),
+    )
+    assert code == 0
+    assert "Overlap density" in out
+    assert "150 items for 150" in out
+    assert Run.open(tmp_path / "new").follows("select", stage.INPUTS)
+
+
+def weak_features(folder):
+    """A file of weak features."""
+    np.save(folder / "weak.npy", np.random.default_rng(1).normal(size=(N, 4)).astype(np.float32))
+    return folder / "weak.npy"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["--budget", 20], "raise the budget, or lower batch_size to 6"),
+        (["--budget", -5], "budget must be a number above 0"),
+        (["--budget", 300, "--policy", "tompson"], "did you mean 'thompson'"),
+        (["--budget", 300, "--objective", "overlp"], "did you mean 'overlap'"),
+        (["--budget", 300, "--stop", "wb"], "there is no source 'wb'"),
+        (["--budget", 300, "--costs", "web"], "--costs reads NAME=NUMBER"),
+        (["--budget", 300, "--costs", "web=-1"], "cost"),
+        (["--budget", 300, "--unit", "euro"], "budget_unit must be one of 'items', 'money'"),
+        (["--budget", 300, "--target", "labelled"], "there is no target 'labelled'"),
+        (["--budget", 300, "--target", "test"], "a target needs 200 items or more; the test split"),
+    ],
+)
+def test_bad_input(w2s, run, arguments, word):
+    before = (run / "manifest.json").read_bytes()
+    code, _, err = w2s("select", run, *arguments)
+    assert code == 2
+    assert word in err.splitlines()[-1]
+    assert (run / "manifest.json").read_bytes() == before
+
+
+def test_no_sources(w2s, tmp_path):
+    w2s("score", "example:gaussian_overlap?n=300", "-o", tmp_path / "run")
+    code, _, err = w2s("select", tmp_path / "run", "--budget", 100)
+    assert code == 2
+    assert "the data set has no sources" in err
