@@ -199,6 +199,8 @@ _OBJECTIVES: dict[str, Callable[[], Objective]] = {
 def available_objectives() -> list[str]:
     """Names of the objectives; a function of what is acquired is one too.
 
+    Examples
+    --------
     >>> available_objectives()
     ['overlap', 'screen', 'screen_match']
     """
@@ -208,6 +210,8 @@ def available_objectives() -> list[str]:
 def objective_from_name(objective: Any, n_target: int = 0) -> Objective:
     """An objective by its name, or the one given; "auto" takes what the target allows.
 
+    Examples
+    --------
     >>> objective_from_name("auto", n_target=500), objective_from_name("auto", n_target=10)
     (ScreenMatch(), Screen())
     """

@@ -31,14 +31,6 @@ logger = logging.getLogger("w2s_selectors")
 class DataSource(Protocol):
     """Something that delivers items on request, at a cost per item.
 
-    Attributes
-    ----------
-    name : str
-    cost : float
-        Of one item, above 0, in any unit that the sources of a selection share.
-    size : int or None
-        Items in all, if known.
-
     Examples
     --------
     >>> isinstance(CallableSource(lambda n: ["a text"], "crawler"), DataSource)
@@ -46,13 +38,19 @@ class DataSource(Protocol):
     """
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Name, different from all others'."""
+        ...
 
     @property
-    def cost(self) -> float: ...
+    def cost(self) -> float:
+        """Cost of one item, above 0, in a unit that all sources of a selection share."""
+        ...
 
     @property
-    def size(self) -> int | None: ...
+    def size(self) -> int | None:
+        """Items in all; None if unknown."""
+        ...
 
     def open(self, delivered: Collection[str], folder: Path | None) -> None:
         """Begin, or go on: the ids `delivered` are not delivered again; keep state in `folder`."""

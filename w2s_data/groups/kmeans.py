@@ -88,7 +88,9 @@ def kmeans(
     metric: Metric = "cosine" if spherical else "l2"
     learned = rng.permutation(n)[: LEARNED_ROWS * n_clusters]
     points = prepared(matrix.take(learned), learned, metric)
-    train = partial(_faiss.train_centroids, n_clusters=int(n_clusters), spherical=spherical, gpu=gpu)
+    train = partial(
+        _faiss.train_centroids, n_clusters=int(n_clusters), spherical=spherical, gpu=gpu
+    )
     seed = int(rng.integers(2**31))
     tried = points[: TRIED_ROWS * n_clusters]
     centroids = train(tried, n_iter=TRIED_ITERATIONS, n_init=STARTS, seed=seed)

@@ -33,7 +33,7 @@ N_REFINED = 8  # proposals, the clearest first, that are followed to their fixed
 MAX_STEPS = 15
 SHRINKAGE = 0.02  # of the covariance inside parts, towards a multiple of the identity
 LEAST_SHARE, LEAST_ROWS = 0.02, 10  # of a part: smaller ones are never split off
-SPLITTABLE_ROWS = 200  # from fewer, chance alone shows gaps
+SPLITTABLE_ROWS = 300  # from fewer, chance alone shows gaps (in 1 of 100 clouds of 200 rows)
 MOST_GROUPS = 8  # of one class
 
 
