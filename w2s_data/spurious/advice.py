@@ -41,11 +41,11 @@ def _gain(risks: PredictedRisks, level: float) -> str:
     low, high = risks.relative_gain_interval
     if np.isnan(low):
         return (
-            f"predicted gain {risks.relative_gain:+.0%} of the teacher's error (interval unknown)"
+            f"predicted gain {risks.relative_gain:+.0%} of the teacher's variance, interval unknown"
         )
     if max(abs(low), abs(high)) <= ROUNDING:
         return "predicted gain 0, as the student sees all that the teacher sees"
-    amount = f"{risks.relative_gain:+.0%} of the teacher's error"
+    amount = f"{risks.relative_gain:+.0%} of the teacher's variance"
     doubt = f"{level:.0%} interval {low:+.0%} to {high:+.0%}"
     if low <= 0 <= high:
         return (
@@ -68,6 +68,6 @@ def _remedy(best: GroupPrediction, saving: Estimate) -> str:
     if saving.low <= 0:
         return (
             f"cannot tell whether to re-weight the pool {gain}: that saves {saving.low:+.0%} to "
-            f"{saving.high:+.0%} of the student's error"
+            f"{saving.high:+.0%} of the student's variance"
         )
     return f"re-weight the pool {gain}"
