@@ -16,8 +16,9 @@ from w2s_data._typing import FloatArray, IntArray, RandomState
 from w2s_data._validation import check_generator
 from w2s_data.errors import InputError
 
-TRIED_ROWS, TRIED_ITERATIONS, STARTS = 128, 15, 3  # rows per cluster; the best start goes on
-LEARNED_ROWS, ITERATIONS = 1024, 10
+STARTS, TRIED_ITERATIONS = 5, 15  # on few rows; the best start is refined on more
+TRIED_ROWS, FEWEST_TRIED = 128, 10_000  # rows per cluster, and in all
+LEARNED_ROWS, ITERATIONS = 1024, 12  # rows per cluster
 
 
 @dataclass(frozen=True, repr=False)
@@ -52,8 +53,8 @@ def kmeans(
 ) -> Clusters:
     """Part rows into clusters around their means.
 
-    The best of three random starts on 128 rows per cluster is refined on at most 1,024 per cluster,
-    then every row is assigned.
+    The best of five random starts on 128 rows per cluster (10,000 or more in all) is refined on at
+    most 1,024 per cluster, then every row is assigned.
 
     Parameters
     ----------
@@ -86,13 +87,14 @@ def kmeans(
     rng = check_generator(random_state)
     gpu = _faiss.resolve_gpu(device)
     metric: Metric = "cosine" if spherical else "l2"
-    learned = rng.permutation(n)[: LEARNED_ROWS * n_clusters]
+    few = max(TRIED_ROWS * n_clusters, FEWEST_TRIED)
+    learned = rng.permutation(n)[: max(LEARNED_ROWS * n_clusters, few)]
     points = prepared(matrix.take(learned), learned, metric)
     train = partial(
         _faiss.train_centroids, n_clusters=int(n_clusters), spherical=spherical, gpu=gpu
     )
     seed = int(rng.integers(2**31))
-    tried = points[: TRIED_ROWS * n_clusters]
+    tried = points[:few]
     centroids = train(tried, n_iter=TRIED_ITERATIONS, n_init=STARTS, seed=seed)
     if len(points) > len(tried):
         centroids = train(points, n_iter=ITERATIONS, start=centroids, seed=seed)
