@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from w2s_data._version import __version__
 
 if TYPE_CHECKING:
+    from w2s_data import finetune
     from w2s_data.dataset import W2SDataset, load_dataset
     from w2s_data.discrepancy import DiscrepancyAnalyzer
     from w2s_data.encoders import ImageEncoder, PixelEncoder, TextEncoder, TfidfEncoder
@@ -62,11 +63,14 @@ __all__ = [
     "W2SDataset",
     "__version__",
     "embed",
+    "finetune",
     "load_dataset",
 ]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "finetune":  # a module among the names
+        return importlib.import_module(f"{__name__}.finetune")
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
@@ -75,4 +79,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOME])
+    return sorted({*globals(), *_HOME, "finetune"})

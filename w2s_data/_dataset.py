@@ -16,7 +16,16 @@ from w2s_data import columns as cols
 from w2s_data._typing import AnyArray, FloatArray, IntArray, RandomState
 from w2s_data._validation import check_same_length
 from w2s_data.columns import ItemKind
-from w2s_data.errors import ColumnError, FeatureError, SplitError, listing, rows, unknown
+from w2s_data.errors import (
+    ColumnError,
+    FeatureError,
+    InputError,
+    SplitError,
+    listing,
+    rows,
+    unknown,
+)
+from w2s_data.pairs import PAIR_CLASSES, mirrored
 from w2s_data.splits import (
     SPLITS,
     assign_splits,
@@ -41,6 +50,7 @@ class W2SDataset:
     table : DataFrame (N rows, RangeIndex)
         `id` (str, unique), `item` (text, image path or image bytes; absent for features), `label`
         (class name or missing), `split` (a value of `SPLITS`), and, if known, `source`, `group`.
+        In pairs of texts `item` is the first and `other` the second.
     kind : "text", "image" or "features"
     class_names : tuple of str
         The C classes, in the order of the columns of `weak_proba`.
@@ -100,10 +110,30 @@ class W2SDataset:
 
     @property
     def items(self) -> list[Any]:
-        """Texts, image paths or bytes, or feature vectors, in row order."""
+        """Texts, image paths or bytes, feature vectors, or pairs of texts, in row order."""
         if self.kind == "features":
             return list(np.asarray(self.features))
+        if self.is_paired:
+            return list(zip(*self.pairs, strict=True))
         return self.table["item"].tolist()
+
+    @property
+    def is_paired(self) -> bool:
+        """Whether each row is a pair of items, and its label says which one was preferred."""
+        return self.class_names == PAIR_CLASSES
+
+    @property
+    def pairs(self) -> tuple[list[Any], list[Any]]:
+        """First and second items of pairs of texts.
+
+        Raises
+        ------
+        InputError
+            If the rows are no pairs, or the features of pairs.
+        """
+        if "other" not in self.table.columns:
+            raise InputError("there are no pairs of texts: load them with chosen= and rejected=")
+        return self.table["item"].tolist(), self.table["other"].tolist()
 
     @property
     def labels(self) -> IntArray:
@@ -132,7 +162,10 @@ class W2SDataset:
     def units(self) -> IntArray:
         """Codes (N,) that exact duplicates share: equal texts, image bytes or feature rows."""
         if self.kind == "features":
-            return feature_units(np.asarray(self.features))
+            features = np.asarray(self.features)
+            return feature_units(mirrored(features) if self.is_paired else features)
+        if self.is_paired:
+            return text_units([repr(sorted(pair)) for pair in self.items])
         if self.kind == "image":
             return text_units([cols.image_digest(item) for item in self.items])
         return text_units(self.table["item"])
@@ -268,7 +301,8 @@ class W2SDataset:
 
     def __repr__(self) -> str:
         n_features = "" if self.features is None else f" of {self.features.shape[1]} dimensions"
-        head = f"{len(self):,} items ({self.kind}{n_features}), {len(self.class_names)} classes"
+        what = "pairs" if self.is_paired else "items"
+        head = f"{len(self):,} {what} ({self.kind}{n_features}), {len(self.class_names)} classes"
         lines = [
             f"W2SDataset {self.name!r}: {head}",
             _counts(self).to_string(formatters=["{:,}".format] * len(SPLITS)),

@@ -40,6 +40,8 @@ class Roles:
     weak_columns: WeakColumns | None = None
     weak_label: str | None = None
     weak_confidence: str | None = None
+    chosen: str | Sequence[str] | None = None
+    rejected: str | Sequence[str] | None = None
 
     def given(self) -> list[str]:
         """Names of the roles that a column plays."""

@@ -23,8 +23,10 @@ from w2s_data._roles import (
     resolve_class_names,
 )
 from w2s_data._typing import AnyArray, IntArray, RandomState
+from w2s_data._validation import check_generator
 from w2s_data.columns import ItemKind, WeakColumns
 from w2s_data.errors import EmptyDataError, FileFormatError, InputError, listing
+from w2s_data.pairs import PAIR_CLASSES, check_pair_roles, read_pairs
 from w2s_data.readers import RawTable, read_raw
 from w2s_data.splits import DEFAULT_SPLIT_SIZES, SPLITS, parse_splits
 
@@ -46,6 +48,8 @@ def load_dataset(
     weak_columns: WeakColumns | None = None,
     weak_label: str | None = None,
     weak_confidence: str | None = None,
+    chosen: str | Sequence[str] | None = None,
+    rejected: str | Sequence[str] | None = None,
     class_names: Sequence[object] | None = None,
     features: Any = None,
     split_sizes: Mapping[str, float] | None = None,
@@ -74,6 +78,12 @@ def load_dataset(
     weak_label, weak_confidence : str
         Hard weak labels and their confidence c in [1/C, 1] (1 if not given), made into
         probabilities c on the label and (1 - c)/(C - 1) on each other class.
+    chosen, rejected : str or list of str
+        Instead of item and label, for preference data: columns of the preferred and the other item
+        of each pair, texts or vectors. Which comes first is drawn at random; the classes are
+        "first preferred" and "second preferred". A single weak column is then the probability that
+        the chosen item is preferred, two are those of chosen and rejected, and weak labels are
+        "chosen" or "rejected". See `w2s_data.pairs`.
     class_names : sequence
         The order of the classes. By default sorted, numbers by value.
     features : array (N, D) or path of a .npy file
@@ -83,7 +93,7 @@ def load_dataset(
     unreadable : "error" or "skip"
         What to do about images that cannot be decoded; skipped ones are told in `notes`.
     random_state : int, Generator or None
-        Seed of the splits.
+        Seed of the splits, and of the order inside pairs.
 
     Returns
     -------
@@ -102,7 +112,20 @@ def load_dataset(
     >>> {split: len(data.rows(split)) for split in SPLITS}
     {'labelled': 359, 'pool': 899, 'validation': 180, 'test': 359}
     """
-    roles = Roles(item, id, label, split, source, group, weak_columns, weak_label, weak_confidence)
+    roles = Roles(
+        item,
+        id,
+        label,
+        split,
+        source,
+        group,
+        weak_columns,
+        weak_label,
+        weak_confidence,
+        chosen,
+        rejected,
+    )
+    check_pair_roles(roles, features, class_names)
     if split is not None and split_sizes is not None:
         raise InputError("give split (a column that is kept) or split_sizes, not both")
     if unreadable not in ("error", "skip"):
@@ -114,7 +137,11 @@ def load_dataset(
     if len(raw.frame) == 0:
         raise EmptyDataError(f"{raw.name!r} holds no rows: give a table with at least one item")
     roles = roles.checked(raw)
-    dataset = _assemble(raw, roles, kind, features, class_names)
+    if chosen is None:
+        dataset = _assemble(raw, roles, kind, features, class_names)
+    else:
+        random_state = check_generator(random_state)
+        dataset = _assemble_pairs(raw, roles, kind, random_state)
     given = raw.fixed_splits
     if roles.split is not None:
         given = parse_splits(raw.frame[roles.split], roles.split)
@@ -141,16 +168,8 @@ def _assemble(
         cols.class_codes(labels, class_names, roles.label)  # names a label that is no class
     weak_proba, weak_names = read_weak(raw.frame, roles, class_names)
     kind, items, item_features = read_items(raw, roles, kind, features)
-    table: dict[str, Any] = {"id": read_ids(raw.frame, roles.id)}
-    if items is not None:
-        table["item"] = items
-    table["label"] = labels
-    table["split"] = "pool"
-    for role, name in (("source", roles.source), ("group", roles.group)):
-        if name is not None:
-            table[role] = read_named(raw.frame, name)
     return W2SDataset(
-        table=pd.DataFrame(table, index=raw.frame.index),
+        table=_table(raw, roles, {"item": items}, labels),
         kind=kind,
         class_names=class_names,
         weak_proba=weak_proba,
@@ -159,6 +178,36 @@ def _assemble(
         name=raw.name,
         notes=raw.notes + roles.unused_note(raw.frame),
     )
+
+
+def _assemble_pairs(
+    raw: RawTable, roles: Roles, kind: ItemKind | None, rng: np.random.Generator
+) -> W2SDataset:
+    """Read pairs of items and draw their order; all rows start in the pool."""
+    pairs = read_pairs(raw, roles, kind, rng)
+    return W2SDataset(
+        table=_table(raw, roles, {"item": pairs.first, "other": pairs.second}, pairs.labels),
+        kind=pairs.kind,
+        class_names=PAIR_CLASSES,
+        weak_proba=pairs.weak_proba,
+        features=pairs.features,
+        weak_names=pairs.weak_names,
+        name=raw.name,
+        notes=raw.notes + roles.unused_note(raw.frame),
+    )
+
+
+def _table(
+    raw: RawTable, roles: Roles, items: Mapping[str, pd.Series | None], labels: pd.Series
+) -> pd.DataFrame:
+    table: dict[str, Any] = {"id": read_ids(raw.frame, roles.id)}
+    table |= {name: values for name, values in items.items() if values is not None}
+    table["label"] = labels
+    table["split"] = "pool"
+    for role, name in (("source", roles.source), ("group", roles.group)):
+        if name is not None:
+            table[role] = read_named(raw.frame, name)
+    return pd.DataFrame(table, index=raw.frame.index)
 
 
 def _decodable(dataset: W2SDataset, unreadable: str) -> IntArray:

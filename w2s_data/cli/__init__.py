@@ -12,11 +12,12 @@ from w2s_data.cli.app import app
 from w2s_data.cli.pages import doctor, report
 from w2s_data.cli.scoring import demo, embed, score
 from w2s_data.cli.selection import select
+from w2s_data.cli.training import gain
 from w2s_data.errors import InputError, MissingExtraError
 
 INTERRUPTED = 130
 
-for _command in (embed, score, groups, forecast, select, report, demo, doctor):
+for _command in (embed, score, groups, forecast, select, gain, report, demo, doctor):
     app.command()(_command)
 
 

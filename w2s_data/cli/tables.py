@@ -210,3 +210,70 @@ def _baselines(records: list[dict[str, Any]]) -> Any:
             cells.append(f"{record[name]:.3f}{limits}")
         table.add_row(*cells)
     return table
+
+
+def print_gain(summary: dict[str, Any]) -> None:
+    """Print methods ranked by gain, what they are compared with, and what failed."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    title = (
+        f"Gain over the teacher on {summary['n_test']:,} test items, "
+        f"{len(summary['seeds'])} seeds, in percent"
+    )
+    table = Table(title=title, title_style="bold", title_justify="left")
+    table.add_column("student")
+    for heading in ("gain", f"{100 * summary['confidence']:.3g}% interval", "accuracy", "PGR"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("rank")
+    table.add_column("against its best control")
+    methods = [student for student in summary["students"] if not student["control_of"]]
+    for student in methods:
+        gain, pgr = student["gains"]["accuracy"], student["pgr"]
+        table.add_row(
+            student["name"],
+            f"{100 * gain['value']:+.1f}",
+            f"{100 * gain['low']:+.1f} to {100 * gain['high']:+.1f}",
+            _percent(student["scores"]["accuracy"]["value"]),
+            "-" if pgr["reason"] else f"{pgr['value']:.2f}",
+            student["rank_group"],
+            _best_control(student["name"], summary["students"]),
+        )
+    console.print(table)
+    for name in ("teacher", "ceiling", "labelled_only"):
+        reference = summary[name]
+        accuracy = (reference["scores"].get("accuracy") or {}).get("value")
+        said = reference["reason"] or f"{_percent(accuracy)}% right"
+        console.print(f"{reference['name']}: {said}", markup=False)
+    console.print(summary["reading"], markup=False)
+    reasons = {s["pgr"]["reason"] for s in methods if s["pgr"]["reason"]}
+    for reason in sorted(reasons):
+        console.print(reason, markup=False)
+    if summary["forecast"]:
+        console.print(_forecast_check(summary["forecast"]), markup=False)
+    for name, reason in summary["failures"].items():
+        console.print(f"failed: {name}: {reason}", markup=False)
+    for warning in summary["warnings"]:
+        console.print(f"warning: {warning}", markup=False)
+
+
+def _best_control(name: str, students: list[dict[str, Any]]) -> str:
+    own = [student for student in students if student["control_of"] == name]
+    if not own:
+        return "-"
+    best = max(own, key=lambda student: student["scores"]["accuracy"]["value"])
+    lead = best["lead"]
+    return (
+        f"{100 * lead['value']:+.1f} ({100 * lead['low']:+.1f} to {100 * lead['high']:+.1f}) "
+        f"over {best['name']}"
+    )
+
+
+def _forecast_check(check: dict[str, Any]) -> str:
+    said = f"forecast: {100 * check['value']:+.1f} ({100 * check['low']:+.1f} to "
+    said += f"{100 * check['high']:+.1f})"
+    if not check["student"]:
+        return said
+    where = "inside" if check["inside"] else "outside"
+    return f"{said}; {check['student']} gained {100 * check['measured']:+.1f}, {where} the interval"

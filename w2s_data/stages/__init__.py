@@ -5,7 +5,8 @@ from __future__ import annotations
 from w2s_data.stages.embedding import FeatureInput, Role, embed_stage
 from w2s_data.stages.forecasting import forecast_stage
 from w2s_data.stages.grouping import groups_stage
-from w2s_data.stages.scoring import check_scored, score_stage, teach, weak_proba_of
+from w2s_data.stages.scoring import check_scored, score_stage, teach, teachers_of, weak_proba_of
+from w2s_data.stages.training import gain_stage, methods_from
 
 __all__ = [
     "FeatureInput",
@@ -13,8 +14,11 @@ __all__ = [
     "check_scored",
     "embed_stage",
     "forecast_stage",
+    "gain_stage",
     "groups_stage",
+    "methods_from",
     "score_stage",
     "teach",
+    "teachers_of",
     "weak_proba_of",
 ]

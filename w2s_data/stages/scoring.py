@@ -150,11 +150,17 @@ def teach(
     return proba
 
 
+def teachers_of(run: Run, dataset: W2SDataset) -> FloatArray:
+    """Weak probabilities (N, C) of the run, or (N, M, C) of several weak models."""
+    values = run.read_table("weak_proba.parquet").drop(columns="id").to_numpy(dtype=np.float64)
+    stacked: FloatArray = values.reshape(len(values), -1, len(dataset.class_names))
+    return stacked[:, 0] if stacked.shape[1] == 1 else stacked
+
+
 def weak_proba_of(run: Run, dataset: W2SDataset) -> FloatArray:
     """Weak probabilities (N, C) of the run, averaged over weak models."""
-    values = run.read_table("weak_proba.parquet").drop(columns="id").to_numpy(dtype=np.float64)
-    averaged: FloatArray = values.reshape(len(values), -1, len(dataset.class_names)).mean(axis=1)
-    return averaged
+    teachers = teachers_of(run, dataset)
+    return teachers.mean(axis=1) if teachers.ndim == 3 else teachers
 
 
 def check_scored(run: Run) -> None:

@@ -1,0 +1,349 @@
+"""Whole models under training: levels lora and full, their memory, and their resumption."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pytest
+import torch
+
+from w2s_data.errors import (
+    EncoderError,
+    FileFormatError,
+    InputError,
+    MissingExtraError,
+    RunError,
+)
+from w2s_data.finetune.base import TrainingError
+from w2s_data.finetune.levels.adapters import Adaptation, WholeModel, WholeTask, train_whole
+from w2s_data.finetune.methods import METHODS, make_method
+from w2s_data.finetune.metrics import accuracy
+from w2s_data.finetune.task import Pool, TaskSettings
+
+WORDS = ["good", "great", "bad", "poor", "the", "film", "was", "a", "story", "very"]
+
+
+def save_tiny_model(folder):
+    """A two-layer BERT with random weights and a tokenizer of ten words."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+    vocabulary = {word: i for i, word in enumerate(["[PAD]", "[UNK]", *WORDS])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, unk_token="[UNK]", pad_token="[PAD]", model_max_length=16
+    ).save_pretrained(folder)
+    config = BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=24,
+        max_position_embeddings=16,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        BertModel(config).save_pretrained(folder)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tiny")
+    save_tiny_model(folder)
+    return str(folder)
+
+
+def reviews(rng, n):
+    """Texts whose class is shown by one word, and the classes."""
+    labels = rng.integers(2, size=n)
+    shown = np.where(labels, rng.choice(["good", "great"], n), rng.choice(["bad", "poor"], n))
+    fillers = rng.choice(WORDS[4:], (n, 4))
+    texts = [
+        " ".join(rng.permutation([word, *rest])) for word, rest in zip(shown, fillers, strict=True)
+    ]
+    return texts, labels
+
+
+def weak(rng, labels, error=0.2, n_teachers=1):
+    flipped = rng.random((len(labels), n_teachers)) < error
+    return np.eye(2)[np.where(flipped, 1 - labels[:, None], labels[:, None])]
+
+
+def train(tiny, texts, teachers, method="naive", *, level="full", adaptation=None, **changes):
+    extra = {name: changes.pop(name) for name in ("checkpoint", "validation") if name in changes}
+    defaults = {"epochs": 6, "batch_size": 32, "learning_rate": 1e-2, "device": "cpu"}
+    settings = TaskSettings(method, 0, **{**defaults, **changes})
+    pool = Pool(teachers, np.ones(len(teachers)))
+    adaptation = Adaptation(tiny, level, **(adaptation or {}))
+    return train_whole(make_method(method), pool, settings, adaptation, texts, **extra)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("level", ["lora", "full"])
+def test_students_learn_beyond_their_teacher(tiny, rng, level):
+    texts, labels = reviews(rng, 256)
+    outcome, history = train(
+        tiny, texts, weak(rng, labels), level=level, seeds=(0, 3), adaptation={"rank": 4}
+    )
+    fresh, truth = reviews(rng, 100)
+    proba = outcome.model.proba(fresh)
+    assert proba.shape == (2, 100, 2)
+    np.testing.assert_allclose(proba.sum(axis=2), 1, atol=1e-5)
+    assert (accuracy(proba, truth) > 0.9).all()  # the teacher is right by .8
+    assert (proba[0] != proba[1]).any()
+    assert {row["seed"] for row in history} == {0, 3}
+
+
+def test_lora_trains_adapters_and_head_only(tiny, rng):
+    texts, labels = reviews(rng, 32)
+    task = whole_task(tiny, texts, weak(rng, labels), "lora")
+    assert all("lora_" in name or name.startswith("head.") for name in task.network.parameters())
+    before = {n: p.clone() for n, p in task.network.backbone.named_parameters()}
+    make_method("naive").fit(task)
+    after = dict(task.network.backbone.named_parameters())
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed
+    assert all("lora_" in name for name in changed)
+
+
+def whole_task(tiny, texts, teachers, level="full", **changes):
+    settings = TaskSettings("test", 0, epochs=1, batch_size=32, learning_rate=1e-2, device="cpu")
+    pool = Pool(teachers, np.ones(len(teachers)))
+    device = torch.device("cpu")
+    return WholeTask(
+        pool, settings, device, items=texts, adaptation=Adaptation(tiny, level, **changes)
+    )
+
+
+def test_same_seed_same_bytes_and_nothing_global(tiny, rng):
+    texts, labels = reviews(rng, 64)
+    teachers = weak(rng, labels)
+    torch.manual_seed(1)
+    state = torch.get_rng_state()
+    first = train(tiny, texts, teachers, epochs=2, adaptation={"dropout": 0.1})[0]
+    assert torch.equal(state, torch.get_rng_state())
+    torch.manual_seed(2)
+    again = train(tiny, texts, teachers, epochs=2, adaptation={"dropout": 0.1})[0]
+    np.testing.assert_array_equal(first.model.proba(texts), again.model.proba(texts))
+
+
+def test_seeds_do_not_depend_on_their_company(tiny, rng):
+    texts, labels = reviews(rng, 64)
+    teachers = weak(rng, labels)
+    both = train(tiny, texts, teachers, epochs=1, seeds=(0, 1))[0].model.proba(texts)
+    alone = train(tiny, texts, teachers, epochs=1, seeds=(1,))[0].model.proba(texts)
+    np.testing.assert_array_equal(both[1], alone[0])
+
+
+def test_accumulated_gradients_are_those_of_the_batch(tiny, rng, monkeypatch):
+    """Without dropout, pieces of 5 rows give the same student as whole batches of 32."""
+    monkeypatch.setattr("torch.nn.functional.dropout", lambda x, *_, **__: x)
+    monkeypatch.setattr(torch.nn.Dropout, "forward", lambda _, x: x)
+    texts, labels = reviews(rng, 64)
+    teachers = weak(rng, labels)
+    kinds = ({"micro_batch": 5}, {"micro_batch": 32})
+    pieces, whole = (
+        train(tiny, texts, teachers, epochs=2, learning_rate=1e-3, adaptation=kind)[0]
+        for kind in kinds
+    )
+    np.testing.assert_allclose(pieces.model.proba(texts), whole.model.proba(texts), atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in METHODS if name != "overlap"])
+def test_every_method_runs(tiny, rng, name):
+    texts, labels = reviews(rng, 64)
+    outcome, _ = train(
+        tiny, texts, weak(rng, labels, n_teachers=3), name, level="lora", epochs=2, seeds=(0, 1)
+    )
+    assert np.isfinite(outcome.model.proba(texts)).all()
+    for control in outcome.controls.values():
+        assert control.proba(texts).shape == (2, 64, 2)
+    kept = outcome.diagnostics.get("kept")
+    assert kept is None or (kept.shape[0], kept.shape[-1]) == (2, 64)
+
+
+def test_features_are_asked_for_by_methods_that_look_at_them(tiny, rng):
+    texts, labels = reviews(rng, 32)
+    with pytest.raises(InputError, match="strong features are needed"):
+        train(tiny, texts, weak(rng, labels), "overlap")
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("validated", [False, True])
+def test_a_killed_training_goes_on_where_it_was(tiny, rng, tmp_path, validated):
+    texts, labels = reviews(rng, 64)
+    teachers = weak(rng, labels)
+    changes = {"epochs": 4, "adaptation": {"dropout": 0.1}, "learning_rate": 1e-3}
+    if validated:
+        changes["validation"] = (texts[:16], np.eye(2)[labels[:16]])
+    whole, all_epochs = train(tiny, texts, teachers, "enhanced", controls=False, **changes)
+    seen = []
+
+    def kill(end):
+        seen.append((end.stage, end.epoch))
+        if len(seen) == 6:  # in the second epoch of the second training
+            raise Killed
+
+    stored = {**changes, "controls": False, "checkpoint": tmp_path}
+    with pytest.raises(Killed):
+        train(tiny, texts, teachers, "enhanced", callbacks=(kill,), **stored)
+    counted = []
+    resumed, epochs = train(
+        tiny,
+        texts,
+        teachers,
+        "enhanced",
+        callbacks=(lambda end: counted.append(end.epoch),),
+        **stored,
+    )
+    assert counted == [1, 2, 3]  # the first training is taken as it was left
+    np.testing.assert_array_equal(whole.model.proba(texts), resumed.model.proba(texts))
+    assert epochs == all_epochs
+
+
+def test_a_checkpoint_of_another_configuration_is_refused(tiny, rng, tmp_path):
+    texts, labels = reviews(rng, 32)
+    teachers = weak(rng, labels)
+    train(tiny, texts, teachers, epochs=1, checkpoint=tmp_path)
+    train(tiny, texts, teachers, epochs=1, checkpoint=tmp_path, adaptation={"micro_batch": 7})
+    for changes in ({"epochs": 2}, {"learning_rate": 0.5}, {"adaptation": {"max_length": 3}}):
+        with pytest.raises(RunError, match="another configuration"):
+            train(tiny, texts, teachers, **{"epochs": 1, "checkpoint": tmp_path, **changes})
+    with pytest.raises(RunError, match="another configuration"):
+        train(tiny, texts, 1 - teachers, epochs=1, checkpoint=tmp_path)
+
+
+def test_a_damaged_checkpoint_is_named(tiny, rng, tmp_path):
+    texts, labels = reviews(rng, 32)
+    teachers = weak(rng, labels)
+    train(tiny, texts, teachers, epochs=1, checkpoint=tmp_path)
+    (file,) = (tmp_path / "seed0").glob("*.safetensors")
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(RunError, match="delete it"):
+        train(tiny, texts, teachers, epochs=1, checkpoint=tmp_path)
+
+
+def test_out_of_memory_takes_smaller_pieces_and_says_so_once(tiny, rng, caplog, monkeypatch):
+    from w2s_data.finetune.levels.whole import WholeNetwork
+
+    forward = WholeNetwork._forward
+
+    def small_memory(self, texts):
+        if len(texts) > 8:
+            raise torch.OutOfMemoryError("no room")
+        return forward(self, texts)
+
+    monkeypatch.setattr(WholeNetwork, "_forward", small_memory)
+    texts, labels = reviews(rng, 64)
+    with caplog.at_level(logging.WARNING, logger="w2s_data"):
+        outcome, _ = train(
+            tiny, texts, weak(rng, labels), "enhanced", epochs=1, adaptation={"micro_batch": 16}
+        )
+    assert outcome.model.proba(texts).shape == (1, 64, 2)
+    said = [r.getMessage() for r in caplog.records if "going on with" in r.getMessage()]
+    assert said == [
+        "enhanced, naive: out of memory; going on with 8 rows at a time of each batch of 32"
+    ]
+
+
+def test_a_single_row_that_does_not_fit(tiny, rng, monkeypatch):
+    from w2s_data.finetune.levels.whole import WholeNetwork
+
+    def no_memory(*_):
+        raise torch.OutOfMemoryError("no room")
+
+    monkeypatch.setattr(WholeNetwork, "_forward", no_memory)
+    texts, labels = reviews(rng, 32)
+    with pytest.raises(TrainingError, match="naive, student: the memory does not suffice"):
+        train(tiny, texts, weak(rng, labels))
+
+
+def test_a_diverging_loss_names_method_and_step(tiny, rng):
+    texts, labels = reviews(rng, 64)
+    with pytest.raises(TrainingError, match=r"naive, student: the loss is not finite from step \d"):
+        train(tiny, texts, weak(rng, labels), learning_rate=1e30)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"max_length": 0}, "max_length must be at least 1"),
+        ({"rank": 0}, "rank must be at least 1"),
+        ({"dropout": 1.0}, "dropout in"),
+    ],
+)
+def test_settings_out_of_range(tiny, change, message):
+    with pytest.raises(InputError, match=message):
+        Adaptation(tiny, **change)
+
+
+def test_inputs_that_do_not_fit(tiny, rng, tmp_path):
+    texts, labels = reviews(rng, 32)
+    teachers = weak(rng, labels)
+    with pytest.raises(InputError, match="items has 31, teachers has 32"):
+        train(tiny, texts[:-1], teachers)
+    with pytest.raises(EncoderError, match="no model folder"):
+        train(str(tmp_path / "nowhere"), texts, teachers)
+    with pytest.raises(EncoderError, match="not str but int"):
+        train(tiny, [1] * 32, teachers)
+
+
+def test_lora_without_peft_says_what_to_install(tiny, rng, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "peft", None)
+    texts, labels = reviews(rng, 32)
+    with pytest.raises(MissingExtraError, match=r"w2s-data\[lora\]"):
+        train(tiny, texts, weak(rng, labels), level="lora")
+
+
+def test_long_texts_are_cut(tiny, rng):
+    texts, labels = reviews(rng, 32)
+    task = whole_task(tiny, [text + " film" * 50 for text in texts], weak(rng, labels))
+    assert {len(ids) for ids in task.network.texts} == {16}
+    assert task.network.tokenize([]) == []
+
+
+@pytest.mark.parametrize("level", ["lora", "full"])
+def test_saved_models_say_the_same(tiny, rng, tmp_path, level):
+    texts, labels = reviews(rng, 32)
+    outcome, _ = train(tiny, texts, weak(rng, labels), "bayes", level=level, epochs=1)
+    (model,) = outcome.model.models
+    model.save(tmp_path)
+    again = WholeModel.load(tmp_path, device="cpu")
+    np.testing.assert_array_equal(again.proba(texts), model.proba(texts))
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    with pytest.raises(FileFormatError, match="cannot read the model"):
+        WholeModel.load(tmp_path)
+    (tmp_path / "student.json").write_text('{"schema_version": 0}')
+    with pytest.raises(RunError, match="no whole model of schema 1"):
+        WholeModel.load(tmp_path)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("level", ["lora", "full"])
+def test_gpu_agrees_with_cpu_to_half_precision(tiny, rng, level):
+    texts, labels = reviews(rng, 128)
+    teachers = weak(rng, labels)
+    fresh, truth = reviews(rng, 100)
+    for device in ("cpu", "cuda"):
+        outcome, _ = train(tiny, texts, teachers, level=level, device=device)
+        assert accuracy(outcome.model.proba(fresh), truth)[0] > 0.9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("level", "rate"), [("lora", 3e-3), ("full", 2e-4)])
+def test_minilm_learns_sentiment(minilm_path, data_home, level, rate):
+    import pandas as pd
+
+    table = pd.read_parquet(data_home / "sst2.parquet").sample(400, random_state=0)
+    texts, labels = table["text"].tolist(), pd.factorize(table["label"], sort=True)[0]
+    settings = TaskSettings("naive", 0, epochs=2, batch_size=16, learning_rate=rate, device="cpu")
+    pool = Pool(np.eye(2)[labels[:200]][:, None], np.ones(200))
+    adaptation = Adaptation(str(minilm_path), level, max_length=24)
+    outcome, _ = train_whole(make_method("naive"), pool, settings, adaptation, texts[:200])
+    assert accuracy(outcome.model.proba(texts[200:]), labels[200:])[0] > 0.62

@@ -1,0 +1,174 @@
+"""`measure_gain` and `fit_student` on whole models, and on preference pairs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from w2s_data import load_dataset
+from w2s_data.errors import DegenerateDataWarning, InputError, RunError
+from w2s_data.finetune import fit_student
+from w2s_data.finetune.gain import measure_gain
+from w2s_data.finetune.gain import training as gain_training
+from w2s_data.finetune.levels.adapters import Adaptation
+from w2s_data.finetune.methods import METHODS
+
+WORDS = ["good", "great", "bad", "poor", "the", "film", "was", "a", "story", "very"]
+SPLITS = {"labelled": 16, "pool": 64, "validation": 16, "test": 60}
+QUICK = {"n_bootstrap": 100, "progress": False, "device": "cpu", "controls": False}
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """A one-layer BERT with random weights and a tokenizer of ten words, in a folder."""
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+    folder = tmp_path_factory.mktemp("tiny")
+    vocabulary = {word: i for i, word in enumerate(["[PAD]", "[UNK]", *WORDS])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, unk_token="[UNK]", pad_token="[PAD]", model_max_length=16
+    ).save_pretrained(folder)
+    config = BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=24,
+        max_position_embeddings=16,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        BertModel(config).save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture
+def reviews(rng):
+    """Texts, classes shown by one word, weak probabilities, splits."""
+    n = sum(SPLITS.values())
+    labels = rng.integers(2, size=n)
+    shown = np.where(labels, rng.choice(["good", "great"], n), rng.choice(["bad", "poor"], n))
+    texts = [f"{word} {' '.join(rng.choice(WORDS[4:], 3))}" for word in shown]
+    said = np.where(rng.random(n) < 0.2, 1 - labels, labels)
+    return texts, np.eye(2)[said], labels, np.repeat(list(SPLITS), list(SPLITS.values()))
+
+
+def measure(reviews, tiny, **changes):
+    texts, weak, labels, splits = reviews
+    given = {"level": "full", "model": tiny, "epochs": 4, "learning_rate": 1e-2, "seeds": 2}
+    return measure_gain(None, weak, labels, splits, items=texts, **{**QUICK, **given, **changes})
+
+
+@pytest.mark.slow
+def test_whole_models_gain_over_their_teacher(reviews, tiny):
+    found = measure(reviews, tiny, methods=["naive", "confidence", "overlap"], seeds=1)
+    assert found["naive"].gain.value > 0
+    assert "strong features are needed" in found.failures["overlap"]
+    assert found.level == "full"
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.slow
+def test_a_killed_measurement_goes_on_inside_a_training(reviews, tiny, tmp_path, monkeypatch):
+    whole = measure(reviews, tiny)
+    fit, seen = gain_training.fit_student, []
+
+    def watched(stop):
+        def kill(end):
+            seen.append(end.epoch)
+            if len(seen) == stop:
+                raise Killed
+
+        def call(*args, **kwargs):
+            return fit(*args, callbacks=[kill], **kwargs)
+
+        call.__wrapped__ = fit
+        return call
+
+    monkeypatch.setattr(gain_training, "fit_student", watched(stop=7))
+    with pytest.raises(Killed):  # in the third epoch of the ceiling's second seed
+        measure(reviews, tiny, checkpoint=tmp_path)
+    seen.clear()
+    monkeypatch.setattr(gain_training, "fit_student", watched(stop=None))
+    resumed = measure(reviews, tiny, checkpoint=tmp_path)
+    # On a quarter of the rows, the labelled ones take as many steps in twice as many epochs.
+    assert seen == [2, 3, *range(8), *range(8), *range(4), *range(4)]
+    pd.testing.assert_frame_equal(whole.to_frame(), resumed.to_frame())
+    assert not list((tmp_path / "trainings").rglob("*.safetensors"))
+
+
+def test_another_model_is_another_configuration(reviews, tiny, tmp_path):
+    measure(reviews, tiny, checkpoint=tmp_path, epochs=1, seeds=1)
+    changed = Adaptation(tiny, max_length=2)
+    with pytest.raises(RunError, match="another configuration: model"):
+        measure(reviews, tiny, checkpoint=tmp_path, epochs=1, seeds=1, model=changed)
+
+
+@pytest.mark.slow
+def test_early_stopping_takes_texts(reviews, tiny):
+    found = measure(reviews, tiny, early_stopping=True, seeds=1, patience=1)
+    assert np.isfinite(found["naive"].gain.value)
+
+
+def test_levels_and_what_they_need(reviews, tiny):
+    texts, weak, _, _ = reviews
+    with pytest.raises(InputError, match="needs items"):
+        fit_student("naive", None, weak, level="lora", model=tiny)
+    with pytest.raises(InputError, match="needs features"):
+        fit_student("naive", None, weak, items=texts)
+    with pytest.raises(InputError, match="pairs are trained at level 'head'"):
+        fit_student("naive", None, weak, items=texts, model=tiny, level="full", paired=True)
+
+
+# Preference pairs
+
+
+@pytest.fixture
+def pairs(rng):
+    """Pairs of vectors with a known reward, and a weak ranker that errs on items."""
+    reward = rng.normal(size=8)
+    items = rng.normal(size=(2, 1200, 8))
+    first_wins = (items[0] - items[1]) @ reward > 0
+    chosen = np.where(first_wins[:, None], items[0], items[1])
+    rejected = np.where(first_wins[:, None], items[1], items[0])
+    noisy = (chosen - rejected) @ reward + 4 * rng.normal(size=1200)
+    table = {"good": list(chosen), "bad": list(rejected), "p": 1 / (1 + np.exp(-noisy))}
+    return load_dataset(
+        pd.DataFrame(table), chosen="good", rejected="bad", weak_columns="p", random_state=0
+    )
+
+
+def measure_pairs(pairs, **changes):
+    given = {**QUICK, "seeds": 2, "learning_rate": 1e-2, **changes}
+    return measure_gain(
+        pairs.features,
+        pairs.weak_proba,
+        pairs.labels,
+        pairs.splits,
+        class_names=pairs.class_names,
+        paired=True,
+        **given,
+    )
+
+
+def test_a_student_outdoes_its_noisy_ranker(pairs):
+    found = measure_pairs(pairs)
+    assert found["naive"].gain.low > 0.1
+    assert found["naive"].scores["accuracy"].value > 0.9
+    assert 0.5 < found["naive"].pgr.value <= 1.1
+
+
+@pytest.mark.slow
+def test_every_method_runs_on_pairs(pairs):
+    with pytest.warns(DegenerateDataWarning, match="a single teacher"):
+        found = measure_pairs(pairs, methods=list(METHODS), seeds=1, epochs=20)
+    assert not found.failures
+    assert all(np.isfinite(student.gain.value) for student in found.students)

@@ -1,0 +1,161 @@
+"""`fit_student`: the forms that labels come in, what is refused, and what is kept."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from w2s_data.errors import (
+    DegenerateDataWarning,
+    FeatureError,
+    FileFormatError,
+    InputError,
+    ProbabilityError,
+    RunError,
+)
+from w2s_data.finetune import Student, fit_student
+from w2s_data.finetune.teachers import as_teachers
+
+N = 60
+QUICK = {"epochs": 3, "batch_size": 32, "device": "cpu"}
+RNG = np.random.default_rng(0)
+FEATURES = RNG.normal(size=(N, 4))
+POSITIVE = 1 / (1 + np.exp(-3 * FEATURES[:, 0]))
+PROBA = np.column_stack([1 - POSITIVE, POSITIVE])
+
+
+def fit(**changes):
+    arguments = {"method": "naive", "features": FEATURES, "teachers": PROBA, "random_state": 0}
+    return fit_student(**{**arguments, **QUICK, **changes})
+
+
+def test_hard_labels_of_any_kind_equal_one_hot_ones():
+    codes = PROBA.argmax(axis=1)
+    names = np.array(["bad", "good"])[codes]
+    expected = fit(teachers=np.eye(2)[codes]).seed_proba(FEATURES)
+    for teachers, classes in ((codes, [0, 1]), (names, ["bad", "good"])):
+        student = fit(teachers=teachers)
+        assert student.classes.tolist() == classes
+        np.testing.assert_array_equal(student.seed_proba(FEATURES), expected)
+    assert set(fit(teachers=names, epochs=60).predict(FEATURES)) == {"bad", "good"}
+
+
+def test_several_teachers_as_a_list_or_an_array():
+    second = PROBA[:, ::-1] * 0.5 + PROBA * 0.5
+    as_list, classes = as_teachers([PROBA, second])
+    as_array, _ = as_teachers(np.stack([PROBA, second], axis=1))
+    np.testing.assert_array_equal(as_list, as_array)
+    mixed, _ = as_teachers([PROBA, PROBA.argmax(axis=1)])
+    assert mixed.shape == as_list.shape == (N, 2, 2)
+    assert classes.tolist() == [0, 1]
+
+
+def test_lists_of_numbers_are_rows_of_one_teacher():
+    assert as_teachers([[0.2, 0.8], [0.6, 0.4]])[0].shape == (2, 1, 2)
+
+
+def test_class_names_order_the_columns():
+    student = fit(teachers=np.array(["b", "a"] * (N // 2)), class_names=["b", "a", "c"])
+    assert student.classes.tolist() == ["b", "a", "c"]
+    assert student.seed_proba(FEATURES).shape == (1, N, 3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"method": "bayse"}, InputError, "no method 'bayse'; did you mean 'bayes'"),
+        ({"level": "haed"}, InputError, "no level 'haed'; did you mean 'head'"),
+        ({"solver": "sgd"}, InputError, "no solver 'sgd'"),
+        ({"teachers": PROBA * np.nan}, ProbabilityError, "teacher 0 has NaN"),
+        ({"teachers": 2 * PROBA}, ProbabilityError, r"teacher 0 leaves \[0, 1\]"),
+        ({"teachers": PROBA[None, None]}, ProbabilityError, r"got \(1, 1, 60, 2\)"),
+        ({"teachers": np.empty((0, 2))}, InputError, "the pool is empty"),
+        ({"teachers": [PROBA, PROBA[:5]]}, InputError, r"disagree in rows: \[60, 5\]"),
+        (
+            {"teachers": [PROBA, np.full((N, 3), 1 / 3)]},
+            InputError,
+            "teacher 1 has 3 classes; expected 2",
+        ),
+        ({"class_names": ["a", "b", "c"]}, InputError, "teacher 0 has 2 classes; expected 3"),
+        ({"class_names": ["a", "a"]}, InputError, "at least two different names"),
+        (
+            {"teachers": ["a"] * N, "class_names": ["b", "c"]},
+            InputError,
+            "labels that are no class in rows 0, 1, .*: 'a'; classes: 'b', 'c'",
+        ),
+        ({"teachers": np.zeros(N, dtype=int)}, InputError, "every hard label is 0"),
+        ({"features": FEATURES[:5]}, InputError, "features has 5, teachers has 60"),
+        ({"sample_weight": np.ones(5)}, InputError, r"sample_weight must have shape \(60,\)"),
+        ({"sample_weight": -np.ones(N)}, InputError, "finite and >= 0; it is not in rows 0, 1"),
+        ({"sample_weight": np.zeros(N)}, InputError, "zero everywhere"),
+        ({"groups": ["a"]}, InputError, r"groups must have shape \(60,\)"),
+        ({"seeds": 0}, InputError, "seeds must be"),
+        ({"seeds": [1, 1]}, InputError, "seeds must be"),
+        ({"epochs": 0}, InputError, "epochs must be a number >= 1"),
+        ({"batch_size": 0}, InputError, "batch_size must be a number >= 1"),
+        ({"l2": -1}, InputError, "l2 must be a number >= 0"),
+        ({"learning_rate": 0}, InputError, "learning_rate must be > 0"),
+        ({"validation": (FEATURES[:, :2], np.ones(N))}, FeatureError, "have 2 columns"),
+        ({"validation": (FEATURES, [0, 1])}, InputError, "validation labels has 2"),
+    ],
+)
+def test_bad_input(changes, error, message):
+    with pytest.raises(error, match=message):
+        fit(**changes)
+
+
+def test_equal_labels_are_legal_and_said():
+    with pytest.warns(DegenerateDataWarning, match="every pseudo-label is 'no'"):
+        student = fit(teachers=["no"] * N, class_names=["no", "yes"], epochs=60)
+    assert (student.predict(FEATURES) == "no").all()
+
+
+def test_a_generator_is_used_and_none_differs():
+    one, two = (fit(random_state=np.random.default_rng(3)).seed_proba(FEATURES) for _ in range(2))
+    np.testing.assert_array_equal(one, two)
+    assert np.abs(fit(random_state=None).seed_proba(FEATURES) - one).max() > 0
+
+
+def test_predictions_are_the_average_over_seeds():
+    student = fit(seeds=3)
+    assert student.n_seeds == 3
+    proba = student.seed_proba(FEATURES)
+    np.testing.assert_allclose(student.predict_proba(FEATURES), proba.mean(axis=0))
+    assert student.predict(FEATURES).tolist() == proba.mean(axis=0).argmax(axis=1).tolist()
+    assert student.seed_proba(FEATURES[:0]).shape == (3, 0, 2)
+
+
+def test_repr_and_dict_fit_a_screen():
+    student = fit(method="enhanced", seeds=2, groups=FEATURES[:, 1] > 0)
+    assert len(repr(student).splitlines()) < 10
+    found = student.to_dict()
+    assert json.loads(json.dumps(found)) == found
+    assert found["parameters"] == {"share": 0.5, "q": 0.7, "hard": False}
+    assert found["diagnostics"]["kept_share"] == [0.5, 0.5]
+    assert "entropy" not in found["diagnostics"]
+    assert found["controls"] == ["naive", "random_subset", "teacher_confidence"]
+
+
+@pytest.mark.parametrize("method", ["naive", "bayes"])
+def test_a_saved_student_predicts_the_same(method, tmp_path):
+    student = fit(method=method, seeds=2, teachers=np.array(["b", "a"] * (N // 2)))
+    student.save(tmp_path / "student")
+    again = Student.load(tmp_path / "student")
+    np.testing.assert_array_equal(again.seed_proba(FEATURES), student.seed_proba(FEATURES))
+    assert again.method == student.method
+    assert again.classes.tolist() == ["a", "b"]
+    assert again.history.equals(student.history)
+    assert again.to_dict()["seeds"] == [0, 1]
+
+
+def test_a_folder_of_another_version_or_without_files_is_refused(tmp_path):
+    student = fit()
+    student.save(tmp_path)
+    record = json.loads((tmp_path / "student.json").read_text())
+    (tmp_path / "student.json").write_text(json.dumps({**record, "schema_version": 99}))
+    with pytest.raises(RunError, match="schema 99; this version reads 1"):
+        Student.load(tmp_path)
+    with pytest.raises(FileFormatError, match="cannot read"):
+        Student.load(tmp_path / "nowhere")

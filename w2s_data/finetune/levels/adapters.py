@@ -1,0 +1,374 @@
+"""The students "lora" and "full": a pretrained text model under training, seed by seed."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from w2s_data._device import resolve_device
+from w2s_data._io import atomic_path, read_json, sha256_json, write_json
+from w2s_data._progress import progress
+from w2s_data._typing import FloatArray
+from w2s_data.errors import FileFormatError, InputError, RunError
+from w2s_data.finetune.base import LINKS, Method, Model, Objective, Outcome
+from w2s_data.finetune.levels.store import StoredTrainer, TrainingStore
+from w2s_data.finetune.levels.whole import Adaptation, State, WholeNetwork, as_proba, seeded
+from w2s_data.finetune.loop import EpochEnd, Schedule
+from w2s_data.finetune.task import TRAINING, Pool, Task, TaskSettings
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = [
+    "USUAL",
+    "Adaptation",
+    "JoinedModel",
+    "WholeModel",
+    "WholeTask",
+    "as_adaptation",
+    "train_whole",
+]
+
+SCHEMA_VERSION = 1
+
+# What each level is trained with unless something else is asked for.
+USUAL: dict[str, dict[str, float]] = {
+    "head": {"batch_size": 128, "learning_rate": 1e-3},
+    "lora": {"epochs": 3, "batch_size": 32, "learning_rate": 2e-4},
+    "full": {"epochs": 3, "batch_size": 32, "learning_rate": 2e-5},
+}
+
+
+@dataclass(frozen=True)
+class WholeModel(Model):
+    """One seed's trained weights; the rest is shared with the models of the same task.
+
+    Attributes
+    ----------
+    network : WholeNetwork
+        Into which the weights are loaded when the model is asked.
+    state : dict of Tensor
+        What was trained, on the CPU.
+    depth : int
+        Layers of the backbone that it uses.
+    """
+
+    network: WholeNetwork
+    state: State
+    depth: int
+    link: str = "softmax"
+
+    def proba(self, inputs: Any) -> FloatArray:
+        """Class probabilities (1, n, C) of texts."""
+        return self.token_proba(self.network.tokenize(inputs))
+
+    def token_proba(self, texts: list[Any]) -> FloatArray:
+        """Class probabilities (1, n, C) of token ids."""
+        self.network.load(self.state)
+        self.network.depth = self.depth
+        return as_proba(self.network.inference(texts), LINKS[self.link])[None]
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write what was trained (adapters or all weights, and the head) and how to rebuild it.
+
+        The pretrained model is named, not copied.
+        """
+        from safetensors.torch import save_file
+
+        target = Path(folder)
+        with atomic_path(target / "model.safetensors") as partial:
+            save_file({name: value.contiguous() for name, value in self.state.items()}, partial)
+        record = {
+            "schema_version": SCHEMA_VERSION,
+            "adaptation": dataclasses.asdict(self.network.adaptation),
+            "n_classes": self.network.head.out_features,
+            "depth": self.depth,
+            "link": self.link,
+        }
+        write_json(target / "student.json", record)
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str], device: str = "auto") -> WholeModel:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        RunError
+            If the folder holds another schema.
+        FileFormatError
+            If a file is missing or damaged.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        source = Path(folder)
+        record = read_json(source / "student.json")
+        if record.get("schema_version") != SCHEMA_VERSION or "adaptation" not in record:
+            raise RunError(
+                f"{str(source)!r} holds no whole model of schema {SCHEMA_VERSION}, which this "
+                "version reads"
+            )
+        network = WholeNetwork(
+            Adaptation(**record["adaptation"]), record["n_classes"], resolve_device(device)
+        )
+        try:
+            state = load_file(source / "model.safetensors")
+        except (SafetensorError, OSError) as error:
+            raise FileFormatError(f"cannot read the model in {str(source)!r}: {error}") from error
+        return cls(network, state, record["depth"], record["link"])
+
+
+@dataclass(frozen=True)
+class JoinedModel(Model):
+    """The models of several seeds as one."""
+
+    models: tuple[Model, ...]
+
+    def proba(self, inputs: Any) -> FloatArray:
+        """Class probabilities (S, n, C)."""
+        return np.concatenate([model.proba(inputs) for model in self.models])
+
+
+@dataclass
+class WholeTask(Task):
+    """Trains a pretrained model of one seed on the pool's texts.
+
+    The loop, the objectives and the number of steps are those of the other levels. A student of
+    less capacity reads the hidden state of a lower layer.
+
+    Attributes
+    ----------
+    items : sequence of N texts
+    adaptation : Adaptation
+    validation_items : sequence of V texts
+        Rows whose labels are in `validation`.
+    checkpoint : Path or None
+        Folder for the state after every epoch. Trainings whose objective learns something itself
+        (the weights of `raven`) are not stored, but trained again.
+    """
+
+    items: Sequence[Any] = ()
+    adaptation: Adaptation = field(default_factory=lambda: Adaptation(""))
+    validation_items: Sequence[Any] = ()
+    checkpoint: Path | None = None
+    _trainings: int = 0
+
+    def __post_init__(self) -> None:
+        if self.n_seeds != 1:
+            raise InputError(f"a whole model is trained seed by seed; got {self.n_seeds} seeds")
+        if len(self.items) != self.pool.n_rows:
+            raise InputError(
+                f"row counts disagree: items has {len(self.items)}, teachers has {self.pool.n_rows}"
+            )
+
+    @cached_property
+    def network(self) -> WholeNetwork:
+        """The pretrained model with a new head, and the tokenized texts."""
+        with seeded(self._seed, self.device):
+            network = WholeNetwork(self.adaptation, self.pool.n_classes, self.device)
+        network.texts = network.tokenize(self.items)
+        network.validation = network.tokenize(self.validation_items)
+        return network
+
+    @cached_property
+    def _initial(self) -> State:
+        return self.network.state()
+
+    @property
+    def _seed(self) -> int:
+        return int(self.rngs(TRAINING)[0].integers(2**31))
+
+    def pool_proba(self, model: Model) -> FloatArray:
+        """Probabilities (1, N, C) of the pool's rows."""
+        assert isinstance(model, WholeModel)
+        return model.token_proba(self.network.texts)
+
+    def _train(
+        self, objective: Objective, stage: str, weight: FloatArray, penalty: float, capacity: float
+    ) -> Model:
+        network = self.network
+        network.load(self._initial)
+        network.depth = max(1, round(capacity * network.n_layers))
+        network.l2 = self.settings.l2 * penalty
+        schedule = self._schedule()
+        store = self._store(objective, stage, weight, (penalty, capacity))
+        self._trainings += 1
+        name = f"{self.settings.name}, {stage}"
+        with (
+            seeded(self._seed, self.device) as reseed,
+            progress(name, schedule.epochs, "epochs", self.settings.progress) as advance,
+        ):
+
+            def note(end: EpochEnd) -> None:
+                advance(1)
+                self._note(stage, end)
+
+            trainer = StoredTrainer(
+                network,
+                objective,
+                schedule,
+                self.validation,
+                (note, *self.settings.callbacks),
+                name,
+                store=store,
+                history=self.history,
+                reseed=reseed,
+            )
+            trainer.run(self._batches(weight, self.rngs(TRAINING), schedule.n_steps), 1)
+        if trainer.micro_batch is not None and trainer.micro_batch < self.adaptation.micro_batch:
+            self.adaptation = dataclasses.replace(self.adaptation, micro_batch=trainer.micro_batch)
+        return WholeModel(network, network.state(), network.depth, objective.link)
+
+    def _schedule(self) -> Schedule:
+        return dataclasses.replace(super()._schedule(), micro_batch=self.adaptation.micro_batch)
+
+    def _store(
+        self, objective: Objective, stage: str, weight: FloatArray, size: tuple[float, float]
+    ) -> TrainingStore | None:
+        learns_itself = type(objective).after_step is not Objective.after_step
+        if self.checkpoint is None or learns_itself:
+            return None
+        settings = self.settings
+        labels = getattr(objective, "labels", None)
+        key = sha256_json(
+            {
+                "task": self._fingerprint,
+                "seed": [settings.entropy, settings.seeds],
+                "training": [settings.epochs, settings.batch_size, settings.learning_rate],
+                "early": [settings.patience, self.validation is not None],
+                "objective": [type(objective).__name__, _parameters(objective)],
+                "stage": [self._trainings, stage, *size, settings.l2],
+                "labels": None if labels is None else _digest(labels.cpu().numpy()),
+                "weight": _digest(weight),
+            }
+        )
+        return TrainingStore.of(self.checkpoint, self._trainings, stage, key)
+
+    @cached_property
+    def _fingerprint(self) -> dict[str, Any]:
+        """What all trainings of the task depend on; how memory is saved is no part of it."""
+        adaptation = dataclasses.asdict(self.adaptation)
+        del adaptation["micro_batch"]
+        texts = hashlib.blake2b(digest_size=16)
+        for item in [*self.items, *self.validation_items]:
+            content = str(item).encode()
+            texts.update(len(content).to_bytes(8) + content)
+        return {
+            **adaptation,
+            "model": self.adaptation.source.identity(),
+            "texts": texts.hexdigest(),
+            "teachers": _digest(self.pool.teachers),
+        }
+
+
+def as_adaptation(model: str | Adaptation, level: str) -> Adaptation:
+    """How to train a model at a level, from its name or a fuller description.
+
+    >>> as_adaptation("models/minilm", "full").level
+    'full'
+    """
+    described = model if isinstance(model, Adaptation) else Adaptation(str(model))
+    return dataclasses.replace(described, level="full" if level == "full" else "lora")
+
+
+def train_whole(
+    method: Method,
+    pool: Pool,
+    settings: TaskSettings,
+    adaptation: Adaptation,
+    items: Sequence[Any],
+    *,
+    validation: tuple[Sequence[Any], FloatArray] | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+) -> tuple[Outcome, list[dict[str, Any]]]:
+    """Train a whole model of every seed by a method, one after another.
+
+    Parameters
+    ----------
+    method : Method
+    pool : Pool
+        Without features, or with those that the method looks at.
+    settings : TaskSettings
+    adaptation : Adaptation
+    items : sequence of N texts
+    validation : (items, labels (V, C)), optional
+    checkpoint : folder, optional
+        Where trainings leave their state after every epoch; a killed one goes on there.
+
+    Returns
+    -------
+    Outcome
+        Models of S seeds; diagnostics with S rows where one seed has one.
+    list of dict
+        History, a row an epoch, seed and training.
+    """
+    import torch
+
+    device = resolve_device(settings.device)
+    outcomes, history = [], []
+    for seed in settings.seeds:
+        held_out: Tensor | None = None
+        if validation is not None:
+            held_out = torch.tensor(validation[1], dtype=torch.float32, device=device)
+        task = WholeTask(
+            pool,
+            dataclasses.replace(settings, seeds=(seed,)),
+            device,
+            held_out,
+            items=items,
+            adaptation=adaptation,
+            validation_items=() if validation is None else validation[0],
+            checkpoint=None if checkpoint is None else Path(checkpoint) / f"seed{seed}",
+        )
+        outcomes.append(method.fit(task))
+        history += task.history
+    return _join(outcomes), history
+
+
+def _join(outcomes: list[Outcome]) -> Outcome:
+    return Outcome(
+        JoinedModel(tuple(outcome.model for outcome in outcomes)),
+        _join_diagnostics([outcome.diagnostics for outcome in outcomes]),
+        {
+            name: JoinedModel(tuple(outcome.controls[name] for outcome in outcomes))
+            for name in outcomes[0].controls
+        },
+    )
+
+
+def _join_diagnostics(found: list[Mapping[str, Any]]) -> dict[str, Any]:
+    """Arrays with a row for the one seed are stacked; what is the same for all seeds stays."""
+    joined: dict[str, Any] = {}
+    for name, first in found[0].items():
+        values = [each[name] for each in found]
+        if isinstance(first, Mapping):
+            joined[name] = _join_diagnostics(values)
+        elif isinstance(first, np.ndarray) and first.ndim and len(first) == 1:
+            joined[name] = np.concatenate(values)
+        else:
+            joined[name] = first
+    return joined
+
+
+def _parameters(objective: Objective) -> dict[str, Any]:
+    """What tells an objective from others of its class: its numbers and its function."""
+    found = {n: v for n, v in vars(objective).items() if isinstance(v, bool | int | float | str)}
+    function = getattr(objective, "function", None)
+    if isinstance(function, functools.partial):
+        found |= {**function.keywords, "function": function.func.__name__}
+    elif function is not None:
+        found["function"] = function.__name__
+    return found
+
+
+def _digest(array: FloatArray) -> str:
+    return hashlib.blake2b(np.ascontiguousarray(array).tobytes(), digest_size=16).hexdigest()

@@ -1,0 +1,368 @@
+"""The student "head": a linear classifier on frozen features, all seeds in one weight tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from w2s_data._blocks import FeatureMatrix, as_feature_matrix
+from w2s_data._typing import BoolArray, FloatArray
+from w2s_data._validation import check_feature_block
+from w2s_data.errors import FeatureError, InputError
+from w2s_data.finetune.base import LINKS, LabelObjective, Model, Objective
+from w2s_data.finetune.losses import cross_entropy
+from w2s_data.finetune.task import TRAINING, Task
+from w2s_data.probes import LinearProbe
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+RESIDENT_BYTES = 2 * 2**30  # larger features stay where they are and are gathered batch by batch
+INITIAL_SCALE = 0.1  # of 1 / sqrt(D): small, so that few steps suffice; zero would stop a ReLU
+SERIAL_WORK = 4_000_000  # S x B x D x C below which threads cost more than they bring
+
+Solver = Literal["adam", "lbfgs"]
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Mean and scale of every feature; a constant one has scale inf and so counts for nothing."""
+
+    mean: FloatArray
+    scale: FloatArray
+
+    def apply(self, block: FloatArray) -> FloatArray:
+        """Standardised float32 features."""
+        return np.asarray((block - self.mean) / self.scale, dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class HeadModel(Model):
+    """S linear heads on standardised features.
+
+    Attributes
+    ----------
+    coef : float32 array (S, D, C)
+    intercept : float32 array (S, C)
+    scaling : Scaling
+    link : str
+    """
+
+    coef: FloatArray
+    intercept: FloatArray
+    scaling: Scaling
+    link: str = "softmax"
+
+    def proba(self, inputs: Any) -> FloatArray:
+        """Class probabilities (S, n, C) of features (n, D), read block by block."""
+        import torch
+
+        features = as_feature_matrix(inputs)
+        n_seeds, n_features, n_classes = self.coef.shape
+        if features.shape[1] != n_features:
+            raise FeatureError(
+                f"the student was trained on {n_features} features; got {features.shape[1]}"
+            )
+        proba = np.empty((n_seeds, features.shape[0], n_classes), dtype=np.float32)
+        for rows, block in features.blocks():
+            check_feature_block(
+                block, np.arange(features.shape[0])[rows], "features", nonzero=False
+            )
+            logits = self.scaling.apply(block) @ self.coef + self.intercept[:, None]
+            proba[:, rows] = LINKS[self.link](torch.from_numpy(logits)).numpy()
+        return proba
+
+    def tensors(self) -> dict[str, FloatArray]:
+        """Arrays by name, for a file."""
+        return {
+            "coef": np.ascontiguousarray(self.coef),
+            "intercept": np.ascontiguousarray(self.intercept),
+            "mean": self.scaling.mean,
+            "scale": self.scaling.scale,
+        }
+
+    @classmethod
+    def from_tensors(cls, tensors: dict[str, FloatArray], link: str) -> HeadModel:
+        """The model that `tensors` came from."""
+        scaling = Scaling(tensors["mean"], tensors["scale"])
+        return cls(tensors["coef"], tensors["intercept"], scaling, link)
+
+
+class HeadInputs:
+    """Standardised features on a device, or gathered batch by batch when they are large."""
+
+    def __init__(self, features: FeatureMatrix, scaling: Scaling, device: torch.device) -> None:
+        import torch
+
+        self.features = features
+        self.scaling = scaling
+        self.device = device
+        self.resident: Tensor | None = None
+        if 4 * features.shape[0] * features.shape[1] <= RESIDENT_BYTES:
+            table = np.empty(features.shape, dtype=np.float32)
+            for rows, block in features.blocks():
+                table[rows] = scaling.apply(block)
+            self.resident = torch.from_numpy(table).to(device)
+
+    def take(self, rows: Tensor) -> Tensor:
+        """Rows (S, B) as (S, B, D)."""
+        import torch
+
+        flat = rows.reshape(-1)
+        if self.resident is not None:
+            found = self.resident.index_select(0, flat)
+        else:
+            block = self.features.take(flat.cpu().numpy())
+            found = torch.from_numpy(self.scaling.apply(block)).to(self.device)
+        return found.view(*rows.shape, -1)
+
+    def all(self) -> FloatArray:
+        """All rows (n, D)."""
+        if self.resident is not None:
+            return np.asarray(self.resident.cpu().numpy())
+        return self.scaling.apply(self.features.take(np.arange(self.features.shape[0])))
+
+
+class HeadNetwork:
+    """S heads under training; see `Network`.
+
+    Parameters
+    ----------
+    inputs : HeadInputs
+    validation : Tensor (V, D) or None
+        Standardised features of the validation rows.
+    initial : array (S, D + 1, C)
+        Weights and, last, intercepts.
+    l2 : float
+    basis : Tensor (D, K), optional
+        Directions to which a weaker student is confined; D is then K above.
+    """
+
+    def __init__(
+        self,
+        inputs: HeadInputs,
+        validation: Tensor | None,
+        initial: FloatArray,
+        l2: float,
+        basis: Tensor | None = None,
+    ) -> None:
+        import torch
+
+        self.inputs = inputs
+        self.validation = validation
+        self.l2 = l2
+        self.basis = basis
+        start = torch.as_tensor(initial, dtype=torch.float32, device=inputs.device)
+        self.coef = start[:, :-1].clone().requires_grad_()
+        self.intercept = start[:, -1:].clone().requires_grad_()
+        self._kept = [parameter.detach().clone() for parameter in (self.coef, self.intercept)]
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Weights under the penalty, intercepts without."""
+        return [
+            {"params": [self.coef], "weight_decay": self.l2},
+            {"params": [self.intercept], "weight_decay": 0.0},
+        ]
+
+    def logits(self, rows: Tensor) -> Tensor:
+        """Logits (S, B, C) of pool rows (S, B)."""
+        return self._logits(self.inputs.take(rows))
+
+    def validation_logits(self) -> Tensor:
+        """Logits (S, V, C) of the validation rows."""
+        assert self.validation is not None
+        return self._logits(self.validation.expand(len(self.coef), *self.validation.shape))
+
+    def keep(self, seeds: BoolArray) -> None:
+        """Remember the present weights of some seeds."""
+        import torch
+
+        chosen = torch.as_tensor(seeds, device=self.inputs.device)[:, None, None]
+        for kept, now in zip(self._kept, (self.coef, self.intercept), strict=True):
+            kept.copy_(torch.where(chosen, now.detach(), kept))
+
+    def restore(self) -> None:
+        """Return every seed to the weights that were last remembered."""
+        self.coef.data.copy_(self._kept[0])
+        self.intercept.data.copy_(self._kept[1])
+
+    def model(self, scaling: Scaling, link: str) -> HeadModel:
+        """The heads as they are now."""
+        coef = self.coef.detach()
+        if self.basis is not None:
+            coef = self.basis @ coef
+        return HeadModel(
+            coef.cpu().numpy(), self.intercept.detach()[:, 0].cpu().numpy(), scaling, link
+        )
+
+    def _logits(self, features: Tensor) -> Tensor:
+        if self.basis is not None:
+            features = features @ self.basis
+        return self.intercept.baddbmm(features, self.coef)
+
+
+@dataclass
+class HeadTask(Task):
+    """Trains linear heads on the pool's features.
+
+    Attributes
+    ----------
+    solver : {"adam", "lbfgs"}
+        "lbfgs" goes to the optimum of a penalised cross-entropy with `LinearProbe`, so that all
+        seeds with the same rows and labels agree; it takes objectives of that kind only.
+    validation_features : FeatureMatrix or None
+        Rows whose labels are in `validation`.
+    """
+
+    solver: Solver = "adam"
+    validation_features: FeatureMatrix | None = None
+
+    @cached_property
+    def scaling(self) -> Scaling:
+        """Moments of the pool's features, in one pass over blocks."""
+        return feature_scaling(self._features)
+
+    @cached_property
+    def inputs(self) -> HeadInputs:
+        """The pool, standardised."""
+        return HeadInputs(self._features, self.scaling, self.device)
+
+    @cached_property
+    def _validation_inputs(self) -> Tensor | None:
+        if self.validation_features is None:
+            return None
+        import torch
+
+        rows = self.validation_features.take(np.arange(self.validation_features.shape[0]))
+        return torch.from_numpy(self.scaling.apply(rows)).to(self.device)
+
+    @property
+    def _features(self) -> FeatureMatrix:
+        assert self.pool.features is not None
+        return self.pool.features
+
+    def pool_proba(self, model: Model) -> FloatArray:
+        """Probabilities (S, N, C) of the pool's rows."""
+        return model.proba(self._features)
+
+    def _train(
+        self, objective: Objective, stage: str, weight: FloatArray, penalty: float, capacity: float
+    ) -> Model:
+        basis = self._basis(capacity)
+        l2 = self.settings.l2 * penalty
+        if self.solver == "lbfgs":
+            return self._solve(objective, weight, l2, basis)
+        n_features = self._features.shape[1] if basis is None else basis.shape[1]
+        size = (n_features + 1, self.pool.n_classes)
+        rngs = self.rngs(TRAINING)
+        spread = INITIAL_SCALE / np.sqrt(n_features)
+        initial = np.stack([rng.uniform(-spread, spread, size) for rng in rngs])
+        network = HeadNetwork(self.inputs, self._validation_inputs, initial, l2, basis)
+        work = self.n_seeds * self.settings.batch_size * n_features * self.pool.n_classes
+        with torch_threads(serial=work < SERIAL_WORK):
+            self._run(network, objective, stage, weight, rngs)
+        return network.model(self.scaling, objective.link)
+
+    def _solve(
+        self, objective: Objective, weight: FloatArray, l2: float, basis: Tensor | None
+    ) -> HeadModel:
+        """Fit each seed's optimum; seeds that ask for the same one share it."""
+        if not isinstance(objective, LabelObjective) or objective.function is not cross_entropy:
+            raise InputError(
+                f"{self.settings.name} minimises more than a cross-entropy with fixed labels: "
+                "use solver='adam'"
+            )
+        features = self.inputs.all() if basis is None else self.inputs.all() @ basis.cpu().numpy()
+        labels = objective.labels.cpu().numpy()
+        fitted: list[tuple[FloatArray, FloatArray]] = []
+        for seed in range(self.n_seeds):
+            same = [
+                earlier
+                for earlier in range(seed)
+                if np.array_equal(weight[earlier], weight[seed])
+                and np.array_equal(labels[earlier], labels[seed])
+            ]
+            rows = weight[seed] > 0
+            fitted.append(
+                fitted[same[0]]
+                if same
+                else softmax_head(features[rows], labels[seed, rows], weight[seed, rows], l2)
+            )
+        coef = np.stack([head[0] for head in fitted])
+        if basis is not None:
+            coef = basis.cpu().numpy() @ coef
+        return HeadModel(
+            np.asarray(coef, dtype=np.float32),
+            np.stack([head[1] for head in fitted]).astype(np.float32),
+            self.scaling,
+        )
+
+    def _basis(self, capacity: float) -> Tensor | None:
+        """The leading principal directions, of which a student of lower capacity sees a share."""
+        if capacity == 1:
+            return None
+        import torch
+
+        size = max(1, round(capacity * self._features.shape[1]))
+        return torch.from_numpy(self._principal_directions[:, :size]).to(self.device)
+
+    @cached_property
+    def _principal_directions(self) -> FloatArray:
+        """Eigenvectors (D, D) of the correlation matrix, the largest eigenvalue first."""
+        n_features = self._features.shape[1]
+        gram = np.zeros((n_features, n_features))
+        for _, block in self._features.blocks():
+            scaled = self.scaling.apply(block)
+            gram += scaled.T @ scaled
+        return np.asarray(np.linalg.eigh(gram)[1][:, ::-1], dtype=np.float32).copy()
+
+
+def softmax_head(
+    features: FloatArray, labels: FloatArray, weights: FloatArray, l2: float
+) -> tuple[FloatArray, FloatArray]:
+    """Weights (D, C) and intercepts (C,) that minimise the penalised cross-entropy."""
+    probe = LinearProbe(l2=l2, standardize=False, device="cpu")
+    probe.fit(features, labels, weights)
+    coef, intercept = probe.coef_.T, probe.intercept_
+    if coef.shape[1] == 1:  # a sigmoid is a softmax whose first logit is 0
+        coef = np.hstack([np.zeros_like(coef), coef])
+        intercept = np.concatenate([[0.0], intercept])
+    return coef, intercept
+
+
+def feature_scaling(features: FeatureMatrix) -> Scaling:
+    """Mean and standard deviation of every feature; refuses rows with NaN or infinite values."""
+    n_rows, n_features = features.shape
+    numbers = np.arange(n_rows)
+    total = np.zeros(n_features)
+    shift = np.asarray(features.take(np.array([0]))[0], dtype=np.float64)  # against cancellation
+    squares = np.zeros(n_features)
+    for rows, block in features.blocks():
+        check_feature_block(block, numbers[rows], "features", nonzero=False)
+        deviation = block - shift
+        total += deviation.sum(axis=0)
+        squares += np.einsum("ij,ij->j", deviation, deviation)
+    mean = total / n_rows
+    variance = squares / n_rows - mean**2
+    rounding = np.finfo(np.float32).eps * np.maximum(np.abs(shift), np.abs(mean))
+    constant = variance <= rounding**2
+    return Scaling(shift + mean, np.where(constant, np.inf, np.sqrt(np.maximum(variance, 0))))
+
+
+@contextmanager
+def torch_threads(serial: bool) -> Iterator[None]:
+    """Compute on one thread for a while, where threads would cost more than they bring."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1 if serial else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,263 @@
+"""A pretrained text model with a linear head on top, as a `Network` of one seed."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from w2s_data._typing import BoolArray, FloatArray, IntArray
+from w2s_data.encoders.backbone import Source
+from w2s_data.encoders.base import as_items
+from w2s_data.errors import InputError, require
+from w2s_data.finetune.base import TrainingError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+logger = logging.getLogger("w2s_data")
+
+State = dict[str, "Tensor"]
+_NO_LIMIT = 10**6  # tokenizers without a limit state a huge one
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """How a whole model is trained.
+
+    Parameters
+    ----------
+    model : str
+        Folder, or name on the hub, of a transformers model that reads text.
+    level : {"lora", "full"}
+        "lora" trains low-rank adapters of all linear layers (extra `lora`), "full" all weights.
+    revision : str, optional
+    max_length : int
+        Tokens after which a text is cut.
+    micro_batch : int
+        Rows whose gradient is taken at a time; those of a batch are accumulated. Halved, with a
+        line in the log, where memory does not suffice.
+    rank, alpha, dropout : int, float, float
+        Of the adapters: their rank, their scale (alpha / rank), and the dropout before them.
+    """
+
+    model: str
+    level: Literal["lora", "full"] = "lora"
+    revision: str | None = None
+    max_length: int = 256
+    micro_batch: int = 32
+    rank: int = 8
+    alpha: float = 16.0
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("max_length", "micro_batch", "rank"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 1; got {getattr(self, name)!r}")
+        if not (self.alpha > 0 and 0 <= self.dropout < 1):
+            raise InputError("alpha must be above 0, and dropout in [0, 1)")
+
+    @property
+    def source(self) -> Source:
+        """Where the model comes from."""
+        return Source(str(self.model), self.revision)
+
+
+class WholeNetwork:
+    """A text model and a linear head on the mean of its last hidden state; see `Network`.
+
+    Parameters
+    ----------
+    adaptation : Adaptation
+    n_classes : int
+    device : torch.device
+    """
+
+    def __init__(self, adaptation: Adaptation, n_classes: int, device: torch.device) -> None:
+        import torch
+        from transformers import AutoModel, AutoTokenizer
+
+        source = adaptation.source
+        on_cuda = device.type == "cuda"
+        frozen = adaptation.level == "lora"
+        dtype = torch.bfloat16 if on_cuda and frozen else torch.float32
+        backbone = source.load(AutoModel.from_pretrained, "weights", dtype=dtype)
+        backbone.config.use_cache = False
+        width = backbone.config.hidden_size
+        self.n_layers = int(backbone.config.num_hidden_layers)
+        self.backbone = _with_adapters(backbone, adaptation) if frozen else backbone
+        self.backbone.to(device)
+        self.head = torch.nn.Linear(width, n_classes, device=device)
+        self.tokenizer = source.load(AutoTokenizer.from_pretrained, "tokenizer")
+        self.max_length = _longest(backbone.config, self.tokenizer, adaptation.max_length)
+        self.adaptation = adaptation
+        self.device = device
+        self.depth = self.n_layers
+        self.l2 = 0.0
+        self.rows_at_a_time = 2 * adaptation.micro_batch
+        self.texts: list[IntArray] = []
+        self.validation: list[IntArray] = []
+        self.kept: State = {}
+
+    def tokenize(self, items: Sequence[Any]) -> list[IntArray]:
+        """Token ids of texts, cut to the longest length."""
+        texts = as_items(items, "text")
+        if not texts:
+            return []
+        ids = self.tokenizer(texts, truncation=True, max_length=self.max_length)["input_ids"]
+        return [np.asarray(row or [self._padding()], dtype=np.int64) for row in ids]
+
+    def parameters(self) -> dict[str, torch.nn.Parameter]:
+        """What is trained, by name."""
+        parts = (("backbone", self.backbone), ("head", self.head))
+        return {
+            f"{part}.{name}": parameter
+            for part, module in parts
+            for name, parameter in module.named_parameters()
+            if parameter.requires_grad
+        }
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """The head's weights under the penalty; pretrained weights are not drawn to 0."""
+        found = self.parameters()
+        weights = found.pop("head.weight")
+        return [
+            {"params": [weights], "weight_decay": self.l2},
+            {"params": list(found.values()), "weight_decay": 0.0},
+        ]
+
+    def logits(self, rows: Tensor) -> Tensor:
+        """Logits (1, B, C) of pool rows (1, B), in training mode."""
+        self.backbone.train()
+        return self._forward([self.texts[row] for row in rows[0].tolist()])[None]
+
+    def validation_logits(self) -> Tensor:
+        """Logits (1, V, C) of the validation rows."""
+        return self.inference(self.validation)[None]
+
+    def inference(self, texts: list[IntArray]) -> Tensor:
+        """Logits (n, C) of token ids, in batches of like lengths."""
+        import torch
+
+        self.backbone.eval()
+        order = np.argsort([-len(text) for text in texts], kind="stable")
+        found = torch.empty((len(texts), self.head.out_features), device=self.device)
+        start = 0
+        while start < len(texts):
+            batch = order[start : start + self.rows_at_a_time]
+            try:
+                with torch.inference_mode():
+                    found[batch] = self._forward([texts[row] for row in batch])
+                start += len(batch)
+            except torch.OutOfMemoryError as error:
+                if self.rows_at_a_time == 1:
+                    raise TrainingError("the memory does not suffice for a single text") from error
+                self.rows_at_a_time //= 2
+                logger.warning("out of memory: reading %d texts at a time", self.rows_at_a_time)
+        return found
+
+    def state(self) -> State:
+        """A copy of what is trained, on the CPU."""
+        return {n: p.detach().to("cpu", copy=True) for n, p in self.parameters().items()}
+
+    def load(self, state: State) -> None:
+        """Set what is trained."""
+        import torch
+
+        with torch.no_grad():
+            for name, parameter in self.parameters().items():
+                parameter.copy_(state[name])
+
+    def keep(self, seeds: BoolArray) -> None:
+        """Remember the present weights."""
+        if seeds.any():
+            self.kept = self.state()
+
+    def restore(self) -> None:
+        """Return to the weights that were last remembered."""
+        self.load(self.kept)
+
+    def _forward(self, texts: list[IntArray]) -> Tensor:
+        """Logits (B, C) in float32; half precision inside on a GPU."""
+        inputs, mask = self._batch(texts)
+        whole = self.depth == self.n_layers
+        with self._autocast():
+            output = self.backbone(**inputs, output_hidden_states=not whole)
+            hidden = output.last_hidden_state if whole else output.hidden_states[self.depth]
+        weights = mask[..., None].float()
+        mean = (hidden.float() * weights).sum(1) / weights.sum(1)
+        logits: Tensor = self.head(mean)
+        return logits
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        import torch
+
+        if self.device.type != "cuda":
+            return nullcontext()
+        return torch.autocast("cuda", dtype=torch.bfloat16)
+
+    def _batch(self, texts: list[IntArray]) -> tuple[dict[str, Tensor], Tensor]:
+        """Ids padded on the right, and their mask."""
+        import torch
+
+        lengths = np.array([len(text) for text in texts])
+        mask = np.arange(lengths.max()) < lengths[:, None]
+        ids = np.full(mask.shape, self._padding(), dtype=np.int64)
+        ids[mask] = np.concatenate(texts)
+        kept = torch.from_numpy(mask.astype(np.int64)).to(self.device)
+        return {"input_ids": torch.from_numpy(ids).to(self.device), "attention_mask": kept}, kept
+
+    def _padding(self) -> int:
+        for token in (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id):
+            if token is not None:
+                return int(token)
+        return 0
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[Callable[[int], None]]:
+    """Draw initial weights and dropout from a seed of their own for a while.
+
+    Yields a function that starts another stream, of a number.
+    """
+    import torch
+
+    def start(number: int) -> None:
+        state = np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0]
+        torch.manual_seed(int(state % 2**63))
+
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        start(0)
+        yield start
+
+
+def _with_adapters(backbone: Any, adaptation: Adaptation) -> Any:
+    peft = require("peft", "lora")
+    config = peft.LoraConfig(
+        r=adaptation.rank,
+        lora_alpha=adaptation.alpha,
+        lora_dropout=adaptation.dropout,
+        target_modules="all-linear",
+    )
+    with warnings.catch_warnings():
+        # peft mends the setting itself for models that keep their weights transposed, and asks
+        # newer versions of transformers by an older name.
+        warnings.filterwarnings("ignore", message="fan_in_fan_out is set to False")
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing. is deprecated")
+        return peft.get_peft_model(backbone, config)
+
+
+def _longest(config: Any, tokenizer: Any, wanted: int) -> int:
+    limits = (wanted, tokenizer.model_max_length, getattr(config, "max_position_embeddings", None))
+    return int(min(limit for limit in limits if limit and limit < _NO_LIMIT))
+
+
+def as_proba(logits: Tensor, link: Callable[[Tensor], Tensor]) -> FloatArray:
+    """Probabilities (n, C) as float32."""
+    return np.asarray(link(logits).float().cpu().numpy())

@@ -1,0 +1,247 @@
+"""The training loop that all levels share: Adam with a cosine schedule, S seeds at a time."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from w2s_data._typing import BoolArray, FloatArray, IntArray
+from w2s_data.finetune.base import LINKS, Batch, Objective, TrainingError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+logger = logging.getLogger("w2s_data")
+
+PROBABILITY_FLOOR = 1e-12
+
+
+class Network(Protocol):
+    """What a level trains: S students side by side."""
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Groups for torch.optim, with their weight decay."""
+        ...
+
+    def logits(self, rows: Tensor) -> Tensor:
+        """Logits (S, B, C) of pool rows (S, B)."""
+        ...
+
+    def validation_logits(self) -> Tensor:
+        """Logits (S, V, C) of the validation rows."""
+        ...
+
+    def keep(self, seeds: BoolArray) -> None:
+        """Remember the present weights of some seeds."""
+        ...
+
+    def restore(self) -> None:
+        """Return every seed to the weights that were last remembered."""
+        ...
+
+
+@dataclass(frozen=True)
+class EpochEnd:
+    """What a callback is told after an epoch; `loss` and `validation_loss` hold a value a seed."""
+
+    stage: str
+    epoch: int
+    n_epochs: int
+    loss: FloatArray
+    validation_loss: FloatArray | None
+    record: dict[str, FloatArray]
+
+
+Callback = Callable[[EpochEnd], bool | None]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast to train.
+
+    Attributes
+    ----------
+    learning_rate : float
+        Of Adam at the first step; falls to zero along half a cosine.
+    patience : int or None
+        Epochs without a lower validation loss after which a seed stops; its best epoch counts.
+    micro_batch : int or None
+        Rows whose gradient is taken at a time; None takes the whole batch. Halved when the
+        memory does not suffice.
+    """
+
+    epochs: int
+    steps_per_epoch: int
+    learning_rate: float
+    patience: int | None = None
+    micro_batch: int | None = None
+
+    @property
+    def n_steps(self) -> int:
+        """Steps of the whole training."""
+        return self.epochs * self.steps_per_epoch
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step."""
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * step / self.n_steps))
+
+
+def row_stream(rows: IntArray, size: int, rng: np.random.Generator) -> Iterator[IntArray]:
+    """Batches of `size` rows without end: one random permutation of the rows after another.
+
+    >>> stream = row_stream(np.arange(3), 2, np.random.default_rng(0))
+    >>> sorted(np.concatenate([next(stream) for _ in range(3)]).tolist())
+    [0, 0, 1, 1, 2, 2]
+    """
+    waiting = rng.permutation(rows)
+    while True:
+        while len(waiting) < size:
+            waiting = np.concatenate([waiting, rng.permutation(rows)])
+        yield waiting[:size]
+        waiting = waiting[size:]
+
+
+class EarlyStop:
+    """Remember the epoch with the least validation loss, seed by seed."""
+
+    def __init__(self, network: Network, n_seeds: int, patience: int) -> None:
+        self.network = network
+        self.patience = patience
+        self.best = np.full(n_seeds, np.inf)
+        self.waited = np.zeros(n_seeds, dtype=np.int64)
+
+    def update(self, loss: FloatArray) -> bool:
+        """Take an epoch's losses (S,); True when no seed trains on."""
+        running = self.waited < self.patience
+        better = running & (loss < self.best)
+        self.best = np.where(better, loss, self.best)
+        self.waited = np.where(better, 0, self.waited + 1)
+        self.network.keep(better)
+        return bool((self.waited >= self.patience).all())
+
+
+class Trainer:
+    """Trains a network on an objective.
+
+    Parameters
+    ----------
+    network : Network
+    objective : Objective
+    schedule : Schedule
+    validation : Tensor (V, C), optional
+        Labels of the validation rows.
+    callbacks : list of callable
+        Called with an `EpochEnd`; one that returns True ends the training.
+    name : str
+        Method and stage, for messages.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        objective: Objective,
+        schedule: Schedule,
+        validation: Tensor | None = None,
+        callbacks: tuple[Callback, ...] = (),
+        name: str = "student",
+    ) -> None:
+        import torch
+
+        self.network = network
+        self.objective = objective
+        self.schedule = schedule
+        self.validation = validation
+        self.callbacks = callbacks
+        self.name = name
+        self.micro_batch = schedule.micro_batch
+        self.optimizer = torch.optim.Adam(network.parameter_groups(), lr=schedule.learning_rate)
+
+    def run(self, batches: Iterator[Batch], n_seeds: int) -> None:
+        """Take all steps, or fewer when the validation loss or a callback says so."""
+        import torch
+
+        schedule = self.schedule
+        patience = schedule.patience if self.validation is not None else None
+        early = EarlyStop(self.network, n_seeds, patience) if patience is not None else None
+        for epoch in range(schedule.epochs):
+            losses = [self._step(next(batches)) for _ in range(schedule.steps_per_epoch)]
+            loss = torch.stack(losses).cpu().numpy()
+            self._check_finite(loss, epoch * schedule.steps_per_epoch)
+            end = EpochEnd(
+                self.name,
+                epoch,
+                schedule.epochs,
+                loss.mean(axis=0),
+                self._validation_loss(),
+                self.objective.record(),
+            )
+            stop = [callback(end) for callback in self.callbacks]
+            if early is not None and end.validation_loss is not None:
+                stop.append(early.update(end.validation_loss))
+            if any(stop):
+                break
+        if early is not None:
+            self.network.restore()
+
+    def _step(self, batch: Batch) -> Tensor:
+        """One step of Adam; losses (S,) of the seeds."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.schedule.rate(batch.step)
+        loss = self._gradient(batch)
+        self.optimizer.step()
+        self.objective.after_step(batch)
+        return loss
+
+    def _gradient(self, batch: Batch) -> Tensor:
+        """Accumulate the gradient, in smaller pieces where the memory does not suffice."""
+        import torch
+
+        while True:
+            size = min(self.micro_batch or batch.size, batch.size)
+            self.optimizer.zero_grad()
+            self.objective.before_step()
+            try:
+                total = torch.zeros(len(batch.rows), device=batch.rows.device)
+                for start in range(0, batch.size, size):
+                    piece = batch.part(slice(start, start + size)) if size < batch.size else batch
+                    row_losses = self.objective.loss(self.network.logits(piece.rows), piece)
+                    loss = (row_losses * piece.weight).sum(1) / batch.size
+                    loss.sum().backward()  # type: ignore[no-untyped-call]
+                    total += loss.detach()
+                return total
+            except torch.OutOfMemoryError as error:
+                if size == 1:
+                    raise TrainingError(
+                        f"{self.name}: the memory does not suffice for a single row a step"
+                    ) from error
+                self.micro_batch = size // 2
+                logger.warning(
+                    "%s: out of memory; going on with %d rows at a time of each batch of %d",
+                    self.name,
+                    self.micro_batch,
+                    batch.size,
+                )
+
+    def _check_finite(self, loss: FloatArray, first_step: int) -> None:
+        bad = np.argwhere(~np.isfinite(loss))
+        if len(bad):
+            step, seed = bad[0]
+            raise TrainingError(
+                f"{self.name}: the loss is not finite from step {first_step + step} on (seed "
+                f"number {seed} of this run); try a smaller learning_rate"
+            )
+
+    def _validation_loss(self) -> FloatArray | None:
+        if self.validation is None:
+            return None
+        import torch
+
+        with torch.no_grad():
+            proba = LINKS[self.objective.link](self.network.validation_logits())
+            loss = -(self.validation * proba.clamp(min=PROBABILITY_FLOOR).log()).sum(-1).mean(-1)
+        return np.asarray(loss.cpu().numpy(), dtype=np.float64)

@@ -1,0 +1,158 @@
+r"""The losses that students are trained with, a value a row.
+
+Logits and targets have shape (..., C); targets are distributions over the C classes, soft or
+one-hot. Everything is a plain function of tensors, so that one test can hold each of them against
+its closed form.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    r"""Cross-entropy, :math:`-\sum_c y_c \log p_c` with p the softmax of the logits.
+
+    Examples
+    --------
+    >>> import torch
+    >>> cross_entropy(torch.zeros(1, 2), torch.tensor([[1.0, 0.0]]))
+    tensor([0.6931])
+    """
+    return -(target * logits.log_softmax(-1)).sum(-1)
+
+
+def generalized_cross_entropy(logits: Tensor, target: Tensor, q: float) -> Tensor:
+    r"""Generalised cross-entropy, :math:`\sum_c y_c (1 - p_c^q) / q`.
+
+    Cross-entropy as q -> 0; 1 - p_y, half the mean absolute error of a one-hot target, at q = 1.
+    Rows that the student thinks wrong weigh less, the more so the larger q: the gradient is that
+    of the cross-entropy times p_y^q.
+
+    References
+    ----------
+    Zhang, Sabuncu, *Generalized Cross Entropy Loss*, NeurIPS 2018, equation 6.
+
+    Examples
+    --------
+    >>> import torch
+    >>> generalized_cross_entropy(torch.zeros(1, 2), torch.tensor([[1.0, 0.0]]), q=1.0)
+    tensor([0.5000])
+    """
+    if q == 0:
+        return cross_entropy(logits, target)
+    return -(target * (q * logits.log_softmax(-1)).expm1()).sum(-1) / q
+
+
+def harden(proba: Tensor) -> Tensor:
+    """One-hot of the most probable class; the first of equals.
+
+    Examples
+    --------
+    >>> import torch
+    >>> harden(torch.tensor([[0.2, 0.5, 0.3]]))
+    tensor([[0., 1., 0.]])
+    """
+    from torch.nn.functional import one_hot
+
+    return one_hot(proba.argmax(-1), proba.shape[-1]).to(proba.dtype)
+
+
+def ramp(step: int, n_steps: int, largest: float, share: float) -> float:
+    """A weight that rises linearly from 0 at the first step to `largest`, then stays there.
+
+    Parameters
+    ----------
+    share : float
+        Part of the `n_steps` that the rise takes, in [0, 1]; 0 starts at `largest`.
+
+    Examples
+    --------
+    >>> [ramp(step, n_steps=100, largest=0.5, share=0.2) for step in (0, 10, 20, 99)]
+    [0.0, 0.25, 0.5, 0.5]
+    """
+    rise = share * n_steps
+    return largest if step >= rise else largest * step / rise
+
+
+def confidence_loss(logits: Tensor, target: Tensor, own: float) -> Tensor:
+    r"""Cross-entropy to :math:`(1 - a) y + a \hat y`, with y-hat the student's hardened prediction.
+
+    No gradient flows through y-hat.
+
+    Parameters
+    ----------
+    own : float
+        a, the weight of the student's own label, in [0, 1].
+
+    References
+    ----------
+    Burns et al., *Weak-to-Strong Generalization*, 2023, section 4.3.2.
+    """
+    return cross_entropy(logits, (1 - own) * target + own * harden(logits.detach()))
+
+
+def adaptive_confidence_loss(logits: Tensor, target: Tensor) -> Tensor:
+    r"""Confidence loss whose weight is chosen for each row.
+
+    .. math:: a = \frac{e^{\mathrm{CE}(p, \hat y)}}{e^{\mathrm{CE}(p, \hat y)} +
+              e^{\mathrm{CE}(p, y)}}
+
+    Close to a half where student and teacher agree, and smaller the further apart they are: a
+    confident student hardly needs its own label. No gradient flows through a.
+
+    References
+    ----------
+    Guo et al., *Vision Superalignment*, 2024, equation 4.
+    """
+    to_own = cross_entropy(logits, harden(logits.detach()))
+    to_teacher = cross_entropy(logits, target)
+    own = (to_own - to_teacher).sigmoid().detach()
+    return (1 - own) * to_teacher + own * to_own
+
+
+def evidence(logits: Tensor) -> Tensor:
+    """Dirichlet parameters, 1 + ReLU(logits)."""
+    return logits.relu() + 1
+
+
+def evidential_loss(logits: Tensor, target: Tensor, divergence: float) -> Tensor:
+    r"""Expected cross-entropy under a Dirichlet whose evidence is ReLU(logits), and a penalty.
+
+    .. math:: \mathbb E_{p \sim \mathrm{Dir}(\alpha)}[-\sum_c y_c \log p_c]
+              = \sum_c y_c (\psi(\textstyle\sum_k \alpha_k) - \psi(\alpha_c)),
+              \qquad \alpha = 1 + \mathrm{ReLU}(z)
+
+    The penalty is the divergence from the flat Dirichlet of what speaks against the target,
+    :math:`\mathrm{KL}(\mathrm{Dir}(y + (1 - y) \alpha) \,\|\, \mathrm{Dir}(1))`.
+
+    Parameters
+    ----------
+    divergence : float
+        Weight of the penalty, >= 0; raised during the training.
+
+    References
+    ----------
+    Sensoy, Kaplan, Kandemir, *Evidential Deep Learning*, NeurIPS 2018, equations 4 and 5.
+
+    Examples
+    --------
+    >>> import torch  # two classes without evidence: a flat distribution of p, E[-log p] = 1
+    >>> loss = evidential_loss(torch.zeros(1, 2), torch.tensor([[1.0, 0.0]]), divergence=0.0)
+    >>> round(float(loss), 3)
+    1.0
+    """
+    alpha = evidence(logits)
+    expected = (target * (alpha.sum(-1, keepdim=True).digamma() - alpha.digamma())).sum(-1)
+    return expected + divergence * flat_divergence(target + (1 - target) * alpha)
+
+
+def flat_divergence(alpha: Tensor) -> Tensor:
+    """KL(Dir(alpha) || Dir(1, ..., 1)) >= 0, in nats."""
+    total = alpha.sum(-1, keepdim=True)
+    from_volume = total[..., 0].lgamma() - alpha.lgamma().sum(-1) - math.lgamma(alpha.shape[-1])
+    return from_volume + ((alpha - 1) * (alpha.digamma() - total.digamma())).sum(-1)

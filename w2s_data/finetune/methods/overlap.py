@@ -1,0 +1,110 @@
+"""`overlap`: train on the points that the overlap detector picks."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from w2s_data._typing import BoolArray
+from w2s_data.errors import DegenerateDataWarning, InputError, unknown
+from w2s_data.finetune.base import LabelObjective, Method, Outcome
+from w2s_data.finetune.selection import best_rows, filter_controls, share_count
+from w2s_data.finetune.task import DETECTOR
+from w2s_data.overlap import OverlapDetector
+from w2s_data.regions import Region
+
+if TYPE_CHECKING:
+    from w2s_data.finetune.task import Task
+
+CHOICES = ("region", "confidence", "alignment")
+
+
+@dataclass(frozen=True)
+class Overlap(Method):
+    r"""Keep the points that carry both an easy and a hard pattern, or prefer them.
+
+    .. math:: \min_\theta \sum_i v_i\, \mathrm{CE}(y_i, p_\theta(x_i)),\qquad
+              v_i = 1 \text{ on the chosen points},\ v_i = \mathtt{rest} \text{ elsewhere}
+
+    `OverlapDetector` measures the pool with the strong features and the teachers' mean. Most of
+    what such a choice gains comes from the teacher's confidence, so that control stands beside it.
+
+    Parameters
+    ----------
+    by : {"region", "confidence", "alignment"}
+        Choose the overlap region, or the `share` of points with the surest weak label or the
+        strongest alignment with the hard-only points.
+    share : float
+        Share of the pool that is chosen unless `by` is "region", in (0, 1]; 0.3 to 0.7 is usual.
+    rest : float
+        Weight of the other points, in [0, 1]; 0 drops them.
+    hard : bool
+        Train on the most probable class instead of the probabilities.
+
+    Notes
+    -----
+    Diagnostics: `kept` (S, N), `kept_share` (S,), and with groups `group_share` beside
+    `pool_group_share`. Controls: `random_subset`, `teacher_confidence`. Where the detector finds
+    no overlap point, all points are kept and a `DegenerateDataWarning` says so.
+
+    =========  =========  ============================================
+    input      shape      used as
+    =========  =========  ============================================
+    teachers   (N, M, C)  their mean is the label and the confidence
+    features   (N, D)     strong features, for the alignment
+    =========  =========  ============================================
+
+    References
+    ----------
+    Shin, Cooper, Sala, *Weak-to-Strong Generalization Through the Data-Centric Lens*, ICLR 2025.
+
+    Examples
+    --------
+    >>> Overlap(by="confidence", share=0.4)
+    Overlap(by='confidence', share=0.4, rest=0.0, hard=False)
+    """
+
+    name = "overlap"
+
+    by: Literal["region", "confidence", "alignment"] = "region"
+    share: float = 0.5
+    rest: float = 0.0
+    hard: bool = False
+
+    def __post_init__(self) -> None:
+        if self.by not in CHOICES:
+            raise InputError(f"overlap: {unknown('choice', self.by, CHOICES)}")
+        self._check_range("share", 0, 1, above=True)
+        self._check_range("rest", 0, 1)
+
+    def fit(self, task: Task) -> Outcome:
+        """Train on a task."""
+        if task.pool.features is None:
+            raise InputError("overlap: strong features are needed; pass features")
+        kept = np.stack([self._choose(task, rng) for rng in task.rngs(DETECTOR)])
+        objective = LabelObjective(task.tensor(task.labels(self.hard)))
+        model = task.train(objective, rows=np.where(kept, 1.0, self.rest))
+        controls = filter_controls(task, kept, objective, rest=self.rest)
+        return Outcome(model, task.describe_kept(kept), controls)
+
+    def _choose(self, task: Task, rng: np.random.Generator) -> BoolArray:
+        """Rows (N,) that one seed prefers."""
+        detector = OverlapDetector(n_bootstrap=0, device=task.settings.device, random_state=rng)
+        detector.fit(task.pool.features, task.labels())
+        if self.by == "region":
+            chosen = detector.regions_ == Region.OVERLAP
+        else:
+            score = detector.confidence_ if self.by == "confidence" else detector.alignment_
+            score = np.where(np.isnan(score), -np.inf, score)
+            chosen = best_rows(score, int(share_count(self.share, len(score))))
+        if chosen.any():
+            return np.asarray(chosen)
+        warnings.warn(
+            "overlap: the detector finds no overlap point; training on all points",
+            DegenerateDataWarning,
+            stacklevel=4,
+        )
+        return np.ones(task.pool.n_rows, dtype=bool)

@@ -1,0 +1,152 @@
+"""`raven`: learn how far to trust each teacher while learning the task."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from w2s_data._typing import BoolArray, FloatArray
+from w2s_data.errors import DegenerateDataWarning
+from w2s_data.finetune.base import Batch, LabelObjective, Method, Model, Objective, Outcome
+from w2s_data.finetune.task import one_hot
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from w2s_data.finetune.task import Task
+
+SMALLEST_WEIGHT = 1e-6
+RATE_STEPS = 1000  # `weight_rate` is meant for a training of so many steps
+
+
+@dataclass(frozen=True)
+class Raven(Method):
+    r"""Learn the student and simplex weights over the teachers together.
+
+    .. math:: \min_{\theta, w \in \Delta} \frac1N \sum_i
+              \mathrm{CE}\Big(\frac{\sum_m w_m y_{im}}{\sum_m w_m}, p_\theta(x_i)\Big)
+
+    Each step takes one gradient step on both, clamps the weights at 1e-6 and renormalises them. A
+    teacher gains weight when its labels are easier to fit in strong features than the mixture's.
+    For the first `easy` part of the epochs the student sees only points on which all teachers
+    agree, and the weights stay even.
+
+    Parameters
+    ----------
+    weight_rate : float
+        Learning rate of the weights in a training of 1,000 steps; scaled inversely with their
+        number, so that weights travel equally far. A third of the default hardly moves them,
+        three times it makes them one-hot.
+    easy : float
+        Share of the training with agreed points only, in [0, 1); 0 skips it.
+    hard : bool
+        Compare hard labels. With probabilities the sharpest teacher fits best, often the worst:
+        use False only for teachers of matched temperature.
+
+    Notes
+    -----
+    Diagnostics: `weights` (S, M), on the simplex; `weight_path` (S, steps + 1, M); `agreed`, share
+    of points on which all teachers agree. Controls: `mean_ensemble` (even weights). History:
+    `weight_0` ... `weight_(M-1)`.
+
+    =========  =========  ============================================
+    input      shape      used as
+    =========  =========  ============================================
+    teachers   (N, M, C)  labels to be mixed; M >= 2
+    =========  =========  ============================================
+
+    References
+    ----------
+    Jeon, Sobotka, Choi, Brbić, *Weak-to-Strong Generalization under Distribution Shifts*,
+    NeurIPS 2025, section 4.
+
+    Examples
+    --------
+    >>> Raven(easy=0.0)
+    Raven(weight_rate=0.01, easy=0.0, hard=True)
+    """
+
+    name = "raven"
+
+    weight_rate: float = 0.01
+    easy: float = 0.3
+    hard: bool = True
+
+    def __post_init__(self) -> None:
+        self._check_range("weight_rate", 0, np.inf)
+        self._check_range("easy", 0, 1)
+
+    def fit(self, task: Task) -> Outcome:
+        """Train on a task."""
+        if task.pool.teachers.shape[1] == 1:
+            warnings.warn(
+                "raven: a single teacher leaves nothing to weigh; training is naive",
+                DegenerateDataWarning,
+                stacklevel=3,
+            )
+        labels = one_hot(task.pool.teachers) if self.hard else task.pool.teachers
+        codes = labels.argmax(axis=2)
+        agreed: BoolArray = (codes == codes[:, :1]).all(axis=1)
+        objective = _MixtureObjective(
+            task.tensor(labels),
+            task.tensor(agreed),
+            self.weight_rate * RATE_STEPS / task.n_steps,
+            self.easy if agreed.any() else 0.0,
+        )
+        model = task.train(objective)
+        path = objective.path()
+        controls: dict[str, Model] = {}
+        if task.controls:
+            even = LabelObjective(task.tensor(labels.mean(axis=1)))
+            controls["mean_ensemble"] = task.train(even, stage="mean ensemble")
+        diagnostics = {"weights": path[:, -1], "weight_path": path, "agreed": agreed.mean()}
+        return Outcome(model, diagnostics, controls)
+
+
+class _MixtureObjective(Objective):
+    """Cross-entropy to a weighted mixture of labels; the weights (S, M) learn along."""
+
+    def __init__(self, labels: Tensor, agreed: Tensor, rate: float, easy: float) -> None:
+        n_seeds, _, n_teachers, _ = labels.shape
+        self.labels = labels
+        self.agreed = agreed
+        self.agreed_share = float(agreed[0].mean())
+        self.rate = rate
+        self.easy = easy
+        self.weights = labels.new_full((n_seeds, n_teachers), 1 / n_teachers)
+        self.gradient = self.weights.new_zeros(self.weights.shape)
+        self._path = [self.weights.clone()]
+
+    def loss(self, logits: Tensor, batch: Batch) -> Tensor:
+        logs = logits.log_softmax(-1)
+        by_teacher = -(batch.take(self.labels) * logs[:, :, None]).sum(-1)  # (S, B, M)
+        mixed = (by_teacher * self.weights[:, None]).sum(-1)
+        if self._is_easy(batch):
+            return mixed * batch.take(self.agreed) / self.agreed_share
+        # The mixture is renormalised, so its loss falls along a weight by what that teacher's
+        # labels cost less than the mixture's.
+        excess = (by_teacher - mixed[..., None]).detach()
+        self.gradient += (excess * batch.weight[..., None]).sum(1) / batch.size
+        return mixed
+
+    def before_step(self) -> None:
+        self.gradient.zero_()
+
+    def after_step(self, batch: Batch) -> None:  # noqa: ARG002
+        self.weights = (self.weights - self.rate * self.gradient).clamp(min=SMALLEST_WEIGHT)
+        self.weights /= self.weights.sum(1, keepdim=True)
+        self._path.append(self.weights.clone())
+
+    def record(self) -> dict[str, FloatArray]:
+        return {f"weight_{m}": w.cpu().numpy() for m, w in enumerate(self.weights.T)}
+
+    def path(self) -> FloatArray:
+        import torch
+
+        return np.asarray(torch.stack(self._path, dim=1).cpu().numpy())
+
+    def _is_easy(self, batch: Batch) -> bool:
+        return batch.step < self.easy * batch.n_steps

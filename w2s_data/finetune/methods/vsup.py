@@ -1,0 +1,57 @@
+"""`vsup`: a confidence loss whose weight adapts to each point."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from w2s_data.finetune.base import LabelObjective, Method, Outcome
+from w2s_data.finetune.losses import adaptive_confidence_loss
+
+if TYPE_CHECKING:
+    from w2s_data.finetune.task import Task
+
+
+@dataclass(frozen=True)
+class VSup(Method):
+    r"""Weigh the student's own label against the teacher's, point by point.
+
+    .. math:: (1 - a_i) \mathrm{CE}(y_i, p_i) + a_i \mathrm{CE}(\hat y_i, p_i),\qquad
+              a_i = \frac{e^{\mathrm{CE}(\hat y_i, p_i)}}
+                         {e^{\mathrm{CE}(\hat y_i, p_i)} + e^{\mathrm{CE}(y_i, p_i)}}
+
+    with y-hat the student's hardened prediction. It has no weight to tune and needs no rise: an
+    undecided student takes both labels evenly, a confident one hardly needs its own.
+
+    Parameters
+    ----------
+    hard : bool
+        Harden the teacher's labels too.
+
+    Notes
+    -----
+    =========  =========  ============================================
+    input      shape      used as
+    =========  =========  ============================================
+    teachers   (N, M, C)  their mean is the teacher's label
+    =========  =========  ============================================
+
+    References
+    ----------
+    Guo et al., *Vision Superalignment: Weak-to-Strong Generalization for Vision Foundation
+    Models*, 2024, equation 4.
+
+    Examples
+    --------
+    >>> VSup()
+    VSup(hard=False)
+    """
+
+    name = "vsup"
+
+    hard: bool = False
+
+    def fit(self, task: Task) -> Outcome:
+        """Train on a task."""
+        labels = task.tensor(task.labels(self.hard))
+        return Outcome(task.train(LabelObjective(labels, adaptive_confidence_loss)))

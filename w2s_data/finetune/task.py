@@ -1,0 +1,305 @@
+"""A training task: a pool with pseudo-labels, bound to one level of student and to its seeds."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from w2s_data._blocks import FeatureMatrix
+from w2s_data._progress import progress
+from w2s_data._typing import AnyArray, BoolArray, FloatArray
+from w2s_data.errors import InputError
+from w2s_data.finetune.base import Batch, Model, Objective
+from w2s_data.finetune.loop import Callback, EpochEnd, Network, Schedule, Trainer, row_stream
+from w2s_data.probes import stratified_folds
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+# Streams of random numbers of a seed. Every training takes TRAINING from its start, so that
+# two students of a seed begin with the same weights and, on the same rows, see the same batches.
+TRAINING, FOLDS, SUBSETS, DETECTOR = range(4)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The unlabelled items, what the teachers say about them, and how much they count.
+
+    Attributes
+    ----------
+    teachers : array (N, M, C)
+        Pseudo-labels: distributions, one-hot where they are hard.
+    sample_weight : array (N,)
+    features : FeatureMatrix (N, D) or None
+        Strong features, for methods that look at them.
+    groups : array (N,) or None
+        Only reported on.
+    """
+
+    teachers: FloatArray
+    sample_weight: FloatArray
+    features: FeatureMatrix | None = None
+    groups: AnyArray | None = None
+
+    @property
+    def n_rows(self) -> int:
+        """Items N."""
+        return len(self.teachers)
+
+    @property
+    def n_classes(self) -> int:
+        """Classes C."""
+        return int(self.teachers.shape[2])
+
+
+@dataclass(frozen=True)
+class TaskSettings:
+    """How every student of a task is trained.
+
+    Attributes
+    ----------
+    name : str
+        The method, for messages and progress.
+    entropy : int
+        Root of all random numbers; with a seed's number it decides everything that seed does.
+    seeds : tuple of int
+        Numbers of the seeds that are trained side by side.
+    controls : bool
+        Whether methods train their controls as well.
+    """
+
+    name: str
+    entropy: int
+    seeds: tuple[int, ...] = (0,)
+    epochs: int = 20
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    l2: float = 1e-3
+    patience: int | None = 5
+    device: str = "auto"
+    controls: bool = True
+    callbacks: tuple[Callback, ...] = ()
+    progress: bool | None = False
+
+
+@dataclass
+class Task(ABC):
+    """What a method sees: pseudo-labels, and a way to train a student on some rows of the pool.
+
+    A level implements `_train`, which minimises an objective, and `pool_proba`.
+
+    Attributes
+    ----------
+    pool : Pool
+    settings : TaskSettings
+    device : torch.device
+    validation : Tensor (V, C) or None
+        Labels of the validation rows.
+    history : list of dict
+        A row an epoch and seed, over all trainings of the task.
+    """
+
+    pool: Pool
+    settings: TaskSettings
+    device: torch.device
+    validation: Tensor | None = None
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def n_seeds(self) -> int:
+        """Seeds S."""
+        return len(self.settings.seeds)
+
+    @property
+    def n_steps(self) -> int:
+        """Steps of one training, whatever rows it keeps."""
+        return self.settings.epochs * self._steps_per_epoch
+
+    @property
+    def controls(self) -> bool:
+        """Whether methods train their controls as well."""
+        return self.settings.controls
+
+    def rngs(self, stream: int) -> list[np.random.Generator]:
+        """A generator a seed, the same at every call."""
+        root = self.settings.entropy
+        return [
+            np.random.default_rng(np.random.SeedSequence(root, spawn_key=(seed, stream)))
+            for seed in self.settings.seeds
+        ]
+
+    def labels(self, hard: bool = False) -> FloatArray:
+        """Pseudo-labels (N, C): the mean over the teachers, one-hot if hard."""
+        mean = self.pool.teachers.mean(axis=1)
+        return one_hot(mean) if hard else mean
+
+    def tensor(self, values: AnyArray) -> Tensor:
+        """Values (N, ...), shared by the seeds, as a float32 tensor (S, N, ...) without copies."""
+        import torch
+
+        shared = torch.tensor(values, dtype=torch.float32, device=self.device)
+        return shared.expand(self.n_seeds, *shared.shape)
+
+    def seed_tensor(self, values: AnyArray) -> Tensor:
+        """Values (S, N, ...), one set a seed, as a float32 tensor."""
+        import torch
+
+        return torch.tensor(values, dtype=torch.float32, device=self.device)
+
+    def train(
+        self,
+        objective: Objective,
+        *,
+        stage: str = "student",
+        rows: AnyArray | None = None,
+        penalty: float = 1.0,
+        capacity: float = 1.0,
+    ) -> Model:
+        """Train S students from scratch.
+
+        Parameters
+        ----------
+        objective : Objective
+        stage : str
+            Name of this training in the history.
+        rows : bool or float array (N,) or (S, N), optional
+            The rows to train on, or how much each of them counts; all by default. Rows of weight
+            zero are left out, and the number of steps stays the same.
+        penalty : float
+            Factor on the level's weight decay.
+        capacity : float
+            Share of the level's capacity that the student has, in (0, 1]: of the directions in
+            feature space for a head.
+
+        Raises
+        ------
+        InputError
+            If no row of positive weight is left to a seed.
+        TrainingError
+            If the loss is no longer a number, or memory does not suffice.
+        """
+        weight = self.pool.sample_weight * (1.0 if rows is None else rows)
+        weight = np.broadcast_to(weight, (self.n_seeds, self.pool.n_rows))
+        empty = ~(weight > 0).any(axis=1)
+        if empty.any():
+            raise InputError(
+                f"{self.settings.name}, {stage}: no pool row with a positive weight is kept for "
+                f"seed {self.settings.seeds[int(np.argmax(empty))]}"
+            )
+        return self._train(objective, stage, weight, penalty, capacity)
+
+    @abstractmethod
+    def _train(
+        self, objective: Objective, stage: str, weight: FloatArray, penalty: float, capacity: float
+    ) -> Model:
+        """Train on the rows whose weight (S, N) is positive."""
+
+    @abstractmethod
+    def pool_proba(self, model: Model) -> FloatArray:
+        """Probabilities (S, N, C) of the pool's rows."""
+
+    def cross_fit(
+        self, objective: Objective, folds: int = 5, *, rows: BoolArray | None = None
+    ) -> FloatArray:
+        """Out-of-fold probabilities (S, N, C): every row is judged by students that never saw it.
+
+        Folds are stratified by the teachers' label; `rows` (S, N) limits what is trained on.
+        """
+        codes = self.labels().argmax(axis=1)
+        proba = np.empty((self.n_seeds, self.pool.n_rows, self.pool.n_classes))
+        parts = [stratified_folds(codes, folds, rng) for rng in self.rngs(FOLDS)]
+        for fold in range(len(parts[0])):
+            held_out = np.zeros((self.n_seeds, self.pool.n_rows), dtype=bool)
+            for seed, part in enumerate(parts):
+                held_out[seed, part[fold][1]] = True
+            train = ~held_out if rows is None else ~held_out & rows
+            model = self.train(objective, stage=f"fold {fold}", rows=train)
+            proba[held_out] = self.pool_proba(model)[held_out]
+        return proba
+
+    def describe_kept(self, kept: BoolArray) -> dict[str, Any]:
+        """Diagnostics of a choice of rows (S, N): the rows, their share, and that of each group."""
+        found: dict[str, Any] = {"kept": kept, "kept_share": kept.mean(axis=1)}
+        if self.pool.groups is not None:
+            groups = [(group, self.pool.groups == group) for group in np.unique(self.pool.groups)]
+            found["pool_group_share"] = {str(name): rows.mean() for name, rows in groups}
+            found["group_share"] = {
+                str(name): kept[:, rows].sum(axis=1) / kept.sum(axis=1) for name, rows in groups
+            }
+        return found
+
+    @property
+    def _steps_per_epoch(self) -> int:
+        return -(-self.pool.n_rows // self._batch_rows)
+
+    @property
+    def _batch_rows(self) -> int:
+        return min(self.settings.batch_size, self.pool.n_rows)
+
+    def _schedule(self) -> Schedule:
+        settings = self.settings
+        return Schedule(
+            settings.epochs, self._steps_per_epoch, settings.learning_rate, settings.patience
+        )
+
+    def _run(
+        self,
+        network: Network,
+        objective: Objective,
+        stage: str,
+        weight: FloatArray,
+        rngs: list[np.random.Generator],
+    ) -> None:
+        """Run the shared loop and keep its history."""
+        schedule = self._schedule()
+        name = f"{self.settings.name}, {stage}"
+        with progress(name, schedule.epochs, "epochs", self.settings.progress) as advance:
+
+            def note(end: EpochEnd) -> None:
+                advance(1)
+                self._note(stage, end)
+
+            callbacks = (note, *self.settings.callbacks)
+            trainer = Trainer(network, objective, schedule, self.validation, callbacks, name)
+            trainer.run(self._batches(weight, rngs, schedule.n_steps), self.n_seeds)
+
+    def _batches(
+        self, weight: FloatArray, rngs: list[np.random.Generator], n_steps: int
+    ) -> Iterator[Batch]:
+        import torch
+
+        size = self._batch_rows
+        kept = weight > 0
+        streams = [
+            row_stream(np.flatnonzero(own), size, rng) for own, rng in zip(kept, rngs, strict=True)
+        ]
+        mean = weight.sum(axis=1, keepdims=True) / kept.sum(axis=1, keepdims=True)
+        relative = self.seed_tensor(weight / mean)
+        seeds = torch.arange(self.n_seeds, device=self.device)[:, None]
+        for step in range(n_steps):
+            chosen = np.stack([next(stream) for stream in streams])
+            rows = torch.from_numpy(chosen).to(self.device)
+            yield Batch(rows, relative[seeds, rows], step, n_steps, size)
+
+    def _note(self, stage: str, end: EpochEnd) -> None:
+        for i, seed in enumerate(self.settings.seeds):
+            row = {"stage": stage, "epoch": end.epoch, "seed": seed, "loss": float(end.loss[i])}
+            if end.validation_loss is not None:
+                row["validation_loss"] = float(end.validation_loss[i])
+            row.update({name: float(values[i]) for name, values in end.record.items()})
+            self.history.append(row)
+
+
+def one_hot(proba: FloatArray) -> FloatArray:
+    """One-hot rows of the most probable class, over the last axis; the first of equals.
+
+    >>> one_hot(np.array([[0.2, 0.8], [0.5, 0.5]]))
+    array([[0., 1.],
+           [1., 0.]])
+    """
+    return np.asarray(np.eye(proba.shape[-1])[proba.argmax(axis=-1)])

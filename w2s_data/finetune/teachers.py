@@ -1,0 +1,110 @@
+"""Pseudo-labels of one or several teachers, soft or hard, as one array of distributions."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from w2s_data._typing import AnyArray, FloatArray
+from w2s_data._validation import check_proba
+from w2s_data.errors import DegenerateDataWarning, InputError, ProbabilityError, listing, rows
+
+
+def as_teachers(
+    teachers: Any, class_names: Sequence[object] | None = None
+) -> tuple[FloatArray, AnyArray]:
+    """Teachers (N, M, C) and the classes (C,) from whatever form the labels have.
+
+    Parameters
+    ----------
+    teachers : array (N, C) or (N, M, C) of probabilities, array (N,) of labels, or a list of
+        such arrays, one a teacher
+    class_names : sequence of C names, optional
+        The columns of probabilities, and the codes of hard labels. By default the columns are
+        0 ... C - 1, and the classes of hard labels are those that occur, sorted.
+
+    Raises
+    ------
+    ProbabilityError
+        Naming the teacher and the rows that are not distributions.
+    InputError
+        Teachers that disagree in rows or classes, or a label that is not among the classes.
+
+    Examples
+    --------
+    >>> as_teachers(["no", "yes"])
+    (array([[[1., 0.]],
+           [[0., 1.]]]), array(['no', 'yes'], dtype='<U3'))
+    """
+    parts = _split(teachers)
+    if len({len(part) for part in parts}) > 1:
+        raise InputError(f"teachers disagree in rows: {[len(part) for part in parts]}")
+    if len(parts[0]) == 0:
+        raise InputError("teachers have no rows: the pool is empty")
+    classes = _classes(parts, class_names)
+    columns = [
+        _one_hot(part, classes, m) if part.ndim == 1 else check_proba(part, f"teacher {m}")
+        for m, part in enumerate(parts)
+    ]
+    for m, column in enumerate(columns):
+        if column.shape[1] != len(classes):
+            raise InputError(
+                f"teacher {m} has {column.shape[1]} classes; expected {len(classes)} "
+                f"({listing(classes.tolist())})"
+            )
+    stacked = np.stack(columns, axis=1)
+    only = np.unique(stacked.mean(axis=1).argmax(axis=1))
+    if len(only) == 1:
+        warnings.warn(
+            f"every pseudo-label is {classes[only].tolist()[0]!r}: the student can only repeat it",
+            DegenerateDataWarning,
+            stacklevel=3,
+        )
+    return stacked, classes
+
+
+def _split(teachers: Any) -> list[AnyArray]:
+    """One array a teacher: (N, C), or (N,) of hard labels."""
+    if isinstance(teachers, list | tuple) and teachers and np.ndim(teachers[0]) > 0:
+        arrays = [np.asarray(teacher) for teacher in teachers]
+        if isinstance(teachers[0], np.ndarray):
+            return arrays
+    array = np.asarray(teachers)
+    if array.ndim == 3:
+        return [array[:, m] for m in range(array.shape[1])]
+    if array.ndim not in (1, 2):
+        raise ProbabilityError(
+            f"teachers must have shape (N,), (N, C) or (N, M, C); got {array.shape}"
+        )
+    return [array]
+
+
+def _classes(parts: list[AnyArray], class_names: Sequence[object] | None) -> AnyArray:
+    if class_names is not None:
+        names = np.asarray(class_names)
+        if len(np.unique(names)) != len(names) or len(names) < 2:
+            raise InputError(f"class_names must be at least two different names; got {names}")
+        return names
+    soft = [part for part in parts if part.ndim == 2]
+    if soft:
+        return np.arange(soft[0].shape[1])
+    occurring = np.unique(np.concatenate(parts))
+    if len(occurring) < 2:
+        raise InputError(
+            f"every hard label is {occurring.tolist()[0]!r}; give class_names with the others"
+        )
+    return occurring
+
+
+def _one_hot(labels: AnyArray, classes: AnyArray, teacher: int) -> FloatArray:
+    matches = labels[:, None] == classes
+    if not matches.any(axis=1).all():
+        unknown = np.flatnonzero(~matches.any(axis=1))
+        raise InputError(
+            f"teacher {teacher} has labels that are no class in {rows(unknown)}: "
+            f"{listing(np.unique(labels[unknown]).tolist())}; classes: {listing(classes.tolist())}"
+        )
+    return np.asarray(matches, dtype=np.float64)

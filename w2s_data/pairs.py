@@ -1,0 +1,222 @@
+r"""Preference data: pairs of items, of which one was preferred.
+
+A pair is an item like any other once it has features: the difference of the two items' features.
+With a reward that is linear in the features, :math:`r(x) = w \cdot \phi(x)`, the Bradley-Terry
+model of preferences is the logistic one on that difference, without an intercept:
+
+.. math:: P(\text{first is preferred}) = \sigma(r(x_1) - r(x_2))
+          = \sigma(w \cdot (\phi(x_1) - \phi(x_2)))
+
+Its two classes are the two orders. Which item of a pair comes first is drawn at random, so that
+both orders occur.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from w2s_data._blocks import DEFAULT_BLOCK_BYTES, FeatureMatrix, as_feature_matrix
+from w2s_data._roles import Roles, read_items, read_weak
+from w2s_data._typing import BoolArray, FloatArray
+from w2s_data.columns import ItemKind
+from w2s_data.errors import ColumnError, FeatureError, InputError, rows
+from w2s_data.readers import RawTable
+
+if TYPE_CHECKING:
+    from w2s_data.encoders.base import Encoder
+
+PAIR_CLASSES = ("first preferred", "second preferred")
+_ROLES_OF_ITEMS = ("item", "label")
+
+
+@dataclass(frozen=True)
+class PairFeatures:
+    """Differences first minus second of the features of N pairs, a `FeatureMatrix`."""
+
+    first: FeatureMatrix
+    second: FeatureMatrix
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Pairs N and feature dimensions D."""
+        return self.first.shape
+
+    def blocks(self, max_bytes: int = DEFAULT_BLOCK_BYTES) -> Iterator[tuple[slice, FloatArray]]:
+        """Yield (rows, float32 block) in order."""
+        for chosen, block in self.first.blocks(max_bytes):
+            yield chosen, block - self.second.take(np.arange(chosen.start, chosen.stop))
+
+    def take(self, rows: Any) -> FloatArray:
+        """Return the given rows as a float32 array."""
+        return self.first.take(rows) - self.second.take(rows)
+
+
+def pair_features(first: Any, second: Any) -> PairFeatures:
+    """Features of pairs: those of the first items minus those of the second.
+
+    Parameters
+    ----------
+    first, second : array (N, D), memory map or FeatureStore
+
+    Raises
+    ------
+    FeatureError
+        If the shapes differ.
+
+    Examples
+    --------
+    >>> pair_features([[1.0, 2.0]], [[0.5, 3.0]]).take([0])
+    array([[ 0.5, -1. ]], dtype=float32)
+    """
+    one, two = as_feature_matrix(first, "first"), as_feature_matrix(second, "second")
+    if one.shape != two.shape:
+        raise FeatureError(
+            f"the two items of a pair need features of one shape; got {one.shape} and {two.shape}"
+        )
+    return PairFeatures(one, two)
+
+
+def embed_pairs(
+    first: Sequence[Any],
+    second: Sequence[Any],
+    encoder: Encoder,
+    path: str | Path,
+    *,
+    progress: bool | None = None,
+) -> PairFeatures:
+    """Encode the items of pairs into one store, each once, and return the pairs' features.
+
+    Parameters
+    ----------
+    first, second : sequences of N items, as `W2SDataset.pairs` returns them
+    encoder, path, progress
+        See `embed`.
+    """
+    from w2s_data.features import embed
+
+    store = embed([*first, *second], encoder, path, progress=progress)
+    return PairFeatures(store.select(first), store.select(second))
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs with a drawn order.
+
+    Attributes
+    ----------
+    first, second : Series (N,) of items, or None for feature vectors
+    features : array (N, D) or None
+    labels : Series (N,)
+        Values of `PAIR_CLASSES`.
+    weak_proba : array (N, 2) or (N, M, 2), or None
+    weak_names : tuple of str
+    """
+
+    kind: ItemKind
+    first: pd.Series | None
+    second: pd.Series | None
+    features: FloatArray | None
+    labels: pd.Series
+    weak_proba: FloatArray | None
+    weak_names: tuple[str, ...]
+
+
+def read_pairs(
+    raw: RawTable, roles: Roles, kind: ItemKind | None, rng: np.random.Generator
+) -> Pairs:
+    """Read the chosen and the rejected item of each row, and draw which one comes first.
+
+    Raises
+    ------
+    InputError, ColumnError
+        Roles that a pair cannot have, items of two kinds, images, or a pair of equal items.
+    """
+    assert roles.chosen is not None
+    assert roles.rejected is not None
+    chosen = read_items(raw, _as_item(roles, "chosen"), kind, None)
+    rejected = read_items(raw, _as_item(roles, "rejected"), kind or chosen[0], None)
+    swapped = rng.permutation(len(raw.frame)) % 2 == 1
+    weak, weak_names = _read_weak(raw.frame, roles)
+    labels = pd.Series(np.array(PAIR_CLASSES, dtype=object)[swapped.astype(int)], dtype=object)
+    if weak is not None:
+        weak[swapped] = weak[swapped][..., ::-1]
+    if chosen[0] == "features":
+        features = _differences(chosen[2], rejected[2])
+        features[swapped] *= -1
+        return Pairs("features", None, None, features, labels, weak, weak_names)
+    if chosen[0] == "image":
+        raise InputError(
+            "pairs of images are not read: give the feature vectors of both as chosen and rejected"
+        )
+    better, worse = chosen[1], rejected[1]
+    assert better is not None
+    assert worse is not None
+    _check_different((better == worse).to_numpy(dtype=bool))
+    first, second = better.where(~swapped, worse), worse.where(~swapped, better)
+    return Pairs("text", first, second, None, labels, weak, weak_names)
+
+
+def check_pair_roles(roles: Roles, features: Any, class_names: Any) -> None:
+    """Refuse what contradicts chosen and rejected.
+
+    Raises
+    ------
+    InputError
+        Only one of the two, or a role that they play themselves.
+    """
+    if (roles.chosen is None) != (roles.rejected is None):
+        missing = "rejected" if roles.rejected is None else "chosen"
+        raise InputError(f"a pair has a chosen and a rejected item: {missing} is missing")
+    if roles.chosen is None:
+        return
+    given = [role for role in _ROLES_OF_ITEMS if getattr(roles, role) is not None]
+    given += [n for n, v in (("features", features), ("class_names", class_names)) if v is not None]
+    if given:
+        raise InputError(
+            f"chosen and rejected say what the items and their labels are: leave out {given[0]}"
+        )
+
+
+def _as_item(roles: Roles, role: str) -> Roles:
+    return Roles(item=getattr(roles, role))
+
+
+def _read_weak(frame: pd.DataFrame, roles: Roles) -> tuple[FloatArray | None, tuple[str, ...]]:
+    """Weak probabilities of the orders (chosen first, rejected first)."""
+    if isinstance(roles.weak_columns, str):  # P(chosen is better); two classes expect the second's
+        proba, names = read_weak(frame, roles, ("rejected", "chosen"))
+        return None if proba is None else proba[..., ::-1].copy(), names
+    return read_weak(frame, roles, ("chosen", "rejected"))
+
+
+def _differences(chosen: FloatArray | None, rejected: FloatArray | None) -> FloatArray:
+    assert chosen is not None
+    assert rejected is not None
+    if chosen.shape != rejected.shape:
+        raise FeatureError(
+            f"chosen and rejected need vectors of one length; got {chosen.shape[1]} and "
+            f"{rejected.shape[1]}"
+        )
+    features = np.asarray(chosen - rejected)
+    _check_different((features == 0).all(axis=1))
+    return features
+
+
+def _check_different(equal: BoolArray) -> None:
+    if equal.any():
+        raise ColumnError(
+            f"chosen and rejected are the same in {rows(np.flatnonzero(equal))}; drop these rows: "
+            "no order of them is right"
+        )
+
+
+def mirrored(features: FloatArray) -> FloatArray:
+    """Rows with the sign that makes their first value that is not 0 positive."""
+    leading = features[np.arange(len(features)), (features != 0).argmax(axis=1)]
+    return np.asarray(features * np.where(leading < 0, -1, 1)[:, None])

@@ -1,0 +1,144 @@
+"""Training: students by several methods, and what they gained over the weak teacher."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from w2s_data._blocks import FeatureMatrix
+from w2s_data._io import sha256_json
+from w2s_data.dataset import W2SDataset
+from w2s_data.errors import DegenerateDataWarning, InputError
+from w2s_data.run import Run
+from w2s_data.stages.embedding import Role
+from w2s_data.stages.notes import noting
+from w2s_data.stages.scoring import check_scored, teachers_of
+
+if TYPE_CHECKING:
+    from w2s_data.finetune.base import Method
+
+logger = logging.getLogger("w2s_data")
+
+SCHEMA = 1
+
+
+def gain_stage(
+    run: Run,
+    dataset: W2SDataset,
+    features: dict[Role, FeatureMatrix],
+    methods: Mapping[str, Method],
+    *,
+    seeds: int = 5,
+    level: str = "head",
+    training: Mapping[str, Any] | None = None,
+    restart: bool = False,
+    show_progress: bool | None = None,
+) -> dict[str, Any]:
+    """Train students by every method and seed, measure the gain, write table and summary.
+
+    Students that were trained with the same settings before are taken from the run. The forecast
+    is shown beside the gain where the run has one.
+
+    Parameters
+    ----------
+    methods : mapping from name in the table to Method
+    training : mapping
+        What `fit_student` takes: epochs, learning_rate, l2, model ...
+    restart : bool
+        Train everything anew.
+
+    Returns
+    -------
+    dict
+        The content of `gain.json`.
+
+    Raises
+    ------
+    RunError
+        If the run was not scored.
+    InputError
+        If strong features are missing, or the test split has no gold labels.
+    """
+    check_scored(run)
+    settings = {**dict(training or {}), "level": level, "seed": run.manifest["seed"]}
+    recorded = {
+        **settings,
+        "seeds": seeds,
+        "methods": {name: repr(method) for name, method in methods.items()},
+    }
+    inputs = ("items", "embed", "score", "forecast")
+    if not restart and run.is_fresh("gain", recorded, inputs):
+        logger.info("gain: nothing has changed since %s", run.finished("gain"))
+        return dict(run.read_summary("gain.json"))
+    if level == "head" and "strong" not in features:
+        raise InputError("strong features are missing: name their file with --strong-features")
+    from w2s_data.finetune import measure_gain
+
+    with run.stage("gain", recorded, inputs) as stage:
+        with noting(DegenerateDataWarning):  # they are among the result's own warnings
+            result = measure_gain(
+                features["strong"] if level == "head" else None,
+                teachers_of(run, dataset),
+                dataset.labels,
+                dataset.splits,
+                methods=methods,
+                seeds=seeds,
+                level=level,
+                items=None if level == "head" else dataset.items,
+                groups=dataset.groups,
+                class_names=dataset.class_names,
+                forecast=_forecast(run),
+                checkpoint=run.path / "gain" / sha256_json(settings)[:12],
+                resume=not restart,
+                random_state=run.manifest["seed"],
+                progress=show_progress,
+                **dict(training or {}),
+            )
+        stage.write_table("gain.parquet", result.to_frame())
+        stage.write_summary("gain.json", {"schema": SCHEMA, **result.to_dict()})
+    return dict(run.read_summary("gain.json"))
+
+
+def _forecast(run: Run) -> Any:
+    """The run's forecast, if it is of the items and features as they are."""
+    if not run.follows("forecast", ("items", "embed")):
+        return None
+    return run.read_summary("forecast.json")
+
+
+def methods_from(names: Sequence[str]) -> dict[str, Method]:
+    """Read methods as "name" or "name:parameter=value:...".
+
+    Examples
+    --------
+    >>> methods_from(["naive", "enhanced:share=0.3:hard=true"])["enhanced:share=0.3:hard=true"]
+    Enhanced(share=0.3, q=0.7, hard=True)
+    """
+    from w2s_data.finetune import make_method
+
+    found = {}
+    for text in names:
+        name, *given = text.split(":")
+        parameters = {}
+        for part in given:
+            key, equals, value = part.partition("=")
+            if not equals:
+                raise InputError(f"a method is NAME or NAME:PARAMETER=VALUE:...; got {text!r}")
+            parameters[key.strip()] = _value(value.strip())
+        found[text] = make_method(name.strip(), **parameters)
+    return found
+
+
+def _value(text: str) -> Any:
+    """A number, true, false, none, a tuple of numbers joined by "-", or a word."""
+    words = {"true": True, "false": False, "none": None}
+    if text.lower() in words:
+        return words[text.lower()]
+    if text.count("-") and all(part.isdigit() for part in text.split("-")):
+        return tuple(int(part) for part in text.split("-"))
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return int(number) if text.lstrip("+-").isdigit() else number
