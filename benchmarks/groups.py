@@ -48,7 +48,7 @@ def real_rows(n: int, cache: Path) -> np.ndarray:
 def against_sklearn(n: int, cache: Path) -> None:
     """Time and inertia of k-means."""
     points = real_rows(n, cache)
-    print(f"\nk-means, {n:,} x 384 MiniLM features, one start (here the best of three)\n")
+    print(f"\nk-means, {n:,} x 384 MiniLM features, scikit-learn with one start\n")
     print("| clusters | scikit-learn, s | here, s | times faster | inertia, here over theirs |")
     print("|---|---|---|---|---|")
     for k in (20, 100):

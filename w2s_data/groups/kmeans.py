@@ -16,7 +16,7 @@ from w2s_data._typing import FloatArray, IntArray, RandomState
 from w2s_data._validation import check_generator
 from w2s_data.errors import InputError
 
-STARTS, TRIED_ITERATIONS = 5, 15  # on few rows; the best start is refined on more
+STARTS, TRIED_ITERATIONS = 4, 12  # on few rows; the best start is refined on more
 TRIED_ROWS, FEWEST_TRIED = 128, 10_000  # rows per cluster, and in all
 LEARNED_ROWS, ITERATIONS = 1024, 12  # rows per cluster
 
@@ -53,7 +53,7 @@ def kmeans(
 ) -> Clusters:
     """Part rows into clusters around their means.
 
-    The best of five random starts on 128 rows per cluster (10,000 or more in all) is refined on at
+    The best of four random starts on 128 rows per cluster (10,000 or more in all) is refined on at
     most 1,024 per cluster, then every row is assigned.
 
     Parameters

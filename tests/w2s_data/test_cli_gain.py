@@ -1,0 +1,144 @@
+"""`w2s gain` as a user meets it: what it prints, what it writes, what it refuses."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from w2s_data.cli import main
+from w2s_data.stages import methods_from
+
+N = 500
+QUICK = ("--seeds", 2, "--epochs", 3, "--no-controls")
+
+
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory):
+    """A scored run of two weak models and of groups."""
+    rng = np.random.default_rng(0)
+    folder = tmp_path_factory.mktemp("gain")
+    label = rng.integers(2, size=N)
+    strong = rng.normal(size=(N, 10))
+    strong[:, 0] += 2.5 * label
+    weak = {
+        f"p{m}{c}": np.where(c, p, 1 - p)
+        for m in range(2)
+        for p in [np.clip(0.5 + 0.2 * (2 * label - 1) + rng.normal(0, 0.25, N), 0.02, 0.98)]
+        for c in (0, 1)
+    }
+    pd.DataFrame(
+        {
+            "x": list(strong),
+            "label": label,
+            "site": rng.choice(["north", "south"], N),
+            "split": rng.choice(["labelled", "pool", "test"], N, p=[0.1, 0.6, 0.3]),
+            **weak,
+        }
+    ).to_parquet(folder / "data.parquet")
+    arguments = ["score", folder / "data.parquet", "--item", "x", "--label", "label"]
+    arguments += ["--split", "split", "--group", "site", "--weak-columns", "p00,p01"]
+    with pytest.raises(SystemExit) as stop:
+        main([str(argument) for argument in [*arguments, "-o", folder / "run"]])
+    assert stop.value.code == 0
+    return folder / "run"
+
+
+@pytest.fixture
+def run(scored, tmp_path):
+    """A copy of the scored run."""
+    shutil.copytree(scored, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def test_table_and_files(w2s, run):
+    code, out, _ = w2s("gain", run, "--methods", "naive,enhanced:share=0.8", "--seeds", 2)
+    assert code == 0
+    for word in ("Gain over the teacher", "naive", "enhanced:share=0.8", "ceiling:", "PGR"):
+        assert word in out
+    summary = json.loads((run / "gain.json").read_text())
+    assert summary["schema"] == 1
+    by_name = {s["name"]: s for s in summary["students"] if not s["control_of"]}
+    gain = by_name["naive"]["gains"]["accuracy"]
+    assert gain["low"] <= gain["value"] <= gain["high"]
+    assert set(by_name["naive"]["groups"]) == {"north", "south"}
+    assert "random_subset" in {s["name"] for s in summary["students"] if s["control_of"]}
+    table = pd.read_parquet(run / "gain.parquet")
+    assert set(table.loc[table["student"] == "naive", "seed"]) == {0, 1}
+
+
+def test_a_second_time_nothing_runs_and_more_methods_take_up_what_is_there(w2s, run):
+    first = w2s("gain", run, "--methods", "naive", *QUICK)
+    again = w2s("gain", run, "--methods", "naive", *QUICK)
+    assert "gain: nothing has changed" in again[2]
+    assert again[1] == first[1]
+    [folder] = (run / "gain").iterdir()
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    code, out, _ = w2s("gain", run, "--methods", "naive,confidence", *QUICK)
+    assert code == 0
+    assert "confidence" in out
+    untouched = [path for path, when in before.items() if path.stat().st_mtime_ns == when]
+    assert len(untouched) >= len(before) - 1  # but for the list of what is there
+
+
+def test_the_forecast_stands_beside_the_gain(w2s, run, tmp_path):
+    np.save(tmp_path / "weak.npy", np.random.default_rng(0).normal(size=(N, 3)).astype(np.float32))
+    w2s("score", run, "--weak-features", tmp_path / "weak.npy")
+    w2s("forecast", run, "--weak-features", tmp_path / "weak.npy")
+    weak = ("--weak-features", tmp_path / "weak.npy")
+    code, out, _ = w2s("gain", run, "--methods", "naive", *QUICK, *weak)
+    assert code == 0
+    assert "forecast:" in out
+    assert json.loads((run / "gain.json").read_text())["forecast"]["student"] == "naive"
+
+
+def test_a_method_that_fails_leaves_the_others(w2s, run):
+    code, out, _ = w2s("gain", run, "--methods", "naive,cosupervised:levels=1-2", *QUICK)
+    assert code == 0
+    assert "failed: cosupervised:levels=1-2" in out
+    assert "naive" in out
+
+
+def test_methods_with_parameters():
+    found = methods_from(["bayes", "enhanced:share=0.3:hard=true", "cosupervised:levels=1-2-4"])
+    assert [type(method).__name__ for method in found.values()] == [
+        "Bayes",
+        "Enhanced",
+        "CoSupervised",
+    ]
+    assert found["cosupervised:levels=1-2-4"].levels == (1, 2, 4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["--methods", "naiv"], "did you mean 'naive'"),
+        (["--methods", "naive:hard"], "a method is NAME or NAME:PARAMETER=VALUE"),
+        (["--methods", "enhanced:part=1"], "enhanced has no parameter 'part'"),
+        (["--methods", "enhanced:share=2"], "share must be in (0, 1]"),
+        (["--seeds", 0], "seeds must be a positive number"),
+        (["--level", "heads"], "did you mean 'head'"),
+        (["--level", "full"], "model"),
+    ],
+)
+def test_bad_input(w2s, run, arguments, word):
+    before = (run / "manifest.json").read_bytes()
+    code, _, err = w2s("gain", run, *arguments)
+    assert code == 2
+    assert word in err.splitlines()[-1]
+    assert (run / "manifest.json").read_bytes() == before
+
+
+def test_without_gold_labels_in_the_test_split(w2s, scored, tmp_path):
+    table = pd.read_parquet(scored.parent / "data.parquet")
+    table.loc[table["split"] == "test", "label"] = None
+    table.to_parquet(tmp_path / "data.parquet")
+    arguments = ["--item", "x", "--label", "label", "--split", "split"]
+    arguments += ["--weak-columns", "p00,p01", "-o", tmp_path / "new"]
+    assert w2s("score", tmp_path / "data.parquet", *arguments)[0] == 0
+    code, _, err = w2s("gain", tmp_path / "new", *QUICK)
+    assert code == 2
+    assert "test" in err
