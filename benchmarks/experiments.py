@@ -140,9 +140,13 @@ def shortcut(
 
     proba = teacher.predict_proba(weak[pool])
     if not full:
-        naive = by_group(fit_student("naive", strong[pool], proba, random_state=seed).model)
+        naive = by_group(
+            fit_student("naive", strong[pool], proba, epochs=20, random_state=seed).model
+        )
         return {"naive - teacher": naive.mean() - right.mean()}
-    student = fit_student("enhanced", strong[pool], proba, random_state=seed, share=0.3, q=0.7)
+    student = fit_student(
+        "enhanced", strong[pool], proba, epochs=20, random_state=seed, share=0.3, q=0.7
+    )
     enhanced, naive = by_group(student.model), by_group(student.controls["naive"])
     found = {
         "teacher": right.mean(),

@@ -32,7 +32,7 @@ LEVELS = ("head", "lora", "full")
 SOLVERS = ("adam", "lbfgs")
 SCHEMA_VERSION = 1
 USUAL_EPOCHS = 20
-LEAST_STEPS = 400
+LEAST_STEPS = 800  # with 400, methods that come to trust the student do so before it knows anything
 SHOWN_VALUES = 8  # diagnostics with at most so many numbers are written out
 
 
@@ -233,7 +233,7 @@ def fit_student(
         Number of seeds, trained side by side, or their numbers: ``seeds=[3]`` is the fourth of
         ``seeds=5``, up to rounding (1e-5 in the probabilities).
     epochs : int, optional
-        By default 20, and on small pools so many that the student takes 400 steps; 3 for whole
+        By default 20, and on small pools so many that the student takes 800 steps; 3 for whole
         models. Every training of a method takes ``ceil(N / batch_size) * epochs`` steps, however
         few rows it keeps.
     learning_rate, batch_size : float, int

@@ -58,7 +58,7 @@ def test_adam_comes_close_to_the_optimum(data):
 def test_small_pools_get_enough_epochs(data):
     features, proba = data
     student = fit_student("naive", features, proba, random_state=0)
-    assert student.history["epoch"].max() + 1 == 134  # 3 steps an epoch, 400 steps
+    assert student.history["epoch"].max() + 1 == 267  # 3 steps an epoch, 800 steps
 
 
 def test_steps_do_not_depend_on_the_rows_kept(data):
