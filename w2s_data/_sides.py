@@ -148,7 +148,8 @@ class Side:
         d = moments.d_w
         cross = strong.components.T @ (moments.scatter[d:, :d] / (moments.n - 1)) @ weak.components
         for side, axis in ((strong, 0), (weak, 1)):
-            varies = np.arange(len(side.spectrum)) < side.rank
+            # Columns of next to no variance count in the rank, which is free of their scale.
+            varies = (np.arange(len(side.spectrum)) < side.rank) & (side.spectrum > 0)
             inverse = np.where(varies, 1 / np.sqrt(np.where(varies, side.spectrum, 1.0)), 0.0)
             cross = cross * np.expand_dims(inverse, 1 - axis)
         return np.asarray(cross)

@@ -13,8 +13,8 @@ both orders occur.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ import pandas as pd
 
 from w2s_data._blocks import DEFAULT_BLOCK_BYTES, FeatureMatrix, as_feature_matrix
 from w2s_data._roles import Roles, read_items, read_weak
-from w2s_data._typing import BoolArray, FloatArray
+from w2s_data._typing import BoolArray, FloatArray, IntArray
 from w2s_data.columns import ItemKind
 from w2s_data.errors import ColumnError, FeatureError, InputError, rows
 from w2s_data.readers import RawTable
@@ -57,6 +57,45 @@ class PairFeatures:
         return self.first.take(rows) - self.second.take(rows)
 
 
+@dataclass(frozen=True)
+class TurnedFeatures:
+    """Differences chosen minus rejected of N pairs, turned to first minus second.
+
+    Attributes
+    ----------
+    base : FeatureMatrix (N, D)
+    signs : array (N,)
+        1 where the chosen item comes first, -1 where the rejected one does.
+    """
+
+    base: FeatureMatrix
+    signs: FloatArray
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Pairs N and feature dimensions D."""
+        return self.base.shape
+
+    def blocks(self, max_bytes: int = DEFAULT_BLOCK_BYTES) -> Iterator[tuple[slice, FloatArray]]:
+        """Yield (rows, float32 block) in order."""
+        for chosen, block in self.base.blocks(max_bytes):
+            yield chosen, block * self.signs[chosen, None]
+
+    def take(self, rows: Any) -> FloatArray:
+        """Return the given rows as a float32 array."""
+        return self.base.take(rows) * self.signs[rows, None]
+
+
+def turned_features(base: FeatureMatrix, labels: IntArray) -> TurnedFeatures:
+    """Differences chosen minus rejected in the drawn order of the pairs, which the labels tell.
+
+    >>> chosen_minus_rejected = as_feature_matrix([[1.0, 2.0], [3.0, 4.0]])
+    >>> turned_features(chosen_minus_rejected, np.array([0, 1])).take([0, 1]).tolist()
+    [[1.0, 2.0], [-3.0, -4.0]]
+    """
+    return TurnedFeatures(base, np.where(labels == 0, 1, -1).astype(np.float32))
+
+
 def pair_features(first: Any, second: Any) -> PairFeatures:
     """Features of pairs: those of the first items minus those of the second.
 
@@ -88,6 +127,7 @@ def embed_pairs(
     encoder: Encoder,
     path: str | Path,
     *,
+    overwrite: bool = False,
     progress: bool | None = None,
 ) -> PairFeatures:
     """Encode the items of pairs into one store, each once, and return the pairs' features.
@@ -95,12 +135,17 @@ def embed_pairs(
     Parameters
     ----------
     first, second : sequences of N items, as `W2SDataset.pairs` returns them
-    encoder, path, progress
+    encoder, path, overwrite, progress
         See `embed`.
     """
+    from w2s_data.encoders.base import ItemError
     from w2s_data.features import embed
 
-    store = embed([*first, *second], encoder, path, progress=progress)
+    items = [*first, *second]
+    try:
+        store = embed(items, encoder, path, overwrite=overwrite, progress=progress)
+    except ItemError as error:
+        raise error.moved_to([*range(len(first)), *range(len(second))]) from error
     return PairFeatures(store.select(first), store.select(second))
 
 
@@ -188,11 +233,21 @@ def _as_item(roles: Roles, role: str) -> Roles:
 
 
 def _read_weak(frame: pd.DataFrame, roles: Roles) -> tuple[FloatArray | None, tuple[str, ...]]:
-    """Weak probabilities of the orders (chosen first, rejected first)."""
-    if isinstance(roles.weak_columns, str):  # P(chosen is better); two classes expect the second's
-        proba, names = read_weak(frame, roles, ("rejected", "chosen"))
-        return None if proba is None else proba[..., ::-1].copy(), names
-    return read_weak(frame, roles, ("chosen", "rejected"))
+    """Weak probabilities of the orders (chosen first, rejected first), and names of the models."""
+    columns = roles.weak_columns
+    if not isinstance(columns, Mapping) or not columns:
+        return _read_weak_model(frame, roles), ()
+    models = [_read_weak_model(frame, replace(roles, weak_columns=own)) for own in columns.values()]
+    return np.stack(models, axis=1), tuple(str(name) for name in columns)  # type: ignore[arg-type]
+
+
+def _read_weak_model(frame: pd.DataFrame, roles: Roles) -> FloatArray | None:
+    columns = roles.weak_columns
+    if isinstance(columns, str) or (columns is not None and len(columns) == 1):
+        # P(chosen is better), but of two classes a single column is the probability of the second.
+        proba, _ = read_weak(frame, roles, ("rejected", "chosen"))
+        return None if proba is None else proba[:, ::-1].copy()
+    return read_weak(frame, roles, ("chosen", "rejected"))[0]
 
 
 def _differences(chosen: FloatArray | None, rejected: FloatArray | None) -> FloatArray:

@@ -47,7 +47,7 @@ class LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         features. "cv" takes the best held-out log-loss among `L2_GRID`.
     standardize : bool
         Scale each feature to mean 0, variance 1 of the training rows; a constant one gets weight 0.
-        Without an intercept features are only scaled.
+        Without an intercept features are only scaled, to mean square 1.
     fit_intercept : bool
     folds : int
         Folds for ``l2="cv"``.
@@ -196,8 +196,10 @@ class LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         elif self.fit_intercept:
             mean = np.average(features, axis=0, weights=weights)
         if not self.fit_intercept:
-            # Uncentred, a constant feature is an intercept of its own: leave it as it is.
-            mean, scale = np.zeros_like(mean), np.where(np.isinf(scale), 1.0, scale)
+            # Uncentred, a feature counts with its size: the sign of a row must not change it.
+            # A constant one is an intercept of its own: leave it as it is.
+            size = np.sqrt(mean**2 + scale**2) if self.standardize else scale
+            mean, scale = np.zeros_like(mean), np.where(np.isinf(scale), 1.0, size)
         scaled = (features - mean) / scale
         binary = targets[:, 1:] if targets.shape[1] == 2 else targets
         if self.loss == "ridge":

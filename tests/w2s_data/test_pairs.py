@@ -60,11 +60,12 @@ def test_vectors_become_differences(rng):
     np.testing.assert_allclose(again.features, data.features, rtol=1e-5, atol=1e-6)
 
 
-def test_a_weak_column_is_the_probability_of_the_chosen_item(table):
-    data = load(table, weak_columns="p")
-    right = data.weak_proba[np.arange(N), data.labels]
+@pytest.mark.parametrize("columns", ["p", ["p"], {"ranker": "p"}, {"ranker": ["p"]}])
+def test_a_weak_column_is_the_probability_of_the_chosen_item(table, columns):
+    data = load(table, weak_columns=columns)
+    right = data.weak_proba.reshape(N, 2)[np.arange(N), data.labels]
     np.testing.assert_allclose(right, table["p"])
-    np.testing.assert_allclose(data.weak_proba.sum(axis=1), 1)
+    np.testing.assert_allclose(data.weak_proba.sum(axis=-1), 1)
 
 
 def test_two_weak_columns_and_several_models(table):

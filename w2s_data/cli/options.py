@@ -22,6 +22,17 @@ Item = Annotated[
 ]
 Id = Annotated[str | None, typer.Option(help="Column of unique ids.", rich_help_panel=DATA)]
 Label = Annotated[str | None, typer.Option(help="Column of gold labels.", rich_help_panel=DATA)]
+Chosen = Annotated[
+    str | None,
+    typer.Option(
+        help="Preference data, instead of item and label: column of the preferred item.",
+        rich_help_panel=DATA,
+    ),
+]
+Rejected = Annotated[
+    str | None,
+    typer.Option(help="Column of the item it was preferred to.", rich_help_panel=DATA),
+]
 Split = Annotated[
     str | None,
     typer.Option(
@@ -77,11 +88,14 @@ Strong = Annotated[
 ]
 WeakFeatures = Annotated[
     Path | None,
-    typer.Option(help="Ready-made weak features, a .npy file (N, D).", rich_help_panel=MODELS),
+    typer.Option(
+        help="Ready-made weak features, a .npy file (N, D); of pairs, chosen minus rejected.",
+        rich_help_panel=MODELS,
+    ),
 ]
 StrongFeatures = Annotated[
     Path | None,
-    typer.Option(help="Ready-made strong features, a .npy file (N, D).", rich_help_panel=MODELS),
+    typer.Option(help="The same for strong features.", rich_help_panel=MODELS),
 ]
 TeacherPenalty = Annotated[
     str, typer.Option(help="The teacher's penalty: a number, or cv.", rich_help_panel=MODELS)

@@ -85,6 +85,8 @@ def select(
     ] = True,
     item: opt.Item = None,
     label: opt.Label = None,
+    chosen: opt.Chosen = None,
+    rejected: opt.Rejected = None,
     split: opt.Split = None,
     source: opt.Source = None,
     split_sizes: opt.SplitSizes = None,
@@ -115,7 +117,14 @@ def select(
         max_seconds=max_seconds,
         separation=separation,
     )
-    roles = {"item": item, "label": label, "split": split, "source": source}
+    roles = {
+        "item": item,
+        "label": label,
+        "chosen": chosen,
+        "rejected": rejected,
+        "split": split,
+        "source": source,
+    }
     run, dataset = open_run(data, roles, output, seed, False, split_sizes, False)
     inputs = feature_inputs(dataset, weak, strong, weak_features, strong_features, device)
     features = embed_stage(run, dataset, inputs, context.obj)

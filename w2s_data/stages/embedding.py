@@ -16,6 +16,7 @@ from w2s_data.dataset import W2SDataset
 from w2s_data.encoders import Encoder
 from w2s_data.errors import FeatureError, FileFormatError, InputError
 from w2s_data.features import FeatureStore, embed
+from w2s_data.pairs import PairFeatures, embed_pairs, turned_features
 from w2s_data.run import MANIFEST, Run
 
 logger = logging.getLogger("w2s_data")
@@ -72,8 +73,8 @@ def embed_stage(
             if given is not None and given.encoder is not None:
                 encoder = given.encoder.fit(_fitting_items(dataset))
                 folder = _store_path(run, role)
-                found[role] = embed(
-                    dataset.items,
+                found[role] = _embed(
+                    dataset,
                     encoder,
                     folder,
                     overwrite=_is_stored(run, role)
@@ -86,6 +87,14 @@ def embed_stage(
             if _is_stored(run, role):
                 stage.add(f"features/{role}/{MANIFEST}")
     return found
+
+
+def _embed(
+    dataset: W2SDataset, encoder: Encoder, folder: Path, *, overwrite: bool, progress: bool | None
+) -> FeatureMatrix:
+    if dataset.is_paired:
+        return embed_pairs(*dataset.pairs, encoder, folder, overwrite=overwrite, progress=progress)
+    return embed(dataset.items, encoder, folder, overwrite=overwrite, progress=progress)
 
 
 def _feature_settings(
@@ -119,7 +128,10 @@ def _stored_features(
         return _read_features(given.file, dataset)
     if role == "strong" and dataset.features is not None:
         return ArrayFeatures(dataset.features)
-    return FeatureStore.open(_store_path(run, role)).select(dataset.items)
+    store = FeatureStore.open(_store_path(run, role))
+    if dataset.is_paired:
+        return PairFeatures(*(store.select(texts) for texts in dataset.pairs))
+    return store.select(dataset.items)
 
 
 def _store_path(run: Run, role: Role) -> Path:
@@ -141,8 +153,9 @@ def _is_stored(run: Run, role: Role) -> bool:
 
 def _fitting_items(dataset: W2SDataset) -> list[Any]:
     """What an encoder may learn from: the labelled split and the pool, never test items."""
-    wanted = np.isin(dataset.splits, ("labelled", "pool"))
-    return [item for item, keep in zip(dataset.items, wanted, strict=True) if keep]
+    wanted = np.flatnonzero(np.isin(dataset.splits, ("labelled", "pool")))
+    columns = dataset.pairs if dataset.is_paired else (dataset.items,)
+    return [column[row] for column in columns for row in wanted]
 
 
 def _checksum(file: Path) -> str:
@@ -155,7 +168,7 @@ def _checksum(file: Path) -> str:
 
 
 def _read_features(file: Path, dataset: W2SDataset) -> FeatureMatrix:
-    """Map a .npy file of shape (N, D) into memory."""
+    """Map a .npy file of shape (N, D) into memory; of pairs it holds chosen minus rejected."""
     try:
         array = np.load(file, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
@@ -173,4 +186,5 @@ def _read_features(file: Path, dataset: W2SDataset) -> FeatureMatrix:
             f"row counts disagree: {os.fspath(file)!r} has {len(array):,} rows, "
             f"the data set {len(dataset):,} items"
         )
-    return ArrayFeatures(array)
+    features = ArrayFeatures(array)
+    return turned_features(features, dataset.labels) if dataset.is_paired else features

@@ -19,6 +19,7 @@ from w2s_data.probes import LinearProbe
 from w2s_data.run import Run
 from w2s_data.stages.embedding import ROLES, Role
 from w2s_data.stages.notes import noting
+from w2s_data.stages.scoring import probe_for
 
 logger = logging.getLogger("w2s_data")
 
@@ -35,7 +36,8 @@ def forecast_stage(
 ) -> dict[str, Any]:
     """Forecast the gain and measure the discrepancy of the features; write both summaries.
 
-    A penalty of "cv" of the forecaster's probes is chosen once, on the labelled split.
+    A penalty of "cv" of the forecaster's probes is chosen once, on the labelled split. On pairs
+    they have no intercept.
 
     Returns
     -------
@@ -69,8 +71,8 @@ def forecast_stage(
         labels = dataset.labels[labelled]
         weak, strong = (features[role].take(labelled) for role in ROLES)
         settled = clone(forecaster).set_params(
-            teacher=_with_penalty(forecaster.teacher, weak, labels),
-            student=_with_penalty(forecaster.student, strong, labels),
+            teacher=_settled(forecaster.teacher, dataset, weak, labels),
+            student=_settled(forecaster.student, dataset, strong, labels),
         )
         with noting(DegenerateDataWarning):  # they are among the forecast's own warnings
             forecast = settled.forecast(
@@ -127,8 +129,11 @@ def _discrepancy(
     return summarize_discrepancy(analyzer, n, n_pool, notes)
 
 
-def _with_penalty(probe: Any, train: AnyArray, labels: AnyArray) -> Any:
+def _settled(probe: Any, dataset: W2SDataset, train: AnyArray, labels: AnyArray) -> Any:
     """Probe with a fixed penalty: choosing it anew in every fold would cost much and say little."""
-    if not isinstance(probe, LinearProbe) or probe.l2 != "cv":
+    if not isinstance(probe, LinearProbe):
+        return probe
+    probe = probe_for(dataset, probe)
+    if probe.l2 != "cv":
         return probe
     return clone(probe).set_params(l2=clone(probe).fit(train, labels).l2_)

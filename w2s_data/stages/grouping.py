@@ -49,8 +49,13 @@ def groups_stage(
     RunError
         If the run was not scored, or not with these features.
     InputError
-        If strong features are missing.
+        If strong features are missing, or the items are pairs.
     """
+    if dataset.is_paired:
+        raise InputError(
+            "groups of preference pairs are not analysed: what the two items share vanishes in "
+            "their difference; `w2s score --group` and `w2s gain` report by group"
+        )
     settings = {"analyzer": analyzer.get_params(), "spurious": spurious.get_params()}
     if run.is_fresh("groups", settings, INPUTS):
         logger.info("groups: nothing has changed since %s", run.finished("groups"))

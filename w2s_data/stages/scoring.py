@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.base import clone
 
 from w2s_data._blocks import DEFAULT_BLOCK_BYTES, FeatureMatrix, RowSubset
 from w2s_data._progress import progress
@@ -86,6 +87,7 @@ def score_stage(
     InputError
         If features of a needed role are missing.
     """
+    teacher = probe_for(dataset, teacher)
     settings = {
         "detector": detector.get_params(),
         "teacher": None if dataset.weak_proba is not None else teacher.get_params(),
@@ -119,7 +121,8 @@ def teach(
 ) -> FloatArray:
     """Weak probabilities (N, C) of a teacher trained on the labelled split.
 
-    Its probabilities on the labelled items themselves are cross-fitted.
+    Its probabilities on the labelled items themselves are cross-fitted. On pairs it has no
+    intercept, see `probe_for`.
     """
     dataset.check_teacher_data()
     if weak_features is None:
@@ -140,7 +143,7 @@ def teach(
             stacklevel=2,
         )
     train = weak_features.take(labelled)
-    teacher = teacher.fit(train, codes)
+    teacher = probe_for(dataset, teacher).fit(train, codes)
     proba = np.zeros((len(dataset), len(dataset.class_names)))
     for rows, block in weak_features.blocks():
         proba[np.ix_(np.arange(rows.start, rows.stop), known)] = teacher.predict_proba(block)
@@ -148,6 +151,22 @@ def teach(
         teacher, train, codes, folds=TEACHER_FOLDS, random_state=teacher.random_state
     )
     return proba
+
+
+def probe_for(dataset: W2SDataset, probe: LinearProbe) -> LinearProbe:
+    """The probe, or for pairs one without intercept: swapped items swap their probabilities.
+
+    Raises
+    ------
+    InputError
+        If it is a ridge probe on pairs, whose labels 0 and 1 have no symmetry without intercept.
+    """
+    if not dataset.is_paired:
+        return probe
+    if probe.loss != "logistic":
+        raise InputError(f"a probe on pairs needs loss='logistic'; got {probe.loss!r}")
+    ranker: LinearProbe = clone(probe).set_params(fit_intercept=False)
+    return ranker
 
 
 def teachers_of(run: Run, dataset: W2SDataset) -> FloatArray:
@@ -187,7 +206,8 @@ def _detect(
     rest = np.setdiff1d(np.arange(n), pool)
     passes = 2 if len(rest) else 1
     with progress("score", total=passes * n, enabled=show_progress) as advance:
-        guarded = GuardedFeatures(strong, "strong features", advance)
+        name = "differences of the strong features" if dataset.is_paired else "strong features"
+        guarded = GuardedFeatures(strong, name, advance)
         detector.fit(RowSubset(guarded, pool), proba[pool])
         regions[pool] = detector.regions_
         confidence[pool], alignment[pool] = detector.confidence_, detector.alignment_

@@ -44,7 +44,7 @@ def gain_stage(
     ----------
     methods : mapping from name in the table to Method
     training : mapping
-        What `fit_student` takes: epochs, learning_rate, l2, model ...
+        What `fit_student` takes: epochs, learning_rate, l2, model ... Pairs are trained as such.
     restart : bool
         Train everything anew.
 
@@ -58,10 +58,14 @@ def gain_stage(
     RunError
         If the run was not scored.
     InputError
-        If strong features are missing, or the test split has no gold labels.
+        If strong features are missing, the test split has no gold labels, or a whole model is to
+        be trained on pairs.
     """
     check_scored(run)
-    settings = {**dict(training or {}), "level": level, "seed": run.manifest["seed"]}
+    training = {**(training or {}), **({"paired": True} if dataset.is_paired else {})}
+    if dataset.is_paired and level != "head":
+        raise InputError(f"pairs are trained at level 'head', on their features; got {level!r}")
+    settings = {**training, "level": level, "seed": run.manifest["seed"]}
     recorded = {
         **settings,
         "seeds": seeds,
@@ -93,7 +97,7 @@ def gain_stage(
                 resume=not restart,
                 random_state=run.manifest["seed"],
                 progress=show_progress,
-                **dict(training or {}),
+                **training,
             )
         stage.write_table("gain.parquet", result.to_frame())
         stage.write_summary("gain.json", {"schema": SCHEMA, **result.to_dict()})
