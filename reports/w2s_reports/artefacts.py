@@ -1,10 +1,10 @@
-"""Reading a scored run: every table and summary once, checked against each other."""
+"""Reading a run: every table and summary once, checked against each other."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from w2s_data._io import read_json
 from w2s_data.errors import FileFormatError, RunError, listing
+from w2s_data.run import Run
 from w2s_reports.palette import REGION_KEYS
 
 if TYPE_CHECKING:
@@ -25,14 +26,42 @@ SCORE_COLUMNS = ("id", "region", "confidence", "alignment", "weak_label")
 
 
 @dataclass(frozen=True)
+class Stage:
+    """What a stage after scoring writes, and which stages it reads."""
+
+    files: tuple[str, ...]
+    inputs: tuple[str, ...]
+
+
+STAGES = {
+    "gain": Stage(("gain.json", "gain.parquet"), ("items", "embed", "score", "forecast")),
+    "forecast": Stage(("forecast.json", "discrepancy.json"), ("items", "embed")),
+    "groups": Stage(("groups.json", "spurious.json"), ("items", "embed", "score")),
+    "select": Stage(("selection.json", "selection.parquet"), ("items", "embed", "score")),
+}
+
+
+@dataclass(frozen=True)
 class Artefacts:
-    """What a scored run left behind; `scores` holds one row per item, in the order of the items."""
+    """What a run left behind.
+
+    Attributes
+    ----------
+    scores : DataFrame
+        One row per item, in the order of the items.
+    later : dict from file name to content
+        Summaries and tables of the stages after scoring that the manifest names.
+    outdated : tuple of str
+        Those of these stages whose inputs have changed since.
+    """
 
     path: Path
     manifest: dict[str, Any]
     overlap: dict[str, Any]
     scores: pd.DataFrame
     has_items: bool
+    later: Mapping[str, Any] = field(default_factory=dict)
+    outdated: tuple[str, ...] = ()
 
     @property
     def data(self) -> dict[str, Any]:
@@ -100,7 +129,35 @@ def read_artefacts(run: str | os.PathLike[str] | Any) -> Artefacts:
     items = _read_items(folder / "items.parquet", scores)
     if items is not None and "label" in items:
         scores["label"] = items["label"]
-    return Artefacts(folder, manifest, overlap, scores, items is not None and "item" in items)
+    later, outdated = _read_later(folder, manifest)
+    has_items = items is not None and "item" in items
+    return Artefacts(folder, manifest, overlap, scores, has_items, later, outdated)
+
+
+def _read_later(folder: Path, manifest: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Content of the files of finished stages; a file that the manifest does not name is left."""
+    later: dict[str, Any] = {}
+    outdated = []
+    for name, stage in STAGES.items():
+        record = (manifest.get("stages") or {}).get(name) or {}
+        named = set(record.get("files") or ())
+        if not all(file in named and (folder / file).is_file() for file in stage.files):
+            continue
+        later |= {file: _read_result(folder / file, name) for file in stage.files}
+        if not Run(folder, manifest).follows(name, stage.inputs):
+            outdated.append(name)
+    return later, tuple(outdated)
+
+
+def _read_result(path: Path, stage: str) -> Any:
+    if path.suffix == ".parquet":
+        return _read_table(path)
+    found = read_json(path)
+    if not isinstance(found, dict) or found.get("schema") != SCHEMA:
+        raise RunError(
+            f"{str(path)!r} is not of schema {SCHEMA}: run `w2s {stage}` again with this version"
+        )
+    return found
 
 
 def _read_table(path: Path, columns: list[str] | None = None) -> pd.DataFrame:

@@ -8,6 +8,8 @@ from datetime import datetime
 from typing import Any
 
 NOTHING = "–"
+MINUS = "\u2212"
+NAME_BYTES = 120
 
 
 def plain(value: Any) -> Any:
@@ -29,7 +31,7 @@ def percent(value: float | None, digits: int = 1) -> str:
     >>> percent(0.3142), percent(None)
     ('31.4%', '–')
     """
-    return NOTHING if value is None else f"{100 * value:.{digits}f}%"
+    return NOTHING if value is None else f"{100 * value:.{digits}f}%".replace("-", MINUS)
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -50,6 +52,17 @@ def count(value: int | None) -> str:
     return NOTHING if value is None else f"{value:,}"
 
 
+def amount(value: float | None) -> str:
+    """A number of items or money, with decimals only where it has them.
+
+    >>> amount(276.0), amount(67.84)
+    ('276', '67.8')
+    """
+    if value is None:
+        return NOTHING
+    return f"{value:,.0f}" if abs(value - round(value)) < 0.05 else f"{value:,.1f}"
+
+
 def interval(low: float | None, high: float | None) -> str:
     """A percentage interval.
 
@@ -66,6 +79,47 @@ def number_interval(low: float | None, high: float | None, digits: int = 3) -> s
     '0.270–0.354'
     """
     return "" if low is None or high is None else f"{low:.{digits}f}–{high:.{digits}f}"
+
+
+def signed(value: float | None, digits: int = 1) -> str:
+    """A difference of shares in percentage points.
+
+    >>> signed(0.0186), signed(-0.039), signed(-0.0001)
+    ('+1.9', '−3.9', '0.0')
+    """
+    if value is None:
+        return NOTHING
+    text = f"{100 * value:+.{digits}f}"
+    return text.replace("-", MINUS) if text.strip("+-0.") else text[1:]
+
+
+def signed_interval(low: float | None, high: float | None, digits: int = 1) -> str:
+    """An interval of percentage points.
+
+    >>> signed_interval(-0.0168, 0.0539)
+    '−1.7 to +5.4'
+    """
+    return "" if low is None or high is None else f"{signed(low, digits)} to {signed(high, digits)}"
+
+
+def number_span(low: float | None, high: float | None, digits: int = 3) -> str:
+    """An interval of plain numbers that may be below zero.
+
+    >>> number_span(-0.25, 0.1)
+    '−0.250 to 0.100'
+    """
+    if low is None or high is None:
+        return ""
+    return f"{low:.{digits}f} to {high:.{digits}f}".replace("-", MINUS)
+
+
+def share_of(value: float | None, digits: int = 0) -> str:
+    """A share that may be below zero, as a signed percentage.
+
+    >>> share_of(-0.25)
+    '−25%'
+    """
+    return NOTHING if value is None else f"{100 * value:+.{digits}f}%".replace("-", MINUS)
 
 
 def day(iso: str | None) -> str:
@@ -108,6 +162,12 @@ def excerpt(text: str, max_bytes: int) -> str:
     if len(raw) <= max_bytes and len(text) <= 2 * max_bytes:
         return raw.decode("utf-8")
     return raw[: max_bytes - len("…".encode())].decode("utf-8", "ignore").rstrip() + "…"
+
+
+def name_of(value: Any) -> str | None:
+    """A class, source or group name, cut to a length that a table can show."""
+    value = plain(value)
+    return None if value is None else excerpt(str(value), NAME_BYTES)
 
 
 def flatten(settings: Any, prefix: str = "") -> dict[str, str]:

@@ -74,5 +74,5 @@ def tokens(theme: int) -> dict[str, str]:
     """
     colours = {name: pair[theme] for name, pair in NEUTRALS.items()}
     colours |= {r.token: r.dark if theme else r.light for r in REGIONS}
-    soft = ("ink", "muted", *(region.token for region in REGIONS))
+    soft = ("ink", "muted", "accent", *(region.token for region in REGIONS))
     return colours | {f"{name}-soft": f"{colours[name]}2e" for name in soft}

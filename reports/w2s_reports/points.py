@@ -15,9 +15,8 @@ import pandas as pd
 
 from w2s_data._typing import IntArray
 from w2s_reports.artefacts import Artefacts
-from w2s_reports.formats import excerpt, plain
+from w2s_reports.formats import excerpt, name_of, plain
 from w2s_reports.palette import REGION_KEYS
-from w2s_reports.summary import name_of
 
 TEXT_BYTES = 160
 MAX_THUMBNAILS = 4_000

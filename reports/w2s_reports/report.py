@@ -1,7 +1,7 @@
 """A run's report: one summary, delivered as HTML, JSON or Markdown.
 
 To add a section: a key in the summary, a partial `templates/_name.html`, a line in `SECTIONS`.
-To add a figure: a function in `figures.py`, and `{{ figure("name") }}` in the partial.
+To add a figure: a function in `figures`, and `{{ figure("name") }}` in the partial.
 """
 
 from __future__ import annotations
@@ -37,10 +37,13 @@ MAX_POINTS = 10_000
 POINTS_BYTES = 2_600_000
 
 SECTIONS = (
-    ("reading", "Reading"),
+    ("verdict", "Verdict"),
+    ("gain", "Gain"),
     ("overlap", "Overlap"),
     ("sources", "Sources"),
+    ("selection", "Selection"),
     ("groups", "Groups"),
+    ("discrepancy", "Discrepancy"),
     ("examples", "Examples"),
     ("provenance", "Provenance"),
 )
@@ -229,7 +232,10 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    spelled = ("percent", "number", "count", "interval", "number_interval", "day", "duration")
+    spelled = (
+        *("amount", "count", "day", "duration", "interval", "number", "number_interval"),
+        *("number_span", "percent", "signed", "signed_interval"),
+    )
     environment.filters |= {name: getattr(formats, name) for name in spelled}
     environment.filters["code"] = _code
     environment.globals["scale"] = scale

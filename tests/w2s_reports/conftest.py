@@ -14,6 +14,9 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageDraw
 
+from tests.w2s_reports.later_stages import STAGES
+from w2s_data.run import Run
+
 HOSTILE = "<script>window.pwned=1</script>\"'</script><img src=x onerror=window.pwned=1>"
 REGIONS = ("hard-only", "easy-only", "overlap")
 SENTENCE = (
@@ -38,6 +41,7 @@ class RunSpec:
     hostile: bool = False
     manifest: bool = True
     warnings: tuple[str, ...] = ()
+    stages: tuple[str, ...] = ()
     seed: int = 0
 
 
@@ -56,7 +60,20 @@ def make_run(folder: Path, **settings: Any) -> Path:
     scores.to_parquet(folder / "scores.parquet")
     _write(folder / "overlap.json", _overlap(spec, scores))
     if spec.manifest:
-        _write(folder / "manifest.json", _manifest(spec))
+        manifest = _manifest(spec)
+        run = Run(folder, manifest)
+        for name in spec.stages:
+            inputs, files = STAGES[name]
+            content = files(spec, HOSTILE if spec.hostile else "")
+            for file, value in content.items():
+                if isinstance(value, pd.DataFrame):
+                    value.to_parquet(folder / file)
+                else:
+                    _write(folder / file, {"schema": 1, **value})
+            manifest["stages"][name] = {"key": run.key({}, inputs), "settings": {}}
+            manifest["stages"][name] |= {"seconds": 1.0, "finished": None}
+            manifest["stages"][name]["files"] = dict.fromkeys(content, "checksum")
+        _write(folder / "manifest.json", manifest)
     return folder
 
 

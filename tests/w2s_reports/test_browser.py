@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from tests.w2s_reports.later_stages import STAGES
 from w2s_reports import build_report
 from w2s_reports.report import SECTIONS
 
@@ -239,3 +240,32 @@ def test_notebook_frame_draws(browser: Any, synthetic_run: MakeRun, tmp_path: Pa
         inside = page.frame_locator("iframe")
         inside.locator("[data-figure=confidence]").scroll_into_view_if_needed()
         inside.locator("[data-figure=confidence] .main-svg").first.wait_for()
+
+
+def test_all_stages_together(browser: Any, synthetic_run: MakeRun) -> None:
+    path = report_path(synthetic_run(stages=tuple(STAGES)))
+    for width in (1280, 390):
+        with opened(browser, path, viewport={"width": width, "height": 800}) as page:
+            for name, title in SECTIONS:
+                assert page.locator(f"#{name} h2").inner_text() == title
+            assert page.locator("[data-figure][role=img][aria-label]").count() == 12
+            assert page.locator("figure figcaption").count() == 12
+            assert page.locator("#verdict .words").inner_text() == "It pays"
+            overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+            assert page.evaluate(overflow) == 0
+            # Rank and name sort as words, numbers as numbers.
+            heads = page.locator("#gain thead").first.locator("button")
+            heads.nth(2).click()
+            heads.nth(2).click()
+            first = page.locator("#gain tbody").first.locator("th").first
+            assert first.inner_text() == "naive"
+
+
+def test_hostile_names_in_all_stages(browser: Any, synthetic_run: MakeRun) -> None:
+    path = report_path(synthetic_run(hostile=True, stages=tuple(STAGES)))
+    with opened(browser, path, viewport={"width": 390, "height": 800}) as page:
+        assert page.evaluate("window.pwned") is None
+        assert page.locator("[data-figure] img, [data-figure] a").count() == 0
+        assert page.locator("#gain tbody th").first.inner_text().startswith("confidence<script>")
+        overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        assert page.evaluate(overflow) == 0

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from w2s_reports.artefacts import read_artefacts
-from w2s_reports.figures import Figure, build_figures, thin
+from w2s_reports.figures import Figure, build_figures
+from w2s_reports.figures.base import thin
 from w2s_reports.palette import tokens
 from w2s_reports.points import point_columns, sample_rows, thumbnail
 from w2s_reports.summary import summarize_artefacts

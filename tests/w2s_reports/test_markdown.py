@@ -15,9 +15,12 @@ MakeRun = Callable[..., Path]
 def test_every_section_and_number(synthetic_run: MakeRun) -> None:
     summary = summarize(synthetic_run(warnings=("the curve hardly bends",)))
     text = to_markdown(summary)
-    for heading in ("Reading", "Overlap", "Sources", "Groups", "Examples", "Provenance"):
+    for heading in (
+        *("Verdict", "Gain", "Overlap", "Sources", "Selection", "Groups", "Discrepancy"),
+        *("Examples", "Provenance"),
+    ):
         assert f"\n## {heading}\n" in text
-    assert "> **Warning:** the curve hardly bends" in text
+    assert "> **Warning:** overlap: the curve hardly bends" in text
     assert f"**{percent(summary['overlap']['density']['value'])}**" in text
     for row in summary["sources"]["rows"] + summary["groups"]["rows"]:
         assert f"| {row['name']} " in text

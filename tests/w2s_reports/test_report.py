@@ -27,7 +27,7 @@ def test_default_path_and_representations(synthetic_run: MakeRun) -> None:
     report = build_report(run)
     assert (run / "report.html").read_text(encoding="utf-8") == report.to_html()
     assert json.loads(report.to_json()) == report.summary
-    assert report.to_markdown().startswith("# Overlap report: reviews\n")
+    assert report.to_markdown().startswith("# Weak-to-strong report: reviews\n")
     assert repr(report).startswith("Report('reviews', overlap density ")
     assert not list(run.glob(".*partial"))
 

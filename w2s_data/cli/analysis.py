@@ -7,7 +7,7 @@ from typing import Annotated, Any, cast
 import typer
 
 from w2s_data.cli import options as opt
-from w2s_data.cli.inputs import feature_inputs, number_from, open_run
+from w2s_data.cli.inputs import feature_inputs, finish, number_from, open_run
 
 
 def groups(
@@ -52,7 +52,7 @@ def groups(
         random_state=seed,
     )
     print_groups(groups_stage(opened, dataset, features, analyzer, spurious))
-    typer.echo(f"run: {opened.path}")
+    finish(opened)
 
 
 def forecast(
@@ -93,4 +93,4 @@ def forecast(
         random_state=seed,
     )
     print_forecast(forecast_stage(opened, dataset, features, forecaster, analyzer, context.obj))
-    typer.echo(f"run: {opened.path}")
+    finish(opened)

@@ -1,4 +1,4 @@
-"""From the words of a command line to a run, its data set and its features."""
+"""From the words of a command line to a run, its data set and its features, and to its end."""
 
 from __future__ import annotations
 
@@ -123,3 +123,14 @@ def number_from(text: str | None, option: str, word: str) -> Any:
         return int(text) if text.lstrip("-").isdigit() else float(text)
     except ValueError as error:
         raise InputError(f"{option} must be a number or {word!r}; got {text!r}") from error
+
+
+def finish(run: Run) -> None:
+    """Write the report of a run that was scored, and say where both are."""
+    said = f"run: {run.path}"
+    if run.follows("score", ("items", "embed")):
+        from w2s_reports import build_report
+
+        build_report(run.path)
+        said += f"   report: {run.path / 'report.html'}"
+    typer.echo(said)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from w2s_data.cli import options as opt
-from w2s_data.cli.inputs import feature_inputs, listed, number_from, open_run
+from w2s_data.cli.inputs import feature_inputs, finish, listed, number_from, open_run
 from w2s_data.errors import InputError
 
 if TYPE_CHECKING:
@@ -142,7 +142,6 @@ def score_run(
     from w2s_data.overlap import OverlapDetector
     from w2s_data.probes import LinearProbe
     from w2s_data.stages import embed_stage, score_stage
-    from w2s_reports import build_report
 
     seed = run.manifest["seed"]
     make = OverlapDetector.reference if settings.reference else OverlapDetector
@@ -153,6 +152,5 @@ def score_run(
     shown = settings.show_progress
     features = embed_stage(run, dataset, inputs, shown, settings.overwrite)
     summary = score_stage(run, dataset, features, detector, teacher, shown)
-    build_report(run.path)
     print_overlap(summary)
-    typer.echo(f"run: {run.path}   report: {run.path / 'report.html'}")
+    finish(run)

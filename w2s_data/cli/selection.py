@@ -10,6 +10,7 @@ from w2s_data.cli import options as opt
 from w2s_data.cli.inputs import (
     costs_from,
     feature_inputs,
+    finish,
     listed,
     open_run,
 )
@@ -140,7 +141,7 @@ def select(
         show_progress=False,
     )
     print_selection(summary)
-    typer.echo(f"run: {run.path}")
+    finish(run)
 
 
 def _tell(row: dict[str, Any], believed: dict[str, tuple[float, float, float]]) -> None:

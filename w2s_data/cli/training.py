@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from w2s_data.cli import options as opt
-from w2s_data.cli.inputs import feature_inputs, listed, open_run
+from w2s_data.cli.inputs import feature_inputs, finish, listed, open_run
 
 TRAINING = "Training"
 
@@ -99,4 +99,4 @@ def gain(
         show_progress=context.obj,
     )
     print_gain(summary)
-    typer.echo(f"run: {opened.path}")
+    finish(opened)

@@ -278,7 +278,7 @@ def fit_student(
     >>> student
     Student of Naive(hard=False)
       level head, 2 seeds, 2 classes
-      trainings (epochs): student (100)
+      trainings (epochs): student (200)
     >>> student.predict([[3, 0, 0, 0, 0], [-3, 0, 0, 0, 0]])
     array([1, 0])
     """

@@ -1,55 +1,20 @@
-"""One function a figure: from numbers to a Plotly specification, a caption and a text alternative.
-
-Colours and fonts are written as CSS variable names (`--ink`); the page replaces them by what they
-mean in the reader's theme, so that a figure follows dark mode and print.
-"""
+"""The overlap: two sorted curves with their change points, and the map of every point."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from w2s_data._typing import FloatArray, IntArray
+from w2s_data._typing import FloatArray
 from w2s_reports.artefacts import Artefacts
+from w2s_reports.figures.base import Figure, Spec, axis, layout, line, note, thin, title
 from w2s_reports.formats import count, number, number_interval, percent
 from w2s_reports.palette import REGIONS
 from w2s_reports.points import spread
 
-MAX_CURVE_POINTS = 1_000
 UNIFORM_EXPLAINED = 0.75  # of the variance, by the best split of evenly spread values
-
-Spec = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A Plotly figure with the words that stand for it where it cannot be seen."""
-
-    name: str
-    title: str
-    data: list[Spec]
-    layout: Spec
-    caption: str
-    alt: str
-
-    def spec(self) -> Spec:
-        """What the page's script draws."""
-        return {"data": self.data, "layout": self.layout}
-
-
-def build_figures(
-    artefacts: Artefacts, summary: Mapping[str, Any], points: Mapping[str, Any]
-) -> dict[str, Figure]:
-    """Every figure this run offers, by name; one that would be empty is left out."""
-    made = (
-        confidence_curve(artefacts, summary["overlap"]),
-        alignment_curve(artefacts, summary["overlap"]),
-        region_map(points, summary["overlap"]),
-    )
-    return {figure.name: figure for figure in made if figure is not None}
 
 
 def confidence_curve(artefacts: Artefacts, overlap: Mapping[str, Any]) -> Figure | None:
@@ -84,22 +49,9 @@ def alignment_curve(artefacts: Artefacts, overlap: Mapping[str, Any]) -> Figure 
     )
 
 
-def thin(n: int, keep: int, limit: int = MAX_CURVE_POINTS) -> IntArray:
-    """At most `limit` of the indices 0 … n − 1, with both ends and both sides of `keep`.
-
-    >>> thin(1_000_000, 777, limit=6).tolist()
-    [0, 776, 777, 999999]
-    """
-    if n <= limit:
-        return np.arange(n)
-    even = np.linspace(0, n - 1, limit - 4).round().astype(np.int64)
-    sides = [i for i in (keep - 1, keep) if 0 <= i < n]
-    return np.unique(np.concatenate([even, np.array([0, n - 1, *sides])]))
-
-
 def _sorted_curve(
     name: str,
-    title: str,
+    heading: str,
     values: FloatArray,
     below: int,
     threshold: Mapping[str, float | None],
@@ -118,10 +70,10 @@ def _sorted_curve(
         if len(x[part]):
             data.append(_area(x[part], y[part], token, f"{label}: {name} %{{y:.3f}}"))
     value = threshold["value"]
-    layout = _layout(
-        xaxis={"title": _title(f"{among}, lowest {name} first"), "range": [0, 100]}
+    drawn = layout(
+        xaxis={"title": title(f"{among}, lowest {name} first"), "range": [0, 100]}
         | {"tickvals": [0, 25, 50, 75, 100], "ticktext": ["0%", "25%", "50%", "75%", "100%"]},
-        yaxis={"title": _title(name), "range": _range(values)},
+        yaxis={"title": title(name), "range": _range(values)},
     )
     shares = (
         f"{percent(below / n)} of the {count(n)} {among} lie below it ({sides[0][1]}), "
@@ -131,12 +83,12 @@ def _sorted_curve(
         where = f"No change point was found among the {count(n)} {among}."
     else:
         bounds = number_interval(threshold["low"], threshold["high"])
-        layout["shapes"] = _change_point(100 * below / n, threshold)
-        layout["annotations"] = [_note(100 * below / n, value)]
+        drawn["shapes"] = _change_point(100 * below / n, threshold)
+        drawn["annotations"] = [_note(100 * below / n, value)]
         where = f"Change point at {name} {number(value)}{f' ({bounds})' if bounds else ''}; "
         where += f"{shares}.{_clearness(threshold['explained'])}"
-    alt = f"{title}: a curve from {number(values[0])} to {number(values[-1])}. {where}"
-    return Figure(name, title, data, layout, where, alt)
+    alt = f"{heading}: a curve from {number(values[0])} to {number(values[-1])}. {where}"
+    return Figure(name, heading, data, drawn, where, alt)
 
 
 def _clearness(explained: float | None) -> str:
@@ -181,8 +133,8 @@ def region_map(points: Mapping[str, Any], overlap: Mapping[str, Any]) -> Figure 
         data += [trace] if rows else []
     parts = ", ".join(f"{count(r['n'])} {r['key']}" for r in overlap["regions"])
     alt = f"Scatter plot of alignment against weak confidence, coloured by region: {parts}."
-    layout, caption = _map_layout(bool(len(strip)), overlap), _map_caption(points, bool(len(strip)))
-    return Figure("map", "Every point", data, layout, caption, alt)
+    drawn, caption = _map_layout(bool(len(strip)), overlap), _map_caption(points, bool(len(strip)))
+    return Figure("map", "Every point", data, drawn, caption, alt)
 
 
 def _map_caption(points: Mapping[str, Any], strip: bool) -> str:
@@ -202,20 +154,20 @@ def _map_caption(points: Mapping[str, Any], strip: bool) -> str:
 
 
 def _map_layout(strip: bool, overlap: Mapping[str, Any]) -> Spec:
-    layout = _layout(
-        xaxis={"title": _title("weak confidence"), "range": [-0.02, 1.02]}
+    drawn = layout(
+        xaxis={"title": title("weak confidence"), "range": [-0.02, 1.02]}
         | {"anchor": "y2" if strip else "y"},
-        yaxis={"title": _title("alignment"), "domain": [0.2 if strip else 0, 1]},
+        yaxis={"title": title("alignment"), "domain": [0.2 if strip else 0, 1]},
     )
     if strip:
-        layout["yaxis2"] = _axis() | {"domain": [0, 0.14], "range": [-0.15, 1.15]}
-        layout["yaxis2"] |= {"showticklabels": False, "showgrid": False}
-    layout["shapes"] = [
-        _line(axis, overlap[f"{name}_threshold"]["value"], yref)
-        for axis, name, yref in (("x", "confidence", "paper"), ("y", "alignment", "y"))
+        drawn["yaxis2"] = axis() | {"domain": [0, 0.14], "range": [-0.15, 1.15]}
+        drawn["yaxis2"] |= {"showticklabels": False, "showgrid": False}
+    drawn["shapes"] = [
+        line(side, overlap[f"{name}_threshold"]["value"], yref)
+        for side, name, yref in (("x", "confidence", "paper"), ("y", "alignment", "y"))
         if overlap[f"{name}_threshold"]["value"] is not None
     ]
-    return layout | {"height": 480}
+    return drawn | {"height": 480}
 
 
 def _area(x: FloatArray, y: FloatArray, token: str, hover: str) -> Spec:
@@ -240,7 +192,7 @@ def _range(values: FloatArray) -> list[float]:
 
 
 def _change_point(x: float, threshold: Mapping[str, float | None]) -> list[Spec]:
-    shapes = [_line("x", x, "paper"), _line("y", threshold["value"], "y")]
+    shapes = [line("x", x, "paper"), line("y", threshold["value"], "y")]
     if threshold["low"] is not None and threshold["high"] is not None:
         band = {"type": "rect", "xref": "paper", "x0": 0, "x1": 1, "yref": "y"}
         band |= {"y0": threshold["low"], "y1": threshold["high"], "layer": "below"}
@@ -248,62 +200,5 @@ def _change_point(x: float, threshold: Mapping[str, float | None]) -> list[Spec]
     return shapes
 
 
-def _line(axis: str, value: float | None, yref: str) -> Spec:
-    ends = (
-        {"xref": "x", "x0": value, "x1": value, "yref": yref, "y0": 0, "y1": 1}
-        if axis == "x"
-        else {"xref": "paper", "x0": 0, "x1": 1, "yref": yref, "y0": value, "y1": value}
-    )
-    return {"type": "line", **ends, "line": {"color": "--ink", "width": 1, "dash": "dot"}}
-
-
 def _note(x: float, value: float) -> Spec:
-    right = x < 60
-    return {
-        "x": x,
-        "y": 1,
-        "xref": "x",
-        "yref": "paper",
-        "text": f"change point {number(value)}",
-        "showarrow": False,
-        "xanchor": "left" if right else "right",
-        "yanchor": "top",
-        "xshift": 6 if right else -6,
-        "font": {"color": "--ink", "size": 13},
-        "bgcolor": "--paper",
-    }
-
-
-def _axis() -> Spec:
-    return {
-        "gridcolor": "--rule",
-        "linecolor": "--rule",
-        "zeroline": False,
-        "ticks": "",
-        "automargin": True,
-        "fixedrange": True,
-    }
-
-
-def _title(text: str) -> Spec:
-    return {"text": text, "standoff": 10, "font": {"size": 13}}
-
-
-def _layout(xaxis: Spec | None = None, yaxis: Spec | None = None) -> Spec:
-    return {
-        "height": 340,
-        "margin": {"l": 8, "r": 20, "t": 12, "b": 8},
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)",
-        "font": {"family": "--sans", "size": 13, "color": "--muted"},
-        "hoverlabel": {
-            "bgcolor": "--raised",
-            "bordercolor": "--rule",
-            "font": {"family": "--sans", "color": "--ink"},
-        },
-        "showlegend": False,
-        "hovermode": "closest",
-        "dragmode": False,
-        "xaxis": _axis() | {"showgrid": False} | (xaxis or {}),
-        "yaxis": _axis() | (yaxis or {}),
-    }
+    return note(x, f"change point {number(value)}", left=x < 60)

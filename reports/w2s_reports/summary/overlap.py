@@ -1,21 +1,18 @@
-"""From a run's artefacts to one plain dictionary: every number the report shows, and no drawing."""
+"""What `w2s score` left behind: the data, the overlap, its slices, examples and provenance."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
-from w2s_reports.artefacts import Artefacts, read_artefacts
-from w2s_reports.formats import excerpt, flatten, interval, percent, plain
+from w2s_reports.artefacts import Artefacts
+from w2s_reports.formats import excerpt, flatten, interval, name_of, percent, plain
 from w2s_reports.palette import REGIONS
 
-SCHEMA = 1
 EXAMPLES_PER_REGION = 6
 EXAMPLE_BYTES = 320
-NAME_BYTES = 120
 
 # The most telling items of a region are those furthest from the threshold that made them so.
 _TELLING = {
@@ -35,88 +32,33 @@ _ROW_NUMBERS = (
 )
 
 
-def summarize(run: str | os.PathLike[str] | Any) -> dict[str, Any]:
-    """Summarise a scored run as plain JSON types.
-
-    Parameters
-    ----------
-    run : path or object with a `path`
-        The run directory.
-
-    Returns
-    -------
-    dict
-        Keys `schema`, `version`, `data`, `reading`, `overlap`, `sources`, `groups`, `examples`
-        and `provenance`. Shares and densities are in [0, 1]; an undefined number is None.
-
-    Raises
-    ------
-    RunError
-        If the directory is missing or was not scored.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from w2s_data import LinearProbe, OverlapDetector, Run, load_dataset
-    >>> from w2s_data.stages import embed_stage, score_stage
-    >>> data = load_dataset("example:gaussian_overlap?n=200")
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     run = Run.create(f"{folder}/run", data)
-    ...     features = embed_stage(run, data, {})
-    ...     _ = score_stage(run, data, features, OverlapDetector(random_state=0), LinearProbe())
-    ...     summary = summarize(run)
-    >>> round(summary["overlap"]["density"]["value"], 2)
-    0.28
-    """
-    return summarize_artefacts(read_artefacts(run))
-
-
-def summarize_artefacts(artefacts: Artefacts) -> dict[str, Any]:
-    """Build the summary, one function a section."""
+def data(artefacts: Artefacts) -> dict[str, Any]:
+    """What data the run is about."""
+    facts, scored = artefacts.data, artefacts.overlap
+    names = scored.get("class_names") or facts.get("class_names") or []
     return {
-        "schema": SCHEMA,
-        "version": artefacts.manifest.get("version"),
-        "data": _data(artefacts),
-        "reading": _reading(artefacts),
-        "overlap": _overlap(artefacts),
-        "sources": _slices(artefacts, "by_source", "source"),
-        "groups": _slices(artefacts, "by_group", "group"),
-        "examples": _examples(artefacts),
-        "provenance": _provenance(artefacts),
-    }
-
-
-def name_of(value: Any) -> str | None:
-    """A class, source or group name, cut to a length that a table can show."""
-    value = plain(value)
-    return None if value is None else excerpt(str(value), NAME_BYTES)
-
-
-def _data(artefacts: Artefacts) -> dict[str, Any]:
-    data, overlap = artefacts.data, artefacts.overlap
-    names = overlap.get("class_names") or data.get("class_names") or []
-    return {
-        "name": name_of(data.get("name")) or artefacts.path.name,
-        "source": data.get("source"),
+        "name": name_of(facts.get("name")) or artefacts.path.name,
+        "source": facts.get("source"),
         "kind": artefacts.kind,
-        "fingerprint": data.get("fingerprint"),
-        "n_items": int(overlap.get("n_items") or len(artefacts.scores)),
-        "n_scored": int(overlap.get("n_scored") or len(artefacts.scored())),
-        "scored_split": overlap.get("scored_split"),
+        "fingerprint": facts.get("fingerprint"),
+        "n_items": int(scored.get("n_items") or len(artefacts.scores)),
+        "n_scored": int(scored.get("n_scored") or len(artefacts.scored())),
+        "scored_split": scored.get("scored_split"),
         "n_classes": len(names),
         "class_names": [name_of(name) for name in names],
-        "notes": [str(note) for note in data.get("notes") or []],
+        "notes": [str(note) for note in facts.get("notes") or []],
         "created": artefacts.manifest.get("created"),
     }
 
 
-def _reading(artefacts: Artefacts) -> dict[str, Any]:
-    overlap = artefacts.overlap
+def reading(artefacts: Artefacts) -> dict[str, Any]:
+    """The overlap in a sentence, its warnings, and what to check before acting on it."""
+    found = artefacts.overlap
     advice = [
-        "Look at the two sorted curves below: a clear bend and a narrow interval support the "
+        "Look at the two sorted curves: a clear bend and a narrow interval support the "
         "density, a straight slope does not."
     ]
-    if overlap.get("by_source") or overlap.get("by_group"):
+    if found.get("by_source") or found.get("by_group"):
         advice.append(
             "Compare sources and groups by their intervals: where these overlap widely, treat "
             "the densities as equal."
@@ -126,8 +68,8 @@ def _reading(artefacts: Artefacts) -> dict[str, Any]:
         "together) as a control."
     )
     return {
-        "sentence": overlap.get("reading") or _plain_reading(_estimate(overlap, "density")),
-        "warnings": [str(warning) for warning in overlap.get("warnings") or []],
+        "sentence": found.get("reading") or _plain_reading(_estimate(found, "density")),
+        "warnings": [str(warning) for warning in found.get("warnings") or []],
         "advice": advice,
     }
 
@@ -150,13 +92,14 @@ def _accuracy(values: Mapping[str, Any], key: str) -> dict[str, Any] | None:
     return _estimate(values, key, "n") if values.get(key) else None
 
 
-def _overlap(artefacts: Artefacts) -> dict[str, Any]:
-    overlap = artefacts.overlap
-    level = float(overlap.get("level") or 0.95)
+def overlap(artefacts: Artefacts) -> dict[str, Any]:
+    """Density, regions and thresholds."""
+    written = artefacts.overlap
+    level = float(written.get("level") or 0.95)
     scored = artefacts.scored()
     regions = []
     for style in REGIONS:
-        found = (overlap.get("regions") or {}).get(style.key) or {}
+        found = (written.get("regions") or {}).get(style.key) or {}
         regions.append(
             {
                 "key": style.key,
@@ -168,17 +111,18 @@ def _overlap(artefacts: Artefacts) -> dict[str, Any]:
         )
     result: dict[str, Any] = {
         "level": level,
-        "density": _estimate(overlap, "density"),
+        "density": _estimate(written, "density"),
         "regions": regions,
     }
     for key in ("confidence_threshold", "alignment_threshold"):
-        result[key] = _estimate(overlap, key, "explained")
+        result[key] = _estimate(written, key, "explained")
     for key in ("weak_accuracy", "confident_accuracy"):
-        result[key] = _accuracy(overlap, key)
+        result[key] = _accuracy(written, key)
     return result
 
 
-def _slices(artefacts: Artefacts, key: str, role: str) -> dict[str, Any]:
+def slices(artefacts: Artefacts, key: str, role: str) -> dict[str, Any]:
+    """The overlap in each source or group."""
     rows = [
         {
             "name": name_of(row.get("name")) or "(none)",
@@ -204,7 +148,8 @@ def example_rows(scored: pd.DataFrame) -> dict[str, list[int]]:
     return chosen
 
 
-def _examples(artefacts: Artefacts) -> list[dict[str, Any]]:
+def examples(artefacts: Artefacts) -> list[dict[str, Any]]:
+    """The most telling items of each region."""
     scored = artefacts.scored()
     chosen = example_rows(scored)
     is_text = artefacts.kind == "text"
@@ -241,7 +186,8 @@ def _item(score: Mapping[Any, Any], row: int, text: str | None) -> dict[str, Any
     }
 
 
-def _provenance(artefacts: Artefacts) -> dict[str, Any]:
+def provenance(artefacts: Artefacts) -> dict[str, Any]:
+    """Models, settings, timings and versions."""
     manifest = artefacts.manifest
     stages = manifest.get("stages") or {}
     embed = (stages.get("embed") or {}).get("settings") or {}

@@ -1,0 +1,38 @@
+"""One function a figure: from numbers to a Plotly specification, a caption and a text alternative.
+
+Colours and fonts are written as CSS variable names (`--ink`); the page replaces them by what they
+mean in the reader's theme, so that a figure follows dark mode and print.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from w2s_reports.artefacts import Artefacts
+from w2s_reports.figures import discrepancy, gain, groups, overlap, selection, verdict
+from w2s_reports.figures.base import Figure
+
+__all__ = ["Figure", "build_figures"]
+
+
+def build_figures(
+    artefacts: Artefacts, summary: Mapping[str, Any], points: Mapping[str, Any]
+) -> dict[str, Figure]:
+    """Every figure this run offers, by name; one that would be empty is left out."""
+    trace = artefacts.later.get("selection.parquet")
+    made = (
+        verdict.accuracies(summary["forecast"], summary["gain"]),
+        gain.ranking(summary["gain"]),
+        overlap.confidence_curve(artefacts, summary["overlap"]),
+        overlap.alignment_curve(artefacts, summary["overlap"]),
+        overlap.region_map(points, summary["overlap"]),
+        selection.rounds(summary["selection"], trace),
+        selection.posteriors(summary["selection"], trace),
+        groups.shares(summary["group_analysis"]),
+        groups.predicted_gain(summary["group_analysis"]),
+        discrepancy.spectra(summary["discrepancy"]),
+        discrepancy.correlations(summary["discrepancy"]),
+        discrepancy.recovery(summary["discrepancy"]),
+    )
+    return {figure.name: figure for figure in made if figure is not None}

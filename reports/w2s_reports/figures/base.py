@@ -1,0 +1,236 @@
+"""What every figure is made of: axes, lines, marks and labels in the report's look.
+
+Colours and fonts are written as CSS variable names (`--ink`); the page replaces them by what they
+mean in the reader's theme, so that a figure follows dark mode and print.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from w2s_data._typing import IntArray
+from w2s_reports.formats import excerpt
+
+MAX_CURVE_POINTS = 1_000
+LABEL_BYTES = 60
+ROW_HEIGHT = 60
+
+Spec = dict[str, Any]
+Estimate = Mapping[str, Any]  # value, low, high
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A Plotly figure with the words that stand for it where it cannot be seen."""
+
+    name: str
+    title: str
+    data: list[Spec]
+    layout: Spec
+    caption: str
+    alt: str
+
+    def spec(self) -> Spec:
+        """What the page's script draws."""
+        return {"data": self.data, "layout": self.layout}
+
+
+def thin(n: int, keep: int, limit: int = MAX_CURVE_POINTS) -> IntArray:
+    """At most `limit` of the indices 0 … n − 1, with both ends and both sides of `keep`.
+
+    >>> thin(1_000_000, 777, limit=6).tolist()
+    [0, 776, 777, 999999]
+    """
+    if n <= limit:
+        return np.arange(n)
+    even = np.linspace(0, n - 1, limit - 4).round().astype(np.int64)
+    sides = [i for i in (keep - 1, keep) if 0 <= i < n]
+    return np.unique(np.concatenate([even, np.array([0, n - 1, *sides])]))
+
+
+def line(side: str, value: float | None, yref: str) -> Spec:
+    """A dotted line across the figure, where the axis has this value."""
+    ends = (
+        {"xref": "x", "x0": value, "x1": value, "yref": yref, "y0": 0, "y1": 1}
+        if side == "x"
+        else {"xref": "paper", "x0": 0, "x1": 1, "yref": yref, "y0": value, "y1": value}
+    )
+    return {"type": "line", **ends, "line": {"color": "--ink", "width": 1, "dash": "dot"}}
+
+
+def axis() -> Spec:
+    """An axis without ornament."""
+    return {
+        "gridcolor": "--rule",
+        "linecolor": "--rule",
+        "zeroline": False,
+        "ticks": "",
+        "automargin": True,
+        "fixedrange": True,
+    }
+
+
+def title(text: str) -> Spec:
+    """The title of an axis."""
+    return {"text": text, "standoff": 10, "font": {"size": 13}}
+
+
+def layout(xaxis: Spec | None = None, yaxis: Spec | None = None) -> Spec:
+    """The layout of all figures, with what these axes add."""
+    return {
+        "height": 340,
+        "margin": {"l": 8, "r": 20, "t": 12, "b": 8},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"family": "--sans", "size": 13, "color": "--muted"},
+        "hoverlabel": {
+            "bgcolor": "--raised",
+            "bordercolor": "--rule",
+            "font": {"family": "--sans", "color": "--ink"},
+        },
+        "showlegend": False,
+        "hovermode": "closest",
+        "dragmode": False,
+        "xaxis": axis() | {"showgrid": False} | (xaxis or {}),
+        "yaxis": axis() | (yaxis or {}),
+    }
+
+
+def plot_text(name: str) -> str:
+    """A name from the data as Plotly shows it: no markup, no CSS variable.
+
+    >>> plot_text("<b>a</b>")
+    '&lt;b&gt;a&lt;/b&gt;'
+    """
+    safe = without_markup(excerpt(name, LABEL_BYTES))
+    return f"\u200b{safe}" if safe.startswith("--") else safe
+
+
+def without_markup(text: str) -> str:
+    """A text in which Plotly finds no tags."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def marks(
+    name: str,
+    estimates: Sequence[Estimate],
+    rows: Sequence[float],
+    texts: Sequence[str],
+    *,
+    token: str = "accent",
+    filled: bool = True,
+) -> Spec:
+    """A point with its interval in each row; hollow for what is predicted or the lesser of two."""
+    values = [found["value"] for found in estimates]
+    spans = [
+        (0, 0)
+        if e["low"] is None or e["high"] is None
+        else (e["value"] - e["low"], e["high"] - e["value"])
+        for e in estimates
+    ]
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": name,
+        "x": values,
+        "y": list(rows),
+        "text": [without_markup(text) for text in texts],
+        "hovertemplate": "%{text}<extra></extra>",
+        "marker": {
+            "size": 11,
+            "color": f"--{token}" if filled else "--paper",
+            "line": {"color": f"--{token}", "width": 2},
+        },
+        "error_x": {
+            "type": "data",
+            "symmetric": False,
+            "array": [above for _, above in spans],
+            "arrayminus": [below for below, _ in spans],
+            "color": f"--{token}",
+            "thickness": 2,
+            "width": 0,
+        },
+    }
+
+
+def rows_layout(names: Sequence[str], xaxis: Spec, legend: bool = False) -> Spec:
+    """One row a name, the first on top; the name stands above its row, so that it fits a phone."""
+    n = len(names)
+    drawn = layout(
+        xaxis=xaxis | {"showgrid": True, "side": "bottom"},
+        yaxis={"range": [-0.55, n - 0.3], "showticklabels": False, "showgrid": False},
+    )
+    drawn["annotations"] = [
+        {
+            "text": plot_text(name),
+            "x": 0,
+            "xref": "paper",
+            "xanchor": "left",
+            "y": n - 1 - k,
+            "yshift": 13,
+            "yanchor": "bottom",
+            "showarrow": False,
+            "font": {"color": "--ink", "size": 13},
+            "bgcolor": "--paper",
+        }
+        for k, name in enumerate(names)
+    ]
+    drawn["height"] = ROW_HEIGHT * n + (110 if legend else 70)
+    return with_legend(drawn) if legend else drawn
+
+
+def with_legend(drawn: Spec) -> Spec:
+    """The layout with a legend above the figure; a click on it does nothing."""
+    legend = {"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom", "font": {"color": "--ink"}}
+    legend |= {"itemclick": False, "itemdoubleclick": False}
+    return drawn | {"showlegend": True, "legend": legend}
+
+
+def note(x: float, text: str, y: float = 1, *, left: bool = True) -> Spec:
+    """Words beside a vertical line; `left` of them is the line."""
+    return {
+        "x": x,
+        "y": y,
+        "xref": "x",
+        "yref": "paper",
+        "text": text,
+        "showarrow": False,
+        "xanchor": "left" if left else "right",
+        "yanchor": "top",
+        "xshift": 6 if left else -6,
+        "font": {"color": "--ink", "size": 13},
+        "bgcolor": "--paper",
+    }
+
+
+def curve(
+    name: str, x: Sequence[float], y: Sequence[float | None], token: str, dash: str = "solid"
+) -> Spec:
+    """A line; None leaves a gap."""
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": name,
+        "x": list(x),
+        "y": list(y),
+        "line": {"color": f"--{token}", "width": 2.5, "dash": dash},
+    }
+
+
+def band(x: Sequence[float], low: Sequence[float], high: Sequence[float], token: str) -> Spec:
+    """The interval around a curve."""
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "x": [*x, *reversed(x)],
+        "y": [*low, *reversed(high)],
+        "fill": "toself",
+        "fillcolor": f"--{token}-soft",
+        "line": {"width": 0},
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }

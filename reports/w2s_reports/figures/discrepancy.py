@@ -1,0 +1,125 @@
+"""What the features share: spectra, canonical correlations and the predicted recovery."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from w2s_reports.figures.base import Figure, band, curve, layout, line, note, title, with_legend
+from w2s_reports.formats import count, number, number_interval, percent
+
+PGR_RANGE = (-0.5, 1.5)  # of the drawing at most; what lies beyond is said in the caption
+WIDE = 1.2  # decades from which a tick at each power of ten is enough
+
+
+def spectra(discrepancy: Mapping[str, Any]) -> Figure | None:
+    """The share of the variance in each direction, both axes logarithmic."""
+    if discrepancy["hint"]:
+        return None
+    data, said = [], []
+    for side, token, dash in (("weak", "muted", "dash"), ("strong", "accent", "solid")):
+        spectrum = discrepancy["spectra"][side]
+        values = [v / spectrum["total"] for v in spectrum["leading"] if v > 0]
+        if len(values) < 2:
+            continue
+        trace = curve(f"{side} features", list(range(1, len(values) + 1)), values, token, dash)
+        hover = f"{side}, direction %{{x}}: %{{y:.2%}}<extra></extra>"
+        data.append(trace | {"hovertemplate": hover})
+        half = _directions_for_half(values)
+        said.append(
+            f"{side} features: {count(spectrum['n_values'])} directions, "
+            + (f"{half} of them hold half of the variance" if half else "none of them large")
+        )
+    if not data:
+        return None
+    drawn = layout(
+        xaxis={"title": title("direction"), "type": "log", "dtick": 1},
+        yaxis={"title": title("share of variance"), "type": "log", "dtick": 1}
+        | {"tickformat": "~%"},
+    )
+    caption = f"{'; '.join(said).capitalize()}."
+    alt = f"Spectra, falling from left to right. {caption}"
+    return Figure("spectra", "Spectra", data, with_legend(drawn), caption, alt)
+
+
+def _directions_for_half(values: list[float]) -> int | None:
+    held = 0.0
+    for k, value in enumerate(values, start=1):
+        held += value
+        if held >= 0.5:
+            return k
+    return None
+
+
+def correlations(discrepancy: Mapping[str, Any]) -> Figure | None:
+    """Canonical correlations between weak and strong features, from the largest."""
+    values = [] if discrepancy["hint"] else discrepancy["canonical_correlations"]
+    if len(values) < 2:
+        return None
+    trace = curve("correlation", list(range(1, len(values) + 1)), values, "accent")
+    trace |= {"fill": "tozeroy", "fillcolor": "--accent-soft"}
+    trace |= {"hovertemplate": "direction %{x}: %{y:.3f}<extra></extra>"}
+    drawn = layout(
+        xaxis={"title": title("direction")},
+        yaxis={"title": title("canonical correlation"), "range": [0, 1.05]},
+    )
+    shared = discrepancy["shared"]
+    limits = number_interval(shared["low"], shared["high"], 1)
+    caption = (
+        f"1 means that the strong features contain the weak direction whole. Together they share "
+        f"{number(shared['value'], 1)}{f' ({limits})' if limits else ''} of "
+        f"{number(discrepancy['d_w'], 0)} weak directions; what is shared, the student inherits."
+    )
+    alt = (
+        f"Canonical correlations, from {number(values[0])} down to {number(values[-1])}. {caption}"
+    )
+    return Figure("correlations", "Canonical correlations", [trace], drawn, caption, alt)
+
+
+def recovery(discrepancy: Mapping[str, Any]) -> Figure | None:
+    """Predicted performance gap recovered over the size of the pool."""
+    points = [] if discrepancy["hint"] else discrepancy["curve"]
+    known = [point for point in points if point["pgr"] is not None]
+    if len(known) < 2:
+        return None
+    x = [point["N"] for point in known]
+    trace = curve("recovered", x, [point["pgr"] for point in known], "accent")
+    data = [trace | {"hovertemplate": "%{x:,} pool items: %{y:.0%}<extra></extra>"}]
+    sure = [point for point in known if None not in (point["pgr_low"], point["pgr_high"])]
+    if sure:
+        below, above = ([point[f"pgr_{side}"] for point in sure] for side in ("low", "high"))
+        data.insert(0, band([point["N"] for point in sure], below, above, "accent"))
+    decades = [math.log10(points[i]["N"]) for i in (0, -1)]
+    low = max(PGR_RANGE[0], min(0.0, *(point["pgr"] for point in known)) - 0.05)
+    high = min(PGR_RANGE[1], max(1.0, *(point["pgr"] for point in known)) + 0.08)
+    drawn = layout(
+        xaxis={"title": title("pool items"), "type": "log", "tickformat": ",", "range": decades}
+        | ({"dtick": 1} if decades[1] - decades[0] > WIDE else {"nticks": 5}),
+        yaxis={"title": title("gap recovered"), "tickformat": ".0%", "range": [low, high]},
+    )
+    pool = discrepancy["N"]
+    if pool and points[0]["N"] <= pool <= points[-1]["N"]:
+        drawn["shapes"] = [line("x", pool, "paper")]
+        drawn["annotations"] = [note(math.log10(pool), f"this pool, {count(pool)}", 0.14)]
+    caption = _recovery_caption(discrepancy, known)
+    alt = (
+        f"Predicted share of the gap recovered: {percent(known[0]['pgr'], 0)} with "
+        f"{count(x[0])} pool items, {percent(known[-1]['pgr'], 0)} with {count(x[-1])}. {caption}"
+    )
+    return Figure("recovery", "Predicted recovery over the pool", data, drawn, caption, alt)
+
+
+def _recovery_caption(discrepancy: Mapping[str, Any], known: list[Mapping[str, Any]]) -> str:
+    first = count(known[0]["N"])
+    said = [
+        "Share of the gap between teacher and ceiling in label-noise variance alone, which the "
+        f"student closes; undefined below {first} pool items, where the ceiling is no better than "
+        "the teacher."
+        if len(known) < len(discrepancy["curve"])
+        else "Share of the gap between teacher and ceiling in label-noise variance alone, which "
+        "the student closes."
+    ]
+    if max(point["pgr"] for point in known) > PGR_RANGE[1]:
+        said.append("Cut at the top: with a pool so small the ceiling is hardly above the teacher.")
+    return " ".join(said)

@@ -1,0 +1,134 @@
+"""Groups: what labelled set and pool hold of them, and what another share would gain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from w2s_reports.figures.base import (
+    Figure,
+    band,
+    curve,
+    layout,
+    line,
+    marks,
+    note,
+    rows_layout,
+    title,
+    with_legend,
+)
+from w2s_reports.formats import interval, percent, share_of
+
+SHOWN = 16
+VAGUE = 0.5  # width of the optimum's interval from which it is not marked
+PARTS = (
+    ("average", "both alike", "accent", "solid"),
+    ("inside", "in the group", "ink", "dash"),
+    ("others", "outside it", "muted", "dot"),
+)
+
+
+def shares(groups: Mapping[str, Any]) -> Figure | None:
+    """Each group's share of the labelled set beside its share of the pool."""
+    rows = [] if groups["hint"] else [row for row in groups["rows"] if _both_known(row)]
+    if not rows:
+        return None
+    rows.sort(key=lambda row: -abs(row["eta_pool"]["value"] - row["eta_labelled"]["value"]))
+    shown = rows[:SHOWN]
+    data = [
+        marks(
+            name,
+            [row[key] for row in shown],
+            [len(shown) - 1 - k + shift for k in range(len(shown))],
+            [f"{row['name']}: {_spoken(row[key])} of the {name}" for row in shown],
+            token=token,
+            filled=filled,
+        )
+        for name, key, token, filled, shift in (
+            ("labelled set", "eta_labelled", "ink", False, 0.03),
+            ("pool", "eta_pool", "accent", True, -0.22),
+        )
+    ]
+    axis = {"title": title("share of the split"), "tickformat": ".0%", "nticks": 6}
+    axis |= {"rangemode": "tozero"}
+    caption = (
+        f"With {percent(groups['level'], 0)} intervals; the groups whose shares differ most come "
+        "first."
+    )
+    if len(rows) > SHOWN:
+        caption += f" The first {SHOWN} of {len(rows)} groups; the table has all."
+    said = "; ".join(
+        f"{row['name']} {_spoken(row['eta_labelled'])} of the labelled set, "
+        f"{_spoken(row['eta_pool'])} of the pool"
+        for row in shown
+    )
+    drawn = rows_layout([row["name"] for row in shown], axis, legend=True)
+    heading = "Labelled set against pool"
+    return Figure("shares", heading, data, drawn, caption, f"Shares of groups: {said}.")
+
+
+def predicted_gain(groups: Mapping[str, Any]) -> Figure | None:
+    """Predicted gain over the share of the group that matters most in the pool."""
+    found = None if groups["hint"] else groups["prediction"]
+    if found is None or len(found["curve"]) < 2:
+        return None
+    x = [point["eta_pool"] for point in found["curve"]]
+    data = []
+    for part, name, token, dash in PARTS:
+        trace = curve(name, x, [point[part]["value"] for point in found["curve"]], token, dash)
+        data.append(trace | {"hovertemplate": f"{name}: %{{y:.1%}} at %{{x:.0%}}<extra></extra>"})
+    known = [point for point in found["curve"] if None not in point["average"].values()]
+    if known:
+        low, high = ([point["average"][side] for point in known] for side in ("low", "high"))
+        data.insert(0, band([point["eta_pool"] for point in known], low, high, "accent"))
+    drawn = layout(
+        xaxis={"title": title("share of the group in the pool"), "tickformat": ".0%"}
+        | {"range": [0, 1]},
+        yaxis={"title": title("predicted gain"), "tickformat": ".0%"} | _room(found["curve"]),
+    )
+    now, best = found["eta_pool"]["value"], found["optimal_eta_pool"]
+    told = None not in best.values() and best["high"] - best["low"] < VAGUE
+    drawn["shapes"], drawn["annotations"] = [], []
+    # One label on top and one at the bottom cannot meet.
+    for value, words, y in ((now, "now", 1), (best["value"] if told else None, "optimum", 0.12)):
+        if value is not None:
+            drawn["shapes"].append(line("x", value, "paper"))
+            left = value <= 0.7
+            drawn["annotations"].append(note(value, f"{words} {percent(value, 0)}", y, left=left))
+    where = (
+        f"the prediction is best at {percent(best['value'], 0)} "
+        f"({interval(best['low'], best['high'])})"
+        if told
+        else "where the prediction is best cannot be told"
+    )
+    caption = (
+        "Part of the teacher's variance that the student is predicted to lose, on test items "
+        f"outside the group, inside it and both alike. The group now is {percent(now, 0)} of the "
+        f"pool; {where}. The band is the {percent(found['level'], 0)} interval."
+    )
+    at = [found["curve"][i]["average"]["value"] for i in (0, -1)]
+    alt = (
+        f"Predicted gain over the share of group {found['group']} in the pool: "
+        f"{share_of(at[0])} at 0%, {share_of(at[1])} at 100%. {caption}"
+    )
+    heading = f"Predicted gain over the share of {found['group']}"
+    return Figure("eta", heading, data, with_legend(drawn), caption, alt)
+
+
+def _both_known(row: Mapping[str, Any]) -> bool:
+    return None not in (row["eta_pool"]["value"], row["eta_labelled"]["value"])
+
+
+def _room(points: list[Mapping[str, Any]]) -> dict[str, Any]:
+    """At least five points of room, so that a flat curve looks flat."""
+    values = [
+        value for point in points for part in point.values() if isinstance(part, Mapping)
+        for value in part.values() if value is not None
+    ]  # fmt: skip
+    low, high = min(values, default=0.0), max(values, default=0.0)
+    missing = max(0.0, 0.1 - (high - low)) / 2
+    return {"range": [low - missing - 0.02, high + missing + 0.02]}
+
+
+def _spoken(found: Mapping[str, Any]) -> str:
+    return f"{percent(found['value'])} ({interval(found['low'], found['high'])})"

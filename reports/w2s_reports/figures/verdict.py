@@ -1,0 +1,98 @@
+"""Teacher, student and ceiling: what was forecast beside what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from w2s_reports.figures.base import Estimate, Figure, marks, rows_layout, title
+from w2s_reports.formats import interval, percent
+
+Row = tuple[str, Estimate | None, Estimate | None]  # name, forecast, measured
+
+
+def accuracies(forecast: Mapping[str, Any], gain: Mapping[str, Any]) -> Figure | None:
+    """Accuracies with intervals; the forecast hollow, the measurement filled."""
+    rows = _rows(forecast, gain)
+    expected = _placed(rows, 1)
+    measured = _placed(rows, 2)
+    if not expected and not measured:
+        return None
+    both = bool(expected) and bool(measured)
+    data, said = [], []
+    for kind, found, filled, shift in (
+        ("forecast", expected, False, 0.03),
+        ("measured", measured, True, -0.22),
+    ):
+        if found:
+            heights = [height + (shift if both else 0) for height, _, _ in found]
+            spoken = [f"{name}: {_spoken(estimate)} {kind}" for _, name, estimate in found]
+            data.append(marks(kind, [e for *_, e in found], heights, spoken, filled=filled))
+            said += spoken
+    axis = {"title": title("accuracy"), "tickformat": ".0%", "nticks": 6}
+    caption = _caption(forecast, gain, bool(expected), bool(measured))
+    return Figure(
+        "accuracies",
+        "Teacher, student and ceiling",
+        data,
+        rows_layout([name for name, *_ in rows], axis, legend=both),
+        caption,
+        f"Accuracies with intervals. {'; '.join(said)}.",
+    )
+
+
+def _rows(forecast: Mapping[str, Any], gain: Mapping[str, Any]) -> Sequence[Row]:
+    """The forecast student stands beside the plainly trained one, where there is one."""
+    if gain["hint"] or not gain["methods"]:
+        names = ("teacher", "student", "ceiling")
+        return [(name, forecast.get(name), None) for name in names]
+    best = gain["methods"][0]
+    check = gain["forecast"] or {}
+    plain = next((m for m in gain["methods"] if m["name"] == check.get("student")), None)
+    rows: list[Row] = [("teacher", forecast.get("teacher"), gain["teacher"])]
+    if plain is None and not forecast["hint"]:
+        rows.append(("student", forecast.get("student"), None))
+    elif plain is not None:
+        rows.append((f"student, {plain['name']}", forecast.get("student"), plain["accuracy"]))
+    if plain is not best:
+        rows.append((f"student, {best['name']} (the best)", None, best["accuracy"]))
+    rows.append(("labelled items only", None, gain["labelled_only"]))
+    rows.append(("ceiling", forecast.get("ceiling"), gain["ceiling"]))
+    return [row for row in rows if _known(row[1]) or _known(row[2])]
+
+
+def _placed(rows: Sequence[Row], column: int) -> list[tuple[int, str, Estimate]]:
+    """Height, name and estimate of the rows that have one in this column."""
+    top = len(rows) - 1
+    placed = []
+    for k, row in enumerate(rows):
+        found = row[1] if column == 1 else row[2]
+        if found is not None and found["value"] is not None:
+            placed.append((top - k, row[0], found))
+    return placed
+
+
+def _known(found: Estimate | None) -> bool:
+    return found is not None and found["value"] is not None
+
+
+def _spoken(found: Estimate) -> str:
+    limits = interval(found["low"], found["high"])
+    return percent(found["value"]) + (f" ({limits})" if limits else "")
+
+
+def _caption(
+    forecast: Mapping[str, Any], gain: Mapping[str, Any], expected: bool, measured: bool
+) -> str:
+    said = []
+    if expected:
+        mark = "Hollow: the forecast" if measured else "The forecast"
+        said.append(f"{mark}, with {percent(forecast['level'], 0)} intervals.")
+    if measured:
+        mark = "Filled: measured" if expected else "Measured"
+        said.append(
+            f"{mark} on {gain['n_test']:,} test items, with {percent(gain['confidence'], 0)} "
+            "intervals."
+        )
+    said.append("The ceiling is the same student trained on gold labels of the pool.")
+    return " ".join(said)

@@ -1,0 +1,106 @@
+"""What `w2s gain` measured: methods ranked, with seeds, controls and groups."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from w2s_reports.artefacts import Artefacts
+from w2s_reports.formats import name_of, plain
+from w2s_reports.summary.parts import estimate, sentence, texts
+
+HINT = "`w2s gain RUN` trains students and measures what they gain over the teacher."
+REFERENCES = ("teacher", "ceiling", "labelled_only")
+
+
+def summarize_gain(artefacts: Artefacts) -> dict[str, Any]:
+    """Methods from the largest gain to the smallest, or the command that measures them."""
+    found = artefacts.later.get("gain.json")
+    if found is None:
+        return {"hint": HINT}
+    students = found["students"]
+    by_seed = artefacts.later["gain.parquet"]
+    methods = [_method(s, students, by_seed) for s in students if not s["control_of"]]
+    return {
+        "hint": None,
+        "reading": sentence(str(found["reading"])),
+        "level": str(found["level"]),
+        "confidence": plain(found["confidence"]),
+        "n_labelled": plain(found["n_labelled"]),
+        "n_pool": plain(found["n_pool"]),
+        "n_test": plain(found["n_test"]),
+        "n_seeds": len(found["seeds"]),
+        "methods": methods,
+        "reasons": list(dict.fromkeys(m["pgr"]["reason"] for m in methods if m["pgr"]["reason"])),
+        **{name: _reference(found[name]) for name in REFERENCES},
+        "groups": _groups(found["teacher"], methods[0]["name"] if methods else None, students),
+        "forecast": _forecast(found["forecast"]),
+        "failures": [
+            {"name": name_of(name), "reason": str(reason)}
+            for name, reason in found["failures"].items()
+        ],
+        "warnings": texts(found["warnings"]),
+    }
+
+
+def _method(
+    student: Mapping[str, Any], students: Sequence[Mapping[str, Any]], by_seed: pd.DataFrame
+) -> dict[str, Any]:
+    own = (by_seed["role"] == "method") & (by_seed["student"] == student["name"])
+    return {
+        "name": name_of(student["name"]),
+        "rank_group": str(student["rank_group"]),
+        "accuracy": estimate(student["scores"].get("accuracy")),
+        "gain": estimate(student["gains"].get("accuracy")),
+        "pgr": estimate(student["pgr"]) | {"reason": str(student["pgr"]["reason"])},
+        "lead": _lead(student["name"], students),
+        "seeds": [plain(value) for value in by_seed.loc[own, "gain"].dropna()],
+    }
+
+
+def _lead(method: str, students: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Over the most accurate of the method's controls."""
+    controls = [student for student in students if student["control_of"] == method]
+    if not controls:
+        return None
+    best = max(controls, key=lambda control: control["scores"]["accuracy"]["value"])
+    return estimate(best["lead"]) | {"control": name_of(best["name"])}
+
+
+def _reference(found: Mapping[str, Any]) -> dict[str, Any]:
+    return estimate(found["scores"].get("accuracy")) | {"reason": str(found["reason"])}
+
+
+def _groups(
+    teacher: Mapping[str, Any], best: str | None, students: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Teacher, best method and all gains in each group of the test split."""
+    methods = [student for student in students if not student["control_of"]]
+    return [
+        {
+            "name": name_of(group) or "(none)",
+            "teacher": estimate(accuracy),
+            "best": best,
+            "accuracy": estimate(methods[0]["groups"].get(group) if methods else None),
+            "gain": estimate(methods[0]["group_gains"].get(group) if methods else None),
+            "gains": [
+                {"name": name_of(s["name"]), **estimate(s["group_gains"].get(group))}
+                for s in methods
+            ],
+        }
+        for group, accuracy in teacher["groups"].items()
+    ]
+
+
+def _forecast(found: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The forecast that was held against the measured gain of a plain student."""
+    if found is None:
+        return None
+    return {
+        **estimate(found),
+        "student": name_of(found["student"]) if found["student"] else None,
+        "measured": plain(found["measured"]),
+        "inside": plain(found["inside"]),
+    }

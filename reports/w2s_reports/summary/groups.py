@@ -1,0 +1,90 @@
+"""What `w2s groups` found: each group's shares, reliability and duplicates, and their price."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from w2s_reports.artefacts import Artefacts
+from w2s_reports.formats import name_of, plain
+from w2s_reports.summary.parts import estimate, from_columns, sentence, texts
+
+HINT = (
+    "`w2s groups RUN` adds each group's share of the labelled set and of the pool, leakage, and "
+    "what unequal shares cost."
+)
+ESTIMATES = ("eta_labelled", "eta_pool", "overlap_density", "weak_accuracy", "calibration_error")
+COUNTS = ("n", "n_labelled", "n_pool", "n_duplicates", "n_leaking")
+PARTS = ("average", "inside", "others")
+
+
+def summarize_groups(artefacts: Artefacts) -> dict[str, Any]:
+    """Table, associations and prediction, or the command that adds them."""
+    found = artefacts.later.get("groups.json")
+    if found is None:
+        return {"hint": HINT}
+    reading = sentence(str(found["reading"]))
+    warnings = [*texts(found["warnings"]), *texts(found.get("notes"))]
+    lead = reading
+    for warning in warnings:  # those that the reading repeats stand above it
+        lead = lead.replace(sentence(warning), "").strip()
+    return {
+        "hint": None,
+        "reading": reading,
+        "lead": lead,
+        "level": plain(found["level"]),
+        "discovery": str(found["discovery"]),
+        "rows": [_row(row) for row in found["groups"]],
+        "association": [
+            {
+                "split": str(row["split"]),
+                "labels": str(row["labels"]),
+                "n": plain(row["n"]),
+                "cramers_v": from_columns(row, "cramers_v"),
+                "reason": str(row["reason"]),
+            }
+            for row in found["association"]
+        ],
+        "warnings": warnings,
+        "prediction": _prediction(artefacts.later["spurious.json"]),
+    }
+
+
+def _row(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "name": name_of(row["group"]) or "(none)",
+        **{name: plain(row.get(name)) for name in COUNTS},
+        **{name: from_columns(row, name) for name in ESTIMATES},
+        "largest_class": name_of(row.get("largest_class")),
+    }
+
+
+def _prediction(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Predicted gain over the share of the group that matters most, and advice on each group."""
+    result = {
+        "reading": sentence(str(found["reading"])),
+        "group": name_of(found["worst_group"]),
+        "level": plain(found.get("level")),
+        "advice": [
+            {"name": name_of(row["group"]), "text": sentence(str(row["advice"]))}
+            for row in found["groups"]
+        ],
+        "unknown": [
+            {"name": name_of(row["group"]), "reason": str(row["reason"])}
+            for row in found["unknown"]
+        ],
+        "warnings": texts(found["warnings"]),
+        "eta_pool": estimate(None),
+        "optimal_eta_pool": estimate(found.get("optimal_eta_pool")),
+        "curve": [
+            {
+                "eta_pool": plain(point["eta_pool"]),
+                **{part: from_columns(point, f"relative_gain_{part}") for part in PARTS},
+            }
+            for point in found.get("curve") or ()
+        ],
+    }
+    for row in found["groups"]:
+        if row["group"] == found["worst_group"]:
+            result["eta_pool"] = estimate(row["eta_pool"])
+    return result

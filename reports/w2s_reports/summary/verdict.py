@@ -1,0 +1,195 @@
+"""Will weak-to-strong training pay here? A headline and a few sentences, all from the numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from w2s_reports.formats import count, interval, percent, signed, signed_interval
+
+HINT = (
+    "Not known yet: `w2s forecast RUN` says what training is expected to gain, `w2s gain RUN` "
+    "trains and measures it."
+)
+# Whose warnings stand at the top, and whose stand in their own section.
+AT_THE_TOP = {"reading": "overlap", "forecast": "forecast", "gain": "gain"}
+IN_SECTIONS = {"group_analysis": "Groups", "discrepancy": "Discrepancy"}
+
+
+def give_verdict(found: Mapping[str, Any], outdated: Sequence[str] = ()) -> dict[str, Any]:
+    """Headline, sentences and warnings from the summaries of the stages."""
+    gain, forecast = found["gain"], found["forecast"]
+    measured = not gain["hint"] and bool(gain["methods"])
+    warnings = [
+        {
+            "about": stage,
+            "text": f"what this was computed from has changed since; run `w2s {stage}` again",
+        }
+        for stage in outdated
+    ]
+    for key, about in AT_THE_TOP.items():
+        warnings += [{"about": about, "text": text} for text in found[key].get("warnings") or ()]
+    return {
+        "hint": HINT if gain["hint"] and forecast["hint"] else None,
+        "headline": _measured(gain) if measured else _expected(forecast),
+        "readings": [
+            {"about": about, "text": stage["reading"]}
+            for about, stage in (("measured", gain), ("forecast", forecast))
+            if not stage["hint"]
+        ],
+        "sentences": [
+            *(_gain_sentences(gain) if measured else ()),
+            *_forecast_sentences(forecast, gain if measured else None),
+        ],
+        "warnings": warnings,
+        "more": [title for key, title in IN_SECTIONS.items() if found[key].get("warnings")],
+        "add": [
+            stage["hint"]
+            for stage in (forecast, gain)
+            if stage["hint"] and not (gain["hint"] and forecast["hint"])
+        ],
+    }
+
+
+def _measured(gain: Mapping[str, Any]) -> dict[str, Any]:
+    """Training pays if its student beats both the teacher and one of the labelled items alone."""
+    best, accuracy = (gain["methods"][0][name] for name in ("gain", "accuracy"))
+    alone = gain["labelled_only"]
+    if best["value"] is None:
+        words = "Unknown"
+    elif _beats(alone, accuracy) or (best["high"] is not None and best["high"] < 0):
+        words = "It does not pay"
+    elif best["low"] is None or best["low"] <= 0:
+        words = "Undecided"
+    else:
+        words = "It pays" if alone["value"] is None or _beats(accuracy, alone) else "It gains"
+    why = None
+    if alone["value"] is not None and (words == "It gains" or _beats(alone, accuracy)):
+        why = (
+            f"accuracy {percent(accuracy['value'])}, "
+            f"with the labelled items alone {percent(alone['value'])}"
+        )
+    return {"words": words, "kind": "measured", "level": gain["confidence"], "why": why, **best}
+
+
+def _beats(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether the intervals lie apart, which is a cautious test."""
+    return None not in (one["low"], other["high"]) and bool(one["low"] > other["high"])
+
+
+def _expected(forecast: Mapping[str, Any]) -> dict[str, Any] | None:
+    if forecast["hint"]:
+        return None
+    words = {"train it": "Train it", "keep the teacher": "Keep the teacher"}
+    return {
+        "words": words.get(forecast["verdict"], "Undecided"),
+        "kind": "expected",
+        "level": forecast["level"],
+        "why": None,
+        **forecast["gain"],
+    }
+
+
+def _limits(found: Mapping[str, Any], level: float, spell: Any) -> str:
+    said = spell(found["low"], found["high"])
+    return f" ({percent(level, 0)} interval {said})" if said else ""
+
+
+def _gain_sentences(gain: Mapping[str, Any]) -> list[str]:
+    best, teacher, level = gain["methods"][0], gain["teacher"], gain["confidence"]
+    which = f"the best of {len(gain['methods'])} methods, {best['name']},"
+    if len(gain["methods"]) == 1:
+        which = f"the student ({best['name']})"
+    said = [
+        f"On {count(gain['n_test'])} test items the teacher is right on "
+        f"{percent(teacher['value'])} and {which} on {percent(best['accuracy']['value'])}: "
+        f"{signed(best['gain']['value'])} points"
+        f"{_limits(best['gain'], level, signed_interval)}, {_clearly(best['gain'])}."
+    ]
+    if gain["ceiling"]["value"] is not None:
+        said.append(_ceiling(gain, best))
+    if gain["labelled_only"]["value"] is not None:
+        said.append(_labelled_only(gain, best["accuracy"]))
+    if len(gain["groups"]) > 1:
+        least = min(gain["groups"], key=lambda g: _or_far(g["gain"]["value"]))
+        if least["gain"]["value"] is not None:
+            said.append(
+                f"By group, {best['name']} gains least in {least['name']}: "
+                f"{signed(least['gain']['value'])} points"
+                f"{_limits(least['gain'], level, signed_interval)}."
+            )
+    return said
+
+
+def _ceiling(gain: Mapping[str, Any], best: Mapping[str, Any]) -> str:
+    said = (
+        "The same student trained on gold labels of the pool reaches "
+        f"{percent(gain['ceiling']['value'])}"
+    )
+    recovered = best["pgr"]
+    if recovered["value"] is None:
+        return f"{said}; how much of that gap is recovered is undefined: {recovered['reason']}."
+    return (
+        f"{said}; {best['name']} recovers {percent(recovered['value'], 0)} of the gap between them"
+        f"{_limits(recovered, gain['confidence'], _wide)}."
+    )
+
+
+def _clearly(gain: Mapping[str, Any]) -> str:
+    if gain["low"] is None or gain["high"] is None:
+        return "its interval unknown"
+    if gain["low"] > 0:
+        return "more than chance explains"
+    return "a loss that chance does not explain" if gain["high"] < 0 else "which may be chance"
+
+
+def _or_far(value: float | None) -> float:
+    return float("inf") if value is None else value
+
+
+def _wide(low: float | None, high: float | None) -> str:
+    if low is None or high is None:
+        return ""
+    return f"{signed(low, 0)}% to {signed(high, 0)}%"
+
+
+def _labelled_only(gain: Mapping[str, Any], best: Mapping[str, Any]) -> str:
+    alone = gain["labelled_only"]
+    said = (
+        f"Trained on the {count(gain['n_labelled'])} labelled items alone, the student reaches "
+        f"{percent(alone['value'])}{_limits(alone, gain['confidence'], interval)}"
+    )
+    if _beats(alone, best):
+        return f"{said}, clearly more than with weak labels: the labels alone are the better use."
+    if _beats(best, alone):
+        return f"{said}, clearly less than with weak labels: the pool adds something."
+    return f"{said}, not told apart from the best with weak labels: the pool may add little."
+
+
+def _forecast_sentences(forecast: Mapping[str, Any], gain: Mapping[str, Any] | None) -> list[str]:
+    if forecast["hint"]:
+        return []
+    level, expected = forecast["level"], forecast["gain"]
+    if gain is None:
+        return [
+            f"From {count(forecast['n'])} labelled and {count(forecast['N'])} pool items, a "
+            f"teacher at {percent(forecast['teacher']['value'])} is expected to train a student at "
+            f"{percent(forecast['student']['value'])}: {signed(expected['value'])} points"
+            f"{_limits(expected, level, signed_interval)}.",
+            f"The chance that the student beats its teacher is {percent(forecast['chance'], 0)}.",
+            f"Trained on gold labels of the pool, it would reach about "
+            f"{percent(forecast['ceiling']['value'])}"
+            f"{_limits(forecast['ceiling'], level, interval)}.",
+        ]
+    check = gain["forecast"]
+    expected = check or expected
+    said = (
+        f"The forecast had expected {signed(expected['value'])} points of a plain student"
+        f"{_limits(expected, level, signed_interval)}"
+    )
+    if check is None or check["student"] is None or check["measured"] is None:
+        return [f"{said}; no plain student was trained to hold it against."]
+    where = "inside" if check["inside"] else "outside"
+    return [
+        f"{said}; {check['student']} gained {signed(check['measured'])}, {where} that interval."
+    ]

@@ -1,0 +1,217 @@
+"""Artificial artefacts of the stages after scoring: what each of them writes into a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+
+def _estimate(value: float, half: float = 0.03, **more: Any) -> dict[str, Any]:
+    return {"value": value, "low": value - half, "high": value + half, **more}
+
+
+def _columns(name: str, value: float | None) -> dict[str, Any]:
+    limits = (None, None) if value is None else (value - 0.02, value + 0.02)
+    return {name: value, f"{name}_low": limits[0], f"{name}_high": limits[1]}
+
+
+def _forecast_files(_spec: Any, hostile: str) -> dict[str, Any]:
+    sizes = [20 * 2**k for k in range(8)]
+    curve = [
+        {"N": n, "teacher": 0.2, "student": 0.1 + 4 / n, "ceiling": 10 / n}
+        | _columns("pgr", None if n < 60 else 1 - 30 / n)
+        for n in sizes
+    ]
+    names = ("criterion", "weak", "strong", "d_sw", "teacher", "student", "ceiling", "pgr")
+    spectrum = {"leading": [4.0, 2.0, 1.0, 0.5], "n_values": 4, "total": 7.5}
+    return {
+        "forecast.json": {
+            "n": 100,
+            "N": 200,
+            "teacher": _estimate(0.70),
+            "student": _estimate(0.74),
+            "ceiling": _estimate(0.85),
+            "gain": _estimate(0.04),
+            "level": 0.9,
+            "pgr": 0.27,
+            "pgr_reason": "",
+            "chance_w2s_helps": 0.91,
+            "verdict": "train it",
+            "reading": f"expected gain +0.040{hostile}",
+            "warnings": [f"few labelled rows{hostile}"],
+        },
+        "discrepancy.json": {
+            "n": 100,
+            "N": 200,
+            "d_w": 4,
+            "d_s": 8,
+            "correlation_dimension": _estimate(2.5, 0.2, level=0.95),
+            "sensitivity": [
+                dict(zip(names, ("used", 4, 8, 2.5, 0.2, 0.1, 0.05, 0.6), strict=True)),
+                {"criterion": "df1", "weak": 3.5, "strong": 7.5, "d_sw": None},
+            ],
+            "weak_spectrum": spectrum,
+            "strong_spectrum": spectrum,
+            "canonical_correlations": [0.9, 0.7, 0.5, 0.2],
+            "prediction": {"teacher": 0.2, "student": 0.12, "ceiling": 0.05, "pgr": 0.85},
+            "curve": curve,
+            "break_even": 40.0,
+            "needed_pool": [{"share": 0.5, "N": 120.0, "reason": "120 pseudo-labels"}],
+            "reading": f"the student keeps 60% of the teacher's variance{hostile}",
+            "unknown": [],
+            "warnings": [],
+        },
+    }
+
+
+def _groups_files(spec: Any, hostile: str) -> dict[str, Any]:
+    names = [name + hostile for name in spec.groups]
+    warning = f"group and label go together more in the pool{hostile}"
+    rows = [
+        {"group": name, "n": 150, "n_labelled": 50, "n_pool": 100}
+        | {"n_duplicates": 7, "n_leaking": 3, "largest_class": spec.classes[0]}
+        | _columns("eta_labelled", 0.7 - 0.4 * k)
+        | _columns("eta_pool", 0.4 + 0.2 * k)
+        | _columns("overlap_density", 0.3)
+        | _columns("weak_accuracy", 0.8 - 0.2 * k if spec.labels else None)
+        | _columns("calibration_error", 0.05 if spec.labels else None)
+        for k, name in enumerate(names)
+    ]
+    curve = [
+        {"eta_pool": k / 10}
+        | _columns("relative_gain_average", 0.3 - (k / 10 - 0.4) ** 2)
+        | _columns("relative_gain_inside", 0.2 - (k / 10 - 0.6) ** 2)
+        | _columns("relative_gain_others", 0.4 - (k / 10 - 0.2) ** 2)
+        for k in range(11)
+    ]
+    judged = {"group": names[1], "advice": f"hold more of it{hostile}", "eta_pool": _estimate(0.6)}
+    return {
+        "groups.json": {
+            "level": 0.95,
+            "discovery": "given",
+            "reading": f"2 groups were given{hostile}. {warning[0].upper()}{warning[1:]}.",
+            "warnings": [warning],
+            "groups": rows,
+            "association": [
+                {"split": "pool", "labels": "gold", "n": 200, "reason": ""}
+                | _columns("cramers_v", 0.31)
+            ],
+        },
+        "spurious.json": {
+            "level": 0.95,
+            "groups": [judged],
+            "worst_group": names[1],
+            "curve": curve,
+            "optimal_eta_pool": _estimate(0.4, 0.1),
+            "reading": judged["advice"],
+            "unknown": [],
+            "warnings": [],
+        },
+    }
+
+
+def _select_files(spec: Any, hostile: str) -> dict[str, Any]:
+    names = [name + hostile for name in spec.sources]
+    trace = pd.DataFrame({"round": range(12), "source": [names[k % len(names)] for k in range(12)]})
+    trace["kind"] = ["timeout" if k == 7 else "answer" for k in range(12)]
+    trace["kept"] = [0 if k == 7 else 10 for k in range(12)]
+    trace["reward"] = [np.nan if k < 3 else 0.3 + 0.01 * k for k in range(12)]
+    trace["low"], trace["high"] = trace["reward"] - 0.1, trace["reward"] + 0.1
+    sources = [
+        {"source": name, "cost": 1.0, "items": 40 - k, "spent": 40.0, "reward": 0.4 - 0.1 * k}
+        | {"low": 0.3 - 0.1 * k, "high": 0.5 - 0.1 * k, "probability_best": 0.9, "recommended": 60}
+        | {"status": "stopped" if k else "open"}
+        | {"reason": f"its weak labels do not follow{hostile}" if k else ""}
+        for k, name in enumerate(names)
+    ]
+    return {
+        "selection.parquet": trace,
+        "selection.json": {
+            "objective": "overlap",
+            "reward": "overlap density",
+            "budget_unit": "items",
+            "policy": "ThompsonSampling()",
+            "budget": 120.0,
+            "spent": 110.0,
+            "rounds": 12,
+            "items": 110,
+            "ended": "the budget is spent",
+            "sources": sources,
+            "baselines": [
+                {"strategy": "random", "runs": 5}
+                | _columns("value", 0.22)
+                | _columns("evaluated", 0.71)
+            ],
+            "regret": {"kind": "estimated", "cumulative": 3.2, "bound": None, "simple": 0.0}
+            | {"reason": ""},
+            "notes": [f"a note{hostile}"],
+        },
+    }
+
+
+def _gain_files(spec: Any, hostile: str) -> dict[str, Any]:
+    unknown = {"value": None, "low": None, "high": None, "reason": "no lead over itself"}
+    teacher = 0.70
+    students = [
+        {
+            "name": name + hostile,
+            "control_of": of and of + hostile,
+            "rank_group": "" if of else letter,
+            "scores": {"accuracy": _estimate(teacher + gain)},
+            "gains": {"accuracy": _estimate(gain, 0.02)},
+            "groups": {group + hostile: _estimate(teacher + gain) for group in spec.groups},
+            "group_gains": {g + hostile: _estimate(gain - 0.01 * k) for k, g in
+                            enumerate(spec.groups)},
+            "pgr": _estimate(gain / 0.15, 0.1, reason="") if gain > 0
+            else unknown | {"reason": "the headroom is too small"},
+            "lead": _estimate(0.08 - gain, 0.02, reason="") if of else unknown,
+        }
+        for name, of, letter, gain in (
+            ("confidence", "", "a", 0.08),
+            ("random_subset", "confidence", "", 0.03),
+            ("naive", "", "b", -0.01),
+        )
+    ]  # fmt: skip
+    by_seed = pd.DataFrame(
+        [
+            {"role": "control" if s["control_of"] else "method", "student": s["name"]}
+            | {"seed": seed, "gain": s["gains"]["accuracy"]["value"] + 0.002 * seed}
+            for s in students
+            for seed in range(3)
+        ]
+    )
+
+    def reference(value: float) -> dict[str, Any]:
+        groups = {group + hostile: _estimate(value) for group in spec.groups}
+        return {"scores": {"accuracy": _estimate(value)}, "groups": groups, "reason": ""}
+
+    return {
+        "gain.parquet": by_seed,
+        "gain.json": {
+            "students": students,
+            "teacher": reference(teacher),
+            "ceiling": reference(0.85),
+            "labelled_only": reference(0.71),
+            "failures": {"raven": f"two teachers are needed{hostile}"},
+            "forecast": _estimate(0.04)
+            | {"student": f"naive{hostile}", "measured": -0.01, "inside": False},
+            "level": "head",
+            "seeds": [0, 1, 2],
+            "confidence": 0.95,
+            "n_labelled": 100,
+            "n_pool": 200,
+            "n_test": 150,
+            "reading": f"confidence gains most over the teacher{hostile}",
+            "warnings": [f"a single teacher{hostile}"],
+        },
+    }
+
+
+STAGES = {
+    "forecast": (("items", "embed"), _forecast_files),
+    "groups": (("items", "embed", "score"), _groups_files),
+    "select": (("items", "embed", "score"), _select_files),
+    "gain": (("items", "embed", "score", "forecast"), _gain_files),
+}

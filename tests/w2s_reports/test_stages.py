@@ -1,0 +1,238 @@
+"""The stages after scoring: each shown from its own files, or the command that adds it."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.w2s_reports.later_stages import STAGES
+from w2s_data.errors import FileFormatError, RunError
+from w2s_reports import build_report, summarize
+from w2s_reports.figures.base import plot_text
+from w2s_reports.formats import interval, percent, signed, signed_interval
+from w2s_reports.palette import tokens
+
+MakeRun = Callable[..., Path]
+ALL = tuple(STAGES)
+SHOWN_BY = {
+    "forecast": ("forecast", "discrepancy"),
+    "groups": ("group_analysis",),
+    "select": ("selection",),
+    "gain": ("gain",),
+}
+FIGURES = {
+    "forecast": {"accuracies", "spectra", "correlations", "recovery"},
+    "groups": {"shares", "eta"},
+    "select": {"rounds", "posteriors"},
+    "gain": {"accuracies", "methods"},
+}
+
+
+def shown_text(page: str) -> str:
+    return re.sub(r"<(script|style)[^>]*>.*?</\1>", "", page, flags=re.S)
+
+
+def change(path: Path, **values: Any) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+@pytest.mark.parametrize("stage", ALL)
+def test_one_stage_alone(synthetic_run: MakeRun, stage: str) -> None:
+    report = build_report(synthetic_run(stages=(stage,)))
+    drawn = set(report.drawing.figures) - {"confidence", "alignment", "map"}
+    assert drawn == FIGURES[stage]
+    page, markdown = shown_text(report.to_html()), report.to_markdown()
+    for other, keys in SHOWN_BY.items():
+        for key in keys:
+            hint = report.summary[key]["hint"]
+            assert (hint is None) == (other == stage)
+            if hint and key != "forecast":
+                assert hint in markdown
+                assert f"<code>w2s {other} RUN" in page
+    assert "None" not in page
+
+
+def test_every_figure_is_one_that_plotly_accepts(synthetic_run: MakeRun) -> None:
+    go = pytest.importorskip("plotly.graph_objects")
+    figures = build_report(synthetic_run(stages=ALL)).drawing.figures
+    assert len(figures) == 12
+    for figure in figures.values():
+        text = json.dumps(figure.spec(), allow_nan=False)
+        for name, colour in sorted(tokens(0).items(), key=lambda pair: -len(pair[0])):
+            text = text.replace(f'"--{name}"', f'"{colour[:7]}"')
+        go.Figure(json.loads(text.replace('"--sans"', '"Arial"')))
+        assert figure.caption
+        assert any(character.isdigit() for character in figure.alt)
+        assert all(len(trace["x"]) == len(trace["y"]) > 0 for trace in figure.data)
+
+
+def test_page_and_markdown_say_the_same(synthetic_run: MakeRun) -> None:
+    report = build_report(synthetic_run(stages=ALL))
+    page, markdown = html.unescape(report.to_html()), report.to_markdown()
+    summary = report.summary
+    said = [
+        *(signed(m["gain"]["value"]) for m in summary["gain"]["methods"]),
+        *(signed_interval(m["gain"]["low"], m["gain"]["high"]) for m in summary["gain"]["methods"]),
+        *(percent(summary["gain"][name]["value"]) for name in ("teacher", "ceiling")),
+        *(percent(row["eta_pool"]["value"]) for row in summary["group_analysis"]["rows"]),
+        *(row["name"] for row in summary["selection"]["rows"]),
+        *(percent(row["probability_best"]) for row in summary["selection"]["rows"]),
+        *summary["verdict"]["sentences"],
+        *(
+            interval(row["weak_accuracy"]["low"], row["weak_accuracy"]["high"])
+            for row in summary["group_analysis"]["rows"]
+        ),
+    ]
+    for text in said:
+        assert text in page
+        assert text.replace("_", "\\_") in markdown
+    assert json.loads(json.dumps(summary, allow_nan=False)) == summary
+
+
+def test_file_that_the_manifest_does_not_name_is_not_shown(synthetic_run: MakeRun) -> None:
+    run = synthetic_run(stages=("gain",))
+    stages = json.loads((run / "manifest.json").read_text())["stages"]
+    del stages["gain"]["files"]["gain.parquet"]
+    change(run / "manifest.json", stages=stages)
+    assert "w2s gain RUN" in summarize(run)["gain"]["hint"]
+    del stages["gain"]
+    change(run / "manifest.json", stages=stages)
+    assert "w2s gain RUN" in summarize(run)["gain"]["hint"]
+
+
+def test_stage_older_than_its_inputs_is_said_to_be(synthetic_run: MakeRun) -> None:
+    run = synthetic_run(stages=ALL)
+    assert not any("again" in w["text"] for w in summarize(run)["verdict"]["warnings"])
+    stages = json.loads((run / "manifest.json").read_text())["stages"]
+    stages["score"]["key"] = "another"
+    change(run / "manifest.json", stages=stages)
+    outdated = [w for w in summarize(run)["verdict"]["warnings"] if "again" in w["text"]]
+    assert {w["about"] for w in outdated} == {"gain", "groups", "select"}
+    assert "<code>w2s groups</code> again" in build_report(run).to_html()
+
+
+@pytest.mark.parametrize("name", ["gain.json", "gain.parquet", "selection.parquet"])
+def test_damaged_file_is_named(synthetic_run: MakeRun, name: str) -> None:
+    run = synthetic_run(stages=ALL)
+    (run / name).write_bytes(b"{")
+    with pytest.raises(FileFormatError, match=name):
+        summarize(run)
+
+
+def test_other_schema_is_refused(synthetic_run: MakeRun) -> None:
+    run = synthetic_run(stages=ALL)
+    change(run / "groups.json", schema=9)
+    with pytest.raises(RunError, match=r"groups\.json.*w2s groups"):
+        summarize(run)
+
+
+def estimate(value: float, half: float) -> dict[str, float]:
+    return {"value": value, "low": value - half, "high": value + half}
+
+
+@pytest.mark.parametrize(
+    ("gain", "alone", "words"),
+    [
+        ((0.08, 0.02), (0.71, 0.02), "It pays"),
+        ((0.08, 0.02), (0.77, 0.02), "It gains"),
+        ((0.08, 0.02), (0.85, 0.02), "It does not pay"),
+        ((0.01, 0.02), (0.71, 0.02), "Undecided"),
+        ((0.01, 0.02), (0.85, 0.02), "It does not pay"),
+        ((-0.05, 0.02), (0.50, 0.02), "It does not pay"),
+    ],
+)
+def test_headline_follows_the_intervals(
+    synthetic_run: MakeRun, gain: tuple[float, float], alone: tuple[float, float], words: str
+) -> None:
+    run = synthetic_run(stages=("gain",))
+    written = json.loads((run / "gain.json").read_text())
+    student = written["students"][0]
+    student["gains"]["accuracy"] = estimate(*gain)
+    student["scores"]["accuracy"] = estimate(0.70 + gain[0], gain[1])
+    written["labelled_only"]["scores"]["accuracy"] = estimate(*alone)
+    (run / "gain.json").write_text(json.dumps(written))
+    verdict = summarize(run)["verdict"]
+    assert verdict["headline"]["words"] == words
+    assert 3 <= len(verdict["sentences"]) <= 5
+
+
+def test_forecast_alone_gives_the_verdict(synthetic_run: MakeRun) -> None:
+    run = synthetic_run(stages=("forecast",))
+    verdict = summarize(run)["verdict"]
+    assert (verdict["headline"]["words"], verdict["headline"]["kind"]) == ("Train it", "expected")
+    assert "+4.0 points (90% interval +1.0 to +7.0)" in verdict["sentences"][0]
+    assert verdict["warnings"] == [{"about": "forecast", "text": "few labelled rows"}]
+    assert verdict["add"] == [summarize(run)["gain"]["hint"]]
+    change(run / "forecast.json", verdict="undecided")
+    assert summarize(run)["verdict"]["headline"]["words"] == "Undecided"
+
+
+def test_no_forecast_and_no_gain_is_one_line(synthetic_run: MakeRun) -> None:
+    verdict = summarize(synthetic_run())["verdict"]
+    assert "w2s forecast RUN" in verdict["hint"]
+    assert verdict["headline"] is None
+    assert verdict["sentences"] == verdict["readings"] == verdict["add"] == []
+
+
+def test_best_control_is_the_one_led_over(synthetic_run: MakeRun) -> None:
+    methods = summarize(synthetic_run(stages=("gain",)))["gain"]["methods"]
+    assert [m["name"] for m in methods] == ["confidence", "naive"]
+    assert methods[0]["lead"]["control"] == "random_subset"
+    assert methods[1]["lead"] is None
+    assert methods[1]["pgr"]["reason"] == "the headroom is too small"
+    assert len(methods[0]["seeds"]) == 3
+
+
+def test_unknown_predictions_leave_reasons_and_no_figure(synthetic_run: MakeRun) -> None:
+    run = synthetic_run(stages=("forecast", "groups"))
+    reason = "40 rows cannot tell the dimensions apart"
+    unknown = {"schema": 1, "n": 30, "N": 10, "prediction": None, "reading": f"Unknown: {reason}"}
+    (run / "discrepancy.json").write_text(
+        json.dumps(unknown | {"unknown": [reason], "warnings": []})
+    )
+    nothing = {"schema": 1, "groups": [], "worst_group": None, "advice": None}
+    nothing |= {"reading": "Unknown: one group.", "unknown": [{"group": None, "reason": "one"}]}
+    (run / "spurious.json").write_text(json.dumps(nothing | {"warnings": []}))
+    report = build_report(run)
+    assert not {"spectra", "correlations", "recovery", "eta"} & set(report.drawing.figures)
+    page = shown_text(report.to_html())
+    assert reason in page
+    assert "Unknown: one group." in page
+    assert "None" not in page
+
+
+def test_vague_optimum_is_not_marked(synthetic_run: MakeRun) -> None:
+    run = synthetic_run(stages=("groups",))
+    figure = build_report(run).drawing.figures["eta"]
+    assert "best at 40% (30.0–50.0%)" in figure.caption
+    assert len(figure.layout["shapes"]) == 2
+    change(run / "spurious.json", optimal_eta_pool={"value": 0.6, "low": 0.0, "high": 1.0})
+    figure = build_report(run).drawing.figures["eta"]
+    assert "cannot be told" in figure.caption
+    assert len(figure.layout["shapes"]) == 1
+
+
+def test_run_without_gold_labels(synthetic_run: MakeRun) -> None:
+    page = shown_text(build_report(synthetic_run(stages=ALL, labels=False)).to_html())
+    assert "Weak right" not in page
+    assert "None" not in page
+
+
+def test_hostile_names_are_text(synthetic_run: MakeRun) -> None:
+    report = build_report(synthetic_run(hostile=True, stages=ALL))
+    page = report.to_html()
+    assert "<script>window.pwned" not in page
+    assert "<img src=x" not in page
+    assert "<script" not in report.to_markdown().replace("\\<script", "")
+    assert plot_text("--paper") != "--paper"
+    for figure in report.drawing.figures.values():
+        for said in figure.layout.get("annotations", ()):
+            assert "<" not in said["text"]
+        for trace in figure.data:
+            assert not any("<" in str(text) for text in trace.get("text", ()))
