@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator
 
+from w2s_data._estimate import Estimate
 from w2s_data._progress import progress as progress_bar
 from w2s_data._typing import AnyArray, RandomState
 from w2s_data._validation import check_generator
@@ -29,7 +30,7 @@ from w2s_data.forecast.parts import (
     Trainer,
     measure,
 )
-from w2s_data.forecast.result import Estimate, GainForecast, Ingredients
+from w2s_data.forecast.result import GainForecast, Ingredients
 from w2s_data.probes import LinearProbe, _threads_for
 
 PRIOR_SD = 0.03  # of gains: where cross-validation is noisier, simulation counts more

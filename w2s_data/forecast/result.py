@@ -5,24 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-
-@dataclass(frozen=True, repr=False)
-class Estimate:
-    """A number with its interval.
-
-    >>> Estimate(0.035, 0.005, 0.065)
-    Estimate(0.035, 0.005 to 0.065)
-    """
-
-    value: float
-    low: float
-    high: float
-
-    def __float__(self) -> float:
-        return self.value
-
-    def __repr__(self) -> str:
-        return f"Estimate({self.value:.4g}, {self.low:.4g} to {self.high:.4g})"
+from w2s_data._estimate import Estimate
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from w2s_data.spurious.evidence import Estimate, PredictedRisks
+from w2s_data._estimate import Estimate
+from w2s_data.spurious.evidence import PredictedRisks
 from w2s_data.spurious.results import GroupPrediction
 from w2s_data.spurious.theory import ROUNDING
 

@@ -20,6 +20,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from w2s_data._blocks import RowSubset, as_feature_matrix
 from w2s_data._bootstrap import wilson_interval
+from w2s_data._estimate import Estimate
 from w2s_data._jackknife import LEFT_OUT, random_parts
 from w2s_data._moments import GROUP_BYTES, total_moments
 from w2s_data._sides import Side
@@ -29,7 +30,7 @@ from w2s_data.discrepancy import Components
 from w2s_data.errors import DegenerateDataWarning, FeatureError, InputError, unknown
 from w2s_data.spurious.advice import advise
 from w2s_data.spurious.estimate import GroupMoments, Whitened, covariance_difference
-from w2s_data.spurious.evidence import Estimate, GroupEvidence
+from w2s_data.spurious.evidence import GroupEvidence
 from w2s_data.spurious.inputs import (
     check_group_count,
     check_groups,

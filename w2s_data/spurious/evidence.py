@@ -7,34 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from w2s_data._estimate import Estimate
 from w2s_data._jackknife import chance_below_zero, jackknife_error, t_interval
 from w2s_data.spurious.model import GroupGeometry, GroupRisks
 from w2s_data.spurious.theory import ROUNDING, mixture_risks
 
 GRID = np.linspace(0, 1, 101)  # shares among which the best is looked for
-
-
-@dataclass(frozen=True, repr=False)
-class Estimate:
-    """A number with its interval; NaN limits where the interval is unknown.
-
-    >>> Estimate(0.06, 0.04, 0.09)
-    Estimate(0.06, 0.04 to 0.09)
-    """
-
-    value: float
-    low: float
-    high: float
-
-    def __float__(self) -> float:
-        return self.value
-
-    def to_dict(self) -> dict[str, float]:
-        """All fields by name."""
-        return {"value": self.value, "low": self.low, "high": self.high}
-
-    def __repr__(self) -> str:
-        return f"Estimate({self.value:.4g}, {self.low:.4g} to {self.high:.4g})"
 
 
 @dataclass(frozen=True, repr=False)

@@ -12,15 +12,14 @@ import numpy as np
 
 from w2s_data._io import atomic_path, jsonable
 from w2s_data.errors import RunError
-from w2s_data.finetune.loop import EarlyStop, EpochEnd, Trainer
+from w2s_data.finetune.loop import EarlyStop, Trainer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     import torch
     from torch import Tensor
 
-    from w2s_data.finetune.base import Batch
     from w2s_data.finetune.levels.whole import WholeNetwork
 
 
@@ -109,39 +108,9 @@ class StoredTrainer(Trainer):
         self.reseed = reseed
         self._first_row = len(history)
 
-    def run(self, batches: Iterator[Batch], n_seeds: int) -> None:
-        """Take all steps that are left."""
-        import torch
-
-        schedule = self.schedule
-        patience = schedule.patience if self.validation is not None else None
-        early = EarlyStop(self.network, n_seeds, patience) if patience is not None else None
-        start = self._take_up(early)
-        for _ in range(start * schedule.steps_per_epoch):
-            next(batches)
-        for epoch in range(start, schedule.epochs):
-            self.reseed(1 + epoch)
-            losses = [self._step(next(batches)) for _ in range(schedule.steps_per_epoch)]
-            loss = torch.stack(losses).cpu().numpy()
-            self._check_finite(loss, epoch * schedule.steps_per_epoch)
-            end = EpochEnd(
-                self.name,
-                epoch,
-                schedule.epochs,
-                loss.mean(axis=0),
-                self._validation_loss(),
-                self.objective.record(),
-            )
-            stop = [callback(end) for callback in self.callbacks]
-            if early is not None and end.validation_loss is not None:
-                stop.append(early.update(end.validation_loss))
-            if any(stop):
-                break
-            self._leave(epoch + 1, early)
-        if start < schedule.epochs:
-            if early is not None:
-                self.network.restore()
-            self._leave(schedule.epochs, None)
+    def _begin(self, epoch: int) -> None:
+        """Every epoch has a stream of its own, so that one that is taken up draws the same."""
+        self.reseed(1 + epoch)
 
     def _take_up(self, early: EarlyStop | None) -> int:
         """Return to the stored state; the number of epochs that are done."""
