@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 MOST_ROWS = 30  # of a printed table
+WIDE = 110  # columns from which a table of groups has room for intervals
 
 
 def print_overlap(summary: dict[str, Any]) -> None:
@@ -96,7 +97,7 @@ def print_groups(summary: dict[str, Any]) -> None:
         table.add_column("leaking", justify="right")
         table.add_column("nearest")
         for record in records[:MOST_ROWS]:
-            table.add_row(*_group_cells(record, role))
+            table.add_row(*_group_cells(record, role, limits=console.width >= WIDE))
         console.print(table)
         if len(records) > MOST_ROWS:
             console.print(f"{len(records) - MOST_ROWS:,} more {role}s are in groups.json")
@@ -104,14 +105,18 @@ def print_groups(summary: dict[str, Any]) -> None:
         console.print(sentence, markup=False)
 
 
-def _group_cells(record: dict[str, Any], role: str) -> list[str]:
+def _group_cells(record: dict[str, Any], role: str, limits: bool) -> list[str]:
+    density, accuracy = (
+        _with_limits(record, name) if limits else _percent(record[name])
+        for name in ("overlap_density", "weak_accuracy")
+    )
     return [
         str(record[role]),
         f"{record['n']:,}",
         _percent(record["eta_labelled"]),
         _percent(record["eta_pool"]),
-        _with_limits(record, "overlap_density"),
-        _with_limits(record, "weak_accuracy"),
+        density,
+        accuracy,
         _percent(record["purity"]),
         f"{record['n_leaking']:,}",
         "-" if record["nearest_group"] is None else str(record["nearest_group"]),
