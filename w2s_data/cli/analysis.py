@@ -7,7 +7,7 @@ from typing import Annotated, Any, cast
 import typer
 
 from w2s_data.cli import options as opt
-from w2s_data.cli.inputs import feature_inputs, finish, number_from, open_run
+from w2s_data.cli.inputs import finish, number_from, reopen
 
 
 def groups(
@@ -33,11 +33,9 @@ def groups(
     from w2s_data.cli.tables import print_groups
     from w2s_data.groups import GroupAnalyzer
     from w2s_data.spurious import SpuriousAnalyzer
-    from w2s_data.stages import embed_stage, groups_stage
+    from w2s_data.stages import groups_stage
 
-    opened, dataset = open_run(str(run), {}, None, seed, False, None, False)
-    inputs = feature_inputs(dataset, None, None, weak_features, strong_features, device)
-    features = embed_stage(opened, dataset, inputs, context.obj)
+    opened, dataset, features = reopen(run, weak_features, strong_features, seed, context.obj)
     seed = opened.manifest["seed"]
     analyzer = GroupAnalyzer(
         n_groups=number_from(n_groups, "--n-groups", "auto"),
@@ -75,11 +73,9 @@ def forecast(
     from w2s_data.discrepancy import DiscrepancyAnalyzer
     from w2s_data.forecast import GainForecaster
     from w2s_data.probes import LinearProbe
-    from w2s_data.stages import embed_stage, forecast_stage
+    from w2s_data.stages import forecast_stage
 
-    opened, dataset = open_run(str(run), {}, None, seed, False, None, False)
-    inputs = feature_inputs(dataset, None, None, weak_features, strong_features, "auto")
-    features = embed_stage(opened, dataset, inputs, context.obj)
+    opened, dataset, features = reopen(run, weak_features, strong_features, seed, context.obj)
     seed = opened.manifest["seed"]
     forecaster = GainForecaster(
         LinearProbe(l2=number_from(l2, "--l2", "cv"), random_state=seed),

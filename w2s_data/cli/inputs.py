@@ -10,6 +10,7 @@ import typer
 from w2s_data.errors import InputError
 
 if TYPE_CHECKING:
+    from w2s_data._blocks import FeatureMatrix
     from w2s_data.dataset import W2SDataset
     from w2s_data.run import Run
     from w2s_data.stages import FeatureInput, Role
@@ -85,6 +86,21 @@ def feature_inputs(
     return inputs
 
 
+def reopen(
+    folder: Path,
+    weak_file: Path | None,
+    strong_file: Path | None,
+    seed: int | None,
+    show_progress: bool | None,
+) -> tuple[Run, W2SDataset, dict[Role, FeatureMatrix]]:
+    """Open a run that an analysis is added to, with its features."""
+    from w2s_data.stages import embed_stage
+
+    run, dataset = open_run(str(folder), {}, None, seed, False, None, False)
+    inputs = feature_inputs(dataset, None, None, weak_file, strong_file, "auto")
+    return run, dataset, embed_stage(run, dataset, inputs, show_progress)
+
+
 def listed(text: str | None) -> list[str] | None:
     """Read a comma-separated list."""
     return None if text is None else [part.strip() for part in text.split(",")]
@@ -127,8 +143,10 @@ def number_from(text: str | None, option: str, word: str) -> Any:
 
 def finish(run: Run) -> None:
     """Write the report of a run that was scored, and say where both are."""
+    from w2s_data.stages import is_scored
+
     said = f"run: {run.path}"
-    if run.follows("score", ("items", "embed")):
+    if is_scored(run):
         from w2s_reports import build_report
 
         build_report(run.path)

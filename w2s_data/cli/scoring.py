@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,20 +13,20 @@ from w2s_data.cli.inputs import feature_inputs, finish, listed, number_from, ope
 from w2s_data.errors import InputError
 
 if TYPE_CHECKING:
+    from w2s_data._blocks import FeatureMatrix
     from w2s_data.dataset import W2SDataset
     from w2s_data.run import Run
-    from w2s_data.stages import FeatureInput, Role
+    from w2s_data.stages import Role
 
 
 @dataclass(frozen=True)
 class ScoreSettings:
     """What a scoring command was asked for besides data and features."""
 
-    l2: str = "cv"
+    l2: Any = "cv"
     reference: bool = False
     device: str = "auto"
     show_progress: bool | None = None
-    overwrite: bool = False
 
 
 def embed(
@@ -103,6 +103,8 @@ def score(
     overwrite: opt.Overwrite = False,
 ) -> None:
     """Score a data set for overlap density, overall, by source and by group."""
+    from w2s_data.stages import embed_stage
+
     roles = {
         "item": item,
         "id": id,
@@ -118,7 +120,10 @@ def score(
     }
     run, dataset = open_run(data, roles, output, seed, overwrite, split_sizes, skip_unreadable)
     inputs = feature_inputs(dataset, weak, strong, weak_features, strong_features, device)
-    score_run(run, dataset, inputs, ScoreSettings(l2, reference, device, context.obj, overwrite))
+    settings = ScoreSettings(number_from(l2, "--l2", "cv"), reference, device, context.obj)
+    features = embed_stage(run, dataset, inputs, context.obj, overwrite)
+    score_run(run, dataset, features, settings)
+    finish(run)
 
 
 def demo(
@@ -127,30 +132,29 @@ def demo(
     seed: opt.Seed = None,
 ) -> None:
     """Score 1,797 scanned digits from four collection channels; needs no download."""
+    from w2s_data.stages import embed_stage
+
     run, dataset = open_run(
         "example:digits", {}, output or Path("runs/demo"), seed, True, None, False
     )
     inputs = feature_inputs(dataset, "pixels:3", "pixels:8", None, None, "auto")
-    score_run(run, dataset, inputs, ScoreSettings(show_progress=context.obj, overwrite=True))
+    features = embed_stage(run, dataset, inputs, context.obj, overwrite=True)
+    score_run(run, dataset, features, ScoreSettings(show_progress=context.obj))
+    finish(run)
 
 
 def score_run(
-    run: Run, dataset: W2SDataset, inputs: dict[Role, FeatureInput], settings: ScoreSettings
+    run: Run, dataset: W2SDataset, features: dict[Role, FeatureMatrix], settings: ScoreSettings
 ) -> None:
-    """Embed, score, report and print."""
+    """Score and print."""
     from w2s_data.cli.tables import print_overlap
     from w2s_data.overlap import OverlapDetector
     from w2s_data.probes import LinearProbe
-    from w2s_data.stages import embed_stage, score_stage
+    from w2s_data.stages import score_stage
 
     seed = run.manifest["seed"]
     make = OverlapDetector.reference if settings.reference else OverlapDetector
     detector = make(device=settings.device, random_state=seed)
-    teacher = LinearProbe(
-        l2=number_from(settings.l2, "--l2", "cv"), device=settings.device, random_state=seed
-    )
-    shown = settings.show_progress
-    features = embed_stage(run, dataset, inputs, shown, settings.overwrite)
-    summary = score_stage(run, dataset, features, detector, teacher, shown)
+    teacher = LinearProbe(l2=settings.l2, device=settings.device, random_state=seed)
+    summary = score_stage(run, dataset, features, detector, teacher, settings.show_progress)
     print_overlap(summary)
-    finish(run)

@@ -101,7 +101,7 @@ def select(
 ) -> None:
     """Choose which source to query next, round by round, within a budget."""
     from w2s_data.cli.tables import print_selection
-    from w2s_data.stages import embed_stage
+    from w2s_data.stages import embed_stage, is_scored
     from w2s_selectors.policies import policy_from_name
     from w2s_selectors.stage import SelectionSettings, select_stage
 
@@ -129,8 +129,8 @@ def select(
     run, dataset = open_run(data, roles, output, seed, False, split_sizes, False)
     inputs = feature_inputs(dataset, weak, strong, weak_features, strong_features, device)
     features = embed_stage(run, dataset, inputs, context.obj)
-    if not run.follows("score", ("items", "embed")):
-        score_run(run, dataset, inputs, ScoreSettings(device=device, show_progress=context.obj))
+    if not is_scored(run):
+        score_run(run, dataset, features, ScoreSettings(device=device, show_progress=context.obj))
     summary = select_stage(
         run,
         dataset,

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from w2s_data.cli import options as opt
-from w2s_data.cli.inputs import feature_inputs, finish, listed, open_run
+from w2s_data.cli.inputs import finish, listed, reopen
 
 TRAINING = "Training"
 
@@ -73,7 +73,7 @@ def gain(
 ) -> None:
     """Train the student by several methods and measure what it gains over its teacher."""
     from w2s_data.cli.tables import print_gain
-    from w2s_data.stages import embed_stage, gain_stage, methods_from
+    from w2s_data.stages import gain_stage, methods_from
 
     chosen = methods_from(listed(methods) or [])
     given: dict[str, Any] = {
@@ -84,9 +84,7 @@ def gain(
         "batch_size": batch_size,
     }
     training = {name: value for name, value in given.items() if value is not None}
-    opened, dataset = open_run(str(run), {}, None, seed, False, None, False)
-    inputs = feature_inputs(dataset, None, None, weak_features, strong_features, device)
-    features = embed_stage(opened, dataset, inputs, context.obj)
+    opened, dataset, features = reopen(run, weak_features, strong_features, seed, context.obj)
     summary = gain_stage(
         opened,
         dataset,

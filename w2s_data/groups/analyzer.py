@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from w2s_data._io import jsonable
 from w2s_data._typing import AnyArray, IntArray, RandomState
 from w2s_data._validation import check_generator
 from w2s_data.errors import DegenerateDataWarning, InputError
@@ -26,7 +27,7 @@ from w2s_data.groups.inputs import (
     regions_of,
 )
 from w2s_data.groups.points import describe_points
-from w2s_data.groups.reading import association_warnings, group_reading, plain
+from w2s_data.groups.reading import association_warnings, group_reading, records
 from w2s_data.groups.tables import Rows, describe_groups
 from w2s_data.neighbors import NeighborIndex
 from w2s_data.overlap import OverlapDetector
@@ -296,7 +297,7 @@ class GroupAnalyzer(BaseEstimator):  # type: ignore[misc]
         """What `groups.json` holds: tables, association, warnings and the reading, plain JSON."""
         check_is_fitted(self)
         settings = {k: v for k, v in self.get_params().items() if k != "random_state"}
-        result: dict[str, Any] = plain(
+        result: dict[str, Any] = jsonable(
             {
                 "schema": SCHEMA,
                 "level": self.level,
@@ -305,9 +306,9 @@ class GroupAnalyzer(BaseEstimator):  # type: ignore[misc]
                 "warnings": self.warnings_,
                 "minority": self.minority_,
                 "duplicate_threshold": self.duplicate_threshold_,
-                "groups": self.groups_,
-                "sources": self.sources_,
-                "association": self.association_,
+                "groups": records(self.groups_),
+                "sources": None if self.sources_ is None else records(self.sources_),
+                "association": records(self.association_),
                 "similarity": self.similarity_.to_numpy(),
                 "index": {"kind": self.index_.kind_, "fingerprint": self.index_.fingerprint_},
                 "settings": settings,

@@ -79,19 +79,7 @@ def _percent(share: float) -> str:
     return "an unknown share" if math.isnan(share) else f"{share:.1%}"
 
 
-def plain(value: Any) -> Any:
-    """Tables as lists of records, numpy as Python, NaN as None."""
-    if isinstance(value, pd.DataFrame):
-        frame = value.reset_index() if value.index.name else value
-        return [plain(record) for record in frame.to_dict("records")]
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray):
-        return plain(value.tolist())
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, np.generic):
-        return plain(value.item())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows of a table, with its index if that has a name."""
+    frame = table.reset_index() if table.index.name else table
+    return [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]

@@ -5,7 +5,14 @@ from __future__ import annotations
 from w2s_data.stages.embedding import FeatureInput, Role, embed_stage
 from w2s_data.stages.forecasting import forecast_stage
 from w2s_data.stages.grouping import groups_stage
-from w2s_data.stages.scoring import check_scored, score_stage, teach, teachers_of, weak_proba_of
+from w2s_data.stages.scoring import (
+    check_scored,
+    is_scored,
+    score_stage,
+    teach,
+    teachers_of,
+    weak_proba_of,
+)
 from w2s_data.stages.training import gain_stage, methods_from
 
 __all__ = [
@@ -16,6 +23,7 @@ __all__ = [
     "forecast_stage",
     "gain_stage",
     "groups_stage",
+    "is_scored",
     "methods_from",
     "score_stage",
     "teach",

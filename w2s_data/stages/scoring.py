@@ -182,9 +182,14 @@ def weak_proba_of(run: Run, dataset: W2SDataset) -> FloatArray:
     return teachers.mean(axis=1) if teachers.ndim == 3 else teachers
 
 
+def is_scored(run: Run) -> bool:
+    """Whether a run has scores of its present items and features."""
+    return run.follows("score", INPUTS)
+
+
 def check_scored(run: Run) -> None:
     """Refuse a run without scores of its present items and features."""
-    if not run.follows("score", INPUTS):
+    if not is_scored(run):
         raise RunError(
             f"{str(run.path)!r} has no scores of these items and features: `w2s score {run.path}` "
             "makes them"

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.w2s_data.finetune.tiny import WORDS, save_tiny_model
 from w2s_data.errors import (
     EncoderError,
     FileFormatError,
@@ -21,37 +22,12 @@ from w2s_data.finetune.methods import METHODS, make_method
 from w2s_data.finetune.metrics import accuracy
 from w2s_data.finetune.task import Pool, TaskSettings
 
-WORDS = ["good", "great", "bad", "poor", "the", "film", "was", "a", "story", "very"]
-
-
-def save_tiny_model(folder):
-    """A two-layer BERT with random weights and a tokenizer of ten words."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
-
-    vocabulary = {word: i for i, word in enumerate(["[PAD]", "[UNK]", *WORDS])}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, unk_token="[UNK]", pad_token="[PAD]", model_max_length=16
-    ).save_pretrained(folder)
-    config = BertConfig(
-        vocab_size=len(vocabulary),
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=24,
-        max_position_embeddings=16,
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        BertModel(config).save_pretrained(folder)
-
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
+    """The folder of a tiny model."""
     folder = tmp_path_factory.mktemp("tiny")
-    save_tiny_model(folder)
+    save_tiny_model(folder, n_layers=2)
     return str(folder)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.w2s_data.finetune.tiny import WORDS, save_tiny_model
 from w2s_data import load_dataset
 from w2s_data.errors import DegenerateDataWarning, InputError, RunError
 from w2s_data.finetune import fit_student
@@ -14,36 +15,15 @@ from w2s_data.finetune.gain import training as gain_training
 from w2s_data.finetune.levels.adapters import Adaptation
 from w2s_data.finetune.methods import METHODS
 
-WORDS = ["good", "great", "bad", "poor", "the", "film", "was", "a", "story", "very"]
 SPLITS = {"labelled": 16, "pool": 64, "validation": 16, "test": 60}
 QUICK = {"n_bootstrap": 100, "progress": False, "device": "cpu", "controls": False}
 
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
-    """A one-layer BERT with random weights and a tokenizer of ten words, in a folder."""
-    import torch
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
-
+    """The folder of a tiny model."""
     folder = tmp_path_factory.mktemp("tiny")
-    vocabulary = {word: i for i, word in enumerate(["[PAD]", "[UNK]", *WORDS])}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, unk_token="[UNK]", pad_token="[PAD]", model_max_length=16
-    ).save_pretrained(folder)
-    config = BertConfig(
-        vocab_size=len(vocabulary),
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=24,
-        max_position_embeddings=16,
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        BertModel(config).save_pretrained(folder)
+    save_tiny_model(folder, n_layers=1)
     return str(folder)
 
 
