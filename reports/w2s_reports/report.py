@@ -47,6 +47,7 @@ SECTIONS = (
     ("examples", "Examples"),
     ("provenance", "Provenance"),
 )
+SCRIPTS = ("page", "points", "figures", "map", "tables", "search", "downloads")
 
 
 @dataclass(frozen=True)
@@ -199,7 +200,7 @@ def _render(report: Report) -> str:
 
     figures = report.drawing.figures
     plotly = get_plotlyjs() if figures else ""
-    script = _asset("report.js")
+    script = _script()
     page = _environment().get_template("report.html")
     return page.render(
         s=report.summary,
@@ -261,6 +262,12 @@ def _code(text: str) -> Markup:
     pieces = [escape(piece) for piece in text.split("`")]
     pieces[1::2] = [Markup("<code>{}</code>").format(piece) for piece in pieces[1::2]]
     return Markup("").join(pieces)
+
+
+def _script() -> str:
+    """The page's own script: its parts share one scope and nothing else on the page sees it."""
+    parts = "".join(_asset(f"js/{name}.js") for name in SCRIPTS)
+    return f'"use strict";\n(() => {{\n{parts}}})();\n'
 
 
 def _asset(name: str) -> str:

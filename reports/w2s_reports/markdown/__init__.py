@@ -6,7 +6,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from w2s_reports.formats import count, day
-from w2s_reports.markdown import overlap, stages
+from w2s_reports.markdown import (
+    discrepancy,
+    examples,
+    gain,
+    groups,
+    overlap,
+    provenance,
+    selection,
+    slices,
+    verdict,
+)
 from w2s_reports.markdown.tables import escape, table
 
 __all__ = ["escape", "table", "to_markdown"]
@@ -16,16 +26,16 @@ def to_markdown(summary: Mapping[str, Any]) -> str:
     """Headings, the sentences, the tables."""
     parts = [
         _header(summary["data"]),
-        *stages.verdict(summary["verdict"]),
-        *stages.gain(summary["gain"]),
+        *verdict.verdict(summary["verdict"]),
+        *gain.gain(summary["gain"]),
         *overlap.reading(summary["reading"]),
         *overlap.overlap(summary["overlap"]),
-        *overlap.slices("Sources", "Source", summary["sources"]),
-        *stages.selection(summary["selection"]),
-        *stages.groups(summary["group_analysis"], summary["groups"]),
-        *stages.discrepancy(summary["discrepancy"]),
-        *overlap.examples(summary["examples"]),
-        *overlap.provenance(summary),
+        *slices.slices("Sources", "Source", summary["sources"]),
+        *selection.selection(summary["selection"]),
+        *groups.groups(summary["group_analysis"], summary["groups"]),
+        *discrepancy.discrepancy(summary["discrepancy"]),
+        *examples.examples(summary["examples"]),
+        *provenance.provenance(summary),
     ]
     return "\n\n".join(parts) + "\n"
 

@@ -1,11 +1,11 @@
-"""The scored run as Markdown: overlap, slices, examples and provenance."""
+"""Density, regions, thresholds and how to read them as Markdown."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from w2s_reports.formats import count, duration, interval, number, number_interval, percent
+from w2s_reports.formats import count, interval, number, number_interval, percent
 from w2s_reports.markdown.tables import escape, table, with_interval
 
 
@@ -55,65 +55,3 @@ def overlap(overlap: Mapping[str, Any]) -> list[str]:
 
 def _bounds(estimate: Mapping[str, Any] | None) -> dict[str, Any]:
     return {name: (estimate or {}).get(name) for name in ("value", "low", "high")}
-
-
-def slices(title: str, column: str, slices: Mapping[str, Any]) -> list[str]:
-    """The overlap in each source or group."""
-    if not slices["rows"]:
-        return [f"## {title}", slices["hint"]]
-    rows = [
-        [
-            escape(row["name"]),
-            count(row["n"]),
-            with_interval(row["density"], row["density_low"], row["density_high"]),
-            percent(row["easy_only"]),
-            percent(row["hard_only"]),
-            with_interval(
-                row["weak_accuracy"], row["weak_accuracy_low"], row["weak_accuracy_high"]
-            ),
-        ]
-        for row in slices["rows"]
-    ]
-    header = [column, "Points", "Overlap density", "Easy-only", "Hard-only", "Weak accuracy"]
-    return [f"## {title}", table(header, rows)]
-
-
-def examples(examples: Sequence[Mapping[str, Any]], limit: int = 3) -> list[str]:
-    """The most telling items of each region."""
-    parts = ["## Examples"]
-    for region in examples:
-        if region["items"]:
-            rows = [
-                [
-                    escape((item["text"] or item["id"])[:80]),
-                    escape(item["label"] or "–"),
-                    escape(item["weak_label"] or "–"),
-                    number(item["confidence"]),
-                    number(item["alignment"]),
-                ]
-                for item in region["items"][:limit]
-            ]
-            header = ["Item", "Label", "Weak label", "Confidence", "Alignment"]
-            parts += [f"### {region['region']}, {region['order']}", table(header, rows)]
-    return parts if len(parts) > 1 else []
-
-
-def provenance(summary: Mapping[str, Any]) -> list[str]:
-    """Models, settings, timings and versions."""
-    provenance = summary["provenance"]
-    facts = {
-        "data": summary["data"]["fingerprint"],
-        **{f"{role} model": _listed(spec) for role, spec in provenance["models"].items()},
-        "seed": provenance["seed"],
-        "device": provenance["device"],
-        "settings": _listed(provenance["settings"]),
-        **{stage["name"]: duration(stage["seconds"]) for stage in provenance["stages"]},
-        "w2s-data": summary["version"],
-        **provenance["versions"],
-    }
-    rows = [f"- {escape(k)}: {escape(v)}" for k, v in facts.items() if v not in (None, "")]
-    return ["## Provenance", "\n".join(rows)] if rows else []
-
-
-def _listed(settings: Mapping[str, str]) -> str:
-    return ", ".join(f"{key}={value}" for key, value in settings.items())

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from w2s_reports.formats import interval, percent, signed, signed_interval
+from w2s_reports.formats import interval, number, number_span, percent, signed, signed_interval
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|#~&!])")
 
@@ -61,3 +61,9 @@ def points(found: Mapping[str, Any]) -> str:
 def quoted(warnings: Iterable[str]) -> list[str]:
     """Warnings, each a quotation."""
     return [f"> **Warning:** {escape(warning)}" for warning in warnings]
+
+
+def plain_number(found: Mapping[str, Any]) -> str:
+    """An estimated number with its interval in brackets."""
+    limits = number_span(found["low"], found["high"])
+    return number(found["value"]) + (f" ({limits})" if limits else "")

@@ -6,7 +6,19 @@ import os
 from typing import Any
 
 from w2s_reports.artefacts import Artefacts, read_artefacts
-from w2s_reports.summary import discrepancy, forecast, gain, groups, overlap, selection, verdict
+from w2s_reports.summary import (
+    data,
+    discrepancy,
+    examples,
+    forecast,
+    gain,
+    groups,
+    overlap,
+    provenance,
+    selection,
+    slices,
+    verdict,
+)
 
 SCHEMA = 1
 
@@ -62,12 +74,12 @@ def summarize_artefacts(artefacts: Artefacts) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "version": artefacts.manifest.get("version"),
-        "data": overlap.data(artefacts),
+        "data": data.data(artefacts),
         "verdict": verdict.give_verdict(found, artefacts.outdated),
         **found,
         "overlap": overlap.overlap(artefacts),
-        "sources": overlap.slices(artefacts, "by_source", "source"),
-        "groups": overlap.slices(artefacts, "by_group", "group"),
-        "examples": overlap.examples(artefacts),
-        "provenance": overlap.provenance(artefacts),
+        "sources": slices.slices(artefacts, "by_source", "source"),
+        "groups": slices.slices(artefacts, "by_group", "group"),
+        "examples": examples.examples(artefacts),
+        "provenance": provenance.provenance(artefacts),
     }

@@ -1,0 +1,28 @@
+"""The verdict as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from w2s_reports.formats import percent, signed, signed_interval
+from w2s_reports.markdown.tables import escape, quoted
+
+
+def verdict(found: Mapping[str, Any]) -> list[str]:
+    """Warnings, headline and sentences."""
+    parts = ["## Verdict"]
+    parts += quoted(f"{warning['about']}: {warning['text']}" for warning in found["warnings"])
+    if found["hint"]:
+        parts.append(found["hint"])
+    if found["headline"]:
+        head = found["headline"]
+        limits = signed_interval(head["low"], head["high"])
+        spread = f", {percent(head['level'], 0)} interval {limits}" if limits else ""
+        gain = f"{head['kind']} gain {signed(head['value'])} points{spread}"
+        why = f"; {head['why']}" if head["why"] else ""
+        parts.append(f"**{head['words']}**: {gain}{why}")
+    if found["sentences"]:
+        parts.append("\n".join(f"- {escape(sentence)}" for sentence in found["sentences"]))
+    parts += [f"{r['about'].capitalize()}: {escape(r['text'])}" for r in found["readings"]]
+    return [*parts, *found["add"]]

@@ -1,0 +1,51 @@
+// Figures.
+const CONFIG = { displayModeBar: false, displaylogo: false, responsive: true, showLink: false };
+const areas = [...document.querySelectorAll("[data-figure]")];
+const hidden = new Set();
+// A colour or font written as "--name" means the CSS variable of that name, now.
+const themed = (value, meaning) => {
+  if (typeof value === "string" && value.startsWith("--")) return meaning(value);
+  if (Array.isArray(value))
+    return typeof value[0] === "object" ? value.map((v) => themed(v, meaning)) : value;
+  if (value && typeof value === "object")
+    return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, themed(v, meaning)]));
+  return value;
+};
+// `width` is given for paper, which is white whatever the reader's theme.
+const draw = (area, width) => {
+  const style = getComputedStyle(document.documentElement);
+  const meaning = (name) =>
+    (width && light[name.slice(2)]) || style.getPropertyValue(name).trim();
+  const spec = themed(figures[area.dataset.figure], meaning);
+  for (const trace of spec.data) trace.visible = !hidden.has(trace.name);
+  if (width) spec.layout.width = width;
+  area.dataset.drawn = "yes";
+  Plotly.react(area, spec.data, spec.layout, CONFIG);
+  if (area.dataset.figure === "map" && !area.dataset.hover) {
+    area.dataset.hover = "yes";
+    area.on("plotly_hover", (event) => showCard(event.points[0].customdata, event.event));
+    area.on("plotly_unhover", hideCard);
+  }
+};
+const redraw = () => areas.filter((a) => a.dataset.drawn).forEach((a) => draw(a));
+media.addEventListener("change", redraw);
+
+// A figure is drawn when it comes near the screen, so that the text is there at once.
+const near = new IntersectionObserver(
+  (entries) => {
+    for (const entry of entries)
+      if (entry.isIntersecting) {
+        near.unobserve(entry.target);
+        draw(entry.target);
+      }
+  },
+  { rootMargin: "400px" },
+);
+areas.forEach((area) => near.observe(area));
+
+// Paper is narrower than the screen.
+const PAPER_WIDTH = { pair: 320, full: 660 };
+window.addEventListener("beforeprint", () =>
+  areas.forEach((a) => draw(a, a.closest(".pair") ? PAPER_WIDTH.pair : PAPER_WIDTH.full)),
+);
+window.addEventListener("afterprint", redraw);
