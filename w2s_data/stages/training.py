@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("w2s_data")
 
 SCHEMA = 1
+PREDICTIONS = "predictions.parquet"
 
 
 def gain_stage(
@@ -35,7 +36,7 @@ def gain_stage(
     restart: bool = False,
     show_progress: bool | None = None,
 ) -> dict[str, Any]:
-    """Train students by every method and seed, measure the gain, write table and summary.
+    """Train students by every method and seed, measure the gain, write tables and summary.
 
     Students that were trained with the same settings before are taken from the run. The forecast
     is shown beside the gain where the run has one.
@@ -99,7 +100,10 @@ def gain_stage(
                 progress=show_progress,
                 **training,
             )
+        predictions = result.predictions().drop(columns="row")
+        predictions.insert(0, "id", dataset.ids)
         stage.write_table("gain.parquet", result.to_frame())
+        stage.write_table(PREDICTIONS, predictions)
         stage.write_summary("gain.json", {"schema": SCHEMA, **result.to_dict()})
     return dict(run.read_summary("gain.json"))
 
