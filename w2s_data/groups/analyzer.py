@@ -92,6 +92,10 @@ class GroupAnalyzer(BaseEstimator):  # type: ignore[misc]
         neighbours with the same pseudo-label: a reliability, 1 is best); `distance_to_labelled`
         (1 - cosine, in [0, 2], to the nearest labelled row other than itself); `duplicate_of`
         (first row of which it is a near-duplicate, or -1), `has_duplicate`, `leaks`.
+    duplicates_ : DataFrame
+        Pairs of near-duplicates, `i` < `j` with their cosine `similarity`, the most similar first.
+        They come from the `n_neighbors` nearest of each point: of more copies than that of one
+        point not every pair is there.
     similarity_ : DataFrame (G, G)
         Cosines of the groups' mean directions.
     association_ : DataFrame
@@ -181,6 +185,7 @@ class GroupAnalyzer(BaseEstimator):  # type: ignore[misc]
             Fitted on the rows of the pool, in order: its regions, and intervals that cover its
             thresholds too. Instead of `regions`.
         student_proba : array (N, C), optional
+            Rows of NaN are unknown.
         index : NeighborIndex, optional
             Of these features under cosine; by default one is built.
 
@@ -214,7 +219,7 @@ class GroupAnalyzer(BaseEstimator):  # type: ignore[misc]
         seeds = [np.random.default_rng(rng.integers(2**63)) for _ in range(4)]
         self.index_ = check_index(index, rows.features, self.device)
         group_names, codes, spans = self._grouped(rows, names.get("groups"), seeds[0])
-        self.points_, self.duplicate_threshold_ = describe_points(
+        self.points_, self.duplicate_threshold_, self.duplicates_ = describe_points(
             rows.features,
             self.index_,
             pseudo=rows.pseudo,

@@ -26,8 +26,8 @@ def describe_points(
     regions: IntArray,
     n_neighbors: int,
     duplicate_threshold: float | Literal["auto"],
-) -> tuple[pd.DataFrame, float]:
-    """`GroupAnalyzer.points_` without the group, and the cosine of near-duplicates."""
+) -> tuple[pd.DataFrame, float, pd.DataFrame]:
+    """`GroupAnalyzer.points_` without the group, the cosine of near-duplicates, and their pairs."""
     n = len(pseudo)
     k = min(n_neighbors, n - 1)
     if k > 0:
@@ -36,7 +36,8 @@ def describe_points(
     else:
         indices, scores = np.empty((n, 0), np.int64), np.empty((n, 0), np.float32)
     threshold = _usual(scores) if duplicate_threshold == "auto" else float(duplicate_threshold)
-    first, leaks, twins = _duplicates(indices, scores >= threshold - ROUNDING, splits)
+    near = scores >= threshold - ROUNDING
+    first, leaks, twins = _duplicates(indices, near, splits)
     points = pd.DataFrame(
         {
             "local_overlap_density": _mean(
@@ -49,7 +50,24 @@ def describe_points(
             "leaks": leaks,
         }
     )
-    return points, threshold
+    return points, threshold, _pairs(indices, scores, near)
+
+
+def _pairs(indices: IntArray, scores: FloatArray, near: BoolArray) -> pd.DataFrame:
+    """Near-duplicates i < j among the neighbours, each pair once, the most similar first."""
+    owners, columns = np.nonzero(near)
+    others = indices[owners, columns]
+    table = pd.DataFrame(
+        {
+            "i": np.minimum(owners, others),
+            "j": np.maximum(owners, others),
+            "similarity": np.minimum(scores[owners, columns], 1),
+        }
+    )
+    ordered = table.sort_values(
+        ["similarity", "i", "j"], ascending=[False, True, True], kind="stable"
+    )
+    return ordered.drop_duplicates(["i", "j"], ignore_index=True)
 
 
 def _usual(scores: FloatArray) -> float:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("w2s_data")
 
 SCHEMA = 1
+INPUTS = ("items", "embed", "score", "forecast")
 PREDICTIONS = "predictions.parquet"
 
 
@@ -72,15 +73,14 @@ def gain_stage(
         "seeds": seeds,
         "methods": {name: repr(method) for name, method in methods.items()},
     }
-    inputs = ("items", "embed", "score", "forecast")
-    if not restart and run.is_fresh("gain", recorded, inputs):
+    if not restart and run.is_fresh("gain", recorded, INPUTS):
         logger.info("gain: nothing has changed since %s", run.finished("gain"))
         return dict(run.read_summary("gain.json"))
     if level == "head" and "strong" not in features:
         raise InputError("strong features are missing: name their file with --strong-features")
     from w2s_data.finetune import measure_gain
 
-    with run.stage("gain", recorded, inputs) as stage:
+    with run.stage("gain", recorded, INPUTS) as stage:
         with noting(DegenerateDataWarning):  # they are among the result's own warnings
             result = measure_gain(
                 features["strong"] if level == "head" else None,

@@ -1,4 +1,4 @@
-"""What a method's diagnostics say, seed by seed and then over all seeds, small enough for a page."""
+"""What a method's diagnostics say, of each seed and over all, small enough for a page."""
 
 from __future__ import annotations
 

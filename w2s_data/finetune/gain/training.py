@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from w2s_data._typing import FloatArray, IntArray
-from w2s_data.errors import InputError, RunError, unknown
+from w2s_data.errors import DegenerateDataWarning, InputError, RunError, unknown
 from w2s_data.finetune.base import Method, Model, TrainingError
 from w2s_data.finetune.gain.checkpoint import Checkpoint, Predictions
 from w2s_data.finetune.gain.inputs import GainData, lacking_gold
@@ -156,6 +157,13 @@ class Laboratory:
         proba = {model: np.stack([each.test[model] for each in ordered]) for model in models}
         if not told:
             return Trained(proba)
+        if any(each.rest is None for each in ordered) and self._asks_all:
+            warnings.warn(
+                "students of an earlier version, which kept their test rows alone, were taken up; "
+                "train anew (resume=False) to know what they say of the other items",
+                DegenerateDataWarning,
+                stacklevel=2,
+            )
         said = summarize_told([each.told for each in ordered])
         return Trained(proba, predicted=predict_items(self.data, ordered), told=said)
 
@@ -200,11 +208,14 @@ class Laboratory:
 
     def _rest(self, model: Model) -> FloatArray | None:
         """Probabilities (S, N - n, C) of all but the test rows, unless they cost too much."""
-        data = self.data
-        others = np.flatnonzero(data.splits != "test")
-        if self.level != "head" or len(others) * len(data.class_names) > MOST_KEPT:
+        if not self._asks_all:
             return None
-        return model.proba(data.read(others))
+        return model.proba(self.data.read(np.flatnonzero(self.data.splits != "test")))
+
+    @property
+    def _asks_all(self) -> bool:
+        n_others = np.count_nonzero(self.data.splits != "test")
+        return self.level == "head" and n_others * len(self.data.class_names) <= MOST_KEPT
 
 
 def name_methods(methods: Sequence[str | Method] | Mapping[str, str | Method]) -> dict[str, Method]:
