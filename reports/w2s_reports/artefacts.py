@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from w2s_data._io import read_json
 from w2s_data.errors import FileFormatError, RunError, listing
+from w2s_data.pairs import PAIR_CLASSES
 from w2s_data.run import Run
 from w2s_reports.palette import REGION_KEYS
 
@@ -27,16 +28,32 @@ SCORE_COLUMNS = ("id", "region", "confidence", "alignment", "weak_label")
 
 @dataclass(frozen=True)
 class Stage:
-    """What a stage after scoring writes, and which stages it reads."""
+    """What a stage after scoring writes, and which stages it reads.
+
+    Attributes
+    ----------
+    files : tuple of str
+        Without one of these the stage is not shown.
+    inputs : tuple of str
+    optional : tuple of str
+        Files that earlier versions did not write.
+    """
 
     files: tuple[str, ...]
     inputs: tuple[str, ...]
+    optional: tuple[str, ...] = ()
 
 
 STAGES = {
-    "gain": Stage(("gain.json", "gain.parquet"), ("items", "embed", "score", "forecast")),
+    "gain": Stage(
+        ("gain.json", "gain.parquet"),
+        ("items", "embed", "score", "forecast"),
+        ("predictions.parquet",),
+    ),
     "forecast": Stage(("forecast.json", "discrepancy.json"), ("items", "embed")),
-    "groups": Stage(("groups.json", "spurious.json"), ("items", "embed", "score")),
+    "groups": Stage(
+        ("groups.json", "spurious.json"), ("items", "embed", "score"), ("duplicates.parquet",)
+    ),
     "select": Stage(("selection.json", "selection.parquet"), ("items", "embed", "score")),
 }
 
@@ -73,6 +90,11 @@ class Artefacts:
         """What an item is: text, image or features."""
         return str(self.data.get("kind") or ("text" if self.has_items else "features"))
 
+    @property
+    def is_paired(self) -> bool:
+        """Whether an item is a pair of texts, of which one was preferred."""
+        return tuple(self.data.get("class_names") or ()) == PAIR_CLASSES
+
     def scored(self) -> pd.DataFrame:
         """Rows of the split the densities are about; the index is the row in the whole table."""
         split = self.overlap.get("scored_split")
@@ -81,17 +103,20 @@ class Artefacts:
         scored: pd.DataFrame = self.scores.loc[self.scores["split"] == split]
         return scored
 
-    def items(self, rows: Sequence[int]) -> Iterator[tuple[int, Any]]:
-        """Yield (row, item) in row order, read batch by batch so that memory stays bounded."""
+    def items(self, rows: Sequence[int], column: str = "item") -> Iterator[tuple[int, Any]]:
+        """Yield (row, item) in row order, read batch by batch so that memory stays bounded.
+
+        Of pairs, `column` "item" is the first and "other" the second.
+        """
         if not self.has_items:
             return
         wanted = sorted({int(row) for row in rows})
         start = cursor = 0
         with pq.ParquetFile(self.path / "items.parquet") as file:
-            for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=["item"]):
-                column, stop = batch.column(0), start + len(batch)
+            for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=[column]):
+                values, stop = batch.column(0), start + len(batch)
                 while cursor < len(wanted) and wanted[cursor] < stop:
-                    yield wanted[cursor], column[wanted[cursor] - start].as_py()
+                    yield wanted[cursor], values[wanted[cursor] - start].as_py()
                     cursor += 1
                 start = stop
 
@@ -143,7 +168,8 @@ def _read_later(folder: Path, manifest: dict[str, Any]) -> tuple[dict[str, Any],
         named = set(record.get("files") or ())
         if not all(file in named and (folder / file).is_file() for file in stage.files):
             continue
-        later |= {file: _read_result(folder / file, name) for file in stage.files}
+        more = [file for file in stage.optional if file in named and (folder / file).is_file()]
+        later |= {file: _read_result(folder / file, name) for file in (*stage.files, *more)}
         if not Run(folder, manifest).follows(name, stage.inputs):
             outdated.append(name)
     return later, tuple(outdated)

@@ -61,6 +61,7 @@ NEUTRALS = {
     "rule": ("#e2dfd7", "#31363b"),
     "track": ("#efece5", "#262b30"),
     "accent": ("#00629b", "#6bb8ee"),
+    "heat": ("#7fb6dc", "#1d5f8f"),  # the most of a table of shares; the least is paper
     "warn": ("#fdf3e3", "#2e2618"),
     "warn-edge": ("#b56a00", "#e0a040"),
 }

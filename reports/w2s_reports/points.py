@@ -15,14 +15,17 @@ import pandas as pd
 
 from w2s_data._typing import IntArray
 from w2s_reports.artefacts import Artefacts
-from w2s_reports.formats import excerpt, name_of, plain
+from w2s_reports.formats import name_of, plain
 from w2s_reports.palette import REGION_KEYS
+from w2s_reports.texts import item_texts
 
 TEXT_BYTES = 160
 MAX_THUMBNAILS = 4_000
 THUMBNAIL_BYTES = 1_500_000
 THUMBNAIL_PIXELS = 64
 EXAMPLE_PIXELS = 192
+LARGE = 18  # examples with a large picture
+EXAMPLES_BYTES = 500_000
 GOLDEN = 0.6180339887498949
 
 
@@ -67,23 +70,34 @@ def point_columns(artefacts: Artefacts, max_points: int) -> dict[str, Any]:
         ]
     rows = [int(row) for row in drawn.index]
     if artefacts.kind == "text":
-        texts = {
-            row: excerpt(str(item), TEXT_BYTES)
-            for row, item in artefacts.items(rows)
-            if item is not None
-        }
+        texts, rejected = item_texts(artefacts, rows, TEXT_BYTES)
         columns["text"] = [texts.get(row) for row in rows]
+        if artefacts.is_paired:
+            columns["rejected"] = [rejected.get(row) for row in rows]
     elif artefacts.kind == "image":
         columns["image"] = _hover_images(artefacts, rows)
     return columns
 
 
 def example_images(artefacts: Artefacts, rows: Sequence[int]) -> dict[int, str]:
-    """Thumbnails of these items as data URIs; items that cannot be decoded are absent."""
+    """Thumbnails of these items as data URIs, the first the largest.
+
+    Items that cannot be decoded are absent, and the last where all would make the page too large.
+    """
     if artefacts.kind != "image":
         return {}
-    found = {row: thumbnail(item, EXAMPLE_PIXELS) for row, item in artefacts.items(rows)}
-    return {row: uri for row, uri in found.items() if uri is not None}
+    large = set(rows[:LARGE])
+    found = {
+        row: thumbnail(item, EXAMPLE_PIXELS if row in large else THUMBNAIL_PIXELS)
+        for row, item in artefacts.items(rows)
+    }
+    kept, left = {}, EXAMPLES_BYTES
+    for row in rows:
+        uri = found.get(row)
+        if uri is not None and len(uri) <= left:
+            kept[row] = uri
+            left -= len(uri)
+    return kept
 
 
 def thumbnail(item: Any, pixels: int) -> str | None:

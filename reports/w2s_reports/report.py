@@ -27,6 +27,7 @@ from w2s_reports.markdown import to_markdown
 from w2s_reports.palette import REGIONS, tokens
 from w2s_reports.points import example_images, point_columns
 from w2s_reports.summary import summarize_artefacts
+from w2s_reports.summary.examples import shown_rows
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -47,7 +48,7 @@ SECTIONS = (
     ("examples", "Examples"),
     ("provenance", "Provenance"),
 )
-SCRIPTS = ("page", "points", "figures", "map", "tables", "search", "downloads")
+SCRIPTS = ("page", "points", "figures", "map", "tables", "examples", "search", "downloads")
 
 
 @dataclass(frozen=True)
@@ -189,7 +190,7 @@ def _drawing(artefacts: Artefacts, summary: Mapping[str, Any], max_points: int) 
     points = point_columns(artefacts, max_points)
     while len(points["id"]) > 1 and len(_json(points)) > POINTS_BYTES:
         points = point_columns(artefacts, len(points["id"]) // 2)
-    rows = [item["row"] for region in summary["examples"] for item in region["items"]]
+    rows = shown_rows(summary["examples"])
     figures = build_figures(artefacts, summary, points)
     return Drawing(figures, points, example_images(artefacts, rows))
 

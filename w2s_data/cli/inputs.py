@@ -106,6 +106,26 @@ def listed(text: str | None) -> list[str] | None:
     return None if text is None else [part.strip() for part in text.split(",")]
 
 
+def weak_columns_from(text: str | None) -> list[str] | dict[str, list[str]] | None:
+    """Read "p0,p1" of one weak model, or "small=p0,p1;large=q0,q1" of several.
+
+    >>> weak_columns_from("small=p0,p1; large=q0,q1")
+    {'small': ['p0', 'p1'], 'large': ['q0', 'q1']}
+    """
+    if text is None or "=" not in text:
+        return listed(text)
+    models: dict[str, list[str]] = {}
+    for part in text.split(";"):
+        name, equals, columns = (piece.strip() for piece in part.partition("="))
+        if not (name and equals and columns) or name in models:
+            raise InputError(
+                "--weak-columns reads COLUMN,... or MODEL=COLUMN,...;MODEL=COLUMN,... with a name "
+                f"for each weak model; got {text!r}"
+            )
+        models[name] = [column.strip() for column in columns.split(",")]
+    return models
+
+
 def split_sizes_from(text: str | None) -> dict[str, float] | None:
     """Read "labelled=500,test=0.2": a whole number is a count, any other a share."""
     return _numbers_by_name(text, "--split-sizes", "labelled=500,test=0.2")

@@ -47,7 +47,8 @@ Group = Annotated[str | None, typer.Option(help="Column of groups.", rich_help_p
 WeakColumns = Annotated[
     str | None,
     typer.Option(
-        help="Ready-made weak probabilities: a column a class, comma-separated.",
+        help="Ready-made weak probabilities: a column a class, comma-separated; of several weak "
+        "models MODEL=COLUMN,...;MODEL=COLUMN,...",
         rich_help_panel=DATA,
     ),
 ]

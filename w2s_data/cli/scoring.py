@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from w2s_data.cli import options as opt
-from w2s_data.cli.inputs import feature_inputs, finish, listed, number_from, open_run
+from w2s_data.cli.inputs import feature_inputs, finish, number_from, open_run, weak_columns_from
 from w2s_data.errors import InputError
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def score(
         "split": split,
         "source": source,
         "group": group,
-        "weak_columns": listed(weak_columns),
+        "weak_columns": weak_columns_from(weak_columns),
         "weak_label": weak_label,
         "weak_confidence": weak_confidence,
     }

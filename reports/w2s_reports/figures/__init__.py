@@ -24,6 +24,8 @@ def build_figures(
     made = (
         verdict.accuracies(summary["forecast"], summary["gain"]),
         gain.ranking(summary["gain"]),
+        gain.controls(summary["gain"]),
+        gain.weights(summary["gain"]),
         overlap.confidence_curve(artefacts, summary["overlap"]),
         overlap.alignment_curve(artefacts, summary["overlap"]),
         overlap.region_map(points, summary["overlap"]),

@@ -27,8 +27,9 @@ def tell_seeds(student: Student, data: GainData) -> list[dict[str, Any]]:
     `levels`
         Of `cosupervised`, a level each after the first: `teachers`, their numbers; `shares`
         (C, teachers), the part of each class's points that a teacher was given, a row None where
-        the class has no point; `own`, the share of points that went to a teacher who knows their
-        class; `consensus`; `kept`.
+        the class has no point; `classes_from` ("gold" where the whole pool has gold labels, else
+        "weak"); `knows` (teachers, C); `own`, the share of points that went to a teacher who knows
+        their class, and `own_by_chance`; `consensus`; `kept`.
     `kept`
         Of methods that choose points: `share`; `by_label`, `by_gold` and `by_group`, shares of the
         points of each predicted class, gold class and group that were kept; `right` and
@@ -92,6 +93,7 @@ class _Pool:
             "shares": np.stack(shares, axis=1),
             "knows": knows[members],
             "own": float(knows[assigned, classes].mean()),
+            "own_by_chance": float(knows[members][:, classes].mean()),
             "consensus": float(consensus),
             "kept": float(kept.mean()),
         }
