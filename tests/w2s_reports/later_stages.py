@@ -66,6 +66,24 @@ def _forecast_files(_spec: Any, hostile: str) -> dict[str, Any]:
     }
 
 
+def item_ids(spec: Any, hostile: str) -> list[str]:
+    """Ids of the items of a run."""
+    return [f"{hostile or 'item'}-{i:05d}" for i in range(spec.n)]
+
+
+def _pairs(spec: Any, hostile: str) -> pd.DataFrame:
+    ids = item_ids(spec, hostile)
+    n = min(30, spec.n // 2)
+    table = pd.DataFrame({"id_a": ids[:n], "id_b": ids[n : 2 * n]})
+    table["similarity"] = np.linspace(1, 0.998, n).astype(np.float32)
+    table["leaks"] = np.arange(n) < 4
+    table["labels_differ"] = np.arange(n) == 1
+    for side in "ab":
+        table[f"split_{side}"] = np.where(table["leaks"] & (side == "a"), "test", "pool")
+        table[f"label_{side}"] = spec.classes[0]
+    return table
+
+
 def _groups_files(spec: Any, hostile: str) -> dict[str, Any]:
     names = [name + hostile for name in spec.groups]
     warning = f"group and label go together more in the pool{hostile}"
@@ -88,7 +106,12 @@ def _groups_files(spec: Any, hostile: str) -> dict[str, Any]:
     ]
     judged = {"group": names[1], "advice": f"hold more of it{hostile}", "eta_pool": _estimate(0.6)}
     return {
+        "duplicates.parquet": _pairs(spec, hostile),
         "groups.json": {
+            "duplicate_threshold": 0.998,
+            "duplicates": {"n_pairs": 300, "n_leaking": 4, "n_labels_differ": 2}
+            | {"n_neighbors": 20},
+            "student": None,
             "level": 0.95,
             "discovery": "given",
             "reading": f"2 groups were given{hostile}. {warning[0].upper()}{warning[1:]}.",
@@ -151,6 +174,45 @@ def _select_files(spec: Any, hostile: str) -> dict[str, Any]:
     }
 
 
+def _predictions(spec: Any, hostile: str, students: list[dict[str, Any]]) -> pd.DataFrame:
+    """Random answers on random labels, of which some are unknown."""
+    rng = np.random.default_rng(spec.seed)
+    classes = [spec.classes[0] + hostile, *spec.classes[1:]]
+    table = pd.DataFrame({"id": item_ids(spec, hostile)})
+    table["split"] = pd.Categorical(np.where(np.arange(spec.n) % 3, "pool", "test"))
+    gold = rng.integers(-1, len(classes) if spec.labels else 0, spec.n)
+    table["label"] = pd.Categorical.from_codes(gold, classes)
+    for name in ("teacher", *(student["name"] for student in students)):
+        codes = rng.integers(len(classes), size=spec.n)
+        table[f"{name} / label"] = pd.Categorical.from_codes(codes, classes)
+        table[f"{name} / proba"] = rng.uniform(0.5, 1, spec.n).astype(np.float32)
+        if name != "teacher":
+            table[f"{name} / gold proba"] = np.where(gold < 0, np.nan, 0.5).astype(np.float32)
+            table[f"{name} / right"] = np.where(gold < 0, np.nan, codes == gold).astype(np.float32)
+    return table
+
+
+def _diagnostics(spec: Any, hostile: str) -> dict[str, Any]:
+    n = len(spec.classes)
+    path = np.column_stack([np.linspace(0.5, 0.9, 21), np.linspace(0.5, 0.1, 21)])
+    even = [1 / n] * n
+    level = {"teachers": [0, 1], "classes_from": "gold", "shares": [[0.75, 0.25]] * n}
+    level |= {"knows": [[True] * n, [False] * n], "own": 0.75, "own_by_chance": 0.5}
+    return {
+        f"raven{hostile}": {
+            "weights": {"steps": list(range(0, 105, 5)), "mean": path.tolist()}
+            | {"low": (path - 0.05).tolist(), "high": (path + 0.05).tolist()}
+        },
+        f"cosupervised{hostile}": {"levels": [level | {"consensus": 0.9, "kept": 0.88}]},
+        f"enhanced{hostile}": {
+            "kept": {"share": 0.5, "right": 0.8125, "right_all": 0.7375}
+            | {"by_label": even, "by_gold": even if spec.labels else None}
+            | {"by_group": {group + hostile: 0.5 for group in spec.groups}}
+        },
+        f"confidence{hostile}": {"own_weight": [0.25, 0.5, 0.75, 0.75]},
+    }
+
+
 def _gain_files(spec: Any, hostile: str) -> dict[str, Any]:
     unknown = {"value": None, "low": None, "high": None, "reason": "no lead over itself"}
     teacher = 0.70
@@ -189,7 +251,13 @@ def _gain_files(spec: Any, hostile: str) -> dict[str, Any]:
 
     return {
         "gain.parquet": by_seed,
+        "predictions.parquet": _predictions(
+            spec, hostile, [s for s in students if not s["control_of"]]
+        ),
         "gain.json": {
+            "class_names": [name + hostile for name in spec.classes],
+            "teachers": [reference(0.7), reference(0.65)],
+            "diagnostics": _diagnostics(spec, hostile),
             "students": students,
             "teacher": reference(teacher),
             "ceiling": reference(0.85),

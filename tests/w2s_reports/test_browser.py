@@ -248,8 +248,8 @@ def test_all_stages_together(browser: Any, synthetic_run: MakeRun) -> None:
         with opened(browser, path, viewport={"width": width, "height": 800}) as page:
             for name, title in SECTIONS:
                 assert page.locator(f"#{name} h2").inner_text() == title
-            assert page.locator("[data-figure][role=img][aria-label]").count() == 12
-            assert page.locator("figure figcaption").count() == 12
+            assert page.locator("[data-figure][role=img][aria-label]").count() == 14
+            assert page.locator("figure figcaption").count() == 14
             assert page.locator("#verdict .words").inner_text() == "It pays"
             overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
             assert page.evaluate(overflow) == 0

@@ -30,7 +30,7 @@ FIGURES = {
     "forecast": {"accuracies", "spectra", "correlations", "recovery"},
     "groups": {"shares", "eta"},
     "select": {"rounds", "posteriors"},
-    "gain": {"accuracies", "methods"},
+    "gain": {"accuracies", "methods", "controls", "weights"},
 }
 
 
@@ -61,7 +61,7 @@ def test_one_stage_alone(synthetic_run: MakeRun, stage: str) -> None:
 def test_every_figure_is_one_that_plotly_accepts(synthetic_run: MakeRun) -> None:
     go = pytest.importorskip("plotly.graph_objects")
     figures = build_report(synthetic_run(stages=ALL)).drawing.figures
-    assert len(figures) == 12
+    assert len(figures) == 14
     for figure in figures.values():
         text = json.dumps(figure.spec(), allow_nan=False)
         for name, colour in sorted(tokens(0).items(), key=lambda pair: -len(pair[0])):

@@ -23,6 +23,7 @@ from w2s_reports.formats import percent, signed, signed_interval
 
 SHOWN = 20
 SYMBOLS = ("square", "diamond", "triangle-up", "triangle-down", "pentagon", "star", "hexagon")
+LEGEND_ROW = 22
 LINES = tuple(
     (token, dash)
     for dashes in (("solid", "dash", "dot"), ("dash", "dot", "solid"), ("dot", "solid", "dash"))
@@ -103,13 +104,15 @@ def controls(gain: Mapping[str, Any]) -> Figure | None:
         marks(
             "the method",
             [_points(m["gain"]) for m in shown],
-            [height - 0.06 for height in heights.values()],
+            [height - 0.02 for height in heights.values()],
             [f"{m['name']}: {_spoken(m['gain'])}" for m in shown],
         )
     )
+    data[-1]["legendrank"] = 1
     axis = {"title": title("gain over the teacher, in points"), "nticks": 7}
     drawn = rows_layout([m["name"] for m in shown], axis, legend=True)
     drawn["shapes"] = [line("x", 0, "paper")]
+    drawn["height"] += LEGEND_ROW * ((len(names) + 1) // 2)  # two stand beside each other
     caption = (
         f"Filled, with its {percent(gain['confidence'], 0)} interval: the method. Hollow: its own "
         "controls, simpler students on the same seeds. A method that does not stand clearly to the "
@@ -149,7 +152,7 @@ def _control(
     trace = marks(
         plot_text(name),
         [{"value": 100 * c["gain"]["value"], "low": None, "high": None} for _, c in found],
-        [heights[m["name"]] - 0.3 for m, _ in found],
+        [heights[m["name"]] - 0.28 for m, _ in found],
         [
             f"{name}, control of {m['name']}: {_spoken(c['gain'])}; the method leads it by "
             f"{_spoken(c['lead'])}"

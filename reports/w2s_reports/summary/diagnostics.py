@@ -31,12 +31,20 @@ def summarize_diagnostics(artefacts: Artefacts) -> dict[str, list[dict[str, Any]
         if "kept" in parts:
             result["kept"].append(name | _kept(parts["kept"], classes))
         if parts.get("own_weight"):
-            path = parts["own_weight"]
-            first = next(k for k, value in enumerate(path) if value == max(path))
-            result["own_weight"].append(
-                name | {"largest": max(path), "from_epoch": first + 1, "n_epochs": len(path)}
-            )
+            result["own_weight"].append(name | _own_weight(parts["own_weight"]))
     return result
+
+
+def _own_weight(path: Sequence[float]) -> dict[str, Any]:
+    largest = max(path)
+    first = path.index(largest) + 1
+    return {
+        "largest": largest,
+        "from_epoch": first,
+        "n_epochs": len(path),
+        "reading": f"The student's own label counts up to {percent(largest, 0)}, from epoch "
+        f"{first} of {len(path)} on.",
+    }
 
 
 def _teachers(artefacts: Artefacts, found: Mapping[str, Any]) -> list[dict[str, Any]]:

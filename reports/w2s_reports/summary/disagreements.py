@@ -11,11 +11,11 @@ from w2s_reports.formats import count, name_of, percent, plain
 from w2s_reports.summary.items import preferred
 
 SHOWN = 18  # of each kind
-KINDS = {
-    "student_right": "Student right, teacher wrong",
-    "teacher_right": "Student wrong, teacher right",
-    "both_wrong": "Both wrong, differently",
-    "unknown": "No gold label",
+KINDS = {  # of disagreement, in a heading and at the head of a column
+    "student_right": ("Student right, teacher wrong", "Student right"),
+    "teacher_right": ("Student wrong, teacher right", "Teacher right"),
+    "both_wrong": ("Both wrong, differently", "Both wrong"),
+    "unknown": ("No gold label", "No gold label"),
 }
 HINT = "`w2s gain RUN` trains students and finds the items on which they contradict the teacher."
 AGAIN = (
@@ -51,13 +51,14 @@ def find_disagreements(artefacts: Artefacts) -> dict[str, Any]:
             {
                 "key": kind,
                 "title": title,
+                "short": short,
                 "n": int((apart["kind"] == kind).sum()),
                 "items": [
                     _student(row) for row in
                     apart[apart["kind"] == kind].head(SHOWN).reset_index().to_dict("records")
                 ],
             }
-            for kind, title in KINDS.items()
+            for kind, (title, short) in KINDS.items()
         ],
     }  # fmt: skip
 

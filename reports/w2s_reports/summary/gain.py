@@ -115,12 +115,13 @@ def _findings(
 ) -> list[str]:
     """What the controls and the groups say, and what to do about it."""
     said = [_against_control(method) for method in methods if method["lead"]]
-    if methods and (best := methods[0])["lead"]:
+    if said and (best := methods[0])["lead"]:
         control, lead = best["lead"]["control"], best["lead"]
-        if lead["low"] is not None and lead["low"] > 0:
-            said.append(f"So {best['name']} is worth its effort here.")
-        else:
-            said.append(f"So take {control}, which is simpler, unless more seeds decide otherwise.")
+        said[0] += (
+            f" So {best['name']} is worth its effort here."
+            if lead["low"] is not None and lead["low"] > 0
+            else f" So take {control}, which is simpler, unless more seeds decide otherwise."
+        )
     return said + _of_groups(groups)
 
 
@@ -133,10 +134,10 @@ def _against_control(method: Mapping[str, Any]) -> str:
     if lead["low"] > 0:
         return f"{method['name']} leads the best of its controls, {lead['control']}, by {by}."
     if lead["high"] < 0:
-        return f"{method['name']} falls behind its control {lead['control']}, by {by}."
+        return f"{method['name']} falls behind its control {lead['control']}: {by}."
     return (
-        f"{method['name']} is not told apart from its control {lead['control']}: {by}. "
-        "What it gains, something simpler gains too."
+        f"{method['name']} is not told apart from its control {lead['control']}: {by}; what it "
+        "gains, something simpler gains too."
     )
 
 
