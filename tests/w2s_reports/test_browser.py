@@ -269,3 +269,117 @@ def test_hostile_names_in_all_stages(browser: Any, synthetic_run: MakeRun) -> No
         assert page.locator("#gain tbody th").first.inner_text().startswith("confidence<script>")
         overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
         assert page.evaluate(overflow) == 0
+
+
+def visible(page: Any, selector: str) -> int:
+    return int(
+        page.locator(selector).evaluate_all(
+            "es => es.filter(e => e.getClientRects().length).length"
+        )
+    )
+
+
+def test_tabs_by_mouse_and_keyboard(browser: Any, synthetic_run: MakeRun) -> None:
+    with opened(browser, report_path(synthetic_run(stages=("gain", "groups")))) as page:
+        tabs = page.locator("#examples [role=tab]")
+        assert tabs.evaluate_all("ts => ts.map(t => t.tabIndex)") == [0, -1, -1]
+        assert visible(page, "#examples .panel") == 1
+        tabs.nth(1).click()
+        assert visible(page, "#panel-apart") == 1
+        assert visible(page, "#panel-apart .card") == 18  # six of each of three kinds
+        page.click("#panel-apart .more")
+        assert visible(page, "#panel-apart .card") == 36
+        tabs.nth(1).focus()
+        for key, name in (("ArrowRight", "twins"), ("ArrowRight", "telling"), ("End", "twins")):
+            page.keyboard.press(key)
+            assert page.evaluate("document.activeElement.id") == f"tab-{name}"
+            assert visible(page, f"#panel-{name}") == visible(page, "#examples .panel") == 1
+        assert visible(page, "#panel-twins .twins") == 8
+        assert page.locator("#panel-twins .twins").first.locator(".card").count() == 2
+        page.keyboard.press("Home")
+        assert tabs.nth(0).get_attribute("aria-selected") == "true"
+
+
+def test_filters_and_search_go_together(browser: Any, synthetic_run: MakeRun) -> None:
+    run = synthetic_run(stages=("gain", "groups"))
+    scores = pd.read_parquet(run / "scores.parquet").query("split == 'pool'")
+    wrong = scores.query("source == 'web' and not weak_correct")
+    with opened(browser, report_path(run)) as page:
+        status = page.locator("#search-status")
+        assert status.get_attribute("aria-live") == "polite"
+        page.select_option("#filter-source", "web")
+        page.select_option("#filter-weak", "wrong")
+        assert status.inner_text() == f"{len(wrong)} matches"
+        assert page.locator("#telling").is_hidden()
+        page.fill("#search", f"{wrong['id'].iloc[0]} WEB")
+        assert status.inner_text() == "1 match"
+        page.fill("#search", "")
+        page.select_option("#filter-weak", "")
+        n = int((scores["source"] == "web").sum())
+        assert status.inner_text() == f"{n} matches, the first 24 shown"
+        page.click("#panel-telling .more")
+        assert page.locator("#results .card").count() == min(n, 48)
+        page.click("#tab-apart")
+        shown = page.locator("#panel-apart .card:visible")
+        sources = shown.evaluate_all("cs => cs.map(c => c.dataset.source)")
+        assert sources
+        assert set(sources) == {"web"}
+        found, of, total, *what = status.inner_text().split()
+        assert (of, what) == ("of", ["disagreements", "match"])
+        assert 0 < int(found) < int(total)
+        page.click("#tab-twins")
+        assert "pairs match" in status.inner_text()
+        page.fill("#search", "no such words")
+        assert status.inner_text().startswith("0 of ")
+        page.select_option("#filter-source", "")
+        page.fill("#search", "")
+        page.click("#tab-telling")
+        assert page.locator("#results").is_hidden()
+        assert status.inner_text() == ""
+
+
+def test_odd_texts_stay_in_their_cards(browser: Any, synthetic_run: MakeRun) -> None:
+    run = synthetic_run(stages=("gain", "groups"))
+    items = pd.read_parquet(run / "items.parquet")
+    odd = [
+        "x" * 100_000,
+        "שלום עולם " * 40,
+        "\u202eab<script>window.pwned=1</script>",
+        "🎭" * 500,
+        "",
+    ]
+    items["item"] = [odd[i % len(odd)] for i in range(len(items))]
+    items.to_parquet(run / "items.parquet")
+    path = report_path(run)
+    assert path.stat().st_size < 8_000_000
+    for width in (1280, 390):
+        with opened(browser, path, viewport={"width": width, "height": 800}) as page:
+            for tab in ("telling", "apart", "twins"):
+                page.click(f"#tab-{tab}")
+                overflow = "document.documentElement.scrollWidth"
+                assert page.evaluate(f"{overflow} - document.documentElement.clientWidth") == 0
+                tall = (
+                    "Math.max(...[...document.querySelectorAll('.card')].map(c => c.offsetHeight))"
+                )
+                assert page.evaluate(tall) < 600
+            assert page.evaluate("window.pwned") is None
+
+
+def test_pairs_show_both_texts_under_the_pointer(browser: Any, synthetic_run: MakeRun) -> None:
+    run = synthetic_run(classes=("first preferred", "second preferred"))
+    items = pd.read_parquet(run / "items.parquet")
+    items["other"] = "the other text"
+    items.to_parquet(run / "items.parquet")
+    with opened(browser, report_path(run)) as page:
+        page.fill("#search", "other")
+        card = page.locator("#results .card").first
+        assert card.locator(".side").all_inner_texts() == ["chosen", "rejected"]
+        assert "the other text" in card.locator(".quote").all_inner_texts()
+        assert page.locator("#filter-label").count() == 0
+
+
+def test_paper_shows_every_part(browser: Any, synthetic_run: MakeRun) -> None:
+    with opened(browser, report_path(synthetic_run(stages=("gain", "groups")))) as page:
+        page.emulate_media(media="print")
+        assert visible(page, "#examples .panel") == 3
+        assert visible(page, "#examples .tabs") == 0

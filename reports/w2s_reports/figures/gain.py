@@ -187,6 +187,7 @@ def weights(gain: Mapping[str, Any]) -> Figure | None:
         xaxis={"title": title("step of the training"), "nticks": 7},
         yaxis={"title": title("weight"), "tickformat": ".0%", "rangemode": "tozero", "nticks": 6},
     )
+    drawn["height"] += LEGEND_ROW * max(0, len(shown) - 3)  # below each other on a phone
     caption = (
         f"{found['method']}: mean over seeds"
         + (f", shaded from the lowest to the highest{_of_first(shown)}" if data else "")
