@@ -22,6 +22,7 @@ def groups(found: Mapping[str, Any], scored: Mapping[str, Any]) -> list[str]:
             share(row["eta_pool"]),
             share(row["overlap_density"]),
             share(row["weak_accuracy"]),
+            *([share(row["student_accuracy"])] if found["student"] else ()),
             number(row["calibration_error"]["value"]),
             count(row["n_duplicates"]),
             count(row["n_leaking"]),
@@ -29,7 +30,8 @@ def groups(found: Mapping[str, Any], scored: Mapping[str, Any]) -> list[str]:
         for row in found["rows"]
     ]
     header = ["Group", "Items", "Of the labelled", "Of the pool", "Overlap density"]
-    header += ["Weak accuracy", "Calibration error", "Near-duplicates", "Leaking"]
+    header += ["Weak accuracy", *(["Student accuracy"] if found["student"] else ())]
+    header += ["Calibration error", "Near-duplicates", "Leaking"]
     predicted = found["prediction"]
     parts = ["## Groups", *quoted([*found["warnings"], *predicted["warnings"]])]
     parts += [escape(found["lead"]), table(header, rows)]

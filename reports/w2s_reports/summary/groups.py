@@ -13,7 +13,10 @@ HINT = (
     "`w2s groups RUN` adds each group's share of the labelled set and of the pool, leakage, and "
     "what unequal shares cost."
 )
-ESTIMATES = ("eta_labelled", "eta_pool", "overlap_density", "weak_accuracy", "calibration_error")
+ESTIMATES = (
+    *("eta_labelled", "eta_pool", "overlap_density"),
+    *("weak_accuracy", "student_accuracy", "calibration_error"),
+)
 COUNTS = ("n", "n_labelled", "n_pool", "n_duplicates", "n_leaking")
 PARTS = ("average", "inside", "others")
 
@@ -34,6 +37,7 @@ def summarize_groups(artefacts: Artefacts) -> dict[str, Any]:
         "lead": lead,
         "level": plain(found["level"]),
         "discovery": str(found["discovery"]),
+        "student": _student(artefacts, found),
         "rows": [_row(row) for row in found["groups"]],
         "association": [
             {
@@ -48,6 +52,15 @@ def summarize_groups(artefacts: Artefacts) -> dict[str, Any]:
         "warnings": warnings,
         "prediction": _prediction(artefacts.later["spurious.json"]),
     }
+
+
+def _student(artefacts: Artefacts, found: Mapping[str, Any]) -> str | None:
+    """The method whose student was described, if it is the one of the run's present gain."""
+    stages = artefacts.manifest.get("stages") or {}
+    described = ((stages.get("groups") or {}).get("settings") or {}).get("student") or {}
+    present = (stages.get("gain") or {}).get("key")
+    is_present = bool(described) and described.get("gain") == present
+    return name_of(found.get("student")) if is_present else None
 
 
 def _row(row: Mapping[str, Any]) -> dict[str, Any]:
