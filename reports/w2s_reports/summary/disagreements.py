@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -95,7 +96,7 @@ def _count(split: Any, asked: pd.DataFrame, apart: pd.DataFrame) -> dict[str, An
     }
 
 
-def _student(row: dict[str, Any]) -> dict[str, Any]:
+def _student(row: Mapping[Any, Any]) -> dict[str, Any]:
     """What the student says of one item."""
     label = name_of(row["student"])
     if row["is_paired"]:

@@ -34,7 +34,7 @@ def example_rows(scored: pd.DataFrame) -> dict[str, list[int]]:
 def examples(artefacts: Artefacts) -> dict[str, Any]:
     """Telling items by region, disagreements by kind, pairs of duplicates."""
     chosen = example_rows(artefacts.scored())
-    found = {
+    found: dict[str, Any] = {
         "regions": [
             {"region": key, "order": _TELLING[key][2], "items": [{"row": row} for row in rows]}
             for key, rows in chosen.items()

@@ -10,7 +10,7 @@ from w2s_reports.formats import name_of, plain
 from w2s_reports.texts import item_texts
 
 TEXT_BYTES = 280
-NAMES = ("label", "weak_label", "source", "group", "split")
+NAMES = ("region", "label", "weak_label", "source", "group", "split")
 
 
 def describe_items(artefacts: Artefacts, rows: Iterable[int]) -> dict[int, dict[str, Any]]:
@@ -30,7 +30,6 @@ def _item(score: Mapping[Any, Any], row: int, is_paired: bool) -> dict[str, Any]
     item = {
         "row": row,
         "id": str(score["id"]),
-        "region": str(score["region"]),
         **{name: name_of(score.get(name)) for name in NAMES},
         "weak_correct": None if correct is None else bool(correct),
         "confidence": plain(score["confidence"]),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from w2s_data._typing import AnyArray, FloatArray, IntArray
+from w2s_data._typing import FloatArray, IntArray
 from w2s_data.finetune.gain.checkpoint import Predictions
 from w2s_data.finetune.gain.inputs import GainData
 
@@ -51,7 +51,7 @@ def predict_items(data: GainData, seeds: Sequence[Predictions]) -> Predicted:
     for rows, probas in parts:
         gold = data.labels[rows]
         known = np.flatnonzero(gold >= 0)
-        mean = np.mean(probas, axis=0, dtype=np.float64)
+        mean = np.asarray(np.mean(probas, axis=0, dtype=np.float64))
         label = mean.argmax(axis=1)
         found.label[rows] = label
         found.proba[rows] = mean[np.arange(len(rows)), label]
@@ -69,10 +69,10 @@ def predictions_table(data: GainData, students: Mapping[str, Predicted]) -> pd.D
     teacher = data.teachers.mean(axis=1)
     said = teacher.argmax(axis=1)
 
-    def named(codes: AnyArray) -> pd.Categorical:
-        return pd.Categorical.from_codes(codes, names)
+    def named(codes: IntArray) -> Any:
+        return pd.Categorical.from_codes(codes, pd.Index(names))
 
-    columns: dict[str, AnyArray | pd.Categorical] = {
+    columns: dict[str, Any] = {
         "row": np.arange(len(said)),
         "split": pd.Categorical(data.splits),
         "label": named(data.labels),

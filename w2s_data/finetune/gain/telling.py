@@ -86,7 +86,7 @@ class _Pool:
         classes = self.gold if self._is_known else self.codes
         chosen = assigned[:, None] == members  # (N, teachers)
         shares = [_shares(chosen[:, m], classes, self.n_classes) for m in range(len(members))]
-        knows = (self.teachers > 0).any(axis=0)  # (M, C)
+        knows: BoolArray = np.any(self.teachers > 0, axis=0)  # (M, C)
         return {
             "teachers": members,
             "classes_from": "gold" if self._is_known else "weak",

@@ -214,7 +214,7 @@ class Laboratory:
 
     @property
     def _asks_all(self) -> bool:
-        n_others = np.count_nonzero(self.data.splits != "test")
+        n_others = int(np.count_nonzero(self.data.splits != "test"))
         return self.level == "head" and n_others * len(self.data.class_names) <= MOST_KEPT
 
 

@@ -1,28 +1,28 @@
 // Examples: tabs, and lists that show a page at a time.
-const tabs = [...document.querySelectorAll("#examples [role=tab]")];
-const panelOf = (tab) => document.getElementById(tab.getAttribute("aria-controls"));
-const chosenTab = () => tabs.find((tab) => tab.getAttribute("aria-selected") === "true");
-const choose = (tab) => {
-  for (const other of tabs) {
+const exampleTabs = [...document.querySelectorAll("#examples [role=tab]")];
+const examplePanel = (tab) => document.getElementById(tab.getAttribute("aria-controls"));
+const chosenTab = () => exampleTabs.find((tab) => tab.getAttribute("aria-selected") === "true");
+const chooseTab = (tab) => {
+  for (const other of exampleTabs) {
     other.setAttribute("aria-selected", String(other === tab));
     other.tabIndex = other === tab ? 0 : -1;
-    panelOf(other).hidden = other !== tab;
+    examplePanel(other).hidden = other !== tab;
   }
 };
 // Left and right, Home and End: the keys that a list of tabs is moved through with.
-const step = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity };
-tabs.forEach((tab, i) =>
+const TAB_STEPS = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity };
+exampleTabs.forEach((tab, i) =>
   tab.addEventListener("keydown", (event) => {
-    if (!(event.key in step)) return;
+    if (!(event.key in TAB_STEPS)) return;
     event.preventDefault();
-    const wanted = i + step[event.key];
-    const next = Number.isFinite(wanted) ? (wanted + tabs.length) % tabs.length : null;
-    tabs[next ?? (wanted < 0 ? 0 : tabs.length - 1)].click();
+    const wanted = i + TAB_STEPS[event.key];
+    const next = Number.isFinite(wanted) ? (wanted + exampleTabs.length) % exampleTabs.length : null;
+    exampleTabs[next ?? (wanted < 0 ? 0 : exampleTabs.length - 1)].click();
     chosenTab().focus();
   }),
 );
 // Of each list of a panel, the first entries that `fits` accepts; gives how many there are.
-const unfold = (panel, pages, fits) => {
+const showPages = (panel, pages, fits) => {
   let [found, folded, all] = [0, 0, 0];
   for (const list of panel.querySelectorAll("[data-page]")) {
     let shown = 0;
