@@ -145,6 +145,7 @@ def test_without_gold_labels_in_the_test_split(w2s, scored, tmp_path):
     assert "test" in err
 
 
+@pytest.mark.slow
 def test_several_weak_models_and_what_is_kept_of_each_item(w2s, scored, tmp_path):
     models = "north=p00,p01; south=p10,p11"
     arguments = ["--item", "x", "--label", "label", "--split", "split", "--group", "site"]
@@ -174,6 +175,7 @@ def test_weak_models_without_names_are_refused(w2s, scored, tmp_path, models):
     assert "MODEL=COLUMN" in err.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_groups_after_a_gain_know_the_student(w2s, run):
     w2s("groups", run)
     before = json.loads((run / "groups.json").read_text())
