@@ -75,8 +75,11 @@ class SelectionResult:
         What the sources were chosen by; NaN in the warm-up.
     baselines : DataFrame or None
         The same budget spent at random and in turn on the same sources, replayed: strategy, runs,
-        and mean, low, high of the objective's value and of `evaluate`. None if the sources cannot
-        be replayed.
+        mean, low, high of the objective's `value` and of `evaluated`, and in `_noise` how far one
+        more run may lie from that mean. None if the sources cannot be replayed.
+    replayed : DataFrame or None
+        One row a round of what was chosen and of each replay: strategy, run, round, source, items,
+        spent, ids. None without baselines.
     ended : str
         The stop rule that held.
     notes : tuple of str
@@ -104,6 +107,7 @@ class SelectionResult:
     ids: tuple[tuple[str, ...], ...]
     scores: FloatArray
     baselines: pd.DataFrame | None
+    replayed: pd.DataFrame | None
     objective: str
     reward: str
     policy: Policy
