@@ -31,13 +31,18 @@ class Stage:
 
     files: tuple[str, ...]
     inputs: tuple[str, ...]
+    optional: tuple[str, ...] = ()
 
 
 STAGES = {
     "gain": Stage(("gain.json", "gain.parquet"), ("items", "embed", "score", "forecast")),
     "forecast": Stage(("forecast.json", "discrepancy.json"), ("items", "embed")),
     "groups": Stage(("groups.json", "spurious.json"), ("items", "embed", "score")),
-    "select": Stage(("selection.json", "selection.parquet"), ("items", "embed", "score")),
+    "select": Stage(
+        ("selection.json", "selection.parquet"),
+        ("items", "embed", "score"),
+        optional=("baselines.parquet",),
+    ),
 }
 
 
@@ -143,7 +148,8 @@ def _read_later(folder: Path, manifest: dict[str, Any]) -> tuple[dict[str, Any],
         named = set(record.get("files") or ())
         if not all(file in named and (folder / file).is_file() for file in stage.files):
             continue
-        later |= {file: _read_result(folder / file, name) for file in stage.files}
+        extra = [file for file in stage.optional if file in named and (folder / file).is_file()]
+        later |= {file: _read_result(folder / file, name) for file in (*stage.files, *extra)}
         if not Run(folder, manifest).follows(name, stage.inputs):
             outdated.append(name)
     return later, tuple(outdated)

@@ -58,7 +58,7 @@ def measure_progress(
     runs = frame.groupby(["strategy", "run"], sort=False)
     frame["overlap"] = runs["overlap"].cumsum()
     number = pd.Index(sources["source"])
-    for _, rows in runs.groups.items():
+    for rows in runs.groups.values():
         part = frame.loc[rows]
         frame.loc[rows, "regret"] = cumulative_regret(
             number.get_indexer(part["source"]),

@@ -17,6 +17,7 @@ from w2s_reports.summary import (
     provenance,
     selection,
     slices,
+    sources,
     verdict,
 )
 
@@ -78,7 +79,7 @@ def summarize_artefacts(artefacts: Artefacts) -> dict[str, Any]:
         "verdict": verdict.give_verdict(found, artefacts.outdated),
         **found,
         "overlap": overlap.overlap(artefacts),
-        "sources": slices.slices(artefacts, "by_source", "source"),
+        "sources": sources.summarize_sources(artefacts),
         "groups": slices.slices(artefacts, "by_group", "group"),
         "examples": examples.examples(artefacts),
         "provenance": provenance.provenance(artefacts),
