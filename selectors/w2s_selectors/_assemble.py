@@ -34,14 +34,14 @@ def assemble(
         judgement = session.judge.conclude(session.acquired)
     notes = [f"round {record.round}: {record.note}" for record in session.records if record.note]
     baselines = replayed = None
+    verdict = ""
     if replays > 0:
         reason = why_not(plan, session)
         if reason:
             notes.append(f"not compared with random and round-robin choice: {reason}")
         else:
             compared = compare(plan, session, replays, evaluate)
-            baselines, replayed = compared.table, compared.rounds
-            notes += [text for text in [compared.verdict] if text]
+            baselines, replayed, verdict = compared.table, compared.rounds, compared.verdict
     columns = [f.name for f in fields(Record) if f.name not in NOT_IN_TRACE]
     n_sources = len(plan.sources)
     scores = np.array([record.scores for record in session.records], dtype=np.float64)
@@ -60,6 +60,7 @@ def assemble(
         spent=session.spent,
         sizes=_sizes(plan),
         ended=ended,
+        verdict=verdict,
         notes=tuple(notes),
     )
 

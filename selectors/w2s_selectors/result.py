@@ -82,6 +82,8 @@ class SelectionResult:
         spent, ids. None without baselines.
     ended : str
         The stop rule that held.
+    verdict : str
+        Whether what was chosen differs from random choice by more than random runs differ.
     notes : tuple of str
         What was out of the ordinary.
 
@@ -116,6 +118,7 @@ class SelectionResult:
     spent: float
     sizes: FloatArray
     ended: str
+    verdict: str = ""
     notes: tuple[str, ...] = ()
 
     @property
@@ -184,6 +187,7 @@ class SelectionResult:
                     if self.baselines is None
                     else self.baselines.to_dict("records"),
                     "regret": _last(self.regret()),
+                    "verdict": self.verdict,
                     "notes": self.notes,
                 }
             )
@@ -211,6 +215,7 @@ class SelectionResult:
         if len(table) > SHOWN:
             lines.append(f"... and {len(table) - SHOWN} more sources")
         lines += [f"stopped {name!r}: {why}" for name, why in list(self.stopped.items())[:SHOWN]]
+        lines += [self.verdict] if self.verdict else []
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
 
