@@ -64,12 +64,13 @@ def summarize(run: str | os.PathLike[str] | Any) -> dict[str, Any]:
 
 def summarize_artefacts(artefacts: Artefacts) -> dict[str, Any]:
     """Build the summary, one function a section."""
+    measured = gain.summarize_gain(artefacts)
     found = {
-        "gain": gain.summarize_gain(artefacts),
+        "gain": measured,
         "forecast": forecast.summarize_forecast(artefacts),
         "reading": overlap.reading(artefacts),
         "selection": selection.summarize_selection(artefacts),
-        "group_analysis": groups.summarize_groups(artefacts),
+        "group_analysis": groups.summarize_groups(artefacts, measured),
         "discrepancy": discrepancy.summarize_discrepancy(artefacts),
     }
     return {
