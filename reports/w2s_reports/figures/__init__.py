@@ -37,6 +37,7 @@ def build_figures(
         groups.predicted_gain(summary["group_analysis"]),
         discrepancy.spectra(summary["discrepancy"]),
         discrepancy.correlations(summary["discrepancy"]),
+        discrepancy.risks(summary["discrepancy"]),
         discrepancy.recovery(summary["discrepancy"]),
     )
     return {figure.name: figure for figure in made if figure is not None}

@@ -18,7 +18,7 @@ SERIES = (
 def densities(sources: Mapping[str, Any], overlap: Mapping[str, Any]) -> Figure | None:
     """Overlap density of each source, filled; its share of confident points, hollow."""
     rows = [row for row in sources["rows"] if row["density"] is not None]
-    if len(rows) < 2:
+    if len(rows) < 2 or overlap["density"]["value"] is None:
         return None
     rows.sort(key=lambda row: -row["density"])
     shown = rows[:SHOWN]

@@ -54,7 +54,7 @@ def _worst(found: Sequence[Mapping[str, Any]]) -> list[str]:
         said = ", ".join(f"{escape(row['name'])} {spell(row)}" for row in measure["groups"])
         if measure["n_clear"] > len(measure["groups"]):
             said += f" and {measure['n_clear'] - len(measure['groups'])} more"
-        said = said or f"none of {count(measure['n'])} groups clearly"
+        said = said or f"no group of {count(measure['n'])} clearly"
         if measure["whole"] is not None:
             said += f"; on the whole {spell(whole)}"
         lines.append(f"- {escape(measure['title'])}: {said}. {escape(measure['advice'])}".rstrip())

@@ -129,9 +129,8 @@ def _advice(baselines: Sequence[Mapping[str, Any]], found: Mapping[str, Any]) ->
         return "Buy as recommended: the student learns more from it than from an even mixture."
     if standing == "below":
         return "Do not follow this choice: a student of an even mixture is better."
-    return "No way of choosing is better here by more than chance: buy evenly or by price" + (
-        ", and leave out the sources that were stopped." if stopped else "."
-    )
+    rest = ", and leave out the sources that were stopped" if stopped else ""
+    return f"A student learns no more from this than chance explains: buy evenly or by price{rest}."
 
 
 def _curve(progress: pd.DataFrame | None) -> list[dict[str, Any]]:

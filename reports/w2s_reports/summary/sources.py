@@ -209,18 +209,28 @@ def _advice(rows: Sequence[Row], whole: Row) -> list[str]:
             f"{leaking:,} items have a near-duplicate in another split: keep each such pair on "
             "one side, or what is measured there flatters the student."
         )
-    priced = [row for row in rows if row["per_cost"] is not None]
-    if priced:
-        best = max(priced, key=_column("per_cost"))
-        said.append(
-            f"Per unit of cost, {best['name']} brings most overlap: "
-            f"{number(best['per_cost'], 2)} points for 1, at {price(best['cost'])} an item."
-        )
+    said += _best_value(rows, wrong)
     said.append(
         "Do not buy by density alone: it rewards one-sided and noisy sources. The selection below "
         "also weighs whether weak labels follow from the strong features."
     )
     return said
+
+
+def _best_value(rows: Sequence[Row], wrong: Sequence[Row]) -> list[str]:
+    """Which source brings most overlap for its price, and which only seems to."""
+    priced = [row for row in rows if row["per_cost"] is not None]
+    sound = [row for row in priced if row not in wrong]
+    if not sound:
+        return []
+    first, best = (max(found, key=_column("per_cost")) for found in (priced, sound))
+    said = (
+        f"Per unit of cost, {best['name']} brings most overlap: {number(best['per_cost'], 2)} "
+        f"points for 1, at {price(best['cost'])} an item"
+    )
+    if first is not best:
+        said += f" ({first['name']} {number(first['per_cost'], 2)}, but with the worse weak labels)"
+    return [f"{said}."]
 
 
 def _copies(row: Row) -> float:

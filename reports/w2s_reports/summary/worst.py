@@ -17,6 +17,7 @@ class Measure:
 
     key: str
     title: str
+    word: str
     unit: str
     advice: str
     apart: bool = False
@@ -26,24 +27,28 @@ MEASURES = (
     Measure(
         "weak_accuracy",
         "Weak labels most often wrong",
+        "weak accuracy",
         "share",
         "Get gold labels here first, or leave these items out of the pool.",
     ),
     Measure(
         "overlap_density",
         "Least overlap",
+        "overlap density",
         "share",
         "There is little to learn here beyond the teacher: a larger gain needs other items.",
     ),
     Measure(
         "gain",
         "Least measured gain",
+        "measured gain",
         "points",
         "Judge the student by this group too before it replaces the teacher.",
     ),
     Measure(
         "difference",
         "Shares most unequal (pool minus labelled set)",
+        "share of pool and labelled set",
         "points",
         "Label more where the pool holds more of a group than the teacher saw, or sample the pool "
         "to match.",
@@ -53,7 +58,7 @@ MEASURES = (
 
 
 def worst_groups(rows: Sequence[Row], gains: Sequence[Row], whole: Row) -> list[dict[str, Any]]:
-    """By measure, the groups that are clearly worse than the whole, or else that none is.
+    """By measure, the groups that are clearly worse than the whole, if any.
 
     A group counts if its whole interval is on the wrong side, so that a handful of items does not
     make it the worst; of those, the furthest come first.
@@ -76,6 +81,7 @@ def worst_groups(rows: Sequence[Row], gains: Sequence[Row], whole: Row) -> list[
             {
                 "key": measure.key,
                 "title": measure.title,
+                "word": measure.word,
                 "unit": measure.unit,
                 "advice": measure.advice if clear else "",
                 "whole": None if measure.apart else against,
