@@ -180,7 +180,7 @@ def allocation(selection: Mapping[str, Any]) -> Figure | None:
     drawn = rows_layout([row["name"] for row in shown], whole, legend=True)
     drawn["barmode"] = "overlay"
     caption = (
-        f"Items that another budget of {amount(selection['budget'])} {selection['budget_unit']} "
+        f"Items that another budget of {_money(selection['budget'], selection)} "
         "should buy of each source, and what this one bought; a source that is gone or stopped "
         "gets nothing."
     )
@@ -247,8 +247,17 @@ def _progress(
             data.insert(0, band(x, low, high, token))
             what += " The band holds 95 of 100 random runs; a line inside it is within noise."
     drawn = layout(
-        xaxis={"title": title(f"spent, {selection['budget_unit']}"), "rangemode": "tozero"},
+        xaxis={"title": title(_spent(selection)), "rangemode": "tozero"},
         yaxis={"title": title(unit), "rangemode": "tozero"},
     )
-    alt = f"{heading} when {amount(x[-1])} {selection['budget_unit']} are spent: {', '.join(said)}."
+    alt = f"{heading} for {_money(x[-1], selection)}: {', '.join(said)}."
     return Figure(name, heading, data, with_legend(drawn), what, alt)
+
+
+def _money(value: float, selection: Mapping[str, Any]) -> str:
+    """A part of the budget, in items or in whatever costs are in."""
+    return amount(value) + (" items" if selection["budget_unit"] == "items" else "")
+
+
+def _spent(selection: Mapping[str, Any]) -> str:
+    return "items bought" if selection["budget_unit"] == "items" else "spent"

@@ -13,7 +13,11 @@ def selection(found: Mapping[str, Any]) -> list[str]:
     """Sources, stops and baselines."""
     if found["hint"]:
         return ["## Selection", found["hint"]]
-    spent = f"{amount(found['spent'])} of {amount(found['budget'])} {found['budget_unit']}"
+    money = found["budget_unit"] == "money"
+    budget = (
+        f"a budget of {amount(found['budget'])}" if money else f"{amount(found['budget'])} items"
+    )
+    spent = f"{amount(found['spent'])} of {budget}"
     said = f"{count(found['items'])} items in {count(found['rounds'])} rounds for {spent}."
     header = ["Source", "Items", found["reward"].capitalize(), "Likely best"]
     header += ["Buy next", "Status"]
