@@ -54,7 +54,11 @@ STAGES = {
     "groups": Stage(
         ("groups.json", "spurious.json"), ("items", "embed", "score"), ("duplicates.parquet",)
     ),
-    "select": Stage(("selection.json", "selection.parquet"), ("items", "embed", "score")),
+    "select": Stage(
+        ("selection.json", "selection.parquet"),
+        ("items", "embed", "score"),
+        ("baselines.parquet",),
+    ),
 }
 
 

@@ -63,6 +63,15 @@ def amount(value: float | None) -> str:
     return f"{value:,.0f}" if abs(value - round(value)) < 0.05 else f"{value:,.1f}"
 
 
+def price(value: float | None) -> str:
+    """What one item costs, in three digits at most.
+
+    >>> price(0.125), price(2.0)
+    ('0.125', '2')
+    """
+    return NOTHING if value is None else f"{value:.3g}"
+
+
 def interval(low: float | None, high: float | None) -> str:
     """A percentage interval.
 

@@ -236,7 +236,7 @@ def _environment() -> Environment:
     )
     spelled = (
         *("amount", "count", "day", "duration", "interval", "number", "number_interval"),
-        *("number_span", "percent", "signed", "signed_interval"),
+        *("number_span", "percent", "price", "signed", "signed_interval"),
     )
     environment.filters |= {name: getattr(formats, name) for name in spelled}
     environment.filters["code"] = _code

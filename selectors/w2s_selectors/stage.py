@@ -9,24 +9,29 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 
 from w2s_data._blocks import FeatureMatrix
-from w2s_data._io import sha256_json
+from w2s_data._io import jsonable, sha256_json
 from w2s_data._typing import FloatArray, IntArray
 from w2s_data.dataset import W2SDataset
 from w2s_data.errors import InputError, unknown
 from w2s_data.probes import LinearProbe
+from w2s_data.regions import Region
 from w2s_data.run import Run
 from w2s_data.stages import check_scored, weak_proba_of
 from w2s_selectors.judgement import Judgement
 from w2s_selectors.objectives import MINIMUM_TARGET
 from w2s_selectors.policies import Policy
+from w2s_selectors.progress import final_progress, measure_progress
+from w2s_selectors.result import SelectionResult
 from w2s_selectors.selection import select_sources
 from w2s_selectors.sources import TableSource
 
 logger = logging.getLogger("w2s_selectors")
 
 INPUTS = ("items", "embed", "score")
+PROGRESS = "baselines.parquet"  # cumulative overlap and regret by round, of every run compared
 TARGETS = ("validation", "test")
 FEWEST_TESTED = 50  # gold labels for which an accuracy is worth comparing
 Posterior = dict[str, tuple[float, float, float]]  # source -> reward, low, high
@@ -70,7 +75,8 @@ def select_stage(
 ) -> dict[str, Any]:
     """Select among the sources of the run's pool, and write `selection.parquet` and `.json`.
 
-    The checkpoint is in the run, so that a killed selection goes on; a larger budget goes on from
+    What random and round-robin choice would have brought, by round, is in `baselines.parquet`. The
+    checkpoint is in the run, so that a killed selection goes on; a larger budget goes on from
     where a smaller one ended.
 
     Parameters
@@ -136,8 +142,31 @@ def select_stage(
             random_state=run.manifest["seed"],
         )
         stage.write_table("selection.parquet", result.to_frame(ids=True))
-        stage.write_summary("selection.json", result.to_dict())
+        summary = result.to_dict()
+        if result.replayed is not None and _is_parted(run):
+            progress = _progress(run, dataset, result)
+            stage.write_table(PROGRESS, progress)
+            final = jsonable(final_progress(progress))
+            summary["baselines"] = [row | final[row["strategy"]] for row in summary["baselines"]]
+        stage.write_summary("selection.json", summary)
     return dict(run.read_summary("selection.json"))
+
+
+def _is_parted(run: Run) -> bool:
+    """Whether the pool's density is defined."""
+    return run.read_summary("overlap.json")["density"]["value"] is not None
+
+
+def _progress(run: Run, dataset: W2SDataset, result: SelectionResult) -> pd.DataFrame:
+    """Overlap and regret of every run by round, as the pool was scored."""
+    rows = dataset.rows("pool")
+    region = run.read_table("scores.parquet")["region"].to_numpy()[rows]
+    is_overlap = region == Region.OVERLAP.label
+    names = [str(name) for name in dataset.sources[rows]]
+    density = pd.Series(is_overlap).groupby(names).mean()
+    sources = result.sources.assign(density=density.loc[result.sources["source"]].to_numpy())
+    overlap = dict(zip(dataset.ids[rows].astype(str), is_overlap.tolist(), strict=True))
+    return measure_progress(result.replayed, sources, result.sizes, overlap)
 
 
 def target_rows(dataset: W2SDataset, target: str) -> IntArray:

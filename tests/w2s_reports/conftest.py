@@ -146,6 +146,10 @@ def _slices(scores: pd.DataFrame, column: str) -> list[dict[str, Any]]:
                 "density_high": min(1, density + 0.06),
                 "hard_only": float(share.get("hard-only", 0)),
                 "easy_only": float(share.get("easy-only", 0)),
+                "confident": 1 - float(share.get("hard-only", 0)),
+                "confident_low": max(0, 0.94 - float(share.get("hard-only", 0))),
+                "confident_high": min(1, 1.06 - float(share.get("hard-only", 0))),
+                "confident_accuracy": None if known is None else min(1, known + 0.1),
                 "weak_accuracy": known,
                 "weak_accuracy_low": None if known is None else known - 0.05,
                 "weak_accuracy_high": None if known is None else min(1, known + 0.05),
@@ -196,6 +200,7 @@ def _overlap(spec: RunSpec, scores: pd.DataFrame) -> dict[str, Any]:
         if spec.degenerate
         else {"value": 0.31, "low": 0.30, "high": 0.325},
         "weak_accuracy": _accuracy(pool),
+        "confident_accuracy": _accuracy(pool[pool["region"] != "hard-only"]),
         "by_source": _slices(pool, "source"),
         "by_group": _slices(pool, "group"),
         "settings": {"alignment": "top-share", "share": 0.2, "n_anchors": 4096},

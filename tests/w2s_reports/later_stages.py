@@ -88,7 +88,9 @@ def _groups_files(spec: Any, hostile: str) -> dict[str, Any]:
     names = [name + hostile for name in spec.groups]
     warning = f"group and label go together more in the pool{hostile}"
     rows = [
-        {"group": name, "n": 150, "n_labelled": 50, "n_pool": 100}
+        {"group": name, "n": 150, "n_labelled": 50, "n_pool": 100, "n_scored": 150}
+        | {"n_gold": 150 if spec.labels else 0}
+        | _columns("purity", 0.9 - 0.1 * k)
         | {"n_duplicates": 7, "n_leaking": 3, "largest_class": spec.classes[0]}
         | _columns("eta_labelled", 0.7 - 0.4 * k)
         | _columns("eta_pool", 0.4 + 0.2 * k)
@@ -117,6 +119,11 @@ def _groups_files(spec: Any, hostile: str) -> dict[str, Any]:
             "reading": f"2 groups were given{hostile}. {warning[0].upper()}{warning[1:]}.",
             "warnings": [warning],
             "groups": rows,
+            "sources": [
+                {"source": name + hostile, "n": 100, "n_duplicates": 9 * k, "n_leaking": k}
+                | _columns("purity", 0.9 - 0.1 * k)
+                for k, name in enumerate(spec.sources)
+            ],
             "association": [
                 {"split": "pool", "labels": "gold", "n": 200, "reason": ""}
                 | _columns("cramers_v", 0.31)
@@ -143,7 +150,7 @@ def _select_files(spec: Any, hostile: str) -> dict[str, Any]:
     trace["reward"] = [np.nan if k < 3 else 0.3 + 0.01 * k for k in range(12)]
     trace["low"], trace["high"] = trace["reward"] - 0.1, trace["reward"] + 0.1
     sources = [
-        {"source": name, "cost": 1.0, "items": 40 - k, "spent": 40.0, "reward": 0.4 - 0.1 * k}
+        {"source": name, "cost": 1.0 + k, "items": 40 - k, "spent": 40.0, "reward": 0.4 - 0.1 * k}
         | {"low": 0.3 - 0.1 * k, "high": 0.5 - 0.1 * k, "probability_best": 0.9, "recommended": 60}
         | {"status": "stopped" if k else "open"}
         | {"reason": f"its weak labels do not follow{hostile}" if k else ""}
@@ -151,6 +158,7 @@ def _select_files(spec: Any, hostile: str) -> dict[str, Any]:
     ]
     return {
         "selection.parquet": trace,
+        "baselines.parquet": _progress(names),
         "selection.json": {
             "objective": "overlap",
             "reward": "overlap density",
@@ -163,9 +171,17 @@ def _select_files(spec: Any, hostile: str) -> dict[str, Any]:
             "ended": "the budget is spent",
             "sources": sources,
             "baselines": [
-                {"strategy": "random", "runs": 5}
+                {"strategy": name, "runs": 1 if name == "chosen" else 5}
                 | _columns("value", 0.22)
-                | _columns("evaluated", 0.71)
+                | _columns("evaluated", accuracy)
+                | _columns("overlap", points)
+                | _columns("regret", 50.0 - points)
+                | dict.fromkeys(("evaluated_noise", "overlap_noise", "regret_noise"), noise)
+                for name, accuracy, points, noise in (
+                    ("chosen", 0.72, 40.0, None),
+                    ("random", 0.71, 30.0, 0.05),
+                    ("round_robin", 0.70, 31.0, 0.05),
+                )
             ],
             "regret": {"kind": "estimated", "cumulative": 3.2, "bound": None, "simple": 0.0}
             | {"reason": ""},
@@ -211,6 +227,18 @@ def _diagnostics(spec: Any, hostile: str) -> dict[str, Any]:
         },
         f"confidence{hostile}": {"own_weight": [0.25, 0.5, 0.75, 0.75]},
     }
+
+
+def _progress(names: list[str]) -> pd.DataFrame:
+    """Two rounds of what was chosen and of two runs of each baseline."""
+    return pd.DataFrame(
+        {"strategy": strategy, "run": run, "round": k, "source": names[k % len(names)]}
+        | {"items": 55, "spent": 55.0 * (k + 1), "overlap": (k + 1) * (10.0 + run)}
+        | {"regret": (k + 1) * (6.0 - run)}
+        for strategy, runs in (("chosen", 1), ("random", 2), ("round_robin", 2))
+        for run in range(runs)
+        for k in range(2)
+    )
 
 
 def _gain_files(spec: Any, hostile: str) -> dict[str, Any]:

@@ -40,10 +40,10 @@ def test_thinning_keeps_ends_and_change_point(n: int, data: st.DataObject, limit
     assert {i for i in (keep - 1, keep) if 0 <= i < n} <= set(kept.tolist())
 
 
-def test_three_figures_that_plotly_accepts(synthetic_run: MakeRun) -> None:
+def test_figures_that_plotly_accepts(synthetic_run: MakeRun) -> None:
     go = pytest.importorskip("plotly.graph_objects")
     figures = figures_of(synthetic_run())
-    assert list(figures) == ["confidence", "alignment", "map"]
+    assert list(figures) == ["confidence", "alignment", "map", "densities"]
     for figure in figures.values():
         text = json.dumps(figure.spec())
         for name, colour in sorted(tokens(0).items(), key=lambda pair: -len(pair[0])):
@@ -70,7 +70,7 @@ def test_curves_split_where_the_regions_do(synthetic_run: MakeRun) -> None:
     ("settings", "expected"),
     [
         ({"degenerate": True}, ["confidence"]),
-        ({"kind": "features"}, ["confidence", "alignment", "map"]),
+        ({"kind": "features"}, ["confidence", "alignment", "map", "densities"]),
         ({"n": 3}, None),
     ],
 )

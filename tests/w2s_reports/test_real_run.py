@@ -21,7 +21,7 @@ def test_demo_run(tmp_path: Path) -> None:
     report = build_report(tmp_path / "run", tmp_path / "report.html")
     page = report.to_html()
     assert overlap["reading"] == report.summary["reading"]["sentence"]
-    assert list(report.drawing.figures) == ["confidence", "alignment", "map"]
+    assert list(report.drawing.figures) == ["confidence", "alignment", "map", "densities"]
     assert len(report.drawing.images) == 18
     for row in overlap["by_source"]:
         assert percent(row["density"]) in page

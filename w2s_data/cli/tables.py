@@ -195,8 +195,9 @@ def print_selection(summary: dict[str, Any]) -> None:
         console.print(f"stopped {name}: {reason}", markup=False)
     if summary["baselines"]:
         console.print(_baselines(summary["baselines"]))
-    for note in summary["notes"]:
-        console.print(note, markup=False)
+    for note in (summary.get("verdict"), *summary["notes"]):
+        if note:
+            console.print(note, markup=False)
     console.print(f"ended: {summary['ended']}", markup=False)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from w2s_reports.artefacts import Artefacts
-from w2s_reports.figures import discrepancy, gain, groups, overlap, selection, verdict
+from w2s_reports.figures import discrepancy, gain, groups, overlap, selection, sources, verdict
 from w2s_reports.figures.base import Figure
 
 __all__ = ["Figure", "build_figures"]
@@ -29,12 +29,17 @@ def build_figures(
         overlap.confidence_curve(artefacts, summary["overlap"]),
         overlap.alignment_curve(artefacts, summary["overlap"]),
         overlap.region_map(points, summary["overlap"]),
+        sources.densities(summary["sources"], summary["overlap"]),
         selection.rounds(summary["selection"], trace),
         selection.posteriors(summary["selection"], trace),
+        selection.allocation(summary["selection"]),
+        selection.overlap_found(summary["selection"]),
+        selection.regret(summary["selection"]),
         groups.shares(summary["group_analysis"]),
         groups.predicted_gain(summary["group_analysis"]),
         discrepancy.spectra(summary["discrepancy"]),
         discrepancy.correlations(summary["discrepancy"]),
+        discrepancy.risks(summary["discrepancy"]),
         discrepancy.recovery(summary["discrepancy"]),
     )
     return {figure.name: figure for figure in made if figure is not None}

@@ -14,7 +14,7 @@ from w2s_reports.markdown import (
     overlap,
     provenance,
     selection,
-    slices,
+    sources,
     verdict,
 )
 from w2s_reports.markdown.tables import escape, table
@@ -30,7 +30,7 @@ def to_markdown(summary: Mapping[str, Any]) -> str:
         *gain.gain(summary["gain"]),
         *overlap.reading(summary["reading"]),
         *overlap.overlap(summary["overlap"]),
-        *slices.slices("Sources", "Source", summary["sources"]),
+        *sources.sources(summary["sources"]),
         *selection.selection(summary["selection"]),
         *groups.groups(summary["group_analysis"], summary["groups"]),
         *discrepancy.discrepancy(summary["discrepancy"]),

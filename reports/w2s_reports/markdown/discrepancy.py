@@ -14,6 +14,7 @@ def discrepancy(found: Mapping[str, Any]) -> list[str]:
     if found["hint"]:
         return ["## Discrepancy", found["hint"]]
     parts = ["## Discrepancy", *quoted(found["warnings"]), escape(found["reading"])]
+    parts += [escape(found["advice"])] if found["advice"] else []
     parts += [f"Unknown: {escape(reason)}" for reason in found["unknown"]]
     if found["known"]:
         shared = found["shared"]
@@ -21,8 +22,9 @@ def discrepancy(found: Mapping[str, Any]) -> list[str]:
         facts = [
             f"- Dimensions: {amount(found['d_w'])} weak, {amount(found['d_s'])} strong, "
             f"{number(shared['value'], 1)}{f' ({limits})' if limits else ''} shared",
-            f"- Break-even: {amount(found['break_even'])} pool items",
         ]
+        if found["break_even"] is not None:
+            facts.append(f"- Break-even: {amount(found['break_even'])} pool items")
         facts += [
             f"- {percent(row['share'], 0)} of the attainable gain: {amount(row['N'])} pool items"
             for row in found["needed_pool"]

@@ -17,6 +17,7 @@ from w2s_reports.summary import (
     provenance,
     selection,
     slices,
+    sources,
     verdict,
 )
 
@@ -63,12 +64,13 @@ def summarize(run: str | os.PathLike[str] | Any) -> dict[str, Any]:
 
 def summarize_artefacts(artefacts: Artefacts) -> dict[str, Any]:
     """Build the summary, one function a section."""
+    measured = gain.summarize_gain(artefacts)
     found = {
-        "gain": gain.summarize_gain(artefacts),
+        "gain": measured,
         "forecast": forecast.summarize_forecast(artefacts),
         "reading": overlap.reading(artefacts),
         "selection": selection.summarize_selection(artefacts),
-        "group_analysis": groups.summarize_groups(artefacts),
+        "group_analysis": groups.summarize_groups(artefacts, measured),
         "discrepancy": discrepancy.summarize_discrepancy(artefacts),
     }
     return {
@@ -78,7 +80,7 @@ def summarize_artefacts(artefacts: Artefacts) -> dict[str, Any]:
         "verdict": verdict.give_verdict(found, artefacts.outdated),
         **found,
         "overlap": overlap.overlap(artefacts),
-        "sources": slices.slices(artefacts, "by_source", "source"),
+        "sources": sources.summarize_sources(artefacts),
         "groups": slices.slices(artefacts, "by_group", "group"),
         "examples": examples.examples(artefacts),
         "provenance": provenance.provenance(artefacts),
