@@ -114,7 +114,7 @@ class Report:
         return target
 
     def _repr_html_(self) -> str:
-        title = html.escape(f"Overlap report: {self.summary['data']['name']}")
+        title = html.escape(f"Weak-to-strong report: {self.summary['data']['name']}")
         return (
             f'<iframe title="{title}" srcdoc="{html.escape(self.to_html())}" '
             'sandbox="allow-scripts allow-downloads" '
@@ -124,11 +124,13 @@ class Report:
     def __repr__(self) -> str:
         density = self.summary["overlap"]["density"]
         spread = formats.interval(density["low"], density["high"])
+        said = f"overlap density {formats.percent(density['value'])}"
+        n = self.summary["data"]["n_scored"]
+        if self.summary["overlap"]["hint"]:
+            said, spread, n = "not scored", "", self.summary["data"]["n_items"]
         return (
-            f"Report({self.summary['data']['name']!r}, "
-            f"overlap density {formats.percent(density['value'])}"
-            f"{f' ({spread})' if spread else ''}, "
-            f"{formats.count(self.summary['data']['n_scored'])} points)"
+            f"Report({self.summary['data']['name']!r}, {said}{f' ({spread})' if spread else ''}, "
+            f"{formats.count(n)} points)"
         )
 
 
@@ -138,12 +140,13 @@ def build_report(
     *,
     max_points: int = MAX_POINTS,
 ) -> Report:
-    """Build the report of a scored run and write its page.
+    """Build the report of a run, whichever of its stages are finished, and write its page.
 
     Parameters
     ----------
     run : path or object with a `path`
-        The run directory, after `w2s score`.
+        The run directory. What a stage would have added that was not run is a line with the
+        command that adds it.
     path : path, optional
         Where the page goes; by default `report.html` in the run directory.
     max_points : int
@@ -158,7 +161,7 @@ def build_report(
     Raises
     ------
     RunError
-        If the directory is missing or was not scored.
+        If there is no run, or its tables disagree.
     InputError
         If `max_points` is not positive, or `path` is a folder.
 

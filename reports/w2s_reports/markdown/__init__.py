@@ -44,6 +44,7 @@ def _header(data: Mapping[str, Any]) -> str:
     classes = f"{count(data['n_classes'])} classes · " if data["n_classes"] else ""
     return (
         f"# Weak-to-strong report: {escape(data['name'])}\n\n"
-        f"{count(data['n_items'])} items · {count(data['n_scored'])} scored"
+        f"{count(data['n_items'])} items · {count(data['n_scored']) if data['n_scored'] else 'not'}"
+        f" scored"
         f" · {classes}{escape(day(data['created']))}"
     )

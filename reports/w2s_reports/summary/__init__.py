@@ -24,7 +24,7 @@ SCHEMA = 1
 
 
 def summarize(run: str | os.PathLike[str] | Any) -> dict[str, Any]:
-    """Summarise a scored run as plain JSON types.
+    """Summarise a run as plain JSON types, whichever of its stages are finished.
 
     Parameters
     ----------
@@ -37,12 +37,12 @@ def summarize(run: str | os.PathLike[str] | Any) -> dict[str, Any]:
         Keys `schema`, `version`, `data`, `verdict`, `gain`, `forecast`, `reading`, `overlap`,
         `sources`, `groups`, `selection`, `group_analysis`, `discrepancy`, `examples` and
         `provenance`. Shares and densities are in [0, 1]; an undefined number is None. A stage
-        that was not run has a `hint` instead of numbers.
+        that was not run has a `hint`, the command that adds it, instead of numbers.
 
     Raises
     ------
     RunError
-        If the directory is missing or was not scored.
+        If there is no run, or its tables disagree.
 
     Examples
     --------
