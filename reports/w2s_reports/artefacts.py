@@ -126,10 +126,7 @@ def read_artefacts(run: str | os.PathLike[str] | Any) -> Artefacts:
     if not folder.is_dir():
         raise RunError(f"there is no run directory {str(folder)!r}; `w2s score` makes one")
     scored = _has_scores(folder)
-    if Run.exists(folder) or not scored:
-        manifest = Run.open(folder).manifest
-    else:
-        manifest = {}
+    manifest = Run.open(folder).manifest if Run.exists(folder) or not scored else {}
     overlap = _read_overlap(folder / "overlap.json") if scored else {}
     scores = _read_scores(folder / "scores.parquet") if scored else None
     items = _read_items(folder / "items.parquet")

@@ -12,7 +12,7 @@ import html
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -23,6 +23,7 @@ from w2s_data.errors import InputError
 from w2s_reports import formats
 from w2s_reports.artefacts import Artefacts, read_artefacts
 from w2s_reports.figures import Figure, build_figures
+from w2s_reports.gate import Outcome
 from w2s_reports.markdown import to_markdown
 from w2s_reports.palette import REGIONS, tokens
 from w2s_reports.points import example_images, point_columns
@@ -86,6 +87,11 @@ class Report:
     summary: dict[str, Any]
     drawing: Drawing = field(compare=False)
 
+    @property
+    def gate(self) -> tuple[Outcome, ...]:
+        """What became of each condition of `fail_on`."""
+        return tuple(Outcome(**outcome) for outcome in self.summary["gate"])
+
     def to_html(self) -> str:
         """One self-contained page: no network request, one copy of plotly.js."""
         return _render(self)
@@ -139,6 +145,8 @@ def build_report(
     path: str | os.PathLike[str] | None = None,
     *,
     max_points: int = MAX_POINTS,
+    baseline: str | os.PathLike[str] | Any = None,
+    fail_on: Sequence[str] = (),
 ) -> Report:
     """Build the report of a run, whichever of its stages are finished, and write its page.
 
@@ -152,6 +160,11 @@ def build_report(
     max_points : int
         Points drawn at most, sampled in proportion to region and source; fewer where their ids
         and texts would make the page too large. Numbers always use every point.
+    baseline : path or object with a `path`, optional
+        Another run: a section puts the two side by side.
+    fail_on : sequence of str
+        Conditions such as "density<0.2", shown in the verdict with what became of them; see
+        `Report.gate`.
 
     Returns
     -------
@@ -164,6 +177,8 @@ def build_report(
         If there is no run, or its tables disagree.
     InputError
         If `max_points` is not positive, or `path` is a folder.
+    GateError
+        If a condition cannot be read, or names a metric that does not exist.
 
     Examples
     --------
@@ -182,7 +197,7 @@ def build_report(
     if max_points < 1:
         raise InputError(f"max_points must be at least 1; got {max_points!r}")
     artefacts = read_artefacts(run)
-    summary = summarize_artefacts(artefacts)
+    summary = summarize_artefacts(artefacts, baseline=baseline, fail_on=fail_on)
     report = Report(summary, _drawing(artefacts, summary, max_points))
     report.write_html(artefacts.path / "report.html" if path is None else path)
     return report
@@ -207,7 +222,7 @@ def _render(report: Report) -> str:
     page = _environment().get_template("report.html")
     return page.render(
         s=report.summary,
-        sections=SECTIONS,
+        sections=_sections(report.summary),
         figures=figures,
         points=report.drawing.points,
         images=report.drawing.images,
@@ -226,6 +241,12 @@ def _render(report: Report) -> str:
     )
 
 
+def _sections(summary: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """All sections; with a baseline, the comparison after the verdict."""
+    compared = (("comparison", "Comparison"),) if summary["comparison"] else ()
+    return (*SECTIONS[:1], *compared, *SECTIONS[1:])
+
+
 def _environment() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -238,7 +259,7 @@ def _environment() -> Environment:
     )
     spelled = (
         *("amount", "count", "day", "duration", "interval", "number", "number_interval"),
-        *("number_span", "percent", "signed", "signed_interval"),
+        *("number_span", "percent", "signed", "signed_interval", "spelled", "spelled_interval"),
     )
     environment.filters |= {name: getattr(formats, name) for name in spelled}
     environment.filters["code"] = _code

@@ -101,7 +101,7 @@ def test_run_that_lost_everything(synthetic_run: MakeRun) -> None:
 def test_damaged_file_of_an_unscored_run_is_one_line(synthetic_run: MakeRun, name: str) -> None:
     run = cut_back(synthetic_run(n=60), ("score",))
     (run / name).write_bytes((run / name).read_bytes()[:40])
-    with pytest.raises(ValueError, match="items|manifest") as error:
+    with pytest.raises(ValueError, match=r"items|manifest") as error:
         build_report(run)
     assert "\n" not in str(error.value)
 
@@ -116,9 +116,9 @@ def test_embed_and_forecast_leave_a_report(tmp_path: Path, rng: np.random.Genera
     np.save(tmp_path / "strong.npy", strong)
     run = tmp_path / "run"
     said = []
+    roles = ("--item", "text", "--label", "label", "--weak", "tfidf:8")
     for command in (
-        ["embed", str(tmp_path / "data.parquet"), "--item", "text", "--label", "label"]
-        + ["--weak", "tfidf:8", "-o", str(run)],
+        ["embed", str(tmp_path / "data.parquet"), *roles, "-o", str(run)],
         ["forecast", str(run), "--strong-features", str(tmp_path / "strong.npy")],
         ["report", str(run)],
     ):

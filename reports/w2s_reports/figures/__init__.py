@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from w2s_reports.artefacts import Artefacts
-from w2s_reports.figures import discrepancy, gain, groups, overlap, selection, verdict
+from w2s_reports.figures import comparison, discrepancy, gain, groups, overlap, selection, verdict
 from w2s_reports.figures.base import Figure
 
 __all__ = ["Figure", "build_figures"]
@@ -23,6 +23,7 @@ def build_figures(
     trace = artefacts.later.get("selection.parquet")
     made = (
         verdict.accuracies(summary["forecast"], summary["gain"]),
+        *comparison.side_by_side(summary["comparison"]),
         gain.ranking(summary["gain"]),
         overlap.confidence_curve(artefacts, summary["overlap"]),
         overlap.alignment_curve(artefacts, summary["overlap"]),

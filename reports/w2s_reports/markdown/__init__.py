@@ -7,6 +7,7 @@ from typing import Any
 
 from w2s_reports.formats import count, day
 from w2s_reports.markdown import (
+    comparison,
     discrepancy,
     examples,
     gain,
@@ -27,6 +28,8 @@ def to_markdown(summary: Mapping[str, Any]) -> str:
     parts = [
         _header(summary["data"]),
         *verdict.verdict(summary["verdict"]),
+        *verdict.gate(summary["gate"]),
+        *comparison.comparison(summary["comparison"]),
         *gain.gain(summary["gain"]),
         *overlap.reading(summary["reading"]),
         *overlap.overlap(summary["overlap"]),

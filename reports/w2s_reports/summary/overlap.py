@@ -9,7 +9,6 @@ from w2s_reports.artefacts import Artefacts
 from w2s_reports.formats import interval, percent, plain
 from w2s_reports.palette import REGIONS
 
-
 ENCODERS = {"text": "tfidf", "image": "pixels"}
 
 
@@ -25,8 +24,8 @@ def hint(artefacts: Artefacts) -> str | None:
         for role in missing_features(artefacts)
     ]
     return (
-        f"`w2s score RUN{''.join(options)}` adds the region of every item, the overlap density, what each source and "
-        "group holds of it, and the most telling items."
+        f"`w2s score RUN{''.join(options)}` adds the region of every item, the overlap "
+        "density, what each source and group holds of it, and the most telling items."
     )
 
 
