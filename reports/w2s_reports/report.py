@@ -98,7 +98,7 @@ class Report:
 
     def to_json(self) -> str:
         """The summary as indented JSON."""
-        return json.dumps(jsonable(self.summary), indent=2, ensure_ascii=False, allow_nan=False)
+        return _indented(self.summary)
 
     def to_markdown(self) -> str:
         """The summary as headings and tables."""
@@ -201,6 +201,15 @@ def build_report(
     report = Report(summary, _drawing(artefacts, summary, max_points))
     report.write_html(artefacts.path / "report.html" if path is None else path)
     return report
+
+
+def spell(summary: Mapping[str, Any], kind: str) -> str:
+    """A summary as "json" or "markdown", with a line break at its end."""
+    return to_markdown(summary) if kind == "markdown" else _indented(summary) + "\n"
+
+
+def _indented(summary: Mapping[str, Any]) -> str:
+    return json.dumps(jsonable(summary), indent=2, ensure_ascii=False, allow_nan=False)
 
 
 def _drawing(artefacts: Artefacts, summary: Mapping[str, Any], max_points: int) -> Drawing:

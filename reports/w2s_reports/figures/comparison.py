@@ -1,4 +1,4 @@
-"""This run filled, its baseline hollow, one row a number."""
+"""What both runs found, one row a number: this run filled, its baseline hollow."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from w2s_reports.figures.base import Figure, line, marks, rows_layout, title
 from w2s_reports.formats import spelled, spelled_interval
 
-SHOWN = 14
+SHOWN = 10
 Row = Mapping[str, Any]
 
 
@@ -20,7 +20,8 @@ def side_by_side(comparison: Mapping[str, Any] | None) -> list[Figure]:
         {**row, "name": _name(section, row)}
         for section in comparison["sections"]
         for row in section["rows"]
-        if None not in (row["value"]["value"], row["other"]["value"])
+        if (section["key"] != "forecast" or row["unit"] == "points")
+        and None not in (row["value"]["value"], row["other"]["value"])
     ]
     made = (
         _paired("comparison", "Densities and accuracies of both runs", rows, "share"),
@@ -32,9 +33,7 @@ def side_by_side(comparison: Mapping[str, Any] | None) -> list[Figure]:
 def _name(section: Mapping[str, Any], row: Row) -> str:
     """A number's name out of its table: what it is of, and no unit, which the axis has."""
     name = str(row["name"]).removesuffix(", points")
-    of = {"sources": "source: ", "groups": "group: ", "forecast": "forecast: "}
-    prefix = of.get(section["key"], "")
-    return name if name.startswith("forecast") else f"{prefix}{name}"
+    return {"sources": "source: ", "groups": "group: "}.get(section["key"], "") + name
 
 
 def _paired(name: str, heading: str, rows: list[Row], unit: str) -> Figure | None:

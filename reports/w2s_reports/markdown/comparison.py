@@ -14,7 +14,7 @@ def comparison(found: Mapping[str, Any] | None) -> list[str]:
     if found is None:
         return []
     said = f"Beside the baseline {escape(found['name'])}, {count(found['n_items'])} items."
-    parts = ["## Comparison", said]
+    parts = ["## Comparison", *(escape(text) for text in found["sentences"]), said]
     for section in found["sections"]:
         header = [section["title"], "This run", "Baseline", "Difference", "Told apart?"]
         rows = [

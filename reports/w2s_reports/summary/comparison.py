@@ -6,13 +6,15 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from w2s_reports.formats import count
+from w2s_reports.formats import MINUS, count, signed
 from w2s_reports.gate import worst_group
 
 Summary = Mapping[str, Any]
 Estimate = Mapping[str, Any]  # value, low, high
 Found = tuple[str, str, Estimate, float | None]  # name, unit, estimate, level
 
+NAMED = 3
+_OF = {"sources": "density of ", "groups": "density of ", "forecast": "forecast: "}
 NOTHING: dict[str, Any] = {"value": None, "low": None, "high": None}
 SECTIONS = (
     ("overlap", "Overlap"),
@@ -70,11 +72,37 @@ def compare(own: Summary, other: Summary) -> dict[str, Any]:
         "n_scored": other["data"]["n_scored"],
         "created": other["data"]["created"],
         "same_items": same,
+        "sentences": _sentences(shown),
         "sections": shown,
         "lacking": [text for text in lacking if text],
         "settings": _settings(own, other),
         "notes": _notes(shown, other, same),
     }
+
+
+def _sentences(sections: list[dict[str, Any]]) -> list[str]:
+    """Which numbers are told apart from the baseline's, in words."""
+    rows = [(s["key"], row) for s in sections for row in s["rows"]]
+    if not rows:
+        return []
+    apart = [
+        f"{_OF.get(key, '')}{row['name'].removesuffix(', points')} "
+        + _spelled_difference(row["difference"]["value"], row["unit"])
+        for key, row in rows
+        if row["told"].startswith(("higher", "lower"))
+    ]
+    n = f"the {count(len(rows))} numbers that both runs have"
+    if not apart:
+        return [f"Of {n}, none is told apart from the baseline's."]
+    named = "; ".join(apart[:NAMED]) + (f"; and {len(apart) - NAMED} more" * (len(apart) > NAMED))
+    return [
+        f"Of {n}, {count(len(apart))} {'is' if len(apart) == 1 else 'are'} told apart from the "
+        f"baseline's: {named}."
+    ]
+
+
+def _spelled_difference(value: float, unit: str) -> str:
+    return f"{value:+.3f}".replace("-", MINUS) if unit == "number" else f"{signed(value)} points"
 
 
 def difference(value: Estimate, other: Estimate) -> dict[str, Any]:
