@@ -22,6 +22,7 @@ from w2s_data._io import atomic_path, jsonable
 from w2s_data.errors import InputError
 from w2s_reports import formats
 from w2s_reports.artefacts import Artefacts, read_artefacts
+from w2s_reports.downloads import tables
 from w2s_reports.figures import Figure, build_figures
 from w2s_reports.gate import Outcome
 from w2s_reports.markdown import to_markdown
@@ -49,6 +50,7 @@ SECTIONS = (
     ("provenance", "Provenance"),
 )
 SCRIPTS = ("page", "points", "figures", "map", "tables", "search", "downloads")
+OF_SCORED_ITEMS = ("search",)  # scripts for what a page has only once the run is scored
 
 
 @dataclass(frozen=True)
@@ -227,7 +229,8 @@ def _render(report: Report) -> str:
 
     figures = report.drawing.figures
     plotly = get_plotlyjs() if figures else ""
-    script = _script()
+    unscored = OF_SCORED_ITEMS if report.summary["overlap"]["hint"] else ()
+    script = _script([name for name in SCRIPTS if name not in unscored])
     page = _environment().get_template("report.html")
     return page.render(
         s=report.summary,
@@ -235,6 +238,7 @@ def _render(report: Report) -> str:
         figures=figures,
         points=report.drawing.points,
         images=report.drawing.images,
+        tables=tables(report.summary),
         regions={region.key: region for region in REGIONS},
         themes=(tokens(0), tokens(1)),
         style=Markup(_asset("report.css")),
@@ -297,9 +301,9 @@ def _code(text: str) -> Markup:
     return Markup("").join(pieces)
 
 
-def _script() -> str:
+def _script(names: Sequence[str]) -> str:
     """The page's own script: its parts share one scope and nothing else on the page sees it."""
-    parts = "".join(_asset(f"js/{name}.js") for name in SCRIPTS)
+    parts = "".join(_asset(f"js/{name}.js") for name in names)
     return f'"use strict";\n(() => {{\n{parts}}})();\n'
 
 
