@@ -20,6 +20,7 @@ from w2s_reports.palette import REGION_KEYS
 
 SCHEMA = 1
 BATCH_ROWS = 512
+LONGEST_TEXT = 4_000
 SCORE_FILES = ("overlap.json", "scores.parquet")
 SCORE_INPUTS = ("items", "embed")
 SCORE_COLUMNS = ("id", "region", "confidence", "alignment", "weak_label")
@@ -126,7 +127,7 @@ def read_artefacts(run: str | os.PathLike[str] | Any) -> Artefacts:
     if not folder.is_dir():
         raise RunError(f"there is no run directory {str(folder)!r}; `w2s score` makes one")
     scored = _has_scores(folder)
-    manifest = Run.open(folder).manifest if Run.exists(folder) or not scored else {}
+    manifest = writable(Run.open(folder).manifest) if Run.exists(folder) or not scored else {}
     overlap = _read_overlap(folder / "overlap.json") if scored else {}
     scores = _read_scores(folder / "scores.parquet") if scored else None
     items = _read_items(folder / "items.parquet")
@@ -168,12 +169,32 @@ def _has_scores(folder: Path) -> bool:
 
 
 def _read_overlap(path: Path) -> dict[str, Any]:
-    overlap = read_json(path)
+    overlap = _read_plain(path)
     if not isinstance(overlap, dict) or overlap.get("schema") != SCHEMA:
         raise RunError(
             f"{str(path)!r} is not of schema {SCHEMA}: run `w2s score` again with this version"
         )
     return overlap
+
+
+def _read_plain(path: Path) -> Any:
+    return writable(read_json(path))
+
+
+def writable(value: Any) -> Any:
+    """The same JSON without what no page can show: lone surrogates and endless texts.
+
+    >>> writable({"name": "a\\ud800b"})
+    {'name': 'a\ufffdb'}
+    """
+    if isinstance(value, str):
+        text = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}…"
+    if isinstance(value, Mapping):
+        return {key: writable(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [writable(inner) for inner in value]
+    return value
 
 
 def _unscored(items: pd.DataFrame) -> pd.DataFrame:
@@ -209,7 +230,7 @@ def _read_later(folder: Path, manifest: dict[str, Any]) -> tuple[dict[str, Any],
 def _read_result(path: Path, stage: str) -> Any:
     if path.suffix == ".parquet":
         return _read_table(path)
-    found = read_json(path)
+    found = _read_plain(path)
     if not isinstance(found, dict) or found.get("schema") != SCHEMA:
         raise RunError(
             f"{str(path)!r} is not of schema {SCHEMA}: run `w2s {stage}` again with this version"

@@ -164,6 +164,12 @@ def excerpt(text: str, max_bytes: int) -> str:
     return raw[: max_bytes - len("…".encode())].decode("utf-8", "ignore").rstrip() + "…"
 
 
+def id_of(value: Any) -> str:
+    """An item's id, cut only where it is too long to show."""
+    text = str(value)
+    return text if len(text) <= NAME_BYTES else excerpt(text, NAME_BYTES)
+
+
 def name_of(value: Any) -> str | None:
     """A class, source or group name, cut to a length that a table can show."""
     value = plain(value)

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from w2s_reports.artefacts import Artefacts
-from w2s_reports.formats import excerpt, name_of, plain
+from w2s_reports.formats import excerpt, id_of, name_of, plain
 
 EXAMPLES_PER_REGION = 6
 EXAMPLE_BYTES = 320
@@ -58,7 +58,7 @@ def _item(score: Mapping[Any, Any], row: int, text: str | None) -> dict[str, Any
     correct = plain(score.get("weak_correct"))
     return {
         "row": row,
-        "id": str(score["id"]),
+        "id": id_of(score["id"]),
         "text": text,
         "region": str(score["region"]),
         **{name: name_of(score.get(name)) for name in ("label", "weak_label", "source", "group")},
