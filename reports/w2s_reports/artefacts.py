@@ -20,7 +20,7 @@ from w2s_reports.palette import REGION_KEYS
 
 SCHEMA = 1
 BATCH_ROWS = 512
-LONGEST_TEXT = 4_000
+LONGEST_TEXT = 2_000
 SCORE_FILES = ("overlap.json", "scores.parquet")
 SCORE_INPUTS = ("items", "embed")
 SCORE_COLUMNS = ("id", "region", "confidence", "alignment", "weak_label")
