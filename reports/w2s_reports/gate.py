@@ -132,8 +132,8 @@ def parse(text: str) -> Condition:
         raise GateError(f"{found[3]!r} in the condition {text!r} is not a number")
     family, _, name = metric.partition(".")
     if metric not in METRICS and not (family in FAMILIES and name):
-        valid = [*METRICS, "gain.METHOD", "density.SOURCE"]
-        raise GateError(unknown("metric", metric, valid))
+        known = unknown("metric", metric, [*METRICS])
+        raise GateError(f"{known}, 'gain.METHOD', 'density.SOURCE'")
     return Condition(metric, found[2], threshold)
 
 

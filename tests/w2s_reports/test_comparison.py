@@ -159,6 +159,13 @@ def test_runs_without_a_common_stage(synthetic_run: MakeRun) -> None:
     assert "comparison" not in report.drawing.figures
 
 
+def test_stage_of_one_run_alone_is_one_line(synthetic_run: MakeRun) -> None:
+    base = synthetic_run("b")
+    compared = summarize(synthetic_run("a", stages=("forecast",)), baseline=base)["comparison"]
+    assert compared["settings"] == [{"name": "stage forecast", "value": "finished", "other": None}]
+    assert compared["lacking"][0].startswith("Forecast, in this run alone: forecast gain, chance")
+
+
 def test_page_and_markdown(synthetic_run: MakeRun) -> None:
     run, base = synthetic_run("a", stages=ALL), other_data(synthetic_run("b", stages=ALL))
     report = build_report(run, baseline=base)

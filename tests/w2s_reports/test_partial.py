@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from tests.w2s_reports.later_stages import STAGES
+from tests.w2s_reports.test_browser import browser, opened  # noqa: F401
 from w2s_data.cli import main
 from w2s_data.errors import RunError
 from w2s_reports import build_report, summarize
@@ -130,3 +133,22 @@ def test_embed_and_forecast_leave_a_report(tmp_path: Path, rng: np.random.Genera
     assert "<code>w2s score RUN</code>" in said[1]
     assert "expected gain" in said[1]
     assert said[1] == said[2]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="there is no chromium")
+@pytest.mark.parametrize("stages", [(), tuple(STAGES)])
+def test_unscored_page_works_in_a_browser(
+    browser: Any,  # noqa: F811
+    synthetic_run: MakeRun,
+    stages: tuple[str, ...],
+) -> None:
+    run = cut_back(synthetic_run(stages=stages, n=60), ("score",))
+    summary = build_report(run).summary
+    with opened(browser, run / "report.html", viewport={"width": 390, "height": 800}) as page:
+        assert page.locator("#download-scores").count() == 0
+        with page.expect_download() as download:
+            page.click("#download-summary")
+        assert json.loads(Path(download.value.path()).read_text(encoding="utf-8")) == summary
+        overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        assert page.evaluate(overflow) == 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
 from w2s_reports.formats import MINUS, count, signed
@@ -237,13 +237,15 @@ _FOUND: dict[str, Any] = {
 
 
 def _lacking(title: str, names: list[str], where: str) -> str | None:
-    return f"{title}, in {where} alone: {', '.join(names)}" if names else None
+    shown = [name.removesuffix(", points") for name in names]
+    return f"{title}, in {where} alone: {', '.join(shown)}" if shown else None
 
 
 def _settings(own: Summary, other: Summary) -> list[dict[str, Any]]:
-    """Data, models, seeds, settings and versions that differ."""
-    left, right = _flat(own), _flat(other)
-    names = list(dict.fromkeys([*left, *right]))
+    """Data, models, seeds, stages, settings and versions that differ."""
+    both = _stages(own).keys() & _stages(other).keys()
+    left, right = (_flat(summary, both) for summary in (own, other))
+    names = dict.fromkeys([*left, *right])
     return [
         {"name": name, "value": left.get(name), "other": right.get(name)}
         for name in names
@@ -251,7 +253,13 @@ def _settings(own: Summary, other: Summary) -> list[dict[str, Any]]:
     ]
 
 
-def _flat(s: Summary) -> dict[str, str]:
+def _stages(s: Summary) -> dict[str, Mapping[str, str]]:
+    """Settings of each stage; those of items and embed stand under data and models."""
+    return {stage["name"]: stage["settings"] for stage in s["provenance"]["stages"]}
+
+
+def _flat(s: Summary, stages: Set[str]) -> dict[str, str]:
+    """Names and values of all settings; of the stages in detail only these."""
     found, data = s["provenance"], s["data"]
     facts = {
         "data": data["name"],
@@ -265,10 +273,11 @@ def _flat(s: Summary) -> dict[str, str]:
     for role, model in found["models"].items():
         facts |= {f"{role} features: {name}": value for name, value in model.items()}
     facts |= {f"detector: {name}": value for name, value in found["settings"].items()}
-    for stage in found["stages"]:
-        if stage["name"] not in ("items", "embed"):
-            own = {f"{stage['name']}: {name}": v for name, v in stage["settings"].items()}
-            facts |= {name: v for name, v in own.items() if "fingerprint" not in name}
+    for stage, settings in _stages(s).items():
+        if stage not in stages:
+            facts[f"stage {stage}"] = "finished"
+        elif stage not in ("items", "embed"):
+            facts |= {f"{stage}: {name}": value for name, value in settings.items()}
     facts |= {f"version of {name}": value for name, value in found["versions"].items()}
     return {name: str(value) for name, value in facts.items() if value is not None}
 
