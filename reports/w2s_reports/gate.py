@@ -26,7 +26,7 @@ COMPARE: dict[str, Callable[[float, float], bool]] = {
 }
 _CONDITION = re.compile(r"\s*(.+)(<=|>=|==|!=|<|>)\s*(\S+)\s*", flags=re.S)
 FAMILIES = ("gain", "density")
-NOTHING: Mapping[str, Any] = {"value": None, "low": None, "high": None}
+NOTHING: dict[str, Any] = {"value": None, "low": None, "high": None}
 
 Summary = Mapping[str, Any]
 Estimate = Mapping[str, Any]  # value, low, high; reason where the value is unknown

@@ -139,6 +139,9 @@ def test_page_json_and_markdown_show_the_gate(synthetic_run: MakeRun) -> None:
         report.gate
     )
     assert "Gate" not in build_report(run).to_markdown()
+    assert [str(o) for o in build_report(run, fail_on="gain<0").gate] == [
+        "passed  gain<0: +8.0 points (+6.0 to +10.0)"
+    ]
 
 
 def run_main(*arguments: object) -> int:

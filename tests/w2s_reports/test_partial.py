@@ -109,6 +109,19 @@ def test_damaged_file_of_an_unscored_run_is_one_line(synthetic_run: MakeRun, nam
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [("gain.json", "students"), ("forecast.json", "verdict"), ("selection.json", "sources")],
+)
+def test_file_that_lacks_something_is_one_line(synthetic_run: MakeRun, name: str, key: str) -> None:
+    run = synthetic_run(n=60, stages=tuple(STAGES))
+    content = json.loads((run / name).read_text())
+    del content[key]
+    (run / name).write_text(json.dumps(content))
+    with pytest.raises(RunError, match=f"lack '{key}': run its stages again"):
+        summarize(run)
+
+
 @pytest.mark.slow
 def test_embed_and_forecast_leave_a_report(tmp_path: Path, rng: np.random.Generator) -> None:
     labels = np.arange(200) % 2

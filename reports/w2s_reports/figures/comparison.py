@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from w2s_reports.figures.base import Figure, line, marks, rows_layout, title
@@ -36,7 +36,7 @@ def _name(section: Mapping[str, Any], row: Row) -> str:
     return {"sources": "source: ", "groups": "group: "}.get(section["key"], "") + name
 
 
-def _paired(name: str, heading: str, rows: list[Row], unit: str) -> Figure | None:
+def _paired(name: str, heading: str, rows: Sequence[Row], unit: str) -> Figure | None:
     found = [row for row in rows if row["unit"] == unit and row["level"] is not None]
     if not found:
         return None

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from w2s_data.errors import RunError
 from w2s_reports.artefacts import Artefacts, read_artefacts
 from w2s_reports.gate import check, parse
 from w2s_reports.summary import (
@@ -80,7 +81,7 @@ def summarize_artefacts(
     artefacts: Artefacts, *, baseline: Any = None, fail_on: Sequence[str] = ()
 ) -> dict[str, Any]:
     """Build the summary, one function a section; the arguments are those of `summarize`."""
-    conditions = [parse(text) for text in fail_on]
+    conditions = [parse(text) for text in ([fail_on] if isinstance(fail_on, str) else fail_on)]
     summary = _own(artefacts)
     compared = None
     if baseline is not None:
@@ -90,7 +91,23 @@ def summarize_artefacts(
 
 
 def _own(artefacts: Artefacts) -> dict[str, Any]:
-    """What a run says of itself."""
+    """What a run says of itself.
+
+    Raises
+    ------
+    RunError
+        If a file of a stage is whole, but lacks what this version reads.
+    """
+    try:
+        return _sections(artefacts)
+    except KeyError as error:
+        raise RunError(
+            f"the files of {str(artefacts.path)!r} lack {error}: run its stages again with this "
+            "version"
+        ) from error
+
+
+def _sections(artefacts: Artefacts) -> dict[str, Any]:
     found = {
         "gain": gain.summarize_gain(artefacts),
         "forecast": forecast.summarize_forecast(artefacts),
