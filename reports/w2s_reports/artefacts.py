@@ -6,8 +6,9 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,12 +19,14 @@ from w2s_data.pairs import PAIR_CLASSES
 from w2s_data.run import Run
 from w2s_reports.palette import REGION_KEYS
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 SCHEMA = 1
 BATCH_ROWS = 512
+LONGEST_TEXT = 2_000
+SCORE_FILES = ("overlap.json", "scores.parquet")
+SCORE_INPUTS = ("items", "embed")
 SCORE_COLUMNS = ("id", "region", "confidence", "alignment", "weak_label")
+OTHER_COLUMNS = ("split", "source", "group", "weak_correct")
+ITEM_COLUMNS = ("id", "split", "source", "group", "label")
 
 
 @dataclass(frozen=True)
@@ -68,12 +71,14 @@ class Artefacts:
 
     Attributes
     ----------
+    overlap : dict
+        Content of `overlap.json`; empty where the run was not scored.
     scores : DataFrame
-        One row per item, in the order of the items.
+        One row per item, in the order of the items; without scores, what is known of the items.
     later : dict from file name to content
         Summaries and tables of the stages after scoring that the manifest names.
     outdated : tuple of str
-        Those of these stages whose inputs have changed since.
+        Stages whose inputs have changed since, scoring among them.
     """
 
     path: Path
@@ -83,6 +88,11 @@ class Artefacts:
     has_items: bool
     later: Mapping[str, Any] = field(default_factory=dict)
     outdated: tuple[str, ...] = ()
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether there are scores of the items as they are."""
+        return bool(self.overlap)
 
     @property
     def data(self) -> dict[str, Any]:
@@ -101,6 +111,8 @@ class Artefacts:
 
     def scored(self) -> pd.DataFrame:
         """Rows of the split the densities are about; the index is the row in the whole table."""
+        if not self.is_scored:
+            return self.scores.iloc[:0]
         split = self.overlap.get("scored_split")
         if split is None or "split" not in self.scores:
             return self.scores
@@ -126,7 +138,7 @@ class Artefacts:
 
 
 def read_artefacts(run: str | os.PathLike[str] | Any) -> Artefacts:
-    """Read the artefacts of a scored run.
+    """Read the artefacts of a run, whichever of its stages are finished.
 
     Parameters
     ----------
@@ -136,31 +148,97 @@ def read_artefacts(run: str | os.PathLike[str] | Any) -> Artefacts:
     Raises
     ------
     RunError
-        If the directory is missing, was not scored, or its tables disagree.
+        If there is no run, or its tables disagree.
+    FileFormatError
+        If one of its files is damaged.
     """
     folder = Path(run if isinstance(run, str | os.PathLike) else run.path)
     if not folder.is_dir():
         raise RunError(f"there is no run directory {str(folder)!r}; `w2s score` makes one")
-    for name in ("overlap.json", "scores.parquet"):
-        if not (folder / name).is_file():
-            raise RunError(
-                f"{str(folder)!r} has no {name}: score it first with `w2s score DATA -o {folder}`"
-            )
-    overlap = read_json(folder / "overlap.json")
-    if not isinstance(overlap, dict) or overlap.get("schema") != SCHEMA:
-        raise RunError(
-            f"{str(folder / 'overlap.json')!r} is not of schema {SCHEMA}: "
-            f"run `w2s score` again with this version"
-        )
-    manifest_path = folder / "manifest.json"
-    manifest = read_json(manifest_path) if manifest_path.is_file() else {}
-    scores = _read_scores(folder / "scores.parquet")
-    items = _read_items(folder / "items.parquet", scores)
-    if items is not None and "label" in items:
-        scores["label"] = items["label"]
+    scored = _has_scores(folder)
+    manifest = writable(Run.open(folder).manifest) if Run.exists(folder) or not scored else {}
+    overlap = _read_overlap(folder / "overlap.json") if scored else {}
+    scores = _read_scores(folder / "scores.parquet") if scored else None
+    items = _read_items(folder / "items.parquet")
     later, outdated = _read_later(folder, manifest)
+    if scores is not None and manifest and not _follows(folder, manifest, "score", SCORE_INPUTS):
+        outdated = ("score", *outdated)
+    if scores is not None and items is not None and not _same(items["id"], scores["id"]):
+        if "score" not in outdated:
+            raise RunError(
+                f"items.parquet and scores.parquet in {str(folder)!r} list different items: "
+                "run `w2s score` again"
+            )
+        overlap, scores = {}, None
+    if scores is None:
+        if items is None:
+            raise RunError(f"{str(folder)!r} has neither items nor scores: make the run again")
+        scores = _unscored(items)
+    elif items is not None and "label" in items:
+        scores["label"] = items["label"]
     has_items = items is not None and "item" in items
     return Artefacts(folder, manifest, overlap, scores, has_items, later, outdated)
+
+
+def _has_scores(folder: Path) -> bool:
+    """Whether the run was scored; one file of the two, or none that the manifest names, is damage.
+
+    Raises
+    ------
+    RunError
+        If one of the files is missing.
+    """
+    missing = [name for name in SCORE_FILES if not (folder / name).is_file()]
+    if not missing:
+        return True
+    named = Run.exists(folder) and "score" in Run.open(folder).manifest["stages"]
+    if named or len(missing) < len(SCORE_FILES):
+        raise RunError(f"{str(folder)!r} has no {missing[0]}: score it with `w2s score {folder}`")
+    return False
+
+
+def _read_overlap(path: Path) -> dict[str, Any]:
+    overlap = _read_plain(path)
+    if not isinstance(overlap, dict) or overlap.get("schema") != SCHEMA:
+        raise RunError(
+            f"{str(path)!r} is not of schema {SCHEMA}: run `w2s score` again with this version"
+        )
+    return overlap
+
+
+def _read_plain(path: Path) -> Any:
+    return writable(read_json(path))
+
+
+def writable(value: Any) -> Any:
+    """The same JSON without what no page can show: lone surrogates and endless texts.
+
+    >>> writable({"name": "a\\ud800b"})
+    {'name': 'a\ufffdb'}
+    """
+    if isinstance(value, str):
+        text = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}…"
+    if isinstance(value, Mapping):
+        return {key: writable(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [writable(inner) for inner in value]
+    return value
+
+
+def _unscored(items: pd.DataFrame) -> pd.DataFrame:
+    """Items with the columns of scores, all unknown."""
+    table = items.drop(columns="item", errors="ignore")
+    for name in SCORE_COLUMNS:
+        if name not in table:
+            table[name] = np.nan if name in ("confidence", "alignment") else None
+    return table
+
+
+def _follows(folder: Path, manifest: dict[str, Any], stage: str, inputs: tuple[str, ...]) -> bool:
+    """Whether a stage is of the present inputs; one that the manifest tells no key of is."""
+    record = (manifest.get("stages") or {}).get(stage) or {}
+    return "key" not in record or Run(folder, manifest).follows(stage, inputs)
 
 
 def _read_later(folder: Path, manifest: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -174,7 +252,7 @@ def _read_later(folder: Path, manifest: dict[str, Any]) -> tuple[dict[str, Any],
             continue
         more = [file for file in stage.optional if file in named and (folder / file).is_file()]
         later |= {file: _read_result(folder / file, name) for file in (*stage.files, *more)}
-        if not Run(folder, manifest).follows(name, stage.inputs):
+        if not _follows(folder, manifest, name, stage.inputs):
             outdated.append(name)
     return later, tuple(outdated)
 
@@ -182,7 +260,7 @@ def _read_later(folder: Path, manifest: dict[str, Any]) -> tuple[dict[str, Any],
 def _read_result(path: Path, stage: str) -> Any:
     if path.suffix == ".parquet":
         return _read_table(path)
-    found = read_json(path)
+    found = _read_plain(path)
     if not isinstance(found, dict) or found.get("schema") != SCHEMA:
         raise RunError(
             f"{str(path)!r} is not of schema {SCHEMA}: run `w2s {stage}` again with this version"
@@ -190,16 +268,20 @@ def _read_result(path: Path, stage: str) -> Any:
     return found
 
 
-def _read_table(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
+def _read_table(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """Read a table, or those of these columns that it has."""
     try:
+        if columns is not None:
+            present = set(pq.read_schema(path).names)
+            columns = [name for name in columns if name in present]
         return pd.read_parquet(path, columns=columns)
-    except (OSError, pa.ArrowInvalid) as error:
+    except (OSError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0]
         raise FileFormatError(f"cannot read {str(path)!r} as Parquet: {reason}") from error
 
 
 def _read_scores(path: Path) -> pd.DataFrame:
-    scores = _read_table(path)
+    scores = _read_table(path, (*SCORE_COLUMNS, *OTHER_COLUMNS))
     missing = [name for name in SCORE_COLUMNS if name not in scores]
     if missing:
         raise RunError(f"{str(path)!r} lacks the columns {listing(missing)}: run `w2s score` again")
@@ -211,24 +293,19 @@ def _read_scores(path: Path) -> pd.DataFrame:
     return scores.reset_index(drop=True)
 
 
-def _read_items(path: Path, scores: pd.DataFrame) -> pd.DataFrame | None:
-    """Ids and labels of the items, and whether there is an item column (left unread, as null)."""
+def _read_items(path: Path) -> pd.DataFrame | None:
+    """What is known of the items, and whether there is an item column (left unread, as null)."""
     if not path.is_file():
         return None
-    try:
-        names = set(pq.read_schema(path).names)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise FileFormatError(f"cannot read {str(path)!r} as Parquet: {error}") from error
-    items = _read_table(path, [name for name in ("id", "label") if name in names])
-    if len(items) != len(scores) or not _same(items["id"].to_numpy(), scores["id"].to_numpy()):
-        raise RunError(
-            f"items.parquet and scores.parquet in {str(path.parent)!r} list different items: "
-            "run `w2s score` again"
-        )
-    if "item" in names:
+    items = _read_table(path, ITEM_COLUMNS)
+    if "id" not in items:
+        raise RunError(f"{str(path)!r} lacks the column 'id'")
+    if "item" in pq.read_schema(path).names:
         items["item"] = None
     return items.reset_index(drop=True)
 
 
-def _same(left: NDArray[Any], right: NDArray[Any]) -> bool:
-    return bool((left.astype(str) == right.astype(str)).all())
+def _same(left: pd.Series[Any], right: pd.Series[Any]) -> bool:
+    if len(left) != len(right):
+        return False
+    return bool((left.astype(str).to_numpy() == right.astype(str).to_numpy()).all())

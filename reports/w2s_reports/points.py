@@ -15,7 +15,7 @@ import pandas as pd
 
 from w2s_data._typing import IntArray
 from w2s_reports.artefacts import Artefacts
-from w2s_reports.formats import name_of, plain
+from w2s_reports.formats import id_of, name_of, plain
 from w2s_reports.palette import REGION_KEYS
 from w2s_reports.texts import item_texts
 
@@ -55,7 +55,7 @@ def point_columns(artefacts: Artefacts, max_points: int) -> dict[str, Any]:
     drawn = scored.iloc[sample_rows(scored, max_points)]
     columns: dict[str, Any] = {
         "n_scored": len(scored),
-        "id": [str(value) for value in drawn["id"]],
+        "id": [id_of(value) for value in drawn["id"]],
         "confidence": _rounded(drawn["confidence"]),
         "alignment": _rounded(drawn["alignment"]),
         "region": _coded(drawn["region"], list(REGION_KEYS)),

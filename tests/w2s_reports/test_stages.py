@@ -113,7 +113,7 @@ def test_stage_older_than_its_inputs_is_said_to_be(synthetic_run: MakeRun) -> No
     stages["score"]["key"] = "another"
     change(run / "manifest.json", stages=stages)
     outdated = [w for w in summarize(run)["verdict"]["warnings"] if "again" in w["text"]]
-    assert {w["about"] for w in outdated} == {"gain", "groups", "select"}
+    assert {w["about"] for w in outdated} == {"score", "gain", "groups", "select"}
     assert "<code>w2s groups</code> again" in build_report(run).to_html()
 
 

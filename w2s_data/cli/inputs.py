@@ -162,13 +162,8 @@ def number_from(text: str | None, option: str, word: str) -> Any:
 
 
 def finish(run: Run) -> None:
-    """Write the report of a run that was scored, and say where both are."""
-    from w2s_data.stages import is_scored
+    """Write the report of a run, and say where both are."""
+    from w2s_reports import build_report
 
-    said = f"run: {run.path}"
-    if is_scored(run):
-        from w2s_reports import build_report
-
-        build_report(run.path)
-        said += f"   report: {run.path / 'report.html'}"
-    typer.echo(said)
+    build_report(run.path)
+    typer.echo(f"run: {run.path}   report: {run.path / 'report.html'}")

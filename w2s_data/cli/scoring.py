@@ -70,7 +70,7 @@ def embed(
     for role, matrix in features.items():
         n, d = matrix.shape
         typer.echo(f"{role:>6} features: {n:,} x {d}")
-    typer.echo(f"run: {run.path}")
+    finish(run)
 
 
 def score(

@@ -10,7 +10,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from w2s_reports.artefacts import Artefacts
-from w2s_reports.figures import discrepancy, gain, groups, overlap, selection, sources, verdict
+from w2s_reports.figures import (
+    comparison,
+    discrepancy,
+    gain,
+    groups,
+    overlap,
+    selection,
+    sources,
+    verdict,
+)
 from w2s_reports.figures.base import Figure
 
 __all__ = ["Figure", "build_figures"]
@@ -23,6 +32,7 @@ def build_figures(
     trace = artefacts.later.get("selection.parquet")
     made = (
         verdict.accuracies(summary["forecast"], summary["gain"]),
+        *comparison.side_by_side(summary["comparison"]),
         gain.ranking(summary["gain"]),
         gain.controls(summary["gain"]),
         gain.weights(summary["gain"]),

@@ -7,6 +7,7 @@ from typing import Any
 
 from w2s_reports.formats import count, day
 from w2s_reports.markdown import (
+    comparison,
     discrepancy,
     examples,
     gain,
@@ -27,6 +28,8 @@ def to_markdown(summary: Mapping[str, Any]) -> str:
     parts = [
         _header(summary["data"]),
         *verdict.verdict(summary["verdict"]),
+        *verdict.gate(summary["gate"]),
+        *comparison.comparison(summary["comparison"]),
         *gain.gain(summary["gain"]),
         *overlap.reading(summary["reading"]),
         *overlap.overlap(summary["overlap"]),
@@ -44,6 +47,7 @@ def _header(data: Mapping[str, Any]) -> str:
     classes = f"{count(data['n_classes'])} classes · " if data["n_classes"] else ""
     return (
         f"# Weak-to-strong report: {escape(data['name'])}\n\n"
-        f"{count(data['n_items'])} items · {count(data['n_scored'])} scored"
+        f"{count(data['n_items'])} items · {count(data['n_scored']) if data['n_scored'] else 'not'}"
+        f" scored"
         f" · {classes}{escape(day(data['created']))}"
     )

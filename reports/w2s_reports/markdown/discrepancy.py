@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from w2s_reports.formats import amount, number, number_interval, percent
-from w2s_reports.markdown.tables import escape, quoted
+from w2s_reports.markdown.tables import escape, quoted, table
 
 
 def discrepancy(found: Mapping[str, Any]) -> list[str]:
@@ -31,4 +31,17 @@ def discrepancy(found: Mapping[str, Any]) -> list[str]:
             if row["N"] is not None
         ]
         parts.append("\n".join(facts))
+    if found["sensitivity"]:
+        header = ["Criterion", "Weak", "Strong", "Shared", "Teacher", "Student", "Ceiling"]
+        rows = [
+            [
+                escape(row["criterion"]),
+                amount(row["weak"]),
+                amount(row["strong"]),
+                number(row["d_sw"], 1),
+                *(number(row[name]) for name in ("teacher", "student", "ceiling")),
+            ]
+            for row in found["sensitivity"]
+        ]
+        parts.append(table(header, rows))
     return parts

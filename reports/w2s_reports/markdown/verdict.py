@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from w2s_reports.formats import percent, signed, signed_interval
+from w2s_reports.gate import Outcome
 from w2s_reports.markdown.tables import escape, quoted
 
 
@@ -26,3 +27,11 @@ def verdict(found: Mapping[str, Any]) -> list[str]:
         parts.append("\n".join(f"- {escape(sentence)}" for sentence in found["sentences"]))
     parts += [f"{r['about'].capitalize()}: {escape(r['text'])}" for r in found["readings"]]
     return [*parts, *found["add"]]
+
+
+def gate(found: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What became of each condition, one a line."""
+    if not found:
+        return []
+    lines = [f"- {escape(str(Outcome(**outcome)))}" for outcome in found]
+    return ["### Gate", "\n".join(lines)]

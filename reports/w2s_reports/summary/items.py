@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from w2s_reports.artefacts import Artefacts
-from w2s_reports.formats import name_of, plain
+from w2s_reports.formats import id_of, name_of, plain
 from w2s_reports.texts import item_texts
 
 TEXT_BYTES = 280
@@ -29,7 +29,7 @@ def _item(score: Mapping[Any, Any], row: int, is_paired: bool) -> dict[str, Any]
     correct = plain(score.get("weak_correct"))
     item = {
         "row": row,
-        "id": str(score["id"]),
+        "id": id_of(score["id"]),
         **{name: name_of(score.get(name)) for name in NAMES},
         "weak_correct": None if correct is None else bool(correct),
         "confidence": plain(score["confidence"]),
