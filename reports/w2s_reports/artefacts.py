@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,10 +27,11 @@ SCORE_COLUMNS = ("id", "region", "confidence", "alignment", "weak_label")
 
 @dataclass(frozen=True)
 class Stage:
-    """What a stage after scoring writes, and which stages it reads."""
+    """What a stage after scoring writes, which stages it reads, and who runs it if not its name."""
 
     files: tuple[str, ...]
     inputs: tuple[str, ...]
+    command: str = ""
 
 
 STAGES = {
@@ -38,6 +39,9 @@ STAGES = {
     "forecast": Stage(("forecast.json", "discrepancy.json"), ("items", "embed")),
     "groups": Stage(("groups.json", "spurious.json"), ("items", "embed", "score")),
     "select": Stage(("selection.json", "selection.parquet"), ("items", "embed", "score")),
+    "projection": Stage(
+        ("projection.json", "projection.parquet"), ("items", "embed", "score"), "report --map"
+    ),
 }
 
 
@@ -72,6 +76,12 @@ class Artefacts:
     def kind(self) -> str:
         """What an item is: text, image or features."""
         return str(self.data.get("kind") or ("text" if self.has_items else "features"))
+
+    def without(self, stage: str) -> Artefacts:
+        """The same without what one stage left."""
+        later = {n: found for n, found in self.later.items() if n not in STAGES[stage].files}
+        outdated = tuple(name for name in self.outdated if name != stage)
+        return replace(self, later=later, outdated=outdated)
 
     def scored(self) -> pd.DataFrame:
         """Rows of the split the densities are about; the index is the row in the whole table."""
@@ -143,19 +153,19 @@ def _read_later(folder: Path, manifest: dict[str, Any]) -> tuple[dict[str, Any],
         named = set(record.get("files") or ())
         if not all(file in named and (folder / file).is_file() for file in stage.files):
             continue
-        later |= {file: _read_result(folder / file, name) for file in stage.files}
+        later |= {file: _read_result(folder / file, stage.command or name) for file in stage.files}
         if not Run(folder, manifest).follows(name, stage.inputs):
             outdated.append(name)
     return later, tuple(outdated)
 
 
-def _read_result(path: Path, stage: str) -> Any:
+def _read_result(path: Path, command: str) -> Any:
     if path.suffix == ".parquet":
         return _read_table(path)
     found = read_json(path)
     if not isinstance(found, dict) or found.get("schema") != SCHEMA:
         raise RunError(
-            f"{str(path)!r} is not of schema {SCHEMA}: run `w2s {stage}` again with this version"
+            f"{str(path)!r} is not of schema {SCHEMA}: run `w2s {command}` again with this version"
         )
     return found
 

@@ -20,19 +20,20 @@ from typing import TYPE_CHECKING, Any
 
 from w2s_data._io import atomic_path, jsonable
 from w2s_data.errors import InputError
+from w2s_data.run import Run
 from w2s_reports import formats
 from w2s_reports.artefacts import Artefacts, read_artefacts
 from w2s_reports.figures import Figure, build_figures
 from w2s_reports.markdown import to_markdown
 from w2s_reports.palette import REGIONS, tokens
-from w2s_reports.points import example_images, point_columns
+from w2s_reports.points import MAX_POINTS, example_images, point_columns
+from w2s_reports.stage import ensure_projection
 from w2s_reports.summary import summarize_artefacts
 
 if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
 
-MAX_POINTS = 10_000
 # What the points may add to the page; Plotly takes 4.8 of the 8 MB a page may have.
 POINTS_BYTES = 2_600_000
 
@@ -137,6 +138,7 @@ def build_report(
     path: str | os.PathLike[str] | None = None,
     *,
     max_points: int = MAX_POINTS,
+    projection: bool | None = None,
 ) -> Report:
     """Build the report of a scored run and write its page.
 
@@ -149,6 +151,9 @@ def build_report(
     max_points : int
         Points drawn at most, sampled in proportion to region and source; fewer where their ids
         and texts would make the page too large. Numbers always use every point.
+    projection : bool, optional
+        Whether the page has a map of the strong features: by default where the run holds one;
+        True makes it first from the features stored in the run, False leaves it out.
 
     Returns
     -------
@@ -160,7 +165,8 @@ def build_report(
     RunError
         If the directory is missing or was not scored.
     InputError
-        If `max_points` is not positive, or `path` is a folder.
+        If `max_points` is not positive, `path` is a folder, or a map is asked for whose features
+        are not stored in the run.
 
     Examples
     --------
@@ -178,7 +184,11 @@ def build_report(
     """
     if max_points < 1:
         raise InputError(f"max_points must be at least 1; got {max_points!r}")
+    if projection:
+        ensure_projection(Run.open(run if isinstance(run, str | os.PathLike) else run.path))
     artefacts = read_artefacts(run)
+    if projection is False:
+        artefacts = artefacts.without("projection")
     summary = summarize_artefacts(artefacts)
     report = Report(summary, _drawing(artefacts, summary, max_points))
     report.write_html(artefacts.path / "report.html" if path is None else path)

@@ -141,14 +141,21 @@ def number_from(text: str | None, option: str, word: str) -> Any:
         raise InputError(f"{option} must be a number or {word!r}; got {text!r}") from error
 
 
-def finish(run: Run) -> None:
-    """Write the report of a run that was scored, and say where both are."""
+def finish(run: Run, features: dict[Role, FeatureMatrix] | None = None) -> None:
+    """Write the report of a run that was scored, and say where both are.
+
+    Features are given where the report should gain a map of them; else it shows the map that the
+    run holds, if it holds one.
+    """
     from w2s_data.stages import is_scored
 
     said = f"run: {run.path}"
     if is_scored(run):
         from w2s_reports import build_report
+        from w2s_reports.stage import projection_stage
 
+        if features is not None:
+            projection_stage(run, features["strong"])
         build_report(run.path)
         said += f"   report: {run.path / 'report.html'}"
     typer.echo(said)

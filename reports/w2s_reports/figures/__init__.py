@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from w2s_reports.artefacts import Artefacts
-from w2s_reports.figures import discrepancy, gain, groups, overlap, selection, verdict
+from w2s_reports.figures import discrepancy, gain, groups, overlap, projection, selection, verdict
 from w2s_reports.figures.base import Figure
 
 __all__ = ["Figure", "build_figures"]
@@ -26,7 +26,7 @@ def build_figures(
         gain.ranking(summary["gain"]),
         overlap.confidence_curve(artefacts, summary["overlap"]),
         overlap.alignment_curve(artefacts, summary["overlap"]),
-        overlap.region_map(points, summary["overlap"]),
+        projection.point_map(artefacts, points, summary),
         selection.rounds(summary["selection"], trace),
         selection.posteriors(summary["selection"], trace),
         groups.shares(summary["group_analysis"]),

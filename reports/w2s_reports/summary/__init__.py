@@ -14,6 +14,7 @@ from w2s_reports.summary import (
     gain,
     groups,
     overlap,
+    projection,
     provenance,
     selection,
     slices,
@@ -35,9 +36,9 @@ def summarize(run: str | os.PathLike[str] | Any) -> dict[str, Any]:
     -------
     dict
         Keys `schema`, `version`, `data`, `verdict`, `gain`, `forecast`, `reading`, `overlap`,
-        `sources`, `groups`, `selection`, `group_analysis`, `discrepancy`, `examples` and
-        `provenance`. Shares and densities are in [0, 1]; an undefined number is None. A stage
-        that was not run has a `hint` instead of numbers.
+        `projection`, `sources`, `groups`, `selection`, `group_analysis`, `discrepancy`,
+        `examples` and `provenance`. Shares and densities are in [0, 1]; an undefined number is
+        None. A stage that was not run has a `hint` instead of numbers.
 
     Raises
     ------
@@ -75,9 +76,10 @@ def summarize_artefacts(artefacts: Artefacts) -> dict[str, Any]:
         "schema": SCHEMA,
         "version": artefacts.manifest.get("version"),
         "data": data.data(artefacts),
-        "verdict": verdict.give_verdict(found, artefacts.outdated),
+        "verdict": verdict.give_verdict(found, artefacts.without("projection").outdated),
         **found,
         "overlap": overlap.overlap(artefacts),
+        "projection": projection.projection(artefacts),
         "sources": slices.slices(artefacts, "by_source", "source"),
         "groups": slices.slices(artefacts, "by_group", "group"),
         "examples": examples.examples(artefacts),
