@@ -41,8 +41,8 @@ class Projection:
         Shares of the N points' variance that the axes hold, in [0, 1]; None where all are equal.
     solver : str
         "exact" for the eigenvectors of the covariance, "randomised" above 2,048 dimensions.
-    umap : float32 array (n, 2) or None
-        Only neighbourhoods mean something: neither axes nor distances between far points do.
+    umap : float64 array (n, 2) or None
+        Turned so that most of the spread is level. Only neighbourhoods mean something: neither axes nor distances between far points do.
     reason : str
         Why there is no UMAP, or nothing to draw at all; "" where there is one.
     """
@@ -131,6 +131,8 @@ def project(features: Any, rows: IntArray | None = None, *, rng: np.random.Gener
             reason = f"UMAP cannot be imported: {error}"
     if umap is not None and not np.isfinite(umap).all():
         umap, reason = None, "UMAP found no finite positions for these features"
+    if umap is not None:
+        umap = _turned(umap)
     return Projection(pca, explained, "exact" if exact else "randomised", umap, reason)
 
 
@@ -218,6 +220,16 @@ def _shares(
     return first, second
 
 
+def _turned(positions: FloatArray) -> FloatArray:
+    """Turned so that the longest side lies level: UMAP has no axes, and a page is wider than high.
+
+    >>> _turned(np.array([[0, 1], [0, 2], [0, 6]])).round(6).tolist()
+    [[-2.0, 0.0], [-1.0, 0.0], [3.0, 0.0]]
+    """
+    mean, axes, _ = _exact(as_feature_matrix(positions))
+    return np.asarray((positions - mean) @ axes)
+
+
 def _umap(taken: FloatArray, pca: FloatArray, rng: np.random.Generator) -> FloatArray:
     """UMAP of the taken features, from exact cosine neighbours and the principal components."""
     n = len(taken)
@@ -240,4 +252,4 @@ def _umap(taken: FloatArray, pca: FloatArray, rng: np.random.Generator) -> Float
     with warnings.catch_warnings():
         # New points are never placed on a finished map.
         warnings.filterwarnings("ignore", r"precomputed_knn\[2\]", UserWarning)
-        return np.asarray(reducer.fit_transform(taken), dtype=np.float32)
+        return np.asarray(reducer.fit_transform(taken))

@@ -48,7 +48,7 @@ SECTIONS = (
     ("examples", "Examples"),
     ("provenance", "Provenance"),
 )
-SCRIPTS = ("page", "points", "figures", "map", "tables", "search", "downloads")
+SCRIPTS = ("page", "points", "figures", "map", "pointing", "tables", "search", "downloads")
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ def point_map(
         return None
     colours = _colourings(artefacts.scored(), points, overlap)
     few = len(points["id"]) <= FEW
-    marker = {"size": 6 if few else 4, "opacity": 0.75 if few else 0.55, "line": {"width": 0}}
+    marker = {"size": 6.5 if few else 4.5, "opacity": 0.75 if few else 0.55}
     first, alt = views[0], f"{views[0].alt} {colours[0].alt}"
     return MapFigure(
         "map", "Every point", [], first.layout, first.caption, alt, views, colours, marker
@@ -102,7 +102,7 @@ def _projected(name: str, points: Mapping[str, Any], found: Mapping[str, Any]) -
         return None
     tops = [max(value for value in column if value is not None) for column in points[name]]
     margin = 0.03 * max(tops)
-    bare = {"showticklabels": False, "showgrid": False}
+    bare = {"showticklabels": False, "showgrid": False, "showline": name == "pca"}
     axes = [bare | {"range": [-margin, top + margin]} for top in tops]
     axes[1] |= {"scaleanchor": "x"}
     if name == "pca":
@@ -125,22 +125,25 @@ def _plane(points: Mapping[str, Any], overlap: Mapping[str, Any]) -> View | None
     hard = int((codes == points["region"]["levels"].index("hard-only")).sum())
     if hard == len(codes):
         return None
+    aligned = [value for value in points["alignment"] if value is not None]
     sentence = "Hard-only points have no alignment and lie in the strip at the bottom. "
     return View(
         "plane",
         "Confidence × alignment",
-        _plane_layout(bool(hard), overlap),
+        _plane_layout(bool(hard), overlap, (min(aligned), max(aligned))),
         "The dotted lines are the thresholds that part the regions. "
         f"{sentence if hard else ''}{_drawn(points, len(codes))}",
         f"Scatter plot of the alignment of {count(len(codes))} points against weak confidence.",
     )
 
 
-def _plane_layout(strip: bool, overlap: Mapping[str, Any]) -> Spec:
+def _plane_layout(strip: bool, overlap: Mapping[str, Any], ends: tuple[float, float]) -> Spec:
+    margin = 0.05 * (ends[1] - ends[0]) or 0.05
     drawn = layout(
         xaxis={"title": title("weak confidence"), "range": [-0.02, 1.02]}
         | {"anchor": "y2" if strip else "y"},
-        yaxis={"title": title("alignment"), "domain": [0.2 if strip else 0, 1]},
+        yaxis={"title": title("alignment"), "domain": [0.2 if strip else 0, 1]}
+        | {"range": [ends[0] - margin, ends[1] + margin]},
     )
     if strip:
         drawn["yaxis2"] = axis() | {"domain": [0, 0.14], "range": [-0.15, 1.15]}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from w2s_reports.formats import count
 from w2s_reports.markdown.tables import escape
 
 
@@ -13,4 +14,5 @@ def projection(found: Mapping[str, Any]) -> list[str]:
     if found["hint"]:
         return [found["hint"]]
     said = [*found["readings"].values(), *([found["reason"]] if found["reason"] else [])]
-    return [f"Map of the strong features (seed {found['seed']}): {escape(' '.join(said))}"]
+    n, of = count(found["n"]), count(found["n_scored"])
+    return [f"Map of {n} of {of} scored points, seed {found['seed']}. {escape(' '.join(said))}"]

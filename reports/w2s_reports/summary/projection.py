@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from w2s_reports.artefacts import Artefacts
-from w2s_reports.formats import count, percent, plain
+from w2s_reports.formats import percent, plain
 from w2s_reports.summary.parts import sentence
 
 ADDS = "`{command}` adds a map of the strong features."
@@ -44,15 +44,15 @@ def _readings(found: Mapping[str, Any]) -> dict[str, str]:
     readings = {}
     if found["umap"]:
         readings["umap"] = (
-            f"UMAP of {count(found['n'])} points from the {found['n_neighbors']} nearest of each "
-            "by cosine of the strong features: what lies together is alike; distances between far "
-            "groups, and how large a group looks, mean little."
+            f"UMAP of the strong features, from the {found['n_neighbors']} nearest of each point "
+            "by cosine: what lies together is alike; distances between far groups, and how large a "
+            "group looks, mean little."
         )
     first, second = (percent(share) for share in found["explained"])
     by = " (found by randomised subspace iteration)" if found["solver"] == "randomised" else ""
     readings["pca"] = (
         f"The first two principal components of the strong features{by} hold {first} and {second} "
-        f"of the variance of all {count(found['n_scored'])} scored points; the rest is not seen."
+        "of the variance of the scored points; the rest is not seen."
     )
     return readings
 

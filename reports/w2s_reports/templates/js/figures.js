@@ -16,10 +16,11 @@ const draw = (area, width) => {
   const meaning = (name) =>
     (width && light[name.slice(2)]) || style.getPropertyValue(name).trim();
   const isMap = area.dataset.figure === "map";
-  const spec = themed(isMap ? mapSpec() : figures[area.dataset.figure], meaning);
+  const spec = themed(isMap ? mapSpec(meaning) : figures[area.dataset.figure], meaning);
   if (width) spec.layout.width = width;
   Plotly.react(area, spec.data, spec.layout, CONFIG);
-  if (isMap && !area.dataset.drawn) listenToMap(area);
+  if (isMap && !area.dataset.drawn) area.on("plotly_afterplot", paintMap);
+  if (isMap) paintMap();
   area.dataset.drawn = "yes";
 };
 const redraw = () => areas.filter((a) => a.dataset.drawn).forEach((a) => draw(a));
