@@ -54,7 +54,7 @@ REGION_KEYS = tuple(region.key for region in REGIONS)
 
 # Sources, groups and labels. The hues are Okabe and Ito's, in an order that does not begin with
 # those of the regions; moved in lightness until each keeps 3:1 against the page and, with ink as
-# the eighth, a CIELAB distance of 21 from the others under every kind of colour blindness.
+# the eighth, a CIELAB distance of 20 from the others under every kind of colour blindness.
 CATEGORIES = {
     "category-1": ("#b48700", "#f0902b"),
     "category-2": ("#2699dd", "#97cdff"),
@@ -67,7 +67,7 @@ CATEGORIES = {
 CATEGORY_TOKENS = (*CATEGORIES, "ink")
 # Shape tells neighbours in the palette apart where colour does not.
 CATEGORY_SYMBOLS = ("circle", "square", "diamond", "triangle-up")
-ANSWERS = {"right": ("#4a8fa8", "#5fa8c4"), "wrong": ("#9c1b3f", "#ff8fa3")}
+ANSWERS = {"right": ("#4a8fa8", "#4287a6"), "wrong": ("#9c1b3f", "#ff8fa3")}
 
 # Everything that is not a region: paper, text and rules, in both themes.
 NEUTRALS = {
