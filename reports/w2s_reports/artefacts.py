@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +40,14 @@ class Stage:
     inputs : tuple of str
     optional : tuple of str
         Files that earlier versions did not write.
+    command : str
+        What runs it, if not the command of its name.
     """
 
     files: tuple[str, ...]
     inputs: tuple[str, ...]
     optional: tuple[str, ...] = ()
+    command: str = ""
 
 
 STAGES = {
@@ -61,6 +64,11 @@ STAGES = {
         ("selection.json", "selection.parquet"),
         ("items", "embed", "score"),
         ("baselines.parquet",),
+    ),
+    "projection": Stage(
+        ("projection.json", "projection.parquet"),
+        ("items", "embed", "score"),
+        command="report --map",
     ),
 }
 
@@ -108,6 +116,12 @@ class Artefacts:
     def is_paired(self) -> bool:
         """Whether an item is a pair of texts, of which one was preferred."""
         return tuple(self.data.get("class_names") or ()) == PAIR_CLASSES
+
+    def without(self, stage: str) -> Artefacts:
+        """The same without what one stage left."""
+        later = {n: found for n, found in self.later.items() if n not in STAGES[stage].files}
+        outdated = tuple(name for name in self.outdated if name != stage)
+        return replace(self, later=later, outdated=outdated)
 
     def scored(self) -> pd.DataFrame:
         """Rows of the split the densities are about; the index is the row in the whole table."""
@@ -251,19 +265,20 @@ def _read_later(folder: Path, manifest: dict[str, Any]) -> tuple[dict[str, Any],
         if not all(file in named and (folder / file).is_file() for file in stage.files):
             continue
         more = [file for file in stage.optional if file in named and (folder / file).is_file()]
-        later |= {file: _read_result(folder / file, name) for file in (*stage.files, *more)}
+        command = stage.command or name
+        later |= {file: _read_result(folder / file, command) for file in (*stage.files, *more)}
         if not _follows(folder, manifest, name, stage.inputs):
             outdated.append(name)
     return later, tuple(outdated)
 
 
-def _read_result(path: Path, stage: str) -> Any:
+def _read_result(path: Path, command: str) -> Any:
     if path.suffix == ".parquet":
         return _read_table(path)
     found = _read_plain(path)
     if not isinstance(found, dict) or found.get("schema") != SCHEMA:
         raise RunError(
-            f"{str(path)!r} is not of schema {SCHEMA}: run `w2s {stage}` again with this version"
+            f"{str(path)!r} is not of schema {SCHEMA}: run `w2s {command}` again with this version"
         )
     return found
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from w2s_data._io import atomic_path, jsonable
 from w2s_data.errors import InputError
+from w2s_data.run import Run
 from w2s_reports import formats
 from w2s_reports.artefacts import Artefacts, read_artefacts
 from w2s_reports.downloads import tables
@@ -27,7 +28,8 @@ from w2s_reports.figures import Figure, build_figures
 from w2s_reports.gate import Outcome
 from w2s_reports.markdown import to_markdown
 from w2s_reports.palette import REGIONS, tokens
-from w2s_reports.points import example_images, point_columns
+from w2s_reports.points import MAX_POINTS, example_images, point_columns
+from w2s_reports.stage import ensure_projection
 from w2s_reports.summary import summarize_artefacts
 from w2s_reports.summary.examples import shown_rows
 
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
 
-MAX_POINTS = 10_000
 # What the points may add to the page; Plotly takes 4.8 of the 8 MB a page may have.
 POINTS_BYTES = 2_600_000
 
@@ -50,9 +51,12 @@ SECTIONS = (
     ("examples", "Examples"),
     ("provenance", "Provenance"),
 )
-SCRIPTS = ("page", "points", "figures", "map", "tables", "examples", "search", "downloads")
+SCRIPTS = (
+    *("page", "points", "figures", "map", "pointing", "tables", "examples", "search"),
+    "downloads",
+)
 # Scripts for what a page has only once the run is scored.
-OF_SCORED_ITEMS = ("examples", "search")
+OF_SCORED_ITEMS = ("map", "pointing", "examples", "search")
 
 
 @dataclass(frozen=True)
@@ -151,6 +155,7 @@ def build_report(
     max_points: int = MAX_POINTS,
     baseline: str | os.PathLike[str] | Any = None,
     fail_on: Sequence[str] = (),
+    projection: bool | None = None,
 ) -> Report:
     """Build the report of a run, whichever of its stages are finished, and write its page.
 
@@ -169,6 +174,9 @@ def build_report(
     fail_on : sequence of str
         Conditions such as "density<0.2", shown in the verdict with what became of them; see
         `Report.gate`.
+    projection : bool, optional
+        Whether the page has a map of the strong features: by default where the run holds one;
+        True makes it first from the features stored in the run, False leaves it out.
 
     Returns
     -------
@@ -180,7 +188,8 @@ def build_report(
     RunError
         If there is no run, or its tables disagree.
     InputError
-        If `max_points` is not positive, or `path` is a folder.
+        If `max_points` is not positive, `path` is a folder, or a map is asked for whose features
+        are not stored in the run.
     GateError
         If a condition cannot be read, or names a metric that does not exist.
 
@@ -200,7 +209,11 @@ def build_report(
     """
     if max_points < 1:
         raise InputError(f"max_points must be at least 1; got {max_points!r}")
+    if projection:
+        ensure_projection(Run.open(run if isinstance(run, str | os.PathLike) else run.path))
     artefacts = read_artefacts(run)
+    if projection is False:
+        artefacts = artefacts.without("projection")
     summary = summarize_artefacts(artefacts, baseline=baseline, fail_on=fail_on)
     report = Report(summary, _drawing(artefacts, summary, max_points))
     report.write_html(artefacts.path / "report.html" if path is None else path)

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageDraw
 
-from tests.w2s_reports.later_stages import STAGES
+from tests.w2s_reports.later_stages import DRAWN, STAGES
 from w2s_data.run import Run
 
 HOSTILE = "<script>window.pwned=1</script>\"'</script><img src=x onerror=window.pwned=1>"
@@ -42,6 +42,7 @@ class RunSpec:
     manifest: bool = True
     warnings: tuple[str, ...] = ()
     stages: tuple[str, ...] = ()
+    umap: bool = True
     seed: int = 0
 
 
@@ -63,7 +64,7 @@ def make_run(folder: Path, **settings: Any) -> Path:
         manifest = _manifest(spec)
         run = Run(folder, manifest)
         for name in spec.stages:
-            inputs, files = STAGES[name]
+            inputs, files = {**STAGES, **DRAWN}[name]
             content = files(spec, HOSTILE if spec.hostile else "")
             for file, value in content.items():
                 if isinstance(value, pd.DataFrame):

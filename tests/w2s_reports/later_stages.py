@@ -311,3 +311,36 @@ STAGES = {
     "select": (("items", "embed", "score"), _select_files),
     "gain": (("items", "embed", "score", "forecast"), _gain_files),
 }
+
+
+def projection_files(n: int, hostile: str, umap: bool = True) -> dict[str, Any]:
+    """What the report's map leaves in a run; ids are those of the items, in and out of the pool."""
+    rng = np.random.default_rng(5)
+    positions = pd.DataFrame(rng.normal(size=(n, 4)), columns=list(PLACES))
+    if not umap:
+        positions[["umap_x", "umap_y"]] = np.nan
+    positions.insert(0, "id", [f"{hostile or 'item'}-{i:05d}" for i in range(n)])
+    return {
+        "projection.parquet": positions,
+        "projection.json": {
+            "n": 2 * n // 3,
+            "n_scored": 2 * n // 3,
+            "explained": [0.314, 0.159],
+            "solver": "exact",
+            "umap": umap,
+            "reason": "" if umap else "UMAP needs more than 15 points; there are 5",
+            "max_points": 10_000,
+            "seed": 0,
+            "n_neighbors": 15,
+            "n_epochs": 200,
+        },
+    }
+
+
+PLACES = ("pca_x", "pca_y", "umap_x", "umap_y")
+DRAWN = {
+    "projection": (
+        ("items", "embed", "score"),
+        lambda spec, hostile: projection_files(spec.n, hostile, spec.umap),
+    )
+}

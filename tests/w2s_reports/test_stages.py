@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.w2s_reports.later_stages import STAGES
+from tests.w2s_reports.test_figures import plotly_specs
 from w2s_data.errors import FileFormatError, RunError
 from w2s_reports import build_report, summarize
 from w2s_reports.figures.base import plot_text
@@ -63,10 +64,11 @@ def test_every_figure_is_one_that_plotly_accepts(synthetic_run: MakeRun) -> None
     figures = build_report(synthetic_run(stages=ALL)).drawing.figures
     assert set(figures) >= set().union(*FIGURES.values())
     for figure in figures.values():
-        text = json.dumps(figure.spec(), allow_nan=False)
-        for name, colour in sorted(tokens(0).items(), key=lambda pair: -len(pair[0])):
-            text = text.replace(f'"--{name}"', f'"{colour[:7]}"')
-        go.Figure(json.loads(text.replace('"--sans"', '"Arial"')))
+        for spec in plotly_specs(figure):
+            text = json.dumps(spec, allow_nan=False)
+            for name, colour in sorted(tokens(0).items(), key=lambda pair: -len(pair[0])):
+                text = text.replace(f'"--{name}"', f'"{colour[:7]}"')
+            go.Figure(json.loads(text.replace('"--sans"', '"Arial"')))
         assert figure.caption
         assert any(character.isdigit() for character in figure.alt)
         assert all(len(trace["x"]) == len(trace["y"]) > 0 for trace in figure.data)

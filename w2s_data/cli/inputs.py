@@ -161,9 +161,17 @@ def number_from(text: str | None, option: str, word: str) -> Any:
         raise InputError(f"{option} must be a number or {word!r}; got {text!r}") from error
 
 
-def finish(run: Run) -> None:
-    """Write the report of a run, and say where both are."""
-    from w2s_reports import build_report
+def finish(run: Run, features: dict[Role, FeatureMatrix] | None = None) -> None:
+    """Write the report of a run, and say where both are.
 
+    Features are given where the report should gain a map of them; else it shows the map that the
+    run holds, if it holds one.
+    """
+    from w2s_data.stages import is_scored
+    from w2s_reports import build_report
+    from w2s_reports.stage import projection_stage
+
+    if features is not None and is_scored(run):
+        projection_stage(run, features["strong"])
     build_report(run.path)
     typer.echo(f"run: {run.path}   report: {run.path / 'report.html'}")

@@ -53,10 +53,23 @@ def report(
         ),
     ] = None,
     kind: Annotated[Format, typer.Option("--format", help="What to write.")] = Format.HTML,
+    map: Annotated[
+        bool | None,
+        typer.Option(
+            "--map/--no-map",
+            help="Draw a map of the strong features; by default where they are at hand.",
+            show_default=False,
+        ),
+    ] = None,
+    strong_features: opt.StrongFeatures = None,
 ) -> None:
     """Write the report of a run; with --fail-on, exit 1 if the run is not good enough."""
     target = output or run / FILES[kind]
-    outcomes = write_report(run, target, kind, baseline, fail_on or ())
+    if map is not False and kind is Format.HTML:
+        _add_map(run, strong_features, required=bool(map))
+    outcomes = write_report(
+        run, target, kind, baseline, fail_on or (), projection=False if map is False else None
+    )
     aside = target == STDOUT
     if not aside:
         typer.echo(f"report: {target}")
@@ -64,7 +77,12 @@ def report(
 
 
 def write_report(
-    run: Path, target: Path, kind: Format, baseline: Path | None, fail_on: Sequence[str]
+    run: Path,
+    target: Path,
+    kind: Format,
+    baseline: Path | None,
+    fail_on: Sequence[str],
+    projection: bool | None = None,
 ) -> Sequence[Outcome]:
     """Write the report, and return what became of the conditions."""
     from w2s_data._io import atomic_path
@@ -75,7 +93,9 @@ def write_report(
     if kind is Format.HTML:
         if target == STDOUT:
             raise InputError("-o - prints JSON or Markdown: say --format json or markdown")
-        return build_report(run, target, baseline=baseline, fail_on=fail_on).gate
+        return build_report(
+            run, target, baseline=baseline, fail_on=fail_on, projection=projection
+        ).gate
     summary = summarize(run, baseline=baseline, fail_on=fail_on)
     text = spell(summary, kind.value)
     if target == STDOUT:
@@ -108,6 +128,25 @@ def judge(outcomes: Sequence[Outcome], run: Path, aside: bool = False) -> None:
     if failed:
         typer.echo(f"gate failed: {', '.join(failed)}", err=True)
         raise typer.Exit(1)
+
+
+def _add_map(folder: Path, strong_features: Path | None, *, required: bool) -> None:
+    """Project the run's strong features; where that is not required, a line says why not."""
+    from w2s_data.errors import InputError
+    from w2s_data.run import Run
+    from w2s_reports.stage import ensure_projection
+
+    if not Run.exists(folder):
+        return  # the report says what is missing
+    run = Run.open(folder)
+    if "score" not in run.manifest["stages"] and not required:
+        return
+    try:
+        ensure_projection(run, strong_features)
+    except InputError as error:
+        if required or strong_features is not None:
+            raise
+        typer.echo(f"no map: {error}", err=True)
 
 
 def doctor() -> None:

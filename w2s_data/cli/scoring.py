@@ -140,7 +140,7 @@ def demo(
     inputs = feature_inputs(dataset, "pixels:3", "pixels:8", None, None, "auto")
     features = embed_stage(run, dataset, inputs, context.obj, overwrite=True)
     score_run(run, dataset, features, ScoreSettings(show_progress=context.obj))
-    finish(run)
+    finish(run, features)
 
 
 def score_run(

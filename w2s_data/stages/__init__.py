@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from w2s_data.stages.embedding import FeatureInput, Role, embed_stage
+from w2s_data.stages.embedding import FeatureInput, Role, embed_stage, stored_features
 from w2s_data.stages.forecasting import forecast_stage
 from w2s_data.stages.grouping import groups_stage
 from w2s_data.stages.scoring import (
@@ -26,6 +26,7 @@ __all__ = [
     "is_scored",
     "methods_from",
     "score_stage",
+    "stored_features",
     "teach",
     "teachers_of",
     "weak_proba_of",

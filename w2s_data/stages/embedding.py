@@ -14,7 +14,7 @@ from w2s_data._blocks import ArrayFeatures, FeatureMatrix
 from w2s_data._io import jsonable, sha256_file
 from w2s_data.dataset import W2SDataset
 from w2s_data.encoders import Encoder
-from w2s_data.errors import FeatureError, FileFormatError, InputError
+from w2s_data.errors import FeatureError, FileFormatError, InputError, RunError
 from w2s_data.features import FeatureStore, embed
 from w2s_data.pairs import PairFeatures, embed_pairs, turned_features
 from w2s_data.run import MANIFEST, Run
@@ -87,6 +87,33 @@ def embed_stage(
             if _is_stored(run, role):
                 stage.add(f"features/{role}/{MANIFEST}")
     return found
+
+
+def stored_features(
+    run: Run, dataset: W2SDataset, role: Role, file: Path | None = None
+) -> FeatureMatrix:
+    """Features of a role as the run was embedded with; no stage runs and nothing is written.
+
+    Parameters
+    ----------
+    file : path, optional
+        The file that they came from, if they did: a run keeps its name and checksum only.
+
+    Raises
+    ------
+    RunError
+        If the run has no such features of its present items.
+    InputError
+        If they came from a file that is not named, or is another one.
+    """
+    before = run.manifest["stages"].get("embed", {}).get("settings", {}).get(role)
+    if before is None or not run.follows("embed", ("items",)):
+        raise RunError(f"{str(run.path)!r} has no {role} features of its items")
+    given = None if file is None else FeatureInput(file=file)
+    settled = _feature_settings(run, dataset, role, given, before)
+    if file is not None and (settled or {}).get("sha256") != before.get("sha256"):
+        raise InputError(f"{str(file)!r} does not hold the {role} features of this run")
+    return _stored_features(run, dataset, role, given)
 
 
 def _embed(

@@ -18,6 +18,7 @@ from w2s_reports.summary import (
     gain,
     groups,
     overlap,
+    projection,
     provenance,
     selection,
     slices,
@@ -49,10 +50,10 @@ def summarize(
     -------
     dict
         Keys `schema`, `version`, `data`, `verdict`, `gain`, `forecast`, `reading`, `overlap`,
-        `sources`, `groups`, `selection`, `group_analysis`, `discrepancy`, `examples`, `provenance`,
-        `comparison` (None without a baseline) and `gate`. Shares and densities are in [0, 1]; an
-        undefined number is None. A stage that was not run has a `hint`, the command that adds it,
-        instead of numbers.
+        `projection`, `sources`, `groups`, `selection`, `group_analysis`, `discrepancy`,
+        `examples`, `provenance`, `comparison` (None without a baseline) and `gate`. Shares and
+        densities are in [0, 1]; an undefined number is None. A stage that was not run has a
+        `hint`, the command that adds it, instead of numbers.
 
     Raises
     ------
@@ -122,9 +123,10 @@ def _sections(artefacts: Artefacts) -> dict[str, Any]:
         "schema": SCHEMA,
         "version": artefacts.manifest.get("version"),
         "data": data.data(artefacts),
-        "verdict": verdict.give_verdict(found, artefacts.outdated),
+        "verdict": verdict.give_verdict(found, artefacts.without("projection").outdated),
         **found,
         "overlap": overlap.overlap(artefacts),
+        "projection": projection.projection(artefacts),
         "sources": sources.summarize_sources(artefacts),
         "groups": slices.slices(artefacts, "by_group", "group"),
         "examples": examples.examples(artefacts),
