@@ -7,7 +7,7 @@ estimates too, and so is a regret that is measured with them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -120,6 +120,6 @@ def progress_curves(progress: pd.DataFrame, n_points: int = 41) -> list[dict[str
     return points
 
 
-def _at(grid: FloatArray, spent: Sequence[float], values: Sequence[float]) -> FloatArray:
+def _at(grid: FloatArray, spent: pd.Series[float], values: pd.Series[float]) -> FloatArray:
     """A cumulative quantity between rounds: items come one by one."""
-    return np.interp(grid, [0.0, *spent], [0.0, *values])
+    return np.asarray(np.interp(grid, [0.0, *spent], [0.0, *values]))
