@@ -99,7 +99,8 @@ def _replayed(
 ) -> tuple[Acquired, list[dict[str, Any]]]:
     """Spend a budget on the sources in other orders."""
     sources = [s.shuffled(rng) for s in plan.sources if isinstance(s, ReplayableSource)]
-    acquired, asked = Acquired(len(sources)), []
+    acquired = Acquired(len(sources))
+    asked: list[dict[str, Any]] = []
     units, dry, turn = plan.units, np.zeros(len(sources), dtype=np.bool_), 0
     left = budget
     while (open_ := ~dry & (units <= left + 1e-9)).any():

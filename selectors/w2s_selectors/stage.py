@@ -143,8 +143,8 @@ def select_stage(
         )
         stage.write_table("selection.parquet", result.to_frame(ids=True))
         summary = result.to_dict()
-        if result.replayed is not None and _is_parted(run):
-            progress = _progress(run, dataset, result)
+        progress = _progress(run, dataset, result)
+        if progress is not None:
             stage.write_table(PROGRESS, progress)
             final = jsonable(final_progress(progress))
             summary["baselines"] = [row | final[row["strategy"]] for row in summary["baselines"]]
@@ -152,13 +152,14 @@ def select_stage(
     return dict(run.read_summary("selection.json"))
 
 
-def _is_parted(run: Run) -> bool:
-    """Whether the pool's density is defined."""
-    return run.read_summary("overlap.json")["density"]["value"] is not None
+def _progress(run: Run, dataset: W2SDataset, result: SelectionResult) -> pd.DataFrame | None:
+    """Overlap and regret of every run by round, as the pool was scored.
 
-
-def _progress(run: Run, dataset: W2SDataset, result: SelectionResult) -> pd.DataFrame:
-    """Overlap and regret of every run by round, as the pool was scored."""
+    None if nothing was replayed, or the density of the pool is undefined.
+    """
+    parted = run.read_summary("overlap.json")["density"]["value"] is not None
+    if result.replayed is None or dataset.sources is None or not parted:
+        return None
     rows = dataset.rows("pool")
     region = run.read_table("scores.parquet")["region"].to_numpy()[rows]
     is_overlap = region == Region.OVERLAP.label
