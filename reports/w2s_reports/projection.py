@@ -42,7 +42,8 @@ class Projection:
     solver : str
         "exact" for the eigenvectors of the covariance, "randomised" above 2,048 dimensions.
     umap : float64 array (n, 2) or None
-        Turned so that most of the spread is level. Only neighbourhoods mean something: neither axes nor distances between far points do.
+        Turned so that most of the spread is level. Only neighbourhoods mean something: neither
+        axes nor distances between far points do.
     reason : str
         Why there is no UMAP, or nothing to draw at all; "" where there is one.
     """
@@ -216,8 +217,8 @@ def _shares(
     """The eigenvalues' shares of the variance; None where it is rounding."""
     if total <= SAME * n * float(mean @ mean) or total <= 0:
         return None
-    first, second, *_ = (*np.clip(values / total, 0.0, 1.0).tolist(), 0.0)
-    return first, second
+    shares = np.clip(values / total, 0.0, 1.0)
+    return float(shares[0]), float(shares[1]) if len(shares) > 1 else 0.0
 
 
 def _turned(positions: FloatArray) -> FloatArray:

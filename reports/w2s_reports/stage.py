@@ -95,7 +95,9 @@ def ensure_projection(run: Run, file: Path | None = None) -> None:
 def _scored(run: Run) -> pd.DataFrame:
     """Scores of the split that reports draw; the index is the row in the whole table."""
     scores = run.read_table("scores.parquet")
-    return scores[scores["split"] == run.read_summary("overlap.json")["scored_split"]]
+    split = run.read_summary("overlap.json")["scored_split"]
+    scored: pd.DataFrame = scores.loc[scores["split"] == split]
+    return scored
 
 
 def _settings(run: Run, max_points: int) -> dict[str, Any]:

@@ -102,7 +102,7 @@ def _projected(name: str, points: Mapping[str, Any], found: Mapping[str, Any]) -
         return None
     tops = [max(value for value in column if value is not None) for column in points[name]]
     margin = 0.03 * max(tops)
-    bare = {"showticklabels": False, "showgrid": False, "showline": name == "pca"}
+    bare: Spec = {"showticklabels": False, "showgrid": False, "showline": name == "pca"}
     axes = [bare | {"range": [-margin, top + margin]} for top in tops]
     axes[1] |= {"scaleanchor": "x"}
     if name == "pca":
