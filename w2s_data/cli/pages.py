@@ -15,6 +15,7 @@ def report(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="HTML file; RUN/report.html by default.")
     ] = None,
+    show: opt.Open = False,
 ) -> None:
     """Write the HTML report of a run."""
     from w2s_reports import build_report
@@ -22,6 +23,20 @@ def report(
     target = output or run / "report.html"
     build_report(run, target)
     typer.echo(f"report: {target}")
+    if show:
+        open_page(target)
+
+
+def open_page(path: Path) -> None:
+    """Show a page in a browser, or say that there is none."""
+    import webbrowser
+
+    try:
+        opened = webbrowser.open(path.resolve().as_uri())
+    except (webbrowser.Error, OSError):
+        opened = False
+    if not opened:
+        typer.echo(f"no browser could be started; open {path} yourself", err=True)
 
 
 def doctor() -> None:
