@@ -201,7 +201,7 @@ def config_keys() -> dict[str, dict[str, Key]]:
             section, name = _home(stage, parameter.name, info)
             if section is not None:
                 key = keys[section].setdefault(
-                    name, Key(typing.get_args(parameter.annotation)[0], info.metavar or "")
+                    name, Key(typing.get_args(parameter.annotation)[0], _metavar(info))
                 )
                 key.given_to.append((stage, parameter.name))
             shared = stage not in (FIRST, "report") and name not in MAKING
@@ -231,6 +231,10 @@ def _home(stage: str, parameter: str, info: ParameterInfo) -> tuple[str | None, 
     return (None if stage != "report" and name in SETTLED else stage), name
 
 
+def _metavar(info: ParameterInfo) -> str:
+    return opt.PLACE if isinstance(info, ArgumentInfo) else info.metavar or ""
+
+
 def _long_name(info: ParameterInfo) -> str:
     """The name behind an option's dashes, where it is not the parameter's."""
     spelled = (info.default, *(info.param_decls or ())) if isinstance(info, OptionInfo) else ()
@@ -250,7 +254,7 @@ def _read(value: Any, key: Key, base: Path) -> Any:
     if kind is str:
         return _text(value, key.metavar, base)
     if kind is Path and isinstance(value, str):
-        return base / value
+        return base / Path(value).expanduser()
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
@@ -290,5 +294,10 @@ def _text(value: Any, metavar: str, base: Path) -> str:
 
 
 def _located(text: str, base: Path) -> str:
-    """A name as it is, or the path of what has this name beside the configuration."""
-    return str(base / text) if (base / text.partition("@")[0]).exists() else text
+    """A name as it is, or the path of a table or of what has this name beside the configuration."""
+    from w2s_data.readers import format_of
+
+    path = base / Path(text).expanduser()
+    without_layer = base / Path(text.partition("@")[0]).expanduser()
+    is_there = path.exists() or without_layer.exists()
+    return str(path) if is_there or format_of(path) is not None else text

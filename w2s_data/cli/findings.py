@@ -61,7 +61,7 @@ def gain_found(summary: dict[str, Any]) -> str:
         return "no method could be trained"
     best = max(methods, key=lambda student: student["gains"]["accuracy"]["value"])
     which = f"the best of {len(methods)} methods" if len(methods) > 1 else "the one method"
-    return f"gain {_points(best['gains']['accuracy'])} by {best['name']}, {which}"
+    return f"{_points(best['gains']['accuracy'])} by {best['name']}, {which}"
 
 
 def verdict_found(verdict: dict[str, Any]) -> str:

@@ -208,9 +208,9 @@ def _conclude(finished: Finished) -> None:
 
     if is_scored(finished.run):
         typer.echo(f"verdict: {verdict_found(summarize(finished.run)['verdict'])}")
-    for title, name in (("density", "score"), ("gain", "gain")):
+    for name in ("score", "gain"):
         if name in finished.summaries:
-            typer.echo(f"{title}: {FINDINGS[name](finished.summaries[name])}")
+            typer.echo(f"{name}: {FINDINGS[name](finished.summaries[name])}")
     typer.echo(finished.report, nl=False)
     if finished.failure is not None:
         raise finished.failure
