@@ -19,6 +19,7 @@ import pytest
 
 from w2s_data.cli import run_pipeline
 from w2s_data.cli.config import config_keys, load_config
+from w2s_data.cli.pipeline import example_path
 from w2s_data.errors import InputError
 from w2s_data.run import Run
 
@@ -169,7 +170,7 @@ def test_stages_that_do_not_apply_are_skipped_with_the_reason(w2s, tmp_path):
 
 
 @pytest.mark.slow
-def test_pairs_and_unlabelled_tests_are_skipped_too(w2s, tmp_path):
+def test_one_source_and_a_test_split_without_labels_are_skipped_too(w2s, tmp_path):
     write_data(tmp_path)
     table = pd.read_parquet(tmp_path / "data.parquet")
     table["split"] = np.resize(["labelled", "pool", "test", "pool"], N)
@@ -298,7 +299,11 @@ def test_values_are_read_as_the_commands_spell_them(tmp_path):
     (tmp_path / "models").mkdir()
     config = load_config(
         {
-            "data": {"path": "example:digits", "split-sizes": {"labelled": 50, "test": 0.2}},
+            "data": {
+                "path": "example:digits",
+                "split-sizes": {"labelled": 50, "test": 0.2},
+                "weak_columns": {"small": ["p0", "p1"], "large": ["q0", "q1"]},
+            },
             "run": {"device": "cpu", "seed": 3},
             "weak": {"encoder": "pixels:3", "components": 0.99},
             "gain": {"methods": ["naive", "bayes"], "device": "cuda", "learning_rate": 1},
@@ -308,6 +313,7 @@ def test_values_are_read_as_the_commands_spell_them(tmp_path):
     assert config.options["embed"] == {
         "data": "example:digits",
         "split_sizes": "labelled=50,test=0.2",
+        "weak_columns": "small=p0,p1;large=q0,q1",
         "device": "cpu",
         "seed": 3,
         "weak": "pixels:3",
@@ -383,6 +389,12 @@ def refused(result, words):
 def test_bad_file_or_override(w2s, tmp_path, content, arguments, words):
     (tmp_path / "bad.toml").write_text(content)
     refused(w2s("run", tmp_path / "bad.toml", *arguments), words)
+
+
+def test_the_guide_shows_the_example():
+    guide = (ROOT / "docs/pipeline.md").read_text(encoding="utf-8")
+    _, _, rest = guide.partition("<!-- example -->\n```toml\n")
+    assert rest.partition("```\n")[0] == example_path().read_text(encoding="utf-8")
 
 
 def test_no_configuration(w2s, tmp_path):

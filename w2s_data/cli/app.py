@@ -15,7 +15,7 @@ class _StandardError(logging.StreamHandler[TextIO]):
     """Writes to standard error as it is at the time: under a display, above the bars."""
 
     @property
-    def stream(self) -> TextIO:  # type: ignore[override]
+    def stream(self) -> TextIO:
         return sys.stderr
 
     @stream.setter

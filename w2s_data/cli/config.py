@@ -15,7 +15,7 @@ import os
 import tomllib
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from w2s_data.cli.selection import select
 from w2s_data.cli.training import gain
 from w2s_data.errors import FileFormatError, InputError, unknown
 
-STAGES = {
+STAGES: dict[str, Callable[..., Any]] = {
     "embed": embed,
     "score": score,
     "forecast": forecast,
@@ -280,10 +280,10 @@ def _text(value: Any, metavar: str, base: Path) -> str:
         if is_number:
             return str(value)
         raise TypeError(f"a number or {metavar.removeprefix(opt.NUMBER_OR)!r}")
-    if metavar == opt.NAMES:
-        if isinstance(value, list) and all(isinstance(name, str) for name in value):
-            return ",".join(value)
-        raise TypeError("a list of texts")
+    if metavar == opt.COLUMNS and isinstance(value, Mapping):
+        return ";".join(f"{name}={_listed(columns)}" for name, columns in value.items())
+    if metavar in (opt.NAMES, opt.COLUMNS):
+        return _listed(value)
     if metavar == opt.NUMBERS:
         if isinstance(value, Mapping) and all(
             isinstance(n, int | float) and not isinstance(n, bool) for n in value.values()
@@ -291,6 +291,12 @@ def _text(value: Any, metavar: str, base: Path) -> str:
             return ",".join(f"{name}={number}" for name, number in value.items())
         raise TypeError("a table of numbers, { name = number }")
     raise TypeError("a text")
+
+
+def _listed(value: Any) -> str:
+    if isinstance(value, list) and all(isinstance(name, str) for name in value):
+        return ",".join(value)
+    raise TypeError("a list of texts")
 
 
 def _located(text: str, base: Path) -> str:

@@ -42,13 +42,13 @@ def open_run(
             run.manifest["seed"] = seed
         return run, run.dataset()
     seed = 0 if seed is None else seed
-    unreadable = "skip" if given.pop("skip_unreadable", False) else "error"
+    skip = given.pop("skip_unreadable", False)
     given["weak_columns"] = weak_columns_from(columns.weak_columns)
     given["split_sizes"] = split_sizes_from(columns.split_sizes)
     dataset = load_dataset(
         data,
         **given,
-        unreadable=unreadable,
+        unreadable="skip" if skip else "error",
         random_state=seed,
     )
     for note in dataset.notes:

@@ -40,6 +40,17 @@ class Line:
     said: str = ""
     started: float = 0.0
 
+    def begin(self) -> None:
+        """Start the clock."""
+        self.state, self.started = "running", time.perf_counter()
+
+    def end(self, state: State) -> None:
+        """Stop the clock; a state that was settled before stays."""
+        if self.state == "running":
+            self.state = state
+        if self.state != "skipped":
+            self.seconds = time.perf_counter() - self.started
+
     @property
     def spent(self) -> str:
         """Its seconds, up to now while it runs."""
@@ -105,17 +116,15 @@ class View(AbstractContextManager["View"]):
     def stage(self, name: str) -> Iterator[Line]:
         """Show that a stage runs, and how it ended; the block may set its state and its words."""
         line = self.lines[name]
-        line.state, line.started = "running", time.perf_counter()
+        line.begin()
         try:
             yield line
         except BaseException as error:
-            line.state = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+            line.end("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
             raise
+        else:
+            line.end("done")
         finally:
-            if line.state == "running":
-                line.state = "done"
-            if line.state != "skipped":
-                line.seconds = time.perf_counter() - line.started
             self._tell(line)
 
     def _tell(self, line: Line) -> None:
