@@ -34,9 +34,9 @@ STAGES: dict[str, Callable[..., Any]] = {
     "embed": embed,
     "score": score,
     "forecast": forecast,
-    "groups": groups,
     "select": select,
     "gain": gain,
+    "groups": groups,  # which describe the student too
     "report": report,
 }
 ROLES = ("weak", "strong")
