@@ -56,6 +56,14 @@ class RunError(InputError):
     """A run directory is damaged or belongs to another data set."""
 
 
+class NotApplicableError(InputError):
+    """A stage has nothing to say of such data; the other stages may have."""
+
+
+class UnscoredError(RunError, NotApplicableError):
+    """A stage reads scores, and the run has none of its present items and features."""
+
+
 class MissingExtraError(ImportError):
     """An optional dependency is needed; the message says which command installs it."""
 

@@ -54,6 +54,8 @@ class Run:
     manifest : dict
         Schema version, data, seed, library versions and, per finished stage, its key, settings,
         seconds and files with checksums.
+    ran : list of str
+        Stages that ran since the run was opened; those that were found fresh are not among them.
 
     Examples
     --------
@@ -69,6 +71,7 @@ class Run:
     def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
         self.path = path
         self.manifest = manifest
+        self.ran: list[str] = []
 
     def __repr__(self) -> str:
         data = self.manifest["data"]
@@ -242,6 +245,7 @@ class Run:
         started = time.perf_counter()
         writer = StageWriter(self.path)
         yield writer
+        self.ran.append(name)
         self.manifest["stages"][name] = {
             "key": key,
             "settings": dict(settings),

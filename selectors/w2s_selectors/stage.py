@@ -15,7 +15,7 @@ from w2s_data._blocks import FeatureMatrix
 from w2s_data._io import jsonable, sha256_json
 from w2s_data._typing import FloatArray, IntArray
 from w2s_data.dataset import W2SDataset
-from w2s_data.errors import InputError, unknown
+from w2s_data.errors import InputError, NotApplicableError, unknown
 from w2s_data.probes import LinearProbe
 from w2s_data.regions import Region
 from w2s_data.run import Run
@@ -94,8 +94,10 @@ def select_stage(
     ------
     RunError
         If the run was not scored.
+    NotApplicableError
+        If there are fewer than two sources.
     InputError
-        If there are no sources, or settings that `select_sources` refuses.
+        For settings that `select_sources` refuses.
     """
     check_scored(run)
     recorded = {**asdict(settings), "policy": repr(settings.policy), "seed": run.manifest["seed"]}
@@ -113,6 +115,10 @@ def select_stage(
         random_state=run.manifest["seed"],
     )
     names = [source.name for source in sources]
+    if len(names) == 1:
+        raise NotApplicableError(
+            f"a selection is between sources, and all items of the pool are from {names[0]!r}"
+        )
 
     def after(row: dict[str, Any], judgement: Judgement | None) -> None:
         if on_round is not None and judgement is not None:

@@ -62,6 +62,7 @@ def report(
         ),
     ] = None,
     strong_features: opt.StrongFeatures = None,
+    show: opt.Open = False,
 ) -> None:
     """Write the report of a run; with --fail-on, exit 1 if the run is not good enough."""
     target = output or run / FILES[kind]
@@ -73,6 +74,8 @@ def report(
     aside = target == STDOUT
     if not aside:
         typer.echo(f"report: {target}")
+    if show and kind is Format.HTML:
+        open_page(target)
     judge(outcomes, run, aside)
 
 
@@ -147,6 +150,18 @@ def _add_map(folder: Path, strong_features: Path | None, *, required: bool) -> N
         if required or strong_features is not None:
             raise
         typer.echo(f"no map: {error}", err=True)
+
+
+def open_page(path: Path) -> None:
+    """Show a page in a browser, or say that there is none."""
+    import webbrowser
+
+    try:
+        opened = webbrowser.open(path.resolve().as_uri())
+    except (webbrowser.Error, OSError):
+        opened = False
+    if not opened:
+        typer.echo(f"no browser could be started; open {path} yourself", err=True)
 
 
 def doctor() -> None:

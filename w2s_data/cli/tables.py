@@ -8,6 +8,14 @@ MOST_ROWS = 30  # of a printed table
 WIDE = 110  # columns from which a table of groups has room for intervals
 
 
+def print_features(shapes: dict[str, tuple[int, int]]) -> None:
+    """Print how many features of how many items each role has."""
+    import typer
+
+    for role, (n, d) in shapes.items():
+        typer.echo(f"{role:>6} features: {n:,} x {d}")
+
+
 def print_overlap(summary: dict[str, Any]) -> None:
     """Print the density table of a scored run, its thresholds and what they mean."""
     from rich.console import Console

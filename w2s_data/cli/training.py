@@ -1,4 +1,4 @@
-"""The command that trains students: gain."""
+"""The stage that trains students: gain."""
 
 from __future__ import annotations
 
@@ -7,19 +7,23 @@ from typing import Annotated, Any
 import typer
 
 from w2s_data.cli import options as opt
-from w2s_data.cli.inputs import finish, listed, reopen
+from w2s_data.cli.inputs import listed, reopen
+from w2s_data.cli.outcome import Outcome
 
 TRAINING = "Training"
 
 
+@opt.spread
 def gain(
     context: typer.Context,
     run: opt.RunFolder,
+    files: opt.FeatureFiles,
     methods: Annotated[
         str,
         typer.Option(
-            help="Methods, comma-separated: naive, confidence, bootstrap, vsup, bayes, overlap, "
+            help="naive, confidence, bootstrap, vsup, bayes, overlap, "
             "crossfit, enhanced, cosupervised, raven; NAME:PARAMETER=VALUE sets a parameter.",
+            metavar=opt.NAMES,
             rich_help_panel=TRAINING,
         ),
     ] = "naive,confidence,crossfit,enhanced",
@@ -35,6 +39,7 @@ def gain(
         str | None,
         typer.Option(
             help="For lora and full: a transformers model, folder or hub name.",
+            metavar=opt.PLACE,
             rich_help_panel=TRAINING,
         ),
     ] = None,
@@ -66,13 +71,10 @@ def gain(
             rich_help_panel=TRAINING,
         ),
     ] = True,
-    weak_features: opt.WeakFeatures = None,
-    strong_features: opt.StrongFeatures = None,
     device: opt.Device = "auto",
     seed: opt.Seed = None,
-) -> None:
+) -> Outcome:
     """Train the student by several methods and measure what it gains over its teacher."""
-    from w2s_data.cli.tables import print_gain
     from w2s_data.stages import gain_stage, methods_from
 
     chosen = methods_from(listed(methods) or [])
@@ -84,7 +86,7 @@ def gain(
         "batch_size": batch_size,
     }
     training = {name: value for name, value in given.items() if value is not None}
-    opened, dataset, features = reopen(run, weak_features, strong_features, seed, context.obj)
+    opened, dataset, features = reopen(run, files, seed, context.obj)
     summary = gain_stage(
         opened,
         dataset,
@@ -96,5 +98,4 @@ def gain(
         restart=not resume,
         show_progress=context.obj,
     )
-    print_gain(summary)
-    finish(opened)
+    return Outcome(opened, summary)

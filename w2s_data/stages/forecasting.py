@@ -13,7 +13,7 @@ from w2s_data._discrepancy_summary import summarize_discrepancy, unknown_discrep
 from w2s_data._typing import AnyArray, IntArray
 from w2s_data.dataset import W2SDataset
 from w2s_data.discrepancy import DiscrepancyAnalyzer
-from w2s_data.errors import DegenerateDataWarning, InputError, SplitError
+from w2s_data.errors import DegenerateDataWarning, InputError, NotApplicableError, SplitError
 from w2s_data.forecast import GainForecaster
 from w2s_data.probes import LinearProbe
 from w2s_data.run import Run
@@ -46,7 +46,7 @@ def forecast_stage(
 
     Raises
     ------
-    InputError
+    NotApplicableError
         If features of a role are missing.
     SplitError
         If the pool is empty, or the labelled split cannot train a teacher.
@@ -104,7 +104,7 @@ def _check(dataset: W2SDataset, features: dict[Role, FeatureMatrix]) -> None:
     missing = [role for role in ROLES if role not in features]
     if missing:
         named = " and ".join(missing)
-        raise InputError(
+        raise NotApplicableError(
             f"a forecast compares two models, but the {named} features are missing: "
             f"`w2s embed DATA --weak ... --strong ...` computes them"
         )

@@ -13,7 +13,7 @@ from w2s_data._blocks import FeatureMatrix
 from w2s_data._typing import AnyArray, FloatArray
 from w2s_data.columns import class_codes
 from w2s_data.dataset import W2SDataset
-from w2s_data.errors import DegenerateDataWarning, InputError, StoreError
+from w2s_data.errors import DegenerateDataWarning, InputError, NotApplicableError, StoreError
 from w2s_data.groups import GroupAnalyzer
 from w2s_data.neighbors import NeighborIndex
 from w2s_data.regions import Region
@@ -57,10 +57,12 @@ def groups_stage(
     RunError
         If the run was not scored, or not with these features.
     InputError
-        If strong features are missing, or the items are pairs.
+        If strong features are missing.
+    NotApplicableError
+        If the items are pairs.
     """
     if dataset.is_paired:
-        raise InputError(
+        raise NotApplicableError(
             "groups of preference pairs are not analysed: what the two items share vanishes in "
             "their difference; `w2s score --group` and `w2s gain` report by group"
         )

@@ -17,7 +17,7 @@ from w2s_data._progress import progress
 from w2s_data._typing import FloatArray
 from w2s_data._validation import check_feature_block
 from w2s_data.dataset import W2SDataset
-from w2s_data.errors import DegenerateDataWarning, InputError, RunError, SplitError, listing
+from w2s_data.errors import DegenerateDataWarning, InputError, SplitError, UnscoredError, listing
 from w2s_data.overlap import OverlapDetector
 from w2s_data.overlap_summary import summarize_overlap
 from w2s_data.probes import LinearProbe, cross_fit_proba
@@ -190,7 +190,7 @@ def is_scored(run: Run) -> bool:
 def check_scored(run: Run) -> None:
     """Refuse a run without scores of its present items and features."""
     if not is_scored(run):
-        raise RunError(
+        raise UnscoredError(
             f"{str(run.path)!r} has no scores of these items and features: `w2s score {run.path}` "
             "makes them"
         )
