@@ -30,7 +30,7 @@ from w2s_data.overlap import OverlapDetector
 
 D_STRONG, D_WEAK = 384, 32
 BLOCK = 50_000
-SOURCES, GROUPS = 5, 20
+SOURCES, GROUPS, TOPICS = 5, 20, 200
 STAGES = ("score", "groups", "forecast", "select", "gain")
 SAMPLING_SECONDS = 0.02
 BOOT = "from w2s_data.cli import main; main()"
@@ -48,8 +48,9 @@ class Measured:
 def generate(folder: Path, n: int, seed: int = 0) -> None:
     """Write features like those of a sentence encoder, and a table of items, block by block.
 
-    A point carries an easy pattern, a hard pattern or both; the weak model is sure of those with
-    the easy one. Weak features know the easy pattern only.
+    A point has one of 200 topics, around which points gather, and carries an easy pattern, a hard
+    pattern or both; the weak model is sure of those with the easy one. Weak features know the easy
+    pattern only.
     """
     if (folder / "items.parquet").is_file():
         return
@@ -58,6 +59,7 @@ def generate(folder: Path, n: int, seed: int = 0) -> None:
     strong = np.lib.format.open_memmap(folder / "strong.npy", "w+", np.float32, (n, D_STRONG))
     weak = np.lib.format.open_memmap(folder / "weak.npy", "w+", np.float32, (n, D_WEAK))
     scale = np.logspace(0, -1, D_STRONG, dtype=np.float32)
+    topics = rng.standard_normal((TOPICS, D_STRONG), dtype=np.float32) * scale
     writer = None
     for start in range(0, n, BLOCK):
         size = min(BLOCK, n - start)
@@ -65,6 +67,7 @@ def generate(folder: Path, n: int, seed: int = 0) -> None:
         kind = rng.choice(3, size=size, p=(0.4, 0.35, 0.25))  # hard-only, easy-only, overlap
         sign = (2 * label - 1).astype(np.float32)
         block = rng.standard_normal((size, D_STRONG), dtype=np.float32) * scale
+        block += topics[rng.integers(TOPICS, size=size)]
         block[:, 0] += 0.5 + (kind != 1)
         block[:, 1] += sign * (kind != 1)
         block[:, 2] += sign * (kind != 0)

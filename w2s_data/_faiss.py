@@ -17,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 
 from w2s_data._blocks import DEFAULT_BLOCK_BYTES, row_blocks
+from w2s_data._memory import size_text
 from w2s_data._typing import FloatArray, IntArray
 from w2s_data.errors import InputError
 
@@ -30,6 +31,8 @@ RECALL_TARGET = 0.97  # on a sample, so that the recall of all points is at leas
 RECALL_SAMPLE = 256
 RECALL_K = 20
 MAX_IVF_SHARE = 1 / 20  # visiting more of the lists costs more than products with all rows
+ALL_PAIRS_ROWS = 300_000  # beyond, products with all rows take hours: IVF visits a bounded number
+VISITED_ROWS = 20_000  # of them for each query, whatever the recall, which is then told
 HNSW_LINKS = 32
 ASSUMED_TRAINING_ROWS = 39  # for each list: with fewer, faiss calls the k-means unreliable
 GPU_MAX_K = 2048  # the most neighbours that faiss selects on a GPU
@@ -58,12 +61,32 @@ def faiss_status() -> tuple[str, int]:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is asked of an index."""
+    """What is asked of an index; `max_bytes` bounds the vectors that it stores."""
 
     kind: Kind
     similarity: bool
     n_lists: int | None = None
     n_probe: int | None = None
+    max_bytes: int | None = None
+
+    def quantised(self, shape: tuple[int, int]) -> bool:
+        """Whether vectors are stored in 8 bits a number, because 32 do not fit.
+
+        Raises
+        ------
+        InputError
+            If 8 bits do not fit either, or the kind stores nothing but 32.
+        """
+        n, dim = shape
+        if self.max_bytes is None or 4 * n * dim <= self.max_bytes:
+            return False
+        least = n * dim if self.kind in ("auto", "ivf") else 4 * n * dim
+        if least > self.max_bytes:
+            raise InputError(
+                f"an index of {n:,} x {dim} needs {size_text(least)} for its vectors, and may "
+                f"take {size_text(self.max_bytes)}: allow more memory, or give fewer dimensions"
+            )
+        return True
 
 
 @dataclass(frozen=True)
@@ -75,6 +98,7 @@ class Built:
     recall: float
     n_lists: int | None = None
     n_probe: int | None = None
+    quantised: bool = False
 
 
 def build(
@@ -86,26 +110,87 @@ def build(
 ) -> Built:
     """Train, fill and tune an index of N rows that come in blocks, in order, once."""
     n, dim = shape
-    kind = plan.kind if plan.kind != "auto" else "flat" if n <= FLAT_ROWS else "ivf"
+    quantised = plan.quantised(shape)
+    small = n <= FLAT_ROWS and not quantised
+    kind = plan.kind if plan.kind != "auto" else "flat" if small else "ivf"
     n_lists = _lists(plan, n) if kind == "ivf" else 0
-    index = _empty_index(kind, plan.similarity, dim, n_lists, int(rng.integers(2**31)))
+    seed = int(rng.integers(2**31))
+    index = _empty_index(kind, plan.similarity, dim, n_lists, seed, quantised=quantised)
     with _threads(kind, work=n * n_lists * dim):
         if kind == "ivf":
-            size = min(n, TRAINING_ROWS * n_lists)
+            size = min(n, TRAINING_ROWS * n_lists, _training_rows(plan, dim))
             index.train(take(np.sort(rng.choice(n, size, replace=False))))
-        for block in blocks():
-            index.add(block)
         if kind == "flat":
+            for block in blocks():
+                index.add(block)
             return Built(index, kind, recall=1.0)
         sample = np.sort(rng.choice(n, min(n, RECALL_SAMPLE), replace=False))
-        recall = _tune(index, sample, min(RECALL_K + 1, n), plan.n_probe)  # a point finds itself
+        k = min(RECALL_K + 1, n)  # a point finds itself
+        truth = _Truth(take, sample, k) if quantised else None
+        for block in blocks():
+            index.add(block)
+            if truth is not None:
+                truth.see(block, plan.similarity)
+        if truth is None:
+            truth = _Truth(take, sample, k)
+            truth.scores = exact_search(index, truth.queries, truth.k)[0]
+        recall = _tune(index, truth, plan, quantised)
     if kind == "hnsw":
         return Built(index, kind, recall)
     tuned_auto = plan.kind == "auto" and plan.n_probe is None
-    if tuned_auto and index.nprobe > MAX_IVF_SHARE * n_lists:
+    without_clusters = tuned_auto and index.nprobe > MAX_IVF_SHARE * n_lists
+    if without_clusters and n <= ALL_PAIRS_ROWS and not quantised:
         logger.info("features have no clusters to search by: all pairs are compared")
         return Built(_flat_copy(index, shape, plan.similarity), "flat", recall=1.0)
-    return Built(index, kind, recall, int(index.nlist), int(index.nprobe))
+    return Built(index, kind, recall, int(index.nlist), int(index.nprobe), quantised)
+
+
+def _training_rows(plan: Plan, dim: int) -> int:
+    """Rows that k-means may learn from: with its copies they take half of what vectors may."""
+    if plan.max_bytes is None:
+        return 2**62
+    return max(1, plan.max_bytes // (6 * 4 * dim))
+
+
+class _Truth:
+    """The nearest rows of some sampled points, by which recall is told.
+
+    Attributes
+    ----------
+    queries : array (q, D)
+    scores : array (q, k)
+        Of their k nearest rows, themselves among them, nearest first.
+    """
+
+    def __init__(self, take: Callable[[IntArray], FloatArray], rows: IntArray, k: int) -> None:
+        self.take = take
+        self.queries = take(rows)
+        self.k = k
+        self.scores = np.empty((len(rows), 0), dtype=np.float32)
+
+    def see(self, block: FloatArray, similarity: bool) -> None:
+        """Take in the next rows, as they are before an index rounds them."""
+        part = _empty_index("flat", similarity, block.shape[1], 0, 0)
+        part.add(block)
+        found = part.search(self.queries, min(self.k, len(block)))[0]
+        ordered = np.sort(np.hstack([self.scores, found]), axis=1)
+        self.scores = (ordered[:, ::-1] if similarity else ordered)[:, : self.k]
+
+    def recall(self, index: Any, quantised: bool) -> float:
+        """Share of the k found that are as near as the k-th of the exact ones: all ties count."""
+        scores, indices = index.search(self.queries, self.k)
+        is_similarity = index.metric_type == _library().METRIC_INNER_PRODUCT
+        if quantised:  # by what the rows are, not by what they are stored as
+            rows, place = np.unique(np.maximum(indices, 0), return_inverse=True)
+            found = self.take(rows)[place.reshape(indices.shape)]
+            if is_similarity:
+                scores = np.einsum("qd,qkd->qk", self.queries, found)
+            else:
+                scores = ((self.queries[:, None] - found) ** 2).sum(axis=2)
+        sign = 1 if is_similarity else -1
+        last = sign * self.scores[:, -1:]
+        slack = 1e-5 * np.abs(self.scores).max(axis=1, keepdims=True)  # rounding of either sum
+        return float(((indices >= 0) & (sign * scores >= last - slack)).mean())
 
 
 def _lists(plan: Plan, n: int) -> int:
@@ -118,7 +203,15 @@ def _lists(plan: Plan, n: int) -> int:
     return n_lists
 
 
-def _empty_index(kind: BuiltKind, similarity: bool, dim: int, n_lists: int, seed: int) -> Any:
+def _empty_index(
+    kind: BuiltKind,
+    similarity: bool,
+    dim: int,
+    n_lists: int,
+    seed: int,
+    *,
+    quantised: bool = False,
+) -> Any:
     """Make an index for inner products (`similarity`) or Euclidean distances."""
     faiss = _library()
     metric = faiss.METRIC_INNER_PRODUCT if similarity else faiss.METRIC_L2
@@ -128,7 +221,12 @@ def _empty_index(kind: BuiltKind, similarity: bool, dim: int, n_lists: int, seed
         index = faiss.IndexHNSWFlat(dim, HNSW_LINKS, metric)
         index.hnsw.rng = faiss.RandomGenerator(seed)
         return index
-    index = faiss.IndexIVFFlat(faiss.IndexFlat(dim, metric), dim, n_lists, metric)
+    coarse = faiss.IndexFlat(dim, metric)
+    if quantised:
+        code = faiss.ScalarQuantizer.QT_8bit
+        index = faiss.IndexIVFScalarQuantizer(coarse, dim, n_lists, code, metric, False)
+    else:
+        index = faiss.IndexIVFFlat(coarse, dim, n_lists, metric)
     index.cp.seed = seed
     index.cp.min_points_per_centroid = 1  # small data are the caller's choice: nothing on stderr
     index.set_direct_map_type(faiss.DirectMap.Array)  # rows can be read back
@@ -188,38 +286,27 @@ def _storage(index: Any) -> Any:
     return index
 
 
-def _tune(index: Any, rows: IntArray, k: int, n_probe: int | None) -> float:
+def _tune(index: Any, truth: _Truth, plan: Plan, quantised: bool) -> float:
     """Double the search effort until the sampled recall reaches the target; return the recall.
 
     The effort is the number of lists visited (IVF; `n_probe` fixes it) or of candidates kept
     (HNSW).
     """
-    faiss = _library()
-    queries = np.stack([index.reconstruct(int(row)) for row in rows])
-    exact = exact_search(index, queries, k)[0]
-    is_ivf = isinstance(index, faiss.IndexIVF)
-    effort, most = (1, index.nlist) if is_ivf else (max(16, k), max(16, index.ntotal))
-    if n_probe is not None:
-        effort = most = n_probe
+    is_ivf = isinstance(index, _library().IndexIVF)
+    effort, most = (1, index.nlist) if is_ivf else (max(16, truth.k), max(16, index.ntotal))
+    if is_ivf and plan.kind == "auto" and index.ntotal > ALL_PAIRS_ROWS:
+        most = max(1, VISITED_ROWS * index.nlist // index.ntotal)
+    if plan.n_probe is not None:
+        effort = most = plan.n_probe
     while True:
         if is_ivf:
             index.nprobe = effort
         else:
             index.hnsw.efSearch = effort
-        recall = _recall(index, queries, k, exact)
+        recall = truth.recall(index, quantised)
         if recall >= RECALL_TARGET or effort == most:
             return recall
         effort = min(2 * effort, most)
-
-
-def _recall(index: Any, queries: FloatArray, k: int, exact: FloatArray) -> float:
-    """Share of the k found that are as near as the k-th of the exact ones: all ties count."""
-    faiss = _library()
-    scores, indices = index.search(queries, k)
-    sign = 1 if index.metric_type == faiss.METRIC_INNER_PRODUCT else -1
-    last = sign * exact[:, -1:]
-    slack = 1e-5 * np.abs(exact).max(axis=1, keepdims=True)  # rounding of either way to sum
-    return float(((indices >= 0) & (sign * scores >= last - slack)).mean())
 
 
 def _flat_copy(index: Any, shape: tuple[int, int], similarity: bool) -> Any:

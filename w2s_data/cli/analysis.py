@@ -27,15 +27,20 @@ def groups(
     weak_components: opt.WeakComponents = None,
     strong_components: opt.StrongComponents = None,
     device: opt.Device = "auto",
+    memory: opt.Memory = None,
     seed: opt.Seed = None,
 ) -> None:
     """Describe groups and sources, leakage and reliability, and what unequal shares cost."""
+    from w2s_data._memory import MemoryLimit
     from w2s_data.cli.tables import print_groups
     from w2s_data.groups import GroupAnalyzer
     from w2s_data.spurious import SpuriousAnalyzer
     from w2s_data.stages import groups_stage
 
-    opened, dataset, features = reopen(run, weak_features, strong_features, seed, context.obj)
+    limit = MemoryLimit.parse(memory)
+    opened, dataset, features = reopen(
+        run, weak_features, strong_features, seed, context.obj, limit
+    )
     seed = opened.manifest["seed"]
     analyzer = GroupAnalyzer(
         n_groups=number_from(n_groups, "--n-groups", "auto"),
@@ -49,7 +54,7 @@ def groups(
         number_from(strong_components, "--strong-components", "mp"),
         random_state=seed,
     )
-    print_groups(groups_stage(opened, dataset, features, analyzer, spurious))
+    print_groups(groups_stage(opened, dataset, features, analyzer, spurious, limit))
     finish(opened)
 
 
@@ -66,16 +71,21 @@ def forecast(
     weak_components: opt.WeakComponents = None,
     strong_components: opt.StrongComponents = None,
     level: Annotated[float, typer.Option(help="Coverage of the forecast's intervals.")] = 0.9,
+    memory: opt.Memory = None,
     seed: opt.Seed = None,
 ) -> None:
     """Forecast the accuracy of teacher and student and the gain, before any training."""
+    from w2s_data._memory import MemoryLimit
     from w2s_data.cli.tables import print_forecast
     from w2s_data.discrepancy import DiscrepancyAnalyzer
     from w2s_data.forecast import GainForecaster
     from w2s_data.probes import LinearProbe
     from w2s_data.stages import forecast_stage
 
-    opened, dataset, features = reopen(run, weak_features, strong_features, seed, context.obj)
+    limit = MemoryLimit.parse(memory)
+    opened, dataset, features = reopen(
+        run, weak_features, strong_features, seed, context.obj, limit
+    )
     seed = opened.manifest["seed"]
     forecaster = GainForecaster(
         LinearProbe(l2=number_from(l2, "--l2", "cv"), random_state=seed),
@@ -88,5 +98,7 @@ def forecast(
         number_from(strong_components, "--strong-components", "mp"),
         random_state=seed,
     )
-    print_forecast(forecast_stage(opened, dataset, features, forecaster, analyzer, context.obj))
+    print_forecast(
+        forecast_stage(opened, dataset, features, forecaster, analyzer, context.obj, limit)
+    )
     finish(opened)

@@ -14,6 +14,7 @@ from w2s_data.errors import InputError
 
 if TYPE_CHECKING:
     from w2s_data._blocks import FeatureMatrix
+    from w2s_data._memory import MemoryLimit
     from w2s_data.dataset import W2SDataset
     from w2s_data.run import Run
     from w2s_data.stages import Role
@@ -27,6 +28,7 @@ class ScoreSettings:
     reference: bool = False
     device: str = "auto"
     show_progress: bool | None = None
+    memory: MemoryLimit | None = None
 
 
 def embed(
@@ -45,13 +47,16 @@ def embed(
     weak: opt.Weak = None,
     strong: opt.Strong = None,
     device: opt.Device = "auto",
+    memory: opt.Memory = None,
     output: opt.Output = None,
     seed: opt.Seed = None,
     overwrite: opt.Overwrite = False,
 ) -> None:
     """Compute the weak and strong features of every item; resumes where it was stopped."""
+    from w2s_data._memory import MemoryLimit
     from w2s_data.stages import embed_stage
 
+    limit = MemoryLimit.parse(memory)
     roles = {
         "item": item,
         "id": id,
@@ -66,7 +71,7 @@ def embed(
     inputs = feature_inputs(dataset, weak, strong, None, None, device)
     if not inputs:
         raise InputError("nothing to embed: name an encoder with --weak, --strong or both")
-    features = embed_stage(run, dataset, inputs, context.obj, overwrite)
+    features = embed_stage(run, dataset, inputs, context.obj, overwrite, memory=limit)
     for role, matrix in features.items():
         n, d = matrix.shape
         typer.echo(f"{role:>6} features: {n:,} x {d}")
@@ -98,13 +103,16 @@ def score(
         bool, typer.Option("--reference", help="The published algorithm (quadratic).")
     ] = False,
     device: opt.Device = "auto",
+    memory: opt.Memory = None,
     output: opt.Output = None,
     seed: opt.Seed = None,
     overwrite: opt.Overwrite = False,
 ) -> None:
     """Score a data set for overlap density, overall, by source and by group."""
+    from w2s_data._memory import MemoryLimit
     from w2s_data.stages import embed_stage
 
+    limit = MemoryLimit.parse(memory)
     roles = {
         "item": item,
         "id": id,
@@ -120,8 +128,8 @@ def score(
     }
     run, dataset = open_run(data, roles, output, seed, overwrite, split_sizes, skip_unreadable)
     inputs = feature_inputs(dataset, weak, strong, weak_features, strong_features, device)
-    settings = ScoreSettings(number_from(l2, "--l2", "cv"), reference, device, context.obj)
-    features = embed_stage(run, dataset, inputs, context.obj, overwrite)
+    settings = ScoreSettings(number_from(l2, "--l2", "cv"), reference, device, context.obj, limit)
+    features = embed_stage(run, dataset, inputs, context.obj, overwrite, memory=limit)
     score_run(run, dataset, features, settings)
     finish(run)
 
@@ -156,5 +164,7 @@ def score_run(
     make = OverlapDetector.reference if settings.reference else OverlapDetector
     detector = make(device=settings.device, random_state=seed)
     teacher = LinearProbe(l2=settings.l2, device=settings.device, random_state=seed)
-    summary = score_stage(run, dataset, features, detector, teacher, settings.show_progress)
+    summary = score_stage(
+        run, dataset, features, detector, teacher, settings.show_progress, memory=settings.memory
+    )
     print_overlap(summary)

@@ -96,15 +96,18 @@ def select(
     weak_features: opt.WeakFeatures = None,
     strong_features: opt.StrongFeatures = None,
     device: opt.Device = "auto",
+    memory: opt.Memory = None,
     output: opt.Output = None,
     seed: opt.Seed = None,
 ) -> None:
     """Choose which source to query next, round by round, within a budget."""
+    from w2s_data._memory import MemoryLimit
     from w2s_data.cli.tables import print_selection
     from w2s_data.stages import embed_stage, is_scored
     from w2s_selectors.policies import policy_from_name
     from w2s_selectors.stage import SelectionSettings, select_stage
 
+    limit = MemoryLimit.parse(memory)
     settings = SelectionSettings(
         budget=budget,
         batch_size=batch,
@@ -128,9 +131,10 @@ def select(
     }
     run, dataset = open_run(data, roles, output, seed, False, split_sizes, False)
     inputs = feature_inputs(dataset, weak, strong, weak_features, strong_features, device)
-    features = embed_stage(run, dataset, inputs, context.obj)
+    features = embed_stage(run, dataset, inputs, context.obj, memory=limit)
     if not is_scored(run):
-        score_run(run, dataset, features, ScoreSettings(device=device, show_progress=context.obj))
+        scoring = ScoreSettings(device=device, show_progress=context.obj, memory=limit)
+        score_run(run, dataset, features, scoring)
     summary = select_stage(
         run,
         dataset,

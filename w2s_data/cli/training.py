@@ -69,9 +69,11 @@ def gain(
     weak_features: opt.WeakFeatures = None,
     strong_features: opt.StrongFeatures = None,
     device: opt.Device = "auto",
+    memory: opt.Memory = None,
     seed: opt.Seed = None,
 ) -> None:
     """Train the student by several methods and measure what it gains over its teacher."""
+    from w2s_data._memory import MemoryLimit
     from w2s_data.cli.tables import print_gain
     from w2s_data.stages import gain_stage, methods_from
 
@@ -84,7 +86,10 @@ def gain(
         "batch_size": batch_size,
     }
     training = {name: value for name, value in given.items() if value is not None}
-    opened, dataset, features = reopen(run, weak_features, strong_features, seed, context.obj)
+    limit = MemoryLimit.parse(memory)
+    opened, dataset, features = reopen(
+        run, weak_features, strong_features, seed, context.obj, limit
+    )
     summary = gain_stage(
         opened,
         dataset,
@@ -95,6 +100,7 @@ def gain(
         training={**training, "controls": controls, "device": device},
         restart=not resume,
         show_progress=context.obj,
+        memory=limit,
     )
     print_gain(summary)
     finish(opened)

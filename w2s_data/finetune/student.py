@@ -22,7 +22,7 @@ from w2s_data.finetune.levels.head import HeadModel, HeadTask, Solver
 from w2s_data.finetune.loop import Callback
 from w2s_data.finetune.methods import make_method
 from w2s_data.finetune.preference import PairTask
-from w2s_data.finetune.task import Pool, Task, TaskSettings
+from w2s_data.finetune.task import RESIDENT_BYTES, Pool, Task, TaskSettings
 from w2s_data.finetune.teachers import as_teachers
 
 if TYPE_CHECKING:
@@ -193,6 +193,7 @@ def fit_student(
     callbacks: Sequence[Callback] = (),
     checkpoint: str | os.PathLike[str] | None = None,
     device: str = "auto",
+    resident_bytes: int = RESIDENT_BYTES,
     random_state: RandomState = None,
     progress: bool | None = None,
     **parameters: Any,
@@ -204,8 +205,8 @@ def fit_student(
     method : str or Method
         A name among `available_methods`, or a method with its parameters.
     features : array (N, D), memory map or FeatureStore; None for a whole model
-        Strong features of the pool; standardised inside. Features of up to 2 GiB are held on the
-        device, larger ones are read batch by batch. Whole models need them for `overlap` only.
+        Strong features of the pool; standardised inside. Features of up to `resident_bytes` are
+        held on the device, larger ones are read batch by batch. Whole models need them for `overlap` only.
     teachers : array (N, C), (N, M, C) or (N,), or a list of M such arrays
         Pseudo-labels: probabilities, or hard labels. Methods for one teacher take the mean of
         several. A class that no teacher predicts keeps its column and becomes improbable.
@@ -254,6 +255,8 @@ def fit_student(
     checkpoint : folder, optional
         For whole models: keeps the state after every epoch, from which a killed call goes on.
     device : str
+    resident_bytes : int
+        Of the pool's features on the device, see there; the students are the same either way.
     random_state : int, Generator or None
         With an int the same call gives the same bytes.
     progress : bool or None
@@ -310,6 +313,7 @@ def fit_student(
         controls=controls,
         callbacks=tuple(callbacks),
         progress=progress,
+        resident_bytes=resident_bytes,
     )
     _check_settings(settings)
     pool = Pool(table, _weights(sample_weight, n_rows), matrix, _groups(groups, n_rows))
