@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -159,7 +160,6 @@ def size_text(n_bytes: float) -> str:
 
 def _lines(path: str) -> list[str]:
     try:
-        with open(path, encoding="ascii") as file:
-            return file.readlines()
+        return Path(path).read_text(encoding="ascii").splitlines()
     except OSError:
         return []

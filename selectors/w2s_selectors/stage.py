@@ -199,7 +199,8 @@ def student_accuracy(
 ) -> Callable[[FloatArray, FloatArray], float] | None:
     """Accuracy on the test split of a probe trained on weak labels; None with few gold labels.
 
-    Of more than 20,000 test items a random 20,000 are looked at. It compares what was chosen with the baselines, and chooses nothing.
+    Of more than 20,000 test items a random 20,000 are looked at. It compares what was chosen with
+    the baselines, and chooses nothing.
     """
     rows = dataset.rows("test")
     rows = rows[dataset.labels[rows] >= 0]

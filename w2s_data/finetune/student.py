@@ -206,7 +206,8 @@ def fit_student(
         A name among `available_methods`, or a method with its parameters.
     features : array (N, D), memory map or FeatureStore; None for a whole model
         Strong features of the pool; standardised inside. Features of up to `resident_bytes` are
-        held on the device, larger ones are read batch by batch. Whole models need them for `overlap` only.
+        held on the device, larger ones are read batch by batch. Whole models need them for
+        `overlap` only.
     teachers : array (N, C), (N, M, C) or (N,), or a list of M such arrays
         Pseudo-labels: probabilities, or hard labels. Methods for one teacher take the mean of
         several. A class that no teacher predicts keeps its column and becomes improbable.

@@ -55,7 +55,7 @@ def check_task(
             f"a random {max_pool:,} of the {n_pool:,} pool rows were used, and the forecast is for "
             "a pool of that size (max_pool)"
         )
-    labelled = np.arange(len(codes))
+    labelled: IntArray = np.arange(len(codes))
     if max_labelled is not None and len(codes) > max_labelled:
         labelled = _sampled_by_class(codes, max_labelled, rng)
         notes.append(

@@ -79,9 +79,11 @@ def forecast_stage(
         )
         with noting(DegenerateDataWarning):  # they are among the forecast's own warnings
             forecast = settled.forecast(
-                *(RowSubset(features[role], labelled) for role in ROLES),
+                RowSubset(features["weak"], labelled),
+                RowSubset(features["strong"], labelled),
                 dataset.labels[labelled],
-                *(RowSubset(features[role], pool) for role in ROLES),
+                RowSubset(features["weak"], pool),
+                RowSubset(features["strong"], pool),
                 progress=show_progress,
             )
         summary = {"schema": SCHEMA, **forecast.to_dict()}
@@ -134,14 +136,14 @@ def _discrepancy(
 def _fitting(
     forecaster: GainForecaster, features: dict[Role, FeatureMatrix], memory: MemoryLimit
 ) -> GainForecaster:
-    """A clone whose samples of labelled rows and pool fit into memory; its notes tell their size."""
+    """A clone whose samples of labelled rows and pool fit into memory; notes tell their size."""
     n_columns = sum(features[role].shape[1] for role in ROLES)
     most = memory.rows(n_columns, SAMPLE_COPIES)
-    fitting: GainForecaster = clone(forecaster)
-    limits = {
-        name: min(most, getattr(forecaster, name) or most) for name in ("max_pool", "max_labelled")
-    }
-    return fitting.set_params(**limits)
+    fitting: GainForecaster = clone(forecaster).set_params(
+        max_pool=min(most, forecaster.max_pool or most),
+        max_labelled=min(most, forecaster.max_labelled or most),
+    )
+    return fitting
 
 
 def _settled(
@@ -161,6 +163,7 @@ def _settled(
     probe = probe_for(dataset, probe)
     if probe.l2 != "cv":
         return probe
-    rows = sampled(labelled, forecaster.max_labelled, check_generator(probe.random_state))
+    most = forecaster.max_labelled or len(labelled)
+    rows = sampled(labelled, most, check_generator(probe.random_state))
     chosen = clone(probe).fit(features.take(rows), dataset.labels[rows]).l2_
     return clone(probe).set_params(l2=chosen)
