@@ -434,9 +434,12 @@ def first_line(error: Exception) -> str:
 
 
 def write_index(index: Any, path: str) -> None:
-    """Write an index to a file."""
+    """Write an index to a file; a failure is an OSError."""
     faiss = _library()
-    faiss.write_index(index, path)
+    try:
+        faiss.write_index(index, path)
+    except RuntimeError as error:
+        raise OSError(first_line(error)) from error
 
 
 def read_index(path: str) -> Any:

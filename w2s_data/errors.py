@@ -56,6 +56,10 @@ class RunError(InputError):
     """A run directory is damaged or belongs to another data set."""
 
 
+class WriteError(InputError, OSError):
+    """A file cannot be written: the disk is full, or the place is not one to write to."""
+
+
 class MissingExtraError(ImportError):
     """An optional dependency is needed; the message says which command installs it."""
 

@@ -33,6 +33,7 @@ SOLVERS = ("adam", "lbfgs")
 SCHEMA_VERSION = 1
 USUAL_EPOCHS = 20
 LEAST_STEPS = 800  # with 400, methods that come to trust the student do so before it knows anything
+MOST_STEPS, FEWEST_EPOCHS = 20_000, 2  # of a head, which has long converged by then
 SHOWN_VALUES = 8  # diagnostics with at most so many numbers are written out
 
 
@@ -235,9 +236,10 @@ def fit_student(
         Number of seeds, trained side by side, or their numbers: ``seeds=[3]`` is the fourth of
         ``seeds=5``, up to rounding (1e-5 in the probabilities).
     epochs : int, optional
-        By default 20, and on small pools so many that the student takes 800 steps; 3 for whole
-        models. Every training of a method takes ``ceil(N / batch_size) * epochs`` steps, however
-        few rows it keeps.
+        By default 20; on small pools so many that the student takes 800 steps, and on pools of more
+        than 128,000 points so few that it takes 20,000, but 2 at least; 3 for whole models. Every
+        training of a method takes ``ceil(N / batch_size) * epochs`` steps, however few rows it
+        keeps.
     learning_rate, batch_size : float, int
         Of Adam; the rate falls to zero along half a cosine. By default 1e-3 and 128; 2e-4 (lora)
         or 2e-5 (full) and 32 for whole models.
@@ -400,9 +402,10 @@ def _whole_validation(
 
 
 def _enough_epochs(n_rows: int, batch_size: int) -> int:
-    """Epochs after which a head has learned what it can, on a small pool as well."""
+    """Epochs after which a head has learned what it can, on small and on very large pools."""
     steps_an_epoch = max(1, -(-n_rows // max(1, batch_size)))
-    return max(USUAL_EPOCHS, -(-LEAST_STEPS // steps_an_epoch))
+    usual = min(USUAL_EPOCHS, max(FEWEST_EPOCHS, MOST_STEPS // steps_an_epoch))
+    return max(usual, -(-LEAST_STEPS // steps_an_epoch))
 
 
 def _entropy(random_state: RandomState) -> int:
