@@ -27,6 +27,8 @@ Kind = Literal["auto", "flat", "ivf", "hnsw"]
 BuiltKind = Literal["flat", "ivf", "hnsw"]
 FLAT_ROWS = 100_000  # all pairs of so many take half a minute on two cores, of more minutes
 TRAINING_ROWS = 40  # for each IVF list
+FEWEST_TRAINING_ROWS = 10_000  # in all, however little memory there is
+WIDER = 0.25  # of the range seen in training: numbers beyond it would be cut off by 8 bits
 RECALL_TARGET = 0.97  # on a sample, so that the recall of all points is at least 0.95
 RECALL_SAMPLE = 256
 RECALL_K = 20
@@ -69,24 +71,24 @@ class Plan:
     n_probe: int | None = None
     max_bytes: int | None = None
 
-    def quantised(self, shape: tuple[int, int]) -> bool:
-        """Whether vectors are stored in 8 bits a number, because 32 do not fit.
+    def bits(self, shape: tuple[int, int]) -> int:
+        """Bits of each stored number, 32, 16 or 8: the most that fit.
 
         Raises
         ------
         InputError
-            If 8 bits do not fit either, or the kind stores nothing but 32.
+            If nothing fits, or a kind that stores 32 bits only does not.
         """
         n, dim = shape
-        if self.max_bytes is None or 4 * n * dim <= self.max_bytes:
-            return False
-        least = n * dim if self.kind in ("auto", "ivf") else 4 * n * dim
-        if least > self.max_bytes:
-            raise InputError(
-                f"an index of {n:,} x {dim} needs {size_text(least)} for its vectors, and may "
-                f"take {size_text(self.max_bytes)}: allow more memory, or give fewer dimensions"
-            )
-        return True
+        possible = (32, 16, 8) if self.kind in ("auto", "ivf") else (32,)
+        for bits in possible:
+            if self.max_bytes is None or bits // 8 * n * dim <= self.max_bytes:
+                return bits
+        raise InputError(
+            f"an index of {n:,} x {dim} needs {size_text(possible[-1] // 8 * n * dim)} for its "
+            f"vectors, and may take {size_text(self.max_bytes or 0)}: allow more memory, or give "
+            "fewer dimensions"
+        )
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ class Built:
     recall: float
     n_lists: int | None = None
     n_probe: int | None = None
-    quantised: bool = False
+    bits: int = 32
 
 
 def build(
@@ -110,12 +112,12 @@ def build(
 ) -> Built:
     """Train, fill and tune an index of N rows that come in blocks, in order, once."""
     n, dim = shape
-    quantised = plan.quantised(shape)
-    small = n <= FLAT_ROWS and not quantised
+    bits = plan.bits(shape)
+    small = n <= FLAT_ROWS and bits == 32
     kind = plan.kind if plan.kind != "auto" else "flat" if small else "ivf"
     n_lists = _lists(plan, n) if kind == "ivf" else 0
     seed = int(rng.integers(2**31))
-    index = _empty_index(kind, plan.similarity, dim, n_lists, seed, quantised=quantised)
+    index = _empty_index(kind, plan.similarity, dim, n_lists, seed, bits)
     with _threads(kind, work=n * n_lists * dim):
         if kind == "ivf":
             size = min(n, TRAINING_ROWS * n_lists, _training_rows(plan, dim))
@@ -126,7 +128,7 @@ def build(
             return Built(index, kind, recall=1.0)
         sample = np.sort(rng.choice(n, min(n, RECALL_SAMPLE), replace=False))
         k = min(RECALL_K + 1, n)  # a point finds itself
-        truth = _Truth(take, sample, k) if quantised else None
+        truth = _Truth(take, sample, k) if bits < 32 else None
         for block in blocks():
             index.add(block)
             if truth is not None:
@@ -134,22 +136,22 @@ def build(
         if truth is None:
             truth = _Truth(take, sample, k)
             truth.scores = exact_search(index, truth.queries, truth.k)[0]
-        recall = _tune(index, truth, plan, quantised)
+        recall = _tune(index, truth, plan, bits)
     if kind == "hnsw":
         return Built(index, kind, recall)
     tuned_auto = plan.kind == "auto" and plan.n_probe is None
     without_clusters = tuned_auto and index.nprobe > MAX_IVF_SHARE * n_lists
-    if without_clusters and n <= ALL_PAIRS_ROWS and not quantised:
+    if without_clusters and n <= ALL_PAIRS_ROWS and bits == 32:
         logger.info("features have no clusters to search by: all pairs are compared")
         return Built(_flat_copy(index, shape, plan.similarity), "flat", recall=1.0)
-    return Built(index, kind, recall, int(index.nlist), int(index.nprobe), quantised)
+    return Built(index, kind, recall, int(index.nlist), int(index.nprobe), bits)
 
 
 def _training_rows(plan: Plan, dim: int) -> int:
     """Rows that k-means may learn from: with its copies they take half of what vectors may."""
     if plan.max_bytes is None:
         return 2**62
-    return max(1, plan.max_bytes // (6 * 4 * dim))
+    return max(FEWEST_TRAINING_ROWS, plan.max_bytes // (6 * 4 * dim))
 
 
 class _Truth:
@@ -176,11 +178,11 @@ class _Truth:
         ordered = np.sort(np.hstack([self.scores, found]), axis=1)
         self.scores = (ordered[:, ::-1] if similarity else ordered)[:, : self.k]
 
-    def recall(self, index: Any, quantised: bool) -> float:
+    def recall(self, index: Any, bits: int) -> float:
         """Share of the k found that are as near as the k-th of the exact ones: all ties count."""
         scores, indices = index.search(self.queries, self.k)
         is_similarity = index.metric_type == _library().METRIC_INNER_PRODUCT
-        if quantised:  # by what the rows are, not by what they are stored as
+        if bits < 32:  # by what the rows are, not by what they are stored as
             rows, place = np.unique(np.maximum(indices, 0), return_inverse=True)
             found = self.take(rows)[place.reshape(indices.shape)]
             if is_similarity:
@@ -209,8 +211,7 @@ def _empty_index(
     dim: int,
     n_lists: int,
     seed: int,
-    *,
-    quantised: bool = False,
+    bits: int = 32,
 ) -> Any:
     """Make an index for inner products (`similarity`) or Euclidean distances."""
     faiss = _library()
@@ -222,9 +223,11 @@ def _empty_index(
         index.hnsw.rng = faiss.RandomGenerator(seed)
         return index
     coarse = faiss.IndexFlat(dim, metric)
-    if quantised:
-        code = faiss.ScalarQuantizer.QT_8bit
+    if bits < 32:
+        quantizer = faiss.ScalarQuantizer
+        code = quantizer.QT_fp16 if bits == 16 else quantizer.QT_8bit
         index = faiss.IndexIVFScalarQuantizer(coarse, dim, n_lists, code, metric, False)
+        index.sq.rangestat_arg = WIDER
     else:
         index = faiss.IndexIVFFlat(coarse, dim, n_lists, metric)
     index.cp.seed = seed
@@ -286,7 +289,7 @@ def _storage(index: Any) -> Any:
     return index
 
 
-def _tune(index: Any, truth: _Truth, plan: Plan, quantised: bool) -> float:
+def _tune(index: Any, truth: _Truth, plan: Plan, bits: int) -> float:
     """Double the search effort until the sampled recall reaches the target; return the recall.
 
     The effort is the number of lists visited (IVF; `n_probe` fixes it) or of candidates kept
@@ -303,7 +306,7 @@ def _tune(index: Any, truth: _Truth, plan: Plan, quantised: bool) -> float:
             index.nprobe = effort
         else:
             index.hnsw.efSearch = effort
-        recall = truth.recall(index, quantised)
+        recall = truth.recall(index, bits)
         if recall >= RECALL_TARGET or effort == most:
             return recall
         effort = min(2 * effort, most)

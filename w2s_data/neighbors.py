@@ -70,8 +70,9 @@ class NeighborIndex(BaseEstimator):  # type: ignore[misc]
         "cuda:1". HNSW, range searches and more than 2,048 neighbours stay on the CPU; faiss has
         no MPS, so that "mps" is the CPU.
     max_bytes : int, optional
-        Memory for the stored vectors. Where 32 bits a number do not fit, auto and IVF store 8 bits:
-        cosines are then right to about .002, and `recall_` counts what that loses.
+        Memory for the stored vectors. Where 32 bits a number do not fit, auto and IVF store 16 or
+        8: scores are then right to about .0003 or .003 of the vectors' length, and `recall_` counts
+        what that loses.
     random_state : int, Generator or None
         Seeds k-means, the graph and the sample.
 
@@ -85,8 +86,8 @@ class NeighborIndex(BaseEstimator):  # type: ignore[misc]
         Points N and dimensions D.
     n_lists_, n_probe_ : int or None
         None unless the kind is IVF.
-    quantised_ : bool
-        Whether vectors are stored in 8 bits a number.
+    bits_ : int
+        Of each stored number: 32, 16 or 8.
     recall_ : float
         Share of the 20 nearest neighbours of sampled points that is found, in [0, 1].
     device_ : str
@@ -156,7 +157,7 @@ class NeighborIndex(BaseEstimator):  # type: ignore[misc]
         )
         self.kind_, self.recall_ = built.kind, built.recall
         self.n_lists_, self.n_probe_ = built.n_lists, built.n_probe
-        self.quantised_ = built.quantised
+        self.bits_ = built.bits
         self.shape_, self.fingerprint_ = matrix.shape, digest.hexdigest()
         self._search = Searcher(built.index, self.metric, self.shape_, gpu, self.device)
         self.device_ = self._search.device
@@ -303,7 +304,7 @@ class NeighborIndex(BaseEstimator):  # type: ignore[misc]
             "n_lists": self.n_lists_,
             "n_probe": self.n_probe_,
             "recall": self.recall_,
-            "quantised": self.quantised_,
+            "bits": self.bits_,
             "faiss": _faiss.faiss_status()[0],
             "sha256": sha256_file(file),
         }
@@ -357,7 +358,7 @@ class NeighborIndex(BaseEstimator):  # type: ignore[misc]
             ) from error
         loaded.kind_, loaded.shape_ = record["kind"], tuple(record["shape"])
         loaded.fingerprint_, loaded.recall_ = record["fingerprint"], record["recall"]
-        loaded.quantised_ = record.get("quantised", False)
+        loaded.bits_ = record.get("bits", 32)
         loaded.n_lists_, loaded.n_probe_ = record["n_lists"], record["n_probe"]
         loaded._search = Searcher(index, loaded.metric, loaded.shape_, gpu, device)
         loaded.device_ = loaded._search.device

@@ -39,10 +39,14 @@ def full_disk(*_, **__):
 def test_a_full_disk_is_one_line_and_what_stood_there_stays(tmp_path):
     file = tmp_path / "file.json"
     write_json(file, {"a": 1})
-    said = "no space left on device; what was finished before"
-    with pytest.raises(WriteError, match=said), atomic_path(file) as partial:
-        partial.write_text("half")
-        full_disk()
+
+    def fail():
+        with atomic_path(file) as partial:
+            partial.write_text("half")
+            full_disk()
+
+    with pytest.raises(WriteError, match="no space left on device; what was finished before"):
+        fail()
     assert file.read_text().startswith("{")
     assert [entry.name for entry in tmp_path.iterdir()] == ["file.json"]
     assert issubclass(WriteError, InputError)

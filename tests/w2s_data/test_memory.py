@@ -132,7 +132,7 @@ def test_a_sample_of_labelled_rows_holds_two_of_every_class(rng):
     forecaster = GainForecaster(max_labelled=60, random_state=0)
     with pytest.warns(DegenerateDataWarning, match="a random 60 of the 604 labelled rows"):
         found = forecaster.forecast(
-            features[:604], features[:604], codes, features[604:], features[604:]
+            features[:604, :2], features[:604], codes, features[604:, :2], features[604:]
         )
     assert (found.n, found.n_classes) == (60, 3)
 

@@ -609,31 +609,29 @@ def clustered(rng, n, dim=32, n_clusters=50):
     )
 
 
+@pytest.mark.parametrize(("bits", "error"), [(16, 0.0005), (8, 0.003)])
 @pytest.mark.parametrize("metric", METRICS)
-def test_vectors_that_do_not_fit_are_rounded_and_recall_says_so(rng, metric, tmp_path):
-    points = clustered(rng, 3000)
+def test_vectors_that_do_not_fit_are_rounded_and_recall_says_so(rng, metric, bits, error, tmp_path):
+    points = clustered(rng, 2000)
     exact = NeighborIndex(metric, "flat").fit(points).neighbors(20)
-    index = NeighborIndex(metric, max_bytes=2 * points.size).fit(points)
-    assert index.kind_ == "ivf"
-    assert index.quantised_
+    index = NeighborIndex(metric, max_bytes=bits // 8 * points.size).fit(points)
+    assert (index.kind_, index.bits_) == ("ivf", bits)
     found = index.neighbors(20)
     near = [len(np.intersect1d(a, b)) for a, b in zip(found.indices, exact.indices, strict=True)]
-    assert index.recall_ == pytest.approx(np.mean(near) / 20, abs=0.04)
-    assert index.recall_ > 0.85
+    assert index.recall_ == pytest.approx(np.mean(near) / 20, abs=0.05)
+    assert index.recall_ > 0.8
     if metric == "cosine":
         units = points / np.linalg.norm(points, axis=1, keepdims=True)
         true = np.einsum("nd,nkd->nk", units, units[found.indices])
-        assert np.abs(found.scores - true).max() < 0.005
+        assert np.abs(found.scores - true).mean() < error
     index.save(tmp_path / "index")
     again = NeighborIndex.load(tmp_path / "index", points)
-    assert again.quantised_
+    assert again.bits_ == bits
     assert np.array_equal(again.neighbors(20).indices, found.indices)
 
 
 def test_vectors_that_do_not_even_fit_rounded_are_refused(points):
-    with pytest.raises(
-        InputError, match=r"needs \d+ bytes for its vectors, and may take 100 bytes"
-    ):
+    with pytest.raises(InputError, match="needs 21,600 bytes for its vectors, and may take 100"):
         NeighborIndex(max_bytes=100).fit(points)
     with pytest.raises(InputError, match="max_bytes must be a number"):
         NeighborIndex(max_bytes=0).fit(points)
