@@ -109,7 +109,7 @@ class PretrainedEncoder(Encoder):
             self.fit(())
 
     def _is_ready(self) -> bool:
-        return getattr(self, "settings_", None) == self.get_params()
+        return bool(getattr(self, "settings_", None) == self.get_params())
 
     def _source(self) -> Source:
         return Source(str(self.model), self.revision, self.trust_remote_code)
