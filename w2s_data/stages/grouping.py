@@ -10,13 +10,9 @@ import pandas as pd
 from sklearn.base import clone
 
 from w2s_data._blocks import FeatureMatrix
-<<<<<<< HEAD
+from w2s_data._memory import MemoryLimit
 from w2s_data._typing import AnyArray, FloatArray
 from w2s_data.columns import class_codes
-=======
-from w2s_data._memory import MemoryLimit
-from w2s_data._typing import AnyArray
->>>>>>> dfe638d (Bound the memory of every stage by --memory)
 from w2s_data.dataset import W2SDataset
 from w2s_data.errors import DegenerateDataWarning, InputError, StoreError
 from w2s_data.groups import GroupAnalyzer
@@ -49,14 +45,10 @@ def groups_stage(
 ) -> dict[str, Any]:
     """Describe groups, sources and points, and judge the groups; write tables and summaries.
 
-<<<<<<< HEAD
-    Groups are those of the data set, or are discovered. The neighbour index is kept in the run.
-    Where the run has a gain of its present scores, the student of the best method is among what is
-    described; a later gain makes the stage run again, but does not make it out of date.
-=======
     Groups are those of the data set, or are discovered. The neighbour index is kept in the run; its
-    vectors take at most a quarter of the memory, see `NeighborIndex`.
->>>>>>> dfe638d (Bound the memory of every stage by --memory)
+    vectors take at most a quarter of the memory, see `NeighborIndex`. Where the run has a gain of
+    its present scores, the student of the best method is among what is described; a later gain
+    makes the stage run again, but does not make it out of date.
 
     Returns
     -------

@@ -85,14 +85,10 @@ def gain_stage(
     from w2s_data.finetune import measure_gain
     from w2s_data.finetune.task import RESIDENT_BYTES
 
-<<<<<<< HEAD
-    with run.stage("gain", recorded, INPUTS) as stage:
-=======
     if level == "head":
         limit = memory or MemoryLimit.parse(None)
         training["resident_bytes"] = min(RESIDENT_BYTES, limit.resident_bytes)
-    with run.stage("gain", recorded, inputs) as stage:
->>>>>>> dfe638d (Bound the memory of every stage by --memory)
+    with run.stage("gain", recorded, INPUTS) as stage:
         with noting(DegenerateDataWarning):  # they are among the result's own warnings
             result = measure_gain(
                 features["strong"] if level == "head" else None,
