@@ -64,6 +64,10 @@ class UnscoredError(RunError, NotApplicableError):
     """A stage reads scores, and the run has none of its present items and features."""
 
 
+class WriteError(InputError, OSError):
+    """A file cannot be written: the disk is full, or the place is not one to write to."""
+
+
 class MissingExtraError(ImportError):
     """An optional dependency is needed; the message says which command installs it."""
 

@@ -35,14 +35,17 @@ def groups(
         ),
     ] = "auto",
     device: opt.Device = "auto",
+    memory: opt.Memory = None,
     seed: opt.Seed = None,
 ) -> Outcome:
     """Describe groups and sources, leakage and reliability, and what unequal shares cost."""
+    from w2s_data._memory import MemoryLimit
     from w2s_data.groups import GroupAnalyzer
     from w2s_data.spurious import SpuriousAnalyzer
     from w2s_data.stages import groups_stage
 
-    opened, dataset, features = reopen(run, files, seed, context.obj)
+    limit = MemoryLimit.parse(memory)
+    opened, dataset, features = reopen(run, files, seed, context.obj, limit)
     seed = opened.manifest["seed"]
     analyzer = GroupAnalyzer(
         n_groups=number_from(n_groups, "--n-groups", "auto"),
@@ -56,7 +59,8 @@ def groups(
         number_from(components.strong_components, "--strong-components", "mp"),
         random_state=seed,
     )
-    return Outcome(opened, groups_stage(opened, dataset, features, analyzer, spurious))
+    summary = groups_stage(opened, dataset, features, analyzer, spurious, limit)
+    return Outcome(opened, summary)
 
 
 @opt.spread
@@ -75,15 +79,18 @@ def forecast(
         ),
     ] = "0.01",
     level: Annotated[float, typer.Option(help="Coverage of the forecast's intervals.")] = 0.9,
+    memory: opt.Memory = None,
     seed: opt.Seed = None,
 ) -> Outcome:
     """Forecast the accuracy of teacher and student and the gain, before any training."""
+    from w2s_data._memory import MemoryLimit
     from w2s_data.discrepancy import DiscrepancyAnalyzer
     from w2s_data.forecast import GainForecaster
     from w2s_data.probes import LinearProbe
     from w2s_data.stages import forecast_stage
 
-    opened, dataset, features = reopen(run, files, seed, context.obj)
+    limit = MemoryLimit.parse(memory)
+    opened, dataset, features = reopen(run, files, seed, context.obj, limit)
     seed = opened.manifest["seed"]
     forecaster = GainForecaster(
         LinearProbe(l2=number_from(l2, "--l2", "cv"), random_state=seed),
@@ -96,5 +103,5 @@ def forecast(
         number_from(components.strong_components, "--strong-components", "mp"),
         random_state=seed,
     )
-    summary = forecast_stage(opened, dataset, features, forecaster, analyzer, context.obj)
+    summary = forecast_stage(opened, dataset, features, forecaster, analyzer, context.obj, limit)
     return Outcome(opened, summary)

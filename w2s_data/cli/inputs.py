@@ -13,6 +13,7 @@ from w2s_data.errors import InputError
 
 if TYPE_CHECKING:
     from w2s_data._blocks import FeatureMatrix
+    from w2s_data._memory import MemoryLimit
     from w2s_data.dataset import W2SDataset
     from w2s_data.run import Run
     from w2s_data.stages import FeatureInput, Role
@@ -86,13 +87,14 @@ def reopen(
     files: FeatureFiles,
     seed: int | None,
     show_progress: bool | None,
+    memory: MemoryLimit,
 ) -> tuple[Run, W2SDataset, dict[Role, FeatureMatrix]]:
     """Open a run that an analysis is added to, with its features."""
     from w2s_data.stages import embed_stage
 
     run, dataset = open_run(str(folder), Columns(), seed=seed)
     inputs = feature_inputs(dataset, files)
-    return run, dataset, embed_stage(run, dataset, inputs, show_progress)
+    return run, dataset, embed_stage(run, dataset, inputs, show_progress, memory=memory)
 
 
 def listed(text: str | None) -> list[str] | None:

@@ -45,6 +45,13 @@ TeacherPenalty = Annotated[
 Device = Annotated[
     str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.", rich_help_panel=MODELS)
 ]
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        help="Memory that the command may take, e.g. 4GB or 500MB; by default half of what is "
+        "free. It sets the size of blocks, and of samples where a note says so."
+    ),
+]
 Output = Annotated[
     Path | None, typer.Option("--output", "-o", help="Run directory; runs/NAME by default.")
 ]

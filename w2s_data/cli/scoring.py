@@ -14,6 +14,7 @@ from w2s_data.errors import InputError
 
 if TYPE_CHECKING:
     from w2s_data._blocks import FeatureMatrix
+    from w2s_data._memory import MemoryLimit
     from w2s_data.dataset import W2SDataset
     from w2s_data.run import Run
     from w2s_data.stages import Role
@@ -27,6 +28,7 @@ class ScoreSettings:
     reference: bool = False
     device: str = "auto"
     show_progress: bool | None = None
+    memory: MemoryLimit | None = None
 
 
 @opt.spread
@@ -36,16 +38,19 @@ def embed(
     columns: opt.Columns,
     models: opt.Models,
     device: opt.Device = "auto",
+    memory: opt.Memory = None,
     output: opt.Output = None,
     seed: opt.Seed = None,
     overwrite: opt.Overwrite = False,
 ) -> Outcome:
     """Compute the weak and strong features of every item; resumes where it was stopped."""
+    from w2s_data._memory import MemoryLimit
     from w2s_data.stages import embed_stage
 
+    limit = MemoryLimit.parse(memory)
     run, dataset = open_run(data, columns, output, seed, overwrite)
     inputs = feature_inputs(dataset, models, device)
-    features = embed_stage(run, dataset, inputs, context.obj, overwrite)
+    features = embed_stage(run, dataset, inputs, context.obj, overwrite, memory=limit)
     if not features:
         raise InputError("nothing to embed: name an encoder with --weak, --strong or both")
     return Outcome(run, {role: matrix.shape for role, matrix in features.items()})
@@ -62,17 +67,20 @@ def score(
         bool, typer.Option("--reference", help="The published algorithm (quadratic).")
     ] = False,
     device: opt.Device = "auto",
+    memory: opt.Memory = None,
     output: opt.Output = None,
     seed: opt.Seed = None,
     overwrite: opt.Overwrite = False,
 ) -> Outcome:
     """Score a data set for overlap density, overall, by source and by group."""
+    from w2s_data._memory import MemoryLimit
     from w2s_data.stages import embed_stage
 
+    limit = MemoryLimit.parse(memory)
     run, dataset = open_run(data, columns, output, seed, overwrite)
     inputs = feature_inputs(dataset, models, device)
-    settings = ScoreSettings(number_from(l2, "--l2", "cv"), reference, device, context.obj)
-    features = embed_stage(run, dataset, inputs, context.obj, overwrite)
+    settings = ScoreSettings(number_from(l2, "--l2", "cv"), reference, device, context.obj, limit)
+    features = embed_stage(run, dataset, inputs, context.obj, overwrite, memory=limit)
     return Outcome(run, score_run(run, dataset, features, settings))
 
 
@@ -88,4 +96,6 @@ def score_run(
     make = OverlapDetector.reference if settings.reference else OverlapDetector
     detector = make(device=settings.device, random_state=seed)
     teacher = LinearProbe(l2=settings.l2, device=settings.device, random_state=seed)
-    return score_stage(run, dataset, features, detector, teacher, settings.show_progress)
+    return score_stage(
+        run, dataset, features, detector, teacher, settings.show_progress, memory=settings.memory
+    )

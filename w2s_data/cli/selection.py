@@ -100,15 +100,18 @@ def select(
         ),
     ] = True,
     device: opt.Device = "auto",
+    memory: opt.Memory = None,
     output: opt.Output = None,
     seed: opt.Seed = None,
 ) -> Outcome:
     """Choose which source to query next, round by round, within a budget."""
+    from w2s_data._memory import MemoryLimit
     from w2s_data.cli.tables import print_overlap
     from w2s_data.stages import embed_stage, is_scored
     from w2s_selectors.policies import policy_from_name
     from w2s_selectors.stage import SelectionSettings, select_stage
 
+    limit = MemoryLimit.parse(memory)
     run, dataset = open_run(data, columns, output, seed)
     settings = SelectionSettings(
         budget=_quarter(dataset, unit, batch) if budget is None else budget,
@@ -124,9 +127,9 @@ def select(
         separation=separation,
     )
     inputs = feature_inputs(dataset, models, device)
-    features = embed_stage(run, dataset, inputs, context.obj)
+    features = embed_stage(run, dataset, inputs, context.obj, memory=limit)
     if not is_scored(run):
-        score = ScoreSettings(device=device, show_progress=context.obj)
+        score = ScoreSettings(device=device, show_progress=context.obj, memory=limit)
         print_overlap(score_run(run, dataset, features, score))
     summary = select_stage(
         run,

@@ -72,9 +72,11 @@ def gain(
         ),
     ] = True,
     device: opt.Device = "auto",
+    memory: opt.Memory = None,
     seed: opt.Seed = None,
 ) -> Outcome:
     """Train the student by several methods and measure what it gains over its teacher."""
+    from w2s_data._memory import MemoryLimit
     from w2s_data.stages import gain_stage, methods_from
 
     chosen = methods_from(listed(methods) or [])
@@ -86,7 +88,8 @@ def gain(
         "batch_size": batch_size,
     }
     training = {name: value for name, value in given.items() if value is not None}
-    opened, dataset, features = reopen(run, files, seed, context.obj)
+    limit = MemoryLimit.parse(memory)
+    opened, dataset, features = reopen(run, files, seed, context.obj, limit)
     summary = gain_stage(
         opened,
         dataset,
@@ -97,5 +100,6 @@ def gain(
         training={**training, "controls": controls, "device": device},
         restart=not resume,
         show_progress=context.obj,
+        memory=limit,
     )
     return Outcome(opened, summary)

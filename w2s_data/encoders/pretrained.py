@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -55,6 +56,7 @@ class PretrainedEncoder(Encoder):
         import torch
 
         self._check_settings()
+        identity = _while_loading(self._source())
         self.reader_ = self._load_reader()
         self.backbone_ = Backbone(
             self._source(),
@@ -65,6 +67,7 @@ class PretrainedEncoder(Encoder):
         )
         self.budget_ = self._budget()
         self.settings_ = self.get_params()
+        self.identity_ = identity()
         with torch.inference_mode():
             self.backbone_.drop_unneeded_layers(self._probe())
         return self
@@ -72,7 +75,8 @@ class PretrainedEncoder(Encoder):
     def spec(self) -> dict[str, Any]:
         """Model (hash of its files, or hub commit), layer, pooling and all else that matters.
 
-        Only the configuration is loaded, not the weights.
+        Only the configuration is loaded, not the weights; of a model that is loaded, the hash is
+        that of its files when they were.
         """
         self._check_settings()
         source = self._source()
@@ -80,7 +84,7 @@ class PretrainedEncoder(Encoder):
         return {
             "encoder": type(self).__name__,
             "name": source.label,
-            "model": source.identity(),
+            "model": self.identity_ if self._is_ready() else source.identity(),
             "layer": layer,
             "pooling": self.pooling,
             **{name: getattr(self, name) for name in self.own_settings},
@@ -101,8 +105,11 @@ class PretrainedEncoder(Encoder):
 
     def _ready(self) -> None:
         """Load the model at first use, and again when settings have changed since."""
-        if getattr(self, "settings_", None) != self.get_params():
+        if not self._is_ready():
             self.fit(())
+
+    def _is_ready(self) -> bool:
+        return bool(getattr(self, "settings_", None) == self.get_params())
 
     def _source(self) -> Source:
         return Source(str(self.model), self.revision, self.trust_remote_code)
@@ -199,6 +206,16 @@ def _is_out_of_memory(error: RuntimeError) -> bool:
         or "out of memory" in text
         or "can't allocate memory" in text
     )
+
+
+def _while_loading(source: Source) -> Callable[[], str]:
+    """Start to hash the files of a local model; return what waits for the hash."""
+    if source.folder is None:
+        return source.identity
+    threads = ThreadPoolExecutor(max_workers=1)
+    hashed = threads.submit(source.identity)
+    threads.shutdown(wait=False)
+    return hashed.result
 
 
 def _free_cached_memory(device: torch.device) -> None:

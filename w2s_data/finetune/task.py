@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 # Streams of random numbers of a seed. Every training takes TRAINING from its start, so that
 # two students of a seed begin with the same weights and, on the same rows, see the same batches.
 TRAINING, FOLDS, SUBSETS, DETECTOR = range(4)
+RESIDENT_BYTES = 2 * 2**30  # larger features stay where they are and are gathered batch by batch
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,8 @@ class TaskSettings:
         Numbers of the seeds that are trained side by side.
     controls : bool
         Whether methods train their controls as well.
+    resident_bytes : int
+        Largest features of a head that are held on the device.
     """
 
     name: str
@@ -85,6 +88,7 @@ class TaskSettings:
     controls: bool = True
     callbacks: tuple[Callback, ...] = ()
     progress: bool | None = False
+    resident_bytes: int = RESIDENT_BYTES
 
 
 @dataclass

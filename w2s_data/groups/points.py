@@ -15,6 +15,8 @@ from w2s_data.regions import Region
 LEAST_COSINE = 0.95  # of near-duplicates
 NEARER = 10  # times than usual; chance brings few so near, in 5 dimensions 1 in 500
 ROUNDING = 1e-6  # of a cosine
+MANY_PAIRS = 20_000_000_000  # of which products take minutes
+VISITED_ROWS = 2_000  # labelled rows that each point is then compared with
 
 
 def describe_points(
@@ -88,14 +90,20 @@ def _mean(values: BoolArray, where: BoolArray | None = None) -> FloatArray:
 
 
 def _distances(features: FeatureMatrix, index: NeighborIndex, labelled: BoolArray) -> FloatArray:
-    """1 - cosine to the nearest labelled row (for a labelled row: to the nearest other one)."""
+    """1 - cosine to the nearest labelled row (for a labelled row: to the nearest other one).
+
+    Where all pairs would be very many, only the nearest lists of an inverted file are visited.
+    """
     rows = np.flatnonzero(labelled)
     result = np.full(len(labelled), np.nan)
     if not len(rows):
         return result
-    subset = NeighborIndex("cosine", device=index.device, random_state=0).fit(
-        RowSubset(features, rows)
-    )
+    subset = NeighborIndex("cosine", device=index.device, max_bytes=index.max_bytes, random_state=0)
+    if len(rows) * len(labelled) > MANY_PAIRS:
+        n_lists = round(np.sqrt(len(rows)))
+        n_probe = max(1, round(n_lists * VISITED_ROWS / len(rows)))
+        subset.set_params(kind="ivf", n_lists=n_lists, n_probe=n_probe)
+    subset.fit(RowSubset(features, rows))
     others = np.flatnonzero(~labelled)
     if len(others):
         result[others] = 1 - subset.query(RowSubset(features, others), 1).scores[:, 0]

@@ -12,6 +12,7 @@ import numpy as np
 
 from w2s_data._blocks import ArrayFeatures, FeatureMatrix
 from w2s_data._io import jsonable, sha256_file
+from w2s_data._memory import MemoryLimit
 from w2s_data.dataset import W2SDataset
 from w2s_data.encoders import Encoder
 from w2s_data.errors import FeatureError, FileFormatError, InputError, RunError
@@ -39,6 +40,7 @@ def embed_stage(
     inputs: dict[Role, FeatureInput],
     show_progress: bool | None = None,
     overwrite: bool = False,
+    memory: MemoryLimit | None = None,
 ) -> dict[Role, FeatureMatrix]:
     """Compute, or find in the run, the features of every role that has any.
 
@@ -47,12 +49,26 @@ def embed_stage(
     overwrite : bool
         Discard features that another pretrained encoder left in the run; without it they are an
         error. Features of encoders that learn from the items, which are cheap, are always redone.
+    memory : MemoryLimit, optional
+        Bounds the blocks in which the features are read; by default by half of the free memory.
 
     Raises
     ------
     InputError
         If an encoder or a file does not fit the items.
     """
+    found = _features(run, dataset, inputs, show_progress, overwrite)
+    limit = memory or MemoryLimit.parse(None)
+    return {role: limit.bounded(features, f"{role} features") for role, features in found.items()}
+
+
+def _features(
+    run: Run,
+    dataset: W2SDataset,
+    inputs: dict[Role, FeatureInput],
+    show_progress: bool | None,
+    overwrite: bool,
+) -> dict[Role, FeatureMatrix]:
     before = run.manifest["stages"].get("embed", {}).get("settings", {})
     settings: dict[str, Any] = {
         role: settled

@@ -10,6 +10,7 @@ import pandas as pd
 from sklearn.base import clone
 
 from w2s_data._blocks import FeatureMatrix
+from w2s_data._memory import MemoryLimit
 from w2s_data._typing import AnyArray, FloatArray
 from w2s_data.columns import class_codes
 from w2s_data.dataset import W2SDataset
@@ -40,12 +41,14 @@ def groups_stage(
     features: dict[Role, FeatureMatrix],
     analyzer: GroupAnalyzer,
     spurious: SpuriousAnalyzer,
+    memory: MemoryLimit | None = None,
 ) -> dict[str, Any]:
     """Describe groups, sources and points, and judge the groups; write tables and summaries.
 
-    Groups are those of the data set, or are discovered. The neighbour index is kept in the run.
-    Where the run has a gain of its present scores, the student of the best method is among what is
-    described; a later gain makes the stage run again, but does not make it out of date.
+    Groups are those of the data set, or are discovered. The neighbour index is kept in the run; its
+    vectors take at most a quarter of the memory, see `NeighborIndex`. Where the run has a gain of
+    its present scores, the student of the best method is among what is described; a later gain
+    makes the stage run again, but does not make it out of date.
 
     Returns
     -------
@@ -79,7 +82,7 @@ def groups_stage(
     scores = run.read_table("scores.parquet")
     with run.stage("groups", settings, INPUTS) as stage:
         with noting(DegenerateDataWarning) as notes:
-            index = _index(run, features["strong"], analyzer)
+            index = _index(run, features["strong"], analyzer, memory or MemoryLimit.parse(None))
             analyzer = clone(analyzer).fit(
                 features["strong"],
                 weak_proba_of(run, dataset),
@@ -157,15 +160,21 @@ def _read(run: Run) -> dict[str, Any]:
     return {**run.read_summary("groups.json"), "spurious": run.read_summary("spurious.json")}
 
 
-def _index(run: Run, strong: FeatureMatrix, analyzer: GroupAnalyzer) -> NeighborIndex:
-    """Neighbour index of the run, built and saved if there is none of these features."""
+def _index(
+    run: Run, strong: FeatureMatrix, analyzer: GroupAnalyzer, memory: MemoryLimit
+) -> NeighborIndex:
+    """Neighbour index of the run, built and saved if there is none of these features that fits."""
     path = run.path / INDEX
-    if path.is_file():
+    if path.is_file() and path.stat().st_size <= 2 * memory.resident_bytes:
         try:
             return NeighborIndex.load(path, strong, "cosine", analyzer.device)
         except StoreError as error:
             logger.warning("%s; it is built again", error)
-    index = NeighborIndex(device=analyzer.device, random_state=analyzer.random_state).fit(strong)
+    index = NeighborIndex(
+        device=analyzer.device,
+        max_bytes=memory.resident_bytes,
+        random_state=analyzer.random_state,
+    ).fit(strong)
     index.save(path)
     return index
 

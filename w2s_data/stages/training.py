@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from w2s_data._blocks import FeatureMatrix
 from w2s_data._io import sha256_json
+from w2s_data._memory import MemoryLimit
 from w2s_data.dataset import W2SDataset
 from w2s_data.errors import DegenerateDataWarning, InputError
 from w2s_data.run import Run
@@ -36,6 +37,7 @@ def gain_stage(
     training: Mapping[str, Any] | None = None,
     restart: bool = False,
     show_progress: bool | None = None,
+    memory: MemoryLimit | None = None,
 ) -> dict[str, Any]:
     """Train students by every method and seed, measure the gain, write tables and summary.
 
@@ -49,6 +51,8 @@ def gain_stage(
         What `fit_student` takes: epochs, learning_rate, l2, model ... Pairs are trained as such.
     restart : bool
         Train everything anew.
+    memory : MemoryLimit, optional
+        A head's features are held in memory only where they fit into a quarter of it.
 
     Returns
     -------
@@ -79,7 +83,11 @@ def gain_stage(
     if level == "head" and "strong" not in features:
         raise InputError("strong features are missing: name their file with --strong-features")
     from w2s_data.finetune import measure_gain
+    from w2s_data.finetune.task import RESIDENT_BYTES
 
+    if level == "head":
+        limit = memory or MemoryLimit.parse(None)
+        training["resident_bytes"] = min(RESIDENT_BYTES, limit.resident_bytes)
     with run.stage("gain", recorded, INPUTS) as stage:
         with noting(DegenerateDataWarning):  # they are among the result's own warnings
             result = measure_gain(

@@ -16,14 +16,13 @@ from w2s_data._validation import check_feature_block
 from w2s_data.errors import FeatureError, InputError
 from w2s_data.finetune.base import LINKS, LabelObjective, Model, Objective
 from w2s_data.finetune.losses import cross_entropy
-from w2s_data.finetune.task import TRAINING, Task
+from w2s_data.finetune.task import RESIDENT_BYTES, TRAINING, Task
 from w2s_data.probes import LinearProbe
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-RESIDENT_BYTES = 2 * 2**30  # larger features stay where they are and are gathered batch by batch
 INITIAL_SCALE = 0.1  # of 1 / sqrt(D): small, so that few steps suffice; zero would stop a ReLU
 SERIAL_WORK = 4_000_000  # S x B x D x C below which threads cost more than they bring
 
@@ -97,14 +96,20 @@ class HeadModel(Model):
 class HeadInputs:
     """Standardised features on a device, or gathered batch by batch when they are large."""
 
-    def __init__(self, features: FeatureMatrix, scaling: Scaling, device: torch.device) -> None:
+    def __init__(
+        self,
+        features: FeatureMatrix,
+        scaling: Scaling,
+        device: torch.device,
+        resident_bytes: int = RESIDENT_BYTES,
+    ) -> None:
         import torch
 
         self.features = features
         self.scaling = scaling
         self.device = device
         self.resident: Tensor | None = None
-        if 4 * features.shape[0] * features.shape[1] <= RESIDENT_BYTES:
+        if 4 * features.shape[0] * features.shape[1] <= resident_bytes:
             table = np.empty(features.shape, dtype=np.float32)
             for rows, block in features.blocks():
                 table[rows] = scaling.apply(block)
@@ -231,7 +236,7 @@ class HeadTask(Task):
     @cached_property
     def inputs(self) -> HeadInputs:
         """The pool, standardised."""
-        return HeadInputs(self._features, self.scaling, self.device)
+        return HeadInputs(self._features, self.scaling, self.device, self.settings.resident_bytes)
 
     @cached_property
     def _validation_inputs(self) -> Tensor | None:
