@@ -126,7 +126,7 @@ def test_outdated_map_is_not_drawn(synthetic_run: MakeRun) -> None:
     report = build_report(run)
     assert [view.key for view in map_of(report).views] == ["plane"]
     assert "older than the features or the scores: `w2s report" in report.to_markdown()
-    assert not any("again" in w["text"] for w in report.summary["verdict"]["warnings"])
+    assert not any(w["about"] == "projection" for w in report.summary["verdict"]["warnings"])
 
 
 def test_map_can_be_left_out(synthetic_run: MakeRun) -> None:

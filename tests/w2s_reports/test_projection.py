@@ -133,7 +133,7 @@ def test_missing_umap_is_said(monkeypatch: pytest.MonkeyPatch, rng: np.random.Ge
 
 @pytest.mark.slow
 def test_umap_keeps_neighbours_and_is_settled_by_the_seed() -> None:
-    digits = load_digits().data
+    digits = load_digits().data[::2]
     one, two = (project(digits, rng=seeded()).umap for _ in range(2))
     assert one is not None
     np.testing.assert_array_equal(one, two)
@@ -209,6 +209,7 @@ def test_unscored_run_has_no_map(tmp_path: Path) -> None:
         stored_features(run, data, "strong")
 
 
+@pytest.mark.slow
 def test_report_makes_the_map_once(no_umap: list[int], scored_run: Run, w2s: Command) -> None:
     folder = scored_run.path
     assert build_report(folder).summary["projection"]["hint"]
@@ -221,6 +222,7 @@ def test_report_makes_the_map_once(no_umap: list[int], scored_run: Run, w2s: Com
     assert "adds a map" in (folder / "report.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_features_from_a_file_are_named_again(
     no_umap: list[int], w2s: Command, rng: np.random.Generator, tmp_path: Path
 ) -> None:

@@ -66,7 +66,7 @@ def report(
 ) -> None:
     """Write the report of a run; with --fail-on, exit 1 if the run is not good enough."""
     target = output or run / FILES[kind]
-    if map is not False and kind is Format.HTML:
+    if map is not False and (kind is Format.HTML or map or strong_features):
         _add_map(run, strong_features, required=bool(map))
     outcomes = write_report(
         run, target, kind, baseline, fail_on or (), projection=False if map is False else None
@@ -135,7 +135,6 @@ def judge(outcomes: Sequence[Outcome], run: Path, aside: bool = False) -> None:
 
 def _add_map(folder: Path, strong_features: Path | None, *, required: bool) -> None:
     """Project the run's strong features; where that is not required, a line says why not."""
-    from w2s_data.errors import InputError
     from w2s_data.run import Run
     from w2s_reports.stage import ensure_projection
 
