@@ -34,6 +34,13 @@ Data = Annotated[
     ),
 ]
 RunFolder = Annotated[Path, typer.Argument(help="A run directory, as `w2s score` leaves it.")]
+StrongFeatures = Annotated[
+    Path | None,
+    typer.Option(
+        help="Ready-made strong features, a .npy file (N, D); of pairs, chosen minus rejected.",
+        rich_help_panel=MODELS,
+    ),
+]
 TeacherPenalty = Annotated[
     str,
     typer.Option(
@@ -152,10 +159,7 @@ class FeatureFiles:
             rich_help_panel=MODELS,
         ),
     ] = None
-    strong_features: Annotated[
-        Path | None,
-        typer.Option(help="The same for strong features.", rich_help_panel=MODELS),
-    ] = None
+    strong_features: StrongFeatures = None
 
 
 @dataclass(frozen=True)
