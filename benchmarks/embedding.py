@@ -132,7 +132,7 @@ def measure_store(texts: list[str], repeats: int) -> None:
     print(f"| encode in shards of 1,024, nothing written ({len(unique):,} texts) | {loop:.2f} |")
     print(f"| embed into a new store | {store:.2f} |")
     print(f"| difference, median of pairs | {overhead:+.2f} ({overhead / loop:+.1%}) |")
-    print(f"| embed again, nothing new (model hash included) | {resume:.2f} |\n")
+    print(f"| embed again, nothing new | {resume:.2f} |\n")
 
 
 def measure_reading(n_items: int, dim: int) -> None:
