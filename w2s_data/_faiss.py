@@ -19,7 +19,7 @@ import numpy as np
 from w2s_data._blocks import DEFAULT_BLOCK_BYTES, row_blocks
 from w2s_data._memory import size_text
 from w2s_data._typing import FloatArray, IntArray
-from w2s_data.errors import InputError
+from w2s_data.errors import InputError, first_line
 
 logger = logging.getLogger("w2s_data")
 
@@ -421,19 +421,19 @@ def gpu_works(number: int) -> bool:
 
 def to_gpu(index: Any, number: int) -> Any:
     """Copy an index to a GPU."""
-    faiss = _library()
-    return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), number, index)
+    return _library().index_cpu_to_gpu(_gpu_resources(number), number, index)
+
+
+@functools.cache
+def _gpu_resources(number: int) -> Any:  # noqa: ARG001
+    """Streams and scratch memory of one GPU, kept: making them takes longer than a small search."""
+    return _library().StandardGpuResources()
 
 
 def has_gpu_form(index: Any) -> bool:
     """Whether faiss searches indexes of this kind on a GPU."""
     faiss = _library()
     return not isinstance(index, faiss.IndexHNSW)
-
-
-def first_line(error: Exception) -> str:
-    """First line of what faiss says: the others name places in its source."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def write_index(index: Any, path: str) -> None:

@@ -14,7 +14,7 @@ from w2s_data._blocks import DEFAULT_BLOCK_BYTES, FeatureMatrix, row_blocks
 from w2s_data._neighbors import Metric, score_name
 from w2s_data._typing import FloatArray, IntArray
 from w2s_data._validation import check_feature_block
-from w2s_data.errors import FeatureError, InputError
+from w2s_data.errors import FeatureError, InputError, first_line
 
 logger = logging.getLogger("w2s_data")
 
@@ -53,17 +53,36 @@ class Searcher:
         self._shape = shape
         self._sign = 1 if metric == "l2" else -1  # sign * score is least for the nearest
         self._fast = index
+        self._asked_for = device
         if gpu is None or not _faiss.has_gpu_form(index):
             return
         try:  # the CPU keeps its own for range searches and saving
             self._fast, self.device = _faiss.to_gpu(index, gpu), f"cuda:{gpu}"
         except RuntimeError as error:
-            reason = _faiss.first_line(error)
+            reason = first_line(error)
             if device != "auto":
                 raise InputError(
                     f"the index does not fit on {device!r} ({reason}): use 'auto' or 'cpu'"
                 ) from error
             logger.warning("the index stays on the CPU: %s", reason)
+
+    def _search(self, queries: FloatArray, k: int) -> tuple[FloatArray, IntArray]:
+        """What faiss finds, on the GPU until that fails for the first time."""
+        if self._fast is self.index or k > _faiss.GPU_MAX_K:
+            found = self.index.search(queries, k)
+            return found[0], found[1]
+        try:
+            found = self._fast.search(queries, k)
+        except RuntimeError as error:
+            reason = first_line(error)
+            if self._asked_for != "auto":
+                raise InputError(
+                    f"the search on {self.device!r} failed ({reason}): use 'auto' or 'cpu'"
+                ) from error
+            logger.warning("the CPU goes on searching, since %s fails: %s", self.device, reason)
+            self._fast, self.device = self.index, "cpu"
+            found = self.index.search(queries, k)
+        return found[0], found[1]
 
     def stored(self, max_bytes: int = DEFAULT_BLOCK_BYTES) -> Iterator[tuple[slice, FloatArray]]:
         """Yield the rows that the index stores, block by block."""
@@ -72,8 +91,7 @@ class Searcher:
 
     def nearest(self, queries: FloatArray, k: int) -> tuple[FloatArray, IntArray]:
         """Scores and indices of the k nearest, nearest first, ties by index."""
-        searcher = self._fast if k <= _faiss.GPU_MAX_K else self.index
-        scores, indices = searcher.search(queries, k)
+        scores, indices = self._search(queries, k)
         short = np.flatnonzero((indices < 0).any(axis=1))
         if len(short):  # too few points in the lists visited, or a graph in several parts
             scores[short], indices[short] = _faiss.exact_search(self.index, queries[short], k)

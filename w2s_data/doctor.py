@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from w2s_data._faiss import faiss_status
 from w2s_data._io import jsonable
 from w2s_data._version import __version__
+from w2s_data.errors import first_line
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -225,7 +226,7 @@ def _devices(problems: list[str], hints: list[str]) -> tuple[Device, ...]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")  # torch warns where it finds a driver that it cannot use
         has_cuda = torch.cuda.is_available()
-    hints += [_first_line(entry.message) for entry in caught]
+    hints += [first_line(entry.message) for entry in caught]
     if not has_cuda and torch.version.cuda is None and NVIDIA_DRIVER.exists():
         hints.append(
             "an NVIDIA driver is present, but this torch is built without CUDA: "
@@ -259,7 +260,7 @@ def _faiss(problems: list[str], packages: tuple[Package, ...]) -> FaissBuild:
 
 def _broken_import(module: str, error: Exception, distribution: str) -> str:
     command = f"pip install --force-reinstall {distribution}"
-    return f"{module} cannot be imported ({_first_line(error)}): {command}"
+    return f"{module} cannot be imported ({first_line(error)}): {command}"
 
 
 def _is_installed(distribution: str) -> bool:
@@ -291,10 +292,6 @@ def _cpu_name() -> str:
         if match:
             return match.group(1).strip()
     return platform.processor() or platform.machine()
-
-
-def _first_line(message: object) -> str:
-    return (str(message).strip().splitlines() or [type(message).__name__])[0]
 
 
 def _gib(n_bytes: int) -> str:

@@ -101,6 +101,17 @@ def rows(indices: Iterable[int], limit: int = 8) -> str:
     return f"{'row' if len(found) == 1 else 'rows'} {listing(found, limit)}"
 
 
+def first_line(message: object, limit: int = 200) -> str:
+    """First line of what a library says, cut to a length that fits a terminal.
+
+    >>> first_line(RuntimeError("CUDA error: out of memory\\nCompile with ..."))
+    'CUDA error: out of memory'
+    """
+    lines = str(message).strip().splitlines()
+    line = lines[0] if lines else type(message).__name__
+    return line if len(line) <= limit else f"{line[:limit]}..."
+
+
 def unknown(what: str, name: str, valid: Sequence[str]) -> str:
     """Message for a name that is not among the valid ones, with the nearest of them.
 

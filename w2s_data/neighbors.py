@@ -34,6 +34,7 @@ from w2s_data.errors import (
     FeatureError,
     InputError,
     StoreError,
+    first_line,
     unknown,
 )
 
@@ -354,7 +355,7 @@ class NeighborIndex(BaseEstimator):  # type: ignore[misc]
             index = _faiss.read_index(os.fspath(file))
         except RuntimeError as error:
             raise StoreError(
-                f"faiss cannot read the index {str(file)!r}: {_faiss.first_line(error)}"
+                f"faiss cannot read the index {str(file)!r}: {first_line(error)}"
             ) from error
         loaded.kind_, loaded.shape_ = record["kind"], tuple(record["shape"])
         loaded.fingerprint_, loaded.recall_ = record["fingerprint"], record["recall"]

@@ -12,9 +12,9 @@ import numpy as np
 
 from w2s_data._device import resolve_device
 from w2s_data._typing import FloatArray, IntArray
-from w2s_data.encoders.backbone import Backbone, Source, first_line, resolve_layer
+from w2s_data.encoders.backbone import Backbone, Source, resolve_layer
 from w2s_data.encoders.base import Advance, Encoder, ItemError, describe
-from w2s_data.errors import EncoderError, unknown
+from w2s_data.errors import EncoderError, first_line, unknown
 
 if TYPE_CHECKING:
     import torch
