@@ -6,16 +6,18 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from w2s_data.errors import InputError
+from w2s_data.errors import InputError, first_line
 
 if TYPE_CHECKING:
     import torch
 
 logger = logging.getLogger("w2s_data")
+
+T = TypeVar("T")
 
 LOST = ("cuda error", "cuda driver", "cublas", "cudnn", "cusolver", "nvml", "acceleratorerror")
 
@@ -114,6 +116,29 @@ def is_lost(error: RuntimeError) -> bool:
     kinds = getattr(torch, "AcceleratorError", ())
     text = str(error).lower()
     return isinstance(error, kinds) or any(word in text for word in LOST)
+
+
+def or_on_cpu(run: Callable[[str], T], device: str, what: str) -> T:
+    """Run something on a device, and on the CPU where "auto" chose a device that then fails.
+
+    Raises
+    ------
+    InputError
+        If a device that was asked for by name is lost or too small.
+    """
+    try:
+        return run(device)
+    except RuntimeError as error:
+        place = resolve_device(device)
+        if place.type == "cpu" or not (is_lost(error) or is_out_of_memory(error)):
+            raise
+        reason = first_line(error)
+        if device != "auto":
+            raise InputError(
+                f"{what} failed on {device!r} ({reason}): use 'cpu' or 'auto'"
+            ) from error
+        logger.warning("the CPU goes on with %s, since %s fails: %s", what, place, reason)
+    return run("cpu")
 
 
 @contextmanager

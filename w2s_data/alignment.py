@@ -22,15 +22,14 @@ from w2s_data._blocks import DEFAULT_BLOCK_BYTES, FeatureMatrix
 from w2s_data._device import (
     free_bytes,
     highest_precision,
-    is_lost,
     is_out_of_memory,
+    or_on_cpu,
     release_memory,
     resolve_device,
 )
 from w2s_data._transfer import device_blocks
 from w2s_data._typing import BoolArray, FloatArray, IntArray
 from w2s_data._validation import check_feature_block
-from w2s_data.errors import InputError, first_line
 
 if TYPE_CHECKING:
     import torch
@@ -87,26 +86,15 @@ def align(
     """
     if not len(anchors):  # nothing to align with: the rows are only checked
         anchors, wanted = np.ones((1, features.shape[1])), np.zeros_like(wanted)
-    place = resolve_device(device)
-    if place.type == "mps":
+    if resolve_device(device).type == "mps":
         dtype = "float32"  # the hardware has no wider numbers
     found = np.full(features.shape[0], np.nan, dtype=dtype)
-    try:
-        _fill(found, features, wanted, _Aligner(anchors, top_share, place, dtype), name, tf32)
-    except RuntimeError as error:
-        if place.type == "cpu" or not (is_lost(error) or is_out_of_memory(error)):
-            raise
-        reason = first_line(error)
-        if device != "auto":
-            raise InputError(
-                f"{place} cannot go on with the alignment ({reason}): use 'cpu' or 'auto'"
-            ) from error
-        logger.warning("the CPU goes on with the alignment, since %s fails: %s", place, reason)
-        import torch
 
-        remaining = wanted & np.isnan(found)
-        on_host = _Aligner(anchors, top_share, torch.device("cpu"), dtype)
-        _fill(found, features, remaining, on_host, name)
+    def fill(chosen: str) -> None:
+        aligner = _Aligner(anchors, top_share, resolve_device(chosen), dtype)
+        _fill(found, features, wanted & np.isnan(found), aligner, name, tf32)
+
+    or_on_cpu(fill, device, "the alignment")
     return found
 
 
@@ -116,7 +104,7 @@ def _fill(
     wanted: BoolArray,
     aligner: _Aligner,
     name: str,
-    tf32: bool = False,
+    tf32: bool,
 ) -> None:
     """Write the alignment of the wanted rows into `found`, block by block."""
     import torch

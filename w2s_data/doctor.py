@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from w2s_data._faiss import faiss_status
+from w2s_data._faiss import faiss_status, gpu_works
 from w2s_data._io import jsonable
 from w2s_data._version import __version__
 from w2s_data.errors import first_line
@@ -153,6 +153,11 @@ def diagnose() -> Diagnosis:
     faiss = _faiss(problems, packages)
     if faiss.version and faiss.n_gpus == 0 and any(device.kind == "cuda" for device in devices):
         hints.append("torch sees a CUDA device but faiss does not: neighbours are found on the CPU")
+    hints += [
+        f"faiss sees GPU {number}, but its first search there failed: neighbours are found on the CPU"
+        for number in range(faiss.n_gpus)
+        if not gpu_works(number)
+    ]
     return Diagnosis(
         version=__version__,
         python=platform.python_version(),
@@ -236,6 +241,13 @@ def _devices(problems: list[str], hints: list[str]) -> tuple[Device, ...]:
     for index in range(torch.cuda.device_count() if has_cuda else 0):
         properties = torch.cuda.get_device_properties(index)
         found.append(Device("cuda", properties.name, properties.total_memory))
+        try:
+            torch.ones(2, device=f"cuda:{index}").sum().item()
+        except RuntimeError as error:
+            hints.append(
+                f"GPU {index} is there but does not compute ({first_line(error)}): "
+                "choose --device cpu, or install a torch built for it"
+            )
     if torch.backends.mps.is_available():
         found.append(Device("mps", "Apple GPU"))
     return (*found, Device("cpu", _cpu_name()))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from w2s_data._blocks import FeatureMatrix, as_feature_matrix
+from w2s_data._device import free_bytes
 from w2s_data._typing import BoolArray, FloatArray
 from w2s_data._validation import check_feature_block
 from w2s_data.errors import FeatureError, InputError
@@ -109,11 +110,13 @@ class HeadInputs:
         self.scaling = scaling
         self.device = device
         self.resident: Tensor | None = None
-        if 4 * features.shape[0] * features.shape[1] <= resident_bytes:
-            table = np.empty(features.shape, dtype=np.float32)
+        # What is bounded is the host's memory; a GPU gives half of what is free on it.
+        free = free_bytes(device)
+        budget = resident_bytes if free is None else free // 2
+        if 4 * features.shape[0] * features.shape[1] <= budget:
+            self.resident = torch.empty(features.shape, dtype=torch.float32, device=device)
             for rows, block in features.blocks():
-                table[rows] = scaling.apply(block)
-            self.resident = torch.from_numpy(table).to(device)
+                self.resident[rows] = torch.from_numpy(scaling.apply(block))
 
     def take(self, rows: Tensor) -> Tensor:
         """Rows (S, B) as (S, B, D)."""
@@ -297,7 +300,13 @@ class HeadTask(Task):
             fitted.append(
                 fitted[same[0]]
                 if same
-                else softmax_head(features[rows], labels[seed, rows], weight[seed, rows], l2)
+                else softmax_head(
+                    features[rows],
+                    labels[seed, rows],
+                    weight[seed, rows],
+                    l2,
+                    str(self.device),
+                )
             )
         coef = np.stack([head[0] for head in fitted])
         if basis is not None:
@@ -329,10 +338,10 @@ class HeadTask(Task):
 
 
 def softmax_head(
-    features: FloatArray, labels: FloatArray, weights: FloatArray, l2: float
+    features: FloatArray, labels: FloatArray, weights: FloatArray, l2: float, device: str = "cpu"
 ) -> tuple[FloatArray, FloatArray]:
     """Weights (D, C) and intercepts (C,) that minimise the penalised cross-entropy."""
-    probe = LinearProbe(l2=l2, standardize=False, device="cpu")
+    probe = LinearProbe(l2=l2, standardize=False, device=device)
     probe.fit(features, labels, weights)
     coef, intercept = probe.coef_.T, probe.intercept_
     if coef.shape[1] == 1:  # a sigmoid is a softmax whose first logit is 0
