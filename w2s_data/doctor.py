@@ -154,7 +154,7 @@ def diagnose() -> Diagnosis:
     if faiss.version and faiss.n_gpus == 0 and any(device.kind == "cuda" for device in devices):
         hints.append("torch sees a CUDA device but faiss does not: neighbours are found on the CPU")
     hints += [
-        f"faiss sees GPU {number}, but its first search there failed: neighbours are found on the CPU"
+        f"faiss sees GPU {number}, but its first search there failed: the CPU finds neighbours"
         for number in range(faiss.n_gpus)
         if not gpu_works(number)
     ]

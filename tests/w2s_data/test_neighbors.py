@@ -569,6 +569,27 @@ def test_index_that_does_not_fit_on_the_gpu_stays_on_the_cpu(points, caplog, mon
         NeighborIndex(device="cuda:0").fit(points)
 
 
+def test_a_search_that_fails_on_the_gpu_goes_on_on_the_cpu(points, caplog):
+    expected = NeighborIndex(device="cpu").fit(points).neighbors(5)
+    index = NeighborIndex(device="auto").fit(points)
+    calls = []
+
+    class LostGpu:
+        def search(self, *asked):
+            calls.append(asked)
+            raise RuntimeError("Error in faiss::gpu: CUDA error 719 unspecified launch failure")
+
+    index._search._fast, index._search.device = LostGpu(), "cuda:0"
+    with caplog.at_level(logging.WARNING, logger="w2s_data"):
+        found = index.neighbors(5)
+    assert len(calls) == 1
+    np.testing.assert_array_equal(found.indices, expected.indices)
+    assert "the CPU goes on searching, since cuda:0 fails: Error in faiss::gpu" in caplog.text
+    index._search._fast, index._search._asked_for = LostGpu(), "cuda"
+    with pytest.raises(InputError, match="the search on 'cpu' failed"):
+        index.neighbors(5)
+
+
 def test_gpu_that_is_not_there(points, monkeypatch):
     import faiss
 
