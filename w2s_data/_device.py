@@ -72,7 +72,7 @@ def every_device(device: str | torch.device = "auto") -> list[torch.device]:
     import torch
 
     first = resolve_device(device)
-    if first.type != "cuda" or first.index is not None:
+    if first != torch.device("cuda"):
         return [first]
     return [torch.device("cuda", number) for number in range(torch.cuda.device_count())]
 

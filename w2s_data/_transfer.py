@@ -61,9 +61,9 @@ class _PinnedLane(_Lane):
         import torch
 
         super().__init__(device)
-        self.stream = torch.cuda.Stream(device)
+        self.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self.buffers: list[torch.Tensor | None] = [None, None]
-        self.copied = [torch.cuda.Event(), torch.cuda.Event()]
+        self.copied = [torch.cuda.Event() for _ in range(2)]  # type: ignore[no-untyped-call]
         self.turn = 0
 
     def send(self, block: FloatArray) -> torch.Tensor:
