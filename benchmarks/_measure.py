@@ -252,6 +252,16 @@ def last_decade(found: Sequence[Row]) -> list[Row]:
     return last if len(last) > 1 else list(found)
 
 
+def fill(page: Path, mark: str, text: str) -> None:
+    """Replace what stands between the marks ``<!-- MARK: begin -->`` and ``end`` of a page."""
+    begin, end = f"<!-- {mark}: begin -->", f"<!-- {mark}: end -->"
+    before, found, rest = page.read_text().partition(begin)
+    _, closed, after = rest.partition(end)
+    if not (found and closed):
+        raise SystemExit(f"{page} has no marks {begin} and {end}")
+    page.write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}")
+
+
 def to_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
     """Rows as plain JSON types, what they do not say left out."""
     return [{k: v for k, v in asdict(row).items() if v not in (None, "")} for row in rows]

@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from _measure import D, Row, curves, describe, last_decade, slope
+from _measure import D, Row, curves, describe, fill, last_decade, slope
 from suite import RESULTS, collected, load
 
 PAGE = Path(__file__).parent.parent / "docs" / "scaling.md"
-BEGIN, END = "<!-- costs: begin -->", "<!-- costs: end -->"
 SIZES = (1_000_000, 10_000_000, 100_000_000)
 CPU_PRICE, GPU_PRICE, DISK_PRICE = 0.10, 2.50, 0.08  # dollars: an hour, an hour, a GB and month
 ITEM_BYTES = 250  # of a run's own tables: ids, texts, regions, scores
@@ -186,10 +185,7 @@ def main() -> None:
     if given.print:
         print(made)
         return
-    page = PAGE.read_text()
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    PAGE.write_text(f"{before}{BEGIN}\n\n{made}\n\n{END}{after}")
+    fill(PAGE, "costs", made)
     print(PAGE)
 
 

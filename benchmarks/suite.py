@@ -4,8 +4,8 @@
     python benchmarks/suite.py --quick              # small sizes: does it run? (two minutes)
     python benchmarks/suite.py scoring published    # some pieces; the others keep their numbers
 
-Writes `benchmarks/results.json`, from which `charts.py` draws and `costs.py` reckons, unless
-`--quick` is given. A piece that cannot run here says what is missing; one that fails makes the
+Writes `benchmarks/results.json`, from which `charts.py` draws and `costs.py` reckons, and the table
+of `benchmarks/README.md`, unless `--quick` is given. A piece that cannot run here says what is missing; one that fails makes the
 exit code 1.
 """
 
@@ -22,10 +22,21 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from _measure import NotRunError, Row, describe, from_json, growth_table, machine, table, to_json
+from _measure import (
+    NotRunError,
+    Row,
+    describe,
+    fill,
+    from_json,
+    growth_table,
+    machine,
+    table,
+    to_json,
+)
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.json"
+PAGE = HERE / "README.md"
 SCHEMA = 1
 SPARE_SECONDS = 900  # a piece that takes longer hangs
 PIECES = {  # name: script, function
@@ -161,7 +172,10 @@ def main() -> int:
             print(f"{name}: {state} ({found['took']} s)", file=sys.stderr, flush=True)
             if not given.quick:
                 write(pieces, given.output)
-    print(report(pieces, machines(pieces)))
+    text = report(pieces, machines(pieces))
+    print(text)
+    if given.output == RESULTS and not given.quick:
+        fill(PAGE, "suite", text)
     return int(any("failed" in piece for piece in pieces.values()))
 
 
