@@ -208,8 +208,9 @@ def describe(found: dict[str, Any]) -> str:
     """A machine in one sentence."""
     versions = ", ".join(f"{name} {version}" for name, version in found["packages"].items())
     gpus = ", ".join(found["gpus"]) or "no GPU"
+    quick = "Small sizes on a busy machine, to be measured again: " if found.get("quick") else ""
     return (
-        f"{found['cpu']}, {found['cores']} cores, {found['memory_gib']} GiB, {gpus}; "
+        f"{quick}{found['cpu']}, {found['cores']} cores, {found['memory_gib']} GiB, {gpus}; "
         f"Python {found['python']}, {versions}; revision {found['revision']}, {found['date']}."
     )
 

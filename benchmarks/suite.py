@@ -5,8 +5,8 @@
     python benchmarks/suite.py scoring published    # some pieces; the others keep their numbers
 
 Writes `benchmarks/results.json`, from which `charts.py` draws and `costs.py` reckons, and the table
-of `benchmarks/README.md`, unless `--quick` is given. A piece that cannot run here says what is missing; one that fails makes the
-exit code 1.
+of `benchmarks/README.md`, unless `--quick` is given. A piece that cannot run here says what is
+missing; one that fails makes the exit code 1.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -77,7 +78,6 @@ def run_piece(name: str, quick: bool, answer: Path) -> None:
 def in_own_process(name: str, quick: bool, answer: Path) -> dict[str, Any]:
     """What `run_piece` found, or how it failed."""
     command = [sys.executable, __file__, "--answer", str(answer), name]
-    answer.unlink(missing_ok=True)
     start = time.perf_counter()
     try:
         ended = subprocess.run(
@@ -145,12 +145,27 @@ def write(pieces: dict[str, Any], path: Path) -> None:
     partial.replace(path)
 
 
+def measure(names: Iterable[str], quick: bool, pieces: dict[str, Any], output: Path | None) -> None:
+    """Run pieces one after another; each is written as soon as it is there."""
+    here = machine() | ({"quick": True} if quick else {})
+    with tempfile.TemporaryDirectory() as folder:
+        for name in names:
+            found = in_own_process(name, quick, Path(folder) / name)
+            pieces[name] = found | {"machine": here}
+            state = found.get("failed") or found.get("not_run") or f"{len(found['rows'])} rows"
+            print(f"{name}: {state} ({found['took']} s)", file=sys.stderr, flush=True)
+            if output is not None:
+                write(pieces, output)
+
+
 def main() -> int:
     """Run the pieces asked for; print and write what they found."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("pieces", nargs="*", metavar="PIECE", help=", ".join(PIECES))
-    parser.add_argument("--quick", action="store_true", help="Small sizes; nothing is written.")
-    parser.add_argument("--output", type=Path, default=RESULTS)
+    parser.add_argument(
+        "--quick", action="store_true", help="Small sizes; written to --output only."
+    )
+    parser.add_argument("--output", type=Path, help="default: benchmarks/results.json")
     parser.add_argument("--print", action="store_true", help="Print the results that are there.")
     parser.add_argument("--answer", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -160,21 +175,13 @@ def main() -> int:
     if given.answer:
         run_piece(given.pieces[0], given.quick, given.answer)
         return 0
-    pieces = {} if given.quick else load(given.output)
+    output = given.output or (None if given.quick else RESULTS)
+    pieces = load(output or RESULTS) if given.print or output else {}
     if not given.print:
-        here = machine()
-        for name in given.pieces or PIECES:
-            answer = given.output.with_name(f".{name}.answer")
-            found = in_own_process(name, given.quick, answer)
-            answer.unlink(missing_ok=True)
-            pieces[name] = found | {"machine": here}
-            state = found.get("failed") or found.get("not_run") or f"{len(found['rows'])} rows"
-            print(f"{name}: {state} ({found['took']} s)", file=sys.stderr, flush=True)
-            if not given.quick:
-                write(pieces, given.output)
+        measure(given.pieces or list(PIECES), given.quick, pieces, output)
     text = report(pieces, machines(pieces))
     print(text)
-    if given.output == RESULTS and not given.quick:
+    if output == RESULTS:
         fill(PAGE, "suite", text)
     return int(any("failed" in piece for piece in pieces.values()))
 
