@@ -162,9 +162,7 @@ def main() -> int:
     """Run the pieces asked for; print and write what they found."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("pieces", nargs="*", metavar="PIECE", help=", ".join(PIECES))
-    parser.add_argument(
-        "--quick", action="store_true", help="Small sizes; written to --output only."
-    )
+    parser.add_argument("--quick", action="store_true", help="Small sizes; only for --output.")
     parser.add_argument("--output", type=Path, help="default: benchmarks/results.json")
     parser.add_argument("--print", action="store_true", help="Print the results that are there.")
     parser.add_argument("--answer", type=Path, help=argparse.SUPPRESS)

@@ -48,7 +48,7 @@ class _Lane:
         """Copy a block to the device (the reader's thread)."""
         import torch
 
-        return torch.tensor(block, device=self.device)
+        return torch.tensor(np.ascontiguousarray(block), device=self.device)
 
     def receive(self, moved: torch.Tensor) -> None:
         """Make what follows on this thread wait for the copy."""
@@ -60,8 +60,9 @@ class _PinnedLane(_Lane):
     def __init__(self, device: torch.device) -> None:
         import torch
 
-        super().__init__(device)
-        self.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        # The thread that reads may have another current device than the one that computes.
+        super().__init__(torch.empty(0, device=device).device)
+        self.stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
         self.buffers: list[torch.Tensor | None] = [None, None]
         self.copied = [torch.cuda.Event() for _ in range(2)]  # type: ignore[no-untyped-call]
         self.turn = 0
@@ -77,9 +78,9 @@ class _PinnedLane(_Lane):
             buffer = torch.empty(block.size, dtype=torch.float32, pin_memory=True)
             self.buffers[turn] = buffer
         staged = buffer[: block.size].view(block.shape)
-        if block.flags.writeable:
+        if block.flags.writeable and block.flags.c_contiguous:
             staged.copy_(torch.from_numpy(block))  # on all threads of torch
-        else:  # a memory map: torch warns of it, and it is the disk that waits
+        else:  # a memory map, which torch warns of: it is the disk that waits
             np.copyto(staged.numpy(), block)
         with torch.cuda.stream(self.stream):
             moved = staged.to(self.device, non_blocking=True)

@@ -165,13 +165,18 @@ class _Aligner:
         self.place = place
         self.kind = getattr(torch, dtype)
         self.bank = torch.as_tensor(anchors, dtype=self.kind, device=place).T.contiguous()
-        self.reduce = _maximum if top_share is None else _TopShare(self.bank.shape[1], top_share)
+        self.top_share = top_share
+        self._forget_buffers()
         budget = SIMILARITY_BYTES[place.type]
         free = free_bytes(place)
         if free is not None:
             budget = min(budget, free // FREE_SHARE)
         self.step = max(1, budget // (self.bank.shape[1] * self.bank.element_size()))
+
+    def _forget_buffers(self) -> None:
+        n_anchors = self.bank.shape[1]
         self._cosines: torch.Tensor | None = None
+        self.reduce = _maximum if self.top_share is None else _TopShare(n_anchors, self.top_share)
 
     def __call__(self, points: torch.Tensor) -> FloatArray:
         """Alignment (n,) of points (n, D) on the device; halves its step when memory runs out."""
@@ -188,7 +193,7 @@ class _Aligner:
                 start += len(part)
                 continue
             # Only here, out of the handler, has the traceback let go of the block's tensors.
-            self._cosines = None
+            self._forget_buffers()
             self.step = len(part) // 2
             release_memory(self.place)
             logger.warning("out of memory: aligning %d points at a time", self.step)
