@@ -4,7 +4,9 @@
     python benchmarks/costs.py --cpu-price .08 --print
 
 Time and memory follow a growth curve along its slope over the last decade that was measured, at
-least 1: nothing is expected to become cheaper by the item. Money is hours times a price an hour.
+least 1: nothing is expected to become cheaper by the item. From 300,000 points on the search for
+neighbours visits a bounded number of points for each, and its time is linear. Money is hours times a
+price an hour.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ STAGES = {  # stage: the curves that tell, the first that was measured
     "groups": ("w2s groups", "20 neighbours of every point"),
     "report": ("report",),
 }
+LINEAR_FROM = {"groups": 300_000}
 
 
 @dataclass(frozen=True)
@@ -39,10 +42,12 @@ class Rate:
     power: float
     memory_mb: float | None
     memory_power: float
+    linear_from: int | None = None
 
     def time(self, n: int) -> float:
         """Seconds of n items."""
-        return self.seconds * (n / self.size) ** self.power
+        most = n if self.linear_from is None else min(n, max(self.size, self.linear_from))
+        return self.seconds * (most / self.size) ** self.power * (n / most)
 
     def memory(self, n: int) -> float | None:
         """MB of n items."""
@@ -77,7 +82,8 @@ def from_curve(stage: str, found: list[Row]) -> Rate:
         largest.seconds,
         max(1.0, slope(sizes, [row.seconds for row in last])),
         largest.memory_mb,
-        max(0.0, slope(sizes, memory)) if len(memory) == len(last) else 1.0,
+        max(1.0, slope(sizes, memory)) if len(memory) == len(last) else 1.0,
+        LINEAR_FROM.get(stage),
     )
 
 
