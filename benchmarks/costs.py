@@ -4,9 +4,8 @@
     python benchmarks/costs.py --cpu-price .08 --print
 
 Time and memory follow a growth curve along its slope over the last decade that was measured, at
-least 1: nothing is expected to become cheaper by the item. From 300,000 points on the search for
-neighbours visits a bounded number of points for each, and its time is linear. Money is hours times a
-price an hour.
+least 1: nothing becomes cheaper by the item. From 300,000 points on the search for neighbours
+visits a bounded number of points for each, and its time is linear. Money is hours times a price.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Time and memory of the commands themselves, `w2s score` and what follows it, at a few sizes.
 
-`scaling.py`, `report.py` and `ray_engine.py` measure the same up to a million items and with a worker
-that is killed; this is the part of them that fits into the suite.
+`scaling.py`, `report.py` and `ray_engine.py` measure more of it, up to a million items and with a
+worker that is killed; this is the part that fits into the suite.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def report(quick: bool = False) -> list[Row]:
 
 
 def ray_workers(quick: bool = False) -> list[Row]:
-    """Encoding by one and two workers of Ray that are there already, to the bytes of one process."""
+    """Encoding by one and two workers of Ray that have started, to the bytes of one process."""
     from embedding import minilm_folder, sentences
     from ray_engine import measure, ready
     from w2s_data.engines import LocalEngine, make_engine
