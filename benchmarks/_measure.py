@@ -123,7 +123,7 @@ def in_fresh_process(prepare: Prepare, *args: Any) -> tuple[float, float]:
         found: tuple[float, float] = receiver.recv()
     except EOFError:
         process.join()
-        raise RuntimeError(f"{prepare.__name__}{args} ended with {process.exitcode}") from None
+        raise RuntimeError(f"{prepare}{args} ended with {process.exitcode}") from None
     process.join()
     return found
 
@@ -134,6 +134,15 @@ def _measure(prepare: Prepare, args: tuple[Any, ...], pipe: Any) -> None:
     before = peak_mb(reset=True)
     spent = seconds(call)
     pipe.send((spent, max(0.0, peak_mb() - before)))
+
+
+def growth_rows(name: str, sizes: Iterable[int], prepare: Prepare) -> list[Row]:
+    """A growth curve: what `prepare(n)` returns, each size in a process of its own."""
+    rows = []
+    for n in sizes:
+        spent, memory = in_fresh_process(prepare, n)
+        rows.append(Row(f"{name}, {n:,}", spent, memory_mb=memory, size=n, curve=name))
+    return rows
 
 
 def slope(sizes: Sequence[float], values: Sequence[float]) -> float:

@@ -8,9 +8,19 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
-from _measure import Row, compared, growth_table, in_fresh_process, interleaved, points, table
+from _measure import (
+    Row,
+    compared,
+    growth_rows,
+    growth_table,
+    in_fresh_process,
+    interleaved,
+    points,
+    table,
+)
 from sklearn.neighbors import NearestNeighbors
 
 from w2s_data import NeighborIndex
@@ -57,12 +67,8 @@ def against_sklearn(quick: bool = False) -> list[Row]:
 
 def growth(quick: bool = False) -> list[Row]:
     """All pairs up to 100,000 points, lists of near ones beyond."""
-    rows = []
-    for n in (2000, 4000) if quick else SIZES:
-        spent, memory = in_fresh_process(_searched, "ours", n)
-        name = f"{K} neighbours of every point"
-        rows.append(Row(f"{name}, {n:,}", spent, memory_mb=memory, size=n, curve=name))
-    return rows
+    sizes = (2000, 4000) if quick else SIZES
+    return growth_rows(f"{K} neighbours of every point", sizes, partial(_searched, "ours"))
 
 
 def main() -> None:

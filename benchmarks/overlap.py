@@ -18,6 +18,7 @@ from _measure import (
     D,
     Row,
     compared,
+    growth_rows,
     growth_table,
     in_fresh_process,
     interleaved,
@@ -138,12 +139,8 @@ def against_published(quick: bool = False) -> list[Row]:
 
 def growth(quick: bool = False) -> list[Row]:
     """Time and memory over N, each fit in a process of its own, with 200 replicates."""
-    rows = []
-    for n in SIZES[:2] if quick else SIZES:
-        spent, memory = in_fresh_process(_scored, n, "default")
-        name = "scoring, default mode"
-        rows.append(Row(f"{name}, {n:,}", spent, memory_mb=memory, size=n, curve=name))
-    return rows
+    sizes = SIZES[:2] if quick else SIZES
+    return growth_rows("scoring, default mode", sizes, partial(_scored, mode="default"))
 
 
 def main() -> None:

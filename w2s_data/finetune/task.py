@@ -202,8 +202,8 @@ class Task(ABC):
             if not (is_lost(error) or is_out_of_memory(error)):
                 raise
             raise TrainingError(
-                f"{self.settings.name}, {stage}: {self.device} failed ({first_line(error)}): what "
-                "was finished is kept, and the same command goes on from there"
+                f"{self.settings.name}, {stage}: {self.device} failed ({first_line(error)}); "
+                "`w2s gain` keeps what was finished and goes on from there"
             ) from error
 
     @abstractmethod
