@@ -49,11 +49,11 @@ class Searcher:
     ) -> None:
         self.index = index
         self.device = "cpu"
+        self.wanted = device
         self._metric = metric
         self._shape = shape
         self._sign = 1 if metric == "l2" else -1  # sign * score is least for the nearest
         self._fast = index
-        self._asked_for = device
         if gpu is None or not _faiss.has_gpu_form(index):
             return
         try:  # the CPU keeps its own for range searches and saving
@@ -75,7 +75,7 @@ class Searcher:
             found = self._fast.search(queries, k)
         except RuntimeError as error:
             reason = first_line(error)
-            if self._asked_for != "auto":
+            if self.wanted != "auto":
                 raise InputError(
                     f"the search on {self.device!r} failed ({reason}): use 'auto' or 'cpu'"
                 ) from error

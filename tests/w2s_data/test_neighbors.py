@@ -585,7 +585,7 @@ def test_a_search_that_fails_on_the_gpu_goes_on_on_the_cpu(points, caplog):
     assert len(calls) == 1
     np.testing.assert_array_equal(found.indices, expected.indices)
     assert "the CPU goes on searching, since cuda:0 fails: Error in faiss::gpu" in caplog.text
-    index._search._fast, index._search._asked_for = LostGpu(), "cuda"
+    index._search._fast, index._search.wanted = LostGpu(), "cuda"
     with pytest.raises(InputError, match="the search on 'cpu' failed"):
         index.neighbors(5)
 
