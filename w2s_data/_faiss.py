@@ -352,6 +352,16 @@ def write_index(index: Any, path: str) -> None:
     faiss.write_index(index, path)
 
 
+def index_bytes(index: Any) -> AnyArray:
+    """An index as the bytes that `write_index` would write."""
+    return np.asarray(_library().serialize_index(index))
+
+
+def index_of(content: AnyArray) -> Any:
+    """The index that some bytes hold."""
+    return _library().deserialize_index(content)
+
+
 def read_index(path: str) -> Any:
     """Read an index; faiss raises RuntimeError for a damaged file."""
     faiss = _library()

@@ -8,14 +8,16 @@ on any device; the memory used does not depend on the number of points.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from w2s_data._blocks import FeatureMatrix
+from w2s_data._blocks import ArrayFeatures, FeatureMatrix
 from w2s_data._device import resolve_device
 from w2s_data._typing import BoolArray, FloatArray, IntArray
 from w2s_data._validation import check_feature_block
+from w2s_data.engines import Advance, Engine
 
 if TYPE_CHECKING:
     import torch
@@ -78,6 +80,52 @@ def align(
                 cosines = torch.mm(points, bank, out=buffer[: len(part)]).abs_()
                 result[rows.start + part] = reduce(cosines).clamp_(max=1.0).cpu().numpy()
     return result
+
+
+def align_blocks(
+    engine: Engine,
+    features: FeatureMatrix,
+    wanted: BoolArray,
+    anchors: FloatArray,
+    top_share: float | None,
+    device: str = "auto",
+    dtype: str = "float32",
+    name: str = "strong_features",
+) -> FloatArray:
+    """What `align` returns, block by block of the features in the workers of an engine."""
+    place = engine.place(device)
+    spans: list[slice] = []
+
+    def blocks() -> Iterator[tuple[FloatArray, BoolArray]]:
+        for rows, block in features.blocks():
+            check_feature_block(block, np.arange(rows.start, rows.stop), name, nonzero=True)
+            spans.append(rows)
+            yield block, wanted[rows]
+
+    result = np.full(features.shape[0], np.nan, dtype=dtype)
+    bank = AnchorBank(anchors, top_share, place, dtype)
+    for number, values in engine.map_blocks(align_block, bank, blocks(), device=place):
+        result[spans[number]] = values
+    return result
+
+
+class AnchorBank(NamedTuple):
+    """What all blocks are aligned with, and how: see `align`."""
+
+    anchors: FloatArray
+    top_share: float | None
+    device: str
+    dtype: str
+
+
+def align_block(
+    bank: AnchorBank,
+    block: tuple[FloatArray, BoolArray],
+    advance: Advance,  # noqa: ARG001
+) -> FloatArray:
+    """Alignment of the wanted rows of one block."""
+    rows, wanted = block
+    return align(ArrayFeatures(rows), wanted, *bank)
 
 
 def unit_rows(

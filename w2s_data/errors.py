@@ -56,6 +56,10 @@ class RunError(InputError):
     """A run directory is damaged or belongs to another data set."""
 
 
+class EngineError(InputError):
+    """A cluster cannot be reached, its workers die or wait, or they have other versions."""
+
+
 class MissingExtraError(ImportError):
     """An optional dependency is needed; the message says which command installs it."""
 

@@ -21,6 +21,8 @@ from w2s_data._progress import progress as progress_bar
 from w2s_data._shards import KEY_BYTES, KEY_DTYPE, MANIFEST, Manifest, Shards, is_shard_name
 from w2s_data._typing import AnyArray, FloatArray
 from w2s_data.encoders.base import Encoder, ItemError, Kind, as_items, describe
+from w2s_data.encoders.shards import encode_shards, settled
+from w2s_data.engines import Engine, LocalEngine
 from w2s_data.errors import EmptyDataError, EncoderError, InputError, StoreError, listing, rows
 
 logger = logging.getLogger("w2s_data")
@@ -175,6 +177,7 @@ def embed(
     shard_rows: int = 4096,
     overwrite: bool = False,
     progress: bool | None = None,
+    engine: Engine | None = None,
 ) -> FeatureStore:
     """Encode items into a store, computing only what it does not hold yet.
 
@@ -196,6 +199,8 @@ def embed(
         Discard what another encoder left in the folder.
     progress : bool, optional
         Show a bar; by default on a terminal.
+    engine : Engine, optional
+        Where items are encoded; by default in this process. See `w2s_data.engines`.
 
     Returns
     -------
@@ -225,19 +230,18 @@ def embed(
     if not listed:
         raise EmptyDataError("embed got no items")
     keys = item_keys(listed, encoder.kind)
+    engine = engine or LocalEngine()
+    encoder = settled(encoder, engine)
     shards = open_store(Path(path), encoder, overwrite)
     first = np.sort(np.unique(keys, return_index=True)[1])
     todo = first[~np.isin(keys[first], shards.keys)]
     if len(shards.keys):
         reused = len(first) - len(todo)
         logger.info("%s: %d of %d items are there already", path, reused, len(first))
+    parts = [todo[start : start + shard_rows] for start in range(0, len(todo), shard_rows)]
     with progress_bar("embed", total=len(todo), enabled=progress) as advance:
-        for start in range(0, len(todo), shard_rows):
-            part = todo[start : start + shard_rows]
-            try:
-                vectors = encoder.encode([listed[row] for row in part], advance=advance)
-            except ItemError as error:
-                raise error.moved_to(part.tolist()) from error
+        encoded = encode_shards(encoder, listed, parts, engine, advance)
+        for part, vectors in zip(parts, encoded, strict=True):
             shards.append(keys[part], vectors)
     return FeatureStore(shards, np.empty(0, np.int64)).select(keys)
 

@@ -27,10 +27,14 @@ def groups(
     weak_components: opt.WeakComponents = None,
     strong_components: opt.StrongComponents = None,
     device: opt.Device = "auto",
+    engine: opt.Engine = "local",
+    address: opt.Address = None,
+    workers: opt.Workers = None,
     seed: opt.Seed = None,
 ) -> None:
     """Describe groups and sources, leakage and reliability, and what unequal shares cost."""
     from w2s_data.cli.tables import print_groups
+    from w2s_data.engines import make_engine
     from w2s_data.groups import GroupAnalyzer
     from w2s_data.spurious import SpuriousAnalyzer
     from w2s_data.stages import groups_stage
@@ -49,7 +53,9 @@ def groups(
         number_from(strong_components, "--strong-components", "mp"),
         random_state=seed,
     )
-    print_groups(groups_stage(opened, dataset, features, analyzer, spurious))
+    with make_engine(engine, address=address, workers=workers) as chosen:
+        summary = groups_stage(opened, dataset, features, analyzer, spurious, chosen)
+    print_groups(summary)
     finish(opened)
 
 

@@ -9,6 +9,7 @@ import typer
 
 DATA = "Data"
 MODELS = "Models"
+COMPUTING = "Computing"
 Data = Annotated[
     str,
     typer.Argument(
@@ -113,6 +114,29 @@ StrongComponents = Annotated[
 ]
 Device = Annotated[
     str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.", rich_help_panel=MODELS)
+]
+Engine = Annotated[
+    str,
+    typer.Option(
+        help="Where blocks are computed: local (this process), or ray (a cluster).",
+        rich_help_panel=COMPUTING,
+    ),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        help="Ray cluster that runs: auto, HOST:PORT or ray://HOST:PORT; without it one is "
+        "started here and stopped at the end.",
+        rich_help_panel=COMPUTING,
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        help="Processes of engine ray; by default one a GPU, or for as many CPUs as a process "
+        "uses threads.",
+        rich_help_panel=COMPUTING,
+    ),
 ]
 Output = Annotated[
     Path | None, typer.Option("--output", "-o", help="Run directory; runs/NAME by default.")

@@ -15,6 +15,7 @@ from w2s_data.errors import InputError
 if TYPE_CHECKING:
     from w2s_data._blocks import FeatureMatrix
     from w2s_data.dataset import W2SDataset
+    from w2s_data.engines import Engine
     from w2s_data.run import Run
     from w2s_data.stages import Role
 
@@ -45,11 +46,15 @@ def embed(
     weak: opt.Weak = None,
     strong: opt.Strong = None,
     device: opt.Device = "auto",
+    engine: opt.Engine = "local",
+    address: opt.Address = None,
+    workers: opt.Workers = None,
     output: opt.Output = None,
     seed: opt.Seed = None,
     overwrite: opt.Overwrite = False,
 ) -> None:
     """Compute the weak and strong features of every item; resumes where it was stopped."""
+    from w2s_data.engines import make_engine
     from w2s_data.stages import embed_stage
 
     roles = {
@@ -66,7 +71,8 @@ def embed(
     inputs = feature_inputs(dataset, weak, strong, None, None, device)
     if not inputs:
         raise InputError("nothing to embed: name an encoder with --weak, --strong or both")
-    features = embed_stage(run, dataset, inputs, context.obj, overwrite)
+    with make_engine(engine, address=address, workers=workers) as chosen_engine:
+        features = embed_stage(run, dataset, inputs, context.obj, overwrite, chosen_engine)
     for role, matrix in features.items():
         n, d = matrix.shape
         typer.echo(f"{role:>6} features: {n:,} x {d}")
@@ -98,11 +104,15 @@ def score(
         bool, typer.Option("--reference", help="The published algorithm (quadratic).")
     ] = False,
     device: opt.Device = "auto",
+    engine: opt.Engine = "local",
+    address: opt.Address = None,
+    workers: opt.Workers = None,
     output: opt.Output = None,
     seed: opt.Seed = None,
     overwrite: opt.Overwrite = False,
 ) -> None:
     """Score a data set for overlap density, overall, by source and by group."""
+    from w2s_data.engines import make_engine
     from w2s_data.stages import embed_stage
 
     roles = {
@@ -121,8 +131,9 @@ def score(
     run, dataset = open_run(data, roles, output, seed, overwrite, split_sizes, skip_unreadable)
     inputs = feature_inputs(dataset, weak, strong, weak_features, strong_features, device)
     settings = ScoreSettings(number_from(l2, "--l2", "cv"), reference, device, context.obj)
-    features = embed_stage(run, dataset, inputs, context.obj, overwrite)
-    score_run(run, dataset, features, settings)
+    with make_engine(engine, address=address, workers=workers) as chosen_engine:
+        features = embed_stage(run, dataset, inputs, context.obj, overwrite, chosen_engine)
+        score_run(run, dataset, features, settings, chosen_engine)
     finish(run)
 
 
@@ -144,7 +155,11 @@ def demo(
 
 
 def score_run(
-    run: Run, dataset: W2SDataset, features: dict[Role, FeatureMatrix], settings: ScoreSettings
+    run: Run,
+    dataset: W2SDataset,
+    features: dict[Role, FeatureMatrix],
+    settings: ScoreSettings,
+    engine: Engine | None = None,
 ) -> None:
     """Score and print."""
     from w2s_data.cli.tables import print_overlap
@@ -156,5 +171,5 @@ def score_run(
     make = OverlapDetector.reference if settings.reference else OverlapDetector
     detector = make(device=settings.device, random_state=seed)
     teacher = LinearProbe(l2=settings.l2, device=settings.device, random_state=seed)
-    summary = score_stage(run, dataset, features, detector, teacher, settings.show_progress)
+    summary = score_stage(run, dataset, features, detector, teacher, settings.show_progress, engine)
     print_overlap(summary)

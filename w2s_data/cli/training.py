@@ -69,10 +69,14 @@ def gain(
     weak_features: opt.WeakFeatures = None,
     strong_features: opt.StrongFeatures = None,
     device: opt.Device = "auto",
+    engine: opt.Engine = "local",
+    address: opt.Address = None,
+    workers: opt.Workers = None,
     seed: opt.Seed = None,
 ) -> None:
     """Train the student by several methods and measure what it gains over its teacher."""
     from w2s_data.cli.tables import print_gain
+    from w2s_data.engines import make_engine
     from w2s_data.stages import gain_stage, methods_from
 
     chosen = methods_from(listed(methods) or [])
@@ -85,16 +89,18 @@ def gain(
     }
     training = {name: value for name, value in given.items() if value is not None}
     opened, dataset, features = reopen(run, weak_features, strong_features, seed, context.obj)
-    summary = gain_stage(
-        opened,
-        dataset,
-        features,
-        chosen,
-        seeds=seeds,
-        level=level,
-        training={**training, "controls": controls, "device": device},
-        restart=not resume,
-        show_progress=context.obj,
-    )
+    with make_engine(engine, address=address, workers=workers) as chosen_engine:
+        summary = gain_stage(
+            opened,
+            dataset,
+            features,
+            chosen,
+            seeds=seeds,
+            level=level,
+            training={**training, "controls": controls, "device": device},
+            restart=not resume,
+            show_progress=context.obj,
+            engine=chosen_engine,
+        )
     print_gain(summary)
     finish(opened)

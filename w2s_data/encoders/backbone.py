@@ -274,7 +274,7 @@ def _nearest_folder(path: Path) -> str:
     return f" (did you mean {str(path.with_name(close[0]))!r}?)" if close else ""
 
 
-def first_line(error: BaseException, limit: int = 200) -> str:
+def first_line(error: BaseException | str, limit: int = 200) -> str:
     """First line of an error's text, cut to a length that fits a terminal."""
     lines = str(error).strip().splitlines()
     line = lines[0] if lines else type(error).__name__

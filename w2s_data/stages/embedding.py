@@ -14,6 +14,8 @@ from w2s_data._blocks import ArrayFeatures, FeatureMatrix
 from w2s_data._io import jsonable, sha256_file
 from w2s_data.dataset import W2SDataset
 from w2s_data.encoders import Encoder
+from w2s_data.encoders.shards import settled
+from w2s_data.engines import Engine, LocalEngine
 from w2s_data.errors import FeatureError, FileFormatError, InputError
 from w2s_data.features import FeatureStore, embed
 from w2s_data.pairs import PairFeatures, embed_pairs, turned_features
@@ -39,6 +41,7 @@ def embed_stage(
     inputs: dict[Role, FeatureInput],
     show_progress: bool | None = None,
     overwrite: bool = False,
+    engine: Engine | None = None,
 ) -> dict[Role, FeatureMatrix]:
     """Compute, or find in the run, the features of every role that has any.
 
@@ -47,12 +50,16 @@ def embed_stage(
     overwrite : bool
         Discard features that another pretrained encoder left in the run; without it they are an
         error. Features of encoders that learn from the items, which are cheap, are always redone.
+    engine : Engine, optional
+        Where items are encoded; by default in this process.
 
     Raises
     ------
     InputError
         If an encoder or a file does not fit the items.
     """
+    engine = engine or LocalEngine()
+    inputs = {role: _settled(given, engine) for role, given in inputs.items()}
     before = run.manifest["stages"].get("embed", {}).get("settings", {})
     settings: dict[str, Any] = {
         role: settled
@@ -71,7 +78,9 @@ def embed_stage(
         for role in (role for role in ROLES if role in settings):
             given = inputs.get(role)
             if given is not None and given.encoder is not None:
-                encoder = given.encoder.fit(_fitting_items(dataset))
+                encoder = given.encoder
+                if encoder.learns or engine.name == "local":
+                    encoder.fit(_fitting_items(dataset))
                 folder = _store_path(run, role)
                 found[role] = _embed(
                     dataset,
@@ -81,6 +90,7 @@ def embed_stage(
                     and (overwrite or encoder.learns)
                     and FeatureStore.open(folder).encoder != jsonable(encoder.spec()),
                     progress=show_progress,
+                    engine=engine,
                 )
             else:
                 found[role] = _stored_features(run, dataset, role, given)
@@ -89,12 +99,14 @@ def embed_stage(
     return found
 
 
-def _embed(
-    dataset: W2SDataset, encoder: Encoder, folder: Path, *, overwrite: bool, progress: bool | None
-) -> FeatureMatrix:
+def _settled(given: FeatureInput, engine: Engine) -> FeatureInput:
+    return given if given.encoder is None else FeatureInput(settled(given.encoder, engine))
+
+
+def _embed(dataset: W2SDataset, encoder: Encoder, folder: Path, **options: Any) -> FeatureMatrix:
     if dataset.is_paired:
-        return embed_pairs(*dataset.pairs, encoder, folder, overwrite=overwrite, progress=progress)
-    return embed(dataset.items, encoder, folder, overwrite=overwrite, progress=progress)
+        return embed_pairs(*dataset.pairs, encoder, folder, **options)
+    return embed(dataset.items, encoder, folder, **options)
 
 
 def _feature_settings(

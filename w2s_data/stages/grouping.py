@@ -11,6 +11,7 @@ from sklearn.base import clone
 from w2s_data._blocks import FeatureMatrix
 from w2s_data._typing import AnyArray
 from w2s_data.dataset import W2SDataset
+from w2s_data.engines import Engine
 from w2s_data.errors import DegenerateDataWarning, InputError, StoreError
 from w2s_data.groups import GroupAnalyzer
 from w2s_data.neighbors import NeighborIndex
@@ -34,10 +35,12 @@ def groups_stage(
     features: dict[Role, FeatureMatrix],
     analyzer: GroupAnalyzer,
     spurious: SpuriousAnalyzer,
+    engine: Engine | None = None,
 ) -> dict[str, Any]:
     """Describe groups, sources and points, and judge the groups; write tables and summaries.
 
-    Groups are those of the data set, or are discovered. The neighbour index is kept in the run.
+    Groups are those of the data set, or are discovered. The neighbour index is kept in the run; the
+    engine searches it.
 
     Returns
     -------
@@ -76,6 +79,7 @@ def groups_stage(
                 splits=dataset.splits,
                 regions=scores["region"].map({r.label: int(r) for r in Region}).to_numpy(),
                 index=index,
+                engine=engine,
             )
         points = analyzer.points_.assign(id=dataset.ids)
         stage.write_table("groups.parquet", points[["id", *analyzer.points_.columns]])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from w2s_data._blocks import FeatureMatrix
 from w2s_data._io import sha256_json
 from w2s_data.dataset import W2SDataset
+from w2s_data.engines import Engine
 from w2s_data.errors import DegenerateDataWarning, InputError
 from w2s_data.run import Run
 from w2s_data.stages.embedding import Role
@@ -34,6 +35,7 @@ def gain_stage(
     training: Mapping[str, Any] | None = None,
     restart: bool = False,
     show_progress: bool | None = None,
+    engine: Engine | None = None,
 ) -> dict[str, Any]:
     """Train students by every method and seed, measure the gain, write table and summary.
 
@@ -47,6 +49,8 @@ def gain_stage(
         What `fit_student` takes: epochs, learning_rate, l2, model ... Pairs are trained as such.
     restart : bool
         Train everything anew.
+    engine : Engine, optional
+        Where students are trained; by default in this process.
 
     Returns
     -------
@@ -97,6 +101,7 @@ def gain_stage(
                 resume=not restart,
                 random_state=run.manifest["seed"],
                 progress=show_progress,
+                engine=engine,
                 **training,
             )
         stage.write_table("gain.parquet", result.to_frame())

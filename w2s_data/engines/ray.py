@@ -1,0 +1,123 @@
+"""The engine of a cluster: workers that Ray starts, watches and replaces.
+
+Ray's actors are used, not its data sets: a stage has an order, resumes at a block, and leaves the
+bytes that one process would leave, and for all three it must decide itself what a block is.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from typing import Any, Self
+
+from w2s_data.engines import cluster
+from w2s_data.engines.base import Advance, B, R, S, Work, no_advance
+from w2s_data.engines.pool import Pool
+from w2s_data.engines.worker import own_threads
+from w2s_data.errors import InputError, require
+
+logger = logging.getLogger("w2s_data")
+
+PATIENCE = 300.0
+BLOCKS_A_WORKER = 4
+
+
+class RayEngine:
+    """Computes blocks in the workers of a Ray cluster.
+
+    Parameters
+    ----------
+    address : str, optional
+        "auto", "HOST:PORT" or "ray://HOST:PORT"; None starts Ray on this machine.
+    workers : int, optional
+        One a GPU, or for as many CPUs as this process would use threads.
+    patience : float
+        Seconds without any progress after which a stage gives up and says what it waited for.
+
+    Raises
+    ------
+    MissingExtraError
+        If Ray is not installed.
+    """
+
+    name = "ray"
+
+    def __init__(
+        self, address: str | None = None, workers: int | None = None, patience: float = PATIENCE
+    ) -> None:
+        self._ray = require("ray", "ray")
+        if workers is not None and workers < 1:
+            raise InputError(f"--workers must be at least 1; got {workers}")
+        self.address = address
+        self.workers = workers
+        self.patience = patience
+        self._is_ours = False
+
+    def map_blocks(
+        self,
+        work: Work[S, B, R],
+        state: S,
+        blocks: Iterable[B],
+        advance: Advance = no_advance,
+        *,
+        ordered: bool = True,
+        device: str = "cpu",
+        same_threads: bool = True,
+    ) -> Iterator[tuple[int, R]]:
+        """Yield (number of the block, its result); see `Engine`.
+
+        A worker that dies costs its block, which another one computes again.
+
+        Raises
+        ------
+        EngineError
+            If the cluster cannot be reached or has other versions, workers keep dying on one
+            block, one runs out of memory, or nothing happens for `patience` seconds.
+        InputError
+            What the work itself raised.
+        """
+        ray = self._connected()
+        share = cluster.grant(ray, self.workers, device, own_threads(), same_threads=same_threads)
+        logger.info("ray: %d workers, each with %s", share.workers, share)
+        pool = Pool(ray, work, state, share, self.patience)
+        try:
+            yield from pool.map(blocks, advance, ordered=ordered)
+        finally:
+            pool.close()
+
+    def place(self, device: str) -> str:
+        """ "cuda" where the cluster has GPUs and they are not refused, else "cpu".
+
+        Raises
+        ------
+        InputError
+            If a GPU is asked for and the cluster has none.
+        """
+        if device == "cpu":
+            return "cpu"
+        if cluster.has_gpu(self._connected()):
+            return "cuda"
+        if device == "auto":
+            return "cpu"
+        raise InputError(f"device {device!r} was asked for, but the Ray cluster has no GPU")
+
+    def parts(self, n_blocks: int) -> int:
+        """Enough that every worker gets several."""
+        share = cluster.grant(
+            self._connected(), self.workers, "cpu", own_threads(), same_threads=False
+        )
+        return max(1, -(-BLOCKS_A_WORKER * share.workers // max(1, n_blocks)))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        """Stop the cluster that was started here; leave one that was there."""
+        if self._is_ours:
+            self._ray.shutdown()
+            self._is_ours = False
+
+    def _connected(self) -> Any:
+        if not self._ray.is_initialized():
+            self._is_ours = cluster.connect(self._ray, self.address)
+        return self._ray
