@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 
 from w2s_data._blocks import DEFAULT_BLOCK_BYTES, row_blocks
-from w2s_data._typing import FloatArray, IntArray
+from w2s_data._typing import AnyArray, FloatArray, IntArray
 from w2s_data.errors import InputError
 
 logger = logging.getLogger("w2s_data")

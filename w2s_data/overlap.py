@@ -378,8 +378,10 @@ class OverlapDetector(BaseEstimator):  # type: ignore[misc]
     def _align(
         self, features: FeatureMatrix, wanted: BoolArray, engine: Engine | None
     ) -> FloatArray:
-        local = engine is None or engine.name == "local"
-        return (align if local else functools.partial(align_blocks, engine))(
+        measure = align
+        if engine is not None and engine.name != "local":
+            measure = functools.partial(align_blocks, engine)
+        return measure(
             features,
             wanted,
             self.anchors_,

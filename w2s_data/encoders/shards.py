@@ -32,8 +32,9 @@ def settled(encoder: Encoder, engine: Engine) -> Encoder:
         return encoder
     device = engine.place(str(encoder.device))
     usual = "bfloat16" if device == "cuda" else "float32"
-    copy: Encoder = clone(encoder)
-    return copy.set_params(device=device, dtype=usual if encoder.dtype == "auto" else encoder.dtype)
+    copy: PretrainedEncoder = clone(encoder)
+    copy.set_params(device=device, dtype=usual if encoder.dtype == "auto" else encoder.dtype)
+    return copy
 
 
 def encode_shards(
@@ -54,13 +55,15 @@ def encode_shards(
     ItemError
         Naming the rows of items that cannot be encoded.
     """
-    n_parts = engine.parts(len(shards)) if isinstance(encoder, PretrainedEncoder) else 1
+    device, n_parts = "cpu", 1
+    if isinstance(encoder, PretrainedEncoder):
+        device = str(encoder.device)
+        n_parts = engine.parts(len(shards), device)
     parts = (
         Part(rows, [items[row] for row in rows], part, n_parts)
         for rows in shards
         for part in range(n_parts)
     )
-    device = str(encoder.device) if isinstance(encoder, PretrainedEncoder) else "cpu"
     found: list[tuple[IntArray, FloatArray]] = []
     encoded = engine.map_blocks(encode, encoder, parts, advance, device=device, same_threads=False)
     for _, result in encoded:

@@ -15,7 +15,7 @@ Work = Callable[[S, B, Advance], R]
 """A function of the module level: (what all blocks share, one block, advance) -> result."""
 
 
-def no_advance(units: int) -> None:  # noqa: ARG001
+def no_advance(units: int) -> None:
     """Tell nobody about progress."""
 
 
@@ -62,7 +62,7 @@ class Engine(Protocol):
         """Where workers will compute that are asked for a device ("auto", "cpu", "cuda" ...)."""
         ...
 
-    def parts(self, n_blocks: int) -> int:
+    def parts(self, n_blocks: int, device: str) -> int:
         """Into how many parts blocks that can be divided should be, so that nobody is idle."""
         ...
 

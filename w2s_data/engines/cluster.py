@@ -29,7 +29,7 @@ _ENVIRONMENT = {
 
 @dataclass(frozen=True)
 class Grant:
-    """What each worker reserves, and the threads it may use."""
+    """What each worker reserves, and the threads for which it has CPUs to itself."""
 
     workers: int
     cpus: float
@@ -68,7 +68,7 @@ def connect(ray: Any, address: str | None) -> bool:
     return True
 
 
-def grant(ray: Any, workers: int | None, device: str, threads: int, *, same_threads: bool) -> Grant:
+def grant(ray: Any, workers: int | None, device: str, threads: int) -> Grant:
     """Divide what the cluster has: all but a CPU, so that it cannot starve itself.
 
     Parameters
@@ -76,8 +76,6 @@ def grant(ray: Any, workers: int | None, device: str, threads: int, *, same_thre
     workers : int or None
     threads : int
         What this process would use.
-    same_threads : bool
-        Whether workers must use as many.
 
     Raises
     ------
@@ -98,12 +96,11 @@ def grant(ray: Any, workers: int | None, device: str, threads: int, *, same_thre
     if not 1 <= workers <= most:
         raise InputError(f"--workers must be from 1 to {most} on {cpus:g} CPUs; got {workers}")
     share = min(float(threads), _free(largest), _free(cpus) / workers)
-    own = threads if same_threads else max(1, int(cpus // workers))
     return Grant(
         workers=workers,
         cpus=_rounded_down(share),
         gpus=_rounded_down(min(1.0, gpus / workers)) if on_gpu else 0.0,
-        threads=min(own, threads),
+        threads=max(1, int(cpus // workers)),
     )
 
 

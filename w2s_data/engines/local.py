@@ -41,7 +41,7 @@ class LocalEngine:
         """The device as it was asked for."""
         return device
 
-    def parts(self, n_blocks: int) -> int:  # noqa: ARG002
+    def parts(self, n_blocks: int, device: str) -> int:  # noqa: ARG002
         """One: a single worker is never idle."""
         return 1
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from w2s_data._version import __version__
+from w2s_data.encoders.backbone import first_line
 from w2s_data.engines.base import Advance, Work
 from w2s_data.engines.cluster import Grant, resources
 from w2s_data.engines.worker import Worker, versions
-from w2s_data.encoders.backbone import first_line
 from w2s_data.errors import EngineError, InputError
 
 logger = logging.getLogger("w2s_data")
@@ -51,51 +51,65 @@ class Member:
 
 
 class Pool:
-    """Workers that hold the same state, for one call of `map`.
+    """Workers of a cluster, which live from one call of `map` to the next.
 
     Parameters
     ----------
     ray : module
-    work : function
-    state : object
-        Put into Ray's store once.
     grant : Grant
     patience : float
         Seconds without progress that are borne.
     """
 
-    def __init__(
-        self, ray: Any, work: Work[Any, Any, Any], state: Any, grant: Grant, patience: float
-    ) -> None:
+    def __init__(self, ray: Any, grant: Grant, patience: float) -> None:
+        self.grant = grant
         self._ray = ray
-        self._grant = grant
         self._patience = patience
-        self._arguments = (work, ray.put(state), grant.threads)
         self._kind = ray.remote(concurrency_groups={"look": 1})(Worker)
         self._members: list[Member] = []
+        self._different: set[str] = set()
+
+    def map(
+        self,
+        work: Work[Any, Any, Any],
+        state: Any,
+        blocks: Iterable[Any],
+        advance: Advance,
+        *,
+        ordered: bool,
+        threads: int,
+    ) -> Iterator[tuple[int, Any]]:
+        """Yield (number, result) of each block, in order or as they are finished.
+
+        The pool is closed if this does not come to its end.
+        """
+        self._common = (work, self._ray.put(state), threads)
+        self._source = iter(blocks)
+        self._advance = advance
+        self._window = AHEAD * self.grant.workers if ordered else None
         self._running: dict[Any, Member] = {}
         self._todo: deque[Block] = deque()
         self._pulled = self._turn = self._failed_starts = 0
         self._exhausted = False
-        self._different: set[str] = set()
         self._progressed = time.monotonic()
+        try:
+            while len(self._todo) < self.grant.workers and (block := self._pull()):
+                self._todo.append(block)
+            while len(self._members) < len(self._todo):
+                self._members.append(self._made())
+            for member in self._members[: len(self._todo)]:
+                self._prepare(member)
+            yield from self._results(ordered)
+        except BaseException:
+            self.close()
+            raise
+        for member in self._members:
+            member.started = False
 
-    def map(
-        self, blocks: Iterable[Any], advance: Advance, *, ordered: bool
-    ) -> Iterator[tuple[int, Any]]:
-        """Yield (number, result) of each block, in order or as they are finished."""
-        self._source = iter(blocks)
-        self._advance = advance
-        self._window = AHEAD * self._grant.workers if ordered else None
-        self._progressed = time.monotonic()
-        while len(self._todo) < self._grant.workers and (block := self._pull()):
-            self._todo.append(block)
-        for _ in range(len(self._todo)):
-            self._start()
+    def _results(self, ordered: bool) -> Iterator[tuple[int, Any]]:
         early: dict[int, Any] = {}  # results before their turn
         while self._hand_out():
-            for number, result in self._finished():
-                early[number] = result
+            early.update(self._finished())
             self._hand_out()  # blocks are computed while results are made use of
             while early and (not ordered or self._turn in early):
                 number = self._turn if ordered else next(iter(early))
@@ -109,7 +123,6 @@ class Pool:
         for member in self._members:
             self._ray.kill(member.actor)
         self._members.clear()
-        self._running.clear()
 
     def _pull(self) -> Block | None:
         """The next block of the source, if there is one and it is not too far ahead."""
@@ -124,15 +137,14 @@ class Pool:
         self._pulled += 1
         return Block(self._pulled - 1, self._ray.put(content))
 
-    def _start(self) -> None:
+    def _made(self) -> Member:
         actor = self._kind.options(
-            num_cpus=self._grant.cpus,
-            num_gpus=self._grant.gpus,
-            scheduling_strategy="SPREAD",
-        ).remote(*self._arguments)
-        member = Member(actor)
-        self._members.append(member)
-        self._running[actor.versions.remote()] = member
+            num_cpus=self.grant.cpus, num_gpus=self.grant.gpus, scheduling_strategy="SPREAD"
+        ).remote()
+        return Member(actor)
+
+    def _prepare(self, member: Member) -> None:
+        self._running[member.actor.prepare.remote(*self._common)] = member
 
     def _hand_out(self) -> bool:
         """Give each idle worker a block; tell whether any block is not finished."""
@@ -201,8 +213,8 @@ class Pool:
             deaths = self._failed_starts
         if "ModuleNotFoundError" in reason:
             raise EngineError(
-                f"a worker cannot import this package ({reason}): install w2s-data {__version__} on "
-                "every machine"
+                f"a worker cannot import this package ({reason}): install w2s-data "
+                f"{__version__} on every machine"
             )
         if deaths >= MOST_DEATHS:
             what = "on the same block" if block is not None else "before their first block"
@@ -211,7 +223,8 @@ class Pool:
                 f"--workers or larger machines (finished blocks are kept). Ray says: {reason}"
             )
         logger.warning("a worker died; its block is computed again (%s)", reason)
-        self._start()
+        self._members.append(self._made())
+        self._prepare(self._members[-1])
 
     def _look(self) -> None:
         """Ask the workers how far they are."""
@@ -221,7 +234,7 @@ class Pool:
             if member.block is None:
                 continue
             if member.look is None:
-                member.look = member.actor.look.remote()
+                member.look = member.actor.look.options(concurrency_group="look").remote()
             if not self._ray.wait([member.look], timeout=0)[0]:
                 continue
             try:
@@ -245,8 +258,8 @@ class Pool:
         line = f"no progress for {self._patience:g} s: "
         if starting:
             line += (
-                f"{starting} of {self._grant.workers} workers wait for a place, each for "
-                f"{self._grant}, and the cluster has {resources(self._ray)}: end what else runs "
+                f"{starting} of {self.grant.workers} workers wait for a place, each for "
+                f"{self.grant}, and the cluster has {resources(self._ray)}: end what else runs "
                 "there, or use fewer --workers"
             )
         else:

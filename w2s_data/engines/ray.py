@@ -10,6 +10,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from typing import Any, Self
 
+from w2s_data._device import resolve_device
 from w2s_data.engines import cluster
 from w2s_data.engines.base import Advance, B, R, S, Work, no_advance
 from w2s_data.engines.pool import Pool
@@ -52,6 +53,7 @@ class RayEngine:
         self.workers = workers
         self.patience = patience
         self._is_ours = False
+        self._pool: Pool | None = None
 
     def map_blocks(
         self,
@@ -77,16 +79,20 @@ class RayEngine:
             What the work itself raised.
         """
         ray = self._connected()
-        share = cluster.grant(ray, self.workers, device, own_threads(), same_threads=same_threads)
-        logger.info("ray: %d workers, each with %s", share.workers, share)
-        pool = Pool(ray, work, state, share, self.patience)
-        try:
-            yield from pool.map(blocks, advance, ordered=ordered)
-        finally:
-            pool.close()
+        threads = own_threads()
+        share = cluster.grant(ray, self.workers, device, threads)
+        if not same_threads:
+            threads = min(threads, share.threads)
+        if self._pool is None or self._pool.grant != share:
+            self._close()
+            logger.info("ray: %d workers, each with %s", share.workers, share)
+            self._pool = Pool(ray, share, self.patience)
+        yield from self._pool.map(work, state, blocks, advance, ordered=ordered, threads=threads)
 
     def place(self, device: str) -> str:
-        """ "cuda" where the cluster has GPUs and they are not refused, else "cpu".
+        """Return "cuda" where the cluster has GPUs and they are not refused, else "cpu".
+
+        A cluster that is still to be started here has the GPUs of this machine.
 
         Raises
         ------
@@ -95,17 +101,17 @@ class RayEngine:
         """
         if device == "cpu":
             return "cpu"
+        if self.address is None and not self._ray.is_initialized():
+            return "cuda" if resolve_device(device).type == "cuda" else "cpu"
         if cluster.has_gpu(self._connected()):
             return "cuda"
         if device == "auto":
             return "cpu"
         raise InputError(f"device {device!r} was asked for, but the Ray cluster has no GPU")
 
-    def parts(self, n_blocks: int) -> int:
+    def parts(self, n_blocks: int, device: str) -> int:
         """Enough that every worker gets several."""
-        share = cluster.grant(
-            self._connected(), self.workers, "cpu", own_threads(), same_threads=False
-        )
+        share = cluster.grant(self._connected(), self.workers, device, own_threads())
         return max(1, -(-BLOCKS_A_WORKER * share.workers // max(1, n_blocks)))
 
     def __enter__(self) -> Self:
@@ -113,9 +119,15 @@ class RayEngine:
 
     def __exit__(self, *raised: object) -> None:
         """Stop the cluster that was started here; leave one that was there."""
+        self._close()
         if self._is_ours:
             self._ray.shutdown()
             self._is_ours = False
+
+    def _close(self) -> None:
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
 
     def _connected(self) -> Any:
         if not self._ray.is_initialized():

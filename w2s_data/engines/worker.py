@@ -20,14 +20,13 @@ class Worker:
     `look` is answered from a thread of its own while a block is computed.
     """
 
-    def __init__(self, work: Work[Any, Any, Any], state: Any, threads: int) -> None:
-        self._work = work
-        self._state = state
-        self._threads = threads
+    def __init__(self) -> None:
         self._number = self._units = 0
 
-    def versions(self) -> dict[str, str]:
-        """Versions in this process, which must be those of the process that asks."""
+    def prepare(self, work: Work[Any, Any, Any], state: Any, threads: int) -> dict[str, str]:
+        """Take what the next blocks share; return the versions in this process."""
+        self._work, self._state, self._threads = work, state, threads
+        self._number = -1
         return versions()
 
     def look(self) -> tuple[int, int, float]:
