@@ -57,14 +57,11 @@ class Pool:
     ----------
     ray : module
     grant : Grant
-    patience : float
-        Seconds without progress that are borne.
     """
 
-    def __init__(self, ray: Any, grant: Grant, patience: float) -> None:
+    def __init__(self, ray: Any, grant: Grant) -> None:
         self.grant = grant
         self._ray = ray
-        self._patience = patience
         self._kind = ray.remote(concurrency_groups={"look": 1})(Worker)
         self._members: list[Member] = []
         self._different: set[str] = set()
@@ -78,14 +75,16 @@ class Pool:
         *,
         ordered: bool,
         threads: int,
+        patience: float,
     ) -> Iterator[tuple[int, Any]]:
         """Yield (number, result) of each block, in order or as they are finished.
 
-        The pool is closed if this does not come to its end.
+        After `patience` seconds without progress this is an error. The pool is closed if this does not come to its end.
         """
         self._common = (work, self._ray.put(state), threads)
         self._source = iter(blocks)
         self._advance = advance
+        self._patience = patience
         self._window = AHEAD * self.grant.workers if ordered else None
         self._running: dict[Any, Member] = {}
         self._todo: deque[Block] = deque()
@@ -258,7 +257,7 @@ class Pool:
         line = f"no progress for {self._patience:g} s: "
         if starting:
             line += (
-                f"{starting} of {self.grant.workers} workers wait for a place, each for "
+                f"{starting} of {self.grant.workers} workers have not started; each needs "
                 f"{self.grant}, and the cluster has {resources(self._ray)}: end what else runs "
                 "there, or use fewer --workers"
             )

@@ -86,8 +86,16 @@ class RayEngine:
         if self._pool is None or self._pool.grant != share:
             self._close()
             logger.info("ray: %d workers, each with %s", share.workers, share)
-            self._pool = Pool(ray, share, self.patience)
-        yield from self._pool.map(work, state, blocks, advance, ordered=ordered, threads=threads)
+            self._pool = Pool(ray, share)
+        yield from self._pool.map(
+            work,
+            state,
+            blocks,
+            advance,
+            ordered=ordered,
+            threads=threads,
+            patience=self.patience,
+        )
 
     def place(self, device: str) -> str:
         """Return "cuda" where the cluster has GPUs and they are not refused, else "cpu".
