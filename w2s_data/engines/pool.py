@@ -79,8 +79,11 @@ class Pool:
     ) -> Iterator[tuple[int, Any]]:
         """Yield (number, result) of each block, in order or as they are finished.
 
-        After `patience` seconds without progress this is an error. The pool is closed if this does not come to its end.
+        After `patience` seconds without progress this is an error. If it does not come to its end
+        the pool is closed.
         """
+        from ray.exceptions import RayError, RayTaskError
+
         self._common = (work, self._ray.put(state), threads)
         self._source = iter(blocks)
         self._advance = advance
@@ -91,6 +94,7 @@ class Pool:
         self._pulled = self._turn = self._failed_starts = 0
         self._exhausted = False
         self._progressed = time.monotonic()
+        is_whole = False
         try:
             while len(self._todo) < self.grant.workers and (block := self._pull()):
                 self._todo.append(block)
@@ -99,11 +103,16 @@ class Pool:
             for member in self._members[: len(self._todo)]:
                 self._prepare(member)
             yield from self._results(ordered)
-        except BaseException:
-            self.close()
+            is_whole = True
+        except RayTaskError:  # a bug, with its traceback
             raise
+        except RayError as error:
+            raise EngineError(f"the Ray cluster failed: {_reason(error)}") from error
+        finally:
+            if not is_whole:
+                self.close()
         for member in self._members:
-            member.started = False
+            member.started, member.look = False, None
 
     def _results(self, ordered: bool) -> Iterator[tuple[int, Any]]:
         early: dict[int, Any] = {}  # results before their turn
