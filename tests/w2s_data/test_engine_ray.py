@@ -226,7 +226,7 @@ def test_what_was_started_is_stopped(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == ["  weak features: 1,797 x 9", f"run: {tmp_path / 'run'}"]
-    assert "ray: 1 workers" in done.stderr
+    assert "ray: 1 worker, each with" in done.stderr
 
 
 def test_a_cluster_that_cannot_be_reached_is_named_at_once() -> None:

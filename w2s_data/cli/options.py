@@ -13,8 +13,8 @@ COMPUTING = "Computing"
 Data = Annotated[
     str,
     typer.Argument(
-        help="A CSV, TSV, JSONL, Parquet or Arrow file, a folder of images, 'example:NAME', a hub "
-        "data set, or an existing run directory."
+        help="A CSV, TSV, JSONL, Parquet or Arrow file or URL, a folder of images, 'example:NAME', "
+        "a hub data set, or an existing run directory."
     ),
 ]
 RunFolder = Annotated[Path, typer.Argument(help="A run directory, as `w2s score` leaves it.")]

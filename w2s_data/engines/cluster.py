@@ -22,6 +22,7 @@ LEAST_SHARE = 0.25
 # What the processes of a cluster on this machine are given on their way.
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing is sent anywhere
+    "RAY_worker_niceness": "0",  # as urgent as the local engine
     "OMP_WAIT_POLICY": "PASSIVE",  # threads of several workers share the cores
     "TOKENIZERS_PARALLELISM": "false",
 }
@@ -37,6 +38,12 @@ class Grant:
     threads: int
 
     def __str__(self) -> str:
+        many = "worker" if self.workers == 1 else "workers"
+        return f"{self.workers} {many}, each with {self.share}"
+
+    @property
+    def share(self) -> str:
+        """What one worker reserves."""
         gpu = f" and {self.gpus:g} GPU" if self.gpus else ""
         return f"{self.cpus:g} CPU{gpu}"
 

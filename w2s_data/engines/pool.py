@@ -267,8 +267,8 @@ class Pool:
         if starting:
             line += (
                 f"{starting} of {self.grant.workers} workers have not started; each needs "
-                f"{self.grant}, and the cluster has {resources(self._ray)}: end what else runs "
-                "there, or use fewer --workers"
+                f"{self.grant.share}, and the cluster has {resources(self._ray)}: end what else "
+                "runs there, or use fewer --workers"
             )
         else:
             line += (

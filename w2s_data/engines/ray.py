@@ -85,7 +85,7 @@ class RayEngine:
             threads = min(threads, share.threads)
         if self._pool is None or self._pool.grant != share:
             self._close()
-            logger.info("ray: %d workers, each with %s", share.workers, share)
+            logger.info("ray: %s", share)
             self._pool = Pool(ray, share)
         yield from self._pool.map(
             work,
