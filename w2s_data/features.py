@@ -235,7 +235,7 @@ def embed(
     keys = item_keys(listed, encoder.kind)
     engine = engine or LocalEngine()
     encoder = settled(encoder, engine)
-    shards = open_store(storage_at(path), encoder, overwrite)
+    shards = open_store(path, encoder, overwrite)
     first = np.sort(np.unique(keys, return_index=True)[1])
     todo = first[~np.isin(keys[first], shards.keys)]
     if len(shards.keys):
@@ -276,8 +276,9 @@ def item_keys(items: list[Any], kind: Kind) -> AnyArray:
     return np.frombuffer(bytes(digests), dtype=KEY_DTYPE)
 
 
-def open_store(folder: Storage, encoder: Encoder, overwrite: bool) -> Shards:
+def open_store(path: str | os.PathLike[str], encoder: Encoder, overwrite: bool) -> Shards:
     """Open or begin the store of an encoder, without its damaged shards."""
+    folder = storage_at(path)
     spec = jsonable(encoder.spec())
     if folder.is_file:
         raise StoreError(f"{str(folder)!r} is a file; a feature store is a folder")

@@ -142,7 +142,10 @@ def test_other_versions_on_workers_are_refused(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("ray")
-def test_a_store_resumes_after_workers_died(tmp_path: Path) -> None:
+def test_a_store_resumes_after_workers_died(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "MOST_DEATHS", 2)
     texts = [f"{'abcde'[n % 5] * n}" for n in range(1, 40)] + ["poison"]
     embed(texts, work.Letters(), tmp_path / "local", shard_rows=8)
     with make_engine("ray", workers=2) as engine:
