@@ -58,6 +58,8 @@ def connect(ray: Any, address: str | None) -> bool:
     EngineError
         If the cluster cannot be reached, or runs other versions of Ray or Python.
     """
+    from ray.exceptions import RayError
+
     if ray.is_initialized():
         return False
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
@@ -68,7 +70,7 @@ def connect(ray: Any, address: str | None) -> bool:
         else:
             _check_reachable(address)
             ray.init(address=address, **quiet)
-    except (ConnectionError, TimeoutError, RuntimeError, ValueError) as error:
+    except (ConnectionError, TimeoutError, RuntimeError, ValueError, RayError) as error:
         if isinstance(error, InputError):
             raise
         raise _not_connected(address, str(error)) from error
@@ -159,7 +161,10 @@ def _not_connected(address: str | None, reason: str) -> Exception:
         return EngineError(f"the cluster at {address!r} runs other versions: {line}")
     if address is None:
         return EngineError(f"Ray does not start on this machine: {line}")
-    return EngineError(f"cannot connect to the Ray cluster at {address!r}: {line}")
+    return EngineError(
+        f"cannot connect to the Ray cluster at {address!r}: {line} (one that wants a token: set "
+        "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN as it was started with)"
+    )
 
 
 @contextmanager
