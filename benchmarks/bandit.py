@@ -8,9 +8,10 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
-from statistics import median
+from functools import partial
 
 import numpy as np
+from _measure import Row, compared, interleaved, table
 from mabwiser.mab import MAB, LearningPolicy
 
 from w2s_selectors import (
@@ -173,28 +174,14 @@ def state_and_bandits(n_arms: int) -> tuple[ArmState, dict[str, MAB]]:
     return state, bandits
 
 
-def microseconds(step: Callable[[], object], repeats: int) -> float:
-    """Mean time of a step."""
-    start = time.perf_counter()
-    for _ in range(repeats):
-        step()
-    return (time.perf_counter() - start) / repeats * 1e6
-
-
-def speed(rounds: int = 7) -> None:
-    """Time to choose a source and take in the answer of 20 points, interleaved."""
-    print(
-        "\nMicroseconds to choose a source and take in an answer of 20 points (median of "
-        f"{rounds} interleaved rounds).\n"
-    )
-    print("| sources | policy | w2s_selectors | mabwiser | ratio |\n|---|---|---|---|---|")
+def per_decision(quick: bool = False) -> list[Row]:
+    """Choosing a source and taking in the answer of 20 points against mabwiser, interleaved."""
     answer = np.repeat([0, 1], 10)
-    for n_arms in (5, 100, 1000):
+    rows = []
+    for n_arms in (5,) if quick else (5, 100, 1000):
         state, bandits = state_and_bandits(n_arms)
         rng = np.random.default_rng(0)
         repeats = max(10, 2000 // n_arms)
-        own = {**{name: policy for name, (policy, _) in SHARED.items()}, "KL-UCB": KLUCB()}
-        times: dict[str, list[tuple[float, float]]] = {name: [] for name in own}
 
         def ours(policy: Policy, state: ArmState = state, rng: np.random.Generator = rng) -> None:
             arm = policy.choose(state, rng)
@@ -203,17 +190,24 @@ def speed(rounds: int = 7) -> None:
         def theirs(bandit: MAB) -> None:
             bandit.partial_fit([bandit.predict()] * 20, answer)
 
-        for _ in range(rounds):
-            for name, policy in own.items():
-                first = microseconds(lambda p=policy: ours(p), repeats)
-                other = np.nan
-                if name in bandits:
-                    other = microseconds(lambda b=bandits[name]: theirs(b), repeats)
-                times[name].append((first, other))
-        for name, pairs in times.items():
-            first, other = (median(column) for column in zip(*pairs, strict=True))
-            compared = "- | -" if np.isnan(other) else f"{other:,.0f} | {other / first:.1f}"
-            print(f"| {n_arms:,} | {name} | {first:,.0f} | {compared} |")
+        for name, (policy, _) in SHARED.items():
+            calls = {
+                "ours": partial(repeated, partial(ours, policy), repeats),
+                "theirs": partial(repeated, partial(theirs, bandits[name]), repeats),
+            }
+            times = {
+                side: [value / repeats for value in found]
+                for side, found in interleaved(calls, 2 if quick else 7, warm_up=False).items()
+            }
+            what = f"a decision by {name}, {n_arms:,} sources"
+            rows.append(compared(what, times["ours"], "mabwiser", times["theirs"]))
+    return rows
+
+
+def repeated(step: Callable[[], object], repeats: int) -> None:
+    """Take a step many times."""
+    for _ in range(repeats):
+        step()
 
 
 def main() -> None:
@@ -226,7 +220,7 @@ def main() -> None:
     regret_tables(n_runs)
     lock_in(n_runs)
     agreement(n_runs)
-    speed()
+    print(f"\n{table(per_decision(arguments.quick))}")
 
 
 if __name__ == "__main__":

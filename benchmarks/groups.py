@@ -13,10 +13,12 @@ import multiprocessing
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+from _measure import D, Row, in_fresh_process, peak_mb, seconds, table
 from corpora import LAST_LAYER, load_corpus, minilm_features, parser, split_rows, tfidf_features
 from sklearn.cluster import HDBSCAN, KMeans
 from sklearn.datasets import load_digits
@@ -28,7 +30,7 @@ from w2s_data._blocks import as_feature_matrix
 from w2s_data.examples import spurious_gaussian
 from w2s_data.groups import GroupAnalyzer
 from w2s_data.groups.discovery import discover_groups
-from w2s_data.groups.kmeans import kmeans
+from w2s_data.groups.kmeans import Clusters, kmeans
 
 CORPORA = ("sst2", "customer_reviews", "subj", "trec", "ag_news_test", "mpqa")
 SIGMAS = 4.0
@@ -45,20 +47,44 @@ def real_rows(n: int, cache: Path) -> np.ndarray:
     return drawn + 0.1 * everything.std(axis=0) * noise
 
 
-def against_sklearn(n: int, cache: Path) -> None:
-    """Time and inertia of k-means."""
-    points = real_rows(n, cache)
-    print(f"\nk-means, {n:,} x 384 MiniLM features, scikit-learn with one start\n")
-    print("| clusters | scikit-learn, s | here, s | times faster | inertia, here over theirs |")
-    print("|---|---|---|---|---|")
-    for k in (20, 100):
-        start = time.perf_counter()
-        theirs = KMeans(k, n_init=1, random_state=0).fit(points)
-        between = time.perf_counter()
-        ours = [kmeans(points, k, random_state=seed) for seed in range(3)]
-        slow, fast = between - start, (time.perf_counter() - between) / 3
-        worst = max(found.inertia for found in ours) / theirs.inertia_
-        print(f"| {k} | {slow:.1f} | {fast:.1f} | {slow / fast:.1f} | {worst:.4f} |")
+def clustered_rows(n: int) -> np.ndarray:
+    """Features in 200 overlapping clusters of different sizes."""
+    rng = np.random.default_rng(0)
+    centres = rng.standard_normal((200, D), dtype=np.float32) * np.logspace(0, -1, D)
+    member = np.minimum(rng.geometric(0.02, n) - 1, 199)
+    noise = rng.standard_normal((n, D), dtype=np.float32) * np.float32(0.3)
+    return (centres[member] + noise).astype(np.float32)
+
+
+def _clustered(library: str, n: int, k: int) -> Callable[[], object]:
+    points = clustered_rows(n)
+    if library == "ours":
+        kmeans(points[:2000], k)
+        return lambda: kmeans(points, k)
+    model = KMeans(k, n_init=1, random_state=0)
+    model.fit(points[:2000])
+    return lambda: model.fit(points)
+
+
+def against_sklearn(quick: bool = False) -> list[Row]:
+    """k-means against scikit-learn with one start."""
+    n, k = (5000, 20) if quick else (50_000, 20)
+    memory = [in_fresh_process(_clustered, side, n, k)[1] for side in ("ours", "theirs")]
+    row = kmeans_row(clustered_rows(n), k)
+    return [replace(row, memory_mb=memory[0], other_memory_mb=memory[1])]
+
+
+def kmeans_row(points: np.ndarray, k: int) -> Row:
+    """Time of both, mean of three seeds here, at an inertia at most 5 % above theirs."""
+    theirs: list[KMeans] = []
+    slow = seconds(lambda: theirs.append(KMeans(k, n_init=1, random_state=0).fit(points)))
+    ours: list[Clusters] = []
+    fast = seconds(lambda: ours.extend(kmeans(points, k, random_state=s) for s in range(3))) / 3
+    worst = max(found.inertia for found in ours) / theirs[0].inertia_
+    if worst > 1.05:
+        raise SystemExit(f"inertia is {worst:.3f} times scikit-learn's")
+    what = f"k-means, {len(points):,} x {D}, {k} clusters"
+    return Row(what, fast, "scikit-learn, one start", slow, slow / fast)
 
 
 def gaussian_task(minority: float, student_dims: int, seed: int) -> Task:
@@ -208,12 +234,6 @@ def discovery(
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 
-def peak_gb() -> float:
-    """Peak resident memory of this process (Linux)."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) / 1024**2
-
-
 def measured(
     n: int, given: bool, cache: Path, queue: multiprocessing.Queue[tuple[float, float]]
 ) -> None:
@@ -233,7 +253,7 @@ def measured(
         splits=splits,
         regions=rng.integers(3, size=n),
     )
-    queue.put((time.perf_counter() - start, peak_gb()))
+    queue.put((time.perf_counter() - start, peak_mb() / 1024))
 
 
 def analysis(n: int, cache: Path) -> None:
@@ -262,7 +282,8 @@ def main() -> None:
     n = 20_000 if arguments.quick else 100_000
     warnings.filterwarnings("ignore", module="sklearn")
     if "kmeans" in wanted:
-        against_sklearn(n, arguments.cache)
+        points = real_rows(n, arguments.cache)
+        print(f"\n{table(kmeans_row(points, k) for k in (20, 100))}")
     if "discovery" in wanted:
         tasks = {f"digits {m}": partial(digits_task, m) for m in (0.5, 0.2, 0.1)}
         tasks["shift 4 sigma .2"] = partial(shifted_task, 0.2)

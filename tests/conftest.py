@@ -71,6 +71,16 @@ def chromium() -> Path:
     pytest.skip(f"no browser found; looked for {', '.join(BROWSERS)}")
 
 
+@pytest.fixture(scope="session")
+def cuda() -> str:
+    """A CUDA device of torch."""
+    import torch
+
+    if not torch.cuda.is_available():
+        pytest.skip("torch sees no CUDA device")
+    return "cuda"
+
+
 @pytest.fixture
 def w2s(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[Any, str, str]]:
     """Run the command in this process; gives (exit code, standard output, standard error)."""

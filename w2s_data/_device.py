@@ -1,17 +1,25 @@
-"""Which device computes: CUDA, then MPS, then CPU, said once in the log."""
+"""Which device computes: CUDA, then MPS, then CPU, said once in the log; and what it says when
+it runs out of memory or is lost.
+"""
 
 from __future__ import annotations
 
 import functools
 import logging
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
 
-from w2s_data.errors import InputError
+from w2s_data.errors import InputError, first_line
 
 if TYPE_CHECKING:
     import torch
 
 logger = logging.getLogger("w2s_data")
+
+T = TypeVar("T")
+
+LOST = ("cuda error", "cuda driver", "cublas", "cudnn", "cusolver", "nvml", "acceleratorerror")
 
 
 def resolve_device(device: str | torch.device = "auto") -> torch.device:
@@ -54,3 +62,99 @@ def _best_device() -> torch.device:
         return torch.device("mps")
     logger.info("computing on the CPU (%d threads)", torch.get_num_threads())
     return torch.device("cpu")
+
+
+def every_device(device: str | torch.device = "auto") -> list[torch.device]:
+    """The devices that share work which can be split: all of CUDA's for "auto" and "cuda".
+
+    A device with a number, MPS and the CPU stand alone.
+    """
+    import torch
+
+    first = resolve_device(device)
+    if first != torch.device("cuda"):
+        return [first]
+    return [torch.device("cuda", number) for number in range(torch.cuda.device_count())]
+
+
+def free_bytes(device: torch.device) -> int | None:
+    """Memory that is free on a CUDA device now; None elsewhere."""
+    import torch
+
+    if device.type != "cuda":
+        return None
+    return int(torch.cuda.mem_get_info(device)[0])
+
+
+def release_memory(device: torch.device) -> None:
+    """Give back to the device what torch keeps for later tensors."""
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether the memory of a device or of the machine did not suffice."""
+    import torch
+
+    text = str(error).lower()
+    return (
+        isinstance(error, torch.OutOfMemoryError)
+        or "out of memory" in text
+        or "can't allocate memory" in text
+    )
+
+
+def is_lost(error: RuntimeError) -> bool:
+    """Whether a device failed for good: it disappeared, or its driver gave up."""
+    import torch
+
+    # A class of its own since torch 2.8; before, only the text tells.
+    kinds = getattr(torch, "AcceleratorError", ())
+    text = str(error).lower()
+    return isinstance(error, kinds) or any(word in text for word in LOST)
+
+
+def or_on_cpu(run: Callable[[str], T], device: str, what: str) -> T:
+    """Run something on a device, and on the CPU where "auto" chose a device that then fails.
+
+    Raises
+    ------
+    InputError
+        If a device that was asked for by name is lost or too small.
+    """
+    try:
+        return run(device)
+    except RuntimeError as error:
+        place = resolve_device(device)
+        if place.type == "cpu" or not (is_lost(error) or is_out_of_memory(error)):
+            raise
+        reason = first_line(error)
+        if device != "auto":
+            raise InputError(
+                f"{what} failed on {device!r} ({reason}): use 'cpu' or 'auto'"
+            ) from error
+        logger.warning("the CPU goes on with %s, since %s fails: %s", what, place, reason)
+    return run("cpu")
+
+
+@contextmanager
+def highest_precision(device: torch.device, tf32: bool = False) -> Iterator[None]:
+    """Multiply float32 matrices on CUDA in full precision, or in TF32, whatever is set elsewhere.
+
+    TF32 keeps 10 of the 23 bits of each factor and sums in float32.
+    """
+    import torch
+
+    if device.type != "cuda":
+        yield
+        return
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if tf32 else "highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)

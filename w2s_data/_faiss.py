@@ -17,8 +17,9 @@ from typing import Any, Literal
 import numpy as np
 
 from w2s_data._blocks import DEFAULT_BLOCK_BYTES, row_blocks
+from w2s_data._memory import size_text
 from w2s_data._typing import AnyArray, FloatArray, IntArray
-from w2s_data.errors import InputError
+from w2s_data.errors import InputError, first_line
 
 logger = logging.getLogger("w2s_data")
 
@@ -26,10 +27,14 @@ Kind = Literal["auto", "flat", "ivf", "hnsw"]
 BuiltKind = Literal["flat", "ivf", "hnsw"]
 FLAT_ROWS = 100_000  # all pairs of so many take half a minute on two cores, of more minutes
 TRAINING_ROWS = 40  # for each IVF list
+FEWEST_TRAINING_ROWS = 10_000  # in all, however little memory there is
+WIDER = 0.25  # of the range seen in training: numbers beyond it would be cut off by 8 bits
 RECALL_TARGET = 0.97  # on a sample, so that the recall of all points is at least 0.95
 RECALL_SAMPLE = 256
 RECALL_K = 20
 MAX_IVF_SHARE = 1 / 20  # visiting more of the lists costs more than products with all rows
+ALL_PAIRS_ROWS = 300_000  # beyond, products with all rows take hours: IVF visits a bounded number
+VISITED_ROWS = 20_000  # of them for each query, whatever the recall, which is then told
 HNSW_LINKS = 32
 ASSUMED_TRAINING_ROWS = 39  # for each list: with fewer, faiss calls the k-means unreliable
 GPU_MAX_K = 2048  # the most neighbours that faiss selects on a GPU
@@ -58,12 +63,32 @@ def faiss_status() -> tuple[str, int]:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is asked of an index."""
+    """What is asked of an index; `max_bytes` bounds the vectors that it stores."""
 
     kind: Kind
     similarity: bool
     n_lists: int | None = None
     n_probe: int | None = None
+    max_bytes: int | None = None
+
+    def bits(self, shape: tuple[int, int]) -> int:
+        """Bits of each stored number, 32, 16 or 8: the most that fit.
+
+        Raises
+        ------
+        InputError
+            If nothing fits, or a kind that stores 32 bits only does not.
+        """
+        n, dim = shape
+        possible = (32, 16, 8) if self.kind in ("auto", "ivf") else (32,)
+        for bits in possible:
+            if self.max_bytes is None or bits // 8 * n * dim <= self.max_bytes:
+                return bits
+        raise InputError(
+            f"an index of {n:,} x {dim} needs {size_text(possible[-1] // 8 * n * dim)} for its "
+            f"vectors, and may take {size_text(self.max_bytes or 0)}: allow more memory, or give "
+            "fewer dimensions"
+        )
 
 
 @dataclass(frozen=True)
@@ -75,6 +100,7 @@ class Built:
     recall: float
     n_lists: int | None = None
     n_probe: int | None = None
+    bits: int = 32
 
 
 def build(
@@ -86,26 +112,87 @@ def build(
 ) -> Built:
     """Train, fill and tune an index of N rows that come in blocks, in order, once."""
     n, dim = shape
-    kind = plan.kind if plan.kind != "auto" else "flat" if n <= FLAT_ROWS else "ivf"
+    bits = plan.bits(shape)
+    small = n <= FLAT_ROWS and bits == 32
+    kind = plan.kind if plan.kind != "auto" else "flat" if small else "ivf"
     n_lists = _lists(plan, n) if kind == "ivf" else 0
-    index = _empty_index(kind, plan.similarity, dim, n_lists, int(rng.integers(2**31)))
+    seed = int(rng.integers(2**31))
+    index = _empty_index(kind, plan.similarity, dim, n_lists, seed, bits)
     with _threads(kind, work=n * n_lists * dim):
         if kind == "ivf":
-            size = min(n, TRAINING_ROWS * n_lists)
+            size = min(n, TRAINING_ROWS * n_lists, _training_rows(plan, dim))
             index.train(take(np.sort(rng.choice(n, size, replace=False))))
-        for block in blocks():
-            index.add(block)
         if kind == "flat":
+            for block in blocks():
+                index.add(block)
             return Built(index, kind, recall=1.0)
         sample = np.sort(rng.choice(n, min(n, RECALL_SAMPLE), replace=False))
-        recall = _tune(index, sample, min(RECALL_K + 1, n), plan.n_probe)  # a point finds itself
+        k = min(RECALL_K + 1, n)  # a point finds itself
+        truth = _Truth(take, sample, k) if bits < 32 else None
+        for block in blocks():
+            index.add(block)
+            if truth is not None:
+                truth.see(block, plan.similarity)
+        if truth is None:
+            truth = _Truth(take, sample, k)
+            truth.scores = exact_search(index, truth.queries, truth.k)[0]
+        recall = _tune(index, truth, plan, bits)
     if kind == "hnsw":
         return Built(index, kind, recall)
     tuned_auto = plan.kind == "auto" and plan.n_probe is None
-    if tuned_auto and index.nprobe > MAX_IVF_SHARE * n_lists:
+    without_clusters = tuned_auto and index.nprobe > MAX_IVF_SHARE * n_lists
+    if without_clusters and n <= ALL_PAIRS_ROWS and bits == 32:
         logger.info("features have no clusters to search by: all pairs are compared")
         return Built(_flat_copy(index, shape, plan.similarity), "flat", recall=1.0)
-    return Built(index, kind, recall, int(index.nlist), int(index.nprobe))
+    return Built(index, kind, recall, int(index.nlist), int(index.nprobe), bits)
+
+
+def _training_rows(plan: Plan, dim: int) -> int:
+    """Rows that k-means may learn from: with its copies they take half of what vectors may."""
+    if plan.max_bytes is None:
+        return 2**62
+    return max(FEWEST_TRAINING_ROWS, plan.max_bytes // (6 * 4 * dim))
+
+
+class _Truth:
+    """The nearest rows of some sampled points, by which recall is told.
+
+    Attributes
+    ----------
+    queries : array (q, D)
+    scores : array (q, k)
+        Of their k nearest rows, themselves among them, nearest first.
+    """
+
+    def __init__(self, take: Callable[[IntArray], FloatArray], rows: IntArray, k: int) -> None:
+        self.take = take
+        self.queries = take(rows)
+        self.k = k
+        self.scores = np.empty((len(rows), 0), dtype=np.float32)
+
+    def see(self, block: FloatArray, similarity: bool) -> None:
+        """Take in the next rows, as they are before an index rounds them."""
+        part = _empty_index("flat", similarity, block.shape[1], 0, 0)
+        part.add(block)
+        found = part.search(self.queries, min(self.k, len(block)))[0]
+        ordered = np.sort(np.hstack([self.scores, found]), axis=1)
+        self.scores = (ordered[:, ::-1] if similarity else ordered)[:, : self.k]
+
+    def recall(self, index: Any, bits: int) -> float:
+        """Share of the k found that are as near as the k-th of the exact ones: all ties count."""
+        scores, indices = index.search(self.queries, self.k)
+        is_similarity = index.metric_type == _library().METRIC_INNER_PRODUCT
+        if bits < 32:  # by what the rows are, not by what they are stored as
+            rows, place = np.unique(np.maximum(indices, 0), return_inverse=True)
+            found = self.take(rows)[place.reshape(indices.shape)]
+            if is_similarity:
+                scores = np.einsum("qd,qkd->qk", self.queries, found)
+            else:
+                scores = ((self.queries[:, None] - found) ** 2).sum(axis=2)
+        sign = 1 if is_similarity else -1
+        last = sign * self.scores[:, -1:]
+        slack = 1e-5 * np.abs(self.scores).max(axis=1, keepdims=True)  # rounding of either sum
+        return float(((indices >= 0) & (sign * scores >= last - slack)).mean())
 
 
 def _lists(plan: Plan, n: int) -> int:
@@ -118,7 +205,14 @@ def _lists(plan: Plan, n: int) -> int:
     return n_lists
 
 
-def _empty_index(kind: BuiltKind, similarity: bool, dim: int, n_lists: int, seed: int) -> Any:
+def _empty_index(
+    kind: BuiltKind,
+    similarity: bool,
+    dim: int,
+    n_lists: int,
+    seed: int,
+    bits: int = 32,
+) -> Any:
     """Make an index for inner products (`similarity`) or Euclidean distances."""
     faiss = _library()
     metric = faiss.METRIC_INNER_PRODUCT if similarity else faiss.METRIC_L2
@@ -128,7 +222,14 @@ def _empty_index(kind: BuiltKind, similarity: bool, dim: int, n_lists: int, seed
         index = faiss.IndexHNSWFlat(dim, HNSW_LINKS, metric)
         index.hnsw.rng = faiss.RandomGenerator(seed)
         return index
-    index = faiss.IndexIVFFlat(faiss.IndexFlat(dim, metric), dim, n_lists, metric)
+    coarse = faiss.IndexFlat(dim, metric)
+    if bits < 32:
+        quantizer = faiss.ScalarQuantizer
+        code = quantizer.QT_fp16 if bits == 16 else quantizer.QT_8bit
+        index = faiss.IndexIVFScalarQuantizer(coarse, dim, n_lists, code, metric, False)
+        index.sq.rangestat_arg = WIDER
+    else:
+        index = faiss.IndexIVFFlat(coarse, dim, n_lists, metric)
     index.cp.seed = seed
     index.cp.min_points_per_centroid = 1  # small data are the caller's choice: nothing on stderr
     index.set_direct_map_type(faiss.DirectMap.Array)  # rows can be read back
@@ -188,38 +289,27 @@ def _storage(index: Any) -> Any:
     return index
 
 
-def _tune(index: Any, rows: IntArray, k: int, n_probe: int | None) -> float:
+def _tune(index: Any, truth: _Truth, plan: Plan, bits: int) -> float:
     """Double the search effort until the sampled recall reaches the target; return the recall.
 
     The effort is the number of lists visited (IVF; `n_probe` fixes it) or of candidates kept
     (HNSW).
     """
-    faiss = _library()
-    queries = np.stack([index.reconstruct(int(row)) for row in rows])
-    exact = exact_search(index, queries, k)[0]
-    is_ivf = isinstance(index, faiss.IndexIVF)
-    effort, most = (1, index.nlist) if is_ivf else (max(16, k), max(16, index.ntotal))
-    if n_probe is not None:
-        effort = most = n_probe
+    is_ivf = isinstance(index, _library().IndexIVF)
+    effort, most = (1, index.nlist) if is_ivf else (max(16, truth.k), max(16, index.ntotal))
+    if is_ivf and plan.kind == "auto" and index.ntotal > ALL_PAIRS_ROWS:
+        most = max(1, VISITED_ROWS * index.nlist // index.ntotal)
+    if plan.n_probe is not None:
+        effort = most = plan.n_probe
     while True:
         if is_ivf:
             index.nprobe = effort
         else:
             index.hnsw.efSearch = effort
-        recall = _recall(index, queries, k, exact)
+        recall = truth.recall(index, bits)
         if recall >= RECALL_TARGET or effort == most:
             return recall
         effort = min(2 * effort, most)
-
-
-def _recall(index: Any, queries: FloatArray, k: int, exact: FloatArray) -> float:
-    """Share of the k found that are as near as the k-th of the exact ones: all ties count."""
-    faiss = _library()
-    scores, indices = index.search(queries, k)
-    sign = 1 if index.metric_type == faiss.METRIC_INNER_PRODUCT else -1
-    last = sign * exact[:, -1:]
-    slack = 1e-5 * np.abs(exact).max(axis=1, keepdims=True)  # rounding of either way to sum
-    return float(((indices >= 0) & (sign * scores >= last - slack)).mean())
 
 
 def _flat_copy(index: Any, shape: tuple[int, int], similarity: bool) -> Any:
@@ -331,8 +421,13 @@ def gpu_works(number: int) -> bool:
 
 def to_gpu(index: Any, number: int) -> Any:
     """Copy an index to a GPU."""
-    faiss = _library()
-    return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), number, index)
+    return _library().index_cpu_to_gpu(_gpu_resources(number), number, index)
+
+
+@functools.cache
+def _gpu_resources(number: int) -> Any:  # noqa: ARG001
+    """Streams and scratch memory of one GPU, kept: making them takes longer than a small search."""
+    return _library().StandardGpuResources()
 
 
 def has_gpu_form(index: Any) -> bool:
@@ -341,15 +436,13 @@ def has_gpu_form(index: Any) -> bool:
     return not isinstance(index, faiss.IndexHNSW)
 
 
-def first_line(error: Exception) -> str:
-    """First line of what faiss says: the others name places in its source."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
 def write_index(index: Any, path: str) -> None:
-    """Write an index to a file."""
+    """Write an index to a file; a failure is an OSError."""
     faiss = _library()
-    faiss.write_index(index, path)
+    try:
+        faiss.write_index(index, path)
+    except RuntimeError as error:
+        raise OSError(first_line(error)) from error
 
 
 def index_bytes(index: Any) -> AnyArray:

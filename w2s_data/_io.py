@@ -8,30 +8,63 @@ import json
 import math
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from w2s_data.errors import FileFormatError
+from w2s_data.errors import FileFormatError, WriteError
 
 TEMPORARY_SUFFIX = ".partial"
 
 
 @contextmanager
 def atomic_path(final: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a path beside `final`; it is moved into place only if the block succeeds."""
+    """Yield a path beside `final`; it is moved into place only if the block succeeds.
+
+    Raises
+    ------
+    WriteError
+        If the file cannot be written; what stood there stays.
+    """
     target = Path(final)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     partial = target.with_name(f".{target.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
     try:
         yield partial
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
         partial.replace(target)
+    except OSError as error:
+        raise WriteError(
+            f"cannot write {os.fspath(target)!r}: {_reason(error)}; what was finished before is "
+            "kept, and the same command goes on from there"
+        ) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # the folder itself may be gone
+            partial.unlink(missing_ok=True)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it.
+
+    Raises
+    ------
+    WriteError
+        If that is not possible.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WriteError(
+            f"cannot make the folder {os.fspath(folder)!r}: {_reason(error)}; choose another place"
+        ) from error
+
+
+def _reason(error: OSError) -> str:
+    reason = os.strerror(error.errno) if error.errno else str(error).splitlines()[0]
+    return reason[0].lower() + reason[1:]
 
 
 def remove_partial_files(folder: Path) -> None:

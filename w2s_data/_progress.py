@@ -5,6 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+# The display that a pipeline shows all bars in; without it every bar has its own.
+_shared: ContextVar[Progress | None] = ContextVar("shared", default=None)
 
 
 @contextmanager
@@ -29,6 +37,32 @@ def progress(
         yield lambda _: None
         return
 
+    shared = _shared.get()
+    if shared is not None:
+        task = shared.add_task(description, total=total, unit=unit)
+        try:
+            yield lambda units: shared.advance(task, units)
+        finally:
+            shared.remove_task(task)
+        return
+    with bars() as own:
+        task = own.add_task(description, total=total, unit=unit)
+        yield lambda units: own.advance(task, units)
+
+
+@contextmanager
+def shared_bars() -> Iterator[Progress]:
+    """Yield a display, to be drawn by the caller, that all bars appear in for a while."""
+    display = bars()
+    token = _shared.set(display)
+    try:
+        yield display
+    finally:
+        _shared.reset(token)
+
+
+def bars() -> Progress:
+    """A display of bars with counts, rate and remaining time, on standard error."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
     from rich.progress import TimeRemainingColumn as Remaining
@@ -37,10 +71,10 @@ def progress(
         def render(self, task):  # type: ignore[no-untyped-def]
             from rich.text import Text
 
-            speed = task.finished_speed or task.speed
+            speed, unit = task.finished_speed or task.speed, task.fields["unit"]
             return Text(f"{speed:,.0f} {unit}/s" if speed else "", style="progress.data.speed")
 
-    bar = Progress(
+    return Progress(
         TextColumn("{task.description:>10}"),
         BarColumn(),
         MofNCompleteColumn(),
@@ -48,6 +82,3 @@ def progress(
         Remaining(),
         console=Console(stderr=True),
     )
-    with bar:
-        task = bar.add_task(description, total=total)
-        yield lambda units: bar.advance(task, units)

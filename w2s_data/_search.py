@@ -15,7 +15,7 @@ from w2s_data._neighbors import Metric, score_name
 from w2s_data._typing import AnyArray, FloatArray, IntArray
 from w2s_data._validation import check_feature_block
 from w2s_data.engines import Advance
-from w2s_data.errors import FeatureError, InputError
+from w2s_data.errors import FeatureError, InputError, first_line
 
 logger = logging.getLogger("w2s_data")
 
@@ -65,12 +65,30 @@ class Searcher:
         try:  # the CPU keeps its own for range searches and saving
             self._fast, self.device = _faiss.to_gpu(index, gpu), f"cuda:{gpu}"
         except RuntimeError as error:
-            reason = _faiss.first_line(error)
+            reason = first_line(error)
             if device != "auto":
                 raise InputError(
                     f"the index does not fit on {device!r} ({reason}): use 'auto' or 'cpu'"
                 ) from error
             logger.warning("the index stays on the CPU: %s", reason)
+
+    def _search(self, queries: FloatArray, k: int) -> tuple[FloatArray, IntArray]:
+        """What faiss finds, on the GPU until that fails for the first time."""
+        if self._fast is self.index or k > _faiss.GPU_MAX_K:
+            found = self.index.search(queries, k)
+            return found[0], found[1]
+        try:
+            found = self._fast.search(queries, k)
+        except RuntimeError as error:
+            reason = first_line(error)
+            if self.wanted != "auto":
+                raise InputError(
+                    f"the search on {self.device!r} failed ({reason}): use 'auto' or 'cpu'"
+                ) from error
+            logger.warning("the CPU goes on searching, since %s fails: %s", self.device, reason)
+            self._fast, self.device = self.index, "cpu"
+            found = self.index.search(queries, k)
+        return found[0], found[1]
 
     def stored(self, max_bytes: int = DEFAULT_BLOCK_BYTES) -> Iterator[tuple[slice, FloatArray]]:
         """Yield the rows that the index stores, block by block."""
@@ -92,8 +110,7 @@ class Searcher:
 
     def nearest(self, queries: FloatArray, k: int) -> tuple[FloatArray, IntArray]:
         """Scores and indices of the k nearest, nearest first, ties by index."""
-        searcher = self._fast if k <= _faiss.GPU_MAX_K else self.index
-        scores, indices = searcher.search(queries, k)
+        scores, indices = self._search(queries, k)
         short = np.flatnonzero((indices < 0).any(axis=1))
         if len(short):  # too few points in the lists visited, or a graph in several parts
             scores[short], indices[short] = _faiss.exact_search(self.index, queries[short], k)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from w2s_data._device import resolve_device
+from w2s_data._blocks import row_blocks
+from w2s_data._device import free_bytes, resolve_device
 from w2s_data._typing import FloatArray
 
 if TYPE_CHECKING:
@@ -16,10 +17,15 @@ if TYPE_CHECKING:
 
 # Wider than this, the D x D preconditioner costs more than the iterations it saves.
 MAX_PRECONDITIONED = 4096
+FREE_SHARE = 2  # features take at most this part of a GPU's free memory: products need some too
+STREAMED_BYTES = 256 * 2**20  # of float64 features on the device at a time, where not all fit
 
 
 class LogisticProblem:
     """The logistic objective in preconditioned coordinates: numpy on the CPU, torch elsewhere.
+
+    On CUDA the features stay on the device where half of its free memory holds them; larger ones
+    stay on the host and pass through in blocks, in every step.
 
     The Hessian of the cross-entropy is at most X^T V X / (4 n) for two classes and X^T V X / (2 n)
     for more (Böhning 1992). With R R^T that bound plus the penalty, W = U R^-1 makes every
@@ -49,13 +55,14 @@ class LogisticProblem:
         self.n_outputs = targets.shape[1]
         self.l2 = l2
         self.fit_intercept = fit_intercept
-        self._place(resolve_device(device))
-        self.x = self._moved(features)
-        self.y = self._moved(targets)
-        self.v = self._moved(weights[:, None] / self.n)
+        self.device = resolve_device(device)
+        self._place(self.device)
+        self._rows = (features, targets, weights[:, None] / self.n)
+        self._resident = self._fits()
+        if self._resident:
+            self._rows = tuple(map(self._moved, self._rows))
         self.to_weights = self._inverse_root()
         self.penalty = self.l2 * (self.to_weights @ self.to_weights.T)
-        self.x = self.x @ self.to_weights.T
 
     def _place(self, device: torch.device) -> None:
         """Choose the array library: numpy has none of torch's overhead on small problems."""
@@ -69,13 +76,27 @@ class LogisticProblem:
         self.xp = torch
         self._moved = functools.partial(torch.as_tensor, dtype=dtype, device=device)
 
+    def _fits(self) -> bool:
+        """Whether the rows may stay where they are needed."""
+        free = free_bytes(self.device)
+        return free is None or 8 * self.n * (self.d + self.n_outputs + 1) <= free // FREE_SHARE
+
+    def _parts(self) -> Iterator[tuple[Any, Any, Any]]:
+        """Features, targets and weights on the device: all rows at once where they stay there."""
+        if self._resident:
+            yield self._rows
+            return
+        for part in row_blocks((self.n, self.d), STREAMED_BYTES, itemsize=8):
+            x, y, v = (self._moved(rows[part]) for rows in self._rows)
+            yield x, y, v
+
     def _inverse_root(self) -> Any:
         """R^-1 of the curvature bound; the identity where a D x D matrix would not pay."""
         identity = self._moved(np.eye(self.d))
         if self.d > min(MAX_PRECONDITIONED, 2 * self.n):
             return identity
         bound = 0.25 if self.n_outputs == 1 else 0.5
-        gram = bound * ((self.x * self.v).T @ self.x)
+        gram = bound * sum((x * v).T @ x for x, _, v in self._parts())
         # Directions without variance keep a curvature, or the root would not exist.
         floor = max(self.l2, 1e-10 * float(gram.diagonal().max()), 1e-300)
         return self.xp.linalg.inv(self.xp.linalg.cholesky(gram + floor * identity))
@@ -99,23 +120,31 @@ class LogisticProblem:
         xp = self.xp
         parameters = self._moved(flat).reshape(self.n_outputs, self.d + 1)
         u, intercept = parameters[:, :-1], parameters[:, -1]
-        scores = self.x @ u.T + (intercept if self.fit_intercept else 0.0)
+        weights = u @ self.to_weights
+        loss, slopes = 0.0, xp.zeros_like(weights)
+        gradient = xp.zeros_like(parameters)
+        for x, y, v in self._parts():
+            scores = x @ weights.T + (intercept if self.fit_intercept else 0.0)
+            fit, residual = self._cross_entropy(scores, y, v)
+            loss = loss + fit
+            slopes += residual.T @ x
+            if self.fit_intercept:
+                gradient[:, -1] += residual.sum(0)
+        penalised = u @ self.penalty
+        gradient[:, :-1] = slopes @ self.to_weights.T + penalised
+        return float(loss + 0.5 * (u * penalised).sum()), self._back(gradient.reshape(-1))
+
+    def _cross_entropy(self, scores: Any, y: Any, v: Any) -> tuple[Any, Any]:
+        """Weighted cross-entropy of some rows, and its derivative by the scores."""
+        xp = self.xp
         if self.n_outputs == 1:
             log_partition = xp.logaddexp(scores, xp.zeros_like(scores))
-            proba = xp.exp(scores - log_partition)
-            loss = (self.v * (log_partition - self.y * scores)).sum()
+            loss = (v * (log_partition - y * scores)).sum()
         else:
             top = xp.amax(scores, 1)[:, None]
             log_partition = top + xp.log(xp.exp(scores - top).sum(1)[:, None])
-            proba = xp.exp(scores - log_partition)
-            loss = (self.v * self.y * (log_partition - scores)).sum()
-        residual = self.v * (proba - self.y)
-        gradient = xp.zeros_like(parameters)
-        penalised = u @ self.penalty
-        gradient[:, :-1] = residual.T @ self.x + penalised
-        if self.fit_intercept:
-            gradient[:, -1] = residual.sum(0)
-        return float(loss + 0.5 * (u * penalised).sum()), self._back(gradient.reshape(-1))
+            loss = (v * y * (log_partition - scores)).sum()
+        return loss, v * (xp.exp(scores - log_partition) - y)
 
     def _back(self, array: Any) -> FloatArray:
         on_host = array if self.xp is np else array.cpu().numpy()

@@ -12,9 +12,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from w2s_data._faiss import faiss_status
+from w2s_data._faiss import faiss_status, gpu_works
 from w2s_data._io import jsonable
 from w2s_data._version import __version__
+from w2s_data.errors import first_line
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -152,6 +153,11 @@ def diagnose() -> Diagnosis:
     faiss = _faiss(problems, packages)
     if faiss.version and faiss.n_gpus == 0 and any(device.kind == "cuda" for device in devices):
         hints.append("torch sees a CUDA device but faiss does not: neighbours are found on the CPU")
+    hints += [
+        f"faiss sees GPU {number}, but its first search there failed: the CPU finds neighbours"
+        for number in range(faiss.n_gpus)
+        if not gpu_works(number)
+    ]
     return Diagnosis(
         version=__version__,
         python=platform.python_version(),
@@ -225,7 +231,7 @@ def _devices(problems: list[str], hints: list[str]) -> tuple[Device, ...]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")  # torch warns where it finds a driver that it cannot use
         has_cuda = torch.cuda.is_available()
-    hints += [_first_line(entry.message) for entry in caught]
+    hints += [first_line(entry.message) for entry in caught]
     if not has_cuda and torch.version.cuda is None and NVIDIA_DRIVER.exists():
         hints.append(
             "an NVIDIA driver is present, but this torch is built without CUDA: "
@@ -235,6 +241,13 @@ def _devices(problems: list[str], hints: list[str]) -> tuple[Device, ...]:
     for index in range(torch.cuda.device_count() if has_cuda else 0):
         properties = torch.cuda.get_device_properties(index)
         found.append(Device("cuda", properties.name, properties.total_memory))
+        try:
+            torch.ones(2, device=f"cuda:{index}").sum().item()
+        except RuntimeError as error:
+            hints.append(
+                f"GPU {index} is there but does not compute ({first_line(error)}): "
+                "choose --device cpu, or install a torch built for it"
+            )
     if torch.backends.mps.is_available():
         found.append(Device("mps", "Apple GPU"))
     return (*found, Device("cpu", _cpu_name()))
@@ -259,7 +272,7 @@ def _faiss(problems: list[str], packages: tuple[Package, ...]) -> FaissBuild:
 
 def _broken_import(module: str, error: Exception, distribution: str) -> str:
     command = f"pip install --force-reinstall {distribution}"
-    return f"{module} cannot be imported ({_first_line(error)}): {command}"
+    return f"{module} cannot be imported ({first_line(error)}): {command}"
 
 
 def _is_installed(distribution: str) -> bool:
@@ -291,10 +304,6 @@ def _cpu_name() -> str:
         if match:
             return match.group(1).strip()
     return platform.processor() or platform.machine()
-
-
-def _first_line(message: object) -> str:
-    return (str(message).strip().splitlines() or [type(message).__name__])[0]
 
 
 def _gib(n_bytes: int) -> str:

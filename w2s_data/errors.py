@@ -60,6 +60,18 @@ class EngineError(InputError):
     """A cluster cannot be reached, its workers die or wait, or they have other versions."""
 
 
+class NotApplicableError(InputError):
+    """A stage has nothing to say of such data; the other stages may have."""
+
+
+class UnscoredError(RunError, NotApplicableError):
+    """A stage reads scores, and the run has none of its present items and features."""
+
+
+class WriteError(InputError, OSError):
+    """A file cannot be written: the disk is full, or the place is not one to write to."""
+
+
 class MissingExtraError(ImportError):
     """An optional dependency is needed; the message says which command installs it."""
 
@@ -91,6 +103,17 @@ def rows(indices: Iterable[int], limit: int = 8) -> str:
     """
     found = [int(i) for i in indices]
     return f"{'row' if len(found) == 1 else 'rows'} {listing(found, limit)}"
+
+
+def first_line(message: object, limit: int = 200) -> str:
+    """First line of what a library says, cut to a length that fits a terminal.
+
+    >>> first_line(RuntimeError("CUDA error: out of memory\\nCompile with ..."))
+    'CUDA error: out of memory'
+    """
+    lines = str(message).strip().splitlines()
+    line = lines[0] if lines else type(message).__name__
+    return line if len(line) <= limit else f"{line[:limit]}..."
 
 
 def unknown(what: str, name: str, valid: Sequence[str]) -> str:

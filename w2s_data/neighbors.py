@@ -44,6 +44,7 @@ from w2s_data.errors import (
     FeatureError,
     InputError,
     StoreError,
+    first_line,
     unknown,
 )
 
@@ -69,7 +70,9 @@ class NeighborIndex(BaseEstimator):  # type: ignore[misc]
         that it is the same every time. "auto" is flat up to 100,000 points, where all pairs of
         384 dimensions take half a minute on two cores, then IVF; where IVF would have to visit
         more than a twentieth of its lists (features with hardly any clusters), matrix products
-        over all pairs are as fast, and auto stays flat.
+        over all pairs are as fast, and auto stays flat. Beyond 300,000 points they would take
+        hours: there auto visits lists of about 20,000 points at most, and `recall_` says what
+        that finds.
     n_lists : int, optional
         Lists of IVF; by default 4 sqrt(N), and at most N / 39 so that each can be learned.
     n_probe : int, optional
@@ -79,6 +82,10 @@ class NeighborIndex(BaseEstimator):  # type: ignore[misc]
         "auto" searches on a GPU where faiss can use one, else on the CPU; "cpu", "cuda",
         "cuda:1". HNSW, range searches and more than 2,048 neighbours stay on the CPU; faiss has
         no MPS, so that "mps" is the CPU.
+    max_bytes : int, optional
+        Memory for the stored vectors. Where 32 bits a number do not fit, auto and IVF store 16 or
+        8: scores are then right to about .0003 or .003 of the vectors' length, and `recall_` counts
+        what that loses.
     random_state : int, Generator or None
         Seeds k-means, the graph and the sample.
 
@@ -92,6 +99,8 @@ class NeighborIndex(BaseEstimator):  # type: ignore[misc]
         Points N and dimensions D.
     n_lists_, n_probe_ : int or None
         None unless the kind is IVF.
+    bits_ : int
+        Of each stored number: 32, 16 or 8.
     recall_ : float
         Share of the 20 nearest neighbours of sampled points that is found, in [0, 1].
     device_ : str
@@ -117,6 +126,7 @@ class NeighborIndex(BaseEstimator):  # type: ignore[misc]
         n_lists: int | None = None,
         n_probe: int | None = None,
         device: str = "auto",
+        max_bytes: int | None = None,
         random_state: RandomState = 0,
     ) -> None:
         self.metric = metric
@@ -124,6 +134,7 @@ class NeighborIndex(BaseEstimator):  # type: ignore[misc]
         self.n_lists = n_lists
         self.n_probe = n_probe
         self.device = device
+        self.max_bytes = max_bytes
         self.random_state = random_state
 
     def fit(self, features: Any) -> Self:
@@ -140,7 +151,8 @@ class NeighborIndex(BaseEstimator):  # type: ignore[misc]
         EmptyDataError
             No rows.
         InputError
-            A parameter out of range, or a device that is not there.
+            A parameter out of range, a device that is not there, or vectors that do not fit into
+            `max_bytes` (says what they need).
         """
         self._check_parameters()
         matrix = as_feature_matrix(features)
@@ -150,7 +162,7 @@ class NeighborIndex(BaseEstimator):  # type: ignore[misc]
         gpu = _faiss.resolve_gpu(self.device)
         digest = begun_fingerprint(matrix.shape)
         built = _faiss.build(
-            _faiss.Plan(self.kind, self.metric != "l2", self.n_lists, self.n_probe),
+            _faiss.Plan(self.kind, self.metric != "l2", self.n_lists, self.n_probe, self.max_bytes),
             matrix.shape,
             blocks=lambda: prepared_blocks(matrix, self.metric, digest),
             take=lambda rows: prepared(matrix.take(rows), rows, self.metric),
@@ -158,6 +170,7 @@ class NeighborIndex(BaseEstimator):  # type: ignore[misc]
         )
         self.kind_, self.recall_ = built.kind, built.recall
         self.n_lists_, self.n_probe_ = built.n_lists, built.n_probe
+        self.bits_ = built.bits
         self.shape_, self.fingerprint_ = matrix.shape, digest.hexdigest()
         self._search = Searcher(built.index, self.metric, self.shape_, gpu, self.device)
         self.device_ = self._search.device
@@ -307,6 +320,7 @@ class NeighborIndex(BaseEstimator):  # type: ignore[misc]
             "n_lists": self.n_lists_,
             "n_probe": self.n_probe_,
             "recall": self.recall_,
+            "bits": self.bits_,
             "faiss": _faiss.faiss_status()[0],
             "sha256": sha256_file(file),
         }
@@ -356,10 +370,11 @@ class NeighborIndex(BaseEstimator):  # type: ignore[misc]
             index = _faiss.read_index(os.fspath(file))
         except RuntimeError as error:
             raise StoreError(
-                f"faiss cannot read the index {str(file)!r}: {_faiss.first_line(error)}"
+                f"faiss cannot read the index {str(file)!r}: {first_line(error)}"
             ) from error
         loaded.kind_, loaded.shape_ = record["kind"], tuple(record["shape"])
         loaded.fingerprint_, loaded.recall_ = record["fingerprint"], record["recall"]
+        loaded.bits_ = record.get("bits", 32)
         loaded.n_lists_, loaded.n_probe_ = record["n_lists"], record["n_probe"]
         loaded._search = Searcher(index, loaded.metric, loaded.shape_, gpu, device)
         loaded.device_ = loaded._search.device
@@ -369,13 +384,13 @@ class NeighborIndex(BaseEstimator):  # type: ignore[misc]
         for name, choices in (("metric", get_args(Metric)), ("kind", get_args(Kind))):
             if getattr(self, name) not in choices:
                 raise InputError(unknown(name, str(getattr(self, name)), choices))
-        for name in ("n_lists", "n_probe"):
+        for name in ("n_lists", "n_probe", "max_bytes"):
             value = getattr(self, name)
             if value is None:
                 continue
             if not isinstance(value, int | np.integer) or value < 1:
                 raise InputError(f"{name} must be a number >= 1 or None; got {value!r}")
-            if self.kind in ("flat", "hnsw"):
+            if name != "max_bytes" and self.kind in ("flat", "hnsw"):
                 raise InputError(f"{name} belongs to kind='ivf'; kind={self.kind!r} has no lists")
 
     def _check_query(self, features: Any) -> FeatureMatrix:

@@ -74,6 +74,10 @@ class OverlapDetector(BaseEstimator):  # type: ignore[misc]
     level : float
         Coverage of the percentile intervals.
     device : str
+        "auto" takes CUDA, then MPS, then the CPU.
+    tf32 : bool
+        Multiply in TF32 on CUDA: several times faster, alignments within about 1e-3 instead of
+        1e-6 of the CPU's. The published alignment is always in float64.
     random_state : int, Generator or None
         Draws anchors and replicates.
 
@@ -130,6 +134,7 @@ class OverlapDetector(BaseEstimator):  # type: ignore[misc]
         n_bootstrap: int = 200,
         level: float = 0.95,
         device: str = "auto",
+        tf32: bool = False,
         random_state: RandomState = None,
     ) -> None:
         self.threshold = threshold
@@ -142,6 +147,7 @@ class OverlapDetector(BaseEstimator):  # type: ignore[misc]
         self.n_bootstrap = n_bootstrap
         self.level = level
         self.device = device
+        self.tf32 = tf32
         self.random_state = random_state
 
     @classmethod
@@ -388,6 +394,7 @@ class OverlapDetector(BaseEstimator):  # type: ignore[misc]
             top_share=self.top_share if self.alignment == "top_share" else None,
             device=self.device,
             dtype="float64" if self.alignment == "max" else "float32",
+            tf32=self.tf32,
         )
 
     def _part(self, hard: BoolArray, alignment: FloatArray) -> AnyArray:

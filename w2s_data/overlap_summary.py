@@ -61,6 +61,8 @@ def summarize_overlap(
         "alignment_threshold": _threshold(detector, "alignment"),
         "n_anchors": detector.n_anchors_,
         "weak_accuracy": _accuracy(pool, detector.level),
+        "confident": _mirrored(overall, "hard_only"),
+        "confident_accuracy": _accuracy(_confident(pool), detector.level),
         "by_source": _breakdown(detector, pool, "source"),
         "by_group": _breakdown(detector, pool, "group"),
         "settings": {
@@ -105,6 +107,17 @@ def _estimate(row: Any, column: str, value: str = "value") -> dict[str, float]:
     }
 
 
+def _mirrored(row: Any, column: str) -> dict[str, float]:
+    """The share of all other points, from the same replicates."""
+    found = _estimate(row, column)
+    return {"value": 1 - found["value"], "low": 1 - found["high"], "high": 1 - found["low"]}
+
+
+def _confident(points: pd.DataFrame) -> pd.DataFrame:
+    """Overlap and easy-only points: those that a filter on weak confidence alone would keep."""
+    return points[points["region"] != Region.HARD.label]
+
+
 def _threshold(detector: OverlapDetector, name: str) -> dict[str, float]:
     low, high = getattr(detector, f"{name}_threshold_interval_")
     return {
@@ -126,22 +139,36 @@ def _accuracy(points: pd.DataFrame, level: float) -> dict[str, float] | None:
 
 
 def _breakdown(detector: OverlapDetector, pool: pd.DataFrame, column: str) -> list[dict[str, Any]]:
-    """One record a source or group: shares with intervals, weak accuracy."""
+    """One record a source or group: shares with intervals, accuracies of the weak labels.
+
+    `confident` is what a reading by weak confidence alone would call dense.
+    """
     if column not in pool.columns:
         return []
     table = detector.shares(_names(pool[column]))
+    parts = dict(iter(pool.groupby(column)))
     records = []
     for row in table.to_dict("records"):
-        accuracy = _accuracy(pool[pool[column] == row["name"]], detector.level) or {}
+        own = parts[row["name"]]
+        accuracy = _accuracy(own, detector.level)
+        confident_accuracy = _accuracy(_confident(own), detector.level)
         records.append(
             {str(key): value for key, value in row.items()}
-            | {
-                "weak_accuracy": accuracy.get("value"),
-                "weak_accuracy_low": accuracy.get("low"),
-                "weak_accuracy_high": accuracy.get("high"),
-            }
+            | _columns("weak_accuracy", accuracy)
+            | _columns("confident", _mirrored(row, "hard_only"))
+            | _columns("confident_accuracy", confident_accuracy)
         )
     return records
+
+
+def _columns(name: str, found: dict[str, float] | None) -> dict[str, float | None]:
+    """An estimate as three columns of a table."""
+    given = found or {}
+    return {
+        name: given.get("value"),
+        f"{name}_low": given.get("low"),
+        f"{name}_high": given.get("high"),
+    }
 
 
 def _names(column: pd.Series[Any]) -> AnyArray:

@@ -13,6 +13,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
+from w2s_data._device import or_on_cpu
 from w2s_data._solvers import LogisticProblem, ridge
 from w2s_data._typing import AnyArray, FloatArray, IntArray, RandomState
 from w2s_data._validation import (
@@ -208,10 +209,13 @@ class LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 coef, intercept = 2 * coef, 2 * intercept - 1
             self.n_iter_, self.loss_ = 1, np.nan
         else:
-            problem = LogisticProblem(
-                scaled, binary, weights, self.l2_, self.fit_intercept, self.device
-            )
-            coef, intercept, self.loss_, self.n_iter_ = problem.minimize(self.max_iter, self.tol)
+
+            def solve(device: str) -> tuple[FloatArray, FloatArray, float, int]:
+                return LogisticProblem(
+                    scaled, binary, weights, self.l2_, self.fit_intercept, device
+                ).minimize(self.max_iter, self.tol)
+
+            coef, intercept, self.loss_, self.n_iter_ = or_on_cpu(solve, self.device, "the probe")
         self.coef_ = coef / scale
         self.intercept_ = intercept - self.coef_ @ mean
 

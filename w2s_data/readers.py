@@ -80,7 +80,7 @@ def read_raw(data: str | Path | pd.DataFrame) -> RawTable:
     if path.exists():
         return read_table(path)
     name = str(data)
-    is_file_name = isinstance(data, Path) or _format_of(path) is not None
+    is_file_name = isinstance(data, Path) or format_of(path) is not None
     if is_file_name or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?(:[\w.-]+)?", name):
         raise FileFormatError(_no_such_file(path))
     return read_hub(name)
@@ -111,7 +111,7 @@ def read_table(path: Path, shown: str | None = None) -> RawTable:
     Cells of CSV and TSV stay strings, so that class names such as "01" and texts such as "null"
     survive; an empty cell is a missing value.
     """
-    kind = _format_of(path)
+    kind = format_of(path)
     shown = shown or str(path)
     if kind is None:
         raise FileFormatError(
@@ -144,7 +144,8 @@ def read_table(path: Path, shown: str | None = None) -> RawTable:
 _FORMATS = (".csv", ".tsv", ".jsonl", ".json", ".ndjson", ".parquet", ".arrow", ".feather", ".ipc")
 
 
-def _format_of(path: Path) -> str | None:
+def format_of(path: Path) -> str | None:
+    """The suffix by which a file is read, of a table that may be packed; None of any other name."""
     name = path.name.lower()
     plain = name.removesuffix(".gz")
     suffix = Path(plain).suffix
@@ -225,7 +226,7 @@ def read_image_folder(folder: Path) -> RawTable:
         if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
     )
     if not found:
-        tables = sorted(path.name for path in folder.iterdir() if _format_of(path))
+        tables = sorted(path.name for path in folder.iterdir() if format_of(path))
         hint = f"; to read a table give its path, e.g. {tables[0]!r}" if tables else ""
         raise FileFormatError(f"folder {str(folder)!r} holds no images{hint}")
     labels = [path.parts[0] if len(path.parts) > 1 else None for path in found]

@@ -23,9 +23,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from w2s_data._blocks import ArrayFeatures, FeatureMatrix
 from w2s_data._io import (
     TEMPORARY_SUFFIX,
     atomic_path,
+    make_folder,
     read_json,
     remove_partial_files,
     sha256_file,
@@ -41,7 +43,8 @@ logger = logging.getLogger("w2s_data")
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
-FIRST_FILES = {"items.parquet", "weak_proba.parquet"}
+VECTORS = "items.npy"  # of items that are feature vectors: read from there block by block
+FIRST_FILES = {"items.parquet", VECTORS, "weak_proba.parquet"}
 LIBRARIES = ("numpy", "pandas", "pyarrow", "scikit-learn", "torch", "transformers")
 
 
@@ -54,6 +57,8 @@ class Run:
     manifest : dict
         Schema version, data, seed, library versions and, per finished stage, its key, settings,
         seconds and files with checksums.
+    ran : list of str
+        Stages that ran since the run was opened; those that were found fresh are not among them.
 
     Examples
     --------
@@ -69,6 +74,7 @@ class Run:
     def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
         self.path = path
         self.manifest = manifest
+        self.ran: list[str] = []
 
     def __repr__(self) -> str:
         data = self.manifest["data"]
@@ -151,7 +157,7 @@ class Run:
             "notes": dataset.notes,
         }
         run = cls(folder, {"schema": SCHEMA, "data": data, "seed": seed, "stages": {}})
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         remove_partial_files(folder)
         run._write_items(dataset)
         return run
@@ -169,10 +175,9 @@ class Run:
 
     def _write_items(self, dataset: W2SDataset) -> None:
         with self.stage("items", {"fingerprint": dataset.fingerprint}) as stage:
-            table = dataset.table
+            stage.write_table("items.parquet", dataset.table)
             if dataset.features is not None:
-                table = table.assign(item=list(dataset.features.astype(np.float32)))
-            stage.write_table("items.parquet", table)
+                stage.write_features(VECTORS, ArrayFeatures(dataset.features))
             if dataset.weak_proba is not None:
                 stage.write_table(
                     "weak_proba.parquet",
@@ -180,12 +185,10 @@ class Run:
                 )
 
     def dataset(self) -> W2SDataset:
-        """The run's data set, as it was stored."""
+        """The run's data set, as it was stored; feature vectors stay on disk until read."""
         data = self.manifest["data"]
         table = self.read_table("items.parquet")
-        features = None
-        if data["kind"] == "features":
-            features = np.array(table.pop("item").tolist(), dtype=np.float32)
+        features = self._vectors() if data["kind"] == "features" else None
         weak_names = tuple(data["weak_names"])
         weak_proba = None
         if "weak_proba.parquet" in self.manifest["stages"]["items"]["files"]:
@@ -204,6 +207,13 @@ class Run:
             name=data["name"],
             notes=tuple(data["notes"]),
         )
+
+    def _vectors(self) -> FloatArray:
+        try:
+            vectors: FloatArray = np.load(self.path / VECTORS, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise RunError(f"{os.fspath(self.path / VECTORS)!r} is damaged: {error}") from error
+        return vectors
 
     def key(self, settings: Mapping[str, Any], inputs: tuple[str, ...] = ()) -> str:
         """Hash of a stage's settings and of the stages it reads."""
@@ -242,6 +252,7 @@ class Run:
         started = time.perf_counter()
         writer = StageWriter(self.path)
         yield writer
+        self.ran.append(name)
         self.manifest["stages"][name] = {
             "key": key,
             "settings": dict(settings),
@@ -286,6 +297,15 @@ class StageWriter:
         """Write a table as Parquet."""
         with atomic_path(self._folder / name) as partial:
             table.to_parquet(partial, index=False)
+        self.add(name)
+
+    def write_features(self, name: str, features: FeatureMatrix) -> None:
+        """Write features as a .npy file of float32, block by block."""
+        header = {"descr": "<f4", "fortran_order": False, "shape": features.shape}
+        with atomic_path(self._folder / name) as partial, partial.open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, header)
+            for _, block in features.blocks():
+                file.write(np.ascontiguousarray(block).data)
         self.add(name)
 
     def write_summary(self, name: str, value: Any) -> None:

@@ -4,40 +4,72 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from w2s_data._io import read_json
 from w2s_data.errors import FileFormatError, RunError, listing
+from w2s_data.pairs import PAIR_CLASSES
 from w2s_data.run import Run
 from w2s_reports.palette import REGION_KEYS
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 SCHEMA = 1
 BATCH_ROWS = 512
+LONGEST_TEXT = 2_000
+SCORE_FILES = ("overlap.json", "scores.parquet")
+SCORE_INPUTS = ("items", "embed")
 SCORE_COLUMNS = ("id", "region", "confidence", "alignment", "weak_label")
+OTHER_COLUMNS = ("split", "source", "group", "weak_correct")
+ITEM_COLUMNS = ("id", "split", "source", "group", "label")
 
 
 @dataclass(frozen=True)
 class Stage:
-    """What a stage after scoring writes, and which stages it reads."""
+    """What a stage after scoring writes, and which stages it reads.
+
+    Attributes
+    ----------
+    files : tuple of str
+        Without one of these the stage is not shown.
+    inputs : tuple of str
+    optional : tuple of str
+        Files that earlier versions did not write.
+    command : str
+        What runs it, if not the command of its name.
+    """
 
     files: tuple[str, ...]
     inputs: tuple[str, ...]
+    optional: tuple[str, ...] = ()
+    command: str = ""
 
 
 STAGES = {
-    "gain": Stage(("gain.json", "gain.parquet"), ("items", "embed", "score", "forecast")),
+    "gain": Stage(
+        ("gain.json", "gain.parquet"),
+        ("items", "embed", "score", "forecast"),
+        ("predictions.parquet",),
+    ),
     "forecast": Stage(("forecast.json", "discrepancy.json"), ("items", "embed")),
-    "groups": Stage(("groups.json", "spurious.json"), ("items", "embed", "score")),
-    "select": Stage(("selection.json", "selection.parquet"), ("items", "embed", "score")),
+    "groups": Stage(
+        ("groups.json", "spurious.json"), ("items", "embed", "score"), ("duplicates.parquet",)
+    ),
+    "select": Stage(
+        ("selection.json", "selection.parquet"),
+        ("items", "embed", "score"),
+        ("baselines.parquet",),
+    ),
+    "projection": Stage(
+        ("projection.json", "projection.parquet"),
+        ("items", "embed", "score"),
+        command="report --map",
+    ),
 }
 
 
@@ -47,12 +79,14 @@ class Artefacts:
 
     Attributes
     ----------
+    overlap : dict
+        Content of `overlap.json`; empty where the run was not scored.
     scores : DataFrame
-        One row per item, in the order of the items.
+        One row per item, in the order of the items; without scores, what is known of the items.
     later : dict from file name to content
         Summaries and tables of the stages after scoring that the manifest names.
     outdated : tuple of str
-        Those of these stages whose inputs have changed since.
+        Stages whose inputs have changed since, scoring among them.
     """
 
     path: Path
@@ -64,6 +98,11 @@ class Artefacts:
     outdated: tuple[str, ...] = ()
 
     @property
+    def is_scored(self) -> bool:
+        """Whether there are scores of the items as they are."""
+        return bool(self.overlap)
+
+    @property
     def data(self) -> dict[str, Any]:
         """The manifest's description of the data set."""
         return dict(self.manifest.get("data") or {})
@@ -73,31 +112,47 @@ class Artefacts:
         """What an item is: text, image or features."""
         return str(self.data.get("kind") or ("text" if self.has_items else "features"))
 
+    @property
+    def is_paired(self) -> bool:
+        """Whether an item is a pair of texts, of which one was preferred."""
+        return tuple(self.data.get("class_names") or ()) == PAIR_CLASSES
+
+    def without(self, stage: str) -> Artefacts:
+        """The same without what one stage left."""
+        later = {n: found for n, found in self.later.items() if n not in STAGES[stage].files}
+        outdated = tuple(name for name in self.outdated if name != stage)
+        return replace(self, later=later, outdated=outdated)
+
     def scored(self) -> pd.DataFrame:
         """Rows of the split the densities are about; the index is the row in the whole table."""
+        if not self.is_scored:
+            return self.scores.iloc[:0]
         split = self.overlap.get("scored_split")
         if split is None or "split" not in self.scores:
             return self.scores
         scored: pd.DataFrame = self.scores.loc[self.scores["split"] == split]
         return scored
 
-    def items(self, rows: Sequence[int]) -> Iterator[tuple[int, Any]]:
-        """Yield (row, item) in row order, read batch by batch so that memory stays bounded."""
+    def items(self, rows: Sequence[int], column: str = "item") -> Iterator[tuple[int, Any]]:
+        """Yield (row, item) in row order, read batch by batch so that memory stays bounded.
+
+        Of pairs, `column` "item" is the first and "other" the second.
+        """
         if not self.has_items:
             return
         wanted = sorted({int(row) for row in rows})
         start = cursor = 0
         with pq.ParquetFile(self.path / "items.parquet") as file:
-            for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=["item"]):
-                column, stop = batch.column(0), start + len(batch)
+            for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=[column]):
+                values, stop = batch.column(0), start + len(batch)
                 while cursor < len(wanted) and wanted[cursor] < stop:
-                    yield wanted[cursor], column[wanted[cursor] - start].as_py()
+                    yield wanted[cursor], values[wanted[cursor] - start].as_py()
                     cursor += 1
                 start = stop
 
 
 def read_artefacts(run: str | os.PathLike[str] | Any) -> Artefacts:
-    """Read the artefacts of a scored run.
+    """Read the artefacts of a run, whichever of its stages are finished.
 
     Parameters
     ----------
@@ -107,31 +162,97 @@ def read_artefacts(run: str | os.PathLike[str] | Any) -> Artefacts:
     Raises
     ------
     RunError
-        If the directory is missing, was not scored, or its tables disagree.
+        If there is no run, or its tables disagree.
+    FileFormatError
+        If one of its files is damaged.
     """
     folder = Path(run if isinstance(run, str | os.PathLike) else run.path)
     if not folder.is_dir():
         raise RunError(f"there is no run directory {str(folder)!r}; `w2s score` makes one")
-    for name in ("overlap.json", "scores.parquet"):
-        if not (folder / name).is_file():
-            raise RunError(
-                f"{str(folder)!r} has no {name}: score it first with `w2s score DATA -o {folder}`"
-            )
-    overlap = read_json(folder / "overlap.json")
-    if not isinstance(overlap, dict) or overlap.get("schema") != SCHEMA:
-        raise RunError(
-            f"{str(folder / 'overlap.json')!r} is not of schema {SCHEMA}: "
-            f"run `w2s score` again with this version"
-        )
-    manifest_path = folder / "manifest.json"
-    manifest = read_json(manifest_path) if manifest_path.is_file() else {}
-    scores = _read_scores(folder / "scores.parquet")
-    items = _read_items(folder / "items.parquet", scores)
-    if items is not None and "label" in items:
-        scores["label"] = items["label"]
+    scored = _has_scores(folder)
+    manifest = writable(Run.open(folder).manifest) if Run.exists(folder) or not scored else {}
+    overlap = _read_overlap(folder / "overlap.json") if scored else {}
+    scores = _read_scores(folder / "scores.parquet") if scored else None
+    items = _read_items(folder / "items.parquet")
     later, outdated = _read_later(folder, manifest)
+    if scores is not None and manifest and not _follows(folder, manifest, "score", SCORE_INPUTS):
+        outdated = ("score", *outdated)
+    if scores is not None and items is not None and not _same(items["id"], scores["id"]):
+        if "score" not in outdated:
+            raise RunError(
+                f"items.parquet and scores.parquet in {str(folder)!r} list different items: "
+                "run `w2s score` again"
+            )
+        overlap, scores = {}, None
+    if scores is None:
+        if items is None:
+            raise RunError(f"{str(folder)!r} has neither items nor scores: make the run again")
+        scores = _unscored(items)
+    elif items is not None and "label" in items:
+        scores["label"] = items["label"]
     has_items = items is not None and "item" in items
     return Artefacts(folder, manifest, overlap, scores, has_items, later, outdated)
+
+
+def _has_scores(folder: Path) -> bool:
+    """Whether the run was scored; one file of the two, or none that the manifest names, is damage.
+
+    Raises
+    ------
+    RunError
+        If one of the files is missing.
+    """
+    missing = [name for name in SCORE_FILES if not (folder / name).is_file()]
+    if not missing:
+        return True
+    named = Run.exists(folder) and "score" in Run.open(folder).manifest["stages"]
+    if named or len(missing) < len(SCORE_FILES):
+        raise RunError(f"{str(folder)!r} has no {missing[0]}: score it with `w2s score {folder}`")
+    return False
+
+
+def _read_overlap(path: Path) -> dict[str, Any]:
+    overlap = _read_plain(path)
+    if not isinstance(overlap, dict) or overlap.get("schema") != SCHEMA:
+        raise RunError(
+            f"{str(path)!r} is not of schema {SCHEMA}: run `w2s score` again with this version"
+        )
+    return overlap
+
+
+def _read_plain(path: Path) -> Any:
+    return writable(read_json(path))
+
+
+def writable(value: Any) -> Any:
+    """The same JSON without what no page can show: lone surrogates and endless texts.
+
+    >>> writable({"name": "a\\ud800b"})
+    {'name': 'a\ufffdb'}
+    """
+    if isinstance(value, str):
+        text = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}…"
+    if isinstance(value, Mapping):
+        return {key: writable(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [writable(inner) for inner in value]
+    return value
+
+
+def _unscored(items: pd.DataFrame) -> pd.DataFrame:
+    """Items with the columns of scores, all unknown."""
+    table = items.drop(columns="item", errors="ignore")
+    for name in SCORE_COLUMNS:
+        if name not in table:
+            table[name] = np.nan if name in ("confidence", "alignment") else None
+    return table
+
+
+def _follows(folder: Path, manifest: dict[str, Any], stage: str, inputs: tuple[str, ...]) -> bool:
+    """Whether a stage is of the present inputs; one that the manifest tells no key of is."""
+    record = (manifest.get("stages") or {}).get(stage) or {}
+    return "key" not in record or Run(folder, manifest).follows(stage, inputs)
 
 
 def _read_later(folder: Path, manifest: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -143,33 +264,39 @@ def _read_later(folder: Path, manifest: dict[str, Any]) -> tuple[dict[str, Any],
         named = set(record.get("files") or ())
         if not all(file in named and (folder / file).is_file() for file in stage.files):
             continue
-        later |= {file: _read_result(folder / file, name) for file in stage.files}
-        if not Run(folder, manifest).follows(name, stage.inputs):
+        more = [file for file in stage.optional if file in named and (folder / file).is_file()]
+        command = stage.command or name
+        later |= {file: _read_result(folder / file, command) for file in (*stage.files, *more)}
+        if not _follows(folder, manifest, name, stage.inputs):
             outdated.append(name)
     return later, tuple(outdated)
 
 
-def _read_result(path: Path, stage: str) -> Any:
+def _read_result(path: Path, command: str) -> Any:
     if path.suffix == ".parquet":
         return _read_table(path)
-    found = read_json(path)
+    found = _read_plain(path)
     if not isinstance(found, dict) or found.get("schema") != SCHEMA:
         raise RunError(
-            f"{str(path)!r} is not of schema {SCHEMA}: run `w2s {stage}` again with this version"
+            f"{str(path)!r} is not of schema {SCHEMA}: run `w2s {command}` again with this version"
         )
     return found
 
 
-def _read_table(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
+def _read_table(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """Read a table, or those of these columns that it has."""
     try:
+        if columns is not None:
+            present = set(pq.read_schema(path).names)
+            columns = [name for name in columns if name in present]
         return pd.read_parquet(path, columns=columns)
-    except (OSError, pa.ArrowInvalid) as error:
+    except (OSError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0]
         raise FileFormatError(f"cannot read {str(path)!r} as Parquet: {reason}") from error
 
 
 def _read_scores(path: Path) -> pd.DataFrame:
-    scores = _read_table(path)
+    scores = _read_table(path, (*SCORE_COLUMNS, *OTHER_COLUMNS))
     missing = [name for name in SCORE_COLUMNS if name not in scores]
     if missing:
         raise RunError(f"{str(path)!r} lacks the columns {listing(missing)}: run `w2s score` again")
@@ -181,24 +308,19 @@ def _read_scores(path: Path) -> pd.DataFrame:
     return scores.reset_index(drop=True)
 
 
-def _read_items(path: Path, scores: pd.DataFrame) -> pd.DataFrame | None:
-    """Ids and labels of the items, and whether there is an item column (left unread, as null)."""
+def _read_items(path: Path) -> pd.DataFrame | None:
+    """What is known of the items, and whether there is an item column (left unread, as null)."""
     if not path.is_file():
         return None
-    try:
-        names = set(pq.read_schema(path).names)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise FileFormatError(f"cannot read {str(path)!r} as Parquet: {error}") from error
-    items = _read_table(path, [name for name in ("id", "label") if name in names])
-    if len(items) != len(scores) or not _same(items["id"].to_numpy(), scores["id"].to_numpy()):
-        raise RunError(
-            f"items.parquet and scores.parquet in {str(path.parent)!r} list different items: "
-            "run `w2s score` again"
-        )
-    if "item" in names:
+    items = _read_table(path, ITEM_COLUMNS)
+    if "id" not in items:
+        raise RunError(f"{str(path)!r} lacks the column 'id'")
+    if "item" in pq.read_schema(path).names:
         items["item"] = None
     return items.reset_index(drop=True)
 
 
-def _same(left: NDArray[Any], right: NDArray[Any]) -> bool:
-    return bool((left.astype(str) == right.astype(str)).all())
+def _same(left: pd.Series[Any], right: pd.Series[Any]) -> bool:
+    if len(left) != len(right):
+        return False
+    return bool((left.astype(str).to_numpy() == right.astype(str).to_numpy()).all())

@@ -63,6 +63,15 @@ def amount(value: float | None) -> str:
     return f"{value:,.0f}" if abs(value - round(value)) < 0.05 else f"{value:,.1f}"
 
 
+def price(value: float | None) -> str:
+    """What one item costs, in three digits at most.
+
+    >>> price(0.125), price(2.0)
+    ('0.125', '2')
+    """
+    return NOTHING if value is None else f"{value:.3g}"
+
+
 def interval(low: float | None, high: float | None) -> str:
     """A percentage interval.
 
@@ -164,6 +173,12 @@ def excerpt(text: str, max_bytes: int) -> str:
     return raw[: max_bytes - len("…".encode())].decode("utf-8", "ignore").rstrip() + "…"
 
 
+def id_of(value: Any) -> str:
+    """An item's id, cut only where it is too long to show."""
+    text = str(value)
+    return text if len(text) <= NAME_BYTES else excerpt(text, NAME_BYTES)
+
+
 def name_of(value: Any) -> str | None:
     """A class, source or group name, cut to a length that a table can show."""
     value = plain(value)
@@ -185,3 +200,24 @@ def flatten(settings: Any, prefix: str = "") -> dict[str, str]:
         return flat
     text = ", ".join(map(str, settings)) if isinstance(settings, list) else str(settings)
     return {prefix: excerpt(text, 200)} if prefix else {}
+
+
+def spelled(value: float | None, unit: str) -> str:
+    """A value in its unit: a share, points of a share, a plain number or a count.
+
+    >>> spelled(0.31, "share"), spelled(-0.02, "points"), spelled(0.31, "number")
+    ('31.0%', '−2.0', '0.310')
+    """
+    if unit == "count":
+        return count(None if value is None else round(value))
+    return {"share": percent, "points": signed, "number": number}[unit](value)
+
+
+def spelled_interval(low: float | None, high: float | None, unit: str) -> str:
+    """An interval in its unit.
+
+    >>> spelled_interval(-0.02, 0.1, "points")
+    '−2.0 to +10.0'
+    """
+    spell = {"share": interval, "points": signed_interval, "number": number_span}
+    return spell[unit](low, high) if unit in spell else ""

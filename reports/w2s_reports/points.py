@@ -15,14 +15,19 @@ import pandas as pd
 
 from w2s_data._typing import IntArray
 from w2s_reports.artefacts import Artefacts
-from w2s_reports.formats import excerpt, name_of, plain
+from w2s_reports.formats import id_of, name_of, plain
 from w2s_reports.palette import REGION_KEYS
+from w2s_reports.texts import item_texts
 
+MAX_POINTS = 10_000
 TEXT_BYTES = 160
 MAX_THUMBNAILS = 4_000
 THUMBNAIL_BYTES = 1_500_000
 THUMBNAIL_PIXELS = 64
 EXAMPLE_PIXELS = 192
+LARGE = 18  # examples with a large picture
+EXAMPLES_BYTES = 500_000
+POSITION_STEPS = 4095
 GOLDEN = 0.6180339887498949
 
 
@@ -36,10 +41,14 @@ def sample_rows(scored: pd.DataFrame, max_points: int) -> IntArray:
 
     Systematic sampling: the rows are ordered by region, source and confidence, and every
     n / max_points-th is taken, so that each stratum is drawn in proportion, without chance.
+    A sample below `MAX_POINTS` is drawn from the one of that size, whose positions are known.
     """
     n = len(scored)
     if n <= max_points:
         return np.arange(n)
+    if max_points < MAX_POINTS < n:
+        known = sample_rows(scored, MAX_POINTS)
+        return np.asarray(known[sample_rows(scored.iloc[known], max_points)])
     keys = [name for name in ("region", "source", "confidence") if name in scored]
     order = scored[keys].reset_index(drop=True).sort_values(keys, kind="stable").index.to_numpy()
     taken = order[((np.arange(max_points) + 0.5) * n / max_points).astype(np.int64)]
@@ -52,7 +61,7 @@ def point_columns(artefacts: Artefacts, max_points: int) -> dict[str, Any]:
     drawn = scored.iloc[sample_rows(scored, max_points)]
     columns: dict[str, Any] = {
         "n_scored": len(scored),
-        "id": [str(value) for value in drawn["id"]],
+        "id": [id_of(value) for value in drawn["id"]],
         "confidence": _rounded(drawn["confidence"]),
         "alignment": _rounded(drawn["alignment"]),
         "region": _coded(drawn["region"], list(REGION_KEYS)),
@@ -65,25 +74,37 @@ def point_columns(artefacts: Artefacts, max_points: int) -> dict[str, Any]:
             None if (known := plain(value)) is None else int(known)
             for value in drawn["weak_correct"]
         ]
+    columns |= _positions(artefacts, drawn["id"])
     rows = [int(row) for row in drawn.index]
     if artefacts.kind == "text":
-        texts = {
-            row: excerpt(str(item), TEXT_BYTES)
-            for row, item in artefacts.items(rows)
-            if item is not None
-        }
+        texts, rejected = item_texts(artefacts, rows, TEXT_BYTES)
         columns["text"] = [texts.get(row) for row in rows]
+        if artefacts.is_paired:
+            columns["rejected"] = [rejected.get(row) for row in rows]
     elif artefacts.kind == "image":
         columns["image"] = _hover_images(artefacts, rows)
     return columns
 
 
 def example_images(artefacts: Artefacts, rows: Sequence[int]) -> dict[int, str]:
-    """Thumbnails of these items as data URIs; items that cannot be decoded are absent."""
+    """Thumbnails of these items as data URIs, the first the largest.
+
+    Items that cannot be decoded are absent, and the last where all would make the page too large.
+    """
     if artefacts.kind != "image":
         return {}
-    found = {row: thumbnail(item, EXAMPLE_PIXELS) for row, item in artefacts.items(rows)}
-    return {row: uri for row, uri in found.items() if uri is not None}
+    large = set(rows[:LARGE])
+    found = {
+        row: thumbnail(item, EXAMPLE_PIXELS if row in large else THUMBNAIL_PIXELS)
+        for row, item in artefacts.items(rows)
+    }
+    kept, left = {}, EXAMPLES_BYTES
+    for row in rows:
+        uri = found.get(row)
+        if uri is not None and len(uri) <= left:
+            kept[row] = uri
+            left -= len(uri)
+    return kept
 
 
 def thumbnail(item: Any, pixels: int) -> str | None:
@@ -118,6 +139,31 @@ def _hover_images(artefacts: Artefacts, rows: list[int]) -> list[str | None]:
         if left < 0:
             images[i] = None
     return images
+
+
+def _positions(artefacts: Artefacts, ids: pd.Series[Any]) -> dict[str, list[list[int | None]]]:
+    """Map positions as whole numbers from 0 to 4095, the longer axis the full range.
+
+    Both axes have one unit, so that distances keep their proportions.
+    """
+    table = artefacts.later.get("projection.parquet")
+    if table is None or "projection" in artefacts.outdated:
+        return {}
+    found = table.set_index("id").reindex(ids)
+    positions = {}
+    for name in ("umap", "pca"):
+        xy = found[[f"{name}_x", f"{name}_y"]].to_numpy(dtype=np.float64)
+        known = np.isfinite(xy).all(axis=1)
+        span = np.ptp(xy[known], axis=0).max(initial=0.0) if known.any() else 0.0
+        if not span:
+            continue
+        whole = np.zeros(xy.shape, dtype=np.int64)
+        whole[known] = np.rint((xy[known] - xy[known].min(axis=0)) / span * POSITION_STEPS)
+        positions[name] = [
+            [value if there else None for value, there in zip(column, known.tolist(), strict=True)]
+            for column in whole.T.tolist()
+        ]
+    return positions
 
 
 def _rounded(values: pd.Series[Any]) -> list[float | None]:

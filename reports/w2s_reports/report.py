@@ -12,7 +12,7 @@ import html
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -20,19 +20,23 @@ from typing import TYPE_CHECKING, Any
 
 from w2s_data._io import atomic_path, jsonable
 from w2s_data.errors import InputError
+from w2s_data.run import Run
 from w2s_reports import formats
 from w2s_reports.artefacts import Artefacts, read_artefacts
+from w2s_reports.downloads import tables
 from w2s_reports.figures import Figure, build_figures
+from w2s_reports.gate import Outcome
 from w2s_reports.markdown import to_markdown
 from w2s_reports.palette import REGIONS, tokens
-from w2s_reports.points import example_images, point_columns
+from w2s_reports.points import MAX_POINTS, example_images, point_columns
+from w2s_reports.stage import ensure_projection
 from w2s_reports.summary import summarize_artefacts
+from w2s_reports.summary.examples import shown_rows
 
 if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
 
-MAX_POINTS = 10_000
 # What the points may add to the page; Plotly takes 4.8 of the 8 MB a page may have.
 POINTS_BYTES = 2_600_000
 
@@ -47,7 +51,12 @@ SECTIONS = (
     ("examples", "Examples"),
     ("provenance", "Provenance"),
 )
-SCRIPTS = ("page", "points", "figures", "map", "tables", "search", "downloads")
+SCRIPTS = (
+    *("page", "points", "figures", "map", "pointing", "tables", "examples", "search"),
+    "downloads",
+)
+# Scripts for what a page has only once the run is scored.
+OF_SCORED_ITEMS = ("map", "pointing", "examples", "search")
 
 
 @dataclass(frozen=True)
@@ -86,13 +95,18 @@ class Report:
     summary: dict[str, Any]
     drawing: Drawing = field(compare=False)
 
+    @property
+    def gate(self) -> tuple[Outcome, ...]:
+        """What became of each condition of `fail_on`."""
+        return tuple(Outcome(**outcome) for outcome in self.summary["gate"])
+
     def to_html(self) -> str:
         """One self-contained page: no network request, one copy of plotly.js."""
         return _render(self)
 
     def to_json(self) -> str:
         """The summary as indented JSON."""
-        return json.dumps(jsonable(self.summary), indent=2, ensure_ascii=False, allow_nan=False)
+        return _indented(self.summary)
 
     def to_markdown(self) -> str:
         """The summary as headings and tables."""
@@ -114,7 +128,7 @@ class Report:
         return target
 
     def _repr_html_(self) -> str:
-        title = html.escape(f"Overlap report: {self.summary['data']['name']}")
+        title = html.escape(f"Weak-to-strong report: {self.summary['data']['name']}")
         return (
             f'<iframe title="{title}" srcdoc="{html.escape(self.to_html())}" '
             'sandbox="allow-scripts allow-downloads" '
@@ -124,11 +138,13 @@ class Report:
     def __repr__(self) -> str:
         density = self.summary["overlap"]["density"]
         spread = formats.interval(density["low"], density["high"])
+        said = f"overlap density {formats.percent(density['value'])}"
+        n = self.summary["data"]["n_scored"]
+        if self.summary["overlap"]["hint"]:
+            said, spread, n = "not scored", "", self.summary["data"]["n_items"]
         return (
-            f"Report({self.summary['data']['name']!r}, "
-            f"overlap density {formats.percent(density['value'])}"
-            f"{f' ({spread})' if spread else ''}, "
-            f"{formats.count(self.summary['data']['n_scored'])} points)"
+            f"Report({self.summary['data']['name']!r}, {said}{f' ({spread})' if spread else ''}, "
+            f"{formats.count(n)} points)"
         )
 
 
@@ -137,18 +153,30 @@ def build_report(
     path: str | os.PathLike[str] | None = None,
     *,
     max_points: int = MAX_POINTS,
+    baseline: str | os.PathLike[str] | Any = None,
+    fail_on: Sequence[str] = (),
+    projection: bool | None = None,
 ) -> Report:
-    """Build the report of a scored run and write its page.
+    """Build the report of a run, whichever of its stages are finished, and write its page.
 
     Parameters
     ----------
     run : path or object with a `path`
-        The run directory, after `w2s score`.
+        The run directory. What a stage would have added that was not run is a line with the
+        command that adds it.
     path : path, optional
         Where the page goes; by default `report.html` in the run directory.
     max_points : int
         Points drawn at most, sampled in proportion to region and source; fewer where their ids
         and texts would make the page too large. Numbers always use every point.
+    baseline : path or object with a `path`, optional
+        Another run: a section puts the two side by side.
+    fail_on : sequence of str
+        Conditions such as "density<0.2", shown in the verdict with what became of them; see
+        `Report.gate`.
+    projection : bool, optional
+        Whether the page has a map of the strong features: by default where the run holds one;
+        True makes it first from the features stored in the run, False leaves it out.
 
     Returns
     -------
@@ -158,9 +186,12 @@ def build_report(
     Raises
     ------
     RunError
-        If the directory is missing or was not scored.
+        If there is no run, or its tables disagree.
     InputError
-        If `max_points` is not positive, or `path` is a folder.
+        If `max_points` is not positive, `path` is a folder, or a map is asked for whose features
+        are not stored in the run.
+    GateError
+        If a condition cannot be read, or names a metric that does not exist.
 
     Examples
     --------
@@ -178,18 +209,31 @@ def build_report(
     """
     if max_points < 1:
         raise InputError(f"max_points must be at least 1; got {max_points!r}")
+    if projection:
+        ensure_projection(Run.open(run if isinstance(run, str | os.PathLike) else run.path))
     artefacts = read_artefacts(run)
-    summary = summarize_artefacts(artefacts)
+    if projection is False:
+        artefacts = artefacts.without("projection")
+    summary = summarize_artefacts(artefacts, baseline=baseline, fail_on=fail_on)
     report = Report(summary, _drawing(artefacts, summary, max_points))
     report.write_html(artefacts.path / "report.html" if path is None else path)
     return report
+
+
+def spell(summary: Mapping[str, Any], kind: str) -> str:
+    """A summary as "json" or "markdown", with a line break at its end."""
+    return to_markdown(summary) if kind == "markdown" else _indented(summary) + "\n"
+
+
+def _indented(summary: Mapping[str, Any]) -> str:
+    return json.dumps(jsonable(summary), indent=2, ensure_ascii=False, allow_nan=False)
 
 
 def _drawing(artefacts: Artefacts, summary: Mapping[str, Any], max_points: int) -> Drawing:
     points = point_columns(artefacts, max_points)
     while len(points["id"]) > 1 and len(_json(points)) > POINTS_BYTES:
         points = point_columns(artefacts, len(points["id"]) // 2)
-    rows = [item["row"] for region in summary["examples"] for item in region["items"]]
+    rows = shown_rows(summary["examples"])
     figures = build_figures(artefacts, summary, points)
     return Drawing(figures, points, example_images(artefacts, rows))
 
@@ -200,14 +244,16 @@ def _render(report: Report) -> str:
 
     figures = report.drawing.figures
     plotly = get_plotlyjs() if figures else ""
-    script = _script()
+    unscored = OF_SCORED_ITEMS if report.summary["overlap"]["hint"] else ()
+    script = _script([name for name in SCRIPTS if name not in unscored])
     page = _environment().get_template("report.html")
     return page.render(
         s=report.summary,
-        sections=SECTIONS,
+        sections=_sections(report.summary),
         figures=figures,
         points=report.drawing.points,
         images=report.drawing.images,
+        tables=tables(report.summary),
         regions={region.key: region for region in REGIONS},
         themes=(tokens(0), tokens(1)),
         style=Markup(_asset("report.css")),
@@ -223,6 +269,12 @@ def _render(report: Report) -> str:
     )
 
 
+def _sections(summary: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """All sections; with a baseline, the comparison after the verdict."""
+    compared = (("comparison", "Comparison"),) if summary["comparison"] else ()
+    return (*SECTIONS[:1], *compared, *SECTIONS[1:])
+
+
 def _environment() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -235,7 +287,8 @@ def _environment() -> Environment:
     )
     spelled = (
         *("amount", "count", "day", "duration", "interval", "number", "number_interval"),
-        *("number_span", "percent", "signed", "signed_interval"),
+        *("number_span", "percent", "price", "signed", "signed_interval"),
+        *("spelled", "spelled_interval"),
     )
     environment.filters |= {name: getattr(formats, name) for name in spelled}
     environment.filters["code"] = _code
@@ -264,9 +317,9 @@ def _code(text: str) -> Markup:
     return Markup("").join(pieces)
 
 
-def _script() -> str:
+def _script(names: Sequence[str]) -> str:
     """The page's own script: its parts share one scope and nothing else on the page sees it."""
-    parts = "".join(_asset(f"js/{name}.js") for name in SCRIPTS)
+    parts = "".join(_asset(f"js/{name}.js") for name in names)
     return f'"use strict";\n(() => {{\n{parts}}})();\n'
 
 

@@ -33,14 +33,15 @@ def assemble(
     if judgement is not None and hasattr(session.judge, "conclude"):
         judgement = session.judge.conclude(session.acquired)
     notes = [f"round {record.round}: {record.note}" for record in session.records if record.note]
-    baselines = None
+    baselines = replayed = None
+    verdict = ""
     if replays > 0:
         reason = why_not(plan, session)
         if reason:
             notes.append(f"not compared with random and round-robin choice: {reason}")
         else:
-            baselines = compare(plan, session, replays, evaluate)
-            notes += [text for text in [baselines.attrs["verdict"]] if text]
+            compared = compare(plan, session, replays, evaluate)
+            baselines, replayed, verdict = compared.table, compared.rounds, compared.verdict
     columns = [f.name for f in fields(Record) if f.name not in NOT_IN_TRACE]
     n_sources = len(plan.sources)
     scores = np.array([record.scores for record in session.records], dtype=np.float64)
@@ -50,6 +51,7 @@ def assemble(
         ids=tuple(session.chosen),
         scores=scores.reshape(-1, n_sources),
         baselines=baselines,
+        replayed=replayed,
         objective=plan.objective.name,
         reward=plan.objective.reward,
         policy=plan.policy,
@@ -58,6 +60,7 @@ def assemble(
         spent=session.spent,
         sizes=_sizes(plan),
         ended=ended,
+        verdict=verdict,
         notes=tuple(notes),
     )
 

@@ -17,7 +17,7 @@ from w2s_data._io import sha256_json
 from w2s_data._typing import IntArray, RandomState
 from w2s_data._validation import check_generator, check_proba
 from w2s_data.dataset import W2SDataset
-from w2s_data.errors import InputError, listing, unknown
+from w2s_data.errors import InputError, NotApplicableError, listing, unknown
 from w2s_selectors.acquired import Rows
 from w2s_selectors.batch import Batch, check_cost
 
@@ -99,11 +99,13 @@ class TableSource:
             or belongs to an unknown source.
         """
         if dataset.sources is None:
-            raise InputError("the data set has no sources: name their column with source=COLUMN")
+            raise NotApplicableError(
+                "the data set has no sources: name their column with source=COLUMN"
+            )
         rows = dataset.rows(split)
         codes, names = pd.factorize(pd.Series(dataset.sources[rows]), sort=True)
         if not len(names):
-            raise InputError(f"no row of the split {split!r} has a source")
+            raise NotApplicableError(f"no row of the split {split!r} has a source")
         costs = dict(costs or {})
         for name in costs:
             if name not in names:

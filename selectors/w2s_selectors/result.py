@@ -75,10 +75,15 @@ class SelectionResult:
         What the sources were chosen by; NaN in the warm-up.
     baselines : DataFrame or None
         The same budget spent at random and in turn on the same sources, replayed: strategy, runs,
-        and mean, low, high of the objective's value and of `evaluate`. None if the sources cannot
-        be replayed.
+        mean, low, high of the objective's `value` and of `evaluated`, and in `_noise` how far one
+        more run may lie from that mean. None if the sources cannot be replayed.
+    replayed : DataFrame or None
+        One row a round of what was chosen and of each replay: strategy, run, round, source, items,
+        spent, ids. None without baselines.
     ended : str
         The stop rule that held.
+    verdict : str
+        Whether what was chosen differs from random choice by more than random runs differ.
     notes : tuple of str
         What was out of the ordinary.
 
@@ -104,6 +109,7 @@ class SelectionResult:
     ids: tuple[tuple[str, ...], ...]
     scores: FloatArray
     baselines: pd.DataFrame | None
+    replayed: pd.DataFrame | None
     objective: str
     reward: str
     policy: Policy
@@ -112,6 +118,7 @@ class SelectionResult:
     spent: float
     sizes: FloatArray
     ended: str
+    verdict: str = ""
     notes: tuple[str, ...] = ()
 
     @property
@@ -180,6 +187,7 @@ class SelectionResult:
                     if self.baselines is None
                     else self.baselines.to_dict("records"),
                     "regret": _last(self.regret()),
+                    "verdict": self.verdict,
                     "notes": self.notes,
                 }
             )
@@ -207,6 +215,7 @@ class SelectionResult:
         if len(table) > SHOWN:
             lines.append(f"... and {len(table) - SHOWN} more sources")
         lines += [f"stopped {name!r}: {why}" for name, why in list(self.stopped.items())[:SHOWN]]
+        lines += [self.verdict] if self.verdict else []
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
 

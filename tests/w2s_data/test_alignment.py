@@ -6,11 +6,12 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
-from w2s_data import alignment
+from w2s_data import _device, alignment
 from w2s_data._blocks import ArrayFeatures, RowSubset
 from w2s_data.alignment import align, unit_rows
-from w2s_data.errors import FeatureError
+from w2s_data.errors import FeatureError, InputError
 
 
 def plain(features, anchors, share):
@@ -29,7 +30,7 @@ def aligned(features, anchors, share, **options):
     source = ArrayFeatures(features.astype(np.float32))
     bank = unit_rows(ArrayFeatures(anchors.astype(np.float32)), np.arange(len(anchors)))
     wanted = np.ones(len(features), dtype=bool)
-    return align(source, wanted, bank, share, device="cpu", **options)
+    return align(source, wanted, bank, share, **{"device": "cpu"} | options)
 
 
 @pytest.mark.parametrize("n_anchors", [1, 3, 511, 512, 1500])
@@ -65,6 +66,81 @@ def test_block_size_does_not_matter(rng, monkeypatch):
     whole = aligned(features, anchors, 0.2)
     monkeypatch.setitem(alignment.SIMILARITY_BYTES, "cpu", 600 * 4 * 7)
     np.testing.assert_allclose(aligned(features, anchors, 0.2), whole, atol=1e-6)
+
+
+@pytest.fixture
+def read_ahead(monkeypatch):
+    """The way of a GPU, on the CPU: blocks are read and moved by a thread of their own."""
+    monkeypatch.setattr(alignment, "READ_AHEAD", frozenset({"cpu"}))
+    monkeypatch.setattr(alignment, "DEFAULT_BLOCK_BYTES", 4 * 8 * 10)
+
+
+@pytest.mark.usefixtures("read_ahead")
+def test_reading_ahead_gives_the_same_alignment(rng):
+    features, anchors = rng.normal(size=(97, 8)), rng.normal(size=(600, 8))
+    np.testing.assert_allclose(
+        aligned(features, anchors, 0.2), plain(features, anchors, 0.2), atol=3e-4
+    )
+    features[38] = np.nan
+    with pytest.raises(FeatureError, match="NaN or infinite values in row 38"):
+        aligned(features, anchors, 0.2)
+
+
+@pytest.mark.usefixtures("read_ahead")
+def test_out_of_memory_goes_on_with_fewer_points(rng, monkeypatch, caplog):
+    features, anchors = rng.normal(size=(50, 8)), rng.normal(size=(600, 8))
+    whole = alignment._Aligner._aligned
+
+    def scarce(self, points):
+        if len(points) > 4:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+        return whole(self, points)
+
+    monkeypatch.setattr(alignment._Aligner, "_aligned", scarce)
+    found = aligned(features, anchors, None)
+    np.testing.assert_allclose(found, plain(features, anchors, None), atol=1e-5)
+    assert [record.message for record in caplog.records] == [
+        "out of memory: aligning 5 points at a time",
+        "out of memory: aligning 2 points at a time",
+    ]
+
+
+@pytest.fixture
+def failing_gpu(monkeypatch):
+    """A GPU that is lost after three blocks; what it computes, the CPU computes."""
+    monkeypatch.setattr(_device, "resolve_device", lambda _: torch.device("cuda"))
+    monkeypatch.setattr(alignment, "resolve_device", lambda _: torch.device("cpu"))
+    whole, calls = alignment._Aligner._aligned, []
+
+    def lost(self, points):
+        calls.append(len(points))
+        if len(calls) == 4:
+            raise RuntimeError("CUDA error: unspecified launch failure\nCompile with ...")
+        return whole(self, points)
+
+    monkeypatch.setattr(alignment._Aligner, "_aligned", lost)
+    return calls
+
+
+@pytest.mark.usefixtures("read_ahead")
+def test_a_lost_gpu_leaves_the_remaining_blocks_to_the_cpu(rng, failing_gpu, caplog):
+    features, anchors = rng.normal(size=(50, 8)), rng.normal(size=(600, 8))
+    found = aligned(features, anchors, None, device="auto")
+    np.testing.assert_allclose(found, plain(features, anchors, None), atol=1e-5)
+    assert failing_gpu == [10, 10, 10, 10, 10, 10]  # three, the one that failed, and two again
+    (record,) = caplog.records
+    assert record.message == (
+        "the CPU goes on with the alignment, since cuda fails: "
+        "CUDA error: unspecified launch failure"
+    )
+
+
+@pytest.mark.usefixtures("read_ahead", "failing_gpu")
+def test_a_lost_gpu_that_was_asked_for_is_one_line(rng):
+    features, anchors = rng.normal(size=(50, 8)), rng.normal(size=(600, 8))
+    message = r"the alignment failed on 'cuda' \(CUDA error: [a-z ]+\): use 'cpu' or 'auto'"
+    with pytest.raises(InputError, match=message):
+        aligned(features, anchors, None, device="cuda")
 
 
 def test_only_wanted_rows_are_aligned(rng):

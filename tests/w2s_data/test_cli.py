@@ -170,17 +170,6 @@ def test_split_sizes(w2s, data, tmp_path):
     assert splits.to_dict() == {"pool": 80, "labelled": 40, "test": 40}
 
 
-@pytest.mark.slow
-def test_demo(w2s, tmp_path):
-    code, out, _ = w2s("-q", "demo", "-o", tmp_path / "run")
-    assert code == 0
-    for channel in ("clean", "blurred", "rotated", "occluded"):
-        assert f"source {channel}" in out
-    code, out, _ = w2s("report", tmp_path / "run", "-o", tmp_path / "page.html")
-    assert code == 0
-    assert (tmp_path / "page.html").stat().st_size > 1_000_000
-
-
 def test_vectors_as_items(w2s, rng, tmp_path):
     p = rng.random(60)
     frame = pd.DataFrame({"vector": list(rng.normal(size=(60, 4))), "no": 1 - p, "yes": p})

@@ -211,3 +211,37 @@ class TestBadInput:
         assert code == 2
         assert word in err
         assert (folder / "manifest.json").read_bytes() == before
+
+
+def test_near_duplicates_are_listed_those_across_splits_first(w2s, scored, tmp_path):
+    table = pd.read_parquet(scored / "data.parquet")
+    copies = [(0, "labelled", 0), (130, "test", 0), (140, "pool", 1), (150, "pool", 0)]
+    extra = pd.DataFrame([table.iloc[row] for row, _, _ in copies]).reset_index(drop=True)
+    extra["split"] = [split for _, split, _ in copies]
+    extra["label"] = [
+        int(label) ^ turned for label, (_, _, turned) in zip(extra["label"], copies, strict=True)
+    ]
+    extra["x"] = [x + 1e-4 * np.arange(len(x)) for x in extra["x"]]
+    pd.concat([table, extra], ignore_index=True).to_parquet(tmp_path / "data.parquet")
+    arguments = ["--item", "x", "--label", "label", "--split", "split"]
+    weak = np.load(scored / "weak.npy")
+    np.save(tmp_path / "weak.npy", np.vstack([weak, weak[[row for row, _, _ in copies]]]))
+    arguments += ["--weak-features", tmp_path / "weak.npy"]
+    run = tmp_path / "run"
+    assert w2s("score", tmp_path / "data.parquet", *arguments, "-o", run)[0] == 0
+    weak = ("--weak-features", tmp_path / "weak.npy")
+    assert w2s("groups", run, "--duplicates", "0.9999", *weak)[0] == 0
+    pairs = pd.read_parquet(run / "duplicates.parquet")
+    assert list(zip(pairs["id_a"], pairs["id_b"], strict=True))[:2] == [
+        ("130", "401"),
+        ("140", "402"),
+    ]
+    assert {("0", "400"), ("150", "403")} == set(zip(pairs["id_a"], pairs["id_b"], strict=True)) - {
+        ("130", "401"),
+        ("140", "402"),
+    }
+    assert pairs["leaks"].tolist() == [True, False, False, False]
+    assert pairs["labels_differ"].tolist() == [False, True, False, False]
+    assert (pairs["similarity"] > 0.9999).all()
+    counts = json.loads((run / "groups.json").read_text())["duplicates"]
+    assert (counts["n_pairs"], counts["n_leaking"], counts["n_labels_differ"]) == (4, 1, 1)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from w2s_data import Run
 from w2s_data.cli import main
 from w2s_data.stages import methods_from
 
@@ -142,3 +143,58 @@ def test_without_gold_labels_in_the_test_split(w2s, scored, tmp_path):
     code, _, err = w2s("gain", tmp_path / "new", *QUICK)
     assert code == 2
     assert "test" in err
+
+
+@pytest.mark.slow
+def test_several_weak_models_and_what_is_kept_of_each_item(w2s, scored, tmp_path):
+    models = "north=p00,p01; south=p10,p11"
+    arguments = ["--item", "x", "--label", "label", "--split", "split", "--group", "site"]
+    arguments += ["--weak-columns", models, "-o", tmp_path / "run"]
+    assert w2s("score", scored.parent / "data.parquet", *arguments)[0] == 0
+    run = tmp_path / "run"
+    assert json.loads((run / "manifest.json").read_text())["data"]["weak_names"] == [
+        "north",
+        "south",
+    ]
+    assert w2s("gain", run, "--methods", "raven,naive", *QUICK)[0] == 0
+    summary = json.loads((run / "gain.json").read_text())
+    assert len(summary["diagnostics"]["raven"]["weights"]["mean"][0]) == 2
+    predictions = pd.read_parquet(run / "predictions.parquet")
+    assert predictions["id"].tolist() == pd.read_parquet(run / "items.parquet")["id"].tolist()
+    test = predictions["split"] == "test"
+    for student in summary["students"]:
+        right = predictions.loc[test, f"{student['name']} / right"].mean()
+        assert right == pytest.approx(student["scores"]["accuracy"]["value"], abs=1e-7)
+
+
+@pytest.mark.parametrize("models", ["a=p00,p01;p10,p11", "a=p00;a=p10", "=p00", "a="])
+def test_weak_models_without_names_are_refused(w2s, scored, tmp_path, models):
+    arguments = ["--item", "x", "--label", "label", "--weak-columns", models]
+    code, _, err = w2s("score", scored.parent / "data.parquet", *arguments, "-o", tmp_path / "run")
+    assert code == 2
+    assert "MODEL=COLUMN" in err.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_groups_after_a_gain_know_the_student(w2s, run):
+    w2s("groups", run)
+    before = json.loads((run / "groups.json").read_text())
+    assert before["student"] is None
+    assert all(group["student_accuracy"] is None for group in before["groups"])
+    w2s("gain", run, "--methods", "naive", "--epochs", 3, "--seeds", 1, "--no-controls")
+    found = Run.open(run)
+    assert found.follows("groups", ("items", "embed", "score"))  # not out of date by it
+    code, out, _ = w2s("groups", run)
+    assert code == 0
+    assert "student" in out
+    after = json.loads((run / "groups.json").read_text())
+    assert after["student"] == "naive"
+    predictions = pd.read_parquet(run / "predictions.parquet")
+    items = pd.read_parquet(run / "items.parquet")
+    for group in after["groups"]:
+        rows = items["group"] == group["group"]
+        right = predictions.loc[rows, "naive / right"].mean()
+        assert group["student_accuracy"] == pytest.approx(right, abs=1e-6)
+    assert "nothing has changed" in w2s("groups", run)[2]
+    assert "nothing has changed" in w2s("gain", run, "--methods", "naive", "--epochs", 3,
+                                        "--seeds", 1, "--no-controls")[2]  # fmt: skip

@@ -9,6 +9,7 @@ import time
 from importlib import metadata
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from w2s_data import __version__, doctor
@@ -186,20 +187,43 @@ def test_missing_torch_is_named_once(installed, break_import):
 
 
 @pytest.mark.usefixtures("installed")
-def test_gpus_come_first_and_a_faiss_without_gpu_is_a_hint(libraries):
+def test_gpus_come_first_and_a_faiss_without_gpu_is_a_hint(libraries, monkeypatch):
     card = SimpleNamespace(name="NVIDIA H200", total_memory=140 * 2**30)
     libraries.torch.cuda = SimpleNamespace(
         is_available=lambda: True, device_count=lambda: 2, get_device_properties=lambda _: card
     )
+    libraries.torch.ones = lambda *_, **__: np.ones(2)
     diagnosis = diagnose()
     assert diagnosis.healthy
     assert diagnosis.devices[:2] == (Device("cuda", "NVIDIA H200", 140 * 2**30),) * 2
     assert "cuda (NVIDIA H200, 140 GiB)" in repr(diagnosis)
     assert any("faiss does not" in hint for hint in diagnosis.hints)
     libraries.faiss.get_num_gpus = lambda: 2
+    monkeypatch.setattr(doctor, "gpu_works", lambda _: True)
     diagnosis = diagnose()
     assert not diagnosis.hints
     assert ("faiss", "faiss-cpu 1.15.1, 2 GPUs") in diagnosis.rows()
+
+
+@pytest.mark.usefixtures("installed")
+def test_gpus_that_do_not_compute_are_hints(libraries, monkeypatch):
+    card = SimpleNamespace(name="NVIDIA H200", total_memory=140 * 2**30)
+
+    def fail(*_, **__):
+        raise RuntimeError("CUDA error: no kernel image is available\nCompile with ...")
+
+    libraries.torch.cuda = SimpleNamespace(
+        is_available=lambda: True, device_count=lambda: 1, get_device_properties=lambda _: card
+    )
+    libraries.torch.ones = fail
+    libraries.faiss.get_num_gpus = lambda: 1
+    monkeypatch.setattr(doctor, "gpu_works", lambda _: False)
+    diagnosis = diagnose()
+    assert diagnosis.hints == (
+        "GPU 0 is there but does not compute (CUDA error: no kernel image is available): "
+        "choose --device cpu, or install a torch built for it",
+        "faiss sees GPU 0, but its first search there failed: the CPU finds neighbours",
+    )
 
 
 @pytest.mark.usefixtures("installed")

@@ -8,11 +8,13 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
@@ -25,6 +27,7 @@ from w2s_data.encoders import (
     TextEncoder,
     TfidfEncoder,
     encoder_from_spec,
+    pretrained,
 )
 from w2s_data.errors import DegenerateDataWarning, EmptyDataError, EncoderError
 
@@ -455,6 +458,71 @@ def test_out_of_memory_halves_the_batch(error, models, monkeypatch, caplog):
     sizes.clear()
     encoder.encode(texts)  # what was learnt about memory is kept
     assert sizes == [16, 16, 16, 16]
+
+
+@pytest.fixture
+def two_devices(monkeypatch):
+    """Two devices that share the batches; both are the CPU."""
+    cpu = torch.device("cpu")
+    monkeypatch.setattr(pretrained, "every_device", lambda _: [cpu, cpu])
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("two_devices")
+def test_devices_share_the_batches_and_change_nothing(models, monkeypatch):
+    texts = [" ".join(["good", "film"] * (1 + n % 7)) for n in range(60)]
+    encoder, counted = TextEncoder(models("bert"), max_tokens=32, device="cpu").fit(()), []
+    both = encoder.replicas_
+    encoder.replicas_ = both[:1]
+    one = encoder.encode(texts)
+    encoder.replicas_ = both
+    ready = threading.Barrier(2, timeout=30)
+    for replica in encoder.replicas_:
+        whole, first = replica.hidden, [True]
+
+        def hidden(inputs, whole=whole, first=first):
+            if first:
+                first.clear()
+                ready.wait()  # neither device may finish before the other has begun
+            return whole(inputs)
+
+        monkeypatch.setattr(replica, "hidden", hidden)
+    assert encoder.encode(texts, advance=counted.append).tobytes() == one.tobytes()
+    assert sum(counted) == 60
+    assert encoder.replicas_[0].model is not encoder.replicas_[1].model
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("two_devices")
+def test_memory_that_runs_out_on_one_of_two_devices(models, monkeypatch):
+    texts = ["good film"] * 16
+    encoder = TextEncoder(models("bert"), max_tokens=64, device="cpu").fit(())
+    expected = encoder.encode(texts)
+    whole = encoder.backbone_.hidden
+
+    def scarce(inputs):
+        if inputs["input_ids"].numel() > 16:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+        return whole(inputs)
+
+    monkeypatch.setattr(encoder.replicas_[1], "hidden", scarce)
+    monkeypatch.setattr(encoder.backbone_, "hidden", scarce)
+    np.testing.assert_allclose(encoder.encode(texts), expected, rtol=1e-5, atol=1e-6)
+    assert encoder.budget_ == 16
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("two_devices")
+def test_a_device_that_is_lost_is_one_line(models, monkeypatch):
+    encoder = TextEncoder(models("bert"), max_tokens=8, device="cpu").fit(())
+
+    def lost(_):
+        raise RuntimeError("CUDA error: unspecified launch failure\nCompile with ...")
+
+    for replica in encoder.replicas_:
+        monkeypatch.setattr(replica, "hidden", lost)
+    with pytest.raises(EncoderError, match=r"cpu failed \(CUDA error: [a-z ]+\): features written"):
+        encoder.encode(["good film"] * 16)
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from sklearn.cluster import KMeans
 from sklearn.datasets import load_digits
 from sklearn.metrics import adjusted_rand_score
 
+from w2s_data import _faiss
 from w2s_data._blocks import as_feature_matrix
 from w2s_data.errors import FeatureError, InputError
 from w2s_data.examples import spurious_gaussian
@@ -46,6 +47,24 @@ def bright_digits(minority, seed):
 
 
 class TestKMeans:
+    def test_a_gpu_that_fails_leaves_it_to_the_cpu(self, rng, monkeypatch, caplog):
+        points = rng.normal(size=(400, 8))
+        expected = kmeans(points, 3, device="cpu")
+
+        def fail(*_):
+            raise RuntimeError("Error in faiss::gpu: CUDA error 2 out of memory")
+
+        monkeypatch.setattr(_faiss, "resolve_gpu", {"auto": 0, "cuda": 0}.get)
+        monkeypatch.setattr(_faiss, "to_gpu", fail)
+        found = kmeans(points, 3, device="auto")
+        np.testing.assert_array_equal(found.codes, expected.codes)
+        assert [record.message for record in caplog.records] == [
+            "the CPU finds the clusters, since GPU 0 fails: "
+            "Error in faiss::gpu: CUDA error 2 out of memory"
+        ]
+        with pytest.raises(InputError, match=r"k-means on 'cuda' failed \(Error in faiss::gpu"):
+            kmeans(points, 3, device="cuda")
+
     @pytest.mark.parametrize("spherical", [False, True])
     def test_inertia_is_that_of_sklearn(self, rng, spherical):
         centres = 4 * rng.normal(size=(5, 8))

@@ -13,6 +13,7 @@ from sklearn.metrics import mutual_info_score, normalized_mutual_info_score
 from sklearn.neighbors import NearestNeighbors
 
 from w2s_data import NeighborIndex, OverlapDetector
+from w2s_data._blocks import ArrayFeatures
 from w2s_data._bootstrap import wilson_interval
 from w2s_data.errors import (
     DegenerateDataWarning,
@@ -21,7 +22,7 @@ from w2s_data.errors import (
     InputError,
     ProbabilityError,
 )
-from w2s_data.groups import GroupAnalyzer
+from w2s_data.groups import GroupAnalyzer, points
 from w2s_data.groups.association import associate
 from w2s_data.groups.tables import wilson
 
@@ -459,3 +460,23 @@ class TestEstimator:
     def test_parameters_are_stored_unchanged(self):
         analyzer = GroupAnalyzer(n_groups=3, level=0.9)
         assert clone(analyzer).get_params() == analyzer.get_params()
+
+
+def test_distances_among_very_many_points_are_of_the_lists_that_are_visited(rng, monkeypatch):
+    centres = rng.normal(size=(20, 16))
+    features = centres[rng.integers(20, size=3000)] + 0.2 * rng.normal(size=(3000, 16))
+    options = {
+        "pseudo": np.zeros(3000, dtype=int),
+        "splits": np.repeat(["labelled", "pool"], 1500).astype(object),
+        "regions": np.full(3000, -1),
+        "n_neighbors": 5,
+        "duplicate_threshold": 0.999,
+    }
+    matrix = ArrayFeatures(features)
+    index = NeighborIndex(random_state=0).fit(features)
+    exact = points.describe_points(matrix, index, **options)[0]["distance_to_labelled"]
+    monkeypatch.setattr(points, "MANY_PAIRS", 1000)
+    monkeypatch.setattr(points, "VISITED_ROWS", 300)
+    found = points.describe_points(matrix, index, **options)[0]["distance_to_labelled"]
+    assert (found >= exact - 1e-6).all()
+    assert np.mean(np.abs(found - exact) < 1e-6) > 0.9

@@ -569,6 +569,27 @@ def test_index_that_does_not_fit_on_the_gpu_stays_on_the_cpu(points, caplog, mon
         NeighborIndex(device="cuda:0").fit(points)
 
 
+def test_a_search_that_fails_on_the_gpu_goes_on_on_the_cpu(points, caplog):
+    expected = NeighborIndex(device="cpu").fit(points).neighbors(5)
+    index = NeighborIndex(device="auto").fit(points)
+    calls = []
+
+    class LostGpu:
+        def search(self, *asked):
+            calls.append(asked)
+            raise RuntimeError("Error in faiss::gpu: CUDA error 719 unspecified launch failure")
+
+    index._search._fast, index._search.device = LostGpu(), "cuda:0"
+    with caplog.at_level(logging.WARNING, logger="w2s_data"):
+        found = index.neighbors(5)
+    assert len(calls) == 1
+    np.testing.assert_array_equal(found.indices, expected.indices)
+    assert "the CPU goes on searching, since cuda:0 fails: Error in faiss::gpu" in caplog.text
+    index._search._fast, index._search.wanted = LostGpu(), "cuda"
+    with pytest.raises(InputError, match="the search on 'cpu' failed"):
+        index.neighbors(5)
+
+
 def test_gpu_that_is_not_there(points, monkeypatch):
     import faiss
 
@@ -600,3 +621,48 @@ def test_import_with_warnings_as_errors_and_only_when_needed():
     )
     swig = "ignore:builtin type:DeprecationWarning"
     subprocess.run([sys.executable, "-W", "error", "-W", swig, "-c", code], check=True)
+
+
+def clustered(rng, n, dim=32, n_clusters=50):
+    centres = rng.normal(size=(n_clusters, dim))
+    return (centres[rng.integers(n_clusters, size=n)] + 0.3 * rng.normal(size=(n, dim))).astype(
+        "f4"
+    )
+
+
+@pytest.mark.parametrize(("bits", "error"), [(16, 0.0005), (8, 0.003)])
+@pytest.mark.parametrize("metric", METRICS)
+def test_vectors_that_do_not_fit_are_rounded_and_recall_says_so(rng, metric, bits, error, tmp_path):
+    points = clustered(rng, 2000)
+    exact = NeighborIndex(metric, "flat").fit(points).neighbors(20)
+    index = NeighborIndex(metric, max_bytes=bits // 8 * points.size).fit(points)
+    assert (index.kind_, index.bits_) == ("ivf", bits)
+    found = index.neighbors(20)
+    near = [len(np.intersect1d(a, b)) for a, b in zip(found.indices, exact.indices, strict=True)]
+    assert index.recall_ == pytest.approx(np.mean(near) / 20, abs=0.05)
+    assert index.recall_ > 0.8
+    if metric == "cosine":
+        units = points / np.linalg.norm(points, axis=1, keepdims=True)
+        true = np.einsum("nd,nkd->nk", units, units[found.indices])
+        assert np.abs(found.scores - true).mean() < error
+    index.save(tmp_path / "index")
+    again = NeighborIndex.load(tmp_path / "index", points)
+    assert again.bits_ == bits
+    assert np.array_equal(again.neighbors(20).indices, found.indices)
+
+
+def test_vectors_that_do_not_even_fit_rounded_are_refused(points):
+    with pytest.raises(InputError, match="needs 21,600 bytes for its vectors, and may take 100"):
+        NeighborIndex(max_bytes=100).fit(points)
+    with pytest.raises(InputError, match="max_bytes must be a number"):
+        NeighborIndex(max_bytes=0).fit(points)
+
+
+def test_among_very_many_points_a_bounded_number_is_visited(rng, monkeypatch):
+    monkeypatch.setattr(_faiss, "FLAT_ROWS", 1000)
+    monkeypatch.setattr(_faiss, "ALL_PAIRS_ROWS", 2000)
+    monkeypatch.setattr(_faiss, "VISITED_ROWS", 300)
+    index = NeighborIndex().fit(rng.normal(size=(4000, 64)))
+    assert index.kind_ == "ivf"
+    assert index.n_probe_ * 4000 / index.n_lists_ <= 300
+    assert index.recall_ < 0.9

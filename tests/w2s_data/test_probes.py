@@ -8,6 +8,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression, Ridge
 
+from w2s_data import _solvers
 from w2s_data.errors import FeatureError, InputError, ProbabilityError, SplitError
 from w2s_data.probes import L2_GRID, LinearProbe, cross_fit_proba, stratified_folds
 
@@ -43,6 +44,15 @@ def test_reaches_the_optimum_of_scikit_learn(problem, l2, fit_intercept):
     assert probe.loss_ == pytest.approx(objective(probe, x, targets, l2), abs=1e-12)
     np.testing.assert_allclose(probe.predict_proba(x), other.predict_proba(x), atol=1e-4)
     np.testing.assert_array_equal(probe.predict(x), other.predict(x))
+
+
+def test_rows_that_pass_through_in_blocks_give_the_same_probe(problem, monkeypatch):
+    """What a GPU does with features that it cannot hold, on the CPU."""
+    x, y = problem
+    whole = LinearProbe(device="cpu").fit(x, y)
+    monkeypatch.setattr(_solvers.LogisticProblem, "_fits", lambda _: False)
+    monkeypatch.setattr(_solvers, "STREAMED_BYTES", 8 * 8 * 70)
+    np.testing.assert_allclose(LinearProbe(device="cpu").fit(x, y).coef_, whole.coef_, atol=1e-6)
 
 
 def test_standardising_is_folded_into_the_weights(problem):

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageDraw
 
-from tests.w2s_reports.later_stages import STAGES
+from tests.w2s_reports.later_stages import DRAWN, STAGES
 from w2s_data.run import Run
 
 HOSTILE = "<script>window.pwned=1</script>\"'</script><img src=x onerror=window.pwned=1>"
@@ -42,6 +42,7 @@ class RunSpec:
     manifest: bool = True
     warnings: tuple[str, ...] = ()
     stages: tuple[str, ...] = ()
+    umap: bool = True
     seed: int = 0
 
 
@@ -63,7 +64,7 @@ def make_run(folder: Path, **settings: Any) -> Path:
         manifest = _manifest(spec)
         run = Run(folder, manifest)
         for name in spec.stages:
-            inputs, files = STAGES[name]
+            inputs, files = {**STAGES, **DRAWN}[name]
             content = files(spec, HOSTILE if spec.hostile else "")
             for file, value in content.items():
                 if isinstance(value, pd.DataFrame):
@@ -146,6 +147,10 @@ def _slices(scores: pd.DataFrame, column: str) -> list[dict[str, Any]]:
                 "density_high": min(1, density + 0.06),
                 "hard_only": float(share.get("hard-only", 0)),
                 "easy_only": float(share.get("easy-only", 0)),
+                "confident": 1 - float(share.get("hard-only", 0)),
+                "confident_low": max(0, 0.94 - float(share.get("hard-only", 0))),
+                "confident_high": min(1, 1.06 - float(share.get("hard-only", 0))),
+                "confident_accuracy": None if known is None else min(1, known + 0.1),
                 "weak_accuracy": known,
                 "weak_accuracy_low": None if known is None else known - 0.05,
                 "weak_accuracy_high": None if known is None else min(1, known + 0.05),
@@ -196,6 +201,7 @@ def _overlap(spec: RunSpec, scores: pd.DataFrame) -> dict[str, Any]:
         if spec.degenerate
         else {"value": 0.31, "low": 0.30, "high": 0.325},
         "weak_accuracy": _accuracy(pool),
+        "confident_accuracy": _accuracy(pool[pool["region"] != "hard-only"]),
         "by_source": _slices(pool, "source"),
         "by_group": _slices(pool, "group"),
         "settings": {"alignment": "top-share", "share": 0.2, "n_anchors": 4096},

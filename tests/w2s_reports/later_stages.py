@@ -66,11 +66,31 @@ def _forecast_files(_spec: Any, hostile: str) -> dict[str, Any]:
     }
 
 
+def item_ids(spec: Any, hostile: str) -> list[str]:
+    """Ids of the items of a run."""
+    return [f"{hostile or 'item'}-{i:05d}" for i in range(spec.n)]
+
+
+def _pairs(spec: Any, hostile: str) -> pd.DataFrame:
+    ids = item_ids(spec, hostile)
+    n = min(30, spec.n // 2)
+    table = pd.DataFrame({"id_a": ids[:n], "id_b": ids[n : 2 * n]})
+    table["similarity"] = np.linspace(1, 0.998, n).astype(np.float32)
+    table["leaks"] = np.arange(n) < 4
+    table["labels_differ"] = np.arange(n) == 1
+    for side in "ab":
+        table[f"split_{side}"] = np.where(table["leaks"] & (side == "a"), "test", "pool")
+        table[f"label_{side}"] = spec.classes[0]
+    return table
+
+
 def _groups_files(spec: Any, hostile: str) -> dict[str, Any]:
     names = [name + hostile for name in spec.groups]
     warning = f"group and label go together more in the pool{hostile}"
     rows = [
-        {"group": name, "n": 150, "n_labelled": 50, "n_pool": 100}
+        {"group": name, "n": 150, "n_labelled": 50, "n_pool": 100, "n_scored": 150}
+        | {"n_gold": 150 if spec.labels else 0}
+        | _columns("purity", 0.9 - 0.1 * k)
         | {"n_duplicates": 7, "n_leaking": 3, "largest_class": spec.classes[0]}
         | _columns("eta_labelled", 0.7 - 0.4 * k)
         | _columns("eta_pool", 0.4 + 0.2 * k)
@@ -88,12 +108,22 @@ def _groups_files(spec: Any, hostile: str) -> dict[str, Any]:
     ]
     judged = {"group": names[1], "advice": f"hold more of it{hostile}", "eta_pool": _estimate(0.6)}
     return {
+        "duplicates.parquet": _pairs(spec, hostile),
         "groups.json": {
+            "duplicate_threshold": 0.998,
+            "duplicates": {"n_pairs": 300, "n_leaking": 4, "n_labels_differ": 2}
+            | {"n_neighbors": 20},
+            "student": None,
             "level": 0.95,
             "discovery": "given",
             "reading": f"2 groups were given{hostile}. {warning[0].upper()}{warning[1:]}.",
             "warnings": [warning],
             "groups": rows,
+            "sources": [
+                {"source": name + hostile, "n": 100, "n_duplicates": 9 * k, "n_leaking": k}
+                | _columns("purity", 0.9 - 0.1 * k)
+                for k, name in enumerate(spec.sources)
+            ],
             "association": [
                 {"split": "pool", "labels": "gold", "n": 200, "reason": ""}
                 | _columns("cramers_v", 0.31)
@@ -120,7 +150,7 @@ def _select_files(spec: Any, hostile: str) -> dict[str, Any]:
     trace["reward"] = [np.nan if k < 3 else 0.3 + 0.01 * k for k in range(12)]
     trace["low"], trace["high"] = trace["reward"] - 0.1, trace["reward"] + 0.1
     sources = [
-        {"source": name, "cost": 1.0, "items": 40 - k, "spent": 40.0, "reward": 0.4 - 0.1 * k}
+        {"source": name, "cost": 1.0 + k, "items": 40 - k, "spent": 40.0, "reward": 0.4 - 0.1 * k}
         | {"low": 0.3 - 0.1 * k, "high": 0.5 - 0.1 * k, "probability_best": 0.9, "recommended": 60}
         | {"status": "stopped" if k else "open"}
         | {"reason": f"its weak labels do not follow{hostile}" if k else ""}
@@ -128,6 +158,7 @@ def _select_files(spec: Any, hostile: str) -> dict[str, Any]:
     ]
     return {
         "selection.parquet": trace,
+        "baselines.parquet": _progress(names),
         "selection.json": {
             "objective": "overlap",
             "reward": "overlap density",
@@ -140,15 +171,74 @@ def _select_files(spec: Any, hostile: str) -> dict[str, Any]:
             "ended": "the budget is spent",
             "sources": sources,
             "baselines": [
-                {"strategy": "random", "runs": 5}
+                {"strategy": name, "runs": 1 if name == "chosen" else 5}
                 | _columns("value", 0.22)
-                | _columns("evaluated", 0.71)
+                | _columns("evaluated", accuracy)
+                | _columns("overlap", points)
+                | _columns("regret", 50.0 - points)
+                | dict.fromkeys(("evaluated_noise", "overlap_noise", "regret_noise"), noise)
+                for name, accuracy, points, noise in (
+                    ("chosen", 0.72, 40.0, None),
+                    ("random", 0.71, 30.0, 0.05),
+                    ("round_robin", 0.70, 31.0, 0.05),
+                )
             ],
             "regret": {"kind": "estimated", "cumulative": 3.2, "bound": None, "simple": 0.0}
             | {"reason": ""},
             "notes": [f"a note{hostile}"],
         },
     }
+
+
+def _predictions(spec: Any, hostile: str, students: list[dict[str, Any]]) -> pd.DataFrame:
+    """Random answers on random labels, of which some are unknown."""
+    rng = np.random.default_rng(spec.seed)
+    classes = [spec.classes[0] + hostile, *spec.classes[1:]]
+    table = pd.DataFrame({"id": item_ids(spec, hostile)})
+    table["split"] = pd.Categorical(np.where(np.arange(spec.n) % 3, "pool", "test"))
+    gold = rng.integers(-1, len(classes) if spec.labels else 0, spec.n)
+    table["label"] = pd.Categorical.from_codes(gold, classes)
+    for name in ("teacher", *(student["name"] for student in students)):
+        codes = rng.integers(len(classes), size=spec.n)
+        table[f"{name} / label"] = pd.Categorical.from_codes(codes, classes)
+        table[f"{name} / proba"] = rng.uniform(0.5, 1, spec.n).astype(np.float32)
+        if name != "teacher":
+            table[f"{name} / gold proba"] = np.where(gold < 0, np.nan, 0.5).astype(np.float32)
+            table[f"{name} / right"] = np.where(gold < 0, np.nan, codes == gold).astype(np.float32)
+    return table
+
+
+def _diagnostics(spec: Any, hostile: str) -> dict[str, Any]:
+    n = len(spec.classes)
+    path = np.column_stack([np.linspace(0.5, 0.9, 21), np.linspace(0.5, 0.1, 21)])
+    even = [1 / n] * n
+    level = {"teachers": [0, 1], "classes_from": "gold", "shares": [[0.75, 0.25]] * n}
+    level |= {"knows": [[True] * n, [False] * n], "own": 0.75, "own_by_chance": 0.5}
+    return {
+        f"raven{hostile}": {
+            "weights": {"steps": list(range(0, 105, 5)), "mean": path.tolist()}
+            | {"low": (path - 0.05).tolist(), "high": (path + 0.05).tolist()}
+        },
+        f"cosupervised{hostile}": {"levels": [level | {"consensus": 0.9, "kept": 0.88}]},
+        f"enhanced{hostile}": {
+            "kept": {"share": 0.5, "right": 0.8125, "right_all": 0.7375}
+            | {"by_label": even, "by_gold": even if spec.labels else None}
+            | {"by_group": {group + hostile: 0.5 for group in spec.groups}}
+        },
+        f"confidence{hostile}": {"own_weight": [0.25, 0.5, 0.75, 0.75]},
+    }
+
+
+def _progress(names: list[str]) -> pd.DataFrame:
+    """Two rounds of what was chosen and of two runs of each baseline."""
+    return pd.DataFrame(
+        {"strategy": strategy, "run": run, "round": k, "source": names[k % len(names)]}
+        | {"items": 55, "spent": 55.0 * (k + 1), "overlap": (k + 1) * (10.0 + run)}
+        | {"regret": (k + 1) * (6.0 - run)}
+        for strategy, runs in (("chosen", 1), ("random", 2), ("round_robin", 2))
+        for run in range(runs)
+        for k in range(2)
+    )
 
 
 def _gain_files(spec: Any, hostile: str) -> dict[str, Any]:
@@ -189,7 +279,13 @@ def _gain_files(spec: Any, hostile: str) -> dict[str, Any]:
 
     return {
         "gain.parquet": by_seed,
+        "predictions.parquet": _predictions(
+            spec, hostile, [s for s in students if not s["control_of"]]
+        ),
         "gain.json": {
+            "class_names": [name + hostile for name in spec.classes],
+            "teachers": [reference(0.7), reference(0.65)],
+            "diagnostics": _diagnostics(spec, hostile),
             "students": students,
             "teacher": reference(teacher),
             "ceiling": reference(0.85),
@@ -214,4 +310,37 @@ STAGES = {
     "groups": (("items", "embed", "score"), _groups_files),
     "select": (("items", "embed", "score"), _select_files),
     "gain": (("items", "embed", "score", "forecast"), _gain_files),
+}
+
+
+def projection_files(n: int, hostile: str, umap: bool = True) -> dict[str, Any]:
+    """What the report's map leaves in a run; ids are those of the items, in and out of the pool."""
+    rng = np.random.default_rng(5)
+    positions = pd.DataFrame(rng.normal(size=(n, 4)), columns=list(PLACES))
+    if not umap:
+        positions[["umap_x", "umap_y"]] = np.nan
+    positions.insert(0, "id", [f"{hostile or 'item'}-{i:05d}" for i in range(n)])
+    return {
+        "projection.parquet": positions,
+        "projection.json": {
+            "n": 2 * n // 3,
+            "n_scored": 2 * n // 3,
+            "explained": [0.314, 0.159],
+            "solver": "exact",
+            "umap": umap,
+            "reason": "" if umap else "UMAP needs more than 15 points; there are 5",
+            "max_points": 10_000,
+            "seed": 0,
+            "n_neighbors": 15,
+            "n_epochs": 200,
+        },
+    }
+
+
+PLACES = ("pca_x", "pca_y", "umap_x", "umap_y")
+DRAWN = {
+    "projection": (
+        ("items", "embed", "score"),
+        lambda spec, hostile: projection_files(spec.n, hostile, spec.umap),
+    )
 }

@@ -17,6 +17,7 @@ import pytest
 
 from tests.w2s_reports.later_stages import STAGES
 from w2s_reports import build_report
+from w2s_reports.palette import tokens
 from w2s_reports.report import SECTIONS
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -27,6 +28,7 @@ pytestmark = [
 ]
 LOCAL = ("file:", "data:", "blob:", "about:")
 MakeRun = Callable[..., Path]
+MAP = ("projection",)
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +74,35 @@ def until(page: Any, expression: str, seconds: float = 10) -> None:
         page.wait_for_timeout(50)
 
 
+def point_at(page: Any, arrow: str = "ArrowRight") -> tuple[float, float]:
+    """Where on the screen the point is that an arrow key finds from the middle of the map."""
+    area = page.locator("[data-figure=map]")
+    area.scroll_into_view_if_needed()
+    area.focus()
+    page.keyboard.press(arrow)
+    box = page.locator(".ring").bounding_box()
+    page.keyboard.press("Escape")
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+def shown_points(page: Any) -> int:
+    return int(page.locator("[data-figure=map]").get_attribute("data-shown"))
+
+
+# Red, green and blue of the map's most opaque pixel.
+PAINT = """(() => {
+  const painted = document.querySelector("[data-figure=map] canvas");
+  const copy = Object.assign(document.createElement("canvas"),
+    { width: painted.width, height: painted.height });
+  const context = copy.getContext("2d", { willReadFrequently: true });
+  context.drawImage(painted, 0, 0);
+  const { data } = context.getImageData(0, 0, copy.width, copy.height);
+  let best = 3;
+  for (let k = 3; k < data.length; k += 4) if (data[k] > data[best]) best = k;
+  return [...data.slice(best - 3, best)];
+})()"""
+
+
 def report_path(run: Path, **settings: Any) -> Path:
     build_report(run, **settings)
     return run / "report.html"
@@ -79,7 +110,7 @@ def report_path(run: Path, **settings: Any) -> Path:
 
 @pytest.mark.parametrize("kind", ["text", "image", "features"])
 def test_sections_figures_and_width(browser: Any, synthetic_run: MakeRun, kind: str) -> None:
-    path = report_path(synthetic_run(kind=kind))
+    path = report_path(synthetic_run(kind=kind, stages=MAP))
     for width in (1280, 820, 390):
         with opened(browser, path, viewport={"width": width, "height": 800}) as page:
             for name, title in SECTIONS:
@@ -168,11 +199,9 @@ def test_pointing_at_a_point_shows_its_item(
     browser: Any, synthetic_run: MakeRun, kind: str
 ) -> None:
     with opened(browser, report_path(synthetic_run(kind=kind))) as page:
-        marker = page.locator("[data-figure=map] .scatterlayer .trace .point").first
-        marker.scroll_into_view_if_needed()
-        box = marker.bounding_box()
-        page.mouse.move(box["x"] - 40, box["y"])
-        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2, steps=4)
+        x, y = point_at(page)
+        page.mouse.move(x - 200, y - 200)
+        page.mouse.move(x, y, steps=4)
         page.wait_for_selector("#hovercard:not([hidden])")
         shown = page.locator("#hovercard").inner_text()
         assert "confidence" in shown
@@ -185,17 +214,79 @@ def test_pointing_at_a_point_shows_its_item(
         assert page.locator("#hovercard").is_hidden()
 
 
-def test_regions_can_be_hidden_with_the_keyboard(browser: Any, synthetic_run: MakeRun) -> None:
-    with opened(browser, report_path(synthetic_run())) as page:
-        points = page.locator("[data-figure=map] .point")
-        before = points.count()
-        chip = page.locator(".chip[data-region=overlap]")
+def test_map_can_be_read_with_the_keyboard(browser: Any, synthetic_run: MakeRun) -> None:
+    with opened(browser, report_path(synthetic_run(stages=MAP))) as page:
+        page.locator("[data-figure=map]").focus()
+        quotes = []
+        for key in ("ArrowRight", "ArrowRight", "ArrowUp"):
+            page.keyboard.press(key)
+            quotes.append(page.locator("#hovercard .quote").inner_text())
+        assert len(set(quotes)) == 3
+        page.keyboard.press("Escape")
+        assert page.locator("#hovercard").is_hidden()
+        assert page.locator(".ring").count() == 0
+
+
+def test_tapping_a_point_shows_its_item(browser: Any, synthetic_run: MakeRun) -> None:
+    path = report_path(synthetic_run(stages=MAP))
+    phone = {"viewport": {"width": 390, "height": 800}, "has_touch": True, "is_mobile": True}
+    with opened(browser, path, **phone) as page:
+        x, y = point_at(page)
+        assert page.locator("#hovercard").is_hidden()
+        page.touchscreen.tap(x + 5, y)
+        page.wait_for_selector("#hovercard:not([hidden])")
+        assert "confidence" in page.locator("#hovercard").inner_text()
+        box = page.locator("#hovercard").bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 390
+
+
+def test_positions_and_colours_can_be_chosen(browser: Any, synthetic_run: MakeRun) -> None:
+    run = synthetic_run(stages=MAP)
+    pool = pd.read_parquet(run / "scores.parquet").query("split == 'pool'")
+    for width in (1280, 390):
+        with opened(browser, report_path(run), viewport={"width": width, "height": 900}) as page:
+            area, caption = page.locator("[data-figure=map]"), page.locator("#overlap figcaption")
+            assert "UMAP" in caption.last.inner_text()
+            page.locator("input[value=umap]").focus()
+            page.keyboard.press("ArrowRight")
+            assert page.locator("input[value=pca]").is_checked()
+            assert "31.4% and 15.9%" in caption.last.inner_text()
+            assert "first component, 31.4%" in area.inner_text()
+            page.locator("input[value=plane]").check()
+            assert "weak confidence" in area.inner_text()
+            assert "UMAP" not in str(area.get_attribute("aria-label"))
+            for key, label in (("source", "Source"), ("group", "Group"), ("region", "Region")):
+                page.get_by_role("radio", name=label, exact=True).check()
+                chips = page.locator("div.legend:not([hidden]) .chip").all_inner_texts()
+                counts = pool[key].value_counts()
+                assert {tuple(chip.split()) for chip in chips} == {
+                    (name, str(n)) for name, n in counts.items()
+                }
+                assert f"Coloured by {key}" in str(area.get_attribute("aria-label"))
+            assert shown_points(page) == 200
+            overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+            assert page.evaluate(overflow) == 0
+
+
+def test_levels_can_be_hidden_with_the_keyboard(browser: Any, synthetic_run: MakeRun) -> None:
+    run = synthetic_run(stages=MAP)
+    pool = pd.read_parquet(run / "scores.parquet").query("split == 'pool'")
+    with opened(browser, report_path(run)) as page:
+        chip = page.locator(".chip", has_text="overlap")
         chip.focus()
         page.keyboard.press("Space")
         assert chip.get_attribute("aria-pressed") == "false"
-        assert 0 < points.count() < before
+        assert shown_points(page) == (pool["region"] != "overlap").sum()
+        # Each colouring remembers its own.
+        page.get_by_role("radio", name="Weak label").check()
+        assert shown_points(page) == 200
+        page.locator(".chip:visible", has_text="right").click()
+        assert shown_points(page) == (~pool["weak_correct"]).sum()
+        page.get_by_role("radio", name="Region").check()
+        chip.focus()
         page.keyboard.press("Space")
-        assert points.count() == before
+        assert shown_points(page) == 200
 
 
 def test_skip_link_is_the_first_stop(browser: Any, synthetic_run: MakeRun) -> None:
@@ -208,24 +299,30 @@ def test_skip_link_is_the_first_stop(browser: Any, synthetic_run: MakeRun) -> No
 
 
 def test_figures_follow_the_theme(browser: Any, synthetic_run: MakeRun) -> None:
-    fill = "getComputedStyle(document.querySelector('[data-figure=map] .point')).fill"
-    with opened(browser, report_path(synthetic_run()), color_scheme="light") as page:
-        light = page.evaluate(fill)
+    def paint(page: Any) -> list[int]:
+        return [int(value) for value in page.evaluate(PAINT)]
+
+    def painted(theme: int) -> Any:
+        colour = tokens(theme)["overlap"]
+        return pytest.approx([int(colour[k : k + 2], 16) for k in (1, 3, 5)], abs=3)
+
+    with opened(browser, report_path(synthetic_run(stages=MAP)), color_scheme="light") as page:
+        for region in ("easy-only", "hard-only"):
+            page.locator(".chip:visible", has_text=region).click()
+        assert paint(page) == painted(0)
         page.emulate_media(color_scheme="dark")
-        until(page, f"{fill} !== '{light}'")
+        until(page, f"String({PAINT}) !== '{','.join(map(str, paint(page)))}'")
+        assert paint(page) == painted(1)
         # Paper is white: the light colours come back.
         page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
-        assert page.evaluate(fill) == light
+        assert paint(page) == painted(0)
 
 
 def test_hostile_data_does_nothing(browser: Any, synthetic_run: MakeRun) -> None:
     with opened(browser, report_path(synthetic_run(hostile=True))) as page:
         page.fill("#search", "script")
         assert page.locator("#results .card").count() == 24
-        marker = page.locator("[data-figure=map] .point").first
-        marker.scroll_into_view_if_needed()
-        box = marker.bounding_box()
-        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2, steps=4)
+        page.mouse.move(*point_at(page))
         page.wait_for_selector("#hovercard:not([hidden])")
         assert "<script>" in page.locator("#hovercard .quote").inner_text()
         page.locator("#sources thead button").first.click()
@@ -248,8 +345,8 @@ def test_all_stages_together(browser: Any, synthetic_run: MakeRun) -> None:
         with opened(browser, path, viewport={"width": width, "height": 800}) as page:
             for name, title in SECTIONS:
                 assert page.locator(f"#{name} h2").inner_text() == title
-            assert page.locator("[data-figure][role=img][aria-label]").count() == 12
-            assert page.locator("figure figcaption").count() == 12
+            assert page.locator("[data-figure][role=img][aria-label]").count() == 14
+            assert page.locator("figure figcaption").count() == 14
             assert page.locator("#verdict .words").inner_text() == "It pays"
             overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
             assert page.evaluate(overflow) == 0
@@ -262,10 +359,124 @@ def test_all_stages_together(browser: Any, synthetic_run: MakeRun) -> None:
 
 
 def test_hostile_names_in_all_stages(browser: Any, synthetic_run: MakeRun) -> None:
-    path = report_path(synthetic_run(hostile=True, stages=tuple(STAGES)))
+    path = report_path(synthetic_run(hostile=True, stages=(*STAGES, *MAP)))
     with opened(browser, path, viewport={"width": 390, "height": 800}) as page:
         assert page.evaluate("window.pwned") is None
         assert page.locator("[data-figure] img, [data-figure] a").count() == 0
         assert page.locator("#gain tbody th").first.inner_text().startswith("confidence<script>")
         overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
         assert page.evaluate(overflow) == 0
+
+
+def visible(page: Any, selector: str) -> int:
+    return int(
+        page.locator(selector).evaluate_all(
+            "es => es.filter(e => e.getClientRects().length).length"
+        )
+    )
+
+
+def test_tabs_by_mouse_and_keyboard(browser: Any, synthetic_run: MakeRun) -> None:
+    with opened(browser, report_path(synthetic_run(stages=("gain", "groups")))) as page:
+        tabs = page.locator("#examples [role=tab]")
+        assert tabs.evaluate_all("ts => ts.map(t => t.tabIndex)") == [0, -1, -1]
+        assert visible(page, "#examples .panel") == 1
+        tabs.nth(1).click()
+        assert visible(page, "#panel-apart") == 1
+        assert visible(page, "#panel-apart .card") == 18  # six of each of three kinds
+        page.click("#panel-apart .more")
+        assert visible(page, "#panel-apart .card") == 36
+        tabs.nth(1).focus()
+        for key, name in (("ArrowRight", "twins"), ("ArrowRight", "telling"), ("End", "twins")):
+            page.keyboard.press(key)
+            assert page.evaluate("document.activeElement.id") == f"tab-{name}"
+            assert visible(page, f"#panel-{name}") == visible(page, "#examples .panel") == 1
+        assert visible(page, "#panel-twins .twins") == 8
+        assert page.locator("#panel-twins .twins").first.locator(".card").count() == 2
+        page.keyboard.press("Home")
+        assert tabs.nth(0).get_attribute("aria-selected") == "true"
+
+
+def test_filters_and_search_go_together(browser: Any, synthetic_run: MakeRun) -> None:
+    run = synthetic_run(stages=("gain", "groups"))
+    scores = pd.read_parquet(run / "scores.parquet").query("split == 'pool'")
+    wrong = scores.query("source == 'web' and not weak_correct")
+    with opened(browser, report_path(run)) as page:
+        status = page.locator("#search-status")
+        assert status.get_attribute("aria-live") == "polite"
+        page.select_option("#filter-source", "web")
+        page.select_option("#filter-weak", "wrong")
+        assert status.inner_text() == f"{len(wrong)} matches"
+        assert page.locator("#telling").is_hidden()
+        page.fill("#search", f"{wrong['id'].iloc[0]} WEB")
+        assert status.inner_text() == "1 match"
+        page.fill("#search", "")
+        page.select_option("#filter-weak", "")
+        n = int((scores["source"] == "web").sum())
+        assert status.inner_text() == f"{n} matches, the first 24 shown"
+        page.click("#panel-telling .more")
+        assert page.locator("#results .card").count() == min(n, 48)
+        page.click("#tab-apart")
+        shown = page.locator("#panel-apart .card:visible")
+        sources = shown.evaluate_all("cs => cs.map(c => c.dataset.source)")
+        assert sources
+        assert set(sources) == {"web"}
+        found, of, total, *what = status.inner_text().split()
+        assert (of, what) == ("of", ["disagreements", "match"])
+        assert 0 < int(found) < int(total)
+        page.click("#tab-twins")
+        assert "pairs match" in status.inner_text()
+        page.fill("#search", "no such words")
+        assert status.inner_text().startswith("0 of ")
+        page.select_option("#filter-source", "")
+        page.fill("#search", "")
+        page.click("#tab-telling")
+        assert page.locator("#results").is_hidden()
+        assert status.inner_text() == ""
+
+
+def test_odd_texts_stay_in_their_cards(browser: Any, synthetic_run: MakeRun) -> None:
+    run = synthetic_run(stages=("gain", "groups"))
+    items = pd.read_parquet(run / "items.parquet")
+    odd = [
+        "x" * 100_000,
+        "שלום עולם " * 40,
+        "\u202eab<script>window.pwned=1</script>",
+        "🎭" * 500,
+        "",
+    ]
+    items["item"] = [odd[i % len(odd)] for i in range(len(items))]
+    items.to_parquet(run / "items.parquet")
+    path = report_path(run)
+    assert path.stat().st_size < 8_000_000
+    for width in (1280, 390):
+        with opened(browser, path, viewport={"width": width, "height": 800}) as page:
+            for tab in ("telling", "apart", "twins"):
+                page.click(f"#tab-{tab}")
+                overflow = "document.documentElement.scrollWidth"
+                assert page.evaluate(f"{overflow} - document.documentElement.clientWidth") == 0
+                tall = (
+                    "Math.max(...[...document.querySelectorAll('.card')].map(c => c.offsetHeight))"
+                )
+                assert page.evaluate(tall) < 600
+            assert page.evaluate("window.pwned") is None
+
+
+def test_pairs_show_both_texts_under_the_pointer(browser: Any, synthetic_run: MakeRun) -> None:
+    run = synthetic_run(classes=("first preferred", "second preferred"))
+    items = pd.read_parquet(run / "items.parquet")
+    items["other"] = "the other text"
+    items.to_parquet(run / "items.parquet")
+    with opened(browser, report_path(run)) as page:
+        page.fill("#search", "other")
+        card = page.locator("#results .card").first
+        assert card.locator(".side").all_inner_texts() == ["chosen", "rejected"]
+        assert "the other text" in card.locator(".quote").all_inner_texts()
+        assert page.locator("#filter-label").count() == 0
+
+
+def test_paper_shows_every_part(browser: Any, synthetic_run: MakeRun) -> None:
+    with opened(browser, report_path(synthetic_run(stages=("gain", "groups")))) as page:
+        page.emulate_media(media="print")
+        assert visible(page, "#examples .panel") == 3
+        assert visible(page, "#examples .tabs") == 0

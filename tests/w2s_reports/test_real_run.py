@@ -13,15 +13,16 @@ from w2s_reports.formats import interval, percent
 
 
 @pytest.mark.slow
-def test_demo_run(tmp_path: Path) -> None:
+def test_run_of_digits(tmp_path: Path) -> None:
+    models = ["--weak", "pixels:3", "--strong", "pixels:8"]
     with pytest.raises(SystemExit) as stop:
-        main(["demo", "-o", str(tmp_path / "run")])
+        main(["score", "example:digits", *models, "-o", str(tmp_path / "run")])
     assert stop.value.code == 0
     overlap = json.loads((tmp_path / "run" / "overlap.json").read_text(encoding="utf-8"))
     report = build_report(tmp_path / "run", tmp_path / "report.html")
     page = report.to_html()
     assert overlap["reading"] == report.summary["reading"]["sentence"]
-    assert list(report.drawing.figures) == ["confidence", "alignment", "map"]
+    assert list(report.drawing.figures) == ["confidence", "alignment", "map", "densities"]
     assert len(report.drawing.images) == 18
     for row in overlap["by_source"]:
         assert percent(row["density"]) in page

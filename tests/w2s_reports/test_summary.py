@@ -48,7 +48,7 @@ def test_summary_is_plain_json(synthetic_run: MakeRun) -> None:
 def test_examples_are_the_furthest_from_the_threshold(synthetic_run: MakeRun) -> None:
     run = synthetic_run()
     scores = pd.read_parquet(run / "scores.parquet").query("split == 'pool'")
-    best = {region["region"]: region["items"] for region in summarize(run)["examples"]}
+    best = {region["region"]: region["items"] for region in summarize(run)["examples"]["regions"]}
     overlap = scores[scores["region"] == "overlap"]
     assert best["overlap"][0]["alignment"] == overlap["alignment"].max()
     assert best["easy-only"][0]["alignment"] == scores["alignment"].min()

@@ -67,7 +67,17 @@ def test_the_spam_source_is_stopped(w2s, run):
     items = {record["source"]: record["items"] for record in summary["sources"]}
     assert items["spam"] <= 80 < items["web"]
     assert {"evaluated", "strategy"} <= summary["baselines"][0].keys()
+    progress = pd.read_parquet(run / "baselines.parquet")
+    scores = pd.read_parquet(run / "scores.parquet").set_index("id")
     trace = pd.read_parquet(run / "selection.parquet")
+    regions = scores["region"].loc[[name for ids in trace["ids"] for name in ids]]
+    assert summary["baselines"][0]["overlap"] == (regions == "overlap").sum()
+    assert progress.groupby("strategy")["run"].nunique().to_dict() == {
+        "chosen": 1,
+        "random": 5,
+        "round_robin": 5,
+    }
+    assert (progress.groupby(["strategy", "run"])["spent"].last() == 300).all()
     chosen = [name for ids in trace["ids"] for name in ids]
     assert len(set(chosen)) == len(chosen) == 300
     pool = pd.read_parquet(run / "items.parquet").query("split == 'pool'")["id"]
@@ -92,11 +102,12 @@ def test_a_second_time_nothing_runs_and_a_larger_budget_goes_on(w2s, run):
 def test_restart_gives_the_same_selection(w2s, run):
     arguments = ["select", run, "--batch", 20, "--budget", 200]
     first = w2s(*arguments)
-    trace = (run / "selection.parquet").read_bytes()
+    tables = ("selection.parquet", "baselines.parquet")
+    before = [(run / name).read_bytes() for name in tables]
     again = w2s(*arguments, "--restart")
     assert "select: nothing has changed" not in again[2]
     assert again[1] == first[1]
-    assert (run / "selection.parquet").read_bytes() == trace
+    assert [(run / name).read_bytes() for name in tables] == before
 
 
 def test_policies_costs_and_overruling(w2s, run):

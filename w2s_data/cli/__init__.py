@@ -7,17 +7,31 @@ from collections.abc import Sequence
 
 import typer
 
+from w2s_data.cli import tables
 from w2s_data.cli.analysis import forecast, groups
 from w2s_data.cli.app import app
+from w2s_data.cli.outcome import telling
 from w2s_data.cli.pages import doctor, report
-from w2s_data.cli.scoring import demo, embed, score
+from w2s_data.cli.pipeline import demo, run, run_pipeline
+from w2s_data.cli.scoring import embed, score
 from w2s_data.cli.selection import select
 from w2s_data.cli.training import gain
 from w2s_data.errors import InputError, MissingExtraError
 
+__all__ = ["main", "run_pipeline"]
+
 INTERRUPTED = 130
 
-for _command in (embed, score, groups, forecast, select, gain, report, demo, doctor):
+for _stage, _tell in (
+    (embed, tables.print_features),
+    (score, tables.print_overlap),
+    (groups, tables.print_groups),
+    (forecast, tables.print_forecast),
+    (select, tables.print_selection),
+    (gain, tables.print_gain),
+):
+    app.command()(telling(_stage, _tell))
+for _command in (report, run, demo, doctor):
     app.command()(_command)
 
 

@@ -1,45 +1,54 @@
-"""Commands that add an analysis to a run: groups, forecast."""
+"""Stages that add an analysis to a run: groups, forecast."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Any, cast
 
 import typer
 
 from w2s_data.cli import options as opt
-from w2s_data.cli.inputs import finish, number_from, reopen
+from w2s_data.cli.inputs import number_from, reopen
+from w2s_data.cli.outcome import Outcome
 
 
+@opt.spread
 def groups(
     context: typer.Context,
     run: opt.RunFolder,
+    files: opt.FeatureFiles,
+    components: opt.Components,
+    computing: opt.Computing,
     n_groups: Annotated[
-        str, typer.Option(help="Groups to discover in each class where none are given, or auto.")
+        str,
+        typer.Option(
+            help="Groups to discover in each class where none are given, or auto.",
+            metavar=f"{opt.NUMBER_OR}auto",
+        ),
     ] = "auto",
     discovery: Annotated[
         str, typer.Option(help="How groups are discovered: auto, gaps, mixture or errors.")
     ] = "auto",
     duplicates: Annotated[
-        str, typer.Option(help="Cosine from which two items are near-duplicates, or auto.")
+        str,
+        typer.Option(
+            help="Cosine from which two items are near-duplicates, or auto.",
+            metavar=f"{opt.NUMBER_OR}auto",
+        ),
     ] = "auto",
-    weak_features: opt.WeakFeatures = None,
-    strong_features: opt.StrongFeatures = None,
-    weak_components: opt.WeakComponents = None,
-    strong_components: opt.StrongComponents = None,
     device: opt.Device = "auto",
-    engine: opt.Engine = "local",
-    address: opt.Address = None,
-    workers: opt.Workers = None,
+    memory: opt.Memory = None,
     seed: opt.Seed = None,
-) -> None:
+) -> Outcome:
     """Describe groups and sources, leakage and reliability, and what unequal shares cost."""
-    from w2s_data.cli.tables import print_groups
+    from w2s_data._memory import MemoryLimit
     from w2s_data.engines import make_engine
     from w2s_data.groups import GroupAnalyzer
     from w2s_data.spurious import SpuriousAnalyzer
     from w2s_data.stages import groups_stage
 
-    opened, dataset, features = reopen(run, weak_features, strong_features, seed, context.obj)
+    limit = MemoryLimit.parse(memory)
+    opened, dataset, features = reopen(run, files, seed, context.obj, limit)
     seed = opened.manifest["seed"]
     analyzer = GroupAnalyzer(
         n_groups=number_from(n_groups, "--n-groups", "auto"),
@@ -49,39 +58,43 @@ def groups(
         random_state=seed,
     )
     spurious = SpuriousAnalyzer(
-        number_from(weak_components, "--weak-components", "mp"),
-        number_from(strong_components, "--strong-components", "mp"),
+        number_from(components.weak_components, "--weak-components", "mp"),
+        number_from(components.strong_components, "--strong-components", "mp"),
         random_state=seed,
     )
-    with make_engine(engine, address=address, workers=workers) as chosen:
-        summary = groups_stage(opened, dataset, features, analyzer, spurious, chosen)
-    print_groups(summary)
-    finish(opened)
+    with make_engine(**asdict(computing)) as engine:
+        summary = groups_stage(opened, dataset, features, analyzer, spurious, limit, engine)
+    return Outcome(opened, summary)
 
 
+@opt.spread
 def forecast(
     context: typer.Context,
     run: opt.RunFolder,
-    weak_features: opt.WeakFeatures = None,
-    strong_features: opt.StrongFeatures = None,
+    files: opt.FeatureFiles,
+    components: opt.Components,
     l2: opt.TeacherPenalty = "cv",
     student_l2: Annotated[
         str,
-        typer.Option(help="The student's penalty: a number, or cv.", rich_help_panel=opt.MODELS),
+        typer.Option(
+            help="The student's penalty: a number, or cv.",
+            metavar=f"{opt.NUMBER_OR}cv",
+            rich_help_panel=opt.MODELS,
+        ),
     ] = "0.01",
-    weak_components: opt.WeakComponents = None,
-    strong_components: opt.StrongComponents = None,
     level: Annotated[float, typer.Option(help="Coverage of the forecast's intervals.")] = 0.9,
+    memory: opt.Memory = None,
     seed: opt.Seed = None,
-) -> None:
+) -> Outcome:
     """Forecast the accuracy of teacher and student and the gain, before any training."""
-    from w2s_data.cli.tables import print_forecast
+    from w2s_data._memory import MemoryLimit
     from w2s_data.discrepancy import DiscrepancyAnalyzer
     from w2s_data.forecast import GainForecaster
     from w2s_data.probes import LinearProbe
     from w2s_data.stages import forecast_stage
 
-    opened, dataset, features = reopen(run, weak_features, strong_features, seed, context.obj)
+    limit = MemoryLimit.parse(memory)
+    opened, dataset, features = reopen(run, files, seed, context.obj, limit)
     seed = opened.manifest["seed"]
     forecaster = GainForecaster(
         LinearProbe(l2=number_from(l2, "--l2", "cv"), random_state=seed),
@@ -90,9 +103,9 @@ def forecast(
         random_state=seed,
     )
     analyzer = DiscrepancyAnalyzer(
-        number_from(weak_components, "--weak-components", "mp"),
-        number_from(strong_components, "--strong-components", "mp"),
+        number_from(components.weak_components, "--weak-components", "mp"),
+        number_from(components.strong_components, "--strong-components", "mp"),
         random_state=seed,
     )
-    print_forecast(forecast_stage(opened, dataset, features, forecaster, analyzer, context.obj))
-    finish(opened)
+    summary = forecast_stage(opened, dataset, features, forecaster, analyzer, context.obj, limit)
+    return Outcome(opened, summary)

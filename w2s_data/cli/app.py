@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import logging
-from typing import Annotated
+import sys
+from typing import Annotated, TextIO
 
 import typer
 
 from w2s_data._version import __version__
+
+
+class _StandardError(logging.StreamHandler[TextIO]):
+    """Writes to standard error as it is at the time: under a display, above the bars."""
+
+    @property
+    def stream(self) -> TextIO:
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, value: TextIO) -> None:
+        """It has no stream of its own."""
+
 
 app = typer.Typer(
     name="w2s",
@@ -28,7 +42,7 @@ def _global_options(
     if version:
         typer.echo(f"w2s-data {__version__}")
         raise typer.Exit
-    handler = logging.StreamHandler()
+    handler = _StandardError()
     handler.setFormatter(logging.Formatter("%(message)s"))
     for package in ("w2s_data", "w2s_selectors", "w2s_reports"):
         log = logging.getLogger(package)

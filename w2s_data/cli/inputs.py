@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from w2s_data.cli.options import Columns, FeatureFiles
 from w2s_data.errors import InputError
 
 if TYPE_CHECKING:
     from w2s_data._blocks import FeatureMatrix
+    from w2s_data._memory import MemoryLimit
     from w2s_data.dataset import W2SDataset
     from w2s_data.run import Run
     from w2s_data.stages import FeatureInput, Role
@@ -19,20 +22,18 @@ if TYPE_CHECKING:
 
 def open_run(
     data: str,
-    roles: dict[str, Any],
-    output: Path | None,
-    seed: int | None,
-    overwrite: bool,
-    split_sizes: str | None,
-    skip_unreadable: bool,
+    columns: Columns,
+    output: Path | None = None,
+    seed: int | None = None,
+    overwrite: bool = False,
 ) -> tuple[Run, W2SDataset]:
     """Open the run that DATA is, or load DATA and make a run of it."""
     from w2s_data.dataset import load_dataset
     from w2s_data.run import Run
 
-    given = {name: value for name, value in roles.items() if value is not None}
+    given = {name: value for name, value in asdict(columns).items() if value not in (None, False)}
     if Run.exists(data):
-        if given or output is not None or split_sizes is not None:
+        if given or output is not None:
             named = ", ".join(f"--{name.replace('_', '-')}" for name in given) or "--output"
             raise InputError(
                 f"{data!r} is a run whose columns and splits are settled: {named} needs the data "
@@ -48,11 +49,13 @@ def open_run(
             "read from URLs"
         )
     seed = 0 if seed is None else seed
+    skip = given.pop("skip_unreadable", False)
+    given["weak_columns"] = weak_columns_from(columns.weak_columns)
+    given["split_sizes"] = split_sizes_from(columns.split_sizes)
     dataset = load_dataset(
         data,
         **given,
-        split_sizes=split_sizes_from(split_sizes),
-        unreadable="skip" if skip_unreadable else "error",
+        unreadable="skip" if skip else "error",
         random_state=seed,
     )
     for note in dataset.notes:
@@ -63,23 +66,16 @@ def open_run(
 
 
 def feature_inputs(
-    dataset: W2SDataset,
-    weak: str | None,
-    strong: str | None,
-    weak_file: Path | None,
-    strong_file: Path | None,
-    device: str,
+    dataset: W2SDataset, given: FeatureFiles, device: str = "auto"
 ) -> dict[Role, FeatureInput]:
     """Where the features of each role come from, an encoder or a file, with no default."""
     from w2s_data.encoders import ImageEncoder, TextEncoder, encoder_from_spec
-    from w2s_data.stages import FeatureInput
+    from w2s_data.stages import ROLES, FeatureInput
 
     inputs: dict[Role, FeatureInput] = {}
-    named: tuple[tuple[Role, str | None, Path | None], ...] = (
-        ("weak", weak, weak_file),
-        ("strong", strong, strong_file),
-    )
-    for role, spec, file in named:
+    for role in ROLES:
+        spec: str | None = getattr(given, role, None)  # of files alone there is none
+        file: Path | None = getattr(given, f"{role}_features")
         if spec is not None and file is not None:
             raise InputError(f"--{role} and --{role}-features exclude each other")
         if spec is not None:
@@ -94,22 +90,42 @@ def feature_inputs(
 
 def reopen(
     folder: Path,
-    weak_file: Path | None,
-    strong_file: Path | None,
+    files: FeatureFiles,
     seed: int | None,
     show_progress: bool | None,
+    memory: MemoryLimit,
 ) -> tuple[Run, W2SDataset, dict[Role, FeatureMatrix]]:
     """Open a run that an analysis is added to, with its features."""
     from w2s_data.stages import embed_stage
 
-    run, dataset = open_run(str(folder), {}, None, seed, False, None, False)
-    inputs = feature_inputs(dataset, None, None, weak_file, strong_file, "auto")
-    return run, dataset, embed_stage(run, dataset, inputs, show_progress)
+    run, dataset = open_run(str(folder), Columns(), seed=seed)
+    inputs = feature_inputs(dataset, files)
+    return run, dataset, embed_stage(run, dataset, inputs, show_progress, memory=memory)
 
 
 def listed(text: str | None) -> list[str] | None:
     """Read a comma-separated list."""
     return None if text is None else [part.strip() for part in text.split(",")]
+
+
+def weak_columns_from(text: str | None) -> list[str] | dict[str, list[str]] | None:
+    """Read "p0,p1" of one weak model, or "small=p0,p1;large=q0,q1" of several.
+
+    >>> weak_columns_from("small=p0,p1; large=q0,q1")
+    {'small': ['p0', 'p1'], 'large': ['q0', 'q1']}
+    """
+    if text is None or "=" not in text:
+        return listed(text)
+    models: dict[str, list[str]] = {}
+    for part in text.split(";"):
+        name, equals, columns = (piece.strip() for piece in part.partition("="))
+        if not (name and equals and columns) or name in models:
+            raise InputError(
+                "--weak-columns reads COLUMN,... or MODEL=COLUMN,...;MODEL=COLUMN,... with a name "
+                f"for each weak model; got {text!r}"
+            )
+        models[name] = [column.strip() for column in columns.split(",")]
+    return models
 
 
 def split_sizes_from(text: str | None) -> dict[str, float] | None:
@@ -129,7 +145,7 @@ def _numbers_by_name(text: str | None, option: str, example: str) -> dict[str, f
     for part in text.split(","):
         name, _, number = part.rpartition("=")
         try:
-            numbers[name.strip()] = float(number) if "." in number else int(number)
+            numbers[name.strip()] = _number(number)
         except ValueError as error:
             raise InputError(
                 f"{option} reads NAME=NUMBER,..., e.g. {example}; got {part!r}"
@@ -142,19 +158,18 @@ def number_from(text: str | None, option: str, word: str) -> Any:
     if text is None or text == word:
         return text
     try:
-        return int(text) if text.lstrip("-").isdigit() else float(text)
+        return _number(text)
     except ValueError as error:
         raise InputError(f"{option} must be a number or {word!r}; got {text!r}") from error
 
 
+def _number(text: str) -> float:
+    return int(text) if text.strip().lstrip("-").isdigit() else float(text)
+
+
 def finish(run: Run) -> None:
-    """Write the report of a run that was scored, and say where both are."""
-    from w2s_data.stages import is_scored
+    """Write the report of a run, and say where both are."""
+    from w2s_reports import build_report
 
-    said = f"run: {run.path}"
-    if is_scored(run):
-        from w2s_reports import build_report
-
-        build_report(run.path)
-        said += f"   report: {run.path / 'report.html'}"
-    typer.echo(said)
+    build_report(run.path)
+    typer.echo(f"run: {run.path}   report: {run.path / 'report.html'}")

@@ -1,19 +1,20 @@
-"""Commands that make a run: embed, score, demo."""
+"""Stages that make a run: embed, score."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from w2s_data.cli import options as opt
-from w2s_data.cli.inputs import feature_inputs, finish, listed, number_from, open_run
+from w2s_data.cli.inputs import feature_inputs, number_from, open_run
+from w2s_data.cli.outcome import Outcome
 from w2s_data.errors import InputError
 
 if TYPE_CHECKING:
     from w2s_data._blocks import FeatureMatrix
+    from w2s_data._memory import MemoryLimit
     from w2s_data.dataset import W2SDataset
     from w2s_data.engines import Engine
     from w2s_data.run import Run
@@ -28,130 +29,66 @@ class ScoreSettings:
     reference: bool = False
     device: str = "auto"
     show_progress: bool | None = None
+    memory: MemoryLimit | None = None
 
 
+@opt.spread
 def embed(
     context: typer.Context,
     data: opt.Data,
-    item: opt.Item = None,
-    id: opt.Id = None,
-    label: opt.Label = None,
-    chosen: opt.Chosen = None,
-    rejected: opt.Rejected = None,
-    split: opt.Split = None,
-    source: opt.Source = None,
-    group: opt.Group = None,
-    split_sizes: opt.SplitSizes = None,
-    skip_unreadable: opt.SkipUnreadable = False,
-    weak: opt.Weak = None,
-    strong: opt.Strong = None,
+    columns: opt.Columns,
+    models: opt.Models,
+    computing: opt.Computing,
     device: opt.Device = "auto",
-    engine: opt.Engine = "local",
-    address: opt.Address = None,
-    workers: opt.Workers = None,
+    memory: opt.Memory = None,
     output: opt.Output = None,
     seed: opt.Seed = None,
     overwrite: opt.Overwrite = False,
-) -> None:
+) -> Outcome:
     """Compute the weak and strong features of every item; resumes where it was stopped."""
+    from w2s_data._memory import MemoryLimit
     from w2s_data.engines import make_engine
     from w2s_data.stages import embed_stage
 
-    roles = {
-        "item": item,
-        "id": id,
-        "label": label,
-        "chosen": chosen,
-        "rejected": rejected,
-        "split": split,
-        "source": source,
-        "group": group,
-    }
-    run, dataset = open_run(data, roles, output, seed, overwrite, split_sizes, skip_unreadable)
-    inputs = feature_inputs(dataset, weak, strong, None, None, device)
-    if not inputs:
+    limit = MemoryLimit.parse(memory)
+    run, dataset = open_run(data, columns, output, seed, overwrite)
+    inputs = feature_inputs(dataset, models, device)
+    with make_engine(**asdict(computing)) as engine:
+        features = embed_stage(run, dataset, inputs, context.obj, overwrite, limit, engine)
+    if not features:
         raise InputError("nothing to embed: name an encoder with --weak, --strong or both")
-    with make_engine(engine, address=address, workers=workers) as chosen_engine:
-        features = embed_stage(run, dataset, inputs, context.obj, overwrite, chosen_engine)
-    for role, matrix in features.items():
-        n, d = matrix.shape
-        typer.echo(f"{role:>6} features: {n:,} x {d}")
-    typer.echo(f"run: {run.path}")
+    return Outcome(run, {role: matrix.shape for role, matrix in features.items()})
 
 
+@opt.spread
 def score(
     context: typer.Context,
     data: opt.Data,
-    item: opt.Item = None,
-    id: opt.Id = None,
-    label: opt.Label = None,
-    chosen: opt.Chosen = None,
-    rejected: opt.Rejected = None,
-    split: opt.Split = None,
-    source: opt.Source = None,
-    group: opt.Group = None,
-    weak_columns: opt.WeakColumns = None,
-    weak_label: opt.WeakLabel = None,
-    weak_confidence: opt.WeakConfidence = None,
-    split_sizes: opt.SplitSizes = None,
-    skip_unreadable: opt.SkipUnreadable = False,
-    weak: opt.Weak = None,
-    strong: opt.Strong = None,
-    weak_features: opt.WeakFeatures = None,
-    strong_features: opt.StrongFeatures = None,
+    columns: opt.Columns,
+    models: opt.Models,
+    computing: opt.Computing,
     l2: opt.TeacherPenalty = "cv",
     reference: Annotated[
         bool, typer.Option("--reference", help="The published algorithm (quadratic).")
     ] = False,
     device: opt.Device = "auto",
-    engine: opt.Engine = "local",
-    address: opt.Address = None,
-    workers: opt.Workers = None,
+    memory: opt.Memory = None,
     output: opt.Output = None,
     seed: opt.Seed = None,
     overwrite: opt.Overwrite = False,
-) -> None:
+) -> Outcome:
     """Score a data set for overlap density, overall, by source and by group."""
+    from w2s_data._memory import MemoryLimit
     from w2s_data.engines import make_engine
     from w2s_data.stages import embed_stage
 
-    roles = {
-        "item": item,
-        "id": id,
-        "label": label,
-        "chosen": chosen,
-        "rejected": rejected,
-        "split": split,
-        "source": source,
-        "group": group,
-        "weak_columns": listed(weak_columns),
-        "weak_label": weak_label,
-        "weak_confidence": weak_confidence,
-    }
-    run, dataset = open_run(data, roles, output, seed, overwrite, split_sizes, skip_unreadable)
-    inputs = feature_inputs(dataset, weak, strong, weak_features, strong_features, device)
-    settings = ScoreSettings(number_from(l2, "--l2", "cv"), reference, device, context.obj)
-    with make_engine(engine, address=address, workers=workers) as chosen_engine:
-        features = embed_stage(run, dataset, inputs, context.obj, overwrite, chosen_engine)
-        score_run(run, dataset, features, settings, chosen_engine)
-    finish(run)
-
-
-def demo(
-    context: typer.Context,
-    output: opt.Output = None,
-    seed: opt.Seed = None,
-) -> None:
-    """Score 1,797 scanned digits from four collection channels; needs no download."""
-    from w2s_data.stages import embed_stage
-
-    run, dataset = open_run(
-        "example:digits", {}, output or Path("runs/demo"), seed, True, None, False
-    )
-    inputs = feature_inputs(dataset, "pixels:3", "pixels:8", None, None, "auto")
-    features = embed_stage(run, dataset, inputs, context.obj, overwrite=True)
-    score_run(run, dataset, features, ScoreSettings(show_progress=context.obj))
-    finish(run)
+    limit = MemoryLimit.parse(memory)
+    run, dataset = open_run(data, columns, output, seed, overwrite)
+    inputs = feature_inputs(dataset, models, device)
+    settings = ScoreSettings(number_from(l2, "--l2", "cv"), reference, device, context.obj, limit)
+    with make_engine(**asdict(computing)) as engine:
+        features = embed_stage(run, dataset, inputs, context.obj, overwrite, limit, engine)
+        return Outcome(run, score_run(run, dataset, features, settings, engine))
 
 
 def score_run(
@@ -160,9 +97,8 @@ def score_run(
     features: dict[Role, FeatureMatrix],
     settings: ScoreSettings,
     engine: Engine | None = None,
-) -> None:
-    """Score and print."""
-    from w2s_data.cli.tables import print_overlap
+) -> dict[str, Any]:
+    """Score with the detector and the teacher that the settings describe."""
     from w2s_data.overlap import OverlapDetector
     from w2s_data.probes import LinearProbe
     from w2s_data.stages import score_stage
@@ -171,5 +107,13 @@ def score_run(
     make = OverlapDetector.reference if settings.reference else OverlapDetector
     detector = make(device=settings.device, random_state=seed)
     teacher = LinearProbe(l2=settings.l2, device=settings.device, random_state=seed)
-    summary = score_stage(run, dataset, features, detector, teacher, settings.show_progress, engine)
-    print_overlap(summary)
+    return score_stage(
+        run,
+        dataset,
+        features,
+        detector,
+        teacher,
+        settings.show_progress,
+        memory=settings.memory,
+        engine=engine,
+    )

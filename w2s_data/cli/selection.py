@@ -1,31 +1,37 @@
-"""The command that chooses sources: select."""
+"""The stage that chooses sources: select."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from w2s_data.cli import options as opt
-from w2s_data.cli.inputs import (
-    costs_from,
-    feature_inputs,
-    finish,
-    listed,
-    open_run,
-)
+from w2s_data.cli.inputs import costs_from, feature_inputs, listed, open_run
+from w2s_data.cli.outcome import Outcome
 from w2s_data.cli.scoring import ScoreSettings, score_run
+from w2s_data.errors import InputError, NotApplicableError
+
+if TYPE_CHECKING:
+    from w2s_data.dataset import W2SDataset
 
 SELECTION = "Selection"
 SHOWN = 4  # sources in a line of progress
 
 
+@opt.spread
 def select(
     context: typer.Context,
     data: opt.Data,
+    columns: opt.Columns,
+    models: opt.Models,
     budget: Annotated[
-        float, typer.Option(help="Items to acquire, or money to spend.", rich_help_panel=SELECTION)
-    ],
+        float | None,
+        typer.Option(
+            help="Items to acquire, or money to spend; a quarter of the pool's items by default.",
+            rich_help_panel=SELECTION,
+        ),
+    ] = None,
     batch: Annotated[
         int, typer.Option(help="Items asked for in a round.", rich_help_panel=SELECTION)
     ] = 50,
@@ -57,14 +63,23 @@ def select(
     ] = "items",
     costs: Annotated[
         str | None,
-        typer.Option(help="Cost per item, e.g. web=0.1,crowd=2.", rich_help_panel=SELECTION),
+        typer.Option(
+            help="Cost per item, e.g. web=0.1,crowd=2.",
+            metavar=opt.NUMBERS,
+            rich_help_panel=SELECTION,
+        ),
     ] = None,
     keep: Annotated[
         str | None,
-        typer.Option(help="Sources that may not be stopped.", rich_help_panel=SELECTION),
+        typer.Option(
+            help="Sources that may not be stopped.", metavar=opt.NAMES, rich_help_panel=SELECTION
+        ),
     ] = None,
     stop: Annotated[
-        str | None, typer.Option(help="Sources not to ask at all.", rich_help_panel=SELECTION)
+        str | None,
+        typer.Option(
+            help="Sources not to ask at all.", metavar=opt.NAMES, rich_help_panel=SELECTION
+        ),
     ] = None,
     separation: Annotated[
         float | None,
@@ -84,29 +99,22 @@ def select(
             rich_help_panel=SELECTION,
         ),
     ] = True,
-    item: opt.Item = None,
-    label: opt.Label = None,
-    chosen: opt.Chosen = None,
-    rejected: opt.Rejected = None,
-    split: opt.Split = None,
-    source: opt.Source = None,
-    split_sizes: opt.SplitSizes = None,
-    weak: opt.Weak = None,
-    strong: opt.Strong = None,
-    weak_features: opt.WeakFeatures = None,
-    strong_features: opt.StrongFeatures = None,
     device: opt.Device = "auto",
+    memory: opt.Memory = None,
     output: opt.Output = None,
     seed: opt.Seed = None,
-) -> None:
+) -> Outcome:
     """Choose which source to query next, round by round, within a budget."""
-    from w2s_data.cli.tables import print_selection
+    from w2s_data._memory import MemoryLimit
+    from w2s_data.cli.tables import print_overlap
     from w2s_data.stages import embed_stage, is_scored
     from w2s_selectors.policies import policy_from_name
     from w2s_selectors.stage import SelectionSettings, select_stage
 
+    limit = MemoryLimit.parse(memory)
+    run, dataset = open_run(data, columns, output, seed)
     settings = SelectionSettings(
-        budget=budget,
+        budget=_quarter(dataset, unit, batch) if budget is None else budget,
         batch_size=batch,
         budget_unit=cast(Any, unit),  # checked by the selection
         policy=policy if policy == "auto" else policy_from_name(policy),
@@ -118,30 +126,36 @@ def select(
         max_seconds=max_seconds,
         separation=separation,
     )
-    roles = {
-        "item": item,
-        "label": label,
-        "chosen": chosen,
-        "rejected": rejected,
-        "split": split,
-        "source": source,
-    }
-    run, dataset = open_run(data, roles, output, seed, False, split_sizes, False)
-    inputs = feature_inputs(dataset, weak, strong, weak_features, strong_features, device)
-    features = embed_stage(run, dataset, inputs, context.obj)
+    inputs = feature_inputs(dataset, models, device)
+    features = embed_stage(run, dataset, inputs, context.obj, memory=limit)
     if not is_scored(run):
-        score_run(run, dataset, features, ScoreSettings(device=device, show_progress=context.obj))
+        score = ScoreSettings(device=device, show_progress=context.obj, memory=limit)
+        print_overlap(score_run(run, dataset, features, score))
     summary = select_stage(
         run,
         dataset,
         features["strong"],
         settings,
         restart=not resume,
-        on_round=None if context.obj is False else _tell,
-        show_progress=False,
+        on_round=_tell if context.obj is None else None,
+        show_progress=context.obj is True,  # with a bar, a round needs no line
     )
-    print_selection(summary)
-    finish(run)
+    return Outcome(run, summary)
+
+
+def _quarter(dataset: W2SDataset, unit: str, batch: int) -> float:
+    """The default budget, a quarter of the pool, where that is enough to ask every source."""
+    if unit != "items":
+        raise InputError(f"say with --budget how much {unit} there is to spend")
+    pool = dataset.rows("pool")
+    quarter = len(pool) // 4
+    n_sources = 0 if dataset.sources is None else len(set(dataset.sources[pool].tolist()))
+    if quarter < batch * n_sources:
+        raise NotApplicableError(
+            f"a quarter of the pool is {quarter:,} items, too few to ask {n_sources} sources for "
+            f"{batch} each: give a --budget or a smaller --batch"
+        )
+    return float(quarter)
 
 
 def _tell(row: dict[str, Any], believed: dict[str, tuple[float, float, float]]) -> None:

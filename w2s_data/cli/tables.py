@@ -8,6 +8,14 @@ MOST_ROWS = 30  # of a printed table
 WIDE = 110  # columns from which a table of groups has room for intervals
 
 
+def print_features(shapes: dict[str, tuple[int, int]]) -> None:
+    """Print how many features of how many items each role has."""
+    import typer
+
+    for role, (n, d) in shapes.items():
+        typer.echo(f"{role:>6} features: {n:,} x {d}")
+
+
 def print_overlap(summary: dict[str, Any]) -> None:
     """Print the density table of a scored run, its thresholds and what they mean."""
     from rich.console import Console
@@ -92,12 +100,15 @@ def print_groups(summary: dict[str, Any]) -> None:
         table = Table(title=f"{role.title()}s, in percent", title_style="bold")
         table.title_justify = "left"
         table.add_column(role)
-        for heading in ("items", "labelled", "pool", "density", "weak accuracy", "purity"):
+        student = ("student accuracy",) if summary.get("student") else ()
+        accuracies = ("weak accuracy", *student)
+        for heading in ("items", "labelled", "pool", "density", *accuracies, "purity"):
             table.add_column(heading, justify="right")
         table.add_column("leaking", justify="right")
         table.add_column("nearest")
         for record in records[:MOST_ROWS]:
-            table.add_row(*_group_cells(record, role, limits=console.width >= WIDE))
+            limits = console.width >= WIDE
+            table.add_row(*_group_cells(record, role, limits, with_student=bool(student)))
         console.print(table)
         if len(records) > MOST_ROWS:
             console.print(f"{len(records) - MOST_ROWS:,} more {role}s are in groups.json")
@@ -105,10 +116,10 @@ def print_groups(summary: dict[str, Any]) -> None:
         console.print(sentence, markup=False)
 
 
-def _group_cells(record: dict[str, Any], role: str, limits: bool) -> list[str]:
-    density, accuracy = (
+def _group_cells(record: dict[str, Any], role: str, limits: bool, with_student: bool) -> list[str]:
+    density, *accuracies = (
         _with_limits(record, name) if limits else _percent(record[name])
-        for name in ("overlap_density", "weak_accuracy")
+        for name in ("overlap_density", "weak_accuracy", "student_accuracy")[: 2 + with_student]
     )
     return [
         str(record[role]),
@@ -116,7 +127,7 @@ def _group_cells(record: dict[str, Any], role: str, limits: bool) -> list[str]:
         _percent(record["eta_labelled"]),
         _percent(record["eta_pool"]),
         density,
-        accuracy,
+        *accuracies,
         _percent(record["purity"]),
         f"{record['n_leaking']:,}",
         "-" if record["nearest_group"] is None else str(record["nearest_group"]),
@@ -192,8 +203,9 @@ def print_selection(summary: dict[str, Any]) -> None:
         console.print(f"stopped {name}: {reason}", markup=False)
     if summary["baselines"]:
         console.print(_baselines(summary["baselines"]))
-    for note in summary["notes"]:
-        console.print(note, markup=False)
+    for note in (summary.get("verdict"), *summary["notes"]):
+        if note:
+            console.print(note, markup=False)
     console.print(f"ended: {summary['ended']}", markup=False)
 
 

@@ -1,25 +1,31 @@
-"""The command that trains students: gain."""
+"""The stage that trains students: gain."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
 
 from w2s_data.cli import options as opt
-from w2s_data.cli.inputs import finish, listed, reopen
+from w2s_data.cli.inputs import listed, reopen
+from w2s_data.cli.outcome import Outcome
 
 TRAINING = "Training"
 
 
+@opt.spread
 def gain(
     context: typer.Context,
     run: opt.RunFolder,
+    files: opt.FeatureFiles,
+    computing: opt.Computing,
     methods: Annotated[
         str,
         typer.Option(
-            help="Methods, comma-separated: naive, confidence, bootstrap, vsup, bayes, overlap, "
+            help="naive, confidence, bootstrap, vsup, bayes, overlap, "
             "crossfit, enhanced, cosupervised, raven; NAME:PARAMETER=VALUE sets a parameter.",
+            metavar=opt.NAMES,
             rich_help_panel=TRAINING,
         ),
     ] = "naive,confidence,crossfit,enhanced",
@@ -35,6 +41,7 @@ def gain(
         str | None,
         typer.Option(
             help="For lora and full: a transformers model, folder or hub name.",
+            metavar=opt.PLACE,
             rich_help_panel=TRAINING,
         ),
     ] = None,
@@ -66,16 +73,12 @@ def gain(
             rich_help_panel=TRAINING,
         ),
     ] = True,
-    weak_features: opt.WeakFeatures = None,
-    strong_features: opt.StrongFeatures = None,
     device: opt.Device = "auto",
-    engine: opt.Engine = "local",
-    address: opt.Address = None,
-    workers: opt.Workers = None,
+    memory: opt.Memory = None,
     seed: opt.Seed = None,
-) -> None:
+) -> Outcome:
     """Train the student by several methods and measure what it gains over its teacher."""
-    from w2s_data.cli.tables import print_gain
+    from w2s_data._memory import MemoryLimit
     from w2s_data.engines import make_engine
     from w2s_data.stages import gain_stage, methods_from
 
@@ -88,8 +91,9 @@ def gain(
         "batch_size": batch_size,
     }
     training = {name: value for name, value in given.items() if value is not None}
-    opened, dataset, features = reopen(run, weak_features, strong_features, seed, context.obj)
-    with make_engine(engine, address=address, workers=workers) as chosen_engine:
+    limit = MemoryLimit.parse(memory)
+    opened, dataset, features = reopen(run, files, seed, context.obj, limit)
+    with make_engine(**asdict(computing)) as engine:
         summary = gain_stage(
             opened,
             dataset,
@@ -100,7 +104,7 @@ def gain(
             training={**training, "controls": controls, "device": device},
             restart=not resume,
             show_progress=context.obj,
-            engine=chosen_engine,
+            memory=limit,
+            engine=engine,
         )
-    print_gain(summary)
-    finish(opened)
+    return Outcome(opened, summary)

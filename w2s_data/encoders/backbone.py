@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from w2s_data._io import sha256_file
 from w2s_data.encoders.base import Kind
-from w2s_data.errors import EncoderError
+from w2s_data.errors import EncoderError, first_line
 
 if TYPE_CHECKING:
     import torch
@@ -272,10 +272,3 @@ def _nearest_folder(path: Path) -> str:
     folders = [entry.name for entry in path.parent.iterdir() if entry.is_dir()]
     close = difflib.get_close_matches(path.name, folders, n=1, cutoff=0.5)
     return f" (did you mean {str(path.with_name(close[0]))!r}?)" if close else ""
-
-
-def first_line(error: BaseException | str, limit: int = 200) -> str:
-    """First line of an error's text, cut to a length that fits a terminal."""
-    lines = str(error).strip().splitlines()
-    line = lines[0] if lines else type(error).__name__
-    return line if len(line) <= limit else f"{line[:limit]}..."

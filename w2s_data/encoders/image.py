@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from w2s_data._typing import FloatArray, IntArray
+from w2s_data.encoders.backbone import Backbone
 from w2s_data.encoders.base import Advance, ItemError, Kind
 from w2s_data.encoders.images import open_images
 from w2s_data.encoders.pretrained import PretrainedEncoder
@@ -94,29 +95,28 @@ class ImageEncoder(PretrainedEncoder):
     def _budget(self) -> int:
         return self.batch_size
 
-    def _probe(self) -> Mapping[str, torch.Tensor]:
+    def _probe(self, backbone: Backbone) -> Mapping[str, torch.Tensor]:
         from PIL import Image
 
-        return self._batch([Image.linear_gradient("L").convert("RGB")])
+        return self._batch(backbone, [Image.linear_gradient("L").convert("RGB")])
 
     def _encode(self, items: list[Any], advance: Advance) -> FloatArray:
         self._ready()
 
-        def compute(rows: IntArray) -> FloatArray:
+        def compute(backbone: Backbone, rows: IntArray) -> FloatArray:
             try:
                 images = open_images([items[row] for row in rows], "RGB")
             except ItemError as error:
                 raise error.moved_to(rows.tolist()) from error
-            return self._pooled(self._batch(images))
+            return self._pooled(backbone, self._batch(backbone, images))
 
         return self._in_batches(items, self._costs(items), compute, advance)
 
     def _costs(self, items: list[Any]) -> IntArray:
         return np.ones(len(items), dtype=np.int64)
 
-    def _batch(self, images: list[Image.Image]) -> Mapping[str, torch.Tensor]:
+    def _batch(self, backbone: Backbone, images: list[Image.Image]) -> Mapping[str, torch.Tensor]:
         prepared = self.reader_(images=images, return_tensors="pt")
-        backbone = self.backbone_
         return {
             name: value.to(backbone.device, backbone.dtype if value.is_floating_point() else None)
             for name, value in prepared.items()

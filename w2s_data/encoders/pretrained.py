@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import logging
+import threading
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from w2s_data._device import resolve_device
+from w2s_data._device import (
+    every_device,
+    is_lost,
+    is_out_of_memory,
+    release_memory,
+    resolve_device,
+)
 from w2s_data._typing import FloatArray, IntArray
-from w2s_data.encoders.backbone import Backbone, Source, first_line, resolve_layer
+from w2s_data.encoders.backbone import Backbone, Source, resolve_layer
 from w2s_data.encoders.base import Advance, Encoder, ItemError, describe
-from w2s_data.errors import EncoderError, unknown
+from w2s_data.errors import EncoderError, first_line, unknown
 
 if TYPE_CHECKING:
     import torch
@@ -55,24 +64,30 @@ class PretrainedEncoder(Encoder):
         import torch
 
         self._check_settings()
+        identity = _while_loading(self._source())
         self.reader_ = self._load_reader()
-        self.backbone_ = Backbone(
-            self._source(),
-            self.layer,
-            self.kind,
-            dtype=self._torch_dtype(),
-            device=resolve_device(self.device),
-        )
+        self.replicas_ = [
+            Backbone(
+                self._source(), self.layer, self.kind, dtype=self._torch_dtype(), device=device
+            )
+            for device in every_device(self.device)
+        ]
+        self.backbone_ = self.replicas_[0]
         self.budget_ = self._budget()
         self.settings_ = self.get_params()
+        self.identity_ = identity()
         with torch.inference_mode():
-            self.backbone_.drop_unneeded_layers(self._probe())
+            for replica in self.replicas_:
+                replica.drop_unneeded_layers(self._probe(replica))
+        if len(self.replicas_) > 1:
+            logger.info("encoding on %d devices", len(self.replicas_))
         return self
 
     def spec(self) -> dict[str, Any]:
         """Model (hash of its files, or hub commit), layer, pooling and all else that matters.
 
-        Only the configuration is loaded, not the weights.
+        Only the configuration is loaded, not the weights; of a model that is loaded, the hash is
+        that of its files when they were.
         """
         self._check_settings()
         source = self._source()
@@ -80,7 +95,7 @@ class PretrainedEncoder(Encoder):
         return {
             "encoder": type(self).__name__,
             "name": source.label,
-            "model": source.identity(),
+            "model": self.identity_ if self._is_ready() else source.identity(),
             "layer": layer,
             "pooling": self.pooling,
             **{name: getattr(self, name) for name in self.own_settings},
@@ -92,8 +107,8 @@ class PretrainedEncoder(Encoder):
         """Load the tokenizer or image processor."""
 
     @abstractmethod
-    def _probe(self) -> Mapping[str, torch.Tensor]:
-        """Make a small batch of made-up items."""
+    def _probe(self, backbone: Backbone) -> Mapping[str, torch.Tensor]:
+        """Make a small batch of made-up items on the model's device."""
 
     @abstractmethod
     def _budget(self) -> int:
@@ -101,8 +116,11 @@ class PretrainedEncoder(Encoder):
 
     def _ready(self) -> None:
         """Load the model at first use, and again when settings have changed since."""
-        if getattr(self, "settings_", None) != self.get_params():
+        if not self._is_ready():
             self.fit(())
+
+    def _is_ready(self) -> bool:
+        return bool(getattr(self, "settings_", None) == self.get_params())
 
     def _source(self) -> Source:
         return Source(str(self.model), self.revision, self.trust_remote_code)
@@ -122,12 +140,15 @@ class PretrainedEncoder(Encoder):
         return torch.bfloat16 if on_cuda else torch.float32
 
     def _pooled(
-        self, inputs: Mapping[str, torch.Tensor], lengths: torch.Tensor | None = None
+        self,
+        backbone: Backbone,
+        inputs: Mapping[str, torch.Tensor],
+        lengths: torch.Tensor | None = None,
     ) -> FloatArray:
         """Run the model on one batch and pool in float32; `lengths` exclude the padding."""
         import torch
 
-        hidden = self.backbone_.hidden(inputs).float()
+        hidden = backbone.hidden(inputs).float()
         if hidden.ndim == 4:  # a convolutional model's (items, channels, height, width)
             hidden = hidden.flatten(2).transpose(1, 2)
         if self.pooling == "cls":
@@ -169,63 +190,127 @@ class PretrainedEncoder(Encoder):
         self,
         items: list[Any],
         costs: IntArray,
-        compute: Callable[[IntArray], FloatArray],
+        compute: Callable[[Backbone, IntArray], FloatArray],
         advance: Advance,
     ) -> FloatArray:
         """Compute all rows in batches whose padded cost stays within the budget.
 
         The costliest items come first, so that memory runs out at once or not at all; when it
-        does, the budget is halved for good.
+        does, the budget is halved for good. Every device takes the next batch when it is free:
+        which rows share a batch does not depend on how many devices there are.
         """
+        work = _Batches(self, items, costs, compute, advance)
+        if len(self.replicas_) == 1:
+            work.run(self.backbone_)
+        else:
+            with ThreadPoolExecutor(len(self.replicas_)) as threads:
+                started = [threads.submit(work.run, replica) for replica in self.replicas_]
+                try:
+                    for thread in started:
+                        thread.result()
+                finally:  # an interrupt as well ends the others after the batch in their hands
+                    work.stop()
+        if work.vectors is None:
+            return np.empty((0, self.backbone_.width), dtype=np.float32)
+        return work.vectors
+
+
+class _Batches:
+    """The rows of one call, costliest first, handed to the devices batch by batch."""
+
+    def __init__(
+        self,
+        encoder: PretrainedEncoder,
+        items: list[Any],
+        costs: IntArray,
+        compute: Callable[[Backbone, IntArray], FloatArray],
+        advance: Advance,
+    ) -> None:
+        self.encoder = encoder
+        self.items = items
+        self.costs = costs
+        self.compute = compute
+        self.advance = advance
+        self.vectors: FloatArray | None = None
+        self._order = np.argsort(-costs, kind="stable")
+        self._lock = threading.Lock()
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Hand out no further batches."""
+        self._stopped = True
+
+    def run(self, backbone: Backbone) -> None:
+        """Compute batches on one device until none is left, or one failed anywhere."""
         import torch
 
-        order = np.argsort(-costs, kind="stable")
-        vectors: FloatArray | None = None
-        start = 0
-        while start < len(order):
-            cost = max(1, int(costs[order[start]]))
-            batch = order[start : start + max(1, self.budget_ // cost)]
-            try:
-                with torch.inference_mode():
-                    computed = compute(batch)
-            except RuntimeError as error:
-                if not _is_out_of_memory(error):
+        done, on_cuda = False, backbone.device.type == "cuda"
+        try:
+            with (
+                torch.inference_mode(),
+                torch.cuda.device(backbone.device) if on_cuda else nullcontext(),
+            ):
+                while (batch := self._next()) is not None:
+                    self._compute(backbone, batch)
+            done = True
+        finally:
+            if not done:
+                self.stop()
+
+    def _next(self) -> IntArray | None:
+        with self._lock:
+            if self._stopped or not len(self._order):
+                return None
+            size = max(1, self.encoder.budget_ // self._cost(self._order))
+            batch, self._order = self._order[:size], self._order[size:]
+            return batch
+
+    def _cost(self, rows: IntArray) -> int:
+        return max(1, int(self.costs[rows[0]]))
+
+    def _compute(self, backbone: Backbone, batch: IntArray) -> None:
+        try:
+            computed = self.compute(backbone, batch)
+        except RuntimeError as error:
+            failure = first_line(error)
+            if not is_out_of_memory(error):
+                if not is_lost(error):
                     raise
-                failure = first_line(error)
-            else:
-                if vectors is None:
-                    vectors = np.empty((len(order), computed.shape[1]), dtype=np.float32)
-                vectors[batch] = computed
-                advance(len(batch))
-                start += len(batch)
-                continue
-            # Only here, out of the handler, has the traceback let go of the batch's tensors.
-            _free_cached_memory(self.backbone_.device)
-            if len(batch) == 1:
-                row = int(batch[0])
-                raise ItemError([row], [describe(items[row])], f"does not fit alone: {failure}")
-            self.budget_ = len(batch) * cost // 2
-            logger.warning("out of memory: halving the batch to %d %s", self.budget_, self.unit)
-        if vectors is None:
-            return np.empty((0, self.backbone_.width), dtype=np.float32)
-        return vectors
+                raise EncoderError(
+                    f"{backbone.device} failed ({failure}): features written so far are kept, and "
+                    "the same command goes on from there"
+                ) from error
+        else:
+            with self._lock:
+                if self.vectors is None:
+                    shape = (len(self.costs), computed.shape[1])
+                    self.vectors = np.empty(shape, dtype=np.float32)
+                self.vectors[batch] = computed
+                self.advance(len(batch))
+            return
+        # Only here, out of the handler, has the traceback let go of the batch's tensors.
+        release_memory(backbone.device)
+        if len(batch) == 1:
+            row = int(batch[0])
+            raise ItemError([row], [describe(self.items[row])], f"does not fit alone: {failure}")
+        self._return(batch)
+
+    def _return(self, batch: IntArray) -> None:
+        """Put a batch that was too large back to the front."""
+        encoder = self.encoder
+        with self._lock:
+            half = len(batch) * self._cost(batch) // 2
+            if half < encoder.budget_:
+                encoder.budget_ = half
+                logger.warning("out of memory: halving the batch to %d %s", half, encoder.unit)
+            self._order = np.concatenate([batch, self._order])
 
 
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    import torch
-
-    text = str(error).lower()
-    return (
-        isinstance(error, torch.OutOfMemoryError)
-        or "out of memory" in text
-        or "can't allocate memory" in text
-    )
-
-
-def _free_cached_memory(device: torch.device) -> None:
-    import torch
-
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-    elif device.type == "mps":
-        torch.mps.empty_cache()
+def _while_loading(source: Source) -> Callable[[], str]:
+    """Start to hash the files of a local model; return what waits for the hash."""
+    if source.folder is None:
+        return source.identity
+    threads = ThreadPoolExecutor(max_workers=1)
+    hashed = threads.submit(source.identity)
+    threads.shutdown(wait=False)
+    return hashed.result

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from w2s_data._typing import FloatArray, IntArray
+from w2s_data.encoders.backbone import Backbone
 from w2s_data.encoders.base import Advance, ItemError, Kind, describe
 from w2s_data.encoders.pretrained import PretrainedEncoder
 from w2s_data.errors import EncoderError
@@ -17,9 +18,10 @@ if TYPE_CHECKING:
     import torch
 
 # Padded tokens in a batch. On a CPU a batch of 1,000 to 2,000 tokens stays in the cache:
-# smaller ones pay per call, larger ones wait for memory (benchmarks/embedding.py).
+# smaller ones pay per call, larger ones wait for memory (benchmarks/embedding.py). A GPU is busy
+# with fewer than 16,384, and a shard of short texts then makes several batches to share.
 _CPU_TOKENS = 1536
-_GPU_TOKENS = 65_536
+_GPU_TOKENS = 16_384
 # Texts whose tokens are lists of Python ints at the same time.
 _TOKENIZER_CHUNK = 8192
 # Tokenizers without a limit state an astronomical one.
@@ -50,7 +52,8 @@ class TextEncoder(PretrainedEncoder):
         What the model computes in; "auto" is bfloat16 on CUDA, float32 elsewhere. Pooling and
         the result are float32.
     device : str or torch.device
-        "auto" takes CUDA, then MPS, then the CPU.
+        "auto" takes CUDA, then MPS, then the CPU. "auto" and "cuda" share the batches between all
+        CUDA devices, each with the model in its memory; "cuda:1" takes one.
     max_tokens : int, optional
         Padded tokens in a batch. Halved, with a warning in the log, when memory runs out.
     revision : str, optional
@@ -115,16 +118,16 @@ class TextEncoder(PretrainedEncoder):
         on_cpu = self.backbone_.device.type == "cpu"
         return self.max_tokens or (_CPU_TOKENS if on_cpu else _GPU_TOKENS)
 
-    def _probe(self) -> Mapping[str, torch.Tensor]:
+    def _probe(self, backbone: Backbone) -> Mapping[str, torch.Tensor]:
         tokens, starts = self._tokenize(["a", "a longer text"])
-        return self._batch(tokens, starts, np.array([1, 0]))[0]
+        return self._batch(backbone, tokens, starts, np.array([1, 0]))[0]
 
     def _encode(self, items: list[Any], advance: Advance) -> FloatArray:
         self._ready()
         tokens, starts = self._tokenize(items)
 
-        def compute(rows: IntArray) -> FloatArray:
-            return self._pooled(*self._batch(tokens, starts, rows))
+        def compute(backbone: Backbone, rows: IntArray) -> FloatArray:
+            return self._pooled(backbone, *self._batch(backbone, tokens, starts, rows))
 
         return self._in_batches(items, np.diff(starts), compute, advance)
 
@@ -174,7 +177,7 @@ class TextEncoder(PretrainedEncoder):
         raise ItemError([row], [describe(text)], "the tokenizer makes no token of it")
 
     def _batch(
-        self, tokens: IntArray, starts: IntArray, rows: IntArray
+        self, backbone: Backbone, tokens: IntArray, starts: IntArray, rows: IntArray
     ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         """Pad texts on the right: positions count from 0 whatever the model, and a decoder's
         tokens never see what follows them."""
@@ -184,7 +187,7 @@ class TextEncoder(PretrainedEncoder):
         mask = np.arange(lengths.max()) < lengths[:, None]
         padded = np.full(mask.shape, self._padding(), dtype=np.int64)
         padded[mask] = np.concatenate([tokens[starts[row] : starts[row + 1]] for row in rows])
-        device = self.backbone_.device
+        device = backbone.device
         inputs = {"input_ids": torch.from_numpy(padded).to(device)}
         if not mask.all():
             inputs["attention_mask"] = torch.from_numpy(mask.astype(np.int64)).to(device)

@@ -10,11 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from w2s_data._version import __version__
-from w2s_data.encoders.backbone import first_line
 from w2s_data.engines.base import Advance, Work
 from w2s_data.engines.cluster import Grant, resources
 from w2s_data.engines.worker import Worker, versions
-from w2s_data.errors import EngineError, InputError
+from w2s_data.errors import EngineError, InputError, first_line
 
 logger = logging.getLogger("w2s_data")
 

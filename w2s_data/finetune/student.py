@@ -22,7 +22,7 @@ from w2s_data.finetune.levels.head import HeadModel, HeadTask, Solver
 from w2s_data.finetune.loop import Callback
 from w2s_data.finetune.methods import make_method
 from w2s_data.finetune.preference import PairTask
-from w2s_data.finetune.task import Pool, Task, TaskSettings
+from w2s_data.finetune.task import RESIDENT_BYTES, Pool, Task, TaskSettings
 from w2s_data.finetune.teachers import as_teachers
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ SOLVERS = ("adam", "lbfgs")
 SCHEMA_VERSION = 1
 USUAL_EPOCHS = 20
 LEAST_STEPS = 800  # with 400, methods that come to trust the student do so before it knows anything
+MOST_STEPS, FEWEST_EPOCHS = 20_000, 2  # of a head, which has long converged by then
 SHOWN_VALUES = 8  # diagnostics with at most so many numbers are written out
 
 
@@ -193,6 +194,7 @@ def fit_student(
     callbacks: Sequence[Callback] = (),
     checkpoint: str | os.PathLike[str] | None = None,
     device: str = "auto",
+    resident_bytes: int = RESIDENT_BYTES,
     random_state: RandomState = None,
     progress: bool | None = None,
     **parameters: Any,
@@ -204,8 +206,9 @@ def fit_student(
     method : str or Method
         A name among `available_methods`, or a method with its parameters.
     features : array (N, D), memory map or FeatureStore; None for a whole model
-        Strong features of the pool; standardised inside. Features of up to 2 GiB are held on the
-        device, larger ones are read batch by batch. Whole models need them for `overlap` only.
+        Strong features of the pool; standardised inside. Features of up to `resident_bytes` are
+        held on the device, larger ones are read batch by batch. Whole models need them for
+        `overlap` only.
     teachers : array (N, C), (N, M, C) or (N,), or a list of M such arrays
         Pseudo-labels: probabilities, or hard labels. Methods for one teacher take the mean of
         several. A class that no teacher predicts keeps its column and becomes improbable.
@@ -233,9 +236,10 @@ def fit_student(
         Number of seeds, trained side by side, or their numbers: ``seeds=[3]`` is the fourth of
         ``seeds=5``, up to rounding (1e-5 in the probabilities).
     epochs : int, optional
-        By default 20, and on small pools so many that the student takes 800 steps; 3 for whole
-        models. Every training of a method takes ``ceil(N / batch_size) * epochs`` steps, however
-        few rows it keeps.
+        By default 20; on small pools so many that the student takes 800 steps, and on pools of more
+        than 128,000 points so few that it takes 20,000, but 2 at least; 3 for whole models. Every
+        training of a method takes ``ceil(N / batch_size) * epochs`` steps, however few rows it
+        keeps.
     learning_rate, batch_size : float, int
         Of Adam; the rate falls to zero along half a cosine. By default 1e-3 and 128; 2e-4 (lora)
         or 2e-5 (full) and 32 for whole models.
@@ -254,6 +258,8 @@ def fit_student(
     checkpoint : folder, optional
         For whole models: keeps the state after every epoch, from which a killed call goes on.
     device : str
+    resident_bytes : int
+        Of the pool's features on the device, see there; the students are the same either way.
     random_state : int, Generator or None
         With an int the same call gives the same bytes.
     progress : bool or None
@@ -310,6 +316,7 @@ def fit_student(
         controls=controls,
         callbacks=tuple(callbacks),
         progress=progress,
+        resident_bytes=resident_bytes,
     )
     _check_settings(settings)
     pool = Pool(table, _weights(sample_weight, n_rows), matrix, _groups(groups, n_rows))
@@ -395,9 +402,10 @@ def _whole_validation(
 
 
 def _enough_epochs(n_rows: int, batch_size: int) -> int:
-    """Epochs after which a head has learned what it can, on a small pool as well."""
+    """Epochs after which a head has learned what it can, on small and on very large pools."""
     steps_an_epoch = max(1, -(-n_rows // max(1, batch_size)))
-    return max(USUAL_EPOCHS, -(-LEAST_STEPS // steps_an_epoch))
+    usual = min(USUAL_EPOCHS, max(FEWEST_EPOCHS, MOST_STEPS // steps_an_epoch))
+    return max(usual, -(-LEAST_STEPS // steps_an_epoch))
 
 
 def _entropy(random_state: RandomState) -> int:

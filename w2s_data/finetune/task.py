@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from w2s_data._blocks import FeatureMatrix
+from w2s_data._device import is_lost, is_out_of_memory
 from w2s_data._progress import progress
 from w2s_data._typing import AnyArray, BoolArray, FloatArray
-from w2s_data.errors import InputError
-from w2s_data.finetune.base import Batch, Model, Objective
+from w2s_data.errors import InputError, first_line
+from w2s_data.finetune.base import Batch, Model, Objective, TrainingError
 from w2s_data.finetune.loop import Callback, EpochEnd, Network, Schedule, Trainer, row_stream
 from w2s_data.probes import stratified_folds
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 # Streams of random numbers of a seed. Every training takes TRAINING from its start, so that
 # two students of a seed begin with the same weights and, on the same rows, see the same batches.
 TRAINING, FOLDS, SUBSETS, DETECTOR = range(4)
+RESIDENT_BYTES = 2 * 2**30  # larger features stay where they are and are gathered batch by batch
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,8 @@ class TaskSettings:
         Numbers of the seeds that are trained side by side.
     controls : bool
         Whether methods train their controls as well.
+    resident_bytes : int
+        Largest features of a head that are held on the device.
     """
 
     name: str
@@ -85,6 +89,7 @@ class TaskSettings:
     controls: bool = True
     callbacks: tuple[Callback, ...] = ()
     progress: bool | None = False
+    resident_bytes: int = RESIDENT_BYTES
 
 
 @dataclass
@@ -181,7 +186,7 @@ class Task(ABC):
         InputError
             If no row of positive weight is left to a seed.
         TrainingError
-            If the loss is no longer a number, or memory does not suffice.
+            If the loss is no longer a number, memory does not suffice, or a device is lost.
         """
         weight = self.pool.sample_weight * (1.0 if rows is None else rows)
         weight = np.broadcast_to(weight, (self.n_seeds, self.pool.n_rows))
@@ -191,7 +196,15 @@ class Task(ABC):
                 f"{self.settings.name}, {stage}: no pool row with a positive weight is kept for "
                 f"seed {self.settings.seeds[int(np.argmax(empty))]}"
             )
-        return self._train(objective, stage, weight, penalty, capacity)
+        try:
+            return self._train(objective, stage, weight, penalty, capacity)
+        except RuntimeError as error:
+            if not (is_lost(error) or is_out_of_memory(error)):
+                raise
+            raise TrainingError(
+                f"{self.settings.name}, {stage}: {self.device} failed ({first_line(error)}); "
+                "`w2s gain` keeps what was finished and goes on from there"
+            ) from error
 
     @abstractmethod
     def _train(

@@ -19,7 +19,7 @@ from w2s_data._progress import progress as progress_bar
 from w2s_data._typing import AnyArray, RandomState
 from w2s_data._validation import check_generator
 from w2s_data.errors import DegenerateDataWarning, InputError
-from w2s_data.forecast.inputs import FEWEST_POOL, check_task
+from w2s_data.forecast.inputs import FEWEST_LABELLED, FEWEST_POOL, check_task
 from w2s_data.forecast.parts import (
     CEILING_FOLDS,
     CV_FOLDS,
@@ -70,8 +70,10 @@ class GainForecaster(BaseEstimator):  # type: ignore[misc]
         Coverage of the intervals.
     max_pool : int or None
         Of a larger pool a random sample of this size is used, and the forecast is for it.
+    max_labelled : int or None
+        The same for a larger labelled set; two rows of every class stay in the sample.
     random_state : int, Generator or None
-        Folds, simulated worlds, the sample of the pool.
+        Folds, simulated worlds, the samples.
 
     Notes
     -----
@@ -104,6 +106,7 @@ class GainForecaster(BaseEstimator):  # type: ignore[misc]
         soft: bool = False,
         level: float = 0.9,
         max_pool: int | None = 10_000,
+        max_labelled: int | None = 10_000,
         random_state: RandomState = None,
     ) -> None:
         self.teacher = teacher
@@ -111,6 +114,7 @@ class GainForecaster(BaseEstimator):  # type: ignore[misc]
         self.soft = soft
         self.level = level
         self.max_pool = max_pool
+        self.max_labelled = max_labelled
         self.random_state = random_state
 
     def forecast(
@@ -148,7 +152,14 @@ class GainForecaster(BaseEstimator):  # type: ignore[misc]
         self._check_parameters()
         rng = check_generator(self.random_state)
         task, notes = check_task(
-            weak_labelled, strong_labelled, y, weak_pool, strong_pool, self.max_pool, rng
+            weak_labelled,
+            strong_labelled,
+            y,
+            weak_pool,
+            strong_pool,
+            self.max_pool,
+            self.max_labelled,
+            rng,
         )
         for note in notes:
             warnings.warn(note, DegenerateDataWarning, stacklevel=2)
@@ -175,6 +186,11 @@ class GainForecaster(BaseEstimator):  # type: ignore[misc]
             )
         if not 0 < self.level < 1:
             raise InputError(f"level must lie in (0, 1); got {self.level!r}")
+        if self.max_labelled is not None and self.max_labelled < FEWEST_LABELLED:
+            raise InputError(
+                f"max_labelled must be None or at least {FEWEST_LABELLED}; got "
+                f"{self.max_labelled!r}"
+            )
         if self.max_pool is not None and self.max_pool < FEWEST_POOL:
             raise InputError(
                 f"max_pool must be None or at least {FEWEST_POOL}; got {self.max_pool!r}"

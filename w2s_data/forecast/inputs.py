@@ -13,6 +13,7 @@ from w2s_data.errors import EmptyDataError, FeatureError, InputError, SplitError
 from w2s_data.forecast.parts import Task
 
 FEWEST_POOL = 10
+FEWEST_LABELLED = 4
 FEW_ROWS = 50
 
 
@@ -23,9 +24,10 @@ def check_task(
     weak_pool: Any,
     strong_pool: Any,
     max_pool: int | None,
+    max_labelled: int | None,
     rng: np.random.Generator,
 ) -> tuple[Task, list[str]]:
-    """The task in memory, with a sample of a large pool, and notes on it."""
+    """The task in memory, with samples of a large labelled set and pool, and notes on it."""
     codes = _class_codes(y)
     given = {
         "weak_labelled": weak_labelled,
@@ -53,9 +55,16 @@ def check_task(
             f"a random {max_pool:,} of the {n_pool:,} pool rows were used, and the forecast is for "
             "a pool of that size (max_pool)"
         )
-    everything = np.arange(len(codes))
+    labelled: IntArray = np.arange(len(codes))
+    if max_labelled is not None and len(codes) > max_labelled:
+        labelled = _sampled_by_class(codes, max_labelled, rng)
+        notes.append(
+            f"a random {len(labelled):,} of the {len(codes):,} labelled rows were used, and the "
+            "forecast is for a labelled set of that size (max_labelled)"
+        )
+        codes = codes[labelled]
     arrays = {
-        name: _load(matrix, sample if name.endswith("pool") else everything, name)
+        name: _load(matrix, sample if name.endswith("pool") else labelled, name)
         for name, matrix in matrices.items()
     }
     task = Task(codes=codes, **arrays)
@@ -83,6 +92,18 @@ def _class_codes(y: AnyArray) -> IntArray:
             "cross-validation needs two or more of each class; label more, or leave the class out"
         )
     return np.asarray(codes, dtype=np.int64)
+
+
+def _sampled_by_class(codes: IntArray, most: int, rng: np.random.Generator) -> IntArray:
+    """Random rows in ascending order, two of every class among them."""
+    order = rng.permutation(len(codes))
+    by_class = np.argsort(codes[order], kind="stable")
+    ordered = codes[order][by_class]
+    second = np.r_[True, True, ordered[2:] != ordered[:-2]]  # the first two rows of a class
+    needed = np.zeros(len(codes), dtype=bool)
+    needed[by_class[second]] = True
+    chosen = np.concatenate([order[needed], order[~needed]])[: max(most, int(needed.sum()))]
+    return np.sort(chosen)
 
 
 def _check_columns(labelled: FeatureMatrix, pool: FeatureMatrix, side: str) -> None:

@@ -17,6 +17,7 @@ PENALTIES = tuple(float(value) for value in 10.0 ** np.arange(-3.5, 1.5, 0.5))
 SCALING_L2 = 1e-4  # keeps the slope of separable scores finite
 NEWTON_STEPS = 100
 SMALLEST = 1e-12  # probability inside a logarithm
+ROUNDING = 1e-12  # of a mean loss: without it, steps at the optimum are halved to nothing
 
 
 @dataclass(frozen=True)
@@ -169,7 +170,7 @@ def conditional_logit(
         step = np.linalg.solve(hessian, gradient[:, :, None])[:, :, 0]
         for _ in range(30):  # halve the steps that overshoot
             trial = objective(found - step)
-            worse = trial > value
+            worse = trial > value + ROUNDING
             if not worse.any():
                 break
             step[worse] /= 2

@@ -61,13 +61,7 @@ def check_rows(
         raise EmptyDataError("strong_features have no rows")
     proba = _averaged(weak_proba)
     _check_length(n, "weak_proba", len(proba))
-    student = None if student_proba is None else check_proba(student_proba, "student_proba")
-    if student is not None:
-        _check_length(n, "student_proba", len(student))
-        if student.shape[1] != proba.shape[1]:
-            raise InputError(
-                f"student_proba has {student.shape[1]} classes, weak_proba {proba.shape[1]}"
-            )
+    student = None if student_proba is None else _student_labels(student_proba, n, proba.shape[1])
     return Rows(
         matrix,
         proba,
@@ -77,6 +71,19 @@ def check_rows(
         check_codes(regions, "regions", n, max(Region)),
         student,
     )
+
+
+def _student_labels(student_proba: AnyArray, n: int, n_classes: int) -> IntArray:
+    """The student's class of each row, -1 in rows of NaN."""
+    student = np.asarray(student_proba)
+    asked = ~np.isnan(student).all(axis=1) if student.ndim == 2 else slice(None)
+    known = check_proba(student[asked], "student_proba")
+    _check_length(n, "student_proba", len(student))
+    if known.shape[1] != n_classes:
+        raise InputError(f"student_proba has {known.shape[1]} classes, weak_proba {n_classes}")
+    labels = np.full(n, -1)
+    labels[asked] = known.argmax(axis=1)
+    return labels
 
 
 def _averaged(weak_proba: AnyArray) -> FloatArray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -9,12 +10,14 @@ from typing import Any
 import numpy as np
 
 from w2s_data import _faiss
-from w2s_data._blocks import as_feature_matrix
+from w2s_data._blocks import FeatureMatrix, as_feature_matrix
 from w2s_data._neighbors import Metric
 from w2s_data._search import prepared, prepared_blocks
 from w2s_data._typing import FloatArray, IntArray, RandomState
 from w2s_data._validation import check_generator
-from w2s_data.errors import InputError
+from w2s_data.errors import InputError, first_line
+
+logger = logging.getLogger("w2s_data")
 
 STARTS, TRIED_ITERATIONS = 4, 12  # on few rows; the best start is refined on more
 TRIED_ROWS, FEWEST_TRIED = 128, 10_000  # rows per cluster, and in all
@@ -90,10 +93,31 @@ def kmeans(
     few = max(TRIED_ROWS * n_clusters, FEWEST_TRIED)
     learned = rng.permutation(n)[: max(LEARNED_ROWS * n_clusters, few)]
     points = prepared(matrix.take(learned), learned, metric)
-    train = partial(
-        _faiss.train_centroids, n_clusters=int(n_clusters), spherical=spherical, gpu=gpu
-    )
     seed = int(rng.integers(2**31))
+    try:
+        return _clusters(matrix, points, few, int(n_clusters), metric, seed, gpu)
+    except RuntimeError as error:  # what faiss makes of every CUDA error
+        if gpu is None:
+            raise
+        reason = first_line(error)
+        if device != "auto":
+            raise InputError(f"k-means on {device!r} failed ({reason}): use 'auto'") from error
+        logger.warning("the CPU finds the clusters, since GPU %d fails: %s", gpu, reason)
+    return _clusters(matrix, points, few, int(n_clusters), metric, seed, None)
+
+
+def _clusters(
+    matrix: FeatureMatrix,
+    points: FloatArray,
+    few: int,
+    n_clusters: int,
+    metric: Metric,
+    seed: int,
+    gpu: int | None,
+) -> Clusters:
+    """Learn the centroids on some points, the starts on the first few, and assign every row."""
+    spherical = metric == "cosine"
+    train = partial(_faiss.train_centroids, n_clusters=n_clusters, spherical=spherical, gpu=gpu)
     tried = points[:few]
     centroids = train(tried, n_iter=TRIED_ITERATIONS, n_init=STARTS, seed=seed)
     if len(points) > len(tried):

@@ -16,6 +16,8 @@ from w2s_data.regions import Region
 LEAST_COSINE = 0.95  # of near-duplicates
 NEARER = 10  # times than usual; chance brings few so near, in 5 dimensions 1 in 500
 ROUNDING = 1e-6  # of a cosine
+MANY_PAIRS = 20_000_000_000  # of which products take minutes
+VISITED_ROWS = 2_000  # labelled rows that each point is then compared with
 
 
 def describe_points(
@@ -28,8 +30,8 @@ def describe_points(
     n_neighbors: int,
     duplicate_threshold: float | Literal["auto"],
     engine: Engine | None = None,
-) -> tuple[pd.DataFrame, float]:
-    """`GroupAnalyzer.points_` without the group, and the cosine of near-duplicates."""
+) -> tuple[pd.DataFrame, float, pd.DataFrame]:
+    """`GroupAnalyzer.points_` without the group, the cosine of near-duplicates, and their pairs."""
     n = len(pseudo)
     k = min(n_neighbors, n - 1)
     if k > 0:
@@ -38,7 +40,8 @@ def describe_points(
     else:
         indices, scores = np.empty((n, 0), np.int64), np.empty((n, 0), np.float32)
     threshold = _usual(scores) if duplicate_threshold == "auto" else float(duplicate_threshold)
-    first, leaks, twins = _duplicates(indices, scores >= threshold - ROUNDING, splits)
+    near = scores >= threshold - ROUNDING
+    first, leaks, twins = _duplicates(indices, near, splits)
     points = pd.DataFrame(
         {
             "local_overlap_density": _mean(
@@ -51,7 +54,24 @@ def describe_points(
             "leaks": leaks,
         }
     )
-    return points, threshold
+    return points, threshold, _pairs(indices, scores, near)
+
+
+def _pairs(indices: IntArray, scores: FloatArray, near: BoolArray) -> pd.DataFrame:
+    """Near-duplicates i < j among the neighbours, each pair once, the most similar first."""
+    owners, columns = np.nonzero(near)
+    others = indices[owners, columns]
+    table = pd.DataFrame(
+        {
+            "i": np.minimum(owners, others),
+            "j": np.maximum(owners, others),
+            "similarity": np.minimum(scores[owners, columns], 1),
+        }
+    )
+    ordered = table.sort_values(
+        ["similarity", "i", "j"], ascending=[False, True, True], kind="stable"
+    )
+    return ordered.drop_duplicates(["i", "j"], ignore_index=True)
 
 
 def _usual(scores: FloatArray) -> float:
@@ -74,14 +94,20 @@ def _mean(values: BoolArray, where: BoolArray | None = None) -> FloatArray:
 def _distances(
     features: FeatureMatrix, index: NeighborIndex, labelled: BoolArray, engine: Engine | None
 ) -> FloatArray:
-    """1 - cosine to the nearest labelled row (for a labelled row: to the nearest other one)."""
+    """1 - cosine to the nearest labelled row (for a labelled row: to the nearest other one).
+
+    Where all pairs would be very many, only the nearest lists of an inverted file are visited.
+    """
     rows = np.flatnonzero(labelled)
     result = np.full(len(labelled), np.nan)
     if not len(rows):
         return result
-    subset = NeighborIndex("cosine", device=index.device, random_state=0).fit(
-        RowSubset(features, rows)
-    )
+    subset = NeighborIndex("cosine", device=index.device, max_bytes=index.max_bytes, random_state=0)
+    if len(rows) * len(labelled) > MANY_PAIRS:
+        n_lists = round(np.sqrt(len(rows)))
+        n_probe = max(1, round(n_lists * VISITED_ROWS / len(rows)))
+        subset.set_params(kind="ivf", n_lists=n_lists, n_probe=n_probe)
+    subset.fit(RowSubset(features, rows))
     others = np.flatnonzero(~labelled)
     if len(others):
         found = subset.query(RowSubset(features, others), 1, engine=engine)

@@ -31,6 +31,8 @@ class Rows:
         -1 where unknown.
     regions : int array (N,)
         Values of `Region`, -1 where unknown.
+    student : int array (N,) or None
+        The student's class, -1 where unknown.
     """
 
     features: FeatureMatrix
@@ -39,7 +41,7 @@ class Rows:
     gold: IntArray
     splits: AnyArray
     regions: IntArray
-    student: FloatArray | None
+    student: IntArray | None
 
     @property
     def known(self) -> BoolArray:
@@ -73,10 +75,8 @@ def describe_groups(
     table |= counter.mean("weak_confidence", weak_confidence(rows.proba, "margin", None), everyone)
     table["n_gold"] = np.bincount(codes[known], minlength=n_groups)
     table |= counter.mean("weak_accuracy", right, known)
-    student = np.full(len(codes), np.nan) if rows.student is None else rows.student.argmax(axis=1)
-    table |= counter.mean(
-        "student_accuracy", student == rows.gold, known & (rows.student is not None)
-    )
+    student = np.full(len(codes), -1) if rows.student is None else rows.student
+    table |= counter.mean("student_accuracy", student == rows.gold, known & (student >= 0))
     table |= _calibration(rows, codes, n_groups, level, rng)
     table |= _classes(rows, codes, counter, table["n_gold"])
     agreement = points["agreement"].to_numpy()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from w2s_data.stages.embedding import FeatureInput, Role, embed_stage
+from w2s_data.stages.embedding import ROLES, FeatureInput, Role, embed_stage, stored_features
 from w2s_data.stages.forecasting import forecast_stage
 from w2s_data.stages.grouping import groups_stage
 from w2s_data.stages.scoring import (
@@ -16,6 +16,7 @@ from w2s_data.stages.scoring import (
 from w2s_data.stages.training import gain_stage, methods_from
 
 __all__ = [
+    "ROLES",
     "FeatureInput",
     "Role",
     "check_scored",
@@ -26,6 +27,7 @@ __all__ = [
     "is_scored",
     "methods_from",
     "score_stage",
+    "stored_features",
     "teach",
     "teachers_of",
     "weak_proba_of",

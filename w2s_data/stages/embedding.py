@@ -12,11 +12,12 @@ import numpy as np
 
 from w2s_data._blocks import ArrayFeatures, FeatureMatrix
 from w2s_data._io import jsonable, sha256_file
+from w2s_data._memory import MemoryLimit
 from w2s_data.dataset import W2SDataset
 from w2s_data.encoders import Encoder
 from w2s_data.encoders.shards import settled
 from w2s_data.engines import Engine, LocalEngine
-from w2s_data.errors import FeatureError, FileFormatError, InputError
+from w2s_data.errors import FeatureError, FileFormatError, InputError, RunError
 from w2s_data.features import FeatureStore, embed
 from w2s_data.pairs import PairFeatures, embed_pairs, turned_features
 from w2s_data.run import MANIFEST, Run
@@ -41,6 +42,7 @@ def embed_stage(
     inputs: dict[Role, FeatureInput],
     show_progress: bool | None = None,
     overwrite: bool = False,
+    memory: MemoryLimit | None = None,
     engine: Engine | None = None,
 ) -> dict[Role, FeatureMatrix]:
     """Compute, or find in the run, the features of every role that has any.
@@ -50,6 +52,8 @@ def embed_stage(
     overwrite : bool
         Discard features that another pretrained encoder left in the run; without it they are an
         error. Features of encoders that learn from the items, which are cheap, are always redone.
+    memory : MemoryLimit, optional
+        Bounds the blocks in which the features are read; by default by half of the free memory.
     engine : Engine, optional
         Where items are encoded; by default in this process.
 
@@ -58,13 +62,25 @@ def embed_stage(
     InputError
         If an encoder or a file does not fit the items.
     """
-    engine = engine or LocalEngine()
+    found = _features(run, dataset, inputs, show_progress, overwrite, engine or LocalEngine())
+    limit = memory or MemoryLimit.parse(None)
+    return {role: limit.bounded(features, f"{role} features") for role, features in found.items()}
+
+
+def _features(
+    run: Run,
+    dataset: W2SDataset,
+    inputs: dict[Role, FeatureInput],
+    show_progress: bool | None,
+    overwrite: bool,
+    engine: Engine,
+) -> dict[Role, FeatureMatrix]:
     inputs = {role: _settled(given, engine) for role, given in inputs.items()}
     before = run.manifest["stages"].get("embed", {}).get("settings", {})
     settings: dict[str, Any] = {
-        role: settled
+        role: chosen
         for role in ROLES
-        if (settled := _feature_settings(run, dataset, role, inputs.get(role), before.get(role)))
+        if (chosen := _feature_settings(run, dataset, role, inputs.get(role), before.get(role)))
     }
     if run.is_fresh("embed", settings, ("items",)) and _are_sound(run, inputs):
         logger.info("embed: nothing has changed since %s", run.finished("embed"))
@@ -97,6 +113,33 @@ def embed_stage(
             if _is_stored(run, role):
                 stage.add(f"features/{role}/{MANIFEST}")
     return found
+
+
+def stored_features(
+    run: Run, dataset: W2SDataset, role: Role, file: Path | None = None
+) -> FeatureMatrix:
+    """Features of a role as the run was embedded with; no stage runs and nothing is written.
+
+    Parameters
+    ----------
+    file : path, optional
+        The file that they came from, if they did: a run keeps its name and checksum only.
+
+    Raises
+    ------
+    RunError
+        If the run has no such features of its present items.
+    InputError
+        If they came from a file that is not named, or is another one.
+    """
+    before = run.manifest["stages"].get("embed", {}).get("settings", {}).get(role)
+    if before is None or not run.follows("embed", ("items",)):
+        raise RunError(f"{str(run.path)!r} has no {role} features of its items")
+    given = None if file is None else FeatureInput(file=file)
+    found = _feature_settings(run, dataset, role, given, before)
+    if file is not None and (found or {}).get("sha256") != before.get("sha256"):
+        raise InputError(f"{str(file)!r} does not hold the {role} features of this run")
+    return _stored_features(run, dataset, role, given)
 
 
 def _settled(given: FeatureInput, engine: Engine) -> FeatureInput:

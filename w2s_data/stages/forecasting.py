@@ -10,10 +10,12 @@ from sklearn.base import clone
 
 from w2s_data._blocks import FeatureMatrix, RowSubset
 from w2s_data._discrepancy_summary import summarize_discrepancy, unknown_discrepancy
-from w2s_data._typing import AnyArray, IntArray
+from w2s_data._memory import MemoryLimit, sampled
+from w2s_data._typing import IntArray
+from w2s_data._validation import check_generator
 from w2s_data.dataset import W2SDataset
 from w2s_data.discrepancy import DiscrepancyAnalyzer
-from w2s_data.errors import DegenerateDataWarning, InputError, SplitError
+from w2s_data.errors import DegenerateDataWarning, InputError, NotApplicableError, SplitError
 from w2s_data.forecast import GainForecaster
 from w2s_data.probes import LinearProbe
 from w2s_data.run import Run
@@ -24,6 +26,7 @@ from w2s_data.stages.scoring import probe_for
 logger = logging.getLogger("w2s_data")
 
 SCHEMA = 1
+SAMPLE_COPIES = 12  # of its rows in float64: samples, kernels of three kinds, simulated worlds
 
 
 def forecast_stage(
@@ -33,6 +36,7 @@ def forecast_stage(
     forecaster: GainForecaster,
     analyzer: DiscrepancyAnalyzer,
     show_progress: bool | None = None,
+    memory: MemoryLimit | None = None,
 ) -> dict[str, Any]:
     """Forecast the gain and measure the discrepancy of the features; write both summaries.
 
@@ -46,7 +50,7 @@ def forecast_stage(
 
     Raises
     ------
-    InputError
+    NotApplicableError
         If features of a role are missing.
     SplitError
         If the pool is empty, or the labelled split cannot train a teacher.
@@ -68,18 +72,18 @@ def forecast_stage(
     pool = dataset.rows("pool")
     with run.stage("forecast", settings, ("items", "embed")) as stage:
         stage.write_summary("discrepancy.json", _discrepancy(analyzer, features, labelled, pool))
-        labels = dataset.labels[labelled]
-        weak, strong = (features[role].take(labelled) for role in ROLES)
-        settled = clone(forecaster).set_params(
-            teacher=_settled(forecaster.teacher, dataset, weak, labels),
-            student=_settled(forecaster.student, dataset, strong, labels),
+        settled = _fitting(forecaster, features, memory or MemoryLimit.parse(None))
+        settled.set_params(
+            teacher=_settled(settled, "teacher", dataset, features["weak"], labelled),
+            student=_settled(settled, "student", dataset, features["strong"], labelled),
         )
         with noting(DegenerateDataWarning):  # they are among the forecast's own warnings
             forecast = settled.forecast(
-                weak,
-                strong,
-                labels,
-                *(RowSubset(features[role], pool) for role in ROLES),
+                RowSubset(features["weak"], labelled),
+                RowSubset(features["strong"], labelled),
+                dataset.labels[labelled],
+                RowSubset(features["weak"], pool),
+                RowSubset(features["strong"], pool),
                 progress=show_progress,
             )
         summary = {"schema": SCHEMA, **forecast.to_dict()}
@@ -104,7 +108,7 @@ def _check(dataset: W2SDataset, features: dict[Role, FeatureMatrix]) -> None:
     missing = [role for role in ROLES if role not in features]
     if missing:
         named = " and ".join(missing)
-        raise InputError(
+        raise NotApplicableError(
             f"a forecast compares two models, but the {named} features are missing: "
             f"`w2s embed DATA --weak ... --strong ...` computes them"
         )
@@ -129,11 +133,37 @@ def _discrepancy(
     return summarize_discrepancy(analyzer, n, n_pool, notes)
 
 
-def _settled(probe: Any, dataset: W2SDataset, train: AnyArray, labels: AnyArray) -> Any:
-    """Probe with a fixed penalty: choosing it anew in every fold would cost much and say little."""
+def _fitting(
+    forecaster: GainForecaster, features: dict[Role, FeatureMatrix], memory: MemoryLimit
+) -> GainForecaster:
+    """A clone whose samples of labelled rows and pool fit into memory; notes tell their size."""
+    n_columns = sum(features[role].shape[1] for role in ROLES)
+    most = memory.rows(n_columns, SAMPLE_COPIES)
+    fitting: GainForecaster = clone(forecaster).set_params(
+        max_pool=min(most, forecaster.max_pool or most),
+        max_labelled=min(most, forecaster.max_labelled or most),
+    )
+    return fitting
+
+
+def _settled(
+    forecaster: GainForecaster,
+    role: str,
+    dataset: W2SDataset,
+    features: FeatureMatrix,
+    labelled: IntArray,
+) -> Any:
+    """Probe with a fixed penalty: choosing it anew in every fold would cost much and say little.
+
+    It is chosen on as many labelled rows as the forecast uses.
+    """
+    probe = getattr(forecaster, role)
     if not isinstance(probe, LinearProbe):
         return probe
     probe = probe_for(dataset, probe)
     if probe.l2 != "cv":
         return probe
-    return clone(probe).set_params(l2=clone(probe).fit(train, labels).l2_)
+    most = forecaster.max_labelled or len(labelled)
+    rows = sampled(labelled, most, check_generator(probe.random_state))
+    chosen = clone(probe).fit(features.take(rows), dataset.labels[rows]).l2_
+    return clone(probe).set_params(l2=chosen)

@@ -6,13 +6,16 @@ import logging
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from sklearn.base import clone
 
 from w2s_data._blocks import FeatureMatrix
-from w2s_data._typing import AnyArray
+from w2s_data._memory import MemoryLimit
+from w2s_data._typing import AnyArray, FloatArray
+from w2s_data.columns import class_codes
 from w2s_data.dataset import W2SDataset
 from w2s_data.engines import Engine
-from w2s_data.errors import DegenerateDataWarning, InputError, StoreError
+from w2s_data.errors import DegenerateDataWarning, InputError, NotApplicableError, StoreError
 from w2s_data.groups import GroupAnalyzer
 from w2s_data.neighbors import NeighborIndex
 from w2s_data.regions import Region
@@ -22,11 +25,15 @@ from w2s_data.spurious.summary import summarize_spurious, unknown_spurious
 from w2s_data.stages.embedding import ROLES, Role
 from w2s_data.stages.notes import noting
 from w2s_data.stages.scoring import check_scored, weak_proba_of
+from w2s_data.stages.training import INPUTS as INPUTS_OF_GAIN
+from w2s_data.stages.training import PREDICTIONS
 
 logger = logging.getLogger("w2s_data")
 
 INPUTS = ("items", "embed", "score")
 INDEX = "neighbors.faiss"
+DUPLICATES = "duplicates.parquet"
+MOST_PAIRS = 200  # of near-duplicates that are listed
 
 
 def groups_stage(
@@ -35,12 +42,15 @@ def groups_stage(
     features: dict[Role, FeatureMatrix],
     analyzer: GroupAnalyzer,
     spurious: SpuriousAnalyzer,
+    memory: MemoryLimit | None = None,
     engine: Engine | None = None,
 ) -> dict[str, Any]:
     """Describe groups, sources and points, and judge the groups; write tables and summaries.
 
-    Groups are those of the data set, or are discovered. The neighbour index is kept in the run; the
-    engine searches it.
+    Groups are those of the data set, or are discovered. The neighbour index is kept in the run; its
+    vectors take at most a quarter of the memory, see `NeighborIndex`, and the engine searches it.
+    Where the run has a gain of its present scores, the student of the best method is among what is
+    described; a later gain makes the stage run again, but does not make it out of date.
 
     Returns
     -------
@@ -52,14 +62,19 @@ def groups_stage(
     RunError
         If the run was not scored, or not with these features.
     InputError
-        If strong features are missing, or the items are pairs.
+        If strong features are missing.
+    NotApplicableError
+        If the items are pairs.
     """
     if dataset.is_paired:
-        raise InputError(
+        raise NotApplicableError(
             "groups of preference pairs are not analysed: what the two items share vanishes in "
             "their difference; `w2s score --group` and `w2s gain` report by group"
         )
     settings = {"analyzer": analyzer.get_params(), "spurious": spurious.get_params()}
+    student, student_proba = _student(run, dataset)
+    if student:  # a setting and no input: groups that were described before hold as they are
+        settings["student"] = student
     if run.is_fresh("groups", settings, INPUTS):
         logger.info("groups: nothing has changed since %s", run.finished("groups"))
         return _read(run)
@@ -69,7 +84,7 @@ def groups_stage(
     scores = run.read_table("scores.parquet")
     with run.stage("groups", settings, INPUTS) as stage:
         with noting(DegenerateDataWarning) as notes:
-            index = _index(run, features["strong"], analyzer)
+            index = _index(run, features["strong"], analyzer, memory or MemoryLimit.parse(None))
             analyzer = clone(analyzer).fit(
                 features["strong"],
                 weak_proba_of(run, dataset),
@@ -78,15 +93,61 @@ def groups_stage(
                 labels=dataset.labels,
                 splits=dataset.splits,
                 regions=scores["region"].map({r.label: int(r) for r in Region}).to_numpy(),
+                student_proba=student_proba,
                 index=index,
                 engine=engine,
             )
         points = analyzer.points_.assign(id=dataset.ids)
         stage.write_table("groups.parquet", points[["id", *analyzer.points_.columns]])
-        stage.write_summary("groups.json", _summary(analyzer, dataset, notes))
+        pairs = _pairs(analyzer, dataset)
+        stage.write_table(DUPLICATES, pairs.head(MOST_PAIRS))
+        summary = _summary(analyzer, dataset, notes) | {"duplicates": _count(pairs, analyzer)}
+        stage.write_summary("groups.json", summary | {"student": student.get("method")})
         stage.add(INDEX)
         stage.write_summary("spurious.json", _judge(dataset, features, analyzer, spurious))
     return _read(run)
+
+
+def _student(run: Run, dataset: W2SDataset) -> tuple[dict[str, str], FloatArray | None]:
+    """The best method of the run's gain and the labels of its student as probabilities (N, C)."""
+    files = run.manifest["stages"].get("gain", {}).get("files", {})
+    if PREDICTIONS not in files or not run.follows("gain", INPUTS_OF_GAIN):
+        return {}, None
+    students = run.read_summary("gain.json")["students"]
+    if not students:
+        return {}, None
+    best = str(students[0]["name"])
+    labels = run.read_table(PREDICTIONS, [f"{best} / label"]).iloc[:, 0]
+    codes = class_codes(labels.astype(object), dataset.class_names, "student's label")
+    proba = np.eye(len(dataset.class_names))[codes]
+    proba[codes < 0] = np.nan
+    return {"method": best, "gain": run.manifest["stages"]["gain"]["key"]}, proba
+
+
+def _pairs(analyzer: GroupAnalyzer, dataset: W2SDataset) -> pd.DataFrame:
+    """Near-duplicates by their ids: those across splits first, then those of unlike labels."""
+    found = analyzer.duplicates_
+    table = pd.DataFrame()
+    for side, rows in (("a", found["i"]), ("b", found["j"])):
+        table[f"id_{side}"] = dataset.ids[rows]
+        table[f"split_{side}"] = dataset.splits[rows]
+        table[f"label_{side}"] = dataset.table["label"].to_numpy(dtype=object)[rows]
+    table["similarity"] = found["similarity"].to_numpy()
+    table["leaks"] = table["split_a"] != table["split_b"]
+    known = table["label_a"].notna() & table["label_b"].notna()
+    table["labels_differ"] = known & (table["label_a"] != table["label_b"])
+    return table.sort_values(
+        ["leaks", "labels_differ", "similarity"], ascending=False, kind="stable", ignore_index=True
+    )
+
+
+def _count(pairs: pd.DataFrame, analyzer: GroupAnalyzer) -> dict[str, Any]:
+    return {
+        "n_pairs": len(pairs),
+        "n_leaking": int(pairs["leaks"].sum()),
+        "n_labels_differ": int(pairs["labels_differ"].sum()),
+        "n_neighbors": analyzer.n_neighbors,
+    }
 
 
 def _summary(analyzer: GroupAnalyzer, dataset: W2SDataset, notes: list[str]) -> dict[str, Any]:
@@ -102,15 +163,21 @@ def _read(run: Run) -> dict[str, Any]:
     return {**run.read_summary("groups.json"), "spurious": run.read_summary("spurious.json")}
 
 
-def _index(run: Run, strong: FeatureMatrix, analyzer: GroupAnalyzer) -> NeighborIndex:
-    """Neighbour index of the run, built and saved if there is none of these features."""
+def _index(
+    run: Run, strong: FeatureMatrix, analyzer: GroupAnalyzer, memory: MemoryLimit
+) -> NeighborIndex:
+    """Neighbour index of the run, built and saved if there is none of these features that fits."""
     path = run.path / INDEX
-    if path.is_file():
+    if path.is_file() and path.stat().st_size <= 2 * memory.resident_bytes:
         try:
             return NeighborIndex.load(path, strong, "cosine", analyzer.device)
         except StoreError as error:
             logger.warning("%s; it is built again", error)
-    index = NeighborIndex(device=analyzer.device, random_state=analyzer.random_state).fit(strong)
+    index = NeighborIndex(
+        device=analyzer.device,
+        max_bytes=memory.resident_bytes,
+        random_state=analyzer.random_state,
+    ).fit(strong)
     index.save(path)
     return index
 

@@ -13,12 +13,13 @@ import pandas as pd
 from sklearn.base import clone
 
 from w2s_data._blocks import DEFAULT_BLOCK_BYTES, FeatureMatrix, RowSubset
+from w2s_data._memory import MemoryLimit, sampled
 from w2s_data._progress import progress
-from w2s_data._typing import FloatArray
-from w2s_data._validation import check_feature_block
+from w2s_data._typing import FloatArray, IntArray, RandomState
+from w2s_data._validation import check_feature_block, check_generator
 from w2s_data.dataset import W2SDataset
 from w2s_data.engines import Engine
-from w2s_data.errors import DegenerateDataWarning, InputError, RunError, SplitError, listing
+from w2s_data.errors import DegenerateDataWarning, InputError, SplitError, UnscoredError, listing
 from w2s_data.overlap import OverlapDetector
 from w2s_data.overlap_summary import summarize_overlap
 from w2s_data.probes import LinearProbe, cross_fit_proba
@@ -31,6 +32,7 @@ logger = logging.getLogger("w2s_data")
 
 INPUTS = ("items", "embed")
 TEACHER_FOLDS = 5
+PROBE_COPIES = 4  # of its rows in float64, that fitting a probe makes
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ def score_stage(
     detector: OverlapDetector,
     teacher: LinearProbe,
     show_progress: bool | None = None,
+    memory: MemoryLimit | None = None,
     engine: Engine | None = None,
 ) -> dict[str, Any]:
     """Train the teacher unless weak labels were given, detect overlap, write the scores.
@@ -108,7 +111,7 @@ def score_stage(
         with noting(DegenerateDataWarning) as notes:
             proba = dataset.weak_proba
             if proba is None:
-                proba = teach(dataset, features.get("weak"), teacher)
+                proba = teach(dataset, features.get("weak"), teacher, memory)
                 stage.write_table("weak_proba.parquet", proba_table(dataset, proba, ("teacher",)))
             averaged = proba.mean(axis=1) if proba.ndim == 3 else proba
             scores = _detect(dataset, features["strong"], averaged, detector, show_progress, engine)
@@ -119,12 +122,16 @@ def score_stage(
 
 
 def teach(
-    dataset: W2SDataset, weak_features: FeatureMatrix | None, teacher: LinearProbe
+    dataset: W2SDataset,
+    weak_features: FeatureMatrix | None,
+    teacher: LinearProbe,
+    memory: MemoryLimit | None = None,
 ) -> FloatArray:
     """Weak probabilities (N, C) of a teacher trained on the labelled split.
 
     Its probabilities on the labelled items themselves are cross-fitted. On pairs it has no
-    intercept, see `probe_for`.
+    intercept, see `probe_for`. Where memory does not hold the labelled items it is trained on a
+    random sample of them, with a warning.
     """
     dataset.check_teacher_data()
     if weak_features is None:
@@ -144,15 +151,32 @@ def teach(
             DegenerateDataWarning,
             stacklevel=2,
         )
-    train = weak_features.take(labelled)
+    taught = _fitting_rows(labelled, weak_features.shape[1], memory, teacher.random_state)
+    codes = codes[np.searchsorted(labelled, taught)]
+    train = weak_features.take(taught)
     teacher = probe_for(dataset, teacher).fit(train, codes)
     proba = np.zeros((len(dataset), len(dataset.class_names)))
     for rows, block in weak_features.blocks():
         proba[np.ix_(np.arange(rows.start, rows.stop), known)] = teacher.predict_proba(block)
-    proba[np.ix_(labelled, known)] = cross_fit_proba(
+    proba[np.ix_(taught, known)] = cross_fit_proba(
         teacher, train, codes, folds=TEACHER_FOLDS, random_state=teacher.random_state
     )
     return proba
+
+
+def _fitting_rows(
+    labelled: IntArray, n_columns: int, memory: MemoryLimit | None, random_state: RandomState
+) -> IntArray:
+    limit = memory or MemoryLimit.parse(None)
+    chosen = sampled(labelled, limit.rows(n_columns, PROBE_COPIES), check_generator(random_state))
+    if len(chosen) < len(labelled):
+        warnings.warn(
+            f"the teacher is trained on a random {len(chosen):,} of the {len(labelled):,} labelled "
+            "items, which fit into memory",
+            DegenerateDataWarning,
+            stacklevel=3,
+        )
+    return chosen
 
 
 def probe_for(dataset: W2SDataset, probe: LinearProbe) -> LinearProbe:
@@ -192,7 +216,7 @@ def is_scored(run: Run) -> bool:
 def check_scored(run: Run) -> None:
     """Refuse a run without scores of its present items and features."""
     if not is_scored(run):
-        raise RunError(
+        raise UnscoredError(
             f"{str(run.path)!r} has no scores of these items and features: `w2s score {run.path}` "
             "makes them"
         )

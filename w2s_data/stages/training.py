@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from w2s_data._blocks import FeatureMatrix
 from w2s_data._io import sha256_json
+from w2s_data._memory import MemoryLimit
 from w2s_data.dataset import W2SDataset
 from w2s_data.engines import Engine
 from w2s_data.errors import DegenerateDataWarning, InputError
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("w2s_data")
 
 SCHEMA = 1
+INPUTS = ("items", "embed", "score", "forecast")
+PREDICTIONS = "predictions.parquet"
 
 
 def gain_stage(
@@ -35,9 +38,10 @@ def gain_stage(
     training: Mapping[str, Any] | None = None,
     restart: bool = False,
     show_progress: bool | None = None,
+    memory: MemoryLimit | None = None,
     engine: Engine | None = None,
 ) -> dict[str, Any]:
-    """Train students by every method and seed, measure the gain, write table and summary.
+    """Train students by every method and seed, measure the gain, write tables and summary.
 
     Students that were trained with the same settings before are taken from the run. The forecast
     is shown beside the gain where the run has one.
@@ -49,6 +53,8 @@ def gain_stage(
         What `fit_student` takes: epochs, learning_rate, l2, model ... Pairs are trained as such.
     restart : bool
         Train everything anew.
+    memory : MemoryLimit, optional
+        A head's features are held in memory only where they fit into a quarter of it.
     engine : Engine, optional
         Where students are trained; by default in this process.
 
@@ -75,15 +81,18 @@ def gain_stage(
         "seeds": seeds,
         "methods": {name: repr(method) for name, method in methods.items()},
     }
-    inputs = ("items", "embed", "score", "forecast")
-    if not restart and run.is_fresh("gain", recorded, inputs):
+    if not restart and run.is_fresh("gain", recorded, INPUTS):
         logger.info("gain: nothing has changed since %s", run.finished("gain"))
         return dict(run.read_summary("gain.json"))
     if level == "head" and "strong" not in features:
         raise InputError("strong features are missing: name their file with --strong-features")
     from w2s_data.finetune import measure_gain
+    from w2s_data.finetune.task import RESIDENT_BYTES
 
-    with run.stage("gain", recorded, inputs) as stage:
+    if level == "head":
+        limit = memory or MemoryLimit.parse(None)
+        training["resident_bytes"] = min(RESIDENT_BYTES, limit.resident_bytes)
+    with run.stage("gain", recorded, INPUTS) as stage:
         with noting(DegenerateDataWarning):  # they are among the result's own warnings
             result = measure_gain(
                 features["strong"] if level == "head" else None,
@@ -104,7 +113,10 @@ def gain_stage(
                 engine=engine,
                 **training,
             )
+        predictions = result.predictions().drop(columns="row")
+        predictions.insert(0, "id", dataset.ids)
         stage.write_table("gain.parquet", result.to_frame())
+        stage.write_table(PREDICTIONS, predictions)
         stage.write_summary("gain.json", {"schema": SCHEMA, **result.to_dict()})
     return dict(run.read_summary("gain.json"))
 

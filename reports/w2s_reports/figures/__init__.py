@@ -10,7 +10,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from w2s_reports.artefacts import Artefacts
-from w2s_reports.figures import discrepancy, gain, groups, overlap, selection, verdict
+from w2s_reports.figures import (
+    comparison,
+    discrepancy,
+    gain,
+    groups,
+    overlap,
+    projection,
+    selection,
+    sources,
+    verdict,
+)
 from w2s_reports.figures.base import Figure
 
 __all__ = ["Figure", "build_figures"]
@@ -23,16 +33,24 @@ def build_figures(
     trace = artefacts.later.get("selection.parquet")
     made = (
         verdict.accuracies(summary["forecast"], summary["gain"]),
+        *comparison.side_by_side(summary["comparison"]),
         gain.ranking(summary["gain"]),
+        gain.controls(summary["gain"]),
+        gain.weights(summary["gain"]),
         overlap.confidence_curve(artefacts, summary["overlap"]),
         overlap.alignment_curve(artefacts, summary["overlap"]),
-        overlap.region_map(points, summary["overlap"]),
+        projection.point_map(artefacts, points, summary),
+        sources.densities(summary["sources"], summary["overlap"]),
         selection.rounds(summary["selection"], trace),
         selection.posteriors(summary["selection"], trace),
+        selection.allocation(summary["selection"]),
+        selection.overlap_found(summary["selection"]),
+        selection.regret(summary["selection"]),
         groups.shares(summary["group_analysis"]),
         groups.predicted_gain(summary["group_analysis"]),
         discrepancy.spectra(summary["discrepancy"]),
         discrepancy.correlations(summary["discrepancy"]),
+        discrepancy.risks(summary["discrepancy"]),
         discrepancy.recovery(summary["discrepancy"]),
     )
     return {figure.name: figure for figure in made if figure is not None}

@@ -111,8 +111,13 @@ def plot_text(name: str) -> str:
 
 
 def without_markup(text: str) -> str:
-    """A text in which Plotly finds no tags."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    """A text in which Plotly finds neither tags nor formulas.
+
+    >>> without_markup("<b> costs $5, not $6")
+    '&lt;b&gt; costs &#36;5, not &#36;6'
+    """
+    safe = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return safe.replace("$", "&#36;")
 
 
 def marks(

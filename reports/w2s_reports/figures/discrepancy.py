@@ -9,8 +9,13 @@ from typing import Any
 from w2s_reports.figures.base import Figure, band, curve, layout, line, note, title, with_legend
 from w2s_reports.formats import count, number, number_interval, percent
 
+RISKS = (
+    ("teacher", "muted", "dash"),
+    ("student", "accent", "solid"),
+    ("ceiling", "ink", "dot"),
+)
 PGR_RANGE = (-0.5, 1.5)  # of the drawing at most; what lies beyond is said in the caption
-WIDE = 1.2  # decades from which a tick at each power of ten is enough
+WIDE = 2.0  # decades from which a tick at each power of ten is enough
 
 
 def spectra(discrepancy: Mapping[str, Any]) -> Figure | None:
@@ -77,12 +82,64 @@ def correlations(discrepancy: Mapping[str, Any]) -> Figure | None:
     return Figure("correlations", "Canonical correlations", [trace], drawn, caption, alt)
 
 
+def risks(discrepancy: Mapping[str, Any]) -> Figure | None:
+    """Predicted excess errors of teacher, student and ceiling over the size of the pool."""
+    points = [] if discrepancy["hint"] else discrepancy["curve"]
+    if len(points) < 2:
+        return None
+    x = [point["N"] for point in points]
+    data, said = [], []
+    for name, token, dash in RISKS:
+        trace = curve(name, x, [point[name] for point in points], token, dash)
+        data.append(trace | {"hovertemplate": f"{name}, %{{x:,}} items: %{{y:.3f}}<extra></extra>"})
+        said.append(f"{name} {number(points[0][name])} to {number(points[-1][name])}")
+    known = [v for p in points for v in (p["teacher"], p["student"], p["ceiling"]) if v]
+    if not known:
+        return None
+    top = 2 * max(point[name] or 0.0 for point in points for name in ("teacher", "ceiling"))
+    drawn = layout(
+        xaxis=_pool_axis(x),
+        yaxis={"title": title("excess error"), "type": "log", "dtick": 1, "tickformat": "~g"}
+        | {"range": [math.log10(min(known) / 1.3), math.log10(max(top, min(known) * 2))]},
+    )
+    _mark_pool(drawn, discrepancy["N"], x)
+    caption = (
+        "Errors by label noise alone, in units of that noise: a teacher trained on "
+        f"{count(discrepancy['n'])} labels, its student, and the ceiling that learns from as many "
+        "gold labels as the pool has items. Training pays where the student lies below the teacher."
+    )
+    alt = f"From {count(x[0])} to {count(x[-1])} pool items: {', '.join(said)}. {caption}"
+    return Figure("risks", "Predicted error over the pool", data, with_legend(drawn), caption, alt)
+
+
+def _pool_axis(sizes: list[float]) -> dict[str, Any]:
+    """Pool items, logarithmic, from the smallest to the largest."""
+    low, high = (math.log10(sizes[i]) for i in (0, -1))
+    steps = (1,) if high - low > WIDE else (1, 2, 5)
+    ticks = [k * 10**e for e in range(math.floor(low), math.ceil(high) + 1) for k in steps]
+    return {
+        "title": title("pool items"),
+        "type": "log",
+        "tickvals": ticks,
+        "ticktext": [count(tick) for tick in ticks],
+        "range": [low, high],
+    }
+
+
+def _mark_pool(drawn: dict[str, Any], pool: int | None, sizes: list[float]) -> None:
+    """A line where this pool is, if the figure reaches there."""
+    if pool and sizes[0] <= pool <= sizes[-1]:
+        drawn["shapes"] = [line("x", pool, "paper")]
+        left = math.log10(pool / sizes[0]) < 0.6 * math.log10(sizes[-1] / sizes[0])
+        drawn["annotations"] = [note(math.log10(pool), f"this pool, {count(pool)}", 0.1, left=left)]
+
+
 def recovery(discrepancy: Mapping[str, Any]) -> Figure | None:
     """Predicted performance gap recovered over the size of the pool."""
     points = [] if discrepancy["hint"] else discrepancy["curve"]
     known = [point for point in points if point["pgr"] is not None]
-    if len(known) < 2:
-        return None
+    if len(known) < 2 or not any(point["pgr"] for point in known):
+        return None  # undefined, or nothing to recover: the errors themselves say that
     x = [point["N"] for point in known]
     trace = curve("recovered", x, [point["pgr"] for point in known], "accent")
     data = [trace | {"hovertemplate": "%{x:,} pool items: %{y:.0%}<extra></extra>"}]
@@ -90,18 +147,15 @@ def recovery(discrepancy: Mapping[str, Any]) -> Figure | None:
     if sure:
         below, above = ([point[f"pgr_{side}"] for point in sure] for side in ("low", "high"))
         data.insert(0, band([point["N"] for point in sure], below, above, "accent"))
-    decades = [math.log10(points[i]["N"]) for i in (0, -1)]
+    pool = discrepancy["N"]
+    sizes = [min(x[0], pool or x[0]), x[-1]]
     low = max(PGR_RANGE[0], min(0.0, *(point["pgr"] for point in known)) - 0.05)
     high = min(PGR_RANGE[1], max(1.0, *(point["pgr"] for point in known)) + 0.08)
     drawn = layout(
-        xaxis={"title": title("pool items"), "type": "log", "tickformat": ",", "range": decades}
-        | ({"dtick": 1} if decades[1] - decades[0] > WIDE else {"nticks": 5}),
+        xaxis=_pool_axis(sizes),
         yaxis={"title": title("gap recovered"), "tickformat": ".0%", "range": [low, high]},
     )
-    pool = discrepancy["N"]
-    if pool and points[0]["N"] <= pool <= points[-1]["N"]:
-        drawn["shapes"] = [line("x", pool, "paper")]
-        drawn["annotations"] = [note(math.log10(pool), f"this pool, {count(pool)}", 0.14)]
+    _mark_pool(drawn, pool, sizes)
     caption = _recovery_caption(discrepancy, known)
     alt = (
         f"Predicted share of the gap recovered: {percent(known[0]['pgr'], 0)} with "

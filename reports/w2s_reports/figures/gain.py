@@ -1,14 +1,34 @@
-"""Methods of training a student, ranked by what they gained."""
+"""Methods by what they gained, beside their controls, and how far `raven` trusts its teachers."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from w2s_reports.figures.base import Figure, Spec, line, marks, note, rows_layout, title
+from w2s_reports.figures.base import (
+    Figure,
+    Spec,
+    band,
+    curve,
+    layout,
+    line,
+    marks,
+    note,
+    plot_text,
+    rows_layout,
+    title,
+    with_legend,
+)
 from w2s_reports.formats import percent, signed, signed_interval
 
 SHOWN = 20
+SYMBOLS = ("square", "diamond", "triangle-up", "triangle-down", "pentagon", "star", "hexagon")
+LEGEND_ROW = 22
+LINES = tuple(
+    (token, dash)
+    for dashes in (("solid", "dash", "dot"), ("dash", "dot", "solid"), ("dot", "solid", "dash"))
+    for token, dash in zip(("accent", "ink", "muted"), dashes, strict=True)
+)
 
 
 def ranking(gain: Mapping[str, Any]) -> Figure | None:
@@ -67,3 +87,121 @@ def _seeds(shown: list[Mapping[str, Any]], heights: list[int]) -> Spec:
         "hovertemplate": "%{text}<extra></extra>",
         "marker": {"size": 7, "color": "--muted", "opacity": 0.65, "line": {"width": 0}},
     }
+
+
+def controls(gain: Mapping[str, Any]) -> Figure | None:
+    """Each method beside the simpler students that it has to beat."""
+    methods = [] if gain["hint"] else [m for m in gain["methods"] if _drawable_controls(m)]
+    if not methods:
+        return None
+    shown = methods[:SHOWN]
+    heights = {m["name"]: len(shown) - 1 - k for k, m in enumerate(shown)}
+    names = list(dict.fromkeys(c["name"] for m in shown for c in _drawable_controls(m)))
+    data = [
+        _control(name, SYMBOLS[k % len(SYMBOLS)], shown, heights) for k, name in enumerate(names)
+    ]
+    data.append(
+        marks(
+            "the method",
+            [_points(m["gain"]) for m in shown],
+            [height - 0.02 for height in heights.values()],
+            [f"{m['name']}: {_spoken(m['gain'])}" for m in shown],
+        )
+    )
+    data[-1]["legendrank"] = 1
+    axis = {"title": title("gain over the teacher, in points"), "nticks": 7}
+    drawn = rows_layout([m["name"] for m in shown], axis, legend=True)
+    drawn["shapes"] = [line("x", 0, "paper")]
+    drawn["height"] += LEGEND_ROW * ((len(names) + 1) // 2)  # two stand beside each other
+    caption = (
+        f"Filled, with its {percent(gain['confidence'], 0)} interval: the method. Hollow: its own "
+        "controls, simpler students on the same seeds. A method that does not stand clearly to the "
+        "right of all its hollow marks owes its gain to something simpler."
+    )
+    said = [
+        f"{m['name']} {signed(m['gain']['value'])} points, its controls "
+        + ", ".join(f"{c['name']} {signed(c['gain']['value'])}" for c in _drawable_controls(m))
+        for m in shown
+    ]
+    return Figure(
+        "controls",
+        "Each method beside its controls",
+        data,
+        drawn,
+        caption,
+        f"Gains over the teacher: {'; '.join(said)}.",
+    )
+
+
+def _drawable_controls(method: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    if method["gain"]["value"] is None:
+        return []
+    return [c for c in method["controls"] if c["gain"]["value"] is not None]
+
+
+def _spoken(found: Mapping[str, Any]) -> str:
+    limits = signed_interval(found["low"], found["high"])
+    return f"{signed(found['value'])} points" + (f" ({limits})" if limits else "")
+
+
+def _control(
+    name: str, symbol: str, shown: list[Mapping[str, Any]], heights: Mapping[str, int]
+) -> Spec:
+    """One control of all methods that have it; without interval, which its lead has."""
+    found = [(m, c) for m in shown for c in _drawable_controls(m) if c["name"] == name]
+    trace = marks(
+        plot_text(name),
+        [{"value": 100 * c["gain"]["value"], "low": None, "high": None} for _, c in found],
+        [heights[m["name"]] - 0.28 for m, _ in found],
+        [
+            f"{name}, control of {m['name']}: {_spoken(c['gain'])}; the method leads it by "
+            f"{_spoken(c['lead'])}"
+            for m, c in found
+        ],
+        token="ink",
+        filled=False,
+    )
+    trace["marker"] |= {"symbol": symbol, "size": 10, "line": {"color": "--ink", "width": 1.5}}
+    return trace
+
+
+def weights(gain: Mapping[str, Any]) -> Figure | None:
+    """The weight of each teacher over the steps of the training: mean and range over seeds."""
+    told = [] if gain["hint"] else gain["diagnostics"]["weights"]
+    if not told:
+        return None
+    found = told[0]
+    steps = found["steps"]
+    teachers = sorted(found["teachers"], key=lambda teacher: -teacher["weight"]["value"])
+    shown = teachers[: len(LINES)]
+    data = []
+    for teacher, (token, dash) in zip(shown, LINES, strict=False):
+        if len(shown) <= len(LINES) // 3 or teacher is shown[0]:
+            data.append(band(steps, teacher["low"], teacher["high"], token))
+        accuracy = teacher["accuracy"]["value"]
+        right = "" if accuracy is None else f" · {percent(accuracy, 0)} right"
+        trace = curve(f"{plot_text(teacher['name'])}{right}", steps, teacher["mean"], token, dash)
+        hover = f"{plot_text(teacher['name'])}, step %{{x}}: %{{y:.1%}}<extra></extra>"
+        data.append(trace | {"hovertemplate": hover})
+    drawn = layout(
+        xaxis={"title": title("step of the training"), "nticks": 7},
+        yaxis={"title": title("weight"), "tickformat": ".0%", "rangemode": "tozero", "nticks": 6},
+    )
+    drawn["height"] += LEGEND_ROW * max(0, len(shown) - 3)  # below each other on a phone
+    caption = (
+        f"{found['method']}: mean over seeds"
+        + (f", shaded from the lowest to the highest{_of_first(shown)}" if data else "")
+        + ". A weight says whose labels are easy to fit in strong features; how many test items "
+        "each teacher has right stands beside its name."
+    )
+    if len(teachers) > len(shown):
+        caption += f" The {len(shown)} largest of {len(teachers)} weights."
+    if len(told) > 1:
+        caption += f" The other {len(told) - 1} are in the summary (JSON)."
+    said = ", ".join(f"{t['name']} {percent(t['weight']['value'])}" for t in teachers)
+    alt = f"Weights of the teachers at the end of the training: {said}."
+    return Figure("weights", "Whom the student trusts", data, with_legend(drawn), caption, alt)
+
+
+def _of_first(shown: list[Mapping[str, Any]]) -> str:
+    return "" if len(shown) <= len(LINES) // 3 else f" of {shown[0]['name']}"

@@ -1,4 +1,4 @@
-"""The overlap: two sorted curves with their change points, and the map of every point."""
+"""The overlap: two sorted curves with their change points."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ import numpy as np
 
 from w2s_data._typing import FloatArray
 from w2s_reports.artefacts import Artefacts
-from w2s_reports.figures.base import Figure, Spec, axis, layout, line, note, thin, title
+from w2s_reports.figures.base import Figure, Spec, layout, line, note, thin, title
 from w2s_reports.formats import count, number, number_interval, percent
-from w2s_reports.palette import REGIONS
-from w2s_reports.points import spread
 
 UNIFORM_EXPLAINED = 0.75  # of the variance, by the best split of evenly spread values
 
@@ -99,75 +97,6 @@ def _clearness(explained: float | None) -> str:
         f" The split explains {percent(explained, 0)} of the variance; "
         f"values spread evenly would give {percent(UNIFORM_EXPLAINED, 0)}."
     )
-
-
-def region_map(points: Mapping[str, Any], overlap: Mapping[str, Any]) -> Figure | None:
-    """Alignment against confidence; hard-only points, which have no alignment, lie in a strip."""
-    codes = np.asarray(points["region"]["codes"], dtype=np.int64)
-    strip = np.flatnonzero(codes == points["region"]["levels"].index("hard-only"))
-    if len(strip) == len(codes):
-        return None
-    jitter = dict(zip(strip.tolist(), spread(len(strip)).round(3).tolist(), strict=True))
-    few = len(codes) <= 2_000
-    data = []
-    for code, style in enumerate(REGIONS):
-        rows = np.flatnonzero(codes == code).tolist()
-        hard = style.key == "hard-only"
-        trace = {
-            "type": "scatter",
-            "mode": "markers",
-            "name": style.key,
-            "x": [points["confidence"][i] for i in rows],
-            "y": [jitter[i] if hard else points["alignment"][i] for i in rows],
-            "yaxis": "y2" if hard else "y",
-            "customdata": rows,
-            "hoverinfo": "none",
-            "marker": {
-                "color": f"--{style.token}",
-                "symbol": style.symbol,
-                "size": 6 if few else 4,
-                "opacity": 0.75 if few else 0.5,
-                "line": {"width": 0},
-            },
-        }
-        data += [trace] if rows else []
-    parts = ", ".join(f"{count(r['n'])} {r['key']}" for r in overlap["regions"])
-    alt = f"Scatter plot of alignment against weak confidence, coloured by region: {parts}."
-    drawn, caption = _map_layout(bool(len(strip)), overlap), _map_caption(points, bool(len(strip)))
-    return Figure("map", "Every point", data, drawn, caption, alt)
-
-
-def _map_caption(points: Mapping[str, Any], strip: bool) -> str:
-    drawn, n = len(points["id"]), points["n_scored"]
-    sentences = [
-        f"All {count(n)} scored points."
-        if drawn == n
-        else f"{count(drawn)} of {count(n)} scored points, drawn in proportion to region and "
-        "source; all numbers use every point."
-    ]
-    if strip:
-        sentences.append("Hard-only points have no alignment and lie in the strip at the bottom.")
-    pictured = sum(image is not None for image in points.get("image", []))
-    if 0 < pictured < drawn:
-        sentences.append(f"{count(pictured)} of the drawn points show a picture when pointed at.")
-    return " ".join(sentences)
-
-
-def _map_layout(strip: bool, overlap: Mapping[str, Any]) -> Spec:
-    drawn = layout(
-        xaxis={"title": title("weak confidence"), "range": [-0.02, 1.02]}
-        | {"anchor": "y2" if strip else "y"},
-        yaxis={"title": title("alignment"), "domain": [0.2 if strip else 0, 1]},
-    )
-    if strip:
-        drawn["yaxis2"] = axis() | {"domain": [0, 0.14], "range": [-0.15, 1.15]}
-        drawn["yaxis2"] |= {"showticklabels": False, "showgrid": False}
-    drawn["shapes"] = [
-        line(side, overlap[f"{name}_threshold"]["value"], yref)
-        for side, name, yref in (("x", "confidence", "paper"), ("y", "alignment", "y"))
-        if overlap[f"{name}_threshold"]["value"] is not None
-    ]
-    return drawn | {"height": 480}
 
 
 def _area(x: FloatArray, y: FloatArray, token: str, hover: str) -> Spec:

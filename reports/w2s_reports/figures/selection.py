@@ -8,12 +8,31 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from w2s_reports.figures.base import Figure, Spec, axis, layout, plot_text, rows_layout, thin, title
-from w2s_reports.formats import count, name_of, number, number_interval
+from w2s_reports.figures.base import (
+    Figure,
+    Spec,
+    axis,
+    band,
+    curve,
+    layout,
+    plot_text,
+    rows_layout,
+    thin,
+    title,
+    with_legend,
+    without_markup,
+)
+from w2s_reports.formats import amount, count, name_of, number, number_interval
 
 SHOWN = 12
 BANDS = 6
 BAND_HEIGHT = 130
+BAR_WIDTH = 0.24
+STRATEGIES = (
+    ("chosen", "chosen", "accent", "solid"),
+    ("random", "random", "muted", "dash"),
+    ("round_robin", "round robin", "ink", "dot"),
+)
 KINDS = (("answer", "accent", "square"), ("timeout", "warn-edge", "x"), ("failure", "ink", "x"))
 
 
@@ -139,3 +158,106 @@ def _band(part: pd.DataFrame, axis_name: str) -> list[Spec]:
         "yaxis": axis_name,
     }
     return [outer, middle] if around else [middle]
+
+
+def allocation(selection: Mapping[str, Any]) -> Figure | None:
+    """What the next budget should buy of each source, beside what this one bought."""
+    rows = (
+        [] if selection["hint"] else [r for r in selection["rows"] if r["recommended"] is not None]
+    )
+    if not any(row["recommended"] for row in rows):
+        return None
+    rows.sort(key=lambda row: -row["recommended"])
+    shown = rows[:SHOWN]
+    data = [
+        _bars(name, key, shown, token, -0.06 - shift)
+        for name, key, token, shift in (
+            ("buy next", "recommended", "accent", 0.0),
+            ("bought now", "items", "rule", BAR_WIDTH),
+        )
+    ]
+    whole = {"title": title("items"), "rangemode": "tozero", "nticks": 6}
+    drawn = rows_layout([row["name"] for row in shown], whole, legend=True)
+    drawn["barmode"] = "overlay"
+    caption = (
+        f"Items that another budget of {_money(selection['budget'], selection)} "
+        "should buy of each source, and what this one bought; a source that is gone or stopped "
+        "gets nothing."
+    )
+    if len(rows) > SHOWN:
+        caption += f" The {SHOWN} with most to buy of {len(rows)} sources; the table has all."
+    said = ", ".join(f"{row['name']} {amount(row['recommended'])}" for row in shown)
+    heading = "What the next budget should buy"
+    return Figure("allocation", heading, data, drawn, caption, f"Items to buy next: {said}.")
+
+
+def _bars(name: str, key: str, rows: list[Mapping[str, Any]], token: str, shift: float) -> Spec:
+    return {
+        "type": "bar",
+        "orientation": "h",
+        "name": name,
+        "x": [row[key] for row in rows],
+        "y": [len(rows) - 1 - k + shift for k in range(len(rows))],
+        "width": BAR_WIDTH,
+        "text": [without_markup(f"{row['name']}: {amount(row[key])} {name}") for row in rows],
+        "textposition": "none",
+        "hovertemplate": "%{text}<extra></extra>",
+        "marker": {"color": f"--{token}", "line": {"width": 0}},
+    }
+
+
+def overlap_found(selection: Mapping[str, Any]) -> Figure | None:
+    """Overlap points bought so far, over what was spent."""
+    return _progress(
+        selection,
+        ("overlap", "overlap-found", "Overlap points bought", "overlap points"),
+        "Points that the scored pool calls overlap, among those bought so far.",
+    )
+
+
+def regret(selection: Mapping[str, Any]) -> Figure | None:
+    """Overlap points lost against the best source, over what was spent."""
+    return _progress(
+        selection,
+        ("regret", "regret", "Estimated regret", "overlap points lost"),
+        "Overlap points that the best source left would have brought more for the same money, "
+        "by each source's density in the scored pool: an estimate, since no true density is known.",
+    )
+
+
+def _progress(
+    selection: Mapping[str, Any], words: tuple[str, str, str, str], what: str
+) -> Figure | None:
+    """One measure of every strategy, with the range of one more random run."""
+    points = [] if selection["hint"] else selection["curve"]
+    if len(points) < 2:
+        return None
+    key, name, heading, unit = words
+    x = [point["spent"] for point in points]
+    data, said = [], []
+    for strategy, label, token, dash in STRATEGIES:
+        if strategy not in points[0]:
+            continue
+        found = [point[strategy][key] for point in points]
+        trace = curve(label, x, [estimate["value"] for estimate in found], token, dash)
+        data.append(trace | {"hovertemplate": f"{label}: %{{y:,.0f}} for %{{x:,}}<extra></extra>"})
+        said.append(f"{label} {count(round(found[-1]['value']))}")
+        if strategy == "random" and None not in found[-1].values():
+            low, high = ([estimate[side] for estimate in found] for side in ("low", "high"))
+            data.insert(0, band(x, low, high, token))
+            what += " The band holds 95 of 100 random runs; a line inside it is within noise."
+    drawn = layout(
+        xaxis={"title": title(_spent(selection)), "rangemode": "tozero"},
+        yaxis={"title": title(unit), "rangemode": "tozero"},
+    )
+    alt = f"{heading} for {_money(x[-1], selection)}: {', '.join(said)}."
+    return Figure(name, heading, data, with_legend(drawn), what, alt)
+
+
+def _money(value: float, selection: Mapping[str, Any]) -> str:
+    """A part of the budget, in items or in whatever costs are in."""
+    return amount(value) + (" items" if selection["budget_unit"] == "items" else "")
+
+
+def _spent(selection: Mapping[str, Any]) -> str:
+    return "items bought" if selection["budget_unit"] == "items" else "spent"

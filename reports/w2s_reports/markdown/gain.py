@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from w2s_reports.formats import percent
+from w2s_reports.markdown.diagnostics import diagnostics
 from w2s_reports.markdown.tables import escape, points, share, table
 
 
@@ -23,6 +24,8 @@ def gain(found: Mapping[str, Any]) -> list[str]:
         )
     ]
     parts = ["## Gain"]
+    if found["findings"]:
+        parts.append("\n".join(f"- {escape(finding)}" for finding in found["findings"]))
     if found["methods"]:
         header = ["Method", "Rank", f"Gain, points ({level})", f"Accuracy ({level})"]
         header += ["Gap recovered", "Lead over best control, points"]
@@ -38,6 +41,7 @@ def gain(found: Mapping[str, Any]) -> list[str]:
             for m in found["methods"]
         ]
         parts.append(table(header, rows))
+        parts += _controls(found["methods"])
     parts.append("\n".join(references))
     parts += [escape(reason) for reason in found["reasons"]]
     if found["groups"]:
@@ -47,5 +51,27 @@ def gain(found: Mapping[str, Any]) -> list[str]:
             for g in found["groups"]
         ]
         parts += [f"### {escape(found['groups'][0]['best'])} by group", table(header, rows)]
+        methods = found["groups"][0]["gains"]
+        if len(methods) > 1:
+            header = ["Gain by group, points", *(escape(e["name"]) for e in methods)]
+            rows = [[escape(g["name"]), *(points(e) for e in g["gains"])] for g in found["groups"]]
+            parts.append(table(header, rows))
+    parts += diagnostics(found["diagnostics"])
     parts += [f"Failed: {escape(f['name'])}: {escape(f['reason'])}" for f in found["failures"]]
     return parts
+
+
+def _controls(methods: Sequence[Mapping[str, Any]]) -> list[str]:
+    rows = [
+        [
+            escape(m["name"]),
+            escape(c["name"]),
+            points(c["gain"]),
+            share(c["accuracy"]),
+            points(c["lead"]),
+        ]
+        for m in methods
+        for c in m["controls"]
+    ]
+    header = ["Method", "Control", "Gain, points", "Accuracy", "The method's lead, points"]
+    return [table(header, rows)] if rows else []

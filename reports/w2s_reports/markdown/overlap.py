@@ -11,12 +11,16 @@ from w2s_reports.markdown.tables import escape, table, with_interval
 
 def reading(reading: Mapping[str, Any]) -> list[str]:
     """The overlap in a sentence, and what to check before acting on it."""
+    if reading["hint"]:
+        return ["## Overlap", reading["hint"]]
     advice = "\n".join(f"- {escape(advice)}" for advice in reading["advice"])
     return ["## Overlap", escape(reading["sentence"]), advice]
 
 
 def overlap(overlap: Mapping[str, Any]) -> list[str]:
     """Density, regions and thresholds."""
+    if overlap["hint"]:
+        return []
     density, level = overlap["density"], percent(overlap["level"], 0)
     parts = [
         f"Overlap density **{percent(density['value'])}**"

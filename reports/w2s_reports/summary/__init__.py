@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
+from w2s_data.errors import RunError
 from w2s_reports.artefacts import Artefacts, read_artefacts
+from w2s_reports.gate import check, parse
 from w2s_reports.summary import (
+    comparison,
     data,
     discrepancy,
     examples,
@@ -14,35 +18,49 @@ from w2s_reports.summary import (
     gain,
     groups,
     overlap,
+    projection,
     provenance,
     selection,
     slices,
+    sources,
     verdict,
 )
 
 SCHEMA = 1
 
 
-def summarize(run: str | os.PathLike[str] | Any) -> dict[str, Any]:
-    """Summarise a scored run as plain JSON types.
+def summarize(
+    run: str | os.PathLike[str] | Any,
+    *,
+    baseline: str | os.PathLike[str] | Any = None,
+    fail_on: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Summarise a run as plain JSON types, whichever of its stages are finished.
 
     Parameters
     ----------
     run : path or object with a `path`
         The run directory.
+    baseline : path or object with a `path`, optional
+        Another run, to stand beside this one.
+    fail_on : sequence of str
+        Conditions to check, such as "density<0.2"; see `w2s_reports.gate`.
 
     Returns
     -------
     dict
         Keys `schema`, `version`, `data`, `verdict`, `gain`, `forecast`, `reading`, `overlap`,
-        `sources`, `groups`, `selection`, `group_analysis`, `discrepancy`, `examples` and
-        `provenance`. Shares and densities are in [0, 1]; an undefined number is None. A stage
-        that was not run has a `hint` instead of numbers.
+        `projection`, `sources`, `groups`, `selection`, `group_analysis`, `discrepancy`,
+        `examples`, `provenance`, `comparison` (None without a baseline) and `gate`. Shares and
+        densities are in [0, 1]; an undefined number is None. A stage that was not run has a
+        `hint`, the command that adds it, instead of numbers.
 
     Raises
     ------
     RunError
-        If the directory is missing or was not scored.
+        If there is no run, or its tables disagree.
+    GateError
+        If a condition cannot be read, or names a metric that does not exist.
 
     Examples
     --------
@@ -58,27 +76,58 @@ def summarize(run: str | os.PathLike[str] | Any) -> dict[str, Any]:
     >>> round(summary["overlap"]["density"]["value"], 2)
     0.28
     """
-    return summarize_artefacts(read_artefacts(run))
+    return summarize_artefacts(read_artefacts(run), baseline=baseline, fail_on=fail_on)
 
 
-def summarize_artefacts(artefacts: Artefacts) -> dict[str, Any]:
-    """Build the summary, one function a section."""
+def summarize_artefacts(
+    artefacts: Artefacts, *, baseline: Any = None, fail_on: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Build the summary, one function a section; the arguments are those of `summarize`."""
+    conditions = [parse(text) for text in ([fail_on] if isinstance(fail_on, str) else fail_on)]
+    summary = _own(artefacts)
+    compared = None
+    if baseline is not None:
+        compared = comparison.compare(summary, _own(read_artefacts(baseline)))
+    gate = [outcome.to_dict() for outcome in check(conditions, summary)]
+    return {**summary, "comparison": compared, "gate": gate}
+
+
+def _own(artefacts: Artefacts) -> dict[str, Any]:
+    """What a run says of itself.
+
+    Raises
+    ------
+    RunError
+        If a file of a stage is whole, but lacks what this version reads.
+    """
+    try:
+        return _sections(artefacts)
+    except KeyError as error:
+        raise RunError(
+            f"the files of {str(artefacts.path)!r} lack {error}: run its stages again with this "
+            "version"
+        ) from error
+
+
+def _sections(artefacts: Artefacts) -> dict[str, Any]:
+    measured = gain.summarize_gain(artefacts)
     found = {
-        "gain": gain.summarize_gain(artefacts),
+        "gain": measured,
         "forecast": forecast.summarize_forecast(artefacts),
         "reading": overlap.reading(artefacts),
         "selection": selection.summarize_selection(artefacts),
-        "group_analysis": groups.summarize_groups(artefacts),
+        "group_analysis": groups.summarize_groups(artefacts, measured),
         "discrepancy": discrepancy.summarize_discrepancy(artefacts),
     }
     return {
         "schema": SCHEMA,
         "version": artefacts.manifest.get("version"),
         "data": data.data(artefacts),
-        "verdict": verdict.give_verdict(found, artefacts.outdated),
+        "verdict": verdict.give_verdict(found, artefacts.without("projection").outdated),
         **found,
         "overlap": overlap.overlap(artefacts),
-        "sources": slices.slices(artefacts, "by_source", "source"),
+        "projection": projection.projection(artefacts),
+        "sources": sources.summarize_sources(artefacts),
         "groups": slices.slices(artefacts, "by_group", "group"),
         "examples": examples.examples(artefacts),
         "provenance": provenance.provenance(artefacts),

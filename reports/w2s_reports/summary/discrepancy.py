@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from w2s_reports.artefacts import Artefacts
-from w2s_reports.formats import plain
+from w2s_reports.formats import count, percent, plain
 from w2s_reports.summary.parts import estimate, sentence, texts
 
 HINT = (
@@ -22,13 +23,16 @@ def summarize_discrepancy(artefacts: Artefacts) -> dict[str, Any]:
         return {"hint": HINT}
     shared = found.get("correlation_dimension") or {}
     prediction = found.get("prediction") or {}
+    gains = any(row["N"] is not None for row in found.get("needed_pool") or ())
     return {
         "hint": None,
         "reading": sentence(str(found["reading"])),
+        "advice": _advice(found) if "d_w" in found else "",
         "unknown": texts(found["unknown"]),
         "warnings": texts(found["warnings"]),
         "known": "d_w" in found,
-        **{name: plain(found.get(name)) for name in ("n", "N", "d_w", "d_s", "break_even")},
+        **{name: plain(found.get(name)) for name in ("n", "N", "d_w", "d_s")},
+        "break_even": plain(found.get("break_even")) if gains else None,
         "shared": estimate(shared),
         "level": plain(shared.get("level")),
         "prediction": {name: plain(prediction.get(name)) for name in RISKS}
@@ -54,3 +58,29 @@ def summarize_discrepancy(artefacts: Artefacts) -> dict[str, Any]:
             for row in found.get("curve") or ()
         ],
     }
+
+
+def _advice(found: Mapping[str, Any]) -> str:
+    """Whether more pool items would help, or another model."""
+    pool = found["N"]
+    needed = [(row["share"], row["N"]) for row in found["needed_pool"] if row["N"] is not None]
+    if not needed:
+        return (
+            "More pool items would not help. Take a strong model that sees something else than the "
+            "teacher (other pretraining, another layer), or a teacher with fewer directions."
+        )
+    reached = [share for share, n in needed if n <= pool]
+    missing = [(share, n) for share, n in needed if n > pool]
+    if not missing:
+        return (
+            f"The pool is large enough: more than {percent(reached[-1], 0)} of the attainable gain "
+            "needs no further items."
+        )
+    share, n = missing[0]
+    have = (
+        f"With {count(pool)} pool items more than {percent(reached[-1], 0)} of the attainable gain "
+        "is in reach"
+        if reached
+        else f"{count(pool)} pool items are few"
+    )
+    return f"{have}; {percent(share, 0)} takes about {count(round(n))}."

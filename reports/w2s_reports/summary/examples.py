@@ -1,4 +1,4 @@
-"""The most telling items of each region."""
+"""Items to look at: the most telling of each region, disagreements, and likely duplicates."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Any
 import pandas as pd
 
 from w2s_reports.artefacts import Artefacts
-from w2s_reports.formats import excerpt, name_of, plain
+from w2s_reports.summary.disagreements import find_disagreements
+from w2s_reports.summary.duplicates import find_duplicates
+from w2s_reports.summary.items import describe_items
 
 EXAMPLES_PER_REGION = 6
-EXAMPLE_BYTES = 320
 # The most telling items of a region are those furthest from the threshold that made them so.
 _TELLING = {
     "overlap": ("alignment", False, "highest alignment first"),
@@ -30,39 +31,29 @@ def example_rows(scored: pd.DataFrame) -> dict[str, list[int]]:
     return chosen
 
 
-def examples(artefacts: Artefacts) -> list[dict[str, Any]]:
-    """The most telling items of each region."""
-    scored = artefacts.scored()
-    chosen = example_rows(scored)
-    is_text = artefacts.kind == "text"
-    wanted = [row for rows in chosen.values() for row in rows] if is_text else []
-    texts = {
-        row: excerpt(str(item), EXAMPLE_BYTES)
-        for row, item in artefacts.items(wanted)
-        if item is not None
+def examples(artefacts: Artefacts) -> dict[str, Any]:
+    """Telling items by region, disagreements by kind, pairs of duplicates."""
+    chosen = example_rows(artefacts.scored())
+    found: dict[str, Any] = {
+        "regions": [
+            {"region": key, "order": _TELLING[key][2], "items": [{"row": row} for row in rows]}
+            for key, rows in chosen.items()
+        ],
+        "disagreements": find_disagreements(artefacts),
+        "duplicates": find_duplicates(artefacts),
     }
-    return [
-        {
-            "region": key,
-            "order": _TELLING[key][2],
-            "items": [
-                _item(score, row, texts.get(row))
-                for row, score in zip(rows, scored.loc[rows].to_dict("records"), strict=True)
-            ],
-        }
-        for key, rows in chosen.items()
-    ]
+    described = describe_items(artefacts, shown_rows(found))
+    for part in (*found["regions"], *found["disagreements"].get("kinds", ())):
+        part["items"] = [described[item["row"]] | item for item in part["items"]]
+    for pair in found["duplicates"].get("pairs", ()):
+        pair |= {side: described[pair[side]] for side in ("a", "b")}
+    return found
 
 
-def _item(score: Mapping[Any, Any], row: int, text: str | None) -> dict[str, Any]:
-    correct = plain(score.get("weak_correct"))
-    return {
-        "row": row,
-        "id": str(score["id"]),
-        "text": text,
-        "region": str(score["region"]),
-        **{name: name_of(score.get(name)) for name in ("label", "weak_label", "source", "group")},
-        "weak_correct": None if correct is None else bool(correct),
-        "confidence": plain(score["confidence"]),
-        "alignment": plain(score["alignment"]),
-    }
+def shown_rows(found: Mapping[str, Any]) -> list[int]:
+    """Rows of all items that are shown, those first that matter most."""
+    parts = (*found["regions"], *found["disagreements"].get("kinds", ()))
+    rows = [item["row"] for part in parts for item in part["items"]]
+    for pair in found["duplicates"].get("pairs", ()):
+        rows += [item if isinstance(item, int) else item["row"] for item in (pair["a"], pair["b"])]
+    return list(dict.fromkeys(rows))

@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 
 from w2s_reports.artefacts import Artefacts
-from w2s_reports.formats import name_of, plain
+from w2s_reports.formats import name_of, percent, plain, signed, signed_interval
+from w2s_reports.summary.diagnostics import summarize_diagnostics
 from w2s_reports.summary.parts import estimate, sentence, texts
 
 HINT = "`w2s gain RUN` trains students and measures what they gain over the teacher."
@@ -23,6 +24,7 @@ def summarize_gain(artefacts: Artefacts) -> dict[str, Any]:
     students = found["students"]
     by_seed = artefacts.later["gain.parquet"]
     methods = [_method(s, students, by_seed) for s in students if not s["control_of"]]
+    groups = _groups(found["teacher"], methods[0]["name"] if methods else None, students)
     return {
         "hint": None,
         "reading": sentence(str(found["reading"])),
@@ -33,9 +35,11 @@ def summarize_gain(artefacts: Artefacts) -> dict[str, Any]:
         "n_test": plain(found["n_test"]),
         "n_seeds": len(found["seeds"]),
         "methods": methods,
+        "findings": _findings(methods, groups),
         "reasons": list(dict.fromkeys(m["pgr"]["reason"] for m in methods if m["pgr"]["reason"])),
         **{name: _reference(found[name]) for name in REFERENCES},
-        "groups": _groups(found["teacher"], methods[0]["name"] if methods else None, students),
+        "groups": groups,
+        "diagnostics": summarize_diagnostics(artefacts),
         "forecast": _forecast(found["forecast"]),
         "failures": [
             {"name": name_of(name), "reason": str(reason)}
@@ -55,6 +59,16 @@ def _method(
         "accuracy": estimate(student["scores"].get("accuracy")),
         "gain": estimate(student["gains"].get("accuracy")),
         "pgr": estimate(student["pgr"]) | {"reason": str(student["pgr"]["reason"])},
+        "controls": [
+            {
+                "name": name_of(control["name"]),
+                "accuracy": estimate(control["scores"].get("accuracy")),
+                "gain": estimate(control["gains"].get("accuracy")),
+                "lead": estimate(control["lead"]),
+            }
+            for control in students
+            if control["control_of"] == student["name"]
+        ],
         "lead": _lead(student["name"], students),
         "seeds": [plain(value) for value in by_seed.loc[own, "gain"].dropna()],
     }
@@ -76,9 +90,9 @@ def _reference(found: Mapping[str, Any]) -> dict[str, Any]:
 def _groups(
     teacher: Mapping[str, Any], best: str | None, students: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Teacher, best method and all gains in each group of the test split."""
+    """Teacher, best method and all gains in each group of the test split, the worst group first."""
     methods = [student for student in students if not student["control_of"]]
-    return [
+    rows = [
         {
             "name": name_of(group) or "(none)",
             "teacher": estimate(accuracy),
@@ -92,6 +106,55 @@ def _groups(
         }
         for group, accuracy in teacher["groups"].items()
     ]
+    unknown = float("inf")
+    return sorted(rows, key=lambda row: unknown if (a := row["accuracy"]["value"]) is None else a)
+
+
+def _findings(
+    methods: Sequence[Mapping[str, Any]], groups: Sequence[Mapping[str, Any]]
+) -> list[str]:
+    """What the controls and the groups say, and what to do about it."""
+    said = [_against_control(method) for method in methods if method["lead"]]
+    if said and (best := methods[0])["lead"]:
+        control, lead = best["lead"]["control"], best["lead"]
+        said[0] += (
+            f" So {best['name']} is worth its effort here."
+            if lead["low"] is not None and lead["low"] > 0
+            else f" So take {control}, which is simpler, unless more seeds decide otherwise."
+        )
+    return said + _of_groups(groups)
+
+
+def _against_control(method: Mapping[str, Any]) -> str:
+    lead = method["lead"]
+    by = f"{signed(lead['value'])} points"
+    if lead["low"] is None:
+        return f"{method['name']} stands {by} from {lead['control']}; the interval is unknown."
+    by += f" ({signed_interval(lead['low'], lead['high'])})"
+    if lead["low"] > 0:
+        return f"{method['name']} leads the best of its controls, {lead['control']}, by {by}."
+    if lead["high"] < 0:
+        return f"{method['name']} falls behind its control {lead['control']}: {by}."
+    return (
+        f"{method['name']} is not told apart from its control {lead['control']}: {by}; what it "
+        "gains, something simpler gains too."
+    )
+
+
+def _of_groups(groups: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Where the best method is least right, and in which groups it clearly loses."""
+    if len(groups) < 2 or groups[0]["accuracy"]["value"] is None:
+        return []
+    worst = groups[0]
+    said = [
+        f"{worst['best']} is least right in group {worst['name']}: "
+        f"{percent(worst['accuracy']['value'])}, its teacher {percent(worst['teacher']['value'])}."
+    ]
+    losing = [g["name"] for g in groups if g["gain"]["high"] is not None and g["gain"]["high"] < 0]
+    if losing:
+        named = ", ".join(losing[:3]) + (f" and {len(losing) - 3} more" if len(losing) > 3 else "")
+        said.append(f"It loses against its teacher in {named}: look there before using it.")
+    return said
 
 
 def _forecast(found: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from w2s_reports.artefacts import Artefacts
 from w2s_reports.formats import name_of, plain
 from w2s_reports.summary.parts import estimate, from_columns, sentence, texts
+from w2s_reports.summary.worst import worst_groups
 
 HINT = (
     "`w2s groups RUN` adds each group's share of the labelled set and of the pool, leakage, and "
     "what unequal shares cost."
 )
-ESTIMATES = ("eta_labelled", "eta_pool", "overlap_density", "weak_accuracy", "calibration_error")
-COUNTS = ("n", "n_labelled", "n_pool", "n_duplicates", "n_leaking")
+ESTIMATES = (
+    *("eta_labelled", "eta_pool", "overlap_density", "weak_accuracy"),
+    *("student_accuracy", "calibration_error", "purity"),
+)
+COUNTS = ("n", "n_labelled", "n_pool", "n_scored", "n_gold", "n_duplicates", "n_leaking")
 PARTS = ("average", "inside", "others")
 
 
-def summarize_groups(artefacts: Artefacts) -> dict[str, Any]:
-    """Table, associations and prediction, or the command that adds them."""
+def summarize_groups(artefacts: Artefacts, gain: Mapping[str, Any]) -> dict[str, Any]:
+    """Table, worst groups, associations and prediction, or the command that adds them.
+
+    `gain` is the summary of what was measured, by group too.
+    """
     found = artefacts.later.get("groups.json")
     if found is None:
         return {"hint": HINT}
@@ -28,13 +35,16 @@ def summarize_groups(artefacts: Artefacts) -> dict[str, Any]:
     lead = reading
     for warning in warnings:  # those that the reading repeats stand above it
         lead = lead.replace(sentence(warning), "").strip()
+    rows = [_row(row) for row in found["groups"]]
     return {
         "hint": None,
         "reading": reading,
         "lead": lead,
         "level": plain(found["level"]),
         "discovery": str(found["discovery"]),
-        "rows": [_row(row) for row in found["groups"]],
+        "student": _student(artefacts, found),
+        "rows": rows,
+        "worst": worst_groups(rows, gain.get("groups") or (), _whole(rows, gain)),
         "association": [
             {
                 "split": str(row["split"]),
@@ -50,12 +60,35 @@ def summarize_groups(artefacts: Artefacts) -> dict[str, Any]:
     }
 
 
+def _student(artefacts: Artefacts, found: Mapping[str, Any]) -> str | None:
+    """The method whose student was described, if it is the one of the run's present gain."""
+    stages = artefacts.manifest.get("stages") or {}
+    described = ((stages.get("groups") or {}).get("settings") or {}).get("student") or {}
+    present = (stages.get("gain") or {}).get("key")
+    is_present = bool(described) and described.get("gain") == present
+    return name_of(found.get("student")) if is_present else None
+
+
+def _whole(rows: Sequence[Mapping[str, Any]], gain: Mapping[str, Any]) -> dict[str, Any]:
+    """What the groups' numbers are over all of them, weighted by what each was counted on."""
+    whole: dict[str, Any] = {}
+    for key, weight in (("weak_accuracy", "n_gold"), ("overlap_density", "n_scored")):
+        known = [r for r in rows if r[key]["value"] is not None and r[weight]]
+        total = sum(row[weight] for row in known)
+        parts = sum(row[weight] * row[key]["value"] for row in known)
+        whole[key] = parts / total if total else None
+    methods = gain.get("methods") or ()
+    return whole | {"gain": methods[0]["gain"]["value"] if methods else None}
+
+
 def _row(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "name": name_of(row["group"]) or "(none)",
         **{name: plain(row.get(name)) for name in COUNTS},
         **{name: from_columns(row, name) for name in ESTIMATES},
         "largest_class": name_of(row.get("largest_class")),
+        "nearest_group": name_of(row.get("nearest_group")),
+        "nearest_cosine": plain(row.get("nearest_cosine")),
     }
 
 

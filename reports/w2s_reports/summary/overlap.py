@@ -9,9 +9,41 @@ from w2s_reports.artefacts import Artefacts
 from w2s_reports.formats import interval, percent, plain
 from w2s_reports.palette import REGIONS
 
+ENCODERS = {"text": "tfidf", "image": "pixels"}
+
+
+def hint(artefacts: Artefacts) -> str | None:
+    """The command that scores the run, with the features that it still needs; None if scored."""
+    if artefacts.is_scored:
+        return None
+    encoders = {"weak": ENCODERS.get(artefacts.kind), "strong": "MODEL"}
+    options = [
+        f" --{role} {encoders[role]}"
+        if artefacts.kind in ENCODERS
+        else f" --{role}-features {role.upper()}.npy"
+        for role in missing_features(artefacts)
+    ]
+    return (
+        f"`w2s score RUN{''.join(options)}` adds the region of every item, the overlap "
+        "density, what each source and group holds of it, and the most telling items."
+    )
+
+
+def missing_features(artefacts: Artefacts) -> list[str]:
+    """Which of the two models have yet to see the items; given weak labels need no weak model."""
+    stages = artefacts.manifest.get("stages") or {}
+    given = (stages.get("embed") or {}).get("settings") or {}
+    taught = "weak_proba.parquet" in ((stages.get("items") or {}).get("files") or ())
+    needed = ("strong",) if taught else ("weak", "strong")
+    return [role for role in needed if not given.get(role)]
+
 
 def reading(artefacts: Artefacts) -> dict[str, Any]:
     """The overlap in a sentence, its warnings, and what to check before acting on it."""
+    if not artefacts.is_scored:
+        return {"hint": hint(artefacts), "sentence": "", "warnings": [], "advice": []} | {
+            "missing_features": missing_features(artefacts)
+        }
     found = artefacts.overlap
     advice = [
         "Look at the two sorted curves: a clear bend and a narrow interval support the "
@@ -27,6 +59,7 @@ def reading(artefacts: Artefacts) -> dict[str, Any]:
         "together) as a control."
     )
     return {
+        "hint": None,
         "sentence": found.get("reading") or _plain_reading(_estimate(found, "density")),
         "warnings": [str(warning) for warning in found.get("warnings") or []],
         "advice": advice,
@@ -52,12 +85,12 @@ def _accuracy(values: Mapping[str, Any], key: str) -> dict[str, Any] | None:
 
 
 def overlap(artefacts: Artefacts) -> dict[str, Any]:
-    """Density, regions and thresholds."""
+    """Density, regions and thresholds; no regions and no numbers where the run was not scored."""
     written = artefacts.overlap
     level = float(written.get("level") or 0.95)
     scored = artefacts.scored()
     regions = []
-    for style in REGIONS:
+    for style in REGIONS if artefacts.is_scored else ():
         found = (written.get("regions") or {}).get(style.key) or {}
         regions.append(
             {
@@ -69,6 +102,7 @@ def overlap(artefacts: Artefacts) -> dict[str, Any]:
             }
         )
     result: dict[str, Any] = {
+        "hint": hint(artefacts),
         "level": level,
         "density": _estimate(written, "density"),
         "regions": regions,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from w2s_reports.formats import plain
@@ -36,3 +36,13 @@ def sentence(text: str) -> str:
     text = text.strip()
     ended = text if text.endswith((".", "!", "?")) else f"{text}."
     return ended[:1].upper() + ended[1:] if text else ""
+
+
+def named(rows: Sequence[Mapping[str, Any]], spell: Callable[[Any], str], limit: int = 3) -> str:
+    """The first few of many, in words.
+
+    >>> named([{"name": letter} for letter in "abcde"], lambda row: row["name"])
+    'a, b, c and 2 more'
+    """
+    said = ", ".join(spell(row) for row in rows[:limit])
+    return f"{said} and {len(rows) - limit} more" if len(rows) > limit else said

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pandas as pd
+
 from w2s_reports.artefacts import Artefacts
-from w2s_reports.formats import name_of, plain
+from w2s_reports.formats import MINUS, count, name_of, percent, plain, signed
 from w2s_reports.summary.parts import from_columns, sentence, texts
+from w2s_selectors.progress import progress_curves
 
 HINT = "`w2s select RUN --budget N` adds which sources the next items should come from."
 WHOLE = ("objective", "reward", "policy", "budget_unit")
 NUMBERS = ("budget", "spent", "rounds", "items")
+MEASURES = ("value", "evaluated", "overlap", "regret")
+CURVE = ("chosen", "random", "round_robin")
 SOURCE_NUMBERS = ("cost", "items", "spent", "probability_best", "recommended")
 
 
@@ -20,21 +25,17 @@ def summarize_selection(artefacts: Artefacts) -> dict[str, Any]:
     found = artefacts.later.get("selection.json")
     if found is None:
         return {"hint": HINT}
+    baselines = [_baseline(row) for row in found["baselines"] or ()]
     return {
         "hint": None,
         **{name: str(found[name]) for name in WHOLE},
         **{name: plain(found[name]) for name in NUMBERS},
         "ended": sentence(str(found["ended"])),
         "rows": [_source(row) for row in found["sources"]],
-        "baselines": [
-            {
-                "strategy": str(row["strategy"]).replace("_", " "),
-                "runs": plain(row["runs"]),
-                "value": from_columns(row, "value"),
-                "evaluated": from_columns(row, "evaluated"),
-            }
-            for row in found["baselines"] or ()
-        ],
+        "baselines": baselines,
+        "comparison": _comparison(baselines),
+        "advice": _advice(baselines, found),
+        "curve": _curve(artefacts.later.get("baselines.parquet")),
         "regret": {
             "kind": str(found["regret"]["kind"]),
             **{name: plain(found["regret"][name]) for name in ("cumulative", "simple", "bound")},
@@ -42,6 +43,109 @@ def summarize_selection(artefacts: Artefacts) -> dict[str, Any]:
         },
         "notes": [sentence(note) for note in texts(found["notes"])],
     }
+
+
+def _baseline(row: Mapping[str, Any]) -> dict[str, Any]:
+    """One way to spend the budget; `noise` is how far one more run of it may lie from its mean."""
+    return {
+        "strategy": str(row["strategy"]).replace("_", " "),
+        "runs": plain(row["runs"]),
+        **{
+            name: from_columns(row, name) | {"noise": plain(row.get(f"{name}_noise"))}
+            for name in MEASURES
+        },
+    }
+
+
+def _standing(baselines: Sequence[Mapping[str, Any]], name: str) -> str | None:
+    """Whether the chosen run is above or below random choice, or within its noise."""
+    rows = {row["strategy"]: row[name] for row in baselines}
+    chosen, random = rows.get("chosen"), rows.get("random")
+    if not chosen or not random or None in (chosen["value"], random["value"], random["noise"]):
+        return None
+    difference = chosen["value"] - random["value"]
+    if abs(difference) <= random["noise"]:
+        return "within noise"
+    return "above" if difference > 0 else "below"
+
+
+def _comparison(baselines: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Student's accuracy, overlap and regret of what was chosen, each beside both baselines."""
+    rows = {row["strategy"]: row for row in baselines}
+    said = []
+    for name, lead, spell, difference in _SAID:
+        standing = _standing(baselines, name)
+        if standing is None:
+            continue
+        chosen, random = (rows[strategy][name] for strategy in ("chosen", "random"))
+        others = f"of random choice {spell(random['value'])}"
+        if "round robin" in rows:
+            others += f", of round robin {spell(rows['round robin'][name]['value'])}"
+        apart = difference(chosen["value"] - random["value"])
+        verdict = "is within noise" if standing == "within noise" else "is beyond noise"
+        said.append(
+            f"{lead} {spell(chosen['value'])}, {others}; the difference to random of {apart} "
+            f"{verdict} (single random runs lie up to {difference(random['noise'])[1:]} off)."
+        )
+    return said
+
+
+def _whole(value: float) -> str:
+    return count(round(value))
+
+
+def _points(difference: float) -> str:
+    text = f"{difference:+,.0f}".replace("-", MINUS)
+    return "±0" if text in ("+0", f"{MINUS}0") else text
+
+
+def _percentage_points(difference: float) -> str:
+    text = signed(difference)
+    return f"±{text}" if text == "0.0" else text
+
+
+_SAID = (
+    ("evaluated", "Accuracy of a student of what was chosen:", percent, _percentage_points),
+    ("overlap", "Overlap points among it:", _whole, _points),
+    ("regret", "Estimated regret in overlap points:", _whole, _points),
+)
+
+
+def _advice(baselines: Sequence[Mapping[str, Any]], found: Mapping[str, Any]) -> str:
+    """What to do with the recommendation."""
+    if not baselines:
+        return (
+            "Nothing was replayed, so whether the choice beats an even mixture is not known: buy "
+            "a part as recommended and a part evenly, and compare."
+        )
+    standing = _standing(baselines, "evaluated")
+    stopped = [row for row in found["sources"] if row["status"] == "stopped"]
+    if standing is None:
+        return (
+            "Whether a student learns more from this choice was not measured (that takes 50 test "
+            "items with gold labels): overlap alone is no proof of it."
+        )
+    if standing == "above":
+        return "Buy as recommended: the student learns more from it than from an even mixture."
+    if standing == "below":
+        return "Do not follow this choice: a student of an even mixture is better."
+    rest = ", and leave out the sources that were stopped" if stopped else ""
+    return f"A student learns no more from this than chance explains: buy evenly or by price{rest}."
+
+
+def _curve(progress: pd.DataFrame | None) -> list[dict[str, Any]]:
+    """Overlap and regret over what was spent, by strategy; limits are those of one more run."""
+    if progress is None or not len(progress):
+        return []
+    return [
+        {"spent": point["spent"]}
+        | {
+            strategy: {name: from_columns(point[strategy], name) for name in ("overlap", "regret")}
+            for strategy in CURVE
+            if strategy in point
+        }
+        for point in progress_curves(progress)
+    ]
 
 
 def _source(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -30,7 +30,7 @@ def slices(artefacts: Artefacts, key: str, role: str) -> dict[str, Any]:
         for row in artefacts.overlap.get(key) or []
     ]
     option = f"w2s score DATA --{role} COLUMN"
-    return {
-        "rows": rows,
-        "hint": None if rows else f"No {role} column was given; `{option}` compares {role}s.",
-    }
+    missing = f"No {role} column was given; `{option}` compares {role}s."
+    if not artefacts.is_scored:
+        missing = f"`w2s score RUN` adds the overlap of each {role}."
+    return {"rows": rows, "hint": None if rows else missing}

@@ -30,7 +30,7 @@ def give_verdict(found: Mapping[str, Any], outdated: Sequence[str] = ()) -> dict
     for key, about in AT_THE_TOP.items():
         warnings += [{"about": about, "text": text} for text in found[key].get("warnings") or ()]
     return {
-        "hint": HINT if gain["hint"] and forecast["hint"] else None,
+        "hint": _hint(found["reading"]) if gain["hint"] and forecast["hint"] else None,
         "headline": _measured(gain) if measured else _expected(forecast),
         "readings": [
             {"about": about, "text": stage["reading"]}
@@ -49,6 +49,11 @@ def give_verdict(found: Mapping[str, Any], outdated: Sequence[str] = ()) -> dict
             if stage["hint"] and not (gain["hint"] and forecast["hint"])
         ],
     }
+
+
+def _hint(reading: Mapping[str, Any]) -> str:
+    """The first commands to give; a forecast needs the features of both models."""
+    return f"Not known yet: {reading['hint']}" if reading.get("missing_features") else HINT
 
 
 def _measured(gain: Mapping[str, Any]) -> dict[str, Any]:

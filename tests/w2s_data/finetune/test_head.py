@@ -231,6 +231,16 @@ def one_training(task, network_class):
     return network.coef.detach().numpy()
 
 
+def test_a_lost_device_names_the_method_and_the_stage(data, monkeypatch):
+    def lost(*_):
+        raise RuntimeError("CUDA error: unspecified launch failure\nCompile with ...")
+
+    monkeypatch.setattr(HeadNetwork, "logits", lost)
+    message = r"^naive, student: cpu failed \(CUDA error: unspecified launch failure\); `w2s gain`"
+    with pytest.raises(TrainingError, match=message):
+        fit_student("naive", *data, **QUICK)
+
+
 def test_out_of_memory_goes_on_with_smaller_pieces(data, caplog):
     task = make_task(*data)
     with caplog.at_level(logging.WARNING, logger="w2s_data"):

@@ -1,4 +1,4 @@
-"""What is kept of a measurement while it runs: test probabilities, a file a (student, seed)."""
+"""What is kept of a measurement while it runs: probabilities and diagnostics a (student, seed)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +31,28 @@ TASK_FILE = "task.json"
 TRAININGS = "trainings"
 _METADATA = b"w2s_gain"
 
-Predictions = dict[str, FloatArray]
-"""Test probabilities (n, C) of one seed: of the student under "", of its controls by name."""
+
+@dataclass(frozen=True)
+class Predictions:
+    """What one seed of a student predicts, and how it was trained.
+
+    Attributes
+    ----------
+    test : dict of array (n, C)
+        Probabilities of the test rows: of the student under "", of its controls by name.
+    rest : array (N - n, C) or None
+        The student's probabilities of all other rows, where they were asked for.
+    told : dict
+        Diagnostics of the method in plain JSON types; see `tell_seeds`.
+    """
+
+    test: Mapping[str, FloatArray]
+    rest: FloatArray | None = None
+    told: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Checkpoint:
-    """A folder with the test probabilities of finished students; None keeps nothing.
+    """A folder with what finished students predict; None keeps nothing.
 
     Parameters
     ----------
@@ -93,10 +110,10 @@ class Checkpoint:
         path = self._path(name, seed)
         if path is None or not path.exists():
             return None
+        table = _read(path)
         try:
-            table = pa.parquet.read_table(path)
             stored = json.loads(table.schema.metadata[_METADATA])
-        except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise RunError(f"cannot read checkpoint {str(path)!r}: {error}; delete it") from error
         wanted = _identity(method)
         if stored["method"] != wanted:
@@ -104,24 +121,28 @@ class Checkpoint:
                 f"checkpoint {str(self.folder)!r} holds {name!r} trained as {stored['method']}, "
                 f"now {wanted}; use another name or folder, or resume=False to start anew"
             )
-        columns = np.column_stack([column.to_numpy() for column in table.columns])
-        parts = np.split(columns, len(stored["models"]), axis=1)
-        return dict(zip(stored["models"], parts, strict=True))
+        parts = np.split(_columns(table), len(stored["models"]), axis=1)
+        rest = _rest(path)
+        return Predictions(
+            dict(zip(stored["models"], parts, strict=True)),
+            _columns(_read(rest)) if rest.exists() else None,
+            stored.get("told", {}),  # earlier versions kept neither this nor the other rows
+        )
 
     def write(self, name: str, method: Method, seed: int, predictions: Predictions) -> None:
-        """Keep a finished student."""
+        """Keep a finished student: the file of the test rows last, which vouches for the other."""
         path = self._path(name, seed)
         if path is None:
             return
-        stored = {"method": _identity(method), "models": list(predictions)}
-        columns = {
-            f"{model or 'student'}:{c}": pa.array(column)
-            for model, proba in predictions.items()
-            for c, column in enumerate(np.asarray(proba, dtype=np.float32).T)
+        if predictions.rest is not None:
+            _write(_rest(path), {"student": predictions.rest}, {})
+        stored = {
+            "method": _identity(method),
+            "models": list(predictions.test),
+            "told": predictions.told,
         }
-        table = pa.table(columns).replace_schema_metadata({_METADATA: json.dumps(stored)})
-        with atomic_path(path) as partial:
-            pa.parquet.write_table(table, partial)
+        models = {model or "student": proba for model, proba in predictions.test.items()}
+        _write(path, models, {_METADATA: json.dumps(stored)})
         trainings = self.trainings(name)
         if trainings is not None:
             shutil.rmtree(trainings / f"seed{seed}", ignore_errors=True)
@@ -134,6 +155,32 @@ class Checkpoint:
         if self.folder is None:
             return None
         return self.folder / f"{_slug(name)}-seed{seed}.parquet"
+
+
+def _rest(path: Path) -> Path:
+    """Beside the file of the test rows, that of all others."""
+    return path.with_name(f"{path.stem}-rest.parquet")
+
+
+def _read(path: Path) -> pa.Table:
+    try:
+        return pa.parquet.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise RunError(f"cannot read checkpoint {str(path)!r}: {error}; delete it") from error
+
+
+def _columns(table: pa.Table) -> FloatArray:
+    return np.column_stack([column.to_numpy() for column in table.columns])
+
+
+def _write(path: Path, models: Mapping[str, FloatArray], metadata: dict[bytes, str]) -> None:
+    columns = {
+        f"{model}:{c}": pa.array(column)
+        for model, proba in models.items()
+        for c, column in enumerate(np.asarray(proba, dtype=np.float32).T)
+    }
+    with atomic_path(path) as partial:
+        pa.parquet.write_table(pa.table(columns).replace_schema_metadata(metadata), partial)
 
 
 def _slug(name: str) -> str:

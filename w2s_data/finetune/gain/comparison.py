@@ -19,6 +19,7 @@ from w2s_data.finetune.gain.inference import (
     undefined,
 )
 from w2s_data.finetune.gain.inputs import GainData
+from w2s_data.finetune.gain.predictions import predictions_table
 from w2s_data.finetune.gain.result import (
     Comparison,
     ForecastCheck,
@@ -124,6 +125,10 @@ class Comparer:
             n_test=counts["test"],
             reading=read_gain(students, self.level),
             warnings=notes,
+            diagnostics={name: trained[name].told for name in ranked if trained[name].told},
+            by_item=predictions_table(
+                self.data, {n: p for n in ranked if (p := trained[n].predicted) is not None}
+            ),
         )
 
     def _reference(self, name: str, scores: Scores | None) -> Reference:

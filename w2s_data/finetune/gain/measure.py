@@ -222,7 +222,7 @@ def _open_checkpoint(
 ) -> Checkpoint:
     if folder is None:
         return Checkpoint(None, {}, resume)
-    machine = {"device"}  # where it is computed is no part of what is computed
+    machine = {"device", "resident_bytes"}  # where it is computed is no part of what is computed
     chosen = {name: value for name, value in configuration.items() if name not in machine}
     return Checkpoint(folder, {**data.fingerprint(), **chosen}, resume)
 

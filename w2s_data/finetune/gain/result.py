@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -129,14 +129,17 @@ class GainResult:
     failures : dict from method to reason
         Methods without a result.
     forecast : ForecastCheck or None
-    by_seed : DataFrame
-        What `to_frame` returns.
+    by_seed, by_item : DataFrame
+        What `to_frame` and `predictions` return.
     level : str
         Of the student: head, lora or full.
     confidence : float
         Coverage of the intervals.
     reading : str
         One sentence.
+    diagnostics : dict from method to dict
+        What training did: weights of teachers by step (`raven`), who teaches whom
+        (`cosupervised`), which points were kept; see `gain.telling.tell_seeds`.
     """
 
     students: tuple[StudentGain, ...]
@@ -157,6 +160,8 @@ class GainResult:
     n_test: int
     reading: str
     warnings: tuple[str, ...] = ()
+    diagnostics: Mapping[str, Any] = field(default_factory=dict)
+    by_item: pd.DataFrame | None = None
 
     def __getitem__(self, name: str) -> StudentGain:
         """The student of a method."""
@@ -183,6 +188,20 @@ class GainResult:
         """
         return self.by_seed.copy()
 
+    def predictions(self) -> pd.DataFrame:
+        """A row an item, in the order of the items: what teacher and students say of it.
+
+        Columns: row, split, label (gold); "teacher / label" and "teacher / proba"; and of each
+        method "/ label" (most probable class of the mean over seeds), "/ proba" (mean probability
+        of that class), "/ gold proba" (of the gold class) and "/ right" (share of the seeds that
+        are right, so that its mean over the test rows is the accuracy). Shares and probabilities
+        are float32 in [0, 1], missing where there is no gold label. Outside the test split a
+        student of level "head" is asked, unless rows x classes exceed 20 million.
+        """
+        import pandas as pd
+
+        return pd.DataFrame() if self.by_item is None else self.by_item.copy()
+
     def table(self) -> pd.DataFrame:
         """A row a student, ranked: means over seeds with intervals for fresh items and seeds."""
         import pandas as pd
@@ -205,9 +224,9 @@ class GainResult:
         return pd.DataFrame(rows)
 
     def to_dict(self) -> dict[str, Any]:
-        """All fields but `by_seed`, as dictionaries."""
+        """All fields but `by_seed` and `by_item`, as dictionaries."""
         fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        del fields["by_seed"]
+        del fields["by_seed"], fields["by_item"]
         return {name: _plain(value) for name, value in fields.items()}
 
     def __repr__(self) -> str:

@@ -25,6 +25,7 @@ class Task(NamedTuple):
     rows: IntArray
     teachers: FloatArray
     seed: int
+    told: bool
     changes: Mapping[str, Any]
 
 
@@ -41,11 +42,12 @@ class _Planner(Laboratory):
         rows: IntArray,
         teachers: FloatArray,
         refused: type[InputError] = InputError,  # noqa: ARG002
+        told: bool = False,
         **changes: Any,
     ) -> Trained:
         for seed in self.seeds:
             if self.checkpoint.read(name, method, seed) is None:
-                self.tasks.append(Task(name, method, rows, teachers, seed, changes))
+                self.tasks.append(Task(name, method, rows, teachers, seed, told, changes))
             else:
                 self.advance(1)
         return Trained({})
@@ -90,7 +92,8 @@ def train(
         warnings.simplefilter("always", DegenerateDataWarning)
         try:
             predictions = laboratory._fit(
-                task.name, task.method, task.rows, task.teachers, [task.seed], task.changes
+                *(task.name, task.method, task.rows, task.teachers),
+                *([task.seed], task.told, task.changes),
             )[task.seed]
         except RunError:
             raise

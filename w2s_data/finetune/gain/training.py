@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import inspect
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from w2s_data._typing import FloatArray, IntArray
-from w2s_data.errors import InputError, RunError, unknown
-from w2s_data.finetune.base import Method, TrainingError
+from w2s_data.errors import DegenerateDataWarning, InputError, RunError, unknown
+from w2s_data.finetune.base import Method, Model, TrainingError
 from w2s_data.finetune.gain.checkpoint import Checkpoint, Predictions
 from w2s_data.finetune.gain.inputs import GainData, lacking_gold
+from w2s_data.finetune.gain.predictions import Predicted, predict_items
+from w2s_data.finetune.gain.telling import summarize_told, tell_seeds
 from w2s_data.finetune.levels.adapters import USUAL
 from w2s_data.finetune.methods import make_method
 from w2s_data.finetune.methods.naive import Naive
@@ -22,6 +25,7 @@ from w2s_data.finetune.student import _enough_epochs as enough_epochs
 from w2s_data.finetune.student import fit_student
 
 CEILING, LABELLED_ONLY = "ceiling", "labelled only"
+MOST_KEPT = 20_000_000  # probabilities outside the test split that are kept of a seed
 _OURS = (  # arguments of fit_student that are not settings
     *("level", "class_names", "groups", "validation", "sample_weight", "seeds", "controls"),
     *("callbacks", "random_state", "progress", "items", "checkpoint"),
@@ -36,10 +40,16 @@ class Trained:
     ----------
     proba : dict from control (or "" for the student) to array (S, n, C)
     failure : str
+    predicted : Predicted or None
+        Of a student of the teachers' labels: its answers item by item.
+    told : dict
+        What its method's diagnostics say; see `summarize_told`.
     """
 
     proba: Mapping[str, FloatArray]
     failure: str = ""
+    predicted: Predicted | None = None
+    told: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -69,7 +79,7 @@ class Laboratory:
         """A student of the teachers' labels."""
         pool = self.data.rows("pool")
         groups = None if self.data.groups is None else self.data.groups[pool]
-        return self._train(name, method, pool, self.data.teachers[pool], groups=groups)
+        return self._train(name, method, pool, self.data.teachers[pool], told=True, groups=groups)
 
     def ceiling(self) -> Trained:
         """The same student, trained on gold labels of the pool."""
@@ -115,9 +125,13 @@ class Laboratory:
         rows: IntArray,
         teachers: FloatArray,
         refused: type[InputError] = InputError,
+        told: bool = False,
         **changes: Any,
     ) -> Trained:
-        """Train the seeds that are not kept yet; `refused` is what makes it a failed student."""
+        """Train the seeds that are not kept yet; `refused` is what makes it a failed student.
+
+        With `told` the result also says what is predicted of each item, and how it was trained.
+        """
         found: dict[int, Predictions] = {}
         for seed in self.seeds:
             kept = self.checkpoint.read(name, method, seed)
@@ -128,7 +142,7 @@ class Laboratory:
         together = [missing] if self.level == "head" and missing else [[s] for s in missing]
         for seeds in together:
             try:
-                done = self._fit(name, method, rows, teachers, seeds, changes)
+                done = self._fit(name, method, rows, teachers, seeds, told, changes)
             except RunError:
                 raise
             except refused as error:
@@ -138,8 +152,20 @@ class Laboratory:
                 self.checkpoint.write(name, method, seed, predictions)
             found |= done
             self.advance(len(done))
-        models = found[self.seeds[0]]
-        return Trained({m: np.stack([found[seed][m] for seed in self.seeds]) for m in models})
+        ordered = [found[seed] for seed in self.seeds]
+        models = ordered[0].test
+        proba = {model: np.stack([each.test[model] for each in ordered]) for model in models}
+        if not told:
+            return Trained(proba)
+        if any(each.rest is None for each in ordered) and self._asks_all:
+            warnings.warn(
+                "students of an earlier version, which kept their test rows alone, were taken up; "
+                "train anew (resume=False) to know what they say of the other items",
+                DegenerateDataWarning,
+                stacklevel=2,
+            )
+        said = summarize_told([each.told for each in ordered])
+        return Trained(proba, predicted=predict_items(self.data, ordered), told=said)
 
     def _fit(
         self,
@@ -148,6 +174,7 @@ class Laboratory:
         rows: IntArray,
         teachers: FloatArray,
         seeds: Sequence[int],
+        told: bool,
         changes: Mapping[str, Any],
     ) -> dict[int, Predictions]:
         data = self.data
@@ -168,9 +195,27 @@ class Laboratory:
         test = data.read(data.rows("test"))
         models = {"": student.model, **student.controls}
         proba = {name: model.proba(test) for name, model in models.items()}
+        rest = self._rest(student.model) if told else None
+        said = tell_seeds(student, data) if told else [{}] * len(seeds)
         return {
-            seed: {name: each[i] for name, each in proba.items()} for i, seed in enumerate(seeds)
+            seed: Predictions(
+                {name: each[i] for name, each in proba.items()},
+                None if rest is None else rest[i],
+                said[i],
+            )
+            for i, seed in enumerate(seeds)
         }
+
+    def _rest(self, model: Model) -> FloatArray | None:
+        """Probabilities (S, N - n, C) of all but the test rows, unless they cost too much."""
+        if not self._asks_all:
+            return None
+        return model.proba(self.data.read(np.flatnonzero(self.data.splits != "test")))
+
+    @property
+    def _asks_all(self) -> bool:
+        n_others = int(np.count_nonzero(self.data.splits != "test"))
+        return self.level == "head" and n_others * len(self.data.class_names) <= MOST_KEPT
 
 
 def name_methods(methods: Sequence[str | Method] | Mapping[str, str | Method]) -> dict[str, Method]:

@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from w2s_data._blocks import FeatureMatrix, as_feature_matrix
+from w2s_data._device import free_bytes
 from w2s_data._typing import BoolArray, FloatArray
 from w2s_data._validation import check_feature_block
 from w2s_data.errors import FeatureError, InputError
 from w2s_data.finetune.base import LINKS, LabelObjective, Model, Objective
 from w2s_data.finetune.losses import cross_entropy
-from w2s_data.finetune.task import TRAINING, Task
+from w2s_data.finetune.task import RESIDENT_BYTES, TRAINING, Task
 from w2s_data.probes import LinearProbe
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-RESIDENT_BYTES = 2 * 2**30  # larger features stay where they are and are gathered batch by batch
 INITIAL_SCALE = 0.1  # of 1 / sqrt(D): small, so that few steps suffice; zero would stop a ReLU
 SERIAL_WORK = 4_000_000  # S x B x D x C below which threads cost more than they bring
 
@@ -95,20 +95,30 @@ class HeadModel(Model):
 
 
 class HeadInputs:
-    """Standardised features on a device, or gathered batch by batch when they are large."""
+    """Standardised features on a device, or gathered batch by batch when they are large.
 
-    def __init__(self, features: FeatureMatrix, scaling: Scaling, device: torch.device) -> None:
+    On a GPU they may take half of the memory that is free on it, elsewhere `resident_bytes`.
+    """
+
+    def __init__(
+        self,
+        features: FeatureMatrix,
+        scaling: Scaling,
+        device: torch.device,
+        resident_bytes: int = RESIDENT_BYTES,
+    ) -> None:
         import torch
 
         self.features = features
         self.scaling = scaling
         self.device = device
         self.resident: Tensor | None = None
-        if 4 * features.shape[0] * features.shape[1] <= RESIDENT_BYTES:
-            table = np.empty(features.shape, dtype=np.float32)
+        free = free_bytes(device)
+        budget = resident_bytes if free is None else free // 2
+        if 4 * features.shape[0] * features.shape[1] <= budget:
+            self.resident = torch.empty(features.shape, dtype=torch.float32, device=device)
             for rows, block in features.blocks():
-                table[rows] = scaling.apply(block)
-            self.resident = torch.from_numpy(table).to(device)
+                self.resident[rows] = torch.from_numpy(scaling.apply(block))
 
     def take(self, rows: Tensor) -> Tensor:
         """Rows (S, B) as (S, B, D)."""
@@ -231,7 +241,7 @@ class HeadTask(Task):
     @cached_property
     def inputs(self) -> HeadInputs:
         """The pool, standardised."""
-        return HeadInputs(self._features, self.scaling, self.device)
+        return HeadInputs(self._features, self.scaling, self.device, self.settings.resident_bytes)
 
     @cached_property
     def _validation_inputs(self) -> Tensor | None:
@@ -292,7 +302,13 @@ class HeadTask(Task):
             fitted.append(
                 fitted[same[0]]
                 if same
-                else softmax_head(features[rows], labels[seed, rows], weight[seed, rows], l2)
+                else softmax_head(
+                    features[rows],
+                    labels[seed, rows],
+                    weight[seed, rows],
+                    l2,
+                    str(self.device),
+                )
             )
         coef = np.stack([head[0] for head in fitted])
         if basis is not None:
@@ -324,10 +340,10 @@ class HeadTask(Task):
 
 
 def softmax_head(
-    features: FloatArray, labels: FloatArray, weights: FloatArray, l2: float
+    features: FloatArray, labels: FloatArray, weights: FloatArray, l2: float, device: str = "cpu"
 ) -> tuple[FloatArray, FloatArray]:
     """Weights (D, C) and intercepts (C,) that minimise the penalised cross-entropy."""
-    probe = LinearProbe(l2=l2, standardize=False, device="cpu")
+    probe = LinearProbe(l2=l2, standardize=False, device=device)
     probe.fit(features, labels, weights)
     coef, intercept = probe.coef_.T, probe.intercept_
     if coef.shape[1] == 1:  # a sigmoid is a softmax whose first logit is 0

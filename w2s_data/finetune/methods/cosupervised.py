@@ -87,7 +87,7 @@ class CoSupervised(Method):
     def fit(self, task: Task) -> Outcome:
         """Train on a task."""
         n_teachers = task.pool.teachers.shape[1]
-        levels = self._teachers_by_level(n_teachers)
+        levels = self.teachers_by_level(n_teachers)
         if n_teachers == 1:
             warnings.warn(
                 "cosupervised: a single teacher leaves one level, which is naive training",
@@ -140,8 +140,14 @@ class CoSupervised(Method):
             "kept": np.stack(kept),
         }
 
-    def _teachers_by_level(self, n_teachers: int) -> list[IntArray]:
-        """Numbers of the teachers at each level."""
+    def teachers_by_level(self, n_teachers: int) -> list[IntArray]:
+        """Numbers of the teachers at each level.
+
+        Raises
+        ------
+        InputError
+            If the levels do not add up to the number of teachers.
+        """
         sizes = list(self.levels) if self.levels is not None else []
         while self.levels is None and sum(sizes) < n_teachers:
             sizes.append(min(2 ** len(sizes), n_teachers - sum(sizes)))

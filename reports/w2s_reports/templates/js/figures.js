@@ -1,7 +1,6 @@
 // Figures.
 const CONFIG = { displayModeBar: false, displaylogo: false, responsive: true, showLink: false };
 const areas = [...document.querySelectorAll("[data-figure]")];
-const hidden = new Set();
 // A colour or font written as "--name" means the CSS variable of that name, now.
 const themed = (value, meaning) => {
   if (typeof value === "string" && value.startsWith("--")) return meaning(value);
@@ -16,16 +15,13 @@ const draw = (area, width) => {
   const style = getComputedStyle(document.documentElement);
   const meaning = (name) =>
     (width && light[name.slice(2)]) || style.getPropertyValue(name).trim();
-  const spec = themed(figures[area.dataset.figure], meaning);
-  for (const trace of spec.data) trace.visible = !hidden.has(trace.name);
+  const isMap = area.dataset.figure === "map";
+  const spec = themed(isMap ? mapSpec(meaning) : figures[area.dataset.figure], meaning);
   if (width) spec.layout.width = width;
-  area.dataset.drawn = "yes";
   Plotly.react(area, spec.data, spec.layout, CONFIG);
-  if (area.dataset.figure === "map" && !area.dataset.hover) {
-    area.dataset.hover = "yes";
-    area.on("plotly_hover", (event) => showCard(event.points[0].customdata, event.event));
-    area.on("plotly_unhover", hideCard);
-  }
+  if (isMap && !area.dataset.drawn) area.on("plotly_afterplot", paintMap);
+  if (isMap) paintMap();
+  area.dataset.drawn = "yes";
 };
 const redraw = () => areas.filter((a) => a.dataset.drawn).forEach((a) => draw(a));
 media.addEventListener("change", redraw);

@@ -3,15 +3,22 @@ const coded = (column, i) => {
   const c = points[column];
   return c && c.codes[i] >= 0 ? c.levels[c.codes[i]] : null;
 };
+const preferred = (i) =>
+  points.weak_correct && points.weak_correct[i] !== null
+    ? points.weak_correct[i]
+      ? "chosen"
+      : "rejected"
+    : null;
 const describe = (i) => ({
   id: points.id[i],
   text: points.text ? points.text[i] : null,
+  rejected: points.rejected ? points.rejected[i] : null,
   image: points.image ? points.image[i] : null,
   region: coded("region", i),
   wrong: points.weak_correct ? points.weak_correct[i] === 0 : false,
   facts: [
-    ["label", coded("label", i)],
-    ["weak label", coded("weak_label", i)],
+    ["label", points.rejected ? null : coded("label", i)],
+    ["weak label", points.rejected ? preferred(i) : coded("weak_label", i)],
     ["source", coded("source", i)],
     ["group", coded("group", i)],
     ["confidence", points.confidence[i] === null ? null : points.confidence[i].toFixed(3)],
@@ -37,6 +44,12 @@ const card = (i) => {
   const quote = made.querySelector(".quote");
   if (point.text || !point.image) quote.textContent = point.text || point.id;
   else quote.remove();
+  if (point.rejected !== null) {
+    const other = quote.cloneNode();
+    other.textContent = point.rejected;
+    quote.before(element("p", "side", "chosen"));
+    quote.after(element("p", "side", "rejected"), other);
+  }
   const tags = made.querySelector(".tags");
   const region = element("span", "region");
   region.append(element("i", "swatch " + point.region), point.region);

@@ -1,30 +1,77 @@
-// Search.
-const SHOWN = 24;
-const search = document.getElementById("search");
-const results = document.getElementById("results");
-const telling = document.getElementById("telling");
-const status = document.getElementById("search-status");
-let haystack = null;
-const find = () => {
-  const query = search.value.trim().toLowerCase();
-  results.hidden = !query;
-  telling.hidden = Boolean(query);
-  status.textContent = "";
-  if (!query) return results.replaceChildren();
-  haystack ??= points.id.map((id, i) =>
-    [id, points.text ? points.text[i] : "", coded("region", i), coded("label", i)]
-      .concat([coded("weak_label", i), coded("source", i), coded("group", i)])
-      .join("\u0000")
-      .toLowerCase(),
-  );
-  const words = query.split(/\s+/);
-  const found = [];
-  haystack.forEach((hay, i) => words.every((word) => hay.includes(word)) && found.push(i));
-  results.replaceChildren(...found.slice(0, SHOWN).map(card));
-  const n = found.length.toLocaleString("en");
-  status.textContent =
-    (found.length === 1 ? "1 match" : n + " matches") +
-    (found.length > SHOWN ? ", the first " + SHOWN + " shown" : "");
-};
-search.addEventListener("input", find);
-search.form.addEventListener("submit", (event) => event.preventDefault());
+// Search and filters: over the drawn points, or over what the chosen tab lists.
+{
+  const PAGE = 24;
+  const search = document.getElementById("search");
+  const filters = [...document.querySelectorAll("[data-filter]")];
+  const results = document.getElementById("results");
+  const telling = document.getElementById("telling");
+  const status = document.getElementById("search-status");
+  const pages = new Map(exampleTabs.map((tab) => [tab, 1]));
+  const RIGHT = { right: 1, wrong: 0 };
+  let haystack = null;
+  const words = () => search.value.trim().toLowerCase().split(/\s+/).filter(Boolean);
+  const wanted = () => filters.filter((filter) => filter.value);
+  const holds = (text) => words().every((word) => text.includes(word));
+  const many = (n, what) => n.toLocaleString("en") + " " + what;
+  const pointFits = (i) =>
+    wanted().every(({ value, dataset: { filter } }) =>
+      filter === "weak" ? points.weak_correct[i] === RIGHT[value] : coded(filter, i) === value,
+    ) && holds(haystack[i]);
+  const cardFits = (card) =>
+    wanted().every(({ value, dataset: { filter } }) => card.dataset[filter] === value);
+  const entryFits = (entry) =>
+    (entry.matches(".card") ? [entry] : [...entry.querySelectorAll(".card")]).some(cardFits) &&
+    holds(entry.textContent.toLowerCase());
+  const findPoints = (asked, more) => {
+    results.hidden = !asked;
+    telling.hidden = asked;
+    more.hidden = true;
+    if (!asked) return results.replaceChildren();
+    haystack ??= points.id.map((id, i) =>
+      [id, points.text?.[i], points.rejected?.[i], coded("region", i), coded("label", i)]
+        .concat([coded("weak_label", i), coded("source", i), coded("group", i)])
+        .join("\u0000")
+        .toLowerCase(),
+    );
+    const found = points.id.map((_, i) => i).filter(pointFits);
+    const limit = PAGE * pages.get(chosenTab());
+    results.replaceChildren(...found.slice(0, limit).map(card));
+    more.hidden = found.length <= limit;
+    status.textContent =
+      (found.length === 1 ? "1 match" : many(found.length, "matches")) +
+      (found.length > limit ? ", the first " + limit + " shown" : "");
+  };
+  const find = () => {
+    const tab = chosenTab();
+    const panel = examplePanel(tab);
+    const more = panel.querySelector(".more");
+    const asked = words().length + wanted().length > 0;
+    status.textContent = "";
+    if (panel.contains(results)) return findPoints(asked, more);
+    if (!more) return;
+    const { found, all } = showPages(panel, pages.get(tab), entryFits);
+    if (asked) status.textContent = found + " of " + all + " " + panel.dataset.what + " match";
+  };
+  const ask = () => {
+    for (const tab of exampleTabs) pages.set(tab, 1);
+    find();
+  };
+  search.addEventListener("input", ask);
+  filters.forEach((filter) => filter.addEventListener("change", ask));
+  search.form.addEventListener("submit", (event) => event.preventDefault());
+  for (const tab of exampleTabs) {
+    tab.addEventListener("click", () => {
+      chooseTab(tab);
+      find();
+    });
+    examplePanel(tab)
+      .querySelector(".more")
+      ?.addEventListener("click", () => {
+        pages.set(tab, pages.get(tab) + 1);
+        find();
+      });
+  }
+  exampleTabs[0].parentElement.hidden = false;
+  chooseTab(exampleTabs[0]);
+  find();
+}

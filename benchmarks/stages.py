@@ -1,0 +1,81 @@
+"""Time and memory of the commands themselves, `w2s score` and what follows it, at a few sizes.
+
+`scaling.py`, `report.py` and `ray_engine.py` measure more of it, up to a million items and with a
+worker that is killed; this is the part that fits into the suite.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from _measure import Row, compared, in_fresh_process
+
+SIZES = (25_000, 50_000, 100_000)
+STAGES = ("score", "groups", "forecast")
+
+
+def growth(quick: bool = False) -> list[Row]:
+    """Each command in a process of its own; memory beyond that of the imports."""
+    from scaling import command, generate, idle_mb, measure
+
+    rows = []
+    idle = idle_mb()
+    with tempfile.TemporaryDirectory() as folder:
+        for n in (2000, 4000) if quick else SIZES:
+            here = Path(folder) / str(n)
+            generate(here, n)
+            for stage in STAGES:
+                got = measure(command(here, stage, None), here / "run", stage)
+                name, memory = f"w2s {stage}", max(0.0, got.peak_mb - idle)
+                what = f"{name}, {n:,} items"
+                rows.append(Row(what, got.seconds, memory_mb=memory, size=n, curve=name))
+    return rows
+
+
+def _built(folder: Path) -> Callable[[], object]:
+    from w2s_reports import build_report
+
+    return lambda: build_report(folder)
+
+
+def report(quick: bool = False) -> list[Row]:
+    """Building the report of a run with every stage."""
+    from report import make_run
+
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for n in (2000, 4000) if quick else (10_000, 30_000, 100_000):
+            here = Path(folder) / str(n)
+            here.mkdir()
+            spent, memory = in_fresh_process(_built, make_run(here / "run", n))
+            name = "report"
+            rows.append(Row(f"{name}, {n:,} items", spent, memory_mb=memory, size=n, curve=name))
+    return rows
+
+
+def ray_workers(quick: bool = False) -> list[Row]:
+    """Encoding by one and two workers of Ray that have started, to the bytes of one process."""
+    from embedding import minilm_folder, sentences
+    from ray_engine import measure, ready
+
+    from w2s_data import TextEncoder
+    from w2s_data.engines import LocalEngine, make_engine
+
+    texts, model = sentences(300 if quick else 8192), minilm_folder()
+    rounds = 1 if quick else 2
+    rows = []
+    for number in (1, 2):
+        with make_engine("ray", workers=number) as engine:
+            list(engine.map_blocks(ready, None, range(number)))  # starts them
+            found = [
+                [measure(texts, place, TextEncoder(model, device="cpu")) for _ in range(rounds)]
+                for place in (engine, LocalEngine())
+            ]
+        if any(files != found[1][0][1] for runs in found for _, files in runs):
+            raise SystemExit("the stores differ")
+        times = [[seconds for seconds, _ in runs] for runs in found]
+        what = f"embedding {len(texts):,} sentences, Ray, {number} worker{'s' * (number > 1)}"
+        rows.append(compared(what, times[0], "this process", times[1]))
+    return rows

@@ -1,0 +1,45 @@
+"""Which tables of a summary a page offers as CSV: every list of records in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+SENTENCES = ("verdict",)  # lists of what is said, not of what was found
+
+
+def tables(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Path, title and number of lines of each table; the page's script makes the CSV.
+
+    A record that holds one list of records makes as many lines as that list has.
+
+    >>> tables({"gain": {"hint": None, "methods": [{"name": "naive", "gain": {"value": 0.1}}]}})
+    [{'path': 'gain.methods', 'title': 'gain: methods', 'rows': 1}]
+    """
+    return [
+        {"path": ".".join(path), "title": _title(path), "rows": sum(map(_lines, records))}
+        for path, records in _found(summary, ())
+        if path[0] not in SENTENCES
+    ]
+
+
+def _found(value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], list[Any]]]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _found(inner, (*path, str(key)))
+    elif _is_table(value):
+        yield path, value
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, list) and any(isinstance(record, Mapping) for record in value)
+
+
+def _lines(record: Mapping[str, Any]) -> int:
+    inside = [value for value in record.values() if _is_table(value)]
+    return len(inside[0]) if len(inside) == 1 else 1
+
+
+def _title(path: tuple[str, ...]) -> str:
+    shown = [part.replace("_", " ") for part in path if part != "rows"]
+    return ": ".join(shown)

@@ -1,0 +1,82 @@
+"""What both runs found, one row a number: this run filled, its baseline hollow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from w2s_reports.figures.base import Figure, line, marks, rows_layout, title
+from w2s_reports.formats import spelled, spelled_interval
+
+SHOWN = 10
+Row = Mapping[str, Any]
+
+
+def side_by_side(comparison: Mapping[str, Any] | None) -> list[Figure]:
+    """Shares in one figure, gains in another; a figure without a row is left out."""
+    if comparison is None:
+        return []
+    rows = [
+        {**row, "name": _name(section, row)}
+        for section in comparison["sections"]
+        for row in section["rows"]
+        if (section["key"] != "forecast" or row["unit"] == "points")
+        and None not in (row["value"]["value"], row["other"]["value"])
+    ]
+    made = (
+        _paired("comparison", "Densities and accuracies of both runs", rows, "share"),
+        _paired("comparison-gains", "Gains of both runs", rows, "points"),
+    )
+    return [figure for figure in made if figure is not None]
+
+
+def _name(section: Mapping[str, Any], row: Row) -> str:
+    """A number's name out of its table: what it is of, and no unit, which the axis has."""
+    name = str(row["name"]).removesuffix(", points")
+    return {"sources": "source: ", "groups": "group: "}.get(section["key"], "") + name
+
+
+def _paired(name: str, heading: str, rows: Sequence[Row], unit: str) -> Figure | None:
+    found = [row for row in rows if row["unit"] == unit and row["level"] is not None]
+    if not found:
+        return None
+    shown = found[:SHOWN]
+    heights = [len(shown) - 1 - k for k in range(len(shown))]
+    spoken = {
+        side: [f"{row['name']}: {_spoken(row[key], unit)} {side}" for row in shown]
+        for key, side in (("value", "in this run"), ("other", "in the baseline"))
+    }
+    sides = (("other", "baseline", False, 0.03), ("value", "this run", True, -0.22))
+    data = [
+        marks(
+            label,
+            [_scaled(row[key], unit) for row in shown],
+            [height + shift for height in heights],
+            spoken["in this run" if key == "value" else "in the baseline"],
+            filled=filled,
+        )
+        for key, label, filled, shift in sides
+    ]
+    if unit == "share":
+        axis: dict[str, Any] = {"title": title("share"), "tickformat": ".0%", "nticks": 6}
+    else:
+        axis = {"title": title("gain over the teacher, in points"), "nticks": 7}
+    drawn = rows_layout([row["name"] for row in shown], axis, legend=True)
+    if unit == "points":
+        drawn["shapes"] = [line("x", 0, "paper")]
+    caption = "Filled: this run; hollow: the baseline; each with the interval of its table below."
+    if len(found) > SHOWN:
+        caption += f" The first {SHOWN} of {len(found)}; the tables have all."
+    both = [f"{one}; {two}" for one, two in zip(*spoken.values(), strict=True)]
+    return Figure(name, heading, data, drawn, caption, f"{heading}. {'; '.join(both)}.")
+
+
+def _scaled(found: Mapping[str, Any], unit: str) -> dict[str, float | None]:
+    factor = 100 if unit == "points" else 1
+    return {name: None if value is None else factor * value for name, value in found.items()}
+
+
+def _spoken(found: Mapping[str, Any], unit: str) -> str:
+    limits = spelled_interval(found["low"], found["high"], unit)
+    points = " points" if unit == "points" else ""
+    return f"{spelled(found['value'], unit)}{points}" + (f" ({limits})" if limits else "")

@@ -1,0 +1,226 @@
+"""The map of every drawn point: where it lies, in several views, and what its colour says.
+
+The page's script puts positions and colours together, so that each is in the page only once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from w2s_reports.artefacts import Artefacts
+from w2s_reports.figures.base import Figure, Spec, axis, layout, line, title
+from w2s_reports.formats import count, name_of, percent
+from w2s_reports.palette import CATEGORY_SYMBOLS, CATEGORY_TOKENS, REGIONS
+
+HEIGHT = 520
+FEW = 2_000  # points that can be drawn large
+
+
+@dataclass(frozen=True)
+class View:
+    """One way to place the points."""
+
+    key: str
+    label: str
+    layout: Spec
+    caption: str
+    alt: str
+
+
+@dataclass(frozen=True)
+class Level:
+    """One colour and its points, counted among all scored ones."""
+
+    name: str
+    token: str
+    symbol: str
+    n: int
+
+
+@dataclass(frozen=True)
+class Colouring:
+    """What colours say: the level of each code of a column of the points, and of a missing one."""
+
+    key: str
+    label: str
+    levels: list[Level]
+    slots: list[int]
+    missing: int
+
+    @property
+    def alt(self) -> str:
+        """The colours in words."""
+        parts = ", ".join(f"{count(level.n)} {level.name}" for level in self.levels)
+        return f"Coloured by {self.label.lower()}: {parts}."
+
+
+@dataclass(frozen=True)
+class MapFigure(Figure):
+    """A figure with several views and colourings, of which the reader sees one each."""
+
+    views: list[View]
+    colours: list[Colouring]
+    marker: Spec
+
+    def spec(self) -> Spec:
+        """What the page's script draws."""
+        return {
+            "views": [asdict(view) for view in self.views],
+            "colours": [{**asdict(colour), "alt": colour.alt} for colour in self.colours],
+            "marker": self.marker,
+        }
+
+
+def point_map(
+    artefacts: Artefacts, points: Mapping[str, Any], summary: Mapping[str, Any]
+) -> MapFigure | None:
+    """UMAP and PCA where the run holds them, and alignment over confidence."""
+    found, overlap = summary["projection"], summary["overlap"]
+    views = [view for name in ("umap", "pca") if (view := _projected(name, points, found))]
+    if plane := _plane(points, overlap):
+        views.append(plane)
+    if not views:
+        return None
+    colours = _colourings(artefacts.scored(), points, overlap)
+    few = len(points["id"]) <= FEW
+    marker = {"size": 6.5 if few else 4.5, "opacity": 0.75 if few else 0.55}
+    first, alt = views[0], f"{views[0].alt} {colours[0].alt}"
+    return MapFigure(
+        "map", "Every point", [], first.layout, first.caption, alt, views, colours, marker
+    )
+
+
+def _projected(name: str, points: Mapping[str, Any], found: Mapping[str, Any]) -> View | None:
+    """UMAP or PCA: one unit on both axes, and no ticks, since the numbers say nothing."""
+    if name not in points or found["hint"]:
+        return None
+    tops = [max(value for value in column if value is not None) for column in points[name]]
+    margin = 0.03 * max(tops)
+    bare: Spec = {"showticklabels": False, "showgrid": False, "showline": name == "pca"}
+    axes = [bare | {"range": [-margin, top + margin]} for top in tops]
+    axes[1] |= {"scaleanchor": "x"}
+    if name == "pca":
+        for spec, share, word in zip(axes, found["explained"], ("first", "second"), strict=True):
+            spec["title"] = title(f"{word} component, {percent(share)} of the variance")
+    placed = sum(value is not None for value in points[name][0])
+    label = {"umap": "UMAP", "pca": "PCA"}[name]
+    return View(
+        name,
+        label,
+        layout(xaxis=axes[0], yaxis=axes[1]) | {"height": HEIGHT},
+        f"{found['readings'][name]} {_drawn(points, placed)}",
+        f"Map of {count(placed)} points by {label} of their strong features.",
+    )
+
+
+def _plane(points: Mapping[str, Any], overlap: Mapping[str, Any]) -> View | None:
+    """Alignment against confidence; hard-only points, which have no alignment, lie in a strip."""
+    codes = np.asarray(points["region"]["codes"], dtype=np.int64)
+    hard = int((codes == points["region"]["levels"].index("hard-only")).sum())
+    if hard == len(codes):
+        return None
+    aligned = [value for value in points["alignment"] if value is not None]
+    sentence = "Hard-only points have no alignment and lie in the strip at the bottom. "
+    return View(
+        "plane",
+        "Confidence × alignment",
+        _plane_layout(bool(hard), overlap, (min(aligned), max(aligned))),
+        "The dotted lines are the thresholds that part the regions. "
+        f"{sentence if hard else ''}{_drawn(points, len(codes))}",
+        f"Scatter plot of the alignment of {count(len(codes))} points against weak confidence.",
+    )
+
+
+def _plane_layout(strip: bool, overlap: Mapping[str, Any], ends: tuple[float, float]) -> Spec:
+    margin = 0.05 * (ends[1] - ends[0]) or 0.05
+    drawn = layout(
+        xaxis={"title": title("weak confidence"), "range": [-0.02, 1.02]}
+        | {"anchor": "y2" if strip else "y"},
+        yaxis={"title": title("alignment"), "domain": [0.2 if strip else 0, 1]}
+        | {"range": [ends[0] - margin, ends[1] + margin]},
+    )
+    if strip:
+        drawn["yaxis2"] = axis() | {"domain": [0, 0.14], "range": [-0.15, 1.15]}
+        drawn["yaxis2"] |= {"showticklabels": False, "showgrid": False}
+    drawn["shapes"] = [
+        line(side, overlap[f"{name}_threshold"]["value"], yref)
+        for side, name, yref in (("x", "confidence", "paper"), ("y", "alignment", "y"))
+        if overlap[f"{name}_threshold"]["value"] is not None
+    ]
+    return drawn | {"height": HEIGHT}
+
+
+def _drawn(points: Mapping[str, Any], placed: int) -> str:
+    """How many of the points are seen, and how many show a picture."""
+    n = points["n_scored"]
+    said = (
+        f"All {count(n)} scored points."
+        if placed == n
+        else f"{count(placed)} of {count(n)} scored points, drawn in proportion to region and "
+        "source; all numbers use every point."
+    )
+    pictured = sum(image is not None for image in points.get("image", []))
+    if 0 < pictured < len(points["id"]):
+        said += f" {count(pictured)} of the drawn points show a picture when pointed at."
+    return said
+
+
+def _colourings(
+    scored: pd.DataFrame, points: Mapping[str, Any], overlap: Mapping[str, Any]
+) -> list[Colouring]:
+    regions = [
+        Level(style.key, style.token, style.symbol, region["n"])
+        for style, region in zip(REGIONS, overlap["regions"], strict=True)
+    ]
+    found = [Colouring("region", "Region", regions, list(range(len(regions))), -1)]
+    for key, label in (("source", "Source"), ("group", "Group"), ("label", "Label")):
+        if key in points:
+            colouring = _categories(key, label, scored[key], points[key]["levels"])
+            found += [colouring] if len(colouring.levels) > 1 else []
+    if "weak_correct" in points:
+        answers = scored["weak_correct"]
+        levels = [
+            Level("wrong", "wrong", "x", int((answers == False).sum())),  # noqa: E712
+            Level("right", "right", "circle", int((answers == True).sum())),  # noqa: E712
+        ]
+        levels += _missing("label", int(answers.isna().sum()))
+        found.append(Colouring("weak_correct", "Weak label", levels, [0, 1], 2))
+    return found
+
+
+def _categories(key: str, label: str, values: pd.Series[Any], levels: list[str]) -> Colouring:
+    """The most frequent names in colours, the others in grey."""
+    counts: dict[str, int] = {}
+    for value, n in values.value_counts().items():
+        name = str(name_of(value))
+        counts[name] = counts.get(name, 0) + int(n)
+    frequent = sorted(list(counts)[: len(CATEGORY_TOKENS)], key=_natural)
+    shown = [
+        Level(name, token, CATEGORY_SYMBOLS[i % len(CATEGORY_SYMBOLS)], counts[name])
+        for i, (name, token) in enumerate(zip(frequent, CATEGORY_TOKENS, strict=False))
+    ]
+    rest = [n for name, n in counts.items() if name not in frequent]
+    if rest:
+        shown.append(
+            Level(f"{count(len(rest))} other{'s' * (len(rest) > 1)}", "muted", "circle", sum(rest))
+        )
+    slot = {name: i for i, name in enumerate(frequent)}
+    slots = [slot.get(name, len(frequent)) for name in levels]
+    missing = len(shown)
+    return Colouring(key, label, shown + _missing(key, int(values.isna().sum())), slots, missing)
+
+
+def _missing(what: str, n: int) -> list[Level]:
+    return [Level(f"no {what}", "muted", "circle-open", n)] if n else []
+
+
+def _natural(name: str) -> list[tuple[bool, int, str]]:
+    """Order in which "class 10" follows "class 9"."""
+    parts = re.split(r"(\d+)", name.casefold())
+    return [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]

@@ -1,0 +1,288 @@
+"""Conditions under which a run is not good enough: `density<0.2`, `worst_group_gain<0`.
+
+A condition is about one number of the summary. Shares, accuracies and gains are fractions: a gain
+of two points is 0.02, or 2%.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from w2s_data.errors import InputError, unknown
+from w2s_reports.formats import name_of, spelled, spelled_interval
+
+COMPARE: dict[str, Callable[[float, float], bool]] = {
+    "<=": operator.le,
+    ">=": operator.ge,
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    ">": operator.gt,
+}
+_CONDITION = re.compile(r"\s*(.+)(<=|>=|==|!=|<|>)\s*(\S+)\s*", flags=re.S)
+FAMILIES = ("gain", "density")
+NOTHING: dict[str, Any] = {"value": None, "low": None, "high": None}
+
+Summary = Mapping[str, Any]
+Estimate = Mapping[str, Any]  # value, low, high; reason where the value is unknown
+
+
+class GateError(InputError):
+    """A condition that cannot be read or checked."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """When to fail.
+
+    Attributes
+    ----------
+    metric : str
+        A name in `METRICS`, `gain.METHOD` or `density.SOURCE`.
+    operator : str
+        <, <=, >, >=, == or !=.
+    threshold : float
+    """
+
+    metric: str
+    operator: str
+    threshold: float
+
+    def __str__(self) -> str:
+        return f"{self.metric}{self.operator}{self.threshold:g}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a condition.
+
+    Attributes
+    ----------
+    failed : bool or None
+        Whether the condition holds, which fails the gate; None where the number is not there.
+    unit : str
+        share, points, number or count: how the value is spelled.
+    reason : str
+        Why there is no number, with the command that adds it; empty where there is one.
+    """
+
+    condition: str
+    failed: bool | None
+    value: float | None
+    low: float | None
+    high: float | None
+    unit: str
+    reason: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as plain types."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        words = {True: "FAILED", False: "passed", None: "unknown"}[self.failed]
+        if self.value is None:
+            return f"{words}  {self.condition}: {self.reason}"
+        limits = spelled_interval(self.low, self.high, self.unit)
+        points = " points" if self.unit == "points" else ""
+        said = f"{spelled(self.value, self.unit)}{points}{f' ({limits})' if limits else ''}"
+        return f"{words}  {self.condition}: {said}"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """Where a number is in the summary, and what to say where it is not."""
+
+    unit: str
+    read: Callable[[Summary], Estimate]
+    stage: str
+    undefined: str
+
+
+def parse(text: str) -> Condition:
+    """Read a condition.
+
+    Parameters
+    ----------
+    text : str
+        METRIC, one of < <= > >= == !=, NUMBER; a number may end in %.
+
+    Raises
+    ------
+    GateError
+        If it is no condition, or there is no such metric.
+
+    Examples
+    --------
+    >>> parse("density<20%")
+    Condition(metric='density', operator='<', threshold=0.2)
+    >>> str(parse("gain.naive <= 0"))
+    'gain.naive<=0'
+    """
+    found = _CONDITION.fullmatch(text)
+    if found is None:
+        raise GateError(f"a condition reads METRIC<NUMBER, e.g. 'density<0.2'; got {text!r}")
+    metric = found[1].strip()
+    threshold = _number(found[3])
+    if threshold is None:
+        raise GateError(f"{found[3]!r} in the condition {text!r} is not a number")
+    family, _, name = metric.partition(".")
+    if metric not in METRICS and not (family in FAMILIES and name):
+        known = unknown("metric", metric, [*METRICS])
+        raise GateError(f"{known}, 'gain.METHOD', 'density.SOURCE'")
+    return Condition(metric, found[2], threshold)
+
+
+def check(conditions: Iterable[str | Condition], summary: Summary) -> tuple[Outcome, ...]:
+    """Hold conditions against the numbers of a summary.
+
+    Parameters
+    ----------
+    conditions : iterable of str or Condition
+    summary : dict
+        What `w2s_reports.summarize` returns.
+
+    Raises
+    ------
+    GateError
+        If a condition cannot be read, or names a method or a source that the run does not have.
+
+    Examples
+    --------
+    >>> density = {"hint": None, "density": {"value": 0.31, "low": 0.27, "high": 0.35}}
+    >>> [outcome] = check(["density<0.2"], {"overlap": density})
+    >>> print(outcome)
+    passed  density<0.2: 31.0% (27.0–35.0%)
+    """
+    parsed = [parse(c) if isinstance(c, str) else c for c in conditions]
+    return tuple(_outcome(condition, summary) for condition in parsed)
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text[:-1]) / 100 if text.endswith("%") else float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _outcome(condition: Condition, summary: Summary) -> Outcome:
+    metric = METRICS.get(condition.metric) or _member(condition.metric, summary)
+    hint = summary[metric.stage]["hint"]
+    found = NOTHING if hint else metric.read(summary)
+    value = found["value"]
+    reason = ""
+    if value is None:
+        undefined = f"{metric.undefined}: {found['reason']}" if found.get("reason") else ""
+        reason = hint or undefined or f"{metric.undefined} in this run"
+    return Outcome(
+        str(condition),
+        None if value is None else COMPARE[condition.operator](value, condition.threshold),
+        value,
+        found["low"],
+        found["high"],
+        metric.unit,
+        reason,
+    )
+
+
+def _member(metric: str, summary: Summary) -> Metric:
+    """The gain of one method, or the density of one source."""
+    family, _, given = metric.partition(".")
+    name = name_of(given)
+    if family == "gain":
+        stage, rows = "gain", () if summary["gain"]["hint"] else summary["gain"]["methods"]
+        found = {row["name"]: row["gain"] for row in rows}
+    else:
+        stage, rows = "overlap", summary["sources"]["rows"]
+        found = {row["name"]: _density(row) for row in rows}
+    if not summary[stage]["hint"] and name not in found:
+        if not found:
+            raise GateError(f"{metric!r} cannot be checked: {summary['sources']['hint']}")
+        raise GateError(unknown("method" if family == "gain" else "source", str(name), [*found]))
+    estimate = found.get(name, NOTHING)
+    unit = "points" if family == "gain" else "share"
+    return Metric(unit, lambda _: estimate, stage, f"{metric} is undefined")
+
+
+def _density(row: Mapping[str, Any]) -> Estimate:
+    return {
+        name: row["density" if name == "value" else f"density_{name}"]
+        for name in ("value", "low", "high")
+    }
+
+
+def _limit(found: Estimate) -> Estimate:
+    """The lower limit of an estimate as a number of its own."""
+    return NOTHING | {"value": found["low"]}
+
+
+def _first(rows: Sequence[Mapping[str, Any]], name: str) -> Estimate:
+    return rows[0][name] if rows else NOTHING
+
+
+def worst_group(rows: Sequence[Mapping[str, Any]], name: str) -> Estimate:
+    """The smallest of the groups' estimates, with the group's name; unknown ones are left out."""
+    known = [row for row in rows if row[name]["value"] is not None]
+    if not known:
+        return NOTHING
+    least = min(known, key=lambda row: row[name]["value"])
+    return {**least[name], "group": least["name"]}
+
+
+def _worst_density(summary: Summary) -> Estimate:
+    rows = [{"name": row["name"], "density": _density(row)} for row in summary["groups"]["rows"]]
+    return worst_group(rows, "density")
+
+
+def _total(summary: Summary, name: str) -> Estimate:
+    counts = [row[name] for row in summary["group_analysis"]["rows"] if row[name] is not None]
+    return NOTHING | {"value": sum(counts) if counts else None}
+
+
+def _best(name: str) -> Callable[[Summary], Estimate]:
+    return lambda s: _first(s["gain"]["methods"], name)
+
+
+_NO_METHOD = "no method has a result"
+_NO_GROUP = "no group has a known value"
+METRICS: dict[str, Metric] = {
+    "density": Metric(
+        "share", lambda s: s["overlap"]["density"], "overlap", "the density is undefined"
+    ),
+    "density_low": Metric(
+        "share", lambda s: _limit(s["overlap"]["density"]), "overlap", "the density has no interval"
+    ),
+    "weak_accuracy": Metric(
+        "share",
+        lambda s: s["overlap"]["weak_accuracy"] or NOTHING,
+        "overlap",
+        "the weak accuracy is unknown without gold labels (`w2s score DATA --label COLUMN`)",
+    ),
+    "worst_group_density": Metric("share", _worst_density, "overlap", _NO_GROUP),
+    "gain": Metric("points", _best("gain"), "gain", _NO_METHOD),
+    "gain_low": Metric("points", lambda s: _limit(_best("gain")(s)), "gain", _NO_METHOD),
+    "pgr": Metric("share", _best("pgr"), "gain", "the recovered gap is undefined"),
+    "worst_group_gain": Metric(
+        "points", lambda s: worst_group(s["gain"]["groups"], "gain"), "gain", _NO_GROUP
+    ),
+    "forecast_gain": Metric(
+        "points", lambda s: s["forecast"]["gain"], "forecast", "the forecast gain is unknown"
+    ),
+    "forecast_chance": Metric(
+        "share",
+        lambda s: NOTHING | {"value": s["forecast"]["chance"]},
+        "forecast",
+        "the chance is unknown",
+    ),
+    "leaking": Metric(
+        "count", lambda s: _total(s, "n_leaking"), "group_analysis", "leakage is unknown"
+    ),
+    "duplicates": Metric(
+        "count", lambda s: _total(s, "n_duplicates"), "group_analysis", "duplicates are unknown"
+    ),
+}

@@ -1,0 +1,147 @@
+"""What training did: whom `raven` trusts, who teaches whom, which points were kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from w2s_reports.artefacts import Artefacts
+from w2s_reports.formats import name_of, percent, plain
+from w2s_reports.summary.parts import estimate
+
+CLEAR = 0.05  # of a share, from which a difference is worth a word
+
+
+def summarize_diagnostics(artefacts: Artefacts) -> dict[str, list[dict[str, Any]]]:
+    """Diagnostics of the methods that left any, by kind; empty for runs of earlier versions."""
+    found = artefacts.later["gain.json"]
+    told = found.get("diagnostics") or {}
+    classes = [name_of(name) for name in found.get("class_names") or ()]
+    teachers = _teachers(artefacts, found)
+    result: dict[str, list[dict[str, Any]]] = {
+        "weights": [], "assignments": [], "kept": [], "own_weight": []
+    }  # fmt: skip
+    for method, parts in told.items():
+        name = {"method": name_of(method)}
+        if "weights" in parts:
+            result["weights"].append(name | _weights(parts["weights"], teachers))
+        if parts.get("levels"):
+            levels = [_level(level, teachers, classes) for level in parts["levels"]]
+            result["assignments"].append(name | {"levels": levels})
+        if "kept" in parts:
+            result["kept"].append(name | _kept(parts["kept"], classes))
+        if parts.get("own_weight"):
+            result["own_weight"].append(name | _own_weight(parts["own_weight"]))
+    return result
+
+
+def _own_weight(path: Sequence[float]) -> dict[str, Any]:
+    largest = max(path)
+    first = path.index(largest) + 1
+    return {
+        "largest": largest,
+        "from_epoch": first,
+        "n_epochs": len(path),
+        "reading": f"The student's own label counts up to {percent(largest, 0)}, from epoch "
+        f"{first} of {len(path)} on.",
+    }
+
+
+def _teachers(artefacts: Artefacts, found: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Name and accuracy of each teacher."""
+    names = artefacts.data.get("weak_names") or ()
+    scores = found.get("teachers") or [found["teacher"]]
+    return [
+        {
+            "name": name_of(names[m]) if m < len(names) else f"teacher {m + 1}",
+            "accuracy": estimate(teacher["scores"].get("accuracy")),
+        }
+        for m, teacher in enumerate(scores)
+    ]
+
+
+def _weights(path: Mapping[str, Any], teachers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    lines = [
+        {
+            **teacher,
+            "weight": {part: path[key][-1][m] for part, key in _FINAL.items()},
+            **{key: [step[m] for step in path[key]] for key in _FINAL.values()},
+        }
+        for m, teacher in enumerate(teachers)
+    ]
+    return {"steps": path["steps"], "teachers": lines, "reading": _trust(lines)}
+
+
+_FINAL = {"value": "mean", "low": "low", "high": "high"}
+
+
+def _trust(lines: Sequence[Mapping[str, Any]]) -> str:
+    """Whom the weights trust in the end, and whether that teacher is the most accurate one."""
+    trusted = max(lines, key=lambda line: line["weight"]["value"])
+    weight, even = trusted["weight"]["value"], 1 / len(lines)
+    if weight - even < CLEAR:
+        return f"The weights stay even ({percent(even, 0)} each): no teacher is trusted more."
+    said = (
+        f"{trusted['name']} ends with {percent(weight, 0)} of the weight (even would be "
+        f"{percent(even, 0)})"
+    )
+    known = [line for line in lines if line["accuracy"]["value"] is not None]
+    if not known:
+        return f"{said}."
+    best = max(known, key=lambda line: line["accuracy"]["value"])
+    if best is trusted:
+        return f"{said}; it is the most accurate teacher, {percent(best['accuracy']['value'])}."
+    return (
+        f"{said}, though {best['name']} is the most accurate teacher "
+        f"({percent(best['accuracy']['value'])} against {percent(trusted['accuracy']['value'])}): "
+        "a weight says whose labels are easy to fit, not whose are right."
+    )
+
+
+def _level(
+    level: Mapping[str, Any], teachers: Sequence[Mapping[str, Any]], classes: Sequence[str | None]
+) -> dict[str, Any]:
+    own, chance = level["own"], level["own_by_chance"]
+    known = (
+        f"{percent(own, 0)} of the points went to a teacher who knows their class; by chance it "
+        f"would be {percent(chance, 0)}."
+        if chance < 1
+        else "Every teacher knows every class."
+    )
+    return {
+        "teachers": [teachers[m]["name"] for m in level["teachers"]],
+        "classes_from": level["classes_from"],
+        "rows": [
+            {
+                "class": name,
+                "cells": [
+                    {"share": plain(share), "knows": knows[c]}
+                    for share, knows in zip(shares, level["knows"], strict=True)
+                ],
+            }
+            for c, (name, shares) in enumerate(zip(classes, level["shares"], strict=True))
+        ],
+        **{name: plain(level[name]) for name in ("own", "own_by_chance", "consensus", "kept")},
+        "reading": known,
+    }
+
+
+def _kept(kept: Mapping[str, Any], classes: Sequence[str | None]) -> dict[str, Any]:
+    def named(shares: Sequence[Any] | None) -> list[dict[str, Any]]:
+        pairs = zip(classes, shares or (), strict=False)
+        return [{"name": name, "share": plain(share)} for name, share in pairs]
+
+    right, everywhere = kept["right"], kept["right_all"]
+    said = f"Trained on {percent(kept['share'], 0)} of the pool"
+    if right is not None:
+        said += f"; weak labels are right on {percent(right)} of it, {percent(everywhere)} overall"
+    return {
+        **{name: plain(kept[name]) for name in ("share", "right", "right_all")},
+        "by_label": named(kept["by_label"]),
+        "by_gold": named(kept["by_gold"]),
+        "by_group": [
+            {"name": name_of(name), "share": plain(share)}
+            for name, share in (kept.get("by_group") or {}).items()
+        ],
+        "reading": f"{said}.",
+    }

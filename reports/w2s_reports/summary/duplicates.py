@@ -1,0 +1,69 @@
+"""Pairs of items that are nearly the same: leakage between splits, and labels that contradict."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from w2s_reports.artefacts import Artefacts
+from w2s_reports.formats import count, plain
+
+SHOWN = 40
+HINT = "`w2s groups RUN` finds items that are nearly the same, across splits first."
+AGAIN = "`w2s groups RUN` has to run again: pairs of near-duplicates are not kept of this run."
+PAIRED = "Preference pairs are not compared with each other: `w2s groups` does not apply to them."
+
+
+def find_duplicates(artefacts: Artefacts) -> dict[str, Any]:
+    """Counts, and the listed pairs by their rows: across splits first, then of unlike labels."""
+    found, table = (artefacts.later.get(f) for f in ("groups.json", "duplicates.parquet"))
+    if found is None:
+        return {"hint": PAIRED if artefacts.is_paired else HINT}
+    if table is None or "duplicates" not in found:
+        return {"hint": AGAIN}
+    counts = found["duplicates"]
+    row_of = pd.Series(artefacts.scores.index, index=artefacts.scores["id"].astype(str))
+    known = table["id_a"].astype(str).isin(row_of.index) & table["id_b"].astype(str).isin(
+        row_of.index
+    )
+    shown = table[known].head(SHOWN)
+    return {
+        "hint": None,
+        "threshold": plain(found["duplicate_threshold"]),
+        "reading": _reading(counts, found["duplicate_threshold"]),
+        "n_pairs": int(counts["n_pairs"]),
+        "n_leaking": int(counts["n_leaking"]),
+        "n_labels_differ": int(counts["n_labels_differ"]),
+        "pairs": [
+            {
+                "a": int(row_of[str(pair["id_a"])]),
+                "b": int(row_of[str(pair["id_b"])]),
+                "similarity": plain(pair["similarity"]),
+                "leaks": bool(pair["leaks"]),
+                "labels_differ": bool(pair["labels_differ"]),
+            }
+            for pair in shown.to_dict("records")
+        ],
+    }
+
+
+def _reading(counts: dict[str, Any], threshold: float) -> str:
+    n = counts["n_pairs"]
+    if not n:
+        return f"No two items are nearly the same (cosine {threshold:.4g} or more)."
+    said = f"{count(n)} pair{'s' if n > 1 else ''} of items are nearly the same"
+    if n == 1:
+        said = "1 pair of items is nearly the same"
+    said += f" (cosine {threshold:.4g} or more)"
+    leaking, differ = counts["n_leaking"], counts["n_labels_differ"]
+    if leaking:
+        said += (
+            f"; {count(leaking)} of them lie{'s' if leaking == 1 else ''} across splits, so that "
+            "what is measured on one has been seen in the other"
+        )
+    else:
+        said += ", none of them across splits"
+    if differ:
+        said += f"; {count(differ)} have different gold labels, of which one is likely wrong"
+    return f"{said}."

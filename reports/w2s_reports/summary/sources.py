@@ -1,0 +1,238 @@
+"""Each source beside the others: overlap, what confidence alone says, weak labels, copies, cost."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from w2s_reports.artefacts import Artefacts
+from w2s_reports.formats import MINUS, interval, name_of, number, percent, plain, price
+from w2s_reports.summary.parts import from_columns, named
+from w2s_reports.summary.slices import slices
+
+Row = Mapping[str, Any]
+ESTIMATES = ("density", "confident", "weak_accuracy", "confident_accuracy", "reliability")
+MANY_COPIES = 0.02  # share of a source's items with a near-duplicate from which it is said
+FEWEST_RANKED = 4  # sources of which a rank correlation is worth a word
+FEW_RANKED = 8  # of which it is still vague
+MANY_SOURCES = 20  # from which some lie apart by chance alone
+ALIKE, UNLIKE = 0.8, 0.3  # Spearman's correlation of two rankings that agree, that do not
+TO_GROUP = "`w2s groups RUN` adds reliability and near-duplicates of each source."
+TO_COST = (
+    "`w2s select RUN --budget N --costs SOURCE=COST` adds what an item costs, and how much "
+    "overlap that buys."
+)
+
+
+def summarize_sources(artefacts: Artefacts) -> dict[str, Any]:
+    """A row a source, the reading of them all, and the commands that add what is missing."""
+    found = slices(artefacts, "by_source", "source")
+    written = {name_of(row.get("name")): row for row in artefacts.overlap.get("by_source") or ()}
+    analysed = _by_name((artefacts.later.get("groups.json") or {}).get("sources"))
+    costs = _costs(artefacts.later.get("selection.json"))
+    rows = [
+        _row(row, written.get(row["name"], {}), analysed.get(row["name"]), costs.get(row["name"]))
+        for row in found["rows"]
+    ]
+    whole = {
+        name: {key: plain(value) for key, value in (artefacts.overlap.get(name) or {}).items()}
+        for name in ("density", "confident", "weak_accuracy")
+    }
+    agreement = _agreement(rows)
+    missing = [] if not rows else [
+        *([] if analysed else [TO_GROUP]), *([] if costs else [TO_COST])
+    ]  # fmt: skip
+    return {
+        "hint": found["hint"],
+        "rows": rows,
+        "agreement": agreement,
+        "reading": _reading(rows, whole, agreement),
+        "advice": _advice(rows, whole) if len(rows) > 1 else [],
+        "missing": missing,
+    }
+
+
+def _by_name(records: Sequence[Row] | None) -> dict[str | None, Row]:
+    return {name_of(record["source"]): record for record in records or ()}
+
+
+def _costs(selection: Row | None) -> dict[str | None, float]:
+    """Cost of an item by source; nothing if none was given, when all cost 1."""
+    costs = {
+        name_of(row["source"]): float(row["cost"])
+        for row in (selection or {}).get("sources") or ()
+        if row.get("cost") is not None
+    }
+    return costs if set(costs.values()) - {1.0} else {}
+
+
+def _row(row: Row, written: Row, analysed: Row | None, cost: float | None) -> dict[str, Any]:
+    """What is known of one source; None is unknown."""
+    found = dict(row)
+    for name in ("confident", "confident_accuracy"):
+        found |= _columns(name, from_columns(written, name))
+    found |= _columns("reliability", from_columns(analysed or {}, "purity"))
+    for name in ("n_duplicates", "n_leaking"):
+        found[name] = plain((analysed or {}).get(name))
+    found["n_items"] = plain((analysed or {}).get("n"))
+    found["cost"] = cost
+    bought = {
+        key: None if cost is None or row[f"density{key}"] is None else row[f"density{key}"] / cost
+        for key in ("", "_low", "_high")
+    }
+    return found | {f"per_cost{key}": value for key, value in bought.items()}
+
+
+def _columns(name: str, found: Row) -> dict[str, Any]:
+    return {name: found["value"], f"{name}_low": found["low"], f"{name}_high": found["high"]}
+
+
+def _agreement(rows: Sequence[Row]) -> float | None:
+    """Spearman's correlation over sources of overlap density and share of confident points."""
+    from scipy.stats import rankdata
+
+    pairs = [(r["density"], r["confident"]) for r in rows]
+    known = np.array([pair for pair in pairs if None not in pair], dtype=np.float64)
+    if len(known) < FEWEST_RANKED:
+        return None
+    ranks = np.column_stack([rankdata(column) for column in known.T])
+    if (ranks == ranks[0]).all(axis=0).any():
+        return None  # one of them puts all sources on a level
+    return float(np.corrcoef(ranks.T)[0, 1])
+
+
+def apart(rows: Sequence[Row], name: str, whole: float | None) -> tuple[list[Row], list[Row]]:
+    """Rows whose interval lies wholly above, and wholly below a value; the furthest first."""
+    if whole is None:
+        return [], []
+    known = [row for row in rows if None not in (row[f"{name}_low"], row[f"{name}_high"])]
+    above = [row for row in known if row[f"{name}_low"] > whole]
+    below = [row for row in known if row[f"{name}_high"] < whole]
+    return (
+        sorted(above, key=lambda row: -row[f"{name}_low"]),
+        sorted(below, key=lambda row: row[f"{name}_high"]),
+    )
+
+
+def _reading(rows: Sequence[Row], whole: Row, agreement: float | None) -> list[str]:
+    """Which sources lie apart, and whether overlap says more than confidence does."""
+    if len(rows) < 2:
+        return []
+    density = whole["density"].get("value")
+    said = []
+    if density is not None:
+        more, fewer = apart(rows, "density", density)
+        said.append(_who_lies_apart(more, fewer, density, len(rows)))
+        if len(rows) >= MANY_SOURCES and more + fewer:
+            said.append(
+                f"Of {len(rows)} sources, about {max(1, round(0.05 * len(rows)))} would lie apart "
+                "by chance alone."
+            )
+    return said + _against_confidence(rows, agreement)
+
+
+def _who_lies_apart(more: Sequence[Row], fewer: Sequence[Row], density: float, n: int) -> str:
+    spell = functools.partial(_said, column="density")
+    whole = f"the whole ({percent(density)})"
+    if not more and not fewer:
+        return f"No source holds clearly more or less overlap than {whole}: treat all {n} as equal."
+    parts = []
+    if more:
+        parts.append(f"Clearly more overlap than {whole}: {named(more, spell)}")
+    if fewer:
+        lead = "clearly less" if more else f"Clearly less overlap than {whole}"
+        parts.append(f"{lead}: {named(fewer, spell)}")
+    rest = n - len(more) - len(fewer)
+    if rest:
+        others = "the other one" if rest == 1 else f"the other {rest}"
+        parts.append(f"{others} cannot be told from it")
+    return "; ".join(parts) + "."
+
+
+def _said(row: Row, column: str) -> str:
+    low, high = row[f"{column}_low"], row[f"{column}_high"]
+    return f"{row['name']} {percent(row[column])} ({interval(low, high)})"
+
+
+def _against_confidence(rows: Sequence[Row], agreement: float | None) -> list[str]:
+    """Whether the ranking by density is more than the ranking by confidence."""
+    known = [row for row in rows if None not in (row["density"], row["confident"])]
+    if len(known) < 2:
+        return []
+    if agreement is None:
+        first, other = (max(known, key=_column(name))["name"] for name in ("density", "confident"))
+        if first == other:
+            return [f"Confidence alone puts the same source first: {first}."]
+        return [f"Overlap density puts {first} first, confidence alone {other}."]
+    only = "only " if len(known) < FEW_RANKED else ""
+    how = f"(Spearman {number(agreement, 2)} over {only}{len(known)} sources)".replace("-", MINUS)
+    if agreement >= ALIKE:
+        return [
+            f"Ranked by confidence alone the sources come in much the same order {how}: here "
+            "overlap density says little that weak confidence does not say."
+        ]
+    if agreement > UNLIKE:
+        return [
+            f"Ranked by confidence alone the order of the sources is similar only in part {how}."
+        ]
+    return [
+        f"Ranked by confidence alone the sources come in another order {how}: overlap density says "
+        "something else than weak confidence."
+    ]
+
+
+def _column(name: str) -> Callable[[Row], Any]:
+    return lambda row: row[name]
+
+
+def _advice(rows: Sequence[Row], whole: Row) -> list[str]:
+    """What to do about sources with bad labels, with copies, and about the rest."""
+    said = []
+    _, wrong = apart(rows, "weak_accuracy", whole["weak_accuracy"].get("value"))
+    if wrong:
+        spell = functools.partial(_said, column="weak_accuracy")
+        said.append(
+            f"Look first at where weak labels are wrong more often than on the whole "
+            f"({percent(whole['weak_accuracy']['value'])}): {named(wrong, spell)}."
+        )
+    copied = [row for row in rows if _copies(row) >= MANY_COPIES]
+    if copied:
+        copied.sort(key=lambda row: -_copies(row))
+        spelled = named(copied, lambda row: f"{row['name']} {percent(_copies(row))}")
+        said.append(f"Remove near-duplicates, which are paid for twice: {spelled} of the items.")
+    leaking = sum(row["n_leaking"] or 0 for row in rows)
+    if leaking:
+        said.append(
+            f"{leaking:,} items have a near-duplicate in another split: keep each such pair on "
+            "one side, or what is measured there flatters the student."
+        )
+    said += _best_value(rows, wrong)
+    said.append(
+        "Do not buy by density alone: it rewards one-sided and noisy sources. The selection below "
+        "also weighs whether weak labels follow from the strong features."
+    )
+    return said
+
+
+def _best_value(rows: Sequence[Row], wrong: Sequence[Row]) -> list[str]:
+    """Which source brings most overlap for its price, and which only seems to."""
+    priced = [row for row in rows if row["per_cost"] is not None]
+    sound = [row for row in priced if row not in wrong]
+    if not sound:
+        return []
+    first, best = (max(found, key=_column("per_cost")) for found in (priced, sound))
+    said = (
+        f"Per unit of cost, {best['name']} brings most overlap: {number(best['per_cost'], 2)} "
+        f"points for 1, at {price(best['cost'])} an item"
+    )
+    if first is not best:
+        said += f" ({first['name']} {number(first['per_cost'], 2)}, but with the worse weak labels)"
+    return [f"{said}."]
+
+
+def _copies(row: Row) -> float:
+    """Share of the items with a near-duplicate."""
+    return (row["n_duplicates"] or 0) / row["n_items"] if row["n_items"] else 0.0

@@ -1,0 +1,132 @@
+"""The groups to look at first: where the teacher errs, overlap or gain is lowest, shares differ."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+SHOWN = 3
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One way in which a group can be the worst; low is bad, or with `apart` far from 0 is."""
+
+    key: str
+    title: str
+    word: str
+    unit: str
+    advice: str
+    apart: bool = False
+
+
+MEASURES = (
+    Measure(
+        "weak_accuracy",
+        "Weak labels most often wrong",
+        "weak accuracy",
+        "share",
+        "Get gold labels here first, or leave these items out of the pool.",
+    ),
+    Measure(
+        "overlap_density",
+        "Least overlap",
+        "overlap density",
+        "share",
+        "There is little to learn here beyond the teacher: a larger gain needs other items.",
+    ),
+    Measure(
+        "gain",
+        "Least measured gain",
+        "measured gain",
+        "points",
+        "Judge the student by this group too before it replaces the teacher.",
+    ),
+    Measure(
+        "difference",
+        "Shares most unequal (pool minus labelled set)",
+        "share of pool and labelled set",
+        "points",
+        "Label more where the pool holds more of a group than the teacher saw, or sample the pool "
+        "to match.",
+        apart=True,
+    ),
+)
+
+
+def worst_groups(rows: Sequence[Row], gains: Sequence[Row], whole: Row) -> list[dict[str, Any]]:
+    """By measure, the groups that are clearly worse than the whole, if any.
+
+    A group counts if its whole interval is on the wrong side, so that a handful of items does not
+    make it the worst; of those, the furthest come first.
+
+    Parameters
+    ----------
+    rows : rows of the groups' table
+    gains : rows with `name` and the measured `gain`
+    whole : mapping of measure to its value over all groups; a difference is held against 0
+    """
+    found = []
+    for measure in MEASURES:
+        entries = _entries(measure, rows, gains)
+        against = 0.0 if measure.apart else whole.get(measure.key)
+        if len(entries) < 2 or against is None:
+            continue
+        clear = [entry for entry in entries if _excess(measure, entry, against) > 0]
+        clear.sort(key=lambda entry: -_excess(measure, entry, against))
+        found.append(
+            {
+                "key": measure.key,
+                "title": measure.title,
+                "word": measure.word,
+                "unit": measure.unit,
+                "advice": measure.advice if clear else "",
+                "whole": None if measure.apart else against,
+                "groups": clear[:SHOWN],
+                "n_clear": len(clear),
+                "n": len(entries),
+            }
+        )
+    return found
+
+
+def _entries(measure: Measure, rows: Sequence[Row], gains: Sequence[Row]) -> list[dict[str, Any]]:
+    """Name and estimate of every group that has one with an interval."""
+    if measure.key == "gain":
+        entries = [{"name": row["name"], **row["gain"]} for row in gains]
+    elif measure.apart:
+        entries = [{"name": row["name"], **share_difference(row)} for row in rows]
+    else:
+        entries = [{"name": row["name"], **row[measure.key]} for row in rows]
+    return [entry for entry in entries if None not in (entry["low"], entry["high"])]
+
+
+def _excess(measure: Measure, entry: Row, against: float) -> float:
+    """How far the nearer end of the interval lies beyond the value, on the wrong side."""
+    below = float(against - entry["high"])
+    return max(below, float(entry["low"] - against)) if measure.apart else below
+
+
+def share_difference(row: Row) -> dict[str, float | None]:
+    r"""Share of the pool minus share of the labelled set, with Newcombe's interval.
+
+    .. math:: d - \sqrt{(p - l_p)^2 + (u_q - q)^2}, \quad d + \sqrt{(u_p - p)^2 + (q - l_q)^2}
+
+    of the difference d = p - q of two independent shares with limits l and u (Newcombe,
+    *Interval estimation for the difference between independent proportions*, 1998, method 10).
+
+    >>> pool, labelled = ({"value": v, "low": v - 0.03, "high": v + 0.04} for v in (0.5, 0.2))
+    >>> found = share_difference({"eta_pool": pool, "eta_labelled": labelled})
+    >>> [round(found[name], 2) for name in ("value", "low", "high")]
+    [0.3, 0.25, 0.35]
+    """
+    p, q = row["eta_pool"], row["eta_labelled"]
+    if None in (*p.values(), *q.values()):
+        return {"value": None, "low": None, "high": None}
+    difference = p["value"] - q["value"]
+    below = math.hypot(p["value"] - p["low"], q["high"] - q["value"])
+    above = math.hypot(p["high"] - p["value"], q["value"] - q["low"])
+    return {"value": difference, "low": difference - below, "high": difference + above}

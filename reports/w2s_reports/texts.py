@@ -1,0 +1,43 @@
+"""The texts of items: one each, or of a pair the preferred and the other one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from w2s_data.pairs import PAIR_CLASSES
+from w2s_reports.artefacts import Artefacts
+from w2s_reports.formats import excerpt
+
+Texts = dict[int, str]
+
+
+def item_texts(artefacts: Artefacts, rows: Sequence[int], max_bytes: int) -> tuple[Texts, Texts]:
+    """Starts of the texts of some rows, and of the rejected texts where items are pairs.
+
+    Returns
+    -------
+    texts : dict from row to text
+        Of a pair: the chosen text; the first where nobody has chosen.
+    rejected : dict from row to text
+        Empty unless items are pairs.
+    """
+    if artefacts.kind != "text":
+        return {}, {}
+    first = _texts(artefacts, rows, "item", max_bytes)
+    if not artefacts.is_paired:
+        return first, {}
+    second = _texts(artefacts, rows, "other", max_bytes)
+    labels = artefacts.scores["label"]
+    turned = [row for row in second if labels[row] == PAIR_CLASSES[1] and row in first]
+    return (
+        first | {row: second[row] for row in turned},
+        second | {row: first[row] for row in turned},
+    )
+
+
+def _texts(artefacts: Artefacts, rows: Sequence[int], column: str, max_bytes: int) -> Texts:
+    return {
+        row: excerpt(str(item), max_bytes)
+        for row, item in artefacts.items(rows, column)
+        if item is not None
+    }

@@ -1,0 +1,181 @@
+"""Sources, selection, worst groups: what is said of them follows from the numbers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from w2s_reports import build_report, summarize
+from w2s_reports.formats import interval, number_interval, percent
+from w2s_reports.summary.worst import share_difference, worst_groups
+
+MakeRun = Callable[..., Path]
+
+
+def change(path: Path, **values: Any) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def with_sources(run: Path, rows: dict[str, tuple[float, float]], half: float = 0.04) -> None:
+    """Give sources an overlap density and a share of confident points, with intervals."""
+    records = []
+    for name, shares in rows.items():
+        record: dict[str, Any] = {"name": name, "n": 100, "weak_accuracy": None}
+        for key, value in zip(("density", "confident"), shares, strict=True):
+            record |= {key: value, f"{key}_low": value - half, f"{key}_high": value + half}
+        records.append(record)
+    change(run / "overlap.json", by_source=records, density={"value": 0.3, "low": 0.2, "high": 0.4})
+
+
+def test_who_lies_apart(synthetic_run: MakeRun) -> None:
+    run = synthetic_run()
+    with_sources(run, {"a": (0.50, 0.9), "b": (0.31, 0.6), "c": (0.20, 0.5), "d": (0.10, 0.4)})
+    found = summarize(run)["sources"]
+    assert found["reading"][0] == (
+        "Clearly more overlap than the whole (30.0%): a 50.0% (46.0–54.0%); clearly less: "
+        "d 10.0% (6.0–14.0%), c 20.0% (16.0–24.0%); the other one cannot be told from it."
+    )
+    assert found["agreement"] == pytest.approx(1)
+    assert "Spearman 1.00 over only 4 sources" in found["reading"][1]
+    assert "little that weak confidence does not say" in found["reading"][1]
+    with_sources(run, {"a": (0.32, 0.4), "b": (0.31, 0.5), "c": (0.30, 0.6), "d": (0.29, 0.7)})
+    found = summarize(run)["sources"]
+    assert "treat all 4 as equal" in found["reading"][0]
+    assert found["agreement"] == pytest.approx(-1)
+    assert "Spearman \u22121.00" in found["reading"][1]
+
+
+def test_few_many_and_no_sources(synthetic_run: MakeRun) -> None:
+    run = synthetic_run()
+    with_sources(run, {"a": (0.5, 0.6), "b": (0.3, 0.7)})
+    found = summarize(run)["sources"]
+    assert found["agreement"] is None
+    assert found["reading"][1] == "Overlap density puts a first, confidence alone b."
+    with_sources(run, {f"s{k}": (0.1 + 0.005 * k, 0.5) for k in range(60)})
+    report = build_report(run)
+    assert report.summary["sources"]["agreement"] is None  # confidence puts all on a level
+    assert "by chance alone" in report.summary["sources"]["reading"][1]
+    figure = report.drawing.figures["densities"]
+    assert len(figure.data[0]["x"]) == 16
+    assert "The first 16 of 60 sources" in figure.caption
+    assert report.to_html().count('class="scroll long"') == 1
+    with_sources(run, {"a": (0.5, 0.6)})
+    alone = build_report(run)
+    assert "densities" not in alone.drawing.figures
+    assert alone.summary["sources"]["reading"] == alone.summary["sources"]["advice"] == []
+
+
+def test_columns_come_from_the_stages_that_ran(synthetic_run: MakeRun) -> None:
+    bare = summarize(synthetic_run("bare"))["sources"]
+    assert ["`w2s groups" in line or "`w2s select" in line for line in bare["missing"]] == [
+        True
+    ] * 2
+    assert all(row["reliability"] is None and row["cost"] is None for row in bare["rows"])
+    report = build_report(synthetic_run("full", stages=("groups", "select")))
+    found = report.summary["sources"]
+    assert found["missing"] == []
+    page, markdown = report.to_html(), report.to_markdown()
+    for row in found["rows"]:
+        assert row["per_cost"] == pytest.approx(row["density"] / row["cost"])
+        for text in (
+            percent(row["confident"]),
+            interval(row["confident_low"], row["confident_high"]),
+            interval(row["reliability_low"], row["reliability_high"]),
+            number_interval(row["per_cost_low"], row["per_cost_high"], 2),
+        ):
+            assert text in page
+            assert text in markdown
+    for text in found["reading"] + found["advice"]:
+        assert text in page
+    assert any("near-duplicates" in text and "18.0%" in text for text in found["advice"])
+
+
+def test_score_of_an_earlier_version_is_still_read(synthetic_run: MakeRun) -> None:
+    run = synthetic_run(stages=("select",))
+    rows = json.loads((run / "overlap.json").read_text())["by_source"]
+    for row in rows:
+        for name in [name for name in row if name.startswith("confident")]:
+            del row[name]
+    change(run / "overlap.json", by_source=rows)
+    (run / "baselines.parquet").unlink()
+    report = build_report(run)
+    assert len(report.drawing.figures["densities"].data) == 1
+    assert not {"overlap-found", "regret"} & set(report.drawing.figures)
+    assert report.summary["selection"]["curve"] == []
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "words", "advice"),
+    [
+        (0.72, "is within noise", "than chance explains"),
+        (0.80, "is beyond noise", "Buy as recommended"),
+        (0.60, "is beyond noise", "Do not follow this choice"),
+        (None, None, "was not measured"),
+    ],
+)
+def test_comparison_with_random_choice(
+    synthetic_run: MakeRun, accuracy: float | None, words: str | None, advice: str
+) -> None:
+    run = synthetic_run(stages=("select",))
+    baselines = json.loads((run / "selection.json").read_text())["baselines"]
+    baselines[0]["evaluated"] = accuracy
+    change(run / "selection.json", baselines=baselines)
+    found = summarize(run)["selection"]
+    assert advice in found["advice"]
+    said = [text for text in found["comparison"] if text.startswith("Accuracy")]
+    assert len(said) == (words is not None)
+    if words is not None:
+        assert words in said[0]
+        assert "of random choice 71.0%, of round robin 70.0%" in said[0]
+        assert "(single random runs lie up to 5.0 off)" in said[0]
+
+
+def estimate(value: float, half: float) -> dict[str, float]:
+    return {"value": value, "low": value - half, "high": value + half}
+
+
+def group(name: str, accuracy: float, half: float, pool: float = 0.2) -> dict[str, Any]:
+    unknown = {"value": None, "low": None, "high": None}
+    return {"name": name, "weak_accuracy": estimate(accuracy, half), "overlap_density": unknown} | {
+        "eta_pool": estimate(pool, 0.03), "eta_labelled": estimate(0.2, 0.04)
+    }  # fmt: skip
+
+
+def test_worst_groups_are_those_beyond_doubt() -> None:
+    rows = [group("tiny", 0.0, 0.8), group("bad", 0.5, 0.1), group("good", 0.9, 0.02, pool=0.5)]
+    gains = [
+        {"name": "bad", "gain": estimate(-0.05, 0.02)},
+        {"name": "good", "gain": estimate(0.1, 0.2)},
+    ]
+    found = {w["key"]: w for w in worst_groups(rows, gains, {"weak_accuracy": 0.8, "gain": 0.05})}
+    assert set(found) == {"weak_accuracy", "gain", "difference"}
+    assert [row["name"] for row in found["weak_accuracy"]["groups"]] == ["bad"]
+    assert [row["name"] for row in found["gain"]["groups"]] == ["bad"]
+    assert [row["name"] for row in found["difference"]["groups"]] == ["good"]
+    assert found["difference"]["groups"][0] | {"name": ""} == {"name": ""} | share_difference(
+        rows[2]
+    )
+    level = worst_groups([group("a", 0.8, 0.1), group("b", 0.8, 0.1)], [], {"weak_accuracy": 0.8})
+    assert all(not w["groups"] and not w["advice"] for w in level)
+
+
+def test_a_thousand_groups_stay_readable(synthetic_run: MakeRun) -> None:
+    run = synthetic_run(stages=("groups",))
+    written = json.loads((run / "groups.json").read_text())["groups"]
+    many = [
+        {**written[0], "group": f"group {k}", "eta_pool": 0.4 + 0.0001 * k} for k in range(1_000)
+    ]
+    change(run / "groups.json", groups=many)
+    judged = json.loads((run / "spurious.json").read_text())["groups"]
+    change(run / "spurious.json", groups=judged * 1_000)
+    report = build_report(run)
+    page = report.to_html()
+    assert len(report.drawing.figures["shares"].data[0]["x"]) == 16
+    assert "The first 16 of 1000 groups" in report.drawing.figures["shares"].caption
+    assert page.count('<div class="scroll long"') == 1
+    assert "<summary>997 more groups</summary>" in page
+    assert sum(len(w["groups"]) for w in report.summary["group_analysis"]["worst"]) <= 12

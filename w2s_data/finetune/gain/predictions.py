@@ -1,0 +1,87 @@
+"""What teacher and students say of each item."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from w2s_data._typing import FloatArray, IntArray
+from w2s_data.finetune.gain.checkpoint import Predictions
+from w2s_data.finetune.gain.inputs import GainData
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """A student's answers on N items, over its seeds.
+
+    Attributes
+    ----------
+    label : int array (N,)
+        Most probable class of the mean over seeds; -1 where nothing was asked.
+    proba : float32 array (N,)
+        Mean probability of that class.
+    gold_proba : float32 array (N,)
+        Mean probability of the gold class; NaN where there is none.
+    right : float32 array (N,)
+        Share of the seeds that are right; NaN where there is no gold label. Its mean over the test
+        items is the student's accuracy.
+    """
+
+    label: IntArray
+    proba: FloatArray
+    gold_proba: FloatArray
+    right: FloatArray
+
+
+def predict_items(data: GainData, seeds: Sequence[Predictions]) -> Predicted:
+    """Join test and other rows of the seeds; the other rows only if every seed kept them."""
+    n = len(data.labels)
+    found = Predicted(np.full(n, -1), *(np.full(n, np.nan, dtype=np.float32) for _ in range(3)))
+    test = data.rows("test")
+    parts = [(test, [each.test[""] for each in seeds])]
+    rest = [each.rest for each in seeds if each.rest is not None]
+    if len(rest) == len(seeds):
+        parts.append((np.setdiff1d(np.arange(n), test), rest))
+    for rows, probas in parts:
+        gold = data.labels[rows]
+        known = np.flatnonzero(gold >= 0)
+        mean = np.asarray(np.mean(probas, axis=0, dtype=np.float64))
+        label = mean.argmax(axis=1)
+        found.label[rows] = label
+        found.proba[rows] = mean[np.arange(len(rows)), label]
+        found.gold_proba[rows[known]] = mean[known, gold[known]]
+        right = [proba[known].argmax(axis=1) == gold[known] for proba in probas]
+        found.right[rows[known]] = np.mean(right, axis=0)
+    return found
+
+
+def predictions_table(data: GainData, students: Mapping[str, Predicted]) -> pd.DataFrame:
+    """A row an item, in the order of the items; see `GainResult.predictions`."""
+    import pandas as pd
+
+    names = [str(name) for name in data.class_names]
+    teacher = data.teachers.mean(axis=1)
+    said = teacher.argmax(axis=1)
+
+    def named(codes: IntArray) -> Any:
+        return pd.Categorical.from_codes(codes, pd.Index(names))
+
+    columns: dict[str, Any] = {
+        "row": np.arange(len(said)),
+        "split": pd.Categorical(data.splits),
+        "label": named(data.labels),
+        "teacher / label": named(said),
+        "teacher / proba": teacher[np.arange(len(said)), said].astype(np.float32),
+    }
+    for name, found in students.items():
+        columns[f"{name} / label"] = named(found.label)
+        columns[f"{name} / proba"] = found.proba
+        columns[f"{name} / gold proba"] = found.gold_proba
+        columns[f"{name} / right"] = found.right
+    return pd.DataFrame(columns)
