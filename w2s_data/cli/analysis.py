@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Annotated, Any, cast
 
 import typer
@@ -42,7 +41,6 @@ def groups(
 ) -> Outcome:
     """Describe groups and sources, leakage and reliability, and what unequal shares cost."""
     from w2s_data._memory import MemoryLimit
-    from w2s_data.engines import make_engine
     from w2s_data.groups import GroupAnalyzer
     from w2s_data.spurious import SpuriousAnalyzer
     from w2s_data.stages import groups_stage
@@ -62,7 +60,7 @@ def groups(
         number_from(components.strong_components, "--strong-components", "mp"),
         random_state=seed,
     )
-    with make_engine(**asdict(computing)) as engine:
+    with computing.start() as engine:
         summary = groups_stage(opened, dataset, features, analyzer, spurious, limit, engine)
     return Outcome(opened, summary)
 

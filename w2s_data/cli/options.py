@@ -12,9 +12,12 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
+
+if TYPE_CHECKING:
+    from w2s_data.engines import Engine
 
 DATA = "Data"
 MODELS = "Models"
@@ -210,7 +213,7 @@ class Components:
 
 @dataclass(frozen=True)
 class Computing:
-    """Where blocks are computed: the arguments of `make_engine`."""
+    """Where blocks are computed."""
 
     engine: Annotated[
         str,
@@ -235,6 +238,12 @@ class Computing:
             rich_help_panel=COMPUTING,
         ),
     ] = None
+
+    def start(self) -> Engine:
+        """The engine that was asked for; see `make_engine`."""
+        from w2s_data.engines import make_engine
+
+        return make_engine(self.engine, address=self.address, workers=self.workers)
 
 
 def spread(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -47,13 +47,12 @@ def embed(
 ) -> Outcome:
     """Compute the weak and strong features of every item; resumes where it was stopped."""
     from w2s_data._memory import MemoryLimit
-    from w2s_data.engines import make_engine
     from w2s_data.stages import embed_stage
 
     limit = MemoryLimit.parse(memory)
     run, dataset = open_run(data, columns, output, seed, overwrite)
     inputs = feature_inputs(dataset, models, device)
-    with make_engine(**asdict(computing)) as engine:
+    with computing.start() as engine:
         features = embed_stage(run, dataset, inputs, context.obj, overwrite, limit, engine)
     if not features:
         raise InputError("nothing to embed: name an encoder with --weak, --strong or both")
@@ -79,14 +78,13 @@ def score(
 ) -> Outcome:
     """Score a data set for overlap density, overall, by source and by group."""
     from w2s_data._memory import MemoryLimit
-    from w2s_data.engines import make_engine
     from w2s_data.stages import embed_stage
 
     limit = MemoryLimit.parse(memory)
     run, dataset = open_run(data, columns, output, seed, overwrite)
     inputs = feature_inputs(dataset, models, device)
     settings = ScoreSettings(number_from(l2, "--l2", "cv"), reference, device, context.obj, limit)
-    with make_engine(**asdict(computing)) as engine:
+    with computing.start() as engine:
         features = embed_stage(run, dataset, inputs, context.obj, overwrite, limit, engine)
         return Outcome(run, score_run(run, dataset, features, settings, engine))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
@@ -79,7 +78,6 @@ def gain(
 ) -> Outcome:
     """Train the student by several methods and measure what it gains over its teacher."""
     from w2s_data._memory import MemoryLimit
-    from w2s_data.engines import make_engine
     from w2s_data.stages import gain_stage, methods_from
 
     chosen = methods_from(listed(methods) or [])
@@ -93,7 +91,7 @@ def gain(
     training = {name: value for name, value in given.items() if value is not None}
     limit = MemoryLimit.parse(memory)
     opened, dataset, features = reopen(run, files, seed, context.obj, limit)
-    with make_engine(**asdict(computing)) as engine:
+    with computing.start() as engine:
         summary = gain_stage(
             opened,
             dataset,
