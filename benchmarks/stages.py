@@ -59,9 +59,9 @@ def ray_workers(quick: bool = False) -> list[Row]:
     """Encoding by one and two workers of Ray that have started, to the bytes of one process."""
     from embedding import minilm_folder, sentences
     from ray_engine import measure, ready
-    from w2s_data.engines import LocalEngine, make_engine
 
     from w2s_data import TextEncoder
+    from w2s_data.engines import LocalEngine, make_engine
 
     texts, model = sentences(300 if quick else 8192), minilm_folder()
     rounds = 1 if quick else 2

@@ -18,7 +18,7 @@ import numpy as np
 
 from w2s_data._blocks import DEFAULT_BLOCK_BYTES, row_blocks
 from w2s_data._memory import size_text
-from w2s_data._typing import FloatArray, IntArray
+from w2s_data._typing import AnyArray, FloatArray, IntArray
 from w2s_data.errors import InputError, first_line
 
 logger = logging.getLogger("w2s_data")
@@ -443,6 +443,16 @@ def write_index(index: Any, path: str) -> None:
         faiss.write_index(index, path)
     except RuntimeError as error:
         raise OSError(first_line(error)) from error
+
+
+def index_bytes(index: Any) -> AnyArray:
+    """An index as the bytes that `write_index` would write."""
+    return np.asarray(_library().serialize_index(index))
+
+
+def index_of(content: AnyArray) -> Any:
+    """The index that some bytes hold."""
+    return _library().deserialize_index(content)
 
 
 def read_index(path: str) -> Any:

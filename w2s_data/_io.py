@@ -98,9 +98,19 @@ def jsonable(value: Any) -> Any:
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
     """Write `value` as indented JSON, atomically."""
-    text = json.dumps(jsonable(value), indent=2, ensure_ascii=False, allow_nan=False)
+    content = json_bytes(value)
     with atomic_path(path) as partial:
-        partial.write_text(text + "\n", encoding="utf-8")
+        partial.write_bytes(content)
+
+
+def json_bytes(value: Any) -> bytes:
+    """The file that `write_json` writes.
+
+    >>> json_bytes({"density": 0.5})
+    b'{\\n  "density": 0.5\\n}\\n'
+    """
+    text = json.dumps(jsonable(value), indent=2, ensure_ascii=False, allow_nan=False)
+    return (text + "\n").encode()
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:

@@ -12,8 +12,9 @@ import numpy as np
 from w2s_data import _faiss
 from w2s_data._blocks import DEFAULT_BLOCK_BYTES, FeatureMatrix, row_blocks
 from w2s_data._neighbors import Metric, score_name
-from w2s_data._typing import FloatArray, IntArray
+from w2s_data._typing import AnyArray, FloatArray, IntArray
 from w2s_data._validation import check_feature_block
+from w2s_data.engines import Advance
 from w2s_data.errors import FeatureError, InputError, first_line
 
 logger = logging.getLogger("w2s_data")
@@ -39,6 +40,11 @@ def prepared_blocks(
         if digest is not None:
             digest.update(np.ascontiguousarray(block))
         yield prepared(block, np.arange(rows.start, rows.stop), metric)
+
+
+def _received(content: AnyArray, metric: Metric, shape: tuple[int, int], device: str) -> Searcher:
+    index = _faiss.index_of(content)
+    return Searcher(index, metric, shape, _faiss.resolve_gpu(device), device)
 
 
 class Searcher:
@@ -87,7 +93,20 @@ class Searcher:
     def stored(self, max_bytes: int = DEFAULT_BLOCK_BYTES) -> Iterator[tuple[slice, FloatArray]]:
         """Yield the rows that the index stores, block by block."""
         for rows in row_blocks(self._shape, max_bytes):
-            yield rows, np.asarray(self.index.reconstruct_n(rows.start, rows.stop - rows.start))
+            yield rows, self.stored_rows(rows)
+
+    def stored_rows(self, rows: slice) -> FloatArray:
+        """Some of the rows that the index stores."""
+        return np.asarray(self.index.reconstruct_n(rows.start, rows.stop - rows.start))
+
+    def placed(self, device: str) -> Searcher:
+        """The same index for workers that compute on a device: this process keeps it on the CPU."""
+        return Searcher(self.index, self._metric, self._shape, None, device)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Between processes an index goes as faiss writes it."""
+        content = _faiss.index_bytes(self.index)
+        return _received, (content, self._metric, self._shape, self.wanted)
 
     def nearest(self, queries: FloatArray, k: int) -> tuple[FloatArray, IntArray]:
         """Scores and indices of the k nearest, nearest first, ties by index."""
@@ -176,6 +195,27 @@ class Searcher:
         if self._metric == "cosine" and not -1 <= radius <= 1:
             raise InputError(f"radius and threshold are a cosine in [-1, 1]; got {radius!r}")
         return radius + self._sign * ROUNDING * max(1.0 if self._sign < 0 else 0.0, abs(radius))
+
+
+def nearest(
+    searcher: Searcher,
+    block: tuple[FloatArray, int],
+    advance: Advance,  # noqa: ARG001
+) -> tuple[FloatArray, IntArray]:
+    """Scores and indices of the k nearest of some queries."""
+    queries, k = block
+    return searcher.nearest(queries, k)
+
+
+def nearest_others(
+    searcher: Searcher,
+    block: tuple[slice, int],
+    advance: Advance,  # noqa: ARG001
+) -> tuple[FloatArray, IntArray]:
+    """Scores and indices of the k nearest others of some stored rows."""
+    rows, k = block
+    own = np.arange(rows.start, rows.stop)
+    return without(own, *searcher.nearest(searcher.stored_rows(rows), k + 1))
 
 
 def without(own: IntArray, scores: FloatArray, indices: IntArray) -> tuple[FloatArray, IntArray]:

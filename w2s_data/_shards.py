@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
+import json
 import logging
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from w2s_data._io import atomic_path, jsonable, read_json, remove_partial_files, write_json
+from w2s_data._io import json_bytes, jsonable
+from w2s_data._storage import Storage
 from w2s_data._typing import AnyArray, FloatArray
-from w2s_data.errors import FileFormatError, StoreError
+from w2s_data.errors import StoreError
 
 logger = logging.getLogger("w2s_data")
 
@@ -50,7 +51,7 @@ class Manifest:
     shards: tuple[Shard, ...] = ()
 
     @classmethod
-    def read(cls, folder: Path) -> Self:
+    def read(cls, folder: Storage) -> Self:
         """Read the manifest of a folder.
 
         Raises
@@ -58,11 +59,10 @@ class Manifest:
         StoreError
             If there is none, or it is damaged or of another version.
         """
-        path = folder / MANIFEST
-        if not path.is_file():
+        if MANIFEST not in folder.names():
             raise StoreError(f"{str(folder)!r} is not a feature store: it has no {MANIFEST}")
         try:
-            content = read_json(path)
+            content = json.loads(folder.read(MANIFEST))
             version = content["schema"]
             if version != SCHEMA_VERSION:
                 raise StoreError(
@@ -71,16 +71,18 @@ class Manifest:
                 )
             shards = tuple(Shard(**shard) for shard in content["shards"])
             return cls(content["kind"], content["encoder"], content["dim"], shards)
-        except (FileFormatError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            if isinstance(error, StoreError):
+                raise
             raise StoreError(
-                f"the manifest {str(path)!r} is damaged ({error}); embed into another folder, "
-                f"or with overwrite=True"
+                f"the manifest {f'{folder}/{MANIFEST}'!r} is damaged ({error}); embed into "
+                f"another folder, or with overwrite=True"
             ) from error
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Storage) -> None:
         """Write the manifest, atomically."""
         content = {"schema": SCHEMA_VERSION, "dtype": "float32", **jsonable(self)}
-        write_json(folder / MANIFEST, content)
+        folder.write(MANIFEST, json_bytes(content))
 
 
 class Shards:
@@ -91,7 +93,7 @@ class Shards:
     rows, since a file that does not match its checksum is refused.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest) -> None:
+    def __init__(self, folder: Storage, manifest: Manifest) -> None:
         self.folder = folder
         self.manifest = manifest
         self._verified: set[str] = set()
@@ -146,10 +148,10 @@ class Shards:
             self.manifest = replace(self.manifest, shards=tuple(sound))
             self.manifest.write(self.folder)
         named = {shard.file for shard in sound}
-        for file in self.folder.iterdir():
-            if is_shard_name(file.name) and file.name not in named:
-                file.unlink()
-        remove_partial_files(self.folder)
+        for name in self.folder.names():
+            if is_shard_name(name) and name not in named:
+                self.folder.remove(name)
+        self.folder.tidy()
 
     def append(self, keys: AnyArray, vectors: FloatArray) -> None:
         """Write one shard, then name it in the manifest.
@@ -165,8 +167,7 @@ class Shards:
         taken = {shard.file for shard in self.manifest.shards}
         number = next(i for i in range(len(taken) + 1) if _file_name(i) not in taken)
         content = _encode_parquet(keys, vectors)
-        with atomic_path(self.folder / _file_name(number)) as partial:
-            partial.write_bytes(content)
+        self.folder.write(_file_name(number), content.to_pybytes())
         shard = Shard(
             file=_file_name(number),
             rows=len(keys),
@@ -192,16 +193,16 @@ class Shards:
         return pq.ParquetFile(content).read(columns=[name])[name].combine_chunks()
 
     def _bytes(self, shard: Shard, *, verify: bool) -> bytes:
-        path = self.folder / shard.file
+        path = f"{self.folder}/{shard.file}"
         try:
-            content = path.read_bytes()
+            content = self.folder.read(shard.file)
         except OSError as error:
             raise StoreError(
-                f"shard {str(path)!r} cannot be read ({error.strerror}); embed() recomputes it"
+                f"shard {path!r} cannot be read ({error.strerror or error}); embed() recomputes it"
             ) from error
         if verify and hashlib.sha256(content).hexdigest() != shard.sha256:
             raise StoreError(
-                f"shard {str(path)!r} is damaged: its checksum is not the manifest's; "
+                f"shard {path!r} is damaged: its checksum is not the manifest's; "
                 f"embed() recomputes it"
             )
         self._verified.add(shard.file)

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from w2s_data._blocks import DEFAULT_BLOCK_BYTES, FeatureMatrix
+from w2s_data._blocks import DEFAULT_BLOCK_BYTES, ArrayFeatures, FeatureMatrix
 from w2s_data._device import (
     free_bytes,
     highest_precision,
@@ -30,6 +30,7 @@ from w2s_data._device import (
 from w2s_data._transfer import device_blocks
 from w2s_data._typing import BoolArray, FloatArray, IntArray
 from w2s_data._validation import check_feature_block
+from w2s_data.engines import Advance, Engine
 
 if TYPE_CHECKING:
     import torch
@@ -210,6 +211,55 @@ class _Aligner:
         cosines = torch.mm(points, self.bank, out=self._cosines[: len(points)]).abs_()
         reduced: torch.Tensor = self.reduce(cosines)
         return np.asarray(reduced.clamp_(max=1.0).cpu().numpy())
+
+
+def align_blocks(
+    engine: Engine,
+    features: FeatureMatrix,
+    wanted: BoolArray,
+    anchors: FloatArray,
+    top_share: float | None,
+    device: str = "auto",
+    dtype: str = "float32",
+    name: str = "strong_features",
+    tf32: bool = False,
+) -> FloatArray:
+    """What `align` returns, block by block of the features in the workers of an engine."""
+    place = engine.place(device)
+    spans: list[slice] = []
+
+    def blocks() -> Iterator[tuple[FloatArray, BoolArray]]:
+        for rows, block in features.blocks():
+            check_feature_block(block, np.arange(rows.start, rows.stop), name, nonzero=True)
+            spans.append(rows)
+            yield block, wanted[rows]
+
+    result = np.full(features.shape[0], np.nan, dtype=dtype)
+    bank = AnchorBank(anchors, top_share, place, dtype, name, tf32)
+    for number, values in engine.map_blocks(align_block, bank, blocks(), device=place):
+        result[spans[number]] = values
+    return result
+
+
+class AnchorBank(NamedTuple):
+    """What all blocks are aligned with, and how: see `align`."""
+
+    anchors: FloatArray
+    top_share: float | None
+    device: str
+    dtype: str
+    name: str
+    tf32: bool
+
+
+def align_block(
+    bank: AnchorBank,
+    block: tuple[FloatArray, BoolArray],
+    advance: Advance,  # noqa: ARG001
+) -> FloatArray:
+    """Alignment of the wanted rows of one block."""
+    rows, wanted = block
+    return align(ArrayFeatures(rows), wanted, *bank)
 
 
 def unit_rows(

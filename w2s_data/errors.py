@@ -56,6 +56,10 @@ class RunError(InputError):
     """A run directory is damaged or belongs to another data set."""
 
 
+class EngineError(InputError):
+    """A cluster cannot be reached, its workers die or wait, or they have other versions."""
+
+
 class NotApplicableError(InputError):
     """A stage has nothing to say of such data; the other stages may have."""
 

@@ -19,8 +19,11 @@ from w2s_data._blocks import DEFAULT_BLOCK_BYTES, row_blocks
 from w2s_data._io import jsonable
 from w2s_data._progress import progress as progress_bar
 from w2s_data._shards import KEY_BYTES, KEY_DTYPE, MANIFEST, Manifest, Shards, is_shard_name
+from w2s_data._storage import DiskFolder, Storage, storage_at
 from w2s_data._typing import AnyArray, FloatArray
 from w2s_data.encoders.base import Encoder, ItemError, Kind, as_items, describe
+from w2s_data.encoders.shards import encode_shards, settled
+from w2s_data.engines import Engine, LocalEngine
 from w2s_data.errors import EmptyDataError, EncoderError, InputError, StoreError, listing, rows
 
 logger = logging.getLogger("w2s_data")
@@ -35,7 +38,7 @@ class FeatureStore:
 
     Attributes
     ----------
-    path : Path
+    path : Path, or str for a URL
     encoder : dict
         Spec of the encoder that made the features.
     kind : "text" or "image"
@@ -66,14 +69,15 @@ class FeatureStore:
         StoreError
             If the folder is not a feature store, or its manifest is damaged.
         """
-        folder = Path(path)
+        folder = storage_at(path)
         shards = Shards(folder, Manifest.read(folder))
         return cls(shards, np.arange(shards.starts[-1]))
 
     @property
-    def path(self) -> Path:
-        """Folder of the store."""
-        return self._shards.folder
+    def path(self) -> Path | str:
+        """Folder of the store; a string where it is a URL."""
+        folder = self._shards.folder
+        return folder.path if isinstance(folder, DiskFolder) else str(folder)
 
     @property
     def encoder(self) -> dict[str, Any]:
@@ -175,6 +179,7 @@ def embed(
     shard_rows: int = 4096,
     overwrite: bool = False,
     progress: bool | None = None,
+    engine: Engine | None = None,
 ) -> FeatureStore:
     """Encode items into a store, computing only what it does not hold yet.
 
@@ -188,14 +193,17 @@ def embed(
         Strings, or images as paths, encoded bytes or PIL images.
     encoder : Encoder
         Fitted, if it learns.
-    path : path
-        Folder of the store; made if it is not there. One process at a time may write to it.
+    path : path or URL
+        Folder of the store, made if it is not there: on a disk, or at a URL that fsspec writes
+        (s3://, gs://, ...). One process at a time may write to it.
     shard_rows : int
         Items in a shard: what a kill can cost, and what is held in memory.
     overwrite : bool
         Discard what another encoder left in the folder.
     progress : bool, optional
         Show a bar; by default on a terminal.
+    engine : Engine, optional
+        Where items are encoded; by default in this process. See `w2s_data.engines`.
 
     Returns
     -------
@@ -225,19 +233,18 @@ def embed(
     if not listed:
         raise EmptyDataError("embed got no items")
     keys = item_keys(listed, encoder.kind)
-    shards = open_store(Path(path), encoder, overwrite)
+    engine = engine or LocalEngine()
+    encoder = settled(encoder, engine)
+    shards = open_store(path, encoder, overwrite)
     first = np.sort(np.unique(keys, return_index=True)[1])
     todo = first[~np.isin(keys[first], shards.keys)]
     if len(shards.keys):
         reused = len(first) - len(todo)
         logger.info("%s: %d of %d items are there already", path, reused, len(first))
+    parts = [todo[start : start + shard_rows] for start in range(0, len(todo), shard_rows)]
     with progress_bar("embed", total=len(todo), enabled=progress) as advance:
-        for start in range(0, len(todo), shard_rows):
-            part = todo[start : start + shard_rows]
-            try:
-                vectors = encoder.encode([listed[row] for row in part], advance=advance)
-            except ItemError as error:
-                raise error.moved_to(part.tolist()) from error
+        encoded = encode_shards(encoder, listed, parts, engine, advance)
+        for part, vectors in zip(parts, encoded, strict=True):
             shards.append(keys[part], vectors)
     return FeatureStore(shards, np.empty(0, np.int64)).select(keys)
 
@@ -269,12 +276,13 @@ def item_keys(items: list[Any], kind: Kind) -> AnyArray:
     return np.frombuffer(bytes(digests), dtype=KEY_DTYPE)
 
 
-def open_store(folder: Path, encoder: Encoder, overwrite: bool) -> Shards:
+def open_store(path: str | os.PathLike[str], encoder: Encoder, overwrite: bool) -> Shards:
     """Open or begin the store of an encoder, without its damaged shards."""
+    folder = storage_at(path)
     spec = jsonable(encoder.spec())
-    if folder.is_file():
+    if folder.is_file:
         raise StoreError(f"{str(folder)!r} is a file; a feature store is a folder")
-    visible = [entry.name for entry in folder.glob("*") if not entry.name.startswith(".")]
+    visible = folder.names()
     foreign = [name for name in visible if name != MANIFEST and not is_shard_name(name)]
     if visible and (foreign or MANIFEST not in visible):
         raise StoreError(
@@ -293,7 +301,9 @@ def open_store(folder: Path, encoder: Encoder, overwrite: bool) -> Shards:
     return shards
 
 
-def _check_same_encoder(folder: Path, manifest: Manifest, kind: Kind, spec: dict[str, Any]) -> None:
+def _check_same_encoder(
+    folder: Storage, manifest: Manifest, kind: Kind, spec: dict[str, Any]
+) -> None:
     """Compare specs; "name" is a label for people, which may differ."""
     there = {"items": manifest.kind, **manifest.encoder, "name": None}
     here = {"items": kind, **spec, "name": None}

@@ -3,6 +3,7 @@ r"""Nearest neighbours of features: an index that is built once and asked by eve
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Self, get_args
 
@@ -12,7 +13,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from w2s_data import _faiss
-from w2s_data._blocks import FeatureMatrix, as_feature_matrix
+from w2s_data._blocks import FeatureMatrix, as_feature_matrix, row_blocks
 from w2s_data._faiss import Kind
 from w2s_data._io import atomic_path, sha256_file, write_json
 from w2s_data._neighbors import (
@@ -26,9 +27,18 @@ from w2s_data._neighbors import (
     record_path,
     score_name,
 )
-from w2s_data._search import Searcher, check_pairs, prepared, prepared_blocks, without
+from w2s_data._search import (
+    Searcher,
+    check_pairs,
+    nearest,
+    nearest_others,
+    prepared,
+    prepared_blocks,
+)
 from w2s_data._typing import FloatArray, IntArray, RandomState
 from w2s_data._validation import check_generator
+from w2s_data.engines import Engine, LocalEngine, Work
+from w2s_data.engines.base import B
 from w2s_data.errors import (
     EmptyDataError,
     FeatureError,
@@ -39,6 +49,8 @@ from w2s_data.errors import (
 )
 
 MAX_PAIRS = 20_000_000
+SEARCH_ROWS = 4096  # queries at a time: as many as faiss multiplies at once
+Found = tuple[FloatArray, IntArray]  # scores and indices of a block
 
 
 class NeighborIndex(BaseEstimator):  # type: ignore[misc]
@@ -164,7 +176,7 @@ class NeighborIndex(BaseEstimator):  # type: ignore[misc]
         self.device_ = self._search.device
         return self
 
-    def query(self, features: Any, k: int) -> Neighbors:
+    def query(self, features: Any, k: int, *, engine: Engine | None = None) -> Neighbors:
         """Nearest fitted points of new points.
 
         Parameters
@@ -172,6 +184,8 @@ class NeighborIndex(BaseEstimator):  # type: ignore[misc]
         features : array (n, D), memory map or FeatureStore
         k : int
             1 to N.
+        engine : Engine, optional
+            Where blocks of queries are searched; by default in this process.
 
         Raises
         ------
@@ -183,10 +197,11 @@ class NeighborIndex(BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self, "shape_")
         matrix = self._check_query(features)
         _check_k(k, self.shape_[0], "points")
-        found = [self._search.nearest(block, k) for block in prepared_blocks(matrix, self.metric)]
-        return self._joined(found, k)
+        step = 4 * self.shape_[1] * SEARCH_ROWS
+        blocks = ((block, k) for block in prepared_blocks(matrix, self.metric, None, step))
+        return self._joined(self._mapped(nearest, blocks, engine), k)
 
-    def neighbors(self, k: int) -> Neighbors:
+    def neighbors(self, k: int, *, engine: Engine | None = None) -> Neighbors:
         """Nearest neighbours of each fitted point among the others.
 
         A point is left out of its own list by its row number, so that a duplicate of it stays in.
@@ -195,6 +210,8 @@ class NeighborIndex(BaseEstimator):  # type: ignore[misc]
         ----------
         k : int
             1 to N - 1.
+        engine : Engine, optional
+            Where blocks of points are searched; by default in this process.
 
         Raises
         ------
@@ -203,11 +220,9 @@ class NeighborIndex(BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self, "shape_")
         _check_k(k, self.shape_[0] - 1, "other points")
-        found = []
-        for rows, block in self._search.stored():
-            scores, indices = self._search.nearest(block, k + 1)
-            found.append(without(np.arange(rows.start, rows.stop), scores, indices))
-        return self._joined(found, k)
+        step = 4 * self.shape_[1] * SEARCH_ROWS
+        blocks = ((rows, k) for rows in row_blocks(self.shape_, step))
+        return self._joined(self._mapped(nearest_others, blocks, engine), k)
 
     def within(
         self, radius: float, features: Any = None, max_pairs: int = MAX_PAIRS
@@ -385,6 +400,14 @@ class NeighborIndex(BaseEstimator):  # type: ignore[misc]
                 f"features have {matrix.shape[1]} columns; the index was fitted on {self.shape_[1]}"
             )
         return matrix
+
+    def _mapped(
+        self, work: Work[Searcher, B, Found], blocks: Iterable[B], engine: Engine | None
+    ) -> list[Found]:
+        engine = engine or LocalEngine()
+        place = engine.place(self.device)
+        searcher = self._search if engine.name == "local" else self._search.placed(place)
+        return [found for _, found in engine.map_blocks(work, searcher, blocks, device=place)]
 
     def _joined(self, found: list[tuple[FloatArray, IntArray]], k: int) -> Neighbors:
         scores = [np.empty((0, k), np.float32), *(scores for scores, _ in found)]

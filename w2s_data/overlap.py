@@ -22,7 +22,7 @@ from w2s_data._blocks import FeatureMatrix, as_feature_matrix
 from w2s_data._bootstrap import ThresholdBootstrap, percentile_interval, share_interval
 from w2s_data._typing import AnyArray, BoolArray, FloatArray, RandomState
 from w2s_data._validation import check_generator, check_proba
-from w2s_data.alignment import align, unit_rows
+from w2s_data.alignment import align, align_blocks, unit_rows
 from w2s_data.changepoint import (
     NO_CHANGE_POINT,
     ChangePoint,
@@ -30,6 +30,7 @@ from w2s_data.changepoint import (
     sorted_change_point,
 )
 from w2s_data.confidence import smooth_confidence, weak_confidence
+from w2s_data.engines import Engine
 from w2s_data.errors import DegenerateDataWarning, FeatureError, InputError
 from w2s_data.regions import PointScores, Region
 
@@ -170,7 +171,9 @@ class OverlapDetector(BaseEstimator):  # type: ignore[misc]
         }
         return cls(**{**published, **options})
 
-    def fit(self, strong_features: Any, weak_proba: AnyArray) -> Self:
+    def fit(
+        self, strong_features: Any, weak_proba: AnyArray, *, engine: Engine | None = None
+    ) -> Self:
         """Find both thresholds and part the points.
 
         Parameters
@@ -179,6 +182,8 @@ class OverlapDetector(BaseEstimator):  # type: ignore[misc]
             Read block by block.
         weak_proba : array (N, C), or (N, M, C) for M weak models, which are averaged
             Rows sum to 1.
+        engine : Engine, optional
+            Where blocks of points are aligned; by default in this process.
 
         Raises
         ------
@@ -214,7 +219,7 @@ class OverlapDetector(BaseEstimator):  # type: ignore[misc]
             # Points that are hard-only here but not in every replicate need an alignment as well
             # (the maximum would find the point itself among the anchors).
             wanted |= self.confidence_ > self._bootstrap.lowest_confidence_threshold
-        alignment = self._align(features, wanted)
+        alignment = self._align(features, wanted, engine)
         found = self._split(np.sort(alignment[~hard & np.isfinite(alignment)]))
         self.alignment_threshold_, self.alignment_explained_ = found.upper, found.explained
         self._bootstrap.fit_alignment(alignment)
@@ -244,7 +249,9 @@ class OverlapDetector(BaseEstimator):  # type: ignore[misc]
         self._seen = (added, proba)
         return self
 
-    def score_points(self, strong_features: Any, weak_proba: AnyArray) -> PointScores:
+    def score_points(
+        self, strong_features: Any, weak_proba: AnyArray, *, engine: Engine | None = None
+    ) -> PointScores:
         """Measure new points with the fitted anchors and part them by the fitted thresholds."""
         check_is_fitted(self)
         features, proba = _check_pair(strong_features, weak_proba)
@@ -257,7 +264,7 @@ class OverlapDetector(BaseEstimator):  # type: ignore[misc]
             raise InputError("smoothed confidence is defined only on the points of the fit")
         confidence = self._measure_confidence(proba)
         hard = self._hard_only(confidence)
-        alignment = self._align(features, ~hard)
+        alignment = self._align(features, ~hard, engine)
         regions = self._part(hard, alignment)
         return PointScores(regions, confidence, alignment.astype(np.float32))
 
@@ -374,8 +381,13 @@ class OverlapDetector(BaseEstimator):  # type: ignore[misc]
         dtype = "float64" if self.alignment == "max" else "float32"
         return unit_rows(features, chosen, dtype)
 
-    def _align(self, features: FeatureMatrix, wanted: BoolArray) -> FloatArray:
-        return align(
+    def _align(
+        self, features: FeatureMatrix, wanted: BoolArray, engine: Engine | None
+    ) -> FloatArray:
+        measure = align
+        if engine is not None and engine.name != "local":
+            measure = functools.partial(align_blocks, engine)
+        return measure(
             features,
             wanted,
             self.anchors_,

@@ -30,6 +30,7 @@ from w2s_data.readers import RawTable
 
 if TYPE_CHECKING:
     from w2s_data.encoders.base import Encoder
+    from w2s_data.engines import Engine
 
 PAIR_CLASSES = ("first preferred", "second preferred")
 _ROLES_OF_ITEMS = ("item", "label")
@@ -129,13 +130,14 @@ def embed_pairs(
     *,
     overwrite: bool = False,
     progress: bool | None = None,
+    engine: Engine | None = None,
 ) -> PairFeatures:
     """Encode the items of pairs into one store, each once, and return the pairs' features.
 
     Parameters
     ----------
     first, second : sequences of N items, as `W2SDataset.pairs` returns them
-    encoder, path, overwrite, progress
+    encoder, path, overwrite, progress, engine
         See `embed`.
     """
     from w2s_data.encoders.base import ItemError
@@ -143,7 +145,7 @@ def embed_pairs(
 
     items = [*first, *second]
     try:
-        store = embed(items, encoder, path, overwrite=overwrite, progress=progress)
+        store = embed(items, encoder, path, overwrite=overwrite, progress=progress, engine=engine)
     except ItemError as error:
         raise error.moved_to([*range(len(first)), *range(len(second))]) from error
     return PairFeatures(store.select(first), store.select(second))

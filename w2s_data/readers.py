@@ -17,6 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 
+from w2s_data._storage import is_url, local_copies
 from w2s_data._typing import AnyArray
 from w2s_data.errors import FileFormatError, InputError, listing, require, unknown
 from w2s_data.splits import SPLIT_ALIASES, SPLITS
@@ -56,7 +57,7 @@ class RawTable:
 
 
 def read_raw(data: str | Path | pd.DataFrame) -> RawTable:
-    """Read a table file, a folder of images, a DataFrame or, failing these, a hub data set.
+    """Read a table file or URL, a folder of images, a DataFrame or, failing these, a hub data set.
 
     Raises
     ------
@@ -71,6 +72,8 @@ def read_raw(data: str | Path | pd.DataFrame) -> RawTable:
         raise InputError(
             f"data must be a path, a name or a pandas DataFrame; got {type(data).__name__}"
         )
+    if is_url(data):
+        return read_url(str(data))
     path = Path(data).expanduser()
     if path.is_dir():
         return read_image_folder(path)
@@ -83,16 +86,36 @@ def read_raw(data: str | Path | pd.DataFrame) -> RawTable:
     return read_hub(name)
 
 
-def read_table(path: Path) -> RawTable:
+def read_url(url: str) -> RawTable:
+    """Read a table file at a URL, or all Parquet files of a folder there, by name.
+
+    The files are fetched one after the other; image paths in them are of this machine.
+
+    Raises
+    ------
+    MissingExtraError
+        If fsspec needs a package for such URLs (s3fs, gcsfs ...).
+    FileFormatError
+        If there is no such file, or it is not what its name promises.
+    """
+    with local_copies(url, ".parquet") as copies:
+        tables = [read_table(copy, shown=url) for copy in copies]
+    frame = pd.concat([table.frame for table in tables], ignore_index=True)
+    name = tables[0].name if len(tables) == 1 else url.rstrip("/").rpartition("/")[2]
+    return RawTable(frame, name=name, class_names=tables[0].class_names)
+
+
+def read_table(path: Path, shown: str | None = None) -> RawTable:
     """Read CSV, TSV, JSON lines (these may be gzipped), Parquet or Arrow by the file's suffix.
 
     Cells of CSV and TSV stay strings, so that class names such as "01" and texts such as "null"
     survive; an empty cell is a missing value.
     """
     kind = format_of(path)
+    shown = shown or str(path)
     if kind is None:
         raise FileFormatError(
-            f"cannot tell the format of {str(path)!r} from its suffix; valid: {listing(_FORMATS)} "
+            f"cannot tell the format of {shown!r} from its suffix; valid: {listing(_FORMATS)} "
             "(the first four also with .gz)"
         )
     class_names: dict[str, tuple[str, ...]] = {}
@@ -113,9 +136,7 @@ def read_table(path: Path) -> RawTable:
             frame = table.to_pandas().reset_index(drop=True)
     except _READ_ERRORS as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else "it ends early"
-        raise FileFormatError(
-            f"cannot read {str(path)!r} as {kind.lstrip('.')}: {reason}"
-        ) from error
+        raise FileFormatError(f"cannot read {shown!r} as {kind.lstrip('.')}: {reason}") from error
     name = path.name.removesuffix(".gz").removesuffix(kind)
     return RawTable(frame, name=name, class_names=class_names, folder=path.parent)
 

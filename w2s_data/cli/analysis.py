@@ -17,6 +17,7 @@ def groups(
     run: opt.RunFolder,
     files: opt.FeatureFiles,
     components: opt.Components,
+    computing: opt.Computing,
     n_groups: Annotated[
         str,
         typer.Option(
@@ -59,7 +60,8 @@ def groups(
         number_from(components.strong_components, "--strong-components", "mp"),
         random_state=seed,
     )
-    summary = groups_stage(opened, dataset, features, analyzer, spurious, limit)
+    with computing.start() as engine:
+        summary = groups_stage(opened, dataset, features, analyzer, spurious, limit, engine)
     return Outcome(opened, summary)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,11 @@ def open_run(
         if seed is not None:
             run.manifest["seed"] = seed
         return run, run.dataset()
+    if output is not None and output.parts and re.fullmatch(r"\w{2,}:", output.parts[0]):
+        raise InputError(
+            f"a run directory is a folder on this machine's disk; got {str(output)!r}. Data may be "
+            "read from URLs"
+        )
     seed = 0 if seed is None else seed
     skip = given.pop("skip_unreadable", False)
     given["weak_columns"] = weak_columns_from(columns.weak_columns)

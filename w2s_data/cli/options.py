@@ -12,12 +12,16 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+if TYPE_CHECKING:
+    from w2s_data.engines import Engine
+
 DATA = "Data"
 MODELS = "Models"
+COMPUTING = "Computing"
 
 # Metavars: how the text of an option is made up.
 NAMES = "NAME,..."
@@ -29,8 +33,8 @@ PLACE = "PATH|NAME"
 Data = Annotated[
     str,
     typer.Argument(
-        help="A CSV, TSV, JSONL, Parquet or Arrow file, a folder of images, 'example:NAME', a hub "
-        "data set, or an existing run directory."
+        help="A CSV, TSV, JSONL, Parquet or Arrow file or URL, a folder of images, 'example:NAME', "
+        "a hub data set, or an existing run directory."
     ),
 ]
 RunFolder = Annotated[Path, typer.Argument(help="A run directory, as `w2s score` leaves it.")]
@@ -205,6 +209,41 @@ class Components:
             rich_help_panel=MODELS,
         ),
     ] = None
+
+
+@dataclass(frozen=True)
+class Computing:
+    """Where blocks are computed."""
+
+    engine: Annotated[
+        str,
+        typer.Option(
+            help="Where blocks are computed: local (this process), or ray (a cluster).",
+            rich_help_panel=COMPUTING,
+        ),
+    ] = "local"
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="Ray cluster that runs: auto, HOST:PORT or ray://HOST:PORT; without it one is "
+            "started here and stopped at the end.",
+            rich_help_panel=COMPUTING,
+        ),
+    ] = None
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            help="Processes of engine ray; by default one a GPU, or for as many CPUs as a process "
+            "uses threads.",
+            rich_help_panel=COMPUTING,
+        ),
+    ] = None
+
+    def start(self) -> Engine:
+        """The engine that was asked for; see `make_engine`."""
+        from w2s_data.engines import make_engine
+
+        return make_engine(self.engine, address=self.address, workers=self.workers)
 
 
 def spread(command: Callable[..., Any]) -> Callable[..., Any]:

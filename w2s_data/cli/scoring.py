@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from w2s_data._blocks import FeatureMatrix
     from w2s_data._memory import MemoryLimit
     from w2s_data.dataset import W2SDataset
+    from w2s_data.engines import Engine
     from w2s_data.run import Run
     from w2s_data.stages import Role
 
@@ -37,6 +38,7 @@ def embed(
     data: opt.Data,
     columns: opt.Columns,
     models: opt.Models,
+    computing: opt.Computing,
     device: opt.Device = "auto",
     memory: opt.Memory = None,
     output: opt.Output = None,
@@ -50,7 +52,8 @@ def embed(
     limit = MemoryLimit.parse(memory)
     run, dataset = open_run(data, columns, output, seed, overwrite)
     inputs = feature_inputs(dataset, models, device)
-    features = embed_stage(run, dataset, inputs, context.obj, overwrite, memory=limit)
+    with computing.start() as engine:
+        features = embed_stage(run, dataset, inputs, context.obj, overwrite, limit, engine)
     if not features:
         raise InputError("nothing to embed: name an encoder with --weak, --strong or both")
     return Outcome(run, {role: matrix.shape for role, matrix in features.items()})
@@ -62,6 +65,7 @@ def score(
     data: opt.Data,
     columns: opt.Columns,
     models: opt.Models,
+    computing: opt.Computing,
     l2: opt.TeacherPenalty = "cv",
     reference: Annotated[
         bool, typer.Option("--reference", help="The published algorithm (quadratic).")
@@ -80,12 +84,17 @@ def score(
     run, dataset = open_run(data, columns, output, seed, overwrite)
     inputs = feature_inputs(dataset, models, device)
     settings = ScoreSettings(number_from(l2, "--l2", "cv"), reference, device, context.obj, limit)
-    features = embed_stage(run, dataset, inputs, context.obj, overwrite, memory=limit)
-    return Outcome(run, score_run(run, dataset, features, settings))
+    with computing.start() as engine:
+        features = embed_stage(run, dataset, inputs, context.obj, overwrite, limit, engine)
+        return Outcome(run, score_run(run, dataset, features, settings, engine))
 
 
 def score_run(
-    run: Run, dataset: W2SDataset, features: dict[Role, FeatureMatrix], settings: ScoreSettings
+    run: Run,
+    dataset: W2SDataset,
+    features: dict[Role, FeatureMatrix],
+    settings: ScoreSettings,
+    engine: Engine | None = None,
 ) -> dict[str, Any]:
     """Score with the detector and the teacher that the settings describe."""
     from w2s_data.overlap import OverlapDetector
@@ -97,5 +106,12 @@ def score_run(
     detector = make(device=settings.device, random_state=seed)
     teacher = LinearProbe(l2=settings.l2, device=settings.device, random_state=seed)
     return score_stage(
-        run, dataset, features, detector, teacher, settings.show_progress, memory=settings.memory
+        run,
+        dataset,
+        features,
+        detector,
+        teacher,
+        settings.show_progress,
+        memory=settings.memory,
+        engine=engine,
     )

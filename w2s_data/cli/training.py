@@ -18,6 +18,7 @@ def gain(
     context: typer.Context,
     run: opt.RunFolder,
     files: opt.FeatureFiles,
+    computing: opt.Computing,
     methods: Annotated[
         str,
         typer.Option(
@@ -90,16 +91,18 @@ def gain(
     training = {name: value for name, value in given.items() if value is not None}
     limit = MemoryLimit.parse(memory)
     opened, dataset, features = reopen(run, files, seed, context.obj, limit)
-    summary = gain_stage(
-        opened,
-        dataset,
-        features,
-        chosen,
-        seeds=seeds,
-        level=level,
-        training={**training, "controls": controls, "device": device},
-        restart=not resume,
-        show_progress=context.obj,
-        memory=limit,
-    )
+    with computing.start() as engine:
+        summary = gain_stage(
+            opened,
+            dataset,
+            features,
+            chosen,
+            seeds=seeds,
+            level=level,
+            training={**training, "controls": controls, "device": device},
+            restart=not resume,
+            show_progress=context.obj,
+            memory=limit,
+            engine=engine,
+        )
     return Outcome(opened, summary)

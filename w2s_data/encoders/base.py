@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from w2s_data._typing import FloatArray
+from w2s_data._typing import FloatArray, IntArray
 from w2s_data.errors import EncoderError, rows
 
 Kind = Literal["text", "image"]
@@ -32,6 +32,10 @@ class ItemError(EncoderError):
         self.reason = reason
         names = ", ".join(self.labels[:3]) + (", ..." if len(self.labels) > 3 else "")
         super().__init__(f"cannot encode {rows(self.positions)} ({names}): {reason}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Between processes it goes as what it was made of, not as its message."""
+        return ItemError, (self.positions, self.labels, self.reason)
 
     def moved_to(self, positions: Sequence[int]) -> ItemError:
         """Return the same error for items that stand elsewhere in a larger sequence."""
@@ -88,6 +92,27 @@ class Encoder(ABC, TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 raise ItemError(bad, labels, f"{type(self).__name__} gave NaN or infinite values")
         return vectors
 
+    def encode_part(
+        self, items: list[Any], part: int, n_parts: int, *, advance: Advance | None = None
+    ) -> tuple[IntArray, FloatArray]:
+        """Encode one of `n_parts` parts of the items, to the bytes that `encode` gives them.
+
+        An encoder whose batches do not depend on each other has a share in every part; any other
+        encodes all items in the first.
+
+        Returns
+        -------
+        int array (n,)
+            Which items the part holds.
+        float32 array (n, D)
+        """
+        rows = self._rows_of_part(items, part, n_parts)
+        try:
+            vectors = self.encode([items[row] for row in rows], advance=advance)
+        except ItemError as error:
+            raise error.moved_to(rows.tolist()) from error
+        return rows, vectors
+
     def transform(self, items: Iterable[Any]) -> FloatArray:
         """Encode items: scikit-learn's name for `encode`."""
         return self.encode(items)
@@ -95,6 +120,9 @@ class Encoder(ABC, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     @abstractmethod
     def spec(self) -> dict[str, Any]:
         """JSON-able settings: all that the vectors depend on ("name" is only a label)."""
+
+    def _rows_of_part(self, items: list[Any], part: int, n_parts: int) -> IntArray:  # noqa: ARG002
+        return np.arange(len(items) if part == 0 else 0)
 
     @abstractmethod
     def _encode(self, items: list[Any], advance: Advance) -> FloatArray:

@@ -110,7 +110,10 @@ class ImageEncoder(PretrainedEncoder):
                 raise error.moved_to(rows.tolist()) from error
             return self._pooled(backbone, self._batch(backbone, images))
 
-        return self._in_batches(items, np.ones(len(items), dtype=np.int64), compute, advance)
+        return self._in_batches(items, self._costs(items), compute, advance)
+
+    def _costs(self, items: list[Any]) -> IntArray:
+        return np.ones(len(items), dtype=np.int64)
 
     def _batch(self, backbone: Backbone, images: list[Image.Image]) -> Mapping[str, torch.Tensor]:
         prepared = self.reader_(images=images, return_tensors="pt")

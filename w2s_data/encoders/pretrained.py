@@ -165,6 +165,27 @@ class PretrainedEncoder(Encoder):
             vectors = torch.nn.functional.normalize(vectors, dim=1)
         return vectors.cpu().numpy()
 
+    def _rows_of_part(self, items: list[Any], part: int, n_parts: int) -> IntArray:
+        """Rows of consecutive batches, about as costly in every part.
+
+        The batches of `_in_batches` follow from where they start, so that a part which starts
+        where a batch does is cut into the same ones.
+        """
+        self._ready()
+        costs = np.maximum(1, self._costs(items))
+        order = np.argsort(-costs, kind="stable")
+        starts = [0]
+        while starts[-1] < len(order):
+            starts.append(starts[-1] + max(1, self.budget_ // int(costs[order[starts[-1]]])))
+        starts[-1] = len(order)
+        paid = np.concatenate([[0], np.cumsum(costs[order])])[starts]
+        limits = np.searchsorted(paid, paid[-1] * np.arange(n_parts + 1) / n_parts)
+        return order[starts[limits[part]] : starts[limits[part + 1]]]
+
+    @abstractmethod
+    def _costs(self, items: list[Any]) -> IntArray:
+        """What each item costs in a batch (N,), in the unit of the budget."""
+
     def _in_batches(
         self,
         items: list[Any],

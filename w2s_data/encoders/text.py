@@ -131,6 +131,9 @@ class TextEncoder(PretrainedEncoder):
 
         return self._in_batches(items, np.diff(starts), compute, advance)
 
+    def _costs(self, items: list[Any]) -> IntArray:
+        return np.diff(self._tokenize(items)[1])
+
     def _tokenize(self, texts: list[str]) -> tuple[IntArray, IntArray]:
         """Token ids of all texts end to end, and where each text starts (N + 1 offsets)."""
         limit = self._max_length()

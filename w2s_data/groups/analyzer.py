@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from w2s_data._io import jsonable
 from w2s_data._typing import AnyArray, IntArray, RandomState
 from w2s_data._validation import check_generator
+from w2s_data.engines import Engine
 from w2s_data.errors import DegenerateDataWarning, InputError
 from w2s_data.groups.association import associate
 from w2s_data.groups.discovery import Method, discover_groups
@@ -166,6 +167,7 @@ class GroupAnalyzer(BaseEstimator):  # type: ignore[misc]
         detector: OverlapDetector | None = None,
         student_proba: AnyArray | None = None,
         index: NeighborIndex | None = None,
+        engine: Engine | None = None,
     ) -> Self:
         """Describe groups, sources and points.
 
@@ -190,6 +192,8 @@ class GroupAnalyzer(BaseEstimator):  # type: ignore[misc]
             Rows of NaN are unknown.
         index : NeighborIndex, optional
             Of these features under cosine; by default one is built.
+        engine : Engine, optional
+            Where neighbours are searched; by default in this process.
 
         Raises
         ------
@@ -229,6 +233,7 @@ class GroupAnalyzer(BaseEstimator):  # type: ignore[misc]
             regions=rows.regions,
             n_neighbors=self.n_neighbors,
             duplicate_threshold=self.duplicate_threshold,
+            engine=engine,
         )
         describe = functools.partial(
             describe_groups, rows, self.points_, detector=detector, level=self.level

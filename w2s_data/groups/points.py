@@ -9,6 +9,7 @@ import pandas as pd
 
 from w2s_data._blocks import FeatureMatrix, RowSubset
 from w2s_data._typing import AnyArray, BoolArray, FloatArray, IntArray
+from w2s_data.engines import Engine
 from w2s_data.neighbors import NeighborIndex
 from w2s_data.regions import Region
 
@@ -28,12 +29,13 @@ def describe_points(
     regions: IntArray,
     n_neighbors: int,
     duplicate_threshold: float | Literal["auto"],
+    engine: Engine | None = None,
 ) -> tuple[pd.DataFrame, float, pd.DataFrame]:
     """`GroupAnalyzer.points_` without the group, the cosine of near-duplicates, and their pairs."""
     n = len(pseudo)
     k = min(n_neighbors, n - 1)
     if k > 0:
-        found = index.neighbors(k)
+        found = index.neighbors(k, engine=engine)
         indices, scores = found.indices, found.scores
     else:
         indices, scores = np.empty((n, 0), np.int64), np.empty((n, 0), np.float32)
@@ -46,7 +48,7 @@ def describe_points(
                 regions[indices] == Region.OVERLAP, where=regions[indices] >= 0
             ),
             "agreement": _mean(pseudo[indices] == pseudo[:, None]),
-            "distance_to_labelled": _distances(features, index, splits == "labelled"),
+            "distance_to_labelled": _distances(features, index, splits == "labelled", engine),
             "duplicate_of": first,
             "has_duplicate": twins,
             "leaks": leaks,
@@ -89,7 +91,9 @@ def _mean(values: BoolArray, where: BoolArray | None = None) -> FloatArray:
     return result
 
 
-def _distances(features: FeatureMatrix, index: NeighborIndex, labelled: BoolArray) -> FloatArray:
+def _distances(
+    features: FeatureMatrix, index: NeighborIndex, labelled: BoolArray, engine: Engine | None
+) -> FloatArray:
     """1 - cosine to the nearest labelled row (for a labelled row: to the nearest other one).
 
     Where all pairs would be very many, only the nearest lists of an inverted file are visited.
@@ -106,9 +110,10 @@ def _distances(features: FeatureMatrix, index: NeighborIndex, labelled: BoolArra
     subset.fit(RowSubset(features, rows))
     others = np.flatnonzero(~labelled)
     if len(others):
-        result[others] = 1 - subset.query(RowSubset(features, others), 1).scores[:, 0]
+        found = subset.query(RowSubset(features, others), 1, engine=engine)
+        result[others] = 1 - found.scores[:, 0]
     if len(rows) > 1:
-        result[rows] = 1 - subset.neighbors(1).scores[:, 0]
+        result[rows] = 1 - subset.neighbors(1, engine=engine).scores[:, 0]
     return np.asarray(np.maximum(result, 0))
 
 

@@ -15,6 +15,8 @@ from w2s_data._io import jsonable, sha256_file
 from w2s_data._memory import MemoryLimit
 from w2s_data.dataset import W2SDataset
 from w2s_data.encoders import Encoder
+from w2s_data.encoders.shards import settled
+from w2s_data.engines import Engine, LocalEngine
 from w2s_data.errors import FeatureError, FileFormatError, InputError, RunError
 from w2s_data.features import FeatureStore, embed
 from w2s_data.pairs import PairFeatures, embed_pairs, turned_features
@@ -41,6 +43,7 @@ def embed_stage(
     show_progress: bool | None = None,
     overwrite: bool = False,
     memory: MemoryLimit | None = None,
+    engine: Engine | None = None,
 ) -> dict[Role, FeatureMatrix]:
     """Compute, or find in the run, the features of every role that has any.
 
@@ -51,13 +54,15 @@ def embed_stage(
         error. Features of encoders that learn from the items, which are cheap, are always redone.
     memory : MemoryLimit, optional
         Bounds the blocks in which the features are read; by default by half of the free memory.
+    engine : Engine, optional
+        Where items are encoded; by default in this process.
 
     Raises
     ------
     InputError
         If an encoder or a file does not fit the items.
     """
-    found = _features(run, dataset, inputs, show_progress, overwrite)
+    found = _features(run, dataset, inputs, show_progress, overwrite, engine or LocalEngine())
     limit = memory or MemoryLimit.parse(None)
     return {role: limit.bounded(features, f"{role} features") for role, features in found.items()}
 
@@ -68,12 +73,14 @@ def _features(
     inputs: dict[Role, FeatureInput],
     show_progress: bool | None,
     overwrite: bool,
+    engine: Engine,
 ) -> dict[Role, FeatureMatrix]:
+    inputs = {role: _settled(given, engine) for role, given in inputs.items()}
     before = run.manifest["stages"].get("embed", {}).get("settings", {})
     settings: dict[str, Any] = {
-        role: settled
+        role: chosen
         for role in ROLES
-        if (settled := _feature_settings(run, dataset, role, inputs.get(role), before.get(role)))
+        if (chosen := _feature_settings(run, dataset, role, inputs.get(role), before.get(role)))
     }
     if run.is_fresh("embed", settings, ("items",)) and _are_sound(run, inputs):
         logger.info("embed: nothing has changed since %s", run.finished("embed"))
@@ -87,7 +94,9 @@ def _features(
         for role in (role for role in ROLES if role in settings):
             given = inputs.get(role)
             if given is not None and given.encoder is not None:
-                encoder = given.encoder.fit(_fitting_items(dataset))
+                encoder = given.encoder
+                if encoder.learns or engine.name == "local":
+                    encoder.fit(_fitting_items(dataset))
                 folder = _store_path(run, role)
                 found[role] = _embed(
                     dataset,
@@ -97,6 +106,7 @@ def _features(
                     and (overwrite or encoder.learns)
                     and FeatureStore.open(folder).encoder != jsonable(encoder.spec()),
                     progress=show_progress,
+                    engine=engine,
                 )
             else:
                 found[role] = _stored_features(run, dataset, role, given)
@@ -126,18 +136,20 @@ def stored_features(
     if before is None or not run.follows("embed", ("items",)):
         raise RunError(f"{str(run.path)!r} has no {role} features of its items")
     given = None if file is None else FeatureInput(file=file)
-    settled = _feature_settings(run, dataset, role, given, before)
-    if file is not None and (settled or {}).get("sha256") != before.get("sha256"):
+    found = _feature_settings(run, dataset, role, given, before)
+    if file is not None and (found or {}).get("sha256") != before.get("sha256"):
         raise InputError(f"{str(file)!r} does not hold the {role} features of this run")
     return _stored_features(run, dataset, role, given)
 
 
-def _embed(
-    dataset: W2SDataset, encoder: Encoder, folder: Path, *, overwrite: bool, progress: bool | None
-) -> FeatureMatrix:
+def _settled(given: FeatureInput, engine: Engine) -> FeatureInput:
+    return given if given.encoder is None else FeatureInput(settled(given.encoder, engine))
+
+
+def _embed(dataset: W2SDataset, encoder: Encoder, folder: Path, **options: Any) -> FeatureMatrix:
     if dataset.is_paired:
-        return embed_pairs(*dataset.pairs, encoder, folder, overwrite=overwrite, progress=progress)
-    return embed(dataset.items, encoder, folder, overwrite=overwrite, progress=progress)
+        return embed_pairs(*dataset.pairs, encoder, folder, **options)
+    return embed(dataset.items, encoder, folder, **options)
 
 
 def _feature_settings(

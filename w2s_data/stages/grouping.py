@@ -14,6 +14,7 @@ from w2s_data._memory import MemoryLimit
 from w2s_data._typing import AnyArray, FloatArray
 from w2s_data.columns import class_codes
 from w2s_data.dataset import W2SDataset
+from w2s_data.engines import Engine
 from w2s_data.errors import DegenerateDataWarning, InputError, NotApplicableError, StoreError
 from w2s_data.groups import GroupAnalyzer
 from w2s_data.neighbors import NeighborIndex
@@ -42,13 +43,14 @@ def groups_stage(
     analyzer: GroupAnalyzer,
     spurious: SpuriousAnalyzer,
     memory: MemoryLimit | None = None,
+    engine: Engine | None = None,
 ) -> dict[str, Any]:
     """Describe groups, sources and points, and judge the groups; write tables and summaries.
 
     Groups are those of the data set, or are discovered. The neighbour index is kept in the run; its
-    vectors take at most a quarter of the memory, see `NeighborIndex`. Where the run has a gain of
-    its present scores, the student of the best method is among what is described; a later gain
-    makes the stage run again, but does not make it out of date.
+    vectors take at most a quarter of the memory, see `NeighborIndex`, and the engine searches it.
+    Where the run has a gain of its present scores, the student of the best method is among what is
+    described; a later gain makes the stage run again, but does not make it out of date.
 
     Returns
     -------
@@ -93,6 +95,7 @@ def groups_stage(
                 regions=scores["region"].map({r.label: int(r) for r in Region}).to_numpy(),
                 student_proba=student_proba,
                 index=index,
+                engine=engine,
             )
         points = analyzer.points_.assign(id=dataset.ids)
         stage.write_table("groups.parquet", points[["id", *analyzer.points_.columns]])

@@ -18,6 +18,7 @@ from w2s_data._progress import progress
 from w2s_data._typing import FloatArray, IntArray, RandomState
 from w2s_data._validation import check_feature_block, check_generator
 from w2s_data.dataset import W2SDataset
+from w2s_data.engines import Engine
 from w2s_data.errors import DegenerateDataWarning, InputError, SplitError, UnscoredError, listing
 from w2s_data.overlap import OverlapDetector
 from w2s_data.overlap_summary import summarize_overlap
@@ -72,11 +73,12 @@ def score_stage(
     teacher: LinearProbe,
     show_progress: bool | None = None,
     memory: MemoryLimit | None = None,
+    engine: Engine | None = None,
 ) -> dict[str, Any]:
     """Train the teacher unless weak labels were given, detect overlap, write the scores.
 
     The detector is fitted on the pool, the items that would get pseudo-labels; items of the other
-    splits are then parted by its thresholds.
+    splits are then parted by its thresholds. The engine aligns blocks of points.
 
     Returns
     -------
@@ -112,7 +114,7 @@ def score_stage(
                 proba = teach(dataset, features.get("weak"), teacher, memory)
                 stage.write_table("weak_proba.parquet", proba_table(dataset, proba, ("teacher",)))
             averaged = proba.mean(axis=1) if proba.ndim == 3 else proba
-            scores = _detect(dataset, features["strong"], averaged, detector, show_progress)
+            scores = _detect(dataset, features["strong"], averaged, detector, show_progress, engine)
         summary = summarize_overlap(detector, dataset, scores, notes)
         stage.write_table("scores.parquet", scores)
         stage.write_summary("overlap.json", summary)
@@ -226,6 +228,7 @@ def _detect(
     proba: FloatArray,
     detector: OverlapDetector,
     show_progress: bool | None,
+    engine: Engine | None,
 ) -> pd.DataFrame:
     """Fit on the pool, score all items, and return `scores.parquet`."""
     n = len(dataset)
@@ -237,11 +240,11 @@ def _detect(
     with progress("score", total=passes * n, enabled=show_progress) as advance:
         name = "differences of the strong features" if dataset.is_paired else "strong features"
         guarded = GuardedFeatures(strong, name, advance)
-        detector.fit(RowSubset(guarded, pool), proba[pool])
+        detector.fit(RowSubset(guarded, pool), proba[pool], engine=engine)
         regions[pool] = detector.regions_
         confidence[pool], alignment[pool] = detector.confidence_, detector.alignment_
         if len(rest):
-            scored = detector.score_points(RowSubset(guarded, rest), proba[rest])
+            scored = detector.score_points(RowSubset(guarded, rest), proba[rest], engine=engine)
             regions[rest] = scored.regions
             confidence[rest], alignment[rest] = scored.confidence, scored.alignment
     kept = [name for name in ("id", "split", "source", "group") if name in dataset.table]

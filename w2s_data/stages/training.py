@@ -10,6 +10,7 @@ from w2s_data._blocks import FeatureMatrix
 from w2s_data._io import sha256_json
 from w2s_data._memory import MemoryLimit
 from w2s_data.dataset import W2SDataset
+from w2s_data.engines import Engine
 from w2s_data.errors import DegenerateDataWarning, InputError
 from w2s_data.run import Run
 from w2s_data.stages.embedding import Role
@@ -38,6 +39,7 @@ def gain_stage(
     restart: bool = False,
     show_progress: bool | None = None,
     memory: MemoryLimit | None = None,
+    engine: Engine | None = None,
 ) -> dict[str, Any]:
     """Train students by every method and seed, measure the gain, write tables and summary.
 
@@ -53,6 +55,8 @@ def gain_stage(
         Train everything anew.
     memory : MemoryLimit, optional
         A head's features are held in memory only where they fit into a quarter of it.
+    engine : Engine, optional
+        Where students are trained; by default in this process.
 
     Returns
     -------
@@ -106,6 +110,7 @@ def gain_stage(
                 resume=not restart,
                 random_state=run.manifest["seed"],
                 progress=show_progress,
+                engine=engine,
                 **training,
             )
         predictions = result.predictions().drop(columns="row")

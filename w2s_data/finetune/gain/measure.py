@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,14 @@ from w2s_data._progress import progress as progress_bar
 from w2s_data._typing import AnyArray, RandomState
 from w2s_data._validation import check_generator
 from w2s_data.encoders.backbone import Source
+from w2s_data.engines import Engine, no_advance
 from w2s_data.errors import DegenerateDataWarning, InputError, unknown
 from w2s_data.finetune.base import Method
 from w2s_data.finetune.gain.checkpoint import Checkpoint
 from w2s_data.finetune.gain.comparison import Comparer, read_forecast
 from w2s_data.finetune.gain.inputs import GainData, check_gain_data
 from w2s_data.finetune.gain.result import GainResult
+from w2s_data.finetune.gain.tasks import train_ahead
 from w2s_data.finetune.gain.training import Laboratory, name_methods, training_settings
 from w2s_data.finetune.levels.whole import Adaptation
 
@@ -47,6 +50,7 @@ def measure_gain(
     resume: bool = True,
     random_state: RandomState = 0,
     progress: bool | None = None,
+    engine: Engine | None = None,
     **training: Any,
 ) -> GainResult:
     r"""Train students by several methods on weak labels, and measure what they gained.
@@ -103,6 +107,9 @@ def measure_gain(
         With a checkpoint it must be an int.
     progress : bool or None
         Bar over methods and seeds; None draws it in a terminal.
+    engine : Engine, optional
+        Where students are trained, one task a method and seed; by default in this process. Any
+        other needs a checkpoint.
     **training
         Passed on to `fit_student`: epochs, learning_rate, batch_size, l2, device, model ...
 
@@ -142,6 +149,8 @@ def measure_gain(
     >>> result["naive"].gain.value > 0
     True
     """
+    if checkpoint is None and engine is not None and engine.name != "local":
+        raise InputError(f"engine {engine.name!r} keeps finished students in a checkpoint: name it")
     named = name_methods(methods)
     settings = training_settings(training, level)
     numbers = _seed_numbers(seeds)
@@ -179,6 +188,9 @@ def measure_gain(
         n_students = (len(named) + 2) * len(numbers)
         with progress_bar("gain", n_students, "students", progress) as advance:
             laboratory = Laboratory(data, level, numbers, settings, kept, advance)
+            if engine is not None and engine.name != "local":
+                train_ahead(laboratory, named, engine)
+                laboratory = replace(laboratory, advance=no_advance)
             ceiling, labelled_only = laboratory.ceiling(), laboratory.labelled_only()
             trained = {name: laboratory.method(name, method) for name, method in named.items()}
     comparer = Comparer(data, ceiling, labelled_only, confidence, n_bootstrap, entropy)

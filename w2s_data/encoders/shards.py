@@ -1,0 +1,93 @@
+"""Encoding shard after shard, by whatever engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.base import clone
+
+from w2s_data._typing import FloatArray, IntArray
+from w2s_data.encoders.base import Advance, Encoder, ItemError
+from w2s_data.encoders.pretrained import PretrainedEncoder
+from w2s_data.engines import Engine
+
+
+class Part(NamedTuple):
+    """One of some parts of a shard, and where the shard's items stand among all."""
+
+    rows: IntArray
+    items: list[Any]
+    part: int = 0
+    n_parts: int = 1
+
+
+def settled(encoder: Encoder, engine: Engine) -> Encoder:
+    """The encoder as workers of an engine compute it: device and dtype no longer "auto".
+
+    It carries no weights: each worker loads the model where it is.
+    """
+    if engine.name == "local" or not isinstance(encoder, PretrainedEncoder):
+        return encoder
+    device = engine.place(str(encoder.device))
+    usual = "bfloat16" if device == "cuda" else "float32"
+    copy: PretrainedEncoder = clone(encoder)
+    copy.set_params(device=device, dtype=usual if encoder.dtype == "auto" else encoder.dtype)
+    return copy
+
+
+def encode_shards(
+    encoder: Encoder, items: list[Any], shards: Sequence[IntArray], engine: Engine, advance: Advance
+) -> Iterator[FloatArray]:
+    """Yield the vectors of each shard, in order.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        As `settled` returns it.
+    items : list
+    shards : sequence of int arrays
+        Rows of the items in each shard.
+
+    Raises
+    ------
+    ItemError
+        Naming the rows of items that cannot be encoded.
+    """
+    device, n_parts = "cpu", 1
+    if isinstance(encoder, PretrainedEncoder):
+        device = str(encoder.device)
+        n_parts = engine.parts(len(shards), device)
+    parts = (
+        Part(rows, [items[row] for row in rows], part, n_parts)
+        for rows in shards
+        for part in range(n_parts)
+    )
+    found: list[tuple[IntArray, FloatArray]] = []
+    encoded = engine.map_blocks(encode, encoder, parts, advance, device=device, same_threads=False)
+    for _, result in encoded:
+        found.append(result)
+        if len(found) == n_parts:
+            yield _joined(found)
+            found = []
+
+
+def encode(encoder: Encoder, part: Part, advance: Advance) -> tuple[IntArray, FloatArray]:
+    """Encode a part of a shard: which of its items, and their vectors."""
+    try:
+        if part.n_parts > 1:
+            return encoder.encode_part(part.items, part.part, part.n_parts, advance=advance)
+        return np.arange(len(part.items)), encoder.encode(part.items, advance=advance)
+    except ItemError as error:
+        raise error.moved_to(part.rows.tolist()) from error
+
+
+def _joined(parts: list[tuple[IntArray, FloatArray]]) -> FloatArray:
+    if len(parts) == 1:
+        return parts[0][1]
+    parts = [part for part in parts if len(part[0])]
+    vectors = np.concatenate([vectors for _, vectors in parts])
+    joined = np.empty_like(vectors)
+    joined[np.concatenate([rows for rows, _ in parts])] = vectors
+    return joined
