@@ -212,7 +212,10 @@ class Run:
         try:
             vectors: FloatArray = np.load(self.path / VECTORS, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
-            raise RunError(f"{os.fspath(self.path / VECTORS)!r} is damaged: {error}") from error
+            raise RunError(
+                f"{os.fspath(self.path / VECTORS)!r} is missing or damaged ({error}): make the run "
+                "again with --overwrite"
+            ) from error
         return vectors
 
     def key(self, settings: Mapping[str, Any], inputs: tuple[str, ...] = ()) -> str:

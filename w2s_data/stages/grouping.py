@@ -173,9 +173,11 @@ def _index(
             return NeighborIndex.load(path, strong, "cosine", analyzer.device)
         except StoreError as error:
             logger.warning("%s; it is built again", error)
+    n, dim = strong.shape
+    fits = 4 * n * dim <= memory.resident_bytes  # then the limit is no setting of the index
     index = NeighborIndex(
         device=analyzer.device,
-        max_bytes=memory.resident_bytes,
+        max_bytes=None if fits else memory.resident_bytes,
         random_state=analyzer.random_state,
     ).fit(strong)
     index.save(path)
