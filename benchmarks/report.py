@@ -130,13 +130,23 @@ def first_paint(page_path: Path) -> float | None:
     return statistics.median(times)
 
 
+def in_a_process(*arguments: object) -> str:
+    """What this script prints; a process inherits its parent's peak memory, so that stays small."""
+    command = [sys.executable, __file__, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
 def main() -> None:
     """Print one line a size."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
     parser.add_argument("--keep", type=Path, help="Folder for the runs; made anew if not given.")
     parser.add_argument("--build", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--make", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if given.make is not None:
+        make_run(given.make, given.sizes[0])
+        return
     if given.build is not None:
         print(json.dumps(build(given.build)))
         return
@@ -148,10 +158,8 @@ def main() -> None:
             folder = root / f"{n}" / "run"
             if not Run.exists(folder):
                 folder.parent.mkdir(parents=True, exist_ok=True)
-                make_run(folder, n)
-            command = [sys.executable, __file__, "--build", str(folder)]
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
-            found = json.loads(done.stdout)
+                in_a_process("--make", folder, "--sizes", n)
+            found = json.loads(in_a_process("--build", folder))
             paint = first_paint(folder / "report.html")
             shown = "-" if paint is None else f"{paint:.0f}"
             print(

@@ -10,7 +10,7 @@ from w2s_data._typing import FloatArray, IntArray
 
 LEFT_OUT = (
     "with a part of the rows left out the estimate is undefined, as these are too few or some "
-    "column varies in few of them; give fewer components. The intervals are NaN"
+    "column varies in few of them; give fewer components. The intervals are unknown"
 )
 
 

@@ -17,6 +17,7 @@ from w2s_selectors.sources import ReplayableSource
 
 Evaluate = Callable[[FloatArray, FloatArray], float]
 
+ROUNDING = 9  # digits: runs that bought the same differ by what adding up in another order does
 LARGEST = 50_000  # items; a larger selection is not replayed
 
 
@@ -133,8 +134,8 @@ def _verdict(table: pd.DataFrame) -> str:
     chosen, random, noise = rows[name]["chosen"], rows[name]["random"], rows[f"{name}_noise"]
     if not np.isfinite([chosen, random, noise["random"]]).all():
         return ""
-    difference = chosen - random
-    said = "within noise" if abs(difference) <= noise["random"] else "beyond noise"
+    difference = round(chosen - random, ROUNDING)
+    said = "within noise" if abs(difference) <= noise["random"] + 10**-ROUNDING else "beyond noise"
     return (
         f"{name}: chosen {chosen:.4g}, random {random:.4g}; the difference of "
         f"{difference:+.4g} is {said} (random runs differ by {noise['random']:.2g}, 95 %)"

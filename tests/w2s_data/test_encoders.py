@@ -397,11 +397,14 @@ def test_spec_follows_settings_and_weights(models, tmp_path):
         assert TextEncoder(folder, **change).spec() != spec
     moved = Path(shutil.copytree(folder, tmp_path / "moved"))
     assert TextEncoder(str(moved)).spec()["model"] == spec["model"]
+    loaded = TextEncoder(str(moved)).fit([])
     weights = moved / "model.safetensors"
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
     assert TextEncoder(str(moved)).spec()["model"] != spec["model"]
+    assert loaded.spec()["model"] == spec["model"]  # what it computes with
+    assert loaded.fit([]).spec()["model"] != spec["model"]
 
 
 HUB_RUN = """

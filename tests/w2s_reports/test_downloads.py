@@ -29,7 +29,7 @@ def test_every_list_of_records_is_a_table(synthetic_run: MakeRun) -> None:
     assert found["gain.methods"] == 2
     assert found["gain.groups"] == 4  # groups x methods
     assert found["selection.rows"] == 3
-    assert found["examples"] == 18  # regions x items
+    assert found["examples.regions"] == 18  # regions x items
     assert not any(path.startswith("verdict") for path in found)
 
 

@@ -17,6 +17,7 @@ WHOLE = ("objective", "reward", "policy", "budget_unit")
 NUMBERS = ("budget", "spent", "rounds", "items")
 MEASURES = ("value", "evaluated", "overlap", "regret")
 CURVE = ("chosen", "random", "round_robin")
+ROUNDING = 1e-9  # of means of runs that bought the same
 SOURCE_NUMBERS = ("cost", "items", "spent", "probability_best", "recommended")
 
 
@@ -64,7 +65,7 @@ def _standing(baselines: Sequence[Mapping[str, Any]], name: str) -> str | None:
     if not chosen or not random or None in (chosen["value"], random["value"], random["noise"]):
         return None
     difference = chosen["value"] - random["value"]
-    if abs(difference) <= random["noise"]:
+    if abs(difference) <= random["noise"] + ROUNDING:
         return "within noise"
     return "above" if difference > 0 else "below"
 
