@@ -142,7 +142,8 @@ class LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise FeatureError(
                 f"the probe was fitted on {self.n_features_in_} features; got {features.shape[1]}"
             )
-        scores: FloatArray = features @ self.coef_.T + self.intercept_
+        with _one_thread():  # else last bits depend on which rows are asked for together
+            scores: FloatArray = features @ self.coef_.T + self.intercept_
         return scores[:, 0] if scores.shape[1] == 1 else scores
 
     def predict_proba(self, X: AnyArray) -> FloatArray:
@@ -283,9 +284,14 @@ def stratified_folds(
 
 def _threads_for(work: int) -> AbstractContextManager[Any]:
     """One BLAS thread for small problems, where threads cost more than they bring."""
+    return _one_thread() if work < SERIAL_WORK else nullcontext()
+
+
+def _one_thread() -> AbstractContextManager[Any]:
+    """Products of one BLAS thread."""
     from threadpoolctl import threadpool_limits
 
-    return threadpool_limits(1, user_api="blas") if work < SERIAL_WORK else nullcontext()
+    return threadpool_limits(1, user_api="blas")
 
 
 def _weighted_moments(features: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -74,11 +74,19 @@ def until(page: Any, expression: str, seconds: float = 10) -> None:
         page.wait_for_timeout(50)
 
 
+def settle(page: Any) -> None:
+    """Wait until the page has stopped scrolling, which hides the card."""
+    place = None
+    while place != (place := page.evaluate("scrollY")):
+        page.wait_for_timeout(200)
+
+
 def point_at(page: Any, arrow: str = "ArrowRight") -> tuple[float, float]:
     """Where on the screen the point is that an arrow key finds from the middle of the map."""
     area = page.locator("[data-figure=map]")
     area.scroll_into_view_if_needed()
     area.focus()
+    settle(page)
     page.keyboard.press(arrow)
     box = page.locator(".ring").bounding_box()
     page.keyboard.press("Escape")

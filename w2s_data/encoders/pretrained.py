@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -196,23 +196,38 @@ class PretrainedEncoder(Encoder):
         """Compute all rows in batches whose padded cost stays within the budget.
 
         The costliest items come first, so that memory runs out at once or not at all; when it
-        does, the budget is halved for good. Every device takes the next batch when it is free:
-        which rows share a batch does not depend on how many devices there are.
+        does, the budget is halved for good. Every device, and every core of a CPU, takes the next
+        batch when it is free: neither which rows share a batch nor the last bits of their vectors
+        depend on how many there are, and a core to itself computes a batch at less cost than a
+        part of it.
         """
         work = _Batches(self, items, costs, compute, advance)
-        if len(self.replicas_) == 1:
-            work.run(self.backbone_)
-        else:
-            with ThreadPoolExecutor(len(self.replicas_)) as threads:
-                started = [threads.submit(work.run, replica) for replica in self.replicas_]
-                try:
-                    for thread in started:
-                        thread.result()
-                finally:  # an interrupt as well ends the others after the batch in their hands
-                    work.stop()
+        with _lanes(self.replicas_) as backbones, ThreadPoolExecutor(len(backbones)) as threads:
+            started = [threads.submit(work.run, backbone) for backbone in backbones]
+            try:
+                for thread in started:
+                    thread.result()
+            finally:  # an interrupt as well ends the others after the batch in their hands
+                work.stop()
         if work.vectors is None:
             return np.empty((0, self.backbone_.width), dtype=np.float32)
         return work.vectors
+
+
+@contextmanager
+def _lanes(replicas: list[Backbone]) -> Iterator[list[Backbone]]:
+    """Yield a model for each batch that is computed at a time: each device, or each core."""
+    import torch
+
+    if replicas[0].device.type != "cpu":
+        yield replicas
+        return
+    cores = torch.get_num_threads()
+    torch.set_num_threads(1)  # what threads that are started from here on use
+    try:
+        yield replicas * (cores if len(replicas) == 1 else 1)
+    finally:
+        torch.set_num_threads(cores)
 
 
 class _Batches:

@@ -24,5 +24,5 @@ def data(artefacts: Artefacts) -> dict[str, Any]:
         "class_names": [name_of(name) for name in names],
         "notes": [str(note) for note in facts.get("notes") or []],
         "created": artefacts.manifest.get("created"),
-        "run": str(artefacts.path),
+        "run": artefacts.path.resolve().name,  # a page that is sent on tells nobody's folders
     }
