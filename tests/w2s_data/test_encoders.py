@@ -432,7 +432,19 @@ def test_a_hub_model_is_known_by_its_commit(models, tmp_path):
     assert ran.stdout.strip() == f"org/tiny@{commit} (1, 16)"
 
 
+@pytest.fixture
+def one_core():
+    """One batch at a time."""
+    import torch
+
+    cores = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(cores)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("one_core")
 @pytest.mark.parametrize("error", ["torch", "text"])
 def test_out_of_memory_halves_the_batch(error, models, monkeypatch, caplog):
     import torch
@@ -461,6 +473,26 @@ def test_out_of_memory_halves_the_batch(error, models, monkeypatch, caplog):
     sizes.clear()
     encoder.encode(texts)  # what was learnt about memory is kept
     assert sizes == [16, 16, 16, 16]
+
+
+@pytest.mark.slow
+def test_vectors_do_not_depend_on_the_cores(models, minilm_path):
+    import torch
+
+    cores = torch.get_num_threads()
+    words = ["what", "a", "piece", "of", "work", "is", "man"]
+    texts = [" ".join(words[n % 7 :] * (1 + n % 9)) + f" {n}" for n in range(120)]
+    for model in (models("bert"), str(minilm_path)):
+        found = []
+        for number in (1, 2, 5):
+            torch.set_num_threads(number)
+            try:
+                encoder = TextEncoder(model, max_tokens=512, device="cpu")
+                found.append(encoder.encode(texts).tobytes())
+                assert torch.get_num_threads() == number
+            finally:
+                torch.set_num_threads(cores)
+        assert len(set(found)) == 1
 
 
 @pytest.fixture
