@@ -36,8 +36,8 @@ class MemoryLimit:
 
     Examples
     --------
-    >>> MemoryLimit.parse("4GB").total, MemoryLimit.parse("500 MB").block_bytes
-    (4000000000, 3125000)
+    >>> MemoryLimit.parse("4GB").total, MemoryLimit.parse("600 MB").block_bytes
+    (4000000000, 6250000)
     """
 
     total: int
