@@ -291,7 +291,8 @@ def _one_thread() -> AbstractContextManager[Any]:
     """Products of one BLAS thread."""
     from threadpoolctl import threadpool_limits
 
-    return threadpool_limits(1, user_api="blas")
+    limits: AbstractContextManager[Any] = threadpool_limits(1, user_api="blas")
+    return limits
 
 
 def _weighted_moments(features: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
