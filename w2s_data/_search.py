@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from w2s_data import _faiss
+from w2s_data import _faiss, _index
 from w2s_data._blocks import DEFAULT_BLOCK_BYTES, FeatureMatrix, row_blocks
 from w2s_data._neighbors import Metric, score_name
 from w2s_data._typing import AnyArray, FloatArray, IntArray
@@ -113,7 +113,7 @@ class Searcher:
         scores, indices = self._search(queries, k)
         short = np.flatnonzero((indices < 0).any(axis=1))
         if len(short):  # too few points in the lists visited, or a graph in several parts
-            scores[short], indices[short] = _faiss.exact_search(self.index, queries[short], k)
+            scores[short], indices[short] = _index.exact_search(self.index, queries[short], k)
         if (indices < 0).any():
             raise FeatureError("features are so large that their products overflow: rescale them")
         owners = np.repeat(np.arange(len(queries)), k)
@@ -130,7 +130,7 @@ class Searcher:
             return np.clip(found, -1, 1)
         if self._metric == "inner_product":
             return found
-        return _faiss.pair_distances(self.index, queries, owners, indices)
+        return _index.pair_distances(self.index, queries, owners, indices)
 
     def pairs_within(
         self, radius: float, matrix: FeatureMatrix | None, max_pairs: int, sides: int = 1
@@ -171,7 +171,7 @@ class Searcher:
         if self._metric == "l2":  # squares, with the rounding of |x|² + |y|²
             longest = float(np.sqrt(np.einsum("ij,ij->i", queries, queries).max()))
             bound = limit**2 + ROUNDING * (longest**2 + (longest + limit) ** 2) + 1e-30
-        visited = _faiss.visited_lists(self.index, queries, bound, max_pairs)
+        visited = _index.visited_lists(self.index, queries, bound, max_pairs)
         return self._tiles(queries, bound) if visited is None else visited
 
     def _tiles(

@@ -12,9 +12,9 @@ import pandas as pd
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from w2s_data import _faiss
+from w2s_data import _faiss, _index
 from w2s_data._blocks import FeatureMatrix, as_feature_matrix, row_blocks
-from w2s_data._faiss import Kind
+from w2s_data._index import Kind
 from w2s_data._io import atomic_path, sha256_file, write_json
 from w2s_data._neighbors import (
     SCHEMA_VERSION,
@@ -161,8 +161,8 @@ class NeighborIndex(BaseEstimator):  # type: ignore[misc]
             raise EmptyDataError("features have no rows: there is nothing to search")
         gpu = _faiss.resolve_gpu(self.device)
         digest = begun_fingerprint(matrix.shape)
-        built = _faiss.build(
-            _faiss.Plan(self.kind, self.metric != "l2", self.n_lists, self.n_probe, self.max_bytes),
+        built = _index.build(
+            _index.Plan(self.kind, self.metric != "l2", self.n_lists, self.n_probe, self.max_bytes),
             matrix.shape,
             blocks=lambda: prepared_blocks(matrix, self.metric, digest),
             take=lambda rows: prepared(matrix.take(rows), rows, self.metric),

@@ -7,6 +7,7 @@ import platform
 import time
 from typing import Any
 
+from w2s_data._faiss import library
 from w2s_data._version import __version__
 from w2s_data.engines.base import Work
 
@@ -58,10 +59,10 @@ def use_threads(number: int) -> None:
 
     OpenMP keeps the number by thread, so that it is set where blocks are computed.
     """
-    import faiss
     import threadpoolctl
     import torch
 
+    faiss = library()
     threadpoolctl.threadpool_limits(number)
     torch.set_num_threads(number)
     faiss.omp_set_num_threads(number)
