@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from w2s_data import TextEncoder
-from w2s_data._typing import FloatArray
+from w2s_data._typing import FloatArray, IntArray
 from w2s_data.encoders.base import Advance, Encoder, ItemError
 from w2s_data.engines.worker import own_threads
 
@@ -95,9 +95,12 @@ class Fragile(TextEncoder):
         super().__init__(model, device=device, dtype=dtype)
         self.folder = folder
 
-    def _encode(self, items: list[Any], advance: Advance) -> FloatArray:
+    def encode_part(
+        self, items: list[Any], part: int, n_parts: int, *, advance: Advance | None = None
+    ) -> tuple[IntArray, FloatArray]:
         def advance_and_die(units: int) -> None:
-            advance(units)
+            if advance is not None:
+                advance(units)
             kill_once(Path(self.folder))
 
-        return super()._encode(items, advance_and_die)
+        return super().encode_part(items, part, n_parts, advance=advance_and_die)

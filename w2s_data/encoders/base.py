@@ -82,18 +82,16 @@ class Encoder(ABC, TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """
         checked = as_items(items, self.kind)
         vectors = self._encode(checked, advance or (lambda _: None))
-        # A row's sum is finite unless the row is not, or its values are near float32's limits.
-        suspicious = ~np.isfinite(vectors.sum(axis=1))
-        if suspicious.any():
-            candidates = np.flatnonzero(suspicious).tolist()
-            bad = [row for row in candidates if not np.isfinite(vectors[row]).all()]
-            if bad:
-                labels = [describe(checked[row]) for row in bad]
-                raise ItemError(bad, labels, f"{type(self).__name__} gave NaN or infinite values")
+        self._check_finite(vectors, checked, np.arange(len(checked)))
         return vectors
 
     def encode_part(
-        self, items: list[Any], part: int, n_parts: int, *, advance: Advance | None = None
+        self,
+        items: list[Any],
+        part: int,
+        n_parts: int,  # noqa: ARG002
+        *,
+        advance: Advance | None = None,
     ) -> tuple[IntArray, FloatArray]:
         """Encode one of `n_parts` parts of the items, to the bytes that `encode` gives them.
 
@@ -106,12 +104,8 @@ class Encoder(ABC, TransformerMixin, BaseEstimator):  # type: ignore[misc]
             Which items the part holds.
         float32 array (n, D)
         """
-        rows = self._rows_of_part(items, part, n_parts)
-        try:
-            vectors = self.encode([items[row] for row in rows], advance=advance)
-        except ItemError as error:
-            raise error.moved_to(rows.tolist()) from error
-        return rows, vectors
+        mine = items if part == 0 else []
+        return np.arange(len(mine)), self.encode(mine, advance=advance)
 
     def transform(self, items: Iterable[Any]) -> FloatArray:
         """Encode items: scikit-learn's name for `encode`."""
@@ -121,8 +115,14 @@ class Encoder(ABC, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def spec(self) -> dict[str, Any]:
         """JSON-able settings: all that the vectors depend on ("name" is only a label)."""
 
-    def _rows_of_part(self, items: list[Any], part: int, n_parts: int) -> IntArray:  # noqa: ARG002
-        return np.arange(len(items) if part == 0 else 0)
+    def _check_finite(self, vectors: FloatArray, items: list[Any], rows: IntArray) -> None:
+        """Name the items, of which these rows were encoded, whose vectors are not finite."""
+        # A row's sum is finite unless the row is not, or its values are near float32's limits.
+        suspicious = np.flatnonzero(~np.isfinite(vectors.sum(axis=1)))
+        bad = [int(rows[i]) for i in suspicious if not np.isfinite(vectors[i]).all()]
+        if bad:
+            labels = [describe(items[row]) for row in bad]
+            raise ItemError(bad, labels, f"{type(self).__name__} gave NaN or infinite values")
 
     @abstractmethod
     def _encode(self, items: list[Any], advance: Advance) -> FloatArray:

@@ -9,9 +9,9 @@ import numpy as np
 
 from w2s_data._typing import FloatArray, IntArray
 from w2s_data.encoders.backbone import Backbone
-from w2s_data.encoders.base import Advance, ItemError, Kind
+from w2s_data.encoders.base import ItemError, Kind
 from w2s_data.encoders.images import open_images
-from w2s_data.encoders.pretrained import PretrainedEncoder
+from w2s_data.encoders.pretrained import PretrainedEncoder, Reading
 from w2s_data.errors import EncoderError
 
 if TYPE_CHECKING:
@@ -100,9 +100,7 @@ class ImageEncoder(PretrainedEncoder):
 
         return self._batch(backbone, [Image.linear_gradient("L").convert("RGB")])
 
-    def _encode(self, items: list[Any], advance: Advance) -> FloatArray:
-        self._ready()
-
+    def _read(self, items: list[Any]) -> Reading:
         def compute(backbone: Backbone, rows: IntArray) -> FloatArray:
             try:
                 images = open_images([items[row] for row in rows], "RGB")
@@ -110,10 +108,7 @@ class ImageEncoder(PretrainedEncoder):
                 raise error.moved_to(rows.tolist()) from error
             return self._pooled(backbone, self._batch(backbone, images))
 
-        return self._in_batches(items, self._costs(items), compute, advance)
-
-    def _costs(self, items: list[Any]) -> IntArray:
-        return np.ones(len(items), dtype=np.int64)
+        return Reading(np.ones(len(items), dtype=np.int64), compute)
 
     def _batch(self, backbone: Backbone, images: list[Image.Image]) -> Mapping[str, torch.Tensor]:
         prepared = self.reader_(images=images, return_tensors="pt")

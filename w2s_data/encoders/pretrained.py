@@ -8,7 +8,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
@@ -32,11 +32,26 @@ logger = logging.getLogger("w2s_data")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
+class Reading(NamedTuple):
+    """What an encoder knows of some items before it encodes them.
+
+    Attributes
+    ----------
+    costs : int array (N,)
+        Of each item in a batch, in the unit of the budget.
+    compute : function of a model and an int array (n,)
+        Vectors (n, D) of some of the items, in one batch.
+    """
+
+    costs: IntArray
+    compute: Callable[[Backbone, IntArray], FloatArray]
+
+
 class PretrainedEncoder(Encoder):
     """Base of the encoders that pool one hidden state of a pretrained transformer.
 
     A subclass stores the arguments below in its constructor, and implements what turns items
-    into batches: `_load_reader`, `_probe`, `_budget` and `_encode`.
+    into batches: `_load_reader`, `_probe`, `_budget` and `_read`.
     """
 
     poolings: ClassVar[tuple[str, ...]]
@@ -52,6 +67,8 @@ class PretrainedEncoder(Encoder):
     device: str | torch.device
     revision: str | None
     trust_remote_code: bool
+
+    _kept: tuple[list[Any], Reading] | None = None  # the items of the last part, as they were read
 
     def fit(self, items: Iterable[Any], y: Any = None) -> Self:  # noqa: ARG002
         """Load the model; nothing is learnt from the items.
@@ -75,6 +92,7 @@ class PretrainedEncoder(Encoder):
         self.backbone_ = self.replicas_[0]
         self.budget_ = self._budget()
         self.settings_ = self.get_params()
+        self._kept = None
         self.identity_ = identity()
         with torch.inference_mode():
             for replica in self.replicas_:
@@ -113,6 +131,33 @@ class PretrainedEncoder(Encoder):
     @abstractmethod
     def _budget(self) -> int:
         """Padded cost of a batch to start with, once the model is loaded."""
+
+    @abstractmethod
+    def _read(self, items: list[Any]) -> Reading:
+        """What has to be known of the items before the first batch."""
+
+    def _encode(self, items: list[Any], advance: Advance) -> FloatArray:
+        self._ready()
+        reading = self._read(items)
+        return self._in_batches(items, reading, np.arange(len(items)), advance)
+
+    def encode_part(
+        self, items: list[Any], part: int, n_parts: int, *, advance: Advance | None = None
+    ) -> tuple[IntArray, FloatArray]:
+        """Encode some of the batches of the items; see `Encoder.encode_part`.
+
+        What was read of the items is kept for their next part.
+        """
+        if n_parts == 1:
+            return super().encode_part(items, part, n_parts, advance=advance)
+        self._ready()
+        if self._kept is None or self._kept[0] != items:
+            self._kept = items, self._read(items)
+        reading = self._kept[1]
+        rows = self._rows_of_part(reading.costs, part, n_parts)
+        vectors = self._in_batches(items, reading, rows, advance or (lambda _: None))
+        self._check_finite(vectors, items, rows)
+        return rows, vectors
 
     def _ready(self) -> None:
         """Load the model at first use, and again when settings have changed since."""
@@ -165,14 +210,13 @@ class PretrainedEncoder(Encoder):
             vectors = torch.nn.functional.normalize(vectors, dim=1)
         return vectors.cpu().numpy()
 
-    def _rows_of_part(self, items: list[Any], part: int, n_parts: int) -> IntArray:
+    def _rows_of_part(self, costs: IntArray, part: int, n_parts: int) -> IntArray:
         """Rows of consecutive batches, about as costly in every part.
 
         The batches of `_in_batches` follow from where they start, so that a part which starts
         where a batch does is cut into the same ones.
         """
-        self._ready()
-        costs = np.maximum(1, self._costs(items))
+        costs = np.maximum(1, costs)
         order = np.argsort(-costs, kind="stable")
         starts = [0]
         while starts[-1] < len(order):
@@ -182,18 +226,10 @@ class PretrainedEncoder(Encoder):
         limits = np.searchsorted(paid, paid[-1] * np.arange(n_parts + 1) / n_parts)
         return order[starts[limits[part]] : starts[limits[part + 1]]]
 
-    @abstractmethod
-    def _costs(self, items: list[Any]) -> IntArray:
-        """What each item costs in a batch (N,), in the unit of the budget."""
-
     def _in_batches(
-        self,
-        items: list[Any],
-        costs: IntArray,
-        compute: Callable[[Backbone, IntArray], FloatArray],
-        advance: Advance,
+        self, items: list[Any], reading: Reading, rows: IntArray, advance: Advance
     ) -> FloatArray:
-        """Compute all rows in batches whose padded cost stays within the budget.
+        """Compute some rows, in batches whose padded cost stays within the budget.
 
         The costliest items come first, so that memory runs out at once or not at all; when it
         does, the budget is halved for good. Every device, and every core of a CPU, takes the next
@@ -201,7 +237,7 @@ class PretrainedEncoder(Encoder):
         depend on how many there are, and a core to itself computes a batch at less cost than a
         part of it.
         """
-        work = _Batches(self, items, costs, compute, advance)
+        work = _Batches(self, items, reading, rows, advance)
         with _lanes(self.replicas_) as backbones, ThreadPoolExecutor(len(backbones)) as threads:
             started = [threads.submit(work.run, backbone) for backbone in backbones]
             try:
@@ -237,17 +273,18 @@ class _Batches:
         self,
         encoder: PretrainedEncoder,
         items: list[Any],
-        costs: IntArray,
-        compute: Callable[[Backbone, IntArray], FloatArray],
+        reading: Reading,
+        rows: IntArray,
         advance: Advance,
     ) -> None:
         self.encoder = encoder
         self.items = items
-        self.costs = costs
-        self.compute = compute
+        self.rows = rows
+        self.costs = reading.costs[rows]
+        self.compute = reading.compute
         self.advance = advance
         self.vectors: FloatArray | None = None
-        self._order = np.argsort(-costs, kind="stable")
+        self._order = np.argsort(-self.costs, kind="stable")  # places among the rows
         self._lock = threading.Lock()
         self._stopped = False
 
@@ -280,12 +317,12 @@ class _Batches:
             batch, self._order = self._order[:size], self._order[size:]
             return batch
 
-    def _cost(self, rows: IntArray) -> int:
-        return max(1, int(self.costs[rows[0]]))
+    def _cost(self, places: IntArray) -> int:
+        return max(1, int(self.costs[places[0]]))
 
     def _compute(self, backbone: Backbone, batch: IntArray) -> None:
         try:
-            computed = self.compute(backbone, batch)
+            computed = self.compute(backbone, self.rows[batch])
         except RuntimeError as error:
             failure = first_line(error)
             if not is_out_of_memory(error):
@@ -306,7 +343,7 @@ class _Batches:
         # Only here, out of the handler, has the traceback let go of the batch's tensors.
         release_memory(backbone.device)
         if len(batch) == 1:
-            row = int(batch[0])
+            row = int(self.rows[batch[0]])
             raise ItemError([row], [describe(self.items[row])], f"does not fit alone: {failure}")
         self._return(batch)
 

@@ -76,16 +76,12 @@ def encode_shards(
 def encode(encoder: Encoder, part: Part, advance: Advance) -> tuple[IntArray, FloatArray]:
     """Encode a part of a shard: which of its items, and their vectors."""
     try:
-        if part.n_parts > 1:
-            return encoder.encode_part(part.items, part.part, part.n_parts, advance=advance)
-        return np.arange(len(part.items)), encoder.encode(part.items, advance=advance)
+        return encoder.encode_part(part.items, part.part, part.n_parts, advance=advance)
     except ItemError as error:
         raise error.moved_to(part.rows.tolist()) from error
 
 
 def _joined(parts: list[tuple[IntArray, FloatArray]]) -> FloatArray:
-    if len(parts) == 1:
-        return parts[0][1]
     parts = [part for part in parts if len(part[0])]
     vectors = np.concatenate([vectors for _, vectors in parts])
     joined = np.empty_like(vectors)

@@ -10,8 +10,8 @@ import numpy as np
 
 from w2s_data._typing import FloatArray, IntArray
 from w2s_data.encoders.backbone import Backbone
-from w2s_data.encoders.base import Advance, ItemError, Kind, describe
-from w2s_data.encoders.pretrained import PretrainedEncoder
+from w2s_data.encoders.base import ItemError, Kind, describe
+from w2s_data.encoders.pretrained import PretrainedEncoder, Reading
 from w2s_data.errors import EncoderError
 
 if TYPE_CHECKING:
@@ -122,17 +122,13 @@ class TextEncoder(PretrainedEncoder):
         tokens, starts = self._tokenize(["a", "a longer text"])
         return self._batch(backbone, tokens, starts, np.array([1, 0]))[0]
 
-    def _encode(self, items: list[Any], advance: Advance) -> FloatArray:
-        self._ready()
+    def _read(self, items: list[Any]) -> Reading:
         tokens, starts = self._tokenize(items)
 
         def compute(backbone: Backbone, rows: IntArray) -> FloatArray:
             return self._pooled(backbone, *self._batch(backbone, tokens, starts, rows))
 
-        return self._in_batches(items, np.diff(starts), compute, advance)
-
-    def _costs(self, items: list[Any]) -> IntArray:
-        return np.diff(self._tokenize(items)[1])
+        return Reading(np.diff(starts), compute)
 
     def _tokenize(self, texts: list[str]) -> tuple[IntArray, IntArray]:
         """Token ids of all texts end to end, and where each text starts (N + 1 offsets)."""
