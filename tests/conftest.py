@@ -22,6 +22,11 @@ os.environ.update(
     COLUMNS="120",
     _TYPER_FORCE_DISABLE_TERMINAL="1",
 )
+# Tests that run side by side share the cores.
+side_by_side = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+if side_by_side > 1:
+    threads = str(max(1, (os.cpu_count() or 1) // side_by_side))
+    os.environ.setdefault("OMP_NUM_THREADS", threads)
 for forcing_colour in ("FORCE_COLOR", "PY_COLORS", "CLICOLOR_FORCE"):
     os.environ.pop(forcing_colour, None)
 
