@@ -26,7 +26,7 @@ from sklearn.neighbors import NearestNeighbors
 from w2s_data import NeighborIndex
 
 K = 20
-SIZES = (12_500, 25_000, 50_000)
+SIZES = (25_000, 50_000, 100_000)
 
 
 def ours(features: np.ndarray) -> np.ndarray:

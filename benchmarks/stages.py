@@ -12,7 +12,7 @@ from pathlib import Path
 
 from _measure import Row, compared, in_fresh_process
 
-SIZES = (12_500, 25_000, 50_000)
+SIZES = (25_000, 50_000, 100_000)
 STAGES = ("score", "groups", "forecast")
 
 
