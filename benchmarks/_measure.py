@@ -204,12 +204,11 @@ def _gpus() -> list[str]:
 
 
 def _revision() -> str:
-    said = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).parent,
-    )
+    command = ["git", "describe", "--always", "--dirty"]
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent)
+    except OSError:  # no git on this machine
+        return "unknown"
     return said.stdout.strip() or "unknown"
 
 

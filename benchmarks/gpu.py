@@ -41,19 +41,13 @@ def name() -> str:
     return torch.cuda.get_device_name()
 
 
-def products(features: np.ndarray, bank: torch.Tensor, tf32: bool = False) -> Callable[[], None]:
+def products(rows: torch.Tensor, bank: torch.Tensor, out: torch.Tensor, tf32: bool = False) -> None:
     """The bare products, of features that lie on the device already."""
-    rows = torch.as_tensor(features, device=DEVICE)
-    out = torch.empty(PRODUCT_ROWS, bank.shape[1], device=DEVICE)
-
-    def run() -> None:
-        with highest_precision(rows.device, tf32):
-            for start in range(0, len(rows), PRODUCT_ROWS):
-                part = rows[start : start + PRODUCT_ROWS]
-                torch.mm(part, bank, out=out[: len(part)])
-        torch.cuda.synchronize()
-
-    return run
+    with highest_precision(rows.device, tf32):
+        for start in range(0, len(rows), PRODUCT_ROWS):
+            part = rows[start : start + PRODUCT_ROWS]
+            torch.mm(part, bank, out=out[: len(part)])
+    torch.cuda.synchronize()
 
 
 def alignment(quick: bool = False) -> Rows:
@@ -62,12 +56,14 @@ def alignment(quick: bool = False) -> Rows:
     source = ArrayFeatures(points(n)[0])
     anchors = unit_rows(source, np.random.default_rng(0).permutation(n)[:MAX_ANCHORS])
     bank = torch.as_tensor(anchors, device=DEVICE).T.contiguous()
+    rows = torch.as_tensor(source.array, device=DEVICE)
+    out = torch.empty(PRODUCT_ROWS, bank.shape[1], device=DEVICE)
     wanted = np.ones(n, dtype=bool)
     calls: dict[str, Callable[[], object]] = {
         "aligned": partial(align, source, wanted, anchors, 0.2, DEVICE),
         "tf32": partial(align, source, wanted, anchors, 0.2, DEVICE, tf32=True),
-        "products": products(source.array, bank),
-        "tf32 products": products(source.array, bank, tf32=True),
+        "products": partial(products, rows, bank, out),
+        "tf32 products": partial(products, rows, bank, out, tf32=True),
     }
     times = interleaved(calls, 5)
     size = f"{n:,} x {len(anchors):,} anchors x {D}"
@@ -82,7 +78,7 @@ def alignment(quick: bool = False) -> Rows:
 
 def encoding(quick: bool = False) -> Rows:
     """MiniLM against sentence-transformers on the same GPU, in both precisions."""
-    texts = sentences(2000 if quick else 50_000)
+    texts = sentences(2000 if quick else 20_000)
     folder = minilm_folder()
     rows = []
     for dtype in ("float32", "bfloat16"):
@@ -98,7 +94,8 @@ def encoding(quick: bool = False) -> Rows:
             times = interleaved(calls, 3)
             what = f"encoding {len(texts):,} sentences, {dtype}"
             other = f"sentence-transformers, batch {batch}"
-            rows.append(compared(what, times["ours"], other, times["theirs"]))
+            row = compared(what, times["ours"], other, times["theirs"])
+            rows.append(replace(row, size=len(texts)))
     return rows
 
 
@@ -149,11 +146,20 @@ def against(what: str, call: Callable[[str], object]) -> Row:
     return compared(what, times[DEVICE], "CPU", times["cpu"])
 
 
+def measured(part: Callable[[bool], Rows], quick: bool) -> Rows:
+    """The rows of one part, with the device named; what torch keeps of it is given back."""
+    device = name()
+    rows = [replace(row, device=device) for row in part(quick)]
+    torch.cuda.empty_cache()
+    return rows
+
+
+PARTS: tuple[Callable[[bool], Rows], ...] = (alignment, encoding, training, searching)
+
+
 def against_cpu(quick: bool = False) -> Rows:
     """All rows; the suite calls this."""
-    device = name()
-    parts = (alignment, encoding, training, searching)
-    return [replace(row, device=device) for part in parts for row in part(quick)]
+    return [row for part in PARTS for row in measured(part, quick)]
 
 
 def differences(quick: bool = False) -> list[tuple[str, float, float]]:
@@ -166,7 +172,7 @@ def differences(quick: bool = False) -> list[tuple[str, float, float]]:
     exact = align(source, wanted, anchors, 0.2, "cpu")
     found = [
         (f"alignment{', TF32' * tf32}", align(source, wanted, anchors, 0.2, DEVICE, tf32=tf32), tol)
-        for tf32, tol in ((False, 1e-5), (True, 2e-3))
+        for tf32, tol in ((False, 1e-4), (True, 2e-3))
     ]
     rows = [(what, float(np.abs(values - exact).max()), tol) for what, values, tol in found]
     one, other = (
@@ -217,7 +223,8 @@ def main() -> int:
     for what, value, allowed in found:
         verdict = "ok" if value <= allowed else "TOO FAR"
         print(f"| {what} | {value:.1e} | {allowed:.0e} | {verdict} |")
-    print(f"\n{table(against_cpu(quick))}")
+    for part in PARTS:  # each as it is finished: a failure later on loses nothing
+        print(f"\n{table(measured(part, quick))}", flush=True)
     return int(any(value > allowed for _, value, allowed in found))
 
 
