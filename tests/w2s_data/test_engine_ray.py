@@ -249,7 +249,7 @@ def test_a_cluster_that_cannot_be_reached_is_named_at_once() -> None:
         cluster.connect(Ray, "s3://somewhere")
 
 
-def test_more_workers_than_cpus_can_share_are_refused() -> None:
+def test_more_workers_than_cpus_can_share_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     class Ray:
         @staticmethod
         def cluster_resources() -> dict[str, float]:
@@ -265,6 +265,10 @@ def test_more_workers_than_cpus_can_share_are_refused() -> None:
     assert cluster.grant(Ray, None, "cpu", threads=2) == cluster.Grant(1, 1.0, 0.0, 2)
     assert cluster.grant(Ray, 4, "cuda", threads=2).gpus == 0.25
     assert cluster.grant(Ray, None, "cuda", threads=64).workers == 1
+    with monkeypatch.context() as patched:
+        patched.setattr(Ray, "cluster_resources", lambda: {"CPU": 8.0, "GPU": 2.0})
+        shares = [cluster.grant(Ray, workers, "cuda", threads=2).gpus for workers in (1, 2, 3, 5)]
+    assert shares == [1.0, 1.0, 0.5, 0.333]  # all fit: no worker spans two GPUs
 
 
 def test_an_engine_is_chosen_by_name(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
 import socket
@@ -108,7 +109,7 @@ def grant(ray: Any, workers: int | None, device: str, threads: int) -> Grant:
     return Grant(
         workers=workers,
         cpus=_rounded_down(share),
-        gpus=_rounded_down(min(1.0, gpus / workers)) if on_gpu else 0.0,
+        gpus=_rounded_down(_gpu_share(gpus, workers)) if on_gpu and gpus else 0.0,
         threads=max(1, int(cpus // workers)),
     )
 
@@ -130,6 +131,11 @@ def resources(ray: Any) -> str:
 
 def _free(cpus: float) -> float:
     return cpus - min(SPARE_CPUS, cpus / 2)
+
+
+def _gpu_share(gpus: float, workers: int) -> float:
+    """Part of one GPU for a worker: as many share each GPU as it takes, since none spans two."""
+    return 1 / math.ceil(workers / gpus)
 
 
 def _rounded_down(share: float) -> float:
