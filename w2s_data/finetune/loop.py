@@ -226,10 +226,7 @@ class Trainer:
                 total = torch.zeros(len(batch.rows), device=batch.rows.device)
                 for start in range(0, batch.size, size):
                     piece = batch.part(slice(start, start + size)) if size < batch.size else batch
-                    row_losses = self.objective.loss(self.network.logits(piece.rows), piece)
-                    loss = (row_losses * piece.weight).sum(1) / batch.size
-                    loss.sum().backward()  # type: ignore[no-untyped-call]
-                    total += loss.detach()
+                    total += self._backward(piece)
                 return total
             except torch.OutOfMemoryError as error:
                 if size == 1:
@@ -243,6 +240,13 @@ class Trainer:
                     self.micro_batch,
                     batch.size,
                 )
+
+    def _backward(self, piece: Batch) -> Tensor:
+        """Add to the gradient; losses (S,). A call of its own, so that its tensors end with it."""
+        row_losses = self.objective.loss(self.network.logits(piece.rows), piece)
+        loss = (row_losses * piece.weight).sum(1) / piece.size
+        loss.sum().backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
 
     def _check_finite(self, loss: FloatArray, first_step: int) -> None:
         bad = np.argwhere(~np.isfinite(loss))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import weakref
 
 import numpy as np
 import pytest
@@ -247,6 +248,38 @@ def test_out_of_memory_goes_on_with_smaller_pieces(data, caplog):
         pieces = one_training(task, ShortOfMemory)
     assert "out of memory; going on with 12 rows at a time of each batch of 50" in caplog.text
     np.testing.assert_allclose(pieces, one_training(task, HeadNetwork), atol=1e-6)
+
+
+class Saved:
+    """A tensor that a graph holds for its gradient."""
+
+    def __init__(self, tensor):
+        self.tensor = tensor
+        ShortInBackward.saved.add(self)
+
+
+class ShortInBackward(HeadNetwork):
+    """A network whose gradient takes at most 20 rows a seed at a time."""
+
+    saved = weakref.WeakSet()
+
+    def logits(self, rows):
+        assert not self.saved, "the graph of the attempt before takes memory from this one"
+        with torch.autograd.graph.saved_tensors_hooks(Saved, lambda saved: saved.tensor):
+            logits = super().logits(rows)
+        if rows.shape[1] > 20:
+            logits.register_hook(self.fail)
+        return logits
+
+    def fail(self, _):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+def test_a_gradient_that_does_not_fit_leaves_nothing_behind(data):
+    task = make_task(*data)
+    np.testing.assert_allclose(
+        one_training(task, ShortInBackward), one_training(task, HeadNetwork), atol=1e-6
+    )
 
 
 def test_out_of_memory_for_a_single_row_is_said(data, monkeypatch):

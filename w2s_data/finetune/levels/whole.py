@@ -93,7 +93,7 @@ class WholeNetwork:
         self.n_layers = int(backbone.config.num_hidden_layers)
         self.backbone = _with_adapters(backbone, adaptation) if frozen else backbone
         self.backbone.to(device)
-        self.head = torch.nn.Linear(width, n_classes, device=device)
+        self.head = torch.nn.Linear(width, n_classes).to(device)  # drawn alike on every device
         self.tokenizer = source.load(AutoTokenizer.from_pretrained, "tokenizer")
         self.max_length = _longest(backbone.config, self.tokenizer, adaptation.max_length)
         self.adaptation = adaptation
