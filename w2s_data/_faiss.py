@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -16,6 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from w2s_data._device import release_memory
 from w2s_data._typing import AnyArray, FloatArray, IntArray
 from w2s_data.errors import InputError, first_line
 
@@ -25,6 +27,21 @@ BuiltKind = Literal["flat", "ivf", "hnsw"]
 WIDER = 0.25  # of the range seen in training: numbers beyond it would be cut off by 8 bits
 HNSW_LINKS = 32
 GPU_MAX_K = 2048  # the most neighbours that faiss selects on a GPU
+# The first search on a GPU. It has a process of its own, since faiss ends the process at any CUDA
+# error but a lack of memory (which is a RuntimeError), and takes as little memory as it can.
+FIRST_SEARCH = """
+import sys
+import faiss, numpy
+resources = faiss.StandardGpuResources()
+resources.noTempMemory()
+points = numpy.eye(2, dtype=numpy.float32)
+index = faiss.IndexFlatL2(2)
+index.add(points)
+found = faiss.index_cpu_to_gpu(resources, int(sys.argv[1]), index).search(points, 1)[1]
+if found.ravel().tolist() != [0, 1]:
+    sys.exit("it finds the wrong points")
+"""
+FIRST_SEARCH_SECONDS = 120.0
 SERIAL_WORK = 100_000_000  # N x lists x D below which IVF is built on one thread
 ITERATION_SHARE = 20  # k-means stays on one thread, three times as fast, up to so much more work
 # The OpenBLAS inside the wheels of faiss is older than many processors, for which it then takes
@@ -187,21 +204,46 @@ def resolve_gpu(device: str) -> int | None:
 
 @functools.cache
 def gpu_works(number: int) -> bool:
-    """Search one point on a GPU; a failure is logged once, and the CPU searches instead."""
-    faiss = library()
-    index = faiss.IndexFlatL2(2)
-    index.add(np.eye(2, dtype=np.float32))
+    """Search two points on a GPU; a failure is logged once, and the CPU searches instead."""
+    paths = os.pathsep.join(filter(None, sys.path))  # faiss, wherever this process found it
     try:
-        found = to_gpu(index, number).search(np.eye(2, dtype=np.float32), 1)[1]
-    except RuntimeError as error:  # what faiss makes of every CUDA error
-        logger.warning("the CPU searches, since GPU %d fails: %s", number, first_line(error))
-        return False
-    return bool(found.ravel().tolist() == [0, 1])
+        ended = subprocess.run(
+            [sys.executable, "-c", FIRST_SEARCH, str(number)],
+            env={**os.environ, "PYTHONPATH": paths, "PYTHONWARNINGS": "ignore"},
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=FIRST_SEARCH_SECONDS,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        reason = first_line(error)
+    else:
+        if ended.returncode == 0:
+            return True
+        said = ended.stderr.strip().splitlines() or [f"exit code {ended.returncode}"]
+        reason = first_line(said[-1].rpartition("; details: ")[2])
+    logger.warning("the CPU searches, since GPU %d fails: %s", number, reason)
+    return False
 
 
 def to_gpu(index: Any, number: int) -> Any:
-    """Copy an index to a GPU."""
-    return library().index_cpu_to_gpu(_gpu_resources(number), number, index)
+    """Copy an index to a GPU.
+
+    Raises
+    ------
+    RuntimeError
+        If its memory does not suffice, or the kind of index has no form there.
+    """
+    move = functools.partial(library().index_cpu_to_gpu, _gpu_resources(number), number, index)
+    try:
+        return move()
+    except RuntimeError:
+        if "torch" not in sys.modules:
+            raise
+    import torch
+
+    release_memory(torch.device("cuda"))  # what torch keeps for later tensors, faiss cannot use
+    return move()
 
 
 @functools.cache

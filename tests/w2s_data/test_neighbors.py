@@ -568,13 +568,16 @@ def test_a_permutation_of_the_rows_permutes_the_answer(n, dim, metric, seed):
 
 @pytest.fixture
 def broken_gpu(monkeypatch):
-    """A faiss that names a GPU on which every search fails."""
+    """A faiss that names a GPU on which the first search ends its process, as faiss does."""
     import faiss
 
     monkeypatch.setattr(faiss, "get_num_gpus", lambda: 1)
+    said = "Faiss assertion 'err__ == cudaSuccess' failed in f() at f.cu:1; details: CUDA error 209"
+    code = f"import os, sys; print({said!r}, file=sys.stderr, flush=True); os.abort()"
+    monkeypatch.setattr(_faiss, "FIRST_SEARCH", code)
 
     def fail(*_):
-        raise RuntimeError("Error in StandardGpuResourcesImpl: CUDA error 35\nmore")
+        raise RuntimeError("Error in StandardGpuResourcesImpl: CUDA error 2\nmore")
 
     monkeypatch.setattr(_faiss, "to_gpu", fail)
 
@@ -586,10 +589,17 @@ def test_gpu_that_fails_is_said_once_and_the_cpu_searches(points, caplog):
             index = NeighborIndex().fit(points)
     assert index.device_ == "cpu"
     assert [record.message for record in caplog.records] == [
-        "the CPU searches, since GPU 0 fails: Error in StandardGpuResourcesImpl: CUDA error 35"
+        "the CPU searches, since GPU 0 fails: CUDA error 209"
     ]
     with pytest.raises(InputError, match="first search on this one failed"):
         NeighborIndex(device="cuda").fit(points)
+
+
+@pytest.mark.slow
+def test_the_first_search_itself(caplog):
+    assert not _faiss.gpu_works(99)  # of faiss, in a process of its own
+    (record,) = caplog.records
+    assert record.message.startswith("the CPU searches, since GPU 99 fails: RuntimeError: Error in")
 
 
 @pytest.mark.usefixtures("broken_gpu")
@@ -601,6 +611,25 @@ def test_index_that_does_not_fit_on_the_gpu_stays_on_the_cpu(points, caplog, mon
     assert "the index stays on the CPU" in caplog.text
     with pytest.raises(InputError, match="does not fit on 'cuda:0'"):
         NeighborIndex(device="cuda:0").fit(points)
+
+
+def test_memory_that_torch_only_keeps_is_left_to_faiss(monkeypatch):
+    import faiss
+    import torch  # noqa: F401 - only where torch is in use does it keep any
+
+    calls = []
+
+    def scarce(*_):
+        calls.append("move")
+        if len(calls) == 1:
+            raise RuntimeError("Error in StandardGpuResourcesImpl: cudaMalloc error out of memory")
+        return "on the GPU"
+
+    monkeypatch.setattr(faiss, "index_cpu_to_gpu", scarce)
+    monkeypatch.setattr(_faiss, "_gpu_resources", lambda _: None)
+    monkeypatch.setattr(_faiss, "release_memory", lambda _: calls.append("release"))
+    assert _faiss.to_gpu(None, 0) == "on the GPU"
+    assert calls == ["move", "release", "move"]
 
 
 def test_a_search_that_fails_on_the_gpu_goes_on_on_the_cpu(points, caplog):

@@ -96,7 +96,7 @@ def kmeans(
     seed = int(rng.integers(2**31))
     try:
         return _clusters(matrix, points, few, int(n_clusters), metric, seed, gpu)
-    except RuntimeError as error:  # what faiss makes of every CUDA error
+    except RuntimeError as error:  # what faiss makes of a lack of memory
         if gpu is None:
             raise
         reason = first_line(error)
