@@ -44,6 +44,8 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
         ) from error
     if chosen.type == "cuda" and not torch.cuda.is_available():
         raise InputError(f"device {device!r} was asked for, but torch sees no CUDA device")
+    if chosen.type == "cuda" and (chosen.index or 0) >= (count := torch.cuda.device_count()):
+        raise InputError(f"device {device!r} was asked for, but torch sees {count} CUDA device(s)")
     if chosen.type == "mps" and not torch.backends.mps.is_available():
         raise InputError(f"device {device!r} was asked for, but torch sees no MPS device")
     return chosen
@@ -78,12 +80,16 @@ def every_device(device: str | torch.device = "auto") -> list[torch.device]:
 
 
 def free_bytes(device: torch.device) -> int | None:
-    """Memory that is free on a CUDA device now; None elsewhere."""
+    """Memory of a CUDA device that tensors can take now; None elsewhere.
+
+    What torch keeps of earlier tensors is free for later ones, though the driver counts it as used.
+    """
     import torch
 
     if device.type != "cuda":
         return None
-    return int(torch.cuda.mem_get_info(device)[0])
+    free = int(torch.cuda.mem_get_info(device)[0])
+    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
 
 
 def release_memory(device: torch.device) -> None:
@@ -105,6 +111,7 @@ def is_out_of_memory(error: RuntimeError) -> bool:
         isinstance(error, torch.OutOfMemoryError)
         or "out of memory" in text
         or "can't allocate memory" in text
+        or "status_alloc_failed" in text  # of cuBLAS and its like, for their own workspace
     )
 
 
@@ -152,9 +159,14 @@ def highest_precision(device: torch.device, tf32: bool = False) -> Iterator[None
     if device.type != "cuda":
         yield
         return
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("high" if tf32 else "highest")
+    settings = torch.backends.cuda.matmul
+    name = "fp32_precision"
+    wanted: str | bool = "tf32" if tf32 else "ieee"
+    if not hasattr(settings, name):  # torch before 2.9; later, an error where users set the newer
+        name, wanted = "allow_tf32", tf32
+    before = getattr(settings, name)
+    setattr(settings, name, wanted)
     try:
         yield
     finally:
-        torch.set_float32_matmul_precision(before)
+        setattr(settings, name, before)

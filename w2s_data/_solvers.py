@@ -74,7 +74,7 @@ class LogisticProblem:
 
         dtype = torch.float32 if device.type == "mps" else torch.float64
         self.xp = torch
-        self._moved = functools.partial(torch.as_tensor, dtype=dtype, device=device)
+        self._moved = functools.partial(torch.tensor, dtype=dtype, device=device)
 
     def _fits(self) -> bool:
         """Whether the rows may stay where they are needed."""

@@ -8,6 +8,8 @@ import torch
 from w2s_data import _device
 from w2s_data.errors import InputError
 
+CPU = torch.device("cpu")
+
 
 @pytest.fixture
 def three_gpus(monkeypatch):
@@ -28,6 +30,25 @@ def three_gpus(monkeypatch):
 )
 def test_devices_that_share_work(device, expected):
     assert [str(found) for found in _device.every_device(device)] == expected
+
+
+@pytest.mark.usefixtures("three_gpus")
+def test_a_gpu_that_is_not_there():
+    with pytest.raises(InputError, match=r"'cuda:3' was asked for, but torch sees 3 CUDA"):
+        _device.resolve_device("cuda:3")
+
+
+def test_what_torch_keeps_of_earlier_tensors_is_free(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (10, 80))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 50)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 20)
+    assert _device.free_bytes(torch.device("cuda")) == 40
+    assert _device.free_bytes(CPU) is None
+
+
+def test_a_library_without_memory_for_its_workspace_is_out_of_memory():
+    error = RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(h)`")
+    assert _device.is_out_of_memory(error)
 
 
 @pytest.mark.parametrize(
@@ -63,11 +84,20 @@ def test_other_errors_are_not_taken_for_a_lost_device():
         _device.or_on_cpu(run, "auto", "the probe")
 
 
-@pytest.mark.parametrize(("tf32", "inside"), [(False, "highest"), (True, "high")])
-def test_precision_is_set_for_a_while(tf32, inside):
-    before = torch.get_float32_matmul_precision()
+@pytest.fixture(params=["ieee", "tf32"])
+def before(request):
+    """What the user has set, by the newer of torch's two ways."""
+    matmul = torch.backends.cuda.matmul
+    found, matmul.fp32_precision = matmul.fp32_precision, request.param
+    yield request.param
+    matmul.fp32_precision = found
+
+
+@pytest.mark.parametrize(("tf32", "inside"), [(False, "ieee"), (True, "tf32")])
+def test_precision_is_set_for_a_while(before, tf32, inside):
+    matmul = torch.backends.cuda.matmul
     with _device.highest_precision(torch.device("cuda"), tf32):
-        assert torch.get_float32_matmul_precision() == inside
-    assert torch.get_float32_matmul_precision() == before
-    with _device.highest_precision(torch.device("cpu"), tf32):
-        assert torch.get_float32_matmul_precision() == before
+        assert matmul.fp32_precision == inside
+    assert matmul.fp32_precision == before
+    with _device.highest_precision(CPU, tf32):
+        assert matmul.fp32_precision == before

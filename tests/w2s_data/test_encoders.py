@@ -561,6 +561,16 @@ def test_a_device_that_is_lost_is_one_line(models, monkeypatch):
 
 
 @pytest.mark.slow
+def test_a_device_on_which_the_model_does_not_run_is_one_line(models, monkeypatch):
+    def no_kernels(*_):
+        raise RuntimeError("CUDA error: no kernel image is available\nCompile with ...")
+
+    monkeypatch.setattr(pretrained.Backbone, "drop_unneeded_layers", no_kernels)
+    with pytest.raises(EncoderError, match=r"run on 'cpu' \(CUDA error: no kernel [a-z ]+\): use"):
+        TextEncoder(models("bert"), device="cpu").fit(())
+
+
+@pytest.mark.slow
 def test_one_item_beyond_memory_is_named(models, monkeypatch):
     encoder = TextEncoder(models("bert")).fit(())
 

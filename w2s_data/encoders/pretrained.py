@@ -76,30 +76,41 @@ class PretrainedEncoder(Encoder):
         Raises
         ------
         EncoderError
-            If it cannot be loaded, or a setting does not fit it.
+            If it cannot be loaded, a setting does not fit it, or it does not run on the device.
         """
-        import torch
-
         self._check_settings()
         identity = _while_loading(self._source())
         self.reader_ = self._load_reader()
-        self.replicas_ = [
-            Backbone(
-                self._source(), self.layer, self.kind, dtype=self._torch_dtype(), device=device
-            )
-            for device in every_device(self.device)
-        ]
-        self.backbone_ = self.replicas_[0]
+        try:
+            self._place()
+        except RuntimeError as error:
+            if not (is_lost(error) or is_out_of_memory(error)):
+                raise
+            raise EncoderError(
+                f"model {self.model!r} does not run on {str(self.device)!r} ({first_line(error)}): "
+                "use another device, or 'cpu'"
+            ) from error
         self.budget_ = self._budget()
         self.settings_ = self.get_params()
         self._kept = None
         self.identity_ = identity()
-        with torch.inference_mode():
-            for replica in self.replicas_:
-                replica.drop_unneeded_layers(self._probe(replica))
         if len(self.replicas_) > 1:
             logger.info("encoding on %d devices", len(self.replicas_))
         return self
+
+    def _place(self) -> None:
+        """Load the model onto every device, and drop the layers that are not needed."""
+        import torch
+
+        source, dtype = self._source(), self._torch_dtype()
+        self.replicas_ = [
+            Backbone(source, self.layer, self.kind, dtype=dtype, device=device)
+            for device in every_device(self.device)
+        ]
+        self.backbone_ = self.replicas_[0]
+        with torch.inference_mode():
+            for replica in self.replicas_:
+                replica.drop_unneeded_layers(self._probe(replica))
 
     def spec(self) -> dict[str, Any]:
         """Model (hash of its files, or hub commit), layer, pooling and all else that matters.
