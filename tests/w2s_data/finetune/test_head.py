@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import weakref
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -261,7 +262,7 @@ class Saved:
 class ShortInBackward(HeadNetwork):
     """A network whose gradient takes at most 20 rows a seed at a time."""
 
-    saved = weakref.WeakSet()
+    saved: ClassVar[weakref.WeakSet] = weakref.WeakSet()
 
     def logits(self, rows):
         assert not self.saved, "the graph of the attempt before takes memory from this one"
