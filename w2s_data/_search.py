@@ -75,10 +75,9 @@ class Searcher:
     def _search(self, queries: FloatArray, k: int) -> tuple[FloatArray, IntArray]:
         """What faiss finds, on the GPU until that fails for the first time."""
         if self._fast is self.index or k > _faiss.GPU_MAX_K:
-            found = self.index.search(queries, k)
-            return found[0], found[1]
+            return _index.search(self.index, queries, k)
         try:
-            found = self._fast.search(queries, k)
+            scores, indices = self._fast.search(queries, k)
         except RuntimeError as error:
             reason = first_line(error)
             if self.wanted != "auto":
@@ -87,17 +86,21 @@ class Searcher:
                 ) from error
             logger.warning("the CPU goes on searching, since %s fails: %s", self.device, reason)
             self._fast, self.device = self.index, "cpu"
-            found = self.index.search(queries, k)
-        return found[0], found[1]
+            return _index.search(self.index, queries, k)
+        return scores, indices
 
     def stored(self, max_bytes: int = DEFAULT_BLOCK_BYTES) -> Iterator[tuple[slice, FloatArray]]:
         """Yield the rows that the index stores, block by block."""
         for rows in row_blocks(self._shape, max_bytes):
-            yield rows, self.stored_rows(rows)
+            yield rows, self.index.reconstruct_n(rows.start, rows.stop - rows.start)
 
-    def stored_rows(self, rows: slice) -> FloatArray:
+    def stored_rows(self, rows: IntArray) -> FloatArray:
         """Some of the rows that the index stores."""
-        return np.asarray(self.index.reconstruct_n(rows.start, rows.stop - rows.start))
+        return np.asarray(self.index.reconstruct_batch(rows))
+
+    def order_of_storage(self) -> IntArray:
+        """All stored row indices (N,), near ones one after another where the index knows."""
+        return _index.order_of_storage(self.index)
 
     def placed(self, device: str) -> Searcher:
         """The same index for workers that compute on a device: this process keeps it on the CPU."""
@@ -209,13 +212,12 @@ def nearest(
 
 def nearest_others(
     searcher: Searcher,
-    block: tuple[slice, int],
+    block: tuple[IntArray, int],
     advance: Advance,  # noqa: ARG001
 ) -> tuple[FloatArray, IntArray]:
     """Scores and indices of the k nearest others of some stored rows."""
     rows, k = block
-    own = np.arange(rows.start, rows.stop)
-    return without(own, *searcher.nearest(searcher.stored_rows(rows), k + 1))
+    return without(rows, *searcher.nearest(searcher.stored_rows(rows), k + 1))
 
 
 def without(own: IntArray, scores: FloatArray, indices: IntArray) -> tuple[FloatArray, IntArray]:

@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from w2s_data import _faiss, _index
-from w2s_data._blocks import FeatureMatrix, as_feature_matrix, row_blocks
+from w2s_data._blocks import FeatureMatrix, as_feature_matrix
 from w2s_data._index import Kind
 from w2s_data._io import atomic_path, sha256_file, write_json
 from w2s_data._neighbors import (
@@ -199,7 +199,7 @@ class NeighborIndex(BaseEstimator):  # type: ignore[misc]
         _check_k(k, self.shape_[0], "points")
         step = 4 * self.shape_[1] * SEARCH_ROWS
         blocks = ((block, k) for block in prepared_blocks(matrix, self.metric, None, step))
-        return self._joined(self._mapped(nearest, blocks, engine), k)
+        return self._searched(nearest, blocks, np.arange(matrix.shape[0]), k, engine)
 
     def neighbors(self, k: int, *, engine: Engine | None = None) -> Neighbors:
         """Nearest neighbours of each fitted point among the others.
@@ -220,9 +220,10 @@ class NeighborIndex(BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self, "shape_")
         _check_k(k, self.shape_[0] - 1, "other points")
-        step = 4 * self.shape_[1] * SEARCH_ROWS
-        blocks = ((rows, k) for rows in row_blocks(self.shape_, step))
-        return self._joined(self._mapped(nearest_others, blocks, engine), k)
+        order = self._search.order_of_storage()
+        starts = range(0, len(order), SEARCH_ROWS)
+        blocks = ((order[start : start + SEARCH_ROWS], k) for start in starts)
+        return self._searched(nearest_others, blocks, order, k, engine)
 
     def within(
         self, radius: float, features: Any = None, max_pairs: int = MAX_PAIRS
@@ -401,18 +402,26 @@ class NeighborIndex(BaseEstimator):  # type: ignore[misc]
             )
         return matrix
 
-    def _mapped(
-        self, work: Work[Searcher, B, Found], blocks: Iterable[B], engine: Engine | None
-    ) -> list[Found]:
+    def _searched(
+        self,
+        work: Work[Searcher, B, Found],
+        blocks: Iterable[B],
+        order: IntArray,
+        k: int,
+        engine: Engine | None,
+    ) -> Neighbors:
+        """Neighbours of all queries, which come in blocks and in this order."""
         engine = engine or LocalEngine()
         place = engine.place(self.device)
         searcher = self._search if engine.name == "local" else self._search.placed(place)
-        return [found for _, found in engine.map_blocks(work, searcher, blocks, device=place)]
-
-    def _joined(self, found: list[tuple[FloatArray, IntArray]], k: int) -> Neighbors:
-        scores = [np.empty((0, k), np.float32), *(scores for scores, _ in found)]
-        indices = [np.empty((0, k), np.int64), *(indices for _, indices in found)]
-        return Neighbors(np.concatenate(scores), np.concatenate(indices), self.metric)
+        shape = len(order), k
+        scores, indices = np.empty(shape, np.float32), np.empty(shape, np.int64)
+        start = 0
+        for _, found in engine.map_blocks(work, searcher, blocks, device=place):
+            rows = order[start : start + len(found[0])]
+            scores[rows], indices[rows] = found
+            start += len(rows)
+        return Neighbors(scores, indices, self.metric)
 
 
 def _check_k(k: int, most: int, what: str) -> None:
