@@ -20,14 +20,14 @@ from w2s_data.errors import InputError
 logger = logging.getLogger("w2s_data")
 
 Kind = Literal["auto", "flat", "ivf", "hnsw"]
-FLAT_ROWS = 100_000  # all pairs of so many take half a minute on two cores, of more minutes
+FLAT_ROWS = 100_000  # all pairs of so many take a minute on two cores, of more many
 TRAINING_ROWS = 40  # for each IVF list
 FEWEST_TRAINING_ROWS = 10_000  # in all, however little memory there is
 RECALL_TARGET = 0.97  # on a sample, so that the recall of all points is at least 0.95
 RECALL_SAMPLE = 256
 RECALL_K = 20
 MAX_IVF_SHARE = 1 / 20  # visiting more of the lists costs more than products with all rows
-ALL_PAIRS_ROWS = 300_000  # beyond, products with all rows take hours: IVF visits a bounded number
+ALL_PAIRS_ROWS = 300_000  # whose products take ten minutes: beyond, IVF visits a bounded number
 VISITED_ROWS = 20_000  # of them for each query, whatever the recall, which is then told
 ASSUMED_TRAINING_ROWS = 39  # for each list: with fewer, faiss calls the k-means unreliable
 PAIR_BYTES = 32 * 2**20

@@ -68,10 +68,10 @@ class NeighborIndex(BaseEstimator):  # type: ignore[misc]
         "flat" compares with every point: exact, N² D for all of them. "ivf" parts the points by
         k-means and visits the nearest lists; "hnsw" walks a graph, built by a single thread so
         that it is the same every time. "auto" is flat up to 100,000 points, where all pairs of
-        384 dimensions take half a minute on two cores, then IVF; where IVF would have to visit
+        384 dimensions take a minute on two cores, then IVF; where IVF would have to visit
         more than a twentieth of its lists (features with hardly any clusters), matrix products
-        over all pairs are as fast, and auto stays flat. Beyond 300,000 points they would take
-        hours: there auto visits lists of about 20,000 points at most, and `recall_` says what
+        over all pairs are as fast, and auto stays flat. Beyond 300,000 points, where those take
+        ten minutes, auto visits lists of about 20,000 points at most, and `recall_` says what
         that finds.
     n_lists : int, optional
         Lists of IVF; by default 4 sqrt(N), and at most N / 39 so that each can be learned.

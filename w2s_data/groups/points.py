@@ -16,7 +16,7 @@ from w2s_data.regions import Region
 LEAST_COSINE = 0.95  # of near-duplicates
 NEARER = 10  # times than usual; chance brings few so near, in 5 dimensions 1 in 500
 ROUNDING = 1e-6  # of a cosine
-MANY_PAIRS = 20_000_000_000  # of which products take minutes
+MANY_PAIRS = 20_000_000_000  # of which products take two minutes
 VISITED_ROWS = 2_000  # labelled rows that each point is then compared with
 
 
