@@ -283,6 +283,18 @@ def test_feature_store_is_indexed(tmp_path):
     assert index.fingerprint_ == fingerprint(store.array())
 
 
+def test_lists_are_searched_one_after_another_to_the_same_result(points):
+    index = NeighborIndex("l2", kind="ivf", n_lists=12, n_probe=3).fit(points)._search.index
+    scores, indices = index.search(points, 5)
+    found = _index.search(index, points, 5)
+    np.testing.assert_array_equal(found[1], indices)
+    np.testing.assert_array_equal(found[0], scores)
+    order = _index.order_of_storage(index)
+    np.testing.assert_array_equal(np.sort(order), np.arange(len(points)))
+    lists = index.quantizer.search(points, 1)[1][order, 0]
+    assert (np.diff(lists) >= 0).all()
+
+
 def test_nothing_shared_in_faiss_is_changed(points):
     import faiss
 
