@@ -205,7 +205,8 @@ class W2SDataset:
         labels = self.labels
         if not (labels >= 0).any() and (sizes or {}).get("labelled"):
             raise SplitError(
-                "a labelled split was asked for, but no row has a label: give label=COLUMN"
+                "a labelled split was asked for, but no row has a label: name their column "
+                "(--label COLUMN, label=...)"
             )
         sources = None if self.sources is None else pd.factorize(self.sources)[0] + 1
         splits = assign_splits(
@@ -251,7 +252,15 @@ class W2SDataset:
         labelled = self.rows("labelled")
         if len(labelled) == 0:
             counts = ", ".join(f"{s} {len(self.rows(s))}" for s in SPLITS)
-            raise SplitError(f"no row is in the labelled split ({counts}): the teacher needs some")
+            missing = (
+                "put rows with a label into it"
+                if (self.labels >= 0).any()
+                else "give a column of gold labels (--label COLUMN, label=...), or weak labels that "
+                "are there already (--weak-columns)"
+            )
+            raise SplitError(
+                f"no row is in the labelled split ({counts}), and the teacher needs some: {missing}"
+            )
         labels = self.labels[labelled]
         if (labels < 0).all():
             raise SplitError(

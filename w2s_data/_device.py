@@ -62,7 +62,8 @@ def _best_device() -> torch.device:
     if torch.backends.mps.is_available():
         logger.info("computing on MPS")
         return torch.device("mps")
-    logger.info("computing on the CPU (%d threads)", torch.get_num_threads())
+    n = torch.get_num_threads()
+    logger.info("computing on the CPU (%d thread%s)", n, "s" * (n > 1))
     return torch.device("cpu")
 
 

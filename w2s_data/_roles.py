@@ -72,8 +72,12 @@ class Roles:
         ]
         if not named:
             return ()
-        use = ", ".join(f"{role}={role!r}" for role in named)
-        return (f"columns {listing(named)} play no role; to use them say {use}",)
+        options, arguments = (
+            separator.join(form.format(role) for role in named)
+            for separator, form in ((" ", "--{0} {0}"), (", ", "{0}={0!r}"))
+        )
+        what = f"columns {listing(named)} play" if len(named) > 1 else f"column {named[0]!r} plays"
+        return (f"{what} no role; name it with {options} ({arguments})",)
 
 
 def read_ids(frame: pd.DataFrame, name: str | None) -> pd.Series:

@@ -51,7 +51,7 @@ def guess_item(frame: pd.DataFrame, taken: Iterable[str]) -> str:
     if len(matches) != 1:
         seen = f"{listing(matches)} all could" if matches else "none does by its name"
         raise ColumnError(
-            f"say which column holds the items (item=...): {seen}; "
+            f"say which column holds the items (--item COLUMN, item=...): {seen}; "
             f"columns: {listing(frame.columns, limit=30)}"
         )
     return str(matches[0])

@@ -19,7 +19,7 @@ import pyarrow.parquet
 
 from w2s_data._storage import is_url, local_copies
 from w2s_data._typing import AnyArray
-from w2s_data.errors import FileFormatError, InputError, listing, require, unknown
+from w2s_data.errors import FileFormatError, InputError, first_line, listing, require, unknown
 from w2s_data.splits import SPLIT_ALIASES, SPLITS
 
 IMAGE_SUFFIXES = (
@@ -109,7 +109,8 @@ def read_table(path: Path, shown: str | None = None) -> RawTable:
     """Read CSV, TSV, JSON lines (these may be gzipped), Parquet or Arrow by the file's suffix.
 
     Cells of CSV and TSV stay strings, so that class names such as "01" and texts such as "null"
-    survive; an empty cell is a missing value.
+    survive; an empty cell is a missing value. A CSV file whose header has semicolons and no comma
+    is separated by semicolons, as spreadsheets write it in many countries.
     """
     kind = format_of(path)
     shown = shown or str(path)
@@ -123,7 +124,7 @@ def read_table(path: Path, shown: str | None = None) -> RawTable:
         if kind in (".csv", ".tsv"):
             frame = pd.read_csv(
                 path,
-                sep="," if kind == ".csv" else "\t",
+                sep=_separator(path) if kind == ".csv" else "\t",
                 dtype=str,
                 keep_default_na=False,
                 na_values=[""],
@@ -135,8 +136,9 @@ def read_table(path: Path, shown: str | None = None) -> RawTable:
             class_names = _class_names_in(table.schema)
             frame = table.to_pandas().reset_index(drop=True)
     except _READ_ERRORS as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else "it ends early"
-        raise FileFormatError(f"cannot read {shown!r} as {kind.lstrip('.')}: {reason}") from error
+        raise FileFormatError(
+            f"cannot read {shown!r} as {kind.lstrip('.')}: {_reason(error)}"
+        ) from error
     name = path.name.removesuffix(".gz").removesuffix(kind)
     return RawTable(frame, name=name, class_names=class_names, folder=path.parent)
 
@@ -154,6 +156,24 @@ def format_of(path: Path) -> str | None:
     return suffix
 
 
+def _separator(path: Path) -> str:
+    with _binary(path) as file:
+        header = file.readline()
+    return ";" if b";" in header and b"," not in header else ","
+
+
+def _binary(path: Path) -> Any:
+    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not UTF-8; save it in that encoding"
+    if isinstance(error, pd.errors.EmptyDataError):
+        return "it is empty"
+    return first_line(str(error).rpartition("C error: ")[2] or "it ends early")
+
+
 def _no_such_file(path: Path) -> str:
     if not path.parent.is_dir():
         return f"there is no file {str(path)!r}: folder {str(path.parent)!r} does not exist"
@@ -164,7 +184,7 @@ def _no_such_file(path: Path) -> str:
 
 def _read_json(path: Path) -> pd.DataFrame:
     """JSON lines, read in chunks; a file that starts with a bracket is one JSON array."""
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+    with _binary(path) as file:
         if file.read(64).lstrip().startswith(b"["):
             file.seek(0)
             return pd.DataFrame(json.load(file))

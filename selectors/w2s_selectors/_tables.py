@@ -100,7 +100,8 @@ class TableSource:
         """
         if dataset.sources is None:
             raise NotApplicableError(
-                "the data set has no sources: name their column with source=COLUMN"
+                "the data set has no sources: name their column when it is read "
+                "(`w2s score DATA --source COLUMN`, or source=COLUMN)"
             )
         rows = dataset.rows(split)
         codes, names = pd.factorize(pd.Series(dataset.sources[rows]), sort=True)

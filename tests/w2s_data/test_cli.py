@@ -69,7 +69,8 @@ def test_help_and_version(w2s):
         assert command in out
 
 
-def test_score_from_text(w2s, data, tmp_path):
+def test_score_from_text(w2s, data, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     run = tmp_path / "run"
     code, out, err = w2s(
         *scoring(data, "--weak", "tfidf:8", "--source", "domain", "--group", "region", "-o", run)
@@ -77,6 +78,7 @@ def test_score_from_text(w2s, data, tmp_path):
     assert (code, err) == (0, "")
     for words in ("source web", "source crowd", "group north", "hard-only: weak confidence <="):
         assert words in out
+    assert "\u2026" not in out  # no heading is cut
     assert "change point always splits somewhere" in " ".join(out.split())
     scores = pd.read_parquet(run / "scores.parquet")
     assert scores["id"].tolist() == [f"row-{i}" for i in range(160)]
@@ -100,6 +102,16 @@ def test_score_from_ready_made_weak_columns(w2s, data, tmp_path):
     scores = pd.read_parquet(run / "scores.parquet")
     frame = pd.read_parquet(data)
     np.testing.assert_allclose(scores["confidence"], (frame["p_pos"] - frame["p_neg"]).abs())
+
+
+def test_weak_labels_without_confidence_leave_a_report_that_says_so(w2s, data, tmp_path):
+    run = tmp_path / "run"
+    code, out, _ = w2s(*scoring(data, "--weak-label", "label", "-o", run))
+    assert code == 0
+    assert "The overlap density is undefined here" in out
+    assert "warning: the weak confidence is constant (1)" in out
+    assert "undefined    overlap" not in out
+    assert "the weak confidence is constant" in (run / "report.html").read_text("utf-8")
 
 
 @pytest.mark.slow

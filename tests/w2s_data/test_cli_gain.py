@@ -122,7 +122,7 @@ def test_methods_with_parameters():
         (["--methods", "enhanced:share=2"], "share must be in (0, 1]"),
         (["--seeds", 0], "seeds must be a positive number"),
         (["--level", "heads"], "did you mean 'head'"),
-        (["--level", "full"], "model"),
+        (["--level", "full"], "name it (--model FOLDER"),
     ],
 )
 def test_bad_input(w2s, run, arguments, word):

@@ -78,7 +78,9 @@ def test_roles_not_given_leave_no_column():
 
 def test_columns_named_like_a_role_are_mentioned():
     data = load_dataset(frame())
-    assert "to use them say label='label'" in data.notes[0]
+    assert data.notes[0] == (
+        "column 'label' plays no role; name it with --label label (label='label')"
+    )
     assert (data.labels == -1).all()
     assert set(data.splits) == {"pool"}
 

@@ -314,3 +314,26 @@ def test_gzip_cut_short_is_told(tmp_path):
     path.write_bytes(gzip.compress(b'{"text": "a"}\n' * 1000)[:-12])
     with pytest.raises(FileFormatError, match="jsonl"):
         load_dataset(path)
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.csv.gz"])
+def test_semicolons_as_spreadsheets_write_them(tmp_path, name):
+    TABLE.to_csv(tmp_path / name, index=False, sep=";")
+    roles = {"id": "id", "label": "label", "source": "domain"}
+    read = load_dataset(tmp_path / name, **roles)
+    assert read.fingerprint == load_dataset(TABLE, **roles).fingerprint
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "it is empty"),
+        ("text,label\ncaf\u00e9,1\n".encode("latin-1"), "it is not UTF-8; save it in that encoding"),
+        (b"text,label\na,b\na,b,c\n", "Expected 2 fields in line 3, saw 3"),
+    ],
+)
+def test_what_is_wrong_with_a_table_is_said_in_few_words(tmp_path, content, reason):
+    (tmp_path / "t.csv").write_bytes(content)
+    with pytest.raises(FileFormatError) as caught:
+        read_raw(tmp_path / "t.csv")
+    assert str(caught.value) == f"cannot read {str(tmp_path / 't.csv')!r} as csv: {reason}"

@@ -23,11 +23,13 @@ def print_overlap(summary: dict[str, Any]) -> None:
 
     title = f"Overlap density of {summary['n_scored']:,} pool items, in percent"
     table = Table(title=title, title_style="bold", title_justify="left")
-    table.add_column("", no_wrap=True)
+    console = Console(highlight=False)
+    narrow = console.width < WIDE
+    table.add_column("", overflow="fold")
     for heading in ("items", "density", f"{100 * summary['level']:.3g}% interval"):
         table.add_column(heading, justify="right", no_wrap=True)
     for heading in ("easy-only", "hard-only", "weak accuracy"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading.replace("-", "-\n") if narrow else heading, justify="right")
     shares = summary["regions"]
     overall = {
         "name": "all",
@@ -44,15 +46,16 @@ def print_overlap(summary: dict[str, Any]) -> None:
         for record in summary[f"by_{role}"]:
             table.add_row(*_cells({**record, "name": f"{role} {record['name']}"}))
         table.add_section()
-    console = Console(highlight=False)
     console.print(table)
     hard, aligned = summary["confidence_threshold"], summary["alignment_threshold"]
-    console.print(
-        f"hard-only: weak confidence <= {_number(hard['value'])}    "
-        f"overlap: alignment >= {_number(aligned['value'])}",
-        markup=False,
-    )
-    console.print(summary["reading"], markup=False)
+    if aligned["value"] is not None:
+        console.print(
+            f"hard-only: weak confidence <= {_number(hard['value'])}    "
+            f"overlap: alignment >= {_number(aligned['value'])}",
+            markup=False,
+        )
+    for sentence in (summary["reading"], *(f"warning: {text}" for text in summary["warnings"])):
+        console.print(sentence, markup=False)
 
 
 def _cells(record: dict[str, Any]) -> list[str]:

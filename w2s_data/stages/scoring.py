@@ -106,7 +106,10 @@ def score_stage(
             "or a file of ready-made features with --strong-features"
         )
     if not len(dataset.rows("pool")):
-        raise SplitError("the pool is empty: there is nothing to pseudo-label and to score")
+        raise SplitError(
+            "the pool is empty, so that there is nothing to score: call the split of rows that the "
+            "teacher is to label 'pool' or 'unlabelled', or leave out --split to have splits dealt"
+        )
     with run.stage("score", settings, INPUTS) as stage:
         with noting(DegenerateDataWarning) as notes:
             proba = dataset.weak_proba

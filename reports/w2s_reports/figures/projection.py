@@ -123,9 +123,9 @@ def _plane(points: Mapping[str, Any], overlap: Mapping[str, Any]) -> View | None
     """Alignment against confidence; hard-only points, which have no alignment, lie in a strip."""
     codes = np.asarray(points["region"]["codes"], dtype=np.int64)
     hard = int((codes == points["region"]["levels"].index("hard-only")).sum())
-    if hard == len(codes):
-        return None
     aligned = [value for value in points["alignment"] if value is not None]
+    if not aligned:
+        return None
     sentence = "Hard-only points have no alignment and lie in the strip at the bottom. "
     return View(
         "plane",

@@ -158,6 +158,10 @@ def measure_gain(
         raise InputError(unknown("level", str(level), LEVELS))
     if (level == "head") == (features is None):
         raise InputError(f"level {level!r} trains on {'features' if level == 'head' else 'items'}")
+    if level != "head" and settings.get("model") is None:
+        raise InputError(
+            f"level {level!r} trains a pretrained model: name it (--model FOLDER, model=)"
+        )
     if not 0 < confidence < 1 or n_bootstrap < 100:
         raise InputError("confidence must lie in (0, 1), and n_bootstrap be at least 100")
     expected = read_forecast(forecast)
