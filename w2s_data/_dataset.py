@@ -255,8 +255,8 @@ class W2SDataset:
             missing = (
                 "put rows with a label into it"
                 if (self.labels >= 0).any()
-                else "give a column of gold labels (--label COLUMN, label=...), or weak labels that "
-                "are there already (--weak-columns)"
+                else "give a column of gold labels (--label COLUMN, label=...), or ready-made weak "
+                "labels (--weak-columns)"
             )
             raise SplitError(
                 f"no row is in the labelled split ({counts}), and the teacher needs some: {missing}"

@@ -204,7 +204,8 @@ def _check_budget(plan: Plan) -> None:
     if needed > plan.budget + 1e-9:
         unit = "money" if plan.in_money else "items"
         fitting = int(plan.budget // plan.units[asked].sum())
-        advice = f"lower batch_size to {fitting}" if fitting else "leave sources out with stop="
+        smaller = f"lower the batch (--batch, batch_size) to {fitting}"
+        advice = smaller if fitting else "leave sources out with stop="
         raise InputError(
             f"a budget of {plan.budget:g} {unit} cannot ask each of {len(asked)} sources for one "
             f"batch of {plan.batch_size} ({needed:g} {unit}): raise the budget, or {advice}"

@@ -72,7 +72,7 @@ class TestGroups:
         folder, weak = run
         code, out, _ = w2s("groups", folder, "--weak-features", weak)
         assert code == 0
-        for word in ("rural", "urban", "crowd", "purity", "The pool holds", "run:"):
+        for word in ("rural", "urban", "crowd", "leaking", "The pool holds", "run:"):
             assert word in out
         groups = json.loads((folder / "groups.json").read_text())
         rural = next(record for record in groups["groups"] if record["group"] == "rural")

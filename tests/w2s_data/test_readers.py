@@ -328,7 +328,10 @@ def test_semicolons_as_spreadsheets_write_them(tmp_path, name):
     ("content", "reason"),
     [
         (b"", "it is empty"),
-        ("text,label\ncaf\u00e9,1\n".encode("latin-1"), "it is not UTF-8; save it in that encoding"),
+        (
+            b"text,label\ncaf\xe9,1\n",
+            "it is not UTF-8; save it in that encoding",
+        ),
         (b"text,label\na,b\na,b,c\n", "Expected 2 fields in line 3, saw 3"),
     ],
 )

@@ -202,7 +202,7 @@ def test_missing_models() -> None:
         (
             {"budget": 30},
             r"a budget of 30 items cannot ask each of 4 sources for one batch of 10 "
-            r"\(40 items\): raise the budget, or lower batch_size to 7",
+            r"\(40 items\): raise the budget, or lower the batch \(--batch, batch_size\) to 7",
         ),
         ({"budget": 3}, "or leave sources out with stop="),
         ({"budget": -1}, "budget must be a number above 0; got -1"),

@@ -102,7 +102,7 @@ def test_bad_options_of_a_dataset(options: dict[str, Any], said: str) -> None:
 
 def test_a_dataset_without_sources() -> None:
     data = load_dataset(pd.DataFrame({"text": list("ab")}))
-    with pytest.raises(InputError, match="has no sources: name their column .*source=COLUMN"):
+    with pytest.raises(InputError, match=r"has no sources: name their column .*source=COLUMN"):
         TableSource.from_dataset(data)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 MOST_ROWS = 30  # of a printed table
-WIDE = 110  # columns from which a table of groups has room for intervals
+WIDE = 110  # columns from which a table has room for all that there is
 
 
 def print_features(shapes: dict[str, tuple[int, int]]) -> None:
@@ -95,23 +95,19 @@ def print_groups(summary: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False)
+    console, with_student = Console(highlight=False), bool(summary.get("student"))
     for role in ("group", "source"):
         records = summary[f"{role}s"]
         if not records:
             continue
         table = Table(title=f"{role.title()}s, in percent", title_style="bold")
         table.title_justify = "left"
-        table.add_column(role)
-        student = ("student accuracy",) if summary.get("student") else ()
-        accuracies = ("weak accuracy", *student)
-        for heading in ("items", "labelled", "pool", "density", *accuracies, "purity"):
-            table.add_column(heading, justify="right")
-        table.add_column("leaking", justify="right")
-        table.add_column("nearest")
-        for record in records[:MOST_ROWS]:
-            limits = console.width >= WIDE
-            table.add_row(*_group_cells(record, role, limits, with_student=bool(student)))
+        cells = [_group_cells(r, role, console.width, with_student) for r in records[:MOST_ROWS]]
+        for heading in cells[0]:
+            is_name = heading in (role, "nearest")
+            table.add_column(heading, justify="left" if is_name else "right")
+        for row in cells:
+            table.add_row(*row.values())
         console.print(table)
         if len(records) > MOST_ROWS:
             console.print(f"{len(records) - MOST_ROWS:,} more {role}s are in groups.json")
@@ -119,22 +115,28 @@ def print_groups(summary: dict[str, Any]) -> None:
         console.print(sentence, markup=False)
 
 
-def _group_cells(record: dict[str, Any], role: str, limits: bool, with_student: bool) -> list[str]:
-    density, *accuracies = (
-        _with_limits(record, name) if limits else _percent(record[name])
-        for name in ("overlap_density", "weak_accuracy", "student_accuracy")[: 2 + with_student]
-    )
-    return [
-        str(record[role]),
-        f"{record['n']:,}",
-        _percent(record["eta_labelled"]),
-        _percent(record["eta_pool"]),
-        density,
-        *accuracies,
-        _percent(record["purity"]),
-        f"{record['n_leaking']:,}",
-        "-" if record["nearest_group"] is None else str(record["nearest_group"]),
-    ]
+def _group_cells(
+    record: dict[str, Any], role: str, width: int, with_student: bool
+) -> dict[str, str]:
+    """Cells by heading; intervals, purity and neighbour only where the terminal has room."""
+    accuracies = {"density": "overlap_density", "weak accuracy": "weak_accuracy"}
+    if with_student:
+        accuracies["student accuracy"] = "student_accuracy"
+    cells = {
+        role: str(record[role]),
+        "items": f"{record['n']:,}",
+        "labelled": _percent(record["eta_labelled"]),
+        "pool": _percent(record["eta_pool"]),
+        **{
+            heading: _with_limits(record, name) if width >= WIDE else _percent(record[name])
+            for heading, name in accuracies.items()
+        },
+        "leaking": f"{record['n_leaking']:,}",
+    }
+    if width >= WIDE:
+        cells["purity"] = _percent(record["purity"])
+        cells["nearest"] = "-" if record["nearest_group"] is None else str(record["nearest_group"])
+    return cells
 
 
 def _with_limits(record: dict[str, Any], name: str) -> str:
