@@ -111,7 +111,7 @@ def test_score_of_an_earlier_version_is_still_read(synthetic_run: MakeRun) -> No
 @pytest.mark.parametrize(
     ("accuracy", "words", "advice"),
     [
-        (0.72, "is within noise", "than chance explains"),
+        (0.72, "is within noise", "cannot be told: buy evenly"),
         (0.80, "is beyond noise", "Buy as recommended"),
         (0.60, "is beyond noise", "Do not follow this choice"),
         (None, None, "was not measured"),

@@ -191,6 +191,29 @@ def test_best_control_is_the_one_led_over(synthetic_run: MakeRun) -> None:
     assert len(methods[0]["seeds"]) == 3
 
 
+def test_names_of_methods_and_controls_are_explained(synthetic_run: MakeRun) -> None:
+    from w2s_data.finetune import available_methods
+    from w2s_reports.summary.gain import MEANINGS
+
+    assert set(available_methods()) <= set(MEANINGS)
+    report = build_report(synthetic_run(stages=("gain",)))
+    said = {entry["name"]: entry["text"] for entry in report.summary["gain"]["meanings"]}
+    assert "random_subset" in said
+    for text in said.values():
+        assert html.escape(text, quote=False) in report.to_html().replace("&#39;", "'")
+        assert text in report.to_markdown()
+
+
+def test_no_control_is_recommended_where_nothing_gains(synthetic_run: MakeRun) -> None:
+    run = synthetic_run(stages=("gain",))
+    found = json.loads((run / "gain.json").read_text())
+    for student in found["students"]:
+        student["gains"]["accuracy"] = {"value": -0.05, "low": -0.07, "high": -0.03}
+    change(run / "gain.json", students=found["students"])
+    findings = build_report(run).summary["gain"]["findings"]
+    assert findings[0].endswith("None of them gains over the teacher here.")
+
+
 def test_unknown_predictions_leave_reasons_and_no_figure(synthetic_run: MakeRun) -> None:
     run = synthetic_run(stages=("forecast", "groups"))
     reason = "40 rows cannot tell the dimensions apart"

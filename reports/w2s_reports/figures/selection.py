@@ -51,8 +51,7 @@ def rounds(selection: Mapping[str, Any], trace: pd.DataFrame | None) -> Figure |
     if not data:
         return None
     named = [f"{row['name']} · {count(row['items'])} items" for row in sources]
-    whole = {"title": title("round"), "range": [0.2, len(trace) + 0.8], "nticks": 8}
-    drawn = rows_layout(named, whole, legend=len(data) > 1)
+    drawn = rows_layout(named, _round_axis(len(trace)), legend=len(data) > 1)
     caption = (
         f"{count(selection['items'])} items in {count(selection['rounds'])} rounds; a mark is a "
         "round in which the source was asked."
@@ -62,6 +61,12 @@ def rounds(selection: Mapping[str, Any], trace: pd.DataFrame | None) -> Figure |
     said = ", ".join(f"{row['name']} {count(row['items'])}" for row in sources)
     alt = f"Rounds in which each source was asked; items kept: {said}."
     return Figure("rounds", "Who was asked, round by round", data, drawn, caption, alt)
+
+
+def _round_axis(last: int) -> Spec:
+    """Rounds 1 ... last: each has a tick where they are few, and none lies between two rounds."""
+    ticks = {"dtick": 1} if last <= 10 else {"nticks": 8}
+    return {"title": title("round"), "range": [0.2, last + 0.8], **ticks}
 
 
 def _largest(selection: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -97,7 +102,7 @@ def posteriors(selection: Mapping[str, Any], trace: pd.DataFrame | None) -> Figu
     if not shown:
         return None
     data: list[Spec] = []
-    drawn = layout(xaxis={"title": title("round"), "range": [0.2, last + 0.8], "nticks": 8})
+    drawn = layout(xaxis=_round_axis(last))
     drawn["annotations"] = []
     n, seen = len(shown), trace[trace["name"].isin([row["name"] for row in shown])]
     columns = seen[["low", "reward", "high"]].to_numpy(dtype=np.float64)

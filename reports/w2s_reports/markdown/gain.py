@@ -42,6 +42,7 @@ def gain(found: Mapping[str, Any]) -> list[str]:
         ]
         parts.append(table(header, rows))
         parts += _controls(found["methods"])
+        parts.append("\n".join(f"- {m['name']}: {m['text']}" for m in found["meanings"]))
     parts.append("\n".join(references))
     parts += [escape(reason) for reason in found["reasons"]]
     if found["groups"]:

@@ -83,4 +83,5 @@ def _advice(found: Mapping[str, Any]) -> str:
         if reached
         else f"{count(pool)} pool items are few"
     )
-    return f"{have}; {percent(share, 0)} takes about {count(round(n))}."
+    whole = "" if reached else " of the attainable gain"
+    return f"{have}; {percent(share, 0)}{whole} takes about {count(round(n))}."

@@ -14,6 +14,24 @@ from w2s_reports.summary.parts import estimate, sentence, texts
 
 HINT = "`w2s gain RUN` trains students and measures what they gain over the teacher."
 REFERENCES = ("teacher", "ceiling", "labelled_only")
+MEANINGS = {
+    "naive": "Trained on the teacher's labels as they are.",
+    "confidence": "Trusts its own prediction more and more beside the teacher's label.",
+    "bootstrap": "A chain of students of rising strength, each taught by the one before.",
+    "vsup": "Trusts its own prediction as far as each point allows.",
+    "bayes": "Learns how much evidence there is for each class, and not only which class.",
+    "overlap": "Keeps the points that the overlap detector picks.",
+    "crossfit": "Keeps the points on which teacher and out-of-fold student agree most.",
+    "enhanced": "Keeps the points that the student is surest of, and trains again on them.",
+    "cosupervised": "Gives each point to the specialist among the teachers that fits it.",
+    "raven": "Learns how far to trust each of several teachers.",
+    "random_subset": "Control: as many points as the method keeps, drawn at random.",
+    "teacher_confidence": "Control: as many points, those of which the teacher is surest.",
+    "l2_x10": "Control: all points, with ten times the penalty on the weights.",
+    "single": "Control: the first teacher alone.",
+    "self_training": "Control: the first teacher, then as many rounds on the student's own labels.",
+    "mean_ensemble": "Control: the mean of all teachers.",
+}
 
 
 def summarize_gain(artefacts: Artefacts) -> dict[str, Any]:
@@ -35,8 +53,13 @@ def summarize_gain(artefacts: Artefacts) -> dict[str, Any]:
         "n_test": plain(found["n_test"]),
         "n_seeds": len(found["seeds"]),
         "methods": methods,
+        "meanings": _meanings(methods),
         "findings": _findings(methods, groups),
-        "reasons": list(dict.fromkeys(m["pgr"]["reason"] for m in methods if m["pgr"]["reason"])),
+        "reasons": [
+            sentence(reason.replace("pgr is not defined", "The gap recovered is undefined", 1))
+            for reason in dict.fromkeys(m["pgr"]["reason"] for m in methods)
+            if reason
+        ],
         **{name: _reference(found[name]) for name in REFERENCES},
         "groups": groups,
         "diagnostics": summarize_diagnostics(artefacts),
@@ -72,6 +95,15 @@ def _method(
         "lead": _lead(student["name"], students),
         "seeds": [plain(value) for value in by_seed.loc[own, "gain"].dropna()],
     }
+
+
+def _meanings(methods: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """What the names of the methods and their controls stand for, in the order of the table."""
+    controls = [control["name"] for method in methods for control in method["controls"]]
+    names = dict.fromkeys(
+        [*(str(method["name"]).partition(":")[0] for method in methods), *controls]
+    )
+    return [{"name": name, "text": MEANINGS[name]} for name in names if name in MEANINGS]
 
 
 def _lead(method: str, students: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
@@ -117,11 +149,12 @@ def _findings(
     said = [_against_control(method) for method in methods if method["lead"]]
     if said and (best := methods[0])["lead"]:
         control, lead = best["lead"]["control"], best["lead"]
-        said[0] += (
-            f" So {best['name']} is worth its effort here."
-            if lead["low"] is not None and lead["low"] > 0
-            else f" So take {control}, which is simpler, unless more seeds decide otherwise."
-        )
+        if (gained := best["gain"]["value"]) is not None and gained <= 0:
+            said[0] += " None of them gains over the teacher here."
+        elif lead["low"] is not None and lead["low"] > 0:
+            said[0] += f" So {best['name']} is worth its effort here."
+        else:
+            said[0] += f" So take {control}, which is simpler, unless more seeds decide otherwise."
     return said + _of_groups(groups)
 
 
@@ -136,8 +169,8 @@ def _against_control(method: Mapping[str, Any]) -> str:
     if lead["high"] < 0:
         return f"{method['name']} falls behind its control {lead['control']}: {by}."
     return (
-        f"{method['name']} is not told apart from its control {lead['control']}: {by}; what it "
-        "gains, something simpler gains too."
+        f"{method['name']} is not told apart from its control {lead['control']}: {by}; "
+        "something simpler does as well."
     )
 
 

@@ -131,7 +131,10 @@ def _advice(baselines: Sequence[Mapping[str, Any]], found: Mapping[str, Any]) ->
     if standing == "below":
         return "Do not follow this choice: a student of an even mixture is better."
     rest = ", and leave out the sources that were stopped" if stopped else ""
-    return f"A student learns no more from this than chance explains: buy evenly or by price{rest}."
+    return (
+        "Whether a student learns more from this choice than from random choice cannot be told: "
+        f"buy evenly or by price{rest}."
+    )
 
 
 def _curve(progress: pd.DataFrame | None) -> list[dict[str, Any]]:

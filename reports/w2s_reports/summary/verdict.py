@@ -133,7 +133,8 @@ def _ceiling(gain: Mapping[str, Any], best: Mapping[str, Any]) -> str:
     )
     recovered = best["pgr"]
     if recovered["value"] is None:
-        return f"{said}; how much of that gap is recovered is undefined: {recovered['reason']}."
+        reason = recovered["reason"].removeprefix("pgr is not defined: ")
+        return f"{said}; how much of that gap is recovered is undefined: {reason}."
     return (
         f"{said}; {best['name']} recovers {percent(recovered['value'], 0)} of the gap between them"
         f"{_limits(recovered, gain['confidence'], _wide)}."

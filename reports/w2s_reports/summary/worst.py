@@ -26,7 +26,7 @@ class Measure:
 MEASURES = (
     Measure(
         "weak_accuracy",
-        "Weak labels most often wrong",
+        "Weak labels least often right",
         "weak accuracy",
         "share",
         "Get gold labels here first, or leave these items out of the pool.",
