@@ -84,17 +84,18 @@ def reading(detector: OverlapDetector, n: int) -> str:
             "(see the warnings)."
         )
     low, high = detector.density_interval_
-    interval = "" if np.isnan(low) else f" [{100 * low:.1f}, {100 * high:.1f}]"
+    interval = "" if np.isnan(low) else f" ({100 * low:.1f}\u2013{100 * high:.1f}%)"
     said = (
-        f"About {100 * detector.density_:.1f}%{interval} of the {n:,} pool items show both an easy "
-        "and a hard pattern: compare this between sources scored together, not between runs "
-        "(a change point always splits somewhere), and credit part of any gain from training on "
-        "them to their confident weak labels alone."
+        f"About {100 * detector.density_:.1f}%{interval} of the {n:,} pool items are overlap "
+        "points: the teacher is sure of them, and they resemble items that it is unsure of, so "
+        "that a student can learn from them what its teacher does not know. Compare this between "
+        "sources scored together, not between runs (a change point always splits somewhere), and "
+        "credit part of any gain to the sure labels alone."
     )
     if min(detector.confidence_explained_, detector.alignment_explained_) < UNIFORM_EXPLAINED:
         said += (
-            " Here even the split is doubtful: it explains no more variance than it would for "
-            "evenly spread values."
+            " Here even the split is doubtful: it explains no more of the variance than a split of "
+            "evenly spread values would."
         )
     return said
 

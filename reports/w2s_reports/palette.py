@@ -47,7 +47,8 @@ REGIONS = (
         light="#d55e00",
         dark="#e06a26",
         symbol="triangle-up",
-        meaning="The weak model is unsure: its labels here are the least reliable.",
+        meaning="The weak model is unsure: here are the hard patterns, which it does not know, and "
+        "its labels are the least reliable.",
     ),
 )
 REGION_KEYS = tuple(region.key for region in REGIONS)
