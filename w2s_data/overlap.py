@@ -432,7 +432,8 @@ class OverlapDetector(BaseEstimator):  # type: ignore[misc]
             value = self.confidence_[0]
             return (
                 f"the weak confidence is constant ({value:.3g}), so no hard-only points can be "
-                "told apart: the density is undefined (NaN) and all points count as easy-only"
+                "told apart: the density is undefined (NaN) and all points count as easy-only; it "
+                "needs the weak model's probabilities, or how sure it is of each point"
             )
         if np.isnan(self.alignment_threshold_):
             return (

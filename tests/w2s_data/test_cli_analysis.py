@@ -175,9 +175,12 @@ class TestForecast:
 class TestBadInput:
     @pytest.mark.parametrize("command", ["groups", "forecast"])
     def test_no_run(self, w2s, tmp_path, command):
-        code, _, err = w2s(command, tmp_path / "nowhere")
-        assert code == 2
-        assert len(err.strip().splitlines()) == 1
+        (tmp_path / "data.csv").write_text("text,label\na,0\nb,1\n")
+        for place in ("nowhere", "data.csv"):
+            code, _, err = w2s(command, tmp_path / place)
+            assert code == 2
+            assert "is not a run directory" in err
+            assert len(err.strip().splitlines()) == 1
 
     def test_embedded_only(self, w2s, run):
         folder, weak = run

@@ -95,9 +95,11 @@ def reopen(
     show_progress: bool | None,
     memory: MemoryLimit,
 ) -> tuple[Run, W2SDataset, dict[Role, FeatureMatrix]]:
-    """Open a run that an analysis is added to, with its features."""
+    """Open a run that an analysis is added to, with its features; a data file is refused."""
+    from w2s_data.run import Run
     from w2s_data.stages import embed_stage
 
+    Run.open(folder)
     run, dataset = open_run(str(folder), Columns(), seed=seed)
     inputs = feature_inputs(dataset, files)
     return run, dataset, embed_stage(run, dataset, inputs, show_progress, memory=memory)
