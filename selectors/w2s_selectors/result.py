@@ -210,7 +210,11 @@ class SelectionResult:
         lines = [
             head,
             f"objective {self.objective} ({self.reward}), policy {self.policy!r}",
-            table.head(SHOWN).to_string(index=False, float_format=lambda value: f"{value:.3g}"),
+            table.head(SHOWN).to_string(
+                index=False,
+                float_format=lambda value: f"{value:.3g}",
+                formatters={"recommended": lambda value: f"{value:,.0f}"},
+            ),
         ]
         if len(table) > SHOWN:
             lines.append(f"... and {len(table) - SHOWN} more sources")

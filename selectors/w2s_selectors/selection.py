@@ -202,10 +202,10 @@ def _check_budget(plan: Plan) -> None:
         plan.units[k] * min(plan.batch_size, plan.sources[k].size or plan.batch_size) for k in asked
     )
     if needed > plan.budget + 1e-9:
-        unit = "money" if plan.in_money else "items"
+        unit = "in money" if plan.in_money else "items"
         fitting = int(plan.budget // plan.units[asked].sum())
         smaller = f"lower the batch (--batch, batch_size) to {fitting}"
-        advice = smaller if fitting else "leave sources out with stop="
+        advice = smaller if fitting else "leave sources out (--stop, stop=)"
         raise InputError(
             f"a budget of {plan.budget:g} {unit} cannot ask each of {len(asked)} sources for one "
             f"batch of {plan.batch_size} ({needed:g} {unit}): raise the budget, or {advice}"

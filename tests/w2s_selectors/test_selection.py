@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,8 @@ def test_screen_stops_the_noisy_source_and_says_why() -> None:
     assert row["items"] <= 60
     assert row["recommended"] == 0
     assert "stopped 'noisy'" in repr(result)
+    many = replace(result, sources=result.sources.assign(recommended=4321.0))
+    assert "4,321" in repr(many)
 
 
 def test_the_user_overrules() -> None:
@@ -204,7 +207,7 @@ def test_missing_models() -> None:
             r"a budget of 30 items cannot ask each of 4 sources for one batch of 10 "
             r"\(40 items\): raise the budget, or lower the batch \(--batch, batch_size\) to 7",
         ),
-        ({"budget": 3}, "or leave sources out with stop="),
+        ({"budget": 3}, r"or leave sources out \(--stop, stop=\)"),
         ({"budget": -1}, "budget must be a number above 0; got -1"),
         ({"budget": None}, "budget must be a number above 0; got None"),
         ({"budget_unit": "euros"}, "budget_unit must be one of 'items', 'money'; got 'euros'"),
