@@ -211,7 +211,7 @@ def test_no_control_is_recommended_where_nothing_gains(synthetic_run: MakeRun) -
         student["gains"]["accuracy"] = {"value": -0.05, "low": -0.07, "high": -0.03}
     change(run / "gain.json", students=found["students"])
     findings = build_report(run).summary["gain"]["findings"]
-    assert findings[0].endswith("None of them gains over the teacher here.")
+    assert findings[0].endswith("gains nothing over the teacher here.")
 
 
 def test_unknown_predictions_leave_reasons_and_no_figure(synthetic_run: MakeRun) -> None:

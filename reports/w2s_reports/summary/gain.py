@@ -150,7 +150,7 @@ def _findings(
     if said and (best := methods[0])["lead"]:
         control, lead = best["lead"]["control"], best["lead"]
         if (gained := best["gain"]["value"]) is not None and gained <= 0:
-            said[0] += " None of them gains over the teacher here."
+            said[0] += f" {best['name']} gains nothing over the teacher here."
         elif lead["low"] is not None and lead["low"] > 0:
             said[0] += f" So {best['name']} is worth its effort here."
         else:
