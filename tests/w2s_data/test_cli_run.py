@@ -389,6 +389,11 @@ def refused(result, words):
         ("gain = 3", [], ["gain is a section, [gain]; got 3"]),
         ("[run]\nseed = 1", [], ["[data]: path is missing"]),
         (HEAD, ["--set", "gain.seeds=x"], ["--set, [gain]: seeds must be a whole number"]),
+        (
+            HEAD,
+            ["--set", "gian.seeds=1"],
+            ["--set: there is no section 'gian'; did you mean 'gain'"],
+        ),
         (HEAD, ["--set", "gain.seeds"], ["--set reads SECTION.KEY=VALUE", "'gain.seeds'"]),
     ],
 )

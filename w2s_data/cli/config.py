@@ -102,6 +102,8 @@ def load_config(
     sections = {name: content[name] for name in content}
     given = [_override(text) for text in overrides]
     for section, key, value in given:
+        if section not in (known := list(config_keys())):
+            raise InputError(f"--set: {unknown('section', section, known)}")
         if isinstance(sections.get(section, {}), Mapping):
             sections[section] = {**sections.get(section, {}), key: value}
     places = {(section, key): "--set" for section, key, _ in given}

@@ -75,7 +75,7 @@ def check_rows(n_labelled: int, n_pool: int, d_w: int, d_s: int) -> None:
         if count <= d + 2:
             raise InputError(
                 f"{count} {what} rows do not determine a fit on {d} {side} dimensions: more "
-                f"than {d + 2} are needed, or fewer {side}_components"
+                f"than {d + 2} are needed, or fewer {side}_components (--{side}-components)"
             )
 
 
@@ -84,5 +84,6 @@ def check_group_count(n_groups: int, d_w: int, d_s: int) -> None:
     if n_groups * 8 * (d_w + d_s) ** 2 > GROUP_BYTES:
         raise InputError(
             f"{n_groups} groups of {d_w} + {d_s} dimensions do not fit in memory: give fewer "
-            "groups, or fewer weak_components and strong_components"
+            "groups, or fewer weak_components and strong_components (--weak-components, "
+            "--strong-components)"
         )

@@ -158,7 +158,9 @@ def policy_from_name(policy: str | Policy, **parameters: Any) -> Policy:
     try:
         return build(**parameters)
     except TypeError as error:
-        raise InputError(f"policy {policy!r} cannot take {parameters}: {error}") from error
+        refused = f"cannot take {parameters}" if parameters else "needs parameters"
+        reason = str(error).rpartition("() ")[2]
+        raise InputError(f"policy {policy!r} {refused}: {reason}") from error
 
 
 def estimates(state: ArmState) -> FloatArray:
