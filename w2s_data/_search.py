@@ -203,21 +203,25 @@ class Searcher:
 def nearest(
     searcher: Searcher,
     block: tuple[FloatArray, int],
-    advance: Advance,  # noqa: ARG001
+    advance: Advance,
 ) -> tuple[FloatArray, IntArray]:
     """Scores and indices of the k nearest of some queries."""
     queries, k = block
-    return searcher.nearest(queries, k)
+    found = searcher.nearest(queries, k)
+    advance(len(queries))
+    return found
 
 
 def nearest_others(
     searcher: Searcher,
     block: tuple[IntArray, int],
-    advance: Advance,  # noqa: ARG001
+    advance: Advance,
 ) -> tuple[FloatArray, IntArray]:
     """Scores and indices of the k nearest others of some stored rows."""
     rows, k = block
-    return without(rows, *searcher.nearest(searcher.stored_rows(rows), k + 1))
+    found = without(rows, *searcher.nearest(searcher.stored_rows(rows), k + 1))
+    advance(len(rows))
+    return found
 
 
 def without(own: IntArray, scores: FloatArray, indices: IntArray) -> tuple[FloatArray, IntArray]:

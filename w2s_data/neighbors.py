@@ -3,7 +3,7 @@ r"""Nearest neighbours of features: an index that is built once and asked by eve
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Self, get_args
 
@@ -37,7 +37,7 @@ from w2s_data._search import (
 )
 from w2s_data._typing import FloatArray, IntArray, RandomState
 from w2s_data._validation import check_generator
-from w2s_data.engines import Engine, LocalEngine, Work
+from w2s_data.engines import Advance, Engine, LocalEngine, Work, no_advance
 from w2s_data.engines.base import B
 from w2s_data.errors import (
     EmptyDataError,
@@ -137,12 +137,14 @@ class NeighborIndex(BaseEstimator):  # type: ignore[misc]
         self.max_bytes = max_bytes
         self.random_state = random_state
 
-    def fit(self, features: Any) -> Self:
+    def fit(self, features: Any, *, advance: Advance = no_advance) -> Self:
         """Index the rows of some features, read block by block.
 
         Parameters
         ----------
         features : array (N, D), memory map or FeatureStore
+        advance : function of an int, optional
+            Called with the number of rows stored, block by block.
 
         Raises
         ------
@@ -164,7 +166,7 @@ class NeighborIndex(BaseEstimator):  # type: ignore[misc]
         built = _index.build(
             _index.Plan(self.kind, self.metric != "l2", self.n_lists, self.n_probe, self.max_bytes),
             matrix.shape,
-            blocks=lambda: prepared_blocks(matrix, self.metric, digest),
+            blocks=lambda: _counted(prepared_blocks(matrix, self.metric, digest), advance),
             take=lambda rows: prepared(matrix.take(rows), rows, self.metric),
             rng=check_generator(self.random_state),
         )
@@ -176,7 +178,14 @@ class NeighborIndex(BaseEstimator):  # type: ignore[misc]
         self.device_ = self._search.device
         return self
 
-    def query(self, features: Any, k: int, *, engine: Engine | None = None) -> Neighbors:
+    def query(
+        self,
+        features: Any,
+        k: int,
+        *,
+        engine: Engine | None = None,
+        advance: Advance = no_advance,
+    ) -> Neighbors:
         """Nearest fitted points of new points.
 
         Parameters
@@ -186,6 +195,8 @@ class NeighborIndex(BaseEstimator):  # type: ignore[misc]
             1 to N.
         engine : Engine, optional
             Where blocks of queries are searched; by default in this process.
+        advance : function of an int, optional
+            Called with the number of queries answered, block by block.
 
         Raises
         ------
@@ -199,9 +210,11 @@ class NeighborIndex(BaseEstimator):  # type: ignore[misc]
         _check_k(k, self.shape_[0], "points")
         step = 4 * self.shape_[1] * SEARCH_ROWS
         blocks = ((block, k) for block in prepared_blocks(matrix, self.metric, None, step))
-        return self._searched(nearest, blocks, np.arange(matrix.shape[0]), k, engine)
+        return self._searched(nearest, blocks, np.arange(matrix.shape[0]), k, engine, advance)
 
-    def neighbors(self, k: int, *, engine: Engine | None = None) -> Neighbors:
+    def neighbors(
+        self, k: int, *, engine: Engine | None = None, advance: Advance = no_advance
+    ) -> Neighbors:
         """Nearest neighbours of each fitted point among the others.
 
         A point is left out of its own list by its row number, so that a duplicate of it stays in.
@@ -212,6 +225,8 @@ class NeighborIndex(BaseEstimator):  # type: ignore[misc]
             1 to N - 1.
         engine : Engine, optional
             Where blocks of points are searched; by default in this process.
+        advance : function of an int, optional
+            Called with the number of points done, block by block.
 
         Raises
         ------
@@ -223,7 +238,7 @@ class NeighborIndex(BaseEstimator):  # type: ignore[misc]
         order = self._search.order_of_storage()
         starts = range(0, len(order), SEARCH_ROWS)
         blocks = ((order[start : start + SEARCH_ROWS], k) for start in starts)
-        return self._searched(nearest_others, blocks, order, k, engine)
+        return self._searched(nearest_others, blocks, order, k, engine, advance)
 
     def within(
         self, radius: float, features: Any = None, max_pairs: int = MAX_PAIRS
@@ -409,6 +424,7 @@ class NeighborIndex(BaseEstimator):  # type: ignore[misc]
         order: IntArray,
         k: int,
         engine: Engine | None,
+        advance: Advance,
     ) -> Neighbors:
         """Neighbours of all queries, which come in blocks and in this order."""
         engine = engine or LocalEngine()
@@ -417,11 +433,17 @@ class NeighborIndex(BaseEstimator):  # type: ignore[misc]
         shape = len(order), k
         scores, indices = np.empty(shape, np.float32), np.empty(shape, np.int64)
         start = 0
-        for _, found in engine.map_blocks(work, searcher, blocks, device=place):
+        for _, found in engine.map_blocks(work, searcher, blocks, advance, device=place):
             rows = order[start : start + len(found[0])]
             scores[rows], indices[rows] = found
             start += len(rows)
         return Neighbors(scores, indices, self.metric)
+
+
+def _counted(blocks: Iterable[FloatArray], advance: Advance) -> Iterator[FloatArray]:
+    for block in blocks:
+        yield block
+        advance(len(block))
 
 
 def _check_k(k: int, most: int, what: str) -> None:

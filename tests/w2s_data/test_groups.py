@@ -480,3 +480,12 @@ def test_distances_among_very_many_points_are_of_the_lists_that_are_visited(rng,
     found = points.describe_points(matrix, index, **options)[0]["distance_to_labelled"]
     assert (found >= exact - 1e-6).all()
     assert np.mean(np.abs(found - exact) < 1e-6) > 0.9
+
+
+def test_progress_ends_at_the_last_point(rng, capsys):
+    features, proba = rng.normal(size=(300, 4)), np.full((300, 2), 0.5)
+    given = {"splits": np.repeat(["labelled", "pool"], 150), "groups": ["a", "b"] * 150}
+    GroupAnalyzer(random_state=0).fit(features, proba, **given, progress=True)
+    assert "600/600" in capsys.readouterr().err
+    GroupAnalyzer(random_state=0).fit(features, proba, **given)
+    assert not capsys.readouterr().err

@@ -741,3 +741,17 @@ def test_among_very_many_points_a_bounded_number_is_visited(rng, monkeypatch):
     assert index.kind_ == "ivf"
     assert index.n_probe_ * 4000 / index.n_lists_ <= 300
     assert index.recall_ < 0.9
+
+
+# ------------------------------------------------------------------------------------- progress
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_progress_counts_every_row_once(points, kind):
+    counted = []
+    index = NeighborIndex(kind=kind).fit(points, advance=counted.append)
+    assert sum(counted) == len(points)
+    index.neighbors(3, advance=counted.append)
+    assert sum(counted) == 2 * len(points)
+    index.query(points[:70], 2, advance=counted.append)
+    assert sum(counted) == 2 * len(points) + 70

@@ -355,7 +355,10 @@ def test_scores_that_are_not_numbers_are_refused() -> None:
         (lambda: policy_from_name("kl_ucb", c=3), r"policy 'kl_ucb' cannot take \{'c': 3\}"),
         (lambda: policy_from_name(UCB1(), c=3), r"UCB1\(\) has its parameters; got \['c'\]"),
         (lambda: policy_from_name(3), "policy must be a name or a Policy; got 3"),
-        (lambda: policy_from_name("oracle"), "policy 'oracle' needs parameters: missing .*densities"),
+        (
+            lambda: policy_from_name("oracle"),
+            "policy 'oracle' needs parameters: missing .*densities",
+        ),
         (lambda: KLUCB(exploration=-1), "exploration must be at least 0; got -1"),
         (lambda: ThompsonSampling(prior=(0, 1)), r"prior must be two numbers above 0; got \(0, 1"),
         (lambda: ThompsonSampling(prior=(1, 1, 1)), "prior must be two numbers above 0"),

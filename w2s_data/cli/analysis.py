@@ -61,7 +61,9 @@ def groups(
         random_state=seed,
     )
     with computing.start() as engine:
-        summary = groups_stage(opened, dataset, features, analyzer, spurious, limit, engine)
+        summary = groups_stage(
+            opened, dataset, features, analyzer, spurious, context.obj, limit, engine
+        )
     return Outcome(opened, summary)
 
 

@@ -168,6 +168,7 @@ class GroupAnalyzer(BaseEstimator):  # type: ignore[misc]
         student_proba: AnyArray | None = None,
         index: NeighborIndex | None = None,
         engine: Engine | None = None,
+        progress: bool | None = None,
     ) -> Self:
         """Describe groups, sources and points.
 
@@ -194,6 +195,8 @@ class GroupAnalyzer(BaseEstimator):  # type: ignore[misc]
             Of these features under cosine; by default one is built.
         engine : Engine, optional
             Where neighbours are searched; by default in this process.
+        progress : bool, optional
+            Draw a progress bar of that search; by default where standard error is a terminal.
 
         Raises
         ------
@@ -234,6 +237,7 @@ class GroupAnalyzer(BaseEstimator):  # type: ignore[misc]
             n_neighbors=self.n_neighbors,
             duplicate_threshold=self.duplicate_threshold,
             engine=engine,
+            progress=progress,
         )
         describe = functools.partial(
             describe_groups, rows, self.points_, detector=detector, level=self.level

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 
 from w2s_data._blocks import FeatureMatrix, RowSubset
+from w2s_data._progress import progress as progress_bar
 from w2s_data._typing import AnyArray, BoolArray, FloatArray, IntArray
-from w2s_data.engines import Engine
+from w2s_data.engines import Advance, Engine
 from w2s_data.neighbors import NeighborIndex
 from w2s_data.regions import Region
 
@@ -30,15 +31,19 @@ def describe_points(
     n_neighbors: int,
     duplicate_threshold: float | Literal["auto"],
     engine: Engine | None = None,
+    progress: bool | None = None,
 ) -> tuple[pd.DataFrame, float, pd.DataFrame]:
     """`GroupAnalyzer.points_` without the group, the cosine of near-duplicates, and their pairs."""
     n = len(pseudo)
     k = min(n_neighbors, n - 1)
-    if k > 0:
-        found = index.neighbors(k, engine=engine)
-        indices, scores = found.indices, found.scores
-    else:
-        indices, scores = np.empty((n, 0), np.int64), np.empty((n, 0), np.float32)
+    labelled = splits == "labelled"
+    with progress_bar("groups", n * (1 + bool(labelled.any())), "items", progress) as advance:
+        if k > 0:
+            found = index.neighbors(k, engine=engine, advance=advance)
+            indices, scores = found.indices, found.scores
+        else:
+            indices, scores = np.empty((n, 0), np.int64), np.empty((n, 0), np.float32)
+        distances = _distances(features, index, labelled, engine, advance)
     threshold = _usual(scores) if duplicate_threshold == "auto" else float(duplicate_threshold)
     near = scores >= threshold - ROUNDING
     first, leaks, twins = _duplicates(indices, near, splits)
@@ -48,7 +53,7 @@ def describe_points(
                 regions[indices] == Region.OVERLAP, where=regions[indices] >= 0
             ),
             "agreement": _mean(pseudo[indices] == pseudo[:, None]),
-            "distance_to_labelled": _distances(features, index, splits == "labelled", engine),
+            "distance_to_labelled": distances,
             "duplicate_of": first,
             "has_duplicate": twins,
             "leaks": leaks,
@@ -92,7 +97,11 @@ def _mean(values: BoolArray, where: BoolArray | None = None) -> FloatArray:
 
 
 def _distances(
-    features: FeatureMatrix, index: NeighborIndex, labelled: BoolArray, engine: Engine | None
+    features: FeatureMatrix,
+    index: NeighborIndex,
+    labelled: BoolArray,
+    engine: Engine | None,
+    advance: Advance,
 ) -> FloatArray:
     """1 - cosine to the nearest labelled row (for a labelled row: to the nearest other one).
 
@@ -110,10 +119,11 @@ def _distances(
     subset.fit(RowSubset(features, rows))
     others = np.flatnonzero(~labelled)
     if len(others):
-        found = subset.query(RowSubset(features, others), 1, engine=engine)
+        found = subset.query(RowSubset(features, others), 1, engine=engine, advance=advance)
         result[others] = 1 - found.scores[:, 0]
     if len(rows) > 1:
-        result[rows] = 1 - subset.neighbors(1, engine=engine).scores[:, 0]
+        own = subset.neighbors(1, engine=engine, advance=advance)
+        result[rows] = 1 - own.scores[:, 0]
     return np.asarray(np.maximum(result, 0))
 
 

@@ -11,6 +11,7 @@ from sklearn.base import clone
 
 from w2s_data._blocks import FeatureMatrix
 from w2s_data._memory import MemoryLimit
+from w2s_data._progress import progress
 from w2s_data._typing import AnyArray, FloatArray
 from w2s_data.columns import class_codes
 from w2s_data.dataset import W2SDataset
@@ -42,6 +43,7 @@ def groups_stage(
     features: dict[Role, FeatureMatrix],
     analyzer: GroupAnalyzer,
     spurious: SpuriousAnalyzer,
+    show_progress: bool | None = None,
     memory: MemoryLimit | None = None,
     engine: Engine | None = None,
 ) -> dict[str, Any]:
@@ -84,7 +86,8 @@ def groups_stage(
     scores = run.read_table("scores.parquet")
     with run.stage("groups", settings, INPUTS) as stage:
         with noting(DegenerateDataWarning) as notes:
-            index = _index(run, features["strong"], analyzer, memory or MemoryLimit.parse(None))
+            limit = memory or MemoryLimit.parse(None)
+            index = _index(run, features["strong"], analyzer, show_progress, limit)
             analyzer = clone(analyzer).fit(
                 features["strong"],
                 weak_proba_of(run, dataset),
@@ -96,6 +99,7 @@ def groups_stage(
                 student_proba=student_proba,
                 index=index,
                 engine=engine,
+                progress=show_progress,
             )
         points = analyzer.points_.assign(id=dataset.ids)
         stage.write_table("groups.parquet", points[["id", *analyzer.points_.columns]])
@@ -164,7 +168,11 @@ def _read(run: Run) -> dict[str, Any]:
 
 
 def _index(
-    run: Run, strong: FeatureMatrix, analyzer: GroupAnalyzer, memory: MemoryLimit
+    run: Run,
+    strong: FeatureMatrix,
+    analyzer: GroupAnalyzer,
+    show_progress: bool | None,
+    memory: MemoryLimit,
 ) -> NeighborIndex:
     """Neighbour index of the run, built and saved if there is none of these features that fits."""
     path = run.path / INDEX
@@ -179,7 +187,9 @@ def _index(
         device=analyzer.device,
         max_bytes=None if fits else memory.resident_bytes,
         random_state=analyzer.random_state,
-    ).fit(strong)
+    )
+    with progress("index", total=n, enabled=show_progress) as advance:
+        index.fit(strong, advance=advance)
     index.save(path)
     return index
 
