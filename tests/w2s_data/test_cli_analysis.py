@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from w2s_data import NeighborIndex
+from w2s_data import NeighborIndex, neighbors
 from w2s_data.cli import main
 
 N = 400
@@ -132,6 +132,29 @@ class TestGroups:
         assert code == 0
         assert "120 labelled rows do not determine a fit" in " ".join(out.split())
         assert "weak_components" in out
+
+    def test_an_ended_search_goes_on_after_its_last_block(self, w2s, run, tmp_path, monkeypatch):
+        folder, weak = run
+        whole = shutil.copytree(folder, tmp_path / "whole")
+        assert w2s("groups", whole, "--weak-features", weak)[0] == 0
+        monkeypatch.setattr(neighbors, "SEARCH_ROWS", 90)
+        searched, rows = neighbors.nearest_others, []
+
+        def ending(searcher, block, advance):
+            if len(rows) == 3:
+                raise KeyboardInterrupt
+            rows.extend([len(block[0])])
+            return searched(searcher, block, advance)
+
+        monkeypatch.setattr(neighbors, "nearest_others", ending)
+        assert w2s("groups", folder, "--weak-features", weak)[0] == 130
+        assert len(list(folder.glob("groups/*/0-*.npz"))) == 3
+        rows[:] = [0] * 10  # another count, so that nothing ends it
+        assert w2s("groups", folder, "--weak-features", weak)[0] == 0
+        assert sum(rows) == N - 3 * 90 + 120  # and the labelled rows among themselves
+        assert not (folder / "groups").exists()
+        for name in ("groups.parquet", "groups.json", "duplicates.parquet"):
+            assert (folder / name).read_bytes() == (whole / name).read_bytes()
 
 
 class TestForecast:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,12 +12,15 @@ import pandas as pd
 from sklearn.base import clone
 
 from w2s_data._blocks import FeatureMatrix
+from w2s_data._io import sha256_json
 from w2s_data._memory import MemoryLimit
 from w2s_data._progress import progress
 from w2s_data._typing import AnyArray, FloatArray
+from w2s_data._version import __version__
 from w2s_data.columns import class_codes
 from w2s_data.dataset import W2SDataset
-from w2s_data.engines import Engine
+from w2s_data.engines import Engine, LocalEngine
+from w2s_data.engines.kept import KeepingEngine
 from w2s_data.errors import DegenerateDataWarning, InputError, NotApplicableError, StoreError
 from w2s_data.groups import GroupAnalyzer
 from w2s_data.neighbors import NeighborIndex
@@ -33,6 +38,7 @@ logger = logging.getLogger("w2s_data")
 
 INPUTS = ("items", "embed", "score")
 INDEX = "neighbors.faiss"
+BLOCKS = "groups"
 DUPLICATES = "duplicates.parquet"
 MOST_PAIRS = 200  # of near-duplicates that are listed
 
@@ -52,7 +58,8 @@ def groups_stage(
     Groups are those of the data set, or are discovered. The neighbour index is kept in the run; its
     vectors take at most a quarter of the memory, see `NeighborIndex`, and the engine searches it.
     Where the run has a gain of its present scores, the student of the best method is among what is
-    described; a later gain makes the stage run again, but does not make it out of date.
+    described; a later gain makes the stage run again, but does not make it out of date. What was
+    found of a search that was ended is kept in the run, and the next call goes on from there.
 
     Returns
     -------
@@ -88,6 +95,7 @@ def groups_stage(
         with noting(DegenerateDataWarning) as notes:
             limit = memory or MemoryLimit.parse(None)
             index = _index(run, features["strong"], analyzer, show_progress, limit)
+            blocks = _finished_blocks(run, run.key(settings, INPUTS), index)
             analyzer = clone(analyzer).fit(
                 features["strong"],
                 weak_proba_of(run, dataset),
@@ -98,7 +106,7 @@ def groups_stage(
                 regions=scores["region"].map({r.label: int(r) for r in Region}).to_numpy(),
                 student_proba=student_proba,
                 index=index,
-                engine=engine,
+                engine=KeepingEngine(engine or LocalEngine(), blocks),
                 progress=show_progress,
             )
         points = analyzer.points_.assign(id=dataset.ids)
@@ -109,6 +117,7 @@ def groups_stage(
         stage.write_summary("groups.json", summary | {"student": student.get("method")})
         stage.add(INDEX)
         stage.write_summary("spurious.json", _judge(dataset, features, analyzer, spurious))
+    shutil.rmtree(run.path / BLOCKS, ignore_errors=True)
     return _read(run)
 
 
@@ -192,6 +201,19 @@ def _index(
         index.fit(strong, advance=advance)
     index.save(path)
     return index
+
+
+def _finished_blocks(run: Run, key: str, index: NeighborIndex) -> Path:
+    """Folder of the blocks that a search which was ended has finished; those of others are removed.
+
+    It is named by all that the neighbours depend on, and by the release, which cuts the blocks.
+    """
+    settings = [__version__, key, index.kind_, index.bits_, index.n_lists_, index.n_probe_]
+    folder = run.path / BLOCKS / sha256_json(settings)[:12]
+    for other in (run.path / BLOCKS).glob("*"):
+        if other != folder:
+            shutil.rmtree(other, ignore_errors=True)
+    return folder
 
 
 def _judge(
