@@ -8,7 +8,6 @@ The same results give the same files, byte by byte.
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,9 @@ from suite import RESULTS, collected, load
 
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
 # Okabe and Ito's colours, which stay apart for people who do not see red and green.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 FASTER, SLOWER, INK, GRID = COLOURS[0], COLOURS[4], "#222222", "#dddddd"
-MARKERS = "osD^vP"
+MARKERS = "osD^vPX"
 STYLE = {
     "svg.fonttype": "none",  # text stays text: sharp, searchable, and small
     "svg.hashsalt": "w2s-data",
@@ -71,7 +70,7 @@ def growth(rows: Sequence[Row], path: Path) -> None:
     """Time and memory over N on log-log axes, with the slope over the last decade."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 4.2), layout="constrained")
+    figure = Figure(figsize=(9, 5.2), layout="constrained")
     panels = figure.subplots(1, 2)
     for panel, label in zip(panels, ("seconds", "peak memory, MB"), strict=True):
         panel.set_xscale("log")
@@ -96,9 +95,8 @@ def growth(rows: Sequence[Row], path: Path) -> None:
             )
     for panel in panels:
         if panel.get_legend_handles_labels()[0]:
-            panel.legend(fontsize=7, frameon=False)
-        low, high = panel.get_ylim()
-        panel.set_ylim(low, high * math.exp(0.35 * math.log(high / low)))  # room for the legend
+            below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.14)}
+            panel.legend(fontsize=8, frameon=False, **below)
     save(figure, path)
 
 
