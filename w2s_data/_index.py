@@ -191,8 +191,11 @@ def search(index: Any, queries: FloatArray, k: int) -> tuple[FloatArray, IntArra
         return found[0], found[1]
     nearness, lists = index.quantizer.search(queries, index.nprobe)
     order = np.argsort(lists[:, 0], kind="stable")
-    index.parallel_mode = BY_QUERIES
-    found = index.search_preassigned(queries[order], k, lists[order], nearness[order])
+    usual, index.parallel_mode = index.parallel_mode, BY_QUERIES
+    try:
+        found = index.search_preassigned(queries[order], k, lists[order], nearness[order])
+    finally:
+        index.parallel_mode = usual  # range searches know no other
     place = np.argsort(order)
     return found[0][place], found[1][place]
 

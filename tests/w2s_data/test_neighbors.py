@@ -295,6 +295,13 @@ def test_lists_are_searched_one_after_another_to_the_same_result(points):
     assert (np.diff(lists) >= 0).all()
 
 
+def test_a_search_leaves_the_index_as_it_was(points):
+    index = NeighborIndex(kind="ivf", n_lists=12, n_probe=3).fit(points)
+    before = index.near_duplicates(0.99)
+    index.neighbors(3)
+    assert index.near_duplicates(0.99).equals(before)
+
+
 def test_nothing_shared_in_faiss_is_changed(points):
     import faiss
 
