@@ -259,7 +259,7 @@ def main() -> None:
             agreement(given.agreement)
     finally:
         if not given.keep:
-            for n in {*given.sizes, *given.published, given.agreement}:
+            for n in {*given.sizes, *given.published}:
                 shutil.rmtree(given.folder / str(n), ignore_errors=True)
 
 

@@ -29,9 +29,7 @@ RECALL_K = 20
 MAX_IVF_SHARE = 1 / 20  # visiting more of the lists costs more than products with all rows
 ALL_PAIRS_ROWS = 300_000  # whose products take ten minutes: beyond, IVF visits a bounded number
 VISITED_ROWS = 20_000  # of them for each query, whatever the recall, which is then told
-BY_QUERIES = (
-    3  # faiss: threads share the queries, which they do not by default once lists are known
-)
+BY_QUERIES = 3  # parallel_mode of faiss in which threads share queries whose lists are known
 ASSUMED_TRAINING_ROWS = 39  # for each list: with fewer, faiss calls the k-means unreliable
 PAIR_BYTES = 32 * 2**20
 

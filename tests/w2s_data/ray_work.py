@@ -12,7 +12,8 @@ import numpy as np
 
 from w2s_data import TextEncoder
 from w2s_data._typing import FloatArray, IntArray
-from w2s_data.encoders.base import Advance, Encoder, ItemError
+from w2s_data.encoders.base import Encoder, ItemError
+from w2s_data.engines import Advance
 from w2s_data.engines.worker import own_threads
 
 

@@ -101,13 +101,14 @@ def load_config(
         content, where, base = _parse(Path(source)), os.fspath(source), Path(source).parent
     sections = {name: content[name] for name in content}
     given = [_override(text) for text in overrides]
+    places = {(section, key): "--set" for section, key, _ in given}
+    reader = _Reader(where, base, places)
     for section, key, value in given:
-        if section not in (known := list(config_keys())):
-            raise InputError(f"--set: {unknown('section', section, known)}")
+        if section not in reader.keys:
+            raise InputError(f"--set: {unknown('section', section, list(reader.keys))}")
         if isinstance(sections.get(section, {}), Mapping):
             sections[section] = {**sections.get(section, {}), key: value}
-    places = {(section, key): "--set" for section, key, _ in given}
-    return _Reader(where, base, places).read(sections)
+    return reader.read(sections)
 
 
 def _parse(path: Path) -> dict[str, Any]:

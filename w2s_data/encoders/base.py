@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from w2s_data._typing import FloatArray, IntArray
+from w2s_data.engines.base import Advance, no_advance
 from w2s_data.errors import EncoderError, rows
 
 Kind = Literal["text", "image"]
-Advance = Callable[[int], None]
 
 
 class ItemError(EncoderError):
@@ -81,7 +81,7 @@ class Encoder(ABC, TransformerMixin, BaseEstimator):  # type: ignore[misc]
             Naming the items that cannot be read, or whose vectors are not finite.
         """
         checked = as_items(items, self.kind)
-        vectors = self._encode(checked, advance or (lambda _: None))
+        vectors = self._encode(checked, advance or no_advance)
         self._check_finite(vectors, checked, np.arange(len(checked)))
         return vectors
 

@@ -12,8 +12,9 @@ import numpy as np
 from w2s_data._io import jsonable
 from w2s_data._typing import FloatArray, RandomState
 from w2s_data._validation import check_generator
-from w2s_data.encoders.base import Advance, Encoder, Kind, as_items
+from w2s_data.encoders.base import Encoder, Kind, as_items
 from w2s_data.encoders.images import open_images
+from w2s_data.engines.base import Advance
 from w2s_data.errors import DegenerateDataWarning, EmptyDataError, EncoderError
 
 _BATCH = 4096

@@ -21,7 +21,8 @@ from w2s_data._device import (
 )
 from w2s_data._typing import FloatArray, IntArray
 from w2s_data.encoders.backbone import Backbone, Source, resolve_layer
-from w2s_data.encoders.base import Advance, Encoder, ItemError, describe
+from w2s_data.encoders.base import Encoder, ItemError, describe
+from w2s_data.engines.base import Advance, no_advance
 from w2s_data.errors import EncoderError, first_line, unknown
 
 if TYPE_CHECKING:
@@ -166,7 +167,7 @@ class PretrainedEncoder(Encoder):
             self._kept = items, self._read(items)
         reading = self._kept[1]
         rows = self._rows_of_part(reading.costs, part, n_parts)
-        vectors = self._in_batches(items, reading, rows, advance or (lambda _: None))
+        vectors = self._in_batches(items, reading, rows, advance or no_advance)
         self._check_finite(vectors, items, rows)
         return rows, vectors
 

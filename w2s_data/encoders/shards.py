@@ -9,9 +9,9 @@ import numpy as np
 from sklearn.base import clone
 
 from w2s_data._typing import FloatArray, IntArray
-from w2s_data.encoders.base import Advance, Encoder, ItemError
+from w2s_data.encoders.base import Encoder, ItemError
 from w2s_data.encoders.pretrained import PretrainedEncoder
-from w2s_data.engines import Engine
+from w2s_data.engines import Advance, Engine
 
 
 class Part(NamedTuple):
@@ -82,6 +82,8 @@ def encode(encoder: Encoder, part: Part, advance: Advance) -> tuple[IntArray, Fl
 
 
 def _joined(parts: list[tuple[IntArray, FloatArray]]) -> FloatArray:
+    if len(parts) == 1:
+        return parts[0][1]
     parts = [part for part in parts if len(part[0])]
     vectors = np.concatenate([vectors for _, vectors in parts])
     joined = np.empty_like(vectors)
