@@ -30,7 +30,7 @@ VOLATILE = {"seconds", "finished", "created", "version", "versions", "fingerprin
 # Recorded, and else what happens to be free.
 MEMORY = ("--memory", "2GB")
 QUICK = ("--seeds", 2, "--epochs", 30, *MEMORY)
-LONGEST_LIST = 12  # a longer one is a digest
+MOST_NUMBERS, MOST_WORDS = 8, 12  # of a list; a longer one is a digest
 LONGEST_TEXT = 120
 LINE = 150  # characters of a line of the files
 
@@ -308,11 +308,13 @@ def by_key(found: list[Any]) -> Any:
 
 def short(values: list[Any]) -> Any:
     """A list of scalars as it is, or what can be said of it shortly."""
-    simple = not any(isinstance(value, Mapping | list) for value in values)
-    if simple and len(values) <= LONGEST_LIST and len(str(values)) <= LONGEST_TEXT:
-        return [scalar(value) for value in values]
     if all(value is None or is_number(value) for value in values):
-        return number_digest(values)
+        # By their count alone: how long digits are spelled is luck.
+        few = len(values) <= MOST_NUMBERS
+        return [scalar(value) for value in values] if few else number_digest(values)
+    simple = not any(isinstance(value, Mapping | list) for value in values)
+    if simple and len(values) <= MOST_WORDS and len(str(values)) <= LONGEST_TEXT:
+        return [scalar(value) for value in values]
     return text_digest(values)
 
 
@@ -389,16 +391,13 @@ def fingerprint() -> dict[str, Any]:
     from threadpoolctl import threadpool_info
 
     named = ("numpy", "scipy", "pandas", "scikit-learn", "torch")
-    kernels = {
-        f"{library['internal_api']} {library['version']} {library.get('architecture')}"
-        for library in threadpool_info()
-        if library["user_api"] == "blas"
-    }
+    # Which libraries are loaded by now depends on what ran before; their kernels do not.
+    kernels = {library.get("architecture") for library in threadpool_info()} - {None}
     return {
         "machine": platform.machine(),
         "python": ".".join(platform.python_version_tuple()[:2]),
         "versions": {name: version(name) for name in named},
-        "blas": sorted(kernels),
+        "kernels": sorted(kernels),
     }
 
 

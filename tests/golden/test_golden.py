@@ -56,7 +56,7 @@ def same(path: str, old: Any, new: Any, exact: bool) -> bool:
     if not exact and path.endswith(" / sha"):
         return True
     if not exact and isinstance(old, str) and isinstance(new, str):
-        return bool(re.sub(r"\d", "#", old) == re.sub(r"\d", "#", new))
+        return bool(re.sub(r"\d+", "#", old) == re.sub(r"\d+", "#", new))
     return type(old) is type(new) and bool(old == new)
 
 
