@@ -30,7 +30,7 @@ from w2s_selectors import (
     regret_bound,
     simulate,
 )
-from w2s_selectors.regret import mean_interval
+from w2s_selectors.simulation.regret import mean_interval
 
 BUDGET = 2000
 SETTINGS = {

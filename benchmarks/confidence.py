@@ -14,8 +14,8 @@ import pandas as pd
 from corpora import Corpus, load_corpus, minilm_features, parser, split_rows, tfidf_features
 
 from w2s_data import LinearProbe
-from w2s_data.changepoint import sorted_change_point
-from w2s_data.confidence import weak_confidence
+from w2s_data.overlap.changepoint import sorted_change_point
+from w2s_data.overlap.confidence import weak_confidence
 
 CORPORA = ("trec", "ag_news_test")
 WEAK_MODELS = {"TF-IDF": None, "layer 0": 0, "layer 3": 3}  # hidden layer of MiniLM

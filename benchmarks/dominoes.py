@@ -22,7 +22,7 @@ from corpora import (
 )
 
 from w2s_data import OverlapDetector, Region
-from w2s_data.examples import DOMINO_SHARES, Block, Example, feature_dominoes
+from w2s_data.data.examples import DOMINO_SHARES, Block, Example, feature_dominoes
 
 N_PER_SOURCE = 300
 TOPICS = (0, 1)  # of AG-News: world and sports; business and technology are neutral

@@ -18,7 +18,7 @@ from scipy.stats import spearmanr
 
 from w2s_data import LinearProbe, TfidfEncoder
 from w2s_data.finetune import Student, fit_student
-from w2s_data.finetune.base import Model
+from w2s_data.finetune.objectives import Model
 
 TEACHER_C = 0.01  # scikit-learn's: l2 = 1 / (C n)
 LONG = 15  # words; longer sentences carry the attribute "length"

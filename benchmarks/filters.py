@@ -16,7 +16,7 @@ from corpora import Corpus, load_corpus, minilm_features, split_rows, tfidf_feat
 
 from w2s_data import LinearProbe, NeighborIndex
 from w2s_data.finetune import fit_student
-from w2s_data.finetune.selection import best_rows, share_count
+from w2s_data.finetune.filters import best_rows, share_count
 from w2s_data.finetune.task import one_hot
 
 CORPORA = ("sst2", "customer_reviews", "subj", "mpqa", "trec", "ag_news_test")

@@ -21,13 +21,13 @@ from _measure import D, NotRunError, Row, compared, describe, interleaved, machi
 from embedding import minilm_folder, sentence_transformer, sentences
 
 from w2s_data import LinearProbe, NeighborIndex, OverlapDetector, TextEncoder
-from w2s_data._blocks import ArrayFeatures
-from w2s_data._device import highest_precision
-from w2s_data._faiss import faiss_status, gpu_works
-from w2s_data.alignment import align, unit_rows
+from w2s_data.compute.device import highest_precision
+from w2s_data.compute.faiss import faiss_status, gpu_works
+from w2s_data.features.matrix import ArrayFeatures
 from w2s_data.finetune import fit_student
 from w2s_data.groups.kmeans import kmeans
-from w2s_data.overlap import MAX_ANCHORS
+from w2s_data.overlap.alignment import align, unit_rows
+from w2s_data.overlap.detector import MAX_ANCHORS
 
 DEVICE = "cuda"
 PRODUCT_ROWS = 65_536

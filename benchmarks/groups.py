@@ -26,8 +26,8 @@ from sklearn.metrics import adjusted_rand_score, silhouette_score
 from sklearn.mixture import GaussianMixture
 
 from w2s_data import LinearProbe
-from w2s_data._blocks import as_feature_matrix
-from w2s_data.examples import spurious_gaussian
+from w2s_data.data.examples import spurious_gaussian
+from w2s_data.features.matrix import as_feature_matrix
 from w2s_data.groups import GroupAnalyzer
 from w2s_data.groups.discovery import discover_groups
 from w2s_data.groups.kmeans import Clusters, kmeans

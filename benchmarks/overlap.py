@@ -26,9 +26,9 @@ from _measure import (
     table,
 )
 
-from w2s_data.alignment import SIMILARITY_BYTES
-from w2s_data.changepoint import change_point
-from w2s_data.overlap import MAX_ANCHORS, OverlapDetector
+from w2s_data.overlap.alignment import SIMILARITY_BYTES
+from w2s_data.overlap.changepoint import change_point
+from w2s_data.overlap.detector import MAX_ANCHORS, OverlapDetector
 
 PUBLISHED_SIZES = (5_000, 20_000, 50_000)
 SIZES = (12_500, 25_000, 50_000, 100_000, 200_000, 400_000, 1_000_000)

@@ -21,8 +21,9 @@ from typing import Any
 from embedding import minilm_folder, sentences
 
 from w2s_data import TextEncoder, embed
-from w2s_data.engines import LocalEngine, make_engine
-from w2s_data.engines.worker import own_threads
+from w2s_data.compute.engines import make_engine
+from w2s_data.compute.local import LocalEngine
+from w2s_data.compute.worker import own_threads
 
 
 class Fragile(TextEncoder):

@@ -26,10 +26,10 @@ from dominoes import left_block, right_blocks
 from pools import N_LABELLED, TEACHER_C, Pool, Pools
 
 from w2s_data import LinearProbe, OverlapDetector, Region, TextEncoder, W2SDataset
-from w2s_data.examples import DOMINO_SHARES, feature_dominoes
+from w2s_data.data.examples import DOMINO_SHARES, feature_dominoes
 from w2s_selectors.policies import Oracle
 from w2s_selectors.selection import select_sources
-from w2s_selectors.sources import TableSource
+from w2s_selectors.sources.base import TableSource
 
 BUDGET, BATCH = 800, 20
 KINDS = {

@@ -23,8 +23,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from w2s_data._blocks import ArrayFeatures, FeatureMatrix
-from w2s_data._io import (
+from w2s_data._version import __version__
+from w2s_data.data.load import W2SDataset
+from w2s_data.errors import FileFormatError, RunError
+from w2s_data.features.matrix import ArrayFeatures, FeatureMatrix
+from w2s_data.utils.io import (
     TEMPORARY_SUFFIX,
     atomic_path,
     make_folder,
@@ -34,10 +37,7 @@ from w2s_data._io import (
     sha256_json,
     write_json,
 )
-from w2s_data._typing import FloatArray
-from w2s_data._version import __version__
-from w2s_data.dataset import W2SDataset
-from w2s_data.errors import FileFormatError, RunError
+from w2s_data.utils.typing import FloatArray
 
 logger = logging.getLogger("w2s_data")
 

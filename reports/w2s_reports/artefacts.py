@@ -13,10 +13,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from w2s_data._io import read_json
+from w2s_data.data.pairs import PAIR_CLASSES
 from w2s_data.errors import FileFormatError, RunError, listing
-from w2s_data.pairs import PAIR_CLASSES
 from w2s_data.run import Run
+from w2s_data.utils.io import read_json
 from w2s_reports.palette import REGION_KEYS
 
 SCHEMA = 1

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from w2s_data._typing import IntArray
+from w2s_data.utils.typing import IntArray
 from w2s_reports.artefacts import Artefacts
 from w2s_reports.formats import id_of, name_of, plain
 from w2s_reports.palette import REGION_KEYS

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from w2s_data._blocks import FeatureMatrix, as_feature_matrix
-from w2s_data._moments import Moments
-from w2s_data._typing import FloatArray, IntArray
-from w2s_data._validation import check_feature_block
+from w2s_data.discrepancy.moments import Moments
 from w2s_data.errors import EmptyDataError
-from w2s_data.neighbors import NeighborIndex
+from w2s_data.features.matrix import FeatureMatrix, as_feature_matrix
+from w2s_data.neighbors.index import NeighborIndex
+from w2s_data.utils.typing import FloatArray, IntArray
+from w2s_data.utils.validation import check_feature_block
 
 logger = logging.getLogger("w2s_reports")
 

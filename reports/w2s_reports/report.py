@@ -18,9 +18,9 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from w2s_data._io import atomic_path, jsonable
 from w2s_data.errors import InputError
 from w2s_data.run import Run
+from w2s_data.utils.io import atomic_path, jsonable
 from w2s_reports import formats
 from w2s_reports.artefacts import Artefacts, read_artefacts
 from w2s_reports.downloads import tables

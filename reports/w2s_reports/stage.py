@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from w2s_data._blocks import FeatureMatrix, RowSubset
+from w2s_data.features.matrix import FeatureMatrix, RowSubset
 from w2s_data.run import Run
 from w2s_data.stages import check_scored, stored_features
 from w2s_reports.artefacts import SCHEMA, STAGES

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from w2s_data.pairs import PAIR_CLASSES
+from w2s_data.data.pairs import PAIR_CLASSES
 from w2s_reports.artefacts import Artefacts
 from w2s_reports.formats import excerpt
 

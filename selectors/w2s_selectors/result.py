@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from w2s_data._io import atomic_path, jsonable, write_json
-from w2s_data._typing import FloatArray
+from w2s_data.utils.io import atomic_path, jsonable, write_json
+from w2s_data.utils.typing import FloatArray
 from w2s_selectors.policies import Policy
-from w2s_selectors.regret import cumulative_regret, regret_bound, simple_regret
+from w2s_selectors.simulation.regret import cumulative_regret, regret_bound, simple_regret
 
 SCHEMA = 1
 SHOWN = 12

@@ -11,30 +11,25 @@ from typing import Any, Literal
 
 import numpy as np
 
-from w2s_data._blocks import FeatureMatrix, as_feature_matrix
-from w2s_data._progress import progress as progress_bar
-from w2s_data._typing import FloatArray, RandomState
-from w2s_data._validation import check_feature_block, check_generator
-from w2s_data.dataset import W2SDataset
+from w2s_data.data.load import W2SDataset
 from w2s_data.encoders import Encoder
 from w2s_data.errors import InputError, listing, unknown
-from w2s_selectors._assemble import assemble, trace_row
-from w2s_selectors._checkpoint import Checkpoint, Record
-from w2s_selectors._features import Preparer
-from w2s_selectors._judges import TARGET_ROWS
-from w2s_selectors._replay import Evaluate
-from w2s_selectors._session import Plan, Session
-from w2s_selectors.batch import check_cost
-from w2s_selectors.judgement import Judgement
-from w2s_selectors.objectives import (
-    MINIMUM_TARGET,
-    Custom,
-    Objective,
-    objective_from_name,
-)
+from w2s_data.features.matrix import FeatureMatrix, as_feature_matrix
+from w2s_data.utils.progress import progress as progress_bar
+from w2s_data.utils.typing import FloatArray, RandomState
+from w2s_data.utils.validation import check_feature_block, check_generator
+from w2s_selectors.objectives.base import MINIMUM_TARGET, Custom, Objective, objective_from_name
+from w2s_selectors.objectives.judgement import Judgement
+from w2s_selectors.objectives.judges import TARGET_ROWS
 from w2s_selectors.policies import Policy, policy_from_name
 from w2s_selectors.result import SelectionResult
-from w2s_selectors.sources import DataSource, ReplayableSource
+from w2s_selectors.session.assemble import assemble, trace_row
+from w2s_selectors.session.checkpoint import Checkpoint, Record
+from w2s_selectors.session.features import Preparer
+from w2s_selectors.session.replay import Evaluate
+from w2s_selectors.session.session import Plan, Session
+from w2s_selectors.sources.base import DataSource, ReplayableSource
+from w2s_selectors.sources.batch import check_cost
 
 OnRound = Callable[[dict[str, Any], Judgement | None], None]
 

@@ -11,23 +11,23 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from w2s_data._blocks import FeatureMatrix, RowSubset
-from w2s_data._io import jsonable, sha256_json
-from w2s_data._memory import sampled
-from w2s_data._typing import FloatArray, IntArray
-from w2s_data.dataset import W2SDataset
+from w2s_data.data.load import W2SDataset
+from w2s_data.data.regions import Region
 from w2s_data.errors import InputError, NotApplicableError, unknown
-from w2s_data.probes import LinearProbe
-from w2s_data.regions import Region
+from w2s_data.features.matrix import FeatureMatrix, RowSubset
+from w2s_data.features.memory import sampled
+from w2s_data.probes.linear import LinearProbe
 from w2s_data.run import Run
 from w2s_data.stages import check_scored, weak_proba_of
-from w2s_selectors.judgement import Judgement
-from w2s_selectors.objectives import MINIMUM_TARGET
+from w2s_data.utils.io import jsonable, sha256_json
+from w2s_data.utils.typing import FloatArray, IntArray
+from w2s_selectors.objectives.base import MINIMUM_TARGET
+from w2s_selectors.objectives.judgement import Judgement
 from w2s_selectors.policies import Policy
-from w2s_selectors.progress import final_progress, measure_progress
 from w2s_selectors.result import SelectionResult
 from w2s_selectors.selection import select_sources
-from w2s_selectors.sources import TableSource
+from w2s_selectors.simulation.progress import final_progress, measure_progress
+from w2s_selectors.sources.base import TableSource
 
 logger = logging.getLogger("w2s_selectors")
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from w2s_data import LinearProbe, OverlapDetector, TextEncoder, _solvers
-from w2s_data._blocks import ArrayFeatures
-from w2s_data._faiss import faiss_status, gpu_works
-from w2s_data.alignment import align, unit_rows
+from w2s_data import LinearProbe, OverlapDetector, TextEncoder
+from w2s_data.compute.faiss import faiss_status, gpu_works
+from w2s_data.features.matrix import ArrayFeatures
 from w2s_data.finetune import fit_student
 from w2s_data.groups.kmeans import kmeans
+from w2s_data.overlap.alignment import align, unit_rows
+from w2s_data.probes import solvers as _solvers
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from w2s_data.cli import main
-from w2s_data.examples import available_examples, load_example
+from w2s_data.data.examples import available_examples, load_example
 from w2s_reports import build_report
 from w2s_reports.report import SECTIONS
 

@@ -11,7 +11,7 @@ import pytest
 from tests.w2s_reports import conftest
 from tests.w2s_reports.later_stages import STAGES
 from tests.w2s_reports.test_browser import browser, opened  # noqa: F401
-from w2s_data._io import read_json
+from w2s_data.utils.io import read_json
 from w2s_reports import build_report
 from w2s_reports.report import SECTIONS
 

@@ -16,8 +16,8 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import trustworthiness
 
 from w2s_data import LinearProbe, OverlapDetector, Run, load_dataset
-from w2s_data._blocks import ArrayFeatures, row_blocks
 from w2s_data.errors import FeatureError, InputError, RunError
+from w2s_data.features.matrix import ArrayFeatures, row_blocks
 from w2s_data.stages import embed_stage, score_stage, stored_features
 from w2s_reports import build_report, projection
 from w2s_reports.projection import N_NEIGHBORS, project

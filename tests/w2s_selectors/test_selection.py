@@ -24,8 +24,8 @@ from tests.w2s_selectors.pools import (
 )
 from w2s_data import load_dataset
 from w2s_data.errors import InputError
-from w2s_selectors.batch import Batch
 from w2s_selectors.policies import available_policies
+from w2s_selectors.sources.batch import Batch
 
 
 @pytest.mark.parametrize("objective", ["auto", "screen", "screen_match", "overlap"])

@@ -304,7 +304,7 @@ def _listed(value: Any) -> str:
 
 def _located(text: str, base: Path) -> str:
     """A name as it is, or the path of a table or of what has this name beside the configuration."""
-    from w2s_data.readers import format_of
+    from w2s_data.data.readers import format_of
 
     path = base / Path(text).expanduser()
     without_layer = base / Path(text.partition("@")[0]).expanduser()

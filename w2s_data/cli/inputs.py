@@ -13,9 +13,9 @@ from w2s_data.cli.options import Columns, FeatureFiles
 from w2s_data.errors import InputError
 
 if TYPE_CHECKING:
-    from w2s_data._blocks import FeatureMatrix
-    from w2s_data._memory import MemoryLimit
-    from w2s_data.dataset import W2SDataset
+    from w2s_data.data.load import W2SDataset
+    from w2s_data.features.matrix import FeatureMatrix
+    from w2s_data.features.memory import MemoryLimit
     from w2s_data.run import Run
     from w2s_data.stages import FeatureInput, Role
 
@@ -28,7 +28,7 @@ def open_run(
     overwrite: bool = False,
 ) -> tuple[Run, W2SDataset]:
     """Open the run that DATA is, or load DATA and make a run of it."""
-    from w2s_data.dataset import load_dataset
+    from w2s_data.data.load import load_dataset
     from w2s_data.run import Run
 
     given = {name: value for name, value in asdict(columns).items() if value not in (None, False)}

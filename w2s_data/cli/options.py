@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 if TYPE_CHECKING:
-    from w2s_data.engines import Engine
+    from w2s_data.compute.base import Engine
 
 DATA = "Data"
 MODELS = "Models"
@@ -241,7 +241,7 @@ class Computing:
 
     def start(self) -> Engine:
         """The engine that was asked for; see `make_engine`."""
-        from w2s_data.engines import make_engine
+        from w2s_data.compute.engines import make_engine
 
         return make_engine(self.engine, address=self.address, workers=self.workers)
 

@@ -88,7 +88,7 @@ def write_report(
     projection: bool | None = None,
 ) -> Sequence[Outcome]:
     """Write the report, and return what became of the conditions."""
-    from w2s_data._io import atomic_path
+    from w2s_data.utils.io import atomic_path
     from w2s_reports import build_report, summarize
     from w2s_reports.gate import Outcome
     from w2s_reports.report import spell
@@ -165,8 +165,8 @@ def open_page(path: Path) -> None:
 
 def doctor() -> None:
     """Say what this installation can do: devices, libraries, and how to get what is missing."""
+    from w2s_data.cli.doctor import diagnose
     from w2s_data.cli.tables import print_rows
-    from w2s_data.doctor import diagnose
 
     diagnosis = diagnose()
     print_rows(diagnosis.rows())

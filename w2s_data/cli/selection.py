@@ -13,7 +13,7 @@ from w2s_data.cli.scoring import ScoreSettings, score_run
 from w2s_data.errors import InputError, NotApplicableError
 
 if TYPE_CHECKING:
-    from w2s_data.dataset import W2SDataset
+    from w2s_data.data.load import W2SDataset
 
 SELECTION = "Selection"
 SHOWN = 4  # sources in a line of progress
@@ -105,8 +105,8 @@ def select(
     seed: opt.Seed = None,
 ) -> Outcome:
     """Choose which source to query next, round by round, within a budget."""
-    from w2s_data._memory import MemoryLimit
     from w2s_data.cli.tables import print_overlap
+    from w2s_data.features.memory import MemoryLimit
     from w2s_data.stages import embed_stage, is_scored
     from w2s_selectors.policies import policy_from_name
     from w2s_selectors.stage import SelectionSettings, select_stage

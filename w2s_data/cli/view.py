@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
-from w2s_data._progress import shared_bars
+from w2s_data.utils.progress import shared_bars
 
 if TYPE_CHECKING:
     from rich.live import Live

@@ -4,20 +4,6 @@
 pretrained model. All share the contract of `Encoder`, which is also the base for your own.
 """
 
-from __future__ import annotations
+import lazy_loader
 
-from w2s_data.encoders.base import Encoder, ItemError
-from w2s_data.encoders.classical import PixelEncoder, TfidfEncoder
-from w2s_data.encoders.image import ImageEncoder
-from w2s_data.encoders.names import encoder_from_spec
-from w2s_data.encoders.text import TextEncoder
-
-__all__ = [
-    "Encoder",
-    "ImageEncoder",
-    "ItemError",
-    "PixelEncoder",
-    "TextEncoder",
-    "TfidfEncoder",
-    "encoder_from_spec",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

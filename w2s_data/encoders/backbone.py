@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from w2s_data._io import sha256_file
 from w2s_data.encoders.base import Kind
 from w2s_data.errors import EncoderError, first_line
+from w2s_data.utils.io import sha256_file
 
 if TYPE_CHECKING:
     import torch

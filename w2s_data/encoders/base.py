@@ -10,9 +10,9 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from w2s_data._typing import FloatArray, IntArray
-from w2s_data.engines.base import Advance, no_advance
+from w2s_data.compute.base import Advance, no_advance
 from w2s_data.errors import EncoderError, rows
+from w2s_data.utils.typing import FloatArray, IntArray
 
 Kind = Literal["text", "image"]
 

@@ -9,13 +9,13 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from w2s_data._io import jsonable
-from w2s_data._typing import FloatArray, RandomState
-from w2s_data._validation import check_generator
+from w2s_data.compute.base import Advance
 from w2s_data.encoders.base import Encoder, Kind, as_items
 from w2s_data.encoders.images import open_images
-from w2s_data.engines.base import Advance
 from w2s_data.errors import DegenerateDataWarning, EmptyDataError, EncoderError
+from w2s_data.utils.io import jsonable
+from w2s_data.utils.typing import FloatArray, RandomState
+from w2s_data.utils.validation import check_generator
 
 _BATCH = 4096
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from w2s_data._typing import FloatArray, IntArray
 from w2s_data.encoders.backbone import Backbone
 from w2s_data.encoders.base import ItemError, Kind
 from w2s_data.encoders.images import open_images
 from w2s_data.encoders.pretrained import PretrainedEncoder, Reading
 from w2s_data.errors import EncoderError
+from w2s_data.utils.typing import FloatArray, IntArray
 
 if TYPE_CHECKING:
     import torch

@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
-from w2s_data._device import (
+from w2s_data.compute.base import Advance, no_advance
+from w2s_data.compute.device import (
     every_device,
     is_lost,
     is_out_of_memory,
     release_memory,
     resolve_device,
 )
-from w2s_data._typing import FloatArray, IntArray
 from w2s_data.encoders.backbone import Backbone, Source, resolve_layer
 from w2s_data.encoders.base import Encoder, ItemError, describe
-from w2s_data.engines.base import Advance, no_advance
 from w2s_data.errors import EncoderError, first_line, unknown
+from w2s_data.utils.typing import FloatArray, IntArray
 
 if TYPE_CHECKING:
     import torch

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.base import clone
 
-from w2s_data._typing import FloatArray, IntArray
+from w2s_data.compute.base import Advance, Engine
 from w2s_data.encoders.base import Encoder, ItemError
 from w2s_data.encoders.pretrained import PretrainedEncoder
-from w2s_data.engines import Advance, Engine
+from w2s_data.utils.typing import FloatArray, IntArray
 
 
 class Part(NamedTuple):

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from w2s_data._typing import BoolArray, FloatArray, IntArray
-from w2s_data.finetune.base import LINKS, Batch, Objective, TrainingError
+from w2s_data.finetune.objectives import LINKS, Batch, Objective, TrainingError
+from w2s_data.utils.typing import BoolArray, FloatArray, IntArray
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -15,8 +15,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from w2s_data._typing import AnyArray, FloatArray, IntArray
 from w2s_data.errors import InputError, ProbabilityError
+from w2s_data.utils.typing import AnyArray, FloatArray, IntArray
 
 CALIBRATION_BINS = 15
 _WEIGHT_BYTES = 64 * 2**20

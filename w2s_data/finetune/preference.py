@@ -19,9 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from w2s_data._typing import FloatArray
 from w2s_data.errors import InputError
-from w2s_data.finetune.base import Model, Objective
 from w2s_data.finetune.levels.head import (
     INITIAL_SCALE,
     SERIAL_WORK,
@@ -32,7 +30,9 @@ from w2s_data.finetune.levels.head import (
     feature_scaling,
     torch_threads,
 )
+from w2s_data.finetune.objectives import Model, Objective
 from w2s_data.finetune.task import TRAINING
+from w2s_data.utils.typing import FloatArray
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -10,20 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from w2s_data._blocks import FeatureMatrix, as_feature_matrix
-from w2s_data._device import resolve_device
-from w2s_data._io import atomic_path, jsonable, read_json, write_json
-from w2s_data._typing import AnyArray, FloatArray, RandomState
-from w2s_data._validation import check_generator
+from w2s_data.compute.device import resolve_device
 from w2s_data.errors import FeatureError, InputError, RunError, rows, unknown
-from w2s_data.finetune.base import Method, Model
+from w2s_data.features.matrix import FeatureMatrix, as_feature_matrix
 from w2s_data.finetune.levels.adapters import USUAL, Adaptation, as_adaptation, train_whole
 from w2s_data.finetune.levels.head import HeadModel, HeadTask, Solver
 from w2s_data.finetune.loop import Callback
-from w2s_data.finetune.methods import make_method
+from w2s_data.finetune.methods.base import Method
+from w2s_data.finetune.methods.registry import make_method
+from w2s_data.finetune.objectives import Model
 from w2s_data.finetune.preference import PairTask
 from w2s_data.finetune.task import RESIDENT_BYTES, Pool, Task, TaskSettings
 from w2s_data.finetune.teachers import as_teachers
+from w2s_data.utils.io import atomic_path, jsonable, read_json, write_json
+from w2s_data.utils.typing import AnyArray, FloatArray, RandomState
+from w2s_data.utils.validation import check_generator
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from w2s_data._blocks import FeatureMatrix
-from w2s_data._device import is_lost, is_out_of_memory
-from w2s_data._progress import progress
-from w2s_data._typing import AnyArray, BoolArray, FloatArray
+from w2s_data.compute.device import is_lost, is_out_of_memory
 from w2s_data.errors import InputError, first_line
-from w2s_data.finetune.base import Batch, Model, Objective, TrainingError
+from w2s_data.features.matrix import FeatureMatrix
 from w2s_data.finetune.loop import Callback, EpochEnd, Network, Schedule, Trainer, row_stream
-from w2s_data.probes import stratified_folds
+from w2s_data.finetune.objectives import Batch, Model, Objective, TrainingError
+from w2s_data.probes.linear import stratified_folds
+from w2s_data.utils.progress import progress
+from w2s_data.utils.typing import AnyArray, BoolArray, FloatArray
 
 if TYPE_CHECKING:
     import torch

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from w2s_data._typing import AnyArray, FloatArray
-from w2s_data._validation import check_proba
 from w2s_data.errors import DegenerateDataWarning, InputError, ProbabilityError, listing, rows
+from w2s_data.utils.typing import AnyArray, FloatArray
+from w2s_data.utils.validation import check_proba
 
 
 def as_teachers(

@@ -1,9 +1,5 @@
-"""What teacher and student will reach, forecast before anything is trained for real."""
+"""Forecast: what teacher and student will reach, before any training."""
 
-from __future__ import annotations
+import lazy_loader
 
-from w2s_data._estimate import Estimate
-from w2s_data.forecast.forecaster import GainForecaster
-from w2s_data.forecast.result import GainForecast, Ingredients
-
-__all__ = ["Estimate", "GainForecast", "GainForecaster", "Ingredients"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

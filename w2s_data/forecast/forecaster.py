@@ -14,10 +14,6 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from w2s_data._estimate import Estimate
-from w2s_data._progress import progress as progress_bar
-from w2s_data._typing import AnyArray, RandomState
-from w2s_data._validation import check_generator
 from w2s_data.errors import DegenerateDataWarning, InputError
 from w2s_data.forecast.inputs import FEWEST_LABELLED, FEWEST_POOL, check_task
 from w2s_data.forecast.parts import (
@@ -31,7 +27,11 @@ from w2s_data.forecast.parts import (
     measure,
 )
 from w2s_data.forecast.result import GainForecast, Ingredients
-from w2s_data.probes import LinearProbe, _threads_for
+from w2s_data.probes.linear import LinearProbe, _threads_for
+from w2s_data.utils.intervals import Estimate
+from w2s_data.utils.progress import progress as progress_bar
+from w2s_data.utils.typing import AnyArray, RandomState
+from w2s_data.utils.validation import check_generator
 
 PRIOR_SD = 0.03  # of gains: where cross-validation is noisier, simulation counts more
 HEADROOM = 0.05  # ceiling minus teacher below which recovered performance has no meaning

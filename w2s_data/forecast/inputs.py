@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from w2s_data._blocks import FeatureMatrix, as_feature_matrix
-from w2s_data._typing import AnyArray, FloatArray, IntArray
-from w2s_data._validation import check_feature_block, check_same_length
 from w2s_data.errors import EmptyDataError, FeatureError, InputError, SplitError, listing, rows
+from w2s_data.features.matrix import FeatureMatrix, as_feature_matrix
 from w2s_data.forecast.parts import Task
+from w2s_data.utils.typing import AnyArray, FloatArray, IntArray
+from w2s_data.utils.validation import check_feature_block, check_same_length
 
 FEWEST_POOL = 10
 FEWEST_LABELLED = 4

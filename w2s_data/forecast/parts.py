@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
-from w2s_data._typing import AnyArray, FloatArray, IntArray
 from w2s_data.errors import InputError
 from w2s_data.forecast.posterior import Posterior, kernel_posterior, stacked_proba
-from w2s_data.probes import stratified_folds
+from w2s_data.probes.linear import stratified_folds
+from w2s_data.utils.typing import AnyArray, FloatArray, IntArray
 
 CV_FOLDS = (10, 10, 5, 5, 5, 5)  # one repeat each
 POOL_FOLDS = 5

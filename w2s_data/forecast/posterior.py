@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from w2s_data._typing import FloatArray, IntArray
+from w2s_data.utils.typing import FloatArray, IntArray
 
 PENALTIES = tuple(float(value) for value in 10.0 ** np.arange(-3.5, 1.5, 0.5))
 SCALING_L2 = 1e-4  # keeps the slope of separable scores finite

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from w2s_data._estimate import Estimate
+from w2s_data.utils.intervals import Estimate
 
 
 @dataclass(frozen=True)

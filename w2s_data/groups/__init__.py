@@ -1,7 +1,5 @@
-"""Groups and sources: which parts of the data the teacher knows, which it misses, which leak."""
+"""Groups and sources: shares, accuracies, duplicates and leakage of each."""
 
-from __future__ import annotations
+import lazy_loader
 
-from w2s_data.groups.analyzer import GroupAnalyzer
-
-__all__ = ["GroupAnalyzer"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -13,10 +13,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from w2s_data._io import jsonable
-from w2s_data._typing import AnyArray, IntArray, RandomState
-from w2s_data._validation import check_generator
-from w2s_data.engines import Engine
+from w2s_data.compute.base import Engine
 from w2s_data.errors import DegenerateDataWarning, InputError
 from w2s_data.groups.association import associate
 from w2s_data.groups.discovery import Method, discover_groups
@@ -30,8 +27,11 @@ from w2s_data.groups.inputs import (
 from w2s_data.groups.points import describe_points
 from w2s_data.groups.reading import association_warnings, group_reading, records
 from w2s_data.groups.tables import Rows, describe_groups
-from w2s_data.neighbors import NeighborIndex
-from w2s_data.overlap import OverlapDetector
+from w2s_data.neighbors.index import NeighborIndex
+from w2s_data.overlap.detector import OverlapDetector
+from w2s_data.utils.io import jsonable
+from w2s_data.utils.typing import AnyArray, IntArray, RandomState
+from w2s_data.utils.validation import check_generator
 
 SCHEMA = 1
 FOUND = 0.9  # recall below which tables say that their neighbours are not all the nearest

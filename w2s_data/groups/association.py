@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from w2s_data._bootstrap import percentile_interval
-from w2s_data._typing import FloatArray, IntArray
+from w2s_data.utils.intervals import percentile_interval
+from w2s_data.utils.typing import FloatArray, IntArray
 
 N_REPLICATES = 1000
 LEAST_ROWS = 10

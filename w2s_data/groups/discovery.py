@@ -8,13 +8,13 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from w2s_data._blocks import FeatureMatrix, RowSubset
-from w2s_data._typing import FloatArray, IntArray
 from w2s_data.errors import InputError
+from w2s_data.features.matrix import FeatureMatrix, RowSubset
 from w2s_data.groups.errors import error_groups
 from w2s_data.groups.mixture import MAX_ROWS as MIXTURE_ROWS
 from w2s_data.groups.mixture import Mixture, find_mixture
 from w2s_data.groups.splits import EVENLY_SPREAD, Split, apply_splits, find_splits
+from w2s_data.utils.typing import FloatArray, IntArray
 
 Method = Literal["auto", "gaps", "mixture", "errors"]
 METHODS = get_args(Method)

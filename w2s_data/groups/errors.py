@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from w2s_data._typing import BoolArray, FloatArray, IntArray
 from w2s_data.groups.kmeans import kmeans
+from w2s_data.utils.typing import BoolArray, FloatArray, IntArray
 
 ROWS_PER_CELL = 50
 MAX_CELLS = 32

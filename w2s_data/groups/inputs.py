@@ -9,17 +9,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from w2s_data._blocks import FeatureMatrix, as_feature_matrix
-from w2s_data._neighbors import fingerprint
-from w2s_data._typing import AnyArray, FloatArray, IntArray
-from w2s_data._validation import check_proba
+from w2s_data.data.regions import Region
+from w2s_data.data.splits import SPLITS
 from w2s_data.errors import EmptyDataError, InputError, listing, rows, unknown
+from w2s_data.features.matrix import FeatureMatrix, as_feature_matrix
 from w2s_data.groups.discovery import METHODS
 from w2s_data.groups.tables import Rows
-from w2s_data.neighbors import NeighborIndex
-from w2s_data.overlap import OverlapDetector
-from w2s_data.regions import Region
-from w2s_data.splits import SPLITS
+from w2s_data.neighbors.index import NeighborIndex
+from w2s_data.neighbors.results import fingerprint
+from w2s_data.overlap.detector import OverlapDetector
+from w2s_data.utils.typing import AnyArray, FloatArray, IntArray
+from w2s_data.utils.validation import check_proba
 
 MAX_NAMES = 1000  # tables of groups by groups must stay small
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from w2s_data import _faiss
-from w2s_data._blocks import FeatureMatrix, as_feature_matrix
-from w2s_data._neighbors import Metric
-from w2s_data._search import prepared, prepared_blocks
-from w2s_data._typing import FloatArray, IntArray, RandomState
-from w2s_data._validation import check_generator
+from w2s_data.compute import faiss as _faiss
 from w2s_data.errors import InputError, first_line
+from w2s_data.features.matrix import FeatureMatrix, as_feature_matrix
+from w2s_data.neighbors.results import Metric
+from w2s_data.neighbors.search import prepared, prepared_blocks
+from w2s_data.utils.typing import FloatArray, IntArray, RandomState
+from w2s_data.utils.validation import check_generator
 
 logger = logging.getLogger("w2s_data")
 

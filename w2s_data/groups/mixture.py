@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from w2s_data._typing import FloatArray, IntArray
 from w2s_data.groups.splits import principal_axes
+from w2s_data.utils.typing import FloatArray, IntArray
 
 MAX_COMPONENTS = 30
 MAX_ROWS = 8_000

@@ -7,12 +7,12 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from w2s_data._blocks import FeatureMatrix, RowSubset
-from w2s_data._progress import progress as progress_bar
-from w2s_data._typing import AnyArray, BoolArray, FloatArray, IntArray
-from w2s_data.engines import Advance, Engine
-from w2s_data.neighbors import NeighborIndex
-from w2s_data.regions import Region
+from w2s_data.compute.base import Advance, Engine
+from w2s_data.data.regions import Region
+from w2s_data.features.matrix import FeatureMatrix, RowSubset
+from w2s_data.neighbors.index import NeighborIndex
+from w2s_data.utils.progress import progress as progress_bar
+from w2s_data.utils.typing import AnyArray, BoolArray, FloatArray, IntArray
 
 LEAST_COSINE = 0.95  # of near-duplicates
 NEARER = 10  # times than usual; chance brings few so near, in 5 dimensions 1 in 500

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from w2s_data._typing import BoolArray, FloatArray, IntArray
 from w2s_data.errors import FeatureError
 from w2s_data.groups.kmeans import kmeans
+from w2s_data.utils.typing import BoolArray, FloatArray, IntArray
 
 EVENLY_SPREAD = 2 * math.sqrt(3)  # separation that values without any gap can reach
 HALF_AS_CLEAR = 0.5  # of the clearest split: what is finer is a subject within groups

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from w2s_data._blocks import FeatureMatrix
-from w2s_data._bootstrap import percentile_interval
-from w2s_data._typing import AnyArray, BoolArray, FloatArray, IntArray
-from w2s_data.confidence import weak_confidence
-from w2s_data.overlap import OverlapDetector
-from w2s_data.regions import Region
+from w2s_data.data.regions import Region
+from w2s_data.features.matrix import FeatureMatrix
+from w2s_data.overlap.confidence import weak_confidence
+from w2s_data.overlap.detector import OverlapDetector
+from w2s_data.utils.intervals import percentile_interval
+from w2s_data.utils.typing import AnyArray, BoolArray, FloatArray, IntArray
 
 CALIBRATION_BINS = 10
 N_REPLICATES = 200

@@ -1,7 +1,5 @@
-"""Groups that the teacher's labels and the pool hold in different shares, and what that costs."""
+"""Group imbalance between labelled set and pool, and what it costs."""
 
-from __future__ import annotations
+import lazy_loader
 
-from w2s_data.spurious.analyzer import SpuriousAnalyzer
-
-__all__ = ["SpuriousAnalyzer"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from w2s_data._estimate import Estimate
 from w2s_data.spurious.evidence import PredictedRisks
 from w2s_data.spurious.results import GroupPrediction
 from w2s_data.spurious.theory import ROUNDING
+from w2s_data.utils.intervals import Estimate
 
 WORTHWHILE = 0.01  # part of the student's risk that re-weighting must save to be advised
 WORTH_SAYING = 0.05  # chance of failing in a part of the test

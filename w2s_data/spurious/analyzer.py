@@ -18,16 +18,11 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from w2s_data._blocks import RowSubset, as_feature_matrix
-from w2s_data._bootstrap import wilson_interval
-from w2s_data._estimate import Estimate
-from w2s_data._jackknife import LEFT_OUT, random_parts
-from w2s_data._moments import GROUP_BYTES, total_moments
-from w2s_data._sides import Side
-from w2s_data._typing import BoolArray, IntArray, RandomState
-from w2s_data._validation import check_generator, check_same_length
-from w2s_data.discrepancy import Components
+from w2s_data.discrepancy.analyzer import Components
+from w2s_data.discrepancy.components import Side
+from w2s_data.discrepancy.moments import GROUP_BYTES, total_moments
 from w2s_data.errors import DegenerateDataWarning, FeatureError, InputError, unknown
+from w2s_data.features.matrix import RowSubset, as_feature_matrix
 from w2s_data.spurious.advice import advise
 from w2s_data.spurious.estimate import GroupMoments, Whitened, covariance_difference
 from w2s_data.spurious.evidence import GroupEvidence
@@ -41,6 +36,10 @@ from w2s_data.spurious.inputs import (
 from w2s_data.spurious.model import GroupGeometry, GroupModel
 from w2s_data.spurious.results import GroupPrediction, GroupSummary
 from w2s_data.spurious.theory import ETA_TESTS, mixture_fails
+from w2s_data.utils.intervals import Estimate, wilson_interval
+from w2s_data.utils.jackknife import LEFT_OUT, random_parts
+from w2s_data.utils.typing import BoolArray, IntArray, RandomState
+from w2s_data.utils.validation import check_generator, check_same_length
 
 
 class SpuriousAnalyzer(BaseEstimator):  # type: ignore[misc]

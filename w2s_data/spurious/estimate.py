@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from w2s_data._blocks import FeatureMatrix
-from w2s_data._moments import Moments, mapped_blocks
-from w2s_data._typing import FloatArray, IntArray
-from w2s_data.dimensions import correlation_dimension
+from w2s_data.discrepancy.dimensions import correlation_dimension
+from w2s_data.discrepancy.moments import Moments, mapped_blocks
 from w2s_data.errors import FeatureError
+from w2s_data.features.matrix import FeatureMatrix
 from w2s_data.spurious.model import GroupGeometry, GroupModel
+from w2s_data.utils.typing import FloatArray, IntArray
 
 DETERMINED = 1e-6  # within-group share of a direction's variance below which the group fixes it
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from w2s_data._estimate import Estimate
-from w2s_data._jackknife import chance_below_zero, jackknife_error, t_interval
 from w2s_data.spurious.model import GroupGeometry, GroupRisks
 from w2s_data.spurious.theory import ROUNDING, mixture_risks
+from w2s_data.utils.intervals import Estimate
+from w2s_data.utils.jackknife import chance_below_zero, jackknife_error, t_interval
 
 GRID = np.linspace(0, 1, 101)  # shares among which the best is looked for
 

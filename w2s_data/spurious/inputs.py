@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from w2s_data._moments import GROUP_BYTES
-from w2s_data._typing import BoolArray, IntArray
-from w2s_data._validation import check_same_length
+from w2s_data.discrepancy.moments import GROUP_BYTES
 from w2s_data.errors import InputError, listing, rows
+from w2s_data.utils.typing import BoolArray, IntArray
+from w2s_data.utils.validation import check_same_length
 
 MIN_ROWS = 10  # of a group and of all others; from fewer the shift of the mean is unknown
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from w2s_data._typing import FloatArray
 from w2s_data.errors import InputError
+from w2s_data.utils.typing import FloatArray
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from w2s_data._estimate import Estimate
 from w2s_data.spurious.evidence import GroupEvidence, PredictedRisks
 from w2s_data.spurious.model import GroupModel
+from w2s_data.utils.intervals import Estimate
 
 PARTS = {0.0: "others", 1.0: "inside", 0.5: "average"}  # of the test, by the group's share in it
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from w2s_data._io import jsonable
 from w2s_data.spurious.results import PARTS, GroupSummary
+from w2s_data.utils.io import jsonable
 
 if TYPE_CHECKING:
     from w2s_data.spurious import SpuriousAnalyzer

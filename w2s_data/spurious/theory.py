@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from w2s_data._typing import FloatArray
+from w2s_data.discrepancy.theory import plain
 from w2s_data.errors import InputError
 from w2s_data.spurious.model import (
     GroupGeometry,
@@ -35,7 +35,7 @@ from w2s_data.spurious.model import (
     check_scale,
     check_shares,
 )
-from w2s_data.theory import plain
+from w2s_data.utils.typing import FloatArray
 
 __all__ = [
     "ETA_TESTS",

@@ -10,17 +10,18 @@ from typing import Any, Literal
 
 import numpy as np
 
-from w2s_data._blocks import ArrayFeatures, FeatureMatrix
-from w2s_data._io import jsonable, sha256_file
-from w2s_data._memory import MemoryLimit
-from w2s_data.dataset import W2SDataset
+from w2s_data.compute.base import Engine
+from w2s_data.compute.local import LocalEngine
+from w2s_data.data.load import W2SDataset
 from w2s_data.encoders import Encoder
 from w2s_data.encoders.shards import settled
-from w2s_data.engines import Engine, LocalEngine
 from w2s_data.errors import FeatureError, FileFormatError, InputError, RunError
-from w2s_data.features import FeatureStore, embed
-from w2s_data.pairs import PairFeatures, embed_pairs, turned_features
+from w2s_data.features.matrix import ArrayFeatures, FeatureMatrix
+from w2s_data.features.memory import MemoryLimit
+from w2s_data.features.pairs import PairFeatures, embed_pairs, turned_features
+from w2s_data.features.store import FeatureStore, embed
 from w2s_data.run import MANIFEST, Run
+from w2s_data.utils.io import jsonable, sha256_file
 
 logger = logging.getLogger("w2s_data")
 

@@ -8,20 +8,20 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
-from w2s_data._blocks import FeatureMatrix, RowSubset
-from w2s_data._discrepancy_summary import summarize_discrepancy, unknown_discrepancy
-from w2s_data._memory import MemoryLimit, sampled
-from w2s_data._typing import IntArray
-from w2s_data._validation import check_generator
-from w2s_data.dataset import W2SDataset
-from w2s_data.discrepancy import DiscrepancyAnalyzer
+from w2s_data.data.load import W2SDataset
+from w2s_data.discrepancy.analyzer import DiscrepancyAnalyzer
+from w2s_data.discrepancy.summary import summarize_discrepancy, unknown_discrepancy
 from w2s_data.errors import DegenerateDataWarning, InputError, NotApplicableError, SplitError
+from w2s_data.features.matrix import FeatureMatrix, RowSubset
+from w2s_data.features.memory import MemoryLimit, sampled
 from w2s_data.forecast import GainForecaster
-from w2s_data.probes import LinearProbe
+from w2s_data.probes.linear import LinearProbe
 from w2s_data.run import Run
 from w2s_data.stages.embedding import ROLES, Role
-from w2s_data.stages.notes import noting
 from w2s_data.stages.scoring import probe_for
+from w2s_data.stages.warnings import noting
+from w2s_data.utils.typing import IntArray
+from w2s_data.utils.validation import check_generator
 
 logger = logging.getLogger("w2s_data")
 

@@ -11,28 +11,29 @@ import numpy as np
 import pandas as pd
 from sklearn.base import clone
 
-from w2s_data._blocks import FeatureMatrix
-from w2s_data._io import sha256_json
-from w2s_data._memory import MemoryLimit
-from w2s_data._progress import progress
-from w2s_data._typing import AnyArray, FloatArray
 from w2s_data._version import __version__
-from w2s_data.columns import class_codes
-from w2s_data.dataset import W2SDataset
-from w2s_data.engines import Engine, LocalEngine
-from w2s_data.engines.kept import KeepingEngine
+from w2s_data.compute.base import Engine
+from w2s_data.compute.kept import KeepingEngine
+from w2s_data.compute.local import LocalEngine
+from w2s_data.data.classes import class_codes
+from w2s_data.data.load import W2SDataset
+from w2s_data.data.regions import Region
 from w2s_data.errors import DegenerateDataWarning, InputError, NotApplicableError, StoreError
+from w2s_data.features.matrix import FeatureMatrix
+from w2s_data.features.memory import MemoryLimit
 from w2s_data.groups import GroupAnalyzer
-from w2s_data.neighbors import NeighborIndex
-from w2s_data.regions import Region
+from w2s_data.neighbors.index import NeighborIndex
 from w2s_data.run import Run
 from w2s_data.spurious import SpuriousAnalyzer
 from w2s_data.spurious.summary import summarize_spurious, unknown_spurious
 from w2s_data.stages.embedding import ROLES, Role
-from w2s_data.stages.notes import noting
 from w2s_data.stages.scoring import check_scored, weak_proba_of
 from w2s_data.stages.training import INPUTS as INPUTS_OF_GAIN
 from w2s_data.stages.training import PREDICTIONS
+from w2s_data.stages.warnings import noting
+from w2s_data.utils.io import sha256_json
+from w2s_data.utils.progress import progress
+from w2s_data.utils.typing import AnyArray, FloatArray
 
 logger = logging.getLogger("w2s_data")
 

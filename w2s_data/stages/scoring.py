@@ -12,21 +12,21 @@ import numpy as np
 import pandas as pd
 from sklearn.base import clone
 
-from w2s_data._blocks import DEFAULT_BLOCK_BYTES, FeatureMatrix, RowSubset
-from w2s_data._memory import MemoryLimit, sampled
-from w2s_data._progress import progress
-from w2s_data._typing import FloatArray, IntArray, RandomState
-from w2s_data._validation import check_feature_block, check_generator
-from w2s_data.dataset import W2SDataset
-from w2s_data.engines import Engine
+from w2s_data.compute.base import Engine
+from w2s_data.data.load import W2SDataset
+from w2s_data.data.regions import Region
 from w2s_data.errors import DegenerateDataWarning, InputError, SplitError, UnscoredError, listing
-from w2s_data.overlap import OverlapDetector
-from w2s_data.overlap_summary import summarize_overlap
-from w2s_data.probes import LinearProbe, cross_fit_proba
-from w2s_data.regions import Region
+from w2s_data.features.matrix import DEFAULT_BLOCK_BYTES, FeatureMatrix, RowSubset
+from w2s_data.features.memory import MemoryLimit, sampled
+from w2s_data.overlap.detector import OverlapDetector
+from w2s_data.overlap.summary import summarize_overlap
+from w2s_data.probes.linear import LinearProbe, cross_fit_proba
 from w2s_data.run import Run, proba_table
 from w2s_data.stages.embedding import Role
-from w2s_data.stages.notes import noting
+from w2s_data.stages.warnings import noting
+from w2s_data.utils.progress import progress
+from w2s_data.utils.typing import FloatArray, IntArray, RandomState
+from w2s_data.utils.validation import check_feature_block, check_generator
 
 logger = logging.getLogger("w2s_data")
 

@@ -6,19 +6,19 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from w2s_data._blocks import FeatureMatrix
-from w2s_data._io import sha256_json
-from w2s_data._memory import MemoryLimit
-from w2s_data.dataset import W2SDataset
-from w2s_data.engines import Engine
+from w2s_data.compute.base import Engine
+from w2s_data.data.load import W2SDataset
 from w2s_data.errors import DegenerateDataWarning, InputError
+from w2s_data.features.matrix import FeatureMatrix
+from w2s_data.features.memory import MemoryLimit
 from w2s_data.run import Run
 from w2s_data.stages.embedding import Role
-from w2s_data.stages.notes import noting
 from w2s_data.stages.scoring import check_scored, teachers_of
+from w2s_data.stages.warnings import noting
+from w2s_data.utils.io import sha256_json
 
 if TYPE_CHECKING:
-    from w2s_data.finetune.base import Method
+    from w2s_data.finetune.methods.base import Method
 
 logger = logging.getLogger("w2s_data")
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from w2s_data._typing import IntArray
+from w2s_data.utils.typing import IntArray
 from w2s_reports.formats import excerpt
 
 MAX_CURVE_POINTS = 1_000

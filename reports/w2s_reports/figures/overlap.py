@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from w2s_data._typing import FloatArray
+from w2s_data.utils.typing import FloatArray
 from w2s_reports.artefacts import Artefacts
 from w2s_reports.figures.base import Figure, Spec, layout, line, note, thin, title
 from w2s_reports.formats import count, number, number_interval, percent

@@ -10,7 +10,7 @@ import pandas as pd
 from w2s_reports.artefacts import Artefacts
 from w2s_reports.formats import MINUS, count, name_of, percent, plain, signed
 from w2s_reports.summary.parts import from_columns, sentence, texts
-from w2s_selectors.progress import progress_curves
+from w2s_selectors.simulation.progress import progress_curves
 
 HINT = "`w2s select RUN --budget N` adds which sources the next items should come from."
 WHOLE = ("objective", "reward", "policy", "budget_unit")

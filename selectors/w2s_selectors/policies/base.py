@@ -8,9 +8,9 @@ from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
-from w2s_data._typing import FloatArray, IntArray
 from w2s_data.errors import InputError, listing, unknown
-from w2s_selectors.state import ArmState
+from w2s_data.utils.typing import FloatArray, IntArray
+from w2s_selectors.policies.state import ArmState
 
 UNKNOWN_MEAN = 0.5  # of a source without a judged point
 

@@ -7,11 +7,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from w2s_data._typing import AnyArray, FloatArray
 from w2s_data.errors import InputError
-from w2s_selectors._kl import kl_upper_limit
+from w2s_data.utils.typing import AnyArray, FloatArray
 from w2s_selectors.policies.base import ScorePolicy, estimates, register_policy
-from w2s_selectors.state import ArmState
+from w2s_selectors.policies.kl import kl_upper_limit
+from w2s_selectors.policies.state import ArmState
 
 
 @register_policy

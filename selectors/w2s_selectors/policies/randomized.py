@@ -7,10 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from w2s_data._typing import FloatArray
 from w2s_data.errors import InputError
+from w2s_data.utils.typing import FloatArray
 from w2s_selectors.policies.base import ScorePolicy, estimates, register_policy
-from w2s_selectors.state import ArmState
+from w2s_selectors.policies.state import ArmState
 
 
 @register_policy

@@ -16,10 +16,10 @@ from w2s_data.errors import (
     MissingExtraError,
     RunError,
 )
-from w2s_data.finetune.base import TrainingError
 from w2s_data.finetune.levels.adapters import Adaptation, WholeModel, WholeTask, train_whole
-from w2s_data.finetune.methods import METHODS, make_method
+from w2s_data.finetune.methods.registry import METHODS, make_method
 from w2s_data.finetune.metrics import accuracy
+from w2s_data.finetune.objectives import TrainingError
 from w2s_data.finetune.task import Pool, TaskSettings
 
 

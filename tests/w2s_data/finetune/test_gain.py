@@ -12,7 +12,6 @@ import pandas as pd
 import pytest
 
 from w2s_data import finetune
-from w2s_data._io import jsonable
 from w2s_data.errors import (
     DegenerateDataWarning,
     EmptyDataError,
@@ -21,10 +20,12 @@ from w2s_data.errors import (
     RunError,
     SplitError,
 )
-from w2s_data.finetune.base import Method, TrainingError
 from w2s_data.finetune.gain import measure_gain
 from w2s_data.finetune.gain import training as gain_training
-from w2s_data.finetune.methods import make_method
+from w2s_data.finetune.methods.base import Method
+from w2s_data.finetune.methods.registry import make_method
+from w2s_data.finetune.objectives import TrainingError
+from w2s_data.utils.io import jsonable
 
 N = {"labelled": 40, "pool": 300, "test": 400, "validation": 60}
 FAST = {"epochs": 30, "learning_rate": 1e-2, "n_bootstrap": 100, "progress": False, "device": "cpu"}

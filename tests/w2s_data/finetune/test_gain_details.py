@@ -12,7 +12,7 @@ import pytest
 from tests.w2s_data.finetune.test_gain import make_world
 from w2s_data.errors import DegenerateDataWarning
 from w2s_data.finetune import fit_student
-from w2s_data.finetune.gain.telling import MOST_STEPS, summarize_told
+from w2s_data.finetune.gain.diagnostics import MOST_STEPS, summarize_told
 
 METHODS = ("naive", "raven", "cosupervised", "enhanced", "crossfit", "confidence")
 

@@ -13,7 +13,7 @@ from w2s_data.finetune import fit_student
 from w2s_data.finetune.gain import measure_gain
 from w2s_data.finetune.gain import training as gain_training
 from w2s_data.finetune.levels.adapters import Adaptation
-from w2s_data.finetune.methods import METHODS
+from w2s_data.finetune.methods.registry import METHODS
 
 SPLITS = {"labelled": 16, "pool": 64, "validation": 16, "test": 60}
 QUICK = {"n_bootstrap": 100, "progress": False, "device": "cpu", "controls": False}

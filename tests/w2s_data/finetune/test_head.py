@@ -11,13 +11,13 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from w2s_data._blocks import as_feature_matrix
 from w2s_data.errors import FeatureError, InputError
+from w2s_data.features.matrix import as_feature_matrix
 from w2s_data.finetune import TrainingError, fit_student
-from w2s_data.finetune.base import Batch, LabelObjective
 from w2s_data.finetune.levels import head
 from w2s_data.finetune.levels.head import HeadNetwork, HeadTask, feature_scaling
 from w2s_data.finetune.loop import EarlyStop, Schedule, Trainer, row_stream
+from w2s_data.finetune.objectives import Batch, LabelObjective
 from w2s_data.finetune.task import Pool, TaskSettings
 
 N, D, C = 300, 5, 3

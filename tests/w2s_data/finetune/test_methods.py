@@ -12,7 +12,7 @@ import pytest
 
 from w2s_data.errors import DegenerateDataWarning, InputError
 from w2s_data.finetune import available_methods, fit_student, make_method, methods
-from w2s_data.finetune.base import Method
+from w2s_data.finetune.methods.base import Method
 from w2s_data.finetune.methods.cosupervised import (
     consistent_rows,
     nearest_teacher,
@@ -287,9 +287,9 @@ def test_raven_weights_stay_on_the_simplex_and_find_the_good_teacher():
 def test_raven_follows_the_gradient_of_the_renormalised_mixture():
     import torch
 
-    from w2s_data.finetune.base import Batch
     from w2s_data.finetune.losses import cross_entropy
     from w2s_data.finetune.methods.raven import _MixtureObjective
+    from w2s_data.finetune.objectives import Batch
 
     generator = torch.Generator().manual_seed(0)
     labels = torch.rand(1, 8, 3, 4, generator=generator).softmax(-1)

@@ -9,13 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score
 
 from w2s_data.errors import InputError, ProbabilityError
-from w2s_data.finetune.gain.inference import (
-    Score,
-    measure,
-    measure_ratio,
-    rank_groups,
-    within_seed,
-)
+from w2s_data.finetune.gain.intervals import Score, measure, measure_ratio, rank_groups, within_seed
 from w2s_data.finetune.metrics import (
     Accuracy,
     CalibrationError,

@@ -7,9 +7,9 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from w2s_data._blocks import ArrayFeatures
 from w2s_data.errors import InputError
-from w2s_data.finetune.methods import METHODS, make_method
+from w2s_data.features.matrix import ArrayFeatures
+from w2s_data.finetune.methods.registry import METHODS, make_method
 from w2s_data.finetune.metrics import accuracy
 from w2s_data.finetune.preference import PairTask
 from w2s_data.finetune.task import Pool, TaskSettings

@@ -1,8 +1,5 @@
-"""Measuring what students gain over their teacher: `measure_gain` and its result."""
+"""Measure what students gain over their teacher."""
 
-from __future__ import annotations
+import lazy_loader
 
-from w2s_data.finetune.gain.measure import measure_gain
-from w2s_data.finetune.gain.result import GainResult
-
-__all__ = ["GainResult", "measure_gain"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -14,7 +14,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
-from w2s_data._io import (
+from w2s_data.errors import RunError
+from w2s_data.finetune.methods.base import Method
+from w2s_data.utils.io import (
     atomic_path,
     jsonable,
     read_json,
@@ -22,9 +24,7 @@ from w2s_data._io import (
     sha256_json,
     write_json,
 )
-from w2s_data._typing import FloatArray
-from w2s_data.errors import RunError
-from w2s_data.finetune.base import Method
+from w2s_data.utils.typing import FloatArray
 
 SCHEMA = 1
 TASK_FILE = "task.json"

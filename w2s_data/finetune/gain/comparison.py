@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from w2s_data.errors import InputError
-from w2s_data.finetune.gain.inference import (
+from w2s_data.finetune.gain.inputs import GainData
+from w2s_data.finetune.gain.intervals import (
     Measurement,
     Score,
     measure,
@@ -18,7 +19,6 @@ from w2s_data.finetune.gain.inference import (
     rank_groups,
     undefined,
 )
-from w2s_data.finetune.gain.inputs import GainData
 from w2s_data.finetune.gain.predictions import predictions_table
 from w2s_data.finetune.gain.result import (
     Comparison,

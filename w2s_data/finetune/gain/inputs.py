@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from w2s_data._blocks import FeatureMatrix, RowSubset, as_feature_matrix
-from w2s_data._io import sha256_json
-from w2s_data._typing import AnyArray, FloatArray, IntArray
+from w2s_data.data.splits import SPLITS, parse_splits
 from w2s_data.errors import EmptyDataError, InputError, SplitError, listing, rows, unknown
+from w2s_data.features.matrix import FeatureMatrix, RowSubset, as_feature_matrix
 from w2s_data.finetune.metrics import Truth
 from w2s_data.finetune.teachers import as_teachers
-from w2s_data.splits import SPLITS, parse_splits
+from w2s_data.utils.io import sha256_json
+from w2s_data.utils.typing import AnyArray, FloatArray, IntArray
 
 
 @dataclass(frozen=True)

@@ -11,20 +11,20 @@ from typing import Any
 
 import numpy as np
 
-from w2s_data._progress import progress as progress_bar
-from w2s_data._typing import AnyArray, RandomState
-from w2s_data._validation import check_generator
+from w2s_data.compute.base import Engine, no_advance
 from w2s_data.encoders.backbone import Source
-from w2s_data.engines import Engine, no_advance
 from w2s_data.errors import DegenerateDataWarning, InputError, unknown
-from w2s_data.finetune.base import Method
 from w2s_data.finetune.gain.checkpoint import Checkpoint
 from w2s_data.finetune.gain.comparison import Comparer, read_forecast
 from w2s_data.finetune.gain.inputs import GainData, check_gain_data
+from w2s_data.finetune.gain.parallel import train_ahead
 from w2s_data.finetune.gain.result import GainResult
-from w2s_data.finetune.gain.tasks import train_ahead
 from w2s_data.finetune.gain.training import Laboratory, name_methods, training_settings
 from w2s_data.finetune.levels.whole import Adaptation
+from w2s_data.finetune.methods.base import Method
+from w2s_data.utils.progress import progress as progress_bar
+from w2s_data.utils.typing import AnyArray, RandomState
+from w2s_data.utils.validation import check_generator
 
 LEVELS = ("head", "lora", "full")
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from w2s_data._typing import FloatArray, IntArray
 from w2s_data.finetune.gain.checkpoint import Predictions
 from w2s_data.finetune.gain.inputs import GainData
+from w2s_data.utils.typing import FloatArray, IntArray
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from w2s_data.finetune.gain.inference import Measurement
+from w2s_data.finetune.gain.intervals import Measurement
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,10 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from w2s_data._bootstrap import wilson_interval
-from w2s_data._typing import FloatArray
-from w2s_data.finetune.gain.inference import Measurement, Score, measure, within_seed
 from w2s_data.finetune.gain.inputs import GainData
+from w2s_data.finetune.gain.intervals import Measurement, Score, measure, within_seed
 from w2s_data.finetune.gain.result import Reference
 from w2s_data.finetune.metrics import (
     Accuracy,
@@ -23,6 +21,8 @@ from w2s_data.finetune.metrics import (
     Truth,
     WorstGroup,
 )
+from w2s_data.utils.intervals import wilson_interval
+from w2s_data.utils.typing import FloatArray
 
 UNIT = (0.0, 1.0)
 

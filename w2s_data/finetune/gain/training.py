@@ -11,18 +11,19 @@ from typing import Any
 
 import numpy as np
 
-from w2s_data._typing import FloatArray, IntArray
 from w2s_data.errors import DegenerateDataWarning, InputError, RunError, unknown
-from w2s_data.finetune.base import Method, Model, TrainingError
 from w2s_data.finetune.gain.checkpoint import Checkpoint, Predictions
+from w2s_data.finetune.gain.diagnostics import summarize_told, tell_seeds
 from w2s_data.finetune.gain.inputs import GainData, lacking_gold
 from w2s_data.finetune.gain.predictions import Predicted, predict_items
-from w2s_data.finetune.gain.telling import summarize_told, tell_seeds
 from w2s_data.finetune.levels.adapters import USUAL
-from w2s_data.finetune.methods import make_method
+from w2s_data.finetune.methods.base import Method
 from w2s_data.finetune.methods.naive import Naive
+from w2s_data.finetune.methods.registry import make_method
+from w2s_data.finetune.objectives import Model, TrainingError
 from w2s_data.finetune.student import _enough_epochs as enough_epochs
 from w2s_data.finetune.student import fit_student
+from w2s_data.utils.typing import FloatArray, IntArray
 
 CEILING, LABELLED_ONLY = "ceiling", "labelled only"
 MOST_KEPT = 20_000_000  # probabilities outside the test split that are kept of a seed

@@ -14,16 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from w2s_data._device import resolve_device
-from w2s_data._io import atomic_path, read_json, sha256_json, write_json
-from w2s_data._progress import progress
-from w2s_data._typing import FloatArray
+from w2s_data.compute.device import resolve_device
 from w2s_data.errors import FileFormatError, InputError, RunError
-from w2s_data.finetune.base import LINKS, Method, Model, Objective, Outcome
 from w2s_data.finetune.levels.store import StoredTrainer, TrainingStore
 from w2s_data.finetune.levels.whole import Adaptation, State, WholeNetwork, as_proba, seeded
 from w2s_data.finetune.loop import EpochEnd, Schedule
+from w2s_data.finetune.methods.base import Method, Outcome
+from w2s_data.finetune.objectives import LINKS, Model, Objective
 from w2s_data.finetune.task import TRAINING, Pool, Task, TaskSettings
+from w2s_data.utils.io import atomic_path, read_json, sha256_json, write_json
+from w2s_data.utils.progress import progress
+from w2s_data.utils.typing import FloatArray
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from w2s_data._blocks import FeatureMatrix, as_feature_matrix
-from w2s_data._device import free_bytes
-from w2s_data._typing import BoolArray, FloatArray
-from w2s_data._validation import check_feature_block
+from w2s_data.compute.device import free_bytes
 from w2s_data.errors import FeatureError, InputError
-from w2s_data.finetune.base import LINKS, LabelObjective, Model, Objective
+from w2s_data.features.matrix import FeatureMatrix, as_feature_matrix
 from w2s_data.finetune.losses import cross_entropy
+from w2s_data.finetune.objectives import LINKS, LabelObjective, Model, Objective
 from w2s_data.finetune.task import RESIDENT_BYTES, TRAINING, Task
-from w2s_data.probes import LinearProbe
+from w2s_data.probes.linear import LinearProbe
+from w2s_data.utils.typing import BoolArray, FloatArray
+from w2s_data.utils.validation import check_feature_block
 
 if TYPE_CHECKING:
     import torch

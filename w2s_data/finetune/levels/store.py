@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from w2s_data._io import atomic_path, jsonable
 from w2s_data.errors import RunError
 from w2s_data.finetune.loop import EarlyStop, Trainer
+from w2s_data.utils.io import atomic_path, jsonable
 
 if TYPE_CHECKING:
     from collections.abc import Callable

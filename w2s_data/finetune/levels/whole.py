@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from w2s_data._typing import BoolArray, FloatArray, IntArray
 from w2s_data.encoders.backbone import Source
 from w2s_data.encoders.base import as_items
 from w2s_data.errors import InputError, require
-from w2s_data.finetune.base import TrainingError
+from w2s_data.finetune.objectives import TrainingError
+from w2s_data.utils.typing import BoolArray, FloatArray, IntArray
 
 if TYPE_CHECKING:
     import torch

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from w2s_data.errors import InputError
-from w2s_data.finetune.base import LabelObjective, Method, Model, Outcome
+from w2s_data.finetune.methods.base import Method, Outcome
+from w2s_data.finetune.objectives import LabelObjective, Model
 from w2s_data.finetune.task import one_hot
 
 if TYPE_CHECKING:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from w2s_data._typing import FloatArray
-from w2s_data.finetune.base import Batch, Method, Objective, Outcome
 from w2s_data.finetune.losses import confidence_loss, ramp
+from w2s_data.finetune.methods.base import Method, Outcome
+from w2s_data.finetune.objectives import Batch, Objective
+from w2s_data.utils.typing import FloatArray
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from w2s_data._typing import BoolArray, FloatArray, IntArray
 from w2s_data.errors import DegenerateDataWarning, InputError
-from w2s_data.finetune.base import LabelObjective, Method, Model, Outcome
-from w2s_data.finetune.selection import best_rows, share_count
+from w2s_data.finetune.filters import best_rows, share_count
+from w2s_data.finetune.methods.base import Method, Outcome
+from w2s_data.finetune.objectives import LabelObjective, Model
+from w2s_data.utils.typing import BoolArray, FloatArray, IntArray
 
 if TYPE_CHECKING:
     from w2s_data.finetune.task import Task

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from w2s_data.finetune.base import LabelObjective, Method, Outcome
+from w2s_data.finetune.filters import best_rows, filter_controls, share_count
 from w2s_data.finetune.losses import generalized_cross_entropy
-from w2s_data.finetune.selection import best_rows, filter_controls, share_count
+from w2s_data.finetune.methods.base import Method, Outcome
+from w2s_data.finetune.objectives import LabelObjective
 
 if TYPE_CHECKING:
     from w2s_data.finetune.task import Task

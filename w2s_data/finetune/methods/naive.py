@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from w2s_data.finetune.base import LabelObjective, Method, Outcome
+from w2s_data.finetune.methods.base import Method, Outcome
+from w2s_data.finetune.objectives import LabelObjective
 
 if TYPE_CHECKING:
     from w2s_data.finetune.task import Task

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from w2s_data._typing import BoolArray
+from w2s_data.data.regions import Region
 from w2s_data.errors import DegenerateDataWarning, InputError, unknown
-from w2s_data.finetune.base import LabelObjective, Method, Outcome
-from w2s_data.finetune.selection import best_rows, filter_controls, share_count
+from w2s_data.finetune.filters import best_rows, filter_controls, share_count
+from w2s_data.finetune.methods.base import Method, Outcome
+from w2s_data.finetune.objectives import LabelObjective
 from w2s_data.finetune.task import DETECTOR
-from w2s_data.overlap import OverlapDetector
-from w2s_data.regions import Region
+from w2s_data.overlap.detector import OverlapDetector
+from w2s_data.utils.typing import BoolArray
 
 if TYPE_CHECKING:
     from w2s_data.finetune.task import Task

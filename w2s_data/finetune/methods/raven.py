@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from w2s_data._typing import BoolArray, FloatArray
 from w2s_data.errors import DegenerateDataWarning
-from w2s_data.finetune.base import Batch, LabelObjective, Method, Model, Objective, Outcome
+from w2s_data.finetune.methods.base import Method, Outcome
+from w2s_data.finetune.objectives import Batch, LabelObjective, Model, Objective
 from w2s_data.finetune.task import one_hot
+from w2s_data.utils.typing import BoolArray, FloatArray
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -1,0 +1,115 @@
+"""From a finished session to its result."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from w2s_data.utils.typing import FloatArray
+from w2s_selectors.objectives.judgement import Judgement
+from w2s_selectors.result import SelectionResult
+from w2s_selectors.session.checkpoint import Record
+from w2s_selectors.session.posterior import probability_best, recommended_items
+from w2s_selectors.session.replay import Evaluate, compare, why_not
+from w2s_selectors.session.session import Plan, Session
+
+NOT_IN_TRACE = {"left_out", "scores", "generator"}
+
+
+def trace_row(plan: Plan, record: Record) -> dict[str, Any]:
+    """A record as a row of the trace."""
+    row = {f.name: getattr(record, f.name) for f in fields(Record) if f.name not in NOT_IN_TRACE}
+    return row | {"source": plan.sources[record.source].name}
+
+
+def assemble(
+    plan: Plan, session: Session, ended: str, replays: int, evaluate: Evaluate | None
+) -> SelectionResult:
+    """Judge once more, compare with the baselines, and put everything into tables."""
+    judgement = session.judgement
+    if judgement is not None and hasattr(session.judge, "conclude"):
+        judgement = session.judge.conclude(session.acquired)
+    notes = [f"round {record.round}: {record.note}" for record in session.records if record.note]
+    baselines = replayed = None
+    verdict = ""
+    if replays > 0:
+        reason = why_not(plan, session)
+        if reason:
+            notes.append(f"not compared with random and round-robin choice: {reason}")
+        else:
+            compared = compare(plan, session, replays, evaluate)
+            baselines, replayed, verdict = compared.table, compared.rounds, compared.verdict
+    columns = [f.name for f in fields(Record) if f.name not in NOT_IN_TRACE]
+    n_sources = len(plan.sources)
+    scores = np.array([record.scores for record in session.records], dtype=np.float64)
+    return SelectionResult(
+        trace=pd.DataFrame([trace_row(plan, r) for r in session.records], columns=columns),
+        sources=_table(plan, session, judgement),
+        ids=tuple(session.chosen),
+        scores=scores.reshape(-1, n_sources),
+        baselines=baselines,
+        replayed=replayed,
+        objective=plan.objective.name,
+        reward=plan.objective.reward,
+        policy=plan.policy,
+        budget=plan.budget,
+        budget_unit="money" if plan.in_money else "items",
+        spent=session.spent,
+        sizes=_sizes(plan),
+        ended=ended,
+        verdict=verdict,
+        notes=tuple(notes),
+    )
+
+
+def _sizes(plan: Plan) -> FloatArray:
+    return np.array([np.inf if s.size is None else s.size for s in plan.sources], dtype=np.float64)
+
+
+def _table(plan: Plan, session: Session, judgement: Judgement | None) -> pd.DataFrame:
+    unknown = np.full(len(plan.sources), np.nan)
+    counts = session.acquired.counts
+    table = {
+        "source": [source.name for source in plan.sources],
+        "cost": plan.costs,
+        "items": counts,
+        "spent": session.delivered * plan.units,
+        "reward": unknown,
+        "low": unknown,
+        "high": unknown,
+        "probability_best": unknown,
+        "recommended": unknown,
+    }
+    if judgement is not None:
+        table |= {
+            "reward": judgement.rewards,
+            "low": judgement.low,
+            "high": judgement.high,
+            "probability_best": probability_best(judgement, session.seed),
+            "recommended": _recommended(plan, session, judgement),
+        }
+    why = session.gone | session.stopped
+    status = [
+        "stopped" if k in session.stopped else "gone" if k in session.gone else "open"
+        for k in range(len(counts))
+    ]
+    reasons = [why.get(k, "") for k in range(len(counts))]
+    return pd.DataFrame(table | {"status": status, "reason": reasons})
+
+
+def _recommended(plan: Plan, session: Session, judgement: Judgement) -> FloatArray:
+    """Items of each source for another budget of the same size."""
+    closed = [*session.gone, *session.stopped]
+    room = _sizes(plan) - session.delivered
+    room[closed] = 0.0
+    if not (room > 0).any():
+        return np.zeros(len(room))
+    planned = None
+    if hasattr(session.judge, "planned"):
+        planned = session.judge.planned(room, plan.budget, plan.units)
+    return recommended_items(
+        judgement, planned, room, plan.budget, plan.costs, plan.units, session.seed
+    ).round(1)

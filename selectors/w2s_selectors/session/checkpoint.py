@@ -1,0 +1,202 @@
+"""The folder of a selection: what was received, what was made of it, and where it stands.
+
+checkpoint.json                    what the selection is: version, fingerprint, seed, settings
+received/round-000007.parquet      what a source delivered, written before anything else
+rounds/round-000007.parquet        the round's items and, as its metadata, its record: the commit
+state.json                         where it stands, for people; never read back
+late/3/answer-000000.parquet       what source 3 delivered too late, until it is used
+features/                          feature store of the strong encoder
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from w2s_data._version import __version__
+from w2s_data.errors import FileFormatError, InputError
+from w2s_data.utils.io import jsonable, read_json, remove_partial_files, sha256_json, write_json
+from w2s_selectors.sources.batch import Batch
+from w2s_selectors.sources.journal import read_batch, write_batch
+
+SCHEMA = 1
+HEADER = "checkpoint.json"
+
+
+class CheckpointError(InputError):
+    """A checkpoint is damaged, or belongs to another selection or version."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """What happened in one round.
+
+    Attributes
+    ----------
+    kind : "answer", "timeout" or "failure"
+    left_out : tuple of str
+        Ids that were delivered and not kept.
+    scores : tuple of K float
+        What the sources were chosen by; NaN where nothing was computed.
+    generator : mapping
+        State of the random generator after the choice.
+    """
+
+    round: int
+    source: int
+    kind: str
+    asked: int
+    delivered: int
+    kept: int
+    cost: float
+    spent: float
+    index: float
+    observed: float
+    reward: float
+    low: float
+    high: float
+    n_open: int
+    note: str
+    left_out: tuple[str, ...]
+    scores: tuple[float, ...]
+    generator: Mapping[str, Any]
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what `to_json` wrote."""
+        values: dict[str, Any] = json.loads(text)
+        scores = tuple(np.nan if score is None else score for score in values.pop("scores"))
+        left_out = tuple(values.pop("left_out"))
+        known: dict[str, Any] = {k: np.nan if v is None else v for k, v in values.items()}
+        return cls(**known, left_out=left_out, scores=scores)
+
+    def to_json(self) -> str:
+        """All fields; NaN as null."""
+        return json.dumps(jsonable(asdict(self)), allow_nan=False)
+
+
+class Checkpoint:
+    """Reads and writes the folder of one selection.
+
+    Parameters
+    ----------
+    identity : mapping
+        What must be equal for a resumed selection to be the same one.
+    """
+
+    def __init__(self, folder: Path, identity: Mapping[str, Any], seed: int, resume: bool) -> None:
+        self.folder = folder
+        identity = jsonable(identity)
+        header = folder / HEADER
+        if not header.is_file():
+            self._begin(identity, seed)
+            return
+        if not resume:
+            raise CheckpointError(
+                f"{os.fspath(folder)!r} holds a selection already: go on with resume=True, or give "
+                "another folder"
+            )
+        found = _read_header(header)
+        _check_identity(folder, found["identity"], identity)
+        self.seed = int(found["seed"])
+        for part in ("", "received", "rounds"):
+            remove_partial_files(folder / part)
+
+    def _begin(self, identity: Mapping[str, Any], seed: int) -> None:
+        if self.folder.is_file() or (self.folder.is_dir() and any(self.folder.iterdir())):
+            raise CheckpointError(
+                f"{os.fspath(self.folder)!r} exists and is not the checkpoint of a selection (it "
+                f"has no {HEADER}); give another folder"
+            )
+        self.seed = seed
+        content = {
+            "schema": SCHEMA,
+            "version": __version__,
+            "fingerprint": sha256_json(identity),
+            "seed": seed,
+            "identity": identity,
+        }
+        write_json(self.folder / HEADER, content)
+
+    def rounds(self) -> Iterator[tuple[Record, Batch]]:
+        """Yield the committed rounds in order.
+
+        Raises
+        ------
+        CheckpointError
+            Naming a file that is damaged.
+        """
+        number = 0
+        while (path := self._path("rounds", number)).is_file():
+            try:
+                batch, text = read_batch(path)
+                record = Record.from_json(text)
+            except (FileFormatError, ValueError, TypeError) as error:
+                raise CheckpointError(
+                    f"{os.fspath(path)!r} is damaged ({error}); delete it and all later rounds to "
+                    "go on from there: what was received is kept"
+                ) from error
+            yield record, batch
+            number += 1
+
+    def received(self, number: int) -> tuple[int, Batch] | None:
+        """The number of the source that answered in a round, and the items; None if none did."""
+        path = self._path("received", number)
+        if not path.is_file():
+            return None
+        try:
+            batch, text = read_batch(path)
+            return int(json.loads(text)["source"]), batch
+        except (FileFormatError, ValueError, KeyError) as error:
+            raise CheckpointError(f"{os.fspath(path)!r} is damaged: {error}") from error
+
+    def write_received(self, number: int, source: int, batch: Batch) -> None:
+        """Keep what a source delivered."""
+        write_batch(self._path("received", number), batch, json.dumps({"source": source}))
+
+    def commit(self, record: Record, batch: Batch, state: Mapping[str, Any]) -> None:
+        """Write a round's items and record; from now on the round has happened."""
+        write_batch(self._path("rounds", record.round), batch, record.to_json())
+        partial = self.folder / ".state.json.partial"
+        partial.write_text(json.dumps(jsonable(state), indent=2, allow_nan=False), encoding="utf-8")
+        partial.replace(self.folder / "state.json")
+
+    def late(self, source: int) -> Path:
+        """Folder for what a source delivers too late."""
+        return self.folder / "late" / str(source)
+
+    def _path(self, part: str, number: int) -> Path:
+        return self.folder / part / f"round-{number:06d}.parquet"
+
+
+def _read_header(path: Path) -> Any:
+    try:
+        found = read_json(path)
+        schema = found["schema"]
+    except (FileFormatError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{os.fspath(path)!r} is damaged: {error}") from error
+    if schema != SCHEMA:
+        raise CheckpointError(
+            f"{os.fspath(path.parent)!r} was written by another version (schema {schema!r}, "
+            f"w2s-data {found.get('version')}; this is {__version__} with schema {SCHEMA}): finish "
+            "it with that version, or give another folder"
+        )
+    return found
+
+
+def _check_identity(folder: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
+    different = [name for name in {**there, **here} if there.get(name) != here.get(name)]
+    if different:
+        settings = "; ".join(
+            f"{name} {there.get(name)!r:.80} (not {here.get(name)!r:.80})" for name in different
+        )
+        raise CheckpointError(
+            f"{os.fspath(folder)!r} belongs to another selection, with {settings}; give another "
+            "folder"
+        )

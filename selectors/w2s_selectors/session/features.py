@@ -1,0 +1,151 @@
+"""Strong features and weak probabilities of newly delivered items."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from w2s_data.encoders import Encoder
+from w2s_data.encoders.base import ItemError, as_items
+from w2s_data.errors import FeatureError, InputError, ProbabilityError
+from w2s_data.features.store import FeatureStore, item_keys, open_store
+from w2s_data.utils.typing import FloatArray
+from w2s_data.utils.validation import check_feature_block, check_proba
+from w2s_selectors.objectives.acquired import Acquired
+from w2s_selectors.sources.batch import Batch
+from w2s_selectors.sources.requests import SourceError
+
+logger = logging.getLogger("w2s_selectors")
+
+
+class Preparer:
+    """Turns a batch into numbers: takes what it brings, computes the rest.
+
+    Parameters
+    ----------
+    strong_encoder : Encoder, function of items, or None
+    weak_model : function of items, object with `predict_proba`, or None
+    folder : Path or None
+        Feature store of the encoder.
+    """
+
+    def __init__(self, strong_encoder: Any, weak_model: Any, folder: Path | None) -> None:
+        self._encode = _encoding(strong_encoder, folder)
+        self._label = _labelling(weak_model)
+
+    def __call__(self, source: str, batch: Batch) -> tuple[Batch, str]:
+        """Return the batch with both, and a note on items that had to be left out."""
+        note = ""
+        if batch.strong_features is None:
+            try:
+                strong = self.strong_features(source, batch.items)
+            except ItemError as error:
+                bad = set(error.positions)
+                logger.warning("source %r: %s; left out", source, error)
+                note = f"{len(bad)} items left out: {error.reason}"
+                batch = batch.take(np.array([i for i in range(len(batch)) if i not in bad], int))
+                if not len(batch):
+                    return batch, note
+                strong = self.strong_features(source, batch.items)
+        else:
+            strong = np.asarray(batch.strong_features)
+        proba = batch.weak_proba
+        if proba is None:
+            if self._label is None or batch.items is None:
+                raise InputError(
+                    f"source {source!r} delivers items without weak probabilities: give weak_model="
+                )
+            proba = self._label(batch.items)
+        _check_strong(source, len(batch), strong)
+        if len(proba) != len(batch):
+            raise ProbabilityError(
+                f"the weak model must give a row of probabilities for each of {len(batch)} items "
+                f"of source {source!r}; got {len(proba)}"
+            )
+        return Batch(batch.ids, batch.items, strong, check_proba(proba)), note
+
+    def strong_features(self, source: str, items: tuple[Any, ...] | None) -> FloatArray:
+        """Encode items, (n, D)."""
+        if self._encode is None or items is None:
+            raise InputError(
+                f"source {source!r} delivers items without strong features: give strong_encoder="
+            )
+        return self._encode(items)
+
+
+def check_delivered(source: str, batch: Any, acquired: Acquired) -> None:
+    """Refuse an answer that is no batch, or whose numbers do not fit what came before.
+
+    Raises
+    ------
+    SourceError
+        Naming the source.
+    """
+    if not isinstance(batch, Batch) or not all(isinstance(name, str) for name in batch.ids):
+        raise SourceError(
+            f"source {source!r} must deliver a Batch whose ids are str; got {batch!r:.80}"
+        )
+    strong, proba = batch.strong_features, batch.weak_proba
+    try:
+        if len(batch) and strong is not None:
+            _check_strong(source, len(batch), np.asarray(strong))
+        if len(batch) and proba is not None:
+            check_proba(proba)
+        if len(batch):
+            acquired.check_fits(strong, proba)
+    except InputError as error:
+        raise SourceError(f"source {source!r} delivered numbers of no use: {error}") from error
+
+
+def _check_strong(source: str, n: int, strong: FloatArray) -> None:
+    if strong.ndim != 2 or len(strong) != n:
+        raise FeatureError(
+            f"strong features of {n} items of source {source!r} must have the shape ({n}, D); "
+            f"got {strong.shape}"
+        )
+    name = f"strong features of source {source!r}"
+    check_feature_block(strong, np.arange(n), name, nonzero=True)
+
+
+def _encoding(encoder: Any, folder: Path | None) -> Callable[[Any], FloatArray] | None:
+    if encoder is None:
+        return None
+    if isinstance(encoder, Encoder):
+        return encoder.encode if folder is None else _StoredEncoder(encoder, folder)
+    if callable(encoder):
+        return lambda items: np.asarray(encoder(list(items)), dtype=np.float32)
+    raise InputError(f"strong_encoder must be an encoder or a function of items; got {encoder!r}")
+
+
+def _labelling(model: Any) -> Callable[[Any], FloatArray] | None:
+    if model is None:
+        return None
+    function = getattr(model, "predict_proba", model)
+    if callable(function):
+        return lambda items: np.asarray(function(list(items)))
+    raise InputError(f"weak_model must be a function of items or have predict_proba; got {model!r}")
+
+
+class _StoredEncoder:
+    """An encoder in front of a feature store that stays open from one answer to the next."""
+
+    def __init__(self, encoder: Encoder, folder: Path) -> None:
+        self._encoder = encoder
+        self._shards = open_store(folder, encoder, False)
+
+    def __call__(self, items: Any) -> FloatArray:
+        listed = as_items(items, self._encoder.kind)
+        keys = item_keys(listed, self._encoder.kind)
+        first = np.sort(np.unique(keys, return_index=True)[1])
+        todo = first[~np.isin(keys[first], self._shards.keys)]
+        if len(todo):
+            try:
+                vectors = self._encoder.encode([listed[row] for row in todo])
+            except ItemError as error:
+                raise error.moved_to(todo.tolist()) from error
+            self._shards.append(keys[todo], vectors)
+        return FeatureStore(self._shards, np.empty(0, np.int64)).select(keys).array()

@@ -1,0 +1,90 @@
+"""What is believed of the sources: which one is best, and what to buy next."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from w2s_data.utils.typing import FloatArray
+from w2s_selectors.objectives.judgement import Judgement
+
+N_DRAWS = 2000
+NORMAL_95 = 1.96
+
+
+def draws(judgement: Judgement, seed: int, n_draws: int = N_DRAWS) -> FloatArray:
+    """Draws of the rewards, (n_draws, K); NaN where nothing is known of a source.
+
+    Counted rewards follow Beta(1 + successes, 1 + failures); others a normal distribution whose
+    central 95 % are the interval.
+    """
+    rng = np.random.default_rng(seed)
+    rewards = judgement.rewards
+    drawn = np.full((n_draws, len(rewards)), np.nan)
+    if judgement.counted and judgement.successes is not None and judgement.trials is not None:
+        known = judgement.trials > 0
+        won, lost = judgement.successes[known], (judgement.trials - judgement.successes)[known]
+        drawn[:, known] = rng.beta(1 + won, 1 + lost, (n_draws, len(won)))
+        return drawn
+    deviation = (judgement.high - judgement.low) / (2 * NORMAL_95)
+    known = np.isfinite(rewards) & np.isfinite(deviation)
+    drawn[:, known] = rng.normal(rewards[known], deviation[known], (n_draws, known.sum()))
+    return drawn
+
+
+def probability_best(judgement: Judgement, seed: int) -> FloatArray:
+    """Probability that each source has the highest reward, (K,); NaN where nothing is known."""
+    drawn = draws(judgement, seed)
+    known = np.isfinite(drawn[0])
+    best = np.full(drawn.shape[1], np.nan)
+    if known.any():
+        winners = np.flatnonzero(known)[drawn[:, known].argmax(axis=1)]
+        best[known] = np.bincount(winners, minlength=len(best))[known] / len(drawn)
+    return best
+
+
+def recommended_items(
+    judgement: Judgement,
+    planned: FloatArray | None,
+    room: FloatArray,
+    budget: float,
+    costs: FloatArray,
+    units: FloatArray,
+    seed: int,
+) -> FloatArray:
+    """Items (K,) to buy from each source with a further budget.
+
+    As the objective would go on by itself (`planned`); else in proportion to the probability of
+    being the best per unit of cost, where rewards are counted; else the same number from all.
+
+    Parameters
+    ----------
+    room : array (K,)
+        Items that are left; inf if unknown, 0 of a source that is stopped or gone.
+    """
+    if planned is not None:
+        return planned
+    open_, weights = room > 0, np.ones(len(costs))
+    if judgement.gains is not None:
+        weights = (judgement.gains == judgement.gains[open_].max()).astype(np.float64)
+    elif judgement.counted:
+        drawn = np.where(open_, draws(judgement, seed) / costs, -np.inf)
+        drawn = np.where(np.isnan(drawn), -np.inf, drawn)
+        weights = np.bincount(drawn.argmax(axis=1), minlength=len(costs)) * units.min() / units
+    return fill(np.where(open_, weights, 0.0), room, budget, units)
+
+
+def fill(weights: FloatArray, room: FloatArray, budget: float, units: FloatArray) -> FloatArray:
+    """Items in proportion to weights, at most `room`; what a full source cannot take goes on.
+
+    >>> fill(np.array([3.0, 1.0, 0.0]), np.array([10.0, 90.0, 90.0]), 40.0, np.ones(3))
+    array([10., 30.,  0.])
+    """
+    items = np.zeros(len(weights))
+    weights = np.where(weights > 0, weights, 0.0)
+    while (taking := (weights > 0) & (items < room)).any() and budget > 1e-9 * units.max():
+        share = np.where(taking, weights, 0.0)
+        wanted = budget * share / (share @ units)
+        added = np.minimum(wanted, room - items)
+        items += added
+        budget -= float(added @ units)
+    return items

@@ -1,0 +1,142 @@
+"""The same budget spent at random and in turn, on sources whose items are at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from w2s_data.utils.typing import FloatArray
+from w2s_selectors.objectives.acquired import Acquired
+from w2s_selectors.session.session import Plan, Session
+from w2s_selectors.simulation.regret import mean_interval, run_noise
+from w2s_selectors.sources.base import ReplayableSource
+
+Evaluate = Callable[[FloatArray, FloatArray], float]
+
+ROUNDING = 9  # digits: runs that bought the same differ by what adding up in another order does
+LARGEST = 50_000  # items; a larger selection is not replayed
+
+
+def why_not(plan: Plan, session: Session) -> str:
+    """Why a selection cannot be replayed; empty if it can."""
+    if not len(session.acquired):
+        return "nothing was acquired"
+    if len(session.acquired) > LARGEST:
+        return f"more than {LARGEST:,} items were acquired"
+    for source in plan.sources:
+        if not isinstance(source, ReplayableSource):
+            return f"source {source.name!r} delivers an item only once"
+        if not source.ready:
+            return f"source {source.name!r} has no ready-made features and probabilities"
+    return ""
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """What was chosen beside other orders of asking.
+
+    Attributes
+    ----------
+    table : DataFrame
+        A row each for chosen, random and round_robin: runs, mean, low and high of the objective's
+        `value` and, if measured, of `evaluated`, and the `noise` of one more run. One run has no
+        interval.
+    rounds : DataFrame
+        A row a round of every run: strategy, run, round, source, items, spent, ids.
+    verdict : str
+    """
+
+    table: pd.DataFrame
+    rounds: pd.DataFrame
+    verdict: str
+
+
+def compare(plan: Plan, session: Session, replays: int, evaluate: Evaluate | None) -> Comparison:
+    """Compare what was chosen with `replays` other orders at random and in turn."""
+    sets: dict[str, list[Acquired]] = {"chosen": [session.acquired]}
+    rounds = _chosen_rounds(plan, session)
+    for strategy in ("random", "round_robin"):
+        sets[strategy] = []
+        for run in range(replays):
+            rng = np.random.default_rng([session.seed, run])
+            acquired, asked = _replayed(plan, session.spent, strategy, rng)
+            sets[strategy].append(acquired)
+            rounds += [{"strategy": strategy, "run": run, **row} for row in asked]
+    everything = [each for of_strategy in sets.values() for each in of_strategy]
+    measured = {"value": _values(session.judge, everything)}
+    if evaluate is not None:
+        measured["evaluated"] = [
+            float(evaluate(each.strong_features.array, each.weak_proba)) for each in everything
+        ]
+    records, start = [], 0
+    for strategy, of_strategy in sets.items():
+        rows = slice(start, start + len(of_strategy))
+        start = rows.stop
+        record: dict[str, Any] = {"strategy": strategy, "runs": len(of_strategy)}
+        for name, values in measured.items():
+            mean, low, high = mean_interval(np.array(values[rows]))
+            record |= {name: float(mean), f"{name}_low": float(low), f"{name}_high": float(high)}
+            record[f"{name}_noise"] = float(run_noise(values[rows]))
+        records.append(record)
+    table = pd.DataFrame(records)
+    return Comparison(table, pd.DataFrame(rounds), _verdict(table))
+
+
+def _chosen_rounds(plan: Plan, session: Session) -> list[dict[str, Any]]:
+    return [
+        {"strategy": "chosen", "run": 0, "round": record.round}
+        | {"source": plan.sources[record.source].name, "items": record.kept}
+        | {"spent": record.spent, "ids": ids}
+        for record, ids in zip(session.records, session.chosen, strict=True)
+    ]
+
+
+def _replayed(
+    plan: Plan, budget: float, strategy: str, rng: np.random.Generator
+) -> tuple[Acquired, list[dict[str, Any]]]:
+    """Spend a budget on the sources in other orders."""
+    sources = [s.shuffled(rng) for s in plan.sources if isinstance(s, ReplayableSource)]
+    acquired = Acquired(len(sources))
+    asked: list[dict[str, Any]] = []
+    units, dry, turn = plan.units, np.zeros(len(sources), dtype=np.bool_), 0
+    left = budget
+    while (open_ := ~dry & (units <= left + 1e-9)).any():
+        if strategy == "random":
+            k = int(rng.choice(np.flatnonzero(open_)))
+        else:
+            k = int(np.flatnonzero(open_)[turn % open_.sum()])
+        turn += 1
+        n = int(min(plan.batch_size, (left + 1e-9) // units[k]))
+        batch = sources[k].query(n, "")
+        dry[k] = len(batch) < n
+        left -= len(batch) * units[k]
+        if len(batch):
+            acquired.add(k, np.asarray(batch.strong_features), np.asarray(batch.weak_proba))
+            asked.append(
+                {"round": len(asked), "source": sources[k].name, "items": len(batch)}
+                | {"spent": budget - left, "ids": batch.ids}
+            )
+    return acquired, asked
+
+
+def _values(judge: Any, sets: list[Acquired]) -> list[float]:
+    return judge.values(sets) if hasattr(judge, "values") else [np.nan] * len(sets)
+
+
+def _verdict(table: pd.DataFrame) -> str:
+    """Whether what was chosen differs from random by more than random runs differ."""
+    name = "evaluated" if "evaluated" in table else "value"
+    rows = table.set_index("strategy")
+    chosen, random, noise = rows[name]["chosen"], rows[name]["random"], rows[f"{name}_noise"]
+    if not np.isfinite([chosen, random, noise["random"]]).all():
+        return ""
+    difference = round(chosen - random, ROUNDING)
+    said = "within noise" if abs(difference) <= noise["random"] + 10**-ROUNDING else "beyond noise"
+    return (
+        f"{name}: chosen {chosen:.4g}, random {random:.4g}; the difference of "
+        f"{difference:+.4g} is {said} (random runs differ by {noise['random']:.2g}, 95 %)"
+    )

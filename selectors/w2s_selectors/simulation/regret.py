@@ -1,0 +1,388 @@
+"""Regret: what a sequence of choices lost against the best source, and what theory allows.
+
+Densities are known here: true ones in simulations, estimates elsewhere, and then the regret is an
+estimate too.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from w2s_data.errors import InputError
+from w2s_data.utils.typing import AnyArray, FloatArray, IntArray
+from w2s_selectors.policies import (
+    KLUCB,
+    UCB1,
+    EpsilonGreedy,
+    Oracle,
+    OverlapUCB,
+    Policy,
+    RoundRobin,
+    ThompsonSampling,
+    UniformRandom,
+)
+from w2s_selectors.policies.kl import bernoulli_kl
+
+GRID = np.linspace(0.02, 0.96, 48)  # shares of a gap at which a bound is minimised
+
+
+def cumulative_regret(
+    chosen: ArrayLike,
+    densities: ArrayLike,
+    *,
+    items: ArrayLike | None = None,
+    costs: ArrayLike | None = None,
+    sizes: ArrayLike | None = None,
+) -> FloatArray:
+    r"""Expected overlap points lost against the best remaining source, after each query.
+
+    .. math:: R_t = \sum_{s \le t} m_s \left( c_{a_s} \max_k \frac{p_k}{c_k} - p_{a_s} \right)
+
+    over the sources k that still held items before query s: what the same money would have
+    bought from the best of them. With unit costs this is the sum of the gaps, m_s (p* - p_a).
+
+    Parameters
+    ----------
+    chosen : int array (..., T)
+        Source asked by each query; leading axes are runs.
+    densities : array (K,)
+        True overlap density of each source, in [0, 1].
+    items : array (..., T), optional
+        Items that each query brought, 1 by default. 0 marks a query that did not take place.
+    costs : array (K,), optional
+        Per item, 1 by default.
+    sizes : array (K,), optional
+        Items that each source holds; no limit by default.
+
+    Returns
+    -------
+    array (..., T)
+        In points, at least 0, never falling.
+
+    Examples
+    --------
+    >>> cumulative_regret([0, 1, 1, 0], [0.2, 0.5]).round(2)
+    array([0.3, 0.3, 0.3, 0.6])
+
+    Once source 1 has run dry, source 0 is the best that remains:
+
+    >>> cumulative_regret([0, 1, 1, 0], [0.2, 0.5], sizes=[9, 2]).round(2)
+    array([0.3, 0.3, 0.3, 0.3])
+    """
+    arms, density, cost = _check_choices(chosen, densities, costs)
+    brought = np.broadcast_to(1.0 if items is None else np.asarray(items, np.float64), arms.shape)
+    rates = density / cost
+    best = np.full(arms.shape, rates.max())
+    if sizes is not None:
+        stock = _per_source(sizes, "sizes", len(density))
+        best = _best_remaining(arms, brought, rates, stock)
+    return np.asarray(np.cumsum(brought * (cost[arms] * best - density[arms]), axis=-1))
+
+
+def regret_per_cost(
+    chosen: ArrayLike,
+    densities: ArrayLike,
+    *,
+    items: ArrayLike | None = None,
+    costs: ArrayLike | None = None,
+    sizes: ArrayLike | None = None,
+) -> FloatArray:
+    """`cumulative_regret` over the money spent so far: points lost per unit of budget, (..., T).
+
+    Examples
+    --------
+    >>> regret_per_cost([0, 1, 1, 0], [0.2, 0.5], costs=[1, 2]).round(3)
+    array([0.05 , 0.017, 0.01 , 0.017])
+    """
+    arms, _, cost = _check_choices(chosen, densities, costs)
+    lost = cumulative_regret(chosen, densities, items=items, costs=costs, sizes=sizes)
+    spent = np.cumsum(cost[arms] * (1.0 if items is None else np.asarray(items)), axis=-1)
+    return np.asarray(np.where(spent > 0, lost / np.where(spent > 0, spent, 1.0), 0.0))
+
+
+def simple_regret(
+    recommended: ArrayLike, densities: ArrayLike, *, costs: ArrayLike | None = None
+) -> FloatArray:
+    """How much worse, per unit of cost, the recommended source is than the best; at least 0.
+
+    Examples
+    --------
+    >>> float(simple_regret(0, [0.4, 0.5]).round(2))
+    0.1
+    """
+    arms, density, cost = _check_choices(recommended, densities, costs)
+    rates = density / cost
+    return np.asarray(rates.max() - rates[arms])
+
+
+def lai_robbins_rate(densities: ArrayLike, points: ArrayLike) -> FloatArray:
+    r"""The regret that no uniformly good policy can undercut as the points T go to infinity.
+
+    .. math:: \log T \sum_{k: p_k < p^*} \frac{p^* - p_k}{kl(p_k, p^*)}
+
+    A slope, not a bound at finite T: a policy may lie below the line early on. For unit costs.
+
+    Parameters
+    ----------
+    densities : array (K,)
+    points : array
+        T, at least 1.
+
+    References
+    ----------
+    Lai, Robbins, *Asymptotically Efficient Adaptive Allocation Rules*, Advances in Applied
+    Mathematics 6, 1985.
+
+    Examples
+    --------
+    >>> float(lai_robbins_rate([0.5, 0.4, 0.3], 2000).round(1))
+    56.2
+    """
+    density = _check_densities(densities)
+    best = density.max()
+    worse = density[density < best]
+    slope = ((best - worse) / bernoulli_kl(worse, best)).sum()
+    return np.asarray(slope * np.log(_check_points(points)))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class RegretBound:
+    """Upper bound of the expected regret of a policy.
+
+    Attributes
+    ----------
+    points : array
+    values : array
+        The bound after so many points; NaN where none is known. It says nothing where it exceeds
+        the points times the largest gap, which no policy can lose.
+    source : str
+        Where it is proven; empty without a bound.
+    reason : str
+        Why there is none; empty with a bound.
+    """
+
+    points: FloatArray
+    values: FloatArray
+    source: str = ""
+    reason: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists and text; NaN becomes None."""
+        values = [None if np.isnan(value) else float(value) for value in np.ravel(self.values)]
+        points = np.ravel(self.points).tolist()
+        return {"points": points, "values": values, "source": self.source, "reason": self.reason}
+
+    def __repr__(self) -> str:
+        said = f"at most {np.ravel(self.values)[-1]:.4g} points" if self.source else "none"
+        return f"RegretBound({said}; {self.source or self.reason})"
+
+
+@functools.singledispatch
+def regret_bound(policy: Policy, densities: ArrayLike, points: ArrayLike) -> RegretBound:
+    """Bound of the expected regret, for unit costs, single points and prompt answers.
+
+    Batches, delays and unequal costs are outside of what is proven. Another policy's bound is
+    added by `regret_bound.register`.
+
+    Parameters
+    ----------
+    policy : Policy
+    densities : array (K,)
+    points : array
+        Points asked, at least 1.
+
+    Returns
+    -------
+    RegretBound
+        NaN with a reason where no bound with explicit constants is known.
+
+    Examples
+    --------
+    >>> regret_bound(UCB1(), [0.8, 0.3], 2000)
+    RegretBound(at most 123.8 points; Auer, Cesa-Bianchi, Fischer 2002, Theorem 1)
+    >>> regret_bound(EpsilonGreedy(), [0.8, 0.3], 2000)
+    RegretBound(none; the regret is linear: epsilon times the mean gap a point, at least)
+    """
+    return _none(densities, points, f"no bound is registered for policy {policy.name!r}")
+
+
+@regret_bound.register
+def _(_policy: UCB1, densities: ArrayLike, points: ArrayLike) -> RegretBound:
+    gaps, total = _gaps(densities), _check_points(points)
+    values = 8 * np.log(total) * (1 / gaps).sum() + (1 + np.pi**2 / 3) * gaps.sum()
+    return RegretBound(total, values, "Auer, Cesa-Bianchi, Fischer 2002, Theorem 1")
+
+
+@regret_bound.register
+def _(policy: KLUCB, densities: ArrayLike, points: ArrayLike) -> RegretBound:
+    """Draws of a worse source: the first; those while the best index is below p* - e2, at most
+    sum_t 1/f(t) / kl(p* - e2, p*), f = exp(threshold); and those while its own index is above,
+    log f(T) / kl(p_k + e1, p* - e2) + 1 / kl(p_k + e1, p_k). Least over e1 + e2 < gap.
+    """
+    density, total = _check_densities(densities), _check_points(points)
+    horizon = int(total.max())
+    inverse = np.cumsum(np.exp(-policy.threshold(np.arange(1, horizon + 1, dtype=np.float64))))
+    summed = inverse[np.maximum(total.astype(np.int64), 1) - 1]
+    best, values = density.max(), np.zeros(total.shape)
+    own, other = (share.ravel() for share in np.meshgrid(GRID, GRID))
+    own, other = own[own + other < 1], other[own + other < 1]
+    for worse in density[density < best]:
+        gap = best - worse
+        low, high = worse + own * gap, best - other * gap
+        apart, late, early = (
+            bernoulli_kl(low, high),
+            bernoulli_kl(low, worse),
+            bernoulli_kl(high, best),
+        )
+        draws = policy.threshold(total)[..., None] / apart + 1 / late + summed[..., None] / early
+        values += gap * (1 + draws.min(axis=-1))
+    return RegretBound(
+        total, values, "Lattimore, Szepesvári 2020, Theorem 10.6, for this exploration"
+    )
+
+
+@regret_bound.register
+def _(_policy: Oracle, densities: ArrayLike, points: ArrayLike) -> RegretBound:
+    total = _check_points(points)
+    return RegretBound(total, np.full(total.shape, _gaps(densities).sum()), "one query per source")
+
+
+@regret_bound.register
+def _(_policy: ThompsonSampling, densities: ArrayLike, points: ArrayLike) -> RegretBound:
+    return _none(
+        densities, points, "the proofs reach the rate of Lai and Robbins without naming constants"
+    )
+
+
+@regret_bound.register
+def _(_policy: OverlapUCB, densities: ArrayLike, points: ArrayLike) -> RegretBound:
+    return _none(
+        densities, points, "its width falls faster than the error of a mean; nothing is proven"
+    )
+
+
+@regret_bound.register
+def _(_policy: EpsilonGreedy, densities: ArrayLike, points: ArrayLike) -> RegretBound:
+    return _none(
+        densities, points, "the regret is linear: epsilon times the mean gap a point, at least"
+    )
+
+
+@regret_bound.register(RoundRobin)
+@regret_bound.register(UniformRandom)
+def _(_policy: Policy, densities: ArrayLike, points: ArrayLike) -> RegretBound:
+    return _none(densities, points, "the regret is linear: the mean gap a point")
+
+
+def mean_interval(
+    values: ArrayLike, level: float = 0.95
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Mean over the first axis (runs) and Student's interval of it; NaN limits for one run.
+
+    Examples
+    --------
+    >>> [float(value.round(2)) for value in mean_interval([1.0, 2.0, 3.0])]
+    [2.0, -0.48, 4.48]
+    """
+    from scipy.stats import t
+
+    runs = np.asarray(values, dtype=np.float64)
+    mean = runs.mean(axis=0)
+    if len(runs) < 2:
+        return mean, np.full_like(mean, np.nan), np.full_like(mean, np.nan)
+    half = t.ppf((1 + level) / 2, len(runs) - 1) * runs.std(axis=0, ddof=1) / np.sqrt(len(runs))
+    return mean, np.asarray(mean - half), np.asarray(mean + half)
+
+
+def run_noise(values: ArrayLike, level: float = 0.95) -> FloatArray:
+    r"""How far one more run may lie from the mean of these, over the first axis (runs).
+
+    .. math:: t_{n-1} \, s \sqrt{1 + 1/n}
+
+    with the standard deviation s of n runs: half of Student's prediction interval. NaN for one
+    run. A single run within it is not told apart from the others.
+
+    Examples
+    --------
+    >>> float(run_noise([1.0, 2.0, 3.0]).round(2))
+    4.97
+    """
+    from scipy.stats import t
+
+    runs = np.asarray(values, dtype=np.float64)
+    n = len(runs)
+    if n < 2:
+        return np.full_like(runs.mean(axis=0), np.nan)
+    return np.asarray(t.ppf((1 + level) / 2, n - 1) * runs.std(axis=0, ddof=1) * np.sqrt(1 + 1 / n))
+
+
+def _best_remaining(
+    arms: IntArray, brought: FloatArray, rates: FloatArray, stock: FloatArray
+) -> FloatArray:
+    """Highest rate among the sources that held items before each query."""
+    best = np.full(arms.shape, np.nan)
+    for arm in np.argsort(-rates, kind="stable"):
+        taken = np.where(arms == arm, brought, 0.0)
+        held = stock[arm] - (np.cumsum(taken, axis=-1) - taken) > 0
+        best[np.isnan(best) & held] = rates[arm]
+        if not np.isnan(best).any():
+            break
+    if (brought[np.isnan(best)] > 0).any():
+        raise InputError("more items were brought than the sources hold by sizes")
+    return np.asarray(np.nan_to_num(best))
+
+
+def _check_choices(
+    chosen: ArrayLike, densities: ArrayLike, costs: ArrayLike | None
+) -> tuple[IntArray, FloatArray, FloatArray]:
+    density = _check_densities(densities)
+    arms: AnyArray = np.asarray(chosen)
+    inside = np.issubdtype(arms.dtype, np.integer) and ((arms >= 0) & (arms < len(density))).all()
+    if not inside:
+        raise InputError(f"chosen sources must be numbers from 0 to {len(density) - 1}")
+    cost = _per_source(1.0 if costs is None else costs, "costs", len(density))
+    return arms, density, cost
+
+
+def _per_source(values: ArrayLike, name: str, n_sources: int) -> FloatArray:
+    array: FloatArray = np.asarray(values, dtype=np.float64)
+    array = np.full(n_sources, array) if array.ndim == 0 else array
+    if array.shape != (n_sources,) or not (array > 0).all():
+        raise InputError(
+            f"{name} must be {n_sources} numbers above 0, one per source; got {array.tolist()}"
+        )
+    return array
+
+
+def _check_densities(densities: ArrayLike) -> FloatArray:
+    density: FloatArray = np.asarray(densities, dtype=np.float64)
+    if density.ndim != 1 or not len(density) or not ((density >= 0) & (density <= 1)).all():
+        raise InputError(
+            f"densities must be numbers in [0, 1], one per source; got {density.tolist()}"
+        )
+    return density
+
+
+def _check_points(points: ArrayLike) -> FloatArray:
+    total: FloatArray = np.asarray(points, dtype=np.float64)
+    if not (total >= 1).all():
+        raise InputError(f"points must be at least 1; got {total.min():g}")
+    return total
+
+
+def _gaps(densities: ArrayLike) -> FloatArray:
+    """Distances from the best density, without those of 0."""
+    density = _check_densities(densities)
+    gaps = density.max() - density
+    return np.asarray(gaps[gaps > 0])
+
+
+def _none(densities: ArrayLike, points: ArrayLike, reason: str) -> RegretBound:
+    _check_densities(densities)
+    total = _check_points(points)
+    return RegretBound(total, np.full(total.shape, np.nan), reason=reason)

@@ -1,0 +1,225 @@
+"""Trying policies on sources of known density: many runs, with the regret of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from w2s_data.errors import InputError, unknown
+from w2s_data.utils.typing import FloatArray, RandomState
+from w2s_data.utils.validation import check_generator
+from w2s_selectors.policies import Policy, policy_from_name
+from w2s_selectors.simulation.game import Game, SimulatedRun
+from w2s_selectors.simulation.regret import mean_interval
+from w2s_selectors.simulation.sources import SimulatedSources
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class SimulationResult:
+    """Regret and yield of several policies over many runs.
+
+    Attributes
+    ----------
+    spent : array (G,)
+        Budget spent: where the regret is read off.
+    regret : mapping from policy to array (runs, G)
+        `cumulative_regret`, in points.
+    density : mapping from policy to array (runs,)
+        Share of overlap points in what was acquired.
+    simple_regret : mapping from policy to array (runs,)
+        Of the source with the highest mean per unit of cost at the end.
+    metric : mapping from policy to array (runs,)
+        Empty without a metric.
+    level : float
+        Coverage of the intervals, over runs.
+    """
+
+    spent: FloatArray
+    regret: Mapping[str, FloatArray]
+    density: Mapping[str, FloatArray]
+    simple_regret: Mapping[str, FloatArray]
+    metric: Mapping[str, FloatArray]
+    level: float
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per policy: means at the end, each with `_low` and `_high` limits.
+
+        `regret` in points and `regret_per_cost` over the budget; `regret_to_random`, the ratio to
+        the mean regret of the policy named "random" (NaN without it); `density`; `simple_regret`;
+        `metric` if there is one.
+        """
+        random = self.regret.get("random")
+        rows = []
+        for name, curves in self.regret.items():
+            final = curves[:, -1]
+            measures = {
+                "regret": mean_interval(final, self.level),
+                "regret_per_cost": mean_interval(final / self.spent[-1], self.level),
+                "regret_to_random": _ratio(
+                    final, None if random is None else random[:, -1], self.level
+                ),
+                "density": mean_interval(self.density[name], self.level),
+                "simple_regret": mean_interval(self.simple_regret[name], self.level),
+            }
+            if self.metric:
+                measures["metric"] = mean_interval(self.metric[name], self.level)
+            row: dict[str, Any] = {"policy": name, "runs": len(final)}
+            for measure, (mean, low, high) in measures.items():
+                row |= {
+                    measure: float(mean),
+                    f"{measure}_low": float(low),
+                    f"{measure}_high": float(high),
+                }
+            rows.append(row)
+        return pd.DataFrame(rows)
+
+    def curve(self, policy: str) -> pd.DataFrame:
+        """Mean regret of a policy and its interval over the budget spent."""
+        if policy not in self.regret:
+            raise InputError(unknown("simulated policy", policy, list(self.regret)))
+        mean, low, high = mean_interval(self.regret[policy], self.level)
+        columns = {"spent": self.spent, "regret": mean, "regret_low": low, "regret_high": high}
+        return pd.DataFrame(columns)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values: the rows of `to_frame`, and the curve of each policy; NaN becomes None."""
+        curves = {name: _without_nan(self.curve(name)).to_dict("list") for name in self.regret}
+        rows = _without_nan(self.to_frame()).to_dict("records")
+        return {"level": self.level, "policies": rows, "curves": curves}
+
+    def __repr__(self) -> str:
+        table = self.to_frame()
+        shown = ["policy", "regret", "regret_low", "regret_high", "regret_to_random", "density"]
+        shown += ["metric"] if self.metric else []
+        budget, runs = self.spent[-1], int(table["runs"].iloc[0])
+        return (
+            f"SimulationResult: {runs} runs, budget {budget:g}, level {self.level:g}\n"
+            f"{table[shown].round(3).to_string(index=False)}"
+        )
+
+
+def simulate(
+    policies: Sequence[str | Policy] | Mapping[str, str | Policy],
+    sources: SimulatedSources,
+    *,
+    budget: float,
+    batch: int = 1,
+    outstanding: int = 1,
+    n_runs: int = 200,
+    metric: Callable[[SimulatedRun], float] | None = None,
+    n_points: int = 100,
+    level: float = 0.95,
+    random_state: RandomState = None,
+    n_jobs: int = 1,
+) -> SimulationResult:
+    """Play policies against sources of known density, many times.
+
+    All policies meet the same seeds. Runs are played side by side, in groups with generators of
+    their own, so that the result depends on the seed but not on `n_jobs` or on which other
+    policies take part.
+
+    Parameters
+    ----------
+    policies : sequence, or mapping from label to policy
+        Names or instances. The label of an instance is its name, or its `repr` where two share
+        a name.
+    sources : BernoulliSources, FunctionSources or PoolSources
+    budget : float
+        Money in total; items, at unit costs. A run ends when no source that holds items is
+        affordable.
+    batch : int
+        Items per query; the last of a source or of the budget may bring fewer.
+    outstanding : int
+        Queries asked before the first answer is seen; 1 means prompt answers.
+    n_runs : int
+    metric : callable, optional
+        Takes a `SimulatedRun`, returns a number, e.g. the final accuracy of a student. For
+        `n_jobs` other than 1 it must be picklable.
+    n_points : int
+        Points of the budget at which the regret is kept.
+    level : float
+    random_state : int, Generator or None
+    n_jobs : int
+        Processes (joblib); -1 uses all processors.
+
+    Raises
+    ------
+    InputError
+        For an unknown policy or a parameter out of range.
+
+    Examples
+    --------
+    >>> from w2s_selectors.simulated import BernoulliSources
+    >>> sources = BernoulliSources([0.6, 0.5, 0.4])
+    >>> result = simulate(["thompson", "round_robin"], sources, budget=300, random_state=0)
+    >>> result.to_frame()[["policy", "regret", "density"]].round(2).values.tolist()
+    [['thompson', 11.84, 0.56], ['round_robin', 30.0, 0.5]]
+    """
+    from sklearn.utils.parallel import Parallel, delayed
+
+    counts = {"batch": batch, "outstanding": outstanding, "n_runs": n_runs, "n_points": n_points}
+    for name, count in counts.items():
+        if count < 1:
+            raise InputError(f"{name} must be at least 1; got {count!r}")
+    if not 0 < level < 1:
+        raise InputError(f"level must be in (0, 1); got {level!r}")
+    if not sources.costs.min() <= budget < np.inf:
+        raise InputError(
+            f"budget must be finite and buy at least one item (cost {sources.costs.min():g}); "
+            f"got {budget!r}"
+        )
+    labelled = _labelled(policies)
+    game = Game(sources, float(budget), batch, outstanding, n_points, metric)
+    seed = np.random.SeedSequence(int(check_generator(random_state).integers(2**63)))
+    sizes = [min(game.runs_at_once, n_runs - done) for done in range(0, n_runs, game.runs_at_once)]
+    groups = list(zip(sizes, seed.spawn(len(sizes)), strict=True))
+    tasks = [(name, policy, *group) for name, policy in labelled.items() for group in groups]
+    played = Parallel(n_jobs=n_jobs)(delayed(game.play)(*task) for task in tasks)
+    found: dict[str, dict[str, list[FloatArray]]] = {}
+    for (name, *_), outcome in zip(tasks, played, strict=True):
+        for measure, values in outcome.items():
+            found.setdefault(measure, {}).setdefault(name, []).append(values)
+    joined = {
+        measure: {name: np.concatenate(parts) for name, parts in by_policy.items()}
+        for measure, by_policy in found.items()
+    }
+    return SimulationResult(
+        game.spent,
+        joined["regret"],
+        joined["density"],
+        joined["simple_regret"],
+        joined.get("metric", {}),
+        level,
+    )
+
+
+def _labelled(
+    policies: Sequence[str | Policy] | Mapping[str, str | Policy],
+) -> dict[str, Policy]:
+    if isinstance(policies, Mapping):
+        labelled = {str(label): policy_from_name(policy) for label, policy in policies.items()}
+    else:
+        listed = [policies] if isinstance(policies, str) else list(policies)
+        found = [policy_from_name(policy) for policy in listed]
+        names = [policy.name for policy in found]
+        labelled = {p.name if names.count(p.name) == 1 else repr(p): p for p in found}
+    if not labelled:
+        raise InputError("policies must name at least one policy")
+    return labelled
+
+
+def _without_nan(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.astype(object).where(frame.notna(), None)
+
+
+def _ratio(values: FloatArray, base: FloatArray | None, level: float) -> Any:
+    """Ratio of the means, and its interval by the delta method over paired runs."""
+    if base is None or not base.mean() > 0:
+        return np.nan, np.nan, np.nan
+    ratio = values.mean() / base.mean()
+    _, low, high = mean_interval((values - ratio * base) / base.mean(), level)
+    return ratio, ratio + low, ratio + high

@@ -1,0 +1,75 @@
+"""What a source delivers, and at what price."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+from w2s_data.errors import InputError
+from w2s_data.utils.typing import FloatArray, IntArray
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """What a source delivers: n items with their ids, and what is known of them already.
+
+    Attributes
+    ----------
+    ids : tuple of n str
+    items : tuple of n texts, bytes, paths or vectors, or None
+        None if nothing has to be computed from them.
+    strong_features : float array (n, D) or None
+    weak_proba : float array (n, C) or None
+
+    Raises
+    ------
+    InputError
+        If their numbers differ.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> batch = Batch(("a", "b"), items=("good", "bad"))
+    >>> len(batch), batch.take(np.array([1])).ids
+    (2, ('b',))
+    """
+
+    ids: tuple[str, ...]
+    items: tuple[Any, ...] | None = None
+    strong_features: FloatArray | None = None
+    weak_proba: FloatArray | None = None
+
+    def __post_init__(self) -> None:
+        parts = {
+            "items": self.items,
+            "strong_features": self.strong_features,
+            "weak_proba": self.weak_proba,
+        }
+        for name, part in parts.items():
+            if part is not None and len(part) != len(self.ids):
+                raise InputError(f"a batch has {len(self.ids)} ids and {len(part)} {name}")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, rows: IntArray) -> Batch:
+        """Return some of its items."""
+        return replace(
+            self,
+            ids=tuple(self.ids[row] for row in rows),
+            items=None if self.items is None else tuple(self.items[row] for row in rows),
+            strong_features=None if self.strong_features is None else self.strong_features[rows],
+            weak_proba=None if self.weak_proba is None else self.weak_proba[rows],
+        )
+
+
+def check_cost(name: str, cost: Any) -> float:
+    """Return a cost per item, or say whose is no positive number."""
+    try:
+        value = float(cost)
+    except (TypeError, ValueError):
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise InputError(f"the cost of source {name!r} must be a number above 0; got {cost!r}")
+    return value

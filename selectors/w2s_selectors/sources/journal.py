@@ -1,0 +1,106 @@
+"""Batches on disk: what was paid for is written before anything else happens to it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from w2s_data.errors import FileFormatError, InputError
+from w2s_data.utils.io import atomic_path
+from w2s_data.utils.typing import AnyArray
+from w2s_selectors.sources.batch import Batch
+
+METADATA = b"w2s"
+_STORED: dict[str, Callable[[Any], Any]] = {
+    "text": str,
+    "bytes": bytes,
+    "path": os.fspath,
+    "vector": list,
+}
+
+
+def write_batch(path: Path, batch: Batch, metadata: str = "") -> None:
+    """Write a batch and a text beside it into one Parquet file, atomically.
+
+    Raises
+    ------
+    InputError
+        If an item is of a kind that cannot be kept.
+    """
+    columns: dict[str, Any] = {"id": pa.array(batch.ids, pa.string())}
+    if batch.items is not None:
+        kinds = [_kind(item) for item in batch.items]
+        for kind in sorted(set(kinds)):
+            columns[kind] = [
+                _STORED[kind](item) if kind == of else None
+                for item, of in zip(batch.items, kinds, strict=True)
+            ]
+    if batch.strong_features is not None:
+        columns["strong"] = _lists(batch.strong_features, np.float32)
+    if batch.weak_proba is not None:
+        columns["weak_proba"] = _lists(batch.weak_proba, np.float64)
+    table = pa.table(columns).replace_schema_metadata({METADATA: metadata.encode()})
+    with atomic_path(path) as partial:
+        pq.write_table(table, partial)
+
+
+def read_batch(path: Path) -> tuple[Batch, str]:
+    """Read what `write_batch` wrote.
+
+    Raises
+    ------
+    FileFormatError
+        If the file is damaged.
+    """
+    try:
+        table = pq.read_table(path)
+        columns = table.to_pydict()
+        ids = tuple(columns.pop("id"))
+        metadata = table.schema.metadata[METADATA].decode()
+    except (pa.ArrowException, OSError, KeyError, TypeError) as error:
+        raise FileFormatError(f"{os.fspath(path)!r} is damaged: {error}") from error
+    strong, proba = columns.pop("strong", None), columns.pop("weak_proba", None)
+    return Batch(
+        ids,
+        items=tuple(_items(columns, len(ids))) if columns else None,
+        strong_features=None if strong is None else np.array(strong, np.float32),
+        weak_proba=None if proba is None else np.array(proba, np.float64),
+    ), metadata
+
+
+def _lists(rows: AnyArray, dtype: type[np.generic]) -> Any:
+    flat = pa.array(np.ascontiguousarray(rows, dtype=dtype).reshape(-1))
+    return pa.FixedSizeListArray.from_arrays(flat, rows.shape[1])
+
+
+def _items(columns: dict[str, Sequence[Any]], n: int) -> list[Any]:
+    made: dict[str, Callable[[Any], Any]] = {"path": Path, "vector": np.array}
+    items = [None] * n
+    for kind, values in columns.items():
+        for row, value in enumerate(values):
+            if value is not None:
+                items[row] = made.get(kind, lambda item: item)(value)
+    return items
+
+
+def _kind(item: Any) -> str:
+    if isinstance(item, str):
+        return "text"
+    if isinstance(item, bytes):
+        return "bytes"
+    if isinstance(item, os.PathLike):
+        return "path"
+    if isinstance(item, np.ndarray | list | tuple):
+        array = np.asarray(item)
+        if array.ndim == 1 and np.issubdtype(array.dtype, np.number):
+            return "vector"
+    raise InputError(
+        f"an item must be a text, bytes, a path or a vector, so that it can be kept; got "
+        f"{item!r:.60}"
+    )

@@ -1,0 +1,220 @@
+"""A data set as sources."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from w2s_data.data.load import W2SDataset
+from w2s_data.errors import InputError, NotApplicableError, listing, unknown
+from w2s_data.features.matrix import ArrayFeatures, as_feature_matrix
+from w2s_data.utils.io import sha256_json
+from w2s_data.utils.typing import IntArray, RandomState
+from w2s_data.utils.validation import check_generator, check_proba
+from w2s_selectors.objectives.acquired import Rows
+from w2s_selectors.sources.batch import Batch, check_cost
+
+
+class TableSource:
+    """Rows of a data set, delivered without replacement in a seeded order.
+
+    Parameters
+    ----------
+    name : str
+    dataset : W2SDataset
+    rows : int array, optional
+        Row numbers; all rows by default.
+    cost : float
+    strong_features : FeatureMatrix (N, D), optional
+        Ready-made, of all rows of the data set (an array, a memory map, a `FeatureStore`).
+    weak_proba : array (N, C) or (N, M, C), optional
+        Ready-made; the data set's own by default. Several weak models are averaged.
+    random_state : int, Generator or None
+        Decides the order.
+
+    Examples
+    --------
+    >>> from w2s_data import load_dataset
+    >>> data = load_dataset(pd.DataFrame({"text": list("abcd"), "from": ["x", "y"] * 2}),
+    ...                     source="from")
+    >>> x, y = TableSource.from_dataset(data)
+    >>> x.name, x.size, sorted(x.query(5).items)
+    ('x', 2, ['a', 'c'])
+    """
+
+    def __init__(
+        self,
+        name: str,
+        dataset: W2SDataset,
+        rows: IntArray | None = None,
+        *,
+        cost: float = 1.0,
+        strong_features: Any = None,
+        weak_proba: Any = None,
+        random_state: RandomState = 0,
+    ) -> None:
+        self.name, self.cost = name, check_cost(name, cost)
+        self._dataset = dataset
+        picked = np.arange(len(dataset)) if rows is None else np.asarray(rows)
+        self._order = check_generator(random_state).permutation(picked)
+        self._features: ArrayFeatures | None = None
+        if strong_features is not None:
+            self._features = _random_access(strong_features)
+            _check_rows("strong_features", self._features.shape[0], dataset)
+        proba = dataset.weak_proba if weak_proba is None else np.asarray(weak_proba)
+        if proba is not None:
+            _check_rows("weak_proba", len(proba), dataset)
+        self._weak_proba = proba
+        self._position = 0
+
+    @classmethod
+    def from_dataset(
+        cls,
+        dataset: W2SDataset,
+        *,
+        costs: Mapping[str, float] | None = None,
+        split: str = "pool",
+        strong_features: Any = None,
+        weak_proba: Any = None,
+        random_state: RandomState = 0,
+    ) -> list[TableSource]:
+        """One source for each value of the data set's source column, among the rows of a split.
+
+        Parameters
+        ----------
+        costs : mapping, optional
+            Cost per item by source; 1 where it is not given.
+
+        Raises
+        ------
+        InputError
+            If the data set has no sources, the split has no row, or a cost is no positive number
+            or belongs to an unknown source.
+        """
+        if dataset.sources is None:
+            raise NotApplicableError(
+                "the data set has no sources: name their column when it is read "
+                "(`w2s score DATA --source COLUMN`, or source=COLUMN)"
+            )
+        rows = dataset.rows(split)
+        codes, names = pd.factorize(pd.Series(dataset.sources[rows]), sort=True)
+        if not len(names):
+            raise NotApplicableError(f"no row of the split {split!r} has a source")
+        costs = dict(costs or {})
+        for name in costs:
+            if name not in names:
+                raise InputError(unknown("source", str(name), [str(known) for known in names]))
+        by_source = np.argsort(codes, kind="stable")[np.count_nonzero(codes < 0) :]
+        ends = np.cumsum(np.bincount(codes[codes >= 0]))[:-1]
+        if strong_features is not None:
+            strong_features = _random_access(strong_features)
+        rngs = check_generator(random_state).spawn(len(names))
+        return [
+            cls(
+                str(name),
+                dataset,
+                rows[own],
+                cost=costs.get(name, 1.0),
+                strong_features=strong_features,
+                weak_proba=weak_proba,
+                random_state=rng,
+            )
+            for name, own, rng in zip(names, np.split(by_source, ends), rngs, strict=True)
+        ]
+
+    def __repr__(self) -> str:
+        return f"TableSource({self.name!r}, {self.size:,} items, cost={self.cost:g})"
+
+    @property
+    def size(self) -> int:
+        """Items in all."""
+        return len(self._order)
+
+    @property
+    def ready(self) -> bool:
+        """Whether its items come with strong features and weak probabilities."""
+        return self._features is not None and self._weak_proba is not None
+
+    def open(self, delivered: Collection[str], folder: Path | None = None) -> None:  # noqa: ARG002
+        """Go on after the items that were delivered, which are the first of the order."""
+        self._position = len(delivered)
+
+    def shuffled(self, rng: np.random.Generator) -> TableSource:
+        """A copy that has delivered nothing and has another order."""
+        copied = copy.copy(self)
+        copied.__dict__.pop("fingerprint", None)  # and the index: both are of the old order
+        copied.__dict__.pop("_index", None)
+        copied._order, copied._position = rng.permutation(self._order), 0
+        return copied
+
+    def query(self, n: int, request: str = "") -> Batch:  # noqa: ARG002
+        """Deliver the next n rows; fewer at the end."""
+        rows = self._order[self._position : self._position + n]
+        self._position += len(rows)
+        return self._batch(rows)
+
+    def lookup(self, ids: Sequence[str]) -> Batch:
+        """Return the rows of some ids."""
+        places = self._index.get_indexer(pd.Index(ids))
+        missing = [name for name, place in zip(ids, places, strict=True) if place < 0]
+        if missing:
+            raise InputError(f"source {self.name!r} holds no item with the id {listing(missing)}")
+        return self._batch(self._order[places])
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the data set, the rows in their order, and ready-made probabilities."""
+        digest = hashlib.sha256(self._dataset.fingerprint.encode())
+        digest.update(np.ascontiguousarray(self._order, dtype=np.int64).data)
+        if self._weak_proba is not None:
+            own = np.ascontiguousarray(self._weak_proba[self._order], dtype=np.float64)
+            digest.update(own.data)
+        digest.update(
+            sha256_json(None if self._features is None else self._features.shape).encode()
+        )
+        return digest.hexdigest()
+
+    @cached_property
+    def _index(self) -> pd.Index[Any]:
+        index: pd.Index[Any] = pd.Index(self._dataset.ids[self._order])
+        return index
+
+    def _batch(self, rows: IntArray) -> Batch:
+        data = self._dataset
+        proba = None if self._weak_proba is None else self._weak_proba[rows]
+        if proba is not None and proba.ndim == 3:
+            proba = proba.mean(axis=1)
+        items = None
+        if not self.ready and data.features is not None:
+            items = tuple(data.features[rows])
+        elif not self.ready:
+            items = tuple(data.table["item"].iloc[rows])
+        return Batch(
+            ids=tuple(data.table["id"].iloc[rows].tolist()),
+            items=items,
+            strong_features=None if self._features is None else self._features.take(rows),
+            weak_proba=None if proba is None or not len(rows) else check_proba(proba),
+        )
+
+
+def _random_access(features: Any) -> ArrayFeatures:
+    """Features whose rows can be read one by one: a store is read once, shard after shard."""
+    matrix = as_feature_matrix(features, "strong_features")
+    if isinstance(matrix, ArrayFeatures):
+        return matrix
+    copied = Rows(np.float32)
+    for _, block in matrix.blocks():
+        copied.append(block)
+    return ArrayFeatures(copied.array)
+
+
+def _check_rows(what: str, n: int, dataset: W2SDataset) -> None:
+    if n != len(dataset):
+        raise InputError(f"{what} have {n} rows; the data set has {len(dataset)}")

@@ -1,0 +1,49 @@
+"""Engines: where the blocks of a stage are computed, in this process or on a cluster."""
+
+from __future__ import annotations
+
+from w2s_data.compute.base import Engine
+from w2s_data.compute.local import LocalEngine
+from w2s_data.errors import InputError, unknown
+
+ENGINES = ("local", "ray")
+
+
+def make_engine(
+    name: str = "local", *, address: str | None = None, workers: int | None = None
+) -> Engine:
+    """Choose an engine by its name; nothing is started before the first block.
+
+    Parameters
+    ----------
+    name : {"local", "ray"}
+    address : str, optional
+        Of a Ray cluster that runs: "auto", "HOST:PORT" or "ray://HOST:PORT". Without it Ray is
+        started on this machine, and stopped at the end.
+    workers : int, optional
+        Processes that compute blocks; by default one a GPU, or where there is none, one for as
+        many CPUs as this process would use threads.
+
+    Raises
+    ------
+    InputError
+        An unknown name, or a setting that the engine does not have.
+    MissingExtraError
+        If Ray is not installed.
+
+    Examples
+    --------
+    >>> make_engine("local").name
+    'local'
+    """
+    if name not in ENGINES:
+        raise InputError(unknown("engine", name, ENGINES))
+    if name == "ray":
+        from w2s_data.compute.ray import RayEngine
+
+        return RayEngine(address, workers)
+    given = {"address": address, "workers": workers}
+    extra = [f"--{setting}" for setting, value in given.items() if value is not None]
+    if extra:
+        raise InputError(f"{' and '.join(extra)} belong to --engine ray, not to --engine local")
+    return LocalEngine()

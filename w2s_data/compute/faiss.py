@@ -1,0 +1,283 @@
+"""The only door to faiss: its library, its GPUs, its k-means, and its indexes as bytes.
+
+Nothing here changes the state of faiss that others share: seeds and search efforts belong to one
+index, and a limit on threads ends with the block that needs it.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Literal
+
+import numpy as np
+
+from w2s_data.compute.device import release_memory
+from w2s_data.errors import InputError, first_line
+from w2s_data.utils.typing import AnyArray, FloatArray, IntArray
+
+logger = logging.getLogger("w2s_data")
+
+BuiltKind = Literal["flat", "ivf", "hnsw"]
+WIDER = 0.25  # of the range seen in training: numbers beyond it would be cut off by 8 bits
+HNSW_LINKS = 32
+GPU_MAX_K = 2048  # the most neighbours that faiss selects on a GPU
+# The first search on a GPU. It has a process of its own, since faiss ends the process at any CUDA
+# error but a lack of memory (which is a RuntimeError), and takes as little memory as it can.
+FIRST_SEARCH = """
+import sys
+import faiss, numpy
+resources = faiss.StandardGpuResources()
+resources.noTempMemory()
+points = numpy.eye(2, dtype=numpy.float32)
+index = faiss.IndexFlatL2(2)
+index.add(points)
+found = faiss.index_cpu_to_gpu(resources, int(sys.argv[1]), index).search(points, 1)[1]
+if found.ravel().tolist() != [0, 1]:
+    sys.exit("it finds the wrong points")
+"""
+FIRST_SEARCH_SECONDS = 120.0
+SERIAL_WORK = 100_000_000  # N x lists x D below which IVF is built on one thread
+ITERATION_SHARE = 20  # k-means stays on one thread, three times as fast, up to so much more work
+# The OpenBLAS inside the wheels of faiss is older than many processors, for which it then takes
+# kernels of 2004. By what numpy's, which is newer, calls a processor: what the older one knows.
+KERNELS = {
+    "Haswell": "Haswell",
+    "Zen": "Haswell",
+    "SkylakeX": "SkylakeX",
+    "Cooperlake": "SkylakeX",
+    "SapphireRapids": "SkylakeX",
+}
+
+
+def library() -> Any:
+    """The module, imported at first use with the kernels of this processor."""
+    with nullcontext() if "faiss" in sys.modules else kernels_of_numpy():
+        import faiss
+    return faiss
+
+
+@contextmanager
+def kernels_of_numpy() -> Iterator[None]:
+    """Tell an OpenBLAS that is loaded meanwhile which kernels to take, unless the user does."""
+    from threadpoolctl import threadpool_info
+
+    found = (KERNELS.get(str(blas.get("architecture"))) for blas in threadpool_info())
+    kernels = next(filter(None, found), None)
+    if kernels is None or "OPENBLAS_CORETYPE" in os.environ:
+        yield
+        return
+    os.environ["OPENBLAS_CORETYPE"] = kernels
+    try:
+        yield
+    finally:
+        del os.environ["OPENBLAS_CORETYPE"]
+
+
+def faiss_status() -> tuple[str, int]:
+    """Version of the installed faiss, and how many GPUs it can use.
+
+    Raises
+    ------
+    ImportError, OSError
+        If faiss, or a library that it needs, is missing or broken.
+    """
+    faiss = library()
+    return str(faiss.__version__), int(faiss.get_num_gpus())
+
+
+def empty_index(
+    kind: BuiltKind,
+    similarity: bool,
+    dim: int,
+    n_lists: int,
+    seed: int,
+    bits: int = 32,
+) -> Any:
+    """Make an index for inner products (`similarity`) or Euclidean distances."""
+    faiss = library()
+    metric = faiss.METRIC_INNER_PRODUCT if similarity else faiss.METRIC_L2
+    if kind == "flat":
+        return faiss.IndexFlat(dim, metric)
+    if kind == "hnsw":
+        index = faiss.IndexHNSWFlat(dim, HNSW_LINKS, metric)
+        index.hnsw.rng = faiss.RandomGenerator(seed)
+        return index
+    coarse = faiss.IndexFlat(dim, metric)
+    if bits < 32:
+        quantizer = faiss.ScalarQuantizer
+        code = quantizer.QT_fp16 if bits == 16 else quantizer.QT_8bit
+        index = faiss.IndexIVFScalarQuantizer(coarse, dim, n_lists, code, metric, False)
+        index.sq.rangestat_arg = WIDER
+    else:
+        index = faiss.IndexIVFFlat(coarse, dim, n_lists, metric)
+    index.cp.seed = seed
+    index.cp.min_points_per_centroid = 1  # small data are the caller's choice: nothing on stderr
+    index.set_direct_map_type(faiss.DirectMap.Array)  # rows can be read back
+    return index
+
+
+def threads(kind: BuiltKind, work: int) -> AbstractContextManager[Any]:
+    """One thread for a graph, which depends on their order, and for a small k-means, whose
+    threads wait for each other for seconds where others compute too.
+    """
+    from threadpoolctl import threadpool_limits
+
+    alone = kind == "hnsw" or (kind == "ivf" and work < SERIAL_WORK)
+    return threadpool_limits(1, user_api="openmp") if alone else nullcontext()
+
+
+def train_centroids(
+    points: FloatArray,
+    n_clusters: int,
+    *,
+    spherical: bool,
+    n_iter: int,
+    seed: int,
+    gpu: int | None,
+    n_init: int = 1,
+    start: FloatArray | None = None,
+) -> FloatArray:
+    """Centroids (K, D) of the best k-means of `n_init` random starts, or from the given start.
+
+    `points` are float32, and of length one if `spherical`, as the centroids are then.
+    """
+    faiss = library()
+    settings = faiss.ClusteringParameters()
+    settings.niter, settings.nredo, settings.seed = n_iter, n_init, seed
+    settings.spherical = spherical
+    settings.min_points_per_centroid = 1  # small data are the caller's choice: nothing on stderr
+    settings.max_points_per_centroid = len(points)
+    dim = points.shape[1]
+    clustering = faiss.Clustering(dim, n_clusters, settings)
+    if start is not None:
+        faiss.copy_array_to_vector(start.ravel(), clustering.centroids)
+    with threads("ivf", points.size * n_clusters // ITERATION_SHARE):
+        clustering.train(points, _centroid_index(dim, spherical, gpu))
+    return np.asarray(faiss.vector_to_array(clustering.centroids).reshape(n_clusters, dim))
+
+
+def nearest_centroids(
+    points: FloatArray, centroids: FloatArray, *, spherical: bool, gpu: int | None
+) -> tuple[FloatArray, IntArray]:
+    """Inner product with (spherical) or squared distance to the nearest centroid; its number."""
+    index = _centroid_index(centroids.shape[1], spherical, gpu)
+    index.add(centroids)
+    with threads("ivf", points.size * len(centroids) // ITERATION_SHARE):
+        scores, codes = index.search(points, 1)
+    return scores[:, 0], codes[:, 0]
+
+
+def _centroid_index(dim: int, spherical: bool, gpu: int | None) -> Any:
+    index = empty_index("flat", spherical, dim, 0, 0)
+    return index if gpu is None else to_gpu(index, gpu)
+
+
+def resolve_gpu(device: str) -> int | None:
+    """Number of the GPU that searches, or None for the CPU (faiss has no MPS).
+
+    Raises
+    ------
+    InputError
+        If the device is unknown, or a CUDA device was asked for and faiss cannot use it.
+    """
+    name, _, number = str(device).partition(":")
+    if name in ("cpu", "mps") and not number:
+        return None
+    if (name, number) != ("auto", "") and (name != "cuda" or not (number or "0").isdigit()):
+        raise InputError(f"unknown device {device!r}; use 'auto', 'cpu', 'cuda', 'cuda:1' or 'mps'")
+    n_gpus = faiss_status()[1]
+    wanted = int(number or 0)
+    usable = wanted < n_gpus and gpu_works(wanted)
+    if name == "cuda" and not usable:
+        raise InputError(
+            f"device {device!r} was asked for, but faiss can use {n_gpus} CUDA devices"
+            + (" and its first search on this one failed" if wanted < n_gpus else "")
+        )
+    return wanted if usable else None
+
+
+@functools.cache
+def gpu_works(number: int) -> bool:
+    """Search two points on a GPU; a failure is logged once, and the CPU searches instead."""
+    paths = os.pathsep.join(filter(None, sys.path))  # faiss, wherever this process found it
+    try:
+        ended = subprocess.run(
+            [sys.executable, "-c", FIRST_SEARCH, str(number)],
+            env={**os.environ, "PYTHONPATH": paths, "PYTHONWARNINGS": "ignore"},
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=FIRST_SEARCH_SECONDS,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        reason = first_line(error)
+    else:
+        if ended.returncode == 0:
+            return True
+        said = ended.stderr.strip().splitlines() or [f"exit code {ended.returncode}"]
+        reason = first_line(said[-1].rpartition("; details: ")[2])
+    logger.warning("the CPU searches, since GPU %d fails: %s", number, reason)
+    return False
+
+
+def to_gpu(index: Any, number: int) -> Any:
+    """Copy an index to a GPU.
+
+    Raises
+    ------
+    RuntimeError
+        If its memory does not suffice, or the kind of index has no form there.
+    """
+    move = functools.partial(library().index_cpu_to_gpu, _gpu_resources(number), number, index)
+    try:
+        return move()
+    except RuntimeError:
+        if "torch" not in sys.modules:
+            raise
+    import torch
+
+    release_memory(torch.device("cuda"))  # what torch keeps for later tensors, faiss cannot use
+    return move()
+
+
+@functools.cache
+def _gpu_resources(number: int) -> Any:  # noqa: ARG001
+    """Streams and scratch memory of one GPU, kept: making them takes longer than a small search."""
+    return library().StandardGpuResources()
+
+
+def has_gpu_form(index: Any) -> bool:
+    """Whether faiss searches indexes of this kind on a GPU."""
+    faiss = library()
+    return not isinstance(index, faiss.IndexHNSW)
+
+
+def write_index(index: Any, path: str) -> None:
+    """Write an index to a file; a failure is an OSError."""
+    faiss = library()
+    try:
+        faiss.write_index(index, path)
+    except RuntimeError as error:
+        raise OSError(first_line(error)) from error
+
+
+def index_bytes(index: Any) -> AnyArray:
+    """An index as the bytes that `write_index` would write."""
+    return np.asarray(library().serialize_index(index))
+
+
+def index_of(content: AnyArray) -> Any:
+    """The index that some bytes hold."""
+    return library().deserialize_index(content)
+
+
+def read_index(path: str) -> Any:
+    """Read an index; faiss raises RuntimeError for a damaged file."""
+    faiss = library()
+    return faiss.read_index(path)

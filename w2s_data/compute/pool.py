@@ -1,0 +1,299 @@
+"""Workers of one stage: who computes which block, who has died, and whether anything happens."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from w2s_data._version import __version__
+from w2s_data.compute.base import Advance, Work
+from w2s_data.compute.cluster import Grant, resources
+from w2s_data.compute.worker import Worker, versions
+from w2s_data.errors import EngineError, InputError, first_line
+
+logger = logging.getLogger("w2s_data")
+
+# Deaths on one block, or of workers that never answered, after which another try is no use.
+MOST_DEATHS = 3
+LOOK_SECONDS = 1.0
+# A worker that uses this share of a CPU is computing, even if it has counted nothing yet.
+BUSY = 0.1
+# Results that may wait for their turn, a worker: what a slow block can keep in memory.
+AHEAD = 4
+MUST_MATCH = ("w2s-data", "python")
+
+
+@dataclass
+class Block:
+    """A block on its way."""
+
+    number: int
+    content: Any  # where Ray keeps it
+    deaths: int = 0
+    counted: int = 0  # units that the bar has been told
+
+
+@dataclass
+class Member:
+    """A worker of the pool, and what it does: starting, computing a block, or nothing."""
+
+    actor: Any
+    block: Block | None = None
+    started: bool = False
+    look: Any = None
+    looked: float = field(default_factory=time.monotonic)
+    cpu_seconds: float = 0.0
+
+
+class Pool:
+    """Workers of a cluster, which live from one call of `map` to the next.
+
+    Parameters
+    ----------
+    ray : module
+    grant : Grant
+    """
+
+    def __init__(self, ray: Any, grant: Grant) -> None:
+        self.grant = grant
+        self._ray = ray
+        self._kind = ray.remote(concurrency_groups={"look": 1})(Worker)
+        self._members: list[Member] = []
+        self._different: set[str] = set()
+
+    def map(
+        self,
+        work: Work[Any, Any, Any],
+        state: Any,
+        blocks: Iterable[Any],
+        advance: Advance,
+        *,
+        ordered: bool,
+        threads: int,
+        patience: float,
+    ) -> Iterator[tuple[int, Any]]:
+        """Yield (number, result) of each block, in order or as they are finished.
+
+        After `patience` seconds without progress this is an error. If it does not come to its end
+        the pool is closed.
+        """
+        from ray.exceptions import RayError, RayTaskError
+
+        self._common = (work, self._ray.put(state), threads)
+        self._source = iter(blocks)
+        self._advance = advance
+        self._patience = patience
+        self._window = AHEAD * self.grant.workers if ordered else None
+        self._running: dict[Any, Member] = {}
+        self._todo: deque[Block] = deque()
+        self._pulled = self._turn = self._failed_starts = 0
+        self._exhausted = False
+        self._progressed = time.monotonic()
+        is_whole = False
+        try:
+            while len(self._todo) < self.grant.workers and (block := self._pull()):
+                self._todo.append(block)
+            while len(self._members) < len(self._todo):
+                self._members.append(self._made())
+            for member in self._members[: len(self._todo)]:
+                self._prepare(member)
+            yield from self._results(ordered)
+            is_whole = True
+        except RayTaskError:  # a bug, with its traceback
+            raise
+        except RayError as error:
+            raise EngineError(f"the Ray cluster failed: {_reason(error)}") from error
+        finally:
+            if not is_whole:
+                self.close()
+        for member in self._members:
+            member.started, member.look = False, None
+
+    def _results(self, ordered: bool) -> Iterator[tuple[int, Any]]:
+        early: dict[int, Any] = {}  # results before their turn
+        while self._hand_out():
+            early.update(self._finished())
+            self._hand_out()  # blocks are computed while results are made use of
+            while early and (not ordered or self._turn in early):
+                number = self._turn if ordered else next(iter(early))
+                self._turn += 1
+                yield number, early.pop(number)
+                self._progressed = time.monotonic()  # the caller's own time is no standstill
+                self._hand_out()
+
+    def close(self) -> None:
+        """Give all workers back."""
+        for member in self._members:
+            self._ray.kill(member.actor)
+        self._members.clear()
+
+    def _pull(self) -> Block | None:
+        """The next block of the source, if there is one and it is not too far ahead."""
+        too_far = self._window is not None and self._pulled - self._turn >= self._window
+        if self._exhausted or too_far:
+            return None
+        try:
+            content = next(self._source)
+        except StopIteration:
+            self._exhausted = True
+            return None
+        self._pulled += 1
+        return Block(self._pulled - 1, self._ray.put(content))
+
+    def _made(self) -> Member:
+        actor = self._kind.options(
+            num_cpus=self.grant.cpus, num_gpus=self.grant.gpus, scheduling_strategy="SPREAD"
+        ).remote()
+        return Member(actor)
+
+    def _prepare(self, member: Member) -> None:
+        self._running[member.actor.prepare.remote(*self._common)] = member
+
+    def _hand_out(self) -> bool:
+        """Give each idle worker a block; tell whether any block is not finished."""
+        for member in self._members:
+            if not member.started or member.block is not None:
+                continue
+            block = self._todo.popleft() if self._todo else self._pull()
+            if block is None:
+                break
+            member.block = block
+            self._running[member.actor.run.remote(block.number, block.content)] = member
+        return bool(self._todo) or any(member.block for member in self._members)
+
+    def _finished(self) -> Iterator[tuple[int, Any]]:
+        """Wait a moment; yield what was finished, and replace who has died."""
+        from ray.exceptions import RayError, RayTaskError
+
+        ready, _ = self._ray.wait(list(self._running), timeout=LOOK_SECONDS)
+        for reference in ready:
+            member = self._running.pop(reference)
+            try:
+                found = self._ray.get(reference)
+            except RayTaskError as error:
+                _raise_cause(error)
+            except RayError as error:
+                self._replace(member, error)
+                continue
+            self._progressed = time.monotonic()
+            if member.block is None:
+                self._greet(member, found)
+                continue
+            (result, units), block = found, member.block
+            member.block = None
+            self._advance(max(0, units - block.counted))
+            yield block.number, result
+        self._look()
+        if time.monotonic() - self._progressed > self._patience:
+            raise EngineError(self._standstill())
+
+    def _greet(self, member: Member, theirs: dict[str, str]) -> None:
+        """Take a worker in, unless its versions would give other results."""
+        member.started = True
+        self._failed_starts = 0
+        ours = versions()
+        for name, version in ours.items():
+            found = theirs.get(name)
+            if found == version or name in self._different:
+                continue
+            line = f"a worker has {name} {found}, this process {version}"
+            if name in MUST_MATCH:
+                raise EngineError(f"{line}: install the same version on every machine")
+            self._different.add(name)
+            logger.warning("%s: results may differ in their last bits", line)
+
+    def _replace(self, member: Member, error: Exception) -> None:
+        """Start another worker for one that died, and give its block to the next free one."""
+        reason = _reason(error)
+        self._members.remove(member)
+        block = member.block
+        if block is not None:
+            block.deaths += 1
+            self._todo.appendleft(block)
+            deaths = block.deaths
+        else:
+            self._failed_starts += 1
+            deaths = self._failed_starts
+        if "ModuleNotFoundError" in reason:
+            raise EngineError(
+                f"a worker cannot import this package ({reason}): install w2s-data "
+                f"{__version__} on every machine"
+            )
+        if deaths >= MOST_DEATHS:
+            what = "on the same block" if block is not None else "before their first block"
+            raise EngineError(
+                f"{deaths} workers died {what}, most often for lack of memory: use fewer "
+                f"--workers or larger machines (finished blocks are kept). Ray says: {reason}"
+            )
+        logger.warning("a worker died; its block is computed again (%s)", reason)
+        self._members.append(self._made())
+        self._prepare(self._members[-1])
+
+    def _look(self) -> None:
+        """Ask the workers how far they are."""
+        from ray.exceptions import RayError
+
+        for member in self._members:
+            if member.block is None:
+                continue
+            if member.look is None:
+                member.look = member.actor.look.options(concurrency_group="look").remote()
+            if not self._ray.wait([member.look], timeout=0)[0]:
+                continue
+            try:
+                number, units, cpu_seconds = self._ray.get(member.look)
+            except RayError:  # it has died, which its block will tell
+                continue
+            finally:
+                member.look = None
+            now = time.monotonic()
+            if cpu_seconds - member.cpu_seconds > BUSY * (now - member.looked):
+                self._progressed = now
+            if number == member.block.number and units > member.block.counted:
+                self._progressed = now
+                self._advance(units - member.block.counted)
+                member.block.counted = units
+            member.looked, member.cpu_seconds = now, cpu_seconds
+
+    def _standstill(self) -> str:
+        """Why nothing happens."""
+        starting = sum(not member.started for member in self._members)
+        line = f"no progress for {self._patience:g} s: "
+        if starting:
+            line += (
+                f"{starting} of {self.grant.workers} workers have not started; each needs "
+                f"{self.grant.share}, and the cluster has {resources(self._ray)}: end what else "
+                "runs there, or use fewer --workers"
+            )
+        else:
+            line += (
+                f"{len(self._members)} workers hold a block and compute nothing "
+                f"({resources(self._ray)})"
+            )
+        return f"{line}. Finished blocks are kept"
+
+
+def _raise_cause(error: Any) -> None:
+    """Raise in this process what the work raised in a worker."""
+    cause = error.cause
+    if isinstance(cause, InputError):
+        raise cause from None
+    if isinstance(cause, MemoryError) or "allocate memory" in str(cause):
+        raise EngineError(
+            f"a worker ran out of memory ({first_line(cause)}): use fewer "
+            "--workers or larger machines. Finished blocks are kept"
+        ) from error
+    raise error
+
+
+def _reason(error: Exception) -> str:
+    """Ray's own words for a death, in one line."""
+    text = str(error)
+    for mark in ("ModuleNotFoundError", "Worker exit detail:", "memory pressure", "The actor died"):
+        if mark in text:
+            return first_line(text[text.index(mark) :])
+    return first_line(text)

@@ -1,0 +1,143 @@
+"""The engine of a cluster: workers that Ray starts, watches and replaces.
+
+Ray's actors are used, not its data sets: a stage has an order, resumes at a block, and leaves the
+bytes that one process would leave, and for all three it must decide itself what a block is.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from typing import Any, Self
+
+from w2s_data.compute import cluster
+from w2s_data.compute.base import Advance, B, R, S, Work, no_advance
+from w2s_data.compute.device import resolve_device
+from w2s_data.compute.pool import Pool
+from w2s_data.compute.worker import own_threads
+from w2s_data.errors import InputError, require
+
+logger = logging.getLogger("w2s_data")
+
+PATIENCE = 300.0
+BLOCKS_A_WORKER = 4
+
+
+class RayEngine:
+    """Computes blocks in the workers of a Ray cluster.
+
+    Parameters
+    ----------
+    address : str, optional
+        "auto", "HOST:PORT" or "ray://HOST:PORT"; None starts Ray on this machine.
+    workers : int, optional
+        One a GPU, or for as many CPUs as this process would use threads.
+    patience : float
+        Seconds without any progress after which a stage gives up and says what it waited for.
+
+    Raises
+    ------
+    MissingExtraError
+        If Ray is not installed.
+    """
+
+    name = "ray"
+
+    def __init__(
+        self, address: str | None = None, workers: int | None = None, patience: float = PATIENCE
+    ) -> None:
+        self._ray = require("ray", "ray")
+        if workers is not None and workers < 1:
+            raise InputError(f"--workers must be at least 1; got {workers}")
+        self.address = address
+        self.workers = workers
+        self.patience = patience
+        self._is_ours = False
+        self._pool: Pool | None = None
+
+    def map_blocks(
+        self,
+        work: Work[S, B, R],
+        state: S,
+        blocks: Iterable[B],
+        advance: Advance = no_advance,
+        *,
+        ordered: bool = True,
+        device: str = "cpu",
+        same_threads: bool = True,
+    ) -> Iterator[tuple[int, R]]:
+        """Yield (number of the block, its result); see `Engine`.
+
+        A worker that dies costs its block, which another one computes again.
+
+        Raises
+        ------
+        EngineError
+            If the cluster cannot be reached or has other versions, workers keep dying on one
+            block, one runs out of memory, or nothing happens for `patience` seconds.
+        InputError
+            What the work itself raised.
+        """
+        ray = self._connected()
+        threads = own_threads()
+        share = cluster.grant(ray, self.workers, device, threads)
+        if not same_threads:
+            threads = min(threads, share.threads)
+        if self._pool is None or self._pool.grant != share:
+            self._close()
+            logger.info("ray: %s", share)
+            self._pool = Pool(ray, share)
+        yield from self._pool.map(
+            work,
+            state,
+            blocks,
+            advance,
+            ordered=ordered,
+            threads=threads,
+            patience=self.patience,
+        )
+
+    def place(self, device: str) -> str:
+        """Return "cuda" where the cluster has GPUs and they are not refused, else "cpu".
+
+        A cluster that is still to be started here has the GPUs of this machine.
+
+        Raises
+        ------
+        InputError
+            If a GPU is asked for and the cluster has none.
+        """
+        if device == "cpu":
+            return "cpu"
+        if self.address is None and not self._ray.is_initialized():
+            return "cuda" if resolve_device(device).type == "cuda" else "cpu"
+        if cluster.has_gpu(self._connected()):
+            return "cuda"
+        if device == "auto":
+            return "cpu"
+        raise InputError(f"device {device!r} was asked for, but the Ray cluster has no GPU")
+
+    def parts(self, n_blocks: int, device: str) -> int:
+        """Enough that every worker gets several."""
+        share = cluster.grant(self._connected(), self.workers, device, own_threads())
+        return max(1, -(-BLOCKS_A_WORKER * share.workers // max(1, n_blocks)))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        """Stop the cluster that was started here; leave one that was there."""
+        self._close()
+        if self._is_ours:
+            self._ray.shutdown()
+            self._is_ours = False
+
+    def _close(self) -> None:
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
+
+    def _connected(self) -> Any:
+        if not self._ray.is_initialized():
+            self._is_ours = cluster.connect(self._ray, self.address)
+        return self._ray

@@ -1,0 +1,357 @@
+"""What the columns of a table mean: class names, items, weak probabilities, numbers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import pandas as pd
+
+from w2s_data.data.readers import IMAGE_SUFFIXES, RawTable
+from w2s_data.errors import (
+    ColumnError,
+    DuplicateIdError,
+    FeatureError,
+    FileFormatError,
+    InputError,
+    listing,
+    rows,
+    unknown,
+)
+from w2s_data.utils.progress import progress
+from w2s_data.utils.typing import FloatArray
+from w2s_data.utils.validation import check_feature_block
+
+ItemKind = Literal["text", "image", "features"]
+WeakColumns = str | Sequence[str] | Mapping[str, str | Sequence[str]]
+ITEM_NAMES = (
+    *("item", "text", "sentence", "content", "document", "review", "question"),
+    *("image", "img", "path", "image_path", "file", "filename", "file_name"),
+    *("features", "embedding", "embeddings", "vector"),
+)
+
+
+def column(frame: pd.DataFrame, name: str) -> pd.Series:
+    """Return the column of that name, or say which columns there are."""
+    if name not in frame.columns:
+        raise ColumnError(unknown("column", str(name), [str(c) for c in frame.columns]))
+    if (frame.columns == name).sum() > 1:
+        raise ColumnError(f"the table has more than one column {name!r}; rename all but one")
+    return frame[name]
+
+
+def guess_item(frame: pd.DataFrame, taken: Iterable[str]) -> str:
+    """Return the one column whose name says that it holds the items."""
+    roles = set(taken)
+    matches = [c for c in frame.columns if str(c).lower() in ITEM_NAMES and c not in roles]
+    if len(matches) != 1:
+        seen = f"{listing(matches)} all could" if matches else "none does by its name"
+        raise ColumnError(
+            f"say which column holds the items (--item COLUMN, item=...): {seen}; "
+            f"columns: {listing(frame.columns, limit=30)}"
+        )
+    return str(matches[0])
+
+
+def guess_kind(values: pd.Series) -> ItemKind:
+    """Tell text, images (bytes or image paths) and feature vectors by the first values."""
+    first = [v for v in values.head(100) if _is_given(v)]
+    if not first:
+        return "text"
+    if all(isinstance(v, bytes | bytearray | dict) for v in first):
+        return "image"
+    if all(isinstance(v, str | Path) and Path(v).suffix.lower() in IMAGE_SUFFIXES for v in first):
+        return "image"
+    if all(isinstance(v, list | tuple | np.ndarray) for v in first):
+        return "features"
+    is_number = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+    return "features" if is_number else "text"
+
+
+def as_names(values: pd.Series) -> pd.Series:
+    """Turn a column of names or codes into strings; missing and empty cells into None.
+
+    Whole numbers lose their decimal point, which missing values force on integer columns.
+
+    >>> as_names(pd.Series([1.0, None, 0.0])).tolist()
+    ['1', None, '0']
+    """
+    try:
+        codes, found = pd.factorize(values)
+    except TypeError as error:
+        raise ColumnError(
+            f"column {values.name!r} must hold names or numbers; it holds lists or other objects"
+        ) from error
+    names = np.array([*(_name(value) for value in found), None], dtype=object)
+    return pd.Series(names[codes], dtype=object)
+
+
+def _name(value: Any) -> str | None:
+    if isinstance(value, float | np.floating) and float(value).is_integer():
+        value = int(value)
+    return str(value) or None
+
+
+def as_numbers(frame: pd.DataFrame, names: Sequence[str], dtype: Any = np.float64) -> FloatArray:
+    """Columns of numbers (or of strings that spell them) as an array (N, len(names))."""
+    array = np.empty((len(frame), len(names)), dtype=dtype)
+    for j, name in enumerate(names):
+        values = column(frame, name)
+        try:
+            numbers = pd.to_numeric(values, errors="coerce")
+        except TypeError as error:
+            raise ColumnError(f"column {name!r} must hold one number a row") from error
+        bad = np.flatnonzero((numbers.isna() & values.notna()).to_numpy())
+        if len(bad):
+            raise ColumnError(
+                f"column {name!r} must hold numbers; {rows(bad)} do not "
+                f"(row {bad[0]} holds {values.iloc[bad[0]]!r})"
+            )
+        array[:, j] = numbers.to_numpy(dtype=np.float64, na_value=np.nan)
+    return array
+
+
+def text_items(values: pd.Series) -> pd.Series:
+    """Texts as they stand; missing ones are refused."""
+    missing = np.flatnonzero(values.isna().to_numpy())
+    if len(missing):
+        raise ColumnError(
+            f"item column {values.name!r} has no text in {rows(missing)}; "
+            "drop these rows or fill them"
+        )
+    if isinstance(values.dtype, pd.StringDtype):
+        return values
+    strange = [i for i, v in enumerate(values) if not isinstance(v, str | int | float | np.number)]
+    if strange:
+        raise ColumnError(
+            f"item column {values.name!r} must hold text; {rows(strange)} hold "
+            f"{type(values.iloc[strange[0]]).__name__}"
+        )
+    return values.map(str)
+
+
+def feature_items(values: pd.Series) -> FloatArray:
+    """Feature vectors, one a row, as float32 (N, D)."""
+    if pd.api.types.is_numeric_dtype(values):
+        features = as_numbers(values.to_frame(), [str(values.name)], np.float32)
+    else:
+        lengths = np.array([len(v) if _is_vector(v) else -1 for v in values])
+        usual = int(np.median(lengths))
+        bad = np.flatnonzero((lengths != usual) | (lengths < 1))
+        if len(bad):
+            raise FeatureError(
+                f"item column {values.name!r} must hold vectors of one length ({usual}); "
+                f"{rows(bad)} do not"
+            )
+        try:
+            features = np.array(values.tolist(), dtype=np.float32)
+        except (TypeError, ValueError) as error:
+            raise FeatureError(
+                f"item column {values.name!r} must hold vectors of numbers: {error}"
+            ) from error
+    return check_features(features, f"features of column {values.name!r}")
+
+
+def check_features(features: FloatArray, name: str) -> FloatArray:
+    """Return features as a floating array (N, D) without NaN or infinities."""
+    if features.ndim != 2 or not features.shape[1] or features.dtype.kind not in "fiub":
+        raise FeatureError(
+            f"{name} must be numbers of shape (N, D); got {features.dtype} of {features.shape}"
+        )
+    if features.dtype.kind != "f":
+        features = features.astype(np.float32)
+    check_feature_block(features, np.arange(len(features)), name, nonzero=False)
+    return features
+
+
+def image_items(values: pd.Series, folder: Path | None) -> pd.Series:
+    """Image bytes, or paths made complete from the table's folder; missing ones are refused."""
+    items = [_image_item(value, folder) for value in values]
+    missing = [i for i, item in enumerate(items) if item is None]
+    if missing:
+        raise ColumnError(
+            f"item column {values.name!r} has no image in {rows(missing)}; "
+            "each row needs a path or the bytes of an image file"
+        )
+    return pd.Series(items, dtype=object)
+
+
+def _image_item(value: Any, folder: Path | None) -> str | bytes | None:
+    if isinstance(value, dict):  # how the `datasets` library stores an image
+        value = value.get("bytes") or value.get("path")
+    if isinstance(value, bytes | bytearray):
+        return bytes(value)
+    if isinstance(value, str | Path) and str(value):
+        return str(folder / value) if folder is not None else str(value)
+    return None
+
+
+def image_bytes(item: str | bytes) -> bytes:
+    """Contents of an image file, given as bytes or by its path."""
+    return item if isinstance(item, bytes) else Path(item).read_bytes()
+
+
+def image_digest(item: str | bytes) -> str:
+    """SHA-256 of an image's bytes, wherever they lie."""
+    try:
+        return hashlib.sha256(image_bytes(item)).hexdigest()
+    except OSError as error:
+        raise FileFormatError(f"cannot read the image {item!r}: {error.strerror}") from error
+
+
+def unreadable_images(items: Sequence[str | bytes]) -> dict[int, str]:
+    """Rows whose image cannot be decoded, with the reason."""
+    with ThreadPoolExecutor() as threads, progress("images", len(items)) as advance:
+        reasons = {}
+        for row, reason in enumerate(threads.map(_why_unreadable, items)):
+            advance(1)
+            if reason is not None:
+                reasons[row] = reason
+    return reasons
+
+
+def _why_unreadable(item: str | bytes) -> str | None:
+    import io
+
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(image_bytes(item))) as image:
+            image.draft(image.mode, (1, 1))  # JPEG: decode at an eighth of the size, it suffices
+            image.load()
+    # PIL raises SyntaxError for a broken PNG, and lets its bomb check through as its own error.
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        return str(error)
+    return None
+
+
+def _is_given(value: Any) -> bool:
+    return not (value is None or (pd.api.types.is_scalar(value) and pd.isna(value)))
+
+
+def _is_vector(value: Any) -> bool:
+    return isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim == 1)
+
+
+MISSING = "(missing)"  # source or group of a row that names none
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Which columns play which role; None where no column does."""
+
+    item: str | Sequence[str] | None = None
+    id: str | None = None
+    label: str | None = None
+    split: str | None = None
+    source: str | None = None
+    group: str | None = None
+    weak_columns: WeakColumns | None = None
+    weak_label: str | None = None
+    weak_confidence: str | None = None
+    chosen: str | Sequence[str] | None = None
+    rejected: str | Sequence[str] | None = None
+
+    def given(self) -> list[str]:
+        """Names of the roles that a column plays."""
+        return [f.name for f in fields(self) if getattr(self, f.name) is not None]
+
+    def single(self) -> dict[str, str]:
+        """Columns by role, of the roles that take one column by name."""
+        return {role: c for role in self.given() if isinstance(c := getattr(self, role), str)}
+
+    def checked(self, raw: RawTable) -> Roles:
+        """Return the roles, completed by what the format settles; every column exists."""
+        roles = replace(self, **{r: c for r, c in raw.roles.items() if r not in self.given()})
+        for name in roles.single().values():
+            column(raw.frame, name)
+        if roles.weak_columns is not None and roles.weak_label is not None:
+            raise InputError("give weak_columns (probabilities) or weak_label, not both")
+        if roles.weak_confidence is not None and roles.weak_label is None:
+            raise InputError("weak_confidence needs weak_label, the column it is about")
+        return roles
+
+    def unused_note(self, frame: pd.DataFrame) -> tuple[str, ...]:
+        """Note on columns that are named like a role which nobody gave to them."""
+        used = {*self.single().values()}
+        named = [
+            role
+            for role in ("id", "label", "split", "source", "group")
+            if role not in self.given() and role in frame.columns and role not in used
+        ]
+        if not named:
+            return ()
+        options, arguments = (
+            separator.join(form.format(role) for role in named)
+            for separator, form in ((" ", "--{0} {0}"), (", ", "{0}={0!r}"))
+        )
+        what = f"columns {listing(named)} play" if len(named) > 1 else f"column {named[0]!r} plays"
+        return (f"{what} no role; name it with {options} ({arguments})",)
+
+
+def read_ids(frame: pd.DataFrame, name: str | None) -> pd.Series:
+    """Unique ids as strings; row numbers where no column holds them."""
+    if name is None:
+        return pd.Series(np.arange(len(frame)).astype(str), dtype=object)
+    ids = as_names(frame[name])
+    missing = np.flatnonzero(ids.isna())
+    if len(missing):
+        raise ColumnError(f"id column {name!r} is empty in {rows(missing)}")
+    repeated = ids[ids.duplicated(keep=False)]
+    if len(repeated):
+        where = repeated.groupby(repeated, sort=False).indices
+        shown = ", ".join(f"{key!r} ({rows(repeated.index[at], 4)})" for key, at in _first(where))
+        more = f" and {len(where) - 3} more" if len(where) > 3 else ""
+        raise DuplicateIdError(f"id column {name!r} must be unique; it repeats {shown}{more}")
+    return ids
+
+
+def _first(mapping: dict[Any, Any], limit: int = 3) -> list[tuple[Any, Any]]:
+    return list(mapping.items())[:limit]
+
+
+def read_named(frame: pd.DataFrame, name: str) -> pd.Series:
+    """Sources or groups as strings; rows that name none share `MISSING`."""
+    return as_names(frame[name]).fillna(MISSING)
+
+
+def read_items(
+    raw: RawTable, roles: Roles, kind: ItemKind | None, features: Any
+) -> tuple[ItemKind, pd.Series | None, FloatArray | None]:
+    """Kind, item column and features; one of the latter two is None."""
+    if kind is not None and kind not in get_args(ItemKind):
+        raise InputError(unknown("kind", str(kind), get_args(ItemKind)))
+    if features is not None:
+        if roles.item is not None or kind not in (None, "features"):
+            raise InputError("features stand for the items: leave out item and kind")
+        return "features", None, check_features(_load_features(features), "features")
+    if roles.item is not None and not isinstance(roles.item, str):
+        if kind not in (None, "features") or not roles.item:
+            raise InputError("a list of item columns holds the numbers of kind='features'")
+        array = as_numbers(raw.frame, list(roles.item), np.float32)
+        return "features", None, check_features(array, "item columns")
+    name = roles.item or guess_item(raw.frame, roles.single().values())
+    values = raw.frame[name]
+    kind = kind or guess_kind(values)
+    if kind == "features":
+        return kind, None, feature_items(values)
+    if kind == "image":
+        return kind, image_items(values, raw.folder), None
+    return kind, text_items(values), None
+
+
+def _load_features(features: Any) -> FloatArray:
+    if not isinstance(features, str | Path):
+        return np.asarray(features)
+    try:
+        loaded = np.load(features, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise FileFormatError(f"cannot read features {str(features)!r} as npy: {error}") from error
+    if not isinstance(loaded, np.ndarray):
+        raise FileFormatError(f"{str(features)!r} holds several arrays; give a .npy with one")
+    return loaded

@@ -1,0 +1,370 @@
+"""Data sets that need no download; the synthetic ones come with their truth.
+
+Every function returns an `Example`; `load_dataset("example:NAME?key=value")` gives its data set.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import io
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from urllib.parse import parse_qsl
+
+import numpy as np
+import pandas as pd
+
+from w2s_data.data.dataset import W2SDataset
+from w2s_data.data.splits import apportion
+from w2s_data.data.synthetic import (
+    Block,
+    Example,
+    check_count,
+    check_share,
+    feature_dominoes,
+    gaussian_overlap,
+)
+from w2s_data.errors import InputError, listing, unknown
+from w2s_data.utils.typing import FloatArray, IntArray, RandomState
+from w2s_data.utils.validation import check_generator
+
+__all__ = [
+    "CHANNELS",
+    "EXAMPLES",
+    "Block",
+    "Example",
+    "available_examples",
+    "digit_dominoes",
+    "digits",
+    "feature_dominoes",
+    "gaussian_overlap",
+    "load_example",
+    "spurious_gaussian",
+]
+
+
+def digits(
+    random_state: RandomState = 0,
+    channels: Sequence[str] = ("clean", "blurred", "rotated", "occluded"),
+) -> Example:
+    """Scikit-learn's 1,797 scans of digits (8 x 8 PNG), each collected through one channel.
+
+    A channel is a source. The first channel takes the most scans, each further one fewer
+    (in proportion K, K - 1, ..., 1): clean 719, blurred 539, rotated 359, occluded 180.
+
+    Parameters
+    ----------
+    channels : sequence of "clean", "blurred", "rotated", "occluded"
+
+    Examples
+    --------
+    >>> data = digits().dataset
+    >>> len(data), data.kind, data.class_names[:3]
+    (1797, 'image', ('0', '1', '2'))
+    """
+    channels = (channels,) if isinstance(channels, str) else tuple(channels)
+    for channel in channels:
+        if channel not in CHANNELS:
+            raise InputError(unknown("channel", str(channel), list(CHANNELS)))
+    if not channels or len(set(channels)) < len(channels):
+        raise InputError(f"channels must name each channel once; got {listing(channels)}")
+    rng = check_generator(random_state)
+    scans, labels = _scans()
+    sizes = apportion(len(scans), range(len(channels), 0, -1))
+    source = rng.permutation(np.repeat(np.array(channels, dtype=object), sizes))
+    images = [
+        _png(CHANNELS[channel](scan, rng)) for channel, scan in zip(source, scans, strict=True)
+    ]
+    table = pd.DataFrame(
+        {
+            "id": [f"digit-{i:04d}" for i in range(len(scans))],
+            "item": pd.Series(images, dtype=object),
+            "label": labels.astype(str),
+            "split": "pool",
+            "source": source,
+        }
+    )
+    names = tuple(str(digit) for digit in range(10))
+    dataset = W2SDataset(table=table, kind="image", class_names=names, name="digits")
+    return Example(dataset.with_splits(random_state=rng))
+
+
+def _scans() -> tuple[FloatArray, IntArray]:
+    """Scans (1797, 8, 8) with ink in [0, 1], and their digits."""
+    from sklearn.datasets import load_digits
+
+    data = load_digits()
+    return data.images / 16.0, data.target
+
+
+def _png(scan: FloatArray) -> bytes:
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(np.round(np.clip(scan, 0, 1) * 255).astype(np.uint8)).save(file, "PNG")
+    return file.getvalue()
+
+
+def _clean(scan: FloatArray, _rng: np.random.Generator) -> FloatArray:
+    return scan
+
+
+def _blurred(scan: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """Out of focus by .7 to 1.2 pixels."""
+    from scipy.ndimage import gaussian_filter
+
+    return np.asarray(gaussian_filter(scan, sigma=rng.uniform(0.7, 1.2)))
+
+
+def _rotated(scan: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """Laid askew by 15 to 40 degrees to either side."""
+    from scipy.ndimage import rotate
+
+    angle = rng.uniform(15, 40) * rng.choice([-1, 1])
+    return np.asarray(rotate(scan, angle, reshape=False, order=1))
+
+
+def _occluded(scan: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """A blank patch of 4 x 4 pixels that touches the middle of the scan."""
+    top, left = rng.integers(1, 4, size=2)
+    covered = scan.copy()
+    covered[top : top + 4, left : left + 4] = 0
+    return covered
+
+
+CHANNELS: Mapping[str, Callable[[FloatArray, np.random.Generator], FloatArray]] = {
+    "clean": _clean,
+    "blurred": _blurred,
+    "rotated": _rotated,
+    "occluded": _occluded,
+}
+
+
+DOMINO_SHARES = {  # (hard-only, easy-only, overlap) of the sources of `digit_dominoes`
+    "A": (0.45, 0.45, 0.10),
+    "B": (0.35, 0.40, 0.25),
+    "C": (0.35, 0.25, 0.40),
+    "D": (0.20, 0.25, 0.55),
+    "E": (0.15, 0.15, 0.70),
+}
+
+
+def digit_dominoes(
+    n_per_source: int = 250, n_teacher: int = 1000, random_state: RandomState = 0
+) -> Example:
+    """`feature_dominoes` of scikit-learn's scans: left half 0 against 1, right half 3 against 8.
+
+    A half that does not show the class shows another digit. Strong features are the
+    standardised pixels of both halves; the weak model sees the left scan at 4 x 4 pixels. Five
+    sources hold 10, 25, 40, 55 and 70 % overlap points.
+
+    Examples
+    --------
+    >>> example = digit_dominoes(n_per_source=40)
+    >>> [float((example.regions[example.dataset.sources == s] == 2).mean()) for s in "ABCDE"]
+    [0.1, 0.25, 0.4, 0.55, 0.7]
+    """
+    return feature_dominoes(
+        _digit_block(0, 1),
+        _digit_block(3, 8),
+        DOMINO_SHARES,
+        n_per_source=n_per_source,
+        n_teacher=n_teacher,
+        random_state=random_state,
+    )
+
+
+def _digit_block(zero: int, one: int) -> Block:
+    """Scans of two digits as classes, the other eight as neutral items."""
+    scans, digit = _scans()
+    pixels = scans.reshape(len(scans), -1)
+    strong = (pixels - pixels.mean(axis=0)) / np.maximum(pixels.std(axis=0), 0.05)
+    weak = scans.reshape(-1, 4, 2, 4, 2).mean(axis=(2, 4)).reshape(len(scans), -1)
+    shown = (digit == zero) | (digit == one)
+    return Block(
+        features=strong[shown],
+        labels=(digit[shown] == one).astype(np.int64),
+        neutral=strong[~shown],
+        weak_features=weak[shown],
+        weak_neutral=weak[~shown],
+    )
+
+
+def spurious_gaussian(
+    n_labelled: int = 600,
+    n_pool: int = 3000,
+    n_test: int = 2000,
+    n_validation: int = 300,
+    eta_labelled: float = 0.1,
+    eta_pool: float = 0.5,
+    eta_test: float = 0.5,
+    dim_core: int = 10,
+    teacher_dims: int = 4,
+    student_dims: int = 2,
+    similarity: float = 0.5,
+    mu: float = 2.0,
+    group_variance: float = 1.0,
+    noise: float = 1.0,
+    random_state: RandomState = 0,
+) -> Example:
+    r"""Core signal plus features that carry a group: the spurious-correlation model.
+
+    Core z ~ N(0, I) in `dim_core` dimensions; group g ~ Bernoulli(eta), eta by split; group
+    features xi ~ N(g mu, s_x I). With w = [1; T' xi] and psi = [1; S' xi] the teacher sees z (x) w
+    (weak features) and the student z (x) psi (strong features). The target y = <b, z> + N(0,
+    sigma_y^2) with \|b\| = 1 depends on the core alone; its sign is the label.
+
+    T holds `teacher_dims` orthonormal directions, S `student_dims` ones, with T'S = `similarity`
+    on the diagonal; the mean shift has length `mu` and the same part of it in every direction.
+
+    Parameters
+    ----------
+    eta_labelled, eta_pool, eta_test : float in [0, 1]
+        Minority fraction; validation rows follow the labelled ones.
+    teacher_dims, student_dims : int
+        Group directions that teacher and student see, p_T - 1 and p_S - 1;
+        `student_dims <= teacher_dims`.
+    similarity : float in [0, 1]
+    mu : float
+        Length of the mean shift of the minority group.
+    group_variance : float
+        s_x.
+    noise : float
+        sigma_y.
+
+    Returns
+    -------
+    Example
+        Groups are "majority" and "minority"; `truth` holds `target` (y), `signal` (<b, z>) and
+        `minority`. Rows are ordered by split.
+
+    References
+    ----------
+    Liu, Dong, Lei, "Does Weak-to-Strong Generalization Happen under Spurious Correlations?",
+    ICLR 2026, section 2.
+
+    Examples
+    --------
+    >>> example = spurious_gaussian(n_labelled=50, n_pool=100, n_test=20, n_validation=10)
+    >>> example.weak_features.shape, example.strong_features.shape
+    ((180, 50), (180, 30))
+    """
+    etas = {
+        "labelled": (n_labelled, eta_labelled),
+        "pool": (n_pool, eta_pool),
+        "validation": (n_validation, eta_labelled),
+        "test": (n_test, eta_test),
+    }
+    for name, (size, eta) in etas.items():
+        check_count(f"n_{name}", size, at_least=0)
+        check_share(f"eta of the {name} split", eta)
+    check_count("dim_core", dim_core)
+    check_share("similarity", similarity)
+    if not 0 <= student_dims <= teacher_dims:
+        raise InputError(
+            f"student_dims must lie in [0, teacher_dims={teacher_dims}]; got {student_dims}"
+        )
+    rng = check_generator(random_state)
+    sizes = [size for size, _ in etas.values()]
+    split = np.repeat(np.array(list(etas), dtype=object), sizes)
+    n = len(split)
+    minority = rng.random(n) < np.array([etas[name][1] for name in split])
+    seen_by_teacher, seen_by_student = _group_directions(teacher_dims, student_dims, similarity)
+    shift = np.full(teacher_dims + student_dims, mu / np.sqrt(max(1, teacher_dims + student_dims)))
+    xi = rng.standard_normal((n, len(shift))) * np.sqrt(group_variance)
+    xi += minority[:, None] * shift
+    core = rng.standard_normal((n, dim_core))
+    signal = core @ np.full(dim_core, 1 / np.sqrt(dim_core))
+    target = signal + noise * rng.standard_normal(n)
+    weak = _outer(core, xi @ seen_by_teacher)
+    strong = _outer(core, xi @ seen_by_student)
+    table = pd.DataFrame(
+        {
+            "id": [f"point-{i}" for i in range(n)],
+            "label": np.where(target > 0, "positive", "negative"),
+            "split": split,
+            "group": np.where(minority, "minority", "majority"),
+        }
+    )
+    dataset = W2SDataset(
+        table=table,
+        kind="features",
+        class_names=("negative", "positive"),
+        features=strong,
+        name="spurious_gaussian",
+        truth=pd.DataFrame({"target": target, "signal": signal, "minority": minority}),
+    )
+    return Example(dataset, strong, weak)
+
+
+def _group_directions(
+    teacher_dims: int, student_dims: int, similarity: float
+) -> tuple[FloatArray, FloatArray]:
+    """Orthonormal T and S with T'S = similarity on the diagonal, 0 elsewhere."""
+    basis = np.eye(teacher_dims + student_dims)
+    teacher = basis[:, :teacher_dims]
+    own = basis[:, teacher_dims:]
+    student = similarity * teacher[:, :student_dims] + np.sqrt(1 - similarity**2) * own
+    return teacher, student
+
+
+def _outer(core: FloatArray, group: FloatArray) -> FloatArray:
+    """z (x) [1; group] in each row, float32."""
+    extended = np.hstack([np.ones((len(group), 1)), group])
+    products = core[:, :, None] * extended[:, None, :]
+    return products.reshape(len(core), -1).astype(np.float32)
+
+
+EXAMPLES: Mapping[str, Callable[..., Example]] = {
+    "digits": digits,
+    "feature_dominoes": digit_dominoes,
+    "gaussian_overlap": gaussian_overlap,
+    "spurious_gaussian": spurious_gaussian,
+}
+
+
+def available_examples() -> list[str]:
+    """Names that `load_dataset("example:NAME")` knows.
+
+    >>> available_examples()
+    ['digits', 'feature_dominoes', 'gaussian_overlap', 'spurious_gaussian']
+    """
+    return sorted(EXAMPLES)
+
+
+def load_example(name: str, random_state: RandomState = 0) -> Example:
+    """Build an example by `NAME` or `NAME?key=value&key=value`.
+
+    Raises
+    ------
+    InputError
+        If the name or a parameter is unknown, with the nearest one.
+
+    Examples
+    --------
+    >>> load_example("gaussian_overlap?n=50&missing=noise").strong_features.shape
+    (50, 40)
+    """
+    name, _, query = name.partition("?")
+    if name not in EXAMPLES:
+        raise InputError(unknown("example", name, available_examples()))
+    function = EXAMPLES[name]
+    valid = list(inspect.signature(function).parameters)
+    parameters: dict[str, Any] = {"random_state": random_state}
+    for key, text in parse_qsl(query, keep_blank_values=True):
+        if key not in valid:
+            raise InputError(unknown(f"parameter of example {name!r}", key, valid))
+        parameters[key] = _literal(text)
+    try:
+        return function(**parameters)
+    except TypeError as error:
+        raise InputError(f"example {name!r} cannot take {query!r}: {error}") from error
+
+
+def _literal(text: str) -> Any:
+    """A number, tuple or dict as Python writes it; commas part names; else the text itself."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return tuple(text.split(",")) if "," in text else text

@@ -1,0 +1,161 @@
+r"""Preference data: pairs of items, of which one was preferred.
+
+A pair is an item like any other once it has features: the difference of the two items' features.
+With a reward that is linear in the features, :math:`r(x) = w \cdot \phi(x)`, the Bradley-Terry
+model of preferences is the logistic one on that difference, without an intercept:
+
+.. math:: P(\text{first is preferred}) = \sigma(r(x_1) - r(x_2))
+          = \sigma(w \cdot (\phi(x_1) - \phi(x_2)))
+
+Its two classes are the two orders. Which item of a pair comes first is drawn at random, so that
+both orders occur.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from w2s_data.data.classes import read_weak
+from w2s_data.data.columns import ItemKind, Roles, read_items
+from w2s_data.data.readers import RawTable
+from w2s_data.errors import ColumnError, FeatureError, InputError, rows
+from w2s_data.utils.typing import BoolArray, FloatArray
+
+if TYPE_CHECKING:
+    pass
+
+PAIR_CLASSES = ("first preferred", "second preferred")
+_ROLES_OF_ITEMS = ("item", "label")
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs with a drawn order.
+
+    Attributes
+    ----------
+    first, second : Series (N,) of items, or None for feature vectors
+    features : array (N, D) or None
+    labels : Series (N,)
+        Values of `PAIR_CLASSES`.
+    weak_proba : array (N, 2) or (N, M, 2), or None
+    weak_names : tuple of str
+    """
+
+    kind: ItemKind
+    first: pd.Series | None
+    second: pd.Series | None
+    features: FloatArray | None
+    labels: pd.Series
+    weak_proba: FloatArray | None
+    weak_names: tuple[str, ...]
+
+
+def read_pairs(
+    raw: RawTable, roles: Roles, kind: ItemKind | None, rng: np.random.Generator
+) -> Pairs:
+    """Read the chosen and the rejected item of each row, and draw which one comes first.
+
+    Raises
+    ------
+    InputError, ColumnError
+        Roles that a pair cannot have, items of two kinds, images, or a pair of equal items.
+    """
+    assert roles.chosen is not None
+    assert roles.rejected is not None
+    chosen = read_items(raw, _as_item(roles, "chosen"), kind, None)
+    rejected = read_items(raw, _as_item(roles, "rejected"), kind or chosen[0], None)
+    swapped = rng.permutation(len(raw.frame)) % 2 == 1
+    weak, weak_names = _read_weak(raw.frame, roles)
+    labels = pd.Series(np.array(PAIR_CLASSES, dtype=object)[swapped.astype(int)], dtype=object)
+    if weak is not None:
+        weak[swapped] = weak[swapped][..., ::-1]
+    if chosen[0] == "features":
+        features = _differences(chosen[2], rejected[2])
+        features[swapped] *= -1
+        return Pairs("features", None, None, features, labels, weak, weak_names)
+    if chosen[0] == "image":
+        raise InputError(
+            "pairs of images are not read: give the feature vectors of both as chosen and rejected"
+        )
+    better, worse = chosen[1], rejected[1]
+    assert better is not None
+    assert worse is not None
+    _check_different((better == worse).to_numpy(dtype=bool))
+    first, second = better.where(~swapped, worse), worse.where(~swapped, better)
+    return Pairs("text", first, second, None, labels, weak, weak_names)
+
+
+def check_pair_roles(roles: Roles, features: Any, class_names: Any) -> None:
+    """Refuse what contradicts chosen and rejected.
+
+    Raises
+    ------
+    InputError
+        Only one of the two, or a role that they play themselves.
+    """
+    if (roles.chosen is None) != (roles.rejected is None):
+        missing = "rejected" if roles.rejected is None else "chosen"
+        raise InputError(f"a pair has a chosen and a rejected item: {missing} is missing")
+    if roles.chosen is None:
+        return
+    given = [role for role in _ROLES_OF_ITEMS if getattr(roles, role) is not None]
+    given += [n for n, v in (("features", features), ("class_names", class_names)) if v is not None]
+    if given:
+        raise InputError(
+            f"chosen and rejected say what the items and their labels are: leave out {given[0]}"
+        )
+
+
+def _as_item(roles: Roles, role: str) -> Roles:
+    return Roles(item=getattr(roles, role))
+
+
+def _read_weak(frame: pd.DataFrame, roles: Roles) -> tuple[FloatArray | None, tuple[str, ...]]:
+    """Weak probabilities of the orders (chosen first, rejected first), and names of the models."""
+    columns = roles.weak_columns
+    if not isinstance(columns, Mapping) or not columns:
+        return _read_weak_model(frame, roles), ()
+    models = [_read_weak_model(frame, replace(roles, weak_columns=own)) for own in columns.values()]
+    return np.stack(models, axis=1), tuple(str(name) for name in columns)  # type: ignore[arg-type]
+
+
+def _read_weak_model(frame: pd.DataFrame, roles: Roles) -> FloatArray | None:
+    columns = roles.weak_columns
+    if isinstance(columns, str) or (columns is not None and len(columns) == 1):
+        # P(chosen is better), but of two classes a single column is the probability of the second.
+        proba, _ = read_weak(frame, roles, ("rejected", "chosen"))
+        return None if proba is None else proba[:, ::-1].copy()
+    return read_weak(frame, roles, ("chosen", "rejected"))[0]
+
+
+def _differences(chosen: FloatArray | None, rejected: FloatArray | None) -> FloatArray:
+    assert chosen is not None
+    assert rejected is not None
+    if chosen.shape != rejected.shape:
+        raise FeatureError(
+            f"chosen and rejected need vectors of one length; got {chosen.shape[1]} and "
+            f"{rejected.shape[1]}"
+        )
+    features = np.asarray(chosen - rejected)
+    _check_different((features == 0).all(axis=1))
+    return features
+
+
+def _check_different(equal: BoolArray) -> None:
+    if equal.any():
+        raise ColumnError(
+            f"chosen and rejected are the same in {rows(np.flatnonzero(equal))}; drop these rows: "
+            "no order of them is right"
+        )
+
+
+def mirrored(features: FloatArray) -> FloatArray:
+    """Rows with the sign that makes their first value that is not 0 positive."""
+    leading = features[np.arange(len(features)), (features != 0).argmax(axis=1)]
+    return np.asarray(features * np.where(leading < 0, -1, 1)[:, None])

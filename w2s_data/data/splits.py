@@ -1,0 +1,280 @@
+"""Seeded splits: stratified, exact in size, and blind to how often an item recurs.
+
+Items that are exact duplicates of each other form one unit. A unit is dealt as a whole, so that
+no split ever holds a copy of another split's item.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from w2s_data.errors import SplitError, listing, unknown
+from w2s_data.utils.typing import AnyArray, BoolArray, FloatArray, IntArray, RandomState
+from w2s_data.utils.validation import check_generator
+
+SPLITS = ("labelled", "pool", "validation", "test")
+SPLIT_ALIASES = {
+    "train": "labelled",
+    "labeled": "labelled",
+    "unlabeled": "pool",
+    "unlabelled": "pool",
+    "dev": "validation",
+    "val": "validation",
+    "valid": "validation",
+}
+DEFAULT_SPLIT_SIZES: Mapping[str, float] = {"labelled": 0.2, "validation": 0.1, "test": 0.2}
+_DEALT = ("labelled", "validation", "test")  # the pool takes the rest
+
+
+def text_units(texts: Iterable[str | bytes]) -> IntArray:
+    """Number the distinct values: equal texts (or digests) share a unit.
+
+    >>> text_units(["a", "b", "a"])
+    array([0, 1, 0])
+    """
+    return np.asarray(pd.factorize(pd.Series(texts, dtype=object))[0], dtype=np.int64)
+
+
+def feature_units(features: FloatArray) -> IntArray:
+    """Number the distinct rows of a feature matrix: exactly equal rows share a unit.
+
+    >>> feature_units(np.array([[1.0, 0.0], [2.0, 0.0], [1.0, -0.0]]))
+    array([0, 1, 0])
+    """
+    digests = [
+        hashlib.blake2b((row + 0.0).tobytes(), digest_size=16).digest() for row in features
+    ]  # + 0.0 turns -0.0, which has other bytes, into 0.0
+    return text_units(digests)
+
+
+def count_duplicates(units: IntArray) -> tuple[int, int]:
+    """Count the items that recur and the groups they form.
+
+    >>> count_duplicates(np.array([0, 1, 0, 2, 2, 2]))
+    (5, 2)
+    """
+    sizes = np.bincount(units)
+    return int(sizes[sizes > 1].sum()), int((sizes > 1).sum())
+
+
+def count_straddling(units: IntArray, splits: AnyArray) -> tuple[int, int]:
+    """Count the items, and the groups of duplicates, that lie in more than one split.
+
+    >>> count_straddling(np.array([0, 1, 0, 2, 2]), np.array(["pool", "pool", "test", "a", "a"]))
+    (2, 1)
+    """
+    codes = pd.factorize(splits)[0]
+    low = np.full(units.max(initial=-1) + 1, np.iinfo(np.int64).max)
+    high = np.full(len(low), -1)
+    np.minimum.at(low, units, codes)
+    np.maximum.at(high, units, codes)
+    straddles = low < high
+    return int(np.bincount(units)[straddles].sum()), int(straddles.sum())
+
+
+def parse_splits(values: pd.Series, column: str) -> AnyArray:
+    """Translate a column of split names, aliases included, to the names of `SPLITS`.
+
+    Raises
+    ------
+    SplitError
+        Naming the values that are no split, or the number of empty ones.
+
+    Examples
+    --------
+    >>> parse_splits(pd.Series(["train", "Unlabeled", "dev"]), "fold").tolist()
+    ['labelled', 'pool', 'validation']
+    """
+    valid = dict.fromkeys(SPLITS) | SPLIT_ALIASES
+    if values.isna().any():
+        raise SplitError(
+            f"split column {column!r} is empty in {int(values.isna().sum())} rows; "
+            f"each row needs one of {listing(SPLITS)}"
+        )
+    codes, found = pd.factorize(values.astype(object))
+    names = [str(name).strip().lower() for name in found]
+    strange = [value for value, name in zip(found, names, strict=True) if name not in valid]
+    if strange:
+        raise SplitError(
+            f"split column {column!r} holds {listing(strange)}; valid: {listing(valid)}"
+        )
+    return np.array([valid[name] or name for name in names], dtype=object)[codes]
+
+
+def apportion(total: int, shares: Sequence[float] | AnyArray) -> IntArray:
+    """Whole numbers that sum to `total`, each within 1 of its share (largest remainder).
+
+    >>> apportion(10, [1, 1, 1]).tolist()
+    [4, 3, 3]
+    """
+    weights = np.asarray(shares, dtype=np.float64)
+    quota = total * weights / weights.sum()
+    counts: IntArray = np.floor(quota + 1e-9).astype(np.int64)
+    # Stable sort of the rounded remainders: ties go to the first, whatever the last bit says.
+    first = np.argsort(-np.round(quota - counts, 9), kind="stable")
+    counts[first[: total - counts.sum()]] += 1
+    return counts
+
+
+def split_counts(sizes: Mapping[str, float] | None, available: int) -> IntArray:
+    """Rows wanted in labelled, validation, test and (the rest) pool, from shares or counts.
+
+    Raises
+    ------
+    SplitError
+        For an unknown split, a negative size, or more rows than are available.
+
+    Examples
+    --------
+    >>> split_counts({"labelled": 0.25, "test": 30}, 100).tolist()
+    [25, 0, 30, 45]
+    """
+    wanted = np.zeros(len(_DEALT))
+    for name, size in (DEFAULT_SPLIT_SIZES if sizes is None else sizes).items():
+        if name not in SPLITS:
+            raise SplitError(unknown("split", str(name), SPLITS))
+        is_count = isinstance(size, int | np.integer) and not isinstance(size, bool)
+        is_share = isinstance(size, float | np.floating) and 0 <= size <= 1
+        if not (is_share or (is_count and size >= 0)):
+            raise SplitError(
+                f"size of split {name!r} must be a share in [0.0, 1.0] (float) or a number of "
+                f"rows (int); got {size!r}"
+            )
+        if name == "pool":
+            raise SplitError("the pool takes the rows that are left; give it no size")
+        wanted[_DEALT.index(name)] = size if is_count else size * available
+    rest = available - wanted.sum()
+    if rest < -1e-6:
+        asked = ", ".join(f"{n} {w:g}" for n, w in zip(_DEALT, wanted, strict=True) if w)
+        raise SplitError(
+            f"split sizes ask for {wanted.sum():g} rows ({asked}), "
+            f"but only {available} rows have a label to split by"
+        )
+    if available == 0:
+        return np.zeros(len(_DEALT) + 1, dtype=np.int64)
+    return apportion(available, [*wanted, max(rest, 0.0)])
+
+
+def assign_splits(
+    labels: IntArray,
+    units: IntArray,
+    *,
+    sources: IntArray | None = None,
+    sizes: Mapping[str, float] | None = None,
+    fixed: AnyArray | None = None,
+    random_state: RandomState = None,
+) -> AnyArray:
+    """Deal rows to splits, stratified by label and source.
+
+    Within each label, and within each source of a label, the number of labelled rows differs from
+    its exact share by less than 1, that of validation and test rows by less than 2; the totals are
+    exact (duplicates may move them where there are too few single items to make up for it).
+
+    Parameters
+    ----------
+    labels : int array (N,)
+        Class codes; -1 is missing. A row without label goes to the pool, and so does every
+        duplicate of it.
+    units : int array (N,)
+        Codes 0..U-1; rows of one unit get one split.
+    sources : int array (N,) or None
+    sizes : mapping from split to share of the labelled rows (float) or number of rows (int)
+        The pool takes the rest. None is `DEFAULT_SPLIT_SIZES`.
+    fixed : object array (N,) or None
+        A split that is settled beforehand, or None where the row is to be dealt. A row whose
+        duplicate is settled follows it.
+    random_state : int, Generator or None
+
+    Returns
+    -------
+    object array (N,) of values of `SPLITS`
+
+    Raises
+    ------
+    SplitError
+        If the sizes are not valid or ask for more rows than have a label.
+
+    Examples
+    --------
+    >>> labels = np.repeat([0, 1], 10)
+    >>> split = assign_splits(labels, np.arange(20), random_state=0)
+    >>> {name: np.bincount(labels[split == name]).tolist() for name in SPLITS}
+    {'labelled': [2, 2], 'pool': [5, 5], 'validation': [1, 1], 'test': [2, 2]}
+    """
+    rng = check_generator(random_state)
+    splits = np.full(len(labels), "pool", dtype=object)
+    free = labels >= 0
+    if fixed is not None:
+        settled = _follow_settled(fixed, units)
+        splits[settled != None] = settled[settled != None]  # noqa: E711 (elementwise)
+        free &= settled == None  # noqa: E711
+    wanted = split_counts(sizes, int(free.sum()))
+
+    eligible, first, unit_size = _eligible_units(units, free)
+    source = np.zeros(len(labels), dtype=np.int64) if sources is None else sources
+    strata = (source[first], labels[first])
+    dealt = np.full(len(first), len(_DEALT))
+    for recurring in (True, False):
+        members = np.flatnonzero(eligible & ((unit_size > 1) == recurring))
+        if len(members) == 0:
+            continue
+        keys = (rng.random(len(members)), unit_size[members], *(key[members] for key in strata))
+        ordered = members[np.lexsort(keys)]
+        if recurring:
+            quota = apportion(len(ordered), wanted)[: len(_DEALT)]
+        else:  # single items make up for what whole units got wrong
+            quota = (
+                wanted[: len(_DEALT)]
+                - np.bincount(
+                    dealt, weights=unit_size * eligible, minlength=len(_DEALT) + 1
+                ).astype(np.int64)[: len(_DEALT)]
+            )
+        dealt[ordered] = _deal(len(ordered), quota, rng)
+    names = np.array([*_DEALT, "pool"], dtype=object)
+    splits[free] = names[dealt[units[free]]]
+    return splits
+
+
+def _eligible_units(units: IntArray, free: BoolArray) -> tuple[BoolArray, IntArray, IntArray]:
+    """Which units may leave the pool, each unit's first row, and its number of rows."""
+    size = np.bincount(units)
+    eligible = np.bincount(units, weights=~free) == 0
+    first = np.empty(len(size), dtype=np.int64)
+    first[units[::-1]] = np.arange(len(units))[::-1]
+    return eligible, first, size
+
+
+def _follow_settled(fixed: AnyArray, units: IntArray) -> AnyArray:
+    """Extend settled splits to the duplicates of settled rows."""
+    order = np.array([*SPLITS, None], dtype=object)
+    codes = pd.Series(fixed, dtype=object).map({name: i for i, name in enumerate(SPLITS)})
+    own = codes.fillna(len(SPLITS)).to_numpy(dtype=np.int64)
+    of_unit = np.full(units.max(initial=-1) + 1, len(SPLITS))
+    np.minimum.at(of_unit, units, own)
+    return order[np.where(own < len(SPLITS), own, of_unit[units])]
+
+
+def _deal(n: int, quota: IntArray, rng: np.random.Generator) -> IntArray:
+    """Deal n ordered places to the splits, each split evenly spread over the order."""
+    dealt = np.full(n, len(quota))
+    left = np.arange(n)
+    for code, wanted in enumerate(quota):
+        if len(left) == 0:
+            break
+        taken = _evenly_spread(len(left), int(np.clip(wanted, 0, len(left))), rng)
+        dealt[left[taken]] = code
+        left = left[~taken]
+    return dealt
+
+
+def _evenly_spread(n: int, k: int, rng: np.random.Generator) -> BoolArray:
+    """Mark k of n places so that every interval holds its share, off by less than 1.
+
+    Systematic sampling in whole numbers: place i is marked when (i k + r) / n passes an integer.
+    """
+    passed = (np.arange(n + 1, dtype=np.int64) * k + rng.integers(n)) // n
+    return np.diff(passed) > 0

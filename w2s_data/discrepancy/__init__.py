@@ -1,0 +1,5 @@
+"""Discrepancy: intrinsic and correlation dimension, and the gain that they predict."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,3 @@
+from .analyzer import DiscrepancyAnalyzer as DiscrepancyAnalyzer
+from .predictions import GainPrediction as GainPrediction
+from .predictions import PoolSize as PoolSize

@@ -1,0 +1,378 @@
+r"""Discrepancy of weak and strong features: how much of the teacher's error a student inherits.
+
+Teacher and student look at the same items through different features. Label noise that the
+teacher fitted in directions the student cannot see averages out over the pool; what both see is
+inherited. Dimensions and canonical correlations of the features therefore predict the variance
+part of the weak-to-strong gain before anything is trained.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, Self
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+
+from w2s_data.discrepancy import theory
+from w2s_data.discrepancy.components import Side
+from w2s_data.discrepancy.dimensions import clip_shared, correlation_dimension
+from w2s_data.discrepancy.moments import (
+    GROUP_BYTES,
+    Moments,
+    group_moments,
+    shared_variance,
+    total_moments,
+    two_fold,
+)
+from w2s_data.discrepancy.predictions import GainPrediction, PoolSize, no_gain, reading
+from w2s_data.errors import DegenerateDataWarning, FeatureError, InputError, unknown
+from w2s_data.features.matrix import as_feature_matrix
+from w2s_data.utils.jackknife import LEFT_OUT, jackknife_error, t_interval
+from w2s_data.utils.typing import RandomState
+from w2s_data.utils.validation import check_generator
+
+Components = int | float | Literal["mp"] | None
+ESTIMATORS = ("closed", "two_fold")
+
+
+class DiscrepancyAnalyzer(BaseEstimator):  # type: ignore[misc]
+    r"""Dimensions, canonical correlations and the predicted variance of teacher and student.
+
+    .. math:: d_{sw} = \sum_i \rho_i^2, \qquad
+              student = \frac{s}{n - d_w - 1}
+                        \left[d_{sw} + \frac{d_s}{N - d_s - 1} (d_w - d_{sw})\right]
+
+    against s d_w / (n - d_w - 1) for the teacher, with rho_i the canonical correlations of weak
+    and strong features. The student has less variance iff d_sw < d_w and N > 2 d_s + 1.
+
+    Features are read twice, block by block; only D x D matrices are kept, in float64. d_sw is
+    invariant to rotations of either features, and to any invertible linear map where all
+    components are used.
+
+    Parameters
+    ----------
+    weak_components, strong_components : None, int, float or "mp"
+        Principal components that the probe uses: all that are not collinear, a number, the
+        fewest that hold this share of the variance (in (0, 1)), or those above the
+        Marchenko-Pastur edge. Set them to what your probe really uses; for a ridge probe, its
+        df2 in `sensitivity_`.
+    estimator : {"closed", "two_fold"}
+        Of d_sw: closed de-biased form, |bias| < .09; or exactly unbiased for Gaussian features,
+        with a larger spread on few rows. Heavy tails common to all columns of a row (a random
+        radius) bias both upwards: normalise the rows first, or read d_sw as an upper bound.
+    n_groups : int
+        The interval of d_sw is a delete-one-group jackknife over this many random groups of rows
+        (Student t); 0 gives NaN intervals. It assumes exchangeable rows. Fewer groups are used
+        (at least 2) where their second moments would not fit in 256 MB.
+    level : float
+        Coverage of the intervals.
+    ridge : float
+        Ridge of df1 and df2 in `sensitivity_`, in units of the mean eigenvalue.
+    intercept : bool
+        Whether both probes fit an intercept; changes predictions by about 1 / n.
+    random_state : int, Generator or None
+        Parts the rows into groups.
+
+    Attributes
+    ----------
+    d_w_, d_s_ : int
+        Dimensions used.
+    weak_spectrum_, strong_spectrum_ : array (D,)
+        Variances of the principal components, descending.
+    sensitivity_ : DataFrame
+        Rows: used, rank, marchenko_pastur, variance_95, variance_99, df1, df2,
+        participation_ratio; columns weak, strong (dimensions) and d_sw (closed form, all rows;
+        NaN where the row gives no whole dimensions or rows are too few).
+    canonical_correlations_ : array (min(d_w, d_s),)
+        Sample values, descending, in [0, 1]; biased upwards.
+    correlation_dimension_ : float
+        Without that bias; unclipped, chance may take it slightly below 0.
+    correlation_dimension_interval_ : (float, float)
+        Inside [0, min(d_w, d_s)].
+    break_even_ : float
+        Pool size above which the student has less variance than its teacher.
+    n_rows_ : int
+
+    References
+    ----------
+    Dong, Li, Li, Lee, Lei, *Discrepancies are Virtue: Weak-to-Strong Generalization through Lens
+    of Intrinsic Dimension*, 2025: correlation dimension and variance of W2S, to leading order;
+    `w2s_data.theory` says what is exact.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> common = rng.normal(size=(2000, 3))
+    >>> weak = np.hstack([common, rng.normal(size=(2000, 5))])
+    >>> strong = np.hstack([common, rng.normal(size=(2000, 9))]) @ rng.normal(size=(12, 12))
+    >>> analyzer = DiscrepancyAnalyzer(random_state=0).fit(weak, strong)
+    >>> analyzer.d_w_, analyzer.d_s_, round(analyzer.correlation_dimension_, 2)
+    (8, 12, 3.0)
+    >>> analyzer.predict(n=50, N=500)
+    GainPrediction(n=50, N=500, teacher=0.1951, student=0.07618, sft=0.3243, ceiling=0.02235,
+                   pgr=0.688, opr=4.26)
+    >>> analyzer.needed_pool(0.9, n=50).N
+    133.0
+    """
+
+    def __init__(
+        self,
+        weak_components: Components = None,
+        strong_components: Components = None,
+        estimator: Literal["closed", "two_fold"] = "closed",
+        n_groups: int = 20,
+        level: float = 0.95,
+        ridge: float = 0.1,
+        intercept: bool = False,
+        random_state: RandomState = None,
+    ) -> None:
+        self.weak_components = weak_components
+        self.strong_components = strong_components
+        self.estimator = estimator
+        self.n_groups = n_groups
+        self.level = level
+        self.ridge = ridge
+        self.intercept = intercept
+        self.random_state = random_state
+
+    def fit(self, weak_features: Any, strong_features: Any) -> Self:
+        """Measure dimensions and canonical correlations.
+
+        Parameters
+        ----------
+        weak_features, strong_features : array (N, D_w), (N, D_s), memory map or FeatureStore
+            Of the same items, in the same order; labelled and pool rows may be put together.
+
+        Raises
+        ------
+        FeatureError
+            NaN or infinite rows (named), row counts that disagree, only constant columns, or no
+            more rows than dimensions (the error says which dimensions would do).
+        InputError
+            A parameter out of range.
+        """
+        self._check_parameters()
+        weak = as_feature_matrix(weak_features, "weak features")
+        strong = as_feature_matrix(strong_features, "strong features")
+        moments, origin = total_moments(weak, strong)
+        self.n_rows_ = moments.n
+        sides = Side.both(moments, origin)
+        self.weak_spectrum_, self.strong_spectrum_ = (side.spectrum for side in sides)
+        self.d_w_ = sides[0].dimension(self.weak_components, "weak")
+        self.d_s_ = sides[1].dimension(self.strong_components, "strong")
+        self._check_rows(*sides)
+        self.break_even_ = float(theory.break_even_pool(self.d_s_, intercept=self.intercept))
+
+        groups = self._groups()
+        maps = sides[0].whitening(self.d_w_), sides[1].whitening(self.d_s_)
+        parts = group_moments(weak, strong, origin, maps, groups)
+        whole = sum(parts[1:], parts[0])
+        cross = whole.scatter[self.d_w_ :, : self.d_w_] / (self.n_rows_ - 1)
+        values = np.linalg.svd(cross, compute_uv=False)
+        self.canonical_correlations_ = np.clip(values, 0.0, 1.0)
+        self.correlation_dimension_ = self._estimate(parts)
+        self.correlation_dimension_interval_ = self._jackknife(parts)
+        self.sensitivity_ = self._sensitivity(*sides, moments)
+        return self
+
+    def predict(self, n: int, N: int, noise: float = 1.0) -> GainPrediction:
+        """Predict the variance of teacher, student, supervised fine-tuning and ceiling.
+
+        Variance only: what the features cannot represent at all is not in it, see
+        `theory.risks` for the terms to add, and not every gain or loss in practice is variance.
+
+        Parameters
+        ----------
+        n, N : int
+            Labelled and pseudo-labelled rows; n > d_w + 1, N >= 1.
+        noise : float
+            Variance of the label noise.
+
+        Raises
+        ------
+        InputError
+            If n rows do not determine the teacher.
+        """
+        check_is_fitted(self)
+        self._check_labelled(n)
+        risks, low, high = (self._risks(n, N, noise, d) for d in self._shared_values())
+        limits = _limits(low, high)
+        return GainPrediction(
+            n=int(n),
+            N=int(N),
+            d_w=self.d_w_,
+            d_s=self.d_s_,
+            d_sw=self._shared_values()[0],
+            noise=float(noise),
+            **risks.to_dict(),
+            student_interval=limits["student"],
+            pgr_interval=limits["pgr"],
+            opr_interval=limits["opr"],
+            level=self.level,
+            reading=reading(N, self.d_w_, self._shared_values(), self.break_even_, risks),
+        )
+
+    def curve(self, n: int, Ns: Iterable[int], noise: float = 1.0) -> pd.DataFrame:
+        """Predictions over pool sizes.
+
+        Returns
+        -------
+        DataFrame
+            One row per N: N, teacher, student, sft, ceiling, pgr, opr, and `_low`, `_high` of
+            student, pgr and opr.
+        """
+        check_is_fitted(self)
+        self._check_labelled(n)
+        pool = np.asarray(list(Ns), dtype=int)
+        risks, low, high = (self._risks(n, pool, noise, d) for d in self._shared_values())
+        columns = {"N": pool} | risks.to_dict()
+        for name, (first, last) in _limits(low, high).items():
+            columns |= {f"{name}_low": first, f"{name}_high": last}
+        return pd.DataFrame(columns, index=range(len(pool)))
+
+    def needed_pool(self, share: float, n: int) -> PoolSize:
+        """Pseudo-labels at which the student keeps a share of the gain an endless pool would give.
+
+        N = d_s + 1 + d_s / (1 - share) without an intercept. `share` 0 is the break-even.
+
+        Parameters
+        ----------
+        share : float in [0, 1]
+        n : int
+            Labelled rows; they only have to determine the teacher, n > d_w + 1.
+        """
+        check_is_fitted(self)
+        self._check_labelled(n)
+        d_sw = self._shared_values()[0]
+        wanted = theory.pool_for_share(
+            share, n, self.d_w_, self.d_s_, d_sw, intercept=self.intercept
+        )
+        if np.isnan(wanted):
+            return PoolSize(float(share), np.nan, no_gain(self.d_w_))
+        if np.isinf(wanted):
+            return PoolSize(float(share), np.inf, "only an endless pool gives the whole gain")
+        rows = float(np.ceil(wanted - 1e-9 * wanted))
+        return PoolSize(
+            float(share), rows, f"{rows:,.0f} pseudo-labels give {share:.0%} of the attainable gain"
+        )
+
+    def to_dict(self, n: int | None = None, N: int | None = None) -> dict[str, Any]:
+        """Everything learned, and predicted at n and N, as plain values: `discrepancy.json`."""
+        from w2s_data.discrepancy.summary import summarize_discrepancy
+
+        check_is_fitted(self)
+        return summarize_discrepancy(self, n, N)
+
+    def _check_parameters(self) -> None:
+        if self.estimator not in ESTIMATORS:
+            raise InputError(unknown("estimator", str(self.estimator), ESTIMATORS))
+        if self.n_groups < 0 or self.n_groups == 1:
+            raise InputError(f"n_groups must be 0 or at least 2; got {self.n_groups!r}")
+        if not 0 < self.level < 1:
+            raise InputError(f"level must lie in (0, 1); got {self.level!r}")
+        if not self.ridge > 0:
+            raise InputError(f"ridge must be positive; got {self.ridge!r}")
+
+    def _check_rows(self, weak: Side, strong: Side) -> None:
+        fewest = self.d_w_ + self.d_s_ + 2
+        if self.estimator == "two_fold":
+            fewest = max(fewest, 2 * (max(self.d_w_, self.d_s_) + 3))
+        if self.n_rows_ < fewest:
+            raise FeatureError(
+                f"{self.n_rows_} rows cannot tell {self.d_w_} weak and {self.d_s_} strong "
+                f"dimensions apart: at least {fewest} are needed; give more rows, or fewer "
+                f"weak_components and strong_components (the Marchenko-Pastur edge keeps "
+                f"{weak.noise_free} and {strong.noise_free})"
+            )
+
+    def _check_labelled(self, n: int) -> None:
+        needed = self.d_w_ + (2 if self.intercept else 1)
+        if n <= needed:
+            raise InputError(
+                f"n = {n} labelled rows do not determine a teacher on {self.d_w_} weak dimensions: "
+                f"more than {needed} are needed, or fewer weak_components"
+            )
+
+    def _groups(self) -> Any:
+        """Group of each row: random, and of nearly equal sizes."""
+        fitting = GROUP_BYTES // (8 * (self.d_w_ + self.d_s_) ** 2)
+        count = min(self.n_groups, max(2, fitting), self.n_rows_)
+        if self.estimator == "two_fold":
+            count = max(2, count - count % 2)  # as many groups in either fold
+        count = max(count, 1)
+        order = check_generator(self.random_state).permutation(self.n_rows_)
+        return order % count
+
+    def _estimate(self, parts: Sequence[Moments], without: int | None = None) -> float:
+        """Correlation dimension from all groups of rows but one."""
+        empty = Moments.zero(self.d_w_ + self.d_s_, self.d_w_)
+        kept = [empty if k == without else part for k, part in enumerate(parts)]
+        first, second = sum(kept[::2], empty), sum(kept[1::2], empty)
+        if self.estimator == "two_fold":
+            return two_fold(first, second)
+        whole = first + second
+        return float(
+            correlation_dimension(shared_variance(whole), whole.n - 1, self.d_w_, self.d_s_)
+        )
+
+    def _jackknife(self, parts: Sequence[Moments]) -> tuple[float, float]:
+        count = len(parts)
+        if self.n_groups == 0:
+            return np.nan, np.nan
+        try:
+            left_out = np.array([self._estimate(parts, without=k) for k in range(count)])
+        except (InputError, np.linalg.LinAlgError):
+            warnings.warn(
+                f"{self.n_rows_} rows do not give an interval of the correlation dimension of "
+                f"{self.d_w_} weak and {self.d_s_} strong dimensions: {LEFT_OUT}",
+                DegenerateDataWarning,
+                stacklevel=3,
+            )
+            return np.nan, np.nan
+        error, limit = jackknife_error(left_out), min(self.d_w_, self.d_s_)
+        value = self.correlation_dimension_
+        low, high = t_interval(value, error, count - 1, self.level, 0.0, limit)
+        return float(low), float(high)
+
+    def _sensitivity(self, weak: Side, strong: Side, moments: Moments) -> pd.DataFrame:
+        columns = {"weak": weak.criteria(self.ridge), "strong": strong.criteria(self.ridge)}
+        table = pd.DataFrame(columns, dtype=float)
+        cross = Side.component_correlations(weak, strong, moments)
+        pairs = zip(table["weak"], table["strong"], strict=True)
+        table["d_sw"] = [self._truncated(cross, float(w), float(s)) for w, s in pairs]
+        used = [self.d_w_, self.d_s_, self.correlation_dimension_]
+        first = pd.DataFrame([used], index=["used"], columns=table.columns, dtype=float)
+        return pd.concat([first, table]).rename_axis("criterion")
+
+    def _truncated(self, cross: Any, weak: float, strong: float) -> float:
+        """Correlation dimension of leading components; sample components are uncorrelated."""
+        whole = weak.is_integer() and strong.is_integer()
+        if not whole or min(weak, strong) < 1 or weak + strong >= self.n_rows_ - 1:
+            return np.nan
+        shared = np.sum(cross[: int(strong), : int(weak)] ** 2)
+        return float(correlation_dimension(shared, self.n_rows_ - 1, weak, strong))
+
+    def _shared_values(self) -> tuple[float, float, float]:
+        """Estimate and limits of d_sw, clipped; d_w itself where only rounding differs."""
+        values = self.correlation_dimension_, *self.correlation_dimension_interval_
+        estimate, low, high = (clip_shared(value, self.d_w_, self.d_s_) for value in values)
+        return estimate, low, high
+
+    def _risks(self, n: int, N: Any, noise: float, d_sw: float) -> theory.Risks:
+        if np.isnan(d_sw):
+            unknown_risk = np.full(np.shape(N), np.nan) if np.ndim(N) else np.nan
+            return theory.Risks(*[unknown_risk] * 4)
+        return theory.risks(n, N, self.d_w_, self.d_s_, d_sw, noise=noise, intercept=self.intercept)
+
+
+def _limits(low: theory.Risks, high: theory.Risks) -> dict[str, tuple[Any, Any]]:
+    """Limits of what depends on d_sw, from the risks at its own; below break-even they swap."""
+    ends = {name: (getattr(low, name), getattr(high, name)) for name in ("student", "pgr", "opr")}
+    return {
+        name: (theory.plain(np.minimum(*pair)), theory.plain(np.maximum(*pair)))
+        for name, pair in ends.items()
+    }

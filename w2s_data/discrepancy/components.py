@@ -1,0 +1,155 @@
+"""The principal components of one side, weak or strong, from its second moments alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from w2s_data.discrepancy.dimensions import (
+    effective_dimensions,
+    marchenko_pastur_dimension,
+    participation_ratio,
+    variance_dimension,
+)
+from w2s_data.discrepancy.moments import Moments
+from w2s_data.errors import FeatureError, InputError
+from w2s_data.utils.typing import FloatArray
+
+ROUNDING = float(np.finfo(np.float32).eps) ** 2  # relative variance of rounding to float32
+
+
+@dataclass(frozen=True)
+class Side:
+    """Principal components of weak or strong features.
+
+    Attributes
+    ----------
+    n : int
+        Rows.
+    spectrum : array (D,)
+        Variances of the components, descending.
+    components : array (D, D)
+        Unit columns.
+    scales : array (D,)
+        Standard deviations of the columns; 0 where a column is constant.
+    standard : (array (r,), array (D, r))
+        Eigenvalues and vectors of the correlation matrix that rounding cannot explain; r is the
+        rank, which does not depend on the units of the columns.
+    """
+
+    n: int
+    spectrum: FloatArray
+    components: FloatArray
+    scales: FloatArray
+    standard: tuple[FloatArray, FloatArray]
+
+    @classmethod
+    def both(cls, moments: Moments, origin: FloatArray) -> tuple[Self, Self]:
+        """Weak and strong side of moments about an origin."""
+        d, scatter = moments.d_w, moments.scatter
+        if moments.n < 2:
+            raise FeatureError(f"two rows or more are needed; got {moments.n}")
+        mean = origin + moments.total / moments.n
+        return (
+            cls.of(scatter[:d, :d], mean[:d], moments.n, "weak"),
+            cls.of(scatter[d:, d:], mean[d:], moments.n, "strong"),
+        )
+
+    @classmethod
+    def of(cls, scatter: FloatArray, mean: FloatArray, n: int, name: str) -> Self:
+        """Decompose centred sums of products (D, D).
+
+        Raises
+        ------
+        FeatureError
+            If every column is constant.
+        """
+        covariance = scatter / (n - 1)
+        variance = np.clip(np.diag(covariance), 0.0, None)
+        rounding = ROUNDING * (variance + mean**2)
+        varies = variance > rounding
+        if not varies.any():
+            raise FeatureError(f"{name} features are constant: every column holds a single value")
+        scales = np.where(varies, np.sqrt(variance), 0.0)
+        inverse = np.divide(1.0, scales, out=np.zeros_like(scales), where=varies)
+        values, vectors = np.linalg.eigh(covariance * np.outer(inverse, inverse))
+        # Variance that rounding alone puts into each direction, and that of float64 sums.
+        share = np.divide(rounding, variance, out=np.zeros_like(variance), where=varies)
+        noise = np.maximum(share @ vectors**2, np.finfo(float).eps * values[-1])
+        kept = values > len(values) * noise
+        spectrum, components = np.linalg.eigh(covariance)
+        return cls(
+            n,
+            np.clip(spectrum[::-1], 0.0, None),
+            components[:, ::-1],
+            scales,
+            (values[kept], inverse[:, None] * vectors[:, kept]),
+        )
+
+    @property
+    def rank(self) -> int:
+        """Columns that are neither constant nor collinear."""
+        return min(len(self.standard[0]), self.n - 1)
+
+    @property
+    def noise_free(self) -> int:
+        """Components above the Marchenko-Pastur edge."""
+        return min(marchenko_pastur_dimension(self.spectrum, self.n - 1), self.rank)
+
+    def dimension(self, components: Any, name: str) -> int:
+        """Number of components that a setting of `DiscrepancyAnalyzer` means here."""
+        if components is None:
+            return self.rank
+        if isinstance(components, str) and components == "mp":
+            if not self.noise_free:
+                raise FeatureError(
+                    f"no component of the {name} features stands out of the noise; "
+                    f"give {name}_components as a number"
+                )
+            return self.noise_free
+        whole = isinstance(components, int | np.integer) and not isinstance(components, bool)
+        if whole and 1 <= components <= self.rank:
+            return int(components)
+        if isinstance(components, float) and 0 < components < 1:
+            return min(variance_dimension(self.spectrum, components), self.rank)
+        raise InputError(
+            f"{name}_components must be None, 'mp', a share of the variance in (0, 1) or a number "
+            f"from 1 to the rank of the {name} features, {self.rank}; got {components!r}"
+        )
+
+    def whitening(self, dimension: int) -> FloatArray:
+        """Map (D, d) of the leading components to unit variance; of all, where d is the rank."""
+        if dimension == self.rank:
+            values, vectors = self.standard
+            return np.asarray(vectors[:, -dimension:] / np.sqrt(values[-dimension:]))
+        return np.asarray(self.components[:, :dimension] / np.sqrt(self.spectrum[:dimension]))
+
+    def criteria(self, ridge: float) -> dict[str, float]:
+        """Dimension by each criterion; `ridge` in units of the mean eigenvalue."""
+        df1, df2 = effective_dimensions(self.spectrum, ridge * float(self.spectrum.mean()))
+        return {
+            "rank": self.rank,
+            "marchenko_pastur": self.noise_free,
+            "variance_95": min(variance_dimension(self.spectrum, 0.95), self.rank),
+            "variance_99": min(variance_dimension(self.spectrum, 0.99), self.rank),
+            "df1": df1,
+            "df2": df2,
+            "participation_ratio": participation_ratio(self.spectrum),
+        }
+
+    @staticmethod
+    def component_correlations(weak: Side, strong: Side, moments: Moments) -> FloatArray:
+        """Correlations (D_s, D_w) of strong with weak components, 0 for those without variance.
+
+        Any leading block holds all that a truncation to these components needs.
+        """
+        d = moments.d_w
+        cross = strong.components.T @ (moments.scatter[d:, :d] / (moments.n - 1)) @ weak.components
+        for side, axis in ((strong, 0), (weak, 1)):
+            # Columns of next to no variance count in the rank, which is free of their scale.
+            varies = (np.arange(len(side.spectrum)) < side.rank) & (side.spectrum > 0)
+            inverse = np.where(varies, 1 / np.sqrt(np.where(varies, side.spectrum, 1.0)), 0.0)
+            cross = cross * np.expand_dims(inverse, 1 - axis)
+        return np.asarray(cross)

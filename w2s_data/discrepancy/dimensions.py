@@ -1,0 +1,233 @@
+"""Intrinsic dimensions and the correlation dimension, estimated from features.
+
+The dimension that matters is the one the probe really uses; the others say how far that choice
+could be off. The correlation dimension d_sw is the sum of the squared canonical correlations of
+weak and strong features, without the bias that a finite sample adds to it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from w2s_data.discrepancy.moments import Moments, two_fold
+from w2s_data.discrepancy.theory import plain
+from w2s_data.errors import FeatureError, InputError
+from w2s_data.utils.typing import AnyArray, FloatArray, RandomState
+from w2s_data.utils.validation import check_generator, check_same_length
+
+SAME = 1e-6  # relative difference of d_sw and d_w that rounding of float32 features can make
+
+
+def correlation_dimension(shared: ArrayLike, n: ArrayLike, d_w: ArrayLike, d_s: ArrayLike) -> Any:
+    """De-biased correlation dimension from the sum of squared sample canonical correlations.
+
+    The sample sum S is biased upwards: two unrelated feature spaces share d_w d_s / n dimensions
+    by chance. Where every rho is 0 or 1, E S = d + (d_s - d)(d_w - d) / (n - d) exactly; solved
+    for d: (n S - d_w d_s) / (n - d_w - d_s + S). Elsewhere its bias is O(1/n), below .09 over
+    d 10 to 40 and n 100 to 1000.
+
+    Parameters
+    ----------
+    shared : float or array
+        S = ||Q_s^T Q_w||_F^2, in [max(0, d_w + d_s - n), min(d_w, d_s)].
+    n : int
+        Rows; rows - 1 if the features were centred. Must exceed d_w + d_s.
+
+    Returns
+    -------
+    float or array
+        Unclipped: chance may take it slightly below 0.
+
+    Examples
+    --------
+    >>> correlation_dimension(6.5, n=100, d_w=15, d_s=20)
+    4.895104895104895
+    """
+    shared, n, d_w, d_s = (np.asarray(x, dtype=float) for x in (shared, n, d_w, d_s))
+    if not np.all(n > d_w + d_s):
+        raise InputError(
+            f"the correlation dimension needs more rows than d_w + d_s; got {n} rows for "
+            f"{d_w} + {d_s} dimensions"
+        )
+    return plain((n * shared - d_w * d_s) / (n - d_w - d_s + shared))
+
+
+def clip_shared(d_sw: float, d_w: float, d_s: float) -> float:
+    """Correlation dimension inside [0, min(d_w, d_s)]; d_w itself where only rounding differs.
+
+    >>> clip_shared(-0.1, d_w=3, d_s=5), clip_shared(2.9999999, d_w=3, d_s=5)
+    (0.0, 3.0)
+    """
+    inside = float(np.clip(d_sw, 0.0, min(d_w, d_s)))
+    return float(d_w) if d_w - inside <= SAME * d_w else inside
+
+
+def two_fold_correlation_dimension(
+    weak: AnyArray, strong: AnyArray, random_state: RandomState = None
+) -> float:
+    """Correlation dimension without bias for Gaussian features of any correlations.
+
+    One fold gives the residual covariance R of Y given X, the other the precision P of Y, with
+    the inverse-Wishart factor (n - d_y - 2): d_y - tr(P R), averaged over both orders of the
+    folds and both directions. Its spread is up to nine times that of the closed form on few
+    rows; about equal on many.
+
+    Parameters
+    ----------
+    weak, strong : array (N, d_w), (N, d_s)
+        N / 2 > max(d_w, d_s) + 2. Centred inside each fold.
+    random_state : int, Generator or None
+        Parts the rows into folds.
+
+    Examples
+    --------
+    >>> x = np.random.default_rng(0).normal(size=(400, 4))
+    >>> round(two_fold_correlation_dimension(x[:, :3], x[:, 1:], random_state=0), 3)
+    1.993
+    """
+    n = check_same_length(weak=weak, strong=strong)
+    both = np.hstack([weak, strong]).astype(float)
+    if not np.isfinite(both).all():
+        raise FeatureError("weak or strong features hold NaN or infinite values")
+    order = check_generator(random_state).permutation(n)
+    d_w = np.shape(weak)[1]
+    halves = [Moments.of(both[order[k::2]], d_w) for k in range(2)]
+    return two_fold(*halves)
+
+
+def canonical_correlations(weak: AnyArray, strong: AnyArray) -> FloatArray:
+    """Sample canonical correlations, descending: singular values of Q_s^T Q_w.
+
+    Q are orthonormal bases of the centred columns; constant and collinear columns do not count.
+    In [0, 1]; invariant to invertible linear maps of either side. Biased upwards: see
+    `correlation_dimension`.
+
+    Parameters
+    ----------
+    weak, strong : array (N, d_w), (N, d_s)
+
+    Returns
+    -------
+    array (min(rank_w, rank_s),)
+
+    Examples
+    --------
+    >>> x = np.random.default_rng(0).normal(size=(50, 4))
+    >>> canonical_correlations(x[:, :2], x[:, 1:]).round(2)
+    array([1.  , 0.25])
+    """
+    check_same_length(weak=weak, strong=strong)
+    bases = [_orthonormal(np.asarray(side, dtype=float)) for side in (weak, strong)]
+    values = np.linalg.svd(bases[1].T @ bases[0], compute_uv=False)
+    return np.asarray(np.clip(values, 0.0, 1.0))
+
+
+def effective_dimensions(spectrum: ArrayLike, ridge: float) -> tuple[float, float]:
+    """Degrees of freedom of a ridge fit: (df1, df2), at most the rank, falling with the ridge.
+
+    df1 = sum e / (e + ridge), df2 = sum (e / (e + ridge))^2 over the eigenvalues e of the
+    covariance, the ridge in the same units. The variance of a ridge fit follows df2.
+
+    Examples
+    --------
+    >>> effective_dimensions([1.0, 1.0, 0.0], ridge=1.0)
+    (1.0, 0.5)
+    """
+    if not ridge > 0:
+        raise InputError(f"ridge must be positive; got {ridge!r}")
+    shrunk = _spectrum(spectrum)
+    shrunk = shrunk / (shrunk + ridge)
+    return float(shrunk.sum()), float((shrunk**2).sum())
+
+
+def participation_ratio(spectrum: ArrayLike) -> float:
+    """Number of equal eigenvalues as concentrated as these, (sum e)^2 / sum e^2, in [1, D].
+
+    Some 7 to 16 % too low for a low-rank signal with a small tail. NaN where all are zero.
+
+    Examples
+    --------
+    >>> participation_ratio([2.0, 2.0, 0.0])
+    2.0
+    """
+    values = _spectrum(spectrum)
+    square = float((values**2).sum())
+    return float(values.sum()) ** 2 / square if square > 0 else np.nan
+
+
+def variance_dimension(spectrum: ArrayLike, share: float) -> int:
+    """Fewest principal components that hold a share of the variance, share in (0, 1].
+
+    Counts noise where the tail is broad.
+
+    Examples
+    --------
+    >>> variance_dimension([6.0, 3.0, 1.0], share=0.9)
+    2
+    """
+    if not 0 < share <= 1:
+        raise InputError(f"share must lie in (0, 1]; got {share!r}")
+    values = np.sort(_spectrum(spectrum))[::-1]
+    held = np.cumsum(values)
+    return int(np.searchsorted(held, share * held[-1] * (1 - 1e-12))) + 1
+
+
+def marchenko_pastur_dimension(spectrum: ArrayLike, n: int) -> int:
+    """Number of principal components above what isotropic noise alone would reach.
+
+    An eigenvalue counts above s (1 + sqrt(b))^2, b = D / n, the upper edge of the
+    Marchenko-Pastur law; the noise level s is the median eigenvalue over the median of that law.
+    Right for a low-rank signal in less than half of the dimensions on a flat tail; a tail that
+    is not flat is counted in part.
+
+    Parameters
+    ----------
+    spectrum : array (D,)
+        Eigenvalues of the covariance, of all D dimensions.
+    n : int
+        Rows it was measured on; rows - 1 if the features were centred.
+
+    Returns
+    -------
+    int in [0, min(D, n)]
+
+    Source: Gavish and Donoho, *The optimal hard threshold for singular values is 4/sqrt(3)*,
+    2014 (noise level); Marchenko and Pastur, 1967 (edge).
+
+    Examples
+    --------
+    >>> features = np.random.default_rng(0).normal(size=(500, 60)) * ([9.0] * 8 + [1.0] * 52)
+    >>> marchenko_pastur_dimension(np.linalg.eigvalsh(np.cov(features.T)), n=499)
+    8
+    """
+    values = np.sort(_spectrum(spectrum))[::-1]
+    small, large = sorted((len(values), n))
+    values = values[:small] * (n / large)  # the law of the smaller of the two Gram matrices
+    ratio = small / large
+    noise = float(np.median(values)) / _marchenko_pastur_median(ratio)
+    edge = max(noise * (1 + np.sqrt(ratio)) ** 2, values[0] * np.finfo(float).eps * len(values))
+    return int(np.sum(values > edge))
+
+
+def _marchenko_pastur_median(ratio: float) -> float:
+    angle = (np.arange(4096) + 0.5) * np.pi / 4096
+    position = 1 + ratio - 2 * np.sqrt(ratio) * np.cos(angle)
+    density = np.cumsum(np.sin(angle) ** 2 / position)
+    return float(position[np.searchsorted(density, density[-1] / 2)])
+
+
+def _spectrum(spectrum: ArrayLike) -> FloatArray:
+    values = np.asarray(spectrum, dtype=float)
+    if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
+        raise InputError("a spectrum is a non-empty list of finite eigenvalues")
+    return np.asarray(np.clip(values, 0.0, None))
+
+
+def _orthonormal(features: FloatArray) -> FloatArray:
+    centred = features - features.mean(axis=0)
+    left, values, _ = np.linalg.svd(centred, full_matrices=False)
+    rounding = np.finfo(float).eps * max(features.shape) * np.linalg.norm(features)
+    return np.asarray(left[:, values > rounding])

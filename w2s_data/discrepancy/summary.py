@@ -1,0 +1,179 @@
+"""What the features say about inherited error, as plain numbers: `discrepancy.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from w2s_data.discrepancy import theory
+from w2s_data.discrepancy.dimensions import clip_shared
+from w2s_data.errors import InputError
+from w2s_data.utils.io import jsonable
+from w2s_data.utils.jackknife import LEFT_OUT
+
+if TYPE_CHECKING:
+    from w2s_data.discrepancy.analyzer import DiscrepancyAnalyzer
+
+SCHEMA = 1
+LEADING = 256  # spectral values kept
+SHARES = (0.5, 0.8, 0.9)  # of the attainable gain
+N_CURVE = 33  # pool sizes in the curve, evenly spaced in their logarithm
+
+
+def summarize_discrepancy(
+    analyzer: DiscrepancyAnalyzer,
+    n: int | None = None,
+    N: int | None = None,
+    notes: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Everything that `discrepancy.json` holds.
+
+    Parameters
+    ----------
+    analyzer : DiscrepancyAnalyzer
+        Fitted.
+    n, N : int, optional
+        Labelled and pool rows of the run; without, nothing that depends on them is predicted.
+    notes : sequence of str
+        Warnings raised on the way.
+
+    Returns
+    -------
+    dict
+        Plain JSON values; what is unknown is None, and `unknown` says why.
+    """
+    low, high = analyzer.correlation_dimension_interval_
+    prediction, curve, pools, unknown = _predictions(analyzer, n, N)
+    if np.isnan(low):
+        unknown.append(
+            "intervals: switched off"
+            if analyzer.n_groups == 0
+            else f"intervals: {LEFT_OUT.partition('. ')[0]}"
+        )
+    found = {
+        "schema": SCHEMA,
+        "n_rows": analyzer.n_rows_,
+        "n": n,
+        "N": N,
+        "d_w": analyzer.d_w_,
+        "d_s": analyzer.d_s_,
+        "correlation_dimension": {
+            "value": analyzer.correlation_dimension_,
+            "low": low,
+            "high": high,
+            "level": analyzer.level,
+        },
+        "sensitivity": _sensitivity(analyzer, n, N),
+        "weak_spectrum": _spectrum(analyzer.weak_spectrum_),
+        "strong_spectrum": _spectrum(analyzer.strong_spectrum_),
+        "canonical_correlations": analyzer.canonical_correlations_[:LEADING],
+        "prediction": prediction,
+        "curve": curve,
+        "break_even": analyzer.break_even_,
+        "needed_pool": pools,
+        "settings": _settings(analyzer),
+        "reading": prediction["reading"] if prediction else f"Unknown: {unknown[0]}",
+        "unknown": unknown,
+        "warnings": list(notes),
+    }
+    result: dict[str, Any] = jsonable(found)
+    return result
+
+
+def unknown_discrepancy(
+    reason: str, n: int | None = None, N: int | None = None, notes: Sequence[str] = ()
+) -> dict[str, Any]:
+    """What `discrepancy.json` holds where the features could not be fitted, and why.
+
+    >>> unknown_discrepancy("40 rows cannot tell 30 weak and 30 strong dimensions apart")["reading"]
+    'Unknown: 40 rows cannot tell 30 weak and 30 strong dimensions apart'
+    """
+    return {
+        "schema": SCHEMA,
+        "n": n,
+        "N": N,
+        "prediction": None,
+        "reading": f"Unknown: {reason}",
+        "unknown": [reason],
+        "warnings": list(notes),
+    }
+
+
+def _predictions(
+    analyzer: DiscrepancyAnalyzer, n: int | None, N: int | None
+) -> tuple[dict[str, Any] | None, list[Any] | None, list[Any] | None, list[str]]:
+    """Prediction, curve, pools for shares of the gain, and reasons for what is missing."""
+    if n is None or N is None:
+        return None, None, None, ["predictions: the numbers of labelled and pool rows"]
+    try:
+        prediction = analyzer.predict(n, N)
+    except InputError as error:
+        return None, None, None, [f"{error}{_would_do(analyzer, n)}"]
+    unknown = []
+    if not np.isfinite(prediction.student):
+        unknown.append(
+            f"student: N = {N} pool rows do not determine {analyzer.d_s_} strong dimensions"
+        )
+    if not np.isfinite(prediction.sft):
+        unknown.append(
+            f"supervised fine-tuning: n = {n} labels do not determine {analyzer.d_s_} strong "
+            "dimensions"
+        )
+    curve = analyzer.curve(n, _pool_sizes(analyzer, N)).to_dict("records")
+    pools = [analyzer.needed_pool(share, n).to_dict() for share in SHARES]
+    return prediction.to_dict(), curve, pools, unknown
+
+
+def _would_do(analyzer: DiscrepancyAnalyzer, n: int) -> str:
+    """Which settings would determine the teacher."""
+    weak = analyzer.sensitivity_["weak"]
+    fits: dict[int, list[str]] = {}
+    for name in ("variance_99", "variance_95", "marchenko_pastur"):
+        if 1 <= weak[name] < n - (2 if analyzer.intercept else 1):
+            fits.setdefault(int(weak[name]), []).append(name.replace("_", " "))
+    named = [f"weak_components={d} ({', '.join(names)})" for d, names in fits.items()]
+    ridge = (
+        f"a ridge probe (df2 = {weak['df2']:.1f} at {analyzer.ridge:g} of the mean eigenvalue) is "
+        "covered by engine.deterministic_equivalent"
+    )
+    return f": {' or '.join(named)} would do; {ridge}" if named else f"; {ridge}"
+
+
+def _sensitivity(
+    analyzer: DiscrepancyAnalyzer, n: int | None, N: int | None
+) -> list[dict[str, Any]]:
+    """Each criterion's dimensions, and what would be predicted under them."""
+    records = []
+    for criterion, row in analyzer.sensitivity_.iterrows():
+        weak, strong, d_sw = (float(row[name]) for name in ("weak", "strong", "d_sw"))
+        record: dict[str, Any] = {
+            "criterion": str(criterion),
+            "weak": weak,
+            "strong": strong,
+            "d_sw": d_sw,
+        }
+        needed = weak + (2 if analyzer.intercept else 1)
+        if n is not None and N is not None and N >= 1 and n > needed and not np.isnan(d_sw):
+            shared = clip_shared(d_sw, weak, strong)
+            risks = theory.risks(n, N, weak, strong, shared, intercept=analyzer.intercept)
+            record |= risks.to_dict()
+        records.append(record)
+    return records
+
+
+def _pool_sizes(analyzer: DiscrepancyAnalyzer, N: int) -> list[int]:
+    """From where the student is determined to ten times the pool or the break-even."""
+    first = analyzer.d_s_ + (3 if analyzer.intercept else 2)
+    last = 10 * max(N, analyzer.break_even_)
+    sizes = {round(size) for size in np.geomspace(first, last, N_CURVE)}
+    return sorted(sizes | ({N} if first <= N else set()))
+
+
+def _spectrum(values: Any) -> dict[str, Any]:
+    return {"leading": values[:LEADING], "n_values": len(values), "total": float(values.sum())}
+
+
+def _settings(analyzer: DiscrepancyAnalyzer) -> dict[str, Any]:
+    return {name: value for name, value in analyzer.get_params().items() if name != "random_state"}

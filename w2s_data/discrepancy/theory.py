@@ -1,0 +1,365 @@
+r"""Weak-to-strong gain in closed form: the intrinsic-dimension model.
+
+A teacher regresses n noisy labels on d_w weak features; a student regresses the teacher's labels
+of N further rows on d_s strong features. Their canonical correlations rho_i, through the
+correlation dimension d_sw = sum rho_i^2, say how much of the teacher's error the student inherits.
+
+Source of the model: Dong, Li, Li, Lee, Lei, *Discrepancies are Virtue: Weak-to-Strong
+Generalization through Lens of Intrinsic Dimension*, 2025 (arXiv 2502.05075), whose risks are the
+leading order here (`leading_risks`). The exact finite-sample factors, the break-even and the
+estimators of d_sw were derived for this toolkit and checked by simulation.
+
+Every risk is an expected squared error to the noiseless target, in units of the squared label.
+Functions take numbers or arrays that broadcast. Where a regression is determined but its expected
+error infinite (d - 1 <= n <= d + 1 rows), risks are inf; below that they are NaN: see
+`min_norm_variances`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from w2s_data.errors import InputError
+from w2s_data.utils.typing import AnyArray
+
+Role = Literal["teacher", "student", "sft", "ceiling"]
+ROLES: tuple[Role, ...] = ("teacher", "student", "sft", "ceiling")
+
+
+@dataclass(frozen=True, repr=False)
+class Risks:
+    """Expected squared errors of the four models, and the two ratios that compare them.
+
+    Attributes
+    ----------
+    teacher, student, sft, ceiling : float or array
+        Weak teacher on n labels; student on N pseudo-labels; strong model on the n labels
+        (supervised fine-tuning); strong model on n + N labels. At least 0, lower is better.
+
+    Examples
+    --------
+    >>> Risks(teacher=0.4, student=0.2, sft=0.3, ceiling=0.1)
+    Risks(teacher=0.4, student=0.2, sft=0.3, ceiling=0.1, pgr=0.6667, opr=1.5)
+    """
+
+    teacher: Any
+    student: Any
+    sft: Any
+    ceiling: Any
+
+    @property
+    def pgr(self) -> Any:
+        """Performance gap recovered, (teacher - student) / (teacher - ceiling).
+
+        1 means as good as the ceiling and may be passed; below 0 the student is worse than its
+        teacher. NaN unless the ceiling is better than the teacher.
+        """
+        return _ratio(_difference(self.teacher, self.student), self.teacher, self.ceiling)
+
+    @property
+    def opr(self) -> Any:
+        """Outperforming ratio, sft / student: above 1 the student beats the n gold labels."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return plain(np.divide(self.sft, self.student))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The risks and both ratios by name."""
+        return {role: getattr(self, role) for role in ROLES} | {"pgr": self.pgr, "opr": self.opr}
+
+    def __repr__(self) -> str:
+        if any(np.ndim(value) for value in self.to_dict().values()):
+            return f"Risks({', '.join(ROLES)}: arrays of shape {np.shape(self.student)})"
+        return f"Risks({', '.join(f'{k}={v:.4g}' for k, v in self.to_dict().items())})"
+
+
+def risks(
+    n: ArrayLike,
+    N: ArrayLike,
+    d_w: ArrayLike,
+    d_s: ArrayLike,
+    d_sw: ArrayLike,
+    *,
+    noise: float = 1.0,
+    rho_w: float = 0.0,
+    rho_s: float = 0.0,
+    c2: float = 0.0,
+    rho_ws: float = 0.0,
+    intercept: bool = False,
+) -> Risks:
+    r"""Exact expected risks for jointly Gaussian features and least squares.
+
+    .. math::
+        teacher &= \rho_w + (s + \rho_w) k_w(n), \qquad k_d(n) = d / (n - d - 1) \\
+        student &= \rho_s + c_2 + \frac{s + \rho_w}{n - d_w - 1}
+                   [d_{sw} + k_s(N) (d_w - d_{sw})] + k_s(N) \rho_{ws} \\
+        sft &= \rho_s + (s + \rho_s) k_s(n), \qquad ceiling = \rho_s + (s + \rho_s) k_s(n + N)
+
+    With an intercept in both models (any means), k_d(n) = (d + 1 - 2/n) / (n - d - 2), the
+    student's bracket gains 1 - 2/n, and n - d_w - 1 becomes n - d_w - 2; as exact.
+
+    Parameters
+    ----------
+    n, N : int or array
+        Labelled rows, pseudo-labelled rows (disjoint).
+    d_w, d_s : int or array
+        Dimensions of the weak and strong features that the probes use.
+    d_sw : float or array
+        Correlation dimension, in [0, min(d_w, d_s)].
+    noise : float
+        Variance s of the label noise.
+    rho_w, rho_s : float
+        Variance of the target that the best weak, best strong function misses.
+    c2 : float
+        The part of rho_w that the strong features can see, in [0, rho_w]: the student learns it
+        as if it were true.
+    rho_ws : float
+        Variance of the best weak function that strong features cannot represent.
+    intercept : bool
+
+    Returns
+    -------
+    Risks
+
+    Raises
+    ------
+    InputError
+        A negative variance, or d_sw outside [0, min(d_w, d_s)].
+
+    Examples
+    --------
+    >>> risks(n=60, N=200, d_w=15, d_s=20, d_sw=5)
+    Risks(teacher=0.3409, student=0.139, sft=0.5128, ceiling=0.08368, pgr=0.7848, opr=3.689)
+    >>> risks(60, 200, 15, 20, d_sw=15).pgr  # the student sees all the teacher sees: no gain
+    0.0
+    """
+    n, N, d_w, d_s, d_sw = _check(n, N, d_w, d_s, d_sw)
+    _check_variances(noise=noise, rho_w=rho_w, rho_s=rho_s, c2=c2, rho_ws=rho_ws)
+    k_s = variance_factor(N, d_s, intercept=intercept)
+    unit = _reciprocal(n - d_w - (2 if intercept else 1), n >= d_w - 1 + intercept)
+    shared = d_sw + _times(k_s, d_w - d_sw) + ((1 - 2 / n) if intercept else 0.0)
+    return Risks(
+        teacher=plain(rho_w + (noise + rho_w) * variance_factor(n, d_w, intercept=intercept)),
+        student=plain(rho_s + c2 + (noise + rho_w) * unit * shared + _times(k_s, rho_ws)),
+        sft=plain(rho_s + (noise + rho_s) * variance_factor(n, d_s, intercept=intercept)),
+        ceiling=plain(rho_s + (noise + rho_s) * variance_factor(n + N, d_s, intercept=intercept)),
+    )
+
+
+def leading_risks(
+    n: ArrayLike,
+    N: ArrayLike,
+    d_w: ArrayLike,
+    d_s: ArrayLike,
+    d_sw: ArrayLike,
+    *,
+    noise: float = 1.0,
+    rho_w: float = 0.0,
+    rho_s: float = 0.0,
+    c2: float = 0.0,
+    rho_ws: float = 0.0,
+) -> Risks:
+    """Leading order of `risks` for n >> d_w, N >> d_s: the published expressions.
+
+    Every n - d - 1 becomes n. Risks come out 2 to 70 % too low at usual sizes, and the
+    break-even at N = d_s, half of the true one; kept for comparison with the publication.
+
+    Source: Dong et al. 2025 (see the module), generalization errors of W2S, SFT and ceiling.
+
+    Examples
+    --------
+    >>> leading_risks(n=60, N=200, d_w=15, d_s=20, d_sw=5)
+    Risks(teacher=0.25, student=0.1, sft=0.3333, ceiling=0.07692, pgr=0.8667, opr=3.333)
+    """
+    n, N, d_w, d_s, d_sw = _check(n, N, d_w, d_s, d_sw)
+    _check_variances(noise=noise, rho_w=rho_w, rho_s=rho_s, c2=c2, rho_ws=rho_ws)
+    k_s = d_s / N
+    inherited = (noise + rho_w) / n * (d_sw + k_s * (d_w - d_sw))
+    return Risks(
+        teacher=plain(rho_w + (noise + rho_w) * d_w / n),
+        student=plain(rho_s + c2 + inherited + k_s * rho_ws),
+        sft=plain(rho_s + (noise + rho_s) * d_s / n),
+        ceiling=plain(rho_s + (noise + rho_s) * d_s / (n + N)),
+    )
+
+
+def variance_factor(n: ArrayLike, d: ArrayLike, *, intercept: bool = False) -> Any:
+    """Expected variance of least squares on d Gaussian features and n rows, over the noise.
+
+    d / (n - d - 1), or with an intercept (d + 1 - 2/n) / (n - d - 2). Falls to 0 as n grows; inf
+    up to n = d + 1 (d + 2), NaN below d - 1 (d).
+
+    Examples
+    --------
+    >>> variance_factor([14, 21, 31, 121], d=10)
+    array([3.33333333, 1.        , 0.5       , 0.09090909])
+    """
+    n, d = np.asarray(n, dtype=float), np.asarray(d, dtype=float)
+    top = (d + 1 - 2 / n) if intercept else d
+    return plain(top * _reciprocal(n - d - (2 if intercept else 1), n >= d - 1 + intercept))
+
+
+def rows_for_factor(factor: ArrayLike, d: ArrayLike, *, intercept: bool = False) -> Any:
+    """Rows n at which `variance_factor` falls to a given value; its exact inverse.
+
+    d + 1 + d / factor; inf for factor 0.
+
+    Examples
+    --------
+    >>> rows_for_factor(0.5, d=10)
+    31.0
+    """
+    k, d = np.asarray(factor, dtype=float), np.asarray(d, dtype=float)
+    with np.errstate(divide="ignore"):
+        inverse = 1 / k
+    if not intercept:
+        return plain(d + 1 + d * inverse)
+    # k n^2 - [(1 + k)(d + 2) - 1] n + 2 = 0, larger root, divided by k.
+    half = (d + 2 + (d + 1) * inverse) / 2
+    with np.errstate(invalid="ignore"):
+        root = half + np.sqrt(half**2 - 2 * inverse)
+    return plain(np.where(k == 0, np.inf, root))
+
+
+def break_even_pool(d_s: ArrayLike, *, intercept: bool = False) -> Any:
+    """Pool size above which the student has less variance than its teacher (if d_sw < d_w).
+
+    N > 2 d_s + 1, exact; with intercepts N > 2 d_s + 3 - 2 / (2 d_s + 3), nearly.
+
+    Examples
+    --------
+    >>> break_even_pool(10)
+    21.0
+    """
+    return rows_for_factor(1.0, d_s, intercept=intercept)
+
+
+def pool_for_share(
+    share: ArrayLike,
+    n: ArrayLike,
+    d_w: ArrayLike,
+    d_s: ArrayLike,
+    d_sw: ArrayLike,
+    *,
+    noise: float = 1.0,
+    rho_w: float = 0.0,
+    rho_s: float = 0.0,
+    c2: float = 0.0,
+    rho_ws: float = 0.0,
+    intercept: bool = False,
+) -> Any:
+    r"""Pseudo-labels N at which the gain is a share of what an endless pool would give.
+
+    With gain(N) = G - k_s(N) L, G = rho_w - rho_s - c2 + u (d_w - d_sw), L = rho_ws +
+    u (d_w - d_sw) and u = (noise + rho_w) / (n - d_w - 1): solve k_s(N) = (1 - share) G / L.
+    Without the rho terms N = d_s + 1 + d_s / (1 - share), whatever n, d_w and d_sw are.
+
+    Parameters
+    ----------
+    share : float or array in [0, 1]
+        0 is the break-even, 1 needs N = inf.
+
+    Returns
+    -------
+    float or array
+        NaN where even an endless pool gives no gain (G <= 0): d_sw = d_w, or too much bias.
+
+    Examples
+    --------
+    >>> float(round(pool_for_share(0.9, n=60, d_w=15, d_s=20, d_sw=5), 6))
+    221.0
+    >>> pool_for_share(0.9, n=60, d_w=15, d_s=20, d_sw=15)
+    nan
+    """
+    part = np.asarray(share, dtype=float)
+    if not np.all((part >= 0) & (part <= 1)):
+        raise InputError(f"share must lie in [0, 1]; got {share!r}")
+    n, _, d_w, d_s, d_sw = _check(n, 1, d_w, d_s, d_sw)
+    _check_variances(noise=noise, rho_w=rho_w, rho_s=rho_s, c2=c2, rho_ws=rho_ws)
+    lost = _times(
+        (noise + rho_w) * _reciprocal(n - d_w - (2 if intercept else 1), n >= d_w - 1 + intercept),
+        d_w - d_sw,
+    )
+    attainable = rho_w - rho_s - c2 + lost
+    with np.errstate(divide="ignore", invalid="ignore"):
+        factor = (1 - part) * attainable / (rho_ws + lost)
+        wanted = rows_for_factor(factor, d_s, intercept=intercept)
+    return plain(np.where(attainable > 0, wanted, np.nan))
+
+
+def min_norm_variances(
+    n: int, N: int, d_w: int, d_s: int, d_sw: float, *, noise: float = 1.0
+) -> tuple[float, float]:
+    """Variances of teacher and student that fit with minimum norm, fewer rows than features too.
+
+    Isotropic Gaussian features, no intercept. With t = noise / (n - d_w - 1) for n > d_w + 1 and
+    noise n / (d_w (d_w - n - 1)) for n < d_w - 1: teacher t d_w; student for N < d_s - 1
+    t [N/d_s d_sw + N/(d_s - N - 1) (d_w - d_sw)], else t [d_sw + k_s(N) (d_w - d_sw)].
+    Exact; the bias of minimum-norm fits is not included. inf in between.
+
+    Examples
+    --------
+    >>> [float(round(v, 4)) for v in min_norm_variances(60, 40, d_w=15, d_s=80, d_sw=6.5)]
+    [0.3409, 0.272]
+    """
+    _check(n, N, d_w, d_s, d_sw)
+    _check_variances(noise=noise)
+    if n < d_w - 1:
+        unit = noise * n / (d_w * (d_w - n - 1))
+    else:
+        unit = noise / (n - d_w - 1) if n > d_w + 1 else np.inf
+    if d_s - 1 > N:
+        inherited = N / d_s * d_sw + N / (d_s - N - 1) * (d_w - d_sw)
+    else:
+        inherited = d_sw + float(_times(variance_factor(N, d_s), d_w - d_sw))
+    return float(unit * d_w), float(unit * inherited)
+
+
+def _check(*values: ArrayLike) -> tuple[AnyArray, ...]:
+    n, N, d_w, d_s, d_sw = (np.asarray(value, dtype=float) for value in values)
+    for name, value in {"n": n, "N": N, "d_w": d_w, "d_s": d_s}.items():
+        if not np.all(value >= 1):
+            raise InputError(f"{name} must be at least 1; got {value}")
+    if not np.all((d_sw >= 0) & (d_sw <= np.minimum(d_w, d_s))):
+        raise InputError(
+            f"d_sw must lie in [0, min(d_w, d_s)] = [0, {np.minimum(d_w, d_s)}]; got {d_sw}"
+        )
+    return n, N, d_w, d_s, d_sw
+
+
+def _check_variances(**variances: float) -> None:
+    for name, value in variances.items():
+        if not value >= 0:
+            raise InputError(f"{name} is a variance and must be at least 0; got {value!r}")
+
+
+def _reciprocal(denominator: Any, determined: Any) -> Any:
+    """1 / denominator, inf where it is not positive, NaN where least squares is undetermined."""
+    positive = denominator > 0
+    value = np.where(positive, 1 / np.where(positive, denominator, 1.0), np.inf)
+    return np.where(determined, value, np.nan)
+
+
+def _times(factor: Any, amount: Any) -> Any:
+    """Product in which an infinite factor of nothing is nothing."""
+    with np.errstate(invalid="ignore"):
+        return np.where((np.asarray(amount) == 0) & ~np.isnan(factor), 0.0, factor * amount)
+
+
+def _difference(left: Any, right: Any) -> Any:
+    with np.errstate(invalid="ignore"):
+        return np.subtract(left, right)
+
+
+def _ratio(part: Any, teacher: Any, ceiling: Any) -> Any:
+    gap = _difference(teacher, ceiling)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return plain(np.where(gap > 0, np.divide(part, gap), np.nan))
+
+
+def plain(value: Any) -> Any:
+    """Return a float for a 0-d array, the array otherwise."""
+    return float(value) if np.ndim(value) == 0 else np.asarray(value)

@@ -1,0 +1,253 @@
+"""Parquet shards of a feature store and the manifest that names them.
+
+A shard is written beside its final name, moved into place, and only then named in the manifest.
+A file that the manifest does not name does not exist for the store.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import json
+import logging
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from w2s_data.errors import StoreError
+from w2s_data.utils.io import json_bytes, jsonable
+from w2s_data.utils.storage import Storage
+from w2s_data.utils.typing import AnyArray, FloatArray
+
+logger = logging.getLogger("w2s_data")
+
+SCHEMA_VERSION = 1
+MANIFEST = "manifest.json"
+KEY_BYTES = 16
+# 16 raw bytes an item: numpy sorts and compares fixed-width strings, which it cannot do for void.
+KEY_DTYPE = np.dtype(f"S{KEY_BYTES}")
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One file of the store: its rows, its hash, and the hash of the items it covers."""
+
+    file: str
+    rows: int
+    sha256: str
+    keys_sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a store holds: how its vectors were made, and its shards in stored order."""
+
+    kind: str
+    encoder: dict[str, Any]
+    dim: int | None = None
+    shards: tuple[Shard, ...] = ()
+
+    @classmethod
+    def read(cls, folder: Storage) -> Self:
+        """Read the manifest of a folder.
+
+        Raises
+        ------
+        StoreError
+            If there is none, or it is damaged or of another version.
+        """
+        if MANIFEST not in folder.names():
+            raise StoreError(f"{str(folder)!r} is not a feature store: it has no {MANIFEST}")
+        try:
+            content = json.loads(folder.read(MANIFEST))
+            version = content["schema"]
+            if version != SCHEMA_VERSION:
+                raise StoreError(
+                    f"feature store {str(folder)!r} has schema version {version!r}; "
+                    f"this release reads version {SCHEMA_VERSION}"
+                )
+            shards = tuple(Shard(**shard) for shard in content["shards"])
+            return cls(content["kind"], content["encoder"], content["dim"], shards)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            if isinstance(error, StoreError):
+                raise
+            raise StoreError(
+                f"the manifest {f'{folder}/{MANIFEST}'!r} is damaged ({error}); embed into "
+                f"another folder, or with overwrite=True"
+            ) from error
+
+    def write(self, folder: Storage) -> None:
+        """Write the manifest, atomically."""
+        content = {"schema": SCHEMA_VERSION, "dtype": "float32", **jsonable(self)}
+        folder.write(MANIFEST, json_bytes(content))
+
+
+class Shards:
+    """The shards of one folder: reads them with their checksums verified once, and appends.
+
+    One writer at a time: of two processes that embed into one folder the later manifest wins,
+    and shards it does not vouch for are recomputed by the next run; a reader never sees mixed
+    rows, since a file that does not match its checksum is refused.
+    """
+
+    def __init__(self, folder: Storage, manifest: Manifest) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self._verified: set[str] = set()
+        self._keys: dict[str, AnyArray] = {}
+        self._last: tuple[str, FloatArray] | None = None
+
+    @property
+    def starts(self) -> AnyArray:
+        """First stored row of each shard, and the number of rows at the end."""
+        return np.cumsum([0, *(shard.rows for shard in self.manifest.shards)])
+
+    @property
+    def keys(self) -> AnyArray:
+        """Keys of all items in stored order."""
+        parts = [self._keys_of(shard) for shard in self.manifest.shards]
+        return np.concatenate([np.empty(0, KEY_DTYPE), *parts])
+
+    def vectors(self, index: int) -> FloatArray:
+        """Vectors of one shard, read-only; the last one read stays in memory.
+
+        Raises
+        ------
+        StoreError
+            If the shard is missing or damaged.
+        """
+        shard = self.manifest.shards[index]
+        if self._last is None or self._last[0] != shard.file:
+            column = self._read_column(shard, "vector")
+            flat = column.flatten().to_numpy(zero_copy_only=True)
+            self._last = shard.file, flat.reshape(shard.rows, -1)
+        return self._last[1]
+
+    def is_sound(self, shard: Shard) -> bool:
+        """Read a shard's file again and compare its checksum."""
+        try:
+            self._bytes(shard, verify=True)
+        except StoreError:
+            return False
+        return True
+
+    def clean(self) -> None:
+        """Drop damaged shards from the manifest, and files that it does not name."""
+        sound = []
+        for shard in self.manifest.shards:
+            try:
+                self._keys_of(shard)
+            except StoreError as error:
+                logger.warning("%s (%d rows)", error, shard.rows)
+            else:
+                sound.append(shard)
+        if len(sound) < len(self.manifest.shards):
+            self.manifest = replace(self.manifest, shards=tuple(sound))
+            self.manifest.write(self.folder)
+        named = {shard.file for shard in sound}
+        for name in self.folder.names():
+            if is_shard_name(name) and name not in named:
+                self.folder.remove(name)
+        self.folder.tidy()
+
+    def append(self, keys: AnyArray, vectors: FloatArray) -> None:
+        """Write one shard, then name it in the manifest.
+
+        It takes the lowest free number, so that a recomputed shard stands where it stood.
+        """
+        dim = vectors.shape[1]
+        if self.manifest.dim not in (None, dim):
+            raise StoreError(
+                f"the encoder gave {dim} dimensions; the store {str(self.folder)!r} has "
+                f"{self.manifest.dim}"
+            )
+        taken = {shard.file for shard in self.manifest.shards}
+        number = next(i for i in range(len(taken) + 1) if _file_name(i) not in taken)
+        content = _encode_parquet(keys, vectors)
+        self.folder.write(_file_name(number), content.to_pybytes())
+        shard = Shard(
+            file=_file_name(number),
+            rows=len(keys),
+            sha256=hashlib.sha256(content).hexdigest(),
+            keys_sha256=hashlib.sha256(keys.tobytes()).hexdigest(),
+        )
+        shards = sorted([*self.manifest.shards, shard], key=lambda shard: shard.file)
+        self.manifest = replace(self.manifest, dim=dim, shards=tuple(shards))
+        self.manifest.write(self.folder)
+        self._verified.add(shard.file)
+        self._keys[shard.file] = keys
+
+    def _keys_of(self, shard: Shard) -> AnyArray:
+        if shard.file not in self._keys:
+            column = self._read_column(shard, "key")
+            raw = np.frombuffer(column.buffers()[1], dtype=KEY_DTYPE)
+            # A copy, or the few keys would keep the whole file in memory.
+            self._keys[shard.file] = raw[column.offset : column.offset + shard.rows].copy()
+        return self._keys[shard.file]
+
+    def _read_column(self, shard: Shard, name: str) -> Any:
+        content = pa.BufferReader(self._bytes(shard, verify=shard.file not in self._verified))
+        return pq.ParquetFile(content).read(columns=[name])[name].combine_chunks()
+
+    def _bytes(self, shard: Shard, *, verify: bool) -> bytes:
+        path = f"{self.folder}/{shard.file}"
+        try:
+            content = self.folder.read(shard.file)
+        except OSError as error:
+            raise StoreError(
+                f"shard {path!r} cannot be read ({error.strerror or error}); embed() recomputes it"
+            ) from error
+        if verify and hashlib.sha256(content).hexdigest() != shard.sha256:
+            raise StoreError(
+                f"shard {path!r} is damaged: its checksum is not the manifest's; "
+                f"embed() recomputes it"
+            )
+        self._verified.add(shard.file)
+        return content
+
+
+def is_shard_name(name: str) -> bool:
+    """Tell whether a file is named as shards are.
+
+    >>> is_shard_name("part-00012.parquet"), is_shard_name("items.parquet")
+    (True, False)
+    """
+    return fnmatch.fnmatch(name, "part-*.parquet")
+
+
+def _file_name(number: int) -> str:
+    return f"part-{number:05d}.parquet"
+
+
+def _encode_parquet(keys: AnyArray, vectors: FloatArray) -> pa.Buffer:
+    """One row group of (key, vector), uncompressed: floats do not compress, and nothing is
+    nullable, which doubles the speed of reading. pandas and others read the lists as they are.
+    """
+    n_rows, dim = vectors.shape
+    element = pa.field("element", pa.float32(), nullable=False)
+    schema = pa.schema(
+        [
+            pa.field("key", pa.binary(KEY_BYTES), nullable=False),
+            pa.field("vector", pa.list_(element, dim), nullable=False),
+        ]
+    )
+    flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).reshape(-1))
+    columns = [
+        pa.FixedSizeBinaryArray.from_buffers(
+            pa.binary(KEY_BYTES), n_rows, [None, pa.py_buffer(keys.tobytes())]
+        ),
+        pa.FixedSizeListArray.from_arrays(flat, type=schema.field("vector").type),
+    ]
+    sink = pa.BufferOutputStream()
+    pq.write_table(
+        pa.Table.from_arrays(columns, schema=schema),
+        sink,
+        row_group_size=n_rows,
+        compression="none",
+        use_dictionary=False,
+        write_statistics=False,
+    )
+    return sink.getvalue()

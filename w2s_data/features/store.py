@@ -1,0 +1,317 @@
+"""Features on disk: computed once an item, resumed after a kill, read block by block.
+
+A store is a folder of Parquet shards and a manifest. Rows are keyed by a hash of the item's
+content, so that a data set which has grown or been reordered costs only its new items.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from w2s_data.compute.base import Engine
+from w2s_data.compute.local import LocalEngine
+from w2s_data.encoders.base import Encoder, ItemError, Kind, as_items, describe
+from w2s_data.encoders.shards import encode_shards, settled
+from w2s_data.errors import EmptyDataError, EncoderError, InputError, StoreError, listing, rows
+from w2s_data.features.matrix import DEFAULT_BLOCK_BYTES, row_blocks
+from w2s_data.features.shards import KEY_BYTES, KEY_DTYPE, MANIFEST, Manifest, Shards, is_shard_name
+from w2s_data.utils.io import jsonable
+from w2s_data.utils.progress import progress as progress_bar
+from w2s_data.utils.storage import DiskFolder, Storage, storage_at
+from w2s_data.utils.typing import AnyArray, FloatArray
+
+logger = logging.getLogger("w2s_data")
+
+
+class FeatureStore:
+    """Features in a folder, or a view of some of them in an order of your own.
+
+    A store is a `FeatureMatrix`: `shape`, `blocks` and `take` keep no more than one shard and
+    one block in memory. Make one with `embed`, open a finished one with `FeatureStore.open`.
+    The checksum of a shard is verified when it is first read.
+
+    Attributes
+    ----------
+    path : Path, or str for a URL
+    encoder : dict
+        Spec of the encoder that made the features.
+    kind : "text" or "image"
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from w2s_data import TfidfEncoder, embed
+    >>> texts = ["a good film", "a bad film", "a good day", "a bad day"]
+    >>> encoder = TfidfEncoder(n_components=2).fit(texts)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = embed(texts, encoder, folder)
+    ...     store = FeatureStore.open(folder)
+    ...     store.shape, store.select(["a bad day"]).array().shape, store.verify()
+    ((4, 2), (1, 2), [])
+    """
+
+    def __init__(self, shards: Shards, stored_rows: AnyArray) -> None:
+        self._shards = shards
+        self._rows = stored_rows
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> Self:
+        """Open what a folder holds, in stored order.
+
+        Raises
+        ------
+        StoreError
+            If the folder is not a feature store, or its manifest is damaged.
+        """
+        folder = storage_at(path)
+        shards = Shards(folder, Manifest.read(folder))
+        return cls(shards, np.arange(shards.starts[-1]))
+
+    @property
+    def path(self) -> Path | str:
+        """Folder of the store; a string where it is a URL."""
+        folder = self._shards.folder
+        return folder.path if isinstance(folder, DiskFolder) else str(folder)
+
+    @property
+    def encoder(self) -> dict[str, Any]:
+        """Spec of the encoder that made the features."""
+        return self._shards.manifest.encoder
+
+    @property
+    def kind(self) -> str:
+        """What the items are: "text" or "image"."""
+        return self._shards.manifest.kind
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Items N and feature dimensions D."""
+        return len(self._rows), self._shards.manifest.dim or 0
+
+    @property
+    def keys(self) -> AnyArray:
+        """Content hashes of the items, 16 bytes each, in the order of this view."""
+        return self._shards.keys[self._rows]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __repr__(self) -> str:
+        encoder = self.encoder.get("encoder")
+        return f"FeatureStore({str(self.path)!r}, shape={self.shape}, encoder={encoder!r})"
+
+    def select(self, items: Iterable[Any]) -> FeatureStore:
+        """View the features of some items, in their order; duplicates are allowed.
+
+        Parameters
+        ----------
+        items : sequence of items, or array of keys
+            Keys are told by their dtype: another store's `keys`.
+
+        Raises
+        ------
+        StoreError
+            Naming the rows of items that the store does not hold.
+        """
+        if isinstance(items, np.ndarray) and items.dtype == KEY_DTYPE:
+            wanted = items
+        else:
+            kind: Kind = "image" if self.kind == "image" else "text"
+            wanted = item_keys(as_items(items, kind), kind)
+        stored = self._shards.keys
+        order = np.argsort(stored)
+        place = np.searchsorted(stored, wanted, sorter=order)
+        found = place < len(stored)
+        found[found] = stored[order[place[found]]] == wanted[found]
+        if not found.all():
+            raise StoreError(
+                f"feature store {str(self.path)!r} holds no features of "
+                f"{rows(np.flatnonzero(~found))}: embed() adds them"
+            )
+        return FeatureStore(self._shards, order[place])
+
+    def take(self, rows: Any) -> FloatArray:
+        """Return the given rows of this view as a float32 array.
+
+        Raises
+        ------
+        StoreError
+            If a shard that holds one of them is missing or damaged.
+        """
+        wanted = np.atleast_1d(self._rows[rows])
+        starts = self._shards.starts
+        shard_of = np.searchsorted(starts, wanted, side="right") - 1
+        out = np.empty((len(wanted), self.shape[1]), dtype=np.float32)
+        for index in np.unique(shard_of):
+            here = np.flatnonzero(shard_of == index)
+            out[here] = self._shards.vectors(index)[wanted[here] - starts[index]]
+        return out
+
+    def blocks(self, max_bytes: int = DEFAULT_BLOCK_BYTES) -> Iterator[tuple[slice, FloatArray]]:
+        """Yield (rows, float32 block) in order, each block within `max_bytes`.
+
+        A view in stored order reads each shard once; a shuffled one reads it once a block.
+        """
+        for block in row_blocks(self.shape, max_bytes):
+            yield block, self.take(block)
+
+    def array(self) -> FloatArray:
+        """Return all features of this view as one float32 array (N, D)."""
+        return self.take(slice(None))
+
+    def verify(self) -> list[str]:
+        """Read every shard of the folder and name the files that are missing or damaged."""
+        shards = self._shards
+        return [shard.file for shard in shards.manifest.shards if not shards.is_sound(shard)]
+
+
+def embed(
+    items: Iterable[Any],
+    encoder: Encoder,
+    path: str | os.PathLike[str],
+    *,
+    shard_rows: int = 4096,
+    overwrite: bool = False,
+    progress: bool | None = None,
+    engine: Engine | None = None,
+) -> FeatureStore:
+    """Encode items into a store, computing only what it does not hold yet.
+
+    Equal items are encoded once. Each shard is encoded, written and recorded as a unit: a run
+    that was killed continues after its last shard, and ends with the files of one that was not.
+    A damaged shard is refused with a warning in the log, and its items are encoded anew.
+
+    Parameters
+    ----------
+    items : sequence of N items
+        Strings, or images as paths, encoded bytes or PIL images.
+    encoder : Encoder
+        Fitted, if it learns.
+    path : path or URL
+        Folder of the store, made if it is not there: on a disk, or at a URL that fsspec writes
+        (s3://, gs://, ...). One process at a time may write to it.
+    shard_rows : int
+        Items in a shard: what a kill can cost, and what is held in memory.
+    overwrite : bool
+        Discard what another encoder left in the folder.
+    progress : bool, optional
+        Show a bar; by default on a terminal.
+    engine : Engine, optional
+        Where items are encoded; by default in this process. See `w2s_data.engines`.
+
+    Returns
+    -------
+    FeatureStore
+        A view in the order of the items, shape (N, D).
+
+    Raises
+    ------
+    StoreError
+        If the folder's features come from another encoder, or it holds something else.
+    EncoderError
+        Naming the items that cannot be encoded. Shards already written are kept.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from w2s_data import PixelEncoder, embed
+    >>> from PIL import Image
+    >>> images = [Image.new("L", (8, 8), grey) for grey in (0, 255, 0)]
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     embed(images, PixelEncoder(size=1), folder).array().tolist()
+    [[0.0], [1.0], [0.0]]
+    """
+    if shard_rows < 1:
+        raise InputError(f"shard_rows must be at least 1; got {shard_rows!r}")
+    listed = as_items(items, encoder.kind)
+    if not listed:
+        raise EmptyDataError("embed got no items")
+    keys = item_keys(listed, encoder.kind)
+    engine = engine or LocalEngine()
+    encoder = settled(encoder, engine)
+    shards = open_store(path, encoder, overwrite)
+    first = np.sort(np.unique(keys, return_index=True)[1])
+    todo = first[~np.isin(keys[first], shards.keys)]
+    if len(shards.keys):
+        reused = len(first) - len(todo)
+        logger.info("%s: %d of %d items are there already", path, reused, len(first))
+    parts = [todo[start : start + shard_rows] for start in range(0, len(todo), shard_rows)]
+    with progress_bar("embed", total=len(todo), enabled=progress) as advance:
+        encoded = encode_shards(encoder, listed, parts, engine, advance)
+        for part, vectors in zip(parts, encoded, strict=True):
+            shards.append(keys[part], vectors)
+    return FeatureStore(shards, np.empty(0, np.int64)).select(keys)
+
+
+def item_keys(items: list[Any], kind: Kind) -> AnyArray:
+    """Hash the content of items: text in UTF-8, the bytes of an image file.
+
+    Returns
+    -------
+    array of N x 16 bytes
+
+    Raises
+    ------
+    EncoderError
+        Naming the items that cannot be read.
+    """
+    from w2s_data.encoders.images import image_bytes
+
+    digests = bytearray()
+    for row, item in enumerate(items):
+        try:
+            content = item.encode() if kind == "text" else image_bytes(item)
+        except UnicodeEncodeError as error:
+            reason = "not valid Unicode (a lone surrogate)"
+            raise ItemError([row], [describe(item)], reason) from error
+        except EncoderError as error:
+            raise ItemError([row], [describe(item)], str(error)) from error
+        digests += hashlib.blake2b(content, digest_size=KEY_BYTES).digest()
+    return np.frombuffer(bytes(digests), dtype=KEY_DTYPE)
+
+
+def open_store(path: str | os.PathLike[str], encoder: Encoder, overwrite: bool) -> Shards:
+    """Open or begin the store of an encoder, without its damaged shards."""
+    folder = storage_at(path)
+    spec = jsonable(encoder.spec())
+    if folder.is_file:
+        raise StoreError(f"{str(folder)!r} is a file; a feature store is a folder")
+    visible = folder.names()
+    foreign = [name for name in visible if name != MANIFEST and not is_shard_name(name)]
+    if visible and (foreign or MANIFEST not in visible):
+        raise StoreError(
+            f"{str(folder)!r} holds other files ({listing(foreign or visible, 3)}) and is not a "
+            f"feature store; give another folder"
+        )
+    begun = bool(visible) and not overwrite
+    if begun:
+        manifest = Manifest.read(folder)
+        _check_same_encoder(folder, manifest, encoder.kind, spec)
+    else:
+        manifest = Manifest(encoder.kind, spec)
+        manifest.write(folder)
+    shards = Shards(folder, manifest)
+    shards.clean()
+    return shards
+
+
+def _check_same_encoder(
+    folder: Storage, manifest: Manifest, kind: Kind, spec: dict[str, Any]
+) -> None:
+    """Compare specs; "name" is a label for people, which may differ."""
+    there = {"items": manifest.kind, **manifest.encoder, "name": None}
+    here = {"items": kind, **spec, "name": None}
+    different = [name for name in {**there, **here} if there.get(name) != here.get(name)]
+    if different:
+        settings = ", ".join(f"{n}={there.get(n)!r} (not {here.get(n)!r})" for n in different)
+        raise StoreError(
+            f"the features in {str(folder)!r} were made with {settings}; "
+            f"give another folder, or discard them with overwrite=True (--overwrite)"
+        )

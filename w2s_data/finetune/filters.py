@@ -1,0 +1,92 @@
+"""Choosing the rows to train on, and the controls of such a choice."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from w2s_data.finetune.objectives import Model, Objective
+from w2s_data.finetune.task import SUBSETS
+from w2s_data.overlap.confidence import weak_confidence
+from w2s_data.utils.typing import BoolArray, FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from w2s_data.finetune.task import Task
+
+
+def best_rows(score: FloatArray, count: IntArray | int, codes: IntArray | None = None) -> BoolArray:
+    """The rows with the highest scores, in each class if `codes` are given.
+
+    Parameters
+    ----------
+    score : array (N,)
+        Higher is better; among equals the first rows are taken.
+    count : int, or int array (C,) with `codes`
+        Rows to take (of each class).
+
+    Examples
+    --------
+    >>> best_rows(np.array([0.1, 0.9, 0.5, 0.7]), 2)
+    array([False,  True, False,  True])
+    >>> best_rows(np.array([0.1, 0.9, 0.5, 0.7]), np.array([1, 1]), np.array([0, 1, 0, 1]))
+    array([False,  True,  True, False])
+    """
+    if codes is None:
+        codes, count = np.zeros(len(score), dtype=np.int64), np.array([count])
+    taken = np.zeros(len(score), dtype=bool)
+    for code, wanted in enumerate(np.asarray(count)):
+        members = np.flatnonzero(codes == code)
+        taken[members[np.argsort(-score[members], kind="stable")[:wanted]]] = True
+    return taken
+
+
+def share_count(share: FloatArray | float, n: IntArray | int) -> IntArray:
+    """Rows that make up a share of n: rounded, at least one where there is any.
+
+    >>> share_count(0.3, np.array([10, 1, 0])).tolist()
+    [3, 1, 0]
+    """
+    rounded = np.rint(np.asarray(share) * n).astype(np.int64)
+    return np.minimum(np.maximum(rounded, 1), n)
+
+
+def filter_controls(
+    task: Task,
+    kept: BoolArray,
+    objective: Objective,
+    codes: IntArray | None = None,
+    rest: float = 0.0,
+) -> dict[str, Model]:
+    """Students on as many rows that were chosen otherwise, with the same loss and labels.
+
+    Parameters
+    ----------
+    kept : bool array (S, N)
+        The method's choice.
+    codes : int array (N,), optional
+        Classes inside which the choice was made.
+    rest : float
+        Weight of the rows that are not chosen.
+
+    Returns
+    -------
+    dict
+        "random_subset", and "teacher_confidence": the rows on which the teachers' mean is surest.
+    """
+    if not task.controls:
+        return {}
+    codes = np.zeros(task.pool.n_rows, dtype=np.int64) if codes is None else codes
+    counts = [np.bincount(codes[own], minlength=codes.max() + 1) for own in kept]
+    confidence = weak_confidence(task.labels(), "margin")
+    chance = [rng.random(task.pool.n_rows) for rng in task.rngs(SUBSETS)]
+    choices = {
+        "random_subset": [
+            best_rows(score, count, codes) for score, count in zip(chance, counts, strict=True)
+        ],
+        "teacher_confidence": [best_rows(confidence, count, codes) for count in counts],
+    }
+    return {
+        name: task.train(objective, stage=name, rows=np.where(np.stack(rows), 1.0, rest))
+        for name, rows in choices.items()
+    }

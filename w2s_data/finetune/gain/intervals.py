@@ -1,0 +1,216 @@
+r"""Intervals of numbers that have two sources of doubt: the test items and the seeds.
+
+A `Score` holds a number for each seed and each bootstrap resample of the test items. Scores that
+were measured on the same items and seeds can be subtracted, so that differences are paired.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from w2s_data.utils.typing import BoolArray, FloatArray
+
+
+@dataclass(frozen=True)
+class Score:
+    """A number for each seed, and what it would be on other test items.
+
+    Attributes
+    ----------
+    point : array (S,)
+    replicates : array (S, B)
+        In bootstrap resamples of the test items, the same ones for all scores.
+    n : int
+        Test items.
+    """
+
+    point: FloatArray
+    replicates: FloatArray
+    n: int
+
+    def __sub__(self, other: Score) -> Score:
+        """The paired difference; a single seed is compared with every seed."""
+        return Score(self.point - other.point, self.replicates - other.replicates, self.n)
+
+    def covariance(self, other: Score | None = None) -> tuple[float, float]:
+        """Covariance of two means over seeds, due to items and due to seeds.
+
+        With itself the variance. A single item in n is the least doubt (1 / n^2), so that models
+        that agree on every test item do not come out as equal beyond doubt.
+        """
+        one, two = self, self if other is None else other
+        items = _covariance(one.replicates.mean(axis=0), two.replicates.mean(axis=0))
+        items += 1 / self.n**2 if other is None else 0.0
+        n_seeds = max(len(one.point), len(two.point))
+        if n_seeds == 1:
+            return items, 0.0
+        points = (np.broadcast_to(score.point, (n_seeds,)) for score in (one, two))
+        return items, _covariance(*points) / n_seeds
+
+
+def _covariance(x: FloatArray, y: FloatArray) -> float:
+    return float(((x - x.mean()) * (y - y.mean())).sum()) / (len(x) - 1)
+
+
+@dataclass(frozen=True, repr=False)
+class Measurement:
+    """A mean over seeds with its interval.
+
+    Attributes
+    ----------
+    value : float
+    low, high : float
+        Interval for fresh test items and fresh seeds. With one seed: fresh items only.
+    se_items, se_seeds : float
+        Standard errors due to the choice of test items and of seeds; the latter NaN with one seed.
+    n_seeds : int
+    reason : str
+        Why the value is NaN; empty where it is a number.
+    """
+
+    value: float
+    low: float = np.nan
+    high: float = np.nan
+    se_items: float = np.nan
+    se_seeds: float = np.nan
+    n_seeds: int = 0
+    reason: str = ""
+
+    def __float__(self) -> float:
+        return self.value
+
+    def __repr__(self) -> str:
+        if self.reason:
+            return f"Measurement(nan, {self.reason!r})"
+        return f"Measurement({self.value:.4g}, {self.low:.4g} to {self.high:.4g})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields by name."""
+        return asdict(self)
+
+    @property
+    def differs_from_zero(self) -> bool:
+        """Whether the interval leaves out 0."""
+        return self.low > 0 or self.high < 0
+
+
+def undefined(reason: str) -> Measurement:
+    """NaN and why."""
+    return Measurement(np.nan, reason=reason)
+
+
+def measure(score: Score, level: float, limits: tuple[float, float] = (-1, 1)) -> Measurement:
+    r"""Mean over seeds, with an interval for fresh items and fresh seeds.
+
+    .. math:: \bar x \pm t_\nu \sqrt{v_{items} + v_{seeds}},\qquad
+              v_{seeds} = \frac{1}{S(S-1)} \sum_s (x_s - \bar x)^2
+
+    with v_items the bootstrap variance of the mean over seeds, and the degrees of freedom of
+    Welch and Satterthwaite. What only one seed does on only some items is in both variances, so
+    that the interval is, if anything, too wide.
+    """
+    value = float(score.point.mean())
+    items, seeds = score.covariance()
+    half = _quantile(items, seeds, score, level) * np.sqrt(items + seeds)
+    n_seeds = len(score.point)
+    return Measurement(
+        value,
+        max(limits[0], value - half),
+        min(limits[1], value + half),
+        float(np.sqrt(items)),
+        float(np.sqrt(seeds)) if n_seeds > 1 else np.nan,
+        n_seeds,
+    )
+
+
+def measure_ratio(above: Score, below: Score, level: float) -> Measurement:
+    r"""Ratio of two means with Fieller's interval; `below` must be clearly above 0.
+
+    The interval holds all r for which ``above - r * below`` could be 0. It is bounded exactly
+    where the interval of `below` at the same level leaves out 0.
+
+    References
+    ----------
+    Fieller, *Some problems in interval estimation*, JRSS B 16, 1954.
+    """
+    a, b = float(above.point.mean()), float(below.point.mean())
+    v_aa, v_bb, v_ab = above.covariance(), below.covariance(), above.covariance(below)
+    ratio = a / b
+    # Variance of above - ratio * below, which the ratio's standard error is made of.
+    items, seeds = (max(0.0, v_aa[k] - 2 * ratio * v_ab[k] + ratio**2 * v_bb[k]) for k in (0, 1))
+    t2 = _quantile(*v_bb, below, level) ** 2
+    aa, ab, bb = sum(v_aa), sum(v_ab), sum(v_bb)
+    centre, lead = a * b - t2 * ab, b**2 - t2 * bb
+    root = np.sqrt(max(0.0, centre**2 - lead * (a**2 - t2 * aa)))
+    n_seeds = max(len(above.point), len(below.point))
+    return Measurement(
+        ratio,
+        float((centre - root) / lead),
+        float((centre + root) / lead),
+        float(np.sqrt(items) / b),
+        float(np.sqrt(seeds) / b) if n_seeds > 1 else np.nan,
+        n_seeds,
+    )
+
+
+def within_seed(score: Score, level: float) -> FloatArray:
+    """Percentile intervals (S, 2) of each seed's value over test items."""
+    tails = [(1 - level) / 2, (1 + level) / 2]
+    found = np.quantile(score.replicates, tails, axis=1).T
+    return np.column_stack(
+        [np.minimum(found[:, 0], score.point), np.maximum(found[:, 1], score.point)]
+    )
+
+
+def rank_groups(apart: BoolArray) -> list[str]:
+    """Letters for ranked items: two share a letter if and only if they are not told apart.
+
+    Parameters
+    ----------
+    apart : bool array (M, M)
+        Symmetric; whether two are distinguishable.
+
+    References
+    ----------
+    Piepho, *An algorithm for a letter-based representation of all-pairwise comparisons*, 2004
+    (insert and absorb).
+
+    Examples
+    --------
+    >>> apart = np.array([[0, 0, 1], [0, 0, 0], [1, 0, 0]], dtype=bool)
+    >>> rank_groups(apart)  # the first and the third differ; the second could be either
+    ['a', 'ab', 'b']
+    """
+    size = len(apart)
+    columns = [frozenset(range(size))]
+    for i, j in zip(*np.nonzero(np.triu(apart)), strict=True):
+        split: list[frozenset[int]] = []
+        for column in columns:
+            split += [column - {i}, column - {j}] if {i, j} <= column else [column]
+        columns = [
+            column
+            for k, column in enumerate(split)
+            if not any(column < other for other in split) and column not in split[:k]
+        ]
+    columns.sort(key=sorted)
+    return [
+        "".join(_letter(k) for k, column in enumerate(columns) if item in column)
+        for item in range(size)
+    ]
+
+
+def _letter(number: int) -> str:
+    return chr(ord("a") + number) if number < 26 else f"({number + 1})"
+
+
+def _quantile(items: float, seeds: float, score: Score, level: float) -> float:
+    """Student's t quantile with the degrees of freedom of two independent variances."""
+    from scipy.stats import t
+
+    n_seeds = len(score.point)
+    parts = items**2 / max(1, score.n - 1)
+    parts += seeds**2 / (n_seeds - 1) if n_seeds > 1 else 0.0
+    return float(t.ppf((1 + level) / 2, max(1.0, (items + seeds) ** 2 / parts)))

@@ -1,0 +1,1 @@
+from .analyzer import GroupAnalyzer as GroupAnalyzer

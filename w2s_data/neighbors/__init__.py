@@ -1,0 +1,5 @@
+"""Nearest neighbours: an index over features, built and searched by blocks."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,301 @@
+"""Building and tuning a faiss index, and what its kinds answer differently."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from w2s_data.compute import faiss as _faiss
+from w2s_data.compute.faiss import BuiltKind
+from w2s_data.errors import InputError
+from w2s_data.features.matrix import DEFAULT_BLOCK_BYTES, row_blocks
+from w2s_data.features.memory import size_text
+from w2s_data.utils.typing import FloatArray, IntArray
+
+logger = logging.getLogger("w2s_data")
+
+Kind = Literal["auto", "flat", "ivf", "hnsw"]
+FLAT_ROWS = 100_000  # all pairs of so many take a minute on two cores, of more many
+TRAINING_ROWS = 40  # for each IVF list
+FEWEST_TRAINING_ROWS = 10_000  # in all, however little memory there is
+RECALL_TARGET = 0.97  # on a sample, so that the recall of all points is at least 0.95
+RECALL_SAMPLE = 256
+RECALL_K = 20
+MAX_IVF_SHARE = 1 / 20  # visiting more of the lists costs more than products with all rows
+ALL_PAIRS_ROWS = 300_000  # whose products take ten minutes: beyond, IVF visits a bounded number
+VISITED_ROWS = 20_000  # of them for each query, whatever the recall, which is then told
+BY_QUERIES = 3  # parallel_mode of faiss in which threads share queries whose lists are known
+ASSUMED_TRAINING_ROWS = 39  # for each list: with fewer, faiss calls the k-means unreliable
+PAIR_BYTES = 32 * 2**20
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is asked of an index; `max_bytes` bounds the vectors that it stores."""
+
+    kind: Kind
+    similarity: bool
+    n_lists: int | None = None
+    n_probe: int | None = None
+    max_bytes: int | None = None
+
+    def bits(self, shape: tuple[int, int]) -> int:
+        """Bits of each stored number, 32, 16 or 8: the most that fit.
+
+        Raises
+        ------
+        InputError
+            If nothing fits, or a kind that stores 32 bits only does not.
+        """
+        n, dim = shape
+        possible = (32, 16, 8) if self.kind in ("auto", "ivf") else (32,)
+        for bits in possible:
+            if self.max_bytes is None or bits // 8 * n * dim <= self.max_bytes:
+                return bits
+        raise InputError(
+            f"an index of {n:,} x {dim} needs {size_text(possible[-1] // 8 * n * dim)} for its "
+            f"vectors, and may take {size_text(self.max_bytes or 0)}: allow more memory, or give "
+            "fewer dimensions"
+        )
+
+
+@dataclass(frozen=True)
+class Built:
+    """A filled index, and what became of the plan; lists and probes are None unless IVF."""
+
+    index: Any
+    kind: BuiltKind
+    recall: float
+    n_lists: int | None = None
+    n_probe: int | None = None
+    bits: int = 32
+
+
+def build(
+    plan: Plan,
+    shape: tuple[int, int],
+    blocks: Callable[[], Iterable[FloatArray]],
+    take: Callable[[IntArray], FloatArray],
+    rng: np.random.Generator,
+) -> Built:
+    """Train, fill and tune an index of N rows that come in blocks, in order, once."""
+    n, dim = shape
+    bits = plan.bits(shape)
+    small = n <= FLAT_ROWS and bits == 32
+    kind = plan.kind if plan.kind != "auto" else "flat" if small else "ivf"
+    n_lists = _lists(plan, n) if kind == "ivf" else 0
+    seed = int(rng.integers(2**31))
+    index = _faiss.empty_index(kind, plan.similarity, dim, n_lists, seed, bits)
+    with _faiss.threads(kind, work=n * n_lists * dim):
+        if kind == "ivf":
+            size = min(n, TRAINING_ROWS * n_lists, _training_rows(plan, dim))
+            index.train(take(np.sort(rng.choice(n, size, replace=False))))
+        if kind == "flat":
+            for block in blocks():
+                index.add(block)
+            return Built(index, kind, recall=1.0)
+        sample = np.sort(rng.choice(n, min(n, RECALL_SAMPLE), replace=False))
+        k = min(RECALL_K + 1, n)  # a point finds itself
+        truth = _Truth(take, sample, k) if bits < 32 else None
+        for block in blocks():
+            index.add(block)
+            if truth is not None:
+                truth.see(block, plan.similarity)
+        if truth is None:
+            truth = _Truth(take, sample, k)
+            truth.scores = exact_search(index, truth.queries, truth.k)[0]
+        recall = _tune(index, truth, plan, bits)
+    if kind == "hnsw":
+        return Built(index, kind, recall)
+    tuned_auto = plan.kind == "auto" and plan.n_probe is None
+    without_clusters = tuned_auto and index.nprobe > MAX_IVF_SHARE * n_lists
+    if without_clusters and n <= ALL_PAIRS_ROWS and bits == 32:
+        logger.info("features have no clusters to search by: all pairs are compared")
+        return Built(_flat_copy(index, shape, plan.similarity), "flat", recall=1.0)
+    return Built(index, kind, recall, int(index.nlist), int(index.nprobe), bits)
+
+
+def _training_rows(plan: Plan, dim: int) -> int:
+    """Rows that k-means may learn from: with its copies they take half of what vectors may."""
+    if plan.max_bytes is None:
+        return 2**62
+    return max(FEWEST_TRAINING_ROWS, plan.max_bytes // (6 * 4 * dim))
+
+
+class _Truth:
+    """The nearest rows of some sampled points, by which recall is told.
+
+    Attributes
+    ----------
+    queries : array (q, D)
+    scores : array (q, k)
+        Of their k nearest rows, themselves among them, nearest first.
+    """
+
+    def __init__(self, take: Callable[[IntArray], FloatArray], rows: IntArray, k: int) -> None:
+        self.take = take
+        self.queries = take(rows)
+        self.k = k
+        self.scores = np.empty((len(rows), 0), dtype=np.float32)
+
+    def see(self, block: FloatArray, similarity: bool) -> None:
+        """Take in the next rows, as they are before an index rounds them."""
+        part = _faiss.empty_index("flat", similarity, block.shape[1], 0, 0)
+        part.add(block)
+        found = part.search(self.queries, min(self.k, len(block)))[0]
+        ordered = np.sort(np.hstack([self.scores, found]), axis=1)
+        self.scores = (ordered[:, ::-1] if similarity else ordered)[:, : self.k]
+
+    def recall(self, index: Any, bits: int) -> float:
+        """Share of the k found that are as near as the k-th of the exact ones: all ties count."""
+        scores, indices = index.search(self.queries, self.k)
+        is_similarity = index.metric_type == _faiss.library().METRIC_INNER_PRODUCT
+        if bits < 32:  # by what the rows are, not by what they are stored as
+            rows, place = np.unique(np.maximum(indices, 0), return_inverse=True)
+            found = self.take(rows)[place.reshape(indices.shape)]
+            if is_similarity:
+                scores = np.einsum("qd,qkd->qk", self.queries, found)
+            else:
+                scores = ((self.queries[:, None] - found) ** 2).sum(axis=2)
+        sign = 1 if is_similarity else -1
+        last = sign * self.scores[:, -1:]
+        slack = 1e-5 * np.abs(self.scores).max(axis=1, keepdims=True)  # rounding of either sum
+        return float(((indices >= 0) & (sign * scores >= last - slack)).mean())
+
+
+def _lists(plan: Plan, n: int) -> int:
+    most = max(1, n // ASSUMED_TRAINING_ROWS)
+    n_lists = min(round(4 * math.sqrt(n)), most) if plan.n_lists is None else plan.n_lists
+    if n_lists > n:
+        raise InputError(f"n_lists is {n_lists}, but there are only {n} points")
+    if plan.n_probe is not None and plan.n_probe > n_lists:
+        raise InputError(f"n_probe is {plan.n_probe}, but there are only {n_lists} lists")
+    return n_lists
+
+
+def search(index: Any, queries: FloatArray, k: int) -> tuple[FloatArray, IntArray]:
+    """Nearest rows among those that the index visits.
+
+    Of IVF, queries that visit the same lists follow each other, so that these are in the cache:
+    twice as fast.
+    """
+    if not isinstance(index, _faiss.library().IndexIVF):
+        found = index.search(queries, k)
+        return found[0], found[1]
+    nearness, lists = index.quantizer.search(queries, index.nprobe)
+    order = np.argsort(lists[:, 0], kind="stable")
+    usual, index.parallel_mode = index.parallel_mode, BY_QUERIES
+    try:
+        found = index.search_preassigned(queries[order], k, lists[order], nearness[order])
+    finally:
+        index.parallel_mode = usual  # range searches know no other
+    place = np.argsort(order)
+    return found[0][place], found[1][place]
+
+
+def order_of_storage(index: Any) -> IntArray:
+    """All stored row indices (N,), of IVF list by list: near ones follow each other."""
+    faiss = _faiss.library()
+    if not isinstance(index, faiss.IndexIVF):
+        return np.arange(index.ntotal)
+    lists = index.invlists
+    parts = [
+        faiss.rev_swig_ptr(lists.get_ids(number), lists.list_size(number)).copy()
+        for number in range(index.nlist)
+        if lists.list_size(number)
+    ]
+    return np.concatenate(parts)
+
+
+def exact_search(index: Any, queries: FloatArray, k: int) -> tuple[FloatArray, IntArray]:
+    """Nearest rows among all that an index stores, whatever its kind."""
+    faiss = _faiss.library()
+    if isinstance(index, faiss.IndexIVF):
+        every_list = faiss.SearchParametersIVF(nprobe=index.nlist)
+        found = index.search(queries, k, params=every_list)
+    else:
+        found = _storage(index).search(queries, k)
+    return found[0], found[1]
+
+
+def visited_lists(
+    index: Any, queries: FloatArray, bound: float, most: int
+) -> Iterator[tuple[IntArray, IntArray, FloatArray]] | None:
+    """Parts of (query rows, indices, scores) within a bound in the lists that IVF visits.
+
+    None for other kinds. A query finds at most all rows, so that a part of several holds at most
+    `most`.
+    """
+    if not isinstance(index, _faiss.library().IndexIVF):
+        return None
+    step = max(1, most // index.ntotal)
+    return (
+        _range_part(index, queries[start : start + step], bound, start)
+        for start in range(0, len(queries), step)
+    )
+
+
+def _range_part(
+    index: Any, queries: FloatArray, bound: float, start: int
+) -> tuple[IntArray, IntArray, FloatArray]:
+    indptr, scores, indices = index.range_search(queries, bound)
+    counts = np.diff(indptr.astype(np.int64))
+    return np.repeat(np.arange(len(queries)), counts) + start, indices, scores
+
+
+def _storage(index: Any) -> Any:
+    faiss = _faiss.library()
+    if isinstance(index, faiss.IndexHNSW):
+        return faiss.downcast_index(index.storage)
+    return index
+
+
+def _tune(index: Any, truth: _Truth, plan: Plan, bits: int) -> float:
+    """Double the search effort until the sampled recall reaches the target; return the recall.
+
+    The effort is the number of lists visited (IVF; `n_probe` fixes it) or of candidates kept
+    (HNSW).
+    """
+    is_ivf = isinstance(index, _faiss.library().IndexIVF)
+    effort, most = (1, index.nlist) if is_ivf else (max(16, truth.k), max(16, index.ntotal))
+    if is_ivf and plan.kind == "auto" and index.ntotal > ALL_PAIRS_ROWS:
+        most = max(1, VISITED_ROWS * index.nlist // index.ntotal)
+    if plan.n_probe is not None:
+        effort = most = plan.n_probe
+    while True:
+        if is_ivf:
+            index.nprobe = effort
+        else:
+            index.hnsw.efSearch = effort
+        recall = truth.recall(index, bits)
+        if recall >= RECALL_TARGET or effort == most:
+            return recall
+        effort = min(2 * effort, most)
+
+
+def _flat_copy(index: Any, shape: tuple[int, int], similarity: bool) -> Any:
+    flat = _faiss.empty_index("flat", similarity, index.d, 0, 0)
+    for rows in row_blocks(shape, DEFAULT_BLOCK_BYTES):
+        flat.add(index.reconstruct_n(rows.start, rows.stop - rows.start))
+    return flat
+
+
+def pair_distances(
+    index: Any, queries: FloatArray, owners: IntArray, indices: IntArray
+) -> FloatArray:
+    """Euclidean distances of the pairs (queries[owners], stored row indices), from differences.
+
+    Large blocks go through |x|² + |y|² - 2xy inside faiss, which is wrong for near neighbours.
+    """
+    result = np.empty(len(indices), dtype=np.float32)
+    step = max(1, PAIR_BYTES // (4 * index.d))
+    for start in range(0, len(indices), step):
+        part = slice(start, start + step)
+        difference = queries[owners[part]] - index.reconstruct_batch(indices[part])
+        result[part] = np.sqrt(np.einsum("ij,ij->i", difference, difference))
+    return result

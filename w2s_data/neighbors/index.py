@@ -1,0 +1,452 @@
+r"""Nearest neighbours of features: an index that is built once and asked by every analysis."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Self, get_args
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+
+from w2s_data.compute import faiss as _faiss
+from w2s_data.compute.base import Advance, B, Engine, Work, no_advance
+from w2s_data.compute.local import LocalEngine
+from w2s_data.errors import (
+    EmptyDataError,
+    FeatureError,
+    InputError,
+    StoreError,
+    first_line,
+    unknown,
+)
+from w2s_data.features.matrix import FeatureMatrix, as_feature_matrix
+from w2s_data.neighbors import build as _index
+from w2s_data.neighbors.build import Kind
+from w2s_data.neighbors.results import (
+    SCHEMA_VERSION,
+    Metric,
+    NeighborRanges,
+    Neighbors,
+    begun_fingerprint,
+    fingerprint,
+    read_record,
+    record_path,
+    score_name,
+)
+from w2s_data.neighbors.search import (
+    Searcher,
+    check_pairs,
+    nearest,
+    nearest_others,
+    prepared,
+    prepared_blocks,
+)
+from w2s_data.utils.io import atomic_path, sha256_file, write_json
+from w2s_data.utils.typing import FloatArray, IntArray, RandomState
+from w2s_data.utils.validation import check_generator
+
+MAX_PAIRS = 20_000_000
+SEARCH_ROWS = 4096  # queries at a time: as many as faiss multiplies at once
+Found = tuple[FloatArray, IntArray]  # scores and indices of a block
+
+
+class NeighborIndex(BaseEstimator):  # type: ignore[misc]
+    r"""Find the nearest neighbours of points in feature space, with faiss.
+
+    .. math:: s(x, y) = \frac{x^\top y}{\|x\| \|y\|} \;(\mathrm{cosine}), \quad
+              x^\top y \;(\mathrm{inner\_product}), \quad \|x - y\| \;(\mathrm{l2})
+
+    The first two are similarities: larger is nearer. The last is a distance: smaller is nearer.
+
+    Parameters
+    ----------
+    metric : {"cosine", "inner_product", "l2"}
+    kind : {"auto", "flat", "ivf", "hnsw"}
+        "flat" compares with every point: exact, N² D for all of them. "ivf" parts the points by
+        k-means and visits the nearest lists; "hnsw" walks a graph, built by a single thread so
+        that it is the same every time. "auto" is flat up to 100,000 points, where all pairs of
+        384 dimensions take a minute on two cores, then IVF; where IVF would have to visit
+        more than a twentieth of its lists (features with hardly any clusters), matrix products
+        over all pairs are as fast, and auto stays flat. Beyond 300,000 points, where those take
+        ten minutes, auto visits lists of about 20,000 points at most, and `recall_` says what
+        that finds.
+    n_lists : int, optional
+        Lists of IVF; by default 4 sqrt(N), and at most N / 39 so that each can be learned.
+    n_probe : int, optional
+        Lists visited. By default doubled until 97 % of the 20 nearest neighbours of a sample are
+        found; the effort of HNSW always is.
+    device : str
+        "auto" searches on a GPU where faiss can use one, else on the CPU; "cpu", "cuda",
+        "cuda:1". HNSW, range searches and more than 2,048 neighbours stay on the CPU; faiss has
+        no MPS, so that "mps" is the CPU.
+    max_bytes : int, optional
+        Memory for the stored vectors. Where 32 bits a number do not fit, auto and IVF store 16 or
+        8: scores are then right to about .0003 or .003 of the vectors' length, and `recall_` counts
+        what that loses.
+    random_state : int, Generator or None
+        Seeds k-means, the graph and the sample.
+
+    Attributes
+    ----------
+    kind_ : str
+        "flat", "ivf" or "hnsw".
+    fingerprint_ : str
+        SHA-256 of shape and features, as they were given in float32.
+    shape_ : (int, int)
+        Points N and dimensions D.
+    n_lists_, n_probe_ : int or None
+        None unless the kind is IVF.
+    bits_ : int
+        Of each stored number: 32, 16 or 8.
+    recall_ : float
+        Share of the 20 nearest neighbours of sampled points that is found, in [0, 1].
+    device_ : str
+        What answers `query` and `neighbors`.
+
+    Examples
+    --------
+    >>> features = np.array([[1, 0], [2, 0.1], [0, 1], [0, 3]])
+    >>> index = NeighborIndex(metric="cosine").fit(features)
+    >>> index.neighbors(1).indices.ravel()
+    array([1, 0, 3, 2])
+    >>> index.query([[1, 1]], k=2).scores.round(3)
+    array([[0.742, 0.707]], dtype=float32)
+    >>> index.near_duplicates(0.999)
+       i  j  similarity
+    0  2  3         1.0
+    """
+
+    def __init__(
+        self,
+        metric: Metric = "cosine",
+        kind: Kind = "auto",
+        n_lists: int | None = None,
+        n_probe: int | None = None,
+        device: str = "auto",
+        max_bytes: int | None = None,
+        random_state: RandomState = 0,
+    ) -> None:
+        self.metric = metric
+        self.kind = kind
+        self.n_lists = n_lists
+        self.n_probe = n_probe
+        self.device = device
+        self.max_bytes = max_bytes
+        self.random_state = random_state
+
+    def fit(self, features: Any, *, advance: Advance = no_advance) -> Self:
+        """Index the rows of some features, read block by block.
+
+        Parameters
+        ----------
+        features : array (N, D), memory map or FeatureStore
+        advance : function of an int, optional
+            Called with the number of rows stored, block by block.
+
+        Raises
+        ------
+        FeatureError
+            NaN, infinite or (for cosine) zero rows, which are named.
+        EmptyDataError
+            No rows.
+        InputError
+            A parameter out of range, a device that is not there, or vectors that do not fit into
+            `max_bytes` (says what they need).
+        """
+        self._check_parameters()
+        matrix = as_feature_matrix(features)
+        n = matrix.shape[0]
+        if n == 0:
+            raise EmptyDataError("features have no rows: there is nothing to search")
+        gpu = _faiss.resolve_gpu(self.device)
+        digest = begun_fingerprint(matrix.shape)
+        built = _index.build(
+            _index.Plan(self.kind, self.metric != "l2", self.n_lists, self.n_probe, self.max_bytes),
+            matrix.shape,
+            blocks=lambda: _counted(prepared_blocks(matrix, self.metric, digest), advance),
+            take=lambda rows: prepared(matrix.take(rows), rows, self.metric),
+            rng=check_generator(self.random_state),
+        )
+        self.kind_, self.recall_ = built.kind, built.recall
+        self.n_lists_, self.n_probe_ = built.n_lists, built.n_probe
+        self.bits_ = built.bits
+        self.shape_, self.fingerprint_ = matrix.shape, digest.hexdigest()
+        self._search = Searcher(built.index, self.metric, self.shape_, gpu, self.device)
+        self.device_ = self._search.device
+        return self
+
+    def query(
+        self,
+        features: Any,
+        k: int,
+        *,
+        engine: Engine | None = None,
+        advance: Advance = no_advance,
+    ) -> Neighbors:
+        """Nearest fitted points of new points.
+
+        Parameters
+        ----------
+        features : array (n, D), memory map or FeatureStore
+        k : int
+            1 to N.
+        engine : Engine, optional
+            Where blocks of queries are searched; by default in this process.
+        advance : function of an int, optional
+            Called with the number of queries answered, block by block.
+
+        Raises
+        ------
+        FeatureError
+            Another D, or NaN, infinite or (for cosine) zero rows.
+        InputError
+            k out of range.
+        """
+        check_is_fitted(self, "shape_")
+        matrix = self._check_query(features)
+        _check_k(k, self.shape_[0], "points")
+        step = 4 * self.shape_[1] * SEARCH_ROWS
+        blocks = ((block, k) for block in prepared_blocks(matrix, self.metric, None, step))
+        return self._searched(nearest, blocks, np.arange(matrix.shape[0]), k, engine, advance)
+
+    def neighbors(
+        self, k: int, *, engine: Engine | None = None, advance: Advance = no_advance
+    ) -> Neighbors:
+        """Nearest neighbours of each fitted point among the others.
+
+        A point is left out of its own list by its row number, so that a duplicate of it stays in.
+
+        Parameters
+        ----------
+        k : int
+            1 to N - 1.
+        engine : Engine, optional
+            Where blocks of points are searched; by default in this process.
+        advance : function of an int, optional
+            Called with the number of points done, block by block.
+
+        Raises
+        ------
+        InputError
+            k out of range, or a single point.
+        """
+        check_is_fitted(self, "shape_")
+        _check_k(k, self.shape_[0] - 1, "other points")
+        order = self._search.order_of_storage()
+        starts = range(0, len(order), SEARCH_ROWS)
+        blocks = ((order[start : start + SEARCH_ROWS], k) for start in starts)
+        return self._searched(nearest_others, blocks, order, k, engine, advance)
+
+    def within(
+        self, radius: float, features: Any = None, max_pairs: int = MAX_PAIRS
+    ) -> NeighborRanges:
+        """All fitted points within a radius. Exact, except that IVF visits `n_probe_` lists.
+
+        Parameters
+        ----------
+        radius : float
+            Least similarity, or greatest distance under "l2"; inclusive, up to 1e-6 of rounding.
+        features : array (n, D), memory map or FeatureStore, optional
+            Around these points; by default around each fitted point, which is itself left out.
+        max_pairs : int
+            Refuse to return more, so that memory stays bounded.
+
+        Raises
+        ------
+        InputError
+            Radius or number of pairs out of range.
+        """
+        check_is_fitted(self, "shape_")
+        matrix = None if features is None else self._check_query(features)
+        n = self.shape_[0] if matrix is None else matrix.shape[0]
+        counts, parts = np.zeros(n, np.int64), list[tuple[IntArray, FloatArray]]()
+        for owners, indices, scores in self._search.pairs_within(radius, matrix, max_pairs):
+            parts.append((indices, scores))
+            counts += np.bincount(owners, minlength=n)
+            check_pairs(int(counts.sum()), max_pairs, radius)
+        return NeighborRanges(
+            np.concatenate([[0], np.cumsum(counts)]),
+            np.concatenate([np.empty(0, np.int64), *(indices for indices, _ in parts)]),
+            np.concatenate([np.empty(0, np.float32), *(scores for _, scores in parts)]),
+            self.metric,
+        )
+
+    def near_duplicates(self, threshold: float, max_pairs: int = MAX_PAIRS) -> pd.DataFrame:
+        """Pairs of fitted points that are at least as near as a threshold, each once.
+
+        Parameters
+        ----------
+        threshold : float
+            Least similarity, or greatest distance under "l2"; inclusive, up to 1e-6 of rounding.
+        max_pairs : int
+            Refuse to return more, so that memory stays bounded.
+
+        Returns
+        -------
+        DataFrame
+            Sorted by i and j, with i < j, and `similarity` (or `distance` under "l2").
+
+        Raises
+        ------
+        InputError
+            Threshold or number of pairs out of range.
+        """
+        check_is_fitted(self, "shape_")
+        parts, total = [], 0
+        sides = 2 if self.kind_ == "ivf" else 1
+        for owners, indices, scores in self._search.pairs_within(
+            threshold, None, max_pairs, sides=2
+        ):
+            # IVF may find a pair from one side only, so that both are kept until the end.
+            keep = slice(None) if sides == 2 else owners < indices
+            first, second = owners[keep], indices[keep]
+            parts.append((np.minimum(first, second), np.maximum(first, second), scores[keep]))
+            total += len(first)
+            check_pairs(total // sides, max_pairs, threshold)
+        empty = (np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
+        columns = [np.concatenate(column) for column in zip(empty, *parts, strict=True)]
+        table = pd.DataFrame(dict(zip(["i", "j", score_name(self.metric)], columns, strict=True)))
+        ordered = table.drop_duplicates(["i", "j"]).sort_values(["i", "j"], ignore_index=True)
+        check_pairs(len(ordered), max_pairs, threshold)
+        return ordered
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the index to `path`, and its metric, settings and fingerprint to a JSON beside it.
+
+        Each of the two is whole or absent, and the JSON vouches for the index by its checksum.
+        """
+        check_is_fitted(self, "shape_")
+        file = Path(path)
+        seed = self.random_state
+        with atomic_path(file) as partial:
+            _faiss.write_index(self._search.index, os.fspath(partial))
+        record = {
+            "schema": SCHEMA_VERSION,
+            "parameters": {
+                **self.get_params(),
+                "device": "auto",
+                "random_state": int(seed) if isinstance(seed, int | np.integer) else None,
+            },
+            "kind": self.kind_,
+            "shape": self.shape_,
+            "fingerprint": self.fingerprint_,
+            "n_lists": self.n_lists_,
+            "n_probe": self.n_probe_,
+            "recall": self.recall_,
+            "bits": self.bits_,
+            "faiss": _faiss.faiss_status()[0],
+            "sha256": sha256_file(file),
+        }
+        write_json(record_path(file), record)
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        features: Any = None,
+        metric: Metric | None = None,
+        device: str = "auto",
+    ) -> Self:
+        """Read an index that `save` wrote.
+
+        Parameters
+        ----------
+        path : path
+        features : array (N, D), memory map or FeatureStore, optional
+            Refuse an index of other features.
+        metric : str, optional
+            Refuse an index of another metric.
+        device : str
+
+        Raises
+        ------
+        StoreError
+            If a file is missing or damaged, or belongs to other features or another metric.
+        """
+        file = Path(path)
+        record = read_record(file)
+        if metric is not None and record["parameters"]["metric"] != metric:
+            found = record["parameters"]["metric"]
+            raise StoreError(
+                f"the index {str(file)!r} was built with metric {found!r}, not {metric!r}: "
+                f"fit a new one"
+            )
+        if features is not None and fingerprint(features) != record["fingerprint"]:
+            shape, given = tuple(record["shape"]), as_feature_matrix(features).shape
+            raise StoreError(
+                f"the index {str(file)!r} (shape {shape}) was built from other features than "
+                f"these (shape {given}): fit a new one"
+            )
+        gpu = _faiss.resolve_gpu(device)
+        loaded = cls(**{**record["parameters"], "device": device})
+        try:
+            index = _faiss.read_index(os.fspath(file))
+        except RuntimeError as error:
+            raise StoreError(
+                f"faiss cannot read the index {str(file)!r}: {first_line(error)}"
+            ) from error
+        loaded.kind_, loaded.shape_ = record["kind"], tuple(record["shape"])
+        loaded.fingerprint_, loaded.recall_ = record["fingerprint"], record["recall"]
+        loaded.bits_ = record.get("bits", 32)
+        loaded.n_lists_, loaded.n_probe_ = record["n_lists"], record["n_probe"]
+        loaded._search = Searcher(index, loaded.metric, loaded.shape_, gpu, device)
+        loaded.device_ = loaded._search.device
+        return loaded
+
+    def _check_parameters(self) -> None:
+        for name, choices in (("metric", get_args(Metric)), ("kind", get_args(Kind))):
+            if getattr(self, name) not in choices:
+                raise InputError(unknown(name, str(getattr(self, name)), choices))
+        for name in ("n_lists", "n_probe", "max_bytes"):
+            value = getattr(self, name)
+            if value is None:
+                continue
+            if not isinstance(value, int | np.integer) or value < 1:
+                raise InputError(f"{name} must be a number >= 1 or None; got {value!r}")
+            if name != "max_bytes" and self.kind in ("flat", "hnsw"):
+                raise InputError(f"{name} belongs to kind='ivf'; kind={self.kind!r} has no lists")
+
+    def _check_query(self, features: Any) -> FeatureMatrix:
+        matrix = as_feature_matrix(features)
+        if matrix.shape[1] != self.shape_[1]:
+            raise FeatureError(
+                f"features have {matrix.shape[1]} columns; the index was fitted on {self.shape_[1]}"
+            )
+        return matrix
+
+    def _searched(
+        self,
+        work: Work[Searcher, B, Found],
+        blocks: Iterable[B],
+        order: IntArray,
+        k: int,
+        engine: Engine | None,
+        advance: Advance,
+    ) -> Neighbors:
+        """Neighbours of all queries, which come in blocks and in this order."""
+        engine = engine or LocalEngine()
+        place = engine.place(self.device)
+        searcher = self._search if engine.name == "local" else self._search.placed(place)
+        shape = len(order), k
+        scores, indices = np.empty(shape, np.float32), np.empty(shape, np.int64)
+        start = 0
+        for _, found in engine.map_blocks(work, searcher, blocks, advance, device=place):
+            rows = order[start : start + len(found[0])]
+            scores[rows], indices[rows] = found
+            start += len(rows)
+        return Neighbors(scores, indices, self.metric)
+
+
+def _counted(blocks: Iterable[FloatArray], advance: Advance) -> Iterator[FloatArray]:
+    for block in blocks:
+        yield block
+        advance(len(block))
+
+
+def _check_k(k: int, most: int, what: str) -> None:
+    if not isinstance(k, int | np.integer) or not 1 <= k <= most:
+        raise InputError(f"k must be from 1 to the {most} {what}; got {k!r}")

@@ -1,0 +1,242 @@
+"""Searching one faiss index: scores in the metric's own terms, order, own rows, blocks."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from w2s_data.compute import faiss as _faiss
+from w2s_data.compute.base import Advance
+from w2s_data.errors import FeatureError, InputError, first_line
+from w2s_data.features.matrix import DEFAULT_BLOCK_BYTES, FeatureMatrix, row_blocks
+from w2s_data.neighbors import build as _index
+from w2s_data.neighbors.results import Metric, score_name
+from w2s_data.utils.typing import AnyArray, FloatArray, IntArray
+from w2s_data.utils.validation import check_feature_block
+
+logger = logging.getLogger("w2s_data")
+
+RANGE_ROWS, RANGE_COLUMNS = 4096, 2048  # of the tiles that a range search looks through
+ROUNDING = 1e-6
+
+
+def prepared(block: FloatArray, numbers: IntArray, metric: Metric) -> FloatArray:
+    """Checked rows, of length one under cosine."""
+    check_feature_block(block, numbers, "features", nonzero=metric == "cosine")
+    if metric == "cosine":  # by the largest first: squares of extreme numbers are not finite
+        block = block / np.abs(block).max(axis=1, keepdims=True)
+        block = block / np.linalg.norm(block, axis=1, keepdims=True)
+    return np.ascontiguousarray(block, dtype=np.float32)
+
+
+def prepared_blocks(
+    matrix: FeatureMatrix, metric: Metric, digest: Any = None, max_bytes: int = DEFAULT_BLOCK_BYTES
+) -> Iterator[FloatArray]:
+    """Blocks as an index stores them; a digest sees them as they were given."""
+    for rows, block in matrix.blocks(max_bytes):
+        if digest is not None:
+            digest.update(np.ascontiguousarray(block))
+        yield prepared(block, np.arange(rows.start, rows.stop), metric)
+
+
+def _received(content: AnyArray, metric: Metric, shape: tuple[int, int], device: str) -> Searcher:
+    index = _faiss.index_of(content)
+    return Searcher(index, metric, shape, _faiss.resolve_gpu(device), device)
+
+
+class Searcher:
+    """A filled index with its metric, on the CPU and, where wanted and possible, on a GPU."""
+
+    def __init__(
+        self, index: Any, metric: Metric, shape: tuple[int, int], gpu: int | None, device: str
+    ) -> None:
+        self.index = index
+        self.device = "cpu"
+        self.wanted = device
+        self._metric = metric
+        self._shape = shape
+        self._sign = 1 if metric == "l2" else -1  # sign * score is least for the nearest
+        self._fast = index
+        if gpu is None or not _faiss.has_gpu_form(index):
+            return
+        try:  # the CPU keeps its own for range searches and saving
+            self._fast, self.device = _faiss.to_gpu(index, gpu), f"cuda:{gpu}"
+        except RuntimeError as error:
+            reason = first_line(error)
+            if device != "auto":
+                raise InputError(
+                    f"the index does not fit on {device!r} ({reason}): use 'auto' or 'cpu'"
+                ) from error
+            logger.warning("the index stays on the CPU: %s", reason)
+
+    def _search(self, queries: FloatArray, k: int) -> tuple[FloatArray, IntArray]:
+        """What faiss finds, on the GPU until that fails for the first time."""
+        if self._fast is self.index or k > _faiss.GPU_MAX_K:
+            return _index.search(self.index, queries, k)
+        try:
+            scores, indices = self._fast.search(queries, k)
+        except RuntimeError as error:
+            reason = first_line(error)
+            if self.wanted != "auto":
+                raise InputError(
+                    f"the search on {self.device!r} failed ({reason}): use 'auto' or 'cpu'"
+                ) from error
+            logger.warning("the CPU goes on searching, since %s fails: %s", self.device, reason)
+            self._fast, self.device = self.index, "cpu"
+            return _index.search(self.index, queries, k)
+        return scores, indices
+
+    def stored(self, max_bytes: int = DEFAULT_BLOCK_BYTES) -> Iterator[tuple[slice, FloatArray]]:
+        """Yield the rows that the index stores, block by block."""
+        for rows in row_blocks(self._shape, max_bytes):
+            yield rows, self.index.reconstruct_n(rows.start, rows.stop - rows.start)
+
+    def stored_rows(self, rows: IntArray) -> FloatArray:
+        """Some of the rows that the index stores."""
+        return np.asarray(self.index.reconstruct_batch(rows))
+
+    def order_of_storage(self) -> IntArray:
+        """All stored row indices (N,), near ones one after another where the index knows."""
+        return _index.order_of_storage(self.index)
+
+    def placed(self, device: str) -> Searcher:
+        """The same index for workers that compute on a device: this process keeps it on the CPU."""
+        return Searcher(self.index, self._metric, self._shape, None, device)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Between processes an index goes as faiss writes it."""
+        content = _faiss.index_bytes(self.index)
+        return _received, (content, self._metric, self._shape, self.wanted)
+
+    def nearest(self, queries: FloatArray, k: int) -> tuple[FloatArray, IntArray]:
+        """Scores and indices of the k nearest, nearest first, ties by index."""
+        scores, indices = self._search(queries, k)
+        short = np.flatnonzero((indices < 0).any(axis=1))
+        if len(short):  # too few points in the lists visited, or a graph in several parts
+            scores[short], indices[short] = _index.exact_search(self.index, queries[short], k)
+        if (indices < 0).any():
+            raise FeatureError("features are so large that their products overflow: rescale them")
+        owners = np.repeat(np.arange(len(queries)), k)
+        scores = self._as_scores(queries, owners, indices.ravel(), scores.ravel())
+        scores = scores.reshape(indices.shape)
+        order = np.lexsort((indices, self._sign * scores), axis=1)
+        return np.take_along_axis(scores, order, 1), np.take_along_axis(indices, order, 1)
+
+    def _as_scores(
+        self, queries: FloatArray, owners: IntArray, indices: IntArray, found: FloatArray
+    ) -> FloatArray:
+        """What faiss found for pairs, as scores: within [-1, 1], and distances not squared."""
+        if self._metric == "cosine":
+            return np.clip(found, -1, 1)
+        if self._metric == "inner_product":
+            return found
+        return _index.pair_distances(self.index, queries, owners, indices)
+
+    def pairs_within(
+        self, radius: float, matrix: FeatureMatrix | None, max_pairs: int, sides: int = 1
+    ) -> Iterator[tuple[IntArray, IntArray, FloatArray]]:
+        """Yield (rows of the query, indices, scores) within a radius, by row and nearness.
+
+        No block holds more than `max_pairs` pairs, each seen from up to `sides` sides.
+        """
+        limit = self._check_radius(radius)
+        step = 4 * self._shape[1] * RANGE_ROWS
+        start = 0
+        stored = (block for _, block in self.stored(step))
+        blocks = stored if matrix is None else prepared_blocks(matrix, self._metric, None, step)
+        for queries in blocks:
+            found, total = [], 0
+            for owners, indices, scores in self._hits(queries, limit, max_pairs):
+                scores = self._as_scores(queries, owners, indices, scores)
+                keep = self._sign * scores <= self._sign * limit
+                if matrix is None:
+                    keep &= indices != owners + start
+                found.append((owners[keep], indices[keep], scores[keep]))
+                total += int(keep.sum())
+                check_pairs(total // sides, max_pairs, radius)
+            owners, indices, scores = (np.concatenate(part) for part in zip(*found, strict=True))
+            order = np.lexsort((indices, self._sign * scores, owners))
+            yield owners[order] + start, indices[order], scores[order]
+            start += len(queries)
+
+    def _hits(
+        self, queries: FloatArray, limit: float, max_pairs: int
+    ) -> Iterator[tuple[IntArray, IntArray, FloatArray]]:
+        """Parts of (rows of the query, indices, inner products or squared distances).
+
+        What faiss finds in the lists of IVF; else tile by tile, since faiss would gather all
+        pairs before anyone can count them, and is no faster.
+        """
+        bound = limit
+        if self._metric == "l2":  # squares, with the rounding of |x|² + |y|²
+            longest = float(np.sqrt(np.einsum("ij,ij->i", queries, queries).max()))
+            bound = limit**2 + ROUNDING * (longest**2 + (longest + limit) ** 2) + 1e-30
+        visited = _index.visited_lists(self.index, queries, bound, max_pairs)
+        return self._tiles(queries, bound) if visited is None else visited
+
+    def _tiles(
+        self, queries: FloatArray, bound: float
+    ) -> Iterator[tuple[IntArray, IntArray, FloatArray]]:
+        for rows, block in self.stored(4 * self._shape[1] * RANGE_COLUMNS):
+            scores = queries @ block.T
+            if self._metric == "l2":
+                scores *= -2
+                scores += np.einsum("ij,ij->i", queries, queries)[:, None]
+                scores += np.einsum("ij,ij->i", block, block)
+            owners, columns = np.nonzero(scores <= bound if self._sign > 0 else scores >= bound)
+            yield owners, columns + rows.start, scores[owners, columns]
+
+    def _check_radius(self, radius: float) -> float:
+        """The radius, a little wider, so that rounding never loses a pair on the boundary."""
+        if not math.isfinite(radius) or (self._metric == "l2" and radius < 0):
+            raise InputError(
+                f"radius and threshold are a finite {score_name(self._metric)}; got {radius!r}"
+            )
+        if self._metric == "cosine" and not -1 <= radius <= 1:
+            raise InputError(f"radius and threshold are a cosine in [-1, 1]; got {radius!r}")
+        return radius + self._sign * ROUNDING * max(1.0 if self._sign < 0 else 0.0, abs(radius))
+
+
+def nearest(
+    searcher: Searcher,
+    block: tuple[FloatArray, int],
+    advance: Advance,
+) -> tuple[FloatArray, IntArray]:
+    """Scores and indices of the k nearest of some queries."""
+    queries, k = block
+    found = searcher.nearest(queries, k)
+    advance(len(queries))
+    return found
+
+
+def nearest_others(
+    searcher: Searcher,
+    block: tuple[IntArray, int],
+    advance: Advance,
+) -> tuple[FloatArray, IntArray]:
+    """Scores and indices of the k nearest others of some stored rows."""
+    rows, k = block
+    found = without(rows, *searcher.nearest(searcher.stored_rows(rows), k + 1))
+    advance(len(rows))
+    return found
+
+
+def without(own: IntArray, scores: FloatArray, indices: IntArray) -> tuple[FloatArray, IntArray]:
+    """Drop each row's own number, or the farthest where it is not among the k + 1."""
+    drop = indices == own[:, None]
+    drop[~drop.any(axis=1), -1] = True
+    shape = len(indices), indices.shape[1] - 1
+    return scores[~drop].reshape(shape), indices[~drop].reshape(shape)
+
+
+def check_pairs(n_pairs: int, max_pairs: int, radius: float) -> None:
+    """Refuse more pairs than were allowed."""
+    if n_pairs > max_pairs:
+        raise InputError(
+            f"more than {max_pairs:,} pairs lie within {radius}: ask for nearer ones, or raise "
+            f"max_pairs"
+        )

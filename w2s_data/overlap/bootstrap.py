@@ -1,0 +1,156 @@
+"""Bootstrap of the two overlap thresholds and of everything that follows from them.
+
+A replicate weights each point with an independent Poisson(1) count (the Poisson bootstrap, which
+needs no total), finds both change points anew and counts regions. It works on stored confidence
+and alignment values, so no matrix product is repeated, and on their sorted order, so no replicate
+sorts anything. Replicates are drawn again from their seed when another breakdown is asked for:
+what is kept per replicate is a handful of numbers.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+
+import numpy as np
+
+from w2s_data.utils.typing import AnyArray, FloatArray, IntArray
+
+N_CELLS = 4096  # change points of replicates are looked for between this many runs of values
+
+
+class ThresholdBootstrap:
+    """Replicates of the confidence threshold, then of the alignment threshold.
+
+    Parameters
+    ----------
+    confidence : array (N,)
+    upper : bool
+        Whether the confidence threshold is the upper side of its change point (published) or
+        the lower one.
+    n_replicates, seed : int
+    """
+
+    def __init__(self, confidence: FloatArray, upper: bool, n_replicates: int, seed: int) -> None:
+        self._seed = seed
+        self._n = len(confidence)
+        self._n_replicates = n_replicates
+        self._order = np.argsort(confidence, kind="stable")
+        cells = _Cells(confidence[self._order])
+        self.confidence_thresholds = np.full(n_replicates, np.nan)
+        self.alignment_thresholds = np.full(n_replicates, np.nan)
+        self._n_hard = np.full(n_replicates, self._n)
+        self._totals = np.zeros(n_replicates)
+        self._hard = np.zeros(n_replicates)
+        for b, counts in enumerate(self._counts()):
+            threshold = cells.threshold(counts, upper)
+            self._totals[b] = counts.sum(dtype=np.int64)
+            if np.isfinite(threshold):
+                self.confidence_thresholds[b] = threshold
+                self._n_hard[b] = np.searchsorted(cells.values, threshold, side="right")
+            self._hard[b] = counts[: self._n_hard[b]].sum(dtype=np.int64)
+
+    @property
+    def lowest_confidence_threshold(self) -> float:
+        """Points above it are not hard-only in some replicate and need an alignment."""
+        return float(np.nanmin(self.confidence_thresholds, initial=np.inf))
+
+    def fit_alignment(self, alignment: FloatArray) -> None:
+        """Find the alignment thresholds of all replicates; `alignment` is (N,), NaN if unknown."""
+        self._alignment = alignment[self._order]
+        by_alignment = np.argsort(self._alignment, kind="stable")
+        by_alignment = by_alignment[: np.count_nonzero(np.isfinite(self._alignment))]
+        cells = _Cells(self._alignment[by_alignment])
+        overlap = np.full(self._n_replicates, np.nan)
+        for b, counts in enumerate(self._counts()):
+            drawn = counts[by_alignment]
+            drawn *= by_alignment >= self._n_hard[b]  # points that are hard-only here drop out
+            threshold = cells.threshold(drawn, upper=True)
+            self.alignment_thresholds[b] = threshold
+            if np.isfinite(threshold):
+                first = np.searchsorted(cells.values, threshold)
+                overlap[b] = drawn[first:].sum(dtype=np.int64)
+        drawn_cells = np.column_stack([self._hard, self._totals - self._hard - overlap, overlap])
+        self.overall = np.full((self._n_replicates, 1, 3), np.nan)
+        total = self._totals[:, None]
+        np.divide(drawn_cells, total, out=self.overall[:, 0], where=total > 0)
+
+    def shares(self, codes: IntArray, n_groups: int) -> FloatArray:
+        """Region shares of every group in every replicate.
+
+        Parameters
+        ----------
+        codes : int array (N,)
+            Group of each point, 0 <= code < n_groups; negative codes are left out.
+
+        Returns
+        -------
+        array (replicates, groups, 3)
+            Shares of hard-only, easy-only and overlap; NaN where the replicate drew no point of
+            the group or found no threshold.
+        """
+        ranked_codes = np.asarray(codes)[self._order]
+        inside = ranked_codes >= 0
+        result = np.full((self._n_replicates, n_groups, 3), np.nan)
+        for b, counts in enumerate(self._counts()):
+            if np.isnan(self.alignment_thresholds[b]):
+                continue
+            region = np.zeros(self._n, dtype=np.int64)
+            tail = slice(self._n_hard[b], None)
+            region[tail] = 1 + (self._alignment[tail] >= self.alignment_thresholds[b])
+            cells = np.bincount(
+                (3 * ranked_codes + region)[inside],
+                weights=counts[inside],
+                minlength=3 * n_groups,
+            ).reshape(n_groups, 3)
+            total = cells.sum(axis=1, keepdims=True)
+            np.divide(cells, total, out=result[b], where=total > 0)
+        return result
+
+    def _counts(self) -> Iterator[AnyArray]:
+        """How often each point (in confidence order) occurs in each replicate, uint8."""
+        table = _poisson_table()
+        for b in range(self._n_replicates):
+            rng = np.random.default_rng([self._seed, b])
+            yield table[rng.integers(len(table), size=self._n, dtype=np.uint16)]
+
+
+class _Cells:
+    """Sorted values in at most `N_CELLS` runs, between which a change point is looked for."""
+
+    def __init__(self, values: FloatArray) -> None:
+        self.values = values
+        self._centred = values - (values.mean() if len(values) else 0.0)
+        n_cells = min(len(values), N_CELLS)
+        self._starts = np.arange(n_cells) * len(values) // max(1, n_cells)
+
+    def threshold(self, counts: AnyArray, upper: bool) -> float:
+        """Change point of the values taken `counts` times: the side asked for, or NaN."""
+        if len(self.values) < 2:
+            return np.nan
+        sums, sizes = counts * self._centred, counts
+        if len(self._starts) < len(self.values):
+            sums = np.add.reduceat(sums, self._starts)
+            sizes = np.add.reduceat(counts, self._starts, dtype=np.int64)
+        upto = np.cumsum(sizes, dtype=np.float64)
+        size, total = upto[:-1], upto[-1]
+        other = total - size
+        below = np.cumsum(sums)
+        deviation = below[:-1] - size * (below[-1] / max(1.0, total))
+        split = np.flatnonzero((size > 0) & (other > 0))
+        if not len(split):
+            return np.nan
+        gain = deviation[split] ** 2 / (size[split] * other[split])
+        best = int(np.argmax(gain))
+        if not gain[best] > 0:
+            return np.nan
+        start = self._starts[split[best] + 1]
+        return float(self.values[start if upper else start - 1])
+
+
+@functools.cache
+def _poisson_table() -> AnyArray:
+    """Poisson(1) counts by 16 random bits: each count fills its share of the 65,536 entries."""
+    from scipy.stats import poisson
+
+    return poisson.ppf((np.arange(2**16) + 0.5) / 2**16, 1).astype(np.uint8)

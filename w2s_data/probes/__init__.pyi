@@ -1,0 +1,2 @@
+from .linear import LinearProbe as LinearProbe
+from .linear import cross_fit_proba as cross_fit_proba

@@ -1,0 +1,362 @@
+r"""Linear probes on frozen features: logistic with hard or soft labels, and ridge.
+
+The weak teacher of a run is a `LinearProbe` on weak features; `cross_fit_proba` gives its
+honest probabilities on the very items that it was trained on.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Literal, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.utils.validation import check_is_fitted
+
+from w2s_data.compute.device import or_on_cpu
+from w2s_data.errors import FeatureError, InputError, SplitError, listing, rows
+from w2s_data.probes.solvers import LogisticProblem, ridge
+from w2s_data.utils.typing import AnyArray, FloatArray, IntArray, RandomState
+from w2s_data.utils.validation import (
+    check_feature_block,
+    check_generator,
+    check_proba,
+    check_same_length,
+)
+
+SERIAL_WORK = 10_000_000  # n x D x C below which a probe is fitted on one thread
+L2_GRID = tuple(float(value) for value in 10.0 ** np.arange(-4, 1.5, 0.5))
+
+
+class LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    r"""A linear classifier on frozen features.
+
+    With weights v_i (mean 1), features x_i (standardised by default), labels y_i as
+    distributions over C classes, and ``loss="logistic"`` it minimises
+
+    .. math:: \frac1n\sum_i v_i\,\mathrm{CE}(y_i, \mathrm{softmax}(Wx_i+b)) + \tfrac{l_2}{2}\|W\|^2
+
+    Two classes share one weight vector (a sigmoid), as in scikit-learn, whose ``C`` equals
+    ``1 / (n * l2)``. ``loss="ridge"`` minimises the squared error to y_i with the same penalty;
+    ``l2=0`` is then the least-norm (ridgeless) solution.
+
+    Parameters
+    ----------
+    loss : {"logistic", "ridge"}
+    l2 : float or "cv"
+        Penalty on the weights, never on the intercept. Usual range 1e-4 to 1 on standardised
+        features. "cv" takes the best held-out log-loss among `L2_GRID`.
+    standardize : bool
+        Scale each feature to mean 0, variance 1 of the training rows; a constant one gets weight 0.
+        Without an intercept features are only scaled, to mean square 1.
+    fit_intercept : bool
+    folds : int
+        Folds for ``l2="cv"``.
+    max_iter, tol : int, float
+        Limit and gradient tolerance of L-BFGS; it works in float64 (float32 on MPS) and on
+        coordinates in which the problem is well conditioned, so a few dozen steps suffice.
+    device : str
+        "auto", "cpu", "cuda", ...
+    random_state : int, Generator or None
+        Only shuffles the folds of ``l2="cv"``.
+
+    Attributes
+    ----------
+    classes_ : array (C,)
+        Sorted labels, or ``arange(C)`` for soft labels.
+    coef_ : array (C, D) or (1, D)
+        Weights on the features as they came in (the scaling is folded in).
+    intercept_ : array (C,) or (1,)
+    l2_ : float
+        The penalty used.
+    loss_ : float
+        Value of the minimised objective (logistic).
+    n_iter_ : int
+
+    Examples
+    --------
+    >>> x = np.array([[-2.0], [-1.0], [1.0], [2.0]])
+    >>> probe = LinearProbe(l2=0.1).fit(x, [0, 0, 1, 1])
+    >>> probe.predict([[0.5]])
+    array([1])
+    >>> soft = LinearProbe(l2=0.1).fit(x, [[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.1, 0.9]])
+    >>> soft.predict_proba([[3.0]]).round(2)
+    array([[0.14, 0.86]])
+    """
+
+    def __init__(
+        self,
+        loss: Literal["logistic", "ridge"] = "logistic",
+        l2: float | Literal["cv"] = 1e-2,
+        standardize: bool = True,
+        fit_intercept: bool = True,
+        folds: int = 5,
+        max_iter: int = 500,
+        tol: float = 1e-7,
+        device: str = "auto",
+        random_state: RandomState = None,
+    ) -> None:
+        self.loss = loss
+        self.l2 = l2
+        self.standardize = standardize
+        self.fit_intercept = fit_intercept
+        self.folds = folds
+        self.max_iter = max_iter
+        self.tol = tol
+        self.device = device
+        self.random_state = random_state
+
+    def fit(self, X: AnyArray, y: AnyArray, sample_weight: AnyArray | None = None) -> Self:
+        """Fit the probe.
+
+        Parameters
+        ----------
+        X : array (n, D)
+        y : array (n,) of labels, or (n, C) of probabilities
+        sample_weight : array (n,), optional
+            Non-negative; only ratios matter.
+
+        Raises
+        ------
+        InputError
+            NaN features, disagreeing row counts, a single class, bad probabilities or weights.
+        """
+        self._check_parameters()
+        features = _check_features(X)
+        self.classes_, targets = _check_targets(y)
+        check_same_length(X=features, y=targets)
+        weights = _check_weights(sample_weight, len(features))
+        self.n_features_in_ = features.shape[1]
+        with _threads_for(features.size * targets.shape[1]):
+            self.l2_ = (
+                float(self.l2) if self.l2 != "cv" else self._best_l2(features, targets, weights)
+            )
+            self._solve(features, targets, weights)
+        return self
+
+    def decision_function(self, X: AnyArray) -> FloatArray:
+        """Scores (n, C); (n,) for two classes, positive for ``classes_[1]``."""
+        check_is_fitted(self)
+        features = _check_features(X, allow_empty=True)
+        if features.shape[1] != self.n_features_in_:
+            raise FeatureError(
+                f"the probe was fitted on {self.n_features_in_} features; got {features.shape[1]}"
+            )
+        with _one_thread():  # else last bits depend on which rows are asked for together
+            scores: FloatArray = features @ self.coef_.T + self.intercept_
+        return scores[:, 0] if scores.shape[1] == 1 else scores
+
+    def predict_proba(self, X: AnyArray) -> FloatArray:
+        """Class probabilities (n, C), rows sum to 1.
+
+        Ridge scores are clipped to [0, 1] and renormalised (uniform where all are clipped to 0).
+        """
+        scores = self.decision_function(X)
+        if self.loss == "ridge":
+            return _clipped_distribution(scores)
+        if scores.ndim == 1:
+            positive = _sigmoid(scores)
+            return np.column_stack([_sigmoid(-scores), positive])
+        shifted = np.exp(scores - scores.max(axis=1, keepdims=True))
+        return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))
+
+    def predict(self, X: AnyArray) -> AnyArray:
+        """Most probable class of every row."""
+        scores = self.decision_function(X)
+        best = (scores > 0).astype(np.int64) if scores.ndim == 1 else scores.argmax(axis=1)
+        return np.asarray(self.classes_[best])
+
+    def _check_parameters(self) -> None:
+        if self.loss not in ("logistic", "ridge"):
+            raise InputError(f"loss must be 'logistic' or 'ridge'; got {self.loss!r}")
+        if self.l2 != "cv" and not (isinstance(self.l2, int | float) and 0 <= self.l2 < np.inf):
+            raise InputError(f"l2 must be a number >= 0 or 'cv'; got {self.l2!r}")
+        if self.folds < 2:
+            raise InputError(f"folds must be at least 2; got {self.folds}")
+
+    def _best_l2(self, features: FloatArray, targets: FloatArray, weights: FloatArray) -> float:
+        """Least held-out cross-entropy over the grid; ties go to the stronger penalty."""
+        rng = check_generator(self.random_state)
+        losses = np.zeros(len(L2_GRID))
+        probe = clone(self).set_params(random_state=None)
+        probe.classes_, probe.n_features_in_ = self.classes_, self.n_features_in_
+        for train, held_out in stratified_folds(targets.argmax(axis=1), self.folds, rng):
+            for i, l2 in enumerate(L2_GRID):
+                probe.l2_ = l2
+                probe._solve(features[train], targets[train], weights[train])
+                proba = np.clip(probe.predict_proba(features[held_out]), 1e-12, 1.0)
+                losses[i] -= weights[held_out] @ (targets[held_out] * np.log(proba)).sum(axis=1)
+        return L2_GRID[len(L2_GRID) - 1 - int(np.argmin(losses[::-1]))]
+
+    def _solve(self, features: FloatArray, targets: FloatArray, weights: FloatArray) -> None:
+        """Minimise the objective on scaled features, then fold the scaling into coef_."""
+        weights = weights / weights.mean()
+        mean: FloatArray = np.zeros(features.shape[1])
+        scale: FloatArray = np.ones(features.shape[1])
+        if self.standardize:
+            mean, scale = _weighted_moments(features, weights)
+        elif self.fit_intercept:
+            mean = np.average(features, axis=0, weights=weights)
+        if not self.fit_intercept:
+            # Uncentred, a feature counts with its size: the sign of a row must not change it.
+            # A constant one is an intercept of its own: leave it as it is.
+            size = np.sqrt(mean**2 + scale**2) if self.standardize else scale
+            mean, scale = np.zeros_like(mean), np.where(np.isinf(scale), 1.0, size)
+        scaled = (features - mean) / scale
+        binary = targets[:, 1:] if targets.shape[1] == 2 else targets
+        if self.loss == "ridge":
+            coef, intercept = ridge(scaled, binary, weights, self.l2_, self.fit_intercept)
+            if targets.shape[1] == 2:  # scores around 0, as for the logistic: p = (1 + score) / 2
+                coef, intercept = 2 * coef, 2 * intercept - 1
+            self.n_iter_, self.loss_ = 1, np.nan
+        else:
+
+            def solve(device: str) -> tuple[FloatArray, FloatArray, float, int]:
+                return LogisticProblem(
+                    scaled, binary, weights, self.l2_, self.fit_intercept, device
+                ).minimize(self.max_iter, self.tol)
+
+            coef, intercept, self.loss_, self.n_iter_ = or_on_cpu(solve, self.device, "the probe")
+        self.coef_ = coef / scale
+        self.intercept_ = intercept - self.coef_ @ mean
+
+
+def cross_fit_proba(
+    probe: LinearProbe,
+    X: AnyArray,
+    y: AnyArray,
+    folds: int = 5,
+    random_state: RandomState = None,
+) -> FloatArray:
+    """Out-of-fold probabilities: every row is predicted by a probe that has not seen it.
+
+    Parameters
+    ----------
+    probe : LinearProbe
+        Cloned for each fold.
+    X : array (n, D)
+    y : array (n,)
+        Hard labels; the columns of the result follow their sorted order.
+    folds : int
+        A class with a single row is unknown to the probe that predicts that row.
+
+    Returns
+    -------
+    array (n, C)
+
+    Examples
+    --------
+    >>> x = np.linspace(-1, 1, 20)[:, None]
+    >>> proba = cross_fit_proba(LinearProbe(), x, (x[:, 0] > 0).astype(int), random_state=0)
+    >>> proba.shape, bool((proba.argmax(axis=1) == (x[:, 0] > 0)).mean() > 0.9)
+    ((20, 2), True)
+    """
+    features = _check_features(X)
+    classes, targets = _check_targets(np.asarray(y).ravel())
+    check_same_length(X=features, y=targets)
+    proba = np.zeros((len(features), len(classes)))
+    rng = check_generator(random_state)
+    for train, held_out in stratified_folds(targets.argmax(axis=1), folds, rng):
+        fold_probe = clone(probe).set_params(random_state=rng)
+        # As distributions, so that a class missing from a training part keeps its column.
+        proba[held_out] = fold_probe.fit(features[train], targets[train]).predict_proba(
+            features[held_out]
+        )
+    return proba
+
+
+def stratified_folds(
+    codes: IntArray, folds: int, rng: np.random.Generator
+) -> list[tuple[IntArray, IntArray]]:
+    """Shuffled (train, held-out) rows; classes and folds are even to within one row.
+
+    >>> [held.tolist() for _, held in stratified_folds(np.array([0, 0, 1, 1]), 2,
+    ...                                                np.random.default_rng(0))]
+    [[0, 2], [1, 3]]
+    """
+    n = len(codes)
+    shuffled = rng.permutation(n)
+    by_class = shuffled[np.argsort(np.asarray(codes)[shuffled], kind="stable")]
+    fold = np.empty(n, dtype=np.int64)
+    fold[by_class] = np.arange(n) % min(folds, n)  # deal the rows out, class after class
+    return [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(min(folds, n))]
+
+
+def _threads_for(work: int) -> AbstractContextManager[Any]:
+    """One BLAS thread for small problems, where threads cost more than they bring."""
+    return _one_thread() if work < SERIAL_WORK else nullcontext()
+
+
+def _one_thread() -> AbstractContextManager[Any]:
+    """Products of one BLAS thread."""
+    from threadpoolctl import threadpool_limits
+
+    limits: AbstractContextManager[Any] = threadpool_limits(1, user_api="blas")
+    return limits
+
+
+def _weighted_moments(features: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
+    mean = np.average(features, axis=0, weights=weights)
+    deviation = features - mean
+    variance = np.average(deviation * deviation, axis=0, weights=weights)
+    # Rounding leaves a constant column with a tiny variance; scaling by it would invent a signal.
+    rounding = np.finfo(np.float64).eps * len(features) * np.maximum(1.0, np.abs(mean))
+    return mean, np.where(variance <= rounding**2, np.inf, np.sqrt(variance))
+
+
+def _clipped_distribution(scores: FloatArray) -> FloatArray:
+    if scores.ndim == 1:
+        positive = np.clip((scores + 1) / 2, 0.0, 1.0)
+        return np.column_stack([1 - positive, positive])
+    clipped = np.clip(scores, 0.0, 1.0)
+    total = clipped.sum(axis=1, keepdims=True)
+    uniform = np.full_like(clipped, 1 / clipped.shape[1])
+    return np.asarray(np.divide(clipped, total, out=uniform, where=total > 0))
+
+
+def _sigmoid(scores: FloatArray) -> FloatArray:
+    from scipy.special import expit
+
+    return np.asarray(expit(scores))
+
+
+def _check_features(X: AnyArray, allow_empty: bool = False) -> FloatArray:
+    features = np.asarray(X)
+    if features.ndim != 2 or not np.issubdtype(features.dtype, np.number):
+        raise FeatureError(
+            f"X must be numbers of shape (n, D); got {features.dtype} of shape {features.shape}"
+        )
+    if len(features) == 0 and not allow_empty:
+        raise FeatureError("X has no rows")
+    converted: FloatArray = np.asarray(features, dtype=np.float64)
+    check_feature_block(converted, np.arange(len(converted)), "X", nonzero=False)
+    return converted
+
+
+def _check_targets(y: AnyArray) -> tuple[AnyArray, FloatArray]:
+    """Classes and (n, C) distributions from hard or soft labels."""
+    labels = np.asarray(y)
+    if labels.ndim == 2:
+        soft = check_proba(labels, "y")
+        return np.arange(soft.shape[1]), soft
+    if labels.ndim != 1:
+        raise InputError(f"y must have shape (n,) or (n, C); got {labels.shape}")
+    if np.issubdtype(labels.dtype, np.floating) and not np.isfinite(labels).all():
+        raise InputError(f"y has NaN labels in {rows(np.flatnonzero(~np.isfinite(labels)))}")
+    classes, codes = np.unique(labels, return_inverse=True)
+    if len(classes) < 2:
+        raise SplitError(
+            f"the labels hold a single class ({listing(classes.tolist())}); a probe needs two"
+        )
+    return classes, np.eye(len(classes))[codes]
+
+
+def _check_weights(sample_weight: Any, n: int) -> FloatArray:
+    if sample_weight is None:
+        return np.ones(n)
+    weights = np.asarray(sample_weight, dtype=np.float64)
+    if weights.shape != (n,) or not np.isfinite(weights).all() or (weights < 0).any():
+        raise InputError(f"sample_weight must hold {n} finite numbers >= 0")
+    if weights.sum() == 0:
+        raise InputError("sample_weight is zero everywhere")
+    return weights

@@ -1,0 +1,64 @@
+"""Delete-one-group jackknife: intervals from estimates that each leave out some rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from w2s_data.utils.typing import FloatArray, IntArray
+
+LEFT_OUT = (
+    "with a part of the rows left out the estimate is undefined, as these are too few or some "
+    "column varies in few of them; give fewer components. The intervals are unknown"
+)
+
+
+def random_parts(strata: IntArray, count: int, rng: np.random.Generator) -> IntArray:
+    """Random part 0 ... count - 1 of each row; every stratum is spread evenly over the parts.
+
+    >>> parts = random_parts(np.array([0, 0, 0, 0, 1, 1]), 2, np.random.default_rng(0))
+    >>> np.bincount(parts[:4]), np.bincount(parts[4:])
+    (array([2, 2]), array([1, 1]))
+    """
+    order = np.lexsort((rng.random(len(strata)), strata))
+    parts = np.empty(len(strata), dtype=np.int64)
+    parts[order] = np.arange(len(strata)) % count
+    return parts
+
+
+def jackknife_error(left_out: FloatArray) -> Any:
+    """Standard error from estimates (parts, ...) that each leave one part of the rows out."""
+    return np.sqrt((len(left_out) - 1) * np.var(left_out, axis=0))
+
+
+def t_interval(
+    value: Any, error: Any, freedom: int, level: float, low: float = -np.inf, high: float = np.inf
+) -> tuple[Any, Any]:
+    """Student's interval of `level` around a value, cut to [low, high].
+
+    >>> low, high = t_interval(1.0, 0.5, freedom=19, level=0.95, low=0.0)
+    >>> float(low), round(float(high), 3)
+    (0.0, 2.047)
+    """
+    from scipy.stats import t
+
+    half = t.ppf((1 + level) / 2, freedom) * error
+    return np.clip(value - half, low, high), np.clip(value + half, low, high)
+
+
+def chance_below_zero(value: float, error: float, freedom: int, rounding: float) -> float:
+    """Student's chance that what `value` estimates is at most 0; NaN without an error.
+
+    A value and an error that rounding explains are exactly 0.
+
+    >>> round(chance_below_zero(0.5, 0.5, freedom=19, rounding=1e-9), 3)
+    0.165
+    """
+    from scipy.stats import t
+
+    if np.isnan(error):
+        return float("nan")
+    if error <= rounding:
+        return float(value <= rounding)
+    return float(t.cdf(-value / error, freedom))
