@@ -14,6 +14,7 @@ import numpy as np
 from _measure import Row, compared, interleaved, table
 from mabwiser.mab import MAB, LearningPolicy
 
+from w2s_data.utils.intervals import mean_interval
 from w2s_selectors import (
     KLUCB,
     UCB1,
@@ -30,7 +31,6 @@ from w2s_selectors import (
     regret_bound,
     simulate,
 )
-from w2s_selectors.simulation.regret import mean_interval
 
 BUDGET = 2000
 SETTINGS = {

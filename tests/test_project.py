@@ -131,7 +131,7 @@ def test_public_name_resolves(package, name):
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_unknown_name_is_an_attribute_error(package):
-    with pytest.raises(AttributeError, match="no attribute 'nothing_of_the_kind'"):
+    with pytest.raises(AttributeError, match=r"attribute '?nothing_of_the_kind"):
         importlib.import_module(package).nothing_of_the_kind  # noqa: B018
 
 
@@ -232,19 +232,14 @@ def test_changelog_knows_the_version():
 @pytest.mark.parametrize("folder", PACKAGES.values(), ids=relative)
 def test_types_are_shipped(folder):
     assert (folder / "py.typed").exists()
-    assert "py.typed" in pyproject()["tool"]["setuptools"]["package-data"][folder.name]
+    assert {"py.typed", "*.pyi"} <= set(pyproject()["tool"]["setuptools"]["package-data"]["*"])
 
 
-def test_every_package_in_the_tree_is_packaged():
-    folders = {path.parent for path in SOURCES if path.name == "__init__.py"}
-    roots = {folder: folder.parent for folder in PACKAGES.values()}
-    found = {
-        ".".join(folder.relative_to(source_root).parts)
-        for folder in folders
-        for package, source_root in roots.items()
-        if folder.is_relative_to(package)
+def test_every_folder_of_modules_is_a_package():
+    """What `packages.find` ships are the folders with an `__init__.py`."""
+    assert {path.parent for path in SOURCES} == {
+        path.parent for path in SOURCES if path.name == "__init__.py"
     }
-    assert set(pyproject()["tool"]["setuptools"]["packages"]) == found
 
 
 def test_every_dependency_is_pinned():

@@ -89,9 +89,9 @@ class SelectionResult:
 
     Examples
     --------
-    >>> from w2s_data.examples import gaussian_overlap
+    >>> from w2s_data.data.examples import gaussian_overlap
     >>> from w2s_selectors.selection import select_sources
-    >>> from w2s_selectors.sources import TableSource
+    >>> from w2s_selectors import TableSource
     >>> example = gaussian_overlap(600, sources={"web": 0.1, "crowd": 0.6})
     >>> tables = TableSource.from_dataset(
     ...     example.dataset, strong_features=example.strong_features

@@ -116,8 +116,8 @@ def select_sources(
 
     Examples
     --------
-    >>> from w2s_data.examples import gaussian_overlap
-    >>> from w2s_selectors.sources import TableSource
+    >>> from w2s_data.data.examples import gaussian_overlap
+    >>> from w2s_selectors import TableSource
     >>> example = gaussian_overlap(600, sources={"web": 0.1, "crowd": 0.6})
     >>> sources = TableSource.from_dataset(
     ...     example.dataset, strong_features=example.strong_features

@@ -31,7 +31,8 @@ from w2s_data.discrepancy.moments import (
 from w2s_data.discrepancy.predictions import GainPrediction, PoolSize, no_gain, reading
 from w2s_data.errors import DegenerateDataWarning, FeatureError, InputError, unknown
 from w2s_data.features.matrix import as_feature_matrix
-from w2s_data.utils.jackknife import LEFT_OUT, jackknife_error, t_interval
+from w2s_data.utils.intervals import student_interval
+from w2s_data.utils.jackknife import LEFT_OUT, jackknife_error
 from w2s_data.utils.typing import RandomState
 from w2s_data.utils.validation import check_generator
 
@@ -335,7 +336,7 @@ class DiscrepancyAnalyzer(BaseEstimator):  # type: ignore[misc]
             return np.nan, np.nan
         error, limit = jackknife_error(left_out), min(self.d_w_, self.d_s_)
         value = self.correlation_dimension_
-        low, high = t_interval(value, error, count - 1, self.level, 0.0, limit)
+        low, high = student_interval(value, error, count - 1, self.level, 0.0, limit)
         return float(low), float(high)
 
     def _sensitivity(self, weak: Side, strong: Side, moments: Moments) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from w2s_data.features.matrix import DEFAULT_BLOCK_BYTES, FeatureMatrix, as_feat
 from w2s_data.utils.typing import FloatArray, IntArray
 
 if TYPE_CHECKING:
-    from w2s_data.compute.engines import Engine
+    from w2s_data.compute.base import Engine
     from w2s_data.encoders.base import Encoder
 
 

@@ -13,7 +13,7 @@ from w2s_data.data.regions import Region
 from w2s_data.features.matrix import FeatureMatrix
 from w2s_data.overlap.confidence import weak_confidence
 from w2s_data.overlap.detector import OverlapDetector
-from w2s_data.utils.intervals import percentile_interval
+from w2s_data.utils.intervals import percentile_interval, wilson_interval
 from w2s_data.utils.typing import AnyArray, BoolArray, FloatArray, IntArray
 
 CALIBRATION_BINS = 10
@@ -113,27 +113,9 @@ class _Counter:
 
     def shares(self, name: str, part: AnyArray, total: IntArray) -> dict[str, FloatArray]:
         """`part / total` in three columns, NaN where there is nothing to count."""
-        value, low, high = wilson(part, total, self._level)
+        low, high = wilson_interval(part, total, self._level)
+        value = np.divide(part, total, out=np.full(len(total), np.nan), where=np.asarray(total) > 0)
         return {name: value, f"{name}_low": low, f"{name}_high": high}
-
-
-def wilson(
-    part: AnyArray, total: AnyArray, level: float
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Shares with Wilson's score intervals, elementwise; NaN where the total is 0.
-
-    >>> value, low, high = wilson(np.array([0]), np.array([88]), 0.95)
-    >>> low.round(3).tolist(), high.round(3).tolist()
-    ([0.0], [0.042])
-    """
-    from scipy.stats import norm
-
-    z2 = float(norm.ppf((1 + level) / 2)) ** 2
-    n = np.where(total > 0, total, np.nan).astype(np.float64)
-    share = np.clip(part / n, 0, 1)
-    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = np.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n**2))) / (1 + z2 / n)
-    return share, np.clip(middle - half, 0, share), np.clip(middle + half, share, 1)
 
 
 def _density(

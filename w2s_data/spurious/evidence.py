@@ -9,8 +9,8 @@ import numpy as np
 
 from w2s_data.spurious.model import GroupGeometry, GroupRisks
 from w2s_data.spurious.theory import ROUNDING, mixture_risks
-from w2s_data.utils.intervals import Estimate
-from w2s_data.utils.jackknife import chance_below_zero, jackknife_error, t_interval
+from w2s_data.utils.intervals import Estimate, student_interval
+from w2s_data.utils.jackknife import chance_below_zero, jackknife_error
 
 GRID = np.linspace(0, 1, 101)  # shares among which the best is looked for
 
@@ -112,7 +112,7 @@ class GroupEvidence:
             return Estimate(float(GRID[best]), np.nan, np.nan)
         left_out = self._students(GRID, nu)
         error = jackknife_error(left_out - left_out[:, [best]])
-        low, _ = t_interval(risk - risk[best], error, self.freedom, self.level)
+        low, _ = student_interval(risk - risk[best], error, self.freedom, self.level)
         possible = GRID[low <= ROUNDING * risk[best]]
         return Estimate(float(GRID[best]), float(possible[0]), float(possible[-1]))
 
@@ -157,7 +157,7 @@ class GroupEvidence:
         if left_out is None:
             return Estimate(value, np.nan, np.nan)
         error = jackknife_error(left_out)
-        limits = t_interval(value, error, self.freedom, self.level, low, high)
+        limits = student_interval(value, error, self.freedom, self.level, low, high)
         return Estimate(value, *map(float, limits))
 
     def _predicted(self, risks: GroupRisks, left_out: GroupRisks | None) -> PredictedRisks:

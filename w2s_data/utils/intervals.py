@@ -1,70 +1,225 @@
-"""A number with its interval, as the analyses give it."""
+"""Estimates with their intervals: one type, and each interval function once."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from w2s_data.utils.typing import FloatArray
+
+LEVEL = 0.95  # coverage of an interval unless the caller asks for another
 
 
 @dataclass(frozen=True, repr=False)
 class Estimate:
-    """A number with its interval; NaN limits where the interval is unknown.
+    """A number with its interval.
 
+    Attributes
+    ----------
+    value : float
+    low, high : float
+        Limits of the interval; NaN where it is unknown.
+    level : float
+        Coverage of the interval, in (0, 1).
+
+    Examples
+    --------
     >>> Estimate(0.06, 0.04, 0.09)
     Estimate(0.06, 0.04 to 0.09)
+    >>> Estimate(0.06, 0.04, 0.09).to_dict()
+    {'value': 0.06, 'low': 0.04, 'high': 0.09, 'level': 0.95}
     """
 
     value: float
-    low: float
-    high: float
+    low: float = np.nan
+    high: float = np.nan
+    level: float = LEVEL
 
     def __float__(self) -> float:
         return self.value
 
-    def to_dict(self) -> dict[str, float]:
-        """All fields by name."""
-        return {"value": self.value, "low": self.low, "high": self.high}
+    @property
+    def differs_from_zero(self) -> bool:
+        """Whether the interval leaves out 0."""
+        return self.low > 0 or self.high < 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all fields by name, the shape that every JSON summary uses."""
+        return asdict(self)
+
+    def columns(self, name: str) -> dict[str, float]:
+        """Return the columns that hold this estimate in a table: NAME, NAME_low, NAME_high."""
+        return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
 
     def __repr__(self) -> str:
-        return f"Estimate({self.value:.4g}, {self.low:.4g} to {self.high:.4g})"
+        return f"{type(self).__name__}({self.value:.4g}, {self.low:.4g} to {self.high:.4g})"
 
 
 def percentile_interval(values: FloatArray, estimate: float, level: float) -> tuple[float, float]:
-    """Percentile interval of replicates, widened where needed to hold the estimate.
+    """Return the percentile interval of replicates, widened where needed to hold the estimate.
 
     NaN limits when fewer than half of the replicates are defined, or the estimate is not.
     """
     defined = values[np.isfinite(values)]
     if np.isnan(estimate) or len(defined) < max(2, len(values) / 2):
         return np.nan, np.nan
-    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(defined, tails(level))
     return min(float(low), estimate), max(float(high), estimate)
 
 
 def share_interval(
     values: FloatArray, share: float, total: int, level: float
 ) -> tuple[float, float]:
-    """Percentile interval of a share of `total` points.
+    """Return the percentile interval of a share of `total` points.
 
-    Resampling cannot leave a share of 0 or 1 that no replicate's thresholds change; the interval
-    would be a point. Wilson's interval stands in there.
+    Resampling cannot move a share of 0 or 1 that no replicate changes; the interval would be a
+    point, so Wilson's interval replaces it.
     """
     low, high = percentile_interval(values, share, level)
     if low == high and total > 0:
-        return wilson_interval(round(share * total), total, level)
+        limits = wilson_interval(round(share * total), total, level)
+        return float(limits[0]), float(limits[1])
     return low, high
 
 
-def wilson_interval(successes: int, total: int, level: float) -> tuple[float, float]:
-    """Wilson's score interval of a binomial share.
+def wilson_interval(successes: Any, total: Any, level: float) -> tuple[Any, Any]:
+    """Return Wilson's score interval of binomial shares, elementwise; NaN where the total is 0.
 
-    >>> [round(limit, 3) for limit in wilson_interval(0, 88, 0.95)]
+    >>> [round(float(limit), 3) for limit in wilson_interval(0, 88, 0.95)]
     [0.0, 0.042]
     """
-    from scipy.stats import binomtest
+    from scipy.stats import norm
 
-    interval = binomtest(successes, total).proportion_ci(level, method="wilson")
-    return float(interval.low), float(interval.high)
+    z2 = float(norm.ppf((1 + level) / 2)) ** 2
+    n = np.where(np.asarray(total) > 0, total, np.nan).astype(np.float64)
+    share = np.clip(successes / n, 0, 1)
+    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = np.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n**2))) / (1 + z2 / n)
+    # Rounding may push a limit past the share itself, or past 0 and 1.
+    return np.clip(middle - half, 0, share), np.clip(middle + half, share, 1)
+
+
+def beta_interval(successes: FloatArray, trials: FloatArray, level: float) -> tuple[Any, Any]:
+    """Return the central interval of Beta(1 + successes, 1 + failures); NaN without trials.
+
+    >>> low, high = beta_interval(np.array([3.0]), np.array([10.0]), 0.95)
+    >>> round(float(low[0]), 3), round(float(high[0]), 3)
+    (0.109, 0.61)
+    """
+    from scipy.special import betaincinv
+
+    known = trials > 0
+    a, b = 1 + successes, 1 + np.maximum(trials - successes, 0)
+    limits = [betaincinv(a, b, tail) for tail in tails(level)]
+    # The prior pulls the interval towards 1/2; it still has to hold the observed share.
+    mean = successes / np.where(known, trials, 1)
+    low, high = np.minimum(limits[0], mean), np.maximum(limits[1], mean)
+    return np.where(known, low, np.nan), np.where(known, high, np.nan)
+
+
+def student_interval(
+    value: Any, error: Any, freedom: float, level: float, low: float = -np.inf, high: float = np.inf
+) -> tuple[Any, Any]:
+    """Return Student's interval around a value with a standard error, cut to [low, high].
+
+    >>> low, high = student_interval(1.0, 0.5, freedom=19, level=0.95, low=0.0)
+    >>> float(low), round(float(high), 3)
+    (0.0, 2.047)
+    """
+    half = student_quantile(freedom, level) * error
+    return np.clip(value - half, low, high), np.clip(value + half, low, high)
+
+
+def student_quantile(freedom: float, level: float) -> float:
+    """Return the two-sided t quantile: half the width of an interval, in standard errors."""
+    from scipy.stats import t
+
+    return float(t.ppf((1 + level) / 2, freedom))
+
+
+def mean_interval(values: ArrayLike, level: float = LEVEL) -> tuple[FloatArray, Any, Any]:
+    """Return the mean over the first axis and Student's interval of it; NaN limits for one row.
+
+    >>> [float(value.round(2)) for value in mean_interval([1.0, 2.0, 3.0])]
+    [2.0, -0.48, 4.48]
+    """
+    runs = np.asarray(values, dtype=np.float64)
+    mean = runs.mean(axis=0)
+    half = _spread(runs, level) / np.sqrt(len(runs))
+    return mean, mean - half, mean + half
+
+
+def prediction_halfwidth(values: ArrayLike, level: float = LEVEL) -> FloatArray:
+    r"""Return how far one more run may lie from the mean of these, over the first axis (runs).
+
+    .. math:: t_{n-1} \, s \sqrt{1 + 1/n}
+
+    with the standard deviation s of n runs: half of Student's prediction interval. NaN for one
+    run. A single run within it does not differ significantly from the others.
+
+    >>> float(prediction_halfwidth([1.0, 2.0, 3.0]).round(2))
+    4.97
+    """
+    runs = np.asarray(values, dtype=np.float64)
+    return np.asarray(_spread(runs, level) * np.sqrt(1 + 1 / len(runs)))
+
+
+def _spread(runs: FloatArray, level: float) -> FloatArray:
+    """Return t quantile times standard deviation over the first axis; NaN for a single run."""
+    if len(runs) < 2:
+        return np.full_like(runs.mean(axis=0), np.nan)
+    return np.asarray(student_quantile(len(runs) - 1, level) * runs.std(axis=0, ddof=1))
+
+
+def welch_quantile(variances: Sequence[float], freedoms: Sequence[float], level: float) -> float:
+    """Return the t quantile of a sum of independent variances (Welch and Satterthwaite).
+
+    The degrees of freedom are (sum v)^2 / sum(v^2 / freedom), at least 1; a part without degrees
+    of freedom counts as known exactly.
+
+    >>> round(welch_quantile([1.0, 1.0], [10, 10], 0.95), 3)  # 20 degrees of freedom
+    2.086
+    """
+    parts = sum(v**2 / f for v, f in zip(variances, freedoms, strict=True) if f > 0)
+    freedom = sum(variances) ** 2 / parts if parts > 0 else np.inf
+    return student_quantile(max(1.0, freedom), level)
+
+
+def fieller_interval(
+    above: float, below: float, covariance: tuple[float, float, float], quantile: float
+) -> tuple[float, float]:
+    """Return Fieller's interval of a ratio of two means; `below` must be clearly above 0.
+
+    It holds all r for which ``above - r * below`` could be 0, and is bounded exactly where the
+    interval of `below` at the same level leaves out 0.
+
+    Parameters
+    ----------
+    covariance : (variance of above, covariance, variance of below)
+    quantile : float
+        Of Student's t, as `student_quantile` gives it.
+
+    References
+    ----------
+    Fieller, *Some problems in interval estimation*, JRSS B 16, 1954.
+
+    Examples
+    --------
+    >>> low, high = fieller_interval(1.0, 2.0, (0.01, 0.0, 0.01), 2.0)
+    >>> round(low, 3), round(high, 3)
+    (0.393, 0.618)
+    """
+    aa, ab, bb = covariance
+    t2 = quantile**2
+    centre, lead = above * below - t2 * ab, below**2 - t2 * bb
+    root = np.sqrt(max(0.0, centre**2 - lead * (above**2 - t2 * aa)))
+    return float((centre - root) / lead), float((centre + root) / lead)
+
+
+def tails(level: float) -> list[float]:
+    """Return the two probabilities that cut off a central interval of `level`."""
+    return [(1 - level) / 2, (1 + level) / 2]

@@ -32,21 +32,6 @@ def jackknife_error(left_out: FloatArray) -> Any:
     return np.sqrt((len(left_out) - 1) * np.var(left_out, axis=0))
 
 
-def t_interval(
-    value: Any, error: Any, freedom: int, level: float, low: float = -np.inf, high: float = np.inf
-) -> tuple[Any, Any]:
-    """Student's interval of `level` around a value, cut to [low, high].
-
-    >>> low, high = t_interval(1.0, 0.5, freedom=19, level=0.95, low=0.0)
-    >>> float(low), round(float(high), 3)
-    (0.0, 2.047)
-    """
-    from scipy.stats import t
-
-    half = t.ppf((1 + level) / 2, freedom) * error
-    return np.clip(value - half, low, high), np.clip(value + half, low, high)
-
-
 def chance_below_zero(value: float, error: float, freedom: int, rounding: float) -> float:
     """Student's chance that what `value` estimates is at most 0; NaN without an error.
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from w2s_data.data.regions import Region
 from w2s_data.overlap.detector import OverlapDetector
+from w2s_data.utils.intervals import beta_interval
 from w2s_data.utils.typing import BoolArray, FloatArray, IntArray
 from w2s_selectors.objectives.acquired import Acquired
 from w2s_selectors.objectives.judgement import LEVEL, Judgement, Task
@@ -45,7 +46,7 @@ class OverlapJudge:
         successes = np.bincount(
             acquired.source, self._overlap, minlength=acquired.n_sources
         ).astype(np.float64)
-        low, high = beta_interval(successes, trials)
+        low, high = beta_interval(successes, trials, LEVEL)
         newest = self._overlap[acquired.newest]
         return Judgement(
             rewards=np.divide(
@@ -171,15 +172,3 @@ class ScreenJudge:
 
 def _some(n: int, rng: np.random.Generator) -> IntArray:
     return np.arange(n) if n <= TARGET_ROWS else np.sort(rng.permutation(n)[:TARGET_ROWS])
-
-
-def beta_interval(successes: FloatArray, trials: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Central interval of Beta(1 + successes, 1 + failures) at level .95; NaN without trials."""
-    from scipy.special import betaincinv
-
-    known = trials > 0
-    a, b = 1 + successes, 1 + np.maximum(trials - successes, 0)
-    limits = [betaincinv(a, b, q) for q in ((1 - LEVEL) / 2, (1 + LEVEL) / 2)]
-    mean = successes / np.where(known, trials, 1)
-    low, high = np.minimum(limits[0], mean), np.maximum(limits[1], mean)
-    return np.where(known, low, np.nan), np.where(known, high, np.nan)

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from w2s_data.utils.intervals import mean_interval, prediction_halfwidth
 from w2s_data.utils.typing import FloatArray
 from w2s_selectors.objectives.acquired import Acquired
 from w2s_selectors.session.session import Plan, Session
-from w2s_selectors.simulation.regret import mean_interval, run_noise
 from w2s_selectors.sources.base import ReplayableSource
 
 Evaluate = Callable[[FloatArray, FloatArray], float]
@@ -80,7 +80,7 @@ def compare(plan: Plan, session: Session, replays: int, evaluate: Evaluate | Non
         for name, values in measured.items():
             mean, low, high = mean_interval(np.array(values[rows]))
             record |= {name: float(mean), f"{name}_low": float(low), f"{name}_high": float(high)}
-            record[f"{name}_noise"] = float(run_noise(values[rows]))
+            record[f"{name}_noise"] = float(prediction_halfwidth(values[rows]))
         records.append(record)
     table = pd.DataFrame(records)
     return Comparison(table, pd.DataFrame(rounds), _verdict(table))

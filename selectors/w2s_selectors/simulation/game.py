@@ -51,6 +51,7 @@ class Game:
 
     @property
     def spent(self) -> FloatArray:
+        """Spendings (n_points,) at which measures are reported."""
         return np.linspace(self.budget / self.n_points, self.budget, self.n_points)
 
     @property
@@ -66,6 +67,7 @@ class Game:
 
     @property
     def runs_at_once(self) -> int:
+        """Runs that are played side by side, so that their items fit into memory."""
         return int(np.clip(ITEMS_AT_ONCE / self.most.sum(), 1, RUNS_AT_ONCE))
 
     def play(

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from w2s_data.utils.intervals import mean_interval, prediction_halfwidth
 from w2s_data.utils.typing import FloatArray
-from w2s_selectors.simulation.regret import cumulative_regret, mean_interval, run_noise
+from w2s_selectors.simulation.regret import cumulative_regret
 
 MEASURES = ("overlap", "regret")
 
@@ -76,7 +77,8 @@ def final_progress(progress: pd.DataFrame) -> dict[str, dict[str, float]]:
     Returns
     -------
     dict
-        By strategy, `overlap` and `regret` with `_low`, `_high` and `_noise`; see `run_noise`.
+        By strategy, `overlap` and `regret` with `_low`, `_high` and `_noise`, see
+        `prediction_halfwidth`.
     """
     ends = progress.groupby(["strategy", "run"], sort=False)[list(MEASURES)].last()
     found: dict[str, dict[str, float]] = {}
@@ -85,7 +87,7 @@ def final_progress(progress: pd.DataFrame) -> dict[str, dict[str, float]]:
         for name in MEASURES:
             mean, low, high = mean_interval(part[name])
             record |= {name: float(mean), f"{name}_low": float(low), f"{name}_high": float(high)}
-            record[f"{name}_noise"] = float(run_noise(part[name]))
+            record[f"{name}_noise"] = float(prediction_halfwidth(part[name]))
         found[str(strategy)] = record
     return found
 
@@ -104,14 +106,14 @@ def progress_curves(progress: pd.DataFrame, n_points: int = 41) -> list[dict[str
     -------
     list of dict
         `spent`, and by strategy a dict of `overlap` and `regret`, each with `_low` and `_high`:
-        the mean, minus and plus `run_noise`. NaN limits for one run.
+        the mean, minus and plus `prediction_halfwidth`. NaN limits for one run.
     """
     grid = np.linspace(0.0, float(progress["spent"].max()), n_points)
     points: list[dict[str, Any]] = [{"spent": float(spent)} for spent in grid]
     for strategy, part in progress.groupby("strategy", sort=False):
         for name in MEASURES:
             lines = [_at(grid, run["spent"], run[name]) for _, run in part.groupby("run")]
-            mean, noise = np.mean(lines, axis=0), run_noise(lines)
+            mean, noise = np.mean(lines, axis=0), prediction_halfwidth(lines)
             for point, value, half in zip(points, mean, noise, strict=True):
                 point.setdefault(str(strategy), {}).update(
                     {name: float(value), f"{name}_low": float(max(0.0, value - half))}

@@ -279,48 +279,6 @@ def _(_policy: Policy, densities: ArrayLike, points: ArrayLike) -> RegretBound:
     return _none(densities, points, "the regret is linear: the mean gap a point")
 
 
-def mean_interval(
-    values: ArrayLike, level: float = 0.95
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Mean over the first axis (runs) and Student's interval of it; NaN limits for one run.
-
-    Examples
-    --------
-    >>> [float(value.round(2)) for value in mean_interval([1.0, 2.0, 3.0])]
-    [2.0, -0.48, 4.48]
-    """
-    from scipy.stats import t
-
-    runs = np.asarray(values, dtype=np.float64)
-    mean = runs.mean(axis=0)
-    if len(runs) < 2:
-        return mean, np.full_like(mean, np.nan), np.full_like(mean, np.nan)
-    half = t.ppf((1 + level) / 2, len(runs) - 1) * runs.std(axis=0, ddof=1) / np.sqrt(len(runs))
-    return mean, np.asarray(mean - half), np.asarray(mean + half)
-
-
-def run_noise(values: ArrayLike, level: float = 0.95) -> FloatArray:
-    r"""How far one more run may lie from the mean of these, over the first axis (runs).
-
-    .. math:: t_{n-1} \, s \sqrt{1 + 1/n}
-
-    with the standard deviation s of n runs: half of Student's prediction interval. NaN for one
-    run. A single run within it is not told apart from the others.
-
-    Examples
-    --------
-    >>> float(run_noise([1.0, 2.0, 3.0]).round(2))
-    4.97
-    """
-    from scipy.stats import t
-
-    runs = np.asarray(values, dtype=np.float64)
-    n = len(runs)
-    if n < 2:
-        return np.full_like(runs.mean(axis=0), np.nan)
-    return np.asarray(t.ppf((1 + level) / 2, n - 1) * runs.std(axis=0, ddof=1) * np.sqrt(1 + 1 / n))
-
-
 def _best_remaining(
     arms: IntArray, brought: FloatArray, rates: FloatArray, stock: FloatArray
 ) -> FloatArray:

@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 
 from w2s_data.errors import InputError, unknown
+from w2s_data.utils.intervals import mean_interval
 from w2s_data.utils.typing import FloatArray, RandomState
 from w2s_data.utils.validation import check_generator
 from w2s_selectors.policies import Policy, policy_from_name
 from w2s_selectors.simulation.game import Game, SimulatedRun
-from w2s_selectors.simulation.regret import mean_interval
 from w2s_selectors.simulation.sources import SimulatedSources
 
 
@@ -153,7 +153,7 @@ def simulate(
 
     Examples
     --------
-    >>> from w2s_selectors.simulated import BernoulliSources
+    >>> from w2s_selectors.simulation.sources import BernoulliSources
     >>> sources = BernoulliSources([0.6, 0.5, 0.4])
     >>> result = simulate(["thompson", "round_robin"], sources, budget=300, random_state=0)
     >>> result.to_frame()[["policy", "regret", "density"]].round(2).values.tolist()

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from w2s_data import NeighborIndex, neighbors
+from w2s_data import NeighborIndex
 from w2s_data.cli import main
+from w2s_data.neighbors import index as neighbors
 
 N = 400
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import importlib
 import json
 import sys
 import time
@@ -12,9 +13,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from w2s_data import __version__, doctor
+from w2s_data import __version__
 from w2s_data.cli.doctor import Device, FaissBuild, diagnose
 
+doctor = importlib.import_module("w2s_data.cli.doctor")  # the command has the same name
 REQUIRES = [
     "numpy>=1.26",
     "torch>=2.6",

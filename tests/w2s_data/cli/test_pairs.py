@@ -12,11 +12,11 @@ import pandas as pd
 import pytest
 
 from w2s_data import LinearProbe, load_dataset
-from w2s_data import features as feature_store
 from w2s_data.cli import main
 from w2s_data.data.pairs import PAIR_CLASSES
 from w2s_data.encoders import TfidfEncoder
 from w2s_data.errors import EncoderError, InputError
+from w2s_data.features import store as feature_store
 from w2s_data.features.matrix import ArrayFeatures
 from w2s_data.features.pairs import embed_pairs
 from w2s_data.features.shards import Shards

@@ -288,7 +288,7 @@ def test_early_stopping_reads_the_validation_rows_only(world, monkeypatch):
 
 @pytest.mark.parametrize("kind", ["mapping", "object"])
 def test_forecast_is_held_against_the_naive_student(world, kind):
-    from w2s_data.forecast import Estimate
+    from w2s_data.utils.intervals import Estimate
 
     gain = {"value": 0.5, "low": 0.4, "high": 0.6}
     forecast = {"gain": gain} if kind == "mapping" else type("F", (), {"gain": Estimate(**gain)})()

@@ -57,6 +57,8 @@ def test_every_method_is_listed():
     """A method whose file exists is registered, and this file tests it."""
     written = set()
     for module in pkgutil.iter_modules(methods.__path__):
+        if module.name in {"base", "registry"}:
+            continue
         members = vars(importlib.import_module(f"{methods.__name__}.{module.name}")).values()
         found = [
             member

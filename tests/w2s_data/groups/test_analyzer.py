@@ -23,7 +23,6 @@ from w2s_data.errors import (
 from w2s_data.features.matrix import ArrayFeatures
 from w2s_data.groups import GroupAnalyzer, points
 from w2s_data.groups.association import associate
-from w2s_data.groups.tables import wilson
 from w2s_data.utils.intervals import wilson_interval
 
 
@@ -106,15 +105,6 @@ class TestTables:
                 assert (table[column] <= table[f"{column}_high"]).all(), column
                 assert table[f"{column}_low"].min() >= 0
                 assert table[f"{column}_high"].max() <= 1
-
-    def test_wilson_is_scipys(self):
-        part, total = np.array([0, 3, 88, 1]), np.array([88, 7, 88, 1])
-        ours = wilson(part, total, 0.9)
-        for i in range(4):
-            assert (ours[1][i], ours[2][i]) == pytest.approx(
-                wilson_interval(part[i], total[i], 0.9)
-            )
-        assert np.isnan(wilson(np.array([0]), np.array([0]), 0.9)).all()
 
     def test_nearest_group_and_similarity(self, rng, data):
         directions = {"g0": [1.0, 0, 0], "g1": [1, 0.4, 0], "g2": [0, 0, 1]}

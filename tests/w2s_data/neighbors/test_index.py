@@ -323,7 +323,7 @@ def test_faiss_computes_with_the_kernels_of_this_processor():
     code = (
         "import os, numpy\n"
         "from threadpoolctl import threadpool_info\n"
-        "from w2s_data import _faiss\n"
+        "from w2s_data.compute import faiss as _faiss\n"
         "known = [_faiss.KERNELS.get(b.get('architecture')) for b in threadpool_info()]\n"
         "_faiss.library()\n"
         "for blas in threadpool_info():\n"

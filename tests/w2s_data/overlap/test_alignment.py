@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from w2s_data import alignment
 from w2s_data.compute import device as _device
 from w2s_data.errors import FeatureError, InputError
 from w2s_data.features.matrix import ArrayFeatures, RowSubset
+from w2s_data.overlap import alignment
 from w2s_data.overlap.alignment import align, unit_rows
 
 

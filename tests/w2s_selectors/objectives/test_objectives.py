@@ -11,10 +11,10 @@ from tests.w2s_selectors.pools import numbers_of
 from w2s_data import OverlapDetector, Region
 from w2s_data.data.examples import gaussian_overlap
 from w2s_data.errors import FeatureError, InputError, ProbabilityError
+from w2s_data.utils.intervals import beta_interval
 from w2s_selectors.objectives.acquired import Acquired
 from w2s_selectors.objectives.base import Custom, Overlap, Screen, ScreenMatch, objective_from_name
 from w2s_selectors.objectives.judgement import Judgement, Task
-from w2s_selectors.objectives.judges import beta_interval
 from w2s_selectors.session.posterior import fill, probability_best
 
 
@@ -54,7 +54,7 @@ def test_overlap_counts_are_those_of_one_detector_on_everything() -> None:
 
 
 def test_beta_interval_holds_the_share() -> None:
-    low, high = beta_interval(np.array([0.0, 5, 10, 0]), np.array([10.0, 10, 10, 0]))
+    low, high = beta_interval(np.array([0.0, 5, 10, 0]), np.array([10.0, 10, 10, 0]), 0.95)
     assert low[0] == 0
     assert high[2] == 1
     assert low[1] == pytest.approx(0.2338, abs=1e-4)  # Beta(6, 6)

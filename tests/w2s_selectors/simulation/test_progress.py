@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from w2s_data.utils.intervals import prediction_halfwidth
 from w2s_selectors.simulation.progress import final_progress, measure_progress, progress_curves
-from w2s_selectors.simulation.regret import run_noise
 
 OVERLAP = {**{f"a{i}": i < 2 for i in range(10)}, **{f"b{i}": i < 8 for i in range(10)}}
 SOURCES = pd.DataFrame({"source": ["a", "b"], "cost": 1.0, "density": [0.2, 0.8]})
@@ -61,7 +61,9 @@ def test_ends_and_curves_agree() -> None:
     progress = measure_progress(REPLAYED, SOURCES, SIZES, OVERLAP)
     final = final_progress(progress)
     assert final["random"]["overlap"] == 6
-    assert final["random"]["overlap_noise"] == pytest.approx(float(run_noise([8.0, 4.0])))
+    assert final["random"]["overlap_noise"] == pytest.approx(
+        float(prediction_halfwidth([8.0, 4.0]))
+    )
     assert np.isnan(final["chosen"]["overlap_noise"])
     curves = progress_curves(progress, n_points=7)
     assert [point["spent"] for point in curves] == [0, 2, 4, 6, 8, 10, 12]
@@ -76,9 +78,9 @@ def test_ends_and_curves_agree() -> None:
 def test_noise_holds_one_more_run() -> None:
     rng = np.random.default_rng(0)
     runs = rng.normal(size=(6, 20_000))
-    inside = np.abs(runs[5] - runs[:5].mean(axis=0)) <= run_noise(runs[:5])
+    inside = np.abs(runs[5] - runs[:5].mean(axis=0)) <= prediction_halfwidth(runs[:5])
     assert inside.mean() == pytest.approx(0.95, abs=0.005)
-    assert float(run_noise([1.0, 2.0, 4.0])) == pytest.approx(
+    assert float(prediction_halfwidth([1.0, 2.0, 4.0])) == pytest.approx(
         stats.t.ppf(0.975, 2) * np.std([1, 2, 4], ddof=1) * np.sqrt(4 / 3)
     )
-    assert np.isnan(run_noise([1.0]))
+    assert np.isnan(prediction_halfwidth([1.0]))

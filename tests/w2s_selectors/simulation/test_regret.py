@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from w2s_data.errors import InputError
+from w2s_data.utils.intervals import mean_interval
 from w2s_selectors.policies import (
     KLUCB,
     UCB1,
@@ -24,7 +25,6 @@ from w2s_selectors.policies import (
 from w2s_selectors.simulation.regret import (
     cumulative_regret,
     lai_robbins_rate,
-    mean_interval,
     regret_bound,
     regret_per_cost,
     simple_regret,

@@ -6,11 +6,11 @@ were measured on the same items and seeds can be subtracted, so that differences
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
+from w2s_data.utils.intervals import Estimate, fieller_interval, tails, welch_quantile
 from w2s_data.utils.typing import BoolArray, FloatArray
 
 
@@ -56,45 +56,26 @@ def _covariance(x: FloatArray, y: FloatArray) -> float:
 
 
 @dataclass(frozen=True, repr=False)
-class Measurement:
-    """A mean over seeds with its interval.
+class Measurement(Estimate):
+    """A mean over seeds with its interval, for fresh test items and fresh seeds.
 
     Attributes
     ----------
-    value : float
-    low, high : float
-        Interval for fresh test items and fresh seeds. With one seed: fresh items only.
     se_items, se_seeds : float
         Standard errors due to the choice of test items and of seeds; the latter NaN with one seed.
     n_seeds : int
+        With one seed the interval is for fresh items only.
     reason : str
         Why the value is NaN; empty where it is a number.
     """
 
-    value: float
-    low: float = np.nan
-    high: float = np.nan
     se_items: float = np.nan
     se_seeds: float = np.nan
     n_seeds: int = 0
     reason: str = ""
 
-    def __float__(self) -> float:
-        return self.value
-
     def __repr__(self) -> str:
-        if self.reason:
-            return f"Measurement(nan, {self.reason!r})"
-        return f"Measurement({self.value:.4g}, {self.low:.4g} to {self.high:.4g})"
-
-    def to_dict(self) -> dict[str, Any]:
-        """All fields by name."""
-        return asdict(self)
-
-    @property
-    def differs_from_zero(self) -> bool:
-        """Whether the interval leaves out 0."""
-        return self.low > 0 or self.high < 0
+        return f"Measurement(nan, {self.reason!r})" if self.reason else super().__repr__()
 
 
 def undefined(reason: str) -> Measurement:
@@ -120,6 +101,7 @@ def measure(score: Score, level: float, limits: tuple[float, float] = (-1, 1)) -
         value,
         max(limits[0], value - half),
         min(limits[1], value + half),
+        level,
         float(np.sqrt(items)),
         float(np.sqrt(seeds)) if n_seeds > 1 else np.nan,
         n_seeds,
@@ -127,29 +109,18 @@ def measure(score: Score, level: float, limits: tuple[float, float] = (-1, 1)) -
 
 
 def measure_ratio(above: Score, below: Score, level: float) -> Measurement:
-    r"""Ratio of two means with Fieller's interval; `below` must be clearly above 0.
-
-    The interval holds all r for which ``above - r * below`` could be 0. It is bounded exactly
-    where the interval of `below` at the same level leaves out 0.
-
-    References
-    ----------
-    Fieller, *Some problems in interval estimation*, JRSS B 16, 1954.
-    """
+    """Return the ratio of two means with Fieller's interval; `below` must be clearly above 0."""
     a, b = float(above.point.mean()), float(below.point.mean())
     v_aa, v_bb, v_ab = above.covariance(), below.covariance(), above.covariance(below)
     ratio = a / b
     # Variance of above - ratio * below, which the ratio's standard error is made of.
     items, seeds = (max(0.0, v_aa[k] - 2 * ratio * v_ab[k] + ratio**2 * v_bb[k]) for k in (0, 1))
-    t2 = _quantile(*v_bb, below, level) ** 2
-    aa, ab, bb = sum(v_aa), sum(v_ab), sum(v_bb)
-    centre, lead = a * b - t2 * ab, b**2 - t2 * bb
-    root = np.sqrt(max(0.0, centre**2 - lead * (a**2 - t2 * aa)))
+    quantile = _quantile(*v_bb, below, level)
     n_seeds = max(len(above.point), len(below.point))
     return Measurement(
         ratio,
-        float((centre - root) / lead),
-        float((centre + root) / lead),
+        *fieller_interval(a, b, (sum(v_aa), sum(v_ab), sum(v_bb)), quantile),
+        level,
         float(np.sqrt(items) / b),
         float(np.sqrt(seeds) / b) if n_seeds > 1 else np.nan,
         n_seeds,
@@ -158,8 +129,7 @@ def measure_ratio(above: Score, below: Score, level: float) -> Measurement:
 
 def within_seed(score: Score, level: float) -> FloatArray:
     """Percentile intervals (S, 2) of each seed's value over test items."""
-    tails = [(1 - level) / 2, (1 + level) / 2]
-    found = np.quantile(score.replicates, tails, axis=1).T
+    found = np.quantile(score.replicates, tails(level), axis=1).T
     return np.column_stack(
         [np.minimum(found[:, 0], score.point), np.maximum(found[:, 1], score.point)]
     )
@@ -208,9 +178,5 @@ def _letter(number: int) -> str:
 
 def _quantile(items: float, seeds: float, score: Score, level: float) -> float:
     """Student's t quantile with the degrees of freedom of two independent variances."""
-    from scipy.stats import t
-
-    n_seeds = len(score.point)
-    parts = items**2 / max(1, score.n - 1)
-    parts += seeds**2 / (n_seeds - 1) if n_seeds > 1 else 0.0
-    return float(t.ppf((1 + level) / 2, max(1.0, (items + seeds) ** 2 / parts)))
+    freedoms = (max(1, score.n - 1), len(score.point) - 1)
+    return welch_quantile((items, seeds), freedoms, level)

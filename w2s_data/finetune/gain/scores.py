@@ -132,8 +132,9 @@ class Scorer:
         if len(score.point) > 1:
             return found
         low, high = _wilson(score, 0, self.level)
-        return Measurement(found.value, low, high, found.se_items, np.nan, 1)
+        return Measurement(found.value, low, high, self.level, found.se_items, np.nan, 1)
 
 
 def _wilson(score: Score, seed: int, level: float) -> tuple[float, float]:
-    return wilson_interval(round(float(score.point[seed]) * score.n), score.n, level)
+    low, high = wilson_interval(round(float(score.point[seed]) * score.n), score.n, level)
+    return float(low), float(high)
