@@ -14,8 +14,7 @@ import pandas as pd
 from w2s_data.data.load import W2SDataset
 from w2s_data.data.regions import Region
 from w2s_data.errors import InputError, NotApplicableError, unknown
-from w2s_data.features.matrix import FeatureMatrix, RowSubset
-from w2s_data.features.memory import sampled
+from w2s_data.features.matrix import FeatureMatrix, RowSubset, sampled
 from w2s_data.probes.linear import LinearProbe
 from w2s_data.run import Run
 from w2s_data.stages import check_scored, weak_proba_of

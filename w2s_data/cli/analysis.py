@@ -40,7 +40,7 @@ def groups(
     seed: opt.Seed = None,
 ) -> Outcome:
     """Describe groups and sources, leakage and reliability, and what unequal shares cost."""
-    from w2s_data.features.memory import MemoryLimit
+    from w2s_data.compute.memory import MemoryLimit
     from w2s_data.groups import GroupAnalyzer
     from w2s_data.spurious import SpuriousAnalyzer
     from w2s_data.stages import groups_stage
@@ -87,8 +87,8 @@ def forecast(
     seed: opt.Seed = None,
 ) -> Outcome:
     """Forecast the accuracy of teacher and student and the gain, before any training."""
+    from w2s_data.compute.memory import MemoryLimit
     from w2s_data.discrepancy.analyzer import DiscrepancyAnalyzer
-    from w2s_data.features.memory import MemoryLimit
     from w2s_data.forecast import GainForecaster
     from w2s_data.probes.linear import LinearProbe
     from w2s_data.stages import forecast_stage

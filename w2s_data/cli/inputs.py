@@ -13,9 +13,9 @@ from w2s_data.cli.options import Columns, FeatureFiles
 from w2s_data.errors import InputError
 
 if TYPE_CHECKING:
+    from w2s_data.compute.memory import MemoryLimit
     from w2s_data.data.load import W2SDataset
     from w2s_data.features.matrix import FeatureMatrix
-    from w2s_data.features.memory import MemoryLimit
     from w2s_data.run import Run
     from w2s_data.stages import FeatureInput, Role
 

@@ -14,9 +14,9 @@ from w2s_data.errors import InputError
 
 if TYPE_CHECKING:
     from w2s_data.compute.base import Engine
+    from w2s_data.compute.memory import MemoryLimit
     from w2s_data.data.load import W2SDataset
     from w2s_data.features.matrix import FeatureMatrix
-    from w2s_data.features.memory import MemoryLimit
     from w2s_data.run import Run
     from w2s_data.stages import Role
 
@@ -46,7 +46,7 @@ def embed(
     overwrite: opt.Overwrite = False,
 ) -> Outcome:
     """Compute the weak and strong features of every item; resumes where it was stopped."""
-    from w2s_data.features.memory import MemoryLimit
+    from w2s_data.compute.memory import MemoryLimit
     from w2s_data.stages import embed_stage
 
     limit = MemoryLimit.parse(memory)
@@ -77,7 +77,7 @@ def score(
     overwrite: opt.Overwrite = False,
 ) -> Outcome:
     """Score a data set for overlap density, overall, by source and by group."""
-    from w2s_data.features.memory import MemoryLimit
+    from w2s_data.compute.memory import MemoryLimit
     from w2s_data.stages import embed_stage
 
     limit = MemoryLimit.parse(memory)

@@ -106,7 +106,7 @@ def select(
 ) -> Outcome:
     """Choose which source to query next, round by round, within a budget."""
     from w2s_data.cli.tables import print_overlap
-    from w2s_data.features.memory import MemoryLimit
+    from w2s_data.compute.memory import MemoryLimit
     from w2s_data.stages import embed_stage, is_scored
     from w2s_selectors.policies import policy_from_name
     from w2s_selectors.stage import SelectionSettings, select_stage

@@ -77,7 +77,7 @@ def gain(
     seed: opt.Seed = None,
 ) -> Outcome:
     """Train the student by several methods and measure what it gains over its teacher."""
-    from w2s_data.features.memory import MemoryLimit
+    from w2s_data.compute.memory import MemoryLimit
     from w2s_data.stages import gain_stage, methods_from
 
     chosen = methods_from(listed(methods) or [])

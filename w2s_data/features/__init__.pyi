@@ -1,6 +1,5 @@
 from .matrix import FeatureMatrix as FeatureMatrix
 from .matrix import as_feature_matrix as as_feature_matrix
-from .memory import MemoryLimit as MemoryLimit
 from .pairs import embed_pairs as embed_pairs
 from .pairs import pair_features as pair_features
 from .store import FeatureStore as FeatureStore

@@ -12,10 +12,11 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from w2s_data.errors import FeatureError
+from w2s_data.compute.memory import BLOCK_BYTES, LIBRARIES, MemoryLimit, size_text
+from w2s_data.errors import FeatureError, InputError
 from w2s_data.utils.typing import FloatArray, IntArray
 
-DEFAULT_BLOCK_BYTES = 32 * 2**20
+DEFAULT_BLOCK_BYTES = BLOCK_BYTES
 
 
 @runtime_checkable
@@ -113,3 +114,45 @@ class RowSubset:
     def take(self, rows: Any) -> FloatArray:
         """Return the given rows of the subset as a float32 array."""
         return self.base.take(self.rows[rows])
+
+
+@dataclass(frozen=True)
+class BoundedFeatures:
+    """Features whose blocks are cut to a limit, and that are never taken beyond it at once."""
+
+    base: FeatureMatrix
+    name: str
+    limit: MemoryLimit
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Items N and feature dimensions D."""
+        return self.base.shape
+
+    def blocks(self, max_bytes: int = DEFAULT_BLOCK_BYTES) -> Iterator[tuple[slice, FloatArray]]:
+        """Yield the base's blocks, each within the limit's block size."""
+        return self.base.blocks(min(max_bytes, self.limit.block_bytes))
+
+    def take(self, rows: Any) -> FloatArray:
+        """Return the given rows.
+
+        Raises
+        ------
+        InputError
+            If so many rows do not fit into half of the limit; says what they need.
+        """
+        n = len(np.arange(self.shape[0])[rows]) if isinstance(rows, slice) else np.size(rows)
+        needed = 4 * n * self.shape[1]
+        if needed > self.limit.free // 2:
+            raise InputError(
+                f"{n:,} rows of the {self.name} are needed at once, {size_text(needed)}, and "
+                f"{size_text(self.limit.total)} of memory leave {size_text(self.limit.free // 2)} "
+                f"for them: give --memory {size_text(LIBRARIES + 2 * needed).replace(' ', '')} or "
+                "more"
+            )
+        return self.base.take(rows)
+
+
+def sampled(rows: IntArray, most: int, rng: np.random.Generator) -> IntArray:
+    """The rows, or a random sample of them in ascending order where they are more than `most`."""
+    return rows if len(rows) <= most else np.sort(rng.choice(rows, most, replace=False))

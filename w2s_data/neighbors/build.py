@@ -12,9 +12,9 @@ import numpy as np
 
 from w2s_data.compute import faiss as _faiss
 from w2s_data.compute.faiss import BuiltKind
+from w2s_data.compute.memory import size_text
 from w2s_data.errors import InputError
 from w2s_data.features.matrix import DEFAULT_BLOCK_BYTES, row_blocks
-from w2s_data.features.memory import size_text
 from w2s_data.utils.typing import FloatArray, IntArray
 
 logger = logging.getLogger("w2s_data")

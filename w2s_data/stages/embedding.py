@@ -12,12 +12,12 @@ import numpy as np
 
 from w2s_data.compute.base import Engine
 from w2s_data.compute.local import LocalEngine
+from w2s_data.compute.memory import MemoryLimit
 from w2s_data.data.load import W2SDataset
 from w2s_data.encoders import Encoder
 from w2s_data.encoders.shards import settled
 from w2s_data.errors import FeatureError, FileFormatError, InputError, RunError
-from w2s_data.features.matrix import ArrayFeatures, FeatureMatrix
-from w2s_data.features.memory import MemoryLimit
+from w2s_data.features.matrix import ArrayFeatures, BoundedFeatures, FeatureMatrix
 from w2s_data.features.pairs import PairFeatures, embed_pairs, turned_features
 from w2s_data.features.store import FeatureStore, embed
 from w2s_data.run import MANIFEST, Run
@@ -65,7 +65,10 @@ def embed_stage(
     """
     found = _features(run, dataset, inputs, show_progress, overwrite, engine or LocalEngine())
     limit = memory or MemoryLimit.parse(None)
-    return {role: limit.bounded(features, f"{role} features") for role, features in found.items()}
+    return {
+        role: BoundedFeatures(features, f"{role} features", limit)
+        for role, features in found.items()
+    }
 
 
 def _features(

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
+from w2s_data.compute.memory import MemoryLimit
 from w2s_data.data.load import W2SDataset
 from w2s_data.discrepancy.analyzer import DiscrepancyAnalyzer
 from w2s_data.discrepancy.summary import summarize_discrepancy, unknown_discrepancy
 from w2s_data.errors import DegenerateDataWarning, InputError, NotApplicableError, SplitError
-from w2s_data.features.matrix import FeatureMatrix, RowSubset
-from w2s_data.features.memory import MemoryLimit, sampled
+from w2s_data.features.matrix import FeatureMatrix, RowSubset, sampled
 from w2s_data.forecast import GainForecaster
 from w2s_data.probes.linear import LinearProbe
 from w2s_data.run import Run

@@ -15,12 +15,12 @@ from w2s_data._version import __version__
 from w2s_data.compute.base import Engine
 from w2s_data.compute.kept import KeepingEngine
 from w2s_data.compute.local import LocalEngine
+from w2s_data.compute.memory import MemoryLimit
 from w2s_data.data.classes import class_codes
 from w2s_data.data.load import W2SDataset
 from w2s_data.data.regions import Region
 from w2s_data.errors import DegenerateDataWarning, InputError, NotApplicableError, StoreError
 from w2s_data.features.matrix import FeatureMatrix
-from w2s_data.features.memory import MemoryLimit
 from w2s_data.groups import GroupAnalyzer
 from w2s_data.neighbors.index import NeighborIndex
 from w2s_data.run import Run

@@ -13,11 +13,11 @@ import pandas as pd
 from sklearn.base import clone
 
 from w2s_data.compute.base import Engine
+from w2s_data.compute.memory import MemoryLimit
 from w2s_data.data.load import W2SDataset
 from w2s_data.data.regions import Region
 from w2s_data.errors import DegenerateDataWarning, InputError, SplitError, UnscoredError, listing
-from w2s_data.features.matrix import DEFAULT_BLOCK_BYTES, FeatureMatrix, RowSubset
-from w2s_data.features.memory import MemoryLimit, sampled
+from w2s_data.features.matrix import DEFAULT_BLOCK_BYTES, FeatureMatrix, RowSubset, sampled
 from w2s_data.overlap.detector import OverlapDetector
 from w2s_data.overlap.summary import summarize_overlap
 from w2s_data.probes.linear import LinearProbe, cross_fit_proba

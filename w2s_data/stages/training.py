@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from w2s_data.compute.base import Engine
+from w2s_data.compute.memory import MemoryLimit
 from w2s_data.data.load import W2SDataset
 from w2s_data.errors import DegenerateDataWarning, InputError
 from w2s_data.features.matrix import FeatureMatrix
-from w2s_data.features.memory import MemoryLimit
 from w2s_data.run import Run
 from w2s_data.stages.embedding import Role
 from w2s_data.stages.scoring import check_scored, teachers_of

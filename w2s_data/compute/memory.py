@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
-
-import numpy as np
+from typing import Self
 
 from w2s_data.errors import InputError
-from w2s_data.features.matrix import DEFAULT_BLOCK_BYTES, FeatureMatrix
-from w2s_data.utils.typing import FloatArray, IntArray
 
 UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 UNITS |= {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
 USUAL_SHARE = 0.5  # of the memory that is free when nobody says how much
+BLOCK_BYTES = 32 * 2**20  # larger blocks fall out of the caches and gain nothing
 LEAST = 512 * 10**6  # what the libraries themselves take, and little more
 LIBRARIES = 400 * 10**6  # numpy, pandas, pyarrow, torch and faiss, before they hold any data
 
@@ -66,6 +62,9 @@ class MemoryLimit:
             )
         return cls(total)
 
+    def __str__(self) -> str:
+        return size_text(self.total)
+
     @property
     def free(self) -> int:
         """Bytes for data, libraries left out."""
@@ -74,7 +73,7 @@ class MemoryLimit:
     @property
     def block_bytes(self) -> int:
         """Bytes of a block of features: with its copies and products it takes a few times that."""
-        return min(DEFAULT_BLOCK_BYTES, self.free // 32)
+        return min(BLOCK_BYTES, self.free // 32)
 
     @property
     def resident_bytes(self) -> int:
@@ -84,52 +83,6 @@ class MemoryLimit:
     def rows(self, n_columns: int, copies: int = 1) -> int:
         """Rows of float64 that fit, with so many copies, into half of the free bytes."""
         return max(1, self.free // (2 * 8 * copies * max(1, n_columns)))
-
-    def bounded(self, features: FeatureMatrix, name: str) -> BoundedFeatures:
-        """The features, read within this limit."""
-        return BoundedFeatures(features, name, self)
-
-
-@dataclass(frozen=True)
-class BoundedFeatures:
-    """Features whose blocks are cut to a limit, and that are never taken beyond it at once."""
-
-    base: FeatureMatrix
-    name: str
-    limit: MemoryLimit
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Items N and feature dimensions D."""
-        return self.base.shape
-
-    def blocks(self, max_bytes: int = DEFAULT_BLOCK_BYTES) -> Iterator[tuple[slice, FloatArray]]:
-        """Yield the base's blocks, each within the limit's block size."""
-        return self.base.blocks(min(max_bytes, self.limit.block_bytes))
-
-    def take(self, rows: Any) -> FloatArray:
-        """Return the given rows.
-
-        Raises
-        ------
-        InputError
-            If so many rows do not fit into half of the limit; says what they need.
-        """
-        n = len(np.arange(self.shape[0])[rows]) if isinstance(rows, slice) else np.size(rows)
-        needed = 4 * n * self.shape[1]
-        if needed > self.limit.free // 2:
-            raise InputError(
-                f"{n:,} rows of the {self.name} are needed at once, {size_text(needed)}, and "
-                f"{size_text(self.limit.total)} of memory leave {size_text(self.limit.free // 2)} "
-                f"for them: give --memory {size_text(LIBRARIES + 2 * needed).replace(' ', '')} or "
-                "more"
-            )
-        return self.base.take(rows)
-
-
-def sampled(rows: IntArray, most: int, rng: np.random.Generator) -> IntArray:
-    """The rows, or a random sample of them in ascending order where they are more than `most`."""
-    return rows if len(rows) <= most else np.sort(rng.choice(rows, most, replace=False))
 
 
 def available_bytes() -> int:

@@ -1,0 +1,45 @@
+"""What a stage computes with, in one value that is handed down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from w2s_data.compute.base import Engine
+from w2s_data.compute.local import LocalEngine
+from w2s_data.compute.memory import MemoryLimit
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Engine, device, memory limit, progress and seed of a stage.
+
+    Attributes
+    ----------
+    engine : Engine
+        Where blocks are computed; by default in this process.
+    device : str
+        "auto", "cpu", "cuda", "cuda:1" or "mps".
+    memory : MemoryLimit
+        By default half of the memory that is free when the context is made.
+    progress : bool or None
+        None draws bars where standard error is a terminal.
+    seed : int
+        Of every random choice.
+
+    Examples
+    --------
+    >>> Compute(memory=MemoryLimit.parse("2GB"), seed=1)
+    Compute(engine='local', device='auto', memory='2 GB', progress=None, seed=1)
+    """
+
+    engine: Engine = field(default_factory=LocalEngine)
+    device: str = "auto"
+    memory: MemoryLimit = field(default_factory=lambda: MemoryLimit.parse(None))
+    progress: bool | None = None
+    seed: int = 0
+
+    def __repr__(self) -> str:
+        return (
+            f"Compute(engine={self.engine.name!r}, device={self.device!r}, "
+            f"memory={str(self.memory)!r}, progress={self.progress}, seed={self.seed})"
+        )
