@@ -31,7 +31,8 @@ from w2s_data.discrepancy.moments import (
 from w2s_data.discrepancy.predictions import GainPrediction, PoolSize, no_gain, reading
 from w2s_data.errors import DegenerateDataWarning, FeatureError, InputError, unknown
 from w2s_data.features.matrix import as_feature_matrix
-from w2s_data.utils.intervals import student_interval
+from w2s_data.utils.intervals import Estimate, student_interval
+from w2s_data.utils.io import jsonable
 from w2s_data.utils.jackknife import LEFT_OUT, jackknife_error
 from w2s_data.utils.typing import RandomState
 from w2s_data.utils.validation import check_generator
@@ -261,12 +262,31 @@ class DiscrepancyAnalyzer(BaseEstimator):  # type: ignore[misc]
             float(share), rows, f"{rows:,.0f} pseudo-labels give {share:.0%} of the attainable gain"
         )
 
-    def to_dict(self, n: int | None = None, N: int | None = None) -> dict[str, Any]:
-        """Everything learned, and predicted at n and N, as plain values: `discrepancy.json`."""
-        from w2s_data.discrepancy.summary import summarize_discrepancy
-
+    def to_dict(self) -> dict[str, Any]:
+        """Return the learned values and the settings as plain JSON values."""
         check_is_fitted(self)
-        return summarize_discrepancy(self, n, N)
+        low, high = self.correlation_dimension_interval_
+        shared = Estimate(self.correlation_dimension_, low, high, self.level)
+        values: dict[str, Any] = jsonable(
+            {
+                "n_rows": self.n_rows_,
+                "d_w": self.d_w_,
+                "d_s": self.d_s_,
+                "correlation_dimension": shared,
+                "sensitivity": self.to_frame().reset_index().to_dict("records"),
+                "weak_spectrum": self.weak_spectrum_,
+                "strong_spectrum": self.strong_spectrum_,
+                "canonical_correlations": self.canonical_correlations_,
+                "break_even": self.break_even_,
+                "settings": {k: v for k, v in self.get_params().items() if k != "random_state"},
+            }
+        )
+        return values
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the dimensions under each criterion; the same table as `sensitivity_`."""
+        check_is_fitted(self)
+        return self.sensitivity_.copy()
 
     def _check_parameters(self) -> None:
         if self.estimator not in ESTIMATORS:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from w2s_data.discrepancy import theory
+from w2s_data.discrepancy.analyzer import DiscrepancyAnalyzer
 from w2s_data.discrepancy.dimensions import clip_shared
 from w2s_data.errors import InputError
 from w2s_data.utils.io import jsonable
 from w2s_data.utils.jackknife import LEFT_OUT
-
-if TYPE_CHECKING:
-    from w2s_data.discrepancy.analyzer import DiscrepancyAnalyzer
 
 SCHEMA = 1
 LEADING = 256  # spectral values kept
@@ -44,42 +42,31 @@ def summarize_discrepancy(
     dict
         Plain JSON values; what is unknown is None, and `unknown` says why.
     """
-    low, high = analyzer.correlation_dimension_interval_
+    learned = analyzer.to_dict()
     prediction, curve, pools, unknown = _predictions(analyzer, n, N)
-    if np.isnan(low):
+    if learned["correlation_dimension"]["low"] is None:
         unknown.append(
             "intervals: switched off"
             if analyzer.n_groups == 0
             else f"intervals: {LEFT_OUT.partition('. ')[0]}"
         )
-    found = {
-        "schema": SCHEMA,
-        "n_rows": analyzer.n_rows_,
-        "n": n,
-        "N": N,
-        "d_w": analyzer.d_w_,
-        "d_s": analyzer.d_s_,
-        "correlation_dimension": {
-            "value": analyzer.correlation_dimension_,
-            "low": low,
-            "high": high,
-            "level": analyzer.level,
-        },
-        "sensitivity": _sensitivity(analyzer, n, N),
-        "weak_spectrum": _spectrum(analyzer.weak_spectrum_),
-        "strong_spectrum": _spectrum(analyzer.strong_spectrum_),
-        "canonical_correlations": analyzer.canonical_correlations_[:LEADING],
-        "prediction": prediction,
-        "curve": curve,
-        "break_even": analyzer.break_even_,
-        "needed_pool": pools,
-        "settings": _settings(analyzer),
-        "reading": prediction["reading"] if prediction else f"Unknown: {unknown[0]}",
-        "unknown": unknown,
-        "warnings": list(notes),
-    }
-    result: dict[str, Any] = jsonable(found)
-    return result
+    summary: dict[str, Any] = jsonable(
+        {"schema": SCHEMA, "n": n, "N": N}
+        | learned
+        | {
+            "sensitivity": _sensitivity(analyzer, n, N),
+            "weak_spectrum": _spectrum(analyzer.weak_spectrum_),
+            "strong_spectrum": _spectrum(analyzer.strong_spectrum_),
+            "canonical_correlations": analyzer.canonical_correlations_[:LEADING],
+            "prediction": prediction,
+            "curve": curve,
+            "needed_pool": pools,
+            "reading": prediction["reading"] if prediction else f"Unknown: {unknown[0]}",
+            "unknown": unknown,
+            "warnings": list(notes),
+        }
+    )
+    return summary
 
 
 def unknown_discrepancy(
@@ -173,7 +160,3 @@ def _pool_sizes(analyzer: DiscrepancyAnalyzer, N: int) -> list[int]:
 
 def _spectrum(values: Any) -> dict[str, Any]:
     return {"leading": values[:LEADING], "n_values": len(values), "total": float(values.sum())}
-
-
-def _settings(analyzer: DiscrepancyAnalyzer) -> dict[str, Any]:
-    return {name: value for name, value in analyzer.get_params().items() if name != "random_state"}

@@ -8,9 +8,9 @@ import pytest
 
 from w2s_data import DiscrepancyAnalyzer, GainForecaster, LinearProbe, OverlapDetector, load_dataset
 from w2s_data.cli import main
+from w2s_data.compute import memory
 from w2s_data.compute.memory import MemoryLimit
 from w2s_data.errors import DegenerateDataWarning, InputError
-from w2s_data.compute import memory
 from w2s_data.features.matrix import ArrayFeatures, BoundedFeatures, sampled
 from w2s_data.run import Run
 from w2s_data.stages import FeatureInput, embed_stage, forecast_stage, score_stage

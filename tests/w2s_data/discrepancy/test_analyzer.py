@@ -16,6 +16,7 @@ from w2s_data.discrepancy.dimensions import (
     correlation_dimension,
     two_fold_correlation_dimension,
 )
+from w2s_data.discrepancy.summary import summarize_discrepancy
 from w2s_data.encoders import TfidfEncoder
 from w2s_data.errors import DegenerateDataWarning, FeatureError, InputError
 from w2s_data.features.matrix import RowSubset, as_feature_matrix
@@ -216,7 +217,7 @@ def test_limits_are_in_order_on_either_side_of_the_break_even(
 
 
 def test_summary_holds_what_the_analyzer_says(fitted: DiscrepancyAnalyzer) -> None:
-    found = fitted.to_dict(60, 200)
+    found = summarize_discrepancy(fitted, 60, 200)
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert found["prediction"]["student"] == fitted.predict(60, 200).student
     assert found["correlation_dimension"]["value"] == fitted.correlation_dimension_
@@ -229,20 +230,32 @@ def test_summary_holds_what_the_analyzer_says(fitted: DiscrepancyAnalyzer) -> No
     assert found["reading"] == found["prediction"]["reading"]
 
 
+def test_learned_values_are_plain(fitted: DiscrepancyAnalyzer) -> None:
+    found = fitted.to_dict()
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert found["correlation_dimension"]["level"] == 0.95
+    assert len(found["strong_spectrum"]) == 20
+    assert found["sensitivity"][0]["criterion"] == "used"
+    assert fitted.to_frame().equals(fitted.sensitivity_)
+
+
 def test_summary_says_what_is_unknown(fitted: DiscrepancyAnalyzer) -> None:
-    found = fitted.to_dict(16, 200)
+    found = summarize_discrepancy(fitted, 16, 200)
     assert found["prediction"] is found["curve"] is found["needed_pool"] is None
     assert "n = 16 labelled rows do not determine a teacher on 15 weak" in found["reading"]
     assert "engine.deterministic_equivalent" in found["reading"]
     assert "student" not in found["sensitivity"][0]
-    assert fitted.to_dict()["unknown"] == ["predictions: the numbers of labelled and pool rows"]
-    found = fitted.to_dict(18, 20)
+    assert summarize_discrepancy(fitted)["unknown"] == [
+        "predictions: the numbers of labelled and pool rows"
+    ]
+    found = summarize_discrepancy(fitted, 18, 20)
     assert found["prediction"]["student"] is None
     assert [reason.partition(":")[0] for reason in found["unknown"]] == [
         "student",
         "supervised fine-tuning",
     ]
-    off = DiscrepancyAnalyzer(n_groups=0).fit(*correlated(200, 3, 5, [0.5])).to_dict(60, 200)
+    without = DiscrepancyAnalyzer(n_groups=0).fit(*correlated(200, 3, 5, [0.5]))
+    off = summarize_discrepancy(without, 60, 200)
     assert off["unknown"] == ["intervals: switched off"]
     assert off["prediction"]["student_interval"] == [None, None]
 
@@ -252,7 +265,8 @@ def test_summary_names_components_that_would_do() -> None:
     signal = rng.normal(size=(400, 5)) * 3
     weak = np.hstack([signal, 0.1 * rng.normal(size=(400, 35))])
     strong = np.hstack([signal, 0.1 * rng.normal(size=(400, 55))])
-    found = DiscrepancyAnalyzer(random_state=0).fit(weak, strong).to_dict(30, 500)
+    analyzer = DiscrepancyAnalyzer(random_state=0).fit(weak, strong)
+    found = summarize_discrepancy(analyzer, 30, 500)
     assert found["prediction"] is None
     wanted = "weak_components=5 (variance 99, variance 95, marchenko pastur) would do"
     assert wanted in found["reading"]
@@ -264,7 +278,8 @@ def test_summary_names_components_that_would_do() -> None:
 def test_long_spectra_are_cut() -> None:
     rng = np.random.default_rng(0)
     features = rng.normal(size=(700, 300))
-    found = DiscrepancyAnalyzer(5, 6, n_groups=0).fit(features, features).to_dict(60, 200)
+    analyzer = DiscrepancyAnalyzer(5, 6, n_groups=0).fit(features, features)
+    found = summarize_discrepancy(analyzer, 60, 200)
     assert len(found["weak_spectrum"]["leading"]) == 256
     assert found["weak_spectrum"]["n_values"] == 300
     assert found["weak_spectrum"]["total"] == pytest.approx(features.var(axis=0, ddof=1).sum())
