@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from w2s_data.features.matrix import FeatureMatrix, RowSubset
+from w2s_data.features.matrix import FeatureMatrix, FeatureView
 from w2s_data.run import Run
 from w2s_data.stages import check_scored, stored_features
 from w2s_reports.artefacts import SCHEMA, STAGES
@@ -55,7 +55,7 @@ def projection_stage(
         rows = sample_rows(scored, max_points)
         with run.stage(NAME, settings, STAGES[NAME].inputs) as stage:
             found = project(
-                RowSubset(features, scored.index.to_numpy()),
+                FeatureView(features, scored.index.to_numpy()),
                 rows,
                 rng=np.random.default_rng(run.manifest["seed"]),
             )

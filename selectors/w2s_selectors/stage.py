@@ -14,7 +14,7 @@ import pandas as pd
 from w2s_data.data.load import W2SDataset
 from w2s_data.data.regions import Region
 from w2s_data.errors import InputError, NotApplicableError, unknown
-from w2s_data.features.matrix import FeatureMatrix, RowSubset, sampled
+from w2s_data.features.matrix import FeatureMatrix, FeatureView, sampled
 from w2s_data.probes.linear import LinearProbe
 from w2s_data.run import Run
 from w2s_data.stages import check_scored, weak_proba_of
@@ -135,7 +135,7 @@ def select_stage(
             batch_size=settings.batch_size,
             objective=settings.objective,
             policy=settings.policy,
-            target=RowSubset(strong, target) if len(target) else None,
+            target=FeatureView(strong, target) if len(target) else None,
             keep=settings.keep,
             stop=settings.stop,
             max_rounds=settings.max_rounds,

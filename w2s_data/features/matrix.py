@@ -1,12 +1,12 @@
 """Features read block by block, so that N x D never has to be in memory.
 
 Anything with `shape`, `blocks` and `take` is a `FeatureMatrix`: a numpy array or memory map
-(through `as_feature_matrix`) and a `FeatureStore` alike.
+(through `as_feature_matrix`), a `FeatureStore`, and every `FeatureView` of one of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -15,6 +15,7 @@ import numpy as np
 from w2s_data.compute.memory import BLOCK_BYTES, LIBRARIES, MemoryLimit, size_text
 from w2s_data.errors import FeatureError, InputError
 from w2s_data.utils.typing import FloatArray, IntArray
+from w2s_data.utils.validation import check_feature_block
 
 DEFAULT_BLOCK_BYTES = BLOCK_BYTES
 
@@ -58,8 +59,123 @@ class ArrayFeatures:
         return np.asarray(self.array[rows], dtype=np.float32)
 
 
+@dataclass(frozen=True)
+class FeatureView:
+    """A `FeatureMatrix` seen through a choice of rows, signs, a difference, checks or a limit.
+
+    Nothing is copied when a view is made. A view of a view works.
+
+    Attributes
+    ----------
+    base : FeatureMatrix (N, D)
+    rows : int array (n,), optional
+        Rows of the base that the view shows, in ascending order; by default all.
+    name : str
+        Name of the features in error messages.
+    limit : MemoryLimit, optional
+        Cuts blocks to `limit.block_bytes`, and refuses to take more rows at once than fit.
+    check : bool
+        Refuse NaN, infinite and all-zero rows, naming their row numbers in the base.
+    advance : function of an int, optional
+        Called with the number of rows of each block that was read, for a progress bar.
+    minus : FeatureMatrix (N, D), optional
+        Subtracted from the base, row by row: the second items of N pairs.
+    signs : array (N,), optional
+        Factor of each row of the base, after the difference.
+
+    Examples
+    --------
+    >>> base = as_feature_matrix([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    >>> FeatureView(base, np.array([0, 2])).take([1]).tolist()
+    [[5.0, 6.0]]
+    """
+
+    base: FeatureMatrix
+    rows: IntArray | None = None
+    name: str = "features"
+    limit: MemoryLimit | None = None
+    check: bool = False
+    advance: Callable[[int], None] | None = None
+    minus: FeatureMatrix | None = None
+    signs: FloatArray | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Items and feature dimensions."""
+        n_rows, n_columns = self.base.shape
+        return n_rows if self.rows is None else len(self.rows), n_columns
+
+    def blocks(self, max_bytes: int = DEFAULT_BLOCK_BYTES) -> Iterator[tuple[slice, FloatArray]]:
+        """Yield (rows of the view, float32 block) in order.
+
+        Raises
+        ------
+        FeatureError
+            If `check` is set and a row cannot be used.
+        """
+        if self.limit is not None:
+            max_bytes = min(max_bytes, self.limit.block_bytes)
+        start = 0
+        for whole, block in self.base.blocks(max_bytes):
+            if self.rows is None:
+                numbers, chosen = np.arange(whole.start, whole.stop), block
+            else:
+                numbers = self.rows[start : np.searchsorted(self.rows, whole.stop)]
+                chosen = block[numbers - whole.start]
+            if len(numbers):
+                yield slice(start, start + len(numbers)), self._finished(chosen, numbers)
+                if self.advance is not None:
+                    self.advance(len(numbers))
+            start += len(numbers)
+
+    def take(self, rows: Any) -> FloatArray:
+        """Return the given rows of the view as a float32 array.
+
+        Raises
+        ------
+        InputError
+            If the rows do not fit into half of the limit; says how much memory they need.
+        FeatureError
+            If `check` is set and a row cannot be used.
+        """
+        numbers = self._numbers(rows)
+        if self.limit is not None:
+            self._check_fits(len(numbers), self.limit)
+        # A slice of an array is taken without a copy; the row numbers would copy it.
+        taken = self.base.take(rows if self.rows is None else numbers)
+        return self._finished(taken, numbers)
+
+    def _numbers(self, rows: Any) -> IntArray:
+        if isinstance(rows, slice):
+            numbers = np.arange(*rows.indices(self.shape[0]))
+        else:
+            numbers = np.atleast_1d(rows)
+            # An empty list is an array of floats to numpy, which cannot index.
+            numbers = np.flatnonzero(numbers) if numbers.dtype == bool else numbers.astype(np.intp)
+        return numbers if self.rows is None else self.rows[numbers]
+
+    def _finished(self, block: FloatArray, numbers: IntArray) -> FloatArray:
+        if self.minus is not None:
+            block = block - self.minus.take(numbers)
+        if self.signs is not None:
+            block = block * self.signs[numbers, None]
+        if self.check:
+            check_feature_block(block, numbers, self.name, nonzero=True)
+        return block
+
+    def _check_fits(self, n_rows: int, limit: MemoryLimit) -> None:
+        needed = 4 * n_rows * self.shape[1]
+        if needed > limit.free // 2:
+            enough = size_text(LIBRARIES + 2 * needed).replace(" ", "")
+            raise InputError(
+                f"{n_rows:,} rows of the {self.name} need {size_text(needed)} at once, and "
+                f"memory={size_text(limit.total)} leaves {size_text(limit.free // 2)} for them; "
+                f"set memory to {enough} or more"
+            )
+
+
 def row_blocks(shape: tuple[int, int], max_bytes: int, itemsize: int = 4) -> Iterator[slice]:
-    """Slices of consecutive rows, each at most `max_bytes` (at least one row).
+    """Yield slices of consecutive rows, each at most `max_bytes` (at least one row).
 
     >>> list(row_blocks((5, 2), max_bytes=16))
     [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
@@ -90,69 +206,6 @@ def as_feature_matrix(features: Any, name: str = "features") -> FeatureMatrix:
     return ArrayFeatures(array)
 
 
-@dataclass(frozen=True)
-class RowSubset:
-    """Some rows of a `FeatureMatrix`, in ascending order, without copying them."""
-
-    base: FeatureMatrix
-    rows: IntArray
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Items N and feature dimensions D."""
-        return len(self.rows), self.base.shape[1]
-
-    def blocks(self, max_bytes: int = DEFAULT_BLOCK_BYTES) -> Iterator[tuple[slice, FloatArray]]:
-        """Yield (rows of the subset, float32 block) in order."""
-        start = 0
-        for whole, block in self.base.blocks(max_bytes):
-            inside = self.rows[start : np.searchsorted(self.rows, whole.stop)]
-            if len(inside):
-                yield slice(start, start + len(inside)), block[inside - whole.start]
-            start += len(inside)
-
-    def take(self, rows: Any) -> FloatArray:
-        """Return the given rows of the subset as a float32 array."""
-        return self.base.take(self.rows[rows])
-
-
-@dataclass(frozen=True)
-class BoundedFeatures:
-    """Features whose blocks are cut to a limit, and that are never taken beyond it at once."""
-
-    base: FeatureMatrix
-    name: str
-    limit: MemoryLimit
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Items N and feature dimensions D."""
-        return self.base.shape
-
-    def blocks(self, max_bytes: int = DEFAULT_BLOCK_BYTES) -> Iterator[tuple[slice, FloatArray]]:
-        """Yield the base's blocks, each within the limit's block size."""
-        return self.base.blocks(min(max_bytes, self.limit.block_bytes))
-
-    def take(self, rows: Any) -> FloatArray:
-        """Return the given rows.
-
-        Raises
-        ------
-        InputError
-            If so many rows do not fit into half of the limit; says what they need.
-        """
-        n = len(np.arange(self.shape[0])[rows]) if isinstance(rows, slice) else np.size(rows)
-        needed = 4 * n * self.shape[1]
-        if needed > self.limit.free // 2:
-            raise InputError(
-                f"{n:,} rows of the {self.name} are needed at once, {size_text(needed)}, and "
-                f"{size_text(self.limit.total)} of memory leave {size_text(self.limit.free // 2)} "
-                f"for them: give --memory {size_text(LIBRARIES + 2 * needed).replace(' ', '')} or "
-                "more"
-            )
-        return self.base.take(rows)
-
-
 def sampled(rows: IntArray, most: int, rng: np.random.Generator) -> IntArray:
-    """The rows, or a random sample of them in ascending order where they are more than `most`."""
+    """Return the rows, or a random sample of `most` of them in ascending order."""
     return rows if len(rows) <= most else np.sort(rng.choice(rows, most, replace=False))

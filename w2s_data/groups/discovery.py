@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from w2s_data.errors import InputError
-from w2s_data.features.matrix import FeatureMatrix, RowSubset
+from w2s_data.features.matrix import FeatureMatrix, FeatureView
 from w2s_data.groups.errors import error_groups
 from w2s_data.groups.mixture import MAX_ROWS as MIXTURE_ROWS
 from w2s_data.groups.mixture import Mixture, find_mixture
@@ -214,7 +214,7 @@ def _by_errors(
     for label in np.unique(pseudo):
         rows = np.flatnonzero(pseudo == label)
         wrong = gold[rows] != label
-        own = error_groups(RowSubset(features, rows), wrong, known[rows], n_groups, device, rng)
+        own = error_groups(FeatureView(features, rows), wrong, known[rows], n_groups, device, rng)
         codes[rows] = own + taken
         taken += int(own.max()) + 1
     return _found(

@@ -9,7 +9,7 @@ import pandas as pd
 
 from w2s_data.compute.base import Advance, Engine
 from w2s_data.data.regions import Region
-from w2s_data.features.matrix import FeatureMatrix, RowSubset
+from w2s_data.features.matrix import FeatureMatrix, FeatureView
 from w2s_data.neighbors.index import NeighborIndex
 from w2s_data.utils.progress import progress as progress_bar
 from w2s_data.utils.typing import AnyArray, BoolArray, FloatArray, IntArray
@@ -116,10 +116,10 @@ def _distances(
         n_lists = round(np.sqrt(len(rows)))
         n_probe = max(1, round(n_lists * VISITED_ROWS / len(rows)))
         subset.set_params(kind="ivf", n_lists=n_lists, n_probe=n_probe)
-    subset.fit(RowSubset(features, rows))
+    subset.fit(FeatureView(features, rows))
     others = np.flatnonzero(~labelled)
     if len(others):
-        found = subset.query(RowSubset(features, others), 1, engine=engine, advance=advance)
+        found = subset.query(FeatureView(features, others), 1, engine=engine, advance=advance)
         result[others] = 1 - found.scores[:, 0]
     if len(rows) > 1:
         own = subset.neighbors(1, engine=engine, advance=advance)

@@ -22,7 +22,7 @@ from w2s_data.discrepancy.analyzer import Components
 from w2s_data.discrepancy.components import Side
 from w2s_data.discrepancy.moments import GROUP_BYTES, total_moments
 from w2s_data.errors import DegenerateDataWarning, FeatureError, InputError, unknown
-from w2s_data.features.matrix import RowSubset, as_feature_matrix
+from w2s_data.features.matrix import FeatureView, as_feature_matrix
 from w2s_data.spurious.advice import advise
 from w2s_data.spurious.estimate import GroupMoments, Whitened, covariance_difference
 from w2s_data.spurious.evidence import GroupEvidence
@@ -174,7 +174,7 @@ class SpuriousAnalyzer(BaseEstimator):  # type: ignore[misc]
             weak_features=np.empty(weak.shape[0]), groups=np.asarray(groups), labelled=mask
         )
         if len(used) < len(mask):
-            weak, strong, mask = RowSubset(weak, used), RowSubset(strong, used), mask[used]
+            weak, strong, mask = FeatureView(weak, used), FeatureView(strong, used), mask[used]
         names, codes = check_groups(groups, used)
         self.n_labelled_, self.n_pool_ = int(mask.sum()), int((~mask).sum())
 

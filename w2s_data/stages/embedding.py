@@ -17,8 +17,8 @@ from w2s_data.data.load import W2SDataset
 from w2s_data.encoders import Encoder
 from w2s_data.encoders.shards import settled
 from w2s_data.errors import FeatureError, FileFormatError, InputError, RunError
-from w2s_data.features.matrix import ArrayFeatures, BoundedFeatures, FeatureMatrix
-from w2s_data.features.pairs import PairFeatures, embed_pairs, turned_features
+from w2s_data.features.matrix import ArrayFeatures, FeatureMatrix, FeatureView
+from w2s_data.features.pairs import embed_pairs, turned_features
 from w2s_data.features.store import FeatureStore, embed
 from w2s_data.run import MANIFEST, Run
 from w2s_data.utils.io import jsonable, sha256_file
@@ -66,7 +66,7 @@ def embed_stage(
     found = _features(run, dataset, inputs, show_progress, overwrite, engine or LocalEngine())
     limit = memory or MemoryLimit.parse(None)
     return {
-        role: BoundedFeatures(features, f"{role} features", limit)
+        role: FeatureView(features, name=f"{role} features", limit=limit)
         for role, features in found.items()
     }
 
@@ -189,7 +189,8 @@ def _stored_features(
         return ArrayFeatures(dataset.features)
     store = FeatureStore.open(_store_path(run, role))
     if dataset.is_paired:
-        return PairFeatures(*(store.select(texts) for texts in dataset.pairs))
+        first, second = dataset.pairs
+        return FeatureView(store.select(first), minus=store.select(second))
     return store.select(dataset.items)
 
 

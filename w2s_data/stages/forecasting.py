@@ -13,7 +13,7 @@ from w2s_data.data.load import W2SDataset
 from w2s_data.discrepancy.analyzer import DiscrepancyAnalyzer
 from w2s_data.discrepancy.summary import summarize_discrepancy, unknown_discrepancy
 from w2s_data.errors import DegenerateDataWarning, InputError, NotApplicableError, SplitError
-from w2s_data.features.matrix import FeatureMatrix, RowSubset, sampled
+from w2s_data.features.matrix import FeatureMatrix, FeatureView, sampled
 from w2s_data.forecast import GainForecaster
 from w2s_data.probes.linear import LinearProbe
 from w2s_data.run import Run
@@ -79,11 +79,11 @@ def forecast_stage(
         )
         with noting(DegenerateDataWarning):  # they are among the forecast's own warnings
             forecast = settled.forecast(
-                RowSubset(features["weak"], labelled),
-                RowSubset(features["strong"], labelled),
+                FeatureView(features["weak"], labelled),
+                FeatureView(features["strong"], labelled),
                 dataset.labels[labelled],
-                RowSubset(features["weak"], pool),
-                RowSubset(features["strong"], pool),
+                FeatureView(features["weak"], pool),
+                FeatureView(features["strong"], pool),
                 progress=show_progress,
             )
         summary = {"schema": SCHEMA, **forecast.to_dict()}
@@ -127,7 +127,7 @@ def _discrepancy(
     n, n_pool = len(labelled), len(pool)
     try:
         with noting(DegenerateDataWarning) as notes:
-            analyzer = clone(analyzer).fit(*(RowSubset(features[role], both) for role in ROLES))
+            analyzer = clone(analyzer).fit(*(FeatureView(features[role], both) for role in ROLES))
     except InputError as error:
         return unknown_discrepancy(str(error), n, n_pool)
     return summarize_discrepancy(analyzer, n, n_pool, notes)

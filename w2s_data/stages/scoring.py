@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,7 +15,7 @@ from w2s_data.compute.memory import MemoryLimit
 from w2s_data.data.load import W2SDataset
 from w2s_data.data.regions import Region
 from w2s_data.errors import DegenerateDataWarning, InputError, SplitError, UnscoredError, listing
-from w2s_data.features.matrix import DEFAULT_BLOCK_BYTES, FeatureMatrix, RowSubset, sampled
+from w2s_data.features.matrix import FeatureMatrix, FeatureView, sampled
 from w2s_data.overlap.detector import OverlapDetector
 from w2s_data.overlap.summary import summarize_overlap
 from w2s_data.probes.linear import LinearProbe, cross_fit_proba
@@ -26,43 +24,13 @@ from w2s_data.stages.embedding import Role
 from w2s_data.stages.warnings import noting
 from w2s_data.utils.progress import progress
 from w2s_data.utils.typing import FloatArray, IntArray, RandomState
-from w2s_data.utils.validation import check_feature_block, check_generator
+from w2s_data.utils.validation import check_generator
 
 logger = logging.getLogger("w2s_data")
 
 INPUTS = ("items", "embed")
 TEACHER_FOLDS = 5
 PROBE_COPIES = 4  # of its rows in float64, that fitting a probe makes
-
-
-@dataclass(frozen=True)
-class GuardedFeatures:
-    """Features of all items that refuse bad rows by their number, before any subset renames them.
-
-    Each block that is read moves a progress bar on.
-    """
-
-    base: FeatureMatrix
-    name: str
-    advance: Callable[[int], None]
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Items N and feature dimensions D."""
-        return self.base.shape
-
-    def blocks(self, max_bytes: int = DEFAULT_BLOCK_BYTES) -> Iterator[tuple[slice, FloatArray]]:
-        """Yield the base's blocks."""
-        for rows, block in self.base.blocks(max_bytes):
-            check_feature_block(block, np.arange(rows.start, rows.stop), self.name, nonzero=True)
-            yield rows, block
-            self.advance(len(block))
-
-    def take(self, rows: Any) -> FloatArray:
-        """Return the given rows."""
-        taken = self.base.take(rows)
-        check_feature_block(taken, rows, self.name, nonzero=True)
-        return taken
 
 
 def score_stage(
@@ -242,12 +210,12 @@ def _detect(
     passes = 2 if len(rest) else 1
     with progress("score", total=passes * n, enabled=show_progress) as advance:
         name = "differences of the strong features" if dataset.is_paired else "strong features"
-        guarded = GuardedFeatures(strong, name, advance)
-        detector.fit(RowSubset(guarded, pool), proba[pool], engine=engine)
+        checked = FeatureView(strong, name=name, check=True, advance=advance)
+        detector.fit(FeatureView(checked, pool), proba[pool], engine=engine)
         regions[pool] = detector.regions_
         confidence[pool], alignment[pool] = detector.confidence_, detector.alignment_
         if len(rest):
-            scored = detector.score_points(RowSubset(guarded, rest), proba[rest], engine=engine)
+            scored = detector.score_points(FeatureView(checked, rest), proba[rest], engine=engine)
             regions[rest] = scored.regions
             confidence[rest], alignment[rest] = scored.confidence, scored.alignment
     kept = [name for name in ("id", "split", "source", "group") if name in dataset.table]

@@ -1,13 +1,131 @@
-"""Checks of arrays that users supply; every failure names the rows and what was expected."""
+"""Checks of the parameters and arrays that users supply.
+
+Every failure names the parameter or the rows, the values that are allowed, and the one given.
+"""
 
 from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any, Literal
 
 import numpy as np
 
 from w2s_data.errors import FeatureError, InputError, ProbabilityError, rows
 from w2s_data.utils.typing import AnyArray, FloatArray, IntArray, RandomState
 
+# Probabilities that a model computed in half precision sum to 1 only to three digits.
 PROBABILITY_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """Values that a parameter allows; join two constraints with ``|``.
+
+    Attributes
+    ----------
+    allowed : str
+        The values in words, to follow "must be".
+    accepts : function of a value to bool
+    names : tuple of str
+        Valid names, from which an error suggests the nearest.
+    """
+
+    allowed: str
+    accepts: Callable[[Any], bool]
+    names: tuple[str, ...] = ()
+
+    def __or__(self, other: Constraint) -> Constraint:
+        return Constraint(
+            f"{self.allowed} or {other.allowed}",
+            lambda value: self.accepts(value) or other.accepts(value),
+            self.names + other.names,
+        )
+
+
+def whole(low: int | None = None, high: int | None = None) -> Constraint:
+    """Allow integers from `low` to `high`, both included."""
+    at_least = "" if low is None else f" >= {low}"
+    limits = at_least if high is None else f" from {low} to {high}"
+    return Constraint(
+        f"an integer{limits}",
+        # A bool is an Integral to Python, but True is never a count.
+        lambda value: (
+            isinstance(value, Integral)
+            and not isinstance(value, bool)
+            and (low is None or value >= low)
+            and (high is None or value <= high)
+        ),
+    )
+
+
+def between(
+    low: float, high: float, closed: Literal["both", "left", "right", "neither"] = "both"
+) -> Constraint:
+    """Allow finite numbers from `low` to `high`; `closed` says which limits are included."""
+    left, right = closed in ("both", "left"), closed in ("both", "right")
+    if high < math.inf:
+        limits = f"in {'(['[left]}{low:g}, {high:g}{')]'[right]}"
+    else:
+        limits = f"{'>='[: 1 + left]} {low:g}"
+    return Constraint(
+        f"a number {limits}",
+        lambda value: (
+            isinstance(value, Real)
+            and not isinstance(value, bool)
+            and math.isfinite(value)
+            and (value >= low if left else value > low)
+            and (value <= high if right else value < high)
+        ),
+    )
+
+
+share = between(0, 1, closed="neither")
+positive = between(0, math.inf, closed="neither")
+nonnegative = between(0, math.inf, closed="left")
+
+
+def one_of(*values: str | bool | None) -> Constraint:
+    """Allow the given values only: names, None, True or False."""
+    *first, last = (repr(value) for value in values)
+    names = tuple(value for value in values if isinstance(value, str))
+    return Constraint(
+        f"{', '.join(first)} or {last}" if first else last,
+        # Types are compared as well, since 1 == True and arrays compare elementwise.
+        lambda value: any(type(value) is type(v) and value == v for v in values),
+        names,
+    )
+
+
+def check_parameters(
+    parameters: Any, constraints: Mapping[str, Constraint], error: type[InputError] = InputError
+) -> None:
+    """Raise at the first parameter that its constraint does not accept.
+
+    Parameters
+    ----------
+    parameters : object with the parameters as attributes, or mapping of names to values
+    constraints : mapping of names to constraints
+    error : subclass of InputError
+
+    Examples
+    --------
+    >>> limits = {"level": share, "n_jobs": one_of(None) | whole(1)}
+    >>> check_parameters({"level": 0.9, "n_jobs": None}, limits)
+    >>> check_parameters({"level": 95, "n_jobs": None}, limits)
+    Traceback (most recent call last):
+    w2s_data.errors.InputError: level must be a number in (0, 1); got 95
+    """
+    for name, constraint in constraints.items():
+        mapped = isinstance(parameters, Mapping)
+        value = parameters[name] if mapped else getattr(parameters, name)
+        if not constraint.accepts(value):
+            close = difflib.get_close_matches(str(value), constraint.names, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise error(f"{name} must be {constraint.allowed}; got {value!r}{hint}")
 
 
 def check_generator(random_state: RandomState) -> np.random.Generator:

@@ -11,7 +11,7 @@ from w2s_data.cli import main
 from w2s_data.compute import memory
 from w2s_data.compute.memory import MemoryLimit
 from w2s_data.errors import DegenerateDataWarning, InputError
-from w2s_data.features.matrix import ArrayFeatures, BoundedFeatures, sampled
+from w2s_data.features.matrix import ArrayFeatures, FeatureView, sampled
 from w2s_data.run import Run
 from w2s_data.stages import FeatureInput, embed_stage, forecast_stage, score_stage
 
@@ -58,12 +58,12 @@ def test_available_memory_is_a_plausible_number():
 
 def test_blocks_are_cut_and_too_many_rows_at_once_are_refused():
     array = np.broadcast_to(np.float32(1), (40_000, 1000))
-    features = BoundedFeatures(ArrayFeatures(array), "strong features", SMALL)
+    features = FeatureView(ArrayFeatures(array), name="strong features", limit=SMALL)
     assert max(block.nbytes for _, block in features.blocks()) <= SMALL.block_bytes
     assert features.take([3, 1]).shape == (2, 1000)
     assert features.take(slice(5)).shape == (5, 1000)
     with pytest.raises(
-        InputError, match=r"40,000 rows of the strong features .* 160 MB, .* --memory 720MB"
+        InputError, match=r"40,000 rows of the strong features .* 160 MB .* set memory to 720MB"
     ):
         features.take(np.arange(40_000))
 

@@ -19,7 +19,7 @@ from w2s_data.discrepancy.dimensions import (
 from w2s_data.discrepancy.summary import summarize_discrepancy
 from w2s_data.encoders import TfidfEncoder
 from w2s_data.errors import DegenerateDataWarning, FeatureError, InputError
-from w2s_data.features.matrix import RowSubset, as_feature_matrix
+from w2s_data.features.matrix import FeatureView, as_feature_matrix
 
 UNIFORM = np.linspace(0.95, 0.1, 15)
 
@@ -158,7 +158,7 @@ def test_blocks_of_different_sizes_are_paired() -> None:
     plain = model.fit(weak, strong).correlation_dimension_
     small = model.fit(Small(weak, 17), Small(strong, 31)).correlation_dimension_
     assert small == pytest.approx(plain, abs=1e-9)
-    every = RowSubset(Small(weak, 70), np.arange(500))
+    every = FeatureView(Small(weak, 70), np.arange(500))
     assert model.fit(every, strong).correlation_dimension_ == pytest.approx(plain, abs=1e-9)
 
 

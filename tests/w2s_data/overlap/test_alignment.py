@@ -10,7 +10,7 @@ import torch
 
 from w2s_data.compute import device as _device
 from w2s_data.errors import FeatureError, InputError
-from w2s_data.features.matrix import ArrayFeatures, RowSubset
+from w2s_data.features.matrix import ArrayFeatures, FeatureView
 from w2s_data.overlap import alignment
 from w2s_data.overlap.alignment import align, unit_rows
 
@@ -162,7 +162,7 @@ def test_bad_rows_are_named_even_where_not_wanted(rng):
 def test_row_subset_reads_the_same_rows(rng):
     base = ArrayFeatures(rng.normal(size=(50, 3)).astype(np.float32))
     rows = np.array([0, 3, 17, 18, 49])
-    subset = RowSubset(base, rows)
+    subset = FeatureView(base, rows)
     assert subset.shape == (5, 3)
     for max_bytes in (12, 60, 10_000):
         blocks = list(subset.blocks(max_bytes))

@@ -12,7 +12,7 @@ import pandas as pd
 
 from w2s_data.data.splits import SPLITS, parse_splits
 from w2s_data.errors import EmptyDataError, InputError, SplitError, listing, rows, unknown
-from w2s_data.features.matrix import FeatureMatrix, RowSubset, as_feature_matrix
+from w2s_data.features.matrix import FeatureMatrix, FeatureView, as_feature_matrix
 from w2s_data.finetune.metrics import Truth
 from w2s_data.finetune.teachers import as_teachers
 from w2s_data.utils.io import sha256_json
@@ -50,7 +50,7 @@ class GainData:
         """What the student reads of some rows."""
         if isinstance(self.inputs, list):
             return [self.inputs[row] for row in chosen]
-        return RowSubset(self.inputs, chosen)
+        return FeatureView(self.inputs, chosen)
 
     def known(self, split: str) -> IntArray:
         """Rows of a split that have a gold label."""

@@ -1,0 +1,51 @@
+"""check_parameters: constraints name the parameter, the allowed values and the one given."""
+
+import numpy as np
+import pytest
+
+from w2s_data.errors import EncoderError, InputError
+from w2s_data.utils.validation import (
+    between,
+    check_parameters,
+    nonnegative,
+    one_of,
+    positive,
+    share,
+    whole,
+)
+
+
+@pytest.mark.parametrize(
+    ("constraint", "good", "bad", "message"),
+    [
+        (share, [0.5, np.float32(0.1)], [0, 1, "0.5", None, np.nan, True], r"a number in \(0, 1\)"),
+        (between(0, 1), [0, 1.0], [-0.1, 1.1], r"a number in \[0, 1\]"),
+        (between(0, 1, closed="right"), [1], [0], r"a number in \(0, 1\]"),
+        (positive, [1e-9, 3], [0, np.inf], "a number > 0"),
+        (nonnegative, [0, 3.5], [-1], "a number >= 0"),
+        (whole(1), [1, np.int64(4)], [0, 1.0, True, "1"], "an integer >= 1"),
+        (whole(2, 4), [2, 4], [1, 5], "an integer from 2 to 4"),
+        (whole(), [-3], [0.5], "an integer;"),
+        (one_of("l2", None), ["l2", None], ["l1", 0, np.zeros(2)], "'l2' or None"),
+        (one_of("auto") | whole(1), ["auto", 3], [0, "aut"], "'auto' or an integer >= 1"),
+        (one_of(True), [True], [1], "True"),
+    ],
+)
+def test_constraints(constraint, good, bad, message):
+    for value in good:
+        check_parameters({"k": value}, {"k": constraint})
+    for value in bad:
+        with pytest.raises(
+            InputError, match=f"^k must be {message}.*; got|^k must be {message} got"
+        ):
+            check_parameters({"k": value}, {"k": constraint})
+
+
+def test_attributes_are_checked_and_the_nearest_name_is_suggested():
+    class Estimator:
+        metric = "cosin"
+
+    message = "metric must be 'cosine' or 'l2'; got 'cosin'; did you mean 'cosine'?"
+    with pytest.raises(EncoderError) as caught:
+        check_parameters(Estimator(), {"metric": one_of("cosine", "l2")}, EncoderError)
+    assert str(caught.value) == message
