@@ -22,6 +22,7 @@ from .policies.randomized import ThompsonSampling as ThompsonSampling
 from .policies.state import ArmState as ArmState
 from .result import SelectionResult as SelectionResult
 from .selection import select_sources as select_sources
+from .settings import SelectionSettings as SelectionSettings
 from .simulation.regret import cumulative_regret as cumulative_regret
 from .simulation.regret import lai_robbins_rate as lai_robbins_rate
 from .simulation.regret import regret_bound as regret_bound

@@ -6,8 +6,9 @@ import hashlib
 import math
 import os
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -21,13 +22,14 @@ from w2s_data.utils.validation import check_feature_block, check_generator
 from w2s_selectors.objectives.base import MINIMUM_TARGET, Custom, Objective, objective_from_name
 from w2s_selectors.objectives.judgement import Judgement
 from w2s_selectors.objectives.judges import TARGET_ROWS
-from w2s_selectors.policies import Policy, policy_from_name
+from w2s_selectors.policies import policy_from_name
 from w2s_selectors.result import SelectionResult
 from w2s_selectors.session.assemble import assemble, trace_row
 from w2s_selectors.session.checkpoint import Checkpoint, Record
 from w2s_selectors.session.features import Preparer
 from w2s_selectors.session.replay import Evaluate
-from w2s_selectors.session.session import Plan, Session
+from w2s_selectors.session.session import SLACK, Plan, Session
+from w2s_selectors.settings import SelectionSettings
 from w2s_selectors.sources.base import DataSource, ReplayableSource
 from w2s_selectors.sources.batch import check_cost
 
@@ -36,45 +38,28 @@ OnRound = Callable[[dict[str, Any], Judgement | None], None]
 
 def select_sources(
     sources: Sequence[DataSource],
+    settings: SelectionSettings | None = None,
     *,
-    budget: float,
-    budget_unit: Literal["items", "money"] = "items",
-    batch_size: int = 50,
-    objective: str | Objective | Callable[..., Any] = "auto",
-    policy: str | Policy = "auto",
     target: Any = None,
     strong_encoder: Any = None,
     weak_model: Any = None,
-    keep: Collection[str] = (),
-    stop: Collection[str] = (),
-    max_rounds: int | None = None,
-    max_seconds: float | None = None,
-    separation: float | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     resume: bool = True,
-    replays: int = 5,
     evaluate: Evaluate | None = None,
     on_round: OnRound | None = None,
     progress: bool | None = None,
     random_state: RandomState = None,
+    **keywords: Any,
 ) -> SelectionResult:
     """Decide round by round which source to query next, within a budget.
 
-    Every round asks one source for a batch, computes what is missing of its strong features and
-    weak probabilities, and judges all sources anew on everything acquired.
+    Every round queries one source for a batch, computes the missing strong features and weak
+    probabilities, and judges all sources on everything acquired so far.
 
     Parameters
     ----------
     sources : sequence of K `DataSource`
-    budget : float
-        In items, or in the unit of the sources' costs. Delivered items count, kept or not.
-    batch_size : int
-        Items asked for in a round.
-    objective : "auto", "screen_match", "screen", "overlap", `Objective` or function
-        "auto" is `ScreenMatch` with a target of 200 items or more, else `Screen`.
-    policy : "auto", name or `Policy`
-        Weighs exploration where points are counted, and decides among equals. "auto" takes the
-        objective's: Thompson sampling for `Overlap`, turns for the others.
+    settings : SelectionSettings, optional
     target : float array (n, D), `FeatureMatrix`, `W2SDataset` or sequence of items, optional
         Unlabelled items like those that the student will meet: strong features, or items that
         `strong_encoder` encodes. Not the rows that the teacher was trained on.
@@ -82,23 +67,20 @@ def select_sources(
         Where sources bring no strong features; an encoder goes through the feature store.
     weak_model : function of items, or object with `predict_proba`, optional
         Where sources bring no weak probabilities.
-    keep, stop : collections of str
-        Names of sources that the objective may not stop; that are not asked at all.
-    max_rounds, max_seconds : optional
-        Further limits.
-    separation : float, optional
-        Stop when a source has the highest reward with at least this probability.
     checkpoint : path, optional
-        Folder that a killed selection goes on from, with the same trace. Without one, what was
-        paid for is lost if the program ends early.
+        Folder from which a killed selection resumes, with the same trace. Without one, items
+        that were paid for are lost if the program ends early.
     resume : bool
-        Go on if the folder holds this selection.
-    replays : int
-        Runs of random and of round-robin choice to compare with, where sources can be replayed.
+        Resume if the folder holds this selection; else refuse the folder.
     evaluate : function of (strong features (n, D), weak probabilities (n, C)), optional
-        A number to compare them by as well, such as the accuracy of a student; higher is better.
+        A further number to compare choices by, such as the accuracy of a student; higher is
+        better.
     on_round : function of (a row of the trace as a dict, Judgement or None), optional
+    progress : bool, optional
+        Show a progress bar; by default on a terminal.
     random_state : int, Generator or None
+    **keywords
+        Fields of `SelectionSettings`; with `settings` as well, they replace its fields.
 
     Returns
     -------
@@ -107,7 +89,7 @@ def select_sources(
     Raises
     ------
     InputError
-        For anything that cannot be used; what was acquired until then stays in the checkpoint.
+        For anything that cannot be used; items acquired until then stay in the checkpoint.
 
     References
     ----------
@@ -127,23 +109,8 @@ def select_sources(
     >>> result.sources[["source", "items"]].to_dict("list")
     {'source': ['crowd', 'web'], 'items': [150, 90]}
     """
-    rows = _target_rows(target, strong_encoder)
-    chosen = objective_from_name(objective, 0 if rows is None else len(rows))
-    plan = Plan(
-        sources=_check_sources(sources),
-        objective=chosen,
-        policy=policy_from_name(chosen.policy if policy == "auto" else policy),
-        budget=_positive("budget", budget),
-        in_money=_one_of("budget_unit", budget_unit, ("items", "money")) == "money",
-        batch_size=_whole("batch_size", batch_size),
-        max_rounds=np.inf if max_rounds is None else _whole("max_rounds", max_rounds),
-        max_seconds=np.inf if max_seconds is None else _positive("max_seconds", max_seconds),
-        separation=1.0 if separation is None else _positive("separation", separation),
-        keep=_numbers("keep", keep, sources),
-        stop=_numbers("stop", stop, sources),
-        target=rows,
-    )
-    _check_budget(plan)
+    settings = replace(settings, **keywords) if settings else SelectionSettings(**keywords)
+    plan = _plan(sources, settings, _target_rows(target, strong_encoder))
     seed = int(check_generator(random_state).integers(2**62))
     store = None
     if checkpoint is not None:
@@ -153,7 +120,7 @@ def select_sources(
     folder = None if store is None else store.folder / "features"
     session = Session(plan, Preparer(strong_encoder, weak_model, folder), store, seed)
     session.restore()
-    with progress_bar("select", total=math.floor(plan.budget), enabled=progress) as advance:
+    with progress_bar("select", total=math.floor(settings.budget), enabled=progress) as advance:
         advance(math.floor(session.spent))
 
         def after(record: Record, judgement: Judgement | None) -> None:
@@ -162,7 +129,25 @@ def select_sources(
                 on_round(trace_row(plan, record), judgement)
 
         ended = session.run(after)
-    return assemble(plan, session, ended, replays, evaluate)
+    return assemble(plan, session, ended, evaluate)
+
+
+def _plan(
+    sources: Sequence[DataSource], settings: SelectionSettings, target: FloatArray | None
+) -> Plan:
+    """Check the sources and the settings against each other."""
+    objective = objective_from_name(settings.objective, 0 if target is None else len(target))
+    plan = Plan(
+        sources=_check_sources(sources),
+        settings=settings,
+        objective=objective,
+        policy=policy_from_name(objective.policy if settings.policy == "auto" else settings.policy),
+        keep=_numbers("keep", settings.keep, sources),
+        stop=_numbers("stop", settings.stop, sources),
+        target=target,
+    )
+    _check_budget(plan)
+    return plan
 
 
 def _check_sources(sources: Sequence[DataSource]) -> tuple[DataSource, ...]:
@@ -189,21 +174,20 @@ def _check_budget(plan: Plan) -> None:
     """Refuse a budget that cannot ask every source once, and a choice of no source."""
     asked = [k for k in range(len(plan.sources)) if k not in plan.stop]
     if not asked:
-        raise InputError("stop= names every source: there is nothing to select from")
+        raise InputError("stop names every source: there is nothing to select from")
     both = plan.keep & plan.stop
     if both:
-        raise InputError(f"keep= and stop= both name {listing(_names(plan.sources, both))}")
-    needed = sum(
-        plan.units[k] * min(plan.batch_size, plan.sources[k].size or plan.batch_size) for k in asked
-    )
-    if needed > plan.budget + 1e-9:
+        names = [plan.sources[k].name for k in sorted(both)]
+        raise InputError(f"keep and stop both name {listing(names)}")
+    budget, size = plan.settings.budget, plan.settings.batch_size
+    needed = sum(plan.units[k] * min(size, plan.sources[k].size or size) for k in asked)
+    if needed > budget + SLACK:
         unit = "in money" if plan.in_money else "items"
-        fitting = int(plan.budget // plan.units[asked].sum())
-        smaller = f"lower the batch (--batch, batch_size) to {fitting}"
-        advice = smaller if fitting else "leave sources out (--stop, stop=)"
+        fitting = int(budget // plan.units[asked].sum())
+        advice = f"lower batch_size to {fitting}" if fitting else "name some sources in stop"
         raise InputError(
-            f"a budget of {plan.budget:g} {unit} cannot ask each of {len(asked)} sources for one "
-            f"batch of {plan.batch_size} ({needed:g} {unit}): raise the budget, or {advice}"
+            f"a budget of {budget:g} {unit} does not pay one batch of {size} from each of "
+            f"{len(asked)} sources ({needed:g} {unit}); raise the budget, or {advice}"
         )
 
 
@@ -247,8 +231,8 @@ def _identity(plan: Plan, strong_encoder: Any, random_state: RandomState) -> dic
         ],
         "objective": _said(plan.objective),
         "policy": repr(plan.policy),
-        "batch_size": plan.batch_size,
-        "budget_unit": "money" if plan.in_money else "items",
+        "batch_size": plan.settings.batch_size,
+        "budget_unit": plan.settings.budget_unit,
         "target": None if target is None else hashlib.sha256(target.tobytes()).hexdigest(),
         "strong_encoder": strong_encoder.spec() if isinstance(strong_encoder, Encoder) else None,
         "random_state": random_state if isinstance(random_state, int) else None,
@@ -264,29 +248,7 @@ def _said(objective: Objective) -> str:
 
 def _numbers(what: str, names: Collection[str], sources: Sequence[DataSource]) -> frozenset[int]:
     known = [source.name for source in sources]
-    for name in [names] if isinstance(names, str) else names:
+    for name in names:
         if name not in known:
-            raise InputError(f"{what}=: {unknown('source', str(name), known)}")
-    return frozenset(known.index(name) for name in ([names] if isinstance(names, str) else names))
-
-
-def _names(sources: Sequence[DataSource], numbers: Collection[int]) -> list[str]:
-    return [sources[k].name for k in sorted(numbers)]
-
-
-def _positive(name: str, value: Any) -> float:
-    if not isinstance(value, int | float | np.number) or not 0 < value < np.inf:
-        raise InputError(f"{name} must be a number above 0; got {value!r}")
-    return float(value)
-
-
-def _whole(name: str, value: Any) -> int:
-    if not isinstance(value, int | np.integer) or value < 1:
-        raise InputError(f"{name} must be a whole number, at least 1; got {value!r}")
-    return int(value)
-
-
-def _one_of(name: str, value: str, valid: tuple[str, ...]) -> str:
-    if value not in valid:
-        raise InputError(f"{name} must be one of {listing(valid)}; got {value!r}")
-    return value
+            raise InputError(f"{what}: {unknown('source', str(name), known)}")
+    return frozenset(known.index(name) for name in names)

@@ -6,7 +6,7 @@ import logging
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,9 +22,9 @@ from w2s_data.utils.io import jsonable, sha256_json
 from w2s_data.utils.typing import FloatArray, IntArray
 from w2s_selectors.objectives.base import MINIMUM_TARGET
 from w2s_selectors.objectives.judgement import Judgement
-from w2s_selectors.policies import Policy
 from w2s_selectors.result import SelectionResult
 from w2s_selectors.selection import select_sources
+from w2s_selectors.settings import SelectionSettings
 from w2s_selectors.simulation.progress import final_progress, measure_progress
 from w2s_selectors.sources.base import TableSource
 
@@ -38,37 +38,28 @@ MOST_TESTED = 20_000  # a random part of more: an accuracy is then right to .004
 Posterior = dict[str, tuple[float, float, float]]  # source -> reward, low, high
 
 
-@dataclass(frozen=True)
-class SelectionSettings:
-    """What a selection over a run is asked for; see `select_sources`.
+@dataclass(frozen=True, kw_only=True)
+class StageSettings(SelectionSettings):
+    """Settings of a selection over a run.
 
-    Attributes
+    Parameters
     ----------
+    costs : mapping, optional
+        Cost per item by source; 1 where it is not given.
     target : "auto", "none", "validation" or "test"
         Split whose items, without their labels, stand for those that the student will meet;
         "auto" is validation where it has 200 items.
     """
 
-    budget: float
-    batch_size: int = 50
-    budget_unit: Literal["items", "money"] = "items"
-    policy: str | Policy = "auto"
-    objective: str = "auto"
     costs: Mapping[str, float] | None = None
     target: str = "auto"
-    keep: tuple[str, ...] = ()
-    stop: tuple[str, ...] = ()
-    max_rounds: int | None = None
-    max_seconds: float | None = None
-    separation: float | None = None
-    replays: int = 5
 
 
 def select_stage(
     run: Run,
     dataset: W2SDataset,
     strong: FeatureMatrix,
-    settings: SelectionSettings,
+    settings: StageSettings,
     *,
     restart: bool = False,
     on_round: Callable[[dict[str, Any], Posterior], None] | None = None,
@@ -130,19 +121,9 @@ def select_stage(
     with run.stage("select", recorded, INPUTS) as stage:
         result = select_sources(
             sources,
-            budget=settings.budget,
-            budget_unit=settings.budget_unit,
-            batch_size=settings.batch_size,
-            objective=settings.objective,
-            policy=settings.policy,
+            settings,
             target=FeatureView(strong, target) if len(target) else None,
-            keep=settings.keep,
-            stop=settings.stop,
-            max_rounds=settings.max_rounds,
-            max_seconds=settings.max_seconds,
-            separation=settings.separation,
             checkpoint=folder,
-            replays=settings.replays,
             evaluate=student_accuracy(dataset, strong),
             on_round=after,
             progress=show_progress,

@@ -147,7 +147,7 @@ def weak_features(folder):
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
-        (["--budget", 20], "raise the budget, or lower the batch (--batch, batch_size) to 6"),
+        (["--budget", 20], "raise the budget, or lower batch_size to 6"),
         (["--budget", -5], "budget must be a number above 0"),
         (["--budget", 300, "--policy", "tompson"], "did you mean 'thompson'"),
         (["--budget", 300, "--objective", "overlp"], "did you mean 'overlap'"),

@@ -25,6 +25,8 @@ from tests.w2s_selectors.pools import (
 from w2s_data import load_dataset
 from w2s_data.errors import InputError
 from w2s_selectors.policies import available_policies
+from w2s_selectors.selection import select_sources
+from w2s_selectors.settings import SelectionSettings
 from w2s_selectors.sources.batch import Batch
 
 
@@ -45,6 +47,16 @@ def test_selection_spends_the_budget_on_different_items(objective: str) -> None:
 def test_the_target_decides_on_the_default() -> None:
     assert select().objective == "screen"
     assert select(target=target(100)).objective == "screen"
+
+
+def test_settings_and_keywords_say_the_same() -> None:
+    settings = SelectionSettings(budget=120, batch_size=10, replays=0, stop="good")
+    whole = select_sources(tables(), settings, random_state=0)
+    assert same(whole, select(budget=120, stop=["good"]))
+    larger = replace(settings, budget=300)
+    assert same(whole, select_sources(tables(), larger, budget=120, random_state=0))
+    with pytest.raises(TypeError, match="bugdet"):
+        select_sources(tables(), bugdet=120)
 
 
 def test_same_seed_same_trace() -> None:
@@ -204,28 +216,29 @@ def test_missing_models() -> None:
     [
         (
             {"budget": 30},
-            r"a budget of 30 items cannot ask each of 4 sources for one batch of 10 "
-            r"\(40 items\): raise the budget, or lower the batch \(--batch, batch_size\) to 7",
+            r"a budget of 30 items does not pay one batch of 10 from each of 4 sources "
+            r"\(40 items\); raise the budget, or lower batch_size to 7",
         ),
-        ({"budget": 3}, r"or leave sources out \(--stop, stop=\)"),
+        ({"budget": 3}, "or name some sources in stop"),
         ({"budget": -1}, "budget must be a number above 0; got -1"),
         ({"budget": None}, "budget must be a number above 0; got None"),
         ({"budget_unit": "euros"}, "budget_unit must be one of 'items', 'money'; got 'euros'"),
-        ({"batch_size": 0}, "batch_size must be a whole number, at least 1; got 0"),
-        ({"batch_size": 2.5}, "batch_size must be a whole number"),
+        ({"batch_size": 0}, "batch_size must be an integer of at least 1; got 0"),
+        ({"batch_size": 2.5}, "batch_size must be an integer"),
         ({"policy": "tompson"}, "there is no policy 'tompson'; did you mean 'thompson'"),
         ({"objective": "density"}, "there is no objective 'density'; valid: 'auto', 'overlap'"),
         ({"objective": "screen_match"}, "needs target="),
-        ({"keep": ["web"]}, "keep=: there is no source 'web'"),
-        ({"stop": ["good", "fine", "noisy", "more"]}, "stop= names every source"),
-        ({"keep": ["good"], "stop": ["good"]}, "keep= and stop= both name 'good'"),
+        ({"keep": ["web"]}, "keep: there is no source 'web'"),
+        ({"stop": ["good", "fine", "noisy", "more"]}, "stop names every source"),
+        ({"keep": ["good"], "stop": ["good"]}, "keep and stop both name 'good'"),
         ({"sources": []}, "there is no source to select from"),
         ({"sources": ["web"]}, "a source must have name, cost, size, open and query"),
         ({"sources": tables(("a",)) * 2}, "source names must differ; there are several named 'a'"),
         ({"target": np.ones((1, 8))}, "a target needs 200 items or more; got 1"),
         ({"target": np.full((9, 8), np.nan)}, "target have NaN or infinite values"),
         ({"separation": 0}, "separation must be a number above 0; got 0"),
-        ({"max_rounds": 0}, "max_rounds must be a whole number, at least 1; got 0"),
+        ({"replays": -1}, "replays must be an integer of at least 0; got -1"),
+        ({"max_rounds": 0}, "max_rounds must be an integer of at least 1; got 0"),
     ],
 )
 def test_bad_arguments(options: dict[str, Any], said: str) -> None:

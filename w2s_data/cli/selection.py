@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -109,14 +109,14 @@ def select(
     from w2s_data.compute.memory import MemoryLimit
     from w2s_data.stages import embed_stage, is_scored
     from w2s_selectors.policies import policy_from_name
-    from w2s_selectors.stage import SelectionSettings, select_stage
+    from w2s_selectors.stage import StageSettings, select_stage
 
     limit = MemoryLimit.parse(memory)
     run, dataset = open_run(data, columns, output, seed)
-    settings = SelectionSettings(
+    settings = StageSettings(
         budget=_quarter(dataset, unit, batch) if budget is None else budget,
         batch_size=batch,
-        budget_unit=cast(Any, unit),  # checked by the selection
+        budget_unit=unit,
         policy=policy if policy == "auto" else policy_from_name(policy),
         objective=objective,
         costs=costs_from(costs),

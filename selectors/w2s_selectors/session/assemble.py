@@ -26,7 +26,7 @@ def trace_row(plan: Plan, record: Record) -> dict[str, Any]:
 
 
 def assemble(
-    plan: Plan, session: Session, ended: str, replays: int, evaluate: Evaluate | None
+    plan: Plan, session: Session, ended: str, evaluate: Evaluate | None
 ) -> SelectionResult:
     """Judge once more, compare with the baselines, and put everything into tables."""
     judgement = session.judgement
@@ -35,12 +35,12 @@ def assemble(
     notes = [f"round {record.round}: {record.note}" for record in session.records if record.note]
     baselines = replayed = None
     verdict = ""
-    if replays > 0:
+    if plan.settings.replays > 0:
         reason = why_not(plan, session)
         if reason:
             notes.append(f"not compared with random and round-robin choice: {reason}")
         else:
-            compared = compare(plan, session, replays, evaluate)
+            compared = compare(plan, session, evaluate)
             baselines, replayed, verdict = compared.table, compared.rounds, compared.verdict
     columns = [f.name for f in fields(Record) if f.name not in NOT_IN_TRACE]
     n_sources = len(plan.sources)
@@ -55,8 +55,8 @@ def assemble(
         objective=plan.objective.name,
         reward=plan.objective.reward,
         policy=plan.policy,
-        budget=plan.budget,
-        budget_unit="money" if plan.in_money else "items",
+        budget=plan.settings.budget,
+        budget_unit=plan.settings.budget_unit,
         spent=session.spent,
         sizes=_sizes(plan),
         ended=ended,
@@ -109,7 +109,7 @@ def _recommended(plan: Plan, session: Session, judgement: Judgement) -> FloatArr
         return np.zeros(len(room))
     planned = None
     if hasattr(session.judge, "planned"):
-        planned = session.judge.planned(room, plan.budget, plan.units)
+        planned = session.judge.planned(room, plan.settings.budget, plan.units)
     return recommended_items(
-        judgement, planned, room, plan.budget, plan.costs, plan.units, session.seed
+        judgement, planned, room, plan.settings.budget, plan.costs, plan.units, session.seed
     ).round(1)

@@ -12,7 +12,7 @@ import pandas as pd
 from w2s_data.utils.intervals import mean_interval, prediction_halfwidth
 from w2s_data.utils.typing import FloatArray
 from w2s_selectors.objectives.acquired import Acquired
-from w2s_selectors.session.session import Plan, Session
+from w2s_selectors.session.session import SLACK, Plan, Session
 from w2s_selectors.sources.base import ReplayableSource
 
 Evaluate = Callable[[FloatArray, FloatArray], float]
@@ -55,13 +55,13 @@ class Comparison:
     verdict: str
 
 
-def compare(plan: Plan, session: Session, replays: int, evaluate: Evaluate | None) -> Comparison:
-    """Compare what was chosen with `replays` other orders at random and in turn."""
+def compare(plan: Plan, session: Session, evaluate: Evaluate | None) -> Comparison:
+    """Compare the choice with `settings.replays` runs of random and of round-robin choice."""
     sets: dict[str, list[Acquired]] = {"chosen": [session.acquired]}
     rounds = _chosen_rounds(plan, session)
     for strategy in ("random", "round_robin"):
         sets[strategy] = []
-        for run in range(replays):
+        for run in range(plan.settings.replays):
             rng = np.random.default_rng([session.seed, run])
             acquired, asked = _replayed(plan, session.spent, strategy, rng)
             sets[strategy].append(acquired)
@@ -104,13 +104,13 @@ def _replayed(
     asked: list[dict[str, Any]] = []
     units, dry, turn = plan.units, np.zeros(len(sources), dtype=np.bool_), 0
     left = budget
-    while (open_ := ~dry & (units <= left + 1e-9)).any():
+    while (open_ := ~dry & (units <= left + SLACK)).any():
         if strategy == "random":
             k = int(rng.choice(np.flatnonzero(open_)))
         else:
             k = int(np.flatnonzero(open_)[turn % open_.sum()])
         turn += 1
-        n = int(min(plan.batch_size, (left + 1e-9) // units[k]))
+        n = int(min(plan.settings.batch_size, (left + SLACK) // units[k]))
         batch = sources[k].query(n, "")
         dry[k] = len(batch) < n
         left -= len(batch) * units[k]

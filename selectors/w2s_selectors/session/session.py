@@ -22,11 +22,13 @@ from w2s_selectors.policies.state import ArmState
 from w2s_selectors.session.checkpoint import Checkpoint, CheckpointError, Record
 from w2s_selectors.session.features import Preparer, check_delivered
 from w2s_selectors.session.posterior import probability_best
+from w2s_selectors.settings import SelectionSettings
 from w2s_selectors.sources.base import DataSource, ReplayableSource, SourceError, SourceTimeout
 from w2s_selectors.sources.batch import Batch
 
 logger = logging.getLogger("w2s_selectors")
 
+SLACK = 1e-9  # of the budget: sums of costs are rounded
 PATIENCE = 3  # failures, or answers without anything new, in a row: then a source is given up
 
 
@@ -35,17 +37,17 @@ class Plan:
     """What was asked for, checked."""
 
     sources: tuple[DataSource, ...]
+    settings: SelectionSettings
     objective: Objective
     policy: Policy
-    budget: float
-    in_money: bool
-    batch_size: int
-    max_rounds: float
-    max_seconds: float
-    separation: float
     keep: frozenset[int]
     stop: frozenset[int]
     target: FloatArray | None
+
+    @property
+    def in_money(self) -> bool:
+        """Whether the budget is in the unit of the costs."""
+        return self.settings.budget_unit == "money"
 
     @property
     def costs(self) -> FloatArray:
@@ -91,10 +93,10 @@ class Session:
         objective_seed, choice_seed = np.random.SeedSequence(seed).generate_state(2, np.uint64)
         self.seed = int(objective_seed >> np.uint64(1))
         self._rng = np.random.default_rng(choice_seed)
-        task = Task(plan.costs, plan.batch_size, plan.target, self.seed)
+        task = Task(plan.costs, plan.settings.batch_size, plan.target, self.seed)
         self.judge = plan.objective.start(task)
         self.acquired = Acquired(n_sources)
-        horizon = int(np.ceil(plan.budget / (plan.batch_size * plan.units.min())))
+        horizon = int(np.ceil(plan.settings.budget / (plan.settings.batch_size * plan.units.min())))
         self.state = ArmState.start(n_sources, costs=plan.costs, horizon=max(1, horizon))
         self.judgement: Judgement | None = None
         self.records: list[Record] = []
@@ -146,7 +148,7 @@ class Session:
         while not (reason := self._finished(time.monotonic() - started)):
             source, scores = self._choose()
             on_round(self._round(source, scores), self.judgement)
-        if time.monotonic() - started < self.plan.max_seconds:
+        if time.monotonic() - started < (self.plan.settings.max_seconds or np.inf):
             nothing = np.full(len(self.plan.sources), np.nan)
             for late in np.flatnonzero(self.state.pending > 0).tolist():
                 if late not in self.gone:
@@ -197,7 +199,7 @@ class Session:
     @property
     def open(self) -> BoolArray:
         """Sources that may be asked: there, not stopped, and affordable."""
-        open_ = self.plan.units <= self._left() + 1e-9
+        open_ = self.plan.units <= self._left() + SLACK
         open_[[*self.gone, *self.stopped]] = False
         return open_
 
@@ -211,15 +213,15 @@ class Session:
     def _left(self) -> FloatArray:
         """Budget left for each source: what is pending at others, and its own, is set aside."""
         reserved = self.state.pending * self.plan.units
-        return np.asarray(self.plan.budget - self.spent - reserved.sum() + reserved)
+        return np.asarray(self.plan.settings.budget - self.spent - reserved.sum() + reserved)
 
     def _finished(self, seconds: float) -> str:
-        plan = self.plan
-        if len(self.records) >= plan.max_rounds:
+        plan, settings = self.plan, self.plan.settings
+        if len(self.records) >= (settings.max_rounds or np.inf):
             return f"{len(self.records)} rounds were asked for"
-        if seconds >= plan.max_seconds:
-            return f"{plan.max_seconds:g} seconds were given"
-        if not (plan.units <= self._left() + 1e-9).any():
+        if seconds >= (settings.max_seconds or np.inf):
+            return f"{settings.max_seconds:g} seconds were given"
+        if not (plan.units <= self._left() + SLACK).any():
             return "the budget is spent"
         if not self.open.any():
             left = set(range(len(plan.sources))) - set(self.gone)
@@ -228,9 +230,10 @@ class Session:
             if left <= set(self.stopped):
                 return "only stopped sources are left (keep= overrules)"
             return "the budget is spent"
-        if plan.separation < 1 and self.judgement is not None and not self._warming().any():
+        separation = settings.separation or 1.0
+        if separation < 1 and self.judgement is not None and not self._warming().any():
             best = probability_best(self.judgement, self.seed)
-            if np.nanmax(best, initial=0) >= plan.separation:
+            if np.nanmax(best, initial=0) >= separation:
                 name = plan.sources[int(np.nanargmax(best))].name
                 return f"source {name!r} is the best with probability {np.nanmax(best):.3f}"
         return ""
@@ -280,8 +283,8 @@ class Session:
         return Answer(source, "answer", asked, batch)
 
     def _size(self, source: int) -> int:
-        affordable = (self._left()[source] + 1e-9) // self.plan.units[source]
-        return int(max(1, min(self.plan.batch_size, affordable)))
+        affordable = (self._left()[source] + SLACK) // self.plan.units[source]
+        return int(max(1, min(self.plan.settings.batch_size, affordable)))
 
     def _ask_state(self, source: int, n: int) -> int:
         """Note that items are asked for; a source that still owes some is not asked for more."""
@@ -376,7 +379,7 @@ class Session:
         return {
             "rounds": len(self.records),
             "spent": self.spent,
-            "budget": self.plan.budget,
+            "budget": self.plan.settings.budget,
             "items": len(self.acquired),
             "stopped": {names[k]: reason for k, reason in self.stopped.items()},
             "gone": {names[k]: reason for k, reason in self.gone.items()},

@@ -1,0 +1,87 @@
+"""Settings of a selection: what it may spend, how it chooses, and when it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+
+from w2s_data.errors import InputError, listing
+from w2s_selectors.objectives.base import Objective
+from w2s_selectors.policies import Policy
+
+BUDGET_UNITS = ("items", "money")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectionSettings:
+    """Budget, choice and limits of a selection; `select_sources` takes them as keywords too.
+
+    Parameters
+    ----------
+    budget : float
+        In items, or in the unit of the sources' costs. Delivered items count, kept or not.
+    budget_unit : "items" or "money"
+    batch_size : int
+        Items requested in each round.
+    objective : "auto", "screen_match", "screen", "overlap", `Objective` or function
+        "auto" is `ScreenMatch` with a target of 200 items or more, else `Screen`.
+    policy : "auto", name or `Policy`
+        Weighs exploration where points are counted, and decides among equals. "auto" takes the
+        objective's: Thompson sampling for `Overlap`, round robin for the others.
+    keep, stop : collections of str
+        Names of sources that the objective may not stop; that are never queried.
+    max_rounds, max_seconds : optional
+        Further limits.
+    separation : float, optional
+        Stop when a source has the highest reward with at least this probability.
+    replays : int
+        Runs of random and of round-robin choice to compare with, where sources can be replayed.
+
+    Raises
+    ------
+    InputError
+        If a number is out of range, or the unit is unknown.
+
+    Examples
+    --------
+    >>> SelectionSettings(budget=2000, objective="overlap").batch_size
+    50
+    """
+
+    budget: float
+    budget_unit: str = "items"
+    batch_size: int = 50
+    objective: str | Objective | Callable[..., Any] = "auto"
+    policy: str | Policy = "auto"
+    keep: Collection[str] = ()
+    stop: Collection[str] = ()
+    max_rounds: int | None = None
+    max_seconds: float | None = None
+    separation: float | None = None
+    replays: int = 5
+
+    def __post_init__(self) -> None:
+        for name in ("budget", "max_seconds", "separation"):
+            value = getattr(self, name)
+            if value is None and name != "budget":
+                continue
+            if not isinstance(value, Real) or not 0 < value < np.inf:
+                raise InputError(f"{name} must be a number above 0; got {value!r}")
+        for name, least in (("batch_size", 1), ("max_rounds", 1), ("replays", 0)):
+            value = getattr(self, name)
+            if value is None and name == "max_rounds":
+                continue
+            if not isinstance(value, Integral) or value < least:
+                raise InputError(f"{name} must be an integer of at least {least}; got {value!r}")
+        if self.budget_unit not in BUDGET_UNITS:
+            raise InputError(
+                f"budget_unit must be one of {listing(BUDGET_UNITS)}; got {self.budget_unit!r}"
+            )
+        for name in ("keep", "stop"):
+            names = getattr(self, name)
+            # A single name is a collection of letters: take it as one name.
+            object.__setattr__(self, name, (names,) if isinstance(names, str) else tuple(names))
