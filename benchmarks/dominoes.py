@@ -93,7 +93,7 @@ def main() -> None:
         ]
         for kind, make in DETECTORS.items():
             rows = [
-                measure(make(n_bootstrap=0, random_state=0, device="cpu"), example)
+                measure(make(n_resamples=0, random_state=0, device="cpu"), example)
                 for example in examples
             ]
             table = pd.DataFrame(rows)

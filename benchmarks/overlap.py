@@ -74,7 +74,7 @@ def against_products(quick: bool = False) -> list[Row]:
     n = 10_000 if quick else 50_000
     features, proba = points(n)
     plain, full = (
-        OverlapDetector(random_state=0, device="cpu", n_bootstrap=replicates).fit(features, proba)
+        OverlapDetector(random_state=0, device="cpu", n_resamples=replicates).fit(features, proba)
         for replicates in (0, 200)
     )
     aligned = int((plain.regions_ != 0).sum())
@@ -117,8 +117,8 @@ def _scored(n: int, mode: str) -> Callable[[], object]:
     if mode == "published":
         published(features[:2000], proba[:2000])
         return lambda: published(features, proba)
-    n_bootstrap = 0 if mode == "plain" else 200
-    detector = OverlapDetector(random_state=0, device="cpu", n_bootstrap=n_bootstrap)
+    n_resamples = 0 if mode == "plain" else 200
+    detector = OverlapDetector(random_state=0, device="cpu", n_resamples=n_resamples)
     detector.fit(features[:2000], proba[:2000])
     return lambda: detector.fit(features, proba)
 

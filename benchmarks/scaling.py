@@ -206,7 +206,7 @@ def published(folder: Path, sizes: list[int], target: int) -> None:
         strong, proba = _loaded(folder, n)
         for make, into in ((OverlapDetector, ours), (OverlapDetector.reference, theirs)):
             start = time.perf_counter()
-            make(random_state=0, device="cpu", n_bootstrap=0).fit(strong, proba)
+            make(random_state=0, device="cpu", n_resamples=0).fit(strong, proba)
             into.append(time.perf_counter() - start)
         print(f"| {n:,} | {ours[-1]:.2f} | {theirs[-1]:.2f} | {theirs[-1] / ours[-1]:.1f} |")
     power = slope(sizes, theirs)
@@ -227,7 +227,7 @@ def agreement(n: int) -> None:
         data = load_dataset(f"example:gaussian_overlap?n={2 * n}&missing={missing}")
         pool = data.rows("pool")
         found = [
-            OverlapDetector(index=index, random_state=0, device="cpu", n_bootstrap=0).fit(
+            OverlapDetector(n_anchors=index, random_state=0, device="cpu", n_resamples=0).fit(
                 data.features[pool], data.weak_proba[pool]
             )
             for index in ("auto", "full")

@@ -32,10 +32,11 @@ from w2s_data.overlap.changepoint import (
 )
 from w2s_data.overlap.confidence import smooth_confidence, weak_confidence
 from w2s_data.utils.intervals import percentile_interval, share_interval
-from w2s_data.utils.typing import AnyArray, BoolArray, FloatArray, RandomState
+from w2s_data.utils.typing import AnyArray, BoolArray, FloatArray, IntArray, RandomState
 from w2s_data.utils.validation import check_generator, check_proba
 
 MAX_ANCHORS = 4096
+NOT_SMOOTHED = "smoothed confidence is defined only on the points of the fit"
 REFERENCE_MINIMUM = 7  # fewer values leave the published grid empty
 
 
@@ -59,9 +60,9 @@ class OverlapDetector(BaseEstimator):  # type: ignore[misc]
     calibration : float or None
         Temperature T > 0 applied to the weak probabilities first (p^(1/T), renormalised): above
         1 it spreads out a saturated weak model. None leaves them as they are.
-    index : "auto", "full" or int
-        How many hard-only points serve as anchors: all of them up to 4,096 and a random sample
-        of 4,096 beyond, all of them always, or at most this number.
+    n_anchors : "auto", "full" or int
+        Hard-only points that serve as anchors. "auto" takes all of them up to 4,096 and a random
+        sample of 4,096 beyond, "full" all of them, a number at most that many.
     confidence : {"margin", "top1"}
         Top-1 minus top-2 probability, or rescaled top-1, (C p_max - 1) / (C - 1). They agree for
         two classes; for more they rank right weak labels equally well on average.
@@ -70,8 +71,8 @@ class OverlapDetector(BaseEstimator):  # type: ignore[misc]
     smooth_confidence : bool
         Average each confidence with those of its 20 nearest neighbours in strong features
         (z-scores, rescaled to [0, 1]). Ranks sources better; not meant for filtering.
-    n_bootstrap : int
-        Replicates behind the intervals; 0 gives NaN intervals.
+    n_resamples : int
+        Bootstrap replicates behind the intervals; 0 gives NaN intervals.
     level : float
         Coverage of the percentile intervals.
     device : str
@@ -85,7 +86,7 @@ class OverlapDetector(BaseEstimator):  # type: ignore[misc]
     Attributes
     ----------
     regions_ : int8 array (N,)
-        Values of `Region`.
+        Values of `Region`; this and the next two of the fitted rows (see `pool` of `fit`).
     confidence_ : array (N,)
         In [0, 1]; higher is surer.
     alignment_ : float32 array (N,)
@@ -102,6 +103,8 @@ class OverlapDetector(BaseEstimator):  # type: ignore[misc]
         exists (a warning says which).
     density_interval_ : (float, float)
     n_anchors_ : int
+    scores_ : PointScores
+        Regions, confidence and alignment of all rows that were given, in or out of the pool.
 
     References
     ----------
@@ -128,11 +131,11 @@ class OverlapDetector(BaseEstimator):  # type: ignore[misc]
         threshold: Literal["changepoint", "binseg"] = "changepoint",
         alignment: Literal["top_share", "max"] = "top_share",
         calibration: float | None = None,
-        index: int | Literal["auto", "full"] = "auto",
+        n_anchors: int | Literal["auto", "full"] = "auto",
         confidence: Literal["margin", "top1"] = "margin",
         top_share: float = 0.2,
         smooth_confidence: bool = False,
-        n_bootstrap: int = 200,
+        n_resamples: int = 200,
         level: float = 0.95,
         device: str = "auto",
         tf32: bool = False,
@@ -141,11 +144,11 @@ class OverlapDetector(BaseEstimator):  # type: ignore[misc]
         self.threshold = threshold
         self.alignment = alignment
         self.calibration = calibration
-        self.index = index
+        self.n_anchors = n_anchors
         self.confidence = confidence
         self.top_share = top_share
         self.smooth_confidence = smooth_confidence
-        self.n_bootstrap = n_bootstrap
+        self.n_resamples = n_resamples
         self.level = level
         self.device = device
         self.tf32 = tf32
@@ -160,31 +163,40 @@ class OverlapDetector(BaseEstimator):  # type: ignore[misc]
 
         Examples
         --------
-        >>> OverlapDetector.reference(n_bootstrap=0)
-        OverlapDetector(alignment='max', index='full', n_bootstrap=0,
+        >>> OverlapDetector.reference(n_resamples=0)
+        OverlapDetector(alignment='max', n_anchors='full', n_resamples=0,
                         threshold='binseg')
         """
         published = {
             "threshold": "binseg",
             "alignment": "max",
             "confidence": "margin",
-            "index": "full",
+            "n_anchors": "full",
         }
         return cls(**{**published, **options})
 
     def fit(
-        self, strong_features: Any, weak_proba: AnyArray, *, engine: Engine | None = None
+        self,
+        strong_features: Any,
+        weak_proba: AnyArray,
+        *,
+        pool: AnyArray | None = None,
+        engine: Engine | None = None,
     ) -> Self:
-        """Find both thresholds and part the points.
+        """Find both thresholds on the pool, and assign every point to a region.
 
         Parameters
         ----------
         strong_features : array (N, D), memory map or FeatureStore
-            Read block by block.
+            Aligned block by block, in one pass.
         weak_proba : array (N, C), or (N, M, C) for M weak models, which are averaged
             Rows sum to 1.
+        pool : bool array (N,) or int array, optional
+            Rows that are fitted: thresholds, intervals and all learned attributes but `scores_`
+            are of them alone. The other rows are scored by these thresholds in the same pass. By
+            default all rows.
         engine : Engine, optional
-            Where blocks of points are aligned; by default in this process.
+            Aligns blocks of points; by default in this process.
 
         Raises
         ------
@@ -197,36 +209,44 @@ class OverlapDetector(BaseEstimator):  # type: ignore[misc]
         """
         self._check_parameters()
         features, proba = _check_pair(strong_features, weak_proba)
-        self._seen: tuple[FloatArray, FloatArray] | None = None  # a fit begins anew
+        fitted = _selected(pool, len(proba))
+        if self.smooth_confidence and len(fitted) < len(proba):
+            raise InputError(NOT_SMOOTHED)
+        self._seen: tuple[FloatArray, FloatArray] | None = None  # forget what was streamed
         rng = check_generator(self.random_state)
+        # Anchors and replicates draw from streams of their own, so that neither depends on how
+        # many numbers the other takes.
         anchor_rng = np.random.default_rng(rng.integers(2**63))
         seed = int(rng.integers(2**63))
 
         self.n_features_in_, self.n_classes_ = features.shape[1], proba.shape[1]
-        self.confidence_ = self._measure_confidence(proba)
+        confidence = self._measure_confidence(proba)
         if self.smooth_confidence:
-            self.confidence_ = smooth_confidence(self.confidence_, features)
-        found = self._split(np.sort(self.confidence_))
-        self.confidence_threshold_ = found.upper if self._published else found.lower
-        self.confidence_explained_ = found.explained
-        hard = self._hard_only(self.confidence_)
+            confidence = smooth_confidence(confidence, features)
+        self.confidence_ = confidence[fitted]
+        split = self._split(np.sort(self.confidence_))
+        self.confidence_threshold_ = split.upper if self._published else split.lower
+        self.confidence_explained_ = split.explained
+        hard = self._hard_only(confidence)
         self._bootstrap = ThresholdBootstrap(
-            self.confidence_, self._published, self.n_bootstrap, seed
+            self.confidence_, self._published, self.n_resamples, seed
         )
-        self.anchors_ = self._choose_anchors(features, hard, anchor_rng)
+        self.anchors_ = self._choose_anchors(features, fitted[hard[fitted]], anchor_rng)
         self.n_anchors_ = len(self.anchors_)
         wanted = ~hard
         if self.alignment != "max":
             # Points that are hard-only here but not in every replicate need an alignment as well
             # (the maximum would find the point itself among the anchors).
-            wanted |= self.confidence_ > self._bootstrap.lowest_confidence_threshold
+            wanted[fitted] |= self.confidence_ > self._bootstrap.lowest_confidence_threshold
         alignment = self._align(features, wanted, engine)
-        found = self._split(np.sort(alignment[~hard & np.isfinite(alignment)]))
-        self.alignment_threshold_, self.alignment_explained_ = found.upper, found.explained
-        self._bootstrap.fit_alignment(alignment)
+        self._bootstrap.fit_alignment(alignment[fitted])
         alignment[hard] = np.nan
-        self.regions_ = self._part(hard, alignment)
-        self.alignment_ = alignment.astype(np.float32)
+        known = alignment[fitted]
+        split = self._split(np.sort(known[np.isfinite(known)]))
+        self.alignment_threshold_, self.alignment_explained_ = split.upper, split.explained
+        regions = self._assign(hard, alignment)
+        self.scores_ = PointScores(regions, confidence, alignment.astype(np.float32))
+        self.regions_, self.alignment_ = regions[fitted], self.scores_.alignment[fitted]
         self._summarize()
         return self
 
@@ -262,11 +282,11 @@ class OverlapDetector(BaseEstimator):  # type: ignore[misc]
                 f"{self.n_classes_} classes; got {features.shape[1]} and {proba.shape[1]}"
             )
         if self.smooth_confidence:
-            raise InputError("smoothed confidence is defined only on the points of the fit")
+            raise InputError(NOT_SMOOTHED)
         confidence = self._measure_confidence(proba)
         hard = self._hard_only(confidence)
         alignment = self._align(features, ~hard, engine)
-        regions = self._part(hard, alignment)
+        regions = self._assign(hard, alignment)
         return PointScores(regions, confidence, alignment.astype(np.float32))
 
     def predict(self, strong_features: Any, weak_proba: AnyArray) -> AnyArray:
@@ -343,18 +363,20 @@ class OverlapDetector(BaseEstimator):  # type: ignore[misc]
         for name, valid in allowed.items():
             if getattr(self, name) not in valid:
                 raise InputError(f"{name} must be one of {valid}; got {getattr(self, name)!r}")
-        if self.index not in ("auto", "full") and not (
-            isinstance(self.index, int) and self.index >= 1
+        if self.n_anchors not in ("auto", "full") and not (
+            isinstance(self.n_anchors, int) and self.n_anchors >= 1
         ):
-            raise InputError(f"index must be 'auto', 'full' or a number >= 1; got {self.index!r}")
+            raise InputError(
+                f"n_anchors must be 'auto', 'full' or a number >= 1; got {self.n_anchors!r}"
+            )
         if not 0 < self.top_share <= 1:
             raise InputError(f"top_share must be in (0, 1]; got {self.top_share!r}")
         if not 0 < self.level < 1:
             raise InputError(f"level must be in (0, 1); got {self.level!r}")
         if self.calibration is not None and not self.calibration > 0:
             raise InputError(f"calibration must be a temperature > 0; got {self.calibration!r}")
-        if self.n_bootstrap < 0:
-            raise InputError(f"n_bootstrap must be >= 0; got {self.n_bootstrap!r}")
+        if self.n_resamples < 0:
+            raise InputError(f"n_resamples must be >= 0; got {self.n_resamples!r}")
 
     def _split(self, ordered: FloatArray) -> ChangePoint:
         """Change point of ascending values, by this detector's rule."""
@@ -373,11 +395,11 @@ class OverlapDetector(BaseEstimator):  # type: ignore[misc]
         return confidence <= limit
 
     def _choose_anchors(
-        self, features: FeatureMatrix, hard: BoolArray, rng: np.random.Generator
+        self, features: FeatureMatrix, candidates: IntArray, rng: np.random.Generator
     ) -> FloatArray:
         """Hard-only points in random order, so that any prefix is a sample of them."""
-        candidates = np.flatnonzero(hard)
-        limit = {"auto": MAX_ANCHORS, "full": len(candidates)}.get(str(self.index), self.index)
+        limits = {"auto": MAX_ANCHORS, "full": len(candidates)}
+        limit = limits.get(str(self.n_anchors), self.n_anchors)
         chosen = rng.permutation(candidates)[: int(limit)]
         dtype = "float64" if self.alignment == "max" else "float32"
         return unit_rows(features, chosen, dtype)
@@ -398,7 +420,7 @@ class OverlapDetector(BaseEstimator):  # type: ignore[misc]
             tf32=self.tf32,
         )
 
-    def _part(self, hard: BoolArray, alignment: FloatArray) -> AnyArray:
+    def _assign(self, hard: BoolArray, alignment: FloatArray) -> AnyArray:
         regions = np.full(len(hard), Region.EASY, dtype=np.int8)
         regions[hard] = Region.HARD
         regions[~hard & (alignment >= self.alignment_threshold_)] = Region.OVERLAP
@@ -442,6 +464,22 @@ class OverlapDetector(BaseEstimator):  # type: ignore[misc]
                 "point: the overlap density is undefined (NaN) and they count as easy-only"
             )
         return None
+
+
+def _selected(pool: AnyArray | None, n: int) -> IntArray:
+    """Row numbers of the pool, given as a mask, as numbers or not at all."""
+    if pool is None:
+        return np.arange(n)
+    rows = np.asarray(pool)
+    if rows.dtype == bool and rows.shape == (n,):
+        rows = np.flatnonzero(rows)
+    whole = rows.ndim == 1 and np.issubdtype(rows.dtype, np.integer)
+    if not whole or not len(rows) or rows.min() < 0 or rows.max() >= n:
+        raise InputError(
+            f"pool must be a mask of the {n} rows or row numbers from 0 to {n - 1}, and select "
+            f"at least one row; got {rows.dtype} of shape {np.shape(pool)}"
+        )
+    return rows
 
 
 def _check_pair(strong_features: Any, weak_proba: AnyArray) -> tuple[FeatureMatrix, FloatArray]:

@@ -202,31 +202,20 @@ def _detect(
     engine: Engine | None,
 ) -> pd.DataFrame:
     """Fit on the pool, score all items, and return `scores.parquet`."""
-    n = len(dataset)
-    regions = np.empty(n, dtype=np.int8)
-    confidence, alignment = np.empty(n), np.empty(n, dtype=np.float32)
-    pool = dataset.rows("pool")
-    rest = np.setdiff1d(np.arange(n), pool)
-    passes = 2 if len(rest) else 1
-    with progress("score", total=passes * n, enabled=show_progress) as advance:
+    with progress("score", total=len(dataset), enabled=show_progress) as advance:
         name = "differences of the strong features" if dataset.is_paired else "strong features"
         checked = FeatureView(strong, name=name, check=True, advance=advance)
-        detector.fit(FeatureView(checked, pool), proba[pool], engine=engine)
-        regions[pool] = detector.regions_
-        confidence[pool], alignment[pool] = detector.confidence_, detector.alignment_
-        if len(rest):
-            scored = detector.score_points(FeatureView(checked, rest), proba[rest], engine=engine)
-            regions[rest] = scored.regions
-            confidence[rest], alignment[rest] = scored.confidence, scored.alignment
+        detector.fit(checked, proba, pool=dataset.rows("pool"), engine=engine)
+    scores = detector.scores_
     kept = [name for name in ("id", "split", "source", "group") if name in dataset.table]
     weak = proba.argmax(axis=1)
     labels = dataset.labels
     right = pd.array(weak == labels, dtype="boolean")
     right[labels < 0] = pd.NA
     return dataset.table[kept].assign(
-        region=np.array([region.label for region in Region], dtype=object)[regions],
-        confidence=confidence,
-        alignment=alignment,
+        region=np.array([region.label for region in Region], dtype=object)[scores.regions],
+        confidence=scores.confidence,
+        alignment=scores.alignment,
         weak_label=np.array(dataset.class_names, dtype=object)[weak],
         weak_correct=right,
     )

@@ -95,8 +95,8 @@ class Overlap:
         """Judge by a detector with the task's seed."""
         from sklearn.base import clone
 
-        detector = clone(self.detector or OverlapDetector(index=2048))
-        detector.set_params(n_bootstrap=0, random_state=task.seed)
+        detector = clone(self.detector or OverlapDetector(n_anchors=2048))
+        detector.set_params(n_resamples=0, random_state=task.seed)
         return OverlapJudge(detector, self.growth)
 
 

@@ -63,13 +63,13 @@ class OverlapJudge:
         """Overlap density of each set, under one detector fitted on all of them."""
         features = np.concatenate([each.strong_features.array for each in sets])
         proba = np.concatenate([each.weak_proba for each in sets])
-        regions = self._detector.set_params(n_bootstrap=0).fit(features, proba).regions_
+        regions = self._detector.set_params(n_resamples=0).fit(features, proba).regions_
         ends = np.cumsum([len(each) for each in sets])[:-1]
         return [float((part == Region.OVERLAP).mean()) for part in np.split(regions, ends)]
 
     def conclude(self, acquired: Acquired) -> Judgement:
         """Fit once more on everything, with the thresholds' own doubt in the intervals."""
-        self._detector.set_params(n_bootstrap=OverlapDetector().n_bootstrap)
+        self._detector.set_params(n_resamples=OverlapDetector().n_resamples)
         self._fit(acquired)
         counted = self._counted(acquired)
         shares = self._detector.shares(acquired.source)

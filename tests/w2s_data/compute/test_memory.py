@@ -93,7 +93,7 @@ def scored(folder, limit, n=6000, dim=384):
     run = Run.create(folder / "run", dataset)
     inputs = {role: FeatureInput(file=folder / f"{role}.npy") for role in ("weak", "strong")}
     features = embed_stage(run, dataset, inputs, memory=limit)
-    detector = OverlapDetector(random_state=0, n_bootstrap=20, device="cpu")
+    detector = OverlapDetector(random_state=0, n_resamples=20, device="cpu")
     teacher = LinearProbe(random_state=0, device="cpu")
     score_stage(run, dataset, features, detector, teacher, memory=limit)
     return run, dataset, features

@@ -130,7 +130,7 @@ class TestTables:
     @pytest.mark.slow
     def test_detector_gives_regions_and_intervals(self, data):
         pool = data["splits"] == "pool"
-        detector = OverlapDetector(random_state=0, n_bootstrap=20)
+        detector = OverlapDetector(random_state=0, n_resamples=20)
         detector.fit(data["strong_features"][pool], data["weak_proba"][pool])
         shares = detector.shares(data["groups"][pool]).set_index("name")
         table = fit({**data, "regions": None, "detector": detector}).groups_
@@ -416,7 +416,7 @@ class TestBadInput:
             fit(data)
 
     def test_detector_of_other_rows(self, data):
-        detector = OverlapDetector(random_state=0, n_bootstrap=0)
+        detector = OverlapDetector(random_state=0, n_resamples=0)
         detector.fit(data["strong_features"], data["weak_proba"])
         with pytest.raises(InputError, match="fitted on 600 points; the pool has"):
             fit({**data, "regions": None, "detector": detector})

@@ -26,11 +26,11 @@ def binary(p):
 
 
 def quick(**options):
-    return OverlapDetector(**{"n_bootstrap": 20, "random_state": 0, **options})
+    return OverlapDetector(**{"n_resamples": 20, "random_state": 0, **options})
 
 
 def same_partition(features, proba):
-    found = OverlapDetector.reference(n_bootstrap=0).fit(features, proba).regions_
+    found = OverlapDetector.reference(n_resamples=0).fit(features, proba).regions_
     np.testing.assert_array_equal(found, published_regions(features, proba))
 
 
@@ -87,7 +87,7 @@ class TestKnownTruth:
         for seed in range(3):
             for overlap in DENSITIES:
                 example = gaussian_overlap(overlap=overlap, missing=missing, random_state=seed)
-                detector = quick(n_bootstrap=0).fit(
+                detector = quick(n_resamples=0).fit(
                     example.strong_features, example.dataset.weak_proba
                 )
                 truth = example.regions == Region.OVERLAP
@@ -113,7 +113,7 @@ class TestKnownTruth:
             rng = np.random.default_rng(seed)
             share = rng.binomial(1000, 0.3) / 1000  # a pool drawn from a population with .3
             example = gaussian_overlap(n=1000, overlap=share, missing="zero", random_state=seed)
-            detector = quick(n_bootstrap=100).fit(
+            detector = quick(n_resamples=100).fit(
                 example.strong_features, example.dataset.weak_proba
             )
             low, high = detector.density_interval_
@@ -128,7 +128,7 @@ class TestInvariants:
     def test_regions_follow_from_the_thresholds(self, seed, n, n_classes):
         rng = np.random.default_rng(seed)
         features = rng.normal(size=(n, 3)).astype(np.float32)
-        detector = quick(n_bootstrap=5).fit(features, rng.dirichlet(np.ones(n_classes), n))
+        detector = quick(n_resamples=5).fit(features, rng.dirichlet(np.ones(n_classes), n))
         hard = detector.confidence_ <= detector.confidence_threshold_
         overlap = ~hard & (detector.alignment_ >= detector.alignment_threshold_)
         np.testing.assert_array_equal(detector.regions_ == Region.HARD, hard)
@@ -153,8 +153,8 @@ class TestInvariants:
     def test_order_of_points_does_not_matter(self, points, rng, make):
         features, proba = points
         order = rng.permutation(200)
-        before = make(n_bootstrap=0, random_state=0).fit(features, proba).regions_
-        after = make(n_bootstrap=0, random_state=0).fit(features[order], proba[order]).regions_
+        before = make(n_resamples=0, random_state=0).fit(features, proba).regions_
+        after = make(n_resamples=0, random_state=0).fit(features[order], proba[order]).regions_
         np.testing.assert_array_equal(before[order], after)
 
     def test_length_and_sign_of_features_do_not_matter(self, points, rng):
@@ -166,7 +166,7 @@ class TestInvariants:
         )
 
     def test_same_seed_same_result(self, points):
-        one, two = quick(index=30).fit(*points), quick(index=30).fit(*points)
+        one, two = quick(n_anchors=30).fit(*points), quick(n_anchors=30).fit(*points)
         np.testing.assert_array_equal(one.alignment_, two.alignment_)
         assert one.density_interval_ == two.density_interval_
         assert one.fit(*points).density_interval_ == two.density_interval_
@@ -196,13 +196,13 @@ class TestAnchors:
     def test_sample_agrees_with_all(self):
         example = gaussian_overlap(n=4000, overlap=0.4, missing="noise", random_state=0)
         args = example.strong_features, example.dataset.weak_proba
-        full = quick(index="full").fit(*args)
-        sampled = quick(index=700).fit(*args)
+        full = quick(n_anchors="full").fit(*args)
+        sampled = quick(n_anchors=700).fit(*args)
         assert sampled.n_anchors_ == 700 < full.n_anchors_
         assert np.mean(full.regions_ == sampled.regions_) > 0.97
 
     def test_auto_is_full_for_few(self, points):
-        full, auto = quick(index="full").fit(*points), quick().fit(*points)
+        full, auto = quick(n_anchors="full").fit(*points), quick().fit(*points)
         assert auto.n_anchors_ == full.n_anchors_ == np.count_nonzero(full.regions_ == 0)
 
 
@@ -215,6 +215,36 @@ class TestNewPoints:
         np.testing.assert_array_equal(scored.confidence, detector.confidence_)
         np.testing.assert_allclose(scored.alignment, detector.alignment_, atol=1e-6)
         np.testing.assert_array_equal(detector.predict(features[:7], proba[:7]), scored.regions[:7])
+
+    @pytest.mark.parametrize("make", [OverlapDetector, OverlapDetector.reference])
+    def test_a_pool_is_fitted_and_the_rest_scored_in_one_pass(self, points, rng, make):
+        features, proba = points
+        pool = np.sort(rng.permutation(200)[:140])
+        rest = np.setdiff1d(np.arange(200), pool)
+        alone = make(n_resamples=20, random_state=0).fit(features[pool], proba[pool])
+        mask = np.isin(np.arange(200), pool)
+        for chosen in (pool, mask):
+            detector = make(n_resamples=20, random_state=0).fit(features, proba, pool=chosen)
+            assert detector.density_ == alone.density_
+            assert detector.density_interval_ == alone.density_interval_
+            np.testing.assert_array_equal(detector.regions_, alone.regions_)
+            np.testing.assert_array_equal(detector.scores_.regions[pool], alone.regions_)
+            np.testing.assert_allclose(detector.alignment_, alone.alignment_, atol=1e-6)
+            scored = alone.score_points(features[rest], proba[rest])
+            np.testing.assert_array_equal(detector.scores_.regions[rest], scored.regions)
+            np.testing.assert_array_equal(detector.scores_.confidence[rest], scored.confidence)
+            np.testing.assert_allclose(
+                detector.scores_.alignment[rest], scored.alignment, atol=1e-6
+            )
+
+    @pytest.mark.parametrize("pool", [[], [200], [-1], [0.5], np.zeros(200, bool), [True, False]])
+    def test_bad_pools(self, points, pool):
+        with pytest.raises(InputError, match="pool must be a mask of the 200 rows or row numbers"):
+            quick().fit(*points, pool=pool)
+
+    def test_smoothing_fits_all_rows(self, points):
+        with pytest.raises(InputError, match="only on the points of the fit"):
+            quick(smooth_confidence=True).fit(*points, pool=[0, 1, 2])
 
     def test_partial_fit_equals_one_fit(self, points):
         features, proba = points
@@ -262,7 +292,7 @@ class TestInputs:
         )
 
     def test_scikit_learn_contract(self, points):
-        detector = OverlapDetector(index=50, level=0.9, random_state=3)
+        detector = OverlapDetector(n_anchors=50, level=0.9, random_state=3)
         assert clone(detector).get_params() == detector.get_params()
         assert detector.fit(*points) is detector
         assert detector.get_params()["random_state"] == 3
@@ -285,13 +315,13 @@ class TestInputs:
             ("threshold", "gmm"),
             ("alignment", "mean"),
             ("confidence", "entropy"),
-            ("index", 0),
-            ("index", "some"),
+            ("n_anchors", 0),
+            ("n_anchors", "some"),
             ("top_share", 0),
             ("top_share", 1.5),
             ("level", 1.0),
             ("calibration", 0.0),
-            ("n_bootstrap", -1),
+            ("n_resamples", -1),
         ],
     )
     def test_bad_parameters(self, points, parameter, value):
@@ -342,7 +372,7 @@ class TestDegenerate:
     @pytest.mark.parametrize("p", [1.0, 0.8])
     def test_constant_confidence_has_no_hard_points(self, rng, make, p):
         with pytest.warns(DegenerateDataWarning, match="constant"):
-            detector = make(n_bootstrap=5).fit(rng.normal(size=(20, 3)), binary(np.full(20, p)))
+            detector = make(n_resamples=5).fit(rng.normal(size=(20, 3)), binary(np.full(20, p)))
         assert (detector.regions_ == Region.EASY).all()
         assert np.isnan(detector.density_)
         assert np.isnan(detector.density_interval_).all()
@@ -375,7 +405,7 @@ class TestDegenerate:
         assert len(detector.regions_) == n
 
     def test_no_bootstrap_no_interval(self, points):
-        assert np.isnan(quick(n_bootstrap=0).fit(*points).density_interval_).all()
+        assert np.isnan(quick(n_resamples=0).fit(*points).density_interval_).all()
 
     def test_one_dimension(self, rng):
         """All cosines are one."""
@@ -390,5 +420,5 @@ class TestDegenerate:
     def test_few_distinct_values_never_crash(self, p):
         features = np.random.default_rng(0).normal(size=(len(p), 2))
         for make in (OverlapDetector, OverlapDetector.reference):
-            detector = make(n_bootstrap=3, random_state=0).fit(features, binary(p))
+            detector = make(n_resamples=3, random_state=0).fit(features, binary(p))
             assert len(detector.regions_) == len(p)

@@ -40,7 +40,7 @@ def test_overlap_counts_are_those_of_one_detector_on_everything() -> None:
             acquired.add(k, features[mine], proba[mine])
         judgement = judge(acquired)
     final = judge.conclude(acquired)
-    detector = OverlapDetector(n_bootstrap=0, random_state=0)
+    detector = OverlapDetector(n_resamples=0, random_state=0)
     detector.fit(acquired.strong_features, acquired.weak_proba)
     overlap = detector.regions_ == Region.OVERLAP
     expected = np.bincount(acquired.source, overlap, minlength=2)

@@ -93,7 +93,7 @@ class Overlap(Method):
 
     def _choose(self, task: Task, rng: np.random.Generator) -> BoolArray:
         """Rows (N,) that one seed prefers."""
-        detector = OverlapDetector(n_bootstrap=0, device=task.settings.device, random_state=rng)
+        detector = OverlapDetector(n_resamples=0, device=task.settings.device, random_state=rng)
         detector.fit(task.pool.features, task.labels())
         if self.by == "region":
             chosen = detector.regions_ == Region.OVERLAP
