@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import re
 import warnings
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from w2s_data._version import __version__
 from w2s_data.compute.faiss import faiss_status, gpu_works
+from w2s_data.compute.memory import total_bytes
 from w2s_data.errors import first_line
 from w2s_data.utils.io import jsonable
 
@@ -64,8 +64,8 @@ class Diagnosis:
     version, python, platform : str
     cpu_count : int
         Cores this process may use.
-    memory_bytes : int or None
-        Physical memory; None where the system does not tell.
+    memory_bytes : int
+        Physical memory, or the limit of the container.
     devices : tuple of Device
         The best first: CUDA, then MPS, then the CPU. Empty if torch cannot be imported.
     faiss : FaissBuild
@@ -81,7 +81,7 @@ class Diagnosis:
     python: str
     platform: str
     cpu_count: int
-    memory_bytes: int | None
+    memory_bytes: int
     devices: tuple[Device, ...]
     faiss: FaissBuild
     packages: tuple[Package, ...]
@@ -100,11 +100,10 @@ class Diagnosis:
 
     def rows(self) -> list[tuple[str, str]]:
         """Topics and values in reading order, for a table of two columns."""
-        memory = "" if self.memory_bytes is None else f", {_gib(self.memory_bytes)} memory"
         found = [
             (DISTRIBUTION, self.version),
             ("python", f"{self.python} on {self.platform}"),
-            ("machine", f"{self.cpu_count} CPU cores{memory}"),
+            ("machine", f"{self.cpu_count} CPU cores, {_gib(self.memory_bytes)} memory"),
             ("devices", ", ".join(map(_describe_device, self.devices)) or "unknown"),
             ("faiss", _describe_faiss(self.faiss)),
             ("required", _describe_packages(p for p in self.packages if p.extra is None)),
@@ -163,7 +162,7 @@ def diagnose() -> Diagnosis:
         python=platform.python_version(),
         platform=f"{platform.system()} {platform.machine()}",
         cpu_count=_cpu_count(),
-        memory_bytes=_memory_bytes(),
+        memory_bytes=total_bytes(),
         devices=devices,
         faiss=faiss,
         packages=packages,
@@ -284,16 +283,12 @@ def _is_installed(distribution: str) -> bool:
 
 
 def _cpu_count() -> int:
-    if hasattr(os, "sched_getaffinity"):  # what a container or a batch system leaves us
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    import psutil
 
-
-def _memory_bytes() -> int | None:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # Windows has no sysconf
-        return None
+    process = psutil.Process()
+    if hasattr(process, "cpu_affinity"):  # the cores that a container or a batch system assigned
+        return len(process.cpu_affinity())
+    return psutil.cpu_count() or 1  # macOS has no affinity
 
 
 def _cpu_name() -> str:

@@ -104,7 +104,7 @@ def grant(ray: Any, workers: int | None, device: str, threads: int) -> Grant:
         workers = max(1, workers)
     most = int(_free(cpus) / LEAST_SHARE)
     if not 1 <= workers <= most:
-        raise InputError(f"--workers must be from 1 to {most} on {cpus:g} CPUs; got {workers}")
+        raise InputError(f"workers must be from 1 to {most} on {cpus:g} CPUs; got {workers}")
     share = min(float(threads), _free(largest), _free(cpus) / workers)
     return Grant(
         workers=workers,
@@ -149,13 +149,13 @@ def _check_reachable(address: str) -> None:
     if address == "auto":
         return
     if found is None:
-        raise InputError(f"--address must be auto, HOST:PORT or ray://HOST:PORT; got {address!r}")
+        raise InputError(f"address must be auto, HOST:PORT or ray://HOST:PORT; got {address!r}")
     try:
         socket.create_connection((found[1], int(found[2])), timeout=REACH_SECONDS).close()
     except (OSError, OverflowError) as error:
         raise EngineError(
             f"no Ray cluster answers at {address!r} ({error}): start one with `ray start --head`, "
-            "or leave --address out"
+            "or leave address out to start one on this machine"
         ) from error
 
 

@@ -43,7 +43,7 @@ def make_engine(
 
         return RayEngine(address, workers)
     given = {"address": address, "workers": workers}
-    extra = [f"--{setting}" for setting, value in given.items() if value is not None]
+    extra = [setting for setting, value in given.items() if value is not None]
     if extra:
-        raise InputError(f"{' and '.join(extra)} belong to --engine ray, not to --engine local")
+        raise InputError(f"engine 'local' takes no {' and '.join(extra)}; engine 'ray' does")
     return LocalEngine()

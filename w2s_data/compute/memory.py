@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import os
+import math
 import re
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -23,7 +25,7 @@ class MemoryLimit:
     """Bytes that a stage may take beyond memory-mapped files, and their division.
 
     Results do not depend on the limit where an algorithm is exact: it sets the size of blocks.
-    What has to be a sample, or rounded, to keep within a limit is told by the stage.
+    A stage reports where it has to sample or round to keep within the limit.
 
     Attributes
     ----------
@@ -52,13 +54,13 @@ class MemoryLimit:
         found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", str(text).lower())
         if found is None or found[2] not in UNITS:
             raise InputError(
-                f"--memory reads a size such as 4GB, 500MB, 2GiB or plain bytes; got {text!r}"
+                f"memory must be a size such as 4GB, 500MB, 2GiB or plain bytes; got {text!r}"
             )
         total = int(float(found[1]) * UNITS[found[2]])
         if total < LEAST:
             raise InputError(
-                f"--memory {text} is too little: the libraries alone take {size_text(LIBRARIES)}, "
-                f"give {size_text(LEAST)} or more"
+                f"memory={text} is too little, since the libraries alone take "
+                f"{size_text(LIBRARIES)}; set memory to {size_text(LEAST)} or more"
             )
         return cls(total)
 
@@ -86,16 +88,17 @@ class MemoryLimit:
 
 
 def available_bytes() -> int:
-    """Memory that can be had without swapping, within the limit of a container."""
-    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    for line in _lines("/proc/meminfo"):
-        if line.startswith("MemAvailable:"):
-            free = int(line.split()[1]) * 1024
-    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        for line in _lines(path):
-            if line.strip().isdigit():
-                free = min(free, int(line))
-    return free
+    """Return the memory that can be had without swapping, within the limit of a container."""
+    import psutil
+
+    return min(psutil.virtual_memory().available, *_container_limits())
+
+
+def total_bytes() -> int:
+    """Return the memory of this machine, or of the container if that is less."""
+    import psutil
+
+    return min(psutil.virtual_memory().total, *_container_limits())
 
 
 def size_text(n_bytes: float) -> str:
@@ -111,8 +114,13 @@ def size_text(n_bytes: float) -> str:
     return f"{n_bytes:,.0f} bytes"
 
 
-def _lines(path: str) -> list[str]:
-    try:
-        return Path(path).read_text(encoding="ascii").splitlines()
-    except OSError:
-        return []
+def _container_limits() -> Iterator[float]:
+    """Yield the limits that Linux control groups, version 2 and 1, set on this process.
+
+    psutil reports the memory of the host, and a container that takes more than its own limit is
+    killed.
+    """
+    yield math.inf
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        with suppress(OSError, ValueError):  # no such file, or the word "max"
+            yield int(Path(path).read_text(encoding="ascii"))

@@ -227,7 +227,7 @@ class Pool:
             what = "on the same block" if block is not None else "before their first block"
             raise EngineError(
                 f"{deaths} workers died {what}, most often for lack of memory: use fewer "
-                f"--workers or larger machines (finished blocks are kept). Ray says: {reason}"
+                f"workers or larger machines (finished blocks are kept). Ray reports: {reason}"
             )
         logger.warning("a worker died; its block is computed again (%s)", reason)
         self._members.append(self._made())
@@ -267,7 +267,7 @@ class Pool:
             line += (
                 f"{starting} of {self.grant.workers} workers have not started; each needs "
                 f"{self.grant.share}, and the cluster has {resources(self._ray)}: end what else "
-                "runs there, or use fewer --workers"
+                "runs there, or use fewer workers"
             )
         else:
             line += (
@@ -285,7 +285,7 @@ def _raise_cause(error: Any) -> None:
     if isinstance(cause, MemoryError) or "allocate memory" in str(cause):
         raise EngineError(
             f"a worker ran out of memory ({first_line(cause)}): use fewer "
-            "--workers or larger machines. Finished blocks are kept"
+            "workers or larger machines. Finished blocks are kept"
         ) from error
     raise error
 

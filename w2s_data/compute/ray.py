@@ -48,7 +48,7 @@ class RayEngine:
     ) -> None:
         self._ray = require("ray", "ray")
         if workers is not None and workers < 1:
-            raise InputError(f"--workers must be at least 1; got {workers}")
+            raise InputError(f"workers must be at least 1; got {workers}")
         self.address = address
         self.workers = workers
         self.patience = patience

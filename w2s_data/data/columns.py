@@ -50,10 +50,10 @@ def guess_item(frame: pd.DataFrame, taken: Iterable[str]) -> str:
     roles = set(taken)
     matches = [c for c in frame.columns if str(c).lower() in ITEM_NAMES and c not in roles]
     if len(matches) != 1:
-        seen = f"{listing(matches)} all could" if matches else "none does by its name"
+        seen = f"{listing(matches)} all could" if matches else "no name suggests it"
         raise ColumnError(
-            f"say which column holds the items (--item COLUMN, item=...): {seen}; "
-            f"columns: {listing(frame.columns, limit=30)}"
+            f"cannot guess which column holds the items ({seen}); name it with item=, one of "
+            f"{listing(frame.columns, limit=30)}"
         )
     return str(matches[0])
 
@@ -286,12 +286,10 @@ class Roles:
         ]
         if not named:
             return ()
-        options, arguments = (
-            separator.join(form.format(role) for role in named)
-            for separator, form in ((" ", "--{0} {0}"), (", ", "{0}={0!r}"))
-        )
-        what = f"columns {listing(named)} play" if len(named) > 1 else f"column {named[0]!r} plays"
-        return (f"{what} no role; name it with {options} ({arguments})",)
+        arguments = ", ".join(f"{role}={role!r}" for role in named)
+        if len(named) == 1:
+            return (f"column {named[0]!r} is ignored; pass {arguments} to use it",)
+        return (f"columns {listing(named)} are ignored; pass {arguments} to use them",)
 
 
 def read_ids(frame: pd.DataFrame, name: str | None) -> pd.Series:

@@ -205,8 +205,8 @@ class W2SDataset:
         labels = self.labels
         if not (labels >= 0).any() and (sizes or {}).get("labelled"):
             raise SplitError(
-                "a labelled split was asked for, but no row has a label: name their column "
-                "(--label COLUMN, label=...)"
+                "a labelled split requires labels, and no row has one; name the column of labels "
+                "with label="
             )
         sources = None if self.sources is None else pd.factorize(self.sources)[0] + 1
         splits = assign_splits(
@@ -255,8 +255,8 @@ class W2SDataset:
             missing = (
                 "put rows with a label into it"
                 if (self.labels >= 0).any()
-                else "give a column of gold labels (--label COLUMN, label=...), or ready-made weak "
-                "labels (--weak-columns)"
+                else "name a column of gold labels with label=, or ready-made weak labels with "
+                "weak_columns="
             )
             raise SplitError(
                 f"no row is in the labelled split ({counts}), and the teacher needs some: {missing}"

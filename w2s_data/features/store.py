@@ -313,5 +313,5 @@ def _check_same_encoder(
         settings = ", ".join(f"{n}={there.get(n)!r} (not {here.get(n)!r})" for n in different)
         raise StoreError(
             f"the features in {str(folder)!r} were made with {settings}; "
-            f"give another folder, or discard them with overwrite=True (--overwrite)"
+            f"give another folder, or discard them with overwrite=True"
         )

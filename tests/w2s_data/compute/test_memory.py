@@ -36,12 +36,12 @@ def test_sizes_are_read(text, total):
 
 @pytest.mark.parametrize("text", ["", "lots", "4 GBytes", "-1GB", "4XB", "GB"])
 def test_what_is_no_size_is_one_line(text):
-    with pytest.raises(InputError, match="--memory reads a size such as 4GB"):
+    with pytest.raises(InputError, match="memory must be a size such as 4GB"):
         MemoryLimit.parse(text)
 
 
 def test_too_little_says_what_is_needed():
-    with pytest.raises(InputError, match=r"--memory 100MB is too little.* give 512 MB or more"):
+    with pytest.raises(InputError, match=r"memory=100MB is too little.* to 512 MB or more"):
         MemoryLimit.parse("100MB")
 
 
@@ -53,7 +53,14 @@ def test_without_a_word_half_of_what_is_free(monkeypatch):
 
 
 def test_available_memory_is_a_plausible_number():
-    assert 10**7 < memory.available_bytes() < 10**14
+    assert 10**7 < memory.available_bytes() <= memory.total_bytes() < 10**14
+
+
+@pytest.mark.parametrize("limit", ["1000000", "max"])
+def test_the_limit_of_a_container_counts(monkeypatch, tmp_path, limit):
+    (tmp_path / "memory.max").write_text(f"{limit}\n")
+    monkeypatch.setattr(memory, "Path", lambda path: tmp_path / path.rpartition("/")[2])
+    assert (memory.total_bytes() == 10**6) == (limit != "max")
 
 
 def test_blocks_are_cut_and_too_many_rows_at_once_are_refused():

@@ -78,9 +78,7 @@ def test_roles_not_given_leave_no_column():
 
 def test_columns_named_like_a_role_are_mentioned():
     data = load_dataset(frame())
-    assert data.notes[0] == (
-        "column 'label' plays no role; name it with --label label (label='label')"
-    )
+    assert data.notes[0] == ("column 'label' is ignored; pass label='label' to use it")
     assert (data.labels == -1).all()
     assert set(data.splits) == {"pool"}
 
@@ -227,7 +225,9 @@ def test_item_column_is_guessed(name):
 
 
 def test_item_column_that_cannot_be_guessed():
-    with pytest.raises(ColumnError, match="none does by its name; columns: 'x', 'y'"):
+    with pytest.raises(
+        ColumnError, match="no name suggests it\\); name it with item=, one of 'x', 'y'"
+    ):
         load_dataset(pd.DataFrame({"x": ["a"], "y": ["b"]}))
     with pytest.raises(ColumnError, match="'text', 'path' all could"):
         load_dataset(pd.DataFrame({"text": ["a"], "path": ["b"]}))
