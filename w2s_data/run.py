@@ -25,11 +25,12 @@ import pyarrow.parquet as pq
 
 from w2s_data._version import __version__
 from w2s_data.data.load import W2SDataset
-from w2s_data.errors import FileFormatError, RunError
+from w2s_data.errors import FileFormatError, InputError, RunError
 from w2s_data.features.matrix import ArrayFeatures, FeatureMatrix
 from w2s_data.utils.io import (
     TEMPORARY_SUFFIX,
     atomic_path,
+    load_npy,
     make_folder,
     read_json,
     remove_partial_files,
@@ -210,13 +211,9 @@ class Run:
 
     def _vectors(self) -> FloatArray:
         try:
-            vectors: FloatArray = np.load(self.path / VECTORS, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise RunError(
-                f"{os.fspath(self.path / VECTORS)!r} is missing or damaged ({error}): make the run "
-                "again with --overwrite"
-            ) from error
-        return vectors
+            return load_npy(self.path / VECTORS)
+        except InputError as error:
+            raise RunError(f"{error}: make the run again with --overwrite") from error
 
     def key(self, settings: Mapping[str, Any], inputs: tuple[str, ...] = ()) -> str:
         """Hash of a stage's settings and of the stages it reads."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -17,13 +15,12 @@ from w2s_data.errors import (
     ColumnError,
     DuplicateIdError,
     FeatureError,
-    FileFormatError,
     InputError,
     listing,
     rows,
     unknown,
 )
-from w2s_data.utils.progress import progress
+from w2s_data.utils.io import load_npy
 from w2s_data.utils.typing import FloatArray
 from w2s_data.utils.validation import check_feature_block
 
@@ -191,45 +188,6 @@ def _image_item(value: Any, folder: Path | None) -> str | bytes | None:
     return None
 
 
-def image_bytes(item: str | bytes) -> bytes:
-    """Contents of an image file, given as bytes or by its path."""
-    return item if isinstance(item, bytes) else Path(item).read_bytes()
-
-
-def image_digest(item: str | bytes) -> str:
-    """SHA-256 of an image's bytes, wherever they lie."""
-    try:
-        return hashlib.sha256(image_bytes(item)).hexdigest()
-    except OSError as error:
-        raise FileFormatError(f"cannot read the image {item!r}: {error.strerror}") from error
-
-
-def unreadable_images(items: Sequence[str | bytes]) -> dict[int, str]:
-    """Rows whose image cannot be decoded, with the reason."""
-    with ThreadPoolExecutor() as threads, progress("images", len(items)) as advance:
-        reasons = {}
-        for row, reason in enumerate(threads.map(_why_unreadable, items)):
-            advance(1)
-            if reason is not None:
-                reasons[row] = reason
-    return reasons
-
-
-def _why_unreadable(item: str | bytes) -> str | None:
-    import io
-
-    from PIL import Image
-
-    try:
-        with Image.open(io.BytesIO(image_bytes(item))) as image:
-            image.draft(image.mode, (1, 1))  # JPEG: decode at an eighth of the size, it suffices
-            image.load()
-    # PIL raises SyntaxError for a broken PNG, and lets its bomb check through as its own error.
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        return str(error)
-    return None
-
-
 def _is_given(value: Any) -> bool:
     return not (value is None or (pd.api.types.is_scalar(value) and pd.isna(value)))
 
@@ -327,7 +285,9 @@ def read_items(
     if features is not None:
         if roles.item is not None or kind not in (None, "features"):
             raise InputError("features stand for the items: leave out item and kind")
-        return "features", None, check_features(_load_features(features), "features")
+        is_file = isinstance(features, str | Path)
+        array = load_npy(features) if is_file else np.asarray(features)
+        return "features", None, check_features(array, "features")
     if roles.item is not None and not isinstance(roles.item, str):
         if kind not in (None, "features") or not roles.item:
             raise InputError("a list of item columns holds the numbers of kind='features'")
@@ -341,15 +301,3 @@ def read_items(
     if kind == "image":
         return kind, image_items(values, raw.folder), None
     return kind, text_items(values), None
-
-
-def _load_features(features: Any) -> FloatArray:
-    if not isinstance(features, str | Path):
-        return np.asarray(features)
-    try:
-        loaded = np.load(features, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise FileFormatError(f"cannot read features {str(features)!r} as npy: {error}") from error
-    if not isinstance(loaded, np.ndarray):
-        raise FileFormatError(f"{str(features)!r} holds several arrays; give a .npy with one")
-    return loaded

@@ -19,9 +19,9 @@ from w2s_data.data.columns import (
     read_ids,
     read_items,
     read_named,
-    unreadable_images,
 )
 from w2s_data.data.dataset import W2SDataset
+from w2s_data.data.images import unreadable_images
 from w2s_data.data.pairs import PAIR_CLASSES, check_pair_roles, read_pairs
 from w2s_data.data.readers import RawTable, read_raw
 from w2s_data.data.splits import DEFAULT_SPLIT_SIZES, SPLITS, parse_splits

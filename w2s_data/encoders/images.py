@@ -1,40 +1,19 @@
-"""Images of any origin: a path, encoded bytes or a PIL image."""
+"""Decode images of any origin: a path, encoded bytes or a PIL image."""
 
 from __future__ import annotations
 
-import hashlib
 import io
-import os
 import struct
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from w2s_data.data.images import image_bytes
 from w2s_data.encoders.base import ItemError, describe
 from w2s_data.errors import EncoderError
 
 if TYPE_CHECKING:
     from PIL import Image
-
-
-def image_bytes(item: Any) -> bytes:
-    """Bytes that identify an image: the file's, or for a PIL image its pixels.
-
-    Raises
-    ------
-    EncoderError
-        If the file cannot be read.
-    """
-    if isinstance(item, bytes):
-        return item
-    if isinstance(item, str | os.PathLike):
-        try:
-            return Path(item).read_bytes()
-        except OSError as error:
-            raise EncoderError(error.strerror or str(error)) from error
-    header = f"{item.mode} {item.size}".encode()
-    return hashlib.sha256(header + item.tobytes()).digest()
 
 
 def open_image(item: Any) -> Image.Image:
@@ -48,7 +27,11 @@ def open_image(item: Any) -> Image.Image:
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
-        image = item if isinstance(item, Image.Image) else Image.open(io.BytesIO(image_bytes(item)))
+        content = b"" if isinstance(item, Image.Image) else image_bytes(item)
+    except OSError as error:
+        raise EncoderError(error.strerror or str(error)) from error
+    try:
+        image = item if isinstance(item, Image.Image) else Image.open(io.BytesIO(content))
         image = ImageOps.exif_transpose(image)
         image.load()
     except UnidentifiedImageError as error:

@@ -17,9 +17,10 @@ import numpy as np
 
 from w2s_data.compute.base import Engine
 from w2s_data.compute.local import LocalEngine
+from w2s_data.data.images import image_bytes
 from w2s_data.encoders.base import Encoder, ItemError, Kind, as_items, describe
 from w2s_data.encoders.shards import encode_shards, settled
-from w2s_data.errors import EmptyDataError, EncoderError, InputError, StoreError, listing, rows
+from w2s_data.errors import EmptyDataError, InputError, StoreError, listing, rows
 from w2s_data.features.matrix import DEFAULT_BLOCK_BYTES, row_blocks
 from w2s_data.features.shards import KEY_BYTES, KEY_DTYPE, MANIFEST, Manifest, Shards, is_shard_name
 from w2s_data.utils.io import jsonable
@@ -262,8 +263,6 @@ def item_keys(items: list[Any], kind: Kind) -> AnyArray:
     EncoderError
         Naming the items that cannot be read.
     """
-    from w2s_data.encoders.images import image_bytes
-
     digests = bytearray()
     for row, item in enumerate(items):
         try:
@@ -271,8 +270,8 @@ def item_keys(items: list[Any], kind: Kind) -> AnyArray:
         except UnicodeEncodeError as error:
             reason = "not valid Unicode (a lone surrogate)"
             raise ItemError([row], [describe(item)], reason) from error
-        except EncoderError as error:
-            raise ItemError([row], [describe(item)], str(error)) from error
+        except OSError as error:
+            raise ItemError([row], [describe(item)], error.strerror or str(error)) from error
         digests += hashlib.blake2b(content, digest_size=KEY_BYTES).digest()
     return np.frombuffer(bytes(digests), dtype=KEY_DTYPE)
 

@@ -24,7 +24,7 @@ from w2s_data.finetune.task import RESIDENT_BYTES, Pool, Task, TaskSettings
 from w2s_data.finetune.teachers import as_teachers
 from w2s_data.utils.io import atomic_path, jsonable, read_json, write_json
 from w2s_data.utils.typing import AnyArray, FloatArray, RandomState
-from w2s_data.utils.validation import check_generator
+from w2s_data.utils.validation import check_seeds, root_seed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -306,8 +306,8 @@ def fit_student(
         epochs = usual.get("epochs", _enough_epochs(n_rows, batch_size))
     settings = TaskSettings(
         name=chosen.name,
-        entropy=_entropy(random_state),
-        seeds=_seed_numbers(seeds),
+        entropy=root_seed(random_state),
+        seeds=check_seeds(seeds),
         epochs=epochs,
         batch_size=batch_size,
         learning_rate=learning_rate,
@@ -407,20 +407,6 @@ def _enough_epochs(n_rows: int, batch_size: int) -> int:
     steps_an_epoch = max(1, -(-n_rows // max(1, batch_size)))
     usual = min(USUAL_EPOCHS, max(FEWEST_EPOCHS, MOST_STEPS // steps_an_epoch))
     return max(usual, -(-LEAST_STEPS // steps_an_epoch))
-
-
-def _entropy(random_state: RandomState) -> int:
-    """Root of all random numbers; an int is its own."""
-    if isinstance(random_state, int | np.integer):
-        return int(random_state)
-    return int(check_generator(random_state).integers(2**63))
-
-
-def _seed_numbers(seeds: int | Sequence[int]) -> tuple[int, ...]:
-    numbers = tuple(range(seeds)) if isinstance(seeds, int) else tuple(int(s) for s in seeds)
-    if not numbers or min(numbers) < 0 or len(set(numbers)) < len(numbers):
-        raise InputError(f"seeds must be a number >= 1 or different numbers >= 0; got {seeds!r}")
-    return numbers
 
 
 def _check_settings(settings: TaskSettings) -> None:

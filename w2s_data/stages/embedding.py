@@ -16,12 +16,12 @@ from w2s_data.compute.memory import MemoryLimit
 from w2s_data.data.load import W2SDataset
 from w2s_data.encoders import Encoder
 from w2s_data.encoders.shards import settled
-from w2s_data.errors import FeatureError, FileFormatError, InputError, RunError
+from w2s_data.errors import FileFormatError, InputError, RunError
 from w2s_data.features.matrix import ArrayFeatures, FeatureMatrix, FeatureView
 from w2s_data.features.pairs import embed_pairs, turned_features
 from w2s_data.features.store import FeatureStore, embed
 from w2s_data.run import MANIFEST, Run
-from w2s_data.utils.io import jsonable, sha256_file
+from w2s_data.utils.io import jsonable, load_npy, sha256_file
 
 logger = logging.getLogger("w2s_data")
 
@@ -229,22 +229,5 @@ def _checksum(file: Path) -> str:
 
 def _read_features(file: Path, dataset: W2SDataset) -> FeatureMatrix:
     """Map a .npy file of shape (N, D) into memory; of pairs it holds chosen minus rejected."""
-    try:
-        array = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise FileFormatError(
-            f"cannot read features {os.fspath(file)!r}: expected a whole .npy file of numbers, "
-            f"shape (N, D) ({error})"
-        ) from error
-    if array.ndim != 2 or not np.issubdtype(array.dtype, np.number):
-        raise FeatureError(
-            f"{os.fspath(file)!r} holds {array.dtype} of shape {array.shape}; "
-            "expected numbers of shape (N, D)"
-        )
-    if len(array) != len(dataset):
-        raise FeatureError(
-            f"row counts disagree: {os.fspath(file)!r} has {len(array):,} rows, "
-            f"the data set {len(dataset):,} items"
-        )
-    features = ArrayFeatures(array)
+    features = ArrayFeatures(load_npy(file, len(dataset)))
     return turned_features(features, dataset.labels) if dataset.is_paired else features

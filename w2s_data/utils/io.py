@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from w2s_data.errors import FileFormatError, WriteError
+from w2s_data.errors import FeatureError, FileFormatError, WriteError
+from w2s_data.utils.typing import FloatArray
 
 TEMPORARY_SUFFIX = ".partial"
 
@@ -119,6 +120,36 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise FileFormatError(f"cannot read {os.fspath(path)!r} as JSON: {error}") from error
+
+
+def load_npy(path: str | os.PathLike[str], n_rows: int | None = None) -> FloatArray:
+    """Map a .npy file of numbers of shape (N, D) into memory.
+
+    Raises
+    ------
+    FileFormatError
+        If it is not a whole .npy file.
+    FeatureError
+        If it holds something else than numbers (N, D), or N is not `n_rows`.
+    """
+    name = repr(os.fspath(path))
+    try:
+        # Without pickles: an array of objects could run code when it is loaded.
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise FileFormatError(
+            f"cannot read {name} as a .npy file of numbers (N, D): {error}"
+        ) from error
+    if not isinstance(array, np.ndarray):
+        raise FileFormatError(f"{name} holds several arrays; give a .npy file with one")
+    if array.ndim != 2 or array.dtype.kind not in "fiub":
+        raise FeatureError(
+            f"{name} must hold numbers of shape (N, D); it holds {array.dtype} of shape "
+            f"{array.shape}"
+        )
+    if n_rows is not None and len(array) != n_rows:
+        raise FeatureError(f"row counts disagree: {name} has {len(array):,}, the data {n_rows:,}")
+    return array
 
 
 def sha256_file(path: str | os.PathLike[str]) -> str:

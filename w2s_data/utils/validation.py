@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, Literal
@@ -141,6 +141,30 @@ def check_generator(random_state: RandomState) -> np.random.Generator:
     raise InputError(
         f"random_state must be an int, a numpy Generator or None; got {random_state!r}"
     )
+
+
+def root_seed(random_state: RandomState) -> int:
+    """Return an int unchanged; draw one from a Generator, or from fresh entropy for None.
+
+    >>> root_seed(7)
+    7
+    """
+    if isinstance(random_state, int | np.integer):
+        return int(random_state)
+    return int(check_generator(random_state).integers(2**63))
+
+
+def check_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
+    """Return the numbers of seeds: 0 to `seeds` - 1, or the given different ones.
+
+    >>> check_seeds(3), check_seeds([5, 1])
+    ((0, 1, 2), (5, 1))
+    """
+    numbers = tuple(range(seeds)) if isinstance(seeds, int | np.integer) else tuple(seeds)
+    good = all(isinstance(seed, int | np.integer) and seed >= 0 for seed in numbers)
+    if not numbers or not good or len(set(numbers)) < len(numbers):
+        raise InputError(f"seeds must be a number >= 1 or different integers >= 0; got {seeds!r}")
+    return tuple(int(seed) for seed in numbers)
 
 
 def check_proba(proba: AnyArray, name: str = "weak_proba") -> FloatArray:

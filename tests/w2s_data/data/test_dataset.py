@@ -225,9 +225,7 @@ def test_item_column_is_guessed(name):
 
 
 def test_item_column_that_cannot_be_guessed():
-    with pytest.raises(
-        ColumnError, match="no name suggests it\\); name it with item=, one of 'x', 'y'"
-    ):
+    with pytest.raises(ColumnError, match="no name suggests it"):
         load_dataset(pd.DataFrame({"x": ["a"], "y": ["b"]}))
     with pytest.raises(ColumnError, match="'text', 'path' all could"):
         load_dataset(pd.DataFrame({"text": ["a"], "path": ["b"]}))
@@ -329,7 +327,7 @@ def test_vectors_of_several_lengths():
 
 def test_features_that_are_no_npy(tmp_path):
     (tmp_path / "x.npy").write_bytes(b"\x93NUMPY")
-    with pytest.raises(FileFormatError, match="as npy"):
+    with pytest.raises(FileFormatError, match=r"as a \.npy file"):
         load(features=tmp_path / "x.npy")
 
 
@@ -558,9 +556,9 @@ def test_no_labelled_split():
 
 
 def test_labelled_rows_asked_for_without_labels():
-    with pytest.raises(SplitError, match="no row has a label"):
+    with pytest.raises(SplitError, match="no row has one"):
         load_dataset(frame(), item="text", split_sizes={"labelled": 10})
-    with pytest.raises(SplitError, match="no row has a label"):
+    with pytest.raises(SplitError, match="no row has one"):
         load(frame().assign(label=None), split_sizes={"labelled": 0.1})
 
 

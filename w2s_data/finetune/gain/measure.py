@@ -2,9 +2,7 @@ r"""`measure_gain`: what students learn beyond their weak teacher, on the same t
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +22,8 @@ from w2s_data.finetune.levels.whole import Adaptation
 from w2s_data.finetune.methods.base import Method
 from w2s_data.utils.progress import progress as progress_bar
 from w2s_data.utils.typing import AnyArray, RandomState
-from w2s_data.utils.validation import check_generator
+from w2s_data.utils.validation import check_seeds, root_seed
+from w2s_data.utils.warnings import collect_warnings
 
 LEVELS = ("head", "lora", "full")
 
@@ -153,7 +152,7 @@ def measure_gain(
         raise InputError(f"engine {engine.name!r} keeps finished students in a checkpoint: name it")
     named = name_methods(methods)
     settings = training_settings(training, level)
-    numbers = _seed_numbers(seeds)
+    numbers = check_seeds(seeds)
     if level not in LEVELS:
         raise InputError(unknown("level", str(level), LEVELS))
     if (level == "head") == (features is None):
@@ -166,7 +165,7 @@ def measure_gain(
         raise InputError("confidence must lie in (0, 1), and n_bootstrap be at least 100")
     expected = read_forecast(forecast)
     entropy = _entropy(random_state, needed=checkpoint is not None)
-    with _said_once() as notes:
+    with collect_warnings(DegenerateDataWarning, reissue=True) as notes:
         data = check_gain_data(
             features,
             weak_proba,
@@ -204,21 +203,11 @@ def measure_gain(
     )
 
 
-def _seed_numbers(seeds: int | Sequence[int]) -> tuple[int, ...]:
-    numbers = tuple(range(seeds)) if isinstance(seeds, int | np.integer) else tuple(seeds)
-    good = all(isinstance(seed, int | np.integer) and seed >= 0 for seed in numbers)
-    if not numbers or not good or len(set(numbers)) < len(numbers):
-        raise InputError(f"seeds must be a positive number of seeds or different ints; got {seeds}")
-    return tuple(int(seed) for seed in numbers)
-
-
 def _entropy(random_state: RandomState, *, needed: bool) -> int:
     """The root of all random numbers; one that will be the same next time if needed."""
-    if isinstance(random_state, int | np.integer):
-        return int(random_state)
-    if needed:
+    if needed and not isinstance(random_state, int | np.integer):
         raise InputError(f"a checkpoint needs an int as random_state; got {random_state!r}")
-    return int(check_generator(random_state).integers(2**31))
+    return root_seed(random_state)
 
 
 def _open_checkpoint(
@@ -242,18 +231,3 @@ def _validation(data: GainData) -> tuple[Any, AnyArray]:
     if not len(rows):
         raise InputError("early_stopping needs rows with labels in the validation split")
     return data.read(rows), data.labels[rows]
-
-
-@contextmanager
-def _said_once() -> Iterator[list[str]]:
-    """Collect warnings of degenerate data, which every method may repeat, and give each once."""
-    notes: list[str] = []
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", DegenerateDataWarning)
-        yield notes
-    for warning in caught:
-        if issubclass(warning.category, DegenerateDataWarning):
-            if str(warning.message) in notes:
-                continue
-            notes.append(str(warning.message))
-        warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
