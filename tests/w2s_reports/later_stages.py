@@ -100,10 +100,12 @@ def _groups_files(spec: Any, hostile: str) -> dict[str, Any]:
         for k, name in enumerate(names)
     ]
     curve = [
-        {"eta_pool": k / 10}
-        | _columns("relative_gain_average", 0.3 - (k / 10 - 0.4) ** 2)
-        | _columns("relative_gain_inside", 0.2 - (k / 10 - 0.6) ** 2)
-        | _columns("relative_gain_others", 0.4 - (k / 10 - 0.2) ** 2)
+        {
+            "eta_pool": k / 10,
+            "average": {"relative_gain": _estimate(0.3 - (k / 10 - 0.4) ** 2)},
+            "inside": {"relative_gain": _estimate(0.2 - (k / 10 - 0.6) ** 2)},
+            "others": {"relative_gain": _estimate(0.4 - (k / 10 - 0.2) ** 2)},
+        }
         for k in range(11)
     ]
     judged = {"group": names[1], "advice": f"hold more of it{hostile}", "eta_pool": _estimate(0.6)}

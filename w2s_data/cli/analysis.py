@@ -56,8 +56,8 @@ def groups(
         random_state=seed,
     )
     spurious = SpuriousAnalyzer(
-        number_from(components.weak_components, "--weak-components", "mp"),
         number_from(components.strong_components, "--strong-components", "mp"),
+        number_from(components.weak_components, "--weak-components", "mp"),
         random_state=seed,
     )
     with computing.start() as engine:

@@ -1,23 +1,24 @@
-"""One sentence of advice on a group, with its doubt."""
+"""One sentence of advice on a group, with its uncertainty."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from w2s_data.spurious.evidence import PredictedRisks
-from w2s_data.spurious.results import GroupPrediction
+from w2s_data.spurious.results import GroupPrediction, PredictedRisks
 from w2s_data.spurious.theory import ROUNDING
 from w2s_data.utils.intervals import Estimate
 
 WORTHWHILE = 0.01  # part of the student's risk that re-weighting must save to be advised
-WORTH_SAYING = 0.05  # chance of failing in a part of the test
-DIFFERENT = 0.25  # covariance difference from which the closed form is only a tendency
+MENTIONED = 0.05  # chance of failing from which a part of the test is named with it
+# Mean squared difference of the covariances, in units of the covariance inside groups, from which
+# the closed form is only a tendency. A typical standard deviation then differs by a quarter.
+DIFFERENT = 0.25
 
 
 def advise(
     now: GroupPrediction, best: GroupPrediction, saving: Estimate, covariance_difference: float
 ) -> str:
-    """What the shares mean, and what to do.
+    """Explain the shares of a group and recommend what to do.
 
     Parameters
     ----------
@@ -27,48 +28,47 @@ def advise(
         Part of the student's risk that the best share saves.
     covariance_difference : float
     """
-    said = (
-        f"the pool holds {now.eta_pool:.0%} of group {str(now.group)!r}, the teacher saw "
-        f"{now.eta_labelled:.0%}: {_gain(now.average, now.level)}, "
-        f"{_part(now.inside)} in the group and {_part(now.others)} outside; "
-        f"{_remedy(best, saving)}"
+    sentence = (
+        f"group {str(now.group)!r} is {now.eta_pool:.0%} of the pool and {now.eta_labelled:.0%} of "
+        f"the labelled set: {_gain(now.average)}, {_part(now.inside)} in the group and "
+        f"{_part(now.others)} outside; {_remedy(best, saving)}"
     )
     if covariance_difference > DIFFERENT:
-        said += "; the group differs in covariance too, so this is a tendency, not a number"
-    return said
-
-
-def _gain(risks: PredictedRisks, level: float) -> str:
-    low, high = risks.relative_gain_interval
-    if np.isnan(low):
-        return (
-            f"predicted gain {risks.relative_gain:+.0%} of the teacher's variance, interval unknown"
+        sentence += (
+            "; the covariances inside and outside the group differ, so take this as a tendency"
         )
-    if max(abs(low), abs(high)) <= ROUNDING:
+    return sentence
+
+
+def _gain(risks: PredictedRisks) -> str:
+    gain = risks.relative_gain
+    amount = f"{gain.value:+.0%} of the teacher's variance"
+    if np.isnan(gain.low):
+        return f"predicted gain {amount}, interval unknown"
+    if max(abs(gain.low), abs(gain.high)) <= ROUNDING:
         return "predicted gain 0, as the student sees all that the teacher sees"
-    amount = f"{risks.relative_gain:+.0%} of the teacher's variance"
-    doubt = f"{level:.0%} interval {low:+.0%} to {high:+.0%}"
-    if low <= 0 <= high:
-        return (
-            f"cannot tell whether the student gains: predicted {amount} ({doubt}, chance that it "
-            f"does not {risks.chance_fails:.0%})"
-        )
-    return f"predicted gain {amount} ({doubt})"
+    interval = f"{gain.level:.0%} interval {gain.low:+.0%} to {gain.high:+.0%}"
+    if gain.differs_from_zero:
+        return f"predicted gain {amount} ({interval})"
+    return (
+        f"cannot tell whether the student gains, predicted {amount} ({interval}, chance that it "
+        f"does not {risks.chance_fails:.0%})"
+    )
 
 
 def _part(risks: PredictedRisks) -> str:
     chance = risks.chance_fails
-    doubt = f" (chance that it fails {chance:.0%})" if chance > WORTH_SAYING else ""
-    return f"{risks.relative_gain:+.0%}{doubt}"
+    doubt = f" (chance that it fails {chance:.0%})" if chance > MENTIONED else ""
+    return f"{risks.relative_gain.value:+.0%}{doubt}"
 
 
 def _remedy(best: GroupPrediction, saving: Estimate) -> str:
     if saving.value <= WORTHWHILE:
         return "another share in the pool would change little"
-    gain = f"towards {best.eta_pool:.0%} (gain {best.average.relative_gain:+.0%})"
+    gain = f"towards {best.eta_pool:.0%} (gain {best.average.relative_gain.value:+.0%})"
     if saving.low <= 0:
         return (
-            f"cannot tell whether to re-weight the pool {gain}: that saves {saving.low:+.0%} to "
+            f"cannot tell whether to re-weight the pool {gain}, which saves {saving.low:+.0%} to "
             f"{saving.high:+.0%} of the student's variance"
         )
     return f"re-weight the pool {gain}"

@@ -1,135 +1,168 @@
-"""What is known of a group, and the predictions with intervals that follow from it."""
+"""Evidence on one group, and the predictions with intervals that follow from it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from w2s_data.errors import InputError
+from w2s_data.spurious.advice import advise
 from w2s_data.spurious.model import GroupGeometry, GroupRisks
-from w2s_data.spurious.theory import ROUNDING, mixture_risks
+from w2s_data.spurious.results import GroupPrediction, PredictedRisks, columns
+from w2s_data.spurious.theory import (
+    POOL_SHARES,
+    ROUNDING,
+    TESTS,
+    mixture_fails,
+    mixture_optimum,
+    mixture_risks,
+)
 from w2s_data.utils.intervals import Estimate, student_interval
 from w2s_data.utils.jackknife import chance_below_zero, jackknife_error
+from w2s_data.utils.typing import FloatArray
 
-GRID = np.linspace(0, 1, 101)  # shares among which the best is looked for
-
-
-@dataclass(frozen=True, repr=False)
-class PredictedRisks(GroupRisks):
-    """Expected squared errors of teacher and student under one test share, with intervals.
-
-    Attributes
-    ----------
-    teacher, student : float
-        At least 0, lower is better.
-    teacher_interval, student_interval, gain_interval, relative_gain_interval : (float, float)
-    chance_fails : float
-        That the student is no better than its teacher, in [0, 1].
-    """
-
-    teacher_interval: tuple[float, float]
-    student_interval: tuple[float, float]
-    gain_interval: tuple[float, float]
-    relative_gain_interval: tuple[float, float]
-    chance_fails: float
-
-    def to_dict(self) -> dict[str, float]:
-        """Every estimate with `_low` and `_high`, and the chance."""
-        result: dict[str, float] = {}
-        for name in ("teacher", "student", "gain", "relative_gain"):
-            low, high = getattr(self, f"{name}_interval")
-            result |= {name: getattr(self, name), f"{name}_low": low, f"{name}_high": high}
-        return result | {"chance_fails": self.chance_fails}
-
-    def __repr__(self) -> str:
-        low, high = self.gain_interval
-        return (
-            f"PredictedRisks(teacher={self.teacher:.4g}, student={self.student:.4g}, "
-            f"gain={self.gain:.4g}, {low:.4g} to {high:.4g})"
-        )
+EVEN = 0.5  # share of a test where both groups count alike
 
 
 @dataclass(frozen=True)
 class GroupEvidence:
-    """A group's geometry, the same with parts of the rows left out, and what turns both into risks.
+    """One group compared with all other rows.
 
-    Shares are those of the rows at hand, hence known; uncertain is what the features say.
+    The shares are those of the rows at hand, hence known; only the features leave uncertainty.
 
     Attributes
     ----------
+    n_rows : int
+        Of the group.
+    eta_labelled, eta_pool : Estimate
+    n, N : int
+        Labelled and pool rows.
+    geometry : GroupGeometry
     left_out : GroupGeometry of arrays (J,), or None
-        None gives NaN intervals.
-    eta_l : float
+        The geometry with each part of the rows left out; None gives NaN intervals.
     freedom : int
-        Of Student's t.
+        Degrees of freedom of Student's t.
+    level : float
+    covariance_difference : float
+        At least 0; the model takes it as 0.
     """
 
+    group: Any
+    n_rows: int
+    eta_labelled: Estimate
+    eta_pool: Estimate
+    n: int
+    N: int
     geometry: GroupGeometry
     left_out: GroupGeometry | None
-    eta_l: float
     freedom: int
     level: float
+    covariance_difference: float
 
-    def risks(
-        self, eta_u: float, eta_t: float, gamma: float, nu: float, noise: float = 1.0
-    ) -> PredictedRisks:
-        """Risks on a test with share eta_t."""
-        setting = eta_u, eta_t, gamma, nu
-        left_out = None
-        if self.left_out is not None:
-            left_out = mixture_risks(self.left_out, self.eta_l, *setting, noise=noise)
-        return self._predicted(
-            mixture_risks(self.geometry, self.eta_l, *setting, noise=noise), left_out
-        )
+    def predict(
+        self,
+        eta_pool: float | None = None,
+        eta_test: float = EVEN,
+        n: int | None = None,
+        N: int | None = None,
+        noise: float = 1.0,
+    ) -> GroupPrediction:
+        """Predict risks for a share in the pool, as `SpuriousAnalyzer.predict_risk` does."""
+        n, N = self.n if n is None else int(n), self.N if N is None else int(N)
+        share = self.eta_pool.value if eta_pool is None else float(eta_pool)
+        gamma, nu = self._scales(n, N)
 
-    def worst(self, eta_u: float, gamma: float, nu: float, noise: float = 1.0) -> PredictedRisks:
-        """Risk of either model where it is worst, for each its own worst of group and others."""
-
-        def larger(geometry: GroupGeometry) -> GroupRisks:
-            parts = [
-                mixture_risks(geometry, self.eta_l, eta_u, eta_t, gamma, nu, noise=noise)
-                for eta_t in (0.0, 1.0)
-            ]
-            teacher, student = (
-                np.maximum(*(getattr(part, role) for part in parts))
+        def by_part(geometry: GroupGeometry) -> dict[str, GroupRisks]:
+            tests = TESTS | {"average": eta_test}
+            risks = {
+                part: mixture_risks(
+                    geometry, self.eta_labelled.value, share, test, gamma, nu, noise=noise
+                )
+                for part, test in tests.items()
+            }
+            # Each model has its own worst group.
+            worst = (
+                np.maximum(getattr(risks["others"], role), getattr(risks["inside"], role))
                 for role in ("teacher", "student")
             )
-            return GroupRisks(teacher, student)
+            return risks | {"worst": GroupRisks(*worst)}
 
-        left_out = larger(self.left_out) if self.left_out is not None else None
-        return self._predicted(larger(self.geometry), left_out)
+        left_out = {} if self.left_out is None else by_part(self.left_out)
+        parts = {
+            part: self._with_intervals(risks, left_out.get(part))
+            for part, risks in by_part(self.geometry).items()
+        }
+        return GroupPrediction(
+            group=self.group,
+            eta_labelled=self.eta_labelled.value,
+            eta_pool=share,
+            eta_test=float(eta_test),
+            n=n,
+            N=N,
+            noise=float(noise),
+            level=self.level,
+            **parts,
+        )
 
-    def optimum(self, nu: float) -> Estimate:
+    @cached_property
+    def at_hand(self) -> GroupPrediction:
+        """Prediction for the observed shares."""
+        return self.predict()
+
+    @property
+    def worst_relative_gain(self) -> float:
+        """Lowest relative gain over the tests."""
+        return min(self.at_hand.risks[part].relative_gain.value for part in TESTS)
+
+    @property
+    def chance_fails(self) -> dict[str, float]:
+        """Probability that the student is no better than its teacher, by test."""
+        return {part: self.at_hand.risks[part].chance_fails for part in TESTS}
+
+    @property
+    def fails(self) -> dict[str, bool]:
+        """Whether the student is no better than its teacher, by test."""
+        shares = self.eta_labelled.value, self.eta_pool.value
+        return mixture_fails(self.geometry, *shares, self._scales(self.n, self.N)[1])
+
+    @cached_property
+    def optimal_eta_pool(self) -> Estimate:
         """Share in the pool with the lowest risk where both groups count alike.
 
-        The interval spans all shares whose risk the rows cannot tell from the lowest: the paired
-        difference's interval reaches 0.
+        The interval spans all shares whose risk does not differ significantly from the lowest,
+        by the interval of the paired difference.
         """
-        risk = mixture_risks(self.geometry, self.eta_l, GRID, 0.5, 1.0, nu).student
-        best = int(np.argmin(risk))
+        nu = self._scales(self.n, self.N)[1]
+        share = mixture_optimum(self.geometry, self.eta_labelled.value, EVEN, nu)
         if self.left_out is None:
-            return Estimate(float(GRID[best]), np.nan, np.nan)
-        left_out = self._students(GRID, nu)
+            return Estimate(share, level=self.level)
+        best = int(np.flatnonzero(share == POOL_SHARES)[0])
+        risk = self._student(self.geometry, POOL_SHARES)
+        left_out = np.stack([self._student(self.left_out, s) for s in POOL_SHARES], axis=1)
         error = jackknife_error(left_out - left_out[:, [best]])
         low, _ = student_interval(risk - risk[best], error, self.freedom, self.level)
-        possible = GRID[low <= ROUNDING * risk[best]]
-        return Estimate(float(GRID[best]), float(possible[0]), float(possible[-1]))
+        possible = POOL_SHARES[low <= ROUNDING * risk[best]]
+        return Estimate(share, float(possible[0]), float(possible[-1]), self.level)
 
-    def saving(self, eta_u: float, other: float, nu: float) -> Estimate:
-        """Part of the student's risk that another share in the pool saves, both groups alike."""
-        shares = np.array([eta_u, other])
-        now, then = mixture_risks(self.geometry, self.eta_l, shares, 0.5, 1.0, nu).student
-        value = float(1 - then / now)
-        if self.left_out is None:
-            return Estimate(value, np.nan, np.nan)
-        left_out = self._students(shares, nu)
-        return self._estimate(value, 1 - left_out[:, 1] / left_out[:, 0])
+    @property
+    def saving(self) -> Estimate:
+        """Part of the student's risk that the optimal share saves, both groups alike."""
+        shares = self.eta_pool.value, self.optimal_eta_pool.value
+        now, then = (self._student(self.geometry, share) for share in shares)
+        left_out = None
+        if self.left_out is not None:
+            before, after = (self._student(self.left_out, share) for share in shares)
+            left_out = 1 - after / before
+        return self._estimate(float(1 - then / now), left_out)
 
+    @property
     def shifts(self) -> dict[str, Estimate]:
         """Shift of the mean on either side in standard deviations, and shared dimensions."""
         most = min(self.geometry.d_w, self.geometry.d_s)
-        found = {}
+        shifts = {}
         for name, attribute, power, limit in (
             ("shift_teacher", "m_t", 0.5, np.inf),
             ("shift_student", "m_s", 0.5, np.inf),
@@ -139,43 +172,80 @@ class GroupEvidence:
             if self.left_out is not None:
                 left_out = getattr(self.left_out, attribute) ** power
             value = float(getattr(self.geometry, attribute) ** power)
-            found[name] = self._estimate(value, left_out, 0.0, limit)
-        return found
+            shifts[name] = self._estimate(value, left_out, 0.0, limit)
+        return shifts
 
-    def _students(self, shares: Any, nu: float) -> Any:
-        """Student's risks (J, shares) with each part of the rows left out."""
-        columns = self.left_out
-        assert columns is not None
-        return np.stack(
-            [mixture_risks(columns, self.eta_l, share, 0.5, 1.0, nu).student for share in shares],
-            axis=1,
-        )
+    @cached_property
+    def advice(self) -> str:
+        """Meaning of the shares and what to do, in one sentence."""
+        best = self.predict(self.optimal_eta_pool.value)
+        return advise(self.at_hand, best, self.saving, self.covariance_difference)
+
+    def to_row(self) -> dict[str, Any]:
+        """Return one row of `SpuriousAnalyzer.groups_`."""
+        gains = {f"relative_gain_{part}": self.at_hand.risks[part].relative_gain for part in TESTS}
+        shares = {"eta_labelled": self.eta_labelled, "eta_pool": self.eta_pool}
+        optimum = {"optimal_eta_pool": self.optimal_eta_pool}
+        return {
+            "group": self.group,
+            "n_rows": self.n_rows,
+            **columns({**shares, **self.shifts, **gains, **optimum}),
+            **{f"chance_fails_{part}": chance for part, chance in self.chance_fails.items()},
+            **{f"fails_{part}": fails for part, fails in self.fails.items()},
+            "covariance_difference": self.covariance_difference,
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return one entry of the list `groups` of `spurious.json`."""
+        return {
+            "group": self.group,
+            "n_rows": self.n_rows,
+            "eta_labelled": self.eta_labelled.to_dict(),
+            "eta_pool": self.eta_pool.to_dict(),
+            **{name: shift.to_dict() for name, shift in self.shifts.items()},
+            "risks": {part: risks.to_dict() for part, risks in self.at_hand.risks.items()},
+            "fails": self.fails,
+            "optimal_eta_pool": self.optimal_eta_pool.to_dict(),
+            "covariance_difference": self.covariance_difference,
+            "advice": self.advice,
+        }
+
+    def _scales(self, n: int, N: int) -> tuple[float, float]:
+        """Gamma and nu of plain embeddings with an intercept."""
+        d_w, d_s = self.geometry.d_w, self.geometry.d_s
+        if n <= d_w + 2 or d_s + 2 >= N:
+            raise InputError(
+                f"n must exceed d_w + 2 = {d_w + 2} and N d_s + 2 = {d_s + 2}; got n = {n}, N = {N}"
+            )
+        return 1 / (n - d_w - 2), 1 / (N - d_s - 2)
+
+    def _student(self, geometry: GroupGeometry, eta_pool: float | FloatArray) -> Any:
+        """Student's risk with both groups alike, up to the scale gamma."""
+        nu = self._scales(self.n, self.N)[1]
+        return mixture_risks(geometry, self.eta_labelled.value, eta_pool, EVEN, 1.0, nu).student
 
     def _estimate(
         self, value: float, left_out: Any, low: float = -np.inf, high: float = np.inf
     ) -> Estimate:
         if left_out is None:
-            return Estimate(value, np.nan, np.nan)
+            return Estimate(value, level=self.level)
         error = jackknife_error(left_out)
         limits = student_interval(value, error, self.freedom, self.level, low, high)
-        return Estimate(value, *map(float, limits))
+        return Estimate(value, *map(float, limits), self.level)
 
-    def _predicted(self, risks: GroupRisks, left_out: GroupRisks | None) -> PredictedRisks:
-        intervals = {}
-        for name, low in {
-            "teacher": 0.0,
-            "student": 0.0,
-            "gain": -np.inf,
-            "relative_gain": -np.inf,
-        }.items():
-            replicates = None if left_out is None else getattr(left_out, name)
-            found = self._estimate(float(getattr(risks, name)), replicates, low)
-            intervals[f"{name}_interval"] = found.low, found.high
+    def _with_intervals(self, risks: GroupRisks, left_out: GroupRisks | None) -> PredictedRisks:
+        estimates = {
+            name: self._estimate(
+                float(getattr(risks, name)),
+                None if left_out is None else getattr(left_out, name),
+                low,
+            )
+            for name, low in (
+                *(("teacher", 0.0), ("student", 0.0)),
+                *(("gain", -np.inf), ("relative_gain", -np.inf)),
+            )
+        }
         error = np.nan if left_out is None else float(jackknife_error(left_out.gain))
         rounding = ROUNDING * float(risks.teacher)
-        return PredictedRisks(
-            float(risks.teacher),
-            float(risks.student),
-            chance_fails=chance_below_zero(float(risks.gain), error, self.freedom, rounding),
-            **intervals,
-        )
+        chance = chance_below_zero(float(risks.gain), error, self.freedom, rounding)
+        return PredictedRisks(**estimates, chance_fails=chance)

@@ -1,4 +1,4 @@
-"""What `SpuriousAnalyzer` measured of a group, and what it predicts."""
+"""Predicted risks of teacher and student, with their intervals."""
 
 from __future__ import annotations
 
@@ -6,71 +6,42 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from w2s_data.spurious.evidence import GroupEvidence, PredictedRisks
-from w2s_data.spurious.model import GroupModel
+import pandas as pd
+
 from w2s_data.utils.intervals import Estimate
 
-PARTS = {0.0: "others", 1.0: "inside", 0.5: "average"}  # of the test, by the group's share in it
+PARTS = ("others", "inside", "average", "worst")
 
 
-@dataclass(frozen=True, repr=False)
-class GroupSummary:
-    """One group against all other rows.
+@dataclass(frozen=True)
+class PredictedRisks:
+    """Expected squared errors of teacher and student on one test.
 
     Attributes
     ----------
-    evidence : GroupEvidence
-        From which `SpuriousAnalyzer.predict` answers.
-    risks : mapping
-        Test share (0 others, 1 the group, .5 both alike) -> PredictedRisks at the shares at hand.
-    fails : mapping
-        Test share -> whether the student is no better than its teacher.
-    optimal_eta_pool : Estimate
-    covariance_difference : float
-        At least 0; the model takes it as 0.
+    teacher, student : Estimate
+        At least 0, lower is better.
+    gain, relative_gain : Estimate
+        Teacher minus student, and the same as a part of the teacher's risk (at most 1).
+    chance_fails : float
+        Probability that the student is no better than its teacher, in [0, 1].
     """
 
-    group: Any
-    n_rows: int
-    eta_labelled: Estimate
-    eta_pool: Estimate
-    model: GroupModel
-    evidence: GroupEvidence
-    risks: Mapping[float, PredictedRisks]
-    fails: Mapping[float, bool]
-    optimal_eta_pool: Estimate
-    covariance_difference: float
+    teacher: Estimate
+    student: Estimate
+    gain: Estimate
+    relative_gain: Estimate
+    chance_fails: float
 
-    @property
-    def worst_relative_gain(self) -> float:
-        """Lowest of the relative gains."""
-        return float(min(risk.relative_gain for risk in self.risks.values()))
+    def estimates(self) -> dict[str, Estimate]:
+        """Return the estimates by name."""
+        names = ("teacher", "student", "gain", "relative_gain")
+        return {name: getattr(self, name) for name in names}
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, one row of `SpuriousAnalyzer.groups_`."""
-        estimates = {
-            "eta_labelled": self.eta_labelled,
-            "eta_pool": self.eta_pool,
-            **self.evidence.shifts(),
-        }
-        for share, risk in self.risks.items():
-            interval = risk.relative_gain_interval
-            estimates[f"relative_gain_{PARTS[share]}"] = Estimate(risk.relative_gain, *interval)
-        estimates["optimal_eta_pool"] = self.optimal_eta_pool
-        return {
-            "group": self.group,
-            "n_rows": self.n_rows,
-            **_columns(estimates),
-            **{f"chance_fails_{PARTS[t]}": risk.chance_fails for t, risk in self.risks.items()},
-            **{f"fails_{PARTS[t]}": fails for t, fails in self.fails.items()},
-            "covariance_difference": self.covariance_difference,
-        }
-
-    def __repr__(self) -> str:
-        return (
-            f"GroupSummary({self.group!r}, eta_labelled={self.eta_labelled.value:.4g}, "
-            f"eta_pool={self.eta_pool.value:.4g}, {self.model!r})"
-        )
+        """Return the estimates as dictionaries, and the chance."""
+        estimates = {name: estimate.to_dict() for name, estimate in self.estimates().items()}
+        return {**estimates, "chance_fails": self.chance_fails}
 
 
 @dataclass(frozen=True, repr=False)
@@ -79,14 +50,15 @@ class GroupPrediction:
 
     Attributes
     ----------
-    group : the group, against all other rows
+    group : the group, compared with all other rows
     eta_labelled, eta_pool, eta_test : float
     n, N : int
+        Labelled and pool rows.
     noise : float
-        Variance of the label noise; risks are in its units where it is 1.
+        Variance of the label noise; risks are in units of it where it is 1.
     others, inside, average, worst : PredictedRisks
-        Outside the group, inside it, on a test with share eta_test, and for either model where it
-        is worst; each with intervals and the chance that the student is no better.
+        Outside the group, inside it, on a test with share eta_test, and for each model where it
+        is worst.
     level : float
         Coverage of the intervals.
     """
@@ -104,43 +76,48 @@ class GroupPrediction:
     worst: PredictedRisks
     level: float
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values; `teacher_PART`, `student_PART`, `gain_PART`, `relative_gain_PART`.
+    @property
+    def risks(self) -> dict[str, PredictedRisks]:
+        """The four risks by the part of the test that they are about."""
+        return {part: getattr(self, part) for part in PARTS}
 
-        Each with `_low` and `_high`; and `chance_fails_PART`.
-        """
-        first = ("group", "eta_labelled", "eta_pool", "eta_test", "n", "N", "noise", "level")
-        result = {name: getattr(self, name) for name in first}
-        for part in ("others", "inside", "average", "worst"):
-            for name, value in getattr(self, part).to_dict().items():
-                stem, limit = _split_limit(name)
-                result[f"{stem}_{part}{limit}"] = value
-        return result
+    def to_dict(self) -> dict[str, Any]:
+        """Return the setting as plain values, and each part's risks as a dictionary."""
+        return {**self._setting(), **{part: r.to_dict() for part, r in self.risks.items()}}
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row per part of the test, with `_low` and `_high` of each estimate."""
+        rows = {
+            part: columns(risks.estimates()) | {"chance_fails": risks.chance_fails}
+            for part, risks in self.risks.items()
+        }
+        return pd.DataFrame.from_dict(rows, orient="index")
+
+    def to_row(self) -> dict[str, Any]:
+        """Return one row of a curve: `gain_average`, `gain_average_low` and so on."""
+        row = self._setting()
+        for part, risks in self.risks.items():
+            row |= columns({f"{name}_{part}": e for name, e in risks.estimates().items()})
+            row[f"chance_fails_{part}"] = risks.chance_fails
+        return row
+
+    def _setting(self) -> dict[str, Any]:
+        names = ("group", "eta_labelled", "eta_pool", "eta_test", "n", "N", "noise", "level")
+        return {name: getattr(self, name) for name in names}
 
     def __repr__(self) -> str:
         shares = ("eta_labelled", "eta_pool", "eta_test")
         first = ", ".join(f"{name}={getattr(self, name):.4g}" for name in shares)
-        low, high = self.average.gain_interval
+        average, indent = self.average, " " * 16
+        gain = average.gain
         return (
-            f"GroupPrediction(group={self.group!r}, {first},\n{' ' * 16}"
-            f"teacher={self.average.teacher:.4g}, student={self.average.student:.4g}, "
-            f"gain={self.average.gain:.4g} [{low:.4g}, {high:.4g}],\n{' ' * 16}"
-            f"worst gain={self.worst.gain:.4g})"
+            f"GroupPrediction(group={self.group!r}, {first},\n{indent}"
+            f"teacher={average.teacher.value:.4g}, student={average.student.value:.4g}, "
+            f"gain={gain.value:.4g} [{gain.low:.4g}, {gain.high:.4g}],\n{indent}"
+            f"worst gain={self.worst.gain.value:.4g})"
         )
 
 
-def _columns(estimates: Mapping[str, Estimate]) -> dict[str, float]:
-    """`name`, `name_low` and `name_high` of every estimate."""
-    return {
-        f"{name}{suffix}": getattr(estimate, part)
-        for name, estimate in estimates.items()
-        for suffix, part in (("", "value"), ("_low", "low"), ("_high", "high"))
-    }
-
-
-def _split_limit(name: str) -> tuple[str, str]:
-    """Name without and its ending `_low` or `_high`."""
-    for limit in ("_low", "_high"):
-        if name.endswith(limit):
-            return name.removesuffix(limit), limit
-    return name, ""
+def columns(estimates: Mapping[str, Estimate]) -> dict[str, float]:
+    """Return the columns NAME, NAME_low and NAME_high of every estimate."""
+    return {key: v for name, e in estimates.items() for key, v in e.columns(name).items()}

@@ -38,20 +38,23 @@ from w2s_data.spurious.model import (
 from w2s_data.utils.typing import FloatArray
 
 __all__ = [
-    "ETA_TESTS",
+    "POOL_SHARES",
+    "ROUNDING",
+    "TESTS",
     "GroupModel",
     "GroupRisks",
     "inflation",
     "mean_shift_optimum",
     "mean_shift_risks",
-    "mean_shift_window",
     "mixture_fails",
     "mixture_optimum",
     "mixture_risks",
 ]
 
-ETA_TESTS = (0.0, 1.0, 0.5)  # majority, minority, both groups counted alike
-ROUNDING = 1e-9  # a gain below this part of the teacher's risk is none
+# Share of the group in each test: only others, only the group, both counted alike.
+TESTS = {"others": 0.0, "inside": 1.0, "average": 0.5}
+POOL_SHARES = np.linspace(0, 1, 101)  # the risk is flat near its minimum: finer steps add nothing
+ROUNDING = 1e-9  # part of the teacher's risk below which a gain is rounding, as copies give 1e-12
 
 
 def mean_shift_risks(
@@ -260,77 +263,44 @@ def mean_shift_optimum(model: GroupModel, eta_l: float, eta_t: float, nu: float 
 
 
 def mixture_optimum(
-    model: GroupModel, eta_l: float, eta_t: float, nu: float = 0.0, n_grid: int = 101
+    model: GroupModel | GroupGeometry,
+    eta_l: float,
+    eta_t: float,
+    nu: float = 0.0,
+    shares: FloatArray = POOL_SHARES,
 ) -> float:
-    """Minority share of the pool that minimises the student's mixture risk, on an even grid.
+    """Return the share of the pool that minimises the student's mixture risk, among `shares`.
 
     The risk is flat inside and moves fastest near pools of one group; there is no closed form. In
     simulation the share chosen cost at most .02 %, that of the mean-shift form .1 to 9.9 %. The
-    lowest of equal shares is returned.
+    first of equally good shares is returned.
 
     Examples
     --------
     >>> round(mixture_optimum(GroupModel([2.5], [0.5], [[0.3]]), eta_l=0.4, eta_t=0.5), 2)
     0.35
     """
-    shares = np.linspace(0, 1, n_grid)
     risks = mixture_risks(model, eta_l, shares, eta_t, 1.0, nu)
     return float(shares[int(np.argmin(risks.student))])
 
 
-def mean_shift_window(model: GroupModel, eta_l: float, eta_t: float) -> tuple[float, float] | None:
-    """Shares of the pool at which the student beats its teacher, mean-shift form, endless pool.
-
-    It fails iff |v|^2 - (eta_t - eta_l)^2 |mu_T|^2 > s_x (p_T - p_TS), hence wins for
-    |eta_u - eta_u*| < sqrt([s_x (p_T - p_TS) + (eta_t - eta_l)^2 |mu_T|^2 - v_min^2] / |D|^2)
-    with v_min^2 = |b|^2 - <D, b>^2 / |D|^2 (D, b, and v as in `mean_shift_optimum` and
-    `mean_shift_risks`). eta_u = eta_l is not always safe: with mu_T = 0 and Xi mu_S != 0 the
-    student imports a shift that its teacher does not have.
-
-    Returns
-    -------
-    (float, float) or None
-        Cut to [0, 1]; None where no share wins.
-
-    Source: Liu, Dong, Lei, ICLR 2026 (failure condition; the window is its solution).
-
-    Examples
-    --------
-    >>> low, high = mean_shift_window(GroupModel([4.0], [2.0], [[0.0]]), eta_l=0.3, eta_t=0.3)
-    >>> round(low, 4), round(high, 4)
-    (0.05, 0.55)
-    """
-    check_shares(eta_l=eta_l, eta_t=eta_t)
-    apart, base = _optimum_terms(model, eta_l, eta_t)
-    room = model.variance * (model.p_t - model.p_ts) + (eta_t - eta_l) ** 2 * model.m_t
-    room -= float(base @ base)
-    square = float(apart @ apart)
-    if square <= 0:
-        return (0.0, 1.0) if room > 0 else None
-    centre = float(apart @ base) / square
-    room += square * centre**2
-    if not room > 0:
-        return None
-    half = (room / square) ** 0.5
-    low, high = max(0.0, centre - half), min(1.0, centre + half)
-    return (low, high) if low < high else None
-
-
 def mixture_fails(
-    model: GroupModel, eta_l: float, eta_u: float, nu: float = 0.0
-) -> dict[float, bool]:
-    """Whether the student is no better than its teacher on each test share of {0, 1, .5}.
+    model: GroupModel | GroupGeometry, eta_l: float, eta_u: float, nu: float = 0.0
+) -> dict[str, bool]:
+    """Tell for each test of `TESTS` whether the student is no better than its teacher.
 
-    Mixture form, gain <= 0 up to rounding. Against simulation of 60 random models it named the
-    sign of the gain 98 % of the time, the mean-shift form 87 %.
+    Mixture form, gain <= 0 up to rounding. In simulations of 60 random models it had the sign of
+    the gain right in 98 %, the mean-shift form in 87 %.
 
     Examples
     --------
     >>> mixture_fails(GroupModel([0.0], [2.83], [[0.707]]), eta_l=0.1, eta_u=0.1)
-    {0.0: False, 1.0: True, 0.5: False}
+    {'others': False, 'inside': True, 'average': False}
     """
-    risks = {eta_t: mixture_risks(model, eta_l, eta_u, eta_t, 1.0, nu) for eta_t in ETA_TESTS}
-    return {eta_t: bool(risk.gain <= ROUNDING * risk.teacher) for eta_t, risk in risks.items()}
+    risks = {
+        part: mixture_risks(model, eta_l, eta_u, eta_t, 1.0, nu) for part, eta_t in TESTS.items()
+    }
+    return {part: bool(risk.gain <= ROUNDING * risk.teacher) for part, risk in risks.items()}
 
 
 def _optimum_terms(model: GroupModel, eta_l: float, eta_t: float) -> tuple[FloatArray, FloatArray]:

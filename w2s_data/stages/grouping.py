@@ -25,8 +25,8 @@ from w2s_data.groups import GroupAnalyzer
 from w2s_data.neighbors.index import NeighborIndex
 from w2s_data.run import Run
 from w2s_data.spurious import SpuriousAnalyzer
-from w2s_data.spurious.summary import summarize_spurious, unknown_spurious
-from w2s_data.stages.embedding import ROLES, Role
+from w2s_data.spurious.analyzer import unknown_spurious
+from w2s_data.stages.embedding import Role
 from w2s_data.stages.scoring import check_scored, weak_proba_of
 from w2s_data.stages.training import INPUTS as INPUTS_OF_GAIN
 from w2s_data.stages.training import PREDICTIONS
@@ -230,11 +230,15 @@ def _judge(
     try:
         with noting(DegenerateDataWarning) as notes:
             judged = clone(spurious).fit(
-                *(features[role] for role in ROLES), analyzer.group_, labelled, pool
+                features["strong"],
+                features["weak"],
+                groups=analyzer.group_,
+                labelled=labelled,
+                pool=pool,
             )
     except InputError as error:
         return unknown_spurious(str(error))
-    return summarize_spurious(judged, notes)
+    return judged.to_dict() | {"warnings": notes}
 
 
 def _mask(dataset: W2SDataset, split: str) -> AnyArray:

@@ -7,7 +7,10 @@ from typing import Any
 import numpy as np
 
 from w2s_data.utils.typing import FloatArray, IntArray
+from w2s_data.utils.validation import Constraint, whole
 
+# Values of n_jackknife: with a single part nothing would be left when it is left out.
+JACKKNIFE = Constraint("0 or an integer >= 2", lambda n: whole(0).accepts(n) and n != 1)
 LEFT_OUT = (
     "with a part of the rows left out the estimate is undefined, as these are too few or some "
     "column varies in few of them; give fewer components. The intervals are unknown"

@@ -13,6 +13,7 @@ from numbers import Integral, Real
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from w2s_data.errors import FeatureError, InputError, ProbabilityError, rows
 from w2s_data.utils.typing import AnyArray, FloatArray, IntArray, RandomState
@@ -227,6 +228,42 @@ def check_feature_block(block: FloatArray, numbers: IntArray, name: str, *, nonz
         raise FeatureError(
             f"{name} are all zero in {rows(numbers[zero])}: they have no direction to compare"
         )
+
+
+def check_names(
+    values: ArrayLike, name: str, numbers: IntArray | None = None
+) -> tuple[list[Any], IntArray]:
+    """Return the different names in order of appearance, and the code of each row.
+
+    Parameters
+    ----------
+    values : array (N,)
+        Names of any type, such as groups or sources.
+    numbers : int array (N,), optional
+        Row numbers for the message; by default 0 ... N - 1.
+
+    Raises
+    ------
+    InputError
+        Another shape, or missing names, whose rows are named.
+
+    Examples
+    --------
+    >>> names, codes = check_names(["web", "crowd", "web"], "sources")
+    >>> names, codes.tolist()
+    (['web', 'crowd'], [0, 1, 0])
+    """
+    import pandas as pd
+
+    array = np.asarray(values, dtype=object)
+    if array.ndim != 1:
+        raise InputError(f"{name} must hold one name per row; got shape {array.shape}")
+    missing = np.flatnonzero(pd.isna(array))
+    if len(missing):
+        bad = missing if numbers is None else numbers[missing]
+        raise InputError(f"{name} are missing in {rows(bad)}: name them, or drop these rows")
+    codes, names = pd.factorize(array)
+    return list(names), np.asarray(codes, dtype=np.int64)
 
 
 def check_same_length(**arrays: AnyArray) -> int:

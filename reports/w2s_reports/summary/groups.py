@@ -112,7 +112,7 @@ def _prediction(found: Mapping[str, Any]) -> dict[str, Any]:
         "curve": [
             {
                 "eta_pool": plain(point["eta_pool"]),
-                **{part: from_columns(point, f"relative_gain_{part}") for part in PARTS},
+                **{part: estimate(point[part]["relative_gain"]) for part in PARTS},
             }
             for point in found.get("curve") or ()
         ],

@@ -337,7 +337,7 @@ def test_best_share_of_a_mixture(item: Item) -> None:
     )
     scale = x["mu_norm"] / 2.5
     model = GroupModel(alike.mu_t * scale, alike.mu_s * scale, alike.xi)
-    found = mixture_optimum(model, x["el"], x["et"], x["dz"] / x["N"], n_grid=21)
+    found = mixture_optimum(model, x["el"], x["et"], x["dz"] / x["N"], np.linspace(0, 1, 21))
     assert found == pytest.approx(item["argmin"]["mix"])
     assert found == pytest.approx(item["argmin"]["sim"], abs=0.051)
 

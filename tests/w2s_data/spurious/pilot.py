@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from w2s_data import SpuriousAnalyzer
+
 RHO = np.array([0.9, 0.8, 0.6, 0.5, 0.3, 0, 0, 0, 0, 0])
 MU_T = np.array([1.5, 0.8, 0.5] + [0.0] * 7)
 MU_S = np.array([1, 0.5] + [0.0] * 10 + [0.7, 0, 0])
@@ -27,4 +29,12 @@ def pilot(seed: int, size: int = 1500, eta_l: float = 0.1, eta_u: float = 0.3) -
     weak += minority[:, None] * MU_T
     strong += minority[:, None] * MU_S
     weak, strong = weak @ rng.normal(size=(10, 10)) + 3, strong @ rng.normal(size=(15, 15)) - 7
-    return weak, strong, np.where(minority, "rural", "urban"), labelled
+    return strong, weak, np.where(minority, "rural", "urban"), labelled
+
+
+def fit(analyzer: SpuriousAnalyzer, data: Any) -> SpuriousAnalyzer:
+    """Fit on (strong, weak, groups, labelled) and possibly a pool mask."""
+    strong, weak, *rest = data
+    return analyzer.fit(
+        strong, weak, **dict(zip(("groups", "labelled", "pool"), rest, strict=False))
+    )
