@@ -29,7 +29,7 @@ from w2s_data import LinearProbe, OverlapDetector, Region, TextEncoder, W2SDatas
 from w2s_data.data.examples import DOMINO_SHARES, feature_dominoes
 from w2s_selectors.policies import Oracle
 from w2s_selectors.selection import select_sources
-from w2s_selectors.sources.base import TableSource
+from w2s_selectors.sources import TableSource
 
 BUDGET, BATCH = 800, 20
 KINDS = {

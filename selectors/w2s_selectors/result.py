@@ -13,7 +13,7 @@ import pandas as pd
 
 from w2s_data.utils.io import atomic_path, jsonable, write_json
 from w2s_data.utils.typing import FloatArray
-from w2s_selectors.policies import Policy
+from w2s_selectors.policies.base import Policy
 from w2s_selectors.simulation.regret import cumulative_regret, regret_bound, simple_regret
 
 SCHEMA = 1

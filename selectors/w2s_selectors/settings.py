@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 
 from w2s_data.errors import InputError, listing
 from w2s_selectors.objectives.base import Objective
-from w2s_selectors.policies import Policy
+from w2s_selectors.policies.base import Policy
 
 BUDGET_UNITS = ("items", "money")
 
@@ -69,13 +68,13 @@ class SelectionSettings:
             value = getattr(self, name)
             if value is None and name != "budget":
                 continue
-            if not isinstance(value, Real) or not 0 < value < np.inf:
+            if not isinstance(value, int | float | np.number) or not 0 < value < np.inf:
                 raise InputError(f"{name} must be a number above 0; got {value!r}")
         for name, least in (("batch_size", 1), ("max_rounds", 1), ("replays", 0)):
             value = getattr(self, name)
             if value is None and name == "max_rounds":
                 continue
-            if not isinstance(value, Integral) or value < least:
+            if not isinstance(value, int | np.integer) or value < least:
                 raise InputError(f"{name} must be an integer of at least {least}; got {value!r}")
         if self.budget_unit not in BUDGET_UNITS:
             raise InputError(

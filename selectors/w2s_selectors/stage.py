@@ -20,13 +20,13 @@ from w2s_data.run import Run
 from w2s_data.stages import check_scored, weak_proba_of
 from w2s_data.utils.io import jsonable, sha256_json
 from w2s_data.utils.typing import FloatArray, IntArray
-from w2s_selectors.objectives.base import MINIMUM_TARGET
-from w2s_selectors.objectives.judgement import Judgement
+from w2s_selectors.objectives.base import Judgement
+from w2s_selectors.objectives.screen import MINIMUM_TARGET
 from w2s_selectors.result import SelectionResult
 from w2s_selectors.selection import select_sources
 from w2s_selectors.settings import SelectionSettings
 from w2s_selectors.simulation.progress import final_progress, measure_progress
-from w2s_selectors.sources.base import TableSource
+from w2s_selectors.sources.table import TableSource
 
 logger = logging.getLogger("w2s_selectors")
 

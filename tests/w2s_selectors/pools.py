@@ -14,7 +14,7 @@ from w2s_data.data.load import W2SDataset
 from w2s_data.utils.io import write_json
 from w2s_selectors.result import SelectionResult
 from w2s_selectors.selection import select_sources
-from w2s_selectors.sources.base import CallableSource, TableSource
+from w2s_selectors.sources import CallableSource, TableSource
 
 DIM = 8
 

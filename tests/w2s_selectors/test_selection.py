@@ -227,7 +227,7 @@ def test_missing_models() -> None:
         ({"batch_size": 2.5}, "batch_size must be an integer"),
         ({"policy": "tompson"}, "there is no policy 'tompson'; did you mean 'thompson'"),
         ({"objective": "density"}, "there is no objective 'density'; valid: 'auto', 'overlap'"),
-        ({"objective": "screen_match"}, "needs target="),
+        ({"objective": "screen_match"}, "needs target: 200"),
         ({"keep": ["web"]}, "keep: there is no source 'web'"),
         ({"stop": ["good", "fine", "noisy", "more"]}, "stop names every source"),
         ({"keep": ["good"], "stop": ["good"]}, "keep and stop both name 'good'"),

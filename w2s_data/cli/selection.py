@@ -108,7 +108,7 @@ def select(
     from w2s_data.cli.tables import print_overlap
     from w2s_data.compute.memory import MemoryLimit
     from w2s_data.stages import embed_stage, is_scored
-    from w2s_selectors.policies import policy_from_name
+    from w2s_selectors.policies import make_policy
     from w2s_selectors.stage import StageSettings, select_stage
 
     limit = MemoryLimit.parse(memory)
@@ -117,7 +117,7 @@ def select(
         budget=_quarter(dataset, unit, batch) if budget is None else budget,
         batch_size=batch,
         budget_unit=unit,
-        policy=policy if policy == "auto" else policy_from_name(policy),
+        policy=policy if policy == "auto" else make_policy(policy),
         objective=objective,
         costs=costs_from(costs),
         target=target,

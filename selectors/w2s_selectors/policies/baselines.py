@@ -9,11 +9,10 @@ import numpy as np
 
 from w2s_data.errors import InputError
 from w2s_data.utils.typing import FloatArray
-from w2s_selectors.policies.base import ScorePolicy, register_policy
+from w2s_selectors.policies.base import ScorePolicy
 from w2s_selectors.policies.state import ArmState
 
 
-@register_policy
 @dataclass(frozen=True)
 class RoundRobin(ScorePolicy):
     r"""Active sources in turn, whatever they cost and hold; a baseline.
@@ -40,7 +39,6 @@ class RoundRobin(ScorePolicy):
         return np.where(state.active & (place == turn), 1.0, 0.0)
 
 
-@register_policy
 @dataclass(frozen=True)
 class UniformRandom(ScorePolicy):
     r"""An active source at random, whatever it costs and holds; the baseline.
@@ -62,7 +60,6 @@ class UniformRandom(ScorePolicy):
         return rng.random(state.trials.shape)
 
 
-@register_policy
 @dataclass(frozen=True)
 class Oracle(ScorePolicy):
     r"""The source with the highest true density per unit of cost; for tests and reports.

@@ -9,12 +9,11 @@ import numpy as np
 
 from w2s_data.errors import InputError
 from w2s_data.utils.typing import AnyArray, FloatArray
-from w2s_selectors.policies.base import ScorePolicy, estimates, register_policy
+from w2s_selectors.policies.base import ScorePolicy, estimates
 from w2s_selectors.policies.kl import kl_upper_limit
 from w2s_selectors.policies.state import ArmState
 
 
-@register_policy
 @dataclass(frozen=True)
 class OverlapUCB(ScorePolicy):
     r"""The published index: mean plus a width that counts rounds.
@@ -49,7 +48,6 @@ class OverlapUCB(ScorePolicy):
         return estimates(state) + _divide(np.sqrt(2 * np.log(state.horizon)), rounds)
 
 
-@register_policy
 @dataclass(frozen=True)
 class UCB1(ScorePolicy):
     r"""Mean plus Hoeffding's width, in points.
@@ -81,7 +79,6 @@ class UCB1(ScorePolicy):
         return estimates(state) + np.sqrt(_divide(2 * np.log(total), points))
 
 
-@register_policy
 @dataclass(frozen=True)
 class KLUCB(ScorePolicy):
     r"""The largest density that the points of a source do not refute: the deterministic choice.

@@ -9,11 +9,10 @@ import numpy as np
 
 from w2s_data.errors import InputError
 from w2s_data.utils.typing import FloatArray
-from w2s_selectors.policies.base import ScorePolicy, estimates, register_policy
+from w2s_selectors.policies.base import ScorePolicy, estimates
 from w2s_selectors.policies.state import ArmState
 
 
-@register_policy
 @dataclass(frozen=True)
 class ThompsonSampling(ScorePolicy):
     r"""A draw from what is believed of each density: the default.
@@ -61,7 +60,6 @@ class ThompsonSampling(ScorePolicy):
         return rng.beta(a + state.successes, b + state.trials - state.successes)
 
 
-@register_policy
 @dataclass(frozen=True)
 class EpsilonGreedy(ScorePolicy):
     r"""The highest mean, except for a share of the queries, which go to a random source.

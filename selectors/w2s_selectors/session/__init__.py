@@ -1,5 +1,1 @@
 """Session: one selection in progress, its checkpoint and its result."""
-
-import lazy_loader
-
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

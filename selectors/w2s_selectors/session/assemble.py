@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 
 from w2s_data.utils.typing import FloatArray
-from w2s_selectors.objectives.judgement import Judgement
+from w2s_selectors.objectives.base import Judgement
 from w2s_selectors.result import SelectionResult
 from w2s_selectors.session.checkpoint import Record
+from w2s_selectors.session.plan import Plan
 from w2s_selectors.session.posterior import probability_best, recommended_items
 from w2s_selectors.session.replay import Evaluate, compare, why_not
-from w2s_selectors.session.session import Plan, Session
+from w2s_selectors.session.session import Session
 
 NOT_IN_TRACE = {"left_out", "scores", "generator"}
 
@@ -30,8 +31,8 @@ def assemble(
 ) -> SelectionResult:
     """Judge once more, compare with the baselines, and put everything into tables."""
     judgement = session.judgement
-    if judgement is not None and hasattr(session.judge, "conclude"):
-        judgement = session.judge.conclude(session.acquired)
+    if judgement is not None:
+        judgement = session.judge.conclude(session.acquired, judgement)
     notes = [f"round {record.round}: {record.note}" for record in session.records if record.note]
     baselines = replayed = None
     verdict = ""
@@ -107,9 +108,7 @@ def _recommended(plan: Plan, session: Session, judgement: Judgement) -> FloatArr
     room[closed] = 0.0
     if not (room > 0).any():
         return np.zeros(len(room))
-    planned = None
-    if hasattr(session.judge, "planned"):
-        planned = session.judge.planned(room, plan.settings.budget, plan.units)
+    planned = session.judge.planned(room, plan.settings.budget, plan.units)
     return recommended_items(
         judgement, planned, room, plan.settings.budget, plan.costs, plan.units, session.seed
     ).round(1)

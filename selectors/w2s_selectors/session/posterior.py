@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from w2s_data.utils.typing import FloatArray
-from w2s_selectors.objectives.judgement import Judgement
+from w2s_selectors.objectives.base import Judgement
 
 N_DRAWS = 2000
 NORMAL_95 = 1.96

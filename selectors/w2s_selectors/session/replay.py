@@ -12,7 +12,8 @@ import pandas as pd
 from w2s_data.utils.intervals import mean_interval, prediction_halfwidth
 from w2s_data.utils.typing import FloatArray
 from w2s_selectors.objectives.acquired import Acquired
-from w2s_selectors.session.session import SLACK, Plan, Session
+from w2s_selectors.session.plan import SLACK, Plan
+from w2s_selectors.session.session import Session
 from w2s_selectors.sources.base import ReplayableSource
 
 Evaluate = Callable[[FloatArray, FloatArray], float]
@@ -67,7 +68,7 @@ def compare(plan: Plan, session: Session, evaluate: Evaluate | None) -> Comparis
             sets[strategy].append(acquired)
             rounds += [{"strategy": strategy, "run": run, **row} for row in asked]
     everything = [each for of_strategy in sets.values() for each in of_strategy]
-    measured = {"value": _values(session.judge, everything)}
+    measured = {"value": session.judge.values(everything)}
     if evaluate is not None:
         measured["evaluated"] = [
             float(evaluate(each.strong_features.array, each.weak_proba)) for each in everything
@@ -121,10 +122,6 @@ def _replayed(
                 | {"spent": budget - left, "ids": batch.ids}
             )
     return acquired, asked
-
-
-def _values(judge: Any, sets: list[Acquired]) -> list[float]:
-    return judge.values(sets) if hasattr(judge, "values") else [np.nan] * len(sets)
 
 
 def _verdict(table: pd.DataFrame) -> str:

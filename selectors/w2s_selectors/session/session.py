@@ -15,49 +15,18 @@ import numpy as np
 from w2s_data.errors import DegenerateDataWarning
 from w2s_data.utils.typing import BoolArray, FloatArray
 from w2s_selectors.objectives.acquired import Acquired
-from w2s_selectors.objectives.base import Objective
-from w2s_selectors.objectives.judgement import Judgement, Task
-from w2s_selectors.policies import Policy
+from w2s_selectors.objectives.base import Judgement, Task
 from w2s_selectors.policies.state import ArmState
 from w2s_selectors.session.checkpoint import Checkpoint, CheckpointError, Record
-from w2s_selectors.session.features import Preparer, check_delivered
+from w2s_selectors.session.plan import SLACK, Plan
 from w2s_selectors.session.posterior import probability_best
-from w2s_selectors.settings import SelectionSettings
-from w2s_selectors.sources.base import DataSource, ReplayableSource, SourceError, SourceTimeout
+from w2s_selectors.session.prepare import Preparer, check_delivered
+from w2s_selectors.sources.base import ReplayableSource, SourceError, SourceTimeout
 from w2s_selectors.sources.batch import Batch
 
 logger = logging.getLogger("w2s_selectors")
 
-SLACK = 1e-9  # of the budget: sums of costs are rounded
 PATIENCE = 3  # failures, or answers without anything new, in a row: then a source is given up
-
-
-@dataclass(frozen=True, eq=False)
-class Plan:
-    """What was asked for, checked."""
-
-    sources: tuple[DataSource, ...]
-    settings: SelectionSettings
-    objective: Objective
-    policy: Policy
-    keep: frozenset[int]
-    stop: frozenset[int]
-    target: FloatArray | None
-
-    @property
-    def in_money(self) -> bool:
-        """Whether the budget is in the unit of the costs."""
-        return self.settings.budget_unit == "money"
-
-    @property
-    def costs(self) -> FloatArray:
-        """Cost of an item of each source, (K,)."""
-        return np.array([source.cost for source in self.sources], dtype=np.float64)
-
-    @property
-    def units(self) -> FloatArray:
-        """What an item of each source takes from the budget, (K,)."""
-        return self.costs if self.in_money else np.ones(len(self.sources))
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""Simulation: policies on known sources, and their regret."""
+"""Simulation: policies on sources of known density, and their regret."""
 
 import lazy_loader
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from w2s_data.utils.typing import BoolArray, FloatArray, IntArray
-from w2s_selectors.policies import Policy, ScorePolicy
+from w2s_selectors.policies.base import Policy, ScorePolicy
 from w2s_selectors.policies.state import ArmState
 from w2s_selectors.simulation.regret import cumulative_regret, simple_regret
 from w2s_selectors.simulation.sources import Draws, SimulatedSources

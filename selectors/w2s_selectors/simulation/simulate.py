@@ -13,7 +13,8 @@ from w2s_data.errors import InputError, unknown
 from w2s_data.utils.intervals import mean_interval
 from w2s_data.utils.typing import FloatArray, RandomState
 from w2s_data.utils.validation import check_generator
-from w2s_selectors.policies import Policy, policy_from_name
+from w2s_selectors.policies.base import Policy
+from w2s_selectors.policies.registry import make_policy
 from w2s_selectors.simulation.game import Game, SimulatedRun
 from w2s_selectors.simulation.sources import SimulatedSources
 
@@ -201,10 +202,10 @@ def _labelled(
     policies: Sequence[str | Policy] | Mapping[str, str | Policy],
 ) -> dict[str, Policy]:
     if isinstance(policies, Mapping):
-        labelled = {str(label): policy_from_name(policy) for label, policy in policies.items()}
+        labelled = {str(label): make_policy(policy) for label, policy in policies.items()}
     else:
         listed = [policies] if isinstance(policies, str) else list(policies)
-        found = [policy_from_name(policy) for policy in listed]
+        found = [make_policy(policy) for policy in listed]
         names = [policy.name for policy in found]
         labelled = {p.name if names.count(p.name) == 1 else repr(p): p for p in found}
     if not labelled:

@@ -1,4 +1,4 @@
-"""Sources: where items come from, and how they are asked."""
+"""Sources: where items come from. A table that is at hand, or any function that delivers."""
 
 import lazy_loader
 

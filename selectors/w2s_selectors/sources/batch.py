@@ -1,4 +1,4 @@
-"""What a source delivers, and at what price."""
+"""Batches of delivered items, and their price."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from w2s_data.utils.typing import FloatArray, IntArray
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """What a source delivers: n items with their ids, and what is known of them already.
+    """Delivered items with their ids, and the numbers that are known of them already.
 
     Attributes
     ----------
     ids : tuple of n str
     items : tuple of n texts, bytes, paths or vectors, or None
-        None if nothing has to be computed from them.
+        None if nothing is to be computed from them.
     strong_features : float array (n, D) or None
     weak_proba : float array (n, C) or None
 
@@ -54,7 +54,7 @@ class Batch:
         return len(self.ids)
 
     def take(self, rows: IntArray) -> Batch:
-        """Return some of its items."""
+        """Return the items of some rows."""
         return replace(
             self,
             ids=tuple(self.ids[row] for row in rows),
@@ -65,7 +65,7 @@ class Batch:
 
 
 def check_cost(name: str, cost: Any) -> float:
-    """Return a cost per item, or say whose is no positive number."""
+    """Return a cost per item, or raise if it is not a positive number."""
     try:
         value = float(cost)
     except (TypeError, ValueError):

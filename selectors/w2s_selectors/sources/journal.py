@@ -1,4 +1,4 @@
-"""Batches on disk: what was paid for is written before anything else happens to it."""
+"""Batches on disk: paid items are written before anything else happens to them."""
 
 from __future__ import annotations
 
@@ -31,12 +31,13 @@ def write_batch(path: Path, batch: Batch, metadata: str = "") -> None:
     Raises
     ------
     InputError
-        If an item is of a kind that cannot be kept.
+        If an item is of a kind that cannot be stored.
     """
     columns: dict[str, Any] = {"id": pa.array(batch.ids, pa.string())}
     if batch.items is not None:
         kinds = [_kind(item) for item in batch.items]
         for kind in sorted(set(kinds)):
+            # One column per kind: a Parquet column has one type, a batch may mix kinds of items.
             columns[kind] = [
                 _STORED[kind](item) if kind == of else None
                 for item, of in zip(batch.items, kinds, strict=True)
@@ -51,7 +52,7 @@ def write_batch(path: Path, batch: Batch, metadata: str = "") -> None:
 
 
 def read_batch(path: Path) -> tuple[Batch, str]:
-    """Read what `write_batch` wrote.
+    """Read a batch and the text beside it, as `write_batch` wrote them.
 
     Raises
     ------
@@ -75,6 +76,7 @@ def read_batch(path: Path) -> tuple[Batch, str]:
 
 
 def _lists(rows: AnyArray, dtype: type[np.generic]) -> Any:
+    # Fixed-size lists from one flat buffer: no Python object per number.
     flat = pa.array(np.ascontiguousarray(rows, dtype=dtype).reshape(-1))
     return pa.FixedSizeListArray.from_arrays(flat, rows.shape[1])
 
@@ -101,6 +103,5 @@ def _kind(item: Any) -> str:
         if array.ndim == 1 and np.issubdtype(array.dtype, np.number):
             return "vector"
     raise InputError(
-        f"an item must be a text, bytes, a path or a vector, so that it can be kept; got "
-        f"{item!r:.60}"
+        f"an item must be a text, bytes, a path or a vector to be stored; got {item!r:.60}"
     )

@@ -1,4 +1,4 @@
-"""A data set as sources."""
+"""Rows of a data set as sources."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from w2s_selectors.sources.batch import Batch, check_cost
 
 
 class TableSource:
-    """Rows of a data set, delivered without replacement in a seeded order.
+    """Rows of a data set as a source, delivered without replacement in a seeded order.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class TableSource:
     weak_proba : array (N, C) or (N, M, C), optional
         Ready-made; the data set's own by default. Several weak models are averaged.
     random_state : int, Generator or None
-        Decides the order.
+        Controls the order.
 
     Examples
     --------
@@ -85,7 +85,7 @@ class TableSource:
         weak_proba: Any = None,
         random_state: RandomState = 0,
     ) -> list[TableSource]:
-        """One source for each value of the data set's source column, among the rows of a split.
+        """Return one source per value of the data set's source column, among the rows of a split.
 
         Parameters
         ----------
@@ -95,13 +95,13 @@ class TableSource:
         Raises
         ------
         InputError
-            If the data set has no sources, the split has no row, or a cost is no positive number
-            or belongs to an unknown source.
+            If the data set has no sources, the split has no row, or a cost is not a positive
+            number or belongs to an unknown source.
         """
         if dataset.sources is None:
             raise NotApplicableError(
-                "the data set has no sources: name their column when it is read "
-                "(`w2s score DATA --source COLUMN`, or source=COLUMN)"
+                "the data set has no sources: pass source, the name of their column, when it is "
+                "loaded"
             )
         rows = dataset.rows(split)
         codes, names = pd.factorize(pd.Series(dataset.sources[rows]), sort=True)
@@ -111,6 +111,7 @@ class TableSource:
         for name in costs:
             if name not in names:
                 raise InputError(unknown("source", str(name), [str(known) for known in names]))
+        # Rows without a source have the code -1 and sort first: they belong to no source.
         by_source = np.argsort(codes, kind="stable")[np.count_nonzero(codes < 0) :]
         ends = np.cumsum(np.bincount(codes[codes >= 0]))[:-1]
         if strong_features is not None:
@@ -134,7 +135,7 @@ class TableSource:
 
     @property
     def size(self) -> int:
-        """Items in all."""
+        """Number of items."""
         return len(self._order)
 
     @property
@@ -143,13 +144,13 @@ class TableSource:
         return self._features is not None and self._weak_proba is not None
 
     def open(self, delivered: Collection[str], folder: Path | None = None) -> None:  # noqa: ARG002
-        """Go on after the items that were delivered, which are the first of the order."""
+        """Resume after the delivered items, which are the first of the order."""
         self._position = len(delivered)
 
     def shuffled(self, rng: np.random.Generator) -> TableSource:
-        """A copy that has delivered nothing and has another order."""
+        """Return a copy in another order that has delivered nothing."""
         copied = copy.copy(self)
-        copied.__dict__.pop("fingerprint", None)  # and the index: both are of the old order
+        copied.__dict__.pop("fingerprint", None)  # and _index: both depend on the old order
         copied.__dict__.pop("_index", None)
         copied._order, copied._position = rng.permutation(self._order), 0
         return copied
@@ -170,7 +171,10 @@ class TableSource:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of the data set, the rows in their order, and ready-made probabilities."""
+        """SHA-256 of the data set, the rows in their order, and ready-made probabilities.
+
+        Of features only the shape: they may be too large to read for a hash.
+        """
         digest = hashlib.sha256(self._dataset.fingerprint.encode())
         digest.update(np.ascontiguousarray(self._order, dtype=np.int64).data)
         if self._weak_proba is not None:
@@ -205,7 +209,7 @@ class TableSource:
 
 
 def _random_access(features: Any) -> ArrayFeatures:
-    """Features whose rows can be read one by one: a store is read once, shard after shard."""
+    """Return features whose rows can be read one by one; a store is read once, shard by shard."""
     matrix = as_feature_matrix(features, "strong_features")
     if isinstance(matrix, ArrayFeatures):
         return matrix

@@ -13,8 +13,15 @@ from w2s_data.data.examples import gaussian_overlap
 from w2s_data.errors import FeatureError, InputError, ProbabilityError
 from w2s_data.utils.intervals import beta_interval
 from w2s_selectors.objectives.acquired import Acquired
-from w2s_selectors.objectives.base import Custom, Overlap, Screen, ScreenMatch, objective_from_name
-from w2s_selectors.objectives.judgement import Judgement, Task
+from w2s_selectors.objectives.base import Judgement, Task
+from w2s_selectors.objectives.custom import Custom
+from w2s_selectors.objectives.overlap import Overlap
+from w2s_selectors.objectives.registry import (
+    available_objectives,
+    make_objective,
+    register_objective,
+)
+from w2s_selectors.objectives.screen import Screen, ScreenMatch
 from w2s_selectors.session.posterior import fill, probability_best
 
 
@@ -39,7 +46,7 @@ def test_overlap_counts_are_those_of_one_detector_on_everything() -> None:
             mine = rows[codes[rows] == k]
             acquired.add(k, features[mine], proba[mine])
         judgement = judge(acquired)
-    final = judge.conclude(acquired)
+    final = judge.conclude(acquired, judgement)
     detector = OverlapDetector(n_resamples=0, random_state=0)
     detector.fit(acquired.strong_features, acquired.weak_proba)
     overlap = detector.regions_ == Region.OVERLAP
@@ -116,16 +123,27 @@ def test_match_plans_within_room_and_budget() -> None:
 
 
 def test_match_needs_a_target() -> None:
-    with pytest.raises(InputError, match="objective 'screen_match' needs target=: 200 or more"):
+    with pytest.raises(InputError, match="objective 'screen_match' needs target: 200 or more"):
         ScreenMatch().start(task())
 
 
 def test_names() -> None:
-    assert objective_from_name("overlap") == Overlap()
-    assert isinstance(objective_from_name(lambda acquired: acquired.counts), Custom)
+    assert make_objective("overlap") == Overlap()
+    assert isinstance(make_objective(lambda acquired: acquired.counts), Custom)
     said = "there is no objective 'screen_mtch'; did you mean 'screen_match'"
     with pytest.raises(InputError, match=said):
-        objective_from_name("screen_mtch")
+        make_objective("screen_mtch")
+
+
+def test_an_objective_of_ones_own_has_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("w2s_selectors.objectives.registry._OBJECTIVES", {})
+    assert register_objective(Screen) is Screen
+    assert available_objectives() == ["screen"]
+    assert make_objective("screen") == Screen()
+    with pytest.raises(InputError, match="there is an objective 'screen' already"):
+        register_objective(Screen)
+    with pytest.raises(InputError, match="is not an objective: it lacks name, reward, policy"):
+        register_objective(dict)
 
 
 @pytest.mark.parametrize("answer", [np.ones(2), "good", None, np.ones((3, 1))])

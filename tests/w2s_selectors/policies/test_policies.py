@@ -25,7 +25,7 @@ from w2s_selectors.policies import (
     ThompsonSampling,
     UniformRandom,
     available_policies,
-    policy_from_name,
+    make_policy,
     register_policy,
 )
 from w2s_selectors.policies.kl import bernoulli_kl, kl_upper_limit
@@ -87,8 +87,8 @@ def test_policy_is_an_immutable_printable_record(policy: Any) -> None:
 @every_policy
 def test_policy_is_found_by_its_name(policy: Any) -> None:
     parameters = {field.name: getattr(policy, field.name) for field in fields(policy)}
-    assert policy_from_name(policy.name, **parameters) == policy
-    assert policy_from_name(policy) is policy
+    assert make_policy(policy.name, **parameters) == policy
+    assert make_policy(policy) is policy
 
 
 @every_policy
@@ -315,7 +315,7 @@ def test_random_is_uniform_whatever_it_costs() -> None:
 
 
 def test_a_new_policy_is_a_few_lines(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("w2s_selectors.policies.base._POLICIES", {})
+    monkeypatch.setattr("w2s_selectors.policies.registry._POLICIES", {})
 
     @register_policy
     @dataclass(frozen=True)
@@ -327,11 +327,11 @@ def test_a_new_policy_is_a_few_lines(monkeypatch: pytest.MonkeyPatch) -> None:
             return np.eye(state.n_arms)[self.favourite]
 
     assert available_policies() == ["stubborn"]
-    policy = policy_from_name("stubborn", favourite=2)
+    policy = make_policy("stubborn", favourite=2)
     assert policy.choose(known(), np.random.default_rng(0)) == 2
     with pytest.raises(InputError, match="there is a policy 'stubborn' already: Stubborn"):
         register_policy(Stubborn)
-    with pytest.raises(InputError, match="int is no policy: it needs a name, scores and choose"):
+    with pytest.raises(InputError, match="int is not a policy: it needs name, scores and choose"):
         register_policy(int)
 
 
@@ -351,12 +351,12 @@ def test_scores_that_are_not_numbers_are_refused() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: policy_from_name("thomson"), "no policy 'thomson'; did you mean 'thompson'"),
-        (lambda: policy_from_name("kl_ucb", c=3), r"policy 'kl_ucb' cannot take \{'c': 3\}"),
-        (lambda: policy_from_name(UCB1(), c=3), r"UCB1\(\) has its parameters; got \['c'\]"),
-        (lambda: policy_from_name(3), "policy must be a name or a Policy; got 3"),
+        (lambda: make_policy("thomson"), "no policy 'thomson'; did you mean 'thompson'"),
+        (lambda: make_policy("kl_ucb", c=3), r"policy 'kl_ucb' cannot take \{'c': 3\}"),
+        (lambda: make_policy(UCB1(), c=3), r"UCB1\(\) has its parameters; got \['c'\]"),
+        (lambda: make_policy(3), "policy must be a name or a Policy; got 3"),
         (
-            lambda: policy_from_name("oracle"),
+            lambda: make_policy("oracle"),
             "policy 'oracle' needs parameters: missing .*densities",
         ),
         (lambda: KLUCB(exploration=-1), "exploration must be at least 0; got -1"),

@@ -18,7 +18,7 @@ import numpy as np
 from tests.w2s_selectors.pools import Service, strong, tables, weak
 from w2s_selectors.result import SelectionResult
 from w2s_selectors.selection import select_sources
-from w2s_selectors.sources.base import CallableSource
+from w2s_selectors.sources import CallableSource
 
 
 def select(folder: Path, checkpoint: Path | None) -> SelectionResult:

@@ -23,7 +23,7 @@ from tests.w2s_selectors.pools import (
 from w2s_data import FeatureStore, TfidfEncoder, load_dataset
 from w2s_data.utils.io import read_json, write_json
 from w2s_selectors.session.checkpoint import CheckpointError
-from w2s_selectors.sources.base import CallableSource, TableSource
+from w2s_selectors.sources import CallableSource, TableSource
 
 
 @pytest.mark.parametrize("objective", ["screen", "overlap"])

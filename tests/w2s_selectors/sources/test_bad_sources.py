@@ -21,7 +21,7 @@ from tests.w2s_selectors.pools import (
     weak,
 )
 from w2s_data.errors import DegenerateDataWarning, FeatureError, InputError, ProbabilityError
-from w2s_selectors.sources.base import CallableSource
+from w2s_selectors.sources import CallableSource
 from w2s_selectors.sources.batch import Batch
 
 

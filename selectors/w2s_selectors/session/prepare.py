@@ -16,8 +16,8 @@ from w2s_data.features.store import FeatureStore, item_keys, open_store
 from w2s_data.utils.typing import FloatArray
 from w2s_data.utils.validation import check_feature_block, check_proba
 from w2s_selectors.objectives.acquired import Acquired
+from w2s_selectors.sources.base import SourceError
 from w2s_selectors.sources.batch import Batch
-from w2s_selectors.sources.requests import SourceError
 
 logger = logging.getLogger("w2s_selectors")
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 
-from w2s_selectors.objectives.match import (
+from w2s_selectors.objectives.consistency import (
     EXACT_POINTS,
-    KernelMean,
     LabelConsistency,
     Projection,
     screened_out,
 )
+from w2s_selectors.objectives.kernel_mean import KernelMean
 
 
 def points(rng: np.random.Generator, n: int = 60, n_classes: int = 2) -> tuple[np.ndarray, ...]:

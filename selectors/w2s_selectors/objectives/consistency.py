@@ -1,7 +1,7 @@
-"""The mathematics of screening and matching: label consistency, and kernel means.
+"""Label consistency: how well a source's weak labels follow from the strong features.
 
-Everything is fed in batches. A point leaves behind its share of small sums, and for the first
-points of each source a row of at most 65 numbers; features are not kept.
+Points come in batches. Each adds to small sums, and the first points of each source are kept as
+rows of at most 65 numbers; features are not kept.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ from w2s_data.features.matrix import row_blocks
 from w2s_data.utils.typing import BoolArray, FloatArray, IntArray
 from w2s_selectors.objectives.acquired import Rows
 
+# Measured together on 16 pools of real text. Components have mean variance 1, so that the penalty
+# weighs like 32 points without an opinion.
 N_COMPONENTS = 64
 RIDGE_PENALTY = 32.0
-N_FOURIER = 256
-MINIMUM_POINTS = 40
+MINIMUM_POINTS = 40  # to stop a source: the standard error of its z is then .16
 KEPT_POINTS = 200_000  # of all sources together, and at least 200 of each
-EXACT_POINTS = 4_000  # up to here consistency is computed anew in every round
-BLOCK_BYTES = 16 * 2**20
-GROWTH = 0.01  # and beyond, whenever there are this many more points
+EXACT_POINTS = 4_000  # up to here consistency is computed in every round
+GROWTH = 0.01  # and beyond, whenever there is this share more of points
+BLOCK_BYTES = 16 * 2**20  # of the points whose predictions are computed together
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,18 +39,22 @@ class Projection:
 
     @classmethod
     def fit(cls, features: FloatArray, n_components: int = N_COMPONENTS, seed: int = 0) -> Self:
-        """Learn at most `n_components` components from rows (n, D); `seed` for large D."""
+        """Learn at most `n_components` components from rows (n, D).
+
+        The seed matters for large D only, where the solver is randomised.
+        """
         from sklearn.decomposition import PCA
 
         rows = np.asarray(features, dtype=np.float64)
         mean, deviation = rows.mean(axis=0), rows.std(axis=0)
+        # A constant column has a deviation of rounding errors, which scaling would blow up.
         constant = deviation <= 1e-7 * np.maximum(1.0, np.abs(mean))
         scale = np.where(constant, 0.0, 1 / np.where(constant, 1.0, deviation))
         if constant.all():
             return cls(mean, np.zeros((rows.shape[1], 1)))
         pca = PCA(min(n_components, *rows.shape), random_state=seed % 2**32)
         variances = pca.fit((rows - mean) * scale).explained_variance_
-        kept = variances > 1e-10 * variances[0]
+        kept = variances > 1e-10 * variances[0]  # the rest is rounding: rows of lower rank
         axes = pca.components_[kept].T / np.sqrt(variances[kept].mean())
         return cls(mean, scale[:, None] * axes)
 
@@ -75,7 +80,7 @@ class LabelConsistency:
     correlation : array (K,)
         NaN below four points, or where the labels or predictions are constant.
     n_points : int array (K,)
-        Points behind it.
+        Points that the correlation is computed from.
     agreeing : array (K,)
         Points whose weak label is also the most probable class of the left-out prediction.
     """
@@ -92,8 +97,9 @@ class LabelConsistency:
         self._n_seen = self._n_computed = 0
 
     def add(self, source: IntArray, components: FloatArray, weak_proba: FloatArray) -> None:
-        """Take in points; `source` (n,) says whose."""
+        """Add points; `source` (n,) holds the source of each."""
         z = np.column_stack([components, np.ones(len(components))])
+        # Centred at 1/C: the regression, penalised, shrinks towards having no opinion.
         t = weak_proba - 1 / weak_proba.shape[1]
         self._gram += z.T @ z
         self._moments += z.T @ t
@@ -106,12 +112,13 @@ class LabelConsistency:
         self.n_points += np.bincount(source[kept], minlength=len(self.n_points))
 
     def update(self) -> None:
-        """Bring the attributes up to date; of many points, once there are enough new ones."""
+        """Compute the attributes again; with many points, only once enough new ones have come."""
         from scipy.linalg import solve_triangular
 
         if EXACT_POINTS < self._n_seen < (1 + GROWTH) * self._n_computed:
             return
         self._n_computed = self._n_seen
+        # With the inverse Cholesky factor, leverages and predictions of all points are products.
         factor = np.linalg.cholesky(self._gram + RIDGE_PENALTY * np.eye(len(self._gram)))
         inverse = solve_triangular(factor, np.eye(len(factor)), lower=True)
         weights = inverse @ self._moments
@@ -129,76 +136,15 @@ class LabelConsistency:
     @property
     def fisher_z(self) -> FloatArray:
         """atanh of the correlation, (K,)."""
+        # Kept off +-1, whose atanh is infinite and would carry the quartile with it.
         return np.asarray(np.arctanh(np.clip(self.correlation, -1 + 1e-12, 1 - 1e-12)))
 
 
-class KernelMean:
-    """Where acquired points lie against a target: the squared distance of their kernel means.
-
-    A Gaussian kernel whose width is the median distance of target rows, through random Fourier
-    features.
-    """
-
-    def __init__(self, target: FloatArray, n_sources: int, rng: np.random.Generator) -> None:
-        few = target[rng.permutation(len(target))[:500]]
-        squares = np.einsum("ij,ij->i", few, few)
-        distances = np.maximum(squares[:, None] + squares - 2 * few @ few.T, 0)
-        width = np.sqrt(np.median(distances[np.triu_indices(len(few), 1)]))
-        self._frequencies = rng.normal(size=(target.shape[1], N_FOURIER)) / max(width, 1e-12)
-        self._phases = rng.uniform(0, 2 * np.pi, N_FOURIER)
-        self._target = self._map(target).mean(axis=0)
-        self._sums = np.zeros((n_sources, N_FOURIER))
-        self._counts = np.zeros(n_sources)
-
-    def add(self, source: IntArray, components: FloatArray) -> None:
-        """Take in points; `source` (n,) says whose."""
-        np.add.at(self._sums, source, self._map(components))
-        self._counts += np.bincount(source, minlength=len(self._counts))
-
-    def distance(self) -> float:
-        """Squared distance of the acquired points' mean to the target's."""
-        gap = self._sums.sum(axis=0) / max(self._counts.sum(), 1) - self._target
-        return float(gap @ gap)
-
-    def distance_of(self, components: FloatArray) -> float:
-        """Squared distance of the mean of other points to the target's."""
-        gap = self._map(components).mean(axis=0) - self._target
-        return float(gap @ gap)
-
-    def distances_after(self, n_new: FloatArray, planned: FloatArray | None = None) -> FloatArray:
-        """Squared distance if `n_new` (K,) more points came from each source alone.
-
-        Parameters
-        ----------
-        planned : array (K,), optional
-            Points that are to come from each source before that.
-
-        Returns
-        -------
-        array (K,)
-            NaN for sources of which nothing is known.
-        """
-        counted = self._counts > 0
-        means = np.where(
-            counted[:, None], self._sums / np.maximum(self._counts, 1)[:, None], np.nan
-        )
-        sums, n = self._sums.sum(axis=0), self._counts.sum()
-        if planned is not None:
-            sums, n = sums + planned[counted] @ means[counted], n + planned.sum()
-        after = (sums + n_new[:, None] * means) / (n + n_new)[:, None]
-        gap = after - self._target
-        return np.asarray(np.einsum("ij,ij->i", gap, gap))
-
-    def _map(self, components: FloatArray) -> FloatArray:
-        angles = components @ self._frequencies + self._phases
-        return np.asarray(np.cos(angles) * np.sqrt(2 / N_FOURIER))
-
-
 def screened_out(fisher_z: FloatArray, n_points: IntArray) -> tuple[BoolArray, float]:
-    """Sources to stop, and the value that they stayed below: half the upper quartile of z.
+    """Return the sources to stop, and the limit: half the upper quartile of z over the sources.
 
-    A source is stopped if it has at least 40 points and z + 1 / sqrt(n - 3) stays below. Where
-    the upper quartile is not positive, nothing can be told and nothing is stopped.
+    A source is stopped if it has at least 40 points and z + 1 / sqrt(n - 3) is below the limit.
+    Where the upper quartile is not positive, the sources cannot be compared and none is stopped.
 
     >>> screened_out(np.array([0.8, 0.7, 0.1, 0.75]), np.array([90, 90, 90, 30]))
     (array([False, False,  True, False]), 0.38...)
@@ -206,14 +152,16 @@ def screened_out(fisher_z: FloatArray, n_points: IntArray) -> tuple[BoolArray, f
     known = np.isfinite(fisher_z)
     if not known.any():
         return np.zeros(len(fisher_z), dtype=np.bool_), np.nan
+    # The upper quartile is a clean source's z as long as a quarter of the sources are clean; half
+    # of it leaves room for sources that are harder, not wrong.
     limit = float(np.quantile(fisher_z[known], 0.75)) / 2
     error = 1 / np.sqrt(np.maximum(n_points - 3, 1))
-    low = np.where(known, fisher_z, np.inf) + error < limit
-    return low & (n_points >= MINIMUM_POINTS) & (limit > 0), limit
+    below = np.where(known, fisher_z, np.inf) + error < limit
+    return below & (n_points >= MINIMUM_POINTS) & (limit > 0), limit
 
 
 def _correlation(source: IntArray, t: FloatArray, predicted: FloatArray, k: int) -> FloatArray:
-    """Pearson correlation (K,) inside each source, each class centred, classes pooled."""
+    """Return Pearson's correlation (K,) inside each source: classes are centred, then pooled."""
     n = np.bincount(source, minlength=k).astype(np.float64)
 
     def summed(values: FloatArray) -> FloatArray:

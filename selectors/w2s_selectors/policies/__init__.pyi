@@ -1,0 +1,14 @@
+from .base import Policy as Policy
+from .base import ScorePolicy as ScorePolicy
+from .baselines import Oracle as Oracle
+from .baselines import RoundRobin as RoundRobin
+from .baselines import UniformRandom as UniformRandom
+from .optimistic import KLUCB as KLUCB
+from .optimistic import UCB1 as UCB1
+from .optimistic import OverlapUCB as OverlapUCB
+from .randomized import EpsilonGreedy as EpsilonGreedy
+from .randomized import ThompsonSampling as ThompsonSampling
+from .registry import available_policies as available_policies
+from .registry import make_policy as make_policy
+from .registry import register_policy as register_policy
+from .state import ArmState as ArmState
