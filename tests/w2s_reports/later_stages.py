@@ -295,9 +295,9 @@ def _gain_files(spec: Any, hostile: str) -> dict[str, Any]:
             "failures": {"raven": f"two teachers are needed{hostile}"},
             "forecast": _estimate(0.04)
             | {"student": f"naive{hostile}", "measured": -0.01, "inside": False},
-            "level": "head",
+            "tuning": "head",
             "seeds": [0, 1, 2],
-            "confidence": 0.95,
+            "level": 0.95,
             "n_labelled": 100,
             "n_pool": 200,
             "n_test": 150,

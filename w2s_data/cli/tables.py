@@ -246,7 +246,7 @@ def print_gain(summary: dict[str, Any]) -> None:
     )
     table = Table(title=title, title_style="bold", title_justify="left")
     table.add_column("student")
-    for heading in ("gain", f"{100 * summary['confidence']:.3g}% interval", "accuracy", "PGR"):
+    for heading in ("gain", f"{100 * summary['level']:.3g}% interval", "accuracy", "PGR"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("rank")
     table.add_column("against its best control")

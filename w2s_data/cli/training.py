@@ -29,7 +29,7 @@ def gain(
         ),
     ] = "naive,confidence,crossfit,enhanced",
     seeds: Annotated[int, typer.Option(help="Students a method.", rich_help_panel=TRAINING)] = 5,
-    level: Annotated[
+    tuning: Annotated[
         str,
         typer.Option(
             help="What is trained: head (on the strong features), lora or full (a whole model).",
@@ -82,6 +82,7 @@ def gain(
 
     chosen = methods_from(listed(methods) or [])
     given: dict[str, Any] = {
+        "tuning": tuning,
         "model": model,
         "epochs": epochs,
         "learning_rate": learning_rate,
@@ -98,7 +99,6 @@ def gain(
             features,
             chosen,
             seeds=seeds,
-            level=level,
             training={**training, "controls": controls, "device": device},
             restart=not resume,
             show_progress=context.obj,

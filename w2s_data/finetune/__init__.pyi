@@ -1,9 +1,10 @@
 from .gain.measure import measure_gain as measure_gain
 from .gain.result import GainResult as GainResult
-from .levels.whole import Adaptation as Adaptation
 from .methods.base import Method as Method
 from .methods.registry import available_methods as available_methods
 from .methods.registry import make_method as make_method
 from .objectives import TrainingError as TrainingError
+from .settings import Adaptation as Adaptation
+from .settings import TrainingSettings as TrainingSettings
 from .student import Student as Student
 from .student import fit_student as fit_student

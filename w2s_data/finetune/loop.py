@@ -168,7 +168,7 @@ class Trainer:
         schedule = self.schedule
         patience = schedule.patience if self.validation is not None else None
         early = EarlyStop(self.network, n_seeds, patience) if patience is not None else None
-        start = self._take_up(early)
+        start = self._restore(early)
         for _ in range(start * schedule.steps_per_epoch):
             next(batches)
         for epoch in range(start, schedule.epochs):
@@ -189,20 +189,20 @@ class Trainer:
                 stop.append(early.update(end.validation_loss))
             if any(stop):
                 break
-            self._leave(epoch + 1, early)
+            self._save_state(epoch + 1, early)
         if start < schedule.epochs:
             if early is not None:
                 self.network.restore()
-            self._leave(schedule.epochs, None)
+            self._save_state(schedule.epochs, None)
 
-    def _take_up(self, early: EarlyStop | None) -> int:  # noqa: ARG002 - for trainings that are kept
+    def _restore(self, early: EarlyStop | None) -> int:  # noqa: ARG002 - for trainings that are kept
         """Go back to where an earlier run was left; the number of epochs that are done."""
         return 0
 
     def _begin(self, epoch: int) -> None:
         """Prepare an epoch."""
 
-    def _leave(self, epochs: int, early: EarlyStop | None) -> None:
+    def _save_state(self, epochs: int, early: EarlyStop | None) -> None:
         """Leave the state after so many epochs; `early` is None at the end."""
 
     def _step(self, batch: Batch) -> Tensor:

@@ -254,14 +254,14 @@ class ItemBootstrap:
     ----------
     n : int
         Test items.
-    n_replicates : int
+    n_resamples : int
     seed : int
         Decides the resamples.
     """
 
-    def __init__(self, n: int, n_replicates: int, seed: int) -> None:
+    def __init__(self, n: int, n_resamples: int, seed: int) -> None:
         self.n = n
-        self.n_replicates = n_replicates
+        self.n_resamples = n_resamples
         self.seed = seed
 
     def replicates(
@@ -281,14 +281,14 @@ class ItemBootstrap:
     def _weights(self) -> Iterable[FloatArray]:
         """How often each item occurs in each resample (b, n), some resamples at a time."""
         size = max(1, _WEIGHT_BYTES // (8 * self.n))
-        if size >= self.n_replicates:
+        if size >= self.n_resamples:
             return [self._all_weights]
-        starts = range(0, self.n_replicates, size)
-        return (self._drawn(start, min(start + size, self.n_replicates)) for start in starts)
+        starts = range(0, self.n_resamples, size)
+        return (self._drawn(start, min(start + size, self.n_resamples)) for start in starts)
 
     @cached_property
     def _all_weights(self) -> FloatArray:
-        return self._drawn(0, self.n_replicates)
+        return self._drawn(0, self.n_resamples)
 
     def _drawn(self, start: int, stop: int) -> FloatArray:
         weights = np.empty((stop - start, self.n))

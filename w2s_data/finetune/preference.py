@@ -49,11 +49,12 @@ class PairTask(HeadTask):
     """
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.pool.n_classes != 2:
             raise InputError(
-                f"a pair has two orders; the teachers have {self.pool.n_classes} classes"
+                f"a pair has two orders; the weak labels have {self.pool.n_classes} classes"
             )
-        if self.solver != "adam":
+        if self.settings.solver != "adam":
             raise InputError("reward heads on pairs are trained with solver='adam'")
 
     @cached_property

@@ -1,27 +1,26 @@
-"""`fit_student`: train a student by any method at any level, and the `Student` it gives."""
+"""`fit_student`: train a student by any method; and the `Student` that it returns."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from w2s_data.compute.device import resolve_device
-from w2s_data.errors import FeatureError, InputError, RunError, rows, unknown
-from w2s_data.features.matrix import FeatureMatrix, as_feature_matrix
-from w2s_data.finetune.levels.adapters import USUAL, Adaptation, as_adaptation, train_whole
-from w2s_data.finetune.levels.head import HeadModel, HeadTask, Solver
-from w2s_data.finetune.loop import Callback
+from w2s_data.errors import InputError, RunError, rows
+from w2s_data.features.matrix import as_feature_matrix
+from w2s_data.finetune.levels.adapters import train_whole
+from w2s_data.finetune.levels.head import HeadModel, HeadTask
 from w2s_data.finetune.methods.base import Method
 from w2s_data.finetune.methods.registry import make_method
 from w2s_data.finetune.objectives import Model
 from w2s_data.finetune.preference import PairTask
-from w2s_data.finetune.task import RESIDENT_BYTES, Pool, Task, TaskSettings
-from w2s_data.finetune.teachers import as_teachers
+from w2s_data.finetune.settings import SETTING_NAMES, TrainingSettings, Tuning
+from w2s_data.finetune.task import Pool
+from w2s_data.finetune.weak_labels import as_weak_proba
 from w2s_data.utils.io import atomic_path, jsonable, read_json, write_json
 from w2s_data.utils.typing import AnyArray, FloatArray, RandomState
 from w2s_data.utils.validation import check_seeds, root_seed
@@ -29,12 +28,7 @@ from w2s_data.utils.validation import check_seeds, root_seed
 if TYPE_CHECKING:
     import pandas as pd
 
-LEVELS = ("head", "lora", "full")
-SOLVERS = ("adam", "lbfgs")
 SCHEMA_VERSION = 1
-USUAL_EPOCHS = 20
-LEAST_STEPS = 800  # with 400, methods that come to trust the student do so before it knows anything
-MOST_STEPS, FEWEST_EPOCHS = 20_000, 2  # of a head, which has long converged by then
 SHOWN_VALUES = 8  # diagnostics with at most so many numbers are written out
 
 
@@ -45,7 +39,7 @@ class Student:
     Attributes
     ----------
     method : Method
-    level : str
+    tuning : {"head", "lora", "full"}
     classes : array (C,)
         What the columns of the probabilities mean.
     model : Model
@@ -62,7 +56,7 @@ class Student:
     """
 
     method: Method
-    level: str
+    tuning: Tuning
     classes: AnyArray
     model: Model
     seeds: tuple[int, ...]
@@ -97,7 +91,7 @@ class Student:
         return {
             "method": self.method.name,
             "parameters": jsonable(self.method.parameters()),
-            "level": self.level,
+            "tuning": self.tuning,
             "classes": jsonable(self.classes),
             "seeds": list(self.seeds),
             "diagnostics": jsonable(brief),
@@ -112,7 +106,7 @@ class Student:
         from safetensors.numpy import save_file
 
         if not isinstance(self.model, HeadModel):
-            raise InputError(f"a student of level {self.level!r} is saved by its own library")
+            raise InputError(f"a student of tuning {self.tuning!r} is saved by its own library")
         target = Path(folder)
         with atomic_path(target / "model.safetensors") as partial:
             save_file(self.model.tensors(), partial)
@@ -144,7 +138,7 @@ class Student:
             )
         return cls(
             method=make_method(record["method"], **record["parameters"]),
-            level=record["level"],
+            tuning=record["tuning"],
             classes=np.asarray(record["classes"]),
             model=HeadModel.from_tensors(load_file(source / "model.safetensors"), record["link"]),
             seeds=tuple(record["seeds"]),
@@ -157,7 +151,7 @@ class Student:
         seeds = "1 seed" if self.n_seeds == 1 else f"{self.n_seeds} seeds"
         lines = [
             f"Student of {self.method!r}",
-            f"  level {self.level}, {seeds}, {len(self.classes)} classes",
+            f"  tuning {self.tuning}, {seeds}, {len(self.classes)} classes",
         ]
         if len(self.history):
             ends = self.history.groupby("stage", sort=False)["epoch"].max() + 1
@@ -174,31 +168,18 @@ class Student:
 def fit_student(
     method: str | Method,
     features: Any,
-    teachers: Any,
+    weak_proba: Any,
     *,
-    level: str = "head",
+    settings: TrainingSettings | None = None,
     items: Sequence[Any] | None = None,
-    model: str | Adaptation | None = None,
-    paired: bool = False,
     class_names: Sequence[object] | None = None,
     sample_weight: AnyArray | None = None,
     groups: AnyArray | None = None,
     validation: tuple[Any, Any] | None = None,
     seeds: int | Sequence[int] = 1,
-    epochs: int | None = None,
-    learning_rate: float | None = None,
-    batch_size: int | None = None,
-    l2: float = 1e-3,
-    solver: Solver = "adam",
-    patience: int = 5,
-    controls: bool = True,
-    callbacks: Sequence[Callback] = (),
-    checkpoint: str | os.PathLike[str] | None = None,
-    device: str = "auto",
-    resident_bytes: int = RESIDENT_BYTES,
     random_state: RandomState = None,
     progress: bool | None = None,
-    **parameters: Any,
+    **changes: Any,
 ) -> Student:
     """Train a student on the labels of weak teachers.
 
@@ -207,23 +188,15 @@ def fit_student(
     method : str or Method
         A name among `available_methods`, or a method with its parameters.
     features : array (N, D), memory map or FeatureStore; None for a whole model
-        Strong features of the pool; standardised inside. Features of up to `resident_bytes` are
-        held on the device, larger ones are read batch by batch. Whole models need them for
-        `overlap` only.
-    teachers : array (N, C), (N, M, C) or (N,), or a list of M such arrays
-        Pseudo-labels: probabilities, or hard labels. Methods for one teacher take the mean of
-        several. A class that no teacher predicts keeps its column and becomes improbable.
-    level : {"head", "lora", "full"}
-        What is trained: a linear head on frozen features; or a pretrained text model with a new
-        head, through low-rank adapters or all its weights, one seed after another.
+        Strong features of the pool; standardised inside. Whole models need them for `overlap` only.
+    weak_proba : array (N, C), (N, M, C) or (N,), or a list of M such arrays
+        Pseudo-labels of one or M teachers: probabilities, or hard labels. Methods for one teacher
+        take the mean of several. A class that no teacher predicts keeps its column and becomes
+        improbable.
+    settings : TrainingSettings, optional
+        What is trained, for how long and how fast; by default a linear head.
     items : sequence of N texts
         For whole models; `validation` and `seed_proba` then take texts as well.
-    model : str or Adaptation
-        For whole models: a folder or a name on the hub; an `Adaptation` says more, e.g. the rank
-        of the adapters.
-    paired : bool
-        Features are those of preference pairs: train a reward, without an intercept, see
-        `w2s_data.finetune.preference`.
     class_names : sequence of C names, optional
         By default 0 ... C - 1 for probabilities, the sorted labels for hard ones.
     sample_weight : array (N,), optional
@@ -236,44 +209,19 @@ def fit_student(
     seeds : int or sequence of int
         Number of seeds, trained side by side, or their numbers: ``seeds=[3]`` is the fourth of
         ``seeds=5``, up to rounding (1e-5 in the probabilities).
-    epochs : int, optional
-        By default 20; on small pools so many that the student takes 800 steps, and on pools of more
-        than 128,000 points so few that it takes 20,000, but 2 at least; 3 for whole models. Every
-        training of a method takes ``ceil(N / batch_size) * epochs`` steps, however few rows it
-        keeps.
-    learning_rate, batch_size : float, int
-        Of Adam; the rate falls to zero along half a cosine. By default 1e-3 and 128; 2e-4 (lora)
-        or 2e-5 (full) and 32 for whole models.
-    l2 : float
-        Penalty l2/2 |W|² on standardised features, as in `LinearProbe`.
-    solver : {"adam", "lbfgs"}
-        "lbfgs" goes to the optimum of the penalised cross-entropy, for methods that minimise
-        nothing else (`naive`, `bootstrap`, `overlap`, `crossfit`, `cosupervised`); epochs, seeds,
-        validation and callbacks then have no effect on a training.
-    patience : int
-        Epochs without improvement after which a seed stops.
-    controls : bool
-        Train the method's controls as well.
-    callbacks : sequence of callable
-        Called with an `EpochEnd` after every epoch; True ends that training.
-    checkpoint : folder, optional
-        For whole models: keeps the state after every epoch, from which a killed call goes on.
-    device : str
-    resident_bytes : int
-        Of the pool's features on the device, see there; the students are the same either way.
     random_state : int, Generator or None
         With an int the same call gives the same bytes.
     progress : bool or None
         None draws bars on a terminal only.
-    **parameters
-        Of the method.
+    **changes
+        Single settings, which override `settings`, and parameters of the method.
 
     Raises
     ------
     InputError
-        An unknown name, or data that do not fit together; says what was expected.
+        If a name is unknown or data do not fit together; says what was expected.
     TrainingError
-        The loss is no longer a number; names the method and the step.
+        If the loss is no longer a number; names the method and the step.
 
     Examples
     --------
@@ -284,139 +232,65 @@ def fit_student(
     ...                       seeds=2, random_state=0)
     >>> student
     Student of Naive(hard=False)
-      level head, 2 seeds, 2 classes
+      tuning head, 2 seeds, 2 classes
       trainings (epochs): student (200)
     >>> student.predict([[3, 0, 0, 0, 0], [-3, 0, 0, 0, 0]])
     array([1, 0])
     """
     import pandas as pd
 
-    chosen = make_method(method, **parameters)
-    if level not in LEVELS:
-        raise InputError(unknown("level", str(level), LEVELS))
-    if solver not in SOLVERS:
-        raise InputError(unknown("solver", str(solver), SOLVERS))
-    table, classes = as_teachers(teachers, class_names)
+    own = {name: changes.pop(name) for name in SETTING_NAMES if name in changes}
+    given = (settings or TrainingSettings()).replace(**own)
+    chosen = make_method(method, **changes)
+    labels, classes = as_weak_proba(weak_proba, class_names)
+    n_rows = len(labels)
     matrix = None if features is None else as_feature_matrix(features)
-    n_rows = len(table)
-    usual: dict[str, Any] = USUAL[level]
-    batch_size = usual["batch_size"] if batch_size is None else batch_size
-    learning_rate = usual["learning_rate"] if learning_rate is None else learning_rate
-    if epochs is None:
-        epochs = usual.get("epochs", _enough_epochs(n_rows, batch_size))
-    settings = TaskSettings(
-        name=chosen.name,
-        entropy=root_seed(random_state),
-        seeds=check_seeds(seeds),
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        l2=l2,
-        patience=patience,
-        device=device,
-        controls=controls,
-        callbacks=tuple(callbacks),
-        progress=progress,
-        resident_bytes=resident_bytes,
-    )
-    _check_settings(settings)
-    pool = Pool(table, _weights(sample_weight, n_rows), matrix, _groups(groups, n_rows))
-    if level == "head":
-        task = _head_task(pool, settings, solver, validation, classes, paired)
+    pool = Pool(labels, _weights(sample_weight, n_rows), matrix, _groups(groups, n_rows))
+    resolved, entropy, numbers = given.resolve(n_rows), root_seed(random_state), check_seeds(seeds)
+    if given.tuning == "head":
+        inputs, targets = _held_out(validation, classes, as_feature_matrix)
+        kind = PairTask if given.paired else HeadTask
+        task = kind(
+            *(pool, resolved, chosen.name, entropy, numbers, progress, targets),
+            validation_features=inputs,
+        )
         outcome, history = chosen.fit(task), task.history
     else:
-        if items is None or model is None:
-            raise InputError(f"level {level!r} needs items (texts) and model (a pretrained one)")
-        if paired:
-            raise InputError("pairs are trained at level 'head', on the features of pairs")
+        if items is None:
+            raise InputError(f"tuning {given.tuning!r} trains on texts: pass items")
+        inputs, targets = _held_out(validation, classes, list)
         outcome, history = train_whole(
-            chosen,
-            pool,
-            settings,
-            as_adaptation(model, level),
-            items,
-            validation=_whole_validation(validation, classes),
-            checkpoint=checkpoint,
+            *(chosen, pool, resolved, items, inputs or (), targets),
+            entropy=entropy,
+            seeds=numbers,
+            progress=progress,
         )
     return Student(
         chosen,
-        level,
+        given.tuning,
         classes,
         outcome.model,
-        settings.seeds,
+        numbers,
         pd.DataFrame(history),
         outcome.diagnostics,
         outcome.controls,
     )
 
 
-def _head_task(
-    pool: Pool,
-    settings: TaskSettings,
-    solver: Solver,
-    validation: tuple[Any, Any] | None,
-    classes: AnyArray,
-    paired: bool,
-) -> Task:
-    import torch
-
-    if pool.features is None:
-        raise InputError("level 'head' needs features (N, D)")
-    kind = PairTask if paired else HeadTask
-    if pool.features.shape[0] != pool.n_rows:
-        raise InputError(
-            f"row counts disagree: features has {pool.features.shape[0]}, "
-            f"teachers has {pool.n_rows}"
-        )
-    device = resolve_device(settings.device)
+def _held_out(
+    validation: tuple[Any, Any] | None, classes: AnyArray, read: Callable[[Any], Any]
+) -> tuple[Any, FloatArray | None]:
+    """Validation rows as `read` returns them, and their labels as distributions (V, C)."""
     if validation is None:
-        return kind(pool, settings, device, solver=solver)
-    held_out: FeatureMatrix = as_feature_matrix(validation[0], "validation features")
-    if held_out.shape[1] != pool.features.shape[1]:
-        raise FeatureError(
-            f"validation features have {held_out.shape[1]} columns; the pool's have "
-            f"{pool.features.shape[1]}"
-        )
-    labels = as_teachers(np.asarray(validation[1]), classes.tolist())[0].mean(axis=1)
-    if len(labels) != held_out.shape[0]:
+        return None, None
+    inputs = read(validation[0])
+    labels = as_weak_proba(np.asarray(validation[1]), classes.tolist())[0].mean(axis=1)
+    n_rows = len(inputs) if isinstance(inputs, list) else inputs.shape[0]
+    if len(labels) != n_rows:
         raise InputError(
-            f"row counts disagree: validation features has {held_out.shape[0]}, validation labels "
-            f"has {len(labels)}"
+            f"row counts disagree: validation has {n_rows} rows and {len(labels)} labels"
         )
-    targets = torch.tensor(labels, dtype=torch.float32, device=device)
-    return kind(pool, settings, device, targets, solver=solver, validation_features=held_out)
-
-
-def _whole_validation(
-    validation: tuple[Any, Any] | None, classes: AnyArray
-) -> tuple[Sequence[Any], FloatArray] | None:
-    """Validation items and their labels as distributions (V, C)."""
-    if validation is None:
-        return None
-    labels = as_teachers(np.asarray(validation[1]), classes.tolist())[0].mean(axis=1)
-    if len(labels) != len(validation[0]):
-        raise InputError(
-            f"row counts disagree: validation has {len(validation[0])} items and "
-            f"{len(labels)} labels"
-        )
-    return validation[0], labels
-
-
-def _enough_epochs(n_rows: int, batch_size: int) -> int:
-    """Epochs after which a head has learned what it can, on small and on very large pools."""
-    steps_an_epoch = max(1, -(-n_rows // max(1, batch_size)))
-    usual = min(USUAL_EPOCHS, max(FEWEST_EPOCHS, MOST_STEPS // steps_an_epoch))
-    return max(usual, -(-LEAST_STEPS // steps_an_epoch))
-
-
-def _check_settings(settings: TaskSettings) -> None:
-    least = {"epochs": 1, "batch_size": 1, "patience": 1, "l2": 0}
-    for name, low in least.items():
-        value = getattr(settings, name)
-        if not (isinstance(value, int | float) and low <= value < np.inf):
-            raise InputError(f"{name} must be a number >= {low}; got {value!r}")
-    if not 0 < settings.learning_rate < np.inf:
-        raise InputError(f"learning_rate must be > 0; got {settings.learning_rate!r}")
+    return inputs, labels
 
 
 def _weights(sample_weight: Any, n: int) -> FloatArray:

@@ -1,19 +1,21 @@
-"""A training task: a pool with pseudo-labels, bound to one level of student and to its seeds."""
+"""A training task: a pool with pseudo-labels, the settings of the training, and its seeds."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from w2s_data.compute.device import is_lost, is_out_of_memory
+from w2s_data.compute.device import is_lost, is_out_of_memory, resolve_device
 from w2s_data.errors import InputError, first_line
 from w2s_data.features.matrix import FeatureMatrix
-from w2s_data.finetune.loop import Callback, EpochEnd, Network, Schedule, Trainer, row_stream
+from w2s_data.finetune.loop import EpochEnd, Network, Schedule, Trainer, row_stream
 from w2s_data.finetune.objectives import Batch, Model, Objective, TrainingError
+from w2s_data.finetune.settings import ResolvedSettings
 from w2s_data.probes.linear import stratified_folds
 from w2s_data.utils.progress import progress
 from w2s_data.utils.typing import AnyArray, BoolArray, FloatArray
@@ -25,17 +27,16 @@ if TYPE_CHECKING:
 # Streams of random numbers of a seed. Every training takes TRAINING from its start, so that
 # two students of a seed begin with the same weights and, on the same rows, see the same batches.
 TRAINING, FOLDS, SUBSETS, DETECTOR = range(4)
-RESIDENT_BYTES = 2 * 2**30  # larger features stay where they are and are gathered batch by batch
 
 
 @dataclass(frozen=True)
 class Pool:
-    """The unlabelled items, what the teachers say about them, and how much they count.
+    """The unlabelled items with their pseudo-labels and weights.
 
     Attributes
     ----------
-    teachers : array (N, M, C)
-        Pseudo-labels: distributions, one-hot where they are hard.
+    weak_proba : array (N, M, C)
+        Pseudo-labels of M teachers: distributions, one-hot where they are hard.
     sample_weight : array (N,)
     features : FeatureMatrix (N, D) or None
         Strong features, for methods that look at them.
@@ -43,7 +44,7 @@ class Pool:
         Only reported on.
     """
 
-    teachers: FloatArray
+    weak_proba: FloatArray
     sample_weight: FloatArray
     features: FeatureMatrix | None = None
     groups: AnyArray | None = None
@@ -51,74 +52,62 @@ class Pool:
     @property
     def n_rows(self) -> int:
         """Items N."""
-        return len(self.teachers)
+        return len(self.weak_proba)
 
     @property
     def n_classes(self) -> int:
         """Classes C."""
-        return int(self.teachers.shape[2])
-
-
-@dataclass(frozen=True)
-class TaskSettings:
-    """How every student of a task is trained.
-
-    Attributes
-    ----------
-    name : str
-        The method, for messages and progress.
-    entropy : int
-        Root of all random numbers; with a seed's number it decides everything that seed does.
-    seeds : tuple of int
-        Numbers of the seeds that are trained side by side.
-    controls : bool
-        Whether methods train their controls as well.
-    resident_bytes : int
-        Largest features of a head that are held on the device.
-    """
-
-    name: str
-    entropy: int
-    seeds: tuple[int, ...] = (0,)
-    epochs: int = 20
-    batch_size: int = 128
-    learning_rate: float = 1e-3
-    l2: float = 1e-3
-    patience: int | None = 5
-    device: str = "auto"
-    controls: bool = True
-    callbacks: tuple[Callback, ...] = ()
-    progress: bool | None = False
-    resident_bytes: int = RESIDENT_BYTES
+        return int(self.weak_proba.shape[2])
 
 
 @dataclass
 class Task(ABC):
-    """What a method sees: pseudo-labels, and a way to train a student on some rows of the pool.
+    """The view that a method has: pseudo-labels, and a way to train students on rows of the pool.
 
-    A level implements `_train`, which minimises an objective, and `pool_proba`.
+    A tuning implements `_train`, which minimises an objective, and `pool_proba`.
 
     Attributes
     ----------
     pool : Pool
-    settings : TaskSettings
-    device : torch.device
-    validation : Tensor (V, C) or None
-        Labels of the validation rows.
+    settings : ResolvedSettings
+    name : str
+        The method, for messages and progress.
+    entropy : int
+        Root of all random numbers; with a seed's number it determines all that the seed does.
+    seeds : tuple of int
+        Numbers of the seeds that are trained side by side.
+    progress : bool or None
+    validation_labels : array (V, C) or None
+        Distributions of the validation rows.
     history : list of dict
-        A row an epoch and seed, over all trainings of the task.
+        One row per epoch and seed, over all trainings of the task.
     """
 
     pool: Pool
-    settings: TaskSettings
-    device: torch.device
-    validation: Tensor | None = None
+    settings: ResolvedSettings
+    name: str
+    entropy: int = 0
+    seeds: tuple[int, ...] = (0,)
+    progress: bool | None = False
+    validation_labels: FloatArray | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Device that trains."""
+        return resolve_device(self.settings.device)
+
+    @cached_property
+    def validation_targets(self) -> Tensor | None:
+        """The validation labels on the device."""
+        if self.validation_labels is None:
+            return None
+        return self.seed_tensor(self.validation_labels)
 
     @property
     def n_seeds(self) -> int:
         """Seeds S."""
-        return len(self.settings.seeds)
+        return len(self.seeds)
 
     @property
     def n_steps(self) -> int:
@@ -132,15 +121,15 @@ class Task(ABC):
 
     def rngs(self, stream: int) -> list[np.random.Generator]:
         """A generator a seed, the same at every call."""
-        root = self.settings.entropy
+        root = self.entropy
         return [
             np.random.default_rng(np.random.SeedSequence(root, spawn_key=(seed, stream)))
-            for seed in self.settings.seeds
+            for seed in self.seeds
         ]
 
     def labels(self, hard: bool = False) -> FloatArray:
         """Pseudo-labels (N, C): the mean over the teachers, one-hot if hard."""
-        mean = self.pool.teachers.mean(axis=1)
+        mean = self.pool.weak_proba.mean(axis=1)
         return one_hot(mean) if hard else mean
 
     def tensor(self, values: AnyArray) -> Tensor:
@@ -176,10 +165,10 @@ class Task(ABC):
             The rows to train on, or how much each of them counts; all by default. Rows of weight
             zero are left out, and the number of steps stays the same.
         penalty : float
-            Factor on the level's weight decay.
+            Factor on the weight decay.
         capacity : float
-            Share of the level's capacity that the student has, in (0, 1]: of the directions in
-            feature space for a head.
+            Share of the strong model's capacity that the student has, in (0, 1]: for a head, of
+            the directions in feature space.
 
         Raises
         ------
@@ -193,8 +182,8 @@ class Task(ABC):
         empty = ~(weight > 0).any(axis=1)
         if empty.any():
             raise InputError(
-                f"{self.settings.name}, {stage}: no pool row with a positive weight is kept for "
-                f"seed {self.settings.seeds[int(np.argmax(empty))]}"
+                f"{self.name}, {stage}: no pool row with a positive weight is kept for "
+                f"seed {self.seeds[int(np.argmax(empty))]}"
             )
         try:
             return self._train(objective, stage, weight, penalty, capacity)
@@ -202,7 +191,7 @@ class Task(ABC):
             if not (is_lost(error) or is_out_of_memory(error)):
                 raise
             raise TrainingError(
-                f"{self.settings.name}, {stage}: {self.device} failed ({first_line(error)}); "
+                f"{self.name}, {stage}: {self.device} failed ({first_line(error)}); "
                 "`w2s gain` keeps what was finished and goes on from there"
             ) from error
 
@@ -270,15 +259,17 @@ class Task(ABC):
     ) -> None:
         """Run the shared loop and keep its history."""
         schedule = self._schedule()
-        name = f"{self.settings.name}, {stage}"
-        with progress(name, schedule.epochs, "epochs", self.settings.progress) as advance:
+        name = f"{self.name}, {stage}"
+        with progress(name, schedule.epochs, "epochs", self.progress) as advance:
 
             def note(end: EpochEnd) -> None:
                 advance(1)
                 self._note(stage, end)
 
             callbacks = (note, *self.settings.callbacks)
-            trainer = Trainer(network, objective, schedule, self.validation, callbacks, name)
+            trainer = Trainer(
+                network, objective, schedule, self.validation_targets, callbacks, name
+            )
             trainer.run(self._batches(weight, rngs, schedule.n_steps), self.n_seeds)
 
     def _batches(
@@ -300,7 +291,7 @@ class Task(ABC):
             yield Batch(rows, relative[seeds, rows], step, n_steps, size)
 
     def _note(self, stage: str, end: EpochEnd) -> None:
-        for i, seed in enumerate(self.settings.seeds):
+        for i, seed in enumerate(self.seeds):
             row = {"stage": stage, "epoch": end.epoch, "seed": seed, "loss": float(end.loss[i])}
             if end.validation_loss is not None:
                 row["validation_loss"] = float(end.validation_loss[i])

@@ -34,7 +34,6 @@ def gain_stage(
     methods: Mapping[str, Method],
     *,
     seeds: int = 5,
-    level: str = "head",
     training: Mapping[str, Any] | None = None,
     restart: bool = False,
     show_progress: bool | None = None,
@@ -50,7 +49,8 @@ def gain_stage(
     ----------
     methods : mapping from name in the table to Method
     training : mapping
-        What `fit_student` takes: epochs, learning_rate, l2, model ... Pairs are trained as such.
+        Fields of `TrainingSettings`: tuning, epochs, learning_rate, l2, model ... Pairs are
+        trained as such.
     restart : bool
         Train everything anew.
     memory : MemoryLimit, optional
@@ -72,10 +72,12 @@ def gain_stage(
         be trained on pairs.
     """
     check_scored(run)
+    from w2s_data.finetune.settings import TrainingSettings
+
     training = {**(training or {}), **({"paired": True} if dataset.is_paired else {})}
-    if dataset.is_paired and level != "head":
-        raise InputError(f"pairs are trained at level 'head', on their features; got {level!r}")
-    settings = {**training, "level": level, "seed": run.manifest["seed"]}
+    chosen = TrainingSettings().replace(**training)
+    is_head = chosen.tuning == "head"
+    settings = {**training, "seed": run.manifest["seed"]}
     recorded = {
         **settings,
         "seeds": seeds,
@@ -84,25 +86,25 @@ def gain_stage(
     if not restart and run.is_fresh("gain", recorded, INPUTS):
         logger.info("gain: nothing has changed since %s", run.finished("gain"))
         return dict(run.read_summary("gain.json"))
-    if level == "head" and "strong" not in features:
+    if is_head and "strong" not in features:
         raise InputError("strong features are missing: name their file with --strong-features")
     from w2s_data.finetune import measure_gain
-    from w2s_data.finetune.task import RESIDENT_BYTES
 
-    if level == "head":
+    if is_head:
         limit = memory or MemoryLimit.parse(None)
-        training["resident_bytes"] = min(RESIDENT_BYTES, limit.resident_bytes)
+        resident = min(chosen.resident_bytes, limit.resident_bytes)
+        chosen = chosen.replace(resident_bytes=resident)
     with run.stage("gain", recorded, INPUTS) as stage:
         with noting(DegenerateDataWarning):  # they are among the result's own warnings
             result = measure_gain(
-                features["strong"] if level == "head" else None,
+                features["strong"] if is_head else None,
                 teachers_of(run, dataset),
                 dataset.labels,
                 dataset.splits,
                 methods=methods,
                 seeds=seeds,
-                level=level,
-                items=None if level == "head" else dataset.items,
+                settings=chosen,
+                items=None if is_head else dataset.items,
                 groups=dataset.groups,
                 class_names=dataset.class_names,
                 forecast=_forecast(run),
@@ -111,7 +113,6 @@ def gain_stage(
                 random_state=run.manifest["seed"],
                 progress=show_progress,
                 engine=engine,
-                **training,
             )
         predictions = result.predictions().drop(columns="row")
         predictions.insert(0, "id", dataset.ids)

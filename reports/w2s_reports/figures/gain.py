@@ -52,7 +52,7 @@ def ranking(gain: Mapping[str, Any]) -> Figure | None:
     drawn["shapes"] = [line("x", 0, "paper")]
     ceiling, teacher = gain["ceiling"]["value"], gain["teacher"]["value"]
     caption = (
-        f"Mean over {gain['n_seeds']} seeds with {percent(gain['confidence'], 0)} intervals for "
+        f"Mean over {gain['n_seeds']} seeds with {percent(gain['level'], 0)} intervals for "
         "fresh test items and seeds, each for that method alone; the dotted line is the teacher."
     )
     if ceiling is not None and teacher is not None:
@@ -114,7 +114,7 @@ def controls(gain: Mapping[str, Any]) -> Figure | None:
     drawn["shapes"] = [line("x", 0, "paper")]
     drawn["height"] += LEGEND_ROW * ((len(names) + 1) // 2)  # two stand beside each other
     caption = (
-        f"Filled, with its {percent(gain['confidence'], 0)} interval: the method. Hollow: its own "
+        f"Filled, with its {percent(gain['level'], 0)} interval: the method. Hollow: its own "
         "controls, simpler students on the same seeds. A method that does not stand clearly to the "
         "right of all its hollow marks owes its gain to something simpler."
     )

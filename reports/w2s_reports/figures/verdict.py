@@ -91,8 +91,7 @@ def _caption(
     if measured:
         mark = "Filled: measured" if expected else "Measured"
         said.append(
-            f"{mark} on {gain['n_test']:,} test items, with {percent(gain['confidence'], 0)} "
-            "intervals."
+            f"{mark} on {gain['n_test']:,} test items, with {percent(gain['level'], 0)} intervals."
         )
     said.append("The ceiling is the same student trained on gold labels of the pool.")
     return " ".join(said)

@@ -14,7 +14,7 @@ def gain(found: Mapping[str, Any]) -> list[str]:
     """Methods ranked, references, groups."""
     if found["hint"]:
         return ["## Gain", found["hint"]]
-    level = percent(found["confidence"], 0)
+    level = percent(found["level"], 0)
     references = [
         f"- {name}: {escape(found[key]['reason']) or share(found[key])}"
         for name, key in (

@@ -213,7 +213,7 @@ def _gain(s: Summary) -> Iterator[Found]:
     g = s["gain"]
     if g["hint"]:
         return
-    level = g["confidence"]
+    level = g["level"]
     for key, name in (
         ("teacher", "teacher's accuracy"),
         ("labelled_only", "accuracy with labelled items alone"),

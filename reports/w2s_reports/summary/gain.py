@@ -46,8 +46,8 @@ def summarize_gain(artefacts: Artefacts) -> dict[str, Any]:
     return {
         "hint": None,
         "reading": sentence(str(found["reading"])),
-        "level": str(found["level"]),
-        "confidence": plain(found["confidence"]),
+        "tuning": str(found["tuning"]),
+        "level": plain(found["level"]),
         "n_labelled": plain(found["n_labelled"]),
         "n_pool": plain(found["n_pool"]),
         "n_test": plain(found["n_test"]),

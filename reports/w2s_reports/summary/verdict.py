@@ -74,7 +74,7 @@ def _measured(gain: Mapping[str, Any]) -> dict[str, Any]:
             f"accuracy {percent(accuracy['value'])}, "
             f"with the labelled items alone {percent(alone['value'])}"
         )
-    return {"words": words, "kind": "measured", "level": gain["confidence"], "why": why, **best}
+    return {"words": words, "kind": "measured", "level": gain["level"], "why": why, **best}
 
 
 def _beats(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
@@ -101,7 +101,7 @@ def _limits(found: Mapping[str, Any], level: float, spell: Any) -> str:
 
 
 def _gain_sentences(gain: Mapping[str, Any]) -> list[str]:
-    best, teacher, level = gain["methods"][0], gain["teacher"], gain["confidence"]
+    best, teacher, level = gain["methods"][0], gain["teacher"], gain["level"]
     which = f"the best of {len(gain['methods'])} methods, {best['name']},"
     if len(gain["methods"]) == 1:
         which = f"the student ({best['name']})"
@@ -137,7 +137,7 @@ def _ceiling(gain: Mapping[str, Any], best: Mapping[str, Any]) -> str:
         return f"{said}; how much of that gap is recovered is undefined: {reason}."
     return (
         f"{said}; {best['name']} recovers {percent(recovered['value'], 0)} of the gap between them"
-        f"{_limits(recovered, gain['confidence'], _wide)}."
+        f"{_limits(recovered, gain['level'], _wide)}."
     )
 
 
@@ -163,7 +163,7 @@ def _labelled_only(gain: Mapping[str, Any], best: Mapping[str, Any]) -> str:
     alone = gain["labelled_only"]
     said = (
         f"Trained on the {count(gain['n_labelled'])} labelled items alone, the student reaches "
-        f"{percent(alone['value'])}{_limits(alone, gain['confidence'], interval)}"
+        f"{percent(alone['value'])}{_limits(alone, gain['level'], interval)}"
     )
     if _beats(alone, best):
         return f"{said}, clearly more than with weak labels: the labels alone are the better use."

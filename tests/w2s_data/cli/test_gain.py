@@ -121,8 +121,8 @@ def test_methods_with_parameters():
         (["--methods", "enhanced:part=1"], "enhanced has no parameter 'part'"),
         (["--methods", "enhanced:share=2"], "share must be in (0, 1]"),
         (["--seeds", 0], "seeds must be a positive number"),
-        (["--level", "heads"], "did you mean 'head'"),
-        (["--level", "full"], "name it (--model FOLDER"),
+        (["--tuning", "heads"], "did you mean 'head'"),
+        (["--tuning", "full"], "pass model (folder or hub name)"),
     ],
 )
 def test_bad_input(w2s, run, arguments, word):

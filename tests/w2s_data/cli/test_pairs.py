@@ -314,4 +314,4 @@ class TestBadInput:
 
     def test_groups_and_whole_models_are_not_for_pairs(self, refused, run):
         refused("groups of preference pairs are not analysed", "groups", run)
-        refused("at level 'head'", "gain", run, "--level", "lora", "--model", "nothere")
+        refused("with tuning 'head'", "gain", run, "--tuning", "lora", "--model", "nothere")

@@ -295,7 +295,7 @@ def test_sections_and_keys_are_the_options_of_the_commands():
     assert {"path", "item", "label", "split_sizes", "weak_columns"} <= set(keys["data"])
     assert {"encoder", "features", "components"} == set(keys["weak"]) == set(keys["strong"])
     assert {"output", "seed", "device", "overwrite"} <= set(keys["run"])
-    assert {"methods", "seeds", "level", "l2", "device"} <= set(keys["gain"])
+    assert {"methods", "seeds", "tuning", "l2", "device"} <= set(keys["gain"])
     assert {"output", "open"} <= set(keys["report"])
     for stage in ("score", "select"):
         assert keys[stage].keys().isdisjoint({*keys["data"], "output", "seed", "weak"})

@@ -1,4 +1,4 @@
-"""Whole models under training: levels lora and full, their memory, and their resumption."""
+"""Whole models under training: tunings lora and full, their memory, and their resumption."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from w2s_data.errors import (
     MissingExtraError,
     RunError,
 )
-from w2s_data.finetune.levels.adapters import Adaptation, WholeModel, WholeTask, train_whole
+from w2s_data.finetune.levels.adapters import WholeModel, WholeTask, train_whole
 from w2s_data.finetune.methods.registry import METHODS, make_method
 from w2s_data.finetune.metrics import accuracy
 from w2s_data.finetune.objectives import TrainingError
-from w2s_data.finetune.task import Pool, TaskSettings
+from w2s_data.finetune.settings import Adaptation, ResolvedSettings
+from w2s_data.finetune.task import Pool
 
 
 @pytest.fixture(scope="module")
@@ -47,21 +48,23 @@ def weak(rng, labels, error=0.2, n_teachers=1):
     return np.eye(2)[np.where(flipped, 1 - labels[:, None], labels[:, None])]
 
 
-def train(tiny, texts, teachers, method="naive", *, level="full", adaptation=None, **changes):
-    extra = {name: changes.pop(name) for name in ("checkpoint", "validation") if name in changes}
+def train(
+    tiny, texts, teachers, method="naive", *, tuning="full", adaptation=(), seeds=(0,), **changes
+):
+    validation = changes.pop("validation", ())
     defaults = {"epochs": 6, "batch_size": 32, "learning_rate": 1e-2, "device": "cpu"}
-    settings = TaskSettings(method, 0, **{**defaults, **changes})
+    model = Adaptation(tiny, **dict(adaptation))
+    settings = ResolvedSettings(tuning, model, **{**defaults, **changes})
     pool = Pool(teachers, np.ones(len(teachers)))
-    adaptation = Adaptation(tiny, level, **(adaptation or {}))
-    return train_whole(make_method(method), pool, settings, adaptation, texts, **extra)
+    return train_whole(make_method(method), pool, settings, texts, *validation, seeds=seeds)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("level", ["lora", "full"])
-def test_students_learn_beyond_their_teacher(tiny, rng, level):
+@pytest.mark.parametrize("tuning", ["lora", "full"])
+def test_students_learn_beyond_their_teacher(tiny, rng, tuning):
     texts, labels = reviews(rng, 256)
     outcome, history = train(
-        tiny, texts, weak(rng, labels), level=level, seeds=(0, 3), adaptation={"rank": 4}
+        tiny, texts, weak(rng, labels), tuning=tuning, seeds=(0, 3), adaptation={"rank": 4}
     )
     fresh, truth = reviews(rng, 100)
     proba = outcome.model.proba(fresh)
@@ -84,13 +87,12 @@ def test_lora_trains_adapters_and_head_only(tiny, rng):
     assert all("lora_" in name for name in changed)
 
 
-def whole_task(tiny, texts, teachers, level="full", **changes):
-    settings = TaskSettings("test", 0, epochs=1, batch_size=32, learning_rate=1e-2, device="cpu")
-    pool = Pool(teachers, np.ones(len(teachers)))
-    device = torch.device("cpu")
-    return WholeTask(
-        pool, settings, device, items=texts, adaptation=Adaptation(tiny, level, **changes)
+def whole_task(tiny, texts, teachers, tuning="full", **changes):
+    model = Adaptation(tiny, **changes)
+    settings = ResolvedSettings(
+        tuning, model, epochs=1, batch_size=32, learning_rate=1e-2, device="cpu"
     )
+    return WholeTask(Pool(teachers, np.ones(len(teachers))), settings, "test", items=texts)
 
 
 def test_same_seed_same_bytes_and_nothing_global(tiny, rng):
@@ -132,7 +134,7 @@ def test_accumulated_gradients_are_those_of_the_batch(tiny, rng, monkeypatch):
 def test_every_method_runs(tiny, rng, name):
     texts, labels = reviews(rng, 64)
     outcome, _ = train(
-        tiny, texts, weak(rng, labels, n_teachers=3), name, level="lora", epochs=2, seeds=(0, 1)
+        tiny, texts, weak(rng, labels, n_teachers=3), name, tuning="lora", epochs=2, seeds=(0, 1)
     )
     assert np.isfinite(outcome.model.proba(texts)).all()
     for control in outcome.controls.values():
@@ -262,7 +264,7 @@ def test_settings_out_of_range(tiny, change, message):
 def test_inputs_that_do_not_fit(tiny, rng, tmp_path):
     texts, labels = reviews(rng, 32)
     teachers = weak(rng, labels)
-    with pytest.raises(InputError, match="items has 31, teachers has 32"):
+    with pytest.raises(InputError, match="items has 31, weak_proba has 32"):
         train(tiny, texts[:-1], teachers)
     with pytest.raises(EncoderError, match="no model folder"):
         train(str(tmp_path / "nowhere"), texts, teachers)
@@ -274,7 +276,7 @@ def test_lora_without_peft_says_what_to_install(tiny, rng, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "peft", None)
     texts, labels = reviews(rng, 32)
     with pytest.raises(MissingExtraError, match=r"w2s-data\[lora\]"):
-        train(tiny, texts, weak(rng, labels), level="lora")
+        train(tiny, texts, weak(rng, labels), tuning="lora")
 
 
 def test_long_texts_are_cut(tiny, rng):
@@ -284,10 +286,10 @@ def test_long_texts_are_cut(tiny, rng):
     assert task.network.tokenize([]) == []
 
 
-@pytest.mark.parametrize("level", ["lora", "full"])
-def test_saved_models_say_the_same(tiny, rng, tmp_path, level):
+@pytest.mark.parametrize("tuning", ["lora", "full"])
+def test_saved_models_say_the_same(tiny, rng, tmp_path, tuning):
     texts, labels = reviews(rng, 32)
-    outcome, _ = train(tiny, texts, weak(rng, labels), "bayes", level=level, epochs=1)
+    outcome, _ = train(tiny, texts, weak(rng, labels), "bayes", tuning=tuning, epochs=1)
     (model,) = outcome.model.models
     model.save(tmp_path)
     again = WholeModel.load(tmp_path, device="cpu")
@@ -301,25 +303,27 @@ def test_saved_models_say_the_same(tiny, rng, tmp_path, level):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize("level", ["lora", "full"])
-def test_gpu_agrees_with_cpu_to_half_precision(tiny, rng, level):
+@pytest.mark.parametrize("tuning", ["lora", "full"])
+def test_gpu_agrees_with_cpu_to_half_precision(tiny, rng, tuning):
     texts, labels = reviews(rng, 128)
     teachers = weak(rng, labels)
     fresh, truth = reviews(rng, 100)
     for device in ("cpu", "cuda"):
-        outcome, _ = train(tiny, texts, teachers, level=level, device=device)
+        outcome, _ = train(tiny, texts, teachers, tuning=tuning, device=device)
         assert accuracy(outcome.model.proba(fresh), truth)[0] > 0.9
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("level", "rate"), [("lora", 3e-3), ("full", 2e-4)])
-def test_minilm_learns_sentiment(minilm_path, data_home, level, rate):
+@pytest.mark.parametrize(("tuning", "rate"), [("lora", 3e-3), ("full", 2e-4)])
+def test_minilm_learns_sentiment(minilm_path, data_home, tuning, rate):
     import pandas as pd
 
     table = pd.read_parquet(data_home / "sst2.parquet").sample(400, random_state=0)
     texts, labels = table["text"].tolist(), pd.factorize(table["label"], sort=True)[0]
-    settings = TaskSettings("naive", 0, epochs=2, batch_size=16, learning_rate=rate, device="cpu")
+    model = Adaptation(str(minilm_path), max_length=24)
+    settings = ResolvedSettings(
+        tuning, model, epochs=2, batch_size=16, learning_rate=rate, device="cpu"
+    )
     pool = Pool(np.eye(2)[labels[:200]][:, None], np.ones(200))
-    adaptation = Adaptation(str(minilm_path), level, max_length=24)
-    outcome, _ = train_whole(make_method("naive"), pool, settings, adaptation, texts[:200])
+    outcome, _ = train_whole(make_method("naive"), pool, settings, texts[:200])
     assert accuracy(outcome.model.proba(texts[200:]), labels[200:])[0] > 0.62

@@ -28,7 +28,7 @@ from w2s_data.finetune.objectives import TrainingError
 from w2s_data.utils.io import jsonable
 
 N = {"labelled": 40, "pool": 300, "test": 400, "validation": 60}
-FAST = {"epochs": 30, "learning_rate": 1e-2, "n_bootstrap": 100, "progress": False, "device": "cpu"}
+FAST = {"epochs": 30, "learning_rate": 1e-2, "n_resamples": 100, "progress": False, "device": "cpu"}
 
 
 @dataclasses.dataclass
@@ -455,7 +455,7 @@ def stored(world, tmp_path_factory):
         ({"controls": True}, "controls"),
         ({"early_stopping": True}, "early_stopping"),
         ({"groups": "groups"}, "groups"),
-        ({"weak_proba": "other"}, "teachers"),
+        ({"weak_proba": "other"}, "weak_proba"),
         ({"features": "other"}, "inputs"),
         ({"labels": "other"}, "labels"),
     ],
@@ -515,16 +515,17 @@ def test_a_checkpoint_needs_a_seed(world, tmp_path):
         ({"methods": ["naive", "naive"]}, InputError, "given twice"),
         ({"methods": []}, InputError, "no methods"),
         ({"methods": {"ceiling": "naive"}}, InputError, "other than"),
-        ({"level": "haed"}, InputError, "did you mean 'head'"),
-        ({"level": "lora"}, InputError, "trains on items"),
+        ({"tuning": "haed"}, InputError, "did you mean 'head'"),
+        ({"tuning": "lora"}, InputError, "pass model"),
+        ({"tuning": "lora", "model": "m"}, InputError, "trains on items"),
         ({"features": None}, InputError, "trains on features"),
         ({"items": ["a"]}, InputError, "one of them"),
         ({"epoch": 3}, InputError, "did you mean 'epochs'"),
         ({"epochs": -1}, InputError, "epochs"),
         ({"seeds": 0}, InputError, "positive number of seeds"),
         ({"seeds": [1, 1]}, InputError, "different ints"),
-        ({"confidence": 95}, InputError, "confidence must lie"),
-        ({"n_bootstrap": 5}, InputError, "at least 100"),
+        ({"level": 95}, InputError, "level must lie"),
+        ({"n_resamples": 5}, InputError, "at least 100"),
         ({"labels": np.zeros(3, int)}, InputError, "labels has 3"),
         ({"labels": np.full(sum(N.values()), 7)}, InputError, "codes from 0 to 2"),
         ({"labels": np.full(sum(N.values()), "a")}, InputError, "give class_names"),

@@ -12,7 +12,7 @@ import pytest
 from tests.w2s_data.finetune.test_gain import make_world
 from w2s_data.errors import DegenerateDataWarning
 from w2s_data.finetune import fit_student
-from w2s_data.finetune.gain.diagnostics import MOST_STEPS, summarize_told
+from w2s_data.finetune.gain.diagnostics import MOST_STEPS, average_diagnostics
 
 METHODS = ("naive", "raven", "cosupervised", "enhanced", "crossfit", "confidence")
 
@@ -158,7 +158,7 @@ def test_a_checkpoint_of_an_earlier_version_leaves_the_rest_unknown(world, tmp_p
             continue
         table = pq.read_table(path)
         stored = json.loads(table.schema.metadata[b"w2s_gain"])
-        stored.pop("told")
+        stored.pop("diagnostics")
         pq.write_table(table.replace_schema_metadata({b"w2s_gain": json.dumps(stored)}), path)
     with pytest.warns(DegenerateDataWarning, match="earlier version") as noted:
         again = world.measure("raven", "naive", checkpoint=tmp_path)
@@ -171,12 +171,12 @@ def test_a_checkpoint_of_an_earlier_version_leaves_the_rest_unknown(world, tmp_p
     assert new[~test].isna().all(axis=None)
 
 
-def test_seeds_that_told_different_things_are_not_averaged():
-    assert summarize_told([]) == {}
-    assert summarize_told([{"kept": {"share": 0.5}}, {}]) == {}
+def test_seeds_with_different_diagnostics_are_not_averaged():
+    assert average_diagnostics([]) == {}
+    assert average_diagnostics([{"kept": {"share": 0.5}}, {}]) == {}
     paths = [{"weights": {"steps": [0, n], "path": [[1.0], [1.0]]}} for n in (5, 6)]
-    assert summarize_told(paths) == {}
-    assert summarize_told([{"own_weight": [0.0]}, {"own_weight": [0.0, 0.5]}]) == {}
-    assert summarize_told([{"kept": {"right": None}}, {"kept": {"right": 0.5}}]) == {
+    assert average_diagnostics(paths) == {}
+    assert average_diagnostics([{"own_weight": [0.0]}, {"own_weight": [0.0, 0.5]}]) == {}
+    assert average_diagnostics([{"kept": {"right": None}}, {"kept": {"right": 0.5}}]) == {
         "kept": {"right": 0.5}
     }

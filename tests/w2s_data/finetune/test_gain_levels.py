@@ -9,14 +9,13 @@ import pytest
 from tests.w2s_data.finetune.tiny import WORDS, save_tiny_model
 from w2s_data import load_dataset
 from w2s_data.errors import DegenerateDataWarning, InputError, RunError
-from w2s_data.finetune import fit_student
+from w2s_data.finetune import Adaptation, fit_student
 from w2s_data.finetune.gain import measure_gain
 from w2s_data.finetune.gain import training as gain_training
-from w2s_data.finetune.levels.adapters import Adaptation
 from w2s_data.finetune.methods.registry import METHODS
 
 SPLITS = {"labelled": 16, "pool": 64, "validation": 16, "test": 60}
-QUICK = {"n_bootstrap": 100, "progress": False, "device": "cpu", "controls": False}
+QUICK = {"n_resamples": 100, "progress": False, "device": "cpu", "controls": False}
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +39,7 @@ def reviews(rng):
 
 def measure(reviews, tiny, **changes):
     texts, weak, labels, splits = reviews
-    given = {"level": "full", "model": tiny, "epochs": 4, "learning_rate": 1e-2, "seeds": 2}
+    given = {"tuning": "full", "model": tiny, "epochs": 4, "learning_rate": 1e-2, "seeds": 2}
     return measure_gain(None, weak, labels, splits, items=texts, **{**QUICK, **given, **changes})
 
 
@@ -49,7 +48,7 @@ def test_whole_models_gain_over_their_teacher(reviews, tiny):
     found = measure(reviews, tiny, methods=["naive", "confidence", "overlap"], seeds=1)
     assert found["naive"].gain.value > 0
     assert "strong features are needed" in found.failures["overlap"]
-    assert found.level == "full"
+    assert found.tuning == "full"
 
 
 class Killed(Exception):
@@ -100,12 +99,12 @@ def test_early_stopping_takes_texts(reviews, tiny):
 
 def test_levels_and_what_they_need(reviews, tiny):
     texts, weak, _, _ = reviews
-    with pytest.raises(InputError, match="needs items"):
-        fit_student("naive", None, weak, level="lora", model=tiny)
+    with pytest.raises(InputError, match="pass items"):
+        fit_student("naive", None, weak, tuning="lora", model=tiny)
     with pytest.raises(InputError, match="needs features"):
         fit_student("naive", None, weak, items=texts)
-    with pytest.raises(InputError, match="pairs are trained at level 'head'"):
-        fit_student("naive", None, weak, items=texts, model=tiny, level="full", paired=True)
+    with pytest.raises(InputError, match="pairs are trained with tuning 'head'"):
+        fit_student("naive", None, weak, items=texts, model=tiny, tuning="full", paired=True)
 
 
 # Preference pairs

@@ -14,11 +14,11 @@ from sklearn.linear_model import LogisticRegression
 from w2s_data.errors import FeatureError, InputError
 from w2s_data.features.matrix import as_feature_matrix
 from w2s_data.finetune import TrainingError, fit_student
-from w2s_data.finetune.levels import head
 from w2s_data.finetune.levels.head import HeadNetwork, HeadTask, feature_scaling
 from w2s_data.finetune.loop import EarlyStop, Schedule, Trainer, row_stream
 from w2s_data.finetune.objectives import Batch, LabelObjective
-from w2s_data.finetune.task import Pool, TaskSettings
+from w2s_data.finetune.settings import ResolvedSettings
+from w2s_data.finetune.task import Pool
 
 N, D, C = 300, 5, 3
 QUICK = {"epochs": 5, "batch_size": 64, "random_state": 0, "device": "cpu"}
@@ -34,7 +34,7 @@ def data():
 
 def make_task(features, proba, **settings):
     pool = Pool(proba[:, None], np.ones(len(proba)), as_feature_matrix(features))
-    return HeadTask(pool, TaskSettings("test", 0, **settings), torch.device("cpu"))
+    return HeadTask(pool, ResolvedSettings(**settings, device="cpu"), "test")
 
 
 def test_lbfgs_finds_scikit_learn_s_optimum(data):
@@ -105,12 +105,11 @@ def test_cross_fit_never_judges_a_row_that_it_was_trained_on(data):
     assert np.abs(before - after).max() > 0
 
 
-def test_large_features_are_gathered_with_the_same_result(data, monkeypatch):
+def test_large_features_are_gathered_with_the_same_result(data):
     features, proba = data
     resident = fit_student("naive", features, proba, **QUICK).seed_proba(features)
-    monkeypatch.setattr(head, "RESIDENT_BYTES", 0)
-    gathered = fit_student("naive", features, proba, **QUICK).seed_proba(features)
-    np.testing.assert_array_equal(gathered, resident)
+    gathered = fit_student("naive", features, proba, resident_bytes=0, **QUICK)
+    np.testing.assert_array_equal(gathered.seed_proba(features), resident)
 
 
 def test_a_memory_map_will_do(data, tmp_path):

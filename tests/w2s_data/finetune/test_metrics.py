@@ -97,7 +97,7 @@ def test_a_replicate_is_the_metric_of_the_resampled_items(rng, metric):
     proba, labels = drawn(rng, n=40)
     groups = rng.integers(3, size=40)
     truth = Truth(labels, 4, groups, 3)
-    bootstrap = ItemBootstrap(40, n_replicates=7, seed=3)
+    bootstrap = ItemBootstrap(40, n_resamples=7, seed=3)
     (found,) = bootstrap.replicates([metric], proba, truth)
     for b in range(7):
         rows = np.random.default_rng([3, b]).integers(40, size=40)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from sklearn.linear_model import LogisticRegression
 
 from w2s_data.errors import InputError
@@ -12,7 +11,8 @@ from w2s_data.features.matrix import ArrayFeatures
 from w2s_data.finetune.methods.registry import METHODS, make_method
 from w2s_data.finetune.metrics import accuracy
 from w2s_data.finetune.preference import PairTask
-from w2s_data.finetune.task import Pool, TaskSettings
+from w2s_data.finetune.settings import ResolvedSettings
+from w2s_data.finetune.task import Pool
 
 D = 16
 
@@ -29,10 +29,10 @@ def two_orders(p):
     return np.column_stack([p, 1 - p])
 
 
-def task_of(features, teachers, **changes):
-    settings = TaskSettings("test", entropy=0, **{"epochs": 10, "device": "cpu", **changes})
+def task_of(features, teachers, seeds=(0,), **changes):
+    settings = ResolvedSettings(**{"epochs": 10, "device": "cpu", **changes})
     pool = Pool(teachers, np.ones(len(features)), ArrayFeatures(features))
-    return PairTask(pool, settings, torch.device("cpu"))
+    return PairTask(pool, settings, "test", seeds=seeds)
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def test_validation_stops_a_reward_early(rng, reward):
     features, _, labels = bradley_terry(rng, 400, reward)
     chance = np.eye(2)[rng.integers(2, size=300)][:, None]  # the longer trained on, the worse
     task = task_of(features[:300], chance, learning_rate=0.1, patience=1)
-    task.validation = torch.eye(2)[labels[300:]]
+    task.validation_labels = np.eye(2)[labels[300:]]
     task.validation_features = ArrayFeatures(features[300:])
     model = make_method("naive").fit(task).model
     ends = max(row["epoch"] for row in task.history)
@@ -102,8 +102,8 @@ def test_validation_stops_a_reward_early(rng, reward):
 
 def test_more_orders_than_two_and_other_solvers_are_refused(rng):
     features = rng.normal(size=(20, D)).astype(np.float32)
-    with pytest.raises(InputError, match="the teachers have 3 classes"):
+    with pytest.raises(InputError, match="the weak labels have 3 classes"):
         task_of(features, np.full((20, 1, 3), 1 / 3))
     pool = Pool(np.full((20, 1, 2), 0.5), np.ones(20), ArrayFeatures(features))
     with pytest.raises(InputError, match="solver='adam'"):
-        PairTask(pool, TaskSettings("test", 0), torch.device("cpu"), solver="lbfgs")
+        PairTask(pool, ResolvedSettings(solver="lbfgs"), "test")

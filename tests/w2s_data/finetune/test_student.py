@@ -16,7 +16,7 @@ from w2s_data.errors import (
     RunError,
 )
 from w2s_data.finetune import Student, fit_student
-from w2s_data.finetune.teachers import as_teachers
+from w2s_data.finetune.weak_labels import as_weak_proba
 
 N = 60
 QUICK = {"epochs": 3, "batch_size": 32, "device": "cpu"}
@@ -27,37 +27,37 @@ PROBA = np.column_stack([1 - POSITIVE, POSITIVE])
 
 
 def fit(**changes):
-    arguments = {"method": "naive", "features": FEATURES, "teachers": PROBA, "random_state": 0}
+    arguments = {"method": "naive", "features": FEATURES, "weak_proba": PROBA, "random_state": 0}
     return fit_student(**{**arguments, **QUICK, **changes})
 
 
 def test_hard_labels_of_any_kind_equal_one_hot_ones():
     codes = PROBA.argmax(axis=1)
     names = np.array(["bad", "good"])[codes]
-    expected = fit(teachers=np.eye(2)[codes]).seed_proba(FEATURES)
+    expected = fit(weak_proba=np.eye(2)[codes]).seed_proba(FEATURES)
     for teachers, classes in ((codes, [0, 1]), (names, ["bad", "good"])):
-        student = fit(teachers=teachers)
+        student = fit(weak_proba=teachers)
         assert student.classes.tolist() == classes
         np.testing.assert_array_equal(student.seed_proba(FEATURES), expected)
-    assert set(fit(teachers=names, epochs=60).predict(FEATURES)) == {"bad", "good"}
+    assert set(fit(weak_proba=names, epochs=60).predict(FEATURES)) == {"bad", "good"}
 
 
 def test_several_teachers_as_a_list_or_an_array():
     second = PROBA[:, ::-1] * 0.5 + PROBA * 0.5
-    as_list, classes = as_teachers([PROBA, second])
-    as_array, _ = as_teachers(np.stack([PROBA, second], axis=1))
+    as_list, classes = as_weak_proba([PROBA, second])
+    as_array, _ = as_weak_proba(np.stack([PROBA, second], axis=1))
     np.testing.assert_array_equal(as_list, as_array)
-    mixed, _ = as_teachers([PROBA, PROBA.argmax(axis=1)])
+    mixed, _ = as_weak_proba([PROBA, PROBA.argmax(axis=1)])
     assert mixed.shape == as_list.shape == (N, 2, 2)
     assert classes.tolist() == [0, 1]
 
 
 def test_lists_of_numbers_are_rows_of_one_teacher():
-    assert as_teachers([[0.2, 0.8], [0.6, 0.4]])[0].shape == (2, 1, 2)
+    assert as_weak_proba([[0.2, 0.8], [0.6, 0.4]])[0].shape == (2, 1, 2)
 
 
 def test_class_names_order_the_columns():
-    student = fit(teachers=np.array(["b", "a"] * (N // 2)), class_names=["b", "a", "c"])
+    student = fit(weak_proba=np.array(["b", "a"] * (N // 2)), class_names=["b", "a", "c"])
     assert student.classes.tolist() == ["b", "a", "c"]
     assert student.seed_proba(FEATURES).shape == (1, N, 3)
 
@@ -66,27 +66,27 @@ def test_class_names_order_the_columns():
     ("changes", "error", "message"),
     [
         ({"method": "bayse"}, InputError, "no method 'bayse'; did you mean 'bayes'"),
-        ({"level": "haed"}, InputError, "no level 'haed'; did you mean 'head'"),
+        ({"tuning": "haed"}, InputError, "no tuning 'haed'; did you mean 'head'"),
         ({"solver": "sgd"}, InputError, "no solver 'sgd'"),
-        ({"teachers": PROBA * np.nan}, ProbabilityError, "teacher 0 has NaN"),
-        ({"teachers": 2 * PROBA}, ProbabilityError, r"teacher 0 leaves \[0, 1\]"),
-        ({"teachers": PROBA[None, None]}, ProbabilityError, r"got \(1, 1, 60, 2\)"),
-        ({"teachers": np.empty((0, 2))}, InputError, "the pool is empty"),
-        ({"teachers": [PROBA, PROBA[:5]]}, InputError, r"disagree in rows: \[60, 5\]"),
+        ({"weak_proba": PROBA * np.nan}, ProbabilityError, "teacher 0 has NaN"),
+        ({"weak_proba": 2 * PROBA}, ProbabilityError, r"teacher 0 leaves \[0, 1\]"),
+        ({"weak_proba": PROBA[None, None]}, ProbabilityError, r"got \(1, 1, 60, 2\)"),
+        ({"weak_proba": np.empty((0, 2))}, InputError, "the pool is empty"),
+        ({"weak_proba": [PROBA, PROBA[:5]]}, InputError, r"disagree in rows: \[60, 5\]"),
         (
-            {"teachers": [PROBA, np.full((N, 3), 1 / 3)]},
+            {"weak_proba": [PROBA, np.full((N, 3), 1 / 3)]},
             InputError,
             "teacher 1 has 3 classes; expected 2",
         ),
         ({"class_names": ["a", "b", "c"]}, InputError, "teacher 0 has 2 classes; expected 3"),
         ({"class_names": ["a", "a"]}, InputError, "at least two different names"),
         (
-            {"teachers": ["a"] * N, "class_names": ["b", "c"]},
+            {"weak_proba": ["a"] * N, "class_names": ["b", "c"]},
             InputError,
             "labels that are no class in rows 0, 1, .*: 'a'; classes: 'b', 'c'",
         ),
-        ({"teachers": np.zeros(N, dtype=int)}, InputError, "every hard label is 0"),
-        ({"features": FEATURES[:5]}, InputError, "features has 5, teachers has 60"),
+        ({"weak_proba": np.zeros(N, dtype=int)}, InputError, "every hard label is 0"),
+        ({"features": FEATURES[:5]}, InputError, "features has 5, weak_proba has 60"),
         ({"sample_weight": np.ones(5)}, InputError, r"sample_weight must have shape \(60,\)"),
         ({"sample_weight": -np.ones(N)}, InputError, "finite and >= 0; it is not in rows 0, 1"),
         ({"sample_weight": np.zeros(N)}, InputError, "zero everywhere"),
@@ -97,8 +97,8 @@ def test_class_names_order_the_columns():
         ({"batch_size": 0}, InputError, "batch_size must be a number >= 1"),
         ({"l2": -1}, InputError, "l2 must be a number >= 0"),
         ({"learning_rate": 0}, InputError, "learning_rate must be > 0"),
-        ({"validation": (FEATURES[:, :2], np.ones(N))}, FeatureError, "have 2 columns"),
-        ({"validation": (FEATURES, [0, 1])}, InputError, "validation labels has 2"),
+        ({"validation": (FEATURES[:, :2], np.arange(N) % 2)}, FeatureError, "have 2 columns"),
+        ({"validation": (FEATURES, [0, 1])}, InputError, "validation has 60 rows and 2 labels"),
     ],
 )
 def test_bad_input(changes, error, message):
@@ -108,7 +108,7 @@ def test_bad_input(changes, error, message):
 
 def test_equal_labels_are_legal_and_said():
     with pytest.warns(DegenerateDataWarning, match="every pseudo-label is 'no'"):
-        student = fit(teachers=["no"] * N, class_names=["no", "yes"], epochs=60)
+        student = fit(weak_proba=["no"] * N, class_names=["no", "yes"], epochs=60)
     assert (student.predict(FEATURES) == "no").all()
 
 
@@ -140,7 +140,7 @@ def test_repr_and_dict_fit_a_screen():
 
 @pytest.mark.parametrize("method", ["naive", "bayes"])
 def test_a_saved_student_predicts_the_same(method, tmp_path):
-    student = fit(method=method, seeds=2, teachers=np.array(["b", "a"] * (N // 2)))
+    student = fit(method=method, seeds=2, weak_proba=np.array(["b", "a"] * (N // 2)))
     student.save(tmp_path / "student")
     again = Student.load(tmp_path / "student")
     np.testing.assert_array_equal(again.seed_proba(FEATURES), student.seed_proba(FEATURES))

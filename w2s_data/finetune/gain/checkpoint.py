@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -42,13 +43,13 @@ class Predictions:
         Probabilities of the test rows: of the student under "", of its controls by name.
     rest : array (N - n, C) or None
         The student's probabilities of all other rows, where they were asked for.
-    told : dict
-        Diagnostics of the method in plain JSON types; see `tell_seeds`.
+    diagnostics : dict
+        Diagnostics of the method in plain JSON types; see `diagnose_seeds`.
     """
 
     test: Mapping[str, FloatArray]
     rest: FloatArray | None = None
-    told: Mapping[str, Any] = field(default_factory=dict)
+    diagnostics: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Checkpoint:
@@ -69,7 +70,7 @@ class Checkpoint:
     """
 
     def __init__(
-        self, folder: str | Path | None, configuration: Mapping[str, Any], resume: bool
+        self, folder: str | os.PathLike[str] | None, configuration: Mapping[str, Any], resume: bool
     ) -> None:
         self.folder = None if folder is None else Path(folder)
         if self.folder is None:
@@ -126,7 +127,7 @@ class Checkpoint:
         return Predictions(
             dict(zip(stored["models"], parts, strict=True)),
             _columns(_read(rest)) if rest.exists() else None,
-            stored.get("told", {}),  # earlier versions kept neither this nor the other rows
+            stored.get("diagnostics", {}),  # earlier versions kept neither this nor the other rows
         )
 
     def write(self, name: str, method: Method, seed: int, predictions: Predictions) -> None:
@@ -139,7 +140,7 @@ class Checkpoint:
         stored = {
             "method": _identity(method),
             "models": list(predictions.test),
-            "told": predictions.told,
+            "diagnostics": predictions.diagnostics,
         }
         models = {model or "student": proba for model, proba in predictions.test.items()}
         _write(path, models, {_METADATA: json.dumps(stored)})

@@ -41,9 +41,9 @@ class Comparer:
     ----------
     data : GainData
     ceiling, labelled_only : Trained
-    confidence : float
+    level : float
         Coverage of intervals.
-    n_bootstrap, seed : int
+    n_resamples, seed : int
     """
 
     def __init__(
@@ -51,14 +51,14 @@ class Comparer:
         data: GainData,
         ceiling: Trained,
         labelled_only: Trained,
-        confidence: float,
-        n_bootstrap: int,
+        level: float,
+        n_resamples: int,
         seed: int,
     ) -> None:
         self.data = data
-        self.level = confidence
-        self._scorer = Scorer(data, n_bootstrap, seed, confidence)
-        said = data.teachers[data.rows("test")]  # (n, M, C)
+        self.level = level
+        self._scorer = Scorer(data, n_resamples, seed, level)
+        said = data.weak_proba[data.rows("test")]  # (n, M, C)
         self._teacher = self._scorer.score(said.mean(axis=1)[None])
         n_teachers = said.shape[1]
         self._teachers = [
@@ -74,7 +74,7 @@ class Comparer:
         self,
         trained: Mapping[str, Trained],
         seeds: tuple[int, ...],
-        level: str,
+        tuning: str,
         forecast: ForecastCheck | None,
         naive: str,
         notes: tuple[str, ...],
@@ -116,16 +116,18 @@ class Comparer:
             failures={name: found.failure for name, found in trained.items() if found.failure},
             forecast=_check_forecast(forecast, naive, students),
             by_seed=self._by_seed(scores, students, seeds),
-            level=level,
+            tuning=tuning,
             seeds=seeds,
-            confidence=self.level,
+            level=self.level,
             class_names=self.data.class_names,
             n_labelled=counts["labelled"],
             n_pool=counts["pool"],
             n_test=counts["test"],
             reading=read_gain(students, self.level),
             warnings=notes,
-            diagnostics={name: trained[name].told for name in ranked if trained[name].told},
+            diagnostics={
+                name: trained[name].diagnostics for name in ranked if trained[name].diagnostics
+            },
             by_item=predictions_table(
                 self.data, {n: p for n in ranked if (p := trained[n].predicted) is not None}
             ),

@@ -19,7 +19,7 @@ MOST_STEPS = 200  # of a training that are kept
 DIGITS = 6
 
 
-def tell_seeds(student: Student, data: GainData) -> list[dict[str, Any]]:
+def diagnose_seeds(student: Student, data: GainData) -> list[dict[str, Any]]:
     """What is told of each seed, in plain JSON types; only what the method has.
 
     `weights`
@@ -45,7 +45,7 @@ def tell_seeds(student: Student, data: GainData) -> list[dict[str, Any]]:
         if "weight_path" in diagnostics:
             told["weights"] = _weights(diagnostics["weight_path"][i])
         if isinstance(student.method, CoSupervised) and "assignment" in diagnostics:
-            members = student.method.teachers_by_level(pool.teachers.shape[1])
+            members = student.method.teachers_by_level(pool.weak_proba.shape[1])
             told["levels"] = [
                 pool.level(
                     members[level],
@@ -70,8 +70,8 @@ class _Pool:
 
     def __init__(self, data: GainData) -> None:
         rows = data.rows("pool")
-        self.teachers = data.teachers[rows]
-        self.codes: IntArray = self.teachers.mean(axis=1).argmax(axis=1)
+        self.weak_proba = data.weak_proba[rows]
+        self.codes: IntArray = self.weak_proba.mean(axis=1).argmax(axis=1)
         self.gold: IntArray = data.labels[rows]
         self.groups = None if data.groups is None else data.groups[rows].astype(str)
         self.n_classes = len(data.class_names)
@@ -86,7 +86,7 @@ class _Pool:
         classes = self.gold if self._is_known else self.codes
         chosen = assigned[:, None] == members  # (N, teachers)
         shares = [_shares(chosen[:, m], classes, self.n_classes) for m in range(len(members))]
-        knows: BoolArray = np.any(self.teachers > 0, axis=0)  # (M, C)
+        knows: BoolArray = np.any(self.weak_proba > 0, axis=0)  # (M, C)
         return {
             "teachers": members,
             "classes_from": "gold" if self._is_known else "weak",
@@ -134,8 +134,8 @@ def _mean(values: AnyArray) -> float:
     return float(values.mean()) if len(values) else np.nan
 
 
-def summarize_told(told: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What `tell_seeds` told, over the seeds: means, and of weights the lowest and highest.
+def average_diagnostics(told: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What `diagnose_seeds` told, over the seeds: means, and of weights the lowest and highest.
 
     A part that not every seed tells, or not in the same shape, is left out.
     """

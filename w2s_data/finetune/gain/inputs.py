@@ -14,7 +14,7 @@ from w2s_data.data.splits import SPLITS, parse_splits
 from w2s_data.errors import EmptyDataError, InputError, SplitError, listing, rows, unknown
 from w2s_data.features.matrix import FeatureMatrix, FeatureView, as_feature_matrix
 from w2s_data.finetune.metrics import Truth
-from w2s_data.finetune.teachers import as_teachers
+from w2s_data.finetune.weak_labels import as_weak_proba
 from w2s_data.utils.io import sha256_json
 from w2s_data.utils.typing import AnyArray, FloatArray, IntArray
 
@@ -27,7 +27,7 @@ class GainData:
     ----------
     inputs : FeatureMatrix (N, D), or list of N items
         What the student reads.
-    teachers : array (N, M, C)
+    weak_proba : array (N, M, C)
     labels : int array (N,)
         Class codes, -1 where unknown.
     splits : object array (N,)
@@ -36,7 +36,7 @@ class GainData:
     """
 
     inputs: FeatureMatrix | list[Any]
-    teachers: FloatArray
+    weak_proba: FloatArray
     labels: IntArray
     splits: AnyArray
     class_names: tuple[object, ...]
@@ -56,6 +56,12 @@ class GainData:
         """Rows of a split that have a gold label."""
         found = self.rows(split)
         return found[self.labels[found] >= 0]
+
+    @property
+    def validation(self) -> tuple[Any, AnyArray]:
+        """Inputs and gold labels of the validation rows that have one."""
+        rows = self.known("validation")
+        return self.read(rows), self.labels[rows]
 
     def gold(self, chosen: IntArray) -> FloatArray:
         """Gold labels of some rows as one-hot rows (n, C)."""
@@ -91,7 +97,7 @@ class GainData:
         groups = None if self.groups is None else [str(group) for group in self.groups]
         return {
             "inputs": inputs.hexdigest(),
-            "teachers": hashlib.blake2b(self.teachers.tobytes(), digest_size=16).hexdigest(),
+            "weak_proba": hashlib.blake2b(self.weak_proba.tobytes(), digest_size=16).hexdigest(),
             "labels": sha256_json(self.labels)[:32],
             "splits": sha256_json(self.splits)[:32],
             "groups": sha256_json(groups)[:32],
@@ -122,7 +128,7 @@ def check_gain_data(
         raise InputError("give features (for a head) or items (for a whole model): one of them")
     inputs = as_feature_matrix(features) if items is None else list(items)
     n = len(inputs) if isinstance(inputs, list) else inputs.shape[0]
-    teachers, classes = as_teachers(weak_proba, class_names)
+    teachers, classes = as_weak_proba(weak_proba, class_names)
     given = {"weak_proba": teachers, "labels": labels, "splits": splits, "groups": groups}
     for name, part in given.items():
         if part is not None and len(part) != n:

@@ -4,28 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from w2s_data.compute.base import Engine, no_advance
-from w2s_data.encoders.backbone import Source
-from w2s_data.errors import DegenerateDataWarning, InputError, unknown
+from w2s_data.errors import DegenerateDataWarning, InputError
 from w2s_data.finetune.gain.checkpoint import Checkpoint
 from w2s_data.finetune.gain.comparison import Comparer, read_forecast
 from w2s_data.finetune.gain.inputs import GainData, check_gain_data
 from w2s_data.finetune.gain.parallel import train_ahead
 from w2s_data.finetune.gain.result import GainResult
-from w2s_data.finetune.gain.training import Laboratory, name_methods, training_settings
-from w2s_data.finetune.levels.whole import Adaptation
+from w2s_data.finetune.gain.training import CEILING, LABELLED_ONLY, Laboratory, name_methods
 from w2s_data.finetune.methods.base import Method
+from w2s_data.finetune.settings import TrainingSettings
+from w2s_data.utils.intervals import LEVEL
 from w2s_data.utils.progress import progress as progress_bar
 from w2s_data.utils.typing import AnyArray, RandomState
 from w2s_data.utils.validation import check_seeds, root_seed
 from w2s_data.utils.warnings import collect_warnings
-
-LEVELS = ("head", "lora", "full")
 
 
 def measure_gain(
@@ -36,21 +33,19 @@ def measure_gain(
     *,
     methods: Sequence[str | Method] | Mapping[str, str | Method] = ("naive",),
     seeds: int | Sequence[int] = 5,
-    level: str = "head",
+    settings: TrainingSettings | None = None,
     items: Sequence[Any] | None = None,
     groups: AnyArray | Sequence[Any] | None = None,
     class_names: Sequence[object] | None = None,
     forecast: Any = None,
-    controls: bool = True,
     early_stopping: bool = False,
-    confidence: float = 0.95,
-    n_bootstrap: int = 1000,
-    checkpoint: str | Path | None = None,
+    level: float = LEVEL,
+    n_resamples: int = 1000,
     resume: bool = True,
     random_state: RandomState = 0,
     progress: bool | None = None,
     engine: Engine | None = None,
-    **training: Any,
+    **changes: Any,
 ) -> GainResult:
     r"""Train students by several methods on weak labels, and measure what they gained.
 
@@ -67,7 +62,7 @@ def measure_gain(
     Parameters
     ----------
     features : array (N, D), memory map or FeatureStore; None with `items`
-        Strong features of all rows, for level "head".
+        Strong features of all rows, for tuning "head".
     weak_proba : array (N, C), or (N, M, C) of M teachers
         Pseudo-labels of all rows, or hard labels (N,). The gain is measured against their mean
         over teachers.
@@ -79,27 +74,24 @@ def measure_gain(
     methods : sequence of names or Method, or mapping from name to these
     seeds : int or sequence of int
         Number of seeds, or their numbers.
-    level : {"head", "lora", "full"}
-        What is trained; see `fit_student`.
-    items : sequence of N items, for levels "lora" and "full"
+    settings : TrainingSettings, optional
+        What is trained, for how long and how fast; by default a linear head. Its `checkpoint`
+        stores each finished (method, seed): a later call with the same data and settings reuses
+        them (`resume`) and trains the rest. More methods and more seeds may be added.
+    items : sequence of N items, for tunings "lora" and "full"
     groups : array (N,), optional
         Groups whose accuracies and worst accuracy are reported.
     class_names : sequence of C names, optional
         In the order of the columns of `weak_proba`.
     forecast : GainForecast, or a mapping with its entry "gain"; optional
         Shown beside the gain of the naively trained student.
-    controls : bool
-        Also train the controls of each method.
     early_stopping : bool
         Stop by the gold labels of the validation rows: a help that a team without labels does not
         have. Never by the test rows.
-    confidence : float
+    level : float
         Coverage of the intervals.
-    n_bootstrap : int
-        Resamples of the test items.
-    checkpoint : folder, optional
-        Keeps each finished (method, seed); a later call with the same data and settings takes
-        them up (`resume`) and trains the rest. More methods and more seeds may be added.
+    n_resamples : int
+        Bootstrap resamples of the test items, at least 100.
     resume : bool
         If False, what the folder holds is removed first.
     random_state : int, Generator or None
@@ -107,10 +99,10 @@ def measure_gain(
     progress : bool or None
         Bar over methods and seeds; None draws it in a terminal.
     engine : Engine, optional
-        Where students are trained, one task a method and seed; by default in this process. Any
+        Where students are trained, one task per method and seed; by default in this process. Any
         other needs a checkpoint.
-    **training
-        Passed on to `fit_student`: epochs, learning_rate, batch_size, l2, device, model ...
+    **changes
+        Single settings, which override `settings`: epochs, learning_rate, l2, tuning, model ...
 
     Returns
     -------
@@ -148,23 +140,19 @@ def measure_gain(
     >>> result["naive"].gain.value > 0
     True
     """
-    if checkpoint is None and engine is not None and engine.name != "local":
-        raise InputError(f"engine {engine.name!r} keeps finished students in a checkpoint: name it")
-    named = name_methods(methods)
-    settings = training_settings(training, level)
-    numbers = check_seeds(seeds)
-    if level not in LEVELS:
-        raise InputError(unknown("level", str(level), LEVELS))
-    if (level == "head") == (features is None):
-        raise InputError(f"level {level!r} trains on {'features' if level == 'head' else 'items'}")
-    if level != "head" and settings.get("model") is None:
-        raise InputError(
-            f"level {level!r} trains a pretrained model: name it (--model FOLDER, model=)"
-        )
-    if not 0 < confidence < 1 or n_bootstrap < 100:
-        raise InputError("confidence must lie in (0, 1), and n_bootstrap be at least 100")
-    expected = read_forecast(forecast)
-    entropy = _entropy(random_state, needed=checkpoint is not None)
+    settings = (settings or TrainingSettings()).replace(**changes)
+    named, numbers = name_methods(methods), check_seeds(seeds)
+    remote = engine if engine is not None and engine.name != "local" else None
+    if remote is not None and settings.checkpoint is None:
+        raise InputError(f"engine {remote.name!r} stores finished students: pass checkpoint")
+    if (settings.tuning == "head") == (features is None):
+        needed = "features" if settings.tuning == "head" else "items"
+        raise InputError(f"tuning {settings.tuning!r} trains on {needed}")
+    if not 0 < level < 1 or n_resamples < 100:
+        raise InputError("level must lie in (0, 1), and n_resamples be at least 100")
+    if settings.checkpoint is not None and not isinstance(random_state, int | np.integer):
+        raise InputError(f"a checkpoint needs an int as random_state; got {random_state!r}")
+    expected, entropy = read_forecast(forecast), root_seed(random_state)
     with collect_warnings(DegenerateDataWarning, reissue=True) as notes:
         data = check_gain_data(
             features,
@@ -175,59 +163,38 @@ def measure_gain(
             groups=groups,
             class_names=class_names,
         )
-        configuration = {
-            **settings,
-            "random_state": entropy,
-            "level": level,
-            "controls": controls,
-            "early_stopping": early_stopping,
-        }
-        if level != "head" and checkpoint is not None:
-            configuration["weights"] = _identity(settings["model"])
-        kept = _open_checkpoint(checkpoint, data, configuration, resume)
-        settings |= {"random_state": entropy, "controls": controls, "progress": False}
-        if early_stopping:
-            settings["validation"] = _validation(data)
+        if early_stopping and not len(data.known("validation")):
+            raise InputError("early_stopping needs rows with labels in the validation split")
+        configuration = {"random_state": entropy, "early_stopping": early_stopping}
+        checkpoint = _open_checkpoint(settings, data, configuration, resume)
         n_students = (len(named) + 2) * len(numbers)
         with progress_bar("gain", n_students, "students", progress) as advance:
-            laboratory = Laboratory(data, level, numbers, settings, kept, advance)
-            if engine is not None and engine.name != "local":
-                train_ahead(laboratory, named, engine)
+            laboratory = Laboratory(
+                data, numbers, settings, entropy, early_stopping, checkpoint, advance
+            )
+            if remote is not None:
+                train_ahead(laboratory, named, remote)
                 laboratory = replace(laboratory, advance=no_advance)
-            ceiling, labelled_only = laboratory.ceiling(), laboratory.labelled_only()
-            trained = {name: laboratory.method(name, method) for name, method in named.items()}
-    comparer = Comparer(data, ceiling, labelled_only, confidence, n_bootstrap, entropy)
+            ceiling, labelled_only = (
+                laboratory.train_reference(name) for name in (CEILING, LABELLED_ONLY)
+            )
+            trained = {
+                name: laboratory.train(laboratory.method_job(name, method))
+                for name, method in named.items()
+            }
+    comparer = Comparer(data, ceiling, labelled_only, level, n_resamples, entropy)
     naive = [name for name, method in named.items() if method.name == "naive"]
     return comparer.compare(
-        trained, numbers, level, expected, naive[0] if naive else "", tuple(notes)
+        trained, numbers, settings.tuning, expected, naive[0] if naive else "", tuple(notes)
     )
 
 
-def _entropy(random_state: RandomState, *, needed: bool) -> int:
-    """The root of all random numbers; one that will be the same next time if needed."""
-    if needed and not isinstance(random_state, int | np.integer):
-        raise InputError(f"a checkpoint needs an int as random_state; got {random_state!r}")
-    return root_seed(random_state)
-
-
 def _open_checkpoint(
-    folder: str | Path | None, data: GainData, configuration: Mapping[str, Any], resume: bool
+    settings: TrainingSettings, data: GainData, configuration: dict[str, Any], resume: bool
 ) -> Checkpoint:
-    if folder is None:
+    if settings.checkpoint is None:
         return Checkpoint(None, {}, resume)
-    machine = {"device", "resident_bytes"}  # where it is computed is no part of what is computed
-    chosen = {name: value for name, value in configuration.items() if name not in machine}
-    return Checkpoint(folder, {**data.fingerprint(), **chosen}, resume)
-
-
-def _identity(model: Any) -> str:
-    """Hash of a pretrained model's files, given as in `fit_student`."""
-    source = model.source if isinstance(model, Adaptation) else Source(str(model))
-    return source.identity()
-
-
-def _validation(data: GainData) -> tuple[Any, AnyArray]:
-    rows = data.known("validation")
-    if not len(rows):
-        raise InputError("early_stopping needs rows with labels in the validation split")
-    return data.read(rows), data.labels[rows]
+    if settings.tuning != "head":
+        configuration["weights"] = settings.adaptation.source.identity()
+    configuration |= {**settings.identity(), **data.fingerprint()}
+    return Checkpoint(settings.checkpoint, configuration, resume)

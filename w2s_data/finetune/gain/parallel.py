@@ -1,84 +1,53 @@
-"""Training students on an engine: one task a (method, seed), kept in the checkpoint."""
+"""Training students on an engine: one task per (method, seed), kept in the checkpoint."""
 
 from __future__ import annotations
 
 import dataclasses
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from w2s_data.compute.base import Advance, Engine, no_advance
 from w2s_data.errors import DegenerateDataWarning, InputError, RunError
 from w2s_data.features.matrix import ArrayFeatures
 from w2s_data.finetune.gain.checkpoint import Checkpoint, Predictions
-from w2s_data.finetune.gain.training import Laboratory, Trained
+from w2s_data.finetune.gain.training import GOLD_SPLITS, Job, Laboratory
 from w2s_data.finetune.methods.base import Method
-from w2s_data.utils.typing import FloatArray, IntArray
 
 
 class Task(NamedTuple):
-    """A student to train: the arguments of `Laboratory._fit`, with one seed."""
+    """One seed of a student to train."""
 
-    name: str
-    method: Method
-    rows: IntArray
-    teachers: FloatArray
+    job: Job
     seed: int
-    told: bool
-    changes: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class _Planner(Laboratory):
-    """Lists the students that a laboratory would train and does not find in its checkpoint."""
-
-    tasks: list[Task] = field(default_factory=list)
-
-    def _train(
-        self,
-        name: str,
-        method: Method,
-        rows: IntArray,
-        teachers: FloatArray,
-        refused: type[InputError] = InputError,  # noqa: ARG002
-        told: bool = False,
-        **changes: Any,
-    ) -> Trained:
-        for seed in self.seeds:
-            if self.checkpoint.read(name, method, seed) is None:
-                self.tasks.append(Task(name, method, rows, teachers, seed, told, changes))
-            else:
-                self.advance(1)
-        return Trained({})
 
 
 def train_ahead(laboratory: Laboratory, methods: Mapping[str, Method], engine: Engine) -> None:
-    """Train all students that are missing, and keep each in the checkpoint once it is finished.
+    """Train all students that are missing, and store each in the checkpoint once it is finished.
 
-    A laboratory that then trains by itself finds them there. A student that cannot be trained is
-    left to it, so that it fails there with the words it would have without an engine.
+    A laboratory that then trains in this process reads them from there. A student that cannot be
+    trained is left to it, so that it fails there with the message it has without an engine.
     """
-    fields = {f.name: getattr(laboratory, f.name) for f in dataclasses.fields(laboratory)}
-    planner = _Planner(**fields)
-    planner.ceiling()
-    planner.labelled_only()
-    for name, method in methods.items():
-        planner.method(name, method)
-    tasks = planner.tasks
+    jobs = [job for name in GOLD_SPLITS if (job := laboratory.reference_job(name)) is not None]
+    jobs += [laboratory.method_job(name, method) for name, method in methods.items()]
+    tasks, checkpoint, n_seeds = [], laboratory.checkpoint, len(laboratory.seeds)
+    laboratory.advance(n_seeds * (len(GOLD_SPLITS) + len(methods) - len(jobs)))  # cannot be trained
+    for job in jobs:
+        missing = [s for s in laboratory.seeds if checkpoint.read(job.name, job.method, s) is None]
+        tasks += [Task(job, seed) for seed in missing]
+        laboratory.advance(n_seeds - len(missing))
     if not tasks:
         return
-    place = engine.place(str(laboratory.settings["device"]))
-    bench = _sent(laboratory, place)
+    place = engine.place(laboratory.settings.device)
     notes: list[list[str]] = [[] for _ in tasks]
-    for number, (predictions, said) in engine.map_blocks(
-        train, bench, tasks, ordered=False, device=place
+    for number, (predictions, messages) in engine.map_blocks(
+        train, _portable(laboratory, place), tasks, ordered=False, device=place
     ):
-        task, notes[number] = tasks[number], said
+        (job, seed), notes[number] = tasks[number], messages
         if predictions is not None:
-            laboratory.checkpoint.write(task.name, task.method, task.seed, predictions)
+            checkpoint.write(job.name, job.method, seed, predictions)
         laboratory.advance(1)
-    for note in (note for said in notes for note in said):
+    for note in (note for messages in notes for note in messages):
         warnings.warn(note, DegenerateDataWarning, stacklevel=2)
 
 
@@ -91,10 +60,7 @@ def train(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", DegenerateDataWarning)
         try:
-            predictions = laboratory._fit(
-                *(task.name, task.method, task.rows, task.teachers),
-                *([task.seed], task.told, task.changes),
-            )[task.seed]
+            predictions = laboratory.fit(task.job, [task.seed])[task.seed]
         except RunError:
             raise
         except InputError:
@@ -103,8 +69,8 @@ def train(
     return predictions, list(kinds)
 
 
-def _sent(laboratory: Laboratory, place: str) -> Laboratory:
-    """The laboratory as workers get it: features instead of files, and nothing to write to."""
+def _portable(laboratory: Laboratory, place: str) -> Laboratory:
+    """Return a copy for workers: features instead of files, and no checkpoint to write to."""
     data = laboratory.data
     if not isinstance(data.inputs, list):
         features = ArrayFeatures(data.inputs.take(slice(None)))
@@ -112,7 +78,7 @@ def _sent(laboratory: Laboratory, place: str) -> Laboratory:
     return dataclasses.replace(
         laboratory,
         data=data,
-        settings={**laboratory.settings, "device": place},
+        settings=laboratory.settings.replace(device=place),
         checkpoint=Checkpoint(None, {}, resume=True),
         advance=no_advance,
     )

@@ -66,7 +66,7 @@ def predictions_table(data: GainData, students: Mapping[str, Predicted]) -> pd.D
     import pandas as pd
 
     names = [str(name) for name in data.class_names]
-    teacher = data.teachers.mean(axis=1)
+    teacher = data.weak_proba.mean(axis=1)
     said = teacher.argmax(axis=1)
 
     def named(codes: IntArray) -> Any:

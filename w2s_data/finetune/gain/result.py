@@ -131,15 +131,14 @@ class GainResult:
     forecast : ForecastCheck or None
     by_seed, by_item : DataFrame
         What `to_frame` and `predictions` return.
-    level : str
-        Of the student: head, lora or full.
-    confidence : float
+    tuning : {"head", "lora", "full"}
+    level : float
         Coverage of the intervals.
     reading : str
         One sentence.
     diagnostics : dict from method to dict
-        What training did: weights of teachers by step (`raven`), who teaches whom
-        (`cosupervised`), which points were kept; see `gain.telling.tell_seeds`.
+        Weights of teachers by step (`raven`), assignment of teachers (`cosupervised`), points that
+        were kept; see `gain.diagnostics.diagnose_seeds`.
     """
 
     students: tuple[StudentGain, ...]
@@ -151,9 +150,9 @@ class GainResult:
     failures: Mapping[str, str]
     forecast: ForecastCheck | None
     by_seed: pd.DataFrame
-    level: str
+    tuning: str
     seeds: tuple[int, ...]
-    confidence: float
+    level: float
     class_names: tuple[object, ...]
     n_labelled: int
     n_pool: int
@@ -196,7 +195,7 @@ class GainResult:
         of that class), "/ gold proba" (of the gold class) and "/ right" (share of the seeds that
         are right, so that its mean over the test rows is the accuracy). Shares and probabilities
         are float32 in [0, 1], missing where there is no gold label. Outside the test split a
-        student of level "head" is asked, unless rows x classes exceed 20 million.
+        student of tuning "head" is asked, unless rows x classes exceed 20 million.
         """
         import pandas as pd
 
@@ -232,15 +231,15 @@ class GainResult:
     def __repr__(self) -> str:
         methods = [student for student in self.students if not student.control_of]
         lines = [
-            f"GainResult: {len(methods)} methods x {len(self.seeds)} seeds, level {self.level!r}, "
-            f"pool {self.n_pool:,}, test {self.n_test:,} items",
+            f"GainResult: {len(methods)} methods x {len(self.seeds)} seeds, "
+            f"tuning {self.tuning!r}, pool {self.n_pool:,}, test {self.n_test:,} items",
             f"  {self.reading}",
         ]
         for reference in (self.teacher, self.ceiling, self.labelled_only):
             shown = reference.reason or _interval(reference.scores["accuracy"], "")
             lines.append(f"  {reference.name:<16} {shown}")
         width = max([10, *(len(student.name) for student in methods)])
-        headings = ("gain", f"{self.confidence:.0%} interval", "accuracy", "pgr", "opr")
+        headings = ("gain", f"{self.level:.0%} interval", "accuracy", "pgr", "opr")
         header = "  {:<{w}} {:>6}  {:<18} {:>8} {:>6} {:>6}  group".format("", *headings, w=width)
         lines.append(header + ("  lead over its best control" if self._has_controls else ""))
         lines += [

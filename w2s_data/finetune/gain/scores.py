@@ -52,16 +52,16 @@ class Scorer:
     Parameters
     ----------
     data : GainData
-    n_bootstrap, seed : int
+    n_resamples, seed : int
     level : float
         Coverage of intervals.
     """
 
-    def __init__(self, data: GainData, n_bootstrap: int, seed: int, level: float) -> None:
+    def __init__(self, data: GainData, n_resamples: int, seed: int, level: float) -> None:
         self.truth: Truth = data.truth
         self.level = level
         n = len(self.truth.labels)
-        self._bootstrap = ItemBootstrap(n, n_bootstrap, seed)
+        self._bootstrap = ItemBootstrap(n, n_resamples, seed)
         self._metrics: dict[str, Metric] = {
             metric.name: metric for metric in (Accuracy(), MacroF1(), CalibrationError())
         }

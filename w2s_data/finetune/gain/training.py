@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -11,26 +10,50 @@ from typing import Any
 
 import numpy as np
 
-from w2s_data.errors import DegenerateDataWarning, InputError, RunError, unknown
+from w2s_data.errors import DegenerateDataWarning, InputError, RunError
 from w2s_data.finetune.gain.checkpoint import Checkpoint, Predictions
-from w2s_data.finetune.gain.diagnostics import summarize_told, tell_seeds
+from w2s_data.finetune.gain.diagnostics import average_diagnostics, diagnose_seeds
 from w2s_data.finetune.gain.inputs import GainData, lacking_gold
 from w2s_data.finetune.gain.predictions import Predicted, predict_items
-from w2s_data.finetune.levels.adapters import USUAL
 from w2s_data.finetune.methods.base import Method
 from w2s_data.finetune.methods.naive import Naive
 from w2s_data.finetune.methods.registry import make_method
 from w2s_data.finetune.objectives import Model, TrainingError
-from w2s_data.finetune.student import _enough_epochs as enough_epochs
+from w2s_data.finetune.settings import TrainingSettings
 from w2s_data.finetune.student import fit_student
-from w2s_data.utils.typing import FloatArray, IntArray
+from w2s_data.utils.typing import AnyArray, FloatArray, IntArray
 
 CEILING, LABELLED_ONLY = "ceiling", "labelled only"
-MOST_KEPT = 20_000_000  # probabilities outside the test split that are kept of a seed
-_OURS = (  # arguments of fit_student that are not settings
-    *("level", "class_names", "groups", "validation", "sample_weight", "seeds", "controls"),
-    *("callbacks", "random_state", "progress", "items", "checkpoint"),
-)
+GOLD_SPLITS = {CEILING: "pool", LABELLED_ONLY: "labelled"}
+# Probabilities outside the test split that are stored per seed: 80 MB as float32.
+MOST_KEPT = 20_000_000
+
+
+@dataclass(frozen=True)
+class Job:
+    """A student to train: a method on some rows and their labels.
+
+    Attributes
+    ----------
+    name : str
+        Name in the table, or of the reference.
+    method : Method
+    rows : int array (n,)
+    weak_proba : array (n, M, C)
+        Labels to train on; gold ones for a reference.
+    groups : array (n,) or None
+    epochs : int or None
+    is_reference : bool
+        Trained on gold labels: neither its answers item by item nor its diagnostics are kept.
+    """
+
+    name: str
+    method: Method
+    rows: IntArray
+    weak_proba: FloatArray
+    groups: AnyArray | None = None
+    epochs: int | None = None
+    is_reference: bool = False
 
 
 @dataclass(frozen=True)
@@ -42,181 +65,162 @@ class Trained:
     proba : dict from control (or "" for the student) to array (S, n, C)
     failure : str
     predicted : Predicted or None
-        Of a student of the teachers' labels: its answers item by item.
-    told : dict
-        What its method's diagnostics say; see `summarize_told`.
+        Answers item by item, of a student of weak labels.
+    diagnostics : dict
+        Diagnostics of its method; see `average_diagnostics`.
     """
 
     proba: Mapping[str, FloatArray]
     failure: str = ""
     predicted: Predicted | None = None
-    told: Mapping[str, Any] = field(default_factory=dict)
+    diagnostics: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Laboratory:
-    """Trains students on the pool, always in the same way.
+    """Trains students, always with the same settings and seeds.
 
     Attributes
     ----------
     data : GainData
-    level : str
     seeds : tuple of int
-    settings : dict
-        Arguments of `fit_student`.
+    settings : TrainingSettings
+    entropy : int
+        Root of all random numbers.
+    early_stopping : bool
+        Stop by the gold labels of the validation rows.
     checkpoint : Checkpoint
     advance : callable
-        Told the number of students (one a seed) that are done.
+        Called with the number of students (one per seed) that are finished.
     """
 
     data: GainData
-    level: str
     seeds: tuple[int, ...]
-    settings: Mapping[str, Any]
+    settings: TrainingSettings
+    entropy: int
+    early_stopping: bool
     checkpoint: Checkpoint
     advance: Callable[[int], None]
 
-    def method(self, name: str, method: Method) -> Trained:
-        """A student of the teachers' labels."""
+    def method_job(self, name: str, method: Method) -> Job:
+        """Return the job of a student of weak labels."""
         pool = self.data.rows("pool")
         groups = None if self.data.groups is None else self.data.groups[pool]
-        return self._train(name, method, pool, self.data.teachers[pool], told=True, groups=groups)
+        weak_proba = self.data.weak_proba[pool]
+        return Job(name, method, pool, weak_proba, groups, self.settings.epochs)
 
-    def ceiling(self) -> Trained:
-        """The same student, trained on gold labels of the pool."""
-        return self._train_on_gold(CEILING, "pool", self.settings["epochs"])
+    def reference_job(self, name: str) -> Job | None:
+        """Return the job of a student of gold labels, or None where labels are missing."""
+        if lacking_gold(self.data, GOLD_SPLITS[name]):
+            return None
+        rows, epochs = self.data.rows(GOLD_SPLITS[name]), self.settings.epochs
+        if name == LABELLED_ONLY:
+            # As many steps as on the pool: the comparison is about labels, not about computing.
+            n_pool = len(self.data.rows("pool"))
+            resolved = self.settings.resolve(n_pool)
+            size = resolved.batch_size
+            n_steps = resolved.epochs * math.ceil(n_pool / size)
+            epochs = math.ceil(n_steps / math.ceil(len(rows) / size))
+        gold = self.data.gold(rows)
+        return Job(name, Naive(hard=True), rows, gold, None, epochs, is_reference=True)
 
-    def labelled_only(self) -> Trained:
-        """The same student, trained for as many steps on the labelled rows alone."""
-        steps = self.epochs * self._steps(len(self.data.rows("pool")))
-        n_labelled = max(1, len(self.data.rows("labelled")))
-        return self._train_on_gold(
-            LABELLED_ONLY, "labelled", math.ceil(steps / self._steps(n_labelled))
-        )
-
-    @property
-    def epochs(self) -> int:
-        """Passes over the pool."""
-        given = self.settings["epochs"]
-        n_pool = len(self.data.rows("pool"))
-        return enough_epochs(n_pool, self._batch_size) if given is None else int(given)
-
-    @property
-    def _batch_size(self) -> int:
-        return int(self.settings["batch_size"])
-
-    def _steps(self, n_rows: int) -> int:
-        return math.ceil(n_rows / min(n_rows, self._batch_size))
-
-    def _train_on_gold(self, name: str, split: str, epochs: int | None) -> Trained:
-        lack = lacking_gold(self.data, split)
-        if lack:
+    def train_reference(self, name: str) -> Trained:
+        """Train a student of gold labels, the ceiling or that of the labelled rows alone."""
+        job = self.reference_job(name)
+        if job is None:
             self.advance(len(self.seeds))
-            return Trained({}, f"not trained: {lack}")
-        rows = self.data.rows(split)
-        # Whatever else is wrong with the simplest student, e.g. a setting, is wrong with all.
-        return self._train(
-            name, Naive(hard=True), rows, self.data.gold(rows), TrainingError, epochs=epochs
-        )
+            return Trained({}, f"not trained: {lacking_gold(self.data, GOLD_SPLITS[name])}")
+        return self.train(job)
 
-    def _train(
-        self,
-        name: str,
-        method: Method,
-        rows: IntArray,
-        teachers: FloatArray,
-        refused: type[InputError] = InputError,
-        told: bool = False,
-        **changes: Any,
-    ) -> Trained:
-        """Train the seeds that are not kept yet; `refused` is what makes it a failed student.
-
-        With `told` the result also says what is predicted of each item, and how it was trained.
-        """
-        found: dict[int, Predictions] = {}
+    def train(self, job: Job) -> Trained:
+        """Train the seeds that the checkpoint lacks; a method that fails returns its reason."""
+        finished: dict[int, Predictions] = {}
         for seed in self.seeds:
-            kept = self.checkpoint.read(name, method, seed)
-            if kept is not None:
-                found[seed] = kept
-        self.advance(len(found))
-        missing = [seed for seed in self.seeds if seed not in found]
-        together = [missing] if self.level == "head" and missing else [[s] for s in missing]
-        for seeds in together:
+            stored = self.checkpoint.read(job.name, job.method, seed)
+            if stored is not None:
+                finished[seed] = stored
+        self.advance(len(finished))
+        missing = [seed for seed in self.seeds if seed not in finished]
+        one_by_one = self.settings.tuning != "head"
+        # If the simplest student is refused, e.g. for a setting, so is every other: only its
+        # training may fail.
+        refused = TrainingError if job.is_reference else InputError
+        for seeds in [[s] for s in missing] if one_by_one else [missing] if missing else []:
             try:
-                done = self._fit(name, method, rows, teachers, seeds, told, changes)
+                trained = self.fit(job, seeds)
             except RunError:
                 raise
             except refused as error:
-                self.advance(len([seed for seed in self.seeds if seed not in found]))
+                self.advance(len([seed for seed in self.seeds if seed not in finished]))
                 return Trained({}, str(error))
-            for seed, predictions in done.items():
-                self.checkpoint.write(name, method, seed, predictions)
-            found |= done
-            self.advance(len(done))
-        ordered = [found[seed] for seed in self.seeds]
-        models = ordered[0].test
-        proba = {model: np.stack([each.test[model] for each in ordered]) for model in models}
-        if not told:
+            for seed, predictions in trained.items():
+                self.checkpoint.write(job.name, job.method, seed, predictions)
+            finished |= trained
+            self.advance(len(trained))
+        return self._join([finished[seed] for seed in self.seeds], job.is_reference)
+
+    def _join(self, seeds: Sequence[Predictions], is_reference: bool) -> Trained:
+        proba = {name: np.stack([each.test[name] for each in seeds]) for name in seeds[0].test}
+        if is_reference:
             return Trained(proba)
-        if any(each.rest is None for each in ordered) and self._asks_all:
+        if any(each.rest is None for each in seeds) and self._predicts_all:
             warnings.warn(
-                "students of an earlier version, which kept their test rows alone, were taken up; "
-                "train anew (resume=False) to know what they say of the other items",
+                "the checkpoint holds students of an earlier version, which stored predictions of "
+                "the test rows only; retrain (resume=False) to get those of the other items",
                 DegenerateDataWarning,
                 stacklevel=2,
             )
-        said = summarize_told([each.told for each in ordered])
-        return Trained(proba, predicted=predict_items(self.data, ordered), told=said)
+        return Trained(
+            proba,
+            predicted=predict_items(self.data, seeds),
+            diagnostics=average_diagnostics([each.diagnostics for each in seeds]),
+        )
 
-    def _fit(
-        self,
-        name: str,
-        method: Method,
-        rows: IntArray,
-        teachers: FloatArray,
-        seeds: Sequence[int],
-        told: bool,
-        changes: Mapping[str, Any],
-    ) -> dict[int, Predictions]:
-        data = self.data
-        inputs = data.read(rows)
-        features = inputs if self.level == "head" else None
-        if features is None:
-            folder = self.checkpoint.trainings(name)
-            changes = {**changes, "items": inputs, "checkpoint": folder}
+    def fit(self, job: Job, seeds: Sequence[int]) -> dict[int, Predictions]:
+        """Train some seeds of a student and let them predict."""
+        data, whole = self.data, self.settings.tuning != "head"
+        inputs = data.read(job.rows)
+        settings = self.settings.replace(
+            epochs=job.epochs, checkpoint=self.checkpoint.trainings(job.name) if whole else None
+        )
         student = fit_student(
-            method,
-            features,
-            teachers,
-            level=self.level,
+            job.method,
+            None if whole else inputs,
+            job.weak_proba,
+            settings=settings,
+            items=inputs if whole else None,
             class_names=data.class_names,
+            groups=job.groups,
+            validation=data.validation if self.early_stopping else None,
             seeds=seeds,
-            **{**self.settings, **changes},
+            random_state=self.entropy,
+            progress=False,
         )
         test = data.read(data.rows("test"))
         models = {"": student.model, **student.controls}
         proba = {name: model.proba(test) for name, model in models.items()}
-        rest = self._rest(student.model) if told else None
-        said = tell_seeds(student, data) if told else [{}] * len(seeds)
+        rest = None if job.is_reference else self._rest(student.model)
+        diagnostics = [{}] * len(seeds) if job.is_reference else diagnose_seeds(student, data)
         return {
             seed: Predictions(
                 {name: each[i] for name, each in proba.items()},
                 None if rest is None else rest[i],
-                said[i],
+                diagnostics[i],
             )
             for i, seed in enumerate(seeds)
         }
 
     def _rest(self, model: Model) -> FloatArray | None:
         """Probabilities (S, N - n, C) of all but the test rows, unless they cost too much."""
-        if not self._asks_all:
+        if not self._predicts_all:
             return None
         return model.proba(self.data.read(np.flatnonzero(self.data.splits != "test")))
 
     @property
-    def _asks_all(self) -> bool:
+    def _predicts_all(self) -> bool:
         n_others = int(np.count_nonzero(self.data.splits != "test"))
-        return self.level == "head" and n_others * len(self.data.class_names) <= MOST_KEPT
+        is_head = self.settings.tuning == "head"
+        return is_head and n_others * len(self.data.class_names) <= MOST_KEPT
 
 
 def name_methods(methods: Sequence[str | Method] | Mapping[str, str | Method]) -> dict[str, Method]:
@@ -245,17 +249,3 @@ def name_methods(methods: Sequence[str | Method] | Mapping[str, str | Method]) -
     if taken or not names:
         raise InputError(f"methods must have names other than {taken}" if taken else "no methods")
     return dict(named)
-
-
-def training_settings(given: Mapping[str, Any], level: str) -> dict[str, Any]:
-    """Arguments of `fit_student` as they will be used, the defaults among them."""
-    parameters = {
-        name: parameter
-        for name, parameter in inspect.signature(fit_student).parameters.items()
-        if parameter.kind is parameter.KEYWORD_ONLY and name not in _OURS
-    }
-    for name in given:
-        if name not in parameters:
-            raise InputError(unknown("training setting", name, list(parameters)))
-    usual = {name: parameter.default for name, parameter in parameters.items()}
-    return {**usual, **USUAL.get(level, {}), **given}

@@ -7,46 +7,27 @@ import functools
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from w2s_data.compute.device import resolve_device
 from w2s_data.errors import FileFormatError, InputError, RunError
 from w2s_data.finetune.levels.store import StoredTrainer, TrainingStore
-from w2s_data.finetune.levels.whole import Adaptation, State, WholeNetwork, as_proba, seeded
+from w2s_data.finetune.levels.whole import State, WholeNetwork, as_proba, seeded
 from w2s_data.finetune.loop import EpochEnd, Schedule
 from w2s_data.finetune.methods.base import Method, Outcome
 from w2s_data.finetune.objectives import LINKS, Model, Objective
-from w2s_data.finetune.task import TRAINING, Pool, Task, TaskSettings
+from w2s_data.finetune.settings import Adaptation, ResolvedSettings
+from w2s_data.finetune.task import TRAINING, Pool, Task
 from w2s_data.utils.io import atomic_path, read_json, sha256_json, write_json
-from w2s_data.utils.progress import progress
+from w2s_data.utils.progress import progress as progress_bar
 from w2s_data.utils.typing import FloatArray
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-__all__ = [
-    "USUAL",
-    "Adaptation",
-    "JoinedModel",
-    "WholeModel",
-    "WholeTask",
-    "as_adaptation",
-    "train_whole",
-]
-
 SCHEMA_VERSION = 1
-
-# What each level is trained with unless something else is asked for.
-USUAL: dict[str, dict[str, float]] = {
-    "head": {"batch_size": 128, "learning_rate": 1e-3},
-    "lora": {"epochs": 3, "batch_size": 32, "learning_rate": 2e-4},
-    "full": {"epochs": 3, "batch_size": 32, "learning_rate": 2e-5},
-}
 
 
 @dataclass(frozen=True)
@@ -143,32 +124,28 @@ class JoinedModel(Model):
 class WholeTask(Task):
     """Trains a pretrained model of one seed on the pool's texts.
 
-    The loop, the objectives and the number of steps are those of the other levels. A student of
+    The loop, the objectives and the number of steps are those of heads. A student of
     less capacity reads the hidden state of a lower layer.
 
     Attributes
     ----------
     items : sequence of N texts
-    adaptation : Adaptation
     validation_items : sequence of V texts
-        Rows whose labels are in `validation`.
-    checkpoint : Path or None
-        Folder for the state after every epoch. Trainings whose objective learns something itself
-        (the weights of `raven`) are not stored, but trained again.
+        Rows whose labels are in `validation_labels`.
     """
 
     items: Sequence[Any] = ()
-    adaptation: Adaptation = field(default_factory=lambda: Adaptation(""))
     validation_items: Sequence[Any] = ()
-    checkpoint: Path | None = None
     _trainings: int = 0
 
     def __post_init__(self) -> None:
+        self.adaptation = self.settings.adaptation
         if self.n_seeds != 1:
             raise InputError(f"a whole model is trained seed by seed; got {self.n_seeds} seeds")
         if len(self.items) != self.pool.n_rows:
             raise InputError(
-                f"row counts disagree: items has {len(self.items)}, teachers has {self.pool.n_rows}"
+                f"row counts disagree: items has {len(self.items)}, "
+                f"weak_proba has {self.pool.n_rows}"
             )
 
     @cached_property
@@ -203,10 +180,10 @@ class WholeTask(Task):
         schedule = self._schedule()
         store = self._store(objective, stage, weight, (penalty, capacity))
         self._trainings += 1
-        name = f"{self.settings.name}, {stage}"
+        name = f"{self.name}, {stage}"
         with (
             seeded(self._seed, self.device) as reseed,
-            progress(name, schedule.epochs, "epochs", self.settings.progress) as advance,
+            progress_bar(name, schedule.epochs, "epochs", self.progress) as advance,
         ):
 
             def note(end: EpochEnd) -> None:
@@ -217,7 +194,7 @@ class WholeTask(Task):
                 network,
                 objective,
                 schedule,
-                self.validation,
+                self.validation_targets,
                 (note, *self.settings.callbacks),
                 name,
                 store=store,
@@ -235,24 +212,26 @@ class WholeTask(Task):
     def _store(
         self, objective: Objective, stage: str, weight: FloatArray, size: tuple[float, float]
     ) -> TrainingStore | None:
+        # What an objective learns itself (the weights of `raven`) is not in the stored state.
         learns_itself = type(objective).after_step is not Objective.after_step
-        if self.checkpoint is None or learns_itself:
-            return None
         settings = self.settings
+        if settings.checkpoint is None or learns_itself:
+            return None
         labels = getattr(objective, "labels", None)
+        folder = Path(settings.checkpoint) / f"seed{self.seeds[0]}"
         key = sha256_json(
             {
                 "task": self._fingerprint,
-                "seed": [settings.entropy, settings.seeds],
+                "seed": [self.entropy, self.seeds],
                 "training": [settings.epochs, settings.batch_size, settings.learning_rate],
-                "early": [settings.patience, self.validation is not None],
+                "early": [settings.patience, self.validation_labels is not None],
                 "objective": [type(objective).__name__, _parameters(objective)],
                 "stage": [self._trainings, stage, *size, settings.l2],
                 "labels": None if labels is None else _digest(labels.cpu().numpy()),
                 "weight": _digest(weight),
             }
         )
-        return TrainingStore.of(self.checkpoint, self._trainings, stage, key)
+        return TrainingStore.of(folder, self._trainings, stage, key)
 
     @cached_property
     def _fingerprint(self) -> dict[str, Any]:
@@ -267,29 +246,21 @@ class WholeTask(Task):
             **adaptation,
             "model": self.adaptation.source.identity(),
             "texts": texts.hexdigest(),
-            "teachers": _digest(self.pool.teachers),
+            "weak_proba": _digest(self.pool.weak_proba),
         }
-
-
-def as_adaptation(model: str | Adaptation, level: str) -> Adaptation:
-    """How to train a model at a level, from its name or a fuller description.
-
-    >>> as_adaptation("models/minilm", "full").level
-    'full'
-    """
-    described = model if isinstance(model, Adaptation) else Adaptation(str(model))
-    return dataclasses.replace(described, level="full" if level == "full" else "lora")
 
 
 def train_whole(
     method: Method,
     pool: Pool,
-    settings: TaskSettings,
-    adaptation: Adaptation,
+    settings: ResolvedSettings,
     items: Sequence[Any],
+    validation_items: Sequence[Any] = (),
+    validation_labels: FloatArray | None = None,
     *,
-    validation: tuple[Sequence[Any], FloatArray] | None = None,
-    checkpoint: str | os.PathLike[str] | None = None,
+    entropy: int = 0,
+    seeds: Sequence[int] = (0,),
+    progress: bool | None = False,
 ) -> tuple[Outcome, list[dict[str, Any]]]:
     """Train a whole model of every seed by a method, one after another.
 
@@ -298,37 +269,24 @@ def train_whole(
     method : Method
     pool : Pool
         Without features, or with those that the method looks at.
-    settings : TaskSettings
-    adaptation : Adaptation
+    settings : ResolvedSettings
     items : sequence of N texts
-    validation : (items, labels (V, C)), optional
-    checkpoint : folder, optional
-        Where trainings leave their state after every epoch; a killed one goes on there.
+    validation_items : sequence of V texts
+    validation_labels : array (V, C), optional
 
     Returns
     -------
     Outcome
         Models of S seeds; diagnostics with S rows where one seed has one.
     list of dict
-        History, a row an epoch, seed and training.
+        History, one row per epoch, seed and training.
     """
-    import torch
-
-    device = resolve_device(settings.device)
     outcomes, history = [], []
-    for seed in settings.seeds:
-        held_out: Tensor | None = None
-        if validation is not None:
-            held_out = torch.tensor(validation[1], dtype=torch.float32, device=device)
+    for seed in seeds:
         task = WholeTask(
-            pool,
-            dataclasses.replace(settings, seeds=(seed,)),
-            device,
-            held_out,
+            *(pool, settings, method.name, entropy, (seed,), progress, validation_labels),
             items=items,
-            adaptation=adaptation,
-            validation_items=() if validation is None else validation[0],
-            checkpoint=None if checkpoint is None else Path(checkpoint) / f"seed{seed}",
+            validation_items=validation_items,
         )
         outcomes.append(method.fit(task))
         history += task.history

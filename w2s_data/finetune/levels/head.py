@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,7 +15,8 @@ from w2s_data.errors import FeatureError, InputError
 from w2s_data.features.matrix import FeatureMatrix, as_feature_matrix
 from w2s_data.finetune.losses import cross_entropy
 from w2s_data.finetune.objectives import LINKS, LabelObjective, Model, Objective
-from w2s_data.finetune.task import RESIDENT_BYTES, TRAINING, Task
+from w2s_data.finetune.settings import RESIDENT_BYTES
+from w2s_data.finetune.task import TRAINING, Task
 from w2s_data.probes.linear import LinearProbe
 from w2s_data.utils.typing import BoolArray, FloatArray
 from w2s_data.utils.validation import check_feature_block
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 
 INITIAL_SCALE = 0.1  # of 1 / sqrt(D): small, so that few steps suffice; zero would stop a ReLU
 SERIAL_WORK = 4_000_000  # S x B x D x C below which threads cost more than they bring
-
-Solver = Literal["adam", "lbfgs"]
 
 
 @dataclass(frozen=True)
@@ -223,15 +222,26 @@ class HeadTask(Task):
 
     Attributes
     ----------
-    solver : {"adam", "lbfgs"}
-        "lbfgs" goes to the optimum of a penalised cross-entropy with `LinearProbe`, so that all
-        seeds with the same rows and labels agree; it takes objectives of that kind only.
     validation_features : FeatureMatrix or None
-        Rows whose labels are in `validation`.
+        Rows whose labels are in `validation_labels`.
     """
 
-    solver: Solver = "adam"
     validation_features: FeatureMatrix | None = None
+
+    def __post_init__(self) -> None:
+        if self.pool.features is None:
+            raise InputError("tuning 'head' needs features (N, D)")
+        n_rows, n_features = self.pool.features.shape
+        if n_rows != self.pool.n_rows:
+            raise InputError(
+                f"row counts disagree: features has {n_rows}, weak_proba has {self.pool.n_rows}"
+            )
+        held_out = self.validation_features
+        if held_out is not None and held_out.shape[1] != n_features:
+            raise FeatureError(
+                f"validation features have {held_out.shape[1]} columns; the pool's have "
+                f"{n_features}"
+            )
 
     @cached_property
     def scaling(self) -> Scaling:
@@ -266,7 +276,7 @@ class HeadTask(Task):
     ) -> Model:
         basis = self._basis(capacity)
         l2 = self.settings.l2 * penalty
-        if self.solver == "lbfgs":
+        if self.settings.solver == "lbfgs":
             return self._solve(objective, weight, l2, basis)
         n_features = self._features.shape[1] if basis is None else basis.shape[1]
         size = (n_features + 1, self.pool.n_classes)
@@ -285,7 +295,7 @@ class HeadTask(Task):
         """Fit each seed's optimum; seeds that ask for the same one share it."""
         if not isinstance(objective, LabelObjective) or objective.function is not cross_entropy:
             raise InputError(
-                f"{self.settings.name} minimises more than a cross-entropy with fixed labels: "
+                f"{self.name} minimises more than a cross-entropy with fixed labels: "
                 "use solver='adam'"
             )
         features = self.inputs.all() if basis is None else self.inputs.all() @ basis.cpu().numpy()

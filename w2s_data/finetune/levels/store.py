@@ -112,7 +112,7 @@ class StoredTrainer(Trainer):
         """Every epoch has a stream of its own, so that one that is taken up draws the same."""
         self.reseed(1 + epoch)
 
-    def _take_up(self, early: EarlyStop | None) -> int:
+    def _restore(self, early: EarlyStop | None) -> int:
         """Return to the stored state; the number of epochs that are done."""
         found = self.store.read() if self.store is not None else None
         if found is None:
@@ -134,7 +134,7 @@ class StoredTrainer(Trainer):
             self.network.kept = _part(tensors, "kept")
         return int(record["epochs"])
 
-    def _leave(self, epochs: int, early: EarlyStop | None) -> None:
+    def _save_state(self, epochs: int, early: EarlyStop | None) -> None:
         """Store the state after some epochs; after the last one the weights alone."""
         if self.store is None:
             return

@@ -6,15 +6,14 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from w2s_data.encoders.backbone import Source
 from w2s_data.encoders.base import as_items
-from w2s_data.errors import InputError, require
+from w2s_data.errors import require
 from w2s_data.finetune.objectives import TrainingError
+from w2s_data.finetune.settings import Adaptation
 from w2s_data.utils.typing import BoolArray, FloatArray, IntArray
 
 if TYPE_CHECKING:
@@ -25,48 +24,6 @@ logger = logging.getLogger("w2s_data")
 
 State = dict[str, "Tensor"]
 _NO_LIMIT = 10**6  # tokenizers without a limit state a huge one
-
-
-@dataclass(frozen=True)
-class Adaptation:
-    """How a whole model is trained.
-
-    Parameters
-    ----------
-    model : str
-        Folder, or name on the hub, of a transformers model that reads text.
-    level : {"lora", "full"}
-        "lora" trains low-rank adapters of all linear layers (extra `lora`), "full" all weights.
-    revision : str, optional
-    max_length : int
-        Tokens after which a text is cut.
-    micro_batch : int
-        Rows whose gradient is taken at a time; those of a batch are accumulated. Halved, with a
-        line in the log, where memory does not suffice.
-    rank, alpha, dropout : int, float, float
-        Of the adapters: their rank, their scale (alpha / rank), and the dropout before them.
-    """
-
-    model: str
-    level: Literal["lora", "full"] = "lora"
-    revision: str | None = None
-    max_length: int = 256
-    micro_batch: int = 32
-    rank: int = 8
-    alpha: float = 16.0
-    dropout: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name in ("max_length", "micro_batch", "rank"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be at least 1; got {getattr(self, name)!r}")
-        if not (self.alpha > 0 and 0 <= self.dropout < 1):
-            raise InputError("alpha must be above 0, and dropout in [0, 1)")
-
-    @property
-    def source(self) -> Source:
-        """Where the model comes from."""
-        return Source(str(self.model), self.revision)
 
 
 class WholeNetwork:
@@ -85,7 +42,7 @@ class WholeNetwork:
 
         source = adaptation.source
         on_cuda = device.type == "cuda"
-        frozen = adaptation.level == "lora"
+        frozen = adaptation.tuning == "lora"
         dtype = torch.bfloat16 if on_cuda and frozen else torch.float32
         backbone = source.load(AutoModel.from_pretrained, "weights", dtype=dtype)
         backbone.config.use_cache = False

@@ -87,7 +87,7 @@ class CoSupervised(Method):
 
     def fit(self, task: Task) -> Outcome:
         """Train on a task."""
-        n_teachers = task.pool.teachers.shape[1]
+        n_teachers = task.pool.weak_proba.shape[1]
         levels = self.teachers_by_level(n_teachers)
         if n_teachers == 1:
             warnings.warn(
@@ -95,7 +95,7 @@ class CoSupervised(Method):
                 DegenerateDataWarning,
                 stacklevel=3,
             )
-        teachers = with_floor(task.pool.teachers, self.floor)
+        teachers = with_floor(task.pool.weak_proba, self.floor)
         model, diagnostics = self._climb(task, teachers, levels, "level")
         controls: dict[str, Model] = {}
         if task.controls and n_teachers > 1:

@@ -82,13 +82,13 @@ class Raven(Method):
 
     def fit(self, task: Task) -> Outcome:
         """Train on a task."""
-        if task.pool.teachers.shape[1] == 1:
+        if task.pool.weak_proba.shape[1] == 1:
             warnings.warn(
                 "raven: a single teacher leaves nothing to weigh; training is naive",
                 DegenerateDataWarning,
                 stacklevel=3,
             )
-        labels = one_hot(task.pool.teachers) if self.hard else task.pool.teachers
+        labels = one_hot(task.pool.weak_proba) if self.hard else task.pool.weak_proba
         codes = labels.argmax(axis=2)
         agreed: BoolArray = (codes == codes[:, :1]).all(axis=1)
         objective = _MixtureObjective(

@@ -13,7 +13,7 @@ from w2s_data.utils.typing import AnyArray, FloatArray
 from w2s_data.utils.validation import check_proba
 
 
-def as_teachers(
+def as_weak_proba(
     teachers: Any, class_names: Sequence[object] | None = None
 ) -> tuple[FloatArray, AnyArray]:
     """Teachers (N, M, C) and the classes (C,) from whatever form the labels have.
@@ -35,7 +35,7 @@ def as_teachers(
 
     Examples
     --------
-    >>> as_teachers(["no", "yes"])
+    >>> as_weak_proba(["no", "yes"])
     (array([[[1., 0.]],
            [[0., 1.]]]), array(['no', 'yes'], dtype='<U3'))
     """

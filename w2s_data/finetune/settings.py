@@ -1,0 +1,216 @@
+"""How students are trained, whatever the method and the data: `TrainingSettings`."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+
+from w2s_data.encoders.backbone import Source
+from w2s_data.errors import InputError, unknown
+
+if TYPE_CHECKING:
+    from w2s_data.finetune.loop import Callback
+
+Tuning = Literal["head", "lora", "full"]
+Solver = Literal["adam", "lbfgs"]
+
+RESIDENT_BYTES = 2 * 2**30  # larger features stay where they are and are gathered batch by batch
+USUAL_EPOCHS = 20  # the upper end of the 12 to 20 that linear heads need on large pools
+# With 400 steps, methods that come to trust the student do so before it has learned anything.
+LEAST_STEPS = 800
+# A head has converged long before 20,000 steps: more passes over a huge pool only cost time.
+MOST_STEPS, FEWEST_EPOCHS = 20_000, 2
+# Adam's usual rates: adapters start at zero and stand ten times the rate of pretrained weights.
+DEFAULTS: dict[Tuning, dict[str, Any]] = {
+    "head": {"batch_size": 128, "learning_rate": 1e-3},
+    "lora": {"epochs": 3, "batch_size": 32, "learning_rate": 2e-4},
+    "full": {"epochs": 3, "batch_size": 32, "learning_rate": 2e-5},
+}
+# These change where and how a training runs, but not the student that comes out of it.
+_NOT_IDENTITY = ("device", "resident_bytes", "callbacks", "checkpoint")
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """How a pretrained text model is tuned.
+
+    Parameters
+    ----------
+    model : str
+        Folder, or name on the hub, of a transformers model that reads text.
+    tuning : {"lora", "full"}
+        "lora" trains low-rank adapters of all linear layers (extra `lora`), "full" all weights.
+    revision : str, optional
+    max_length : int
+        Tokens after which a text is cut.
+    micro_batch : int
+        Rows whose gradient is computed at a time; a batch accumulates them. Halved, with a line in
+        the log, when memory does not suffice.
+    rank, alpha, dropout : int, float, float
+        Adapters: their rank, their scale (alpha / rank), and the dropout before them.
+    """
+
+    model: str
+    tuning: Literal["lora", "full"] = "lora"
+    revision: str | None = None
+    max_length: int = 256
+    micro_batch: int = 32
+    rank: int = 8
+    alpha: float = 16.0
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("max_length", "micro_batch", "rank"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 1; got {getattr(self, name)!r}")
+        if not (self.alpha > 0 and 0 <= self.dropout < 1):
+            raise InputError("alpha must be above 0, and dropout in [0, 1)")
+
+    @property
+    def source(self) -> Source:
+        """Where the model is loaded from."""
+        return Source(str(self.model), self.revision)
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """Settings of a training that hold for every method.
+
+    Parameters
+    ----------
+    tuning : {"head", "lora", "full"}
+        What is trained: a linear head on frozen features; or a pretrained text model with a new
+        head, through low-rank adapters or all its weights, one seed after another.
+    model : str or Adaptation, optional
+        Pretrained model for "lora" and "full": a folder or a hub name; an `Adaptation` sets more,
+        e.g. the rank of the adapters.
+    epochs : int, optional
+        Passes over the pool. For heads 20 by default; more on small pools, until the student takes
+        800 steps, and fewer on pools of more than 128,000 points, so that it takes 20,000, but 2
+        at least. For whole models 3. Every training of a method takes
+        ``ceil(N / batch_size) * epochs`` steps, however few rows it keeps.
+    learning_rate, batch_size : float, int, optional
+        Adam's rate falls to zero along half a cosine. By default 1e-3 and 128 for heads, and for
+        whole models 2e-4 (lora) or 2e-5 (full) and 32.
+    l2 : float
+        Penalty l2/2 |W|² on standardised features, as in `LinearProbe`.
+    solver : {"adam", "lbfgs"}
+        "lbfgs" computes the optimum of the penalised cross-entropy, for methods that minimise
+        nothing else (`naive`, `bootstrap`, `overlap`, `crossfit`, `cosupervised`); epochs, seeds,
+        validation and callbacks then have no effect on a training.
+    patience : int
+        Epochs without a lower validation loss after which a seed stops.
+    paired : bool
+        Features are those of preference pairs: train a reward without an intercept, see
+        `w2s_data.finetune.preference`.
+    controls : bool
+        Train the method's controls as well.
+    device : str
+    resident_bytes : int
+        Largest features of a head that are held in memory; larger ones are read batch by batch.
+        The students are the same either way.
+    callbacks : sequence of callable
+        Called with an `EpochEnd` after every epoch; True ends that training.
+    checkpoint : folder, optional
+        Stores finished work, from which a killed call resumes: in `measure_gain` each finished
+        student, and for whole models the state after every epoch.
+
+    Raises
+    ------
+    InputError
+        If a name is unknown, a number is out of range, or a whole model is not named.
+
+    Examples
+    --------
+    >>> settings = TrainingSettings(epochs=30).replace(l2=1e-2)
+    >>> settings.epochs, settings.l2
+    (30, 0.01)
+    """
+
+    tuning: Tuning = "head"
+    model: str | Adaptation | None = None
+    epochs: int | None = None
+    learning_rate: float | None = None
+    batch_size: int | None = None
+    l2: float = 1e-3
+    solver: Solver = "adam"
+    patience: int = 5
+    paired: bool = False
+    controls: bool = True
+    device: str = "auto"
+    resident_bytes: int = RESIDENT_BYTES
+    callbacks: tuple[Callback, ...] = ()
+    checkpoint: str | os.PathLike[str] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "callbacks", tuple(self.callbacks))
+        for name, valid in (("tuning", get_args(Tuning)), ("solver", get_args(Solver))):
+            if getattr(self, name) not in valid:
+                raise InputError(unknown(name, str(getattr(self, name)), valid))
+        for name, low in {"epochs": 1, "batch_size": 1, "patience": 1, "l2": 0}.items():
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, int | float) and low <= value < np.inf):
+                raise InputError(f"{name} must be a number >= {low}; got {value!r}")
+        if self.learning_rate is not None and not 0 < self.learning_rate < np.inf:
+            raise InputError(f"learning_rate must be > 0; got {self.learning_rate!r}")
+        if self.tuning != "head" and self.model is None:
+            raise InputError(
+                f"tuning {self.tuning!r} trains a pretrained model: pass model (folder or hub name)"
+            )
+        if self.tuning != "head" and self.paired:
+            raise InputError("pairs are trained with tuning 'head', on the features of pairs")
+
+    @property
+    def adaptation(self) -> Adaptation:
+        """The model to tune, as a full description."""
+        assert self.tuning != "head"
+        given = self.model if isinstance(self.model, Adaptation) else Adaptation(str(self.model))
+        return dataclasses.replace(given, tuning=self.tuning)
+
+    def replace(self, **changes: Any) -> TrainingSettings:
+        """Return a copy with other values.
+
+        Raises
+        ------
+        InputError
+            If there is no such setting; names the nearest one.
+        """
+        for name in changes:
+            if name not in SETTING_NAMES:
+                raise InputError(unknown("training setting", name, SETTING_NAMES))
+        return dataclasses.replace(self, **changes)
+
+    def resolve(self, n_rows: int) -> ResolvedSettings:
+        """Fill in the defaults for a pool of `n_rows`."""
+        values = {name: getattr(self, name) for name in SETTING_NAMES} | self._defaults()
+        if values["epochs"] is None:
+            steps = max(1, -(-n_rows // values["batch_size"]))  # per epoch
+            usual = min(USUAL_EPOCHS, max(FEWEST_EPOCHS, MOST_STEPS // steps))
+            values["epochs"] = max(usual, -(-LEAST_STEPS // steps))
+        return ResolvedSettings(**values)
+
+    def identity(self) -> dict[str, Any]:
+        """Return all that the student depends on, by name."""
+        values = {n: getattr(self, n) for n in SETTING_NAMES if n not in _NOT_IDENTITY}
+        return values | self._defaults()
+
+    def _defaults(self) -> Mapping[str, Any]:
+        usual = DEFAULTS[self.tuning]
+        return {name: usual[name] for name in usual if getattr(self, name) is None}
+
+
+SETTING_NAMES = tuple(field.name for field in dataclasses.fields(TrainingSettings))
+
+
+@dataclass(frozen=True)
+class ResolvedSettings(TrainingSettings):
+    """Settings in which epochs, learning rate and batch size are numbers."""
+
+    epochs: int = USUAL_EPOCHS
+    learning_rate: float = 1e-3
+    batch_size: int = 128
