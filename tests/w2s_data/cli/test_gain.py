@@ -120,7 +120,7 @@ def test_methods_with_parameters():
         (["--methods", "naive:hard"], "a method is NAME or NAME:PARAMETER=VALUE"),
         (["--methods", "enhanced:part=1"], "enhanced has no parameter 'part'"),
         (["--methods", "enhanced:share=2"], "share must be in (0, 1]"),
-        (["--seeds", 0], "seeds must be a positive number"),
+        (["--seeds", 0], "seeds must be a number >= 1"),
         (["--tuning", "heads"], "did you mean 'head'"),
         (["--tuning", "full"], "pass model (folder or hub name)"),
     ],
