@@ -69,7 +69,7 @@ def feature_inputs(
     dataset: W2SDataset, given: FeatureFiles, device: str = "auto"
 ) -> dict[Role, FeatureInput]:
     """Where the features of each role come from, an encoder or a file, with no default."""
-    from w2s_data.encoders import ImageEncoder, TextEncoder, encoder_from_spec
+    from w2s_data.encoders import ImageEncoder, TextEncoder, make_encoder
     from w2s_data.stages import ROLES, FeatureInput
 
     inputs: dict[Role, FeatureInput] = {}
@@ -79,7 +79,7 @@ def feature_inputs(
         if spec is not None and file is not None:
             raise InputError(f"--{role} and --{role}-features exclude each other")
         if spec is not None:
-            encoder = encoder_from_spec(spec, dataset.kind)
+            encoder = make_encoder(spec, dataset.kind)
             if isinstance(encoder, TextEncoder | ImageEncoder):
                 encoder.set_params(device=device)
             inputs[role] = FeatureInput(encoder=encoder)

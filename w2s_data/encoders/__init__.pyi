@@ -3,5 +3,7 @@ from .base import ItemError as ItemError
 from .classical import PixelEncoder as PixelEncoder
 from .classical import TfidfEncoder as TfidfEncoder
 from .image import ImageEncoder as ImageEncoder
-from .names import encoder_from_spec as encoder_from_spec
+from .names import available_encoders as available_encoders
+from .names import make_encoder as make_encoder
+from .names import register_encoder as register_encoder
 from .text import TextEncoder as TextEncoder

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
 from w2s_data.compute.base import Advance, no_advance
 from w2s_data.errors import EncoderError, rows
@@ -42,10 +42,12 @@ class ItemError(EncoderError):
         return ItemError([positions[i] for i in self.positions], self.labels, self.reason)
 
 
-class Encoder(ABC, TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Base of all encoders, a scikit-learn transformer.
+class Encoder(ABC, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Base of all encoders, a scikit-learn transformer of a sequence of items.
 
     A subclass sets `kind` and implements `_encode` and `spec`; one that learns overrides `fit`.
+    With `_n_features_out`, the dimensions D once they are known, `get_feature_names_out` and
+    `set_output` work.
 
     Attributes
     ----------
@@ -111,6 +113,15 @@ class Encoder(ABC, TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Encode items: scikit-learn's name for `encode`."""
         return self.encode(items)
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        # Items are a sequence of texts or images, never a table of numbers.
+        tags.input_tags.two_d_array = False
+        tags.input_tags.string = self.kind == "text"
+        tags.no_validation = True
+        tags.requires_fit = self.learns
+        return tags
+
     @abstractmethod
     def spec(self) -> dict[str, Any]:
         """JSON-able settings: all that the vectors depend on ("name" is only a label)."""
@@ -137,6 +148,8 @@ def as_items(items: Iterable[Any], kind: Kind) -> list[Any]:
     """
     if isinstance(items, str | bytes | os.PathLike):
         raise EncoderError(f"items must be a sequence of {kind} items; got a single one: wrap it")
+    if not isinstance(items, Iterable):
+        raise EncoderError(f"items must be a sequence of {kind} items; got {type(items).__name__}")
     listed: list[Any] = items.tolist() if hasattr(items, "tolist") else list(items)
     legal = _is_text if kind == "text" else _is_image
     bad = [i for i, item in enumerate(listed) if not legal(item)]

@@ -15,7 +15,7 @@ from w2s_data.encoders.images import open_images
 from w2s_data.errors import DegenerateDataWarning, EmptyDataError, EncoderError
 from w2s_data.utils.io import jsonable
 from w2s_data.utils.typing import FloatArray, RandomState
-from w2s_data.utils.validation import check_generator
+from w2s_data.utils.validation import check_generator, check_parameters, whole
 
 _BATCH = 4096
 
@@ -76,8 +76,7 @@ class TfidfEncoder(Encoder):
         """
         from sklearn.decomposition import TruncatedSVD
 
-        if self.n_components < 1:
-            raise EncoderError(f"n_components must be at least 1; got {self.n_components!r}")
+        check_parameters(self, {"n_components": whole(1)}, EncoderError)
         texts = as_items(items, self.kind)
         if not texts:
             raise EmptyDataError("TfidfEncoder.fit needs texts; got none")
@@ -138,6 +137,10 @@ class TfidfEncoder(Encoder):
             advance(len(texts))
         return vectors
 
+    @property
+    def _n_features_out(self) -> int:
+        return self.n_components_
+
     def _check_fitted(self) -> None:
         from sklearn.utils.validation import check_is_fitted
 
@@ -179,9 +182,12 @@ class PixelEncoder(Encoder):
 
     def fit(self, items: Iterable[Any], y: Any = None) -> Self:  # noqa: ARG002
         """Check the settings; nothing is learnt."""
-        if self.size < 1:
-            raise EncoderError(f"size must be at least 1; got {self.size!r}")
+        check_parameters(self, {"size": whole(1)}, EncoderError)
         return self
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.size**2
 
     def spec(self) -> dict[str, Any]:
         """Settings."""

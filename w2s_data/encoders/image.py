@@ -11,8 +11,8 @@ from w2s_data.encoders.backbone import Backbone
 from w2s_data.encoders.base import ItemError, Kind
 from w2s_data.encoders.images import open_images
 from w2s_data.encoders.pretrained import PretrainedEncoder, Reading
-from w2s_data.errors import EncoderError
 from w2s_data.utils.typing import FloatArray, IntArray
+from w2s_data.utils.validation import Constraint, whole
 
 if TYPE_CHECKING:
     import torch
@@ -57,6 +57,7 @@ class ImageEncoder(PretrainedEncoder):
     poolings: ClassVar[tuple[str, ...]] = ("mean", "cls")
     own_settings: ClassVar[tuple[str, ...]] = ("normalize",)
     unit: ClassVar[str] = "images"
+    limits: ClassVar[dict[str, Constraint]] = {"batch_size": whole(1)}
 
     def __init__(
         self,
@@ -79,11 +80,6 @@ class ImageEncoder(PretrainedEncoder):
         self.batch_size = batch_size
         self.revision = revision
         self.trust_remote_code = trust_remote_code
-
-    def _check_settings(self) -> None:
-        super()._check_settings()
-        if self.batch_size < 1:
-            raise EncoderError(f"batch_size must be at least 1 image; got {self.batch_size!r}")
 
     def _load_reader(self) -> Any:
         from transformers import AutoImageProcessor

@@ -1,11 +1,11 @@
-"""Encoders by name, as they are written on the command line."""
+"""Encoders by name: the short forms that a command line or a table of settings holds."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 from w2s_data.encoders.base import Encoder, Kind
 from w2s_data.encoders.classical import PixelEncoder, TfidfEncoder
@@ -13,71 +13,119 @@ from w2s_data.encoders.image import ImageEncoder
 from w2s_data.encoders.text import TextEncoder
 from w2s_data.errors import EncoderError, unknown
 
-# name -> (class, the setting that a number after the colon sets)
-_NAMED: dict[str, tuple[type[TfidfEncoder] | type[PixelEncoder], str]] = {
-    "tfidf": (TfidfEncoder, "n_components"),
-    "pixels": (PixelEncoder, "size"),
+
+class _Named(NamedTuple):
+    encoder: type[Encoder]
+    parameter: str | None  # set by the number after a colon, as in "tfidf:16"
+
+
+_NAMED: dict[str, _Named] = {
+    "tfidf": _Named(TfidfEncoder, "n_components"),
+    "pixels": _Named(PixelEncoder, "size"),
 }
 _PRETRAINED: dict[str, Callable[..., Encoder]] = {"text": TextEncoder, "image": ImageEncoder}
+# A shorter match, or a path with a slash, is more likely the name of a model than a typing error.
+_CLOSE = 0.7
 
 
-def encoder_from_spec(text: str, kind: str, **options: Any) -> Encoder:
-    """Build an encoder from its short form.
+def register_encoder(name: str, encoder: type[Encoder], parameter: str | None = None) -> None:
+    """Make an encoder class known by a name.
 
     Parameters
     ----------
-    text : str
+    name : str
+    encoder : subclass of Encoder
+        Its arguments all have defaults.
+    parameter : str, optional
+        Argument that a number after the name and a colon sets.
+
+    Raises
+    ------
+    EncoderError
+        If the name is taken, or the class is not an encoder.
+
+    Examples
+    --------
+    >>> register_encoder("pixels", PixelEncoder, "size")
+    Traceback (most recent call last):
+    w2s_data.errors.EncoderError: encoder 'pixels' is registered already (PixelEncoder)
+    """
+    if not (isinstance(encoder, type) and issubclass(encoder, Encoder)):
+        raise EncoderError(f"encoder {name!r} must be a subclass of Encoder; got {encoder!r}")
+    if name in _NAMED:
+        taken = _NAMED[name].encoder.__name__
+        raise EncoderError(f"encoder {name!r} is registered already ({taken})")
+    _NAMED[name] = _Named(encoder, parameter)
+
+
+def available_encoders(kind: str | None = None) -> list[str]:
+    """Return the registered names, of encoders of one kind of item if given.
+
+    A pretrained model goes by its folder or hub name instead.
+
+    Examples
+    --------
+    >>> available_encoders(), available_encoders("image")
+    (['pixels', 'tfidf'], ['pixels'])
+    """
+    return sorted(n for n, named in _NAMED.items() if kind in (None, named.encoder.kind))
+
+
+def make_encoder(name: str, kind: str, **options: Any) -> Encoder:
+    """Make an encoder from its short form.
+
+    Parameters
+    ----------
+    name : str
         "tfidf", "tfidf:COMPONENTS", "pixels", "pixels:SIZE", or a pretrained model as
         "PATH_OR_HUB_NAME" or "PATH_OR_HUB_NAME@LAYER".
     kind : "text" or "image"
-        What the items are.
+        Kind of the items.
     **options
-        Further settings of the encoder.
+        Further arguments of the encoder.
 
     Raises
     ------
     EncoderError
         For an unknown name (with the nearest), an encoder of the other kind, or a setting that
-        is no number. A pretrained model is looked for when it is first used.
+        is not an integer. A pretrained model is looked for when it is first used.
 
     Examples
     --------
-    >>> encoder_from_spec("tfidf:16", kind="text")
+    >>> make_encoder("tfidf:16", kind="text")
     TfidfEncoder(n_components=16)
-    >>> encoder_from_spec("models/minilm@3", kind="text").layer
+    >>> make_encoder("models/minilm@3", kind="text").layer
     3
     """
     if kind not in get_args(Kind):
         raise EncoderError(unknown("kind of item", kind, get_args(Kind)))
-    name, _, number = text.partition(":")
-    if name in _NAMED and not Path(text).is_dir():
-        encoder, setting = _NAMED[name]
+    short, _, number = name.partition(":")
+    if short in _NAMED and not Path(name).is_dir():
+        encoder, parameter = _NAMED[short]
         if encoder.kind != kind:
             raise EncoderError(
-                f"encoder {text!r} reads {encoder.kind} items, but these are {kind} items; "
-                f"use {_alternatives(kind)}"
+                f"encoder {name!r} reads {encoder.kind} items, but these are {kind} items; use "
+                f"{', '.join(map(repr, available_encoders(kind)))} or the path of a pretrained "
+                f"{kind} model"
             )
+        if number and parameter is None:
+            raise EncoderError(f"encoder {short!r} takes no number; got {name!r}")
         if number:
-            options[setting] = _integer(number, f"encoder {text!r}", setting)
+            options[str(parameter)] = _integer(number, f"encoder {name!r}", str(parameter))
         return encoder(**options)
-    if "/" not in text and not Path(text).is_dir():
-        close = difflib.get_close_matches(name, _NAMED, n=1, cutoff=0.7)
+    if "/" not in name and not Path(name).is_dir():
+        close = difflib.get_close_matches(short, _NAMED, n=1, cutoff=_CLOSE)
         if close:
-            raise EncoderError(f"there is no encoder {text!r}; did you mean {close[0]!r}?")
-    model, at, layer = text.rpartition("@")
-    if not at or Path(text).is_dir():
-        return _PRETRAINED[kind](model=text, **options)
-    options["layer"] = _integer(layer, f"encoder {text!r}", "the layer after '@'")
+            raise EncoderError(f"there is no encoder {name!r}; did you mean {close[0]!r}?")
+    model, at, layer = name.rpartition("@")
+    if not at or Path(name).is_dir():  # a folder's own name may hold an @
+        return _PRETRAINED[kind](model=name, **options)
+    options["layer"] = _integer(layer, f"encoder {name!r}", "the layer after '@'")
     return _PRETRAINED[kind](model=model, **options)
-
-
-def _alternatives(kind: str) -> str:
-    named = [repr(name) for name, (encoder, _) in _NAMED.items() if encoder.kind == kind]
-    return f"{', '.join(named)} or the path of a pretrained {kind} model"
 
 
 def _integer(number: str, where: str, what: str) -> int:
     try:
         return int(number)
     except ValueError as error:
-        raise EncoderError(f"{where}: {what} must be a whole number; got {number!r}") from error
+        raise EncoderError(f"{where}: {what} must be an integer; got {number!r}") from error

@@ -22,8 +22,9 @@ from w2s_data.compute.device import (
 )
 from w2s_data.encoders.backbone import Backbone, Source, resolve_layer
 from w2s_data.encoders.base import Encoder, ItemError, describe
-from w2s_data.errors import EncoderError, first_line, unknown
+from w2s_data.errors import EncoderError, first_line
 from w2s_data.utils.typing import FloatArray, IntArray
+from w2s_data.utils.validation import Constraint, check_parameters, one_of
 
 if TYPE_CHECKING:
     import torch
@@ -59,6 +60,7 @@ class PretrainedEncoder(Encoder):
     unit: ClassVar[str]  # of what the budget of a batch counts
     # Settings on which the vectors depend, beside the model, the layer and the dtype.
     own_settings: ClassVar[tuple[str, ...]]
+    limits: ClassVar[dict[str, Constraint]]  # of the parameters that only a subclass has
 
     model: str
     layer: int
@@ -171,6 +173,10 @@ class PretrainedEncoder(Encoder):
         self._check_finite(vectors, items, rows)
         return rows, vectors
 
+    @property
+    def _n_features_out(self) -> int:
+        return self.backbone_.width
+
     def _ready(self) -> None:
         """Load the model at first use, and again when settings have changed since."""
         if not self._is_ready():
@@ -183,10 +189,8 @@ class PretrainedEncoder(Encoder):
         return Source(str(self.model), self.revision, self.trust_remote_code)
 
     def _check_settings(self) -> None:
-        if self.pooling not in self.poolings:
-            raise EncoderError(unknown("pooling", str(self.pooling), self.poolings))
-        if self.dtype not in DTYPES:
-            raise EncoderError(unknown("dtype", str(self.dtype), DTYPES))
+        named = {"pooling": one_of(*self.poolings), "dtype": one_of(*DTYPES)}
+        check_parameters(self, named | self.limits, EncoderError)
 
     def _torch_dtype(self) -> torch.dtype:
         import torch

@@ -13,6 +13,7 @@ from w2s_data.encoders.base import ItemError, Kind, describe
 from w2s_data.encoders.pretrained import PretrainedEncoder, Reading
 from w2s_data.errors import EncoderError
 from w2s_data.utils.typing import FloatArray, IntArray
+from w2s_data.utils.validation import Constraint, one_of, whole
 
 if TYPE_CHECKING:
     import torch
@@ -77,6 +78,9 @@ class TextEncoder(PretrainedEncoder):
     poolings: ClassVar[tuple[str, ...]] = ("mean", "cls", "last")
     own_settings: ClassVar[tuple[str, ...]] = ("max_length", "normalize")
     unit: ClassVar[str] = "tokens"
+    limits: ClassVar[dict[str, Constraint]] = dict.fromkeys(
+        ("max_length", "max_tokens"), one_of(None) | whole(1)
+    )
 
     def __init__(
         self,
@@ -101,13 +105,6 @@ class TextEncoder(PretrainedEncoder):
         self.max_tokens = max_tokens
         self.revision = revision
         self.trust_remote_code = trust_remote_code
-
-    def _check_settings(self) -> None:
-        super()._check_settings()
-        for name in ("max_length", "max_tokens"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise EncoderError(f"{name} must be at least 1 token; got {value!r}")
 
     def _load_reader(self) -> Any:
         from transformers import AutoTokenizer

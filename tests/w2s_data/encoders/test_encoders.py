@@ -9,15 +9,18 @@ import shutil
 import subprocess
 import sys
 import threading
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse
 import torch
 from PIL import Image
 from sklearn.base import clone
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import NotFittedError, SkipTestWarning
+from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from w2s_data.encoders import (
     Encoder,
@@ -26,7 +29,7 @@ from w2s_data.encoders import (
     PixelEncoder,
     TextEncoder,
     TfidfEncoder,
-    encoder_from_spec,
+    make_encoder,
     pretrained,
 )
 from w2s_data.errors import DegenerateDataWarning, EmptyDataError, EncoderError
@@ -216,6 +219,41 @@ def test_contract(name, models):
         encoder.encode([items[0], 7])
     with pytest.raises(EncoderError, match="sequence"):
         encoder.encode("text")
+
+
+def sklearn_checks():
+    """Checks of the interface; none is expected to fail.
+
+    scikit-learn warns that it leaves out its checks on tables of numbers, which do not apply to
+    sequences of texts and images, as with its own CountVectorizer.
+    """
+    encoders = [TfidfEncoder(), PixelEncoder(), TextEncoder("a/model"), ImageEncoder("a/model")]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SkipTestWarning)
+        return parametrize_with_checks(encoders)
+
+
+@sklearn_checks()
+def test_scikit_learn_contract(estimator, check):
+    check(estimator)
+
+
+def test_encoders_name_their_columns_and_fill_data_frames():
+    texts = pd.Series(["good film", "good day", "bad film", "bad day"], index=list("abcd"))
+    encoder = TfidfEncoder(n_components=2)
+    with pytest.raises(NotFittedError):
+        encoder.get_feature_names_out()
+    frame = encoder.set_output(transform="pandas").fit_transform(texts)
+    assert frame.columns.tolist() == ["tfidfencoder0", "tfidfencoder1"]
+    assert frame.index.tolist() == texts.index.tolist()
+    assert PixelEncoder(size=2).get_feature_names_out()[-1] == "pixelencoder3"
+
+
+def test_tables_of_numbers_are_refused_by_name():
+    sparse = scipy.sparse.csr_array(np.eye(3))
+    for table in (sparse, np.eye(3), 3.0):
+        with pytest.raises(EncoderError, match=r"but (coo_array|list|csr_array)|got float"):
+            TfidfEncoder().fit(table)
 
 
 # --- TF-IDF and pixels --------------------------------------------------------------------------
@@ -626,7 +664,7 @@ def test_bad_models_get_one_line(models, tmp_path):
         TextEncoder(str(folder), pooling="meen").fit(())
     with pytest.raises(EncoderError, match="did you mean 'float16'"):
         TextEncoder(str(folder), dtype="float15").fit(())
-    with pytest.raises(EncoderError, match="max_length must be at least 1"):
+    with pytest.raises(EncoderError, match="max_length must be None or an integer >= 1"):
         TextEncoder(str(folder), max_length=0).fit(())
     with pytest.raises(EncoderError, match="max_length=50 is beyond the 32 positions"):
         TextEncoder(str(folder), max_length=50).fit(())
@@ -688,7 +726,7 @@ def test_image_layers_equal_the_whole_models(name, models):
 def test_bad_image_models_get_one_line(models):
     with pytest.raises(EncoderError, match="cannot load the image processor of model"):
         ImageEncoder(models("bert")).fit(())
-    with pytest.raises(EncoderError, match="pooling 'last'"):
+    with pytest.raises(EncoderError, match="pooling must be 'mean' or 'cls'; got 'last'"):
         ImageEncoder(models("vit"), pooling="last").fit(())
     with pytest.raises(EncoderError, match="batch_size"):
         ImageEncoder(models("vit"), batch_size=0).fit(())
@@ -698,20 +736,20 @@ def test_bad_image_models_get_one_line(models):
 
 
 def test_encoders_by_name():
-    assert encoder_from_spec("tfidf", "text").get_params() == TfidfEncoder().get_params()
-    assert encoder_from_spec("tfidf:7", "text").n_components == 7
-    assert encoder_from_spec("pixels:4", "image").size == 4
-    model = encoder_from_spec("org/model@-2", "text", pooling="last")
+    assert make_encoder("tfidf", "text").get_params() == TfidfEncoder().get_params()
+    assert make_encoder("tfidf:7", "text").n_components == 7
+    assert make_encoder("pixels:4", "image").size == 4
+    model = make_encoder("org/model@-2", "text", pooling="last")
     assert (model.model, model.layer, model.pooling) == ("org/model", -2, "last")
-    assert encoder_from_spec("some/folder", "image").get_params()["layer"] == -1
-    assert isinstance(encoder_from_spec("some/folder", "image"), ImageEncoder)
+    assert make_encoder("some/folder", "image").get_params()["layer"] == -1
+    assert isinstance(make_encoder("some/folder", "image"), ImageEncoder)
 
 
 def test_a_folder_may_hold_an_at_sign(tmp_path):
     folder = tmp_path / "model@v2"
     folder.mkdir()
-    assert encoder_from_spec(str(folder), "text").model == str(folder)
-    assert encoder_from_spec(f"{folder}@1", "text").layer == 1
+    assert make_encoder(str(folder), "text").model == str(folder)
+    assert make_encoder(f"{folder}@1", "text").layer == 1
 
 
 @pytest.mark.parametrize(
@@ -719,8 +757,8 @@ def test_a_folder_may_hold_an_at_sign(tmp_path):
     [
         ("tfidff", "text", "did you mean 'tfidf'"),
         ("pixel:4", "image", "did you mean 'pixels'"),
-        ("tfidf:many", "text", "n_components must be a whole number; got 'many'"),
-        ("org/model@last", "text", "layer after '@' must be a whole number; got 'last'"),
+        ("tfidf:many", "text", "n_components must be an integer; got 'many'"),
+        ("org/model@last", "text", "layer after '@' must be an integer; got 'last'"),
         ("tfidf", "image", "reads text items, but these are image items; use 'pixels'"),
         ("pixels", "text", "reads image items, but these are text items; use 'tfidf'"),
         ("tfidf", "texts", "no kind of item 'texts'; did you mean 'text'"),
@@ -728,7 +766,7 @@ def test_a_folder_may_hold_an_at_sign(tmp_path):
 )
 def test_bad_names(text, kind, message):
     with pytest.raises(EncoderError, match=message):
-        encoder_from_spec(text, kind)
+        make_encoder(text, kind)
 
 
 # --- a real model -------------------------------------------------------------------------------
