@@ -1,10 +1,11 @@
-"""What every engine does: one function over many blocks, wherever they are computed."""
+"""Engines: one function over many blocks, wherever they are computed."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from dataclasses import dataclass
+from typing import Any, Self, TypeVar
 
 S = TypeVar("S")
 B = TypeVar("B")
@@ -12,17 +13,30 @@ R = TypeVar("R")
 
 Advance = Callable[[int], None]
 Work = Callable[[S, B, Advance], R]
-"""A function of the module level: (what all blocks share, one block, advance) -> result."""
+"""A function of a module: (state that all blocks share, one block, advance) -> result."""
 
 
 def no_advance(units: int) -> None:
-    """Tell nobody about progress."""
+    """Ignore progress updates."""
 
 
-class Engine(Protocol):
+@dataclass(frozen=True)
+class Job:
+    """One call of `Engine.map_blocks`; the fields are its parameters."""
+
+    work: Work[Any, Any, Any]
+    state: Any
+    blocks: Iterable[Any]
+    advance: Advance
+    ordered: bool
+    device: str
+    same_threads: bool
+
+
+class Engine(ABC):
     """Where blocks of a stage are computed; results do not depend on it.
 
-    An engine is a context manager: leaving it gives back what it started.
+    An engine is a context manager that stops what it started.
     """
 
     name: str
@@ -44,33 +58,35 @@ class Engine(Protocol):
         ----------
         work : function of a module
         state : object
-            What all blocks share: it is sent to a worker once.
+            Shared by all blocks, and sent to a worker once.
         blocks : iterable
             Taken as workers become free, so that few are in memory.
         advance : function of an int
-            Told how many units are done, as `work` tells it.
+            Called with the number of units done, as `work` reports it.
         ordered : bool
-            In the order of the blocks, or as they are finished.
+            Yield in the order of the blocks, or as they are finished.
         device : "cpu" or "cuda"
-            What `work` computes on, as `place` said.
+            Device that `work` computes on, as `place` returned it.
         same_threads : bool
-            Each worker uses as many threads as this process would: some sums depend on it.
+            Give each worker as many threads as this process would use, since the last bits of
+            some sums depend on it.
         """
-        ...
+        return self.run(Job(work, state, blocks, advance, ordered, device, same_threads))
+
+    @abstractmethod
+    def run(self, job: Job) -> Iterator[tuple[int, Any]]:
+        """Compute the blocks of one call of `map_blocks`."""
 
     def place(self, device: str) -> str:
-        """Where workers will compute that are asked for a device ("auto", "cpu", "cuda" ...)."""
-        ...
+        """Return the device that workers compute on if `device` is requested."""
+        return device
 
-    def parts(self, n_blocks: int, device: str) -> int:
-        """Into how many parts blocks that can be divided should be, so that nobody is idle."""
-        ...
+    def parts(self, n_blocks: int, device: str) -> int:  # noqa: ARG002
+        """Return the number of parts to divide each block into, so that no worker is idle."""
+        return 1
 
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> Self:
+        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> Any: ...
+    def __exit__(self, *raised: object) -> None:
+        return None

@@ -1,4 +1,4 @@
-"""Reaching a Ray cluster or starting one, and what it has to give."""
+"""Connect to a Ray cluster or start one, and divide its resources among workers."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from w2s_data.errors import EngineError, InputError, MissingExtraError
 REACH_SECONDS = 10.0
 # Workers never take all CPUs: Ray's own tasks need some, or they would wait for ever.
 SPARE_CPUS = 1.0
-LEAST_SHARE = 0.25
-# What the processes of a cluster on this machine are given on their way.
+LEAST_SHARE = 0.25  # of a CPU; with less, starting a worker costs more than it computes
+# Environment of the processes of a cluster on this machine.
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing is sent anywhere
     "RAY_worker_niceness": "0",  # as urgent as the local engine
-    "OMP_WAIT_POLICY": "PASSIVE",  # threads of several workers share the cores
+    "OMP_WAIT_POLICY": "PASSIVE",  # waiting threads leave the cores to other workers
     "TOKENIZERS_PARALLELISM": "false",
 }
 
 
 @dataclass(frozen=True)
 class Grant:
-    """What each worker reserves, and the threads for which it has CPUs to itself."""
+    """Resources that each worker reserves, and the threads for which it has CPUs of its own."""
 
     workers: int
     cpus: float
@@ -44,15 +44,15 @@ class Grant:
 
     @property
     def share(self) -> str:
-        """What one worker reserves."""
+        """Resources of one worker, for a message."""
         gpu = f" and {self.gpus:g} GPU" if self.gpus else ""
         return f"{self.cpus:g} CPU{gpu}"
 
 
 def connect(ray: Any, address: str | None) -> bool:
-    """Connect this process to a cluster; return whether it is for us to disconnect.
+    """Connect this process to a cluster; return whether this call made the connection.
 
-    A connection that this process has already is used as it is.
+    An existing connection of this process is used.
 
     Raises
     ------
@@ -79,18 +79,14 @@ def connect(ray: Any, address: str | None) -> bool:
 
 
 def grant(ray: Any, workers: int | None, device: str, threads: int) -> Grant:
-    """Divide what the cluster has: all but a CPU, so that it cannot starve itself.
+    """Divide all CPUs but one, and the GPUs, among the workers.
 
-    Parameters
-    ----------
-    workers : int or None
-    threads : int
-        What this process would use.
+    `threads` is the number of threads that this process would use.
 
     Raises
     ------
     InputError
-        If there is not enough for so many workers.
+        If the resources do not suffice for `workers`.
     """
     total = ray.cluster_resources()
     cpus, gpus = float(total.get("CPU", 0)), float(total.get("GPU", 0))
@@ -115,12 +111,12 @@ def grant(ray: Any, workers: int | None, device: str, threads: int) -> Grant:
 
 
 def has_gpu(ray: Any) -> bool:
-    """Whether the cluster has a GPU."""
+    """Return whether the cluster has a GPU."""
     return float(ray.cluster_resources().get("GPU", 0)) > 0
 
 
 def resources(ray: Any) -> str:
-    """What the cluster has and what is free of it, for a message."""
+    """Describe the total and free resources of the cluster, for a message."""
     total, free = ray.cluster_resources(), ray.available_resources()
     return ", ".join(
         f"{free.get(name, 0):g} of {total[name]:g} {name} free"
@@ -134,17 +130,17 @@ def _free(cpus: float) -> float:
 
 
 def _gpu_share(gpus: float, workers: int) -> float:
-    """Part of one GPU for a worker: as many share each GPU as it takes, since none spans two."""
+    """Return the part of one GPU for a worker; no worker spans two GPUs."""
     return 1 / math.ceil(workers / gpus)
 
 
 def _rounded_down(share: float) -> float:
-    """Ray counts shares in ten-thousandths."""
+    # Ray counts in ten-thousandths and refuses a sum that rounding pushed above the total.
     return int(share * 1000) / 1000
 
 
 def _check_reachable(address: str) -> None:
-    """Knock at the address, where it is one."""
+    """Raise unless something answers at the address; "auto" is left to Ray."""
     found = re.fullmatch(r"(?:ray://)?\[?([^\[\]/]+)\]?:(\d+)", address)
     if address == "auto":
         return
@@ -168,17 +164,15 @@ def _not_connected(address: str | None, reason: str) -> Exception:
     if address is None:
         return EngineError(f"Ray does not start on this machine: {line}")
     return EngineError(
-        f"cannot connect to the Ray cluster at {address!r}: {line} (one that wants a token: set "
-        "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN as it was started with)"
+        f"cannot connect to the Ray cluster at {address!r}: {line} (if it requires a token, set "
+        "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN as on the cluster)"
     )
 
 
 @contextmanager
 def _environment() -> Iterator[None]:
-    """Set what processes of a local cluster inherit, while it starts.
-
-    Its workers import this very package, wherever it lies.
-    """
+    """Set the environment that processes of a local cluster inherit, while it starts."""
+    # Workers must import this very package, wherever it lies.
     here = str(Path(__file__).resolve().parents[2])
     paths = [here, *filter(None, [os.environ.get("PYTHONPATH")])]
     given = {**_ENVIRONMENT, "PYTHONPATH": os.pathsep.join(paths)}

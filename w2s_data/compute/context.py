@@ -1,4 +1,4 @@
-"""What a stage computes with, in one value that is handed down."""
+"""Resources of a stage, in one value that is handed down."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Compute:
     progress : bool or None
         None draws bars where standard error is a terminal.
     seed : int
-        Of every random choice.
+        Seed of every random choice.
 
     Examples
     --------

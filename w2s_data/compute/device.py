@@ -1,6 +1,4 @@
-"""Which device computes: CUDA, then MPS, then CPU, said once in the log; and what it says when
-it runs out of memory or is lost.
-"""
+"""Choose a device (CUDA, then MPS, then CPU), and recognize its failures."""
 
 from __future__ import annotations
 
@@ -19,6 +17,7 @@ logger = logging.getLogger("w2s_data")
 
 T = TypeVar("T")
 
+# Parts of the messages of a device that failed for good, in lower case.
 LOST = ("cuda error", "cuda driver", "cublas", "cudnn", "cusolver", "nvml", "acceleratorerror")
 
 
@@ -68,10 +67,7 @@ def _best_device() -> torch.device:
 
 
 def every_device(device: str | torch.device = "auto") -> list[torch.device]:
-    """The devices that share work which can be split: all of CUDA's for "auto" and "cuda".
-
-    A device with a number, MPS and the CPU stand alone.
-    """
+    """Return the devices that share work: all CUDA devices for "auto" and "cuda", else one."""
     import torch
 
     first = resolve_device(device)
@@ -81,20 +77,18 @@ def every_device(device: str | torch.device = "auto") -> list[torch.device]:
 
 
 def free_bytes(device: torch.device) -> int | None:
-    """Memory of a CUDA device that tensors can take now; None elsewhere.
-
-    What torch keeps of earlier tensors is free for later ones, though the driver counts it as used.
-    """
+    """Return the memory of a CUDA device that tensors can take now; None elsewhere."""
     import torch
 
     if device.type != "cuda":
         return None
     free = int(torch.cuda.mem_get_info(device)[0])
+    # The driver counts as used what torch keeps of earlier tensors, and gives to later ones.
     return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
 
 
 def release_memory(device: torch.device) -> None:
-    """Give back to the device what torch keeps for later tensors."""
+    """Release the memory that torch keeps for later tensors."""
     import torch
 
     if device.type == "cuda":
@@ -104,7 +98,7 @@ def release_memory(device: torch.device) -> None:
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether the memory of a device or of the machine did not suffice."""
+    """Return whether the memory of a device or of the machine did not suffice."""
     import torch
 
     text = str(error).lower()
@@ -117,7 +111,7 @@ def is_out_of_memory(error: RuntimeError) -> bool:
 
 
 def is_lost(error: RuntimeError) -> bool:
-    """Whether a device failed for good: it disappeared, or its driver gave up."""
+    """Return whether a device failed for good: it disappeared, or its driver gave up."""
     import torch
 
     # A class of its own since torch 2.8; before, only the text tells.
@@ -127,12 +121,12 @@ def is_lost(error: RuntimeError) -> bool:
 
 
 def or_on_cpu(run: Callable[[str], T], device: str, what: str) -> T:
-    """Run something on a device, and on the CPU where "auto" chose a device that then fails.
+    """Run a function on a device; if "auto" chose it and it fails, on the CPU.
 
     Raises
     ------
     InputError
-        If a device that was asked for by name is lost or too small.
+        If a device that was requested by name is lost or too small.
     """
     try:
         return run(device)
@@ -145,7 +139,7 @@ def or_on_cpu(run: Callable[[str], T], device: str, what: str) -> T:
             raise InputError(
                 f"{what} failed on {device!r} ({reason}): use 'cpu' or 'auto'"
             ) from error
-        logger.warning("the CPU goes on with %s, since %s fails: %s", what, place, reason)
+        logger.warning("%s continues on the CPU, since %s fails: %s", what, place, reason)
     return run("cpu")
 
 

@@ -1,4 +1,4 @@
-"""Engines: where the blocks of a stage are computed, in this process or on a cluster."""
+"""Engines by name."""
 
 from __future__ import annotations
 
@@ -12,22 +12,21 @@ ENGINES = ("local", "ray")
 def make_engine(
     name: str = "local", *, address: str | None = None, workers: int | None = None
 ) -> Engine:
-    """Choose an engine by its name; nothing is started before the first block.
+    """Make an engine; nothing is started before the first block.
 
     Parameters
     ----------
     name : {"local", "ray"}
     address : str, optional
-        Of a Ray cluster that runs: "auto", "HOST:PORT" or "ray://HOST:PORT". Without it Ray is
-        started on this machine, and stopped at the end.
+        Running Ray cluster: "auto", "HOST:PORT" or "ray://HOST:PORT". By default Ray is started
+        on this machine, and stopped at the end.
     workers : int, optional
-        Processes that compute blocks; by default one a GPU, or where there is none, one for as
-        many CPUs as this process would use threads.
+        Number of Ray workers; by default one per GPU, or CPUs / threads of this process.
 
     Raises
     ------
     InputError
-        An unknown name, or a setting that the engine does not have.
+        For an unknown name, or a setting that the engine does not have.
     MissingExtraError
         If Ray is not installed.
 

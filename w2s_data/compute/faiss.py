@@ -1,7 +1,7 @@
-"""The only door to faiss: its library, its GPUs, its k-means, and its indexes as bytes.
+"""Wrapper of faiss, which no other module imports: GPUs, k-means, and indexes as bytes.
 
-Nothing here changes the state of faiss that others share: seeds and search efforts belong to one
-index, and a limit on threads ends with the block that needs it.
+The global state of faiss stays unchanged: seeds and search efforts belong to one index, and a
+limit on threads ends with the block that needs it.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ logger = logging.getLogger("w2s_data")
 
 BuiltKind = Literal["flat", "ivf", "hnsw"]
 WIDER = 0.25  # of the range seen in training: numbers beyond it would be cut off by 8 bits
-HNSW_LINKS = 32
-GPU_MAX_K = 2048  # the most neighbours that faiss selects on a GPU
+HNSW_LINKS = 32  # faiss's own default
+GPU_MAX_K = 2048  # faiss selects no more neighbours on a GPU
 # The first search on a GPU. It has a process of its own, since faiss ends the process at any CUDA
 # error but a lack of memory (which is a RuntimeError), and takes as little memory as it can.
 FIRST_SEARCH = """
@@ -41,7 +41,7 @@ found = faiss.index_cpu_to_gpu(resources, int(sys.argv[1]), index).search(points
 if found.ravel().tolist() != [0, 1]:
     sys.exit("it finds the wrong points")
 """
-FIRST_SEARCH_SECONDS = 120.0
+FIRST_SEARCH_SECONDS = 120.0  # a driver may compile its kernels first
 SERIAL_WORK = 100_000_000  # N x lists x D below which IVF is built on one thread
 ITERATION_SHARE = 20  # k-means stays on one thread, three times as fast, up to so much more work
 # The OpenBLAS inside the wheels of faiss is older than many processors, for which it then takes
@@ -56,7 +56,7 @@ KERNELS = {
 
 
 def library() -> Any:
-    """The module, imported at first use with the kernels of this processor."""
+    """Return the faiss module, imported at first use with the kernels of this processor."""
     with nullcontext() if "faiss" in sys.modules else kernels_of_numpy():
         import faiss
     return faiss
@@ -64,7 +64,7 @@ def library() -> Any:
 
 @contextmanager
 def kernels_of_numpy() -> Iterator[None]:
-    """Tell an OpenBLAS that is loaded meanwhile which kernels to take, unless the user does."""
+    """Choose the kernels of an OpenBLAS that is loaded meanwhile, unless the user has."""
     from threadpoolctl import threadpool_info
 
     found = (KERNELS.get(str(blas.get("architecture"))) for blas in threadpool_info())
@@ -80,7 +80,7 @@ def kernels_of_numpy() -> Iterator[None]:
 
 
 def faiss_status() -> tuple[str, int]:
-    """Version of the installed faiss, and how many GPUs it can use.
+    """Return the version of the installed faiss, and the number of GPUs that it can use.
 
     Raises
     ------
@@ -123,11 +123,11 @@ def empty_index(
 
 
 def threads(kind: BuiltKind, work: int) -> AbstractContextManager[Any]:
-    """One thread for a graph, which depends on their order, and for a small k-means, whose
-    threads wait for each other for seconds where others compute too.
-    """
+    """Limit a graph or a small k-means to one thread."""
     from threadpoolctl import threadpool_limits
 
+    # A graph depends on the order of its threads; those of a small k-means wait for each other
+    # for seconds where other processes compute too.
     alone = kind == "hnsw" or (kind == "ivf" and work < SERIAL_WORK)
     return threadpool_limits(1, user_api="openmp") if alone else nullcontext()
 
@@ -143,9 +143,9 @@ def train_centroids(
     n_init: int = 1,
     start: FloatArray | None = None,
 ) -> FloatArray:
-    """Centroids (K, D) of the best k-means of `n_init` random starts, or from the given start.
+    """Return the centroids (K, D) of the best of `n_init` random starts, or of the given start.
 
-    `points` are float32, and of length one if `spherical`, as the centroids are then.
+    `points` are float32. If `spherical`, points and centroids have length one.
     """
     faiss = library()
     settings = faiss.ClusteringParameters()
@@ -165,7 +165,7 @@ def train_centroids(
 def nearest_centroids(
     points: FloatArray, centroids: FloatArray, *, spherical: bool, gpu: int | None
 ) -> tuple[FloatArray, IntArray]:
-    """Inner product with (spherical) or squared distance to the nearest centroid; its number."""
+    """Return the similarity or squared distance to the nearest centroid, and its number."""
     index = _centroid_index(centroids.shape[1], spherical, gpu)
     index.add(centroids)
     with threads("ivf", points.size * len(centroids) // ITERATION_SHARE):
@@ -179,7 +179,7 @@ def _centroid_index(dim: int, spherical: bool, gpu: int | None) -> Any:
 
 
 def resolve_gpu(device: str) -> int | None:
-    """Number of the GPU that searches, or None for the CPU (faiss has no MPS).
+    """Return the number of the GPU that searches, or None for the CPU (faiss has no MPS).
 
     Raises
     ------
@@ -220,8 +220,8 @@ def gpu_works(number: int) -> bool:
     else:
         if ended.returncode == 0:
             return True
-        said = ended.stderr.strip().splitlines() or [f"exit code {ended.returncode}"]
-        reason = first_line(said[-1].rpartition("; details: ")[2])
+        lines = ended.stderr.strip().splitlines() or [f"exit code {ended.returncode}"]
+        reason = first_line(lines[-1].rpartition("; details: ")[2])
     logger.warning("the CPU searches, since GPU %d fails: %s", number, reason)
     return False
 
@@ -248,36 +248,34 @@ def to_gpu(index: Any, number: int) -> Any:
 
 @functools.cache
 def _gpu_resources(number: int) -> Any:  # noqa: ARG001
-    """Streams and scratch memory of one GPU, kept: making them takes longer than a small search."""
+    """Return the streams and scratch memory of one GPU."""
+    # Kept, since making them takes longer than a small search.
     return library().StandardGpuResources()
 
 
 def has_gpu_form(index: Any) -> bool:
-    """Whether faiss searches indexes of this kind on a GPU."""
-    faiss = library()
-    return not isinstance(index, faiss.IndexHNSW)
+    """Return whether faiss searches indexes of this kind on a GPU."""
+    return not isinstance(index, library().IndexHNSW)
 
 
 def write_index(index: Any, path: str) -> None:
     """Write an index to a file; a failure is an OSError."""
-    faiss = library()
     try:
-        faiss.write_index(index, path)
+        library().write_index(index, path)
     except RuntimeError as error:
         raise OSError(first_line(error)) from error
 
 
 def index_bytes(index: Any) -> AnyArray:
-    """An index as the bytes that `write_index` would write."""
+    """Serialize an index to the bytes that `write_index` would write."""
     return np.asarray(library().serialize_index(index))
 
 
 def index_of(content: AnyArray) -> Any:
-    """The index that some bytes hold."""
+    """Deserialize an index."""
     return library().deserialize_index(content)
 
 
 def read_index(path: str) -> Any:
     """Read an index; faiss raises RuntimeError for a damaged file."""
-    faiss = library()
-    return faiss.read_index(path)
+    return library().read_index(path)

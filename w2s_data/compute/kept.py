@@ -1,23 +1,24 @@
-"""An engine that keeps what is finished until a stage has its end."""
+"""An engine that keeps finished blocks on disk until a stage ends."""
 
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
-from w2s_data.compute.base import Advance, B, Engine, R, S, Work, no_advance
+from w2s_data.compute.base import Engine, Job
 from w2s_data.utils.io import atomic_path
 
 
-class KeepingEngine:
-    """Another engine, which leaves finished blocks in a folder and takes up those that are there.
+class KeepingEngine(Engine):
+    """Another engine, whose finished blocks are kept in a folder and read from there again.
 
-    Whoever gives the folder answers for it that the same calls map the same blocks in the same
-    order. Results are tuples of arrays with a row for each unit of progress.
+    The caller guarantees that the same calls map the same blocks in the same order. Results are
+    tuples of arrays with one row per unit of progress.
 
     Parameters
     ----------
@@ -50,38 +51,26 @@ class KeepingEngine:
         self._folder = folder
         self._calls = 0
 
-    def map_blocks(
-        self,
-        work: Work[S, B, R],
-        state: S,
-        blocks: Iterable[B],
-        advance: Advance = no_advance,
-        *,
-        ordered: bool = True,  # noqa: ARG002
-        device: str = "cpu",
-        same_threads: bool = True,
-    ) -> Iterator[tuple[int, R]]:
-        """Yield (number of the block, its result), in order."""
+    def run(self, job: Job) -> Iterator[tuple[int, Any]]:
+        """Yield (number of the block, its result) in order, computing only the missing blocks."""
         call, self._calls = self._calls, self._calls + 1
         computed: list[int] = []
 
-        def missing() -> Iterator[B]:
-            for number, block in enumerate(blocks):
+        def missing() -> Iterator[Any]:
+            for number, block in enumerate(job.blocks):
                 if self._read(call, number) is None:
                     computed.append(number)
                     yield block
 
         def kept(number: int) -> Any:
-            found = self._read(call, number)
-            if found is not None:
-                advance(len(found[0]))
-            return found
+            result = self._read(call, number)
+            if result is not None:
+                job.advance(len(result[0]))
+            return result
 
-        results = self._engine.map_blocks(
-            work, state, missing(), advance, device=device, same_threads=same_threads
-        )
         turn = 0
-        for place, result in results:
+        # Ordered whatever the caller asked for: a block is found again by its number.
+        for place, result in self._engine.run(replace(job, blocks=missing(), ordered=True)):
             while turn < computed[place]:
                 yield turn, kept(turn)
                 turn += 1
@@ -93,18 +82,12 @@ class KeepingEngine:
             turn += 1
 
     def place(self, device: str) -> str:
-        """As the other engine."""
+        """Return the device of the other engine."""
         return self._engine.place(device)
 
     def parts(self, n_blocks: int, device: str) -> int:
-        """As the other engine."""
+        """Return the number of parts of the other engine."""
         return self._engine.parts(n_blocks, device)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        """Nothing was started."""
 
     def _path(self, call: int, number: int) -> Path:
         return self._folder / f"{call}-{number:06d}.npz"
@@ -114,7 +97,7 @@ class KeepingEngine:
             np.savez(file, *result)
 
     def _read(self, call: int, number: int) -> Any:
-        """A result that is there and whole, or None."""
+        """Return a stored result, or None if it is missing or damaged."""
         try:
             with (
                 self._path(call, number).open("rb") as file,

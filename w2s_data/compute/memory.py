@@ -1,4 +1,4 @@
-"""How much memory a stage may take, and what each part of it gets."""
+"""Memory limit of a stage, and its division among the parts of the stage."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from w2s_data.errors import InputError
 
 UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 UNITS |= {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
-USUAL_SHARE = 0.5  # of the memory that is free when nobody says how much
+USUAL_SHARE = 0.5  # of the free memory by default: other programs need some as well
 BLOCK_BYTES = 32 * 2**20  # larger blocks fall out of the caches and gain nothing
-LEAST = 512 * 10**6  # what the libraries themselves take, and little more
+LEAST = 512 * 10**6  # the libraries, and little more
 LIBRARIES = 400 * 10**6  # numpy, pandas, pyarrow, torch and faiss, before they hold any data
 
 
@@ -42,12 +42,12 @@ class MemoryLimit:
 
     @classmethod
     def parse(cls, text: str | int | None) -> Self:
-        """Read "4GB", "500MB", "2GiB" or plain bytes; None takes half of the memory that is free.
+        """Read "4GB", "500MB", "2GiB" or plain bytes; None takes half of the free memory.
 
         Raises
         ------
         InputError
-            For anything else, or less than the libraries take by themselves.
+            For anything else, or less than the libraries take.
         """
         if text is None:
             return cls(max(LEAST, int(USUAL_SHARE * available_bytes())))
@@ -69,21 +69,22 @@ class MemoryLimit:
 
     @property
     def free(self) -> int:
-        """Bytes for data, libraries left out."""
+        """Bytes for data, without the libraries."""
         return self.total - LIBRARIES
 
     @property
     def block_bytes(self) -> int:
-        """Bytes of a block of features: with its copies and products it takes a few times that."""
+        """Bytes of a block of features."""
+        # With its copies and products a block takes a few times its own size.
         return min(BLOCK_BYTES, self.free // 32)
 
     @property
     def resident_bytes(self) -> int:
-        """Bytes that one array may take that is kept for long, such as the vectors of an index."""
+        """Bytes of one array that stays in memory, such as the vectors of an index."""
         return self.free // 4
 
     def rows(self, n_columns: int, copies: int = 1) -> int:
-        """Rows of float64 that fit, with so many copies, into half of the free bytes."""
+        """Return how many float64 rows fit, with their copies, into half of the free bytes."""
         return max(1, self.free // (2 * 8 * copies * max(1, n_columns)))
 
 
@@ -102,7 +103,7 @@ def total_bytes() -> int:
 
 
 def size_text(n_bytes: float) -> str:
-    """Bytes for people.
+    """Format bytes for people.
 
     >>> size_text(1_536_000_000), size_text(2_000_000), size_text(900)
     ('1.5 GB', '2 MB', '900 bytes')

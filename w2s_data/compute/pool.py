@@ -1,45 +1,45 @@
-"""Workers of one stage: who computes which block, who has died, and whether anything happens."""
+"""Workers of one stage: assign blocks to them, replace those that die, and watch for progress."""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from w2s_data._version import __version__
-from w2s_data.compute.base import Advance, Work
+from w2s_data.compute.base import Job
 from w2s_data.compute.cluster import Grant, resources
 from w2s_data.compute.worker import Worker, versions
 from w2s_data.errors import EngineError, InputError, first_line
 
 logger = logging.getLogger("w2s_data")
 
-# Deaths on one block, or of workers that never answered, after which another try is no use.
+# Deaths on one block, or before the first block, after which a stage fails.
 MOST_DEATHS = 3
-LOOK_SECONDS = 1.0
+LOOK_SECONDS = 1.0  # often enough for a smooth progress bar
 # A worker that uses this share of a CPU is computing, even if it has counted nothing yet.
 BUSY = 0.1
-# Results that may wait for their turn, a worker: what a slow block can keep in memory.
+# Results per worker that may wait in memory for a slow block before them.
 AHEAD = 4
-MUST_MATCH = ("w2s-data", "python")
+MUST_MATCH = ("w2s-data", "python")  # pickled functions of other versions fail or differ
 
 
 @dataclass
 class Block:
-    """A block on its way."""
+    """A block that is waiting or being computed."""
 
     number: int
-    content: Any  # where Ray keeps it
+    content: Any  # reference into the object store of Ray
     deaths: int = 0
-    counted: int = 0  # units that the bar has been told
+    counted: int = 0  # units already reported as progress
 
 
 @dataclass
 class Member:
-    """A worker of the pool, and what it does: starting, computing a block, or nothing."""
+    """A worker of the pool: starting, computing a block, or idle."""
 
     actor: Any
     block: Block | None = None
@@ -50,13 +50,7 @@ class Member:
 
 
 class Pool:
-    """Workers of a cluster, which live from one call of `map` to the next.
-
-    Parameters
-    ----------
-    ray : module
-    grant : Grant
-    """
+    """Workers of a cluster, which live from one call of `map` to the next."""
 
     def __init__(self, ray: Any, grant: Grant) -> None:
         self.grant = grant
@@ -65,29 +59,19 @@ class Pool:
         self._members: list[Member] = []
         self._different: set[str] = set()
 
-    def map(
-        self,
-        work: Work[Any, Any, Any],
-        state: Any,
-        blocks: Iterable[Any],
-        advance: Advance,
-        *,
-        ordered: bool,
-        threads: int,
-        patience: float,
-    ) -> Iterator[tuple[int, Any]]:
+    def map(self, job: Job, *, threads: int, patience: float) -> Iterator[tuple[int, Any]]:
         """Yield (number, result) of each block, in order or as they are finished.
 
-        After `patience` seconds without progress this is an error. If it does not come to its end
-        the pool is closed.
+        `patience` seconds without progress are an error. The pool is closed unless every block
+        was computed.
         """
         from ray.exceptions import RayError, RayTaskError
 
-        self._common = (work, self._ray.put(state), threads)
-        self._source = iter(blocks)
-        self._advance = advance
+        self._common = (job.work, self._ray.put(job.state), threads)
+        self._source = iter(job.blocks)
+        self._advance = job.advance
         self._patience = patience
-        self._window = AHEAD * self.grant.workers if ordered else None
+        self._window = AHEAD * self.grant.workers if job.ordered else None
         self._running: dict[Any, Member] = {}
         self._todo: deque[Block] = deque()
         self._pulled = self._turn = self._failed_starts = 0
@@ -101,7 +85,7 @@ class Pool:
                 self._members.append(self._made())
             for member in self._members[: len(self._todo)]:
                 self._prepare(member)
-            yield from self._results(ordered)
+            yield from self._results(job.ordered)
             is_whole = True
         except RayTaskError:  # a bug, with its traceback
             raise
@@ -126,13 +110,13 @@ class Pool:
                 self._hand_out()
 
     def close(self) -> None:
-        """Give all workers back."""
+        """Stop all workers."""
         for member in self._members:
             self._ray.kill(member.actor)
         self._members.clear()
 
     def _pull(self) -> Block | None:
-        """The next block of the source, if there is one and it is not too far ahead."""
+        """Return the next block of the source, unless it is exhausted or too far ahead."""
         too_far = self._window is not None and self._pulled - self._turn >= self._window
         if self._exhausted or too_far:
             return None
@@ -154,7 +138,7 @@ class Pool:
         self._running[member.actor.prepare.remote(*self._common)] = member
 
     def _hand_out(self) -> bool:
-        """Give each idle worker a block; tell whether any block is not finished."""
+        """Give each idle worker a block; return whether any block is unfinished."""
         for member in self._members:
             if not member.started or member.block is not None:
                 continue
@@ -166,7 +150,7 @@ class Pool:
         return bool(self._todo) or any(member.block for member in self._members)
 
     def _finished(self) -> Iterator[tuple[int, Any]]:
-        """Wait a moment; yield what was finished, and replace who has died."""
+        """Wait a moment; yield finished blocks, and replace workers that died."""
         from ray.exceptions import RayError, RayTaskError
 
         ready, _ = self._ray.wait(list(self._running), timeout=LOOK_SECONDS)
@@ -192,7 +176,7 @@ class Pool:
             raise EngineError(self._standstill())
 
     def _greet(self, member: Member, theirs: dict[str, str]) -> None:
-        """Take a worker in, unless its versions would give other results."""
+        """Accept a worker, unless its versions would give other results."""
         member.started = True
         self._failed_starts = 0
         ours = versions()
@@ -207,7 +191,7 @@ class Pool:
             logger.warning("%s: results may differ in their last bits", line)
 
     def _replace(self, member: Member, error: Exception) -> None:
-        """Start another worker for one that died, and give its block to the next free one."""
+        """Start another worker for one that died, and return its block to the queue."""
         reason = _reason(error)
         self._members.remove(member)
         block = member.block
@@ -234,7 +218,7 @@ class Pool:
         self._prepare(self._members[-1])
 
     def _look(self) -> None:
-        """Ask the workers how far they are."""
+        """Ask the workers for their progress."""
         from ray.exceptions import RayError
 
         for member in self._members:
@@ -246,7 +230,7 @@ class Pool:
                 continue
             try:
                 number, units, cpu_seconds = self._ray.get(member.look)
-            except RayError:  # it has died, which its block will tell
+            except RayError:  # it died, which the result of its block reports
                 continue
             finally:
                 member.look = None
@@ -260,14 +244,14 @@ class Pool:
             member.looked, member.cpu_seconds = now, cpu_seconds
 
     def _standstill(self) -> str:
-        """Why nothing happens."""
+        """Describe why there is no progress."""
         starting = sum(not member.started for member in self._members)
         line = f"no progress for {self._patience:g} s: "
         if starting:
             line += (
                 f"{starting} of {self.grant.workers} workers have not started; each needs "
-                f"{self.grant.share}, and the cluster has {resources(self._ray)}: end what else "
-                "runs there, or use fewer workers"
+                f"{self.grant.share}, and the cluster has {resources(self._ray)}; end "
+                "other jobs there, or use fewer workers"
             )
         else:
             line += (
@@ -278,7 +262,7 @@ class Pool:
 
 
 def _raise_cause(error: Any) -> None:
-    """Raise in this process what the work raised in a worker."""
+    """Raise in this process the error that the work raised in a worker."""
     cause = error.cause
     if isinstance(cause, InputError):
         raise cause from None
@@ -291,7 +275,7 @@ def _raise_cause(error: Any) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """Ray's own words for a death, in one line."""
+    """Return the reason that Ray gives for a death, in one line."""
     text = str(error)
     for mark in ("ModuleNotFoundError", "Worker exit detail:", "memory pressure", "The actor died"):
         if mark in text:

@@ -1,17 +1,17 @@
-"""The engine of a cluster: workers that Ray starts, watches and replaces.
+"""The engine of a cluster, whose workers Ray starts, watches and replaces.
 
-Ray's actors are used, not its data sets: a stage has an order, resumes at a block, and leaves the
-bytes that one process would leave, and for all three it must decide itself what a block is.
+Ray's actors are used, not its data sets: a stage has an order, resumes at a block, and writes the
+bytes that one process would write, and for all three it must decide itself what a block is.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
-from typing import Any, Self
+from collections.abc import Iterator
+from typing import Any
 
 from w2s_data.compute import cluster
-from w2s_data.compute.base import Advance, B, R, S, Work, no_advance
+from w2s_data.compute.base import Engine, Job
 from w2s_data.compute.device import resolve_device
 from w2s_data.compute.pool import Pool
 from w2s_data.compute.worker import own_threads
@@ -19,21 +19,21 @@ from w2s_data.errors import InputError, require
 
 logger = logging.getLogger("w2s_data")
 
-PATIENCE = 300.0
-BLOCKS_A_WORKER = 4
+PATIENCE = 300.0  # longer than a slow node takes to start and to load a model
+BLOCKS_A_WORKER = 4  # so that workers of different speed end at about the same time
 
 
-class RayEngine:
-    """Computes blocks in the workers of a Ray cluster.
+class RayEngine(Engine):
+    """Compute blocks in the workers of a Ray cluster.
 
     Parameters
     ----------
     address : str, optional
         "auto", "HOST:PORT" or "ray://HOST:PORT"; None starts Ray on this machine.
     workers : int, optional
-        One a GPU, or for as many CPUs as this process would use threads.
+        One per GPU; without GPUs, CPUs / threads of this process.
     patience : float
-        Seconds without any progress after which a stage gives up and says what it waited for.
+        Seconds without progress after which a stage fails, naming the workers it waited for.
 
     Raises
     ------
@@ -55,20 +55,8 @@ class RayEngine:
         self._is_ours = False
         self._pool: Pool | None = None
 
-    def map_blocks(
-        self,
-        work: Work[S, B, R],
-        state: S,
-        blocks: Iterable[B],
-        advance: Advance = no_advance,
-        *,
-        ordered: bool = True,
-        device: str = "cpu",
-        same_threads: bool = True,
-    ) -> Iterator[tuple[int, R]]:
-        """Yield (number of the block, its result); see `Engine`.
-
-        A worker that dies costs its block, which another one computes again.
+    def run(self, job: Job) -> Iterator[tuple[int, Any]]:
+        """Compute the blocks on the cluster; a worker that dies costs the block it computed.
 
         Raises
         ------
@@ -76,29 +64,21 @@ class RayEngine:
             If the cluster cannot be reached or has other versions, workers keep dying on one
             block, one runs out of memory, or nothing happens for `patience` seconds.
         InputError
-            What the work itself raised.
+            Raised by the work itself.
         """
         ray = self._connected()
         threads = own_threads()
-        share = cluster.grant(ray, self.workers, device, threads)
-        if not same_threads:
+        share = cluster.grant(ray, self.workers, job.device, threads)
+        if not job.same_threads:
             threads = min(threads, share.threads)
         if self._pool is None or self._pool.grant != share:
             self._close()
             logger.info("ray: %s", share)
             self._pool = Pool(ray, share)
-        yield from self._pool.map(
-            work,
-            state,
-            blocks,
-            advance,
-            ordered=ordered,
-            threads=threads,
-            patience=self.patience,
-        )
+        yield from self._pool.map(job, threads=threads, patience=self.patience)
 
     def place(self, device: str) -> str:
-        """Return "cuda" where the cluster has GPUs and they are not refused, else "cpu".
+        """Return "cuda" if the cluster has GPUs and `device` is not "cpu", else "cpu".
 
         A cluster that is still to be started here has the GPUs of this machine.
 
@@ -118,15 +98,12 @@ class RayEngine:
         raise InputError(f"device {device!r} was asked for, but the Ray cluster has no GPU")
 
     def parts(self, n_blocks: int, device: str) -> int:
-        """Enough that every worker gets several."""
+        """Return enough parts for every worker to get several."""
         share = cluster.grant(self._connected(), self.workers, device, own_threads())
         return max(1, -(-BLOCKS_A_WORKER * share.workers // max(1, n_blocks)))
 
-    def __enter__(self) -> Self:
-        return self
-
     def __exit__(self, *raised: object) -> None:
-        """Stop the cluster that was started here; leave one that was there."""
+        """Stop a cluster that was started here; disconnect from another."""
         self._close()
         if self._is_ours:
             self._ray.shutdown()

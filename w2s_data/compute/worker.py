@@ -1,4 +1,4 @@
-"""What runs in a worker's process: one function over the blocks that it is given."""
+"""Worker process: one function over the blocks that it is given."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NUMERIC = ("numpy", "torch", "transformers", "tokenizers", "scikit-learn")
 
 
 class Worker:
-    """Holds what all blocks share, and computes blocks.
+    """Keep the state that all blocks share, and compute blocks.
 
     `look` is answered from a thread of its own while a block is computed.
     """
@@ -25,17 +25,17 @@ class Worker:
         self._number = self._units = 0
 
     def prepare(self, work: Work[Any, Any, Any], state: Any, threads: int) -> dict[str, str]:
-        """Take what the next blocks share; return the versions in this process."""
+        """Set the work and state of the next blocks; return the versions in this process."""
         self._work, self._state, self._threads = work, state, threads
         self._number = -1
         return versions()
 
     def look(self) -> tuple[int, int, float]:
-        """Number of the present block, its units done, and the CPU seconds of this process."""
+        """Return the number of the present block, its units done, and the CPU seconds used."""
         return self._number, self._units, time.process_time()
 
     def run(self, number: int, block: Any) -> tuple[Any, int]:
-        """Result of a block, and the units that were done for it."""
+        """Compute a block; return its result and the units done."""
         self._units, self._number = 0, number
         use_threads(self._threads)
         return self._work(self._state, block, self._advance), self._units
@@ -45,7 +45,7 @@ class Worker:
 
 
 def versions() -> dict[str, str]:
-    """Versions of what results depend on, by name.
+    """Return the versions of the libraries that results depend on, by name.
 
     >>> versions()["w2s-data"] == __version__
     True
@@ -55,21 +55,19 @@ def versions() -> dict[str, str]:
 
 
 def use_threads(number: int) -> None:
-    """Set how many threads numerical libraries use in this thread of Python.
-
-    OpenMP keeps the number by thread, so that it is set where blocks are computed.
-    """
+    """Set the number of threads that numerical libraries use in this Python thread."""
     import threadpoolctl
     import torch
 
-    faiss = library()
+    faiss = library()  # before the limits, which apply to the libraries that are loaded
+    # OpenMP keeps the number by thread, so that it is set where blocks are computed.
     threadpoolctl.threadpool_limits(number)
     torch.set_num_threads(number)
     faiss.omp_set_num_threads(number)
 
 
 def own_threads() -> int:
-    """Threads that numerical libraries use in this process."""
+    """Return the number of threads that numerical libraries use in this process."""
     import torch
 
     return int(torch.get_num_threads())

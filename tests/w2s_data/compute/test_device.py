@@ -69,7 +69,7 @@ def test_auto_falls_back_once_and_a_name_does_not(message, caplog):
     assert _device.or_on_cpu(run, "auto", "the probe") == 7
     assert tried == ["auto", "cpu"]
     assert [record.message for record in caplog.records] == [
-        f"the CPU goes on with the probe, since cuda fails: {line}"
+        f"the probe continues on the CPU, since cuda fails: {line}"
     ]
     with pytest.raises(InputError, match=r"the probe failed on 'cuda' \(CUDA .*\): use 'cpu'"):
         _device.or_on_cpu(run, "cuda", "the probe")

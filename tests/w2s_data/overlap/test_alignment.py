@@ -131,7 +131,7 @@ def test_a_lost_gpu_leaves_the_remaining_blocks_to_the_cpu(rng, failing_gpu, cap
     assert failing_gpu == [10, 10, 10, 10, 10, 10]  # three, the one that failed, and two again
     (record,) = caplog.records
     assert record.message == (
-        "the CPU goes on with the alignment, since cuda fails: "
+        "the alignment continues on the CPU, since cuda fails: "
         "CUDA error: unspecified launch failure"
     )
 
