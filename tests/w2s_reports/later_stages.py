@@ -55,7 +55,8 @@ def _forecast_files(_spec: Any, hostile: str) -> dict[str, Any]:
             "weak_spectrum": spectrum,
             "strong_spectrum": spectrum,
             "canonical_correlations": [0.9, 0.7, 0.5, 0.2],
-            "prediction": {"teacher": 0.2, "student": 0.12, "ceiling": 0.05, "pgr": 0.85},
+            "prediction": {"teacher": 0.2, "ceiling": 0.05}
+            | {"student": {"value": 0.12}, "pgr": {"value": 0.85}},
             "curve": curve,
             "break_even": 40.0,
             "needed_pool": [{"share": 0.5, "N": 120.0, "reason": "120 pseudo-labels"}],

@@ -103,8 +103,8 @@ def forecast(
         random_state=seed,
     )
     analyzer = DiscrepancyAnalyzer(
-        number_from(components.weak_components, "--weak-components", "mp"),
         number_from(components.strong_components, "--strong-components", "mp"),
+        number_from(components.weak_components, "--weak-components", "mp"),
         random_state=seed,
     )
     summary = forecast_stage(opened, dataset, features, forecaster, analyzer, context.obj, limit)

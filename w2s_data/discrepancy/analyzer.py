@@ -29,16 +29,28 @@ from w2s_data.discrepancy.moments import (
     two_fold,
 )
 from w2s_data.discrepancy.predictions import GainPrediction, PoolSize, no_gain, reading
-from w2s_data.errors import DegenerateDataWarning, FeatureError, InputError, unknown
+from w2s_data.errors import DegenerateDataWarning, FeatureError, InputError
 from w2s_data.features.matrix import as_feature_matrix
 from w2s_data.utils.intervals import Estimate, student_interval
 from w2s_data.utils.io import jsonable
 from w2s_data.utils.jackknife import LEFT_OUT, jackknife_error
 from w2s_data.utils.typing import RandomState
-from w2s_data.utils.validation import check_generator
+from w2s_data.utils.validation import (
+    check_generator,
+    check_parameters,
+    one_of,
+    positive,
+    share,
+    whole,
+)
 
 Components = int | float | Literal["mp"] | None
-ESTIMATORS = ("closed", "two_fold")
+CONSTRAINTS = {
+    "estimator": one_of("closed", "two_fold"),
+    "n_jackknife": one_of(0) | whole(2),  # a single group leaves nothing when it is left out
+    "level": share,
+    "ridge": positive,
+}
 
 
 class DiscrepancyAnalyzer(BaseEstimator):  # type: ignore[misc]
@@ -57,7 +69,7 @@ class DiscrepancyAnalyzer(BaseEstimator):  # type: ignore[misc]
 
     Parameters
     ----------
-    weak_components, strong_components : None, int, float or "mp"
+    strong_components, weak_components : None, int, float or "mp"
         Principal components that the probe uses: all that are not collinear, a number, the
         fewest that hold this share of the variance (in (0, 1)), or those above the
         Marchenko-Pastur edge. Set them to what your probe really uses; for a ridge probe, its
@@ -66,7 +78,7 @@ class DiscrepancyAnalyzer(BaseEstimator):  # type: ignore[misc]
         Of d_sw: closed de-biased form, |bias| < .09; or exactly unbiased for Gaussian features,
         with a larger spread on few rows. Heavy tails common to all columns of a row (a random
         radius) bias both upwards: normalise the rows first, or read d_sw as an upper bound.
-    n_groups : int
+    n_jackknife : int
         The interval of d_sw is a delete-one-group jackknife over this many random groups of rows
         (Student t); 0 gives NaN intervals. It assumes exchangeable rows. Fewer groups are used
         (at least 2) where their second moments would not fit in 256 MB.
@@ -77,24 +89,24 @@ class DiscrepancyAnalyzer(BaseEstimator):  # type: ignore[misc]
     intercept : bool
         Whether both probes fit an intercept; changes predictions by about 1 / n.
     random_state : int, Generator or None
-        Parts the rows into groups.
+        Controls the random assignment of rows to jackknife groups.
 
     Attributes
     ----------
-    d_w_, d_s_ : int
+    d_s_, d_w_ : int
         Dimensions used.
-    weak_spectrum_, strong_spectrum_ : array (D,)
+    strong_spectrum_, weak_spectrum_ : array (D,)
         Variances of the principal components, descending.
     sensitivity_ : DataFrame
         Rows: used, rank, marchenko_pastur, variance_95, variance_99, df1, df2,
-        participation_ratio; columns weak, strong (dimensions) and d_sw (closed form, all rows;
+        participation_ratio; columns strong, weak (dimensions) and d_sw (closed form, all rows;
         NaN where the row gives no whole dimensions or rows are too few).
-    canonical_correlations_ : array (min(d_w, d_s),)
+    canonical_correlations_ : array (min(d_s, d_w),)
         Sample values, descending, in [0, 1]; biased upwards.
     correlation_dimension_ : float
         Without that bias; unclipped, chance may take it slightly below 0.
     correlation_dimension_interval_ : (float, float)
-        Inside [0, min(d_w, d_s)].
+        Inside [0, min(d_s, d_w)].
     break_even_ : float
         Pool size above which the student has less variance than its teacher.
     n_rows_ : int
@@ -103,7 +115,7 @@ class DiscrepancyAnalyzer(BaseEstimator):  # type: ignore[misc]
     ----------
     Dong, Li, Li, Lee, Lei, *Discrepancies are Virtue: Weak-to-Strong Generalization through Lens
     of Intrinsic Dimension*, 2025: correlation dimension and variance of W2S, to leading order;
-    `w2s_data.theory` says what is exact.
+    `w2s_data.discrepancy.theory` says what is exact.
 
     Examples
     --------
@@ -111,10 +123,10 @@ class DiscrepancyAnalyzer(BaseEstimator):  # type: ignore[misc]
     >>> common = rng.normal(size=(2000, 3))
     >>> weak = np.hstack([common, rng.normal(size=(2000, 5))])
     >>> strong = np.hstack([common, rng.normal(size=(2000, 9))]) @ rng.normal(size=(12, 12))
-    >>> analyzer = DiscrepancyAnalyzer(random_state=0).fit(weak, strong)
-    >>> analyzer.d_w_, analyzer.d_s_, round(analyzer.correlation_dimension_, 2)
-    (8, 12, 3.0)
-    >>> analyzer.predict(n=50, N=500)
+    >>> analyzer = DiscrepancyAnalyzer(random_state=0).fit(strong, weak)
+    >>> analyzer.d_s_, analyzer.d_w_, round(analyzer.correlation_dimension_, 2)
+    (12, 8, 3.0)
+    >>> analyzer.predict_variance(n=50, N=500)
     GainPrediction(n=50, N=500, teacher=0.1951, student=0.07618, sft=0.3243, ceiling=0.02235,
                    pgr=0.688, opr=4.26)
     >>> analyzer.needed_pool(0.9, n=50).N
@@ -123,30 +135,30 @@ class DiscrepancyAnalyzer(BaseEstimator):  # type: ignore[misc]
 
     def __init__(
         self,
-        weak_components: Components = None,
         strong_components: Components = None,
+        weak_components: Components = None,
         estimator: Literal["closed", "two_fold"] = "closed",
-        n_groups: int = 20,
+        n_jackknife: int = 20,
         level: float = 0.95,
         ridge: float = 0.1,
         intercept: bool = False,
         random_state: RandomState = None,
     ) -> None:
-        self.weak_components = weak_components
         self.strong_components = strong_components
+        self.weak_components = weak_components
         self.estimator = estimator
-        self.n_groups = n_groups
+        self.n_jackknife = n_jackknife
         self.level = level
         self.ridge = ridge
         self.intercept = intercept
         self.random_state = random_state
 
-    def fit(self, weak_features: Any, strong_features: Any) -> Self:
+    def fit(self, strong_features: Any, weak_features: Any) -> Self:
         """Measure dimensions and canonical correlations.
 
         Parameters
         ----------
-        weak_features, strong_features : array (N, D_w), (N, D_s), memory map or FeatureStore
+        strong_features, weak_features : array (N, D_s), (N, D_w), memory map or FeatureStore
             Of the same items, in the same order; labelled and pool rows may be put together.
 
         Raises
@@ -157,7 +169,7 @@ class DiscrepancyAnalyzer(BaseEstimator):  # type: ignore[misc]
         InputError
             A parameter out of range.
         """
-        self._check_parameters()
+        check_parameters(self, CONSTRAINTS)
         weak = as_feature_matrix(weak_features, "weak features")
         strong = as_feature_matrix(strong_features, "strong features")
         moments, origin = total_moments(weak, strong)
@@ -181,7 +193,7 @@ class DiscrepancyAnalyzer(BaseEstimator):  # type: ignore[misc]
         self.sensitivity_ = self._sensitivity(*sides, moments)
         return self
 
-    def predict(self, n: int, N: int, noise: float = 1.0) -> GainPrediction:
+    def predict_variance(self, n: int, N: int, *, noise: float = 1.0) -> GainPrediction:
         """Predict the variance of teacher, student, supervised fine-tuning and ceiling.
 
         Variance only: what the features cannot represent at all is not in it, see
@@ -202,23 +214,21 @@ class DiscrepancyAnalyzer(BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         self._check_labelled(n)
         risks, low, high = (self._risks(n, N, noise, d) for d in self._shared_values())
-        limits = _limits(low, high)
+        values = risks.to_dict()
+        for name, limits in _limits(low, high).items():
+            values[name] = Estimate(values[name], *limits, self.level)
         return GainPrediction(
             n=int(n),
             N=int(N),
-            d_w=self.d_w_,
             d_s=self.d_s_,
+            d_w=self.d_w_,
             d_sw=self._shared_values()[0],
             noise=float(noise),
-            **risks.to_dict(),
-            student_interval=limits["student"],
-            pgr_interval=limits["pgr"],
-            opr_interval=limits["opr"],
-            level=self.level,
+            **values,
             reading=reading(N, self.d_w_, self._shared_values(), self.break_even_, risks),
         )
 
-    def curve(self, n: int, Ns: Iterable[int], noise: float = 1.0) -> pd.DataFrame:
+    def curve(self, n: int, Ns: Iterable[int], *, noise: float = 1.0) -> pd.DataFrame:
         """Predictions over pool sizes.
 
         Returns
@@ -251,7 +261,7 @@ class DiscrepancyAnalyzer(BaseEstimator):  # type: ignore[misc]
         self._check_labelled(n)
         d_sw = self._shared_values()[0]
         wanted = theory.pool_for_share(
-            share, n, self.d_w_, self.d_s_, d_sw, intercept=self.intercept
+            share, n, d_s=self.d_s_, d_w=self.d_w_, d_sw=d_sw, intercept=self.intercept
         )
         if np.isnan(wanted):
             return PoolSize(float(share), np.nan, no_gain(self.d_w_))
@@ -288,16 +298,6 @@ class DiscrepancyAnalyzer(BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         return self.sensitivity_.copy()
 
-    def _check_parameters(self) -> None:
-        if self.estimator not in ESTIMATORS:
-            raise InputError(unknown("estimator", str(self.estimator), ESTIMATORS))
-        if self.n_groups < 0 or self.n_groups == 1:
-            raise InputError(f"n_groups must be 0 or at least 2; got {self.n_groups!r}")
-        if not 0 < self.level < 1:
-            raise InputError(f"level must lie in (0, 1); got {self.level!r}")
-        if not self.ridge > 0:
-            raise InputError(f"ridge must be positive; got {self.ridge!r}")
-
     def _check_rows(self, weak: Side, strong: Side) -> None:
         fewest = self.d_w_ + self.d_s_ + 2
         if self.estimator == "two_fold":
@@ -321,7 +321,7 @@ class DiscrepancyAnalyzer(BaseEstimator):  # type: ignore[misc]
     def _groups(self) -> Any:
         """Group of each row: random, and of nearly equal sizes."""
         fitting = GROUP_BYTES // (8 * (self.d_w_ + self.d_s_) ** 2)
-        count = min(self.n_groups, max(2, fitting), self.n_rows_)
+        count = min(self.n_jackknife, max(2, fitting), self.n_rows_)
         if self.estimator == "two_fold":
             count = max(2, count - count % 2)  # as many groups in either fold
         count = max(count, 1)
@@ -337,12 +337,12 @@ class DiscrepancyAnalyzer(BaseEstimator):  # type: ignore[misc]
             return two_fold(first, second)
         whole = first + second
         return float(
-            correlation_dimension(shared_variance(whole), whole.n - 1, self.d_w_, self.d_s_)
+            correlation_dimension(shared_variance(whole), whole.n - 1, d_s=self.d_s_, d_w=self.d_w_)
         )
 
     def _jackknife(self, parts: Sequence[Moments]) -> tuple[float, float]:
         count = len(parts)
-        if self.n_groups == 0:
+        if self.n_jackknife == 0:
             return np.nan, np.nan
         try:
             left_out = np.array([self._estimate(parts, without=k) for k in range(count)])
@@ -375,19 +375,27 @@ class DiscrepancyAnalyzer(BaseEstimator):  # type: ignore[misc]
         if not whole or min(weak, strong) < 1 or weak + strong >= self.n_rows_ - 1:
             return np.nan
         shared = np.sum(cross[: int(strong), : int(weak)] ** 2)
-        return float(correlation_dimension(shared, self.n_rows_ - 1, weak, strong))
+        return float(correlation_dimension(shared, self.n_rows_ - 1, d_s=strong, d_w=weak))
 
     def _shared_values(self) -> tuple[float, float, float]:
         """Estimate and limits of d_sw, clipped; d_w itself where only rounding differs."""
         values = self.correlation_dimension_, *self.correlation_dimension_interval_
-        estimate, low, high = (clip_shared(value, self.d_w_, self.d_s_) for value in values)
+        estimate, low, high = (clip_shared(value, d_s=self.d_s_, d_w=self.d_w_) for value in values)
         return estimate, low, high
 
     def _risks(self, n: int, N: Any, noise: float, d_sw: float) -> theory.Risks:
         if np.isnan(d_sw):
             unknown_risk = np.full(np.shape(N), np.nan) if np.ndim(N) else np.nan
             return theory.Risks(*[unknown_risk] * 4)
-        return theory.risks(n, N, self.d_w_, self.d_s_, d_sw, noise=noise, intercept=self.intercept)
+        return theory.risks(
+            n,
+            N,
+            d_s=self.d_s_,
+            d_w=self.d_w_,
+            d_sw=d_sw,
+            noise=noise,
+            intercept=self.intercept,
+        )
 
 
 def _limits(low: theory.Risks, high: theory.Risks) -> dict[str, tuple[Any, Any]]:

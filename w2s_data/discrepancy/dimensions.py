@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from w2s_data.discrepancy.moments import Moments, two_fold
 from w2s_data.discrepancy.theory import plain
-from w2s_data.errors import FeatureError, InputError
-from w2s_data.utils.typing import AnyArray, FloatArray, RandomState
-from w2s_data.utils.validation import check_generator, check_same_length
+from w2s_data.errors import InputError
+from w2s_data.utils.typing import FloatArray
 
 SAME = 1e-6  # relative difference of d_sw and d_w that rounding of float32 features can make
 
 
-def correlation_dimension(shared: ArrayLike, n: ArrayLike, d_w: ArrayLike, d_s: ArrayLike) -> Any:
+def correlation_dimension(
+    shared: ArrayLike, n: ArrayLike, *, d_s: ArrayLike, d_w: ArrayLike
+) -> Any:
     """De-biased correlation dimension from the sum of squared sample canonical correlations.
 
     The sample sum S is biased upwards: two unrelated feature spaces share d_w d_s / n dimensions
@@ -34,7 +34,9 @@ def correlation_dimension(shared: ArrayLike, n: ArrayLike, d_w: ArrayLike, d_s: 
     shared : float or array
         S = ||Q_s^T Q_w||_F^2, in [max(0, d_w + d_s - n), min(d_w, d_s)].
     n : int
-        Rows; rows - 1 if the features were centred. Must exceed d_w + d_s.
+        Rows; rows - 1 if the features were centred. Must exceed d_s + d_w.
+    d_s, d_w : int or array
+        Dimensions of the strong and weak features.
 
     Returns
     -------
@@ -43,86 +45,26 @@ def correlation_dimension(shared: ArrayLike, n: ArrayLike, d_w: ArrayLike, d_s: 
 
     Examples
     --------
-    >>> correlation_dimension(6.5, n=100, d_w=15, d_s=20)
+    >>> correlation_dimension(6.5, n=100, d_s=20, d_w=15)
     4.895104895104895
     """
-    shared, n, d_w, d_s = (np.asarray(x, dtype=float) for x in (shared, n, d_w, d_s))
-    if not np.all(n > d_w + d_s):
+    shared, n, d_s, d_w = (np.asarray(x, dtype=float) for x in (shared, n, d_s, d_w))
+    if not np.all(n > d_s + d_w):
         raise InputError(
-            f"the correlation dimension needs more rows than d_w + d_s; got {n} rows for "
-            f"{d_w} + {d_s} dimensions"
+            f"the correlation dimension needs more rows than d_s + d_w; got {n} rows for "
+            f"{d_s} + {d_w} dimensions"
         )
     return plain((n * shared - d_w * d_s) / (n - d_w - d_s + shared))
 
 
-def clip_shared(d_sw: float, d_w: float, d_s: float) -> float:
+def clip_shared(d_sw: float, *, d_s: float, d_w: float) -> float:
     """Correlation dimension inside [0, min(d_w, d_s)]; d_w itself where only rounding differs.
 
-    >>> clip_shared(-0.1, d_w=3, d_s=5), clip_shared(2.9999999, d_w=3, d_s=5)
+    >>> clip_shared(-0.1, d_s=5, d_w=3), clip_shared(2.9999999, d_s=5, d_w=3)
     (0.0, 3.0)
     """
     inside = float(np.clip(d_sw, 0.0, min(d_w, d_s)))
     return float(d_w) if d_w - inside <= SAME * d_w else inside
-
-
-def two_fold_correlation_dimension(
-    weak: AnyArray, strong: AnyArray, random_state: RandomState = None
-) -> float:
-    """Correlation dimension without bias for Gaussian features of any correlations.
-
-    One fold gives the residual covariance R of Y given X, the other the precision P of Y, with
-    the inverse-Wishart factor (n - d_y - 2): d_y - tr(P R), averaged over both orders of the
-    folds and both directions. Its spread is up to nine times that of the closed form on few
-    rows; about equal on many.
-
-    Parameters
-    ----------
-    weak, strong : array (N, d_w), (N, d_s)
-        N / 2 > max(d_w, d_s) + 2. Centred inside each fold.
-    random_state : int, Generator or None
-        Parts the rows into folds.
-
-    Examples
-    --------
-    >>> x = np.random.default_rng(0).normal(size=(400, 4))
-    >>> round(two_fold_correlation_dimension(x[:, :3], x[:, 1:], random_state=0), 3)
-    1.993
-    """
-    n = check_same_length(weak=weak, strong=strong)
-    both = np.hstack([weak, strong]).astype(float)
-    if not np.isfinite(both).all():
-        raise FeatureError("weak or strong features hold NaN or infinite values")
-    order = check_generator(random_state).permutation(n)
-    d_w = np.shape(weak)[1]
-    halves = [Moments.of(both[order[k::2]], d_w) for k in range(2)]
-    return two_fold(*halves)
-
-
-def canonical_correlations(weak: AnyArray, strong: AnyArray) -> FloatArray:
-    """Sample canonical correlations, descending: singular values of Q_s^T Q_w.
-
-    Q are orthonormal bases of the centred columns; constant and collinear columns do not count.
-    In [0, 1]; invariant to invertible linear maps of either side. Biased upwards: see
-    `correlation_dimension`.
-
-    Parameters
-    ----------
-    weak, strong : array (N, d_w), (N, d_s)
-
-    Returns
-    -------
-    array (min(rank_w, rank_s),)
-
-    Examples
-    --------
-    >>> x = np.random.default_rng(0).normal(size=(50, 4))
-    >>> canonical_correlations(x[:, :2], x[:, 1:]).round(2)
-    array([1.  , 0.25])
-    """
-    check_same_length(weak=weak, strong=strong)
-    bases = [_orthonormal(np.asarray(side, dtype=float)) for side in (weak, strong)]
-    values = np.linalg.svd(bases[1].T @ bases[0], compute_uv=False)
-    return np.asarray(np.clip(values, 0.0, 1.0))
 
 
 def effective_dimensions(spectrum: ArrayLike, ridge: float) -> tuple[float, float]:
@@ -224,10 +166,3 @@ def _spectrum(spectrum: ArrayLike) -> FloatArray:
     if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
         raise InputError("a spectrum is a non-empty list of finite eigenvalues")
     return np.asarray(np.clip(values, 0.0, None))
-
-
-def _orthonormal(features: FloatArray) -> FloatArray:
-    centred = features - features.mean(axis=0)
-    left, values, _ = np.linalg.svd(centred, full_matrices=False)
-    rounding = np.finfo(float).eps * max(features.shape) * np.linalg.norm(features)
-    return np.asarray(left[:, values > rounding])

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from w2s_data.discrepancy.theory import Risks
+from w2s_data.utils.intervals import Estimate
 
 
 @dataclass(frozen=True, repr=False)
@@ -15,39 +16,33 @@ class GainPrediction:
     Attributes
     ----------
     n, N : int
-    d_w, d_s : int
+    d_s, d_w : int
     d_sw : float
-        Clipped to [0, min(d_w, d_s)].
+        Clipped to [0, min(d_s, d_w)].
     noise : float
         Variance of the label noise; all risks are proportional to it.
-    teacher, student, sft, ceiling : float
+    teacher, sft, ceiling : float
         Expected squared errors to the noiseless target, without approximation error; inf where
         rows are too few for a finite expectation, NaN where least squares is undetermined.
-    pgr, opr : float
-        See `theory.Risks`.
-    student_interval, pgr_interval, opr_interval : (float, float)
-        What the interval of d_sw implies; all other quantities are taken as known.
-    level : float
+    student, pgr, opr : Estimate
+        Error and ratios of the student, see `theory.Risks`. The intervals follow from that of
+        d_sw; all other quantities are taken as known.
     reading : str
         One sentence.
     """
 
     n: int
     N: int
-    d_w: int
     d_s: int
+    d_w: int
     d_sw: float
     noise: float
     teacher: float
-    student: float
+    student: Estimate
     sft: float
     ceiling: float
-    pgr: float
-    opr: float
-    student_interval: tuple[float, float]
-    pgr_interval: tuple[float, float]
-    opr_interval: tuple[float, float]
-    level: float
+    pgr: Estimate
+    opr: Estimate
     reading: str
 
     def to_dict(self) -> dict[str, Any]:
@@ -57,8 +52,8 @@ class GainPrediction:
     def __repr__(self) -> str:
         return (
             f"GainPrediction(n={self.n}, N={self.N}, teacher={self.teacher:.4g}, "
-            f"student={self.student:.4g}, sft={self.sft:.4g}, ceiling={self.ceiling:.4g}, "
-            f"pgr={self.pgr:.3g}, opr={self.opr:.3g})"
+            f"student={self.student.value:.4g}, sft={self.sft:.4g}, ceiling={self.ceiling:.4g}, "
+            f"pgr={self.pgr.value:.3g}, opr={self.opr.value:.3g})"
         )
 
 

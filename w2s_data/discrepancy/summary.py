@@ -47,7 +47,7 @@ def summarize_discrepancy(
     if learned["correlation_dimension"]["low"] is None:
         unknown.append(
             "intervals: switched off"
-            if analyzer.n_groups == 0
+            if analyzer.n_jackknife == 0
             else f"intervals: {LEFT_OUT.partition('. ')[0]}"
         )
     summary: dict[str, Any] = jsonable(
@@ -95,11 +95,11 @@ def _predictions(
     if n is None or N is None:
         return None, None, None, ["predictions: the numbers of labelled and pool rows"]
     try:
-        prediction = analyzer.predict(n, N)
+        prediction = analyzer.predict_variance(n, N)
     except InputError as error:
         return None, None, None, [f"{error}{_would_do(analyzer, n)}"]
     unknown = []
-    if not np.isfinite(prediction.student):
+    if not np.isfinite(prediction.student.value):
         unknown.append(
             f"student: N = {N} pool rows do not determine {analyzer.d_s_} strong dimensions"
         )
@@ -121,11 +121,7 @@ def _would_do(analyzer: DiscrepancyAnalyzer, n: int) -> str:
         if 1 <= weak[name] < n - (2 if analyzer.intercept else 1):
             fits.setdefault(int(weak[name]), []).append(name.replace("_", " "))
     named = [f"weak_components={d} ({', '.join(names)})" for d, names in fits.items()]
-    ridge = (
-        f"a ridge probe (df2 = {weak['df2']:.1f} at {analyzer.ridge:g} of the mean eigenvalue) is "
-        "covered by engine.deterministic_equivalent"
-    )
-    return f": {' or '.join(named)} would do; {ridge}" if named else f"; {ridge}"
+    return f": {' or '.join(named)} would do" if named else ""
 
 
 def _sensitivity(
@@ -143,8 +139,10 @@ def _sensitivity(
         }
         needed = weak + (2 if analyzer.intercept else 1)
         if n is not None and N is not None and N >= 1 and n > needed and not np.isnan(d_sw):
-            shared = clip_shared(d_sw, weak, strong)
-            risks = theory.risks(n, N, weak, strong, shared, intercept=analyzer.intercept)
+            shared = clip_shared(d_sw, d_s=strong, d_w=weak)
+            risks = theory.risks(
+                n, N, d_s=strong, d_w=weak, d_sw=shared, intercept=analyzer.intercept
+            )
             record |= risks.to_dict()
         records.append(record)
     return records

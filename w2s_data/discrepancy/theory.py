@@ -6,13 +6,12 @@ correlation dimension d_sw = sum rho_i^2, say how much of the teacher's error th
 
 Source of the model: Dong, Li, Li, Lee, Lei, *Discrepancies are Virtue: Weak-to-Strong
 Generalization through Lens of Intrinsic Dimension*, 2025 (arXiv 2502.05075), whose risks are the
-leading order here (`leading_risks`). The exact finite-sample factors, the break-even and the
+leading order here (``leading=True``). The exact finite-sample factors, the break-even and the
 estimators of d_sw were derived for this toolkit and checked by simulation.
 
 Every risk is an expected squared error to the noiseless target, in units of the squared label.
 Functions take numbers or arrays that broadcast. Where a regression is determined but its expected
-error infinite (d - 1 <= n <= d + 1 rows), risks are inf; below that they are NaN: see
-`min_norm_variances`.
+error infinite (d - 1 <= n <= d + 1 rows), risks are inf; below that they are NaN.
 """
 
 from __future__ import annotations
@@ -79,16 +78,17 @@ class Risks:
 def risks(
     n: ArrayLike,
     N: ArrayLike,
-    d_w: ArrayLike,
-    d_s: ArrayLike,
-    d_sw: ArrayLike,
     *,
+    d_s: ArrayLike,
+    d_w: ArrayLike,
+    d_sw: ArrayLike,
     noise: float = 1.0,
     rho_w: float = 0.0,
     rho_s: float = 0.0,
     c2: float = 0.0,
     rho_ws: float = 0.0,
     intercept: bool = False,
+    leading: bool = False,
 ) -> Risks:
     r"""Exact expected risks for jointly Gaussian features and least squares.
 
@@ -105,8 +105,8 @@ def risks(
     ----------
     n, N : int or array
         Labelled rows, pseudo-labelled rows (disjoint).
-    d_w, d_s : int or array
-        Dimensions of the weak and strong features that the probes use.
+    d_s, d_w : int or array
+        Dimensions of the strong and weak features that the probes use.
     d_sw : float or array
         Correlation dimension, in [0, min(d_w, d_s)].
     noise : float
@@ -119,6 +119,10 @@ def risks(
     rho_ws : float
         Variance of the best weak function that strong features cannot represent.
     intercept : bool
+    leading : bool
+        The published expressions, to leading order for n >> d_w and N >> d_s: every n - d - 1
+        becomes n. Risks come out 2 to 70 % too low at usual sizes, and the break-even at N = d_s,
+        half of the true one; kept for comparison with the publication.
 
     Returns
     -------
@@ -131,58 +135,29 @@ def risks(
 
     Examples
     --------
-    >>> risks(n=60, N=200, d_w=15, d_s=20, d_sw=5)
+    >>> risks(n=60, N=200, d_s=20, d_w=15, d_sw=5)
     Risks(teacher=0.3409, student=0.139, sft=0.5128, ceiling=0.08368, pgr=0.7848, opr=3.689)
-    >>> risks(60, 200, 15, 20, d_sw=15).pgr  # the student sees all the teacher sees: no gain
+    >>> risks(60, 200, d_s=20, d_w=15, d_sw=15).pgr  # it sees what the teacher sees
     0.0
     """
-    n, N, d_w, d_s, d_sw = _check(n, N, d_w, d_s, d_sw)
+    n, N, d_s, d_w, d_sw = _check(n, N, d_s, d_w, d_sw)
     _check_variances(noise=noise, rho_w=rho_w, rho_s=rho_s, c2=c2, rho_ws=rho_ws)
-    k_s = variance_factor(N, d_s, intercept=intercept)
-    unit = _reciprocal(n - d_w - (2 if intercept else 1), n >= d_w - 1 + intercept)
+    if leading and intercept:
+        raise InputError(
+            "intercept must be False where leading is True: it changes no leading term"
+        )
+
+    def factor(rows: AnyArray, d: AnyArray) -> Any:
+        return d / rows if leading else variance_factor(rows, d, intercept=intercept)
+
+    k_s = factor(N, d_s)
+    unit = 1 / n if leading else _unit_variance(n, d_w, intercept)
     shared = d_sw + _times(k_s, d_w - d_sw) + ((1 - 2 / n) if intercept else 0.0)
     return Risks(
-        teacher=plain(rho_w + (noise + rho_w) * variance_factor(n, d_w, intercept=intercept)),
+        teacher=plain(rho_w + (noise + rho_w) * factor(n, d_w)),
         student=plain(rho_s + c2 + (noise + rho_w) * unit * shared + _times(k_s, rho_ws)),
-        sft=plain(rho_s + (noise + rho_s) * variance_factor(n, d_s, intercept=intercept)),
-        ceiling=plain(rho_s + (noise + rho_s) * variance_factor(n + N, d_s, intercept=intercept)),
-    )
-
-
-def leading_risks(
-    n: ArrayLike,
-    N: ArrayLike,
-    d_w: ArrayLike,
-    d_s: ArrayLike,
-    d_sw: ArrayLike,
-    *,
-    noise: float = 1.0,
-    rho_w: float = 0.0,
-    rho_s: float = 0.0,
-    c2: float = 0.0,
-    rho_ws: float = 0.0,
-) -> Risks:
-    """Leading order of `risks` for n >> d_w, N >> d_s: the published expressions.
-
-    Every n - d - 1 becomes n. Risks come out 2 to 70 % too low at usual sizes, and the
-    break-even at N = d_s, half of the true one; kept for comparison with the publication.
-
-    Source: Dong et al. 2025 (see the module), generalization errors of W2S, SFT and ceiling.
-
-    Examples
-    --------
-    >>> leading_risks(n=60, N=200, d_w=15, d_s=20, d_sw=5)
-    Risks(teacher=0.25, student=0.1, sft=0.3333, ceiling=0.07692, pgr=0.8667, opr=3.333)
-    """
-    n, N, d_w, d_s, d_sw = _check(n, N, d_w, d_s, d_sw)
-    _check_variances(noise=noise, rho_w=rho_w, rho_s=rho_s, c2=c2, rho_ws=rho_ws)
-    k_s = d_s / N
-    inherited = (noise + rho_w) / n * (d_sw + k_s * (d_w - d_sw))
-    return Risks(
-        teacher=plain(rho_w + (noise + rho_w) * d_w / n),
-        student=plain(rho_s + c2 + inherited + k_s * rho_ws),
-        sft=plain(rho_s + (noise + rho_s) * d_s / n),
-        ceiling=plain(rho_s + (noise + rho_s) * d_s / (n + N)),
+        sft=plain(rho_s + (noise + rho_s) * factor(n, d_s)),
+        ceiling=plain(rho_s + (noise + rho_s) * factor(n + N, d_s)),
     )
 
 
@@ -199,7 +174,7 @@ def variance_factor(n: ArrayLike, d: ArrayLike, *, intercept: bool = False) -> A
     """
     n, d = np.asarray(n, dtype=float), np.asarray(d, dtype=float)
     top = (d + 1 - 2 / n) if intercept else d
-    return plain(top * _reciprocal(n - d - (2 if intercept else 1), n >= d - 1 + intercept))
+    return plain(top * _unit_variance(n, d, intercept))
 
 
 def rows_for_factor(factor: ArrayLike, d: ArrayLike, *, intercept: bool = False) -> Any:
@@ -240,10 +215,10 @@ def break_even_pool(d_s: ArrayLike, *, intercept: bool = False) -> Any:
 def pool_for_share(
     share: ArrayLike,
     n: ArrayLike,
-    d_w: ArrayLike,
-    d_s: ArrayLike,
-    d_sw: ArrayLike,
     *,
+    d_s: ArrayLike,
+    d_w: ArrayLike,
+    d_sw: ArrayLike,
     noise: float = 1.0,
     rho_w: float = 0.0,
     rho_s: float = 0.0,
@@ -269,20 +244,17 @@ def pool_for_share(
 
     Examples
     --------
-    >>> float(round(pool_for_share(0.9, n=60, d_w=15, d_s=20, d_sw=5), 6))
+    >>> float(round(pool_for_share(0.9, n=60, d_s=20, d_w=15, d_sw=5), 6))
     221.0
-    >>> pool_for_share(0.9, n=60, d_w=15, d_s=20, d_sw=15)
+    >>> pool_for_share(0.9, n=60, d_s=20, d_w=15, d_sw=15)
     nan
     """
     part = np.asarray(share, dtype=float)
     if not np.all((part >= 0) & (part <= 1)):
         raise InputError(f"share must lie in [0, 1]; got {share!r}")
-    n, _, d_w, d_s, d_sw = _check(n, 1, d_w, d_s, d_sw)
+    n, _, d_s, d_w, d_sw = _check(n, 1, d_s, d_w, d_sw)
     _check_variances(noise=noise, rho_w=rho_w, rho_s=rho_s, c2=c2, rho_ws=rho_ws)
-    lost = _times(
-        (noise + rho_w) * _reciprocal(n - d_w - (2 if intercept else 1), n >= d_w - 1 + intercept),
-        d_w - d_sw,
-    )
+    lost = _times((noise + rho_w) * _unit_variance(n, d_w, intercept), d_w - d_sw)
     attainable = rho_w - rho_s - c2 + lost
     with np.errstate(divide="ignore", invalid="ignore"):
         factor = (1 - part) * attainable / (rho_ws + lost)
@@ -290,44 +262,15 @@ def pool_for_share(
     return plain(np.where(attainable > 0, wanted, np.nan))
 
 
-def min_norm_variances(
-    n: int, N: int, d_w: int, d_s: int, d_sw: float, *, noise: float = 1.0
-) -> tuple[float, float]:
-    """Variances of teacher and student that fit with minimum norm, fewer rows than features too.
-
-    Isotropic Gaussian features, no intercept. With t = noise / (n - d_w - 1) for n > d_w + 1 and
-    noise n / (d_w (d_w - n - 1)) for n < d_w - 1: teacher t d_w; student for N < d_s - 1
-    t [N/d_s d_sw + N/(d_s - N - 1) (d_w - d_sw)], else t [d_sw + k_s(N) (d_w - d_sw)].
-    Exact; the bias of minimum-norm fits is not included. inf in between.
-
-    Examples
-    --------
-    >>> [float(round(v, 4)) for v in min_norm_variances(60, 40, d_w=15, d_s=80, d_sw=6.5)]
-    [0.3409, 0.272]
-    """
-    _check(n, N, d_w, d_s, d_sw)
-    _check_variances(noise=noise)
-    if n < d_w - 1:
-        unit = noise * n / (d_w * (d_w - n - 1))
-    else:
-        unit = noise / (n - d_w - 1) if n > d_w + 1 else np.inf
-    if d_s - 1 > N:
-        inherited = N / d_s * d_sw + N / (d_s - N - 1) * (d_w - d_sw)
-    else:
-        inherited = d_sw + float(_times(variance_factor(N, d_s), d_w - d_sw))
-    return float(unit * d_w), float(unit * inherited)
-
-
 def _check(*values: ArrayLike) -> tuple[AnyArray, ...]:
-    n, N, d_w, d_s, d_sw = (np.asarray(value, dtype=float) for value in values)
-    for name, value in {"n": n, "N": N, "d_w": d_w, "d_s": d_s}.items():
+    n, N, d_s, d_w, d_sw = (np.asarray(value, dtype=float) for value in values)
+    for name, value in {"n": n, "N": N, "d_s": d_s, "d_w": d_w}.items():
         if not np.all(value >= 1):
             raise InputError(f"{name} must be at least 1; got {value}")
-    if not np.all((d_sw >= 0) & (d_sw <= np.minimum(d_w, d_s))):
-        raise InputError(
-            f"d_sw must lie in [0, min(d_w, d_s)] = [0, {np.minimum(d_w, d_s)}]; got {d_sw}"
-        )
-    return n, N, d_w, d_s, d_sw
+    limit = np.minimum(d_s, d_w)
+    if not np.all((d_sw >= 0) & (d_sw <= limit)):
+        raise InputError(f"d_sw must lie in [0, min(d_s, d_w)] = [0, {limit}]; got {d_sw}")
+    return n, N, d_s, d_w, d_sw
 
 
 def _check_variances(**variances: float) -> None:
@@ -336,11 +279,15 @@ def _check_variances(**variances: float) -> None:
             raise InputError(f"{name} is a variance and must be at least 0; got {value!r}")
 
 
-def _reciprocal(denominator: Any, determined: Any) -> Any:
-    """1 / denominator, inf where it is not positive, NaN where least squares is undetermined."""
+def _unit_variance(n: Any, d: Any, intercept: bool) -> Any:
+    """Return 1 / (n - d - 1), or 1 / (n - d - 2): the mean inverse of d sample variances.
+
+    inf where its expectation is, NaN where least squares is undetermined.
+    """
+    denominator = n - d - (2 if intercept else 1)
     positive = denominator > 0
     value = np.where(positive, 1 / np.where(positive, denominator, 1.0), np.inf)
-    return np.where(determined, value, np.nan)
+    return np.where(n >= d - 1 + intercept, value, np.nan)
 
 
 def _times(factor: Any, amount: Any) -> Any:

@@ -50,8 +50,7 @@ class SpuriousAnalyzer(BaseEstimator):  # type: ignore[misc]
 
     This is variance: the risk from the label noise that the teacher fitted. It assumes that the
     label does not depend on the group, equal covariances in both groups, and least squares with an
-    intercept. Where the label follows the attribute, the bias of the teacher is usually larger:
-    give `discrepancy.equivalents.deterministic_equivalent` the target and group weights.
+    intercept. Where the label follows the attribute, the bias of the teacher is usually larger.
 
     Parameters
     ----------

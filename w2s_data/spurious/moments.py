@@ -141,7 +141,7 @@ class Whitened:
         xi = self.xi - tau * np.outer(a, b)
         xi = xi + np.outer(map_t * a, a @ xi)
         xi = xi + np.outer(xi @ b, map_s * b)
-        shared = correlation_dimension(np.sum(xi**2), freedom, d_w, d_s)
+        shared = correlation_dimension(np.sum(xi**2), freedom, d_w=d_w, d_s=d_s)
         return GroupModel(
             _debiased(mu_t, freedom, chance),
             _debiased(mu_s, freedom, chance),

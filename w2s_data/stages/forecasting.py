@@ -127,7 +127,8 @@ def _discrepancy(
     n, n_pool = len(labelled), len(pool)
     try:
         with noting(DegenerateDataWarning) as notes:
-            analyzer = clone(analyzer).fit(*(FeatureView(features[role], both) for role in ROLES))
+            strong, weak = (FeatureView(features[role], both) for role in ("strong", "weak"))
+            analyzer = clone(analyzer).fit(strong, weak)
     except InputError as error:
         return unknown_discrepancy(str(error), n, n_pool)
     return summarize_discrepancy(analyzer, n, n_pool, notes)

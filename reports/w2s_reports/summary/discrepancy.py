@@ -35,8 +35,8 @@ def summarize_discrepancy(artefacts: Artefacts) -> dict[str, Any]:
         "break_even": plain(found.get("break_even")) if gains else None,
         "shared": estimate(shared),
         "level": plain(shared.get("level")),
-        "prediction": {name: plain(prediction.get(name)) for name in RISKS}
-        | {"pgr_interval": prediction.get("pgr_interval") or [None, None]},
+        "prediction": {name: plain(prediction.get(name)) for name in ("teacher", "ceiling")}
+        | {name: estimate(prediction.get(name) or {}) for name in ("student", "pgr")},
         "needed_pool": [
             {"share": plain(row["share"]), "N": plain(row["N"]), "reason": str(row["reason"])}
             for row in found.get("needed_pool") or ()

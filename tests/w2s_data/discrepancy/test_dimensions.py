@@ -4,26 +4,25 @@ import numpy as np
 import pytest
 from sklearn.cross_decomposition import CCA
 
+from w2s_data import DiscrepancyAnalyzer
 from w2s_data.discrepancy.dimensions import (
-    canonical_correlations,
     correlation_dimension,
     effective_dimensions,
     marchenko_pastur_dimension,
     participation_ratio,
-    two_fold_correlation_dimension,
     variance_dimension,
 )
-from w2s_data.errors import FeatureError, InputError
+from w2s_data.errors import InputError
 
 
 def correlated(
     rng: np.random.Generator, n: int, d_w: int, d_s: int, rho: list[float]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Gaussian features with these canonical correlations."""
+    """Strong and weak Gaussian features with these canonical correlations."""
     weak, strong = rng.normal(size=(n, d_w)), rng.normal(size=(n, d_s))
     r, k = np.array(rho), len(rho)
     strong[:, :k] = r * weak[:, :k] + np.sqrt(1 - r**2) * strong[:, :k]
-    return weak, strong
+    return strong, weak
 
 
 @pytest.mark.parametrize(
@@ -32,49 +31,50 @@ def correlated(
      (1.2, 500, 10, 40, 0.4432624)],
 )  # fmt: skip
 def test_closed_form_reference(shared: float, n: int, d_w: int, d_s: int, expected: float) -> None:
-    assert correlation_dimension(shared, n, d_w, d_s) == pytest.approx(expected, abs=1e-6)
+    assert correlation_dimension(shared, n, d_w=d_w, d_s=d_s) == pytest.approx(expected, abs=1e-6)
 
 
 def test_closed_form_inverts_the_expectation() -> None:
     d = np.linspace(0, 15, 9)
     expected_shared = d + (20 - d) * (15 - d) / (100 - d)
-    np.testing.assert_allclose(correlation_dimension(expected_shared, 100, 15, 20), d, atol=1e-12)
+    np.testing.assert_allclose(
+        correlation_dimension(expected_shared, 100, d_w=15, d_s=20), d, atol=1e-12
+    )
 
 
 def test_too_few_rows() -> None:
-    with pytest.raises(InputError, match="more rows than d_w"):
-        correlation_dimension(3, 35, 15, 20)
-    with pytest.raises(InputError, match="two folds"):
-        two_fold_correlation_dimension(np.ones((20, 9)), np.ones((20, 9)), random_state=0)
-    with pytest.raises(FeatureError, match="NaN"):
-        two_fold_correlation_dimension(np.full((40, 2), np.nan), np.ones((40, 2)), 0)
+    with pytest.raises(InputError, match="more rows than d_s"):
+        correlation_dimension(3, 35, d_w=15, d_s=20)
 
 
 def test_two_fold_is_unbiased() -> None:
-    found = [
-        two_fold_correlation_dimension(
-            *correlated(np.random.default_rng(k), 60, 5, 8, [0.9, 0.5, 0.5]), random_state=k
-        )
-        for k in range(300)
-    ]
+    found = []
+    for seed in range(300):
+        model = DiscrepancyAnalyzer(estimator="two_fold", n_jackknife=0, random_state=seed)
+        rng = np.random.default_rng(seed)
+        model.fit(*correlated(rng, 60, 5, 8, [0.9, 0.5, 0.5]))
+        found.append(model.correlation_dimension_)
     error = np.std(found) / np.sqrt(len(found))
     assert abs(np.mean(found) - 1.31) < 3.5 * error
 
 
 @pytest.mark.filterwarnings("ignore")  # scikit-learn's iterations may stop early
 def test_canonical_correlations_agree_with_scikit_learn() -> None:
-    weak, strong = correlated(np.random.default_rng(1), 300, 4, 6, [0.9, 0.6, 0.3])
+    strong, weak = correlated(np.random.default_rng(1), 300, 4, 6, [0.9, 0.6, 0.3])
     model = CCA(n_components=4, max_iter=20000, tol=1e-12).fit(weak, strong)
     one, other = model.transform(weak, strong)
     theirs = [abs(np.corrcoef(one[:, k], other[:, k])[0, 1]) for k in range(4)]
-    np.testing.assert_allclose(canonical_correlations(weak, strong), theirs, atol=1e-5)
+    ours = DiscrepancyAnalyzer(n_jackknife=0).fit(strong, weak).canonical_correlations_
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
 def test_canonical_correlations_ignore_constant_and_collinear_columns() -> None:
-    weak, strong = correlated(np.random.default_rng(1), 100, 4, 6, [0.9, 0.6])
+    strong, weak = correlated(np.random.default_rng(1), 100, 4, 6, [0.9, 0.6])
     padded = np.c_[weak, weak[:, 0] - weak[:, 1], np.full(100, 7.0)]
-    found = canonical_correlations(padded, strong + 100)
-    np.testing.assert_allclose(found, canonical_correlations(weak, strong), atol=1e-9)
+    model = DiscrepancyAnalyzer(n_jackknife=0)
+    plain = model.fit(strong, weak).canonical_correlations_
+    found = model.fit(strong + 100, padded).canonical_correlations_
+    np.testing.assert_allclose(found, plain, atol=1e-5)  # features are read in float32
 
 
 @pytest.mark.parametrize(("true", "tail"), [(20, 0.02), (40, 0.05)])

@@ -57,44 +57,39 @@ def test_reference_values(case: str) -> None:
     (n, N, d_w, d_s, rho), exact, leading = REFERENCE[case]
     d_sw = float(np.sum(np.square(rho)))
     np.testing.assert_allclose(
-        values(theory.risks(n, N, d_w, d_s, d_sw)), exact, rtol=1e-6, atol=1e-12
+        values(theory.risks(n, N, d_w=d_w, d_s=d_s, d_sw=d_sw)), exact, rtol=1e-6, atol=1e-12
     )
     np.testing.assert_allclose(
-        values(theory.leading_risks(n, N, d_w, d_s, d_sw)), leading, rtol=1e-6, atol=1e-12
+        values(theory.risks(n, N, d_w=d_w, d_s=d_s, d_sw=d_sw, leading=True)),
+        leading,
+        rtol=1e-6,
+        atol=1e-12,
     )
 
 
 def test_reference_with_approximation_errors() -> None:
     exact = [0.7170566, 0.8479598, 0.8421728, 0.4973491, -0.5958067, 0.9931754]
     leading = [0.6399643, 0.7956759, 0.7248753, 0.4892187, -1.032943, 0.9110182]
-    np.testing.assert_allclose(values(theory.risks(50, 120, 10, 12, 5.44, **BIAS)), exact, 3e-6)
     np.testing.assert_allclose(
-        values(theory.leading_risks(50, 120, 10, 12, 5.44, **BIAS)), leading, 3e-6
+        values(theory.risks(50, 120, d_w=10, d_s=12, d_sw=5.44, **BIAS)), exact, 3e-6
+    )
+    np.testing.assert_allclose(
+        values(theory.risks(50, 120, d_w=10, d_s=12, d_sw=5.44, **BIAS, leading=True)),
+        leading,
+        3e-6,
     )
 
 
 def test_reference_with_intercept() -> None:
-    found = theory.risks(40, 60, 10, 12, 3 + 4 * 0.36, intercept=True)
+    found = theory.risks(40, 60, d_w=10, d_s=12, d_sw=3 + 4 * 0.36, intercept=True)
     assert [found.teacher, found.student] == pytest.approx([0.3910714, 0.2484741], rel=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("sizes", "expected"),
-    [
-        ((60, 40, 15, 80, 5 + 6 * 0.25), (0.3409091, 0.2719988)),
-        ((20, 60, 40, 120, 20 * 0.81), (1.052632, 0.8500892)),
-        ((30, 100, 60, 30, 20 * 0.64), (1.034483, 0.5745127)),
-    ],
-)
-def test_minimum_norm_reference(sizes: Any, expected: tuple[float, float]) -> None:
-    assert theory.min_norm_variances(*sizes) == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize(
     ("N", "ratio"), [(16, 1.625), (19, 1.15625), (21, 1.0), (24, 0.8557692), (40, 0.5905172)]
 )
 def test_break_even_reference(N: int, ratio: float) -> None:
-    found = theory.risks(40, N, 8, 10, 3)
+    found = theory.risks(40, N, d_w=8, d_s=10, d_sw=3)
     assert found.student / found.teacher == pytest.approx(ratio, rel=1e-6)
 
 
@@ -140,7 +135,7 @@ def test_monte_carlo(intercept: bool) -> None:
             error(fit(*every), seen_s, rho_s),
         ]
     predicted = theory.risks(
-        n, N, d_w, d_s, float(np.sum(rho**2)), rho_w=rho_w, rho_s=rho_s,
+        n, N, d_w=d_w, d_s=d_s, d_sw=float(np.sum(rho**2)), rho_w=rho_w, rho_s=rho_s,
         c2=float(inherited @ inherited), rho_ws=float(unseen), intercept=intercept,
     )  # fmt: skip
     z = (found.mean(0) - values(predicted)[:4]) / (found.std(0) / np.sqrt(trials))
@@ -156,9 +151,9 @@ def test_pool_for_share_inverts_the_risks(
     d_s: int, share: float, d_w: int, part: float, flag: bool
 ) -> None:
     n, d_sw = d_w + 30, part * min(d_w, d_s)
-    N = theory.pool_for_share(share, n, d_w, d_s, d_sw, intercept=flag)
-    at = theory.risks(n, N, d_w, d_s, d_sw, intercept=flag)
-    endless = theory.risks(n, np.inf, d_w, d_s, d_sw, intercept=flag)
+    N = theory.pool_for_share(share, n, d_w=d_w, d_s=d_s, d_sw=d_sw, intercept=flag)
+    at = theory.risks(n, N, d_w=d_w, d_s=d_s, d_sw=d_sw, intercept=flag)
+    endless = theory.risks(n, np.inf, d_w=d_w, d_s=d_s, d_sw=d_sw, intercept=flag)
     assert at.teacher - at.student == pytest.approx(
         share * (at.teacher - endless.student), rel=1e-6, abs=1e-9
     )
@@ -166,11 +161,15 @@ def test_pool_for_share_inverts_the_risks(
 
 def test_pool_for_share_with_bias() -> None:
     wide = {**BIAS, "rho_s": 0.1, "c2": 0.02}
-    N = theory.pool_for_share(0.5, 50, 10, 12, 5.44, **wide)
-    at, endless = (theory.risks(50, rows, 10, 12, 5.44, **wide) for rows in (N, np.inf))
+    N = theory.pool_for_share(0.5, 50, d_w=10, d_s=12, d_sw=5.44, **wide)
+    at, endless = (
+        theory.risks(50, rows, d_w=10, d_s=12, d_sw=5.44, **wide) for rows in (N, np.inf)
+    )
     assert at.teacher - at.student == pytest.approx(0.5 * (at.teacher - endless.student))
-    assert np.isnan(theory.pool_for_share(0.5, 50, 10, 12, 5.44, **BIAS))  # the bias eats the gain
-    assert np.isinf(theory.pool_for_share(1.0, 50, 10, 12, 5.44))
+    assert np.isnan(
+        theory.pool_for_share(0.5, 50, d_w=10, d_s=12, d_sw=5.44, **BIAS)
+    )  # the bias eats the gain
+    assert np.isinf(theory.pool_for_share(1.0, 50, d_w=10, d_s=12, d_sw=5.44))
 
 
 @pytest.mark.parametrize("intercept", [False, True])
@@ -189,7 +188,7 @@ def test_undetermined_regressions_are_infinite_or_unknown() -> None:
     np.testing.assert_array_equal(
         theory.variance_factor([8, 9, 10, 11, 12], 10), [np.nan, np.inf, np.inf, np.inf, 10.0]
     )
-    found = theory.risks(60, [5, 20, 21], 15, 20, 5)
+    found = theory.risks(60, [5, 20, 21], d_w=15, d_s=20, d_sw=5)
     assert np.isnan(found.student[0])
     assert np.isinf(found.student[1:]).all()
     assert found.pgr[1] == -np.inf
@@ -197,16 +196,18 @@ def test_undetermined_regressions_are_infinite_or_unknown() -> None:
 
 
 def test_limits() -> None:
-    close = theory.risks(10**7, 10**7, 15, 20, 5)
-    leading = theory.leading_risks(10**7, 10**7, 15, 20, 5)
+    close = theory.risks(10**7, 10**7, d_w=15, d_s=20, d_sw=5)
+    leading = theory.risks(10**7, 10**7, d_w=15, d_s=20, d_sw=5, leading=True)
     np.testing.assert_allclose(values(close), values(leading), rtol=1e-5)
     d_sw = np.linspace(0, 15, 7)
-    found = theory.risks(60, 200, 15, 20, d_sw)
+    found = theory.risks(60, 200, d_w=15, d_s=20, d_sw=d_sw)
     assert (np.diff(found.pgr) < 0).all()
     assert (np.diff(found.opr) < 0).all()
     assert found.pgr[-1] == 0
-    scaled = theory.risks(60, 200, 15, 20, 5, noise=3.0)
-    assert scaled.student == pytest.approx(3 * theory.risks(60, 200, 15, 20, 5).student)
+    scaled = theory.risks(60, 200, d_w=15, d_s=20, d_sw=5, noise=3.0)
+    assert scaled.student == pytest.approx(
+        3 * theory.risks(60, 200, d_w=15, d_s=20, d_sw=5).student
+    )
     assert repr(found) == "Risks(teacher, student, sft, ceiling: arrays of shape (7,))"
 
 
@@ -226,6 +227,11 @@ def test_bad_input(arguments: dict[str, Any], message: str) -> None:
         theory.risks(**{"n": 60, "N": 200, "d_w": 15, "d_s": 20, "d_sw": 5} | arguments)
 
 
+def test_the_leading_order_knows_no_intercept() -> None:
+    with pytest.raises(InputError, match="intercept must be False where leading"):
+        theory.risks(60, 200, d_s=20, d_w=15, d_sw=5, intercept=True, leading=True)
+
+
 def test_bad_share() -> None:
     with pytest.raises(InputError, match="share must lie"):
-        theory.pool_for_share(1.2, 60, 15, 20, 5)
+        theory.pool_for_share(1.2, 60, d_w=15, d_s=20, d_sw=5)

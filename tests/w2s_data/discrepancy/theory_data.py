@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from w2s_data.discrepancy.equivalents import deterministic_equivalent
+from tests.w2s_data.discrepancy.equivalents import expected_variances
 from w2s_data.spurious.theory import GroupModel, GroupRisks
 
 Item = dict[str, Any]
 
 
 def reference() -> list[Item]:
-    """Items with `id`, `section`, inputs and numbers; sections A, B, C, DET, ENGINE."""
+    """Items with `id`, `section`, inputs and numbers; sections A, B, C, DET."""
     text = (Path(__file__).parent / "theory_reference.json").read_text(encoding="utf-8")
     items: list[Item] = json.loads(text)
     return items
@@ -26,7 +26,7 @@ def group_model(inputs: Item) -> GroupModel:
 
 
 def limit(groups: GroupModel, etas: Any, gamma: float, nu: float, size: int = 4000) -> GroupRisks:
-    """Proportional limit of the mixture by the engine, on rows whose moments match exactly."""
+    """Proportional limit of the mixture by fixed points, on rows whose moments match exactly."""
     eta_l, eta_u, eta_t = etas
     d_w, d_s = len(groups.mu_t), len(groups.mu_s)
     cov = np.block([[np.eye(d_w), groups.xi], [groups.xi.T, np.eye(d_s)]])
@@ -38,15 +38,14 @@ def limit(groups: GroupModel, etas: Any, gamma: float, nu: float, size: int = 40
     shift = np.concatenate([groups.mu_t, groups.mu_s])
     both = np.hstack([np.ones((2 * size, 1)), np.vstack([within, within + shift])])
     weights = {e: np.repeat([1 - e, e], size) for e in etas}
-    result = deterministic_equivalent(
-        both[:, : d_w + 1],
+    teacher, student = expected_variances(
         both[:, np.r_[0, d_w + 1 : d_w + d_s + 1]],
-        np.zeros(2 * size),
-        n=1 / gamma,  # type: ignore[arg-type]
-        N=1 / nu,  # type: ignore[arg-type]
-        noise=1.0,
-        labelled_weights=weights[eta_l],
-        pool_weights=weights[eta_u],
+        both[:, : d_w + 1],
+        1 / gamma,
+        1 / nu,
+        labelled=weights[eta_l],
+        pool=weights[eta_u],
         tolerance=1e-7,
-    ).risks(weights[eta_t])
-    return GroupRisks(result.teacher, result.student)
+    )
+    test = weights[eta_t] / weights[eta_t].sum()
+    return GroupRisks(float(test @ teacher), float(test @ student))

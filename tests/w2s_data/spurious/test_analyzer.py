@@ -9,10 +9,10 @@ from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.exceptions import NotFittedError
 
+from tests.w2s_data.discrepancy.equivalents import expected_variances
 from tests.w2s_data.spurious.pilot import MU_S, MU_T, RHO, Data, fit, pilot
 from w2s_data import SpuriousAnalyzer
 from w2s_data.data.examples import spurious_gaussian
-from w2s_data.discrepancy.equivalents import deterministic_equivalent
 from w2s_data.errors import DegenerateDataWarning, InputError
 
 # Simulated student by share in the pool; teacher .03034; n = 400, N = 1200, eta_l = .1, eta_t = .5.
@@ -246,7 +246,7 @@ def test_equal_covariances_are_not_flagged(fitted: SpuriousAnalyzer) -> None:
     assert "tendency" not in fitted.advice_
 
 
-def test_closed_form_agrees_with_the_engine_on_scans_with_a_bright_corner() -> None:
+def test_closed_form_agrees_with_fixed_points_on_scans_with_a_bright_corner() -> None:
     rng = np.random.default_rng(0)
     scans = load_digits().images.astype(float)
     labelled = np.arange(len(scans)) < 500
@@ -266,19 +266,18 @@ def test_closed_form_agrees_with_the_engine_on_scans_with_a_bright_corner() -> N
 
     for share in (0.0, 0.1, 0.7):
         found = analyzer.predict_risk(share)
-        expected = deterministic_equivalent(
-            components(weak, 16),
+        variances = expected_variances(
             components(strong, 24),
-            np.zeros(len(scans)),
-            n=found.n,
-            N=found.N,
-            noise=1.0,
-            labelled_weights=weights(found.eta_labelled),
-            pool_weights=weights(share),
-        ).risks(np.array([weights(0), weights(1)]))
-        for role in ("teacher", "student"):
+            components(weak, 16),
+            found.n,
+            found.N,
+            labelled=weights(found.eta_labelled),
+            pool=weights(share),
+        )
+        for role, variance in zip(("teacher", "student"), variances, strict=True):
             got = [getattr(risk, role).value for risk in (found.others, found.inside)]
-            assert got == pytest.approx(list(getattr(expected, role)), rel=0.05)
+            expected = [variance @ weights(0), variance @ weights(1)]
+            assert got == pytest.approx(expected, rel=0.05)
 
 
 def bad(**changes: Any) -> Data:
