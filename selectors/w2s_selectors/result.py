@@ -1,4 +1,4 @@
-"""What a selection found out, and what it bought."""
+"""Result of a selection: what it bought, what it learned of the sources, and its regret."""
 
 from __future__ import annotations
 
@@ -11,32 +11,34 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from w2s_data.utils.intervals import LEVEL, Estimate
 from w2s_data.utils.io import atomic_path, jsonable, write_json
 from w2s_data.utils.typing import FloatArray
 from w2s_selectors.policies.base import Policy
 from w2s_selectors.simulation.regret import cumulative_regret, regret_bound, simple_regret
 
 SCHEMA = 1
-SHOWN = 12
+SHOWN = 12  # sources in a repr
 
 
 @dataclass(frozen=True, eq=False)
 class SelectionRegret:
-    """Points lost against the best remaining source.
+    """Overlap points lost against the best remaining source.
 
     Attributes
     ----------
     kind : "known", "estimated" or "undefined"
-        Against densities that were given, or against this selection's own last estimates: then
-        the regret is an estimate too, and a low one, since what was chosen often looks better.
+        Against given densities, or against this selection's own last estimates: then the regret
+        is an estimate too, and tends to be low, since chosen sources often look better than they
+        are.
     cumulative : array (T,)
         After each round; NaN if undefined.
     bound : array (T,)
-        Of its expectation, where one is proven for the policy; NaN elsewhere.
+        Upper bound of its expectation, where one is proven for the policy; NaN elsewhere.
     simple : float
         Density of the best source minus that of the recommended one.
     reason : str
-        Why something is NaN, or where the bound is from.
+        Why a value is NaN, or the source of the bound.
     """
 
     kind: str
@@ -46,7 +48,7 @@ class SelectionRegret:
     reason: str
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers and text."""
+        """Return plain numbers and text; NaN becomes None."""
         return dict(jsonable(self))
 
     def __repr__(self) -> str:
@@ -56,36 +58,39 @@ class SelectionRegret:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class SelectionResult:
-    """What `select_sources` bought, from whom, and why.
+    """Result of `select_sources`: items bought, sources judged, and choices compared.
 
     Attributes
     ----------
     trace : DataFrame (T rows)
-        One row a round: round, source, kind (answer, timeout, failure), asked, delivered, kept,
-        cost, spent, index (what the source was chosen by, after costs), observed (reward of the
-        answer by itself), reward with low and high (the source's, judged on everything after the
-        round), n_open, note.
+        One row per round: round, source, kind (answer, timeout, failure), asked, delivered, kept,
+        cost, spent, index (the score that the source was chosen by, after costs), observed (reward
+        of the answer by itself), reward with its limits reward_low and reward_high (of the source,
+        judged on everything after the round), n_open, note.
     sources : DataFrame (K rows)
-        What is believed in the end: source, cost, items, spent, reward, low, high,
+        The final judgement: source, cost, items, spent, reward, reward_low, reward_high,
         probability_best, recommended (items, for another budget of the same size), status (open,
         stopped, gone) and reason.
     ids : tuple of tuple of str
         Items kept in each round.
     scores : array (T, K)
-        What the sources were chosen by; NaN in the warm-up.
+        Scores that the sources were chosen by; NaN in the warm-up.
     baselines : DataFrame or None
-        The same budget spent at random and in turn on the same sources, replayed: strategy, runs,
-        mean, low, high of the objective's `value` and of `evaluated`, and in `_noise` how far one
-        more run may lie from that mean. None if the sources cannot be replayed.
+        The same budget spent on the same sources at random and in turn: strategy, runs, means
+        with limits (`_low`, `_high`) of the objective's `value` and of `evaluated`, and in
+        `_noise` how far one more run may lie from that mean. None if the sources cannot be
+        replayed.
     replayed : DataFrame or None
-        One row a round of what was chosen and of each replay: strategy, run, round, source, items,
-        spent, ids. None without baselines.
+        One row per round of the selection and of each replay: strategy, run, round, source,
+        items, spent, ids. None without baselines.
     ended : str
-        The stop rule that held.
+        The stop rule that ended the selection.
+    level : float
+        Coverage of all intervals.
     verdict : str
-        Whether what was chosen differs from random choice by more than random runs differ.
+        Whether the choice differs from random choice by more than random runs differ.
     notes : tuple of str
-        What was out of the ordinary.
+        Failures, dropped items and other things to know.
 
     Examples
     --------
@@ -118,12 +123,13 @@ class SelectionResult:
     spent: float
     sizes: FloatArray
     ended: str
+    level: float = LEVEL
     verdict: str = ""
     notes: tuple[str, ...] = ()
 
     @property
     def chosen_ids(self) -> tuple[str, ...]:
-        """Ids of all items kept, in the order in which they came."""
+        """Ids of all items kept, in the order of their delivery."""
         return tuple(name for part in self.ids for name in part)
 
     @property
@@ -133,7 +139,7 @@ class SelectionResult:
         return dict(zip(table["source"], table["reason"], strict=True))
 
     def regret(self, densities: Sequence[float] | None = None) -> SelectionRegret:
-        """Regret against true densities, or else against the last estimates.
+        """Compute the regret against true densities, or else against the last estimates.
 
         Parameters
         ----------
@@ -148,7 +154,7 @@ class SelectionResult:
             reason = f"regret needs densities; objective {self.objective!r} measures {self.reward}"
             return SelectionRegret("undefined", nothing, nothing, np.nan, reason)
         if np.isnan(density).any():
-            reason = "nothing is known of some sources"
+            reason = "some sources were never judged"
             return SelectionRegret("undefined", nothing, nothing, np.nan, reason)
         arms = self.sources["source"].tolist()
         chosen = np.array([arms.index(name) for name in self.trace["source"]], dtype=np.int64)
@@ -161,13 +167,20 @@ class SelectionResult:
         return SelectionRegret(kind, lost, bound.values, simple, bound.source or bound.reason)
 
     def to_frame(self, ids: bool = False) -> pd.DataFrame:
-        """A copy of the trace, with a column of the `ids` of each round if wanted."""
+        """Return a copy of the trace, if `ids` with the list of ids kept in each round."""
         if not ids:
             return self.trace.copy()
         return self.trace.assign(ids=pd.Series([list(part) for part in self.ids], dtype=object))
 
     def to_dict(self) -> dict[str, Any]:
-        """The summary: everything but the trace, the ids and the scores."""
+        """Return a summary of everything but the trace, the ids and the scores.
+
+        Estimates are {"value", "low", "high", "level"}; NaN becomes None.
+        """
+        baselines = None
+        if self.baselines is not None:
+            names = [name for name in ("value", "evaluated") if name in self.baselines]
+            baselines = _nested(self.baselines, names, self.level)
         return dict(
             jsonable(
                 {
@@ -181,11 +194,10 @@ class SelectionResult:
                     "rounds": len(self.trace),
                     "items": len(self.chosen_ids),
                     "ended": self.ended,
-                    "sources": self.sources.to_dict("records"),
+                    "level": self.level,
+                    "sources": _nested(self.sources, ["reward"], self.level),
                     "stopped": self.stopped,
-                    "baselines": None
-                    if self.baselines is None
-                    else self.baselines.to_dict("records"),
+                    "baselines": baselines,
                     "regret": _last(self.regret()),
                     "verdict": self.verdict,
                     "notes": self.notes,
@@ -205,7 +217,15 @@ class SelectionResult:
             f"SelectionResult: {len(self.chosen_ids):,} items in {len(self.trace):,} rounds for "
             f"{self.spent:g} of {self.budget:g} {self.budget_unit}; {self.ended}"
         )
-        columns = ["source", "items", "reward", "low", "high", "recommended", "status"]
+        columns = [
+            "source",
+            "items",
+            "reward",
+            "reward_low",
+            "reward_high",
+            "recommended",
+            "status",
+        ]
         table = self.sources.sort_values("items", ascending=False, kind="stable")[columns]
         lines = [
             head,
@@ -221,6 +241,16 @@ class SelectionResult:
         lines += [f"stopped {name!r}: {why}" for name, why in list(self.stopped.items())[:SHOWN]]
         lines += [self.verdict] if self.verdict else []
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+
+
+def _nested(table: pd.DataFrame, names: Sequence[str], level: float) -> list[dict[str, Any]]:
+    """Return the rows of a table with each estimate as one entry instead of three columns."""
+    records: list[dict[str, Any]] = table.to_dict("records")
+    for record in records:
+        for name in names:
+            limits = record.pop(f"{name}_low"), record.pop(f"{name}_high")
+            record[name] = Estimate(record[name], *limits, level).to_dict()
+    return records
 
 
 def _last(regret: SelectionRegret) -> dict[str, Any]:

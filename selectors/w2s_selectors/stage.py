@@ -134,7 +134,7 @@ def select_stage(
         progress = _progress(run, dataset, result)
         if progress is not None:
             stage.write_table(PROGRESS, progress)
-            final = jsonable(final_progress(progress))
+            final = jsonable(final_progress(progress, result.level))
             summary["baselines"] = [row | final[row["strategy"]] for row in summary["baselines"]]
         stage.write_summary("selection.json", summary)
     return dict(run.read_summary("selection.json"))

@@ -151,10 +151,10 @@ def _select_files(spec: Any, hostile: str) -> dict[str, Any]:
     trace["kind"] = ["timeout" if k == 7 else "answer" for k in range(12)]
     trace["kept"] = [0 if k == 7 else 10 for k in range(12)]
     trace["reward"] = [np.nan if k < 3 else 0.3 + 0.01 * k for k in range(12)]
-    trace["low"], trace["high"] = trace["reward"] - 0.1, trace["reward"] + 0.1
+    trace["reward_low"], trace["reward_high"] = trace["reward"] - 0.1, trace["reward"] + 0.1
     sources = [
-        {"source": name, "cost": 1.0 + k, "items": 40 - k, "spent": 40.0, "reward": 0.4 - 0.1 * k}
-        | {"low": 0.3 - 0.1 * k, "high": 0.5 - 0.1 * k, "probability_best": 0.9, "recommended": 60}
+        {"source": name, "cost": 1.0 + k, "items": 40 - k, "spent": 40.0}
+        | {"reward": _estimate(0.4 - 0.1 * k, 0.1), "probability_best": 0.9, "recommended": 60}
         | {"status": "stopped" if k else "open"}
         | {"reason": f"its weak labels do not follow{hostile}" if k else ""}
         for k, name in enumerate(names)
@@ -175,10 +175,8 @@ def _select_files(spec: Any, hostile: str) -> dict[str, Any]:
             "sources": sources,
             "baselines": [
                 {"strategy": name, "runs": 1 if name == "chosen" else 5}
-                | _columns("value", 0.22)
-                | _columns("evaluated", accuracy)
-                | _columns("overlap", points)
-                | _columns("regret", 50.0 - points)
+                | {"value": _estimate(0.22, 0.02), "evaluated": _estimate(accuracy, 0.02)}
+                | {"overlap": _estimate(points, 0.02), "regret": _estimate(50.0 - points, 0.02)}
                 | dict.fromkeys(("evaluated_noise", "overlap_noise", "regret_noise"), noise)
                 for name, accuracy, points, noise in (
                     ("chosen", 0.72, 40.0, None),

@@ -122,7 +122,7 @@ def test_comparison_with_random_choice(
 ) -> None:
     run = synthetic_run(stages=("select",))
     baselines = json.loads((run / "selection.json").read_text())["baselines"]
-    baselines[0]["evaluated"] = accuracy
+    baselines[0]["evaluated"] = accuracy and {"value": accuracy, "low": None, "high": None}
     change(run / "selection.json", baselines=baselines)
     found = summarize(run)["selection"]
     assert advice in found["advice"]

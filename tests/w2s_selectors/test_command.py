@@ -71,7 +71,7 @@ def test_the_spam_source_is_stopped(w2s, run):
     scores = pd.read_parquet(run / "scores.parquet").set_index("id")
     trace = pd.read_parquet(run / "selection.parquet")
     regions = scores["region"].loc[[name for ids in trace["ids"] for name in ids]]
-    assert summary["baselines"][0]["overlap"] == (regions == "overlap").sum()
+    assert summary["baselines"][0]["overlap"]["value"] == (regions == "overlap").sum()
     assert progress.groupby("strategy")["run"].nunique().to_dict() == {
         "chosen": 1,
         "random": 5,

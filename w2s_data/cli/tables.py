@@ -185,17 +185,19 @@ def print_selection(summary: dict[str, Any]) -> None:
         f"{summary['budget_unit']}, objective {summary['objective']}"
     )
     table = Table(title=title, title_style="bold", title_justify="left")
-    for heading in ("source", "items", "cost", summary["reward"], "95% interval", "best", "next"):
+    interval = f"{summary['level']:.0%} interval"
+    for heading in ("source", "items", "cost", summary["reward"], interval, "best", "next"):
         table.add_column(heading, justify="left" if heading == "source" else "right")
     table.add_column("status")
     ranked = sorted(summary["sources"], key=lambda record: -record["items"])
     for record in ranked[:MOST_ROWS]:
-        low, high = record["low"], record["high"]
+        reward = record["reward"]
+        low, high = reward["low"], reward["high"]
         table.add_row(
             str(record["source"]),
             f"{record['items']:,}",
             f"{record['spent']:g}",
-            _number(record["reward"], "-"),
+            _number(reward["value"], "-"),
             "-" if low is None else f"{low:.2f} to {high:.2f}",
             _number(record["probability_best"], "-"),
             "-" if record["recommended"] is None else f"{record['recommended']:,.0f}",
@@ -221,15 +223,15 @@ def _baselines(records: list[dict[str, Any]]) -> Any:
     table.title_justify = "left"
     table.add_column("strategy")
     names = {"value": "objective's value", "evaluated": "student's accuracy"}
-    measured = [name for name in names if records[0].get(name) is not None]
+    measured = [name for name in names if (records[0].get(name) or {}).get("value") is not None]
     for heading in ("runs", *(names[name] for name in measured)):
         table.add_column(heading, justify="right")
     for record in records:
         cells = [record["strategy"].replace("_", " "), str(record["runs"])]
         for name in measured:
-            low, high = record[f"{name}_low"], record[f"{name}_high"]
+            value, low, high = (record[name][key] for key in ("value", "low", "high"))
             limits = "" if low is None else f" ({low:.3f} to {high:.3f})"
-            cells.append(f"{record[name]:.3f}{limits}")
+            cells.append(f"{value:.3f}{limits}")
         table.add_row(*cells)
     return table
 

@@ -105,7 +105,7 @@ def posteriors(selection: Mapping[str, Any], trace: pd.DataFrame | None) -> Figu
     drawn = layout(xaxis=_round_axis(last))
     drawn["annotations"] = []
     n, seen = len(shown), trace[trace["name"].isin([row["name"] for row in shown])]
-    columns = seen[["low", "reward", "high"]].to_numpy(dtype=np.float64)
+    columns = seen[["reward_low", "reward", "reward_high"]].to_numpy(dtype=np.float64)
     low, high = float(np.nanmin(columns)), float(np.nanmax(columns))
     room = 0.08 * (high - low) or 0.05
     for k, row in enumerate(shown):
@@ -139,7 +139,7 @@ def posteriors(selection: Mapping[str, Any], trace: pd.DataFrame | None) -> Figu
 def _band(part: pd.DataFrame, axis_name: str) -> list[Spec]:
     part = part.iloc[thin(len(part), 0)]
     x = (part["round"] + 1).tolist()
-    sure = part.dropna(subset=["low", "high"])
+    sure = part.dropna(subset=["reward_low", "reward_high"])
     around = (sure["round"] + 1).tolist()
     middle = {
         "type": "scatter",
@@ -155,7 +155,7 @@ def _band(part: pd.DataFrame, axis_name: str) -> list[Spec]:
         "type": "scatter",
         "mode": "lines",
         "x": [*around, *reversed(around)],
-        "y": [*sure["low"].tolist(), *sure["high"].tolist()[::-1]],
+        "y": [*sure["reward_low"].tolist(), *sure["reward_high"].tolist()[::-1]],
         "fill": "toself",
         "fillcolor": "--accent-soft",
         "line": {"width": 0},

@@ -9,7 +9,7 @@ import pandas as pd
 
 from w2s_reports.artefacts import Artefacts
 from w2s_reports.formats import MINUS, count, name_of, percent, plain, signed
-from w2s_reports.summary.parts import from_columns, sentence, texts
+from w2s_reports.summary.parts import estimate, sentence, texts
 from w2s_selectors.simulation.progress import progress_curves
 
 HINT = "`w2s select RUN --budget N` adds which sources the next items should come from."
@@ -52,7 +52,7 @@ def _baseline(row: Mapping[str, Any]) -> dict[str, Any]:
         "strategy": str(row["strategy"]).replace("_", " "),
         "runs": plain(row["runs"]),
         **{
-            name: from_columns(row, name) | {"noise": plain(row.get(f"{name}_noise"))}
+            name: estimate(row.get(name)) | {"noise": plain(row.get(f"{name}_noise"))}
             for name in MEASURES
         },
     }
@@ -144,7 +144,9 @@ def _curve(progress: pd.DataFrame | None) -> list[dict[str, Any]]:
     return [
         {"spent": point["spent"]}
         | {
-            strategy: {name: from_columns(point[strategy], name) for name in ("overlap", "regret")}
+            strategy: {
+                name: estimate(point[strategy][name].to_dict()) for name in ("overlap", "regret")
+            }
             for strategy in CURVE
             if strategy in point
         }
@@ -156,11 +158,7 @@ def _source(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "name": name_of(row["source"]) or "(none)",
         **{name: plain(row[name]) for name in SOURCE_NUMBERS},
-        "reward": {
-            "value": plain(row["reward"]),
-            "low": plain(row["low"]),
-            "high": plain(row["high"]),
-        },
+        "reward": estimate(row["reward"]),
         "status": str(row["status"]),
         "reason": str(row["reason"]),
     }

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from w2s_data.utils.intervals import LEVEL
 from w2s_data.utils.typing import FloatArray
 from w2s_selectors.objectives.base import Judgement
 from w2s_selectors.result import SelectionResult
@@ -61,6 +62,7 @@ def assemble(
         spent=session.spent,
         sizes=_sizes(plan),
         ended=ended,
+        level=LEVEL if judgement is None else judgement.level,
         verdict=verdict,
         notes=tuple(notes),
     )
@@ -79,16 +81,16 @@ def _table(plan: Plan, session: Session, judgement: Judgement | None) -> pd.Data
         "items": counts,
         "spent": session.delivered * plan.units,
         "reward": unknown,
-        "low": unknown,
-        "high": unknown,
+        "reward_low": unknown,
+        "reward_high": unknown,
         "probability_best": unknown,
         "recommended": unknown,
     }
     if judgement is not None:
         table |= {
             "reward": judgement.rewards,
-            "low": judgement.low,
-            "high": judgement.high,
+            "reward_low": judgement.low,
+            "reward_high": judgement.high,
             "probability_best": probability_best(judgement, session.seed),
             "recommended": _recommended(plan, session, judgement),
         }

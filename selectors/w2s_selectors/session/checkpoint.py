@@ -59,8 +59,8 @@ class Record:
     index: float
     observed: float
     reward: float
-    low: float
-    high: float
+    reward_low: float
+    reward_high: float
     n_open: int
     note: str
     left_out: tuple[str, ...]

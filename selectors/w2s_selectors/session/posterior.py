@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
+from w2s_data.utils.intervals import student_quantile
 from w2s_data.utils.typing import FloatArray
 from w2s_selectors.objectives.base import Judgement
 
 N_DRAWS = 2000
-NORMAL_95 = 1.96
 
 
 def draws(judgement: Judgement, seed: int, n_draws: int = N_DRAWS) -> FloatArray:
     """Draws of the rewards, (n_draws, K); NaN where nothing is known of a source.
 
     Counted rewards follow Beta(1 + successes, 1 + failures); others a normal distribution whose
-    central 95 % are the interval.
+    central part is the interval.
     """
     rng = np.random.default_rng(seed)
     rewards = judgement.rewards
@@ -25,7 +25,7 @@ def draws(judgement: Judgement, seed: int, n_draws: int = N_DRAWS) -> FloatArray
         won, lost = judgement.successes[known], (judgement.trials - judgement.successes)[known]
         drawn[:, known] = rng.beta(1 + won, 1 + lost, (n_draws, len(won)))
         return drawn
-    deviation = (judgement.high - judgement.low) / (2 * NORMAL_95)
+    deviation = (judgement.high - judgement.low) / (2 * student_quantile(np.inf, judgement.level))
     known = np.isfinite(rewards) & np.isfinite(deviation)
     drawn[:, known] = rng.normal(rewards[known], deviation[known], (n_draws, known.sum()))
     return drawn

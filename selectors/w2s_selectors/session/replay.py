@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from w2s_data.utils.intervals import mean_interval, prediction_halfwidth
+from w2s_data.utils.intervals import LEVEL, Estimate, mean_interval, prediction_halfwidth
 from w2s_data.utils.typing import FloatArray
 from w2s_selectors.objectives.acquired import Acquired
 from w2s_selectors.session.plan import SLACK, Plan
@@ -58,6 +58,7 @@ class Comparison:
 
 def compare(plan: Plan, session: Session, evaluate: Evaluate | None) -> Comparison:
     """Compare the choice with `settings.replays` runs of random and of round-robin choice."""
+    level = LEVEL if session.judgement is None else session.judgement.level
     sets: dict[str, list[Acquired]] = {"chosen": [session.acquired]}
     rounds = _chosen_rounds(plan, session)
     for strategy in ("random", "round_robin"):
@@ -79,12 +80,12 @@ def compare(plan: Plan, session: Session, evaluate: Evaluate | None) -> Comparis
         start = rows.stop
         record: dict[str, Any] = {"strategy": strategy, "runs": len(of_strategy)}
         for name, values in measured.items():
-            mean, low, high = mean_interval(np.array(values[rows]))
-            record |= {name: float(mean), f"{name}_low": float(low), f"{name}_high": float(high)}
-            record[f"{name}_noise"] = float(prediction_halfwidth(values[rows]))
+            mean, low, high = mean_interval(values[rows], level)
+            record |= Estimate(float(mean), float(low), float(high), level).columns(name)
+            record[f"{name}_noise"] = float(prediction_halfwidth(values[rows], level))
         records.append(record)
     table = pd.DataFrame(records)
-    return Comparison(table, pd.DataFrame(rounds), _verdict(table))
+    return Comparison(table, pd.DataFrame(rounds), _verdict(table, level))
 
 
 def _chosen_rounds(plan: Plan, session: Session) -> list[dict[str, Any]]:
@@ -124,7 +125,7 @@ def _replayed(
     return acquired, asked
 
 
-def _verdict(table: pd.DataFrame) -> str:
+def _verdict(table: pd.DataFrame, level: float) -> str:
     """Whether what was chosen differs from random by more than random runs differ."""
     name = "evaluated" if "evaluated" in table else "value"
     rows = table.set_index("strategy")
@@ -132,8 +133,9 @@ def _verdict(table: pd.DataFrame) -> str:
     if not np.isfinite([chosen, random, noise["random"]]).all():
         return ""
     difference = round(chosen - random, ROUNDING)
-    said = "within noise" if abs(difference) <= noise["random"] + 10**-ROUNDING else "beyond noise"
+    within = abs(difference) <= noise["random"] + 10**-ROUNDING
     return (
         f"{name}: chosen {chosen:.4g}, random {random:.4g}; the difference of "
-        f"{difference:+.4g} is {said} (random runs differ by {noise['random']:.2g}, 95 %)"
+        f"{difference:+.4g} is {'within' if within else 'beyond'} noise "
+        f"(random runs differ by {noise['random']:.2g}, {level:.0%})"
     )

@@ -1,8 +1,8 @@
-"""How overlap and regret grow while a budget is spent: what was chosen beside other orders.
+"""Growth of overlap and regret while a budget is spent, for a selection and its replays.
 
-The regions are those of the detector that was fitted on the whole pool, not those that a selection
-saw while it ran. Against them nothing that a selection believed of itself counts; but they are
-estimates too, and so is a regret that is measured with them.
+The regions come from the detector that was fitted on the whole pool, not from those that a
+selection saw while it ran, so that a selection cannot flatter itself. They are estimates too, and
+so is a regret that is measured with them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from w2s_data.utils.intervals import mean_interval, prediction_halfwidth
+from w2s_data.utils.intervals import LEVEL, Estimate, mean_interval, prediction_halfwidth
 from w2s_data.utils.typing import FloatArray
 from w2s_selectors.simulation.regret import cumulative_regret
 
@@ -23,7 +23,7 @@ MEASURES = ("overlap", "regret")
 def measure_progress(
     replayed: pd.DataFrame, sources: pd.DataFrame, sizes: FloatArray, overlap: Mapping[str, bool]
 ) -> pd.DataFrame:
-    """Cumulative overlap and regret of every run, by round.
+    """Accumulate overlap and regret of every run, round by round.
 
     Parameters
     ----------
@@ -71,57 +71,58 @@ def measure_progress(
     return frame
 
 
-def final_progress(progress: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """Mean over the runs of each strategy at their ends, with interval and noise.
+def final_progress(progress: pd.DataFrame, level: float = LEVEL) -> dict[str, dict[str, Any]]:
+    """Average the final overlap and regret over the runs of each strategy.
 
     Returns
     -------
     dict
-        By strategy, `overlap` and `regret` with `_low`, `_high` and `_noise`, see
-        `prediction_halfwidth`.
+        By strategy, `overlap` and `regret` as an `Estimate` each, and as `overlap_noise` and
+        `regret_noise` how far one more run may lie from them (`prediction_halfwidth`).
     """
     ends = progress.groupby(["strategy", "run"], sort=False)[list(MEASURES)].last()
-    found: dict[str, dict[str, float]] = {}
+    final: dict[str, dict[str, Any]] = {}
     for strategy, part in ends.groupby(level=0, sort=False):
-        record: dict[str, float] = {}
+        record = final[str(strategy)] = {}
         for name in MEASURES:
-            mean, low, high = mean_interval(part[name])
-            record |= {name: float(mean), f"{name}_low": float(low), f"{name}_high": float(high)}
-            record[f"{name}_noise"] = float(prediction_halfwidth(part[name]))
-        found[str(strategy)] = record
-    return found
+            mean, low, high = mean_interval(part[name], level)
+            record[name] = Estimate(float(mean), float(low), float(high), level)
+            record[f"{name}_noise"] = float(prediction_halfwidth(part[name], level))
+    return final
 
 
-def progress_curves(progress: pd.DataFrame, n_points: int = 41) -> list[dict[str, Any]]:
-    """Mean of each strategy over what was spent, with limits for one more run.
+def progress_curves(
+    progress: pd.DataFrame, n_points: int = 41, level: float = LEVEL
+) -> list[dict[str, Any]]:
+    """Average each strategy at evenly spaced spendings, with limits for one more run.
 
     Parameters
     ----------
     progress : DataFrame
         From `measure_progress`.
     n_points : int
-        Evenly spaced amounts from 0 to what was spent.
+        Number of amounts, from 0 to the whole spending.
 
     Returns
     -------
     list of dict
-        `spent`, and by strategy a dict of `overlap` and `regret`, each with `_low` and `_high`:
-        the mean, minus and plus `prediction_halfwidth`. NaN limits for one run.
+        `spent`, and by strategy a dict of `overlap` and `regret`: an `Estimate` each, the mean
+        minus and plus `prediction_halfwidth`. NaN limits for one run.
     """
     grid = np.linspace(0.0, float(progress["spent"].max()), n_points)
     points: list[dict[str, Any]] = [{"spent": float(spent)} for spent in grid]
     for strategy, part in progress.groupby("strategy", sort=False):
         for name in MEASURES:
             lines = [_at(grid, run["spent"], run[name]) for _, run in part.groupby("run")]
-            mean, noise = np.mean(lines, axis=0), prediction_halfwidth(lines)
+            mean, noise = np.mean(lines, axis=0), prediction_halfwidth(lines, level)
             for point, value, half in zip(points, mean, noise, strict=True):
-                point.setdefault(str(strategy), {}).update(
-                    {name: float(value), f"{name}_low": float(max(0.0, value - half))}
-                    | {f"{name}_high": float(value + half)}
-                )
+                # Neither measure can be negative; np.maximum passes the NaN of a single run on.
+                low, high = float(np.maximum(0.0, value - half)), float(value + half)
+                estimate = Estimate(float(value), low, high, level)
+                point.setdefault(str(strategy), {})[name] = estimate
     return points
 
 
 def _at(grid: FloatArray, spent: pd.Series[float], values: pd.Series[float]) -> FloatArray:
-    """A cumulative quantity between rounds: items come one by one."""
+    """Interpolate a cumulative quantity between rounds, as if items came one by one."""
     return np.asarray(np.interp(grid, [0.0, *spent], [0.0, *values]))

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from w2s_data.errors import InputError, unknown
-from w2s_data.utils.intervals import mean_interval
+from w2s_data.utils.intervals import LEVEL, Estimate, mean_interval
+from w2s_data.utils.io import jsonable
 from w2s_data.utils.typing import FloatArray, RandomState
 from w2s_data.utils.validation import check_generator
 from w2s_selectors.policies.base import Policy
@@ -46,35 +47,35 @@ class SimulationResult:
     metric: Mapping[str, FloatArray]
     level: float
 
-    def to_frame(self) -> pd.DataFrame:
-        """One row per policy: means at the end, each with `_low` and `_high` limits.
+    def estimates(self) -> dict[str, dict[str, Estimate]]:
+        """Return by policy the means over runs at the end, with their intervals.
 
         `regret` in points and `regret_per_cost` over the budget; `regret_to_random`, the ratio to
         the mean regret of the policy named "random" (NaN without it); `density`; `simple_regret`;
         `metric` if there is one.
         """
         random = self.regret.get("random")
-        rows = []
+        found = {}
         for name, curves in self.regret.items():
             final = curves[:, -1]
-            measures = {
-                "regret": mean_interval(final, self.level),
-                "regret_per_cost": mean_interval(final / self.spent[-1], self.level),
-                "regret_to_random": _ratio(
-                    final, None if random is None else random[:, -1], self.level
-                ),
-                "density": mean_interval(self.density[name], self.level),
-                "simple_regret": mean_interval(self.simple_regret[name], self.level),
+            found[name] = {
+                "regret": self._mean(final),
+                "regret_per_cost": self._mean(final / self.spent[-1]),
+                "regret_to_random": self._ratio(final, None if random is None else random[:, -1]),
+                "density": self._mean(self.density[name]),
+                "simple_regret": self._mean(self.simple_regret[name]),
             }
             if self.metric:
-                measures["metric"] = mean_interval(self.metric[name], self.level)
-            row: dict[str, Any] = {"policy": name, "runs": len(final)}
-            for measure, (mean, low, high) in measures.items():
-                row |= {
-                    measure: float(mean),
-                    f"{measure}_low": float(low),
-                    f"{measure}_high": float(high),
-                }
+                found[name]["metric"] = self._mean(self.metric[name])
+        return found
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row per policy: `estimates` with limits in `_low` and `_high`."""
+        rows = []
+        for name, measures in self.estimates().items():
+            row: dict[str, Any] = {"policy": name, "runs": len(self.regret[name])}
+            for measure, estimate in measures.items():
+                row |= estimate.columns(measure)
             rows.append(row)
         return pd.DataFrame(rows)
 
@@ -87,10 +88,13 @@ class SimulationResult:
         return pd.DataFrame(columns)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values: the rows of `to_frame`, and the curve of each policy; NaN becomes None."""
-        curves = {name: _without_nan(self.curve(name)).to_dict("list") for name in self.regret}
-        rows = _without_nan(self.to_frame()).to_dict("records")
-        return {"level": self.level, "policies": rows, "curves": curves}
+        """Return `estimates` and the curve of each policy as plain values; NaN becomes None."""
+        policies = [
+            {"policy": name, "runs": len(self.regret[name]), **measures}
+            for name, measures in self.estimates().items()
+        ]
+        curves = {name: self.curve(name).to_dict("list") for name in self.regret}
+        return dict(jsonable({"level": self.level, "policies": policies, "curves": curves}))
 
     def __repr__(self) -> str:
         table = self.to_frame()
@@ -101,6 +105,18 @@ class SimulationResult:
             f"SimulationResult: {runs} runs, budget {budget:g}, level {self.level:g}\n"
             f"{table[shown].round(3).to_string(index=False)}"
         )
+
+    def _mean(self, values: FloatArray) -> Estimate:
+        mean, low, high = mean_interval(values, self.level)
+        return Estimate(float(mean), float(low), float(high), self.level)
+
+    def _ratio(self, values: FloatArray, base: FloatArray | None) -> Estimate:
+        """Return the ratio of the means, its interval by the delta method over paired runs."""
+        if base is None or not base.mean() > 0:
+            return Estimate(np.nan, level=self.level)
+        ratio = float(values.mean() / base.mean())
+        error = self._mean((values - ratio * base) / base.mean())
+        return Estimate(ratio, ratio + error.low, ratio + error.high, self.level)
 
 
 def simulate(
@@ -113,7 +129,7 @@ def simulate(
     n_runs: int = 200,
     metric: Callable[[SimulatedRun], float] | None = None,
     n_points: int = 100,
-    level: float = 0.95,
+    level: float = LEVEL,
     random_state: RandomState = None,
     n_jobs: int = 1,
 ) -> SimulationResult:
@@ -211,16 +227,3 @@ def _labelled(
     if not labelled:
         raise InputError("policies must name at least one policy")
     return labelled
-
-
-def _without_nan(frame: pd.DataFrame) -> pd.DataFrame:
-    return frame.astype(object).where(frame.notna(), None)
-
-
-def _ratio(values: FloatArray, base: FloatArray | None, level: float) -> Any:
-    """Ratio of the means, and its interval by the delta method over paired runs."""
-    if base is None or not base.mean() > 0:
-        return np.nan, np.nan, np.nan
-    ratio = values.mean() / base.mean()
-    _, low, high = mean_interval((values - ratio * base) / base.mean(), level)
-    return ratio, ratio + low, ratio + high

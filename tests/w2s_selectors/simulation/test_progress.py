@@ -60,19 +60,19 @@ def test_costs_divide() -> None:
 def test_ends_and_curves_agree() -> None:
     progress = measure_progress(REPLAYED, SOURCES, SIZES, OVERLAP)
     final = final_progress(progress)
-    assert final["random"]["overlap"] == 6
+    assert final["random"]["overlap"].value == 6
     assert final["random"]["overlap_noise"] == pytest.approx(
         float(prediction_halfwidth([8.0, 4.0]))
     )
     assert np.isnan(final["chosen"]["overlap_noise"])
     curves = progress_curves(progress, n_points=7)
     assert [point["spent"] for point in curves] == [0, 2, 4, 6, 8, 10, 12]
-    assert [point["chosen"]["overlap"] for point in curves] == pytest.approx(
+    assert [point["chosen"]["overlap"].value for point in curves] == pytest.approx(
         [0, 2, 4, 5.6, 6.8, 8, 10]
     )
-    assert curves[0]["random"]["overlap"] == curves[0]["random"]["overlap_high"] == 0
-    assert curves[-1]["random"]["overlap"] == final["random"]["overlap"]
-    assert curves[-1]["random"]["regret"] == pytest.approx(4.8)
+    assert curves[0]["random"]["overlap"].value == curves[0]["random"]["overlap"].high == 0
+    assert curves[-1]["random"]["overlap"].value == final["random"]["overlap"].value
+    assert curves[-1]["random"]["regret"].value == pytest.approx(4.8)
 
 
 def test_noise_holds_one_more_run() -> None:

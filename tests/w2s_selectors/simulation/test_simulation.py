@@ -214,7 +214,7 @@ def test_result_is_plain_and_fits_a_screen() -> None:
 def test_what_is_undefined_is_none_in_the_dict() -> None:
     result = simulate(["thompson"], SOURCES, budget=20, n_runs=1, n_points=2)
     summary = json.loads(json.dumps(result.to_dict(), allow_nan=False))
-    assert summary["policies"][0]["regret_to_random"] is None
+    assert summary["policies"][0]["regret_to_random"]["value"] is None
     assert summary["curves"]["thompson"]["regret_low"] == [None, None]
 
 
