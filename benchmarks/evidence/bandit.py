@@ -1,24 +1,25 @@
-"""Policies against known densities: regret, bounds, agreement with mabwiser, time per decision.
+"""Policies against known densities: regret, bounds, and agreement with mabwiser.
 
-Run ``python benchmarks/bandit.py``; it prints Markdown tables. Needs ``pip install mabwiser``.
+Run ``python benchmarks/evidence/bandit.py``; it prints Markdown tables.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 import time
-from collections.abc import Callable
-from functools import partial
+from pathlib import Path
 
 import numpy as np
-from _measure import Row, compared, interleaved, table
-from mabwiser.mab import MAB, LearningPolicy
+from mabwiser.mab import MAB
+
+sys.path.append(str(Path(__file__).parents[1]))  # the helpers that both folders share
+from bandits import SHARED
 
 from w2s_data.utils.intervals import mean_interval
 from w2s_selectors import (
     KLUCB,
     UCB1,
-    ArmState,
     BernoulliSources,
     EpsilonGreedy,
     Oracle,
@@ -36,11 +37,6 @@ BUDGET = 2000
 SETTINGS = {
     "gaps .1, .1, .2, .2": (0.5, 0.4, 0.4, 0.3, 0.3),
     "gaps .4 to .6": (0.9, 0.5, 0.5, 0.3, 0.3),
-}
-SHARED = {  # the policies that both libraries have
-    "UCB1": (UCB1(), LearningPolicy.UCB1(alpha=1)),
-    "Thompson sampling": (ThompsonSampling(), LearningPolicy.ThompsonSampling()),
-    "epsilon-greedy, .1": (EpsilonGreedy(0.1), LearningPolicy.EpsilonGreedy(epsilon=0.1)),
 }
 
 
@@ -151,65 +147,6 @@ def agreement(n_runs: int, n: int = 1000) -> None:
         print(f"| {name} | {' | '.join(shown)} | {(own.mean() - other.mean()) / error:+.1f} |")
 
 
-def state_and_bandits(n_arms: int) -> tuple[ArmState, dict[str, MAB]]:
-    """The same 20 judged points of every source in both libraries."""
-    rng = np.random.default_rng(0)
-    arms = np.repeat(np.arange(n_arms), 20)
-    rewards = (rng.random(len(arms)) < 0.4).astype(int)
-    bandits = {}
-    for name, (_, theirs) in SHARED.items():
-        bandits[name] = MAB(list(range(n_arms)), theirs, seed=0)
-        bandits[name].fit(arms, rewards)
-    successes = rewards.reshape(n_arms, 20).sum(axis=1)
-    state = ArmState(
-        successes=successes,
-        trials=np.full(n_arms, 20),
-        queries=np.ones(n_arms),
-        pending=np.zeros(n_arms),
-        costs=np.ones(n_arms),
-        active=np.ones(n_arms),
-        round=n_arms,
-        horizon=10 * n_arms,
-    )
-    return state, bandits
-
-
-def per_decision(quick: bool = False) -> list[Row]:
-    """Choosing a source and taking in the answer of 20 points against mabwiser, interleaved."""
-    answer = np.repeat([0, 1], 10)
-    rows = []
-    for n_arms in (5,) if quick else (5, 100, 1000):
-        state, bandits = state_and_bandits(n_arms)
-        rng = np.random.default_rng(0)
-        repeats = max(10, 2000 // n_arms)
-
-        def ours(policy: Policy, state: ArmState = state, rng: np.random.Generator = rng) -> None:
-            arm = policy.choose(state, rng)
-            state.asked(arm, 20).answered(arm, 10, 20)
-
-        def theirs(bandit: MAB) -> None:
-            bandit.partial_fit([bandit.predict()] * 20, answer)
-
-        for name, (policy, _) in SHARED.items():
-            calls = {
-                "ours": partial(repeated, partial(ours, policy), repeats),
-                "theirs": partial(repeated, partial(theirs, bandits[name]), repeats),
-            }
-            times = {
-                side: [value / repeats for value in found]
-                for side, found in interleaved(calls, 2 if quick else 7, warm_up=False).items()
-            }
-            what = f"a decision by {name}, {n_arms:,} sources"
-            rows.append(compared(what, times["ours"], "mabwiser", times["theirs"]))
-    return rows
-
-
-def repeated(step: Callable[[], object], repeats: int) -> None:
-    """Take a step many times."""
-    for _ in range(repeats):
-        step()
-
-
 def main() -> None:
     """Print all tables."""
     options = argparse.ArgumentParser(description=__doc__)
@@ -220,7 +157,6 @@ def main() -> None:
     regret_tables(n_runs)
     lock_in(n_runs)
     agreement(n_runs)
-    print(f"\n{table(per_decision(arguments.quick))}")
 
 
 if __name__ == "__main__":

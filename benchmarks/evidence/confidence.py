@@ -1,16 +1,20 @@
-"""Margin, rescaled top-1 or entropy: which confidence tells right weak labels from wrong ones?
+"""Margin, rescaled top-1 or entropy: which confidence ranks right weak labels first?
 
 Weak teachers on TREC (6 classes) and AG-News (4) label a pool. Run
-``python benchmarks/confidence.py``; it prints a Markdown table. ``--cv`` lets each teacher choose
-its penalty, as ``w2s score`` does.
+``python benchmarks/evidence/confidence.py``; it prints a Markdown table. ``--cv`` lets each teacher
+choose its penalty, as ``w2s score`` does.
 """
 
 from __future__ import annotations
 
+import sys
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
+sys.path.append(str(Path(__file__).parents[1]))  # the helpers that both folders share
 from corpora import Corpus, load_corpus, minilm_features, parser, split_rows, tfidf_features
 
 from w2s_data import LinearProbe

@@ -2,16 +2,19 @@
 
 Left text: two topics of AG-News are the classes, the other two are neutral; the weak model sees its
 TF-IDF. Right text: subjectivity, sentiment or question type. Five sources hold 10 to 70 % overlap
-points. Run ``python benchmarks/dominoes.py``; it prints a Markdown table.
+points. Run ``python benchmarks/evidence/dominoes.py``; it prints a Markdown table.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
+sys.path.append(str(Path(__file__).parents[1]))  # the helpers that both folders share
 from corpora import (
     LAST_LAYER,
     Corpus,

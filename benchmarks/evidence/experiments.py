@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from corpora import Corpus, load_corpus, minilm_features, split_rows, tfidf_features
 from scipy.stats import spearmanr
+
+sys.path.append(str(Path(__file__).parents[1]))  # the helpers that both folders share
+from corpora import Corpus, load_corpus, minilm_features, split_rows, tfidf_features
 
 from w2s_data import LinearProbe, TfidfEncoder
 from w2s_data.finetune import Student, fit_student

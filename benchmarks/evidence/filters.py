@@ -7,11 +7,14 @@ Called by ``replication.py``.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
+sys.path.append(str(Path(__file__).parents[1]))  # the helpers that both folders share
 from corpora import Corpus, load_corpus, minilm_features, split_rows, tfidf_features
 
 from w2s_data import LinearProbe, NeighborIndex

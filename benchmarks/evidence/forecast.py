@@ -3,11 +3,12 @@
 A task is a corpus (two of its classes, or all), a weak and a strong view of the texts, numbers of
 labelled and pool rows, and the penalties of two probes. The forecast sees the labelled rows and the
 pool without labels; the truth is the gain on fresh rows of teacher and student trained on that very
-draw. Run ``python benchmarks/forecast.py``; it prints Markdown tables.
+draw. Run ``python benchmarks/evidence/forecast.py``; it prints Markdown tables.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations, cycle
@@ -16,12 +17,14 @@ from pathlib import Path
 import joblib
 import numpy as np
 import pandas as pd
-from corpora import load_corpus, minilm_features, parser, tfidf_features
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.decomposition import PCA
 from sklearn.kernel_approximation import RBFSampler
 from sklearn.preprocessing import StandardScaler
+
+sys.path.append(str(Path(__file__).parents[1]))  # the helpers that both folders share
+from corpora import load_corpus, minilm_features, parser, tfidf_features
 
 from w2s_data import LinearProbe
 from w2s_data.forecast import GainForecaster

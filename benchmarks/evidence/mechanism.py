@@ -2,12 +2,13 @@
 
 A weak teacher (logistic, on TF-IDF or MiniLM's input embeddings) labels a pool; students (logistic,
 on MiniLM's last layer) learn from equally many pool points, chosen in different ways. Run
-``python benchmarks/mechanism.py``; it prints a Markdown table. ``--sensitivity`` repeats it with
-other penalties and with soft labels, ``--as-found`` without balancing the classes.
+``python benchmarks/evidence/mechanism.py``; it prints a Markdown table. ``--sensitivity`` repeats
+it with other penalties and with soft labels, ``--as-found`` without balancing the classes.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +17,8 @@ from pathlib import Path
 import joblib
 import numpy as np
 import pandas as pd
+
+sys.path.append(str(Path(__file__).parents[1]))  # the helpers that both folders share
 from corpora import LAST_LAYER, load_corpus, minilm_features, parser, split_rows, tfidf_features
 
 from w2s_data import LinearProbe, OverlapDetector, Region

@@ -8,6 +8,7 @@ same distribution, which share no text with the sources.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -15,8 +16,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from corpora import LAST_LAYER, load_corpus, minilm_features
 from sklearn.cluster import KMeans
+
+sys.path.append(str(Path(__file__).parents[1]))  # the helpers that both folders share
+from corpora import LAST_LAYER, load_corpus, minilm_features
 
 from w2s_data import LinearProbe, W2SDataset
 

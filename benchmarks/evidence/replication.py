@@ -1,7 +1,8 @@
 """What the methods of `w2s_data.finetune` gain on real data, against what their papers report.
 
-Every experiment is repeated on fresh splits, one a seed. Run ``python benchmarks/replication.py``;
-it prints Markdown tables: means over seeds with 95 % t-intervals, and what was to be expected.
+Every experiment is repeated on fresh splits, one per seed. Run
+``python benchmarks/evidence/replication.py``; it prints Markdown tables of means over seeds with
+95 % t-intervals, and what was to be expected.
 Choose some experiments with ``--only SST-2 shortcut filters``.
 """
 
@@ -16,10 +17,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from corpora import parser
 from experiments import Values, digits, eta_curve, raven_domains, raven_flips, shortcut, sst2, union
 from filters import filter_table
 from scipy.stats import t
+
+sys.path.append(str(Path(__file__).parents[1]))  # the helpers that both folders share
+from corpora import parser
 
 from w2s_data.finetune import fit_student
 

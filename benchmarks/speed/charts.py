@@ -1,6 +1,6 @@
 """Charts of the suite's results: ratios as bars, growth curves with their slopes.
 
-    python benchmarks/charts.py        # results.json -> docs/images/benchmark-*.svg
+    python benchmarks/speed/charts.py        # results.json -> docs/images/benchmark-*.svg
 
 The same results give the same files, byte by byte.
 """
@@ -8,15 +8,18 @@ The same results give the same files, byte by byte.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-from _measure import Row, curves, last_decade, slope
 from suite import RESULTS, collected, load
 
-IMAGES = Path(__file__).parent.parent / "docs" / "images"
+sys.path.append(str(Path(__file__).parents[1]))  # the helpers that both folders share
+from measure import Row, curves, last_decade, slope
+
+IMAGES = Path(__file__).parents[2] / "docs" / "images"
 # Okabe and Ito's colours, which stay apart for people who do not see red and green.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 FASTER, SLOWER, INK, GRID = COLOURS[0], COLOURS[4], "#222222", "#dddddd"
@@ -114,7 +117,7 @@ def main() -> None:
     given = parser.parse_args()
     rows = collected(load(given.results))
     if not rows:
-        raise SystemExit(f"{given.results} holds no rows: run benchmarks/suite.py first")
+        raise SystemExit(f"{given.results} holds no rows: run benchmarks/speed/suite.py first")
     with mpl.rc_context(STYLE):
         ratios(rows, given.folder / "benchmark-ratios.svg")
         growth(rows, given.folder / "benchmark-growth.svg")

@@ -1,7 +1,7 @@
-"""What it costs to score a million items and more, reckoned from the suite's results.
+"""Estimate the cost of scoring a million items and more from the suite's results.
 
-    python benchmarks/costs.py                       # writes the tables of docs/scaling.md
-    python benchmarks/costs.py --cpu-price .08 --print
+    python benchmarks/speed/costs.py                       # writes the tables of docs/scaling.md
+    python benchmarks/speed/costs.py --cpu-price .08 --print
 
 Time and memory follow a growth curve along its slope over the last decade that was measured, at
 least 1: nothing becomes cheaper by the item. From 300,000 points on the search for neighbours
@@ -11,14 +11,17 @@ visits a bounded number of points for each, and its time is linear. Money is hou
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from _measure import D, Row, curves, describe, fill, last_decade, slope
 from suite import RESULTS, collected, load
 
-PAGE = Path(__file__).parent.parent / "docs" / "scaling.md"
+sys.path.append(str(Path(__file__).parents[1]))  # the helpers that both folders share
+from measure import D, Row, curves, describe, fill, last_decade, slope
+
+PAGE = Path(__file__).parents[2] / "docs" / "scaling.md"
 SIZES = (1_000_000, 10_000_000, 100_000_000)
 CPU_PRICE, GPU_PRICE, DISK_PRICE = 0.10, 2.50, 0.08  # dollars: an hour, an hour, a GB and month
 ITEM_BYTES = 250  # of a run's own tables: ids, texts, regions, scores
@@ -164,7 +167,7 @@ def text(pieces: dict[str, Any], cpu_price: float, gpu_price: float) -> str:
     """What stands between the marks of the page."""
     found = rates(collected(pieces))
     if not any(rate.stage == "score" for rate in found):
-        raise SystemExit("the results have no scoring curve: run benchmarks/suite.py first")
+        raise SystemExit("the results have no scoring curve: run benchmarks/speed/suite.py first")
     machine = describe(next(iter(pieces.values()))["machine"])
     return "\n\n".join(
         (

@@ -1,6 +1,6 @@
 """Text embedding beside sentence-transformers, and what the feature store costs on top.
 
-Run ``python benchmarks/embedding.py``; it prints a Markdown table. Sentences come from
+Run ``python benchmarks/speed/embedding.py``; it prints a Markdown table. Sentences come from
 ``$W2S_DATA_HOME/sst2.parquet`` where that is set, otherwise they are made up with similar lengths.
 """
 
@@ -10,6 +10,7 @@ import argparse
 import logging
 import os
 import statistics
+import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,7 +19,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from _measure import Row, compared, in_fresh_process, interleaved, seconds, table
+
+sys.path.append(str(Path(__file__).parents[1]))  # the helpers that both folders share
+from measure import Row, compared, in_fresh_process, interleaved, seconds, table
 
 from w2s_data import FeatureStore, TextEncoder, embed
 

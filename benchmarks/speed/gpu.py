@@ -1,8 +1,8 @@
 """Everything about the GPU in one go: speed against the bare products and other libraries, and how
 far the results are from the CPU's.
 
-    python benchmarks/gpu.py                # under 5 minutes on one GPU; prints Markdown
-    python benchmarks/gpu.py --quick
+    python benchmarks/speed/gpu.py                # under 5 minutes on one GPU; prints Markdown
+    python benchmarks/speed/gpu.py --quick
 
 Without a GPU it says so and ends with exit code 0.
 """
@@ -14,11 +14,14 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
-from _measure import D, NotRunError, Row, compared, describe, interleaved, machine, points, table
 from embedding import minilm_folder, sentence_transformer, sentences
+
+sys.path.append(str(Path(__file__).parents[1]))  # the helpers that both folders share
+from measure import D, NotRunError, Row, compared, describe, interleaved, machine, points, table
 
 from w2s_data import LinearProbe, NeighborIndex, OverlapDetector, TextEncoder
 from w2s_data.compute.device import highest_precision

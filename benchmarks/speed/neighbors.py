@@ -1,17 +1,22 @@
 """Nearest neighbours against scikit-learn, exact on both sides, and how they grow with N.
 
-python benchmarks/neighbors.py [--quick]
+python benchmarks/speed/neighbors.py [--quick]
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
-from _measure import (
+from sklearn.neighbors import NearestNeighbors
+
+sys.path.append(str(Path(__file__).parents[1]))  # the helpers that both folders share
+from measure import (
     Row,
     compared,
     growth_rows,
@@ -21,7 +26,6 @@ from _measure import (
     points,
     table,
 )
-from sklearn.neighbors import NearestNeighbors
 
 from w2s_data import NeighborIndex
 

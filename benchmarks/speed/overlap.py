@@ -1,6 +1,6 @@
 """Speed and memory of the overlap detector, side by side with what it is compared to.
 
-    python benchmarks/overlap.py
+    python benchmarks/speed/overlap.py
 
 Change point against ruptures.Binseg; scoring against the bare matrix products it needs and
 against the published algorithm in plain numpy; growth of time and memory over N.
@@ -9,12 +9,16 @@ against the published algorithm in plain numpy; growth of time and memory over N
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
-from _measure import (
+
+sys.path.append(str(Path(__file__).parents[1]))  # the helpers that both folders share
+from measure import (
     D,
     Row,
     compared,

@@ -1,21 +1,24 @@
 """`LinearProbe` against scikit-learn's logistic regression: the same optimum, and the time to it.
 
-Run ``python benchmarks/probe.py``; it prints a Markdown table. Rows are MiniLM features of
+Run ``python benchmarks/speed/probe.py``; it prints a Markdown table. Rows are MiniLM features of
 several corpora, with classes from a random linear teacher so that their number can be chosen.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from _measure import D, Row, compared, in_fresh_process, interleaved, table
-from corpora import LAST_LAYER, load_corpus, minilm_features, parser
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
+
+sys.path.append(str(Path(__file__).parents[1]))  # the helpers that both folders share
+from corpora import LAST_LAYER, load_corpus, minilm_features, parser
+from measure import D, Row, compared, in_fresh_process, interleaved, table
 
 from w2s_data import LinearProbe
 

@@ -1,8 +1,9 @@
 """Encoding by Ray's workers beside this process alone, and with a worker that is killed.
 
-Run ``python benchmarks/ray_engine.py``; it prints a Markdown table, and fails if a byte differs.
+Run ``cd benchmarks/speed && python ray_engine.py``: Ray's workers import what lies beside it. It
+prints a Markdown table, and fails if a byte differs.
 Sentences come from ``$W2S_DATA_HOME/sst2.parquet`` where that is set, otherwise they are made up
-with similar lengths. Ray is started once; what that takes is told apart from the encoding, which
+with similar lengths. Ray is started once; its start is measured apart from the encoding, which
 includes loading the model in every process.
 """
 

@@ -3,7 +3,7 @@
 Makes scored runs with every later stage, texts, sources and groups, and builds each one's page in a
 process of its own. First paint is measured in Chromium, where there is one, on the page as a file.
 
-    python benchmarks/report.py --sizes 10000 100000 1000000
+    python benchmarks/speed/report.py --sizes 10000 100000 1000000
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How time and memory of each stage grow with the number of items, up to a million.
 
-    python benchmarks/scaling.py /scratch/folder              # 100,000 to 1,000,000 items x 384
-    python benchmarks/scaling.py /scratch/folder --sizes 20000 50000 --stages score groups
+    python benchmarks/speed/scaling.py /scratch/folder         # 100,000 to 1,000,000 items
+    python benchmarks/speed/scaling.py /scratch/folder --sizes 20000 50000 --stages score groups
 
 Features are written to the folder block by block (1.5 GB for a million items), each stage is the
 command `w2s` in a process of its own, and its memory is sampled from outside: anonymous memory,

@@ -6,11 +6,13 @@ worker that is killed; this is the part that fits into the suite.
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from _measure import Row, compared, in_fresh_process
+sys.path.append(str(Path(__file__).parents[1]))  # the helpers that both folders share
+from measure import Row, compared, in_fresh_process
 
 STAGES = ("score", "groups", "forecast")
 SIZES = {

@@ -1,12 +1,12 @@
 """All benchmarks in one command: each piece in a process of its own, one table of ratios.
 
-    python benchmarks/suite.py                      # everything, about ten minutes on 2 cores
-    python benchmarks/suite.py --quick              # small sizes: does it run? (two minutes)
-    python benchmarks/suite.py scoring published    # some pieces; the others keep their numbers
+    python benchmarks/speed/suite.py                    # everything, ten minutes on 2 cores
+    python benchmarks/speed/suite.py --quick            # small sizes: does it run? (two minutes)
+    python benchmarks/speed/suite.py scoring published  # some pieces; the others stay
 
-Writes `benchmarks/results.json`, from which `charts.py` draws and `costs.py` reckons, and the table
-of `benchmarks/README.md`, unless `--quick` is given. A piece that cannot run here says what is
-missing; one that fails makes the exit code 1.
+Writes `results.json` beside this file, which `charts.py` draws and `costs.py` reads, and the table
+of README.md, unless `--quick` is given. A piece that cannot run here says what is missing; one that
+fails makes the exit code 1.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from _measure import (
+sys.path.append(str(Path(__file__).parents[1]))  # the helpers that both folders share
+from measure import (
     NotRunError,
     Row,
     describe,
@@ -163,7 +164,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("pieces", nargs="*", metavar="PIECE", help=", ".join(PIECES))
     parser.add_argument("--quick", action="store_true", help="Small sizes; only for --output.")
-    parser.add_argument("--output", type=Path, help="default: benchmarks/results.json")
+    parser.add_argument("--output", type=Path, help="default: benchmarks/speed/results.json")
     parser.add_argument("--print", action="store_true", help="Print the results that are there.")
     parser.add_argument("--answer", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
 
 # Padded tokens in a batch. On a CPU a batch of 1,000 to 2,000 tokens stays in the cache:
-# smaller ones pay per call, larger ones wait for memory (benchmarks/embedding.py). A GPU is busy
+# smaller ones pay per call, larger ones wait for memory (benchmarks/speed). A GPU is busy
 # with fewer than 16,384, and a shard of short texts then makes several batches to share.
 _CPU_TOKENS = 1536
 _GPU_TOKENS = 16_384

@@ -214,7 +214,7 @@ CASES = {
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_forecasts_come_true(name: str) -> None:
-    n, N, truth = CASES[name]  # truth: mean over 12 draws, in benchmarks/forecast.py
+    n, N, truth = CASES[name]  # truth: mean over 12 draws, in benchmarks/evidence/forecast.py
     digits, cancer = load_digits(), load_breast_cancer()
     if name.startswith("breast"):
         y, weak = cancer.target, standardised(cancer.data)
