@@ -157,11 +157,11 @@ def _exact(matrix: FeatureMatrix) -> tuple[FloatArray, FloatArray, tuple[float, 
     from scipy.linalg import eigh
 
     d = matrix.shape[1]
-    moments, origin = Moments.zero(d, 0), np.zeros(d)
+    moments, origin = Moments.zero(d, d), np.zeros(d)
     for block in _blocks(matrix):
         if not moments.n:
             origin = block.mean(axis=0)
-        moments += Moments.of(block - origin, 0)
+        moments += Moments.of(block - origin, d)
     shift = moments.total / moments.n
     scatter = moments.scatter
     values, vectors = eigh(scatter, subset_by_index=(max(0, d - 2), d - 1))

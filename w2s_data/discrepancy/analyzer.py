@@ -18,7 +18,11 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from w2s_data.discrepancy import theory
-from w2s_data.discrepancy.components import Side
+from w2s_data.discrepancy.components import (
+    PrincipalComponents,
+    component_correlations,
+    principal_components,
+)
 from w2s_data.discrepancy.dimensions import clip_shared, correlation_dimension
 from w2s_data.discrepancy.moments import (
     GROUP_BYTES,
@@ -33,7 +37,7 @@ from w2s_data.errors import DegenerateDataWarning, FeatureError, InputError
 from w2s_data.features.matrix import as_feature_matrix
 from w2s_data.utils.intervals import Estimate, student_interval
 from w2s_data.utils.io import jsonable
-from w2s_data.utils.jackknife import LEFT_OUT, jackknife_error
+from w2s_data.utils.jackknife import JACKKNIFE, LEFT_OUT, jackknife_error
 from w2s_data.utils.typing import RandomState
 from w2s_data.utils.validation import (
     check_generator,
@@ -41,13 +45,12 @@ from w2s_data.utils.validation import (
     one_of,
     positive,
     share,
-    whole,
 )
 
 Components = int | float | Literal["mp"] | None
 CONSTRAINTS = {
     "estimator": one_of("closed", "two_fold"),
-    "n_jackknife": one_of(0) | whole(2),  # a single group leaves nothing when it is left out
+    "n_jackknife": JACKKNIFE,
     "level": share,
     "ridge": positive,
 }
@@ -170,22 +173,22 @@ class DiscrepancyAnalyzer(BaseEstimator):  # type: ignore[misc]
             A parameter out of range.
         """
         check_parameters(self, CONSTRAINTS)
-        weak = as_feature_matrix(weak_features, "weak features")
         strong = as_feature_matrix(strong_features, "strong features")
-        moments, origin = total_moments(weak, strong)
+        weak = as_feature_matrix(weak_features, "weak features")
+        moments, origin = total_moments(strong, weak)
         self.n_rows_ = moments.n
-        sides = Side.both(moments, origin)
-        self.weak_spectrum_, self.strong_spectrum_ = (side.spectrum for side in sides)
-        self.d_w_ = sides[0].dimension(self.weak_components, "weak")
-        self.d_s_ = sides[1].dimension(self.strong_components, "strong")
+        sides = principal_components(moments, origin)
+        self.strong_spectrum_, self.weak_spectrum_ = (side.spectrum for side in sides)
+        self.d_s_ = sides[0].dimension(self.strong_components, "strong")
+        self.d_w_ = sides[1].dimension(self.weak_components, "weak")
         self._check_rows(*sides)
         self.break_even_ = float(theory.break_even_pool(self.d_s_, intercept=self.intercept))
 
         groups = self._groups()
-        maps = sides[0].whitening(self.d_w_), sides[1].whitening(self.d_s_)
-        parts = group_moments(weak, strong, origin, maps, groups)
-        whole = sum(parts[1:], parts[0])
-        cross = whole.scatter[self.d_w_ :, : self.d_w_] / (self.n_rows_ - 1)
+        maps = sides[0].whitening(self.d_s_), sides[1].whitening(self.d_w_)
+        parts = group_moments(strong, weak, origin=origin, maps=maps, groups=groups)
+        total = sum(parts[1:], parts[0])
+        cross = total.scatter[: self.d_s_, self.d_s_ :] / (self.n_rows_ - 1)
         values = np.linalg.svd(cross, compute_uv=False)
         self.canonical_correlations_ = np.clip(values, 0.0, 1.0)
         self.correlation_dimension_ = self._estimate(parts)
@@ -298,16 +301,16 @@ class DiscrepancyAnalyzer(BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         return self.sensitivity_.copy()
 
-    def _check_rows(self, weak: Side, strong: Side) -> None:
+    def _check_rows(self, strong: PrincipalComponents, weak: PrincipalComponents) -> None:
         fewest = self.d_w_ + self.d_s_ + 2
         if self.estimator == "two_fold":
             fewest = max(fewest, 2 * (max(self.d_w_, self.d_s_) + 3))
         if self.n_rows_ < fewest:
             raise FeatureError(
-                f"{self.n_rows_} rows cannot tell {self.d_w_} weak and {self.d_s_} strong "
-                f"dimensions apart: at least {fewest} are needed; give more rows, or fewer "
-                f"weak_components and strong_components (the Marchenko-Pastur edge keeps "
-                f"{weak.noise_free} and {strong.noise_free})"
+                f"{self.n_rows_} rows do not determine {self.d_s_} strong and {self.d_w_} weak "
+                f"dimensions: at least {fewest} are needed; pass more rows, or fewer "
+                f"strong_components and weak_components (the Marchenko-Pastur edge keeps "
+                f"{strong.noise_free} and {weak.noise_free})"
             )
 
     def _check_labelled(self, n: int) -> None:
@@ -330,14 +333,14 @@ class DiscrepancyAnalyzer(BaseEstimator):  # type: ignore[misc]
 
     def _estimate(self, parts: Sequence[Moments], without: int | None = None) -> float:
         """Correlation dimension from all groups of rows but one."""
-        empty = Moments.zero(self.d_w_ + self.d_s_, self.d_w_)
+        empty = Moments.zero(self.d_s_ + self.d_w_, self.d_s_)
         kept = [empty if k == without else part for k, part in enumerate(parts)]
         first, second = sum(kept[::2], empty), sum(kept[1::2], empty)
         if self.estimator == "two_fold":
             return two_fold(first, second)
-        whole = first + second
+        total = first + second
         return float(
-            correlation_dimension(shared_variance(whole), whole.n - 1, d_s=self.d_s_, d_w=self.d_w_)
+            correlation_dimension(shared_variance(total), total.n - 1, d_s=self.d_s_, d_w=self.d_w_)
         )
 
     def _jackknife(self, parts: Sequence[Moments]) -> tuple[float, float]:
@@ -349,7 +352,7 @@ class DiscrepancyAnalyzer(BaseEstimator):  # type: ignore[misc]
         except (InputError, np.linalg.LinAlgError):
             warnings.warn(
                 f"{self.n_rows_} rows do not give an interval of the correlation dimension of "
-                f"{self.d_w_} weak and {self.d_s_} strong dimensions: {LEFT_OUT}",
+                f"{self.d_s_} strong and {self.d_w_} weak dimensions: {LEFT_OUT}",
                 DegenerateDataWarning,
                 stacklevel=3,
             )
@@ -359,20 +362,22 @@ class DiscrepancyAnalyzer(BaseEstimator):  # type: ignore[misc]
         low, high = student_interval(value, error, count - 1, self.level, 0.0, limit)
         return float(low), float(high)
 
-    def _sensitivity(self, weak: Side, strong: Side, moments: Moments) -> pd.DataFrame:
-        columns = {"weak": weak.criteria(self.ridge), "strong": strong.criteria(self.ridge)}
+    def _sensitivity(
+        self, strong: PrincipalComponents, weak: PrincipalComponents, moments: Moments
+    ) -> pd.DataFrame:
+        columns = {"strong": strong.criteria(self.ridge), "weak": weak.criteria(self.ridge)}
         table = pd.DataFrame(columns, dtype=float)
-        cross = Side.component_correlations(weak, strong, moments)
-        pairs = zip(table["weak"], table["strong"], strict=True)
-        table["d_sw"] = [self._truncated(cross, float(w), float(s)) for w, s in pairs]
-        used = [self.d_w_, self.d_s_, self.correlation_dimension_]
+        cross = component_correlations(strong, weak, moments)
+        pairs = zip(table["strong"], table["weak"], strict=True)
+        table["d_sw"] = [self._truncated(cross, float(s), float(w)) for s, w in pairs]
+        used = [self.d_s_, self.d_w_, self.correlation_dimension_]
         first = pd.DataFrame([used], index=["used"], columns=table.columns, dtype=float)
         return pd.concat([first, table]).rename_axis("criterion")
 
-    def _truncated(self, cross: Any, weak: float, strong: float) -> float:
+    def _truncated(self, cross: Any, strong: float, weak: float) -> float:
         """Correlation dimension of leading components; sample components are uncorrelated."""
-        whole = weak.is_integer() and strong.is_integer()
-        if not whole or min(weak, strong) < 1 or weak + strong >= self.n_rows_ - 1:
+        countable = strong.is_integer() and weak.is_integer()
+        if not countable or min(strong, weak) < 1 or strong + weak >= self.n_rows_ - 1:
             return np.nan
         shared = np.sum(cross[: int(strong), : int(weak)] ** 2)
         return float(correlation_dimension(shared, self.n_rows_ - 1, d_s=strong, d_w=weak))

@@ -1,4 +1,4 @@
-"""The principal components of one side, weak or strong, from its second moments alone."""
+"""Principal components of strong or weak features, from their second moments alone."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ ROUNDING = float(np.finfo(np.float32).eps) ** 2  # relative variance of rounding
 
 
 @dataclass(frozen=True)
-class Side:
-    """Principal components of weak or strong features.
+class PrincipalComponents:
+    """Principal components of strong or weak features.
 
     Attributes
     ----------
@@ -44,18 +44,6 @@ class Side:
     components: FloatArray
     scales: FloatArray
     standard: tuple[FloatArray, FloatArray]
-
-    @classmethod
-    def both(cls, moments: Moments, origin: FloatArray) -> tuple[Self, Self]:
-        """Weak and strong side of moments about an origin."""
-        d, scatter = moments.d_w, moments.scatter
-        if moments.n < 2:
-            raise FeatureError(f"two rows or more are needed; got {moments.n}")
-        mean = origin + moments.total / moments.n
-        return (
-            cls.of(scatter[:d, :d], mean[:d], moments.n, "weak"),
-            cls.of(scatter[d:, d:], mean[d:], moments.n, "strong"),
-        )
 
     @classmethod
     def of(cls, scatter: FloatArray, mean: FloatArray, n: int, name: str) -> Self:
@@ -99,7 +87,7 @@ class Side:
         return min(marchenko_pastur_dimension(self.spectrum, self.n - 1), self.rank)
 
     def dimension(self, components: Any, name: str) -> int:
-        """Number of components that a setting of `DiscrepancyAnalyzer` means here."""
+        """Resolve a setting like `strong_components` to a number of components."""
         if components is None:
             return self.rank
         if isinstance(components, str) and components == "mp":
@@ -120,14 +108,14 @@ class Side:
         )
 
     def whitening(self, dimension: int) -> FloatArray:
-        """Map (D, d) of the leading components to unit variance; of all, where d is the rank."""
+        """Return the map (D, d) of the leading components to unit variance; d may be the rank."""
         if dimension == self.rank:
             values, vectors = self.standard
             return np.asarray(vectors[:, -dimension:] / np.sqrt(values[-dimension:]))
         return np.asarray(self.components[:, :dimension] / np.sqrt(self.spectrum[:dimension]))
 
     def criteria(self, ridge: float) -> dict[str, float]:
-        """Dimension by each criterion; `ridge` in units of the mean eigenvalue."""
+        """Return the dimension by each criterion; `ridge` in units of the mean eigenvalue."""
         df1, df2 = effective_dimensions(self.spectrum, ridge * float(self.spectrum.mean()))
         return {
             "rank": self.rank,
@@ -139,17 +127,33 @@ class Side:
             "participation_ratio": participation_ratio(self.spectrum),
         }
 
-    @staticmethod
-    def component_correlations(weak: Side, strong: Side, moments: Moments) -> FloatArray:
-        """Correlations (D_s, D_w) of strong with weak components, 0 for those without variance.
 
-        Any leading block holds all that a truncation to these components needs.
-        """
-        d = moments.d_w
-        cross = strong.components.T @ (moments.scatter[d:, :d] / (moments.n - 1)) @ weak.components
-        for side, axis in ((strong, 0), (weak, 1)):
-            # Columns of next to no variance count in the rank, which is free of their scale.
-            varies = (np.arange(len(side.spectrum)) < side.rank) & (side.spectrum > 0)
-            inverse = np.where(varies, 1 / np.sqrt(np.where(varies, side.spectrum, 1.0)), 0.0)
-            cross = cross * np.expand_dims(inverse, 1 - axis)
-        return np.asarray(cross)
+def principal_components(
+    moments: Moments, origin: FloatArray
+) -> tuple[PrincipalComponents, PrincipalComponents]:
+    """Decompose moments about an origin into the components of strong and of weak features."""
+    d, scatter = moments.d_s, moments.scatter
+    if moments.n < 2:
+        raise FeatureError(f"two rows or more are needed; got {moments.n}")
+    mean = origin + moments.total / moments.n
+    return (
+        PrincipalComponents.of(scatter[:d, :d], mean[:d], moments.n, "strong"),
+        PrincipalComponents.of(scatter[d:, d:], mean[d:], moments.n, "weak"),
+    )
+
+
+def component_correlations(
+    strong: PrincipalComponents, weak: PrincipalComponents, moments: Moments
+) -> FloatArray:
+    """Correlate strong with weak components, (D_s, D_w); 0 for those without variance.
+
+    Any leading block holds all that a truncation to these components needs.
+    """
+    d = moments.d_s
+    cross = strong.components.T @ (moments.scatter[:d, d:] / (moments.n - 1)) @ weak.components
+    for side, axis in ((strong, 0), (weak, 1)):
+        # Columns of next to no variance count in the rank, which is free of their scale.
+        varies = (np.arange(len(side.spectrum)) < side.rank) & (side.spectrum > 0)
+        inverse = np.where(varies, 1 / np.sqrt(np.where(varies, side.spectrum, 1.0)), 0.0)
+        cross = cross * np.expand_dims(inverse, 1 - axis)
+    return np.asarray(cross)

@@ -1,4 +1,4 @@
-"""Second moments of weak and strong features side by side, block by block and by group of rows.
+"""Second moments of strong and weak features side by side, block by block and by group of rows.
 
 Only D x D matrices are kept, in float64; N x D is never in memory.
 """
@@ -21,7 +21,7 @@ GROUP_BYTES = 256 * 2**20  # bound on the second moments of all groups together
 
 @dataclass(frozen=True)
 class Moments:
-    """Rows, sums and products of [weak, strong] columns about one common origin.
+    """Rows, sums and products of [strong, weak] columns about one common origin.
 
     Attributes
     ----------
@@ -29,39 +29,39 @@ class Moments:
     total : array (D,)
     product : array (D, D)
         Sums over rows, not yet centred; hence moments of disjoint rows add up.
-    d_w : int
-        The first `d_w` columns are weak.
+    d_s : int
+        The first `d_s` columns are strong.
     """
 
     n: int
     total: FloatArray
     product: FloatArray
-    d_w: int
+    d_s: int
 
     @classmethod
-    def of(cls, both: FloatArray, d_w: int) -> Self:
-        """Moments of the rows of a float64 array (n, D)."""
-        return cls(len(both), both.sum(axis=0), both.T @ both, d_w)
+    def of(cls, both: FloatArray, d_s: int) -> Self:
+        """Sum over the rows of a float64 array (n, D)."""
+        return cls(len(both), both.sum(axis=0), both.T @ both, d_s)
 
     @classmethod
-    def zero(cls, dimensions: int, d_w: int) -> Self:
-        """Moments of no rows."""
-        return cls(0, np.zeros(dimensions), np.zeros((dimensions, dimensions)), d_w)
+    def zero(cls, dimensions: int, d_s: int) -> Self:
+        """Start a sum of moments."""
+        return cls(0, np.zeros(dimensions), np.zeros((dimensions, dimensions)), d_s)
 
     def __add__(self, other: Moments) -> Moments:
         return Moments(
-            self.n + other.n, self.total + other.total, self.product + other.product, self.d_w
+            self.n + other.n, self.total + other.total, self.product + other.product, self.d_s
         )
 
     def __sub__(self, other: Moments) -> Moments:
         return Moments(
-            self.n - other.n, self.total - other.total, self.product - other.product, self.d_w
+            self.n - other.n, self.total - other.total, self.product - other.product, self.d_s
         )
 
     @property
-    def d_s(self) -> int:
-        """Number of strong columns."""
-        return len(self.total) - self.d_w
+    def d_w(self) -> int:
+        """Number of weak columns."""
+        return len(self.total) - self.d_s
 
     @property
     def scatter(self) -> FloatArray:
@@ -70,38 +70,43 @@ class Moments:
 
 
 def shared_variance(moments: Moments) -> float:
-    """Sum of the squared sample canonical correlations, in [0, min(d_w, d_s)].
+    """Sum the squared sample canonical correlations; in [0, min(d_s, d_w)].
 
     Raises LinAlgError where a side is collinear.
     """
     from scipy.linalg import solve_triangular
 
-    d, scatter = moments.d_w, moments.scatter
+    d, scatter = moments.d_s, moments.scatter
     half = solve_triangular(np.linalg.cholesky(scatter[:d, :d]), scatter[:d, d:], lower=True)
     full = solve_triangular(np.linalg.cholesky(scatter[d:, d:]), half.T, lower=True)
     return float(np.sum(full**2))
 
 
 def two_fold(first: Moments, second: Moments) -> float:
-    """Unbiased correlation dimension from two disjoint folds of rows.
+    """Estimate the correlation dimension from two disjoint folds of rows.
+
+    One fold gives the residual covariance R of Y given X, the other the precision P of Y, with the
+    inverse-Wishart factor (n - d_y - 2): d_y - tr(P R), averaged over both orders of the folds and
+    both directions. Without bias for Gaussian features; its spread is up to nine times that of the
+    closed form on few rows, and about equal on many.
 
     Raises
     ------
     InputError
-        If a fold has no more than max(d_w, d_s) + 2 rows.
+        If a fold has no more than max(d_s, d_w) + 2 rows.
     """
-    d_w, d_s = first.d_w, first.d_s
+    d_s, d_w = first.d_s, first.d_w
     smaller = min(first.n, second.n)
-    if smaller <= max(d_w, d_s) + 2:
+    if smaller <= max(d_s, d_w) + 2:
         raise InputError(
-            f"two folds of {smaller} rows or more cannot tell {max(d_w, d_s)} dimensions apart; "
-            f"needed are more than {2 * (max(d_w, d_s) + 2)} rows in all"
+            f"two folds of {smaller} rows or more do not determine {max(d_s, d_w)} dimensions: "
+            f"more than {2 * (max(d_s, d_w) + 2)} rows are needed in all"
         )
-    weak, strong = slice(0, d_w), slice(d_w, None)
+    strong, weak = slice(0, d_s), slice(d_s, None)
     values = []
     for one, other in ((first, second), (second, first)):
         a, b = one.scatter, other.scatter
-        for x, y, d_x, d_y in ((weak, strong, d_w, d_s), (strong, weak, d_s, d_w)):
+        for x, y, d_x, d_y in ((strong, weak, d_s, d_w), (weak, strong, d_w, d_s)):
             residual = a[y, y] - a[y, x] @ np.linalg.solve(a[x, x], a[x, y])
             trace = np.trace(np.linalg.solve(b[y, y], residual))
             values.append(d_y - trace * (other.n - d_y - 2) / (one.n - 1 - d_x))
@@ -109,66 +114,68 @@ def two_fold(first: Moments, second: Moments) -> float:
 
 
 def total_moments(
-    weak: FeatureMatrix, strong: FeatureMatrix, row_numbers: IntArray | None = None
+    strong: FeatureMatrix, weak: FeatureMatrix, row_numbers: IntArray | None = None
 ) -> tuple[Moments, FloatArray]:
-    """Moments of all rows about an origin near their mean, and that origin (D,).
+    """Return moments of all rows about an origin near their mean, and that origin (D,).
 
-    `row_numbers` are what errors call the rows.
+    Errors call the rows by `row_numbers`.
 
     Raises
     ------
     FeatureError
         NaN or infinite rows (named), or row counts that disagree.
     """
-    d_w, d = weak.shape[1], weak.shape[1] + strong.shape[1]
-    moments, origin = Moments.zero(d, d_w), np.zeros(d)
-    for rows, one, other in paired_blocks(weak, strong):
+    d_s, d = strong.shape[1], strong.shape[1] + weak.shape[1]
+    moments, origin = Moments.zero(d, d_s), np.zeros(d)
+    for rows, one, other in paired_blocks(strong, weak):
         numbers = np.arange(rows.start, rows.stop) if row_numbers is None else row_numbers[rows]
-        check_feature_block(one, numbers, "weak features", nonzero=False)
-        check_feature_block(other, numbers, "strong features", nonzero=False)
+        check_feature_block(one, numbers, "strong features", nonzero=False)
+        check_feature_block(other, numbers, "weak features", nonzero=False)
         both = np.hstack([one, other]).astype(np.float64)
+        # Sums about the mean of the first block lose no digits to a large common offset.
         if not moments.n:
             origin = both.mean(axis=0)
-        moments += Moments.of(both - origin, d_w)
+        moments += Moments.of(both - origin, d_s)
     return moments, origin
 
 
 def group_moments(
-    weak: FeatureMatrix,
     strong: FeatureMatrix,
+    weak: FeatureMatrix,
+    *,
     origin: FloatArray,
     maps: tuple[FloatArray, FloatArray],
     groups: IntArray,
 ) -> list[Moments]:
-    """Moments of linearly mapped features, group of rows by group of rows.
+    """Return the moments of linearly mapped features for each group of rows.
 
     Parameters
     ----------
-    maps : arrays (D_w, d_w), (D_s, d_s)
+    maps : arrays (D_s, d_s), (D_w, d_w)
         Applied after `origin` is subtracted.
     groups : int array (N,)
         Values 0 ... K - 1.
     """
-    d_w = maps[0].shape[1]
-    found = [
-        Moments.zero(d_w + maps[1].shape[1], d_w) for _ in range(int(groups.max(initial=0)) + 1)
-    ]
-    for rows, both in mapped_blocks(weak, strong, origin, maps):
+    d_s = maps[0].shape[1]
+    n_groups = int(groups.max(initial=0)) + 1
+    moments = [Moments.zero(d_s + maps[1].shape[1], d_s) for _ in range(n_groups)]
+    for rows, both in mapped_blocks(strong, weak, origin=origin, maps=maps):
         here = groups[rows]
         for group in np.unique(here):
-            found[group] += Moments.of(both[here == group], d_w)
-    return found
+            moments[group] += Moments.of(both[here == group], d_s)
+    return moments
 
 
 def mapped_blocks(
-    weak: FeatureMatrix,
     strong: FeatureMatrix,
+    weak: FeatureMatrix,
+    *,
     origin: FloatArray,
     maps: tuple[FloatArray, FloatArray],
 ) -> Iterator[tuple[slice, FloatArray]]:
-    """Yield (rows, float64 block (rows, d_w + d_s)) of linearly mapped features side by side."""
-    split = weak.shape[1]
-    for rows, one, other in paired_blocks(weak, strong):
+    """Yield (rows, float64 block (rows, d_s + d_w)) of linearly mapped features side by side."""
+    split = strong.shape[1]
+    for rows, one, other in paired_blocks(strong, weak):
         mapped = [
             (one.astype(np.float64) - origin[:split]) @ maps[0],
             (other.astype(np.float64) - origin[split:]) @ maps[1],
@@ -177,17 +184,17 @@ def mapped_blocks(
 
 
 def paired_blocks(
-    weak: FeatureMatrix, strong: FeatureMatrix
+    strong: FeatureMatrix, weak: FeatureMatrix
 ) -> Iterator[tuple[slice, AnyArray, AnyArray]]:
-    """Yield (rows, weak block, strong block) of the same rows, however each side is stored."""
-    if weak.shape[0] != strong.shape[0]:
+    """Yield (rows, strong block, weak block) of the same rows, however each side is stored."""
+    if strong.shape[0] != weak.shape[0]:
         raise FeatureError(
-            f"row counts disagree: weak features have {weak.shape[0]}, strong features have "
-            f"{strong.shape[0]}"
+            f"row counts disagree: strong features have {strong.shape[0]}, weak features have "
+            f"{weak.shape[0]}"
         )
-    others = strong.blocks()
-    right, right_block = next(others, (slice(0, 0), np.empty((0, strong.shape[1]))))
-    for left, left_block in weak.blocks():
+    others = weak.blocks()
+    right, right_block = next(others, (slice(0, 0), np.empty((0, weak.shape[1]))))
+    for left, left_block in strong.blocks():
         start = left.start
         while start < left.stop:
             if start >= right.stop:

@@ -74,8 +74,8 @@ def unknown_discrepancy(
 ) -> dict[str, Any]:
     """What `discrepancy.json` holds where the features could not be fitted, and why.
 
-    >>> unknown_discrepancy("40 rows cannot tell 30 weak and 30 strong dimensions apart")["reading"]
-    'Unknown: 40 rows cannot tell 30 weak and 30 strong dimensions apart'
+    >>> unknown_discrepancy("40 rows do not determine 30 dimensions")["reading"]
+    'Unknown: 40 rows do not determine 30 dimensions'
     """
     return {
         "schema": SCHEMA,
@@ -130,11 +130,11 @@ def _sensitivity(
     """Each criterion's dimensions, and what would be predicted under them."""
     records = []
     for criterion, row in analyzer.sensitivity_.iterrows():
-        weak, strong, d_sw = (float(row[name]) for name in ("weak", "strong", "d_sw"))
+        strong, weak, d_sw = (float(row[name]) for name in ("strong", "weak", "d_sw"))
         record: dict[str, Any] = {
             "criterion": str(criterion),
-            "weak": weak,
             "strong": strong,
+            "weak": weak,
             "d_sw": d_sw,
         }
         needed = weak + (2 if analyzer.intercept else 1)

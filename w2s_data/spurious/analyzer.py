@@ -19,7 +19,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from w2s_data.discrepancy.analyzer import Components
-from w2s_data.discrepancy.components import Side
+from w2s_data.discrepancy.components import principal_components
 from w2s_data.discrepancy.moments import GROUP_BYTES, total_moments
 from w2s_data.errors import DegenerateDataWarning, FeatureError, InputError, unknown
 from w2s_data.spurious.evidence import GroupEvidence
@@ -164,12 +164,12 @@ class SpuriousAnalyzer(BaseEstimator):  # type: ignore[misc]
         check_parameters(self, {"n_jackknife": JACKKNIFE, "level": share})
         rows = check_rows(strong_features, weak_features, groups, labelled, pool)
         self.n_labelled_, self.n_pool_ = rows.n, rows.N
-        moments, origin = total_moments(rows.weak, rows.strong, rows.numbers)
-        weak_side, strong_side = Side.both(moments, origin)
+        moments, origin = total_moments(rows.strong, rows.weak, rows.numbers)
+        strong_side, weak_side = principal_components(moments, origin)
         self.d_s_ = strong_side.dimension(self.strong_components, "strong")
         self.d_w_ = weak_side.dimension(self.weak_components, "weak")
         rows.check_determined(self.d_s_, self.d_w_)
-        maps = weak_side.whitening(self.d_w_), strong_side.whitening(self.d_s_)
+        maps = strong_side.whitening(self.d_s_), weak_side.whitening(self.d_w_)
         parts = random_parts(rows.codes, self._n_parts(), check_generator(self.random_state))
         self._judge(rows, GroupMoments.read(rows, origin, maps, parts))
         return self

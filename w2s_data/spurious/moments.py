@@ -23,7 +23,7 @@ DETERMINED = 1e-6
 
 @dataclass(frozen=True)
 class GroupMoments:
-    """Moments of [weak, strong] columns by group and by part of the rows, from one reading.
+    """Moments of [strong, weak] columns by group and by part of the rows, from one reading.
 
     Attributes
     ----------
@@ -42,17 +42,17 @@ class GroupMoments:
     def read(
         cls, rows: Rows, origin: FloatArray, maps: tuple[FloatArray, FloatArray], parts: IntArray
     ) -> GroupMoments:
-        """Read the features once; `maps` are those of weak and strong columns."""
+        """Read the features once; `maps` are those of strong and weak columns."""
         groups = rows.codes
-        d_w, d = maps[0].shape[1], maps[0].shape[1] + maps[1].shape[1]
+        d_s, d = maps[0].shape[1], maps[0].shape[1] + maps[1].shape[1]
         shape = int(groups.max()) + 1, int(parts.max()) + 1
-        by_group, by_part = ([Moments.zero(d, d_w) for _ in range(size)] for size in shape)
+        by_group, by_part = ([Moments.zero(d, d_s) for _ in range(size)] for size in shape)
         counts, totals = np.zeros(shape, dtype=np.int64), np.zeros((*shape, d))
-        for where, both in mapped_blocks(rows.weak, rows.strong, origin, maps):
+        for where, both in mapped_blocks(rows.strong, rows.weak, origin=origin, maps=maps):
             group, part = groups[where], parts[where]
             for codes, moments in ((group, by_group), (part, by_part)):
                 for code in np.unique(codes):
-                    moments[code] += Moments.of(both[codes == code], d_w)
+                    moments[code] += Moments.of(both[codes == code], d_s)
             # Sums by cell from one sort: np.add.at is many times slower.
             cell = group * shape[1] + part
             order = np.argsort(cell, kind="stable")
@@ -113,12 +113,12 @@ class Whitened:
         from scipy.linalg import solve_triangular
 
         # Two group means are estimated: the covariance inside groups has n - 2 degrees of freedom.
-        d, scatter = moments.d_w, moments.scatter / (moments.n - 2)
+        d, scatter = moments.d_s, moments.scatter / (moments.n - 2)
         maps = [
             solve_triangular(np.linalg.cholesky(side), np.eye(len(side)), lower=True)
             for side in (scatter[:d, :d], scatter[d:, d:])
         ]
-        xi = maps[0] @ scatter[:d, d:] @ maps[1].T
+        xi = maps[1] @ scatter[d:, :d] @ maps[0].T
         return cls(moments.n, moments.total, (maps[0], maps[1]), xi)
 
     def geometry(self, size: int, total: FloatArray) -> GroupGeometry:
@@ -136,7 +136,7 @@ class Whitened:
         shift = total / size - (self.total - total) / others
         chance = 1 / size + 1 / others
         tau = 1 / (chance * freedom)
-        a, b = self.maps[0] @ shift[:d_w], self.maps[1] @ shift[d_w:]
+        a, b = self.maps[1] @ shift[d_s:], self.maps[0] @ shift[:d_s]
         (mu_t, map_t), (mu_s, map_s) = (_inside(a, tau, "weak"), _inside(b, tau, "strong"))
         xi = self.xi - tau * np.outer(a, b)
         xi = xi + np.outer(map_t * a, a @ xi)
@@ -172,7 +172,7 @@ def covariance_difference(inside: Moments, others: Moments) -> float:
     """
     differences = []
     freedom = inside.n - 1, others.n - 1
-    for part in (slice(0, inside.d_w), slice(inside.d_w, None)):
+    for part in (slice(0, inside.d_s), slice(inside.d_s, None)):
         one, other = inside.scatter[part, part], others.scatter[part, part]
         values, vectors = np.linalg.eigh((one + other) / sum(freedom))
         half = vectors / np.sqrt(values)

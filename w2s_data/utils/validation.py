@@ -89,8 +89,8 @@ positive = between(0, math.inf, closed="neither")
 nonnegative = between(0, math.inf, closed="left")
 
 
-def one_of(*values: str | int | None) -> Constraint:
-    """Allow the given values only: names, numbers, None, True or False."""
+def one_of(*values: str | bool | None) -> Constraint:
+    """Allow the given values only: names, None, True or False."""
     *first, last = (repr(value) for value in values)
     names = tuple(value for value in values if isinstance(value, str))
     return Constraint(

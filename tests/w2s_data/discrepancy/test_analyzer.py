@@ -110,7 +110,7 @@ def test_components_by_edge_and_by_share() -> None:
     assert (edge.d_w_, edge.d_s_) == (8, 11)
     assert edge.correlation_dimension_ == pytest.approx(3, abs=0.1)
     row = edge.sensitivity_.loc["marchenko_pastur"]
-    assert row.tolist() == pytest.approx([8, 11, edge.correlation_dimension_], abs=1e-4)
+    assert row.tolist() == pytest.approx([11, 8, edge.correlation_dimension_], abs=1e-4)
     # With every component, noise included, the de-biased estimate is still close.
     whole = DiscrepancyAnalyzer(None, 0.99, random_state=0).fit(strong, weak)
     assert whole.d_s_ == 90
