@@ -38,14 +38,15 @@ from w2s_data.utils.io import (
     sha256_json,
     write_json,
 )
+from w2s_data.utils.stage import ITEMS, ITEMS_TABLE, VECTORS, WEAK_PROBA, Stage, StageResult
 from w2s_data.utils.typing import FloatArray
 
 logger = logging.getLogger("w2s_data")
 
-SCHEMA = 1
+# Of the run directory as a whole; 1 was the layout before stages were declared in one place.
+SCHEMA = 2
 MANIFEST = "manifest.json"
-VECTORS = "items.npy"  # of items that are feature vectors: read from there block by block
-FIRST_FILES = {"items.parquet", VECTORS, "weak_proba.parquet"}
+# Their versions are recorded, since the low digits of results depend on them.
 LIBRARIES = ("numpy", "pandas", "pyarrow", "scikit-learn", "torch", "transformers")
 
 
@@ -58,8 +59,6 @@ class Run:
     manifest : dict
         Schema version, data, seed, library versions and, per finished stage, its key, settings,
         seconds and files with checksums.
-    ran : list of str
-        Stages that ran since the run was opened; those that were found fresh are not among them.
 
     Examples
     --------
@@ -75,7 +74,7 @@ class Run:
     def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
         self.path = path
         self.manifest = manifest
-        self.ran: list[str] = []
+        self._dataset: W2SDataset | None = None  # read once, since every stage needs it
 
     def __repr__(self) -> str:
         data = self.manifest["data"]
@@ -108,6 +107,12 @@ class Run:
             raise RunError(f"the run's manifest is damaged: {error}") from error
         if not isinstance(manifest, dict) or not {"schema", "data", "stages"} <= manifest.keys():
             raise RunError(f"{os.fspath(folder / MANIFEST)!r} is not the manifest of a run")
+        if manifest["schema"] < SCHEMA:
+            raise RunError(
+                f"{os.fspath(folder)!r} was written by an earlier version (schema "
+                f"{manifest['schema']}, this version reads {SCHEMA}): score the data again into "
+                "another output"
+            )
         if manifest["schema"] > SCHEMA:
             raise RunError(
                 f"{os.fspath(folder)!r} was written by a newer version (schema "
@@ -164,7 +169,7 @@ class Run:
         return run
 
     def _check_grown(self, dataset: W2SDataset) -> None:
-        known = set(self.read_table("items.parquet", columns=["id"])["id"])
+        known = set(self.read_table(ITEMS_TABLE, columns=["id"])["id"])
         if not known <= set(dataset.ids):
             old, new = self.manifest["data"], dataset
             raise RunError(
@@ -175,25 +180,35 @@ class Run:
         logger.info("the data set has changed since the last run; known features are kept")
 
     def _write_items(self, dataset: W2SDataset) -> None:
-        with self.stage("items", {"fingerprint": dataset.fingerprint}) as stage:
-            stage.write_table("items.parquet", dataset.table)
+        with self.stage(ITEMS, {"fingerprint": dataset.fingerprint}) as stage:
+            stage.write_table(ITEMS_TABLE, dataset.table)
             if dataset.features is not None:
                 stage.write_features(VECTORS, ArrayFeatures(dataset.features))
             if dataset.weak_proba is not None:
                 stage.write_table(
-                    "weak_proba.parquet",
+                    WEAK_PROBA,
                     proba_table(dataset, dataset.weak_proba, dataset.weak_names),
                 )
 
+    @property
+    def seed(self) -> int:
+        """Seed of every random choice of the run's stages."""
+        return int(self.manifest["seed"])
+
     def dataset(self) -> W2SDataset:
-        """The run's data set, as it was stored; feature vectors stay on disk until read."""
+        """Return the run's data set as it was stored; feature vectors stay on disk until read."""
+        if self._dataset is None:
+            self._dataset = self._read_dataset()
+        return self._dataset
+
+    def _read_dataset(self) -> W2SDataset:
         data = self.manifest["data"]
-        table = self.read_table("items.parquet")
+        table = self.read_table(ITEMS_TABLE)
         features = self._vectors() if data["kind"] == "features" else None
         weak_names = tuple(data["weak_names"])
         weak_proba = None
-        if "weak_proba.parquet" in self.manifest["stages"]["items"]["files"]:
-            values = self.read_table("weak_proba.parquet").drop(columns="id").to_numpy()
+        if WEAK_PROBA in self.manifest["stages"][ITEMS.name]["files"]:
+            values = self.read_table(WEAK_PROBA).drop(columns="id").to_numpy()
             n_classes = len(data["class_names"])
             weak_proba = values.reshape(len(values), -1, n_classes)
             if not weak_names:  # one unnamed weak model
@@ -215,45 +230,47 @@ class Run:
         except InputError as error:
             raise RunError(f"{error}: make the run again with --overwrite") from error
 
-    def key(self, settings: Mapping[str, Any], inputs: tuple[str, ...] = ()) -> str:
-        """Hash of a stage's settings and of the stages it reads."""
-        upstream = {name: self.manifest["stages"].get(name, {}).get("key") for name in inputs}
-        return sha256_json({"schema": SCHEMA, "settings": settings, "inputs": upstream})
+    def key(self, stage: Stage, settings: Mapping[str, Any]) -> str:
+        """Return a hash of a stage's settings and of the stages it reads."""
+        stages = self.manifest["stages"]
+        upstream = {name: stages.get(name, {}).get("key") for name in stage.inputs}
+        return sha256_json({"schema": stage.schema, "settings": settings, "inputs": upstream})
 
-    def is_fresh(
-        self, name: str, settings: Mapping[str, Any], inputs: tuple[str, ...] = ()
-    ) -> bool:
+    def is_fresh(self, stage: Stage, settings: Mapping[str, Any]) -> bool:
         """Whether a stage was finished with these settings and inputs and its files are whole."""
-        record = self.manifest["stages"].get(name)
-        if record is None or record["key"] != self.key(settings, inputs):
+        record = self.manifest["stages"].get(stage.name)
+        if record is None or record["key"] != self.key(stage, settings):
             return False
         for file, checksum in record["files"].items():
             path = self.path / file
             if not path.is_file() or sha256_file(path) != checksum:
-                logger.warning("%s is missing or damaged; stage %r runs again", file, name)
+                logger.warning("%s is missing or damaged; stage %r runs again", file, stage.name)
                 return False
         return True
 
-    def follows(self, name: str, inputs: tuple[str, ...]) -> bool:
-        """Whether a stage was finished, and from the inputs as they are now."""
-        record = self.manifest["stages"].get(name)
-        return record is not None and record["key"] == self.key(record["settings"], inputs)
+    def earlier(self, stage: Stage, settings: Mapping[str, Any]) -> StageResult | None:
+        """Return the result of a stage that is fresh, None if it has to run."""
+        if not self.is_fresh(stage, settings):
+            return None
+        return StageResult(self.read(stage), fresh=True)
 
-    def finished(self, name: str) -> str:
-        """When a stage was finished (ISO 8601, UTC)."""
-        return str(self.manifest["stages"][name]["finished"])
+    def follows(self, stage: Stage) -> bool:
+        """Whether a stage was finished, and from the inputs as they are now."""
+        record = self.manifest["stages"].get(stage.name)
+        return record is not None and record["key"] == self.key(stage, record["settings"])
+
+    def finished(self, stage: Stage) -> str:
+        """Return when a stage was finished (ISO 8601, UTC)."""
+        return str(self.manifest["stages"][stage.name]["finished"])
 
     @contextmanager
-    def stage(
-        self, name: str, settings: Mapping[str, Any], inputs: tuple[str, ...] = ()
-    ) -> Iterator[StageWriter]:
-        """Run a stage: what the block writes is named in the manifest once the block succeeds."""
-        key = self.key(settings, inputs)
+    def stage(self, stage: Stage, settings: Mapping[str, Any]) -> Iterator[StageWriter]:
+        """Run a stage; its files are named in the manifest once the block succeeds."""
+        key = self.key(stage, settings)
         started = time.perf_counter()
-        writer = StageWriter(self.path)
+        writer = StageWriter(self.path, stage.schema)
         yield writer
-        self.ran.append(name)
-        self.manifest["stages"][name] = {
+        self.manifest["stages"][stage.name] = {
             "key": key,
             "settings": dict(settings),
             "seconds": round(time.perf_counter() - started, 3),
@@ -261,6 +278,13 @@ class Run:
             "files": writer.files,
         }
         self._save()
+
+    def read(self, stage: Stage) -> dict[str, Any]:
+        """Return the summary of a finished stage, see `StageResult`."""
+        main, *others = stage.summaries
+        return dict(self.read_summary(main)) | {
+            Path(name).stem: self.read_summary(name) for name in others
+        }
 
     def read_table(self, name: str, columns: list[str] | None = None) -> pd.DataFrame:
         """Read one of the run's Parquet tables."""
@@ -287,10 +311,11 @@ class Run:
 
 
 class StageWriter:
-    """Writes a stage's files and remembers their checksums."""
+    """Writes the files of a stage and records their checksums."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, schema: int) -> None:
         self._folder = folder
+        self._schema = schema
         self.files: dict[str, str] = {}
 
     def write_table(self, name: str, table: pd.DataFrame) -> None:
@@ -308,9 +333,9 @@ class StageWriter:
                 file.write(np.ascontiguousarray(block).data)
         self.add(name)
 
-    def write_summary(self, name: str, value: Any) -> None:
-        """Write a summary as JSON."""
-        write_json(self._folder / name, value)
+    def write_summary(self, name: str, value: Mapping[str, Any]) -> None:
+        """Write a summary as JSON, with the stage's schema number."""
+        write_json(self._folder / name, {"schema": self._schema, **value})
         self.add(name)
 
     def add(self, name: str) -> None:
@@ -321,7 +346,8 @@ class StageWriter:
 def _holds_other_files(folder: Path) -> bool:
     """Whether a folder holds more than a run leaves that was killed before its first manifest."""
     return folder.is_dir() and any(
-        entry.name not in FIRST_FILES and not entry.name.endswith(TEMPORARY_SUFFIX)
+        entry.name not in {*ITEMS.files, *ITEMS.optional}
+        and not entry.name.endswith(TEMPORARY_SUFFIX)
         for entry in folder.iterdir()
     )
 

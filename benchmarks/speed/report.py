@@ -25,6 +25,7 @@ import pandas as pd
 from w2s_data import LinearProbe, OverlapDetector, load_dataset
 from w2s_data.run import Run
 from w2s_data.stages import FeatureInput, embed_stage, score_stage
+from w2s_data.stages.graph import stage_of
 
 SIZES = (10_000, 100_000, 1_000_000)
 DIMENSION = 16
@@ -86,13 +87,13 @@ def add_later_stages(run: Run) -> None:
     from tests.w2s_reports.conftest import RunSpec
     from tests.w2s_reports.later_stages import STAGES
 
-    for name, (inputs, files) in STAGES.items():
-        with run.stage(name, {}, inputs) as stage:
+    for name, (_, files) in STAGES.items():
+        with run.stage(stage_of(name), {}) as stage:
             for file, content in files(RunSpec(), "").items():
                 if isinstance(content, pd.DataFrame):
                     stage.write_table(file, content)
                 else:
-                    stage.write_summary(file, {"schema": 1, **content})
+                    stage.write_summary(file, content)
 
 
 def build(folder: Path) -> dict[str, float]:

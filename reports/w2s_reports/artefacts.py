@@ -16,61 +16,30 @@ import pyarrow.parquet as pq
 from w2s_data.data.pairs import PAIR_CLASSES
 from w2s_data.errors import FileFormatError, RunError, listing
 from w2s_data.run import Run
+from w2s_data.stages.graph import (
+    FORECAST,
+    GAIN,
+    GROUPS,
+    OVERLAP,
+    PROJECTION,
+    SCORE,
+    SCORES,
+    SELECT,
+    stage_of,
+)
 from w2s_data.utils.io import read_json
+from w2s_data.utils.stage import ITEMS_TABLE, Stage
 from w2s_reports.palette import REGION_KEYS
 
-SCHEMA = 1
 BATCH_ROWS = 512
 LONGEST_TEXT = 2_000
-SCORE_FILES = ("overlap.json", "scores.parquet")
-SCORE_INPUTS = ("items", "embed")
 SCORE_COLUMNS = ("id", "region", "confidence", "alignment", "weak_label")
 OTHER_COLUMNS = ("split", "source", "group", "weak_correct")
 ITEM_COLUMNS = ("id", "split", "source", "group", "label")
 
 
-@dataclass(frozen=True)
-class Stage:
-    """What a stage after scoring writes, and which stages it reads.
-
-    Attributes
-    ----------
-    files : tuple of str
-        Without one of these the stage is not shown.
-    inputs : tuple of str
-    optional : tuple of str
-        Files that earlier versions did not write.
-    command : str
-        What runs it, if not the command of its name.
-    """
-
-    files: tuple[str, ...]
-    inputs: tuple[str, ...]
-    optional: tuple[str, ...] = ()
-    command: str = ""
-
-
-STAGES = {
-    "gain": Stage(
-        ("gain.json", "gain.parquet"),
-        ("items", "embed", "score", "forecast"),
-        ("predictions.parquet",),
-    ),
-    "forecast": Stage(("forecast.json", "discrepancy.json"), ("items", "embed")),
-    "groups": Stage(
-        ("groups.json", "spurious.json"), ("items", "embed", "score"), ("duplicates.parquet",)
-    ),
-    "select": Stage(
-        ("selection.json", "selection.parquet"),
-        ("items", "embed", "score"),
-        ("baselines.parquet",),
-    ),
-    "projection": Stage(
-        ("projection.json", "projection.parquet"),
-        ("items", "embed", "score"),
-        command="report --map",
-    ),
-}
+# Stages after scoring, in the order in which outdated ones are listed.
+LATER = (GAIN, FORECAST, GROUPS, SELECT, PROJECTION)
 
 
 @dataclass(frozen=True)
@@ -119,7 +88,7 @@ class Artefacts:
 
     def without(self, stage: str) -> Artefacts:
         """The same without what one stage left."""
-        later = {n: found for n, found in self.later.items() if n not in STAGES[stage].files}
+        later = {n: found for n, found in self.later.items() if n not in stage_of(stage).files}
         outdated = tuple(name for name in self.outdated if name != stage)
         return replace(self, later=later, outdated=outdated)
 
@@ -142,7 +111,7 @@ class Artefacts:
             return
         wanted = sorted({int(row) for row in rows})
         start = cursor = 0
-        with pq.ParquetFile(self.path / "items.parquet") as file:
+        with pq.ParquetFile(self.path / ITEMS_TABLE) as file:
             for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=[column]):
                 values, stop = batch.column(0), start + len(batch)
                 while cursor < len(wanted) and wanted[cursor] < stop:
@@ -171,14 +140,14 @@ def read_artefacts(run: str | os.PathLike[str] | Any) -> Artefacts:
         raise RunError(f"there is no run directory {str(folder)!r}; `w2s score` makes one")
     scored = _has_scores(folder)
     manifest = writable(Run.open(folder).manifest) if Run.exists(folder) or not scored else {}
-    overlap = _read_overlap(folder / "overlap.json") if scored else {}
-    scores = _read_scores(folder / "scores.parquet") if scored else None
-    items = _read_items(folder / "items.parquet")
+    overlap = _read_overlap(folder / OVERLAP) if scored else {}
+    scores = _read_scores(folder / SCORES) if scored else None
+    items = _read_items(folder / ITEMS_TABLE)
     later, outdated = _read_later(folder, manifest)
-    if scores is not None and manifest and not _follows(folder, manifest, "score", SCORE_INPUTS):
-        outdated = ("score", *outdated)
+    if scores is not None and manifest and not _follows(folder, manifest, SCORE):
+        outdated = (SCORE.name, *outdated)
     if scores is not None and items is not None and not _same(items["id"], scores["id"]):
-        if "score" not in outdated:
+        if SCORE.name not in outdated:
             raise RunError(
                 f"items.parquet and scores.parquet in {str(folder)!r} list different items: "
                 "run `w2s score` again"
@@ -202,20 +171,21 @@ def _has_scores(folder: Path) -> bool:
     RunError
         If one of the files is missing.
     """
-    missing = [name for name in SCORE_FILES if not (folder / name).is_file()]
+    missing = [name for name in SCORE.files if not (folder / name).is_file()]
     if not missing:
         return True
-    named = Run.exists(folder) and "score" in Run.open(folder).manifest["stages"]
-    if named or len(missing) < len(SCORE_FILES):
+    named = Run.exists(folder) and SCORE.name in Run.open(folder).manifest["stages"]
+    if named or len(missing) < len(SCORE.files):
         raise RunError(f"{str(folder)!r} has no {missing[0]}: score it with `w2s score {folder}`")
     return False
 
 
 def _read_overlap(path: Path) -> dict[str, Any]:
     overlap = _read_plain(path)
-    if not isinstance(overlap, dict) or overlap.get("schema") != SCHEMA:
+    if not isinstance(overlap, dict) or overlap.get("schema") != SCORE.schema:
         raise RunError(
-            f"{str(path)!r} is not of schema {SCHEMA}: run `w2s score` again with this version"
+            f"{str(path)!r} is not of schema {SCORE.schema}: run `w2s score` again with "
+            "this version"
         )
     return overlap
 
@@ -249,36 +219,38 @@ def _unscored(items: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def _follows(folder: Path, manifest: dict[str, Any], stage: str, inputs: tuple[str, ...]) -> bool:
-    """Whether a stage is of the present inputs; one that the manifest tells no key of is."""
-    record = (manifest.get("stages") or {}).get(stage) or {}
-    return "key" not in record or Run(folder, manifest).follows(stage, inputs)
+def _follows(folder: Path, manifest: dict[str, Any], stage: Stage) -> bool:
+    """Whether a stage is of the present inputs; without a key in the manifest it counts as such."""
+    record = (manifest.get("stages") or {}).get(stage.name) or {}
+    return "key" not in record or Run(folder, manifest).follows(stage)
 
 
 def _read_later(folder: Path, manifest: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Content of the files of finished stages; a file that the manifest does not name is left."""
+    """Read the files of finished stages; a file that the manifest does not name is ignored."""
     later: dict[str, Any] = {}
     outdated = []
-    for name, stage in STAGES.items():
-        record = (manifest.get("stages") or {}).get(name) or {}
-        named = set(record.get("files") or ())
-        if not all(file in named and (folder / file).is_file() for file in stage.files):
+    for stage in LATER:
+        record = (manifest.get("stages") or {}).get(stage.name) or {}
+        named = {name for name in record.get("files") or () if (folder / name).is_file()}
+        # The summaries make a section; a table that is missing only leaves out its part.
+        if not named.issuperset(stage.summaries):
             continue
-        more = [file for file in stage.optional if file in named and (folder / file).is_file()]
-        command = stage.command or name
-        later |= {file: _read_result(folder / file, command) for file in (*stage.files, *more)}
-        if not _follows(folder, manifest, name, stage.inputs):
-            outdated.append(name)
+        readable = [n for n in (*stage.files, *stage.optional) if n.endswith((".json", ".parquet"))]
+        later |= {file: _read_result(folder / file, stage) for file in readable if file in named}
+        if not _follows(folder, manifest, stage):
+            outdated.append(stage.name)
     return later, tuple(outdated)
 
 
-def _read_result(path: Path, command: str) -> Any:
+def _read_result(path: Path, stage: Stage) -> Any:
     if path.suffix == ".parquet":
         return _read_table(path)
     found = _read_plain(path)
-    if not isinstance(found, dict) or found.get("schema") != SCHEMA:
+    if not isinstance(found, dict) or found.get("schema") != stage.schema:
+        command = stage.command.removesuffix(" RUN")
         raise RunError(
-            f"{str(path)!r} is not of schema {SCHEMA}: run `w2s {command}` again with this version"
+            f"{str(path)!r} is not of schema {stage.schema}: run `{command}` again with "
+            "this version"
         )
     return found
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +10,10 @@ import pandas as pd
 
 from w2s_data.features.matrix import FeatureMatrix, FeatureView
 from w2s_data.run import Run
-from w2s_data.stages import check_scored, stored_features
-from w2s_reports.artefacts import SCHEMA, STAGES
+from w2s_data.stages import stored_features
+from w2s_data.stages.graph import MAP, OVERLAP, POSITIONS, PROJECTION, SCORES, check_scored
 from w2s_reports.points import MAX_POINTS, sample_rows
 from w2s_reports.projection import N_EPOCHS, N_NEIGHBORS, project
-
-logger = logging.getLogger("w2s_reports")
-
-NAME = "projection"
-SUMMARY, TABLE = STAGES[NAME].files
 
 
 def projection_stage(
@@ -49,15 +43,15 @@ def projection_stage(
         If the run was not scored, or not with these features.
     """
     settings = _settings(run, max_points)
-    if not run.is_fresh(NAME, settings, STAGES[NAME].inputs):
+    if not run.is_fresh(PROJECTION, settings):
         check_scored(run)
         scored = _scored(run)
         rows = sample_rows(scored, max_points)
-        with run.stage(NAME, settings, STAGES[NAME].inputs) as stage:
+        with run.stage(PROJECTION, settings) as stage:
             found = project(
                 FeatureView(features, scored.index.to_numpy()),
                 rows,
-                rng=np.random.default_rng(run.manifest["seed"]),
+                rng=np.random.default_rng(run.seed),
             )
             positions: dict[str, Any] = {"pca": found.pca, "umap": found.umap}
             columns = {
@@ -66,10 +60,10 @@ def projection_stage(
                 for i, axis in enumerate("xy")
             }
             ids = scored["id"].to_numpy()[rows]
-            stage.write_table(TABLE, pd.DataFrame({"id": ids, **columns}))
-            said = {"schema": SCHEMA, "n_scored": len(scored), **found.to_dict(), **settings}
-            stage.write_summary(SUMMARY, said)
-    return dict(run.read_summary(SUMMARY))
+            stage.write_table(POSITIONS, pd.DataFrame({"id": ids, **columns}))
+            said = {"n_scored": len(scored), **found.to_dict(), **settings}
+            stage.write_summary(MAP, said)
+    return dict(run.read_summary(MAP))
 
 
 def ensure_projection(run: Run, file: Path | None = None) -> None:
@@ -85,8 +79,7 @@ def ensure_projection(run: Run, file: Path | None = None) -> None:
     InputError
         If the run is not scored, or its strong features are not at hand.
     """
-    if run.is_fresh(NAME, _settings(run, MAX_POINTS), STAGES[NAME].inputs):
-        logger.info("map: nothing has changed since %s", run.finished(NAME))
+    if run.is_fresh(PROJECTION, _settings(run, MAX_POINTS)):
         return
     check_scored(run)
     projection_stage(run, stored_features(run, run.dataset(), "strong", file))
@@ -94,8 +87,8 @@ def ensure_projection(run: Run, file: Path | None = None) -> None:
 
 def _scored(run: Run) -> pd.DataFrame:
     """Scores of the split that reports draw; the index is the row in the whole table."""
-    scores = run.read_table("scores.parquet")
-    split = run.read_summary("overlap.json")["scored_split"]
+    scores = run.read_table(SCORES)
+    split = run.read_summary(OVERLAP)["scored_split"]
     scored: pd.DataFrame = scores.loc[scores["split"] == split]
     return scored
 
@@ -103,7 +96,7 @@ def _scored(run: Run) -> pd.DataFrame:
 def _settings(run: Run, max_points: int) -> dict[str, Any]:
     return {
         "max_points": max_points,
-        "seed": run.manifest["seed"],
+        "seed": run.seed,
         "n_neighbors": N_NEIGHBORS,
         "n_epochs": N_EPOCHS,
     }

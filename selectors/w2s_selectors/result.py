@@ -17,7 +17,6 @@ from w2s_data.utils.typing import FloatArray
 from w2s_selectors.policies.base import Policy
 from w2s_selectors.simulation.regret import cumulative_regret, regret_bound, simple_regret
 
-SCHEMA = 1
 SHOWN = 12  # sources in a repr
 
 
@@ -184,7 +183,6 @@ class SelectionResult:
         return dict(
             jsonable(
                 {
-                    "schema": SCHEMA,
                     "objective": self.objective,
                     "reward": self.reward,
                     "policy": repr(self.policy),

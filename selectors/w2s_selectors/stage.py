@@ -17,8 +17,10 @@ from w2s_data.errors import InputError, NotApplicableError, unknown
 from w2s_data.features.matrix import FeatureMatrix, FeatureView, sampled
 from w2s_data.probes.linear import LinearProbe
 from w2s_data.run import Run
-from w2s_data.stages import check_scored, weak_proba_of
+from w2s_data.stages import weak_proba_of
+from w2s_data.stages.graph import BASELINES, OVERLAP, SCORES, SELECT, SELECTION, TRACE, check_scored
 from w2s_data.utils.io import jsonable, sha256_json
+from w2s_data.utils.stage import StageResult
 from w2s_data.utils.typing import FloatArray, IntArray
 from w2s_selectors.objectives.base import Judgement
 from w2s_selectors.objectives.screen import MINIMUM_TARGET
@@ -30,8 +32,6 @@ from w2s_selectors.sources.table import TableSource
 
 logger = logging.getLogger("w2s_selectors")
 
-INPUTS = ("items", "embed", "score")
-PROGRESS = "baselines.parquet"  # cumulative overlap and regret by round, of every run compared
 TARGETS = ("validation", "test")
 FEWEST_TESTED = 50  # gold labels for which an accuracy is worth comparing
 MOST_TESTED = 20_000  # a random part of more: an accuracy is then right to .004
@@ -64,7 +64,7 @@ def select_stage(
     restart: bool = False,
     on_round: Callable[[dict[str, Any], Posterior], None] | None = None,
     show_progress: bool | None = None,
-) -> dict[str, Any]:
+) -> StageResult:
     """Select among the sources of the run's pool, and write `selection.parquet` and `.json`.
 
     What random and round-robin choice would have brought, by round, is in `baselines.parquet`. The
@@ -79,7 +79,7 @@ def select_stage(
 
     Returns
     -------
-    dict
+    StageResult
         The content of `selection.json`.
 
     Raises
@@ -92,19 +92,18 @@ def select_stage(
         For settings that `select_sources` refuses.
     """
     check_scored(run)
-    recorded = {**asdict(settings), "policy": repr(settings.policy), "seed": run.manifest["seed"]}
+    recorded = {**asdict(settings), "policy": repr(settings.policy), "seed": run.seed}
     folder = run.path / "selection" / sha256_json({**recorded, "budget": None})[:12]
     if restart and folder.is_dir():
         shutil.rmtree(folder)
-    elif run.is_fresh("select", recorded, INPUTS):
-        logger.info("select: nothing has changed since %s", run.finished("select"))
-        return dict(run.read_summary("selection.json"))
+    elif (earlier := run.earlier(SELECT, recorded)) is not None:
+        return earlier
     sources = TableSource.from_dataset(
         dataset,
         costs=settings.costs,
         strong_features=strong,
         weak_proba=weak_proba_of(run, dataset),
-        random_state=run.manifest["seed"],
+        random_state=run.seed,
     )
     names = [source.name for source in sources]
     if len(names) == 1:
@@ -118,7 +117,7 @@ def select_stage(
             on_round(row, dict(zip(names, believed, strict=True)))
 
     target = target_rows(dataset, settings.target)
-    with run.stage("select", recorded, INPUTS) as stage:
+    with run.stage(SELECT, recorded) as stage:
         result = select_sources(
             sources,
             settings,
@@ -127,17 +126,17 @@ def select_stage(
             evaluate=student_accuracy(dataset, strong),
             on_round=after,
             progress=show_progress,
-            random_state=run.manifest["seed"],
+            random_state=run.seed,
         )
-        stage.write_table("selection.parquet", result.to_frame(ids=True))
+        stage.write_table(TRACE, result.to_frame(ids=True))
         summary = result.to_dict()
         progress = _progress(run, dataset, result)
         if progress is not None:
-            stage.write_table(PROGRESS, progress)
+            stage.write_table(BASELINES, progress)
             final = jsonable(final_progress(progress, result.level))
             summary["baselines"] = [row | final[row["strategy"]] for row in summary["baselines"]]
-        stage.write_summary("selection.json", summary)
-    return dict(run.read_summary("selection.json"))
+        stage.write_summary(SELECTION, summary)
+    return StageResult(run.read(SELECT))
 
 
 def _progress(run: Run, dataset: W2SDataset, result: SelectionResult) -> pd.DataFrame | None:
@@ -145,11 +144,11 @@ def _progress(run: Run, dataset: W2SDataset, result: SelectionResult) -> pd.Data
 
     None if nothing was replayed, or the density of the pool is undefined.
     """
-    parted = run.read_summary("overlap.json")["density"]["value"] is not None
+    parted = run.read_summary(OVERLAP)["density"]["value"] is not None
     if result.replayed is None or dataset.sources is None or not parted:
         return None
     rows = dataset.rows("pool")
-    region = run.read_table("scores.parquet")["region"].to_numpy()[rows]
+    region = run.read_table(SCORES)["region"].to_numpy()[rows]
     is_overlap = region == Region.OVERLAP.label
     names = [str(name) for name in dataset.sources[rows]]
     density = pd.Series(is_overlap).groupby(names).mean()

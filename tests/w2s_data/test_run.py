@@ -11,6 +11,7 @@ import pytest
 from w2s_data import load_dataset
 from w2s_data.errors import RunError
 from w2s_data.run import Run
+from w2s_data.stages.graph import EMBED, SCORE
 
 
 @pytest.fixture
@@ -62,20 +63,20 @@ def test_vectors_survive(tmp_path, rng):
 
 def test_reopening_keeps_stages(dataset, tmp_path):
     run = Run.create(tmp_path / "run", dataset)
-    with run.stage("score", {"a": 1}, ("items",)) as stage:
+    with run.stage(SCORE, {"a": 1}) as stage:
         stage.write_summary("overlap.json", {"density": np.nan})
     again = Run.create(tmp_path / "run", dataset)
-    assert again.is_fresh("score", {"a": 1}, ("items",))
-    assert not again.is_fresh("score", {"a": 2}, ("items",))
-    assert again.read_summary("overlap.json") == {"density": None}
+    assert again.is_fresh(SCORE, {"a": 1})
+    assert not again.is_fresh(SCORE, {"a": 2})
+    assert again.read_summary("overlap.json") == {"schema": 1, "density": None}
 
 
 def test_a_damaged_file_is_not_fresh(dataset, tmp_path, caplog):
     run = Run.create(tmp_path / "run", dataset)
-    with run.stage("score", {}) as stage:
+    with run.stage(SCORE, {}) as stage:
         stage.write_summary("overlap.json", {})
     (run.path / "overlap.json").write_text("{} ")
-    assert not run.is_fresh("score", {})
+    assert not run.is_fresh(SCORE, {})
     assert "overlap.json is missing or damaged" in caplog.text
 
 
@@ -83,7 +84,7 @@ def test_a_stage_that_fails_is_not_named(dataset, tmp_path):
     run = Run.create(tmp_path / "run", dataset)
 
     def fail():
-        with run.stage("score", {}) as stage:
+        with run.stage(SCORE, {}) as stage:
             stage.write_summary("overlap.json", {})
             raise ZeroDivisionError
 
@@ -95,14 +96,14 @@ def test_a_stage_that_fails_is_not_named(dataset, tmp_path):
 
 def test_a_stage_depends_on_its_inputs(dataset, tmp_path):
     run = Run.create(tmp_path / "run", dataset)
-    with run.stage("embed", {"model": "a"}), run.stage("score", {}, ("embed",)):
+    with run.stage(EMBED, {"model": "a"}), run.stage(SCORE, {}):
         pass
-    with run.stage("score", {}, ("embed",)):
+    with run.stage(SCORE, {}):
         pass
-    assert run.is_fresh("score", {}, ("embed",))
-    with run.stage("embed", {"model": "b"}):
+    assert run.is_fresh(SCORE, {})
+    with run.stage(EMBED, {"model": "b"}):
         pass
-    assert not run.is_fresh("score", {}, ("embed",))
+    assert not run.is_fresh(SCORE, {})
 
 
 def test_another_data_set_is_refused(dataset, tmp_path):
@@ -147,11 +148,14 @@ def test_damaged_manifest(dataset, tmp_path, content):
         Run.open(tmp_path / "run")
 
 
-def test_newer_schema(dataset, tmp_path):
+@pytest.mark.parametrize(
+    ("schema", "message"), [(99, "newer version"), (1, "earlier version .*: score the data again")]
+)
+def test_another_schema(dataset, tmp_path, schema, message):
     run = Run.create(tmp_path / "run", dataset)
     manifest = json.loads((run.path / "manifest.json").read_text())
-    (run.path / "manifest.json").write_text(json.dumps({**manifest, "schema": 99}))
-    with pytest.raises(RunError, match="newer version"):
+    (run.path / "manifest.json").write_text(json.dumps({**manifest, "schema": schema}))
+    with pytest.raises(RunError, match=message):
         Run.open(run.path)
 
 

@@ -15,7 +15,8 @@ import pytest
 from PIL import Image, ImageDraw
 
 from tests.w2s_reports.later_stages import DRAWN, STAGES
-from w2s_data.run import Run
+from w2s_data.run import SCHEMA, Run
+from w2s_data.stages.graph import stage_of
 
 HOSTILE = "<script>window.pwned=1</script>\"'</script><img src=x onerror=window.pwned=1>"
 REGIONS = ("hard-only", "easy-only", "overlap")
@@ -64,14 +65,14 @@ def make_run(folder: Path, **settings: Any) -> Path:
         manifest = _manifest(spec)
         run = Run(folder, manifest)
         for name in spec.stages:
-            inputs, files = {**STAGES, **DRAWN}[name]
+            _, files = {**STAGES, **DRAWN}[name]
             content = files(spec, HOSTILE if spec.hostile else "")
             for file, value in content.items():
                 if isinstance(value, pd.DataFrame):
                     value.to_parquet(folder / file)
                 else:
                     _write(folder / file, {"schema": 1, **value})
-            manifest["stages"][name] = {"key": run.key({}, inputs), "settings": {}}
+            manifest["stages"][name] = {"key": run.key(stage_of(name), {}), "settings": {}}
             manifest["stages"][name] |= {"seconds": 1.0, "finished": None}
             manifest["stages"][name]["files"] = dict.fromkeys(content, "checksum")
         _write(folder / "manifest.json", manifest)
@@ -213,7 +214,7 @@ def _overlap(spec: RunSpec, scores: pd.DataFrame) -> dict[str, Any]:
 def _manifest(spec: RunSpec) -> dict[str, Any]:
     hostile = HOSTILE if spec.hostile else ""
     return {
-        "schema": 1,
+        "schema": SCHEMA,
         "version": "0.1.0",
         "created": "2026-11-20T20:00:00+00:00",
         "data": {

@@ -100,7 +100,7 @@ def test_page_and_markdown_say_the_same(synthetic_run: MakeRun) -> None:
 def test_file_that_the_manifest_does_not_name_is_not_shown(synthetic_run: MakeRun) -> None:
     run = synthetic_run(stages=("gain",))
     stages = json.loads((run / "manifest.json").read_text())["stages"]
-    del stages["gain"]["files"]["gain.parquet"]
+    del stages["gain"]["files"]["gain.json"]
     change(run / "manifest.json", stages=stages)
     assert "w2s gain RUN" in summarize(run)["gain"]["hint"]
     del stages["gain"]

@@ -61,10 +61,10 @@ def groups(
         random_state=seed,
     )
     with computing.start() as engine:
-        summary = groups_stage(
+        result = groups_stage(
             opened, dataset, features, analyzer, spurious, context.obj, limit, engine
         )
-    return Outcome(opened, summary)
+    return Outcome(opened, result.summary, result.fresh)
 
 
 @opt.spread
@@ -107,5 +107,5 @@ def forecast(
         number_from(components.weak_components, "--weak-components", "mp"),
         random_state=seed,
     )
-    summary = forecast_stage(opened, dataset, features, forecaster, analyzer, context.obj, limit)
-    return Outcome(opened, summary)
+    result = forecast_stage(opened, dataset, features, forecaster, analyzer, context.obj, limit)
+    return Outcome(opened, result.summary, result.fresh)

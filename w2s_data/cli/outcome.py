@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from w2s_data.cli.inputs import finish
+from w2s_data.stages.graph import stage_of
 
 if TYPE_CHECKING:
     from w2s_data.run import Run
+
+logger = logging.getLogger("w2s_data")
 
 
 @dataclass(frozen=True)
@@ -19,6 +23,7 @@ class Outcome:
 
     run: Run
     summary: dict[str, Any]
+    fresh: bool = False
 
 
 def telling(
@@ -29,6 +34,9 @@ def telling(
     @functools.wraps(stage)
     def command(*given: Any, **options: Any) -> None:
         outcome = stage(*given, **options)
+        if outcome.fresh:
+            known = stage_of(stage.__name__)
+            logger.info("%s: nothing has changed since %s", known.name, outcome.run.finished(known))
         tell(outcome.summary)
         finish(outcome.run)
 

@@ -18,7 +18,7 @@ from w2s_data.cli import options as opt
 from w2s_data.cli.config import FIRST, STAGES, Config, load_config
 from w2s_data.cli.findings import FINDINGS, verdict_found
 from w2s_data.cli.outcome import Outcome
-from w2s_data.cli.view import Line, View, without_fresh_lines
+from w2s_data.cli.view import Line, View
 from w2s_data.errors import (
     EmptyDataError,
     InputError,
@@ -93,7 +93,7 @@ def run_pipeline(
 
 def run_stages(config: Config, show_progress: bool | None = None) -> Finished:
     """Run the stages; one that fails ends them, and the report is written all the same."""
-    with View(list(STAGES), show_progress) as view, without_fresh_lines():
+    with View(list(STAGES), show_progress) as view:
         context = typer.Context(TyperCommand("run"), obj=view.show_progress)
         for name in config.off:
             view.skip(name, "enabled = false")
@@ -130,7 +130,7 @@ def _add_stage(
 
 
 def _describe(line: Line, outcome: Outcome) -> None:
-    line.state = "done" if line.name in outcome.run.ran else "fresh"
+    line.state = "fresh" if outcome.fresh else "done"
     line.said = FINDINGS[line.name](outcome.summary)
 
 
@@ -203,10 +203,10 @@ def _settled(path: Path, overrides: list[str], output: Path | None, show: bool) 
 
 def _conclude(finished: Finished) -> None:
     """Print what was found, and where it is."""
-    from w2s_data.stages import is_scored
+    from w2s_data.stages.graph import SCORE
     from w2s_reports import summarize
 
-    if is_scored(finished.run):
+    if finished.run.follows(SCORE):
         typer.echo(f"verdict: {verdict_found(summarize(finished.run)['verdict'])}")
     for name in ("score", "gain"):
         if name in finished.summaries:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from w2s_data.features.matrix import FeatureMatrix
     from w2s_data.run import Run
     from w2s_data.stages import Role
+    from w2s_data.utils.stage import StageResult
 
 
 @dataclass(frozen=True)
@@ -48,15 +49,18 @@ def embed(
     """Compute the weak and strong features of every item; resumes where it was stopped."""
     from w2s_data.compute.memory import MemoryLimit
     from w2s_data.stages import embed_stage
+    from w2s_data.stages.graph import EMBED
 
     limit = MemoryLimit.parse(memory)
     run, dataset = open_run(data, columns, output, seed, overwrite)
     inputs = feature_inputs(dataset, models, device)
+    before = run.manifest["stages"].get(EMBED.name)
     with computing.start() as engine:
         features = embed_stage(run, dataset, inputs, context.obj, overwrite, limit, engine)
+    fresh = run.manifest["stages"].get(EMBED.name) is before
     if not features:
         raise InputError("nothing to embed: name an encoder with --weak, --strong or both")
-    return Outcome(run, {role: matrix.shape for role, matrix in features.items()})
+    return Outcome(run, {role: matrix.shape for role, matrix in features.items()}, fresh)
 
 
 @opt.spread
@@ -86,7 +90,8 @@ def score(
     settings = ScoreSettings(number_from(l2, "--l2", "cv"), reference, device, context.obj, limit)
     with computing.start() as engine:
         features = embed_stage(run, dataset, inputs, context.obj, overwrite, limit, engine)
-        return Outcome(run, score_run(run, dataset, features, settings, engine))
+        result = score_run(run, dataset, features, settings, engine)
+    return Outcome(run, result.summary, result.fresh)
 
 
 def score_run(
@@ -95,7 +100,7 @@ def score_run(
     features: dict[Role, FeatureMatrix],
     settings: ScoreSettings,
     engine: Engine | None = None,
-) -> dict[str, Any]:
+) -> StageResult:
     """Score with the detector and the teacher that the settings describe."""
     from w2s_data.overlap.detector import OverlapDetector
     from w2s_data.probes.linear import LinearProbe

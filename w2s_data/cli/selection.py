@@ -107,7 +107,8 @@ def select(
     """Choose which source to query next, round by round, within a budget."""
     from w2s_data.cli.tables import print_overlap
     from w2s_data.compute.memory import MemoryLimit
-    from w2s_data.stages import embed_stage, is_scored
+    from w2s_data.stages import embed_stage
+    from w2s_data.stages.graph import SCORE
     from w2s_selectors.policies import make_policy
     from w2s_selectors.stage import StageSettings, select_stage
 
@@ -128,10 +129,10 @@ def select(
     )
     inputs = feature_inputs(dataset, models, device)
     features = embed_stage(run, dataset, inputs, context.obj, memory=limit)
-    if not is_scored(run):
+    if not run.follows(SCORE):
         score = ScoreSettings(device=device, show_progress=context.obj, memory=limit)
-        print_overlap(score_run(run, dataset, features, score))
-    summary = select_stage(
+        print_overlap(score_run(run, dataset, features, score).summary)
+    result = select_stage(
         run,
         dataset,
         features["strong"],
@@ -140,7 +141,7 @@ def select(
         on_round=_tell if context.obj is None else None,
         show_progress=context.obj is True,  # with a bar, a round needs no line
     )
-    return Outcome(run, summary)
+    return Outcome(run, result.summary, result.fresh)
 
 
 def _quarter(dataset: W2SDataset, unit: str, batch: int) -> float:

@@ -93,7 +93,7 @@ def gain(
     limit = MemoryLimit.parse(memory)
     opened, dataset, features = reopen(run, files, seed, context.obj, limit)
     with computing.start() as engine:
-        summary = gain_stage(
+        result = gain_stage(
             opened,
             dataset,
             features,
@@ -105,4 +105,4 @@ def gain(
             memory=limit,
             engine=engine,
         )
-    return Outcome(opened, summary)
+    return Outcome(opened, result.summary, result.fresh)

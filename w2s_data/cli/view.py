@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -156,20 +155,3 @@ class View(AbstractContextManager["View"]):
                 Text(line.said),
             )
         return table
-
-
-@contextmanager
-def without_fresh_lines() -> Iterator[None]:
-    """Drop the log lines that say a stage was fresh, which the view says itself."""
-
-    def other(record: logging.LogRecord) -> bool:
-        return not str(record.msg).endswith("nothing has changed since %s")
-
-    logs = [logging.getLogger(name) for name in ("w2s_data", "w2s_selectors")]
-    for log in logs:
-        log.addFilter(other)
-    try:
-        yield
-    finally:
-        for log in logs:
-            log.removeFilter(other)

@@ -14,7 +14,6 @@ from w2s_data.errors import InputError
 from w2s_data.utils.io import jsonable
 from w2s_data.utils.jackknife import LEFT_OUT
 
-SCHEMA = 1
 LEADING = 256  # spectral values kept
 SHARES = (0.5, 0.8, 0.9)  # of the attainable gain
 N_CURVE = 33  # pool sizes in the curve, evenly spaced in their logarithm
@@ -51,7 +50,7 @@ def summarize_discrepancy(
             else f"intervals: {LEFT_OUT.partition('. ')[0]}"
         )
     summary: dict[str, Any] = jsonable(
-        {"schema": SCHEMA, "n": n, "N": N}
+        {"n": n, "N": N}
         | learned
         | {
             "sensitivity": _sensitivity(analyzer, n, N),
@@ -78,7 +77,6 @@ def unknown_discrepancy(
     'Unknown: 40 rows do not determine 30 dimensions'
     """
     return {
-        "schema": SCHEMA,
         "n": n,
         "N": N,
         "prediction": None,

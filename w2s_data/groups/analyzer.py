@@ -33,7 +33,6 @@ from w2s_data.utils.io import jsonable
 from w2s_data.utils.typing import AnyArray, IntArray, RandomState
 from w2s_data.utils.validation import check_generator
 
-SCHEMA = 1
 FOUND = 0.9  # recall below which tables say that their neighbours are not all the nearest
 MINORITY = 0.5  # of an even share: groups that are clearly below it are minorities
 
@@ -320,7 +319,6 @@ class GroupAnalyzer(BaseEstimator):  # type: ignore[misc]
         settings = {k: v for k, v in self.get_params().items() if k != "random_state"}
         result: dict[str, Any] = jsonable(
             {
-                "schema": SCHEMA,
                 "level": self.level,
                 "discovery": self.discovery_,
                 "reading": self.reading_,

@@ -13,7 +13,6 @@ from w2s_data.overlap.detector import OverlapDetector
 from w2s_data.utils.intervals import wilson_interval
 from w2s_data.utils.typing import AnyArray
 
-SCHEMA = 1
 UNIFORM_EXPLAINED = 0.75  # share of variance that a split of evenly spread values explains
 
 
@@ -38,7 +37,6 @@ def summarize_overlap(
     pool = scores[scores["split"] == "pool"]
     overall = detector.shares().iloc[0]
     return {
-        "schema": SCHEMA,
         "n_items": len(dataset),
         "n_scored": len(pool),
         "scored_split": "pool",

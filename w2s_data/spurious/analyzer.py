@@ -33,8 +33,6 @@ from w2s_data.utils.jackknife import JACKKNIFE, LEFT_OUT, random_parts
 from w2s_data.utils.typing import RandomState
 from w2s_data.utils.validation import check_generator, check_parameters, share
 
-SCHEMA = 1
-
 
 class SpuriousAnalyzer(BaseEstimator):  # type: ignore[misc]
     r"""Predict the risk of teacher and student inside and outside a group, and the best pool share.
@@ -234,7 +232,6 @@ class SpuriousAnalyzer(BaseEstimator):  # type: ignore[misc]
         settings = {k: v for k, v in self.get_params().items() if k != "random_state"}
         summary: dict[str, Any] = jsonable(
             {
-                "schema": SCHEMA,
                 "n_labelled": self.n_labelled_,
                 "n_pool": self.n_pool_,
                 "d_w": self.d_w_,
@@ -371,7 +368,6 @@ def unknown_spurious(reason: str) -> dict[str, Any]:
     'Unknown: all rows belong to one group.'
     """
     return {
-        "schema": SCHEMA,
         "groups": [],
         "worst_group": None,
         "advice": None,

@@ -4,9 +4,9 @@ from .embedding import Role as Role
 from .embedding import embed_stage as embed_stage
 from .embedding import stored_features as stored_features
 from .forecasting import forecast_stage as forecast_stage
+from .graph import STAGES as STAGES
+from .graph import check_scored as check_scored
 from .grouping import groups_stage as groups_stage
-from .scoring import check_scored as check_scored
-from .scoring import is_scored as is_scored
 from .scoring import score_stage as score_stage
 from .scoring import teach as teach
 from .scoring import teachers_of as teachers_of

@@ -21,6 +21,7 @@ from w2s_data.features.matrix import ArrayFeatures, FeatureMatrix, FeatureView
 from w2s_data.features.pairs import embed_pairs, turned_features
 from w2s_data.features.store import FeatureStore, embed
 from w2s_data.run import MANIFEST, Run
+from w2s_data.stages.graph import EMBED
 from w2s_data.utils.io import jsonable, load_npy, sha256_file
 
 logger = logging.getLogger("w2s_data")
@@ -80,21 +81,20 @@ def _features(
     engine: Engine,
 ) -> dict[Role, FeatureMatrix]:
     inputs = {role: _settled(given, engine) for role, given in inputs.items()}
-    before = run.manifest["stages"].get("embed", {}).get("settings", {})
+    before = run.manifest["stages"].get(EMBED.name, {}).get("settings", {})
     settings: dict[str, Any] = {
         role: chosen
         for role in ROLES
         if (chosen := _feature_settings(run, dataset, role, inputs.get(role), before.get(role)))
     }
-    if run.is_fresh("embed", settings, ("items",)) and _are_sound(run, inputs):
-        logger.info("embed: nothing has changed since %s", run.finished("embed"))
+    if run.is_fresh(EMBED, settings) and _are_sound(run, inputs):
         return {
             role: _stored_features(run, dataset, role, inputs.get(role))
             for role in ROLES
             if role in settings
         }
     found: dict[Role, FeatureMatrix] = {}
-    with run.stage("embed", settings, ("items",)) as stage:
+    with run.stage(EMBED, settings) as stage:
         for role in (role for role in ROLES if role in settings):
             given = inputs.get(role)
             if given is not None and given.encoder is not None:
@@ -136,8 +136,8 @@ def stored_features(
     InputError
         If they came from a file that is not named, or is another one.
     """
-    before = run.manifest["stages"].get("embed", {}).get("settings", {}).get(role)
-    if before is None or not run.follows("embed", ("items",)):
+    before = run.manifest["stages"].get(EMBED.name, {}).get("settings", {}).get(role)
+    if before is None or not run.follows(EMBED):
         raise RunError(f"{str(run.path)!r} has no {role} features of its items")
     given = None if file is None else FeatureInput(file=file)
     found = _feature_settings(run, dataset, role, given, before)

@@ -18,14 +18,15 @@ from w2s_data.forecast import GainForecaster
 from w2s_data.probes.linear import LinearProbe
 from w2s_data.run import Run
 from w2s_data.stages.embedding import ROLES, Role
+from w2s_data.stages.graph import DISCREPANCY, FORECAST, FORECAST_SUMMARY
 from w2s_data.stages.scoring import probe_for
 from w2s_data.stages.warnings import noting
+from w2s_data.utils.stage import StageResult
 from w2s_data.utils.typing import IntArray
 from w2s_data.utils.validation import check_generator
 
 logger = logging.getLogger("w2s_data")
 
-SCHEMA = 1
 SAMPLE_COPIES = 12  # of its rows in float64: samples, kernels of three kinds, simulated worlds
 
 
@@ -37,7 +38,7 @@ def forecast_stage(
     analyzer: DiscrepancyAnalyzer,
     show_progress: bool | None = None,
     memory: MemoryLimit | None = None,
-) -> dict[str, Any]:
+) -> StageResult:
     """Forecast the gain and measure the discrepancy of the features; write both summaries.
 
     A penalty of "cv" of the forecaster's probes is chosen once, on the labelled split. On pairs
@@ -45,7 +46,7 @@ def forecast_stage(
 
     Returns
     -------
-    dict
+    StageResult
         The content of `forecast.json`, and under "discrepancy" that of `discrepancy.json`.
 
     Raises
@@ -63,15 +64,14 @@ def forecast_stage(
         },
         "analyzer": analyzer.get_params(),
     }
-    if run.is_fresh("forecast", settings, ("items", "embed")):
-        logger.info("forecast: nothing has changed since %s", run.finished("forecast"))
-        return _read(run)
+    if (earlier := run.earlier(FORECAST, settings)) is not None:
+        return earlier
     _check(dataset, features)
     labelled = dataset.rows("labelled")
     labelled = labelled[dataset.labels[labelled] >= 0]
     pool = dataset.rows("pool")
-    with run.stage("forecast", settings, ("items", "embed")) as stage:
-        stage.write_summary("discrepancy.json", _discrepancy(analyzer, features, labelled, pool))
+    with run.stage(FORECAST, settings) as stage:
+        stage.write_summary(DISCREPANCY, _discrepancy(analyzer, features, labelled, pool))
         settled = _fitting(forecaster, features, memory or MemoryLimit.parse(None))
         settled.set_params(
             teacher=_settled(settled, "teacher", dataset, features["weak"], labelled),
@@ -86,22 +86,15 @@ def forecast_stage(
                 FeatureView(features["strong"], pool),
                 progress=show_progress,
             )
-        summary = {"schema": SCHEMA, **forecast.to_dict()}
+        summary = forecast.to_dict()
         if dataset.weak_proba is not None:
             summary["warnings"] = (
                 *summary["warnings"],
                 "the teacher of this forecast is trained on the weak features; the weak labels "
                 "that came with the data are not used",
             )
-        stage.write_summary("forecast.json", summary)
-    return _read(run)
-
-
-def _read(run: Run) -> dict[str, Any]:
-    return {
-        **run.read_summary("forecast.json"),
-        "discrepancy": run.read_summary("discrepancy.json"),
-    }
+        stage.write_summary(FORECAST_SUMMARY, summary)
+    return StageResult(run.read(FORECAST))
 
 
 def _check(dataset: W2SDataset, features: dict[Role, FeatureMatrix]) -> None:

@@ -27,20 +27,29 @@ from w2s_data.run import Run
 from w2s_data.spurious import SpuriousAnalyzer
 from w2s_data.spurious.analyzer import unknown_spurious
 from w2s_data.stages.embedding import Role
-from w2s_data.stages.scoring import check_scored, weak_proba_of
-from w2s_data.stages.training import INPUTS as INPUTS_OF_GAIN
-from w2s_data.stages.training import PREDICTIONS
+from w2s_data.stages.graph import (
+    DUPLICATES,
+    GAIN,
+    GAIN_SUMMARY,
+    GROUPS,
+    GROUPS_SUMMARY,
+    GROUPS_TABLE,
+    NEIGHBORS,
+    PREDICTIONS,
+    SCORES,
+    SPURIOUS,
+    check_scored,
+)
+from w2s_data.stages.scoring import weak_proba_of
 from w2s_data.stages.warnings import noting
 from w2s_data.utils.io import sha256_json
 from w2s_data.utils.progress import progress
+from w2s_data.utils.stage import StageResult
 from w2s_data.utils.typing import AnyArray, FloatArray
 
 logger = logging.getLogger("w2s_data")
 
-INPUTS = ("items", "embed", "score")
-INDEX = "neighbors.faiss"
 BLOCKS = "groups"
-DUPLICATES = "duplicates.parquet"
 MOST_PAIRS = 200  # of near-duplicates that are listed
 
 
@@ -53,7 +62,7 @@ def groups_stage(
     show_progress: bool | None = None,
     memory: MemoryLimit | None = None,
     engine: Engine | None = None,
-) -> dict[str, Any]:
+) -> StageResult:
     """Describe groups, sources and points, and judge the groups; write tables and summaries.
 
     Groups are those of the data set, or are discovered. The neighbour index is kept in the run; its
@@ -64,7 +73,7 @@ def groups_stage(
 
     Returns
     -------
-    dict
+    StageResult
         The content of `groups.json`, and under "spurious" that of `spurious.json`.
 
     Raises
@@ -85,18 +94,17 @@ def groups_stage(
     student, student_proba = _student(run, dataset)
     if student:  # a setting and no input: groups that were described before hold as they are
         settings["student"] = student
-    if run.is_fresh("groups", settings, INPUTS):
-        logger.info("groups: nothing has changed since %s", run.finished("groups"))
-        return _read(run)
+    if (earlier := run.earlier(GROUPS, settings)) is not None:
+        return earlier
     check_scored(run)
     if "strong" not in features:
         raise InputError("strong features are missing: name their file with --strong-features")
-    scores = run.read_table("scores.parquet")
-    with run.stage("groups", settings, INPUTS) as stage:
+    scores = run.read_table(SCORES)
+    with run.stage(GROUPS, settings) as stage:
         with noting(DegenerateDataWarning) as notes:
             limit = memory or MemoryLimit.parse(None)
             index = _index(run, features["strong"], analyzer, show_progress, limit)
-            blocks = _finished_blocks(run, run.key(settings, INPUTS), index)
+            blocks = _finished_blocks(run, run.key(GROUPS, settings), index)
             analyzer = clone(analyzer).fit(
                 features["strong"],
                 weak_proba_of(run, dataset),
@@ -111,23 +119,23 @@ def groups_stage(
                 progress=show_progress,
             )
         points = analyzer.points_.assign(id=dataset.ids)
-        stage.write_table("groups.parquet", points[["id", *analyzer.points_.columns]])
+        stage.write_table(GROUPS_TABLE, points[["id", *analyzer.points_.columns]])
         pairs = _pairs(analyzer, dataset)
         stage.write_table(DUPLICATES, pairs.head(MOST_PAIRS))
         summary = _summary(analyzer, dataset, notes) | {"duplicates": _count(pairs, analyzer)}
-        stage.write_summary("groups.json", summary | {"student": student.get("method")})
-        stage.add(INDEX)
-        stage.write_summary("spurious.json", _judge(dataset, features, analyzer, spurious))
+        stage.write_summary(GROUPS_SUMMARY, summary | {"student": student.get("method")})
+        stage.add(NEIGHBORS)
+        stage.write_summary(SPURIOUS, _judge(dataset, features, analyzer, spurious))
     shutil.rmtree(run.path / BLOCKS, ignore_errors=True)
-    return _read(run)
+    return StageResult(run.read(GROUPS))
 
 
 def _student(run: Run, dataset: W2SDataset) -> tuple[dict[str, str], FloatArray | None]:
     """The best method of the run's gain and the labels of its student as probabilities (N, C)."""
-    files = run.manifest["stages"].get("gain", {}).get("files", {})
-    if PREDICTIONS not in files or not run.follows("gain", INPUTS_OF_GAIN):
+    files = run.manifest["stages"].get(GAIN.name, {}).get("files", {})
+    if PREDICTIONS not in files or not run.follows(GAIN):
         return {}, None
-    students = run.read_summary("gain.json")["students"]
+    students = run.read_summary(GAIN_SUMMARY)["students"]
     if not students:
         return {}, None
     best = str(students[0]["name"])
@@ -135,7 +143,7 @@ def _student(run: Run, dataset: W2SDataset) -> tuple[dict[str, str], FloatArray 
     codes = class_codes(labels.astype(object), dataset.class_names, "student's label")
     proba = np.eye(len(dataset.class_names))[codes]
     proba[codes < 0] = np.nan
-    return {"method": best, "gain": run.manifest["stages"]["gain"]["key"]}, proba
+    return {"method": best, "gain": run.manifest["stages"][GAIN.name]["key"]}, proba
 
 
 def _pairs(analyzer: GroupAnalyzer, dataset: W2SDataset) -> pd.DataFrame:
@@ -173,10 +181,6 @@ def _summary(analyzer: GroupAnalyzer, dataset: W2SDataset, notes: list[str]) -> 
     return summary | {"notes": notes}
 
 
-def _read(run: Run) -> dict[str, Any]:
-    return {**run.read_summary("groups.json"), "spurious": run.read_summary("spurious.json")}
-
-
 def _index(
     run: Run,
     strong: FeatureMatrix,
@@ -185,7 +189,7 @@ def _index(
     memory: MemoryLimit,
 ) -> NeighborIndex:
     """Neighbour index of the run, built and saved if there is none of these features that fits."""
-    path = run.path / INDEX
+    path = run.path / NEIGHBORS
     if path.is_file() and path.stat().st_size <= 2 * memory.resident_bytes:
         try:
             return NeighborIndex.load(path, strong, "cosine", analyzer.device)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import warnings
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,21 +13,22 @@ from w2s_data.compute.base import Engine
 from w2s_data.compute.memory import MemoryLimit
 from w2s_data.data.load import W2SDataset
 from w2s_data.data.regions import Region
-from w2s_data.errors import DegenerateDataWarning, InputError, SplitError, UnscoredError, listing
+from w2s_data.errors import DegenerateDataWarning, InputError, SplitError, listing
 from w2s_data.features.matrix import FeatureMatrix, FeatureView, sampled
 from w2s_data.overlap.detector import OverlapDetector
 from w2s_data.overlap.summary import summarize_overlap
 from w2s_data.probes.linear import LinearProbe, cross_fit_proba
 from w2s_data.run import Run, proba_table
 from w2s_data.stages.embedding import Role
+from w2s_data.stages.graph import OVERLAP, SCORE, SCORES
 from w2s_data.stages.warnings import noting
 from w2s_data.utils.progress import progress
+from w2s_data.utils.stage import WEAK_PROBA, StageResult
 from w2s_data.utils.typing import FloatArray, IntArray, RandomState
 from w2s_data.utils.validation import check_generator
 
 logger = logging.getLogger("w2s_data")
 
-INPUTS = ("items", "embed")
 TEACHER_FOLDS = 5
 PROBE_COPIES = 4  # of its rows in float64, that fitting a probe makes
 
@@ -42,7 +42,7 @@ def score_stage(
     show_progress: bool | None = None,
     memory: MemoryLimit | None = None,
     engine: Engine | None = None,
-) -> dict[str, Any]:
+) -> StageResult:
     """Train the teacher unless weak labels were given, detect overlap, write the scores.
 
     The detector is fitted on the pool, the items that would get pseudo-labels; items of the other
@@ -50,7 +50,7 @@ def score_stage(
 
     Returns
     -------
-    dict
+    StageResult
         The content of `overlap.json`.
 
     Raises
@@ -65,9 +65,8 @@ def score_stage(
         "detector": detector.get_params(),
         "teacher": None if dataset.weak_proba is not None else teacher.get_params(),
     }
-    if run.is_fresh("score", settings, INPUTS):
-        logger.info("score: nothing has changed since %s", run.finished("score"))
-        return dict(run.read_summary("overlap.json"))
+    if (earlier := run.earlier(SCORE, settings)) is not None:
+        return earlier
     if "strong" not in features:
         raise InputError(
             "strong features are missing: name a pretrained model with --strong, "
@@ -78,18 +77,18 @@ def score_stage(
             "the pool is empty, so that there is nothing to score: call the split of rows that the "
             "teacher is to label 'pool' or 'unlabelled', or leave out --split to have splits dealt"
         )
-    with run.stage("score", settings, INPUTS) as stage:
+    with run.stage(SCORE, settings) as stage:
         with noting(DegenerateDataWarning) as notes:
             proba = dataset.weak_proba
             if proba is None:
                 proba = teach(dataset, features.get("weak"), teacher, memory)
-                stage.write_table("weak_proba.parquet", proba_table(dataset, proba, ("teacher",)))
+                stage.write_table(WEAK_PROBA, proba_table(dataset, proba, ("teacher",)))
             averaged = proba.mean(axis=1) if proba.ndim == 3 else proba
             scores = _detect(dataset, features["strong"], averaged, detector, show_progress, engine)
         summary = summarize_overlap(detector, dataset, scores, notes)
-        stage.write_table("scores.parquet", scores)
-        stage.write_summary("overlap.json", summary)
-    return dict(run.read_summary("overlap.json"))
+        stage.write_table(SCORES, scores)
+        stage.write_summary(OVERLAP, summary)
+    return StageResult(run.read(SCORE))
 
 
 def teach(
@@ -168,7 +167,7 @@ def probe_for(dataset: W2SDataset, probe: LinearProbe) -> LinearProbe:
 
 def teachers_of(run: Run, dataset: W2SDataset) -> FloatArray:
     """Weak probabilities (N, C) of the run, or (N, M, C) of several weak models."""
-    values = run.read_table("weak_proba.parquet").drop(columns="id").to_numpy(dtype=np.float64)
+    values = run.read_table(WEAK_PROBA).drop(columns="id").to_numpy(dtype=np.float64)
     stacked: FloatArray = values.reshape(len(values), -1, len(dataset.class_names))
     return stacked[:, 0] if stacked.shape[1] == 1 else stacked
 
@@ -177,20 +176,6 @@ def weak_proba_of(run: Run, dataset: W2SDataset) -> FloatArray:
     """Weak probabilities (N, C) of the run, averaged over weak models."""
     teachers = teachers_of(run, dataset)
     return teachers.mean(axis=1) if teachers.ndim == 3 else teachers
-
-
-def is_scored(run: Run) -> bool:
-    """Whether a run has scores of its present items and features."""
-    return run.follows("score", INPUTS)
-
-
-def check_scored(run: Run) -> None:
-    """Refuse a run without scores of its present items and features."""
-    if not is_scored(run):
-        raise UnscoredError(
-            f"{str(run.path)!r} has no scores of these items and features: `w2s score {run.path}` "
-            "makes them"
-        )
 
 
 def _detect(

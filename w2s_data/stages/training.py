@@ -13,18 +13,24 @@ from w2s_data.errors import DegenerateDataWarning, InputError
 from w2s_data.features.matrix import FeatureMatrix
 from w2s_data.run import Run
 from w2s_data.stages.embedding import Role
-from w2s_data.stages.scoring import check_scored, teachers_of
+from w2s_data.stages.graph import (
+    FORECAST,
+    FORECAST_SUMMARY,
+    GAIN,
+    GAIN_SUMMARY,
+    GAIN_TABLE,
+    PREDICTIONS,
+    check_scored,
+)
+from w2s_data.stages.scoring import teachers_of
 from w2s_data.stages.warnings import noting
 from w2s_data.utils.io import sha256_json
+from w2s_data.utils.stage import StageResult
 
 if TYPE_CHECKING:
     from w2s_data.finetune.methods.base import Method
 
 logger = logging.getLogger("w2s_data")
-
-SCHEMA = 1
-INPUTS = ("items", "embed", "score", "forecast")
-PREDICTIONS = "predictions.parquet"
 
 
 def gain_stage(
@@ -39,7 +45,7 @@ def gain_stage(
     show_progress: bool | None = None,
     memory: MemoryLimit | None = None,
     engine: Engine | None = None,
-) -> dict[str, Any]:
+) -> StageResult:
     """Train students by every method and seed, measure the gain, write tables and summary.
 
     Students that were trained with the same settings before are taken from the run. The forecast
@@ -60,7 +66,7 @@ def gain_stage(
 
     Returns
     -------
-    dict
+    StageResult
         The content of `gain.json`.
 
     Raises
@@ -77,15 +83,14 @@ def gain_stage(
     training = {**(training or {}), **({"paired": True} if dataset.is_paired else {})}
     chosen = TrainingSettings().replace(**training)
     is_head = chosen.tuning == "head"
-    settings = {**training, "seed": run.manifest["seed"]}
+    settings = {**training, "seed": run.seed}
     recorded = {
         **settings,
         "seeds": seeds,
         "methods": {name: repr(method) for name, method in methods.items()},
     }
-    if not restart and run.is_fresh("gain", recorded, INPUTS):
-        logger.info("gain: nothing has changed since %s", run.finished("gain"))
-        return dict(run.read_summary("gain.json"))
+    if not restart and (earlier := run.earlier(GAIN, recorded)) is not None:
+        return earlier
     if is_head and "strong" not in features:
         raise InputError("strong features are missing: name their file with --strong-features")
     from w2s_data.finetune import measure_gain
@@ -94,7 +99,7 @@ def gain_stage(
         limit = memory or MemoryLimit.parse(None)
         resident = min(chosen.resident_bytes, limit.resident_bytes)
         chosen = chosen.replace(resident_bytes=resident)
-    with run.stage("gain", recorded, INPUTS) as stage:
+    with run.stage(GAIN, recorded) as stage:
         with noting(DegenerateDataWarning):  # they are among the result's own warnings
             result = measure_gain(
                 features["strong"] if is_head else None,
@@ -110,23 +115,21 @@ def gain_stage(
                 forecast=_forecast(run),
                 checkpoint=run.path / "gain" / sha256_json(settings)[:12],
                 resume=not restart,
-                random_state=run.manifest["seed"],
+                random_state=run.seed,
                 progress=show_progress,
                 engine=engine,
             )
         predictions = result.predictions().drop(columns="row")
         predictions.insert(0, "id", dataset.ids)
-        stage.write_table("gain.parquet", result.to_frame())
+        stage.write_table(GAIN_TABLE, result.to_frame())
         stage.write_table(PREDICTIONS, predictions)
-        stage.write_summary("gain.json", {"schema": SCHEMA, **result.to_dict()})
-    return dict(run.read_summary("gain.json"))
+        stage.write_summary(GAIN_SUMMARY, result.to_dict())
+    return StageResult(run.read(GAIN))
 
 
 def _forecast(run: Run) -> Any:
     """The run's forecast, if it is of the items and features as they are."""
-    if not run.follows("forecast", ("items", "embed")):
-        return None
-    return run.read_summary("forecast.json")
+    return run.read_summary(FORECAST_SUMMARY) if run.follows(FORECAST) else None
 
 
 def methods_from(names: Sequence[str]) -> dict[str, Method]:

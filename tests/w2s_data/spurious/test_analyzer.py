@@ -149,7 +149,7 @@ def test_summary_holds_what_the_analyzer_says(fitted: SpuriousAnalyzer) -> None:
     assert fitted.to_frame().equals(fitted.groups_)
     found = fitted.to_dict()
     assert json.loads(json.dumps(found, allow_nan=False)) == found
-    assert (found["schema"], found["d_w"], found["d_s"]) == (1, 10, 15)
+    assert (found["d_w"], found["d_s"]) == (10, 15)
     group, prediction = found["groups"][0], fitted.predict_risk()
     assert group["risks"]["average"]["gain"] == prediction.average.gain.to_dict()
     assert group["risks"]["worst"]["chance_fails"] == prediction.worst.chance_fails

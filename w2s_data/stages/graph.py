@@ -1,0 +1,155 @@
+"""The pipeline, declared once: every stage with its inputs, files, schema, command and hints.
+
+The run directory, the commands, the configuration, the report and the tests read it from here. A
+stage above this package (the selection, the map, the report) is named by its function, which is
+imported when it runs, so that no arrow points up.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from w2s_data.errors import UnscoredError, unknown
+from w2s_data.utils.stage import ITEMS, WEAK_PROBA, Stage, StageResult
+
+if TYPE_CHECKING:
+    from w2s_data.run import Run
+
+OVERLAP = "overlap.json"
+SCORES = "scores.parquet"
+FORECAST_SUMMARY = "forecast.json"
+DISCREPANCY = "discrepancy.json"
+SELECTION = "selection.json"
+TRACE = "selection.parquet"
+BASELINES = "baselines.parquet"
+GAIN_SUMMARY = "gain.json"
+GAIN_TABLE = "gain.parquet"
+PREDICTIONS = "predictions.parquet"
+GROUPS_SUMMARY = "groups.json"
+GROUPS_TABLE = "groups.parquet"
+SPURIOUS = "spurious.json"
+DUPLICATES = "duplicates.parquet"
+NEIGHBORS = "neighbors.faiss"
+MAP = "projection.json"
+POSITIONS = "projection.parquet"
+PAGE = "report.html"
+
+EMBED = Stage(
+    "embed",
+    needs=(ITEMS.name,),
+    command="w2s embed RUN",
+    function="w2s_data.stages.embedding:embed_stage",
+)
+SCORE = Stage(
+    "score",
+    needs=(ITEMS.name, EMBED.name),
+    files={
+        OVERLAP: "adds the region of every item, the overlap density, sources and groups",
+        SCORES: "adds the region of every item",
+    },
+    optional=(WEAK_PROBA,),
+    command="w2s score RUN",
+    function="w2s_data.stages.scoring:score_stage",
+)
+FORECAST = Stage(
+    "forecast",
+    needs=(ITEMS.name, EMBED.name),
+    files={
+        FORECAST_SUMMARY: ("adds what training is expected to gain, before any of it is paid for"),
+        DISCREPANCY: (
+            "adds how much of the teacher's error the strong features can undo, and how many "
+            "pool items that takes"
+        ),
+    },
+    command="w2s forecast RUN",
+    function="w2s_data.stages.forecasting:forecast_stage",
+)
+SELECT = Stage(
+    "select",
+    needs=(ITEMS.name, EMBED.name, SCORE.name),
+    files={
+        SELECTION: "adds which sources the next items should come from",
+        TRACE: "adds every round of the selection",
+    },
+    optional=(BASELINES,),
+    command="w2s select RUN",
+    function="w2s_selectors.stage:select_stage",
+)
+GAIN = Stage(
+    "gain",
+    needs=(ITEMS.name, EMBED.name, SCORE.name),
+    uses=(FORECAST.name,),
+    files={
+        GAIN_SUMMARY: "trains students and measures what they gain over the teacher",
+        GAIN_TABLE: "adds the gain of every method and seed",
+        PREDICTIONS: "trains students and finds the items on which they contradict the teacher",
+    },
+    command="w2s gain RUN",
+    function="w2s_data.stages.training:gain_stage",
+)
+GROUPS = Stage(
+    "groups",
+    needs=(ITEMS.name, EMBED.name, SCORE.name),
+    files={
+        GROUPS_SUMMARY: (
+            "adds each group's share of the labelled set and of the pool, leakage, and what "
+            "unequal shares cost"
+        ),
+        SPURIOUS: "adds the price of unequal shares",
+        GROUPS_TABLE: "adds the group of every item",
+        DUPLICATES: "finds items that are nearly the same, across splits first",
+    },
+    optional=(NEIGHBORS,),
+    command="w2s groups RUN",
+    function="w2s_data.stages.grouping:groups_stage",
+)
+PROJECTION = Stage(
+    "projection",
+    needs=(ITEMS.name, EMBED.name, SCORE.name),
+    files={MAP: "adds a map of the strong features", POSITIONS: "adds the position of every point"},
+    command="w2s report RUN",
+    function="w2s_reports.stage:projection_stage",
+)
+REPORT = Stage(
+    "report",
+    files={PAGE: "writes the page that shows all of it"},
+    command="w2s report RUN",
+    function="w2s_reports.stage:report_stage",
+)
+
+STAGES = {
+    stage.name: stage
+    for stage in (ITEMS, EMBED, SCORE, FORECAST, SELECT, GAIN, GROUPS, PROJECTION, REPORT)
+}
+# Stages of a pipeline in the order in which they run; the groups come after the gain, whose student
+# they describe.
+PIPELINE = (EMBED, SCORE, FORECAST, SELECT, GAIN, GROUPS, REPORT)
+
+
+def stage_of(name: str) -> Stage:
+    """Return a stage by its name; an unknown name raises and lists the valid ones.
+
+    >>> stage_of("gain").command
+    'w2s gain RUN'
+    """
+    if name not in STAGES:
+        raise KeyError(unknown("stage", name, list(STAGES)))
+    return STAGES[name]
+
+
+def function_of(stage: Stage) -> Callable[..., StageResult]:
+    """Import the function that runs a stage."""
+    module, _, name = stage.function.partition(":")
+    found: Any = getattr(importlib.import_module(module), name)
+    return found  # type: ignore[no-any-return]
+
+
+def check_scored(run: Run) -> None:
+    """Refuse a run without scores of its present items and features."""
+    if not run.follows(SCORE):
+        command = SCORE.command.replace("RUN", str(run.path))
+        raise UnscoredError(
+            f"{str(run.path)!r} has no scores of these items and features: `{command}` makes them"
+        )

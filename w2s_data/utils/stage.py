@@ -1,0 +1,90 @@
+"""A stage of a run as a record; `w2s_data.stages.graph` declares all of them.
+
+This module imports nothing heavy, since the command line reads it to answer `--help`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+ITEMS_TABLE = "items.parquet"
+VECTORS = "items.npy"  # of items that are feature vectors: read from there block by block
+WEAK_PROBA = "weak_proba.parquet"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of the pipeline: what it reads, what it writes, and how it is run.
+
+    Attributes
+    ----------
+    name : str
+    needs : tuple of str
+        Stages that must be finished; when one of them changes, this one runs again.
+    uses : tuple of str
+        Stages that are read where they are finished; the same holds for them.
+    files : mapping from file name to str
+        Files of a finished stage, each with what it adds to a run ("finds ...", "adds ...").
+    optional : tuple of str
+        Files that are written for some data only.
+    schema : int
+        Version of the files; each summary holds it under "schema".
+    command : str
+        Shell command that runs the stage on a run directory RUN.
+    function : str
+        Python function that runs it, as "module:name", imported when it is called.
+
+    Examples
+    --------
+    >>> files = {"gain.json": "measures the gain"}
+    >>> Stage("gain", ("score",), files=files, command="w2s gain RUN").hint()
+    '`w2s gain RUN` measures the gain.'
+    """
+
+    name: str
+    needs: tuple[str, ...] = ()
+    uses: tuple[str, ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
+    optional: tuple[str, ...] = ()
+    schema: int = 1
+    command: str = ""
+    function: str = ""
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Stages whose results this one depends on."""
+        return (*self.needs, *self.uses)
+
+    @property
+    def summaries(self) -> tuple[str, ...]:
+        """Its JSON files, the main one first."""
+        return tuple(name for name in self.files if name.endswith(".json"))
+
+    def hint(self, file: str | None = None) -> str:
+        """Return a sentence that says which command adds a file (the main one by default)."""
+        return f"`{self.command}` {self.files[file or next(iter(self.files))]}."
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """The summary of a finished stage.
+
+    Attributes
+    ----------
+    summary : dict
+        Content of its main JSON file; other JSON files under their names without suffix.
+    fresh : bool
+        Whether nothing had changed, so that the earlier result was read.
+    """
+
+    summary: dict[str, Any]
+    fresh: bool = False
+
+
+ITEMS = Stage(
+    "items",
+    files={ITEMS_TABLE: "stores the items"},
+    optional=(VECTORS, WEAK_PROBA),
+)
