@@ -212,7 +212,7 @@ def digits(seed: int, cache: Path) -> Values:  # noqa: ARG001 - every setting ha
         "cosupervised",
         pixels[pool],
         np.stack(teachers, axis=1),
-        levels=(1, 2, 4),
+        stages=(1, 2, 4),
         learning_rate=3e-3,
         epochs=20,
         random_state=seed,
@@ -267,7 +267,7 @@ def union(seed: int, cache: Path) -> Values:
         "cosupervised",
         features[pool],
         np.stack(teachers, axis=1),
-        levels=tuple(len(level) for level in levels),
+        stages=tuple(len(level) for level in levels),
         random_state=seed,
     )
     return hierarchy_gains(student, features[test], labels[test])

@@ -213,14 +213,14 @@ def _diagnostics(spec: Any, hostile: str) -> dict[str, Any]:
     n = len(spec.classes)
     path = np.column_stack([np.linspace(0.5, 0.9, 21), np.linspace(0.5, 0.1, 21)])
     even = [1 / n] * n
-    level = {"teachers": [0, 1], "classes_from": "gold", "shares": [[0.75, 0.25]] * n}
-    level |= {"knows": [[True] * n, [False] * n], "own": 0.75, "own_by_chance": 0.5}
+    stage = {"teachers": [0, 1], "classes_from": "gold", "shares": [[0.75, 0.25]] * n}
+    stage |= {"knows": [[True] * n, [False] * n], "own": 0.75, "own_by_chance": 0.5}
     return {
         f"raven{hostile}": {
             "weights": {"steps": list(range(0, 105, 5)), "mean": path.tolist()}
             | {"low": (path - 0.05).tolist(), "high": (path + 0.05).tolist()}
         },
-        f"cosupervised{hostile}": {"levels": [level | {"consensus": 0.9, "kept": 0.88}]},
+        f"cosupervised{hostile}": {"stages": [stage | {"consensus": 0.9, "kept": 0.88}]},
         f"enhanced{hostile}": {
             "kept": {"share": 0.5, "right": 0.8125, "right_all": 0.7375}
             | {"by_label": even, "by_gold": even if spec.labels else None}

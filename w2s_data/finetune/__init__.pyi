@@ -3,6 +3,7 @@ from .gain.result import GainResult as GainResult
 from .methods.base import Method as Method
 from .methods.registry import available_methods as available_methods
 from .methods.registry import make_method as make_method
+from .methods.registry import register_method as register_method
 from .objectives import TrainingError as TrainingError
 from .settings import Adaptation as Adaptation
 from .settings import TrainingSettings as TrainingSettings

@@ -1,4 +1,4 @@
-"""What a method of training a student is made of, whatever is trained: objective, model, method."""
+"""Objectives, their links to probabilities, and models: independent of what is trained."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import dataclasses
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from w2s_data.errors import InputError
 from w2s_data.finetune import losses
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class TrainingError(InputError):
-    """A training cannot go on: its loss is no longer a number, or memory does not suffice."""
+    """A training failed: its loss is no longer a number, or memory does not suffice."""
 
 
 @dataclass(frozen=True)
@@ -44,22 +46,19 @@ class Batch:
     size: int
 
     def take(self, values: Tensor) -> Tensor:
-        """The rows' part of values (S, N, ...) over the pool, as (S, B, ...)."""
+        """Select the rows of values (S, N, ...) over the pool, as (S, B, ...)."""
         import torch
 
         seeds = torch.arange(len(self.rows), device=self.rows.device)
         return values[seeds[:, None], self.rows]
 
     def part(self, columns: slice) -> Batch:
-        """Some columns of the batch, for a step that is taken in pieces."""
+        """Select some columns of the batch, for a step that is computed in pieces."""
         return dataclasses.replace(self, rows=self.rows[:, columns], weight=self.weight[:, columns])
 
 
 class Objective(ABC):
-    """What is minimised.
-
-    `link` names the map from logits to probabilities that goes with it: a key of `LINKS`.
-    """
+    """A loss to minimise; `link`, a key of `LINKS`, maps its logits to probabilities."""
 
     link: str = "softmax"
 
@@ -67,14 +66,14 @@ class Objective(ABC):
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:
         """Losses (S, B) of logits (S, B, C)."""
 
-    def before_step(self) -> None:  # noqa: B027 - most objectives learn nothing themselves
-        """Forget the gradient of what the objective learns itself."""
+    def before_step(self) -> None:  # noqa: B027 - most have no parameters
+        """Reset the gradient of the objective's own parameters."""
 
     def after_step(self, batch: Batch) -> None:  # noqa: B027
-        """Update what the objective learns itself."""
+        """Update the objective's own parameters."""
 
     def record(self) -> dict[str, FloatArray]:
-        """Numbers for the history, after an epoch: arrays (S,)."""
+        """Return numbers (S,) for the history, after an epoch."""
         return {}
 
 
@@ -101,6 +100,50 @@ class LabelObjective(Objective):
         return self.function(logits, batch.take(self.labels))
 
 
+class RampedObjective(Objective):
+    """A loss with a weight that rises linearly over the first steps.
+
+    Parameters
+    ----------
+    labels : Tensor (S, N, C)
+    function : callable
+        (logits (S, B, C), labels (S, B, C), weight) -> losses (S, B)
+    largest : float
+        Final weight.
+    share : float
+        Share of the steps over which it rises; see `losses.ramp`.
+    name : str
+        Column of the history that holds the weight.
+    link : str
+    """
+
+    def __init__(
+        self,
+        labels: Tensor,
+        function: Callable[[Tensor, Tensor, float], Tensor],
+        largest: float,
+        share: float,
+        name: str,
+        link: str = "softmax",
+    ) -> None:
+        self.labels = labels
+        self.function = function
+        self.largest = largest
+        self.share = share
+        self.name = name
+        self.link = link
+        self._weight = 0.0
+
+    def loss(self, logits: Tensor, batch: Batch) -> Tensor:
+        """Losses (S, B) of logits (S, B, C)."""
+        self._weight = losses.ramp(batch.step, batch.n_steps, self.largest, self.share)
+        return self.function(logits, batch.take(self.labels), self._weight)
+
+    def record(self) -> dict[str, FloatArray]:
+        """The weight at the end of the epoch."""
+        return {self.name: np.full(len(self.labels), self._weight)}
+
+
 def softmax(logits: Tensor) -> Tensor:
     """Probabilities of logits."""
     return logits.softmax(-1)
@@ -116,7 +159,7 @@ LINKS: dict[str, Callable[[Tensor], Tensor]] = {"softmax": softmax, "evidence": 
 
 
 class Model(ABC):
-    """A trained student of S seeds, on its own: it needs nothing of the pool."""
+    """A trained student of S seeds, independent of the pool."""
 
     @abstractmethod
     def proba(self, inputs: Any) -> FloatArray:

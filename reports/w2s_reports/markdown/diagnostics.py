@@ -10,7 +10,7 @@ from w2s_reports.markdown.tables import escape, share, table
 
 
 def diagnostics(found: Mapping[str, Any]) -> list[str]:
-    """Weights of teachers at the end, assignments by level, shares kept."""
+    """Weights of teachers at the end, assignments by stage, shares kept."""
     parts = []
     for told in found["weights"]:
         rows = [
@@ -27,14 +27,14 @@ def diagnostics(found: Mapping[str, Any]) -> list[str]:
         parts.append(table(header, rows))
     for told in found["assignments"]:
         parts.append(f"### Who teaches whom: {escape(told['method'])}")
-        for number, level in enumerate(told["levels"], start=2):
-            kept = f"{percent(level['kept'], 0)} of the items were kept for training."
-            parts.append(f"Level {number}. {escape(level['reading'])} {kept}")
-            header = ["Class" if level["classes_from"] == "gold" else "Weak label"]
-            header += [escape(teacher) for teacher in level["teachers"]]
+        for number, stage in enumerate(told["stages"], start=2):
+            kept = f"{percent(stage['kept'], 0)} of the items were kept for training."
+            parts.append(f"Stage {number}. {escape(stage['reading'])} {kept}")
+            header = ["Class" if stage["classes_from"] == "gold" else "Weak label"]
+            header += [escape(teacher) for teacher in stage["teachers"]]
             rows = [
                 [escape(row["class"]), *(percent(cell["share"], 0) for cell in row["cells"])]
-                for row in level["rows"]
+                for row in stage["rows"]
             ]
             parts.append(table(header, rows))
     said = [f"- {escape(told['method'])}: {escape(told['reading'])}" for told in found["kept"]]

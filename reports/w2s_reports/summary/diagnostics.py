@@ -25,9 +25,9 @@ def summarize_diagnostics(artefacts: Artefacts) -> dict[str, list[dict[str, Any]
         name = {"method": name_of(method)}
         if "weights" in parts:
             result["weights"].append(name | _weights(parts["weights"], teachers))
-        if parts.get("levels"):
-            levels = [_level(level, teachers, classes) for level in parts["levels"]]
-            result["assignments"].append(name | {"levels": levels})
+        if parts.get("stages"):
+            stages = [_stage(stage, teachers, classes) for stage in parts["stages"]]
+            result["assignments"].append(name | {"stages": stages})
         if "kept" in parts:
             result["kept"].append(name | _kept(parts["kept"], classes))
         if parts.get("own_weight"):
@@ -98,10 +98,10 @@ def _trust(lines: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def _level(
-    level: Mapping[str, Any], teachers: Sequence[Mapping[str, Any]], classes: Sequence[str | None]
+def _stage(
+    stage: Mapping[str, Any], teachers: Sequence[Mapping[str, Any]], classes: Sequence[str | None]
 ) -> dict[str, Any]:
-    own, chance = level["own"], level["own_by_chance"]
+    own, chance = stage["own"], stage["own_by_chance"]
     known = (
         f"{percent(own, 0)} of the points went to a teacher who knows their class; by chance it "
         f"would be {percent(chance, 0)}."
@@ -109,19 +109,19 @@ def _level(
         else "Every teacher knows every class."
     )
     return {
-        "teachers": [teachers[m]["name"] for m in level["teachers"]],
-        "classes_from": level["classes_from"],
+        "teachers": [teachers[m]["name"] for m in stage["teachers"]],
+        "classes_from": stage["classes_from"],
         "rows": [
             {
                 "class": name,
                 "cells": [
                     {"share": plain(share), "knows": knows[c]}
-                    for share, knows in zip(shares, level["knows"], strict=True)
+                    for share, knows in zip(shares, stage["knows"], strict=True)
                 ],
             }
-            for c, (name, shares) in enumerate(zip(classes, level["shares"], strict=True))
+            for c, (name, shares) in enumerate(zip(classes, stage["shares"], strict=True))
         ],
-        **{name: plain(level[name]) for name in ("own", "own_by_chance", "consensus", "kept")},
+        **{name: plain(stage[name]) for name in ("own", "own_by_chance", "consensus", "kept")},
         "reading": known,
     }
 

@@ -97,20 +97,20 @@ def test_the_forecast_stands_beside_the_gain(w2s, run, tmp_path):
 
 
 def test_a_method_that_fails_leaves_the_others(w2s, run):
-    code, out, _ = w2s("gain", run, "--methods", "naive,cosupervised:levels=1-2", *QUICK)
+    code, out, _ = w2s("gain", run, "--methods", "naive,cosupervised:stages=1-2", *QUICK)
     assert code == 0
-    assert "failed: cosupervised:levels=1-2" in out
+    assert "failed: cosupervised:stages=1-2" in out
     assert "naive" in out
 
 
 def test_methods_with_parameters():
-    found = methods_from(["bayes", "enhanced:share=0.3:hard=true", "cosupervised:levels=1-2-4"])
+    found = methods_from(["bayes", "enhanced:share=0.3:hard=true", "cosupervised:stages=1-2-4"])
     assert [type(method).__name__ for method in found.values()] == [
         "Bayes",
         "Enhanced",
         "CoSupervised",
     ]
-    assert found["cosupervised:levels=1-2-4"].levels == (1, 2, 4)
+    assert found["cosupervised:stages=1-2-4"].stages == (1, 2, 4)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_methods_with_parameters():
         (["--methods", "naiv"], "did you mean 'naive'"),
         (["--methods", "naive:hard"], "a method is NAME or NAME:PARAMETER=VALUE"),
         (["--methods", "enhanced:part=1"], "enhanced has no parameter 'part'"),
-        (["--methods", "enhanced:share=2"], "share must be in (0, 1]"),
+        (["--methods", "enhanced:share=2"], "share must be a number in (0, 1]"),
         (["--seeds", 0], "seeds must be a number >= 1"),
         (["--tuning", "heads"], "did you mean 'head'"),
         (["--tuning", "full"], "pass model (folder or hub name)"),

@@ -20,7 +20,7 @@ from w2s_data.features import store as feature_store
 from w2s_data.features.matrix import ArrayFeatures
 from w2s_data.features.pairs import embed_pairs
 from w2s_data.features.shards import Shards
-from w2s_data.finetune.methods.registry import METHODS
+from w2s_data.finetune import available_methods
 from w2s_data.run import Run
 from w2s_data.stages import embed_stage, gain_stage, methods_from, teach
 
@@ -237,10 +237,10 @@ class TestAnalyses:
         data = opened.dataset()
         features = embed_stage(opened, data, {})
         settings = {"epochs": 3, "controls": False, "device": "cpu"}
-        methods = methods_from(METHODS)
+        methods = methods_from(available_methods())
         summary = gain_stage(opened, data, features, methods, seeds=1, training=settings)
         assert not summary["failures"]
-        assert {student["name"] for student in summary["students"]} >= set(METHODS)
+        assert {student["name"] for student in summary["students"]} >= set(available_methods())
 
     @pytest.mark.slow
     def test_forecast(self, w2s, run):

@@ -17,7 +17,7 @@ from w2s_data.errors import (
     RunError,
 )
 from w2s_data.finetune.levels.adapters import WholeModel, WholeTask, train_whole
-from w2s_data.finetune.methods.registry import METHODS, make_method
+from w2s_data.finetune.methods.registry import available_methods, make_method
 from w2s_data.finetune.metrics import accuracy
 from w2s_data.finetune.objectives import TrainingError
 from w2s_data.finetune.settings import Adaptation, ResolvedSettings
@@ -130,7 +130,7 @@ def test_accumulated_gradients_are_those_of_the_batch(tiny, rng, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in METHODS if name != "overlap"])
+@pytest.mark.parametrize("name", [name for name in available_methods() if name != "overlap"])
 def test_every_method_runs(tiny, rng, name):
     texts, labels = reviews(rng, 64)
     outcome, _ = train(

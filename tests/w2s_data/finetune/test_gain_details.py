@@ -98,8 +98,8 @@ def test_long_paths_keep_both_ends(world):
 
 
 def test_assignments_count_every_point_of_a_class_once(world, measured):
-    levels = measured[0].diagnostics["cosupervised"]["levels"]
-    assert [level["teachers"] for level in levels] == [[1, 2], [3, 4, 5, 6]]
+    stages = measured[0].diagnostics["cosupervised"]["stages"]
+    assert [stage["teachers"] for stage in stages] == [[1, 2], [3, 4, 5, 6]]
     pool = world.splits == "pool"
     student = fit_student(
         *("cosupervised", world.features[pool], world.weak[pool]),
@@ -110,18 +110,18 @@ def test_assignments_count_every_point_of_a_class_once(world, measured):
         controls=False,
     )
     knows = (world.weak[pool] > 0).any(axis=0)
-    for number, level in enumerate(levels, start=1):
-        shares = np.array(level["shares"])
+    for number, stage in enumerate(stages, start=1):
+        shares = np.array(stage["shares"])
         np.testing.assert_allclose(shares.sum(axis=1), 1)
         assigned = student.diagnostics["assignment"][number]
         for c in range(3):
             own = assigned[:, world.labels[pool] == c]
-            by_hand = [(own == teacher).mean() for teacher in level["teachers"]]
+            by_hand = [(own == teacher).mean() for teacher in stage["teachers"]]
             np.testing.assert_allclose(shares[c], by_hand, atol=0.02)
         by_hand = knows[assigned, world.labels[pool]].mean()
-        assert level["own"] == pytest.approx(by_hand, abs=0.02)
-    assert levels[0]["own"] == 1
-    assert levels[1]["knows"][0] == [False, True, True]
+        assert stage["own"] == pytest.approx(by_hand, abs=0.02)
+    assert stages[0]["own"] == 1
+    assert stages[1]["knows"][0] == [False, True, True]
 
 
 def test_kept_shares_add_up(world, measured):

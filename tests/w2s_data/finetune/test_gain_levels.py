@@ -12,7 +12,7 @@ from w2s_data.errors import DegenerateDataWarning, InputError, RunError
 from w2s_data.finetune import Adaptation, fit_student
 from w2s_data.finetune.gain import measure_gain
 from w2s_data.finetune.gain import training as gain_training
-from w2s_data.finetune.methods.registry import METHODS
+from w2s_data.finetune.methods.registry import available_methods
 
 SPLITS = {"labelled": 16, "pool": 64, "validation": 16, "test": 60}
 QUICK = {"n_resamples": 100, "progress": False, "device": "cpu", "controls": False}
@@ -148,6 +148,6 @@ def test_a_student_outdoes_its_noisy_ranker(pairs):
 @pytest.mark.slow
 def test_every_method_runs_on_pairs(pairs):
     with pytest.warns(DegenerateDataWarning, match="a single teacher"):
-        found = measure_pairs(pairs, methods=list(METHODS), seeds=1, epochs=20)
+        found = measure_pairs(pairs, methods=list(available_methods()), seeds=1, epochs=20)
     assert not found.failures
     assert all(np.isfinite(student.gain.value) for student in found.students)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import inspect
 import pkgutil
@@ -11,7 +12,14 @@ import numpy as np
 import pytest
 
 from w2s_data.errors import DegenerateDataWarning, InputError
-from w2s_data.finetune import available_methods, fit_student, make_method, methods
+from w2s_data.finetune import (
+    available_methods,
+    fit_student,
+    make_method,
+    methods,
+    register_method,
+)
+from w2s_data.finetune.methods import registry
 from w2s_data.finetune.methods.base import Method
 from w2s_data.finetune.methods.cosupervised import (
     consistent_rows,
@@ -206,9 +214,9 @@ def test_confidence_ramp_is_recorded():
     assert history["own_weight"].tolist() == pytest.approx([0.3, 0.675, *[0.75] * 8])
 
 
-def test_cosupervised_with_one_level_is_naive():
+def test_cosupervised_with_one_stage_is_naive():
     features, teachers, _ = problem(5)
-    with pytest.warns(DegenerateDataWarning, match="a single teacher leaves one level"):
+    with pytest.warns(DegenerateDataWarning, match="a single teacher leaves one stage"):
         student = fit_student("cosupervised", features, teachers, random_state=0, **QUICK)
     naive = fit("naive", features, teachers)
     np.testing.assert_array_equal(student.seed_proba(features), naive.seed_proba(features))
@@ -260,7 +268,7 @@ def test_raven_with_frozen_weights_is_the_mean_ensemble():
 
 def test_raven_with_one_teacher_is_naive():
     features, teachers, _ = problem(3)
-    with pytest.warns(DegenerateDataWarning, match="nothing to weigh"):
+    with pytest.warns(DegenerateDataWarning, match="nothing to weight"):
         student = fit_student("raven", features, teachers, easy=0.0, random_state=0, **QUICK)
     naive = fit("naive", features, teachers, hard=True)
     np.testing.assert_allclose(student.seed_proba(features), naive.seed_proba(features), atol=1e-6)
@@ -327,10 +335,10 @@ def test_cosupervised_keeps_as_many_points_as_agree():
     assert kept.tolist() == [[True, False, True, False]]
 
 
-def test_cosupervised_levels_must_use_all_teachers():
+def test_cosupervised_stages_must_use_all_teachers():
     features, teachers, _ = problem(2, 3)
-    with pytest.raises(InputError, match=r"levels \(1, 3\) need 4 teachers; got 3"):
-        fit("cosupervised", features, teachers, levels=(1, 3))
+    with pytest.raises(InputError, match=r"stages \(1, 3\) need 4 teachers; got 3"):
+        fit("cosupervised", features, teachers, stages=(1, 3))
     diagnostics = fit("cosupervised", features, teachers).diagnostics  # by default 1 and 2
     assert np.unique(diagnostics["assignment"][0]).tolist() == [0]
     assert set(np.unique(diagnostics["assignment"][1])) <= {1, 2}
@@ -376,19 +384,19 @@ def test_lbfgs_is_refused_where_more_is_minimised(name):
 @pytest.mark.parametrize(
     ("name", "parameters", "message"),
     [
-        ("confidence", {"largest": 1.5}, r"confidence: largest must be in \[0, 1\]; got 1.5"),
-        ("confidence", {"ramp": -1}, r"ramp must be in \[0, 1\]"),
-        ("bayes", {"divergence": -1}, r"divergence must be in \[0, inf\]"),
-        ("enhanced", {"share": 0}, r"share must be in \(0, 1\]"),
-        ("enhanced", {"q": 3}, r"q must be in \[0, 2\]"),
+        ("confidence", {"largest": 1.5}, r"confidence: largest must be a number in \[0, 1\]; got"),
+        ("confidence", {"ramp": -1}, r"ramp must be a number in \[0, 1\]"),
+        ("bayes", {"divergence": -1}, r"divergence must be a number >= 0"),
+        ("enhanced", {"share": 0}, r"share must be a number in \(0, 1\]"),
+        ("enhanced", {"q": 3}, r"q must be a number in \[0, 2\]"),
         ("overlap", {"by": "regoin"}, "did you mean 'region'"),
-        ("overlap", {"rest": 2}, r"rest must be in \[0, 1\]"),
-        ("crossfit", {"folds": 1}, r"folds must be in \[2, inf\]"),
+        ("overlap", {"rest": 2}, r"rest must be a number in \[0, 1\]"),
+        ("crossfit", {"folds": 1}, r"folds must be an integer >= 2"),
         ("crossfit", {"lowest_share": 0.95}, r"lowest_share must be in \(0, highest_share\]"),
         ("bootstrap", {"strengths": (1.0, 0.5)}, "must rise from above 0 to 1"),
-        ("cosupervised", {"levels": ()}, "levels must be counts >= 1"),
-        ("cosupervised", {"floor": 0}, r"floor must be in \(0, 0.1\]"),
-        ("raven", {"weight_rate": -1}, r"weight_rate must be in \[0, inf\]"),
+        ("cosupervised", {"stages": ()}, "stages must be counts >= 1"),
+        ("cosupervised", {"floor": 0}, r"floor must be a number in \(0, 0.1\]"),
+        ("raven", {"weight_rate": -1}, r"weight_rate must be a number >= 0"),
         ("naive", {"hrad": True}, "naive has no parameter 'hrad'; it has 'hard'"),
         ("navie", {}, "no method 'navie'; did you mean 'naive'"),
     ],
@@ -396,6 +404,28 @@ def test_lbfgs_is_refused_where_more_is_minimised(name):
 def test_bad_parameters(name, parameters, message):
     with pytest.raises(InputError, match=message):
         make_method(name, **parameters)
+
+
+def test_a_method_of_another_package_has_a_name(monkeypatch):
+    monkeypatch.setattr(registry, "_METHODS", dict(registry._METHODS))
+
+    @register_method
+    @dataclasses.dataclass(frozen=True)
+    class Mine(Method):
+        name = "mine"
+        hard: bool = True
+
+        def fit(self, task):
+            return make_method("naive", hard=self.hard).fit(task)
+
+    assert "mine" in available_methods()
+    features, teachers, _ = problem()
+    mine, naive = fit("mine", features, teachers), fit("naive", features, teachers, hard=True)
+    np.testing.assert_array_equal(mine.seed_proba(features), naive.seed_proba(features))
+    with pytest.raises(InputError, match="there is a method 'mine' already"):
+        register_method(Mine)
+    with pytest.raises(InputError, match="is not a method"):
+        register_method(dict)
 
 
 def test_methods_are_immutable_records():

@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression
 
 from w2s_data.errors import InputError
 from w2s_data.features.matrix import ArrayFeatures
-from w2s_data.finetune.methods.registry import METHODS, make_method
+from w2s_data.finetune.methods.registry import available_methods, make_method
 from w2s_data.finetune.metrics import accuracy
 from w2s_data.finetune.preference import PairTask
 from w2s_data.finetune.settings import ResolvedSettings
@@ -74,7 +74,7 @@ def test_a_noisy_ranker_is_outdone_by_its_student(rng, reward):
     assert (accuracy(student, truth) > accuracy(teacher, truth) + 0.1).all()
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", available_methods())
 def test_every_method_swaps_probabilities_with_the_items(rng, reward, name):
     features, p, _ = bradley_terry(rng, 600, reward)
     noise = rng.normal(size=(600, 3))

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from w2s_data.errors import InputError
-from w2s_data.finetune.gain.inputs import GainData
+from w2s_data.finetune.gain.data import GainData
 from w2s_data.finetune.gain.intervals import (
     Measurement,
     Score,

@@ -1,4 +1,4 @@
-"""What a method's diagnostics say, of each seed and over all, small enough for a page."""
+"""Diagnostics of a method, per seed and averaged, small enough for a page."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from w2s_data.finetune.gain.inputs import GainData
+from w2s_data.finetune.gain.data import GainData
 from w2s_data.finetune.methods.cosupervised import CoSupervised
 from w2s_data.utils.io import jsonable
 from w2s_data.utils.typing import AnyArray, BoolArray, FloatArray, IntArray
@@ -15,54 +15,52 @@ from w2s_data.utils.typing import AnyArray, BoolArray, FloatArray, IntArray
 if TYPE_CHECKING:
     from w2s_data.finetune.student import Student
 
-MOST_STEPS = 200  # of a training that are kept
-DIGITS = 6
+MOST_STEPS = 200  # as many points as a curve on a page can show
+DIGITS = 6  # float32 holds no more; longer numbers would only make the summary larger
 
 
 def diagnose_seeds(student: Student, data: GainData) -> list[dict[str, Any]]:
-    """What is told of each seed, in plain JSON types; only what the method has.
+    """Return the diagnostics of each seed, in plain JSON types; only those that the method has.
 
     `weights`
-        Of `raven`: `steps` (T,), at most 200 and both ends, and `path` (T, M).
-    `levels`
-        Of `cosupervised`, a level each after the first: `teachers`, their numbers; `shares`
-        (C, teachers), the part of each class's points that a teacher was given, a row None where
-        the class has no point; `classes_from` ("gold" where the whole pool has gold labels, else
-        "weak"); `knows` (teachers, C); `own`, the share of points that went to a teacher who knows
-        their class, and `own_by_chance`; `consensus`; `kept`.
+        For `raven`: `steps` (T,), at most 200 and both ends, and `path` (T, M).
+    `stages`
+        For `cosupervised`, one entry per stage after the first: `teachers`, their numbers; `shares`
+        (C, teachers), the part of each class's points that was assigned to a teacher, a row None
+        where the class has no point; `classes_from` ("gold" where the whole pool has gold labels,
+        else "weak"); `knows` (teachers, C); `own`, the share of points whose teacher knows their
+        class, and `own_by_chance`; `consensus`; `kept`.
     `kept`
-        Of methods that choose points: `share`; `by_label`, `by_gold` and `by_group`, shares of the
-        points of each predicted class, gold class and group that were kept; `right` and
-        `right_all`, accuracy of the weak labels among kept and among all points. None is unknown.
+        For methods that choose points: `share`; `by_label`, `by_gold` and `by_group`, the kept
+        shares by predicted class, gold class and group; `right` and `right_all`, accuracy of the
+        weak labels among kept and among all points. None is unknown.
     `own_weight`
-        Of `confidence`: weight of the student's own label by epoch.
+        For `confidence`: weight of the student's own label by epoch.
     """
-    pool = _Pool(data)
-    found: list[dict[str, Any]] = []
-    diagnostics = student.diagnostics
+    pool, diagnostics, history = _Pool(data), student.diagnostics, student.history
+    result: list[dict[str, Any]] = []
     for i, seed in enumerate(student.seeds):
-        told: dict[str, Any] = {}
+        own: dict[str, Any] = {}
         if "weight_path" in diagnostics:
-            told["weights"] = _weights(diagnostics["weight_path"][i])
-        if isinstance(student.method, CoSupervised) and "assignment" in diagnostics:
-            members = student.method.teachers_by_level(pool.weak_proba.shape[1])
-            told["levels"] = [
-                pool.level(
-                    members[level],
-                    diagnostics["assignment"][level, i],
-                    diagnostics["consensus"][level, i],
-                    diagnostics["kept"][level, i],
+            path = diagnostics["weight_path"][i]
+            steps = np.unique(np.linspace(0, len(path) - 1, MOST_STEPS).round().astype(np.int64))
+            own["weights"] = {"steps": steps, "path": path[steps].astype(np.float64).round(DIGITS)}
+        if isinstance(student.method, CoSupervised):
+            stages = student.method.teachers_by_stage(pool.weak_proba.shape[1])
+            own["stages"] = [
+                pool.stage(
+                    members,
+                    *(diagnostics[name][n, i] for name in ("assignment", "consensus", "kept")),
                 )
-                for level in range(1, len(members))
+                for n, members in enumerate(stages[1:], start=1)
             ]
         elif "kept" in diagnostics:
-            told["kept"] = pool.kept(diagnostics["kept"][i])
-        history = student.history
+            own["kept"] = pool.kept(diagnostics["kept"][i])
         if "own_weight" in history:
-            own = history[(history["seed"] == seed) & (history["stage"] == "student")]
-            told["own_weight"] = own["own_weight"].round(DIGITS).to_numpy()
-        found.append(jsonable(told))
-    return found
+            rows = (history["seed"] == seed) & (history["stage"] == "student")
+            own["own_weight"] = history.loc[rows, "own_weight"].round(DIGITS).to_numpy()
+        result.append(jsonable(own))
+    return result
 
 
 class _Pool:
@@ -76,20 +74,17 @@ class _Pool:
         self.groups = None if data.groups is None else data.groups[rows].astype(str)
         self.n_classes = len(data.class_names)
 
-    @property
-    def _is_known(self) -> bool:
-        return bool((self.gold >= 0).all())
-
-    def level(
+    def stage(
         self, members: IntArray, assigned: IntArray, consensus: float, kept: BoolArray
     ) -> dict[str, Any]:
-        classes = self.gold if self._is_known else self.codes
-        chosen = assigned[:, None] == members  # (N, teachers)
-        shares = [_shares(chosen[:, m], classes, self.n_classes) for m in range(len(members))]
+        # Gold classes show who teaches what; a mix of both would compare unlike rows.
+        is_known = bool((self.gold >= 0).all())
+        classes = self.gold if is_known else self.codes
+        shares = [_shares(assigned == member, classes, self.n_classes) for member in members]
         knows: BoolArray = np.any(self.weak_proba > 0, axis=0)  # (M, C)
         return {
             "teachers": members,
-            "classes_from": "gold" if self._is_known else "weak",
+            "classes_from": "gold" if is_known else "weak",
             "shares": np.stack(shares, axis=1),
             "knows": knows[members],
             "own": float(knows[assigned, classes].mean()),
@@ -101,7 +96,7 @@ class _Pool:
     def kept(self, kept: BoolArray) -> dict[str, Any]:
         known = self.gold >= 0
         right = self.codes == self.gold
-        told: dict[str, Any] = {
+        result: dict[str, Any] = {
             "share": float(kept.mean()),
             "by_label": _shares(kept, self.codes, self.n_classes),
             "by_gold": _shares(kept, self.gold, self.n_classes) if known.any() else None,
@@ -110,64 +105,53 @@ class _Pool:
         }
         if self.groups is not None:
             names = np.unique(self.groups)
-            told["by_group"] = {str(n): float(kept[self.groups == n].mean()) for n in names}
-        return told
-
-
-def _weights(path: FloatArray) -> dict[str, Any]:
-    """A path (steps + 1, M), thinned."""
-    steps = np.unique(np.linspace(0, len(path) - 1, MOST_STEPS).round().astype(np.int64))
-    return {"steps": steps, "path": path[steps].astype(np.float64).round(DIGITS)}
+            result["by_group"] = {str(n): float(kept[self.groups == n].mean()) for n in names}
+        return result
 
 
 def _shares(part: BoolArray, codes: IntArray, n: int) -> FloatArray:
     """Share of True among the rows of each code, NaN where there are none; -1 is left out."""
     counted = codes >= 0
-    total = np.bincount(codes[counted], minlength=n)
-    result = np.full(n, np.nan)
-    sums = np.bincount(codes[counted & part], minlength=n)
-    np.divide(sums, total, out=result, where=total > 0)
-    return result
+    sums, total = (np.bincount(codes[rows], minlength=n) for rows in (counted & part, counted))
+    return np.divide(sums, total, out=np.full(n, np.nan), where=total > 0)
 
 
 def _mean(values: AnyArray) -> float:
     return float(values.mean()) if len(values) else np.nan
 
 
-def average_diagnostics(told: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What `diagnose_seeds` told, over the seeds: means, and of weights the lowest and highest.
+def average_diagnostics(seeds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Average the diagnostics over seeds; for weights also return the lowest and highest.
 
-    A part that not every seed tells, or not in the same shape, is left out.
+    A part that some seed lacks, or has in another shape, is left out.
     """
-    if not told:
-        return {}
-    found: dict[str, Any] = {}
-    for name in told[0]:
-        parts = [each[name] for each in told if name in each]
-        if len(parts) < len(told):
+    result: dict[str, Any] = {}
+    for name in seeds[0] if seeds else ():
+        parts = [each[name] for each in seeds if name in each]
+        if len(parts) < len(seeds):
             continue
         if name != "weights":
-            found[name] = _over_seeds(parts)
+            result[name] = _average(parts)
         elif all(part["steps"] == parts[0]["steps"] for part in parts):
             paths = np.array([part["path"] for part in parts])
-            found[name] = {
+            result[name] = {
                 "steps": parts[0]["steps"],
                 "mean": paths.mean(axis=0).round(DIGITS),
                 "low": paths.min(axis=0),
                 "high": paths.max(axis=0),
             }
-    return dict(jsonable({name: part for name, part in found.items() if part is not None}))
+    return dict(jsonable({name: part for name, part in result.items() if part is not None}))
 
 
-def _over_seeds(parts: Sequence[Any]) -> Any:
-    """The mean of equally nested numbers; words, and what is the same for all, stay."""
+def _average(parts: Sequence[Any]) -> Any:
+    """Average equally nested numbers; words, and values that all parts share, stay."""
     first = parts[0]
     if isinstance(first, Mapping):
-        return {name: _over_seeds([part[name] for part in parts]) for name in first}
+        return {name: _average([part[name] for part in parts]) for name in first}
     if isinstance(first, list):
         if any(len(part) != len(first) for part in parts):
             return None
-        return [_over_seeds(values) for values in zip(*parts, strict=True)]
+        return [_average(values) for values in zip(*parts, strict=True)]
     if all(part == first for part in parts):
         return first
     known = [part for part in parts if part is not None]

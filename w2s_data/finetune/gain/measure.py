@@ -12,7 +12,7 @@ from w2s_data.compute.base import Engine, no_advance
 from w2s_data.errors import DegenerateDataWarning, InputError
 from w2s_data.finetune.gain.checkpoint import Checkpoint
 from w2s_data.finetune.gain.comparison import Comparer, read_forecast
-from w2s_data.finetune.gain.inputs import GainData, check_gain_data
+from w2s_data.finetune.gain.data import GainData, check_gain_data
 from w2s_data.finetune.gain.parallel import train_ahead
 from w2s_data.finetune.gain.result import GainResult
 from w2s_data.finetune.gain.training import CEILING, LABELLED_ONLY, Laboratory, name_methods

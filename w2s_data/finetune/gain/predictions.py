@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from w2s_data.finetune.gain.checkpoint import Predictions
-from w2s_data.finetune.gain.inputs import GainData
+from w2s_data.finetune.gain.data import GainData
 from w2s_data.utils.typing import FloatArray, IntArray
 
 if TYPE_CHECKING:

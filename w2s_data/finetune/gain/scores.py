@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from w2s_data.finetune.gain.inputs import GainData
+from w2s_data.finetune.gain.data import GainData
 from w2s_data.finetune.gain.intervals import Measurement, Score, measure, within_seed
 from w2s_data.finetune.gain.result import Reference
 from w2s_data.finetune.metrics import (

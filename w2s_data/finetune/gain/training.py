@@ -12,8 +12,8 @@ import numpy as np
 
 from w2s_data.errors import DegenerateDataWarning, InputError, RunError
 from w2s_data.finetune.gain.checkpoint import Checkpoint, Predictions
+from w2s_data.finetune.gain.data import GainData, lacking_gold
 from w2s_data.finetune.gain.diagnostics import average_diagnostics, diagnose_seeds
-from w2s_data.finetune.gain.inputs import GainData, lacking_gold
 from w2s_data.finetune.gain.predictions import Predicted, predict_items
 from w2s_data.finetune.methods.base import Method
 from w2s_data.finetune.methods.naive import Naive

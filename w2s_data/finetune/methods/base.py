@@ -1,4 +1,4 @@
-"""TODO."""
+"""The base class of methods, and the result of training by one."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from w2s_data.errors import InputError
+from w2s_data.finetune.objectives import Model
+from w2s_data.utils.validation import Constraint, check_parameters
 
 if TYPE_CHECKING:
     from w2s_data.finetune.task import Task
-from w2s_data.finetune.objectives import Model
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a method leaves.
+    """Result of `Method.fit`.
 
     Attributes
     ----------
     model : Model
     diagnostics : dict
-        Arrays and numbers; what they are is said by the method.
+        Arrays and numbers, described by the method.
     controls : dict of Model
-        The simpler students beside which the model has to be seen.
+        Simpler students to compare the model with.
     """
 
     model: Model
@@ -35,22 +36,25 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Method(ABC):
-    """A way to train a student: an immutable record of its parameters."""
+    """A way to train a student: an immutable record of its parameters.
+
+    A subclass is a frozen dataclass with a `name`, `constraints` of its parameters, and `fit`.
+    """
 
     name: ClassVar[str]
+    constraints: ClassVar[Mapping[str, Constraint]] = {}
+
+    def __post_init__(self) -> None:
+        try:
+            check_parameters(self, self.constraints)
+        except InputError as error:
+            # Several methods may be made in one call: the message says which one is wrong.
+            raise InputError(f"{self.name}: {error}") from None
 
     @abstractmethod
     def fit(self, task: Task) -> Outcome:
         """Train on a task."""
 
     def parameters(self) -> dict[str, Any]:
-        """The parameters by name."""
+        """Return the parameters by name."""
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-
-    def _check_range(self, name: str, low: float, high: float, *, above: bool = False) -> None:
-        """Refuse a parameter outside [low, high], or (low, high] with `above`."""
-        value = getattr(self, name)
-        good = isinstance(value, int | float) and low <= value <= high
-        if not good or (above and value == low):
-            limits = f"{'(' if above else '['}{low:g}, {high:g}]"
-            raise InputError(f"{self.name}: {name} must be in {limits}; got {value!r}")

@@ -9,7 +9,7 @@ import numpy as np
 
 from w2s_data.errors import InputError
 from w2s_data.finetune.methods.base import Method, Outcome
-from w2s_data.finetune.objectives import LabelObjective, Model
+from w2s_data.finetune.objectives import LabelObjective
 from w2s_data.finetune.task import one_hot
 
 if TYPE_CHECKING:
@@ -23,14 +23,14 @@ class Bootstrap(Method):
     .. math:: \theta_1 = \arg\min \sum_i \mathrm{CE}(y_i, p_\theta(x_i)),\qquad
               \theta_{k+1} = \arg\min \sum_i \mathrm{CE}(p_{\theta_k}(x_i), p_\theta(x_i))
 
-    The steps from teacher to student are small, so that none of them has to bridge the whole gap.
-    On frozen features it brings next to nothing: every head of the chain can follow the one before.
+    The steps from teacher to student are small, so that none has to bridge the whole gap. On frozen
+    features it gains next to nothing: every head of the chain can follow the one before.
 
     Parameters
     ----------
     strengths : tuple of float
-        Share of the strong model's capacity that each student has, rising to 1: of the principal
-        directions of the features for a head.
+        Share of the strong model's capacity that each student has, rising to 1; for a head, of
+        the principal directions of the features.
     hard : bool
         Train each student on the most probable class of its teacher.
 
@@ -39,11 +39,11 @@ class Bootstrap(Method):
     Diagnostics: `teacher_agreement` (len(strengths), S), share of the pool on which a student of
     the chain predicts the first teacher's class. Controls: `naive`.
 
-    =========  =========  ============================================
-    input      shape      used as
-    =========  =========  ============================================
-    teachers   (N, M, C)  their mean teaches the first student
-    =========  =========  ============================================
+    ==========  =========  ============================================
+    input       shape      used as
+    ==========  =========  ============================================
+    weak_proba  (N, M, C)  their mean teaches the first student
+    ==========  =========  ============================================
 
     References
     ----------
@@ -61,7 +61,7 @@ class Bootstrap(Method):
     hard: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "strengths", tuple(self.strengths))
+        object.__setattr__(self, "strengths", tuple(self.strengths))  # hashable
         rising = all(a <= b for a, b in zip(self.strengths, self.strengths[1:], strict=False))
         if not self.strengths or not rising or self.strengths[0] <= 0 or self.strengths[-1] != 1:
             raise InputError(
@@ -72,13 +72,12 @@ class Bootstrap(Method):
         """Train on a task."""
         first = task.labels(self.hard)
         labels = task.tensor(first)
-        agreement = []
+        agreement, controls = [], {}
         for number, strength in enumerate(self.strengths):
             model = task.train(LabelObjective(labels), stage=f"link {number}", capacity=strength)
             proba = task.pool_proba(model)
             agreement.append((proba.argmax(axis=2) == first.argmax(axis=1)).mean(axis=1))
             labels = task.seed_tensor(one_hot(proba) if self.hard else proba)
-        controls: dict[str, Model] = {}
         if task.controls:
             controls["naive"] = task.train(LabelObjective(task.tensor(first)), stage="naive")
         return Outcome(model, {"teacher_agreement": np.stack(agreement)}, controls)

@@ -1,10 +1,10 @@
-"""`enhanced`: retrain on the points about which the first student is sure, with a robust loss."""
+"""`enhanced`: retrain with a robust loss on the points that the first student is sure of."""
 
 from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from w2s_data.finetune.filters import best_rows, filter_controls, share_count
 from w2s_data.finetune.losses import generalized_cross_entropy
 from w2s_data.finetune.methods.base import Method, Outcome
 from w2s_data.finetune.objectives import LabelObjective
+from w2s_data.utils.validation import between
 
 if TYPE_CHECKING:
     from w2s_data.finetune.task import Task
@@ -25,9 +26,9 @@ class Enhanced(Method):
               K = \text{the share } p \text{ of lowest } H(p_{\theta_0}(x_i))
 
     Where the teacher follows a shortcut, the student of its labels is unsure about the points on
-    which shortcut and class disagree; without them, and with a loss that forgives wrong labels,
-    the second student leans on the shortcut less. Labels are the teacher's, and the second
-    training takes as many steps as the first, however few points it keeps.
+    which shortcut and class disagree; without them, and with a loss that tolerates wrong labels,
+    the second student relies on the shortcut less. Both trainings use the teacher's labels, never
+    gold ones, and take the same number of steps.
 
     Parameters
     ----------
@@ -35,24 +36,24 @@ class Enhanced(Method):
         p, share of the points that is kept, in (0, 1]: 0.2 to 0.4 for a strong shortcut, 0.4 to
         0.8 for a mild one.
     q : float
-        Of the generalised cross-entropy, in [0, 2]: 0 is the cross-entropy, 1 the absolute error;
-        results are flat from 0.7 on.
+        Exponent of the generalised cross-entropy, in [0, 2]: 0 is the cross-entropy, 1 the absolute
+        error.
     hard : bool
         Train on the most probable class instead of the probabilities.
 
     Notes
     -----
     It hurts when the pool is far less imbalanced than the teacher's labelled rows, and when strong
-    features show the shortcut as well as the class. Diagnostics: `entropy` (S, N) in nats, `kept`
+    features encode the shortcut as well as the class. Diagnostics: `entropy` (S, N) in nats, `kept`
     (S, N), `kept_share` (S,), and with groups `group_share` beside `pool_group_share`. Controls:
     `naive` (the first student), `random_subset`, `teacher_confidence`.
 
-    =========  =========  ============================================
-    input      shape      used as
-    =========  =========  ============================================
-    teachers   (N, M, C)  their mean is the label in both trainings
-    groups     (N,)       only reported on
-    =========  =========  ============================================
+    ==========  =========  ============================================
+    input       shape      used as
+    ==========  =========  ============================================
+    weak_proba  (N, M, C)  their mean is the label in both trainings
+    groups      (N,)       only reported on
+    ==========  =========  ============================================
 
     References
     ----------
@@ -66,20 +67,18 @@ class Enhanced(Method):
     """
 
     name = "enhanced"
+    constraints: ClassVar = {"share": between(0, 1, closed="right"), "q": between(0, 2)}
 
-    share: float = 0.5
-    q: float = 0.7
+    share: float = 0.5  # between the best for a strong (.2 to .4) and a mild shortcut (.4 to .8)
+    q: float = 0.7  # as published; results are flat from 0.7 to 2
     hard: bool = False
-
-    def __post_init__(self) -> None:
-        self._check_range("share", 0, 1, above=True)
-        self._check_range("q", 0, 2)
 
     def fit(self, task: Task) -> Outcome:
         """Train on a task."""
         labels = task.tensor(task.labels(self.hard))
         naive = task.train(LabelObjective(labels), stage="naive")
         proba = task.pool_proba(naive)
+        # The smallest float stands for 0: p log p is 0 in the limit, and log 0 would warn.
         entropy = -(proba * np.log(np.maximum(proba, np.finfo(proba.dtype).tiny))).sum(axis=2)
         count = int(share_count(self.share, task.pool.n_rows))
         kept = np.stack([best_rows(-own, count) for own in entropy])

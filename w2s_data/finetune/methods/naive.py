@@ -22,15 +22,15 @@ class Naive(Method):
     ----------
     hard : bool
         Train on the most probable class instead of the probabilities. Hard labels sharpen the
-        student; soft ones keep the teacher's doubt and, for the most part, its errors.
+        student; soft ones preserve the teacher's uncertainty and, for the most part, its errors.
 
     Notes
     -----
-    =========  =========  ============================================
-    input      shape      used as
-    =========  =========  ============================================
-    teachers   (N, M, C)  their mean is the target
-    =========  =========  ============================================
+    ==========  =========  ============================================
+    input       shape      used as
+    ==========  =========  ============================================
+    weak_proba  (N, M, C)  their mean is the target
+    ==========  =========  ============================================
 
     References
     ----------

@@ -1,26 +1,25 @@
-"""`overlap`: train on the points that the overlap detector picks."""
+"""`overlap`: train on the points that the overlap detector selects."""
 
 from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
 from w2s_data.data.regions import Region
-from w2s_data.errors import DegenerateDataWarning, InputError, unknown
+from w2s_data.errors import DegenerateDataWarning, InputError
 from w2s_data.finetune.filters import best_rows, filter_controls, share_count
 from w2s_data.finetune.methods.base import Method, Outcome
 from w2s_data.finetune.objectives import LabelObjective
 from w2s_data.finetune.task import DETECTOR
 from w2s_data.overlap.detector import OverlapDetector
 from w2s_data.utils.typing import BoolArray
+from w2s_data.utils.validation import between, one_of
 
 if TYPE_CHECKING:
     from w2s_data.finetune.task import Task
-
-CHOICES = ("region", "confidence", "alignment")
 
 
 @dataclass(frozen=True)
@@ -30,14 +29,14 @@ class Overlap(Method):
     .. math:: \min_\theta \sum_i v_i\, \mathrm{CE}(y_i, p_\theta(x_i)),\qquad
               v_i = 1 \text{ on the chosen points},\ v_i = \mathtt{rest} \text{ elsewhere}
 
-    `OverlapDetector` measures the pool with the strong features and the teachers' mean. Most of
-    what such a choice gains comes from the teacher's confidence, so that control stands beside it.
+    `OverlapDetector` scores the pool with the strong features and the teachers' mean. Most of the
+    gain of such a choice comes from the teacher's confidence: compare it with that control.
 
     Parameters
     ----------
     by : {"region", "confidence", "alignment"}
-        Choose the overlap region, or the `share` of points with the surest weak label or the
-        strongest alignment with the hard-only points.
+        Choose the overlap region, or the `share` of points with the most confident weak label or
+        the strongest alignment with the hard-only points.
     share : float
         Share of the pool that is chosen unless `by` is "region", in (0, 1]; 0.3 to 0.7 is usual.
     rest : float
@@ -48,15 +47,15 @@ class Overlap(Method):
     Notes
     -----
     Diagnostics: `kept` (S, N), `kept_share` (S,), and with groups `group_share` beside
-    `pool_group_share`. Controls: `random_subset`, `teacher_confidence`. Where the detector finds
-    no overlap point, all points are kept and a `DegenerateDataWarning` says so.
+    `pool_group_share`. Controls: `random_subset`, `teacher_confidence`. If the detector finds no
+    overlap point, all points are kept, with a `DegenerateDataWarning`.
 
-    =========  =========  ============================================
-    input      shape      used as
-    =========  =========  ============================================
-    teachers   (N, M, C)  their mean is the label and the confidence
-    features   (N, D)     strong features, for the alignment
-    =========  =========  ============================================
+    ==========  =========  ============================================
+    input       shape      used as
+    ==========  =========  ============================================
+    weak_proba  (N, M, C)  their mean is the label and the confidence
+    features    (N, D)     strong features, for the alignment
+    ==========  =========  ============================================
 
     References
     ----------
@@ -69,17 +68,16 @@ class Overlap(Method):
     """
 
     name = "overlap"
+    constraints: ClassVar = {
+        "by": one_of("region", "confidence", "alignment"),
+        "share": between(0, 1, closed="right"),
+        "rest": between(0, 1),
+    }
 
     by: Literal["region", "confidence", "alignment"] = "region"
     share: float = 0.5
     rest: float = 0.0
     hard: bool = False
-
-    def __post_init__(self) -> None:
-        if self.by not in CHOICES:
-            raise InputError(f"overlap: {unknown('choice', self.by, CHOICES)}")
-        self._check_range("share", 0, 1, above=True)
-        self._check_range("rest", 0, 1)
 
     def fit(self, task: Task) -> Outcome:
         """Train on a task."""
@@ -92,13 +90,16 @@ class Overlap(Method):
         return Outcome(model, task.describe_kept(kept), controls)
 
     def _choose(self, task: Task, rng: np.random.Generator) -> BoolArray:
-        """Rows (N,) that one seed prefers."""
+        """Select rows (N,) for one seed."""
+        # A detector per seed: its anchors are a random sample, so that seeds may differ. Only the
+        # regions are needed, not the interval of the density, which the resamples are for.
         detector = OverlapDetector(n_resamples=0, device=task.settings.device, random_state=rng)
         detector.fit(task.pool.features, task.labels())
         if self.by == "region":
             chosen = detector.regions_ == Region.OVERLAP
         else:
             score = detector.confidence_ if self.by == "confidence" else detector.alignment_
+            # Hard-only points have no alignment: they come last.
             score = np.where(np.isnan(score), -np.inf, score)
             chosen = best_rows(score, int(share_count(self.share, len(score))))
         if chosen.any():

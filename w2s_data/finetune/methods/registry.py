@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, TypeVar
 
 from w2s_data.errors import InputError, listing, unknown
 from w2s_data.finetune.methods.base import Method
@@ -18,36 +18,54 @@ from w2s_data.finetune.methods.overlap import Overlap
 from w2s_data.finetune.methods.raven import Raven
 from w2s_data.finetune.methods.vsup import VSup
 
-METHODS: dict[str, type[Method]] = {
+# An explicit table, not decorators: a name is known without its module being imported first.
+_METHODS: dict[str, type[Method]] = {
     method.name: method
     for method in (
-        Naive,
-        Confidence,
-        Bootstrap,
-        VSup,
-        Bayes,
-        Overlap,
-        CrossFit,
-        Enhanced,
-        CoSupervised,
-        Raven,
+        *(Naive, Confidence, Bootstrap, VSup, Bayes),
+        *(Overlap, CrossFit, Enhanced, CoSupervised, Raven),
     )
 }
+M = TypeVar("M", bound=type[Method])
+
+
+def register_method(method: M) -> M:
+    """Register a method class under its `name`; usable as a class decorator.
+
+    Raises
+    ------
+    InputError
+        If the class is not a `Method` with a name, or the name is taken.
+
+    Examples
+    --------
+    >>> register_method(Naive)
+    Traceback (most recent call last):
+        ...
+    w2s_data.errors.InputError: there is a method 'naive' already: Naive
+    """
+    if not (isinstance(method, type) and issubclass(method, Method) and hasattr(method, "name")):
+        raise InputError(f"{method!r} is not a method: it needs the base class Method and a name")
+    if method.name in _METHODS:
+        taken = _METHODS[method.name].__name__
+        raise InputError(f"there is a method {method.name!r} already: {taken}")
+    _METHODS[method.name] = method
+    return method
 
 
 def available_methods() -> list[str]:
-    """Names that `fit_student` and `measure_gain` accept.
+    """List the names that `fit_student` and `measure_gain` accept.
 
     Examples
     --------
     >>> "naive" in available_methods()
     True
     """
-    return list(METHODS)
+    return list(_METHODS)
 
 
 def make_method(method: str | Method, **parameters: Any) -> Method:
-    """A method from its name and parameters, or a ready one as it is.
+    """Create the method of this name with these parameters; an instance gets the parameters.
 
     Raises
     ------
@@ -59,18 +77,13 @@ def make_method(method: str | Method, **parameters: Any) -> Method:
     >>> make_method("naive", hard=True)
     Naive(hard=True)
     """
-    if isinstance(method, Method):
-        if parameters:
-            return dataclasses.replace(method, **_known(type(method), parameters))
-        return method
-    if method not in METHODS:
-        raise InputError(unknown("method", str(method), list(METHODS)))
-    return METHODS[method](**_known(METHODS[method], parameters))
-
-
-def _known(method: type[Method], parameters: dict[str, Any]) -> dict[str, Any]:
-    valid = [field.name for field in dataclasses.fields(method)]
+    if not isinstance(method, Method) and method not in _METHODS:
+        raise InputError(unknown("method", str(method), available_methods()))
+    kind = type(method) if isinstance(method, Method) else _METHODS[method]
+    valid = [field.name for field in dataclasses.fields(kind)]
     for name in parameters:
         if name not in valid:
-            raise InputError(f"{method.name} has no parameter {name!r}; it has {listing(valid)}")
-    return parameters
+            raise InputError(f"{kind.name} has no parameter {name!r}; it has {listing(valid)}")
+    if isinstance(method, Method):
+        return dataclasses.replace(method, **parameters)
+    return kind(**parameters)
