@@ -1,4 +1,4 @@
-"""From the columns of a raw table to the parts of a data set, role by role."""
+"""Class names, labels and weak probabilities from the columns of a table."""
 
 from __future__ import annotations
 
@@ -8,33 +8,21 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from w2s_data.data.columns import (
-    Roles,
-    WeakColumns,
-    as_names,
-    as_numbers,
-    column,
-)
+from w2s_data.data.columns import Roles, WeakColumns, as_names, as_numbers, column
 from w2s_data.data.readers import RawTable
-from w2s_data.errors import (
-    ColumnError,
-    InputError,
-    ProbabilityError,
-    listing,
-    rows,
-    unknown,
-)
+from w2s_data.errors import ColumnError, InputError, ProbabilityError, listing, rows, unknown
 from w2s_data.utils.typing import FloatArray, IntArray
 from w2s_data.utils.validation import check_proba
 
 
 def read_labels(raw: RawTable, name: str | None) -> pd.Series:
-    """Class names, None where the label is missing."""
+    """Return the label of each row as a class name, None where it is missing."""
     if name is None:
         return pd.Series([None] * len(raw.frame), dtype=object)
     if name not in raw.class_names:
         return as_names(raw.frame[name])
     class_names = raw.class_names[name]
+    # The format stores codes (the hub's ClassLabel), with -1 for a hidden label.
     codes = raw.frame[name].fillna(-1).to_numpy(dtype=np.int64)
     bad = np.flatnonzero((codes < -1) | (codes >= len(class_names)))
     if len(bad):
@@ -47,7 +35,7 @@ def read_labels(raw: RawTable, name: str | None) -> pd.Series:
 def resolve_class_names(
     raw: RawTable, roles: Roles, labels: pd.Series, given: Sequence[object] | None
 ) -> tuple[str, ...]:
-    """Class names as given, as the format knows them, or sorted from labels and weak labels."""
+    """Return class names as given, from the format, or sorted from labels and weak labels."""
     if given is not None:
         names = tuple(str(name) for name in given)
         if len(set(names)) < len(names):
@@ -59,6 +47,7 @@ def resolve_class_names(
     if not known:
         return weak_class_names(raw.frame, roles.weak_columns, roles.weak_label)
     if roles.weak_label is not None:
+        # A weak labeller may predict a class that no gold label shows.
         weak = weak_class_names(raw.frame, None, roles.weak_label)
         return sort_class_names({*known, *weak})
     return known
@@ -67,7 +56,7 @@ def resolve_class_names(
 def read_weak(
     frame: pd.DataFrame, roles: Roles, class_names: Sequence[str]
 ) -> tuple[FloatArray | None, tuple[str, ...]]:
-    """Weak probabilities and the names of several weak models."""
+    """Return weak probabilities, and the names of several weak models."""
     if roles.weak_columns is not None:
         return weak_from_columns(frame, roles.weak_columns, class_names)
     if roles.weak_label is not None:
@@ -93,7 +82,7 @@ def sort_class_names(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def class_codes(names: pd.Series, class_names: Sequence[str], column_name: str) -> IntArray:
-    """Codes into `class_names`, -1 where the name is missing; a name that is no class is told."""
+    """Return codes into `class_names`, -1 where missing; raise if a name is not a class."""
     codes = pd.Index(list(class_names)).astype(object).get_indexer(pd.Index(names.astype(object)))
     strange = np.flatnonzero((codes < 0) & names.notna().to_numpy())
     if len(strange):
@@ -107,7 +96,7 @@ def class_codes(names: pd.Series, class_names: Sequence[str], column_name: str) 
 def weak_class_names(
     frame: pd.DataFrame, columns: WeakColumns | None, label: str | None
 ) -> tuple[str, ...]:
-    """Class names that the weak inputs know by themselves, for data without labels.
+    """Return the class names that weak inputs imply, for data without labels.
 
     >>> weak_class_names(pd.DataFrame({"spam": [0.5]}), "spam", None)
     ('not spam', 'spam')
@@ -124,7 +113,7 @@ def weak_class_names(
 def weak_from_columns(
     frame: pd.DataFrame, columns: WeakColumns, class_names: Sequence[str]
 ) -> tuple[FloatArray, tuple[str, ...]]:
-    """Weak probabilities (N, C), or (N, M, C) and the M names for a mapping of models."""
+    """Return weak probabilities (N, C), or (N, M, C) and M names for a mapping of models."""
     if not isinstance(columns, Mapping):
         return _one_weak_model(frame, columns, class_names), ()
     if not columns:
@@ -138,11 +127,11 @@ def _one_weak_model(
 ) -> FloatArray:
     names = [columns] if isinstance(columns, str) else list(columns)
     if set(names) == set(class_names):
-        names = list(class_names)  # named after the classes: the names decide, not the order
+        names = list(class_names)  # columns named after the classes may come in any order
     if len(names) != len(class_names) and not (len(names) == 1 and len(class_names) == 2):
         raise ProbabilityError(
             f"weak columns {listing(names)} are {len(names)}, but there are {len(class_names)} "
-            f"classes: {listing(class_names)}; give one column a class, in this order"
+            f"classes: {listing(class_names)}; give one column per class, in this order"
         )
     values = as_numbers(frame, names)
     if len(names) == 1:
@@ -153,7 +142,7 @@ def _one_weak_model(
 def weak_from_labels(
     frame: pd.DataFrame, label: str, confidence: str | None, class_names: Sequence[str]
 ) -> FloatArray:
-    """Probabilities (N, C) of hard weak labels: c on the label, (1 - c)/(C - 1) on the others."""
+    """Return probabilities (N, C): c on the label, (1 - c)/(C - 1) on the other classes."""
     n_classes = len(class_names)
     if n_classes < 2:
         raise ProbabilityError(
@@ -166,6 +155,7 @@ def weak_from_labels(
             f"weak label column {label!r} is empty in {rows(np.flatnonzero(codes < 0))}"
         )
     level = np.ones(len(frame)) if confidence is None else as_numbers(frame, [confidence])[:, 0]
+    # Below 1/C another class would be likelier than the label; 1e-6 allows for decimal rounding.
     bad = np.flatnonzero(~((level >= 1 / n_classes - 1e-6) & (level <= 1 + 1e-6)))
     if len(bad):
         raise ProbabilityError(

@@ -1,4 +1,4 @@
-"""What the columns of a table mean: class names, items, weak probabilities, numbers."""
+"""Columns of a table: their roles, and the ids, names, numbers and items that they hold."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from w2s_data.utils.validation import check_feature_block
 
 ItemKind = Literal["text", "image", "features"]
 WeakColumns = str | Sequence[str] | Mapping[str, str | Sequence[str]]
-ITEM_NAMES = (
+ITEM_NAMES = (  # lower-case names of columns that hold items in common data sets
     *("item", "text", "sentence", "content", "document", "review", "question"),
     *("image", "img", "path", "image_path", "file", "filename", "file_name"),
     *("features", "embedding", "embeddings", "vector"),
@@ -34,7 +34,7 @@ ITEM_NAMES = (
 
 
 def column(frame: pd.DataFrame, name: str) -> pd.Series:
-    """Return the column of that name, or say which columns there are."""
+    """Return a column by its name; raise with the nearest name if there is none."""
     if name not in frame.columns:
         raise ColumnError(unknown("column", str(name), [str(c) for c in frame.columns]))
     if (frame.columns == name).sum() > 1:
@@ -43,7 +43,7 @@ def column(frame: pd.DataFrame, name: str) -> pd.Series:
 
 
 def guess_item(frame: pd.DataFrame, taken: Iterable[str]) -> str:
-    """Return the one column whose name says that it holds the items."""
+    """Return the only column whose name is a usual name of items."""
     roles = set(taken)
     matches = [c for c in frame.columns if str(c).lower() in ITEM_NAMES and c not in roles]
     if len(matches) != 1:
@@ -56,8 +56,11 @@ def guess_item(frame: pd.DataFrame, taken: Iterable[str]) -> str:
 
 
 def guess_kind(values: pd.Series) -> ItemKind:
-    """Tell text, images (bytes or image paths) and feature vectors by the first values."""
-    first = [v for v in values.head(100) if _is_given(v)]
+    """Recognize text, images (bytes or image paths) or feature vectors by the first values."""
+    # A hundred values suffice: later ones of another kind are refused when the items are read.
+    first = [
+        v for v in values.head(100) if not (v is None or (pd.api.types.is_scalar(v) and pd.isna(v)))
+    ]
     if not first:
         return "text"
     if all(isinstance(v, bytes | bytearray | dict) for v in first):
@@ -71,38 +74,37 @@ def guess_kind(values: pd.Series) -> ItemKind:
 
 
 def as_names(values: pd.Series) -> pd.Series:
-    """Turn a column of names or codes into strings; missing and empty cells into None.
-
-    Whole numbers lose their decimal point, which missing values force on integer columns.
+    """Turn a column of names or codes into strings, and missing and empty cells into None.
 
     >>> as_names(pd.Series([1.0, None, 0.0])).tolist()
     ['1', None, '0']
     """
     try:
-        codes, found = pd.factorize(values)
+        codes, found = pd.factorize(values)  # each distinct value is converted once
     except TypeError as error:
         raise ColumnError(
             f"column {values.name!r} must hold names or numbers; it holds lists or other objects"
         ) from error
-    names = np.array([*(_name(value) for value in found), None], dtype=object)
+    names = np.array([*(_name(value) for value in found), None], dtype=object)  # code -1: None
     return pd.Series(names[codes], dtype=object)
 
 
 def _name(value: Any) -> str | None:
+    # A missing value turns a column of integers into floats: 1.0 stands for class "1".
     if isinstance(value, float | np.floating) and float(value).is_integer():
         value = int(value)
     return str(value) or None
 
 
 def as_numbers(frame: pd.DataFrame, names: Sequence[str], dtype: Any = np.float64) -> FloatArray:
-    """Columns of numbers (or of strings that spell them) as an array (N, len(names))."""
+    """Return columns of numbers, or of strings of digits, as an array (N, len(names))."""
     array = np.empty((len(frame), len(names)), dtype=dtype)
     for j, name in enumerate(names):
         values = column(frame, name)
         try:
             numbers = pd.to_numeric(values, errors="coerce")
         except TypeError as error:
-            raise ColumnError(f"column {name!r} must hold one number a row") from error
+            raise ColumnError(f"column {name!r} must hold one number per row") from error
         bad = np.flatnonzero((numbers.isna() & values.notna()).to_numpy())
         if len(bad):
             raise ColumnError(
@@ -114,7 +116,7 @@ def as_numbers(frame: pd.DataFrame, names: Sequence[str], dtype: Any = np.float6
 
 
 def text_items(values: pd.Series) -> pd.Series:
-    """Texts as they stand; missing ones are refused."""
+    """Return texts unchanged; raise if one is missing."""
     missing = np.flatnonzero(values.isna().to_numpy())
     if len(missing):
         raise ColumnError(
@@ -122,7 +124,7 @@ def text_items(values: pd.Series) -> pd.Series:
             "drop these rows or fill them"
         )
     if isinstance(values.dtype, pd.StringDtype):
-        return values
+        return values  # all strings: no need to look at each value
     strange = [i for i, v in enumerate(values) if not isinstance(v, str | int | float | np.number)]
     if strange:
         raise ColumnError(
@@ -133,12 +135,12 @@ def text_items(values: pd.Series) -> pd.Series:
 
 
 def feature_items(values: pd.Series) -> FloatArray:
-    """Feature vectors, one a row, as float32 (N, D)."""
+    """Return feature vectors, one per row, as float32 (N, D)."""
     if pd.api.types.is_numeric_dtype(values):
         features = as_numbers(values.to_frame(), [str(values.name)], np.float32)
     else:
         lengths = np.array([len(v) if _is_vector(v) else -1 for v in values])
-        usual = int(np.median(lengths))
+        usual = int(np.median(lengths))  # so that the rows that differ from the rest are named
         bad = np.flatnonzero((lengths != usual) | (lengths < 1))
         if len(bad):
             raise FeatureError(
@@ -167,7 +169,7 @@ def check_features(features: FloatArray, name: str) -> FloatArray:
 
 
 def image_items(values: pd.Series, folder: Path | None) -> pd.Series:
-    """Image bytes, or paths made complete from the table's folder; missing ones are refused."""
+    """Return image bytes, or paths relative to the table's folder made complete."""
     items = [_image_item(value, folder) for value in values]
     missing = [i for i, item in enumerate(items) if item is None]
     if missing:
@@ -188,20 +190,16 @@ def _image_item(value: Any, folder: Path | None) -> str | bytes | None:
     return None
 
 
-def _is_given(value: Any) -> bool:
-    return not (value is None or (pd.api.types.is_scalar(value) and pd.isna(value)))
-
-
 def _is_vector(value: Any) -> bool:
     return isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim == 1)
 
 
-MISSING = "(missing)"  # source or group of a row that names none
+MISSING = "(missing)"  # source or group of a row without one
 
 
 @dataclass(frozen=True)
 class Roles:
-    """Which columns play which role; None where no column does."""
+    """Columns by role; None where no column has the role."""
 
     item: str | Sequence[str] | None = None
     id: str | None = None
@@ -216,26 +214,26 @@ class Roles:
     rejected: str | Sequence[str] | None = None
 
     def given(self) -> list[str]:
-        """Names of the roles that a column plays."""
+        """Return the roles that have a column."""
         return [f.name for f in fields(self) if getattr(self, f.name) is not None]
 
     def single(self) -> dict[str, str]:
-        """Columns by role, of the roles that take one column by name."""
+        """Return columns by role, for the roles that are one column."""
         return {role: c for role in self.given() if isinstance(c := getattr(self, role), str)}
 
     def checked(self, raw: RawTable) -> Roles:
-        """Return the roles, completed by what the format settles; every column exists."""
+        """Return the roles completed by those of the format, once every column exists."""
         roles = replace(self, **{r: c for r, c in raw.roles.items() if r not in self.given()})
         for name in roles.single().values():
             column(raw.frame, name)
         if roles.weak_columns is not None and roles.weak_label is not None:
             raise InputError("give weak_columns (probabilities) or weak_label, not both")
         if roles.weak_confidence is not None and roles.weak_label is None:
-            raise InputError("weak_confidence needs weak_label, the column it is about")
+            raise InputError("weak_confidence requires weak_label")
         return roles
 
     def unused_note(self, frame: pd.DataFrame) -> tuple[str, ...]:
-        """Note on columns that are named like a role which nobody gave to them."""
+        """Return a note on columns that are named like a role and have none."""
         used = {*self.single().values()}
         named = [
             role
@@ -251,7 +249,7 @@ class Roles:
 
 
 def read_ids(frame: pd.DataFrame, name: str | None) -> pd.Series:
-    """Unique ids as strings; row numbers where no column holds them."""
+    """Return unique ids as strings; row numbers if no column holds ids."""
     if name is None:
         return pd.Series(np.arange(len(frame)).astype(str), dtype=object)
     ids = as_names(frame[name])
@@ -261,36 +259,33 @@ def read_ids(frame: pd.DataFrame, name: str | None) -> pd.Series:
     repeated = ids[ids.duplicated(keep=False)]
     if len(repeated):
         where = repeated.groupby(repeated, sort=False).indices
-        shown = ", ".join(f"{key!r} ({rows(repeated.index[at], 4)})" for key, at in _first(where))
+        first = list(where.items())[:3]
+        shown = ", ".join(f"{key!r} ({rows(repeated.index[at], 4)})" for key, at in first)
         more = f" and {len(where) - 3} more" if len(where) > 3 else ""
         raise DuplicateIdError(f"id column {name!r} must be unique; it repeats {shown}{more}")
     return ids
 
 
-def _first(mapping: dict[Any, Any], limit: int = 3) -> list[tuple[Any, Any]]:
-    return list(mapping.items())[:limit]
-
-
 def read_named(frame: pd.DataFrame, name: str) -> pd.Series:
-    """Sources or groups as strings; rows that name none share `MISSING`."""
+    """Return sources or groups as strings, `MISSING` where a row has none."""
     return as_names(frame[name]).fillna(MISSING)
 
 
 def read_items(
     raw: RawTable, roles: Roles, kind: ItemKind | None, features: Any
 ) -> tuple[ItemKind, pd.Series | None, FloatArray | None]:
-    """Kind, item column and features; one of the latter two is None."""
+    """Return kind, item column and features; one of the latter two is None."""
     if kind is not None and kind not in get_args(ItemKind):
         raise InputError(unknown("kind", str(kind), get_args(ItemKind)))
     if features is not None:
         if roles.item is not None or kind not in (None, "features"):
-            raise InputError("features stand for the items: leave out item and kind")
+            raise InputError("use either features, or item and kind, not both")
         is_file = isinstance(features, str | Path)
         array = load_npy(features) if is_file else np.asarray(features)
         return "features", None, check_features(array, "features")
     if roles.item is not None and not isinstance(roles.item, str):
         if kind not in (None, "features") or not roles.item:
-            raise InputError("a list of item columns holds the numbers of kind='features'")
+            raise InputError("a list of item columns requires kind='features'")
         array = as_numbers(raw.frame, list(roles.item), np.float32)
         return "features", None, check_features(array, "item columns")
     name = roles.item or guess_item(raw.frame, roles.single().values())

@@ -1,4 +1,4 @@
-"""The data set itself: one table, the roles of its columns, and arrays that run beside it."""
+"""The data set: one table, the roles of its columns, and arrays with the same rows."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from w2s_data.utils.validation import check_same_length
 
 logger = logging.getLogger("w2s_data")
 
-_SHOWN = 12
+_SHOWN = 12  # classes, sources and groups in a repr, which fits one screen
 _DUPLICATES = "exact duplicates"  # marks the notes that a new split makes obsolete
 
 
@@ -62,9 +62,9 @@ class W2SDataset:
     weak_names : tuple of str
         Names of the M weak models.
     notes : tuple of str
-        What loading had to say.
+        Remarks on how the data were read.
     truth : DataFrame (N rows) or None
-        For synthetic data, what is true of each row, e.g. its `region`.
+        For synthetic data, the true values of each row, e.g. its `region`.
 
     Raises
     ------
@@ -120,7 +120,7 @@ class W2SDataset:
 
     @property
     def is_paired(self) -> bool:
-        """Whether each row is a pair of items, and its label says which one was preferred."""
+        """Whether each row is a pair of items whose label is the preferred one."""
         return self.class_names == PAIR_CLASSES
 
     @property
@@ -130,10 +130,12 @@ class W2SDataset:
         Raises
         ------
         InputError
-            If the rows are no pairs, or the features of pairs.
+            If the rows are not pairs, or features of pairs.
         """
         if "other" not in self.table.columns:
-            raise InputError("there are no pairs of texts: load them with chosen= and rejected=")
+            raise InputError(
+                "the items are not pairs of texts; load them with chosen= and rejected="
+            )
         return self.table["item"].tolist(), self.table["other"].tolist()
 
     @property
@@ -161,18 +163,18 @@ class W2SDataset:
 
     @cached_property
     def units(self) -> IntArray:
-        """Codes (N,) that exact duplicates share: equal texts, image bytes or feature rows."""
+        """Codes (N,), equal for exact duplicates: equal texts, image bytes or feature rows."""
         if self.kind == "features":
             features = np.asarray(self.features)
             return feature_units(mirrored(features) if self.is_paired else features)
-        if self.is_paired:
+        if self.is_paired:  # a pair and the same pair in the other order are duplicates
             return text_units([repr(sorted(pair)) for pair in self.items])
         if self.kind == "image":
             return text_units([image_digest(item) for item in self.items])
         return text_units(self.table["item"])
 
     def rows(self, split: str) -> IntArray:
-        """Row numbers of a split, ascending."""
+        """Return the row numbers of a split, ascending."""
         if split not in SPLITS:
             raise SplitError(unknown("split", split, SPLITS))
         return np.flatnonzero(self.splits == split)
@@ -196,12 +198,12 @@ class W2SDataset:
         *,
         fixed: AnyArray | None = None,
     ) -> W2SDataset:
-        """Return the data set with newly dealt splits; see `splits.assign_splits`.
+        """Return the data set with new splits; see `splits.assign_splits`.
 
         Raises
         ------
         SplitError
-            If the sizes are not valid, or labelled rows are asked for where there is no label.
+            If the sizes are not valid, or ask for labelled rows where no row has a label.
         """
         labels = self.labels
         if not (labels >= 0).any() and (sizes or {}).get("labelled"):
@@ -209,6 +211,7 @@ class W2SDataset:
                 "a labelled split requires labels, and no row has one; name the column of labels "
                 "with label="
             )
+        # Codes from 1 on: a missing source, -1 to pandas, becomes a stratum of its own.
         sources = None if self.sources is None else pd.factorize(self.sources)[0] + 1
         splits = assign_splits(
             labels,
@@ -221,7 +224,7 @@ class W2SDataset:
         return replace(self, table=self.table.assign(split=splits))._noting_duplicates(self.units)
 
     def with_given_splits(self, splits: AnyArray) -> W2SDataset:
-        """Return the data set with these splits; a note tells duplicates that straddle them."""
+        """Return the data set with these splits, and a note on duplicates across them."""
         table = self.table.assign(split=splits)
         return replace(self, table=table)._noting_duplicates(self.units)
 
@@ -243,7 +246,7 @@ class W2SDataset:
         return replace(self, notes=tuple(notes))
 
     def check_teacher_data(self) -> None:
-        """Refuse a labelled split that no weak teacher can be trained on.
+        """Raise if no weak teacher can be trained on the labelled split.
 
         Raises
         ------
@@ -282,7 +285,7 @@ class W2SDataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256, in hex, of the content: ids, items (image bytes, not paths), roles, numbers."""
+        """SHA-256 of ids, items (image bytes, not paths), roles and numbers, in hex."""
         digest = hashlib.sha256(repr((self.kind, self.class_names, self.weak_names)).encode())
         contents = {role: self.table[role] for role in self.table.columns if role != "item"}
         if self.kind == "text":
@@ -294,12 +297,13 @@ class W2SDataset:
             _add_strings(digest, contents[role])
         for array in (self.weak_proba, self.features):
             if array is not None:
+                # Without the shape, arrays of other shapes could have the same bytes.
                 digest.update(repr((array.shape, array.dtype.str)).encode())
                 digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
 
     def to_frame(self) -> pd.DataFrame:
-        """Return the table, with one column a class (and weak model) for the weak probabilities."""
+        """Return the table, with one column of weak probabilities per class and weak model."""
         frame = self.table.copy()
         if self.weak_proba is not None:
             several = self.weak_proba.reshape(len(self), -1, len(self.class_names))
@@ -330,7 +334,7 @@ class W2SDataset:
 
 
 def _counts(data: W2SDataset) -> pd.DataFrame:
-    """Rows by class and split, cut to what fits a screen, with a total."""
+    """Count rows by class and split, cut to fit a screen, with a total."""
     names = np.array([*data.class_names, "(no label)"], dtype=object)
     kept = [*range(len(data.class_names)), *([-1] if (data.labels < 0).any() else [])]
     counts = pd.DataFrame(0, index=names[kept], columns=list(SPLITS))
@@ -348,11 +352,13 @@ def _rows_of(frame: pd.DataFrame, picked: IntArray) -> pd.DataFrame:
 
 
 def _add_strings(digest: Any, values: pd.Series) -> None:
-    """Feed a column of strings to a hash; lengths keep their borders, -1 marks missing ones."""
+    """Add a column of strings to a hash."""
+    # "surrogatepass", since a table may hold texts that are not valid Unicode.
     encoded = [
         v.encode("utf-8", "surrogatepass") if isinstance(v, str) else None
         for v in values.astype(object)
     ]
+    # The lengths keep ("a", "bc") apart from ("ab", "c"), and a missing value from an empty one.
     lengths = np.array([-1 if v is None else len(v) for v in encoded], dtype="<i8")
     digest.update(lengths.data)
     digest.update(b"".join(v for v in encoded if v is not None))

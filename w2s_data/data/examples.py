@@ -1,6 +1,6 @@
-"""Data sets that need no download; the synthetic ones come with their truth.
+"""Example data sets that need no download; the synthetic ones come with their truth.
 
-Every function returns an `Example`; `load_dataset("example:NAME?key=value")` gives its data set.
+Every function returns an `Example`; `load_dataset("example:NAME?key=value")` returns its data set.
 """
 
 from __future__ import annotations
@@ -20,14 +20,12 @@ from w2s_data.data.splits import apportion
 from w2s_data.data.synthetic import (
     Block,
     Example,
-    check_count,
-    check_share,
     feature_dominoes,
     gaussian_overlap,
 )
 from w2s_data.errors import InputError, listing, unknown
 from w2s_data.utils.typing import FloatArray, IntArray, RandomState
-from w2s_data.utils.validation import check_generator
+from w2s_data.utils.validation import between, check_generator, check_parameters, one_of, whole
 
 __all__ = [
     "CHANNELS",
@@ -48,10 +46,10 @@ def digits(
     random_state: RandomState = 0,
     channels: Sequence[str] = ("clean", "blurred", "rotated", "occluded"),
 ) -> Example:
-    """Scikit-learn's 1,797 scans of digits (8 x 8 PNG), each collected through one channel.
+    """Return scikit-learn's 1,797 scans of digits (8 x 8 PNG) as images from several sources.
 
-    A channel is a source. The first channel takes the most scans, each further one fewer
-    (in proportion K, K - 1, ..., 1): clean 719, blurred 539, rotated 359, occluded 180.
+    A channel is a source. K channels take scans in proportion K, K - 1, ..., 1: clean 719,
+    blurred 539, rotated 359, occluded 180.
 
     Parameters
     ----------
@@ -65,8 +63,7 @@ def digits(
     """
     channels = (channels,) if isinstance(channels, str) else tuple(channels)
     for channel in channels:
-        if channel not in CHANNELS:
-            raise InputError(unknown("channel", str(channel), list(CHANNELS)))
+        check_parameters({"channels": channel}, {"channels": one_of(*CHANNELS)})
     if not channels or len(set(channels)) < len(channels):
         raise InputError(f"channels must name each channel once; got {listing(channels)}")
     rng = check_generator(random_state)
@@ -91,7 +88,7 @@ def digits(
 
 
 def _scans() -> tuple[FloatArray, IntArray]:
-    """Scans (1797, 8, 8) with ink in [0, 1], and their digits."""
+    """Return scans (1797, 8, 8) with ink in [0, 1], and their digits."""
     from sklearn.datasets import load_digits
 
     data = load_digits()
@@ -111,14 +108,14 @@ def _clean(scan: FloatArray, _rng: np.random.Generator) -> FloatArray:
 
 
 def _blurred(scan: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """Out of focus by .7 to 1.2 pixels."""
+    """Blur by .7 to 1.2 pixels."""
     from scipy.ndimage import gaussian_filter
 
     return np.asarray(gaussian_filter(scan, sigma=rng.uniform(0.7, 1.2)))
 
 
 def _rotated(scan: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """Laid askew by 15 to 40 degrees to either side."""
+    """Rotate by 15 to 40 degrees to either side."""
     from scipy.ndimage import rotate
 
     angle = rng.uniform(15, 40) * rng.choice([-1, 1])
@@ -126,7 +123,7 @@ def _rotated(scan: FloatArray, rng: np.random.Generator) -> FloatArray:
 
 
 def _occluded(scan: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """A blank patch of 4 x 4 pixels that touches the middle of the scan."""
+    """Erase a patch of 4 x 4 pixels that touches the middle of the scan."""
     top, left = rng.integers(1, 4, size=2)
     covered = scan.copy()
     covered[top : top + 4, left : left + 4] = 0
@@ -153,7 +150,7 @@ DOMINO_SHARES = {  # (hard-only, easy-only, overlap) of the sources of `digit_do
 def digit_dominoes(
     n_per_source: int = 250, n_teacher: int = 1000, random_state: RandomState = 0
 ) -> Example:
-    """`feature_dominoes` of scikit-learn's scans: left half 0 against 1, right half 3 against 8.
+    """Join scans of 0 or 1 on the left with scans of 3 or 8 on the right, in five sources.
 
     A half that does not show the class shows another digit. Strong features are the
     standardised pixels of both halves; the weak model sees the left scan at 4 x 4 pixels. Five
@@ -176,9 +173,10 @@ def digit_dominoes(
 
 
 def _digit_block(zero: int, one: int) -> Block:
-    """Scans of two digits as classes, the other eight as neutral items."""
+    """Return scans of two digits as classes, the other eight as neutral items."""
     scans, digit = _scans()
     pixels = scans.reshape(len(scans), -1)
+    # Pixels at the border are nearly always blank: dividing by their deviation would blow them up.
     strong = (pixels - pixels.mean(axis=0)) / np.maximum(pixels.std(axis=0), 0.05)
     weak = scans.reshape(-1, 4, 2, 4, 2).mean(axis=(2, 4)).reshape(len(scans), -1)
     shown = (digit == zero) | (digit == one)
@@ -208,7 +206,7 @@ def spurious_gaussian(
     noise: float = 1.0,
     random_state: RandomState = 0,
 ) -> Example:
-    r"""Core signal plus features that carry a group: the spurious-correlation model.
+    r"""Draw a core signal and features that carry a group: the spurious-correlation model.
 
     Core z ~ N(0, I) in `dim_core` dimensions; group g ~ Bernoulli(eta), eta by split; group
     features xi ~ N(g mu, s_x I). With w = [1; T' xi] and psi = [1; S' xi] the teacher sees z (x) w
@@ -256,15 +254,16 @@ def spurious_gaussian(
         "validation": (n_validation, eta_labelled),
         "test": (n_test, eta_test),
     }
-    for name, (size, eta) in etas.items():
-        check_count(f"n_{name}", size, at_least=0)
-        check_share(f"eta of the {name} split", eta)
-    check_count("dim_core", dim_core)
-    check_share("similarity", similarity)
-    if not 0 <= student_dims <= teacher_dims:
-        raise InputError(
-            f"student_dims must lie in [0, teacher_dims={teacher_dims}]; got {student_dims}"
-        )
+    counts = {f"n_{name}": size for name, (size, _) in etas.items()}
+    shares = {f"eta of the {name} split": eta for name, (_, eta) in etas.items()}
+    check_parameters(
+        counts
+        | shares
+        | {"dim_core": dim_core, "similarity": similarity, "student_dims": student_dims},
+        dict.fromkeys(counts, whole(0))
+        | dict.fromkeys([*shares, "similarity"], between(0, 1))
+        | {"dim_core": whole(1), "student_dims": whole(0, teacher_dims)},
+    )
     rng = check_generator(random_state)
     sizes = [size for size, _ in etas.values()]
     split = np.repeat(np.array(list(etas), dtype=object), sizes)
@@ -301,7 +300,7 @@ def spurious_gaussian(
 def _group_directions(
     teacher_dims: int, student_dims: int, similarity: float
 ) -> tuple[FloatArray, FloatArray]:
-    """Orthonormal T and S with T'S = similarity on the diagonal, 0 elsewhere."""
+    """Return orthonormal T and S with T'S = similarity on the diagonal, 0 elsewhere."""
     basis = np.eye(teacher_dims + student_dims)
     teacher = basis[:, :teacher_dims]
     own = basis[:, teacher_dims:]
@@ -310,7 +309,7 @@ def _group_directions(
 
 
 def _outer(core: FloatArray, group: FloatArray) -> FloatArray:
-    """z (x) [1; group] in each row, float32."""
+    """Return z (x) [1; group] of each row, float32."""
     extended = np.hstack([np.ones((len(group), 1)), group])
     products = core[:, :, None] * extended[:, None, :]
     return products.reshape(len(core), -1).astype(np.float32)
@@ -325,7 +324,7 @@ EXAMPLES: Mapping[str, Callable[..., Example]] = {
 
 
 def available_examples() -> list[str]:
-    """Names that `load_dataset("example:NAME")` knows.
+    """Return the names that `load_dataset("example:NAME")` accepts.
 
     >>> available_examples()
     ['digits', 'feature_dominoes', 'gaussian_overlap', 'spurious_gaussian']
@@ -334,7 +333,7 @@ def available_examples() -> list[str]:
 
 
 def load_example(name: str, random_state: RandomState = 0) -> Example:
-    """Build an example by `NAME` or `NAME?key=value&key=value`.
+    """Make an example from `NAME` or `NAME?key=value&key=value`.
 
     Raises
     ------
@@ -363,7 +362,7 @@ def load_example(name: str, random_state: RandomState = 0) -> Example:
 
 
 def _literal(text: str) -> Any:
-    """A number, tuple or dict as Python writes it; commas part names; else the text itself."""
+    """Parse a Python literal or names separated by commas; return other text unchanged."""
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):

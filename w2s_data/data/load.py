@@ -1,4 +1,4 @@
-"""Load a data set: one table, and the roles of its columns."""
+"""Load a data set from a table and the roles of its columns."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from w2s_data.data.readers import RawTable, read_raw
 from w2s_data.data.splits import DEFAULT_SPLIT_SIZES, SPLITS, parse_splits
 from w2s_data.errors import EmptyDataError, FileFormatError, InputError, listing
 from w2s_data.utils.typing import AnyArray, IntArray, RandomState
-from w2s_data.utils.validation import check_generator
+from w2s_data.utils.validation import check_generator, check_parameters, one_of
 
 __all__ = ["SPLITS", "ItemKind", "W2SDataset", "load_dataset"]
 
@@ -55,34 +55,34 @@ def load_dataset(
     unreadable: Literal["error", "skip"] = "error",
     random_state: RandomState = 0,
 ) -> W2SDataset:
-    """Load items and say what their columns mean.
+    """Load a data set from a file, folder, URL, data frame, hub name or example.
 
     Parameters
     ----------
     data : path, DataFrame or str
         A table (CSV, TSV, JSON lines, these also gzipped; Parquet; Arrow), a folder of images with
-        one subfolder a class, a DataFrame, `example:NAME[?key=value&...]`, or, if nothing of that
-        name exists here, a Hugging Face data set `OWNER/NAME[:CONFIG]` (extra `hub`).
+        one subfolder per class, a DataFrame, `example:NAME[?key=value&...]`, or, if no such file
+        exists, a Hugging Face data set `OWNER/NAME[:CONFIG]` (extra `hub`).
     item : str or list of str
         Column of texts, image paths (relative to the table's folder), image bytes or vectors; a
         list of columns of numbers makes feature vectors. Guessed from the column's name.
     kind : "text", "image" or "features"
         Guessed from the items.
     id, label, split, source, group : str
-        Columns. Rows without label go to the pool. A split column is kept as it is; its values
+        Columns. Rows without label go to the pool. A split column is kept unchanged; its values
         are those of `SPLITS`, or train, unlabeled, dev, val, valid.
     weak_columns : str, list of str, or dict from weak model to these
-        Probabilities, one column a class in the order of `class_names` (or named after the
+        Probabilities, one column per class in the order of `class_names` (or named after the
         classes); for two classes one column, the probability of the second, is enough.
     weak_label, weak_confidence : str
         Hard weak labels and their confidence c in [1/C, 1] (1 if not given), made into
         probabilities c on the label and (1 - c)/(C - 1) on each other class.
     chosen, rejected : str or list of str
-        Instead of item and label, for preference data: columns of the preferred and the other item
-        of each pair, texts or vectors. Which comes first is drawn at random; the classes are
+        Preference data, instead of item and label: columns of the preferred and the other item of
+        each pair, texts or vectors. The order in a pair is drawn at random; the classes are
         "first preferred" and "second preferred". A single weak column is then the probability that
         the chosen item is preferred, two are those of chosen and rejected, and weak labels are
-        "chosen" or "rejected". See `w2s_data.pairs`.
+        "chosen" or "rejected". See `w2s_data.data.pairs`.
     class_names : sequence
         The order of the classes. By default sorted, numbers by value.
     features : array (N, D) or path of a .npy file
@@ -90,7 +90,7 @@ def load_dataset(
     split_sizes : mapping from split to share (float) of the labelled rows, or number (int) of rows
         The pool takes the rest. Default: labelled .2, validation .1, test .2.
     unreadable : "error" or "skip"
-        What to do about images that cannot be decoded; skipped ones are told in `notes`.
+        Handling of images that cannot be decoded; a note names the skipped ones.
     random_state : int, Generator or None
         Seed of the splits, and of the order inside pairs.
 
@@ -111,24 +111,12 @@ def load_dataset(
     >>> {split: len(data.rows(split)) for split in SPLITS}
     {'labelled': 359, 'pool': 899, 'validation': 180, 'test': 359}
     """
-    roles = Roles(
-        item,
-        id,
-        label,
-        split,
-        source,
-        group,
-        weak_columns,
-        weak_label,
-        weak_confidence,
-        chosen,
-        rejected,
-    )
+    weak = weak_columns, weak_label, weak_confidence
+    roles = Roles(item, id, label, split, source, group, *weak, chosen, rejected)
     check_pair_roles(roles, features, class_names)
     if split is not None and split_sizes is not None:
-        raise InputError("give split (a column that is kept) or split_sizes, not both")
-    if unreadable not in ("error", "skip"):
-        raise InputError(f"unreadable must be 'error' or 'skip'; got {unreadable!r}")
+        raise InputError("use either split, a column that is kept, or split_sizes, not both")
+    check_parameters({"unreadable": unreadable}, {"unreadable": one_of("error", "skip")})
     if isinstance(data, str) and data.startswith("example:"):
         return _load_example(data, roles, split_sizes, random_state)
 
@@ -139,6 +127,7 @@ def load_dataset(
     if chosen is None:
         dataset = _assemble(raw, roles, kind, features, class_names)
     else:
+        # One generator for the order of the pairs and, after it, the splits.
         random_state = check_generator(random_state)
         dataset = _assemble_pairs(raw, roles, kind, random_state)
     given = raw.fixed_splits
@@ -149,7 +138,7 @@ def load_dataset(
         given = None if given is None else given[kept]
         dataset = _without_unreadable(dataset, kept)
     if roles.split is None or given is None:
-        dataset = _deal_splits(dataset, split_sizes, given, random_state)
+        dataset = _assign_splits(dataset, split_sizes, given, random_state)
     else:
         dataset = dataset.with_given_splits(given)
     if dataset.weak_proba is None and (dataset.labels >= 0).any():
@@ -160,11 +149,11 @@ def load_dataset(
 def _assemble(
     raw: RawTable, roles: Roles, kind: ItemKind | None, features: Any, given_names: Any
 ) -> W2SDataset:
-    """Read every role but the split; all rows start in the pool."""
+    """Read every role except the split; all rows start in the pool."""
     labels = read_labels(raw, roles.label)
     class_names = resolve_class_names(raw, roles, labels, given_names)
     if roles.label is not None:
-        class_codes(labels, class_names, roles.label)  # names a label that is no class
+        class_codes(labels, class_names, roles.label)  # raises for a label that is not a class
     weak_proba, weak_names = read_weak(raw.frame, roles, class_names)
     kind, items, item_features = read_items(raw, roles, kind, features)
     return W2SDataset(
@@ -210,14 +199,14 @@ def _table(
 
 
 def _decodable(dataset: W2SDataset, unreadable: str) -> IntArray:
-    """Rows whose image can be decoded; the others are refused unless they may be skipped."""
+    """Return the rows whose image can be decoded; raise for others unless they are skipped."""
     reasons = unreadable_images(dataset.items)
     if reasons and unreadable == "error":
         first = next(iter(reasons))
         raise FileFormatError(
             f"{len(reasons)} images cannot be decoded: "
             f"{listing((dataset.ids[row] for row in reasons), 5)} "
-            f"({reasons[first]}); mend them or skip them with unreadable='skip'"
+            f"({reasons[first]}); repair them, or skip them with unreadable='skip'"
         )
     return np.setdiff1d(np.arange(len(dataset)), np.fromiter(reasons, dtype=np.int64))
 
@@ -235,16 +224,17 @@ def _without_unreadable(dataset: W2SDataset, kept: IntArray) -> W2SDataset:
     return replace(dataset.subset(kept), notes=(*dataset.notes, note))
 
 
-def _deal_splits(
+def _assign_splits(
     dataset: W2SDataset,
     sizes: Mapping[str, float] | None,
     fixed: AnyArray | None,
     random_state: RandomState,
 ) -> W2SDataset:
-    """Deal the rows whose split did not come with the data; rows without label join the pool."""
+    """Assign splits to the rows without one; rows without label join the pool."""
     if fixed is not None:
         fixed = np.where(dataset.labels >= 0, fixed, np.array(None))
         if sizes is None:
+            # A split that came with the data has its size.
             sizes = {s: size for s, size in DEFAULT_SPLIT_SIZES.items() if s not in set(fixed)}
     return dataset.with_splits(sizes, random_state, fixed=fixed)
 
@@ -255,6 +245,6 @@ def _load_example(
     from w2s_data.data.examples import load_example
 
     if roles.given():
-        raise InputError(f"{name!r} brings its own columns: leave out {listing(roles.given())}")
+        raise InputError(f"{name!r} has its own columns; leave out {listing(roles.given())}")
     dataset = load_example(name.removeprefix("example:"), random_state).dataset
     return dataset if sizes is None else dataset.with_splits(sizes, random_state)

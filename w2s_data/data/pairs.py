@@ -1,21 +1,20 @@
-r"""Preference data: pairs of items, of which one was preferred.
+r"""Preference data: pairs of items, one of which was preferred.
 
-A pair is an item like any other once it has features: the difference of the two items' features.
-With a reward that is linear in the features, :math:`r(x) = w \cdot \phi(x)`, the Bradley-Terry
-model of preferences is the logistic one on that difference, without an intercept:
+The features of a pair are the difference of the features of its items. With a reward that is linear
+in the features, :math:`r(x) = w \cdot \phi(x)`, the Bradley-Terry model of preferences is the
+logistic model on that difference, without an intercept:
 
 .. math:: P(\text{first is preferred}) = \sigma(r(x_1) - r(x_2))
           = \sigma(w \cdot (\phi(x_1) - \phi(x_2)))
 
-Its two classes are the two orders. Which item of a pair comes first is drawn at random, so that
-both orders occur.
+The two classes are the two orders. The order of each pair is drawn at random, so that both occur.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,11 +25,7 @@ from w2s_data.data.readers import RawTable
 from w2s_data.errors import ColumnError, FeatureError, InputError, rows
 from w2s_data.utils.typing import BoolArray, FloatArray
 
-if TYPE_CHECKING:
-    pass
-
 PAIR_CLASSES = ("first preferred", "second preferred")
-_ROLES_OF_ITEMS = ("item", "label")
 
 
 @dataclass(frozen=True)
@@ -59,17 +54,18 @@ class Pairs:
 def read_pairs(
     raw: RawTable, roles: Roles, kind: ItemKind | None, rng: np.random.Generator
 ) -> Pairs:
-    """Read the chosen and the rejected item of each row, and draw which one comes first.
+    """Read the chosen and the rejected item of each row, and draw their order.
 
     Raises
     ------
     InputError, ColumnError
-        Roles that a pair cannot have, items of two kinds, images, or a pair of equal items.
+        For roles that a pair cannot have, items of two kinds, images, or a pair of equal items.
     """
     assert roles.chosen is not None
     assert roles.rejected is not None
     chosen = read_items(raw, _as_item(roles, "chosen"), kind, None)
     rejected = read_items(raw, _as_item(roles, "rejected"), kind or chosen[0], None)
+    # A permutation makes the two orders equally frequent, off by at most one.
     swapped = rng.permutation(len(raw.frame)) % 2 == 1
     weak, weak_names = _read_weak(raw.frame, roles)
     labels = pd.Series(np.array(PAIR_CLASSES, dtype=object)[swapped.astype(int)], dtype=object)
@@ -81,7 +77,7 @@ def read_pairs(
         return Pairs("features", None, None, features, labels, weak, weak_names)
     if chosen[0] == "image":
         raise InputError(
-            "pairs of images are not read: give the feature vectors of both as chosen and rejected"
+            "pairs of images are not supported; give their feature vectors as chosen and rejected"
         )
     better, worse = chosen[1], rejected[1]
     assert better is not None
@@ -92,23 +88,23 @@ def read_pairs(
 
 
 def check_pair_roles(roles: Roles, features: Any, class_names: Any) -> None:
-    """Refuse what contradicts chosen and rejected.
+    """Raise for arguments that contradict chosen and rejected.
 
     Raises
     ------
     InputError
-        Only one of the two, or a role that they play themselves.
+        For only one of the two, or a role that they have themselves.
     """
     if (roles.chosen is None) != (roles.rejected is None):
         missing = "rejected" if roles.rejected is None else "chosen"
-        raise InputError(f"a pair has a chosen and a rejected item: {missing} is missing")
+        raise InputError(f"chosen and rejected require each other: {missing} is missing")
     if roles.chosen is None:
         return
-    given = [role for role in _ROLES_OF_ITEMS if getattr(roles, role) is not None]
+    given = [role for role in ("item", "label") if getattr(roles, role) is not None]
     given += [n for n, v in (("features", features), ("class_names", class_names)) if v is not None]
     if given:
         raise InputError(
-            f"chosen and rejected say what the items and their labels are: leave out {given[0]}"
+            f"chosen and rejected determine the items and their labels; leave out {given[0]}"
         )
 
 
@@ -117,7 +113,7 @@ def _as_item(roles: Roles, role: str) -> Roles:
 
 
 def _read_weak(frame: pd.DataFrame, roles: Roles) -> tuple[FloatArray | None, tuple[str, ...]]:
-    """Weak probabilities of the orders (chosen first, rejected first), and names of the models."""
+    """Return weak probabilities (chosen first, rejected first), and names of the models."""
     columns = roles.weak_columns
     if not isinstance(columns, Mapping) or not columns:
         return _read_weak_model(frame, roles), ()
@@ -150,12 +146,12 @@ def _differences(chosen: FloatArray | None, rejected: FloatArray | None) -> Floa
 def _check_different(equal: BoolArray) -> None:
     if equal.any():
         raise ColumnError(
-            f"chosen and rejected are the same in {rows(np.flatnonzero(equal))}; drop these rows: "
-            "no order of them is right"
+            f"chosen and rejected are the same in {rows(np.flatnonzero(equal))}; drop these rows, "
+            "since neither order is right"
         )
 
 
 def mirrored(features: FloatArray) -> FloatArray:
-    """Rows with the sign that makes their first value that is not 0 positive."""
+    """Return rows with the sign that makes their first nonzero value positive."""
     leading = features[np.arange(len(features)), (features != 0).argmax(axis=1)]
     return np.asarray(features * np.where(leading < 0, -1, 1)[:, None])

@@ -1,8 +1,9 @@
-"""Tables from files, image folders and the Hugging Face hub, before their columns have roles."""
+"""Read tables from files, image folders, URLs and the Hugging Face hub."""
 
 from __future__ import annotations
 
 import csv
+import difflib
 import gzip
 import json
 import re
@@ -18,33 +19,35 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from w2s_data.data.splits import SPLIT_ALIASES, SPLITS
-from w2s_data.errors import FileFormatError, InputError, first_line, listing, require, unknown
+from w2s_data.errors import FileFormatError, InputError, first_line, listing, require
 from w2s_data.utils.storage import is_url, local_copies
 from w2s_data.utils.typing import AnyArray
 
+# The first five may be gzipped; the others hold compressed data themselves.
+_FORMATS = (".csv", ".tsv", ".jsonl", ".json", ".ndjson", ".parquet", ".arrow", ".feather", ".ipc")
 IMAGE_SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff"),
     *(".ppm", ".pgm", ".jp2", ".avif"),
 )
-_JSON_ROWS_A_CHUNK = 50_000
-# What a damaged file raises, by format; ValueError covers pandas' and Arrow's parser errors.
+_JSON_ROWS_A_CHUNK = 50_000  # data frames are several times smaller than lists of dicts
+# Errors of damaged files in all formats; ValueError covers pandas' and Arrow's parser errors.
 _READ_ERRORS = (ValueError, OSError, EOFError, zlib.error, csv.Error, pa.ArrowException)
 
 
 @dataclass(frozen=True)
 class RawTable:
-    """A table as it was read, with what its format already says about the columns.
+    """A table as it was read, with the facts that its format states about the columns.
 
     Attributes
     ----------
     roles : mapping from role to column
-        Roles that the format settles, e.g. the class folder of an image is its label.
+        Roles that the format determines, e.g. the class folder of an image is its label.
     class_names : mapping from column to names
         Names behind columns of class codes (the hub's `ClassLabel`).
     folder : Path or None
-        Where relative item paths start.
+        Folder of relative item paths.
     fixed_splits : object array (N,) or None
-        Splits that came with the data; None where a row is to be dealt.
+        Splits that came with the data; None where a row has none yet.
     """
 
     frame: pd.DataFrame
@@ -89,12 +92,12 @@ def read_raw(data: str | Path | pd.DataFrame) -> RawTable:
 def read_url(url: str) -> RawTable:
     """Read a table file at a URL, or all Parquet files of a folder there, by name.
 
-    The files are fetched one after the other; image paths in them are of this machine.
+    Image paths in the files are paths of this machine.
 
     Raises
     ------
     MissingExtraError
-        If fsspec needs a package for such URLs (s3fs, gcsfs ...).
+        If fsspec requires a package for the URL (s3fs, gcsfs ...).
     FileFormatError
         If there is no such file, or it is not what its name promises.
     """
@@ -106,22 +109,18 @@ def read_url(url: str) -> RawTable:
 
 
 def read_table(path: Path, shown: str | None = None) -> RawTable:
-    """Read CSV, TSV, JSON lines (these may be gzipped), Parquet or Arrow by the file's suffix.
-
-    Cells of CSV and TSV stay strings, so that class names such as "01" and texts such as "null"
-    survive; an empty cell is a missing value. A CSV file whose header has semicolons and no comma
-    is separated by semicolons, as spreadsheets write it in many countries.
-    """
+    """Read CSV, TSV, JSON lines (these may be gzipped), Parquet or Arrow by the file's suffix."""
     kind = format_of(path)
     shown = shown or str(path)
     if kind is None:
         raise FileFormatError(
             f"cannot tell the format of {shown!r} from its suffix; valid: {listing(_FORMATS)} "
-            "(the first four also with .gz)"
+            "(the first five also with .gz)"
         )
     class_names: dict[str, tuple[str, ...]] = {}
     try:
         if kind in (".csv", ".tsv"):
+            # Cells stay strings, so that the class "01" and the text "null" survive.
             frame = pd.read_csv(
                 path,
                 sep=_separator(path) if kind == ".csv" else "\t",
@@ -143,11 +142,8 @@ def read_table(path: Path, shown: str | None = None) -> RawTable:
     return RawTable(frame, name=name, class_names=class_names, folder=path.parent)
 
 
-_FORMATS = (".csv", ".tsv", ".jsonl", ".json", ".ndjson", ".parquet", ".arrow", ".feather", ".ipc")
-
-
 def format_of(path: Path) -> str | None:
-    """The suffix by which a file is read, of a table that may be packed; None of any other name."""
+    """Return the suffix of a table file, without .gz; None for any other name."""
     name = path.name.lower()
     plain = name.removesuffix(".gz")
     suffix = Path(plain).suffix
@@ -157,6 +153,7 @@ def format_of(path: Path) -> str | None:
 
 
 def _separator(path: Path) -> str:
+    # Spreadsheets separate by semicolons in countries with decimal commas.
     with _binary(path) as file:
         header = file.readline()
     return ";" if b";" in header and b"," not in header else ","
@@ -176,14 +173,14 @@ def _reason(error: Exception) -> str:
 
 def _no_such_file(path: Path) -> str:
     if not path.parent.is_dir():
-        return f"there is no file {str(path)!r}: folder {str(path.parent)!r} does not exist"
-    return f"in {str(path.parent)!r} " + unknown(
-        "file", path.name, sorted(p.name for p in path.parent.iterdir())
-    )
+        return f"file {str(path)!r} not found: folder {str(path.parent)!r} does not exist"
+    tables = sorted(p.name for p in path.parent.iterdir() if p.is_file() and format_of(p))
+    close = difflib.get_close_matches(path.name, tables, n=1, cutoff=0.5)
+    return f"file {str(path)!r} not found" + (f"; did you mean {close[0]!r}?" if close else "")
 
 
 def _read_json(path: Path) -> pd.DataFrame:
-    """JSON lines, read in chunks; a file that starts with a bracket is one JSON array."""
+    """Read JSON lines in chunks; a file that starts with a bracket is one JSON array."""
     with _binary(path) as file:
         if file.read(64).lstrip().startswith(b"["):
             file.seek(0)
@@ -213,7 +210,7 @@ def _json_chunks(file: Any) -> Iterator[pd.DataFrame]:
 
 
 def _read_arrow(path: Path) -> pa.Table:
-    """An Arrow IPC file (Feather) or, where its opening magic is missing, a stream."""
+    """Read an Arrow IPC file (Feather), or a stream, which lacks its first bytes."""
     with pa.memory_map(str(path)) as source:
         is_file = source.read(6) == b"ARROW1"
         source.seek(0)
@@ -222,7 +219,7 @@ def _read_arrow(path: Path) -> pa.Table:
 
 
 def _class_names_in(schema: pa.Schema) -> dict[str, tuple[str, ...]]:
-    """Class names that the `datasets` library left in a file's metadata."""
+    """Return the class names that the `datasets` library stores in a file's metadata."""
     stored = (schema.metadata or {}).get(b"huggingface")
     if stored is None:
         return {}
@@ -235,11 +232,7 @@ def _class_names_in(schema: pa.Schema) -> dict[str, tuple[str, ...]]:
 
 
 def read_image_folder(folder: Path) -> RawTable:
-    """List the images of a folder: id and path, and the first subfolder's name as label.
-
-    Deeper subfolders are searched too and count to the first one. Images beside the class folders
-    have no label.
-    """
+    """List the images of a folder, with the name of the first subfolder, if any, as label."""
     found = sorted(
         path.relative_to(folder)
         for path in folder.rglob("*")
@@ -261,7 +254,7 @@ def read_image_folder(folder: Path) -> RawTable:
     notes = []
     if classes and all(name.lower() in {*SPLITS, *SPLIT_ALIASES} for name in classes):
         notes.append(
-            f"the class folders are named {listing(sorted(classes))}: if these are splits, give a "
+            f"the class folders are named {listing(sorted(classes))}; if these are splits, give a "
             "table with a path, a label and a split column instead"
         )
     roles = {"id": "id", "item": "image", "label": "label"}
@@ -272,7 +265,7 @@ def read_hub(name: str) -> RawTable:
     """Read every split of a Hugging Face data set, `OWNER/NAME` or `OWNER/NAME:CONFIG`.
 
     The hub's test and validation rows stay in those splits if they have labels; all other rows are
-    dealt anew. Ids are the hub's split and the row's number in it.
+    assigned again. Ids are the hub's split and the row's number in it.
     """
     datasets = require("datasets", "hub")
     repository, _, config = name.partition(":")
@@ -281,8 +274,8 @@ def read_hub(name: str) -> RawTable:
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise FileFormatError(
-            f"there is no file or folder {name!r}, and the hub cannot give a data set of that "
-            f"name: {reason}"
+            f"there is no file or folder {name!r}, and the hub has no data set of that name: "
+            f"{reason}"
         ) from error
     features = next(iter(loaded.values())).features
     class_names = {
@@ -304,13 +297,13 @@ def read_hub(name: str) -> RawTable:
         name=name,
         roles=roles,
         class_names=class_names,
-        fixed_splits=_settled_on_hub(origin),
+        fixed_splits=_kept_splits(origin),
         notes=(f"splits on the hub: {counts}",),
     )
 
 
-def _settled_on_hub(origin: AnyArray) -> AnyArray:
-    """Test and validation rows keep their split; the others are None, to be dealt."""
+def _kept_splits(origin: AnyArray) -> AnyArray:
+    """Return the split of test and validation rows; None for the others."""
     names = {split: SPLIT_ALIASES.get(split, split) for split in set(origin)}
     kept = {s: n if n in ("validation", "test") else None for s, n in names.items()}
     return np.array([kept[split] for split in origin], dtype=object)

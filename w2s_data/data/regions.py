@@ -1,4 +1,4 @@
-"""The three regions that a point can lie in."""
+"""The three regions of points, and the scores of points."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from w2s_data.utils.typing import AnyArray, FloatArray
 
 
 class Region(enum.IntEnum):
-    """Which patterns a point shows.
+    """Region of a point: the patterns that it shows.
 
     Examples
     --------
@@ -23,13 +23,13 @@ class Region(enum.IntEnum):
 
     @property
     def label(self) -> str:
-        """The name that tables and reports show."""
+        """Name in tables and reports."""
         return ("hard-only", "easy-only", "overlap")[self.value]
 
 
 @dataclass(frozen=True)
 class PointScores:
-    """What a fitted detector says about points: one row each.
+    """Scores of points by a fitted detector, one row each.
 
     Attributes
     ----------

@@ -1,7 +1,7 @@
-"""Seeded splits: stratified, exact in size, and blind to how often an item recurs.
+"""Seeded splits, stratified and exact in size.
 
-Items that are exact duplicates of each other form one unit. A unit is dealt as a whole, so that
-no split ever holds a copy of another split's item.
+Exact duplicates form one unit, which is assigned as a whole, so that no split holds a copy of an
+item of another split.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SPLIT_ALIASES = {
     "valid": "validation",
 }
 DEFAULT_SPLIT_SIZES: Mapping[str, float] = {"labelled": 0.2, "validation": 0.1, "test": 0.2}
-_DEALT = ("labelled", "validation", "test")  # the pool takes the rest
+_SIZED = ("labelled", "validation", "test")  # the pool takes the rest
 
 
 def text_units(texts: Iterable[str | bytes]) -> IntArray:
@@ -45,14 +45,13 @@ def feature_units(features: FloatArray) -> IntArray:
     >>> feature_units(np.array([[1.0, 0.0], [2.0, 0.0], [1.0, -0.0]]))
     array([0, 1, 0])
     """
-    digests = [
-        hashlib.blake2b((row + 0.0).tobytes(), digest_size=16).digest() for row in features
-    ]  # + 0.0 turns -0.0, which has other bytes, into 0.0
+    # Adding 0.0 turns -0.0, which is equal but has other bytes, into 0.0.
+    digests = [hashlib.blake2b((row + 0.0).tobytes(), digest_size=16).digest() for row in features]
     return text_units(digests)
 
 
 def count_duplicates(units: IntArray) -> tuple[int, int]:
-    """Count the items that recur and the groups they form.
+    """Count the items with duplicates, and the groups they form.
 
     >>> count_duplicates(np.array([0, 1, 0, 2, 2, 2]))
     (5, 2)
@@ -82,7 +81,7 @@ def parse_splits(values: pd.Series, column: str) -> AnyArray:
     Raises
     ------
     SplitError
-        Naming the values that are no split, or the number of empty ones.
+        Naming the values that are not splits, or the number of empty ones.
 
     Examples
     --------
@@ -106,34 +105,34 @@ def parse_splits(values: pd.Series, column: str) -> AnyArray:
 
 
 def apportion(total: int, shares: Sequence[float] | AnyArray) -> IntArray:
-    """Whole numbers that sum to `total`, each within 1 of its share (largest remainder).
+    """Round shares of `total` to integers of that sum, by largest remainders.
 
     >>> apportion(10, [1, 1, 1]).tolist()
     [4, 3, 3]
     """
     weights = np.asarray(shares, dtype=np.float64)
     quota = total * weights / weights.sum()
-    counts: IntArray = np.floor(quota + 1e-9).astype(np.int64)
-    # Stable sort of the rounded remainders: ties go to the first, whatever the last bit says.
+    counts: IntArray = np.floor(quota + 1e-9).astype(np.int64)  # 0.3 * 10 may be 2.9999...
+    # Remainders are rounded before the stable sort, so that ties go to the first share.
     first = np.argsort(-np.round(quota - counts, 9), kind="stable")
     counts[first[: total - counts.sum()]] += 1
     return counts
 
 
 def split_counts(sizes: Mapping[str, float] | None, available: int) -> IntArray:
-    """Rows wanted in labelled, validation, test and (the rest) pool, from shares or counts.
+    """Turn shares or counts into numbers of labelled, validation, test and pool rows.
 
     Raises
     ------
     SplitError
-        For an unknown split, a negative size, or more rows than are available.
+        For an unknown split, a negative size, or more rows than there are.
 
     Examples
     --------
     >>> split_counts({"labelled": 0.25, "test": 30}, 100).tolist()
     [25, 0, 30, 45]
     """
-    wanted = np.zeros(len(_DEALT))
+    wanted = np.zeros(len(_SIZED))
     for name, size in (DEFAULT_SPLIT_SIZES if sizes is None else sizes).items():
         if name not in SPLITS:
             raise SplitError(unknown("split", str(name), SPLITS))
@@ -145,17 +144,17 @@ def split_counts(sizes: Mapping[str, float] | None, available: int) -> IntArray:
                 f"rows (int); got {size!r}"
             )
         if name == "pool":
-            raise SplitError("the pool takes the rows that are left; give it no size")
-        wanted[_DEALT.index(name)] = size if is_count else size * available
+            raise SplitError("the pool takes the remaining rows; leave out its size")
+        wanted[_SIZED.index(name)] = size if is_count else size * available
     rest = available - wanted.sum()
-    if rest < -1e-6:
-        asked = ", ".join(f"{n} {w:g}" for n, w in zip(_DEALT, wanted, strict=True) if w)
+    if rest < -1e-6:  # shares such as .7 + .2 + .1 may exceed 1 by a rounding error
+        asked = ", ".join(f"{n} {w:g}" for n, w in zip(_SIZED, wanted, strict=True) if w)
         raise SplitError(
             f"split sizes ask for {wanted.sum():g} rows ({asked}), "
             f"but only {available} rows have a label to split by"
         )
     if available == 0:
-        return np.zeros(len(_DEALT) + 1, dtype=np.int64)
+        return np.zeros(len(_SIZED) + 1, dtype=np.int64)
     return apportion(available, [*wanted, max(rest, 0.0)])
 
 
@@ -168,11 +167,11 @@ def assign_splits(
     fixed: AnyArray | None = None,
     random_state: RandomState = None,
 ) -> AnyArray:
-    """Deal rows to splits, stratified by label and source.
+    """Assign rows to splits, stratified by label and source.
 
     Within each label, and within each source of a label, the number of labelled rows differs from
-    its exact share by less than 1, that of validation and test rows by less than 2; the totals are
-    exact (duplicates may move them where there are too few single items to make up for it).
+    its exact share by less than 1, that of validation and test rows by less than 2. The totals are
+    exact, unless there are too few single items to balance groups of duplicates.
 
     Parameters
     ----------
@@ -185,8 +184,7 @@ def assign_splits(
     sizes : mapping from split to share of the labelled rows (float) or number of rows (int)
         The pool takes the rest. None is `DEFAULT_SPLIT_SIZES`.
     fixed : object array (N,) or None
-        A split that is settled beforehand, or None where the row is to be dealt. A row whose
-        duplicate is settled follows it.
+        Given split of a row and its duplicates; None where it is to be assigned.
     random_state : int, Generator or None
 
     Returns
@@ -209,15 +207,16 @@ def assign_splits(
     splits = np.full(len(labels), "pool", dtype=object)
     free = labels >= 0
     if fixed is not None:
-        settled = _follow_settled(fixed, units)
-        splits[settled != None] = settled[settled != None]  # noqa: E711 (elementwise)
-        free &= settled == None  # noqa: E711
+        given = _with_duplicates(fixed, units)
+        splits[given != None] = given[given != None]  # noqa: E711 (elementwise)
+        free &= given == None  # noqa: E711
     wanted = split_counts(sizes, int(free.sum()))
 
     eligible, first, unit_size = _eligible_units(units, free)
     source = np.zeros(len(labels), dtype=np.int64) if sources is None else sources
     strata = (source[first], labels[first])
-    dealt = np.full(len(first), len(_DEALT))
+    assigned = np.full(len(first), len(_SIZED))
+    # Groups of duplicates come first: single items can then restore the exact totals.
     for recurring in (True, False):
         members = np.flatnonzero(eligible & ((unit_size > 1) == recurring))
         if len(members) == 0:
@@ -225,22 +224,19 @@ def assign_splits(
         keys = (rng.random(len(members)), unit_size[members], *(key[members] for key in strata))
         ordered = members[np.lexsort(keys)]
         if recurring:
-            quota = apportion(len(ordered), wanted)[: len(_DEALT)]
-        else:  # single items make up for what whole units got wrong
-            quota = (
-                wanted[: len(_DEALT)]
-                - np.bincount(
-                    dealt, weights=unit_size * eligible, minlength=len(_DEALT) + 1
-                ).astype(np.int64)[: len(_DEALT)]
-            )
-        dealt[ordered] = _deal(len(ordered), quota, rng)
-    names = np.array([*_DEALT, "pool"], dtype=object)
-    splits[free] = names[dealt[units[free]]]
+            quota = apportion(len(ordered), wanted)[: len(_SIZED)]
+        else:
+            weights = unit_size * eligible
+            so_far = np.bincount(assigned, weights=weights, minlength=len(_SIZED) + 1)
+            quota = wanted[: len(_SIZED)] - so_far.astype(np.int64)[: len(_SIZED)]
+        assigned[ordered] = _assign_places(len(ordered), quota, rng)
+    names = np.array([*_SIZED, "pool"], dtype=object)
+    splits[free] = names[assigned[units[free]]]
     return splits
 
 
 def _eligible_units(units: IntArray, free: BoolArray) -> tuple[BoolArray, IntArray, IntArray]:
-    """Which units may leave the pool, each unit's first row, and its number of rows."""
+    """Return which units may leave the pool, each unit's first row, and its number of rows."""
     size = np.bincount(units)
     eligible = np.bincount(units, weights=~free) == 0
     first = np.empty(len(size), dtype=np.int64)
@@ -248,8 +244,8 @@ def _eligible_units(units: IntArray, free: BoolArray) -> tuple[BoolArray, IntArr
     return eligible, first, size
 
 
-def _follow_settled(fixed: AnyArray, units: IntArray) -> AnyArray:
-    """Extend settled splits to the duplicates of settled rows."""
+def _with_duplicates(fixed: AnyArray, units: IntArray) -> AnyArray:
+    """Extend given splits to the duplicates of their rows."""
     order = np.array([*SPLITS, None], dtype=object)
     codes = pd.Series(fixed, dtype=object).map({name: i for i, name in enumerate(SPLITS)})
     own = codes.fillna(len(SPLITS)).to_numpy(dtype=np.int64)
@@ -258,17 +254,17 @@ def _follow_settled(fixed: AnyArray, units: IntArray) -> AnyArray:
     return order[np.where(own < len(SPLITS), own, of_unit[units])]
 
 
-def _deal(n: int, quota: IntArray, rng: np.random.Generator) -> IntArray:
-    """Deal n ordered places to the splits, each split evenly spread over the order."""
-    dealt = np.full(n, len(quota))
+def _assign_places(n: int, quota: IntArray, rng: np.random.Generator) -> IntArray:
+    """Assign n ordered places to the splits, each split evenly spread over the order."""
+    assigned = np.full(n, len(quota))
     left = np.arange(n)
     for code, wanted in enumerate(quota):
         if len(left) == 0:
             break
         taken = _evenly_spread(len(left), int(np.clip(wanted, 0, len(left))), rng)
-        dealt[left[taken]] = code
+        assigned[left[taken]] = code
         left = left[~taken]
-    return dealt
+    return assigned
 
 
 def _evenly_spread(n: int, k: int, rng: np.random.Generator) -> BoolArray:

@@ -1,4 +1,4 @@
-"""Points of two blocks, one with an easy and one with a hard pattern, whose region is known."""
+"""Synthetic points of an easy and a hard block, whose region is known."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import pandas as pd
 from w2s_data.data.dataset import W2SDataset
 from w2s_data.data.regions import Region
 from w2s_data.data.splits import apportion
-from w2s_data.errors import InputError, unknown
+from w2s_data.errors import InputError
 from w2s_data.utils.typing import AnyArray, FloatArray, IntArray, RandomState
-from w2s_data.utils.validation import check_generator
+from w2s_data.utils.validation import between, check_generator, check_parameters, one_of, whole
 
 TYPES = HARD, EASY, OVERLAP = tuple(int(region) for region in Region)
 
 
 @dataclass(frozen=True)
 class Example:
-    """A data set, and where they are given by construction its features and regions.
+    """A data set, with its features and regions if they are known by construction.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ def gaussian_overlap(
     sources: Mapping[str, float] | None = None,
     random_state: RandomState = 0,
 ) -> Example:
-    """Gaussian points with an easy block, a hard block, or both; the region of each is known.
+    """Draw Gaussian points that show an easy pattern, a hard one, or both.
 
     A share `overlap` of the points is overlap, half of the rest each hard-only and easy-only.
     For a label y = +-1 a block that carries its pattern is N(y mu, I), one that does not is 0
@@ -70,14 +70,18 @@ def gaussian_overlap(
     >>> example.dataset.weak_proba.shape, example.dataset.class_names
     ((100, 2), ('negative', 'positive'))
     """
-    if missing not in ("zero", "noise"):
-        raise InputError(unknown("kind of missing block", str(missing), ("zero", "noise")))
-    for name, count in {"n": n, "dim": dim, "n_teacher": n_teacher}.items():
-        check_count(name, count)
+    check_parameters(
+        {"missing": missing, "n": n, "dim": dim, "n_teacher": n_teacher, "overlap": overlap},
+        {
+            "missing": one_of("zero", "noise"),
+            **dict.fromkeys(("n", "dim", "n_teacher"), whole(1)),
+            "overlap": between(0, 1),
+        },
+    )
     rng = check_generator(random_state)
     densities = {"": overlap} if sources is None else dict(sources)
-    for name, density in densities.items():
-        check_share(f"overlap of source {name!r}" if name else "overlap", density)
+    named = {f"overlap of source {name!r}": density for name, density in densities.items()}
+    check_parameters(named, dict.fromkeys(named, between(0, 1)))
     sizes = apportion(n, np.ones(len(densities)))
     source_of = np.repeat(np.array(list(densities), dtype=object), sizes)
     parts = [
@@ -104,10 +108,10 @@ def gaussian_overlap(
 def _gaussian_points(
     rng: np.random.Generator, regions: IntArray, missing: str, mu: float, dim: int
 ) -> tuple[IntArray, FloatArray, FloatArray]:
-    """Labels +-1, easy block, hard block of points of these regions."""
+    """Draw labels +-1, easy blocks and hard blocks of points of the given regions."""
     n = len(regions)
     y = rng.choice([-1, 1], size=n)
-    pattern = y[:, None] * np.full(dim, mu / np.sqrt(dim))
+    pattern = y[:, None] * np.full(dim, mu / np.sqrt(dim))  # of length mu, in every dimension
     blocks = []
     for absent in (HARD, EASY):  # the easy block is absent from hard-only points, and vice versa
         noise = rng.standard_normal((n, dim))
@@ -118,7 +122,7 @@ def _gaussian_points(
 
 @dataclass(frozen=True)
 class Block:
-    """Real features of one half of a domino: items that show a class, and neutral ones.
+    """Real features of one half of a domino: items that show a class, and neutral items.
 
     Attributes
     ----------
@@ -128,7 +132,7 @@ class Block:
     neutral : array (m, D)
         Strong features of items that belong to neither class.
     weak_features, weak_neutral : arrays (n, D_w), (m, D_w), or None
-        What the weak model sees of them; needed of the left block only.
+        Features of the same items for the weak model; required of the left block only.
     """
 
     features: FloatArray
@@ -147,7 +151,7 @@ def feature_dominoes(
     class_names: tuple[str, str] = ("0", "1"),
     random_state: RandomState = 0,
 ) -> Example:
-    """Join two real feature blocks into points whose region is known.
+    """Join items of two real feature blocks into points whose region is known.
 
     The left block shows the class on overlap and easy-only points and a neutral item on hard-only
     ones; the right block shows it on overlap and hard-only points and a neutral item on easy-only
@@ -170,17 +174,17 @@ def feature_dominoes(
     ((20, 8), [7, 5, 8])
     """
     if left.weak_features is None or left.weak_neutral is None:
-        raise InputError("the left block needs weak_features and weak_neutral: the weak model's")
+        raise InputError("the left block requires weak_features and weak_neutral")
     if not shares:
-        raise InputError("shares name no source: give {source: (hard, easy, overlap)}")
+        raise InputError("shares must be {source: (hard, easy, overlap)}; got no source")
     for name, share in shares.items():
         if len(share) != 3 or min(share) < 0 or abs(sum(share) - 1) > 1e-6:
             raise InputError(
                 f"shares of source {name!r} must be (hard, easy, overlap) that sum to 1; "
                 f"got {share}"
             )
-    check_count("n_per_source", n_per_source)
-    check_count("n_teacher", n_teacher)
+    counts = {"n_per_source": n_per_source, "n_teacher": n_teacher}
+    check_parameters(counts, dict.fromkeys(counts, whole(1)))
     rng = check_generator(random_state)
     regions = np.concatenate(
         [np.repeat(TYPES, apportion(n_per_source, s)) for s in shares.values()]
@@ -218,13 +222,14 @@ def _draw_halves(
     teacher: tuple[IntArray, AnyArray],
     rng: np.random.Generator,
 ) -> tuple[IntArray, IntArray]:
-    """Rows of [features; neutral] for scored and for teacher points (labels, shows class)."""
+    """Draw rows of [features; neutral] for scored and for teacher points (labels, shows class)."""
     labels = np.concatenate([block.labels, np.full(len(block.neutral), -1)])
     drawn = (np.empty(len(scored[0]), dtype=np.int64), np.empty(len(teacher[0]), dtype=np.int64))
     for value in (-1, 0, 1):
         items = rng.permutation(np.flatnonzero(labels == value))
         if len(items) < 2:
             raise InputError("a block needs two items or more of each class and neutral ones")
+        # The teacher learns from items of its own, or it would have seen the scored ones.
         cut = max(1, round(0.6 * len(items)))
         for (y, shows), own, rows in zip(
             (scored, teacher), (items[:cut], items[cut:]), drawn, strict=True
@@ -241,12 +246,12 @@ def _draw_evenly(items: IntArray, n: int, rng: np.random.Generator) -> IntArray:
 
 
 def _weak_model(x: FloatArray, y: IntArray, points: FloatArray) -> FloatArray:
-    """Probabilities of two classes at `points`, by a logistic regression on (x, y)."""
+    """Return probabilities of two classes at `points`, by a logistic regression on (x, y)."""
     from sklearn.linear_model import LogisticRegression
 
     if len(np.unique(y)) < 2:
         raise InputError(
-            f"the weak model needs both classes among its {len(y)} points: raise n_teacher"
+            f"the weak model requires both classes among its {len(y)} points; raise n_teacher"
         )
     return np.asarray(LogisticRegression(max_iter=1000).fit(x, y).predict_proba(points))
 
@@ -285,15 +290,3 @@ def _two_block_example(
         truth=pd.DataFrame({"region": regions}),
     )
     return Example(dataset.with_splits(random_state=rng), strong, weak, regions)
-
-
-def check_share(name: str, value: float) -> None:
-    """Refuse a share outside [0, 1]."""
-    if not isinstance(value, int | float | np.number) or not 0 <= value <= 1:
-        raise InputError(f"{name} must lie in [0, 1]; got {value!r}")
-
-
-def check_count(name: str, value: int, at_least: int = 1) -> None:
-    """Refuse what is no whole number of at least `at_least`."""
-    if not isinstance(value, int | np.integer) or value < at_least:
-        raise InputError(f"{name} must be a whole number of at least {at_least}; got {value!r}")

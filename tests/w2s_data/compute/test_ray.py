@@ -99,7 +99,7 @@ def test_an_error_of_the_work_arrives_as_it_was_raised(engine: Any) -> None:
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        (work.too_large, "a worker ran out of memory .*1 EiB.*fewer --workers"),
+        (work.too_large, "a worker ran out of memory .*1 EiB.*fewer workers"),
         (work.always_die, "3 workers died on the same block.*lack of memory"),
     ],
 )

@@ -304,7 +304,7 @@ def test_ready_made_features(tmp_path):
         ({"features": np.ones(60)}, FeatureError, r"shape \(N, D\)"),
         ({"features": [["a"]] * 60}, FeatureError, "must be numbers"),
         ({"features": np.full((60, 2), np.nan)}, FeatureError, "rows 0, 1, 2"),
-        ({"features": np.ones((60, 2)), "item": "text"}, InputError, "leave out item"),
+        ({"features": np.ones((60, 2)), "item": "text"}, InputError, "use either features"),
         ({"item": ["p_neg", "text"]}, ColumnError, "'text' must hold numbers; rows 0"),
         ({"item": ["p_neg"], "kind": "text"}, InputError, "kind='features'"),
         ({"kind": "features", "item": "text"}, FeatureError, "vectors of one length"),
@@ -581,7 +581,7 @@ def test_example_names():
 def test_weak_inputs_that_contradict():
     with pytest.raises(InputError, match="not both"):
         load(weak_columns="p_pos", weak_label="label")
-    with pytest.raises(InputError, match="needs weak_label"):
+    with pytest.raises(InputError, match="requires weak_label"):
         load(weak_confidence="p_pos")
     with pytest.raises(ProbabilityError, match="'p_pos' are 1, but there are 3 classes"):
         load(weak_columns=["p_pos"], class_names=["neg", "pos", "other"])

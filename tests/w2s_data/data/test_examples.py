@@ -65,18 +65,18 @@ def test_the_registry_is_complete():
     [
         ("gaussian", "did you mean 'gaussian_overlap'"),
         ("gaussian_overlap?overlpa=1", "did you mean 'overlap'"),
-        ("gaussian_overlap?overlap=2", r"overlap must lie in \[0, 1\]; got 2"),
-        ("gaussian_overlap?missing=none", "no kind of missing block 'none'"),
-        ("gaussian_overlap?n=many", "n must be a whole number of at least 1; got 'many'"),
+        ("gaussian_overlap?overlap=2", r"overlap must be a number in \[0, 1\]; got 2"),
+        ("gaussian_overlap?missing=none", "missing must be .zero. or .noise."),
+        ("gaussian_overlap?n=many", "n must be an integer >= 1; got .many."),
         ("gaussian_overlap?mu=big", "cannot take 'mu=big'"),
-        ("gaussian_overlap?overlap=big", "overlap must lie"),
+        ("gaussian_overlap?overlap=big", "overlap must be a number"),
         ("gaussian_overlap?n=0", "n must be"),
         ("spurious_gaussian?n_pool=-1", "n_pool must be"),
         ("digits?channels=blurry", "did you mean 'blurred'"),
         ("digits?channels=()", "name each channel once"),
         ("digits?channels=clean,clean", "name each channel once"),
-        ("spurious_gaussian?eta_pool=-1", "eta of the pool split must lie"),
-        ("spurious_gaussian?student_dims=9", r"student_dims must lie in \[0, teacher_dims=4\]"),
+        ("spurious_gaussian?eta_pool=-1", "eta of the pool split must be a number"),
+        ("spurious_gaussian?student_dims=9", r"student_dims must be an integer from 0 to 4"),
     ],
 )
 def test_names_and_parameters_that_cannot_be_used(name, message):
@@ -232,7 +232,7 @@ def test_shares_that_are_none(share):
 
 def test_blocks_that_cannot_be_joined():
     one_class = Block(np.ones((9, 2)), np.zeros(9, dtype=int), np.ones((9, 2)))
-    with pytest.raises(InputError, match="needs weak_features"):
+    with pytest.raises(InputError, match="requires weak_features"):
         feature_dominoes(one_class, block(), {"a": (0.4, 0.3, 0.3)})
     with pytest.raises(InputError, match="two items or more of each class"):
         feature_dominoes(block(), one_class, {"a": (0.4, 0.3, 0.3)})

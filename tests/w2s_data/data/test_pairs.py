@@ -137,7 +137,7 @@ def test_an_encoder_refuses_pairs(table):
         ({"class_names": ["a", "b"]}, "leave out class_names"),
         ({"features": np.zeros((N, 2))}, "leave out features"),
         ({"rejected": "bed"}, "did you mean 'bad'"),
-        ({"kind": "image"}, "pairs of images are not read"),
+        ({"kind": "image"}, "pairs of images are not supported"),
         ({"weak_label": "prompt"}, "there is no class 'question 0'"),
         ({"weak_columns": ["p", "prompt", "bad"]}, "2 classes: 'chosen', 'rejected'"),
     ],
@@ -165,5 +165,5 @@ def test_vectors_of_two_lengths_and_features_of_two_shapes():
 def test_other_data_have_no_pairs(table):
     data = load_dataset(table, item="prompt")
     assert not data.is_paired
-    with pytest.raises(InputError, match="no pairs of texts"):
+    with pytest.raises(InputError, match="not pairs of texts"):
         _ = data.pairs

@@ -152,7 +152,7 @@ def test_no_label_at_all_means_all_pool():
         ({"labelled": 1.5}, "share in"),
         ({"labelled": True}, "share in"),
         ({"labelled": float("nan")}, "share in"),
-        ({"pool": 0.5}, "takes the rows that are left"),
+        ({"pool": 0.5}, "takes the remaining rows"),
         ({"labelled": 0.7, "test": 0.4}, "only 100 rows have a label"),
         ({"labelled": 101}, "ask for 101 rows"),
     ],
