@@ -1,4 +1,4 @@
-"""What a user sees when an input cannot be used: one line, and what to do about it.
+"""Errors and warnings: one line that names the cause and the next step.
 
 Every class below `InputError` is a `ValueError`; the shell turns it into exit code 2
 and prints the line without a traceback.
@@ -13,7 +13,7 @@ from types import ModuleType
 
 
 class InputError(ValueError):
-    """Something the user supplied cannot be used; the message is one line to act on."""
+    """An input cannot be used; the message is one line to act on."""
 
 
 class ColumnError(InputError):
@@ -61,27 +61,27 @@ class EngineError(InputError):
 
 
 class NotApplicableError(InputError):
-    """A stage has nothing to say of such data; the other stages may have."""
+    """A stage does not apply to the data; other stages may."""
 
 
 class UnscoredError(RunError, NotApplicableError):
-    """A stage reads scores, and the run has none of its present items and features."""
+    """A stage requires scores, and the run has none of its present items and features."""
 
 
 class WriteError(InputError, OSError):
-    """A file cannot be written: the disk is full, or the place is not one to write to."""
+    """A file cannot be written: the disk is full, or the folder is read-only."""
 
 
 class MissingExtraError(ImportError):
-    """An optional dependency is needed; the message says which command installs it."""
+    """An optional dependency is missing; the message names the command that installs it."""
 
 
 class DegenerateDataWarning(UserWarning):
-    """The input is legal but leaves a result undefined or empty; says what happened."""
+    """The input is valid but leaves a result undefined or empty; the message says which."""
 
 
 def listing(names: Iterable[object], limit: int = 12) -> str:
-    """Comma-separated names, cut after `limit`.
+    """Join names by commas, cut after `limit`.
 
     >>> listing(["text", "label"])
     "'text', 'label'"
@@ -106,7 +106,7 @@ def rows(indices: Iterable[int], limit: int = 8) -> str:
 
 
 def first_line(message: object, limit: int = 200) -> str:
-    """First line of what a library says, cut to a length that fits a terminal.
+    """Return the first line of a message, cut to a length that fits a terminal.
 
     >>> first_line(RuntimeError("CUDA error: out of memory\\nCompile with ..."))
     'CUDA error: out of memory'
@@ -117,7 +117,7 @@ def first_line(message: object, limit: int = 200) -> str:
 
 
 def unknown(what: str, name: str, valid: Sequence[str]) -> str:
-    """Message for a name that is not among the valid ones, with the nearest of them.
+    """Return a message for an unknown name, with the nearest valid one.
 
     >>> unknown("column", "lable", ["text", "label"])
     "there is no column 'lable'; did you mean 'label'? Valid: 'text', 'label'"
@@ -128,7 +128,7 @@ def unknown(what: str, name: str, valid: Sequence[str]) -> str:
 
 
 def require(module: str, extra: str) -> ModuleType:
-    """Import an optional dependency, or say which command installs it."""
+    """Import an optional dependency; raise with the command that installs it."""
     try:
         return importlib.import_module(module)
     except ImportError as error:

@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("w2s_data")
 
-# Where models of several modalities keep the part that reads one of them.
+# Attributes of models for several kinds of items that hold the part for one kind.
 _TOWERS: dict[Kind, tuple[str, ...]] = {
     "text": ("text_model", "language_model"),
     "image": ("vision_model", "vision_tower", "visual"),
 }
 _SUBCONFIGS: dict[Kind, str] = {"text": "text_config", "image": "vision_config"}
+# Of a folder only these are hashed: a README or a log does not change the features.
 _MODEL_FILES = ("*.json", "*.safetensors", "*.bin", "*.txt", "*.model", "*.py", "*.jinja")
 
 
@@ -39,7 +40,7 @@ class Source:
 
     @property
     def label(self) -> str:
-        """Name for people; a folder's is its last part, so that moving it changes nothing."""
+        """Name for people; of a folder its last part, so that moving it changes nothing."""
         return self.folder.name if self.folder else self.model
 
     @property
@@ -49,12 +50,12 @@ class Source:
         return path.resolve() if path.is_dir() else None
 
     def identity(self) -> str:
-        """Hash of a folder's files, or hub name and commit.
+        """Return a hash of a folder's files, or hub name and commit.
 
         Raises
         ------
         EncoderError
-            If there is no such model.
+            If the model is not found.
         """
         if self.folder:
             digest = hashlib.sha256()
@@ -73,17 +74,18 @@ class Source:
         return self.load(AutoConfig.from_pretrained, "configuration")
 
     def load(self, from_pretrained: Callable[..., Any], what: str, **options: Any) -> Any:
-        """Call one of transformers' `from_pretrained`, turning its failures into one line.
+        """Call a `from_pretrained` of transformers; turn its failures into one line.
 
         Raises
         ------
         EncoderError
-            With the nearest folder name if the model looks like a path that is not there.
+            With the nearest folder name if the model looks like a missing path.
         """
         from huggingface_hub.errors import HfHubHTTPError
         from safetensors import SafetensorError
 
         path = Path(self.model).expanduser()
+        # A hub name has one slash at most, so that anything deeper must be a path.
         looks_local = path.is_absolute() or self.model.startswith((".", "~")) or len(path.parts) > 2
         if looks_local and not self.folder:
             raise EncoderError(f"there is no model folder {self.model!r}{_nearest_folder(path)}")
@@ -106,12 +108,12 @@ class Source:
 
 
 def resolve_layer(config: Any, layer: int, kind: Kind) -> int:
-    """Index of a hidden state counted from 0 (embedding output) to L (last hidden state).
+    """Return the index of a hidden state, from 0 (embedding output) to L (last hidden state).
 
     Raises
     ------
     EncoderError
-        If the model has no such layer.
+        If the layer is outside the model.
     """
     n_layers = number_of_layers(config, kind)
     if n_layers is None:
@@ -125,7 +127,7 @@ def resolve_layer(config: Any, layer: int, kind: Kind) -> int:
 
 
 def number_of_layers(config: Any, kind: Kind) -> int | None:
-    """Layers L of the part of a model that reads one kind of item, where it says so."""
+    """Return the layers L of the part for one kind of item, or None if unknown."""
     part = getattr(config, _SUBCONFIGS[kind], None) or config
     n_layers = getattr(part, "num_hidden_layers", None)
     return n_layers if isinstance(n_layers, int) else None
@@ -134,9 +136,9 @@ def number_of_layers(config: Any, kind: Kind) -> int | None:
 class Backbone:
     """A pretrained model that computes one of its hidden states and nothing above it.
 
-    Hidden state k < L is the input of layer k, so a hook there ends the forward pass, and the
-    layers above are dropped. Hidden state L is the model's last hidden state, after the final
-    norm where it has one. A model whose layers cannot be told apart that way runs in full.
+    Hidden state k < L is the input of layer k, so that a hook there ends the forward pass, and the
+    layers above are dropped. Hidden state L is the last one of the model, after its final norm, if
+    any. A model whose layers are not found runs in full.
     """
 
     def __init__(
@@ -147,6 +149,7 @@ class Backbone:
         model, info = source.load(
             AutoModel.from_pretrained, "weights", dtype=dtype, output_loading_info=True
         )
+        # A pooler lies above all hidden states, and base models are often saved without it.
         missing = sorted(key for key in info["missing_keys"] if "pooler" not in key)
         if missing:
             raise EncoderError(
@@ -161,21 +164,21 @@ class Backbone:
 
     @property
     def device(self) -> torch.device:
-        """Where the model computes."""
+        """Device of the model."""
         return self.model.device  # type: ignore[no-any-return]
 
     @property
     def dtype(self) -> torch.dtype:
-        """What it computes in."""
+        """Precision of the model."""
         return self.model.dtype  # type: ignore[no-any-return]
 
     @property
     def width(self) -> int:
-        """Dimensions of a hidden state, 0 where the configuration does not say."""
+        """Dimensions of a hidden state, 0 if the configuration does not state them."""
         return int(getattr(self.model.config, "hidden_size", 0))
 
     def hidden(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """Hidden state (items, positions, dimensions) of one batch."""
+        """Compute the hidden state (items, positions, dimensions) of one batch."""
         if self.stops_early:
             try:
                 self.model(**inputs)
@@ -189,7 +192,7 @@ class Backbone:
         return hidden_states[self.layer]  # type: ignore[no-any-return]
 
     def drop_unneeded_layers(self, probe: Mapping[str, torch.Tensor]) -> None:
-        """Cut the model below its hidden state, if that leaves the hidden state as it is.
+        """Drop the layers above the hidden state, unless that changes the hidden state.
 
         Parameters
         ----------
@@ -205,6 +208,7 @@ class Backbone:
         hook = layers[self.layer].register_forward_pre_hook(_stop, with_kwargs=True)
         self.stops_early = True
         cut = self.hidden(probe)
+        # Wide enough for half precision; another hidden state differs by much more.
         tolerance = 1e-2 * float(whole.float().abs().max())
         if whole.shape == cut.shape and torch.allclose(cut, whole, rtol=0, atol=tolerance):
             del layers[self.layer + 1 :]
@@ -223,7 +227,7 @@ class Backbone:
 
 
 class _ReachedError(Exception):
-    """Ends a forward pass at the hidden state it carries."""
+    """Ends a forward pass, and carries the hidden state."""
 
     def __init__(self, hidden: torch.Tensor) -> None:
         super().__init__()
@@ -252,7 +256,7 @@ def _cached_config_file(model: str, *, revision: str | None, **_: Any) -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence transformers' own bar and load report for a moment: we draw one bar, ours."""
+    """Silence the progress bar and load report of transformers for a moment."""
     from transformers.utils import logging as theirs
 
     verbosity, bar = theirs.get_verbosity(), theirs.is_progress_bar_enabled()

@@ -1,4 +1,4 @@
-"""What every encoder is: items in, one float32 vector an item out, and a spec of itself."""
+"""Base of all encoders: items in, one float32 vector per item out, and a spec of the encoder."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ItemError(EncoderError):
     Attributes
     ----------
     positions : list of int
-        Where they stand in the items that were passed.
+        Positions in the items that were passed.
     """
 
     def __init__(self, positions: Sequence[int], labels: Sequence[str], reason: str) -> None:
@@ -34,11 +34,11 @@ class ItemError(EncoderError):
         super().__init__(f"cannot encode {rows(self.positions)} ({names}): {reason}")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Between processes it goes as what it was made of, not as its message."""
+        # An exception is pickled as its message by default; workers send these to the driver.
         return ItemError, (self.positions, self.labels, self.reason)
 
     def moved_to(self, positions: Sequence[int]) -> ItemError:
-        """Return the same error for items that stand elsewhere in a larger sequence."""
+        """Return the same error with positions in a larger sequence."""
         return ItemError([positions[i] for i in self.positions], self.labels, self.reason)
 
 
@@ -52,16 +52,16 @@ class Encoder(ABC, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     Attributes
     ----------
     kind : "text" or "image"
-        What it reads: strings, or images (a path, PNG/JPEG/... bytes, or a PIL image).
+        Kind of the items: strings, or images (a path, PNG/JPEG/... bytes, or a PIL image).
     learns : bool
-        Whether `fit` learns from the items, so that `spec` is known only afterwards.
+        Whether `fit` learns from the items; `spec` is then known only afterwards.
     """
 
     kind: ClassVar[Kind]
     learns: ClassVar[bool] = False
 
     def fit(self, items: Iterable[Any], y: Any = None) -> Self:  # noqa: ARG002
-        """Check the settings; nothing is learnt from the items."""
+        """Check the settings; nothing is learned from the items."""
         return self
 
     def encode(self, items: Iterable[Any], *, advance: Advance | None = None) -> FloatArray:
@@ -95,15 +95,14 @@ class Encoder(ABC, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         *,
         advance: Advance | None = None,
     ) -> tuple[IntArray, FloatArray]:
-        """Encode one of `n_parts` parts of the items, to the bytes that `encode` gives them.
+        """Encode one of `n_parts` parts of the items, to the same bytes as `encode`.
 
-        An encoder whose batches do not depend on each other has a share in every part; any other
-        encodes all items in the first.
+        This default encodes all items in the first part.
 
         Returns
         -------
         int array (n,)
-            Which items the part holds.
+            Positions of the items in the part.
         float32 array (n, D)
         """
         mine = items if part == 0 else []
@@ -124,10 +123,10 @@ class Encoder(ABC, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
 
     @abstractmethod
     def spec(self) -> dict[str, Any]:
-        """JSON-able settings: all that the vectors depend on ("name" is only a label)."""
+        """Return the settings that the vectors depend on, as JSON types ("name" is a label)."""
 
     def _check_finite(self, vectors: FloatArray, items: list[Any], rows: IntArray) -> None:
-        """Name the items, of which these rows were encoded, whose vectors are not finite."""
+        """Raise for items whose vectors are not finite; `rows` are the encoded items."""
         # A row's sum is finite unless the row is not, or its values are near float32's limits.
         suspicious = np.flatnonzero(~np.isfinite(vectors.sum(axis=1)))
         bad = [int(rows[i]) for i in suspicious if not np.isfinite(vectors[i]).all()]
@@ -141,7 +140,7 @@ class Encoder(ABC, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
 
 
 def as_items(items: Iterable[Any], kind: Kind) -> list[Any]:
-    """List the items, refusing what is not of the kind.
+    """List the items; raise if one is not of the kind.
 
     >>> as_items(("a", "b"), "text")
     ['a', 'b']
@@ -151,8 +150,8 @@ def as_items(items: Iterable[Any], kind: Kind) -> list[Any]:
     if not isinstance(items, Iterable):
         raise EncoderError(f"items must be a sequence of {kind} items; got {type(items).__name__}")
     listed: list[Any] = items.tolist() if hasattr(items, "tolist") else list(items)
-    legal = _is_text if kind == "text" else _is_image
-    bad = [i for i, item in enumerate(listed) if not legal(item)]
+    legal = str if kind == "text" else _image_types()
+    bad = [i for i, item in enumerate(listed) if not isinstance(item, legal)]
     if bad:
         expected = "str" if kind == "text" else "a path, encoded bytes or a PIL image"
         found = ", ".join(sorted({type(listed[i]).__name__ for i in bad}))
@@ -170,11 +169,7 @@ def describe(item: Any) -> str:
     return text if len(text) <= 60 else f"{text[:56]}...{text[0] if text[0] in '<' else ''}"
 
 
-def _is_text(item: Any) -> bool:
-    return isinstance(item, str)
-
-
-def _is_image(item: Any) -> bool:
+def _image_types() -> tuple[type, ...]:
     from PIL import Image
 
-    return isinstance(item, str | bytes | os.PathLike | Image.Image)
+    return str, bytes, os.PathLike, Image.Image

@@ -1,4 +1,4 @@
-"""Cheap features that serve weak teachers: TF-IDF directions of texts, pixels of images."""
+"""Cheap features for weak teachers: TF-IDF directions of texts, pixels of images."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from w2s_data.utils.io import jsonable
 from w2s_data.utils.typing import FloatArray, RandomState
 from w2s_data.utils.validation import check_generator, check_parameters, whole
 
-_BATCH = 4096
+_BATCH = 4096  # texts whose sparse terms are in memory at the same time
 
 
 class TfidfEncoder(Encoder):
-    """TF-IDF, its leading singular directions, standardised: z = (V' tfidf(x) − mean) / std.
+    """Standardised leading singular directions of TF-IDF: z = (V' tfidf(x) − mean) / std.
 
     Parameters
     ----------
@@ -32,17 +32,17 @@ class TfidfEncoder(Encoder):
     min_df : int or float
         Terms in fewer texts (or in a smaller share of them) are left out.
     random_state : int, Generator or None
-        For the randomised SVD.
+        Seed of the randomised SVD. Fixed by default, since other vectors need another store.
 
     Attributes
     ----------
     vectorizer_, svd_, mean_, scale_
-        What was learnt.
+        Learned state.
     n_components_ : int
 
     Notes
     -----
-    A text without any known term is the origin of TF-IDF space: it gets −mean / std.
+    A text without any known term is the origin of TF-IDF space, hence −mean / std.
 
     Examples
     --------
@@ -79,7 +79,7 @@ class TfidfEncoder(Encoder):
         check_parameters(self, {"n_components": whole(1)}, EncoderError)
         texts = as_items(items, self.kind)
         if not texts:
-            raise EmptyDataError("TfidfEncoder.fit needs texts; got none")
+            raise EmptyDataError("TfidfEncoder.fit requires texts; got none")
         weights = self._fit_vectorizer(texts)
         self.n_components_ = min(self.n_components, *weights.shape)
         if self.n_components_ < self.n_components:
@@ -96,10 +96,10 @@ class TfidfEncoder(Encoder):
             directions = self.svd_.fit_transform(weights)
         self.mean_ = directions.mean(axis=0)
         spread = directions.std(axis=0)
-        # A direction that only rounding errors span says nothing, and stays zero.
+        # A direction that only rounding errors span carries no signal, and stays zero.
         vanishing = spread <= 1e-5 * max(1e-30, float(np.abs(directions).max()))
         self.scale_ = np.where(vanishing, np.inf, spread)
-        self.state_sha256_ = _learnt_from(self.vectorizer_, weights, seed)
+        self.state_sha256_ = _hash_inputs(self.vectorizer_, weights, seed)
         return self
 
     def _fit_vectorizer(self, texts: list[str]) -> Any:
@@ -117,7 +117,7 @@ class TfidfEncoder(Encoder):
             ) from error
 
     def spec(self) -> dict[str, Any]:
-        """Settings and a hash of all that was learnt from."""
+        """Return the settings, and a hash of the texts that were learned from."""
         self._check_fitted()
         return {
             "encoder": type(self).__name__,
@@ -147,12 +147,9 @@ class TfidfEncoder(Encoder):
         check_is_fitted(self, "svd_")
 
 
-def _learnt_from(vectorizer: Any, weights: Any, seed: int) -> str:
-    """Hash what determines the fitted state.
-
-    The learnt arrays themselves differ in their last bits between machines and numbers of
-    threads; what they are computed from does not.
-    """
+def _hash_inputs(vectorizer: Any, weights: Any, seed: int) -> str:
+    """Hash the inputs that determine the fitted state."""
+    # Not the learned arrays, whose last bits differ between machines and numbers of threads.
     digest = hashlib.sha256("\n".join(vectorizer.get_feature_names_out()).encode())
     for array in (vectorizer.idf_, weights.data, weights.indices, weights.indptr):
         digest.update(np.ascontiguousarray(array).tobytes())
@@ -161,7 +158,7 @@ def _learnt_from(vectorizer: Any, weights: Any, seed: int) -> str:
 
 
 class PixelEncoder(Encoder):
-    """Grey pixels of an image, area-averaged to size x size, in [0, 1] (0 is black).
+    """Grey pixels of an image, averaged over areas to size x size, in [0, 1] (0 is black).
 
     Parameters
     ----------
@@ -181,7 +178,7 @@ class PixelEncoder(Encoder):
         self.size = size
 
     def fit(self, items: Iterable[Any], y: Any = None) -> Self:  # noqa: ARG002
-        """Check the settings; nothing is learnt."""
+        """Check the settings; nothing is learned from the items."""
         check_parameters(self, {"size": whole(1)}, EncoderError)
         return self
 
@@ -190,7 +187,7 @@ class PixelEncoder(Encoder):
         return self.size**2
 
     def spec(self) -> dict[str, Any]:
-        """Settings."""
+        """Return the settings."""
         return {"encoder": type(self).__name__, "size": self.size}
 
     def _encode(self, items: list[Any], advance: Advance) -> FloatArray:

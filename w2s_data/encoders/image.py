@@ -1,4 +1,4 @@
-"""Images through a pretrained vision model: one pooled hidden state an image."""
+"""Encode images by a pretrained vision model: one pooled hidden state per image."""
 
 from __future__ import annotations
 
@@ -22,9 +22,8 @@ if TYPE_CHECKING:
 class ImageEncoder(PretrainedEncoder):
     """Mean or first token of one hidden state of a pretrained vision model.
 
-    Images are decoded upright, turned to RGB and prepared as the model's own processor says,
-    always by its Pillow backend, so that features do not depend on what else is installed. Of a
-    model for images and text (CLIP, ...) the vision part is used.
+    Images are decoded upright, converted to RGB and prepared by the model's own processor. A model
+    for images and text (CLIP, ...) contributes its vision part.
 
     Parameters
     ----------
@@ -44,8 +43,8 @@ class ImageEncoder(PretrainedEncoder):
     Raises
     ------
     EncoderError
-        From `fit`, `spec` and `encode`: no such model, layer or pooling; an image that cannot
-        be decoded.
+        From `fit`, `spec` and `encode`, for an unknown model, layer or pooling, or an image that
+        cannot be decoded.
 
     Examples
     --------
@@ -84,6 +83,7 @@ class ImageEncoder(PretrainedEncoder):
     def _load_reader(self) -> Any:
         from transformers import AutoImageProcessor
 
+        # Always Pillow, so that features do not depend on which other libraries are installed.
         return self._source().load(
             AutoImageProcessor.from_pretrained, "image processor", backend="pil"
         )

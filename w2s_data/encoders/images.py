@@ -39,7 +39,7 @@ def open_image(item: Any) -> Image.Image:
     except (OSError, SyntaxError, struct.error, Image.DecompressionBombError) as error:
         raise EncoderError(f"cannot be decoded: {error}") from error
     if image.mode == "I" or image.mode.startswith("I;16"):
-        # PIL clips 16-bit values to white where they should be scaled.
+        # PIL would clip 16-bit values to white instead of scaling them.
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.mode == "P" and "transparency" in image.info:
         return image.convert("RGBA")

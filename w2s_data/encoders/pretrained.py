@@ -1,4 +1,4 @@
-"""What text and image encoders on pretrained models share: loading, spec, batches, memory."""
+"""Base of the encoders on pretrained models: loading, spec, batches and memory."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
 class Reading(NamedTuple):
-    """What an encoder knows of some items before it encodes them.
+    """Costs of some items, and the function that computes a batch of them.
 
     Attributes
     ----------
     costs : int array (N,)
-        Of each item in a batch, in the unit of the budget.
+        Cost of each item in a batch, in the unit of the budget.
     compute : function of a model and an int array (n,)
         Vectors (n, D) of some of the items, in one batch.
     """
@@ -52,12 +52,12 @@ class Reading(NamedTuple):
 class PretrainedEncoder(Encoder):
     """Base of the encoders that pool one hidden state of a pretrained transformer.
 
-    A subclass stores the arguments below in its constructor, and implements what turns items
-    into batches: `_load_reader`, `_probe`, `_budget` and `_read`.
+    A subclass stores the arguments below in its constructor, and implements `_load_reader`,
+    `_probe`, `_budget` and `_read`, which turn items into batches.
     """
 
     poolings: ClassVar[tuple[str, ...]]
-    unit: ClassVar[str]  # of what the budget of a batch counts
+    unit: ClassVar[str]  # of the budget of a batch
     # Settings on which the vectors depend, beside the model, the layer and the dtype.
     own_settings: ClassVar[tuple[str, ...]]
     limits: ClassVar[dict[str, Constraint]]  # of the parameters that only a subclass has
@@ -74,15 +74,15 @@ class PretrainedEncoder(Encoder):
     _kept: tuple[list[Any], Reading] | None = None  # the items of the last part, as they were read
 
     def fit(self, items: Iterable[Any], y: Any = None) -> Self:  # noqa: ARG002
-        """Load the model; nothing is learnt from the items.
+        """Load the model; nothing is learned from the items.
 
         Raises
         ------
         EncoderError
-            If it cannot be loaded, a setting does not fit it, or it does not run on the device.
+            If the model cannot be loaded or does not run, or a setting does not fit it.
         """
         self._check_settings()
-        identity = _while_loading(self._source())
+        identity = _while_loading(self._source())  # hashing large files takes as long as loading
         self.reader_ = self._load_reader()
         try:
             self._place()
@@ -116,10 +116,9 @@ class PretrainedEncoder(Encoder):
                 replica.drop_unneeded_layers(self._probe(replica))
 
     def spec(self) -> dict[str, Any]:
-        """Model (hash of its files, or hub commit), layer, pooling and all else that matters.
+        """Return the model (hash of its files, or hub commit), layer, pooling and other settings.
 
-        Only the configuration is loaded, not the weights; of a model that is loaded, the hash is
-        that of its files when they were.
+        Only the configuration is loaded, not the weights.
         """
         self._check_settings()
         source = self._source()
@@ -127,6 +126,7 @@ class PretrainedEncoder(Encoder):
         return {
             "encoder": type(self).__name__,
             "name": source.label,
+            # Of a loaded model, the hash of its files when they were loaded.
             "model": self.identity_ if self._is_ready() else source.identity(),
             "layer": layer,
             "pooling": self.pooling,
@@ -144,11 +144,11 @@ class PretrainedEncoder(Encoder):
 
     @abstractmethod
     def _budget(self) -> int:
-        """Padded cost of a batch to start with, once the model is loaded."""
+        """Return the padded cost of a batch to start with; the model is loaded."""
 
     @abstractmethod
     def _read(self, items: list[Any]) -> Reading:
-        """What has to be known of the items before the first batch."""
+        """Prepare the items for their batches."""
 
     def _encode(self, items: list[Any], advance: Advance) -> FloatArray:
         self._ready()
@@ -158,13 +158,11 @@ class PretrainedEncoder(Encoder):
     def encode_part(
         self, items: list[Any], part: int, n_parts: int, *, advance: Advance | None = None
     ) -> tuple[IntArray, FloatArray]:
-        """Encode some of the batches of the items; see `Encoder.encode_part`.
-
-        What was read of the items is kept for their next part.
-        """
+        """Encode some of the batches of the items; see `Encoder.encode_part`."""
         if n_parts == 1:
             return super().encode_part(items, part, n_parts, advance=advance)
         self._ready()
+        # Kept for the next part of the same items, whose texts need not be tokenized again.
         if self._kept is None or self._kept[0] != items:
             self._kept = items, self._read(items)
         reading = self._kept[1]
@@ -178,7 +176,7 @@ class PretrainedEncoder(Encoder):
         return self.backbone_.width
 
     def _ready(self) -> None:
-        """Load the model at first use, and again when settings have changed since."""
+        """Load the model at first use, and again after a change of settings."""
         if not self._is_ready():
             self.fit(())
 
@@ -227,13 +225,11 @@ class PretrainedEncoder(Encoder):
         return vectors.cpu().numpy()
 
     def _rows_of_part(self, costs: IntArray, part: int, n_parts: int) -> IntArray:
-        """Rows of consecutive batches, about as costly in every part.
-
-        The batches of `_in_batches` follow from where they start, so that a part which starts
-        where a batch does is cut into the same ones.
-        """
+        """Return the rows of consecutive batches, at about equal cost per part."""
         costs = np.maximum(1, costs)
         order = np.argsort(-costs, kind="stable")
+        # The batches of `_in_batches` follow from where they start: a part that starts where a
+        # batch does is cut into the same batches, and gives the same bytes.
         starts = [0]
         while starts[-1] < len(order):
             starts.append(starts[-1] + max(1, self.budget_ // int(costs[order[starts[-1]]])))
@@ -245,21 +241,17 @@ class PretrainedEncoder(Encoder):
     def _in_batches(
         self, items: list[Any], reading: Reading, rows: IntArray, advance: Advance
     ) -> FloatArray:
-        """Compute some rows, in batches whose padded cost stays within the budget.
-
-        The costliest items come first, so that memory runs out at once or not at all; when it
-        does, the budget is halved for good. Every device, and every core of a CPU, takes the next
-        batch when it is free: neither which rows share a batch nor the last bits of their vectors
-        depend on how many there are, and a core to itself computes a batch at less cost than a
-        part of it.
-        """
+        """Compute some rows, in batches whose padded cost stays within the budget."""
+        # Every device, and every core of a CPU, takes the next batch when it is free: neither the
+        # batches nor the last bits of their vectors depend on the number of devices, and a core
+        # computes a whole batch at less cost than several cores compute parts of it.
         work = _Batches(self, items, reading, rows, advance)
         with _lanes(self.replicas_) as backbones, ThreadPoolExecutor(len(backbones)) as threads:
             started = [threads.submit(work.run, backbone) for backbone in backbones]
             try:
                 for thread in started:
                     thread.result()
-            finally:  # an interrupt as well ends the others after the batch in their hands
+            finally:  # after an interrupt, too, the others end with their present batch
                 work.stop()
         if work.vectors is None:
             return np.empty((0, self.backbone_.width), dtype=np.float32)
@@ -268,14 +260,14 @@ class PretrainedEncoder(Encoder):
 
 @contextmanager
 def _lanes(replicas: list[Backbone]) -> Iterator[list[Backbone]]:
-    """Yield a model for each batch that is computed at a time: each device, or each core."""
+    """Yield one model per device, or per core of a CPU."""
     import torch
 
     if replicas[0].device.type != "cpu":
         yield replicas
         return
     cores = torch.get_num_threads()
-    torch.set_num_threads(1)  # what threads that are started from here on use
+    torch.set_num_threads(1)  # for the threads that are started from here on
     try:
         yield replicas * (cores if len(replicas) == 1 else 1)
     finally:
@@ -283,7 +275,7 @@ def _lanes(replicas: list[Backbone]) -> Iterator[list[Backbone]]:
 
 
 class _Batches:
-    """The rows of one call, costliest first, handed to the devices batch by batch."""
+    """Rows of one call, handed to the devices batch by batch."""
 
     def __init__(
         self,
@@ -300,7 +292,8 @@ class _Batches:
         self.compute = reading.compute
         self.advance = advance
         self.vectors: FloatArray | None = None
-        self._order = np.argsort(-self.costs, kind="stable")  # places among the rows
+        # Places among the rows, costliest first: memory then runs out at once or not at all.
+        self._order = np.argsort(-self.costs, kind="stable")
         self._lock = threading.Lock()
         self._stopped = False
 
@@ -345,8 +338,8 @@ class _Batches:
                 if not is_lost(error):
                     raise
                 raise EncoderError(
-                    f"{backbone.device} failed ({failure}): features written so far are kept, and "
-                    "the same command goes on from there"
+                    f"{backbone.device} failed ({failure}); finished features are kept, and "
+                    "the same command resumes after them"
                 ) from error
         else:
             with self._lock:
@@ -356,7 +349,7 @@ class _Batches:
                 self.vectors[batch] = computed
                 self.advance(len(batch))
             return
-        # Only here, out of the handler, has the traceback let go of the batch's tensors.
+        # Outside of the handler, since its traceback holds the tensors of the batch.
         release_memory(backbone.device)
         if len(batch) == 1:
             row = int(self.rows[batch[0]])
@@ -364,18 +357,18 @@ class _Batches:
         self._return(batch)
 
     def _return(self, batch: IntArray) -> None:
-        """Put a batch that was too large back to the front."""
+        """Return a batch that was too large to the front of the queue."""
         encoder = self.encoder
         with self._lock:
             half = len(batch) * self._cost(batch) // 2
-            if half < encoder.budget_:
+            if half < encoder.budget_:  # another device may have halved it already
                 encoder.budget_ = half
                 logger.warning("out of memory: halving the batch to %d %s", half, encoder.unit)
             self._order = np.concatenate([batch, self._order])
 
 
 def _while_loading(source: Source) -> Callable[[], str]:
-    """Start to hash the files of a local model; return what waits for the hash."""
+    """Start to hash the files of a local model; return a function that waits for the hash."""
     if source.folder is None:
         return source.identity
     threads = ThreadPoolExecutor(max_workers=1)

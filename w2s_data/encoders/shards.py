@@ -1,4 +1,4 @@
-"""Encoding shard after shard, by whatever engine."""
+"""Encode items shard by shard, on any engine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from w2s_data.utils.typing import FloatArray, IntArray
 
 
 class Part(NamedTuple):
-    """One of some parts of a shard, and where the shard's items stand among all."""
+    """One part of a shard, with the rows of the shard's items."""
 
     rows: IntArray
     items: list[Any]
@@ -23,14 +23,12 @@ class Part(NamedTuple):
     n_parts: int = 1
 
 
-def settled(encoder: Encoder, engine: Engine) -> Encoder:
-    """The encoder as workers of an engine compute it: device and dtype no longer "auto".
-
-    It carries no weights: each worker loads the model where it is.
-    """
+def resolved_encoder(encoder: Encoder, engine: Engine) -> Encoder:
+    """Return an encoder whose device and dtype are no longer "auto", as workers will use it."""
     if engine.name == "local" or not isinstance(encoder, PretrainedEncoder):
         return encoder
     device = engine.place(str(encoder.device))
+    # A clone carries no weights: each worker loads the model on its own machine.
     usual = "bfloat16" if device == "cuda" else "float32"
     copy: PretrainedEncoder = clone(encoder)
     copy.set_params(device=device, dtype=usual if encoder.dtype == "auto" else encoder.dtype)
@@ -45,7 +43,7 @@ def encode_shards(
     Parameters
     ----------
     encoder : Encoder
-        As `settled` returns it.
+        As `resolved_encoder` returns it.
     items : list
     shards : sequence of int arrays
         Rows of the items in each shard.
@@ -74,7 +72,7 @@ def encode_shards(
 
 
 def encode(encoder: Encoder, part: Part, advance: Advance) -> tuple[IntArray, FloatArray]:
-    """Encode a part of a shard: which of its items, and their vectors."""
+    """Encode a part of a shard; return positions in the shard, and their vectors."""
     try:
         return encoder.encode_part(part.items, part.part, part.n_parts, advance=advance)
     except ItemError as error:

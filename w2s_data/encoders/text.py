@@ -1,4 +1,4 @@
-"""Texts through a pretrained transformer: one pooled hidden state a text."""
+"""Encode texts by a pretrained transformer: one pooled hidden state per text."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ class TextEncoder(PretrainedEncoder):
     pooling : "mean", "cls" or "last"
         Decoders see the whole text only at its last token.
     max_length : int, optional
-        Tokens kept of a text; by default what the model can read.
+        Tokens kept of a text; by default as many as the model reads.
     normalize : bool
         Scale vectors to length 1.
     dtype : "auto", "float32", "bfloat16" or "float16"
-        What the model computes in; "auto" is bfloat16 on CUDA, float32 elsewhere. Pooling and
-        the result are float32.
+        Precision of the model; "auto" is bfloat16 on CUDA, float32 elsewhere. Pooling and the
+        result are float32.
     device : str or torch.device
         "auto" takes CUDA, then MPS, then the CPU. "auto" and "cuda" share the batches between all
         CUDA devices, each with the model in its memory; "cuda:1" takes one.
@@ -65,8 +65,8 @@ class TextEncoder(PretrainedEncoder):
     Raises
     ------
     EncoderError
-        From `fit`, `spec` and `encode`: no such model, layer or pooling; a text that does not
-        fit in memory alone.
+        From `fit`, `spec` and `encode`, for an unknown model, layer or pooling, or a text that
+        does not fit in memory alone.
 
     Examples
     --------
@@ -128,7 +128,7 @@ class TextEncoder(PretrainedEncoder):
         return Reading(np.diff(starts), compute)
 
     def _tokenize(self, texts: list[str]) -> tuple[IntArray, IntArray]:
-        """Token ids of all texts end to end, and where each text starts (N + 1 offsets)."""
+        """Return the token ids of all texts end to end, and N + 1 offsets of the texts."""
         limit = self._max_length()
         chunks: list[IntArray] = []
         lengths: list[int] = []
@@ -162,7 +162,7 @@ class TextEncoder(PretrainedEncoder):
         return min((limit for limit in limits if limit and limit < _NO_LIMIT), default=None)
 
     def _token_of_nothing(self, row: int, text: str) -> int:
-        """Stand-in for a text of no tokens (the empty one, where no marks are added)."""
+        """Return a stand-in for a text without tokens: an empty one, unless marks are added."""
         reader = self.reader_
         for token in (reader.bos_token_id, reader.eos_token_id, reader.pad_token_id):
             if token is not None:
@@ -172,9 +172,11 @@ class TextEncoder(PretrainedEncoder):
     def _batch(
         self, backbone: Backbone, tokens: IntArray, starts: IntArray, rows: IntArray
     ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-        """Pad texts on the right: positions count from 0 whatever the model, and a decoder's
-        tokens never see what follows them."""
+        """Pad texts on the right to one batch."""
         import torch
+
+        # On the right, so that positions count from 0 whatever the model, and a decoder's tokens
+        # never see the padding, which follows them.
 
         lengths = starts[rows + 1] - starts[rows]
         mask = np.arange(lengths.max()) < lengths[:, None]

@@ -1,4 +1,4 @@
-"""Features: matrices that are read by blocks, and the store that keeps them on disk."""
+"""Feature matrices that are read by blocks, and the store that keeps them on disk."""
 
 import lazy_loader
 

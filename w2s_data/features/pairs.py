@@ -66,7 +66,7 @@ def embed_pairs(
     progress: bool | None = None,
     engine: Engine | None = None,
 ) -> FeatureView:
-    """Encode the items of pairs into one store, each once, and return the pairs' features.
+    """Encode the items of pairs into one store, each once; return the features of the pairs.
 
     Parameters
     ----------

@@ -24,16 +24,16 @@ from w2s_data.utils.typing import AnyArray, FloatArray
 
 logger = logging.getLogger("w2s_data")
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 1  # of the manifest; a store of another version is refused
 MANIFEST = "manifest.json"
 KEY_BYTES = 16
-# 16 raw bytes an item: numpy sorts and compares fixed-width strings, which it cannot do for void.
+# 16 raw bytes per item: numpy sorts and compares fixed-width strings, but not void types.
 KEY_DTYPE = np.dtype(f"S{KEY_BYTES}")
 
 
 @dataclass(frozen=True)
 class Shard:
-    """One file of the store: its rows, its hash, and the hash of the items it covers."""
+    """One file of the store: its rows, its hash, and the hash of its keys."""
 
     file: str
     rows: int
@@ -43,7 +43,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a store holds: how its vectors were made, and its shards in stored order."""
+    """Content of a store: how its vectors were made, and its shards in stored order."""
 
     kind: str
     encoder: dict[str, Any]
@@ -57,7 +57,7 @@ class Manifest:
         Raises
         ------
         StoreError
-            If there is none, or it is damaged or of another version.
+            If it is missing, damaged or of another version.
         """
         if MANIFEST not in folder.names():
             raise StoreError(f"{str(folder)!r} is not a feature store: it has no {MANIFEST}")
@@ -86,12 +86,11 @@ class Manifest:
 
 
 class Shards:
-    """The shards of one folder: reads them with their checksums verified once, and appends.
+    """Read the shards of one folder, each checksum verified once, and append to them."""
 
-    One writer at a time: of two processes that embed into one folder the later manifest wins,
-    and shards it does not vouch for are recomputed by the next run; a reader never sees mixed
-    rows, since a file that does not match its checksum is refused.
-    """
+    # Of two processes that embed into one folder the later manifest wins, and the next run
+    # recomputes the shards that it does not name. A reader never sees mixed rows, since a file
+    # that does not match its checksum is refused.
 
     def __init__(self, folder: Storage, manifest: Manifest) -> None:
         self.folder = folder
@@ -112,7 +111,7 @@ class Shards:
         return np.concatenate([np.empty(0, KEY_DTYPE), *parts])
 
     def vectors(self, index: int) -> FloatArray:
-        """Vectors of one shard, read-only; the last one read stays in memory.
+        """Return the vectors of one shard, read-only; the last shard read stays in memory.
 
         Raises
         ------
@@ -122,12 +121,12 @@ class Shards:
         shard = self.manifest.shards[index]
         if self._last is None or self._last[0] != shard.file:
             column = self._read_column(shard, "vector")
-            flat = column.flatten().to_numpy(zero_copy_only=True)
+            flat = column.flatten().to_numpy(zero_copy_only=True)  # hence read-only
             self._last = shard.file, flat.reshape(shard.rows, -1)
         return self._last[1]
 
     def is_sound(self, shard: Shard) -> bool:
-        """Read a shard's file again and compare its checksum."""
+        """Read a shard's file again; return whether its checksum matches."""
         try:
             self._bytes(shard, verify=True)
         except StoreError:
@@ -135,7 +134,7 @@ class Shards:
         return True
 
     def clean(self) -> None:
-        """Drop damaged shards from the manifest, and files that it does not name."""
+        """Drop damaged shards from the manifest, and remove files that it does not name."""
         sound = []
         for shard in self.manifest.shards:
             try:
@@ -154,16 +153,14 @@ class Shards:
         self.folder.tidy()
 
     def append(self, keys: AnyArray, vectors: FloatArray) -> None:
-        """Write one shard, then name it in the manifest.
-
-        It takes the lowest free number, so that a recomputed shard stands where it stood.
-        """
+        """Write one shard, then name it in the manifest."""
         dim = vectors.shape[1]
         if self.manifest.dim not in (None, dim):
             raise StoreError(
                 f"the encoder gave {dim} dimensions; the store {str(self.folder)!r} has "
                 f"{self.manifest.dim}"
             )
+        # The lowest free number, so that a recomputed shard keeps its place in the order.
         taken = {shard.file for shard in self.manifest.shards}
         number = next(i for i in range(len(taken) + 1) if _file_name(i) not in taken)
         content = _encode_parquet(keys, vectors)
@@ -184,7 +181,7 @@ class Shards:
         if shard.file not in self._keys:
             column = self._read_column(shard, "key")
             raw = np.frombuffer(column.buffers()[1], dtype=KEY_DTYPE)
-            # A copy, or the few keys would keep the whole file in memory.
+            # A copy, since a view of the few keys would keep the whole file in memory.
             self._keys[shard.file] = raw[column.offset : column.offset + shard.rows].copy()
         return self._keys[shard.file]
 
@@ -210,7 +207,7 @@ class Shards:
 
 
 def is_shard_name(name: str) -> bool:
-    """Tell whether a file is named as shards are.
+    """Return whether a file name is that of a shard.
 
     >>> is_shard_name("part-00012.parquet"), is_shard_name("items.parquet")
     (True, False)
@@ -223,9 +220,8 @@ def _file_name(number: int) -> str:
 
 
 def _encode_parquet(keys: AnyArray, vectors: FloatArray) -> pa.Buffer:
-    """One row group of (key, vector), uncompressed: floats do not compress, and nothing is
-    nullable, which doubles the speed of reading. pandas and others read the lists as they are.
-    """
+    """Encode keys and vectors as one row group, which pandas reads as a column of lists."""
+    # Nothing is nullable, which doubles the speed of reading.
     n_rows, dim = vectors.shape
     element = pa.field("element", pa.float32(), nullable=False)
     schema = pa.schema(
@@ -246,7 +242,7 @@ def _encode_parquet(keys: AnyArray, vectors: FloatArray) -> pa.Buffer:
         pa.Table.from_arrays(columns, schema=schema),
         sink,
         row_group_size=n_rows,
-        compression="none",
+        compression="none",  # floats do not compress
         use_dictionary=False,
         write_statistics=False,
     )

@@ -1,7 +1,7 @@
-"""Features on disk: computed once an item, resumed after a kill, read block by block.
+"""Features on disk: computed once per item, resumed after a kill, read block by block.
 
 A store is a folder of Parquet shards and a manifest. Rows are keyed by a hash of the item's
-content, so that a data set which has grown or been reordered costs only its new items.
+content, so that a data set that has grown or been reordered costs only its new items.
 """
 
 from __future__ import annotations
@@ -19,23 +19,24 @@ from w2s_data.compute.base import Engine
 from w2s_data.compute.local import LocalEngine
 from w2s_data.data.images import image_bytes
 from w2s_data.encoders.base import Encoder, ItemError, Kind, as_items, describe
-from w2s_data.encoders.shards import encode_shards, settled
-from w2s_data.errors import EmptyDataError, InputError, StoreError, listing, rows
+from w2s_data.encoders.shards import encode_shards, resolved_encoder
+from w2s_data.errors import EmptyDataError, StoreError, listing, rows
 from w2s_data.features.matrix import DEFAULT_BLOCK_BYTES, row_blocks
 from w2s_data.features.shards import KEY_BYTES, KEY_DTYPE, MANIFEST, Manifest, Shards, is_shard_name
 from w2s_data.utils.io import jsonable
 from w2s_data.utils.progress import progress as progress_bar
 from w2s_data.utils.storage import DiskFolder, Storage, storage_at
 from w2s_data.utils.typing import AnyArray, FloatArray
+from w2s_data.utils.validation import check_parameters, whole
 
 logger = logging.getLogger("w2s_data")
 
 
 class FeatureStore:
-    """Features in a folder, or a view of some of them in an order of your own.
+    """Features in a folder, or a view of some of them in any order.
 
     A store is a `FeatureMatrix`: `shape`, `blocks` and `take` keep no more than one shard and
-    one block in memory. Make one with `embed`, open a finished one with `FeatureStore.open`.
+    one block in memory. Make one with `embed`, and open a finished one with `FeatureStore.open`.
     The checksum of a shard is verified when it is first read.
 
     Attributes
@@ -64,7 +65,7 @@ class FeatureStore:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Self:
-        """Open what a folder holds, in stored order.
+        """Open the store of a folder, in stored order.
 
         Raises
         ------
@@ -88,7 +89,7 @@ class FeatureStore:
 
     @property
     def kind(self) -> str:
-        """What the items are: "text" or "image"."""
+        """Kind of the items, "text" or "image"."""
         return self._shards.manifest.kind
 
     @property
@@ -114,12 +115,12 @@ class FeatureStore:
         Parameters
         ----------
         items : sequence of items, or array of keys
-            Keys are told by their dtype: another store's `keys`.
+            Keys are recognized by their dtype; they come from `keys` of a store.
 
         Raises
         ------
         StoreError
-            Naming the rows of items that the store does not hold.
+            Naming the rows of items that are not in the store.
         """
         if isinstance(items, np.ndarray) and items.dtype == KEY_DTYPE:
             wanted = items
@@ -129,12 +130,12 @@ class FeatureStore:
         stored = self._shards.keys
         order = np.argsort(stored)
         place = np.searchsorted(stored, wanted, sorter=order)
-        found = place < len(stored)
+        found = place < len(stored)  # searchsorted places larger keys behind the last one
         found[found] = stored[order[place[found]]] == wanted[found]
         if not found.all():
             raise StoreError(
-                f"feature store {str(self.path)!r} holds no features of "
-                f"{rows(np.flatnonzero(~found))}: embed() adds them"
+                f"feature store {str(self.path)!r} has no features of "
+                f"{rows(np.flatnonzero(~found))}; embed() adds them"
             )
         return FeatureStore(self._shards, order[place])
 
@@ -150,7 +151,7 @@ class FeatureStore:
         starts = self._shards.starts
         shard_of = np.searchsorted(starts, wanted, side="right") - 1
         out = np.empty((len(wanted), self.shape[1]), dtype=np.float32)
-        for index in np.unique(shard_of):
+        for index in np.unique(shard_of):  # each shard is read once, whatever the order
             here = np.flatnonzero(shard_of == index)
             out[here] = self._shards.vectors(index)[wanted[here] - starts[index]]
         return out
@@ -158,7 +159,7 @@ class FeatureStore:
     def blocks(self, max_bytes: int = DEFAULT_BLOCK_BYTES) -> Iterator[tuple[slice, FloatArray]]:
         """Yield (rows, float32 block) in order, each block within `max_bytes`.
 
-        A view in stored order reads each shard once; a shuffled one reads it once a block.
+        A view in stored order reads each shard once, a shuffled one once per block.
         """
         for block in row_blocks(self.shape, max_bytes):
             yield block, self.take(block)
@@ -168,7 +169,7 @@ class FeatureStore:
         return self.take(slice(None))
 
     def verify(self) -> list[str]:
-        """Read every shard of the folder and name the files that are missing or damaged."""
+        """Read every shard of the folder; return the files that are missing or damaged."""
         shards = self._shards
         return [shard.file for shard in shards.manifest.shards if not shards.is_sound(shard)]
 
@@ -183,11 +184,10 @@ def embed(
     progress: bool | None = None,
     engine: Engine | None = None,
 ) -> FeatureStore:
-    """Encode items into a store, computing only what it does not hold yet.
+    """Encode the items that a store does not hold yet, each distinct item once.
 
-    Equal items are encoded once. Each shard is encoded, written and recorded as a unit: a run
-    that was killed continues after its last shard, and ends with the files of one that was not.
-    A damaged shard is refused with a warning in the log, and its items are encoded anew.
+    A killed run continues after its last shard, and ends with the same files. A damaged shard is
+    dropped with a warning in the log, and its items are encoded again.
 
     Parameters
     ----------
@@ -196,16 +196,16 @@ def embed(
     encoder : Encoder
         Fitted, if it learns.
     path : path or URL
-        Folder of the store, made if it is not there: on a disk, or at a URL that fsspec writes
-        (s3://, gs://, ...). One process at a time may write to it.
+        Folder of the store, on a disk or at a URL that fsspec writes (s3://, gs://, ...), made if
+        it is missing. One process at a time may write to it.
     shard_rows : int
-        Items in a shard: what a kill can cost, and what is held in memory.
+        Items in a shard: as many can be lost by a kill, and are held in memory.
     overwrite : bool
-        Discard what another encoder left in the folder.
+        Discard features of another encoder.
     progress : bool, optional
         Show a bar; by default on a terminal.
     engine : Engine, optional
-        Where items are encoded; by default in this process. See `w2s_data.engines`.
+        Where items are encoded; by default in this process. See `w2s_data.compute`.
 
     Returns
     -------
@@ -215,7 +215,7 @@ def embed(
     Raises
     ------
     StoreError
-        If the folder's features come from another encoder, or it holds something else.
+        If the folder holds features of another encoder, or other files.
     EncoderError
         Naming the items that cannot be encoded. Shards already written are kept.
 
@@ -229,20 +229,20 @@ def embed(
     ...     embed(images, PixelEncoder(size=1), folder).array().tolist()
     [[0.0], [1.0], [0.0]]
     """
-    if shard_rows < 1:
-        raise InputError(f"shard_rows must be at least 1; got {shard_rows!r}")
+    check_parameters({"shard_rows": shard_rows}, {"shard_rows": whole(1)})
     listed = as_items(items, encoder.kind)
     if not listed:
         raise EmptyDataError("embed got no items")
     keys = item_keys(listed, encoder.kind)
     engine = engine or LocalEngine()
-    encoder = settled(encoder, engine)
+    encoder = resolved_encoder(encoder, engine)
     shards = open_store(path, encoder, overwrite)
+    # The first row of each distinct item, in the order of the items.
     first = np.sort(np.unique(keys, return_index=True)[1])
     todo = first[~np.isin(keys[first], shards.keys)]
     if len(shards.keys):
         reused = len(first) - len(todo)
-        logger.info("%s: %d of %d items are there already", path, reused, len(first))
+        logger.info("%s: %d of %d items are stored already", path, reused, len(first))
     parts = [todo[start : start + shard_rows] for start in range(0, len(todo), shard_rows)]
     with progress_bar("embed", total=len(todo), enabled=progress) as advance:
         encoded = encode_shards(encoder, listed, parts, engine, advance)
@@ -252,7 +252,7 @@ def embed(
 
 
 def item_keys(items: list[Any], kind: Kind) -> AnyArray:
-    """Hash the content of items: text in UTF-8, the bytes of an image file.
+    """Hash the content of items: texts in UTF-8, bytes of image files.
 
     Returns
     -------
@@ -277,7 +277,7 @@ def item_keys(items: list[Any], kind: Kind) -> AnyArray:
 
 
 def open_store(path: str | os.PathLike[str], encoder: Encoder, overwrite: bool) -> Shards:
-    """Open or begin the store of an encoder, without its damaged shards."""
+    """Open or start the store of an encoder, and drop its damaged shards."""
     folder = storage_at(path)
     spec = jsonable(encoder.spec())
     if folder.is_file:
@@ -287,10 +287,9 @@ def open_store(path: str | os.PathLike[str], encoder: Encoder, overwrite: bool) 
     if visible and (foreign or MANIFEST not in visible):
         raise StoreError(
             f"{str(folder)!r} holds other files ({listing(foreign or visible, 3)}) and is not a "
-            f"feature store; give another folder"
+            f"feature store; choose another folder"
         )
-    begun = bool(visible) and not overwrite
-    if begun:
+    if visible and not overwrite:
         manifest = Manifest.read(folder)
         _check_same_encoder(folder, manifest, encoder.kind, spec)
     else:
@@ -304,7 +303,7 @@ def open_store(path: str | os.PathLike[str], encoder: Encoder, overwrite: bool) 
 def _check_same_encoder(
     folder: Storage, manifest: Manifest, kind: Kind, spec: dict[str, Any]
 ) -> None:
-    """Compare specs; "name" is a label for people, which may differ."""
+    """Raise if the specs differ; "name" is a label for people and does not count."""
     there = {"items": manifest.kind, **manifest.encoder, "name": None}
     here = {"items": kind, **spec, "name": None}
     different = [name for name in {**there, **here} if there.get(name) != here.get(name)]
@@ -312,5 +311,5 @@ def _check_same_encoder(
         settings = ", ".join(f"{n}={there.get(n)!r} (not {here.get(n)!r})" for n in different)
         raise StoreError(
             f"the features in {str(folder)!r} were made with {settings}; "
-            f"give another folder, or discard them with overwrite=True"
+            f"choose another folder, or discard them with overwrite=True"
         )

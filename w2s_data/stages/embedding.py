@@ -15,7 +15,7 @@ from w2s_data.compute.local import LocalEngine
 from w2s_data.compute.memory import MemoryLimit
 from w2s_data.data.load import W2SDataset
 from w2s_data.encoders import Encoder
-from w2s_data.encoders.shards import settled
+from w2s_data.encoders.shards import resolved_encoder
 from w2s_data.errors import FileFormatError, InputError, RunError
 from w2s_data.features.matrix import ArrayFeatures, FeatureMatrix, FeatureView
 from w2s_data.features.pairs import embed_pairs, turned_features
@@ -147,7 +147,7 @@ def stored_features(
 
 
 def _settled(given: FeatureInput, engine: Engine) -> FeatureInput:
-    return given if given.encoder is None else FeatureInput(settled(given.encoder, engine))
+    return given if given.encoder is None else FeatureInput(resolved_encoder(given.encoder, engine))
 
 
 def _embed(dataset: W2SDataset, encoder: Encoder, folder: Path, **options: Any) -> FeatureMatrix:

@@ -1,4 +1,4 @@
-"""Helpers that every room uses: files, validation, intervals, progress."""
+"""Helpers of all packages: files, validation, intervals, progress."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Files that are either whole or absent, and hashes of what they hold."""
+"""Write files that are either whole or absent, read them, and hash their content."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import numpy as np
 from w2s_data.errors import FeatureError, FileFormatError, WriteError
 from w2s_data.utils.typing import FloatArray
 
-TEMPORARY_SUFFIX = ".partial"
+TEMPORARY_SUFFIX = ".partial"  # of hidden files, which no glob over results finds
 
 
 @contextmanager
@@ -27,20 +27,21 @@ def atomic_path(final: str | os.PathLike[str]) -> Iterator[Path]:
     Raises
     ------
     WriteError
-        If the file cannot be written; what stood there stays.
+        If the file cannot be written; an existing file stays unchanged.
     """
     target = Path(final)
     make_folder(target.parent)
     partial = target.with_name(f".{target.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
     try:
         yield partial
+        # On the disk before it gets its name, or a power failure could leave an empty file.
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
         partial.replace(target)
     except OSError as error:
         raise WriteError(
-            f"cannot write {os.fspath(target)!r}: {_reason(error)}; what was finished before is "
-            "kept, and the same command goes on from there"
+            f"cannot write {os.fspath(target)!r}: {_reason(error)}; finished files are kept, and "
+            "the same command resumes after them"
         ) from error
     finally:
         with suppress(OSError):  # the folder itself may be gone
@@ -48,18 +49,12 @@ def atomic_path(final: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and those above it.
-
-    Raises
-    ------
-    WriteError
-        If that is not possible.
-    """
+    """Make a folder and its parents; raise WriteError if that is not possible."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise WriteError(
-            f"cannot make the folder {os.fspath(folder)!r}: {_reason(error)}; choose another place"
+            f"cannot make the folder {os.fspath(folder)!r}: {_reason(error)}; choose another one"
         ) from error
 
 
@@ -69,13 +64,13 @@ def _reason(error: OSError) -> str:
 
 
 def remove_partial_files(folder: Path) -> None:
-    """Delete what a killed process left unfinished in `folder`."""
+    """Delete the files that a killed process left unfinished in `folder`."""
     for leftover in folder.glob(f".*{TEMPORARY_SUFFIX}"):
         leftover.unlink(missing_ok=True)
 
 
 def jsonable(value: Any) -> Any:
-    """Plain JSON types: dataclasses and arrays unfold, NaN and infinities become null.
+    """Convert to JSON types; dataclasses and arrays unfold, NaN and infinities become None.
 
     >>> jsonable({"density": np.float32(0.5), "ids": np.arange(2), "interval": (0.1, math.nan)})
     {'density': 0.5, 'ids': [0, 1], 'interval': [0.1, None]}
@@ -105,7 +100,7 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
 
 
 def json_bytes(value: Any) -> bytes:
-    """The file that `write_json` writes.
+    """Return the bytes that `write_json` writes.
 
     >>> json_bytes({"density": 0.5})
     b'{\\n  "density": 0.5\\n}\\n'
@@ -115,7 +110,7 @@ def json_bytes(value: Any) -> bytes:
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
-    """Read a JSON file; a damaged one is named in the error."""
+    """Read a JSON file; raise FileFormatError if it is missing or damaged."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
@@ -153,12 +148,12 @@ def load_npy(path: str | os.PathLike[str], n_rows: int | None = None) -> FloatAr
 
 
 def sha256_file(path: str | os.PathLike[str]) -> str:
-    """SHA-256 of a file's bytes, in hex."""
+    """Return the SHA-256 of a file's bytes, in hex."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sha256_json(value: Any) -> str:
-    """SHA-256 of a value's canonical JSON: equal settings give equal keys."""
+    """Return the SHA-256 of a value's canonical JSON, so that equal settings have equal keys."""
     text = json.dumps(jsonable(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()

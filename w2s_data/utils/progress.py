@@ -1,4 +1,4 @@
-"""One progress bar a stage, with counts and rate; silent when nobody watches."""
+"""One progress bar per stage, with counts and rate; none where stderr is not a terminal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-# The display that a pipeline shows all bars in; without it every bar has its own.
+# The display of all bars of a pipeline; without it every bar has its own.
 _shared: ContextVar[Progress | None] = ContextVar("shared", default=None)
 
 
@@ -52,7 +52,7 @@ def progress(
 
 @contextmanager
 def shared_bars() -> Iterator[Progress]:
-    """Yield a display, to be drawn by the caller, that all bars appear in for a while."""
+    """Yield a display, drawn by the caller, in which all bars appear inside the block."""
     display = bars()
     token = _shared.set(display)
     try:
@@ -62,7 +62,7 @@ def shared_bars() -> Iterator[Progress]:
 
 
 def bars() -> Progress:
-    """A display of bars with counts, rate and remaining time, on standard error."""
+    """Make a display of bars with counts, rate and remaining time, on standard error."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
     from rich.progress import TimeRemainingColumn as Remaining

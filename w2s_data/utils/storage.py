@@ -1,21 +1,23 @@
-"""Where files lie: a folder of this machine's disk, or a URL that fsspec reads and writes.
+"""Folders of files, on a disk or at a URL that fsspec reads and writes.
 
-An object store writes a file whole or not at all; on a disk `atomic_path` sees to that.
+A file is written whole or not at all: by the object store, or on a disk by `atomic_path`.
 """
 
 from __future__ import annotations
 
 import os
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Protocol
+from typing import Any
 
 from w2s_data.errors import FileFormatError, MissingExtraError
 from w2s_data.utils.io import atomic_path, remove_partial_files
 
+# Packages that fsspec imports by protocol, named in the error where one is missing.
 _PACKAGES = {
     "s3": "s3fs",
     "s3a": "s3fs",
@@ -27,38 +29,38 @@ _PACKAGES = {
 }
 
 
-class Storage(Protocol):
+class Storage(ABC):
     """A flat folder of files."""
 
+    @abstractmethod
     def __str__(self) -> str: ...
 
     @property
+    @abstractmethod
     def is_file(self) -> bool:
-        """Whether a file lies where the folder should."""
-        ...
+        """Whether a file lies in the place of the folder."""
 
+    @abstractmethod
     def names(self) -> list[str]:
-        """Names of its entries that are not hidden; empty if it does not exist."""
-        ...
+        """Return the names of entries that are not hidden; empty if the folder is missing."""
 
+    @abstractmethod
     def read(self, name: str) -> bytes:
-        """Content of a file; OSError if it cannot be read."""
-        ...
+        """Return the content of a file; OSError if it cannot be read."""
 
+    @abstractmethod
     def write(self, name: str, content: bytes) -> None:
         """Write a file, which is then whole or absent."""
-        ...
 
+    @abstractmethod
     def remove(self, name: str) -> None:
         """Delete a file."""
-        ...
 
-    def tidy(self) -> None:
-        """Delete what a killed process left unfinished."""
-        ...
+    def tidy(self) -> None:  # noqa: B027  an object store has no unfinished files
+        """Delete the files that a killed process left unfinished."""
 
 
-class DiskFolder:
+class DiskFolder(Storage):
     """A folder on a disk."""
 
     def __init__(self, path: Path) -> None:
@@ -69,32 +71,26 @@ class DiskFolder:
 
     @property
     def is_file(self) -> bool:
-        """Whether a file lies where the folder should."""
         return self.path.is_file()
 
     def names(self) -> list[str]:
-        """Names of its entries that are not hidden; empty if it does not exist."""
         return [entry.name for entry in self.path.glob("*") if not entry.name.startswith(".")]
 
     def read(self, name: str) -> bytes:
-        """Content of a file; OSError if it cannot be read."""
         return (self.path / name).read_bytes()
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a file beside its final name, and move it into place."""
         with atomic_path(self.path / name) as partial:
             partial.write_bytes(content)
 
     def remove(self, name: str) -> None:
-        """Delete a file."""
         (self.path / name).unlink()
 
     def tidy(self) -> None:
-        """Delete what a killed process left unfinished."""
         remove_partial_files(self.path)
 
 
-class UrlFolder:
+class UrlFolder(Storage):
     """A folder at a URL."""
 
     def __init__(self, url: str) -> None:
@@ -106,42 +102,32 @@ class UrlFolder:
 
     @property
     def is_file(self) -> bool:
-        """Whether a file lies where the folder should."""
         return bool(self._files.isfile(self._root))
 
     def names(self) -> list[str]:
-        """Names of its entries that are not hidden; empty if it does not exist."""
-        self._files.invalidate_cache()
+        self._files.invalidate_cache()  # another process may have written since
         if not self._files.isdir(self._root):
             return []
-        found = (str(path).rstrip("/").rpartition("/")[2] for path in self._listed())
-        return [name for name in found if name and not name.startswith(".")]
+        paths = map(str, self._files.ls(self._root, detail=False))
+        names = (path.rstrip("/").rpartition("/")[2] for path in paths)
+        return [name for name in names if name and not name.startswith(".")]
 
     def read(self, name: str) -> bytes:
-        """Content of a file; OSError if it cannot be read."""
         return bytes(self._files.cat_file(self._place(name)))
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a file in one piece."""
         self._files.makedirs(self._root, exist_ok=True)
         self._files.pipe_file(self._place(name), content)
 
     def remove(self, name: str) -> None:
-        """Delete a file."""
         self._files.rm_file(self._place(name))
-
-    def tidy(self) -> None:
-        """An object store has no halves of files."""
-
-    def _listed(self) -> list[str]:
-        return list(self._files.ls(self._root, detail=False))
 
     def _place(self, name: str) -> str:
         return f"{self._root.rstrip('/')}/{name}"
 
 
 def is_url(place: object) -> bool:
-    """Tell a URL from a path.
+    """Return whether a place is a URL, not a path.
 
     >>> is_url("s3://bucket/table.parquet"), is_url("data/table.parquet"), is_url("C:/data")
     (True, False, False)
@@ -150,27 +136,21 @@ def is_url(place: object) -> bool:
 
 
 def storage_at(place: str | os.PathLike[str]) -> Storage:
-    """The folder at a path or a URL.
-
-    Raises
-    ------
-    MissingExtraError, FileFormatError
-        See `filesystem_of`.
-    """
+    """Return the folder at a path or a URL; `filesystem_of` lists the errors."""
     if is_url(place):
         return UrlFolder(str(place))
     return DiskFolder(Path(place))
 
 
 def filesystem_of(url: str) -> tuple[Any, str]:
-    """The file system of a URL, and the path in it.
+    """Return the file system of a URL, and the path in it.
 
     Raises
     ------
     MissingExtraError
-        If a package is missing that reads such URLs.
+        If the package for the protocol is not installed.
     FileFormatError
-        If nothing reads them.
+        If the protocol is unknown.
     """
     from fsspec.core import url_to_fs
 
@@ -180,7 +160,7 @@ def filesystem_of(url: str) -> tuple[Any, str]:
     except ImportError as error:
         package = _PACKAGES.get(protocol, f"fsspec[{protocol}]")
         raise MissingExtraError(
-            f"{protocol}:// needs {package!r}, which is not installed: pip install '{package}'"
+            f"{protocol}:// requires {package!r}, which is not installed: pip install '{package}'"
         ) from error
     except ValueError as error:
         raise FileFormatError(f"cannot read {url!r}: {error}") from error
@@ -194,7 +174,7 @@ def local_copies(url: str, suffix: str) -> Iterator[list[Path]]:
     Raises
     ------
     FileFormatError
-        If there is none, or it cannot be read.
+        If there is no file, or it cannot be read.
     """
     filesystem, path = filesystem_of(url)
     try:
@@ -204,7 +184,7 @@ def local_copies(url: str, suffix: str) -> Iterator[list[Path]]:
         elif not filesystem.exists(path):
             found = []
         if not found:
-            raise FileFormatError(f"there is no file {url!r}, nor *{suffix} in a folder there")
+            raise FileFormatError(f"no file at {url!r}, nor *{suffix} in a folder there")
         with TemporaryDirectory() as folder:
             copies = []
             for number, file in enumerate(found):

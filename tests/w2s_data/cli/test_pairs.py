@@ -176,7 +176,7 @@ class TestScore:
         assert sum(encoded) == 150
         monkeypatch.setattr(Shards, "append", append)
         _, _, err = w2s(*arguments)
-        assert "150 of 480 items are there already" in err
+        assert "150 of 480 items are stored already" in err
         assert sum(encoded) == 2 * N
         assert w2s(*arguments)[2].count("nothing has changed") == 1
         same = [

@@ -236,7 +236,7 @@ def test_blocks_that_cannot_be_joined():
         feature_dominoes(one_class, block(), {"a": (0.4, 0.3, 0.3)})
     with pytest.raises(InputError, match="two items or more of each class"):
         feature_dominoes(block(), one_class, {"a": (0.4, 0.3, 0.3)})
-    with pytest.raises(InputError, match="name no source"):
+    with pytest.raises(InputError, match="got no source"):
         feature_dominoes(block(), block(), {})
 
 

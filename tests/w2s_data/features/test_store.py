@@ -166,7 +166,7 @@ def test_select_by_items_and_by_keys(store):
     np.testing.assert_array_equal(view.select(["text 7"]).array(), expected(["text 7"]))
     np.testing.assert_array_equal(view.take([1]), expected(["text 3"]))
     assert opened.select([]).shape == (0, 4)
-    with pytest.raises(StoreError, match="holds no features of rows 1, 2: embed"):
+    with pytest.raises(StoreError, match="has no features of rows 1, 2; embed"):
         opened.select(["text 1", "absent", "zzz"])
 
 

@@ -45,7 +45,7 @@ def test_a_full_disk_is_one_line_and_what_stood_there_stays(tmp_path):
             partial.write_text("half")
             full_disk()
 
-    with pytest.raises(WriteError, match="no space left on device; what was finished before"):
+    with pytest.raises(WriteError, match="no space left on device; finished files are kept"):
         fail()
     assert file.read_text().startswith("{")
     assert [entry.name for entry in tmp_path.iterdir()] == ["file.json"]
