@@ -125,9 +125,15 @@ def forecast_and_truth(
     """Forecast without the labels of pool and test, and what training then gave."""
     labelled, pool, _ = rows
     teacher, student = probes
-    forecast = GainForecaster(teacher, student, random_state=seed).forecast(
-        weak[labelled], strong[labelled], labels[labelled], weak[pool], strong[pool]
+    forecaster = GainForecaster(student, teacher, level=0.9, random_state=seed)  # as calibrated
+    forecaster.fit(
+        strong[labelled],
+        weak[labelled],
+        labels[labelled],
+        strong_pool=strong[pool],
+        weak_pool=weak[pool],
     )
+    forecast = forecaster.forecast_
     truth = realised(weak, strong, labels, rows, probes)
     record: dict[str, object] = {"seed": seed, "cv": forecast.ingredients.cv, "zero": 0.0}
     record["cv_half"] = 1.645 * forecast.ingredients.se

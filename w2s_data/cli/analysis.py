@@ -82,7 +82,7 @@ def forecast(
             rich_help_panel=opt.MODELS,
         ),
     ] = "0.01",
-    level: Annotated[float, typer.Option(help="Coverage of the forecast's intervals.")] = 0.9,
+    level: Annotated[float, typer.Option(help="Coverage of the forecast's intervals.")] = 0.95,
     memory: opt.Memory = None,
     seed: opt.Seed = None,
 ) -> Outcome:
@@ -97,8 +97,8 @@ def forecast(
     opened, dataset, features = reopen(run, files, seed, context.obj, limit)
     seed = opened.manifest["seed"]
     forecaster = GainForecaster(
-        LinearProbe(l2=number_from(l2, "--l2", "cv"), random_state=seed),
         LinearProbe(l2=number_from(student_l2, "--student-l2", "cv"), random_state=seed),
+        LinearProbe(l2=number_from(l2, "--l2", "cv"), random_state=seed),
         level=level,
         random_state=seed,
     )

@@ -1,4 +1,4 @@
-"""What a small labelled set says of every row's class: kernel ridge, scaled, and stacked.
+"""Class probabilities of every row from a small labelled set: kernel ridge, scaled and stacked.
 
 Each class has a score against the rest; the scores of labelled rows are leave-one-out scores, so
 that they are as far from the labels as those of rows that were never labelled. Classes share the
@@ -13,9 +13,12 @@ import numpy as np
 
 from w2s_data.utils.typing import FloatArray, IntArray
 
+# Ridge penalties, 10^-3.5 ... 10^1 in half decades, for kernels whose diagonal is 1 on average. All
+# of them share one singular value decomposition, so that a finer grid than needed costs nothing.
 PENALTIES = tuple(float(value) for value in 10.0 ** np.arange(-3.5, 1.5, 0.5))
 SCALING_L2 = 1e-4  # keeps the slope of separable scores finite
-NEWTON_STEPS = 100
+NEWTON_STEPS = 100  # a bound: the steps end as soon as the gradient vanishes
+HALVINGS = 30  # of a Newton step, after which it is below rounding
 SMALLEST = 1e-12  # probability inside a logarithm
 ROUNDING = 1e-12  # of a mean loss: without it, steps at the optimum are halved to nothing
 
@@ -41,10 +44,41 @@ class Posterior:
     loss: float
 
 
-def kernel_posterior(labelled: FloatArray, codes: IntArray, pool: FloatArray) -> Posterior:
-    r"""Kernel ridge, exact leave-one-out, Platt scaling; penalty by leave-one-out log-loss.
+def label_posteriors(
+    strong: tuple[FloatArray, FloatArray], weak: tuple[FloatArray, FloatArray], codes: IntArray
+) -> dict[str, Posterior]:
+    """Fit posteriors on the strong, the weak and the mean kernel, by name ("both" the mean).
 
-    For the linear kernel plus one, targets y = +-1, singular values sigma, left vectors U,
+    Parameters
+    ----------
+    strong, weak : (array (n, D), array (N, D))
+        Features of labelled and pool rows.
+    codes : int array (n,)
+    """
+    sides = {"weak": _kernel_features(*weak), "strong": _kernel_features(*strong)}
+    # Columns side by side, each over sqrt(2), have the mean of both kernels as inner product.
+    both = (np.hstack(pair) / np.sqrt(2) for pair in zip(*sides.values(), strict=True))
+    sides["both"] = tuple(both)
+    return {
+        name: kernel_posterior(labelled, codes, pool) for name, (labelled, pool) in sides.items()
+    }
+
+
+def _kernel_features(labelled: FloatArray, pool: FloatArray) -> tuple[FloatArray, ...]:
+    """Standardise over all rows; inner products are means over the columns that vary."""
+    everything = np.concatenate([labelled, pool])
+    mean, scale = everything.mean(axis=0), everything.std(axis=0)
+    # Rounding leaves constant columns a tiny spread; scaling by it would invent a signal.
+    varies = scale > 1e-9 * np.maximum(1.0, np.abs(mean))
+    scale = np.where(varies, scale, np.inf) * np.sqrt(max(1, varies.sum()))
+    return (labelled - mean) / scale, (pool - mean) / scale
+
+
+def kernel_posterior(labelled: FloatArray, codes: IntArray, pool: FloatArray) -> Posterior:
+    r"""Fit kernel ridge with exact leave-one-out scores, scaled to probabilities.
+
+    The penalty has the lowest leave-one-out log-loss after Platt scaling. For the linear kernel
+    plus one, targets y = +-1, singular values sigma, left vectors U,
 
     .. math::
         H = U\,\mathrm{diag}\frac{\sigma^2}{\sigma^2 + \lambda}\,U^T, \qquad
@@ -86,7 +120,7 @@ def kernel_posterior(labelled: FloatArray, codes: IntArray, pool: FloatArray) ->
 
 
 def stacked_proba(labelled: FloatArray, codes: IntArray, pool: FloatArray) -> FloatArray:
-    """Class probabilities (N, C) from several scores, weighted by a logit with l2 = 1 / n.
+    """Combine several scores into class probabilities (N, C) by a logit with l2 = 1 / n.
 
     Parameters
     ----------
@@ -103,7 +137,7 @@ def stacked_proba(labelled: FloatArray, codes: IntArray, pool: FloatArray) -> Fl
 
 
 def platt_scaling(scores: FloatArray, codes: IntArray) -> tuple[FloatArray, FloatArray]:
-    """Slope (>= 0) and intercepts that turn scores (K, n, C) into log-odds, for each of K.
+    """Fit slopes (>= 0) and intercepts that turn scores (K, n, C) into log-odds, for each of K.
 
     Returns
     -------
@@ -112,6 +146,8 @@ def platt_scaling(scores: FloatArray, codes: IntArray) -> tuple[FloatArray, Floa
     scale = np.maximum(_spread(scores), SMALLEST)
     slopes, intercepts = conditional_logit((scores / scale)[..., None], codes, SCALING_L2)
     shares = np.bincount(codes) / len(codes)
+    # A negative slope would call the score's favourite the least likely class: then the score says
+    # nothing, and the class shares remain.
     intercepts = np.where(slopes < 0, np.log(shares), intercepts)
     return np.maximum(slopes, 0)[:, :, None] / scale, intercepts[:, None]
 
@@ -119,7 +155,7 @@ def platt_scaling(scores: FloatArray, codes: IntArray) -> tuple[FloatArray, Floa
 def conditional_logit(
     inputs: FloatArray, codes: IntArray, l2: float
 ) -> tuple[FloatArray, FloatArray]:
-    r"""K small problems at once by Newton's method: classes share slopes, not intercepts.
+    r"""Fit K small logits at once by Newton's method: classes share slopes, not intercepts.
 
     .. math:: P(c \mid x) \propto \exp(b_c + \textstyle\sum_s a_s x_{cs})
 
@@ -148,38 +184,38 @@ def conditional_logit(
     shared = np.full(n_scores, l2 * (n_classes / (n_classes - 1)) ** 2)
     penalty = np.append(shared, np.zeros(n_classes))
     ridge = np.diag(penalty + 1e-9)  # intercepts matter up to a constant only
-    found = np.zeros((n_problems, n_scores + n_classes))
+    parameters = np.zeros((n_problems, n_scores + n_classes))
 
-    def logits(parameters: FloatArray) -> FloatArray:
-        return np.asarray((design @ parameters[:, None, :, None])[..., 0])
+    def logits(at: FloatArray) -> FloatArray:
+        return np.asarray((design @ at[:, None, :, None])[..., 0])
 
-    def objective(parameters: FloatArray) -> FloatArray:
-        proba = _softmax(logits(parameters))[:, np.arange(n), codes]
+    def objective(at: FloatArray) -> FloatArray:
+        proba = _softmax(logits(at))[:, np.arange(n), codes]
         loss = -np.log(np.maximum(proba, 1e-300)).mean(axis=1)
-        return np.asarray(loss + 0.5 * (penalty * parameters**2).sum(axis=1))
+        return np.asarray(loss + 0.5 * (penalty * at**2).sum(axis=1))
 
-    value = objective(found)
+    value = objective(parameters)
     for _ in range(NEWTON_STEPS):
-        proba = _softmax(logits(found))
-        gradient = np.einsum("kncp,knc->kp", design, proba - chosen) / n + penalty * found
+        proba = _softmax(logits(parameters))
+        gradient = np.einsum("kncp,knc->kp", design, proba - chosen) / n + penalty * parameters
         if np.abs(gradient).max() < 1e-9:
             break
         mean = np.einsum("knc,kncp->knp", proba, design)
         spread = np.einsum("knc,kncp,kncq->kpq", proba, design, design, optimize=True)
         hessian = (spread - mean.transpose(0, 2, 1) @ mean) / n + ridge
         step = np.linalg.solve(hessian, gradient[:, :, None])[:, :, 0]
-        for _ in range(30):  # halve the steps that overshoot
-            trial = objective(found - step)
+        for _ in range(HALVINGS):  # halve the steps that overshoot
+            trial = objective(parameters - step)
             worse = trial > value + ROUNDING
             if not worse.any():
                 break
             step[worse] /= 2
-        found, value = found - step, trial
-    return found[:, :n_scores], found[:, n_scores:]
+        parameters, value = parameters - step, trial
+    return parameters[:, :n_scores], parameters[:, n_scores:]
 
 
 def _spread(scores: FloatArray) -> FloatArray:
-    """Standard deviation of scores (K, n, C) inside classes, (K, 1, 1)."""
+    """Return the standard deviation of scores (K, n, C) inside classes, (K, 1, 1)."""
     return np.asarray(np.sqrt(scores.var(axis=1, keepdims=True).mean(axis=2, keepdims=True)))
 
 

@@ -1,16 +1,20 @@
-"""What `GainForecaster` answers: accuracies, gain and ceiling with intervals, and a verdict."""
+"""Result of a forecast: accuracies, gain and ceiling with intervals, and a verdict."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import pandas as pd
+
 from w2s_data.utils.intervals import Estimate
+
+ESTIMATES = ("teacher", "student", "gain", "ceiling")
 
 
 @dataclass(frozen=True)
 class Ingredients:
-    """What a forecast is blended from.
+    """The estimates that a forecast is blended from.
 
     Attributes
     ----------
@@ -26,6 +30,10 @@ class Ingredients:
         Share of the pool where held-out student and teacher differ.
     weight : float
         Weight of (cv + plug) / 2 against sim.
+    teacher_cv, teacher_plug : float
+        Accuracies of the teacher on held-out labelled rows, and on the pool by posteriors.
+    ceiling : float
+        Accuracy of the student on gold labels, the best of three estimates.
     """
 
     cv: float
@@ -34,6 +42,9 @@ class Ingredients:
     se: float
     disagreement: float
     weight: float
+    teacher_cv: float
+    teacher_plug: float
+    ceiling: float
 
 
 @dataclass(frozen=True, repr=False)
@@ -63,9 +74,9 @@ class GainForecast:
         Coverage of the intervals.
     ingredients : Ingredients
     warnings : tuple of str
-        What makes this forecast less sure than its intervals say.
+        Reasons why this forecast is less certain than its intervals say.
     teacher_fits, student_fits : int
-        What the forecast cost.
+        Cost of the forecast.
     """
 
     n: int
@@ -87,19 +98,24 @@ class GainForecast:
     student_fits: int
 
     def to_dict(self) -> dict[str, Any]:
-        """All fields by name; estimates and ingredients as dictionaries."""
+        """Return all fields by name; estimates and ingredients as dictionaries."""
         return asdict(self)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row each for teacher, student, gain and ceiling: value, low, high, level."""
+        rows = {name: getattr(self, name).to_dict() for name in ESTIMATES}
+        return pd.DataFrame.from_dict(rows, orient="index")
 
     def __repr__(self) -> str:
         lines = [f"GainForecast: {self.verdict}"]
         lines.append(f"  {self.reading}")
         lines.append(f"  n={self.n:,} labelled, N={self.N:,} pool rows, {self.n_classes} classes")
-        for name in ("teacher", "student", "gain", "ceiling"):
-            found: Estimate = getattr(self, name)
+        for name in ESTIMATES:
+            estimate: Estimate = getattr(self, name)
             sign = "+" if name == "gain" else ""
             lines.append(
-                f"  {name:<8} {found.value:{sign}.3f}  "
-                f"({self.level:.0%}: {found.low:{sign}.3f} to {found.high:{sign}.3f})"
+                f"  {name:<8} {estimate.value:{sign}.3f}  "
+                f"({self.level:.0%}: {estimate.low:{sign}.3f} to {estimate.high:{sign}.3f})"
             )
         lines.append(f"  pgr      {self.pgr_reason or f'about {self.pgr:.1f}'}")
         lines.append(f"  chance that the student beats its teacher: {self.chance_w2s_helps:.2f}")

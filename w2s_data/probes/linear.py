@@ -127,7 +127,7 @@ class LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_same_length(X=features, y=targets)
         weights = _check_weights(sample_weight, len(features))
         self.n_features_in_ = features.shape[1]
-        with _threads_for(features.size * targets.shape[1]):
+        with threads_for(features.size * targets.shape[1]):
             self.l2_ = (
                 float(self.l2) if self.l2 != "cv" else self._best_l2(features, targets, weights)
             )
@@ -282,7 +282,7 @@ def stratified_folds(
     return [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(min(folds, n))]
 
 
-def _threads_for(work: int) -> AbstractContextManager[Any]:
+def threads_for(work: int) -> AbstractContextManager[Any]:
     """One BLAS thread for small problems, where threads cost more than they bring."""
     return _one_thread() if work < SERIAL_WORK else nullcontext()
 

@@ -78,15 +78,15 @@ def forecast_stage(
             student=_settled(settled, "student", dataset, features["strong"], labelled),
         )
         with noting(DegenerateDataWarning):  # they are among the forecast's own warnings
-            forecast = settled.forecast(
-                FeatureView(features["weak"], labelled),
+            settled.fit(
                 FeatureView(features["strong"], labelled),
+                FeatureView(features["weak"], labelled),
                 dataset.labels[labelled],
-                FeatureView(features["weak"], pool),
-                FeatureView(features["strong"], pool),
+                strong_pool=FeatureView(features["strong"], pool),
+                weak_pool=FeatureView(features["weak"], pool),
                 progress=show_progress,
             )
-        summary = forecast.to_dict()
+        summary = settled.to_dict()
         if dataset.weak_proba is not None:
             summary["warnings"] = (
                 *summary["warnings"],

@@ -125,7 +125,7 @@ def test_a_teacher_of_too_many_rows_learns_from_a_sample_and_says_so(tmp_path, m
 def test_a_forecast_of_too_many_rows_is_of_samples_and_says_so(tmp_path, monkeypatch):
     run, dataset, features = scored(tmp_path / "a", LARGE, n=1000, dim=8)
     monkeypatch.setattr(MemoryLimit, "rows", lambda *_: 120)
-    forecaster = GainForecaster(LinearProbe(l2="cv"), LinearProbe(), random_state=0)
+    forecaster = GainForecaster(LinearProbe(), LinearProbe(l2="cv"), random_state=0)
     analyzer = DiscrepancyAnalyzer(random_state=0)
     found = forecast_stage(run, dataset, features, forecaster, analyzer, memory=LARGE)
     assert (found["n"], found["N"]) == (120, 120)
@@ -138,9 +138,14 @@ def test_a_sample_of_labelled_rows_holds_two_of_every_class(rng):
     features[: len(codes), 0] += codes
     forecaster = GainForecaster(max_labelled=60, random_state=0)
     with pytest.warns(DegenerateDataWarning, match="a random 60 of the 604 labelled rows"):
-        found = forecaster.forecast(
-            features[:604, :2], features[:604], codes, features[604:, :2], features[604:]
+        forecaster.fit(
+            features[:604],
+            features[:604, :2],
+            codes,
+            strong_pool=features[604:],
+            weak_pool=features[604:, :2],
         )
+    found = forecaster.forecast_
     assert (found.n, found.n_classes) == (60, 3)
 
 

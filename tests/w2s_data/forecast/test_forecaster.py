@@ -27,15 +27,16 @@ from w2s_data.errors import (
     SplitError,
 )
 from w2s_data.forecast import GainForecast, GainForecaster
-from w2s_data.forecast.parts import Task, expected_gain, label_posteriors
 from w2s_data.forecast.posterior import (
     PENALTIES,
     SCALING_L2,
     conditional_logit,
     kernel_posterior,
+    label_posteriors,
     platt_scaling,
     stacked_proba,
 )
+from w2s_data.forecast.simulation import expected_gain
 
 Arrays = tuple[Any, Any, Any, Any, Any]
 
@@ -46,7 +47,12 @@ def gaussian_task(n: int = 80, N: int = 200, n_classes: int = 2, seed: int = 0) 
     y = rng.permutation(np.arange(n + N) % n_classes)
     strong = rng.normal(size=(n + N, 8)) + 1.5 * rng.normal(size=(n_classes, 8))[y]
     weak = strong[:, :3] + rng.normal(size=(n + N, 3))
-    return weak[:n], strong[:n], y[:n], weak[n:], strong[n:]
+    return strong[:n], weak[:n], y[:n], strong[n:], weak[n:]
+
+
+def forecast_of(forecaster: GainForecaster, task: Any) -> GainForecast:
+    strong, weak, y, strong_pool, weak_pool = task
+    return forecaster.fit(strong, weak, y, strong_pool=strong_pool, weak_pool=weak_pool).forecast_
 
 
 def standardised(features: Any) -> Any:
@@ -129,10 +135,10 @@ def test_scaling_never_turns_a_score_round() -> None:
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_two_classes_give_the_binary_formula(seed: int) -> None:
-    weak, strong, codes, weak_pool, strong_pool = gaussian_task(seed=seed)
+    strong, weak, codes, strong_pool, weak_pool = gaussian_task(seed=seed)
     rng = np.random.default_rng(seed)
     s, t = rng.integers(0, 2, (2, 200))
-    for found in label_posteriors(Task(weak, strong, codes, weak_pool, strong_pool)).values():
+    for found in label_posteriors((strong, strong_pool), (weak, weak_pool), codes).values():
         np.testing.assert_allclose(found.pool_scores[:, 0], -found.pool_scores[:, 1])
         eta = 2 * found.pool[:, 1] - 1
         binary = (((2 * s - 1) - (2 * t - 1)) * eta).mean() / 2
@@ -160,8 +166,9 @@ def test_parts_that_are_known_exactly() -> None:
     weak = (2 * y - 1 + rng.normal(size=300))[:, None]
     strong = (2 * y - 1 + 0.5 * rng.normal(size=300))[:, None]
     cut = slice(0, 100), slice(100, 300)
-    result = GainForecaster(Rule(), Rule(), random_state=0).forecast(
-        weak[cut[0]], strong[cut[0]], y[cut[0]], weak[cut[1]], strong[cut[1]]
+    result = forecast_of(
+        GainForecaster(Rule(), Rule(), level=0.9, random_state=0),
+        (strong[cut[0]], weak[cut[0]], y[cut[0]], strong[cut[1]], weak[cut[1]]),
     )
     right = ((strong[:100, 0] > 0) == y[:100]).astype(int) - ((weak[:100, 0] > 0) == y[:100])
     found = result.ingredients
@@ -184,10 +191,10 @@ def test_parts_that_are_known_exactly() -> None:
 def test_same_features_have_no_gain(soft: bool) -> None:
     features = standardised(load_digits().data[:, 10:40])[:1500]
     y = load_digits().target[:1500] >= 5
-    forecaster = GainForecaster(LinearProbe(), LinearProbe(l2=1e-6), soft=soft, random_state=0)
+    forecaster = GainForecaster(LinearProbe(l2=1e-6), LinearProbe(), soft=soft, random_state=0)
     labelled, pool = features[:300], features[300:]
     with pytest.warns(DegenerateDataWarning, match="features are the same"):
-        result = forecaster.forecast(labelled, labelled, y[:300], pool, pool)
+        result = forecast_of(forecaster, (labelled, labelled, y[:300], pool, pool))
     assert abs(result.gain.value) <= 0.001
     assert result.verdict == "undecided"
 
@@ -196,9 +203,11 @@ def test_same_features_have_no_gain(soft: bool) -> None:
 def test_random_labels_have_no_gain() -> None:
     found = []
     for seed in range(8):
-        weak, strong, y, weak_pool, strong_pool = gaussian_task(100, 400, seed=seed)
+        strong, weak, y, strong_pool, weak_pool = gaussian_task(100, 400, seed=seed)
         y = np.random.default_rng([seed, 1]).permutation(y)
-        result = GainForecaster(random_state=seed).forecast(weak, strong, y, weak_pool, strong_pool)
+        result = forecast_of(
+            GainForecaster(random_state=seed), (strong, weak, y, strong_pool, weak_pool)
+        )
         found.append(result.gain.value)
         assert result.gain.low < 0 < result.gain.high
     assert abs(np.mean(found)) <= 0.02
@@ -228,10 +237,11 @@ def test_forecasts_come_true(name: str) -> None:
     for seed in range(4):
         rows = np.random.default_rng(seed).permutation(len(y))
         labelled, pool = rows[:n], rows[n : n + N]
-        forecaster = GainForecaster(LinearProbe(l2=3e-3), LinearProbe(l2=0.1), random_state=seed)
+        forecaster = GainForecaster(LinearProbe(l2=0.1), LinearProbe(l2=3e-3), random_state=seed)
         found.append(
-            forecaster.forecast(
-                weak[labelled], strong[labelled], y[labelled], weak[pool], strong[pool]
+            forecast_of(
+                forecaster,
+                (strong[labelled], weak[labelled], y[labelled], strong[pool], weak[pool]),
             )
         )
     assert np.mean([result.gain.value for result in found]) == pytest.approx(truth, abs=0.05)
@@ -240,11 +250,11 @@ def test_forecasts_come_true(name: str) -> None:
 
 @pytest.mark.slow
 def test_several_classes_by_name() -> None:
-    weak, strong, y, weak_pool, strong_pool = gaussian_task(150, 300, n_classes=4)
+    strong, weak, y, strong_pool, weak_pool = gaussian_task(150, 300, n_classes=4)
     forecaster = GainForecaster(random_state=0)
-    coded = forecaster.forecast(weak, strong, y, weak_pool, strong_pool)
+    coded = forecast_of(forecaster, (strong, weak, y, strong_pool, weak_pool))
     names = np.array(["d", "a", "c", "b"])[y]
-    named = forecaster.forecast(weak, strong, names, weak_pool, strong_pool)
+    named = forecast_of(forecaster, (strong, weak, names, strong_pool, weak_pool))
     assert coded.n_classes == named.n_classes == 4
     assert named.teacher.value == pytest.approx(coded.teacher.value, abs=0.03)
     assert coded.gain.value > 0.05  # the student sees five more columns, without noise
@@ -263,8 +273,8 @@ def test_several_classes_by_name() -> None:
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_any_classifier(teacher: Any, student: Any, n_classes: int) -> None:
     task = gaussian_task(n_classes=n_classes)
-    forecaster = GainForecaster(teacher, student, random_state=0)
-    first, again = forecaster.forecast(*task), clone(forecaster).forecast(*task)
+    forecaster = GainForecaster(student, teacher, random_state=0)
+    first, again = forecast_of(forecaster, task), forecast_of(clone(forecaster), task)
     assert first == again
     assert 0.5 < first.teacher.value <= first.student.value <= 1
     assert (first.teacher_fits, first.student_fits) == (47, 56)
@@ -272,9 +282,11 @@ def test_any_classifier(teacher: Any, student: Any, n_classes: int) -> None:
 
 
 def test_result_is_plain_and_short() -> None:
-    result = GainForecaster(random_state=0).forecast(*gaussian_task())
+    result = forecast_of(GainForecaster(random_state=0), gaussian_task())
     assert isinstance(result, GainForecast)
     values = json.loads(json.dumps(result.to_dict()))
+    assert {values[name]["level"] for name in ("teacher", "student", "gain", "ceiling")} == {0.95}
+    assert result.to_frame().loc["gain", "high"] == result.gain.high
     assert values["gain"]["value"] == result.gain.value
     assert values["ingredients"]["cv"] == result.ingredients.cv
     assert len(repr(result).splitlines()) <= 12
@@ -287,7 +299,7 @@ def test_result_is_plain_and_short() -> None:
 def test_level_scales_the_interval_alone() -> None:
     task = gaussian_task()
     wide, narrow = (
-        GainForecaster(level=level, random_state=0).forecast(*task) for level in (0.9, 0.5)
+        forecast_of(GainForecaster(level=level, random_state=0), task) for level in (0.9, 0.5)
     )
     assert wide.gain.value == narrow.gain.value
     ratio = (narrow.gain.high - narrow.gain.low) / (wide.gain.high - wide.gain.low)
@@ -296,14 +308,13 @@ def test_level_scales_the_interval_alone() -> None:
 
 
 def test_little_headroom_has_no_share_recovered() -> None:
-    _, strong, y, _, strong_pool = gaussian_task()
+    strong, _, y, strong_pool, _ = gaussian_task()
     rotation = np.linalg.qr(np.random.default_rng(0).normal(size=(8, 8)))[0]
-    result = GainForecaster(random_state=0).forecast(
-        strong, strong @ rotation, y, strong_pool, strong_pool @ rotation
-    )
+    task = strong @ rotation, strong, y, strong_pool @ rotation, strong_pool
+    result = forecast_of(GainForecaster(random_state=0), task)
     assert np.isnan(result.pgr)
     assert "above the teacher" in result.pgr_reason
-    plain = GainForecaster(random_state=0).forecast(*gaussian_task())
+    plain = forecast_of(GainForecaster(random_state=0), gaussian_task())
     assert plain.pgr == pytest.approx(
         plain.gain.value / (plain.ceiling.value - plain.teacher.value)
     )
@@ -322,14 +333,15 @@ def test_reads_stores_and_memory_maps(tmp_path: Any) -> None:
     np.save(tmp_path / "pixels.npy", array)
     mapped = np.load(tmp_path / "pixels.npy", mmap_mode="r")
     forecaster = GainForecaster(random_state=0)
-    plain = forecaster.forecast(array[:80, :20], array[:80], y, array[:, :20], array)
-    assert forecaster.forecast(mapped[:80, :20], mapped[:80], y, mapped[:, :20], store) == plain
+    plain = forecast_of(forecaster, (array[:80], array[:80, :20], y, array, array[:, :20]))
+    task = mapped[:80], mapped[:80, :20], y, store, mapped[:, :20]
+    assert forecast_of(forecaster, task) == plain
 
 
 def test_large_pools_are_sampled() -> None:
     task = gaussian_task(N=200)
     with pytest.warns(DegenerateDataWarning, match="a random 100 of the 200 pool rows"):
-        result = GainForecaster(max_pool=100, random_state=0).forecast(*task)
+        result = forecast_of(GainForecaster(max_pool=100, random_state=0), task)
     assert result.N == 100
     assert "max_pool" in result.warnings[0]
 
@@ -339,7 +351,7 @@ def test_large_pools_are_sampled() -> None:
 
 @pytest.mark.parametrize("side", [0, 1])
 def test_constant_features(side: int) -> None:
-    weak, strong, y, weak_pool, strong_pool = gaussian_task()
+    strong, weak, y, strong_pool, weak_pool = gaussian_task()
     y = (np.arange(80) % 4 == 0).astype(int)  # a clear majority, and labels at random
     if side == 0:
         weak, weak_pool = np.ones_like(weak), np.ones_like(weak_pool)
@@ -347,15 +359,19 @@ def test_constant_features(side: int) -> None:
         strong, strong_pool = np.ones_like(strong), np.ones_like(strong_pool)
     name = ("weak", "strong")[side]
     with pytest.warns(DegenerateDataWarning, match=f"the {name} features are constant"):
-        result = GainForecaster(random_state=0).forecast(weak, strong, y, weak_pool, strong_pool)
+        result = forecast_of(
+            GainForecaster(random_state=0), (strong, weak, y, strong_pool, weak_pool)
+        )
     assert result.student.value == pytest.approx(0.75, abs=0.1)
     assert abs(result.gain.value) < 0.1
 
 
 def test_few_rows_are_named() -> None:
-    weak, strong, y, weak_pool, strong_pool = gaussian_task(20, 30)
+    strong, weak, y, strong_pool, weak_pool = gaussian_task(20, 30)
     with pytest.warns(DegenerateDataWarning) as caught:
-        result = GainForecaster(random_state=0).forecast(weak, strong, y, weak_pool, strong_pool)
+        result = forecast_of(
+            GainForecaster(random_state=0), (strong, weak, y, strong_pool, weak_pool)
+        )
     assert "20 labelled rows" in str(caught[0].message)
     assert "30 pool rows" in str(caught[1].message)
     assert len(result.warnings) == 2
@@ -363,11 +379,9 @@ def test_few_rows_are_named() -> None:
 
 
 def test_least_that_works() -> None:
-    weak, strong, _, weak_pool, strong_pool = gaussian_task(4, 10)
+    strong, weak, _, *pool = gaussian_task(4, 10)
     with pytest.warns(DegenerateDataWarning):
-        result = GainForecaster(random_state=0).forecast(
-            weak, strong, [0, 1, 1, 0], weak_pool, strong_pool
-        )
+        result = forecast_of(GainForecaster(random_state=0), (strong, weak, [0, 1, 1, 0], *pool))
     assert np.isfinite(result.gain.value)
     assert result.teacher_fits == 1 + 6 * 4 + 6
 
@@ -380,33 +394,33 @@ def test_least_that_works() -> None:
     [
         ({2: np.zeros(80)}, SplitError, "hold a single class"),
         ({2: np.r_[np.arange(79) % 2, 7]}, SplitError, "class 7 has a single labelled row"),
-        ({2: np.r_[np.nan, np.arange(79) % 2]}, InputError, "y has no label in row 0"),
-        ({2: np.array([None, *["a", "b"] * 40][:80])}, InputError, "y has no label in row 0"),
+        ({2: np.r_[np.nan, np.arange(79) % 2]}, InputError, "labels y are missing in row 0"),
+        ({2: np.array([None, *["a", "b"] * 40][:80])}, InputError, "labels y are missing in row 0"),
         ({2: np.arange(79) % 2}, InputError, "row counts disagree: .*y has 79"),
-        ({2: np.zeros((80, 2))}, InputError, "one label a labelled row"),
-        ({0: np.zeros((79, 3))}, InputError, "row counts disagree: weak_labelled has 79"),
-        ({3: np.zeros((199, 3))}, InputError, "row counts disagree: weak_pool has 199"),
-        ({3: np.zeros((200, 4))}, FeatureError, "weak_labelled has 3 columns and weak_pool 4"),
-        ({1: np.zeros((80, 9))}, FeatureError, "strong_labelled has 9 columns and strong_pool 8"),
-        ({4: np.full((200, 8), np.nan)}, FeatureError, "strong_pool have NaN .* rows 0, 1"),
-        ({0: np.full((80, 3), np.inf)}, FeatureError, "weak_labelled have NaN or infinite"),
-        ({3: np.zeros((0, 3)), 4: np.zeros((0, 8))}, EmptyDataError, "the pool holds 0 rows"),
-        ({3: np.zeros((9, 3)), 4: np.zeros((9, 8))}, EmptyDataError, "the pool holds 9 rows"),
-        ({1: np.array([["a"]] * 80)}, FeatureError, "strong_labelled must be numbers"),
+        ({2: np.zeros((80, 2))}, InputError, "one label per labelled row"),
+        ({1: np.zeros((79, 3))}, InputError, "row counts disagree: .*weak_labelled has 79"),
+        ({4: np.zeros((199, 3))}, InputError, "row counts disagree: .*weak_pool has 199"),
+        ({4: np.zeros((200, 4))}, FeatureError, "weak_labelled has 3 columns and weak_pool 4"),
+        ({0: np.zeros((80, 9))}, FeatureError, "strong_labelled has 9 columns and strong_pool 8"),
+        ({3: np.full((200, 8), np.nan)}, FeatureError, "strong_pool have NaN .* rows 0, 1"),
+        ({1: np.full((80, 3), np.inf)}, FeatureError, "weak_labelled have NaN or infinite"),
+        ({4: np.zeros((0, 3)), 3: np.zeros((0, 8))}, EmptyDataError, "the pool holds 0 rows"),
+        ({4: np.zeros((9, 3)), 3: np.zeros((9, 8))}, EmptyDataError, "the pool holds 9 rows"),
+        ({0: np.array([["a"]] * 80)}, FeatureError, "strong_labelled must be numbers"),
     ],
 )
 def test_bad_input(change: dict[int, Any], error: type[Exception], message: str) -> None:
     task = [change.get(k, part) for k, part in enumerate(gaussian_task())]
     with pytest.raises(error, match=message) as caught:
-        GainForecaster(random_state=0).forecast(*task)
+        forecast_of(GainForecaster(random_state=0), task)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"level": 1.0}, "level must lie in"),
-        ({"max_pool": 5}, "max_pool must be None or at least 10"),
+        ({"level": 1.0}, "level must be a number in"),
+        ({"max_pool": 5}, "max_pool must be None or an integer >= 10"),
         ({"random_state": "x"}, "random_state must be"),
         ({"teacher": LinearProbe(l2=-1)}, "the teacher .LinearProbe. could not be fitted"),
         ({"student": LogisticRegression(), "soft": True}, "the student .LogisticRegression."),
@@ -416,4 +430,4 @@ def test_bad_input(change: dict[int, Any], error: type[Exception], message: str)
 )
 def test_bad_settings(setting: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        GainForecaster(**{"random_state": 0} | setting).forecast(*gaussian_task())
+        forecast_of(GainForecaster(**{"random_state": 0} | setting), gaussian_task())
