@@ -163,6 +163,23 @@ def read_artefacts(run: str | os.PathLike[str] | Any) -> Artefacts:
     return Artefacts(folder, manifest, overlap, scores, has_items, later, outdated)
 
 
+def stage_artefacts(name: str, result: Mapping[str, Any]) -> Artefacts:
+    """Hold what one stage returned as artefacts, with empty tables."""
+    content = dict(result)
+    later = {
+        "forecast": {"forecast.json": content, "discrepancy.json": content.get("discrepancy")},
+        "groups": {"groups.json": content, "spurious.json": content.get("spurious")},
+        "select": {"selection.json": content},
+        "gain": {
+            "gain.json": content,
+            "gain.parquet": pd.DataFrame(columns=["role", "student", "gain"]),
+        },
+    }
+    overlap = content if name == "score" else {}
+    scores = pd.DataFrame(columns=[*SCORE_COLUMNS, "split"])
+    return Artefacts(Path(), {}, overlap, scores, False, later.get(name, {}))
+
+
 def _has_scores(folder: Path) -> bool:
     """Whether the run was scored; one file of the two, or none that the manifest names, is damage.
 

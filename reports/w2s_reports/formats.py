@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeGuard
 
 NOTHING = "–"
 MINUS = "\u2212"
 NAME_BYTES = 120
+REORDERING = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 
 
 def plain(value: Any) -> Any:
@@ -40,7 +42,7 @@ def number(value: float | None, digits: int = 3) -> str:
     >>> number(0.31416)
     '0.314'
     """
-    return NOTHING if value is None else f"{value:.{digits}f}"
+    return NOTHING if value is None else f"{value:.{digits}f}".replace("-", MINUS)
 
 
 def count(value: int | None) -> str:
@@ -72,24 +74,6 @@ def price(value: float | None) -> str:
     return NOTHING if value is None else f"{value:.3g}"
 
 
-def interval(low: float | None, high: float | None) -> str:
-    """A percentage interval.
-
-    >>> interval(0.27, 0.354)
-    '27.0–35.4%'
-    """
-    return "" if low is None or high is None else f"{100 * low:.1f}–{100 * high:.1f}%"
-
-
-def number_interval(low: float | None, high: float | None, digits: int = 3) -> str:
-    """An interval of plain numbers.
-
-    >>> number_interval(0.27, 0.354)
-    '0.270–0.354'
-    """
-    return "" if low is None or high is None else f"{low:.{digits}f}–{high:.{digits}f}"
-
-
 def signed(value: float | None, digits: int = 1) -> str:
     """A difference of shares in percentage points.
 
@@ -100,35 +84,6 @@ def signed(value: float | None, digits: int = 1) -> str:
         return NOTHING
     text = f"{100 * value:+.{digits}f}"
     return text.replace("-", MINUS) if text.strip("+-0.") else text[1:]
-
-
-def signed_interval(low: float | None, high: float | None, digits: int = 1) -> str:
-    """An interval of percentage points.
-
-    >>> signed_interval(-0.0168, 0.0539)
-    '−1.7 to +5.4'
-    """
-    return "" if low is None or high is None else f"{signed(low, digits)} to {signed(high, digits)}"
-
-
-def number_span(low: float | None, high: float | None, digits: int = 3) -> str:
-    """An interval of plain numbers that may be below zero.
-
-    >>> number_span(-0.25, 0.1)
-    '−0.250 to 0.100'
-    """
-    if low is None or high is None:
-        return ""
-    return f"{low:.{digits}f} to {high:.{digits}f}".replace("-", MINUS)
-
-
-def share_of(value: float | None, digits: int = 0) -> str:
-    """A share that may be below zero, as a signed percentage.
-
-    >>> share_of(-0.25)
-    '−25%'
-    """
-    return NOTHING if value is None else f"{100 * value:+.{digits}f}%".replace("-", MINUS)
 
 
 def day(iso: str | None) -> str:
@@ -202,22 +157,73 @@ def flatten(settings: Any, prefix: str = "") -> dict[str, str]:
     return {prefix: excerpt(text, 200)} if prefix else {}
 
 
-def spelled(value: float | None, unit: str) -> str:
-    """A value in its unit: a share, points of a share, a plain number or a count.
+UNITS: dict[str, Callable[..., str]] = {"share": percent, "points": signed, "number": number}
 
-    >>> spelled(0.31, "share"), spelled(-0.02, "points"), spelled(0.31, "number")
+
+def format_value(value: float | None, unit: str = "share", digits: int | None = None) -> str:
+    """Format a number in its unit: share, points of a share, plain number or count.
+
+    >>> format_value(0.31), format_value(-0.02, "points"), format_value(0.31, "number")
     ('31.0%', '−2.0', '0.310')
     """
     if unit == "count":
         return count(None if value is None else round(value))
-    return {"share": percent, "points": signed, "number": number}[unit](value)
+    return UNITS[unit](value) if digits is None else UNITS[unit](value, digits)
 
 
-def spelled_interval(low: float | None, high: float | None, unit: str) -> str:
-    """An interval in its unit.
+def format_interval(
+    estimate: Mapping[str, Any] | None, unit: str = "share", digits: int | None = None
+) -> str:
+    """Format the interval of an estimate; empty where it has none.
 
-    >>> spelled_interval(-0.02, 0.1, "points")
-    '−2.0 to +10.0'
+    >>> format_interval({"low": 0.27, "high": 0.354})
+    '27.0–35.4%'
+    >>> format_interval({"low": -0.0168, "high": 0.0539}, "points")
+    '−1.7 to +5.4'
     """
-    spell = {"share": interval, "points": signed_interval, "number": number_span}
-    return spell[unit](low, high) if unit in spell else ""
+    if not has_interval(estimate) or unit not in UNITS:
+        return ""
+    low, high = (format_value(estimate[side], unit, digits) for side in ("low", "high"))
+    # A dash between numbers reads as a minus where one of them may be negative.
+    if unit == "points" or MINUS in low + high:
+        return f"{low} to {high}"
+    return f"{low.rstrip('%')}–{high}"
+
+
+def format_estimate(
+    estimate: Mapping[str, Any] | None, unit: str = "share", digits: int | None = None
+) -> str:
+    """Format a value with its interval in brackets.
+
+    >>> format_estimate({"value": 0.31, "low": 0.27, "high": 0.354})
+    '31.0% (27.0–35.4%)'
+    >>> format_estimate({"value": 2.5, "low": None, "high": None}, "number", 1)
+    '2.5'
+    """
+    value = format_value((estimate or {}).get("value"), unit, digits)
+    limits = format_interval(estimate, unit, digits)
+    return f"{value} ({limits})" if limits else value
+
+
+def has_interval(estimate: Mapping[str, Any] | None) -> TypeGuard[Mapping[str, Any]]:
+    """Return whether both limits of an estimate are known."""
+    return estimate is not None and None not in (estimate["low"], estimate["high"])
+
+
+def printable(text: Any) -> str:
+    r"""Replace what a terminal would obey by its escape: control and bidirectional characters.
+
+    >>> printable("a\x1b[31mb")
+    'a\\x1b[31mb'
+    """
+    return "".join(
+        character.encode("unicode_escape").decode("ascii") if _is_control(character) else character
+        for character in str(text)
+    )
+
+
+def _is_control(character: str) -> bool:
+    # Cc and Zl/Zp move the cursor or break the line, Cs cannot be encoded; of the format
+    # characters (Cf) only those that reorder text are dangerous: others hold emoji together.
+    kind = unicodedata.category(character)
+    return kind in ("Cc", "Cs", "Zl", "Zp") or unicodedata.bidirectional(character) in REORDERING

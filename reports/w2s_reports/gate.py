@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from w2s_data.errors import InputError, unknown
-from w2s_reports.formats import name_of, spelled, spelled_interval
+from w2s_reports.formats import format_interval, format_value, name_of
 
 COMPARE: dict[str, Callable[[float, float], bool]] = {
     "<=": operator.le,
@@ -87,10 +87,10 @@ class Outcome:
         words = {True: "FAILED", False: "passed", None: "unknown"}[self.failed]
         if self.value is None:
             return f"{words}  {self.condition}: {self.reason}"
-        limits = spelled_interval(self.low, self.high, self.unit)
+        limits = format_interval(self.to_dict(), self.unit)
         points = " points" if self.unit == "points" else ""
-        said = f"{spelled(self.value, self.unit)}{points}{f' ({limits})' if limits else ''}"
-        return f"{words}  {self.condition}: {said}"
+        value = f"{format_value(self.value, self.unit)}{points}"
+        return f"{words}  {self.condition}: {value}{f' ({limits})' if limits else ''}"
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,7 @@ def _member(metric: str, summary: Summary) -> Metric:
         found = {row["name"]: row["gain"] for row in rows}
     else:
         stage, rows = "overlap", summary["sources"]["rows"]
-        found = {row["name"]: _density(row) for row in rows}
+        found = {row["name"]: row["density"] for row in rows}
     if not summary[stage]["hint"] and name not in found:
         if not found:
             raise GateError(f"{metric!r} cannot be checked: {summary['sources']['hint']}")
@@ -207,13 +207,6 @@ def _member(metric: str, summary: Summary) -> Metric:
     estimate = found.get(name, NOTHING)
     unit = "points" if family == "gain" else "share"
     return Metric(unit, lambda _: estimate, stage, f"{metric} is undefined")
-
-
-def _density(row: Mapping[str, Any]) -> Estimate:
-    return {
-        name: row["density" if name == "value" else f"density_{name}"]
-        for name in ("value", "low", "high")
-    }
 
 
 def _limit(found: Estimate) -> Estimate:
@@ -232,11 +225,6 @@ def worst_group(rows: Sequence[Mapping[str, Any]], name: str) -> Estimate:
         return NOTHING
     least = min(known, key=lambda row: row[name]["value"])
     return {**least[name], "group": least["name"]}
-
-
-def _worst_density(summary: Summary) -> Estimate:
-    rows = [{"name": row["name"], "density": _density(row)} for row in summary["groups"]["rows"]]
-    return worst_group(rows, "density")
 
 
 def _total(summary: Summary, name: str) -> Estimate:
@@ -263,7 +251,9 @@ METRICS: dict[str, Metric] = {
         "overlap",
         "the weak accuracy is unknown without gold labels (`w2s score DATA --label COLUMN`)",
     ),
-    "worst_group_density": Metric("share", _worst_density, "overlap", _NO_GROUP),
+    "worst_group_density": Metric(
+        "share", lambda s: worst_group(s["groups"]["rows"], "density"), "overlap", _NO_GROUP
+    ),
     "gain": Metric("points", _best("gain"), "gain", _NO_METHOD),
     "gain_low": Metric("points", lambda s: _limit(_best("gain")(s)), "gain", _NO_METHOD),
     "pgr": Metric("share", _best("pgr"), "gain", "the recovered gap is undefined"),

@@ -16,8 +16,8 @@ import pandas as pd
 from w2s_data.utils.typing import IntArray
 from w2s_reports.artefacts import Artefacts
 from w2s_reports.formats import id_of, name_of, plain
+from w2s_reports.item_texts import item_texts
 from w2s_reports.palette import REGION_KEYS
-from w2s_reports.texts import item_texts
 
 MAX_POINTS = 10_000
 TEXT_BYTES = 160

@@ -17,7 +17,10 @@ from PIL import Image, ImageDraw
 from tests.w2s_reports.later_stages import DRAWN, STAGES
 from w2s_data.run import SCHEMA, Run
 from w2s_data.stages.graph import stage_of
+from w2s_reports.render import TITLES
 
+# What a report without a baseline shows.
+SECTIONS = {name: title for name, title in TITLES.items() if name != "comparison"}
 HOSTILE = "<script>window.pwned=1</script>\"'</script><img src=x onerror=window.pwned=1>"
 REGIONS = ("hard-only", "easy-only", "overlap")
 SENTENCE = (
@@ -166,7 +169,7 @@ def _accuracy(points: pd.DataFrame) -> dict[str, Any] | None:
         return None
     share = float(known.astype(float).mean())
     low, high = max(0.0, share - 0.03), min(1.0, share + 0.03)
-    return {"value": share, "low": low, "high": high, "n": len(known)}
+    return {"value": share, "low": low, "high": high, "level": 0.95, "n": len(known)}
 
 
 def _overlap(spec: RunSpec, scores: pd.DataFrame) -> dict[str, Any]:
@@ -184,7 +187,7 @@ def _overlap(spec: RunSpec, scores: pd.DataFrame) -> dict[str, Any]:
         }
     nothing = {"value": None, "low": None, "high": None}
     share = regions["overlap"]["share"]
-    density = {"value": share, "low": max(0, share - 0.04), "high": share + 0.04}
+    density = {"value": share, "low": max(0, share - 0.04), "high": share + 0.04, "level": 0.95}
     hostile = HOSTILE if spec.hostile else ""
     return {
         "schema": 1,
@@ -197,7 +200,7 @@ def _overlap(spec: RunSpec, scores: pd.DataFrame) -> dict[str, Any]:
         "regions": regions,
         "confidence_threshold": nothing
         if spec.degenerate
-        else {"value": 0.45, "low": 0.43, "high": 0.48, "explained": 0.93},
+        else {"value": 0.45, "low": 0.43, "high": 0.48, "level": 0.95, "explained": 0.93},
         "alignment_threshold": nothing
         if spec.degenerate
         else {"value": 0.31, "low": 0.30, "high": 0.325},

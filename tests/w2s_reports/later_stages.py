@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 
-def _estimate(value: float, half: float = 0.03, **more: Any) -> dict[str, Any]:
-    return {"value": value, "low": value - half, "high": value + half, **more}
+def _estimate(value: float, half: float = 0.03, level: float = 0.95, **more: Any) -> dict[str, Any]:
+    return {"value": value, "low": value - half, "high": value + half, "level": level, **more}
 
 
 def _columns(name: str, value: float | None) -> dict[str, Any]:
@@ -30,10 +30,10 @@ def _forecast_files(_spec: Any, hostile: str) -> dict[str, Any]:
         "forecast.json": {
             "n": 100,
             "N": 200,
-            "teacher": _estimate(0.70),
-            "student": _estimate(0.74),
-            "ceiling": _estimate(0.85),
-            "gain": _estimate(0.04),
+            "teacher": _estimate(0.70, level=0.9),
+            "student": _estimate(0.74, level=0.9),
+            "ceiling": _estimate(0.85, level=0.9),
+            "gain": _estimate(0.04, level=0.9),
             "level": 0.9,
             "pgr": 0.27,
             "pgr_reason": "",
@@ -47,7 +47,7 @@ def _forecast_files(_spec: Any, hostile: str) -> dict[str, Any]:
             "N": 200,
             "d_w": 4,
             "d_s": 8,
-            "correlation_dimension": _estimate(2.5, 0.2, level=0.95),
+            "correlation_dimension": _estimate(2.5, 0.2),
             "sensitivity": [
                 dict(zip(names, ("used", 4, 8, 2.5, 0.2, 0.1, 0.05, 0.6), strict=True)),
                 {"criterion": "df1", "weak": 3.5, "strong": 7.5, "d_sw": None},
@@ -292,7 +292,7 @@ def _gain_files(spec: Any, hostile: str) -> dict[str, Any]:
             "ceiling": reference(0.85),
             "labelled_only": reference(0.71),
             "failures": {"raven": f"two teachers are needed{hostile}"},
-            "forecast": _estimate(0.04)
+            "forecast": _estimate(0.04, level=0.9)
             | {"student": f"naive{hostile}", "measured": -0.01, "inside": False},
             "tuning": "head",
             "seeds": [0, 1, 2],

@@ -15,10 +15,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from tests.w2s_reports.conftest import SECTIONS
 from tests.w2s_reports.later_stages import STAGES
 from w2s_reports import build_report
 from w2s_reports.palette import tokens
-from w2s_reports.report import SECTIONS
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium")
@@ -121,7 +121,7 @@ def test_sections_figures_and_width(browser: Any, synthetic_run: MakeRun, kind: 
     path = report_path(synthetic_run(kind=kind, stages=MAP))
     for width in (1280, 820, 390):
         with opened(browser, path, viewport={"width": width, "height": 800}) as page:
-            for name, title in SECTIONS:
+            for name, title in SECTIONS.items():
                 assert page.locator(f"#{name} h2").inner_text() == title
             assert page.locator(".main-svg").count() >= 3
             overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
@@ -352,7 +352,7 @@ def test_all_stages_together(browser: Any, synthetic_run: MakeRun) -> None:
     path = report_path(synthetic_run(stages=tuple(STAGES)))
     for width in (1280, 390):
         with opened(browser, path, viewport={"width": width, "height": 800}) as page:
-            for name, title in SECTIONS:
+            for name, title in SECTIONS.items():
                 assert page.locator(f"#{name} h2").inner_text() == title
             assert page.locator("[data-figure][role=img][aria-label]").count() == 19
             assert page.locator("figure figcaption").count() == 19

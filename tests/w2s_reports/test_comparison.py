@@ -15,7 +15,8 @@ from tests.w2s_reports.later_stages import STAGES
 from tests.w2s_reports.test_partial import cut_back
 from w2s_data.errors import RunError
 from w2s_reports import build_report, summarize
-from w2s_reports.summary.comparison import SAME_ITEMS, WEAK_EVIDENCE, difference
+from w2s_reports.summary.comparison import SAME_ITEMS, WEAK_EVIDENCE
+from w2s_reports.summary.parts import difference, estimate
 
 MakeRun = Callable[..., Path]
 ALL = tuple(STAGES)
@@ -56,7 +57,7 @@ def test_numbers_are_those_of_the_two_runs(synthetic_run: MakeRun) -> None:
     rows = rows_of(compared)
     assert rows["overlap density"]["value"] == one["overlap"]["density"]
     assert rows["overlap density"]["other"] == two["overlap"]["density"]
-    assert rows["web"]["other"]["value"] == two["sources"]["rows"][1]["density"]
+    assert rows["web"]["other"]["value"] == two["sources"]["rows"][1]["density"]["value"]
     assert rows["gain of naive, points"]["value"]["value"] == -0.01
     assert {"short", "long", "weak accuracy", "confidence threshold"} <= rows.keys()
     assert {"forecast gain, points", "gain in the worst group, points"} <= rows.keys()
@@ -80,74 +81,75 @@ def test_interval_of_a_difference_covers_the_truth() -> None:
     rng, n, hits, trials = np.random.default_rng(0), 60, 0, 4000
     z, truth = 1.959964, (0.85, 0.6)
 
-    def estimate(p: float) -> dict[str, float]:  # Wilson's interval
+    def wilson(p: float) -> dict[str, Any]:
         centre, spread = p + z * z / (2 * n), z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
         scale = 1 + z * z / n
-        return {"value": p, "low": (centre - spread) / scale, "high": (centre + spread) / scale}
+        limits = {"low": (centre - spread) / scale, "high": (centre + spread) / scale}
+        return estimate({"value": p, **limits}, 0.95)
 
     for _ in range(trials):
-        one, two = (estimate(rng.binomial(n, p) / n) for p in truth)
+        one, two = (wilson(rng.binomial(n, p) / n) for p in truth)
         found = difference(one, two)
         hits += found["low"] <= truth[0] - truth[1] <= found["high"]
     assert 0.935 <= hits / trials <= 0.97
 
 
 def test_difference_without_limits_has_none() -> None:
-    known, bare = (
-        {"value": 0.3, "low": 0.2, "high": 0.4},
-        {"value": 0.2, "low": None, "high": None},
-    )
-    assert difference(known, bare) == {"value": pytest.approx(0.1), "low": None, "high": None}
-    assert difference(known, bare | {"value": None})["value"] is None
+    known = estimate({"value": 0.3, "low": 0.2, "high": 0.4}, 0.95)
+    assert difference(known, estimate({"value": 0.2})) == estimate({"value": pytest.approx(0.1)})
+    assert difference(known, known | {"level": 0.9}) == estimate({"value": 0.0})
+    assert difference(known, estimate(None))["value"] is None
 
 
 @pytest.mark.parametrize(
-    ("density", "told"),
+    ("density", "result"),
     [
-        ((0.05, 0.03, 0.07), "higher: the intervals lie apart"),
-        ((0.9, 0.88, 0.92), "lower: the intervals lie apart"),
+        ((0.05, 0.03, 0.07), "higher: the intervals do not overlap"),
+        ((0.9, 0.88, 0.92), "lower: the intervals do not overlap"),
         ((None, None, None), "unknown in one run"),
         ((0.35, None, None), "no interval"),
     ],
 )
 def test_words_follow_the_intervals(
-    synthetic_run: MakeRun, density: tuple[float | None, ...], told: str
+    synthetic_run: MakeRun, density: tuple[float | None, ...], result: str
 ) -> None:
     run, base = synthetic_run("a"), other_data(synthetic_run("b"))
     found = dict(zip(("value", "low", "high"), density, strict=True))
     edit(base, "overlap.json", lambda overlap: overlap.update(density=found))
-    assert rows_of(summarize(run, baseline=base)["comparison"])["overlap density"]["told"] == told
+    assert (
+        rows_of(summarize(run, baseline=base)["comparison"])["overlap density"]["result"] == result
+    )
 
 
 def test_intervals_may_overlap_where_the_difference_is_clear(synthetic_run: MakeRun) -> None:
     run, base = synthetic_run("a"), other_data(synthetic_run("b"))
     for folder, value in ((run, 0.40), (base, 0.34)):
-        found = {"value": value, "low": value - 0.04, "high": value + 0.04}
+        found = {"value": value, "low": value - 0.04, "high": value + 0.04, "level": 0.95}
         edit(folder, "overlap.json", lambda overlap, f=found: overlap.update(density=f))
     compared = summarize(run, baseline=base)["comparison"]
     row = rows_of(compared)["overlap density"]
-    assert row["told"] == "higher: the intervals overlap, the difference is clear of zero"
+    assert row["result"] == "higher: the intervals overlap, that of the difference excludes 0"
     assert compared["sentences"][0].endswith("overlap density +6.0 points.")
 
 
 def test_the_same_items_are_not_independent(synthetic_run: MakeRun) -> None:
     run, base = synthetic_run("a", stages=ALL), synthetic_run("b", stages=ALL)
-    edit(base, "forecast.json", lambda f: f.update(gain={"value": 0.05, "low": 0.02, "high": 0.08}))
+    edit(base, "forecast.json", lambda f: f["gain"].update(value=0.05, low=0.02, high=0.08))
     compared = summarize(run, baseline=base)["comparison"]
     assert compared["same_items"]
     assert SAME_ITEMS in compared["notes"]
     for row in rows_of(compared).values():
         assert row["difference"]["low"] is None
-    told = rows_of(compared)["forecast gain, points"]["told"]
-    assert told == "not told apart by these intervals"
-    assert rows_of(compared)["overlap density"]["told"] == "equal"
+    result = rows_of(compared)["forecast gain, points"]["result"]
+    assert result == "no significant difference by these intervals"
+    assert rows_of(compared)["overlap density"]["result"] == "equal"
 
 
 def test_intervals_of_different_levels_are_not_compared(synthetic_run: MakeRun) -> None:
     run, base = synthetic_run("a"), other_data(synthetic_run("b", seed=1))
-    edit(base, "overlap.json", lambda overlap: overlap.update(level=0.9))
+    edit(base, "overlap.json", lambda overlap: overlap["density"].update(level=0.9))
     row = rows_of(summarize(run, baseline=base)["comparison"])["overlap density"]
-    assert row["told"] == "intervals of different levels"
+    assert row["result"] == "intervals of different levels"
     assert row["difference"]["low"] is None
 
 

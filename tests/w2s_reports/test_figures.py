@@ -18,7 +18,7 @@ from w2s_reports.figures import Figure, build_figures
 from w2s_reports.figures.base import thin
 from w2s_reports.palette import tokens
 from w2s_reports.points import point_columns, sample_rows, thumbnail
-from w2s_reports.summary import summarize_artefacts
+from w2s_reports.summary import summarize
 
 MakeRun = Callable[..., Path]
 
@@ -32,7 +32,7 @@ def plotly_specs(figure: Figure) -> list[dict[str, Any]]:
 def figures_of(run: Path, max_points: int = 10_000) -> dict[str, Figure]:
     artefacts = read_artefacts(run)
     points = point_columns(artefacts, max_points)
-    return build_figures(artefacts, summarize_artefacts(artefacts), points)
+    return build_figures(artefacts, summarize(artefacts), points)
 
 
 @given(st.integers(2, 50_000), st.data(), st.integers(8, 300))

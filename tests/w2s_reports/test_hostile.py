@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from tests.w2s_reports import conftest
+from tests.w2s_reports.conftest import SECTIONS
 from tests.w2s_reports.later_stages import STAGES
 from tests.w2s_reports.test_browser import browser, opened  # noqa: F401
 from w2s_data.utils.io import read_json
 from w2s_reports import build_report
-from w2s_reports.report import SECTIONS
 
 SURROGATE = "LONE-SURROGATE"  # Parquet has no word for one; JSON does
 MARKUP = "<script>window.pwned=1</script>\"'</script><img src=x onerror=window.pwned=1>"

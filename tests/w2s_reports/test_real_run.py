@@ -9,7 +9,7 @@ import pytest
 
 from w2s_data.cli import main
 from w2s_reports import build_report
-from w2s_reports.formats import interval, percent
+from w2s_reports.formats import format_interval, format_value
 
 
 @pytest.mark.slow
@@ -25,6 +25,6 @@ def test_run_of_digits(tmp_path: Path) -> None:
     assert list(report.drawing.figures) == ["confidence", "alignment", "map", "densities"]
     assert len(report.drawing.images) == 18
     for row in overlap["by_source"]:
-        assert percent(row["density"]) in page
-        assert interval(row["density_low"], row["density_high"]) in page
-        assert interval(row["weak_accuracy_low"], row["weak_accuracy_high"]) in page
+        for name in ("density", "weak_accuracy"):
+            assert format_value(row[name]["value"]) in page
+            assert format_interval(row[name]) in page

@@ -9,14 +9,15 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.w2s_reports.conftest import SECTIONS
 from w2s_data.errors import InputError
 from w2s_reports import build_report
-from w2s_reports.formats import interval, percent
-from w2s_reports.report import POINTS_BYTES, SECTIONS, scale
+from w2s_reports.formats import format_interval, percent
+from w2s_reports.render import scale
+from w2s_reports.report import POINTS_BYTES
 
 MakeRun = Callable[..., Path]
 MEGABYTE = 1_000_000
@@ -36,13 +37,10 @@ def test_page_json_and_markdown_say_the_same(synthetic_run: MakeRun) -> None:
     report = build_report(synthetic_run())
     page, markdown = html.unescape(report.to_html()), report.to_markdown()
     overlap = report.summary["overlap"]
-    rows = [overlap["density"] | {"share": overlap["density"]["value"]}, *overlap["regions"]]
-    rows += [
-        {"share": row["density"], "low": row["density_low"], "high": row["density_high"]}
-        for row in report.summary["sources"]["rows"]
-    ]
-    for row in rows:
-        for said in (percent(row["share"]), interval(row["low"], row["high"])):
+    estimates = [overlap["density"], *(region["share"] for region in overlap["regions"])]
+    estimates += [row["density"] for row in report.summary["sources"]["rows"]]
+    for estimate in estimates:
+        for said in (percent(estimate["value"]), format_interval(estimate)):
             assert said in page
             assert said in markdown
 
@@ -55,7 +53,7 @@ def test_every_shape_of_run_has_every_section(
 ) -> None:
     run = synthetic_run(kind=kind, labels=labels, sources=sources, groups=(), n=90)
     page = build_report(run).to_html()
-    for name, title in SECTIONS:
+    for name, title in SECTIONS.items():
         assert f'<section id="{name}"' in page
         assert f">{title}</h2>" in page
     assert ("--source COLUMN" in page) == (not sources)
@@ -136,19 +134,19 @@ def test_notebook_display_is_an_isolated_frame(synthetic_run: MakeRun) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "start", "expected"),
+    ("values", "start", "expected"),
     [
-        ([{"v": 0.31}], 0.0, (0.0, 0.4)),
-        ([{"v": 0.3}], 0.0, (0.0, 0.3)),
-        ([{"v": 1.0}, {"v": None}], 0.0, (0.0, 1.0)),
-        ([{"v": 0.72}, {"v": 0.88}], None, (0.7, 0.9)),
-        ([{"v": 1.0}], None, (0.9, 1.0)),
+        ([0.31], 0.0, (0.0, 0.4)),
+        ([0.3], 0.0, (0.0, 0.3)),
+        ([1.0, None], 0.0, (0.0, 1.0)),
+        ([0.72, 0.88], None, (0.7, 0.9)),
+        ([1.0], None, (0.9, 1.0)),
         ([], 0.0, (0.0, 1.0)),
     ],
 )
 def test_scale(
-    rows: list[dict[str, Any]], start: float | None, expected: tuple[float, float]
+    values: list[float | None], start: float | None, expected: tuple[float, float]
 ) -> None:
-    low, high = scale(rows, "v", start=start)
+    low, high = scale([{"value": v, "low": None, "high": None} for v in values], start)
     assert (low, high) == pytest.approx(expected)
-    assert all(low <= row["v"] <= high for row in rows if row["v"] is not None)
+    assert all(low <= value <= high for value in values if value is not None)

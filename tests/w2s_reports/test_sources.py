@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from w2s_reports import build_report, summarize
-from w2s_reports.formats import interval, number_interval, percent
-from w2s_reports.summary.worst import share_difference, worst_groups
+from w2s_reports.formats import format_interval, percent
+from w2s_reports.summary.parts import difference, estimate
+from w2s_reports.summary.worst import worst_groups
 
 MakeRun = Callable[..., Path]
 
@@ -74,18 +75,18 @@ def test_columns_come_from_the_stages_that_ran(synthetic_run: MakeRun) -> None:
     assert ["`w2s groups" in line or "`w2s select" in line for line in bare["missing"]] == [
         True
     ] * 2
-    assert all(row["reliability"] is None and row["cost"] is None for row in bare["rows"])
+    assert all(row["reliability"]["value"] is None and row["cost"] is None for row in bare["rows"])
     report = build_report(synthetic_run("full", stages=("groups", "select")))
     found = report.summary["sources"]
     assert found["missing"] == []
     page, markdown = report.to_html(), report.to_markdown()
     for row in found["rows"]:
-        assert row["per_cost"] == pytest.approx(row["density"] / row["cost"])
+        assert row["per_cost"]["value"] == pytest.approx(row["density"]["value"] / row["cost"])
         for text in (
-            percent(row["confident"]),
-            interval(row["confident_low"], row["confident_high"]),
-            interval(row["reliability_low"], row["reliability_high"]),
-            number_interval(row["per_cost_low"], row["per_cost_high"], 2),
+            percent(row["confident"]["value"]),
+            format_interval(row["confident"]),
+            format_interval(row["reliability"]),
+            format_interval(row["per_cost"], "number", 2),
         ):
             assert text in page
             assert text in markdown
@@ -134,31 +135,33 @@ def test_comparison_with_random_choice(
         assert "(single random runs lie up to 5.0 off)" in said[0]
 
 
-def estimate(value: float, half: float) -> dict[str, float]:
-    return {"value": value, "low": value - half, "high": value + half}
+def around(value: float, half: float) -> dict[str, Any]:
+    return estimate({"value": value, "low": value - half, "high": value + half}, 0.95)
 
 
 def group(name: str, accuracy: float, half: float, pool: float = 0.2) -> dict[str, Any]:
-    unknown = {"value": None, "low": None, "high": None}
-    return {"name": name, "weak_accuracy": estimate(accuracy, half), "overlap_density": unknown} | {
-        "eta_pool": estimate(pool, 0.03), "eta_labelled": estimate(0.2, 0.04)
-    }  # fmt: skip
+    return {
+        "name": name,
+        "weak_accuracy": around(accuracy, half),
+        "overlap_density": estimate(None),
+        "eta_pool": around(pool, 0.03),
+        "eta_labelled": around(0.2, 0.04),
+    }
 
 
 def test_worst_groups_are_those_beyond_doubt() -> None:
     rows = [group("tiny", 0.0, 0.8), group("bad", 0.5, 0.1), group("good", 0.9, 0.02, pool=0.5)]
     gains = [
-        {"name": "bad", "gain": estimate(-0.05, 0.02)},
-        {"name": "good", "gain": estimate(0.1, 0.2)},
+        {"name": "bad", "gain": around(-0.05, 0.02)},
+        {"name": "good", "gain": around(0.1, 0.2)},
     ]
     found = {w["key"]: w for w in worst_groups(rows, gains, {"weak_accuracy": 0.8, "gain": 0.05})}
     assert set(found) == {"weak_accuracy", "gain", "difference"}
     assert [row["name"] for row in found["weak_accuracy"]["groups"]] == ["bad"]
     assert [row["name"] for row in found["gain"]["groups"]] == ["bad"]
     assert [row["name"] for row in found["difference"]["groups"]] == ["good"]
-    assert found["difference"]["groups"][0] | {"name": ""} == {"name": ""} | share_difference(
-        rows[2]
-    )
+    apart = difference(rows[2]["eta_pool"], rows[2]["eta_labelled"])
+    assert found["difference"]["groups"][0] == {"name": "good"} | apart
     level = worst_groups([group("a", 0.8, 0.1), group("b", 0.8, 0.1)], [], {"weak_accuracy": 0.8})
     assert all(not w["groups"] and not w["advice"] for w in level)
 

@@ -16,7 +16,7 @@ from tests.w2s_reports.test_figures import plotly_specs
 from w2s_data.errors import FileFormatError, RunError
 from w2s_reports import build_report, summarize
 from w2s_reports.figures.base import plot_text
-from w2s_reports.formats import interval, percent, signed, signed_interval
+from w2s_reports.formats import format_interval, percent, signed
 from w2s_reports.palette import tokens
 
 MakeRun = Callable[..., Path]
@@ -80,16 +80,13 @@ def test_page_and_markdown_say_the_same(synthetic_run: MakeRun) -> None:
     summary = report.summary
     said = [
         *(signed(m["gain"]["value"]) for m in summary["gain"]["methods"]),
-        *(signed_interval(m["gain"]["low"], m["gain"]["high"]) for m in summary["gain"]["methods"]),
+        *(format_interval(m["gain"], "points") for m in summary["gain"]["methods"]),
         *(percent(summary["gain"][name]["value"]) for name in ("teacher", "ceiling")),
         *(percent(row["eta_pool"]["value"]) for row in summary["group_analysis"]["rows"]),
         *(row["name"] for row in summary["selection"]["rows"]),
         *(percent(row["probability_best"]) for row in summary["selection"]["rows"]),
         *summary["verdict"]["sentences"],
-        *(
-            interval(row["weak_accuracy"]["low"], row["weak_accuracy"]["high"])
-            for row in summary["group_analysis"]["rows"]
-        ),
+        *(format_interval(row["weak_accuracy"]) for row in summary["group_analysis"]["rows"]),
     ]
     for text in said:
         assert text in page

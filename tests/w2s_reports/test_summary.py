@@ -31,10 +31,10 @@ def test_numbers_are_the_artefacts_numbers(synthetic_run: MakeRun) -> None:
     ]
     for region in summary["overlap"]["regions"]:
         written = overlap["regions"][region["key"]]
-        assert region["share"] == written["share"]
+        assert region["share"]["value"] == written["share"]
         assert region["weak_accuracy"] == written["weak_accuracy"]
     assert len(summary["sources"]["rows"]) == 3
-    assert summary["sources"]["rows"][0]["density"] == overlap["by_source"][0]["density"]
+    assert summary["sources"]["rows"][0]["density"]["value"] == overlap["by_source"][0]["density"]
     assert summary["data"]["name"] == "reviews"
     assert summary["provenance"]["models"]["strong"]["model"] == "all-MiniLM-L6-v2"
 
@@ -68,7 +68,7 @@ def test_missing_columns_leave_hints(synthetic_run: MakeRun) -> None:
 
 def test_degenerate_run_has_undefined_density(synthetic_run: MakeRun) -> None:
     overlap = summarize(synthetic_run(degenerate=True))["overlap"]
-    assert overlap["density"] == {"value": None, "low": None, "high": None}
+    assert overlap["density"] == {"value": None, "low": None, "high": None, "level": None}
 
 
 def test_only_scores_and_overlap_are_needed(synthetic_run: MakeRun) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import typer
 
-from w2s_data.cli import tables
 from w2s_data.cli.analysis import forecast, groups
 from w2s_data.cli.app import app
 from w2s_data.cli.outcome import telling
@@ -22,15 +21,8 @@ __all__ = ["main", "run_pipeline"]
 
 INTERRUPTED = 130
 
-for _stage, _tell in (
-    (embed, tables.print_features),
-    (score, tables.print_overlap),
-    (groups, tables.print_groups),
-    (forecast, tables.print_forecast),
-    (select, tables.print_selection),
-    (gain, tables.print_gain),
-):
-    app.command()(telling(_stage, _tell))
+for _stage in (embed, score, groups, forecast, select, gain):
+    app.command()(telling(_stage))
 for _command in (report, run, demo, doctor):
     app.command()(_command)
 

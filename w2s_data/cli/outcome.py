@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from w2s_data.cli.inputs import finish
 from w2s_data.stages.graph import stage_of
 
@@ -26,18 +28,18 @@ class Outcome:
     fresh: bool = False
 
 
-def telling(
-    stage: Callable[..., Outcome], tell: Callable[[dict[str, Any]], None]
-) -> Callable[..., None]:
-    """Make a command of a stage: what was found is printed, the report written anew."""
+def telling(stage: Callable[..., Outcome]) -> Callable[..., None]:
+    """Wrap a stage as a command that prints its summary and rewrites the report."""
 
     @functools.wraps(stage)
     def command(*given: Any, **options: Any) -> None:
+        from w2s_reports import render_stage
+
         outcome = stage(*given, **options)
         if outcome.fresh:
             known = stage_of(stage.__name__)
             logger.info("%s: nothing has changed since %s", known.name, outcome.run.finished(known))
-        tell(outcome.summary)
+        typer.echo(render_stage(stage.__name__, outcome.summary), nl=False)
         finish(outcome.run)
 
     return command

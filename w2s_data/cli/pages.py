@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -89,9 +90,8 @@ def write_report(
 ) -> Sequence[Outcome]:
     """Write the report, and return what became of the conditions."""
     from w2s_data.utils.io import atomic_path
-    from w2s_reports import build_report, summarize
+    from w2s_reports import build_report, render, summarize
     from w2s_reports.gate import Outcome
-    from w2s_reports.report import spell
 
     if kind is Format.HTML:
         if target == STDOUT:
@@ -100,7 +100,7 @@ def write_report(
             run, target, baseline=baseline, fail_on=fail_on, projection=projection
         ).gate
     summary = summarize(run, baseline=baseline, fail_on=fail_on)
-    text = spell(summary, kind.value)
+    text = render(summary, kind.value)
     if target == STDOUT:
         typer.echo(text, nl=False)
     elif target.is_dir():
@@ -166,9 +166,9 @@ def open_page(path: Path) -> None:
 def doctor() -> None:
     """Say what this installation can do: devices, libraries, and how to get what is missing."""
     from w2s_data.cli.doctor import diagnose
-    from w2s_data.cli.tables import print_rows
+    from w2s_reports.tables import align_rows
 
     diagnosis = diagnose()
-    print_rows(diagnosis.rows())
+    typer.echo(align_rows(diagnosis.rows(), shutil.get_terminal_size().columns))
     if not diagnosis.healthy:
         raise typer.Exit(1)

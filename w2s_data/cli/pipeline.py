@@ -16,7 +16,6 @@ from typer.core import TyperCommand
 
 from w2s_data.cli import options as opt
 from w2s_data.cli.config import FIRST, STAGES, Config, load_config
-from w2s_data.cli.findings import FINDINGS, verdict_found
 from w2s_data.cli.outcome import Outcome
 from w2s_data.cli.view import Line, View
 from w2s_data.errors import (
@@ -130,8 +129,10 @@ def _add_stage(
 
 
 def _describe(line: Line, outcome: Outcome) -> None:
+    from w2s_reports import stage_line
+
     line.state = "fresh" if outcome.fresh else "done"
-    line.said = FINDINGS[line.name](outcome.summary)
+    line.said = stage_line(line.name, outcome.summary)
 
 
 def _report(finished: Finished, view: View, options: dict[str, Any]) -> None:
@@ -176,14 +177,14 @@ def demo(
     show: opt.Open = False,
 ) -> None:
     """Run the whole pipeline on 1,797 scanned digits from four channels; needs no download."""
-    from w2s_data.cli.tables import print_overlap
+    from w2s_reports import render_stage
 
     overrides = [] if seed is None else [f"run.seed={seed}"]
     with resources.as_file(example_path()) as path:
         config = _settled(path, overrides, output or Path("runs/demo"), show)
     finished = run_stages(config, context.obj)
     if "score" in finished.summaries:
-        print_overlap(finished.summaries["score"])
+        typer.echo(render_stage("score", finished.summaries["score"]), nl=False)
     _conclude(finished)
 
 
@@ -204,13 +205,13 @@ def _settled(path: Path, overrides: list[str], output: Path | None, show: bool) 
 def _conclude(finished: Finished) -> None:
     """Print what was found, and where it is."""
     from w2s_data.stages.graph import SCORE
-    from w2s_reports import summarize
+    from w2s_reports import stage_line, summarize
 
     if finished.run.follows(SCORE):
-        typer.echo(f"verdict: {verdict_found(summarize(finished.run)['verdict'])}")
+        typer.echo(f"verdict: {stage_line('verdict', summarize(finished.run)['verdict'])}")
     for name in ("score", "gain"):
         if name in finished.summaries:
-            typer.echo(f"{name}: {FINDINGS[name](finished.summaries[name])}")
+            typer.echo(f"{name}: {stage_line(name, finished.summaries[name])}")
     typer.echo(finished.report, nl=False)
     if finished.failure is not None:
         raise finished.failure

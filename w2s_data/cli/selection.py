@@ -105,10 +105,10 @@ def select(
     seed: opt.Seed = None,
 ) -> Outcome:
     """Choose which source to query next, round by round, within a budget."""
-    from w2s_data.cli.tables import print_overlap
     from w2s_data.compute.memory import MemoryLimit
     from w2s_data.stages import embed_stage
     from w2s_data.stages.graph import SCORE
+    from w2s_reports import render_stage
     from w2s_selectors.policies import make_policy
     from w2s_selectors.stage import StageSettings, select_stage
 
@@ -131,7 +131,8 @@ def select(
     features = embed_stage(run, dataset, inputs, context.obj, memory=limit)
     if not run.follows(SCORE):
         score = ScoreSettings(device=device, show_progress=context.obj, memory=limit)
-        print_overlap(score_run(run, dataset, features, score).summary)
+        scored = score_run(run, dataset, features, score)
+        typer.echo(render_stage("score", scored.summary), nl=False)
     result = select_stage(
         run,
         dataset,

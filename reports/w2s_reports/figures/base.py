@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from w2s_data.utils.typing import IntArray
-from w2s_reports.formats import excerpt
+from w2s_reports.formats import excerpt, format_estimate, has_interval
 
 MAX_CURVE_POINTS = 1_000
 LABEL_BYTES = 60
@@ -132,9 +132,7 @@ def marks(
     """A point with its interval in each row; hollow for what is predicted or the lesser of two."""
     values = [found["value"] for found in estimates]
     spans = [
-        (0, 0)
-        if e["low"] is None or e["high"] is None
-        else (e["value"] - e["low"], e["high"] - e["value"])
+        (e["value"] - e["low"], e["high"] - e["value"]) if has_interval(e) else (0, 0)
         for e in estimates
     ]
     return {
@@ -160,6 +158,18 @@ def marks(
             "width": 0,
         },
     }
+
+
+def in_points(estimate: Estimate) -> dict[str, float | None]:
+    """Scale an estimate from shares to percentage points."""
+    sides = {side: estimate[side] for side in ("value", "low", "high")}
+    return {side: None if value is None else 100 * value for side, value in sides.items()}
+
+
+def describe(estimate: Estimate, unit: str = "share") -> str:
+    """Put an estimate in words for hover texts and text alternatives."""
+    value, *limits = format_estimate(estimate, unit).split(" (", 1)
+    return " (".join([f"{value} points" if unit == "points" else value, *limits])
 
 
 def rows_layout(names: Sequence[str], xaxis: Spec, legend: bool = False) -> Spec:

@@ -5,8 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from w2s_reports.figures.base import Figure, line, marks, rows_layout, title
-from w2s_reports.formats import spelled, spelled_interval
+from w2s_reports.figures.base import (
+    Figure,
+    describe,
+    in_points,
+    line,
+    marks,
+    rows_layout,
+    title,
+)
 
 SHOWN = 10
 Row = Mapping[str, Any]
@@ -37,20 +44,20 @@ def _name(section: Mapping[str, Any], row: Row) -> str:
 
 
 def _paired(name: str, heading: str, rows: Sequence[Row], unit: str) -> Figure | None:
-    found = [row for row in rows if row["unit"] == unit and row["level"] is not None]
+    found = [row for row in rows if row["unit"] == unit]
     if not found:
         return None
     shown = found[:SHOWN]
     heights = [len(shown) - 1 - k for k in range(len(shown))]
     spoken = {
-        side: [f"{row['name']}: {_spoken(row[key], unit)} {side}" for row in shown]
+        side: [f"{row['name']}: {describe(row[key], unit)} {side}" for row in shown]
         for key, side in (("value", "in this run"), ("other", "in the baseline"))
     }
     sides = (("other", "baseline", False, 0.03), ("value", "this run", True, -0.22))
     data = [
         marks(
             label,
-            [_scaled(row[key], unit) for row in shown],
+            [in_points(row[key]) if unit == "points" else row[key] for row in shown],
             [height + shift for height in heights],
             spoken["in this run" if key == "value" else "in the baseline"],
             filled=filled,
@@ -69,14 +76,3 @@ def _paired(name: str, heading: str, rows: Sequence[Row], unit: str) -> Figure |
         caption += f" The first {SHOWN} of {len(found)}; the tables have all."
     both = [f"{one}; {two}" for one, two in zip(*spoken.values(), strict=True)]
     return Figure(name, heading, data, drawn, caption, f"{heading}. {'; '.join(both)}.")
-
-
-def _scaled(found: Mapping[str, Any], unit: str) -> dict[str, float | None]:
-    factor = 100 if unit == "points" else 1
-    return {name: None if value is None else factor * value for name, value in found.items()}
-
-
-def _spoken(found: Mapping[str, Any], unit: str) -> str:
-    limits = spelled_interval(found["low"], found["high"], unit)
-    points = " points" if unit == "points" else ""
-    return f"{spelled(found['value'], unit)}{points}" + (f" ({limits})" if limits else "")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from w2s_reports.figures.base import Figure, band, curve, layout, line, note, title, with_legend
-from w2s_reports.formats import count, number, number_interval, percent
+from w2s_reports.formats import count, format_estimate, has_interval, number, percent
 
 RISKS = (
     ("teacher", "muted", "dash"),
@@ -69,11 +69,9 @@ def correlations(discrepancy: Mapping[str, Any]) -> Figure | None:
         xaxis={"title": title("direction")},
         yaxis={"title": title("canonical correlation"), "range": [0, 1.05]},
     )
-    shared = discrepancy["shared"]
-    limits = number_interval(shared["low"], shared["high"], 1)
     caption = (
         f"1 means that the strong features contain the weak direction whole. Together they share "
-        f"{number(shared['value'], 1)}{f' ({limits})' if limits else ''} of "
+        f"{format_estimate(discrepancy['shared'], 'number', 1)} of "
         f"{number(discrepancy['d_w'], 0)} weak directions; what is shared, the student inherits."
     )
     alt = (
@@ -137,20 +135,21 @@ def _mark_pool(drawn: dict[str, Any], pool: int | None, sizes: list[float]) -> N
 def recovery(discrepancy: Mapping[str, Any]) -> Figure | None:
     """Predicted performance gap recovered over the size of the pool."""
     points = [] if discrepancy["hint"] else discrepancy["curve"]
-    known = [point for point in points if point["pgr"] is not None]
-    if len(known) < 2 or not any(point["pgr"] for point in known):
+    known = [point for point in points if point["pgr"]["value"] is not None]
+    if len(known) < 2 or not any(point["pgr"]["value"] for point in known):
         return None  # undefined, or nothing to recover: the errors themselves say that
     x = [point["N"] for point in known]
-    trace = curve("recovered", x, [point["pgr"] for point in known], "accent")
+    values = [point["pgr"]["value"] for point in known]
+    trace = curve("recovered", x, values, "accent")
     data = [trace | {"hovertemplate": "%{x:,} pool items: %{y:.0%}<extra></extra>"}]
-    sure = [point for point in known if None not in (point["pgr_low"], point["pgr_high"])]
+    sure = [point for point in known if has_interval(point["pgr"])]
     if sure:
-        below, above = ([point[f"pgr_{side}"] for point in sure] for side in ("low", "high"))
+        below, above = ([point["pgr"][side] for point in sure] for side in ("low", "high"))
         data.insert(0, band([point["N"] for point in sure], below, above, "accent"))
     pool = discrepancy["N"]
     sizes = [min(x[0], pool or x[0]), x[-1]]
-    low = max(PGR_RANGE[0], min(0.0, *(point["pgr"] for point in known)) - 0.05)
-    high = min(PGR_RANGE[1], max(1.0, *(point["pgr"] for point in known)) + 0.08)
+    low = max(PGR_RANGE[0], min(0.0, *values) - 0.05)
+    high = min(PGR_RANGE[1], max(1.0, *values) + 0.08)
     drawn = layout(
         xaxis=_pool_axis(sizes),
         yaxis={"title": title("gap recovered"), "tickformat": ".0%", "range": [low, high]},
@@ -158,8 +157,8 @@ def recovery(discrepancy: Mapping[str, Any]) -> Figure | None:
     _mark_pool(drawn, pool, sizes)
     caption = _recovery_caption(discrepancy, known)
     alt = (
-        f"Predicted share of the gap recovered: {percent(known[0]['pgr'], 0)} with "
-        f"{count(x[0])} pool items, {percent(known[-1]['pgr'], 0)} with {count(x[-1])}. {caption}"
+        f"Predicted share of the gap recovered: {percent(values[0], 0)} with "
+        f"{count(x[0])} pool items, {percent(values[-1], 0)} with {count(x[-1])}. {caption}"
     )
     return Figure("recovery", "Predicted recovery over the pool", data, drawn, caption, alt)
 
@@ -174,6 +173,6 @@ def _recovery_caption(discrepancy: Mapping[str, Any], known: list[Mapping[str, A
         else "Share of the gap between teacher and ceiling in label-noise variance alone, which "
         "the student closes."
     ]
-    if max(point["pgr"] for point in known) > PGR_RANGE[1]:
+    if max(point["pgr"]["value"] for point in known) > PGR_RANGE[1]:
         said.append("Cut at the top: with a pool so small the ceiling is hardly above the teacher.")
     return " ".join(said)

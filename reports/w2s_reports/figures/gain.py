@@ -10,6 +10,8 @@ from w2s_reports.figures.base import (
     Spec,
     band,
     curve,
+    describe,
+    in_points,
     layout,
     line,
     marks,
@@ -19,7 +21,7 @@ from w2s_reports.figures.base import (
     title,
     with_legend,
 )
-from w2s_reports.formats import percent, signed, signed_interval
+from w2s_reports.formats import percent, signed
 
 SHOWN = 20
 SYMBOLS = ("square", "diamond", "triangle-up", "triangle-down", "pentagon", "star", "hexagon")
@@ -38,14 +40,10 @@ def ranking(gain: Mapping[str, Any]) -> Figure | None:
         return None
     shown = methods[:SHOWN]
     heights = [len(shown) - 1 - k for k in range(len(shown))]
-    spoken = [
-        f"{m['name']} {signed(m['gain']['value'])} points"
-        f" ({signed_interval(m['gain']['low'], m['gain']['high']) or 'interval unknown'})"
-        for m in shown
-    ]
+    spoken = [f"{m['name']} {describe(m['gain'], 'points')}" for m in shown]
     data = [
         _seeds(shown, heights),
-        marks("mean over seeds", [_points(m["gain"]) for m in shown], heights, spoken),
+        marks("mean over seeds", [in_points(m["gain"]) for m in shown], heights, spoken),
     ]
     axis = {"title": title("gain over the teacher, in points"), "nticks": 7}
     drawn = rows_layout([m["name"] for m in shown], axis, legend=True)
@@ -64,10 +62,6 @@ def ranking(gain: Mapping[str, Any]) -> Figure | None:
         caption += f" The first {SHOWN} of {len(methods)} methods; the table has all."
     alt = f"Methods by gain over the teacher: {'; '.join(spoken)}."
     return Figure("methods", "Gain over the teacher, by method", data, drawn, caption, alt)
-
-
-def _points(found: Mapping[str, Any]) -> dict[str, float | None]:
-    return {name: None if value is None else 100 * value for name, value in found.items()}
 
 
 def _seeds(shown: list[Mapping[str, Any]], heights: list[int]) -> Spec:
@@ -103,9 +97,9 @@ def controls(gain: Mapping[str, Any]) -> Figure | None:
     data.append(
         marks(
             "the method",
-            [_points(m["gain"]) for m in shown],
+            [in_points(m["gain"]) for m in shown],
             [height - 0.02 for height in heights.values()],
-            [f"{m['name']}: {_spoken(m['gain'])}" for m in shown],
+            [f"{m['name']}: {describe(m['gain'], 'points')}" for m in shown],
         )
     )
     data[-1]["legendrank"] = 1
@@ -139,11 +133,6 @@ def _drawable_controls(method: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [c for c in method["controls"] if c["gain"]["value"] is not None]
 
 
-def _spoken(found: Mapping[str, Any]) -> str:
-    limits = signed_interval(found["low"], found["high"])
-    return f"{signed(found['value'])} points" + (f" ({limits})" if limits else "")
-
-
 def _control(
     name: str, symbol: str, shown: list[Mapping[str, Any]], heights: Mapping[str, int]
 ) -> Spec:
@@ -154,8 +143,8 @@ def _control(
         [{"value": 100 * c["gain"]["value"], "low": None, "high": None} for _, c in found],
         [heights[m["name"]] - 0.28 for m, _ in found],
         [
-            f"{name}, control of {m['name']}: {_spoken(c['gain'])}; the method leads it by "
-            f"{_spoken(c['lead'])}"
+            f"{name}, control of {m['name']}: {describe(c['gain'], 'points')}; the method leads "
+            f"it by {describe(c['lead'], 'points')}"
             for m, c in found
         ],
         token="ink",

@@ -9,6 +9,7 @@ from w2s_reports.figures.base import (
     Figure,
     band,
     curve,
+    describe,
     layout,
     line,
     marks,
@@ -17,7 +18,7 @@ from w2s_reports.figures.base import (
     title,
     with_legend,
 )
-from w2s_reports.formats import interval, percent, share_of
+from w2s_reports.formats import format_interval, has_interval, percent
 
 SHOWN = 16
 VAGUE = 0.5  # width of the optimum's interval from which it is not marked
@@ -40,7 +41,7 @@ def shares(groups: Mapping[str, Any]) -> Figure | None:
             name,
             [row[key] for row in shown],
             [len(shown) - 1 - k + shift for k in range(len(shown))],
-            [f"{row['name']}: {_spoken(row[key])} of the {name}" for row in shown],
+            [f"{row['name']}: {describe(row[key])} of the {name}" for row in shown],
             token=token,
             filled=filled,
         )
@@ -58,8 +59,8 @@ def shares(groups: Mapping[str, Any]) -> Figure | None:
     if len(rows) > SHOWN:
         caption += f" The first {SHOWN} of {len(rows)} groups; the table has all."
     said = "; ".join(
-        f"{row['name']} {_spoken(row['eta_labelled'])} of the labelled set, "
-        f"{_spoken(row['eta_pool'])} of the pool"
+        f"{row['name']} {describe(row['eta_labelled'])} of the labelled set, "
+        f"{describe(row['eta_pool'])} of the pool"
         for row in shown
     )
     drawn = rows_layout([row["name"] for row in shown], axis, legend=True)
@@ -77,7 +78,7 @@ def predicted_gain(groups: Mapping[str, Any]) -> Figure | None:
     for part, name, token, dash in PARTS:
         trace = curve(name, x, [point[part]["value"] for point in found["curve"]], token, dash)
         data.append(trace | {"hovertemplate": f"{name}: %{{y:.1%}} at %{{x:.0%}}<extra></extra>"})
-    known = [point for point in found["curve"] if None not in point["average"].values()]
+    known = [point for point in found["curve"] if has_interval(point["average"])]
     if known:
         low, high = ([point["average"][side] for point in known] for side in ("low", "high"))
         data.insert(0, band([point["eta_pool"] for point in known], low, high, "accent"))
@@ -87,18 +88,20 @@ def predicted_gain(groups: Mapping[str, Any]) -> Figure | None:
         yaxis={"title": title("predicted gain"), "tickformat": ".0%"} | _room(found["curve"]),
     )
     now, best = found["eta_pool"]["value"], found["optimal_eta_pool"]
-    told = None not in best.values() and best["high"] - best["low"] < VAGUE
+    is_clear = has_interval(best) and best["high"] - best["low"] < VAGUE
     drawn["shapes"], drawn["annotations"] = [], []
     # One label on top and one at the bottom cannot meet.
-    for value, words, y in ((now, "now", 1), (best["value"] if told else None, "optimum", 0.12)):
+    for value, words, y in (
+        (now, "now", 1),
+        (best["value"] if is_clear else None, "optimum", 0.12),
+    ):
         if value is not None:
             drawn["shapes"].append(line("x", value, "paper"))
             left = value <= 0.7
             drawn["annotations"].append(note(value, f"{words} {percent(value, 0)}", y, left=left))
     where = (
-        f"the prediction is best at {percent(best['value'], 0)} "
-        f"({interval(best['low'], best['high'])})"
-        if told
+        f"the prediction is best at {percent(best['value'], 0)} ({format_interval(best)})"
+        if is_clear
         else "where the prediction is best cannot be told"
     )
     caption = (
@@ -109,7 +112,7 @@ def predicted_gain(groups: Mapping[str, Any]) -> Figure | None:
     at = [found["curve"][i]["average"]["value"] for i in (0, -1)]
     alt = (
         f"Predicted gain over the share of group {found['group']} in the pool: "
-        f"{share_of(at[0])} at 0%, {share_of(at[1])} at 100%. {caption}"
+        f"{percent(at[0], 0)} at 0%, {percent(at[1], 0)} at 100%. {caption}"
     )
     heading = f"Predicted gain over the share of {found['group']}"
     return Figure("eta", heading, data, with_legend(drawn), caption, alt)
@@ -122,13 +125,9 @@ def _both_known(row: Mapping[str, Any]) -> bool:
 def _room(points: list[Mapping[str, Any]]) -> dict[str, Any]:
     """At least five points of room, so that a flat curve looks flat."""
     values = [
-        value for point in points for part in point.values() if isinstance(part, Mapping)
-        for value in part.values() if value is not None
+        point[part][side] for point in points for part, *_ in PARTS
+        for side in ("value", "low", "high") if point[part][side] is not None
     ]  # fmt: skip
     low, high = min(values, default=0.0), max(values, default=0.0)
     missing = max(0.0, 0.1 - (high - low)) / 2
     return {"range": [low - missing - 0.02, high + missing + 0.02]}
-
-
-def _spoken(found: Mapping[str, Any]) -> str:
-    return f"{percent(found['value'])} ({interval(found['low'], found['high'])})"

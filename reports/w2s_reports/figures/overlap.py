@@ -10,7 +10,7 @@ import numpy as np
 from w2s_data.utils.typing import FloatArray
 from w2s_reports.artefacts import Artefacts
 from w2s_reports.figures.base import Figure, Spec, layout, line, note, thin, title
-from w2s_reports.formats import count, number, number_interval, percent
+from w2s_reports.formats import count, format_estimate, has_interval, number, percent
 
 UNIFORM_EXPLAINED = 0.75  # of the variance, by the best split of evenly spread values
 
@@ -80,10 +80,9 @@ def _sorted_curve(
     if value is None:
         where = f"No change point was found among the {count(n)} {among}."
     else:
-        bounds = number_interval(threshold["low"], threshold["high"])
         drawn["shapes"] = _change_point(100 * below / n, threshold)
         drawn["annotations"] = [_note(100 * below / n, value)]
-        where = f"Change point at {name} {number(value)}{f' ({bounds})' if bounds else ''}; "
+        where = f"Change point at {name} {format_estimate(threshold, 'number')}; "
         where += f"{shares}.{_clearness(threshold['explained'])}"
     alt = f"{heading}: a curve from {number(values[0])} to {number(values[-1])}. {where}"
     return Figure(name, heading, data, drawn, where, alt)
@@ -122,7 +121,7 @@ def _range(values: FloatArray) -> list[float]:
 
 def _change_point(x: float, threshold: Mapping[str, float | None]) -> list[Spec]:
     shapes = [line("x", x, "paper"), line("y", threshold["value"], "y")]
-    if threshold["low"] is not None and threshold["high"] is not None:
+    if has_interval(threshold):
         band = {"type": "rect", "xref": "paper", "x0": 0, "x1": 1, "yref": "y"}
         band |= {"y0": threshold["low"], "y1": threshold["high"], "layer": "below"}
         shapes.append(band | {"fillcolor": "--ink-soft", "line": {"width": 0}})

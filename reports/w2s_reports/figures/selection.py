@@ -22,7 +22,7 @@ from w2s_reports.figures.base import (
     with_legend,
     without_markup,
 )
-from w2s_reports.formats import amount, count, name_of, number, number_interval
+from w2s_reports.formats import amount, count, format_estimate, has_interval, name_of
 
 SHOWN = 12
 BANDS = 6
@@ -119,9 +119,7 @@ def posteriors(selection: Mapping[str, Any], trace: pd.DataFrame | None) -> Figu
         drawn["annotations"].append(label | {"font": {"color": "--ink", "size": 13}})
     drawn["height"] = BAND_HEIGHT * n + 60
     said = ", ".join(
-        f"{row['name']} {number(row['reward']['value'], 2)}"
-        f" ({number_interval(row['reward']['low'], row['reward']['high'], 2)})"
-        for row in shown
+        f"{row['name']} {format_estimate(row['reward'], 'number', 2)}" for row in shown
     )
     caption = (
         f"{selection['reward'].capitalize()} of each source with its interval, as it was believed "
@@ -247,7 +245,7 @@ def _progress(
         trace = curve(label, x, [estimate["value"] for estimate in found], token, dash)
         data.append(trace | {"hovertemplate": f"{label}: %{{y:,.0f}} for %{{x:,}}<extra></extra>"})
         said.append(f"{label} {count(round(found[-1]['value']))}")
-        if strategy == "random" and None not in found[-1].values():
+        if strategy == "random" and has_interval(found[-1]):
             low, high = ([estimate[side] for estimate in found] for side in ("low", "high"))
             data.insert(0, band(x, low, high, token))
             what += " The band holds 95 of 100 random runs; a line inside it is within noise."

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from w2s_reports.figures.base import Estimate, Figure, line, marks, rows_layout, title
-from w2s_reports.formats import interval, percent
+from w2s_reports.figures.base import Figure, describe, line, marks, rows_layout, title
+from w2s_reports.formats import percent
 
 SHOWN = 16
 SERIES = (
@@ -17,21 +17,21 @@ SERIES = (
 
 def densities(sources: Mapping[str, Any], overlap: Mapping[str, Any]) -> Figure | None:
     """Overlap density of each source, filled; its share of confident points, hollow."""
-    rows = [row for row in sources["rows"] if row["density"] is not None]
+    rows = [row for row in sources["rows"] if row["density"]["value"] is not None]
     if len(rows) < 2 or overlap["density"]["value"] is None:
         return None
-    rows.sort(key=lambda row: -row["density"])
+    rows.sort(key=lambda row: -row["density"]["value"])
     shown = rows[:SHOWN]
     data = []
     for name, key, token, filled, shift in SERIES:
-        known = [(k, row) for k, row in enumerate(shown) if row[key] is not None]
+        known = [(k, row) for k, row in enumerate(shown) if row[key]["value"] is not None]
         if known:
             data.append(
                 marks(
                     name,
-                    [_estimate(row, key) for _, row in known],
+                    [row[key] for _, row in known],
                     [len(shown) - 1 - k + shift for k, _ in known],
-                    [f"{row['name']}: {_spoken(row, key)} {name}" for _, row in known],
+                    [f"{row['name']}: {describe(row[key])} {name}" for _, row in known],
                     token=token,
                     filled=filled,
                 )
@@ -48,7 +48,7 @@ def densities(sources: Mapping[str, Any], overlap: Mapping[str, Any]) -> Figure 
     if len(rows) > SHOWN:
         caption += f" The first {SHOWN} of {len(rows)} sources; the table has all."
     said = "; ".join(
-        f"{row['name']} {_spoken(row, 'density')} overlap, {_spoken(row, 'confident')} confident"
+        f"{row['name']} {describe(row['density'])} overlap, {describe(row['confident'])} confident"
         for row in shown
     )
     heading = "Overlap beside confidence alone"
@@ -57,15 +57,6 @@ def densities(sources: Mapping[str, Any], overlap: Mapping[str, Any]) -> Figure 
 
 def _range(rows: list[dict[str, Any]]) -> list[float]:
     """From just below 0, so that a mark there is whole, to just above the highest limit."""
-    names = [f"{key}{end}" for _, key, *_ in SERIES for end in ("", "_high")]
-    highest = max(row[name] for row in rows for name in names if row[name] is not None)
+    estimates = [row[key] for row in rows for _, key, *_ in SERIES]
+    highest = max(e[end] for e in estimates for end in ("value", "high") if e[end] is not None)
     return [-0.02 * highest, 1.04 * highest or 1.0]
-
-
-def _estimate(row: Mapping[str, Any], key: str) -> Estimate:
-    return {"value": row[key], "low": row[f"{key}_low"], "high": row[f"{key}_high"]}
-
-
-def _spoken(row: Mapping[str, Any], key: str) -> str:
-    limits = interval(row[f"{key}_low"], row[f"{key}_high"])
-    return f"{percent(row[key])} ({limits})" if limits else percent(row[key])

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from w2s_reports.figures.base import Estimate, Figure, marks, rows_layout, title
-from w2s_reports.formats import interval, percent
+from w2s_reports.figures.base import Estimate, Figure, describe, marks, rows_layout, title
+from w2s_reports.formats import percent
 
 Row = tuple[str, Estimate | None, Estimate | None]  # name, forecast, measured
 
@@ -26,7 +26,7 @@ def accuracies(forecast: Mapping[str, Any], gain: Mapping[str, Any]) -> Figure |
     ):
         if found:
             heights = [height + (shift if both else 0) for height, _, _ in found]
-            spoken = [f"{name}: {_spoken(estimate)} {kind}" for _, name, estimate in found]
+            spoken = [f"{name}: {describe(estimate)} {kind}" for _, name, estimate in found]
             data.append(marks(kind, [e for *_, e in found], heights, spoken, filled=filled))
             said += spoken
     axis = {"title": title("accuracy"), "tickformat": ".0%", "nticks": 6}
@@ -74,11 +74,6 @@ def _placed(rows: Sequence[Row], column: int) -> list[tuple[int, str, Estimate]]
 
 def _known(found: Estimate | None) -> bool:
     return found is not None and found["value"] is not None
-
-
-def _spoken(found: Estimate) -> str:
-    limits = interval(found["low"], found["high"])
-    return percent(found["value"]) + (f" ({limits})" if limits else "")
 
 
 def _caption(

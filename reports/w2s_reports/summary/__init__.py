@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from w2s_data.errors import RunError
-from w2s_reports.artefacts import Artefacts, read_artefacts
+from w2s_reports.artefacts import Artefacts, read_artefacts, stage_artefacts
 from w2s_reports.gate import check, parse
 from w2s_reports.summary import (
     comparison,
@@ -39,8 +39,8 @@ def summarize(
 
     Parameters
     ----------
-    run : path or object with a `path`
-        The run directory.
+    run : path, object with a `path`, or Artefacts
+        The run directory, or its content if it was read before.
     baseline : path or object with a `path`, optional
         Another run, to stand beside this one.
     fail_on : sequence of str
@@ -76,24 +76,26 @@ def summarize(
     >>> round(summary["overlap"]["density"]["value"], 2)
     0.28
     """
-    return summarize_artefacts(read_artefacts(run), baseline=baseline, fail_on=fail_on)
-
-
-def summarize_artefacts(
-    artefacts: Artefacts, *, baseline: Any = None, fail_on: Sequence[str] = ()
-) -> dict[str, Any]:
-    """Build the summary, one function a section; the arguments are those of `summarize`."""
+    artefacts = run if isinstance(run, Artefacts) else read_artefacts(run)
     conditions = [parse(text) for text in ([fail_on] if isinstance(fail_on, str) else fail_on)]
-    summary = _own(artefacts)
+    summary = _sections(artefacts)
     compared = None
     if baseline is not None:
-        compared = comparison.compare(summary, _own(read_artefacts(baseline)))
+        compared = comparison.compare(summary, _sections(read_artefacts(baseline)))
     gate = [outcome.to_dict() for outcome in check(conditions, summary)]
     return {**summary, "comparison": compared, "gate": gate}
 
 
-def _own(artefacts: Artefacts) -> dict[str, Any]:
-    """What a run says of itself.
+def summarize_stage(name: str, result: Mapping[str, Any]) -> dict[str, Any]:
+    """Summarize what one stage returned, in the sections that the report has on it.
+
+    No file is read, so that parts that need a table (examples, seeds, curves) are empty.
+    """
+    return _sections(stage_artefacts(name, result))
+
+
+def _sections(artefacts: Artefacts) -> dict[str, Any]:
+    """Build the sections of one run.
 
     Raises
     ------
@@ -101,34 +103,30 @@ def _own(artefacts: Artefacts) -> dict[str, Any]:
         If a file of a stage is whole, but lacks what this version reads.
     """
     try:
-        return _sections(artefacts)
+        measured = gain.summarize_gain(artefacts)
+        stages = {
+            "gain": measured,
+            "forecast": forecast.summarize_forecast(artefacts),
+            "reading": overlap.reading(artefacts),
+            "selection": selection.summarize_selection(artefacts),
+            "group_analysis": groups.summarize_groups(artefacts, measured),
+            "discrepancy": discrepancy.summarize_discrepancy(artefacts),
+        }
+        return {
+            "schema": SCHEMA,
+            "version": artefacts.manifest.get("version"),
+            "data": data.data(artefacts),
+            "verdict": verdict.give_verdict(stages, artefacts.without("projection").outdated),
+            **stages,
+            "overlap": overlap.overlap(artefacts),
+            "projection": projection.projection(artefacts),
+            "sources": sources.summarize_sources(artefacts),
+            "groups": slices.slices(artefacts, "group"),
+            "examples": examples.examples(artefacts),
+            "provenance": provenance.provenance(artefacts),
+        }
     except KeyError as error:
         raise RunError(
             f"the files of {str(artefacts.path)!r} lack {error}: run its stages again with this "
             "version"
         ) from error
-
-
-def _sections(artefacts: Artefacts) -> dict[str, Any]:
-    measured = gain.summarize_gain(artefacts)
-    found = {
-        "gain": measured,
-        "forecast": forecast.summarize_forecast(artefacts),
-        "reading": overlap.reading(artefacts),
-        "selection": selection.summarize_selection(artefacts),
-        "group_analysis": groups.summarize_groups(artefacts, measured),
-        "discrepancy": discrepancy.summarize_discrepancy(artefacts),
-    }
-    return {
-        "schema": SCHEMA,
-        "version": artefacts.manifest.get("version"),
-        "data": data.data(artefacts),
-        "verdict": verdict.give_verdict(found, artefacts.without("projection").outdated),
-        **found,
-        "overlap": overlap.overlap(artefacts),
-        "projection": projection.projection(artefacts),
-        "sources": sources.summarize_sources(artefacts),
-        "groups": slices.slices(artefacts, "by_group", "group"),
-        "examples": examples.examples(artefacts),
-        "provenance": provenance.provenance(artefacts),
-    }

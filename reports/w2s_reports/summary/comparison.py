@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from typing import Any
 
-from w2s_reports.formats import MINUS, count, signed
+from w2s_reports.formats import MINUS, count, has_interval, signed
 from w2s_reports.gate import worst_group
+from w2s_reports.summary.parts import Estimate, difference, estimate
 
 Summary = Mapping[str, Any]
-Estimate = Mapping[str, Any]  # value, low, high
-Found = tuple[str, str, Estimate, float | None]  # name, unit, estimate, level
+Value = tuple[str, str, Estimate]  # name, unit, estimate
 
 NAMED = 3
 _OF = {"sources": "density of ", "groups": "density of ", "forecast": "forecast: "}
-NOTHING: dict[str, Any] = {"value": None, "low": None, "high": None}
 SECTIONS = (
     ("overlap", "Overlap"),
     ("sources", "Overlap density by source"),
@@ -59,8 +57,12 @@ def compare(own: Summary, other: Summary) -> dict[str, Any]:
     same = fingerprints[0] is not None and fingerprints[0] == fingerprints[1]
     sections, lacking = [], []
     for key, title in SECTIONS:
-        left, right = ({found[0]: found for found in _FOUND[key](s)} for s in (own, other))
-        rows = [_row(left[name], right[name], same) for name in left if name in right]
+        left, right = ({name: value for name, *value in VALUES[key](s)} for s in (own, other))
+        rows = [
+            _row(name, unit, value, right[name][1], same)
+            for name, (unit, value) in left.items()
+            if name in right
+        ]
         sections.append({"key": key, "title": title, "rows": rows})
         lacking += [_lacking(title, [n for n in left if n not in right], "this run")]
         lacking += [_lacking(title, [n for n in right if n not in left], "the baseline")]
@@ -81,156 +83,125 @@ def compare(own: Summary, other: Summary) -> dict[str, Any]:
 
 
 def _sentences(sections: list[dict[str, Any]]) -> list[str]:
-    """Which numbers are told apart from the baseline's, in words."""
+    """Name the numbers that differ significantly from the baseline's."""
     rows = [(s["key"], row) for s in sections for row in s["rows"]]
     if not rows:
         return []
-    apart = [
+    differ = [
         f"{_OF.get(key, '')}{row['name'].removesuffix(', points')} "
-        + _spelled_difference(row["difference"]["value"], row["unit"])
+        + _format_difference(row["difference"]["value"], row["unit"])
         for key, row in rows
-        if row["told"].startswith(("higher", "lower"))
+        if row["result"].startswith(("higher", "lower"))
     ]
     n = f"the {count(len(rows))} numbers that both runs have"
-    if not apart:
-        return [f"Of {n}, none is told apart from the baseline's."]
-    named = "; ".join(apart[:NAMED]) + (f"; and {len(apart) - NAMED} more" * (len(apart) > NAMED))
-    return [
-        f"Of {n}, {count(len(apart))} {'is' if len(apart) == 1 else 'are'} told apart from the "
-        f"baseline's: {named}."
-    ]
+    if not differ:
+        return [f"None of {n} differs significantly from the baseline's."]
+    named = "; ".join(differ[:NAMED])
+    more = f"; and {len(differ) - NAMED} more" if len(differ) > NAMED else ""
+    verb = "differs" if len(differ) == 1 else "differ"
+    return [f"{count(len(differ))} of {n} {verb} significantly from the baseline's: {named}{more}."]
 
 
-def _spelled_difference(value: float, unit: str) -> str:
+def _format_difference(value: float, unit: str) -> str:
     return f"{value:+.3f}".replace("-", MINUS) if unit == "number" else f"{signed(value)} points"
 
 
-def difference(value: Estimate, other: Estimate) -> dict[str, Any]:
-    """Difference of two independent estimates, with an interval of their level.
-
-    The limits are d - sqrt((a - a_low)^2 + (b_high - b)^2) and
-    d + sqrt((a_high - a)^2 + (b - b_low)^2), where d = a - b: the "square-and-add" interval of
-    Newcombe (1998) and of Zou and Donner (2008), which keeps skewed intervals skewed.
-
-    >>> apart = difference({"value": 0.5, "low": 0.46, "high": 0.53},
-    ...                    {"value": 0.3, "low": 0.26, "high": 0.33})
-    >>> {name: round(found, 3) for name, found in apart.items()}
-    {'value': 0.2, 'low': 0.15, 'high': 0.25}
-    """
-    if value["value"] is None or other["value"] is None:
-        return dict(NOTHING)
-    a, b = value["value"], other["value"]
-    found = NOTHING | {"value": a - b}
-    if None in (value["low"], value["high"], other["low"], other["high"]):
-        return found
-    below = math.hypot(a - value["low"], other["high"] - b)
-    above = math.hypot(value["high"] - a, b - other["low"])
-    return found | {"low": a - b - below, "high": a - b + above}
-
-
-def _row(found: Found, other: Found, same: bool) -> dict[str, Any]:
-    name, unit, left, level = found
-    right, other_level = other[2:]
-    comparable = level == other_level
-    if same or not comparable:
-        between = NOTHING | {"value": difference(left, right)["value"]}
-    else:
-        between = difference(left, right)
+def _row(name: str, unit: str, left: Estimate, right: Estimate, same: bool) -> dict[str, Any]:
+    between = difference(left, right)
+    if same:  # the estimates are not independent, as the interval supposes
+        between = estimate({"value": between["value"]})
     return {
         "name": name,
         "unit": unit,
-        "level": level,
-        "value": {key: left[key] for key in NOTHING},
-        "other": {key: right[key] for key in NOTHING},
+        "level": left["level"],
+        "value": left,
+        "other": right,
         "difference": between,
-        "told": _told(left, right, between, same, comparable),
+        "result": _result(left, right, between, same),
     }
 
 
-def _told(left: Estimate, right: Estimate, between: Estimate, same: bool, comparable: bool) -> str:
-    """Whether the two are told apart, in words."""
+def _result(left: Estimate, right: Estimate, between: Estimate, same: bool) -> str:
+    """Describe in words whether two estimates differ significantly."""
     if between["value"] is None:
         return "unknown in one run"
     if between["value"] == 0 and left == right:
         return "equal"
-    if None in (left["low"], left["high"], right["low"], right["high"]):
+    if not (has_interval(left) and has_interval(right)):
         return "no interval"
-    if not comparable:
+    if left["level"] != right["level"]:
         return "intervals of different levels"
     if left["low"] > right["high"]:
-        return "higher: the intervals lie apart"
+        return "higher: the intervals do not overlap"
     if left["high"] < right["low"]:
-        return "lower: the intervals lie apart"
+        return "lower: the intervals do not overlap"
     if same:
-        return "not told apart by these intervals"
+        return "no significant difference by these intervals"
     if between["low"] > 0 or between["high"] < 0:
         side = "higher" if between["value"] > 0 else "lower"
-        return f"{side}: the intervals overlap, the difference is clear of zero"
-    return "not told apart"
+        return f"{side}: the intervals overlap, that of the difference excludes 0"
+    return "no significant difference"
 
 
-def _overlap(s: Summary) -> Iterator[Found]:
+def _overlap(s: Summary) -> Iterator[Value]:
     o = s["overlap"]
     if o["hint"]:
         return
-    level = o["level"]
-    yield "overlap density", "share", o["density"], level
+    yield "overlap density", "share", o["density"]
     for region in o["regions"]:
-        if region["key"] != "overlap":
-            share = {**NOTHING, "value": region["share"]}
-            share |= {"low": region["low"], "high": region["high"]}
-            yield f"{region['key']} share", "share", share, level
+        if region["key"] != "overlap":  # its share is the density
+            yield f"{region['key']} share", "share", region["share"]
     for name in ("confidence", "alignment"):
-        yield f"{name} threshold", "number", o[f"{name}_threshold"], level
+        yield f"{name} threshold", "number", o[f"{name}_threshold"]
     for key, name in (
         ("weak_accuracy", "weak accuracy"),
         ("confident_accuracy", "weak accuracy on confident points"),
     ):
         if o[key]:
-            yield name, "share", o[key], level
+            yield name, "share", o[key]
 
 
-def _slices(key: str) -> Any:
-    def found(s: Summary) -> Iterator[Found]:
-        for row in s[key]["rows"]:
-            limits = {"low": row["density_low"], "high": row["density_high"]}
-            yield row["name"], "share", {"value": row["density"]} | limits, s["overlap"]["level"]
-
-    return found
+def _sources(s: Summary) -> Iterator[Value]:
+    for row in s["sources"]["rows"]:
+        yield row["name"], "share", row["density"]
 
 
-def _forecast(s: Summary) -> Iterator[Found]:
+def _groups(s: Summary) -> Iterator[Value]:
+    for row in s["groups"]["rows"]:
+        yield row["name"], "share", row["density"]
+
+
+def _forecast(s: Summary) -> Iterator[Value]:
     f = s["forecast"]
     if f["hint"]:
         return
-    yield "forecast gain, points", "points", f["gain"], f["level"]
-    yield "chance of a gain", "share", NOTHING | {"value": f["chance"]}, None
+    yield "forecast gain, points", "points", f["gain"]
+    yield "chance of a gain", "share", estimate({"value": f["chance"]})
     for name in ("teacher", "student", "ceiling"):
-        yield f"{name}'s accuracy", "share", f[name], f["level"]
+        yield f"{name}'s accuracy", "share", f[name]
 
 
-def _gain(s: Summary) -> Iterator[Found]:
+def _gain(s: Summary) -> Iterator[Value]:
     g = s["gain"]
     if g["hint"]:
         return
-    level = g["level"]
     for key, name in (
         ("teacher", "teacher's accuracy"),
         ("labelled_only", "accuracy with labelled items alone"),
         ("ceiling", "ceiling's accuracy"),
     ):
-        yield name, "share", g[key], level
+        yield name, "share", g[key]
     for method in g["methods"]:
-        yield f"gain of {method['name']}, points", "points", method["gain"], level
+        yield f"gain of {method['name']}, points", "points", method["gain"]
     worst = worst_group(g["groups"], "gain")
     if worst["value"] is not None:
-        yield "gain in the worst group, points", "points", worst, level
+        yield "gain in the worst group, points", "points", worst
 
 
-_FOUND: dict[str, Any] = {
+VALUES: dict[str, Callable[[Summary], Iterator[Value]]] = {
     "overlap": _overlap,
-    "sources": _slices("sources"),
-    "groups": _slices("groups"),
+    "sources": _sources,
+    "groups": _groups,
     "forecast": _forecast,
     "gain": _gain,
 }

@@ -7,13 +7,13 @@ from typing import Any
 
 from w2s_reports.artefacts import Artefacts
 from w2s_reports.formats import count, percent, plain
-from w2s_reports.summary.parts import estimate, sentence, texts
+from w2s_reports.summary.parts import estimate, from_columns, sentence, texts
 
 HINT = (
     "`w2s forecast RUN` adds how much of the teacher's error the strong features can undo, and how "
     "many pool items that takes."
 )
-RISKS = ("teacher", "student", "ceiling", "pgr")
+RISKS = ("teacher", "student", "ceiling")
 
 
 def summarize_discrepancy(artefacts: Artefacts) -> dict[str, Any]:
@@ -23,6 +23,7 @@ def summarize_discrepancy(artefacts: Artefacts) -> dict[str, Any]:
         return {"hint": HINT}
     shared = found.get("correlation_dimension") or {}
     prediction = found.get("prediction") or {}
+    level = shared.get("level")
     gains = any(row["N"] is not None for row in found.get("needed_pool") or ())
     return {
         "hint": None,
@@ -43,7 +44,7 @@ def summarize_discrepancy(artefacts: Artefacts) -> dict[str, Any]:
         ],
         "sensitivity": [
             {"criterion": str(row["criterion"]).replace("_", " ")}
-            | {name: plain(row.get(name)) for name in ("weak", "strong", "d_sw", *RISKS)}
+            | {name: plain(row.get(name)) for name in ("weak", "strong", "d_sw", *RISKS, "pgr")}
             for row in found.get("sensitivity") or ()
         ],
         "spectra": {
@@ -54,7 +55,8 @@ def summarize_discrepancy(artefacts: Artefacts) -> dict[str, Any]:
             plain(value) for value in found.get("canonical_correlations") or ()
         ],
         "curve": [
-            {name: plain(row.get(name)) for name in ("N", *RISKS, "pgr_low", "pgr_high")}
+            {name: plain(row.get(name)) for name in ("N", *RISKS)}
+            | {"pgr": from_columns(row, "pgr", level)}
             for row in found.get("curve") or ()
         ],
     }

@@ -23,7 +23,10 @@ def summarize_forecast(artefacts: Artefacts) -> dict[str, Any]:
         "level": plain(found["level"]),
         "n": plain(found["n"]),
         "N": plain(found["N"]),
-        **{name: estimate(found[name]) for name in ("teacher", "student", "ceiling", "gain")},
+        **{
+            name: estimate({**found[name], "level": found["level"]})
+            for name in ("teacher", "student", "ceiling", "gain")
+        },
         "chance": plain(found["chance_w2s_helps"]),
         "pgr": plain(found["pgr"]),
         "pgr_reason": str(found["pgr_reason"]),

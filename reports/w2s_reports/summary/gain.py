@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from w2s_reports.artefacts import Artefacts
-from w2s_reports.formats import name_of, percent, plain, signed, signed_interval
+from w2s_reports.formats import format_interval, name_of, percent, plain, signed
 from w2s_reports.summary.diagnostics import summarize_diagnostics
 from w2s_reports.summary.parts import estimate, sentence, texts
 
@@ -63,7 +63,7 @@ def summarize_gain(artefacts: Artefacts) -> dict[str, Any]:
         **{name: _reference(found[name]) for name in REFERENCES},
         "groups": groups,
         "diagnostics": summarize_diagnostics(artefacts),
-        "forecast": _forecast(found["forecast"]),
+        "forecast": _forecast(found["forecast"], artefacts.later.get("forecast.json") or {}),
         "failures": [
             {"name": name_of(name), "reason": str(reason)}
             for name, reason in found["failures"].items()
@@ -163,13 +163,13 @@ def _against_control(method: Mapping[str, Any]) -> str:
     by = f"{signed(lead['value'])} points"
     if lead["low"] is None:
         return f"{method['name']} stands {by} from {lead['control']}; the interval is unknown."
-    by += f" ({signed_interval(lead['low'], lead['high'])})"
+    by += f" ({format_interval(lead, 'points')})"
     if lead["low"] > 0:
         return f"{method['name']} leads the best of its controls, {lead['control']}, by {by}."
     if lead["high"] < 0:
         return f"{method['name']} falls behind its control {lead['control']}: {by}."
     return (
-        f"{method['name']} is not told apart from its control {lead['control']}: {by}; "
+        f"{method['name']} does not differ significantly from its control {lead['control']}: {by}; "
         "something simpler does as well."
     )
 
@@ -190,12 +190,14 @@ def _of_groups(groups: Sequence[Mapping[str, Any]]) -> list[str]:
     return said
 
 
-def _forecast(found: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """The forecast that was held against the measured gain of a plain student."""
+def _forecast(
+    found: Mapping[str, Any] | None, forecast: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """The forecast that was compared with the measured gain of a plain student."""
     if found is None:
         return None
     return {
-        **estimate(found),
+        **estimate(found, forecast.get("level")),
         "student": name_of(found["student"]) if found["student"] else None,
         "measured": plain(found["measured"]),
         "inside": plain(found["inside"]),

@@ -35,22 +35,24 @@ def summarize_groups(artefacts: Artefacts, gain: Mapping[str, Any]) -> dict[str,
     lead = reading
     for warning in warnings:  # those that the reading repeats stand above it
         lead = lead.replace(sentence(warning), "").strip()
-    rows = [_row(row) for row in found["groups"]]
+    level = plain(found["level"])
+    rows = [_row(row, "group", level) for row in found["groups"]]
     return {
         "hint": None,
         "reading": reading,
         "lead": lead,
-        "level": plain(found["level"]),
+        "level": level,
         "discovery": str(found["discovery"]),
         "student": _student(artefacts, found),
         "rows": rows,
+        "sources": [_row(row, "source", level) for row in found["sources"] or ()],
         "worst": worst_groups(rows, gain.get("groups") or (), _whole(rows, gain)),
         "association": [
             {
                 "split": str(row["split"]),
                 "labels": str(row["labels"]),
                 "n": plain(row["n"]),
-                "cramers_v": from_columns(row, "cramers_v"),
+                "cramers_v": from_columns(row, "cramers_v", level),
                 "reason": str(row["reason"]),
             }
             for row in found["association"]
@@ -62,6 +64,8 @@ def summarize_groups(artefacts: Artefacts, gain: Mapping[str, Any]) -> dict[str,
 
 def _student(artefacts: Artefacts, found: Mapping[str, Any]) -> str | None:
     """The method whose student was described, if it is the one of the run's present gain."""
+    if not artefacts.manifest:  # the stage alone: there is no later gain
+        return name_of(found.get("student"))
     stages = artefacts.manifest.get("stages") or {}
     described = ((stages.get("groups") or {}).get("settings") or {}).get("student") or {}
     present = (stages.get("gain") or {}).get("key")
@@ -81,11 +85,11 @@ def _whole(rows: Sequence[Mapping[str, Any]], gain: Mapping[str, Any]) -> dict[s
     return whole | {"gain": methods[0]["gain"]["value"] if methods else None}
 
 
-def _row(row: Mapping[str, Any]) -> dict[str, Any]:
+def _row(row: Mapping[str, Any], role: str, level: float | None) -> dict[str, Any]:
     return {
-        "name": name_of(row["group"]) or "(none)",
+        "name": name_of(row[role]) or "(none)",
         **{name: plain(row.get(name)) for name in COUNTS},
-        **{name: from_columns(row, name) for name in ESTIMATES},
+        **{name: from_columns(row, name, level) for name in ESTIMATES},
         "largest_class": name_of(row.get("largest_class")),
         "nearest_group": name_of(row.get("nearest_group")),
         "nearest_cosine": plain(row.get("nearest_cosine")),
@@ -94,10 +98,11 @@ def _row(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _prediction(found: Mapping[str, Any]) -> dict[str, Any]:
     """Predicted gain over the share of the group that matters most, and advice on each group."""
+    level = plain(found.get("level"))
     result = {
         "reading": sentence(str(found["reading"])),
         "group": name_of(found["worst_group"]),
-        "level": plain(found.get("level")),
+        "level": level,
         "advice": [
             {"name": name_of(row["group"]), "text": sentence(str(row["advice"]))}
             for row in found["groups"]
@@ -108,16 +113,16 @@ def _prediction(found: Mapping[str, Any]) -> dict[str, Any]:
         ],
         "warnings": texts(found["warnings"]),
         "eta_pool": estimate(None),
-        "optimal_eta_pool": estimate(found.get("optimal_eta_pool")),
+        "optimal_eta_pool": estimate(found.get("optimal_eta_pool"), level),
         "curve": [
             {
                 "eta_pool": plain(point["eta_pool"]),
-                **{part: estimate(point[part]["relative_gain"]) for part in PARTS},
+                **{part: estimate(point[part]["relative_gain"], level) for part in PARTS},
             }
             for point in found.get("curve") or ()
         ],
     }
     for row in found["groups"]:
         if row["group"] == found["worst_group"]:
-            result["eta_pool"] = estimate(row["eta_pool"])
+            result["eta_pool"] = estimate(row["eta_pool"], level)
     return result

@@ -7,7 +7,7 @@ from typing import Any
 
 from w2s_reports.artefacts import Artefacts
 from w2s_reports.formats import id_of, name_of, plain
-from w2s_reports.texts import item_texts
+from w2s_reports.item_texts import item_texts
 
 TEXT_BYTES = 280
 NAMES = ("region", "label", "weak_label", "source", "group", "split")

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from w2s_reports.artefacts import Artefacts
-from w2s_reports.formats import interval, percent, plain
+from w2s_reports.formats import format_interval, percent, plain
 from w2s_reports.palette import REGIONS
+from w2s_reports.summary.parts import estimate
 
 ENCODERS = {"text": "tfidf", "image": "pixels"}
 
@@ -60,7 +61,7 @@ def reading(artefacts: Artefacts) -> dict[str, Any]:
     )
     return {
         "hint": None,
-        "sentence": found.get("reading") or _plain_reading(_estimate(found, "density")),
+        "sentence": found.get("reading") or _plain_reading(estimate(found.get("density"))),
         "warnings": [str(warning) for warning in found.get("warnings") or []],
         "advice": advice,
     }
@@ -69,19 +70,15 @@ def reading(artefacts: Artefacts) -> dict[str, Any]:
 def _plain_reading(density: Mapping[str, Any]) -> str:
     if density["value"] is None:
         return "The overlap density of this pool is undefined."
-    spread = interval(density["low"], density["high"])
+    spread = format_interval(density)
     return f"The overlap density is {percent(density['value'])}" + (
         f" (interval {spread})." if spread else "."
     )
 
 
-def _estimate(values: Mapping[str, Any], key: str, *more: str) -> dict[str, Any]:
-    found = values.get(key) or {}
-    return {name: plain(found.get(name)) for name in ("value", "low", "high", *more)}
-
-
-def _accuracy(values: Mapping[str, Any], key: str) -> dict[str, Any] | None:
-    return _estimate(values, key, "n") if values.get(key) else None
+def _accuracy(values: Mapping[str, Any], key: str, level: float) -> dict[str, Any] | None:
+    given = values.get(key)
+    return estimate(given, level) | {"n": plain(given.get("n"))} if given else None
 
 
 def overlap(artefacts: Artefacts) -> dict[str, Any]:
@@ -97,18 +94,19 @@ def overlap(artefacts: Artefacts) -> dict[str, Any]:
                 "key": style.key,
                 "meaning": style.meaning,
                 "n": int(found.get("n") or (scored["region"] == style.key).sum()),
-                **{name: plain(found.get(name)) for name in ("share", "low", "high")},
-                "weak_accuracy": _accuracy(found, "weak_accuracy"),
+                "share": estimate({**found, "value": found.get("share")}, level),
+                "weak_accuracy": _accuracy(found, "weak_accuracy", level),
             }
         )
     result: dict[str, Any] = {
         "hint": hint(artefacts),
         "level": level,
-        "density": _estimate(written, "density"),
+        "density": estimate(written.get("density"), level),
         "regions": regions,
     }
     for key in ("confidence_threshold", "alignment_threshold"):
-        result[key] = _estimate(written, key, "explained")
+        given = written.get(key) or {}
+        result[key] = estimate(given, level) | {"explained": plain(given.get("explained"))}
     for key in ("weak_accuracy", "confident_accuracy"):
-        result[key] = _accuracy(written, key)
+        result[key] = _accuracy(written, key, level)
     return result

@@ -2,33 +2,65 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from w2s_reports.formats import plain
+from w2s_reports.formats import has_interval, plain
 
-NUMBERS = ("value", "low", "high")
-
-
-def estimate(found: Any) -> dict[str, Any]:
-    """Value and limits of a written estimate; all None where there is none."""
-    given = found if isinstance(found, Mapping) else {}
-    return {name: plain(given.get(name)) for name in NUMBERS}
+Estimate = dict[str, Any]  # value, low, high, level
 
 
-def from_columns(row: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """The estimate that a table holds as columns `name`, `name_low` and `name_high`."""
-    columns = zip(NUMBERS, (name, f"{name}_low", f"{name}_high"), strict=True)
-    return {key: plain(row.get(column)) for key, column in columns}
+def estimate(values: Any, level: float | None = None) -> Estimate:
+    """Read an estimate of a stage's summary; every number is None where there is none.
+
+    >>> estimate({"value": 0.3, "low": 0.2, "high": 0.4}, level=0.9)
+    {'value': 0.3, 'low': 0.2, 'high': 0.4, 'level': 0.9}
+    """
+    given = values if isinstance(values, Mapping) else {}
+    numbers = {name: plain(given.get(name)) for name in ("value", "low", "high")}
+    # A bare number has no interval, so that a level would promise what is not there.
+    known = plain(given.get("level", level)) if None not in numbers.values() else None
+    return numbers | {"level": known}
 
 
-def texts(found: Sequence[Any] | None) -> list[str]:
-    """A list of sentences, possibly absent."""
-    return [str(text) for text in found or ()]
+def from_columns(row: Mapping[str, Any], name: str, level: float | None = None) -> Estimate:
+    """Read the estimate that a table holds as columns NAME, NAME_low and NAME_high."""
+    limits = {side: row.get(f"{name}_{side}") for side in ("low", "high")}
+    return estimate({"value": row.get(name)} | limits, level)
+
+
+def difference(value: Estimate, other: Estimate) -> Estimate:
+    r"""Subtract two independent estimates, with an interval where both have one of the same level.
+
+    .. math:: d - \sqrt{(a - l_a)^2 + (u_b - b)^2}, \quad d + \sqrt{(u_a - a)^2 + (b - l_b)^2}
+
+    with :math:`d = a - b` and limits l and u: the "square-and-add" interval of Newcombe (*Interval
+    estimation for the difference between independent proportions*, 1998, method 10) and of Zou and
+    Donner (2008), which keeps skewed intervals skewed.
+
+    >>> pool, labelled = (estimate({"value": v, "low": v - 0.03, "high": v + 0.04}, 0.95)
+    ...                   for v in (0.5, 0.2))
+    >>> {name: round(number, 2) for name, number in difference(pool, labelled).items()}
+    {'value': 0.3, 'low': 0.25, 'high': 0.35, 'level': 0.95}
+    """
+    a, b = value["value"], other["value"]
+    if a is None or b is None:
+        return estimate(None)
+    if not (has_interval(value) and has_interval(other)) or value["level"] != other["level"]:
+        return estimate({"value": a - b})
+    below = math.hypot(a - value["low"], other["high"] - b)
+    above = math.hypot(value["high"] - a, b - other["low"])
+    return estimate({"value": a - b, "low": a - b - below, "high": a - b + above}, value["level"])
+
+
+def texts(values: Sequence[Any] | None) -> list[str]:
+    """Return a list of sentences that may be absent."""
+    return [str(text) for text in values or ()]
 
 
 def sentence(text: str) -> str:
-    """A text with a capital at its start and a full stop at its end.
+    """Add a capital at the start and a full stop at the end.
 
     >>> sentence("no student clearly beats the teacher")
     'No student clearly beats the teacher.'
@@ -39,10 +71,10 @@ def sentence(text: str) -> str:
 
 
 def named(rows: Sequence[Mapping[str, Any]], spell: Callable[[Any], str], limit: int = 3) -> str:
-    """The first few of many, in words.
+    """List the first few of many in words.
 
     >>> named([{"name": letter} for letter in "abcde"], lambda row: row["name"])
     'a, b, c and 2 more'
     """
-    said = ", ".join(spell(row) for row in rows[:limit])
-    return f"{said} and {len(rows) - limit} more" if len(rows) > limit else said
+    listed = ", ".join(spell(row) for row in rows[:limit])
+    return f"{listed} and {len(rows) - limit} more" if len(rows) > limit else listed

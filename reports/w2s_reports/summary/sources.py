@@ -9,12 +9,20 @@ from typing import Any
 import numpy as np
 
 from w2s_reports.artefacts import Artefacts
-from w2s_reports.formats import MINUS, interval, name_of, number, percent, plain, price
-from w2s_reports.summary.parts import from_columns, named
+from w2s_reports.formats import (
+    MINUS,
+    format_estimate,
+    has_interval,
+    name_of,
+    number,
+    percent,
+    plain,
+    price,
+)
+from w2s_reports.summary.parts import estimate, from_columns, named
 from w2s_reports.summary.slices import slices
 
 Row = Mapping[str, Any]
-ESTIMATES = ("density", "confident", "weak_accuracy", "confident_accuracy", "reliability")
 MANY_COPIES = 0.02  # share of a source's items with a near-duplicate from which it is said
 FEWEST_RANKED = 4  # sources of which a rank correlation is worth a word
 FEW_RANKED = 8  # of which it is still vague
@@ -29,17 +37,23 @@ TO_COST = (
 
 def summarize_sources(artefacts: Artefacts) -> dict[str, Any]:
     """A row a source, the reading of them all, and the commands that add what is missing."""
-    found = slices(artefacts, "by_source", "source")
+    found = slices(artefacts, "source")
     written = {name_of(row.get("name")): row for row in artefacts.overlap.get("by_source") or ()}
     analysed = _by_name((artefacts.later.get("groups.json") or {}).get("sources"))
     costs = _costs(artefacts.later.get("selection.json"))
     rows = [
-        _row(row, written.get(row["name"], {}), analysed.get(row["name"]), costs.get(row["name"]))
+        _row(
+            row,
+            written.get(row["name"], {}),
+            artefacts.overlap.get("level"),
+            analysed.get(row["name"], {}),
+            costs.get(row["name"]),
+        )
         for row in found["rows"]
     ]
     whole = {
-        name: {key: plain(value) for key, value in (artefacts.overlap.get(name) or {}).items()}
-        for name in ("density", "confident", "weak_accuracy")
+        name: estimate(artefacts.overlap.get(name))["value"]
+        for name in ("density", "weak_accuracy")
     }
     agreement = _agreement(rows)
     missing = [] if not rows else [
@@ -69,32 +83,33 @@ def _costs(selection: Row | None) -> dict[str | None, float]:
     return costs if set(costs.values()) - {1.0} else {}
 
 
-def _row(row: Row, written: Row, analysed: Row | None, cost: float | None) -> dict[str, Any]:
-    """What is known of one source; None is unknown."""
-    found = dict(row)
-    for name in ("confident", "confident_accuracy"):
-        found |= _columns(name, from_columns(written, name))
-    found |= _columns("reliability", from_columns(analysed or {}, "purity"))
-    for name in ("n_duplicates", "n_leaking"):
-        found[name] = plain((analysed or {}).get(name))
-    found["n_items"] = plain((analysed or {}).get("n"))
-    found["cost"] = cost
+def _row(
+    row: Row, written: Row, level: float | None, analysed: Row, cost: float | None
+) -> dict[str, Any]:
+    """Collect the numbers of one source; None is unknown."""
+    density = row["density"]
     bought = {
-        key: None if cost is None or row[f"density{key}"] is None else row[f"density{key}"] / cost
-        for key in ("", "_low", "_high")
+        key: None if cost is None or density[key] is None else density[key] / cost
+        for key in ("value", "low", "high")
     }
-    return found | {f"per_cost{key}": value for key, value in bought.items()}
-
-
-def _columns(name: str, found: Row) -> dict[str, Any]:
-    return {name: found["value"], f"{name}_low": found["low"], f"{name}_high": found["high"]}
+    return {
+        **row,
+        **{
+            name: from_columns(written, name, level) for name in ("confident", "confident_accuracy")
+        },
+        "reliability": from_columns(analysed, "purity", level),
+        **{name: plain(analysed.get(name)) for name in ("n_duplicates", "n_leaking")},
+        "n_items": plain(analysed.get("n")),
+        "cost": cost,
+        "per_cost": estimate(bought, level),
+    }
 
 
 def _agreement(rows: Sequence[Row]) -> float | None:
     """Spearman's correlation over sources of overlap density and share of confident points."""
     from scipy.stats import rankdata
 
-    pairs = [(r["density"], r["confident"]) for r in rows]
+    pairs = [(r["density"]["value"], r["confident"]["value"]) for r in rows]
     known = np.array([pair for pair in pairs if None not in pair], dtype=np.float64)
     if len(known) < FEWEST_RANKED:
         return None
@@ -108,12 +123,12 @@ def apart(rows: Sequence[Row], name: str, whole: float | None) -> tuple[list[Row
     """Rows whose interval lies wholly above, and wholly below a value; the furthest first."""
     if whole is None:
         return [], []
-    known = [row for row in rows if None not in (row[f"{name}_low"], row[f"{name}_high"])]
-    above = [row for row in known if row[f"{name}_low"] > whole]
-    below = [row for row in known if row[f"{name}_high"] < whole]
+    known = [row for row in rows if has_interval(row[name])]
+    above = [row for row in known if row[name]["low"] > whole]
+    below = [row for row in known if row[name]["high"] < whole]
     return (
-        sorted(above, key=lambda row: -row[f"{name}_low"]),
-        sorted(below, key=lambda row: row[f"{name}_high"]),
+        sorted(above, key=lambda row: -row[name]["low"]),
+        sorted(below, key=lambda row: row[name]["high"]),
     )
 
 
@@ -121,7 +136,7 @@ def _reading(rows: Sequence[Row], whole: Row, agreement: float | None) -> list[s
     """Which sources lie apart, and whether overlap says more than confidence does."""
     if len(rows) < 2:
         return []
-    density = whole["density"].get("value")
+    density = whole["density"]
     said = []
     if density is not None:
         more, fewer = apart(rows, "density", density)
@@ -153,13 +168,14 @@ def _who_lies_apart(more: Sequence[Row], fewer: Sequence[Row], density: float, n
 
 
 def _said(row: Row, column: str) -> str:
-    low, high = row[f"{column}_low"], row[f"{column}_high"]
-    return f"{row['name']} {percent(row[column])} ({interval(low, high)})"
+    return f"{row['name']} {format_estimate(row[column])}"
 
 
 def _against_confidence(rows: Sequence[Row], agreement: float | None) -> list[str]:
     """Whether the ranking by density is more than the ranking by confidence."""
-    known = [row for row in rows if None not in (row["density"], row["confident"])]
+    known = [
+        row for row in rows if None not in (row["density"]["value"], row["confident"]["value"])
+    ]
     if len(known) < 2:
         return []
     if agreement is None:
@@ -185,18 +201,18 @@ def _against_confidence(rows: Sequence[Row], agreement: float | None) -> list[st
 
 
 def _column(name: str) -> Callable[[Row], Any]:
-    return lambda row: row[name]
+    return lambda row: row[name]["value"]
 
 
 def _advice(rows: Sequence[Row], whole: Row) -> list[str]:
     """What to do about sources with bad labels, with copies, and about the rest."""
     said = []
-    _, wrong = apart(rows, "weak_accuracy", whole["weak_accuracy"].get("value"))
+    _, wrong = apart(rows, "weak_accuracy", whole["weak_accuracy"])
     if wrong:
         spell = functools.partial(_said, column="weak_accuracy")
         said.append(
             f"Look first at where weak labels are wrong more often than on the whole "
-            f"({percent(whole['weak_accuracy']['value'])}): {named(wrong, spell)}."
+            f"({percent(whole['weak_accuracy'])}): {named(wrong, spell)}."
         )
     copied = [row for row in rows if _copies(row) >= MANY_COPIES]
     if copied:
@@ -219,17 +235,18 @@ def _advice(rows: Sequence[Row], whole: Row) -> list[str]:
 
 def _best_value(rows: Sequence[Row], wrong: Sequence[Row]) -> list[str]:
     """Which source brings most overlap for its price, and which only seems to."""
-    priced = [row for row in rows if row["per_cost"] is not None]
+    priced = [row for row in rows if row["per_cost"]["value"] is not None]
     sound = [row for row in priced if row not in wrong]
     if not sound:
         return []
     first, best = (max(found, key=_column("per_cost")) for found in (priced, sound))
     said = (
-        f"Per unit of cost, {best['name']} brings most overlap: {number(best['per_cost'], 2)} "
-        f"points for 1, at {price(best['cost'])} an item"
+        f"Per unit of cost, {best['name']} brings most overlap: "
+        f"{number(best['per_cost']['value'], 2)} points for 1, at {price(best['cost'])} an item"
     )
     if first is not best:
-        said += f" ({first['name']} {number(first['per_cost'], 2)}, but with the worse weak labels)"
+        bought = number(first["per_cost"]["value"], 2)
+        said += f" ({first['name']} {bought}, but with the worse weak labels)"
     return [f"{said}."]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from w2s_reports.formats import count, interval, percent, signed, signed_interval
+from w2s_reports.formats import count, format_interval, format_value, percent, signed
 
 HINT = (
     "Not known yet: `w2s forecast RUN` says what training is expected to gain, `w2s gain RUN` "
@@ -95,21 +95,23 @@ def _expected(forecast: Mapping[str, Any]) -> dict[str, Any] | None:
     }
 
 
-def _limits(found: Mapping[str, Any], level: float, spell: Any) -> str:
-    said = spell(found["low"], found["high"])
-    return f" ({percent(level, 0)} interval {said})" if said else ""
+def _with_level(estimate: Mapping[str, Any], unit: str = "share", digits: int | None = None) -> str:
+    """Format an estimate with its interval and the interval's level."""
+    value = format_value(estimate["value"], unit, digits)
+    value += " points" if unit == "points" else ""
+    limits = format_interval(estimate, unit, digits)
+    return f"{value} ({percent(estimate['level'], 0)} interval {limits})" if limits else value
 
 
 def _gain_sentences(gain: Mapping[str, Any]) -> list[str]:
-    best, teacher, level = gain["methods"][0], gain["teacher"], gain["level"]
+    best, teacher = gain["methods"][0], gain["teacher"]
     which = f"the best of {len(gain['methods'])} methods, {best['name']},"
     if len(gain["methods"]) == 1:
         which = f"the student ({best['name']})"
     said = [
         f"On {count(gain['n_test'])} test items the teacher is right on "
         f"{percent(teacher['value'])} and {which} on {percent(best['accuracy']['value'])}: "
-        f"{signed(best['gain']['value'])} points"
-        f"{_limits(best['gain'], level, signed_interval)}, {_clearly(best['gain'])}."
+        f"{_with_level(best['gain'], 'points')}, {_clearly(best['gain'])}."
     ]
     if gain["ceiling"]["value"] is not None:
         said.append(_ceiling(gain, best))
@@ -120,8 +122,7 @@ def _gain_sentences(gain: Mapping[str, Any]) -> list[str]:
         if least["gain"]["value"] is not None:
             said.append(
                 f"By group, {best['name']} gains least in {least['name']}: "
-                f"{signed(least['gain']['value'])} points"
-                f"{_limits(least['gain'], level, signed_interval)}."
+                f"{_with_level(least['gain'], 'points')}."
             )
     return said
 
@@ -136,8 +137,8 @@ def _ceiling(gain: Mapping[str, Any], best: Mapping[str, Any]) -> str:
         reason = recovered["reason"].removeprefix("pgr is not defined: ")
         return f"{said}; how much of that gap is recovered is undefined: {reason}."
     return (
-        f"{said}; {best['name']} recovers {percent(recovered['value'], 0)} of the gap between them"
-        f"{_limits(recovered, gain['level'], _wide)}."
+        f"{said}; {best['name']} recovers {_with_level(recovered, digits=0)} of the gap between "
+        "them."
     )
 
 
@@ -153,17 +154,11 @@ def _or_far(value: float | None) -> float:
     return float("inf") if value is None else value
 
 
-def _wide(low: float | None, high: float | None) -> str:
-    if low is None or high is None:
-        return ""
-    return f"{signed(low, 0)}% to {signed(high, 0)}%"
-
-
 def _labelled_only(gain: Mapping[str, Any], best: Mapping[str, Any]) -> str:
     alone = gain["labelled_only"]
     said = (
         f"Trained on the {count(gain['n_labelled'])} labelled items alone, the student reaches "
-        f"{percent(alone['value'])}{_limits(alone, gain['level'], interval)}"
+        f"{_with_level(alone)}"
     )
     if _beats(alone, best):
         return f"{said}, clearly more than with weak labels: the labels alone are the better use."
@@ -175,26 +170,21 @@ def _labelled_only(gain: Mapping[str, Any], best: Mapping[str, Any]) -> str:
 def _forecast_sentences(forecast: Mapping[str, Any], gain: Mapping[str, Any] | None) -> list[str]:
     if forecast["hint"]:
         return []
-    level, expected = forecast["level"], forecast["gain"]
+    expected = forecast["gain"]
     if gain is None:
         return [
             f"From {count(forecast['n'])} labelled and {count(forecast['N'])} pool items, a "
             f"teacher at {percent(forecast['teacher']['value'])} is expected to train a student at "
-            f"{percent(forecast['student']['value'])}: {signed(expected['value'])} points"
-            f"{_limits(expected, level, signed_interval)}.",
+            f"{percent(forecast['student']['value'])}: {_with_level(expected, 'points')}.",
             f"The chance that the student beats its teacher is {percent(forecast['chance'], 0)}.",
             f"Trained on gold labels of the pool, it would reach about "
-            f"{percent(forecast['ceiling']['value'])}"
-            f"{_limits(forecast['ceiling'], level, interval)}.",
+            f"{_with_level(forecast['ceiling'])}.",
         ]
     check = gain["forecast"]
     expected = check or expected
-    said = (
-        f"The forecast had expected {signed(expected['value'])} points of a plain student"
-        f"{_limits(expected, level, signed_interval)}"
-    )
+    said = f"The forecast had expected {_with_level(expected, 'points')} from a plain student"
     if check is None or check["student"] is None or check["measured"] is None:
-        return [f"{said}; no plain student was trained to hold it against."]
+        return [f"{said}; no plain student was trained to compare it with."]
     where = "inside" if check["inside"] else "outside"
     return [
         f"{said}; {check['student']} gained {signed(check['measured'])}, {where} that interval."

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from w2s_reports.formats import has_interval
+from w2s_reports.summary.parts import difference
 
 SHOWN = 3
 Row = Mapping[str, Any]
@@ -98,35 +100,16 @@ def _entries(measure: Measure, rows: Sequence[Row], gains: Sequence[Row]) -> lis
     if measure.key == "gain":
         entries = [{"name": row["name"], **row["gain"]} for row in gains]
     elif measure.apart:
-        entries = [{"name": row["name"], **share_difference(row)} for row in rows]
+        entries = [
+            {"name": row["name"], **difference(row["eta_pool"], row["eta_labelled"])}
+            for row in rows
+        ]
     else:
         entries = [{"name": row["name"], **row[measure.key]} for row in rows]
-    return [entry for entry in entries if None not in (entry["low"], entry["high"])]
+    return [entry for entry in entries if has_interval(entry)]
 
 
 def _excess(measure: Measure, entry: Row, against: float) -> float:
     """How far the nearer end of the interval lies beyond the value, on the wrong side."""
     below = float(against - entry["high"])
     return max(below, float(entry["low"] - against)) if measure.apart else below
-
-
-def share_difference(row: Row) -> dict[str, float | None]:
-    r"""Share of the pool minus share of the labelled set, with Newcombe's interval.
-
-    .. math:: d - \sqrt{(p - l_p)^2 + (u_q - q)^2}, \quad d + \sqrt{(u_p - p)^2 + (q - l_q)^2}
-
-    of the difference d = p - q of two independent shares with limits l and u (Newcombe,
-    *Interval estimation for the difference between independent proportions*, 1998, method 10).
-
-    >>> pool, labelled = ({"value": v, "low": v - 0.03, "high": v + 0.04} for v in (0.5, 0.2))
-    >>> found = share_difference({"eta_pool": pool, "eta_labelled": labelled})
-    >>> [round(found[name], 2) for name in ("value", "low", "high")]
-    [0.3, 0.25, 0.35]
-    """
-    p, q = row["eta_pool"], row["eta_labelled"]
-    if None in (*p.values(), *q.values()):
-        return {"value": None, "low": None, "high": None}
-    difference = p["value"] - q["value"]
-    below = math.hypot(p["value"] - p["low"], q["high"] - q["value"])
-    above = math.hypot(p["high"] - p["value"], q["value"] - q["low"])
-    return {"value": difference, "low": difference - below, "high": difference + above}

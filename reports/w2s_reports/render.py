@@ -1,0 +1,315 @@
+"""Rendering: one summary as a page, as Markdown, as terminal text or as JSON.
+
+Each format but JSON is a folder of templates with one file per section. To add a section: a key in
+the summary, a template of its name in the folders, a line in `SECTIONS`. To add a figure: a
+function in `figures`, and `{{ figure("name") }}` in the section's HTML template.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+import re
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import TYPE_CHECKING, Any, Literal
+
+from w2s_data.errors import InputError, unknown
+from w2s_data.utils.io import jsonable
+from w2s_reports import formats, tables
+from w2s_reports.downloads import tables as csv_tables
+from w2s_reports.gate import Outcome
+from w2s_reports.palette import REGIONS, tokens
+from w2s_reports.summary import summarize_stage
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from markupsafe import Markup
+
+    from w2s_reports.figures import Figure
+
+Kind = Literal["html", "markdown", "terminal", "json"]
+
+TITLES = {
+    "verdict": "Verdict",
+    "comparison": "Comparison",
+    "gain": "Gain",
+    "overlap": "Overlap",
+    "sources": "Sources",
+    "selection": "Selection",
+    "groups": "Groups",
+    "discrepancy": "Discrepancy",
+    "examples": "Examples",
+    "provenance": "Provenance",
+}
+# A terminal shows what a stage printed, and neither examples nor settings.
+TERMINAL = ("verdict", "overlap", "groups", "forecast", "selection", "gain")
+STAGES = {
+    "score": "overlap",
+    "groups": "groups",
+    "forecast": "forecast",
+    "select": "selection",
+    "gain": "gain",
+}
+MOST_ROWS = 30  # of a table in a terminal
+SCRIPTS = (
+    *("page", "points", "figures", "map", "pointing", "tables", "examples", "search"),
+    "downloads",
+)
+# Scripts for parts that a page has only once the run is scored.
+OF_SCORED_ITEMS = ("map", "pointing", "examples", "search")
+FILTERS = ("amount", "count", "day", "duration", "number", "percent", "price", "signed")
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """The parts of a page that are not in the summary: figures, drawn points, pictures."""
+
+    figures: dict[str, Figure] = field(default_factory=dict)
+    points: dict[str, Any] = field(default_factory=lambda: {"id": [], "n_scored": 0})
+    images: dict[int, str] = field(default_factory=dict)
+
+
+def render(
+    summary: Mapping[str, Any],
+    kind: Kind = "html",
+    sections: Sequence[str] | None = None,
+    *,
+    drawing: Drawing | None = None,
+) -> str:
+    """Render a summary in one of four formats.
+
+    Parameters
+    ----------
+    summary : dict
+        The result of `w2s_reports.summarize`.
+    kind : "html", "markdown", "terminal" or "json"
+    sections : sequence of str, optional
+        Names of the sections to render, in this order; by default all that the format has.
+    drawing : Drawing, optional
+        Figures, points and pictures of a page; without it the page has text and tables only.
+
+    Raises
+    ------
+    InputError
+        If the format or a section does not exist.
+
+    Examples
+    --------
+    >>> verdict = {"hint": "Not known yet.", "headline": None, "warnings": [], "sentences": []}
+    >>> summary = {"verdict": verdict | {"readings": [], "add": []}, "gate": []}
+    >>> print(render(summary, "terminal", ["verdict"]))
+    Not known yet.
+    <BLANKLINE>
+    """
+    if kind == "json":
+        chosen = summary if sections is None else {name: summary[name] for name in sections}
+        return json.dumps(jsonable(chosen), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    if kind not in ("html", "markdown", "terminal"):
+        raise InputError(unknown("format", str(kind), ["html", "markdown", "terminal", "json"]))
+    names = TERMINAL if kind == "terminal" else tuple(TITLES)
+    if sections is None:
+        sections = [name for name in names if name != "comparison" or summary["comparison"]]
+    for name in sections:
+        if name not in names:
+            raise InputError(unknown("section", name, list(names)))
+    if kind == "html":
+        return _page(summary, sections, drawing or Drawing())
+    if kind == "markdown":
+        text = _text_environment(kind).get_template("markdown/report.md")
+        return _tidy(text.render(s=summary, sections=sections))
+    return "\n".join(_terminal(name, summary) for name in sections)
+
+
+def render_stage(name: str, summary: Mapping[str, Any]) -> str:
+    """Render the result of one stage for a terminal.
+
+    Parameters
+    ----------
+    name : str
+        Name of the stage: embed, score, groups, forecast, select or gain.
+    summary : dict
+        What the stage function returned; for embed, the shape (N, D) of each role's features.
+
+    Examples
+    --------
+    >>> print(render_stage("embed", {"weak": (1797, 9), "strong": (1797, 64)}), end="")
+    weak features: 1,797 x 9
+    strong features: 1,797 x 64
+    """
+    if name == "embed":
+        return _terminal(name, summary)
+    return _terminal(STAGES[name], summarize_stage(name, summary))
+
+
+def stage_line(name: str, summary: Mapping[str, Any]) -> str:
+    """Render the result of one stage, or of the "verdict", in one line.
+
+    >>> stage_line("embed", {"weak": (1797, 9), "strong": (1797, 64)})
+    '1,797 items; weak features of 9 dimensions, strong of 64'
+    """
+    template = _text_environment("terminal").get_template("terminal/lines.txt")
+    return template.render(name=name, s=summary).strip()
+
+
+def _terminal(section: str, summary: Mapping[str, Any]) -> str:
+    width = shutil.get_terminal_size().columns
+    template = _text_environment("terminal", width).get_template(f"terminal/{section}.txt")
+    return tables.wrap(_tidy(template.render(s=summary)), width)
+
+
+def _tidy(text: str) -> str:
+    """Remove the blank lines that conditions and loops of a template leave behind."""
+    return re.sub(r"\n{3,}", "\n\n", text).strip("\n") + "\n"
+
+
+def _environment(finalize: Callable[[Any], Any] | None = None) -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("w2s_reports"),
+        autoescape=True,
+        finalize=finalize,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {name: getattr(formats, name) for name in FILTERS}
+    environment.filters |= {
+        "value": formats.format_value,
+        "interval": formats.format_interval,
+        "estimate": formats.format_estimate,
+        "outcome": lambda outcome: str(Outcome(**outcome)),
+        "known_columns": _known_columns,
+    }
+    return environment
+
+
+def _text_environment(kind: Kind, width: int = 80) -> Environment:
+    """Templates of a text format, in which every value is escaped by the rules of that format."""
+    from markupsafe import Markup
+
+    escape = tables.escape_markdown if kind == "markdown" else formats.printable
+
+    def finalize(value: Any) -> Markup:
+        # The result counts as safe, which keeps Jinja from escaping it for HTML as well.
+        return value if isinstance(value, Markup) else Markup(escape(value))
+
+    def spread(cells: Sequence[Any]) -> list[Markup]:
+        # A list among the cells stands for columns that are there on a condition.
+        lists = (cell if isinstance(cell, list) else [cell] for cell in cells)
+        return [finalize(cell) for cells in lists for cell in cells]
+
+    def row(*cells: Any) -> Markup:
+        return Markup(tables.CELL.join(spread(cells)))
+
+    def table(*header: Any, caller: Callable[[], str]) -> Markup:
+        lines = [line for line in str(caller()).split("\n") if line]
+        rows = [spread(header), *(line.split(tables.CELL) for line in lines)]
+        if kind == "markdown":
+            return Markup(f"\n\n{tables.markdown_table(rows)}\n\n")
+        return Markup(tables.terminal_table(rows, width) + "\n\n")
+
+    environment = _environment(finalize)
+    environment.globals |= {"row": row, "table": table, "MOST_ROWS": MOST_ROWS}
+    environment.globals["wide"] = width >= tables.WIDE
+    return environment
+
+
+def _known_columns(columns: Sequence[Any], rows: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """Select the columns (title, key, ...) for which a row has a number."""
+
+    def value(cell: Any) -> Any:
+        return cell["value"] if isinstance(cell, Mapping) else cell
+
+    return [column for column in columns if any(value(row[column[1]]) is not None for row in rows)]
+
+
+def _page(summary: Mapping[str, Any], sections: Sequence[str], drawing: Drawing) -> str:
+    """Assemble a self-contained page: no network request, one copy of plotly.js."""
+    from markupsafe import Markup
+    from plotly.offline import get_plotlyjs
+
+    figures = drawing.figures
+    plotly = get_plotlyjs() if figures else ""
+    unscored = OF_SCORED_ITEMS if not drawing.points["id"] else ()
+    script = _script([name for name in SCRIPTS if name not in unscored])
+    environment = _environment()
+    environment.filters["code"] = _code
+    environment.globals["scale"] = scale
+    return environment.get_template("html/report.html").render(
+        s=summary,
+        sections=[(name, TITLES[name]) for name in sections],
+        figures=figures,
+        points=drawing.points,
+        images=drawing.images,
+        tables=csv_tables(summary),
+        regions={region.key: region for region in REGIONS},
+        themes=(tokens(0), tokens(1)),
+        style=Markup(_asset("report.css")),
+        plotly=Markup(plotly),
+        script=Markup(script),
+        # The page's security policy allows these two scripts and no other.
+        hashes=[_csp_hash(plotly), _csp_hash(script)],
+        blocks={
+            "figures": Markup(
+                compact_json({name: figure.spec() for name, figure in figures.items()})
+            ),
+            "points": Markup(compact_json(drawing.points)),
+            "light": Markup(compact_json(tokens(0))),
+            "summary": Markup(_script_safe(render(summary, "json"))),
+        },
+    )
+
+
+def scale(estimates: Sequence[Mapping[str, Any]], start: float | None = 0.0) -> tuple[float, float]:
+    """Return the axis that the interval marks of a column share: tenths that hold every value.
+
+    >>> scale([{"value": 0.3, "low": 0.22, "high": 0.41}])
+    (0.0, 0.5)
+    """
+    numbers = (e[side] for e in estimates for side in ("value", "low", "high"))
+    values = [number for number in numbers if number is not None] or [0.0, 1.0]
+    low = min(0.9, math.floor(min(values) * 10) / 10) if start is None else start
+    # Less than a rounding error above a tenth is that tenth.
+    high = math.ceil(max(values) * 10 - 1e-9) / 10
+    return low, min(1.0, max(low + 0.1, high))
+
+
+def _code(text: str) -> Markup:
+    """Mark the `backticked` parts of a text as commands; everything in it is escaped."""
+    from markupsafe import Markup, escape
+
+    pieces = [escape(piece) for piece in text.split("`")]
+    pieces[1::2] = [Markup("<code>{}</code>").format(piece) for piece in pieces[1::2]]
+    return Markup("").join(pieces)
+
+
+def _script(names: Sequence[str]) -> str:
+    """Join the page's own scripts: they share one scope, which nothing else on the page sees."""
+    parts = "".join(_asset(f"js/{name}.js") for name in names)
+    return f'"use strict";\n(() => {{\n{parts}}})();\n'
+
+
+def _asset(name: str) -> str:
+    return (resources.files("w2s_reports") / "templates" / "html" / name).read_text("utf-8")
+
+
+def compact_json(value: Any) -> str:
+    """Return compact JSON that can stand inside a script element."""
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _script_safe(text)
+
+
+def _script_safe(text: str) -> str:
+    # Only '<' can end or nest a script element; inside JSON strings its escape means the same.
+    return text.replace("<", "\\u003c")
+
+
+def _csp_hash(script: str) -> str:
+    digest = hashlib.sha256(script.encode("utf-8")).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"
