@@ -64,7 +64,7 @@ def regret_tables(n_runs: int) -> None:
         for batch in (1, 20, 50):
             start = time.perf_counter()
             results[batch] = simulate(
-                played, sources, budget=BUDGET, batch=batch, n_runs=n_runs, random_state=0
+                played, sources, budget=BUDGET, batch_size=batch, n_runs=n_runs, random_state=0
             )
             seconds[batch] = time.perf_counter() - start
         print(f"\n{title}: {BUDGET:,} items, {n_runs} runs; Lai–Robbins rate {rate:.1f}. ", end="")

@@ -18,7 +18,6 @@ from .policies import Oracle as Oracle
 from .policies import OverlapUCB as OverlapUCB
 from .policies import Policy as Policy
 from .policies import RoundRobin as RoundRobin
-from .policies import ScorePolicy as ScorePolicy
 from .policies import ThompsonSampling as ThompsonSampling
 from .policies import UniformRandom as UniformRandom
 from .policies import available_policies as available_policies
@@ -28,7 +27,6 @@ from .result import SelectionResult as SelectionResult
 from .selection import select_sources as select_sources
 from .settings import SelectionSettings as SelectionSettings
 from .simulation import BernoulliSources as BernoulliSources
-from .simulation import FunctionSources as FunctionSources
 from .simulation import PoolSources as PoolSources
 from .simulation import cumulative_regret as cumulative_regret
 from .simulation import lai_robbins_rate as lai_robbins_rate

@@ -1,5 +1,4 @@
 from .base import Policy as Policy
-from .base import ScorePolicy as ScorePolicy
 from .baselines import Oracle as Oracle
 from .baselines import RoundRobin as RoundRobin
 from .baselines import UniformRandom as UniformRandom

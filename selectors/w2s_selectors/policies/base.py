@@ -1,9 +1,9 @@
-"""Contract of a policy, and the base class of those that score sources."""
+"""Base class of policies."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar
 
 import numpy as np
 
@@ -14,29 +14,7 @@ from w2s_selectors.policies.state import ArmState
 UNKNOWN_MEAN = 0.5  # of a source without a judged point: the mean of the uniform prior
 
 
-@runtime_checkable
-class Policy(Protocol):
-    """Contract of a policy; subclass `ScorePolicy` to write one.
-
-    Examples
-    --------
-    >>> from w2s_selectors import UCB1
-    >>> isinstance(UCB1(), Policy)
-    True
-    """
-
-    name: ClassVar[str]
-
-    def scores(self, state: ArmState, rng: np.random.Generator) -> FloatArray:
-        """Score the sources, (K,), before costs; the highest is chosen."""
-        ...
-
-    def choose(self, state: ArmState, rng: np.random.Generator) -> int:
-        """Return the number of the source to query next."""
-        ...
-
-
-class ScorePolicy(ABC):
+class Policy(ABC):
     """Base class: query the source with the highest score per unit of cost.
 
     A subclass defines `name` and `scores`, as a frozen dataclass of its parameters. Scores are at
@@ -44,7 +22,7 @@ class ScorePolicy(ABC):
 
     Examples
     --------
-    >>> class Cheapest(ScorePolicy):
+    >>> class Cheapest(Policy):
     ...     name = "cheapest"
     ...
     ...     def scores(self, state, rng):
@@ -87,8 +65,9 @@ class ScorePolicy(ABC):
         value = scores / state.costs if self.weighs_costs else scores
         value = np.where(state.active, value, -np.inf)
         best = value == value.max(axis=-1, keepdims=True)
-        # One draw per source, tied or not: all runs use up the generator alike.
+        # One draw per source, tied or not, so that all runs use up the generator alike.
         drawn = np.where(best, rng.random(best.shape), -1.0).argmax(axis=-1)
+        # An index is undefined or infinite before the first answer: untried sources go first.
         untried = state.untried
         return np.asarray(np.where(untried.any(axis=-1), untried.argmax(axis=-1), drawn))
 

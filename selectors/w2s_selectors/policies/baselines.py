@@ -1,4 +1,4 @@
-"""What a policy is compared with: chance, turns, and the truth."""
+"""Baselines: turns, chance, and the known truth."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 
 from w2s_data.errors import InputError
 from w2s_data.utils.typing import FloatArray
-from w2s_selectors.policies.base import ScorePolicy
+from w2s_selectors.policies.base import Policy
 from w2s_selectors.policies.state import ArmState
 
 
 @dataclass(frozen=True)
-class RoundRobin(ScorePolicy):
-    r"""Active sources in turn, whatever they cost and hold; a baseline.
+class RoundRobin(Policy):
+    r"""Query active sources in turn, whatever they cost and hold; a baseline.
 
     The regret is linear, :math:`\bar\Delta T` with the mean gap.
 
@@ -33,15 +33,16 @@ class RoundRobin(ScorePolicy):
     weighs_costs: ClassVar[bool] = False
 
     def scores(self, state: ArmState, rng: np.random.Generator) -> FloatArray:  # noqa: ARG002
-        """1 for the source whose turn it is, else 0, (..., K)."""
+        """Score 1 the source whose turn it is, others 0, (..., K)."""
+        # The turn counts active sources only, so that a source that leaves is not waited for.
         place = state.active.cumsum(axis=-1) - 1
         turn = state.round % np.maximum(state.active.sum(axis=-1, keepdims=True), 1)
         return np.where(state.active & (place == turn), 1.0, 0.0)
 
 
 @dataclass(frozen=True)
-class UniformRandom(ScorePolicy):
-    r"""An active source at random, whatever it costs and holds; the baseline.
+class UniformRandom(Policy):
+    r"""Query an active source at random, whatever it costs and holds; the baseline.
 
     The expected regret is linear, :math:`\bar\Delta T` with the mean gap.
 
@@ -56,16 +57,16 @@ class UniformRandom(ScorePolicy):
     weighs_costs: ClassVar[bool] = False
 
     def scores(self, state: ArmState, rng: np.random.Generator) -> FloatArray:
-        """Uniform in [0, 1), (..., K)."""
+        """Draw uniform scores in [0, 1), (..., K)."""
         return rng.random(state.trials.shape)
 
 
 @dataclass(frozen=True)
-class Oracle(ScorePolicy):
-    r"""The source with the highest true density per unit of cost; for tests and reports.
+class Oracle(Policy):
+    r"""Query the source with the highest true density per unit of cost; for tests and reports.
 
-    Constraint: the densities of all sources are known. Apart from asking every source once, as all
-    policies do, its regret is 0.
+    Constraint: the densities of all sources are known. Apart from one query of every source, which
+    all policies make, its regret is 0.
 
     Parameters
     ----------
@@ -88,10 +89,10 @@ class Oracle(ScorePolicy):
         densities = tuple(float(density) for density in self.densities)
         if not densities or not all(0 <= density <= 1 for density in densities):
             raise InputError(f"densities must lie in [0, 1]; got {self.densities!r}")
-        object.__setattr__(self, "densities", densities)
+        object.__setattr__(self, "densities", densities)  # a tuple: hashable, and cannot change
 
     def scores(self, state: ArmState, rng: np.random.Generator) -> FloatArray:  # noqa: ARG002
-        """The true densities, (..., K)."""
+        """Score each source by its true density, (..., K)."""
         if len(self.densities) != state.n_arms:
             raise InputError(
                 f"there are {state.n_arms} sources; the oracle knows {len(self.densities)}"

@@ -1,4 +1,4 @@
-"""Kullback–Leibler divergence of Bernoulli distributions, and the upper limit that it gives."""
+"""Kullback–Leibler divergence of Bernoulli distributions, and its upper confidence limit."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from numpy.typing import ArrayLike
 
 from w2s_data.utils.typing import FloatArray
 
-MAX_STEPS = 100
-PRECISION = 1e-14
+MAX_STEPS = 100  # a guard: Newton's method ends far earlier
+PRECISION = 1e-14  # of w, absolute and relative: near the rounding of doubles
 MAX_DIVERGENCE = 1e6  # the limit is 1 in double precision far below
 TINY = 1e-300  # the logarithm of the ratio to a smaller p would overflow
 
 
 def bernoulli_kl(p: ArrayLike, q: ArrayLike) -> FloatArray:
-    """kl(p, q) = p log(p / q) + (1 - p) log((1 - p) / (1 - q)), infinite where q excludes p.
+    """Return kl(p, q) = p log(p / q) + (1 - p) log((1 - p) / (1 - q)), elementwise.
+
+    Infinite where q excludes p.
 
     >>> bernoulli_kl([0.5, 0.0, 1.0], [0.25, 0.5, 0.0]).round(4)
     array([0.1438, 0.6931,    inf])
@@ -26,7 +28,7 @@ def bernoulli_kl(p: ArrayLike, q: ArrayLike) -> FloatArray:
 
 
 def kl_upper_limit(p: ArrayLike, divergence: ArrayLike) -> FloatArray:
-    """Largest q with kl(p, q) <= divergence; p in [0, 1], divergence >= 0.
+    """Return the largest q with kl(p, q) <= divergence; p in [0, 1], divergence >= 0.
 
     Newton's method in w = log((1 - p) / (1 - q)), in which kl(p, .) is convex, increasing and
     nearly linear far from p. It starts above the root, so it falls monotonically onto it. The

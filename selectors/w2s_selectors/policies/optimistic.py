@@ -1,4 +1,4 @@
-"""Policies that trust the best that a source may still be."""
+"""Optimistic policies: each source is scored by the highest density it may still have."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 
 from w2s_data.errors import InputError
 from w2s_data.utils.typing import AnyArray, FloatArray
-from w2s_selectors.policies.base import ScorePolicy, estimates
+from w2s_selectors.policies.base import Policy, estimates
 from w2s_selectors.policies.kl import kl_upper_limit
 from w2s_selectors.policies.state import ArmState
 
 
 @dataclass(frozen=True)
-class OverlapUCB(ScorePolicy):
-    r"""The published index: mean plus a width that counts rounds.
+class OverlapUCB(Policy):
+    r"""Score by the published index: mean plus a width that counts rounds.
 
     .. math:: \hat p_k + \sqrt{2 \log T} / r_k
 
@@ -43,14 +43,15 @@ class OverlapUCB(ScorePolicy):
     name: ClassVar[str] = "overlap_ucb"
 
     def scores(self, state: ArmState, rng: np.random.Generator) -> FloatArray:  # noqa: ARG002
-        """Mean plus width, (..., K)."""
+        """Return mean plus width, (..., K)."""
+        # Queries without an answer yet count as rounds: each would lower the width.
         rounds = state.queries + state.outstanding
         return estimates(state) + _divide(np.sqrt(2 * np.log(state.horizon)), rounds)
 
 
 @dataclass(frozen=True)
-class UCB1(ScorePolicy):
-    r"""Mean plus Hoeffding's width, in points.
+class UCB1(Policy):
+    r"""Score by the mean plus Hoeffding's width, in points.
 
     .. math:: \hat p_k + \sqrt{2 \log t / n_k}
 
@@ -74,14 +75,14 @@ class UCB1(ScorePolicy):
     name: ClassVar[str] = "ucb1"
 
     def scores(self, state: ArmState, rng: np.random.Generator) -> FloatArray:  # noqa: ARG002
-        """Mean plus width, (..., K)."""
+        """Return mean plus width, (..., K)."""
         points, total = _points(state)
         return estimates(state) + np.sqrt(_divide(2 * np.log(total), points))
 
 
 @dataclass(frozen=True)
-class KLUCB(ScorePolicy):
-    r"""The largest density that the points of a source do not refute: the deterministic choice.
+class KLUCB(Policy):
+    r"""Score by the largest density that the points do not refute: the deterministic choice.
 
     .. math:: \max \{ q : n_k \, kl(\hat p_k, q) \le \log t + c \log \max(\log t, 1) \}
 
@@ -109,29 +110,32 @@ class KLUCB(ScorePolicy):
     """
 
     name: ClassVar[str] = "kl_ucb"
-    exploration: float = 0.0
+    exploration: float = 0.0  # what the authors recommend in practice
 
     def __post_init__(self) -> None:
         if not 0 <= self.exploration < np.inf:
             raise InputError(f"exploration must be at least 0; got {self.exploration!r}")
 
     def threshold(self, total: FloatArray) -> FloatArray:
-        """log t + c log max(log t, 1) after `total` points."""
+        """Return log t + c log max(log t, 1) after `total` points."""
         log = np.log(total)
         return np.asarray(log + self.exploration * np.log(np.maximum(log, 1.0)))
 
     def scores(self, state: ArmState, rng: np.random.Generator) -> FloatArray:  # noqa: ARG002
-        """Upper limit of each density, (..., K), in [0, 1]."""
+        """Return the upper limit of each density, (..., K), in [0, 1]."""
         points, total = _points(state)
         return kl_upper_limit(estimates(state), _divide(self.threshold(total), points))
 
 
 def _points(state: ArmState) -> tuple[FloatArray, FloatArray]:
-    """Points asked of each source and of all, judged or pending; the total is at least 1."""
+    """Return the points requested of each source, and of all, at least 1.
+
+    Pending points count, or outstanding queries would all go to the same source.
+    """
     points = state.trials + state.pending
     return points, np.maximum(points.sum(axis=-1, keepdims=True), 1.0)
 
 
 def _divide(width: AnyArray | float, counts: AnyArray) -> FloatArray:
-    """width / counts, infinite where there are none."""
+    """Return width / counts, infinite where there are none."""
     return np.where(counts > 0, width / np.where(counts > 0, counts, 1.0), np.inf)

@@ -1,4 +1,4 @@
-"""Policies that explore by chance."""
+"""Randomized policies: they explore by chance."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 
 from w2s_data.errors import InputError
 from w2s_data.utils.typing import FloatArray
-from w2s_selectors.policies.base import ScorePolicy, estimates
+from w2s_selectors.policies.base import Policy, estimates
 from w2s_selectors.policies.state import ArmState
 
 
 @dataclass(frozen=True)
-class ThompsonSampling(ScorePolicy):
-    r"""A draw from what is believed of each density: the default.
+class ThompsonSampling(Policy):
+    r"""Score by a draw from the posterior of each density: the default.
 
     .. math:: \theta_k \sim \mathrm{Beta}(a + s_k, b + n_k - s_k)
 
@@ -30,7 +30,7 @@ class ThompsonSampling(ScorePolicy):
     Parameters
     ----------
     prior : (float, float)
-        a, b > 0: overlap points and others, seen before the first.
+        a, b > 0: overlap points and others, as if seen before the first query.
 
     References
     ----------
@@ -46,7 +46,7 @@ class ThompsonSampling(ScorePolicy):
     """
 
     name: ClassVar[str] = "thompson"
-    prior: tuple[float, float] = (1.0, 1.0)
+    prior: tuple[float, float] = (1.0, 1.0)  # uniform: no density is favoured
 
     def __post_init__(self) -> None:
         prior = tuple(self.prior)
@@ -55,14 +55,15 @@ class ThompsonSampling(ScorePolicy):
         object.__setattr__(self, "prior", prior)
 
     def scores(self, state: ArmState, rng: np.random.Generator) -> FloatArray:
-        """A draw for each source, (..., K), in [0, 1]."""
+        """Draw a density for each source, (..., K), in [0, 1]."""
         a, b = self.prior
+        # Pending points are left out: chance alone spreads outstanding queries.
         return rng.beta(a + state.successes, b + state.trials - state.successes)
 
 
 @dataclass(frozen=True)
-class EpsilonGreedy(ScorePolicy):
-    r"""The highest mean, except for a share of the queries, which go to a random source.
+class EpsilonGreedy(Policy):
+    r"""Score by the mean, except for a share of the queries, which go to a random source.
 
     Constraint: rewards of at least 0. The regret is linear, at least
     :math:`\epsilon \bar\Delta T` with the mean gap; an epsilon that falls as 1/t would make it
@@ -93,7 +94,8 @@ class EpsilonGreedy(ScorePolicy):
             raise InputError(f"epsilon must be in [0, 1]; got {self.epsilon!r}")
 
     def scores(self, state: ArmState, rng: np.random.Generator) -> FloatArray:
-        """Means, or random numbers whose ratio to the cost is uniform, (..., K)."""
+        """Return means, or random numbers whose ratio to the cost is uniform, (..., K)."""
         means = estimates(state)
         explores = rng.random((*means.shape[:-1], 1)) < self.epsilon
+        # Scores are divided by costs afterwards; exploration must not favour cheap sources.
         return np.where(explores, rng.random(means.shape) * state.costs, means)

@@ -12,13 +12,9 @@ from w2s_selectors.policies.optimistic import KLUCB, UCB1, OverlapUCB
 from w2s_selectors.policies.randomized import EpsilonGreedy, ThompsonSampling
 
 # An explicit table, not decorators: a name is known without its module being imported first.
-_POLICIES: dict[str, type[Any]] = {
-    policy.name: policy
-    for policy in (
-        *(OverlapUCB, UCB1, KLUCB, ThompsonSampling, EpsilonGreedy),
-        *(RoundRobin, UniformRandom, Oracle),
-    )
-}
+_LEARNING = (OverlapUCB, UCB1, KLUCB, ThompsonSampling, EpsilonGreedy)
+_BASELINES = (RoundRobin, UniformRandom, Oracle)
+_POLICIES: dict[str, type[Any]] = {policy.name: policy for policy in (*_LEARNING, *_BASELINES)}
 P = TypeVar("P", bound=type[Any])
 
 
@@ -28,7 +24,7 @@ def register_policy(policy: P) -> P:
     Raises
     ------
     InputError
-        If the class lacks a name or a method, or the name is taken.
+        If the class is not a `Policy` or has no name, or the name is taken.
 
     Examples
     --------
@@ -38,8 +34,8 @@ def register_policy(policy: P) -> P:
     w2s_data.errors.InputError: there is a policy 'ucb1' already: UCB1
     """
     name = getattr(policy, "name", None)
-    if not isinstance(name, str) or not all(hasattr(policy, m) for m in ("scores", "choose")):
-        raise InputError(f"{policy.__name__} is not a policy: it needs name, scores and choose")
+    if not isinstance(name, str) or not issubclass(policy, Policy):
+        raise InputError(f"{policy.__name__} must be a subclass of Policy with a name")
     if name in _POLICIES:
         raise InputError(f"there is a policy {name!r} already: {_POLICIES[name].__name__}")
     _POLICIES[name] = policy

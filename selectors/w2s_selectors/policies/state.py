@@ -1,9 +1,8 @@
-"""What a policy may know about the sources when it chooses the next one."""
+"""State of a bandit: what a policy may know when it chooses the next source."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy as np
 from w2s_data.errors import InputError
 from w2s_data.utils.typing import AnyArray, BoolArray, FloatArray, IntArray
 
+# Counts of points are floats: rewards may be fractions, and re-estimates are expectations.
 _DTYPES = {
     "successes": np.float64,
     "trials": np.float64,
@@ -23,28 +23,27 @@ _DTYPES = {
 
 @dataclass(frozen=True, eq=False)
 class ArmState:
-    """What a policy may know about K arms when it chooses; never changed, only replaced.
+    """Counts, costs and pending queries of K arms; immutable, each event returns a new state.
 
-    Arrays have shape (K,). Further axes before the last are independent runs: the simulation
-    harness asks a policy about many at once.
+    Arrays have shape (K,). Further axes before the last are independent runs, so that a
+    simulation can ask a policy about many at once.
 
     Attributes
     ----------
     successes : array (K,)
-        Points judged to be overlap, or the sum of rewards in [0, 1]; may be re-estimated at any
-        time.
+        Points judged to be overlap, or the sum of rewards in [0, 1].
     trials : array (K,)
         Points judged.
     queries : int array (K,)
         Queries answered.
     pending : array (K,)
-        Items asked for and not answered yet.
+        Items requested and not delivered yet.
     costs : array (K,)
         Cost of one item, above 0.
     active : bool array (K,)
-        False: ran dry, stopped, or not there yet.
+        False if the arm ran dry or was stopped.
     round : int
-        Queries asked so far, of all arms together.
+        Queries made so far, of all arms together.
     horizon : int
         Queries that the budget allows in total (T), at least 1.
 
@@ -69,7 +68,7 @@ class ArmState:
     def __post_init__(self) -> None:
         for name, dtype in _DTYPES.items():
             array: AnyArray = np.asarray(getattr(self, name), dtype=dtype).view()
-            array.flags.writeable = False
+            array.flags.writeable = False  # of the view: the caller's array stays writable
             object.__setattr__(self, name, array)
         shapes = {name: getattr(self, name).shape for name in _DTYPES}
         if not self.costs.shape or len({shape[-1:] for shape in shapes.values()}) > 1:
@@ -89,7 +88,7 @@ class ArmState:
 
     @classmethod
     def start(cls, n_arms: int, *, costs: AnyArray | None = None, horizon: int) -> Self:
-        """No arm has been asked yet; all are active.
+        """Return the state before the first query, with all arms active.
 
         Raises
         ------
@@ -123,7 +122,10 @@ class ArmState:
 
     @property
     def outstanding(self) -> FloatArray:
-        """Queries asked and not answered: their number, shared out by pending items."""
+        """Number of queries not answered yet, (K,).
+
+        Only their total is known; it is divided in proportion to the pending items.
+        """
         total = self.pending.sum(axis=-1, keepdims=True)
         unanswered = self.round - self.queries.sum(axis=-1, keepdims=True)
         share = self.pending / np.where(total > 0, total, 1.0)
@@ -131,11 +133,11 @@ class ArmState:
 
     @property
     def untried(self) -> BoolArray:
-        """Active, no query answered and nothing pending."""
+        """Active arms without an answer and without a pending query."""
         return np.asarray(self.active & (self.queries == 0) & (self.pending == 0))
 
     def asked(self, arm: int, items: float) -> Self:
-        """`items` are asked of an arm; the answer is pending."""
+        """Return the state after a query of an arm for `items`, which are pending."""
         self._check_arm(arm)
         if not items > 0:
             raise InputError(f"a query asks for at least one item; got {items}")
@@ -146,12 +148,12 @@ class ArmState:
     def answered(
         self, arm: int, successes: float, trials: float, items: float | None = None
     ) -> Self:
-        """An answer arrives: `trials` points were judged, `successes` of them overlap.
+        """Return the state after an answer: `trials` judged points, `successes` of them overlap.
 
         Parameters
         ----------
         items : float, optional
-            Items that the query had asked for, where fewer were delivered or judged.
+            Items that the query requested, where fewer were delivered or judged.
         """
         self._check_arm(arm)
         items = trials if items is None else items
@@ -167,50 +169,13 @@ class ArmState:
         return replace(self, **after)
 
     def reestimated(self, successes: AnyArray, trials: AnyArray) -> Self:
-        """All counts are replaced, because the points were judged anew."""
+        """Return the state with all counts replaced, after all points were judged again."""
         return replace(self, successes=np.array(successes), trials=np.array(trials))
 
-    def retired(self, arm: int) -> Self:
-        """An arm leaves: it ran dry or was stopped. What is known of it stays."""
-        self._check_arm(arm)
-        active = self.active.copy()
-        active[arm] = False
-        return replace(self, active=active)
-
-    def joined(self, cost: float = 1.0) -> Self:
-        """A new arm comes in at the end; it is untried, so it is asked first."""
-        new = {"costs": cost, "active": True}
-        longer: dict[str, Any] = {
-            name: np.append(getattr(self, name), new.get(name, 0)) for name in _DTYPES
-        }
-        return replace(self, **longer)
-
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers and lists, as JSON takes them."""
+        """Return plain numbers and lists."""
         arrays = {name: getattr(self, name).tolist() for name in _DTYPES}
         return {**arrays, "round": int(self.round), "horizon": int(self.horizon)}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The state that `to_dict` wrote.
-
-        Raises
-        ------
-        InputError
-            If an entry is missing or unknown, or the arrays do not fit together.
-
-        Examples
-        --------
-        >>> state = ArmState.start(3, horizon=5)
-        >>> ArmState.from_dict(state.to_dict()).to_dict() == state.to_dict()
-        True
-        """
-        names = {field.name for field in fields(cls)}
-        if names != set(values):
-            raise InputError(
-                f"a saved ArmState holds {sorted(names)}; got {sorted(map(str, values))}"
-            )
-        return cls(**values)
 
     def _check_arm(self, arm: int) -> None:
         if not 0 <= arm < self.n_arms:

@@ -5,5 +5,4 @@ from .regret import simple_regret as simple_regret
 from .simulate import SimulationResult as SimulationResult
 from .simulate import simulate as simulate
 from .sources import BernoulliSources as BernoulliSources
-from .sources import FunctionSources as FunctionSources
 from .sources import PoolSources as PoolSources

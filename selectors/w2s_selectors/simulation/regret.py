@@ -1,6 +1,6 @@
-"""Regret: what a sequence of choices lost against the best source, and what theory allows.
+"""Regret of a sequence of choices against the best source, and its bounds in theory.
 
-Densities are known here: true ones in simulations, estimates elsewhere, and then the regret is an
+Densities are given: true ones in simulations, estimates elsewhere, and then the regret is an
 estimate too.
 """
 
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from w2s_data.errors import InputError
+from w2s_data.utils.io import jsonable
 from w2s_data.utils.typing import AnyArray, FloatArray, IntArray
 from w2s_selectors.policies.base import Policy
 from w2s_selectors.policies.baselines import Oracle, RoundRobin, UniformRandom
@@ -22,6 +23,14 @@ from w2s_selectors.policies.optimistic import KLUCB, UCB1, OverlapUCB
 from w2s_selectors.policies.randomized import EpsilonGreedy, ThompsonSampling
 
 GRID = np.linspace(0.02, 0.96, 48)  # shares of a gap at which a bound is minimised
+# Why there is no bound with explicit constants for a policy.
+_NO_BOUND: dict[type[Policy], str] = {
+    ThompsonSampling: "the proofs reach the rate of Lai and Robbins without naming constants",
+    OverlapUCB: "its width falls faster than the error of a mean; nothing is proven",
+    EpsilonGreedy: "the regret is linear: at least epsilon times the mean gap per point",
+    RoundRobin: "the regret is linear: the mean gap per point",
+    UniformRandom: "the regret is linear: the mean gap per point",
+}
 
 
 def cumulative_regret(
@@ -32,17 +41,18 @@ def cumulative_regret(
     costs: ArrayLike | None = None,
     sizes: ArrayLike | None = None,
 ) -> FloatArray:
-    r"""Expected overlap points lost against the best remaining source, after each query.
+    r"""Compute the expected overlap points lost against the best remaining source.
 
     .. math:: R_t = \sum_{s \le t} m_s \left( c_{a_s} \max_k \frac{p_k}{c_k} - p_{a_s} \right)
 
-    over the sources k that still held items before query s: what the same money would have
-    bought from the best of them. With unit costs this is the sum of the gaps, m_s (p* - p_a).
+    after each query t, over the sources k that still held items before query s: the same money
+    would have bought so many more from the best of them. With unit costs this is the sum of the
+    gaps, m_s (p* - p_a).
 
     Parameters
     ----------
     chosen : int array (..., T)
-        Source asked by each query; leading axes are runs.
+        Source of each query; leading axes are runs.
     densities : array (K,)
         True overlap density of each source, in [0, 1].
     items : array (..., T), optional
@@ -77,31 +87,10 @@ def cumulative_regret(
     return np.asarray(np.cumsum(brought * (cost[arms] * best - density[arms]), axis=-1))
 
 
-def regret_per_cost(
-    chosen: ArrayLike,
-    densities: ArrayLike,
-    *,
-    items: ArrayLike | None = None,
-    costs: ArrayLike | None = None,
-    sizes: ArrayLike | None = None,
-) -> FloatArray:
-    """`cumulative_regret` over the money spent so far: points lost per unit of budget, (..., T).
-
-    Examples
-    --------
-    >>> regret_per_cost([0, 1, 1, 0], [0.2, 0.5], costs=[1, 2]).round(3)
-    array([0.05 , 0.017, 0.01 , 0.017])
-    """
-    arms, _, cost = _check_choices(chosen, densities, costs)
-    lost = cumulative_regret(chosen, densities, items=items, costs=costs, sizes=sizes)
-    spent = np.cumsum(cost[arms] * (1.0 if items is None else np.asarray(items)), axis=-1)
-    return np.asarray(np.where(spent > 0, lost / np.where(spent > 0, spent, 1.0), 0.0))
-
-
 def simple_regret(
     recommended: ArrayLike, densities: ArrayLike, *, costs: ArrayLike | None = None
 ) -> FloatArray:
-    """How much worse, per unit of cost, the recommended source is than the best; at least 0.
+    """Compute how much worse the recommended source is than the best, per unit of cost.
 
     Examples
     --------
@@ -114,7 +103,7 @@ def simple_regret(
 
 
 def lai_robbins_rate(densities: ArrayLike, points: ArrayLike) -> FloatArray:
-    r"""The regret that no uniformly good policy can undercut as the points T go to infinity.
+    r"""Compute the regret that no uniformly good policy can undercut as T goes to infinity.
 
     .. math:: \log T \sum_{k: p_k < p^*} \frac{p^* - p_k}{kl(p_k, p^*)}
 
@@ -124,7 +113,7 @@ def lai_robbins_rate(densities: ArrayLike, points: ArrayLike) -> FloatArray:
     ----------
     densities : array (K,)
     points : array
-        T, at least 1.
+        T, the points requested, at least 1.
 
     References
     ----------
@@ -151,12 +140,12 @@ class RegretBound:
     ----------
     points : array
     values : array
-        The bound after so many points; NaN where none is known. It says nothing where it exceeds
-        the points times the largest gap, which no policy can lose.
+        The bound after that many points; NaN where none is known. It is void where it exceeds
+        the points times the largest gap, the most that a policy can lose.
     source : str
         Where it is proven; empty without a bound.
     reason : str
-        Why there is none; empty with a bound.
+        Why there is no bound; empty with one.
     """
 
     points: FloatArray
@@ -165,29 +154,27 @@ class RegretBound:
     reason: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain lists and text; NaN becomes None."""
-        values = [None if np.isnan(value) else float(value) for value in np.ravel(self.values)]
-        points = np.ravel(self.points).tolist()
-        return {"points": points, "values": values, "source": self.source, "reason": self.reason}
+        """Return plain lists and text; NaN becomes None."""
+        return dict(jsonable(self))
 
     def __repr__(self) -> str:
-        said = f"at most {np.ravel(self.values)[-1]:.4g} points" if self.source else "none"
-        return f"RegretBound({said}; {self.source or self.reason})"
+        bound = f"at most {np.ravel(self.values)[-1]:.4g} points" if self.source else "none"
+        return f"RegretBound({bound}; {self.source or self.reason})"
 
 
 @functools.singledispatch
 def regret_bound(policy: Policy, densities: ArrayLike, points: ArrayLike) -> RegretBound:
-    """Bound of the expected regret, for unit costs, single points and prompt answers.
+    """Compute a bound of the expected regret, for unit costs, single points and prompt answers.
 
-    Batches, delays and unequal costs are outside of what is proven. Another policy's bound is
-    added by `regret_bound.register`.
+    The proofs do not cover batches, delays and unequal costs. `regret_bound.register` adds the
+    bound of another policy.
 
     Parameters
     ----------
     policy : Policy
     densities : array (K,)
     points : array
-        Points asked, at least 1.
+        Points requested, at least 1.
 
     Returns
     -------
@@ -199,9 +186,12 @@ def regret_bound(policy: Policy, densities: ArrayLike, points: ArrayLike) -> Reg
     >>> regret_bound(UCB1(), [0.8, 0.3], 2000)
     RegretBound(at most 123.8 points; Auer, Cesa-Bianchi, Fischer 2002, Theorem 1)
     >>> regret_bound(EpsilonGreedy(), [0.8, 0.3], 2000)
-    RegretBound(none; the regret is linear: epsilon times the mean gap a point, at least)
+    RegretBound(none; the regret is linear: at least epsilon times the mean gap per point)
     """
-    return _none(densities, points, f"no bound is registered for policy {policy.name!r}")
+    _check_densities(densities)
+    total = _check_points(points)
+    reason = _NO_BOUND.get(type(policy), f"no bound is registered for policy {policy.name!r}")
+    return RegretBound(total, np.full(total.shape, np.nan), reason=reason)
 
 
 @regret_bound.register
@@ -213,10 +203,10 @@ def _(_policy: UCB1, densities: ArrayLike, points: ArrayLike) -> RegretBound:
 
 @regret_bound.register
 def _(policy: KLUCB, densities: ArrayLike, points: ArrayLike) -> RegretBound:
-    """Draws of a worse source: the first; those while the best index is below p* - e2, at most
-    sum_t 1/f(t) / kl(p* - e2, p*), f = exp(threshold); and those while its own index is above,
-    log f(T) / kl(p_k + e1, p* - e2) + 1 / kl(p_k + e1, p_k). Least over e1 + e2 < gap.
-    """
+    # Three kinds of draws of a worse source: the first; those while the best index is below
+    # p* - e2, at most sum_t 1/f(t) / kl(p* - e2, p*) with f = exp(threshold); and those while its
+    # own index is above, log f(T) / kl(p_k + e1, p* - e2) + 1 / kl(p_k + e1, p_k). The bound is
+    # the least over e1 + e2 < gap.
     density, total = _check_densities(densities), _check_points(points)
     horizon = int(total.max())
     inverse = np.cumsum(np.exp(-policy.threshold(np.arange(1, horizon + 1, dtype=np.float64))))
@@ -245,47 +235,23 @@ def _(_policy: Oracle, densities: ArrayLike, points: ArrayLike) -> RegretBound:
     return RegretBound(total, np.full(total.shape, _gaps(densities).sum()), "one query per source")
 
 
-@regret_bound.register
-def _(_policy: ThompsonSampling, densities: ArrayLike, points: ArrayLike) -> RegretBound:
-    return _none(
-        densities, points, "the proofs reach the rate of Lai and Robbins without naming constants"
-    )
-
-
-@regret_bound.register
-def _(_policy: OverlapUCB, densities: ArrayLike, points: ArrayLike) -> RegretBound:
-    return _none(
-        densities, points, "its width falls faster than the error of a mean; nothing is proven"
-    )
-
-
-@regret_bound.register
-def _(_policy: EpsilonGreedy, densities: ArrayLike, points: ArrayLike) -> RegretBound:
-    return _none(
-        densities, points, "the regret is linear: epsilon times the mean gap a point, at least"
-    )
-
-
-@regret_bound.register(RoundRobin)
-@regret_bound.register(UniformRandom)
-def _(_policy: Policy, densities: ArrayLike, points: ArrayLike) -> RegretBound:
-    return _none(densities, points, "the regret is linear: the mean gap a point")
-
-
 def _best_remaining(
     arms: IntArray, brought: FloatArray, rates: FloatArray, stock: FloatArray
 ) -> FloatArray:
-    """Highest rate among the sources that held items before each query."""
+    """Return the highest rate among the sources that held items before each query."""
     best = np.full(arms.shape, np.nan)
     for arm in np.argsort(-rates, kind="stable"):
         taken = np.where(arms == arm, brought, 0.0)
+        # The stock before each query: without the items that the query itself brings.
         held = stock[arm] - (np.cumsum(taken, axis=-1) - taken) > 0
         best[np.isnan(best) & held] = rates[arm]
         if not np.isnan(best).any():
             break
-    if (brought[np.isnan(best)] > 0).any():
-        raise InputError("more items were brought than the sources hold by sizes")
-    return np.asarray(np.nan_to_num(best))
+    beyond = np.isnan(best) & (brought > 0)
+    if beyond.any():
+        source = int(arms[beyond][0])
+        raise InputError(f"items exceed the stock given in `sizes` for source {source}")
+    return np.asarray(np.nan_to_num(best))  # queries for nothing, after the end of a run
 
 
 def _check_choices(
@@ -327,13 +293,7 @@ def _check_points(points: ArrayLike) -> FloatArray:
 
 
 def _gaps(densities: ArrayLike) -> FloatArray:
-    """Distances from the best density, without those of 0."""
+    """Return the distances from the best density, without those of 0."""
     density = _check_densities(densities)
     gaps = density.max() - density
     return np.asarray(gaps[gaps > 0])
-
-
-def _none(densities: ArrayLike, points: ArrayLike, reason: str) -> RegretBound:
-    _check_densities(densities)
-    total = _check_points(points)
-    return RegretBound(total, np.full(total.shape, np.nan), reason=reason)

@@ -1,4 +1,4 @@
-"""Trying policies on sources of known density: many runs, with the regret of each."""
+"""Simulation of policies on sources of known density, with the regret of many runs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class SimulationResult:
     Attributes
     ----------
     spent : array (G,)
-        Budget spent: where the regret is read off.
+        Amounts spent at which the regret is reported.
     regret : mapping from policy to array (runs, G)
         `cumulative_regret`, in points.
     density : mapping from policy to array (runs,)
@@ -80,7 +80,7 @@ class SimulationResult:
         return pd.DataFrame(rows)
 
     def curve(self, policy: str) -> pd.DataFrame:
-        """Mean regret of a policy and its interval over the budget spent."""
+        """Return the mean regret of a policy with its interval, by amount spent."""
         if policy not in self.regret:
             raise InputError(unknown("simulated policy", policy, list(self.regret)))
         mean, low, high = mean_interval(self.regret[policy], self.level)
@@ -124,7 +124,7 @@ def simulate(
     sources: SimulatedSources,
     *,
     budget: float,
-    batch: int = 1,
+    batch_size: int = 1,
     outstanding: int = 1,
     n_runs: int = 200,
     metric: Callable[[SimulatedRun], float] | None = None,
@@ -135,29 +135,28 @@ def simulate(
 ) -> SimulationResult:
     """Play policies against sources of known density, many times.
 
-    All policies meet the same seeds. Runs are played side by side, in groups with generators of
-    their own, so that the result depends on the seed but not on `n_jobs` or on which other
-    policies take part.
+    All policies meet the same seeds, and runs are played in groups with generators of their own:
+    the result depends on the seed, but neither on `n_jobs` nor on the other policies.
 
     Parameters
     ----------
     policies : sequence, or mapping from label to policy
         Names or instances. The label of an instance is its name, or its `repr` where two share
         a name.
-    sources : BernoulliSources, FunctionSources or PoolSources
+    sources : BernoulliSources or PoolSources
     budget : float
         Money in total; items, at unit costs. A run ends when no source that holds items is
         affordable.
-    batch : int
-        Items per query; the last of a source or of the budget may bring fewer.
+    batch_size : int
+        Items per query; the last query of a source or of the budget may bring fewer.
     outstanding : int
-        Queries asked before the first answer is seen; 1 means prompt answers.
+        Queries made before the first answer arrives; 1 means prompt answers.
     n_runs : int
     metric : callable, optional
         Takes a `SimulatedRun`, returns a number, e.g. the final accuracy of a student. For
         `n_jobs` other than 1 it must be picklable.
     n_points : int
-        Points of the budget at which the regret is kept.
+        Amounts spent at which the regret is reported.
     level : float
     random_state : int, Generator or None
     n_jobs : int
@@ -178,8 +177,8 @@ def simulate(
     """
     from sklearn.utils.parallel import Parallel, delayed
 
-    counts = {"batch": batch, "outstanding": outstanding, "n_runs": n_runs, "n_points": n_points}
-    for name, count in counts.items():
+    counts = {"batch_size": batch_size, "outstanding": outstanding}
+    for name, count in {**counts, "n_runs": n_runs, "n_points": n_points}.items():
         if count < 1:
             raise InputError(f"{name} must be at least 1; got {count!r}")
     if not 0 < level < 1:
@@ -190,28 +189,21 @@ def simulate(
             f"got {budget!r}"
         )
     labelled = _labelled(policies)
-    game = Game(sources, float(budget), batch, outstanding, n_points, metric)
+    game = Game(sources, float(budget), batch_size, outstanding, n_points, metric)
     seed = np.random.SeedSequence(int(check_generator(random_state).integers(2**63)))
     sizes = [min(game.runs_at_once, n_runs - done) for done in range(0, n_runs, game.runs_at_once)]
     groups = list(zip(sizes, seed.spawn(len(sizes)), strict=True))
     tasks = [(name, policy, *group) for name, policy in labelled.items() for group in groups]
     played = Parallel(n_jobs=n_jobs)(delayed(game.play)(*task) for task in tasks)
-    found: dict[str, dict[str, list[FloatArray]]] = {}
-    for (name, *_), outcome in zip(tasks, played, strict=True):
-        for measure, values in outcome.items():
-            found.setdefault(measure, {}).setdefault(name, []).append(values)
-    joined = {
-        measure: {name: np.concatenate(parts) for name, parts in by_policy.items()}
-        for measure, by_policy in found.items()
-    }
-    return SimulationResult(
-        game.spent,
-        joined["regret"],
-        joined["density"],
-        joined["simple_regret"],
-        joined.get("metric", {}),
-        level,
-    )
+    joined: dict[str, dict[str, FloatArray]] = {"metric": {}}
+    for measure in played[0]:
+        joined[measure] = {
+            name: np.concatenate(
+                [each[measure] for each, task in zip(played, tasks, strict=True) if task[0] == name]
+            )
+            for name in labelled
+        }
+    return SimulationResult(game.spent, **joined, level=level)
 
 
 def _labelled(
@@ -221,9 +213,9 @@ def _labelled(
         labelled = {str(label): make_policy(policy) for label, policy in policies.items()}
     else:
         listed = [policies] if isinstance(policies, str) else list(policies)
-        found = [make_policy(policy) for policy in listed]
-        names = [policy.name for policy in found]
-        labelled = {p.name if names.count(p.name) == 1 else repr(p): p for p in found}
+        made = [make_policy(policy) for policy in listed]
+        names = [policy.name for policy in made]
+        labelled = {p.name if names.count(p.name) == 1 else repr(p): p for p in made}
     if not labelled:
         raise InputError("policies must name at least one policy")
     return labelled

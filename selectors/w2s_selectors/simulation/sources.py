@@ -1,30 +1,27 @@
-"""Sources whose densities are known, to try policies on."""
+"""Sources of known density, to try policies on."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from w2s_data.errors import InputError
-from w2s_data.utils.typing import AnyArray, FloatArray, IntArray
-
-Draw = Callable[[int, int, np.random.Generator], Any]
+from w2s_data.utils.typing import FloatArray, IntArray
 
 
-class Draws(Protocol):
+class Draws(ABC):
     """Items drawn from simulated sources, in R runs side by side."""
 
+    @abstractmethod
     def draw(self, arms: IntArray, items: IntArray) -> FloatArray:
-        """Overlap points (R,) among the next `items` (R,) of source `arms` (R,), run by run."""
-        ...
+        """Return the overlap points (R,) among the next `items` (R,) of source `arms` (R,)."""
 
-    def rows(self, run: int) -> tuple[IntArray, ...]:
-        """Row numbers that a run drew from each source, in order; () if there are no rows."""
-        ...
+    def rows(self, run: int) -> tuple[IntArray, ...]:  # noqa: ARG002
+        """Return the row numbers that a run drew from each source; () if there are no rows."""
+        return ()
 
 
 class SimulatedSources(ABC):
@@ -61,7 +58,7 @@ class SimulatedSources(ABC):
 
     @abstractmethod
     def start(self, n_runs: int, most: IntArray, rng: np.random.Generator) -> Draws:
-        """Begin `n_runs` runs, none of which draws more than `most` (K,) items of a source."""
+        """Begin `n_runs` runs that draw at most `most` (K,) items of each source."""
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{density:.3g}" for density in self.densities[:8])
@@ -70,7 +67,7 @@ class SimulatedSources(ABC):
 
 
 class BernoulliSources(SimulatedSources):
-    """Sources without end; each item is an overlap point with the source's density.
+    """Endless sources; each item is an overlap point with the source's density.
 
     Examples
     --------
@@ -88,39 +85,8 @@ class BernoulliSources(SimulatedSources):
         return _BernoulliDraws(self.densities, rng)
 
 
-class FunctionSources(SimulatedSources):
-    """Sources without end that a function draws from.
-
-    Parameters
-    ----------
-    draw : callable (source, n, rng) -> array (n,)
-        Types of n new items of a source: 1 for overlap, 0 for others; values between are rewards.
-    densities : array (K,)
-        Their expected values.
-    costs : array (K,), optional
-        Per item, 1 by default.
-
-    Examples
-    --------
-    >>> def far_out(source, n, rng):
-    ...     return abs(rng.normal(size=n)) > (1.0, 0.5)[source]
-    >>> sources = FunctionSources(far_out, [0.317, 0.617])
-    >>> draws = sources.start(1, np.array([1000, 1000]), np.random.default_rng(0))
-    >>> draws.draw(np.array([1]), np.array([1000]))
-    array([628.])
-    """
-
-    def __init__(self, draw: Draw, densities: ArrayLike, costs: ArrayLike | None = None) -> None:
-        super().__init__(densities, costs)
-        self.draw = draw
-
-    def start(self, n_runs: int, most: IntArray, rng: np.random.Generator) -> Draws:  # noqa: ARG002
-        """Begin `n_runs` runs, each with a generator of its own."""
-        return _FunctionDraws(self.draw, rng.spawn(n_runs))
-
-
 class PoolSources(SimulatedSources):
-    """Real pools whose types are known; items are drawn without replacement until none is left.
+    """Pools of items of known type, drawn without replacement until none is left.
 
     Parameters
     ----------
@@ -152,41 +118,20 @@ class PoolSources(SimulatedSources):
         return _PoolDraws(self.outcomes, n_runs, most, rng)
 
 
-class _BernoulliDraws:
+class _BernoulliDraws(Draws):
     def __init__(self, densities: FloatArray, rng: np.random.Generator) -> None:
         self.densities, self.rng = densities, rng
 
     def draw(self, arms: IntArray, items: IntArray) -> FloatArray:
         return self.rng.binomial(items, self.densities[arms]).astype(np.float64)
 
-    def rows(self, run: int) -> tuple[IntArray, ...]:  # noqa: ARG002
-        return ()
 
+class _PoolDraws(Draws):
+    """Draws without replacement, every order decided at the start.
 
-class _FunctionDraws:
-    def __init__(self, function: Draw, generators: Sequence[np.random.Generator]) -> None:
-        self.function, self.generators = function, generators
-
-    def draw(self, arms: IntArray, items: IntArray) -> FloatArray:
-        found = np.zeros(len(arms))
-        for run in np.flatnonzero(items):
-            arm, n = int(arms[run]), int(items[run])
-            drawn = self.function(arm, n, self.generators[int(run)])
-            types: AnyArray = np.asarray(drawn, dtype=np.float64)
-            if types.shape != (n,) or not ((types >= 0) & (types <= 1)).all():
-                raise InputError(
-                    f"draw must return {n} numbers in [0, 1] for {n} items of source {arm}; "
-                    f"got an array of shape {types.shape}"
-                )
-            found[run] = types.sum()
-        return found
-
-    def rows(self, run: int) -> tuple[IntArray, ...]:  # noqa: ARG002
-        return ()
-
-
-class _PoolDraws:
-    """Sources lie side by side in one row of `order` and of `sums` (which starts each with 0)."""
+    Sources lie side by side in a row per run: of `order`, and of `sums`, the cumulative outcomes,
+    where each source starts with 0. An answer is then a difference of two sums.
+    """
 
     def __init__(
         self,

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import brentq
 
+from tests.w2s_selectors.policies.states import joined, without
 from w2s_data.errors import InputError
 from w2s_data.utils.typing import FloatArray
 from w2s_selectors.policies import (
@@ -21,7 +22,6 @@ from w2s_selectors.policies import (
     OverlapUCB,
     Policy,
     RoundRobin,
-    ScorePolicy,
     ThompsonSampling,
     UniformRandom,
     available_policies,
@@ -115,7 +115,7 @@ def test_a_source_with_a_pending_query_is_not_untried(policy: Any) -> None:
 
 @every_policy
 def test_inactive_sources_are_never_chosen(policy: Any) -> None:
-    state, rng = known().retired(1).retired(2), np.random.default_rng(0)
+    state, rng = without(known(), 1, 2), np.random.default_rng(0)
     chosen = set()
     for _ in range(50):
         arm = policy.choose(state, rng)
@@ -123,14 +123,14 @@ def test_inactive_sources_are_never_chosen(policy: Any) -> None:
         state = state.asked(arm, 5)
     assert chosen <= {0, 3}
     with pytest.raises(InputError, match="no source is active: all ran dry or were stopped"):
-        policy.choose(state.retired(0).retired(3), rng)
+        policy.choose(without(state, 0, 3), rng)
 
 
 @every_policy
 def test_a_source_that_joins_late_is_asked_next(policy: Any) -> None:
     if isinstance(policy, Oracle):
         policy = Oracle((*DENSITIES, 0.0))
-    assert policy.choose(known().joined(cost=100), np.random.default_rng(0)) == 4
+    assert policy.choose(joined(known(), 100), np.random.default_rng(0)) == 4
 
 
 @every_policy
@@ -156,7 +156,7 @@ def test_answers_without_a_judged_point_are_legal(policy: Any) -> None:
 
 @every_policy
 def test_many_runs_are_scored_at_once(policy: Any) -> None:
-    runs = [known(), known(items=30), known().asked(2, 20).retired(0)]
+    runs = [known(), known(items=30), without(known().asked(2, 20), 0)]
     arrays = ("successes", "trials", "queries", "pending", "active")
     stacked = ArmState(
         **{name: np.stack([getattr(run, name) for run in runs]) for name in arrays},
@@ -297,7 +297,7 @@ def test_ties_are_broken_by_chance() -> None:
 
 
 def test_round_robin_goes_on_over_what_is_left() -> None:
-    rng, state, chosen = np.random.default_rng(0), known().retired(1), []
+    rng, state, chosen = np.random.default_rng(0), without(known(), 1), []
     for _ in range(6):
         chosen.append(RoundRobin().choose(state, rng))
         state = state.asked(chosen[-1], 5)
@@ -319,7 +319,7 @@ def test_a_new_policy_is_a_few_lines(monkeypatch: pytest.MonkeyPatch) -> None:
 
     @register_policy
     @dataclass(frozen=True)
-    class Stubborn(ScorePolicy):
+    class Stubborn(Policy):
         name: ClassVar[str] = "stubborn"
         favourite: int = 0
 
@@ -331,19 +331,19 @@ def test_a_new_policy_is_a_few_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     assert policy.choose(known(), np.random.default_rng(0)) == 2
     with pytest.raises(InputError, match="there is a policy 'stubborn' already: Stubborn"):
         register_policy(Stubborn)
-    with pytest.raises(InputError, match="int is not a policy: it needs name, scores and choose"):
+    with pytest.raises(InputError, match="int must be a subclass of Policy with a name"):
         register_policy(int)
 
 
 def test_scores_that_are_not_numbers_are_refused() -> None:
     @dataclass(frozen=True)
-    class Broken(ScorePolicy):
+    class Broken(Policy):
         name: ClassVar[str] = "broken"
 
         def scores(self, state: ArmState, rng: np.random.Generator) -> FloatArray:  # noqa: ARG002
             return state.means
 
-    state = known().joined().asked(4, 5)
+    state = joined(known(), 1).asked(4, 5)
     with pytest.raises(InputError, match="policy 'broken' scored NaN for source 4"):
         Broken().choose(state, np.random.default_rng(0))
 

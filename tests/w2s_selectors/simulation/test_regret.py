@@ -26,7 +26,6 @@ from w2s_selectors.simulation.regret import (
     cumulative_regret,
     lai_robbins_rate,
     regret_bound,
-    regret_per_cost,
     simple_regret,
 )
 
@@ -85,9 +84,6 @@ def test_all_items_of_all_sources_cost_no_regret_in_the_best_order() -> None:
 def test_cost_decides_which_source_is_best() -> None:
     dear = cumulative_regret([0, 1], [0.6, 0.4], costs=[2, 1])
     np.testing.assert_allclose(dear, [2 * 0.4 - 0.6, 2 * 0.4 - 0.6])
-    per_cost = regret_per_cost([0, 1], [0.6, 0.4], costs=[2, 1])
-    np.testing.assert_allclose(per_cost, [0.1, 0.2 / 3])
-    assert regret_per_cost([0, 0], [0.6, 0.4], items=[0, 5]).tolist() == [0, 0]
 
 
 def test_simple_regret_is_that_of_the_recommendation() -> None:
@@ -179,7 +175,7 @@ def test_interval_covers_the_mean() -> None:
         (lambda: cumulative_regret([0], DENSITIES, sizes=[1, 1, 0]), "sizes must be 3 numbers"),
         (
             lambda: cumulative_regret([0, 1, 0], [0.5, 0.4], sizes=[1, 1]),
-            "more items were brought than the sources hold",
+            "items exceed the stock given in `sizes` for source",
         ),
         (lambda: lai_robbins_rate(DENSITIES, 0), "points must be at least 1; got 0"),
         (lambda: regret_bound(UCB1(), [], 10), "densities must be numbers"),

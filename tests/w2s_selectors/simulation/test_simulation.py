@@ -19,6 +19,7 @@ from w2s_selectors.policies import (
     EpsilonGreedy,
     Oracle,
     OverlapUCB,
+    Policy,
     RoundRobin,
     ThompsonSampling,
     UniformRandom,
@@ -26,7 +27,7 @@ from w2s_selectors.policies import (
 from w2s_selectors.policies.state import ArmState
 from w2s_selectors.simulation.regret import cumulative_regret, lai_robbins_rate, regret_bound
 from w2s_selectors.simulation.simulate import SimulatedRun, SimulationResult, simulate
-from w2s_selectors.simulation.sources import BernoulliSources, FunctionSources, PoolSources
+from w2s_selectors.simulation.sources import BernoulliSources, PoolSources
 
 DENSITIES = [0.5, 0.4, 0.4, 0.3, 0.3]
 SOURCES = BernoulliSources(DENSITIES)
@@ -48,7 +49,7 @@ def same(one: SimulationResult, other: SimulationResult, policy: str) -> bool:
 
 
 def test_a_seed_decides_everything_and_workers_nothing() -> None:
-    play: Any = {"sources": SOURCES, "budget": 100, "n_runs": 300, "batch": 5}
+    play: Any = {"sources": SOURCES, "budget": 100, "n_runs": 300, "batch_size": 5}
     first = simulate(["thompson", "random"], random_state=1, **play)
     assert same(first, simulate(["thompson", "random"], random_state=1, **play), "thompson")
     assert same(first, simulate(["random", "thompson"], random_state=1, **play), "thompson")
@@ -73,7 +74,7 @@ def test_runs_side_by_side_choose_like_the_state_alone(outstanding: int) -> None
         [KLUCB()],
         PoolSources(outcomes),
         budget=400,
-        batch=10,
+        batch_size=10,
         outstanding=outstanding,
         n_runs=3,
         metric=lambda run: seen.append(run) or 0.0,  # type: ignore[func-returns-value]
@@ -103,7 +104,7 @@ def test_pools_are_drawn_without_replacement_until_all_is_spent(rng: np.random.G
         return 0.0
 
     result = simulate(
-        ["thompson", "round_robin"], sources, budget=1000, batch=7, n_runs=5, metric=check
+        ["thompson", "round_robin"], sources, budget=1000, batch_size=7, n_runs=5, metric=check
     )
     total = np.concatenate(list(sources.outcomes)).mean()
     for density in result.density.values():
@@ -125,7 +126,13 @@ def test_regret_is_that_of_the_choices(rng: np.random.Generator) -> None:
         return float(lost[-1])
 
     result = simulate(
-        ["ucb1", "random"], sources, budget=500, batch=20, n_runs=4, metric=regret, random_state=0
+        ["ucb1", "random"],
+        sources,
+        budget=500,
+        batch_size=20,
+        n_runs=4,
+        metric=regret,
+        random_state=0,
     )
     for name, curves in result.regret.items():
         np.testing.assert_allclose(curves[:, -1], result.metric[name])
@@ -139,7 +146,7 @@ def test_budget_is_money() -> None:
         spent.append(float((run.items * sources.costs[run.chosen]).sum()))
         return spent[-1]
 
-    simulate(["random", "thompson"], sources, budget=100, batch=4, n_runs=20, metric=bill)
+    simulate(["random", "thompson"], sources, budget=100, batch_size=4, n_runs=20, metric=bill)
     assert max(spent) <= 100 + 1e-6
     assert min(spent) > 100 - 0.7
 
@@ -158,16 +165,16 @@ def test_random_bernoulli_density_is_the_mean() -> None:
     assert frame["density_low"][0] < np.mean(DENSITIES) < frame["density_high"][0]
 
 
-def test_one_by_one_policies_are_played_too() -> None:
+def test_a_policy_may_choose_by_itself() -> None:
     @dataclass(frozen=True)
-    class InTurn:
+    class InTurn(Policy):
         name: ClassVar[str] = "in_turn"
 
         def scores(self, state: ArmState, rng: np.random.Generator) -> FloatArray:  # noqa: ARG002
-            return np.ones(state.n_arms)
+            return np.ones(state.trials.shape)
 
-        def choose(self, state: ArmState, rng: np.random.Generator) -> int:  # noqa: ARG002
-            return state.round % state.n_arms
+        def choose_many(self, state: ArmState, rng: np.random.Generator) -> Any:  # noqa: ARG002
+            return np.full(len(state.trials), state.round % state.n_arms)
 
     result = simulate([InTurn(), "round_robin"], SOURCES, budget=50, n_runs=3)
     np.testing.assert_array_equal(result.regret["in_turn"], result.regret["round_robin"])
@@ -179,12 +186,9 @@ def test_gaussian_sources_of_known_types(rng: np.random.Generator) -> None:
     overlap = example.regions == Region.OVERLAP
     of_source = [overlap[example.dataset.sources == name] for name in shares]
 
-    def draw(source: int, n: int, generator: np.random.Generator) -> Any:
-        return generator.choice(of_source[source], n)
-
-    sources = FunctionSources(draw, list(shares.values()))
+    sources = PoolSources(of_source)
     result = simulate(
-        ["thompson", "random"], sources, budget=400, batch=20, n_runs=20, random_state=rng
+        ["thompson", "random"], sources, budget=400, batch_size=20, n_runs=20, random_state=rng
     )
     assert result.density["thompson"].mean() > 0.62
     assert result.density["random"].mean() == pytest.approx(0.45, abs=0.03)
@@ -230,7 +234,10 @@ def test_equal_names_are_told_apart() -> None:
         (lambda: simulate([], SOURCES, budget=10), "policies must name at least one policy"),
         (lambda: simulate("ucb1", SOURCES, budget=0.5), "buy at least one item .cost 1.; got 0.5"),
         (lambda: simulate("ucb1", SOURCES, budget=np.nan), "buy at least one item"),
-        (lambda: simulate("ucb1", SOURCES, budget=9, batch=0), "batch must be at least 1; got 0"),
+        (
+            lambda: simulate("ucb1", SOURCES, budget=9, batch_size=0),
+            "batch_size must be at least 1; got 0",
+        ),
         (lambda: simulate("ucb1", SOURCES, budget=9, outstanding=0), "outstanding must be at"),
         (lambda: simulate("ucb1", SOURCES, budget=9, level=95), r"level must be in \(0, 1\)"),
         (
@@ -242,12 +249,6 @@ def test_equal_names_are_told_apart() -> None:
         (lambda: BernoulliSources([0.5, 0.5], costs=[1, 0]), "costs must be 2 finite numbers"),
         (lambda: PoolSources([[0, 1], []]), "outcomes of source 1 must be at least one number"),
         (lambda: PoolSources([[0, 2]]), "outcomes of source 0 must be"),
-        (
-            lambda: simulate(
-                "ucb1", FunctionSources(lambda *_: [0.5, 0.5], [0.5]), budget=9, n_runs=1
-            ),
-            r"draw must return 1 numbers in \[0, 1\] for 1 items of source 0; got .*\(2,\)",
-        ),
     ],
 )
 def test_bad_input(make: Any, message: str) -> None:
@@ -294,7 +295,7 @@ def test_learners_beat_chance_and_no_one_beats_the_oracle(played: SimulationResu
 @pytest.mark.slow
 def test_published_index_explores_too_long_in_batches_and_locks_in_on_points() -> None:
     play: Any = {"budget": 2000, "random_state": 0}
-    batches = simulate(["overlap_ucb", "random"], SOURCES, batch=50, **play).to_frame()
+    batches = simulate(["overlap_ucb", "random"], SOURCES, batch_size=50, **play).to_frame()
     assert 0.7 < batches["regret_to_random"][0] < 0.95
     two = BernoulliSources([0.5, 0.4])
     points = simulate(["overlap_ucb"], two, n_runs=1000, **play).regret["overlap_ucb"]
