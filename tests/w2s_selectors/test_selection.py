@@ -87,7 +87,7 @@ def test_the_user_overrules() -> None:
 
 def test_selection_ends_when_only_stopped_sources_are_left() -> None:
     result = select(budget=480)
-    assert result.ended == "only stopped sources are left (keep= overrules)"
+    assert result.ended == "only stopped sources are left (`keep` overrules)"
     assert result.spent < 480
 
 
@@ -98,7 +98,7 @@ def test_all_policies(policy: str) -> None:
 
 def test_all_sources_run_dry() -> None:
     result = select(tables(("a", "b"), 25), budget=300, keep=["a", "b"])
-    assert result.ended == "no source has anything left"
+    assert result.ended == "all sources are empty or given up"
     assert result.spent == 50
     assert set(result.sources["status"]) == {"gone"}
 
@@ -114,7 +114,7 @@ def test_budget_in_money() -> None:
 
 def test_limits() -> None:
     assert len(select(max_rounds=7).trace) == 7
-    assert select(max_rounds=7).ended == "7 rounds were asked for"
+    assert select(max_rounds=7).ended == "the limit of 7 rounds is reached"
     assert len(select(max_seconds=1e-9).trace) == 0
     result = select(objective="overlap", separation=0.1)
     assert "is the best with probability" in result.ended
@@ -201,9 +201,9 @@ def test_on_round_sees_every_round() -> None:
 
 
 def test_missing_models() -> None:
-    with pytest.raises(InputError, match="'fine' delivers items without strong features: give st"):
+    with pytest.raises(InputError, match="'fine' delivers items without strong features: pass st"):
         select(tables(ready=False))
-    with pytest.raises(InputError, match="without weak probabilities: give weak_model="):
+    with pytest.raises(InputError, match="without weak probabilities: pass weak_model"):
         select(tables(ready=False), strong_encoder=strong)
     with pytest.raises(InputError, match="strong_encoder must be an encoder or a function"):
         select(strong_encoder=3)

@@ -1,4 +1,4 @@
-"""From a finished session to its result."""
+"""Result of a finished session: last judgement, comparison, tables."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from w2s_selectors.session.posterior import probability_best, recommended_items
 from w2s_selectors.session.replay import Evaluate, compare, why_not
 from w2s_selectors.session.session import Session
 
-NOT_IN_TRACE = {"left_out", "scores", "generator"}
+NOT_IN_TRACE = {"left_out", "scores", "generator"}  # of a record: only resuming needs them
 
 
 def trace_row(plan: Plan, record: Record) -> dict[str, Any]:
-    """A record as a row of the trace."""
+    """Return a record as a row of the trace."""
     row = {f.name: getattr(record, f.name) for f in fields(Record) if f.name not in NOT_IN_TRACE}
     return row | {"source": plan.sources[record.source].name}
 
@@ -30,7 +30,7 @@ def trace_row(plan: Plan, record: Record) -> dict[str, Any]:
 def assemble(
     plan: Plan, session: Session, ended: str, evaluate: Evaluate | None
 ) -> SelectionResult:
-    """Judge once more, compare with the baselines, and put everything into tables."""
+    """Judge once more, compare with the baselines, and build the result."""
     judgement = session.judgement
     if judgement is not None:
         judgement = session.judge.conclude(session.acquired, judgement)
@@ -42,8 +42,7 @@ def assemble(
         if reason:
             notes.append(f"not compared with random and round-robin choice: {reason}")
         else:
-            compared = compare(plan, session, evaluate)
-            baselines, replayed, verdict = compared.table, compared.rounds, compared.verdict
+            baselines, replayed, verdict = compare(plan, session, evaluate)
     columns = [f.name for f in fields(Record) if f.name not in NOT_IN_TRACE]
     n_sources = len(plan.sources)
     scores = np.array([record.scores for record in session.records], dtype=np.float64)
@@ -104,7 +103,7 @@ def _table(plan: Plan, session: Session, judgement: Judgement | None) -> pd.Data
 
 
 def _recommended(plan: Plan, session: Session, judgement: Judgement) -> FloatArray:
-    """Items of each source for another budget of the same size."""
+    """Return the items to buy from each source with another budget of the same size."""
     closed = [*session.gone, *session.stopped]
     room = _sizes(plan) - session.delivered
     room[closed] = 0.0

@@ -1,10 +1,10 @@
-"""The folder of a selection: what was received, what was made of it, and where it stands.
+"""Folder of a selection, from which it resumes.
 
-checkpoint.json                    what the selection is: version, fingerprint, seed, settings
-received/round-000007.parquet      what a source delivered, written before anything else
+checkpoint.json                    identity of the selection: version, fingerprint, seed, settings
+received/round-000007.parquet      items that a source delivered, written before anything else
 rounds/round-000007.parquet        the round's items and, as its metadata, its record: the commit
-state.json                         where it stands, for people; never read back
-late/3/answer-000000.parquet       what source 3 delivered too late, until it is used
+state.json                         progress, for people; never read back
+late/3/answer-000000.parquet       items that source 3 delivered too late, until they are used
 features/                          feature store of the strong encoder
 """
 
@@ -35,7 +35,7 @@ class CheckpointError(InputError):
 
 @dataclass(frozen=True)
 class Record:
-    """What happened in one round.
+    """Record of one round.
 
     Attributes
     ----------
@@ -43,9 +43,9 @@ class Record:
     left_out : tuple of str
         Ids that were delivered and not kept.
     scores : tuple of K float
-        What the sources were chosen by; NaN where nothing was computed.
+        Scores that the sources were chosen by; NaN where none were computed.
     generator : mapping
-        State of the random generator after the choice.
+        State of the random generator after the choice, to resume from.
     """
 
     round: int
@@ -69,7 +69,7 @@ class Record:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read what `to_json` wrote."""
+        """Restore a record from the JSON that `to_json` wrote."""
         values: dict[str, Any] = json.loads(text)
         scores = tuple(np.nan if score is None else score for score in values.pop("scores"))
         left_out = tuple(values.pop("left_out"))
@@ -77,17 +77,17 @@ class Record:
         return cls(**known, left_out=left_out, scores=scores)
 
     def to_json(self) -> str:
-        """All fields; NaN as null."""
+        """Return all fields as JSON; NaN as null."""
         return json.dumps(jsonable(asdict(self)), allow_nan=False)
 
 
 class Checkpoint:
-    """Reads and writes the folder of one selection.
+    """Reader and writer of the folder of one selection.
 
     Parameters
     ----------
     identity : mapping
-        What must be equal for a resumed selection to be the same one.
+        Settings and sources that must be equal to resume.
     """
 
     def __init__(self, folder: Path, identity: Mapping[str, Any], seed: int, resume: bool) -> None:
@@ -99,12 +99,12 @@ class Checkpoint:
             return
         if not resume:
             raise CheckpointError(
-                f"{os.fspath(folder)!r} holds a selection already: go on with resume=True, or give "
-                "another folder"
+                f"{os.fspath(folder)!r} holds a selection already; pass resume=True, or another "
+                "folder"
             )
-        found = _read_header(header)
-        _check_identity(folder, found["identity"], identity)
-        self.seed = int(found["seed"])
+        content = _read_header(header)
+        _check_identity(folder, content["identity"], identity)
+        self.seed = int(content["seed"])  # also where the caller passed none
         for part in ("", "received", "rounds"):
             remove_partial_files(folder / part)
 
@@ -112,7 +112,7 @@ class Checkpoint:
         if self.folder.is_file() or (self.folder.is_dir() and any(self.folder.iterdir())):
             raise CheckpointError(
                 f"{os.fspath(self.folder)!r} exists and is not the checkpoint of a selection (it "
-                f"has no {HEADER}); give another folder"
+                f"has no {HEADER}); pass another folder"
             )
         self.seed = seed
         content = {
@@ -140,13 +140,13 @@ class Checkpoint:
             except (FileFormatError, ValueError, TypeError) as error:
                 raise CheckpointError(
                     f"{os.fspath(path)!r} is damaged ({error}); delete it and all later rounds to "
-                    "go on from there: what was received is kept"
+                    "resume from there (received items are kept)"
                 ) from error
             yield record, batch
             number += 1
 
     def received(self, number: int) -> tuple[int, Batch] | None:
-        """The number of the source that answered in a round, and the items; None if none did."""
+        """Return the number of the source that answered in a round, and its items, or None."""
         path = self._path("received", number)
         if not path.is_file():
             return None
@@ -157,18 +157,20 @@ class Checkpoint:
             raise CheckpointError(f"{os.fspath(path)!r} is damaged: {error}") from error
 
     def write_received(self, number: int, source: int, batch: Batch) -> None:
-        """Keep what a source delivered."""
+        """Write the items that a source delivered."""
         write_batch(self._path("received", number), batch, json.dumps({"source": source}))
 
     def commit(self, record: Record, batch: Batch, state: Mapping[str, Any]) -> None:
-        """Write a round's items and record; from now on the round has happened."""
+        """Write a round's items and record."""
+        # Items and record are one file, moved into place: a round has happened, or it has not.
         write_batch(self._path("rounds", record.round), batch, record.to_json())
+        # Without the fsync of `write_json`: nothing reads it back, and it is written every round.
         partial = self.folder / ".state.json.partial"
         partial.write_text(json.dumps(jsonable(state), indent=2, allow_nan=False), encoding="utf-8")
         partial.replace(self.folder / "state.json")
 
     def late(self, source: int) -> Path:
-        """Folder for what a source delivers too late."""
+        """Return the folder for items that a source delivers too late."""
         return self.folder / "late" / str(source)
 
     def _path(self, part: str, number: int) -> Path:
@@ -177,17 +179,17 @@ class Checkpoint:
 
 def _read_header(path: Path) -> Any:
     try:
-        found = read_json(path)
-        schema = found["schema"]
+        content = read_json(path)
+        schema = content["schema"]
     except (FileFormatError, KeyError, TypeError) as error:
         raise CheckpointError(f"{os.fspath(path)!r} is damaged: {error}") from error
     if schema != SCHEMA:
         raise CheckpointError(
             f"{os.fspath(path.parent)!r} was written by another version (schema {schema!r}, "
-            f"w2s-data {found.get('version')}; this is {__version__} with schema {SCHEMA}): finish "
-            "it with that version, or give another folder"
+            f"w2s-data {content.get('version')}; this is {__version__} with schema {SCHEMA}); "
+            "finish it with that version, or pass another folder"
         )
-    return found
+    return content
 
 
 def _check_identity(folder: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
@@ -197,6 +199,6 @@ def _check_identity(folder: Path, there: Mapping[str, Any], here: Mapping[str, A
             f"{name} {there.get(name)!r:.80} (not {here.get(name)!r:.80})" for name in different
         )
         raise CheckpointError(
-            f"{os.fspath(folder)!r} belongs to another selection, with {settings}; give another "
+            f"{os.fspath(folder)!r} belongs to another selection, with {settings}; pass another "
             "folder"
         )

@@ -95,6 +95,7 @@ def identity(plan: Plan, strong_encoder: Any, random_state: RandomState) -> dict
         "policy": repr(plan.policy),
         "batch_size": plan.settings.batch_size,
         "budget_unit": plan.settings.budget_unit,
+        # By their content: row numbers or names would not notice that the target has changed.
         "target": None if target is None else hashlib.sha256(target.tobytes()).hexdigest(),
         "strong_encoder": strong_encoder.spec() if isinstance(strong_encoder, Encoder) else None,
         "random_state": random_state if isinstance(random_state, int) else None,
@@ -131,6 +132,7 @@ def _check_budget(plan: Plan) -> None:
         names = [plan.sources[k].name for k in sorted(both)]
         raise InputError(f"keep and stop both name {listing(names)}")
     budget, size = plan.settings.budget, plan.settings.batch_size
+    # A source that was never queried cannot be judged: every one must get a batch.
     needed = sum(plan.units[k] * min(size, plan.sources[k].size or size) for k in asked)
     if needed > budget + SLACK:
         unit = "in money" if plan.in_money else "items"

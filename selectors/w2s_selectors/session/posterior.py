@@ -1,4 +1,4 @@
-"""What is believed of the sources: which one is best, and what to buy next."""
+"""Posterior of the sources: which one is best, and what to buy next."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from w2s_data.utils.intervals import student_quantile
 from w2s_data.utils.typing import FloatArray
 from w2s_selectors.objectives.base import Judgement
 
-N_DRAWS = 2000
+N_DRAWS = 2000  # a probability is then right to .01
 
 
-def draws(judgement: Judgement, seed: int, n_draws: int = N_DRAWS) -> FloatArray:
-    """Draws of the rewards, (n_draws, K); NaN where nothing is known of a source.
+def draws(judgement: Judgement, seed: int) -> FloatArray:
+    """Draw rewards from their posterior, (draws, K); NaN where a source was not judged.
 
     Counted rewards follow Beta(1 + successes, 1 + failures); others a normal distribution whose
     central part is the interval.
     """
     rng = np.random.default_rng(seed)
     rewards = judgement.rewards
-    drawn = np.full((n_draws, len(rewards)), np.nan)
+    drawn = np.full((N_DRAWS, len(rewards)), np.nan)
     if judgement.counted and judgement.successes is not None and judgement.trials is not None:
         known = judgement.trials > 0
         won, lost = judgement.successes[known], (judgement.trials - judgement.successes)[known]
-        drawn[:, known] = rng.beta(1 + won, 1 + lost, (n_draws, len(won)))
+        drawn[:, known] = rng.beta(1 + won, 1 + lost, (N_DRAWS, len(won)))
         return drawn
     deviation = (judgement.high - judgement.low) / (2 * student_quantile(np.inf, judgement.level))
     known = np.isfinite(rewards) & np.isfinite(deviation)
-    drawn[:, known] = rng.normal(rewards[known], deviation[known], (n_draws, known.sum()))
+    drawn[:, known] = rng.normal(rewards[known], deviation[known], (N_DRAWS, known.sum()))
     return drawn
 
 
 def probability_best(judgement: Judgement, seed: int) -> FloatArray:
-    """Probability that each source has the highest reward, (K,); NaN where nothing is known."""
+    """Estimate the probability that each source has the highest reward, (K,); NaN if not judged."""
     drawn = draws(judgement, seed)
     known = np.isfinite(drawn[0])
     best = np.full(drawn.shape[1], np.nan)
@@ -51,15 +51,15 @@ def recommended_items(
     units: FloatArray,
     seed: int,
 ) -> FloatArray:
-    """Items (K,) to buy from each source with a further budget.
+    """Return the items (K,) to buy from each source with a further budget.
 
-    As the objective would go on by itself (`planned`); else in proportion to the probability of
-    being the best per unit of cost, where rewards are counted; else the same number from all.
+    They follow the objective's own plan (`planned`); else the probability of being the best per
+    unit of cost, where rewards are counted; else all sources get the same number.
 
     Parameters
     ----------
     room : array (K,)
-        Items that are left; inf if unknown, 0 of a source that is stopped or gone.
+        Items that are left; inf if unknown, 0 for a source that is stopped or gone.
     """
     if planned is not None:
         return planned
@@ -74,7 +74,7 @@ def recommended_items(
 
 
 def fill(weights: FloatArray, room: FloatArray, budget: float, units: FloatArray) -> FloatArray:
-    """Items in proportion to weights, at most `room`; what a full source cannot take goes on.
+    """Divide a budget in proportion to weights, at most `room`; full sources pass the rest on.
 
     >>> fill(np.array([3.0, 1.0, 0.0]), np.array([10.0, 90.0, 90.0]), 40.0, np.ones(3))
     array([10., 30.,  0.])

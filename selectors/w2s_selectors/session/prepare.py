@@ -1,4 +1,4 @@
-"""Strong features and weak probabilities of newly delivered items."""
+"""Checks of delivered items, and their strong features and weak probabilities."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ logger = logging.getLogger("w2s_selectors")
 
 
 class Preparer:
-    """Turns a batch into numbers: takes what it brings, computes the rest.
+    """Completes a batch: keeps the numbers that it brings, and computes the others.
 
     Parameters
     ----------
@@ -38,12 +38,12 @@ class Preparer:
         self._label = _labelling(weak_model)
 
     def __call__(self, source: str, batch: Batch) -> tuple[Batch, str]:
-        """Return the batch with both, and a note on items that had to be left out."""
+        """Return the batch with both, and a note on items that were left out."""
         note = ""
         if batch.strong_features is None:
             try:
                 strong = self.strong_features(source, batch.items)
-            except ItemError as error:
+            except ItemError as error:  # an unreadable image: leave it out, and encode the others
                 bad = set(error.positions)
                 logger.warning("source %r: %s; left out", source, error)
                 note = f"{len(bad)} items left out: {error.reason}"
@@ -57,14 +57,14 @@ class Preparer:
         if proba is None:
             if self._label is None or batch.items is None:
                 raise InputError(
-                    f"source {source!r} delivers items without weak probabilities: give weak_model="
+                    f"source {source!r} delivers items without weak probabilities: pass weak_model"
                 )
             proba = self._label(batch.items)
         _check_strong(source, len(batch), strong)
         if len(proba) != len(batch):
             raise ProbabilityError(
-                f"the weak model must give a row of probabilities for each of {len(batch)} items "
-                f"of source {source!r}; got {len(proba)}"
+                f"weak_model must return one row of probabilities per item, {len(batch)} for "
+                f"source {source!r}; got {len(proba)}"
             )
         return Batch(batch.ids, batch.items, strong, check_proba(proba)), note
 
@@ -72,13 +72,13 @@ class Preparer:
         """Encode items, (n, D)."""
         if self._encode is None or items is None:
             raise InputError(
-                f"source {source!r} delivers items without strong features: give strong_encoder="
+                f"source {source!r} delivers items without strong features: pass strong_encoder"
             )
         return self._encode(items)
 
 
 def check_delivered(source: str, batch: Any, acquired: Acquired) -> None:
-    """Refuse an answer that is no batch, or whose numbers do not fit what came before.
+    """Raise unless an answer is a batch whose numbers fit earlier ones.
 
     Raises
     ------
@@ -98,7 +98,7 @@ def check_delivered(source: str, batch: Any, acquired: Acquired) -> None:
         if len(batch):
             acquired.check_fits(strong, proba)
     except InputError as error:
-        raise SourceError(f"source {source!r} delivered numbers of no use: {error}") from error
+        raise SourceError(f"source {source!r} delivered unusable numbers: {error}") from error
 
 
 def _check_strong(source: str, n: int, strong: FloatArray) -> None:
@@ -131,7 +131,10 @@ def _labelling(model: Any) -> Callable[[Any], FloatArray] | None:
 
 
 class _StoredEncoder:
-    """An encoder in front of a feature store that stays open from one answer to the next."""
+    """An encoder whose features are stored, so that a resumed selection encodes nothing twice.
+
+    The store stays open from one answer to the next: opening it reads all keys.
+    """
 
     def __init__(self, encoder: Encoder, folder: Path) -> None:
         self._encoder = encoder
@@ -140,6 +143,7 @@ class _StoredEncoder:
     def __call__(self, items: Any) -> FloatArray:
         listed = as_items(items, self._encoder.kind)
         keys = item_keys(listed, self._encoder.kind)
+        # Equal items are encoded once, in the order of their first occurrence.
         first = np.sort(np.unique(keys, return_index=True)[1])
         todo = first[~np.isin(keys[first], self._shards.keys)]
         if len(todo):

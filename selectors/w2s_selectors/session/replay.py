@@ -1,9 +1,8 @@
-"""The same budget spent at random and in turn, on sources whose items are at hand."""
+"""Replays: the same budget spent at random and in turn, on sources whose items are at hand."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,12 +17,12 @@ from w2s_selectors.sources.base import ReplayableSource
 
 Evaluate = Callable[[FloatArray, FloatArray], float]
 
-ROUNDING = 9  # digits: runs that bought the same differ by what adding up in another order does
-LARGEST = 50_000  # items; a larger selection is not replayed
+ROUNDING = 9  # digits: equal sets differ by rounding when they are summed in another order
+LARGEST = 50_000  # items: with 5 replays of two strategies, eleven such sets lie in memory
 
 
 def why_not(plan: Plan, session: Session) -> str:
-    """Why a selection cannot be replayed; empty if it can."""
+    """Return why a selection cannot be replayed; empty if it can."""
     if not len(session.acquired):
         return "nothing was acquired"
     if len(session.acquired) > LARGEST:
@@ -36,38 +35,28 @@ def why_not(plan: Plan, session: Session) -> str:
     return ""
 
 
-@dataclass(frozen=True, eq=False)
-class Comparison:
-    """What was chosen beside other orders of asking.
+def compare(
+    plan: Plan, session: Session, evaluate: Evaluate | None
+) -> tuple[pd.DataFrame, pd.DataFrame, str]:
+    """Compare the choice with `settings.replays` runs of random and of round-robin choice.
 
-    Attributes
-    ----------
-    table : DataFrame
-        A row each for chosen, random and round_robin: runs, mean, low and high of the objective's
-        `value` and, if measured, of `evaluated`, and the `noise` of one more run. One run has no
-        interval.
-    rounds : DataFrame
-        A row a round of every run: strategy, run, round, source, items, spent, ids.
-    verdict : str
+    Returns
+    -------
+    tuple
+        `baselines`, `replayed` and `verdict` of a `SelectionResult`.
     """
-
-    table: pd.DataFrame
-    rounds: pd.DataFrame
-    verdict: str
-
-
-def compare(plan: Plan, session: Session, evaluate: Evaluate | None) -> Comparison:
-    """Compare the choice with `settings.replays` runs of random and of round-robin choice."""
     level = LEVEL if session.judgement is None else session.judgement.level
     sets: dict[str, list[Acquired]] = {"chosen": [session.acquired]}
     rounds = _chosen_rounds(plan, session)
     for strategy in ("random", "round_robin"):
         sets[strategy] = []
         for run in range(plan.settings.replays):
+            # The same shuffles for both strategies: they differ in their choices alone.
             rng = np.random.default_rng([session.seed, run])
             acquired, asked = _replayed(plan, session.spent, strategy, rng)
             sets[strategy].append(acquired)
             rounds += [{"strategy": strategy, "run": run, **row} for row in asked]
+    # Valued together: an objective may fit one detector on the union, which makes sets comparable.
     everything = [each for of_strategy in sets.values() for each in of_strategy]
     measured = {"value": session.judge.values(everything)}
     if evaluate is not None:
@@ -85,7 +74,7 @@ def compare(plan: Plan, session: Session, evaluate: Evaluate | None) -> Comparis
             record[f"{name}_noise"] = float(prediction_halfwidth(values[rows], level))
         records.append(record)
     table = pd.DataFrame(records)
-    return Comparison(table, pd.DataFrame(rounds), _verdict(table, level))
+    return table, pd.DataFrame(rounds), _verdict(table, level)
 
 
 def _chosen_rounds(plan: Plan, session: Session) -> list[dict[str, Any]]:
@@ -100,7 +89,7 @@ def _chosen_rounds(plan: Plan, session: Session) -> list[dict[str, Any]]:
 def _replayed(
     plan: Plan, budget: float, strategy: str, rng: np.random.Generator
 ) -> tuple[Acquired, list[dict[str, Any]]]:
-    """Spend a budget on the sources in other orders."""
+    """Spend a budget on the sources, shuffled, by one of the baseline strategies."""
     sources = [s.shuffled(rng) for s in plan.sources if isinstance(s, ReplayableSource)]
     acquired = Acquired(len(sources))
     asked: list[dict[str, Any]] = []
@@ -126,7 +115,10 @@ def _replayed(
 
 
 def _verdict(table: pd.DataFrame, level: float) -> str:
-    """Whether what was chosen differs from random by more than random runs differ."""
+    """Say whether the choice differs from random choice by more than random runs differ.
+
+    The noise of one more run, not of the mean: the choice is a single run itself.
+    """
     name = "evaluated" if "evaluated" in table else "value"
     rows = table.set_index("strategy")
     chosen, random, noise = rows[name]["chosen"], rows[name]["random"], rows[f"{name}_noise"]

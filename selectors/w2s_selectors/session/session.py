@@ -1,4 +1,4 @@
-"""One selection while it runs: choose, ask, take in, judge, commit; or all that from disk."""
+"""A running selection: choose, query, judge and commit, or restore all that from disk."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from w2s_data.errors import DegenerateDataWarning
+from w2s_data.utils.intervals import Estimate
 from w2s_data.utils.typing import BoolArray, FloatArray
 from w2s_selectors.objectives.acquired import Acquired
 from w2s_selectors.objectives.base import Judgement, Task
@@ -26,12 +27,12 @@ from w2s_selectors.sources.batch import Batch
 
 logger = logging.getLogger("w2s_selectors")
 
-PATIENCE = 3  # failures, or answers without anything new, in a row: then a source is given up
+PATIENCE = 3  # failures or answers without a new item in a row, after which a source is given up
 
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """What came of asking a source."""
+    """Outcome of one query."""
 
     source: int
     kind: str
@@ -41,7 +42,7 @@ class Answer:
 
 
 class Session:
-    """The state of a running selection.
+    """State of a running selection.
 
     Attributes
     ----------
@@ -49,9 +50,9 @@ class Session:
     chosen : list of tuple of str
         Ids kept in each round.
     delivered : int array (K,)
-        Items that have come, kept or not.
+        Items delivered by each source, kept or not.
     gone : dict
-        Source number -> why it can no longer be asked (dry, given up).
+        Source number -> why it can no longer be queried (dry, given up).
     """
 
     def __init__(
@@ -59,8 +60,9 @@ class Session:
     ) -> None:
         self.plan, self._prepare, self._checkpoint = plan, preparer, checkpoint
         n_sources = len(plan.sources)
+        # Two streams: an objective that draws more numbers leaves the choices as they are.
         objective_seed, choice_seed = np.random.SeedSequence(seed).generate_state(2, np.uint64)
-        self.seed = int(objective_seed >> np.uint64(1))
+        self.seed = int(objective_seed >> np.uint64(1))  # 63 bits: it fits a signed integer
         self._rng = np.random.default_rng(choice_seed)
         task = Task(plan.costs, plan.settings.batch_size, plan.target, self.seed)
         self.judge = plan.objective.start(task)
@@ -73,14 +75,14 @@ class Session:
         self.gone: dict[int, str] = {}
         self.spent = 0.0
         self._owner: dict[str, int] = {}
-        self._asked_in: dict[int, int] = {}  # round whose query a source has (yet) to answer
+        self._asked_in: dict[int, int] = {}  # round of the query that a source is to answer
         self._attempts = np.zeros(n_sources, dtype=np.int64)
         self._failures = np.zeros(n_sources, dtype=np.int64)
         self._barren = np.zeros(n_sources, dtype=np.int64)
         self.delivered = np.zeros(n_sources, dtype=np.int64)
 
     def restore(self) -> None:
-        """Go through the rounds that are on disk, and tell the sources what they delivered."""
+        """Replay the rounds on disk, and open the sources with the ids that they delivered."""
         delivered: dict[int, list[str]] = {k: [] for k in range(len(self.plan.sources))}
         if self._checkpoint is not None:
             for record, stored in self._checkpoint.rounds():
@@ -89,10 +91,11 @@ class Session:
                 self._ask_state(record.source, record.asked)
                 answer = Answer(record.source, record.kind, record.asked, batch, record.note)
                 self._absorb(answer, stored)
+                # Choices are not drawn again, so the generator is set to where they left it.
                 self._rng.bit_generator.state = record.generator
                 self.records.append(record)
             received = self._checkpoint.received(len(self.records))
-            if received is not None:  # of a round that was cut short
+            if received is not None:  # of a round that was interrupted before its commit
                 delivered[received[0]] += received[1].ids
         for k, source in enumerate(self.plan.sources):
             source.open(delivered[k], self._checkpoint.late(k) if self._checkpoint else None)
@@ -107,17 +110,18 @@ class Session:
         received = self._checkpoint.received(record.round)
         if received is None:
             raise CheckpointError(
-                f"{str(self._checkpoint.folder)!r} lacks what was received in round {record.round}"
+                f"{str(self._checkpoint.folder)!r} lacks the items received in round {record.round}"
             )
         return received[1]
 
     def run(self, on_round: Callable[[Record, Judgement | None], None]) -> str:
-        """Ask until a stop rule holds; return it in words."""
+        """Query sources until a stop rule holds; return the rule in words."""
         started = time.monotonic()
         while not (reason := self._finished(time.monotonic() - started)):
             source, scores = self._choose()
             on_round(self._round(source, scores), self.judgement)
         if time.monotonic() - started < (self.plan.settings.max_seconds or np.inf):
+            # Queries that timed out may have been answered by now: these items are paid for.
             nothing = np.full(len(self.plan.sources), np.nan)
             for late in np.flatnonzero(self.state.pending > 0).tolist():
                 if late not in self.gone:
@@ -126,11 +130,13 @@ class Session:
 
     def _round(self, source: int, scores: FloatArray) -> Record:
         n_open = int(self.open.sum())
+        # Before the query: a killed round is repeated with the same choice.
         generator = copy.deepcopy(self._rng.bit_generator.state)
         answer = self._ask(source)
         before = self.spent
         kept, note = self._absorb(answer)
-        reward, low, high, observed = self._standing(answer.source)
+        judged = self.judgement
+        reward = Estimate(np.nan) if judged is None else judged.estimate(answer.source)
         record = Record(
             round=len(self.records),
             source=answer.source,
@@ -141,10 +147,8 @@ class Session:
             cost=self.spent - before,
             spent=self.spent,
             index=float(scores[answer.source]),
-            observed=observed,
-            reward=reward,
-            reward_low=low,
-            reward_high=high,
+            observed=np.nan if judged is None else judged.observed,
+            **reward.columns("reward"),
             n_open=n_open,
             note=note,
             left_out=tuple(sorted(set(answer.batch.ids) - set(kept.ids))),
@@ -157,7 +161,7 @@ class Session:
         return record
 
     def _stored(self, answer: Answer, kept: Batch) -> Batch:
-        """What a committed round holds: the ids kept, and the numbers that cannot be looked up."""
+        """Return the ids of a committed round, and the numbers that cannot be looked up."""
         known = answer.batch
         if not isinstance(self.plan.sources[answer.source], ReplayableSource):
             known = Batch(())
@@ -167,37 +171,37 @@ class Session:
 
     @property
     def open(self) -> BoolArray:
-        """Sources that may be asked: there, not stopped, and affordable."""
+        """Sources that may be queried: not gone, not stopped, and affordable."""
         open_ = self.plan.units <= self._left() + SLACK
         open_[[*self.gone, *self.stopped]] = False
         return open_
 
     @property
     def stopped(self) -> dict[int, str]:
-        """Stopped sources and why: by the objective unless kept, and by the user."""
-        found = dict(self.judgement.stopped) if self.judgement is not None else {}
-        found = {k: reason for k, reason in found.items() if k not in self.plan.keep}
-        return found | dict.fromkeys(self.plan.stop, "stopped by the user")
+        """Reasons of stopped sources: by the objective unless kept, and by the user."""
+        judged = {} if self.judgement is None else self.judgement.stopped
+        screened = {k: reason for k, reason in judged.items() if k not in self.plan.keep}
+        return screened | dict.fromkeys(self.plan.stop, "stopped by the user")
 
     def _left(self) -> FloatArray:
-        """Budget left for each source: what is pending at others, and its own, is set aside."""
+        """Return the budget left for each source, (K,), without what is pending at the others."""
         reserved = self.state.pending * self.plan.units
         return np.asarray(self.plan.settings.budget - self.spent - reserved.sum() + reserved)
 
     def _finished(self, seconds: float) -> str:
         plan, settings = self.plan, self.plan.settings
         if len(self.records) >= (settings.max_rounds or np.inf):
-            return f"{len(self.records)} rounds were asked for"
+            return f"the limit of {len(self.records)} rounds is reached"
         if seconds >= (settings.max_seconds or np.inf):
-            return f"{settings.max_seconds:g} seconds were given"
+            return f"the limit of {settings.max_seconds:g} seconds is reached"
         if not (plan.units <= self._left() + SLACK).any():
             return "the budget is spent"
         if not self.open.any():
             left = set(range(len(plan.sources))) - set(self.gone)
             if not left:
-                return "no source has anything left"
+                return "all sources are empty or given up"
             if left <= set(self.stopped):
-                return "only stopped sources are left (keep= overrules)"
+                return "only stopped sources are left (`keep` overrules)"
             return "the budget is spent"
         separation = settings.separation or 1.0
         if separation < 1 and self.judgement is not None and not self._warming().any():
@@ -211,7 +215,7 @@ class Session:
         return self.open & (self._attempts < self.plan.objective.warm_up)
 
     def _choose(self) -> tuple[int, FloatArray]:
-        """The source to ask, and what all sources were compared by."""
+        """Return the source to query, and the scores that all sources were compared by."""
         nothing = np.full(len(self.plan.sources), np.nan)
         warming = self._warming()
         if warming.any() or self.judgement is None:
@@ -219,6 +223,7 @@ class Session:
             return int(turn.argmin()), nothing
         state = replace(self.state, active=self.open)
         if self.judgement.gains is not None:
+            # A source without a known gain comes first: only a query can show it.
             gains = np.where(np.isnan(self.judgement.gains), np.inf, self.judgement.gains)
             best = gains == gains[self.open].max()
             state = replace(state, active=self.open & best)
@@ -228,10 +233,10 @@ class Session:
         return self.plan.policy.choose(state, self._rng), scores / state.costs
 
     def _ask(self, source: int) -> Answer:
-        """Ask a source, and keep what it delivers before anything else happens."""
+        """Query a source, and write its items to disk before anything else happens."""
         number = len(self.records)
         received = self._checkpoint and self._checkpoint.received(number)
-        if received:  # a round that was cut short after its answer had come
+        if received:  # the round was interrupted after its answer: it is paid for
             source, batch = received
             asked = self._ask_state(source, self._size(source))
             return Answer(source, "answer", asked, batch)
@@ -245,8 +250,8 @@ class Session:
         except SourceError as error:
             return Answer(source, "failure", asked, Batch(()), str(error))
         except Exception as error:  # whatever a source of the user's own may raise
-            said = f"source {asked_of.name!r} failed with {type(error).__name__}: {error}"
-            return Answer(source, "failure", asked, Batch(()), said)
+            note = f"source {asked_of.name!r} failed with {type(error).__name__}: {error}"
+            return Answer(source, "failure", asked, Batch(()), note)
         if self._checkpoint is not None and not isinstance(asked_of, ReplayableSource):
             self._checkpoint.write_received(number, source, batch)
         return Answer(source, "answer", asked, batch)
@@ -256,7 +261,7 @@ class Session:
         return int(max(1, min(self.plan.settings.batch_size, affordable)))
 
     def _ask_state(self, source: int, n: int) -> int:
-        """Note that items are asked for; a source that still owes some is not asked for more."""
+        """Record a query and return its size; a source with pending items gets no further one."""
         owed = self.state.pending[source]
         if owed == 0:
             self._asked_in[source] = len(self.records)
@@ -265,7 +270,7 @@ class Session:
         return int(owed)
 
     def _absorb(self, answer: Answer, stored: Batch | None = None) -> tuple[Batch, str]:
-        """Take an answer into the state, and judge anew; `stored` has numbers known already."""
+        """Add an answer to the state, and judge again; `stored` has numbers known already."""
         k, name = answer.source, self.plan.sources[answer.source].name
         self._attempts[k] += 1
         if answer.kind != "answer":
@@ -279,7 +284,7 @@ class Session:
             fresh = _joined(fresh, stored)
         kept, left_out = self._prepare(name, fresh) if len(fresh) else (fresh, "")
         if not len(answer.batch):
-            self.gone[k] = "it has nothing left"
+            self.gone[k] = "it is empty"
         self._barren[k] = 0 if len(kept) else self._barren[k] + 1
         if self._barren[k] >= PATIENCE and k not in self.gone:
             self.gone[k] = f"{PATIENCE} answers in a row brought nothing new"
@@ -289,10 +294,10 @@ class Session:
             self.acquired.add(k, kept.strong_features, kept.weak_proba)
         self.delivered[k] += len(answer.batch)
         if size is not None and self.delivered[k] >= size:
-            self.gone.setdefault(k, "it has nothing left")
+            self.gone.setdefault(k, "it is empty")
         self._judge()
         notes = [text for text in (note, left_out) if text]
-        if stored is None:
+        if stored is None:  # the first time; a restored round has warned before
             for text in notes:
                 warnings.warn(f"source {name!r}: {text}", DegenerateDataWarning, stacklevel=5)
         return kept, "; ".join(notes)
@@ -301,6 +306,7 @@ class Session:
         k = answer.source
         self.chosen.append(())
         self._failures[k] += 1
+        # After a timeout the query is still out: its items stay pending, and their price reserved.
         if answer.kind == "failure":
             pending = self.state.pending.copy()
             pending[k] = 0
@@ -310,7 +316,7 @@ class Session:
         logger.warning("round %d: %s", len(self.records), answer.note)
 
     def _without_known(self, k: int, batch: Batch) -> tuple[Batch, str]:
-        """Drop items that came before, from this source or another one."""
+        """Drop items that were delivered before, by this source or another one."""
         rows, others = [], set()
         for row, name in enumerate(batch.ids):
             if name not in self._owner:
@@ -329,21 +335,15 @@ class Session:
         return batch.take(np.array(rows, dtype=np.int64)), note
 
     def _judge(self) -> None:
-        """Judge once every source that can be asked has been asked."""
+        """Judge all sources, once each that can be queried has been."""
         if len(self.acquired) and not (self.open & (self._attempts == 0)).any():
             judgement = self.judge(self.acquired)
             self.judgement = judgement
             if judgement.successes is not None and judgement.trials is not None:
                 self.state = self.state.reestimated(judgement.successes, judgement.trials)
 
-    def _standing(self, k: int) -> tuple[float, float, float, float]:
-        j = self.judgement
-        if j is None:
-            return (np.nan,) * 4
-        return float(j.rewards[k]), float(j.low[k]), float(j.high[k]), j.observed
-
     def summary(self) -> Mapping[str, Any]:
-        """Where the selection stands, for `state.json`."""
+        """Return the progress so far, for `state.json`."""
         names = [source.name for source in self.plan.sources]
         return {
             "rounds": len(self.records),
@@ -357,7 +357,7 @@ class Session:
 
 
 def _joined(batch: Batch, stored: Batch) -> Batch:
-    """Add the numbers that were stored with a round to its items."""
+    """Join delivered items with the numbers that were stored with their round."""
     place = {name: row for row, name in enumerate(stored.ids)}
     rows = [place[name] for name in batch.ids if name in place]
     batch = batch.take(np.array([i for i, name in enumerate(batch.ids) if name in place], int))

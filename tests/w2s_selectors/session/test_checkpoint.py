@@ -103,11 +103,11 @@ def test_checkpoints_of_others_are_refused_and_left_alone(tmp_path: Path) -> Non
     select(checkpoint=folder, max_rounds=5)
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     for options, said in (
-        ({"batch_size": 5}, "belongs to another selection, with batch_size 10 .not 5.; give"),
+        ({"batch_size": 5}, "belongs to another selection, with batch_size 10 .not 5.; pass"),
         ({"sources": tables(size=60)}, "belongs to another selection, with sources"),
         ({"random_state": 1}, "with random_state 0 .not 1."),
         ({"objective": "overlap"}, "with objective 'Screen..' .not 'Overlap"),
-        ({"resume": False}, "holds a selection already: go on with resume=True"),
+        ({"resume": False}, "holds a selection already; pass resume=True"),
     ):
         with pytest.raises(CheckpointError, match=said):
             select(checkpoint=folder, **options)

@@ -306,7 +306,7 @@ def test_published_index_explores_too_long_in_batches_and_locks_in_on_points() -
 @pytest.mark.slow
 @pytest.mark.parametrize("policy", [UCB1(), KLUCB(), ThompsonSampling()], ids=repr)
 def test_delayed_answers_cost_at_most_what_is_in_flight(policy: Any) -> None:
-    play: Any = {"sources": SOURCES, "budget": 2000, "batch": 20, "random_state": 0}
+    play: Any = {"sources": SOURCES, "budget": 2000, "batch_size": 20, "random_state": 0}
     prompt = simulate([policy], **play).regret[policy.name][:, -1].mean()
     late = simulate([policy], outstanding=8, **play).regret[policy.name][:, -1].mean()
     in_flight = 7 * 20

@@ -75,7 +75,7 @@ def test_fewer_items_than_asked_are_taken() -> None:
 
 def test_an_empty_answer_means_dry() -> None:
     result = select(callables(a=lambda _: [], b=numbered("b")), budget=70, **NUMBERS)
-    assert result.sources.set_index("source").loc["a", "reason"] == "it has nothing left"
+    assert result.sources.set_index("source").loc["a", "reason"] == "it is empty"
     assert result.sources["items"].tolist() == [0, 70]
 
 
@@ -126,7 +126,7 @@ def test_a_model_that_fails_can_be_mended(tmp_path: Path) -> None:
     for model, error, said in (
         ({"strong_encoder": lambda items: np.ones((len(items) + 1, 8))}, FeatureError, "the shape"),
         ({"strong_encoder": lambda items: strong(items) * np.nan}, FeatureError, "NaN or inf"),
-        ({"weak_model": lambda items: weak(items)[1:]}, ProbabilityError, "each of 10 items of"),
+        ({"weak_model": lambda items: weak(items)[1:]}, ProbabilityError, "10 for source"),
         ({"weak_model": lambda items: weak(items) * 2}, ProbabilityError, "sum to 1|leaves"),
     ):
         with pytest.raises(error, match=said):
