@@ -1,7 +1,7 @@
 r"""Linear probes on frozen features: logistic with hard or soft labels, and ridge.
 
 The weak teacher of a run is a `LinearProbe` on weak features; `cross_fit_proba` gives its
-honest probabilities on the very items that it was trained on.
+out-of-fold probabilities on the items that it was trained on.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from w2s_data.compute.device import or_on_cpu
 from w2s_data.errors import FeatureError, InputError, SplitError, listing, rows
@@ -20,12 +20,28 @@ from w2s_data.utils.typing import AnyArray, FloatArray, IntArray, RandomState
 from w2s_data.utils.validation import (
     check_feature_block,
     check_generator,
+    check_parameters,
     check_proba,
     check_same_length,
+    nonnegative,
+    one_of,
+    positive,
+    whole,
 )
 
-SERIAL_WORK = 10_000_000  # n x D x C below which a probe is fitted on one thread
+# n x D x C below which a probe is fitted on one thread: starting more costs more than it saves,
+# and the forecast fits hundreds of such probes.
+SERIAL_WORK = 10_000_000
+# From next to none to a penalty that leaves only the class means; half a decade changes the
+# held-out loss by less than its noise.
 L2_GRID = tuple(float(value) for value in 10.0 ** np.arange(-4, 1.5, 0.5))
+CONSTRAINTS = {
+    "loss": one_of("logistic", "ridge"),
+    "l2": nonnegative | one_of("cv"),
+    "folds": whole(2),
+    "max_iter": whole(1),
+    "tol": positive,
+}
 
 
 class LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -58,15 +74,18 @@ class LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     device : str
         "auto", "cpu", "cuda", ...
     random_state : int, Generator or None
-        Only shuffles the folds of ``l2="cv"``.
+        Controls the shuffling of the folds of ``l2="cv"``; nothing else is random.
 
     Attributes
     ----------
     classes_ : array (C,)
         Sorted labels, or ``arange(C)`` for soft labels.
-    coef_ : array (C, D) or (1, D)
-        Weights on the features as they came in (the scaling is folded in).
-    intercept_ : array (C,) or (1,)
+    coef_ : array (C, D), or (1, D) for two classes
+        Weights on the unscaled features.
+    intercept_ : array (C,), or (1,) for two classes
+    n_features_in_ : int
+    feature_names_in_ : array (D,)
+        Column names, where X was a DataFrame; predicting then requires the same ones.
     l2_ : float
         The penalty used.
     loss_ : float
@@ -111,7 +130,7 @@ class LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Parameters
         ----------
-        X : array (n, D)
+        X : array (n, D) or DataFrame
         y : array (n,) of labels, or (n, C) of probabilities
         sample_weight : array (n,), optional
             Non-negative; only ratios matter.
@@ -120,13 +139,15 @@ class LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ------
         InputError
             NaN features, disagreeing row counts, a single class, bad probabilities or weights.
+        TypeError
+            A sparse matrix.
         """
-        self._check_parameters()
+        check_parameters(self, CONSTRAINTS)
         features = _check_features(X)
+        self._check_columns(X, y, reset=True)
         self.classes_, targets = _check_targets(y)
         check_same_length(X=features, y=targets)
         weights = _check_weights(sample_weight, len(features))
-        self.n_features_in_ = features.shape[1]
         with threads_for(features.size * targets.shape[1]):
             self.l2_ = (
                 float(self.l2) if self.l2 != "cv" else self._best_l2(features, targets, weights)
@@ -135,19 +156,16 @@ class LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def decision_function(self, X: AnyArray) -> FloatArray:
-        """Scores (n, C); (n,) for two classes, positive for ``classes_[1]``."""
+        """Return scores (n, C); (n,) for two classes, positive for ``classes_[1]``."""
         check_is_fitted(self)
         features = _check_features(X, allow_empty=True)
-        if features.shape[1] != self.n_features_in_:
-            raise FeatureError(
-                f"the probe was fitted on {self.n_features_in_} features; got {features.shape[1]}"
-            )
+        self._check_columns(X, reset=False)
         with _one_thread():  # else last bits depend on which rows are asked for together
             scores: FloatArray = features @ self.coef_.T + self.intercept_
         return scores[:, 0] if scores.shape[1] == 1 else scores
 
     def predict_proba(self, X: AnyArray) -> FloatArray:
-        """Class probabilities (n, C), rows sum to 1.
+        """Return class probabilities (n, C); rows sum to 1.
 
         Ridge scores are clipped to [0, 1] and renormalised (uniform where all are clipped to 0).
         """
@@ -161,21 +179,20 @@ class LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))
 
     def predict(self, X: AnyArray) -> AnyArray:
-        """Most probable class of every row."""
+        """Return the most probable class of every row."""
         scores = self.decision_function(X)
         best = (scores > 0).astype(np.int64) if scores.ndim == 1 else scores.argmax(axis=1)
         return np.asarray(self.classes_[best])
 
-    def _check_parameters(self) -> None:
-        if self.loss not in ("logistic", "ridge"):
-            raise InputError(f"loss must be 'logistic' or 'ridge'; got {self.loss!r}")
-        if self.l2 != "cv" and not (isinstance(self.l2, int | float) and 0 <= self.l2 < np.inf):
-            raise InputError(f"l2 must be a number >= 0 or 'cv'; got {self.l2!r}")
-        if self.folds < 2:
-            raise InputError(f"folds must be at least 2; got {self.folds}")
+    def _check_columns(self, X: AnyArray, y: Any = "no_validation", *, reset: bool) -> None:
+        """Learn or compare number and names of columns, as all of scikit-learn does."""
+        try:
+            validate_data(self, X, y, reset=reset, skip_check_array=True)
+        except ValueError as error:
+            raise FeatureError(str(error)) from error
 
     def _best_l2(self, features: FloatArray, targets: FloatArray, weights: FloatArray) -> float:
-        """Least held-out cross-entropy over the grid; ties go to the stronger penalty."""
+        """Return the penalty of least held-out cross-entropy; ties go to the stronger one."""
         rng = check_generator(self.random_state)
         losses = np.zeros(len(L2_GRID))
         probe = clone(self).set_params(random_state=None)
@@ -184,6 +201,8 @@ class LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             for i, l2 in enumerate(L2_GRID):
                 probe.l2_ = l2
                 probe._solve(features[train], targets[train], weights[train])
+                # Ridge probabilities may be exactly 0, whose logarithm would rule a penalty out
+                # for a single row.
                 proba = np.clip(probe.predict_proba(features[held_out]), 1e-12, 1.0)
                 losses[i] -= weights[held_out] @ (targets[held_out] * np.log(proba)).sum(axis=1)
         return L2_GRID[len(L2_GRID) - 1 - int(np.argmin(losses[::-1]))]
@@ -225,10 +244,11 @@ def cross_fit_proba(
     probe: LinearProbe,
     X: AnyArray,
     y: AnyArray,
+    *,
     folds: int = 5,
     random_state: RandomState = None,
 ) -> FloatArray:
-    """Out-of-fold probabilities: every row is predicted by a probe that has not seen it.
+    """Predict every row by a probe that was not trained on it.
 
     Parameters
     ----------
@@ -268,7 +288,7 @@ def cross_fit_proba(
 def stratified_folds(
     codes: IntArray, folds: int, rng: np.random.Generator
 ) -> list[tuple[IntArray, IntArray]]:
-    """Shuffled (train, held-out) rows; classes and folds are even to within one row.
+    """Split rows into (train, held-out) folds at random; sizes and classes differ by one at most.
 
     >>> [held.tolist() for _, held in stratified_folds(np.array([0, 0, 1, 1]), 2,
     ...                                                np.random.default_rng(0))]
@@ -278,17 +298,17 @@ def stratified_folds(
     shuffled = rng.permutation(n)
     by_class = shuffled[np.argsort(np.asarray(codes)[shuffled], kind="stable")]
     fold = np.empty(n, dtype=np.int64)
-    fold[by_class] = np.arange(n) % min(folds, n)  # deal the rows out, class after class
+    fold[by_class] = np.arange(n) % min(folds, n)  # assigned in turn, class after class
     return [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(min(folds, n))]
 
 
 def threads_for(work: int) -> AbstractContextManager[Any]:
-    """One BLAS thread for small problems, where threads cost more than they bring."""
+    """Limit BLAS to one thread for small problems, where threads cost more than they save."""
     return _one_thread() if work < SERIAL_WORK else nullcontext()
 
 
 def _one_thread() -> AbstractContextManager[Any]:
-    """Products of one BLAS thread."""
+    """Limit BLAS to one thread."""
     from threadpoolctl import threadpool_limits
 
     limits: AbstractContextManager[Any] = threadpool_limits(1, user_api="blas")
@@ -321,10 +341,23 @@ def _sigmoid(scores: FloatArray) -> FloatArray:
 
 
 def _check_features(X: AnyArray, allow_empty: bool = False) -> FloatArray:
+    from scipy.sparse import issparse
+
+    if issparse(X):
+        raise TypeError("Sparse data was passed for X, but dense data is required: use X.toarray()")
     features = np.asarray(X)
+    if features.dtype == object:  # a table of numbers of several types
+        features = features.astype(np.float64)
+    if features.dtype.kind == "c":
+        raise FeatureError("Complex data not supported: X must be real numbers of shape (n, D)")
     if features.ndim != 2 or not np.issubdtype(features.dtype, np.number):
         raise FeatureError(
-            f"X must be numbers of shape (n, D); got {features.dtype} of shape {features.shape}"
+            f"X must be numbers of shape (n, D); got {features.dtype} of shape {features.shape}. "
+            "Reshape your data with X.reshape(-1, 1) for one feature, X.reshape(1, -1) for one row"
+        )
+    if not features.shape[1]:
+        raise FeatureError(
+            f"X has 0 feature(s) (shape={features.shape}) while a minimum of 1 is required."
         )
     if len(features) == 0 and not allow_empty:
         raise FeatureError("X has no rows")
@@ -334,19 +367,27 @@ def _check_features(X: AnyArray, allow_empty: bool = False) -> FloatArray:
 
 
 def _check_targets(y: AnyArray) -> tuple[AnyArray, FloatArray]:
-    """Classes and (n, C) distributions from hard or soft labels."""
+    """Return classes and (n, C) distributions of hard or soft labels."""
     labels = np.asarray(y)
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = column_or_1d(labels, warn=True)
     if labels.ndim == 2:
         soft = check_proba(labels, "y")
         return np.arange(soft.shape[1]), soft
     if labels.ndim != 1:
         raise InputError(f"y must have shape (n,) or (n, C); got {labels.shape}")
-    if np.issubdtype(labels.dtype, np.floating) and not np.isfinite(labels).all():
-        raise InputError(f"y has NaN labels in {rows(np.flatnonzero(~np.isfinite(labels)))}")
+    if np.issubdtype(labels.dtype, np.floating):
+        if not np.isfinite(labels).all():
+            raise InputError(f"y has NaN labels in {rows(np.flatnonzero(~np.isfinite(labels)))}")
+        if (labels != np.floor(labels)).any():
+            raise InputError(
+                "Unknown label type: continuous. y must hold class labels (n,) or probabilities "
+                "(n, C)"
+            )
     classes, codes = np.unique(labels, return_inverse=True)
     if len(classes) < 2:
         raise SplitError(
-            f"the labels hold a single class ({listing(classes.tolist())}); a probe needs two"
+            f"the labels hold one class ({listing(classes.tolist())}); a probe needs two"
         )
     return classes, np.eye(len(classes))[codes]
 

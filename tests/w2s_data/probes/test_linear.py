@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
+from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from w2s_data.errors import FeatureError, InputError, ProbabilityError, SplitError
 from w2s_data.probes import solvers as _solvers
@@ -147,6 +150,36 @@ def test_more_features_than_rows(rng):
     np.testing.assert_allclose(probe.coef_, other.coef_, atol=1e-4)
 
 
+EXPECTED_FAILURES = {
+    "check_sample_weight_equivalence_on_dense_data": "L-BFGS stops at a gradient of `tol`, where "
+    "probabilities agree to about 1e-6; the check asks for 1e-9",
+}
+
+
+@parametrize_with_checks(
+    [LinearProbe(device="cpu"), LinearProbe("ridge", device="cpu")],
+    expected_failed_checks=lambda probe: EXPECTED_FAILURES if probe.loss == "logistic" else {},
+)
+def test_scikit_learn_checks(estimator, check):
+    check(estimator)
+
+
+def test_interface_of_a_logistic_regression(problem):
+    """Shapes and names that users of scikit-learn's LogisticRegression rely on."""
+    x, y = problem
+    table = pd.DataFrame(x, columns=[f"f{i}" for i in range(8)])
+    probe, other = LinearProbe().fit(table, y), LogisticRegression().fit(table, y)
+    for name in ("coef_", "intercept_", "classes_", "feature_names_in_"):
+        assert getattr(probe, name).shape == getattr(other, name).shape
+    assert probe.n_features_in_ == other.n_features_in_ == 8
+    assert probe.decision_function(table).shape == other.decision_function(table).shape
+    np.testing.assert_array_equal(probe.feature_names_in_, other.feature_names_in_)
+    with pytest.raises(FeatureError, match="feature names should match"):
+        probe.predict(table[table.columns[::-1]])
+    with pytest.raises(TypeError, match="dense data is required"):
+        probe.predict(csr_array(x))
+
+
 def test_scikit_learn_contract(problem):
     x, y = problem
     probe = LinearProbe(l2=0.5, folds=3)
@@ -196,7 +229,7 @@ class TestBadInput:
     y = np.array([0, 1] * 3)
 
     def test_single_class(self):
-        with pytest.raises(SplitError, match="single class"):
+        with pytest.raises(SplitError, match="hold one class"):
             LinearProbe().fit(self.x, np.zeros(6, dtype=int))
 
     def test_nan_features(self):
@@ -218,7 +251,7 @@ class TestBadInput:
             LinearProbe().fit(self.x, self.y[:5])
 
     def test_other_width_at_prediction(self):
-        with pytest.raises(FeatureError, match="fitted on 2 features; got 3"):
+        with pytest.raises(FeatureError, match="X has 3 features, but LinearProbe is expecting 2"):
             LinearProbe().fit(self.x, self.y).predict(np.zeros((1, 3)))
 
     @pytest.mark.parametrize("weights", [[1] * 5, [-1] * 6, [0] * 6, [np.nan] * 6])
