@@ -47,8 +47,10 @@ class SelectionRegret:
     reason: str
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain numbers and text; NaN becomes None."""
-        return dict(jsonable(self))
+        """Return the values after the last round; NaN becomes None."""
+        last = {name: getattr(self, name)[-1:].tolist() for name in ("cumulative", "bound")}
+        ends = {name: value[0] if value else None for name, value in last.items()}
+        return dict(jsonable({**vars(self), **ends}))
 
     def __repr__(self) -> str:
         last = self.cumulative[-1] if len(self.cumulative) else np.nan
@@ -196,7 +198,7 @@ class SelectionResult:
                     "sources": _nested(self.sources, ["reward"], self.level),
                     "stopped": self.stopped,
                     "baselines": baselines,
-                    "regret": _last(self.regret()),
+                    "regret": self.regret().to_dict(),
                     "verdict": self.verdict,
                     "notes": self.notes,
                 }
@@ -249,14 +251,3 @@ def _nested(table: pd.DataFrame, names: Sequence[str], level: float) -> list[dic
             limits = record.pop(f"{name}_low"), record.pop(f"{name}_high")
             record[name] = Estimate(record[name], *limits, level).to_dict()
     return records
-
-
-def _last(regret: SelectionRegret) -> dict[str, Any]:
-    last = slice(-1, None)
-    return {
-        "kind": regret.kind,
-        "cumulative": next(iter(regret.cumulative[last]), np.nan),
-        "bound": next(iter(regret.bound[last]), np.nan),
-        "simple": regret.simple,
-        "reason": regret.reason,
-    }

@@ -19,6 +19,7 @@ from w2s_data.probes.linear import LinearProbe
 from w2s_data.run import Run
 from w2s_data.stages import weak_proba_of
 from w2s_data.stages.graph import BASELINES, OVERLAP, SCORES, SELECT, SELECTION, TRACE, check_scored
+from w2s_data.utils.intervals import Estimate
 from w2s_data.utils.io import jsonable, sha256_json
 from w2s_data.utils.stage import StageResult
 from w2s_data.utils.typing import FloatArray, IntArray
@@ -35,7 +36,7 @@ logger = logging.getLogger("w2s_selectors")
 TARGETS = ("validation", "test")
 FEWEST_TESTED = 50  # gold labels for which an accuracy is worth comparing
 MOST_TESTED = 20_000  # a random part of more: an accuracy is then right to .004
-Posterior = dict[str, tuple[float, float, float]]  # source -> reward, low, high
+Posterior = dict[str, Estimate]  # source -> reward
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,8 +114,7 @@ def select_stage(
 
     def after(row: dict[str, Any], judgement: Judgement | None) -> None:
         if on_round is not None and judgement is not None:
-            believed = zip(judgement.rewards, judgement.low, judgement.high, strict=True)
-            on_round(row, dict(zip(names, believed, strict=True)))
+            on_round(row, {name: judgement.estimate(k) for k, name in enumerate(names)})
 
     target = target_rows(dataset, settings.target)
     with run.stage(SELECT, recorded) as stage:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,6 +16,7 @@ from w2s_data.errors import InputError, NotApplicableError
 
 if TYPE_CHECKING:
     from w2s_data.data.load import W2SDataset
+    from w2s_data.utils.intervals import Estimate
 
 SELECTION = "Selection"
 SHOWN = 4  # sources in a line of progress
@@ -139,7 +142,7 @@ def select(
         features["strong"],
         settings,
         restart=not resume,
-        on_round=_tell if context.obj is None else None,
+        on_round=_print_round if context.obj is None else None,
         show_progress=context.obj is True,  # with a bar, a round needs no line
     )
     return Outcome(run, result.summary, result.fresh)
@@ -160,15 +163,15 @@ def _quarter(dataset: W2SDataset, unit: str, batch: int) -> float:
     return float(quarter)
 
 
-def _tell(row: dict[str, Any], believed: dict[str, tuple[float, float, float]]) -> None:
-    """One line a round on standard error: what was asked, and what is believed of the best."""
+def _print_round(row: dict[str, Any], rewards: Mapping[str, Estimate]) -> None:
+    """Print one line per round to standard error: the query, and the best sources so far."""
     known = sorted(
-        (item for item in believed.items() if item[1][0] == item[1][0]),  # NaN is unknown
-        key=lambda item: -item[1][0],
+        (item for item in rewards.items() if not math.isnan(item[1].value)),
+        key=lambda item: -item[1].value,
     )
     best = ", ".join(
-        f"{name} {reward:.2f} [{low:.2f}, {high:.2f}]"
-        for name, (reward, low, high) in known[:SHOWN]
+        f"{name} {reward.value:.2f} [{reward.low:.2f}, {reward.high:.2f}]"
+        for name, reward in known[:SHOWN]
     )
     typer.echo(
         f"round {row['round'] + 1:3d}: {row['kept']:,} from {row['source']}, {row['spent']:g} "

@@ -18,12 +18,13 @@ from w2s_selectors.session.posterior import probability_best, recommended_items
 from w2s_selectors.session.replay import Evaluate, compare, why_not
 from w2s_selectors.session.session import Session
 
-NOT_IN_TRACE = {"left_out", "scores", "generator"}  # of a record: only resuming needs them
+# Of a record; the rest serves resuming.
+TRACE = [f.name for f in fields(Record) if f.name not in ("left_out", "scores", "generator")]
 
 
 def trace_row(plan: Plan, record: Record) -> dict[str, Any]:
     """Return a record as a row of the trace."""
-    row = {f.name: getattr(record, f.name) for f in fields(Record) if f.name not in NOT_IN_TRACE}
+    row = {name: getattr(record, name) for name in TRACE}
     return row | {"source": plan.sources[record.source].name}
 
 
@@ -43,11 +44,10 @@ def assemble(
             notes.append(f"not compared with random and round-robin choice: {reason}")
         else:
             baselines, replayed, verdict = compare(plan, session, evaluate)
-    columns = [f.name for f in fields(Record) if f.name not in NOT_IN_TRACE]
     n_sources = len(plan.sources)
     scores = np.array([record.scores for record in session.records], dtype=np.float64)
     return SelectionResult(
-        trace=pd.DataFrame([trace_row(plan, r) for r in session.records], columns=columns),
+        trace=pd.DataFrame([trace_row(plan, r) for r in session.records], columns=TRACE),
         sources=_table(plan, session, judgement),
         ids=tuple(session.chosen),
         scores=scores.reshape(-1, n_sources),

@@ -21,6 +21,7 @@ from w2s_selectors.policies.baselines import Oracle, RoundRobin, UniformRandom
 from w2s_selectors.policies.kl import bernoulli_kl
 from w2s_selectors.policies.optimistic import KLUCB, UCB1, OverlapUCB
 from w2s_selectors.policies.randomized import EpsilonGreedy, ThompsonSampling
+from w2s_selectors.simulation.sources import check_densities, check_per_source
 
 GRID = np.linspace(0.02, 0.96, 48)  # shares of a gap at which a bound is minimised
 # Why there is no bound with explicit constants for a policy.
@@ -82,7 +83,7 @@ def cumulative_regret(
     rates = density / cost
     best = np.full(arms.shape, rates.max())
     if sizes is not None:
-        stock = _per_source(sizes, "sizes", len(density))
+        stock = check_per_source(sizes, "sizes", len(density))
         best = _best_remaining(arms, brought, rates, stock)
     return np.asarray(np.cumsum(brought * (cost[arms] * best - density[arms]), axis=-1))
 
@@ -125,7 +126,7 @@ def lai_robbins_rate(densities: ArrayLike, points: ArrayLike) -> FloatArray:
     >>> float(lai_robbins_rate([0.5, 0.4, 0.3], 2000).round(1))
     56.2
     """
-    density = _check_densities(densities)
+    density = check_densities(densities)
     best = density.max()
     worse = density[density < best]
     slope = ((best - worse) / bernoulli_kl(worse, best)).sum()
@@ -188,7 +189,7 @@ def regret_bound(policy: Policy, densities: ArrayLike, points: ArrayLike) -> Reg
     >>> regret_bound(EpsilonGreedy(), [0.8, 0.3], 2000)
     RegretBound(none; the regret is linear: at least epsilon times the mean gap per point)
     """
-    _check_densities(densities)
+    check_densities(densities)
     total = _check_points(points)
     reason = _NO_BOUND.get(type(policy), f"no bound is registered for policy {policy.name!r}")
     return RegretBound(total, np.full(total.shape, np.nan), reason=reason)
@@ -207,7 +208,7 @@ def _(policy: KLUCB, densities: ArrayLike, points: ArrayLike) -> RegretBound:
     # p* - e2, at most sum_t 1/f(t) / kl(p* - e2, p*) with f = exp(threshold); and those while its
     # own index is above, log f(T) / kl(p_k + e1, p* - e2) + 1 / kl(p_k + e1, p_k). The bound is
     # the least over e1 + e2 < gap.
-    density, total = _check_densities(densities), _check_points(points)
+    density, total = check_densities(densities), _check_points(points)
     horizon = int(total.max())
     inverse = np.cumsum(np.exp(-policy.threshold(np.arange(1, horizon + 1, dtype=np.float64))))
     summed = inverse[np.maximum(total.astype(np.int64), 1) - 1]
@@ -257,32 +258,13 @@ def _best_remaining(
 def _check_choices(
     chosen: ArrayLike, densities: ArrayLike, costs: ArrayLike | None
 ) -> tuple[IntArray, FloatArray, FloatArray]:
-    density = _check_densities(densities)
+    density = check_densities(densities)
     arms: AnyArray = np.asarray(chosen)
     inside = np.issubdtype(arms.dtype, np.integer) and ((arms >= 0) & (arms < len(density))).all()
     if not inside:
         raise InputError(f"chosen sources must be numbers from 0 to {len(density) - 1}")
-    cost = _per_source(1.0 if costs is None else costs, "costs", len(density))
+    cost = check_per_source(1.0 if costs is None else costs, "costs", len(density))
     return arms, density, cost
-
-
-def _per_source(values: ArrayLike, name: str, n_sources: int) -> FloatArray:
-    array: FloatArray = np.asarray(values, dtype=np.float64)
-    array = np.full(n_sources, array) if array.ndim == 0 else array
-    if array.shape != (n_sources,) or not (array > 0).all():
-        raise InputError(
-            f"{name} must be {n_sources} numbers above 0, one per source; got {array.tolist()}"
-        )
-    return array
-
-
-def _check_densities(densities: ArrayLike) -> FloatArray:
-    density: FloatArray = np.asarray(densities, dtype=np.float64)
-    if density.ndim != 1 or not len(density) or not ((density >= 0) & (density <= 1)).all():
-        raise InputError(
-            f"densities must be numbers in [0, 1], one per source; got {density.tolist()}"
-        )
-    return density
 
 
 def _check_points(points: ArrayLike) -> FloatArray:
@@ -294,6 +276,6 @@ def _check_points(points: ArrayLike) -> FloatArray:
 
 def _gaps(densities: ArrayLike) -> FloatArray:
     """Return the distances from the best density, without those of 0."""
-    density = _check_densities(densities)
+    density = check_densities(densities)
     gaps = density.max() - density
     return np.asarray(gaps[gaps > 0])

@@ -40,21 +40,10 @@ class SimulatedSources(ABC):
     def __init__(
         self, densities: ArrayLike, costs: ArrayLike | None = None, sizes: ArrayLike = np.inf
     ) -> None:
-        self.densities: FloatArray = np.asarray(densities, dtype=np.float64)
-        if self.densities.ndim != 1 or not len(self.densities):
-            raise InputError(f"densities must be one number per source; got {densities!r}")
-        if not ((self.densities >= 0) & (self.densities <= 1)).all():
-            raise InputError(f"densities must lie in [0, 1]; got {self.densities.tolist()}")
-        shape = self.densities.shape
-        self.costs: FloatArray = np.asarray(
-            np.ones(shape) if costs is None else costs, dtype=np.float64
-        )
-        if self.costs.shape != shape or not ((self.costs > 0) & (self.costs < np.inf)).all():
-            raise InputError(
-                f"costs must be {len(self.densities)} finite numbers above 0, one per source; "
-                f"got {self.costs.tolist()}"
-            )
-        self.sizes: FloatArray = np.array(np.broadcast_to(sizes, shape), dtype=np.float64)
+        self.densities = check_densities(densities)
+        n_sources = len(self.densities)
+        self.costs = check_per_source(1.0 if costs is None else costs, "costs", n_sources)
+        self.sizes = check_per_source(sizes, "sizes", n_sources)
 
     @abstractmethod
     def start(self, n_runs: int, most: IntArray, rng: np.random.Generator) -> Draws:
@@ -163,3 +152,24 @@ class _PoolDraws(Draws):
             self.order[run, start : start + taken]
             for start, taken in zip(self.starts[:-1], self.taken[run], strict=True)
         )
+
+
+def check_densities(densities: ArrayLike) -> FloatArray:
+    """Return densities as an array (K,), or raise unless they are numbers in [0, 1]."""
+    density: FloatArray = np.asarray(densities, dtype=np.float64)
+    if density.ndim != 1 or not len(density) or not ((density >= 0) & (density <= 1)).all():
+        raise InputError(
+            f"densities must be numbers in [0, 1], one per source; got {density.tolist()}"
+        )
+    return density
+
+
+def check_per_source(values: ArrayLike, name: str, n_sources: int) -> FloatArray:
+    """Return one number above 0 per source, (K,); a single number holds for all."""
+    array: FloatArray = np.asarray(values, dtype=np.float64)
+    array = np.full(n_sources, array) if array.ndim == 0 else array
+    if array.shape != (n_sources,) or not (array > 0).all():
+        raise InputError(
+            f"{name} must be {n_sources} numbers above 0, one per source; got {array.tolist()}"
+        )
+    return array
