@@ -112,6 +112,7 @@ def first_line(message: object, limit: int = 200) -> str:
     'CUDA error: out of memory'
     """
     lines = str(message).strip().splitlines()
+    # Some errors, such as KeyboardInterrupt, have no message.
     line = lines[0] if lines else type(message).__name__
     return line if len(line) <= limit else f"{line[:limit]}..."
 
@@ -122,6 +123,7 @@ def unknown(what: str, name: str, valid: Sequence[str]) -> str:
     >>> unknown("column", "lable", ["text", "label"])
     "there is no column 'lable'; did you mean 'label'? Valid: 'text', 'label'"
     """
+    # A lower cutoff than the default .6: "conf" should find "confidence".
     close = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
     hint = f"; did you mean {close[0]!r}? Valid: " if close else "; valid: "
     return f"there is no {what} {name!r}{hint}{listing(valid)}"

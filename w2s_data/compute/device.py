@@ -123,10 +123,7 @@ def is_lost(error: RuntimeError) -> bool:
 def or_on_cpu(run: Callable[[str], T], device: str, what: str) -> T:
     """Run a function on a device; if "auto" chose it and it fails, on the CPU.
 
-    Raises
-    ------
-    InputError
-        If a device that was requested by name is lost or too small.
+    Raise InputError if a device that was requested by name is lost or too small.
     """
     try:
         return run(device)

@@ -82,10 +82,7 @@ def kernels_of_numpy() -> Iterator[None]:
 def faiss_status() -> tuple[str, int]:
     """Return the version of the installed faiss, and the number of GPUs that it can use.
 
-    Raises
-    ------
-    ImportError, OSError
-        If faiss, or a library that it needs, is missing or broken.
+    Raise ImportError, OSError if faiss, or a library that it needs, is missing or broken.
     """
     faiss = library()
     return str(faiss.__version__), int(faiss.get_num_gpus())
@@ -229,10 +226,7 @@ def gpu_works(number: int) -> bool:
 def to_gpu(index: Any, number: int) -> Any:
     """Copy an index to a GPU.
 
-    Raises
-    ------
-    RuntimeError
-        If its memory does not suffice, or the kind of index has no form there.
+    Raise RuntimeError if its memory does not suffice, or the kind of index has no form there.
     """
     move = functools.partial(library().index_cpu_to_gpu, _gpu_resources(number), number, index)
     try:

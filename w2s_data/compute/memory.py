@@ -44,10 +44,7 @@ class MemoryLimit:
     def parse(cls, text: str | int | None) -> Self:
         """Read "4GB", "500MB", "2GiB" or plain bytes; None takes half of the free memory.
 
-        Raises
-        ------
-        InputError
-            For anything else, or less than the libraries take.
+        Raise InputError for anything else, or less than the libraries take.
         """
         if text is None:
             return cls(max(LEAST, int(USUAL_SHARE * available_bytes())))

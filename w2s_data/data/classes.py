@@ -18,7 +18,7 @@ from w2s_data.utils.validation import check_proba
 def read_labels(raw: RawTable, name: str | None) -> pd.Series:
     """Return the label of each row as a class name, None where it is missing."""
     if name is None:
-        return pd.Series([None] * len(raw.frame), dtype=object)
+        return pd.Series([None] * len(raw.frame), dtype=object)  # not NaN, which is a float
     if name not in raw.class_names:
         return as_names(raw.frame[name])
     class_names = raw.class_names[name]
@@ -42,6 +42,7 @@ def resolve_class_names(
             raise InputError(f"class_names repeat a name: {listing(names)}")
         return names
     if roles.label in raw.class_names:
+        # The order of the format is that of the outputs of published models.
         return raw.class_names[str(roles.label)]
     known = sort_class_names(labels.dropna())
     if not known:
@@ -57,7 +58,7 @@ def read_weak(
     frame: pd.DataFrame, roles: Roles, class_names: Sequence[str]
 ) -> tuple[FloatArray | None, tuple[str, ...]]:
     """Return weak probabilities, and the names of several weak models."""
-    if roles.weak_columns is not None:
+    if roles.weak_columns is not None:  # `Roles.checked` refuses both at once
         return weak_from_columns(frame, roles.weak_columns, class_names)
     if roles.weak_label is not None:
         level = roles.weak_confidence
@@ -76,7 +77,7 @@ def sort_class_names(names: Iterable[str]) -> tuple[str, ...]:
         values = [float(name) for name in found]
     except ValueError:
         return tuple(found)
-    if not all(math.isfinite(value) for value in values):
+    if not all(math.isfinite(value) for value in values):  # a class may be called "nan" or "inf"
         return tuple(found)
     return tuple(name for _, name in sorted(zip(values, found, strict=True)))
 
@@ -84,6 +85,7 @@ def sort_class_names(names: Iterable[str]) -> tuple[str, ...]:
 def class_codes(names: pd.Series, class_names: Sequence[str], column_name: str) -> IntArray:
     """Return codes into `class_names`, -1 where missing; raise if a name is not a class."""
     codes = pd.Index(list(class_names)).astype(object).get_indexer(pd.Index(names.astype(object)))
+    # get_indexer returns -1 for missing names and for names that are not classes alike.
     strange = np.flatnonzero((codes < 0) & names.notna().to_numpy())
     if len(strange):
         raise ColumnError(
@@ -107,6 +109,7 @@ def weak_class_names(
         return ()
     first = next(iter(columns.values())) if isinstance(columns, Mapping) else columns
     names = [first] if isinstance(first, str) else [str(name) for name in first]
+    # A single column holds the probability of the class it is named after, the second one.
     return (f"not {names[0]}", names[0]) if len(names) == 1 else tuple(names)
 
 

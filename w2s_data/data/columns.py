@@ -22,7 +22,7 @@ from w2s_data.errors import (
 )
 from w2s_data.utils.io import load_npy
 from w2s_data.utils.typing import FloatArray
-from w2s_data.utils.validation import check_feature_block
+from w2s_data.utils.validation import check_feature_block, check_parameters, one_of
 
 ItemKind = Literal["text", "image", "features"]
 WeakColumns = str | Sequence[str] | Mapping[str, str | Sequence[str]]
@@ -37,7 +37,7 @@ def column(frame: pd.DataFrame, name: str) -> pd.Series:
     """Return a column by its name; raise with the nearest name if there is none."""
     if name not in frame.columns:
         raise ColumnError(unknown("column", str(name), [str(c) for c in frame.columns]))
-    if (frame.columns == name).sum() > 1:
+    if (frame.columns == name).sum() > 1:  # pandas would return a data frame
         raise ColumnError(f"the table has more than one column {name!r}; rename all but one")
     return frame[name]
 
@@ -69,6 +69,7 @@ def guess_kind(values: pd.Series) -> ItemKind:
         return "image"
     if all(isinstance(v, list | tuple | np.ndarray) for v in first):
         return "features"
+    # True and False are numbers to pandas, but as items they are words.
     is_number = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
     return "features" if is_number else "text"
 
@@ -102,6 +103,7 @@ def as_numbers(frame: pd.DataFrame, names: Sequence[str], dtype: Any = np.float6
     for j, name in enumerate(names):
         values = column(frame, name)
         try:
+            # Coerced, so that the error names all bad rows, not only the first.
             numbers = pd.to_numeric(values, errors="coerce")
         except TypeError as error:
             raise ColumnError(f"column {name!r} must hold one number per row") from error
@@ -162,7 +164,7 @@ def check_features(features: FloatArray, name: str) -> FloatArray:
         raise FeatureError(
             f"{name} must be numbers of shape (N, D); got {features.dtype} of {features.shape}"
         )
-    if features.dtype.kind != "f":
+    if features.dtype.kind != "f":  # floats stay unchanged: they may be a memory map
         features = features.astype(np.float32)
     check_feature_block(features, np.arange(len(features)), name, nonzero=False)
     return features
@@ -223,6 +225,7 @@ class Roles:
 
     def checked(self, raw: RawTable) -> Roles:
         """Return the roles completed by those of the format, once every column exists."""
+        # Roles named by the caller take precedence over those of the format.
         roles = replace(self, **{r: c for r, c in raw.roles.items() if r not in self.given()})
         for name in roles.single().values():
             column(raw.frame, name)
@@ -275,8 +278,7 @@ def read_items(
     raw: RawTable, roles: Roles, kind: ItemKind | None, features: Any
 ) -> tuple[ItemKind, pd.Series | None, FloatArray | None]:
     """Return kind, item column and features; one of the latter two is None."""
-    if kind is not None and kind not in get_args(ItemKind):
-        raise InputError(unknown("kind", str(kind), get_args(ItemKind)))
+    check_parameters({"kind": kind}, {"kind": one_of(None, *get_args(ItemKind))})
     if features is not None:
         if roles.item is not None or kind not in (None, "features"):
             raise InputError("use either features, or item and kind, not both")
@@ -288,6 +290,7 @@ def read_items(
             raise InputError("a list of item columns requires kind='features'")
         array = as_numbers(raw.frame, list(roles.item), np.float32)
         return "features", None, check_features(array, "item columns")
+    # A column with another role cannot hold the items as well.
     name = roles.item or guess_item(raw.frame, roles.single().values())
     values = raw.frame[name]
     kind = kind or guess_kind(values)

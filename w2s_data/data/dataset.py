@@ -42,7 +42,7 @@ _SHOWN = 12  # classes, sources and groups in a repr, which fits one screen
 _DUPLICATES = "exact duplicates"  # marks the notes that a new split makes obsolete
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)  # tables have no single truth value to compare
 class W2SDataset:
     """N items with the roles that weak-to-strong training gives them.
 
@@ -217,7 +217,7 @@ class W2SDataset:
             labels,
             self.units,
             sources=sources,
-            sizes=sizes if (labels >= 0).any() else {},
+            sizes=sizes if (labels >= 0).any() else {},  # without labels all rows join the pool
             fixed=fixed,
             random_state=random_state,
         )
@@ -291,8 +291,9 @@ class W2SDataset:
         if self.kind == "text":
             contents["item"] = self.table["item"]
         elif self.kind == "image":
+            # Bytes, so that a folder of images that was moved is the same data.
             contents["item"] = pd.Series([image_digest(item) for item in self.items])
-        for role in sorted(contents):
+        for role in sorted(contents):  # the order of columns does not count
             digest.update(role.encode())
             _add_strings(digest, contents[role])
         for array in (self.weak_proba, self.features):
@@ -340,7 +341,7 @@ def _counts(data: W2SDataset) -> pd.DataFrame:
     counts = pd.DataFrame(0, index=names[kept], columns=list(SPLITS))
     found = pd.crosstab(names[data.labels], data.splits)
     counts.update(found)
-    counts = counts.astype(int)
+    counts = counts.astype(int)  # update turns them into floats
     if len(counts) > _SHOWN:
         rest = counts.iloc[_SHOWN - 1 :].sum().to_frame(f"{len(counts) - _SHOWN + 1} more").T
         counts = pd.concat([counts.iloc[: _SHOWN - 1], rest])

@@ -92,7 +92,7 @@ def _scans() -> tuple[FloatArray, IntArray]:
     from sklearn.datasets import load_digits
 
     data = load_digits()
-    return data.images / 16.0, data.target
+    return data.images / 16.0, data.target  # scikit-learn counts ink from 0 to 16
 
 
 def _png(scan: FloatArray) -> bytes:
@@ -124,7 +124,7 @@ def _rotated(scan: FloatArray, rng: np.random.Generator) -> FloatArray:
 
 def _occluded(scan: FloatArray, rng: np.random.Generator) -> FloatArray:
     """Erase a patch of 4 x 4 pixels that touches the middle of the scan."""
-    top, left = rng.integers(1, 4, size=2)
+    top, left = rng.integers(1, 4, size=2)  # so that the patch covers the middle 2 x 2 pixels
     covered = scan.copy()
     covered[top : top + 4, left : left + 4] = 0
     return covered
@@ -274,6 +274,7 @@ def spurious_gaussian(
     xi = rng.standard_normal((n, len(shift))) * np.sqrt(group_variance)
     xi += minority[:, None] * shift
     core = rng.standard_normal((n, dim_core))
+    # b has equal entries and length 1: any other b is a rotation of the core.
     signal = core @ np.full(dim_core, 1 / np.sqrt(dim_core))
     target = signal + noise * rng.standard_normal(n)
     weak = _outer(core, xi @ seen_by_teacher)
@@ -304,6 +305,7 @@ def _group_directions(
     basis = np.eye(teacher_dims + student_dims)
     teacher = basis[:, :teacher_dims]
     own = basis[:, teacher_dims:]
+    # The rest of each direction is orthogonal to T, so that S is orthonormal as well.
     student = similarity * teacher[:, :student_dims] + np.sqrt(1 - similarity**2) * own
     return teacher, student
 

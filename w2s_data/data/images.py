@@ -17,10 +17,7 @@ from w2s_data.utils.progress import progress
 def image_bytes(item: Any) -> bytes:
     """Return the bytes of an image file, or a digest of the pixels of a PIL image.
 
-    Raises
-    ------
-    OSError
-        If the file cannot be read.
+    Raise OSError if the file cannot be read.
     """
     if isinstance(item, bytes):
         return item

@@ -134,6 +134,7 @@ def load_dataset(
     if roles.split is not None:
         given = parse_splits(raw.frame[roles.split], roles.split)
     if dataset.kind == "image":
+        # Decoded once here, since a bad image would later end the embedding half-way.
         kept = _decodable(dataset, unreadable)
         given = None if given is None else given[kept]
         dataset = _without_unreadable(dataset, kept)
@@ -141,6 +142,7 @@ def load_dataset(
         dataset = _assign_splits(dataset, split_sizes, given, random_state)
     else:
         dataset = dataset.with_given_splits(given)
+    # Ready-made weak labels need no teacher, and rows without any label can still be embedded.
     if dataset.weak_proba is None and (dataset.labels >= 0).any():
         dataset.check_teacher_data()
     return dataset
@@ -244,7 +246,7 @@ def _load_example(
 ) -> W2SDataset:
     from w2s_data.data.examples import load_example
 
-    if roles.given():
+    if roles.given():  # examples define all roles
         raise InputError(f"{name!r} has its own columns; leave out {listing(roles.given())}")
     dataset = load_example(name.removeprefix("example:"), random_state).dataset
     return dataset if sizes is None else dataset.with_splits(sizes, random_state)

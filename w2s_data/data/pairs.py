@@ -61,7 +61,7 @@ def read_pairs(
     InputError, ColumnError
         For roles that a pair cannot have, items of two kinds, images, or a pair of equal items.
     """
-    assert roles.chosen is not None
+    assert roles.chosen is not None  # for the type checker: `check_pair_roles` ensures it
     assert roles.rejected is not None
     chosen = read_items(raw, _as_item(roles, "chosen"), kind, None)
     rejected = read_items(raw, _as_item(roles, "rejected"), kind or chosen[0], None)
@@ -90,10 +90,7 @@ def read_pairs(
 def check_pair_roles(roles: Roles, features: Any, class_names: Any) -> None:
     """Raise for arguments that contradict chosen and rejected.
 
-    Raises
-    ------
-    InputError
-        For only one of the two, or a role that they have themselves.
+    Raise InputError for only one of the two, or a role that they have themselves.
     """
     if (roles.chosen is None) != (roles.rejected is None):
         missing = "rejected" if roles.rejected is None else "chosen"
@@ -139,6 +136,7 @@ def _differences(chosen: FloatArray | None, rejected: FloatArray | None) -> Floa
             f"{rejected.shape[1]}"
         )
     features = np.asarray(chosen - rejected)
+    # Equal items have no order; their features would be a row of zeros, without direction.
     _check_different((features == 0).all(axis=1))
     return features
 

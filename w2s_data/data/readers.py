@@ -83,6 +83,7 @@ def read_raw(data: str | Path | pd.DataFrame) -> RawTable:
     if path.exists():
         return read_table(path)
     name = str(data)
+    # A name with the suffix of a table is a path; the hub has NAME or OWNER/NAME, with :CONFIG.
     is_file_name = isinstance(data, Path) or format_of(path) is not None
     if is_file_name or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?(:[\w.-]+)?", name):
         raise FileFormatError(_no_such_file(path))
@@ -101,6 +102,7 @@ def read_url(url: str) -> RawTable:
     FileFormatError
         If there is no such file, or it is not what its name promises.
     """
+    # Copied to the disk, from which Arrow maps them into memory.
     with local_copies(url, ".parquet") as copies:
         tables = [read_table(copy, shown=url) for copy in copies]
     frame = pd.concat([table.frame for table in tables], ignore_index=True)
@@ -233,6 +235,7 @@ def _class_names_in(schema: pa.Schema) -> dict[str, tuple[str, ...]]:
 
 def read_image_folder(folder: Path) -> RawTable:
     """List the images of a folder, with the name of the first subfolder, if any, as label."""
+    # Sorted, since the order of a file system differs between machines.
     found = sorted(
         path.relative_to(folder)
         for path in folder.rglob("*")
@@ -283,9 +286,11 @@ def read_hub(name: str) -> RawTable:
         for column, feature in features.items()
         if isinstance(feature, datasets.ClassLabel)
     }
+    # As Arrow, so that images stay encoded bytes and labels stay codes.
     frames = [part.with_format("arrow")[:].to_pandas() for part in loaded.values()]
     origin = np.repeat(np.array(list(loaded), dtype=object), [len(frame) for frame in frames])
     frame = pd.concat(frames, ignore_index=True)
+    # With several ClassLabel columns the label is ambiguous, and the caller names it.
     roles = {"label": next(iter(class_names))} if len(class_names) == 1 else {}
     if "id" not in frame.columns:
         numbers = np.concatenate([np.arange(len(part)) for part in frames])

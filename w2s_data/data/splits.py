@@ -17,7 +17,7 @@ from w2s_data.utils.typing import AnyArray, BoolArray, FloatArray, IntArray, Ran
 from w2s_data.utils.validation import check_generator
 
 SPLITS = ("labelled", "pool", "validation", "test")
-SPLIT_ALIASES = {
+SPLIT_ALIASES = {  # names of splits in common data sets
     "train": "labelled",
     "labeled": "labelled",
     "unlabeled": "pool",
@@ -26,6 +26,7 @@ SPLIT_ALIASES = {
     "val": "validation",
     "valid": "validation",
 }
+# The pool keeps half of the rows: the student learns from it.
 DEFAULT_SPLIT_SIZES: Mapping[str, float] = {"labelled": 0.2, "validation": 0.1, "test": 0.2}
 _SIZED = ("labelled", "validation", "test")  # the pool takes the rest
 
@@ -71,7 +72,7 @@ def count_straddling(units: IntArray, splits: AnyArray) -> tuple[int, int]:
     high = np.full(len(low), -1)
     np.minimum.at(low, units, codes)
     np.maximum.at(high, units, codes)
-    straddles = low < high
+    straddles = low < high  # the rows of the unit have different codes
     return int(np.bincount(units)[straddles].sum()), int(straddles.sum())
 
 
@@ -95,7 +96,7 @@ def parse_splits(values: pd.Series, column: str) -> AnyArray:
             f"each row needs one of {listing(SPLITS)}"
         )
     codes, found = pd.factorize(values.astype(object))
-    names = [str(name).strip().lower() for name in found]
+    names = [str(name).strip().lower() for name in found]  # "Train " in hand-made tables
     strange = [value for value, name in zip(found, names, strict=True) if name not in valid]
     if strange:
         raise SplitError(
@@ -221,6 +222,7 @@ def assign_splits(
         members = np.flatnonzero(eligible & ((unit_size > 1) == recurring))
         if len(members) == 0:
             continue
+        # lexsort takes the last key first: by label, source and size, ties at random.
         keys = (rng.random(len(members)), unit_size[members], *(key[members] for key in strata))
         ordered = members[np.lexsort(keys)]
         if recurring:
@@ -240,6 +242,7 @@ def _eligible_units(units: IntArray, free: BoolArray) -> tuple[BoolArray, IntArr
     size = np.bincount(units)
     eligible = np.bincount(units, weights=~free) == 0
     first = np.empty(len(size), dtype=np.int64)
+    # The last write wins: backwards, it is that of the first row.
     first[units[::-1]] = np.arange(len(units))[::-1]
     return eligible, first, size
 

@@ -15,7 +15,7 @@ from w2s_data.errors import InputError
 from w2s_data.utils.typing import AnyArray, FloatArray, IntArray, RandomState
 from w2s_data.utils.validation import between, check_generator, check_parameters, one_of, whole
 
-TYPES = HARD, EASY, OVERLAP = tuple(int(region) for region in Region)
+TYPES = HARD, EASY, OVERLAP = tuple(int(region) for region in Region)  # ints, for numpy
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,7 @@ def gaussian_overlap(
     ]
     regions = np.concatenate(parts)
     y, easy, hard = _gaussian_points(rng, regions, missing, mu, dim)
+    # The teacher sees points of the same mixture of regions, but never the scored points.
     teacher_regions = rng.choice(regions, size=n_teacher)
     y_teacher, easy_teacher, _ = _gaussian_points(rng, teacher_regions, missing, mu, dim)
     return _two_block_example(
@@ -253,6 +254,7 @@ def _weak_model(x: FloatArray, y: IntArray, points: FloatArray) -> FloatArray:
         raise InputError(
             f"the weak model requires both classes among its {len(y)} points; raise n_teacher"
         )
+    # Well separated points take more than the default 100 iterations.
     return np.asarray(LogisticRegression(max_iter=1000).fit(x, y).predict_proba(points))
 
 
@@ -269,6 +271,7 @@ def _two_block_example(
     rng: np.random.Generator,
 ) -> Example:
     order = rng.permutation(len(labels))  # points of a source do not lie side by side
+    # float32, like the features of a store.
     strong, weak = strong[order].astype(np.float32), weak[order].astype(np.float32)
     regions = regions[order].astype(np.int8)
     table = pd.DataFrame(

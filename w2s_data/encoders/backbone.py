@@ -52,12 +52,10 @@ class Source:
     def identity(self) -> str:
         """Return a hash of a folder's files, or hub name and commit.
 
-        Raises
-        ------
-        EncoderError
-            If the model is not found.
+        Raise EncoderError if the model is not found.
         """
         if self.folder:
+            # Names and contents, so that the same model in another folder has the same hash.
             digest = hashlib.sha256()
             files = {file for pattern in _MODEL_FILES for file in self.folder.glob(pattern)}
             for file in sorted(files):
@@ -76,10 +74,7 @@ class Source:
     def load(self, from_pretrained: Callable[..., Any], what: str, **options: Any) -> Any:
         """Call a `from_pretrained` of transformers; turn its failures into one line.
 
-        Raises
-        ------
-        EncoderError
-            With the nearest folder name if the model looks like a missing path.
+        Raise EncoderError with the nearest folder name if the model looks like a missing path.
         """
         from huggingface_hub.errors import HfHubHTTPError
         from safetensors import SafetensorError
@@ -110,10 +105,7 @@ class Source:
 def resolve_layer(config: Any, layer: int, kind: Kind) -> int:
     """Return the index of a hidden state, from 0 (embedding output) to L (last hidden state).
 
-    Raises
-    ------
-    EncoderError
-        If the layer is outside the model.
+    Raise EncoderError if the layer is outside the model.
     """
     n_layers = number_of_layers(config, kind)
     if n_layers is None:
@@ -159,7 +151,7 @@ class Backbone:
         self.layer = resolve_layer(model.config, layer, kind)
         self.n_layers = number_of_layers(model.config, kind)
         self.model = _part_that_reads(model, kind).eval().requires_grad_(False).to(device)
-        self.model.config.use_cache = False
+        self.model.config.use_cache = False  # of keys and values, for generating text only
         self.stops_early = False
 
     @property
@@ -184,7 +176,7 @@ class Backbone:
                 self.model(**inputs)
             except _ReachedError as reached:
                 return reached.hidden
-        if self.layer in (self.n_layers, -1):
+        if self.layer in (self.n_layers, -1):  # -1 where the number of layers is unknown
             return self.model(**inputs).last_hidden_state  # type: ignore[no-any-return]
         hidden_states = self.model(**inputs, output_hidden_states=True).hidden_states
         if not -len(hidden_states) <= self.layer < len(hidden_states):
@@ -239,7 +231,7 @@ def _stop(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
 
 
 def _part_that_reads(model: Any, kind: Kind) -> Any:
-    if getattr(model.config, "is_encoder_decoder", False):
+    if getattr(model.config, "is_encoder_decoder", False):  # a decoder would need targets
         return model.get_encoder()
     for name in _TOWERS[kind]:
         tower = getattr(model, name, None)

@@ -149,6 +149,7 @@ def as_items(items: Iterable[Any], kind: Kind) -> list[Any]:
         raise EncoderError(f"items must be a sequence of {kind} items; got a single one: wrap it")
     if not isinstance(items, Iterable):
         raise EncoderError(f"items must be a sequence of {kind} items; got {type(items).__name__}")
+    # tolist turns strings of numpy into str, which tokenizers require.
     listed: list[Any] = items.tolist() if hasattr(items, "tolist") else list(items)
     legal = str if kind == "text" else _image_types()
     bad = [i for i, item in enumerate(listed) if not isinstance(item, legal)]

@@ -19,10 +19,7 @@ if TYPE_CHECKING:
 def open_image(item: Any) -> Image.Image:
     """Decode an image, upright and with 8 bits a channel.
 
-    Raises
-    ------
-    EncoderError
-        If it cannot be decoded; the message is the reason alone.
+    Raise EncoderError if it cannot be decoded; the message is the reason alone.
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -33,7 +30,7 @@ def open_image(item: Any) -> Image.Image:
     try:
         image = item if isinstance(item, Image.Image) else Image.open(io.BytesIO(content))
         image = ImageOps.exif_transpose(image)
-        image.load()
+        image.load()  # decodes now, inside the handlers below
     except UnidentifiedImageError as error:
         raise EncoderError("not an image in a known format") from error
     except (OSError, SyntaxError, struct.error, Image.DecompressionBombError) as error:
@@ -41,6 +38,7 @@ def open_image(item: Any) -> Image.Image:
     if image.mode == "I" or image.mode.startswith("I;16"):
         # PIL would clip 16-bit values to white instead of scaling them.
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    # Straight to RGB, Pillow would drop the transparency of a palette with a warning.
     if image.mode == "P" and "transparency" in image.info:
         return image.convert("RGBA")
     return image
@@ -49,10 +47,7 @@ def open_image(item: Any) -> Image.Image:
 def open_images(items: list[Any], mode: str, first: int = 0) -> list[Image.Image]:
     """Decode images into one mode; an error counts positions from `first`.
 
-    Raises
-    ------
-    ItemError
-        Naming the first image that cannot be decoded.
+    Raise ItemError naming the first image that cannot be decoded.
     """
     images = []
     for position, item in enumerate(items, start=first):

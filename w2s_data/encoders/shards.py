@@ -82,7 +82,7 @@ def encode(encoder: Encoder, part: Part, advance: Advance) -> tuple[IntArray, Fl
 def _joined(parts: list[tuple[IntArray, FloatArray]]) -> FloatArray:
     if len(parts) == 1:
         return parts[0][1]
-    parts = [part for part in parts if len(part[0])]
+    parts = [part for part in parts if len(part[0])]  # an empty part may not know its width
     vectors = np.concatenate([vectors for _, vectors in parts])
     joined = np.empty_like(vectors)
     joined[np.concatenate([rows for rows, _ in parts])] = vectors

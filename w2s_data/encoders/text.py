@@ -152,7 +152,7 @@ class TextEncoder(PretrainedEncoder):
     def _max_length(self) -> int | None:
         positions = getattr(self.backbone_.model.config, "max_position_embeddings", None)
         if self.max_length is not None:
-            if positions and self.max_length > positions:
+            if positions and self.max_length > positions:  # torch fails at the missing ones
                 raise EncoderError(
                     f"max_length={self.max_length} is beyond the {positions} positions of model "
                     f"{self.model!r}"
@@ -184,7 +184,7 @@ class TextEncoder(PretrainedEncoder):
         padded[mask] = np.concatenate([tokens[starts[row] : starts[row + 1]] for row in rows])
         device = backbone.device
         inputs = {"input_ids": torch.from_numpy(padded).to(device)}
-        if not mask.all():
+        if not mask.all():  # without a mask, attention takes its fastest path
             inputs["attention_mask"] = torch.from_numpy(mask.astype(np.int64)).to(device)
         return inputs, torch.from_numpy(lengths).to(device)
 

@@ -108,10 +108,7 @@ class FeatureView:
     def blocks(self, max_bytes: int = DEFAULT_BLOCK_BYTES) -> Iterator[tuple[slice, FloatArray]]:
         """Yield (rows of the view, float32 block) in order.
 
-        Raises
-        ------
-        FeatureError
-            If `check` is set and a row cannot be used.
+        Raise FeatureError if `check` is set and a row cannot be used.
         """
         if self.limit is not None:
             max_bytes = min(max_bytes, self.limit.block_bytes)
@@ -124,6 +121,7 @@ class FeatureView:
                 chosen = block[numbers - whole.start]
             if len(numbers):
                 yield slice(start, start + len(numbers)), self._finished(chosen, numbers)
+                # After the yield: the rows count when the caller has used them.
                 if self.advance is not None:
                     self.advance(len(numbers))
             start += len(numbers)
@@ -164,6 +162,7 @@ class FeatureView:
         return block
 
     def _check_fits(self, n_rows: int, limit: MemoryLimit) -> None:
+        # Half of the free memory: whoever takes rows makes at least one array of the same size.
         needed = 4 * n_rows * self.shape[1]
         if needed > limit.free // 2:
             enough = size_text(LIBRARIES + 2 * needed).replace(" ", "")
@@ -194,7 +193,7 @@ def as_feature_matrix(features: Any, name: str = "features") -> FeatureMatrix:
     FeatureError
         If the features are not a non-empty two-dimensional table of numbers.
     """
-    if isinstance(features, FeatureMatrix) and not isinstance(features, np.ndarray):
+    if isinstance(features, FeatureMatrix):
         return features
     array = np.asarray(features)
     if array.ndim != 2 or not np.issubdtype(array.dtype, np.number):
@@ -208,4 +207,5 @@ def as_feature_matrix(features: Any, name: str = "features") -> FeatureMatrix:
 
 def sampled(rows: IntArray, most: int, rng: np.random.Generator) -> IntArray:
     """Return the rows, or a random sample of `most` of them in ascending order."""
+    # Ascending, as views require, and so that blocks are read in order.
     return rows if len(rows) <= most else np.sort(rng.choice(rows, most, replace=False))

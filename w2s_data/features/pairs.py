@@ -81,5 +81,6 @@ def embed_pairs(
     try:
         store = embed(items, encoder, path, overwrite=overwrite, progress=progress, engine=engine)
     except ItemError as error:
+        # Both items of a pair have the row number of the pair.
         raise error.moved_to([*range(len(first)), *range(len(second))]) from error
     return FeatureView(store.select(first), minus=store.select(second))

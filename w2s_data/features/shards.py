@@ -54,10 +54,7 @@ class Manifest:
     def read(cls, folder: Storage) -> Self:
         """Read the manifest of a folder.
 
-        Raises
-        ------
-        StoreError
-            If it is missing, damaged or of another version.
+        Raise StoreError if it is missing, damaged or of another version.
         """
         if MANIFEST not in folder.names():
             raise StoreError(f"{str(folder)!r} is not a feature store: it has no {MANIFEST}")
@@ -72,7 +69,7 @@ class Manifest:
             shards = tuple(Shard(**shard) for shard in content["shards"])
             return cls(content["kind"], content["encoder"], content["dim"], shards)
         except (OSError, ValueError, KeyError, TypeError) as error:
-            if isinstance(error, StoreError):
+            if isinstance(error, StoreError):  # a ValueError as well: the one about the version
                 raise
             raise StoreError(
                 f"the manifest {f'{folder}/{MANIFEST}'!r} is damaged ({error}); embed into "
@@ -113,10 +110,7 @@ class Shards:
     def vectors(self, index: int) -> FloatArray:
         """Return the vectors of one shard, read-only; the last shard read stays in memory.
 
-        Raises
-        ------
-        StoreError
-            If the shard is missing or damaged.
+        Raise StoreError if the shard is missing or damaged.
         """
         shard = self.manifest.shards[index]
         if self._last is None or self._last[0] != shard.file:
@@ -146,6 +140,7 @@ class Shards:
         if len(sound) < len(self.manifest.shards):
             self.manifest = replace(self.manifest, shards=tuple(sound))
             self.manifest.write(self.folder)
+        # A file without an entry was written by a process killed before its manifest.
         named = {shard.file for shard in sound}
         for name in self.folder.names():
             if is_shard_name(name) and name not in named:
@@ -174,6 +169,7 @@ class Shards:
         shards = sorted([*self.manifest.shards, shard], key=lambda shard: shard.file)
         self.manifest = replace(self.manifest, dim=dim, shards=tuple(shards))
         self.manifest.write(self.folder)
+        # Just written: no need to read the shard back.
         self._verified.add(shard.file)
         self._keys[shard.file] = keys
 
@@ -241,7 +237,7 @@ def _encode_parquet(keys: AnyArray, vectors: FloatArray) -> pa.Buffer:
     pq.write_table(
         pa.Table.from_arrays(columns, schema=schema),
         sink,
-        row_group_size=n_rows,
+        row_group_size=n_rows,  # one group, so that a column is one buffer
         compression="none",  # floats do not compress
         use_dictionary=False,
         write_statistics=False,

@@ -233,7 +233,7 @@ def embed(
     listed = as_items(items, encoder.kind)
     if not listed:
         raise EmptyDataError("embed got no items")
-    keys = item_keys(listed, encoder.kind)
+    keys = item_keys(listed, encoder.kind)  # before the folder is touched: bad items raise
     engine = engine or LocalEngine()
     encoder = resolved_encoder(encoder, engine)
     shards = open_store(path, encoder, overwrite)

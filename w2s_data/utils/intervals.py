@@ -65,9 +65,11 @@ def percentile_interval(values: FloatArray, estimate: float, level: float) -> tu
     NaN limits when fewer than half of the replicates are defined, or the estimate is not.
     """
     defined = values[np.isfinite(values)]
+    # Where most replicates are undefined, the others are a biased sample.
     if np.isnan(estimate) or len(defined) < max(2, len(values) / 2):
         return np.nan, np.nan
     low, high = np.quantile(defined, tails(level))
+    # The replicates of a biased statistic may all lie on one side of the estimate.
     return min(float(low), estimate), max(float(high), estimate)
 
 
@@ -170,7 +172,7 @@ def prediction_halfwidth(values: ArrayLike, level: float = LEVEL) -> FloatArray:
 
 def _spread(runs: FloatArray, level: float) -> FloatArray:
     """Return t quantile times standard deviation over the first axis; NaN for a single run."""
-    if len(runs) < 2:
+    if len(runs) < 2:  # a standard deviation of one run would be 0 / 0, with a warning
         return np.full_like(runs.mean(axis=0), np.nan)
     return np.asarray(student_quantile(len(runs) - 1, level) * runs.std(axis=0, ddof=1))
 
@@ -186,6 +188,7 @@ def welch_quantile(variances: Sequence[float], freedoms: Sequence[float], level:
     """
     parts = sum(v**2 / f for v, f in zip(variances, freedoms, strict=True) if f > 0)
     freedom = sum(variances) ** 2 / parts if parts > 0 else np.inf
+    # Below 1 degree of freedom the quantile grows without bound.
     return student_quantile(max(1.0, freedom), level)
 
 
@@ -216,6 +219,7 @@ def fieller_interval(
     aa, ab, bb = covariance
     t2 = quantile**2
     centre, lead = above * below - t2 * ab, below**2 - t2 * bb
+    # Rounding may push the discriminant of a very short interval below 0.
     root = np.sqrt(max(0.0, centre**2 - lead * (above**2 - t2 * aa)))
     return float((centre - root) / lead), float((centre + root) / lead)
 

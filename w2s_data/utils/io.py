@@ -24,13 +24,12 @@ TEMPORARY_SUFFIX = ".partial"  # of hidden files, which no glob over results fin
 def atomic_path(final: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a path beside `final`; it is moved into place only if the block succeeds.
 
-    Raises
-    ------
-    WriteError
-        If the file cannot be written; an existing file stays unchanged.
+    Raise WriteError if the file cannot be written; an existing file stays unchanged.
     """
     target = Path(final)
     make_folder(target.parent)
+    # In the same folder, hence on the same disk, or the move would be a copy. The process number
+    # keeps two writers apart.
     partial = target.with_name(f".{target.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
     try:
         yield partial
@@ -86,7 +85,7 @@ def jsonable(value: Any) -> Any:
     if isinstance(value, np.generic):
         return jsonable(value.item())
     if isinstance(value, float):
-        return value if math.isfinite(value) else None
+        return value if math.isfinite(value) else None  # JSON has neither NaN nor infinity
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     return value
@@ -105,6 +104,7 @@ def json_bytes(value: Any) -> bytes:
     >>> json_bytes({"density": 0.5})
     b'{\\n  "density": 0.5\\n}\\n'
     """
+    # Not only ASCII, so that names in any script stay readable.
     text = json.dumps(jsonable(value), indent=2, ensure_ascii=False, allow_nan=False)
     return (text + "\n").encode()
 
@@ -137,7 +137,7 @@ def load_npy(path: str | os.PathLike[str], n_rows: int | None = None) -> FloatAr
         ) from error
     if not isinstance(array, np.ndarray):
         raise FileFormatError(f"{name} holds several arrays; give a .npy file with one")
-    if array.ndim != 2 or array.dtype.kind not in "fiub":
+    if array.ndim != 2 or array.dtype.kind not in "fiub":  # floats, integers, booleans
         raise FeatureError(
             f"{name} must hold numbers of shape (N, D); it holds {array.dtype} of shape "
             f"{array.shape}"

@@ -18,12 +18,13 @@ LEFT_OUT = (
 
 
 def random_parts(strata: IntArray, count: int, rng: np.random.Generator) -> IntArray:
-    """Random part 0 ... count - 1 of each row; every stratum is spread evenly over the parts.
+    """Draw the part 0 ... count - 1 of each row; every stratum is spread evenly over the parts.
 
     >>> parts = random_parts(np.array([0, 0, 0, 0, 1, 1]), 2, np.random.default_rng(0))
     >>> np.bincount(parts[:4]), np.bincount(parts[4:])
     (array([2, 2]), array([1, 1]))
     """
+    # In the order of strata, ties at random, rows are given to the parts in turn.
     order = np.lexsort((rng.random(len(strata)), strata))
     parts = np.empty(len(strata), dtype=np.int64)
     parts[order] = np.arange(len(strata)) % count
@@ -31,14 +32,15 @@ def random_parts(strata: IntArray, count: int, rng: np.random.Generator) -> IntA
 
 
 def jackknife_error(left_out: FloatArray) -> Any:
-    """Standard error from estimates (parts, ...) that each leave one part of the rows out."""
+    """Return the standard error of estimates (parts, ...) that each leave out one part."""
+    # (K - 1) times the variance: estimates that share most of their rows differ little.
     return np.sqrt((len(left_out) - 1) * np.var(left_out, axis=0))
 
 
 def chance_below_zero(value: float, error: float, freedom: int, rounding: float) -> float:
-    """Student's chance that what `value` estimates is at most 0; NaN without an error.
+    """Return the chance by Student's t that the estimated value is at most 0; NaN without error.
 
-    A value and an error that rounding explains are exactly 0.
+    A value and an error within rounding errors count as 0.
 
     >>> round(chance_below_zero(0.5, 0.5, freedom=19, rounding=1e-9), 3)
     0.165

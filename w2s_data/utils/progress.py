@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-# The display of all bars of a pipeline; without it every bar has its own.
+# The display of all bars of a pipeline; without it every bar has its own. A context variable, so
+# that pipelines in two threads keep their bars apart.
 _shared: ContextVar[Progress | None] = ContextVar("shared", default=None)
 
 
@@ -71,6 +72,7 @@ def bars() -> Progress:
         def render(self, task):  # type: ignore[no-untyped-def]
             from rich.text import Text
 
+            # After the last step rich reports the speed in another field.
             speed, unit = task.finished_speed or task.speed, task.fields["unit"]
             return Text(f"{speed:,.0f} {unit}/s" if speed else "", style="progress.data.speed")
 

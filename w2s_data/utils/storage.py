@@ -171,10 +171,7 @@ def filesystem_of(url: str) -> tuple[Any, str]:
 def local_copies(url: str, suffix: str) -> Iterator[list[Path]]:
     """Yield copies of the file at a URL, or of a folder's files with a suffix, by name.
 
-    Raises
-    ------
-    FileFormatError
-        If there is no file, or it cannot be read.
+    Raise FileFormatError if there is no file, or it cannot be read.
     """
     filesystem, path = filesystem_of(url)
     try:

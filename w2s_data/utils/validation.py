@@ -197,6 +197,7 @@ def check_proba(proba: AnyArray, name: str = "weak_proba") -> FloatArray:
             f"{name} must sum to 1 in every row; {rows(worst)} do not "
             f"(row {worst[0]} sums to {total[worst[0]]:.4g})"
         )
+    # Errors within the tolerance are removed, so that callers may rely on exact sums.
     clipped = np.clip(array, 0.0, 1.0)
     return np.asarray(clipped / clipped.sum(axis=1, keepdims=True))
 
@@ -217,6 +218,7 @@ def check_feature_block(block: FloatArray, numbers: IntArray, name: str, *, nonz
     """
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         square = np.einsum("ij,ij->i", block, block)  # one pass; finite and positive for good rows
+    # A square may overflow or vanish although its row is good: those rows are looked at again.
     doubtful = np.flatnonzero(~(np.isfinite(square) & (square > 0)))
     if not len(doubtful):
         return
