@@ -293,11 +293,24 @@ def undocumented(tree: ast.Module, *, only_module: bool) -> Iterator[str]:
     """Names of the module's public definitions without a docstring."""
     if not ast.get_docstring(tree):
         yield "the module"
-    open_bodies: list[tuple[str, list[ast.stmt]]] = [] if only_module else [("", tree.body)]
+    documented = {
+        node.name: {
+            method.name
+            for method in node.body
+            if isinstance(method, ast.FunctionDef) and ast.get_docstring(method)
+        }
+        for node in tree.body
+        if isinstance(node, ast.ClassDef)
+    }
+    no_bases: set[str] = set()
+    open_bodies = [] if only_module else [("", tree.body, no_bases)]
     while open_bodies:
-        prefix, body = open_bodies.pop()
+        prefix, body, inherited = open_bodies.pop()
         for node in body:
             if not isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            # What a base class in the same file documents need not be said again.
+            if node.name in inherited:
                 continue
             # An overload or a property's setter is documented where the name is first defined.
             repeats = any(
@@ -310,7 +323,8 @@ def undocumented(tree: ast.Module, *, only_module: bool) -> Iterator[str]:
             if not ast.get_docstring(node):
                 yield f"{prefix}{node.name} (line {node.lineno})"
             if isinstance(node, ast.ClassDef):
-                open_bodies.append((f"{prefix}{node.name}.", node.body))
+                bases = [documented.get(ast.unparse(base), set()) for base in node.bases]
+                open_bodies.append((f"{prefix}{node.name}.", node.body, set().union(*bases)))
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=relative)
