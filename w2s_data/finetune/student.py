@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from w2s_data.errors import InputError, RunError, rows
+from w2s_data.errors import InputError, rows
 from w2s_data.features.matrix import as_feature_matrix
 from w2s_data.finetune.levels.adapters import train_whole
 from w2s_data.finetune.levels.head import HeadModel, HeadTask
+from w2s_data.finetune.levels.store import read_student, write_student
 from w2s_data.finetune.methods.base import Method
 from w2s_data.finetune.methods.registry import make_method
 from w2s_data.finetune.objectives import Model
@@ -21,15 +22,14 @@ from w2s_data.finetune.preference import PairTask
 from w2s_data.finetune.settings import SETTING_NAMES, TrainingSettings, Tuning
 from w2s_data.finetune.task import Pool
 from w2s_data.finetune.weak_labels import as_weak_proba
-from w2s_data.utils.io import atomic_path, jsonable, read_json, write_json
+from w2s_data.utils.io import atomic_path, jsonable
 from w2s_data.utils.typing import AnyArray, FloatArray, RandomState
 from w2s_data.utils.validation import check_seeds, root_seed
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SCHEMA_VERSION = 1
-SHOWN_VALUES = 8  # diagnostics with at most so many numbers are written out
+SHOWN_VALUES = 8  # larger diagnostics (weights per point, paths) are left out of text and JSON
 
 
 @dataclass(frozen=True, repr=False)
@@ -103,46 +103,27 @@ class Student:
 
         Controls and large diagnostics are left out.
         """
-        from safetensors.numpy import save_file
-
         if not isinstance(self.model, HeadModel):
-            raise InputError(f"a student of tuning {self.tuning!r} is saved by its own library")
-        target = Path(folder)
-        with atomic_path(target / "model.safetensors") as partial:
-            save_file(self.model.tensors(), partial)
-        with atomic_path(target / "history.parquet") as partial:
+            raise InputError(
+                f"a student of tuning {self.tuning!r} is saved seed by seed: model.models"
+            )
+        with atomic_path(Path(folder) / "history.parquet") as partial:
             self.history.to_parquet(partial)
-        record = {"schema_version": SCHEMA_VERSION, "link": self.model.link, **self.to_dict()}
-        write_json(target / "student.json", record)
+        write_student(folder, self.model.tensors(), {"link": self.model.link, **self.to_dict()})
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> Student:
-        """Read what `save` wrote; controls are not among it.
-
-        Raises
-        ------
-        RunError
-            If the folder holds another schema.
-        FileFormatError
-            If a file is missing or damaged.
-        """
+        """Read a student that `save` wrote, without controls; see `read_student` for the errors."""
         import pandas as pd
-        from safetensors.numpy import load_file
 
-        source = Path(folder)
-        record = read_json(source / "student.json")
-        if record.get("schema_version") != SCHEMA_VERSION:
-            raise RunError(
-                f"{os.fspath(source)!r} holds a student of schema {record.get('schema_version')}; "
-                f"this version reads {SCHEMA_VERSION}"
-            )
+        arrays, record = read_student(folder, "method")
         return cls(
             method=make_method(record["method"], **record["parameters"]),
             tuning=record["tuning"],
             classes=np.asarray(record["classes"]),
-            model=HeadModel.from_tensors(load_file(source / "model.safetensors"), record["link"]),
+            model=HeadModel.from_tensors(arrays, record["link"]),
             seeds=tuple(record["seeds"]),
-            history=pd.read_parquet(source / "history.parquet"),
+            history=pd.read_parquet(Path(folder) / "history.parquet"),
             diagnostics=record["diagnostics"],
             controls={},
         )

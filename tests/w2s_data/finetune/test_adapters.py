@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.w2s_data.finetune.tiny import WORDS, save_tiny_model
+from tests.w2s_data.finetune.tiny import WORDS, accuracy, save_tiny_model
 from w2s_data.errors import (
     EncoderError,
     FileFormatError,
@@ -18,7 +18,6 @@ from w2s_data.errors import (
 )
 from w2s_data.finetune.levels.adapters import WholeModel, WholeTask, train_whole
 from w2s_data.finetune.methods.registry import available_methods, make_method
-from w2s_data.finetune.metrics import accuracy
 from w2s_data.finetune.objectives import TrainingError
 from w2s_data.finetune.settings import Adaptation, ResolvedSettings
 from w2s_data.finetune.task import Pool
@@ -298,7 +297,7 @@ def test_saved_models_say_the_same(tiny, rng, tmp_path, tuning):
     with pytest.raises(FileFormatError, match="cannot read the model"):
         WholeModel.load(tmp_path)
     (tmp_path / "student.json").write_text('{"schema_version": 0}')
-    with pytest.raises(RunError, match="no whole model of schema 1"):
+    with pytest.raises(RunError, match="of schema 0; this version reads 1"):
         WholeModel.load(tmp_path)
 
 

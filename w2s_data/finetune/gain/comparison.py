@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
@@ -13,7 +14,6 @@ from w2s_data.errors import InputError
 from w2s_data.finetune.gain.data import GainData
 from w2s_data.finetune.gain.intervals import (
     Measurement,
-    Score,
     measure,
     measure_ratio,
     rank_groups,
@@ -26,21 +26,23 @@ from w2s_data.finetune.gain.result import (
     GainResult,
     Reference,
     StudentGain,
-    read_gain,
 )
 from w2s_data.finetune.gain.scores import Scorer, Scores
 from w2s_data.finetune.gain.training import CEILING, LABELLED_ONLY, Trained
+from w2s_data.utils.intervals import LEVEL
 
-HEADROOM = 0.01  # ceiling minus teacher below which recovered performance has no meaning
+# Below a point of headroom, recovered performance is noise divided by noise.
+HEADROOM = 0.01
 
 
 class Comparer:
-    """Puts students beside teacher and ceiling, on the same test items.
+    """Compares students with teacher and ceiling, on the same test items.
 
     Parameters
     ----------
     data : GainData
-    ceiling, labelled_only : Trained
+    gold : dict from reference to Trained
+        The ceiling and the student of labelled rows.
     level : float
         Coverage of intervals.
     n_resamples, seed : int
@@ -49,8 +51,7 @@ class Comparer:
     def __init__(
         self,
         data: GainData,
-        ceiling: Trained,
-        labelled_only: Trained,
+        gold: Mapping[str, Trained],
         level: float,
         n_resamples: int,
         seed: int,
@@ -58,16 +59,19 @@ class Comparer:
         self.data = data
         self.level = level
         self._scorer = Scorer(data, n_resamples, seed, level)
-        said = data.weak_proba[data.rows("test")]  # (n, M, C)
-        self._teacher = self._scorer.score(said.mean(axis=1)[None])
-        n_teachers = said.shape[1]
-        self._teachers = [
-            self._scorer.score(said[None, :, m]) for m in range(n_teachers) if n_teachers > 1
-        ]
-        self._gold = {CEILING: ceiling, LABELLED_ONLY: labelled_only}
+        weak_proba = data.weak_proba[data.rows("test")]  # (n, M, C)
+        n_teachers = weak_proba.shape[1]
+        self._teachers = {"teacher": self._scorer.score(weak_proba.mean(axis=1)[None])}
+        self._teachers |= {
+            f"teacher {m}": self._scorer.score(weak_proba[None, :, m])
+            for m in range(n_teachers)
+            if n_teachers > 1
+        }
+        self._teacher = self._teachers["teacher"]
+        self._gold = gold
         self._gold_scores = {
             name: None if trained.failure else self._scorer.score(trained.proba[""])
-            for name, trained in self._gold.items()
+            for name, trained in gold.items()
         }
 
     def compare(
@@ -85,12 +89,12 @@ class Comparer:
         ----------
         trained : dict from method to Trained
         naive : str
-            Name of the method whose gain a forecast is about, if it is among them.
+            Name of the method whose gain was forecast, if it is among them.
         """
         scores = {
-            name: {model: self._scorer.score(proba) for model, proba in found.proba.items()}
-            for name, found in trained.items()
-            if not found.failure
+            name: {model: self._scorer.score(proba) for model, proba in student.proba.items()}
+            for name, student in trained.items()
+            if not student.failure
         }
         ranked = sorted(scores, key=lambda name: -scores[name][""].accuracy.point.mean())
         comparisons, letters = self._rank({name: scores[name][""] for name in ranked})
@@ -99,38 +103,29 @@ class Comparer:
             for name in ranked
             for model in scores[name]
         )
-        teacher, ceiling, labelled_only = (
-            self._reference("teacher", self._teacher),
-            *(self._reference(name, self._gold_scores[name]) for name in self._gold),
-        )
-        counts = {split: len(self.data.rows(split)) for split in ("labelled", "pool", "test")}
+        teacher, *teachers = (self._reference(*named) for named in self._teachers.items())
+        succeeded = {name: trained[name] for name in ranked}
+        answers = {n: s.predicted for n, s in succeeded.items() if s.predicted is not None}
         return GainResult(
             students=students,
             teacher=teacher,
-            ceiling=ceiling,
-            labelled_only=labelled_only,
-            teachers=tuple(
-                self._reference(f"teacher {m}", found) for m, found in enumerate(self._teachers)
-            ),
+            ceiling=self._reference(CEILING, self._gold_scores[CEILING]),
+            labelled_only=self._reference(LABELLED_ONLY, self._gold_scores[LABELLED_ONLY]),
+            teachers=tuple(teachers),
             comparisons=comparisons,
-            failures={name: found.failure for name, found in trained.items() if found.failure},
+            failures={name: each.failure for name, each in trained.items() if each.failure},
             forecast=_check_forecast(forecast, naive, students),
             by_seed=self._by_seed(scores, students, seeds),
             tuning=tuning,
             seeds=seeds,
             level=self.level,
             class_names=self.data.class_names,
-            n_labelled=counts["labelled"],
-            n_pool=counts["pool"],
-            n_test=counts["test"],
-            reading=read_gain(students, self.level),
+            n_labelled=len(self.data.rows("labelled")),
+            n_pool=len(self.data.rows("pool")),
+            n_test=len(self.data.rows("test")),
             warnings=notes,
-            diagnostics={
-                name: trained[name].diagnostics for name in ranked if trained[name].diagnostics
-            },
-            by_item=predictions_table(
-                self.data, {n: p for n in ranked if (p := trained[n].predicted) is not None}
-            ),
+            diagnostics={n: s.diagnostics for n, s in succeeded.items() if s.diagnostics},
+            by_item=predictions_table(self.data, answers),
         )
 
     def _reference(self, name: str, scores: Scores | None) -> Reference:
@@ -138,27 +133,27 @@ class Comparer:
         return self._scorer.reference(name, scores, reason)
 
     def _rank(self, scores: Mapping[str, Scores]) -> tuple[tuple[Comparison, ...], dict[str, str]]:
-        """Every pair of methods, and the letters that those not told apart share."""
+        """Compare every pair of methods; methods that do not differ share a letter."""
         names = list(scores)
         pairs = list(combinations(range(len(names)), 2))
-        level = 1 - (1 - self.level) / max(1, len(pairs))
-        apart = np.zeros((len(names), len(names)), dtype=bool)
+        level = 1 - (1 - self.level) / max(1, len(pairs))  # Bonferroni
+        differs = np.zeros((len(names), len(names)), dtype=bool)
         comparisons = []
         for i, j in pairs:
             difference = measure(scores[names[i]].accuracy - scores[names[j]].accuracy, level)
             comparisons.append(Comparison(names[i], names[j], difference))
-            apart[i, j] = apart[j, i] = difference.differs_from_zero
-        return tuple(comparisons), dict(zip(names, rank_groups(apart), strict=True))
+            differs[i, j] = differs[j, i] = difference.differs_from_zero
+        return tuple(comparisons), dict(zip(names, rank_groups(differs), strict=True))
 
     def _student(
         self, name: str, model: str, scores: Mapping[str, Scores], letters: str
     ) -> StudentGain:
-        found = scores[model]
-        gains, group_gains = self._scorer.gains(found, self._teacher)
-        metrics, groups = self._scorer.measurements(found)
+        own = scores[model]
+        gains, group_gains = self._scorer.gains(own, self._teacher)
+        metrics, groups = self._scorer.measurements(own)
         lead = undefined("a method has no lead over itself")
         if model:
-            lead = measure(scores[""].accuracy - found.accuracy, self.level)
+            lead = measure(scores[""].accuracy - own.accuracy, self.level)
         return StudentGain(
             name=model or name,
             control_of=name if model else "",
@@ -167,8 +162,8 @@ class Comparer:
             gains=gains,
             groups=groups,
             group_gains=group_gains,
-            pgr=self._recovered(found),
-            opr=self._outperforming(found),
+            pgr=self._recovered(own),
+            opr=self._outperforming(own),
             lead=lead,
         )
 
@@ -195,14 +190,12 @@ class Comparer:
         if labelled_only is None:
             failure = self._gold[LABELLED_ONLY].failure
             return undefined(f"opr is not defined without a student of labelled rows ({failure})")
-        error = _error(scores.accuracy)
-        found = measure(error, self.level)
-        if found.low <= 0:
-            return undefined(
-                f"opr is not defined: the student's error is not clearly above 0 "
-                f"({found.value:.3f})"
-            )
-        return measure_ratio(_error(labelled_only.accuracy), error, self.level)
+        above, below = labelled_only.accuracy.complement, scores.accuracy.complement
+        error = measure(below, self.level)
+        if error.low <= 0:
+            reason = f"the student's error is not clearly above 0 ({error.value:.3f})"
+            return undefined(f"opr is not defined: {reason}")
+        return measure_ratio(above, below, self.level)
 
     def _by_seed(
         self,
@@ -210,37 +203,19 @@ class Comparer:
         students: tuple[StudentGain, ...],
         seeds: tuple[int, ...],
     ) -> pd.DataFrame:
-        """A row a model and seed; see `GainResult.to_frame`."""
-        ceiling, labelled_only = (self._gold_scores[name] for name in self._gold)
+        """One row per model and seed; see `GainResult.to_frame`."""
+        ceiling, labelled_only = (self._gold_scores[n] for n in (CEILING, LABELLED_ONLY))
         rows: list[dict[str, Any]] = [
-            {"role": "teacher", "student": name, **found.by_seed(0, self.level)}
-            for name, found in [
-                ("teacher", self._teacher),
-                *((f"teacher {m}", each) for m, each in enumerate(self._teachers)),
-            ]
+            {"role": "teacher", "student": name, **own.by_seed(0, self.level)}
+            for name, own in self._teachers.items()
         ]
-        listed = [
-            ({"role": name, "student": name}, found)
-            for name, found in self._gold_scores.items()
-            if found is not None
-        ]
-        for student in students:
-            role = {"role": "control" if student.control_of else "method", "student": student.name}
-            method, model = (
-                (student.control_of, student.name)
-                if student.control_of
-                else (
-                    student.name,
-                    "",
-                )
-            )
-            listed.append(({**role, "control_of": student.control_of}, scores[method][model]))
         weak = self._teacher.accuracy.point[0]
-        recoverable = not any(student.pgr.reason for student in students)
-        for names, found in listed:
-            gains = self._scorer.gain_by_seed(found, self._teacher)
+        # Where the mean over seeds has no headroom, single seeds have none either.
+        recoverable = ceiling is not None and not any(student.pgr.reason for student in students)
+        for names, own in self._named(scores, students):
+            gains = self._scorer.gain_by_seed(own, self._teacher)
             for i, (seed, gain) in enumerate(zip(seeds, gains, strict=True)):
-                row = {**names, "seed": seed, **found.by_seed(i, self.level), **gain}
+                row = {**names, "seed": seed, **own.by_seed(i, self.level), **gain}
                 if ceiling is not None and recoverable:
                     gap = ceiling.accuracy.point[i] - weak
                     row["pgr"] = row["gain"] / gap if gap >= HEADROOM else np.nan
@@ -249,18 +224,29 @@ class Comparer:
                     row["opr"] = (1 - labelled_only.accuracy.point[i]) / error
                 rows.append(row)
         frame = pd.DataFrame(rows)
-        for name in ("pgr", "opr", "gain"):
+        for name in ("pgr", "opr", "gain", "seed"):
             if name not in frame:
                 frame[name] = np.nan
         if "control_of" in frame:
             frame["control_of"] = frame["control_of"].fillna("")
-        if "seed" not in frame:
-            frame["seed"] = np.nan
         return frame.astype({"seed": "Int64"})
+
+    def _named(
+        self, scores: Mapping[str, Mapping[str, Scores]], students: tuple[StudentGain, ...]
+    ) -> Iterator[tuple[dict[str, str], Scores]]:
+        """Scores of references, methods and controls, with the columns that name them."""
+        for name, reference in self._gold_scores.items():
+            if reference is not None:
+                yield {"role": name, "student": name}, reference
+        for student in students:
+            control = student.control_of
+            names = {"role": "control" if control else "method", "student": student.name}
+            own = scores[control][student.name] if control else scores[student.name][""]
+            yield names | {"control_of": control}, own
 
 
 def read_forecast(forecast: Any) -> ForecastCheck | None:
-    """The gain of a forecast: a `GainForecast`, its dictionary, or None.
+    """Read the gain of a forecast: a `GainForecast`, its dictionary, or None.
 
     Raises
     ------
@@ -269,9 +255,8 @@ def read_forecast(forecast: Any) -> ForecastCheck | None:
     """
     if forecast is None:
         return None
-    gain = (
-        forecast.get("gain") if isinstance(forecast, Mapping) else getattr(forecast, "gain", None)
-    )
+    mapped = isinstance(forecast, Mapping)
+    gain = forecast.get("gain") if mapped else getattr(forecast, "gain", None)
     parts = gain if isinstance(gain, Mapping) else getattr(gain, "__dict__", {})
     value, low, high = (parts.get(name) for name in ("value", "low", "high"))
     if value is None or low is None or high is None:
@@ -279,21 +264,15 @@ def read_forecast(forecast: Any) -> ForecastCheck | None:
             "forecast must be a GainForecast or a mapping with gain: {value, low, high}; got "
             f"{type(forecast).__name__}"
         )
-    return ForecastCheck(float(value), float(low), float(high))
+    return ForecastCheck(float(value), float(low), float(high), parts.get("level", LEVEL))
 
 
 def _check_forecast(
     forecast: ForecastCheck | None, naive: str, students: tuple[StudentGain, ...]
 ) -> ForecastCheck | None:
-    """The forecast beside the gain of the naively trained student."""
+    """Compare the forecast with the gain of the naively trained student."""
     measured = [s.gain.value for s in students if s.name == naive and not s.control_of]
     if forecast is None or not measured:
         return forecast
-    inside = forecast.low <= measured[0] <= forecast.high
-    return ForecastCheck(
-        forecast.value, forecast.low, forecast.high, naive, measured[0], bool(inside)
-    )
-
-
-def _error(accuracy: Score) -> Score:
-    return Score(1 - accuracy.point, 1 - accuracy.replicates, accuracy.n)
+    inside = bool(forecast.low <= measured[0] <= forecast.high)
+    return replace(forecast, student=naive, measured=measured[0], inside=inside)

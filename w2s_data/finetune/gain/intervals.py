@@ -1,4 +1,4 @@
-r"""Intervals of numbers that have two sources of doubt: the test items and the seeds.
+r"""Intervals of numbers with two sources of uncertainty: the test items and the seeds.
 
 A `Score` holds a number for each seed and each bootstrap resample of the test items. Scores that
 were measured on the same items and seeds can be subtracted, so that differences are paired.
@@ -16,7 +16,7 @@ from w2s_data.utils.typing import BoolArray, FloatArray
 
 @dataclass(frozen=True)
 class Score:
-    """A number for each seed, and what it would be on other test items.
+    """A number for each seed, and its replicates on other test items.
 
     Attributes
     ----------
@@ -32,17 +32,23 @@ class Score:
     n: int
 
     def __sub__(self, other: Score) -> Score:
-        """The paired difference; a single seed is compared with every seed."""
+        # By broadcasting, a score of one seed (a teacher) is compared with every seed.
         return Score(self.point - other.point, self.replicates - other.replicates, self.n)
 
-    def covariance(self, other: Score | None = None) -> tuple[float, float]:
-        """Covariance of two means over seeds, due to items and due to seeds.
+    @property
+    def complement(self) -> Score:
+        """One minus the score: the error of an accuracy."""
+        return Score(1 - self.point, 1 - self.replicates, self.n)
 
-        With itself the variance. A single item in n is the least doubt (1 / n^2), so that models
-        that agree on every test item do not come out as equal beyond doubt.
+    def covariance(self, other: Score | None = None) -> tuple[float, float]:
+        """Return the covariance of two means over seeds, due to items and due to seeds.
+
+        With itself the variance.
         """
         one, two = self, self if other is None else other
         items = _covariance(one.replicates.mean(axis=0), two.replicates.mean(axis=0))
+        # The least variance is that of a single item: models that agree on every test item would
+        # otherwise differ by exactly 0, with certainty.
         items += 1 / self.n**2 if other is None else 0.0
         n_seeds = max(len(one.point), len(two.point))
         if n_seeds == 1:
@@ -79,19 +85,19 @@ class Measurement(Estimate):
 
 
 def undefined(reason: str) -> Measurement:
-    """NaN and why."""
+    """Return NaN with its reason."""
     return Measurement(np.nan, reason=reason)
 
 
 def measure(score: Score, level: float, limits: tuple[float, float] = (-1, 1)) -> Measurement:
-    r"""Mean over seeds, with an interval for fresh items and fresh seeds.
+    r"""Return the mean over seeds, with an interval for fresh items and fresh seeds.
 
     .. math:: \bar x \pm t_\nu \sqrt{v_{items} + v_{seeds}},\qquad
               v_{seeds} = \frac{1}{S(S-1)} \sum_s (x_s - \bar x)^2
 
     with v_items the bootstrap variance of the mean over seeds, and the degrees of freedom of
-    Welch and Satterthwaite. What only one seed does on only some items is in both variances, so
-    that the interval is, if anything, too wide.
+    Welch and Satterthwaite. The interaction of seeds and items is in both variances, so that the
+    interval is, if anything, too wide.
     """
     value = float(score.point.mean())
     items, seeds = score.covariance()
@@ -113,7 +119,7 @@ def measure_ratio(above: Score, below: Score, level: float) -> Measurement:
     a, b = float(above.point.mean()), float(below.point.mean())
     v_aa, v_bb, v_ab = above.covariance(), below.covariance(), above.covariance(below)
     ratio = a / b
-    # Variance of above - ratio * below, which the ratio's standard error is made of.
+    # The delta method: the ratio's standard error is that of above - ratio * below, over below.
     items, seeds = (max(0.0, v_aa[k] - 2 * ratio * v_ab[k] + ratio**2 * v_bb[k]) for k in (0, 1))
     quantile = _quantile(*v_bb, below, level)
     n_seeds = max(len(above.point), len(below.point))
@@ -128,20 +134,18 @@ def measure_ratio(above: Score, below: Score, level: float) -> Measurement:
 
 
 def within_seed(score: Score, level: float) -> FloatArray:
-    """Percentile intervals (S, 2) of each seed's value over test items."""
-    found = np.quantile(score.replicates, tails(level), axis=1).T
-    return np.column_stack(
-        [np.minimum(found[:, 0], score.point), np.maximum(found[:, 1], score.point)]
-    )
+    """Return percentile intervals (S, 2) of each seed's value over test items."""
+    low, high = np.quantile(score.replicates, tails(level), axis=1)
+    return np.column_stack([np.minimum(low, score.point), np.maximum(high, score.point)])
 
 
-def rank_groups(apart: BoolArray) -> list[str]:
-    """Letters for ranked items: two share a letter if and only if they are not told apart.
+def rank_groups(differs: BoolArray) -> list[str]:
+    """Assign letters to ranked items: two share a letter if and only if they do not differ.
 
     Parameters
     ----------
-    apart : bool array (M, M)
-        Symmetric; whether two are distinguishable.
+    differs : bool array (M, M)
+        Symmetric; whether two differ significantly.
 
     References
     ----------
@@ -150,16 +154,17 @@ def rank_groups(apart: BoolArray) -> list[str]:
 
     Examples
     --------
-    >>> apart = np.array([[0, 0, 1], [0, 0, 0], [1, 0, 0]], dtype=bool)
-    >>> rank_groups(apart)  # the first and the third differ; the second could be either
+    >>> differs = np.array([[0, 0, 1], [0, 0, 0], [1, 0, 0]], dtype=bool)
+    >>> rank_groups(differs)  # the first and the third differ; the second could be either
     ['a', 'ab', 'b']
     """
-    size = len(apart)
+    size = len(differs)
     columns = [frozenset(range(size))]
-    for i, j in zip(*np.nonzero(np.triu(apart)), strict=True):
+    for i, j in zip(*np.nonzero(np.triu(differs)), strict=True):
         split: list[frozenset[int]] = []
         for column in columns:
             split += [column - {i}, column - {j}] if {i, j} <= column else [column]
+        # Absorb: a column inside another adds no pair that shares a letter.
         columns = [
             column
             for k, column in enumerate(split)
@@ -173,6 +178,7 @@ def rank_groups(apart: BoolArray) -> list[str]:
 
 
 def _letter(number: int) -> str:
+    # After z come (27), (28) ...: two letters in a row would read as two groups.
     return chr(ord("a") + number) if number < 26 else f"({number + 1})"
 
 

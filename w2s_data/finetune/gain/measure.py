@@ -15,7 +15,7 @@ from w2s_data.finetune.gain.comparison import Comparer, read_forecast
 from w2s_data.finetune.gain.data import GainData, check_gain_data
 from w2s_data.finetune.gain.parallel import train_ahead
 from w2s_data.finetune.gain.result import GainResult
-from w2s_data.finetune.gain.training import CEILING, LABELLED_ONLY, Laboratory, name_methods
+from w2s_data.finetune.gain.training import GOLD_SPLITS, Laboratory, name_methods
 from w2s_data.finetune.methods.base import Method
 from w2s_data.finetune.settings import TrainingSettings
 from w2s_data.utils.intervals import LEVEL
@@ -175,14 +175,12 @@ def measure_gain(
             if remote is not None:
                 train_ahead(laboratory, named, remote)
                 laboratory = replace(laboratory, advance=no_advance)
-            ceiling, labelled_only = (
-                laboratory.train_reference(name) for name in (CEILING, LABELLED_ONLY)
-            )
+            gold = {name: laboratory.train_reference(name) for name in GOLD_SPLITS}
             trained = {
                 name: laboratory.train(laboratory.method_job(name, method))
                 for name, method in named.items()
             }
-    comparer = Comparer(data, ceiling, labelled_only, level, n_resamples, entropy)
+    comparer = Comparer(data, gold, level, n_resamples, entropy)
     naive = [name for name, method in named.items() if method.name == "naive"]
     return comparer.compare(
         trained, numbers, settings.tuning, expected, naive[0] if naive else "", tuple(notes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,14 +12,13 @@ from w2s_data.finetune.gain.data import GainData
 from w2s_data.finetune.gain.intervals import Measurement, Score, measure, within_seed
 from w2s_data.finetune.gain.result import Reference
 from w2s_data.finetune.metrics import (
-    Accuracy,
-    CalibrationError,
-    GroupAccuracy,
+    ACCURACY,
+    CALIBRATION_ERROR,
+    MACRO_F1,
+    WORST_GROUP,
     ItemBootstrap,
-    MacroF1,
     Metric,
-    Truth,
-    WorstGroup,
+    group_accuracy,
 )
 from w2s_data.utils.intervals import wilson_interval
 from w2s_data.utils.typing import FloatArray
@@ -29,7 +28,7 @@ UNIT = (0.0, 1.0)
 
 @dataclass(frozen=True)
 class Scores:
-    """Of one model: a score by metric, and the accuracy of each group."""
+    """Scores of one model by metric, and the accuracy of each group."""
 
     metrics: Mapping[str, Score]
     groups: Mapping[str, Score]
@@ -40,7 +39,7 @@ class Scores:
         return self.metrics["accuracy"]
 
     def by_seed(self, seed: int, level: float) -> dict[str, Any]:
-        """Values of one seed, by position, with Wilson's interval of the accuracy."""
+        """Return the values of one seed, with Wilson's interval of the accuracy."""
         row = {name: score.point[seed] for name, score in self.metrics.items()}
         row["accuracy_low"], row["accuracy_high"] = _wilson(self.accuracy, seed, level)
         return row | {f"group_{name}": score.point[seed] for name, score in self.groups.items()}
@@ -58,36 +57,27 @@ class Scorer:
     """
 
     def __init__(self, data: GainData, n_resamples: int, seed: int, level: float) -> None:
-        self.truth: Truth = data.truth
+        self.truth = data.truth
         self.level = level
         n = len(self.truth.labels)
         self._bootstrap = ItemBootstrap(n, n_resamples, seed)
-        self._metrics: dict[str, Metric] = {
-            metric.name: metric for metric in (Accuracy(), MacroF1(), CalibrationError())
-        }
+        self._metrics = {m.name: m for m in (ACCURACY, MACRO_F1, CALIBRATION_ERROR)}
         self._groups: dict[str, Metric] = {}
-        self._sizes = dict.fromkeys(self._metrics, n)
+        sizes = [n] * len(self._metrics)  # items behind each metric, the groups' last
         if self.truth.groups is not None:
-            self._metrics[WorstGroup.name] = WorstGroup()
-            sizes = np.bincount(self.truth.groups, minlength=self.truth.n_groups)
-            self._sizes[WorstGroup.name] = int(sizes.min())
-            self._groups = {name: GroupAccuracy(g) for g, name in enumerate(data.group_names)}
-            self._sizes |= {
-                f"group {name}": int(size)
-                for name, size in zip(data.group_names, sizes, strict=True)
-            }
+            counts = np.bincount(self.truth.groups, minlength=self.truth.n_groups).tolist()
+            self._metrics[WORST_GROUP.name] = WORST_GROUP
+            self._groups = {name: group_accuracy(g) for g, name in enumerate(data.group_names)}
+            sizes += [min(counts), *counts]
+        self._sizes = sizes
 
     def score(self, proba: FloatArray) -> Scores:
-        """Scores of probabilities (S, n, C)."""
+        """Score probabilities (S, n, C)."""
         metrics = [*self._metrics.values(), *self._groups.values()]
         replicates = self._bootstrap.replicates(metrics, proba, self.truth)
-        sizes = [
-            *(self._sizes[m] for m in self._metrics),
-            *(self._sizes[f"group {name}"] for name in self._groups),
-        ]
         scores = [
             Score(metric.measure(proba, self.truth), drawn, size)
-            for metric, drawn, size in zip(metrics, replicates, sizes, strict=True)
+            for metric, drawn, size in zip(metrics, replicates, self._sizes, strict=True)
         ]
         cut = len(self._metrics)
         return Scores(
@@ -96,14 +86,13 @@ class Scorer:
         )
 
     def reference(self, name: str, scores: Scores | None, reason: str = "") -> Reference:
-        """The measurements of a model that students are compared with."""
+        """Return the measurements of a model that students are compared with."""
         if scores is None:
             return Reference(name, {}, {}, reason)
-        metrics, groups = self.measurements(scores)
-        return Reference(name, metrics, groups)
+        return Reference(name, *self.measurements(scores))
 
     def measurements(self, scores: Scores) -> tuple[dict[str, Measurement], dict[str, Measurement]]:
-        """Mean over seeds of each metric, and of each group's accuracy, with intervals."""
+        """Return the mean over seeds of each metric, and of each group's accuracy."""
         metrics = {name: measure(score, self.level, UNIT) for name, score in scores.metrics.items()}
         metrics["accuracy"] = self._share(scores.accuracy)
         return metrics, {name: self._share(score) for name, score in scores.groups.items()}
@@ -111,14 +100,14 @@ class Scorer:
     def gains(
         self, scores: Scores, teacher: Scores
     ) -> tuple[dict[str, Measurement], dict[str, Measurement]]:
-        """Paired differences to the teacher, by metric and by group."""
+        """Return the paired differences to the teacher, by metric and by group."""
         return (
             {n: measure(s - teacher.metrics[n], self.level) for n, s in scores.metrics.items()},
             {n: measure(s - teacher.groups[n], self.level) for n, s in scores.groups.items()},
         )
 
     def gain_by_seed(self, scores: Scores, teacher: Scores) -> list[dict[str, float]]:
-        """Gain in accuracy of each seed, with an interval over test items."""
+        """Return the gain in accuracy of each seed, with an interval over test items."""
         gain = scores.accuracy - teacher.accuracy
         limits = within_seed(gain, self.level)
         return [
@@ -127,12 +116,13 @@ class Scorer:
         ]
 
     def _share(self, score: Score) -> Measurement:
-        """A share of items; Wilson's interval where there is a single seed."""
         found = measure(score, self.level, UNIT)
         if len(score.point) > 1:
             return found
+        # For a single seed the share is binomial: Wilson's interval also holds near 0 and 1,
+        # where a bootstrap of few errors is too narrow.
         low, high = _wilson(score, 0, self.level)
-        return Measurement(found.value, low, high, self.level, found.se_items, np.nan, 1)
+        return replace(found, low=low, high=high, se_seeds=np.nan, n_seeds=1)
 
 
 def _wilson(score: Score, seed: int, level: float) -> tuple[float, float]:

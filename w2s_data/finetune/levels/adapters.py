@@ -15,19 +15,17 @@ from typing import Any
 import numpy as np
 
 from w2s_data.compute.device import resolve_device
-from w2s_data.errors import FileFormatError, InputError, RunError
-from w2s_data.finetune.levels.store import StoredTrainer, TrainingStore
+from w2s_data.errors import InputError
+from w2s_data.finetune.levels.store import StoredTrainer, TrainingStore, read_student, write_student
 from w2s_data.finetune.levels.whole import State, WholeNetwork, as_proba, seeded
 from w2s_data.finetune.loop import EpochEnd, Schedule
 from w2s_data.finetune.methods.base import Method, Outcome
 from w2s_data.finetune.objectives import LINKS, Model, Objective
 from w2s_data.finetune.settings import Adaptation, ResolvedSettings
 from w2s_data.finetune.task import TRAINING, Pool, Task
-from w2s_data.utils.io import atomic_path, read_json, sha256_json, write_json
+from w2s_data.utils.io import sha256_json
 from w2s_data.utils.progress import progress as progress_bar
 from w2s_data.utils.typing import FloatArray
-
-SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -60,52 +58,27 @@ class WholeModel(Model):
         return as_proba(self.network.inference(texts), LINKS[self.link])[None]
 
     def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write what was trained (adapters or all weights, and the head) and how to rebuild it.
+        """Write the trained weights (adapters or all, and the head) and how to rebuild the model.
 
         The pretrained model is named, not copied.
         """
-        from safetensors.torch import save_file
-
-        target = Path(folder)
-        with atomic_path(target / "model.safetensors") as partial:
-            save_file({name: value.contiguous() for name, value in self.state.items()}, partial)
         record = {
-            "schema_version": SCHEMA_VERSION,
             "adaptation": dataclasses.asdict(self.network.adaptation),
             "n_classes": self.network.head.out_features,
             "depth": self.depth,
             "link": self.link,
         }
-        write_json(target / "student.json", record)
+        write_student(folder, {name: t.numpy() for name, t in self.state.items()}, record)
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str], device: str = "auto") -> WholeModel:
-        """Read what `save` wrote.
+        """Read a model that `save` wrote; see `read_student` for the errors."""
+        import torch
 
-        Raises
-        ------
-        RunError
-            If the folder holds another schema.
-        FileFormatError
-            If a file is missing or damaged.
-        """
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        source = Path(folder)
-        record = read_json(source / "student.json")
-        if record.get("schema_version") != SCHEMA_VERSION or "adaptation" not in record:
-            raise RunError(
-                f"{str(source)!r} holds no whole model of schema {SCHEMA_VERSION}, which this "
-                "version reads"
-            )
-        network = WholeNetwork(
-            Adaptation(**record["adaptation"]), record["n_classes"], resolve_device(device)
-        )
-        try:
-            state = load_file(source / "model.safetensors")
-        except (SafetensorError, OSError) as error:
-            raise FileFormatError(f"cannot read the model in {str(source)!r}: {error}") from error
+        arrays, record = read_student(folder, "adaptation")
+        adaptation = Adaptation(**record["adaptation"])
+        network = WholeNetwork(adaptation, record["n_classes"], resolve_device(device))
+        state = {name: torch.from_numpy(array) for name, array in arrays.items()}
         return cls(network, state, record["depth"], record["link"])
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -25,19 +25,20 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-INITIAL_SCALE = 0.1  # of 1 / sqrt(D): small, so that few steps suffice; zero would stop a ReLU
-SERIAL_WORK = 4_000_000  # S x B x D x C below which threads cost more than they bring
+# Times 1 / sqrt(D): small, so that few steps suffice; at zero the ReLU of `bayes` has no gradient.
+INITIAL_SCALE = 0.1
+SERIAL_WORK = 4_000_000  # S x B x D x C below which starting threads costs more than it saves
 
 
 @dataclass(frozen=True)
 class Scaling:
-    """Mean and scale of every feature; a constant one has scale inf and so counts for nothing."""
+    """Mean and scale of every feature; a constant one has scale inf, and so no influence."""
 
     mean: FloatArray
     scale: FloatArray
 
     def apply(self, block: FloatArray) -> FloatArray:
-        """Standardised float32 features."""
+        """Return standardised float32 features."""
         return np.asarray((block - self.mean) / self.scale, dtype=np.float32)
 
 
@@ -59,7 +60,7 @@ class HeadModel(Model):
     link: str = "softmax"
 
     def proba(self, inputs: Any) -> FloatArray:
-        """Class probabilities (S, n, C) of features (n, D), read block by block."""
+        """Return class probabilities (S, n, C) of features (n, D), read block by block."""
         import torch
 
         features = as_feature_matrix(inputs)
@@ -78,26 +79,19 @@ class HeadModel(Model):
         return proba
 
     def tensors(self) -> dict[str, FloatArray]:
-        """Arrays by name, for a file."""
-        return {
-            "coef": np.ascontiguousarray(self.coef),
-            "intercept": np.ascontiguousarray(self.intercept),
-            "mean": self.scaling.mean,
-            "scale": self.scaling.scale,
-        }
+        """Return the arrays by name, for a file."""
+        scaling = {"mean": self.scaling.mean, "scale": self.scaling.scale}
+        return {"coef": self.coef, "intercept": self.intercept, **scaling}
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, FloatArray], link: str) -> HeadModel:
-        """The model that `tensors` came from."""
+        """Rebuild a model from its `tensors`."""
         scaling = Scaling(tensors["mean"], tensors["scale"])
         return cls(tensors["coef"], tensors["intercept"], scaling, link)
 
 
 class HeadInputs:
-    """Standardised features on a device, or gathered batch by batch when they are large.
-
-    On a GPU they may take half of the memory that is free on it, elsewhere `resident_bytes`.
-    """
+    """Standardised features on a device, or gathered batch by batch when they are large."""
 
     def __init__(
         self,
@@ -112,6 +106,7 @@ class HeadInputs:
         self.scaling = scaling
         self.device = device
         self.resident: Tensor | None = None
+        # Half of a GPU's free memory: the other half is for logits, gradients and Adam's moments.
         free = free_bytes(device)
         budget = resident_bytes if free is None else free // 2
         if 4 * features.shape[0] * features.shape[1] <= budget:
@@ -120,7 +115,7 @@ class HeadInputs:
                 self.resident[rows] = torch.from_numpy(scaling.apply(block))
 
     def take(self, rows: Tensor) -> Tensor:
-        """Rows (S, B) as (S, B, D)."""
+        """Gather rows (S, B) as (S, B, D)."""
         import torch
 
         flat = rows.reshape(-1)
@@ -132,7 +127,7 @@ class HeadInputs:
         return found.view(*rows.shape, -1)
 
     def all(self) -> FloatArray:
-        """All rows (n, D)."""
+        """Return all rows (n, D)."""
         if self.resident is not None:
             return np.asarray(self.resident.cpu().numpy())
         return self.scaling.apply(self.features.take(np.arange(self.features.shape[0])))
@@ -150,7 +145,7 @@ class HeadNetwork:
         Weights and, last, intercepts.
     l2 : float
     basis : Tensor (D, K), optional
-        Directions to which a weaker student is confined; D is then K above.
+        Directions to which a weaker student is limited; `initial` then has K + 1 rows.
     """
 
     def __init__(
@@ -173,18 +168,18 @@ class HeadNetwork:
         self._kept = [parameter.detach().clone() for parameter in (self.coef, self.intercept)]
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Weights under the penalty, intercepts without."""
+        """Return weights under the penalty, intercepts without."""
         return [
             {"params": [self.coef], "weight_decay": self.l2},
             {"params": [self.intercept], "weight_decay": 0.0},
         ]
 
     def logits(self, rows: Tensor) -> Tensor:
-        """Logits (S, B, C) of pool rows (S, B)."""
+        """Compute logits (S, B, C) of pool rows (S, B)."""
         return self._logits(self.inputs.take(rows))
 
     def validation_logits(self) -> Tensor:
-        """Logits (S, V, C) of the validation rows."""
+        """Compute logits (S, V, C) of the validation rows."""
         assert self.validation is not None
         return self._logits(self.validation.expand(len(self.coef), *self.validation.shape))
 
@@ -202,7 +197,7 @@ class HeadNetwork:
         self.intercept.data.copy_(self._kept[1])
 
     def model(self, scaling: Scaling, link: str) -> HeadModel:
-        """The heads as they are now."""
+        """Copy the heads in their present state."""
         coef = self.coef.detach()
         if self.basis is not None:
             coef = self.basis @ coef
@@ -227,6 +222,7 @@ class HeadTask(Task):
     """
 
     validation_features: FeatureMatrix | None = None
+    network_class: ClassVar[type[HeadNetwork]] = HeadNetwork
 
     def __post_init__(self) -> None:
         if self.pool.features is None:
@@ -245,7 +241,7 @@ class HeadTask(Task):
 
     @cached_property
     def scaling(self) -> Scaling:
-        """Moments of the pool's features, in one pass over blocks."""
+        """Mean and scale of the pool's features, in one pass over blocks."""
         return feature_scaling(self._features)
 
     @cached_property
@@ -268,7 +264,7 @@ class HeadTask(Task):
         return self.pool.features
 
     def pool_proba(self, model: Model) -> FloatArray:
-        """Probabilities (S, N, C) of the pool's rows."""
+        """Return probabilities (S, N, C) of the pool's rows."""
         return model.proba(self._features)
 
     def _train(
@@ -279,20 +275,25 @@ class HeadTask(Task):
         if self.settings.solver == "lbfgs":
             return self._solve(objective, weight, l2, basis)
         n_features = self._features.shape[1] if basis is None else basis.shape[1]
-        size = (n_features + 1, self.pool.n_classes)
         rngs = self.rngs(TRAINING)
-        spread = INITIAL_SCALE / np.sqrt(n_features)
-        initial = np.stack([rng.uniform(-spread, spread, size) for rng in rngs])
-        network = HeadNetwork(self.inputs, self._validation_inputs, initial, l2, basis)
+        initial = self.initial_weights(n_features, INITIAL_SCALE / np.sqrt(n_features), rngs)
+        network = self.network_class(self.inputs, self._validation_inputs, initial, l2, basis)
         work = self.n_seeds * self.settings.batch_size * n_features * self.pool.n_classes
         with torch_threads(serial=work < SERIAL_WORK):
             self._run(network, objective, stage, weight, rngs)
         return network.model(self.scaling, objective.link)
 
+    def initial_weights(
+        self, n_features: int, spread: float, rngs: Sequence[np.random.Generator]
+    ) -> FloatArray:
+        """Draw the weights (S, D + 1, C) that training starts from."""
+        size = (n_features + 1, self.pool.n_classes)
+        return np.stack([rng.uniform(-spread, spread, size) for rng in rngs])
+
     def _solve(
         self, objective: Objective, weight: FloatArray, l2: float, basis: Tensor | None
     ) -> HeadModel:
-        """Fit each seed's optimum; seeds that ask for the same one share it."""
+        """Compute each seed's optimum; seeds with the same rows and labels share it."""
         if not isinstance(objective, LabelObjective) or objective.function is not cross_entropy:
             raise InputError(
                 f"{self.name} minimises more than a cross-entropy with fixed labels: "
@@ -302,35 +303,23 @@ class HeadTask(Task):
         labels = objective.labels.cpu().numpy()
         fitted: list[tuple[FloatArray, FloatArray]] = []
         for seed in range(self.n_seeds):
-            same = [
-                earlier
-                for earlier in range(seed)
-                if np.array_equal(weight[earlier], weight[seed])
-                and np.array_equal(labels[earlier], labels[seed])
-            ]
             rows = weight[seed] > 0
-            fitted.append(
-                fitted[same[0]]
-                if same
-                else softmax_head(
-                    features[rows],
-                    labels[seed, rows],
-                    weight[seed, rows],
-                    l2,
-                    str(self.device),
-                )
-            )
+            for earlier in range(seed):
+                same_labels = np.array_equal(labels[earlier], labels[seed])
+                if same_labels and np.array_equal(weight[earlier], weight[seed]):
+                    fitted.append(fitted[earlier])
+                    break
+            else:
+                own = (features[rows], labels[seed, rows], weight[seed, rows])
+                fitted.append(softmax_head(*own, l2, str(self.device)))
         coef = np.stack([head[0] for head in fitted])
         if basis is not None:
             coef = basis.cpu().numpy() @ coef
-        return HeadModel(
-            np.asarray(coef, dtype=np.float32),
-            np.stack([head[1] for head in fitted]).astype(np.float32),
-            self.scaling,
-        )
+        intercept = np.stack([head[1] for head in fitted])
+        return HeadModel(coef.astype(np.float32), intercept.astype(np.float32), self.scaling)
 
     def _basis(self, capacity: float) -> Tensor | None:
-        """The leading principal directions, of which a student of lower capacity sees a share."""
+        """The leading principal directions, the only ones that a weaker student sees."""
         if capacity == 1:
             return None
         import torch
@@ -352,7 +341,7 @@ class HeadTask(Task):
 def softmax_head(
     features: FloatArray, labels: FloatArray, weights: FloatArray, l2: float, device: str = "cpu"
 ) -> tuple[FloatArray, FloatArray]:
-    """Weights (D, C) and intercepts (C,) that minimise the penalised cross-entropy."""
+    """Return weights (D, C) and intercepts (C,) that minimise the penalised cross-entropy."""
     probe = LinearProbe(l2=l2, standardize=False, device=device)
     probe.fit(features, labels, weights)
     coef, intercept = probe.coef_.T, probe.intercept_
@@ -363,11 +352,12 @@ def softmax_head(
 
 
 def feature_scaling(features: FeatureMatrix) -> Scaling:
-    """Mean and standard deviation of every feature; refuses rows with NaN or infinite values."""
+    """Compute mean and standard deviation of every feature; refuse NaN and infinite values."""
     n_rows, n_features = features.shape
     numbers = np.arange(n_rows)
     total = np.zeros(n_features)
-    shift = np.asarray(features.take(np.array([0]))[0], dtype=np.float64)  # against cancellation
+    # Deviations from the first row: a large common offset would cancel the digits of the squares.
+    shift = np.asarray(features.take(np.array([0]))[0], dtype=np.float64)
     squares = np.zeros(n_features)
     for rows, block in features.blocks():
         check_feature_block(block, numbers[rows], "features", nonzero=False)
@@ -376,6 +366,7 @@ def feature_scaling(features: FeatureMatrix) -> Scaling:
         squares += np.einsum("ij,ij->j", deviation, deviation)
     mean = total / n_rows
     variance = squares / n_rows - mean**2
+    # What float32 cannot resolve is noise, and scaling it to variance 1 would make it a feature.
     rounding = np.finfo(np.float32).eps * np.maximum(np.abs(shift), np.abs(mean))
     constant = variance <= rounding**2
     return Scaling(shift + mean, np.where(constant, np.inf, np.sqrt(np.maximum(variance, 0))))
@@ -383,7 +374,7 @@ def feature_scaling(features: FeatureMatrix) -> Scaling:
 
 @contextmanager
 def torch_threads(serial: bool) -> Iterator[None]:
-    """Compute on one thread for a while, where threads would cost more than they bring."""
+    """Compute on one thread for a while if `serial`."""
     import torch
 
     before = torch.get_num_threads()

@@ -1,26 +1,67 @@
-"""Trainings of whole models on disk: one that was killed goes on at the epoch it had reached."""
+"""Files of students: finished ones, and whole models under training, which can be resumed."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from w2s_data.errors import RunError
+from w2s_data.errors import FileFormatError, RunError
 from w2s_data.finetune.loop import EarlyStop, Trainer
-from w2s_data.utils.io import atomic_path, jsonable
+from w2s_data.utils.io import atomic_path, jsonable, read_json, write_json
+from w2s_data.utils.typing import FloatArray
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import torch
     from torch import Tensor
 
     from w2s_data.finetune.levels.whole import WholeNetwork
+
+SCHEMA_VERSION = 1
+
+
+def write_student(
+    folder: str | os.PathLike[str], tensors: Mapping[str, FloatArray], record: Mapping[str, Any]
+) -> None:
+    """Write weights and a description: safetensors and JSON."""
+    from safetensors.numpy import save_file
+
+    with atomic_path(Path(folder) / "model.safetensors") as partial:
+        save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, partial)
+    # The description comes last: a folder without it holds no student.
+    write_json(Path(folder) / "student.json", {"schema_version": SCHEMA_VERSION, **record})
+
+
+def read_student(
+    folder: str | os.PathLike[str], key: str
+) -> tuple[dict[str, FloatArray], dict[str, Any]]:
+    """Read the weights and the description that `write_student` wrote.
+
+    Raises
+    ------
+    RunError
+        If the folder holds another schema, or a student whose description lacks `key`.
+    FileFormatError
+        If a file is missing or damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    record = read_json(Path(folder) / "student.json")
+    if record.get("schema_version") != SCHEMA_VERSION or key not in record:
+        raise RunError(
+            f"{os.fspath(folder)!r} holds a student of another kind or of schema "
+            f"{record.get('schema_version')}; this version reads {SCHEMA_VERSION}"
+        )
+    try:
+        return load_file(Path(folder) / "model.safetensors"), record
+    except (SafetensorError, OSError) as error:
+        raise FileFormatError(f"cannot read the model in {os.fspath(folder)!r}: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -39,12 +80,12 @@ class TrainingStore:
 
     @classmethod
     def of(cls, folder: Path, number: int, stage: str, key: str) -> TrainingStore:
-        """The file of the training with a number and a name."""
+        """Name the file after the number and the stage of the training."""
         slug = re.sub(r"\W+", "-", stage)
         return cls(folder / f"{number:02d}-{slug}.safetensors", key)
 
     def read(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """Tensors and record, or None where there is no file.
+        """Return tensors and record, or None where there is no file.
 
         Raises
         ------
@@ -75,22 +116,21 @@ class TrainingStore:
         from safetensors.torch import save_file
 
         text = json.dumps(jsonable({**record, "key": self.key}))
+        whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
         with atomic_path(self.path) as partial:
-            save_file(
-                {n: t.contiguous() for n, t in tensors.items()}, partial, {"w2s_training": text}
-            )
+            save_file(whole, partial, {"w2s_training": text})
 
 
 class StoredTrainer(Trainer):
-    """The shared loop for one seed, which leaves its state after every epoch.
+    """The shared loop for one seed, which saves its state after every epoch.
 
     Parameters
     ----------
     store : TrainingStore or None
     history : list of dict
-        Rows of the epochs; those of a stored training are put back.
+        Rows of the epochs; those of a stored training are restored.
     reseed : callable
-        Starts the random numbers of an epoch, so that a resumed one draws the same dropout.
+        Starts the random numbers of an epoch.
     """
 
     network: WholeNetwork
@@ -109,15 +149,14 @@ class StoredTrainer(Trainer):
         self._first_row = len(history)
 
     def _begin(self, epoch: int) -> None:
-        """Every epoch has a stream of its own, so that one that is taken up draws the same."""
+        # A stream per epoch: a resumed training draws the same dropout as one that ran through.
         self.reseed(1 + epoch)
 
     def _restore(self, early: EarlyStop | None) -> int:
-        """Return to the stored state; the number of epochs that are done."""
-        found = self.store.read() if self.store is not None else None
-        if found is None:
+        stored = self.store.read() if self.store is not None else None
+        if stored is None:
             return 0
-        tensors, record = found
+        tensors, record = stored
         self.network.load(_part(tensors, "weights"))
         self.history += record["history"]
         parameters = self.network.parameters()
@@ -135,7 +174,6 @@ class StoredTrainer(Trainer):
         return int(record["epochs"])
 
     def _save_state(self, epochs: int, early: EarlyStop | None) -> None:
-        """Store the state after some epochs; after the last one the weights alone."""
         if self.store is None:
             return
         tensors = {f"weights.{name}": value for name, value in self.network.state().items()}
@@ -144,22 +182,17 @@ class StoredTrainer(Trainer):
             "history": self.history[self._first_row :],
             "best": None,
         }
-        if epochs < self.schedule.epochs:
+        if epochs < self.schedule.epochs:  # a finished training needs no moments of Adam
             for name, parameter in self.network.parameters().items():
                 moments = self.optimizer.state.get(parameter)
                 if moments:
-                    tensors[f"step.{name}"] = _on_cpu(moments["step"])
-                    tensors[f"first.{name}"] = _on_cpu(moments["exp_avg"])
-                    tensors[f"second.{name}"] = _on_cpu(moments["exp_avg_sq"])
+                    tensors[f"step.{name}"] = moments["step"].detach().cpu()
+                    tensors[f"first.{name}"] = moments["exp_avg"].detach().cpu()
+                    tensors[f"second.{name}"] = moments["exp_avg_sq"].detach().cpu()
             if early is not None:
                 tensors |= {f"kept.{name}": t for name, t in self.network.kept.items()}
                 record |= {"best": early.best, "waited": early.waited}
         self.store.write(tensors, record)
-
-
-def _on_cpu(tensor: torch.Tensor) -> torch.Tensor:
-    """The tensor on the CPU."""
-    return tensor.detach().cpu()
 
 
 def _part(tensors: dict[str, Tensor], kind: str) -> dict[str, Tensor]:
