@@ -141,13 +141,13 @@ def _rounded_down(share: float) -> float:
 
 def _check_reachable(address: str) -> None:
     """Raise unless something answers at the address; "auto" is left to Ray."""
-    found = re.fullmatch(r"(?:ray://)?\[?([^\[\]/]+)\]?:(\d+)", address)
+    match = re.fullmatch(r"(?:ray://)?\[?([^\[\]/]+)\]?:(\d+)", address)
     if address == "auto":
         return
-    if found is None:
+    if match is None:
         raise InputError(f"address must be auto, HOST:PORT or ray://HOST:PORT; got {address!r}")
     try:
-        socket.create_connection((found[1], int(found[2])), timeout=REACH_SECONDS).close()
+        socket.create_connection((match[1], int(match[2])), timeout=REACH_SECONDS).close()
     except (OSError, OverflowError) as error:
         raise EngineError(
             f"no Ray cluster answers at {address!r} ({error}): start one with `ray start --head`, "

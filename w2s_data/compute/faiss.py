@@ -67,8 +67,8 @@ def kernels_of_numpy() -> Iterator[None]:
     """Choose the kernels of an OpenBLAS that is loaded meanwhile, unless the user has."""
     from threadpoolctl import threadpool_info
 
-    found = (KERNELS.get(str(blas.get("architecture"))) for blas in threadpool_info())
-    kernels = next(filter(None, found), None)
+    known = (KERNELS.get(str(blas.get("architecture"))) for blas in threadpool_info())
+    kernels = next(filter(None, known), None)
     if kernels is None or "OPENBLAS_CORETYPE" in os.environ:
         yield
         return
@@ -202,7 +202,7 @@ def resolve_gpu(device: str) -> int | None:
 @functools.cache
 def gpu_works(number: int) -> bool:
     """Search two points on a GPU; a failure is logged once, and the CPU searches instead."""
-    paths = os.pathsep.join(filter(None, sys.path))  # faiss, wherever this process found it
+    paths = os.pathsep.join(filter(None, sys.path))  # the same faiss as in this process
     try:
         ended = subprocess.run(
             [sys.executable, "-c", FIRST_SEARCH, str(number)],

@@ -69,7 +69,7 @@ class KeepingEngine(Engine):
             return result
 
         turn = 0
-        # Ordered whatever the caller asked for: a block is found again by its number.
+        # Ordered whatever the caller asked for: a stored block is known by its number.
         for place, result in self._engine.run(replace(job, blocks=missing(), ordered=True)):
             while turn < computed[place]:
                 yield turn, kept(turn)
@@ -77,8 +77,8 @@ class KeepingEngine(Engine):
             self._write(call, turn, result)
             yield turn, result
             turn += 1
-        while (found := kept(turn)) is not None:
-            yield turn, found
+        while (result := kept(turn)) is not None:
+            yield turn, result
             turn += 1
 
     def place(self, device: str) -> str:

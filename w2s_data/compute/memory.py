@@ -48,12 +48,12 @@ class MemoryLimit:
         """
         if text is None:
             return cls(max(LEAST, int(USUAL_SHARE * available_bytes())))
-        found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", str(text).lower())
-        if found is None or found[2] not in UNITS:
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", str(text).lower())
+        if match is None or match[2] not in UNITS:
             raise InputError(
                 f"memory must be a size such as 4GB, 500MB, 2GiB or plain bytes; got {text!r}"
             )
-        total = int(float(found[1]) * UNITS[found[2]])
+        total = int(float(match[1]) * UNITS[match[2]])
         if total < LEAST:
             raise InputError(
                 f"memory={text} is too little, since the libraries alone take "

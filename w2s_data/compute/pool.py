@@ -157,7 +157,7 @@ class Pool:
         for reference in ready:
             member = self._running.pop(reference)
             try:
-                found = self._ray.get(reference)
+                answer = self._ray.get(reference)
             except RayTaskError as error:
                 _raise_cause(error)
             except RayError as error:
@@ -165,9 +165,9 @@ class Pool:
                 continue
             self._progressed = time.monotonic()
             if member.block is None:
-                self._greet(member, found)
+                self._greet(member, answer)
                 continue
-            (result, units), block = found, member.block
+            (result, units), block = answer, member.block
             member.block = None
             self._advance(max(0, units - block.counted))
             yield block.number, result
@@ -181,10 +181,10 @@ class Pool:
         self._failed_starts = 0
         ours = versions()
         for name, version in ours.items():
-            found = theirs.get(name)
-            if found == version or name in self._different:
+            other = theirs.get(name)
+            if other == version or name in self._different:
                 continue
-            line = f"a worker has {name} {found}, this process {version}"
+            line = f"a worker has {name} {other}, this process {version}"
             if name in MUST_MATCH:
                 raise EngineError(f"{line}: install the same version on every machine")
             self._different.add(name)

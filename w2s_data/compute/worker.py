@@ -50,8 +50,8 @@ def versions() -> dict[str, str]:
     >>> versions()["w2s-data"] == __version__
     True
     """
-    found = {"w2s-data": __version__, "python": platform.python_version()}
-    return found | {name: importlib.metadata.version(name) for name in NUMERIC}
+    own = {"w2s-data": __version__, "python": platform.python_version()}
+    return own | {name: importlib.metadata.version(name) for name in NUMERIC}
 
 
 def use_threads(number: int) -> None:

@@ -72,14 +72,14 @@ def sort_class_names(names: Iterable[str]) -> tuple[str, ...]:
     >>> sort_class_names({"10", "9", "2"})
     ('2', '9', '10')
     """
-    found = sorted(set(names))
+    ordered = sorted(set(names))
     try:
-        values = [float(name) for name in found]
+        values = [float(name) for name in ordered]
     except ValueError:
-        return tuple(found)
+        return tuple(ordered)
     if not all(math.isfinite(value) for value in values):  # a class may be called "nan" or "inf"
-        return tuple(found)
-    return tuple(name for _, name in sorted(zip(values, found, strict=True)))
+        return tuple(ordered)
+    return tuple(name for _, name in sorted(zip(values, ordered, strict=True)))
 
 
 def class_codes(names: pd.Series, class_names: Sequence[str], column_name: str) -> IntArray:

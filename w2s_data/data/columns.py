@@ -81,12 +81,12 @@ def as_names(values: pd.Series) -> pd.Series:
     ['1', None, '0']
     """
     try:
-        codes, found = pd.factorize(values)  # each distinct value is converted once
+        codes, distinct = pd.factorize(values)  # each distinct value is converted once
     except TypeError as error:
         raise ColumnError(
             f"column {values.name!r} must hold names or numbers; it holds lists or other objects"
         ) from error
-    names = np.array([*(_name(value) for value in found), None], dtype=object)  # code -1: None
+    names = np.array([*(_name(value) for value in distinct), None], dtype=object)  # code -1: None
     return pd.Series(names[codes], dtype=object)
 
 

@@ -339,8 +339,8 @@ def _counts(data: W2SDataset) -> pd.DataFrame:
     names = np.array([*data.class_names, "(no label)"], dtype=object)
     kept = [*range(len(data.class_names)), *([-1] if (data.labels < 0).any() else [])]
     counts = pd.DataFrame(0, index=names[kept], columns=list(SPLITS))
-    found = pd.crosstab(names[data.labels], data.splits)
-    counts.update(found)
+    present = pd.crosstab(names[data.labels], data.splits)
+    counts.update(present)
     counts = counts.astype(int)  # update turns them into floats
     if len(counts) > _SHOWN:
         rest = counts.iloc[_SHOWN - 1 :].sum().to_frame(f"{len(counts) - _SHOWN + 1} more").T

@@ -17,29 +17,10 @@ import pandas as pd
 
 from w2s_data.data.dataset import W2SDataset
 from w2s_data.data.splits import apportion
-from w2s_data.data.synthetic import (
-    Block,
-    Example,
-    feature_dominoes,
-    gaussian_overlap,
-)
+from w2s_data.data.synthetic import Block, Example, feature_dominoes, gaussian_overlap
 from w2s_data.errors import InputError, listing, unknown
 from w2s_data.utils.typing import FloatArray, IntArray, RandomState
 from w2s_data.utils.validation import between, check_generator, check_parameters, one_of, whole
-
-__all__ = [
-    "CHANNELS",
-    "EXAMPLES",
-    "Block",
-    "Example",
-    "available_examples",
-    "digit_dominoes",
-    "digits",
-    "feature_dominoes",
-    "gaussian_overlap",
-    "load_example",
-    "spurious_gaussian",
-]
 
 
 def digits(

@@ -100,7 +100,7 @@ def read_url(url: str) -> RawTable:
     MissingExtraError
         If fsspec requires a package for the URL (s3fs, gcsfs ...).
     FileFormatError
-        If there is no such file, or it is not what its name promises.
+        If the file is missing, or not in the format of its suffix.
     """
     # Copied to the disk, from which Arrow maps them into memory.
     with local_copies(url, ".parquet") as copies:
@@ -236,20 +236,20 @@ def _class_names_in(schema: pa.Schema) -> dict[str, tuple[str, ...]]:
 def read_image_folder(folder: Path) -> RawTable:
     """List the images of a folder, with the name of the first subfolder, if any, as label."""
     # Sorted, since the order of a file system differs between machines.
-    found = sorted(
+    paths = sorted(
         path.relative_to(folder)
         for path in folder.rglob("*")
         if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
     )
-    if not found:
+    if not paths:
         tables = sorted(path.name for path in folder.iterdir() if format_of(path))
         hint = f"; to read a table give its path, e.g. {tables[0]!r}" if tables else ""
         raise FileFormatError(f"folder {str(folder)!r} holds no images{hint}")
-    labels = [path.parts[0] if len(path.parts) > 1 else None for path in found]
+    labels = [path.parts[0] if len(path.parts) > 1 else None for path in paths]
     frame = pd.DataFrame(
         {
-            "id": [path.as_posix() for path in found],
-            "image": [str(folder / path) for path in found],
+            "id": [path.as_posix() for path in paths],
+            "image": [str(folder / path) for path in paths],
             "label": pd.Series(labels, dtype=object),
         }
     )

@@ -32,7 +32,7 @@ _SIZED = ("labelled", "validation", "test")  # the pool takes the rest
 
 
 def text_units(texts: Iterable[str | bytes]) -> IntArray:
-    """Number the distinct values: equal texts (or digests) share a unit.
+    """Number the distinct values, so that equal texts or digests share a unit.
 
     >>> text_units(["a", "b", "a"])
     array([0, 1, 0])
@@ -41,7 +41,7 @@ def text_units(texts: Iterable[str | bytes]) -> IntArray:
 
 
 def feature_units(features: FloatArray) -> IntArray:
-    """Number the distinct rows of a feature matrix: exactly equal rows share a unit.
+    """Number the distinct rows of a feature matrix, so that equal rows share a unit.
 
     >>> feature_units(np.array([[1.0, 0.0], [2.0, 0.0], [1.0, -0.0]]))
     array([0, 1, 0])
@@ -95,9 +95,9 @@ def parse_splits(values: pd.Series, column: str) -> AnyArray:
             f"split column {column!r} is empty in {int(values.isna().sum())} rows; "
             f"each row needs one of {listing(SPLITS)}"
         )
-    codes, found = pd.factorize(values.astype(object))
-    names = [str(name).strip().lower() for name in found]  # "Train " in hand-made tables
-    strange = [value for value, name in zip(found, names, strict=True) if name not in valid]
+    codes, distinct = pd.factorize(values.astype(object))
+    names = [str(name).strip().lower() for name in distinct]  # "Train " in hand-made tables
+    strange = [value for value, name in zip(distinct, names, strict=True) if name not in valid]
     if strange:
         raise SplitError(
             f"split column {column!r} holds {listing(strange)}; valid: {listing(valid)}"

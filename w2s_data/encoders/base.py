@@ -155,8 +155,8 @@ def as_items(items: Iterable[Any], kind: Kind) -> list[Any]:
     bad = [i for i, item in enumerate(listed) if not isinstance(item, legal)]
     if bad:
         expected = "str" if kind == "text" else "a path, encoded bytes or a PIL image"
-        found = ", ".join(sorted({type(listed[i]).__name__ for i in bad}))
-        raise ItemError(bad, [describe(listed[i]) for i in bad], f"not {expected} but {found}")
+        types = ", ".join(sorted({type(listed[i]).__name__ for i in bad}))
+        raise ItemError(bad, [describe(listed[i]) for i in bad], f"not {expected} but {types}")
     return listed
 
 

@@ -27,18 +27,13 @@ class ImageEncoder(PretrainedEncoder):
 
     Parameters
     ----------
-    model : str
-        Folder of a transformers model, or its name on the hub.
-    layer : int
-        Hidden state: 0 the embedding output, k the output of layer k, -1 the last one (after
-        the final norm, where the model has one). Layers above it are neither kept nor computed.
+    model, layer, normalize, dtype, device, revision, trust_remote_code
+        As for `TextEncoder`.
     pooling : "mean" or "cls"
         Mean over all positions, class token included, or the first position. Feature maps of
         convolutional models are averaged over their area.
     batch_size : int
         Images in a batch. Halved, with a warning in the log, when memory runs out.
-    normalize, dtype, device, revision, trust_remote_code
-        As for `TextEncoder`.
 
     Raises
     ------

@@ -62,13 +62,13 @@ def encode_shards(
         for rows in shards
         for part in range(n_parts)
     )
-    found: list[tuple[IntArray, FloatArray]] = []
+    results: list[tuple[IntArray, FloatArray]] = []
     encoded = engine.map_blocks(encode, encoder, parts, advance, device=device, same_threads=False)
     for _, result in encoded:
-        found.append(result)
-        if len(found) == n_parts:
-            yield _joined(found)
-            found = []
+        results.append(result)
+        if len(results) == n_parts:
+            yield _joined(results)
+            results = []
 
 
 def encode(encoder: Encoder, part: Part, advance: Advance) -> tuple[IntArray, FloatArray]:

@@ -130,12 +130,12 @@ class FeatureStore:
         stored = self._shards.keys
         order = np.argsort(stored)
         place = np.searchsorted(stored, wanted, sorter=order)
-        found = place < len(stored)  # searchsorted places larger keys behind the last one
-        found[found] = stored[order[place[found]]] == wanted[found]
-        if not found.all():
+        present = place < len(stored)  # searchsorted places larger keys behind the last one
+        present[present] = stored[order[place[present]]] == wanted[present]
+        if not present.all():
             raise StoreError(
                 f"feature store {str(self.path)!r} has no features of "
-                f"{rows(np.flatnonzero(~found))}; embed() adds them"
+                f"{rows(np.flatnonzero(~present))}; embed() adds them"
             )
         return FeatureStore(self._shards, order[place])
 

@@ -175,16 +175,16 @@ def local_copies(url: str, suffix: str) -> Iterator[list[Path]]:
     """
     filesystem, path = filesystem_of(url)
     try:
-        found = [path]
+        files = [path]
         if filesystem.isdir(path):
-            found = sorted(file for file in filesystem.find(path) if file.endswith(suffix))
+            files = sorted(file for file in filesystem.find(path) if file.endswith(suffix))
         elif not filesystem.exists(path):
-            found = []
-        if not found:
+            files = []
+        if not files:
             raise FileFormatError(f"no file at {url!r}, nor *{suffix} in a folder there")
         with TemporaryDirectory() as folder:
             copies = []
-            for number, file in enumerate(found):
+            for number, file in enumerate(files):
                 copy = Path(folder) / str(number) / file.rpartition("/")[2]
                 copy.parent.mkdir()
                 filesystem.get_file(file, str(copy))

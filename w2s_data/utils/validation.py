@@ -203,18 +203,9 @@ def check_proba(proba: AnyArray, name: str = "weak_proba") -> FloatArray:
 
 
 def check_feature_block(block: FloatArray, numbers: IntArray, name: str, *, nonzero: bool) -> None:
-    """Refuse NaN, infinite and (where a direction is needed) zero rows of one block.
+    """Raise for NaN, infinite and, if `nonzero`, all-zero rows of one block.
 
-    Parameters
-    ----------
-    block : array (n, D)
-    numbers : int array (n,)
-        Row numbers in the whole matrix, for the message.
-
-    Raises
-    ------
-    FeatureError
-        Naming the rows.
+    `numbers` are the row numbers of the block in the whole matrix, for the FeatureError.
     """
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         square = np.einsum("ij,ij->i", block, block)  # one pass; finite and positive for good rows
@@ -269,13 +260,13 @@ def check_names(
 
 
 def check_same_length(**arrays: AnyArray) -> int:
-    """Return the common number of rows, or say which array has how many.
+    """Return the common number of rows; raise with the length of each array.
 
     >>> check_same_length(x=np.zeros(3), y=np.ones(3))
     3
     """
     lengths: dict[str, int] = {name: len(array) for name, array in arrays.items()}
     if len(set(lengths.values())) > 1:
-        found = ", ".join(f"{name} has {length}" for name, length in lengths.items())
-        raise InputError(f"row counts disagree: {found}")
+        counts = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+        raise InputError(f"row counts disagree: {counts}")
     return next(iter(lengths.values()))
