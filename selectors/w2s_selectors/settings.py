@@ -6,13 +6,19 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from w2s_data.errors import InputError, listing
+from w2s_data.utils.validation import between, check_parameters, one_of, positive, whole
 from w2s_selectors.objectives.base import Objective
 from w2s_selectors.policies.base import Policy
 
-BUDGET_UNITS = ("items", "money")
+_LIMITS = {
+    "budget": positive,
+    "budget_unit": one_of("items", "money"),
+    "batch_size": whole(1),
+    "max_rounds": one_of(None) | whole(1),
+    "max_seconds": one_of(None) | positive,
+    "separation": one_of(None) | between(0, 1, closed="right"),
+    "replays": whole(0),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,22 +70,7 @@ class SelectionSettings:
     replays: int = 5
 
     def __post_init__(self) -> None:
-        for name in ("budget", "max_seconds", "separation"):
-            value = getattr(self, name)
-            if value is None and name != "budget":
-                continue
-            if not isinstance(value, int | float | np.number) or not 0 < value < np.inf:
-                raise InputError(f"{name} must be a number above 0; got {value!r}")
-        for name, least in (("batch_size", 1), ("max_rounds", 1), ("replays", 0)):
-            value = getattr(self, name)
-            if value is None and name == "max_rounds":
-                continue
-            if not isinstance(value, int | np.integer) or value < least:
-                raise InputError(f"{name} must be an integer of at least {least}; got {value!r}")
-        if self.budget_unit not in BUDGET_UNITS:
-            raise InputError(
-                f"budget_unit must be one of {listing(BUDGET_UNITS)}; got {self.budget_unit!r}"
-            )
+        check_parameters(self, _LIMITS)
         for name in ("keep", "stop"):
             names = getattr(self, name)
             # A single name is a collection of letters: take it as one name.

@@ -35,6 +35,7 @@ class Rows:
         """Put rows at the end; all have the shape of the first ones."""
         needed = self._n + len(added)
         if self._buffer is None or needed > len(self._buffer):
+            # Doubling keeps appending linear in all; few rows get some room at once.
             capacity = max(256, needed, 2 * self._n)
             self._grow((capacity, *added.shape[1:]))
         assert self._buffer is not None
@@ -57,6 +58,7 @@ class Rows:
             self._buffer = np.memmap(self._file, self._dtype, "r+", shape=shape)
             return
         else:
+            # Without a name: it disappears with the process, even if that is killed.
             self._file = tempfile.TemporaryFile()  # noqa: SIM115
             weakref.finalize(self, self._file.close)
             self._file.truncate(size)
@@ -88,7 +90,7 @@ class Acquired:
         self.n_sources = n_sources
         self.newest = slice(0, 0)
         self._source, self._proba = Rows(np.int64), Rows(np.float64)
-        self._features = Rows(np.float32)
+        self._features = Rows(np.float32)  # encoders give no more digits, and they fill memory
 
     def __len__(self) -> int:
         return len(self._source.array)
@@ -101,6 +103,7 @@ class Acquired:
         FeatureError, ProbabilityError
             If there are other dimensions or classes than before.
         """
+        # Before anything is appended: a refused answer leaves all tables as they were.
         self.check_fits(strong_features, weak_proba)
         self.newest = slice(len(self), len(self) + len(strong_features))
         self._source.append(np.full(len(strong_features), source))

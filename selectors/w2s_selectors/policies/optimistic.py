@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from w2s_data.errors import InputError
 from w2s_data.utils.typing import AnyArray, FloatArray
+from w2s_data.utils.validation import check_parameters, nonnegative
 from w2s_selectors.policies.base import Policy, estimates
 from w2s_selectors.policies.kl import kl_upper_limit
 from w2s_selectors.policies.state import ArmState
@@ -113,8 +113,7 @@ class KLUCB(Policy):
     exploration: float = 0.0  # what the authors recommend in practice
 
     def __post_init__(self) -> None:
-        if not 0 <= self.exploration < np.inf:
-            raise InputError(f"exploration must be at least 0; got {self.exploration!r}")
+        check_parameters(self, {"exploration": nonnegative})
 
     def threshold(self, total: FloatArray) -> FloatArray:
         """Return log t + c log max(log t, 1) after `total` points."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from w2s_data.errors import InputError
 from w2s_data.utils.typing import FloatArray
+from w2s_data.utils.validation import between, check_parameters
 from w2s_selectors.policies.base import Policy, estimates
 from w2s_selectors.policies.state import ArmState
 
@@ -90,8 +91,7 @@ class EpsilonGreedy(Policy):
     epsilon: float = 0.1
 
     def __post_init__(self) -> None:
-        if not 0 <= self.epsilon <= 1:
-            raise InputError(f"epsilon must be in [0, 1]; got {self.epsilon!r}")
+        check_parameters(self, {"epsilon": between(0, 1)})
 
     def scores(self, state: ArmState, rng: np.random.Generator) -> FloatArray:
         """Return means, or random numbers whose ratio to the cost is uniform, (..., K)."""

@@ -76,6 +76,7 @@ class ArmState:
             raise InputError(f"the arrays of an ArmState must have one entry per arm; got {found}")
         if not ((self.costs > 0) & (self.costs < np.inf)).all():
             raise InputError(f"costs must be finite and above 0; got {self.costs.tolist()}")
+        # Also false for NaN, which would otherwise spread through every score.
         if not ((self.successes >= 0) & (self.successes <= self.trials)).all():
             raise InputError(
                 "successes must lie between 0 and trials; got "
@@ -156,6 +157,7 @@ class ArmState:
             Items that the query requested, where fewer were delivered or judged.
         """
         self._check_arm(arm)
+        # All requested items stop being pending, also those that were not delivered.
         items = trials if items is None else items
         if items > self.pending[arm]:
             raise InputError(

@@ -104,6 +104,7 @@ def _table(plan: Plan, session: Session, judgement: Judgement | None) -> pd.Data
 
 def _recommended(plan: Plan, session: Session, judgement: Judgement) -> FloatArray:
     """Return the items to buy from each source with another budget of the same size."""
+    # Closed sources cannot be recommended, however well they were judged.
     closed = [*session.gone, *session.stopped]
     room = _sizes(plan) - session.delivered
     room[closed] = 0.0
@@ -112,4 +113,4 @@ def _recommended(plan: Plan, session: Session, judgement: Judgement) -> FloatArr
     planned = session.judge.planned(room, plan.settings.budget, plan.units)
     return recommended_items(
         judgement, planned, room, plan.settings.budget, plan.costs, plan.units, session.seed
-    ).round(1)
+    ).round(1)  # shares of a plan; digits beyond would suggest a precision that it lacks

@@ -71,6 +71,7 @@ class Record:
     def from_json(cls, text: str) -> Self:
         """Restore a record from the JSON that `to_json` wrote."""
         values: dict[str, Any] = json.loads(text)
+        # JSON has no NaN: it is written as null, and only NaN is.
         scores = tuple(np.nan if score is None else score for score in values.pop("scores"))
         left_out = tuple(values.pop("left_out"))
         known: dict[str, Any] = {k: np.nan if v is None else v for k, v in values.items()}
@@ -92,7 +93,7 @@ class Checkpoint:
 
     def __init__(self, folder: Path, identity: Mapping[str, Any], seed: int, resume: bool) -> None:
         self.folder = folder
-        identity = jsonable(identity)
+        identity = jsonable(identity)  # as it reads back: tuples are lists then
         header = folder / HEADER
         if not header.is_file():
             self._begin(identity, seed)
@@ -105,6 +106,7 @@ class Checkpoint:
         content = _read_header(header)
         _check_identity(folder, content["identity"], identity)
         self.seed = int(content["seed"])  # also where the caller passed none
+        # Files of a process that was killed while writing; committed ones are never partial.
         for part in ("", "received", "rounds"):
             remove_partial_files(folder / part)
 
@@ -133,6 +135,7 @@ class Checkpoint:
             Naming a file that is damaged.
         """
         number = 0
+        # The first gap ends them: a user may delete a damaged round and all later ones.
         while (path := self._path("rounds", number)).is_file():
             try:
                 batch, text = read_batch(path)
@@ -193,6 +196,7 @@ def _read_header(path: Path) -> Any:
 
 
 def _check_identity(folder: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
+    # All differences at once, so that a user does not find them one by one.
     different = [name for name in {**there, **here} if there.get(name) != here.get(name)]
     if different:
         settings = "; ".join(

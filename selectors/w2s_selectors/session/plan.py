@@ -87,6 +87,7 @@ def identity(plan: Plan, strong_encoder: Any, random_state: RandomState) -> dict
                 "name": source.name,
                 "cost": source.cost,
                 "size": source.size,
+                # A function has no content to compare; its name and cost have to do.
                 "content": source.fingerprint if isinstance(source, ReplayableSource) else None,
             }
             for source in plan.sources
@@ -98,6 +99,7 @@ def identity(plan: Plan, strong_encoder: Any, random_state: RandomState) -> dict
         # By their content: row numbers or names would not notice that the target has changed.
         "target": None if target is None else hashlib.sha256(target.tobytes()).hexdigest(),
         "strong_encoder": strong_encoder.spec() if isinstance(strong_encoder, Encoder) else None,
+        # A Generator is spent by the first run; the checkpoint's own seed replaces it.
         "random_state": random_state if isinstance(random_state, int) else None,
     }
 
@@ -113,6 +115,7 @@ def _check_sources(sources: Sequence[DataSource]) -> tuple[DataSource, ...]:
                 f"a source must have name, cost, size, open and query; got {source!r:.80}"
             )
         check_cost(source.name, source.cost)
+        # An empty source would end the warm-up without a point to judge it by.
         if source.size is not None and source.size < 1:
             raise InputError(f"source {source.name!r} is empty; leave it out")
     names = [source.name for source in listed]

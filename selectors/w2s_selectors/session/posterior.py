@@ -17,7 +17,7 @@ def draws(judgement: Judgement, seed: int) -> FloatArray:
     Counted rewards follow Beta(1 + successes, 1 + failures); others a normal distribution whose
     central part is the interval.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)  # its own: reading a posterior must not change choices
     rewards = judgement.rewards
     drawn = np.full((N_DRAWS, len(rewards)), np.nan)
     if judgement.counted and judgement.successes is not None and judgement.trials is not None:
@@ -64,9 +64,10 @@ def recommended_items(
     if planned is not None:
         return planned
     open_, weights = room > 0, np.ones(len(costs))
-    if judgement.gains is not None:
+    if judgement.gains is not None:  # greedy: all to the best, ties shared
         weights = (judgement.gains == judgement.gains[open_].max()).astype(np.float64)
     elif judgement.counted:
+        # Each draw buys from its best open source, like Thompson sampling with this posterior.
         drawn = np.where(open_, draws(judgement, seed) / costs, -np.inf)
         drawn = np.where(np.isnan(drawn), -np.inf, drawn)
         weights = np.bincount(drawn.argmax(axis=1), minlength=len(costs)) * units.min() / units
@@ -81,6 +82,7 @@ def fill(weights: FloatArray, room: FloatArray, budget: float, units: FloatArray
     """
     items = np.zeros(len(weights))
     weights = np.where(weights > 0, weights, 0.0)
+    # Each pass fills at least one source or spends the budget, so that there are at most K.
     while (taking := (weights > 0) & (items < room)).any() and budget > 1e-9 * units.max():
         share = np.where(taking, weights, 0.0)
         wanted = budget * share / (share @ units)

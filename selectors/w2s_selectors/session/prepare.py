@@ -40,6 +40,7 @@ class Preparer:
     def __call__(self, source: str, batch: Batch) -> tuple[Batch, str]:
         """Return the batch with both, and a note on items that were left out."""
         note = ""
+        # Features first: an item that cannot be read needs no weak label.
         if batch.strong_features is None:
             try:
                 strong = self.strong_features(source, batch.items)
@@ -108,6 +109,7 @@ def _check_strong(source: str, n: int, strong: FloatArray) -> None:
             f"got {strong.shape}"
         )
     name = f"strong features of source {source!r}"
+    # A zero row has no direction, which overlap detection compares.
     check_feature_block(strong, np.arange(n), name, nonzero=True)
 
 

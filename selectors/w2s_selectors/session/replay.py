@@ -101,6 +101,7 @@ def _replayed(
         else:
             k = int(np.flatnonzero(open_)[turn % open_.sum()])
         turn += 1
+        # Batches as in the selection, so that only the order of the sources differs.
         n = int(min(plan.settings.batch_size, (left + SLACK) // units[k]))
         batch = sources[k].query(n, "")
         dry[k] = len(batch) < n
@@ -124,6 +125,7 @@ def _verdict(table: pd.DataFrame, level: float) -> str:
     chosen, random, noise = rows[name]["chosen"], rows[name]["random"], rows[f"{name}_noise"]
     if not np.isfinite([chosen, random, noise["random"]]).all():
         return ""
+    # Rounded first: equal sets would else differ "beyond noise" where the noise is 0.
     difference = round(chosen - random, ROUNDING)
     within = abs(difference) <= noise["random"] + 10**-ROUNDING
     return (

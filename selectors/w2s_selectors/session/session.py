@@ -130,7 +130,7 @@ class Session:
 
     def _round(self, source: int, scores: FloatArray) -> Record:
         n_open = int(self.open.sum())
-        # Before the query: a killed round is repeated with the same choice.
+        # Kept with the round: after a restart the next choice draws the same numbers.
         generator = copy.deepcopy(self._rng.bit_generator.state)
         answer = self._ask(source)
         before = self.spent
@@ -201,6 +201,7 @@ class Session:
             if not left:
                 return "all sources are empty or given up"
             if left <= set(self.stopped):
+                # The rest of the budget is better kept than spent on labels that make no sense.
                 return "only stopped sources are left (`keep` overrules)"
             return "the budget is spent"
         separation = settings.separation or 1.0
@@ -219,6 +220,7 @@ class Session:
         nothing = np.full(len(self.plan.sources), np.nan)
         warming = self._warming()
         if warming.any() or self.judgement is None:
+            # The least queried source is next, ties in their order.
             turn = np.where(warming if warming.any() else self.open, self._attempts, np.inf)
             return int(turn.argmin()), nothing
         state = replace(self.state, active=self.open)
@@ -228,7 +230,7 @@ class Session:
             best = gains == gains[self.open].max()
             state = replace(state, active=self.open & best)
             return self.plan.policy.choose(state, self._rng), self.judgement.gains
-        twin = copy.deepcopy(self._rng)  # the same draws as `choose` makes
+        twin = copy.deepcopy(self._rng)  # the scores shown are those that `choose` draws
         scores = self.plan.policy.scores(state, twin)
         return self.plan.policy.choose(state, self._rng), scores / state.costs
 
@@ -245,6 +247,7 @@ class Session:
         try:
             batch = asked_of.query(asked, f"{self.seed:x}-{self._asked_in[source]}")
             check_delivered(asked_of.name, batch, self.acquired)
+        # A failing source costs a round, never the selection: other sources can go on.
         except SourceTimeout as error:
             return Answer(source, "timeout", asked, Batch(()), str(error))
         except SourceError as error:
@@ -252,6 +255,7 @@ class Session:
         except Exception as error:  # whatever a source of the user's own may raise
             note = f"source {asked_of.name!r} failed with {type(error).__name__}: {error}"
             return Answer(source, "failure", asked, Batch(()), note)
+        # Items of a table can be looked up again; all others exist only here.
         if self._checkpoint is not None and not isinstance(asked_of, ReplayableSource):
             self._checkpoint.write_received(number, source, batch)
         return Answer(source, "answer", asked, batch)
@@ -277,24 +281,24 @@ class Session:
             self._fail(answer)
             return Batch(()), answer.note
         self._failures[k] = 0
+        # Delivered items are charged, duplicates and unusable ones too: the source was paid.
         self.spent += len(answer.batch) * float(self.plan.units[k])
+        # No counts yet: all points are judged again below, and the counts replaced.
         self.state = self.state.answered(k, 0, 0, items=float(self.state.pending[k]))
         fresh, note = self._without_known(k, answer.batch)
         if stored is not None and len(fresh):
             fresh = _joined(fresh, stored)
         kept, left_out = self._prepare(name, fresh) if len(fresh) else (fresh, "")
-        if not len(answer.batch):
-            self.gone[k] = "it is empty"
-        self._barren[k] = 0 if len(kept) else self._barren[k] + 1
-        if self._barren[k] >= PATIENCE and k not in self.gone:
-            self.gone[k] = f"{PATIENCE} answers in a row brought nothing new"
-        size = self.plan.sources[k].size
         self.chosen.append(kept.ids)
         if kept.strong_features is not None and kept.weak_proba is not None and len(kept):
             self.acquired.add(k, kept.strong_features, kept.weak_proba)
         self.delivered[k] += len(answer.batch)
-        if size is not None and self.delivered[k] >= size:
-            self.gone.setdefault(k, "it is empty")
+        self._barren[k] = 0 if len(kept) else self._barren[k] + 1
+        size = self.plan.sources[k].size
+        if not len(answer.batch) or (size is not None and self.delivered[k] >= size):
+            self.gone[k] = "it is empty"
+        elif self._barren[k] >= PATIENCE:  # only duplicates: it might charge for them forever
+            self.gone[k] = f"{PATIENCE} answers in a row brought nothing new"
         self._judge()
         notes = [text for text in (note, left_out) if text]
         if stored is None:  # the first time; a restored round has warned before
@@ -336,6 +340,7 @@ class Session:
 
     def _judge(self) -> None:
         """Judge all sources, once each that can be queried has been."""
+        # Before that, a source without a point would be compared with judged ones.
         if len(self.acquired) and not (self.open & (self._attempts == 0)).any():
             judgement = self.judge(self.acquired)
             self.judgement = judgement

@@ -58,6 +58,7 @@ def measure_progress(
     frame["overlap"] = gained
     runs = frame.groupby(["strategy", "run"], sort=False)
     frame["overlap"] = runs["overlap"].cumsum()
+    # Run by run: only a single run's stock says which source was the best remaining one.
     number = pd.Index(sources["source"])
     for rows in runs.groups.values():
         part = frame.loc[rows]

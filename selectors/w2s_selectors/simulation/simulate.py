@@ -13,7 +13,7 @@ from w2s_data.errors import InputError, unknown
 from w2s_data.utils.intervals import LEVEL, Estimate, mean_interval
 from w2s_data.utils.io import jsonable
 from w2s_data.utils.typing import FloatArray, RandomState
-from w2s_data.utils.validation import check_generator
+from w2s_data.utils.validation import check_generator, check_parameters, share, whole
 from w2s_selectors.policies.base import Policy
 from w2s_selectors.policies.registry import make_policy
 from w2s_selectors.simulation.game import Game, SimulatedRun
@@ -115,6 +115,7 @@ class SimulationResult:
         if base is None or not base.mean() > 0:
             return Estimate(np.nan, level=self.level)
         ratio = float(values.mean() / base.mean())
+        # Policies meet the same seeds, so that their runs are paired: correlated errors cancel.
         error = self._mean((values - ratio * base) / base.mean())
         return Estimate(ratio, ratio + error.low, ratio + error.high, self.level)
 
@@ -178,11 +179,9 @@ def simulate(
     from sklearn.utils.parallel import Parallel, delayed
 
     counts = {"batch_size": batch_size, "outstanding": outstanding}
-    for name, count in {**counts, "n_runs": n_runs, "n_points": n_points}.items():
-        if count < 1:
-            raise InputError(f"{name} must be at least 1; got {count!r}")
-    if not 0 < level < 1:
-        raise InputError(f"level must be in (0, 1); got {level!r}")
+    counts |= {"n_runs": n_runs, "n_points": n_points}
+    check_parameters(counts, dict.fromkeys(counts, whole(1)))
+    check_parameters({"level": level}, {"level": share})
     if not sources.costs.min() <= budget < np.inf:
         raise InputError(
             f"budget must be finite and buy at least one item (cost {sources.costs.min():g}); "
@@ -190,6 +189,7 @@ def simulate(
         )
     labelled = _labelled(policies)
     game = Game(sources, float(budget), batch_size, outstanding, n_points, metric)
+    # Groups of fixed size, each with a seed: workers may play them in any order.
     seed = np.random.SeedSequence(int(check_generator(random_state).integers(2**63)))
     sizes = [min(game.runs_at_once, n_runs - done) for done in range(0, n_runs, game.runs_at_once)]
     groups = list(zip(sizes, seed.spawn(len(sizes)), strict=True))
@@ -215,6 +215,7 @@ def _labelled(
         listed = [policies] if isinstance(policies, str) else list(policies)
         made = [make_policy(policy) for policy in listed]
         names = [policy.name for policy in made]
+        # Parameters are shown only where the name alone is not unique.
         labelled = {p.name if names.count(p.name) == 1 else repr(p): p for p in made}
     if not labelled:
         raise InputError("policies must name at least one policy")

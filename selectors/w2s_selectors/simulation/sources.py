@@ -136,6 +136,7 @@ class _PoolDraws(Draws):
         for source, (pool, limit) in enumerate(zip(outcomes, most, strict=True)):
             start = self.starts[source]
             for run in range(n_runs):
+                # No more than the budget pays: shuffling whole pools would take most of the time.
                 chosen = rng.choice(len(pool), size=limit, replace=False)
                 self.order[run, start : start + limit] = chosen
                 ahead = start + source + 1

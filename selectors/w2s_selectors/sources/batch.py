@@ -69,7 +69,7 @@ def check_cost(name: str, cost: Any) -> float:
     try:
         value = float(cost)
     except (TypeError, ValueError):
-        value = math.nan
+        value = math.nan  # fails the comparison below, like a NaN that was passed
     if not 0 < value < math.inf:
         raise InputError(f"the cost of source {name!r} must be a number above 0; got {cost!r}")
     return value

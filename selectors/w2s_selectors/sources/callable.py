@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from w2s_data.errors import InputError
+from w2s_data.utils.validation import check_parameters, nonnegative, one_of, positive, whole
 from w2s_selectors.sources.base import SourceError, SourceTimeout
 from w2s_selectors.sources.batch import Batch, check_cost
 from w2s_selectors.sources.journal import read_batch, write_batch
@@ -68,14 +69,11 @@ class CallableSource:
     ) -> None:
         if not callable(function):
             raise InputError(f"source {name!r} needs a function of n; got {function!r}")
-        if retries < 0 or not backoff >= 0 or (timeout is not None and not timeout > 0):
-            raise InputError(
-                f"source {name!r} needs retries >= 0, backoff >= 0 and timeout > 0; "
-                f"got {retries!r}, {backoff!r} and {timeout!r}"
-            )
         self.function, self.name, self.size = function, name, size
         self.cost = check_cost(name, cost)
         self.retries, self.backoff, self.timeout = retries, backoff, timeout
+        limits = {"retries": whole(0), "backoff": nonnegative, "timeout": one_of(None) | positive}
+        check_parameters(self, limits)
         self._stock = _Stock(None, ())
         self._running: _Call | None = None
 

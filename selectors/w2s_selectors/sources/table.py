@@ -115,7 +115,8 @@ class TableSource:
         by_source = np.argsort(codes, kind="stable")[np.count_nonzero(codes < 0) :]
         ends = np.cumsum(np.bincount(codes[codes >= 0]))[:-1]
         if strong_features is not None:
-            strong_features = _random_access(strong_features)
+            strong_features = _random_access(strong_features)  # once, for all sources
+        # A generator per source: the order of one does not depend on the size of another.
         rngs = check_generator(random_state).spawn(len(names))
         return [
             cls(
@@ -195,6 +196,7 @@ class TableSource:
         proba = None if self._weak_proba is None else self._weak_proba[rows]
         if proba is not None and proba.ndim == 3:
             proba = proba.mean(axis=1)
+        # Items are only sent along where something is left to compute from them.
         items = None
         if not self.ready and data.features is not None:
             items = tuple(data.features[rows])

@@ -359,10 +359,10 @@ def test_scores_that_are_not_numbers_are_refused() -> None:
             lambda: make_policy("oracle"),
             "policy 'oracle' needs parameters: missing .*densities",
         ),
-        (lambda: KLUCB(exploration=-1), "exploration must be at least 0; got -1"),
+        (lambda: KLUCB(exploration=-1), "exploration must be a number >= 0; got -1"),
         (lambda: ThompsonSampling(prior=(0, 1)), r"prior must be two numbers above 0; got \(0, 1"),
         (lambda: ThompsonSampling(prior=(1, 1, 1)), "prior must be two numbers above 0"),
-        (lambda: EpsilonGreedy(1.5), r"epsilon must be in \[0, 1\]; got 1.5"),
+        (lambda: EpsilonGreedy(1.5), r"epsilon must be a number in \[0, 1\]; got 1.5"),
         (lambda: Oracle((0.5, 1.5)), r"densities must lie in \[0, 1\]"),
         (lambda: Oracle(()), r"densities must lie in \[0, 1\]"),
         (

@@ -236,10 +236,16 @@ def test_equal_names_are_told_apart() -> None:
         (lambda: simulate("ucb1", SOURCES, budget=np.nan), "buy at least one item"),
         (
             lambda: simulate("ucb1", SOURCES, budget=9, batch_size=0),
-            "batch_size must be at least 1; got 0",
+            "batch_size must be an integer >= 1; got 0",
         ),
-        (lambda: simulate("ucb1", SOURCES, budget=9, outstanding=0), "outstanding must be at"),
-        (lambda: simulate("ucb1", SOURCES, budget=9, level=95), r"level must be in \(0, 1\)"),
+        (
+            lambda: simulate("ucb1", SOURCES, budget=9, outstanding=0),
+            "outstanding must be",
+        ),
+        (
+            lambda: simulate("ucb1", SOURCES, budget=9, level=95),
+            "level must be a number in",
+        ),
         (
             lambda: simulate("ucb1", SOURCES, budget=9).curve("ucb"),
             "no simulated policy 'ucb'; did you mean 'ucb1'",
