@@ -151,7 +151,7 @@ class SelectionResult:
         if densities is None:
             kind, density = "estimated", self.sources["reward"].to_numpy(dtype=np.float64)
         nothing = np.full(len(self.trace), np.nan)
-        # Label consistency is no density: its differences are not points lost.
+        # Differences of label consistency are not points lost.
         if self.reward != "overlap density" and kind == "estimated":
             reason = f"regret needs densities; objective {self.objective!r} measures {self.reward}"
             return SelectionRegret("undefined", nothing, nothing, np.nan, reason)

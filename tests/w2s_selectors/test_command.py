@@ -11,7 +11,7 @@ import pytest
 
 from w2s_data.cli import main
 from w2s_data.run import Run
-from w2s_selectors import stage
+from w2s_data.stages.graph import SELECT
 
 N = 900
 
@@ -135,7 +135,7 @@ def test_data_is_scored_first(w2s, scored, tmp_path):
     assert code == 0
     assert "Overlap density" in out
     assert "150 items for 150" in out
-    assert Run.open(tmp_path / "new").follows("select", stage.INPUTS)
+    assert Run.open(tmp_path / "new").follows(SELECT)
 
 
 def weak_features(folder):

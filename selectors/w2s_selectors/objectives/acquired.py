@@ -1,4 +1,4 @@
-"""What has been acquired so far, as an objective sees it."""
+"""Points acquired so far, as an objective sees them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from w2s_data.errors import FeatureError, ProbabilityError
 from w2s_data.features.matrix import ArrayFeatures
 from w2s_data.utils.typing import AnyArray, FloatArray, IntArray
 
-IN_MEMORY = 64 * 2**20  # bytes; what grows beyond lies in a temporary file
+IN_MEMORY = 64 * 2**20  # bytes; larger tables lie in a temporary file
 
 
 class Rows:
@@ -32,7 +32,7 @@ class Rows:
         self._n = 0
 
     def append(self, added: AnyArray) -> None:
-        """Put rows at the end; all have the shape of the first ones."""
+        """Append rows, which have the shape of the first ones."""
         needed = self._n + len(added)
         if self._buffer is None or needed > len(self._buffer):
             # Doubling keeps appending linear in all; few rows get some room at once.
@@ -48,12 +48,12 @@ class Rows:
         return np.empty(0, self._dtype) if self._buffer is None else self._buffer[: self._n]
 
     def _grow(self, shape: tuple[int, ...]) -> None:
-        """Make room, in place once the rows lie in a file."""
+        """Enlarge the buffer, in place once it lies in a file."""
         size = int(np.prod(shape)) * self._dtype.itemsize
         if size <= IN_MEMORY:
             grown: AnyArray = np.empty(shape, self._dtype)
         elif self._file is not None:
-            self._buffer = None  # the old map; what it holds is in the file
+            self._buffer = None  # the old map; its rows are in the file
             self._file.truncate(size)
             self._buffer = np.memmap(self._file, self._dtype, "r+", shape=shape)
             return
@@ -69,7 +69,7 @@ class Rows:
 
 
 class Acquired:
-    """The n points acquired so far, in the order in which they came.
+    """The n points acquired so far, in the order of their delivery.
 
     Attributes
     ----------
@@ -111,7 +111,7 @@ class Acquired:
         self._features.append(strong_features)
 
     def check_fits(self, strong: FloatArray | None, proba: FloatArray | None) -> None:
-        """Refuse numbers of other dimensions or classes than before; None fits.
+        """Raise if features or probabilities have other dimensions or classes than before.
 
         Raises
         ------

@@ -55,8 +55,8 @@ class Judgement:
     successes, trials : arrays (K,) or None
         Counts of points, for a sampling policy.
     gains : array (K,) or None
-        What a batch from each source would bring, costs included; larger is better, the choice
-        is greedy. NaN where it is not known.
+        Gain of a batch from each source, costs included; larger is better, the choice is greedy.
+        NaN where it is not known.
     stopped : mapping
         Source number -> reason with the evidence.
     observed : float
@@ -141,7 +141,7 @@ class Objective(Protocol):
     ----------
     name : str
     reward : str
-        What a reward measures, in words.
+        Meaning of a reward, in words.
     policy : str
         Name of the policy that is used where the caller names none.
     warm_up : int

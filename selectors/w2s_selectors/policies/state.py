@@ -72,8 +72,8 @@ class ArmState:
             object.__setattr__(self, name, array)
         shapes = {name: getattr(self, name).shape for name in _DTYPES}
         if not self.costs.shape or len({shape[-1:] for shape in shapes.values()}) > 1:
-            found = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
-            raise InputError(f"the arrays of an ArmState must have one entry per arm; got {found}")
+            shown = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+            raise InputError(f"the arrays of an ArmState must have one entry per arm; got {shown}")
         if not ((self.costs > 0) & (self.costs < np.inf)).all():
             raise InputError(f"costs must be finite and above 0; got {self.costs.tolist()}")
         # Also false for NaN, which would otherwise spread through every score.

@@ -146,7 +146,7 @@ class RegretBound:
     source : str
         Where it is proven; empty without a bound.
     reason : str
-        Why there is no bound; empty with one.
+        Reason for its absence; empty with a bound.
     """
 
     points: FloatArray

@@ -55,10 +55,10 @@ class SimulationResult:
         `metric` if there is one.
         """
         random = self.regret.get("random")
-        found = {}
+        estimates = {}
         for name, curves in self.regret.items():
             final = curves[:, -1]
-            found[name] = {
+            estimates[name] = {
                 "regret": self._mean(final),
                 "regret_per_cost": self._mean(final / self.spent[-1]),
                 "regret_to_random": self._ratio(final, None if random is None else random[:, -1]),
@@ -66,8 +66,8 @@ class SimulationResult:
                 "simple_regret": self._mean(self.simple_regret[name]),
             }
             if self.metric:
-                found[name]["metric"] = self._mean(self.metric[name])
-        return found
+                estimates[name]["metric"] = self._mean(self.metric[name])
+        return estimates
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row per policy: `estimates` with limits in `_low` and `_high`."""

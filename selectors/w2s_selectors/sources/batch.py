@@ -41,12 +41,8 @@ class Batch:
     weak_proba: FloatArray | None = None
 
     def __post_init__(self) -> None:
-        parts = {
-            "items": self.items,
-            "strong_features": self.strong_features,
-            "weak_proba": self.weak_proba,
-        }
-        for name, part in parts.items():
+        for name in ("items", "strong_features", "weak_proba"):
+            part = getattr(self, name)
             if part is not None and len(part) != len(self.ids):
                 raise InputError(f"a batch has {len(self.ids)} ids and {len(part)} {name}")
 
