@@ -89,14 +89,14 @@ def available_bytes() -> int:
     """Return the memory that can be had without swapping, within the limit of a container."""
     import psutil
 
-    return min(psutil.virtual_memory().available, *_container_limits())
+    return int(min(psutil.virtual_memory().available, *_container_limits()))
 
 
 def total_bytes() -> int:
     """Return the memory of this machine, or of the container if that is less."""
     import psutil
 
-    return min(psutil.virtual_memory().total, *_container_limits())
+    return int(min(psutil.virtual_memory().total, *_container_limits()))
 
 
 def size_text(n_bytes: float) -> str:

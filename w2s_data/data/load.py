@@ -22,7 +22,7 @@ from w2s_data.data.columns import (
 )
 from w2s_data.data.dataset import W2SDataset
 from w2s_data.data.images import unreadable_images
-from w2s_data.data.pairs import PAIR_CLASSES, check_pair_roles, read_pairs
+from w2s_data.data.pairs import check_pair_roles, read_pairs
 from w2s_data.data.readers import RawTable, read_raw
 from w2s_data.data.splits import DEFAULT_SPLIT_SIZES, SPLITS, parse_splits
 from w2s_data.errors import EmptyDataError, FileFormatError, InputError, listing
@@ -124,12 +124,8 @@ def load_dataset(
     if len(raw.frame) == 0:
         raise EmptyDataError(f"{raw.name!r} holds no rows: give a table with at least one item")
     roles = roles.checked(raw)
-    if chosen is None:
-        dataset = _assemble(raw, roles, kind, features, class_names)
-    else:
-        # One generator for the order of the pairs and, after it, the splits.
-        random_state = check_generator(random_state)
-        dataset = _assemble_pairs(raw, roles, kind, random_state)
+    rng = check_generator(random_state)  # for the order of pairs and, after it, the splits
+    dataset = _assemble(raw, roles, kind, features, class_names, rng)
     given = raw.fixed_splits
     if roles.split is not None:
         given = parse_splits(raw.frame[roles.split], roles.split)
@@ -139,7 +135,7 @@ def load_dataset(
         given = None if given is None else given[kept]
         dataset = _without_unreadable(dataset, kept)
     if roles.split is None or given is None:
-        dataset = _assign_splits(dataset, split_sizes, given, random_state)
+        dataset = _assign_splits(dataset, split_sizes, given, rng)
     else:
         dataset = dataset.with_given_splits(given)
     # Ready-made weak labels need no teacher, and rows without any label can still be embedded.
@@ -149,42 +145,38 @@ def load_dataset(
 
 
 def _assemble(
-    raw: RawTable, roles: Roles, kind: ItemKind | None, features: Any, given_names: Any
+    raw: RawTable,
+    roles: Roles,
+    kind: ItemKind | None,
+    features: Any,
+    given_names: Any,
+    rng: np.random.Generator,
 ) -> W2SDataset:
     """Read every role except the split; all rows start in the pool."""
+    if roles.chosen is not None:
+        items, labels, parts = read_pairs(raw, roles, kind, rng)
+    else:
+        items, labels, parts = _read_single(raw, roles, kind, features, given_names)
+    return W2SDataset(
+        table=_table(raw, roles, items, labels),
+        name=raw.name,
+        notes=raw.notes + roles.unused_note(raw.frame),
+        **parts,
+    )
+
+
+def _read_single(
+    raw: RawTable, roles: Roles, kind: ItemKind | None, features: Any, given_names: Any
+) -> tuple[dict[str, pd.Series | None], pd.Series, dict[str, Any]]:
+    """Read items that are not pairs; return item columns, labels and fields of a data set."""
     labels = read_labels(raw, roles.label)
     class_names = resolve_class_names(raw, roles, labels, given_names)
     if roles.label is not None:
         class_codes(labels, class_names, roles.label)  # raises for a label that is not a class
     weak_proba, weak_names = read_weak(raw.frame, roles, class_names)
     kind, items, item_features = read_items(raw, roles, kind, features)
-    return W2SDataset(
-        table=_table(raw, roles, {"item": items}, labels),
-        kind=kind,
-        class_names=class_names,
-        weak_proba=weak_proba,
-        features=item_features,
-        weak_names=weak_names,
-        name=raw.name,
-        notes=raw.notes + roles.unused_note(raw.frame),
-    )
-
-
-def _assemble_pairs(
-    raw: RawTable, roles: Roles, kind: ItemKind | None, rng: np.random.Generator
-) -> W2SDataset:
-    """Read pairs of items and draw their order; all rows start in the pool."""
-    pairs = read_pairs(raw, roles, kind, rng)
-    return W2SDataset(
-        table=_table(raw, roles, {"item": pairs.first, "other": pairs.second}, pairs.labels),
-        kind=pairs.kind,
-        class_names=PAIR_CLASSES,
-        weak_proba=pairs.weak_proba,
-        features=pairs.features,
-        weak_names=pairs.weak_names,
-        name=raw.name,
-        notes=raw.notes + roles.unused_note(raw.frame),
-    )
+    parts = {"kind": kind, "class_names": class_names, "features": item_features}
+    return {"item": items}, labels, parts | {"weak_proba": weak_proba, "weak_names": weak_names}
 
 
 def _table(

@@ -13,7 +13,7 @@ The two classes are the two orders. The order of each pair is drawn at random, s
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,38 +28,13 @@ from w2s_data.utils.typing import BoolArray, FloatArray
 PAIR_CLASSES = ("first preferred", "second preferred")
 
 
-@dataclass(frozen=True)
-class Pairs:
-    """Pairs with a drawn order.
-
-    Attributes
-    ----------
-    first, second : Series (N,) of items, or None for feature vectors
-    features : array (N, D) or None
-    labels : Series (N,)
-        Values of `PAIR_CLASSES`.
-    weak_proba : array (N, 2) or (N, M, 2), or None
-    weak_names : tuple of str
-    """
-
-    kind: ItemKind
-    first: pd.Series | None
-    second: pd.Series | None
-    features: FloatArray | None
-    labels: pd.Series
-    weak_proba: FloatArray | None
-    weak_names: tuple[str, ...]
-
-
 def read_pairs(
     raw: RawTable, roles: Roles, kind: ItemKind | None, rng: np.random.Generator
-) -> Pairs:
+) -> tuple[dict[str, pd.Series | None], pd.Series, dict[str, Any]]:
     """Read the chosen and the rejected item of each row, and draw their order.
 
-    Raises
-    ------
-    InputError, ColumnError
-        For roles that a pair cannot have, items of two kinds, images, or a pair of equal items.
+    Return item columns, labels, and fields of a data set. Raise InputError for items of two
+    kinds, images, or a pair of equal items.
     """
     assert roles.chosen is not None  # for the type checker: `check_pair_roles` ensures it
     assert roles.rejected is not None
@@ -71,10 +46,11 @@ def read_pairs(
     labels = pd.Series(np.array(PAIR_CLASSES, dtype=object)[swapped.astype(int)], dtype=object)
     if weak is not None:
         weak[swapped] = weak[swapped][..., ::-1]
+    parts = {"class_names": PAIR_CLASSES, "weak_proba": weak, "weak_names": weak_names}
     if chosen[0] == "features":
         features = _differences(chosen[2], rejected[2])
         features[swapped] *= -1
-        return Pairs("features", None, None, features, labels, weak, weak_names)
+        return {}, labels, parts | {"kind": "features", "features": features}
     if chosen[0] == "image":
         raise InputError(
             "pairs of images are not supported; give their feature vectors as chosen and rejected"
@@ -84,7 +60,7 @@ def read_pairs(
     assert worse is not None
     _check_different((better == worse).to_numpy(dtype=bool))
     first, second = better.where(~swapped, worse), worse.where(~swapped, better)
-    return Pairs("text", first, second, None, labels, weak, weak_names)
+    return {"item": first, "other": second}, labels, parts | {"kind": "text"}
 
 
 def check_pair_roles(roles: Roles, features: Any, class_names: Any) -> None:

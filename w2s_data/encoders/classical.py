@@ -139,7 +139,7 @@ class TfidfEncoder(Encoder):
 
     @property
     def _n_features_out(self) -> int:
-        return self.n_components_
+        return int(self.n_components_)
 
     def _check_fitted(self) -> None:
         from sklearn.utils.validation import check_is_fitted

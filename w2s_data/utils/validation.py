@@ -51,16 +51,13 @@ def whole(low: int | None = None, high: int | None = None) -> Constraint:
     """Allow integers from `low` to `high`, both included."""
     at_least = "" if low is None else f" >= {low}"
     limits = at_least if high is None else f" from {low} to {high}"
-    return Constraint(
-        f"an integer{limits}",
-        # A bool is an Integral to Python, but True is never a count.
-        lambda value: (
-            isinstance(value, Integral)
-            and not isinstance(value, bool)
-            and (low is None or value >= low)
-            and (high is None or value <= high)
-        ),
-    )
+
+    def accepts(value: Any) -> bool:
+        if not _is_number(value, Integral):
+            return False
+        return (low is None or value >= low) and (high is None or value <= high)
+
+    return Constraint(f"an integer{limits}", accepts)
 
 
 def between(
@@ -72,16 +69,18 @@ def between(
         limits = f"in {'(['[left]}{low:g}, {high:g}{')]'[right]}"
     else:
         limits = f"{'>='[: 1 + left]} {low:g}"
-    return Constraint(
-        f"a number {limits}",
-        lambda value: (
-            isinstance(value, Real)
-            and not isinstance(value, bool)
-            and math.isfinite(value)
-            and (value >= low if left else value > low)
-            and (value <= high if right else value < high)
-        ),
-    )
+
+    def accepts(value: Any) -> bool:
+        if not _is_number(value, Real) or not math.isfinite(value):
+            return False
+        return low < value < high or (left and value == low) or (right and value == high)
+
+    return Constraint(f"a number {limits}", accepts)
+
+
+def _is_number(value: Any, kind: type) -> bool:
+    # A bool is an integer to Python, but True is never a count or a share.
+    return isinstance(value, kind) and not isinstance(value, bool)
 
 
 share = between(0, 1, closed="neither")
