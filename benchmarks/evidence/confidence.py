@@ -18,7 +18,7 @@ sys.path.append(str(Path(__file__).parents[1]))  # the helpers that both folders
 from corpora import Corpus, load_corpus, minilm_features, parser, split_rows, tfidf_features
 
 from w2s_data import LinearProbe
-from w2s_data.overlap.changepoint import sorted_change_point
+from w2s_data.overlap.changepoint import change_point
 from w2s_data.overlap.confidence import weak_confidence
 
 CORPORA = ("trec", "ag_news_test")
@@ -57,7 +57,7 @@ def measure(
         "entropy": entropy_confidence(proba),
     }
     for name, confidence in measures.items():
-        threshold = sorted_change_point(np.sort(confidence)).lower
+        threshold = change_point(confidence).lower
         result[f"auc {name}"] = roc_auc_score(right, confidence)
         result[f"hard {name}"] = float((confidence <= threshold).mean())
     return result

@@ -172,11 +172,11 @@ def differences(quick: bool = False) -> list[tuple[str, float, float]]:
     source = ArrayFeatures(features)
     anchors = unit_rows(source, np.random.default_rng(0).permutation(n)[:MAX_ANCHORS])
     wanted = np.ones(n, dtype=bool)
-    exact = align(source, wanted, anchors, 0.2, "cpu")
-    found = [
-        (f"alignment{', TF32' * tf32}", align(source, wanted, anchors, 0.2, DEVICE, tf32=tf32), tol)
-        for tf32, tol in ((False, 1e-4), (True, 2e-3))
-    ]
+    exact = align(source, wanted, anchors, top_share=0.2, device="cpu")
+    found = []
+    for tf32, tol in ((False, 1e-4), (True, 2e-3)):
+        values = align(source, wanted, anchors, top_share=0.2, device=DEVICE, tf32=tf32)
+        found.append((f"alignment{', TF32' * tf32}", values, tol))
     rows = [(what, float(np.abs(values - exact).max()), tol) for what, values, tol in found]
     one, other = (
         OverlapDetector(device=device, random_state=0).fit(features, proba)

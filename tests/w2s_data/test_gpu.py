@@ -38,8 +38,8 @@ def test_alignment(cuda, points, share, options, tolerance):
     source = ArrayFeatures(points)
     anchors = unit_rows(source, np.arange(1500), options.get("dtype", "float32"))
     wanted = np.arange(len(points)) % 3 > 0
-    on_cpu = align(source, wanted, anchors, share, device="cpu", **options)
-    on_gpu = align(source, wanted, anchors, share, device=cuda, **options)
+    on_cpu = align(source, wanted, anchors, top_share=share, device="cpu", **options)
+    on_gpu = align(source, wanted, anchors, top_share=share, device=cuda, **options)
     assert np.array_equal(np.isnan(on_gpu), ~wanted)
     np.testing.assert_allclose(on_gpu, on_cpu, atol=tolerance)
 

@@ -180,13 +180,16 @@ def _overlap(spec: RunSpec, scores: pd.DataFrame) -> dict[str, Any]:
         share = n / len(pool)
         regions[name] = {
             "n": n,
-            "share": share,
-            "low": max(0, share - 0.04),
-            "high": min(1, share + 0.04),
+            "share": {
+                "value": share,
+                "low": max(0, share - 0.04),
+                "high": min(1, share + 0.04),
+                "level": 0.95,
+            },
             "weak_accuracy": _accuracy(pool[pool["region"] == name]),
         }
     nothing = {"value": None, "low": None, "high": None}
-    share = regions["overlap"]["share"]
+    share = regions["overlap"]["share"]["value"]
     density = {"value": share, "low": max(0, share - 0.04), "high": share + 0.04, "level": 0.95}
     hostile = HOSTILE if spec.hostile else ""
     return {

@@ -31,7 +31,7 @@ def test_numbers_are_the_artefacts_numbers(synthetic_run: MakeRun) -> None:
     ]
     for region in summary["overlap"]["regions"]:
         written = overlap["regions"][region["key"]]
-        assert region["share"]["value"] == written["share"]
+        assert region["share"] == written["share"]
         assert region["weak_accuracy"] == written["weak_accuracy"]
     assert len(summary["sources"]["rows"]) == 3
     assert summary["sources"]["rows"][0]["density"]["value"] == overlap["by_source"][0]["density"]

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("w2s_data")
 
+NAME = "strong_features"  # in error messages
 SIMILARITY_BYTES = {"cpu": 8 * 2**20, "mps": 256 * 2**20, "cuda": 1024 * 2**20}
 FREE_SHARE = 4  # cosines take at most this part of free memory: the quantiles need as much again
 READ_AHEAD = frozenset({"cuda"})  # devices that compute while the next block is read and copied
@@ -49,13 +50,14 @@ def align(
     features: FeatureMatrix,
     wanted: BoolArray,
     anchors: FloatArray,
+    *,
     top_share: float | None,
     device: str = "auto",
     dtype: str = "float32",
-    name: str = "strong_features",
     tf32: bool = False,
+    engine: Engine | None = None,
 ) -> FloatArray:
-    """Alignment of the wanted rows with the anchors.
+    """Align the wanted rows with the anchors.
 
     Parameters
     ----------
@@ -73,6 +75,8 @@ def align(
         Precision of the products.
     tf32 : bool
         Float32 products in TF32 on CUDA.
+    engine : Engine, optional
+        Aligns block by block in its workers; by default in this process.
 
     Returns
     -------
@@ -86,49 +90,51 @@ def align(
     InputError
         If a device that was asked for by name is lost, or has no memory for a single row.
     """
+    if engine is not None and engine.name != "local":
+        bank = _AnchorBank(anchors, top_share, engine.place(device), dtype, tf32)
+        return _align_blocks(engine, features, wanted, bank)
     if not len(anchors):  # nothing to align with: the rows are only checked
         anchors, wanted = np.ones((1, features.shape[1])), np.zeros_like(wanted)
     if resolve_device(device).type == "mps":
         dtype = "float32"  # the hardware has no wider numbers
-    found = np.full(features.shape[0], np.nan, dtype=dtype)
+    result = np.full(features.shape[0], np.nan, dtype=dtype)
 
     def fill(chosen: str) -> None:
         aligner = _Aligner(anchors, top_share, resolve_device(chosen), dtype)
-        _fill(found, features, wanted & np.isnan(found), aligner, name, tf32)
+        _fill(result, features, wanted & np.isnan(result), aligner, tf32)
 
     or_on_cpu(fill, device, "the alignment")
-    return found
+    return result
 
 
 def _fill(
-    found: FloatArray,
+    result: FloatArray,
     features: FeatureMatrix,
     wanted: BoolArray,
     aligner: _Aligner,
-    name: str,
     tf32: bool,
 ) -> None:
-    """Write the alignment of the wanted rows into `found`, block by block."""
+    """Write the alignment of the wanted rows into `result`, block by block."""
     import torch
 
     read = _read_ahead if aligner.place.type in READ_AHEAD else _one_by_one
     with (
         torch.inference_mode(),
         highest_precision(aligner.place, tf32),
-        closing(read(features, wanted, aligner, name)) as parts,
+        closing(read(features, wanted, aligner)) as parts,
     ):
         for numbers, points in parts:
-            found[numbers] = aligner(points)
+            result[numbers] = aligner(points)
 
 
 def _one_by_one(
-    features: FeatureMatrix, wanted: BoolArray, aligner: _Aligner, name: str
+    features: FeatureMatrix, wanted: BoolArray, aligner: _Aligner
 ) -> Generator[tuple[IntArray, torch.Tensor], None, None]:
     """Yield numbers and points of the wanted rows, a step at a time; all rows are checked."""
     import torch
 
     for rows, block in features.blocks():
-        check_feature_block(block, np.arange(rows.start, rows.stop), name, nonzero=True)
+        check_feature_block(block, np.arange(rows.start, rows.stop), NAME, nonzero=True)
         chosen = np.flatnonzero(wanted[rows])
         for start in range(0, len(chosen), aligner.step):
             part = chosen[start : start + aligner.step]
@@ -136,7 +142,7 @@ def _one_by_one(
 
 
 def _read_ahead(
-    features: FeatureMatrix, wanted: BoolArray, aligner: _Aligner, name: str
+    features: FeatureMatrix, wanted: BoolArray, aligner: _Aligner
 ) -> Generator[tuple[IntArray, torch.Tensor], None, None]:
     """The same a block at a time, read and copied while the block before it is computed.
 
@@ -150,7 +156,7 @@ def _read_ahead(
         for rows, block, points in blocks:
             lengths = torch.linalg.vector_norm(points, dim=1)
             if not bool((lengths.isfinite() & (lengths > 0)).all()):
-                check_feature_block(block, np.arange(rows.start, rows.stop), name, nonzero=True)
+                check_feature_block(block, np.arange(rows.start, rows.stop), NAME, nonzero=True)
             chosen = np.flatnonzero(wanted[rows])
             picked = torch.as_tensor(chosen, device=aligner.place)
             yield rows.start + chosen, points.index_select(0, picked)
@@ -214,64 +220,48 @@ class _Aligner:
         return np.asarray(reduced.clamp_(max=1.0).cpu().numpy())
 
 
-def align_blocks(
-    engine: Engine,
-    features: FeatureMatrix,
-    wanted: BoolArray,
-    anchors: FloatArray,
-    top_share: float | None,
-    device: str = "auto",
-    dtype: str = "float32",
-    name: str = "strong_features",
-    tf32: bool = False,
-) -> FloatArray:
-    """What `align` returns, block by block of the features in the workers of an engine."""
-    place = engine.place(device)
-    spans: list[slice] = []
-
-    def blocks() -> Iterator[tuple[FloatArray, BoolArray]]:
-        for rows, block in features.blocks():
-            check_feature_block(block, np.arange(rows.start, rows.stop), name, nonzero=True)
-            spans.append(rows)
-            yield block, wanted[rows]
-
-    result = np.full(features.shape[0], np.nan, dtype=dtype)
-    bank = AnchorBank(anchors, top_share, place, dtype, name, tf32)
-    for number, values in engine.map_blocks(align_block, bank, blocks(), device=place):
-        result[spans[number]] = values
-    return result
-
-
-class AnchorBank(NamedTuple):
-    """What all blocks are aligned with, and how: see `align`."""
+class _AnchorBank(NamedTuple):
+    """Anchors and settings that the workers of an engine align blocks with; see `align`."""
 
     anchors: FloatArray
     top_share: float | None
     device: str
     dtype: str
-    name: str
     tf32: bool
 
 
-def align_block(
-    bank: AnchorBank,
+def _align_blocks(
+    engine: Engine, features: FeatureMatrix, wanted: BoolArray, bank: _AnchorBank
+) -> FloatArray:
+    """Align block by block of the features in the workers of an engine."""
+    spans: list[slice] = []
+
+    def blocks() -> Iterator[tuple[FloatArray, BoolArray]]:
+        for rows, block in features.blocks():
+            # Checked here: a worker does not know the numbers of its rows.
+            check_feature_block(block, np.arange(rows.start, rows.stop), NAME, nonzero=True)
+            spans.append(rows)
+            yield block, wanted[rows]
+
+    result = np.full(features.shape[0], np.nan, dtype=bank.dtype)
+    for number, values in engine.map_blocks(_align_block, bank, blocks(), device=bank.device):
+        result[spans[number]] = values
+    return result
+
+
+def _align_block(
+    bank: _AnchorBank,
     block: tuple[FloatArray, BoolArray],
     advance: Advance,  # noqa: ARG001
 ) -> FloatArray:
-    """Alignment of the wanted rows of one block."""
     rows, wanted = block
-    return align(ArrayFeatures(rows), wanted, *bank)
+    return align(ArrayFeatures(rows), wanted, **bank._asdict())
 
 
-def unit_rows(
-    features: FeatureMatrix,
-    rows: IntArray,
-    dtype: str = "float32",
-    name: str = "strong_features",
-) -> FloatArray:
-    """The given rows, scaled to length one; NaN and zero rows are refused."""
+def unit_rows(features: FeatureMatrix, rows: IntArray, dtype: str = "float32") -> FloatArray:
+    """Return the given rows, scaled to length one; refuse NaN and zero rows."""
     chosen = features.take(rows).astype(dtype)
-    check_feature_block(chosen, rows, name, nonzero=True)
+    check_feature_block(chosen, rows, NAME, nonzero=True)
     return np.asarray(chosen / np.linalg.norm(chosen, axis=1, keepdims=True))
 
 

@@ -13,6 +13,7 @@ sorted signal and at once exact one-dimensional 2-means.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -35,7 +36,7 @@ class ChangePoint:
         Smallest value of the upper segment; NaN without a change point.
     explained : float
         Share of the variance that the split explains, in [0, 1]; 0 without a change point.
-        Uniform values give 0.75, so only clearly more speaks of two clusters.
+        Uniform values give 0.75, so only clearly more indicates two clusters.
     """
 
     index: int | None
@@ -50,6 +51,16 @@ class ChangePoint:
 
 
 NO_CHANGE_POINT = ChangePoint(index=None, lower=np.nan, upper=np.nan, explained=0.0)
+REFERENCE_MINIMUM = 7  # fewer values leave the published grid empty
+
+
+def find_change_point(values: FloatArray, rule: Literal["changepoint", "binseg"]) -> ChangePoint:
+    """Return the exact change point of finite values, or that of the published grid."""
+    if rule == "changepoint":
+        return change_point(values)
+    if len(values) < REFERENCE_MINIMUM or values.min() == values.max():
+        return NO_CHANGE_POINT
+    return binseg_change_point(values)
 
 
 def change_point(values: AnyArray) -> ChangePoint:
@@ -64,7 +75,7 @@ def change_point(values: AnyArray) -> ChangePoint:
     -------
     ChangePoint
         `NO_CHANGE_POINT` for fewer than two values or constant ones. Equal values are never
-        torn apart: ``lower < upper`` always holds.
+        separated: ``lower < upper`` always holds.
 
     Raises
     ------
@@ -78,11 +89,7 @@ def change_point(values: AnyArray) -> ChangePoint:
     >>> change_point([1.0, 1.0, 1.0]).found
     False
     """
-    return sorted_change_point(np.sort(_finite(values)))
-
-
-def sorted_change_point(ordered: FloatArray) -> ChangePoint:
-    """`change_point` of finite values that are sorted already, shape (n,), ascending."""
+    ordered = np.sort(_finite(values))
     n = len(ordered)
     if n < 2 or ordered[0] == ordered[-1]:
         return NO_CHANGE_POINT
@@ -139,7 +146,7 @@ def binseg_change_point(values: AnyArray, min_size: int = 2, jump: int = 5) -> C
 
 
 def _centred(ordered: FloatArray) -> FloatArray:
-    """Deviations from the mean: a large offset would cancel the digits that decide."""
+    """Subtract the mean, since a large offset would cancel the digits that decide."""
     values = np.asarray(ordered, dtype=np.float64)
     values = values - (0.5 * values[0] + 0.5 * values[-1])
     return np.asarray(values - values.mean())
@@ -155,7 +162,7 @@ def _described(ordered: FloatArray, k: int, gain: float, spread: float) -> Chang
 
 
 def _explained_by(below: FloatArray, size: IntArray, n: int) -> FloatArray:
-    """Variance between the segments, times n: S^2 / k + S^2 / (n - k) with S the sum below."""
+    """Return the variance between segments times n, S^2 / k + S^2 / (n - k), S the sum below."""
     return np.asarray(below * below * (n / (size * (n - size).astype(np.float64))))
 
 

@@ -94,7 +94,7 @@ def overlap(artefacts: Artefacts) -> dict[str, Any]:
                 "key": style.key,
                 "meaning": style.meaning,
                 "n": int(found.get("n") or (scored["region"] == style.key).sum()),
-                "share": estimate({**found, "value": found.get("share")}, level),
+                "share": estimate(found.get("share"), level),
                 "weak_accuracy": _accuracy(found, "weak_accuracy", level),
             }
         )

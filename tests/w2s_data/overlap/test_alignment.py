@@ -31,7 +31,7 @@ def aligned(features, anchors, share, **options):
     source = ArrayFeatures(features.astype(np.float32))
     bank = unit_rows(ArrayFeatures(anchors.astype(np.float32)), np.arange(len(anchors)))
     wanted = np.ones(len(features), dtype=bool)
-    return align(source, wanted, bank, share, **{"device": "cpu"} | options)
+    return align(source, wanted, bank, top_share=share, **{"device": "cpu"} | options)
 
 
 @pytest.mark.parametrize("n_anchors", [1, 3, 511, 512, 1500])
@@ -147,7 +147,7 @@ def test_a_lost_gpu_that_was_asked_for_is_one_line(rng):
 def test_only_wanted_rows_are_aligned(rng):
     features = ArrayFeatures(rng.normal(size=(10, 4)).astype(np.float32))
     wanted = np.arange(10) % 3 == 0
-    found = align(features, wanted, unit_rows(features, np.arange(5)), 0.5, device="cpu")
+    found = align(features, wanted, unit_rows(features, np.arange(5)), top_share=0.5, device="cpu")
     assert np.array_equal(np.isfinite(found), wanted)
 
 
@@ -156,7 +156,7 @@ def test_bad_rows_are_named_even_where_not_wanted(rng):
     array[4] = 0
     features = ArrayFeatures(array)
     with pytest.raises(FeatureError, match="all zero in row 4"):
-        align(features, np.zeros(6, dtype=bool), unit_rows(features, np.array([0])), None)
+        align(features, np.zeros(6, dtype=bool), unit_rows(features, np.array([0])), top_share=None)
 
 
 def test_row_subset_reads_the_same_rows(rng):

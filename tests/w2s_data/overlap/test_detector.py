@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -422,3 +424,19 @@ class TestDegenerate:
         for make in (OverlapDetector, OverlapDetector.reference):
             detector = make(n_resamples=3, random_state=0).fit(features, binary(p))
             assert len(detector.regions_) == len(p)
+
+
+def test_to_dict_and_to_frame_hold_the_fit(points):
+    detector = quick().fit(*points)
+    found = detector.to_dict()
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert found["density"]["value"] == detector.density_
+    assert (found["density"]["low"], found["density"]["high"]) == detector.density_interval_
+    assert found["confidence_threshold"]["explained"] == detector.confidence_explained_
+    assert sum(region["n"] for region in found["regions"].values()) == 200
+    frame = detector.to_frame()
+    assert frame["region"].value_counts().to_dict() == {
+        name: region["n"] for name, region in found["regions"].items() if region["n"]
+    }
+    with pytest.raises(NotFittedError):
+        OverlapDetector().to_dict()

@@ -1,0 +1,58 @@
+"""Checks of the rows that an overlap detector is given."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from w2s_data.errors import FeatureError, InputError
+from w2s_data.features.matrix import FeatureMatrix, as_feature_matrix
+from w2s_data.utils.typing import AnyArray, FloatArray, IntArray
+from w2s_data.utils.validation import between, check_proba, one_of, positive, share, whole
+
+CONSTRAINTS = {
+    "threshold": one_of("changepoint", "binseg"),
+    "alignment": one_of("top_share", "max"),
+    "calibration": one_of(None) | positive,
+    "n_anchors": one_of("auto", "full") | whole(1),
+    "confidence": one_of("margin", "top1"),
+    "top_share": between(0, 1, closed="right"),
+    "n_resamples": whole(0),
+    "level": share,
+}
+
+
+def check_rows(strong_features: Any, weak_proba: AnyArray) -> tuple[FeatureMatrix, FloatArray]:
+    """Return features (N, D) and probabilities (N, C), averaged over several weak models."""
+    features = as_feature_matrix(strong_features, "strong_features")
+    proba = np.asarray(weak_proba)
+    if proba.ndim == 3:
+        for m in range(proba.shape[1]):
+            check_proba(proba[:, m], f"weak_proba of weak model {m}")
+        proba = proba.mean(axis=1)
+    proba = check_proba(proba)
+    if features.shape[0] != len(proba):
+        raise InputError(
+            f"row counts disagree: strong_features have {features.shape[0]}, "
+            f"weak_proba has {len(proba)}"
+        )
+    if len(proba) == 0:
+        raise FeatureError("strong_features have no rows")
+    return features, proba
+
+
+def check_pool(pool: AnyArray | None, n: int) -> IntArray:
+    """Return the row numbers of a pool given as a mask, as numbers, or as None for all rows."""
+    if pool is None:
+        return np.arange(n)
+    rows = np.asarray(pool)
+    if rows.dtype == bool and rows.shape == (n,):
+        rows = np.flatnonzero(rows)
+    whole = rows.ndim == 1 and np.issubdtype(rows.dtype, np.integer)
+    if not whole or not len(rows) or rows.min() < 0 or rows.max() >= n:
+        raise InputError(
+            f"pool must be a mask of the {n} rows or row numbers from 0 to {n - 1}, and select "
+            f"at least one row; got {rows.dtype} of shape {np.shape(pool)}"
+        )
+    return rows
