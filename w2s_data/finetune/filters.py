@@ -1,29 +1,24 @@
-"""Choosing the rows to train on, and the controls of such a choice."""
+"""Filters of the rows to train on, and the controls of a filter."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from w2s_data.finetune.objectives import Model, Objective
-from w2s_data.finetune.task import SUBSETS
+from w2s_data.finetune.task import SUBSETS, Task
 from w2s_data.overlap.confidence import weak_confidence
 from w2s_data.utils.typing import BoolArray, FloatArray, IntArray
 
-if TYPE_CHECKING:
-    from w2s_data.finetune.task import Task
-
 
 def best_rows(score: FloatArray, count: IntArray | int, codes: IntArray | None = None) -> BoolArray:
-    """The rows with the highest scores, in each class if `codes` are given.
+    """Select the rows with the highest scores, in each class if `codes` are given.
 
     Parameters
     ----------
     score : array (N,)
-        Higher is better; among equals the first rows are taken.
+        Higher is better; among equals the first rows are selected.
     count : int, or int array (C,) with `codes`
-        Rows to take (of each class).
+        Rows to select (of each class).
 
     Examples
     --------
@@ -42,7 +37,7 @@ def best_rows(score: FloatArray, count: IntArray | int, codes: IntArray | None =
 
 
 def share_count(share: FloatArray | float, n: IntArray | int) -> IntArray:
-    """Rows that make up a share of n: rounded, at least one where there is any.
+    """Count the rows of a share of n: rounded, at least one where there is any.
 
     >>> share_count(0.3, np.array([10, 1, 0])).tolist()
     [3, 1, 0]
@@ -58,7 +53,12 @@ def filter_controls(
     codes: IntArray | None = None,
     rest: float = 0.0,
 ) -> dict[str, Model]:
-    """Students on as many rows that were chosen otherwise, with the same loss and labels.
+    """Train students on as many other rows, with the same loss and labels.
+
+    Returns
+    -------
+    dict
+        "random_subset", and "teacher_confidence": the rows of the teachers' most confident labels.
 
     Parameters
     ----------
@@ -68,12 +68,9 @@ def filter_controls(
         Classes inside which the choice was made.
     rest : float
         Weight of the rows that are not chosen.
-
-    Returns
-    -------
-    dict
-        "random_subset", and "teacher_confidence": the rows on which the teachers' mean is surest.
     """
+    # On real data most of what a filter gains is one of these two: without them a gain of the
+    # filter's own idea cannot be claimed.
     if not task.controls:
         return {}
     codes = np.zeros(task.pool.n_rows, dtype=np.int64) if codes is None else codes

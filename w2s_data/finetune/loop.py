@@ -1,4 +1,4 @@
-"""The training loop that all levels share: Adam with a cosine schedule, S seeds at a time."""
+"""The training loop of all tunings: Adam with a cosine schedule, S seeds at a time."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("w2s_data")
 
-PROBABILITY_FLOOR = 1e-12
+PROBABILITY_FLOOR = 1e-12  # keeps the validation loss finite where a probability rounds to 0
 
 
 class Network(Protocol):
-    """What a level trains: S students side by side."""
+    """S students side by side, under training."""
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Groups for torch.optim, with their weight decay."""
+        """Return groups for torch.optim, with their weight decay."""
         ...
 
     def logits(self, rows: Tensor) -> Tensor:
-        """Logits (S, B, C) of pool rows (S, B)."""
+        """Compute logits (S, B, C) of pool rows (S, B)."""
         ...
 
     def validation_logits(self) -> Tensor:
-        """Logits (S, V, C) of the validation rows."""
+        """Compute logits (S, V, C) of the validation rows."""
         ...
 
     def keep(self, seeds: BoolArray) -> None:
@@ -47,13 +47,13 @@ class Network(Protocol):
 
 @dataclass(frozen=True)
 class EpochEnd:
-    """What a callback is told after an epoch; `loss` and `validation_loss` hold a value a seed."""
+    """The state that a callback receives after an epoch."""
 
     stage: str
     epoch: int
     n_epochs: int
-    loss: FloatArray
-    validation_loss: FloatArray | None
+    loss: FloatArray  # (S,)
+    validation_loss: FloatArray | None  # (S,)
     record: dict[str, FloatArray]
 
 
@@ -62,24 +62,13 @@ Callback = Callable[[EpochEnd], bool | None]
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how fast to train.
-
-    Attributes
-    ----------
-    learning_rate : float
-        Of Adam at the first step; falls to zero along half a cosine.
-    patience : int or None
-        Epochs without a lower validation loss after which a seed stops; its best epoch counts.
-    micro_batch : int or None
-        Rows whose gradient is taken at a time; None takes the whole batch. Halved when the
-        memory does not suffice.
-    """
+    """How long and how fast to train."""
 
     epochs: int
     steps_per_epoch: int
-    learning_rate: float
-    patience: int | None = None
-    micro_batch: int | None = None
+    learning_rate: float  # of Adam at the first step
+    patience: int | None = None  # epochs without a lower validation loss before a seed stops
+    micro_batch: int | None = None  # rows whose gradient is computed at a time; None is all
 
     @property
     def n_steps(self) -> int:
@@ -87,12 +76,14 @@ class Schedule:
         return self.epochs * self.steps_per_epoch
 
     def rate(self, step: int) -> float:
-        """Learning rate of a step."""
+        """Return the learning rate of a step."""
+        # Half a cosine to zero: the last steps settle into the minimum, so that students of a
+        # fixed number of steps can be compared without early stopping.
         return self.learning_rate * 0.5 * (1 + math.cos(math.pi * step / self.n_steps))
 
 
 def row_stream(rows: IntArray, size: int, rng: np.random.Generator) -> Iterator[IntArray]:
-    """Batches of `size` rows without end: one random permutation of the rows after another.
+    """Yield batches of `size` rows without end, one random permutation after another.
 
     >>> stream = row_stream(np.arange(3), 2, np.random.default_rng(0))
     >>> sorted(np.concatenate([next(stream) for _ in range(3)]).tolist())
@@ -107,7 +98,7 @@ def row_stream(rows: IntArray, size: int, rng: np.random.Generator) -> Iterator[
 
 
 class EarlyStop:
-    """Remember the epoch with the least validation loss, seed by seed."""
+    """Remembers the epoch with the least validation loss, seed by seed."""
 
     def __init__(self, network: Network, n_seeds: int, patience: int) -> None:
         self.network = network
@@ -116,7 +107,8 @@ class EarlyStop:
         self.waited = np.zeros(n_seeds, dtype=np.int64)
 
     def update(self, loss: FloatArray) -> bool:
-        """Take an epoch's losses (S,); True when no seed trains on."""
+        """Record an epoch's losses (S,); return True when every seed has stopped."""
+        # A seed that has stopped keeps its best epoch, though it trains on with the others.
         running = self.waited < self.patience
         better = running & (loss < self.best)
         self.best = np.where(better, loss, self.best)
@@ -130,9 +122,6 @@ class Trainer:
 
     Parameters
     ----------
-    network : Network
-    objective : Objective
-    schedule : Schedule
     validation : Tensor (V, C), optional
         Labels of the validation rows.
     callbacks : list of callable
@@ -162,19 +151,20 @@ class Trainer:
         self.optimizer = torch.optim.Adam(network.parameter_groups(), lr=schedule.learning_rate)
 
     def run(self, batches: Iterator[Batch], n_seeds: int) -> None:
-        """Take all steps, or fewer when the validation loss or a callback says so."""
+        """Take all steps, or fewer if the validation loss or a callback ends the training."""
         import torch
 
         schedule = self.schedule
         patience = schedule.patience if self.validation is not None else None
         early = EarlyStop(self.network, n_seeds, patience) if patience is not None else None
         start = self._restore(early)
+        # Skipped, not left out: the batches that follow must be those of an unbroken training.
         for _ in range(start * schedule.steps_per_epoch):
             next(batches)
         for epoch in range(start, schedule.epochs):
             self._begin(epoch)
             losses = [self._step(next(batches)) for _ in range(schedule.steps_per_epoch)]
-            loss = torch.stack(losses).cpu().numpy()
+            loss = torch.stack(losses).cpu().numpy()  # once per epoch: every copy waits for the GPU
             self._check_finite(loss, epoch * schedule.steps_per_epoch)
             end = EpochEnd(
                 self.name,
@@ -196,17 +186,17 @@ class Trainer:
             self._save_state(schedule.epochs, None)
 
     def _restore(self, early: EarlyStop | None) -> int:  # noqa: ARG002 - for trainings that are kept
-        """Go back to where an earlier run was left; the number of epochs that are done."""
+        """Restore a saved state; return the number of finished epochs."""
         return 0
 
     def _begin(self, epoch: int) -> None:
         """Prepare an epoch."""
 
     def _save_state(self, epochs: int, early: EarlyStop | None) -> None:
-        """Leave the state after so many epochs; `early` is None at the end."""
+        """Save the state after some epochs; `early` is None at the end."""
 
     def _step(self, batch: Batch) -> Tensor:
-        """One step of Adam; losses (S,) of the seeds."""
+        """Take one step of Adam; return the losses (S,) of the seeds."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.rate(batch.step)
         loss = self._gradient(batch)
@@ -215,7 +205,7 @@ class Trainer:
         return loss
 
     def _gradient(self, batch: Batch) -> Tensor:
-        """Accumulate the gradient, in smaller pieces where the memory does not suffice."""
+        """Accumulate the gradient, in smaller pieces if memory does not suffice."""
         import torch
 
         while True:
@@ -231,18 +221,19 @@ class Trainer:
             except torch.OutOfMemoryError as error:
                 if size == 1:
                     raise TrainingError(
-                        f"{self.name}: the memory does not suffice for a single row a step"
+                        f"{self.name}: the memory does not suffice for a single row per step"
                     ) from error
                 self.micro_batch = size // 2
                 logger.warning(
-                    "%s: out of memory; going on with %d rows at a time of each batch of %d",
+                    "%s: out of memory; continuing with %d rows at a time of each batch of %d",
                     self.name,
                     self.micro_batch,
                     batch.size,
                 )
 
     def _backward(self, piece: Batch) -> Tensor:
-        """Add to the gradient; losses (S,). A call of its own, so that its tensors end with it."""
+        """Add to the gradient; return the losses (S,)."""
+        # A function of its own, so that its tensors are freed before a smaller piece is tried.
         row_losses = self.objective.loss(self.network.logits(piece.rows), piece)
         loss = (row_losses * piece.weight).sum(1) / piece.size
         loss.sum().backward()  # type: ignore[no-untyped-call]

@@ -1,8 +1,7 @@
-r"""The losses that students are trained with, a value a row.
+r"""Losses of students, one value per row.
 
 Logits and targets have shape (..., C); targets are distributions over the C classes, soft or
-one-hot. Everything is a plain function of tensors, so that one test can hold each of them against
-its closed form.
+one-hot. Each is a plain function of tensors, so that a test can compare it with its closed form.
 """
 
 from __future__ import annotations
@@ -45,6 +44,7 @@ def generalized_cross_entropy(logits: Tensor, target: Tensor, q: float) -> Tenso
     """
     if q == 0:
         return cross_entropy(logits, target)
+    # expm1 of q log p: at small q the difference 1 - p^q would lose all digits.
     return -(target * (q * logits.log_softmax(-1)).expm1()).sum(-1) / q
 
 
@@ -111,6 +111,7 @@ def adaptive_confidence_loss(logits: Tensor, target: Tensor) -> Tensor:
     """
     to_own = cross_entropy(logits, harden(logits.detach()))
     to_teacher = cross_entropy(logits, target)
+    # The ratio of exponentials as a sigmoid, which cannot overflow.
     own = (to_own - to_teacher).sigmoid().detach()
     return (1 - own) * to_teacher + own * to_own
 

@@ -21,21 +21,11 @@ WEIGHT_BYTES = 64 * 2**20  # table of resampling weights that is kept between ca
 
 @dataclass(frozen=True)
 class Truth:
-    """Gold labels and groups to compare predictions with.
+    """Gold labels and groups to compare predictions with."""
 
-    Attributes
-    ----------
-    labels : int array (n,)
-        Class codes, all >= 0.
-    n_classes : int
-    groups : int array (n,) or None
-        Group codes, 0 to n_groups - 1.
-    n_groups : int
-    """
-
-    labels: IntArray
+    labels: IntArray  # (n,), class codes >= 0
     n_classes: int
-    groups: IntArray | None = None
+    groups: IntArray | None = None  # (n,), group codes from 0
     n_groups: int = 0
 
 

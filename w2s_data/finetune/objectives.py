@@ -25,25 +25,13 @@ class TrainingError(InputError):
 
 @dataclass(frozen=True)
 class Batch:
-    """The rows of one step: B for each of S seeds.
+    """The rows of one step: B for each of S seeds."""
 
-    Attributes
-    ----------
-    rows : Tensor (S, B)
-        Row numbers in the pool.
-    weight : Tensor (S, B)
-        Weights of the rows, of mean 1 over the rows that a seed trains on.
-    step, n_steps : int
-        The steps count from 0.
-    size : int
-        Rows B of the whole step, of which this may be a part.
-    """
-
-    rows: Tensor
-    weight: Tensor
-    step: int
+    rows: Tensor  # (S, B), row numbers in the pool
+    weight: Tensor  # (S, B), of mean 1 over the rows that a seed trains on
+    step: int  # from 0
     n_steps: int
-    size: int
+    size: int  # rows B of the whole step, of which this may be a part
 
     def take(self, values: Tensor) -> Tensor:
         """Select the rows of values (S, N, ...) over the pool, as (S, B, ...)."""
@@ -88,9 +76,7 @@ class LabelObjective(Objective):
     """
 
     def __init__(
-        self,
-        labels: Tensor,
-        function: Callable[[Tensor, Tensor], Tensor] = losses.cross_entropy,
+        self, labels: Tensor, function: Callable[[Tensor, Tensor], Tensor] = losses.cross_entropy
     ) -> None:
         self.labels = labels
         self.function = function

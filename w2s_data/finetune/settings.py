@@ -6,12 +6,18 @@ import dataclasses
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Literal
 
 from w2s_data.encoders.backbone import Source
 from w2s_data.errors import InputError, unknown
+from w2s_data.utils.validation import (
+    between,
+    check_parameters,
+    nonnegative,
+    one_of,
+    positive,
+    whole,
+)
 
 if TYPE_CHECKING:
     from w2s_data.finetune.loop import Callback
@@ -30,6 +36,15 @@ DEFAULTS: dict[Tuning, dict[str, Any]] = {
     "head": {"batch_size": 128, "learning_rate": 1e-3},
     "lora": {"epochs": 3, "batch_size": 32, "learning_rate": 2e-4},
     "full": {"epochs": 3, "batch_size": 32, "learning_rate": 2e-5},
+}
+_CONSTRAINTS = {
+    "tuning": one_of("head", "lora", "full"),
+    "epochs": one_of(None) | whole(1),
+    "learning_rate": one_of(None) | positive,
+    "batch_size": one_of(None) | whole(1),
+    "l2": nonnegative,
+    "solver": one_of("adam", "lbfgs"),
+    "patience": whole(1),
 }
 # These change where and how a training runs, but not the student that comes out of it.
 _NOT_IDENTITY = ("device", "resident_bytes", "callbacks", "checkpoint")
@@ -65,11 +80,9 @@ class Adaptation:
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("max_length", "micro_batch", "rank"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be at least 1; got {getattr(self, name)!r}")
-        if not (self.alpha > 0 and 0 <= self.dropout < 1):
-            raise InputError("alpha must be above 0, and dropout in [0, 1)")
+        counts = dict.fromkeys(("max_length", "micro_batch", "rank"), whole(1))
+        dropout = between(0, 1, closed="left")
+        check_parameters(self, counts | {"alpha": positive, "dropout": dropout})
 
     @property
     def source(self) -> Source:
@@ -149,15 +162,7 @@ class TrainingSettings:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "callbacks", tuple(self.callbacks))
-        for name, valid in (("tuning", get_args(Tuning)), ("solver", get_args(Solver))):
-            if getattr(self, name) not in valid:
-                raise InputError(unknown(name, str(getattr(self, name)), valid))
-        for name, low in {"epochs": 1, "batch_size": 1, "patience": 1, "l2": 0}.items():
-            value = getattr(self, name)
-            if value is not None and not (isinstance(value, int | float) and low <= value < np.inf):
-                raise InputError(f"{name} must be a number >= {low}; got {value!r}")
-        if self.learning_rate is not None and not 0 < self.learning_rate < np.inf:
-            raise InputError(f"learning_rate must be > 0; got {self.learning_rate!r}")
+        check_parameters(self, _CONSTRAINTS)
         if self.tuning != "head" and self.model is None:
             raise InputError(
                 f"tuning {self.tuning!r} trains a pretrained model: pass model (folder or hub name)"

@@ -6,9 +6,10 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from w2s_data.errors import InputError, rows
 from w2s_data.features.matrix import as_feature_matrix
@@ -26,9 +27,6 @@ from w2s_data.utils.io import atomic_path, jsonable
 from w2s_data.utils.typing import AnyArray, FloatArray, RandomState
 from w2s_data.utils.validation import check_seeds, root_seed
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 SHOWN_VALUES = 8  # larger diagnostics (weights per point, paths) are left out of text and JSON
 
 
@@ -36,32 +34,18 @@ SHOWN_VALUES = 8  # larger diagnostics (weights per point, paths) are left out o
 class Student:
     """A student of S seeds, trained by one method.
 
-    Attributes
-    ----------
-    method : Method
-    tuning : {"head", "lora", "full"}
-    classes : array (C,)
-        What the columns of the probabilities mean.
-    model : Model
-    seeds : tuple of int
-        Numbers of the seeds.
-    history : DataFrame
-        A row an epoch, seed and stage of the training: loss, validation loss, and what the method
-        records. Empty for ``solver="lbfgs"``.
-    diagnostics : dict
-        The method's own; its docstring says what they are.
-    controls : dict of Model
-        Simpler students to compare with, on the same seeds; ``controls[name].proba(inputs)`` has
-        shape (S, n, C).
+    `history` has one row per epoch, seed and stage of the training: loss, validation loss, and
+    numbers of the method; it is empty for ``solver="lbfgs"``. `controls` are simpler students to
+    compare with, on the same seeds; ``controls[name].proba(inputs)`` has shape (S, n, C).
     """
 
     method: Method
     tuning: Tuning
-    classes: AnyArray
+    classes: AnyArray  # (C,), the meaning of the columns of probabilities
     model: Model
     seeds: tuple[int, ...]
     history: pd.DataFrame
-    diagnostics: Mapping[str, Any]
+    diagnostics: Mapping[str, Any]  # described by the method's docstring
     controls: Mapping[str, Model]
 
     @property
@@ -70,19 +54,19 @@ class Student:
         return len(self.seeds)
 
     def seed_proba(self, inputs: Any) -> FloatArray:
-        """Class probabilities (S, n, C), one student a seed."""
+        """Return class probabilities (S, n, C), one student per seed."""
         return self.model.proba(inputs)
 
     def predict_proba(self, inputs: Any) -> FloatArray:
-        """Class probabilities (n, C), averaged over the seeds."""
+        """Return class probabilities (n, C), averaged over the seeds."""
         return np.asarray(self.seed_proba(inputs).mean(axis=0))
 
     def predict(self, inputs: Any) -> AnyArray:
-        """Most probable class (n,) of the average."""
+        """Return the most probable class (n,) of the average."""
         return np.asarray(self.classes[self.predict_proba(inputs).argmax(axis=1)])
 
     def to_dict(self) -> dict[str, Any]:
-        """Settings and every diagnostic that is a number or a short array, as plain JSON types."""
+        """Return settings, and diagnostics that are numbers or short arrays, as JSON types."""
         brief = {
             name: value
             for name, value in self.diagnostics.items()
@@ -114,8 +98,6 @@ class Student:
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> Student:
         """Read a student that `save` wrote, without controls; see `read_student` for the errors."""
-        import pandas as pd
-
         arrays, record = read_student(folder, "method")
         return cls(
             method=make_method(record["method"], **record["parameters"]),
@@ -218,8 +200,6 @@ def fit_student(
     >>> student.predict([[3, 0, 0, 0, 0], [-3, 0, 0, 0, 0]])
     array([1, 0])
     """
-    import pandas as pd
-
     own = {name: changes.pop(name) for name in SETTING_NAMES if name in changes}
     given = (settings or TrainingSettings()).replace(**own)
     chosen = make_method(method, **changes)
@@ -291,7 +271,7 @@ def _weights(sample_weight: Any, n: int) -> FloatArray:
 def _groups(groups: Any, n: int) -> AnyArray | None:
     if groups is None:
         return None
-    found = np.asarray(groups)
-    if found.shape != (n,):
-        raise InputError(f"groups must have shape ({n},); got {found.shape}")
-    return found
+    array = np.asarray(groups)
+    if array.shape != (n,):
+        raise InputError(f"groups must have shape ({n},); got {array.shape}")
+    return array

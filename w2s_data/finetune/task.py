@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -25,29 +25,19 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 # Streams of random numbers of a seed. Every training takes TRAINING from its start, so that
-# two students of a seed begin with the same weights and, on the same rows, see the same batches.
+# two students of a seed begin with the same weights and, on the same rows, see the same batches:
+# a difference between a method and its control is due to what they minimise.
 TRAINING, FOLDS, SUBSETS, DETECTOR = range(4)
 
 
 @dataclass(frozen=True)
 class Pool:
-    """The unlabelled items with their pseudo-labels and weights.
+    """The unlabelled items with their pseudo-labels and weights."""
 
-    Attributes
-    ----------
-    weak_proba : array (N, M, C)
-        Pseudo-labels of M teachers: distributions, one-hot where they are hard.
-    sample_weight : array (N,)
-    features : FeatureMatrix (N, D) or None
-        Strong features, for methods that look at them.
-    groups : array (N,) or None
-        Only reported on.
-    """
-
-    weak_proba: FloatArray
-    sample_weight: FloatArray
-    features: FeatureMatrix | None = None
-    groups: AnyArray | None = None
+    weak_proba: FloatArray  # (N, M, C), distributions of M teachers, one-hot where they are hard
+    sample_weight: FloatArray  # (N,)
+    features: FeatureMatrix | None = None  # (N, D), for heads and methods that look at them
+    groups: AnyArray | None = None  # (N,), only reported on
 
     @property
     def n_rows(self) -> int:
@@ -65,31 +55,16 @@ class Task(ABC):
     """The view that a method has: pseudo-labels, and a way to train students on rows of the pool.
 
     A tuning implements `_train`, which minimises an objective, and `pool_proba`.
-
-    Attributes
-    ----------
-    pool : Pool
-    settings : ResolvedSettings
-    name : str
-        The method, for messages and progress.
-    entropy : int
-        Root of all random numbers; with a seed's number it determines all that the seed does.
-    seeds : tuple of int
-        Numbers of the seeds that are trained side by side.
-    progress : bool or None
-    validation_labels : array (V, C) or None
-        Distributions of the validation rows.
-    history : list of dict
-        One row per epoch and seed, over all trainings of the task.
     """
 
     pool: Pool
     settings: ResolvedSettings
-    name: str
-    entropy: int = 0
-    seeds: tuple[int, ...] = (0,)
+    name: str  # of the method, for messages and progress
+    entropy: int = 0  # root of all random numbers, together with a seed's number
+    seeds: tuple[int, ...] = (0,)  # trained side by side
     progress: bool | None = False
-    validation_labels: FloatArray | None = None
+    validation_labels: FloatArray | None = None  # (V, C)
+    # One row per epoch and seed, over all trainings of the task.
     history: list[dict[str, Any]] = field(default_factory=list)
 
     @cached_property
@@ -120,27 +95,25 @@ class Task(ABC):
         return self.settings.controls
 
     def rngs(self, stream: int) -> list[np.random.Generator]:
-        """A generator a seed, the same at every call."""
-        root = self.entropy
-        return [
-            np.random.default_rng(np.random.SeedSequence(root, spawn_key=(seed, stream)))
-            for seed in self.seeds
-        ]
+        """Create one generator per seed, the same at every call."""
+        keys = [(seed, stream) for seed in self.seeds]
+        sequences = [np.random.SeedSequence(self.entropy, spawn_key=key) for key in keys]
+        return [np.random.default_rng(sequence) for sequence in sequences]
 
     def labels(self, hard: bool = False) -> FloatArray:
-        """Pseudo-labels (N, C): the mean over the teachers, one-hot if hard."""
+        """Return pseudo-labels (N, C): the mean over the teachers, one-hot if hard."""
         mean = self.pool.weak_proba.mean(axis=1)
         return one_hot(mean) if hard else mean
 
     def tensor(self, values: AnyArray) -> Tensor:
-        """Values (N, ...), shared by the seeds, as a float32 tensor (S, N, ...) without copies."""
+        """Expand values (N, ...) to a float32 tensor (S, N, ...), without copies."""
         import torch
 
         shared = torch.tensor(values, dtype=torch.float32, device=self.device)
         return shared.expand(self.n_seeds, *shared.shape)
 
     def seed_tensor(self, values: AnyArray) -> Tensor:
-        """Values (S, N, ...), one set a seed, as a float32 tensor."""
+        """Convert values (S, N, ...), one set per seed, to a float32 tensor."""
         import torch
 
         return torch.tensor(values, dtype=torch.float32, device=self.device)
@@ -162,8 +135,8 @@ class Task(ABC):
         stage : str
             Name of this training in the history.
         rows : bool or float array (N,) or (S, N), optional
-            The rows to train on, or how much each of them counts; all by default. Rows of weight
-            zero are left out, and the number of steps stays the same.
+            Rows to train on, or their weights; all by default. Rows of weight zero are left out,
+            and the number of steps stays the same.
         penalty : float
             Factor on the weight decay.
         capacity : float
@@ -173,7 +146,7 @@ class Task(ABC):
         Raises
         ------
         InputError
-            If no row of positive weight is left to a seed.
+            If a seed has no row of positive weight.
         TrainingError
             If the loss is no longer a number, memory does not suffice, or a device is lost.
         """
@@ -192,7 +165,7 @@ class Task(ABC):
                 raise
             raise TrainingError(
                 f"{self.name}, {stage}: {self.device} failed ({first_line(error)}); "
-                "`w2s gain` keeps what was finished and goes on from there"
+                "`w2s gain` stores finished students and resumes from there"
             ) from error
 
     @abstractmethod
@@ -203,14 +176,14 @@ class Task(ABC):
 
     @abstractmethod
     def pool_proba(self, model: Model) -> FloatArray:
-        """Probabilities (S, N, C) of the pool's rows."""
+        """Return probabilities (S, N, C) of the pool's rows."""
 
     def cross_fit(
         self, objective: Objective, folds: int = 5, *, rows: BoolArray | None = None
     ) -> FloatArray:
-        """Out-of-fold probabilities (S, N, C): every row is judged by students that never saw it.
+        """Return out-of-fold probabilities (S, N, C), by students not trained on the row.
 
-        Folds are stratified by the teachers' label; `rows` (S, N) limits what is trained on.
+        Folds are stratified by the teachers' label; `rows` (S, N) limits the training rows.
         """
         codes = self.labels().argmax(axis=1)
         proba = np.empty((self.n_seeds, self.pool.n_rows, self.pool.n_classes))
@@ -225,15 +198,15 @@ class Task(ABC):
         return proba
 
     def describe_kept(self, kept: BoolArray) -> dict[str, Any]:
-        """Diagnostics of a choice of rows (S, N): the rows, their share, and that of each group."""
-        found: dict[str, Any] = {"kept": kept, "kept_share": kept.mean(axis=1)}
+        """Return diagnostics of chosen rows (S, N): the rows, and their share by group."""
+        result: dict[str, Any] = {"kept": kept, "kept_share": kept.mean(axis=1)}
         if self.pool.groups is not None:
             groups = [(group, self.pool.groups == group) for group in np.unique(self.pool.groups)]
-            found["pool_group_share"] = {str(name): rows.mean() for name, rows in groups}
-            found["group_share"] = {
+            result["pool_group_share"] = {str(name): rows.mean() for name, rows in groups}
+            result["group_share"] = {
                 str(name): kept[:, rows].sum(axis=1) / kept.sum(axis=1) for name, rows in groups
             }
-        return found
+        return result
 
     @property
     def _steps_per_epoch(self) -> int:
@@ -256,21 +229,21 @@ class Task(ABC):
         stage: str,
         weight: FloatArray,
         rngs: list[np.random.Generator],
-    ) -> None:
-        """Run the shared loop and keep its history."""
-        schedule = self._schedule()
-        name = f"{self.name}, {stage}"
+        make: Callable[..., Trainer] = Trainer,
+    ) -> Trainer:
+        """Run the shared loop, record its history and return the trainer that `make` created."""
+        schedule, name = self._schedule(), f"{self.name}, {stage}"
         with progress(name, schedule.epochs, "epochs", self.progress) as advance:
 
             def note(end: EpochEnd) -> None:
                 advance(1)
                 self._note(stage, end)
 
+            # The history comes first: a callback that raises must not lose the epoch.
             callbacks = (note, *self.settings.callbacks)
-            trainer = Trainer(
-                network, objective, schedule, self.validation_targets, callbacks, name
-            )
+            trainer = make(network, objective, schedule, self.validation_targets, callbacks, name)
             trainer.run(self._batches(weight, rngs, schedule.n_steps), self.n_seeds)
+        return trainer
 
     def _batches(
         self, weight: FloatArray, rngs: list[np.random.Generator], n_steps: int
@@ -282,6 +255,8 @@ class Task(ABC):
         streams = [
             row_stream(np.flatnonzero(own), size, rng) for own, rng in zip(kept, rngs, strict=True)
         ]
+        # Of mean 1 over the rows that are kept, so that the loss and the penalty keep their ratio
+        # whatever the scale of the weights.
         mean = weight.sum(axis=1, keepdims=True) / kept.sum(axis=1, keepdims=True)
         relative = self.seed_tensor(weight / mean)
         seeds = torch.arange(self.n_seeds, device=self.device)[:, None]
@@ -300,7 +275,7 @@ class Task(ABC):
 
 
 def one_hot(proba: FloatArray) -> FloatArray:
-    """One-hot rows of the most probable class, over the last axis; the first of equals.
+    """Convert to one-hot of the most probable class, over the last axis; the first of equals.
 
     >>> one_hot(np.array([[0.2, 0.8], [0.5, 0.5]]))
     array([[0., 1.],

@@ -14,14 +14,14 @@ from w2s_data.utils.validation import check_proba
 
 
 def as_weak_proba(
-    teachers: Any, class_names: Sequence[object] | None = None
+    labels: Any, class_names: Sequence[object] | None = None
 ) -> tuple[FloatArray, AnyArray]:
-    """Teachers (N, M, C) and the classes (C,) from whatever form the labels have.
+    """Convert pseudo-labels of any form to distributions (N, M, C) and the classes (C,).
 
     Parameters
     ----------
-    teachers : array (N, C) or (N, M, C) of probabilities, array (N,) of labels, or a list of
-        such arrays, one a teacher
+    labels : array (N, C) or (N, M, C) of probabilities, array (N,) of labels, or a list of such
+        arrays, one per teacher
     class_names : sequence of C names, optional
         The columns of probabilities, and the codes of hard labels. By default the columns are
         0 ... C - 1, and the classes of hard labels are those that occur, sorted.
@@ -29,9 +29,9 @@ def as_weak_proba(
     Raises
     ------
     ProbabilityError
-        Naming the teacher and the rows that are not distributions.
+        If rows are not distributions; names the teacher and the rows.
     InputError
-        Teachers that disagree in rows or classes, or a label that is not among the classes.
+        If teachers disagree in rows or classes, or a label is not among the classes.
 
     Examples
     --------
@@ -39,11 +39,11 @@ def as_weak_proba(
     (array([[[1., 0.]],
            [[0., 1.]]]), array(['no', 'yes'], dtype='<U3'))
     """
-    parts = _split(teachers)
+    parts = _split(labels)
     if len({len(part) for part in parts}) > 1:
-        raise InputError(f"teachers disagree in rows: {[len(part) for part in parts]}")
+        raise InputError(f"weak_proba: teachers disagree in rows: {[len(part) for part in parts]}")
     if len(parts[0]) == 0:
-        raise InputError("teachers have no rows: the pool is empty")
+        raise InputError("weak_proba has no rows: the pool is empty")
     classes = _classes(parts, class_names)
     columns = [
         _one_hot(part, classes, m) if part.ndim == 1 else check_proba(part, f"teacher {m}")
@@ -56,6 +56,7 @@ def as_weak_proba(
                 f"({listing(classes.tolist())})"
             )
     stacked = np.stack(columns, axis=1)
+    # A student of a single pseudo-label trains without error, and its gain means nothing.
     only = np.unique(stacked.mean(axis=1).argmax(axis=1))
     if len(only) == 1:
         warnings.warn(
@@ -66,18 +67,18 @@ def as_weak_proba(
     return stacked, classes
 
 
-def _split(teachers: Any) -> list[AnyArray]:
-    """One array a teacher: (N, C), or (N,) of hard labels."""
-    if isinstance(teachers, list | tuple) and teachers and np.ndim(teachers[0]) > 0:
-        arrays = [np.asarray(teacher) for teacher in teachers]
-        if isinstance(teachers[0], np.ndarray):
-            return arrays
-    array = np.asarray(teachers)
+def _split(labels: Any) -> list[AnyArray]:
+    """One array per teacher: (N, C), or (N,) of hard labels."""
+    # A list of arrays holds teachers; a list of lists holds the rows of one teacher.
+    several = isinstance(labels, list | tuple) and labels and isinstance(labels[0], np.ndarray)
+    if several and labels[0].ndim > 0:
+        return [np.asarray(teacher) for teacher in labels]
+    array = np.asarray(labels)
     if array.ndim == 3:
         return [array[:, m] for m in range(array.shape[1])]
     if array.ndim not in (1, 2):
         raise ProbabilityError(
-            f"teachers must have shape (N,), (N, C) or (N, M, C); got {array.shape}"
+            f"weak_proba must have shape (N,), (N, C) or (N, M, C); got {array.shape}"
         )
     return [array]
 
@@ -94,7 +95,7 @@ def _classes(parts: list[AnyArray], class_names: Sequence[object] | None) -> Any
     occurring = np.unique(np.concatenate(parts))
     if len(occurring) < 2:
         raise InputError(
-            f"every hard label is {occurring.tolist()[0]!r}; give class_names with the others"
+            f"every hard label is {occurring.tolist()[0]!r}; pass class_names with the others"
         )
     return occurring
 
@@ -104,7 +105,7 @@ def _one_hot(labels: AnyArray, classes: AnyArray, teacher: int) -> FloatArray:
     if not matches.any(axis=1).all():
         unknown = np.flatnonzero(~matches.any(axis=1))
         raise InputError(
-            f"teacher {teacher} has labels that are no class in {rows(unknown)}: "
+            f"teacher {teacher} has labels that are not classes in {rows(unknown)}: "
             f"{listing(np.unique(labels[unknown]).tolist())}; classes: {listing(classes.tolist())}"
         )
     return np.asarray(matches, dtype=np.float64)

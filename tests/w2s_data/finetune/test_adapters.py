@@ -223,9 +223,9 @@ def test_out_of_memory_takes_smaller_pieces_and_says_so_once(tiny, rng, caplog, 
             tiny, texts, weak(rng, labels), "enhanced", epochs=1, adaptation={"micro_batch": 16}
         )
     assert outcome.model.proba(texts).shape == (1, 64, 2)
-    said = [r.getMessage() for r in caplog.records if "going on with" in r.getMessage()]
+    said = [r.getMessage() for r in caplog.records if "continuing with" in r.getMessage()]
     assert said == [
-        "enhanced, naive: out of memory; going on with 8 rows at a time of each batch of 32"
+        "enhanced, naive: out of memory; continuing with 8 rows at a time of each batch of 32"
     ]
 
 
@@ -250,9 +250,9 @@ def test_a_diverging_loss_names_method_and_step(tiny, rng):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"max_length": 0}, "max_length must be at least 1"),
-        ({"rank": 0}, "rank must be at least 1"),
-        ({"dropout": 1.0}, "dropout in"),
+        ({"max_length": 0}, "max_length must be an integer >= 1"),
+        ({"rank": 0}, "rank must be an integer >= 1"),
+        ({"dropout": 1.0}, "dropout must be a number in"),
     ],
 )
 def test_settings_out_of_range(tiny, change, message):

@@ -528,7 +528,7 @@ def test_a_checkpoint_needs_a_seed(world, tmp_path):
         ({"n_resamples": 5}, InputError, "at least 100"),
         ({"labels": np.zeros(3, int)}, InputError, "labels has 3"),
         ({"labels": np.full(sum(N.values()), 7)}, InputError, "codes from 0 to 2"),
-        ({"labels": np.full(sum(N.values()), "a")}, InputError, "give class_names"),
+        ({"labels": np.full(sum(N.values()), "a")}, InputError, "pass class_names"),
         ({"splits": np.full(sum(N.values()), "pool")}, EmptyDataError, "in the test split"),
         ({"splits": np.full(sum(N.values()), "test")}, EmptyDataError, "in the pool split"),
         ({"splits": np.full(sum(N.values()), "held out")}, SplitError, "holds 'held out'"),

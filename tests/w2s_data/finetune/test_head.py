@@ -246,7 +246,7 @@ def test_out_of_memory_goes_on_with_smaller_pieces(data, caplog):
     task = make_task(*data)
     with caplog.at_level(logging.WARNING, logger="w2s_data"):
         pieces = one_training(task, ShortOfMemory)
-    assert "out of memory; going on with 12 rows at a time of each batch of 50" in caplog.text
+    assert "out of memory; continuing with 12 rows at a time of each batch of 50" in caplog.text
     np.testing.assert_allclose(pieces, one_training(task, HeadNetwork), atol=1e-6)
 
 

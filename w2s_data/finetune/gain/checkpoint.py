@@ -1,4 +1,4 @@
-"""What is kept of a measurement while it runs: probabilities and diagnostics a (student, seed)."""
+"""Finished students of a measurement on disk: probabilities and diagnostics per (name, seed)."""
 
 from __future__ import annotations
 
@@ -35,33 +35,23 @@ _METADATA = b"w2s_gain"
 
 @dataclass(frozen=True)
 class Predictions:
-    """What one seed of a student predicts, and how it was trained.
+    """Predictions of one seed of a student, and its diagnostics."""
 
-    Attributes
-    ----------
-    test : dict of array (n, C)
-        Probabilities of the test rows: of the student under "", of its controls by name.
-    rest : array (N - n, C) or None
-        The student's probabilities of all other rows, where they were asked for.
-    diagnostics : dict
-        Diagnostics of the method in plain JSON types; see `diagnose_seeds`.
-    """
-
+    # (n, C) of the test rows: of the student under "", of its controls by name.
     test: Mapping[str, FloatArray]
-    rest: FloatArray | None = None
-    diagnostics: Mapping[str, Any] = field(default_factory=dict)
+    rest: FloatArray | None = None  # (N - n, C) of all other rows, where they were computed
+    diagnostics: Mapping[str, Any] = field(default_factory=dict)  # plain JSON types
 
 
 class Checkpoint:
-    """A folder with what finished students predict; None keeps nothing.
+    """A folder with the predictions of finished students; without a folder nothing is stored.
 
     Parameters
     ----------
-    folder : path or None
     configuration : mapping
-        Everything the probabilities depend on, apart from the method and the seed.
+        All that the probabilities depend on, apart from the method and the seed.
     resume : bool
-        Take up what is there; otherwise it is removed.
+        Reuse stored students; otherwise they are removed.
 
     Raises
     ------
@@ -82,6 +72,7 @@ class Checkpoint:
         if task.exists() and resume:
             self._check_same(read_json(task), wanted)
             return
+        # Without its own file the folder is somebody else's, and nothing in it may be removed.
         if not task.exists() and any(self.folder.iterdir()):
             raise RunError(f"checkpoint folder {str(folder)!r} holds other files; use an empty one")
         task.unlink(missing_ok=True)
@@ -90,17 +81,17 @@ class Checkpoint:
         shutil.rmtree(self.folder / TRAININGS, ignore_errors=True)
         write_json(task, wanted)
 
-    def _check_same(self, found: dict[str, Any], wanted: dict[str, Any]) -> None:
-        for name in sorted(wanted.keys() | found.keys()):
-            if found.get(name) != wanted.get(name):
+    def _check_same(self, stored: dict[str, Any], wanted: dict[str, Any]) -> None:
+        for name in sorted(wanted.keys() | stored.keys()):
+            if stored.get(name) != wanted.get(name):
                 raise RunError(
                     f"checkpoint {str(self.folder)!r} is of another configuration: {name} was "
-                    f"{_short(found.get(name))}, now {_short(wanted.get(name))}; use another "
-                    "folder, or resume=False to start anew"
+                    f"{_short(stored.get(name))}, now {_short(wanted.get(name))}; use another "
+                    "folder, or resume=False to retrain"
                 )
 
     def read(self, name: str, method: Method, seed: int) -> Predictions | None:
-        """What is kept of a student, or None.
+        """Return the stored predictions of a student, or None.
 
         Raises
         ------
@@ -120,18 +111,18 @@ class Checkpoint:
         if stored["method"] != wanted:
             raise RunError(
                 f"checkpoint {str(self.folder)!r} holds {name!r} trained as {stored['method']}, "
-                f"now {wanted}; use another name or folder, or resume=False to start anew"
+                f"now {wanted}; use another name or folder, or resume=False to retrain"
             )
         parts = np.split(_columns(table), len(stored["models"]), axis=1)
         rest = _rest(path)
         return Predictions(
             dict(zip(stored["models"], parts, strict=True)),
             _columns(_read(rest)) if rest.exists() else None,
-            stored.get("diagnostics", {}),  # earlier versions kept neither this nor the other rows
+            stored.get("diagnostics", {}),  # earlier versions stored neither these nor other rows
         )
 
     def write(self, name: str, method: Method, seed: int, predictions: Predictions) -> None:
-        """Keep a finished student: the file of the test rows last, which vouches for the other."""
+        """Store a finished student."""
         path = self._path(name, seed)
         if path is None:
             return
@@ -143,13 +134,14 @@ class Checkpoint:
             "diagnostics": predictions.diagnostics,
         }
         models = {model or "student": proba for model, proba in predictions.test.items()}
+        # The file of the test rows comes last: where it exists, the other one is whole.
         _write(path, models, {_METADATA: json.dumps(stored)})
         trainings = self.trainings(name)
         if trainings is not None:
             shutil.rmtree(trainings / f"seed{seed}", ignore_errors=True)
 
     def trainings(self, name: str) -> Path | None:
-        """Where a whole model leaves the state of its training until it is finished."""
+        """Return the folder for the state of a whole model's training, until it is finished."""
         return None if self.folder is None else self.folder / TRAININGS / _slug(name)
 
     def _path(self, name: str, seed: int) -> Path | None:
@@ -159,7 +151,7 @@ class Checkpoint:
 
 
 def _rest(path: Path) -> Path:
-    """Beside the file of the test rows, that of all others."""
+    """Path of the file of all rows but the test rows."""
     return path.with_name(f"{path.stem}-rest.parquet")
 
 
@@ -185,6 +177,7 @@ def _write(path: Path, models: Mapping[str, FloatArray], metadata: dict[bytes, s
 
 
 def _slug(name: str) -> str:
+    # The hash keeps names apart that are equal in letters and digits.
     return f"{re.sub(r'[^A-Za-z0-9]+', '-', name)[:40]}-{sha256_json(name)[:8]}"
 
 

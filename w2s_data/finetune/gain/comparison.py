@@ -49,12 +49,7 @@ class Comparer:
     """
 
     def __init__(
-        self,
-        data: GainData,
-        gold: Mapping[str, Trained],
-        level: float,
-        n_resamples: int,
-        seed: int,
+        self, data: GainData, gold: Mapping[str, Trained], level: float, n_resamples: int, seed: int
     ) -> None:
         self.data = data
         self.level = level

@@ -1,4 +1,4 @@
-"""What `measure_gain` is given, checked: items with their roles, labels, and teachers."""
+"""The checked inputs of `measure_gain`: items with their splits, labels and pseudo-labels."""
 
 from __future__ import annotations
 
@@ -13,49 +13,39 @@ import pandas as pd
 from w2s_data.data.splits import SPLITS, parse_splits
 from w2s_data.errors import EmptyDataError, InputError, SplitError, listing, rows, unknown
 from w2s_data.features.matrix import FeatureMatrix, FeatureView, as_feature_matrix
+from w2s_data.finetune.levels.store import digest_array, digest_items
 from w2s_data.finetune.metrics import Truth
 from w2s_data.finetune.weak_labels import as_weak_proba
 from w2s_data.utils.io import sha256_json
 from w2s_data.utils.typing import AnyArray, FloatArray, IntArray
+from w2s_data.utils.validation import check_same_length
 
 
 @dataclass(frozen=True)
 class GainData:
-    """N items in splits.
+    """N items in splits."""
 
-    Attributes
-    ----------
-    inputs : FeatureMatrix (N, D), or list of N items
-        What the student reads.
-    weak_proba : array (N, M, C)
-    labels : int array (N,)
-        Class codes, -1 where unknown.
-    splits : object array (N,)
-    class_names : tuple
-    groups : object array (N,) or None
-    """
-
-    inputs: FeatureMatrix | list[Any]
-    weak_proba: FloatArray
-    labels: IntArray
-    splits: AnyArray
+    inputs: FeatureMatrix | list[Any]  # (N, D) features, or N items
+    weak_proba: FloatArray  # (N, M, C)
+    labels: IntArray  # (N,), -1 where unknown
+    splits: AnyArray  # (N,)
     class_names: tuple[object, ...]
-    groups: AnyArray | None = None
+    groups: AnyArray | None = None  # (N,)
 
     def rows(self, split: str) -> IntArray:
-        """Row numbers of a split, ascending."""
+        """Return the row numbers of a split, ascending."""
         return np.flatnonzero(self.splits == split)
 
     def read(self, chosen: IntArray) -> Any:
-        """What the student reads of some rows."""
+        """Return the inputs of some rows."""
         if isinstance(self.inputs, list):
             return [self.inputs[row] for row in chosen]
         return FeatureView(self.inputs, chosen)
 
     def known(self, split: str) -> IntArray:
-        """Rows of a split that have a gold label."""
-        found = self.rows(split)
-        return found[self.labels[found] >= 0]
+        """Return the rows of a split that have a gold label."""
+        rows = self.rows(split)
+        return rows[self.labels[rows] >= 0]
 
     @property
     def validation(self) -> tuple[Any, AnyArray]:
@@ -64,7 +54,7 @@ class GainData:
         return self.read(rows), self.labels[rows]
 
     def gold(self, chosen: IntArray) -> FloatArray:
-        """Gold labels of some rows as one-hot rows (n, C)."""
+        """Return gold labels of some rows as one-hot rows (n, C)."""
         return np.asarray(np.eye(len(self.class_names))[self.labels[chosen]])
 
     @property
@@ -76,7 +66,7 @@ class GainData:
 
     @property
     def truth(self) -> Truth:
-        """What predictions on the test rows are compared with."""
+        """Labels and groups of the test rows."""
         test = self.rows("test")
         names = self.group_names
         codes = None
@@ -85,19 +75,19 @@ class GainData:
         return Truth(self.labels[test], len(self.class_names), codes, len(names))
 
     def fingerprint(self) -> dict[str, str]:
-        """A hash of each part, by name."""
-        inputs = hashlib.blake2b(digest_size=16)
+        """Return a hash of each part, by name, so that a refusal can say which one changed."""
         if isinstance(self.inputs, list):
-            for item in self.inputs:
-                content = item if isinstance(item, bytes) else str(item).encode()
-                inputs.update(len(content).to_bytes(8) + content)
+            inputs = digest_items(self.inputs)
         else:
+            # Block by block: the features may be larger than memory.
+            digest = hashlib.blake2b(digest_size=16)
             for _, block in self.inputs.blocks():
-                inputs.update(np.ascontiguousarray(block).data)
+                digest.update(np.ascontiguousarray(block).data)
+            inputs = digest.hexdigest()
         groups = None if self.groups is None else [str(group) for group in self.groups]
         return {
-            "inputs": inputs.hexdigest(),
-            "weak_proba": hashlib.blake2b(self.weak_proba.tobytes(), digest_size=16).hexdigest(),
+            "inputs": inputs,
+            "weak_proba": digest_array(self.weak_proba),
             "labels": sha256_json(self.labels)[:32],
             "splits": sha256_json(self.splits)[:32],
             "groups": sha256_json(groups)[:32],
@@ -115,24 +105,22 @@ def check_gain_data(
     groups: Any,
     class_names: Sequence[object] | None,
 ) -> GainData:
-    """Bring the inputs of `measure_gain` together, or say what does not fit.
+    """Check the inputs of `measure_gain`.
 
     Raises
     ------
     InputError, ProbabilityError, FeatureError
-        Parts of different lengths, probabilities that are none, labels that are no classes.
+        If lengths differ, probabilities are not distributions, or labels are not classes.
     SplitError, EmptyDataError
-        No pool, no test rows, or test rows without label.
+        If there is no pool, no test row, or a test row without label.
     """
     if (features is None) == (items is None):
-        raise InputError("give features (for a head) or items (for a whole model): one of them")
+        raise InputError("pass features (for a head) or items (for a whole model): one of them")
     inputs = as_feature_matrix(features) if items is None else list(items)
     n = len(inputs) if isinstance(inputs, list) else inputs.shape[0]
     teachers, classes = as_weak_proba(weak_proba, class_names)
-    given = {"weak_proba": teachers, "labels": labels, "splits": splits, "groups": groups}
-    for name, part in given.items():
-        if part is not None and len(part) != n:
-            raise InputError(f"row counts disagree: {n} items, but {name} has {len(part)}")
+    given = {"items": range(n), "weak_proba": teachers, "labels": labels, "splits": splits}
+    check_same_length(**given, **({} if groups is None else {"groups": groups}))
     names = tuple(classes.tolist())
     data = GainData(
         inputs,
@@ -148,12 +136,12 @@ def check_gain_data(
             raise EmptyDataError(f"no row is in the {split} split ({counts})")
     missing = data.rows("test")[data.labels[data.rows("test")] < 0]
     if len(missing):
-        raise SplitError(f"{rows(missing)} of the test split have no label to be measured against")
+        raise SplitError(f"{rows(missing)} of the test split have no label to measure by")
     return data
 
 
 def _codes(labels: AnyArray, names: tuple[object, ...], *, named: bool) -> IntArray:
-    """Class codes, -1 where there is no label, of codes or of names."""
+    """Class codes of codes or names, -1 where there is no label."""
     if labels.dtype.kind in "iu":
         bad = np.flatnonzero((labels < -1) | (labels >= len(names)))
         if len(bad):
@@ -164,13 +152,14 @@ def _codes(labels: AnyArray, names: tuple[object, ...], *, named: bool) -> IntAr
         return labels.astype(np.int64)
     if not named:
         raise InputError(
-            f"labels are {labels.dtype}, not whole numbers: give class_names, in the order of the "
+            f"labels are {labels.dtype}, not whole numbers: pass class_names, in the order of the "
             "columns of weak_proba"
         )
+    # By text: names read from a file may be numbers there and strings here.
     where = {str(name): code for code, name in enumerate(names)}
     codes = np.full(len(labels), -1)
     for row, label in enumerate(labels.tolist()):
-        if label is None or label != label:
+        if label is None or label != label:  # NaN is the only value that differs from itself
             continue
         if str(label) not in where:
             raise InputError(f"labels, row {row}: " + unknown("class", str(label), list(where)))
@@ -179,7 +168,7 @@ def _codes(labels: AnyArray, names: tuple[object, ...], *, named: bool) -> IntAr
 
 
 def lacking_gold(data: GainData, split: str) -> str:
-    """Why no student can be trained on the gold labels of a split; empty where one can."""
+    """Return why no student can be trained on the gold labels of a split; empty if one can."""
     chosen, known = data.rows(split), data.known(split)
     if not len(chosen):
         return f"no row is in the {split} split"

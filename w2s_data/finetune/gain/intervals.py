@@ -16,20 +16,11 @@ from w2s_data.utils.typing import BoolArray, FloatArray
 
 @dataclass(frozen=True)
 class Score:
-    """A number for each seed, and its replicates on other test items.
+    """A number for each seed, and its replicates on other test items."""
 
-    Attributes
-    ----------
-    point : array (S,)
-    replicates : array (S, B)
-        In bootstrap resamples of the test items, the same ones for all scores.
-    n : int
-        Test items.
-    """
-
-    point: FloatArray
-    replicates: FloatArray
-    n: int
+    point: FloatArray  # (S,)
+    replicates: FloatArray  # (S, B), in bootstrap resamples that are the same for all scores
+    n: int  # test items
 
     def __sub__(self, other: Score) -> Score:
         # By broadcasting, a score of one seed (a teacher) is compared with every seed.

@@ -1,4 +1,4 @@
-r"""`measure_gain`: what students learn beyond their weak teacher, on the same test items."""
+r"""`measure_gain`: the gain of students over their weak teacher, on the same test items."""
 
 from __future__ import annotations
 
@@ -84,10 +84,10 @@ def measure_gain(
     class_names : sequence of C names, optional
         In the order of the columns of `weak_proba`.
     forecast : GainForecast, or a mapping with its entry "gain"; optional
-        Shown beside the gain of the naively trained student.
+        Compared with the gain of the naively trained student.
     early_stopping : bool
-        Stop by the gold labels of the validation rows: a help that a team without labels does not
-        have. Never by the test rows.
+        Stop by the gold labels of the validation rows, an advantage that a team without labels
+        does not have. Never by the test rows.
     level : float
         Coverage of the intervals.
     n_resamples : int
@@ -109,16 +109,16 @@ def measure_gain(
     GainResult
         Intervals are for fresh test items and fresh seeds together; `to_frame` has each seed with
         an interval over items alone. Methods are ranked by gain; two share a letter in
-        `rank_group` if their paired difference is not told from 0 (Bonferroni over the pairs).
-        PGR is NaN with a reason unless ceiling minus teacher is at least .01 and its interval lies
-        above 0, OPR unless the student's error is clearly above 0.
+        `rank_group` if they do not differ significantly (paired, Bonferroni over the pairs). PGR is
+        NaN with a reason unless ceiling minus teacher is at least .01 and its interval lies above
+        0, OPR unless the student's error is clearly above 0.
 
     Raises
     ------
     InputError
-        Inputs that do not fit each other, unknown methods or settings, a checkpoint of another
-        configuration. A method that cannot be trained (a diverging loss, nothing kept, too few
-        teachers) does not raise: it is in `failures`, and the others keep their results.
+        If inputs do not fit each other, a method or setting is unknown, or the checkpoint is of
+        another configuration. A method that cannot be trained (a diverging loss, nothing kept, too
+        few teachers) does not raise: it is in `failures`, and the others keep their results.
 
     References
     ----------
@@ -172,6 +172,8 @@ def measure_gain(
             laboratory = Laboratory(
                 data, numbers, settings, entropy, early_stopping, checkpoint, advance
             )
+            # The engine fills the checkpoint; the loop below then only reads it, and trains what
+            # failed there.
             if remote is not None:
                 train_ahead(laboratory, named, remote)
                 laboratory = replace(laboratory, advance=no_advance)
@@ -181,6 +183,7 @@ def measure_gain(
                 for name, method in named.items()
             }
     comparer = Comparer(data, gold, level, n_resamples, entropy)
+    # A forecast is about the plain student: its gain is what it has to be compared with.
     naive = [name for name, method in named.items() if method.name == "naive"]
     return comparer.compare(
         trained, numbers, settings.tuning, expected, naive[0] if naive else "", tuple(notes)
@@ -192,6 +195,7 @@ def _open_checkpoint(
 ) -> Checkpoint:
     if settings.checkpoint is None:
         return Checkpoint(None, {}, resume)
+    # The hash of the files, since a folder or a hub name may hold other weights the next time.
     if settings.tuning != "head":
         configuration["weights"] = settings.adaptation.source.identity()
     configuration |= {**settings.identity(), **data.fingerprint()}

@@ -47,6 +47,7 @@ def train_ahead(laboratory: Laboratory, methods: Mapping[str, Method], engine: E
         if predictions is not None:
             checkpoint.write(job.name, job.method, seed, predictions)
         laboratory.advance(1)
+    # In the order of the tasks: the result must not depend on which worker was faster.
     for note in (note for messages in notes for note in messages):
         warnings.warn(note, DegenerateDataWarning, stacklevel=2)
 
@@ -61,7 +62,7 @@ def train(
         warnings.simplefilter("always", DegenerateDataWarning)
         try:
             predictions = laboratory.fit(task.job, [task.seed])[task.seed]
-        except RunError:
+        except RunError:  # a damaged file is no property of the method
             raise
         except InputError:
             return None, []

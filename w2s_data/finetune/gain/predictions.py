@@ -1,42 +1,27 @@
-"""What teacher and students say of each item."""
+"""Predictions of teacher and students item by item."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from w2s_data.finetune.gain.checkpoint import Predictions
 from w2s_data.finetune.gain.data import GainData
 from w2s_data.utils.typing import FloatArray, IntArray
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 @dataclass(frozen=True)
 class Predicted:
-    """A student's answers on N items, over its seeds.
+    """Predictions of a student for N items, over its seeds; NaN where there is no gold label."""
 
-    Attributes
-    ----------
-    label : int array (N,)
-        Most probable class of the mean over seeds; -1 where nothing was asked.
-    proba : float32 array (N,)
-        Mean probability of that class.
-    gold_proba : float32 array (N,)
-        Mean probability of the gold class; NaN where there is none.
-    right : float32 array (N,)
-        Share of the seeds that are right; NaN where there is no gold label. Its mean over the test
-        items is the student's accuracy.
-    """
-
-    label: IntArray
-    proba: FloatArray
-    gold_proba: FloatArray
-    right: FloatArray
+    label: IntArray  # (N,), most probable class of the mean over seeds; -1 without a prediction
+    proba: FloatArray  # float32 (N,), mean probability of that class
+    gold_proba: FloatArray  # float32 (N,), mean probability of the gold class
+    right: FloatArray  # float32 (N,), share of the seeds that are right
 
 
 def predict_items(data: GainData, seeds: Sequence[Predictions]) -> Predicted:
@@ -62,9 +47,8 @@ def predict_items(data: GainData, seeds: Sequence[Predictions]) -> Predicted:
 
 
 def predictions_table(data: GainData, students: Mapping[str, Predicted]) -> pd.DataFrame:
-    """A row an item, in the order of the items; see `GainResult.predictions`."""
-    import pandas as pd
-
+    """Return one row per item, in the order of the items; see `GainResult.predictions`."""
+    # Categories instead of strings: a million items take megabytes less.
     names = [str(name) for name in data.class_names]
     teacher = data.weak_proba.mean(axis=1)
     said = teacher.argmax(axis=1)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, is_dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from w2s_data.finetune.gain.intervals import Measurement
 from w2s_data.utils.intervals import Estimate
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _MOST_SHOWN = 12  # methods in the text, which should fit a screen
 _GAINS_SHOWN = ("macro_f1", "worst_group", "calibration_error")
@@ -223,14 +221,10 @@ class GainResult:
         are float32 in [0, 1], missing where there is no gold label. Outside the test split only
         heads predict, unless rows x classes exceed 20 million.
         """
-        import pandas as pd
-
         return pd.DataFrame() if self.by_item is None else self.by_item.copy()
 
     def table(self) -> pd.DataFrame:
         """Return one row per student, ranked: means with intervals for fresh items and seeds."""
-        import pandas as pd
-
         rows = []
         for student in self.students:
             gains = {f"{n}_gain": m for n, m in student.gains.items() if n in _GAINS_SHOWN}

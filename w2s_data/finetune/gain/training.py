@@ -31,46 +31,23 @@ MOST_KEPT = 20_000_000
 
 @dataclass(frozen=True)
 class Job:
-    """A student to train: a method on some rows and their labels.
+    """A student to train: a method on some rows and their labels."""
 
-    Attributes
-    ----------
-    name : str
-        Name in the table, or of the reference.
-    method : Method
-    rows : int array (n,)
-    weak_proba : array (n, M, C)
-        Labels to train on; gold ones for a reference.
-    groups : array (n,) or None
-    epochs : int or None
-    is_reference : bool
-        Trained on gold labels: neither its answers item by item nor its diagnostics are kept.
-    """
-
-    name: str
+    name: str  # in the table, or of the reference
     method: Method
-    rows: IntArray
-    weak_proba: FloatArray
+    rows: IntArray  # (n,)
+    weak_proba: FloatArray  # (n, M, C), or (n, C) gold labels of a reference
     groups: AnyArray | None = None
     epochs: int | None = None
+    # Trained on gold labels: only its test scores are needed.
     is_reference: bool = False
 
 
 @dataclass(frozen=True)
 class Trained:
-    """Test probabilities of a student and its controls, or why there are none.
+    """Test probabilities of a student and its controls, or why there are none."""
 
-    Attributes
-    ----------
-    proba : dict from control (or "" for the student) to array (S, n, C)
-    failure : str
-    predicted : Predicted or None
-        Answers item by item, of a student of weak labels.
-    diagnostics : dict
-        Diagnostics of its method; see `average_diagnostics`.
-    """
-
-    proba: Mapping[str, FloatArray]
+    proba: Mapping[str, FloatArray]  # (S, n, C): of the student under "", of its controls by name
     failure: str = ""
     predicted: Predicted | None = None
     diagnostics: Mapping[str, Any] = field(default_factory=dict)
@@ -78,29 +55,15 @@ class Trained:
 
 @dataclass(frozen=True)
 class Laboratory:
-    """Trains students, always with the same settings and seeds.
-
-    Attributes
-    ----------
-    data : GainData
-    seeds : tuple of int
-    settings : TrainingSettings
-    entropy : int
-        Root of all random numbers.
-    early_stopping : bool
-        Stop by the gold labels of the validation rows.
-    checkpoint : Checkpoint
-    advance : callable
-        Called with the number of students (one per seed) that are finished.
-    """
+    """Trains students, always with the same settings and seeds."""
 
     data: GainData
     seeds: tuple[int, ...]
     settings: TrainingSettings
-    entropy: int
-    early_stopping: bool
+    entropy: int  # root of all random numbers
+    early_stopping: bool  # by the gold labels of the validation rows
     checkpoint: Checkpoint
-    advance: Callable[[int], None]
+    advance: Callable[[int], None]  # called with the number of students that are finished
 
     def method_job(self, name: str, method: Method) -> Job:
         """Return the job of a student of weak labels."""
@@ -141,6 +104,7 @@ class Laboratory:
                 finished[seed] = stored
         self.advance(len(finished))
         missing = [seed for seed in self.seeds if seed not in finished]
+        # Heads of all seeds share one weight tensor; a whole model fills the memory by itself.
         one_by_one = self.settings.tuning != "head"
         # If the simplest student is refused, e.g. for a setting, so is every other: only its
         # training may fail.
@@ -148,7 +112,7 @@ class Laboratory:
         for seeds in [[s] for s in missing] if one_by_one else [missing] if missing else []:
             try:
                 trained = self.fit(job, seeds)
-            except RunError:
+            except RunError:  # a damaged file is no property of the method
                 raise
             except refused as error:
                 self.advance(len([seed for seed in self.seeds if seed not in finished]))
@@ -224,20 +188,18 @@ class Laboratory:
 
 
 def name_methods(methods: Sequence[str | Method] | Mapping[str, str | Method]) -> dict[str, Method]:
-    """Methods by the name under which the table shows them.
+    """Return methods by their name in the table.
 
     Raises
     ------
     InputError
         If there is none, one is unknown, or two would have the same name.
     """
-    if isinstance(methods, str | Method):
-        methods = [methods]
     if isinstance(methods, Mapping):
         named = [(name, make_method(method)) for name, method in methods.items()]
     else:
-        made = [make_method(method) for method in methods]
-        named = [(method.name, method) for method in made]
+        listed = [methods] if isinstance(methods, str | Method) else methods
+        named = [(method.name, method) for method in map(make_method, listed)]
     names = [name for name, _ in named]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
@@ -245,6 +207,7 @@ def name_methods(methods: Sequence[str | Method] | Mapping[str, str | Method]) -
             f"method {repeated[0]!r} is given twice: name the variants, as in "
             f"methods={{'{repeated[0]} A': ..., '{repeated[0]} B': ...}}"
         )
+    # The table has rows of these names already.
     taken = {CEILING, LABELLED_ONLY, "teacher"} & set(names)
     if taken or not names:
         raise InputError(f"methods must have names other than {taken}" if taken else "no methods")

@@ -1,10 +1,9 @@
-"""The students "lora" and "full": a pretrained text model under training, seed by seed."""
+"""Students of tuning "lora" and "full": a pretrained text model, trained seed by seed."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,43 +15,39 @@ import numpy as np
 
 from w2s_data.compute.device import resolve_device
 from w2s_data.errors import InputError
-from w2s_data.finetune.levels.store import StoredTrainer, TrainingStore, read_student, write_student
+from w2s_data.finetune.levels.store import (
+    StoredTrainer,
+    TrainingStore,
+    digest_array,
+    digest_items,
+    read_student,
+    write_student,
+)
 from w2s_data.finetune.levels.whole import State, WholeNetwork, as_proba, seeded
-from w2s_data.finetune.loop import EpochEnd, Schedule
+from w2s_data.finetune.loop import Schedule
 from w2s_data.finetune.methods.base import Method, Outcome
 from w2s_data.finetune.objectives import LINKS, Model, Objective
 from w2s_data.finetune.settings import Adaptation, ResolvedSettings
 from w2s_data.finetune.task import TRAINING, Pool, Task
 from w2s_data.utils.io import sha256_json
-from w2s_data.utils.progress import progress as progress_bar
 from w2s_data.utils.typing import FloatArray
 
 
 @dataclass(frozen=True)
 class WholeModel(Model):
-    """One seed's trained weights; the rest is shared with the models of the same task.
+    """Trained weights of one seed; the network is shared by all models of a task."""
 
-    Attributes
-    ----------
-    network : WholeNetwork
-        Into which the weights are loaded when the model is asked.
-    state : dict of Tensor
-        What was trained, on the CPU.
-    depth : int
-        Layers of the backbone that it uses.
-    """
-
-    network: WholeNetwork
-    state: State
-    depth: int
+    network: WholeNetwork  # the weights are loaded into it when the model predicts
+    state: State  # trained weights, on the CPU
+    depth: int  # layers of the backbone that are used
     link: str = "softmax"
 
     def proba(self, inputs: Any) -> FloatArray:
-        """Class probabilities (1, n, C) of texts."""
+        """Return class probabilities (1, n, C) of texts."""
         return self.token_proba(self.network.tokenize(inputs))
 
     def token_proba(self, texts: list[Any]) -> FloatArray:
-        """Class probabilities (1, n, C) of token ids."""
+        """Return class probabilities (1, n, C) of token ids."""
         self.network.load(self.state)
         self.network.depth = self.depth
         return as_proba(self.network.inference(texts), LINKS[self.link])[None]
@@ -89,7 +84,7 @@ class JoinedModel(Model):
     models: tuple[Model, ...]
 
     def proba(self, inputs: Any) -> FloatArray:
-        """Class probabilities (S, n, C)."""
+        """Return class probabilities (S, n, C)."""
         return np.concatenate([model.proba(inputs) for model in self.models])
 
 
@@ -97,18 +92,12 @@ class JoinedModel(Model):
 class WholeTask(Task):
     """Trains a pretrained model of one seed on the pool's texts.
 
-    The loop, the objectives and the number of steps are those of heads. A student of
-    less capacity reads the hidden state of a lower layer.
-
-    Attributes
-    ----------
-    items : sequence of N texts
-    validation_items : sequence of V texts
-        Rows whose labels are in `validation_labels`.
+    The loop, the objectives and the number of steps are those of heads. A student of less
+    capacity reads the hidden state of a lower layer.
     """
 
-    items: Sequence[Any] = ()
-    validation_items: Sequence[Any] = ()
+    items: Sequence[Any] = ()  # N texts
+    validation_items: Sequence[Any] = ()  # V texts, whose labels are in `validation_labels`
     _trainings: int = 0
 
     def __post_init__(self) -> None:
@@ -139,7 +128,7 @@ class WholeTask(Task):
         return int(self.rngs(TRAINING)[0].integers(2**31))
 
     def pool_proba(self, model: Model) -> FloatArray:
-        """Probabilities (1, N, C) of the pool's rows."""
+        """Return probabilities (1, N, C) of the pool's rows."""
         assert isinstance(model, WholeModel)
         return model.token_proba(self.network.texts)
 
@@ -150,31 +139,15 @@ class WholeTask(Task):
         network.load(self._initial)
         network.depth = max(1, round(capacity * network.n_layers))
         network.l2 = self.settings.l2 * penalty
-        schedule = self._schedule()
         store = self._store(objective, stage, weight, (penalty, capacity))
         self._trainings += 1
-        name = f"{self.name}, {stage}"
-        with (
-            seeded(self._seed, self.device) as reseed,
-            progress_bar(name, schedule.epochs, "epochs", self.progress) as advance,
-        ):
-
-            def note(end: EpochEnd) -> None:
-                advance(1)
-                self._note(stage, end)
-
-            trainer = StoredTrainer(
-                network,
-                objective,
-                schedule,
-                self.validation_targets,
-                (note, *self.settings.callbacks),
-                name,
-                store=store,
-                history=self.history,
-                reseed=reseed,
+        with seeded(self._seed, self.device) as reseed:
+            make = functools.partial(
+                StoredTrainer, store=store, history=self.history, reseed=reseed
             )
-            trainer.run(self._batches(weight, self.rngs(TRAINING), schedule.n_steps), 1)
+            rngs = self.rngs(TRAINING)
+            trainer = self._run(network, objective, stage, weight, rngs, make)
+        # What memory allowed in one training it will allow in the next.
         if trainer.micro_batch is not None and trainer.micro_batch < self.adaptation.micro_batch:
             self.adaptation = dataclasses.replace(self.adaptation, micro_batch=trainer.micro_batch)
         return WholeModel(network, network.state(), network.depth, objective.link)
@@ -200,26 +173,22 @@ class WholeTask(Task):
                 "early": [settings.patience, self.validation_labels is not None],
                 "objective": [type(objective).__name__, _parameters(objective)],
                 "stage": [self._trainings, stage, *size, settings.l2],
-                "labels": None if labels is None else _digest(labels.cpu().numpy()),
-                "weight": _digest(weight),
+                "labels": None if labels is None else digest_array(labels.cpu().numpy()),
+                "weight": digest_array(weight),
             }
         )
         return TrainingStore.of(folder, self._trainings, stage, key)
 
     @cached_property
     def _fingerprint(self) -> dict[str, Any]:
-        """What all trainings of the task depend on; how memory is saved is no part of it."""
+        """All that every training of the task depends on, apart from how memory is saved."""
         adaptation = dataclasses.asdict(self.adaptation)
         del adaptation["micro_batch"]
-        texts = hashlib.blake2b(digest_size=16)
-        for item in [*self.items, *self.validation_items]:
-            content = str(item).encode()
-            texts.update(len(content).to_bytes(8) + content)
         return {
             **adaptation,
             "model": self.adaptation.source.identity(),
-            "texts": texts.hexdigest(),
-            "weak_proba": _digest(self.pool.weak_proba),
+            "texts": digest_items([*self.items, *self.validation_items]),
+            "weak_proba": digest_array(self.pool.weak_proba),
         }
 
 
@@ -236,16 +205,6 @@ def train_whole(
     progress: bool | None = False,
 ) -> tuple[Outcome, list[dict[str, Any]]]:
     """Train a whole model of every seed by a method, one after another.
-
-    Parameters
-    ----------
-    method : Method
-    pool : Pool
-        Without features, or with those that the method looks at.
-    settings : ResolvedSettings
-    items : sequence of N texts
-    validation_items : sequence of V texts
-    validation_labels : array (V, C), optional
 
     Returns
     -------
@@ -278,7 +237,7 @@ def _join(outcomes: list[Outcome]) -> Outcome:
 
 
 def _join_diagnostics(found: list[Mapping[str, Any]]) -> dict[str, Any]:
-    """Arrays with a row for the one seed are stacked; what is the same for all seeds stays."""
+    """Stack arrays with a row for the one seed; keep values that all seeds share."""
     joined: dict[str, Any] = {}
     for name, first in found[0].items():
         values = [each[name] for each in found]
@@ -292,7 +251,7 @@ def _join_diagnostics(found: list[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _parameters(objective: Objective) -> dict[str, Any]:
-    """What tells an objective from others of its class: its numbers and its function."""
+    """Numbers and function that distinguish an objective from others of its class."""
     found = {n: v for n, v in vars(objective).items() if isinstance(v, bool | int | float | str)}
     function = getattr(objective, "function", None)
     if isinstance(function, functools.partial):
@@ -300,7 +259,3 @@ def _parameters(objective: Objective) -> dict[str, Any]:
     elif function is not None:
         found["function"] = function.__name__
     return found
-
-
-def _digest(array: FloatArray) -> str:
-    return hashlib.blake2b(np.ascontiguousarray(array).tobytes(), digest_size=16).hexdigest()

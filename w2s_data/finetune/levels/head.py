@@ -44,18 +44,10 @@ class Scaling:
 
 @dataclass(frozen=True)
 class HeadModel(Model):
-    """S linear heads on standardised features.
+    """S linear heads on standardised features."""
 
-    Attributes
-    ----------
-    coef : float32 array (S, D, C)
-    intercept : float32 array (S, C)
-    scaling : Scaling
-    link : str
-    """
-
-    coef: FloatArray
-    intercept: FloatArray
+    coef: FloatArray  # float32 (S, D, C)
+    intercept: FloatArray  # float32 (S, C)
     scaling: Scaling
     link: str = "softmax"
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,21 @@ if TYPE_CHECKING:
     from w2s_data.finetune.levels.whole import WholeNetwork
 
 SCHEMA_VERSION = 1
+
+
+def digest_array(array: FloatArray) -> str:
+    """Return a hash of an array's bytes, for the key of a checkpoint."""
+    return hashlib.blake2b(np.ascontiguousarray(array).tobytes(), digest_size=16).hexdigest()
+
+
+def digest_items(items: Iterable[Any]) -> str:
+    """Return a hash of texts or bytes, for the key of a checkpoint."""
+    digest = hashlib.blake2b(digest_size=16)
+    for item in items:
+        content = item if isinstance(item, bytes) else str(item).encode()
+        # With its length: ["ab", "c"] and ["a", "bc"] are different items.
+        digest.update(len(content).to_bytes(8) + content)
+    return digest.hexdigest()
 
 
 def write_student(
@@ -66,17 +82,10 @@ def read_student(
 
 @dataclass(frozen=True)
 class TrainingStore:
-    """The file of one training.
-
-    Attributes
-    ----------
-    path : Path
-    key : str
-        Hash of all that the training depends on.
-    """
+    """The file of one training."""
 
     path: Path
-    key: str
+    key: str  # hash of all that the training depends on
 
     @classmethod
     def of(cls, folder: Path, number: int, stage: str, key: str) -> TrainingStore:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,18 +23,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger("w2s_data")
 
 State = dict[str, "Tensor"]
-_NO_LIMIT = 10**6  # tokenizers without a limit state a huge one
+_NO_LIMIT = 10**6  # tokenizers without a limit report a huge one
 
 
 class WholeNetwork:
-    """A text model and a linear head on the mean of its last hidden state; see `Network`.
-
-    Parameters
-    ----------
-    adaptation : Adaptation
-    n_classes : int
-    device : torch.device
-    """
+    """A text model and a linear head on the mean of its last hidden state; see `Network`."""
 
     def __init__(self, adaptation: Adaptation, n_classes: int, device: torch.device) -> None:
         import torch
@@ -43,6 +36,7 @@ class WholeNetwork:
         source = adaptation.source
         on_cuda = device.type == "cuda"
         frozen = adaptation.tuning == "lora"
+        # Only frozen weights may lose digits; those that are trained stay in float32.
         dtype = torch.bfloat16 if on_cuda and frozen else torch.float32
         backbone = source.load(AutoModel.from_pretrained, "weights", dtype=dtype)
         backbone.config.use_cache = False
@@ -50,20 +44,21 @@ class WholeNetwork:
         self.n_layers = int(backbone.config.num_hidden_layers)
         self.backbone = _with_adapters(backbone, adaptation) if frozen else backbone
         self.backbone.to(device)
-        self.head = torch.nn.Linear(width, n_classes).to(device)  # drawn alike on every device
+        # Created on the CPU, then moved: the initial weights are the same on every device.
+        self.head = torch.nn.Linear(width, n_classes).to(device)
         self.tokenizer = source.load(AutoTokenizer.from_pretrained, "tokenizer")
         self.max_length = _longest(backbone.config, self.tokenizer, adaptation.max_length)
         self.adaptation = adaptation
         self.device = device
         self.depth = self.n_layers
         self.l2 = 0.0
-        self.rows_at_a_time = 2 * adaptation.micro_batch
+        self.rows_at_a_time = 2 * adaptation.micro_batch  # inference stores no activations
         self.texts: list[IntArray] = []
         self.validation: list[IntArray] = []
         self.kept: State = {}
 
     def tokenize(self, items: Sequence[Any]) -> list[IntArray]:
-        """Token ids of texts, cut to the longest length."""
+        """Return token ids of texts, cut to the maximum length."""
         texts = as_items(items, "text")
         if not texts:
             return []
@@ -71,7 +66,7 @@ class WholeNetwork:
         return [np.asarray(row or [self._padding()], dtype=np.int64) for row in ids]
 
     def parameters(self) -> dict[str, torch.nn.Parameter]:
-        """What is trained, by name."""
+        """Return the trained parameters by name."""
         parts = (("backbone", self.backbone), ("head", self.head))
         return {
             f"{part}.{name}": parameter
@@ -81,28 +76,31 @@ class WholeNetwork:
         }
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """The head's weights under the penalty; pretrained weights are not drawn to 0."""
-        found = self.parameters()
-        weights = found.pop("head.weight")
+        """Return the head's weights under the penalty, and all others without."""
+        others = self.parameters()
+        weights = others.pop("head.weight")
         return [
             {"params": [weights], "weight_decay": self.l2},
-            {"params": list(found.values()), "weight_decay": 0.0},
+            # A penalty would draw pretrained weights to 0, away from what they know.
+            {"params": list(others.values()), "weight_decay": 0.0},
         ]
 
     def logits(self, rows: Tensor) -> Tensor:
-        """Logits (1, B, C) of pool rows (1, B), in training mode."""
+        """Compute logits (1, B, C) of pool rows (1, B), in training mode."""
         self.backbone.train()
         return self._forward([self.texts[row] for row in rows[0].tolist()])[None]
 
     def validation_logits(self) -> Tensor:
-        """Logits (1, V, C) of the validation rows."""
+        """Compute logits (1, V, C) of the validation rows."""
         return self.inference(self.validation)[None]
 
     def inference(self, texts: list[IntArray]) -> Tensor:
-        """Logits (n, C) of token ids, in batches of like lengths."""
+        """Compute logits (n, C) of token ids."""
         import torch
 
         self.backbone.eval()
+        # Longest first: batches of similar lengths need little padding, and the memory that
+        # suffices for the first batch suffices for all.
         order = np.argsort([-len(text) for text in texts], kind="stable")
         found = torch.empty((len(texts), self.head.out_features), device=self.device)
         start = 0
@@ -120,11 +118,11 @@ class WholeNetwork:
         return found
 
     def state(self) -> State:
-        """A copy of what is trained, on the CPU."""
+        """Copy the trained weights to the CPU."""
         return {n: p.detach().to("cpu", copy=True) for n, p in self.parameters().items()}
 
     def load(self, state: State) -> None:
-        """Set what is trained."""
+        """Set the trained weights."""
         import torch
 
         with torch.no_grad():
@@ -141,23 +139,20 @@ class WholeNetwork:
         self.load(self.kept)
 
     def _forward(self, texts: list[IntArray]) -> Tensor:
-        """Logits (B, C) in float32; half precision inside on a GPU."""
+        """Logits (B, C) in float32."""
+        import torch
+
         inputs, mask = self._batch(texts)
         whole = self.depth == self.n_layers
-        with self._autocast():
+        # Half precision inside on a GPU only: CPUs gain nothing from it.
+        on_cuda = self.device.type == "cuda"
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=on_cuda):
             output = self.backbone(**inputs, output_hidden_states=not whole)
             hidden = output.last_hidden_state if whole else output.hidden_states[self.depth]
         weights = mask[..., None].float()
         mean = (hidden.float() * weights).sum(1) / weights.sum(1)
         logits: Tensor = self.head(mean)
         return logits
-
-    def _autocast(self) -> AbstractContextManager[Any]:
-        import torch
-
-        if self.device.type != "cuda":
-            return nullcontext()
-        return torch.autocast("cuda", dtype=torch.bfloat16)
 
     def _batch(self, texts: list[IntArray]) -> tuple[dict[str, Tensor], Tensor]:
         """Ids padded on the right, and their mask."""
@@ -179,9 +174,9 @@ class WholeNetwork:
 
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[Callable[[int], None]]:
-    """Draw initial weights and dropout from a seed of their own for a while.
+    """Draw initial weights and dropout from a seed, and leave torch's global state unchanged.
 
-    Yields a function that starts another stream, of a number.
+    Yields a function that starts the stream of a number.
     """
     import torch
 
@@ -203,8 +198,8 @@ def _with_adapters(backbone: Any, adaptation: Adaptation) -> Any:
         target_modules="all-linear",
     )
     with warnings.catch_warnings():
-        # peft mends the setting itself for models that keep their weights transposed, and asks
-        # newer versions of transformers by an older name.
+        # peft corrects this setting itself for models with transposed weights, and uses an older
+        # name of a function of transformers.
         warnings.filterwarnings("ignore", message="fan_in_fan_out is set to False")
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing. is deprecated")
         return peft.get_peft_model(backbone, config)
@@ -216,5 +211,5 @@ def _longest(config: Any, tokenizer: Any, wanted: int) -> int:
 
 
 def as_proba(logits: Tensor, link: Callable[[Tensor], Tensor]) -> FloatArray:
-    """Probabilities (n, C) as float32."""
+    """Convert logits to probabilities (n, C) in float32."""
     return np.asarray(link(logits).float().cpu().numpy())

@@ -6,32 +6,21 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from w2s_data.errors import InputError
 from w2s_data.finetune.objectives import Model
+from w2s_data.finetune.task import Task
 from w2s_data.utils.validation import Constraint, check_parameters
-
-if TYPE_CHECKING:
-    from w2s_data.finetune.task import Task
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Result of `Method.fit`.
-
-    Attributes
-    ----------
-    model : Model
-    diagnostics : dict
-        Arrays and numbers, described by the method.
-    controls : dict of Model
-        Simpler students to compare the model with.
-    """
+    """Result of `Method.fit`."""
 
     model: Model
-    diagnostics: Mapping[str, Any] = field(default_factory=dict)
-    controls: Mapping[str, Model] = field(default_factory=dict)
+    diagnostics: Mapping[str, Any] = field(default_factory=dict)  # described by the method
+    controls: Mapping[str, Model] = field(default_factory=dict)  # simpler students to compare with
 
 
 @dataclass(frozen=True)

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from w2s_data.errors import InputError
 from w2s_data.finetune.methods.base import Method, Outcome
 from w2s_data.finetune.objectives import LabelObjective
-from w2s_data.finetune.task import one_hot
-
-if TYPE_CHECKING:
-    from w2s_data.finetune.task import Task
+from w2s_data.finetune.task import Task, one_hot
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from w2s_data.finetune.losses import confidence_loss
 from w2s_data.finetune.methods.base import Method, Outcome
 from w2s_data.finetune.objectives import RampedObjective
+from w2s_data.finetune.task import Task
 from w2s_data.utils.validation import between
-
-if TYPE_CHECKING:
-    from w2s_data.finetune.task import Task
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -13,11 +13,9 @@ from w2s_data.errors import DegenerateDataWarning, InputError
 from w2s_data.finetune.filters import best_rows, share_count
 from w2s_data.finetune.methods.base import Method, Outcome
 from w2s_data.finetune.objectives import LabelObjective, Model
+from w2s_data.finetune.task import Task
 from w2s_data.utils.typing import BoolArray, FloatArray, IntArray
 from w2s_data.utils.validation import between
-
-if TYPE_CHECKING:
-    from w2s_data.finetune.task import Task
 
 TINY = 1e-12  # keeps the logarithm finite where rounding leaves a probability of 0
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -11,11 +11,9 @@ from w2s_data.errors import InputError
 from w2s_data.finetune.filters import best_rows, filter_controls, share_count
 from w2s_data.finetune.methods.base import Method, Outcome
 from w2s_data.finetune.objectives import LabelObjective
+from w2s_data.finetune.task import Task
 from w2s_data.utils.typing import BoolArray, FloatArray, IntArray
 from w2s_data.utils.validation import between, whole
-
-if TYPE_CHECKING:
-    from w2s_data.finetune.task import Task
 
 PROBABILITY_FLOOR = 1e-6  # keeps the log-odds of a saturated teacher finite
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -12,10 +12,8 @@ from w2s_data.finetune.filters import best_rows, filter_controls, share_count
 from w2s_data.finetune.losses import generalized_cross_entropy
 from w2s_data.finetune.methods.base import Method, Outcome
 from w2s_data.finetune.objectives import LabelObjective
+from w2s_data.finetune.task import Task
 from w2s_data.utils.validation import between
-
-if TYPE_CHECKING:
-    from w2s_data.finetune.task import Task
 
 
 @dataclass(frozen=True)

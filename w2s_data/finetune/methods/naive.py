@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from w2s_data.finetune.methods.base import Method, Outcome
 from w2s_data.finetune.objectives import LabelObjective
-
-if TYPE_CHECKING:
-    from w2s_data.finetune.task import Task
+from w2s_data.finetune.task import Task
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -13,13 +13,10 @@ from w2s_data.errors import DegenerateDataWarning, InputError
 from w2s_data.finetune.filters import best_rows, filter_controls, share_count
 from w2s_data.finetune.methods.base import Method, Outcome
 from w2s_data.finetune.objectives import LabelObjective
-from w2s_data.finetune.task import DETECTOR
+from w2s_data.finetune.task import DETECTOR, Task
 from w2s_data.overlap.detector import OverlapDetector
 from w2s_data.utils.typing import BoolArray
 from w2s_data.utils.validation import between, one_of
-
-if TYPE_CHECKING:
-    from w2s_data.finetune.task import Task
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,13 @@ import numpy as np
 from w2s_data.errors import DegenerateDataWarning
 from w2s_data.finetune.methods.base import Method, Outcome
 from w2s_data.finetune.objectives import Batch, LabelObjective, Model, Objective
-from w2s_data.finetune.task import one_hot
+from w2s_data.finetune.task import Task, one_hot
 from w2s_data.utils.typing import BoolArray, FloatArray
 from w2s_data.utils.validation import between, nonnegative
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from w2s_data.finetune.task import Task
 
 SMALLEST_WEIGHT = 1e-6  # as published: a weight of 0 could never rise again
 # `weight_rate` is that of a training of 1,000 steps. Weights travel by rate x steps, so that the

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from w2s_data.finetune.losses import adaptive_confidence_loss
 from w2s_data.finetune.methods.base import Method, Outcome
 from w2s_data.finetune.objectives import LabelObjective
-
-if TYPE_CHECKING:
-    from w2s_data.finetune.task import Task
+from w2s_data.finetune.task import Task
 
 
 @dataclass(frozen=True)
