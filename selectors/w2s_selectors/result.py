@@ -248,7 +248,7 @@ class SelectionResult:
 
 def _nested(table: pd.DataFrame, names: Sequence[str], level: float) -> list[dict[str, Any]]:
     """Return the rows of a table with each estimate as one entry instead of three columns."""
-    records: list[dict[str, Any]] = table.to_dict("records")
+    records: list[dict[Any, Any]] = table.to_dict("records")
     for record in records:
         for name in names:
             limits = record.pop(f"{name}_low"), record.pop(f"{name}_high")

@@ -191,6 +191,9 @@ def test_results_on_disk(tmp_path: Path) -> None:
     summary = json.loads((tmp_path / "selection.json").read_text())
     assert summary["stopped"] == result.stopped
     assert summary == result.to_dict()
+    row = result.sources.iloc[0]
+    reward = {"value": row["reward"], "low": row["reward_low"], "high": row["reward_high"]}
+    assert summary["sources"][0]["reward"] == reward | {"level": 0.95}
     assert len(repr(result).splitlines()) < 25
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -33,7 +33,7 @@ class Custom:
     reward: ClassVar[str] = "reward"
     policy: ClassVar[str] = "thompson"
     warm_up: ClassVar[int] = 1
-    function: Callable[[Acquired], Any] = field()
+    function: Callable[[Acquired], Any]
 
     def start(self, task: Task) -> Judge:
         """Judge by the function, and check its answers."""
@@ -59,5 +59,6 @@ class _FunctionJudge(Judge):
                 f"got {answer!r:.80}"
             )
         nothing = np.full(k, np.nan)
+        # As gains, not as counts: a policy would explore although the rewards are exact.
         gains = rewards / self._task.costs
         return Judgement(rewards.astype(np.float64), nothing, nothing, gains=gains)

@@ -128,6 +128,7 @@ def _labelling(model: Any) -> Callable[[Any], FloatArray] | None:
         return None
     function = getattr(model, "predict_proba", model)
     if callable(function):
+        # A list, since models of texts often refuse a tuple.
         return lambda items: np.asarray(function(list(items)))
     raise InputError(f"weak_model must be a function of items or have predict_proba; got {model!r}")
 

@@ -139,6 +139,7 @@ class Table:
     def active(self) -> BoolArray:
         """Return which sources (R, K) hold an item that the run can pay."""
         costs = self.game.sources.costs
+        # The slack is relative here: a budget of 0.3 pays three items of 0.1.
         return np.asarray((self.stock > 0) & (self.left[:, None] >= costs * (1 - SLACK)))
 
     def state(self, active: BoolArray) -> ArmState:
@@ -175,4 +176,4 @@ class Table:
             self.pending[self.runs, arms] -= items
             self.successes[self.runs, arms] += overlap
             self.trials[self.runs, arms] += items
-            self.queries[self.runs, arms] += items > 0
+            self.queries[self.runs, arms] += items > 0  # not those of finished runs

@@ -129,6 +129,7 @@ def lai_robbins_rate(densities: ArrayLike, points: ArrayLike) -> FloatArray:
     density = check_densities(densities)
     best = density.max()
     worse = density[density < best]
+    # Of sources that tie with the best nothing has to be learned: they have no term.
     slope = ((best - worse) / bernoulli_kl(worse, best)).sum()
     return np.asarray(slope * np.log(_check_points(points)))
 
@@ -278,4 +279,4 @@ def _gaps(densities: ArrayLike) -> FloatArray:
     """Return the distances from the best density, without those of 0."""
     density = check_densities(densities)
     gaps = density.max() - density
-    return np.asarray(gaps[gaps > 0])
+    return np.asarray(gaps[gaps > 0])  # queries of a best source lose nothing

@@ -182,6 +182,7 @@ def simulate(
     counts |= {"n_runs": n_runs, "n_points": n_points}
     check_parameters(counts, dict.fromkeys(counts, whole(1)))
     check_parameters({"level": level}, {"level": share})
+    # Endless sources never run dry: an infinite budget would never end.
     if not sources.costs.min() <= budget < np.inf:
         raise InputError(
             f"budget must be finite and buy at least one item (cost {sources.costs.min():g}); "

@@ -16,7 +16,8 @@ from w2s_data.utils.io import atomic_path
 from w2s_data.utils.typing import AnyArray
 from w2s_selectors.sources.batch import Batch
 
-METADATA = b"w2s"
+METADATA = b"w2s"  # key of the text in the metadata of the schema
+# Arrow knows neither paths nor arrays as cells; `_items` is the way back.
 _STORED: dict[str, Callable[[Any], Any]] = {
     "text": str,
     "bytes": bytes,
@@ -59,6 +60,7 @@ def read_batch(path: Path) -> tuple[Batch, str]:
     FileFormatError
         If the file is damaged.
     """
+    # Another Parquet file may be whole and still not be a batch: it lacks ids or metadata.
     try:
         table = pq.read_table(path)
         columns = table.to_pydict()

@@ -37,7 +37,7 @@ class TableSource:
     weak_proba : array (N, C) or (N, M, C), optional
         Ready-made; the data set's own by default. Several weak models are averaged.
     random_state : int, Generator or None
-        Controls the order.
+        Controls the order. 0 by default, since a selection resumes on the same order only.
 
     Examples
     --------

@@ -171,6 +171,7 @@ def test_probability_best_of_counts_and_of_intervals() -> None:
     assert probability_best(counts, 0)[0] == pytest.approx(exact, abs=0.03)
     r = np.array([0.5, 0.4, np.nan])
     normal = Judgement(r, r - 0.196, r + 0.196)
+    assert repr(normal.estimate(1)) == "Estimate(0.4, 0.204 to 0.596)"
     best = probability_best(normal, 0)
     assert best[0] == pytest.approx(norm.cdf(0.1 / (0.1 * np.sqrt(2))), abs=0.03)
     assert np.isnan(best[2])
