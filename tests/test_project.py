@@ -354,20 +354,33 @@ def test_readme_example_is_short_and_runs_as_written(tmp_path):
     assert result.returncode == 0, result.stderr
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "README.md",
-        "CONTRIBUTING.md",
-        *sorted(relative(page) for page in (ROOT / "docs").rglob("*.md")),
-    ],
-)
+PAGES = [
+    *("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"),
+    *sorted(relative(page) for page in (ROOT / "benchmarks").rglob("*.md")),
+    *sorted(relative(page) for page in (ROOT / "docs").rglob("*.md")),
+]
+
+
+@pytest.mark.parametrize("path", PAGES)
 def test_links_between_pages_lead_somewhere(path):
     page = ROOT / path
     text = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
     targets = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text)
     local = [target for target in targets if not re.match(r"[a-z]+:", target)]
     assert [target for target in local if not (page.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_python_in_the_pages_imports_what_exists(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for block in re.findall(r"^```python\n(.+?)^```", text, flags=re.DOTALL | re.MULTILINE):
+        for node in ast.walk(ast.parse(block)):
+            if not isinstance(node, ast.ImportFrom) or not node.module:
+                continue
+            if node.module.partition(".")[0] in PACKAGES:
+                module = importlib.import_module(node.module)
+                missing = [a.name for a in node.names if not hasattr(module, a.name)]
+                assert missing == [], f"{node.module}, line {node.lineno} of its block"
 
 
 # --- Packaging --------------------------------------------------------------------------------
@@ -407,7 +420,7 @@ def test_every_folder_of_modules_is_a_package():
     }
 
 
-def test_what_setuptools_ships():
+def test_setuptools_ships_every_file():
     """The globs of `packages.find` and `package-data` take every package, stub, and data file."""
     settings = pyproject()["tool"]["setuptools"]
     find = settings["packages"]["find"]

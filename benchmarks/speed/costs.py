@@ -173,8 +173,8 @@ def text(pieces: dict[str, Any], cpu_price: float, gpu_price: float) -> str:
         (
             f"Measured on {machine}",
             rate_table(found),
-            f"Estimated, with ${cpu_price:.2f} an hour for such a machine, ${gpu_price:.2f} for one "
-            f"with a GPU, and ${DISK_PRICE:.2f} for a GB of disk a month:",
+            f"Estimated, with ${cpu_price:.2f} an hour for such a machine, ${gpu_price:.2f} for "
+            f"one with a GPU, and ${DISK_PRICE:.2f} for a GB of disk a month:",
             cost_table(found, cpu_price, gpu_price),
             sums(found, cpu_price),
         )
