@@ -17,6 +17,11 @@ def _columns(name: str, value: float | None) -> dict[str, Any]:
     return {name: value, f"{name}_low": limits[0], f"{name}_high": limits[1]}
 
 
+def _named(name: str, value: float | None) -> dict[str, Any]:
+    nothing = {"value": None, "low": None, "high": None, "level": 0.95}
+    return {name: nothing if value is None else _estimate(value, 0.02, level=0.95)}
+
+
 def _forecast_files(_spec: Any, hostile: str) -> dict[str, Any]:
     sizes = [20 * 2**k for k in range(8)]
     curve = [
@@ -91,13 +96,13 @@ def _groups_files(spec: Any, hostile: str) -> dict[str, Any]:
     rows = [
         {"group": name, "n": 150, "n_labelled": 50, "n_pool": 100, "n_scored": 150}
         | {"n_gold": 150 if spec.labels else 0}
-        | _columns("purity", 0.9 - 0.1 * k)
+        | _named("purity", 0.9 - 0.1 * k)
         | {"n_duplicates": 7, "n_leaking": 3, "largest_class": spec.classes[0]}
-        | _columns("eta_labelled", 0.7 - 0.4 * k)
-        | _columns("eta_pool", 0.4 + 0.2 * k)
-        | _columns("overlap_density", 0.3)
-        | _columns("weak_accuracy", 0.8 - 0.2 * k if spec.labels else None)
-        | _columns("calibration_error", 0.05 if spec.labels else None)
+        | _named("eta_labelled", 0.7 - 0.4 * k)
+        | _named("eta_pool", 0.4 + 0.2 * k)
+        | _named("overlap_density", 0.3)
+        | _named("weak_accuracy", 0.8 - 0.2 * k if spec.labels else None)
+        | _named("calibration_error", 0.05 if spec.labels else None)
         for k, name in enumerate(names)
     ]
     curve = [
@@ -124,12 +129,12 @@ def _groups_files(spec: Any, hostile: str) -> dict[str, Any]:
             "groups": rows,
             "sources": [
                 {"source": name + hostile, "n": 100, "n_duplicates": 9 * k, "n_leaking": k}
-                | _columns("purity", 0.9 - 0.1 * k)
+                | _named("purity", 0.9 - 0.1 * k)
                 for k, name in enumerate(spec.sources)
             ],
             "association": [
                 {"split": "pool", "labels": "gold", "n": 200, "reason": ""}
-                | _columns("cramers_v", 0.31)
+                | _named("cramers_v", 0.31)
             ],
         },
         "spurious.json": {

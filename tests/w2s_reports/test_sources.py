@@ -170,7 +170,10 @@ def test_a_thousand_groups_stay_readable(synthetic_run: MakeRun) -> None:
     run = synthetic_run(stages=("groups",))
     written = json.loads((run / "groups.json").read_text())["groups"]
     many = [
-        {**written[0], "group": f"group {k}", "eta_pool": 0.4 + 0.0001 * k} for k in range(1_000)
+        written[0]
+        | {"group": f"group {k}"}
+        | {"eta_pool": {"value": 0.4 + 0.0001 * k, "low": 0.3, "high": 0.6, "level": 0.95}}
+        for k in range(1_000)
     ]
     change(run / "groups.json", groups=many)
     judged = json.loads((run / "spurious.json").read_text())["groups"]

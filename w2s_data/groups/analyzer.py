@@ -1,4 +1,4 @@
-"""Groups and sources: which parts of the data the teacher knows, which it misses, which leak."""
+"""Groups and sources: shares, accuracies, overlap, duplicates and leakage of each."""
 
 from __future__ import annotations
 
@@ -16,38 +16,40 @@ from sklearn.utils.validation import check_is_fitted
 from w2s_data.compute.base import Engine
 from w2s_data.errors import DegenerateDataWarning, InputError
 from w2s_data.groups.association import associate
-from w2s_data.groups.discovery import Method, discover_groups
-from w2s_data.groups.inputs import (
-    check_index,
-    check_names,
-    check_options,
-    check_rows,
-    regions_of,
-)
-from w2s_data.groups.points import describe_points
-from w2s_data.groups.reading import association_warnings, group_reading, records
-from w2s_data.groups.tables import Rows, describe_groups
+from w2s_data.groups.discovery import METHODS, Method, discover_groups
+from w2s_data.groups.group_table import describe_groups
+from w2s_data.groups.inputs import Rows, check_index, check_rows
+from w2s_data.groups.point_table import describe_points
+from w2s_data.groups.reading import association_warnings, group_reading
 from w2s_data.neighbors.index import NeighborIndex
 from w2s_data.overlap.detector import OverlapDetector
+from w2s_data.utils.intervals import estimate_records
 from w2s_data.utils.io import jsonable
 from w2s_data.utils.typing import AnyArray, IntArray, RandomState
-from w2s_data.utils.validation import check_generator
+from w2s_data.utils.validation import (
+    between,
+    check_generator,
+    check_parameters,
+    one_of,
+    share,
+    whole,
+)
 
-FOUND = 0.9  # recall below which tables say that their neighbours are not all the nearest
-MINORITY = 0.5  # of an even share: groups that are clearly below it are minorities
+RECALL = 0.9  # of the search, below which a warning says that neighbours are not all the nearest
+MINORITY = 0.5  # part of an even share; groups significantly below it are minorities
 
 
 class GroupAnalyzer(BaseEstimator):  # type: ignore[misc]
-    r"""What each group and each source holds: shares, accuracies, overlap, duplicates, neighbours.
+    r"""Describe groups and sources: shares, accuracies, overlap, duplicates, neighbours.
 
     Groups are given or discovered inside the classes of the pseudo-labels:
 
-    - ``"gaps"``: directions along which a class falls apart into two, found from over-clustering
-      by k-means and Fisher's discriminant. The separation :math:`(m_1-m_0)/\sqrt{(s_0^2+s_1^2)/2}`
+    - ``"gaps"``: directions along which a class splits into two, from over-clustering by k-means
+      and Fisher's discriminant. The separation :math:`(m_1-m_0)/\sqrt{(s_0^2+s_1^2)/2}`
       of the two parts, on points that the direction was not learned from, must exceed
       :math:`2\sqrt3` (values without any gap) and half of that of the clearest split of the class.
-      No part is smaller than 2 % of what is split or 10 points. Groups of two classes that lie in
-      the same direction from the mean of their class are one group.
+      No part is smaller than 2 % of the points that are split, or than 10. Groups of two classes
+      that lie in the same direction from the mean of their class are one group.
     - ``"mixture"``: two Gaussians with full covariances across the classes, if mixtures learned on
       two halves of the points agree (adjusted Rand index at least .8). For groups that scale
       features instead of shifting them.
@@ -60,11 +62,11 @@ class GroupAnalyzer(BaseEstimator):  # type: ignore[misc]
     n_groups : "auto" or int
         Groups to discover in each class; "auto" lets the criterion of the method decide.
     n_neighbors : int
-        Neighbours that say how a point's surroundings are labelled.
+        Neighbours from which agreement, purity and near-duplicates are determined.
     duplicate_threshold : "auto" or float in (-1, 1]
         Cosine from which two points are near-duplicates. "auto" takes those that are ten times
         nearer than nearest neighbours usually are, in 1 - cosine, and have a cosine of .95 at
-        least: how near is near differs between encoders.
+        least, since encoders differ in the cosines of neighbours.
     discovery : {"auto", "gaps", "mixture", "errors"}
         How groups are discovered where none are given.
     level : float
@@ -72,11 +74,11 @@ class GroupAnalyzer(BaseEstimator):  # type: ignore[misc]
     device : str
         As for `NeighborIndex`.
     random_state : int, Generator or None
-        Seeds discovery, search and bootstrap.
+        Controls discovery, search and bootstrap.
 
     Attributes
     ----------
-    groups_ : DataFrame, one row a group
+    groups_ : DataFrame, one row per group
         `n`, `n_labelled`, `n_pool`, `n_scored`, `n_gold`; `eta_labelled` and `eta_pool` (share of
         the group in the split), `overlap_density`, `weak_confidence`, `weak_accuracy`,
         `student_accuracy`, `calibration_error` (expected, of the weak model, 0 is best; on the
@@ -84,8 +86,8 @@ class GroupAnalyzer(BaseEstimator):  # type: ignore[misc]
         same pseudo-label), all in [0, 1] with `_low` and `_high`; `classes_from` ("gold" where all
         rows have a gold label, else "pseudo"), `largest_class`, `class_balance` (entropy over its
         maximum; 1 is balanced); `n_duplicates`, `n_leaking` (points with a near-duplicate, and
-        with one in another split); `nearest_group`, `nearest_cosine`; `unknown` (what cannot be
-        said, and why). NaN is unknown.
+        with one in another split); `nearest_group`, `nearest_cosine`; `unknown` (which numbers
+        are unknown, and why). NaN is unknown.
     sources_ : DataFrame or None
         The same for each source.
     points_ : DataFrame (N rows)
@@ -96,8 +98,8 @@ class GroupAnalyzer(BaseEstimator):  # type: ignore[misc]
         (first row of which it is a near-duplicate, or -1), `has_duplicate`, `leaks`.
     duplicates_ : DataFrame
         Pairs of near-duplicates, `i` < `j` with their cosine `similarity`, the most similar first.
-        They come from the `n_neighbors` nearest of each point: of more copies than that of one
-        point not every pair is there.
+        They come from the `n_neighbors` nearest of each point, so that not every pair is listed
+        where a point has more copies than that.
     similarity_ : DataFrame (G, G)
         Cosines of the groups' mean directions.
     association_ : DataFrame
@@ -105,18 +107,19 @@ class GroupAnalyzer(BaseEstimator):  # type: ignore[misc]
         pseudo): `cramers_v` and `nmi` in [0, 1], corrected for chance, with intervals; `reason`
         where they are undefined.
     minority_ : list
-        Groups whose share in the labelled set or the pool is clearly (by its interval) below half
-        of an even share.
+        Groups whose share in the labelled set or the pool is significantly (by its interval) below
+        half of an even share.
     warnings_ : list of str
-        Where group and label go together differently in labelled set and pool; leakage.
+        Association of group and label that differs between labelled set and pool; leakage.
     reading_ : str
+        Groups, minorities and weak spots of the teacher in one or two sentences.
     duplicate_threshold_ : float
         The cosine used.
     group_ : array (N,)
         Name of each point's group.
     index_ : NeighborIndex
     discovery_ : str
-        What found the groups: "given", "gaps", "mixture", "errors" or "none".
+        Origin of the groups: "given", "gaps", "mixture", "errors" or "none".
 
     Examples
     --------
@@ -174,9 +177,9 @@ class GroupAnalyzer(BaseEstimator):  # type: ignore[misc]
         Parameters
         ----------
         strong_features : array (N, D), memory map or FeatureStore
-            Of all splits, read block by block; not all zero in any row.
+            Rows of all splits, read block by block; no row may be all zero.
         weak_proba : array (N, C), or (N, M, C) for M weak models, which are averaged
-            On labelled rows from cross-fitting, or the accuracies flatter the teacher.
+            From cross-fitting on labelled rows, or the accuracies flatter the teacher.
         groups, sources : array (N,), optional
             Names; groups are discovered where they are not given.
         labels : int array (N,), optional
@@ -186,14 +189,14 @@ class GroupAnalyzer(BaseEstimator):  # type: ignore[misc]
         regions : int array (N,), optional
             Values of `Region`, -1 where unknown.
         detector : OverlapDetector, optional
-            Fitted on the rows of the pool, in order: its regions, and intervals that cover its
-            thresholds too. Instead of `regions`.
+            Fitted on the rows of the pool, in order; replaces `regions`, with intervals that cover
+            the uncertainty of its thresholds too.
         student_proba : array (N, C), optional
             Rows of NaN are unknown.
         index : NeighborIndex, optional
-            Of these features under cosine; by default one is built.
+            Fitted on these features with metric "cosine"; by default one is built.
         engine : Engine, optional
-            Where neighbours are searched; by default in this process.
+            Runs the search for neighbours; by default in this process.
         progress : bool, optional
             Draw a progress bar of that search; by default where standard error is a terminal.
 
@@ -207,26 +210,36 @@ class GroupAnalyzer(BaseEstimator):  # type: ignore[misc]
         ProbabilityError
             Rows that are not distributions, which are named.
         """
-        check_options(
-            self.n_groups, self.n_neighbors, self.duplicate_threshold, self.discovery, self.level
+        check_parameters(
+            self,
+            {
+                "n_groups": one_of("auto") | whole(1),
+                "n_neighbors": whole(1),
+                "duplicate_threshold": one_of("auto") | between(-1, 1, closed="right"),
+                "discovery": one_of(*METHODS),
+                "level": share,
+            },
         )
-        given = {"groups": groups, "sources": sources}
-        rows = check_rows(strong_features, weak_proba, labels, splits, regions, student_proba)
-        names = {
-            name: check_names(values, name, len(rows.pseudo))
-            for name, values in given.items()
-            if values is not None
-        }
-        if detector is not None:
-            rows = regions_of(rows, detector, regions)
+        rows = check_rows(
+            strong_features,
+            weak_proba,
+            groups=groups,
+            sources=sources,
+            labels=labels,
+            splits=splits,
+            regions=regions,
+            detector=detector,
+            student_proba=student_proba,
+        )
         if self.n_groups != "auto" and self.n_groups > len(rows.pseudo):
             raise InputError(
                 f"n_groups is {self.n_groups}, more than the {len(rows.pseudo)} points"
             )
         rng = check_generator(self.random_state)
+        # One generator per part, so that giving groups or sources does not move the other numbers.
         seeds = [np.random.default_rng(rng.integers(2**63)) for _ in range(4)]
         self.index_ = check_index(index, rows.features, self.device)
-        group_names, codes, spans = self._grouped(rows, names.get("groups"), seeds[0])
+        group_names, codes, spans = self._grouped(rows, seeds[0])
         self.points_, self.duplicate_threshold_, self.duplicates_ = describe_points(
             rows.features,
             self.index_,
@@ -243,8 +256,8 @@ class GroupAnalyzer(BaseEstimator):  # type: ignore[misc]
         )
         self.groups_, self.similarity_ = describe(codes, group_names, rng=seeds[1])
         self.sources_: pd.DataFrame | None = None
-        if "sources" in names:
-            source_names, source_codes = names["sources"]
+        if rows.sources is not None:
+            source_names, source_codes = rows.sources
             self.sources_ = describe(source_codes, source_names, rng=seeds[2])[0]
             self.sources_.index.name = "source"
         self.group_ = np.asarray(pd.Series(group_names, dtype=object))[codes]
@@ -252,14 +265,12 @@ class GroupAnalyzer(BaseEstimator):  # type: ignore[misc]
         self._conclude(rows, codes, spans, seeds[3])
         return self
 
-    def _grouped(
-        self, rows: Rows, given: tuple[list[Any], IntArray] | None, rng: np.random.Generator
-    ) -> tuple[list[Any], IntArray, bool]:
-        """Names, codes, and whether groups are more than parts of classes by construction."""
-        if given is not None:
-            self.discovery_, self._found = "given", f"{len(given[0])} groups were given"
-            return *given, True
-        found = discover_groups(
+    def _grouped(self, rows: Rows, rng: np.random.Generator) -> tuple[list[Any], IntArray, bool]:
+        """Return names, codes, and whether groups can span classes."""
+        if rows.groups is not None:
+            self.discovery_, self._origin = "given", f"{len(rows.groups[0])} groups were given"
+            return *rows.groups, True
+        discovery = discover_groups(
             rows.features,
             rows.pseudo,
             rows.gold,
@@ -268,12 +279,12 @@ class GroupAnalyzer(BaseEstimator):  # type: ignore[misc]
             device=self.device,
             rng=rng,
         )
-        self.discovery_, self._found = found.method, found.reading
-        names = [f"group {number}" for number in range(int(found.codes.max()) + 1)]
-        return names, found.codes, found.spans
+        self.discovery_, self._origin = discovery.method, discovery.reading
+        names = [f"group {number}" for number in range(int(discovery.codes.max()) + 1)]
+        return names, discovery.codes, discovery.spans
 
     def _conclude(self, rows: Rows, codes: IntArray, spans: bool, rng: np.random.Generator) -> None:
-        """Association, minorities, warnings and the reading."""
+        """Set association, minorities, warnings and the reading."""
         table = self.groups_
         if len(table) == 1:
             warnings.warn(
@@ -300,10 +311,10 @@ class GroupAnalyzer(BaseEstimator):  # type: ignore[misc]
             self.association_["reason"] = "groups were discovered inside classes"
             for column in self.association_.columns.difference(["split", "labels", "n", "reason"]):
                 self.association_[column] = math.nan
-        if self.index_.recall_ < FOUND:
+        if self.index_.recall_ < RECALL:
             self.warnings_.append(
-                f"the search found {self.index_.recall_:.0%} of the nearest neighbours: what is "
-                "said of a point's neighbours is said of near points, not always of the nearest"
+                f"the search returns {self.index_.recall_:.0%} of the nearest neighbours, so that "
+                "purity and agreement are about near points, not always the nearest"
             )
         leaking = int(self.points_["leaks"].sum())
         if leaking:
@@ -311,11 +322,17 @@ class GroupAnalyzer(BaseEstimator):  # type: ignore[misc]
                 f"{leaking:,} points have a near-duplicate (cosine "
                 f"{self.duplicate_threshold_:.4g} or more) in another split (leakage)"
             )
-        self.reading_ = group_reading(table, self._found, self.minority_, self.warnings_)
+        self.reading_ = group_reading(table, self._origin, self.minority_, self.warnings_)
 
-    def summary(self) -> dict[str, Any]:
-        """What `groups.json` holds: tables, association, warnings and the reading, plain JSON."""
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row per group, as `groups_`."""
         check_is_fitted(self)
+        return self.groups_.copy()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return tables, association, warnings and the reading as plain JSON values."""
+        check_is_fitted(self)
+        sources = None if self.sources_ is None else estimate_records(self.sources_, self.level)
         settings = {k: v for k, v in self.get_params().items() if k != "random_state"}
         result: dict[str, Any] = jsonable(
             {
@@ -325,9 +342,9 @@ class GroupAnalyzer(BaseEstimator):  # type: ignore[misc]
                 "warnings": self.warnings_,
                 "minority": self.minority_,
                 "duplicate_threshold": self.duplicate_threshold_,
-                "groups": records(self.groups_),
-                "sources": None if self.sources_ is None else records(self.sources_),
-                "association": records(self.association_),
+                "groups": estimate_records(self.groups_, self.level),
+                "sources": sources,
+                "association": estimate_records(self.association_, self.level),
                 "similarity": self.similarity_.to_numpy(),
                 "index": {
                     "kind": self.index_.kind_,

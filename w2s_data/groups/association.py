@@ -13,73 +13,61 @@ from typing import Any
 
 import numpy as np
 
-from w2s_data.utils.intervals import percentile_interval
+from w2s_data.utils.intervals import Estimate, percentile_interval
 from w2s_data.utils.typing import FloatArray, IntArray
 
-N_REPLICATES = 1000
-LEAST_ROWS = 10
+N_RESAMPLES = 1000  # the 2.5 % limits then rest on 25 tables
+LEAST_ROWS = 10  # from fewer rows the corrections are as large as the measures
 
 
 @dataclass(frozen=True)
 class Association:
-    """Association in one set of rows; both measures lie in [0, 1], NaN where undefined.
+    """Association in one set of rows.
 
     Attributes
     ----------
+    cramers_v, nmi : Estimate
+        In [0, 1], 0 is independence; NaN where undefined.
     reason : str
         Why it is undefined; empty otherwise.
     """
 
     n: int
-    cramers_v: float
-    cramers_v_interval: tuple[float, float]
-    nmi: float
-    nmi_interval: tuple[float, float]
+    cramers_v: Estimate
+    nmi: Estimate
     replicates: FloatArray  # of V, for differences
     reason: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """One row of `GroupAnalyzer.association_`, without the rows it is about."""
-        return {
-            "n": self.n,
-            "cramers_v": self.cramers_v,
-            "cramers_v_low": self.cramers_v_interval[0],
-            "cramers_v_high": self.cramers_v_interval[1],
-            "nmi": self.nmi,
-            "nmi_low": self.nmi_interval[0],
-            "nmi_high": self.nmi_interval[1],
-            "reason": self.reason,
-        }
+        """Return one row of `GroupAnalyzer.association_`, but for the rows that it is about."""
+        measures = self.cramers_v.columns("cramers_v") | self.nmi.columns("nmi")
+        return {"n": self.n, **measures, "reason": self.reason}
 
 
 def associate(
     groups: IntArray, labels: IntArray, level: float, rng: np.random.Generator
 ) -> Association:
-    """Association of groups (codes >= 0) with labels (codes >= 0) of the same rows."""
+    """Measure the association of groups with labels (codes >= 0) of the same rows."""
     n = len(groups)
     table = contingency(groups, labels)
     for names, count in (("group", table.shape[0]), ("class", table.shape[1])):
         if n and count < 2:
-            return _undefined(n, f"all {n} rows are of one {names}")
+            return _undefined(n, f"all {n} rows are of one {names}", level)
     if n < LEAST_ROWS:
-        return _undefined(n, f"{n} rows are too few: {LEAST_ROWS} are needed")
-    estimate = _measures(table[None], corrections=1)[:, 0]
-    drawn = rng.multinomial(n, (table / n).ravel(), size=N_REPLICATES)
-    # A drawn table shows the excess of the observed one and its own: both are taken off.
+        return _undefined(n, f"{n} rows are too few: {LEAST_ROWS} are needed", level)
+    values = _measures(table[None], corrections=1)[:, 0]
+    drawn = rng.multinomial(n, (table / n).ravel(), size=N_RESAMPLES)
+    # A drawn table shows the excess of the observed one and its own: both are subtracted.
     replicates = _measures(drawn.reshape(-1, *table.shape), corrections=2)
-    v, nmi = (float(value) for value in estimate)
-    return Association(
-        n,
-        v,
-        percentile_interval(replicates[0], v, level),
-        nmi,
-        percentile_interval(replicates[1], nmi, level),
-        replicates[0],
+    v, nmi = (
+        Estimate(float(value), *percentile_interval(resampled, float(value), level), level)
+        for value, resampled in zip(values, replicates, strict=True)
     )
+    return Association(n, v, nmi, replicates[0])
 
 
 def contingency(groups: IntArray, labels: IntArray) -> IntArray:
-    """Counts (G, C) of the groups and classes that occur."""
+    """Count the rows (G, C) of the groups and classes that occur."""
     rows = np.unique(groups, return_inverse=True)
     columns = np.unique(labels, return_inverse=True)
     shape = len(rows[0]), len(columns[0])
@@ -87,13 +75,13 @@ def contingency(groups: IntArray, labels: IntArray) -> IntArray:
     return np.bincount(cells, minlength=shape[0] * shape[1]).reshape(shape)
 
 
-def _undefined(n: int, reason: str) -> Association:
-    nothing = (np.nan, np.nan)
-    return Association(n, np.nan, nothing, np.nan, nothing, np.full(N_REPLICATES, np.nan), reason)
+def _undefined(n: int, reason: str, level: float) -> Association:
+    nothing = Estimate(np.nan, level=level)
+    return Association(n, nothing, nothing, np.full(N_RESAMPLES, np.nan), reason)
 
 
 def _measures(tables: IntArray, corrections: int) -> FloatArray:
-    """V and normalised mutual information (2, B) of tables (B, G, C)."""
+    """Compute V and normalised mutual information (2, B) of tables (B, G, C)."""
     from scipy.special import xlogy
 
     counts = tables.astype(np.float64)
@@ -105,7 +93,7 @@ def _measures(tables: IntArray, corrections: int) -> FloatArray:
         shown, classes = (rows > 0).sum(axis=1), (columns > 0).sum(axis=1)
         free = (shown - 1) * (classes - 1)
         phi2 = np.maximum(0, chi2 / n - corrections * free / (n - 1))
-        # The largest that is possible, less its own correction.
+        # The largest possible value, less its own correction.
         fewest = np.minimum(
             shown - (shown - 1) ** 2 / (n - 1), classes - (classes - 1) ** 2 / (n - 1)
         )

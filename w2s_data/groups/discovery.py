@@ -10,10 +10,10 @@ import numpy as np
 
 from w2s_data.errors import InputError
 from w2s_data.features.matrix import FeatureMatrix, FeatureView
-from w2s_data.groups.errors import error_groups
+from w2s_data.groups.error_groups import error_groups
+from w2s_data.groups.gaps import EVENLY_SPREAD, Split, apply_splits, find_splits
 from w2s_data.groups.mixture import MAX_ROWS as MIXTURE_ROWS
 from w2s_data.groups.mixture import Mixture, find_mixture
-from w2s_data.groups.splits import EVENLY_SPREAD, Split, apply_splits, find_splits
 from w2s_data.utils.typing import FloatArray, IntArray
 
 Method = Literal["auto", "gaps", "mixture", "errors"]

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from w2s_data.groups.splits import principal_axes
+from w2s_data.groups.gaps import principal_axes
 from w2s_data.utils.typing import FloatArray, IntArray
 
 MAX_COMPONENTS = 30

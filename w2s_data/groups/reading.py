@@ -1,4 +1,4 @@
-"""What the tables of groups mean, in sentences and as plain JSON."""
+"""Sentences about the tables of groups."""
 
 from __future__ import annotations
 
@@ -11,42 +11,45 @@ import pandas as pd
 
 from w2s_data.errors import listing
 from w2s_data.groups.association import Association
+from w2s_data.utils.intervals import Estimate, tails
 
-MANY = 5
+MANY = 5  # names in a sentence; the tables hold all
 
 
 def association_warnings(parts: Mapping[tuple[str, str], Association], level: float) -> list[str]:
-    """A sentence for each kind of pool label whose association differs from the labelled set's.
+    """Return a sentence for each kind of pool label whose association differs significantly.
 
-    "Differs" is by the interval of the difference of Cramér's V, from independent tables.
+    The comparison is by the interval of the difference in Cramér's V from the labelled set, which
+    is independent of the pool.
     """
     labelled = parts["labelled", "gold"]
-    said = []
-    for kind, what in (("gold", "gold labels"), ("pseudo", "pseudo-labels")):
+    sentences = []
+    for kind, name in (("gold", "gold labels"), ("pseudo", "pseudo-labels")):
         pool = parts["pool", kind]
-        difference = pool.replicates - labelled.replicates
-        if np.isnan(pool.cramers_v) or np.isnan(labelled.cramers_v):
+        if np.isnan(pool.cramers_v.value + labelled.cramers_v.value):
             continue
-        low, high = np.quantile(difference, [(1 - level) / 2, (1 + level) / 2])
+        low, high = np.quantile(pool.replicates - labelled.replicates, tails(level))
         if low <= 0 <= high:
             continue
         direction = "less" if high < 0 else "more"
-        said.append(
-            f"group and label go together {direction} in the pool ({what}: Cramér's V "
-            f"{_with_interval(pool)}) than in the labelled set ({_with_interval(labelled)}): "
-            "the teacher can mistake the group for the label"
+        sentences.append(
+            f"group and label go together {direction} in the pool (Cramér's V of {name} "
+            f"{_with_interval(pool.cramers_v)}) than in the labelled set "
+            f"({_with_interval(labelled.cramers_v)}): the teacher can mistake the group for the "
+            "label"
         )
-    return said
+    return sentences
 
 
-def _with_interval(part: Association) -> str:
-    low, high = part.cramers_v_interval
-    return f"{part.cramers_v:.2f} [{low:.2f}, {high:.2f}]"
+def _with_interval(estimate: Estimate) -> str:
+    return f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]"
 
 
-def group_reading(table: pd.DataFrame, found: str, minority: list[Any], warnings: list[str]) -> str:
-    """One or two sentences."""
-    first = found[0].upper() + found[1:]
+def group_reading(
+    table: pd.DataFrame, origin: str, minority: list[Any], warnings: list[str]
+) -> str:
+    """Summarize groups, minorities and weak spots in one or two sentences."""
+    first = origin[0].upper() + origin[1:]
     if minority:
         first_few = table.loc[minority[:MANY], ["eta_labelled", "eta_pool"]].to_dict("index")
         shares = ", ".join(
@@ -64,22 +67,16 @@ def group_reading(table: pd.DataFrame, found: str, minority: list[Any], warnings
         first += (
             f"; the weak model is right less often in {str(row.name)!r} "
             f"({row['weak_accuracy']:.2f} [{row['weak_accuracy_low']:.2f}, "
-            f"{row['weak_accuracy_high']:.2f}]) than on the whole ({overall:.2f})"
+            f"{row['weak_accuracy_high']:.2f}]) than overall ({overall:.2f})"
         )
     silent = table.index[table["n_gold"] == 0].tolist()
     if silent and len(silent) < len(table):
-        first += f"; without a gold label, accuracies are unknown of {listing(silent, MANY)}"
+        first += f"; without gold labels, accuracies are unknown in {listing(silent, MANY)}"
     elif silent:
         first += "; without gold labels, accuracies are unknown"
-    said = [first, *warnings[:1]]
-    return ". ".join(sentence[0].upper() + sentence[1:] for sentence in said) + "."
+    sentences = [first, *warnings[:1]]
+    return ". ".join(sentence[0].upper() + sentence[1:] for sentence in sentences) + "."
 
 
 def _percent(share: float) -> str:
     return "an unknown share" if math.isnan(share) else f"{share:.1%}"
-
-
-def records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows of a table, with its index if that has a name."""
-    frame = table.reset_index() if table.index.name else table
-    return [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]

@@ -174,7 +174,7 @@ def _count(pairs: pd.DataFrame, analyzer: GroupAnalyzer) -> dict[str, Any]:
 
 def _summary(analyzer: GroupAnalyzer, dataset: W2SDataset, notes: list[str]) -> dict[str, Any]:
     """The analyzer's summary with the names of classes for their codes."""
-    summary = analyzer.summary()
+    summary = analyzer.to_dict()
     for record in (*summary["groups"], *(summary["sources"] or ())):
         if record["largest_class"] is not None:
             record["largest_class"] = dataset.class_names[record["largest_class"]]

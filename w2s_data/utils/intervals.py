@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from w2s_data.utils.typing import FloatArray
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LEVEL = 0.95  # coverage of an interval unless the caller asks for another
 
@@ -57,6 +60,28 @@ class Estimate:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.value:.4g}, {self.low:.4g} to {self.high:.4g})"
+
+
+def estimate_records(table: pd.DataFrame, level: float) -> list[dict[str, Any]]:
+    """Return the rows of a table as JSON records, its named index included.
+
+    Columns NAME, NAME_low and NAME_high become one estimate NAME of this level.
+
+    >>> import pandas as pd
+    >>> estimate_records(pd.DataFrame([{"n": 9, "pgr": 0.5, "pgr_low": 0.4, "pgr_high": 0.6}]), 0.9)
+    [{'n': 9, 'pgr': {'value': 0.5, 'low': 0.4, 'high': 0.6, 'level': 0.9}}]
+    """
+    frame = table.reset_index() if table.index.name else table
+    names = [name for name in frame.columns if f"{name}_low" in frame.columns]
+    limits = {f"{name}{end}" for name in names for end in ("_low", "_high")}
+    records = []
+    for row in frame.to_dict("records"):
+        record = {str(key): value for key, value in row.items() if key not in limits}
+        for name in names:
+            parts = (row[f"{name}{end}"] for end in ("", "_low", "_high"))
+            record[name] = Estimate(*parts, level).to_dict()
+        records.append(record)
+    return records
 
 
 def percentile_interval(values: FloatArray, estimate: float, level: float) -> tuple[float, float]:

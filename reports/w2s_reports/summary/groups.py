@@ -7,7 +7,7 @@ from typing import Any
 
 from w2s_reports.artefacts import Artefacts
 from w2s_reports.formats import name_of, plain
-from w2s_reports.summary.parts import estimate, from_columns, sentence, texts
+from w2s_reports.summary.parts import estimate, sentence, texts
 from w2s_reports.summary.worst import worst_groups
 
 HINT = (
@@ -35,24 +35,23 @@ def summarize_groups(artefacts: Artefacts, gain: Mapping[str, Any]) -> dict[str,
     lead = reading
     for warning in warnings:  # those that the reading repeats stand above it
         lead = lead.replace(sentence(warning), "").strip()
-    level = plain(found["level"])
-    rows = [_row(row, "group", level) for row in found["groups"]]
+    rows = [_row(row, "group") for row in found["groups"]]
     return {
         "hint": None,
         "reading": reading,
         "lead": lead,
-        "level": level,
+        "level": plain(found["level"]),
         "discovery": str(found["discovery"]),
         "student": _student(artefacts, found),
         "rows": rows,
-        "sources": [_row(row, "source", level) for row in found["sources"] or ()],
+        "sources": [_row(row, "source") for row in found["sources"] or ()],
         "worst": worst_groups(rows, gain.get("groups") or (), _whole(rows, gain)),
         "association": [
             {
                 "split": str(row["split"]),
                 "labels": str(row["labels"]),
                 "n": plain(row["n"]),
-                "cramers_v": from_columns(row, "cramers_v", level),
+                "cramers_v": estimate(row.get("cramers_v")),
                 "reason": str(row["reason"]),
             }
             for row in found["association"]
@@ -85,11 +84,11 @@ def _whole(rows: Sequence[Mapping[str, Any]], gain: Mapping[str, Any]) -> dict[s
     return whole | {"gain": methods[0]["gain"]["value"] if methods else None}
 
 
-def _row(row: Mapping[str, Any], role: str, level: float | None) -> dict[str, Any]:
+def _row(row: Mapping[str, Any], role: str) -> dict[str, Any]:
     return {
         "name": name_of(row[role]) or "(none)",
         **{name: plain(row.get(name)) for name in COUNTS},
-        **{name: from_columns(row, name, level) for name in ESTIMATES},
+        **{name: estimate(row.get(name)) for name in ESTIMATES},
         "largest_class": name_of(row.get("largest_class")),
         "nearest_group": name_of(row.get("nearest_group")),
         "nearest_cosine": plain(row.get("nearest_cosine")),

@@ -77,7 +77,8 @@ class TestGroups:
             assert word in " ".join(out.split())
         groups = json.loads((folder / "groups.json").read_text())
         rural = next(record for record in groups["groups"] if record["group"] == "rural")
-        assert rural["eta_labelled_low"] < rural["eta_labelled"] < 0.25 < rural["eta_pool"]
+        assert rural["eta_labelled"]["low"] < rural["eta_labelled"]["value"] < 0.25
+        assert rural["eta_pool"]["value"] > 0.25
         assert {record["source"] for record in groups["sources"]} == {"web", "crowd"}
         assert rural["largest_class"] in ("0", "1")
         spurious = json.loads((folder / "spurious.json").read_text())
@@ -225,7 +226,7 @@ class TestBadInput:
         [
             ("groups", "--discovery", "gasp", "did you mean 'gaps'"),
             ("groups", "--n-groups", "many", "--n-groups must be a number or 'auto'"),
-            ("groups", "--duplicates", "2", "cosine"),
+            ("groups", "--duplicates", "2", "duplicate_threshold must be"),
             ("forecast", "--l2", "much", "--l2 must be a number or 'cv'"),
             ("forecast", "--level", "2", "level must be a number in (0, 1)"),
             ("forecast", "--weak-components", "all", "--weak-components must be a number or 'mp'"),

@@ -181,7 +181,7 @@ def test_groups_after_a_gain_know_the_student(w2s, run):
     w2s("groups", run)
     before = json.loads((run / "groups.json").read_text())
     assert before["student"] is None
-    assert all(group["student_accuracy"] is None for group in before["groups"])
+    assert all(group["student_accuracy"]["value"] is None for group in before["groups"])
     w2s("gain", run, "--methods", "naive", "--epochs", 3, "--seeds", 1, "--no-controls")
     found = Run.open(run)
     assert found.follows("groups", ("items", "embed", "score"))  # not out of date by it
@@ -195,7 +195,7 @@ def test_groups_after_a_gain_know_the_student(w2s, run):
     for group in after["groups"]:
         rows = items["group"] == group["group"]
         right = predictions.loc[rows, "naive / right"].mean()
-        assert group["student_accuracy"] == pytest.approx(right, abs=1e-6)
+        assert group["student_accuracy"]["value"] == pytest.approx(right, abs=1e-6)
     assert "nothing has changed" in w2s("groups", run)[2]
     assert "nothing has changed" in w2s("gain", run, "--methods", "naive", "--epochs", 3,
                                         "--seeds", 1, "--no-controls")[2]  # fmt: skip

@@ -21,7 +21,7 @@ from w2s_data.errors import (
     ProbabilityError,
 )
 from w2s_data.features.matrix import ArrayFeatures
-from w2s_data.groups import GroupAnalyzer, points
+from w2s_data.groups import GroupAnalyzer, point_table
 from w2s_data.groups.association import associate
 from w2s_data.utils.intervals import wilson_interval
 
@@ -202,10 +202,10 @@ class TestAssociation:
         labels = np.where(rng.random(5000) < 0.5, groups % 3, rng.integers(3, size=5000))
         found = associate(groups, labels, 0.95, rng)
         chi2 = chi2_contingency(pd.crosstab(groups, labels), correction=False).statistic
-        assert found.cramers_v == pytest.approx(np.sqrt(chi2 / 5000 / 2), abs=0.003)
+        assert found.cramers_v.value == pytest.approx(np.sqrt(chi2 / 5000 / 2), abs=0.003)
         excess = 3 * 2 / (2 * 5000)
         scale = normalized_mutual_info_score(groups, labels) / mutual_info_score(groups, labels)
-        assert found.nmi == pytest.approx(
+        assert found.nmi.value == pytest.approx(
             normalized_mutual_info_score(groups, labels) - scale * excess
         )
 
@@ -214,8 +214,8 @@ class TestAssociation:
         for seed in range(60):
             rng = np.random.default_rng(seed)
             found = associate(rng.integers(5, size=300), rng.integers(2, size=300), 0.95, rng)
-            values.append(found.nmi)
-            covered += found.cramers_v_interval[0] == 0
+            values.append(found.nmi.value)
+            covered += found.cramers_v.low == 0
         assert np.mean(values) < 0.006
         assert covered >= 52
 
@@ -232,16 +232,17 @@ class TestAssociation:
             rng = np.random.default_rng(seed)
             found = associate(*np.divmod(rng.choice(4, 300, p=joint.ravel()), 2), 0.9, rng)
             for i, name in enumerate(("cramers_v", "nmi")):
-                low, high = getattr(found, f"{name}_interval")
-                hits[i] += low <= getattr(truth, name) <= high
+                estimate = getattr(found, name)
+                assert estimate.level == 0.9
+                hits[i] += estimate.low <= getattr(truth, name).value <= estimate.high
         assert (hits > 165).all(), hits
         assert (hits < 195).all(), hits
 
     def test_perfect_association_is_one(self, rng):
         codes = rng.integers(3, size=200)
         found = associate(codes, codes, 0.95, rng)
-        assert found.cramers_v == pytest.approx(1)
-        assert found.nmi == pytest.approx(1, abs=0.02)
+        assert found.cramers_v.value == pytest.approx(1)
+        assert found.nmi.value == pytest.approx(1, abs=0.02)
 
     def test_warns_where_labelled_and_pool_differ(self, rng, data):
         labelled = data["splits"] == "labelled"
@@ -293,7 +294,7 @@ class TestDegenerate:
     def test_one_member(self, data):
         data["groups"][7] = "alone"
         row = fit(data).groups_.loc["alone"]
-        assert row["unknown"].startswith("1 row only")
+        assert row["unknown"].startswith("only 1 row")
         assert np.isnan(row["calibration_error_low"])
         assert row["weak_accuracy_high"] - row["weak_accuracy_low"] > 0.7
 
@@ -321,7 +322,7 @@ class TestDegenerate:
         ).all()
         assert "no gold label: accuracies and calibration are unknown" in row["unknown"]
         assert row["classes_from"] == "pseudo"
-        assert "accuracies are unknown of 'g1'" in analyzer.reading_
+        assert "accuracies are unknown in 'g1'" in analyzer.reading_
 
     def test_no_labelled_rows(self, data):
         data["splits"] = np.full(600, "pool")
@@ -349,7 +350,7 @@ class TestDegenerate:
         with pytest.warns(DegenerateDataWarning, match="all points are in one group"):
             analyzer = GroupAnalyzer().fit(np.ones((1, 2)), [[0.3, 0.7]])
         assert np.isnan(analyzer.groups_["purity"]).all()
-        json.dumps(analyzer.summary(), allow_nan=False)
+        json.dumps(analyzer.to_dict(), allow_nan=False)
 
     def test_as_many_groups_as_points(self, data):
         data["groups"] = np.arange(600)
@@ -364,9 +365,9 @@ class TestBadInput:
             ({"sources": np.full(599, "web")}, "row counts disagree: .* sources has 599"),
             ({"labels": np.zeros(5, int)}, "row counts disagree: .* labels has 5"),
             ({"labels": np.full(600, 2)}, r"labels must lie in -1 \(unknown\) ... 1; got 2"),
-            ({"labels": np.zeros(600)}, "labels must be whole numbers"),
+            ({"labels": np.zeros(600)}, "labels must be integers"),
             ({"splits": np.full(600, "pol")}, "no split 'pol'; did you mean 'pool'"),
-            ({"splits": np.full((600, 1), "pool")}, "splits must name one split for each row"),
+            ({"splits": np.full((600, 1), "pool")}, "splits must hold one name per row"),
             ({"regions": np.full(600, 3)}, "regions must lie in"),
             ({"student_proba": np.full((600, 3), 1 / 3)}, "student_proba has 3 classes"),
             ({"student_proba": np.full((9, 2), 0.5)}, "student_proba has 9"),
@@ -380,12 +381,12 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("settings", "message"),
         [
-            ({"n_groups": 0}, "n_groups must be 'auto' or a number >= 1"),
+            ({"n_groups": 0}, "n_groups must be 'auto' or an integer >= 1"),
             ({"n_groups": 601}, "n_groups is 601, more than the 600 points"),
             ({"n_neighbors": 0}, "n_neighbors must be"),
-            ({"duplicate_threshold": 1.2}, "duplicate_threshold must be 'auto' or a cosine"),
-            ({"level": 1}, "level must lie in"),
-            ({"discovery": "gap"}, "no discovery 'gap'; did you mean 'gaps'"),
+            ({"duplicate_threshold": 1.2}, "duplicate_threshold must be 'auto' or a number in"),
+            ({"level": 1}, "level must be a number in"),
+            ({"discovery": "gap"}, "discovery must be .* did you mean 'gaps'"),
         ],
     )
     def test_settings(self, data, settings, message):
@@ -438,14 +439,21 @@ class TestEstimator:
         assert fit({**data, "index": index}).index_ is index
 
     def test_same_seed_same_numbers(self, data):
-        first, second = fit(data).summary(), fit(data).summary()
+        first, second = fit(data).to_dict(), fit(data).to_dict()
         assert first == second
 
     def test_summary_is_json(self, data):
-        summary = fit(data).summary()
+        summary = fit(data).to_dict()
         assert json.loads(json.dumps(summary, allow_nan=False)) == summary
         assert {record["group"] for record in summary["groups"]} == {"g0", "g1", "g2"}
         assert {record["source"] for record in summary["sources"]} == {"web", "crowd"}
+        accuracy = summary["groups"][0]["weak_accuracy"]
+        assert set(accuracy) == {"value", "low", "high", "level"}
+        assert accuracy["level"] == 0.95
+
+    def test_frame_is_the_table_of_groups(self, data):
+        analyzer = fit(data)
+        pd.testing.assert_frame_equal(analyzer.to_frame(), analyzer.groups_)
 
     def test_parameters_are_stored_unchanged(self):
         analyzer = GroupAnalyzer(n_groups=3, level=0.9)
@@ -464,10 +472,10 @@ def test_distances_among_very_many_points_are_of_the_lists_that_are_visited(rng,
     }
     matrix = ArrayFeatures(features)
     index = NeighborIndex(random_state=0).fit(features)
-    exact = points.describe_points(matrix, index, **options)[0]["distance_to_labelled"]
-    monkeypatch.setattr(points, "MANY_PAIRS", 1000)
-    monkeypatch.setattr(points, "VISITED_ROWS", 300)
-    found = points.describe_points(matrix, index, **options)[0]["distance_to_labelled"]
+    exact = point_table.describe_points(matrix, index, **options)[0]["distance_to_labelled"]
+    monkeypatch.setattr(point_table, "MANY_PAIRS", 1000)
+    monkeypatch.setattr(point_table, "VISITED_ROWS", 300)
+    found = point_table.describe_points(matrix, index, **options)[0]["distance_to_labelled"]
     assert (found >= exact - 1e-6).all()
     assert np.mean(np.abs(found - exact) < 1e-6) > 0.9
 

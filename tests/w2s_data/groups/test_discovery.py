@@ -13,9 +13,9 @@ from w2s_data.data.examples import spurious_gaussian
 from w2s_data.errors import FeatureError, InputError
 from w2s_data.features.matrix import as_feature_matrix
 from w2s_data.groups.discovery import discover_groups
-from w2s_data.groups.errors import error_groups
+from w2s_data.groups.error_groups import error_groups
+from w2s_data.groups.gaps import EVENLY_SPREAD, apply_splits, find_splits, two_means
 from w2s_data.groups.kmeans import kmeans
-from w2s_data.groups.splits import EVENLY_SPREAD, apply_splits, find_splits, two_means
 
 
 def shifted(rng, n=2000, dim=16, minority=0.2, sigmas=4.0):

@@ -1,9 +1,8 @@
-"""One row a group (or source): shares, accuracies and what its neighbourhood shows."""
+"""The table of groups or sources: shares, accuracies and neighbourhoods."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,42 +10,15 @@ import pandas as pd
 
 from w2s_data.data.regions import Region
 from w2s_data.features.matrix import FeatureMatrix
+from w2s_data.groups.inputs import Rows
 from w2s_data.overlap.confidence import weak_confidence
 from w2s_data.overlap.detector import OverlapDetector
 from w2s_data.utils.intervals import percentile_interval, wilson_interval
 from w2s_data.utils.typing import AnyArray, BoolArray, FloatArray, IntArray
 
-CALIBRATION_BINS = 10
-N_REPLICATES = 200
-FEW_ROWS = 10
-
-
-@dataclass(frozen=True)
-class Rows:
-    """What is known of the N points.
-
-    Attributes
-    ----------
-    gold : int array (N,)
-        -1 where unknown.
-    regions : int array (N,)
-        Values of `Region`, -1 where unknown.
-    student : int array (N,) or None
-        The student's class, -1 where unknown.
-    """
-
-    features: FeatureMatrix
-    proba: FloatArray
-    pseudo: IntArray
-    gold: IntArray
-    splits: AnyArray
-    regions: IntArray
-    student: IntArray | None
-
-    @property
-    def known(self) -> BoolArray:
-        """Rows with a gold label."""
-        return self.gold >= 0
+CALIBRATION_BINS = 10  # the usual number; more of them measure noise in groups of a few hundred
+N_RESAMPLES = 200  # each visits all gold rows of all groups
+FEW_ROWS = 10  # of a group, below which its numbers are guesses
 
 
 def describe_groups(
@@ -59,7 +31,7 @@ def describe_groups(
     level: float,
     rng: np.random.Generator,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Table of groups as in `GroupAnalyzer.groups_`, and cosines of their centres (G, G)."""
+    """Make the table `GroupAnalyzer.groups_`, and the cosines of the groups' centres (G, G)."""
     n_groups = len(names)
     counter = _Counter(codes, n_groups, level)
     everyone, known = np.ones(len(codes), dtype=bool), rows.known
@@ -94,8 +66,8 @@ def describe_groups(
 class _Counter:
     """Means of values in [0, 1] by group, with Wilson's interval.
 
-    Of values strictly between 0 and 1 the interval is on the safe side: they vary less than 0 and
-    1 of the same mean.
+    Values strictly between 0 and 1 vary less than 0 and 1 of the same mean, so that their interval
+    is on the safe side.
     """
 
     def __init__(self, codes: IntArray, n_groups: int, level: float) -> None:
@@ -103,7 +75,7 @@ class _Counter:
         self.sizes = np.bincount(codes, minlength=n_groups)
 
     def mean(self, name: str, values: AnyArray, where: BoolArray) -> dict[str, FloatArray]:
-        """Mean over the rows of each group that count, in three columns."""
+        """Average the chosen rows of each group, in three columns."""
         codes = self._codes[where]
         total = np.bincount(codes, minlength=self._n_groups)
         sums = np.bincount(
@@ -112,7 +84,7 @@ class _Counter:
         return self.shares(name, sums, total)
 
     def shares(self, name: str, part: AnyArray, total: IntArray) -> dict[str, FloatArray]:
-        """`part / total` in three columns, NaN where there is nothing to count."""
+        """Return `part / total` in three columns, NaN where the total is 0."""
         low, high = wilson_interval(part, total, self._level)
         value = np.divide(part, total, out=np.full(len(total), np.nan), where=np.asarray(total) > 0)
         return {name: value, f"{name}_low": low, f"{name}_high": high}
@@ -125,25 +97,20 @@ def _density(
     counter: _Counter,
     detector: OverlapDetector | None,
 ) -> dict[str, AnyArray]:
-    """Overlap density among scored rows; with a detector its bootstrap covers the thresholds."""
+    """Measure the overlap density among scored rows; a detector's bootstrap covers thresholds."""
     scored = rows.regions >= 0
     table: dict[str, AnyArray] = {"n_scored": np.bincount(codes[scored], minlength=len(names))}
-    found = counter.mean("overlap_density", rows.regions == Region.OVERLAP, scored)
-    if detector is not None:
-        shares = detector.shares(codes[scored]).set_index("name")
-        for column, theirs in (
-            ("overlap_density", "density"),
-            ("overlap_density_low", "density_low"),
-            ("overlap_density_high", "density_high"),
-        ):
-            found[column] = shares[theirs].reindex(range(len(names))).to_numpy()
-    return table | found
+    if detector is None:
+        return table | counter.mean("overlap_density", rows.regions == Region.OVERLAP, scored)
+    shares = detector.shares(codes[scored]).set_index("name").reindex(range(len(names)))
+    ends = ("", "_low", "_high")
+    return table | {f"overlap_density{end}": shares[f"density{end}"].to_numpy() for end in ends}
 
 
 def _calibration(
     rows: Rows, codes: IntArray, n_groups: int, level: float, rng: np.random.Generator
 ) -> dict[str, FloatArray]:
-    """Expected calibration error of the weak model over ten bins of its top probability."""
+    """Compute the weak model's expected calibration error over bins of its top probability."""
     known = rows.known
     own = codes[known]
     top = rows.proba[known].max(axis=1)
@@ -160,10 +127,11 @@ def _calibration(
         return result
 
     value = error(np.ones(len(own)))
-    drawn = np.stack([error(rng.poisson(1, len(own))) for _ in range(N_REPLICATES)])
+    # A Poisson bootstrap: counts of 1 on average resample all groups in one pass.
+    drawn = np.stack([error(rng.poisson(1, len(own))) for _ in range(N_RESAMPLES)])
     limits = [percentile_interval(drawn[:, g], value[g], level) for g in range(n_groups)]
     for g in np.flatnonzero(np.bincount(own, minlength=n_groups) < 2):
-        limits[g] = (np.nan, np.nan)  # one row drawn again is the same row
+        limits[g] = (np.nan, np.nan)  # a single row has no spread to resample
     return {
         "calibration_error": value,
         "calibration_error_low": np.array([low for low, _ in limits]),
@@ -174,7 +142,7 @@ def _calibration(
 def _classes(
     rows: Rows, codes: IntArray, counter: _Counter, n_gold: IntArray
 ) -> dict[str, AnyArray]:
-    """Largest class and balance, by gold labels where all rows of a group have one."""
+    """Find the largest class and the balance, by gold labels where all rows of a group have one."""
     n_groups, n_classes = len(counter.sizes), rows.proba.shape[1]
     by_gold = (n_gold == counter.sizes)[codes]
     labels = np.where(by_gold, rows.gold, rows.pseudo)
@@ -191,7 +159,7 @@ def _classes(
 
 
 def _centre_cosines(features: FeatureMatrix, codes: IntArray, n_groups: int) -> FloatArray:
-    """Cosines (G, G) of the mean directions of the groups."""
+    """Compute the cosines (G, G) of the mean directions of the groups."""
     from scipy.sparse import csr_array
 
     sums = np.zeros((n_groups, features.shape[1]))
@@ -208,10 +176,10 @@ def _centre_cosines(features: FeatureMatrix, codes: IntArray, n_groups: int) -> 
 
 
 def _nearest(cosines: FloatArray, names: Sequence[Any]) -> dict[str, Any]:
-    """The other group whose centre is nearest, and the cosine."""
+    """Find the other group whose centre is nearest, and the cosine."""
     if len(names) < 2:
         return {"nearest_group": [None], "nearest_cosine": [np.nan]}
-    others = cosines - 3 * np.eye(len(names))
+    others = cosines - 3 * np.eye(len(names))  # below -1, so that no group is its own neighbour
     nearest = others.argmax(axis=1)
     return {
         "nearest_group": pd.Series([names[i] for i in nearest], dtype=object).to_numpy(),
@@ -220,11 +188,11 @@ def _nearest(cosines: FloatArray, names: Sequence[Any]) -> dict[str, Any]:
 
 
 def _unknown(record: dict[Any, Any]) -> str:
-    """What cannot be said of a group, and why; empty if all can."""
+    """Explain which numbers of a group are unknown or uncertain; empty if none is."""
     reasons = []
     if record["n"] < FEW_ROWS:
         rows = "1 row" if record["n"] == 1 else f"{record['n']} rows"
-        reasons.append(f"{rows} only: every number about it is a guess")
+        reasons.append(f"only {rows}: every number about it is a guess")
     if record["n_gold"] == 0:
         reasons.append("no gold label: accuracies and calibration are unknown")
     if record["n_labelled"] == 0 and np.isfinite(record["eta_labelled"]):
