@@ -160,7 +160,6 @@ def borrowed_privates(path: Path, tree: ast.Module) -> Iterator[str]:
             yield f"{relative(path)}:{node.lineno}: {owner.id}.{node.attr}"
 
 
-@AT_WORK
 def test_underscore_names_are_used_by_their_own_file_only():
     assert [hit for path, tree in trees() for hit in borrowed_privates(path, tree)] == []
 
