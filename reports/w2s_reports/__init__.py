@@ -1,4 +1,4 @@
-"""w2s-reports: what a person looks at after a run.
+"""w2s-reports: the report of a run, as a page, Markdown, terminal text and JSON.
 
 Public names are loaded on first use, so that importing the package imports no heavy library.
 """

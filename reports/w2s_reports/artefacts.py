@@ -44,7 +44,7 @@ LATER = (GAIN, FORECAST, GROUPS, SELECT, PROJECTION)
 
 @dataclass(frozen=True)
 class Artefacts:
-    """What a run left behind.
+    """Files of a run, read and checked.
 
     Attributes
     ----------
@@ -87,8 +87,8 @@ class Artefacts:
         return tuple(self.data.get("class_names") or ()) == PAIR_CLASSES
 
     def without(self, stage: str) -> Artefacts:
-        """The same without what one stage left."""
-        later = {n: found for n, found in self.later.items() if n not in stage_of(stage).files}
+        """Return the artefacts without the files of one stage."""
+        later = {n: results for n, results in self.later.items() if n not in stage_of(stage).files}
         outdated = tuple(name for name in self.outdated if name != stage)
         return replace(self, later=later, outdated=outdated)
 
@@ -181,7 +181,7 @@ def stage_artefacts(name: str, result: Mapping[str, Any]) -> Artefacts:
 
 
 def _has_scores(folder: Path) -> bool:
-    """Whether the run was scored; one file of the two, or none that the manifest names, is damage.
+    """Return whether the run was scored; raise if one of the two files is missing.
 
     Raises
     ------
@@ -212,7 +212,7 @@ def _read_plain(path: Path) -> Any:
 
 
 def writable(value: Any) -> Any:
-    """The same JSON without what no page can show: lone surrogates and endless texts.
+    """Replace lone surrogates and cut endless texts, which no page can show.
 
     >>> writable({"name": "a\\ud800b"})
     {'name': 'a\ufffdb'}
@@ -228,7 +228,7 @@ def writable(value: Any) -> Any:
 
 
 def _unscored(items: pd.DataFrame) -> pd.DataFrame:
-    """Items with the columns of scores, all unknown."""
+    """Return the items with the columns of scores, all unknown."""
     table = items.drop(columns="item", errors="ignore")
     for name in SCORE_COLUMNS:
         if name not in table:
@@ -237,7 +237,7 @@ def _unscored(items: pd.DataFrame) -> pd.DataFrame:
 
 
 def _follows(folder: Path, manifest: dict[str, Any], stage: Stage) -> bool:
-    """Whether a stage is of the present inputs; without a key in the manifest it counts as such."""
+    """Return whether a stage has the present inputs; without a key in the manifest it does."""
     record = (manifest.get("stages") or {}).get(stage.name) or {}
     return "key" not in record or Run(folder, manifest).follows(stage)
 
@@ -262,14 +262,14 @@ def _read_later(folder: Path, manifest: dict[str, Any]) -> tuple[dict[str, Any],
 def _read_result(path: Path, stage: Stage) -> Any:
     if path.suffix == ".parquet":
         return _read_table(path)
-    found = _read_plain(path)
-    if not isinstance(found, dict) or found.get("schema") != stage.schema:
+    results = _read_plain(path)
+    if not isinstance(results, dict) or results.get("schema") != stage.schema:
         command = stage.command.removesuffix(" RUN")
         raise RunError(
             f"{str(path)!r} is not of schema {stage.schema}: run `{command}` again with "
             "this version"
         )
-    return found
+    return results
 
 
 def _read_table(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
@@ -298,7 +298,7 @@ def _read_scores(path: Path) -> pd.DataFrame:
 
 
 def _read_items(path: Path) -> pd.DataFrame | None:
-    """What is known of the items, and whether there is an item column (left unread, as null)."""
+    """Read the columns of the items but their content, which is left null."""
     if not path.is_file():
         return None
     items = _read_table(path, ITEM_COLUMNS)

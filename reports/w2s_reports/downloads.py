@@ -1,15 +1,15 @@
-"""Which tables of a summary a page offers as CSV: every list of records in it."""
+"""Tables of a summary that a page offers as CSV: every list of records in it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-SENTENCES = ("verdict",)  # lists of what is said, not of what was found
+SENTENCES = ("verdict",)  # lists of sentences, not of numbers
 
 
 def tables(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Path, title and number of lines of each table; the page's script makes the CSV.
+    """List path, title and number of lines of each table; the page's script makes the CSV.
 
     A record that holds one list of records makes as many lines as that list has.
 

@@ -1,4 +1,4 @@
-"""How numbers, dates and texts are spelled, the same on the page and in Markdown."""
+"""Formatting of numbers, dates and texts, the same in every format."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ REORDERING = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 
 
 def plain(value: Any) -> Any:
-    """A Python scalar; NaN, infinities and pandas' NA become None.
+    """Convert to a Python scalar; NaN, infinities and pandas' NA become None.
 
     >>> plain(float("nan")) is None
     True
@@ -28,7 +28,7 @@ def plain(value: Any) -> Any:
 
 
 def percent(value: float | None, digits: int = 1) -> str:
-    """A share as a percentage.
+    """Format a share as a percentage.
 
     >>> percent(0.3142), percent(None)
     ('31.4%', '–')
@@ -37,7 +37,7 @@ def percent(value: float | None, digits: int = 1) -> str:
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """A number with a fixed count of decimals.
+    """Format a number with a fixed count of decimals.
 
     >>> number(0.31416)
     '0.314'
@@ -46,7 +46,7 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def count(value: int | None) -> str:
-    """A whole number with separated thousands.
+    """Format a whole number with separated thousands.
 
     >>> count(12345)
     '12,345'
@@ -55,7 +55,7 @@ def count(value: int | None) -> str:
 
 
 def amount(value: float | None) -> str:
-    """A number of items or money, with decimals only where it has them.
+    """Format a number of items or money, with decimals only where it has them.
 
     >>> amount(276.0), amount(67.84)
     ('276', '67.8')
@@ -66,7 +66,7 @@ def amount(value: float | None) -> str:
 
 
 def price(value: float | None) -> str:
-    """What one item costs, in three digits at most.
+    """Format the cost of one item in three digits at most.
 
     >>> price(0.125), price(2.0)
     ('0.125', '2')
@@ -75,7 +75,7 @@ def price(value: float | None) -> str:
 
 
 def signed(value: float | None, digits: int = 1) -> str:
-    """A difference of shares in percentage points.
+    """Format a difference of shares in percentage points.
 
     >>> signed(0.0186), signed(-0.039), signed(-0.0001)
     ('+1.9', '−3.9', '0.0')
@@ -87,7 +87,7 @@ def signed(value: float | None, digits: int = 1) -> str:
 
 
 def day(iso: str | None) -> str:
-    """An ISO date in words; anything else is left as it is.
+    """Format an ISO date in words; return anything else unchanged.
 
     >>> day("2026-11-05T10:00:00Z")
     '5 November 2026'
@@ -102,7 +102,7 @@ def day(iso: str | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """A time span in the largest fitting unit.
+    """Format a time span in the largest fitting unit.
 
     >>> duration(3.14159), duration(125)
     ('3.1 s', '2 min 5 s')
@@ -116,7 +116,7 @@ def duration(seconds: float | None) -> str:
 
 
 def excerpt(text: str, max_bytes: int) -> str:
-    """The start of a text on one line, at most `max_bytes` of UTF-8.
+    """Cut a text to its start on one line, at most `max_bytes` of UTF-8.
 
     >>> excerpt("one\\n two  three", 9)
     'one tw…'
@@ -129,19 +129,19 @@ def excerpt(text: str, max_bytes: int) -> str:
 
 
 def id_of(value: Any) -> str:
-    """An item's id, cut only where it is too long to show."""
+    """Return an item's id, cut only where it is too long to show."""
     text = str(value)
     return text if len(text) <= NAME_BYTES else excerpt(text, NAME_BYTES)
 
 
 def name_of(value: Any) -> str | None:
-    """A class, source or group name, cut to a length that a table can show."""
+    """Return a class, source or group name, cut to a length that a table can show."""
     value = plain(value)
     return None if value is None else excerpt(str(value), NAME_BYTES)
 
 
 def flatten(settings: Any, prefix: str = "") -> dict[str, str]:
-    """Nested settings as dotted names and short texts; unset ones are left out.
+    """Flatten nested settings to dotted names and short texts; unset ones are left out.
 
     >>> flatten({"weak": {"model": "tfidf", "dim": 64}, "seed": 0})
     {'weak.model': 'tfidf', 'weak.dim': '64', 'seed': '0'}

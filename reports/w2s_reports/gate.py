@@ -38,7 +38,7 @@ class GateError(InputError):
 
 @dataclass(frozen=True)
 class Condition:
-    """When to fail.
+    """Condition under which the gate fails.
 
     Attributes
     ----------
@@ -59,7 +59,7 @@ class Condition:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a condition.
+    """Result of checking a condition.
 
     Attributes
     ----------
@@ -80,7 +80,7 @@ class Outcome:
     reason: str
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields as plain types."""
+        """Return the fields as plain types."""
         return asdict(self)
 
     def __str__(self) -> str:
@@ -95,7 +95,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Metric:
-    """Where a number is in the summary, and what to say where it is not."""
+    """Number of the summary: how to read it, and the reason where it is missing."""
 
     unit: str
     read: Callable[[Summary], Estimate]
@@ -114,7 +114,7 @@ def parse(text: str) -> Condition:
     Raises
     ------
     GateError
-        If it is no condition, or there is no such metric.
+        If it is not a condition, or there is no such metric.
 
     Examples
     --------
@@ -123,28 +123,28 @@ def parse(text: str) -> Condition:
     >>> str(parse("gain.naive <= 0"))
     'gain.naive<=0'
     """
-    found = _CONDITION.fullmatch(text)
-    if found is None:
+    result = _CONDITION.fullmatch(text)
+    if result is None:
         raise GateError(f"a condition reads METRIC<NUMBER, e.g. 'density<0.2'; got {text!r}")
-    metric = found[1].strip()
-    threshold = _number(found[3])
+    metric = result[1].strip()
+    threshold = _number(result[3])
     if threshold is None:
-        raise GateError(f"{found[3]!r} in the condition {text!r} is not a number")
+        raise GateError(f"{result[3]!r} in the condition {text!r} is not a number")
     family, _, name = metric.partition(".")
     if metric not in METRICS and not (family in FAMILIES and name):
         known = unknown("metric", metric, [*METRICS])
         raise GateError(f"{known}, 'gain.METHOD', 'density.SOURCE'")
-    return Condition(metric, found[2], threshold)
+    return Condition(metric, result[2], threshold)
 
 
 def check(conditions: Iterable[str | Condition], summary: Summary) -> tuple[Outcome, ...]:
-    """Hold conditions against the numbers of a summary.
+    """Check conditions on the numbers of a summary.
 
     Parameters
     ----------
     conditions : iterable of str or Condition
     summary : dict
-        What `w2s_reports.summarize` returns.
+        Result of `w2s_reports.summarize`.
 
     Raises
     ------
@@ -173,45 +173,45 @@ def _number(text: str) -> float | None:
 def _outcome(condition: Condition, summary: Summary) -> Outcome:
     metric = METRICS.get(condition.metric) or _member(condition.metric, summary)
     hint = summary[metric.stage]["hint"]
-    found = NOTHING if hint else metric.read(summary)
-    value = found["value"]
+    result = NOTHING if hint else metric.read(summary)
+    value = result["value"]
     reason = ""
     if value is None:
-        undefined = f"{metric.undefined}: {found['reason']}" if found.get("reason") else ""
+        undefined = f"{metric.undefined}: {result['reason']}" if result.get("reason") else ""
         reason = hint or undefined or f"{metric.undefined} in this run"
     return Outcome(
         str(condition),
         None if value is None else COMPARE[condition.operator](value, condition.threshold),
         value,
-        found["low"],
-        found["high"],
+        result["low"],
+        result["high"],
         metric.unit,
         reason,
     )
 
 
 def _member(metric: str, summary: Summary) -> Metric:
-    """The gain of one method, or the density of one source."""
+    """Return the metric of one method's gain or one source's density."""
     family, _, given = metric.partition(".")
     name = name_of(given)
     if family == "gain":
         stage, rows = "gain", () if summary["gain"]["hint"] else summary["gain"]["methods"]
-        found = {row["name"]: row["gain"] for row in rows}
+        result = {row["name"]: row["gain"] for row in rows}
     else:
         stage, rows = "overlap", summary["sources"]["rows"]
-        found = {row["name"]: row["density"] for row in rows}
-    if not summary[stage]["hint"] and name not in found:
-        if not found:
+        result = {row["name"]: row["density"] for row in rows}
+    if not summary[stage]["hint"] and name not in result:
+        if not result:
             raise GateError(f"{metric!r} cannot be checked: {summary['sources']['hint']}")
-        raise GateError(unknown("method" if family == "gain" else "source", str(name), [*found]))
-    estimate = found.get(name, NOTHING)
+        raise GateError(unknown("method" if family == "gain" else "source", str(name), [*result]))
+    estimate = result.get(name, NOTHING)
     unit = "points" if family == "gain" else "share"
     return Metric(unit, lambda _: estimate, stage, f"{metric} is undefined")
 
 
-def _limit(found: Estimate) -> Estimate:
-    """The lower limit of an estimate as a number of its own."""
-    return NOTHING | {"value": found["low"]}
+def _limit(result: Estimate) -> Estimate:
+    """Return the lower limit of an estimate as a number of its own."""
+    return NOTHING | {"value": result["low"]}
 
 
 def _first(rows: Sequence[Mapping[str, Any]], name: str) -> Estimate:
@@ -219,7 +219,7 @@ def _first(rows: Sequence[Mapping[str, Any]], name: str) -> Estimate:
 
 
 def worst_group(rows: Sequence[Mapping[str, Any]], name: str) -> Estimate:
-    """The smallest of the groups' estimates, with the group's name; unknown ones are left out."""
+    """Return the smallest of the groups' known estimates, with the group's name."""
     known = [row for row in rows if row[name]["value"] is not None]
     if not known:
         return NOTHING

@@ -1,4 +1,4 @@
-"""The texts of items: one each, or of a pair the preferred and the other one."""
+"""Texts of items: one each; for a pair, the preferred and the rejected one."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ Texts = dict[int, str]
 
 
 def item_texts(artefacts: Artefacts, rows: Sequence[int], max_bytes: int) -> tuple[Texts, Texts]:
-    """Starts of the texts of some rows, and of the rejected texts where items are pairs.
+    """Read the starts of the texts of some rows, and of the rejected texts of pairs.
 
     Returns
     -------
     texts : dict from row to text
-        Of a pair: the chosen text; the first where nobody has chosen.
+        For a pair the chosen text, or the first where nobody has chosen.
     rejected : dict from row to text
         Empty unless items are pairs.
     """

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class RegionStyle:
-    """How one region is named, explained and painted."""
+    """Name, explanation and colours of one region."""
 
     key: str
     token: str
@@ -86,7 +86,7 @@ NEUTRALS = {
 
 
 def tokens(theme: int) -> dict[str, str]:
-    """Colour of every CSS variable; theme 0 is light, 1 is dark; `-soft` ones are see-through.
+    """Return the colour of every CSS variable in the light (0) or dark (1) theme.
 
     >>> tokens(0)["overlap"], tokens(0)["overlap-soft"], tokens(1)["paper"]
     ('#0072b2', '#0072b22e', '#15181b')

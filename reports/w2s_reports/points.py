@@ -32,12 +32,12 @@ GOLDEN = 0.6180339887498949
 
 
 def spread(n: int) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Evenly spread, order-free numbers in [0, 1): the golden-ratio sequence."""
+    """Return evenly spread, order-free numbers in [0, 1): the golden-ratio sequence."""
     return np.asarray((np.arange(n) * GOLDEN) % 1.0)
 
 
 def sample_rows(scored: pd.DataFrame, max_points: int) -> IntArray:
-    """Positions of at most `max_points` rows, in proportion to every region and source.
+    """Sample the positions of at most `max_points` rows, in proportion to every region and source.
 
     Systematic sampling: the rows are ordered by region, source and confidence, and every
     n / max_points-th is taken, so that each stratum is drawn in proportion, without chance.
@@ -56,7 +56,7 @@ def sample_rows(scored: pd.DataFrame, max_points: int) -> IntArray:
 
 
 def point_columns(artefacts: Artefacts, max_points: int) -> dict[str, Any]:
-    """Columns of the drawn points; categories are codes into `levels`, -1 where missing."""
+    """Collect columns of the drawn points; categories are codes into `levels`, -1 if missing."""
     scored = artefacts.scored()
     drawn = scored.iloc[sample_rows(scored, max_points)]
     columns: dict[str, Any] = {
@@ -87,20 +87,20 @@ def point_columns(artefacts: Artefacts, max_points: int) -> dict[str, Any]:
 
 
 def example_images(artefacts: Artefacts, rows: Sequence[int]) -> dict[int, str]:
-    """Thumbnails of these items as data URIs, the first the largest.
+    """Make thumbnails of these items as data URIs, the first the largest.
 
     Items that cannot be decoded are absent, and the last where all would make the page too large.
     """
     if artefacts.kind != "image":
         return {}
     large = set(rows[:LARGE])
-    found = {
+    result = {
         row: thumbnail(item, EXAMPLE_PIXELS if row in large else THUMBNAIL_PIXELS)
         for row, item in artefacts.items(rows)
     }
     kept, left = {}, EXAMPLES_BYTES
     for row in rows:
-        uri = found.get(row)
+        uri = result.get(row)
         if uri is not None and len(uri) <= left:
             kept[row] = uri
             left -= len(uri)
@@ -108,7 +108,7 @@ def example_images(artefacts: Artefacts, rows: Sequence[int]) -> dict[int, str]:
 
 
 def thumbnail(item: Any, pixels: int) -> str | None:
-    """A small picture as a data URI; None where the item is no picture."""
+    """Make a small picture as a data URI; None where the item is not a picture."""
     from PIL import Image
 
     source = io.BytesIO(item) if isinstance(item, bytes) else item
@@ -116,7 +116,7 @@ def thumbnail(item: Any, pixels: int) -> str | None:
         with Image.open(source) as image:
             small = image.convert("L" if image.mode in ("1", "L", "I;16") else "RGB")
             small.thumbnail((pixels, pixels))
-    # Pillow raises any of these on bytes that are no image, cut short, or absurdly large.
+    # Pillow raises any of these on bytes that are not an image, cut short, or absurdly large.
     except (OSError, ValueError, SyntaxError, AttributeError, Image.DecompressionBombError):
         return None
     # PNG keeps tiny scans sharp and is smaller there; JPEG is smaller for photographs.
@@ -127,7 +127,7 @@ def thumbnail(item: Any, pixels: int) -> str | None:
 
 
 def _hover_images(artefacts: Artefacts, rows: list[int]) -> list[str | None]:
-    """Pictures for an even spread of the drawn points, as many as the page can carry."""
+    """Make pictures for an even spread of the drawn points, as many as the page can carry."""
     priority = np.argsort(spread(len(rows)), kind="stable")[:MAX_THUMBNAILS]
     position = {rows[i]: i for i in priority}
     images: list[str | None] = [None] * len(rows)
@@ -142,17 +142,17 @@ def _hover_images(artefacts: Artefacts, rows: list[int]) -> list[str | None]:
 
 
 def _positions(artefacts: Artefacts, ids: pd.Series[Any]) -> dict[str, list[list[int | None]]]:
-    """Map positions as whole numbers from 0 to 4095, the longer axis the full range.
+    """Scale map positions to whole numbers from 0 to 4095 on the longer axis.
 
     Both axes have one unit, so that distances keep their proportions.
     """
     table = artefacts.later.get("projection.parquet")
     if table is None or "projection" in artefacts.outdated:
         return {}
-    found = table.set_index("id").reindex(ids)
+    result = table.set_index("id").reindex(ids)
     positions = {}
     for name in ("umap", "pca"):
-        xy = found[[f"{name}_x", f"{name}_y"]].to_numpy(dtype=np.float64)
+        xy = result[[f"{name}_x", f"{name}_y"]].to_numpy(dtype=np.float64)
         known = np.isfinite(xy).all(axis=1)
         span = np.ptp(xy[known], axis=0).max(initial=0.0) if known.any() else 0.0
         if not span:
@@ -174,8 +174,8 @@ def _rounded(values: pd.Series[Any]) -> list[float | None]:
 
 
 def _coded(values: pd.Series[Any], levels: list[str] | None = None) -> dict[str, list[Any]]:
-    codes, found = pd.factorize(values)
-    names = [name_of(level) for level in found]
+    codes, result = pd.factorize(values)
+    names = [name_of(level) for level in result]
     if levels is None:
         return {"levels": names, "codes": codes.tolist()}
     return {"levels": levels, "codes": [levels.index(str(names[c])) for c in codes]}

@@ -76,7 +76,7 @@ def project(features: Any, rows: IntArray | None = None, *, rng: np.random.Gener
     r"""Project points of a feature matrix by PCA and by UMAP.
 
     The principal axes are the eigenvectors :math:`v_1, v_2` of the covariance of all N points,
-    each with its largest entry positive, so that the sign is settled:
+    each with its largest entry positive, so that the sign is fixed:
 
     .. math:: z_i = (v_1^\top (x_i - \bar x),\; v_2^\top (x_i - \bar x)), \qquad
               \mathrm{explained}_j = \lambda_j / \operatorname{tr} C
@@ -86,7 +86,7 @@ def project(features: Any, rows: IntArray | None = None, *, rng: np.random.Gener
 
     UMAP sees the drawn points alone: the 15 nearest of each, itself included, by cosine, exactly
     (`NeighborIndex`); it starts from their principal components and takes 200 epochs in one
-    thread, so that a seed settles the result.
+    thread, so that a seed fixes the result.
 
     Parameters
     ----------
@@ -111,10 +111,10 @@ def project(features: Any, rows: IntArray | None = None, *, rng: np.random.Gener
     Examples
     --------
     >>> line = np.outer(np.arange(5), [3.0, 4.0])
-    >>> found = project(line, rng=np.random.default_rng(0))
-    >>> found.pca[:, 0].round(6).tolist(), [round(share, 6) for share in found.explained]
+    >>> result = project(line, rng=np.random.default_rng(0))
+    >>> result.pca[:, 0].round(6).tolist(), [round(share, 6) for share in result.explained]
     ([-10.0, -5.0, 0.0, 5.0, 10.0], [1.0, 0.0])
-    >>> found.reason
+    >>> result.reason
     'UMAP needs more than 15 points; there are 5'
     """
     matrix = as_feature_matrix(features)
@@ -138,7 +138,7 @@ def project(features: Any, rows: IntArray | None = None, *, rng: np.random.Gener
 
 
 def _obstacle(taken: FloatArray, explained: tuple[float, float] | None) -> str:
-    """What keeps UMAP from these points, if anything does."""
+    """Return why UMAP cannot place these points; empty if it can."""
     n, d = taken.shape
     if explained is None:
         return "all points have the same strong features: a map would be a single point"
@@ -153,7 +153,7 @@ def _obstacle(taken: FloatArray, explained: tuple[float, float] | None) -> str:
 
 
 def _exact(matrix: FeatureMatrix) -> tuple[FloatArray, FloatArray, tuple[float, float] | None]:
-    """Mean (D,), axes (D, 2) and explained shares from the covariance of all rows."""
+    """Compute mean (D,), axes (D, 2) and explained shares from the covariance of all rows."""
     from scipy.linalg import eigh
 
     d = matrix.shape[1]
@@ -173,7 +173,7 @@ def _exact(matrix: FeatureMatrix) -> tuple[FloatArray, FloatArray, tuple[float, 
 def _randomised(
     matrix: FeatureMatrix, rng: np.random.Generator
 ) -> tuple[FloatArray, FloatArray, tuple[float, float] | None]:
-    """The same by subspace iteration, which never forms the covariance."""
+    """Compute the same by subspace iteration, which never forms the covariance."""
     (n, d), total = matrix.shape, 0.0
     origin, sums = np.zeros(d), np.zeros(d)
     for i, block in enumerate(_blocks(matrix)):
@@ -205,7 +205,7 @@ def _blocks(matrix: FeatureMatrix) -> Iterator[FloatArray]:
 
 
 def _signed(vectors: FloatArray) -> FloatArray:
-    """Two axes (D, 2), the largest entry of each positive; the second is zero where D is 1."""
+    """Fix the signs of two axes (D, 2) by their largest entry; the second is zero if D is 1."""
     largest = np.abs(vectors).argmax(axis=0)
     axes = vectors * np.where(vectors[largest, np.arange(vectors.shape[1])] < 0, -1.0, 1.0)
     return np.asarray(np.pad(axes, ((0, 0), (0, 2 - axes.shape[1]))))
@@ -214,7 +214,7 @@ def _signed(vectors: FloatArray) -> FloatArray:
 def _shares(
     values: FloatArray, total: float, n: int, mean: FloatArray
 ) -> tuple[float, float] | None:
-    """The eigenvalues' shares of the variance; None where it is rounding."""
+    """Return the eigenvalues' shares of the variance; None where it is rounding error."""
     if total <= SAME * n * float(mean @ mean) or total <= 0:
         return None
     shares = np.clip(values / total, 0.0, 1.0)
@@ -222,7 +222,7 @@ def _shares(
 
 
 def _turned(positions: FloatArray) -> FloatArray:
-    """Turned so that the longest side lies level: UMAP has no axes, and a page is wider than high.
+    """Turn positions so that the longest side is level; UMAP has no axes, a page is wide.
 
     >>> _turned(np.array([[0, 1], [0, 2], [0, 6]])).round(6).tolist()
     [[-2.0, 0.0], [-1.0, 0.0], [3.0, 0.0]]
@@ -232,7 +232,7 @@ def _turned(positions: FloatArray) -> FloatArray:
 
 
 def _umap(taken: FloatArray, pca: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """UMAP of the taken features, from exact cosine neighbours and the principal components."""
+    """Compute UMAP from exact cosine neighbours, starting from the principal components."""
     n = len(taken)
     logger.info("map: UMAP of %s points, which takes a minute where it is first used", f"{n:,}")
     from umap import UMAP

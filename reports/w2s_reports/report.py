@@ -28,7 +28,7 @@ POINTS_BYTES = 2_600_000
 
 @dataclass(frozen=True, repr=False)
 class Report:
-    """A finished report; the page, the JSON and the Markdown all say what `summary` says.
+    """Report of a run: page, JSON and Markdown of one summary.
 
     Attributes
     ----------
@@ -55,23 +55,23 @@ class Report:
 
     @property
     def gate(self) -> tuple[Outcome, ...]:
-        """What became of each condition of `fail_on`."""
+        """Results of the conditions of `fail_on`."""
         return tuple(Outcome(**outcome) for outcome in self.summary["gate"])
 
     def to_html(self) -> str:
-        """One self-contained page: no network request, one copy of plotly.js."""
+        """Render one self-contained page: no network request, one copy of plotly.js."""
         return render(self.summary, "html", drawing=self.drawing)
 
     def to_json(self) -> str:
-        """The summary as indented JSON."""
+        """Render the summary as indented JSON."""
         return render(self.summary, "json")
 
     def to_markdown(self) -> str:
-        """The summary as headings and tables."""
+        """Render the summary as headings and tables."""
         return render(self.summary, "markdown")
 
     def write_html(self, path: str | os.PathLike[str]) -> Path:
-        """Write the page, whole or not at all, and return where.
+        """Write the page, whole or not at all, and return its path.
 
         Raises
         ------
@@ -115,8 +115,7 @@ def build_report(
     Parameters
     ----------
     run : path or object with a `path`
-        The run directory. What a stage would have added that was not run is a line with the
-        command that adds it.
+        The run directory. A stage that was not run is a line with the command that adds it.
     path : path, optional
         Where the page goes; by default `report.html` in the run directory.
     max_points : int
@@ -125,7 +124,7 @@ def build_report(
     baseline : path or object with a `path`, optional
         Another run: a section puts the two side by side.
     fail_on : sequence of str
-        Conditions such as "density<0.2", shown in the verdict with what became of them; see
+        Conditions such as "density<0.2", shown in the verdict with their results; see
         `Report.gate`.
     projection : bool, optional
         Whether the page has a map of the strong features: by default where the run holds one;

@@ -48,12 +48,12 @@ def projection_stage(
         scored = _scored(run)
         rows = sample_rows(scored, max_points)
         with run.stage(PROJECTION, settings) as stage:
-            found = project(
+            result = project(
                 FeatureView(features, scored.index.to_numpy()),
                 rows,
                 rng=np.random.default_rng(run.seed),
             )
-            positions: dict[str, Any] = {"pca": found.pca, "umap": found.umap}
+            positions: dict[str, Any] = {"pca": result.pca, "umap": result.umap}
             columns = {
                 f"{name}_{axis}": np.nan if xy is None else xy[:, i]
                 for name, xy in positions.items()
@@ -61,8 +61,8 @@ def projection_stage(
             }
             ids = scored["id"].to_numpy()[rows]
             stage.write_table(POSITIONS, pd.DataFrame({"id": ids, **columns}))
-            said = {"n_scored": len(scored), **found.to_dict(), **settings}
-            stage.write_summary(MAP, said)
+            text = {"n_scored": len(scored), **result.to_dict(), **settings}
+            stage.write_summary(MAP, text)
     return dict(run.read_summary(MAP))
 
 
@@ -86,7 +86,7 @@ def ensure_projection(run: Run, file: Path | None = None) -> None:
 
 
 def _scored(run: Run) -> pd.DataFrame:
-    """Scores of the split that reports draw; the index is the row in the whole table."""
+    """Read the scores of the split that reports draw; the index is the row in the whole table."""
     scores = run.read_table(SCORES)
     split = run.read_summary(OVERLAP)["scored_split"]
     scored: pd.DataFrame = scores.loc[scores["split"] == split]

@@ -1,4 +1,4 @@
-"""Text and tables of the formats that are read as text: escaping, alignment, and wrapping."""
+"""Escaping, tables and wrapping of the text formats, Markdown and terminal."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def test_who_lies_apart(synthetic_run: MakeRun) -> None:
     found = summarize(run)["sources"]
     assert found["reading"][0] == (
         "Clearly more overlap than the whole (30.0%): a 50.0% (46.0–54.0%); clearly less: "
-        "d 10.0% (6.0–14.0%), c 20.0% (16.0–24.0%); the other one cannot be told from it."
+        "d 10.0% (6.0–14.0%), c 20.0% (16.0–24.0%); the other one does not differ significantly."
     )
     assert found["agreement"] == pytest.approx(1)
     assert "Spearman 1.00 over only 4 sources" in found["reading"][1]
@@ -112,7 +112,7 @@ def test_score_of_an_earlier_version_is_still_read(synthetic_run: MakeRun) -> No
 @pytest.mark.parametrize(
     ("accuracy", "words", "advice"),
     [
-        (0.72, "is within noise", "cannot be told: buy evenly"),
+        (0.72, "is within noise", "is not known: buy evenly"),
         (0.80, "is beyond noise", "Buy as recommended"),
         (0.60, "is beyond noise", "Do not follow this choice"),
         (None, None, "was not measured"),

@@ -236,7 +236,7 @@ def test_vague_optimum_is_not_marked(synthetic_run: MakeRun) -> None:
     assert len(figure.layout["shapes"]) == 2
     change(run / "spurious.json", optimal_eta_pool={"value": 0.6, "low": 0.0, "high": 1.0})
     figure = build_report(run).drawing.figures["eta"]
-    assert "cannot be told" in figure.caption
+    assert "not determined by these data" in figure.caption
     assert len(figure.layout["shapes"]) == 1
 
 

@@ -1,4 +1,4 @@
-"""One function a figure: from numbers to a Plotly specification, a caption and a text alternative.
+"""One function per figure: numbers in, Plotly specification, caption and text alternative out.
 
 Colours and fonts are written as CSS variable names (`--ink`); the page replaces them by what they
 mean in the reader's theme, so that a figure follows dark mode and print.
@@ -29,7 +29,7 @@ __all__ = ["Figure", "build_figures"]
 def build_figures(
     artefacts: Artefacts, summary: Mapping[str, Any], points: Mapping[str, Any]
 ) -> dict[str, Figure]:
-    """Every figure this run offers, by name; one that would be empty is left out."""
+    """Build every figure of a run, by name; one that would be empty is left out."""
     trace = artefacts.later.get("selection.parquet")
     made = (
         verdict.accuracies(summary["forecast"], summary["gain"]),

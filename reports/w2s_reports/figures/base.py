@@ -1,4 +1,4 @@
-"""What every figure is made of: axes, lines, marks and labels in the report's look.
+"""Parts of all figures: axes, lines, marks and labels in the report's look.
 
 Colours and fonts are written as CSS variable names (`--ink`); the page replaces them by what they
 mean in the reader's theme, so that a figure follows dark mode and print.
@@ -35,12 +35,12 @@ class Figure:
     alt: str
 
     def spec(self) -> Spec:
-        """What the page's script draws."""
+        """Return the specification for the page's script."""
         return {"data": self.data, "layout": self.layout}
 
 
 def thin(n: int, keep: int, limit: int = MAX_CURVE_POINTS) -> IntArray:
-    """At most `limit` of the indices 0 … n − 1, with both ends and both sides of `keep`.
+    """Thin to at most `limit` of the indices 0 … n − 1, with both ends and both sides of `keep`.
 
     >>> thin(1_000_000, 777, limit=6).tolist()
     [0, 776, 777, 999999]
@@ -53,7 +53,7 @@ def thin(n: int, keep: int, limit: int = MAX_CURVE_POINTS) -> IntArray:
 
 
 def line(side: str, value: float | None, yref: str) -> Spec:
-    """A dotted line across the figure, where the axis has this value."""
+    """Draw a dotted line across the figure, where the axis has this value."""
     ends = (
         {"xref": "x", "x0": value, "x1": value, "yref": yref, "y0": 0, "y1": 1}
         if side == "x"
@@ -63,7 +63,7 @@ def line(side: str, value: float | None, yref: str) -> Spec:
 
 
 def axis() -> Spec:
-    """An axis without ornament."""
+    """Return an axis without ornament."""
     return {
         "gridcolor": "--rule",
         "linecolor": "--rule",
@@ -75,12 +75,12 @@ def axis() -> Spec:
 
 
 def title(text: str) -> Spec:
-    """The title of an axis."""
+    """Return the title of an axis."""
     return {"text": text, "standoff": 10, "font": {"size": 13}}
 
 
 def layout(xaxis: Spec | None = None, yaxis: Spec | None = None) -> Spec:
-    """The layout of all figures, with what these axes add."""
+    """Return the layout of all figures, with the settings of these axes."""
     return {
         "height": 340,
         "margin": {"l": 8, "r": 20, "t": 12, "b": 8},
@@ -101,7 +101,7 @@ def layout(xaxis: Spec | None = None, yaxis: Spec | None = None) -> Spec:
 
 
 def plot_text(name: str) -> str:
-    """A name from the data as Plotly shows it: no markup, no CSS variable.
+    """Escape a name from the data for Plotly: no markup, no CSS variable.
 
     >>> plot_text("<b>a</b>")
     '&lt;b&gt;a&lt;/b&gt;'
@@ -111,7 +111,7 @@ def plot_text(name: str) -> str:
 
 
 def without_markup(text: str) -> str:
-    """A text in which Plotly finds neither tags nor formulas.
+    """Escape a text so that Plotly sees neither tags nor formulas.
 
     >>> without_markup("<b> costs $5, not $6")
     '&lt;b&gt; costs &#36;5, not &#36;6'
@@ -129,8 +129,8 @@ def marks(
     token: str = "accent",
     filled: bool = True,
 ) -> Spec:
-    """A point with its interval in each row; hollow for what is predicted or the lesser of two."""
-    values = [found["value"] for found in estimates]
+    """Mark a point with its interval in each row; hollow for a prediction or a comparison."""
+    values = [result["value"] for result in estimates]
     spans = [
         (e["value"] - e["low"], e["high"] - e["value"]) if has_interval(e) else (0, 0)
         for e in estimates
@@ -173,7 +173,7 @@ def describe(estimate: Estimate, unit: str = "share") -> str:
 
 
 def rows_layout(names: Sequence[str], xaxis: Spec, legend: bool = False) -> Spec:
-    """One row a name, the first on top; the name stands above its row, so that it fits a phone."""
+    """Lay out one row per name, the first on top; names stand above, so that they fit a phone."""
     n = len(names)
     drawn = layout(
         xaxis=xaxis | {"showgrid": True, "side": "bottom"},
@@ -199,14 +199,14 @@ def rows_layout(names: Sequence[str], xaxis: Spec, legend: bool = False) -> Spec
 
 
 def with_legend(drawn: Spec) -> Spec:
-    """The layout with a legend above the figure; a click on it does nothing."""
+    """Add a legend above the figure; a click on it does nothing."""
     legend = {"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom", "font": {"color": "--ink"}}
     legend |= {"itemclick": False, "itemdoubleclick": False}
     return drawn | {"showlegend": True, "legend": legend}
 
 
 def note(x: float, text: str, y: float = 1, *, left: bool = True) -> Spec:
-    """Words beside a vertical line; `left` of them is the line."""
+    """Write a note beside a vertical line, which is on its left or its right."""
     return {
         "x": x,
         "y": y,
@@ -225,7 +225,7 @@ def note(x: float, text: str, y: float = 1, *, left: bool = True) -> Spec:
 def curve(
     name: str, x: Sequence[float], y: Sequence[float | None], token: str, dash: str = "solid"
 ) -> Spec:
-    """A line; None leaves a gap."""
+    """Draw a line; None leaves a gap."""
     return {
         "type": "scatter",
         "mode": "lines",
@@ -237,7 +237,7 @@ def curve(
 
 
 def band(x: Sequence[float], low: Sequence[float], high: Sequence[float], token: str) -> Spec:
-    """The interval around a curve."""
+    """Fill the interval around a curve."""
     return {
         "type": "scatter",
         "mode": "lines",

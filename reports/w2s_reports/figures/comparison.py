@@ -1,4 +1,4 @@
-"""What both runs found, one row a number: this run filled, its baseline hollow."""
+"""Numbers of two runs, one row each: this run filled, its baseline hollow."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Row = Mapping[str, Any]
 
 
 def side_by_side(comparison: Mapping[str, Any] | None) -> list[Figure]:
-    """Shares in one figure, gains in another; a figure without a row is left out."""
+    """Draw shares in one figure, gains in another; a figure without a row is left out."""
     if comparison is None:
         return []
     rows = [
@@ -38,18 +38,18 @@ def side_by_side(comparison: Mapping[str, Any] | None) -> list[Figure]:
 
 
 def _name(section: Mapping[str, Any], row: Row) -> str:
-    """A number's name out of its table: what it is of, and no unit, which the axis has."""
+    """Name a number outside its table, without the unit, which the axis has."""
     name = str(row["name"]).removesuffix(", points")
     return {"sources": "source: ", "groups": "group: "}.get(section["key"], "") + name
 
 
 def _paired(name: str, heading: str, rows: Sequence[Row], unit: str) -> Figure | None:
-    found = [row for row in rows if row["unit"] == unit]
-    if not found:
+    result = [row for row in rows if row["unit"] == unit]
+    if not result:
         return None
-    shown = found[:SHOWN]
+    shown = result[:SHOWN]
     heights = [len(shown) - 1 - k for k in range(len(shown))]
-    spoken = {
+    texts = {
         side: [f"{row['name']}: {describe(row[key], unit)} {side}" for row in shown]
         for key, side in (("value", "in this run"), ("other", "in the baseline"))
     }
@@ -59,7 +59,7 @@ def _paired(name: str, heading: str, rows: Sequence[Row], unit: str) -> Figure |
             label,
             [in_points(row[key]) if unit == "points" else row[key] for row in shown],
             [height + shift for height in heights],
-            spoken["in this run" if key == "value" else "in the baseline"],
+            texts["in this run" if key == "value" else "in the baseline"],
             filled=filled,
         )
         for key, label, filled, shift in sides
@@ -72,7 +72,7 @@ def _paired(name: str, heading: str, rows: Sequence[Row], unit: str) -> Figure |
     if unit == "points":
         drawn["shapes"] = [line("x", 0, "paper")]
     caption = "Filled: this run; hollow: the baseline; each with the interval of its table below."
-    if len(found) > SHOWN:
-        caption += f" The first {SHOWN} of {len(found)}; the tables have all."
-    both = [f"{one}; {two}" for one, two in zip(*spoken.values(), strict=True)]
+    if len(result) > SHOWN:
+        caption += f" The first {SHOWN} of {len(result)}; the tables have all."
+    both = [f"{one}; {two}" for one, two in zip(*texts.values(), strict=True)]
     return Figure(name, heading, data, drawn, caption, f"{heading}. {'; '.join(both)}.")

@@ -1,4 +1,4 @@
-"""What the features share: spectra, canonical correlations and the predicted recovery."""
+"""Figures on the features: spectra, canonical correlations and the predicted recovery."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ RISKS = (
     ("student", "accent", "solid"),
     ("ceiling", "ink", "dot"),
 )
-PGR_RANGE = (-0.5, 1.5)  # of the drawing at most; what lies beyond is said in the caption
+PGR_RANGE = (-0.5, 1.5)  # of the drawing at most; the caption tells of values beyond
 WIDE = 2.0  # decades from which a tick at each power of ten is enough
 
 
 def spectra(discrepancy: Mapping[str, Any]) -> Figure | None:
-    """The share of the variance in each direction, both axes logarithmic."""
+    """Draw the share of the variance in each direction, both axes logarithmic."""
     if discrepancy["hint"]:
         return None
-    data, said = [], []
+    data, text = [], []
     for side, token, dash in (("weak", "muted", "dash"), ("strong", "accent", "solid")):
         spectrum = discrepancy["spectra"][side]
         values = [v / spectrum["total"] for v in spectrum["leading"] if v > 0]
@@ -32,7 +32,7 @@ def spectra(discrepancy: Mapping[str, Any]) -> Figure | None:
         hover = f"{side}, direction %{{x}}: %{{y:.2%}}<extra></extra>"
         data.append(trace | {"hovertemplate": hover})
         half = _directions_for_half(values)
-        said.append(
+        text.append(
             f"{side} features: {count(spectrum['n_values'])} directions, "
             + (f"{half} of them hold half of the variance" if half else "none of them large")
         )
@@ -43,7 +43,7 @@ def spectra(discrepancy: Mapping[str, Any]) -> Figure | None:
         yaxis={"title": title("share of variance"), "type": "log", "dtick": 1}
         | {"tickformat": "~%"},
     )
-    caption = f"{'; '.join(said).capitalize()}."
+    caption = f"{'; '.join(text).capitalize()}."
     alt = f"Spectra, falling from left to right. {caption}"
     return Figure("spectra", "Spectra", data, with_legend(drawn), caption, alt)
 
@@ -58,7 +58,7 @@ def _directions_for_half(values: list[float]) -> int | None:
 
 
 def correlations(discrepancy: Mapping[str, Any]) -> Figure | None:
-    """Canonical correlations between weak and strong features, from the largest."""
+    """Draw the canonical correlations of weak and strong features, from the largest."""
     values = [] if discrepancy["hint"] else discrepancy["canonical_correlations"]
     if len(values) < 2:
         return None
@@ -81,16 +81,16 @@ def correlations(discrepancy: Mapping[str, Any]) -> Figure | None:
 
 
 def risks(discrepancy: Mapping[str, Any]) -> Figure | None:
-    """Predicted excess errors of teacher, student and ceiling over the size of the pool."""
+    """Draw the predicted errors of teacher, student and ceiling over the size of the pool."""
     points = [] if discrepancy["hint"] else discrepancy["curve"]
     if len(points) < 2:
         return None
     x = [point["N"] for point in points]
-    data, said = [], []
+    data, text = [], []
     for name, token, dash in RISKS:
         trace = curve(name, x, [point[name] for point in points], token, dash)
         data.append(trace | {"hovertemplate": f"{name}, %{{x:,}} items: %{{y:.3f}}<extra></extra>"})
-        said.append(f"{name} {number(points[0][name])} to {number(points[-1][name])}")
+        text.append(f"{name} {number(points[0][name])} to {number(points[-1][name])}")
     known = [v for p in points for v in (p["teacher"], p["student"], p["ceiling"]) if v]
     if not known:
         return None
@@ -106,12 +106,12 @@ def risks(discrepancy: Mapping[str, Any]) -> Figure | None:
         f"{count(discrepancy['n'])} labels, its student, and the ceiling that learns from as many "
         "gold labels as the pool has items. Training pays where the student lies below the teacher."
     )
-    alt = f"From {count(x[0])} to {count(x[-1])} pool items: {', '.join(said)}. {caption}"
+    alt = f"From {count(x[0])} to {count(x[-1])} pool items: {', '.join(text)}. {caption}"
     return Figure("risks", "Predicted error over the pool", data, with_legend(drawn), caption, alt)
 
 
 def _pool_axis(sizes: list[float]) -> dict[str, Any]:
-    """Pool items, logarithmic, from the smallest to the largest."""
+    """Return a logarithmic axis of pool items, from the smallest to the largest."""
     low, high = (math.log10(sizes[i]) for i in (0, -1))
     steps = (1,) if high - low > WIDE else (1, 2, 5)
     ticks = [k * 10**e for e in range(math.floor(low), math.ceil(high) + 1) for k in steps]
@@ -125,7 +125,7 @@ def _pool_axis(sizes: list[float]) -> dict[str, Any]:
 
 
 def _mark_pool(drawn: dict[str, Any], pool: int | None, sizes: list[float]) -> None:
-    """A line where this pool is, if the figure reaches there."""
+    """Draw a line at the size of this pool, if the figure reaches there."""
     if pool and sizes[0] <= pool <= sizes[-1]:
         drawn["shapes"] = [line("x", pool, "paper")]
         left = math.log10(pool / sizes[0]) < 0.6 * math.log10(sizes[-1] / sizes[0])
@@ -133,7 +133,7 @@ def _mark_pool(drawn: dict[str, Any], pool: int | None, sizes: list[float]) -> N
 
 
 def recovery(discrepancy: Mapping[str, Any]) -> Figure | None:
-    """Predicted performance gap recovered over the size of the pool."""
+    """Draw the predicted performance gap recovered over the size of the pool."""
     points = [] if discrepancy["hint"] else discrepancy["curve"]
     known = [point for point in points if point["pgr"]["value"] is not None]
     if len(known) < 2 or not any(point["pgr"]["value"] for point in known):
@@ -165,7 +165,7 @@ def recovery(discrepancy: Mapping[str, Any]) -> Figure | None:
 
 def _recovery_caption(discrepancy: Mapping[str, Any], known: list[Mapping[str, Any]]) -> str:
     first = count(known[0]["N"])
-    said = [
+    text = [
         "Share of the gap between teacher and ceiling in label-noise variance alone, which the "
         f"student closes; undefined below {first} pool items, where the ceiling is no better than "
         "the teacher."
@@ -174,5 +174,5 @@ def _recovery_caption(discrepancy: Mapping[str, Any], known: list[Mapping[str, A
         "the student closes."
     ]
     if max(point["pgr"]["value"] for point in known) > PGR_RANGE[1]:
-        said.append("Cut at the top: with a pool so small the ceiling is hardly above the teacher.")
-    return " ".join(said)
+        text.append("Cut at the top: with a pool so small the ceiling is hardly above the teacher.")
+    return " ".join(text)

@@ -1,4 +1,4 @@
-"""Methods by what they gained, beside their controls, and how far `raven` trusts its teachers."""
+"""Figures on the gain: methods, their controls, and the weights of the teachers in `raven`."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ LINES = tuple(
 
 
 def ranking(gain: Mapping[str, Any]) -> Figure | None:
-    """The gain of each method with its interval, and a dot for each seed."""
+    """Draw the gain of each method with its interval, and a dot for each seed."""
     methods = [] if gain["hint"] else [m for m in gain["methods"] if m["gain"]["value"] is not None]
     if not methods:
         return None
     shown = methods[:SHOWN]
     heights = [len(shown) - 1 - k for k in range(len(shown))]
-    spoken = [f"{m['name']} {describe(m['gain'], 'points')}" for m in shown]
+    texts = [f"{m['name']} {describe(m['gain'], 'points')}" for m in shown]
     data = [
         _seeds(shown, heights),
-        marks("mean over seeds", [in_points(m["gain"]) for m in shown], heights, spoken),
+        marks("mean over seeds", [in_points(m["gain"]) for m in shown], heights, texts),
     ]
     axis = {"title": title("gain over the teacher, in points"), "nticks": 7}
     drawn = rows_layout([m["name"] for m in shown], axis, legend=True)
@@ -60,12 +60,12 @@ def ranking(gain: Mapping[str, Any]) -> Figure | None:
         caption = caption.replace("line is the teacher", "lines are the teacher and the ceiling")
     if len(methods) > SHOWN:
         caption += f" The first {SHOWN} of {len(methods)} methods; the table has all."
-    alt = f"Methods by gain over the teacher: {'; '.join(spoken)}."
+    alt = f"Methods by gain over the teacher: {'; '.join(texts)}."
     return Figure("methods", "Gain over the teacher, by method", data, drawn, caption, alt)
 
 
 def _seeds(shown: list[Mapping[str, Any]], heights: list[int]) -> Spec:
-    """Below the mean, so that many equal seeds do not hide it."""
+    """Draw a dot per seed below the mean, so that many equal seeds do not hide it."""
     x, y, text = [], [], []
     for method, height in zip(shown, heights, strict=True):
         x += [100 * value for value in method["seeds"]]
@@ -84,7 +84,7 @@ def _seeds(shown: list[Mapping[str, Any]], heights: list[int]) -> Spec:
 
 
 def controls(gain: Mapping[str, Any]) -> Figure | None:
-    """Each method beside the simpler students that it has to beat."""
+    """Draw each method beside the simpler students that it has to beat."""
     methods = [] if gain["hint"] else [m for m in gain["methods"] if _drawable_controls(m)]
     if not methods:
         return None
@@ -112,7 +112,7 @@ def controls(gain: Mapping[str, Any]) -> Figure | None:
         "controls, simpler students on the same seeds. A method that does not stand clearly to the "
         "right of all its hollow marks owes its gain to something simpler."
     )
-    said = [
+    sentences = [
         f"{m['name']} {signed(m['gain']['value'])} points, its controls "
         + ", ".join(f"{c['name']} {signed(c['gain']['value'])}" for c in _drawable_controls(m))
         for m in shown
@@ -123,7 +123,7 @@ def controls(gain: Mapping[str, Any]) -> Figure | None:
         data,
         drawn,
         caption,
-        f"Gains over the teacher: {'; '.join(said)}.",
+        f"Gains over the teacher: {'; '.join(sentences)}.",
     )
 
 
@@ -136,16 +136,16 @@ def _drawable_controls(method: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 def _control(
     name: str, symbol: str, shown: list[Mapping[str, Any]], heights: Mapping[str, int]
 ) -> Spec:
-    """One control of all methods that have it; without interval, which its lead has."""
-    found = [(m, c) for m in shown for c in _drawable_controls(m) if c["name"] == name]
+    """Draw one control of all methods that have it; its lead has the interval."""
+    result = [(m, c) for m in shown for c in _drawable_controls(m) if c["name"] == name]
     trace = marks(
         plot_text(name),
-        [{"value": 100 * c["gain"]["value"], "low": None, "high": None} for _, c in found],
-        [heights[m["name"]] - 0.28 for m, _ in found],
+        [{"value": 100 * c["gain"]["value"], "low": None, "high": None} for _, c in result],
+        [heights[m["name"]] - 0.28 for m, _ in result],
         [
             f"{name}, control of {m['name']}: {describe(c['gain'], 'points')}; the method leads "
             f"it by {describe(c['lead'], 'points')}"
-            for m, c in found
+            for m, c in result
         ],
         token="ink",
         filled=False,
@@ -155,13 +155,13 @@ def _control(
 
 
 def weights(gain: Mapping[str, Any]) -> Figure | None:
-    """The weight of each teacher over the steps of the training: mean and range over seeds."""
-    told = [] if gain["hint"] else gain["diagnostics"]["weights"]
-    if not told:
+    """Draw the weight of each teacher over the steps of the training: mean and range over seeds."""
+    diagnostics = [] if gain["hint"] else gain["diagnostics"]["weights"]
+    if not diagnostics:
         return None
-    found = told[0]
-    steps = found["steps"]
-    teachers = sorted(found["teachers"], key=lambda teacher: -teacher["weight"]["value"])
+    result = diagnostics[0]
+    steps = result["steps"]
+    teachers = sorted(result["teachers"], key=lambda teacher: -teacher["weight"]["value"])
     shown = teachers[: len(LINES)]
     data = []
     for teacher, (token, dash) in zip(shown, LINES, strict=False):
@@ -178,17 +178,17 @@ def weights(gain: Mapping[str, Any]) -> Figure | None:
     )
     drawn["height"] += LEGEND_ROW * max(0, len(shown) - 3)  # below each other on a phone
     caption = (
-        f"{found['method']}: mean over seeds"
+        f"{result['method']}: mean over seeds"
         + (f", shaded from the lowest to the highest{_of_first(shown)}" if data else "")
         + ". A weight says whose labels are easy to fit in strong features; how many test items "
         "each teacher has right stands beside its name."
     )
     if len(teachers) > len(shown):
         caption += f" The {len(shown)} largest of {len(teachers)} weights."
-    if len(told) > 1:
-        caption += f" The other {len(told) - 1} are in the summary (JSON)."
-    said = ", ".join(f"{t['name']} {percent(t['weight']['value'])}" for t in teachers)
-    alt = f"Weights of the teachers at the end of the training: {said}."
+    if len(diagnostics) > 1:
+        caption += f" The other {len(diagnostics) - 1} are in the summary (JSON)."
+    sentences = ", ".join(f"{t['name']} {percent(t['weight']['value'])}" for t in teachers)
+    alt = f"Weights of the teachers at the end of the training: {sentences}."
     return Figure("weights", "Whom the student trusts", data, with_legend(drawn), caption, alt)
 
 

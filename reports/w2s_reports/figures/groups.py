@@ -1,4 +1,4 @@
-"""Groups: what labelled set and pool hold of them, and what another share would gain."""
+"""Figures on groups: shares of labelled set and pool, and the gain at another share."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PARTS = (
 
 
 def shares(groups: Mapping[str, Any]) -> Figure | None:
-    """Each group's share of the labelled set beside its share of the pool."""
+    """Draw each group's share of the labelled set beside its share of the pool."""
     rows = [] if groups["hint"] else [row for row in groups["rows"] if _both_known(row)]
     if not rows:
         return None
@@ -58,36 +58,36 @@ def shares(groups: Mapping[str, Any]) -> Figure | None:
     )
     if len(rows) > SHOWN:
         caption += f" The first {SHOWN} of {len(rows)} groups; the table has all."
-    said = "; ".join(
+    text = "; ".join(
         f"{row['name']} {describe(row['eta_labelled'])} of the labelled set, "
         f"{describe(row['eta_pool'])} of the pool"
         for row in shown
     )
     drawn = rows_layout([row["name"] for row in shown], axis, legend=True)
     heading = "Labelled set against pool"
-    return Figure("shares", heading, data, drawn, caption, f"Shares of groups: {said}.")
+    return Figure("shares", heading, data, drawn, caption, f"Shares of groups: {text}.")
 
 
 def predicted_gain(groups: Mapping[str, Any]) -> Figure | None:
-    """Predicted gain over the share of the group that matters most in the pool."""
-    found = None if groups["hint"] else groups["prediction"]
-    if found is None or len(found["curve"]) < 2:
+    """Draw the predicted gain over the share of the group that matters most in the pool."""
+    result = None if groups["hint"] else groups["prediction"]
+    if result is None or len(result["curve"]) < 2:
         return None
-    x = [point["eta_pool"] for point in found["curve"]]
+    x = [point["eta_pool"] for point in result["curve"]]
     data = []
     for part, name, token, dash in PARTS:
-        trace = curve(name, x, [point[part]["value"] for point in found["curve"]], token, dash)
+        trace = curve(name, x, [point[part]["value"] for point in result["curve"]], token, dash)
         data.append(trace | {"hovertemplate": f"{name}: %{{y:.1%}} at %{{x:.0%}}<extra></extra>"})
-    known = [point for point in found["curve"] if has_interval(point["average"])]
+    known = [point for point in result["curve"] if has_interval(point["average"])]
     if known:
         low, high = ([point["average"][side] for point in known] for side in ("low", "high"))
         data.insert(0, band([point["eta_pool"] for point in known], low, high, "accent"))
     drawn = layout(
         xaxis={"title": title("share of the group in the pool"), "tickformat": ".0%"}
         | {"range": [0, 1]},
-        yaxis={"title": title("predicted gain"), "tickformat": ".0%"} | _room(found["curve"]),
+        yaxis={"title": title("predicted gain"), "tickformat": ".0%"} | _room(result["curve"]),
     )
-    now, best = found["eta_pool"]["value"], found["optimal_eta_pool"]
+    now, best = result["eta_pool"]["value"], result["optimal_eta_pool"]
     is_clear = has_interval(best) and best["high"] - best["low"] < VAGUE
     drawn["shapes"], drawn["annotations"] = [], []
     # One label on top and one at the bottom cannot meet.
@@ -102,19 +102,19 @@ def predicted_gain(groups: Mapping[str, Any]) -> Figure | None:
     where = (
         f"the prediction is best at {percent(best['value'], 0)} ({format_interval(best)})"
         if is_clear
-        else "where the prediction is best cannot be told"
+        else "the best share is not determined by these data"
     )
     caption = (
         "Part of the teacher's variance that the student is predicted to lose, on test items "
         f"outside the group, inside it and both alike. The group now is {percent(now, 0)} of the "
-        f"pool; {where}. The band is the {percent(found['level'], 0)} interval."
+        f"pool; {where}. The band is the {percent(result['level'], 0)} interval."
     )
-    at = [found["curve"][i]["average"]["value"] for i in (0, -1)]
+    at = [result["curve"][i]["average"]["value"] for i in (0, -1)]
     alt = (
-        f"Predicted gain over the share of group {found['group']} in the pool: "
+        f"Predicted gain over the share of group {result['group']} in the pool: "
         f"{percent(at[0], 0)} at 0%, {percent(at[1], 0)} at 100%. {caption}"
     )
-    heading = f"Predicted gain over the share of {found['group']}"
+    heading = f"Predicted gain over the share of {result['group']}"
     return Figure("eta", heading, data, with_legend(drawn), caption, alt)
 
 
@@ -123,7 +123,7 @@ def _both_known(row: Mapping[str, Any]) -> bool:
 
 
 def _room(points: list[Mapping[str, Any]]) -> dict[str, Any]:
-    """At least five points of room, so that a flat curve looks flat."""
+    """Return a range of at least ten points, so that a flat curve looks flat."""
     values = [
         point[part][side] for point in points for part, *_ in PARTS
         for side in ("value", "low", "high") if point[part][side] is not None

@@ -16,7 +16,7 @@ UNIFORM_EXPLAINED = 0.75  # of the variance, by the best split of evenly spread 
 
 
 def confidence_curve(artefacts: Artefacts, overlap: Mapping[str, Any]) -> Figure | None:
-    """Sorted weak confidence; below the change point lie the hard-only points."""
+    """Draw the sorted weak confidence; below the change point lie the hard-only points."""
     scored = artefacts.scored()
     below = int((scored["region"] == "hard-only").sum())
     values = np.sort(scored["confidence"].to_numpy(dtype=np.float64))
@@ -32,7 +32,7 @@ def confidence_curve(artefacts: Artefacts, overlap: Mapping[str, Any]) -> Figure
 
 
 def alignment_curve(artefacts: Artefacts, overlap: Mapping[str, Any]) -> Figure | None:
-    """Sorted alignment of the confident points; from the change point up lies the overlap."""
+    """Draw the sorted alignment of the confident points; overlap lies above the change point."""
     scored = artefacts.scored()
     values = scored["alignment"].to_numpy(dtype=np.float64, na_value=np.nan)
     below = int((scored["region"] == "easy-only").sum())
@@ -89,7 +89,7 @@ def _sorted_curve(
 
 
 def _clearness(explained: float | None) -> str:
-    """How much the values really part in two; values spread evenly are the measure."""
+    """State how clearly the values fall into two groups, compared with evenly spread values."""
     if explained is None:
         return ""
     return (

@@ -45,7 +45,7 @@ class Level:
 
 @dataclass(frozen=True)
 class Colouring:
-    """What colours say: the level of each code of a column of the points, and of a missing one."""
+    """Meaning of the colours: the level of each code of a column, and of a missing value."""
 
     key: str
     label: str
@@ -55,7 +55,7 @@ class Colouring:
 
     @property
     def alt(self) -> str:
-        """The colours in words."""
+        """Describe the colours in words."""
         parts = ", ".join(f"{count(level.n)} {level.name}" for level in self.levels)
         return f"Coloured by {self.label.lower()}: {parts}."
 
@@ -69,7 +69,7 @@ class MapFigure(Figure):
     marker: Spec
 
     def spec(self) -> Spec:
-        """What the page's script draws."""
+        """Return the specification for the page's script."""
         return {
             "views": [asdict(view) for view in self.views],
             "colours": [{**asdict(colour), "alt": colour.alt} for colour in self.colours],
@@ -80,9 +80,9 @@ class MapFigure(Figure):
 def point_map(
     artefacts: Artefacts, points: Mapping[str, Any], summary: Mapping[str, Any]
 ) -> MapFigure | None:
-    """UMAP and PCA where the run holds them, and alignment over confidence."""
-    found, overlap = summary["projection"], summary["overlap"]
-    views = [view for name in ("umap", "pca") if (view := _projected(name, points, found))]
+    """Draw UMAP and PCA where the run has them, and alignment over confidence."""
+    result, overlap = summary["projection"], summary["overlap"]
+    views = [view for name in ("umap", "pca") if (view := _projected(name, points, result))]
     if plane := _plane(points, overlap):
         views.append(plane)
     if not views:
@@ -96,9 +96,9 @@ def point_map(
     )
 
 
-def _projected(name: str, points: Mapping[str, Any], found: Mapping[str, Any]) -> View | None:
-    """UMAP or PCA: one unit on both axes, and no ticks, since the numbers say nothing."""
-    if name not in points or found["hint"]:
+def _projected(name: str, points: Mapping[str, Any], result: Mapping[str, Any]) -> View | None:
+    """Lay out UMAP or PCA with one unit on both axes and no ticks, as the numbers mean nothing."""
+    if name not in points or result["hint"]:
         return None
     tops = [max(value for value in column if value is not None) for column in points[name]]
     margin = 0.03 * max(tops)
@@ -106,7 +106,7 @@ def _projected(name: str, points: Mapping[str, Any], found: Mapping[str, Any]) -
     axes = [bare | {"range": [-margin, top + margin]} for top in tops]
     axes[1] |= {"scaleanchor": "x"}
     if name == "pca":
-        for spec, share, word in zip(axes, found["explained"], ("first", "second"), strict=True):
+        for spec, share, word in zip(axes, result["explained"], ("first", "second"), strict=True):
             spec["title"] = title(f"{word} component, {percent(share)} of the variance")
     placed = sum(value is not None for value in points[name][0])
     label = {"umap": "UMAP", "pca": "PCA"}[name]
@@ -114,13 +114,13 @@ def _projected(name: str, points: Mapping[str, Any], found: Mapping[str, Any]) -
         name,
         label,
         layout(xaxis=axes[0], yaxis=axes[1]) | {"height": HEIGHT},
-        f"{found['readings'][name]} {_drawn(points, placed)}",
+        f"{result['readings'][name]} {_drawn(points, placed)}",
         f"Map of {count(placed)} points by {label} of their strong features.",
     )
 
 
 def _plane(points: Mapping[str, Any], overlap: Mapping[str, Any]) -> View | None:
-    """Alignment against confidence; hard-only points, which have no alignment, lie in a strip."""
+    """Lay out alignment against confidence; hard-only points, without alignment, form a strip."""
     codes = np.asarray(points["region"]["codes"], dtype=np.int64)
     hard = int((codes == points["region"]["levels"].index("hard-only")).sum())
     aligned = [value for value in points["alignment"] if value is not None]
@@ -131,7 +131,7 @@ def _plane(points: Mapping[str, Any], overlap: Mapping[str, Any]) -> View | None
         "plane",
         "Confidence × alignment",
         _plane_layout(bool(hard), overlap, (min(aligned), max(aligned))),
-        "The dotted lines are the thresholds that part the regions. "
+        "The dotted lines are the thresholds that divide the regions. "
         f"{sentence if hard else ''}{_drawn(points, len(codes))}",
         f"Scatter plot of the alignment of {count(len(codes))} points against weak confidence.",
     )
@@ -157,9 +157,9 @@ def _plane_layout(strip: bool, overlap: Mapping[str, Any], ends: tuple[float, fl
 
 
 def _drawn(points: Mapping[str, Any], placed: int) -> str:
-    """How many of the points are seen, and how many show a picture."""
+    """State how many points are drawn, and how many show a picture."""
     n = points["n_scored"]
-    said = (
+    text = (
         f"All {count(n)} scored points."
         if placed == n
         else f"{count(placed)} of {count(n)} scored points, drawn in proportion to region and "
@@ -167,8 +167,8 @@ def _drawn(points: Mapping[str, Any], placed: int) -> str:
     )
     pictured = sum(image is not None for image in points.get("image", []))
     if 0 < pictured < len(points["id"]):
-        said += f" {count(pictured)} of the drawn points show a picture when pointed at."
-    return said
+        text += f" {count(pictured)} of the drawn points show a picture when pointed at."
+    return text
 
 
 def _colourings(
@@ -178,11 +178,11 @@ def _colourings(
         Level(style.key, style.token, style.symbol, region["n"])
         for style, region in zip(REGIONS, overlap["regions"], strict=True)
     ]
-    found = [Colouring("region", "Region", regions, list(range(len(regions))), -1)]
+    result = [Colouring("region", "Region", regions, list(range(len(regions))), -1)]
     for key, label in (("source", "Source"), ("group", "Group"), ("label", "Label")):
         if key in points:
             colouring = _categories(key, label, scored[key], points[key]["levels"])
-            found += [colouring] if len(colouring.levels) > 1 else []
+            result += [colouring] if len(colouring.levels) > 1 else []
     if "weak_correct" in points:
         answers = scored["weak_correct"]
         levels = [
@@ -190,12 +190,12 @@ def _colourings(
             Level("right", "right", "circle", int((answers == True).sum())),  # noqa: E712
         ]
         levels += _missing("label", int(answers.isna().sum()))
-        found.append(Colouring("weak_correct", "Weak label", levels, [0, 1], 2))
-    return found
+        result.append(Colouring("weak_correct", "Weak label", levels, [0, 1], 2))
+    return result
 
 
 def _categories(key: str, label: str, values: pd.Series[Any], levels: list[str]) -> Colouring:
-    """The most frequent names in colours, the others in grey."""
+    """Colour the most frequent names; the others are grey."""
     counts: dict[str, int] = {}
     for value, n in values.value_counts().items():
         name = str(name_of(value))
@@ -221,6 +221,6 @@ def _missing(what: str, n: int) -> list[Level]:
 
 
 def _natural(name: str) -> list[tuple[bool, int, str]]:
-    """Order in which "class 10" follows "class 9"."""
+    """Sort key by which "class 10" follows "class 9"."""
     parts = re.split(r"(\d+)", name.casefold())
     return [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]

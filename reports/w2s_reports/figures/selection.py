@@ -1,4 +1,4 @@
-"""The selection, round by round: who was asked, and what was believed of each source."""
+"""Figures on the selection: the queries round by round, and the estimate of each source."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ KINDS = (("answer", "accent", "square"), ("timeout", "warn-edge", "x"), ("failur
 
 
 def rounds(selection: Mapping[str, Any], trace: pd.DataFrame | None) -> Figure | None:
-    """A mark in the row of the source that was asked in each round."""
+    """Mark in each round the source that was queried."""
     if selection["hint"] or trace is None or not len(trace):
         return None
     sources = _largest(selection)[:SHOWN]
@@ -58,13 +58,13 @@ def rounds(selection: Mapping[str, Any], trace: pd.DataFrame | None) -> Figure |
     )
     if len(selection["rows"]) > SHOWN:
         caption += f" The {SHOWN} largest of {len(selection['rows'])} sources."
-    said = ", ".join(f"{row['name']} {count(row['items'])}" for row in sources)
-    alt = f"Rounds in which each source was asked; items kept: {said}."
+    sentences = ", ".join(f"{row['name']} {count(row['items'])}" for row in sources)
+    alt = f"Rounds in which each source was asked; items kept: {sentences}."
     return Figure("rounds", "Who was asked, round by round", data, drawn, caption, alt)
 
 
 def _round_axis(last: int) -> Spec:
-    """Rounds 1 ... last: each has a tick where they are few, and none lies between two rounds."""
+    """Return an axis of rounds; no tick lies between two of them."""
     ticks = {"dtick": 1} if last <= 10 else {"nticks": 8}
     return {"title": title("round"), "range": [0.2, last + 0.8], **ticks}
 
@@ -92,7 +92,7 @@ def _asked(
 
 
 def posteriors(selection: Mapping[str, Any], trace: pd.DataFrame | None) -> Figure | None:
-    """What was believed of each source after its rounds: one panel a source, one scale."""
+    """Draw the estimate of each source after its rounds: one panel per source, one scale."""
     if selection["hint"] or trace is None:
         return None
     last = len(trace)
@@ -118,7 +118,7 @@ def posteriors(selection: Mapping[str, Any], trace: pd.DataFrame | None) -> Figu
         label |= {"y": top - 0.01, "yref": "paper", "yanchor": "top", "showarrow": False}
         drawn["annotations"].append(label | {"font": {"color": "--ink", "size": 13}})
     drawn["height"] = BAND_HEIGHT * n + 60
-    said = ", ".join(
+    sentences = ", ".join(
         f"{row['name']} {format_estimate(row['reward'], 'number', 2)}" for row in shown
     )
     caption = (
@@ -130,7 +130,7 @@ def posteriors(selection: Mapping[str, Any], trace: pd.DataFrame | None) -> Figu
             f" {len(shown)} of {len(selection['rows'])} sources, the largest of those that were "
             "asked more than once."
         )
-    alt = f"In the end, {selection['reward']}: {said}."
+    alt = f"In the end, {selection['reward']}: {sentences}."
     return Figure("posteriors", "What was believed of each source", data, drawn, caption, alt)
 
 
@@ -164,7 +164,7 @@ def _band(part: pd.DataFrame, axis_name: str) -> list[Spec]:
 
 
 def allocation(selection: Mapping[str, Any]) -> Figure | None:
-    """What the next budget should buy of each source, beside what this one bought."""
+    """Draw the items to buy next from each source, beside those bought now."""
     rows = (
         [] if selection["hint"] else [r for r in selection["rows"] if r["recommended"] is not None]
     )
@@ -189,9 +189,9 @@ def allocation(selection: Mapping[str, Any]) -> Figure | None:
     )
     if len(rows) > SHOWN:
         caption += f" The {SHOWN} with most to buy of {len(rows)} sources; the table has all."
-    said = ", ".join(f"{row['name']} {amount(row['recommended'])}" for row in shown)
+    sentences = ", ".join(f"{row['name']} {amount(row['recommended'])}" for row in shown)
     heading = "What the next budget should buy"
-    return Figure("allocation", heading, data, drawn, caption, f"Items to buy next: {said}.")
+    return Figure("allocation", heading, data, drawn, caption, f"Items to buy next: {sentences}.")
 
 
 def _bars(name: str, key: str, rows: list[Mapping[str, Any]], token: str, shift: float) -> Spec:
@@ -210,7 +210,7 @@ def _bars(name: str, key: str, rows: list[Mapping[str, Any]], token: str, shift:
 
 
 def overlap_found(selection: Mapping[str, Any]) -> Figure | None:
-    """Overlap points bought so far, over what was spent."""
+    """Draw the overlap points bought so far over the money spent."""
     return _progress(
         selection,
         ("overlap", "overlap-found", "Overlap points bought", "overlap points"),
@@ -219,7 +219,7 @@ def overlap_found(selection: Mapping[str, Any]) -> Figure | None:
 
 
 def regret(selection: Mapping[str, Any]) -> Figure | None:
-    """Overlap points lost against the best source, over what was spent."""
+    """Draw the overlap points lost against the best source over the money spent."""
     return _progress(
         selection,
         ("regret", "regret", "Estimated regret", "overlap points lost"),
@@ -231,34 +231,34 @@ def regret(selection: Mapping[str, Any]) -> Figure | None:
 def _progress(
     selection: Mapping[str, Any], words: tuple[str, str, str, str], what: str
 ) -> Figure | None:
-    """One measure of every strategy, with the range of one more random run."""
+    """Draw one measure of every strategy, with the range of one more random run."""
     points = [] if selection["hint"] else selection["curve"]
     if len(points) < 2:
         return None
     key, name, heading, unit = words
     x = [point["spent"] for point in points]
-    data, said = [], []
+    data, sentences = [], []
     for strategy, label, token, dash in STRATEGIES:
         if strategy not in points[0]:
             continue
-        found = [point[strategy][key] for point in points]
-        trace = curve(label, x, [estimate["value"] for estimate in found], token, dash)
+        result = [point[strategy][key] for point in points]
+        trace = curve(label, x, [estimate["value"] for estimate in result], token, dash)
         data.append(trace | {"hovertemplate": f"{label}: %{{y:,.0f}} for %{{x:,}}<extra></extra>"})
-        said.append(f"{label} {count(round(found[-1]['value']))}")
-        if strategy == "random" and has_interval(found[-1]):
-            low, high = ([estimate[side] for estimate in found] for side in ("low", "high"))
+        sentences.append(f"{label} {count(round(result[-1]['value']))}")
+        if strategy == "random" and has_interval(result[-1]):
+            low, high = ([estimate[side] for estimate in result] for side in ("low", "high"))
             data.insert(0, band(x, low, high, token))
             what += " The band holds 95 of 100 random runs; a line inside it is within noise."
     drawn = layout(
         xaxis={"title": title(_spent(selection)), "rangemode": "tozero"},
         yaxis={"title": title(unit), "rangemode": "tozero"},
     )
-    alt = f"{heading} for {_money(x[-1], selection)}: {', '.join(said)}."
+    alt = f"{heading} for {_money(x[-1], selection)}: {', '.join(sentences)}."
     return Figure(name, heading, data, with_legend(drawn), what, alt)
 
 
 def _money(value: float, selection: Mapping[str, Any]) -> str:
-    """A part of the budget, in items or in whatever costs are in."""
+    """Format a part of the budget, in items or in the unit of the costs."""
     return amount(value) + (" items" if selection["budget_unit"] == "items" else "")
 
 

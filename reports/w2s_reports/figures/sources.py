@@ -1,4 +1,4 @@
-"""Sources: how much overlap each holds, beside what weak confidence alone would say."""
+"""Figure on sources: overlap density, beside the share of confident points."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SERIES = (
 
 
 def densities(sources: Mapping[str, Any], overlap: Mapping[str, Any]) -> Figure | None:
-    """Overlap density of each source, filled; its share of confident points, hollow."""
+    """Draw overlap density, filled, and share of confident points, hollow, of each source."""
     rows = [row for row in sources["rows"] if row["density"]["value"] is not None]
     if len(rows) < 2 or overlap["density"]["value"] is None:
         return None
@@ -47,16 +47,16 @@ def densities(sources: Mapping[str, Any], overlap: Mapping[str, Any]) -> Figure 
     )
     if len(rows) > SHOWN:
         caption += f" The first {SHOWN} of {len(rows)} sources; the table has all."
-    said = "; ".join(
+    text = "; ".join(
         f"{row['name']} {describe(row['density'])} overlap, {describe(row['confident'])} confident"
         for row in shown
     )
     heading = "Overlap beside confidence alone"
-    return Figure("densities", heading, data, drawn, caption, f"Shares by source: {said}.")
+    return Figure("densities", heading, data, drawn, caption, f"Shares by source: {text}.")
 
 
 def _range(rows: list[dict[str, Any]]) -> list[float]:
-    """From just below 0, so that a mark there is whole, to just above the highest limit."""
+    """Return a range from just below 0, so that a mark at 0 is whole, to the highest limit."""
     estimates = [row[key] for row in rows for _, key, *_ in SERIES]
     highest = max(e[end] for e in estimates for end in ("value", "high") if e[end] is not None)
     return [-0.02 * highest, 1.04 * highest or 1.0]

@@ -1,4 +1,4 @@
-"""Teacher, student and ceiling: what was forecast beside what was measured."""
+"""Figure on teacher, student and ceiling: the forecast beside the measurement."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ Row = tuple[str, Estimate | None, Estimate | None]  # name, forecast, measured
 
 
 def accuracies(forecast: Mapping[str, Any], gain: Mapping[str, Any]) -> Figure | None:
-    """Accuracies with intervals; the forecast hollow, the measurement filled."""
+    """Draw accuracies with intervals; the forecast hollow, the measurement filled."""
     rows = _rows(forecast, gain)
     expected = _placed(rows, 1)
     measured = _placed(rows, 2)
     if not expected and not measured:
         return None
     both = bool(expected) and bool(measured)
-    data, said = [], []
-    for kind, found, filled, shift in (
+    data, text = [], []
+    for kind, result, filled, shift in (
         ("forecast", expected, False, 0.03),
         ("measured", measured, True, -0.22),
     ):
-        if found:
-            heights = [height + (shift if both else 0) for height, _, _ in found]
-            spoken = [f"{name}: {describe(estimate)} {kind}" for _, name, estimate in found]
-            data.append(marks(kind, [e for *_, e in found], heights, spoken, filled=filled))
-            said += spoken
+        if result:
+            heights = [height + (shift if both else 0) for height, _, _ in result]
+            texts = [f"{name}: {describe(estimate)} {kind}" for _, name, estimate in result]
+            data.append(marks(kind, [e for *_, e in result], heights, texts, filled=filled))
+            text += texts
     axis = {"title": title("accuracy"), "tickformat": ".0%", "nticks": 6}
     caption = _caption(forecast, gain, bool(expected), bool(measured))
     return Figure(
@@ -37,12 +37,12 @@ def accuracies(forecast: Mapping[str, Any], gain: Mapping[str, Any]) -> Figure |
         data,
         rows_layout([name for name, *_ in rows], axis, legend=both),
         caption,
-        f"Accuracies with intervals. {'; '.join(said)}.",
+        f"Accuracies with intervals. {'; '.join(text)}.",
     )
 
 
 def _rows(forecast: Mapping[str, Any], gain: Mapping[str, Any]) -> Sequence[Row]:
-    """The forecast student stands beside the plainly trained one, where there is one."""
+    """Pair forecasts with measurements; the forecast student is the plainly trained one."""
     if gain["hint"] or not gain["methods"]:
         names = ("teacher", "student", "ceiling")
         return [(name, forecast.get(name), None) for name in names]
@@ -62,31 +62,31 @@ def _rows(forecast: Mapping[str, Any], gain: Mapping[str, Any]) -> Sequence[Row]
 
 
 def _placed(rows: Sequence[Row], column: int) -> list[tuple[int, str, Estimate]]:
-    """Height, name and estimate of the rows that have one in this column."""
+    """List height, name and estimate of the rows that have one in this column."""
     top = len(rows) - 1
     placed = []
     for k, row in enumerate(rows):
-        found = row[1] if column == 1 else row[2]
-        if found is not None and found["value"] is not None:
-            placed.append((top - k, row[0], found))
+        result = row[1] if column == 1 else row[2]
+        if result is not None and result["value"] is not None:
+            placed.append((top - k, row[0], result))
     return placed
 
 
-def _known(found: Estimate | None) -> bool:
-    return found is not None and found["value"] is not None
+def _known(result: Estimate | None) -> bool:
+    return result is not None and result["value"] is not None
 
 
 def _caption(
     forecast: Mapping[str, Any], gain: Mapping[str, Any], expected: bool, measured: bool
 ) -> str:
-    said = []
+    text = []
     if expected:
         mark = "Hollow: the forecast" if measured else "The forecast"
-        said.append(f"{mark}, with {percent(forecast['level'], 0)} intervals.")
+        text.append(f"{mark}, with {percent(forecast['level'], 0)} intervals.")
     if measured:
         mark = "Filled: measured" if expected else "Measured"
-        said.append(
+        text.append(
             f"{mark} on {gain['n_test']:,} test items, with {percent(gain['level'], 0)} intervals."
         )
-    said.append("The ceiling is the same student trained on gold labels of the pool.")
-    return " ".join(said)
+    text.append("The ceiling is the same student trained on gold labels of the pool.")
+    return " ".join(text)

@@ -35,7 +35,7 @@ def summarize(
     baseline: str | os.PathLike[str] | Any = None,
     fail_on: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Summarise a run as plain JSON types, whichever of its stages are finished.
+    """Summarize a run as plain JSON types, whichever of its stages are finished.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Two runs side by side: what each found, the difference, and whether chance explains it."""
+"""Two runs side by side: their numbers, the differences, and whether these are significant."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ ONE_DETECTOR = {"overlap", "sources", "groups"}
 
 
 def compare(own: Summary, other: Summary) -> dict[str, Any]:
-    """Every number that both runs have, with the difference, this run minus the baseline.
+    """Compare every number that both runs have; differences are this run minus the baseline.
 
     Parameters
     ----------
@@ -50,8 +50,8 @@ def compare(own: Summary, other: Summary) -> dict[str, Any]:
     Returns
     -------
     dict
-        `sections`, each with `rows` of `value`, `other`, `difference` and `told`; `lacking`, what
-        only one of the runs has; `settings` that differ; `notes` on how to read it.
+        `sections`, each with `rows` of `value`, `other`, `difference` and `result`; `lacking`,
+        numbers of only one run; `settings` that differ; `notes` on how to read it.
     """
     fingerprints = own["data"]["fingerprint"], other["data"]["fingerprint"]
     same = fingerprints[0] is not None and fingerprints[0] == fingerprints[1]
@@ -213,7 +213,7 @@ def _lacking(title: str, names: list[str], where: str) -> str | None:
 
 
 def _settings(own: Summary, other: Summary) -> list[dict[str, Any]]:
-    """Data, models, seeds, stages, settings and versions that differ."""
+    """List data, models, seeds, stages, settings and versions that differ."""
     both = _stages(own).keys() & _stages(other).keys()
     left, right = (_flat(summary, both) for summary in (own, other))
     names = dict.fromkeys([*left, *right])
@@ -225,31 +225,31 @@ def _settings(own: Summary, other: Summary) -> list[dict[str, Any]]:
 
 
 def _stages(s: Summary) -> dict[str, Mapping[str, str]]:
-    """Settings of each stage; those of items and embed stand under data and models."""
+    """Return the settings of each stage; those of items and embed are under data and models."""
     return {stage["name"]: stage["settings"] for stage in s["provenance"]["stages"]}
 
 
 def _flat(s: Summary, stages: Set[str]) -> dict[str, str]:
-    """Names and values of all settings; of the stages in detail only these."""
-    found, data = s["provenance"], s["data"]
+    """Flatten all settings to name and value; in detail only those of the given stages."""
+    result, data = s["provenance"], s["data"]
     facts = {
         "data": data["name"],
         "data fingerprint": data["fingerprint"],
         "items": count(data["n_items"]),
         "points scored": None if s["overlap"]["hint"] else count(data["n_scored"]),
-        "seed": found["seed"],
-        "device": found["device"],
+        "seed": result["seed"],
+        "device": result["device"],
         "w2s-data": s["version"],
     }
-    for role, model in found["models"].items():
+    for role, model in result["models"].items():
         facts |= {f"{role} features: {name}": value for name, value in model.items()}
-    facts |= {f"detector: {name}": value for name, value in found["settings"].items()}
+    facts |= {f"detector: {name}": value for name, value in result["settings"].items()}
     for stage, settings in _stages(s).items():
         if stage not in stages:
             facts[f"stage {stage}"] = "finished"
         elif stage not in ("items", "embed"):
             facts |= {f"{stage}: {name}": value for name, value in settings.items()}
-    facts |= {f"version of {name}": value for name, value in found["versions"].items()}
+    facts |= {f"version of {name}": value for name, value in result["versions"].items()}
     return {name: str(value) for name, value in facts.items() if value is not None}
 
 
@@ -263,6 +263,6 @@ def _notes(sections: list[dict[str, Any]], other: Summary, same: bool) -> list[s
         notes.append("The two runs have no stage in common: there is no number to compare.")
     warned = other["verdict"]["warnings"]
     if warned:
-        said = "; ".join(f"{warning['about']}: {warning['text']}" for warning in warned)
-        notes.append(f"The baseline's own warnings: {said}")
+        sentences = "; ".join(f"{warning['about']}: {warning['text']}" for warning in warned)
+        notes.append(f"The baseline's own warnings: {sentences}")
     return notes

@@ -1,4 +1,4 @@
-"""What data a run is about."""
+"""Facts on the data of a run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from w2s_reports.formats import name_of
 
 
 def data(artefacts: Artefacts) -> dict[str, Any]:
-    """What data the run is about."""
+    """Describe the data of a run."""
     facts, scored = artefacts.data, artefacts.overlap
     names = scored.get("class_names") or facts.get("class_names") or []
     return {
@@ -24,5 +24,5 @@ def data(artefacts: Artefacts) -> dict[str, Any]:
         "class_names": [name_of(name) for name in names],
         "notes": [str(note) for note in facts.get("notes") or []],
         "created": artefacts.manifest.get("created"),
-        "run": artefacts.path.resolve().name,  # a page that is sent on tells nobody's folders
+        "run": artefacts.path.resolve().name,  # not the whole path: a page may be sent on
     }

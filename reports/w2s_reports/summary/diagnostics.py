@@ -1,4 +1,4 @@
-"""What training did: whom `raven` trusts, who teaches whom, which points were kept."""
+"""Diagnostics of training: weights of teachers, assignments, points kept."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from w2s_reports.artefacts import Artefacts
 from w2s_reports.formats import name_of, percent, plain
 from w2s_reports.summary.parts import estimate
 
-CLEAR = 0.05  # of a share, from which a difference is worth a word
+CLEAR = 0.05  # smaller differences of shares are not worth a sentence
 
 
 def summarize_diagnostics(artefacts: Artefacts) -> dict[str, list[dict[str, Any]]]:
-    """Diagnostics of the methods that left any, by kind; empty for runs of earlier versions."""
-    found = artefacts.later["gain.json"]
-    told = found.get("diagnostics") or {}
-    classes = [name_of(name) for name in found.get("class_names") or ()]
-    teachers = _teachers(artefacts, found)
+    """Summarize the diagnostics of the methods by kind; a method may have none."""
+    results = artefacts.later["gain.json"]
+    diagnostics = results.get("diagnostics") or {}
+    classes = [name_of(name) for name in results.get("class_names") or ()]
+    teachers = _teachers(artefacts, results)
     result: dict[str, list[dict[str, Any]]] = {
         "weights": [], "assignments": [], "kept": [], "own_weight": []
     }  # fmt: skip
-    for method, parts in told.items():
+    for method, parts in diagnostics.items():
         name = {"method": name_of(method)}
         if "weights" in parts:
             result["weights"].append(name | _weights(parts["weights"], teachers))
@@ -47,10 +47,10 @@ def _own_weight(path: Sequence[float]) -> dict[str, Any]:
     }
 
 
-def _teachers(artefacts: Artefacts, found: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Name and accuracy of each teacher."""
+def _teachers(artefacts: Artefacts, results: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """List name and accuracy of each teacher."""
     names = artefacts.data.get("weak_names") or ()
-    scores = found.get("teachers") or [found["teacher"]]
+    scores = results.get("teachers") or [results["teacher"]]
     return [
         {
             "name": name_of(names[m]) if m < len(names) else f"teacher {m + 1}",
@@ -76,23 +76,23 @@ _FINAL = {"value": "mean", "low": "low", "high": "high"}
 
 
 def _trust(lines: Sequence[Mapping[str, Any]]) -> str:
-    """Whom the weights trust in the end, and whether that teacher is the most accurate one."""
+    """Name the teacher with the largest weight, and whether it is the most accurate one."""
     trusted = max(lines, key=lambda line: line["weight"]["value"])
     weight, even = trusted["weight"]["value"], 1 / len(lines)
     if weight - even < CLEAR:
         return f"The weights stay even ({percent(even, 0)} each): no teacher is trusted more."
-    said = (
+    text = (
         f"{trusted['name']} ends with {percent(weight, 0)} of the weight (even would be "
         f"{percent(even, 0)})"
     )
     known = [line for line in lines if line["accuracy"]["value"] is not None]
     if not known:
-        return f"{said}."
+        return f"{text}."
     best = max(known, key=lambda line: line["accuracy"]["value"])
     if best is trusted:
-        return f"{said}; it is the most accurate teacher, {percent(best['accuracy']['value'])}."
+        return f"{text}; it is the most accurate teacher, {percent(best['accuracy']['value'])}."
     return (
-        f"{said}, though {best['name']} is the most accurate teacher "
+        f"{text}, though {best['name']} is the most accurate teacher "
         f"({percent(best['accuracy']['value'])} against {percent(trusted['accuracy']['value'])}): "
         "a weight says whose labels are easy to fit, not whose are right."
     )
@@ -132,9 +132,9 @@ def _kept(kept: Mapping[str, Any], classes: Sequence[str | None]) -> dict[str, A
         return [{"name": name, "share": plain(share)} for name, share in pairs]
 
     right, everywhere = kept["right"], kept["right_all"]
-    said = f"Trained on {percent(kept['share'], 0)} of the pool"
+    text = f"Trained on {percent(kept['share'], 0)} of the pool"
     if right is not None:
-        said += f"; weak labels are right on {percent(right)} of it, {percent(everywhere)} overall"
+        text += f"; weak labels are right on {percent(right)} of it, {percent(everywhere)} overall"
     return {
         **{name: plain(kept[name]) for name in ("share", "right", "right_all")},
         "by_label": named(kept["by_label"]),
@@ -143,5 +143,5 @@ def _kept(kept: Mapping[str, Any], classes: Sequence[str | None]) -> dict[str, A
             {"name": name_of(name), "share": plain(share)}
             for name, share in (kept.get("by_group") or {}).items()
         ],
-        "reading": f"{said}.",
+        "reading": f"{text}.",
     }

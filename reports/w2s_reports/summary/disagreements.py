@@ -26,7 +26,7 @@ AGAIN = (
 
 
 def find_disagreements(artefacts: Artefacts) -> dict[str, Any]:
-    """Counts by split and kind, and the rows where the student is surest; labelled items apart."""
+    """Count disagreements by split and kind, and list those of which the student is surest."""
     table = artefacts.later.get("predictions.parquet")
     if "gain.json" not in artefacts.later:
         return {"hint": HINT}
@@ -37,8 +37,8 @@ def find_disagreements(artefacts: Artefacts) -> dict[str, Any]:
     column = f"{methods[0]} / label"
     if table is None or column not in table or not ids.equals(table["id"].astype(str)):
         return {"hint": AGAIN}
-    said = _read(table, methods[0], artefacts.is_paired)
-    asked = said[said["student"].notna() & (said["split"] != "labelled")]
+    text = _read(table, methods[0], artefacts.is_paired)
+    asked = text[text["student"].notna() & (text["split"] != "labelled")]
     apart = asked[asked["student"] != asked["teacher"]].sort_values(
         "proba", ascending=False, kind="stable"
     )
@@ -65,8 +65,8 @@ def find_disagreements(artefacts: Artefacts) -> dict[str, Any]:
 
 
 def _read(table: pd.DataFrame, method: str, is_paired: bool) -> pd.DataFrame:
-    """Split, gold label, teacher and student of each item, and which kind of disagreement it is."""
-    found = pd.DataFrame(
+    """Collect split, gold label, teacher, student and kind of disagreement of each item."""
+    result = pd.DataFrame(
         {
             "split": table["split"].astype(object),
             "gold": table["label"].astype(object),
@@ -77,13 +77,13 @@ def _read(table: pd.DataFrame, method: str, is_paired: bool) -> pd.DataFrame:
             "right": table[f"{method} / right"],
         }
     )
-    known = found["gold"].notna()
-    found["kind"] = "both_wrong"
-    found.loc[found["student"] == found["gold"], "kind"] = "student_right"
-    found.loc[found["teacher"] == found["gold"], "kind"] = "teacher_right"
-    found.loc[~known, "kind"] = "unknown"
-    found["is_paired"] = is_paired
-    return found
+    known = result["gold"].notna()
+    result["kind"] = "both_wrong"
+    result.loc[result["student"] == result["gold"], "kind"] = "student_right"
+    result.loc[result["teacher"] == result["gold"], "kind"] = "teacher_right"
+    result.loc[~known, "kind"] = "unknown"
+    result["is_paired"] = is_paired
+    return result
 
 
 def _count(split: Any, asked: pd.DataFrame, apart: pd.DataFrame) -> dict[str, Any]:
@@ -97,7 +97,7 @@ def _count(split: Any, asked: pd.DataFrame, apart: pd.DataFrame) -> dict[str, An
 
 
 def _student(row: Mapping[Any, Any]) -> dict[str, Any]:
-    """What the student says of one item."""
+    """Describe the student's answer to one item."""
     label = name_of(row["student"])
     if row["is_paired"]:
         label = preferred(None if row["gold"] is None else row["student"] == row["gold"])
@@ -111,19 +111,19 @@ def _student(row: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def _reading(splits: list[dict[str, Any]]) -> str:
-    """What the counts say, of the test items where there are any."""
+    """Put the counts in words, on the test items where there are any."""
     if not splits:
         return "The student was asked about no item outside the labelled split."
-    found = next((split for split in splits if split["split"] == "test"), splits[0])
-    said = (
-        f"On {count(found['n_disagree'])} of {count(found['n'])} {found['split']} items "
-        f"({percent(found['n_disagree'] / found['n'])}) the student contradicts its teacher"
+    result = next((split for split in splits if split["split"] == "test"), splits[0])
+    text = (
+        f"On {count(result['n_disagree'])} of {count(result['n'])} {result['split']} items "
+        f"({percent(result['n_disagree'] / result['n'])}) the student contradicts its teacher"
     )
-    if found["unknown"] == found["n_disagree"]:
-        return f"{said}."
+    if result["unknown"] == result["n_disagree"]:
+        return f"{text}."
     parts = [
-        f"{who} is right on {count(found[kind])}"
+        f"{who} is right on {count(result[kind])}"
         for kind, who in (("student_right", "the student"), ("teacher_right", "the teacher"))
     ]
-    parts += [f"neither on {count(found['both_wrong'])}"] if found["both_wrong"] else []
-    return f"{said}: {', '.join(parts)}."
+    parts += [f"neither on {count(result['both_wrong'])}"] if result["both_wrong"] else []
+    return f"{text}: {', '.join(parts)}."

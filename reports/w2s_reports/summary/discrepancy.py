@@ -1,4 +1,4 @@
-"""What `w2s forecast` says of the features: spectra, shared directions, predicted recovery."""
+"""Discrepancy of the features: spectra, shared directions, predicted recovery."""
 
 from __future__ import annotations
 
@@ -17,55 +17,55 @@ RISKS = ("teacher", "student", "ceiling")
 
 
 def summarize_discrepancy(artefacts: Artefacts) -> dict[str, Any]:
-    """Dimensions, spectra and predictions, or the command that adds them."""
-    found = artefacts.later.get("discrepancy.json")
-    if found is None:
+    """Summarize dimensions, spectra and predictions, or name the command that adds them."""
+    result = artefacts.later.get("discrepancy.json")
+    if result is None:
         return {"hint": HINT}
-    shared = found.get("correlation_dimension") or {}
-    prediction = found.get("prediction") or {}
+    shared = result.get("correlation_dimension") or {}
+    prediction = result.get("prediction") or {}
     level = shared.get("level")
-    gains = any(row["N"] is not None for row in found.get("needed_pool") or ())
+    gains = any(row["N"] is not None for row in result.get("needed_pool") or ())
     return {
         "hint": None,
-        "reading": sentence(str(found["reading"])),
-        "advice": _advice(found) if "d_w" in found else "",
-        "unknown": texts(found["unknown"]),
-        "warnings": texts(found["warnings"]),
-        "known": "d_w" in found,
-        **{name: plain(found.get(name)) for name in ("n", "N", "d_w", "d_s")},
-        "break_even": plain(found.get("break_even")) if gains else None,
+        "reading": sentence(str(result["reading"])),
+        "advice": _advice(result) if "d_w" in result else "",
+        "unknown": texts(result["unknown"]),
+        "warnings": texts(result["warnings"]),
+        "known": "d_w" in result,
+        **{name: plain(result.get(name)) for name in ("n", "N", "d_w", "d_s")},
+        "break_even": plain(result.get("break_even")) if gains else None,
         "shared": estimate(shared),
         "level": plain(shared.get("level")),
         "prediction": {name: plain(prediction.get(name)) for name in ("teacher", "ceiling")}
         | {name: estimate(prediction.get(name) or {}) for name in ("student", "pgr")},
         "needed_pool": [
             {"share": plain(row["share"]), "N": plain(row["N"]), "reason": str(row["reason"])}
-            for row in found.get("needed_pool") or ()
+            for row in result.get("needed_pool") or ()
         ],
         "sensitivity": [
             {"criterion": str(row["criterion"]).replace("_", " ")}
             | {name: plain(row.get(name)) for name in ("weak", "strong", "d_sw", *RISKS, "pgr")}
-            for row in found.get("sensitivity") or ()
+            for row in result.get("sensitivity") or ()
         ],
         "spectra": {
-            side: found.get(f"{side}_spectrum") or {"leading": [], "n_values": 0, "total": 0.0}
+            side: result.get(f"{side}_spectrum") or {"leading": [], "n_values": 0, "total": 0.0}
             for side in ("weak", "strong")
         },
         "canonical_correlations": [
-            plain(value) for value in found.get("canonical_correlations") or ()
+            plain(value) for value in result.get("canonical_correlations") or ()
         ],
         "curve": [
             {name: plain(row.get(name)) for name in ("N", *RISKS)}
             | {"pgr": from_columns(row, "pgr", level)}
-            for row in found.get("curve") or ()
+            for row in result.get("curve") or ()
         ],
     }
 
 
-def _advice(found: Mapping[str, Any]) -> str:
-    """Whether more pool items would help, or another model."""
-    pool = found["N"]
-    needed = [(row["share"], row["N"]) for row in found["needed_pool"] if row["N"] is not None]
+def _advice(result: Mapping[str, Any]) -> str:
+    """Advise whether more pool items would help, or another model."""
+    pool = result["N"]
+    needed = [(row["share"], row["N"]) for row in result["needed_pool"] if row["N"] is not None]
     if not needed:
         return (
             "More pool items would not help. Take a strong model that sees something else than the "

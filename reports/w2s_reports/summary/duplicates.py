@@ -16,13 +16,13 @@ PAIRED = "Preference pairs are not compared with each other: `w2s groups` does n
 
 
 def find_duplicates(artefacts: Artefacts) -> dict[str, Any]:
-    """Counts, and the listed pairs by their rows: across splits first, then of unlike labels."""
-    found, table = (artefacts.later.get(f) for f in ("groups.json", "duplicates.parquet"))
-    if found is None:
+    """List pairs by their rows, across splits first, then with unlike labels; and count them."""
+    result, table = (artefacts.later.get(f) for f in ("groups.json", "duplicates.parquet"))
+    if result is None:
         return {"hint": PAIRED if artefacts.is_paired else HINT}
-    if table is None or "duplicates" not in found:
+    if table is None or "duplicates" not in result:
         return {"hint": AGAIN}
-    counts = found["duplicates"]
+    counts = result["duplicates"]
     row_of = pd.Series(artefacts.scores.index, index=artefacts.scores["id"].astype(str))
     known = table["id_a"].astype(str).isin(row_of.index) & table["id_b"].astype(str).isin(
         row_of.index
@@ -30,8 +30,8 @@ def find_duplicates(artefacts: Artefacts) -> dict[str, Any]:
     shown = table[known].head(SHOWN)
     return {
         "hint": None,
-        "threshold": plain(found["duplicate_threshold"]),
-        "reading": _reading(counts, found["duplicate_threshold"]),
+        "threshold": plain(result["duplicate_threshold"]),
+        "reading": _reading(counts, result["duplicate_threshold"]),
         "n_pairs": int(counts["n_pairs"]),
         "n_leaking": int(counts["n_leaking"]),
         "n_labels_differ": int(counts["n_labels_differ"]),
@@ -52,18 +52,18 @@ def _reading(counts: dict[str, Any], threshold: float) -> str:
     n = counts["n_pairs"]
     if not n:
         return f"No two items are nearly the same (cosine {threshold:.4g} or more)."
-    said = f"{count(n)} pair{'s' if n > 1 else ''} of items are nearly the same"
+    text = f"{count(n)} pair{'s' if n > 1 else ''} of items are nearly the same"
     if n == 1:
-        said = "1 pair of items is nearly the same"
-    said += f" (cosine {threshold:.4g} or more)"
+        text = "1 pair of items is nearly the same"
+    text += f" (cosine {threshold:.4g} or more)"
     leaking, differ = counts["n_leaking"], counts["n_labels_differ"]
     if leaking:
-        said += (
+        text += (
             f"; {count(leaking)} of them lie{'s' if leaking == 1 else ''} across splits, so that "
             "what is measured on one has been seen in the other"
         )
     else:
-        said += ", none of them across splits"
+        text += ", none of them across splits"
     if differ:
-        said += f"; {count(differ)} have different gold labels, of which one is likely wrong"
-    return f"{said}."
+        text += f"; {count(differ)} have different gold labels, of which one is likely wrong"
+    return f"{text}."

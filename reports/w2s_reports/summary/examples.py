@@ -1,4 +1,4 @@
-"""Items to look at: the most telling of each region, disagreements, and likely duplicates."""
+"""Items to look at: the most typical of each region, disagreements, and likely duplicates."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from w2s_reports.summary.duplicates import find_duplicates
 from w2s_reports.summary.items import describe_items
 
 EXAMPLES_PER_REGION = 6
-# The most telling items of a region are those furthest from the threshold that made them so.
+# The most typical items of a region are those furthest from the threshold that made them so.
 _TELLING = {
     "overlap": ("alignment", False, "highest alignment first"),
     "easy-only": ("alignment", True, "lowest alignment first"),
@@ -22,7 +22,7 @@ _TELLING = {
 
 
 def example_rows(scored: pd.DataFrame) -> dict[str, list[int]]:
-    """Rows of the most telling items of each region, by their label in `scored`'s index."""
+    """Select the most typical items of each region, by their label in `scored`'s index."""
     chosen = {}
     for key, (column, ascending, _) in _TELLING.items():
         members = scored.loc[scored["region"] == key, column].dropna()
@@ -32,9 +32,9 @@ def example_rows(scored: pd.DataFrame) -> dict[str, list[int]]:
 
 
 def examples(artefacts: Artefacts) -> dict[str, Any]:
-    """Telling items by region, disagreements by kind, pairs of duplicates."""
+    """Collect typical items by region, disagreements by kind, pairs of duplicates."""
     chosen = example_rows(artefacts.scored())
-    found: dict[str, Any] = {
+    result: dict[str, Any] = {
         "regions": [
             {"region": key, "order": _TELLING[key][2], "items": [{"row": row} for row in rows]}
             for key, rows in chosen.items()
@@ -42,18 +42,18 @@ def examples(artefacts: Artefacts) -> dict[str, Any]:
         "disagreements": find_disagreements(artefacts),
         "duplicates": find_duplicates(artefacts),
     }
-    described = describe_items(artefacts, shown_rows(found))
-    for part in (*found["regions"], *found["disagreements"].get("kinds", ())):
+    described = describe_items(artefacts, shown_rows(result))
+    for part in (*result["regions"], *result["disagreements"].get("kinds", ())):
         part["items"] = [described[item["row"]] | item for item in part["items"]]
-    for pair in found["duplicates"].get("pairs", ()):
+    for pair in result["duplicates"].get("pairs", ()):
         pair |= {side: described[pair[side]] for side in ("a", "b")}
-    return found
+    return result
 
 
-def shown_rows(found: Mapping[str, Any]) -> list[int]:
-    """Rows of all items that are shown, those first that matter most."""
-    parts = (*found["regions"], *found["disagreements"].get("kinds", ()))
+def shown_rows(result: Mapping[str, Any]) -> list[int]:
+    """List the rows of all items shown, the most important first."""
+    parts = (*result["regions"], *result["disagreements"].get("kinds", ()))
     rows = [item["row"] for part in parts for item in part["items"]]
-    for pair in found["duplicates"].get("pairs", ()):
+    for pair in result["duplicates"].get("pairs", ()):
         rows += [item if isinstance(item, int) else item["row"] for item in (pair["a"], pair["b"])]
     return list(dict.fromkeys(rows))

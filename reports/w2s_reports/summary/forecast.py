@@ -1,4 +1,4 @@
-"""What `w2s forecast` expects of training."""
+"""Forecast of the gain, before training."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ HINT = "`w2s forecast RUN` adds what training is expected to gain, before any of
 
 
 def summarize_forecast(artefacts: Artefacts) -> dict[str, Any]:
-    """Accuracies and gain with intervals, or the command that adds them."""
-    found = artefacts.later.get("forecast.json")
-    if found is None:
+    """Summarize accuracies and gain with intervals, or name the command that adds them."""
+    result = artefacts.later.get("forecast.json")
+    if result is None:
         return {"hint": HINT}
     return {
         "hint": None,
-        "reading": sentence(str(found["reading"])),
-        "verdict": str(found["verdict"]),
-        "level": plain(found["level"]),
-        "n": plain(found["n"]),
-        "N": plain(found["N"]),
+        "reading": sentence(str(result["reading"])),
+        "verdict": str(result["verdict"]),
+        "level": plain(result["level"]),
+        "n": plain(result["n"]),
+        "N": plain(result["N"]),
         **{
-            name: estimate({**found[name], "level": found["level"]})
+            name: estimate({**result[name], "level": result["level"]})
             for name in ("teacher", "student", "ceiling", "gain")
         },
-        "chance": plain(found["chance_w2s_helps"]),
-        "pgr": plain(found["pgr"]),
-        "pgr_reason": str(found["pgr_reason"]),
-        "warnings": texts(found["warnings"]),
+        "chance": plain(result["chance_w2s_helps"]),
+        "pgr": plain(result["pgr"]),
+        "pgr_reason": str(result["pgr_reason"]),
+        "warnings": texts(result["warnings"]),
     }

@@ -1,4 +1,4 @@
-"""What `w2s gain` measured: methods ranked, with seeds, controls and groups."""
+"""Measured gain: methods ranked, with seeds, controls and groups."""
 
 from __future__ import annotations
 
@@ -35,23 +35,23 @@ MEANINGS = {
 
 
 def summarize_gain(artefacts: Artefacts) -> dict[str, Any]:
-    """Methods from the largest gain to the smallest, or the command that measures them."""
-    found = artefacts.later.get("gain.json")
-    if found is None:
+    """Summarize the methods by gain, or name the command that measures them."""
+    result = artefacts.later.get("gain.json")
+    if result is None:
         return {"hint": HINT}
-    students = found["students"]
+    students = result["students"]
     by_seed = artefacts.later["gain.parquet"]
     methods = [_method(s, students, by_seed) for s in students if not s["control_of"]]
-    groups = _groups(found["teacher"], methods[0]["name"] if methods else None, students)
+    groups = _groups(result["teacher"], methods[0]["name"] if methods else None, students)
     return {
         "hint": None,
-        "reading": sentence(str(found["reading"])),
-        "tuning": str(found["tuning"]),
-        "level": plain(found["level"]),
-        "n_labelled": plain(found["n_labelled"]),
-        "n_pool": plain(found["n_pool"]),
-        "n_test": plain(found["n_test"]),
-        "n_seeds": len(found["seeds"]),
+        "reading": sentence(str(result["reading"])),
+        "tuning": str(result["tuning"]),
+        "level": plain(result["level"]),
+        "n_labelled": plain(result["n_labelled"]),
+        "n_pool": plain(result["n_pool"]),
+        "n_test": plain(result["n_test"]),
+        "n_seeds": len(result["seeds"]),
         "methods": methods,
         "meanings": _meanings(methods),
         "findings": _findings(methods, groups),
@@ -60,15 +60,15 @@ def summarize_gain(artefacts: Artefacts) -> dict[str, Any]:
             for reason in dict.fromkeys(m["pgr"]["reason"] for m in methods)
             if reason
         ],
-        **{name: _reference(found[name]) for name in REFERENCES},
+        **{name: _reference(result[name]) for name in REFERENCES},
         "groups": groups,
         "diagnostics": summarize_diagnostics(artefacts),
-        "forecast": _forecast(found["forecast"], artefacts.later.get("forecast.json") or {}),
+        "forecast": _forecast(result["forecast"], artefacts.later.get("forecast.json") or {}),
         "failures": [
             {"name": name_of(name), "reason": str(reason)}
-            for name, reason in found["failures"].items()
+            for name, reason in result["failures"].items()
         ],
-        "warnings": texts(found["warnings"]),
+        "warnings": texts(result["warnings"]),
     }
 
 
@@ -98,7 +98,7 @@ def _method(
 
 
 def _meanings(methods: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
-    """What the names of the methods and their controls stand for, in the order of the table."""
+    """Explain the names of methods and controls, in the order of the table."""
     controls = [control["name"] for method in methods for control in method["controls"]]
     names = dict.fromkeys(
         [*(str(method["name"]).partition(":")[0] for method in methods), *controls]
@@ -107,7 +107,7 @@ def _meanings(methods: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
 
 
 def _lead(method: str, students: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
-    """Over the most accurate of the method's controls."""
+    """Return the lead over the most accurate of the method's controls."""
     controls = [student for student in students if student["control_of"] == method]
     if not controls:
         return None
@@ -115,14 +115,14 @@ def _lead(method: str, students: Sequence[Mapping[str, Any]]) -> dict[str, Any] 
     return estimate(best["lead"]) | {"control": name_of(best["name"])}
 
 
-def _reference(found: Mapping[str, Any]) -> dict[str, Any]:
-    return estimate(found["scores"].get("accuracy")) | {"reason": str(found["reason"])}
+def _reference(result: Mapping[str, Any]) -> dict[str, Any]:
+    return estimate(result["scores"].get("accuracy")) | {"reason": str(result["reason"])}
 
 
 def _groups(
     teacher: Mapping[str, Any], best: str | None, students: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Teacher, best method and all gains in each group of the test split, the worst group first."""
+    """Summarize teacher, best method and gains per group of the test split, worst first."""
     methods = [student for student in students if not student["control_of"]]
     rows = [
         {
@@ -145,17 +145,17 @@ def _groups(
 def _findings(
     methods: Sequence[Mapping[str, Any]], groups: Sequence[Mapping[str, Any]]
 ) -> list[str]:
-    """What the controls and the groups say, and what to do about it."""
-    said = [_against_control(method) for method in methods if method["lead"]]
-    if said and (best := methods[0])["lead"]:
+    """Put in words what controls and groups show, and what to do about it."""
+    text = [_against_control(method) for method in methods if method["lead"]]
+    if text and (best := methods[0])["lead"]:
         control, lead = best["lead"]["control"], best["lead"]
         if (gained := best["gain"]["value"]) is not None and gained <= 0:
-            said[0] += f" {best['name']} gains nothing over the teacher here."
+            text[0] += f" {best['name']} gains nothing over the teacher here."
         elif lead["low"] is not None and lead["low"] > 0:
-            said[0] += f" So {best['name']} is worth its effort here."
+            text[0] += f" So {best['name']} is worth its effort here."
         else:
-            said[0] += f" So take {control}, which is simpler, unless more seeds decide otherwise."
-    return said + _of_groups(groups)
+            text[0] += f" So take {control}, which is simpler, unless more seeds decide otherwise."
+    return text + _of_groups(groups)
 
 
 def _against_control(method: Mapping[str, Any]) -> str:
@@ -175,30 +175,30 @@ def _against_control(method: Mapping[str, Any]) -> str:
 
 
 def _of_groups(groups: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Where the best method is least right, and in which groups it clearly loses."""
+    """Name the group with the lowest accuracy, and groups with a significant loss."""
     if len(groups) < 2 or groups[0]["accuracy"]["value"] is None:
         return []
     worst = groups[0]
-    said = [
+    text = [
         f"{worst['best']} is least right in group {worst['name']}: "
         f"{percent(worst['accuracy']['value'])}, its teacher {percent(worst['teacher']['value'])}."
     ]
     losing = [g["name"] for g in groups if g["gain"]["high"] is not None and g["gain"]["high"] < 0]
     if losing:
         named = ", ".join(losing[:3]) + (f" and {len(losing) - 3} more" if len(losing) > 3 else "")
-        said.append(f"It loses against its teacher in {named}: look there before using it.")
-    return said
+        text.append(f"It loses against its teacher in {named}: look there before using it.")
+    return text
 
 
 def _forecast(
-    found: Mapping[str, Any] | None, forecast: Mapping[str, Any]
+    result: Mapping[str, Any] | None, forecast: Mapping[str, Any]
 ) -> dict[str, Any] | None:
-    """The forecast that was compared with the measured gain of a plain student."""
-    if found is None:
+    """Summarize the forecast that was compared with the gain of a plain student."""
+    if result is None:
         return None
     return {
-        **estimate(found, forecast.get("level")),
-        "student": name_of(found["student"]) if found["student"] else None,
-        "measured": plain(found["measured"]),
-        "inside": plain(found["inside"]),
+        **estimate(result, forecast.get("level")),
+        "student": name_of(result["student"]) if result["student"] else None,
+        "measured": plain(result["measured"]),
+        "inside": plain(result["inside"]),
     }

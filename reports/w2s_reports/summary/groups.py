@@ -1,4 +1,4 @@
-"""What `w2s groups` found: each group's shares, reliability and duplicates, and their price."""
+"""Groups: shares, reliability and duplicates of each, and the cost of unequal shares."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ PARTS = ("average", "inside", "others")
 
 
 def summarize_groups(artefacts: Artefacts, gain: Mapping[str, Any]) -> dict[str, Any]:
-    """Table, worst groups, associations and prediction, or the command that adds them.
+    """Summarize groups, associations and prediction, or name the command that adds them.
 
-    `gain` is the summary of what was measured, by group too.
+    `gain` is the summary of the measured gain, which has groups too.
     """
-    found = artefacts.later.get("groups.json")
-    if found is None:
+    results = artefacts.later.get("groups.json")
+    if results is None:
         return {"hint": HINT}
-    reading = sentence(str(found["reading"]))
-    warnings = [*texts(found["warnings"]), *texts(found.get("notes"))]
+    reading = sentence(str(results["reading"]))
+    warnings = [*texts(results["warnings"]), *texts(results.get("notes"))]
     lead = reading
     for warning in warnings:  # those that the reading repeats stand above it
         lead = lead.replace(sentence(warning), "").strip()
-    rows = [_row(row, "group") for row in found["groups"]]
+    rows = [_row(row, "group") for row in results["groups"]]
     return {
         "hint": None,
         "reading": reading,
         "lead": lead,
-        "level": plain(found["level"]),
-        "discovery": str(found["discovery"]),
-        "student": _student(artefacts, found),
+        "level": plain(results["level"]),
+        "discovery": str(results["discovery"]),
+        "student": _student(artefacts, results),
         "rows": rows,
-        "sources": [_row(row, "source") for row in found["sources"] or ()],
+        "sources": [_row(row, "source") for row in results["sources"] or ()],
         "worst": worst_groups(rows, gain.get("groups") or (), _whole(rows, gain)),
         "association": [
             {
@@ -54,26 +54,26 @@ def summarize_groups(artefacts: Artefacts, gain: Mapping[str, Any]) -> dict[str,
                 "cramers_v": estimate(row.get("cramers_v")),
                 "reason": str(row["reason"]),
             }
-            for row in found["association"]
+            for row in results["association"]
         ],
         "warnings": warnings,
         "prediction": _prediction(artefacts.later["spurious.json"]),
     }
 
 
-def _student(artefacts: Artefacts, found: Mapping[str, Any]) -> str | None:
-    """The method whose student was described, if it is the one of the run's present gain."""
+def _student(artefacts: Artefacts, results: Mapping[str, Any]) -> str | None:
+    """Return the method whose student was described, if it is of the run's present gain."""
     if not artefacts.manifest:  # the stage alone: there is no later gain
-        return name_of(found.get("student"))
+        return name_of(results.get("student"))
     stages = artefacts.manifest.get("stages") or {}
     described = ((stages.get("groups") or {}).get("settings") or {}).get("student") or {}
     present = (stages.get("gain") or {}).get("key")
     is_present = bool(described) and described.get("gain") == present
-    return name_of(found.get("student")) if is_present else None
+    return name_of(results.get("student")) if is_present else None
 
 
 def _whole(rows: Sequence[Mapping[str, Any]], gain: Mapping[str, Any]) -> dict[str, Any]:
-    """What the groups' numbers are over all of them, weighted by what each was counted on."""
+    """Average the groups' numbers, weighted by the items that each was computed on."""
     whole: dict[str, Any] = {}
     for key, weight in (("weak_accuracy", "n_gold"), ("overlap_density", "n_scored")):
         known = [r for r in rows if r[key]["value"] is not None and r[weight]]
@@ -95,33 +95,33 @@ def _row(row: Mapping[str, Any], role: str) -> dict[str, Any]:
     }
 
 
-def _prediction(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Predicted gain over the share of the group that matters most, and advice on each group."""
-    level = plain(found.get("level"))
+def _prediction(results: Mapping[str, Any]) -> dict[str, Any]:
+    """Summarize the predicted gain over the share of the worst group, and the advice."""
+    level = plain(results.get("level"))
     result = {
-        "reading": sentence(str(found["reading"])),
-        "group": name_of(found["worst_group"]),
+        "reading": sentence(str(results["reading"])),
+        "group": name_of(results["worst_group"]),
         "level": level,
         "advice": [
             {"name": name_of(row["group"]), "text": sentence(str(row["advice"]))}
-            for row in found["groups"]
+            for row in results["groups"]
         ],
         "unknown": [
             {"name": name_of(row["group"]), "reason": str(row["reason"])}
-            for row in found["unknown"]
+            for row in results["unknown"]
         ],
-        "warnings": texts(found["warnings"]),
+        "warnings": texts(results["warnings"]),
         "eta_pool": estimate(None),
-        "optimal_eta_pool": estimate(found.get("optimal_eta_pool"), level),
+        "optimal_eta_pool": estimate(results.get("optimal_eta_pool"), level),
         "curve": [
             {
                 "eta_pool": plain(point["eta_pool"]),
                 **{part: estimate(point[part]["relative_gain"], level) for part in PARTS},
             }
-            for point in found.get("curve") or ()
+            for point in results.get("curve") or ()
         ],
     }
-    for row in found["groups"]:
-        if row["group"] == found["worst_group"]:
+    for row in results["groups"]:
+        if row["group"] == results["worst_group"]:
             result["eta_pool"] = estimate(row["eta_pool"], level)
     return result

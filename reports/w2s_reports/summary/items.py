@@ -1,4 +1,4 @@
-"""What the summary says of single items."""
+"""Descriptions of single items."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NAMES = ("region", "label", "weak_label", "source", "group", "split")
 
 
 def describe_items(artefacts: Artefacts, rows: Iterable[int]) -> dict[int, dict[str, Any]]:
-    """Text, region and names of some rows of the scores."""
+    """Describe some rows of the scores by text, region and names."""
     wanted = sorted(set(rows))
     texts, rejected = item_texts(artefacts, wanted, TEXT_BYTES)
     records = artefacts.scores.loc[wanted].to_dict("records")
@@ -41,5 +41,5 @@ def _item(score: Mapping[Any, Any], row: int, is_paired: bool) -> dict[str, Any]
 
 
 def preferred(correct: bool | None) -> str | None:
-    """Which text of a pair a model prefers, by whether it is right."""
+    """Return which text of a pair a model prefers, by whether it is right."""
     return None if correct is None else "chosen" if correct else "rejected"

@@ -1,4 +1,4 @@
-"""What `w2s score` found: density, regions, thresholds and how to read them."""
+"""Overlap: density, regions, thresholds and how to read them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ENCODERS = {"text": "tfidf", "image": "pixels"}
 
 
 def hint(artefacts: Artefacts) -> str | None:
-    """The command that scores the run, with the features that it still needs; None if scored."""
+    """Return the command that scores the run, with the features it needs; None if scored."""
     if artefacts.is_scored:
         return None
     encoders = {"weak": ENCODERS.get(artefacts.kind), "strong": "MODEL"}
@@ -31,7 +31,7 @@ def hint(artefacts: Artefacts) -> str | None:
 
 
 def missing_features(artefacts: Artefacts) -> list[str]:
-    """Which of the two models have yet to see the items; given weak labels need no weak model."""
+    """List the models whose features are missing; given weak labels need no weak model."""
     stages = artefacts.manifest.get("stages") or {}
     given = (stages.get("embed") or {}).get("settings") or {}
     taught = "weak_proba.parquet" in ((stages.get("items") or {}).get("files") or ())
@@ -40,17 +40,17 @@ def missing_features(artefacts: Artefacts) -> list[str]:
 
 
 def reading(artefacts: Artefacts) -> dict[str, Any]:
-    """The overlap in a sentence, its warnings, and what to check before acting on it."""
+    """Describe the overlap in a sentence, with warnings and what to check before acting."""
     if not artefacts.is_scored:
         return {"hint": hint(artefacts), "sentence": "", "warnings": [], "advice": []} | {
             "missing_features": missing_features(artefacts)
         }
-    found = artefacts.overlap
+    results = artefacts.overlap
     advice = [
         "Look at the two sorted curves: a clear bend and a narrow interval support the "
         "density, a straight slope does not."
     ]
-    if found.get("by_source") or found.get("by_group"):
+    if results.get("by_source") or results.get("by_group"):
         advice.append(
             "Compare sources and groups by their intervals: where these overlap widely, treat "
             "the densities as equal."
@@ -61,8 +61,8 @@ def reading(artefacts: Artefacts) -> dict[str, Any]:
     )
     return {
         "hint": None,
-        "sentence": found.get("reading") or _plain_reading(estimate(found.get("density"))),
-        "warnings": [str(warning) for warning in found.get("warnings") or []],
+        "sentence": results.get("reading") or _plain_reading(estimate(results.get("density"))),
+        "warnings": [str(warning) for warning in results.get("warnings") or []],
         "advice": advice,
     }
 
@@ -82,20 +82,20 @@ def _accuracy(values: Mapping[str, Any], key: str, level: float) -> dict[str, An
 
 
 def overlap(artefacts: Artefacts) -> dict[str, Any]:
-    """Density, regions and thresholds; no regions and no numbers where the run was not scored."""
+    """Summarize density, regions and thresholds; no numbers where the run was not scored."""
     written = artefacts.overlap
     level = float(written.get("level") or 0.95)
     scored = artefacts.scored()
     regions = []
     for style in REGIONS if artefacts.is_scored else ():
-        found = (written.get("regions") or {}).get(style.key) or {}
+        results = (written.get("regions") or {}).get(style.key) or {}
         regions.append(
             {
                 "key": style.key,
                 "meaning": style.meaning,
-                "n": int(found.get("n") or (scored["region"] == style.key).sum()),
-                "share": estimate(found.get("share"), level),
-                "weak_accuracy": _accuracy(found, "weak_accuracy", level),
+                "n": int(results.get("n") or (scored["region"] == style.key).sum()),
+                "share": estimate(results.get("share"), level),
+                "weak_accuracy": _accuracy(results, "weak_accuracy", level),
             }
         )
     result: dict[str, Any] = {

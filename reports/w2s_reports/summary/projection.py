@@ -1,4 +1,4 @@
-"""The map of the strong features: by which method, of how many points, and how it may be read."""
+"""Map of the strong features: method, number of points, and how to read it."""
 
 from __future__ import annotations
 
@@ -14,51 +14,51 @@ OUTDATED = "The map is older than the features or the scores: `{command}` draws 
 
 
 def projection(artefacts: Artefacts) -> dict[str, Any]:
-    """Methods, shares of variance, seed and limits of the map, or the command that adds it."""
-    found = artefacts.later.get("projection.json")
+    """Summarize the map, or name the command that adds it."""
+    result = artefacts.later.get("projection.json")
     command = f"w2s report RUN --map{_file(artefacts)}"
-    if found is None:
+    if result is None:
         return {"hint": ADDS.format(command=command)}
     if "projection" in artefacts.outdated:
         return {"hint": OUTDATED.format(command=command)}
-    explained = found["explained"]
+    explained = result["explained"]
     summary = {
         "hint": None,
-        "n": int(found["n"]),
-        "n_scored": int(found["n_scored"]),
+        "n": int(result["n"]),
+        "n_scored": int(result["n_scored"]),
         "explained": None if explained is None else [plain(share) for share in explained],
-        "solver": str(found["solver"]),
-        "umap": bool(found["umap"]),
-        "n_neighbors": int(found["n_neighbors"]),
-        "n_epochs": int(found["n_epochs"]),
-        "reason": sentence(str(found["reason"])),
-        "seed": plain(found["seed"]),
+        "solver": str(result["solver"]),
+        "umap": bool(result["umap"]),
+        "n_neighbors": int(result["n_neighbors"]),
+        "n_epochs": int(result["n_epochs"]),
+        "reason": sentence(str(result["reason"])),
+        "seed": plain(result["seed"]),
     }
     return summary | {"readings": _readings(summary)}
 
 
-def _readings(found: Mapping[str, Any]) -> dict[str, str]:
-    """How each projection may be read, by its name; none where there is nothing to read."""
-    if found["explained"] is None:
+def _readings(result: Mapping[str, Any]) -> dict[str, str]:
+    """Explain each projection by its name; empty where there is nothing to read."""
+    if result["explained"] is None:
         return {}
     readings = {}
-    if found["umap"]:
+    if result["umap"]:
         readings["umap"] = (
-            f"UMAP of the strong features, from the {found['n_neighbors']} nearest of each point "
+            f"UMAP of the strong features, from the {result['n_neighbors']} nearest of each point "
             "by cosine: what lies together is alike; distances between far groups, and how large a "
             "group looks, mean little."
         )
-    first, second = (percent(share) for share in found["explained"])
-    by = " (found by randomised subspace iteration)" if found["solver"] == "randomised" else ""
+    first, second = (percent(share) for share in result["explained"])
+    by = " (found by randomised subspace iteration)" if result["solver"] == "randomised" else ""
     readings["pca"] = (
         f"The first two principal components of the strong features{by} hold {first} and {second} "
-        "of the variance of the scored points; the rest is not seen."
+        "of the variance of the scored points; the rest is not visible."
     )
     return readings
 
 
 def _file(artefacts: Artefacts) -> str:
-    """What the command needs besides, where the strong features came from a file."""
+    """Return the option for strong features that came from a file."""
     embedded = (artefacts.manifest.get("stages") or {}).get("embed") or {}
     strong = (embedded.get("settings") or {}).get("strong") or {}
     return " --strong-features FILE" if "file" in strong else ""

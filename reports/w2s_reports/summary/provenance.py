@@ -9,7 +9,7 @@ from w2s_reports.formats import flatten, plain
 
 
 def provenance(artefacts: Artefacts) -> dict[str, Any]:
-    """Models, settings, timings and versions."""
+    """Collect models, settings, timings and versions."""
     manifest = artefacts.manifest
     stages = manifest.get("stages") or {}
     embed = (stages.get("embed") or {}).get("settings") or {}

@@ -1,4 +1,4 @@
-"""What `w2s select` bought, from whom, and what else the budget would have bought."""
+"""Selection: items bought per source, and other ways to spend the budget."""
 
 from __future__ import annotations
 
@@ -22,32 +22,32 @@ SOURCE_NUMBERS = ("cost", "items", "spent", "probability_best", "recommended")
 
 
 def summarize_selection(artefacts: Artefacts) -> dict[str, Any]:
-    """Sources, stops and baselines, or the command that selects."""
-    found = artefacts.later.get("selection.json")
-    if found is None:
+    """Summarize sources, stops and baselines, or name the command that selects."""
+    result = artefacts.later.get("selection.json")
+    if result is None:
         return {"hint": HINT}
-    baselines = [_baseline(row) for row in found["baselines"] or ()]
+    baselines = [_baseline(row) for row in result["baselines"] or ()]
     return {
         "hint": None,
-        **{name: str(found[name]) for name in WHOLE},
-        **{name: plain(found[name]) for name in NUMBERS},
-        "ended": sentence(str(found["ended"])),
-        "rows": [_source(row) for row in found["sources"]],
+        **{name: str(result[name]) for name in WHOLE},
+        **{name: plain(result[name]) for name in NUMBERS},
+        "ended": sentence(str(result["ended"])),
+        "rows": [_source(row) for row in result["sources"]],
         "baselines": baselines,
         "comparison": _comparison(baselines),
-        "advice": _advice(baselines, found),
+        "advice": _advice(baselines, result),
         "curve": _curve(artefacts.later.get("baselines.parquet")),
         "regret": {
-            "kind": str(found["regret"]["kind"]),
-            **{name: plain(found["regret"][name]) for name in ("cumulative", "simple", "bound")},
-            "reason": str(found["regret"]["reason"]),
+            "kind": str(result["regret"]["kind"]),
+            **{name: plain(result["regret"][name]) for name in ("cumulative", "simple", "bound")},
+            "reason": str(result["regret"]["reason"]),
         },
-        "notes": [sentence(note) for note in texts(found["notes"])],
+        "notes": [sentence(note) for note in texts(result["notes"])],
     }
 
 
 def _baseline(row: Mapping[str, Any]) -> dict[str, Any]:
-    """One way to spend the budget; `noise` is how far one more run of it may lie from its mean."""
+    """Summarize a baseline; `noise` is how far one more run of it may lie from its mean."""
     return {
         "strategy": str(row["strategy"]).replace("_", " "),
         "runs": plain(row["runs"]),
@@ -59,7 +59,7 @@ def _baseline(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _standing(baselines: Sequence[Mapping[str, Any]], name: str) -> str | None:
-    """Whether the chosen run is above or below random choice, or within its noise."""
+    """Return whether the chosen run is above, below or within the noise of random choice."""
     rows = {row["strategy"]: row[name] for row in baselines}
     chosen, random = rows.get("chosen"), rows.get("random")
     if not chosen or not random or None in (chosen["value"], random["value"], random["noise"]):
@@ -71,9 +71,9 @@ def _standing(baselines: Sequence[Mapping[str, Any]], name: str) -> str | None:
 
 
 def _comparison(baselines: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Student's accuracy, overlap and regret of what was chosen, each beside both baselines."""
+    """Compare accuracy, overlap and regret of the choice with both baselines, in words."""
     rows = {row["strategy"]: row for row in baselines}
-    said = []
+    sentences = []
     for name, lead, spell, difference in _SAID:
         standing = _standing(baselines, name)
         if standing is None:
@@ -84,11 +84,11 @@ def _comparison(baselines: Sequence[Mapping[str, Any]]) -> list[str]:
             others += f", of round robin {spell(rows['round robin'][name]['value'])}"
         apart = difference(chosen["value"] - random["value"])
         verdict = "is within noise" if standing == "within noise" else "is beyond noise"
-        said.append(
+        sentences.append(
             f"{lead} {spell(chosen['value'])}, {others}; the difference to random of {apart} "
             f"{verdict} (single random runs lie up to {difference(random['noise'])[1:]} off)."
         )
-    return said
+    return sentences
 
 
 def _whole(value: float) -> str:
@@ -112,15 +112,15 @@ _SAID = (
 )
 
 
-def _advice(baselines: Sequence[Mapping[str, Any]], found: Mapping[str, Any]) -> str:
-    """What to do with the recommendation."""
+def _advice(baselines: Sequence[Mapping[str, Any]], result: Mapping[str, Any]) -> str:
+    """Advise whether to follow the recommendation."""
     if not baselines:
         return (
             "Nothing was replayed, so whether the choice beats an even mixture is not known: buy "
             "a part as recommended and a part evenly, and compare."
         )
     standing = _standing(baselines, "evaluated")
-    stopped = [row for row in found["sources"] if row["status"] == "stopped"]
+    stopped = [row for row in result["sources"] if row["status"] == "stopped"]
     if standing is None:
         return (
             "Whether a student learns more from this choice was not measured (that takes 50 test "
@@ -132,13 +132,13 @@ def _advice(baselines: Sequence[Mapping[str, Any]], found: Mapping[str, Any]) ->
         return "Do not follow this choice: a student of an even mixture is better."
     rest = ", and leave out the sources that were stopped" if stopped else ""
     return (
-        "Whether a student learns more from this choice than from random choice cannot be told: "
+        "Whether a student learns more from this choice than from random choice is not known: "
         f"buy evenly or by price{rest}."
     )
 
 
 def _curve(progress: pd.DataFrame | None) -> list[dict[str, Any]]:
-    """Overlap and regret over what was spent, by strategy; limits are those of one more run."""
+    """List overlap and regret over the money spent; limits are those of one more run."""
     if progress is None or not len(progress):
         return []
     return [

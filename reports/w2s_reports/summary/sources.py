@@ -1,4 +1,4 @@
-"""Each source beside the others: overlap, what confidence alone says, weak labels, copies, cost."""
+"""Sources side by side: overlap, confidence, weak labels, near-duplicates, cost."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from w2s_reports.summary.parts import estimate, from_columns, named
 from w2s_reports.summary.slices import slices
 
 Row = Mapping[str, Any]
-MANY_COPIES = 0.02  # share of a source's items with a near-duplicate from which it is said
+MANY_COPIES = 0.02  # share of a source's items with a near-duplicate from which it is text
 FEWEST_RANKED = 4  # sources of which a rank correlation is worth a word
 FEW_RANKED = 8  # of which it is still vague
 MANY_SOURCES = 20  # from which some lie apart by chance alone
@@ -36,8 +36,8 @@ TO_COST = (
 
 
 def summarize_sources(artefacts: Artefacts) -> dict[str, Any]:
-    """A row a source, the reading of them all, and the commands that add what is missing."""
-    found = slices(artefacts, "source")
+    """Summarize each source, compare them, and name the commands that add missing numbers."""
+    result = slices(artefacts, "source")
     written = {name_of(row.get("name")): row for row in artefacts.overlap.get("by_source") or ()}
     analysed = _by_name((artefacts.later.get("groups.json") or {}).get("sources"))
     costs = _costs(artefacts.later.get("selection.json"))
@@ -49,7 +49,7 @@ def summarize_sources(artefacts: Artefacts) -> dict[str, Any]:
             analysed.get(row["name"], {}),
             costs.get(row["name"]),
         )
-        for row in found["rows"]
+        for row in result["rows"]
     ]
     whole = {
         name: estimate(artefacts.overlap.get(name))["value"]
@@ -60,7 +60,7 @@ def summarize_sources(artefacts: Artefacts) -> dict[str, Any]:
         *([] if analysed else [TO_GROUP]), *([] if costs else [TO_COST])
     ]  # fmt: skip
     return {
-        "hint": found["hint"],
+        "hint": result["hint"],
         "rows": rows,
         "agreement": agreement,
         "reading": _reading(rows, whole, agreement),
@@ -74,7 +74,7 @@ def _by_name(records: Sequence[Row] | None) -> dict[str | None, Row]:
 
 
 def _costs(selection: Row | None) -> dict[str | None, float]:
-    """Cost of an item by source; nothing if none was given, when all cost 1."""
+    """Return the cost of an item by source; empty if all cost 1, the default."""
     costs = {
         name_of(row["source"]): float(row["cost"])
         for row in (selection or {}).get("sources") or ()
@@ -106,7 +106,7 @@ def _row(
 
 
 def _agreement(rows: Sequence[Row]) -> float | None:
-    """Spearman's correlation over sources of overlap density and share of confident points."""
+    """Compute Spearman's correlation of overlap density and share of confident points."""
     from scipy.stats import rankdata
 
     pairs = [(r["density"]["value"], r["confident"]["value"]) for r in rows]
@@ -120,7 +120,7 @@ def _agreement(rows: Sequence[Row]) -> float | None:
 
 
 def apart(rows: Sequence[Row], name: str, whole: float | None) -> tuple[list[Row], list[Row]]:
-    """Rows whose interval lies wholly above, and wholly below a value; the furthest first."""
+    """Select rows whose interval is above, and below a value; the furthest first."""
     if whole is None:
         return [], []
     known = [row for row in rows if has_interval(row[name])]
@@ -133,20 +133,20 @@ def apart(rows: Sequence[Row], name: str, whole: float | None) -> tuple[list[Row
 
 
 def _reading(rows: Sequence[Row], whole: Row, agreement: float | None) -> list[str]:
-    """Which sources lie apart, and whether overlap says more than confidence does."""
+    """Describe which sources differ, and whether overlap adds to confidence."""
     if len(rows) < 2:
         return []
     density = whole["density"]
-    said = []
+    text = []
     if density is not None:
         more, fewer = apart(rows, "density", density)
-        said.append(_who_lies_apart(more, fewer, density, len(rows)))
+        text.append(_who_lies_apart(more, fewer, density, len(rows)))
         if len(rows) >= MANY_SOURCES and more + fewer:
-            said.append(
-                f"Of {len(rows)} sources, about {max(1, round(0.05 * len(rows)))} would lie apart "
-                "by chance alone."
+            text.append(
+                f"About {max(1, round(0.05 * len(rows)))} of {len(rows)} sources would differ this "
+                "much by chance alone."
             )
-    return said + _against_confidence(rows, agreement)
+    return text + _against_confidence(rows, agreement)
 
 
 def _who_lies_apart(more: Sequence[Row], fewer: Sequence[Row], density: float, n: int) -> str:
@@ -163,7 +163,7 @@ def _who_lies_apart(more: Sequence[Row], fewer: Sequence[Row], density: float, n
     rest = n - len(more) - len(fewer)
     if rest:
         others = "the other one" if rest == 1 else f"the other {rest}"
-        parts.append(f"{others} cannot be told from it")
+        parts.append(f"{others} does not differ significantly")
     return "; ".join(parts) + "."
 
 
@@ -172,7 +172,7 @@ def _said(row: Row, column: str) -> str:
 
 
 def _against_confidence(rows: Sequence[Row], agreement: float | None) -> list[str]:
-    """Whether the ranking by density is more than the ranking by confidence."""
+    """Compare the ranking by density with the ranking by confidence."""
     known = [
         row for row in rows if None not in (row["density"]["value"], row["confident"]["value"])
     ]
@@ -205,12 +205,12 @@ def _column(name: str) -> Callable[[Row], Any]:
 
 
 def _advice(rows: Sequence[Row], whole: Row) -> list[str]:
-    """What to do about sources with bad labels, with copies, and about the rest."""
-    said = []
+    """Advise on sources with wrong labels, with near-duplicates, and in general."""
+    text = []
     _, wrong = apart(rows, "weak_accuracy", whole["weak_accuracy"])
     if wrong:
         spell = functools.partial(_said, column="weak_accuracy")
-        said.append(
+        text.append(
             f"Look first at where weak labels are wrong more often than on the whole "
             f"({percent(whole['weak_accuracy'])}): {named(wrong, spell)}."
         )
@@ -218,38 +218,38 @@ def _advice(rows: Sequence[Row], whole: Row) -> list[str]:
     if copied:
         copied.sort(key=lambda row: -_copies(row))
         spelled = named(copied, lambda row: f"{row['name']} {percent(_copies(row))}")
-        said.append(f"Remove near-duplicates, which are paid for twice: {spelled} of the items.")
+        text.append(f"Remove near-duplicates, which are paid for twice: {spelled} of the items.")
     leaking = sum(row["n_leaking"] or 0 for row in rows)
     if leaking:
-        said.append(
+        text.append(
             f"{leaking:,} items have a near-duplicate in another split: keep each such pair on "
             "one side, or what is measured there flatters the student."
         )
-    said += _best_value(rows, wrong)
-    said.append(
+    text += _best_value(rows, wrong)
+    text.append(
         "Do not buy by density alone: it rewards one-sided and noisy sources. The selection below "
         "also weighs whether weak labels follow from the strong features."
     )
-    return said
+    return text
 
 
 def _best_value(rows: Sequence[Row], wrong: Sequence[Row]) -> list[str]:
-    """Which source brings most overlap for its price, and which only seems to."""
+    """Name the source with most overlap per cost, leaving out those with wrong labels."""
     priced = [row for row in rows if row["per_cost"]["value"] is not None]
     sound = [row for row in priced if row not in wrong]
     if not sound:
         return []
-    first, best = (max(found, key=_column("per_cost")) for found in (priced, sound))
-    said = (
+    first, best = (max(result, key=_column("per_cost")) for result in (priced, sound))
+    text = (
         f"Per unit of cost, {best['name']} brings most overlap: "
         f"{number(best['per_cost']['value'], 2)} points for 1, at {price(best['cost'])} an item"
     )
     if first is not best:
         bought = number(first["per_cost"]["value"], 2)
-        said += f" ({first['name']} {bought}, but with the worse weak labels)"
-    return [f"{said}."]
+        text += f" ({first['name']} {bought}, but with the worse weak labels)"
+    return [f"{text}."]
 
 
 def _copies(row: Row) -> float:
-    """Share of the items with a near-duplicate."""
+    """Return the share of the items with a near-duplicate."""
     return (row["n_duplicates"] or 0) / row["n_items"] if row["n_items"] else 0.0

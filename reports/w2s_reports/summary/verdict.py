@@ -1,4 +1,4 @@
-"""Will weak-to-strong training pay here? A headline and a few sentences, all from the numbers."""
+"""Verdict on whether weak-to-strong training pays: a headline and a few sentences."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ HINT = (
     "Not known yet: `w2s forecast RUN` says what training is expected to gain, `w2s gain RUN` "
     "trains and measures it."
 )
-# Whose warnings stand at the top, and whose stand in their own section.
+# Stages whose warnings stand at the top, and those whose stand in their own section.
 AT_THE_TOP = {"reading": "overlap", "forecast": "forecast", "gain": "gain"}
 IN_SECTIONS = {"group_analysis": "Groups", "discrepancy": "Discrepancy"}
 
 
-def give_verdict(found: Mapping[str, Any], outdated: Sequence[str] = ()) -> dict[str, Any]:
-    """Headline, sentences and warnings from the summaries of the stages."""
-    gain, forecast = found["gain"], found["forecast"]
+def give_verdict(result: Mapping[str, Any], outdated: Sequence[str] = ()) -> dict[str, Any]:
+    """Derive headline, sentences and warnings from the summaries of the stages."""
+    gain, forecast = result["gain"], result["forecast"]
     measured = not gain["hint"] and bool(gain["methods"])
     warnings = [
         {
             "about": stage,
-            "text": f"what this was computed from has changed since; run `w2s {stage}` again",
+            "text": f"the inputs have changed since; run `w2s {stage}` again",
         }
         for stage in outdated
     ]
     for key, about in AT_THE_TOP.items():
-        warnings += [{"about": about, "text": text} for text in found[key].get("warnings") or ()]
+        warnings += [{"about": about, "text": text} for text in result[key].get("warnings") or ()]
     return {
-        "hint": _hint(found["reading"]) if gain["hint"] and forecast["hint"] else None,
+        "hint": _hint(result["reading"]) if gain["hint"] and forecast["hint"] else None,
         "headline": _measured(gain) if measured else _expected(forecast),
         "readings": [
             {"about": about, "text": stage["reading"]}
@@ -42,7 +42,7 @@ def give_verdict(found: Mapping[str, Any], outdated: Sequence[str] = ()) -> dict
             *_forecast_sentences(forecast, gain if measured else None),
         ],
         "warnings": warnings,
-        "more": [title for key, title in IN_SECTIONS.items() if found[key].get("warnings")],
+        "more": [title for key, title in IN_SECTIONS.items() if result[key].get("warnings")],
         "add": [
             stage["hint"]
             for stage in (forecast, gain)
@@ -52,12 +52,12 @@ def give_verdict(found: Mapping[str, Any], outdated: Sequence[str] = ()) -> dict
 
 
 def _hint(reading: Mapping[str, Any]) -> str:
-    """The first commands to give; a forecast needs the features of both models."""
+    """Return the first commands to run; a forecast needs the features of both models."""
     return f"Not known yet: {reading['hint']}" if reading.get("missing_features") else HINT
 
 
 def _measured(gain: Mapping[str, Any]) -> dict[str, Any]:
-    """Training pays if its student beats both the teacher and one of the labelled items alone."""
+    """Judge the gain: training pays if it beats the teacher and the labelled items alone."""
     best, accuracy = (gain["methods"][0][name] for name in ("gain", "accuracy"))
     alone = gain["labelled_only"]
     if best["value"] is None:
@@ -78,7 +78,7 @@ def _measured(gain: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _beats(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether the intervals lie apart, which is a cautious test."""
+    """Return whether one interval lies above the other, which is a cautious test."""
     return None not in (one["low"], other["high"]) and bool(one["low"] > other["high"])
 
 
@@ -108,36 +108,36 @@ def _gain_sentences(gain: Mapping[str, Any]) -> list[str]:
     which = f"the best of {len(gain['methods'])} methods, {best['name']},"
     if len(gain["methods"]) == 1:
         which = f"the student ({best['name']})"
-    said = [
+    sentences = [
         f"On {count(gain['n_test'])} test items the teacher is right on "
         f"{percent(teacher['value'])} and {which} on {percent(best['accuracy']['value'])}: "
         f"{_with_level(best['gain'], 'points')}, {_clearly(best['gain'])}."
     ]
     if gain["ceiling"]["value"] is not None:
-        said.append(_ceiling(gain, best))
+        sentences.append(_ceiling(gain, best))
     if gain["labelled_only"]["value"] is not None:
-        said.append(_labelled_only(gain, best["accuracy"]))
+        sentences.append(_labelled_only(gain, best["accuracy"]))
     if len(gain["groups"]) > 1:
         least = min(gain["groups"], key=lambda g: _or_far(g["gain"]["value"]))
         if least["gain"]["value"] is not None:
-            said.append(
+            sentences.append(
                 f"By group, {best['name']} gains least in {least['name']}: "
                 f"{_with_level(least['gain'], 'points')}."
             )
-    return said
+    return sentences
 
 
 def _ceiling(gain: Mapping[str, Any], best: Mapping[str, Any]) -> str:
-    said = (
+    text = (
         "The same student trained on gold labels of the pool reaches "
         f"{percent(gain['ceiling']['value'])}"
     )
     recovered = best["pgr"]
     if recovered["value"] is None:
         reason = recovered["reason"].removeprefix("pgr is not defined: ")
-        return f"{said}; how much of that gap is recovered is undefined: {reason}."
+        return f"{text}; how much of that gap is recovered is undefined: {reason}."
     return (
-        f"{said}; {best['name']} recovers {_with_level(recovered, digits=0)} of the gap between "
+        f"{text}; {best['name']} recovers {_with_level(recovered, digits=0)} of the gap between "
         "them."
     )
 
@@ -156,15 +156,18 @@ def _or_far(value: float | None) -> float:
 
 def _labelled_only(gain: Mapping[str, Any], best: Mapping[str, Any]) -> str:
     alone = gain["labelled_only"]
-    said = (
+    text = (
         f"Trained on the {count(gain['n_labelled'])} labelled items alone, the student reaches "
         f"{_with_level(alone)}"
     )
     if _beats(alone, best):
-        return f"{said}, clearly more than with weak labels: the labels alone are the better use."
+        return f"{text}, clearly more than with weak labels: the labels alone are the better use."
     if _beats(best, alone):
-        return f"{said}, clearly less than with weak labels: the pool adds something."
-    return f"{said}, not told apart from the best with weak labels: the pool may add little."
+        return f"{text}, clearly less than with weak labels: the pool adds something."
+    return (
+        f"{text}, not significantly different from the best with weak labels: the pool may add "
+        "little."
+    )
 
 
 def _forecast_sentences(forecast: Mapping[str, Any], gain: Mapping[str, Any] | None) -> list[str]:
@@ -182,10 +185,10 @@ def _forecast_sentences(forecast: Mapping[str, Any], gain: Mapping[str, Any] | N
         ]
     check = gain["forecast"]
     expected = check or expected
-    said = f"The forecast had expected {_with_level(expected, 'points')} from a plain student"
+    text = f"The forecast had expected {_with_level(expected, 'points')} from a plain student"
     if check is None or check["student"] is None or check["measured"] is None:
-        return [f"{said}; no plain student was trained to compare it with."]
+        return [f"{text}; no plain student was trained to compare it with."]
     where = "inside" if check["inside"] else "outside"
     return [
-        f"{said}; {check['student']} gained {signed(check['measured'])}, {where} that interval."
+        f"{text}; {check['student']} gained {signed(check['measured'])}, {where} that interval."
     ]

@@ -1,4 +1,4 @@
-"""The groups to look at first: where the teacher errs, overlap or gain is lowest, shares differ."""
+"""Groups to look at first: low accuracy, overlap or gain, or unequal shares."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Measure:
-    """One way in which a group can be the worst; low is bad, or with `apart` far from 0 is."""
+    """Criterion of the worst groups: low values, or with `apart` those far from 0."""
 
     key: str
     title: str
@@ -60,7 +60,7 @@ MEASURES = (
 
 
 def worst_groups(rows: Sequence[Row], gains: Sequence[Row], whole: Row) -> list[dict[str, Any]]:
-    """By measure, the groups that are clearly worse than the whole, if any.
+    """Select the groups that are significantly worse than the whole, by measure.
 
     A group counts if its whole interval is on the wrong side, so that a handful of items does not
     make it the worst; of those, the furthest come first.
@@ -69,9 +69,9 @@ def worst_groups(rows: Sequence[Row], gains: Sequence[Row], whole: Row) -> list[
     ----------
     rows : rows of the groups' table
     gains : rows with `name` and the measured `gain`
-    whole : mapping of measure to its value over all groups; a difference is held against 0
+    whole : mapping of measure to its value over all groups; a difference is compared with 0
     """
-    found = []
+    result = []
     for measure in MEASURES:
         entries = _entries(measure, rows, gains)
         against = 0.0 if measure.apart else whole.get(measure.key)
@@ -79,7 +79,7 @@ def worst_groups(rows: Sequence[Row], gains: Sequence[Row], whole: Row) -> list[
             continue
         clear = [entry for entry in entries if _excess(measure, entry, against) > 0]
         clear.sort(key=lambda entry: -_excess(measure, entry, against))
-        found.append(
+        result.append(
             {
                 "key": measure.key,
                 "title": measure.title,
@@ -92,11 +92,11 @@ def worst_groups(rows: Sequence[Row], gains: Sequence[Row], whole: Row) -> list[
                 "n": len(entries),
             }
         )
-    return found
+    return result
 
 
 def _entries(measure: Measure, rows: Sequence[Row], gains: Sequence[Row]) -> list[dict[str, Any]]:
-    """Name and estimate of every group that has one with an interval."""
+    """List name and estimate of every group that has one with an interval."""
     if measure.key == "gain":
         entries = [{"name": row["name"], **row["gain"]} for row in gains]
     elif measure.apart:
@@ -110,6 +110,6 @@ def _entries(measure: Measure, rows: Sequence[Row], gains: Sequence[Row]) -> lis
 
 
 def _excess(measure: Measure, entry: Row, against: float) -> float:
-    """How far the nearer end of the interval lies beyond the value, on the wrong side."""
+    """Return how far the whole interval lies beyond the value, on the wrong side."""
     below = float(against - entry["high"])
     return max(below, float(entry["low"] - against)) if measure.apart else below
