@@ -31,7 +31,9 @@ from w2s_data.utils.io import read_json
 from w2s_data.utils.stage import ITEMS_TABLE, Stage
 from w2s_reports.palette import REGION_KEYS
 
+# Rows in memory at once; items may be images of a megabyte each.
 BATCH_ROWS = 512
+# A reading is some hundred characters; longer ones come from damaged or hostile files.
 LONGEST_TEXT = 2_000
 SCORE_COLUMNS = ("id", "region", "confidence", "alignment", "weak_label")
 OTHER_COLUMNS = ("split", "source", "group", "weak_correct")
@@ -39,6 +41,7 @@ ITEM_COLUMNS = ("id", "split", "source", "group", "label")
 
 
 # Stages after scoring, in the order in which outdated ones are listed.
+# Loaded in any combination: every stage after scoring is optional.
 LATER = (GAIN, FORECAST, GROUPS, SELECT, PROJECTION)
 
 
@@ -218,6 +221,7 @@ def writable(value: Any) -> Any:
     {'name': 'a\ufffdb'}
     """
     if isinstance(value, str):
+        # JSON may hold half a surrogate pair, which UTF-8 cannot encode.
         text = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}…"
     if isinstance(value, Mapping):
@@ -277,9 +281,11 @@ def _read_table(path: Path, columns: Sequence[str] | None = None) -> pd.DataFram
     try:
         if columns is not None:
             present = set(pq.read_schema(path).names)
+            # Reading only these columns keeps items, which may be large, on disk.
             columns = [name for name in columns if name in present]
         return pd.read_parquet(path, columns=columns)
     except (OSError, pa.ArrowException) as error:
+        # Arrow appends its own traceback to the first line.
         reason = str(error).splitlines()[0]
         raise FileFormatError(f"cannot read {str(path)!r} as Parquet: {reason}") from error
 

@@ -36,6 +36,7 @@ def _is_table(value: Any) -> bool:
 
 
 def _lines(record: Mapping[str, Any]) -> int:
+    # With two lists in a record it is unclear which one makes the lines: it stays one line.
     inside = [value for value in record.values() if _is_table(value)]
     return len(inside[0]) if len(inside) == 1 else 1
 

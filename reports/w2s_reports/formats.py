@@ -8,9 +8,13 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, TypeGuard
 
+# An en dash, as a blank cell would look like a mistake.
 NOTHING = "–"
+# The hyphen is shorter than a plus, so that signed numbers would not line up.
 MINUS = "\u2212"
+# Bytes, not characters: the size of the page is what has to stay bounded.
 NAME_BYTES = 120
+# Bidirectional classes whose characters change the order of the text after them.
 REORDERING = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 
 
@@ -20,6 +24,7 @@ def plain(value: Any) -> Any:
     >>> plain(float("nan")) is None
     True
     """
+    # NumPy scalars; the JSON of the summary holds Python types only.
     if hasattr(value, "item"):
         value = value.item()
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
@@ -62,6 +67,7 @@ def amount(value: float | None) -> str:
     """
     if value is None:
         return NOTHING
+    # Closer to a whole number than the one decimal could show.
     return f"{value:,.0f}" if abs(value - round(value)) < 0.05 else f"{value:,.1f}"
 
 
@@ -83,6 +89,7 @@ def signed(value: float | None, digits: int = 1) -> str:
     if value is None:
         return NOTHING
     text = f"{100 * value:+.{digits}f}"
+    # A rounded zero has no sign: +0.0 would read as a small gain.
     return text.replace("-", MINUS) if text.strip("+-0.") else text[1:]
 
 
@@ -96,6 +103,7 @@ def day(iso: str | None) -> str:
         return NOTHING
     try:
         moment = datetime.fromisoformat(iso)
+    # Dates of runs made by other programs may have another format.
     except ValueError:
         return iso
     return f"{moment.day} {moment:%B %Y}"
@@ -121,10 +129,12 @@ def excerpt(text: str, max_bytes: int) -> str:
     >>> excerpt("one\\n two  three", 9)
     'one tw…'
     """
+    # Twice the bytes are enough for any text with single blanks; a huge cell is never split whole.
     line = " ".join(text[: 2 * max_bytes].split())
     raw = line.encode("utf-8", "replace")
     if len(raw) <= max_bytes and len(text) <= 2 * max_bytes:
         return raw.decode("utf-8")
+    # A character of several bytes may be cut in its middle; "ignore" drops the rest of it.
     return raw[: max_bytes - len("…".encode())].decode("utf-8", "ignore").rstrip() + "…"
 
 
@@ -154,6 +164,7 @@ def flatten(settings: Any, prefix: str = "") -> dict[str, str]:
             flat |= flatten(value, f"{prefix}.{key}" if prefix else str(key))
         return flat
     text = ", ".join(map(str, settings)) if isinstance(settings, list) else str(settings)
+    # Long settings, such as lists of classes, would make the table of settings unreadable.
     return {prefix: excerpt(text, 200)} if prefix else {}
 
 
@@ -200,6 +211,7 @@ def format_estimate(
     >>> format_estimate({"value": 2.5, "low": None, "high": None}, "number", 1)
     '2.5'
     """
+    # None stands for an estimate that a section does not have at all.
     value = format_value((estimate or {}).get("value"), unit, digits)
     limits = format_interval(estimate, unit, digits)
     return f"{value} ({limits})" if limits else value

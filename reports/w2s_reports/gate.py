@@ -24,7 +24,9 @@ COMPARE: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
     ">": operator.gt,
 }
+# Greedy, so that the last operator splits: names of sources may hold one, as in "a<b".
 _CONDITION = re.compile(r"\s*(.+)(<=|>=|==|!=|<|>)\s*(\S+)\s*", flags=re.S)
+# Metrics of one member, written FAMILY.NAME.
 FAMILIES = ("gain", "density")
 NOTHING: dict[str, Any] = {"value": None, "low": None, "high": None}
 
@@ -164,9 +166,11 @@ def check(conditions: Iterable[str | Condition], summary: Summary) -> tuple[Outc
 
 def _number(text: str) -> float | None:
     try:
+        # Shares may be given as percentages; the summary has fractions.
         value = float(text[:-1]) / 100 if text.endswith("%") else float(text)
     except ValueError:
         return None
+    # "nan" and "inf" are floats, but every comparison with them would be meaningless.
     return value if math.isfinite(value) else None
 
 
@@ -193,6 +197,7 @@ def _outcome(condition: Condition, summary: Summary) -> Outcome:
 def _member(metric: str, summary: Summary) -> Metric:
     """Return the metric of one method's gain or one source's density."""
     family, _, given = metric.partition(".")
+    # Names in the summary are cut to a length; the given one is cut alike.
     name = name_of(given)
     if family == "gain":
         stage, rows = "gain", () if summary["gain"]["hint"] else summary["gain"]["methods"]
@@ -211,6 +216,7 @@ def _member(metric: str, summary: Summary) -> Metric:
 
 def _limit(result: Estimate) -> Estimate:
     """Return the lower limit of an estimate as a number of its own."""
+    # The limit is a bound, which has no interval of its own.
     return NOTHING | {"value": result["low"]}
 
 
@@ -228,6 +234,7 @@ def worst_group(rows: Sequence[Mapping[str, Any]], name: str) -> Estimate:
 
 
 def _total(summary: Summary, name: str) -> Estimate:
+    # Unknown counts are left out, but a run without any count has no total.
     counts = [row[name] for row in summary["group_analysis"]["rows"] if row[name] is not None]
     return NOTHING | {"value": sum(counts) if counts else None}
 
@@ -236,6 +243,7 @@ def _best(name: str) -> Callable[[Summary], Estimate]:
     return lambda s: _first(s["gain"]["methods"], name)
 
 
+# Reasons that several metrics share.
 _NO_METHOD = "no method has a result"
 _NO_GROUP = "no group has a known value"
 METRICS: dict[str, Metric] = {

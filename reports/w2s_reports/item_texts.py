@@ -28,6 +28,7 @@ def item_texts(artefacts: Artefacts, rows: Sequence[int], max_bytes: int) -> tup
         return first, {}
     second = _texts(artefacts, rows, "other", max_bytes)
     labels = artefacts.scores["label"]
+    # First and second of a pair are in random order; the label names the preferred one.
     turned = [row for row in second if labels[row] == PAIR_CLASSES[1] and row in first]
     return (
         first | {row: second[row] for row in turned},

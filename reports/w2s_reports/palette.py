@@ -94,5 +94,6 @@ def tokens(theme: int) -> dict[str, str]:
     named = {**NEUTRALS, **CATEGORIES, **ANSWERS}
     colours = {name: pair[theme] for name, pair in named.items()}
     colours |= {r.token: r.dark if theme else r.light for r in REGIONS}
+    # Only these fill areas under lines, which have to stay visible.
     soft = ("ink", "muted", "accent", *(region.token for region in REGIONS))
     return colours | {f"{name}-soft": f"{colours[name]}2e" for name in soft}

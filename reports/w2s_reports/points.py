@@ -19,15 +19,23 @@ from w2s_reports.formats import id_of, name_of, plain
 from w2s_reports.item_texts import item_texts
 from w2s_reports.palette import REGION_KEYS
 
+# More points hide each other, and each costs some 200 bytes of the page.
 MAX_POINTS = 10_000
+# Two lines of the card that appears beside a point.
 TEXT_BYTES = 160
+# Pictures have a budget of the page of their own, spent evenly over the points.
 MAX_THUMBNAILS = 4_000
 THUMBNAIL_BYTES = 1_500_000
+# Enough to recognise a digit or a face beside a point.
 THUMBNAIL_PIXELS = 64
+# Enough for a card on a screen of high density.
 EXAMPLE_PIXELS = 192
 LARGE = 18  # examples with a large picture
+# Examples come after the points: they get what is left of the budget of the page.
 EXAMPLES_BYTES = 500_000
+# Finer than the pixels of any screen; whole numbers are shorter in JSON than floats.
 POSITION_STEPS = 4095
+# Multiples of the golden ratio fill [0, 1) evenly, however many are taken.
 GOLDEN = 0.6180339887498949
 
 
@@ -49,9 +57,11 @@ def sample_rows(scored: pd.DataFrame, max_points: int) -> IntArray:
     if max_points < MAX_POINTS < n:
         known = sample_rows(scored, MAX_POINTS)
         return np.asarray(known[sample_rows(scored.iloc[known], max_points)])
+    # A stable sort and fixed steps: the same run gives the same points, without a seed.
     keys = [name for name in ("region", "source", "confidence") if name in scored]
     order = scored[keys].reset_index(drop=True).sort_values(keys, kind="stable").index.to_numpy()
     taken = order[((np.arange(max_points) + 0.5) * n / max_points).astype(np.int64)]
+    # In the order of the rows, in which items are read batch by batch.
     return np.asarray(np.sort(taken))
 
 
@@ -114,6 +124,7 @@ def thumbnail(item: Any, pixels: int) -> str | None:
     source = io.BytesIO(item) if isinstance(item, bytes) else item
     try:
         with Image.open(source) as image:
+            # Modes such as CMYK or palettes have no JPEG or PNG that browsers agree on.
             small = image.convert("L" if image.mode in ("1", "L", "I;16") else "RGB")
             small.thumbnail((pixels, pixels))
     # Pillow raises any of these on bytes that are not an image, cut short, or absurdly large.
@@ -133,6 +144,7 @@ def _hover_images(artefacts: Artefacts, rows: list[int]) -> list[str | None]:
     images: list[str | None] = [None] * len(rows)
     for row, item in artefacts.items(list(position)):
         images[position[row]] = thumbnail(item, THUMBNAIL_PIXELS)
+    # In order of priority, so that a full budget still covers the map evenly.
     left = THUMBNAIL_BYTES
     for i in priority:
         left -= len(images[i] or "")
@@ -147,6 +159,7 @@ def _positions(artefacts: Artefacts, ids: pd.Series[Any]) -> dict[str, list[list
     Both axes have one unit, so that distances keep their proportions.
     """
     table = artefacts.later.get("projection.parquet")
+    # An outdated map would show points where their features no longer are.
     if table is None or "projection" in artefacts.outdated:
         return {}
     result = table.set_index("id").reindex(ids)
@@ -168,6 +181,7 @@ def _positions(artefacts: Artefacts, ids: pd.Series[Any]) -> dict[str, list[list
 
 def _rounded(values: pd.Series[Any]) -> list[float | None]:
     return [
+        # Five digits are more than a figure shows, and a third of the bytes.
         None if not np.isfinite(value) else float(f"{value:.5g}")
         for value in values.to_numpy(dtype=np.float64, na_value=np.nan)
     ]

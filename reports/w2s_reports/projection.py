@@ -22,9 +22,13 @@ from w2s_data.utils.validation import check_feature_block
 
 logger = logging.getLogger("w2s_reports")
 
+# Default of UMAP; larger values give up local structure for global structure.
 N_NEIGHBORS = 15
+# Default of UMAP above 10,000 points; fixed, so that all sizes are comparable.
 N_EPOCHS = 200
+# Above, the covariance (D, D) costs more than the passes over the features.
 EXACT_DIMENSIONS = 2_048
+# Two axes and ten extra columns; eight passes separate eigenvalues that are close.
 SKETCH, PASSES = 12, 8  # columns and passes of the randomised axes
 SAME = 1e-12  # of the squared mean: the variance of features that are all the same
 
@@ -128,6 +132,7 @@ def project(features: Any, rows: IntArray | None = None, *, rng: np.random.Gener
     if not reason:
         try:
             umap = _umap(taken, pca, rng)
+        # umap-learn depends on numba, which is missing on some platforms.
         except ImportError as error:
             reason = f"UMAP cannot be imported: {error}"
     if umap is not None and not np.isfinite(umap).all():
@@ -146,6 +151,7 @@ def _obstacle(taken: FloatArray, explained: tuple[float, float] | None) -> str:
         return f"UMAP needs more than {N_NEIGHBORS} points; there are {n:,}"
     if d < 2:
         return "UMAP needs features of two dimensions or more; these have one"
+    # Cosine is undefined for a vector of zeros.
     zero = int((~taken.any(axis=1)).sum())
     if zero:
         return f"UMAP by cosine needs features with a direction; {zero:,} points are all zero"
@@ -160,6 +166,7 @@ def _exact(matrix: FeatureMatrix) -> tuple[FloatArray, FloatArray, tuple[float, 
     moments, origin = Moments.zero(d, d), np.zeros(d)
     for block in _blocks(matrix):
         if not moments.n:
+            # Centred on the first block: sums of squares far from 0 would lose digits.
             origin = block.mean(axis=0)
         moments += Moments.of(block - origin, d)
     shift = moments.total / moments.n
@@ -206,6 +213,7 @@ def _blocks(matrix: FeatureMatrix) -> Iterator[FloatArray]:
 
 def _signed(vectors: FloatArray) -> FloatArray:
     """Fix the signs of two axes (D, 2) by their largest entry; the second is zero if D is 1."""
+    # An eigenvector is defined up to its sign; fixing it makes the map reproducible.
     largest = np.abs(vectors).argmax(axis=0)
     axes = vectors * np.where(vectors[largest, np.arange(vectors.shape[1])] < 0, -1.0, 1.0)
     return np.asarray(np.pad(axes, ((0, 0), (0, 2 - axes.shape[1]))))
@@ -235,9 +243,11 @@ def _umap(taken: FloatArray, pca: FloatArray, rng: np.random.Generator) -> Float
     """Compute UMAP from exact cosine neighbours, starting from the principal components."""
     n = len(taken)
     logger.info("map: UMAP of %s points, which takes a minute where it is first used", f"{n:,}")
+    # Imported here: numba compiles for seconds, and most commands draw no map.
     from umap import UMAP
 
     near = NeighborIndex(kind="flat", device="cpu").fit(taken).neighbors(N_NEIGHBORS - 1)
+    # UMAP expects each point as its own first neighbour, at distance 0.
     own = np.arange(n)[:, None]
     indices = np.hstack([own, near.indices])
     distances = np.hstack([np.zeros((n, 1)), 1 - near.scores]).clip(0).astype(np.float32)
@@ -248,6 +258,7 @@ def _umap(taken: FloatArray, pca: FloatArray, rng: np.random.Generator) -> Float
         precomputed_knn=(indices, distances),
         init=pca,
         random_state=int(rng.integers(2**31)),
+        # Several threads make UMAP depend on their timing, whatever the seed.
         n_jobs=1,
     )
     with warnings.catch_warnings():

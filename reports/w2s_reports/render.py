@@ -49,6 +49,7 @@ TITLES = {
 # A terminal shows what a stage printed, and neither examples nor settings.
 TERMINAL = ("verdict", "overlap", "groups", "forecast", "selection", "gain")
 STAGES = {
+    # Stages and sections have different names where a section covers more than its stage.
     "score": "overlap",
     "groups": "groups",
     "forecast": "forecast",
@@ -62,6 +63,7 @@ SCRIPTS = (
 )
 # Scripts for parts that a page has only once the run is scored.
 OF_SCORED_ITEMS = ("map", "pointing", "examples", "search")
+# Formats whose names templates use as they are.
 FILTERS = ("amount", "count", "day", "duration", "number", "percent", "price", "signed")
 
 
@@ -157,6 +159,7 @@ def stage_line(name: str, summary: Mapping[str, Any]) -> str:
 
 
 def _terminal(section: str, summary: Mapping[str, Any]) -> str:
+    # 80 columns where the output is not a terminal.
     width = shutil.get_terminal_size().columns
     template = _text_environment("terminal", width).get_template(f"terminal/{section}.txt")
     return tables.wrap(_tidy(template.render(s=summary)), width)
@@ -171,6 +174,7 @@ def _environment(finalize: Callable[[Any], Any] | None = None) -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
+        # Undefined names raise: a renamed key must not become a blank.
         loader=PackageLoader("w2s_reports"),
         autoescape=True,
         finalize=finalize,
@@ -208,6 +212,7 @@ def _text_environment(kind: Kind, width: int = 80) -> Environment:
         return Markup(tables.CELL.join(spread(cells)))
 
     def table(*header: Any, caller: Callable[[], str]) -> Markup:
+        # Not splitlines(), which would also split at characters of the data.
         lines = [line for line in str(caller()).split("\n") if line]
         rows = [spread(header), *(line.split(tables.CELL) for line in lines)]
         if kind == "markdown":
@@ -235,6 +240,7 @@ def _page(summary: Mapping[str, Any], sections: Sequence[str], drawing: Drawing)
     from plotly.offline import get_plotlyjs
 
     figures = drawing.figures
+    # 4.8 MB: left out where nothing is drawn.
     plotly = get_plotlyjs() if figures else ""
     unscored = OF_SCORED_ITEMS if not drawing.points["id"] else ()
     script = _script([name for name in SCRIPTS if name not in unscored])
@@ -274,6 +280,7 @@ def scale(estimates: Sequence[Mapping[str, Any]], start: float | None = 0.0) -> 
     """
     numbers = (e[side] for e in estimates for side in ("value", "low", "high"))
     values = [number for number in numbers if number is not None] or [0.0, 1.0]
+    # At most 0.9, so that the axis keeps a width of a tenth.
     low = min(0.9, math.floor(min(values) * 10) / 10) if start is None else start
     # Less than a rounding error above a tenth is that tenth.
     high = math.ceil(max(values) * 10 - 1e-9) / 10

@@ -88,6 +88,7 @@ class Report:
     def _repr_html_(self) -> str:
         title = html.escape(f"Weak-to-strong report: {self.summary['data']['name']}")
         return (
+            # An iframe keeps the styles and scripts of page and notebook apart.
             f'<iframe title="{title}" srcdoc="{html.escape(self.to_html())}" '
             'sandbox="allow-scripts allow-downloads" '
             'style="width:100%;height:720px;border:0"></iframe>'
@@ -168,12 +169,14 @@ def build_report(
         artefacts = artefacts.without("projection")
     summary = summarize(artefacts, baseline=baseline, fail_on=fail_on)
     report = Report(summary, _drawing(artefacts, summary, max_points))
+    # Written last, so that an error before leaves the previous page in place.
     report.write_html(artefacts.path / "report.html" if path is None else path)
     return report
 
 
 def _drawing(artefacts: Artefacts, summary: Mapping[str, Any], max_points: int) -> Drawing:
     points = point_columns(artefacts, max_points)
+    # Halving stays close to the budget in few steps; long ids are the usual reason.
     while len(points["id"]) > 1 and len(compact_json(points)) > POINTS_BYTES:
         points = point_columns(artefacts, len(points["id"]) // 2)
     rows = shown_rows(summary["examples"])

@@ -42,6 +42,7 @@ def projection_stage(
     RunError
         If the run was not scored, or not with these features.
     """
+    # Positions depend on the sample and on the seed, and on nothing of the page.
     settings = _settings(run, max_points)
     if not run.is_fresh(PROJECTION, settings):
         check_scored(run)

@@ -11,6 +11,7 @@ from w2s_reports.formats import printable
 
 CELL = "\x1f"  # between the cells of a row; both ways of escaping remove it from data
 WIDE = 110  # columns from which a terminal has room for intervals in every cell
+# Characters that start markup in CommonMark or GitHub's tables.
 SPECIAL = re.compile(r"([\\`*_\[\]<>|#~&!])")
 
 
@@ -31,6 +32,7 @@ def markdown_table(rows: Sequence[Sequence[str]]) -> str:
     | :----- | --: |
     | web    |  12 |
     """
+    # Three dashes are the shortest rule of a table.
     widths = [max(3, *(len(cells[i]) for cells in rows)) for i in range(len(rows[0]))]
 
     def line(cells: Sequence[str]) -> str:
@@ -54,6 +56,7 @@ def terminal_table(rows: Sequence[Sequence[str]], width: int) -> str:
     from rich.table import Table
     from rich.text import Text
 
+    # Without vertical lines, seven columns fit into 80 characters.
     table = Table(box=box.SIMPLE_HEAD, show_edge=False)
     for k, heading in enumerate(rows[0]):
         # Narrow terminals get their headings word by word, so that numbers keep their line.
@@ -85,6 +88,7 @@ def wrap(text: str, width: int) -> str:
     import textwrap
 
     lines = text.split("\n")
+    # Only long lines: textwrap would also collapse the blanks of a table.
     wrapped = (textwrap.wrap(line, width) if len(line) > width else [line] for line in lines)
     return "\n".join(part for parts in wrapped for part in parts)
 
@@ -92,6 +96,7 @@ def wrap(text: str, width: int) -> str:
 def _print(table: Any, width: int) -> str:
     from rich.console import Console
 
+    # No colours, markup, emoji codes or highlights: text is printed as it is.
     console = Console(
         file=io.StringIO(), width=width, color_system=None, markup=False, emoji=False,
         highlight=False, legacy_windows=False,

@@ -15,8 +15,11 @@ import numpy as np
 from w2s_data.utils.typing import IntArray
 from w2s_reports.formats import excerpt, format_estimate, has_interval
 
+# About one point per pixel of the widest figure.
 MAX_CURVE_POINTS = 1_000
+# About the width of a phone.
 LABEL_BYTES = 60
+# A name, a mark and its neighbour of the other series, without touching.
 ROW_HEIGHT = 60
 
 Spec = dict[str, Any]
@@ -47,6 +50,7 @@ def thin(n: int, keep: int, limit: int = MAX_CURVE_POINTS) -> IntArray:
     """
     if n <= limit:
         return np.arange(n)
+    # Four places are kept for the ends and the sides of the change point.
     even = np.linspace(0, n - 1, limit - 4).round().astype(np.int64)
     sides = [i for i in (keep - 1, keep) if 0 <= i < n]
     return np.unique(np.concatenate([even, np.array([0, n - 1, *sides])]))
@@ -70,6 +74,7 @@ def axis() -> Spec:
         "zeroline": False,
         "ticks": "",
         "automargin": True,
+        # No zoom: a finger on a phone has to scroll the page, not the figure.
         "fixedrange": True,
     }
 
@@ -107,6 +112,7 @@ def plot_text(name: str) -> str:
     '&lt;b&gt;a&lt;/b&gt;'
     """
     safe = without_markup(excerpt(name, LABEL_BYTES))
+    # The page replaces values that start with "--" by colours; a name must not become one.
     return f"\u200b{safe}" if safe.startswith("--") else safe
 
 
@@ -116,6 +122,7 @@ def without_markup(text: str) -> str:
     >>> without_markup("<b> costs $5, not $6")
     '&lt;b&gt; costs &#36;5, not &#36;6'
     """
+    # Plotly renders a subset of HTML, and TeX between dollar signs.
     safe = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return safe.replace("$", "&#36;")
 
@@ -194,6 +201,7 @@ def rows_layout(names: Sequence[str], xaxis: Spec, legend: bool = False) -> Spec
         }
         for k, name in enumerate(names)
     ]
+    # The axis below and the legend above need room of their own.
     drawn["height"] = ROW_HEIGHT * n + (110 if legend else 70)
     return with_legend(drawn) if legend else drawn
 

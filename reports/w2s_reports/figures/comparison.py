@@ -15,6 +15,7 @@ from w2s_reports.figures.base import (
     title,
 )
 
+# A figure of ten rows still fits a screen.
 SHOWN = 10
 Row = Mapping[str, Any]
 

@@ -25,6 +25,7 @@ def spectra(discrepancy: Mapping[str, Any]) -> Figure | None:
     data, text = [], []
     for side, token, dash in (("weak", "muted", "dash"), ("strong", "accent", "solid")):
         spectrum = discrepancy["spectra"][side]
+        # The axis is logarithmic: directions without variance cannot be drawn.
         values = [v / spectrum["total"] for v in spectrum["leading"] if v > 0]
         if len(values) < 2:
             continue
@@ -94,6 +95,7 @@ def risks(discrepancy: Mapping[str, Any]) -> Figure | None:
     known = [v for p in points for v in (p["teacher"], p["student"], p["ceiling"]) if v]
     if not known:
         return None
+    # The student's risk may be far larger in a small pool; it would flatten the rest.
     top = 2 * max(point[name] or 0.0 for point in points for name in ("teacher", "ceiling"))
     drawn = layout(
         xaxis=_pool_axis(x),

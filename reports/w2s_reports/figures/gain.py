@@ -23,9 +23,13 @@ from w2s_reports.figures.base import (
 )
 from w2s_reports.formats import percent, signed
 
+# The methods of the package fit; sweeps over parameters are cut.
 SHOWN = 20
+# Shapes, since colour alone does not separate seven controls.
 SYMBOLS = ("square", "diamond", "triangle-up", "triangle-down", "pentagon", "star", "hexagon")
+# Pixels of a line of the legend.
 LEGEND_ROW = 22
+# Nine lines that differ in colour or dash, also in grey.
 LINES = tuple(
     (token, dash)
     for dashes in (("solid", "dash", "dot"), ("dash", "dot", "solid"), ("dot", "solid", "dash"))
@@ -102,6 +106,7 @@ def controls(gain: Mapping[str, Any]) -> Figure | None:
             [f"{m['name']}: {describe(m['gain'], 'points')}" for m in shown],
         )
     )
+    # Drawn last, to lie on top, but named first.
     data[-1]["legendrank"] = 1
     axis = {"title": title("gain over the teacher, in points"), "nticks": 7}
     drawn = rows_layout([m["name"] for m in shown], axis, legend=True)

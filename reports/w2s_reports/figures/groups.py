@@ -20,6 +20,7 @@ from w2s_reports.figures.base import (
 )
 from w2s_reports.formats import format_interval, has_interval, percent
 
+# About two screens of a phone.
 SHOWN = 16
 VAGUE = 0.5  # width of the optimum's interval from which it is not marked
 PARTS = (
@@ -129,5 +130,6 @@ def _room(points: list[Mapping[str, Any]]) -> dict[str, Any]:
         for side in ("value", "low", "high") if point[part][side] is not None
     ]  # fmt: skip
     low, high = min(values, default=0.0), max(values, default=0.0)
+    # Ten points at least, or noise of a flat prediction would look like a curve.
     missing = max(0.0, 0.1 - (high - low)) / 2
     return {"range": [low - missing - 0.02, high + missing + 0.02]}

@@ -60,6 +60,7 @@ def _sorted_curve(
     n = len(values)
     if n < 2:
         return None
+    # Both sides of the change point stay, so that the two areas meet there.
     kept = thin(n, below)
     x, y = 100 * (kept + 0.5) / n, values[kept]
     cut = int(np.searchsorted(kept, below))
@@ -102,6 +103,7 @@ def _area(x: FloatArray, y: FloatArray, token: str, hover: str) -> Spec:
     return {
         "type": "scatter",
         "mode": "lines",
+        # Four digits are finer than a pixel.
         "x": [float(f"{v:.4g}") for v in x],
         "y": [float(f"{v:.4g}") for v in y],
         "line": {"color": f"--{token}", "width": 2.5},

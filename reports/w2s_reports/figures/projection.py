@@ -18,6 +18,7 @@ from w2s_reports.figures.base import Figure, Spec, axis, layout, line, title
 from w2s_reports.formats import count, name_of, percent
 from w2s_reports.palette import CATEGORY_SYMBOLS, CATEGORY_TOKENS, REGIONS
 
+# Square on a phone, and not taller than a laptop's screen.
 HEIGHT = 520
 FEW = 2_000  # points that can be drawn large
 
@@ -88,6 +89,7 @@ def point_map(
     if not views:
         return None
     colours = _colourings(artefacts.scored(), points, overlap)
+    # Many points are drawn small and transparent, so that density shows.
     few = len(points["id"]) <= FEW
     marker = {"size": 6.5 if few else 4.5, "opacity": 0.75 if few else 0.55}
     first, alt = views[0], f"{views[0].alt} {colours[0].alt}"
@@ -104,6 +106,7 @@ def _projected(name: str, points: Mapping[str, Any], result: Mapping[str, Any]) 
     margin = 0.03 * max(tops)
     bare: Spec = {"showticklabels": False, "showgrid": False, "showline": name == "pca"}
     axes = [bare | {"range": [-margin, top + margin]} for top in tops]
+    # One unit on both axes, or distances would be distorted.
     axes[1] |= {"scaleanchor": "x"}
     if name == "pca":
         for spec, share, word in zip(axes, result["explained"], ("first", "second"), strict=True):
@@ -200,6 +203,7 @@ def _categories(key: str, label: str, values: pd.Series[Any], levels: list[str])
     for value, n in values.value_counts().items():
         name = str(name_of(value))
         counts[name] = counts.get(name, 0) + int(n)
+    # The most frequent get a colour, but the legend lists them by name.
     frequent = sorted(list(counts)[: len(CATEGORY_TOKENS)], key=_natural)
     shown = [
         Level(name, token, CATEGORY_SYMBOLS[i % len(CATEGORY_SYMBOLS)], counts[name])

@@ -24,9 +24,12 @@ from w2s_reports.figures.base import (
 )
 from w2s_reports.formats import amount, count, format_estimate, has_interval, name_of
 
+# Sources of a figure of one row each.
 SHOWN = 12
+# Panels share one x-axis: more than six do not fit a screen.
 BANDS = 6
 BAND_HEIGHT = 130
+# Two bars and a gap per row.
 BAR_WIDTH = 0.24
 STRATEGIES = (
     ("chosen", "chosen", "accent", "solid"),
@@ -41,6 +44,7 @@ def rounds(selection: Mapping[str, Any], trace: pd.DataFrame | None) -> Figure |
     if selection["hint"] or trace is None or not len(trace):
         return None
     sources = _largest(selection)[:SHOWN]
+    # The summary names sources by their cut names.
     trace = trace.assign(name=trace["source"].map(name_of))
     height = {row["name"]: len(sources) - 1 - k for k, row in enumerate(sources)}
     data = []

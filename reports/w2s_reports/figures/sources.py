@@ -8,6 +8,7 @@ from typing import Any
 from w2s_reports.figures.base import Figure, describe, line, marks, rows_layout, title
 from w2s_reports.formats import percent
 
+# As many as the table shows without scrolling.
 SHOWN = 16
 SERIES = (
     ("overlap density", "density", "overlap", True, 0.03),

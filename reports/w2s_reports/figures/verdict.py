@@ -54,6 +54,7 @@ def _rows(forecast: Mapping[str, Any], gain: Mapping[str, Any]) -> Sequence[Row]
         rows.append(("student", forecast.get("student"), None))
     elif plain is not None:
         rows.append((f"student, {plain['name']}", forecast.get("student"), plain["accuracy"]))
+    # The best method is often the plain one: it would be drawn twice.
     if plain is not best:
         rows.append((f"student, {best['name']} (the best)", None, best["accuracy"]))
     rows.append(("labelled items only", None, gain["labelled_only"]))

@@ -26,6 +26,7 @@ from w2s_reports.summary import (
     verdict,
 )
 
+# Raised whenever a key of the summary changes its meaning.
 SCHEMA = 1
 
 
@@ -125,6 +126,7 @@ def _sections(artefacts: Artefacts) -> dict[str, Any]:
             "examples": examples.examples(artefacts),
             "provenance": provenance.provenance(artefacts),
         }
+    # A missing key means files of another version; say so instead of a traceback.
     except KeyError as error:
         raise RunError(
             f"the files of {str(artefacts.path)!r} lack {error}: run its stages again with this "

@@ -12,6 +12,7 @@ from w2s_reports.summary.parts import Estimate, difference, estimate
 Summary = Mapping[str, Any]
 Value = tuple[str, str, Estimate]  # name, unit, estimate
 
+# More names would hide the sentence; the tables have all.
 NAMED = 3
 _OF = {"sources": "density of ", "groups": "density of ", "forecast": "forecast: "}
 SECTIONS = (
@@ -36,6 +37,7 @@ OTHER_ITEMS = (
     "half-interval, and as far above as that of the other two. Items that both runs hold make it "
     "inexact."
 )
+# Sections whose numbers depend on the thresholds of their own run.
 ONE_DETECTOR = {"overlap", "sources", "groups"}
 
 
@@ -53,6 +55,7 @@ def compare(own: Summary, other: Summary) -> dict[str, Any]:
         `sections`, each with `rows` of `value`, `other`, `difference` and `result`; `lacking`,
         numbers of only one run; `settings` that differ; `notes` on how to read it.
     """
+    # The fingerprint covers items and labels, whatever the file is called.
     fingerprints = own["data"]["fingerprint"], other["data"]["fingerprint"]
     same = fingerprints[0] is not None and fingerprints[0] == fingerprints[1]
     sections, lacking = [], []
@@ -245,6 +248,7 @@ def _flat(s: Summary, stages: Set[str]) -> dict[str, str]:
         facts |= {f"{role} features: {name}": value for name, value in model.items()}
     facts |= {f"detector: {name}": value for name, value in result["settings"].items()}
     for stage, settings in _stages(s).items():
+        # A stage of one run only: its settings have nothing to be compared with.
         if stage not in stages:
             facts[f"stage {stage}"] = "finished"
         elif stage not in ("items", "embed"):

@@ -37,6 +37,7 @@ def summarize_diagnostics(artefacts: Artefacts) -> dict[str, list[dict[str, Any]
 
 def _own_weight(path: Sequence[float]) -> dict[str, Any]:
     largest = max(path)
+    # Epochs are counted from 1 for readers.
     first = path.index(largest) + 1
     return {
         "largest": largest,
@@ -79,6 +80,7 @@ def _trust(lines: Sequence[Mapping[str, Any]]) -> str:
     """Name the teacher with the largest weight, and whether it is the most accurate one."""
     trusted = max(lines, key=lambda line: line["weight"]["value"])
     weight, even = trusted["weight"]["value"], 1 / len(lines)
+    # Even weights are the starting point: a small lead is noise of the seeds.
     if weight - even < CLEAR:
         return f"The weights stay even ({percent(even, 0)} each): no teacher is trusted more."
     text = (

@@ -11,6 +11,7 @@ from w2s_reports.artefacts import Artefacts
 from w2s_reports.formats import count, name_of, percent, plain
 from w2s_reports.summary.items import preferred
 
+# Three pages of six cards; more would make the page heavy and nobody reads them.
 SHOWN = 18  # of each kind
 KINDS = {  # of disagreement, in a heading and at the head of a column
     "student_right": ("Student right, teacher wrong", "Student right"),
@@ -33,11 +34,13 @@ def find_disagreements(artefacts: Artefacts) -> dict[str, Any]:
     methods = [s["name"] for s in artefacts.later["gain.json"]["students"] if not s["control_of"]]
     if not methods:
         return {"hint": "No student was trained, so that none contradicts its teacher."}
+    # Predictions name items by id: another order or other items would mislabel them.
     ids = artefacts.scores["id"].astype(str).reset_index(drop=True)
     column = f"{methods[0]} / label"
     if table is None or column not in table or not ids.equals(table["id"].astype(str)):
         return {"hint": AGAIN}
     text = _read(table, methods[0], artefacts.is_paired)
+    # Labelled items were trained on, so that an agreement there says nothing.
     asked = text[text["student"].notna() & (text["split"] != "labelled")]
     apart = asked[asked["student"] != asked["teacher"]].sort_values(
         "proba", ascending=False, kind="stable"
@@ -81,6 +84,7 @@ def _read(table: pd.DataFrame, method: str, is_paired: bool) -> pd.DataFrame:
     result["kind"] = "both_wrong"
     result.loc[result["student"] == result["gold"], "kind"] = "student_right"
     result.loc[result["teacher"] == result["gold"], "kind"] = "teacher_right"
+    # Last, since without a gold label the other kinds were assigned wrongly.
     result.loc[~known, "kind"] = "unknown"
     result["is_paired"] = is_paired
     return result

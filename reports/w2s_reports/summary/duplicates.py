@@ -9,6 +9,7 @@ import pandas as pd
 from w2s_reports.artefacts import Artefacts
 from w2s_reports.formats import count, plain
 
+# Five pages of eight pairs.
 SHOWN = 40
 HINT = "`w2s groups RUN` finds items that are nearly the same, across splits first."
 AGAIN = "`w2s groups RUN` has to run again: pairs of near-duplicates are not kept of this run."
@@ -24,6 +25,7 @@ def find_duplicates(artefacts: Artefacts) -> dict[str, Any]:
         return {"hint": AGAIN}
     counts = result["duplicates"]
     row_of = pd.Series(artefacts.scores.index, index=artefacts.scores["id"].astype(str))
+    # Pairs may name items of other splits that the scores leave out.
     known = table["id_a"].astype(str).isin(row_of.index) & table["id_b"].astype(str).isin(
         row_of.index
     )

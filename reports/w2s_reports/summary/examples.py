@@ -12,6 +12,7 @@ from w2s_reports.summary.disagreements import find_disagreements
 from w2s_reports.summary.duplicates import find_duplicates
 from w2s_reports.summary.items import describe_items
 
+# Two rows of three cards.
 EXAMPLES_PER_REGION = 6
 # The most typical items of a region are those furthest from the threshold that made them so.
 _TELLING = {
@@ -56,4 +57,5 @@ def shown_rows(result: Mapping[str, Any]) -> list[int]:
     rows = [item["row"] for part in parts for item in part["items"]]
     for pair in result["duplicates"].get("pairs", ()):
         rows += [item if isinstance(item, int) else item["row"] for item in (pair["a"], pair["b"])]
+    # An item may be in several lists; its picture is made once.
     return list(dict.fromkeys(rows))

@@ -13,6 +13,7 @@ from w2s_reports.summary.diagnostics import summarize_diagnostics
 from w2s_reports.summary.parts import estimate, sentence, texts
 
 HINT = "`w2s gain RUN` trains students and measures what they gain over the teacher."
+# Students that every method is compared with.
 REFERENCES = ("teacher", "ceiling", "labelled_only")
 MEANINGS = {
     "naive": "Trained on the teacher's labels as they are.",
@@ -138,6 +139,7 @@ def _groups(
         }
         for group, accuracy in teacher["groups"].items()
     ]
+    # Groups without a known accuracy come last, not first.
     unknown = float("inf")
     return sorted(rows, key=lambda row: unknown if (a := row["accuracy"]["value"]) is None else a)
 
@@ -149,6 +151,7 @@ def _findings(
     text = [_against_control(method) for method in methods if method["lead"]]
     if text and (best := methods[0])["lead"]:
         control, lead = best["lead"]["control"], best["lead"]
+        # Beating a control is worth nothing if both lose against the teacher.
         if (gained := best["gain"]["value"]) is not None and gained <= 0:
             text[0] += f" {best['name']} gains nothing over the teacher here."
         elif lead["low"] is not None and lead["low"] > 0:

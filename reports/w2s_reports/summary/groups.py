@@ -33,6 +33,7 @@ def summarize_groups(artefacts: Artefacts, gain: Mapping[str, Any]) -> dict[str,
     reading = sentence(str(results["reading"]))
     warnings = [*texts(results["warnings"]), *texts(results.get("notes"))]
     lead = reading
+    # The page lists warnings above the reading: repeating them would double its length.
     for warning in warnings:  # those that the reading repeats stand above it
         lead = lead.replace(sentence(warning), "").strip()
     rows = [_row(row, "group") for row in results["groups"]]
@@ -76,6 +77,7 @@ def _whole(rows: Sequence[Mapping[str, Any]], gain: Mapping[str, Any]) -> dict[s
     """Average the groups' numbers, weighted by the items that each was computed on."""
     whole: dict[str, Any] = {}
     for key, weight in (("weak_accuracy", "n_gold"), ("overlap_density", "n_scored")):
+        # Weighted, so that a tiny group does not count as much as a large one.
         known = [r for r in rows if r[key]["value"] is not None and r[weight]]
         total = sum(row[weight] for row in known)
         parts = sum(row[weight] * row[key]["value"] for row in known)

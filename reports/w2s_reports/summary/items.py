@@ -9,6 +9,7 @@ from w2s_reports.artefacts import Artefacts
 from w2s_reports.formats import id_of, name_of, plain
 from w2s_reports.item_texts import item_texts
 
+# About four lines of a card.
 TEXT_BYTES = 280
 NAMES = ("region", "label", "weak_label", "source", "group", "split")
 

@@ -10,6 +10,7 @@ from w2s_reports.formats import format_interval, percent, plain
 from w2s_reports.palette import REGIONS
 from w2s_reports.summary.parts import estimate
 
+# Weak encoders that need no download, for the command in the hint.
 ENCODERS = {"text": "tfidf", "image": "pixels"}
 
 
@@ -87,6 +88,7 @@ def overlap(artefacts: Artefacts) -> dict[str, Any]:
     level = float(written.get("level") or 0.95)
     scored = artefacts.scored()
     regions = []
+    # In the order of the palette, which is the order of the bar and its legend.
     for style in REGIONS if artefacts.is_scored else ():
         results = (written.get("regions") or {}).get(style.key) or {}
         regions.append(

@@ -66,6 +66,7 @@ def sentence(text: str) -> str:
     'No student clearly beats the teacher.'
     """
     text = text.strip()
+    # Readings of the stages are fragments in the terminal and sentences on the page.
     ended = text if text.endswith((".", "!", "?")) else f"{text}."
     return ended[:1].upper() + ended[1:] if text else ""
 

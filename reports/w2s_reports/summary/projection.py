@@ -39,6 +39,7 @@ def projection(artefacts: Artefacts) -> dict[str, Any]:
 
 def _readings(result: Mapping[str, Any]) -> dict[str, str]:
     """Explain each projection by its name; empty where there is nothing to read."""
+    # All features are the same: one point, of which nothing can be read.
     if result["explained"] is None:
         return {}
     readings = {}

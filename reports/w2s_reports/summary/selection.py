@@ -16,6 +16,7 @@ HINT = "`w2s select RUN --budget N` adds which sources the next items should com
 WHOLE = ("objective", "reward", "policy", "budget_unit")
 NUMBERS = ("budget", "spent", "rounds", "items")
 MEASURES = ("value", "evaluated", "overlap", "regret")
+# Strategies that the figures draw; other baselines are only in the table.
 CURVE = ("chosen", "random", "round_robin")
 ROUNDING = 1e-9  # of means of runs that bought the same
 SOURCE_NUMBERS = ("cost", "items", "spent", "probability_best", "recommended")
@@ -63,6 +64,7 @@ def _standing(baselines: Sequence[Mapping[str, Any]], name: str) -> str | None:
     rows = {row["strategy"]: row[name] for row in baselines}
     chosen, random = rows.get("chosen"), rows.get("random")
     if not chosen or not random or None in (chosen["value"], random["value"], random["noise"]):
+        # A single run has no noise to be compared with.
         return None
     difference = chosen["value"] - random["value"]
     if abs(difference) <= random["noise"] + ROUNDING:

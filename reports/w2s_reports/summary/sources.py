@@ -80,6 +80,7 @@ def _costs(selection: Row | None) -> dict[str | None, float]:
         for row in (selection or {}).get("sources") or ()
         if row.get("cost") is not None
     }
+    # A cost of 1 for all is the default of the selection, not information.
     return costs if set(costs.values()) - {1.0} else {}
 
 
@@ -114,6 +115,7 @@ def _agreement(rows: Sequence[Row]) -> float | None:
     if len(known) < FEWEST_RANKED:
         return None
     ranks = np.column_stack([rankdata(column) for column in known.T])
+    # With a constant ranking the correlation is 0 / 0.
     if (ranks == ranks[0]).all(axis=0).any():
         return None  # one of them puts all sources on a level
     return float(np.corrcoef(ranks.T)[0, 1])
@@ -235,6 +237,7 @@ def _advice(rows: Sequence[Row], whole: Row) -> list[str]:
 
 def _best_value(rows: Sequence[Row], wrong: Sequence[Row]) -> list[str]:
     """Name the source with most overlap per cost, leaving out those with wrong labels."""
+    # Cheap overlap with wrong labels is no bargain.
     priced = [row for row in rows if row["per_cost"]["value"] is not None]
     sound = [row for row in priced if row not in wrong]
     if not sound:

@@ -7,6 +7,7 @@ from typing import Any
 
 from w2s_reports.formats import count, format_interval, format_value, percent, signed
 
+# The forecast is named first, as it needs no training.
 HINT = (
     "Not known yet: `w2s forecast RUN` says what training is expected to gain, `w2s gain RUN` "
     "trains and measures it."
@@ -64,9 +65,11 @@ def _measured(gain: Mapping[str, Any]) -> dict[str, Any]:
         words = "Unknown"
     elif _beats(alone, accuracy) or (best["high"] is not None and best["high"] < 0):
         words = "It does not pay"
+    # An interval that holds 0 decides nothing, whatever its middle.
     elif best["low"] is None or best["low"] <= 0:
         words = "Undecided"
     else:
+        # Beating the teacher is not enough: the labelled items alone may do as well.
         words = "It pays" if alone["value"] is None or _beats(accuracy, alone) else "It gains"
     why = None
     if alone["value"] is not None and (words == "It gains" or _beats(alone, accuracy)):
@@ -85,6 +88,7 @@ def _beats(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 def _expected(forecast: Mapping[str, Any]) -> dict[str, Any] | None:
     if forecast["hint"]:
         return None
+    # "undecided" of the forecast and any new verdict read alike.
     words = {"train it": "Train it", "keep the teacher": "Keep the teacher"}
     return {
         "words": words.get(forecast["verdict"], "Undecided"),

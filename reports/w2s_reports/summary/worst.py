@@ -9,6 +9,7 @@ from typing import Any
 from w2s_reports.formats import has_interval
 from w2s_reports.summary.parts import difference
 
+# The first are the ones to look at; the table has the rest.
 SHOWN = 3
 Row = Mapping[str, Any]
 
@@ -75,6 +76,7 @@ def worst_groups(rows: Sequence[Row], gains: Sequence[Row], whole: Row) -> list[
     for measure in MEASURES:
         entries = _entries(measure, rows, gains)
         against = 0.0 if measure.apart else whole.get(measure.key)
+        # The only group is the whole, and cannot be worse than it.
         if len(entries) < 2 or against is None:
             continue
         clear = [entry for entry in entries if _excess(measure, entry, against) > 0]
