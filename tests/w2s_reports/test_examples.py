@@ -110,7 +110,7 @@ def test_diagnostics_are_read_in_words(synthetic_run: MakeRun) -> None:
     assert len(other["mean"]) == len(told["weights"][0]["steps"])
     assert "90% of the weight" in told["weights"][0]["reading"]
     assert "most accurate teacher, 70.0%" in told["weights"][0]["reading"]
-    [level] = told["assignments"][0]["levels"]
+    [level] = told["assignments"][0]["stages"]
     assert all(sum(cell["share"] for cell in row["cells"]) == 1 for row in level["rows"])
     assert "by chance it would be 50%" in level["reading"]
     assert "right on 81.2% of it, 73.8% overall" in told["kept"][0]["reading"]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from w2s_data.stages.graph import GAIN, PREDICTIONS
 from w2s_reports.artefacts import Artefacts
 from w2s_reports.formats import count, name_of, percent, plain
 from w2s_reports.summary.items import preferred
@@ -19,7 +20,6 @@ KINDS = {  # of disagreement, in a heading and at the head of a column
     "both_wrong": ("Both wrong, differently", "Both wrong"),
     "unknown": ("No gold label", "No gold label"),
 }
-HINT = "`w2s gain RUN` trains students and finds the items on which they contradict the teacher."
 AGAIN = (
     "`w2s gain RUN` has to run again: what the student says of each item is not kept of this run, "
     "or its items have changed since."
@@ -30,7 +30,7 @@ def find_disagreements(artefacts: Artefacts) -> dict[str, Any]:
     """Count disagreements by split and kind, and list those of which the student is surest."""
     table = artefacts.later.get("predictions.parquet")
     if "gain.json" not in artefacts.later:
-        return {"hint": HINT}
+        return {"hint": GAIN.hint(PREDICTIONS)}
     methods = [s["name"] for s in artefacts.later["gain.json"]["students"] if not s["control_of"]]
     if not methods:
         return {"hint": "No student was trained, so that none contradicts its teacher."}

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from w2s_data.stages.graph import DISCREPANCY, FORECAST
 from w2s_reports.artefacts import Artefacts
 from w2s_reports.formats import count, percent, plain
 from w2s_reports.summary.parts import estimate, from_columns, sentence, texts
 
-HINT = (
-    "`w2s forecast RUN` adds how much of the teacher's error the strong features can undo, and how "
-    "many pool items that takes."
-)
 RISKS = ("teacher", "student", "ceiling")
 
 
@@ -20,7 +17,7 @@ def summarize_discrepancy(artefacts: Artefacts) -> dict[str, Any]:
     """Summarize dimensions, spectra and predictions, or name the command that adds them."""
     result = artefacts.later.get("discrepancy.json")
     if result is None:
-        return {"hint": HINT}
+        return {"hint": FORECAST.hint(DISCREPANCY)}
     shared = result.get("correlation_dimension") or {}
     prediction = result.get("prediction") or {}
     level = shared.get("level")

@@ -6,12 +6,12 @@ from typing import Any
 
 import pandas as pd
 
+from w2s_data.stages.graph import DUPLICATES, GROUPS
 from w2s_reports.artefacts import Artefacts
 from w2s_reports.formats import count, plain
 
 # Five pages of eight pairs.
 SHOWN = 40
-HINT = "`w2s groups RUN` finds items that are nearly the same, across splits first."
 AGAIN = "`w2s groups RUN` has to run again: pairs of near-duplicates are not kept of this run."
 PAIRED = "Preference pairs are not compared with each other: `w2s groups` does not apply to them."
 
@@ -20,7 +20,7 @@ def find_duplicates(artefacts: Artefacts) -> dict[str, Any]:
     """List pairs by their rows, across splits first, then with unlike labels; and count them."""
     result, table = (artefacts.later.get(f) for f in ("groups.json", "duplicates.parquet"))
     if result is None:
-        return {"hint": PAIRED if artefacts.is_paired else HINT}
+        return {"hint": PAIRED if artefacts.is_paired else GROUPS.hint(DUPLICATES)}
     if table is None or "duplicates" not in result:
         return {"hint": AGAIN}
     counts = result["duplicates"]

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from w2s_data.stages.graph import FORECAST
 from w2s_reports.artefacts import Artefacts
 from w2s_reports.formats import plain
 from w2s_reports.summary.parts import estimate, sentence, texts
-
-HINT = "`w2s forecast RUN` adds what training is expected to gain, before any of it is paid for."
 
 
 def summarize_forecast(artefacts: Artefacts) -> dict[str, Any]:
     """Summarize accuracies and gain with intervals, or name the command that adds them."""
     result = artefacts.later.get("forecast.json")
     if result is None:
-        return {"hint": HINT}
+        return {"hint": FORECAST.hint()}
     return {
         "hint": None,
         "reading": sentence(str(result["reading"])),

@@ -7,12 +7,12 @@ from typing import Any
 
 import pandas as pd
 
+from w2s_data.stages.graph import GAIN
 from w2s_reports.artefacts import Artefacts
 from w2s_reports.formats import format_interval, name_of, percent, plain, signed
 from w2s_reports.summary.diagnostics import summarize_diagnostics
 from w2s_reports.summary.parts import estimate, sentence, texts
 
-HINT = "`w2s gain RUN` trains students and measures what they gain over the teacher."
 # Students that every method is compared with.
 REFERENCES = ("teacher", "ceiling", "labelled_only")
 MEANINGS = {
@@ -39,7 +39,7 @@ def summarize_gain(artefacts: Artefacts) -> dict[str, Any]:
     """Summarize the methods by gain, or name the command that measures them."""
     result = artefacts.later.get("gain.json")
     if result is None:
-        return {"hint": HINT}
+        return {"hint": GAIN.hint()}
     students = result["students"]
     by_seed = artefacts.later["gain.parquet"]
     methods = [_method(s, students, by_seed) for s in students if not s["control_of"]]

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from w2s_data.stages.graph import GROUPS
 from w2s_reports.artefacts import Artefacts
 from w2s_reports.formats import name_of, plain
 from w2s_reports.summary.parts import estimate, sentence, texts
 from w2s_reports.summary.worst import worst_groups
 
-HINT = (
-    "`w2s groups RUN` adds each group's share of the labelled set and of the pool, leakage, and "
-    "what unequal shares cost."
-)
 ESTIMATES = (
     *("eta_labelled", "eta_pool", "overlap_density", "weak_accuracy"),
     *("student_accuracy", "calibration_error", "purity"),
@@ -29,7 +26,7 @@ def summarize_groups(artefacts: Artefacts, gain: Mapping[str, Any]) -> dict[str,
     """
     results = artefacts.later.get("groups.json")
     if results is None:
-        return {"hint": HINT}
+        return {"hint": GROUPS.hint()}
     reading = sentence(str(results["reading"]))
     warnings = [*texts(results["warnings"]), *texts(results.get("notes"))]
     lead = reading

@@ -7,12 +7,12 @@ from typing import Any
 
 import pandas as pd
 
+from w2s_data.stages.graph import SELECT
 from w2s_reports.artefacts import Artefacts
 from w2s_reports.formats import MINUS, count, name_of, percent, plain, signed
 from w2s_reports.summary.parts import estimate, sentence, texts
 from w2s_selectors.simulation.progress import progress_curves
 
-HINT = "`w2s select RUN --budget N` adds which sources the next items should come from."
 WHOLE = ("objective", "reward", "policy", "budget_unit")
 NUMBERS = ("budget", "spent", "rounds", "items")
 MEASURES = ("value", "evaluated", "overlap", "regret")
@@ -26,7 +26,7 @@ def summarize_selection(artefacts: Artefacts) -> dict[str, Any]:
     """Summarize sources, stops and baselines, or name the command that selects."""
     result = artefacts.later.get("selection.json")
     if result is None:
-        return {"hint": HINT}
+        return {"hint": SELECT.hint()}
     baselines = [_baseline(row) for row in result["baselines"] or ()]
     return {
         "hint": None,
