@@ -29,11 +29,11 @@ def best_rows(score: FloatArray, count: IntArray | int, codes: IntArray | None =
     """
     if codes is None:
         codes, count = np.zeros(len(score), dtype=np.int64), np.array([count])
-    taken = np.zeros(len(score), dtype=bool)
+    chosen = np.zeros(len(score), dtype=bool)
     for code, wanted in enumerate(np.asarray(count)):
         members = np.flatnonzero(codes == code)
-        taken[members[np.argsort(-score[members], kind="stable")[:wanted]]] = True
-    return taken
+        chosen[members[np.argsort(-score[members], kind="stable")[:wanted]]] = True
+    return chosen
 
 
 def share_count(share: FloatArray | float, n: IntArray | int) -> IntArray:
@@ -55,19 +55,9 @@ def filter_controls(
 ) -> dict[str, Model]:
     """Train students on as many other rows, with the same loss and labels.
 
-    Returns
-    -------
-    dict
-        "random_subset", and "teacher_confidence": the rows of the teachers' most confident labels.
-
-    Parameters
-    ----------
-    kept : bool array (S, N)
-        The method's choice.
-    codes : int array (N,), optional
-        Classes inside which the choice was made.
-    rest : float
-        Weight of the rows that are not chosen.
+    They are "random_subset" and "teacher_confidence", the rows of the teachers' most confident
+    labels: as many as the method kept (S, N), inside each class where it chose by class (`codes`),
+    the other rows with weight `rest`.
     """
     # On real data most of what a filter gains is one of these two: without them a gain of the
     # filter's own idea cannot be claimed.

@@ -117,38 +117,23 @@ class EarlyStop:
         return bool((self.waited >= self.patience).all())
 
 
+@dataclass(eq=False)
 class Trainer:
-    """Trains a network on an objective.
+    """Trains a network on an objective."""
 
-    Parameters
-    ----------
-    validation : Tensor (V, C), optional
-        Labels of the validation rows.
-    callbacks : list of callable
-        Called with an `EpochEnd`; one that returns True ends the training.
-    name : str
-        Method and stage, for messages.
-    """
+    network: Network
+    objective: Objective
+    schedule: Schedule
+    validation: Tensor | None = None  # (V, C), labels of the validation rows
+    callbacks: tuple[Callback, ...] = ()  # one that returns True ends the training
+    name: str = "student"  # method and stage, for messages
 
-    def __init__(
-        self,
-        network: Network,
-        objective: Objective,
-        schedule: Schedule,
-        validation: Tensor | None = None,
-        callbacks: tuple[Callback, ...] = (),
-        name: str = "student",
-    ) -> None:
+    def __post_init__(self) -> None:
         import torch
 
-        self.network = network
-        self.objective = objective
-        self.schedule = schedule
-        self.validation = validation
-        self.callbacks = callbacks
-        self.name = name
-        self.micro_batch = schedule.micro_batch
-        self.optimizer = torch.optim.Adam(network.parameter_groups(), lr=schedule.learning_rate)
+        self.micro_batch = self.schedule.micro_batch
+        groups = self.network.parameter_groups()
+        self.optimizer = torch.optim.Adam(groups, lr=self.schedule.learning_rate)
 
     def run(self, batches: Iterator[Batch], n_seeds: int) -> None:
         """Take all steps, or fewer if the validation loss or a callback ends the training."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    r"""Cross-entropy, :math:`-\sum_c y_c \log p_c` with p the softmax of the logits.
+    r"""Return the cross-entropy, :math:`-\sum_c y_c \log p_c` with p the softmax of the logits.
 
     Examples
     --------
@@ -26,11 +26,11 @@ def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def generalized_cross_entropy(logits: Tensor, target: Tensor, q: float) -> Tensor:
-    r"""Generalised cross-entropy, :math:`\sum_c y_c (1 - p_c^q) / q`.
+    r"""Return the generalised cross-entropy, :math:`\sum_c y_c (1 - p_c^q) / q`.
 
     Cross-entropy as q -> 0; 1 - p_y, half the mean absolute error of a one-hot target, at q = 1.
-    Rows that the student thinks wrong weigh less, the more so the larger q: the gradient is that
-    of the cross-entropy times p_y^q.
+    Labels that the student finds improbable weigh less, the more so the larger q: the gradient is
+    that of the cross-entropy times p_y^q.
 
     References
     ----------
@@ -49,7 +49,7 @@ def generalized_cross_entropy(logits: Tensor, target: Tensor, q: float) -> Tenso
 
 
 def harden(proba: Tensor) -> Tensor:
-    """One-hot of the most probable class; the first of equals.
+    """Return the one-hot vector of the most probable class; the first of equals.
 
     Examples
     --------
@@ -63,7 +63,7 @@ def harden(proba: Tensor) -> Tensor:
 
 
 def ramp(step: int, n_steps: int, largest: float, share: float) -> float:
-    """A weight that rises linearly from 0 at the first step to `largest`, then stays there.
+    """Return a weight that rises linearly from 0 at the first step to `largest`, then stays.
 
     Parameters
     ----------
@@ -80,9 +80,9 @@ def ramp(step: int, n_steps: int, largest: float, share: float) -> float:
 
 
 def confidence_loss(logits: Tensor, target: Tensor, own: float) -> Tensor:
-    r"""Cross-entropy to :math:`(1 - a) y + a \hat y`, with y-hat the student's hardened prediction.
+    r"""Return the cross-entropy to :math:`(1 - a) y + a \hat y`.
 
-    No gradient flows through y-hat.
+    Here y-hat is the student's hardened prediction, through which no gradient flows.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def confidence_loss(logits: Tensor, target: Tensor, own: float) -> Tensor:
 
 
 def adaptive_confidence_loss(logits: Tensor, target: Tensor) -> Tensor:
-    r"""Confidence loss whose weight is chosen for each row.
+    r"""Return the confidence loss with a weight for each row.
 
     .. math:: a = \frac{e^{\mathrm{CE}(p, \hat y)}}{e^{\mathrm{CE}(p, \hat y)} +
               e^{\mathrm{CE}(p, y)}}
@@ -117,18 +117,18 @@ def adaptive_confidence_loss(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def evidence(logits: Tensor) -> Tensor:
-    """Dirichlet parameters, 1 + ReLU(logits)."""
+    """Return the Dirichlet parameters, 1 + ReLU(logits)."""
     return logits.relu() + 1
 
 
 def evidential_loss(logits: Tensor, target: Tensor, divergence: float) -> Tensor:
-    r"""Expected cross-entropy under a Dirichlet whose evidence is ReLU(logits), and a penalty.
+    r"""Return the expected cross-entropy under a Dirichlet of evidence ReLU(logits), and a penalty.
 
     .. math:: \mathbb E_{p \sim \mathrm{Dir}(\alpha)}[-\sum_c y_c \log p_c]
               = \sum_c y_c (\psi(\textstyle\sum_k \alpha_k) - \psi(\alpha_c)),
               \qquad \alpha = 1 + \mathrm{ReLU}(z)
 
-    The penalty is the divergence from the flat Dirichlet of what speaks against the target,
+    The penalty is the divergence of the evidence against the target from the flat Dirichlet,
     :math:`\mathrm{KL}(\mathrm{Dir}(y + (1 - y) \alpha) \,\|\, \mathrm{Dir}(1))`.
 
     Parameters
@@ -153,7 +153,7 @@ def evidential_loss(logits: Tensor, target: Tensor, divergence: float) -> Tensor
 
 
 def flat_divergence(alpha: Tensor) -> Tensor:
-    """KL(Dir(alpha) || Dir(1, ..., 1)) >= 0, in nats."""
+    """Return KL(Dir(alpha) || Dir(1, ..., 1)) >= 0, in nats."""
     total = alpha.sum(-1, keepdim=True)
     from_volume = total[..., 0].lgamma() - alpha.lgamma().sum(-1) - math.lgamma(alpha.shape[-1])
     return from_volume + ((alpha - 1) * (alpha.digamma() - total.digamma())).sum(-1)

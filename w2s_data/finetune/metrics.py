@@ -131,22 +131,13 @@ def group_accuracy(group: int) -> Metric:
     return Metric("group", statistics, _hits_per_item)
 
 
+@dataclass(frozen=True)
 class ItemBootstrap:
-    """Bootstrap over test items: the same resamples for everything that it measures.
+    """Bootstrap over test items: the same resamples for everything that it measures."""
 
-    Parameters
-    ----------
-    n : int
-        Test items.
-    n_resamples : int
-    seed : int
-        Determines the resamples.
-    """
-
-    def __init__(self, n: int, n_resamples: int, seed: int) -> None:
-        self.n = n
-        self.n_resamples = n_resamples
-        self.seed = seed
+    n: int  # test items
+    n_resamples: int
+    seed: int
 
     def replicates(
         self, metrics: Sequence[Metric], proba: FloatArray, truth: Truth
@@ -190,4 +181,6 @@ def _one_hot(codes: IntArray, size: int) -> FloatArray:
 def _ratio(above: AnyArray, below: AnyArray, otherwise: float = np.nan) -> FloatArray:
     """above / below, and `otherwise` where below is 0."""
     shape = np.broadcast_shapes(np.shape(above), np.shape(below))
-    return np.divide(above, below, out=np.full(shape, otherwise), where=np.asarray(below) != 0)
+    out = np.full(shape, otherwise)
+    np.divide(above, below, out=out, where=np.asarray(below) != 0)
+    return out

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,7 +52,7 @@ class Objective(ABC):
 
     @abstractmethod
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:
-        """Losses (S, B) of logits (S, B, C)."""
+        """Return losses (S, B) of logits (S, B, C)."""
 
     def before_step(self) -> None:  # noqa: B027 - most have no parameters
         """Reset the gradient of the objective's own parameters."""
@@ -65,78 +65,48 @@ class Objective(ABC):
         return {}
 
 
+@dataclass(eq=False)
 class LabelObjective(Objective):
-    """A loss between the student's logits and fixed labels.
+    """A loss between the student's logits and fixed labels."""
 
-    Parameters
-    ----------
-    labels : Tensor (S, N, C)
-    function : callable
-        (logits (S, B, C), labels (S, B, C)) -> losses (S, B)
-    """
-
-    def __init__(
-        self, labels: Tensor, function: Callable[[Tensor, Tensor], Tensor] = losses.cross_entropy
-    ) -> None:
-        self.labels = labels
-        self.function = function
+    labels: Tensor  # (S, N, C)
+    # (logits (S, B, C), labels (S, B, C)) -> losses (S, B)
+    function: Callable[[Tensor, Tensor], Tensor] = losses.cross_entropy
 
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:
-        """Losses (S, B) of logits (S, B, C)."""
+        """Return losses (S, B) of logits (S, B, C)."""
         return self.function(logits, batch.take(self.labels))
 
 
+@dataclass(eq=False)
 class RampedObjective(Objective):
-    """A loss with a weight that rises linearly over the first steps.
+    """A loss with a weight that rises linearly over the first steps; see `losses.ramp`."""
 
-    Parameters
-    ----------
-    labels : Tensor (S, N, C)
-    function : callable
-        (logits (S, B, C), labels (S, B, C), weight) -> losses (S, B)
-    largest : float
-        Final weight.
-    share : float
-        Share of the steps over which it rises; see `losses.ramp`.
-    name : str
-        Column of the history that holds the weight.
-    link : str
-    """
-
-    def __init__(
-        self,
-        labels: Tensor,
-        function: Callable[[Tensor, Tensor, float], Tensor],
-        largest: float,
-        share: float,
-        name: str,
-        link: str = "softmax",
-    ) -> None:
-        self.labels = labels
-        self.function = function
-        self.largest = largest
-        self.share = share
-        self.name = name
-        self.link = link
-        self._weight = 0.0
+    labels: Tensor  # (S, N, C)
+    function: Callable[[Tensor, Tensor, float], Tensor]  # as above, and the weight
+    largest: float
+    share: float
+    name: str  # column of the history that holds the weight
+    link: str = "softmax"
+    _weight: float = field(default=0.0, init=False)
 
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:
-        """Losses (S, B) of logits (S, B, C)."""
+        """Return losses (S, B) of logits (S, B, C)."""
         self._weight = losses.ramp(batch.step, batch.n_steps, self.largest, self.share)
         return self.function(logits, batch.take(self.labels), self._weight)
 
     def record(self) -> dict[str, FloatArray]:
-        """The weight at the end of the epoch."""
+        """Return the weight at the end of the epoch."""
         return {self.name: np.full(len(self.labels), self._weight)}
 
 
 def softmax(logits: Tensor) -> Tensor:
-    """Probabilities of logits."""
+    """Return the probabilities of logits."""
     return logits.softmax(-1)
 
 
 def evidence_mean(logits: Tensor) -> Tensor:
-    """Mean of the Dirichlet distribution that the logits are evidence of."""
+    """Return the mean of the Dirichlet distribution of which the logits are evidence."""
     alpha = losses.evidence(logits)
     return alpha / alpha.sum(-1, keepdim=True)
 
@@ -149,4 +119,4 @@ class Model(ABC):
 
     @abstractmethod
     def proba(self, inputs: Any) -> FloatArray:
-        """Class probabilities (S, n, C) of new inputs: features, or items for a whole model."""
+        """Return class probabilities (S, n, C) of new inputs: features, or texts."""

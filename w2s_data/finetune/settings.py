@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -97,8 +96,8 @@ class TrainingSettings:
     Parameters
     ----------
     tuning : {"head", "lora", "full"}
-        What is trained: a linear head on frozen features; or a pretrained text model with a new
-        head, through low-rank adapters or all its weights, one seed after another.
+        Trained part: a linear head on frozen features; or a pretrained text model with a new head,
+        through low-rank adapters or all its weights, one seed after another.
     model : str or Adaptation, optional
         Pretrained model for "lora" and "full": a folder or a hub name; an `Adaptation` sets more,
         e.g. the rank of the adapters.
@@ -204,7 +203,7 @@ class TrainingSettings:
         values = {n: getattr(self, n) for n in SETTING_NAMES if n not in _NOT_IDENTITY}
         return values | self._defaults()
 
-    def _defaults(self) -> Mapping[str, Any]:
+    def _defaults(self) -> dict[str, Any]:
         usual = DEFAULTS[self.tuning]
         return {name: usual[name] for name in usual if getattr(self, name) is None}
 

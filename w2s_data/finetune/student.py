@@ -157,7 +157,7 @@ def fit_student(
         take the mean of several. A class that no teacher predicts keeps its column and becomes
         improbable.
     settings : TrainingSettings, optional
-        What is trained, for how long and how fast; by default a linear head.
+        Trained part, duration and learning rate; by default a linear head.
     items : sequence of N texts
         For whole models; `validation` and `seed_proba` then take texts as well.
     class_names : sequence of C names, optional

@@ -93,11 +93,7 @@ class Checkpoint:
     def read(self, name: str, method: Method, seed: int) -> Predictions | None:
         """Return the stored predictions of a student, or None.
 
-        Raises
-        ------
-        RunError
-            If a student of that name was trained by another method or with other parameters, or
-            the file is damaged.
+        A damaged file, or a student of that name by another method, is a `RunError`.
         """
         path = self._path(name, seed)
         if path is None or not path.exists():

@@ -36,17 +36,7 @@ HEADROOM = 0.01
 
 
 class Comparer:
-    """Compares students with teacher and ceiling, on the same test items.
-
-    Parameters
-    ----------
-    data : GainData
-    gold : dict from reference to Trained
-        The ceiling and the student of labelled rows.
-    level : float
-        Coverage of intervals.
-    n_resamples, seed : int
-    """
+    """Compares students with teacher and ceiling (in `gold`), on the same test items."""
 
     def __init__(
         self, data: GainData, gold: Mapping[str, Trained], level: float, n_resamples: int, seed: int
@@ -78,14 +68,7 @@ class Comparer:
         naive: str,
         notes: tuple[str, ...],
     ) -> GainResult:
-        """Rank the methods that have a result.
-
-        Parameters
-        ----------
-        trained : dict from method to Trained
-        naive : str
-            Name of the method whose gain was forecast, if it is among them.
-        """
+        """Rank the methods that have a result; the forecast is that of the method `naive`."""
         scores = {
             name: {model: self._scorer.score(proba) for model, proba in student.proba.items()}
             for name, student in trained.items()
@@ -241,13 +224,7 @@ class Comparer:
 
 
 def read_forecast(forecast: Any) -> ForecastCheck | None:
-    """Read the gain of a forecast: a `GainForecast`, its dictionary, or None.
-
-    Raises
-    ------
-    InputError
-        If it is none of these.
-    """
+    """Read the gain of a forecast: a `GainForecast`, its dictionary, or None."""
     if forecast is None:
         return None
     mapped = isinstance(forecast, Mapping)

@@ -105,15 +105,7 @@ def check_gain_data(
     groups: Any,
     class_names: Sequence[object] | None,
 ) -> GainData:
-    """Check the inputs of `measure_gain`.
-
-    Raises
-    ------
-    InputError, ProbabilityError, FeatureError
-        If lengths differ, probabilities are not distributions, or labels are not classes.
-    SplitError, EmptyDataError
-        If there is no pool, no test row, or a test row without label.
-    """
+    """Check the inputs of `measure_gain`, and raise an `InputError` that names what is wrong."""
     if (features is None) == (items is None):
         raise InputError("pass features (for a head) or items (for a whole model): one of them")
     inputs = as_feature_matrix(features) if items is None else list(items)

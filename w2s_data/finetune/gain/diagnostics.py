@@ -113,7 +113,9 @@ def _shares(part: BoolArray, codes: IntArray, n: int) -> FloatArray:
     """Share of True among the rows of each code, NaN where there are none; -1 is left out."""
     counted = codes >= 0
     sums, total = (np.bincount(codes[rows], minlength=n) for rows in (counted & part, counted))
-    return np.divide(sums, total, out=np.full(n, np.nan), where=total > 0)
+    result = np.full(n, np.nan)
+    np.divide(sums, total, out=result, where=total > 0)
+    return result
 
 
 def _mean(values: AnyArray) -> float:

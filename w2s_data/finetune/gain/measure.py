@@ -75,7 +75,7 @@ def measure_gain(
     seeds : int or sequence of int
         Number of seeds, or their numbers.
     settings : TrainingSettings, optional
-        What is trained, for how long and how fast; by default a linear head. Its `checkpoint`
+        Trained part, duration and learning rate; by default a linear head. Its `checkpoint`
         stores each finished (method, seed): a later call with the same data and settings reuses
         them (`resume`) and trains the rest. More methods and more seeds may be added.
     items : sequence of N items, for tunings "lora" and "full"

@@ -27,7 +27,7 @@ class Predicted:
 def predict_items(data: GainData, seeds: Sequence[Predictions]) -> Predicted:
     """Join test and other rows of the seeds; the other rows only if every seed kept them."""
     n = len(data.labels)
-    found = Predicted(np.full(n, -1), *(np.full(n, np.nan, dtype=np.float32) for _ in range(3)))
+    result = Predicted(np.full(n, -1), *(np.full(n, np.nan, dtype=np.float32) for _ in range(3)))
     test = data.rows("test")
     parts = [(test, [each.test[""] for each in seeds])]
     rest = [each.rest for each in seeds if each.rest is not None]
@@ -38,12 +38,12 @@ def predict_items(data: GainData, seeds: Sequence[Predictions]) -> Predicted:
         known = np.flatnonzero(gold >= 0)
         mean = np.asarray(np.mean(probas, axis=0, dtype=np.float64))
         label = mean.argmax(axis=1)
-        found.label[rows] = label
-        found.proba[rows] = mean[np.arange(len(rows)), label]
-        found.gold_proba[rows[known]] = mean[known, gold[known]]
+        result.label[rows] = label
+        result.proba[rows] = mean[np.arange(len(rows)), label]
+        result.gold_proba[rows[known]] = mean[known, gold[known]]
         right = [proba[known].argmax(axis=1) == gold[known] for proba in probas]
-        found.right[rows[known]] = np.mean(right, axis=0)
-    return found
+        result.right[rows[known]] = np.mean(right, axis=0)
+    return result
 
 
 def predictions_table(data: GainData, students: Mapping[str, Predicted]) -> pd.DataFrame:
@@ -51,21 +51,21 @@ def predictions_table(data: GainData, students: Mapping[str, Predicted]) -> pd.D
     # Categories instead of strings: a million items take megabytes less.
     names = [str(name) for name in data.class_names]
     teacher = data.weak_proba.mean(axis=1)
-    said = teacher.argmax(axis=1)
+    weak_labels = teacher.argmax(axis=1)
 
     def named(codes: IntArray) -> Any:
         return pd.Categorical.from_codes(codes, pd.Index(names))
 
     columns: dict[str, Any] = {
-        "row": np.arange(len(said)),
+        "row": np.arange(len(weak_labels)),
         "split": pd.Categorical(data.splits),
         "label": named(data.labels),
-        "teacher / label": named(said),
-        "teacher / proba": teacher[np.arange(len(said)), said].astype(np.float32),
+        "teacher / label": named(weak_labels),
+        "teacher / proba": teacher[np.arange(len(weak_labels)), weak_labels].astype(np.float32),
     }
-    for name, found in students.items():
-        columns[f"{name} / label"] = named(found.label)
-        columns[f"{name} / proba"] = found.proba
-        columns[f"{name} / gold proba"] = found.gold_proba
-        columns[f"{name} / right"] = found.right
+    for name, result in students.items():
+        columns[f"{name} / label"] = named(result.label)
+        columns[f"{name} / proba"] = result.proba
+        columns[f"{name} / gold proba"] = result.gold_proba
+        columns[f"{name} / right"] = result.right
     return pd.DataFrame(columns)

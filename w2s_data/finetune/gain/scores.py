@@ -46,15 +46,7 @@ class Scores:
 
 
 class Scorer:
-    """Measures models on the test rows.
-
-    Parameters
-    ----------
-    data : GainData
-    n_resamples, seed : int
-    level : float
-        Coverage of intervals.
-    """
+    """Measures models on the test rows, with intervals of a level."""
 
     def __init__(self, data: GainData, n_resamples: int, seed: int, level: float) -> None:
         self.truth = data.truth
@@ -116,13 +108,13 @@ class Scorer:
         ]
 
     def _share(self, score: Score) -> Measurement:
-        found = measure(score, self.level, UNIT)
+        measured = measure(score, self.level, UNIT)
         if len(score.point) > 1:
-            return found
+            return measured
         # For a single seed the share is binomial: Wilson's interval also holds near 0 and 1,
         # where a bootstrap of few errors is too narrow.
         low, high = _wilson(score, 0, self.level)
-        return replace(found, low=low, high=high, se_seeds=np.nan, n_seeds=1)
+        return replace(measured, low=low, high=high, se_seeds=np.nan, n_seeds=1)
 
 
 def _wilson(score: Score, seed: int, level: float) -> tuple[float, float]:

@@ -188,13 +188,7 @@ class Laboratory:
 
 
 def name_methods(methods: Sequence[str | Method] | Mapping[str, str | Method]) -> dict[str, Method]:
-    """Return methods by their name in the table.
-
-    Raises
-    ------
-    InputError
-        If there is none, one is unknown, or two would have the same name.
-    """
+    """Return methods by their name in the table, which must be unique."""
     if isinstance(methods, Mapping):
         named = [(name, make_method(method)) for name, method in methods.items()]
     else:

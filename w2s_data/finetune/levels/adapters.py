@@ -236,11 +236,11 @@ def _join(outcomes: list[Outcome]) -> Outcome:
     )
 
 
-def _join_diagnostics(found: list[Mapping[str, Any]]) -> dict[str, Any]:
+def _join_diagnostics(seeds: list[Mapping[str, Any]]) -> dict[str, Any]:
     """Stack arrays with a row for the one seed; keep values that all seeds share."""
     joined: dict[str, Any] = {}
-    for name, first in found[0].items():
-        values = [each[name] for each in found]
+    for name, first in seeds[0].items():
+        values = [each[name] for each in seeds]
         if isinstance(first, Mapping):
             joined[name] = _join_diagnostics(values)
         elif isinstance(first, np.ndarray) and first.ndim and len(first) == 1:
@@ -252,10 +252,10 @@ def _join_diagnostics(found: list[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _parameters(objective: Objective) -> dict[str, Any]:
     """Numbers and function that distinguish an objective from others of its class."""
-    found = {n: v for n, v in vars(objective).items() if isinstance(v, bool | int | float | str)}
+    numbers = {n: v for n, v in vars(objective).items() if isinstance(v, bool | int | float | str)}
     function = getattr(objective, "function", None)
     if isinstance(function, functools.partial):
-        found |= {**function.keywords, "function": function.func.__name__}
+        numbers |= {**function.keywords, "function": function.func.__name__}
     elif function is not None:
-        found["function"] = function.__name__
-    return found
+        numbers["function"] = function.__name__
+    return numbers

@@ -13,6 +13,7 @@ import numpy as np
 from w2s_data.compute.device import free_bytes
 from w2s_data.errors import FeatureError, InputError
 from w2s_data.features.matrix import FeatureMatrix, as_feature_matrix
+from w2s_data.finetune.levels.store import digest_array
 from w2s_data.finetune.losses import cross_entropy
 from w2s_data.finetune.objectives import LINKS, LabelObjective, Model, Objective
 from w2s_data.finetune.settings import RESIDENT_BYTES
@@ -112,11 +113,11 @@ class HeadInputs:
 
         flat = rows.reshape(-1)
         if self.resident is not None:
-            found = self.resident.index_select(0, flat)
+            gathered = self.resident.index_select(0, flat)
         else:
             block = self.features.take(flat.cpu().numpy())
-            found = torch.from_numpy(self.scaling.apply(block)).to(self.device)
-        return found.view(*rows.shape, -1)
+            gathered = torch.from_numpy(self.scaling.apply(block)).to(self.device)
+        return gathered.view(*rows.shape, -1)
 
     def all(self) -> FloatArray:
         """Return all rows (n, D)."""
@@ -128,16 +129,9 @@ class HeadInputs:
 class HeadNetwork:
     """S heads under training; see `Network`.
 
-    Parameters
-    ----------
-    inputs : HeadInputs
-    validation : Tensor (V, D) or None
-        Standardised features of the validation rows.
-    initial : array (S, D + 1, C)
-        Weights and, last, intercepts.
-    l2 : float
-    basis : Tensor (D, K), optional
-        Directions to which a weaker student is limited; `initial` then has K + 1 rows.
+    They start from `initial` (S, D + 1, C), weights and, last, intercepts. A `basis` (D, K) limits
+    a weaker student to some directions; `initial` then has K + 1 rows. `validation` (V, D) are
+    standardised features.
     """
 
     def __init__(
@@ -205,15 +199,9 @@ class HeadNetwork:
 
 @dataclass
 class HeadTask(Task):
-    """Trains linear heads on the pool's features.
+    """Trains linear heads on the pool's features."""
 
-    Attributes
-    ----------
-    validation_features : FeatureMatrix or None
-        Rows whose labels are in `validation_labels`.
-    """
-
-    validation_features: FeatureMatrix | None = None
+    validation_features: FeatureMatrix | None = None  # their labels are in `validation_labels`
     network_class: ClassVar[type[HeadNetwork]] = HeadNetwork
 
     def __post_init__(self) -> None:
@@ -293,17 +281,14 @@ class HeadTask(Task):
             )
         features = self.inputs.all() if basis is None else self.inputs.all() @ basis.cpu().numpy()
         labels = objective.labels.cpu().numpy()
-        fitted: list[tuple[FloatArray, FloatArray]] = []
-        for seed in range(self.n_seeds):
+        heads: dict[str, tuple[FloatArray, FloatArray]] = {}
+        keys = [digest_array(weight[i]) + digest_array(labels[i]) for i in range(self.n_seeds)]
+        for seed, key in enumerate(keys):
             rows = weight[seed] > 0
-            for earlier in range(seed):
-                same_labels = np.array_equal(labels[earlier], labels[seed])
-                if same_labels and np.array_equal(weight[earlier], weight[seed]):
-                    fitted.append(fitted[earlier])
-                    break
-            else:
+            if key not in heads:
                 own = (features[rows], labels[seed, rows], weight[seed, rows])
-                fitted.append(softmax_head(*own, l2, str(self.device)))
+                heads[key] = softmax_head(*own, l2, str(self.device))
+        fitted = [heads[key] for key in keys]
         coef = np.stack([head[0] for head in fitted])
         if basis is not None:
             coef = basis.cpu().numpy() @ coef

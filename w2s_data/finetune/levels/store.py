@@ -7,7 +7,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,13 +94,7 @@ class TrainingStore:
         return cls(folder / f"{number:02d}-{slug}.safetensors", key)
 
     def read(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """Return tensors and record, or None where there is no file.
-
-        Raises
-        ------
-        RunError
-            If the file is of another configuration, or damaged.
-        """
+        """Return tensors and record, or None; a damaged or another training is a `RunError`."""
         if not self.path.exists():
             return None
         from safetensors import SafetensorError, safe_open
@@ -130,32 +124,18 @@ class TrainingStore:
             save_file(whole, partial, {"w2s_training": text})
 
 
+@dataclass(eq=False)
 class StoredTrainer(Trainer):
-    """The shared loop for one seed, which saves its state after every epoch.
-
-    Parameters
-    ----------
-    store : TrainingStore or None
-    history : list of dict
-        Rows of the epochs; those of a stored training are restored.
-    reseed : callable
-        Starts the random numbers of an epoch.
-    """
+    """The shared loop for one seed, which saves its state after every epoch."""
 
     network: WholeNetwork
+    store: TrainingStore | None = field(kw_only=True)
+    history: list[dict[str, Any]] = field(kw_only=True)  # rows of a stored training are restored
+    reseed: Callable[[int], None] = field(kw_only=True)  # starts the random numbers of an epoch
 
-    def __init__(
-        self,
-        *args: Any,
-        store: TrainingStore | None,
-        history: list[dict[str, Any]],
-        reseed: Callable[[int], None],
-    ) -> None:
-        super().__init__(*args)
-        self.store = store
-        self.history = history
-        self.reseed = reseed
-        self._first_row = len(history)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._first_row = len(self.history)
 
     def _begin(self, epoch: int) -> None:
         # A stream per epoch: a resumed training draws the same dropout as one that ran through.

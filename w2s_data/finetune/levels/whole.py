@@ -102,20 +102,20 @@ class WholeNetwork:
         # Longest first: batches of similar lengths need little padding, and the memory that
         # suffices for the first batch suffices for all.
         order = np.argsort([-len(text) for text in texts], kind="stable")
-        found = torch.empty((len(texts), self.head.out_features), device=self.device)
+        logits = torch.empty((len(texts), self.head.out_features), device=self.device)
         start = 0
         while start < len(texts):
             batch = order[start : start + self.rows_at_a_time]
             try:
                 with torch.inference_mode():
-                    found[batch] = self._forward([texts[row] for row in batch])
+                    logits[batch] = self._forward([texts[row] for row in batch])
                 start += len(batch)
             except torch.OutOfMemoryError as error:
                 if self.rows_at_a_time == 1:
                     raise TrainingError("the memory does not suffice for a single text") from error
                 self.rows_at_a_time //= 2
                 logger.warning("out of memory: reading %d texts at a time", self.rows_at_a_time)
-        return found
+        return logits
 
     def state(self) -> State:
         """Copy the trained weights to the CPU."""

@@ -115,7 +115,7 @@ class CoSupervised(Method):
     ) -> tuple[Model, dict[str, FloatArray]]:
         """Train one student per stage; return the last one and the choices at each stage."""
         shape = (task.n_seeds, task.pool.n_rows)
-        found: dict[str, list[Any]] = {"assignment": [], "consensus": [], "kept": []}
+        choices: dict[str, list[Any]] = {"assignment": [], "consensus": [], "kept": []}
         student: FloatArray | None = None
         for number, members in enumerate(stages):
             rows: BoolArray = np.ones(shape, dtype=bool)
@@ -133,18 +133,12 @@ class CoSupervised(Method):
             objective = LabelObjective(task.seed_tensor(labels))
             model = task.train(objective, stage=f"{name} {number}", rows=rows)
             student = task.pool_proba(model)
-            for key, value in zip(found, (choice, agreement, rows), strict=True):
-                found[key].append(value)
-        return model, {key: np.stack(values) for key, values in found.items()}
+            for key, value in zip(choices, (choice, agreement, rows), strict=True):
+                choices[key].append(value)
+        return model, {key: np.stack(values) for key, values in choices.items()}
 
     def teachers_by_stage(self, n_teachers: int) -> list[IntArray]:
-        """Return the numbers of the teachers at each stage.
-
-        Raises
-        ------
-        InputError
-            If the stages do not add up to the number of teachers.
-        """
+        """Return the numbers of the teachers at each stage; all teachers must have one."""
         sizes = list(self.stages) if self.stages is not None else []
         while self.stages is None and sum(sizes) < n_teachers:
             sizes.append(min(2 ** len(sizes), n_teachers - sum(sizes)))
