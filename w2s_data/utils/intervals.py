@@ -180,6 +180,16 @@ def mean_interval(values: ArrayLike, level: float = LEVEL) -> tuple[FloatArray, 
     return mean, mean - half, mean + half
 
 
+def mean_estimate(values: ArrayLike, level: float = LEVEL) -> Estimate:
+    """Return the mean of numbers with `mean_interval`, as an estimate.
+
+    >>> mean_estimate([1.0, 2.0, 3.0])
+    Estimate(2, -0.4841 to 4.484)
+    """
+    mean, low, high = mean_interval(values, level)
+    return Estimate(float(mean), float(low), float(high), level)
+
+
 def prediction_halfwidth(values: ArrayLike, level: float = LEVEL) -> FloatArray:
     r"""Return how far one more run may lie from the mean of these, over the first axis (runs).
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from w2s_data.utils.intervals import LEVEL, Estimate, mean_interval, prediction_halfwidth
+from w2s_data.utils.intervals import LEVEL, mean_estimate, prediction_halfwidth
 from w2s_data.utils.typing import FloatArray
 from w2s_selectors.objectives.acquired import Acquired
 from w2s_selectors.session.plan import SLACK, Plan
@@ -69,8 +69,7 @@ def compare(
         start = rows.stop
         record: dict[str, Any] = {"strategy": strategy, "runs": len(of_strategy)}
         for name, values in measured.items():
-            mean, low, high = mean_interval(values[rows], level)
-            record |= Estimate(float(mean), float(low), float(high), level).columns(name)
+            record |= mean_estimate(values[rows], level).columns(name)
             record[f"{name}_noise"] = float(prediction_halfwidth(values[rows], level))
         records.append(record)
     table = pd.DataFrame(records)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from w2s_data.utils.intervals import LEVEL, Estimate, mean_interval, prediction_halfwidth
+from w2s_data.utils.intervals import LEVEL, Estimate, mean_estimate, prediction_halfwidth
 from w2s_data.utils.typing import FloatArray
 from w2s_selectors.simulation.regret import cumulative_regret
 
@@ -40,18 +40,6 @@ def measure_progress(
         `replayed` without its ids, with `overlap` (points so far) and `regret` (points so far that
         the same money would have brought more from the best source that held items then; expected
         by the sources' densities in `overlap`).
-
-    Examples
-    --------
-    >>> replayed = pd.DataFrame({"strategy": "chosen", "run": 0, "round": [0, 1], "items": 2,
-    ...                          "source": ["a", "b"], "spent": [2.0, 4.0],
-    ...                          "ids": [("a0", "a1"), ("b0", "b1")]})
-    >>> owners = pd.DataFrame({"source": ["a", "b"], "cost": 1.0})
-    >>> overlap = {"a0": False, "a1": False, "b0": True, "b1": True}
-    >>> sizes, owner = np.array([2.0, 2.0]), {"a0": "a", "a1": "a", "b0": "b", "b1": "b"}
-    >>> measure_progress(replayed, owners.assign(density=[0.0, 1.0]), sizes, overlap)[
-    ...     ["overlap", "regret"]].values.tolist()
-    [[0.0, 2.0], [2.0, 2.0]]
     """
     frame = replayed.drop(columns="ids")
     gained = [float(sum(overlap[name] for name in ids)) for ids in replayed["ids"]]
@@ -86,8 +74,7 @@ def final_progress(progress: pd.DataFrame, level: float = LEVEL) -> dict[str, di
     for strategy, part in ends.groupby(level=0, sort=False):
         record = final[str(strategy)] = {}
         for name in MEASURES:
-            mean, low, high = mean_interval(part[name], level)
-            record[name] = Estimate(float(mean), float(low), float(high), level)
+            record[name] = mean_estimate(part[name], level)
             record[f"{name}_noise"] = float(prediction_halfwidth(part[name], level))
     return final
 

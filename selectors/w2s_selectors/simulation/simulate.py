@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from w2s_data.errors import InputError, unknown
-from w2s_data.utils.intervals import LEVEL, Estimate, mean_interval
+from w2s_data.utils.intervals import LEVEL, Estimate, mean_estimate, mean_interval
 from w2s_data.utils.io import jsonable
 from w2s_data.utils.typing import FloatArray, RandomState
 from w2s_data.utils.validation import check_generator, check_parameters, share, whole
@@ -59,14 +59,14 @@ class SimulationResult:
         for name, curves in self.regret.items():
             final = curves[:, -1]
             estimates[name] = {
-                "regret": self._mean(final),
-                "regret_per_cost": self._mean(final / self.spent[-1]),
+                "regret": mean_estimate(final, self.level),
+                "regret_per_cost": mean_estimate(final / self.spent[-1], self.level),
                 "regret_to_random": self._ratio(final, None if random is None else random[:, -1]),
-                "density": self._mean(self.density[name]),
-                "simple_regret": self._mean(self.simple_regret[name]),
+                "density": mean_estimate(self.density[name], self.level),
+                "simple_regret": mean_estimate(self.simple_regret[name], self.level),
             }
             if self.metric:
-                estimates[name]["metric"] = self._mean(self.metric[name])
+                estimates[name]["metric"] = mean_estimate(self.metric[name], self.level)
         return estimates
 
     def to_frame(self) -> pd.DataFrame:
@@ -106,17 +106,13 @@ class SimulationResult:
             f"{table[shown].round(3).to_string(index=False)}"
         )
 
-    def _mean(self, values: FloatArray) -> Estimate:
-        mean, low, high = mean_interval(values, self.level)
-        return Estimate(float(mean), float(low), float(high), self.level)
-
     def _ratio(self, values: FloatArray, base: FloatArray | None) -> Estimate:
         """Return the ratio of the means, its interval by the delta method over paired runs."""
         if base is None or not base.mean() > 0:
             return Estimate(np.nan, level=self.level)
         ratio = float(values.mean() / base.mean())
         # Policies meet the same seeds, so that their runs are paired: correlated errors cancel.
-        error = self._mean((values - ratio * base) / base.mean())
+        error = mean_estimate((values - ratio * base) / base.mean(), self.level)
         return Estimate(ratio, ratio + error.low, ratio + error.high, self.level)
 
 
