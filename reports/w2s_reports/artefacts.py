@@ -169,7 +169,7 @@ def read_artefacts(run: str | os.PathLike[str] | Any) -> Artefacts:
 def stage_artefacts(name: str, result: Mapping[str, Any]) -> Artefacts:
     """Hold what one stage returned as artefacts, with empty tables."""
     content = dict(result)
-    later = {
+    later: dict[str, dict[str, Any]] = {
         "forecast": {"forecast.json": content, "discrepancy.json": content.get("discrepancy")},
         "groups": {"groups.json": content, "spurious.json": content.get("spurious")},
         "select": {"selection.json": content},

@@ -214,7 +214,7 @@ def _text_environment(kind: Kind, width: int = 80) -> Environment:
     def table(*header: Any, caller: Callable[[], str]) -> Markup:
         # Not splitlines(), which would also split at characters of the data.
         lines = [line for line in str(caller()).split("\n") if line]
-        rows = [spread(header), *(line.split(tables.CELL) for line in lines)]
+        rows: list[Sequence[str]] = [spread(header), *(line.split(tables.CELL) for line in lines)]
         if kind == "markdown":
             return Markup(f"\n\n{tables.markdown_table(rows)}\n\n")
         return Markup(tables.terminal_table(rows, width) + "\n\n")

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -100,7 +100,7 @@ def write_report(
             run, target, baseline=baseline, fail_on=fail_on, projection=projection
         ).gate
     summary = summarize(run, baseline=baseline, fail_on=fail_on)
-    text = render(summary, kind.value)
+    text = render(summary, cast(Any, kind.value))
     if target == STDOUT:
         typer.echo(text, nl=False)
     elif target.is_dir():

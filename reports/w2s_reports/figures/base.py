@@ -167,6 +167,24 @@ def marks(
     }
 
 
+def mark_series(
+    rows: Sequence[Mapping[str, Any]], series: Sequence[tuple[str, str, str, bool, float]]
+) -> list[Spec]:
+    """Mark several estimates in the row of each name, one series a little above the next.
+
+    `series` has label, key, colour token, whether marks are filled, and shift of the marks.
+    """
+    data = []
+    for label, key, token, filled, shift in series:
+        known = [(k, row) for k, row in enumerate(rows) if row[key]["value"] is not None]
+        if known:
+            estimates = [row[key] for _, row in known]
+            heights = [len(rows) - 1 - k + shift for k, _ in known]
+            texts = [f"{row['name']}, {label}: {describe(row[key])}" for _, row in known]
+            data.append(marks(label, estimates, heights, texts, token=token, filled=filled))
+    return data
+
+
 def in_points(estimate: Estimate) -> dict[str, float | None]:
     """Scale an estimate from shares to percentage points."""
     sides = {side: estimate[side] for side in ("value", "low", "high")}

@@ -12,7 +12,7 @@ from w2s_reports.figures.base import (
     describe,
     layout,
     line,
-    marks,
+    mark_series,
     note,
     rows_layout,
     title,
@@ -23,6 +23,10 @@ from w2s_reports.formats import format_interval, has_interval, percent
 # About two screens of a phone.
 SHOWN = 16
 VAGUE = 0.5  # width of the optimum's interval from which it is not marked
+SERIES = (
+    ("labelled set", "eta_labelled", "ink", False, 0.03),
+    ("pool", "eta_pool", "accent", True, -0.22),
+)
 PARTS = (
     ("average", "both alike", "accent", "solid"),
     ("inside", "in the group", "ink", "dash"),
@@ -37,20 +41,7 @@ def shares(groups: Mapping[str, Any]) -> Figure | None:
         return None
     rows.sort(key=lambda row: -abs(row["eta_pool"]["value"] - row["eta_labelled"]["value"]))
     shown = rows[:SHOWN]
-    data = [
-        marks(
-            name,
-            [row[key] for row in shown],
-            [len(shown) - 1 - k + shift for k in range(len(shown))],
-            [f"{row['name']}: {describe(row[key])} of the {name}" for row in shown],
-            token=token,
-            filled=filled,
-        )
-        for name, key, token, filled, shift in (
-            ("labelled set", "eta_labelled", "ink", False, 0.03),
-            ("pool", "eta_pool", "accent", True, -0.22),
-        )
-    ]
+    data = mark_series(shown, SERIES)
     axis = {"title": title("share of the split"), "tickformat": ".0%", "nticks": 6}
     axis |= {"rangemode": "tozero"}
     caption = (

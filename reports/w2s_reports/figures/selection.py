@@ -143,27 +143,16 @@ def _band(part: pd.DataFrame, axis_name: str) -> list[Spec]:
     x = (part["round"] + 1).tolist()
     sure = part.dropna(subset=["reward_low", "reward_high"])
     around = (sure["round"] + 1).tolist()
-    middle = {
-        "type": "scatter",
+    middle = curve("", x, [float(f"{value:.5g}") for value in part["reward"]], "accent")
+    middle |= {
         "mode": "lines+markers",
-        "x": x,
-        "y": [float(f"{value:.5g}") for value in part["reward"]],
         "line": {"color": "--accent", "width": 2},
         "marker": {"size": 5, "color": "--accent"},
         "hovertemplate": "after round %{x}: %{y:.3f}<extra></extra>",
         "yaxis": axis_name,
     }
-    outer = {
-        "type": "scatter",
-        "mode": "lines",
-        "x": [*around, *reversed(around)],
-        "y": [*sure["reward_low"].tolist(), *sure["reward_high"].tolist()[::-1]],
-        "fill": "toself",
-        "fillcolor": "--accent-soft",
-        "line": {"width": 0},
-        "hoverinfo": "skip",
-        "yaxis": axis_name,
-    }
+    low, high = (sure[f"reward_{side}"].tolist() for side in ("low", "high"))
+    outer = band(around, low, high, "accent") | {"yaxis": axis_name}
     return [outer, middle] if around else [middle]
 
 

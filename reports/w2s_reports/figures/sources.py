@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from w2s_reports.figures.base import Figure, describe, line, marks, rows_layout, title
+from w2s_reports.figures.base import Figure, describe, line, mark_series, rows_layout, title
 from w2s_reports.formats import percent
 
 # As many as the table shows without scrolling.
@@ -23,20 +23,6 @@ def densities(sources: Mapping[str, Any], overlap: Mapping[str, Any]) -> Figure 
         return None
     rows.sort(key=lambda row: -row["density"]["value"])
     shown = rows[:SHOWN]
-    data = []
-    for name, key, token, filled, shift in SERIES:
-        known = [(k, row) for k, row in enumerate(shown) if row[key]["value"] is not None]
-        if known:
-            data.append(
-                marks(
-                    name,
-                    [row[key] for _, row in known],
-                    [len(shown) - 1 - k + shift for k, _ in known],
-                    [f"{row['name']}: {describe(row[key])} {name}" for _, row in known],
-                    token=token,
-                    filled=filled,
-                )
-            )
     axis = {"title": title("share of the source's points"), "tickformat": ".0%", "nticks": 6}
     axis |= {"range": _range(shown)}
     drawn = rows_layout([row["name"] for row in shown], axis, legend=True)
@@ -53,6 +39,7 @@ def densities(sources: Mapping[str, Any], overlap: Mapping[str, Any]) -> Figure 
         for row in shown
     )
     heading = "Overlap beside confidence alone"
+    data = mark_series(shown, SERIES)
     return Figure("densities", heading, data, drawn, caption, f"Shares by source: {text}.")
 
 

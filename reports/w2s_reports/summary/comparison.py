@@ -60,7 +60,7 @@ def compare(own: Summary, other: Summary) -> dict[str, Any]:
     same = fingerprints[0] is not None and fingerprints[0] == fingerprints[1]
     sections, lacking = [], []
     for key, title in SECTIONS:
-        left, right = ({name: value for name, *value in VALUES[key](s)} for s in (own, other))
+        left, right = ({name: (unit, e) for name, unit, e in VALUES[key](s)} for s in (own, other))
         rows = [
             _row(name, unit, value, right[name][1], same)
             for name, (unit, value) in left.items()

@@ -8,10 +8,10 @@ from typing import Any
 
 from w2s_reports.formats import has_interval, plain
 
-Estimate = dict[str, Any]  # value, low, high, level
+Estimate = Mapping[str, Any]  # value, low, high, level
 
 
-def estimate(values: Any, level: float | None = None) -> Estimate:
+def estimate(values: Any, level: float | None = None) -> dict[str, Any]:
     """Read an estimate of a stage's summary; every number is None where there is none.
 
     >>> estimate({"value": 0.3, "low": 0.2, "high": 0.4}, level=0.9)
@@ -24,13 +24,13 @@ def estimate(values: Any, level: float | None = None) -> Estimate:
     return numbers | {"level": known}
 
 
-def from_columns(row: Mapping[str, Any], name: str, level: float | None = None) -> Estimate:
+def from_columns(row: Mapping[str, Any], name: str, level: float | None = None) -> dict[str, Any]:
     """Read the estimate that a table holds as columns NAME, NAME_low and NAME_high."""
     limits = {side: row.get(f"{name}_{side}") for side in ("low", "high")}
     return estimate({"value": row.get(name)} | limits, level)
 
 
-def difference(value: Estimate, other: Estimate) -> Estimate:
+def difference(value: Estimate, other: Estimate) -> dict[str, Any]:
     r"""Subtract two independent estimates, with an interval where both have one of the same level.
 
     .. math:: d - \sqrt{(a - l_a)^2 + (u_b - b)^2}, \quad d + \sqrt{(u_a - a)^2 + (b - l_b)^2}

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from w2s_reports.formats import has_interval
 from w2s_reports.summary.parts import difference
 
 # The first are the ones to look at; the table has the rest.
@@ -108,7 +107,7 @@ def _entries(measure: Measure, rows: Sequence[Row], gains: Sequence[Row]) -> lis
         ]
     else:
         entries = [{"name": row["name"], **row[measure.key]} for row in rows]
-    return [entry for entry in entries if has_interval(entry)]
+    return [entry for entry in entries if None not in (entry["low"], entry["high"])]
 
 
 def _excess(measure: Measure, entry: Row, against: float) -> float:
