@@ -16,6 +16,7 @@ from w2s_data.compute.device import resolve_device
 from w2s_data.compute.pool import Pool
 from w2s_data.compute.worker import own_threads
 from w2s_data.errors import InputError, require
+from w2s_data.utils.validation import check_parameters, one_of, whole
 
 logger = logging.getLogger("w2s_data")
 
@@ -47,8 +48,7 @@ class RayEngine(Engine):
         self, address: str | None = None, workers: int | None = None, patience: float = PATIENCE
     ) -> None:
         self._ray = require("ray", "ray")
-        if workers is not None and workers < 1:
-            raise InputError(f"workers must be at least 1; got {workers}")
+        check_parameters({"workers": workers}, {"workers": one_of(None) | whole(1)})
         self.address = address
         self.workers = workers
         self.patience = patience

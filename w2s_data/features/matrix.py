@@ -195,6 +195,11 @@ def as_feature_matrix(features: Any, name: str = "features") -> FeatureMatrix:
     """
     if isinstance(features, FeatureMatrix):
         return features
+    if hasattr(features, "toarray"):
+        raise FeatureError(
+            f"{name} must be dense: sparse input ({type(features).__name__}) is not supported; "
+            "convert it with toarray()"
+        )
     array = np.asarray(features)
     if array.ndim != 2 or not np.issubdtype(array.dtype, np.number):
         raise FeatureError(

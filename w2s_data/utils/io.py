@@ -143,7 +143,9 @@ def load_npy(path: str | os.PathLike[str], n_rows: int | None = None) -> FloatAr
             f"{array.shape}"
         )
     if n_rows is not None and len(array) != n_rows:
-        raise FeatureError(f"row counts disagree: {name} has {len(array):,}, the data {n_rows:,}")
+        raise FeatureError(
+            f"row counts disagree: {name} has {len(array):,} rows, the data set {n_rows:,} items"
+        )
     return array
 
 

@@ -594,7 +594,9 @@ def test_a_device_that_is_lost_is_one_line(models, monkeypatch):
 
     for replica in encoder.replicas_:
         monkeypatch.setattr(replica, "hidden", lost)
-    with pytest.raises(EncoderError, match=r"cpu failed \(CUDA error: [a-z ]+\): features written"):
+    with pytest.raises(
+        EncoderError, match=r"cpu failed \(CUDA error: [a-z ]+\); finished features"
+    ):
         encoder.encode(["good film"] * 16)
 
 

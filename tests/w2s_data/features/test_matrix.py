@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+import scipy.sparse
 
 from w2s_data.errors import FeatureError
-from w2s_data.features.matrix import ArrayFeatures, FeatureMatrix, FeatureView
+from w2s_data.features.matrix import ArrayFeatures, FeatureMatrix, FeatureView, as_feature_matrix
 from w2s_data.features.pairs import pair_features, turned_features
 
 ROWS = np.array([1, 2, 7, 9])
@@ -52,3 +53,9 @@ def test_progress_counts_the_rows_of_the_view(rng):
     base = ArrayFeatures(rng.normal(size=(10, 3)).astype(np.float32))
     read(FeatureView(base, ROWS, advance=seen.append))
     assert sum(seen) == len(ROWS)
+
+
+def test_sparse_features_are_refused_by_name():
+    for sparse in (scipy.sparse.csr_matrix(np.eye(2)), scipy.sparse.coo_array(np.eye(2))):
+        with pytest.raises(FeatureError, match=r"strong features must be dense: sparse input"):
+            as_feature_matrix(sparse, "strong features")
