@@ -259,8 +259,9 @@ def read_ids(frame: pd.DataFrame, name: str | None) -> pd.Series:
     missing = np.flatnonzero(ids.isna())
     if len(missing):
         raise ColumnError(f"id column {name!r} is empty in {rows(missing)}")
-    repeated = ids[ids.duplicated(keep=False)]
+    repeated = ids[ids.duplicated(keep=False)]  # all rows of a repeated id, for the message
     if len(repeated):
+        # In order of appearance, so that the first rows of the table are named.
         where = repeated.groupby(repeated, sort=False).indices
         first = list(where.items())[:3]
         shown = ", ".join(f"{key!r} ({rows(repeated.index[at], 4)})" for key, at in first)

@@ -277,7 +277,7 @@ class W2SDataset:
                 "put them into the pool"
             )
         classes = np.unique(labels)
-        if len(classes) < 2:
+        if len(classes) < 2:  # a classifier cannot be fitted to one class
             raise SplitError(
                 f"the labelled split holds the single class {self.class_names[classes[0]]!r} "
                 f"({len(labels)} rows); the teacher needs two or more"

@@ -23,6 +23,7 @@ def image_bytes(item: Any) -> bytes:
         return item
     if isinstance(item, str | os.PathLike):
         return Path(item).read_bytes()
+    # Images of other modes and sizes may have the same bytes.
     header = f"{item.mode} {item.size}".encode()
     return hashlib.sha256(header + item.tobytes()).digest()
 

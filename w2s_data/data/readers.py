@@ -292,7 +292,7 @@ def read_hub(name: str) -> RawTable:
     frame = pd.concat(frames, ignore_index=True)
     # With several ClassLabel columns the label is ambiguous, and the caller names it.
     roles = {"label": next(iter(class_names))} if len(class_names) == 1 else {}
-    if "id" not in frame.columns:
+    if "id" not in frame.columns:  # row numbers alone would repeat between the splits
         numbers = np.concatenate([np.arange(len(part)) for part in frames])
         frame["id"] = [f"{split}-{n}" for split, n in zip(origin, numbers, strict=True)]
         roles["id"] = "id"

@@ -144,7 +144,7 @@ def split_counts(sizes: Mapping[str, float] | None, available: int) -> IntArray:
                 f"size of split {name!r} must be a share in [0.0, 1.0] (float) or a number of "
                 f"rows (int); got {size!r}"
             )
-        if name == "pool":
+        if name == "pool":  # its size follows from the others, and could contradict them
             raise SplitError("the pool takes the remaining rows; leave out its size")
         wanted[_SIZED.index(name)] = size if is_count else size * available
     rest = available - wanted.sum()

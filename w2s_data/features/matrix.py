@@ -17,7 +17,7 @@ from w2s_data.errors import FeatureError, InputError
 from w2s_data.utils.typing import FloatArray, IntArray
 from w2s_data.utils.validation import check_feature_block
 
-DEFAULT_BLOCK_BYTES = BLOCK_BYTES
+DEFAULT_BLOCK_BYTES = BLOCK_BYTES  # for callers without a memory limit
 
 
 @runtime_checkable
@@ -195,7 +195,7 @@ def as_feature_matrix(features: Any, name: str = "features") -> FeatureMatrix:
     """
     if isinstance(features, FeatureMatrix):
         return features
-    if hasattr(features, "toarray"):
+    if hasattr(features, "toarray"):  # numpy would wrap a sparse matrix as one object
         raise FeatureError(
             f"{name} must be dense: sparse input ({type(features).__name__}) is not supported; "
             "convert it with toarray()"

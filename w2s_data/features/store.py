@@ -147,7 +147,7 @@ class FeatureStore:
         StoreError
             If a shard that holds one of them is missing or damaged.
         """
-        wanted = np.atleast_1d(self._rows[rows])
+        wanted = np.atleast_1d(self._rows[rows])  # a single row number gives one row
         starts = self._shards.starts
         shard_of = np.searchsorted(starts, wanted, side="right") - 1
         out = np.empty((len(wanted), self.shape[1]), dtype=np.float32)
@@ -296,7 +296,7 @@ def open_store(path: str | os.PathLike[str], encoder: Encoder, overwrite: bool) 
         manifest = Manifest(encoder.kind, spec)
         manifest.write(folder)
     shards = Shards(folder, manifest)
-    shards.clean()
+    shards.clean()  # damaged shards count as missing, and are computed again
     return shards
 
 
