@@ -13,15 +13,8 @@ from w2s_data.utils.typing import BoolArray, FloatArray, IntArray
 def best_rows(score: FloatArray, count: IntArray | int, codes: IntArray | None = None) -> BoolArray:
     """Select the rows with the highest scores, in each class if `codes` are given.
 
-    Parameters
-    ----------
-    score : array (N,)
-        Higher is better; among equals the first rows are selected.
-    count : int, or int array (C,) with `codes`
-        Rows to select (of each class).
+    Of equal scores the first rows are selected; `count` is a number, or one per class (C,).
 
-    Examples
-    --------
     >>> best_rows(np.array([0.1, 0.9, 0.5, 0.7]), 2)
     array([False,  True, False,  True])
     >>> best_rows(np.array([0.1, 0.9, 0.5, 0.7]), np.array([1, 1]), np.array([0, 1, 0, 1]))

@@ -65,10 +65,7 @@ def harden(proba: Tensor) -> Tensor:
 def ramp(step: int, n_steps: int, largest: float, share: float) -> float:
     """Return a weight that rises linearly from 0 at the first step to `largest`, then stays.
 
-    Parameters
-    ----------
-    share : float
-        Part of the `n_steps` that the rise takes, in [0, 1]; 0 starts at `largest`.
+    The rise takes a `share` of the `n_steps`, in [0, 1]; 0 starts at `largest`.
 
     Examples
     --------
@@ -84,10 +81,7 @@ def confidence_loss(logits: Tensor, target: Tensor, own: float) -> Tensor:
 
     Here y-hat is the student's hardened prediction, through which no gradient flows.
 
-    Parameters
-    ----------
-    own : float
-        a, the weight of the student's own label, in [0, 1].
+    The weight a of the student's own label, `own`, is in [0, 1].
 
     References
     ----------
@@ -131,10 +125,7 @@ def evidential_loss(logits: Tensor, target: Tensor, divergence: float) -> Tensor
     The penalty is the divergence of the evidence against the target from the flat Dirichlet,
     :math:`\mathrm{KL}(\mathrm{Dir}(y + (1 - y) \alpha) \,\|\, \mathrm{Dir}(1))`.
 
-    Parameters
-    ----------
-    divergence : float
-        Weight of the penalty, >= 0; raised during the training.
+    `divergence` is the weight of the penalty, >= 0.
 
     References
     ----------

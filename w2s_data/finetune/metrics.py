@@ -31,19 +31,12 @@ class Truth:
 
 @dataclass(frozen=True)
 class Metric:
-    """A number that depends on sums over the items.
-
-    Attributes
-    ----------
-    name : str
-    statistics : callable
-        (probabilities (S, n, C), Truth) -> array (S, n, K), to be summed over the items.
-    value : callable
-        Weighted sums (..., K) -> the metric (...,); NaN where it is undefined.
-    """
+    """A number that depends on sums over the items."""
 
     name: str
+    # (probabilities (S, n, C), Truth) -> array (S, n, K), to be summed over the items.
     statistics: Callable[[FloatArray, Truth], FloatArray]
+    # Weighted sums (..., K) -> the metric (...,); NaN where it is undefined.
     value: Callable[[FloatArray], FloatArray]
 
     def measure(self, proba: FloatArray, truth: Truth) -> FloatArray:

@@ -143,12 +143,8 @@ class Task(ABC):
             Share of the strong model's capacity that the student has, in (0, 1]: for a head, of
             the directions in feature space.
 
-        Raises
-        ------
-        InputError
-            If a seed has no row of positive weight.
-        TrainingError
-            If the loss is no longer a number, memory does not suffice, or a device is lost.
+        A seed without a row of positive weight is an `InputError`; a loss that is no longer a
+        number, too little memory and a lost device are a `TrainingError`.
         """
         weight = self.pool.sample_weight * (1.0 if rows is None else rows)
         weight = np.broadcast_to(weight, (self.n_seeds, self.pool.n_rows))

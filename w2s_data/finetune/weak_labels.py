@@ -26,12 +26,8 @@ def as_weak_proba(
         The columns of probabilities, and the codes of hard labels. By default the columns are
         0 ... C - 1, and the classes of hard labels are those that occur, sorted.
 
-    Raises
-    ------
-    ProbabilityError
-        If rows are not distributions; names the teacher and the rows.
-    InputError
-        If teachers disagree in rows or classes, or a label is not among the classes.
+    A `ProbabilityError` names the teacher and the rows that are not distributions; teachers that
+    disagree in rows or classes, or a label that is not among the classes, are an `InputError`.
 
     Examples
     --------

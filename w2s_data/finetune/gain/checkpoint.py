@@ -46,17 +46,9 @@ class Predictions:
 class Checkpoint:
     """A folder with the predictions of finished students; without a folder nothing is stored.
 
-    Parameters
-    ----------
-    configuration : mapping
-        All that the probabilities depend on, apart from the method and the seed.
-    resume : bool
-        Reuse stored students; otherwise they are removed.
-
-    Raises
-    ------
-    RunError
-        If the folder holds a measurement of another configuration, or other files.
+    The `configuration` is all that they depend on, apart from the method and the seed; a folder of
+    another one, or with other files, is a `RunError`. With `resume` stored students are reused,
+    otherwise they are removed.
     """
 
     def __init__(

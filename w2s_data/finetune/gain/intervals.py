@@ -54,22 +54,12 @@ def _covariance(x: FloatArray, y: FloatArray) -> float:
 
 @dataclass(frozen=True, repr=False)
 class Measurement(Estimate):
-    """A mean over seeds with its interval, for fresh test items and fresh seeds.
+    """A mean over seeds with its interval, for fresh test items and fresh seeds."""
 
-    Attributes
-    ----------
-    se_items, se_seeds : float
-        Standard errors due to the choice of test items and of seeds; the latter NaN with one seed.
-    n_seeds : int
-        With one seed the interval is for fresh items only.
-    reason : str
-        Why the value is NaN; empty where it is a number.
-    """
-
-    se_items: float = np.nan
-    se_seeds: float = np.nan
-    n_seeds: int = 0
-    reason: str = ""
+    se_items: float = np.nan  # standard error due to the choice of test items
+    se_seeds: float = np.nan  # and of seeds; NaN with one seed
+    n_seeds: int = 0  # with one seed the interval is for fresh items only
+    reason: str = ""  # why the value is NaN
 
     def __repr__(self) -> str:
         return f"Measurement(nan, {self.reason!r})" if self.reason else super().__repr__()
@@ -133,10 +123,7 @@ def within_seed(score: Score, level: float) -> FloatArray:
 def rank_groups(differs: BoolArray) -> list[str]:
     """Assign letters to ranked items: two share a letter if and only if they do not differ.
 
-    Parameters
-    ----------
-    differs : bool array (M, M)
-        Symmetric; whether two differ significantly.
+    `differs` (M, M) is symmetric: whether two differ significantly.
 
     References
     ----------

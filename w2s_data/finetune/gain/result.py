@@ -18,59 +18,30 @@ _GAINS_SHOWN = ("macro_f1", "worst_group", "calibration_error")
 
 @dataclass(frozen=True)
 class Reference:
-    """Something that students are compared with: a teacher, or a student of gold labels.
-
-    Attributes
-    ----------
-    name : str
-    scores : dict from metric to Measurement
-        Empty where it could not be measured.
-    groups : dict from group to Measurement
-        Accuracies.
-    reason : str
-        Why there are no scores.
-    """
+    """Something that students are compared with: a teacher, or a student of gold labels."""
 
     name: str
-    scores: Mapping[str, Measurement]
-    groups: Mapping[str, Measurement]
-    reason: str = ""
+    scores: Mapping[str, Measurement]  # by metric; empty where it could not be measured
+    groups: Mapping[str, Measurement]  # accuracies
+    reason: str = ""  # why there are no scores
 
 
 @dataclass(frozen=True)
 class StudentGain:
-    """Scores and gains of one method's student, or of a control of it.
+    """Scores and gains of one method's student, or of a control of it."""
 
-    Attributes
-    ----------
-    name : str
-        Name of the method in the table, or of the control.
-    control_of : str
-        The method that it is a control of; empty for methods.
-    rank_group : str
-        Letters: methods that share one do not differ significantly. Empty for controls.
-    scores : dict from metric to Measurement
-        accuracy, macro_f1, calibration_error and, with groups, worst_group.
-    gains : dict from metric to Measurement
-        Student minus teacher, paired by test item; a calibration_error below 0 is better.
-    groups, group_gains : dict from group to Measurement
-        Accuracies, and student minus teacher.
-    pgr, opr : Measurement
-        Performance gap recovered and outperforming ratio, or why there is none.
-    lead : Measurement
-        For a control: accuracy of its method minus its own.
-    """
-
-    name: str
-    control_of: str
-    rank_group: str
+    name: str  # of the method in the table, or of the control
+    control_of: str  # the method that it is a control of; empty for methods
+    rank_group: str  # letters: methods that share one do not differ significantly
+    # accuracy, macro_f1, calibration_error and, with groups, worst_group.
     scores: Mapping[str, Measurement]
+    # Student minus teacher, paired by test item; a calibration_error below 0 is better.
     gains: Mapping[str, Measurement]
-    groups: Mapping[str, Measurement]
+    groups: Mapping[str, Measurement]  # accuracies
     group_gains: Mapping[str, Measurement]
-    pgr: Measurement
-    opr: Measurement
-    lead: Measurement
+    pgr: Measurement  # performance gap recovered, or why there is none
+    opr: Measurement  # outperforming ratio, or why there is none
+    lead: Measurement  # of a control: accuracy of its method minus its own
 
     @property
     def gain(self) -> Measurement:
@@ -92,20 +63,11 @@ class Comparison:
 
 @dataclass(frozen=True, repr=False)
 class ForecastCheck(Estimate):
-    """A forecast gain and its interval, compared with the measured gain of a plain student.
+    """A forecast gain and its interval, compared with the measured gain of a plain student."""
 
-    Attributes
-    ----------
-    student : str
-        The naively trained method whose gain was measured; empty if there is none.
-    measured : float
-    inside : bool or None
-        Whether the forecast's interval holds the measured gain.
-    """
-
-    student: str = ""
+    student: str = ""  # the naively trained method whose gain was measured
     measured: float = np.nan
-    inside: bool | None = None
+    inside: bool | None = None  # whether the forecast's interval holds the measured gain
 
     def describe(self) -> str:
         """Return forecast and measured gain in one line.
@@ -122,53 +84,27 @@ class ForecastCheck(Estimate):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class GainResult:
-    """Weak-to-strong gain of several methods, measured on one test split.
+    """Weak-to-strong gain of several methods, measured on one test split."""
 
-    Attributes
-    ----------
-    students : tuple of StudentGain
-        Ranked by gain, each method followed by its controls.
-    teacher, ceiling, labelled_only : Reference
-        The mean of the teachers; the same student trained on gold labels of the pool; and on the
-        labelled rows alone, for as many steps.
-    teachers : tuple of Reference
-        Each teacher, where there are several.
-    comparisons : tuple of Comparison
-        Every pair of methods.
-    failures : dict from method to reason
-        Methods without a result.
-    forecast : ForecastCheck or None
-    by_seed, by_item : DataFrame
-        Returned by `to_frame` and `predictions`.
-    tuning : {"head", "lora", "full"}
-    level : float
-        Coverage of the intervals.
-    reading : str
-        The result in one sentence.
-    diagnostics : dict from method to dict
-        Weights of teachers by step (`raven`), assignment of teachers (`cosupervised`), points that
-        were kept; see `gain.diagnostics.diagnose_seeds`.
-    """
-
-    students: tuple[StudentGain, ...]
-    teacher: Reference
-    ceiling: Reference
-    labelled_only: Reference
-    teachers: tuple[Reference, ...]
-    comparisons: tuple[Comparison, ...]
-    failures: Mapping[str, str]
+    students: tuple[StudentGain, ...]  # ranked by gain, each method followed by its controls
+    teacher: Reference  # the mean of the teachers
+    ceiling: Reference  # the same student, trained on gold labels of the pool
+    labelled_only: Reference  # and on the labelled rows alone, for as many steps
+    teachers: tuple[Reference, ...]  # each teacher, where there are several
+    comparisons: tuple[Comparison, ...]  # every pair of methods
+    failures: Mapping[str, str]  # reasons, of methods without a result
     forecast: ForecastCheck | None
-    by_seed: pd.DataFrame
+    by_seed: pd.DataFrame  # returned by `to_frame`
     tuning: str
     seeds: tuple[int, ...]
-    level: float
+    level: float  # coverage of the intervals
     class_names: tuple[object, ...]
     n_labelled: int
     n_pool: int
     n_test: int
     warnings: tuple[str, ...] = ()
-    diagnostics: Mapping[str, Any] = field(default_factory=dict)
-    by_item: pd.DataFrame | None = None
+    diagnostics: Mapping[str, Any] = field(default_factory=dict)  # see `diagnose_seeds`
+    by_item: pd.DataFrame | None = None  # returned by `predictions`
 
     @property
     def methods(self) -> list[StudentGain]:

@@ -58,12 +58,8 @@ def read_student(
 ) -> tuple[dict[str, FloatArray], dict[str, Any]]:
     """Read the weights and the description that `write_student` wrote.
 
-    Raises
-    ------
-    RunError
-        If the folder holds another schema, or a student whose description lacks `key`.
-    FileFormatError
-        If a file is missing or damaged.
+    Another schema, or a description without `key`, is a `RunError`; a missing or damaged file a
+    `FileFormatError`.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
