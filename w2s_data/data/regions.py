@@ -17,7 +17,7 @@ class Region(enum.IntEnum):
     ('overlap', 0)
     """
 
-    HARD = 0  # the codes are stored in tables: their order must not change
+    HARD = 0  # the codes are public, as values of `regions_`: their order must not change
     EASY = 1
     OVERLAP = 2
 
