@@ -78,8 +78,8 @@ def estimate_records(table: pd.DataFrame, level: float) -> list[dict[str, Any]]:
     for row in frame.to_dict("records"):
         record = {str(key): value for key, value in row.items() if key not in limits}
         for name in names:
-            parts = (row[f"{name}{end}"] for end in ("", "_low", "_high"))
-            record[name] = Estimate(*parts, level).to_dict()
+            value, low, high = (row[f"{name}{end}"] for end in ("", "_low", "_high"))
+            record[name] = Estimate(value, low, high, level).to_dict()
         records.append(record)
     return records
 
