@@ -1,9 +1,9 @@
-r"""Nearest neighbours of features: an index that is built once and asked by every analysis."""
+r"""Nearest neighbours of features, from an index that is built once and used by every analysis."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Self, get_args
 
@@ -19,24 +19,11 @@ from w2s_data.errors import (
     EmptyDataError,
     FeatureError,
     InputError,
-    StoreError,
-    first_line,
-    unknown,
 )
 from w2s_data.features.matrix import FeatureMatrix, as_feature_matrix
 from w2s_data.neighbors import build as _index
 from w2s_data.neighbors.build import Kind
-from w2s_data.neighbors.results import (
-    SCHEMA_VERSION,
-    Metric,
-    NeighborRanges,
-    Neighbors,
-    begun_fingerprint,
-    fingerprint,
-    read_record,
-    record_path,
-    score_name,
-)
+from w2s_data.neighbors.results import Metric, NeighborRanges, Neighbors, score_name
 from w2s_data.neighbors.search import (
     Searcher,
     check_pairs,
@@ -45,13 +32,21 @@ from w2s_data.neighbors.search import (
     prepared,
     prepared_blocks,
 )
-from w2s_data.utils.io import atomic_path, sha256_file, write_json
+from w2s_data.neighbors.storage import read_index, start_fingerprint, write_index
 from w2s_data.utils.typing import FloatArray, IntArray, RandomState
-from w2s_data.utils.validation import check_generator
+from w2s_data.utils.validation import check_generator, check_parameters, one_of, whole
 
-MAX_PAIRS = 20_000_000
+MAX_PAIRS = 20_000_000  # 400 MB of row numbers and scores
 SEARCH_ROWS = 4096  # queries at a time: as many as faiss multiplies at once
 Found = tuple[FloatArray, IntArray]  # scores and indices of a block
+LEARNED = ("kind", "shape", "fingerprint", "n_lists", "n_probe", "recall", "bits")
+CONSTRAINTS = {
+    "metric": one_of(*get_args(Metric)),
+    "kind": one_of(*get_args(Kind)),
+    "n_lists": one_of(None) | whole(1),
+    "n_probe": one_of(None) | whole(1),
+    "max_bytes": one_of(None) | whole(1),
+}
 
 
 class NeighborIndex(BaseEstimator):  # type: ignore[misc]
@@ -66,7 +61,7 @@ class NeighborIndex(BaseEstimator):  # type: ignore[misc]
     ----------
     metric : {"cosine", "inner_product", "l2"}
     kind : {"auto", "flat", "ivf", "hnsw"}
-        "flat" compares with every point: exact, N² D for all of them. "ivf" parts the points by
+        "flat" compares with every point: exact, N² D for all of them. "ivf" divides the points by
         k-means and visits the nearest lists; "hnsw" walks a graph, built by a single thread so
         that it is the same every time. "auto" is flat up to 100,000 points, where all pairs of
         384 dimensions take a minute on two cores, then IVF; where IVF would have to visit
@@ -163,11 +158,11 @@ class NeighborIndex(BaseEstimator):  # type: ignore[misc]
         if n == 0:
             raise EmptyDataError("features have no rows: there is nothing to search")
         gpu = _faiss.resolve_gpu(self.device)
-        digest = begun_fingerprint(matrix.shape)
+        digest = start_fingerprint(matrix.shape)
         built = _index.build(
             _index.Plan(self.kind, self.metric != "l2", self.n_lists, self.n_probe, self.max_bytes),
             matrix.shape,
-            blocks=lambda: _counted(prepared_blocks(matrix, self.metric, digest), advance),
+            blocks=lambda: prepared_blocks(matrix, self.metric, digest, advance=advance),
             take=lambda rows: prepared(matrix.take(rows), rows, self.metric),
             rng=check_generator(self.random_state),
         )
@@ -187,7 +182,7 @@ class NeighborIndex(BaseEstimator):  # type: ignore[misc]
         engine: Engine | None = None,
         advance: Advance = no_advance,
     ) -> Neighbors:
-        """Nearest fitted points of new points.
+        """Find the nearest fitted points of new points.
 
         Parameters
         ----------
@@ -210,15 +205,15 @@ class NeighborIndex(BaseEstimator):  # type: ignore[misc]
         matrix = self._check_query(features)
         _check_k(k, self.shape_[0], "points")
         step = 4 * self.shape_[1] * SEARCH_ROWS
-        blocks = ((block, k) for block in prepared_blocks(matrix, self.metric, None, step))
+        blocks = ((block, k) for block in prepared_blocks(matrix, self.metric, max_bytes=step))
         return self._searched(nearest, blocks, np.arange(matrix.shape[0]), k, engine, advance)
 
     def neighbors(
         self, k: int, *, engine: Engine | None = None, advance: Advance = no_advance
     ) -> Neighbors:
-        """Nearest neighbours of each fitted point among the others.
+        """Find the nearest neighbours of each fitted point among the others.
 
-        A point is left out of its own list by its row number, so that a duplicate of it stays in.
+        A point is dropped from its own list by its row number, so that a duplicate of it stays in.
 
         Parameters
         ----------
@@ -244,7 +239,7 @@ class NeighborIndex(BaseEstimator):  # type: ignore[misc]
     def within(
         self, radius: float, features: Any = None, max_pairs: int = MAX_PAIRS
     ) -> NeighborRanges:
-        """All fitted points within a radius. Exact, except that IVF visits `n_probe_` lists.
+        """Find all fitted points within a radius; exact, except that IVF visits `n_probe_` lists.
 
         Parameters
         ----------
@@ -276,7 +271,7 @@ class NeighborIndex(BaseEstimator):  # type: ignore[misc]
         )
 
     def near_duplicates(self, threshold: float, max_pairs: int = MAX_PAIRS) -> pd.DataFrame:
-        """Pairs of fitted points that are at least as near as a threshold, each once.
+        """Find the pairs of fitted points at least as near as a threshold, each once.
 
         Parameters
         ----------
@@ -317,31 +312,17 @@ class NeighborIndex(BaseEstimator):  # type: ignore[misc]
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the index to `path`, and its metric, settings and fingerprint to a JSON beside it.
 
-        Each of the two is whole or absent, and the JSON vouches for the index by its checksum.
+        Each of the two is whole or absent, and the JSON holds the checksum of the index.
         """
         check_is_fitted(self, "shape_")
-        file = Path(path)
         seed = self.random_state
-        with atomic_path(file) as partial:
-            _faiss.write_index(self._search.index, os.fspath(partial))
-        record = {
-            "schema": SCHEMA_VERSION,
-            "parameters": {
-                **self.get_params(),
-                "device": "auto",
-                "random_state": int(seed) if isinstance(seed, int | np.integer) else None,
-            },
-            "kind": self.kind_,
-            "shape": self.shape_,
-            "fingerprint": self.fingerprint_,
-            "n_lists": self.n_lists_,
-            "n_probe": self.n_probe_,
-            "recall": self.recall_,
-            "bits": self.bits_,
-            "faiss": _faiss.faiss_status()[0],
-            "sha256": sha256_file(file),
+        parameters = self.get_params() | {
+            # A device belongs to the machine, a generator to the process that made it.
+            "device": "auto",
+            "random_state": int(seed) if isinstance(seed, int | np.integer) else None,
         }
-        write_json(record_path(file), record)
+        learned = {name: getattr(self, f"{name}_") for name in LEARNED}
+        write_index(Path(path), self._search.index, {"parameters": parameters} | learned)
 
     @classmethod
     def load(
@@ -367,48 +348,21 @@ class NeighborIndex(BaseEstimator):  # type: ignore[misc]
         StoreError
             If a file is missing or damaged, or belongs to other features or another metric.
         """
-        file = Path(path)
-        record = read_record(file)
-        if metric is not None and record["parameters"]["metric"] != metric:
-            found = record["parameters"]["metric"]
-            raise StoreError(
-                f"the index {str(file)!r} was built with metric {found!r}, not {metric!r}: "
-                f"fit a new one"
-            )
-        if features is not None and fingerprint(features) != record["fingerprint"]:
-            shape, given = tuple(record["shape"]), as_feature_matrix(features).shape
-            raise StoreError(
-                f"the index {str(file)!r} (shape {shape}) was built from other features than "
-                f"these (shape {given}): fit a new one"
-            )
         gpu = _faiss.resolve_gpu(device)
-        loaded = cls(**{**record["parameters"], "device": device})
-        try:
-            index = _faiss.read_index(os.fspath(file))
-        except RuntimeError as error:
-            raise StoreError(
-                f"faiss cannot read the index {str(file)!r}: {first_line(error)}"
-            ) from error
-        loaded.kind_, loaded.shape_ = record["kind"], tuple(record["shape"])
-        loaded.fingerprint_, loaded.recall_ = record["fingerprint"], record["recall"]
-        loaded.bits_ = record.get("bits", 32)
-        loaded.n_lists_, loaded.n_probe_ = record["n_lists"], record["n_probe"]
+        index, record = read_index(Path(path), features, metric)
+        loaded = cls(**record["parameters"] | {"device": device})
+        for name in LEARNED:
+            setattr(loaded, f"{name}_", record[name])
+        loaded.shape_ = tuple(record["shape"])
         loaded._search = Searcher(index, loaded.metric, loaded.shape_, gpu, device)
         loaded.device_ = loaded._search.device
         return loaded
 
     def _check_parameters(self) -> None:
-        for name, choices in (("metric", get_args(Metric)), ("kind", get_args(Kind))):
-            if getattr(self, name) not in choices:
-                raise InputError(unknown(name, str(getattr(self, name)), choices))
-        for name in ("n_lists", "n_probe", "max_bytes"):
-            value = getattr(self, name)
-            if value is None:
-                continue
-            if not isinstance(value, int | np.integer) or value < 1:
-                raise InputError(f"{name} must be a number >= 1 or None; got {value!r}")
-            if name != "max_bytes" and self.kind in ("flat", "hnsw"):
-                raise InputError(f"{name} belongs to kind='ivf'; kind={self.kind!r} has no lists")
+        check_parameters(self, CONSTRAINTS)
+        for name in ("n_lists", "n_probe"):
+            if getattr(self, name) is not None and self.kind in ("flat", "hnsw"):
+                raise InputError(f"{name} requires kind='ivf'; kind={self.kind!r} has no lists")
 
     def _check_query(self, features: Any) -> FeatureMatrix:
         matrix = as_feature_matrix(features)
@@ -427,7 +381,7 @@ class NeighborIndex(BaseEstimator):  # type: ignore[misc]
         engine: Engine | None,
         advance: Advance,
     ) -> Neighbors:
-        """Neighbours of all queries, which come in blocks and in this order."""
+        """Search all queries, which come in blocks and in this order."""
         engine = engine or LocalEngine()
         place = engine.place(self.device)
         searcher = self._search if engine.name == "local" else self._search.placed(place)
@@ -439,12 +393,6 @@ class NeighborIndex(BaseEstimator):  # type: ignore[misc]
             scores[rows], indices[rows] = found
             start += len(rows)
         return Neighbors(scores, indices, self.metric)
-
-
-def _counted(blocks: Iterable[FloatArray], advance: Advance) -> Iterator[FloatArray]:
-    for block in blocks:
-        yield block
-        advance(len(block))
 
 
 def _check_k(k: int, most: int, what: str) -> None:

@@ -1,22 +1,16 @@
-"""What a `NeighborIndex` answers and what it leaves on disk."""
+"""Results of a `NeighborIndex`: nearest neighbours, and points within a radius."""
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
-from w2s_data.errors import FileFormatError, StoreError
-from w2s_data.features.matrix import as_feature_matrix
-from w2s_data.utils.io import read_json, sha256_file
 from w2s_data.utils.typing import FloatArray, IntArray
 
 Metric = Literal["cosine", "inner_product", "l2"]
-SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True, repr=False)
@@ -37,13 +31,8 @@ class Neighbors:
     indices: IntArray
     metric: str
 
-    @property
-    def larger_is_nearer(self) -> bool:
-        """Whether scores are similarities (True) or distances."""
-        return self.metric != "l2"
-
     def to_frame(self) -> pd.DataFrame:
-        """One row a neighbour: row, rank (from 1), neighbor, similarity or distance."""
+        """Return one row per neighbour: row, rank (from 1), neighbor, similarity or distance."""
         n, k = self.indices.shape
         return pd.DataFrame(
             {
@@ -55,7 +44,7 @@ class Neighbors:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Metric, scores and indices, as plain JSON types."""
+        """Return metric, scores and indices as plain JSON types."""
         return {
             "metric": self.metric,
             score_name(self.metric): self.scores.tolist(),
@@ -90,11 +79,11 @@ class NeighborRanges:
 
     @property
     def counts(self) -> IntArray:
-        """How many neighbours each point has, (n,)."""
+        """Number of neighbours of each point, (n,)."""
         return np.diff(self.indptr)
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a pair: row, neighbor, similarity or distance."""
+        """Return one row per pair: row, neighbor, similarity or distance."""
         return pd.DataFrame(
             {
                 "row": np.repeat(np.arange(len(self.indptr) - 1), self.counts),
@@ -104,7 +93,7 @@ class NeighborRanges:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Metric and the three arrays, as plain JSON types."""
+        """Return metric and the three arrays as plain JSON types."""
         return {
             "metric": self.metric,
             "indptr": self.indptr.tolist(),
@@ -118,53 +107,9 @@ class NeighborRanges:
 
 
 def score_name(metric: str) -> str:
-    """What scores of a metric are called: "distance" for l2, else "similarity".
+    """Name the scores of a metric: "distance" for l2, else "similarity".
 
     >>> score_name("cosine"), score_name("l2")
     ('similarity', 'distance')
     """
     return "distance" if metric == "l2" else "similarity"
-
-
-def fingerprint(features: Any) -> str:
-    """SHA-256 of the shape and the rows of features in float32, whatever the blocks.
-
-    >>> fingerprint(np.eye(2)) == fingerprint(np.eye(2, dtype=int)) != fingerprint(np.eye(3))
-    True
-    """
-    matrix = as_feature_matrix(features)
-    digest = begun_fingerprint(matrix.shape)
-    for _, block in matrix.blocks():
-        digest.update(np.ascontiguousarray(block))
-    return str(digest.hexdigest())
-
-
-def begun_fingerprint(shape: tuple[int, int]) -> Any:
-    """A hash that has seen the shape and waits for the rows."""
-    return hashlib.sha256(f"float32 {shape[0]} {shape[1]}\n".encode())
-
-
-def record_path(file: Path) -> Path:
-    """Where the record of a saved index stands."""
-    return file.with_name(file.name + ".json")
-
-
-def read_record(file: Path) -> dict[str, Any]:
-    """The JSON beside a saved index, once both are known to belong together."""
-    path = record_path(file)
-    for needed in (file, path):
-        if not needed.is_file():
-            raise StoreError(f"there is no saved index: {str(needed)!r} is missing")
-    try:
-        record: dict[str, Any] = read_json(path)
-        version, checksum = record["schema"], record["sha256"]
-    except (FileFormatError, KeyError, TypeError) as error:
-        raise StoreError(f"the record {str(path)!r} of an index is damaged ({error})") from error
-    if version != SCHEMA_VERSION:
-        raise StoreError(
-            f"the index {str(file)!r} has schema version {version!r}; this release reads version "
-            f"{SCHEMA_VERSION}"
-        )
-    if sha256_file(file) != checksum:
-        raise StoreError(f"the index {str(file)!r} is damaged: its checksum is not the record's")
-    return record

@@ -1,4 +1,4 @@
-"""Searching one faiss index: scores in the metric's own terms, order, own rows, blocks."""
+"""Searches in one faiss index: scores in terms of the metric, order of ties, radii, blocks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from w2s_data.compute import faiss as _faiss
-from w2s_data.compute.base import Advance
+from w2s_data.compute.base import Advance, no_advance
 from w2s_data.errors import FeatureError, InputError, first_line
 from w2s_data.features.matrix import DEFAULT_BLOCK_BYTES, FeatureMatrix, row_blocks
 from w2s_data.neighbors import build as _index
@@ -20,12 +20,13 @@ from w2s_data.utils.validation import check_feature_block
 
 logger = logging.getLogger("w2s_data")
 
-RANGE_ROWS, RANGE_COLUMNS = 4096, 2048  # of the tiles that a range search looks through
-ROUNDING = 1e-6
+# Tiles of a range search: their products take 32 MB, however many points there are.
+RANGE_ROWS, RANGE_COLUMNS = 4096, 2048
+ROUNDING = 1e-6  # relative, of a product in float32 over a few hundred dimensions
 
 
 def prepared(block: FloatArray, numbers: IntArray, metric: Metric) -> FloatArray:
-    """Checked rows, of length one under cosine."""
+    """Check rows, and scale them to length one under cosine."""
     check_feature_block(block, numbers, "features", nonzero=metric == "cosine")
     if metric == "cosine":  # by the largest first: squares of extreme numbers are not finite
         block = block / np.abs(block).max(axis=1, keepdims=True)
@@ -34,13 +35,19 @@ def prepared(block: FloatArray, numbers: IntArray, metric: Metric) -> FloatArray
 
 
 def prepared_blocks(
-    matrix: FeatureMatrix, metric: Metric, digest: Any = None, max_bytes: int = DEFAULT_BLOCK_BYTES
+    matrix: FeatureMatrix,
+    metric: Metric,
+    digest: Any = None,
+    *,
+    max_bytes: int = DEFAULT_BLOCK_BYTES,
+    advance: Advance = no_advance,
 ) -> Iterator[FloatArray]:
-    """Blocks as an index stores them; a digest sees them as they were given."""
+    """Yield blocks as an index stores them; update a digest with the blocks as they were given."""
     for rows, block in matrix.blocks(max_bytes):
         if digest is not None:
             digest.update(np.ascontiguousarray(block))
         yield prepared(block, np.arange(rows.start, rows.stop), metric)
+        advance(len(block))
 
 
 def _received(content: AnyArray, metric: Metric, shape: tuple[int, int], device: str) -> Searcher:
@@ -74,7 +81,7 @@ class Searcher:
             logger.warning("the index stays on the CPU: %s", reason)
 
     def _search(self, queries: FloatArray, k: int) -> tuple[FloatArray, IntArray]:
-        """What faiss finds, on the GPU until that fails for the first time."""
+        """Search with faiss, on the GPU until that fails for the first time."""
         if self._fast is self.index or k > _faiss.GPU_MAX_K:
             return _index.search(self.index, queries, k)
         try:
@@ -85,7 +92,7 @@ class Searcher:
                 raise InputError(
                     f"the search on {self.device!r} failed ({reason}): use 'auto' or 'cpu'"
                 ) from error
-            logger.warning("the CPU goes on searching, since %s fails: %s", self.device, reason)
+            logger.warning("searching on the CPU instead, since %s fails: %s", self.device, reason)
             self._fast, self.device = self.index, "cpu"
             return _index.search(self.index, queries, k)
         return scores, indices
@@ -96,24 +103,24 @@ class Searcher:
             yield rows, self.index.reconstruct_n(rows.start, rows.stop - rows.start)
 
     def stored_rows(self, rows: IntArray) -> FloatArray:
-        """Some of the rows that the index stores."""
+        """Return some of the rows that the index stores."""
         return np.asarray(self.index.reconstruct_batch(rows))
 
     def order_of_storage(self) -> IntArray:
-        """All stored row indices (N,), near ones one after another where the index knows."""
+        """Return all stored row numbers (N,); those of one IVF list follow each other."""
         return _index.order_of_storage(self.index)
 
     def placed(self, device: str) -> Searcher:
-        """The same index for workers that compute on a device: this process keeps it on the CPU."""
+        """Return the index for workers that search on a device; it stays on the CPU here."""
         return Searcher(self.index, self._metric, self._shape, None, device)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Between processes an index goes as faiss writes it."""
+        """Pickle the index as faiss writes it."""
         content = _faiss.index_bytes(self.index)
         return _received, (content, self._metric, self._shape, self.wanted)
 
     def nearest(self, queries: FloatArray, k: int) -> tuple[FloatArray, IntArray]:
-        """Scores and indices of the k nearest, nearest first, ties by index."""
+        """Return scores and indices of the k nearest, nearest first, ties by index."""
         scores, indices = self._search(queries, k)
         short = np.flatnonzero((indices < 0).any(axis=1))
         if len(short):  # too few points in the lists visited, or a graph in several parts
@@ -129,7 +136,7 @@ class Searcher:
     def _as_scores(
         self, queries: FloatArray, owners: IntArray, indices: IntArray, found: FloatArray
     ) -> FloatArray:
-        """What faiss found for pairs, as scores: within [-1, 1], and distances not squared."""
+        """Turn the numbers of faiss into scores: within [-1, 1], and distances not squared."""
         if self._metric == "cosine":
             return np.clip(found, -1, 1)
         if self._metric == "inner_product":
@@ -147,7 +154,7 @@ class Searcher:
         step = 4 * self._shape[1] * RANGE_ROWS
         start = 0
         stored = (block for _, block in self.stored(step))
-        blocks = stored if matrix is None else prepared_blocks(matrix, self._metric, None, step)
+        blocks = stored if matrix is None else prepared_blocks(matrix, self._metric, max_bytes=step)
         for queries in blocks:
             found, total = [], 0
             for owners, indices, scores in self._hits(queries, limit, max_pairs):
@@ -166,10 +173,10 @@ class Searcher:
     def _hits(
         self, queries: FloatArray, limit: float, max_pairs: int
     ) -> Iterator[tuple[IntArray, IntArray, FloatArray]]:
-        """Parts of (rows of the query, indices, inner products or squared distances).
+        """Yield (rows of the query, indices, inner products or squared distances).
 
-        What faiss finds in the lists of IVF; else tile by tile, since faiss would gather all
-        pairs before anyone can count them, and is no faster.
+        From faiss for the lists of IVF; else tile by tile, since faiss would gather all pairs
+        before they can be counted, and is no faster.
         """
         bound = limit
         if self._metric == "l2":  # squares, with the rounding of |x|² + |y|²
@@ -191,7 +198,7 @@ class Searcher:
             yield owners, columns + rows.start, scores[owners, columns]
 
     def _check_radius(self, radius: float) -> float:
-        """The radius, a little wider, so that rounding never loses a pair on the boundary."""
+        """Widen the radius a little, so that rounding never loses a pair on the boundary."""
         if not math.isfinite(radius) or (self._metric == "l2" and radius < 0):
             raise InputError(
                 f"radius and threshold are a finite {score_name(self._metric)}; got {radius!r}"
@@ -206,7 +213,7 @@ def nearest(
     block: tuple[FloatArray, int],
     advance: Advance,
 ) -> tuple[FloatArray, IntArray]:
-    """Scores and indices of the k nearest of some queries."""
+    """Return scores and indices of the k nearest of some queries."""
     queries, k = block
     found = searcher.nearest(queries, k)
     advance(len(queries))
@@ -218,7 +225,7 @@ def nearest_others(
     block: tuple[IntArray, int],
     advance: Advance,
 ) -> tuple[FloatArray, IntArray]:
-    """Scores and indices of the k nearest others of some stored rows."""
+    """Return scores and indices of the k nearest others of some stored rows."""
     rows, k = block
     found = without(rows, *searcher.nearest(searcher.stored_rows(rows), k + 1))
     advance(len(rows))
@@ -234,7 +241,7 @@ def without(own: IntArray, scores: FloatArray, indices: IntArray) -> tuple[Float
 
 
 def check_pairs(n_pairs: int, max_pairs: int, radius: float) -> None:
-    """Refuse more pairs than were allowed."""
+    """Raise if there are more pairs than allowed."""
     if n_pairs > max_pairs:
         raise InputError(
             f"more than {max_pairs:,} pairs lie within {radius}: ask for nearer ones, or raise "

@@ -21,7 +21,7 @@ from w2s_data.errors import EmptyDataError, FeatureError, InputError, StoreError
 from w2s_data.features.matrix import ArrayFeatures
 from w2s_data.neighbors import build as _index
 from w2s_data.neighbors import search as _search
-from w2s_data.neighbors.results import fingerprint
+from w2s_data.neighbors.storage import fingerprint
 
 METRICS = ["cosine", "inner_product", "l2"]
 KINDS = ["flat", "ivf", "hnsw"]
@@ -86,9 +86,8 @@ def test_neighbors_are_those_of_brute_force(points, metric, kind, k):
     np.testing.assert_allclose(
         found.scores, np.take_along_axis(truth, found.indices, 1), rtol=2e-5, atol=2e-5
     )
-    assert found.larger_is_nearer == (metric != "l2")
     steps = np.diff(found.scores, axis=1)
-    assert (steps <= 0).all() if found.larger_is_nearer else (steps >= 0).all()
+    assert (steps <= 0).all() if metric != "l2" else (steps >= 0).all()
     hit = np.isclose(found.scores, wanted, rtol=2e-5, atol=2e-5)
     if kind == "flat":
         assert hit.all()
@@ -516,7 +515,7 @@ def test_query_of_more_than_there_are(points):
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"metric": "euclid"}, "no metric 'euclid'"),
+        ({"metric": "euclid"}, "metric must be 'cosine'"),
         ({"metric": "cosin"}, "did you mean 'cosine'"),
         ({"kind": "ivff"}, "did you mean 'ivf'"),
         ({"kind": "ivf", "n_lists": 0}, "n_lists must be"),
@@ -669,7 +668,7 @@ def test_a_search_that_fails_on_the_gpu_goes_on_on_the_cpu(points, caplog):
         found = index.neighbors(5)
     assert len(calls) == 1
     np.testing.assert_array_equal(found.indices, expected.indices)
-    assert "the CPU goes on searching, since cuda:0 fails: Error in faiss::gpu" in caplog.text
+    assert "searching on the CPU instead, since cuda:0 fails: Error in faiss::gpu" in caplog.text
     index._search._fast, index._search.wanted = LostGpu(), "cuda"
     with pytest.raises(InputError, match="the search on 'cpu' failed"):
         index.neighbors(5)
