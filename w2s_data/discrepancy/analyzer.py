@@ -1,8 +1,8 @@
-r"""Discrepancy of weak and strong features: how much of the teacher's error a student inherits.
+r"""Discrepancy of strong and weak features: how much of the teacher's error a student inherits.
 
-Teacher and student look at the same items through different features. Label noise that the
-teacher fitted in directions the student cannot see averages out over the pool; what both see is
-inherited. Dimensions and canonical correlations of the features therefore predict the variance
+Teacher and student see the same items through different features. Label noise that the teacher
+fitted in directions unknown to the student averages out over the pool; the rest is inherited.
+Dimensions and canonical correlations of the features therefore predict the variance
 part of the weak-to-strong gain before anything is trained.
 """
 
@@ -32,7 +32,7 @@ from w2s_data.discrepancy.moments import (
     total_moments,
     two_fold,
 )
-from w2s_data.discrepancy.predictions import GainPrediction, PoolSize, no_gain, reading
+from w2s_data.discrepancy.predictions import GainPrediction, PoolSize, reading, student_limits
 from w2s_data.errors import DegenerateDataWarning, FeatureError, InputError
 from w2s_data.features.matrix import as_feature_matrix
 from w2s_data.utils.intervals import Estimate, student_interval
@@ -57,7 +57,7 @@ CONSTRAINTS = {
 
 
 class DiscrepancyAnalyzer(BaseEstimator):  # type: ignore[misc]
-    r"""Dimensions, canonical correlations and the predicted variance of teacher and student.
+    r"""Measure dimensions and correlations of features; predict the variance of the student.
 
     .. math:: d_{sw} = \sum_i \rho_i^2, \qquad
               student = \frac{s}{n - d_w - 1}
@@ -183,12 +183,12 @@ class DiscrepancyAnalyzer(BaseEstimator):  # type: ignore[misc]
         self.d_w_ = sides[1].dimension(self.weak_components, "weak")
         self._check_rows(*sides)
         self.break_even_ = float(theory.break_even_pool(self.d_s_, intercept=self.intercept))
-
         groups = self._groups()
         maps = sides[0].whitening(self.d_s_), sides[1].whitening(self.d_w_)
         parts = group_moments(strong, weak, origin=origin, maps=maps, groups=groups)
         total = sum(parts[1:], parts[0])
         cross = total.scatter[: self.d_s_, self.d_s_ :] / (self.n_rows_ - 1)
+        # Whitened components: the singular values of their covariance are the correlations.
         values = np.linalg.svd(cross, compute_uv=False)
         self.canonical_correlations_ = np.clip(values, 0.0, 1.0)
         self.correlation_dimension_ = self._estimate(parts)
@@ -199,7 +199,7 @@ class DiscrepancyAnalyzer(BaseEstimator):  # type: ignore[misc]
     def predict_variance(self, n: int, N: int, *, noise: float = 1.0) -> GainPrediction:
         """Predict the variance of teacher, student, supervised fine-tuning and ceiling.
 
-        Variance only: what the features cannot represent at all is not in it, see
+        Variance only: errors that the features cannot represent are not included, see
         `theory.risks` for the terms to add, and not every gain or loss in practice is variance.
 
         Parameters
@@ -218,7 +218,7 @@ class DiscrepancyAnalyzer(BaseEstimator):  # type: ignore[misc]
         self._check_labelled(n)
         risks, low, high = (self._risks(n, N, noise, d) for d in self._shared_values())
         values = risks.to_dict()
-        for name, limits in _limits(low, high).items():
+        for name, limits in student_limits(low, high).items():
             values[name] = Estimate(values[name], *limits, self.level)
         return GainPrediction(
             n=int(n),
@@ -232,7 +232,7 @@ class DiscrepancyAnalyzer(BaseEstimator):  # type: ignore[misc]
         )
 
     def curve(self, n: int, Ns: Iterable[int], *, noise: float = 1.0) -> pd.DataFrame:
-        """Predictions over pool sizes.
+        """Predict variances over pool sizes.
 
         Returns
         -------
@@ -245,12 +245,12 @@ class DiscrepancyAnalyzer(BaseEstimator):  # type: ignore[misc]
         pool = np.asarray(list(Ns), dtype=int)
         risks, low, high = (self._risks(n, pool, noise, d) for d in self._shared_values())
         columns = {"N": pool} | risks.to_dict()
-        for name, (first, last) in _limits(low, high).items():
+        for name, (first, last) in student_limits(low, high).items():
             columns |= {f"{name}_low": first, f"{name}_high": last}
         return pd.DataFrame(columns, index=range(len(pool)))
 
     def needed_pool(self, share: float, n: int) -> PoolSize:
-        """Pseudo-labels at which the student keeps a share of the gain an endless pool would give.
+        """Return the pseudo-labels that give a share of the gain of an endless pool.
 
         N = d_s + 1 + d_s / (1 - share) without an intercept. `share` 0 is the break-even.
 
@@ -266,18 +266,11 @@ class DiscrepancyAnalyzer(BaseEstimator):  # type: ignore[misc]
         wanted = theory.pool_for_share(
             share, n, d_s=self.d_s_, d_w=self.d_w_, d_sw=d_sw, intercept=self.intercept
         )
-        if np.isnan(wanted):
-            return PoolSize(float(share), np.nan, no_gain(self.d_w_))
-        if np.isinf(wanted):
-            return PoolSize(float(share), np.inf, "only an endless pool gives the whole gain")
-        rows = float(np.ceil(wanted - 1e-9 * wanted))
-        return PoolSize(
-            float(share), rows, f"{rows:,.0f} pseudo-labels give {share:.0%} of the attainable gain"
-        )
+        return PoolSize.of(float(share), float(wanted), self.d_w_)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the learned values and the settings as plain JSON values."""
-        check_is_fitted(self)
+        table = self.to_frame().reset_index()
         low, high = self.correlation_dimension_interval_
         shared = Estimate(self.correlation_dimension_, low, high, self.level)
         values: dict[str, Any] = jsonable(
@@ -286,7 +279,7 @@ class DiscrepancyAnalyzer(BaseEstimator):  # type: ignore[misc]
                 "d_w": self.d_w_,
                 "d_s": self.d_s_,
                 "correlation_dimension": shared,
-                "sensitivity": self.to_frame().reset_index().to_dict("records"),
+                "sensitivity": table.to_dict("records"),
                 "weak_spectrum": self.weak_spectrum_,
                 "strong_spectrum": self.strong_spectrum_,
                 "canonical_correlations": self.canonical_correlations_,
@@ -302,6 +295,8 @@ class DiscrepancyAnalyzer(BaseEstimator):  # type: ignore[misc]
         return self.sensitivity_.copy()
 
     def _check_rows(self, strong: PrincipalComponents, weak: PrincipalComponents) -> None:
+        # The closed form needs n - 1 > d_s + d_w, the inverse Wishart factor of two folds
+        # n / 2 > d + 2.
         fewest = self.d_w_ + self.d_s_ + 2
         if self.estimator == "two_fold":
             fewest = max(fewest, 2 * (max(self.d_w_, self.d_s_) + 3))
@@ -314,6 +309,7 @@ class DiscrepancyAnalyzer(BaseEstimator):  # type: ignore[misc]
             )
 
     def _check_labelled(self, n: int) -> None:
+        # Up to here the expected variance of the teacher is infinite.
         needed = self.d_w_ + (2 if self.intercept else 1)
         if n <= needed:
             raise InputError(
@@ -322,7 +318,8 @@ class DiscrepancyAnalyzer(BaseEstimator):  # type: ignore[misc]
             )
 
     def _groups(self) -> Any:
-        """Group of each row: random, and of nearly equal sizes."""
+        """Assign each row to a jackknife group at random; sizes are nearly equal."""
+        # Each group keeps a D x D matrix of float64.
         fitting = GROUP_BYTES // (8 * (self.d_w_ + self.d_s_) ** 2)
         count = min(self.n_jackknife, max(2, fitting), self.n_rows_)
         if self.estimator == "two_fold":
@@ -332,7 +329,7 @@ class DiscrepancyAnalyzer(BaseEstimator):  # type: ignore[misc]
         return order % count
 
     def _estimate(self, parts: Sequence[Moments], without: int | None = None) -> float:
-        """Correlation dimension from all groups of rows but one."""
+        """Estimate the correlation dimension from all groups of rows but one."""
         empty = Moments.zero(self.d_s_ + self.d_w_, self.d_s_)
         kept = [empty if k == without else part for k, part in enumerate(parts)]
         first, second = sum(kept[::2], empty), sum(kept[1::2], empty)
@@ -349,7 +346,7 @@ class DiscrepancyAnalyzer(BaseEstimator):  # type: ignore[misc]
             return np.nan, np.nan
         try:
             left_out = np.array([self._estimate(parts, without=k) for k in range(count)])
-        except (InputError, np.linalg.LinAlgError):
+        except (InputError, np.linalg.LinAlgError):  # too few rows without a group
             warnings.warn(
                 f"{self.n_rows_} rows do not give an interval of the correlation dimension of "
                 f"{self.d_s_} strong and {self.d_w_} weak dimensions: {LEFT_OUT}",
@@ -357,7 +354,7 @@ class DiscrepancyAnalyzer(BaseEstimator):  # type: ignore[misc]
                 stacklevel=3,
             )
             return np.nan, np.nan
-        error, limit = jackknife_error(left_out), min(self.d_w_, self.d_s_)
+        error, limit = jackknife_error(left_out), min(self.d_s_, self.d_w_)
         value = self.correlation_dimension_
         low, high = student_interval(value, error, count - 1, self.level, 0.0, limit)
         return float(low), float(high)
@@ -375,7 +372,7 @@ class DiscrepancyAnalyzer(BaseEstimator):  # type: ignore[misc]
         return pd.concat([first, table]).rename_axis("criterion")
 
     def _truncated(self, cross: Any, strong: float, weak: float) -> float:
-        """Correlation dimension of leading components; sample components are uncorrelated."""
+        """Estimate d_sw of leading components from their cross-correlations alone."""
         countable = strong.is_integer() and weak.is_integer()
         if not countable or min(strong, weak) < 1 or strong + weak >= self.n_rows_ - 1:
             return np.nan
@@ -383,7 +380,7 @@ class DiscrepancyAnalyzer(BaseEstimator):  # type: ignore[misc]
         return float(correlation_dimension(shared, self.n_rows_ - 1, d_s=strong, d_w=weak))
 
     def _shared_values(self) -> tuple[float, float, float]:
-        """Estimate and limits of d_sw, clipped; d_w itself where only rounding differs."""
+        """Return estimate and limits of d_sw, clipped; d_w itself where only rounding differs."""
         values = self.correlation_dimension_, *self.correlation_dimension_interval_
         estimate, low, high = (clip_shared(value, d_s=self.d_s_, d_w=self.d_w_) for value in values)
         return estimate, low, high
@@ -401,12 +398,3 @@ class DiscrepancyAnalyzer(BaseEstimator):  # type: ignore[misc]
             noise=noise,
             intercept=self.intercept,
         )
-
-
-def _limits(low: theory.Risks, high: theory.Risks) -> dict[str, tuple[Any, Any]]:
-    """Limits of what depends on d_sw, from the risks at its own; below break-even they swap."""
-    ends = {name: (getattr(low, name), getattr(high, name)) for name in ("student", "pgr", "opr")}
-    return {
-        name: (theory.plain(np.minimum(*pair)), theory.plain(np.maximum(*pair)))
-        for name, pair in ends.items()
-    }

@@ -17,7 +17,9 @@ from w2s_data.discrepancy.moments import Moments
 from w2s_data.errors import FeatureError, InputError
 from w2s_data.utils.typing import FloatArray
 
-ROUNDING = float(np.finfo(np.float32).eps) ** 2  # relative variance of rounding to float32
+# Relative variance of rounding to float32, in which features are stored: a column or direction
+# that varies less than this is constant.
+ROUNDING = float(np.finfo(np.float32).eps) ** 2
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,8 @@ class PrincipalComponents:
         scales = np.where(varies, np.sqrt(variance), 0.0)
         inverse = np.divide(1.0, scales, out=np.zeros_like(scales), where=varies)
         values, vectors = np.linalg.eigh(covariance * np.outer(inverse, inverse))
-        # Variance that rounding alone puts into each direction, and that of float64 sums.
+        # Variance that rounding alone puts into each direction, and that of float64 sums. The
+        # rank is counted on the correlation matrix, so that it does not depend on units.
         share = np.divide(rounding, variance, out=np.zeros_like(variance), where=varies)
         noise = np.maximum(share @ vectors**2, np.finfo(float).eps * values[-1])
         kept = values > len(values) * noise
@@ -78,12 +81,12 @@ class PrincipalComponents:
 
     @property
     def rank(self) -> int:
-        """Columns that are neither constant nor collinear."""
+        """Number of columns that are neither constant nor collinear."""
         return min(len(self.standard[0]), self.n - 1)
 
     @property
     def noise_free(self) -> int:
-        """Components above the Marchenko-Pastur edge."""
+        """Number of components above the Marchenko-Pastur edge."""
         return min(marchenko_pastur_dimension(self.spectrum, self.n - 1), self.rank)
 
     def dimension(self, components: Any, name: str) -> int:
@@ -93,8 +96,8 @@ class PrincipalComponents:
         if isinstance(components, str) and components == "mp":
             if not self.noise_free:
                 raise FeatureError(
-                    f"no component of the {name} features stands out of the noise; "
-                    f"give {name}_components as a number"
+                    f"no component of the {name} features is above the noise; "
+                    f"pass {name}_components as a number"
                 )
             return self.noise_free
         whole = isinstance(components, int | np.integer) and not isinstance(components, bool)

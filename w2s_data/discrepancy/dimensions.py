@@ -22,7 +22,7 @@ SAME = 1e-6  # relative difference of d_sw and d_w that rounding of float32 feat
 def correlation_dimension(
     shared: ArrayLike, n: ArrayLike, *, d_s: ArrayLike, d_w: ArrayLike
 ) -> Any:
-    """De-biased correlation dimension from the sum of squared sample canonical correlations.
+    """De-bias the sum of squared sample canonical correlations.
 
     The sample sum S is biased upwards: two unrelated feature spaces share d_w d_s / n dimensions
     by chance. Where every rho is 0 or 1, E S = d + (d_s - d)(d_w - d) / (n - d) exactly; solved
@@ -58,7 +58,7 @@ def correlation_dimension(
 
 
 def clip_shared(d_sw: float, *, d_s: float, d_w: float) -> float:
-    """Correlation dimension inside [0, min(d_w, d_s)]; d_w itself where only rounding differs.
+    """Clip a correlation dimension to [0, min(d_s, d_w)]; d_w where only rounding differs.
 
     >>> clip_shared(-0.1, d_s=5, d_w=3), clip_shared(2.9999999, d_s=5, d_w=3)
     (0.0, 3.0)
@@ -68,7 +68,7 @@ def clip_shared(d_sw: float, *, d_s: float, d_w: float) -> float:
 
 
 def effective_dimensions(spectrum: ArrayLike, ridge: float) -> tuple[float, float]:
-    """Degrees of freedom of a ridge fit: (df1, df2), at most the rank, falling with the ridge.
+    """Return degrees of freedom (df1, df2) of a ridge fit; at most the rank.
 
     df1 = sum e / (e + ridge), df2 = sum (e / (e + ridge))^2 over the eigenvalues e of the
     covariance, the ridge in the same units. The variance of a ridge fit follows df2.
@@ -86,9 +86,10 @@ def effective_dimensions(spectrum: ArrayLike, ridge: float) -> tuple[float, floa
 
 
 def participation_ratio(spectrum: ArrayLike) -> float:
-    """Number of equal eigenvalues as concentrated as these, (sum e)^2 / sum e^2, in [1, D].
+    """Return the participation ratio (sum e)^2 / sum e^2, in [1, D].
 
-    Some 7 to 16 % too low for a low-rank signal with a small tail. NaN where all are zero.
+    The number of equal eigenvalues that are as concentrated as these; 7 to 16 % too low for a
+    low-rank signal with a small tail. NaN where all are zero.
 
     Examples
     --------
@@ -101,7 +102,7 @@ def participation_ratio(spectrum: ArrayLike) -> float:
 
 
 def variance_dimension(spectrum: ArrayLike, share: float) -> int:
-    """Fewest principal components that hold a share of the variance, share in (0, 1].
+    """Return the fewest principal components that hold a share of the variance, in (0, 1].
 
     Counts noise where the tail is broad.
 
@@ -114,11 +115,12 @@ def variance_dimension(spectrum: ArrayLike, share: float) -> int:
         raise InputError(f"share must lie in (0, 1]; got {share!r}")
     values = np.sort(_spectrum(spectrum))[::-1]
     held = np.cumsum(values)
+    # The whole variance is the last sum, but for its rounding.
     return int(np.searchsorted(held, share * held[-1] * (1 - 1e-12))) + 1
 
 
 def marchenko_pastur_dimension(spectrum: ArrayLike, n: int) -> int:
-    """Number of principal components above what isotropic noise alone would reach.
+    """Count the principal components above the largest that isotropic noise would have.
 
     An eigenvalue counts above s (1 + sqrt(b))^2, b = D / n, the upper edge of the
     Marchenko-Pastur law; the noise level s is the median eigenvalue over the median of that law.
@@ -150,11 +152,14 @@ def marchenko_pastur_dimension(spectrum: ArrayLike, n: int) -> int:
     values = values[:small] * (n / large)  # the law of the smaller of the two Gram matrices
     ratio = small / large
     noise = float(np.median(values)) / _marchenko_pastur_median(ratio)
+    # Without noise the edge is 0, and rounding alone would pass it.
     edge = max(noise * (1 + np.sqrt(ratio)) ** 2, values[0] * np.finfo(float).eps * len(values))
     return int(np.sum(values > edge))
 
 
 def _marchenko_pastur_median(ratio: float) -> float:
+    # The density over the angle is smooth up to its ends, where that over the eigenvalue is not,
+    # so that sums over midpoints converge fast.
     angle = (np.arange(4096) + 0.5) * np.pi / 4096
     position = 1 + ratio - 2 * np.sqrt(ratio) * np.cos(angle)
     density = np.cumsum(np.sin(angle) ** 2 / position)

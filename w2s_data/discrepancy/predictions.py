@@ -1,11 +1,13 @@
-"""What `DiscrepancyAnalyzer` predicts: variances at one size, and the pool a goal needs."""
+"""Predictions of `DiscrepancyAnalyzer`: variances at one size, and the pool for a goal."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Self
 
-from w2s_data.discrepancy.theory import Risks
+import numpy as np
+
+from w2s_data.discrepancy.theory import Risks, plain
 from w2s_data.utils.intervals import Estimate
 
 
@@ -46,7 +48,7 @@ class GainPrediction:
     reading: str
 
     def to_dict(self) -> dict[str, Any]:
-        """All fields by name."""
+        """Return all fields by name."""
         return asdict(self)
 
     def __repr__(self) -> str:
@@ -59,7 +61,7 @@ class GainPrediction:
 
 @dataclass(frozen=True, repr=False)
 class PoolSize:
-    """Pseudo-labels needed for a share of the gain that an endless pool would give.
+    """Pool size that gives a share of the gain of an endless pool.
 
     Attributes
     ----------
@@ -75,8 +77,21 @@ class PoolSize:
     reason: str
 
     def to_dict(self) -> dict[str, Any]:
-        """All fields by name."""
+        """Return all fields by name."""
         return asdict(self)
+
+    @classmethod
+    def of(cls, share: float, wanted: float, d_w: int) -> Self:
+        """Round the wanted rows up, and give the reason where they are not finite."""
+        if np.isnan(wanted):
+            return cls(share, np.nan, no_gain(d_w))
+        if np.isinf(wanted):
+            return cls(share, np.inf, "only an endless pool gives the whole gain")
+        # A size that is whole but for rounding must not become the next larger one.
+        rows = float(np.ceil(wanted - 1e-9 * wanted))
+        return cls(
+            share, rows, f"{rows:,.0f} pseudo-labels give {share:.0%} of the attainable gain"
+        )
 
     def __repr__(self) -> str:
         return f"PoolSize(share={self.share:g}, N={self.N:g}, reason={self.reason!r})"
@@ -85,7 +100,7 @@ class PoolSize:
 def reading(
     N: int, d_w: int, shared: tuple[float, float, float], break_even: float, risks: Risks
 ) -> str:
-    """One sentence on a prediction; `shared` is d_sw with its limits, all clipped."""
+    """Explain a prediction in one sentence; `shared` is d_sw with its limits, all clipped."""
     d_sw, _, high = shared
     if d_sw == d_w:
         return no_gain(d_w)
@@ -94,13 +109,22 @@ def reading(
             f"N = {N} is not above the break-even {break_even:.0f}: the student has no less "
             "variance than its teacher"
         )
-    said = f"the student keeps {risks.student / risks.teacher:.0%} of the teacher's variance"
-    return f"{said}, but d_sw = d_w, gain 0, lies inside the interval" if high == d_w else said
+    text = f"the student keeps {risks.student / risks.teacher:.0%} of the teacher's variance"
+    return f"{text}, but the interval includes d_sw = d_w, no gain" if high == d_w else text
 
 
 def no_gain(d_w: int) -> str:
-    """What to say where d_sw = d_w."""
+    """Explain that d_sw = d_w leaves no gain."""
     return (
-        f"the student sees all {d_w} directions the teacher uses (d_sw = d_w), so it inherits the "
-        "teacher's whole variance: gain 0, whatever the pool"
+        f"the student sees all {d_w} directions that the teacher uses (d_sw = d_w) and inherits "
+        "the teacher's whole variance: no gain, whatever the pool"
     )
+
+
+def student_limits(low: Risks, high: Risks) -> dict[str, tuple[Any, Any]]:
+    """Return limits of the student's numbers from the risks at those of d_sw."""
+    # Below the break-even a larger d_sw helps the student, so that the limits swap.
+    ends = {name: (getattr(low, name), getattr(high, name)) for name in ("student", "pgr", "opr")}
+    return {
+        name: (plain(np.minimum(*pair)), plain(np.maximum(*pair))) for name, pair in ends.items()
+    }

@@ -1,4 +1,4 @@
-"""What the features say about inherited error, as plain numbers: `discrepancy.json`."""
+"""Summary of a discrepancy as plain numbers: `discrepancy.json`."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from w2s_data.errors import InputError
 from w2s_data.utils.io import jsonable
 from w2s_data.utils.jackknife import LEFT_OUT
 
-LEADING = 256  # spectral values kept
-SHARES = (0.5, 0.8, 0.9)  # of the attainable gain
+LEADING = 256  # spectral values kept: more than a figure shows, few enough for a small file
+SHARES = (0.5, 0.8, 0.9)  # of the attainable gain; the whole of it needs an endless pool
 N_CURVE = 33  # pool sizes in the curve, evenly spaced in their logarithm
 
 
@@ -25,21 +25,21 @@ def summarize_discrepancy(
     N: int | None = None,
     notes: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Everything that `discrepancy.json` holds.
+    """Return the content of `discrepancy.json`.
 
     Parameters
     ----------
     analyzer : DiscrepancyAnalyzer
         Fitted.
     n, N : int, optional
-        Labelled and pool rows of the run; without, nothing that depends on them is predicted.
+        Labelled and pool rows of the run; without them nothing is predicted.
     notes : sequence of str
-        Warnings raised on the way.
+        Warnings of the fit.
 
     Returns
     -------
     dict
-        Plain JSON values; what is unknown is None, and `unknown` says why.
+        Plain JSON values; unknown ones are None, for the reasons in `unknown`.
     """
     learned = analyzer.to_dict()
     prediction, curve, pools, unknown = _predictions(analyzer, n, N)
@@ -71,7 +71,7 @@ def summarize_discrepancy(
 def unknown_discrepancy(
     reason: str, n: int | None = None, N: int | None = None, notes: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """What `discrepancy.json` holds where the features could not be fitted, and why.
+    """Return the content of `discrepancy.json` where the features could not be fitted.
 
     >>> unknown_discrepancy("40 rows do not determine 30 dimensions")["reading"]
     'Unknown: 40 rows do not determine 30 dimensions'
@@ -89,7 +89,7 @@ def unknown_discrepancy(
 def _predictions(
     analyzer: DiscrepancyAnalyzer, n: int | None, N: int | None
 ) -> tuple[dict[str, Any] | None, list[Any] | None, list[Any] | None, list[str]]:
-    """Prediction, curve, pools for shares of the gain, and reasons for what is missing."""
+    """Return prediction, curve, pool sizes for shares of the gain, and reasons for gaps."""
     if n is None or N is None:
         return None, None, None, ["predictions: the numbers of labelled and pool rows"]
     try:
@@ -112,7 +112,7 @@ def _predictions(
 
 
 def _would_do(analyzer: DiscrepancyAnalyzer, n: int) -> str:
-    """Which settings would determine the teacher."""
+    """Name the settings that would determine the teacher."""
     weak = analyzer.sensitivity_["weak"]
     fits: dict[int, list[str]] = {}
     for name in ("variance_99", "variance_95", "marchenko_pastur"):
@@ -125,7 +125,7 @@ def _would_do(analyzer: DiscrepancyAnalyzer, n: int) -> str:
 def _sensitivity(
     analyzer: DiscrepancyAnalyzer, n: int | None, N: int | None
 ) -> list[dict[str, Any]]:
-    """Each criterion's dimensions, and what would be predicted under them."""
+    """Return the dimensions of each criterion, and the risks predicted with them."""
     records = []
     for criterion, row in analyzer.sensitivity_.iterrows():
         strong, weak, d_sw = (float(row[name]) for name in ("strong", "weak", "d_sw"))
@@ -147,7 +147,7 @@ def _sensitivity(
 
 
 def _pool_sizes(analyzer: DiscrepancyAnalyzer, N: int) -> list[int]:
-    """From where the student is determined to ten times the pool or the break-even."""
+    """Return sizes from where the student is determined to ten times pool or break-even."""
     first = analyzer.d_s_ + (3 if analyzer.intercept else 2)
     last = 10 * max(N, analyzer.break_even_)
     sizes = {round(size) for size in np.geomspace(first, last, N_CURVE)}

@@ -66,7 +66,7 @@ class Risks:
             return plain(np.divide(self.sft, self.student))
 
     def to_dict(self) -> dict[str, Any]:
-        """The risks and both ratios by name."""
+        """Return the risks and both ratios by name."""
         return {role: getattr(self, role) for role in ROLES} | {"pgr": self.pgr, "opr": self.opr}
 
     def __repr__(self) -> str:
@@ -90,7 +90,7 @@ def risks(
     intercept: bool = False,
     leading: bool = False,
 ) -> Risks:
-    r"""Exact expected risks for jointly Gaussian features and least squares.
+    r"""Return exact expected risks for jointly Gaussian features and least squares.
 
     .. math::
         teacher &= \rho_w + (s + \rho_w) k_w(n), \qquad k_d(n) = d / (n - d - 1) \\
@@ -162,10 +162,10 @@ def risks(
 
 
 def variance_factor(n: ArrayLike, d: ArrayLike, *, intercept: bool = False) -> Any:
-    """Expected variance of least squares on d Gaussian features and n rows, over the noise.
+    """Return the expected variance of least squares, in units of the noise.
 
-    d / (n - d - 1), or with an intercept (d + 1 - 2/n) / (n - d - 2). Falls to 0 as n grows; inf
-    up to n = d + 1 (d + 2), NaN below d - 1 (d).
+    d / (n - d - 1) for d Gaussian features and n rows, or with an intercept (d + 1 - 2/n) /
+    (n - d - 2). Falls to 0 as n grows; inf up to n = d + 1 (d + 2), NaN below d - 1 (d).
 
     Examples
     --------
@@ -178,7 +178,7 @@ def variance_factor(n: ArrayLike, d: ArrayLike, *, intercept: bool = False) -> A
 
 
 def rows_for_factor(factor: ArrayLike, d: ArrayLike, *, intercept: bool = False) -> Any:
-    """Rows n at which `variance_factor` falls to a given value; its exact inverse.
+    """Return the rows n at which `variance_factor` falls to a value; its exact inverse.
 
     d + 1 + d / factor; inf for factor 0.
 
@@ -200,9 +200,9 @@ def rows_for_factor(factor: ArrayLike, d: ArrayLike, *, intercept: bool = False)
 
 
 def break_even_pool(d_s: ArrayLike, *, intercept: bool = False) -> Any:
-    """Pool size above which the student has less variance than its teacher (if d_sw < d_w).
+    """Return the pool size above which the student has less variance than its teacher.
 
-    N > 2 d_s + 1, exact; with intercepts N > 2 d_s + 3 - 2 / (2 d_s + 3), nearly.
+    If d_sw < d_w. N > 2 d_s + 1, exact; with intercepts N > 2 d_s + 3 - 2 / (2 d_s + 3), nearly.
 
     Examples
     --------
@@ -226,7 +226,7 @@ def pool_for_share(
     rho_ws: float = 0.0,
     intercept: bool = False,
 ) -> Any:
-    r"""Pseudo-labels N at which the gain is a share of what an endless pool would give.
+    r"""Return the pseudo-labels N that give a share of the gain of an endless pool.
 
     With gain(N) = G - k_s(N) L, G = rho_w - rho_s - c2 + u (d_w - d_sw), L = rho_ws +
     u (d_w - d_sw) and u = (noise + rho_w) / (n - d_w - 1): solve k_s(N) = (1 - share) G / L.
@@ -291,7 +291,7 @@ def _unit_variance(n: Any, d: Any, intercept: bool) -> Any:
 
 
 def _times(factor: Any, amount: Any) -> Any:
-    """Product in which an infinite factor of nothing is nothing."""
+    """Multiply; an infinite factor of 0 gives 0, as nothing is lost of what is not there."""
     with np.errstate(invalid="ignore"):
         return np.where((np.asarray(amount) == 0) & ~np.isnan(factor), 0.0, factor * amount)
 

@@ -13,7 +13,7 @@ from w2s_data.data.splits import SPLITS
 from w2s_data.errors import EmptyDataError, InputError, listing, rows, unknown
 from w2s_data.features.matrix import FeatureMatrix, as_feature_matrix
 from w2s_data.neighbors.index import NeighborIndex
-from w2s_data.neighbors.results import fingerprint
+from w2s_data.neighbors.storage import fingerprint
 from w2s_data.overlap.detector import OverlapDetector
 from w2s_data.utils.typing import AnyArray, BoolArray, FloatArray, IntArray
 from w2s_data.utils.validation import check_names, check_proba

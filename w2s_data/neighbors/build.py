@@ -1,4 +1,4 @@
-"""Building and tuning a faiss index, and what its kinds answer differently."""
+"""Build and tune a faiss index; search where its kinds differ."""
 
 from __future__ import annotations
 
@@ -20,23 +20,25 @@ from w2s_data.utils.typing import FloatArray, IntArray
 logger = logging.getLogger("w2s_data")
 
 Kind = Literal["auto", "flat", "ivf", "hnsw"]
-FLAT_ROWS = 100_000  # all pairs of so many take a minute on two cores, of more many
-TRAINING_ROWS = 40  # for each IVF list
+FLAT_ROWS = 100_000  # all pairs take a minute on two cores, and four for twice as many
+TRAINING_ROWS = 40  # per IVF list: just above the 39 below which faiss warns
 FEWEST_TRAINING_ROWS = 10_000  # in all, however little memory there is
 RECALL_TARGET = 0.97  # on a sample, so that the recall of all points is at least 0.95
+# 256 queries of 20 neighbours give the sampled recall a standard error below .01: neighbours of
+# one query are not independent.
 RECALL_SAMPLE = 256
 RECALL_K = 20
 MAX_IVF_SHARE = 1 / 20  # visiting more of the lists costs more than products with all rows
-ALL_PAIRS_ROWS = 300_000  # whose products take ten minutes: beyond, IVF visits a bounded number
-VISITED_ROWS = 20_000  # of them for each query, whatever the recall, which is then told
+ALL_PAIRS_ROWS = 300_000  # all pairs take ten minutes; beyond, IVF visits a bounded number
+VISITED_ROWS = 20_000  # rows visited per query at most, whatever the recall, which is reported
 BY_QUERIES = 3  # parallel_mode of faiss in which threads share queries whose lists are known
-ASSUMED_TRAINING_ROWS = 39  # for each list: with fewer, faiss calls the k-means unreliable
-PAIR_BYTES = 32 * 2**20
+ASSUMED_TRAINING_ROWS = 39  # per list: with fewer, faiss calls the k-means unreliable
+PAIR_BYTES = 32 * 2**20  # of differences at a time
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is asked of an index; `max_bytes` bounds the vectors that it stores."""
+    """Settings of an index; `max_bytes` limits the vectors that it stores."""
 
     kind: Kind
     similarity: bool
@@ -45,7 +47,7 @@ class Plan:
     max_bytes: int | None = None
 
     def bits(self, shape: tuple[int, int]) -> int:
-        """Bits of each stored number, 32, 16 or 8: the most that fit.
+        """Return the bits per stored number, 32, 16 or 8: the most that fit.
 
         Raises
         ------
@@ -59,14 +61,14 @@ class Plan:
                 return bits
         raise InputError(
             f"an index of {n:,} x {dim} needs {size_text(possible[-1] // 8 * n * dim)} for its "
-            f"vectors, and may take {size_text(self.max_bytes or 0)}: allow more memory, or give "
+            f"vectors, and may take {size_text(self.max_bytes or 0)}: raise max_bytes, or pass "
             "fewer dimensions"
         )
 
 
 @dataclass(frozen=True)
 class Built:
-    """A filled index, and what became of the plan; lists and probes are None unless IVF."""
+    """A filled index and the settings it ended with; lists and probes are None unless IVF."""
 
     index: Any
     kind: BuiltKind
@@ -87,6 +89,7 @@ def build(
     n, dim = shape
     bits = plan.bits(shape)
     small = n <= FLAT_ROWS and bits == 32
+    # "auto" never takes "hnsw": only a single thread builds the same graph every time.
     kind = plan.kind if plan.kind != "auto" else "flat" if small else "ivf"
     n_lists = _lists(plan, n) if kind == "ivf" else 0
     seed = int(rng.integers(2**31))
@@ -121,14 +124,14 @@ def build(
 
 
 def _training_rows(plan: Plan, dim: int) -> int:
-    """Rows that k-means may learn from: with its copies they take half of what vectors may."""
+    """Return the rows that k-means may use: with its copies half of the memory for vectors."""
     if plan.max_bytes is None:
         return 2**62
     return max(FEWEST_TRAINING_ROWS, plan.max_bytes // (6 * 4 * dim))
 
 
 class _Truth:
-    """The nearest rows of some sampled points, by which recall is told.
+    """The nearest rows of some sampled points, from which recall is measured.
 
     Attributes
     ----------
@@ -144,7 +147,7 @@ class _Truth:
         self.scores = np.empty((len(rows), 0), dtype=np.float32)
 
     def see(self, block: FloatArray, similarity: bool) -> None:
-        """Take in the next rows, as they are before an index rounds them."""
+        """Update the nearest rows with a block, before an index rounds it."""
         part = _faiss.empty_index("flat", similarity, block.shape[1], 0, 0)
         part.add(block)
         found = part.search(self.queries, min(self.k, len(block)))[0]
@@ -152,10 +155,10 @@ class _Truth:
         self.scores = (ordered[:, ::-1] if similarity else ordered)[:, : self.k]
 
     def recall(self, index: Any, bits: int) -> float:
-        """Share of the k found that are as near as the k-th of the exact ones: all ties count."""
+        """Return the share of k results as near as the k-th exact one; all ties count."""
         scores, indices = index.search(self.queries, self.k)
         is_similarity = index.metric_type == _faiss.library().METRIC_INNER_PRODUCT
-        if bits < 32:  # by what the rows are, not by what they are stored as
+        if bits < 32:  # scores of the rows themselves, not of their rounded copies
             rows, place = np.unique(np.maximum(indices, 0), return_inverse=True)
             found = self.take(rows)[place.reshape(indices.shape)]
             if is_similarity:
@@ -179,15 +182,13 @@ def _lists(plan: Plan, n: int) -> int:
 
 
 def search(index: Any, queries: FloatArray, k: int) -> tuple[FloatArray, IntArray]:
-    """Nearest rows among those that the index visits.
-
-    Of IVF, queries that visit the same lists follow each other, so that these are in the cache:
-    twice as fast.
-    """
+    """Find the nearest rows among those that the index visits."""
     if not isinstance(index, _faiss.library().IndexIVF):
         found = index.search(queries, k)
         return found[0], found[1]
     nearness, lists = index.quantizer.search(queries, index.nprobe)
+    # Queries that visit the same lists follow each other, so that these stay in the cache, which
+    # is twice as fast.
     order = np.argsort(lists[:, 0], kind="stable")
     usual, index.parallel_mode = index.parallel_mode, BY_QUERIES
     try:
@@ -199,7 +200,7 @@ def search(index: Any, queries: FloatArray, k: int) -> tuple[FloatArray, IntArra
 
 
 def order_of_storage(index: Any) -> IntArray:
-    """All stored row indices (N,), of IVF list by list: near ones follow each other."""
+    """Return all stored row numbers (N,); of IVF list by list, so that near ones follow."""
     faiss = _faiss.library()
     if not isinstance(index, faiss.IndexIVF):
         return np.arange(index.ntotal)
@@ -213,7 +214,7 @@ def order_of_storage(index: Any) -> IntArray:
 
 
 def exact_search(index: Any, queries: FloatArray, k: int) -> tuple[FloatArray, IntArray]:
-    """Nearest rows among all that an index stores, whatever its kind."""
+    """Find the nearest rows among all that an index stores, whatever its kind."""
     faiss = _faiss.library()
     if isinstance(index, faiss.IndexIVF):
         every_list = faiss.SearchParametersIVF(nprobe=index.nlist)
@@ -226,13 +227,13 @@ def exact_search(index: Any, queries: FloatArray, k: int) -> tuple[FloatArray, I
 def visited_lists(
     index: Any, queries: FloatArray, bound: float, most: int
 ) -> Iterator[tuple[IntArray, IntArray, FloatArray]] | None:
-    """Parts of (query rows, indices, scores) within a bound in the lists that IVF visits.
+    """Yield (query rows, indices, scores) within a bound in the lists that IVF visits.
 
-    None for other kinds. A query finds at most all rows, so that a part of several holds at most
-    `most`.
+    None for other kinds.
     """
     if not isinstance(index, _faiss.library().IndexIVF):
         return None
+    # A query finds at most all rows, so that a step of several queries holds at most `most` pairs.
     step = max(1, most // index.ntotal)
     return (
         _range_part(index, queries[start : start + step], bound, start)
@@ -288,10 +289,9 @@ def _flat_copy(index: Any, shape: tuple[int, int], similarity: bool) -> Any:
 def pair_distances(
     index: Any, queries: FloatArray, owners: IntArray, indices: IntArray
 ) -> FloatArray:
-    """Euclidean distances of the pairs (queries[owners], stored row indices), from differences.
-
-    Large blocks go through |x|² + |y|² - 2xy inside faiss, which is wrong for near neighbours.
-    """
+    """Return Euclidean distances of the pairs (queries[owners], stored rows)."""
+    # From differences: faiss computes |x|² + |y|² - 2xy for large blocks, which cancels the digits
+    # of near neighbours.
     result = np.empty(len(indices), dtype=np.float32)
     step = max(1, PAIR_BYTES // (4 * index.d))
     for start in range(0, len(indices), step):

@@ -39,11 +39,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger("w2s_data")
 
 NAME = "strong_features"  # in error messages
+# Cosines of one step: on a CPU those that its caches hold, on a GPU enough to keep it busy.
 SIMILARITY_BYTES = {"cpu": 8 * 2**20, "mps": 256 * 2**20, "cuda": 1024 * 2**20}
 FREE_SHARE = 4  # cosines take at most this part of free memory: the quantiles need as much again
 READ_AHEAD = frozenset({"cuda"})  # devices that compute while the next block is read and copied
 PILOT = 256  # anchors whose order statistics give the first guess of a row's quantile
-TAIL_TOLERANCE = 0.025  # rows whose tail share is still further off are sorted out exactly
+TAIL_TOLERANCE = 0.025  # rows whose tail share is further off are computed exactly
 
 
 def align(
@@ -144,16 +145,14 @@ def _one_by_one(
 def _read_ahead(
     features: FeatureMatrix, wanted: BoolArray, aligner: _Aligner
 ) -> Generator[tuple[IntArray, torch.Tensor], None, None]:
-    """The same a block at a time, read and copied while the block before it is computed.
-
-    Rows are checked on the device, which is faster than the processor; only a block with a
-    doubtful row is looked at again, for the message.
-    """
+    """Yield the same a block at a time, read and copied while the previous one is computed."""
     import torch
 
     size = min(DEFAULT_BLOCK_BYTES, aligner.step * 4 * features.shape[1])
     with closing(device_blocks(features, aligner.place, size)) as blocks:
         for rows, block, points in blocks:
+            # Checked on the device, which is faster than the CPU; only a block with a doubtful row
+            # is checked again, for the message.
             lengths = torch.linalg.vector_norm(points, dim=1)
             if not bool((lengths.isfinite() & (lengths > 0)).all()):
                 check_feature_block(block, np.arange(rows.start, rows.stop), NAME, nonzero=True)
@@ -187,7 +186,7 @@ class _Aligner:
         self.reduce = _maximum if self.top_share is None else _TopShare(n_anchors, self.top_share)
 
     def __call__(self, points: torch.Tensor) -> FloatArray:
-        """Alignment (n,) of points (n, D) on the device; halves its step when memory runs out."""
+        """Align points (n, D) on the device; halve the step when memory runs out."""
         result = np.empty(len(points), dtype=str(self.kind).removeprefix("torch."))
         start = 0
         while start < len(points):
@@ -200,7 +199,7 @@ class _Aligner:
             else:
                 start += len(part)
                 continue
-            # Only here, out of the handler, has the traceback let go of the block's tensors.
+            # Only here, outside of the handler, is the traceback gone that held the tensors.
             self._forget_buffers()
             self.step = len(part) // 2
             release_memory(self.place)
@@ -276,9 +275,9 @@ class _TopShare:
 
     The minimiser is the (1 - s)-quantile, and around it the value changes with the square of the
     error in t. A pilot sample of the anchors gives t and the local density f, a count over a
-    quarter of them corrects t, and the remaining tail error e adds e^2 / (2 s f), which is taken
-    off again. The few rows still off by more than `TAIL_TOLERANCE` are sorted out by `topk`. What
-    error remains is a hundredth of what sampling the anchors costs.
+    quarter of them corrects t, and the remaining tail error e adds e^2 / (2 s f), which is
+    subtracted. The few rows still off by more than `TAIL_TOLERANCE` are computed by `topk`. The
+    remaining error is a hundredth of that of sampling the anchors.
     """
 
     def __init__(self, n_anchors: int, top_share: float) -> None:
@@ -314,10 +313,10 @@ class _TopShare:
     def _pilot_quantiles(
         self, pilot: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """The quantile sought and its neighbours `reach` ranks away, each of shape (n, 1)."""
+        """Return the wanted quantile and those `reach` ranks away, each of shape (n, 1)."""
         import torch
 
-        # Short rows are numpy's case on a CPU: its vectorised sort beats torch's many times over.
+        # On a CPU numpy sorts short rows many times faster than torch.
         if pilot.device.type == "cpu":
             ordered = torch.from_numpy(np.sort(pilot.numpy(), axis=1))
         else:
@@ -328,7 +327,7 @@ class _TopShare:
         return below, first, above
 
     def _scratch_like(self, cosines: torch.Tensor) -> torch.Tensor:
-        """A buffer kept between calls: allocating megabytes costs as much as the passes."""
+        """Return a buffer kept between calls: allocating it costs as much as the passes."""
         import torch
 
         if self._scratch is None or len(self._scratch) < len(cosines):

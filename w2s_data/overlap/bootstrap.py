@@ -1,7 +1,7 @@
 """Bootstrap of the two overlap thresholds and of everything that follows from them.
 
 A replicate weights each point with an independent Poisson(1) count (the Poisson bootstrap, which
-needs no total), finds both change points anew and counts regions. It works on stored confidence
+needs no total), estimates both change points and counts regions. It works on stored confidence
 and alignment values, so no matrix product is repeated, and on their sorted order, so no replicate
 sorts anything. Replicates are drawn again from their seed when another breakdown is asked for:
 what is kept per replicate is a handful of numbers.
@@ -16,7 +16,9 @@ import numpy as np
 
 from w2s_data.utils.typing import AnyArray, FloatArray, IntArray
 
-N_CELLS = 4096  # change points of replicates are looked for between this many runs of values
+# Change points of replicates are sought between this many runs of values: finer than the spread
+# of the thresholds over replicates, and no replicate costs more than a pass over the points.
+N_CELLS = 4096
 
 
 class ThresholdBootstrap:
@@ -52,11 +54,11 @@ class ThresholdBootstrap:
 
     @property
     def lowest_confidence_threshold(self) -> float:
-        """Points above it are not hard-only in some replicate and need an alignment."""
+        """Confidence above which a point is not hard-only in some replicate."""
         return float(np.nanmin(self.confidence_thresholds, initial=np.inf))
 
     def fit_alignment(self, alignment: FloatArray) -> None:
-        """Find the alignment thresholds of all replicates; `alignment` is (N,), NaN if unknown."""
+        """Estimate the alignment thresholds of all replicates from (N,) values, NaN if unknown."""
         self._alignment = alignment[self._order]
         by_alignment = np.argsort(self._alignment, kind="stable")
         by_alignment = by_alignment[: np.count_nonzero(np.isfinite(self._alignment))]
@@ -76,7 +78,7 @@ class ThresholdBootstrap:
         np.divide(drawn_cells, total, out=self.overall[:, 0], where=total > 0)
 
     def shares(self, codes: IntArray, n_groups: int) -> FloatArray:
-        """Region shares of every group in every replicate.
+        """Return the region shares of every group in every replicate.
 
         Parameters
         ----------
@@ -108,15 +110,17 @@ class ThresholdBootstrap:
         return result
 
     def _counts(self) -> Iterator[AnyArray]:
-        """How often each point (in confidence order) occurs in each replicate, uint8."""
+        """Yield how often each point (in confidence order) occurs in each replicate, uint8."""
         table = _poisson_table()
         for b in range(self._n_replicates):
+            # Drawn again from the seed whenever they are needed: counts of all replicates would
+            # take N bytes each.
             rng = np.random.default_rng([self._seed, b])
             yield table[rng.integers(len(table), size=self._n, dtype=np.uint16)]
 
 
 class _Cells:
-    """Sorted values in at most `N_CELLS` runs, between which a change point is looked for."""
+    """Sorted values in at most `N_CELLS` runs, between which a change point is sought."""
 
     def __init__(self, values: FloatArray) -> None:
         self.values = values
@@ -125,7 +129,7 @@ class _Cells:
         self._starts = np.arange(n_cells) * len(values) // max(1, n_cells)
 
     def threshold(self, counts: AnyArray, upper: bool) -> float:
-        """Change point of the values taken `counts` times: the side asked for, or NaN."""
+        """Return the chosen side of the change point of values taken `counts` times, or NaN."""
         if len(self.values) < 2:
             return np.nan
         sums, sizes = counts * self._centred, counts
@@ -150,7 +154,7 @@ class _Cells:
 
 @functools.cache
 def _poisson_table() -> AnyArray:
-    """Poisson(1) counts by 16 random bits: each count fills its share of the 65,536 entries."""
+    """Return Poisson(1) counts by 16 random bits; each count fills its share of the entries."""
     from scipy.stats import poisson
 
     return poisson.ppf((np.arange(2**16) + 0.5) / 2**16, 1).astype(np.uint8)

@@ -111,7 +111,7 @@ def binseg_change_point(values: AnyArray, min_size: int = 2, jump: int = 5) -> C
     """Find the change point on the coarse grid that the published method searched.
 
     Only split sizes that are multiples of `jump` with at least `min_size` values on either side
-    are looked at, and ties go to the largest: the partition that
+    count, and ties go to the largest: the partition that
     ``ruptures.Binseg(model="l2", min_size=2, jump=5)`` makes with one break point. Kept for
     parity with published results; `change_point` is exact.
 

@@ -76,8 +76,7 @@ class OverlapDetector(BaseEstimator):  # type: ignore[misc]
     device : str
         "auto" takes CUDA, then MPS, then the CPU.
     tf32 : bool
-        Multiply in TF32 on CUDA: several times faster, alignments within about 1e-3 instead of
-        1e-6 of the CPU's. The published alignment is always in float64.
+        Multiply in TF32 on CUDA: several times faster, alignments within 1e-3 of the CPU's.
     random_state : int, Generator or None
         Controls the drawing of anchors and replicates.
 
@@ -209,7 +208,6 @@ class OverlapDetector(BaseEstimator):  # type: ignore[misc]
         # many numbers the other takes.
         anchor_rng = np.random.default_rng(rng.integers(2**63))
         seed = int(rng.integers(2**63))
-
         self.n_features_in_, self.n_classes_ = features.shape[1], proba.shape[1]
         confidence = weak_confidence(proba, self.confidence, self.calibration)
         if self.smooth_confidence:
@@ -241,10 +239,9 @@ class OverlapDetector(BaseEstimator):  # type: ignore[misc]
         return self
 
     def partial_fit(self, strong_features: Any, weak_proba: AnyArray) -> Self:
-        """Add points and assign all points seen so far to regions again.
+        """Add points and fit all points seen so far again.
 
-        Thresholds and earlier regions are revised with every call: with an int seed the result
-        equals one `fit` on all points. Features are kept, and a call costs as much as that fit.
+        With an int seed the result equals one `fit` on all points, and costs as much.
         """
         features, proba = check_rows(strong_features, weak_proba)
         added = features.take(np.arange(features.shape[0]))
@@ -314,12 +311,12 @@ class OverlapDetector(BaseEstimator):  # type: ignore[misc]
         if len(labels) != n:
             raise InputError(f"by has {len(labels)} entries; the detector was fitted on {n} points")
         codes, names = pd.factorize(labels, sort=True)
-        bootstrap = self._bootstrap
+        known = self._bootstrap
         return share_table(
             self.regions_,
             codes,
             list(names),
-            bootstrap.overall if by is None else bootstrap.shares(codes, len(names)),
+            known.overall if by is None else known.shares(codes, len(names)),
             defined=not np.isnan(self.density_),
             level=self.level,
         )
@@ -333,7 +330,6 @@ class OverlapDetector(BaseEstimator):  # type: ignore[misc]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the density, the regions, the thresholds and the settings, as plain values."""
-        check_is_fitted(self)
         row = self.shares().iloc[0]
         counts = np.bincount(self.regions_, minlength=len(Region))
         values: dict[str, Any] = {
@@ -350,8 +346,8 @@ class OverlapDetector(BaseEstimator):  # type: ignore[misc]
             "settings": {k: v for k, v in self.get_params().items() if k != "random_state"},
         }
         for name in ("confidence", "alignment"):
-            limits = getattr(self, f"{name}_threshold_interval_")
-            estimate = Estimate(getattr(self, f"{name}_threshold_"), *limits, self.level)
+            low, high = getattr(self, f"{name}_threshold_interval_")
+            estimate = Estimate(getattr(self, f"{name}_threshold_"), low, high, self.level)
             explained = {"explained": getattr(self, f"{name}_explained_")}
             values[f"{name}_threshold"] = estimate.to_dict() | explained
         plain: dict[str, Any] = jsonable(values)
@@ -375,10 +371,16 @@ class OverlapDetector(BaseEstimator):  # type: ignore[misc]
     def _align(
         self, features: FeatureMatrix, wanted: BoolArray, engine: Engine | None
     ) -> FloatArray:
-        options = {"device": self.device, "tf32": self.tf32, "engine": engine}
-        top_share = self.top_share if self.alignment == "top_share" else None
-        dtype = self.anchors_.dtype.name
-        return align(features, wanted, self.anchors_, top_share=top_share, dtype=dtype, **options)
+        return align(
+            features,
+            wanted,
+            self.anchors_,
+            top_share=self.top_share if self.alignment == "top_share" else None,
+            device=self.device,
+            dtype=self.anchors_.dtype.name,
+            tf32=self.tf32,
+            engine=engine,
+        )
 
     def _summarize(self) -> None:
         """Set density and intervals; warn where they are undefined."""

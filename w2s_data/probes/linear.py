@@ -1,8 +1,4 @@
-r"""Linear probes on frozen features: logistic with hard or soft labels, and ridge.
-
-The weak teacher of a run is a `LinearProbe` on weak features; `cross_fit_proba` gives its
-out-of-fold probabilities on the items that it was trained on.
-"""
+r"""Linear probes on frozen features: logistic with hard or soft labels, and ridge."""
 
 from __future__ import annotations
 

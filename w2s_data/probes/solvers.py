@@ -77,12 +77,12 @@ class LogisticProblem:
         self._moved = functools.partial(torch.tensor, dtype=dtype, device=device)
 
     def _fits(self) -> bool:
-        """Whether the rows may stay where they are needed."""
+        """Return whether the device holds all rows."""
         free = free_bytes(self.device)
         return free is None or 8 * self.n * (self.d + self.n_outputs + 1) <= free // FREE_SHARE
 
     def _parts(self) -> Iterator[tuple[Any, Any, Any]]:
-        """Features, targets and weights on the device: all rows at once where they stay there."""
+        """Yield features, targets and weights on the device: all rows at once where they fit."""
         if self._resident:
             yield self._rows
             return
@@ -91,7 +91,7 @@ class LogisticProblem:
             yield x, y, v
 
     def _inverse_root(self) -> Any:
-        """R^-1 of the curvature bound; the identity where a D x D matrix would not pay."""
+        """Return R^-1 of the curvature bound; the identity where a D x D matrix does not pay."""
         identity = self._moved(np.eye(self.d))
         if self.d > min(MAX_PRECONDITIONED, 2 * self.n):
             return identity
@@ -135,7 +135,7 @@ class LogisticProblem:
         return float(loss + 0.5 * (u * penalised).sum()), self._back(gradient.reshape(-1))
 
     def _cross_entropy(self, scores: Any, y: Any, v: Any) -> tuple[Any, Any]:
-        """Weighted cross-entropy of some rows, and its derivative by the scores."""
+        """Return the weighted cross-entropy of some rows, and its derivative by the scores."""
         xp = self.xp
         if self.n_outputs == 1:
             log_partition = xp.logaddexp(scores, xp.zeros_like(scores))
@@ -154,7 +154,7 @@ class LogisticProblem:
 def ridge(
     features: FloatArray, targets: FloatArray, weights: FloatArray, l2: float, intercept: bool
 ) -> tuple[FloatArray, FloatArray]:
-    """Weighted ridge by SVD; l2 = 0 gives the least-norm solution."""
+    """Solve weighted ridge by SVD; l2 = 0 gives the least-norm solution."""
     n = len(features)
     feature_mean = np.average(features, axis=0, weights=weights) if intercept else 0.0
     target_mean = (

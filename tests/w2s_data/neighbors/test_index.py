@@ -738,7 +738,7 @@ def test_vectors_that_do_not_fit_are_rounded_and_recall_says_so(rng, metric, bit
 def test_vectors_that_do_not_even_fit_rounded_are_refused(points):
     with pytest.raises(InputError, match="needs 21,600 bytes for its vectors, and may take 100"):
         NeighborIndex(max_bytes=100).fit(points)
-    with pytest.raises(InputError, match="max_bytes must be a number"):
+    with pytest.raises(InputError, match="max_bytes must be None or an integer"):
         NeighborIndex(max_bytes=0).fit(points)
 
 
