@@ -505,6 +505,21 @@ def test_a_checkpoint_needs_a_seed(world, tmp_path):
             world.measure(checkpoint=tmp_path, random_state=random_state)
 
 
+@pytest.mark.slow
+def test_an_engine_trains_the_same_students(world, tmp_path):
+    from w2s_data.compute.local import LocalEngine
+
+    class Elsewhere(LocalEngine):
+        name = "elsewhere"
+
+    here = world.measure("naive", Diverging())
+    there = world.measure("naive", Diverging(), checkpoint=tmp_path, engine=Elsewhere())
+    assert there.failures == here.failures
+    pd.testing.assert_frame_equal(here.to_frame(), there.to_frame(), atol=2 / N["test"])
+    with pytest.raises(InputError, match="stores finished students: pass checkpoint"):
+        world.measure("naive", engine=Elsewhere())
+
+
 # Bad input
 
 

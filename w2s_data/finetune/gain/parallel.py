@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from w2s_data.compute.base import Advance, Engine, no_advance
 from w2s_data.errors import DegenerateDataWarning, InputError, RunError
@@ -13,13 +12,6 @@ from w2s_data.features.matrix import ArrayFeatures
 from w2s_data.finetune.gain.checkpoint import Checkpoint, Predictions
 from w2s_data.finetune.gain.training import GOLD_SPLITS, Job, Laboratory
 from w2s_data.finetune.methods.base import Method
-
-
-class Task(NamedTuple):
-    """One seed of a student to train."""
-
-    job: Job
-    seed: int
 
 
 def train_ahead(laboratory: Laboratory, methods: Mapping[str, Method], engine: Engine) -> None:
@@ -34,7 +26,7 @@ def train_ahead(laboratory: Laboratory, methods: Mapping[str, Method], engine: E
     laboratory.advance(n_seeds * (len(GOLD_SPLITS) + len(methods) - len(jobs)))  # cannot be trained
     for job in jobs:
         missing = [s for s in laboratory.seeds if checkpoint.read(job.name, job.method, s) is None]
-        tasks += [Task(job, seed) for seed in missing]
+        tasks += [(job, seed) for seed in missing]
         laboratory.advance(n_seeds - len(missing))
     if not tasks:
         return
@@ -54,14 +46,14 @@ def train_ahead(laboratory: Laboratory, methods: Mapping[str, Method], engine: E
 
 def train(
     laboratory: Laboratory,
-    task: Task,
+    task: tuple[Job, int],
     advance: Advance,  # noqa: ARG001
 ) -> tuple[Predictions | None, list[str]]:
-    """Train one student: its predictions, or None where it cannot be trained, and warnings."""
+    """Train one seed of a job: its predictions, or None if it cannot be trained, and warnings."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", DegenerateDataWarning)
         try:
-            predictions = laboratory.fit(task.job, [task.seed])[task.seed]
+            predictions = laboratory.fit(task[0], [task[1]])[task[1]]
         except RunError:  # a damaged file is no property of the method
             raise
         except InputError:

@@ -25,8 +25,7 @@ from w2s_data.utils.typing import AnyArray, FloatArray, IntArray
 
 CEILING, LABELLED_ONLY = "ceiling", "labelled only"
 GOLD_SPLITS = {CEILING: "pool", LABELLED_ONLY: "labelled"}
-# Probabilities outside the test split that are stored per seed: 80 MB as float32.
-MOST_KEPT = 20_000_000
+MOST_KEPT = 20_000_000  # probabilities outside the test split per seed: 80 MB as float32
 
 
 @dataclass(frozen=True)
