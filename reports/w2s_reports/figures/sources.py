@@ -29,8 +29,8 @@ def densities(sources: Mapping[str, Any], overlap: Mapping[str, Any]) -> Figure 
     drawn["shapes"] = [line("x", overlap["density"]["value"], "paper")]
     caption = (
         f"With {percent(overlap['level'], 0)} intervals, most overlap first. The dotted line is "
-        f"the density of all scored points, {percent(overlap['density']['value'])}. What is "
-        "hollow a filter on weak confidence would find without any strong model."
+        f"the density of all scored points, {percent(overlap['density']['value'])}. Hollow "
+        "marks: what a filter on weak confidence would keep without any strong model."
     )
     if len(rows) > SHOWN:
         caption += f" The first {SHOWN} of {len(rows)} sources; the table has all."
