@@ -1,8 +1,7 @@
-"""Groups that nobody named, found inside pseudo-label classes."""
+"""Discovery of groups inside the classes of the pseudo-labels."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -18,9 +17,11 @@ from w2s_data.utils.typing import FloatArray, IntArray
 
 Method = Literal["auto", "gaps", "mixture", "errors"]
 METHODS = get_args(Method)
-MAX_ROWS = 20_000  # of a class that splits are learned from
+MAX_ROWS = 20_000  # of a class that splits are learned from; 60 MB in float64 at 384 features
 MAX_HINTS = 4  # directions, the clearest of all classes, that every class tries
-SAME_DIRECTION = 0.5  # least cosine of the offsets from the class mean of one group in two classes
+# Least cosine of the offsets from the class mean for two parts to be one group: in hundreds of
+# dimensions unrelated offsets have cosines near 0.
+SAME_DIRECTION = 0.5
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,12 @@ class Discovery:
     codes : int array (N,)
         From 0, the largest first.
     method : str
-        What found them: "gaps", "mixture", "errors", or "none".
+        "gaps", "mixture", "errors", or "none".
     spans : bool
-        Whether some group has points of several classes. If not, group and label go together by
-        construction.
+        Whether some group has points of several classes. If not, group and label are associated
+        by construction.
     reading : str
-        One sentence: what was found and by which criterion.
+        One sentence with the result and its criterion.
     """
 
     codes: IntArray
@@ -56,7 +57,7 @@ def discover_groups(
     device: str = "auto",
     rng: np.random.Generator,
 ) -> Discovery:
-    """Find groups inside the classes of the pseudo-labels.
+    """Discover groups inside the classes of the pseudo-labels.
 
     Parameters
     ----------
@@ -76,9 +77,9 @@ def discover_groups(
     if method == "errors":
         return _by_errors(features, pseudo, gold, n_groups, device, rng)
     if method in ("auto", "gaps"):
-        found = _by_gaps(features, pseudo, n_groups, rng)
-        if found.method != "none" or method == "gaps":
-            return found
+        by_gaps = _by_gaps(features, pseudo, n_groups, rng)
+        if by_gaps.method != "none" or method == "gaps":
+            return by_gaps
     return _by_mixture(features, pseudo, n_groups, rng)
 
 
@@ -88,9 +89,13 @@ def _by_gaps(
     codes = np.zeros(len(pseudo), dtype=np.int64)
     labels = np.argsort(-np.bincount(pseudo), kind="stable")[: len(np.unique(pseudo))]
     seeds = rng.integers(2**63, size=(2, len(labels)))
+    # Each class is searched alone first: a direction that is clear in one class, where the group is
+    # large, then serves as a hint in those where it is small.
     firsts: list[Split] = []
     for label, seed in zip(labels, seeds[0], strict=True):
-        alone = find_splits(_learned_from(features, pseudo, label, seed), 2, _rng(seed))
+        alone = find_splits(
+            _learned_from(features, pseudo, label, seed), 2, np.random.default_rng(int(seed))
+        )
         firsts += [split for split in alone if split.separation > EVENLY_SPREAD]
     firsts.sort(key=lambda split: -split.separation)
     hints = [split.direction for split in firsts[:MAX_HINTS]]
@@ -99,14 +104,16 @@ def _by_gaps(
     for label, seed in zip(labels, seeds[1], strict=True):
         rows = np.flatnonzero(pseudo == label)
         sample = _learned_from(features, pseudo, label, seed)
-        splits = find_splits(sample, n_groups, _rng(seed), hints)
+        splits = find_splits(sample, n_groups, np.random.default_rng(int(seed)), hints)
         clearest += [split.separation for split in splits[:1]]
-        codes[rows] = _matched(sample, splits, offsets)[_applied(features, rows, splits)]
+        parts = _in_parts(rows)
+        own = np.concatenate([apply_splits(features.take(part), splits) for part in parts])
+        codes[rows] = _matched(sample, splits, offsets)[own]
     if not clearest:
         return _none(pseudo, "no direction inside a class shows a gap between its points")
     low, high = min(clearest), max(clearest)
     span = f"{low:.1f}" if low == high else f"{low:.1f} to {high:.1f}"
-    return _found(
+    return _discovery(
         codes,
         pseudo,
         "gaps",
@@ -116,32 +123,20 @@ def _by_gaps(
 
 
 def _learned_from(features: FeatureMatrix, pseudo: IntArray, label: int, seed: int) -> FloatArray:
-    return features.take(_sample(np.flatnonzero(pseudo == label), MAX_ROWS, _rng(seed)))
+    rows = np.flatnonzero(pseudo == label)
+    return features.take(_sample(rows, MAX_ROWS, np.random.default_rng(int(seed))))
 
 
-def _rng(seed: int) -> np.random.Generator:
-    return np.random.default_rng(int(seed))
-
-
-def _applied(features: FeatureMatrix, rows: IntArray, splits: list[Split]) -> IntArray:
-    if not splits:
-        return np.zeros(len(rows), dtype=np.int64)
-    return _by_parts(features, rows, lambda points, _: apply_splits(points, splits))
-
-
-def _by_parts(
-    features: FeatureMatrix, rows: IntArray, assign: Callable[[FloatArray, IntArray], IntArray]
-) -> IntArray:
-    """Codes of rows, some thousands in memory at a time."""
-    parts = np.array_split(rows, max(1, -(-len(rows) // MAX_ROWS)))
-    return np.concatenate([assign(features.take(part), part) for part in parts])
+def _in_parts(rows: IntArray) -> list[IntArray]:
+    """Divide rows into parts of which one at a time fits in memory."""
+    return np.array_split(rows, max(1, -(-len(rows) // MAX_ROWS)))
 
 
 def _matched(sample: FloatArray, splits: list[Split], offsets: list[FloatArray]) -> IntArray:
-    """Number of each group of a class among the groups of all classes so far.
+    """Number the groups of a class among the groups of all classes so far.
 
-    Two groups are one if they lie in the same direction from the mean of their class: what makes
-    scans bright does so for every digit. New groups are added to `offsets`.
+    Two groups are one if they lie in the same direction from the mean of their class, as bright
+    scans do for every digit. New groups are added to `offsets`.
     """
     from scipy.optimize import linear_sum_assignment
 
@@ -171,30 +166,31 @@ def _by_mixture(
     means = np.zeros((int(pseudo.max()) + 1, features.shape[1]))
     for label in np.unique(labels):
         means[label] = sample[labels == label].mean(axis=0)
-    found: Mixture | None = None
-    if (n_groups or 2) > 1:
-        found = find_mixture(
-            sample - means[labels], np.linalg.norm(taken, axis=1), n_groups or 2, rng
-        )
-    if found is None or (n_groups is None and not found.reproduced):
-        halves = "" if found is None else f" (adjusted Rand index {found.agreement:.2f}, .8 needed)"
+    mixture: Mixture | None = None
+    if n_groups != 1:
+        lengths = np.linalg.norm(taken, axis=1)
+        mixture = find_mixture(sample - means[labels], lengths, n_groups or 2, rng)
+    if mixture is None or (n_groups is None and not mixture.reproduced):
+        halves = ""
+        if mixture is not None:
+            halves = f" (adjusted Rand index {mixture.agreement:.2f}, .8 needed)"
         return _none(
             pseudo,
             "no direction inside a class shows a gap, and mixtures learned on two halves do not "
             f"find the same groups{halves}",
         )
-    model = found
-    codes = _by_parts(
-        features,
-        np.arange(len(pseudo)),
-        lambda points, part: model.codes(_unit(points) - means[pseudo[part]]),
+    codes = np.concatenate(
+        [
+            mixture.codes(_unit(features.take(part)) - means[pseudo[part]])
+            for part in _in_parts(np.arange(len(pseudo)))
+        ]
     )
-    return _found(
+    return _discovery(
         codes,
         pseudo,
         "mixture",
         "no clear gap, but a Gaussian mixture across the classes: mixtures learned on two halves "
-        f"of the points agree with adjusted Rand index {model.agreement:.2f}",
+        f"of the points agree with adjusted Rand index {mixture.agreement:.2f}",
     )
 
 
@@ -208,7 +204,7 @@ def _by_errors(
 ) -> Discovery:
     known = gold >= 0
     if not known.any():
-        raise InputError("discovery='errors' needs gold labels of some rows: give labels")
+        raise InputError("discovery='errors' needs gold labels of some rows: pass labels")
     codes = np.zeros(len(pseudo), dtype=np.int64)
     taken = 0
     for label in np.unique(pseudo):
@@ -217,24 +213,24 @@ def _by_errors(
         own = error_groups(FeatureView(features, rows), wrong, known[rows], n_groups, device, rng)
         codes[rows] = own + taken
         taken += int(own.max()) + 1
-    return _found(
+    return _discovery(
         codes,
         pseudo,
         "errors",
         f"fine clusters of {len(np.unique(pseudo))} pseudo-label classes, merged where the weak "
-        f"model errs alike on the {int(known.sum()):,} rows with gold labels",
+        f"model has similar error rates on the {int(known.sum()):,} rows with gold labels",
     )
 
 
-def _found(codes: IntArray, pseudo: IntArray, method: str, how: str) -> Discovery:
-    found, own = np.unique(codes, return_inverse=True)
+def _discovery(codes: IntArray, pseudo: IntArray, method: str, how: str) -> Discovery:
+    groups, own = np.unique(codes, return_inverse=True)
     order = np.argsort(-np.bincount(own), kind="stable")
     renamed = np.argsort(order)[own]
     pairs = len(np.unique(np.column_stack([renamed, pseudo]), axis=0))
-    spans = pairs > len(found)
-    if len(found) == 1:
+    spans = pairs > len(groups)
+    if len(groups) == 1:
         return _none(pseudo, how)
-    return Discovery(renamed, method, spans, f"{len(found)} groups were discovered: {how}")
+    return Discovery(renamed, method, spans, f"{len(groups)} groups were discovered: {how}")
 
 
 def _none(pseudo: IntArray, why: str) -> Discovery:

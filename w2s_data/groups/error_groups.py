@@ -16,8 +16,8 @@ import numpy as np
 from w2s_data.groups.kmeans import kmeans
 from w2s_data.utils.typing import BoolArray, FloatArray, IntArray
 
-ROWS_PER_CELL = 50
-MAX_CELLS = 32
+ROWS_PER_CELL = 50  # with fewer, the error rates of cells are mostly chance
+MAX_CELLS = 32  # finer cells would hold few gold labels each
 
 
 def error_groups(
@@ -28,7 +28,7 @@ def error_groups(
     device: str,
     rng: np.random.Generator,
 ) -> IntArray:
-    """Group of each row of one class, 0 where the teacher errs least.
+    """Group the rows of one class by the teacher's error rate, 0 where it is lowest.
 
     Parameters
     ----------
@@ -36,9 +36,9 @@ def error_groups(
     wrong, known : bool arrays (n,)
         Whether the teacher is wrong, and whether that is known.
     n_groups : int or None
-        None merges as long as that shortens the description of the errors: their log-likelihood,
-        half a log n for each rate, and the group of each cell (without the last, sorting the
-        cells by their error would make groups out of chance).
+        None merges as long as that shortens the description of the errors, which is their
+        log-likelihood, half a log n for each rate, and the group of each cell. Without the last,
+        sorting the cells by their error would turn chance into groups.
     """
     n = len(wrong)
     n_cells = max(1, min(MAX_CELLS, n // ROWS_PER_CELL))
@@ -48,12 +48,13 @@ def error_groups(
     total = np.bincount(cells[known], minlength=n_cells).astype(np.float64)
     errors = np.bincount(cells[known & wrong], minlength=n_cells).astype(np.float64)
     prior = errors.sum() / total.sum()
+    # One pseudo-row at the mean rate, so that cells with few gold labels do not sort to the ends.
     order = np.argsort((errors + prior) / (total + 1), kind="stable")
     return _merged(errors[order], total[order], n_groups)[np.argsort(order)][cells]
 
 
 def _merged(errors: FloatArray, total: FloatArray, n_groups: int | None) -> IntArray:
-    """Group of each cell, merging the neighbours in error rate whose rates differ least."""
+    """Merge neighbours in error rate whose rates differ least; return the group of each cell."""
 
     def likelihood(part: list[int]) -> float:
         return _log_likelihood(errors[part].sum(), total[part].sum())
@@ -76,9 +77,9 @@ def _merged(errors: FloatArray, total: FloatArray, n_groups: int | None) -> IntA
 
 
 def _log_likelihood(errors: float, total: float) -> float:
-    """Of binomial errors at their own rate."""
+    """Compute the log-likelihood of binomial errors at their own rate."""
     from scipy.special import xlogy
 
-    return float(xlogy(errors, errors) + xlogy(total - errors, total - errors)) - float(
-        xlogy(total, total)
+    return float(
+        xlogy(errors, errors) + xlogy(total - errors, total - errors) - xlogy(total, total)
     )

@@ -1,4 +1,4 @@
-r"""Clear gaps: directions along which the points of one class fall apart into two.
+r"""Clear gaps: directions along which the points of one class split into two.
 
 Over-clustering proposes directions: Fisher's discriminant between every two of its cells, and the
 first principal components. Along a direction the exact one-dimensional two-means split has the
@@ -8,7 +8,7 @@ separation
 
 of its two parts: 2.65 for normal values, 3.46 for evenly spread ones, about 3.9 for two normal
 groups that lie four standard deviations apart. Directions are learned on one half of the points,
-and D is measured on the other, since in many dimensions some direction parts any finite sample.
+and D is measured on the other, since in many dimensions some direction splits any finite sample.
 """
 
 from __future__ import annotations
@@ -24,14 +24,16 @@ from w2s_data.groups.kmeans import kmeans
 from w2s_data.utils.typing import BoolArray, FloatArray, IntArray
 
 EVENLY_SPREAD = 2 * math.sqrt(3)  # separation that values without any gap can reach
-HALF_AS_CLEAR = 0.5  # of the clearest split: what is finer is a subject within groups
-MAX_COMPONENTS = 50
-MAX_CELLS = 16
-ROWS_PER_CELL = 30
+HALF_AS_CLEAR = 0.5  # of the clearest split: finer ones are topics within groups
+MAX_COMPONENTS = 50  # whose covariance already has 1,275 entries to estimate
+MAX_CELLS = 16  # 120 pairs of cells propose a direction each
+ROWS_PER_CELL = 30  # with fewer, cell means are as uncertain as they are far apart
 N_AXES = 10  # principal components that are tried themselves
 N_REFINED = 8  # proposals, the clearest first, that are followed to their fixed point
-MAX_STEPS = 15
-SHRINKAGE = 0.02  # of the covariance inside parts, towards a multiple of the identity
+MAX_STEPS = 15  # a bound: steps end at the fixed point
+# Of the covariance inside parts, towards a multiple of the identity: keeps Fisher's discriminant
+# finite along directions without spread, and from fitting noise in the others.
+SHRINKAGE = 0.02
 LEAST_SHARE, LEAST_ROWS = 0.02, 10  # of a part: smaller ones are never split off
 SPLITTABLE_ROWS = 300  # from fewer, chance alone shows gaps (in 1 of 100 clouds of 200 rows)
 MOST_GROUPS = 8  # of one class
@@ -73,10 +75,10 @@ def find_splits(
     proposals = [_clearest(reduced, rng, hinted)]
     splits: list[Split] = []
     while len(splits) + 1 < (MOST_GROUPS if most is None else most):
-        found = [proposal for proposal in proposals if proposal is not None]
-        if not found:
+        gaps = [proposal for proposal in proposals if proposal is not None]
+        if not gaps:
             break
-        best = max(found, key=lambda proposal: proposal[2])
+        best = max(gaps, key=lambda proposal: proposal[2])
         direction, threshold, separation = best
         bar = max(EVENLY_SPREAD, HALF_AS_CLEAR * splits[0].separation) if splits else EVENLY_SPREAD
         if most is None and separation <= bar:
@@ -91,7 +93,7 @@ def find_splits(
 
 
 def apply_splits(points: FloatArray, splits: list[Split]) -> IntArray:
-    """Group 0 ... len(splits) of each point."""
+    """Assign each point to a group 0 ... len(splits)."""
     codes = np.zeros(len(points), dtype=np.int64)
     for number, split in enumerate(splits, start=1):
         above = points @ split.direction > split.threshold
@@ -100,7 +102,7 @@ def apply_splits(points: FloatArray, splits: list[Split]) -> IntArray:
 
 
 def two_means(values: FloatArray, least: int) -> tuple[float, float]:
-    """Best threshold of the split into two segments of `least` values or more, and its separation.
+    """Find the best threshold into two segments of `least` values or more, and its separation.
 
     (NaN, 0) where the values do not vary or are too few.
 
@@ -121,17 +123,18 @@ def two_means(values: FloatArray, least: int) -> tuple[float, float]:
     spread = np.maximum(count * spread0 + (n - count) * spread1, 0)
     best = int(np.argmin(spread))
     inside = max(0.0, spread0[best]) + max(0.0, spread1[best])
+    # Repeated values have no spread inside: the floor keeps their separation finite.
     separation = (mean1[best] - mean0[best]) / math.sqrt(max(inside / 2, 1e-6))
     cut = count[best]
     return float((ordered[cut - 1] + ordered[cut]) / 2), float(separation)
 
 
 def principal_axes(points: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Mean (D,) and the first principal axes (D, d) of non-zero variance."""
+    """Compute the mean (D,) and the first principal axes (D, d) of non-zero variance."""
     mean = points.mean(axis=0, dtype=np.float64)
     centred = points - mean
     variances, axes = np.linalg.eigh(centred.T @ centred / len(points))
-    kept = variances > 1e-10 * max(variances[-1], 1e-300)
+    kept = variances > 1e-10 * max(variances[-1], 1e-300)  # the rest is rounding
     if not np.isfinite(variances).all():
         raise FeatureError("features are so large that their squares overflow: rescale them")
     return mean, axes[:, kept][:, ::-1][:, :MAX_COMPONENTS]
@@ -140,7 +143,7 @@ def principal_axes(points: FloatArray) -> tuple[FloatArray, FloatArray]:
 def _clearest(
     points: FloatArray, rng: np.random.Generator, hints: Sequence[FloatArray] = ()
 ) -> tuple[FloatArray, float, float] | None:
-    """Direction, threshold and held-out separation of the clearest gap."""
+    """Find direction, threshold and held-out separation of the clearest gap."""
     least = max(LEAST_ROWS, math.ceil(LEAST_SHARE * len(points)))
     if len(points) < SPLITTABLE_ROWS or points.shape[1] == 0:
         return None
@@ -163,7 +166,7 @@ def _clearest(
 
 
 def _proposed(points: FloatArray, least: int, rng: np.random.Generator) -> list[FloatArray]:
-    """Directions with the largest separation on these points."""
+    """Propose the directions with the largest separation on these points."""
     n_cells = max(2, min(MAX_CELLS, len(points) // ROWS_PER_CELL))
     cells = kmeans(points, n_cells, device="cpu", random_state=rng).codes
     sizes = np.bincount(cells, minlength=n_cells)
@@ -179,7 +182,7 @@ def _proposed(points: FloatArray, least: int, rng: np.random.Generator) -> list[
 
 
 def _refined(points: FloatArray, direction: FloatArray, least: int) -> FloatArray:
-    """Fisher's discriminant of the split that it makes itself."""
+    """Follow a direction to Fisher's discriminant of the split that it makes itself."""
     above: BoolArray | None = None
     for _ in range(MAX_STEPS):
         values = points @ direction
@@ -195,7 +198,7 @@ def _refined(points: FloatArray, direction: FloatArray, least: int) -> FloatArra
 
 
 def _shrunk(inside: FloatArray) -> FloatArray:
-    """Covariance of centred points, a little towards a multiple of the identity."""
+    """Shrink the covariance of centred points a little towards a multiple of the identity."""
     covariance = inside.T @ inside / len(inside)
     size = covariance.shape[0]
     ridge = SHRINKAGE * np.trace(covariance) / size + 1e-12 * np.square(inside).max() + 1e-300
@@ -203,11 +206,11 @@ def _shrunk(inside: FloatArray) -> FloatArray:
 
 
 def _bayes_threshold(values: FloatArray, threshold: float) -> float:
-    """Where two normal densities, fitted from a split by expectation maximisation, are equal.
+    """Find the point where two normal densities, fitted to a split by EM, are equal.
 
     Two-means puts the threshold half-way, which cuts into the larger of two unequal groups.
     """
-    inside = values.std() ** 2 * 1e-4
+    inside = values.std() ** 2 * 1e-4  # keeps a density from collapsing onto one value
     above = (values > threshold).astype(np.float64)
     for _ in range(MAX_STEPS):
         weights = np.stack([1 - above, above])

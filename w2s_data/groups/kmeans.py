@@ -19,8 +19,9 @@ from w2s_data.utils.validation import check_generator
 
 logger = logging.getLogger("w2s_data")
 
-STARTS, TRIED_ITERATIONS = 4, 12  # on few rows; the best start is refined on more
-TRIED_ROWS, FEWEST_TRIED = 128, 10_000  # rows per cluster, and in all
+# Random starts are compared on few rows, which is cheap; only the best is refined on more.
+STARTS, TRIED_ITERATIONS = 4, 12
+TRIED_ROWS, FEWEST_TRIED = 128, 10_000  # rows per cluster, and in total
 LEARNED_ROWS, ITERATIONS = 1024, 12  # rows per cluster
 
 
@@ -54,10 +55,10 @@ def kmeans(
     device: str = "auto",
     random_state: RandomState = 0,
 ) -> Clusters:
-    """Part rows into clusters around their means.
+    """Cluster rows with k-means.
 
-    The best of four random starts on 128 rows per cluster (10,000 or more in all) is refined on at
-    most 1,024 per cluster, then every row is assigned.
+    The best of four random starts on 128 rows per cluster (10,000 or more in total) is refined on
+    at most 1,024 per cluster, then every row is assigned.
 
     Parameters
     ----------
@@ -65,7 +66,7 @@ def kmeans(
     n_clusters : int
         1 to N.
     spherical : bool
-        By cosine: rows and centroids have length one.
+        Cluster by cosine; rows and centroids have length one.
     device : str
         As for `NeighborIndex`.
 
@@ -96,13 +97,15 @@ def kmeans(
     seed = int(rng.integers(2**31))
     try:
         return _clusters(matrix, points, few, int(n_clusters), metric, seed, gpu)
-    except RuntimeError as error:  # what faiss makes of a lack of memory
+    except RuntimeError as error:  # faiss reports a lack of GPU memory as one
         if gpu is None:
             raise
         reason = first_line(error)
         if device != "auto":
-            raise InputError(f"k-means on {device!r} failed ({reason}): use 'auto'") from error
-        logger.warning("the CPU finds the clusters, since GPU %d fails: %s", gpu, reason)
+            raise InputError(
+                f"k-means on {device!r} failed ({reason}): use device='auto'"
+            ) from error
+        logger.warning("k-means runs on the CPU, since GPU %d failed: %s", gpu, reason)
     return _clusters(matrix, points, few, int(n_clusters), metric, seed, None)
 
 
@@ -115,7 +118,7 @@ def _clusters(
     seed: int,
     gpu: int | None,
 ) -> Clusters:
-    """Learn the centroids on some points, the starts on the first few, and assign every row."""
+    """Choose a start on the first few points, refine it on all, and assign every row."""
     spherical = metric == "cosine"
     train = partial(_faiss.train_centroids, n_clusters=n_clusters, spherical=spherical, gpu=gpu)
     tried = points[:few]

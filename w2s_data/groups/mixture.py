@@ -3,7 +3,7 @@
 Where a group scales or couples features rather than shifting them, no direction shows a gap. The
 mixture has full covariances in the space of the first principal components of the features, of
 length one and less the mean of their class, so that a group is one thing in all classes. It stands
-for groups only if mixtures that are learned on either half of the points part all of them alike:
+for groups only if mixtures that are learned on either half of the points divide all of them alike:
 the prediction strength of Tibshirani and Walther, *Cluster Validation by Prediction Strength*
 (2005), with the adjusted Rand index as agreement.
 """
@@ -19,12 +19,12 @@ import numpy as np
 from w2s_data.groups.gaps import principal_axes
 from w2s_data.utils.typing import FloatArray, IntArray
 
-MAX_COMPONENTS = 30
-MAX_ROWS = 8_000
+MAX_COMPONENTS = 30  # two full covariances then have 930 parameters
+MAX_ROWS = 8_000  # for up to six starts on both halves and on the whole
 STARTS = 3  # at random; more begin with the longest rows
-LONG_SHARES = (0.1, 0.3, 0.5)
-REPRODUCED = 0.8  # least adjusted Rand index of the two halves
-ROWS_PER_PARAMETER = 2
+LONG_SHARES = (0.1, 0.3, 0.5)  # of rows that are called long, as the group may be small or large
+REPRODUCED = 0.8  # least adjusted Rand index of the two halves: Tibshirani and Walther's threshold
+ROWS_PER_PARAMETER = 2  # fewer rows fit noise, and the halves disagree
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,11 @@ class Mixture:
 
     @property
     def reproduced(self) -> bool:
-        """Whether two halves find the same groups."""
+        """Whether two halves give the same groups."""
         return self.agreement >= REPRODUCED
 
     def codes(self, centred: FloatArray) -> IntArray:
-        """Group of points, less the mean of their class."""
+        """Assign points, less the mean of their class, to groups."""
         return np.asarray(self.model.predict(centred @ self.axes))
 
 
@@ -59,9 +59,9 @@ def find_mixture(
     Parameters
     ----------
     centred : float array (n, D)
-        Of length one, less the mean of their class.
+        Features of length one, less the mean of their class.
     lengths : float array (n,)
-        Of the features as they came: long against short rows is one of the starts, since groups
+        Lengths of the original features. Long against short rows is one of the starts, since groups
         that scale features often differ in length.
     """
     from sklearn.metrics import adjusted_rand_score
@@ -85,33 +85,31 @@ def find_mixture(
 def _fitted(
     points: FloatArray, lengths: FloatArray, n_groups: int, rng: np.random.Generator
 ) -> Any:
-    """The likeliest of mixtures from several starts."""
+    """Fit mixtures from several starts and return the likeliest."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
     from threadpoolctl import threadpool_limits
 
-    ridge = 1e-3 * float(points.var(axis=0).mean()) + 1e-12
+    ridge = 1e-3 * float(points.var(axis=0).mean()) + 1e-12  # keeps covariances invertible
     starts: list[dict[str, Any]] = [{"init_params": "k-means++"}] * STARTS
     for share in LONG_SHARES if n_groups == 2 else ():
-        parts = (
-            lengths > np.quantile(lengths, 1 - share),
-            lengths <= np.quantile(lengths, 1 - share),
-        )
+        long = lengths > np.quantile(lengths, 1 - share)
+        parts = (long, ~long)
         if min(part.sum() for part in parts) > points.shape[1]:
             starts.append(_moments([points[part] for part in parts], ridge))
-    found = []
+    fitted = []
     with threadpool_limits(1), warnings.catch_warnings():
-        # Groups that have not settled do not agree between the halves.
+        # Mixtures that have not converged do not agree between the halves.
         warnings.simplefilter("ignore", ConvergenceWarning)
         for start in starts:
             seed = int(rng.integers(2**31))
             model = GaussianMixture(n_groups, reg_covar=ridge, random_state=seed, **start)
-            found.append(model.fit(points))
-    return max(found, key=lambda model: model.lower_bound_)
+            fitted.append(model.fit(points))
+    return max(fitted, key=lambda model: model.lower_bound_)
 
 
 def _moments(parts: list[FloatArray], ridge: float) -> dict[str, Any]:
-    """A start from given parts."""
+    """Start a mixture from given parts."""
     size = ridge * np.eye(parts[0].shape[1])
     total = sum(len(part) for part in parts)
     return {

@@ -1,4 +1,4 @@
-"""What the nearest neighbours of each point say about it: one search, and what follows from it."""
+"""The table of points: agreement, duplicates and distances from one search for neighbours."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from w2s_data.neighbors.index import NeighborIndex
 from w2s_data.utils.progress import progress as progress_bar
 from w2s_data.utils.typing import AnyArray, BoolArray, FloatArray, IntArray
 
-LEAST_COSINE = 0.95  # of near-duplicates
-NEARER = 10  # times than usual; chance brings few so near, in 5 dimensions 1 in 500
-ROUNDING = 1e-6  # of a cosine
-MANY_PAIRS = 20_000_000_000  # of which products take two minutes
+LEAST_COSINE = 0.95  # of near-duplicates, where ten times nearer than usual is still far apart
+NEARER = 10  # times than usual; chance brings few points so near, in 5 dimensions 1 in 500
+ROUNDING = 1e-6  # of a cosine in float32
+MANY_PAIRS = 20_000_000_000  # whose products take two minutes
 VISITED_ROWS = 2_000  # labelled rows that each point is then compared with
 
 
@@ -33,14 +33,14 @@ def describe_points(
     engine: Engine | None = None,
     progress: bool | None = None,
 ) -> tuple[pd.DataFrame, float, pd.DataFrame]:
-    """`GroupAnalyzer.points_` without the group, the cosine of near-duplicates, and their pairs."""
+    """Make `GroupAnalyzer.points_` without the group, the duplicate threshold, and the pairs."""
     n = len(pseudo)
     k = min(n_neighbors, n - 1)
     labelled = splits == "labelled"
     with progress_bar("groups", n * (1 + bool(labelled.any())), "items", progress) as advance:
         if k > 0:
-            found = index.neighbors(k, engine=engine, advance=advance)
-            indices, scores = found.indices, found.scores
+            neighbors = index.neighbors(k, engine=engine, advance=advance)
+            indices, scores = neighbors.indices, neighbors.scores
         else:
             indices, scores = np.empty((n, 0), np.int64), np.empty((n, 0), np.float32)
         distances = _distances(features, index, labelled, engine, advance)
@@ -63,7 +63,7 @@ def describe_points(
 
 
 def _pairs(indices: IntArray, scores: FloatArray, near: BoolArray) -> pd.DataFrame:
-    """Near-duplicates i < j among the neighbours, each pair once, the most similar first."""
+    """List near-duplicates i < j among the neighbours, each pair once, the most similar first."""
     owners, columns = np.nonzero(near)
     others = indices[owners, columns]
     table = pd.DataFrame(
@@ -80,15 +80,15 @@ def _pairs(indices: IntArray, scores: FloatArray, near: BoolArray) -> pd.DataFra
 
 
 def _usual(scores: FloatArray) -> float:
-    """Cosine of points that are `NEARER` times nearer than nearest neighbours usually are."""
+    """Compute the cosine of points `NEARER` times nearer than nearest neighbours usually are."""
     distances = 1 - scores[:, 0] if scores.shape[1] else np.empty(0)
-    apart = distances[distances > ROUNDING]  # copies say nothing about how far others are apart
+    apart = distances[distances > ROUNDING]  # exact copies tell nothing about usual distances
     usual = float(np.median(apart)) if len(apart) else 0.0
     return max(LEAST_COSINE, 1 - usual / NEARER)
 
 
 def _mean(values: BoolArray, where: BoolArray | None = None) -> FloatArray:
-    """Share of True in each row, NaN in empty ones."""
+    """Average each row over the counted columns, NaN where there are none."""
     counted = np.ones_like(values) if where is None else where
     total = counted.sum(axis=1)
     result = np.full(len(values), np.nan)
@@ -103,7 +103,7 @@ def _distances(
     engine: Engine | None,
     advance: Advance,
 ) -> FloatArray:
-    """1 - cosine to the nearest labelled row (for a labelled row: to the nearest other one).
+    """Compute 1 - cosine to the nearest labelled row other than the row itself.
 
     Where all pairs would be very many, only the nearest lists of an inverted file are visited.
     """
@@ -119,21 +119,21 @@ def _distances(
     subset.fit(FeatureView(features, rows))
     others = np.flatnonzero(~labelled)
     if len(others):
-        found = subset.query(FeatureView(features, others), 1, engine=engine, advance=advance)
-        result[others] = 1 - found.scores[:, 0]
+        nearest = subset.query(FeatureView(features, others), 1, engine=engine, advance=advance)
+        result[others] = 1 - nearest.scores[:, 0]
     if len(rows) > 1:
         own = subset.neighbors(1, engine=engine, advance=advance)
         result[rows] = 1 - own.scores[:, 0]
-    return np.asarray(np.maximum(result, 0))
+    return np.asarray(np.maximum(result, 0))  # rounding can bring cosines of copies above 1
 
 
 def _duplicates(
     indices: IntArray, near: BoolArray, splits: AnyArray
 ) -> tuple[IntArray, BoolArray, BoolArray]:
-    """First near-duplicate of each row (-1 if it is the first itself), leaks, has any.
+    """Find the first near-duplicate of each row (-1 if it is the first itself), leaks, has any.
 
     A row leaks if a near-duplicate lies in another split. Where all k neighbours are
-    near-duplicates, those of another split may be crowded out: there every row that is linked
+    near-duplicates, those of another split may be crowded out; there, every row that is linked
     with it by near-duplicates counts.
     """
     from scipy.sparse import coo_array

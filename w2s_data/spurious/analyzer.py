@@ -9,7 +9,7 @@ much, and which share the pool should have.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -261,7 +261,7 @@ class SpuriousAnalyzer(BaseEstimator):  # type: ignore[misc]
         self.unknown_: dict[Any, str] = {}
         models: dict[int, GroupGeometry] = {}
         # Two groups compared with each other are one question, asked for the smaller one.
-        asked = range(len(rows.names))
+        asked: Sequence[int] = range(len(rows.names))
         if len(asked) == 2:
             asked = [int(np.argmin(np.bincount(rows.codes)))]
         self._reference = rows.names[1 - asked[0]] if len(asked) == 1 else None
@@ -319,8 +319,8 @@ class SpuriousAnalyzer(BaseEstimator):  # type: ignore[misc]
         shares = []
         for split in (rows.labelled, ~rows.labelled):
             count, total = np.count_nonzero(inside & split), np.count_nonzero(split)
-            limits = wilson_interval(count, total, self.level)
-            shares.append(Estimate(count / total, *map(float, limits), self.level))
+            low, high = wilson_interval(count, total, self.level)
+            shares.append(Estimate(count / total, float(low), float(high), self.level))
         size = int(inside.sum())
         own = moments.groups[group]
         return GroupEvidence(

@@ -230,8 +230,8 @@ class GroupEvidence:
         if left_out is None:
             return Estimate(value, level=self.level)
         error = jackknife_error(left_out)
-        limits = student_interval(value, error, self.freedom, self.level, low, high)
-        return Estimate(value, *map(float, limits), self.level)
+        low, high = student_interval(value, error, self.freedom, self.level, low, high)
+        return Estimate(value, float(low), float(high), self.level)
 
     def _with_intervals(self, risks: GroupRisks, left_out: GroupRisks | None) -> PredictedRisks:
         estimates = {

@@ -1,4 +1,4 @@
-"""Two groups as teacher and student see them, and the pair of risks predicted from that."""
+"""Geometry of two groups in the features of teacher and student, and their risks."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from w2s_data.utils.typing import FloatArray
 
 @dataclass(frozen=True)
 class GroupGeometry:
-    """The inner products on which the mixture risks depend; all that is kept of a replicate.
+    """The inner products on which the mixture risks depend.
 
-    Numbers, or arrays that broadcast: one entry a replicate.
+    Numbers, or arrays that broadcast with one entry per jackknife replicate.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ class GroupGeometry:
 
 @dataclass(frozen=True, repr=False, eq=False)
 class GroupModel:
-    """How teacher and student features tell two groups apart.
+    """Shift of a group in the features of teacher and student, and their similarity.
 
     Parameters
     ----------
@@ -54,8 +54,8 @@ class GroupModel:
     variance : float
         s_x, of every group feature inside a group.
     shared : float
-        Value to take for ||xi||^2 where `xi` is an estimate, whose own norm is biased; its own
-        norm without.
+        Unbiased ||xi||^2 where `xi` is an estimate, whose own norm is too large; by default the
+        norm of `xi`.
 
     Examples
     --------
@@ -114,7 +114,7 @@ class GroupModel:
 
     @property
     def geometry(self) -> GroupGeometry:
-        """Its inner products."""
+        """Inner products of shifts and similarity."""
         returned = self.xi.T @ self.mu_t
         return GroupGeometry(
             d_w=self.p_t - 1,
@@ -166,14 +166,14 @@ class GroupRisks:
 
 
 def check_shares(**shares: ArrayLike) -> None:
-    """Refuse shares outside [0, 1], by name."""
+    """Raise unless all shares lie in [0, 1]."""
     for name, share in shares.items():
         if not np.all((np.asarray(share) >= 0) & (np.asarray(share) <= 1)):
             raise InputError(f"{name} is a share and must lie in [0, 1]; got {share!r}")
 
 
 def check_scale(gamma: float, nu: float, noise: float) -> None:
-    """Refuse negative or NaN scales."""
+    """Raise if a scale is negative or NaN."""
     for name, value in {"gamma": gamma, "nu": nu, "noise": noise}.items():
         if not value >= 0:
             raise InputError(f"{name} must be at least 0; got {value!r}")

@@ -16,8 +16,8 @@ from w2s_data.spurious.inputs import Rows
 from w2s_data.spurious.model import GroupGeometry, GroupModel
 from w2s_data.utils.typing import FloatArray, IntArray
 
-# Within-group share of a direction's variance below which the group determines it: rounding of
-# the moments leaves about 1e-8, noise in real features far more than 1e-6.
+# Within-group share of a direction's variance below which the group determines it: far above the
+# rounding of second moments, far below any feature that is only correlated with the group.
 DETERMINED = 1e-6
 
 

@@ -8,16 +8,13 @@ teacher is fitted on n noisy labels with minority share eta_l, the student on th
 for N rows with share eta_u, and both are tested on a share eta_t; gamma = dz / n, nu = dz / N.
 Plain embeddings with an intercept are the case dz = 1.
 
-Two forms. *Mean shift*: group features N(eta mu, s_x I), the published model; it has an optimal
-share in closed form. *Mixture*: N(g mu, s_x I) with g ~ Bernoulli(eta), what real groups are; it
-keeps the variance eta (1 - eta) mu mu' between groups, which at |mu| = 1.5 standard deviations
-changes risks by up to 18 %, at 4 by up to 110 %. Use the mixture for data.
-
 Source of the model: Liu, Dong, Lei, *Does Weak-to-Strong Generalization Happen under Spurious
-Correlations?*, ICLR 2026, section 2, whose risks are `mean_shift_risks(..., leading=True)`. The
-mixture form and the proportional limit were derived for this toolkit and checked by simulation.
-Risks are expected squared errors to the noiseless target; variance only: the label is taken not to
-depend on the group.
+Correlations?*, ICLR 2026, section 2. Its group features are N(eta mu, s_x I), where the share only
+moves the mean. Real groups are the mixture N(g mu, s_x I) with g ~ Bernoulli(eta), whose variance
+between groups, eta (1 - eta) mu mu', stays in: at |mu| = 1.5 standard deviations it changes risks
+by up to 18 %, at 4 by up to 110 %. The forms here, derived for this toolkit and checked by
+simulation, are those of the mixture. Risks are expected squared errors to the noiseless target;
+variance only, since the label is taken not to depend on the group.
 """
 
 from __future__ import annotations
@@ -27,7 +24,6 @@ from typing import Any
 import numpy as np
 
 from w2s_data.discrepancy.theory import plain
-from w2s_data.errors import InputError
 from w2s_data.spurious.model import (
     GroupGeometry,
     GroupModel,
@@ -37,127 +33,10 @@ from w2s_data.spurious.model import (
 )
 from w2s_data.utils.typing import FloatArray
 
-__all__ = [
-    "POOL_SHARES",
-    "ROUNDING",
-    "TESTS",
-    "GroupModel",
-    "GroupRisks",
-    "inflation",
-    "mean_shift_optimum",
-    "mean_shift_risks",
-    "mixture_fails",
-    "mixture_optimum",
-    "mixture_risks",
-]
-
 # Share of the group in each test: only others, only the group, both counted alike.
 TESTS = {"others": 0.0, "inside": 1.0, "average": 0.5}
 POOL_SHARES = np.linspace(0, 1, 101)  # the risk is flat near its minimum: finer steps add nothing
 ROUNDING = 1e-9  # part of the teacher's risk below which a gain is rounding, as copies give 1e-12
-
-
-def mean_shift_risks(
-    model: GroupModel,
-    eta_l: float,
-    eta_u: float,
-    eta_t: float,
-    gamma: float,
-    nu: float = 0.0,
-    *,
-    noise: float = 1.0,
-    leading: bool = False,
-) -> GroupRisks:
-    r"""Risks where a group share only moves the mean: group features N(eta mu, s_x I).
-
-    .. math::
-        teacher &= s \gamma \{g_0 + g_1 [p_T - 1 + (\eta_t - \eta_l)^2 |\mu_T|^2 / s_x]\} \\
-        student &= s \gamma \{g_0 + g_1 [\|\Xi\|^2 + |v|^2 / s_x]
-                   + \nu g_1 (p_T - p_{TS}) [h_0 + h_1 (p_S - 1
-                   + (\eta_t - \eta_u)^2 |\mu_S|^2 / s_x)]\}, \\
-        v &= (\eta_u - \eta_l) \mu_T + (\eta_t - \eta_u) \Xi \mu_S
-
-    with g of `inflation(gamma, p_T)` and h of `inflation(nu, p_S)`: the limit of many core
-    features at fixed gamma and nu, within 1 to 2 % of simulation at dz = 20. `leading` puts
-    g = h = 1, the published form for small gamma, 9 % low at gamma = .02 and 40 % at .1.
-
-    Parameters
-    ----------
-    model : GroupModel
-    eta_l, eta_u, eta_t : float in [0, 1]
-        Minority share of labelled, pool and test rows.
-    gamma, nu : float
-        dz / n and dz / N; gamma p_T < 1 and nu p_S < 1.
-    noise : float
-        Variance of the label noise.
-
-    Source: Liu, Dong, Lei, ICLR 2026 (leading order; the nu term made explicit).
-
-    Examples
-    --------
-    >>> model = GroupModel([1.28, 0.0], [1.493, 0.0], [[0.8, 0.0], [0.0, 0.3]])
-    >>> mean_shift_risks(model, eta_l=0.1, eta_u=0.5, eta_t=0.0, gamma=0.1, nu=0.05)
-    GroupRisks(teacher=0.4915, student=0.3196)
-    """
-    check_shares(eta_l=eta_l, eta_u=eta_u, eta_t=eta_t)
-    check_scale(gamma, nu, noise)
-    s_x = model.variance
-    g0, g1 = (1.0, 1.0) if leading else inflation(gamma, model.p_t)
-    h0, h1 = (1.0, 1.0) if leading else inflation(nu, model.p_s)
-    own = model.p_t - 1 + (eta_t - eta_l) ** 2 * model.m_t / s_x
-    v = (eta_u - eta_l) * model.mu_t + (eta_t - eta_u) * model.imported
-    inherited = model.p_ts - 1 + float(v @ v) / s_x
-    pool = h0 + h1 * (model.p_s - 1 + (eta_t - eta_u) ** 2 * model.m_s / s_x)
-    averaged = nu * g1 * (model.p_t - model.p_ts) * pool
-    return GroupRisks(
-        noise * gamma * (g0 + g1 * own), noise * gamma * (g0 + g1 * inherited + averaged)
-    )
-
-
-def inflation(gamma: float, p: int) -> tuple[float, float]:
-    """Finite-sample factors of the constant and of the other p - 1 features.
-
-    g0 = 1 / (1 - gamma p); g1 solves g1 = (p - 1) / E[x / (1 + gamma (g0 + g1 x))] with
-    x ~ chi^2_{p-1}, about (1 + 2 gamma) / (1 - gamma p). Both are 1 at gamma = 0; g1 is 0 for
-    p = 1.
-
-    Raises
-    ------
-    InputError
-        gamma p >= 1: as many features as rows.
-
-    Examples
-    --------
-    >>> g0, g1 = inflation(0.1, p=3)
-    >>> round(g0, 4), round(g1, 4)
-    (1.4286, 1.729)
-    """
-    from scipy.optimize import brentq
-    from scipy.stats import chi
-
-    if not (gamma >= 0 and gamma * p < 1):
-        raise InputError(
-            f"rows must exceed features: gamma = {gamma:.4g} times p = {p} must stay below 1"
-        )
-    g0 = 1 / (1 - gamma * p)
-    if p == 1:
-        return g0, 0.0
-    if gamma == 0:
-        return g0, 1.0
-    # x is the square of a chi variable, whose density is smooth for any p.
-    low, high = np.asarray(chi.ppf([1e-15, 1 - 1e-15], p - 1))
-    nodes, weights = np.polynomial.legendre.leggauss(256)
-    length = low + (high - low) * (nodes + 1) / 2
-    weights = weights * chi.pdf(length, p - 1)
-    x, weights = length**2, weights / weights.sum()
-
-    def excess(g1: float) -> float:
-        return float(g1 * (weights @ (x / (1 + gamma * (g0 + g1 * x)))) - (p - 1))
-
-    upper = (1 + 2 * gamma) * g0
-    while excess(upper) < 0:
-        upper *= 2
-    return g0, float(brentq(excess, 0.0, upper, xtol=1e-12))
 
 
 def mixture_risks(
@@ -170,7 +49,7 @@ def mixture_risks(
     *,
     noise: float = 1.0,
 ) -> GroupRisks:
-    r"""Risks for real groups: features N(g mu, s_x I) with g ~ Bernoulli(eta).
+    r"""Compute the risks of real groups: features N(g mu, s_x I) with g ~ Bernoulli(eta).
 
     With S_T(e) = s_x I + e (1 - e) mu_T mu_T', S_S(e) alike, D = mu_T - Xi mu_S,
     a = e_u (1 - e_u) / (s_x + e_u (1 - e_u) |mu_S|^2), B = Xi + a D mu_S' and
@@ -190,7 +69,15 @@ def mixture_risks(
     gamma = .02, 3 % on average at .1. With embeddings and an intercept (dz = 1) gamma =
     1 / (n - d_w - 2), nu = 1 / (N - d_s - 2) bring both within about 1 %.
 
-    Parameters and returns as in `mean_shift_risks`; eta_u may be an array.
+    Parameters
+    ----------
+    model : GroupModel or GroupGeometry
+    eta_l, eta_u, eta_t : float in [0, 1]
+        Minority share of labelled, pool and test rows; eta_u may be an array.
+    gamma, nu : float
+        dz / n and dz / N.
+    noise : float
+        Variance of the label noise.
 
     Examples
     --------
@@ -207,7 +94,7 @@ def mixture_risks(
     scale_s = s_x + tau_u * m_s
 
     def product(dot: Any, mu_one: Any, mu_other: Any) -> Any:
-        """one' S_T(eta_l)^-1 other by Sherman and Morrison, from <one, other> and both with mu."""
+        """Return one' S_T(eta_l)^-1 other from <one, other> and both with mu (Sherman-Morrison)."""
         return (dot - tau_l / scale_t * mu_one * mu_other) / s_x
 
     # Every vector below is mu_T and Xi mu_S in some proportion: seen = B mu_S, v as above.
@@ -235,33 +122,6 @@ def mixture_risks(
     return GroupRisks(plain(noise * gamma * teacher), plain(noise * gamma * student))
 
 
-def mean_shift_optimum(model: GroupModel, eta_l: float, eta_t: float, nu: float = 0.0) -> float:
-    """Minority share of the pool that minimises the student's risk, mean-shift form.
-
-    With b = eta_l mu_T - eta_t Xi mu_S, D = mu_T - Xi mu_S and c = nu (p_T - p_TS) |mu_S|^2:
-    eta_u* = (<D, b> + c eta_t) / (|D|^2 + c), to leading order, clipped to [0, 1]. If the student
-    imports no shift (Xi mu_S = 0, nu = 0) it is eta_l; if Xi mu_S = a mu_T it lies past eta_l, away
-    from eta_t, at eta_t + (eta_l - eta_t) / (1 - a). Prefer `mixture_optimum` for data.
-
-    Returns
-    -------
-    float
-        In [0, 1]; NaN where the risk does not depend on eta_u.
-
-    Examples
-    --------
-    >>> mean_shift_optimum(GroupModel([2.0], [1.0], [[0.0]]), eta_l=0.1, eta_t=0.5)
-    0.1
-    """
-    check_shares(eta_l=eta_l, eta_t=eta_t)
-    apart, base = _optimum_terms(model, eta_l, eta_t)
-    weight = nu * (model.p_t - model.p_ts) * model.m_s
-    curvature = float(apart @ apart) + weight
-    if not curvature > 0:
-        return float("nan")
-    return float(np.clip((float(apart @ base) + weight * eta_t) / curvature, 0.0, 1.0))
-
-
 def mixture_optimum(
     model: GroupModel | GroupGeometry,
     eta_l: float,
@@ -272,8 +132,7 @@ def mixture_optimum(
     """Return the share of the pool that minimises the student's mixture risk, among `shares`.
 
     The risk is flat inside and moves fastest near pools of one group; there is no closed form. In
-    simulation the share chosen cost at most .02 %, that of the mean-shift form .1 to 9.9 %. The
-    first of equally good shares is returned.
+    simulation the share chosen cost at most .02 %. The first of equally good shares is returned.
 
     Examples
     --------
@@ -289,8 +148,8 @@ def mixture_fails(
 ) -> dict[str, bool]:
     """Tell for each test of `TESTS` whether the student is no better than its teacher.
 
-    Mixture form, gain <= 0 up to rounding. In simulations of 60 random models it had the sign of
-    the gain right in 98 %, the mean-shift form in 87 %.
+    It fails where the gain is at most 0, up to rounding. In simulations of 60 random models the
+    sign of the gain was right in 98 %; without the variance between groups, in 87 %.
 
     Examples
     --------
@@ -301,9 +160,3 @@ def mixture_fails(
         part: mixture_risks(model, eta_l, eta_u, eta_t, 1.0, nu) for part, eta_t in TESTS.items()
     }
     return {part: bool(risk.gain <= ROUNDING * risk.teacher) for part, risk in risks.items()}
-
-
-def _optimum_terms(model: GroupModel, eta_l: float, eta_t: float) -> tuple[FloatArray, FloatArray]:
-    """D and b, with v = eta_u D - b."""
-    mu, imported = model.mu_t, model.imported
-    return mu - imported, eta_l * mu - eta_t * imported

@@ -59,7 +59,7 @@ class TestKMeans:
         found = kmeans(points, 3, device="auto")
         np.testing.assert_array_equal(found.codes, expected.codes)
         assert [record.message for record in caplog.records] == [
-            "the CPU finds the clusters, since GPU 0 fails: "
+            "k-means runs on the CPU, since GPU 0 failed: "
             "Error in faiss::gpu: CUDA error 2 out of memory"
         ]
         with pytest.raises(InputError, match=r"k-means on 'cuda' failed \(Error in faiss::gpu"):

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.w2s_data.discrepancy.theory_data import limit
+from tests.w2s_data.spurious.mean_shift import inflation, mean_shift_optimum, mean_shift_risks
 from w2s_data.errors import InputError
 from w2s_data.spurious import theory
-from w2s_data.spurious.theory import GroupModel, mean_shift_risks, mixture_risks
+from w2s_data.spurious.theory import GroupModel, mixture_risks
 
 
 def model(mu_t: Any, mu_s: Any, xi: dict[tuple[int, int], float]) -> GroupModel:
@@ -67,7 +68,7 @@ def test_reference_values(case: str) -> None:
     np.testing.assert_allclose([found.teacher, found.student], limit, rtol=1e-4)
     for pool, expected in zip((0.0, nu), optimum, strict=True):
         clipped = float(np.clip(expected, 0, 1))
-        assert theory.mean_shift_optimum(groups, el, et, pool) == pytest.approx(clipped, rel=1e-4)
+        assert mean_shift_optimum(groups, el, et, pool) == pytest.approx(clipped, rel=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -84,15 +85,15 @@ def test_reference_values(case: str) -> None:
     ],
 )
 def test_inflation(p: int, gamma: float, g0: float, g1: float) -> None:
-    assert theory.inflation(gamma, p) == pytest.approx((g0, g1), rel=1e-5, abs=1e-12)
+    assert inflation(gamma, p) == pytest.approx((g0, g1), rel=1e-5, abs=1e-12)
 
 
 def test_inflation_is_one_with_endless_rows_and_holds_for_many_features() -> None:
-    assert theory.inflation(0.0, 5) == (1.0, 1.0)
-    g0, g1 = theory.inflation(0.001, 500)
+    assert inflation(0.0, 5) == (1.0, 1.0)
+    g0, g1 = inflation(0.001, 500)
     assert (g0, g1) == pytest.approx((2.0, 2.0), rel=0.01)
     with pytest.raises(InputError, match="rows must exceed features"):
-        theory.inflation(0.25, 4)
+        inflation(0.25, 4)
 
 
 # Simulated teacher and student, mean-shift groups: dz, n, N, (eta_l, eta_u, eta_t), risks.
@@ -251,7 +252,7 @@ def test_equal_shares_are_not_always_safe() -> None:
 
 def test_optimum_where_the_pool_does_not_matter() -> None:
     alike = GroupModel(np.zeros(2), np.zeros(2), np.eye(2) * 0.5)
-    assert np.isnan(theory.mean_shift_optimum(alike, 0.1, 0.5))
+    assert np.isnan(mean_shift_optimum(alike, 0.1, 0.5))
     same = GroupModel(np.ones(2), np.ones(2), np.eye(2))
     assert mixture_risks(same, 0.1, 0.7, 1.0, 0.1, 0.1).gain == pytest.approx(0, abs=1e-12)
 
