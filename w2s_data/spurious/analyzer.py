@@ -253,6 +253,7 @@ class SpuriousAnalyzer(BaseEstimator):  # type: ignore[misc]
         return summary
 
     def _n_parts(self) -> int:
+        # Each part keeps a matrix of second moments in float64.
         fitting = GROUP_BYTES // (8 * (self.d_w_ + self.d_s_) ** 2)
         return max(1, min(self.n_jackknife, max(2, fitting)))
 
@@ -267,7 +268,7 @@ class SpuriousAnalyzer(BaseEstimator):  # type: ignore[misc]
         self._reference = rows.names[1 - asked[0]] if len(asked) == 1 else None
         for k in asked:
             reason = rows.why_unknown(k)
-            try:
+            try:  # a group that determines a column must not stop the others
                 if not reason:
                     models[k] = moments.geometry(k, white)
             except FeatureError as error:

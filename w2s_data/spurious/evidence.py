@@ -24,7 +24,7 @@ from w2s_data.utils.intervals import Estimate, student_interval
 from w2s_data.utils.jackknife import chance_below_zero, jackknife_error
 from w2s_data.utils.typing import FloatArray
 
-EVEN = 0.5  # share of a test where both groups count alike
+EVEN = 0.5  # share of a test where both groups count alike, since accuracy on either matters
 
 
 @dataclass(frozen=True)
@@ -140,6 +140,7 @@ class GroupEvidence:
         if self.left_out is None:
             return Estimate(share, level=self.level)
         best = int(np.flatnonzero(share == POOL_SHARES)[0])
+        # Differences to the best share are paired: they vary far less than the risks themselves.
         risk = self._student(self.geometry, POOL_SHARES)
         left_out = np.stack([self._student(self.left_out, s) for s in POOL_SHARES], axis=1)
         error = jackknife_error(left_out - left_out[:, [best]])
@@ -164,7 +165,7 @@ class GroupEvidence:
         most = min(self.geometry.d_w, self.geometry.d_s)
         shifts = {}
         for name, attribute, power, limit in (
-            ("shift_teacher", "m_t", 0.5, np.inf),
+            ("shift_teacher", "m_t", 0.5, np.inf),  # from squared to plain standard deviations
             ("shift_student", "m_s", 0.5, np.inf),
             ("shared", "shared", 1.0, most),
         ):
@@ -212,6 +213,7 @@ class GroupEvidence:
 
     def _scales(self, n: int, N: int) -> tuple[float, float]:
         """Gamma and nu of plain embeddings with an intercept."""
+        # Exact for normal features: n - d - 2 is the mean of the inverse Wishart, with intercept.
         d_w, d_s = self.geometry.d_w, self.geometry.d_s
         if n <= d_w + 2 or d_s + 2 >= N:
             raise InputError(
@@ -245,6 +247,7 @@ class GroupEvidence:
                 *(("gain", -np.inf), ("relative_gain", -np.inf)),
             )
         }
+        # The chance comes from the gain: its sign is that of the relative gain.
         error = np.nan if left_out is None else float(jackknife_error(left_out.gain))
         rounding = ROUNDING * float(risks.teacher)
         chance = chance_below_zero(float(risks.gain), error, self.freedom, rounding)

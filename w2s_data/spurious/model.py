@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from w2s_data.errors import InputError
-from w2s_data.utils.typing import FloatArray
 
 
 @dataclass(frozen=True)
@@ -39,100 +38,50 @@ class GroupGeometry:
     shared: Any
     variance: float = 1.0
 
+    @classmethod
+    def of(
+        cls,
+        mu_t: ArrayLike,
+        mu_s: ArrayLike,
+        xi: ArrayLike,
+        *,
+        variance: float = 1.0,
+        shared: float | None = None,
+    ) -> GroupGeometry:
+        """Compute the inner products of shifts and similarity.
 
-@dataclass(frozen=True, repr=False, eq=False)
-class GroupModel:
-    """Shift of a group in the features of teacher and student, and their similarity.
-
-    Parameters
-    ----------
-    mu_t : array (d_w,), mu_s : array (d_s,)
-        Shift of the minority's mean in the group features of teacher and student.
-    xi : array (d_w, d_s)
-        Similarity T'S of the group directions; for whitened embeddings the covariance of weak and
-        strong features inside groups.
-    variance : float
-        s_x, of every group feature inside a group.
-    shared : float
-        Unbiased ||xi||^2 where `xi` is an estimate, whose own norm is too large; by default the
-        norm of `xi`.
-
-    Examples
-    --------
-    >>> GroupModel([1.5, 0.0], [1.0], [[0.8], [0.0]])
-    GroupModel(d_w=2, d_s=1, shift_teacher=1.5, shift_student=1, shared=0.64)
-    """
-
-    mu_t: FloatArray
-    mu_s: FloatArray
-    xi: FloatArray
-    variance: float = 1.0
-    shared: float = np.nan
-
-    def __post_init__(self) -> None:
-        for name in ("mu_t", "mu_s", "xi"):
-            object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=float))
-        shapes = self.mu_t.shape, self.mu_s.shape, self.xi.shape
-        if len(shapes[0]) != 1 or len(shapes[1]) != 1 or shapes[2] != shapes[0] + shapes[1]:
+        Parameters
+        ----------
+        mu_t, mu_s : array (d_w,), (d_s,)
+            Shift of the minority's mean in the group features of teacher and student.
+        xi : array (d_w, d_s)
+            Similarity T'S of the group directions; for whitened embeddings the covariance of weak
+            and strong features inside groups.
+        variance : float
+            s_x, of every group feature inside a group.
+        shared : float, optional
+            Unbiased ||xi||^2 where `xi` is an estimate, whose own norm is too large.
+        """
+        t, s, x = (np.asarray(array, dtype=float) for array in (mu_t, mu_s, xi))
+        if t.ndim != 1 or s.ndim != 1 or x.shape != t.shape + s.shape:
             raise InputError(
-                f"mu_t, mu_s and xi must have shapes (d_w,), (d_s,), (d_w, d_s); got {shapes}"
+                "mu_t, mu_s and xi must have shapes (d_w,), (d_s,), (d_w, d_s); got "
+                f"{t.shape}, {s.shape}, {x.shape}"
             )
-        if not self.variance > 0:
-            raise InputError(f"variance must be positive; got {self.variance!r}")
-        if np.isnan(self.shared):
-            object.__setattr__(self, "shared", float(np.sum(self.xi**2)))
-
-    @property
-    def p_t(self) -> int:
-        """Teacher features for each core feature, d_w + 1."""
-        return len(self.mu_t) + 1
-
-    @property
-    def p_s(self) -> int:
-        """Student features for each core feature, d_s + 1."""
-        return len(self.mu_s) + 1
-
-    @property
-    def p_ts(self) -> float:
-        """Shared features, 1 + ||xi||^2: what p_t exceeds it by is the discrepancy."""
-        return 1 + self.shared
-
-    @property
-    def m_t(self) -> float:
-        """|mu_t|^2."""
-        return float(self.mu_t @ self.mu_t)
-
-    @property
-    def m_s(self) -> float:
-        """|mu_s|^2."""
-        return float(self.mu_s @ self.mu_s)
-
-    @property
-    def imported(self) -> FloatArray:
-        """Xi mu_s (d_w,): the student's shift as it reaches the teacher's features."""
-        return np.asarray(self.xi @ self.mu_s)
-
-    @property
-    def geometry(self) -> GroupGeometry:
-        """Inner products of shifts and similarity."""
-        returned = self.xi.T @ self.mu_t
+        if not variance > 0:
+            raise InputError(f"variance must be positive; got {variance!r}")
+        # imported: the student's shift as it reaches the teacher's features; returned: the reverse.
+        imported, returned = x @ s, x.T @ t
         return GroupGeometry(
-            d_w=self.p_t - 1,
-            d_s=self.p_s - 1,
-            m_t=self.m_t,
-            m_s=self.m_s,
-            across=float(returned @ self.mu_s),
-            imported=float(self.imported @ self.imported),
+            d_w=len(t),
+            d_s=len(s),
+            m_t=float(t @ t),
+            m_s=float(s @ s),
+            across=float(returned @ s),
+            imported=float(imported @ imported),
             returned=float(returned @ returned),
-            shared=self.shared,
-            variance=self.variance,
-        )
-
-    def __repr__(self) -> str:
-        return (
-            f"GroupModel(d_w={self.p_t - 1}, d_s={self.p_s - 1}, "
-            f"shift_teacher={self.m_t**0.5:.4g}, shift_student={self.m_s**0.5:.4g}, "
-            f"shared={self.shared:.4g})"
+            shared=float(np.sum(x**2)) if shared is None else shared,
+            variance=variance,
         )
 
 

@@ -13,7 +13,7 @@ from w2s_data.discrepancy.dimensions import correlation_dimension
 from w2s_data.discrepancy.moments import Moments, mapped_blocks
 from w2s_data.errors import FeatureError
 from w2s_data.spurious.inputs import Rows
-from w2s_data.spurious.model import GroupGeometry, GroupModel
+from w2s_data.spurious.model import GroupGeometry
 from w2s_data.utils.typing import FloatArray, IntArray
 
 # Within-group share of a direction's variance below which the group determines it: far above the
@@ -142,12 +142,12 @@ class Whitened:
         xi = xi + np.outer(map_t * a, a @ xi)
         xi = xi + np.outer(xi @ b, map_s * b)
         shared = correlation_dimension(np.sum(xi**2), freedom, d_w=d_w, d_s=d_s)
-        return GroupModel(
+        return GroupGeometry.of(
             _debiased(mu_t, freedom, chance),
             _debiased(mu_s, freedom, chance),
             xi,
             shared=float(np.clip(shared, 0, min(d_w, d_s))),
-        ).geometry
+        )
 
 
 def _inside(shift: FloatArray, tau: float, side: str) -> tuple[FloatArray, float]:

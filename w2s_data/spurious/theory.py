@@ -24,13 +24,7 @@ from typing import Any
 import numpy as np
 
 from w2s_data.discrepancy.theory import plain
-from w2s_data.spurious.model import (
-    GroupGeometry,
-    GroupModel,
-    GroupRisks,
-    check_scale,
-    check_shares,
-)
+from w2s_data.spurious.model import GroupGeometry, GroupRisks, check_scale, check_shares
 from w2s_data.utils.typing import FloatArray
 
 # Share of the group in each test: only others, only the group, both counted alike.
@@ -40,7 +34,7 @@ ROUNDING = 1e-9  # part of the teacher's risk below which a gain is rounding, as
 
 
 def mixture_risks(
-    model: GroupModel | GroupGeometry,
+    model: GroupGeometry,
     eta_l: float,
     eta_u: Any,
     eta_t: float,
@@ -71,7 +65,7 @@ def mixture_risks(
 
     Parameters
     ----------
-    model : GroupModel or GroupGeometry
+    model : GroupGeometry
     eta_l, eta_u, eta_t : float in [0, 1]
         Minority share of labelled, pool and test rows; eta_u may be an array.
     gamma, nu : float
@@ -81,13 +75,13 @@ def mixture_risks(
 
     Examples
     --------
-    >>> model = GroupModel([1.28, 0.0], [1.493, 0.0], [[0.8, 0.0], [0.0, 0.3]])
+    >>> model = GroupGeometry.of([1.28, 0.0], [1.493, 0.0], [[0.8, 0.0], [0.0, 0.3]])
     >>> mixture_risks(model, eta_l=0.1, eta_u=0.5, eta_t=1.0, gamma=0.02, nu=0.005)
     GroupRisks(teacher=0.08056, student=0.05594)
     """
     check_shares(eta_l=eta_l, eta_u=eta_u, eta_t=eta_t)
     check_scale(gamma, nu, noise)
-    g = model.geometry if isinstance(model, GroupModel) else model
+    g = model
     s_x, m_t, m_s, across = g.variance, g.m_t, g.m_s, g.across
     tau_l, tau_u, tau_t = (e * (1 - e) for e in (eta_l, eta_u, eta_t))
     scale_t = s_x + tau_l * m_t
@@ -112,6 +106,7 @@ def mixture_risks(
     v_v = here**2 * m_t + 2 * here * test * mu_seen + test**2 * seen_seen
     mu_v = here * m_t + test * mu_seen
 
+    # Traces cost O(1) per share this way, and a curve or a jackknife needs thousands of them.
     # tr[S_T^-1 B (s_x I + tau mu mu') B'] and tr[S_T^-1 R], each without a d x d product.
     shared = squared - tau_l / scale_t * back_back + tau_t * product(seen_seen, mu_seen, mu_seen)
     kept = g.d_w + (tau_u - tau_l) * m_t / scale_t
@@ -123,7 +118,7 @@ def mixture_risks(
 
 
 def mixture_optimum(
-    model: GroupModel | GroupGeometry,
+    model: GroupGeometry,
     eta_l: float,
     eta_t: float,
     nu: float = 0.0,
@@ -136,7 +131,7 @@ def mixture_optimum(
 
     Examples
     --------
-    >>> round(mixture_optimum(GroupModel([2.5], [0.5], [[0.3]]), eta_l=0.4, eta_t=0.5), 2)
+    >>> round(mixture_optimum(GroupGeometry.of([2.5], [0.5], [[0.3]]), eta_l=0.4, eta_t=0.5), 2)
     0.35
     """
     risks = mixture_risks(model, eta_l, shares, eta_t, 1.0, nu)
@@ -144,7 +139,7 @@ def mixture_optimum(
 
 
 def mixture_fails(
-    model: GroupModel | GroupGeometry, eta_l: float, eta_u: float, nu: float = 0.0
+    model: GroupGeometry, eta_l: float, eta_u: float, nu: float = 0.0
 ) -> dict[str, bool]:
     """Tell for each test of `TESTS` whether the student is no better than its teacher.
 
@@ -153,7 +148,7 @@ def mixture_fails(
 
     Examples
     --------
-    >>> mixture_fails(GroupModel([0.0], [2.83], [[0.707]]), eta_l=0.1, eta_u=0.1)
+    >>> mixture_fails(GroupGeometry.of([0.0], [2.83], [[0.707]]), eta_l=0.1, eta_u=0.1)
     {'others': False, 'inside': True, 'average': False}
     """
     risks = {

@@ -9,13 +9,17 @@ import numpy as np
 import pytest
 
 from tests.w2s_data.discrepancy.theory_data import Item, group_model, limit, reference
-from tests.w2s_data.spurious.mean_shift import inflation, mean_shift_optimum, mean_shift_risks
+from tests.w2s_data.spurious.mean_shift import (
+    GroupModel,
+    inflation,
+    mean_shift_optimum,
+    mean_shift_risks,
+)
 from w2s_data import DiscrepancyAnalyzer
 from w2s_data.discrepancy import theory
 from w2s_data.discrepancy.dimensions import correlation_dimension, marchenko_pastur_dimension
+from w2s_data.spurious.model import GroupRisks
 from w2s_data.spurious.theory import (
-    GroupModel,
-    GroupRisks,
     mixture_optimum,
     mixture_risks,
 )

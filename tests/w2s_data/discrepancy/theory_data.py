@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from tests.w2s_data.discrepancy.equivalents import expected_variances
-from w2s_data.spurious.theory import GroupModel, GroupRisks
+from tests.w2s_data.spurious.mean_shift import GroupModel
+from w2s_data.spurious.model import GroupRisks
 
 Item = dict[str, Any]
 

@@ -2,11 +2,38 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from w2s_data.errors import InputError
-from w2s_data.spurious.model import GroupModel, GroupRisks, check_scale, check_shares
+from w2s_data.spurious.model import GroupGeometry, GroupRisks, check_scale, check_shares
 from w2s_data.utils.typing import FloatArray
+
+
+class GroupModel(GroupGeometry):
+    """Two groups with the vectors behind their geometry."""
+
+    mu_t: FloatArray
+    mu_s: FloatArray
+    xi: FloatArray
+
+    def __init__(self, mu_t: Any, mu_s: Any, xi: Any, variance: float = 1.0) -> None:
+        super().__init__(**vars(GroupGeometry.of(mu_t, mu_s, xi, variance=variance)))
+        for name, value in {"mu_t": mu_t, "mu_s": mu_s, "xi": xi}.items():
+            object.__setattr__(self, name, np.asarray(value, dtype=float))
+
+    @property
+    def p_t(self) -> int:
+        return self.d_w + 1
+
+    @property
+    def p_s(self) -> int:
+        return self.d_s + 1
+
+    @property
+    def p_ts(self) -> float:
+        return 1 + float(self.shared)
 
 
 def mean_shift_risks(
@@ -51,7 +78,7 @@ def mean_shift_risks(
     g0, g1 = (1.0, 1.0) if leading else inflation(gamma, model.p_t)
     h0, h1 = (1.0, 1.0) if leading else inflation(nu, model.p_s)
     own = model.p_t - 1 + (eta_t - eta_l) ** 2 * model.m_t / s_x
-    v = (eta_u - eta_l) * model.mu_t + (eta_t - eta_u) * model.imported
+    v = (eta_u - eta_l) * model.mu_t + (eta_t - eta_u) * model.xi @ model.mu_s
     inherited = model.p_ts - 1 + float(v @ v) / s_x
     pool = h0 + h1 * (model.p_s - 1 + (eta_t - eta_u) ** 2 * model.m_s / s_x)
     averaged = nu * g1 * (model.p_t - model.p_ts) * pool
@@ -124,5 +151,5 @@ def mean_shift_optimum(model: GroupModel, eta_l: float, eta_t: float, nu: float 
 
 def _optimum_terms(model: GroupModel, eta_l: float, eta_t: float) -> tuple[FloatArray, FloatArray]:
     """D and b, with v = eta_u D - b."""
-    mu, imported = model.mu_t, model.imported
+    mu, imported = model.mu_t, model.xi @ model.mu_s
     return mu - imported, eta_l * mu - eta_t * imported

@@ -8,10 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.w2s_data.discrepancy.theory_data import limit
-from tests.w2s_data.spurious.mean_shift import inflation, mean_shift_optimum, mean_shift_risks
+from tests.w2s_data.spurious.mean_shift import (
+    GroupModel,
+    inflation,
+    mean_shift_optimum,
+    mean_shift_risks,
+)
 from w2s_data.errors import InputError
 from w2s_data.spurious import theory
-from w2s_data.spurious.theory import GroupModel, mixture_risks
+from w2s_data.spurious.theory import mixture_risks
 
 
 def model(mu_t: Any, mu_s: Any, xi: dict[tuple[int, int], float]) -> GroupModel:
