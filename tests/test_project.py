@@ -237,7 +237,6 @@ def test_comments_say_why_often_enough():
     assert code <= 20 * comments, f"{comments} comment lines in {code} lines of code"
 
 
-@AT_WORK
 def test_no_file_passes_400_lines():
     long = {
         relative(path): lines
