@@ -254,6 +254,7 @@ class GroupAnalyzer(BaseEstimator):  # type: ignore[misc]
         describe = functools.partial(
             describe_groups, rows, self.points_, detector=detector, level=self.level
         )
+        # Sources are described by the same function: they are groups that may overlap the others.
         self.groups_, self.similarity_ = describe(codes, group_names, rng=seeds[1])
         self.sources_: pd.DataFrame | None = None
         if rows.sources is not None:
@@ -303,11 +304,12 @@ class GroupAnalyzer(BaseEstimator):  # type: ignore[misc]
         self.association_ = pd.DataFrame(
             [{"split": split, "labels": kind, **p.to_dict()} for (split, kind), p in parts.items()]
         )
+        # By the upper limit, so that a small group is not called a minority by chance.
         even = MINORITY / len(table)
         few = (table["eta_labelled_high"] < even) | (table["eta_pool_high"] < even)
         self.minority_ = table.index[few].tolist()
         self.warnings_ = association_warnings(parts, self.level) if spans else []
-        if not spans:
+        if not spans:  # then group determines label by construction, and V would be 1
             self.association_["reason"] = "groups were discovered inside classes"
             for column in self.association_.columns.difference(["split", "labels", "n", "reason"]):
                 self.association_[column] = math.nan

@@ -88,6 +88,7 @@ def _measures(tables: IntArray, corrections: int) -> FloatArray:
     n = counts.sum(axis=(1, 2))
     rows, columns = counts.sum(axis=2), counts.sum(axis=1)
     expected = rows[:, :, None] * columns[:, None, :] / n[:, None, None]
+    # Drawn tables may lack a group or a class, whose expected counts are then 0.
     with np.errstate(divide="ignore", invalid="ignore"):
         chi2 = np.where(expected > 0, (counts - expected) ** 2 / expected, 0).sum(axis=(1, 2))
         shown, classes = (rows > 0).sum(axis=1), (columns > 0).sum(axis=1)

@@ -66,6 +66,7 @@ def _merged(errors: FloatArray, total: FloatArray, n_groups: int | None) -> IntA
             for left, right in itertools.pairwise(parts)
         ]
         best = int(np.argmin(losses))
+        # Nats saved by naming one group fewer for every cell.
         fewer_names = len(errors) * math.log(len(parts) / (len(parts) - 1))
         if n_groups is None and losses[best] > math.log(total.sum()) / 2 + fewer_names:
             break

@@ -154,6 +154,7 @@ def _clearest(
     refined = []
     for direction in [*hints, *_proposed(half, least_half, rng)]:
         followed = _refined(half, direction, least_half)
+        # On points that the direction was not learned from.
         refined.append((two_means(held_out @ followed, least_half)[1], followed))
     if not refined:
         return None

@@ -111,7 +111,7 @@ def _calibration(
     rows: Rows, codes: IntArray, n_groups: int, level: float, rng: np.random.Generator
 ) -> dict[str, FloatArray]:
     """Compute the weak model's expected calibration error over bins of its top probability."""
-    known = rows.known
+    known = rows.known  # without a gold label there is nothing to be calibrated to
     own = codes[known]
     top = rows.proba[known].max(axis=1)
     bins = np.minimum((top * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
@@ -144,6 +144,7 @@ def _classes(
 ) -> dict[str, AnyArray]:
     """Find the largest class and the balance, by gold labels where all rows of a group have one."""
     n_groups, n_classes = len(counter.sizes), rows.proba.shape[1]
+    # Per group, since gold labels of a part of a group could be of its easy rows only.
     by_gold = (n_gold == counter.sizes)[codes]
     labels = np.where(by_gold, rows.gold, rows.pseudo)
     counts = np.bincount(codes * n_classes + labels, minlength=n_groups * n_classes)
@@ -166,6 +167,7 @@ def _centre_cosines(features: FeatureMatrix, codes: IntArray, n_groups: int) -> 
     for where, block in features.blocks():
         units = block / np.linalg.norm(block, axis=1, keepdims=True)
         own = codes[where]
+        # Sums by group as a sparse product: np.add.at is many times slower.
         members = csr_array(
             (np.ones(len(own), np.float32), (own, np.arange(len(own)))), (n_groups, len(own))
         )

@@ -182,6 +182,7 @@ def _regions_of(detector: OverlapDetector, splits: AnyArray, regions: ArrayLike 
 def check_index(index: NeighborIndex | None, features: FeatureMatrix, device: str) -> NeighborIndex:
     """Return the given index if it is one of these features, else a new one."""
     if index is None:
+        # A fixed seed: an approximate index must not depend on the generator's other uses.
         return NeighborIndex("cosine", device=device, random_state=0).fit(features)
     if index.metric != "cosine":
         raise InputError(f"index must have metric 'cosine'; got {index.metric!r}")

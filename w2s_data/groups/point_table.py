@@ -45,7 +45,7 @@ def describe_points(
             indices, scores = np.empty((n, 0), np.int64), np.empty((n, 0), np.float32)
         distances = _distances(features, index, labelled, engine, advance)
     threshold = _usual(scores) if duplicate_threshold == "auto" else float(duplicate_threshold)
-    near = scores >= threshold - ROUNDING
+    near = scores >= threshold - ROUNDING  # a threshold of 1 still takes exact copies
     first, leaks, twins = _duplicates(indices, near, splits)
     points = pd.DataFrame(
         {
@@ -70,7 +70,7 @@ def _pairs(indices: IntArray, scores: FloatArray, near: BoolArray) -> pd.DataFra
         {
             "i": np.minimum(owners, others),
             "j": np.maximum(owners, others),
-            "similarity": np.minimum(scores[owners, columns], 1),
+            "similarity": np.minimum(scores[owners, columns], 1),  # float32 can exceed 1
         }
     )
     ordered = table.sort_values(
@@ -151,6 +151,7 @@ def _duplicates(
     leaks = np.zeros(n, dtype=bool)
     crossing = codes[owners] != codes[neighbours]
     leaks[owners[crossing]] = leaks[neighbours[crossing]] = True
+    # Components also join near-duplicates that are not among each other's neighbours.
     links = coo_array((np.ones(len(owners), bool), (owners, neighbours)), shape=(n, n))
     component = connected_components(links, directed=False)[1]
     low, high = np.full(n, n), np.full(n, -1)

@@ -60,6 +60,7 @@ def group_reading(
         more = f" and {len(minority) - MANY} more" if len(minority) > MANY else ""
         first += f"; minorities: {shares}{more}"
     known = table[table["n_gold"] > 0]
+    # Weighted by gold rows: the accuracy over all rows, not over groups.
     overall = (known["weak_accuracy"] * known["n_gold"]).sum() / max(1, known["n_gold"].sum())
     worse = known[known["weak_accuracy_high"] < overall]
     if len(worse):

@@ -8,7 +8,7 @@ from w2s_data.spurious.results import GroupPrediction, PredictedRisks
 from w2s_data.spurious.theory import ROUNDING
 from w2s_data.utils.intervals import Estimate
 
-WORTHWHILE = 0.01  # part of the student's risk that re-weighting must save to be advised
+WORTHWHILE = 0.01  # part of the risk to save: re-weighting costs pool rows
 MENTIONED = 0.05  # chance of failing from which a part of the test is named with it
 # Mean squared difference of the covariances, in units of the covariance inside groups, from which
 # the closed form is only a tendency. A typical standard deviation then differs by a quarter.

@@ -247,7 +247,7 @@ class SpuriousAnalyzer(BaseEstimator):  # type: ignore[misc]
                 "settings": settings,
                 "reading": f"{self.advice_[0].upper()}{self.advice_[1:]}.",
                 "unknown": [{"group": k, "reason": why} for k, why in self.unknown_.items()],
-                "warnings": [],
+                "warnings": [],  # the stage fills in those that were raised on the way
             }
         )
         return summary
@@ -265,6 +265,7 @@ class SpuriousAnalyzer(BaseEstimator):  # type: ignore[misc]
         asked: Sequence[int] = range(len(rows.names))
         if len(asked) == 2:
             asked = [int(np.argmin(np.bincount(rows.codes)))]
+        # Kept for the message to those who ask for the other one.
         self._reference = rows.names[1 - asked[0]] if len(asked) == 1 else None
         for k in asked:
             reason = rows.why_unknown(k)
@@ -285,6 +286,7 @@ class SpuriousAnalyzer(BaseEstimator):  # type: ignore[misc]
             self._evidence_of(k, geometry, left_out, rows, moments)
             for (k, geometry), left_out in zip(models.items(), replicates, strict=True)
         ]
+        # The worst comes first, as all attributes of a single group are about it.
         self._judged = sorted(judged, key=lambda evidence: evidence.worst_relative_gain)
         self.groups_ = pd.DataFrame([e.to_row() for e in self._judged]).set_index("group")
         worst = self._judged[0]
@@ -299,7 +301,7 @@ class SpuriousAnalyzer(BaseEstimator):  # type: ignore[misc]
             return [None] * len(asked)
         try:
             return moments.replicates(asked)
-        except (InputError, np.linalg.LinAlgError):
+        except (InputError, np.linalg.LinAlgError):  # the point estimates still hold
             warnings.warn(
                 f"{self.n_labelled_ + self.n_pool_} rows do not give intervals on {self.d_w_} weak "
                 f"and {self.d_s_} strong dimensions: {LEFT_OUT}",
@@ -346,7 +348,7 @@ class SpuriousAnalyzer(BaseEstimator):  # type: ignore[misc]
         for evidence in self._judged:
             if evidence.group == group:
                 return evidence
-        if group == self._reference:
+        if group == self._reference:  # of two groups only one is judged
             raise InputError(
                 f"group {group!r} is the reference group for {self.worst_!r}; see the `others` "
                 f"field of predict_risk(group={self.worst_!r})"

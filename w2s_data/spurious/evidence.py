@@ -83,7 +83,7 @@ class GroupEvidence:
                 )
                 for part, test in tests.items()
             }
-            # Each model has its own worst group.
+            # Each model has its own worst group, hence two maxima and not that of one group.
             worst = (
                 np.maximum(getattr(risks["others"], role), getattr(risks["inside"], role))
                 for role in ("teacher", "student")
@@ -145,6 +145,7 @@ class GroupEvidence:
         left_out = np.stack([self._student(self.left_out, s) for s in POOL_SHARES], axis=1)
         error = jackknife_error(left_out - left_out[:, [best]])
         low, _ = student_interval(risk - risk[best], error, self.freedom, self.level)
+        # Rounding makes the best share differ from itself by as much.
         possible = POOL_SHARES[low <= ROUNDING * risk[best]]
         return Estimate(share, float(possible[0]), float(possible[-1]), self.level)
 
@@ -243,7 +244,7 @@ class GroupEvidence:
                 low,
             )
             for name, low in (
-                *(("teacher", 0.0), ("student", 0.0)),
+                *(("teacher", 0.0), ("student", 0.0)),  # a risk is not negative, a gain may be
                 *(("gain", -np.inf), ("relative_gain", -np.inf)),
             )
         }

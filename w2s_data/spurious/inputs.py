@@ -61,6 +61,7 @@ class Rows:
                     f"{count} {split} rows do not determine a fit on {d} {side} dimensions: more "
                     f"than {d + 2} are needed, or fewer {side}_components"
                 )
+        # Each group keeps a matrix of second moments in float64.
         if len(self.names) * 8 * (d_w + d_s) ** 2 > GROUP_BYTES:
             raise InputError(
                 f"{len(self.names)} groups of {d_w} + {d_s} dimensions do not fit in memory: give "
@@ -125,6 +126,6 @@ def check_rows(
     names, codes = check_names(np.asarray(groups)[used], "groups", used)
     if len(names) < 2:
         raise InputError(f"all rows belong to one group, {listing(names)}: two or more are needed")
-    if len(used) < len(first):
+    if len(used) < len(first):  # a view of all rows would only slow the reading down
         strong, weak, first = FeatureView(strong, used), FeatureView(weak, used), first[used]
     return Rows(strong, weak, names, codes, first, used)

@@ -123,6 +123,7 @@ def check_shares(**shares: ArrayLike) -> None:
 
 def check_scale(gamma: float, nu: float, noise: float) -> None:
     """Raise if a scale is negative or NaN."""
+    # Written so that NaN fails too.
     for name, value in {"gamma": gamma, "nu": nu, "noise": noise}.items():
         if not value >= 0:
             raise InputError(f"{name} must be at least 0; got {value!r}")

@@ -138,9 +138,11 @@ class Whitened:
         tau = 1 / (chance * freedom)
         a, b = self.maps[1] @ shift[d_s:], self.maps[0] @ shift[:d_s]
         (mu_t, map_t), (mu_s, map_s) = (_inside(a, tau, "weak"), _inside(b, tau, "strong"))
+        # Remove the part of the covariance that the two means explain, then whiten what is left.
         xi = self.xi - tau * np.outer(a, b)
         xi = xi + np.outer(map_t * a, a @ xi)
         xi = xi + np.outer(xi @ b, map_s * b)
+        # Noise adds to the squared norm: without correction unrelated features would share some.
         shared = correlation_dimension(np.sum(xi**2), freedom, d_w=d_w, d_s=d_s)
         return GroupGeometry.of(
             _debiased(mu_t, freedom, chance),
@@ -160,6 +162,7 @@ def _inside(shift: FloatArray, tau: float, side: str) -> tuple[FloatArray, float
             f"it: drop that column, or use fewer {side}_components"
         )
     scale = kept**-0.5
+    # Without a shift the map is the identity.
     return shift * scale, (scale - 1) / square if square > 0 else 0.0
 
 
@@ -175,7 +178,7 @@ def covariance_difference(inside: Moments, others: Moments) -> float:
     for part in (slice(0, inside.d_s), slice(inside.d_s, None)):
         one, other = inside.scatter[part, part], others.scatter[part, part]
         values, vectors = np.linalg.eigh((one + other) / sum(freedom))
-        half = vectors / np.sqrt(values)
+        half = vectors / np.sqrt(values)  # whitens both sides by their pooled covariance
         apart = half.T @ (one / freedom[0] - other / freedom[1]) @ half
         # Expected sum of squares of two equal covariances, per direction (Wishart).
         chance = (len(one) + 1) * (1 / freedom[0] + 1 / freedom[1])
@@ -186,5 +189,6 @@ def covariance_difference(inside: Moments, others: Moments) -> float:
 def _debiased(shift: FloatArray, freedom: int, chance: float) -> FloatArray:
     """Keep the direction, with |mu|^2 = (1 - (d + 1) / freedom) |shift|^2 - d chance >= 0."""
     d, square = len(shift), float(shift @ shift)
+    # The first factor undoes the inverse Wishart of the estimated covariance.
     wanted = (freedom - d - 1) / freedom * square - d * chance
     return np.asarray(shift * np.sqrt(max(0.0, wanted) / square)) if square > 0 else shift

@@ -108,7 +108,7 @@ class GroupPrediction:
     def __repr__(self) -> str:
         shares = ("eta_labelled", "eta_pool", "eta_test")
         first = ", ".join(f"{name}={getattr(self, name):.4g}" for name in shares)
-        average, indent = self.average, " " * 16
+        average, indent = self.average, " " * 16  # below the opening bracket
         gain = average.gain
         return (
             f"GroupPrediction(group={self.group!r}, {first},\n{indent}"

@@ -151,6 +151,7 @@ def mixture_fails(
     >>> mixture_fails(GroupGeometry.of([0.0], [2.83], [[0.707]]), eta_l=0.1, eta_u=0.1)
     {'others': False, 'inside': True, 'average': False}
     """
+    # Both risks are proportional to gamma, so that the sign of the gain does not depend on it.
     risks = {
         part: mixture_risks(model, eta_l, eta_u, eta_t, 1.0, nu) for part, eta_t in TESTS.items()
     }
