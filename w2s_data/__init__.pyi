@@ -1,5 +1,6 @@
 from . import finetune as finetune
 from ._version import __version__ as __version__
+from .audit import audit as audit
 from .data.dataset import W2SDataset as W2SDataset
 from .data.load import load_dataset as load_dataset
 from .data.regions import Region as Region

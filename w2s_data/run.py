@@ -195,6 +195,10 @@ class Run:
         """Seed of every random choice of the run's stages."""
         return int(self.manifest["seed"])
 
+    @seed.setter
+    def seed(self, value: int) -> None:
+        self.manifest["seed"] = int(value)
+
     def dataset(self) -> W2SDataset:
         """Return the run's data set as it was stored; feature vectors stay on disk until read."""
         if self._dataset is None:
@@ -285,6 +289,17 @@ class Run:
         return dict(self.read_summary(main)) | {
             Path(name).stem: self.read_summary(name) for name in others
         }
+
+    def remember_features(self, places: Mapping[str, str]) -> None:
+        """Record where files of ready-made features lie, by role."""
+        known = self.manifest.get("features", {})
+        if {**known, **places} != known:
+            self.manifest["features"] = {**known, **places}
+            self._save()
+
+    def feature_file(self, role: str) -> Path:
+        """Return the file that a role's ready-made features came from."""
+        return Path(self.manifest.get("features", {}).get(role, ""))
 
     def read_table(self, name: str, columns: list[str] | None = None) -> pd.DataFrame:
         """Read one of the run's Parquet tables."""

@@ -22,10 +22,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from w2s_data import LinearProbe, OverlapDetector, load_dataset
+from w2s_data import load_dataset
+from w2s_data.compute.context import Compute
 from w2s_data.run import Run
-from w2s_data.stages import FeatureInput, embed_stage, score_stage
+from w2s_data.stages import embed_stage, score_stage
 from w2s_data.stages.graph import stage_of
+from w2s_data.stages.settings import EmbedSettings, ScoreSettings
 
 SIZES = (10_000, 100_000, 1_000_000)
 DIMENSION = 16
@@ -72,11 +74,10 @@ def make_run(folder: Path, n: int, seed: int = 0) -> Path:
         features[:, 0] += signal * (2 * labels - 1) * rng.integers(0, 2, n)
         np.save(folder.with_name(f"{name}.npy"), features)
     run = Run.create(folder, dataset)
-    files = {
-        name: FeatureInput(file=folder.with_name(f"{name}.npy")) for name in ("weak", "strong")
-    }
-    features = embed_stage(run, dataset, files, show_progress=False)
-    score_stage(run, dataset, features, OverlapDetector(random_state=0), LinearProbe(l2=1.0), False)
+    files = {f"{name}_features": folder.with_name(f"{name}.npy") for name in ("weak", "strong")}
+    compute = Compute(progress=False)
+    embed_stage(run, EmbedSettings(**files), compute)
+    score_stage(run, ScoreSettings(teacher_l2=1.0), compute)
     add_later_stages(run)
     return folder
 

@@ -151,6 +151,8 @@ def render_stage(name: str, summary: Mapping[str, Any]) -> str:
 def stage_line(name: str, summary: Mapping[str, Any]) -> str:
     """Render the result of one stage, or of the "verdict", in one line.
 
+    Examples
+    --------
     >>> stage_line("embed", {"weak": (1797, 9), "strong": (1797, 64)})
     '1,797 items; weak features of 9 dimensions, strong of 64'
     """

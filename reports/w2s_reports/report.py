@@ -11,14 +11,15 @@ from typing import Any
 
 from w2s_data.errors import InputError
 from w2s_data.run import Run
+from w2s_data.stages.graph import PAGE, PROJECTION
 from w2s_data.utils.io import atomic_path
 from w2s_reports import formats
 from w2s_reports.artefacts import Artefacts, read_artefacts
 from w2s_reports.figures import build_figures
 from w2s_reports.gate import Outcome
+from w2s_reports.map import projection_stage
 from w2s_reports.points import MAX_POINTS, example_images, point_columns
 from w2s_reports.render import Drawing, compact_json, render
-from w2s_reports.stage import ensure_projection
 from w2s_reports.summary import summarize
 from w2s_reports.summary.examples import shown_rows
 
@@ -38,13 +39,12 @@ class Report:
     Examples
     --------
     >>> import tempfile
-    >>> from w2s_data import LinearProbe, OverlapDetector, Run, load_dataset
-    >>> from w2s_data.stages import embed_stage, score_stage
+    >>> from w2s_data import Run, load_dataset
+    >>> from w2s_data.stages import score_stage
     >>> data = load_dataset("example:gaussian_overlap?n=200")
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     run = Run.create(f"{folder}/run", data)
-    ...     features = embed_stage(run, data, {})
-    ...     _ = score_stage(run, data, features, OverlapDetector(random_state=0), LinearProbe())
+    ...     _ = score_stage(run)
     ...     report = build_report(run)
     >>> report.summary["data"]["name"], len(report.to_html()) > 1_000_000
     ('gaussian_overlap', True)
@@ -149,13 +149,12 @@ def build_report(
     Examples
     --------
     >>> import tempfile
-    >>> from w2s_data import LinearProbe, OverlapDetector, Run, load_dataset
-    >>> from w2s_data.stages import embed_stage, score_stage
+    >>> from w2s_data import Run, load_dataset
+    >>> from w2s_data.stages import score_stage
     >>> data = load_dataset("example:gaussian_overlap?n=200")
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     run = Run.create(f"{folder}/run", data)
-    ...     features = embed_stage(run, data, {})
-    ...     _ = score_stage(run, data, features, OverlapDetector(random_state=0), LinearProbe())
+    ...     _ = score_stage(run)
     ...     report = build_report(run, f"{folder}/page.html", max_points=100)
     ...     Path(f"{folder}/page.html").stat().st_size > 1_000_000
     True
@@ -163,14 +162,14 @@ def build_report(
     if max_points < 1:
         raise InputError(f"max_points must be at least 1; got {max_points!r}")
     if projection:
-        ensure_projection(Run.open(run if isinstance(run, str | os.PathLike) else run.path))
+        projection_stage(Run.open(run if isinstance(run, str | os.PathLike) else run.path))
     artefacts = read_artefacts(run)
     if projection is False:
-        artefacts = artefacts.without("projection")
+        artefacts = artefacts.without(PROJECTION.name)
     summary = summarize(artefacts, baseline=baseline, fail_on=fail_on)
     report = Report(summary, _drawing(artefacts, summary, max_points))
     # Written last, so that an error before leaves the previous page in place.
-    report.write_html(artefacts.path / "report.html" if path is None else path)
+    report.write_html(artefacts.path / PAGE if path is None else path)
     return report
 
 

@@ -1,103 +1,79 @@
-"""The projection of the strong features as a stage of a run, so that every report reuses it."""
+"""The report as a stage of a run."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
-from w2s_data.features.matrix import FeatureMatrix, FeatureView
+from w2s_data.compute.context import Compute
+from w2s_data.errors import InputError
 from w2s_data.run import Run
-from w2s_data.stages import stored_features
-from w2s_data.stages.graph import MAP, OVERLAP, POSITIONS, PROJECTION, SCORES, check_scored
-from w2s_reports.points import MAX_POINTS, sample_rows
-from w2s_reports.projection import N_EPOCHS, N_NEIGHBORS, project
+from w2s_data.stages.graph import (
+    PAGE,
+    SCORE,
+)
+from w2s_data.stages.settings import ReportSettings
+from w2s_data.utils.io import atomic_path
+from w2s_data.utils.stage import StageResult
+from w2s_reports.map import projection_stage
+from w2s_reports.render import render
+from w2s_reports.report import build_report
+from w2s_reports.summary import summarize
+
+STDOUT = "-"
+SUFFIXES = {"html": ".html", "json": ".json", "markdown": ".md"}
 
 
-def projection_stage(
-    run: Run, features: FeatureMatrix, max_points: int = MAX_POINTS
-) -> dict[str, Any]:
-    """Project the drawn points of a scored run, and write their positions into it.
+def report_stage(
+    run: Run, settings: ReportSettings | None = None, compute: Compute | None = None
+) -> StageResult:
+    """Write the report of a run, with a map of the strong features where they are available.
 
-    `projection.parquet` has the columns id, pca_x, pca_y, umap_x and umap_y (null without UMAP),
-    a row for each point of the proportional sample that reports draw; the principal axes are those
-    of every scored point. The seed is the run's.
-
-    Parameters
-    ----------
-    features : FeatureMatrix
-        Strong features (N, D) of all items of the run, see `w2s_data.stages.stored_features`.
-    max_points : int
-        Points projected at most.
+    The report is not recorded in the manifest: it is made anew whenever a stage was.
 
     Returns
     -------
-    dict
-        The content of `projection.json`.
-
-    Raises
-    ------
-    RunError
-        If the run was not scored, or not with these features.
-    """
-    # Positions depend on the sample and on the seed, and on nothing of the page.
-    settings = _settings(run, max_points)
-    if not run.is_fresh(PROJECTION, settings):
-        check_scored(run)
-        scored = _scored(run)
-        rows = sample_rows(scored, max_points)
-        with run.stage(PROJECTION, settings) as stage:
-            result = project(
-                FeatureView(features, scored.index.to_numpy()),
-                rows,
-                rng=np.random.default_rng(run.seed),
-            )
-            positions: dict[str, Any] = {"pca": result.pca, "umap": result.umap}
-            columns = {
-                f"{name}_{axis}": np.nan if xy is None else xy[:, i]
-                for name, xy in positions.items()
-                for i, axis in enumerate("xy")
-            }
-            ids = scored["id"].to_numpy()[rows]
-            stage.write_table(POSITIONS, pd.DataFrame({"id": ids, **columns}))
-            text = {"n_scored": len(scored), **result.to_dict(), **settings}
-            stage.write_summary(MAP, text)
-    return dict(run.read_summary(MAP))
-
-
-def ensure_projection(run: Run, file: Path | None = None) -> None:
-    """Project a run from the features that it was scored with, unless that was done.
-
-    Parameters
-    ----------
-    file : path, optional
-        The file that the strong features came from, where they came from one.
+    StageResult
+        "path" of the report (None for standard output), "text" that goes there, "gate" with the
+        outcome of each condition, and "no_map", the reason where there is no map.
 
     Raises
     ------
     InputError
-        If the run is not scored, or its strong features are not at hand.
+        If a map is required whose features are not available, or the page is to go to standard
+        output.
     """
-    if run.is_fresh(PROJECTION, _settings(run, MAX_POINTS)):
-        return
-    check_scored(run)
-    projection_stage(run, stored_features(run, run.dataset(), "strong", file))
+    settings = settings or ReportSettings()
+    is_page = settings.format == "html"
+    target = settings.to or run.path / Path(PAGE).with_suffix(SUFFIXES[settings.format])
+    to_stdout = str(target) == STDOUT
+    if is_page and to_stdout:
+        raise InputError("standard output takes JSON or Markdown: set format to json or markdown")
+    reason = _add_map(run, settings, compute) if is_page or settings.map else ""
+    result: dict[str, Any] = {"path": None if to_stdout else str(target), "no_map": reason}
+    conditions: dict[str, Any] = {"baseline": settings.baseline, "fail_on": settings.fail_on}
+    if is_page:
+        projection = False if settings.map is False else None
+        report = build_report(run, target, projection=projection, **conditions)
+        return StageResult(result | {"text": "", "gate": report.summary["gate"]})
+    summary = summarize(run, **conditions)
+    text = render(summary, settings.format)
+    if not to_stdout:
+        if Path(target).is_dir():
+            raise InputError(f"{str(target)!r} is a folder; name a file")
+        with atomic_path(Path(target)) as partial:
+            partial.write_text(text, encoding="utf-8", newline="\n")
+    return StageResult(result | {"text": text if to_stdout else "", "gate": summary["gate"]})
 
 
-def _scored(run: Run) -> pd.DataFrame:
-    """Read the scores of the split that reports draw; the index is the row in the whole table."""
-    scores = run.read_table(SCORES)
-    split = run.read_summary(OVERLAP)["scored_split"]
-    scored: pd.DataFrame = scores.loc[scores["split"] == split]
-    return scored
-
-
-def _settings(run: Run, max_points: int) -> dict[str, Any]:
-    return {
-        "max_points": max_points,
-        "seed": run.seed,
-        "n_neighbors": N_NEIGHBORS,
-        "n_epochs": N_EPOCHS,
-    }
+def _add_map(run: Run, settings: ReportSettings, compute: Compute | None) -> str:
+    """Project the run where that is possible; return why not, "" if there is nothing to say."""
+    if settings.map is False or (not run.follows(SCORE) and not settings.map):
+        return ""
+    try:
+        projection_stage(run, compute)
+    except InputError as error:
+        if settings.map:
+            raise
+        return str(error)
+    return ""

@@ -2,36 +2,37 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from w2s_data.data.load import W2SDataset
+from w2s_data.compute.context import Compute
+from w2s_data.data.dataset import W2SDataset
 from w2s_data.data.regions import Region
 from w2s_data.errors import InputError, NotApplicableError, unknown
 from w2s_data.features.matrix import FeatureMatrix, FeatureView, sampled
 from w2s_data.probes.linear import LinearProbe
 from w2s_data.run import Run
-from w2s_data.stages import weak_proba_of
+from w2s_data.stages.embedding import load_features, required
 from w2s_data.stages.graph import BASELINES, OVERLAP, SCORES, SELECT, SELECTION, TRACE, check_scored
+from w2s_data.stages.scoring import weak_proba_of
+from w2s_data.stages.settings import SelectSettings
 from w2s_data.utils.intervals import Estimate
 from w2s_data.utils.io import jsonable, sha256_json
 from w2s_data.utils.stage import StageResult
 from w2s_data.utils.typing import FloatArray, IntArray
 from w2s_selectors.objectives.base import Judgement
 from w2s_selectors.objectives.screen import MINIMUM_TARGET
+from w2s_selectors.policies.registry import make_policy
 from w2s_selectors.result import SelectionResult
 from w2s_selectors.selection import select_sources
 from w2s_selectors.settings import SelectionSettings
 from w2s_selectors.simulation.progress import final_progress, measure_progress
 from w2s_selectors.sources.table import TableSource
-
-logger = logging.getLogger("w2s_selectors")
 
 TARGETS = ("validation", "test")
 FEWEST_TESTED = 50  # gold labels for which an accuracy is worth comparing
@@ -39,44 +40,22 @@ MOST_TESTED = 20_000  # a random part of more: an accuracy is then right to .004
 Posterior = dict[str, Estimate]  # source -> reward
 
 
-@dataclass(frozen=True, kw_only=True)
-class StageSettings(SelectionSettings):
-    """Settings of a selection over a run.
-
-    Parameters
-    ----------
-    costs : mapping, optional
-        Cost per item by source; 1 where it is not given.
-    target : "auto", "none", "validation" or "test"
-        Split whose items, without their labels, stand for those that the student will meet;
-        "auto" is validation where it has 200 items.
-    """
-
-    costs: Mapping[str, float] | None = None
-    target: str = "auto"
-
-
 def select_stage(
     run: Run,
-    dataset: W2SDataset,
-    strong: FeatureMatrix,
-    settings: StageSettings,
+    settings: SelectSettings | None = None,
+    compute: Compute | None = None,
     *,
-    restart: bool = False,
     on_round: Callable[[dict[str, Any], Posterior], None] | None = None,
-    show_progress: bool | None = None,
 ) -> StageResult:
     """Select among the sources of the run's pool, and write `selection.parquet` and `.json`.
 
-    What random and round-robin choice would have brought, by round, is in `baselines.parquet`. The
-    checkpoint is in the run, so that a killed selection goes on; a larger budget goes on from
-    where a smaller one ended.
+    The results of random and round-robin choice, by round, are in `baselines.parquet`. The
+    checkpoint is in the run, so that a killed selection resumes; a larger budget resumes from the
+    end of a smaller one.
 
     Parameters
     ----------
-    restart : bool
-        Forget an earlier selection with these settings.
-    on_round : function of (a row of the trace, what is believed of the sources), optional
+    on_round : function of (a row of the trace, estimates of the sources), optional
 
     Returns
     -------
@@ -88,23 +67,33 @@ def select_stage(
     RunError
         If the run was not scored.
     NotApplicableError
-        If there are fewer than two sources.
+        If there are fewer than two sources, or too few items for the default budget.
     InputError
         For settings that `select_sources` refuses.
     """
+    settings, compute = settings or SelectSettings(), compute or Compute(seed=run.seed)
     check_scored(run)
-    recorded = {**asdict(settings), "policy": repr(settings.policy), "seed": run.seed}
+    dataset = run.dataset()
+    chosen = _selection(settings, dataset)
+    recorded = {
+        **asdict(chosen),
+        "policy": repr(chosen.policy),
+        "costs": settings.costs,
+        "target": settings.target,
+        "seed": compute.seed,
+    }
     folder = run.path / "selection" / sha256_json({**recorded, "budget": None})[:12]
-    if restart and folder.is_dir():
+    if settings.restart and folder.is_dir():
         shutil.rmtree(folder)
     elif (earlier := run.earlier(SELECT, recorded)) is not None:
         return earlier
+    strong = required(load_features(run, compute), "strong")
     sources = TableSource.from_dataset(
         dataset,
         costs=settings.costs,
         strong_features=strong,
         weak_proba=weak_proba_of(run, dataset),
-        random_state=run.seed,
+        random_state=compute.seed,
     )
     names = [source.name for source in sources]
     if len(names) == 1:
@@ -120,13 +109,13 @@ def select_stage(
     with run.stage(SELECT, recorded) as stage:
         result = select_sources(
             sources,
-            settings,
+            chosen,
             target=FeatureView(strong, target) if len(target) else None,
             checkpoint=folder,
             evaluate=student_accuracy(dataset, strong),
             on_round=after,
-            progress=show_progress,
-            random_state=run.seed,
+            progress=_with_bars(compute, on_round),
+            random_state=compute.seed,
         )
         stage.write_table(TRACE, result.to_frame(ids=True))
         summary = result.to_dict()
@@ -137,6 +126,43 @@ def select_stage(
             summary["baselines"] = [row | final[row["strategy"]] for row in summary["baselines"]]
         stage.write_summary(SELECTION, summary)
     return StageResult(run.read(SELECT))
+
+
+def _selection(settings: SelectSettings, dataset: W2SDataset) -> SelectionSettings:
+    """Return the settings of `select_sources`; a policy by its name becomes the policy itself."""
+    budget = settings.budget
+    policy = settings.policy
+    return SelectionSettings(
+        budget=_quarter(dataset, settings) if budget is None else budget,
+        budget_unit=settings.unit,
+        batch_size=settings.batch_size,
+        objective=settings.objective,
+        policy=policy if policy == "auto" else make_policy(policy),
+        keep=settings.keep,
+        stop=settings.stop,
+        max_seconds=settings.max_seconds,
+        separation=settings.separation,
+    )
+
+
+def _quarter(dataset: W2SDataset, settings: SelectSettings) -> float:
+    """Return a quarter of the pool, where that is enough to ask every source once."""
+    if settings.unit != "items":
+        raise InputError(f"unit {settings.unit!r} requires budget")
+    pool = dataset.rows("pool")
+    quarter = len(pool) // 4
+    n_sources = 0 if dataset.sources is None else len(set(dataset.sources[pool].tolist()))
+    if quarter < settings.batch_size * n_sources:
+        raise NotApplicableError(
+            f"a quarter of the pool is {quarter:,} items, too few to ask {n_sources} sources for "
+            f"{settings.batch_size} each: give a budget or a smaller batch_size"
+        )
+    return float(quarter)
+
+
+def _with_bars(compute: Compute, on_round: object) -> bool | None:
+    """Draw bars unless each round is reported on a line of its own."""
+    return False if on_round is not None else compute.progress
 
 
 def _progress(run: Run, dataset: W2SDataset, result: SelectionResult) -> pd.DataFrame | None:

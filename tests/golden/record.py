@@ -144,7 +144,7 @@ def run_text(folder: Path) -> Path:
     say("score", folder / "text.jsonl", *roles, *models, *MEMORY, "-o", run)
     say("groups", run, *MEMORY)
     say("forecast", run, *MEMORY)
-    say("select", run, "--budget", 60, "--batch", 10, *MEMORY)
+    say("select", run, "--budget", 60, "--batch-size", 10, *MEMORY)
     say("gain", run, "--methods", "naive,crossfit", *QUICK)
     return run
 
@@ -221,14 +221,15 @@ def run_vectors(folder: Path) -> Path:
         table[f"{model}0"] = 1 - table[f"{model}1"]
     pd.DataFrame(table).to_parquet(folder / "vectors.parquet")
     roles = ("--item", "name", "--label", "label", "--source", "origin", "--split", "split")
-    roles += ("--weak-columns", "a=a0,a1;b=b0,b1;c=c0,c1")
+    for model in "abc":
+        roles += ("--weak-columns", f"{model}={model}0,{model}1")
     strong_file = ("--strong-features", folder / "strong.npy")
     files = ("--weak-features", folder / "weak.npy", *strong_file)
     run = folder / "run"
     say("score", folder / "vectors.parquet", *roles, *files, *MEMORY, "-o", run)
-    say("forecast", run, *files, *MEMORY)
-    say("select", run, *files, "--budget", 60, "--batch", 10, *MEMORY)
-    say("gain", run, *files, "--methods", "naive,raven", *QUICK)
+    say("forecast", run, *MEMORY)
+    say("select", run, "--budget", 60, "--batch-size", 10, *MEMORY)
+    say("gain", run, "--methods", "naive,raven", *QUICK)
     return run
 
 
@@ -271,14 +272,14 @@ def digest(run: Path) -> dict[str, Any]:
     # The manifest is checksums and times; its settings are in the report too.
     summaries = [path for path in sorted(run.glob("*.json")) if path.name != "manifest.json"]
     texts = {path.name: path.read_text(encoding="utf-8") for path in summaries}
-    texts["report"] = say("report", run, "--format", "json", "-o", "-")
+    texts["report"] = say("report", run, "--format", "json", "--to", "-")
     # Files of features are named with their place.
     said = {
         name: compact(json.loads(text.replace(str(run.parent), "FOLDER")))
         for name, text in texts.items()
     }
     said |= {path.name: table_digest(path) for path in sorted(run.glob("*.parquet"))}
-    markdown = say("report", run, "--format", "markdown", "-o", "-")
+    markdown = say("report", run, "--format", "markdown", "--to", "-")
     return said | {"headings": [line for line in markdown.splitlines() if re.match("#+ ", line)]}
 
 

@@ -15,13 +15,13 @@ from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.manifold import trustworthiness
 
-from w2s_data import LinearProbe, OverlapDetector, Run, load_dataset
+from w2s_data import Run, load_dataset
 from w2s_data.errors import FeatureError, InputError, RunError
 from w2s_data.features.matrix import ArrayFeatures, row_blocks
-from w2s_data.stages import embed_stage, score_stage, stored_features
+from w2s_data.stages import score_stage
 from w2s_reports import build_report, projection
+from w2s_reports.map import projection_stage
 from w2s_reports.projection import N_NEIGHBORS, project
-from w2s_reports.stage import ensure_projection, projection_stage
 
 Command = Callable[..., tuple[Any, str, str]]
 
@@ -166,32 +166,30 @@ def test_umap_of_strange_features_is_finite(features: Any) -> None:
 def scored_run(tmp_path: Path) -> Run:
     data = load_dataset("example:gaussian_overlap?n=200")
     run = Run.create(tmp_path / "run", data)
-    features = embed_stage(run, data, {})
-    score_stage(run, data, features, OverlapDetector(random_state=0), LinearProbe())
+    score_stage(run)
     return run
 
 
 def test_stage_is_kept_until_its_inputs_change(no_umap: list[int], scored_run: Run) -> None:
-    strong = stored_features(scored_run, scored_run.dataset(), "strong")
-    summary = projection_stage(scored_run, strong)
-    assert projection_stage(scored_run, strong) == summary
+    summary = projection_stage(scored_run).summary
+    again = projection_stage(scored_run)
+    assert (again.summary, again.fresh) == (summary, True)
     assert len(no_umap) == 1
     table = pd.read_parquet(scored_run.path / "projection.parquet")
     assert list(table) == ["id", "pca_x", "pca_y", "umap_x", "umap_y"]
     pool = scored_run.read_table("scores.parquet").query("split == 'pool'")
     assert table["id"].tolist() == pool["id"].tolist()
     assert summary["n"] == len(pool)
-    scored_run.manifest["seed"] = 1
-    projection_stage(scored_run, strong)
+    scored_run.seed = 1
+    projection_stage(scored_run)
     assert len(no_umap) == 2
     (scored_run.path / "projection.parquet").write_bytes(b"")
-    ensure_projection(scored_run)
+    projection_stage(scored_run)
     assert len(no_umap) == 3
 
 
 def test_stage_projects_a_sample(no_umap: list[int], scored_run: Run) -> None:
-    strong = stored_features(scored_run, scored_run.dataset(), "strong")
-    summary = projection_stage(scored_run, strong, max_points=50)
+    summary = projection_stage(scored_run, max_points=50).summary
     assert (summary["n"], summary["n_scored"]) == (50, 100)
     assert no_umap == [50]
     report = build_report(scored_run)
@@ -204,9 +202,7 @@ def test_unscored_run_has_no_map(tmp_path: Path) -> None:
     data = load_dataset("example:gaussian_overlap?n=200")
     run = Run.create(tmp_path / "run", data)
     with pytest.raises(RunError, match="w2s score"):
-        ensure_projection(run)
-    with pytest.raises(RunError, match="no strong features"):
-        stored_features(run, data, "strong")
+        projection_stage(run)
 
 
 @pytest.mark.slow

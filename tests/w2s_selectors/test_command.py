@@ -56,7 +56,7 @@ def run(scored, tmp_path):
 
 @pytest.mark.slow
 def test_the_spam_source_is_stopped(w2s, run):
-    code, out, err = w2s("select", run, "--budget", 300, "--batch", 20)
+    code, out, err = w2s("select", run, "--budget", 300, "--batch-size", 20)
     assert code == 0
     assert "objective screen_match" in out  # the validation split is the target
     assert "stopped spam:" in out
@@ -86,7 +86,7 @@ def test_the_spam_source_is_stopped(w2s, run):
 
 @pytest.mark.slow
 def test_a_second_time_nothing_runs_and_a_larger_budget_goes_on(w2s, run):
-    arguments = ["select", run, "--batch", 20, "--objective", "screen"]
+    arguments = ["select", run, "--batch-size", 20, "--objective", "screen"]
     first = w2s(*arguments, "--budget", 200)
     again = w2s(*arguments, "--budget", 200)
     assert "select: nothing has changed" in again[2]
@@ -100,7 +100,7 @@ def test_a_second_time_nothing_runs_and_a_larger_budget_goes_on(w2s, run):
 
 @pytest.mark.slow
 def test_restart_gives_the_same_selection(w2s, run):
-    arguments = ["select", run, "--batch", 20, "--budget", 200]
+    arguments = ["select", run, "--batch-size", 20, "--budget", 200]
     first = w2s(*arguments)
     tables = ("selection.parquet", "baselines.parquet")
     before = [(run / name).read_bytes() for name in tables]
@@ -112,7 +112,7 @@ def test_restart_gives_the_same_selection(w2s, run):
 
 def test_policies_costs_and_overruling(w2s, run):
     code, out, _ = w2s(
-        *("select", run, "--budget", 100, "--batch", 10, "--unit", "money"),
+        *("select", run, "--budget", 100, "--batch-size", 10, "--unit", "money"),
         *("--costs", "web=0.5,crowd=2", "--objective", "overlap", "--policy", "kl_ucb"),
         *("--stop", "spam", "--target", "none"),
     )
@@ -129,7 +129,7 @@ def test_policies_costs_and_overruling(w2s, run):
 def test_data_is_scored_first(w2s, scored, tmp_path):
     code, out, _ = w2s(
         *("select", scored.parent / "data.parquet", "--item", "x", "--label", "label"),
-        *("--split", "split", "--source", "source", "--budget", 150, "--batch", 10),
+        *("--split", "split", "--source", "source", "--budget", 150, "--batch-size", 10),
         *("--weak-features", weak_features(tmp_path), "-o", tmp_path / "new"),
     )
     assert code == 0
@@ -149,13 +149,13 @@ def weak_features(folder):
     [
         (["--budget", 20], "raise the budget, or lower batch_size to 6"),
         (["--budget", -5], "budget must be a number > 0"),
-        (["--budget", 300, "--policy", "tompson"], "did you mean 'thompson'"),
-        (["--budget", 300, "--objective", "overlp"], "did you mean 'overlap'"),
+        (["--budget", 300, "--policy", "tompson"], "'tompson' is not one of"),
+        (["--budget", 300, "--objective", "overlp"], "'overlp' is not one of"),
         (["--budget", 300, "--stop", "wb"], "there is no source 'wb'"),
-        (["--budget", 300, "--costs", "web"], "--costs reads NAME=NUMBER"),
+        (["--budget", 300, "--costs", "web"], "--costs must be numbers by name, NAME=NUMBER"),
         (["--budget", 300, "--costs", "web=-1"], "cost"),
-        (["--budget", 300, "--unit", "euro"], "budget_unit must be 'items' or 'money'"),
-        (["--budget", 300, "--target", "labelled"], "there is no target 'labelled'"),
+        (["--budget", 300, "--unit", "euro"], "'euro' is not one of 'items', 'money'"),
+        (["--budget", 300, "--target", "labelled"], "'labelled' is not one of"),
         (["--budget", 300, "--target", "test"], "a target needs 200 items or more; the test split"),
     ],
 )

@@ -10,6 +10,8 @@ import typer
 
 from w2s_data._version import __version__
 
+PACKAGES = ("w2s_data", "w2s_selectors", "w2s_reports")
+
 
 class _StandardError(logging.StreamHandler[TextIO]):
     """Writes to standard error as it is at the time: under a display, above the bars."""
@@ -20,14 +22,13 @@ class _StandardError(logging.StreamHandler[TextIO]):
 
     @stream.setter
     def stream(self, value: TextIO) -> None:
-        """It has no stream of its own."""
+        """Ignore the stream that the base class sets."""
 
 
 app = typer.Typer(
     name="w2s",
-    help="What your data is worth for weak-to-strong training.",
+    help="Measure what your data is worth for weak-to-strong training.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
@@ -35,19 +36,31 @@ app = typer.Typer(
 @app.callback(invoke_without_command=True)
 def _global_options(
     context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,  # noqa: ARG001
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", metavar=" ")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.", metavar=" ")] = False,  # noqa: ARG001
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Draw no progress bars.", metavar=" ")
+    ] = False,
 ) -> None:
     if version:
         typer.echo(f"w2s-data {__version__}")
         raise typer.Exit
+    # Behind a command the same switch may be given again; see `with_options`.
+    context.obj = set_verbosity(quiet)
+
+
+def set_verbosity(quiet: bool) -> bool | None:
+    """Return the progress switch of the stages, and send the log of the packages to standard error.
+
+    Quiet commands log warnings only and draw no bars; None draws bars in a terminal.
+    """
     handler = _StandardError()
     handler.setFormatter(logging.Formatter("%(message)s"))
-    for package in ("w2s_data", "w2s_selectors", "w2s_reports"):
+    for package in PACKAGES:
         log = logging.getLogger(package)
         log.handlers = [handler]
         log.setLevel(logging.WARNING if quiet else logging.INFO)
         log.propagate = False
-    # None draws progress bars only where somebody watches.
-    context.obj = False if quiet else None
+    return False if quiet else None

@@ -1,16 +1,18 @@
-"""The stages of a pipeline while it runs: what is done, what runs, what is left."""
+"""The stages of a pipeline while it runs: finished, running, waiting."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
+from w2s_data.audit import Observer
+from w2s_data.audit import State as EndState
 from w2s_data.utils.progress import shared_bars
 
 if TYPE_CHECKING:
@@ -31,67 +33,63 @@ LOOKS: dict[State, tuple[str, str]] = {  # mark and style
 
 @dataclass
 class Line:
-    """A stage: where it stands, for how many seconds it ran, and what it found."""
+    """A stage: its state, its seconds, and its result in one line."""
 
     name: str
     state: State = "waiting"
-    seconds: float | None = None
-    said: str = ""
     started: float = 0.0
+    seconds: float | None = None
+    result: str = ""
 
     def begin(self) -> None:
         """Start the clock."""
         self.state, self.started = "running", time.perf_counter()
 
-    def end(self, state: State) -> None:
-        """Stop the clock; a state that was settled before stays."""
-        if self.state == "running":
-            self.state = state
-        if self.state != "skipped":
+    def end(self, state: State, result: str = "") -> None:
+        """Stop the clock."""
+        self.state, self.result = state, result
+        if state != "skipped":
             self.seconds = time.perf_counter() - self.started
 
     @property
     def spent(self) -> str:
-        """Its seconds, up to now while it runs."""
+        """Return its seconds, up to now while it runs."""
         running = self.state == "running"
         seconds = time.perf_counter() - self.started if running else self.seconds
         return "" if seconds is None else f"{seconds:.1f} s"
 
     def __str__(self) -> str:
-        return f"{self.name:<8}  {self.state:<7}  {self.spent:>7}  {self.said}".rstrip()
+        return f"{self.name:<8}  {self.state:<7}  {self.spent:>7}  {self.result}".rstrip()
 
 
-class View(AbstractContextManager["View"]):
+class View(Observer, AbstractContextManager["View"]):
     """One display of all stages on standard error, with one bar for the stage that runs.
 
     Parameters
     ----------
     names : sequence of str
         The stages, in their order.
-    show_progress : bool or None
-        None draws where standard error is a terminal and prints a line a stage elsewhere; False
-        is silent.
+    progress : bool or None
+        None draws where standard error is a terminal and prints one line per stage elsewhere;
+        False is silent.
 
     Examples
     --------
-    >>> with View(["score"], show_progress=False) as view, view.stage("score") as line:
-    ...     line.said = "overlap density 18.0%"
-    >>> print(view.lines["score"].state)
-    done
+    >>> with View(["embed"], progress=False) as view, view.stage("embed"):
+    ...     view.end("embed", "done", {"weak": (1797, 9), "strong": (1797, 64)})
+    >>> view.lines["embed"].result
+    '1,797 items; weak features of 9 dimensions, strong of 64'
     """
 
-    def __init__(self, names: Sequence[str], show_progress: bool | None = None) -> None:
+    def __init__(self, names: Sequence[str], progress: bool | None = None) -> None:
         self.lines = {name: Line(name) for name in names}
-        self._silent = show_progress is False
+        self._silent = progress is False
         self._drawn = not self._silent and sys.stderr.isatty()
+        # Stages draw their bars into this display, or not at all.
+        self.progress = self._drawn
         self._bars: Any = None
         self._live: Live | None = None
         self._open = ExitStack()
-
-    @property
-    def show_progress(self) -> bool:
-        """What stages are to do about their own bars: they are drawn here or not at all."""
-        return self._drawn
 
     def __enter__(self) -> View:
         if self._drawn:
@@ -106,27 +104,28 @@ class View(AbstractContextManager["View"]):
     def __exit__(self, *reason: object) -> None:
         self._open.close()
 
-    def skip(self, name: str, reason: str) -> None:
-        """Show that a stage does not run, and why."""
-        with self.stage(name) as line:
-            line.state, line.said = "skipped", reason
-
     @contextmanager
-    def stage(self, name: str) -> Iterator[Line]:
-        """Show that a stage runs, and how it ended; the block may set its state and its words."""
+    def stage(self, name: str) -> Iterator[None]:
+        """Show that a stage runs, and its end."""
         line = self.lines[name]
         line.begin()
         try:
-            yield line
+            yield
         except BaseException as error:
             line.end("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
             raise
-        else:
-            line.end("done")
         finally:
-            self._tell(line)
+            self._show(line)
 
-    def _tell(self, line: Line) -> None:
+    def end(self, name: str, state: EndState, summary: Mapping[str, Any] | str) -> None:
+        """Show the result of a stage, or the reason why it was skipped."""
+        from w2s_reports import stage_line
+
+        described = isinstance(summary, str) or name == "report"
+        text = str(summary) if isinstance(summary, str) else ""
+        self.lines[name].end(state, text if described else stage_line(name, summary))  # type: ignore[arg-type]
+
+    def _show(self, line: Line) -> None:
         if self._live is not None:
             self._live.refresh()
         elif not self._silent:
@@ -152,6 +151,6 @@ class View(AbstractContextManager["View"]):
                 Text(f"{mark} {line.name}", style),
                 Text(line.state, style),
                 line.spent,
-                Text(line.said),
+                Text(line.result),
             )
         return table

@@ -2,37 +2,36 @@
 
 from __future__ import annotations
 
-import logging
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from w2s_data.compute.base import Engine
-from w2s_data.compute.local import LocalEngine
-from w2s_data.compute.memory import MemoryLimit
-from w2s_data.data.load import W2SDataset
-from w2s_data.encoders import Encoder
+from w2s_data.compute.context import Compute
+from w2s_data.data.dataset import W2SDataset
+from w2s_data.encoders.base import Encoder
+from w2s_data.encoders.names import make_encoder
 from w2s_data.encoders.shards import resolved_encoder
-from w2s_data.errors import FileFormatError, InputError, RunError
+from w2s_data.errors import InputError, NotApplicableError, RunError
 from w2s_data.features.matrix import ArrayFeatures, FeatureMatrix, FeatureView
 from w2s_data.features.pairs import embed_pairs, turned_features
 from w2s_data.features.store import FeatureStore, embed
 from w2s_data.run import MANIFEST, Run
 from w2s_data.stages.graph import EMBED
-from w2s_data.utils.io import jsonable, load_npy, sha256_file
+from w2s_data.stages.settings import EmbedSettings
+from w2s_data.utils.io import atomic_path, jsonable, load_npy, make_folder, sha256_file
+from w2s_data.utils.stage import StageResult
 
-logger = logging.getLogger("w2s_data")
-
-Role = Literal["weak", "strong"]
-ROLES: tuple[Role, ...] = ("weak", "strong")
+Role = Literal["strong", "weak"]
+ROLES: tuple[Role, ...] = ("strong", "weak")
 
 
 @dataclass(frozen=True)
 class FeatureInput:
-    """Where the features of a role come from: an encoder, a ready-made file, or the run itself."""
+    """Origin of a role's features: an encoder, or a file of ready-made features."""
 
     encoder: Encoder | None = None
     file: Path | None = None
@@ -40,151 +39,191 @@ class FeatureInput:
 
 def embed_stage(
     run: Run,
-    dataset: W2SDataset,
-    inputs: dict[Role, FeatureInput],
-    show_progress: bool | None = None,
+    settings: EmbedSettings | None = None,
+    compute: Compute | None = None,
+    *,
     overwrite: bool = False,
-    memory: MemoryLimit | None = None,
-    engine: Engine | None = None,
-) -> dict[Role, FeatureMatrix]:
-    """Compute, or find in the run, the features of every role that has any.
+) -> StageResult:
+    """Compute the features of every role, or read the ready-made ones.
 
     Parameters
     ----------
+    settings : EmbedSettings
+        A role without an encoder or a file keeps the features that the run has.
     overwrite : bool
-        Discard features that another pretrained encoder left in the run; without it they are an
-        error. Features of encoders that learn from the items, which are cheap, are always redone.
-    memory : MemoryLimit, optional
-        Bounds the blocks in which the features are read; by default by half of the free memory.
-    engine : Engine, optional
-        Where items are encoded; by default in this process.
+        Discard features that another pretrained encoder wrote; without it they are an error.
+        Features of encoders that learn from the items, which are cheap, are always redone.
+
+    Returns
+    -------
+    StageResult
+        The shape (N, D) of each role's features.
 
     Raises
     ------
     InputError
         If an encoder or a file does not fit the items.
     """
-    found = _features(run, dataset, inputs, show_progress, overwrite, engine or LocalEngine())
-    limit = memory or MemoryLimit.parse(None)
-    return {
-        role: FeatureView(features, name=f"{role} features", limit=limit)
-        for role, features in found.items()
-    }
-
-
-def _features(
-    run: Run,
-    dataset: W2SDataset,
-    inputs: dict[Role, FeatureInput],
-    show_progress: bool | None,
-    overwrite: bool,
-    engine: Engine,
-) -> dict[Role, FeatureMatrix]:
-    inputs = {role: _settled(given, engine) for role, given in inputs.items()}
+    compute = compute or Compute(seed=run.seed)
+    dataset = run.dataset()
+    inputs = _inputs(run, dataset, settings or EmbedSettings(), compute)
     before = run.manifest["stages"].get(EMBED.name, {}).get("settings", {})
-    settings: dict[str, Any] = {
+    recorded: dict[str, Any] = {
         role: chosen
         for role in ROLES
-        if (chosen := _feature_settings(run, dataset, role, inputs.get(role), before.get(role)))
+        if (chosen := _recorded(run, dataset, role, inputs.get(role), before.get(role)))
     }
-    if run.is_fresh(EMBED, settings) and _are_sound(run, inputs):
-        return {
-            role: _stored_features(run, dataset, role, inputs.get(role))
-            for role in ROLES
-            if role in settings
-        }
-    found: dict[Role, FeatureMatrix] = {}
-    with run.stage(EMBED, settings) as stage:
-        for role in (role for role in ROLES if role in settings):
-            given = inputs.get(role)
-            if given is not None and given.encoder is not None:
-                encoder = given.encoder
-                if encoder.learns or engine.name == "local":
-                    encoder.fit(_fitting_items(dataset))
-                folder = _store_path(run, role)
-                found[role] = _embed(
-                    dataset,
-                    encoder,
-                    folder,
-                    overwrite=_is_stored(run, role)
-                    and (overwrite or encoder.learns)
-                    and FeatureStore.open(folder).encoder != jsonable(encoder.spec()),
-                    progress=show_progress,
-                    engine=engine,
-                )
-            else:
-                found[role] = _stored_features(run, dataset, role, given)
-            if _is_stored(run, role):
-                stage.add(f"features/{role}/{MANIFEST}")
-    return found
+    fresh = run.is_fresh(EMBED, recorded) and _are_sound(run, inputs)
+    if not fresh:
+        with run.stage(EMBED, recorded) as stage:
+            for role in (role for role in ROLES if role in recorded):
+                encoder = inputs[role].encoder if role in inputs else None
+                if encoder is not None:
+                    _encode(run, dataset, role, encoder, compute, overwrite)
+                if _is_stored(run, role):
+                    stage.add(f"features/{role}/{MANIFEST}")
+    # The file's name and content are settings; where it lies may change without a new run.
+    places = {str(role): str(given.file.resolve()) for role, given in inputs.items() if given.file}
+    run.remember_features(places)
+    features = load_features(run, compute)
+    return StageResult({role: matrix.shape for role, matrix in features.items()}, fresh=fresh)
 
 
-def stored_features(
-    run: Run, dataset: W2SDataset, role: Role, file: Path | None = None
-) -> FeatureMatrix:
-    """Features of a role as the run was embedded with; no stage runs and nothing is written.
-
-    Parameters
-    ----------
-    file : path, optional
-        The file that they came from, if they did: a run keeps its name and checksum only.
+def load_features(run: Run, compute: Compute | None = None) -> dict[Role, FeatureMatrix]:
+    """Return the features of every role as the run was embedded with, read block by block.
 
     Raises
     ------
     RunError
-        If the run has no such features of its present items.
+        If the run has no features of its present items, or a file of ready-made features is gone.
     InputError
-        If they came from a file that is not named, or is another one.
+        If that file has changed since.
     """
-    before = run.manifest["stages"].get(EMBED.name, {}).get("settings", {}).get(role)
-    if before is None or not run.follows(EMBED):
-        raise RunError(f"{str(run.path)!r} has no {role} features of its items")
-    given = None if file is None else FeatureInput(file=file)
-    found = _feature_settings(run, dataset, role, given, before)
-    if file is not None and (found or {}).get("sha256") != before.get("sha256"):
-        raise InputError(f"{str(file)!r} does not hold the {role} features of this run")
-    return _stored_features(run, dataset, role, given)
+    compute = compute or Compute(seed=run.seed)
+    if not run.follows(EMBED):
+        # Vectors need no encoder, and a grown data set may find all its items in the store.
+        embed_stage(run, EmbedSettings(), compute)
+    recorded = run.manifest["stages"][EMBED.name]["settings"]
+    dataset = run.dataset()
+    return {
+        role: FeatureView(
+            _read(run, dataset, role, recorded[role]), name=f"{role} features", limit=compute.memory
+        )
+        for role in ROLES
+        if role in recorded
+    }
 
 
-def _settled(given: FeatureInput, engine: Engine) -> FeatureInput:
-    return given if given.encoder is None else FeatureInput(resolved_encoder(given.encoder, engine))
+def required(features: Mapping[Role, FeatureMatrix], role: Role) -> FeatureMatrix:
+    """Return the features of a role, or raise and say how to add them."""
+    if role not in features:
+        raise NotApplicableError(
+            f"{role} features are missing: pass an encoder as {role}, or a file of ready-made "
+            f"features as {role}_features"
+        )
+    return features[role]
 
 
-def _embed(dataset: W2SDataset, encoder: Encoder, folder: Path, **options: Any) -> FeatureMatrix:
+def _inputs(
+    run: Run, dataset: W2SDataset, settings: EmbedSettings, compute: Compute
+) -> dict[Role, FeatureInput]:
+    inputs: dict[Role, FeatureInput] = {}
+    for role in ROLES:
+        model, given = getattr(settings, role), getattr(settings, f"{role}_features")
+        if model is not None and given is not None:
+            raise InputError(f"use either {role} or {role}_features, not both")
+        if model is not None:
+            inputs[role] = FeatureInput(encoder=_encoder(model, dataset, compute))
+        elif given is not None:
+            inputs[role] = FeatureInput(file=_as_file(run, role, given))
+    return inputs
+
+
+def _encoder(model: Any, dataset: W2SDataset, compute: Compute) -> Encoder:
+    encoder = make_encoder(model, dataset.kind) if isinstance(model, str) else model
+    if not isinstance(encoder, Encoder):
+        raise InputError(f"an encoder is a name or an Encoder; got {encoder!r}")
+    if "device" in encoder.get_params():
+        encoder.set_params(device=compute.device)
+    return resolved_encoder(encoder, compute.engine)
+
+
+def _as_file(run: Run, role: Role, given: Any) -> Path:
+    """Return the path of a file; an array is written into the run, so that it is kept."""
+    if isinstance(given, str | os.PathLike):
+        return Path(given)
+    path = run.path / "features" / f"{role}.npy"
+    make_folder(path.parent)
+    with atomic_path(path) as partial, partial.open("wb") as file:
+        np.save(file, np.asarray(given, dtype=np.float32), allow_pickle=False)
+    return path
+
+
+def _encode(
+    run: Run,
+    dataset: W2SDataset,
+    role: Role,
+    encoder: Encoder,
+    compute: Compute,
+    overwrite: bool,
+) -> None:
+    # A pretrained encoder is loaded by the workers themselves where there are any.
+    if encoder.learns or compute.engine.name == "local":
+        encoder.fit(_fitting_items(dataset))
+    folder = _store_path(run, role)
+    replaced = (
+        _is_stored(run, role)
+        and (overwrite or encoder.learns)
+        and FeatureStore.open(folder).encoder != jsonable(encoder.spec())
+    )
+    options: dict[str, Any] = {
+        "overwrite": replaced,
+        "progress": compute.progress,
+        "engine": compute.engine,
+    }
     if dataset.is_paired:
-        return embed_pairs(*dataset.pairs, encoder, folder, **options)
-    return embed(dataset.items, encoder, folder, **options)
+        embed_pairs(*dataset.pairs, encoder, folder, **options)
+    else:
+        embed(dataset.items, encoder, folder, **options)
 
 
-def _feature_settings(
+def _recorded(
     run: Run, dataset: W2SDataset, role: Role, given: FeatureInput | None, before: Any
 ) -> dict[str, Any] | None:
-    """What a role's features depend on besides the items; None if it has no features."""
+    """Return what a role's features depend on besides the items; None if it has none."""
     if given is not None and given.file is not None:
-        return {"file": given.file.name, "sha256": _checksum(given.file)}
+        load_npy(given.file, len(dataset))  # a file that does not fit is refused before it counts
+        return {"file": given.file.name, "sha256": sha256_file(given.file)}
     if given is not None and given.encoder is not None:
         if dataset.kind == "features":
             raise InputError(f"the items are feature vectors: no encoder can read them ({role})")
         encoder = given.encoder
-        # What a learning encoder learns follows from the items, which are an input of the stage.
+        # The state of a learning encoder follows from the items, an input of the stage.
         learnt = {"encoder": type(encoder).__name__, **encoder.get_params()}
         return learnt if encoder.learns else encoder.spec()
     if role == "strong" and dataset.features is not None:
         return {"encoder": "none: the items are vectors"}
-    if before is not None and "file" in before:
-        raise InputError(
-            f"the {role} features of this run came from the file {before['file']!r}: "
-            f"name it again with --{role}-features"
-        )
-    return dict(before) if before is not None and _is_stored(run, role) else None
+    if before is None:
+        return None
+    return dict(before) if "file" in before or _is_stored(run, role) else None
 
 
-def _stored_features(
-    run: Run, dataset: W2SDataset, role: Role, given: FeatureInput | None
-) -> FeatureMatrix:
-    """Features that need no computing."""
-    if given is not None and given.file is not None:
-        return _read_features(given.file, dataset)
+def _read(run: Run, dataset: W2SDataset, role: Role, recorded: dict[str, Any]) -> FeatureMatrix:
+    if "file" in recorded:
+        file = run.feature_file(role)
+        if not file.is_file():
+            raise RunError(
+                f"the {role} features of this run came from {str(file)!r}, which is gone: pass "
+                f"{role}_features to `{EMBED.command}` again"
+            )
+        if sha256_file(file) != recorded["sha256"]:
+            raise InputError(
+                f"{str(file)!r} has changed since the run was embedded: pass {role}_features to "
+                f"`{EMBED.command}` again"
+            )
+        # Files of pairs hold chosen minus rejected; the order of each pair was drawn later.
+        features = ArrayFeatures(load_npy(file, len(dataset)))
+        return turned_features(features, dataset.labels) if dataset.is_paired else features
     if role == "strong" and dataset.features is not None:
         return ArrayFeatures(dataset.features)
     store = FeatureStore.open(_store_path(run, role))
@@ -216,18 +255,3 @@ def _fitting_items(dataset: W2SDataset) -> list[Any]:
     wanted = np.flatnonzero(np.isin(dataset.splits, ("labelled", "pool")))
     columns = dataset.pairs if dataset.is_paired else (dataset.items,)
     return [column[row] for column in columns for row in wanted]
-
-
-def _checksum(file: Path) -> str:
-    try:
-        return sha256_file(file)
-    except OSError as error:
-        raise FileFormatError(
-            f"cannot read features {os.fspath(file)!r}: {error.strerror}"
-        ) from error
-
-
-def _read_features(file: Path, dataset: W2SDataset) -> FeatureMatrix:
-    """Map a .npy file of shape (N, D) into memory; of pairs it holds chosen minus rejected."""
-    features = ArrayFeatures(load_npy(file, len(dataset)))
-    return turned_features(features, dataset.labels) if dataset.is_paired else features

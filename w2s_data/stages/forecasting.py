@@ -2,47 +2,39 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 import numpy as np
 from sklearn.base import clone
 
+from w2s_data.compute.context import Compute
 from w2s_data.compute.memory import MemoryLimit
 from w2s_data.data.load import W2SDataset
 from w2s_data.discrepancy.analyzer import DiscrepancyAnalyzer
 from w2s_data.discrepancy.summary import summarize_discrepancy, unknown_discrepancy
-from w2s_data.errors import DegenerateDataWarning, InputError, NotApplicableError, SplitError
+from w2s_data.errors import DegenerateDataWarning, InputError, SplitError
 from w2s_data.features.matrix import FeatureMatrix, FeatureView, sampled
 from w2s_data.forecast import GainForecaster
 from w2s_data.probes.linear import LinearProbe
 from w2s_data.run import Run
-from w2s_data.stages.embedding import ROLES, Role
+from w2s_data.stages.embedding import ROLES, Role, load_features, required
 from w2s_data.stages.graph import DISCREPANCY, FORECAST, FORECAST_SUMMARY
 from w2s_data.stages.scoring import probe_for
-from w2s_data.stages.warnings import noting
+from w2s_data.stages.settings import ForecastSettings
 from w2s_data.utils.stage import StageResult
 from w2s_data.utils.typing import IntArray
 from w2s_data.utils.validation import check_generator
-
-logger = logging.getLogger("w2s_data")
+from w2s_data.utils.warnings import collect_warnings
 
 SAMPLE_COPIES = 12  # of its rows in float64: samples, kernels of three kinds, simulated worlds
 
 
 def forecast_stage(
-    run: Run,
-    dataset: W2SDataset,
-    features: dict[Role, FeatureMatrix],
-    forecaster: GainForecaster,
-    analyzer: DiscrepancyAnalyzer,
-    show_progress: bool | None = None,
-    memory: MemoryLimit | None = None,
+    run: Run, settings: ForecastSettings | None = None, compute: Compute | None = None
 ) -> StageResult:
     """Forecast the gain and measure the discrepancy of the features; write both summaries.
 
-    A penalty of "cv" of the forecaster's probes is chosen once, on the labelled split. On pairs
-    they have no intercept.
+    A penalty of "cv" is chosen once, on the labelled split. On pairs the probes have no intercept.
 
     Returns
     -------
@@ -56,7 +48,19 @@ def forecast_stage(
     SplitError
         If the pool is empty, or the labelled split cannot train a teacher.
     """
-    settings = {
+    settings, compute = settings or ForecastSettings(), compute or Compute(seed=run.seed)
+    dataset = run.dataset()
+    features = load_features(run, compute)
+    forecaster = GainForecaster(
+        student=LinearProbe(l2=settings.student_l2, random_state=compute.seed),
+        teacher=LinearProbe(l2=settings.teacher_l2, random_state=compute.seed),
+        level=settings.level,
+        random_state=compute.seed,
+    )
+    analyzer = DiscrepancyAnalyzer(
+        settings.strong_components, settings.weak_components, random_state=compute.seed
+    )
+    recorded = {
         "forecaster": {
             name: value
             for name, value in forecaster.get_params().items()
@@ -64,27 +68,27 @@ def forecast_stage(
         },
         "analyzer": analyzer.get_params(),
     }
-    if (earlier := run.earlier(FORECAST, settings)) is not None:
+    if (earlier := run.earlier(FORECAST, recorded)) is not None:
         return earlier
     _check(dataset, features)
     labelled = dataset.rows("labelled")
     labelled = labelled[dataset.labels[labelled] >= 0]
     pool = dataset.rows("pool")
-    with run.stage(FORECAST, settings) as stage:
+    with run.stage(FORECAST, recorded) as stage:
         stage.write_summary(DISCREPANCY, _discrepancy(analyzer, features, labelled, pool))
-        settled = _fitting(forecaster, features, memory or MemoryLimit.parse(None))
+        settled = _fitting(forecaster, features, compute.memory)
         settled.set_params(
             teacher=_settled(settled, "teacher", dataset, features["weak"], labelled),
             student=_settled(settled, "student", dataset, features["strong"], labelled),
         )
-        with noting(DegenerateDataWarning):  # they are among the forecast's own warnings
+        with collect_warnings(DegenerateDataWarning):  # they are among the forecast's own warnings
             settled.fit(
                 FeatureView(features["strong"], labelled),
                 FeatureView(features["weak"], labelled),
                 dataset.labels[labelled],
                 strong_pool=FeatureView(features["strong"], pool),
                 weak_pool=FeatureView(features["weak"], pool),
-                progress=show_progress,
+                progress=compute.progress,
             )
         summary = settled.to_dict()
         if dataset.weak_proba is not None:
@@ -98,13 +102,9 @@ def forecast_stage(
 
 
 def _check(dataset: W2SDataset, features: dict[Role, FeatureMatrix]) -> None:
-    missing = [role for role in ROLES if role not in features]
-    if missing:
-        named = " and ".join(missing)
-        raise NotApplicableError(
-            f"a forecast compares two models, but the {named} features are missing: "
-            f"`w2s embed DATA --weak ... --strong ...` computes them"
-        )
+    """Refuse a run that lacks features of a role, gold labels or a pool."""
+    for role in ROLES:
+        required(features, role)
     dataset.check_teacher_data()
     if not len(dataset.rows("pool")):
         raise SplitError("the pool is empty: there is nothing to pseudo-label")
@@ -119,7 +119,7 @@ def _discrepancy(
     both = np.union1d(labelled, pool)
     n, n_pool = len(labelled), len(pool)
     try:
-        with noting(DegenerateDataWarning) as notes:
+        with collect_warnings(DegenerateDataWarning) as notes:
             strong, weak = (FeatureView(features[role], both) for role in ("strong", "weak"))
             analyzer = clone(analyzer).fit(strong, weak)
     except InputError as error:

@@ -110,7 +110,7 @@ PROJECTION = Stage(
     needs=(ITEMS.name, EMBED.name, SCORE.name),
     files={MAP: "adds a map of the strong features", POSITIONS: "adds the position of every point"},
     command="w2s report RUN",
-    function="w2s_reports.stage:projection_stage",
+    function="w2s_reports.map:projection_stage",
 )
 REPORT = Stage(
     "report",

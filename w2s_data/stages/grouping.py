@@ -12,10 +12,8 @@ import pandas as pd
 from sklearn.base import clone
 
 from w2s_data._version import __version__
-from w2s_data.compute.base import Engine
+from w2s_data.compute.context import Compute
 from w2s_data.compute.kept import KeepingEngine
-from w2s_data.compute.local import LocalEngine
-from w2s_data.compute.memory import MemoryLimit
 from w2s_data.data.classes import class_codes
 from w2s_data.data.load import W2SDataset
 from w2s_data.data.regions import Region
@@ -26,7 +24,7 @@ from w2s_data.neighbors.index import NeighborIndex
 from w2s_data.run import Run
 from w2s_data.spurious import SpuriousAnalyzer
 from w2s_data.spurious.analyzer import unknown_spurious
-from w2s_data.stages.embedding import Role
+from w2s_data.stages.embedding import Role, load_features, required
 from w2s_data.stages.graph import (
     DUPLICATES,
     GAIN,
@@ -41,11 +39,12 @@ from w2s_data.stages.graph import (
     check_scored,
 )
 from w2s_data.stages.scoring import weak_proba_of
-from w2s_data.stages.warnings import noting
+from w2s_data.stages.settings import GroupSettings
 from w2s_data.utils.io import sha256_json
 from w2s_data.utils.progress import progress
 from w2s_data.utils.stage import StageResult
 from w2s_data.utils.typing import AnyArray, FloatArray
+from w2s_data.utils.warnings import collect_warnings
 
 logger = logging.getLogger("w2s_data")
 
@@ -54,22 +53,15 @@ MOST_PAIRS = 200  # of near-duplicates that are listed
 
 
 def groups_stage(
-    run: Run,
-    dataset: W2SDataset,
-    features: dict[Role, FeatureMatrix],
-    analyzer: GroupAnalyzer,
-    spurious: SpuriousAnalyzer,
-    show_progress: bool | None = None,
-    memory: MemoryLimit | None = None,
-    engine: Engine | None = None,
+    run: Run, settings: GroupSettings | None = None, compute: Compute | None = None
 ) -> StageResult:
     """Describe groups, sources and points, and judge the groups; write tables and summaries.
 
     Groups are those of the data set, or are discovered. The neighbour index is kept in the run; its
-    vectors take at most a quarter of the memory, see `NeighborIndex`, and the engine searches it.
-    Where the run has a gain of its present scores, the student of the best method is among what is
-    described; a later gain makes the stage run again, but does not make it out of date. What was
-    found of a search that was ended is kept in the run, and the next call goes on from there.
+    vectors take at most a quarter of the memory, see `NeighborIndex`. Where the run has a gain of
+    its present scores, the student of the best method is described too; a later gain makes the
+    stage run again, but does not make it out of date. A search that was interrupted resumes after
+    its last finished block.
 
     Returns
     -------
@@ -80,33 +72,45 @@ def groups_stage(
     ------
     RunError
         If the run was not scored, or not with these features.
-    InputError
-        If strong features are missing.
     NotApplicableError
-        If the items are pairs.
+        If the items are pairs, or strong features are missing.
     """
+    settings, compute = settings or GroupSettings(), compute or Compute(seed=run.seed)
+    dataset = run.dataset()
     if dataset.is_paired:
         raise NotApplicableError(
-            "groups of preference pairs are not analysed: what the two items share vanishes in "
-            "their difference; `w2s score --group` and `w2s gain` report by group"
+            "groups of preference pairs are not analysed, since the shared part of two items "
+            "vanishes in their difference; scores and gain are reported by group"
         )
-    settings = {"analyzer": analyzer.get_params(), "spurious": spurious.get_params()}
+    analyzer = GroupAnalyzer(
+        n_groups=settings.n_groups,
+        discovery=settings.discovery,
+        duplicate_threshold=settings.duplicates,
+        device=compute.device,
+        random_state=compute.seed,
+    )
+    spurious = SpuriousAnalyzer(
+        settings.strong_components, settings.weak_components, random_state=compute.seed
+    )
+    recorded: dict[str, Any] = {
+        "analyzer": analyzer.get_params(),
+        "spurious": spurious.get_params(),
+    }
     student, student_proba = _student(run, dataset)
-    if student:  # a setting and no input: groups that were described before hold as they are
-        settings["student"] = student
-    if (earlier := run.earlier(GROUPS, settings)) is not None:
+    if student:  # a setting and not an input: groups that were described before stay valid
+        recorded["student"] = student
+    if (earlier := run.earlier(GROUPS, recorded)) is not None:
         return earlier
     check_scored(run)
-    if "strong" not in features:
-        raise InputError("strong features are missing: name their file with --strong-features")
+    features = load_features(run, compute)
+    strong = required(features, "strong")
     scores = run.read_table(SCORES)
-    with run.stage(GROUPS, settings) as stage:
-        with noting(DegenerateDataWarning) as notes:
-            limit = memory or MemoryLimit.parse(None)
-            index = _index(run, features["strong"], analyzer, show_progress, limit)
-            blocks = _finished_blocks(run, run.key(GROUPS, settings), index)
+    with run.stage(GROUPS, recorded) as stage:
+        with collect_warnings(DegenerateDataWarning) as notes:
+            index = _index(run, strong, compute)
+            blocks = _finished_blocks(run, run.key(GROUPS, recorded), index)
             analyzer = clone(analyzer).fit(
-                features["strong"],
+                strong,
                 weak_proba_of(run, dataset),
                 groups=dataset.groups,
                 sources=dataset.sources,
@@ -115,8 +119,8 @@ def groups_stage(
                 regions=scores["region"].map({r.label: int(r) for r in Region}).to_numpy(),
                 student_proba=student_proba,
                 index=index,
-                engine=KeepingEngine(engine or LocalEngine(), blocks),
-                progress=show_progress,
+                engine=KeepingEngine(compute.engine, blocks),
+                progress=compute.progress,
             )
         points = analyzer.points_.assign(id=dataset.ids)
         stage.write_table(GROUPS_TABLE, points[["id", *analyzer.points_.columns]])
@@ -181,28 +185,22 @@ def _summary(analyzer: GroupAnalyzer, dataset: W2SDataset, notes: list[str]) -> 
     return summary | {"notes": notes}
 
 
-def _index(
-    run: Run,
-    strong: FeatureMatrix,
-    analyzer: GroupAnalyzer,
-    show_progress: bool | None,
-    memory: MemoryLimit,
-) -> NeighborIndex:
-    """Neighbour index of the run, built and saved if there is none of these features that fits."""
-    path = run.path / NEIGHBORS
+def _index(run: Run, strong: FeatureMatrix, compute: Compute) -> NeighborIndex:
+    """Return the run's neighbour index; build and save it if none of these features fits."""
+    path, memory = run.path / NEIGHBORS, compute.memory
     if path.is_file() and path.stat().st_size <= 2 * memory.resident_bytes:
         try:
-            return NeighborIndex.load(path, strong, "cosine", analyzer.device)
+            return NeighborIndex.load(path, strong, "cosine", compute.device)
         except StoreError as error:
             logger.warning("%s; it is built again", error)
     n, dim = strong.shape
-    fits = 4 * n * dim <= memory.resident_bytes  # then the limit is no setting of the index
+    fits = 4 * n * dim <= memory.resident_bytes  # then the limit is not a setting of the index
     index = NeighborIndex(
-        device=analyzer.device,
+        device=compute.device,
         max_bytes=None if fits else memory.resident_bytes,
-        random_state=analyzer.random_state,
+        random_state=compute.seed,
     )
-    with progress("index", total=n, enabled=show_progress) as advance:
+    with progress("index", total=n, enabled=compute.progress) as advance:
         index.fit(strong, advance=advance)
     index.save(path)
     return index
@@ -232,7 +230,7 @@ def _judge(
         return unknown_spurious("weak features are missing, and with them what the teacher sees")
     labelled, pool = (_mask(dataset, split) for split in ("labelled", "pool"))
     try:
-        with noting(DegenerateDataWarning) as notes:
+        with collect_warnings(DegenerateDataWarning) as notes:
             judged = clone(spurious).fit(
                 features["strong"],
                 features["weak"],
@@ -242,7 +240,8 @@ def _judge(
             )
     except InputError as error:
         return unknown_spurious(str(error))
-    return judged.to_dict() | {"warnings": notes}
+    summary: dict[str, Any] = judged.to_dict() | {"warnings": notes}
+    return summary
 
 
 def _mask(dataset: W2SDataset, split: str) -> AnyArray:

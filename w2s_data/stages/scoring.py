@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import warnings
 
 import numpy as np
 import pandas as pd
 from sklearn.base import clone
 
-from w2s_data.compute.base import Engine
+from w2s_data.compute.context import Compute
 from w2s_data.compute.memory import MemoryLimit
 from w2s_data.data.load import W2SDataset
 from w2s_data.data.regions import Region
@@ -19,34 +18,26 @@ from w2s_data.overlap.detector import OverlapDetector
 from w2s_data.overlap.summary import summarize_overlap
 from w2s_data.probes.linear import LinearProbe, cross_fit_proba
 from w2s_data.run import Run, proba_table
-from w2s_data.stages.embedding import Role
+from w2s_data.stages.embedding import load_features, required
 from w2s_data.stages.graph import OVERLAP, SCORE, SCORES
-from w2s_data.stages.warnings import noting
+from w2s_data.stages.settings import ScoreSettings
 from w2s_data.utils.progress import progress
 from w2s_data.utils.stage import WEAK_PROBA, StageResult
 from w2s_data.utils.typing import FloatArray, IntArray, RandomState
 from w2s_data.utils.validation import check_generator
+from w2s_data.utils.warnings import collect_warnings
 
-logger = logging.getLogger("w2s_data")
-
-TEACHER_FOLDS = 5
+TEACHER_FOLDS = 5  # the usual number: more folds change cross-fitted probabilities little
 PROBE_COPIES = 4  # of its rows in float64, that fitting a probe makes
 
 
 def score_stage(
-    run: Run,
-    dataset: W2SDataset,
-    features: dict[Role, FeatureMatrix],
-    detector: OverlapDetector,
-    teacher: LinearProbe,
-    show_progress: bool | None = None,
-    memory: MemoryLimit | None = None,
-    engine: Engine | None = None,
+    run: Run, settings: ScoreSettings | None = None, compute: Compute | None = None
 ) -> StageResult:
     """Train the teacher unless weak labels were given, detect overlap, write the scores.
 
-    The detector is fitted on the pool, the items that would get pseudo-labels; items of the other
-    splits are then parted by its thresholds. The engine aligns blocks of points.
+    The detector is fitted on the pool, the items that would get pseudo-labels; its thresholds then
+    divide the items of the other splits.
 
     Returns
     -------
@@ -57,34 +48,36 @@ def score_stage(
     ------
     SplitError
         If the pool is empty, or the labelled split cannot train a teacher.
-    InputError
+    NotApplicableError
         If features of a needed role are missing.
     """
-    teacher = probe_for(dataset, teacher)
-    settings = {
+    settings, compute = settings or ScoreSettings(), compute or Compute(seed=run.seed)
+    dataset = run.dataset()
+    features = load_features(run, compute)
+    make = OverlapDetector.reference if settings.reference else OverlapDetector
+    detector = make(device=compute.device, random_state=compute.seed)
+    probe = LinearProbe(l2=settings.teacher_l2, device=compute.device, random_state=compute.seed)
+    teacher = probe_for(dataset, probe)
+    recorded = {
         "detector": detector.get_params(),
         "teacher": None if dataset.weak_proba is not None else teacher.get_params(),
     }
-    if (earlier := run.earlier(SCORE, settings)) is not None:
+    if (earlier := run.earlier(SCORE, recorded)) is not None:
         return earlier
-    if "strong" not in features:
-        raise InputError(
-            "strong features are missing: name a pretrained model with --strong, "
-            "or a file of ready-made features with --strong-features"
-        )
+    strong = required(features, "strong")
     if not len(dataset.rows("pool")):
         raise SplitError(
-            "the pool is empty, so that there is nothing to score: call the split of rows that the "
-            "teacher is to label 'pool' or 'unlabelled', or leave out --split to have splits dealt"
+            "the pool is empty, so there is nothing to score: call the split of rows that the "
+            "teacher labels 'pool' or 'unlabelled', or leave out split to have splits assigned"
         )
-    with run.stage(SCORE, settings) as stage:
-        with noting(DegenerateDataWarning) as notes:
+    with run.stage(SCORE, recorded) as stage:
+        with collect_warnings(DegenerateDataWarning) as notes:
             proba = dataset.weak_proba
             if proba is None:
-                proba = teach(dataset, features.get("weak"), teacher, memory)
+                proba = teach(dataset, required(features, "weak"), teacher, compute.memory)
                 stage.write_table(WEAK_PROBA, proba_table(dataset, proba, ("teacher",)))
             averaged = proba.mean(axis=1) if proba.ndim == 3 else proba
-            scores = _detect(dataset, features["strong"], averaged, detector, show_progress, engine)
+            scores = _detect(dataset, strong, averaged, detector, compute)
         summary = summarize_overlap(detector, dataset, scores, notes)
         stage.write_table(SCORES, scores)
         stage.write_summary(OVERLAP, summary)
@@ -93,7 +86,7 @@ def score_stage(
 
 def teach(
     dataset: W2SDataset,
-    weak_features: FeatureMatrix | None,
+    weak_features: FeatureMatrix,
     teacher: LinearProbe,
     memory: MemoryLimit | None = None,
 ) -> FloatArray:
@@ -104,11 +97,6 @@ def teach(
     random sample of them, with a warning.
     """
     dataset.check_teacher_data()
-    if weak_features is None:
-        raise InputError(
-            "weak features are missing: name an encoder with --weak (tfidf, pixels or a model), "
-            "a file with --weak-features, or ready-made weak labels with --weak-columns"
-        )
     labels = dataset.labels
     labelled = dataset.rows("labelled")
     labelled = labelled[labels[labelled] >= 0]
@@ -165,7 +153,7 @@ def probe_for(dataset: W2SDataset, probe: LinearProbe) -> LinearProbe:
     return ranker
 
 
-def teachers_of(run: Run, dataset: W2SDataset) -> FloatArray:
+def weak_proba_by_model(run: Run, dataset: W2SDataset) -> FloatArray:
     """Weak probabilities (N, C) of the run, or (N, M, C) of several weak models."""
     values = run.read_table(WEAK_PROBA).drop(columns="id").to_numpy(dtype=np.float64)
     stacked: FloatArray = values.reshape(len(values), -1, len(dataset.class_names))
@@ -174,8 +162,8 @@ def teachers_of(run: Run, dataset: W2SDataset) -> FloatArray:
 
 def weak_proba_of(run: Run, dataset: W2SDataset) -> FloatArray:
     """Weak probabilities (N, C) of the run, averaged over weak models."""
-    teachers = teachers_of(run, dataset)
-    return teachers.mean(axis=1) if teachers.ndim == 3 else teachers
+    proba = weak_proba_by_model(run, dataset)
+    return proba.mean(axis=1) if proba.ndim == 3 else proba
 
 
 def _detect(
@@ -183,14 +171,13 @@ def _detect(
     strong: FeatureMatrix,
     proba: FloatArray,
     detector: OverlapDetector,
-    show_progress: bool | None,
-    engine: Engine | None,
+    compute: Compute,
 ) -> pd.DataFrame:
     """Fit on the pool, score all items, and return `scores.parquet`."""
-    with progress("score", total=len(dataset), enabled=show_progress) as advance:
+    with progress("score", total=len(dataset), enabled=compute.progress) as advance:
         name = "differences of the strong features" if dataset.is_paired else "strong features"
         checked = FeatureView(strong, name=name, check=True, advance=advance)
-        detector.fit(checked, proba, pool=dataset.rows("pool"), engine=engine)
+        detector.fit(checked, proba, pool=dataset.rows("pool"), engine=compute.engine)
     scores = detector.scores_
     kept = [name for name in ("id", "split", "source", "group") if name in dataset.table]
     weak = proba.argmax(axis=1)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from w2s_data.compute.base import Engine
-from w2s_data.compute.memory import MemoryLimit
-from w2s_data.data.load import W2SDataset
+from w2s_data.compute.context import Compute
 from w2s_data.errors import DegenerateDataWarning, InputError
-from w2s_data.features.matrix import FeatureMatrix
+from w2s_data.finetune.settings import TrainingSettings
 from w2s_data.run import Run
-from w2s_data.stages.embedding import Role
+from w2s_data.stages.embedding import load_features, required
 from w2s_data.stages.graph import (
     FORECAST,
     FORECAST_SUMMARY,
@@ -22,47 +19,23 @@ from w2s_data.stages.graph import (
     PREDICTIONS,
     check_scored,
 )
-from w2s_data.stages.scoring import teachers_of
-from w2s_data.stages.warnings import noting
+from w2s_data.stages.scoring import weak_proba_by_model
+from w2s_data.stages.settings import GainSettings
 from w2s_data.utils.io import sha256_json
 from w2s_data.utils.stage import StageResult
+from w2s_data.utils.warnings import collect_warnings
 
 if TYPE_CHECKING:
     from w2s_data.finetune.methods.base import Method
 
-logger = logging.getLogger("w2s_data")
-
 
 def gain_stage(
-    run: Run,
-    dataset: W2SDataset,
-    features: dict[Role, FeatureMatrix],
-    methods: Mapping[str, Method],
-    *,
-    seeds: int = 5,
-    training: Mapping[str, Any] | None = None,
-    restart: bool = False,
-    show_progress: bool | None = None,
-    memory: MemoryLimit | None = None,
-    engine: Engine | None = None,
+    run: Run, settings: GainSettings | None = None, compute: Compute | None = None
 ) -> StageResult:
     """Train students by every method and seed, measure the gain, write tables and summary.
 
-    Students that were trained with the same settings before are taken from the run. The forecast
-    is shown beside the gain where the run has one.
-
-    Parameters
-    ----------
-    methods : mapping from name in the table to Method
-    training : mapping
-        Fields of `TrainingSettings`: tuning, epochs, learning_rate, l2, model ... Pairs are
-        trained as such.
-    restart : bool
-        Train everything anew.
-    memory : MemoryLimit, optional
-        A head's features are held in memory only where they fit into a quarter of it.
-    engine : Engine, optional
-        Where students are trained; by default in this process.
+    Students that were trained with the same settings before are read from the run. The forecast is
+    compared with the gain where the run has one. Pairs are trained as such.
 
     Returns
     -------
@@ -74,50 +47,51 @@ def gain_stage(
     RunError
         If the run was not scored.
     InputError
-        If strong features are missing, the test split has no gold labels, or a whole model is to
-        be trained on pairs.
+        If the test split has no gold labels, or a whole model is to be trained on pairs.
+    NotApplicableError
+        If strong features are missing.
     """
+    settings, compute = settings or GainSettings(), compute or Compute(seed=run.seed)
     check_scored(run)
-    from w2s_data.finetune.settings import TrainingSettings
-
-    training = {**(training or {}), **({"paired": True} if dataset.is_paired else {})}
-    chosen = TrainingSettings().replace(**training)
-    is_head = chosen.tuning == "head"
-    settings = {**training, "seed": run.seed}
+    dataset = run.dataset()
+    methods = methods_from(settings.methods)
+    training = _training(settings, compute, paired=dataset.is_paired)
+    trained = {**training, "seed": compute.seed}
     recorded = {
-        **settings,
-        "seeds": seeds,
+        **trained,
+        "seeds": settings.seeds,
         "methods": {name: repr(method) for name, method in methods.items()},
     }
-    if not restart and (earlier := run.earlier(GAIN, recorded)) is not None:
+    if not settings.restart and (earlier := run.earlier(GAIN, recorded)) is not None:
         return earlier
-    if is_head and "strong" not in features:
-        raise InputError("strong features are missing: name their file with --strong-features")
     from w2s_data.finetune import measure_gain
 
+    chosen = TrainingSettings().replace(**training)
+    is_head = chosen.tuning == "head"
+    strong = required(load_features(run, compute), "strong") if is_head else None
     if is_head:
-        limit = memory or MemoryLimit.parse(None)
-        resident = min(chosen.resident_bytes, limit.resident_bytes)
+        # A head's features are held in memory only where they fit into a quarter of the limit.
+        resident = min(chosen.resident_bytes, compute.memory.resident_bytes)
         chosen = chosen.replace(resident_bytes=resident)
     with run.stage(GAIN, recorded) as stage:
-        with noting(DegenerateDataWarning):  # they are among the result's own warnings
+        with collect_warnings(DegenerateDataWarning):  # they are among the result's own warnings
             result = measure_gain(
-                features["strong"] if is_head else None,
-                teachers_of(run, dataset),
+                strong,
+                weak_proba_by_model(run, dataset),
                 dataset.labels,
                 dataset.splits,
                 methods=methods,
-                seeds=seeds,
+                seeds=settings.seeds,
                 settings=chosen,
                 items=None if is_head else dataset.items,
                 groups=dataset.groups,
                 class_names=dataset.class_names,
                 forecast=_forecast(run),
-                checkpoint=run.path / "gain" / sha256_json(settings)[:12],
-                resume=not restart,
-                random_state=run.seed,
-                progress=show_progress,
-                engine=engine,
+                checkpoint=run.path / "gain" / sha256_json(trained)[:12],
+                resume=not settings.restart,
+                random_state=compute.seed,
+                progress=compute.progress,
+                engine=compute.engine,
             )
         predictions = result.predictions().drop(columns="row")
         predictions.insert(0, "id", dataset.ids)
@@ -127,8 +101,22 @@ def gain_stage(
     return StageResult(run.read(GAIN))
 
 
+def _training(settings: GainSettings, compute: Compute, paired: bool) -> dict[str, Any]:
+    """Return the training settings that were given; the others keep their defaults."""
+    given = {
+        "model": settings.model,
+        "epochs": settings.epochs,
+        "learning_rate": settings.learning_rate,
+        "l2": settings.student_l2,
+        "batch_size": settings.batch_size,
+    }
+    known = {name: value for name, value in given.items() if value is not None}
+    always = {"controls": settings.controls, "device": compute.device, "tuning": settings.tuning}
+    return known | always | ({"paired": True} if paired else {})
+
+
 def _forecast(run: Run) -> Any:
-    """The run's forecast, if it is of the items and features as they are."""
+    """Return the run's forecast, if it is of the items and features as they are."""
     return run.read_summary(FORECAST_SUMMARY) if run.follows(FORECAST) else None
 
 

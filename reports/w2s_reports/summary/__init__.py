@@ -66,13 +66,12 @@ def summarize(
     Examples
     --------
     >>> import tempfile
-    >>> from w2s_data import LinearProbe, OverlapDetector, Run, load_dataset
-    >>> from w2s_data.stages import embed_stage, score_stage
+    >>> from w2s_data import Run, load_dataset
+    >>> from w2s_data.stages import score_stage
     >>> data = load_dataset("example:gaussian_overlap?n=200")
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     run = Run.create(f"{folder}/run", data)
-    ...     features = embed_stage(run, data, {})
-    ...     _ = score_stage(run, data, features, OverlapDetector(random_state=0), LinearProbe())
+    ...     _ = score_stage(run)
     ...     summary = summarize(run)
     >>> round(summary["overlap"]["density"]["value"], 2)
     0.28

@@ -70,8 +70,8 @@ def unseen_teacher(w2s, scored, tmp_path):
 
 class TestGroups:
     def test_tables_and_files(self, w2s, run):
-        folder, weak = run
-        code, out, _ = w2s("groups", folder, "--weak-features", weak)
+        folder, _ = run
+        code, out, _ = w2s("groups", folder)
         assert code == 0
         for word in ("rural", "urban", "crowd", "leaking", "of the labelled set", "run:"):
             assert word in " ".join(out.split())
@@ -89,31 +89,31 @@ class TestGroups:
         assert points["agreement"].between(0, 1).all()
 
     def test_a_second_time_nothing_runs(self, w2s, run):
-        folder, weak = run
-        first = w2s("groups", folder, "--weak-features", weak)
+        folder, _ = run
+        first = w2s("groups", folder)
         before = (folder / "manifest.json").read_bytes()
-        second = w2s("groups", folder, "--weak-features", weak)
+        second = w2s("groups", folder)
         assert "groups: nothing has changed" in second[2]
         assert second[1] == first[1]
         assert (folder / "manifest.json").read_bytes() == before
 
     def test_the_index_is_kept_and_used_again(self, w2s, run):
-        folder, weak = run
-        w2s("groups", folder, "--weak-features", weak)
+        folder, _ = run
+        w2s("groups", folder)
         index = folder / "neighbors.faiss"
         saved = index.read_bytes()
         assert NeighborIndex.load(index).shape_ == (N, 9)
-        code, _, err = w2s("groups", folder, "--weak-features", weak, "--duplicates", "0.9")
+        code, _, err = w2s("groups", folder, "--duplicates", "0.9")
         assert code == 0
         assert "built again" not in err
         assert index.read_bytes() == saved
 
     def test_a_damaged_index_is_built_again(self, w2s, run):
-        folder, weak = run
-        w2s("groups", folder, "--weak-features", weak)
+        folder, _ = run
+        w2s("groups", folder)
         saved = (folder / "neighbors.faiss").read_bytes()
         (folder / "neighbors.faiss").write_bytes(saved[:100])
-        code, _, err = w2s("groups", folder, "--weak-features", weak)
+        code, _, err = w2s("groups", folder)
         assert code == 0
         assert "built again" in err
         assert (folder / "neighbors.faiss").read_bytes() == saved
@@ -126,19 +126,20 @@ class TestGroups:
     def test_few_labelled_rows_say_what_would_do(self, w2s, run, rng, tmp_path):
         folder, _ = run
         np.save(tmp_path / "wide.npy", rng.normal(size=(N, 150)).astype(np.float32))
-        code, _, err = w2s("groups", folder, "--weak-features", tmp_path / "wide.npy")
+        w2s("embed", folder, "--weak-features", tmp_path / "wide.npy")
+        code, _, err = w2s("groups", folder)
         assert code == 2
         assert "has no scores of these items and features" in err
-        w2s("score", folder, "--weak-features", tmp_path / "wide.npy")
-        code, out, _ = w2s("groups", folder, "--weak-features", tmp_path / "wide.npy")
+        w2s("score", folder)
+        code, out, _ = w2s("groups", folder)
         assert code == 0
         assert "120 labelled rows do not determine a fit" in " ".join(out.split())
         assert "weak_components" in out
 
     def test_an_ended_search_goes_on_after_its_last_block(self, w2s, run, tmp_path, monkeypatch):
-        folder, weak = run
+        folder, _ = run
         whole = shutil.copytree(folder, tmp_path / "whole")
-        assert w2s("groups", whole, "--weak-features", weak)[0] == 0
+        assert w2s("groups", whole)[0] == 0
         monkeypatch.setattr(neighbors, "SEARCH_ROWS", 90)
         searched, rows = neighbors.nearest_others, []
 
@@ -149,10 +150,10 @@ class TestGroups:
             return searched(searcher, block, advance)
 
         monkeypatch.setattr(neighbors, "nearest_others", ending)
-        assert w2s("groups", folder, "--weak-features", weak)[0] == 130
+        assert w2s("groups", folder)[0] == 130
         assert len(list(folder.glob("groups/*/0-*.npz"))) == 3
         rows[:] = [0] * 10  # another count, so that nothing ends it
-        assert w2s("groups", folder, "--weak-features", weak)[0] == 0
+        assert w2s("groups", folder)[0] == 0
         assert sum(rows) == N - 3 * 90 + 120  # and the labelled rows among themselves
         assert not (folder / "groups").exists()
         for name in ("groups.parquet", "groups.json", "duplicates.parquet"):
@@ -161,8 +162,8 @@ class TestGroups:
 
 class TestForecast:
     def test_table_and_files(self, w2s, run):
-        folder, weak = run
-        code, out, _ = w2s("forecast", folder, "--weak-features", weak)
+        folder, _ = run
+        code, out, _ = w2s("forecast", folder)
         assert code == 0
         for word in ("teacher", "student", "ceiling", "gain", "chance that", "features:"):
             assert word in out
@@ -173,28 +174,28 @@ class TestForecast:
             assert found["low"] <= found["value"] <= found["high"]
         discrepancy = json.loads((folder / "discrepancy.json").read_text())
         assert (discrepancy["d_w"], discrepancy["d_s"]) == (6, 9)
-        code, again, err = w2s("forecast", folder, "--weak-features", weak)
+        code, again, err = w2s("forecast", folder)
         assert "forecast: nothing has changed" in err
         assert again == out
 
     def test_settings_count(self, w2s, run):
-        folder, weak = run
-        first = w2s("forecast", folder, "--weak-features", weak)
-        second = w2s("forecast", folder, "--weak-features", weak, "--level", "0.5")
-        third = w2s("forecast", folder, "--weak-features", weak, "--weak-components", "3")
+        folder, _ = run
+        first = w2s("forecast", folder)
+        second = w2s("forecast", folder, "--level", "0.5")
+        third = w2s("forecast", folder, "--weak-components", "3")
         assert "50% interval" in second[1]
         assert first[1] != third[1]
         assert json.loads((folder / "discrepancy.json").read_text())["d_w"] == 3
 
     def test_labels_of_the_pool_are_not_used(self, w2s, run):
-        folder, weak = run
-        first = w2s("forecast", folder, "--weak-features", weak)
+        folder, _ = run
+        first = w2s("forecast", folder)
         items = pd.read_parquet(folder / "items.parquet")
         items.loc[items["split"] != "labelled", "label"] = None
         items.to_parquet(folder / "items.parquet", index=False)
         for file in ("forecast.json", "discrepancy.json"):
             (folder / file).unlink()
-        assert w2s("forecast", folder, "--weak-features", weak)[1] == first[1]
+        assert w2s("forecast", folder)[1] == first[1]
 
 
 class TestBadInput:
@@ -208,34 +209,34 @@ class TestBadInput:
             assert len(err.strip().splitlines()) == 1
 
     def test_embedded_only(self, w2s, run):
-        folder, weak = run
+        folder, _ = run
         manifest = json.loads((folder / "manifest.json").read_text())
         del manifest["stages"]["score"]
         (folder / "manifest.json").write_text(json.dumps(manifest))
-        code, _, err = w2s("groups", folder, "--weak-features", weak)
+        code, _, err = w2s("groups", folder)
         assert code == 2
         assert "w2s score" in err
 
     def test_forecast_without_weak_features(self, w2s, unseen_teacher):
         code, _, err = w2s("forecast", unseen_teacher)
         assert code == 2
-        assert "the weak features are missing" in err
+        assert "weak features are missing" in err
 
     @pytest.mark.parametrize(
         ("command", "option", "value", "word"),
         [
-            ("groups", "--discovery", "gasp", "did you mean 'gaps'"),
+            ("groups", "--discovery", "gasp", "'gasp' is not one of 'auto', 'gaps'"),
             ("groups", "--n-groups", "many", "--n-groups must be a number or 'auto'"),
             ("groups", "--duplicates", "2", "duplicate_threshold must be"),
-            ("forecast", "--l2", "much", "--l2 must be a number or 'cv'"),
+            ("forecast", "--teacher-l2", "much", "--teacher-l2 must be a number or 'cv'"),
             ("forecast", "--level", "2", "level must be a number in (0, 1)"),
             ("forecast", "--weak-components", "all", "--weak-components must be a number or 'mp'"),
         ],
     )
     def test_option_values(self, w2s, run, command, option, value, word):
-        folder, weak = run
+        folder, _ = run
         before = (folder / "manifest.json").read_bytes()
-        code, _, err = w2s(command, folder, "--weak-features", weak, option, value)
+        code, _, err = w2s(command, folder, option, value)
         assert code == 2
         assert word in err
         assert (folder / "manifest.json").read_bytes() == before
@@ -257,8 +258,7 @@ def test_near_duplicates_are_listed_those_across_splits_first(w2s, scored, tmp_p
     arguments += ["--weak-features", tmp_path / "weak.npy"]
     run = tmp_path / "run"
     assert w2s("score", tmp_path / "data.parquet", *arguments, "-o", run)[0] == 0
-    weak = ("--weak-features", tmp_path / "weak.npy")
-    assert w2s("groups", run, "--duplicates", "0.9999", *weak)[0] == 0
+    assert w2s("groups", run, "--duplicates", "0.9999")[0] == 0
     pairs = pd.read_parquet(run / "duplicates.parquet")
     assert list(zip(pairs["id_a"], pairs["id_b"], strict=True))[:2] == [
         ("130", "401"),

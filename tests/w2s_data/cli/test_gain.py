@@ -11,7 +11,7 @@ import pytest
 
 from w2s_data import Run
 from w2s_data.cli import main
-from w2s_data.stages import methods_from
+from w2s_data.stages.training import methods_from
 
 N = 500
 QUICK = ("--seeds", 2, "--epochs", 3, "--no-controls")
@@ -89,9 +89,8 @@ def test_a_second_time_nothing_runs_and_more_methods_take_up_what_is_there(w2s, 
 def test_the_forecast_stands_beside_the_gain(w2s, run, tmp_path):
     np.save(tmp_path / "weak.npy", np.random.default_rng(0).normal(size=(N, 3)).astype(np.float32))
     w2s("score", run, "--weak-features", tmp_path / "weak.npy")
-    w2s("forecast", run, "--weak-features", tmp_path / "weak.npy")
-    weak = ("--weak-features", tmp_path / "weak.npy")
-    code, out, _ = w2s("gain", run, "--methods", "naive", *QUICK, *weak)
+    w2s("forecast", run)
+    code, out, _ = w2s("gain", run, "--methods", "naive", *QUICK)
     assert code == 0
     assert "forecast:" in out
     assert json.loads((run / "gain.json").read_text())["forecast"]["student"] == "naive"
@@ -122,7 +121,7 @@ def test_methods_with_parameters():
         (["--methods", "enhanced:part=1"], "enhanced has no parameter 'part'"),
         (["--methods", "enhanced:share=2"], "share must be a number in (0, 1]"),
         (["--seeds", 0], "seeds must be a number >= 1"),
-        (["--tuning", "heads"], "did you mean 'head'"),
+        (["--tuning", "heads"], "'heads' is not one of 'head', 'lora', 'full'"),
         (["--tuning", "full"], "pass model (folder or hub name)"),
     ],
 )
@@ -168,9 +167,10 @@ def test_several_weak_models_and_what_is_kept_of_each_item(w2s, scored, tmp_path
         assert right == pytest.approx(student["scores"]["accuracy"]["value"], abs=1e-7)
 
 
-@pytest.mark.parametrize("models", ["a=p00,p01;p10,p11", "a=p00;a=p10", "=p00", "a="])
+@pytest.mark.parametrize("models", [["a=p00,p01", "p10,p11"], ["a=p00", "a=p10"], ["=p00"], ["a="]])
 def test_weak_models_without_names_are_refused(w2s, scored, tmp_path, models):
-    arguments = ["--item", "x", "--label", "label", "--weak-columns", models]
+    given = [part for model in models for part in ("--weak-columns", model)]
+    arguments = ["--item", "x", "--label", "label", *given]
     code, _, err = w2s("score", scored.parent / "data.parquet", *arguments, "-o", tmp_path / "run")
     assert code == 2
     assert "MODEL=COLUMN" in err.splitlines()[-1]

@@ -22,7 +22,9 @@ from w2s_data.features.pairs import embed_pairs
 from w2s_data.features.shards import Shards
 from w2s_data.finetune import available_methods
 from w2s_data.run import Run
-from w2s_data.stages import embed_stage, gain_stage, methods_from, teach
+from w2s_data.stages import gain_stage, load_features
+from w2s_data.stages.scoring import teach
+from w2s_data.stages.settings import GainSettings
 
 N = 240
 GOOD, BAD = ([f"{word}{i}" for i in range(6)] for word in ("clear", "vague"))
@@ -102,7 +104,7 @@ class TestScore:
         first, second = data.pairs
         seen = np.isin(data.splits, ["labelled", "pool"])
         learnt_from = [text for texts in (first, second) for text in np.array(texts)[seen]]
-        features = embed_stage(opened, data, {})
+        features = load_features(opened)
         for role, size in (("weak", 4), ("strong", 16)):
             encoder = TfidfEncoder(size).fit(learnt_from)
             expected = encoder.encode(first) - encoder.encode(second)
@@ -180,9 +182,8 @@ class TestScore:
         assert sum(encoded) == 2 * N
         assert w2s(*arguments)[2].count("nothing has changed") == 1
         same = [
-            embed_stage(Run.open(folder), data, {})["weak"].take(np.arange(N))
+            load_features(Run.open(folder))["weak"].take(np.arange(N))
             for folder in (scored / "run", tmp_path / "run")
-            for data in [Run.open(folder).dataset()]
         ]
         np.testing.assert_array_equal(*same)
 
@@ -234,11 +235,9 @@ class TestAnalyses:
     @pytest.mark.filterwarnings("ignore::w2s_data.errors.DegenerateDataWarning")
     def test_every_method_runs(self, run):
         opened = Run.open(run)
-        data = opened.dataset()
-        features = embed_stage(opened, data, {})
-        settings = {"epochs": 3, "controls": False, "device": "cpu"}
-        methods = methods_from(available_methods())
-        summary = gain_stage(opened, data, features, methods, seeds=1, training=settings)
+        methods = available_methods()
+        settings = GainSettings(methods=methods, seeds=1, epochs=3, controls=False)
+        summary = gain_stage(opened, settings).summary
         assert not summary["failures"]
         assert {student["name"] for student in summary["students"]} >= set(available_methods())
 
@@ -252,8 +251,8 @@ class TestAnalyses:
 
     @pytest.mark.slow
     def test_select(self, w2s, prefs, run, tmp_path):
-        assert w2s("-q", "select", run, "--budget", 60, "--batch", 20)[0] == 0
-        arguments = ("-q", "select", prefs, "--budget", 60, "--batch", 20, *PAIRS[:4])
+        assert w2s("-q", "select", run, "--budget", 60, "--batch-size", 20)[0] == 0
+        arguments = ("-q", "select", prefs, "--budget", 60, "--batch-size", 20, *PAIRS[:4])
         roles = ("--split", "split", "--source", "annotator")
         models = ("--weak", "tfidf:4", "--strong", "tfidf:16")
         code, out, _ = w2s(*arguments, *roles, *models, "-o", tmp_path / "new")

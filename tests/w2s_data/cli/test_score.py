@@ -283,7 +283,7 @@ class TestBadInput:
     def test_feature_rows_disagree(self, refused, data, tmp_path):
         np.save(tmp_path / "short.npy", np.ones((3, 2)))
         refused(
-            ["3 rows", "160 items"],
+            ["has 3", "160"],
             "score",
             data,
             *ROLES,
@@ -338,10 +338,19 @@ class TestBadInput:
         )
 
     def test_nothing_strong(self, refused, data, tmp_path):
-        refused("--strong", "score", data, *ROLES, "--weak", "tfidf:4", "-o", tmp_path / "r")
+        refused(
+            "strong features are missing",
+            "score",
+            data,
+            *ROLES,
+            "--weak",
+            "tfidf:4",
+            "-o",
+            tmp_path / "r",
+        )
 
     def test_nothing_weak(self, refused, data, tmp_path):
-        refused("--weak", *scoring(data, "-o", tmp_path / "r"))
+        refused("weak features are missing", *scoring(data, "-o", tmp_path / "r"))
 
     def test_undecodable_image(self, refused, w2s, tmp_path):
         from PIL import Image
@@ -396,27 +405,39 @@ class TestBadInput:
 
     def test_columns_of_a_settled_run(self, refused, w2s, data, tmp_path):
         w2s("-q", "embed", data, *ROLES, "--weak", "tfidf:4", "-o", tmp_path / "run")
-        refused("--label", "score", tmp_path / "run", "--label", "label")
+        refused("label requires the data file", "score", tmp_path / "run", "--label", "label")
 
     @pytest.mark.parametrize(
         ("option", "value"),
-        [("--split-sizes", "labelled"), ("--l2", "much"), ("--device", "abacus")],
+        [("--split-sizes", "labelled"), ("--teacher-l2", "much"), ("--device", "abacus")],
     )
     def test_option_values(self, refused, data, tmp_path, option, value):
         refused(value, *scoring(data, "--weak", "tfidf:4", option, value, "-o", tmp_path / "r"))
 
     def test_both_ways_to_give_features(self, refused, data, tmp_path):
-        refused("exclude", *scoring(data, "--strong", "tfidf", "-o", tmp_path / "r"))
+        refused(
+            "use either strong or strong_features, not both",
+            *scoring(data, "--strong", "tfidf", "-o", tmp_path / "r"),
+        )
 
-    def test_a_file_of_features_is_named_again(self, refused, w2s, data, tmp_path):
-        run = tmp_path / "run"
-        w2s(*scoring(data, "--weak-columns", "p_neg,p_pos", "-o", run))
-        before = (run / "manifest.json").read_bytes()
-        refused(["'strong.npy'", "--strong-features"], "score", run)
-        assert (run / "manifest.json").read_bytes() == before
-        code, _, err = w2s("score", run, "--strong-features", data.with_name("strong.npy"))
+    def test_a_run_remembers_its_file_of_features(self, refused, w2s, data, tmp_path):
+        run, file = tmp_path / "run", tmp_path / "mine.npy"
+        strong = np.load(data.with_name("strong.npy"))
+        np.save(file, strong)
+        weak = ("--weak-columns", "p_neg,p_pos")
+        w2s("score", data, *ROLES, *weak, "--strong-features", file, "-o", run)
+        code, _, err = w2s("score", run)
         assert code == 0
         assert "score: nothing has changed since" in err
+        before = (run / "manifest.json").read_bytes()
+        np.save(file, strong + 1)
+        refused(["mine.npy", "has changed since", "strong_features"], "score", run)
+        file.unlink()
+        refused(["mine.npy", "is gone", "strong_features"], "score", run)
+        assert (run / "manifest.json").read_bytes() == before
+        np.save(tmp_path / "moved.npy", strong)
+        (tmp_path / "moved.npy").rename(file.with_name("mine.npy"))
+        assert w2s("score", run, "--strong-features", file)[0] == 0
 
     def test_report_without_a_score(self, refused, tmp_path):
         refused("w2s score", "report", tmp_path)

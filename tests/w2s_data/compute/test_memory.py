@@ -6,14 +6,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from w2s_data import DiscrepancyAnalyzer, GainForecaster, LinearProbe, OverlapDetector, load_dataset
+from w2s_data import GainForecaster, load_dataset
 from w2s_data.cli import main
 from w2s_data.compute import memory
+from w2s_data.compute.context import Compute
 from w2s_data.compute.memory import MemoryLimit
 from w2s_data.errors import DegenerateDataWarning, InputError
 from w2s_data.features.matrix import ArrayFeatures, FeatureView, sampled
 from w2s_data.run import Run
-from w2s_data.stages import FeatureInput, embed_stage, forecast_stage, score_stage
+from w2s_data.stages import embed_stage, forecast_stage, score_stage
+from w2s_data.stages.settings import EmbedSettings, ForecastSettings, ScoreSettings
 
 SMALL, LARGE = MemoryLimit(memory.LEAST), MemoryLimit(8 * 10**9)
 
@@ -98,17 +100,16 @@ def scored(folder, limit, n=6000, dim=384):
     table = pd.DataFrame({"text": [f"text {i}" for i in range(n)], "label": label})
     dataset = load_dataset(table, item="text", label="label")
     run = Run.create(folder / "run", dataset)
-    inputs = {role: FeatureInput(file=folder / f"{role}.npy") for role in ("weak", "strong")}
-    features = embed_stage(run, dataset, inputs, memory=limit)
-    detector = OverlapDetector(random_state=0, n_resamples=20, device="cpu")
-    teacher = LinearProbe(random_state=0, device="cpu")
-    score_stage(run, dataset, features, detector, teacher, memory=limit)
-    return run, dataset, features
+    files = {f"{role}_features": folder / f"{role}.npy" for role in ("weak", "strong")}
+    compute = Compute(device="cpu", memory=limit)
+    embed_stage(run, EmbedSettings(**files), compute)
+    score_stage(run, ScoreSettings(teacher_l2=0.01), compute)
+    return run
 
 
 @pytest.mark.slow
 def test_scores_are_the_same_bytes_whatever_the_limit(tmp_path):
-    small, large = scored(tmp_path / "a", SMALL)[0], scored(tmp_path / "b", LARGE)[0]
+    small, large = scored(tmp_path / "a", SMALL), scored(tmp_path / "b", LARGE)
     assert SMALL.block_bytes < 6000 * 384 * 4 < LARGE.block_bytes  # several blocks, and one
     for file in ("weak_proba.parquet", "scores.parquet"):
         assert (small.path / file).read_bytes() == (large.path / file).read_bytes()
@@ -116,18 +117,16 @@ def test_scores_are_the_same_bytes_whatever_the_limit(tmp_path):
 
 def test_a_teacher_of_too_many_rows_learns_from_a_sample_and_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(MemoryLimit, "rows", lambda *_: 100)
-    run, _, _ = scored(tmp_path / "a", LARGE, n=1000, dim=8)
+    run = scored(tmp_path / "a", LARGE, n=1000, dim=8)
     said = " ".join(run.read_summary("overlap.json")["warnings"])
     assert "a random 100 of the 200 labelled items" in said
 
 
 @pytest.mark.slow
 def test_a_forecast_of_too_many_rows_is_of_samples_and_says_so(tmp_path, monkeypatch):
-    run, dataset, features = scored(tmp_path / "a", LARGE, n=1000, dim=8)
+    run = scored(tmp_path / "a", LARGE, n=1000, dim=8)
     monkeypatch.setattr(MemoryLimit, "rows", lambda *_: 120)
-    forecaster = GainForecaster(LinearProbe(), LinearProbe(l2="cv"), random_state=0)
-    analyzer = DiscrepancyAnalyzer(random_state=0)
-    found = forecast_stage(run, dataset, features, forecaster, analyzer, memory=LARGE)
+    found = forecast_stage(run, ForecastSettings(), Compute(memory=LARGE)).summary
     assert (found["n"], found["N"]) == (120, 120)
     assert "a random 120 of the 200 labelled rows" in " ".join(found["warnings"])
 
@@ -151,12 +150,12 @@ def test_a_sample_of_labelled_rows_holds_two_of_every_class(rng):
 
 def test_commands_refuse_what_is_no_size(tmp_path, capsys):
     data = tmp_path / "data.csv"
-    pd.DataFrame({"text": ["a", "b"], "label": [0, 1]}).to_csv(data, index=False)
-    run = str(tmp_path / "run")
+    pd.DataFrame({"text": list("abcdefghij"), "label": [0, 1] * 5}).to_csv(data, index=False)
+    run = str(Run.create(tmp_path / "run", load_dataset(str(data), label="label")).path)
     for words in (
-        ["score", str(data)],
-        ["embed", str(data)],
-        ["select", str(data), "--budget", "10"],
+        ["score", str(data), "--label", "label", "-o", run],
+        ["embed", run],
+        ["select", run, "--budget", "10"],
         ["groups", run],
         ["forecast", run],
         ["gain", run],

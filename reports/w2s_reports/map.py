@@ -1,0 +1,77 @@
+"""The map of the strong features as a stage of a run, so that every report reuses it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from w2s_data.compute.context import Compute
+from w2s_data.features.matrix import FeatureView
+from w2s_data.run import Run
+from w2s_data.stages.embedding import load_features, required
+from w2s_data.stages.graph import MAP, OVERLAP, POSITIONS, PROJECTION, SCORES, check_scored
+from w2s_data.utils.stage import StageResult
+from w2s_reports.points import MAX_POINTS, sample_rows
+from w2s_reports.projection import N_EPOCHS, N_NEIGHBORS, project
+
+
+def projection_stage(
+    run: Run, compute: Compute | None = None, *, max_points: int = MAX_POINTS
+) -> StageResult:
+    """Project the drawn points of a scored run, and write their positions into it.
+
+    `projection.parquet` has the columns id, pca_x, pca_y, umap_x and umap_y (null without UMAP),
+    with one row per point of the proportional sample that reports draw; the principal axes are
+    those of every scored point.
+
+    Returns
+    -------
+    StageResult
+        The content of `projection.json`.
+
+    Raises
+    ------
+    RunError
+        If the run was not scored.
+    NotApplicableError
+        If strong features are missing.
+    """
+    compute = compute or Compute(seed=run.seed)
+    settings = {
+        "max_points": max_points,
+        "seed": compute.seed,
+        "n_neighbors": N_NEIGHBORS,
+        "n_epochs": N_EPOCHS,
+    }
+    if (earlier := run.earlier(PROJECTION, settings)) is not None:
+        return earlier
+    check_scored(run)
+    strong = required(load_features(run, compute), "strong")
+    scored = _scored(run)
+    rows = sample_rows(scored, max_points)
+    with run.stage(PROJECTION, settings) as stage:
+        result = project(
+            FeatureView(strong, scored.index.to_numpy()),
+            rows,
+            rng=np.random.default_rng(compute.seed),
+        )
+        positions: dict[str, Any] = {"pca": result.pca, "umap": result.umap}
+        columns = {
+            f"{name}_{axis}": np.nan if xy is None else xy[:, i]
+            for name, xy in positions.items()
+            for i, axis in enumerate("xy")
+        }
+        ids = scored["id"].to_numpy()[rows]
+        stage.write_table(POSITIONS, pd.DataFrame({"id": ids, **columns}))
+        stage.write_summary(MAP, {"n_scored": len(scored), **result.to_dict(), **settings})
+    return StageResult(run.read(PROJECTION))
+
+
+def _scored(run: Run) -> pd.DataFrame:
+    """Return the scores of the split that reports draw; the index is the row in the whole table."""
+    scores = run.read_table(SCORES)
+    split = run.read_summary(OVERLAP)["scored_split"]
+    scored: pd.DataFrame = scores.loc[scores["split"] == split]
+    return scored

@@ -1,0 +1,197 @@
+"""All stages from Python: `audit`, and the pipeline behind it and behind `w2s run`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from w2s_data.compute.context import Compute
+from w2s_data.compute.engines import make_engine
+from w2s_data.compute.memory import MemoryLimit
+from w2s_data.errors import (
+    EmptyDataError,
+    InputError,
+    MissingExtraError,
+    NotApplicableError,
+    SplitError,
+)
+from w2s_data.run import Run
+from w2s_data.stages.config import Config, load_config
+from w2s_data.stages.embedding import embed_stage
+from w2s_data.stages.graph import EMBED, PIPELINE, REPORT, SCORE, function_of
+from w2s_data.stages.opening import open_run
+from w2s_data.stages.settings import ComputeSettings
+from w2s_data.utils.stage import Stage, StageResult
+
+FAILURES = (InputError, MissingExtraError, OSError)
+# Raised for data that a stage does not apply to; without scores no later stage applies either.
+INAPPLICABLE = (NotApplicableError, SplitError, EmptyDataError)
+
+State = Literal["done", "fresh", "skipped"]
+
+
+class Observer:
+    """Sees the stages of a pipeline as they run; this one ignores them."""
+
+    progress: bool | None = False
+
+    def stage(self, name: str) -> AbstractContextManager[None]:  # noqa: ARG002
+        """Surround a stage while it runs."""
+        return nullcontext()
+
+    def end(self, name: str, state: State, summary: Mapping[str, Any] | str) -> None:
+        """Receive the state of a stage and its summary, or the reason why it was skipped."""
+
+
+@dataclass
+class Pipeline:
+    """A run after its pipeline: the summaries of its stages, and the error that ended them."""
+
+    run: Run
+    summaries: dict[str, dict[str, Any]] = field(default_factory=dict)
+    failure: Exception | None = None
+
+
+def audit(
+    data: Any = None,
+    *,
+    strong: Any = None,
+    weak: Any = None,
+    output: str | os.PathLike[str] | None = None,
+    config: str | os.PathLike[str] | Config | None = None,
+    progress: bool | None = None,
+    **sections: Any,
+) -> Run:
+    """Run all stages on a data set and write the report; return the run.
+
+    A stage that is fresh is skipped, and so is one that does not apply to such data. A killed audit
+    resumes when it is called again.
+
+    Parameters
+    ----------
+    data : W2SDataset, or anything that `load_dataset` reads
+        Columns are given as a section, e.g. ``data="reviews.csv", columns={"label": "mood"}``.
+    strong, weak : str, Encoder, array (N, D) or path of a .npy file, optional
+        Models of the two roles: an encoder or its name, or ready-made features.
+    output : path, optional
+        Run directory; "runs/NAME" by default.
+    config : path of a TOML file or Config, optional
+        Instead of all the others; see `w2s run --example`.
+    progress : bool, optional
+        None draws bars where standard error is a terminal.
+    **sections : dict, or False to skip a stage
+        Settings of the sections columns, run, score, forecast, select, gain, groups and report,
+        e.g. ``gain={"seeds": 3}, groups=False``; see `w2s_data.stages.settings`.
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    InputError
+        For bad settings, and where a stage refuses its input. Stages that had finished before are
+        kept, and are in the report.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     run = audit(
+    ...         "example:gaussian_overlap?n=200",
+    ...         output=f"{folder}/run",
+    ...         **{name: False for name in ("forecast", "groups", "select", "gain")},
+    ...         report={"map": False},
+    ...         progress=False,
+    ...     )
+    ...     print(*run.manifest["stages"], (run.path / "report.html").is_file())
+    items embed score True
+    """
+    if config is not None:
+        if data is not None or sections:
+            raise InputError("use either config or data and sections, not both")
+        chosen = config if isinstance(config, Config) else load_config(config)
+    else:
+        chosen = load_config(_sections(data, strong, weak, output, sections))
+    observer = Observer()
+    observer.progress = progress
+    pipeline = run_pipeline(chosen, observer)
+    if pipeline.failure is not None:
+        raise pipeline.failure
+    return pipeline.run
+
+
+def _sections(
+    data: Any, strong: Any, weak: Any, output: Any, given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Arrange the arguments of `audit` as the sections of a configuration."""
+    sections: dict[str, Any] = {
+        name: {"enabled": False} if value is False else dict(value) for name, value in given.items()
+    }
+    sections["data"] = {"path": data, **sections.pop("columns", {})}
+    sections["run"] = {**sections.get("run", {}), **({} if output is None else {"output": output})}
+    for role, model in (("strong", strong), ("weak", weak)):
+        if model is None:
+            continue
+        is_encoder = hasattr(model, "encode") or (
+            isinstance(model, str) and not model.endswith(".npy")
+        )
+        sections[role] = {"encoder" if is_encoder else "features": model}
+    return sections
+
+
+@contextmanager
+def computing(
+    settings: ComputeSettings, seed: int, progress: bool | None = None
+) -> Iterator[Compute]:
+    """Start the engine that the settings ask for, and hand out the context of the stages."""
+    memory = MemoryLimit.parse(settings.memory)
+    with make_engine(settings.engine, address=settings.address, workers=settings.workers) as engine:
+        yield Compute(engine, settings.device, memory, progress, seed)
+
+
+def run_pipeline(config: Config, observer: Observer) -> Pipeline:
+    """Run the stages in order; one that fails ends them, and the report is written all the same."""
+    for name in config.off:
+        with observer.stage(name):
+            observer.end(name, "skipped", "enabled = false")
+    stages = [stage for stage in PIPELINE if stage.name not in config.off]
+    with ExitStack() as started:
+        with observer.stage(EMBED.name):
+            run = open_run(config.data, config.run)
+            pipeline = Pipeline(run)
+            compute = started.enter_context(computing(config.run, run.seed, observer.progress))
+            result = embed_stage(run, config.embed, compute, overwrite=config.run.overwrite)
+            _record(pipeline, observer, EMBED, result)
+        for stage in stages:
+            # After a failure only the report is left, which shows what had finished.
+            if stage is EMBED or (pipeline.failure is not None and stage is not REPORT):
+                continue
+            try:
+                _run_stage(pipeline, observer, stage, config, compute)
+            except FAILURES as error:
+                pipeline.failure = pipeline.failure or error
+    return pipeline
+
+
+def _run_stage(
+    pipeline: Pipeline, observer: Observer, stage: Stage, config: Config, compute: Compute
+) -> None:
+    """Run one stage, unless it does not apply to such data."""
+    with observer.stage(stage.name):
+        try:
+            result = function_of(stage)(pipeline.run, getattr(config, stage.name), compute)
+        except INAPPLICABLE as reason:
+            if stage is SCORE:
+                raise
+            observer.end(stage.name, "skipped", str(reason))
+            return
+        _record(pipeline, observer, stage, result)
+
+
+def _record(pipeline: Pipeline, observer: Observer, stage: Stage, result: StageResult) -> None:
+    pipeline.summaries[stage.name] = result.summary
+    observer.end(stage.name, "fresh" if result.fresh else "done", result.summary)

@@ -1,0 +1,92 @@
+"""Commands that describe: report, doctor."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from w2s_data.cli.options import with_options
+from w2s_data.cli.stages import RunFolder
+from w2s_data.stages.settings import ComputeSettings, ReportSettings
+
+
+@with_options
+def report(
+    run: RunFolder,
+    settings: ReportSettings,
+    computed: ComputeSettings,
+    progress: bool | None = None,
+) -> None:
+    """Write the report of a run; with --fail-on, exit 1 if the run is not good enough."""
+    from w2s_data.audit import computing
+    from w2s_data.run import Run
+    from w2s_reports.stage import report_stage
+
+    opened = Run.open(run)
+    with computing(computed, opened.seed, progress) as compute:
+        result = report_stage(opened, settings, compute).summary
+    print_report(result, opened.path, show=settings.open and settings.format == "html")
+
+
+def print_report(result: dict[str, Any], run: Path, *, show: bool = False) -> None:
+    """Print where a report is, or the report itself, and the outcome of its conditions."""
+    if result["no_map"]:
+        typer.echo(f"no map: {result['no_map']}", err=True)
+    typer.echo(result["text"], nl=False)
+    to_stdout = result["path"] is None
+    if not to_stdout:
+        typer.echo(f"report: {result['path']}")
+        if show:
+            open_page(Path(result["path"]))
+    judge(result["gate"], run, aside=to_stdout)
+
+
+def judge(gate: Sequence[dict[str, Any]], run: Path, aside: bool = False) -> None:
+    """Print the outcome of each condition, and exit with 1 if one holds.
+
+    Raises
+    ------
+    GateError
+        If a condition is about a number that the run does not have.
+    """
+    from w2s_reports.gate import GateError, Outcome
+
+    outcomes = [Outcome(**outcome) for outcome in gate]
+    for outcome in outcomes:
+        typer.echo(str(outcome), err=aside)
+    missing = [outcome for outcome in outcomes if outcome.failed is None]
+    if missing:
+        reason = missing[0].reason.replace(" RUN", f" {run}")
+        raise GateError(f"{missing[0].condition!r} cannot be checked: {reason}")
+    failed = [outcome.condition for outcome in outcomes if outcome.failed]
+    if failed:
+        typer.echo(f"gate failed: {', '.join(failed)}", err=True)
+        raise typer.Exit(1)
+
+
+def open_page(path: Path) -> None:
+    """Show a page in a browser, or say that there is none."""
+    import webbrowser
+
+    try:
+        opened = webbrowser.open(path.resolve().as_uri())
+    except (webbrowser.Error, OSError):
+        opened = False
+    if not opened:
+        typer.echo(f"no browser could be started; open {path} yourself", err=True)
+
+
+@with_options
+def doctor() -> None:
+    """Check the installation: devices, libraries, and how to install what is missing."""
+    from w2s_data.cli.doctor import diagnose
+    from w2s_reports.tables import align_rows
+
+    diagnosis = diagnose()
+    typer.echo(align_rows(diagnosis.rows(), shutil.get_terminal_size().columns))
+    if not diagnosis.healthy:
+        raise typer.Exit(1)

@@ -1,0 +1,191 @@
+"""Commands that run one stage: embed, score, forecast, select, gain, groups."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from w2s_data.cli.options import with_options
+from w2s_data.errors import InputError
+from w2s_data.stages.graph import EMBED, FORECAST, GAIN, GROUPS, PAGE, SCORE, SELECT, function_of
+from w2s_data.stages.settings import (
+    DataSettings,
+    EmbedSettings,
+    ForecastSettings,
+    GainSettings,
+    GroupSettings,
+    OpenedSettings,
+    RunSettings,
+    ScoreSettings,
+    SelectSettings,
+    Settings,
+)
+
+if TYPE_CHECKING:
+    from w2s_data.run import Run
+    from w2s_data.utils.intervals import Estimate
+    from w2s_data.utils.stage import Stage, StageResult
+
+logger = logging.getLogger("w2s_data")
+
+SHOWN = 4  # sources in a line of progress
+
+Data = Annotated[str, typer.Argument(help=str(DataSettings.model_fields["path"].description))]
+RunFolder = Annotated[Path, typer.Argument(help="Run directory, made by `w2s score`.")]
+
+
+@with_options
+def embed(
+    data: Data,
+    columns: DataSettings,
+    models: EmbedSettings,
+    running: RunSettings,
+    progress: bool | None = None,
+) -> None:
+    """Compute the strong and weak features of every item; resumes where it was stopped."""
+    _finish(_make(EMBED, data, columns, models, running, progress))
+
+
+@with_options
+def score(
+    data: Data,
+    columns: DataSettings,
+    models: EmbedSettings,
+    settings: ScoreSettings,
+    running: RunSettings,
+    progress: bool | None = None,
+) -> None:
+    """Score a data set for overlap density, overall, by source and by group."""
+    _finish(_make(SCORE, data, columns, models, running, progress, settings))
+
+
+@with_options
+def select(
+    data: Data,
+    columns: DataSettings,
+    models: EmbedSettings,
+    settings: SelectSettings,
+    running: RunSettings,
+    progress: bool | None = None,
+) -> None:
+    """Choose which source to query next, round by round, within a budget."""
+    _finish(_make(SELECT, data, columns, models, running, progress, settings))
+
+
+@with_options
+def forecast(
+    run: RunFolder,
+    settings: ForecastSettings,
+    running: OpenedSettings,
+    progress: bool | None = None,
+) -> None:
+    """Forecast accuracy of teacher and student and the gain, before any training."""
+    _add(FORECAST, run, settings, running, progress)
+
+
+@with_options
+def gain(
+    run: RunFolder, settings: GainSettings, running: OpenedSettings, progress: bool | None = None
+) -> None:
+    """Train the student by several methods and measure its gain over the teacher."""
+    _add(GAIN, run, settings, running, progress)
+
+
+@with_options
+def groups(
+    run: RunFolder, settings: GroupSettings, running: OpenedSettings, progress: bool | None = None
+) -> None:
+    """Describe groups and sources, leakage, reliability, and the cost of unequal shares."""
+    _add(GROUPS, run, settings, running, progress)
+
+
+def _make(
+    stage: Stage,
+    data: str,
+    columns: DataSettings,
+    models: EmbedSettings,
+    running: RunSettings,
+    progress: bool | None,
+    settings: Settings | None = None,
+) -> Run:
+    """Open the run that `data` is or make one, embed it, and run a stage."""
+    from w2s_data.audit import computing
+    from w2s_data.stages.embedding import embed_stage
+    from w2s_data.stages.opening import open_run
+
+    run = open_run(columns.model_copy(update={"path": data}), running)
+    for note in run.dataset().notes if "embed" not in run.manifest["stages"] else ():
+        typer.echo(f"note: {note}", err=True)
+    with computing(running, run.seed, progress) as compute:
+        result = embed_stage(run, models, compute, overwrite=running.overwrite)
+        if stage is EMBED and not result.summary:
+            raise InputError("nothing to embed: give an encoder with --weak, --strong or both")
+        extra: dict[str, Any] = {}
+        if stage is SELECT:
+            if not run.follows(SCORE):
+                _show(run, SCORE, function_of(SCORE)(run, None, compute))
+            if compute.progress is None:
+                extra["on_round"] = _print_round
+        if stage is not EMBED:
+            result = function_of(stage)(run, settings, compute, **extra)
+    _show(run, stage, result)
+    return run
+
+
+def _add(
+    stage: Stage,
+    folder: Path,
+    settings: Settings,
+    running: OpenedSettings,
+    progress: bool | None,
+) -> None:
+    """Run a stage on an existing run."""
+    from w2s_data.audit import computing
+    from w2s_data.run import Run
+
+    run = Run.open(folder)
+    if running.seed is not None:
+        run.seed = running.seed
+    with computing(running, run.seed, progress) as compute:
+        result = function_of(stage)(run, settings, compute)
+    _show(run, stage, result)
+    _finish(run)
+
+
+def _show(run: Run, stage: Stage, result: StageResult) -> None:
+    """Print the result of a stage, and say so where nothing had changed."""
+    from w2s_reports import render_stage
+
+    if result.fresh:
+        logger.info("%s: nothing has changed since %s", stage.name, run.finished(stage))
+    typer.echo(render_stage(stage.name, result.summary), nl=False)
+
+
+def _finish(run: Run) -> None:
+    """Rewrite the report of a run, and print where both are."""
+    from w2s_reports import build_report
+
+    build_report(run.path)
+    typer.echo(f"run: {run.path}   report: {run.path / PAGE}")
+
+
+def _print_round(row: dict[str, Any], rewards: Mapping[str, Estimate]) -> None:
+    """Print one line per round to standard error: the query, and the best sources so far."""
+    known = sorted(
+        (item for item in rewards.items() if not math.isnan(item[1].value)),
+        key=lambda item: -item[1].value,
+    )
+    best = ", ".join(
+        f"{name} {reward.value:.2f} [{reward.low:.2f}, {reward.high:.2f}]"
+        for name, reward in known[:SHOWN]
+    )
+    typer.echo(
+        f"round {row['round'] + 1:3d}: {row['kept']:,} from {row['source']}, {row['spent']:g} "
+        f"spent; {best or 'no estimate yet'}",
+        err=True,
+    )

@@ -1,0 +1,224 @@
+"""A configuration of the whole pipeline: a TOML file with one section per stage.
+
+Sections are the settings models of `w2s_data.stages.settings`; nothing is listed twice.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from w2s_data.errors import FileFormatError, InputError, unknown
+from w2s_data.stages.fields import File, Place
+from w2s_data.stages.graph import PIPELINE
+from w2s_data.stages.settings import (
+    DataSettings,
+    EmbedSettings,
+    ForecastSettings,
+    GainSettings,
+    GroupSettings,
+    ReportSettings,
+    RunSettings,
+    ScoreSettings,
+    SelectSettings,
+    Settings,
+)
+
+
+class ModelSettings(Settings):
+    """The model of one role: an encoder, or a file of ready-made features."""
+
+    encoder: Place = Field(None, description="Encoder: tfidf, pixels, or a transformers model.")
+    features: File = Field(None, description="Ready-made features, a .npy file (N, D).")
+
+
+class Config(Settings):
+    """Settings of the whole pipeline; a stage is switched off by `enabled = false`.
+
+    Examples
+    --------
+    >>> config = load_config({"data": {"path": "example:digits"}, "gain": {"enabled": False}})
+    >>> config.data.path, config.off
+    ('example:digits', ('gain',))
+    """
+
+    data: DataSettings
+    run: RunSettings = RunSettings()
+    strong: ModelSettings = ModelSettings()
+    weak: ModelSettings = ModelSettings()
+    score: ScoreSettings = ScoreSettings()
+    forecast: ForecastSettings = ForecastSettings()
+    select: SelectSettings = SelectSettings()
+    gain: GainSettings = GainSettings()
+    groups: GroupSettings = GroupSettings()
+    report: ReportSettings = ReportSettings()
+    off: tuple[str, ...] = Field((), description="Stages that are switched off.")
+
+    @property
+    def embed(self) -> EmbedSettings:
+        """The models of both roles, as the embedding stage takes them."""
+        return EmbedSettings(
+            strong=self.strong.encoder,
+            strong_features=self.strong.features,
+            weak=self.weak.encoder,
+            weak_features=self.weak.features,
+        )
+
+
+SECTIONS = tuple(name for name in Config.model_fields if name != "off")
+_OPTIONAL = {stage.name for stage in PIPELINE if stage.name in SECTIONS}
+
+
+def load_config(
+    source: str | os.PathLike[str] | Mapping[str, Any], overrides: Sequence[str] = ()
+) -> Config:
+    """Read and check a configuration.
+
+    Parameters
+    ----------
+    source : path of a TOML file, or mapping from section to mapping
+        Paths in a file are relative to its folder.
+    overrides : sequence of "SECTION.KEY=VALUE"
+
+    Raises
+    ------
+    FileFormatError
+        If the file is missing or not TOML.
+    InputError
+        For an unknown section or key, and for a value of the wrong type.
+    """
+    if isinstance(source, Mapping):
+        sections, where, base = dict(source), "configuration", None
+    else:
+        sections, where, base = _parse(Path(source)), os.fspath(source), Path(source).parent
+    places: dict[tuple[str, str], str] = {}
+    for text in overrides:
+        section, key, value = _override(text)
+        places[section, key] = "override"
+        table = sections.get(section, {})
+        sections[section] = {**table, key: value} if isinstance(table, Mapping) else table
+    read: dict[str, Any] = {}
+    off = []
+    for name, table in sections.items():
+        if name not in SECTIONS:
+            raise InputError(f"{where}: {unknown('section', name, SECTIONS)}")
+        if not isinstance(table, Mapping):
+            raise InputError(f"{where}: {name} is a section, [{name}]; got {table!r}")
+        values = {key.replace("-", "_"): value for key, value in table.items()}
+        if name in _OPTIONAL and not _enabled(values.pop("enabled", True), name, where):
+            off.append(name)
+        at = {key: places.get((name, key), where) for key in values}
+        read[name] = _section(name, values, at, base)
+    if read.get("data") is None or read["data"].path is None:
+        raise InputError(
+            f"{where}, [data]: path is missing: a file, a folder, example:NAME or a hub data set"
+        )
+    return Config(**read, off=tuple(off))
+
+
+def read_settings(
+    model: type[Settings], values: Mapping[str, Any], base: Path | None = None
+) -> Any:
+    """Validate settings; a bad value raises an `InputError` of one line that names the setting.
+
+    >>> from w2s_data.stages.settings import GainSettings
+    >>> read_settings(GainSettings, {"seeds": "many"})
+    Traceback (most recent call last):
+    w2s_data.errors.InputError: seeds must be a whole number; got 'many'
+    """
+    try:
+        return model.model_validate(dict(values), context={"base": base})
+    except ValidationError as error:
+        raise InputError(_one_line(error)) from error
+
+
+def _section(
+    name: str, values: Mapping[str, Any], at: Mapping[str, str], base: Path | None
+) -> Settings:
+    model: type[Settings] = Config.model_fields[name].annotation  # type: ignore[assignment]
+    for key in values:
+        if key not in model.model_fields:
+            raise InputError(f"{at[key]}, [{name}]: {_unknown_key(name, key, model)}")
+    for key, value in values.items():
+        try:
+            read_settings(model, {key: value}, base)
+        except InputError as error:
+            raise InputError(f"{at[key]}, [{name}]: {error}") from error
+    settings: Settings = read_settings(model, values, base)
+    return settings
+
+
+def _unknown_key(section: str, key: str, model: type[Settings]) -> str:
+    known = [*model.model_fields, *(("enabled",) if section in _OPTIONAL else ())]
+    homes = [s for s in SECTIONS if key in Config.model_fields[s].annotation.model_fields]  # type: ignore[union-attr]
+    if homes and not difflib.get_close_matches(key, known, n=1, cutoff=0.8):
+        return f"there is no key {key!r} here; it belongs to [{homes[0]}]"
+    return unknown("key", key, known)
+
+
+def _enabled(value: Any, section: str, where: str) -> bool:
+    if not isinstance(value, bool):
+        raise InputError(f"{where}, [{section}]: enabled must be true or false; got {value!r}")
+    return value
+
+
+# Expected values in words, by pydantic's type of error.
+_EXPECTED = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_type": "a text",
+    "path_type": "a path",
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "dict_type": "a table",
+    "finite_number": "a finite number",
+}
+
+
+def _one_line(error: ValidationError) -> str:
+    """Say what is wrong with the first bad value, in words of ours."""
+    first = error.errors()[0]
+    name, kind = str(first["loc"][0]), first["type"]
+    context = first.get("ctx", {})
+    if kind == "literal_error":
+        expected = f"one of {context['expected']}".replace(" or ", ", ")
+    elif kind == "value_error":
+        expected = str(context["error"])
+    elif kind in ("greater_than", "greater_than_equal"):
+        sign = "above" if kind == "greater_than" else "at least"
+        expected = f"{sign} {context.get('gt', context.get('ge'))}"
+    else:
+        expected = _EXPECTED.get(kind, first["msg"])
+    return f"{name} must be {expected}; got {first['input']!r}"
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FileFormatError(
+            f"cannot read the configuration {os.fspath(path)!r}: {error.strerror}"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise FileFormatError(f"{os.fspath(path)!r} is not TOML: {error}") from error
+
+
+def _override(text: str) -> tuple[str, str, Any]:
+    name, equals, value = text.partition("=")
+    section, dot, key = (part.strip().replace("-", "_") for part in name.partition("."))
+    if not (equals and dot and key):
+        raise InputError(f"an override is SECTION.KEY=VALUE, e.g. gain.seeds=2; got {text!r}")
+    if section not in SECTIONS:
+        raise InputError(f"override: {unknown('section', section, SECTIONS)}")
+    try:
+        return section, key, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:  # a text without quotes, as one writes it in a shell
+        return section, key, value

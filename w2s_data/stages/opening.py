@@ -1,0 +1,72 @@
+"""Open the run of a data set, or make one."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+from w2s_data.data.dataset import W2SDataset
+from w2s_data.data.load import load_dataset
+from w2s_data.errors import InputError
+from w2s_data.run import Run
+from w2s_data.stages.settings import DataSettings, RunSettings
+
+RUNS = Path("runs")  # where runs go that nobody named a place for
+
+
+def open_run(data: DataSettings, settings: RunSettings) -> Run:
+    """Open the run that `data.path` is, or load the data set and make a run of it.
+
+    Raises
+    ------
+    InputError
+        If there is no data set, or columns are given for a run, whose columns are fixed.
+    """
+    if isinstance(data.path, str | os.PathLike) and Run.exists(data.path):
+        return _reopened(data, settings)
+    output = settings.output
+    # Drive letters have one letter; longer schemes are URLs.
+    if output is not None and re.match(r"\w{2,}:", os.fspath(output)):
+        raise InputError(
+            f"output must be a folder on this machine's disk; got {os.fspath(output)!r}. Data may "
+            "be read from URLs"
+        )
+    seed = 0 if settings.seed is None else settings.seed
+    dataset = _loaded(data, seed)
+    folder = RUNS / dataset.name if output is None else Path(output)
+    return Run.create(
+        folder, dataset, source=_source(data.path), seed=seed, overwrite=settings.overwrite
+    )
+
+
+def _reopened(data: DataSettings, settings: RunSettings) -> Run:
+    given = sorted(data.model_fields_set - {"path"})
+    if settings.output is not None:
+        given.append("output")
+    if given:
+        raise InputError(
+            f"{os.fspath(data.path)!r} is a run, whose columns and splits are fixed: {given[0]} "
+            "requires the data file instead"
+        )
+    run = Run.open(data.path)
+    if settings.seed is not None:
+        run.seed = settings.seed
+    return run
+
+
+def _loaded(data: DataSettings, seed: int) -> W2SDataset:
+    if isinstance(data.path, W2SDataset):
+        return data.path
+    given: dict[str, Any] = data.model_dump(exclude_none=True, exclude={"path", "skip_unreadable"})
+    unreadable: Literal["skip", "error"] = "skip" if data.skip_unreadable else "error"
+    return load_dataset(data.path, **given, unreadable=unreadable, random_state=seed)
+
+
+def _source(path: Any) -> str | None:
+    """Return the name by which the report calls the data; never a path of this machine."""
+    if not isinstance(path, str | os.PathLike):
+        return None
+    text = os.fspath(path)
+    return text if text.startswith("example:") else Path(text).name

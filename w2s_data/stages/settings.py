@@ -1,0 +1,272 @@
+"""Settings of the stages: one model each, shared by the commands, the configuration and Python.
+
+A field is an option of the command (`--teacher-l2`), a key of the configuration's section
+(`teacher_l2 = "cv"`) and an argument in Python; its description is the help in all three. A
+validator reads the text of a shell where that differs from the value in TOML.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    Strict,
+)
+
+from w2s_data.stages.fields import (
+    AutoCount,
+    AutoNumber,
+    Components,
+    Conditions,
+    File,
+    Flag,
+    Names,
+    Numbers,
+    Penalty,
+    Place,
+    Real,
+    Text,
+    WeakColumns,
+    Whole,
+)
+from w2s_data.utils.intervals import LEVEL
+
+
+class Settings(BaseModel):
+    """Base of all settings: immutable, and without unknown fields."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+    panel: ClassVar[str] = "Options"  # heading of these options in a command's help
+
+
+class DataSettings(Settings):
+    """The data set, the meaning of its columns, and its splits."""
+
+    panel: ClassVar[str] = "Data"
+
+    path: Place = Field(
+        None,
+        description="CSV, TSV, JSONL, Parquet or Arrow file or URL, folder of images, "
+        "example:NAME, hub data set, or run directory.",
+    )
+    item: Text | None = Field(None, description="Column of the texts, images or vectors.")
+    id: Text | None = Field(None, description="Column of unique ids.")
+    label: Text | None = Field(None, description="Column of gold labels.")
+    chosen: Text | None = Field(
+        None, description="Preference data, instead of item and label: column of preferred items."
+    )
+    rejected: Text | None = Field(None, description="Column of the items they were preferred to.")
+    split: Text | None = Field(
+        None, description="Column with labelled, pool, validation or test; assigned if not given."
+    )
+    source: Text | None = Field(None, description="Column of sources.")
+    group: Text | None = Field(None, description="Column of groups.")
+    weak_columns: WeakColumns | None = Field(
+        None,
+        description="Ready-made weak probabilities, one column per class; for several weak models "
+        "use MODEL=COLUMN,... once per model.",
+    )
+    weak_label: Text | None = Field(None, description="Column of ready-made weak labels.")
+    weak_confidence: Text | None = Field(None, description="Column of the weak labels' confidence.")
+    split_sizes: Numbers | None = Field(
+        None,
+        description="Shares or counts of the splits to assign, e.g. labelled=500,test=0.2; the "
+        "pool is the rest.",
+    )
+    skip_unreadable: Flag = Field(False, description="Leave out images that cannot be decoded.")
+
+
+class EmbedSettings(Settings):
+    """Models of the two roles: an encoder, or a file of ready-made features."""
+
+    panel: ClassVar[str] = "Models"
+
+    strong: Place = Field(
+        None,
+        description="Strong encoder: transformers model (folder or hub name), MODEL or "
+        "MODEL@LAYER.",
+    )
+    strong_features: File = Field(
+        None,
+        description="Ready-made strong features, a .npy file (N, D); of pairs, chosen minus "
+        "rejected.",
+    )
+    weak: Place = Field(
+        None, description="Weak encoder: tfidf[:COMPONENTS], pixels[:SIZE], MODEL or MODEL@LAYER."
+    )
+    weak_features: File = Field(None, description="Ready-made weak features, likewise.")
+
+
+class ScoreSettings(Settings):
+    """Settings of the teacher and of the overlap detector."""
+
+    panel: ClassVar[str] = "Scoring"
+
+    teacher_l2: Penalty = Field("cv", description="The teacher's penalty.")
+    reference: Flag = Field(False, description="Use the published algorithm (quadratic in items).")
+
+
+class ComponentSettings(Settings):
+    """Principal components in the discrepancy of strong and weak features."""
+
+    strong_components: Components | None = Field(
+        None,
+        description="Principal components of the strong features: a number, a share of their "
+        "variance (0.99), or mp; all by default.",
+    )
+    weak_components: Components | None = Field(
+        None, description="Principal components of the weak features, likewise."
+    )
+
+
+class ForecastSettings(ComponentSettings):
+    """Settings of the forecast and of the discrepancy."""
+
+    panel: ClassVar[str] = "Forecast"
+
+    teacher_l2: Penalty = Field("cv", description="The teacher's penalty.")
+    student_l2: Penalty = Field(0.01, description="The student's penalty.")
+    level: Real = Field(LEVEL, description="Coverage of the intervals.")
+
+
+class SelectSettings(Settings):
+    """Settings of a selection over the run's sources."""
+
+    panel: ClassVar[str] = "Selection"
+
+    budget: Real | None = Field(
+        None,
+        description="Items to acquire, or money to spend; default: a quarter of the pool's items.",
+    )
+    unit: Literal["items", "money"] = Field("items", description="Unit of the budget.")
+    batch_size: Whole = Field(50, description="Items per round.")
+    objective: Literal["auto", "screen_match", "screen", "overlap"] = Field(
+        "auto", description="auto: screen_match with a target, else screen."
+    )
+    policy: Literal[
+        "auto",
+        "thompson",
+        "kl_ucb",
+        "ucb1",
+        "overlap_ucb",
+        "epsilon_greedy",
+        "round_robin",
+        "random",
+    ] = Field("auto", description="auto: the objective's own.")
+    target: Literal["auto", "none", "validation", "test"] = Field(
+        "auto",
+        description="Split whose items, without labels, stand for those that the student will "
+        "meet; auto: validation where it has 200 items.",
+    )
+    costs: Numbers | None = Field(None, description="Cost per item, e.g. web=0.1,crowd=2.")
+    keep: Names = Field((), description="Sources that may not be stopped.")
+    stop: Names = Field((), description="Sources not to ask at all.")
+    separation: Real | None = Field(
+        None, description="Stop when one source is the best with this probability."
+    )
+    max_seconds: Real | None = Field(None, description="Stop after this many seconds.")
+    restart: Flag = Field(False, description="Discard an earlier selection of these settings.")
+
+
+class GainSettings(Settings):
+    """Settings of the students and of the measurement of their gain."""
+
+    panel: ClassVar[str] = "Training"
+
+    methods: Names = Field(
+        ("naive", "confidence", "crossfit", "enhanced"),
+        description="Methods; NAME:PARAMETER=VALUE sets a parameter.",
+    )
+    seeds: Whole = Field(5, description="Number of seeds per method.")
+    tuning: Literal["head", "lora", "full"] = Field(
+        "head", description="What is trained: a head on the strong features, or a whole model."
+    )
+    model: Place = Field(
+        None, description="For lora and full: transformers model, a folder or a hub name."
+    )
+    epochs: Whole | None = Field(None, description="Passes over the pool.")
+    learning_rate: Real | None = Field(None, description="Learning rate of Adam.")
+    student_l2: Real | None = Field(None, description="The student's penalty.")
+    batch_size: Whole | None = Field(None, description="Batch size.")
+    controls: Flag = Field(True, description="Train the controls of each method too.")
+    restart: Flag = Field(False, description="Retrain all students; finished ones are reused.")
+
+
+class GroupSettings(ComponentSettings):
+    """Settings of groups, near-duplicates and the cost of unequal shares."""
+
+    panel: ClassVar[str] = "Groups"
+
+    n_groups: AutoCount = Field(
+        "auto", description="Groups to discover in each class where none are given."
+    )
+    discovery: Literal["auto", "gaps", "mixture", "errors"] = Field(
+        "auto", description="How groups are discovered."
+    )
+    duplicates: AutoNumber = Field(
+        "auto", description="Cosine similarity from which two items are near-duplicates."
+    )
+
+
+class ReportSettings(Settings):
+    """Settings of the report and of the conditions that it checks."""
+
+    panel: ClassVar[str] = "Report"
+
+    to: File = Field(
+        None, description="File; RUN/report.html by default. - prints JSON or Markdown."
+    )
+    format: Literal["html", "json", "markdown"] = Field("html", description="Format of the report.")
+    baseline: File = Field(None, description="Another run to compare with.")
+    fail_on: Conditions = Field(
+        (), description="Exit with 1 if this holds, e.g. 'density<0.2' or 'worst_group_gain<0'."
+    )
+    map: Flag | None = Field(
+        None, description="Draw a map of the strong features; by default where they are available."
+    )
+    open: Flag = Field(False, description="Show the report in a browser.")
+
+
+class ComputeSettings(Settings):
+    """Where and within which limits a stage computes."""
+
+    panel: ClassVar[str] = "Computing"
+
+    device: Text = Field("auto", description="auto, cpu, cuda, cuda:1 or mps.")
+    memory: Text | None = Field(
+        None,
+        description="Memory limit, e.g. 4GB (default: half of the free memory). May cause "
+        "subsampling; a note says when.",
+    )
+    engine: Literal["local", "ray"] = Field(
+        "local", description="Compute in this process, or on a Ray cluster."
+    )
+    address: Text | None = Field(
+        None,
+        description="Address of a running Ray cluster: auto, HOST:PORT or ray://HOST:PORT; "
+        "otherwise one is started here and stopped at the end.",
+    )
+    workers: Whole | None = Field(
+        None,
+        description="Number of Ray workers; default: one per GPU, or CPUs / threads per process.",
+    )
+
+
+class OpenedSettings(ComputeSettings):
+    """The seed of an existing run, and where its stages compute."""
+
+    seed: Annotated[int, Strict(), Field(ge=0)] | None = Field(
+        None, description="Seed of every random choice: 0, or the seed that the run was made with."
+    )
+
+
+class RunSettings(OpenedSettings):
+    """The run directory, its seed, and where its stages compute."""
+
+    output: File = Field(None, description="Run directory; runs/NAME by default.")
+    overwrite: Flag = Field(
+        False, description="Replace a run of another data set, or features of another encoder."
+    )
