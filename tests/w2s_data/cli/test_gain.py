@@ -11,6 +11,7 @@ import pytest
 
 from w2s_data import Run
 from w2s_data.cli import main
+from w2s_data.stages.graph import GROUPS
 from w2s_data.stages.training import methods_from
 
 N = 500
@@ -184,7 +185,7 @@ def test_groups_after_a_gain_know_the_student(w2s, run):
     assert all(group["student_accuracy"]["value"] is None for group in before["groups"])
     w2s("gain", run, "--methods", "naive", "--epochs", 3, "--seeds", 1, "--no-controls")
     found = Run.open(run)
-    assert found.follows("groups", ("items", "embed", "score"))  # not out of date by it
+    assert found.follows(GROUPS)  # not out of date by it
     code, out, _ = w2s("groups", run)
     assert code == 0
     assert "student" in out
