@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import typer
 
-from w2s_data.cli.app import app
+from w2s_data.cli.app import Command, app
 from w2s_data.cli.pipeline import demo, run
 from w2s_data.cli.report import doctor as doctor_command
 from w2s_data.cli.report import report
@@ -20,8 +20,8 @@ __all__ = ["main"]
 INTERRUPTED = 130  # exit code of a program that Ctrl-C ended: 128 and the signal's number
 
 for _command in (embed, score, forecast, select, gain, groups, report, run, demo):
-    app.command()(_command)
-app.command("doctor")(doctor_command)
+    app.command(cls=Command)(_command)
+app.command("doctor", cls=Command)(doctor_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Annotated, TextIO
+from typing import Annotated, Any, TextIO
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from w2s_data._version import __version__
 
@@ -25,8 +26,29 @@ class _StandardError(logging.StreamHandler[TextIO]):
         """Ignore the stream that the base class sets."""
 
 
+class _PlainFlags:
+    """Shows flags without a type: they take no value, and <bool> would suggest one."""
+
+    def get_params(self, ctx: Any) -> Any:
+        """Return the parameters, with an empty type behind each flag."""
+        parameters = super().get_params(ctx)  # type: ignore[misc]
+        for parameter in parameters:
+            if getattr(parameter, "is_flag", False):
+                parameter.metavar = " "
+        return parameters
+
+
+class Command(_PlainFlags, TyperCommand):
+    """A command of the program."""
+
+
+class _Group(_PlainFlags, TyperGroup):
+    """The program itself."""
+
+
 app = typer.Typer(
     name="w2s",
+    cls=_Group,
     help="Measure what your data is worth for weak-to-strong training.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -36,13 +58,9 @@ app = typer.Typer(
 @app.callback(invoke_without_command=True)
 def _global_options(
     context: typer.Context,
-    version: Annotated[
-        bool, typer.Option("--version", help="Print the version.", metavar=" ")
-    ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.", metavar=" ")] = False,  # noqa: ARG001
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Draw no progress bars.", metavar=" ")
-    ] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,  # noqa: ARG001
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Draw no progress bars.")] = False,
 ) -> None:
     if version:
         typer.echo(f"w2s-data {__version__}")

@@ -18,14 +18,11 @@ from pydantic.fields import FieldInfo
 
 from w2s_data.cli.app import set_verbosity
 from w2s_data.errors import InputError
-from w2s_data.stages.config import read_settings
 from w2s_data.stages.fields import Shell
-from w2s_data.stages.settings import Settings
+from w2s_data.stages.settings import Settings, read_settings
 
 # Short names, and flags whose field has another type than the flag.
 SHORT = {"output": ("--output", "-o")}
-# Click would show <bool> behind a flag.
-NO_METAVAR = " "
 
 CONTEXT = inspect.Parameter(
     "context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context
@@ -34,17 +31,13 @@ QUIET = inspect.Parameter(
     "quiet",
     inspect.Parameter.KEYWORD_ONLY,
     default=False,
-    annotation=Annotated[
-        bool, typer.Option("--quiet", "-q", help="Draw no progress bars.", metavar=NO_METAVAR)
-    ],
+    annotation=Annotated[bool, typer.Option("--quiet", "-q", help="Draw no progress bars.")],
 )
 DEBUG = inspect.Parameter(
     "debug",
     inspect.Parameter.KEYWORD_ONLY,
     default=False,
-    annotation=Annotated[
-        bool, typer.Option("--debug", help="Show tracebacks.", metavar=NO_METAVAR)
-    ],
+    annotation=Annotated[bool, typer.Option("--debug", help="Show tracebacks.")],
 )
 
 
@@ -129,7 +122,6 @@ def _option(name: str, field: FieldInfo, model: type[Settings]) -> inspect.Param
         flag = f"--{name.replace('_', '-')}"
         both = field.default is not False
         names = [f"{flag}/--no-{flag[2:]}" if both else flag]
-        settings["metavar"] = NO_METAVAR
     elif shell is not None:
         settings["metavar"] = shell.metavar
     if default in (None, []):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from w2s_data.cli.options import NO_METAVAR, SHORT, with_options
+from w2s_data.cli.options import SHORT, with_options
 from w2s_data.cli.report import print_report
 from w2s_data.errors import InputError
 from w2s_data.stages.graph import GAIN, PIPELINE, REPORT, SCORE
@@ -23,9 +23,7 @@ DEMO = Path("runs/demo")
 Output = Annotated[
     Path | None, typer.Option(*SHORT["output"], help="Run directory; runs/NAME by default.")
 ]
-Open = Annotated[
-    bool, typer.Option("--open", help="Show the report in a browser.", metavar=NO_METAVAR)
-]
+Open = Annotated[bool, typer.Option("--open", help="Show the report in a browser.")]
 
 
 @with_options
@@ -41,13 +39,11 @@ def run(
     show: Open = False,
     example: Annotated[
         bool,
-        typer.Option("--example", help="Print a commented configuration.", metavar=NO_METAVAR),
+        typer.Option("--example", help="Print a commented configuration."),
     ] = False,
     schema: Annotated[
         bool,
-        typer.Option(
-            "--schema", help="Print the JSON schema of configurations.", metavar=NO_METAVAR
-        ),
+        typer.Option("--schema", help="Print the JSON schema of configurations."),
     ] = False,
     progress: bool | None = None,
 ) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from w2s_data.errors import FileFormatError, InputError, unknown
 from w2s_data.stages.fields import File, Place
@@ -28,6 +28,7 @@ from w2s_data.stages.settings import (
     ScoreSettings,
     SelectSettings,
     Settings,
+    read_settings,
 )
 
 
@@ -122,22 +123,6 @@ def load_config(
     return Config(**read, off=tuple(off))
 
 
-def read_settings(
-    model: type[Settings], values: Mapping[str, Any], base: Path | None = None
-) -> Any:
-    """Validate settings; a bad value raises an `InputError` of one line that names the setting.
-
-    >>> from w2s_data.stages.settings import GainSettings
-    >>> read_settings(GainSettings, {"seeds": "many"})
-    Traceback (most recent call last):
-    w2s_data.errors.InputError: seeds must be a whole number; got 'many'
-    """
-    try:
-        return model.model_validate(dict(values), context={"base": base})
-    except ValidationError as error:
-        raise InputError(_one_line(error)) from error
-
-
 def _section(
     name: str, values: Mapping[str, Any], at: Mapping[str, str], base: Path | None
 ) -> Settings:
@@ -166,38 +151,6 @@ def _enabled(value: Any, section: str, where: str) -> bool:
     if not isinstance(value, bool):
         raise InputError(f"{where}, [{section}]: enabled must be true or false; got {value!r}")
     return value
-
-
-# Expected values in words, by pydantic's type of error.
-_EXPECTED = {
-    "int_type": "a whole number",
-    "int_from_float": "a whole number",
-    "float_type": "a number",
-    "bool_type": "true or false",
-    "string_type": "a text",
-    "path_type": "a path",
-    "tuple_type": "a list",
-    "list_type": "a list",
-    "dict_type": "a table",
-    "finite_number": "a finite number",
-}
-
-
-def _one_line(error: ValidationError) -> str:
-    """Say what is wrong with the first bad value, in words of ours."""
-    first = error.errors()[0]
-    name, kind = str(first["loc"][0]), first["type"]
-    context = first.get("ctx", {})
-    if kind == "literal_error":
-        expected = f"one of {context['expected']}".replace(" or ", ", ")
-    elif kind == "value_error":
-        expected = str(context["error"])
-    elif kind in ("greater_than", "greater_than_equal"):
-        sign = "above" if kind == "greater_than" else "at least"
-        expected = f"{sign} {context.get('gt', context.get('ge'))}"
-    else:
-        expected = _EXPECTED.get(kind, first["msg"])
-    return f"{name} must be {expected}; got {first['input']!r}"
 
 
 def _parse(path: Path) -> dict[str, Any]:

@@ -7,15 +7,19 @@ validator reads the text of a shell where that differs from the value in TOML.
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
     Strict,
+    ValidationError,
 )
 
+from w2s_data.errors import InputError
 from w2s_data.stages.fields import (
     AutoCount,
     AutoNumber,
@@ -32,7 +36,7 @@ from w2s_data.stages.fields import (
     WeakColumns,
     Whole,
 )
-from w2s_data.utils.intervals import LEVEL
+from w2s_data.utils.constants import LEVEL
 
 
 class Settings(BaseModel):
@@ -270,3 +274,50 @@ class RunSettings(OpenedSettings):
     overwrite: Flag = Field(
         False, description="Replace a run of another data set, or features of another encoder."
     )
+
+
+def read_settings(
+    model: type[Settings], values: Mapping[str, Any], base: Path | None = None
+) -> Any:
+    """Validate settings; a bad value raises an `InputError` of one line that names the setting.
+
+    >>> read_settings(GainSettings, {"seeds": "many"})
+    Traceback (most recent call last):
+    w2s_data.errors.InputError: seeds must be a whole number; got 'many'
+    """
+    try:
+        return model.model_validate(dict(values), context={"base": base})
+    except ValidationError as error:
+        raise InputError(_one_line(error)) from error
+
+
+# Expected values in words, by pydantic's type of error.
+_EXPECTED = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_type": "a text",
+    "path_type": "a path",
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "dict_type": "a table",
+    "finite_number": "a finite number",
+}
+
+
+def _one_line(error: ValidationError) -> str:
+    """Say what is wrong with the first bad value, in words of ours."""
+    first = error.errors()[0]
+    name, kind = str(first["loc"][0]), first["type"]
+    context = first.get("ctx", {})
+    if kind == "literal_error":
+        expected = f"one of {context['expected']}".replace(" or ", ", ")
+    elif kind == "value_error":
+        expected = str(context["error"])
+    elif kind in ("greater_than", "greater_than_equal"):
+        sign = "above" if kind == "greater_than" else "at least"
+        expected = f"{sign} {context.get('gt', context.get('ge'))}"
+    else:
+        expected = _EXPECTED.get(kind, first["msg"])
+    return f"{name} must be {expected}; got {first['input']!r}"

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from w2s_data.utils.constants import LEVEL as LEVEL
 from w2s_data.utils.typing import FloatArray
 
 if TYPE_CHECKING:
     import pandas as pd
-
-LEVEL = 0.95  # coverage of an interval unless the caller asks for another
 
 
 @dataclass(frozen=True, repr=False)
