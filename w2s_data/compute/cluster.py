@@ -52,12 +52,8 @@ class Grant:
 def connect(ray: Any, address: str | None) -> bool:
     """Connect this process to a cluster; return whether this call made the connection.
 
-    An existing connection of this process is used.
-
-    Raises
-    ------
-    EngineError
-        If the cluster cannot be reached, or runs other versions of Ray or Python.
+    An existing connection is used. Raise EngineError if the cluster cannot be reached, or runs
+    other versions of Ray or Python.
     """
     from ray.exceptions import RayError
 
@@ -79,14 +75,9 @@ def connect(ray: Any, address: str | None) -> bool:
 
 
 def grant(ray: Any, workers: int | None, device: str, threads: int) -> Grant:
-    """Divide all CPUs but one, and the GPUs, among the workers.
+    """Divide all CPUs but one, and the GPUs, among the workers; InputError if too few.
 
     `threads` is the number of threads that this process would use.
-
-    Raises
-    ------
-    InputError
-        If the resources do not suffice for `workers`.
     """
     total = ray.cluster_resources()
     cpus, gpus = float(total.get("CPU", 0)), float(total.get("GPU", 0))

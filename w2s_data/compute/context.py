@@ -13,21 +13,10 @@ from w2s_data.compute.memory import MemoryLimit
 class Compute:
     """Engine, device, memory limit, progress and seed of a stage.
 
-    Attributes
-    ----------
-    engine : Engine
-        Where blocks are computed; by default in this process.
-    device : str
-        "auto", "cpu", "cuda", "cuda:1" or "mps".
-    memory : MemoryLimit
-        By default half of the memory that is free when the context is made.
-    progress : bool or None
-        None draws bars where standard error is a terminal.
-    seed : int
-        Seed of every random choice.
+    By default blocks are computed in this process, within half of the memory that is free when
+    the context is made. `device` is "auto", "cpu", "cuda", "cuda:1" or "mps"; `progress=None`
+    draws bars where standard error is a terminal.
 
-    Examples
-    --------
     >>> Compute(memory=MemoryLimit.parse("2GB"), seed=1)
     Compute(engine='local', device='auto', memory='2 GB', progress=None, seed=1)
     """

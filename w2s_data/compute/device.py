@@ -24,10 +24,12 @@ LOST = ("cuda error", "cuda driver", "cublas", "cudnn", "cusolver", "nvml", "acc
 def resolve_device(device: str | torch.device = "auto") -> torch.device:
     """Turn "auto", a name or a `torch.device` into a device that is present.
 
-    Raises
-    ------
-    InputError
-        If the device is unknown or not present on this machine.
+    Raise InputError if the device is unknown or not present on this machine.
+
+    Examples
+    --------
+    >>> resolve_device("cpu")
+    device(type='cpu')
     """
     import torch
 

@@ -178,10 +178,7 @@ def _centroid_index(dim: int, spherical: bool, gpu: int | None) -> Any:
 def resolve_gpu(device: str) -> int | None:
     """Return the number of the GPU that searches, or None for the CPU (faiss has no MPS).
 
-    Raises
-    ------
-    InputError
-        If the device is unknown, or a CUDA device was asked for and faiss cannot use it.
+    Raise InputError if the device is unknown, or a CUDA device that faiss cannot use.
     """
     name, _, number = str(device).partition(":")
     if name in ("cpu", "mps") and not number:

@@ -18,31 +18,8 @@ class KeepingEngine(Engine):
     """Another engine, whose finished blocks are kept in a folder and read from there again.
 
     The caller guarantees that the same calls map the same blocks in the same order. Results are
-    tuples of arrays with one row per unit of progress.
-
-    Parameters
-    ----------
-    engine : Engine
-    folder : path
-        Made when the first block is finished.
-
-    Raises
-    ------
-    WriteError
-        From `map_blocks`, if the folder cannot be written.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from w2s_data.compute.local import LocalEngine
-    >>> def doubled(state, block, advance):
-    ...     return (2 * block,)
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     for _ in range(2):
-    ...         engine = KeepingEngine(LocalEngine(), Path(folder) / "blocks")
-    ...         list(engine.map_blocks(doubled, None, [np.arange(2), np.arange(1)]))
-    [(0, (array([0, 2]),)), (1, (array([0]),))]
-    [(0, (array([0, 2]),)), (1, (array([0]),))]
+    tuples of arrays with one row per unit of progress. The folder is made when the first block is
+    finished; WriteError if it cannot be written.
     """
 
     def __init__(self, engine: Engine, folder: Path) -> None:

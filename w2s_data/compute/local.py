@@ -11,12 +11,9 @@ from w2s_data.compute.base import Engine, Job
 class LocalEngine(Engine):
     """Compute blocks one after the other in this process.
 
-    Examples
-    --------
     >>> def scaled(factor, block, advance):
     ...     return factor * block
-    >>> with LocalEngine() as engine:
-    ...     list(engine.map_blocks(scaled, 10, [1, 2]))
+    >>> list(LocalEngine().map_blocks(scaled, 10, [1, 2]))
     [(0, 10), (1, 20)]
     """
 

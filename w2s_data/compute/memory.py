@@ -27,18 +27,11 @@ class MemoryLimit:
     Results do not depend on the limit where an algorithm is exact: it sets the size of blocks.
     A stage reports where it has to sample or round to keep within the limit.
 
-    Attributes
-    ----------
-    total : int
-        Bytes, libraries included.
-
-    Examples
-    --------
     >>> MemoryLimit.parse("4GB").total, MemoryLimit.parse("600 MB").block_bytes
     (4000000000, 6250000)
     """
 
-    total: int
+    total: int  # libraries included
 
     @classmethod
     def parse(cls, text: str | int | None) -> Self:

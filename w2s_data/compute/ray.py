@@ -27,19 +27,9 @@ BLOCKS_A_WORKER = 4  # so that workers of different speed end at about the same 
 class RayEngine(Engine):
     """Compute blocks in the workers of a Ray cluster.
 
-    Parameters
-    ----------
-    address : str, optional
-        "auto", "HOST:PORT" or "ray://HOST:PORT"; None starts Ray on this machine.
-    workers : int, optional
-        One per GPU; without GPUs, CPUs / threads of this process.
-    patience : float
-        Seconds without progress after which a stage fails, naming the workers it waited for.
-
-    Raises
-    ------
-    MissingExtraError
-        If Ray is not installed.
+    `address` is "auto", "HOST:PORT" or "ray://HOST:PORT"; None starts Ray on this machine.
+    `workers` are by default one per GPU or, without GPUs, CPUs / threads of this process. After
+    `patience` seconds without progress a stage fails, naming the workers it waited for.
     """
 
     name = "ray"
@@ -58,13 +48,8 @@ class RayEngine(Engine):
     def run(self, job: Job) -> Iterator[tuple[int, Any]]:
         """Compute the blocks on the cluster; a worker that dies costs the block it computed.
 
-        Raises
-        ------
-        EngineError
-            If the cluster cannot be reached or has other versions, workers keep dying on one
-            block, one runs out of memory, or nothing happens for `patience` seconds.
-        InputError
-            Raised by the work itself.
+        Raise EngineError if the cluster cannot be reached or has other versions, workers keep
+        dying on one block, one runs out of memory, or nothing happens for `patience` seconds.
         """
         ray = self._connected()
         threads = own_threads()
@@ -80,12 +65,8 @@ class RayEngine(Engine):
     def place(self, device: str) -> str:
         """Return "cuda" if the cluster has GPUs and `device` is not "cpu", else "cpu".
 
-        A cluster that is still to be started here has the GPUs of this machine.
-
-        Raises
-        ------
-        InputError
-            If a GPU is asked for and the cluster has none.
+        A cluster that is still to be started here has the GPUs of this machine. Raise InputError
+        if a GPU is asked for and the cluster has none.
         """
         if device == "cpu":
             return "cpu"

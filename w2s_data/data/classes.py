@@ -67,11 +67,7 @@ def read_weak(
 
 
 def sort_class_names(names: Iterable[str]) -> tuple[str, ...]:
-    """Sort class names, by value where all of them are numbers.
-
-    >>> sort_class_names({"10", "9", "2"})
-    ('2', '9', '10')
-    """
+    """Sort class names, by value where all of them are numbers."""
     ordered = sorted(set(names))
     try:
         values = [float(name) for name in ordered]

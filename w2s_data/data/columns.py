@@ -75,11 +75,7 @@ def guess_kind(values: pd.Series) -> ItemKind:
 
 
 def as_names(values: pd.Series) -> pd.Series:
-    """Turn a column of names or codes into strings, and missing and empty cells into None.
-
-    >>> as_names(pd.Series([1.0, None, 0.0])).tolist()
-    ['1', None, '0']
-    """
+    """Turn a column of names or codes into strings, and missing and empty cells into None."""
     try:
         codes, distinct = pd.factorize(values)  # each distinct value is converted once
     except TypeError as error:

@@ -125,13 +125,7 @@ class W2SDataset:
 
     @property
     def pairs(self) -> tuple[list[Any], list[Any]]:
-        """First and second items of pairs of texts.
-
-        Raises
-        ------
-        InputError
-            If the rows are not pairs, or features of pairs.
-        """
+        """First and second items of pairs of texts; InputError if the rows are not such pairs."""
         if "other" not in self.table.columns:
             raise InputError(
                 "the items are not pairs of texts; load them with chosen= and rejected="
@@ -200,10 +194,7 @@ class W2SDataset:
     ) -> W2SDataset:
         """Return the data set with new splits; see `splits.assign_splits`.
 
-        Raises
-        ------
-        SplitError
-            If the sizes are not valid, or ask for labelled rows where no row has a label.
+        Raise SplitError if the sizes are not valid, or ask for labelled rows where there are none.
         """
         labels = self.labels
         if not (labels >= 0).any() and (sizes or {}).get("labelled"):
@@ -246,12 +237,9 @@ class W2SDataset:
         return replace(self, notes=tuple(notes))
 
     def check_teacher_data(self) -> None:
-        """Raise if no weak teacher can be trained on the labelled split.
+        """Raise SplitError if no weak teacher can be trained on the labelled split.
 
-        Raises
-        ------
-        SplitError
-            If it is empty, holds rows without label, or holds a single class.
+        It must not be empty, hold a single class, or hold rows without label.
         """
         labelled = self.rows("labelled")
         if len(labelled) == 0:

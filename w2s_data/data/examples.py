@@ -31,16 +31,6 @@ def digits(
 
     A channel is a source. K channels take scans in proportion K, K - 1, ..., 1: clean 719,
     blurred 539, rotated 359, occluded 180.
-
-    Parameters
-    ----------
-    channels : sequence of "clean", "blurred", "rotated", "occluded"
-
-    Examples
-    --------
-    >>> data = digits().dataset
-    >>> len(data), data.kind, data.class_names[:3]
-    (1797, 'image', ('0', '1', '2'))
     """
     channels = (channels,) if isinstance(channels, str) else tuple(channels)
     for channel in channels:
@@ -136,12 +126,6 @@ def digit_dominoes(
     A half that does not show the class shows another digit. Strong features are the
     standardised pixels of both halves; the weak model sees the left scan at 4 x 4 pixels. Five
     sources hold 10, 25, 40, 55 and 70 % overlap points.
-
-    Examples
-    --------
-    >>> example = digit_dominoes(n_per_source=40)
-    >>> [float((example.regions[example.dataset.sources == s] == 2).mean()) for s in "ABCDE"]
-    [0.1, 0.25, 0.4, 0.55, 0.7]
     """
     return feature_dominoes(
         _digit_block(0, 1),
@@ -189,34 +173,18 @@ def spurious_gaussian(
 ) -> Example:
     r"""Draw a core signal and features that carry a group: the spurious-correlation model.
 
-    Core z ~ N(0, I) in `dim_core` dimensions; group g ~ Bernoulli(eta), eta by split; group
-    features xi ~ N(g mu, s_x I). With w = [1; T' xi] and psi = [1; S' xi] the teacher sees z (x) w
-    (weak features) and the student z (x) psi (strong features). The target y = <b, z> + N(0,
-    sigma_y^2) with \|b\| = 1 depends on the core alone; its sign is the label.
+    Core z ~ N(0, I) in `dim_core` dimensions; group g ~ Bernoulli(eta), eta the minority share of
+    the split (validation rows follow the labelled ones); group features xi ~ N(g mu, s_x I) with
+    s_x = `group_variance`. With w = [1; T' xi] and psi = [1; S' xi] the teacher sees z (x) w (weak
+    features) and the student z (x) psi (strong features). The target y = <b, z> + N(0, sigma_y^2)
+    with \|b\| = 1 and sigma_y = `noise` depends on the core alone; its sign is the label.
 
-    T holds `teacher_dims` orthonormal directions, S `student_dims` ones, with T'S = `similarity`
-    on the diagonal; the mean shift has length `mu` and the same part of it in every direction.
+    T holds `teacher_dims` orthonormal directions, S `student_dims <= teacher_dims` ones, with T'S =
+    `similarity` on the diagonal; the mean shift has length `mu` and the same part of it in every
+    direction. In the paper these numbers are p_T - 1 and p_S - 1.
 
-    Parameters
-    ----------
-    eta_labelled, eta_pool, eta_test : float in [0, 1]
-        Minority fraction; validation rows follow the labelled ones.
-    teacher_dims, student_dims : int
-        Group directions that teacher and student see, p_T - 1 and p_S - 1;
-        `student_dims <= teacher_dims`.
-    similarity : float in [0, 1]
-    mu : float
-        Length of the mean shift of the minority group.
-    group_variance : float
-        s_x.
-    noise : float
-        sigma_y.
-
-    Returns
-    -------
-    Example
-        Groups are "majority" and "minority"; `truth` holds `target` (y), `signal` (<b, z>) and
-        `minority`. Rows are ordered by split.
+    Groups are "majority" and "minority"; `truth` holds `target` (y), `signal` (<b, z>) and
+    `minority`. Rows are ordered by split.
 
     References
     ----------
@@ -318,10 +286,7 @@ def available_examples() -> list[str]:
 def load_example(name: str, random_state: RandomState = 0) -> Example:
     """Make an example from `NAME` or `NAME?key=value&key=value`.
 
-    Raises
-    ------
-    InputError
-        If the name or a parameter is unknown, with the nearest one.
+    Raise InputError if the name or a parameter is unknown, with the nearest one.
 
     Examples
     --------

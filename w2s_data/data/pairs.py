@@ -38,8 +38,8 @@ def read_pairs(
     """
     assert roles.chosen is not None  # for the type checker: `check_pair_roles` ensures it
     assert roles.rejected is not None
-    chosen = read_items(raw, _as_item(roles, "chosen"), kind, None)
-    rejected = read_items(raw, _as_item(roles, "rejected"), kind or chosen[0], None)
+    chosen = read_items(raw, Roles(item=roles.chosen), kind, None)
+    rejected = read_items(raw, Roles(item=roles.rejected), kind or chosen[0], None)
     # A permutation makes the two orders equally frequent, off by at most one.
     swapped = rng.permutation(len(raw.frame)) % 2 == 1
     weak, weak_names = _read_weak(raw.frame, roles)
@@ -79,10 +79,6 @@ def check_pair_roles(roles: Roles, features: Any, class_names: Any) -> None:
         raise InputError(
             f"chosen and rejected determine the items and their labels; leave out {given[0]}"
         )
-
-
-def _as_item(roles: Roles, role: str) -> Roles:
-    return Roles(item=getattr(roles, role))
 
 
 def _read_weak(frame: pd.DataFrame, roles: Roles) -> tuple[FloatArray | None, tuple[str, ...]]:

@@ -36,38 +36,21 @@ _READ_ERRORS = (ValueError, OSError, EOFError, zlib.error, csv.Error, pa.ArrowEx
 
 @dataclass(frozen=True)
 class RawTable:
-    """A table as it was read, with the facts that its format states about the columns.
-
-    Attributes
-    ----------
-    roles : mapping from role to column
-        Roles that the format determines, e.g. the class folder of an image is its label.
-    class_names : mapping from column to names
-        Names behind columns of class codes (the hub's `ClassLabel`).
-    folder : Path or None
-        Folder of relative item paths.
-    fixed_splits : object array (N,) or None
-        Splits that came with the data; None where a row has none yet.
-    """
+    """A table as it was read, with the facts that its format states about the columns."""
 
     frame: pd.DataFrame
     name: str = "data"
-    roles: Mapping[str, str] = field(default_factory=dict)
-    class_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    folder: Path | None = None
-    fixed_splits: AnyArray | None = None
+    roles: Mapping[str, str] = field(default_factory=dict)  # e.g. the class folder is the label
+    class_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # behind class codes
+    folder: Path | None = None  # of relative item paths
+    fixed_splits: AnyArray | None = None  # that came with the data; None where a row has none
     notes: tuple[str, ...] = ()
 
 
 def read_raw(data: str | Path | pd.DataFrame) -> RawTable:
     """Read a table file or URL, a folder of images, a DataFrame or, failing these, a hub data set.
 
-    Raises
-    ------
-    FileFormatError
-        If nothing of that name exists, or the file is not what its name promises.
-    MissingExtraError
-        If the name can only be a hub data set and `datasets` is not installed.
+    Raise FileFormatError if nothing of that name exists, or the file is not what its name promises.
     """
     if isinstance(data, pd.DataFrame):
         return RawTable(data.reset_index(drop=True))
@@ -94,13 +77,6 @@ def read_url(url: str) -> RawTable:
     """Read a table file at a URL, or all Parquet files of a folder there, by name.
 
     Image paths in the files are paths of this machine.
-
-    Raises
-    ------
-    MissingExtraError
-        If fsspec requires a package for the URL (s3fs, gcsfs ...).
-    FileFormatError
-        If the file is missing, or not in the format of its suffix.
     """
     # Copied to the disk, from which Arrow maps them into memory.
     with local_copies(url, ".parquet") as copies:

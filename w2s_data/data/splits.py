@@ -32,60 +32,32 @@ _SIZED = ("labelled", "validation", "test")  # the pool takes the rest
 
 
 def text_units(texts: Iterable[str | bytes]) -> IntArray:
-    """Number the distinct values, so that equal texts or digests share a unit.
-
-    >>> text_units(["a", "b", "a"])
-    array([0, 1, 0])
-    """
+    """Number the distinct texts in order of appearance, so that equal texts share a unit."""
     return np.asarray(pd.factorize(pd.Series(texts, dtype=object))[0], dtype=np.int64)
 
 
 def feature_units(features: FloatArray) -> IntArray:
-    """Number the distinct rows of a feature matrix, so that equal rows share a unit.
-
-    >>> feature_units(np.array([[1.0, 0.0], [2.0, 0.0], [1.0, -0.0]]))
-    array([0, 1, 0])
-    """
+    """Number the distinct rows of a feature matrix, so that equal rows share a unit."""
     # Adding 0.0 turns -0.0, which is equal but has other bytes, into 0.0.
     digests = [hashlib.blake2b((row + 0.0).tobytes(), digest_size=16).digest() for row in features]
     return text_units(digests)
 
 
 def count_duplicates(units: IntArray) -> tuple[int, int]:
-    """Count the items with duplicates, and the groups they form.
-
-    >>> count_duplicates(np.array([0, 1, 0, 2, 2, 2]))
-    (5, 2)
-    """
+    """Count the items with duplicates, and the groups they form."""
     sizes = np.bincount(units)
     return int(sizes[sizes > 1].sum()), int((sizes > 1).sum())
 
 
 def count_straddling(units: IntArray, splits: AnyArray) -> tuple[int, int]:
-    """Count the items, and the groups of duplicates, that lie in more than one split.
-
-    >>> count_straddling(np.array([0, 1, 0, 2, 2]), np.array(["pool", "pool", "test", "a", "a"]))
-    (2, 1)
-    """
-    codes = pd.factorize(splits)[0]
-    low = np.full(units.max(initial=-1) + 1, np.iinfo(np.int64).max)
-    high = np.full(len(low), -1)
-    np.minimum.at(low, units, codes)
-    np.maximum.at(high, units, codes)
-    straddles = low < high  # the rows of the unit have different codes
+    """Count the items, and the groups of duplicates, that lie in more than one split."""
+    straddles = pd.Series(splits).groupby(units).nunique().to_numpy() > 1
     return int(np.bincount(units)[straddles].sum()), int(straddles.sum())
 
 
 def parse_splits(values: pd.Series, column: str) -> AnyArray:
     """Translate a column of split names, aliases included, to the names of `SPLITS`.
 
-    Raises
-    ------
-    SplitError
-        Naming the values that are not splits, or the number of empty ones.
-
-    Examples
-    --------
     >>> parse_splits(pd.Series(["train", "Unlabeled", "dev"]), "fold").tolist()
     ['labelled', 'pool', 'validation']
     """
@@ -106,11 +78,7 @@ def parse_splits(values: pd.Series, column: str) -> AnyArray:
 
 
 def apportion(total: int, shares: Sequence[float] | AnyArray) -> IntArray:
-    """Round shares of `total` to integers of that sum, by largest remainders.
-
-    >>> apportion(10, [1, 1, 1]).tolist()
-    [4, 3, 3]
-    """
+    """Round shares of `total` to integers of that sum, by largest remainders."""
     weights = np.asarray(shares, dtype=np.float64)
     quota = total * weights / weights.sum()
     counts: IntArray = np.floor(quota + 1e-9).astype(np.int64)  # 0.3 * 10 may be 2.9999...
@@ -121,18 +89,7 @@ def apportion(total: int, shares: Sequence[float] | AnyArray) -> IntArray:
 
 
 def split_counts(sizes: Mapping[str, float] | None, available: int) -> IntArray:
-    """Turn shares or counts into numbers of labelled, validation, test and pool rows.
-
-    Raises
-    ------
-    SplitError
-        For an unknown split, a negative size, or more rows than there are.
-
-    Examples
-    --------
-    >>> split_counts({"labelled": 0.25, "test": 30}, 100).tolist()
-    [25, 0, 30, 45]
-    """
+    """Turn shares or counts into numbers of labelled, validation, test and pool rows."""
     wanted = np.zeros(len(_SIZED))
     for name, size in (DEFAULT_SPLIT_SIZES if sizes is None else sizes).items():
         if name not in SPLITS:
@@ -168,7 +125,7 @@ def assign_splits(
     fixed: AnyArray | None = None,
     random_state: RandomState = None,
 ) -> AnyArray:
-    """Assign rows to splits, stratified by label and source.
+    """Assign rows to splits, stratified by label and source; return values of `SPLITS`.
 
     Within each label, and within each source of a label, the number of labelled rows differs from
     its exact share by less than 1, that of validation and test rows by less than 2. The totals are
@@ -181,21 +138,10 @@ def assign_splits(
         duplicate of it.
     units : int array (N,)
         Codes 0..U-1; rows of one unit get one split.
-    sources : int array (N,) or None
     sizes : mapping from split to share of the labelled rows (float) or number of rows (int)
         The pool takes the rest. None is `DEFAULT_SPLIT_SIZES`.
     fixed : object array (N,) or None
         Given split of a row and its duplicates; None where it is to be assigned.
-    random_state : int, Generator or None
-
-    Returns
-    -------
-    object array (N,) of values of `SPLITS`
-
-    Raises
-    ------
-    SplitError
-        If the sizes are not valid or ask for more rows than have a label.
 
     Examples
     --------
@@ -213,7 +159,8 @@ def assign_splits(
         free &= given == None  # noqa: E711
     wanted = split_counts(sizes, int(free.sum()))
 
-    eligible, first, unit_size = _eligible_units(units, free)
+    first, unit_size = np.unique(units, return_index=True, return_counts=True)[1:]
+    eligible = np.bincount(units, weights=~free) == 0  # may leave the pool
     source = np.zeros(len(labels), dtype=np.int64) if sources is None else sources
     strata = (source[first], labels[first])
     assigned = np.full(len(first), len(_SIZED))
@@ -237,24 +184,12 @@ def assign_splits(
     return splits
 
 
-def _eligible_units(units: IntArray, free: BoolArray) -> tuple[BoolArray, IntArray, IntArray]:
-    """Return which units may leave the pool, each unit's first row, and its number of rows."""
-    size = np.bincount(units)
-    eligible = np.bincount(units, weights=~free) == 0
-    first = np.empty(len(size), dtype=np.int64)
-    # The last write wins: backwards, it is that of the first row.
-    first[units[::-1]] = np.arange(len(units))[::-1]
-    return eligible, first, size
-
-
 def _with_duplicates(fixed: AnyArray, units: IntArray) -> AnyArray:
     """Extend given splits to the duplicates of their rows."""
-    order = np.array([*SPLITS, None], dtype=object)
     codes = pd.Series(fixed, dtype=object).map({name: i for i, name in enumerate(SPLITS)})
-    own = codes.fillna(len(SPLITS)).to_numpy(dtype=np.int64)
-    of_unit = np.full(units.max(initial=-1) + 1, len(SPLITS))
-    np.minimum.at(of_unit, units, own)
-    return order[np.where(own < len(SPLITS), own, of_unit[units])]
+    of_unit = codes.groupby(units).transform("min")
+    names = np.array([*SPLITS, None], dtype=object)
+    return names[codes.fillna(of_unit).fillna(len(SPLITS)).to_numpy(dtype=np.int64)]
 
 
 def _assign_places(n: int, quota: IntArray, rng: np.random.Generator) -> IntArray:

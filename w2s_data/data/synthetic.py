@@ -20,19 +20,12 @@ TYPES = HARD, EASY, OVERLAP = tuple(int(region) for region in Region)  # ints, f
 
 @dataclass(frozen=True)
 class Example:
-    """A data set, with its features and regions if they are known by construction.
-
-    Attributes
-    ----------
-    dataset : W2SDataset
-    strong_features, weak_features : float32 arrays (N, D_s), (N, D_w), or None
-    regions : int8 array (N,) of HARD=0, EASY=1, OVERLAP=2, or None
-    """
+    """A data set, with its features and regions if they are known by construction."""
 
     dataset: W2SDataset
-    strong_features: FloatArray | None = None
-    weak_features: FloatArray | None = None
-    regions: IntArray | None = None
+    strong_features: FloatArray | None = None  # float32 (N, D_s)
+    weak_features: FloatArray | None = None  # float32 (N, D_w)
+    regions: IntArray | None = None  # int8 (N,), values of `Region`
 
 
 def gaussian_overlap(
@@ -47,23 +40,13 @@ def gaussian_overlap(
 ) -> Example:
     """Draw Gaussian points that show an easy pattern, a hard one, or both.
 
-    A share `overlap` of the points is overlap, half of the rest each hard-only and easy-only.
-    For a label y = +-1 a block that carries its pattern is N(y mu, I), one that does not is 0
-    (`missing="zero"`) or N(0, I) (`missing="noise"`). Strong features are both blocks side by
-    side, weak features the easy block; the weak model is a logistic regression on `n_teacher`
-    separate points.
+    A share `overlap` of the points is overlap, half of the rest each hard-only and easy-only;
+    `sources` of equal size (name: overlap) have each a share of their own. For a label y = +-1 a
+    block of `dim` dimensions that carries its pattern is N(y mu, I), one that does not is 0
+    (`missing="zero"`) or N(0, I) (`missing="noise"`); a pattern has length `mu`. Strong features
+    are both blocks side by side, weak features the easy block; the weak model is a logistic
+    regression on `n_teacher` separate points.
 
-    Parameters
-    ----------
-    mu : float
-        Length of the pattern, in standard deviations.
-    dim : int
-        Dimensions of each block.
-    sources : mapping from name to overlap, or None
-        Sources of equal size, each with its own share of overlap points.
-
-    Examples
-    --------
     >>> example = gaussian_overlap(n=100, overlap=0.5)
     >>> example.strong_features.shape, example.weak_features.shape
     ((100, 40), (100, 20))
@@ -123,24 +106,13 @@ def _gaussian_points(
 
 @dataclass(frozen=True)
 class Block:
-    """Real features of one half of a domino: items that show a class, and neutral items.
+    """Real features of one half of a domino: items that show a class, and neutral items."""
 
-    Attributes
-    ----------
-    features : array (n, D)
-        Strong features of items of two classes.
-    labels : int array (n,) of 0 and 1
-    neutral : array (m, D)
-        Strong features of items that belong to neither class.
-    weak_features, weak_neutral : arrays (n, D_w), (m, D_w), or None
-        Features of the same items for the weak model; required of the left block only.
-    """
-
-    features: FloatArray
-    labels: IntArray
-    neutral: FloatArray
-    weak_features: FloatArray | None = None
-    weak_neutral: FloatArray | None = None
+    features: FloatArray  # strong features (n, D) of items of two classes
+    labels: IntArray  # 0 or 1, (n,)
+    neutral: FloatArray  # strong features (m, D) of items of neither class
+    weak_features: FloatArray | None = None  # (n, D_w), required of the left block only
+    weak_neutral: FloatArray | None = None  # (m, D_w)
 
 
 def feature_dominoes(
@@ -159,14 +131,8 @@ def feature_dominoes(
     ones. Both halves of a point agree on the label. Strong features are [left; right]; the weak
     model, a logistic regression, sees the left block's weak features only and is trained on
     `n_teacher` points drawn the same way from items of their own (two fifths of each block).
+    `shares` of a source are (hard-only, easy-only, overlap), exact up to rounding.
 
-    Parameters
-    ----------
-    shares : mapping from source to shares (hard-only, easy-only, overlap)
-        Exact in each source, up to rounding.
-
-    Examples
-    --------
     >>> x = np.random.default_rng(0).normal(size=(90, 4))
     >>> half = Block(x[:60], np.arange(60) % 2, x[60:], x[:60], x[60:])
     >>> shares = {"A": (0.5, 0.3, 0.2), "B": (0.2, 0.2, 0.6)}

@@ -186,10 +186,7 @@ class Backbone:
     def drop_unneeded_layers(self, probe: Mapping[str, torch.Tensor]) -> None:
         """Drop the layers above the hidden state, unless that changes the hidden state.
 
-        Parameters
-        ----------
-        probe : dict of tensors
-            A small batch on which the whole and the cut model are compared.
+        `probe` is a small batch on which the whole and the cut model are compared.
         """
         import torch
 

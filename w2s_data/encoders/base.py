@@ -18,13 +18,7 @@ Kind = Literal["text", "image"]
 
 
 class ItemError(EncoderError):
-    """Some items cannot be encoded.
-
-    Attributes
-    ----------
-    positions : list of int
-        Positions in the items that were passed.
-    """
+    """Some items cannot be encoded; `positions` are theirs in the items that were passed."""
 
     def __init__(self, positions: Sequence[int], labels: Sequence[str], reason: str) -> None:
         self.positions = [int(position) for position in positions]
@@ -97,13 +91,8 @@ class Encoder(ABC, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     ) -> tuple[IntArray, FloatArray]:
         """Encode one of `n_parts` parts of the items, to the same bytes as `encode`.
 
-        This default encodes all items in the first part.
-
-        Returns
-        -------
-        int array (n,)
-            Positions of the items in the part.
-        float32 array (n, D)
+        Return the positions (n,) of the items in the part, and their vectors (n, D). This default
+        encodes all items in the first part.
         """
         mine = items if part == 0 else []
         return np.arange(len(mine)), self.encode(mine, advance=advance)

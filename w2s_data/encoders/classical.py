@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from w2s_data.compute.base import Advance
 from w2s_data.encoders.base import Encoder, Kind, as_items
@@ -69,10 +70,7 @@ class TfidfEncoder(Encoder):
     def fit(self, items: Iterable[Any], y: Any = None) -> Self:  # noqa: ARG002
         """Learn vocabulary, inverse document frequencies, directions and scales.
 
-        Raises
-        ------
-        EncoderError
-            If no term is left, or an item is not a string.
+        Raise EncoderError if no term is left, or an item is not a string.
         """
         from sklearn.decomposition import TruncatedSVD
 
@@ -118,7 +116,7 @@ class TfidfEncoder(Encoder):
 
     def spec(self) -> dict[str, Any]:
         """Return the settings, and a hash of the texts that were learned from."""
-        self._check_fitted()
+        check_is_fitted(self, "svd_")
         return {
             "encoder": type(self).__name__,
             "n_components": self.n_components_,
@@ -128,7 +126,7 @@ class TfidfEncoder(Encoder):
         }
 
     def _encode(self, items: list[Any], advance: Advance) -> FloatArray:
-        self._check_fitted()
+        check_is_fitted(self, "svd_")
         vectors = np.empty((len(items), self.n_components_), dtype=np.float32)
         for start in range(0, len(items), _BATCH):
             texts = items[start : start + _BATCH]
@@ -140,11 +138,6 @@ class TfidfEncoder(Encoder):
     @property
     def _n_features_out(self) -> int:
         return int(self.n_components_)
-
-    def _check_fitted(self) -> None:
-        from sklearn.utils.validation import check_is_fitted
-
-        check_is_fitted(self, "svd_")
 
 
 def _hash_inputs(vectorizer: Any, weights: Any, seed: int) -> str:

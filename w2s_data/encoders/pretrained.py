@@ -8,6 +8,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -35,18 +36,10 @@ DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
 class Reading(NamedTuple):
-    """Costs of some items, and the function that computes a batch of them.
+    """Costs of some items, and the function that computes a batch of them."""
 
-    Attributes
-    ----------
-    costs : int array (N,)
-        Cost of each item in a batch, in the unit of the budget.
-    compute : function of a model and an int array (n,)
-        Vectors (n, D) of some of the items, in one batch.
-    """
-
-    costs: IntArray
-    compute: Callable[[Backbone, IntArray], FloatArray]
+    costs: IntArray  # of each item (N,), in the unit of the budget
+    compute: Callable[[Backbone, IntArray], FloatArray]  # model, rows (n,) -> vectors (n, D)
 
 
 class PretrainedEncoder(Encoder):
@@ -76,10 +69,7 @@ class PretrainedEncoder(Encoder):
     def fit(self, items: Iterable[Any], y: Any = None) -> Self:  # noqa: ARG002
         """Load the model; nothing is learned from the items.
 
-        Raises
-        ------
-        EncoderError
-            If the model cannot be loaded or does not run, or a setting does not fit it.
+        Raise EncoderError if the model cannot be loaded or run, or a setting does not fit it.
         """
         self._check_settings()
         identity = _while_loading(self._source())  # hashing large files takes as long as loading
@@ -274,24 +264,19 @@ def _lanes(replicas: list[Backbone]) -> Iterator[list[Backbone]]:
         torch.set_num_threads(cores)
 
 
+@dataclass
 class _Batches:
     """Rows of one call, handed to the devices batch by batch."""
 
-    def __init__(
-        self,
-        encoder: PretrainedEncoder,
-        items: list[Any],
-        reading: Reading,
-        rows: IntArray,
-        advance: Advance,
-    ) -> None:
-        self.encoder = encoder
-        self.items = items
-        self.rows = rows
-        self.costs = reading.costs[rows]
-        self.compute = reading.compute
-        self.advance = advance
-        self.vectors: FloatArray | None = None
+    encoder: PretrainedEncoder
+    items: list[Any]
+    reading: Reading
+    rows: IntArray
+    advance: Advance
+    vectors: FloatArray | None = None
+
+    def __post_init__(self) -> None:
+        self.costs = self.reading.costs[self.rows]
         # Places among the rows, costliest first: memory then runs out at once or not at all.
         self._order = np.argsort(-self.costs, kind="stable")
         self._lock = threading.Lock()
@@ -305,7 +290,7 @@ class _Batches:
         """Compute batches on one device until none is left, or one failed anywhere."""
         import torch
 
-        done, on_cuda = False, backbone.device.type == "cuda"
+        on_cuda = backbone.device.type == "cuda"
         try:
             with (
                 torch.inference_mode(),
@@ -313,10 +298,9 @@ class _Batches:
             ):
                 while (batch := self._next()) is not None:
                     self._compute(backbone, batch)
-            done = True
-        finally:
-            if not done:
-                self.stop()
+        except BaseException:
+            self.stop()
+            raise
 
     def _next(self) -> IntArray | None:
         with self._lock:
@@ -331,7 +315,7 @@ class _Batches:
 
     def _compute(self, backbone: Backbone, batch: IntArray) -> None:
         try:
-            computed = self.compute(backbone, self.rows[batch])
+            computed = self.reading.compute(backbone, self.rows[batch])
         except RuntimeError as error:
             failure = first_line(error)
             if not is_out_of_memory(error):

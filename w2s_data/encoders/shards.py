@@ -38,20 +38,9 @@ def resolved_encoder(encoder: Encoder, engine: Engine) -> Encoder:
 def encode_shards(
     encoder: Encoder, items: list[Any], shards: Sequence[IntArray], engine: Engine, advance: Advance
 ) -> Iterator[FloatArray]:
-    """Yield the vectors of each shard, in order.
+    """Yield the vectors of each shard (rows of `items`), in order.
 
-    Parameters
-    ----------
-    encoder : Encoder
-        As `resolved_encoder` returns it.
-    items : list
-    shards : sequence of int arrays
-        Rows of the items in each shard.
-
-    Raises
-    ------
-    ItemError
-        Naming the rows of items that cannot be encoded.
+    `encoder` is as `resolved_encoder` returns it. An ItemError names rows of all items.
     """
     device, n_parts = "cpu", 1
     if isinstance(encoder, PretrainedEncoder):

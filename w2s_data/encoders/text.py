@@ -177,20 +177,14 @@ class TextEncoder(PretrainedEncoder):
 
         # On the right, so that positions count from 0 whatever the model, and a decoder's tokens
         # never see the padding, which follows them.
-
         lengths = starts[rows + 1] - starts[rows]
         mask = np.arange(lengths.max()) < lengths[:, None]
-        padded = np.full(mask.shape, self._padding(), dtype=np.int64)
+        marks = (self.reader_.pad_token_id, self.reader_.eos_token_id, 0)
+        filling = next(token for token in marks if token is not None)
+        padded = np.full(mask.shape, filling, dtype=np.int64)
         padded[mask] = np.concatenate([tokens[starts[row] : starts[row + 1]] for row in rows])
         device = backbone.device
         inputs = {"input_ids": torch.from_numpy(padded).to(device)}
         if not mask.all():  # without a mask, attention takes its fastest path
             inputs["attention_mask"] = torch.from_numpy(mask.astype(np.int64)).to(device)
         return inputs, torch.from_numpy(lengths).to(device)
-
-    def _padding(self) -> int:
-        reader = self.reader_
-        for token in (reader.pad_token_id, reader.eos_token_id):
-            if token is not None:
-                return int(token)
-        return 0

@@ -65,39 +65,19 @@ class FeatureView:
 
     Nothing is copied when a view is made. A view of a view works.
 
-    Attributes
-    ----------
-    base : FeatureMatrix (N, D)
-    rows : int array (n,), optional
-        Rows of the base that the view shows, in ascending order; by default all.
-    name : str
-        Name of the features in error messages.
-    limit : MemoryLimit, optional
-        Cuts blocks to `limit.block_bytes`, and refuses to take more rows at once than fit.
-    check : bool
-        Refuse NaN, infinite and all-zero rows, naming their row numbers in the base.
-    advance : function of an int, optional
-        Called with the number of rows of each block that was read, for a progress bar.
-    minus : FeatureMatrix (N, D), optional
-        Subtracted from the base, row by row: the second items of N pairs.
-    signs : array (N,), optional
-        Factor of each row of the base, after the difference.
-
-    Examples
-    --------
     >>> base = as_feature_matrix([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
     >>> FeatureView(base, np.array([0, 2])).take([1]).tolist()
     [[5.0, 6.0]]
     """
 
-    base: FeatureMatrix
-    rows: IntArray | None = None
-    name: str = "features"
-    limit: MemoryLimit | None = None
-    check: bool = False
-    advance: Callable[[int], None] | None = None
-    minus: FeatureMatrix | None = None
-    signs: FloatArray | None = None
+    base: FeatureMatrix  # (N, D)
+    rows: IntArray | None = None  # of the base, in ascending order; by default all
+    name: str = "features"  # in error messages
+    limit: MemoryLimit | None = None  # of the size of blocks, and of rows taken at once
+    check: bool = False  # refuse NaN, infinite and all-zero rows, by their numbers in the base
+    advance: Callable[[int], None] | None = None  # gets the number of rows of each block read
+    minus: FeatureMatrix | None = None  # (N, D), subtracted: the second items of pairs
+    signs: FloatArray | None = None  # (N,), factors of the rows of the base, after the difference
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -129,12 +109,8 @@ class FeatureView:
     def take(self, rows: Any) -> FloatArray:
         """Return the given rows of the view as a float32 array.
 
-        Raises
-        ------
-        InputError
-            If the rows do not fit into half of the limit; says how much memory they need.
-        FeatureError
-            If `check` is set and a row cannot be used.
+        Raise InputError if they do not fit into half of the limit, saying how much memory they
+        need, and FeatureError if `check` is set and a row cannot be used.
         """
         numbers = self._numbers(rows)
         if self.limit is not None:

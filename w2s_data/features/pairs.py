@@ -22,12 +22,7 @@ if TYPE_CHECKING:
 
 
 def turned_features(base: FeatureMatrix, labels: IntArray) -> FeatureView:
-    """Turn differences chosen minus rejected into first minus second, given which came first.
-
-    >>> chosen_minus_rejected = as_feature_matrix([[1.0, 2.0], [3.0, 4.0]])
-    >>> turned_features(chosen_minus_rejected, np.array([0, 1])).take([0, 1]).tolist()
-    [[1.0, 2.0], [-3.0, -4.0]]
-    """
+    """Turn differences chosen minus rejected into first minus second, given which came first."""
     return FeatureView(base, signs=np.where(labels == 0, 1, -1).astype(np.float32))
 
 
@@ -68,11 +63,7 @@ def embed_pairs(
 ) -> FeatureView:
     """Encode the items of pairs into one store, each once; return the features of the pairs.
 
-    Parameters
-    ----------
-    first, second : sequences of N items, as `W2SDataset.pairs` returns them
-    encoder, path, overwrite, progress, engine
-        See `embed`.
+    `first` and `second` are as `W2SDataset.pairs` returns them; the others as for `embed`.
     """
     from w2s_data.encoders.base import ItemError
     from w2s_data.features.store import embed

@@ -67,10 +67,7 @@ class FeatureStore:
     def open(cls, path: str | os.PathLike[str]) -> Self:
         """Open the store of a folder, in stored order.
 
-        Raises
-        ------
-        StoreError
-            If the folder is not a feature store, or its manifest is damaged.
+        Raise StoreError if the folder is not a feature store, or its manifest is damaged.
         """
         folder = storage_at(path)
         shards = Shards(folder, Manifest.read(folder))
@@ -110,17 +107,9 @@ class FeatureStore:
         return f"FeatureStore({str(self.path)!r}, shape={self.shape}, encoder={encoder!r})"
 
     def select(self, items: Iterable[Any]) -> FeatureStore:
-        """View the features of some items, in their order; duplicates are allowed.
+        """View the features of some items, or keys of a store, in their order.
 
-        Parameters
-        ----------
-        items : sequence of items, or array of keys
-            Keys are recognized by their dtype; they come from `keys` of a store.
-
-        Raises
-        ------
-        StoreError
-            Naming the rows of items that are not in the store.
+        Duplicates are allowed. Raise StoreError naming the rows of items that are not in the store.
         """
         if isinstance(items, np.ndarray) and items.dtype == KEY_DTYPE:
             wanted = items
@@ -142,10 +131,7 @@ class FeatureStore:
     def take(self, rows: Any) -> FloatArray:
         """Return the given rows of this view as a float32 array.
 
-        Raises
-        ------
-        StoreError
-            If a shard that holds one of them is missing or damaged.
+        Raise StoreError if a shard that holds one of them is missing or damaged.
         """
         wanted = np.atleast_1d(self._rows[rows])  # a single row number gives one row
         starts = self._shards.starts
@@ -252,16 +238,9 @@ def embed(
 
 
 def item_keys(items: list[Any], kind: Kind) -> AnyArray:
-    """Hash the content of items: texts in UTF-8, bytes of image files.
+    """Hash the content of N items: texts in UTF-8, bytes of image files; 16 bytes each.
 
-    Returns
-    -------
-    array of N x 16 bytes
-
-    Raises
-    ------
-    EncoderError
-        Naming the items that cannot be read.
+    Raise ItemError naming the items that cannot be read.
     """
     digests = bytearray()
     for row, item in enumerate(items):

@@ -18,15 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class Estimate:
-    """A number with its interval.
-
-    Attributes
-    ----------
-    value : float
-    low, high : float
-        Limits of the interval; NaN where it is unknown.
-    level : float
-        Coverage of the interval, in (0, 1).
+    """A number with its interval; the limits are NaN where they are unknown.
 
     Examples
     --------
@@ -113,11 +105,7 @@ def share_interval(
 
 
 def wilson_interval(successes: Any, total: Any, level: float) -> tuple[Any, Any]:
-    """Return Wilson's score interval of binomial shares, elementwise; NaN where the total is 0.
-
-    >>> [round(float(limit), 3) for limit in wilson_interval(0, 88, 0.95)]
-    [0.0, 0.042]
-    """
+    """Return Wilson's score interval of binomial shares, elementwise; NaN where the total is 0."""
     from scipy.stats import norm
 
     z2 = float(norm.ppf((1 + level) / 2)) ** 2
@@ -232,20 +220,10 @@ def fieller_interval(
     """Return Fieller's interval of a ratio of two means; `below` must be clearly above 0.
 
     It holds all r for which ``above - r * below`` could be 0, and is bounded exactly where the
-    interval of `below` at the same level leaves out 0.
-
-    Parameters
-    ----------
-    covariance : (variance of above, covariance, variance of below)
-    quantile : float
-        Of Student's t, as `student_quantile` gives it.
-
-    References
-    ----------
+    interval of `below` at the same level leaves out 0. `covariance` is (variance of above,
+    covariance, variance of below), `quantile` one of `student_quantile`.
     Fieller, *Some problems in interval estimation*, JRSS B 16, 1954.
 
-    Examples
-    --------
     >>> low, high = fieller_interval(1.0, 2.0, (0.01, 0.0, 0.01), 2.0)
     >>> round(low, 3), round(high, 3)
     (0.393, 0.618)

@@ -120,12 +120,8 @@ def read_json(path: str | os.PathLike[str]) -> Any:
 def load_npy(path: str | os.PathLike[str], n_rows: int | None = None) -> FloatArray:
     """Map a .npy file of numbers of shape (N, D) into memory.
 
-    Raises
-    ------
-    FileFormatError
-        If it is not a whole .npy file.
-    FeatureError
-        If it holds something else than numbers (N, D), or N is not `n_rows`.
+    Raise FileFormatError if it is not a whole .npy file, FeatureError if it holds something else
+    than numbers (N, D), or N is not `n_rows`.
     """
     name = repr(os.fspath(path))
     try:

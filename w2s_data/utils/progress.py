@@ -22,13 +22,8 @@ def progress(
 ) -> Iterator[Callable[[int], None]]:
     """Yield a function that advances the bar by a number of units.
 
-    Parameters
-    ----------
-    enabled : bool or None
-        None draws the bar only when standard error is a terminal.
+    Without `enabled` the bar is drawn only when standard error is a terminal.
 
-    Examples
-    --------
     >>> with progress("score", total=10, enabled=False) as advance:
     ...     advance(10)
     """

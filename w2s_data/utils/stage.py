@@ -18,39 +18,19 @@ WEAK_PROBA = "weak_proba.parquet"
 class Stage:
     """A stage of the pipeline: what it reads, what it writes, and how it is run.
 
-    Attributes
-    ----------
-    name : str
-    needs : tuple of str
-        Stages that must be finished; when one of them changes, this one runs again.
-    uses : tuple of str
-        Stages that are read where they are finished; the same holds for them.
-    files : mapping from file name to str
-        Files of a finished stage, each with what it adds to a run ("finds ...", "adds ...").
-    optional : tuple of str
-        Files that are written for some data only.
-    schema : int
-        Version of the files; each summary holds it under "schema".
-    command : str
-        Shell command that runs the stage on a run directory RUN.
-    function : str
-        Python function that runs it, as "module:name", imported when it is called.
-
-    Examples
-    --------
     >>> files = {"gain.json": "measures the gain"}
     >>> Stage("gain", ("score",), files=files, command="w2s gain RUN").hint()
     '`w2s gain RUN` measures the gain.'
     """
 
     name: str
-    needs: tuple[str, ...] = ()
-    uses: tuple[str, ...] = ()
-    files: Mapping[str, str] = field(default_factory=dict)
-    optional: tuple[str, ...] = ()
-    schema: int = 1
-    command: str = ""
-    function: str = ""
+    needs: tuple[str, ...] = ()  # must be finished; when one changes, this stage runs again
+    uses: tuple[str, ...] = ()  # are read where they are finished; the same holds for them
+    files: Mapping[str, str] = field(default_factory=dict)  # each with what it adds to a run
+    optional: tuple[str, ...] = ()  # files that are written for some data only
+    schema: int = 1  # version of the files; each summary holds it under "schema"
+    command: str = ""  # of the shell, that runs the stage on a run directory RUN
+    function: str = ""  # "module:name" that runs it, imported when it is called
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -69,18 +49,10 @@ class Stage:
 
 @dataclass(frozen=True)
 class StageResult:
-    """The summary of a finished stage.
-
-    Attributes
-    ----------
-    summary : dict
-        Content of its main JSON file; other JSON files under their names without suffix.
-    fresh : bool
-        Whether nothing had changed, so that the earlier result was read.
-    """
+    """The summary of a finished stage: its main JSON file, and others by name without suffix."""
 
     summary: dict[str, Any]
-    fresh: bool = False
+    fresh: bool = False  # nothing had changed, so that the earlier result was read
 
 
 ITEMS = Stage(

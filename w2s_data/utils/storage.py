@@ -145,12 +145,7 @@ def storage_at(place: str | os.PathLike[str]) -> Storage:
 def filesystem_of(url: str) -> tuple[Any, str]:
     """Return the file system of a URL, and the path in it.
 
-    Raises
-    ------
-    MissingExtraError
-        If the package for the protocol is not installed.
-    FileFormatError
-        If the protocol is unknown.
+    Raise MissingExtraError without the package for the protocol, FileFormatError if it is unknown.
     """
     from fsspec.core import url_to_fs
 

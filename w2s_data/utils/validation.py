@@ -24,20 +24,11 @@ PROBABILITY_TOLERANCE = 1e-3
 
 @dataclass(frozen=True)
 class Constraint:
-    """Values that a parameter allows; join two constraints with ``|``.
+    """Values that a parameter allows; join two constraints with ``|``."""
 
-    Attributes
-    ----------
-    allowed : str
-        The values in words, to follow "must be".
-    accepts : function of a value to bool
-    names : tuple of str
-        Valid names, from which an error suggests the nearest.
-    """
-
-    allowed: str
+    allowed: str  # in words, to follow "must be"
     accepts: Callable[[Any], bool]
-    names: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()  # valid names, from which an error suggests the nearest
 
     def __or__(self, other: Constraint) -> Constraint:
         return Constraint(
@@ -103,16 +94,8 @@ def one_of(*values: str | bool | None) -> Constraint:
 def check_parameters(
     parameters: Any, constraints: Mapping[str, Constraint], error: type[InputError] = InputError
 ) -> None:
-    """Raise at the first parameter that its constraint does not accept.
+    """Raise at the first attribute (or value of a mapping) that its constraint does not accept.
 
-    Parameters
-    ----------
-    parameters : object with the parameters as attributes, or mapping of names to values
-    constraints : mapping of names to constraints
-    error : subclass of InputError
-
-    Examples
-    --------
     >>> limits = {"level": share, "n_jobs": one_of(None) | whole(1)}
     >>> check_parameters({"level": 0.9, "n_jobs": None}, limits)
     >>> check_parameters({"level": 95, "n_jobs": None}, limits)
@@ -168,13 +151,7 @@ def check_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
 
 
 def check_proba(proba: AnyArray, name: str = "weak_proba") -> FloatArray:
-    """Return class probabilities (N, C) as float64, or say which rows are not distributions.
-
-    Raises
-    ------
-    ProbabilityError
-        If the shape is not (N, C >= 2), a value leaves [0, 1], or a row does not sum to 1.
-    """
+    """Return class probabilities (N, C) as float64, or say which rows are not distributions."""
     array = np.asarray(proba)
     if array.ndim != 2 or array.shape[1] < 2 or not np.issubdtype(array.dtype, np.number):
         raise ProbabilityError(
@@ -225,22 +202,10 @@ def check_feature_block(block: FloatArray, numbers: IntArray, name: str, *, nonz
 def check_names(
     values: ArrayLike, name: str, numbers: IntArray | None = None
 ) -> tuple[list[Any], IntArray]:
-    """Return the different names in order of appearance, and the code of each row.
+    """Return the different names (of any type) in order of appearance, and the code of each row.
 
-    Parameters
-    ----------
-    values : array (N,)
-        Names of any type, such as groups or sources.
-    numbers : int array (N,), optional
-        Row numbers for the message; by default 0 ... N - 1.
+    `numbers` are row numbers for the message about missing names, by default 0 ... N - 1.
 
-    Raises
-    ------
-    InputError
-        Another shape, or missing names, whose rows are named.
-
-    Examples
-    --------
     >>> names, codes = check_names(["web", "crowd", "web"], "sources")
     >>> names, codes.tolist()
     (['web', 'crowd'], [0, 1, 0])

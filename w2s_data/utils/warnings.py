@@ -14,13 +14,8 @@ logger = logging.getLogger("w2s_data")
 def collect_warnings(category: type[Warning], *, reissue: bool = False) -> Iterator[list[str]]:
     """Collect the messages of one category of warning, each once, and pass all others on.
 
-    Parameters
-    ----------
-    reissue : bool
-        Raise the collected warnings again when the block ends; otherwise they are logged.
+    With `reissue` the collected warnings are raised again when the block ends, otherwise logged.
 
-    Examples
-    --------
     >>> with collect_warnings(UserWarning) as messages:
     ...     warnings.warn("a single class", UserWarning)
     >>> messages
