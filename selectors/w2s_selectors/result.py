@@ -11,13 +11,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from w2s_data.utils.intervals import LEVEL, Estimate
+from w2s_data.utils.intervals import LEVEL, estimate_records
 from w2s_data.utils.io import atomic_path, jsonable, write_json
 from w2s_data.utils.typing import FloatArray
-from w2s_selectors.policies.base import Policy
+from w2s_selectors.policies.policy import Policy
 from w2s_selectors.simulation.regret import cumulative_regret, regret_bound, simple_regret
 
 SHOWN = 12  # sources in a repr
+SHOWN_COLUMNS = ["source", "items", "reward", "reward_low", "reward_high", "recommended", "status"]
+# Fields that a summary holds as they are.
+SUMMARY = ("objective", "reward", "budget", "budget_unit", "spent", "ended", "level")
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,30 +186,19 @@ class SelectionResult:
         """
         baselines = None
         if self.baselines is not None:
-            names = [name for name in ("value", "evaluated") if name in self.baselines]
-            baselines = _nested(self.baselines, names, self.level)
-        return dict(
-            jsonable(
-                {
-                    "objective": self.objective,
-                    "reward": self.reward,
-                    "policy": repr(self.policy),
-                    "budget": self.budget,
-                    "budget_unit": self.budget_unit,
-                    "spent": self.spent,
-                    "rounds": len(self.trace),
-                    "items": len(self.chosen_ids),
-                    "ended": self.ended,
-                    "level": self.level,
-                    "sources": _nested(self.sources, ["reward"], self.level),
-                    "stopped": self.stopped,
-                    "baselines": baselines,
-                    "regret": self.regret().to_dict(),
-                    "verdict": self.verdict,
-                    "notes": self.notes,
-                }
-            )
-        )
+            baselines = estimate_records(self.baselines, self.level)
+        summary = {name: getattr(self, name) for name in SUMMARY} | {
+            "policy": repr(self.policy),
+            "rounds": len(self.trace),
+            "items": len(self.chosen_ids),
+            "sources": estimate_records(self.sources, self.level),
+            "stopped": self.stopped,
+            "baselines": baselines,
+            "regret": self.regret().to_dict(),
+            "verdict": self.verdict,
+            "notes": self.notes,
+        }
+        return dict(jsonable(summary))
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write `selection.parquet` (the trace with the ids of each round) and `selection.json`."""
@@ -220,16 +212,7 @@ class SelectionResult:
             f"SelectionResult: {len(self.chosen_ids):,} items in {len(self.trace):,} rounds for "
             f"{self.spent:g} of {self.budget:g} {self.budget_unit}; {self.ended}"
         )
-        columns = [
-            "source",
-            "items",
-            "reward",
-            "reward_low",
-            "reward_high",
-            "recommended",
-            "status",
-        ]
-        table = self.sources.sort_values("items", ascending=False, kind="stable")[columns]
+        table = self.sources.sort_values("items", ascending=False, kind="stable")[SHOWN_COLUMNS]
         lines = [
             head,
             f"objective {self.objective} ({self.reward}), policy {self.policy!r}",
@@ -244,13 +227,3 @@ class SelectionResult:
         lines += [f"stopped {name!r}: {why}" for name, why in list(self.stopped.items())[:SHOWN]]
         lines += [self.verdict] if self.verdict else []
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
-
-
-def _nested(table: pd.DataFrame, names: Sequence[str], level: float) -> list[dict[str, Any]]:
-    """Return the rows of a table with each estimate as one entry instead of three columns."""
-    records: list[dict[Any, Any]] = table.to_dict("records")
-    for record in records:
-        for name in names:
-            limits = record.pop(f"{name}_low"), record.pop(f"{name}_high")
-            record[name] = Estimate(record[name], *limits, level).to_dict()
-    return records

@@ -20,11 +20,10 @@ from w2s_data.utils.validation import check_feature_block, check_generator
 from w2s_selectors.objectives.base import Judgement
 from w2s_selectors.objectives.screen import MINIMUM_TARGET, TARGET_ROWS
 from w2s_selectors.result import SelectionResult
-from w2s_selectors.session.assemble import assemble, trace_row
+from w2s_selectors.session.assemble import Evaluate, assemble, trace_row
 from w2s_selectors.session.checkpoint import Checkpoint, Record
 from w2s_selectors.session.plan import identity, make_plan
 from w2s_selectors.session.prepare import Preparer
-from w2s_selectors.session.replay import Evaluate
 from w2s_selectors.session.session import Session
 from w2s_selectors.settings import SelectionSettings
 from w2s_selectors.sources.base import DataSource

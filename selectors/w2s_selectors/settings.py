@@ -8,7 +8,7 @@ from typing import Any
 
 from w2s_data.utils.validation import between, check_parameters, one_of, positive, whole
 from w2s_selectors.objectives.base import Objective
-from w2s_selectors.policies.base import Policy
+from w2s_selectors.policies.policy import Policy
 
 _LIMITS = {
     "budget": positive,

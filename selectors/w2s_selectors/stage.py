@@ -13,7 +13,7 @@ import pandas as pd
 from w2s_data.compute.context import Compute
 from w2s_data.data.dataset import W2SDataset
 from w2s_data.data.regions import Region
-from w2s_data.errors import InputError, NotApplicableError, unknown
+from w2s_data.errors import InputError, NotApplicableError
 from w2s_data.features.matrix import FeatureMatrix, FeatureView, sampled
 from w2s_data.probes.linear import LinearProbe
 from w2s_data.run import Run
@@ -34,7 +34,6 @@ from w2s_selectors.settings import SelectionSettings
 from w2s_selectors.simulation.progress import final_progress, measure_progress
 from w2s_selectors.sources.table import TableSource
 
-TARGETS = ("validation", "test")
 FEWEST_TESTED = 50  # gold labels for which an accuracy is worth comparing
 MOST_TESTED = 20_000  # a random part of more: an accuracy is then right to .004
 Posterior = dict[str, Estimate]  # source -> reward
@@ -51,25 +50,7 @@ def select_stage(
 
     The results of random and round-robin choice, by round, are in `baselines.parquet`. The
     checkpoint is in the run, so that a killed selection resumes; a larger budget resumes from the
-    end of a smaller one.
-
-    Parameters
-    ----------
-    on_round : function of (a row of the trace, estimates of the sources), optional
-
-    Returns
-    -------
-    StageResult
-        The content of `selection.json`.
-
-    Raises
-    ------
-    RunError
-        If the run was not scored.
-    NotApplicableError
-        If there are fewer than two sources, or too few items for the default budget.
-    InputError
-        For settings that `select_sources` refuses.
+    end of a smaller one. `on_round` gets a row of the trace and the estimates of the sources.
     """
     settings, compute = settings or SelectSettings(), compute or Compute(seed=run.seed)
     check_scored(run)
@@ -105,16 +86,17 @@ def select_stage(
         if on_round is not None and judgement is not None:
             on_round(row, {name: judgement.estimate(k) for k, name in enumerate(names)})
 
-    target = target_rows(dataset, settings.target)
+    target = _target_rows(dataset, settings.target)
     with run.stage(SELECT, recorded) as stage:
         result = select_sources(
             sources,
             chosen,
             target=FeatureView(strong, target) if len(target) else None,
             checkpoint=folder,
-            evaluate=student_accuracy(dataset, strong),
+            evaluate=_student_accuracy(dataset, strong),
             on_round=after,
-            progress=_with_bars(compute, on_round),
+            # No bar where each round is reported on a line of its own.
+            progress=False if on_round else compute.progress,
             random_state=compute.seed,
         )
         stage.write_table(TRACE, result.to_frame(ids=True))
@@ -160,13 +142,8 @@ def _quarter(dataset: W2SDataset, settings: SelectSettings) -> float:
     return float(quarter)
 
 
-def _with_bars(compute: Compute, on_round: object) -> bool | None:
-    """Draw bars unless each round is reported on a line of its own."""
-    return False if on_round is not None else compute.progress
-
-
 def _progress(run: Run, dataset: W2SDataset, result: SelectionResult) -> pd.DataFrame | None:
-    """Overlap and regret of every run by round, as the pool was scored.
+    """Measure overlap and regret of every run by round, as the pool was scored.
 
     None if nothing was replayed, or the density of the pool is undefined.
     """
@@ -183,33 +160,25 @@ def _progress(run: Run, dataset: W2SDataset, result: SelectionResult) -> pd.Data
     return measure_progress(result.replayed, sources, result.sizes, overlap)
 
 
-def target_rows(dataset: W2SDataset, target: str) -> IntArray:
-    """Rows that stand for what the student will meet; none where there is no target.
-
-    Raises
-    ------
-    InputError
-        For the labelled split, on which the teacher was trained, and for an empty one.
-    """
+def _target_rows(dataset: W2SDataset, target: str) -> IntArray:
+    """Return the rows that stand for those the student will meet; none without a target."""
+    nothing = np.empty(0, dtype=np.int64)
     if target == "none":
-        return np.empty(0, dtype=np.int64)
+        return nothing
+    rows = dataset.rows("validation" if target == "auto" else target)
+    if len(rows) >= MINIMUM_TARGET:
+        return rows
     if target == "auto":
-        rows = dataset.rows("validation")
-        return rows if len(rows) >= MINIMUM_TARGET else np.empty(0, dtype=np.int64)
-    if target not in TARGETS:
-        raise InputError(unknown("target", target, ("auto", "none", *TARGETS)))
-    rows = dataset.rows(target)
-    if len(rows) < MINIMUM_TARGET:
-        raise InputError(
-            f"a target needs {MINIMUM_TARGET} items or more; the {target} split has {len(rows)}"
-        )
-    return rows
+        return nothing
+    raise InputError(
+        f"a target needs {MINIMUM_TARGET} items or more; the {target} split has {len(rows)}"
+    )
 
 
-def student_accuracy(
+def _student_accuracy(
     dataset: W2SDataset, strong: FeatureMatrix
 ) -> Callable[[FloatArray, FloatArray], float] | None:
-    """Accuracy on the test split of a probe trained on weak labels; None with few gold labels.
+    """Make a function that tests a probe trained on weak labels; None with few gold labels.
 
     Of more than 20,000 test items a random 20,000 are looked at. It compares what was chosen with
     the baselines, and chooses nothing.

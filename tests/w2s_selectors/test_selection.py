@@ -27,7 +27,7 @@ from w2s_data.errors import InputError
 from w2s_selectors.policies import available_policies
 from w2s_selectors.selection import select_sources
 from w2s_selectors.settings import SelectionSettings
-from w2s_selectors.sources.batch import Batch
+from w2s_selectors.sources.base import Batch
 
 
 @pytest.mark.parametrize("objective", ["auto", "screen", "screen_match", "overlap"])

@@ -1,9 +1,9 @@
 from .acquired import Acquired as Acquired
+from .base import Custom as Custom
 from .base import Judge as Judge
 from .base import Judgement as Judgement
 from .base import Objective as Objective
 from .base import Task as Task
-from .custom import Custom as Custom
 from .overlap import Overlap as Overlap
 from .registry import available_objectives as available_objectives
 from .registry import make_objective as make_objective

@@ -16,14 +16,7 @@ IN_MEMORY = 64 * 2**20  # bytes; larger tables lie in a temporary file
 
 
 class Rows:
-    """Rows that are appended to; capacity doubles, and a large table lies on disk.
-
-    >>> rows = Rows(np.float32)
-    >>> rows.append(np.ones((3, 2)))
-    >>> rows.append(np.zeros((1, 2)))
-    >>> rows.array.shape
-    (4, 2)
-    """
+    """Rows that are appended to; capacity doubles, and a large table lies on disk."""
 
     def __init__(self, dtype: type[np.generic]) -> None:
         self._dtype = np.dtype(dtype)
@@ -96,13 +89,7 @@ class Acquired:
         return len(self._source.array)
 
     def add(self, source: int, strong_features: FloatArray, weak_proba: FloatArray) -> None:
-        """Append the points of one answer.
-
-        Raises
-        ------
-        FeatureError, ProbabilityError
-            If there are other dimensions or classes than before.
-        """
+        """Append the points of one answer, or raise if they do not fit earlier ones."""
         # Before anything is appended: a refused answer leaves all tables as they were.
         self.check_fits(strong_features, weak_proba)
         self.newest = slice(len(self), len(self) + len(strong_features))
@@ -111,12 +98,7 @@ class Acquired:
         self._features.append(strong_features)
 
     def check_fits(self, strong: FloatArray | None, proba: FloatArray | None) -> None:
-        """Raise if features or probabilities have other dimensions or classes than before.
-
-        Raises
-        ------
-        FeatureError, ProbabilityError
-        """
+        """Raise if features or probabilities have other dimensions or classes than before."""
         if not len(self):
             return
         n_features, n_classes = self._features.array.shape[1], self._proba.array.shape[1]

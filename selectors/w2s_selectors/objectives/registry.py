@@ -6,8 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from w2s_data.errors import InputError, unknown
-from w2s_selectors.objectives.base import Objective
-from w2s_selectors.objectives.custom import Custom
+from w2s_selectors.objectives.base import Custom, Objective
 from w2s_selectors.objectives.overlap import Overlap
 from w2s_selectors.objectives.screen import MINIMUM_TARGET, Screen, ScreenMatch
 

@@ -14,12 +14,13 @@ from w2s_data.utils.typing import FloatArray, IntArray
 from w2s_selectors.objectives.acquired import Acquired
 from w2s_selectors.objectives.base import Judge, Judgement, Task
 from w2s_selectors.objectives.consistency import LabelConsistency, Projection, screened_out
-from w2s_selectors.objectives.kernel_mean import KernelMean
 
 MINIMUM_TARGET = 200  # items; the match was not measured with fewer
 BLOCK_ROWS = 4096  # projected together, so that an answer of any size fits into memory
 TARGET_ROWS = 10_000  # a larger target or first round is sampled: a mean is then right to 1 %
 N_STEPS = 200  # in which a plan spends its budget: half a percent each
+N_FOURIER = 256  # the error of a kernel value is then about .06, of a mean over points far less
+MEDIAN_ROWS = 500  # of the target, for the kernel's width; 124,750 pairs
 
 
 @dataclass(frozen=True)
@@ -158,13 +159,7 @@ class ScreenJudge(Judge):
         ]
 
     def planned(self, room: FloatArray, budget: float, units: FloatArray) -> FloatArray | None:
-        """Return the items (K,) that the greedy choice would buy next, at most `room`.
-
-        Parameters
-        ----------
-        budget : float
-            To be spent, in `units` per item (K,).
-        """
+        """Return the items (K,) that the greedy choice would buy next, at most `room`."""
         if not self._match:
             return None
         items, left = np.zeros(len(room)), budget
@@ -182,3 +177,58 @@ class ScreenJudge(Judge):
 
 def _sample(n: int, rng: np.random.Generator) -> IntArray:
     return np.arange(n) if n <= TARGET_ROWS else np.sort(rng.permutation(n)[:TARGET_ROWS])
+
+
+class KernelMean:
+    """Squared distance between the kernel means of acquired points and of a target.
+
+    The kernel is Gaussian, its width the median distance of target rows. Random Fourier features
+    (Rahimi, Recht 2007) stand for it, so that a mean is a vector and points need not be kept.
+    """
+
+    def __init__(self, target: FloatArray, n_sources: int, rng: np.random.Generator) -> None:
+        few = target[rng.permutation(len(target))[:MEDIAN_ROWS]]
+        squares = np.einsum("ij,ij->i", few, few)
+        distances = np.maximum(squares[:, None] + squares - 2 * few @ few.T, 0)
+        width = np.sqrt(np.median(distances[np.triu_indices(len(few), 1)]))
+        self._frequencies = rng.normal(size=(target.shape[1], N_FOURIER)) / max(width, 1e-12)
+        self._phases = rng.uniform(0, 2 * np.pi, N_FOURIER)
+        self._target = self._map(target).mean(axis=0)
+        self._sums = np.zeros((n_sources, N_FOURIER))
+        self._counts = np.zeros(n_sources)
+
+    def add(self, source: IntArray, components: FloatArray) -> None:
+        """Add points; `source` (n,) holds the source of each."""
+        np.add.at(self._sums, source, self._map(components))
+        self._counts += np.bincount(source, minlength=len(self._counts))
+
+    def distance(self) -> float:
+        """Return the squared distance of the acquired points' mean to the target's."""
+        gap = self._sums.sum(axis=0) / max(self._counts.sum(), 1) - self._target
+        return float(gap @ gap)
+
+    def distance_of(self, components: FloatArray) -> float:
+        """Return the squared distance of the mean of other points to the target's."""
+        gap = self._map(components).mean(axis=0) - self._target
+        return float(gap @ gap)
+
+    def distances_after(self, n_new: FloatArray, planned: FloatArray | None = None) -> FloatArray:
+        """Return the squared distance (K,) if `n_new` (K,) more points came from each source alone.
+
+        `planned` (K,) points come from each source before that. NaN for sources without a point.
+        """
+        # New points of a source are expected to lie like those that it has brought.
+        counted = self._counts > 0
+        means = np.where(
+            counted[:, None], self._sums / np.maximum(self._counts, 1)[:, None], np.nan
+        )
+        sums, n = self._sums.sum(axis=0), self._counts.sum()
+        if planned is not None:
+            sums, n = sums + planned[counted] @ means[counted], n + planned.sum()
+        after = (sums + n_new[:, None] * means) / (n + n_new)[:, None]
+        gap = after - self._target
+        return np.asarray(np.einsum("ij,ij->i", gap, gap))
+
+    def _map(self, components: FloatArray) -> FloatArray:
+        angles = components @ self._frequencies + self._phases
+        return np.asarray(np.cos(angles) * np.sqrt(2 / N_FOURIER))

@@ -6,10 +6,17 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from w2s_data.errors import InputError, unknown
-from w2s_selectors.policies.base import Policy
-from w2s_selectors.policies.baselines import Oracle, RoundRobin, UniformRandom
-from w2s_selectors.policies.optimistic import KLUCB, UCB1, OverlapUCB
-from w2s_selectors.policies.randomized import EpsilonGreedy, ThompsonSampling
+from w2s_selectors.policies.policy import (
+    KLUCB,
+    UCB1,
+    EpsilonGreedy,
+    Oracle,
+    OverlapUCB,
+    Policy,
+    RoundRobin,
+    ThompsonSampling,
+    UniformRandom,
+)
 
 # An explicit table, not decorators: a name is known without its module being imported first.
 _LEARNING = (OverlapUCB, UCB1, KLUCB, ThompsonSampling, EpsilonGreedy)

@@ -1,6 +1,6 @@
 """Folder of a selection, from which it resumes.
 
-checkpoint.json                    identity of the selection: version, fingerprint, seed, settings
+checkpoint.json                    identity of the selection: version, seed, settings
 received/round-000007.parquet      items that a source delivered, written before anything else
 rounds/round-000007.parquet        the round's items and, as its metadata, its record: the commit
 state.json                         progress, for people; never read back
@@ -21,8 +21,8 @@ import numpy as np
 
 from w2s_data._version import __version__
 from w2s_data.errors import FileFormatError, InputError
-from w2s_data.utils.io import jsonable, read_json, remove_partial_files, sha256_json, write_json
-from w2s_selectors.sources.batch import Batch
+from w2s_data.utils.io import jsonable, read_json, remove_partial_files, write_json
+from w2s_selectors.sources.base import Batch
 from w2s_selectors.sources.journal import read_batch, write_batch
 
 SCHEMA = 1
@@ -35,22 +35,11 @@ class CheckpointError(InputError):
 
 @dataclass(frozen=True)
 class Record:
-    """Record of one round.
-
-    Attributes
-    ----------
-    kind : "answer", "timeout" or "failure"
-    left_out : tuple of str
-        Ids that were delivered and not kept.
-    scores : tuple of K float
-        Scores that the sources were chosen by; NaN where none were computed.
-    generator : mapping
-        State of the random generator after the choice, to resume from.
-    """
+    """Record of one round: a row of the trace, and the state to resume from."""
 
     round: int
     source: int
-    kind: str
+    kind: str  # answer, timeout or failure
     asked: int
     delivered: int
     kept: int
@@ -63,19 +52,19 @@ class Record:
     reward_high: float
     n_open: int
     note: str
-    left_out: tuple[str, ...]
-    scores: tuple[float, ...]
-    generator: Mapping[str, Any]
+    left_out: tuple[str, ...]  # ids that were delivered and not kept
+    scores: tuple[float, ...]  # one per source; NaN in the warm-up
+    generator: Mapping[str, Any]  # its state after the choice, to resume from
 
     @classmethod
     def from_json(cls, text: str) -> Self:
         """Restore a record from the JSON that `to_json` wrote."""
-        values: dict[str, Any] = json.loads(text)
         # JSON has no NaN: it is written as null, and only NaN is.
-        scores = tuple(np.nan if score is None else score for score in values.pop("scores"))
-        left_out = tuple(values.pop("left_out"))
-        known: dict[str, Any] = {k: np.nan if v is None else v for k, v in values.items()}
-        return cls(**known, left_out=left_out, scores=scores)
+        stored = json.loads(text).items()
+        values: dict[str, Any] = {k: np.nan if v is None else v for k, v in stored}
+        values["scores"] = tuple(np.nan if score is None else score for score in values["scores"])
+        values["left_out"] = tuple(values["left_out"])
+        return cls(**values)
 
     def to_json(self) -> str:
         """Return all fields as JSON; NaN as null."""
@@ -83,13 +72,7 @@ class Record:
 
 
 class Checkpoint:
-    """Reader and writer of the folder of one selection.
-
-    Parameters
-    ----------
-    identity : mapping
-        Settings and sources that must be equal to resume.
-    """
+    """Reader and writer of the folder of one selection; `identity` must be equal to resume."""
 
     def __init__(self, folder: Path, identity: Mapping[str, Any], seed: int, resume: bool) -> None:
         self.folder = folder
@@ -120,20 +103,13 @@ class Checkpoint:
         content = {
             "schema": SCHEMA,
             "version": __version__,
-            "fingerprint": sha256_json(identity),
             "seed": seed,
             "identity": identity,
         }
         write_json(self.folder / HEADER, content)
 
     def rounds(self) -> Iterator[tuple[Record, Batch]]:
-        """Yield the committed rounds in order.
-
-        Raises
-        ------
-        CheckpointError
-            Naming a file that is damaged.
-        """
+        """Yield the committed rounds in order; raise if one is damaged."""
         number = 0
         # The first gap ends them: a user may delete a damaged round and all later ones.
         while (path := self._path("rounds", number)).is_file():

@@ -14,11 +14,10 @@ from w2s_data.errors import InputError, listing, unknown
 from w2s_data.utils.typing import FloatArray, RandomState
 from w2s_selectors.objectives.base import Objective
 from w2s_selectors.objectives.registry import make_objective
-from w2s_selectors.policies.base import Policy
+from w2s_selectors.policies.policy import Policy
 from w2s_selectors.policies.registry import make_policy
 from w2s_selectors.settings import SelectionSettings
-from w2s_selectors.sources.base import DataSource, ReplayableSource
-from w2s_selectors.sources.batch import check_cost
+from w2s_selectors.sources.base import DataSource, ReplayableSource, check_cost
 
 SLACK = 1e-9  # of the budget: sums of costs are rounded
 
@@ -54,13 +53,7 @@ class Plan:
 def make_plan(
     sources: Sequence[DataSource], settings: SelectionSettings, target: FloatArray | None
 ) -> Plan:
-    """Check sources, settings and target against each other.
-
-    Raises
-    ------
-    InputError
-        For sources, names or a budget that cannot be used.
-    """
+    """Check sources, settings and target against each other, and number the named sources."""
     objective = make_objective(settings.objective, 0 if target is None else len(target))
     plan = Plan(
         sources=_check_sources(sources),

@@ -54,12 +54,8 @@ def recommended_items(
     """Return the items (K,) to buy from each source with a further budget.
 
     They follow the objective's own plan (`planned`); else the probability of being the best per
-    unit of cost, where rewards are counted; else all sources get the same number.
-
-    Parameters
-    ----------
-    room : array (K,)
-        Items that are left; inf if unknown, 0 for a source that is stopped or gone.
+    unit of cost, where rewards are counted; else all sources get the same number. `room` (K,) is
+    inf where the stock is unknown, 0 for a source that is stopped or gone.
     """
     if planned is not None:
         return planned

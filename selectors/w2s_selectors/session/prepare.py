@@ -16,22 +16,13 @@ from w2s_data.features.store import FeatureStore, item_keys, open_store
 from w2s_data.utils.typing import FloatArray
 from w2s_data.utils.validation import check_feature_block, check_proba
 from w2s_selectors.objectives.acquired import Acquired
-from w2s_selectors.sources.base import SourceError
-from w2s_selectors.sources.batch import Batch
+from w2s_selectors.sources.base import Batch, SourceError
 
 logger = logging.getLogger("w2s_selectors")
 
 
 class Preparer:
-    """Completes a batch: keeps the numbers that it brings, and computes the others.
-
-    Parameters
-    ----------
-    strong_encoder : Encoder, function of items, or None
-    weak_model : function of items, object with `predict_proba`, or None
-    folder : Path or None
-        Feature store of the encoder.
-    """
+    """Completes a batch: keeps the numbers that it brings, and computes the others."""
 
     def __init__(self, strong_encoder: Any, weak_model: Any, folder: Path | None) -> None:
         self._encode = _encoding(strong_encoder, folder)
@@ -79,13 +70,7 @@ class Preparer:
 
 
 def check_delivered(source: str, batch: Any, acquired: Acquired) -> None:
-    """Raise unless an answer is a batch whose numbers fit earlier ones.
-
-    Raises
-    ------
-    SourceError
-        Naming the source.
-    """
+    """Raise SourceError unless an answer is a batch whose numbers fit earlier ones."""
     if not isinstance(batch, Batch) or not all(isinstance(name, str) for name in batch.ids):
         raise SourceError(
             f"source {source!r} must deliver a Batch whose ids are str; got {batch!r:.80}"

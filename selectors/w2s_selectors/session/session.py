@@ -22,8 +22,7 @@ from w2s_selectors.session.checkpoint import Checkpoint, CheckpointError, Record
 from w2s_selectors.session.plan import SLACK, Plan
 from w2s_selectors.session.posterior import probability_best
 from w2s_selectors.session.prepare import Preparer, check_delivered
-from w2s_selectors.sources.base import ReplayableSource, SourceError, SourceTimeout
-from w2s_selectors.sources.batch import Batch
+from w2s_selectors.sources.base import Batch, ReplayableSource, SourceError, SourceTimeout
 
 logger = logging.getLogger("w2s_selectors")
 
@@ -42,18 +41,7 @@ class Answer:
 
 
 class Session:
-    """State of a running selection.
-
-    Attributes
-    ----------
-    records : list of Record
-    chosen : list of tuple of str
-        Ids kept in each round.
-    delivered : int array (K,)
-        Items delivered by each source, kept or not.
-    gone : dict
-        Source number -> why it can no longer be queried (dry, given up).
-    """
+    """State of a running selection."""
 
     def __init__(
         self, plan: Plan, preparer: Preparer, checkpoint: Checkpoint | None, seed: int
@@ -71,15 +59,15 @@ class Session:
         self.state = ArmState.start(n_sources, costs=plan.costs, horizon=max(1, horizon))
         self.judgement: Judgement | None = None
         self.records: list[Record] = []
-        self.chosen: list[tuple[str, ...]] = []
-        self.gone: dict[int, str] = {}
+        self.chosen: list[tuple[str, ...]] = []  # ids kept in each round
+        self.gone: dict[int, str] = {}  # source -> why it can no longer be queried
         self.spent = 0.0
         self._owner: dict[str, int] = {}
         self._asked_in: dict[int, int] = {}  # round of the query that a source is to answer
         self._attempts = np.zeros(n_sources, dtype=np.int64)
         self._failures = np.zeros(n_sources, dtype=np.int64)
         self._barren = np.zeros(n_sources, dtype=np.int64)
-        self.delivered = np.zeros(n_sources, dtype=np.int64)
+        self.delivered = np.zeros(n_sources, dtype=np.int64)  # kept or not
 
     def restore(self) -> None:
         """Replay the rounds on disk, and open the sources with the ids that they delivered."""

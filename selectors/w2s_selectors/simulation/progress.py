@@ -25,25 +25,15 @@ def measure_progress(
 ) -> pd.DataFrame:
     """Accumulate overlap and regret of every run, round by round.
 
-    Parameters
-    ----------
-    replayed, sources : DataFrame
-        Of a `SelectionResult`.
-    sizes : array (K,)
-        Items that each source holds, in the order of `sources`.
-    overlap : mapping of item id to bool
-        Whether each item of the pool, bought or not, is an overlap point.
+    `replayed` and `sources` are those of a `SelectionResult`, `sizes` (K,) the items that each
+    source holds, and `overlap` says of each item of the pool whether it is an overlap point.
 
-    Returns
-    -------
-    DataFrame
-        `replayed` without its ids, with `overlap` (points so far) and `regret` (points so far that
-        the same money would have brought more from the best source that held items then; expected
-        by the sources' densities in `overlap`).
+    Returns `replayed` without its ids, with `overlap` (points so far) and `regret` (the points so
+    far that the same money would have been expected to bring more from the best source that held
+    items then).
     """
     frame = replayed.drop(columns="ids")
-    gained = [float(sum(overlap[name] for name in ids)) for ids in replayed["ids"]]
-    frame["overlap"] = gained
+    frame["overlap"] = [float(sum(overlap[name] for name in ids)) for ids in replayed["ids"]]
     runs = frame.groupby(["strategy", "run"], sort=False)
     frame["overlap"] = runs["overlap"].cumsum()
     # Run by run: only a single run's stock says which source was the best remaining one.
@@ -63,11 +53,7 @@ def measure_progress(
 def final_progress(progress: pd.DataFrame, level: float = LEVEL) -> dict[str, dict[str, Any]]:
     """Average the final overlap and regret over the runs of each strategy.
 
-    Returns
-    -------
-    dict
-        By strategy, `overlap` and `regret` as an `Estimate` each, and as `overlap_noise` and
-        `regret_noise` how far one more run may lie from them (`prediction_halfwidth`).
+    `overlap_noise` and `regret_noise` say how far one more run may lie from the mean.
     """
     ends = progress.groupby(["strategy", "run"], sort=False)[list(MEASURES)].last()
     final: dict[str, dict[str, Any]] = {}
@@ -82,20 +68,10 @@ def final_progress(progress: pd.DataFrame, level: float = LEVEL) -> dict[str, di
 def progress_curves(
     progress: pd.DataFrame, n_points: int = 41, level: float = LEVEL
 ) -> list[dict[str, Any]]:
-    """Average each strategy at evenly spaced spendings, with limits for one more run.
+    """Average each strategy at `n_points` evenly spaced spendings, with limits for one more run.
 
-    Parameters
-    ----------
-    progress : DataFrame
-        From `measure_progress`.
-    n_points : int
-        Number of amounts, from 0 to the whole spending.
-
-    Returns
-    -------
-    list of dict
-        `spent`, and by strategy a dict of `overlap` and `regret`: an `Estimate` each, the mean
-        minus and plus `prediction_halfwidth`. NaN limits for one run.
+    Each point has `spent`, and by strategy the estimates of `overlap` and `regret`: the mean
+    minus and plus `prediction_halfwidth`, NaN limits for one run.
     """
     grid = np.linspace(0.0, float(progress["spent"].max()), n_points)
     points: list[dict[str, Any]] = [{"spent": float(spent)} for spent in grid]

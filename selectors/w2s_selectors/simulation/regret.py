@@ -16,11 +16,18 @@ from numpy.typing import ArrayLike
 from w2s_data.errors import InputError
 from w2s_data.utils.io import jsonable
 from w2s_data.utils.typing import AnyArray, FloatArray, IntArray
-from w2s_selectors.policies.base import Policy
-from w2s_selectors.policies.baselines import Oracle, RoundRobin, UniformRandom
 from w2s_selectors.policies.kl import bernoulli_kl
-from w2s_selectors.policies.optimistic import KLUCB, UCB1, OverlapUCB
-from w2s_selectors.policies.randomized import EpsilonGreedy, ThompsonSampling
+from w2s_selectors.policies.policy import (
+    KLUCB,
+    UCB1,
+    EpsilonGreedy,
+    Oracle,
+    OverlapUCB,
+    Policy,
+    RoundRobin,
+    ThompsonSampling,
+    UniformRandom,
+)
 from w2s_selectors.simulation.sources import check_densities, check_per_source
 
 GRID = np.linspace(0.02, 0.96, 48)  # shares of a gap at which a bound is minimised

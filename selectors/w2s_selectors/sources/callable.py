@@ -14,8 +14,7 @@ from typing import Any
 
 from w2s_data.errors import InputError
 from w2s_data.utils.validation import check_parameters, nonnegative, one_of, positive, whole
-from w2s_selectors.sources.base import SourceError, SourceTimeout
-from w2s_selectors.sources.batch import Batch, check_cost
+from w2s_selectors.sources.base import Batch, SourceError, SourceTimeout, check_cost
 from w2s_selectors.sources.journal import read_batch, write_batch
 
 logger = logging.getLogger("w2s_selectors")
@@ -119,13 +118,7 @@ class CallableSource:
 
 
 class _Stock:
-    """Items that a source has answered and not delivered yet, on disk where a folder is given.
-
-    Parameters
-    ----------
-    delivered : collection of str
-        Ids that were delivered before; a file that holds no others is deleted.
-    """
+    """Items that a source has answered and not delivered yet, on disk where a folder is given."""
 
     def __init__(self, folder: Path | None, delivered: Collection[str]) -> None:
         self._folder = folder
@@ -140,7 +133,7 @@ class _Stock:
             waiting = [pair for pair in pairs if pair[0] not in known]
             known |= set(batch.ids)
             self._items.extend(waiting)
-            if not waiting:
+            if not waiting:  # all were delivered before
                 path.unlink()
 
     def take(self, n: int) -> list[Pair]:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from w2s_data.errors import FileFormatError, InputError
 from w2s_data.utils.io import atomic_path
 from w2s_data.utils.typing import AnyArray
-from w2s_selectors.sources.batch import Batch
+from w2s_selectors.sources.base import Batch
 
 METADATA = b"w2s"  # key of the text in the metadata of the schema
 # Arrow knows neither paths nor arrays as cells; `_items` is the way back.
@@ -27,13 +27,7 @@ _STORED: dict[str, Callable[[Any], Any]] = {
 
 
 def write_batch(path: Path, batch: Batch, metadata: str = "") -> None:
-    """Write a batch and a text beside it into one Parquet file, atomically.
-
-    Raises
-    ------
-    InputError
-        If an item is of a kind that cannot be stored.
-    """
+    """Write a batch and a text beside it into one Parquet file, atomically."""
     columns: dict[str, Any] = {"id": pa.array(batch.ids, pa.string())}
     if batch.items is not None:
         kinds = [_kind(item) for item in batch.items]
@@ -53,13 +47,7 @@ def write_batch(path: Path, batch: Batch, metadata: str = "") -> None:
 
 
 def read_batch(path: Path) -> tuple[Batch, str]:
-    """Read a batch and the text beside it, as `write_batch` wrote them.
-
-    Raises
-    ------
-    FileFormatError
-        If the file is damaged.
-    """
+    """Read a batch and the text beside it; raise FileFormatError if the file is damaged."""
     # Another Parquet file may be whole and still not be a batch: it lacks ids or metadata.
     try:
         table = pq.read_table(path)

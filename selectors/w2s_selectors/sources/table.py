@@ -19,7 +19,7 @@ from w2s_data.utils.io import sha256_json
 from w2s_data.utils.typing import IntArray, RandomState
 from w2s_data.utils.validation import check_generator, check_proba
 from w2s_selectors.objectives.acquired import Rows
-from w2s_selectors.sources.batch import Batch, check_cost
+from w2s_selectors.sources.base import Batch, check_cost
 
 
 class TableSource:

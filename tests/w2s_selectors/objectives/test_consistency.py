@@ -12,7 +12,7 @@ from w2s_selectors.objectives.consistency import (
     Projection,
     screened_out,
 )
-from w2s_selectors.objectives.kernel_mean import KernelMean
+from w2s_selectors.objectives.screen import KernelMean
 
 
 def points(rng: np.random.Generator, n: int = 60, n_classes: int = 2) -> tuple[np.ndarray, ...]:

@@ -13,8 +13,7 @@ from w2s_data.data.examples import gaussian_overlap
 from w2s_data.errors import FeatureError, InputError, ProbabilityError
 from w2s_data.utils.intervals import beta_interval
 from w2s_selectors.objectives.acquired import Acquired
-from w2s_selectors.objectives.base import Judgement, Task
-from w2s_selectors.objectives.custom import Custom
+from w2s_selectors.objectives.base import Custom, Judgement, Task
 from w2s_selectors.objectives.overlap import Overlap
 from w2s_selectors.objectives.registry import (
     available_objectives,

@@ -22,7 +22,7 @@ from tests.w2s_selectors.pools import (
 )
 from w2s_data.errors import DegenerateDataWarning, FeatureError, InputError, ProbabilityError
 from w2s_selectors.sources import CallableSource
-from w2s_selectors.sources.batch import Batch
+from w2s_selectors.sources.base import Batch
 
 
 def test_a_source_that_raises_is_given_up() -> None:

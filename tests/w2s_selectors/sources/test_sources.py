@@ -22,7 +22,7 @@ from w2s_selectors.sources import (
     SourceTimeout,
     TableSource,
 )
-from w2s_selectors.sources.batch import Batch
+from w2s_selectors.sources.base import Batch
 from w2s_selectors.sources.journal import read_batch, write_batch
 
 
