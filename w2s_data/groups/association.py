@@ -22,15 +22,7 @@ LEAST_ROWS = 10  # from fewer rows the corrections are as large as the measures
 
 @dataclass(frozen=True)
 class Association:
-    """Association in one set of rows.
-
-    Attributes
-    ----------
-    cramers_v, nmi : Estimate
-        In [0, 1], 0 is independence; NaN where undefined.
-    reason : str
-        Why it is undefined; empty otherwise.
-    """
+    """Association in one set of rows: estimates in [0, 1], NaN for a `reason` where undefined."""
 
     n: int
     cramers_v: Estimate
@@ -48,8 +40,10 @@ def associate(
     groups: IntArray, labels: IntArray, level: float, rng: np.random.Generator
 ) -> Association:
     """Measure the association of groups with labels (codes >= 0) of the same rows."""
+    from scipy.stats.contingency import crosstab
+
     n = len(groups)
-    table = contingency(groups, labels)
+    table = np.asarray(crosstab(groups, labels).count)
     for names, count in (("group", table.shape[0]), ("class", table.shape[1])):
         if n and count < 2:
             return _undefined(n, f"all {n} rows are of one {names}", level)
@@ -64,15 +58,6 @@ def associate(
         for value, resampled in zip(values, replicates, strict=True)
     )
     return Association(n, v, nmi, replicates[0])
-
-
-def contingency(groups: IntArray, labels: IntArray) -> IntArray:
-    """Count the rows (G, C) of the groups and classes that occur."""
-    rows = np.unique(groups, return_inverse=True)
-    columns = np.unique(labels, return_inverse=True)
-    shape = len(rows[0]), len(columns[0])
-    cells = rows[1] * max(1, shape[1]) + columns[1]
-    return np.bincount(cells, minlength=shape[0] * shape[1]).reshape(shape)
 
 
 def _undefined(n: int, reason: str, level: float) -> Association:

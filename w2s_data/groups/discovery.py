@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
+from sklearn.preprocessing import normalize
 
 from w2s_data.errors import InputError
 from w2s_data.features.matrix import FeatureMatrix, FeatureView
@@ -26,24 +27,11 @@ SAME_DIRECTION = 0.5
 
 @dataclass(frozen=True)
 class Discovery:
-    """Groups of N points.
+    """Groups of N points, and one sentence with the result and its criterion."""
 
-    Attributes
-    ----------
-    codes : int array (N,)
-        From 0, the largest first.
-    method : str
-        "gaps", "mixture", "errors", or "none".
-    spans : bool
-        Whether some group has points of several classes. If not, group and label are associated
-        by construction.
-    reading : str
-        One sentence with the result and its criterion.
-    """
-
-    codes: IntArray
-    method: str
-    spans: bool
+    codes: IntArray  # (N,), from 0, the largest first
+    method: str  # "gaps", "mixture", "errors", or "none"
+    spans: bool  # some group has several classes; else group determines label by construction
     reading: str
 
 
@@ -57,22 +45,9 @@ def discover_groups(
     device: str = "auto",
     rng: np.random.Generator,
 ) -> Discovery:
-    """Discover groups inside the classes of the pseudo-labels.
+    """Discover `n_groups` groups in each class; None lets the criterion of the method decide.
 
-    Parameters
-    ----------
-    features : FeatureMatrix (N, D)
-    pseudo, gold : int arrays (N,)
-        Classes; gold is -1 where unknown.
-    method : {"auto", "gaps", "mixture", "errors"}
-        "auto" looks for gaps, and where no class has any, for a mixture.
-    n_groups : int or None
-        In each class; None lets the criterion of the method decide.
-
-    Raises
-    ------
-    InputError
-        "errors" without gold labels.
+    Gold classes are -1 where unknown.
     """
     if method == "errors":
         return _by_errors(features, pseudo, gold, n_groups, device, rng)
@@ -162,7 +137,7 @@ def _by_mixture(
 ) -> Discovery:
     rows = _sample(np.arange(len(pseudo)), MIXTURE_ROWS, rng)
     taken, labels = features.take(rows), pseudo[rows]
-    sample = _unit(taken)
+    sample = normalize(taken)
     means = np.zeros((int(pseudo.max()) + 1, features.shape[1]))
     for label in np.unique(labels):
         means[label] = sample[labels == label].mean(axis=0)
@@ -181,7 +156,7 @@ def _by_mixture(
         )
     codes = np.concatenate(
         [
-            mixture.codes(_unit(features.take(part)) - means[pseudo[part]])
+            mixture.codes(normalize(features.take(part)) - means[pseudo[part]])
             for part in _in_parts(np.arange(len(pseudo)))
         ]
     )
@@ -236,10 +211,6 @@ def _discovery(codes: IntArray, pseudo: IntArray, method: str, how: str) -> Disc
 def _none(pseudo: IntArray, why: str) -> Discovery:
     codes = np.zeros(len(pseudo), dtype=np.int64)
     return Discovery(codes, "none", True, f"no groups were discovered: {why}")
-
-
-def _unit(points: FloatArray) -> FloatArray:
-    return np.asarray(points / np.maximum(np.linalg.norm(points, axis=1, keepdims=True), 1e-30))
 
 
 def _sample(rows: IntArray, most: int, rng: np.random.Generator) -> IntArray:

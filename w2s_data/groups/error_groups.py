@@ -30,15 +30,9 @@ def error_groups(
 ) -> IntArray:
     """Group the rows of one class by the teacher's error rate, 0 where it is lowest.
 
-    Parameters
-    ----------
-    features : FeatureMatrix (n, D)
-    wrong, known : bool arrays (n,)
-        Whether the teacher is wrong, and whether that is known.
-    n_groups : int or None
-        None merges as long as that shortens the description of the errors, which is their
-        log-likelihood, half a log n for each rate, and the group of each cell. Without the last,
-        sorting the cells by their error would turn chance into groups.
+    Without `n_groups`, cells are merged as long as that shortens the description of the errors,
+    which is their log-likelihood, half a log n for each rate, and the group of each cell. Without
+    the last, sorting the cells by their error would turn chance into groups.
     """
     n = len(wrong)
     n_cells = max(1, min(MAX_CELLS, n // ROWS_PER_CELL))
@@ -55,9 +49,12 @@ def error_groups(
 
 def _merged(errors: FloatArray, total: FloatArray, n_groups: int | None) -> IntArray:
     """Merge neighbours in error rate whose rates differ least; return the group of each cell."""
+    from scipy.special import xlogy
 
     def likelihood(part: list[int]) -> float:
-        return _log_likelihood(errors[part].sum(), total[part].sum())
+        """Compute the log-likelihood of the binomial errors of some cells at their common rate."""
+        wrong, n = errors[part].sum(), total[part].sum()
+        return float(xlogy(wrong, wrong) + xlogy(n - wrong, n - wrong) - xlogy(n, n))
 
     parts = [[cell] for cell in range(len(errors))]
     while len(parts) > (1 if n_groups is None else n_groups):
@@ -71,16 +68,4 @@ def _merged(errors: FloatArray, total: FloatArray, n_groups: int | None) -> IntA
         if n_groups is None and losses[best] > math.log(total.sum()) / 2 + fewer_names:
             break
         parts[best : best + 2] = [parts[best] + parts[best + 1]]
-    codes = np.empty(len(errors), dtype=np.int64)
-    for group, part in enumerate(parts):
-        codes[part] = group
-    return codes
-
-
-def _log_likelihood(errors: float, total: float) -> float:
-    """Compute the log-likelihood of binomial errors at their own rate."""
-    from scipy.special import xlogy
-
-    return float(
-        xlogy(errors, errors) + xlogy(total - errors, total - errors) - xlogy(total, total)
-    )
+    return np.repeat(np.arange(len(parts)), [len(part) for part in parts])

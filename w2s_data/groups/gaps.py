@@ -58,15 +58,8 @@ def find_splits(
     """Split the clearest gap first, until no gap is clear or there are `most` groups.
 
     A gap is clear if its separation exceeds that of evenly spread values and half of that of the
-    first split. With `most`, the number is wanted whether gaps are clear or not.
-
-    Parameters
-    ----------
-    points : float array (n, D)
-        Of one class.
-    most : int or None
-    hints : arrays (D,)
-        Directions that show a gap in other classes, to be tried in this one too.
+    first split. With `most`, the number is wanted whether gaps are clear or not. `hints` are
+    directions (D,) that show a gap in other classes, to be tried in this one too.
     """
     mean, axes = principal_axes(points)
     reduced = (points - mean) @ axes
@@ -105,9 +98,6 @@ def two_means(values: FloatArray, least: int) -> tuple[float, float]:
     """Find the best threshold into two segments of `least` values or more, and its separation.
 
     (NaN, 0) where the values do not vary or are too few.
-
-    >>> two_means(np.array([0.0, 0.1, 0.2, 1.0, 1.1, 1.2]), 2)
-    (0.6, 12.247...)
     """
     ordered = np.sort(values)
     n = len(ordered)
@@ -211,6 +201,13 @@ def _bayes_threshold(values: FloatArray, threshold: float) -> float:
 
     Two-means puts the threshold half-way, which cuts into the larger of two unequal groups.
     """
+    from scipy.special import expit
+
+    def log_odds(at: FloatArray) -> FloatArray:
+        logs = np.log(sizes / np.sqrt(spread))[:, None]
+        logs = logs - (at - means[:, None]) ** 2 / (2 * spread[:, None])
+        return np.asarray(logs[1] - logs[0])
+
     inside = values.std() ** 2 * 1e-4  # keeps a density from collapsing onto one value
     above = (values > threshold).astype(np.float64)
     for _ in range(MAX_STEPS):
@@ -220,15 +217,9 @@ def _bayes_threshold(values: FloatArray, threshold: float) -> float:
             return threshold
         means = weights @ values / sizes
         spread = (weights * (values - means[:, None]) ** 2).sum(axis=1) / sizes + inside
-        logs = np.log(sizes / np.sqrt(spread))[:, None]
-        logs = logs - (values - means[:, None]) ** 2 / (2 * spread[:, None])
-        above = 1 / (1 + np.exp(np.clip(logs[0] - logs[1], -500, 500)))
+        above = expit(log_odds(values))
     between = np.sort(values[(values > means[0]) & (values < means[1])])
-    if not len(between):
-        return threshold
-    logs = np.log(sizes / np.sqrt(spread))[:, None]
-    logs = logs - (between - means[:, None]) ** 2 / (2 * spread[:, None])
-    crossed = np.flatnonzero(logs[1] > logs[0])
+    crossed = np.flatnonzero(log_odds(between) > 0)
     if not len(crossed):
         return threshold
     at = crossed[0]

@@ -122,9 +122,8 @@ def _calibration(
         gaps = np.bincount(cells, counts * excess, minlength=n_groups * CALIBRATION_BINS)
         total = np.bincount(own, counts, minlength=n_groups)
         gap = np.abs(gaps).reshape(n_groups, -1).sum(axis=1)
-        result = np.full(n_groups, np.nan)
-        np.divide(gap, total, out=result, where=total > 0)
-        return result
+        with np.errstate(invalid="ignore"):
+            return np.asarray(gap / total)
 
     value = error(np.ones(len(own)))
     # A Poisson bootstrap: counts of 1 on average resample all groups in one pass.

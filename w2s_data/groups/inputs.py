@@ -16,27 +16,16 @@ from w2s_data.neighbors.index import NeighborIndex
 from w2s_data.neighbors.storage import fingerprint
 from w2s_data.overlap.detector import OverlapDetector
 from w2s_data.utils.typing import AnyArray, BoolArray, FloatArray, IntArray
-from w2s_data.utils.validation import check_names, check_proba
+from w2s_data.utils.validation import check_names, check_proba, check_same_length
 
 MAX_NAMES = 1000  # tables of groups by groups must stay small
 
 
 @dataclass(frozen=True)
 class Rows:
-    """The N points that are analysed.
+    """The N points that are analysed; codes are -1 where unknown.
 
-    Attributes
-    ----------
-    pseudo : int array (N,)
-        Class of the largest weak probability.
-    gold : int array (N,)
-        -1 where unknown.
-    regions : int array (N,)
-        Values of `Region`, -1 where unknown.
-    student : int array (N,) or None
-        The student's class, -1 where unknown.
-    groups, sources : (list of G names, int array (N,)) or None
-        Names in order of size, the largest first, and the code of each row.
+    Groups and sources are their names, the largest first, and the code of each row.
     """
 
     features: FeatureMatrix
@@ -72,8 +61,7 @@ def check_rows(
     n = matrix.shape[0]
     if n == 0:
         raise EmptyDataError("strong_features have no rows")
-    given: dict[str, Any] = {
-        "weak_proba": np.asarray(weak_proba),
+    given = {
         "groups": groups,
         "sources": sources,
         "labels": labels,
@@ -81,12 +69,9 @@ def check_rows(
         "regions": regions,
         "student_proba": student_proba,
     }
-    for name, values in given.items():
-        if values is not None and len(values) != n:
-            raise InputError(
-                f"row counts disagree: strong_features have {n}, {name} has {len(values)}"
-            )
-    proba = _averaged(given["weak_proba"])
+    arrays = {name: np.asarray(values) for name, values in given.items() if values is not None}
+    check_same_length(strong_features=np.empty(n), weak_proba=np.asarray(weak_proba), **arrays)
+    proba = _averaged(np.asarray(weak_proba))
     by_split = _check_splits(splits, n)
     if detector is not None:
         regions = _regions_of(detector, by_split, regions)

@@ -25,26 +25,13 @@ TRIED_ROWS, FEWEST_TRIED = 128, 10_000  # rows per cluster, and in total
 LEARNED_ROWS, ITERATIONS = 1024, 12  # rows per cluster
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class Clusters:
-    """k-means clusters of N rows.
-
-    Attributes
-    ----------
-    centroids : float32 array (K, D)
-        Of length one for spherical k-means.
-    codes : int array (N,)
-        Nearest centroid of each row.
-    inertia : float
-        Sum of squared distances to it (spherical: of rows of length one).
-    """
+    """Centroids (K, D), the nearest of each row (N,), and the sum of squared distances to it."""
 
     centroids: FloatArray
     codes: IntArray
     inertia: float
-
-    def __repr__(self) -> str:
-        return f"Clusters({len(self.centroids)} of {len(self.codes)} rows, {self.inertia:.4g})"
 
 
 def kmeans(
@@ -55,34 +42,10 @@ def kmeans(
     device: str = "auto",
     random_state: RandomState = 0,
 ) -> Clusters:
-    """Cluster rows with k-means.
+    """Cluster rows (N, D) with k-means; spherical by cosine, with rows and centroids of length one.
 
     The best of four random starts on 128 rows per cluster (10,000 or more in total) is refined on
     at most 1,024 per cluster, then every row is assigned.
-
-    Parameters
-    ----------
-    features : array (N, D), memory map or FeatureStore
-    n_clusters : int
-        1 to N.
-    spherical : bool
-        Cluster by cosine; rows and centroids have length one.
-    device : str
-        As for `NeighborIndex`.
-
-    Raises
-    ------
-    InputError
-        n_clusters out of range.
-    FeatureError
-        NaN, infinite or (spherical) zero rows, which are named.
-
-    Examples
-    --------
-    >>> points = np.array([[0.0, 1], [0, 1.1], [5, 0], [5, 0.1]])
-    >>> codes = kmeans(points, 2).codes
-    >>> (codes == codes[0]).tolist()
-    [True, True, False, False]
     """
     matrix = as_feature_matrix(features)
     n = matrix.shape[0]

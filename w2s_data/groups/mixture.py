@@ -29,17 +29,11 @@ ROWS_PER_PARAMETER = 2  # fewer rows fit noise, and the halves disagree
 
 @dataclass(frozen=True)
 class Mixture:
-    """A fitted mixture and the axes of its space.
-
-    Attributes
-    ----------
-    agreement : float
-        Adjusted Rand index of the mixtures of two halves; 1 is perfect, 0 chance.
-    """
+    """A fitted mixture and the axes of its space."""
 
     axes: FloatArray
     model: Any
-    agreement: float
+    agreement: float  # adjusted Rand index of the mixtures of two halves: 1 is perfect, 0 chance
 
     @property
     def reproduced(self) -> bool:
@@ -54,15 +48,10 @@ class Mixture:
 def find_mixture(
     centred: FloatArray, lengths: FloatArray, n_groups: int, rng: np.random.Generator
 ) -> Mixture | None:
-    """Fit a mixture; None where points are too few or constant.
+    """Fit a mixture to features (n, D) of length one, less the mean of their class.
 
-    Parameters
-    ----------
-    centred : float array (n, D)
-        Features of length one, less the mean of their class.
-    lengths : float array (n,)
-        Lengths of the original features. Long against short rows is one of the starts, since groups
-        that scale features often differ in length.
+    None where points are too few or constant. Long against short original features is one of the
+    starts, since groups that scale features often differ in length.
     """
     from sklearn.metrics import adjusted_rand_score
 

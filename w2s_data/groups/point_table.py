@@ -90,10 +90,8 @@ def _usual(scores: FloatArray) -> float:
 def _mean(values: BoolArray, where: BoolArray | None = None) -> FloatArray:
     """Average each row over the counted columns, NaN where there are none."""
     counted = np.ones_like(values) if where is None else where
-    total = counted.sum(axis=1)
-    result = np.full(len(values), np.nan)
-    np.divide((values & counted).sum(axis=1), total, out=result, where=total > 0)
-    return result
+    with np.errstate(invalid="ignore"):
+        return np.asarray((values & counted).sum(axis=1) / counted.sum(axis=1))
 
 
 def _distances(
@@ -154,9 +152,7 @@ def _duplicates(
     # Components also join near-duplicates that are not among each other's neighbours.
     links = coo_array((np.ones(len(owners), bool), (owners, neighbours)), shape=(n, n))
     component = connected_components(links, directed=False)[1]
-    low, high = np.full(n, n), np.full(n, -1)
-    np.minimum.at(low, component, codes)
-    np.maximum.at(high, component, codes)
-    crowded = near.all(axis=1) if near.shape[1] else np.zeros(n, dtype=bool)
-    leaks |= crowded & (low < high)[component]
+    linked = pd.Series(codes).groupby(component)
+    crowded = near.all(axis=1) & (near.shape[1] > 0)
+    leaks |= crowded & (linked.transform("min") < linked.transform("max")).to_numpy()
     return np.where(first == np.arange(n), -1, first), leaks, twins
