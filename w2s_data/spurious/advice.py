@@ -20,13 +20,8 @@ def advise(
 ) -> str:
     """Explain the shares of a group and recommend what to do.
 
-    Parameters
-    ----------
-    now, best : GroupPrediction
-        At the pool's share, and at the share with the lowest risk.
-    saving : Estimate
-        Part of the student's risk that the best share saves.
-    covariance_difference : float
+    `now` is at the pool's share, `best` at the one with the lowest risk, of which `saving` is the
+    part that it saves.
     """
     sentence = (
         f"group {str(now.group)!r} is {now.eta_pool:.0%} of the pool and {now.eta_labelled:.0%} of "

@@ -19,26 +19,14 @@ MIN_ROWS = 10  # of a group and of all others; from fewer the shift of the mean 
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of either split.
-
-    Attributes
-    ----------
-    strong, weak : FeatureMatrix (P, D_s), (P, D_w)
-    names : list
-        Groups in order of appearance.
-    codes : int array (P,)
-        Group of each row.
-    labelled : bool array (P,)
-    numbers : int array (P,)
-        Row numbers as the user counts them, for messages.
-    """
+    """The rows of either split, and the names of their groups in order of appearance."""
 
     strong: FeatureMatrix
     weak: FeatureMatrix
     names: list[Any]
     codes: IntArray
     labelled: BoolArray
-    numbers: IntArray
+    numbers: IntArray  # of the rows as the user counts them, for messages
 
     @property
     def n(self) -> int:
@@ -93,14 +81,7 @@ def check_rows(
     labelled: ArrayLike,
     pool: ArrayLike | None,
 ) -> Rows:
-    """Check all arrays against each other, and drop the rows of neither split.
-
-    Raises
-    ------
-    InputError
-        Row counts that disagree, masks that are not boolean, rows in both splits, missing groups
-        or a single one.
-    """
+    """Check all arrays against each other, and drop the rows of neither split."""
     strong = as_feature_matrix(strong_features, "strong features")
     weak = as_feature_matrix(weak_features, "weak features")
     masks = {"labelled": np.asarray(labelled)}

@@ -16,26 +16,16 @@ class GroupGeometry:
     """The inner products on which the mixture risks depend.
 
     Numbers, or arrays that broadcast with one entry per jackknife replicate.
-
-    Parameters
-    ----------
-    d_w, d_s : int
-    m_t, m_s : |mu_t|^2, |mu_s|^2
-    across : <mu_t, Xi mu_s>
-    imported : |Xi mu_s|^2
-    returned : |Xi' mu_t|^2
-    shared : ||Xi||^2
-    variance : float
     """
 
     d_w: int
     d_s: int
-    m_t: Any
-    m_s: Any
-    across: Any
-    imported: Any
-    returned: Any
-    shared: Any
+    m_t: Any  # |mu_t|^2
+    m_s: Any  # |mu_s|^2
+    across: Any  # <mu_t, Xi mu_s>
+    imported: Any  # |Xi mu_s|^2: the student's shift as it reaches the teacher's features
+    returned: Any  # |Xi' mu_t|^2: the reverse
+    shared: Any  # ||Xi||^2
     variance: float = 1.0
 
     @classmethod
@@ -48,19 +38,10 @@ class GroupGeometry:
         variance: float = 1.0,
         shared: float | None = None,
     ) -> GroupGeometry:
-        """Compute the inner products of shifts and similarity.
+        """Compute the inner products of the shifts (d_w,), (d_s,) and the similarity (d_w, d_s).
 
-        Parameters
-        ----------
-        mu_t, mu_s : array (d_w,), (d_s,)
-            Shift of the minority's mean in the group features of teacher and student.
-        xi : array (d_w, d_s)
-            Similarity T'S of the group directions; for whitened embeddings the covariance of weak
-            and strong features inside groups.
-        variance : float
-            s_x, of every group feature inside a group.
-        shared : float, optional
-            Unbiased ||xi||^2 where `xi` is an estimate, whose own norm is too large.
+        For whitened embeddings, `xi` is the covariance of weak and strong features inside groups.
+        `shared` is the unbiased ||xi||^2 where it is an estimate, whose own norm is too large.
         """
         t, s, x = (np.asarray(array, dtype=float) for array in (mu_t, mu_s, xi))
         if t.ndim != 1 or s.ndim != 1 or x.shape != t.shape + s.shape:
@@ -70,7 +51,6 @@ class GroupGeometry:
             )
         if not variance > 0:
             raise InputError(f"variance must be positive; got {variance!r}")
-        # imported: the student's shift as it reaches the teacher's features; returned: the reverse.
         imported, returned = x @ s, x.T @ t
         return GroupGeometry(
             d_w=len(t),
@@ -87,13 +67,7 @@ class GroupGeometry:
 
 @dataclass(frozen=True, repr=False)
 class GroupRisks:
-    """Expected squared errors of teacher and student under one test share.
-
-    Attributes
-    ----------
-    teacher, student : float or array
-        At least 0, lower is better.
-    """
+    """Expected squared errors of teacher and student under one test share, numbers or arrays."""
 
     teacher: Any
     student: Any

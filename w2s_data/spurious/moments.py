@@ -23,20 +23,12 @@ DETERMINED = 1e-6
 
 @dataclass(frozen=True)
 class GroupMoments:
-    """Moments of [strong, weak] columns by group and by part of the rows, from one reading.
+    """Moments of [strong, weak] columns by group and by part of the rows, from one reading."""
 
-    Attributes
-    ----------
-    groups : Moments of each of K groups
-    parts : Moments of each of J parts of the rows
-    counts, totals : array (K, J), (K, J, D)
-        Rows and sums of each group in each part.
-    """
-
-    groups: Sequence[Moments]
-    parts: Sequence[Moments]
-    counts: IntArray
-    totals: FloatArray
+    groups: Sequence[Moments]  # K
+    parts: Sequence[Moments]  # J
+    counts: IntArray  # (K, J), rows of each group in each part
+    totals: FloatArray  # (K, J, D), their sums
 
     @classmethod
     def read(
@@ -71,13 +63,7 @@ class GroupMoments:
         return white.geometry(int(self.counts[group].sum()), self.totals[group].sum(axis=0))
 
     def replicates(self, asked: Sequence[int]) -> list[GroupGeometry]:
-        """Return each group's geometry with each part of the rows left out, as arrays (J,).
-
-        Raises
-        ------
-        InputError, LinAlgError
-            Where rows are too few without some part.
-        """
+        """Return each group's geometry with each part of the rows left out, as arrays (J,)."""
         left_out = []
         for j, part in enumerate(self.parts):
             white = Whitened.of(self.whole - part)
@@ -122,15 +108,7 @@ class Whitened:
         return cls(moments.n, moments.total, (maps[0], maps[1]), xi)
 
     def geometry(self, size: int, total: FloatArray) -> GroupGeometry:
-        """Compare the group with `size` rows and this sum with all other rows.
-
-        Raises
-        ------
-        FeatureError
-            A direction of the features that the group determines.
-        InputError
-            No more than d_w + d_s + 2 rows.
-        """
+        """Compare the group with `size` rows and this sum with all other rows."""
         d_w, d_s = self.xi.shape
         others, freedom = self.n - size, self.n - 2
         shift = total / size - (self.total - total) / others

@@ -15,23 +15,13 @@ PARTS = ("others", "inside", "average", "worst")
 
 @dataclass(frozen=True)
 class PredictedRisks:
-    """Expected squared errors of teacher and student on one test.
-
-    Attributes
-    ----------
-    teacher, student : Estimate
-        At least 0, lower is better.
-    gain, relative_gain : Estimate
-        Teacher minus student, and the same as a part of the teacher's risk (at most 1).
-    chance_fails : float
-        Probability that the student is no better than its teacher, in [0, 1].
-    """
+    """Expected squared errors of teacher and student on one test."""
 
     teacher: Estimate
     student: Estimate
-    gain: Estimate
-    relative_gain: Estimate
-    chance_fails: float
+    gain: Estimate  # teacher minus student: above 0 the student is better
+    relative_gain: Estimate  # as a part of the teacher's risk, at most 1
+    chance_fails: float  # probability that the student is no better than its teacher
 
     def estimates(self) -> dict[str, Estimate]:
         """Return the estimates by name."""
@@ -48,32 +38,20 @@ class PredictedRisks:
 class GroupPrediction:
     """Predicted variance of teacher and student for one share of a group in the pool.
 
-    Attributes
-    ----------
-    group : the group, compared with all other rows
-    eta_labelled, eta_pool, eta_test : float
-    n, N : int
-        Labelled and pool rows.
-    noise : float
-        Variance of the label noise; risks are in units of it where it is 1.
-    others, inside, average, worst : PredictedRisks
-        Outside the group, inside it, on a test with share eta_test, and for each model where it
-        is worst.
-    level : float
-        Coverage of the intervals.
+    The group is compared with all other rows.
     """
 
     group: Any
     eta_labelled: float
     eta_pool: float
     eta_test: float
-    n: int
-    N: int
-    noise: float
-    others: PredictedRisks
+    n: int  # labelled rows
+    N: int  # pool rows
+    noise: float  # variance of the label noise; risks are in units of it where it is 1
+    others: PredictedRisks  # outside the group
     inside: PredictedRisks
-    average: PredictedRisks
-    worst: PredictedRisks
+    average: PredictedRisks  # on a test with share eta_test
+    worst: PredictedRisks  # for each model where it is worst
     level: float
 
     @property

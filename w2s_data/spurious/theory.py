@@ -25,11 +25,12 @@ import numpy as np
 
 from w2s_data.discrepancy.theory import plain
 from w2s_data.spurious.model import GroupGeometry, GroupRisks, check_scale, check_shares
-from w2s_data.utils.typing import FloatArray
 
 # Share of the group in each test: only others, only the group, both counted alike.
 TESTS = {"others": 0.0, "inside": 1.0, "average": 0.5}
-POOL_SHARES = np.linspace(0, 1, 101)  # the risk is flat near its minimum: finer steps add nothing
+# The risk of the student is flat inside and moves fastest near pools of one group; there is no
+# closed form of its minimum. In simulation the best of these shares cost at most .02 %.
+POOL_SHARES = np.linspace(0, 1, 101)
 ROUNDING = 1e-9  # part of the teacher's risk below which a gain is rounding, as copies give 1e-12
 
 
@@ -58,20 +59,11 @@ def mixture_risks(
             + tr[S_S(\eta_u)^{-1} S_S(\eta_t)]\}, \\
         v &= (\eta_u - \eta_l) \mu_T + (\eta_t - \eta_u) (\Xi \mu_S + a |\mu_S|^2 D)
 
-    Leading order in gamma and nu; linear in eta_t, as a mixture of tests must be: eta_t 0 is the
-    majority's risk, 1 the minority's. The ratio student / teacher is within 1 % of simulation at
-    gamma = .02, 3 % on average at .1. With embeddings and an intercept (dz = 1) gamma =
-    1 / (n - d_w - 2), nu = 1 / (N - d_s - 2) bring both within about 1 %.
-
-    Parameters
-    ----------
-    model : GroupGeometry
-    eta_l, eta_u, eta_t : float in [0, 1]
-        Minority share of labelled, pool and test rows; eta_u may be an array.
-    gamma, nu : float
-        dz / n and dz / N.
-    noise : float
-        Variance of the label noise.
+    Leading order in gamma = dz / n and nu = dz / N; linear in eta_t, as a mixture of tests must be:
+    eta_t 0 is the majority's risk, 1 the minority's. The ratio student / teacher is within 1 % of
+    simulation at gamma = .02, 3 % on average at .1. With embeddings and an intercept (dz = 1)
+    gamma = 1 / (n - d_w - 2), nu = 1 / (N - d_s - 2) bring both within about 1 %. eta_u may be an
+    array; `noise` is the variance s of the label noise.
 
     Examples
     --------
@@ -115,44 +107,3 @@ def mixture_risks(
     teacher = g.d_w + 1 + (eta_t - eta_l) * (1 - 2 * eta_l) * m_t / scale_t
     student = 1 + product(v_v, mu_v, mu_v) + shared + nu * (kept - explained) * pool
     return GroupRisks(plain(noise * gamma * teacher), plain(noise * gamma * student))
-
-
-def mixture_optimum(
-    model: GroupGeometry,
-    eta_l: float,
-    eta_t: float,
-    nu: float = 0.0,
-    shares: FloatArray = POOL_SHARES,
-) -> float:
-    """Return the share of the pool that minimises the student's mixture risk, among `shares`.
-
-    The risk is flat inside and moves fastest near pools of one group; there is no closed form. In
-    simulation the share chosen cost at most .02 %. The first of equally good shares is returned.
-
-    Examples
-    --------
-    >>> round(mixture_optimum(GroupGeometry.of([2.5], [0.5], [[0.3]]), eta_l=0.4, eta_t=0.5), 2)
-    0.35
-    """
-    risks = mixture_risks(model, eta_l, shares, eta_t, 1.0, nu)
-    return float(shares[int(np.argmin(risks.student))])
-
-
-def mixture_fails(
-    model: GroupGeometry, eta_l: float, eta_u: float, nu: float = 0.0
-) -> dict[str, bool]:
-    """Tell for each test of `TESTS` whether the student is no better than its teacher.
-
-    It fails where the gain is at most 0, up to rounding. In simulations of 60 random models the
-    sign of the gain was right in 98 %; without the variance between groups, in 87 %.
-
-    Examples
-    --------
-    >>> mixture_fails(GroupGeometry.of([0.0], [2.83], [[0.707]]), eta_l=0.1, eta_u=0.1)
-    {'others': False, 'inside': True, 'average': False}
-    """
-    # Both risks are proportional to gamma, so that the sign of the gain does not depend on it.
-    risks = {
-        part: mixture_risks(model, eta_l, eta_u, eta_t, 1.0, nu) for part, eta_t in TESTS.items()
-    }
-    return {part: bool(risk.gain <= ROUNDING * risk.teacher) for part, risk in risks.items()}

@@ -14,15 +14,13 @@ from tests.w2s_data.spurious.mean_shift import (
     inflation,
     mean_shift_optimum,
     mean_shift_risks,
+    mixture_optimum,
 )
 from w2s_data import DiscrepancyAnalyzer
 from w2s_data.discrepancy import theory
 from w2s_data.discrepancy.dimensions import correlation_dimension, marchenko_pastur_dimension
 from w2s_data.spurious.model import GroupRisks
-from w2s_data.spurious.theory import (
-    mixture_optimum,
-    mixture_risks,
-)
+from w2s_data.spurious.theory import mixture_risks
 
 ITEMS = reference()
 ROLES = {"weak": "teacher", "w2s": "student", "sft": "sft", "ceil": "ceiling"}

@@ -8,6 +8,7 @@ import numpy as np
 
 from w2s_data.errors import InputError
 from w2s_data.spurious.model import GroupGeometry, GroupRisks, check_scale, check_shares
+from w2s_data.spurious.theory import POOL_SHARES, mixture_risks
 from w2s_data.utils.typing import FloatArray
 
 
@@ -153,3 +154,10 @@ def _optimum_terms(model: GroupModel, eta_l: float, eta_t: float) -> tuple[Float
     """D and b, with v = eta_u D - b."""
     mu, imported = model.mu_t, model.xi @ model.mu_s
     return mu - imported, eta_l * mu - eta_t * imported
+
+
+def mixture_optimum(
+    model: GroupGeometry, eta_l: float, eta_t: float, nu: float = 0.0, shares: Any = POOL_SHARES
+) -> float:
+    """Minority share of the pool, among `shares`, that minimises the student's mixture risk."""
+    return float(shares[np.argmin(mixture_risks(model, eta_l, shares, eta_t, 1.0, nu).student)])

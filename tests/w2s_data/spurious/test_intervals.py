@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.w2s_data.spurious.mean_shift import GroupModel
+from tests.w2s_data.spurious.mean_shift import GroupModel, mixture_optimum
 from tests.w2s_data.spurious.pilot import MU_S, MU_T, RHO, fit, pilot
 from w2s_data import SpuriousAnalyzer
 from w2s_data.errors import DegenerateDataWarning
 from w2s_data.spurious.model import GroupRisks
-from w2s_data.spurious.theory import mixture_optimum, mixture_risks
+from w2s_data.spurious.theory import mixture_risks
 
 
 def similarity() -> Any:

@@ -13,10 +13,10 @@ from tests.w2s_data.spurious.mean_shift import (
     inflation,
     mean_shift_optimum,
     mean_shift_risks,
+    mixture_optimum,
 )
 from w2s_data.errors import InputError
-from w2s_data.spurious import theory
-from w2s_data.spurious.theory import mixture_risks
+from w2s_data.spurious.theory import ROUNDING, TESTS, mixture_risks
 
 
 def model(mu_t: Any, mu_s: Any, xi: dict[tuple[int, int], float]) -> GroupModel:
@@ -226,9 +226,13 @@ def test_mixture_optimum_of_the_reference(
     mu_t[0] = (2.34567 if p_t == 4 else 2.403126) * scale
     mu_s = np.array([1.528642 if p_t == 4 else 1.378386, 0.0]) * scale
     groups = model(mu_t, mu_s, {(0, 0): 0.3, (1, 1): 0.2})
-    assert theory.mixture_optimum(groups, el, et, 0.005, np.linspace(0, 1, 21)) == pytest.approx(
-        best
-    )
+    found = mixture_optimum(groups, el, et, 0.005, np.linspace(0, 1, 21))
+    assert found == pytest.approx(best)
+
+
+def mixture_fails(groups: GroupModel, eta_l: float, eta_u: float, nu: float) -> dict[str, bool]:
+    risks = {part: mixture_risks(groups, eta_l, eta_u, t, 1.0, nu) for part, t in TESTS.items()}
+    return {part: risk.gain <= ROUNDING * risk.teacher for part, risk in risks.items()}
 
 
 def test_failure_sign_agrees_with_the_proportional_limit() -> None:
@@ -237,8 +241,8 @@ def test_failure_sign_agrees_with_the_proportional_limit() -> None:
     for seed in range(60):
         groups = random_model(seed, largest=6.0)
         etas = float(rng.uniform(0.02, 0.3)), float(rng.uniform(0.02, 0.98))
-        fails = theory.mixture_fails(groups, *etas, 15 / 900)
-        for part, eta_t in theory.TESTS.items():
+        fails = mixture_fails(groups, *etas, 15 / 900)
+        for part, eta_t in TESTS.items():
             true = limit(groups, (*etas, eta_t), 15 / 900, 15 / 900, size=500)
             if abs(true.gain) > 1e-3 * true.teacher:  # not a student that copies exactly
                 agree.append((true.gain <= 0) == fails[part])
@@ -248,7 +252,7 @@ def test_failure_sign_agrees_with_the_proportional_limit() -> None:
 
 
 def test_equal_shares_are_not_always_safe() -> None:
-    assert theory.mixture_fails(ZERO, 0.1, 0.1, 0.005) == {
+    assert mixture_fails(ZERO, 0.1, 0.1, 0.005) == {
         "others": False,
         "inside": True,
         "average": False,
