@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from w2s_data.forecast.inputs import Task
@@ -18,24 +16,13 @@ POOL_FOLDS = 5
 CEILING_FOLDS = 5
 
 
-@dataclass(frozen=True)
-class CrossValidation:
-    """Held-out results on labelled rows, averaged over repeats.
+def cross_validate(
+    task: Task, trainer: Trainer, rng: np.random.Generator
+) -> tuple[FloatArray, FloatArray]:
+    """Score labelled rows with a teacher of the other folds, and its student of the whole pool.
 
-    Attributes
-    ----------
-    teacher_right, student_right : array (n,)
-    teacher_scores, student_scores : array (n, C)
+    Return the shares of repeats that are right (2, n) and mean scores (2, n, C) of either.
     """
-
-    teacher_right: FloatArray
-    student_right: FloatArray
-    teacher_scores: FloatArray
-    student_scores: FloatArray
-
-
-def cross_validate(task: Task, trainer: Trainer, rng: np.random.Generator) -> CrossValidation:
-    """Score labelled rows with a teacher of the other folds, and its student of the whole pool."""
     right = np.zeros((2, len(task.codes)))
     scores = np.zeros((2, len(task.codes), task.n_classes))
     for folds in CV_FOLDS:
@@ -47,7 +34,7 @@ def cross_validate(task: Task, trainer: Trainer, rng: np.random.Generator) -> Cr
                 right[k, held_out] += model.predict(features[held_out]) == task.codes[held_out]
                 scores[k, held_out] += model.scores(features[held_out])
     repeats = len(CV_FOLDS)
-    return CrossValidation(*(right / repeats), *(scores / repeats))
+    return right / repeats, scores / repeats
 
 
 def cross_fit(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from w2s_data.errors import EmptyDataError, FeatureError, InputError, SplitError, listing
 from w2s_data.features.matrix import as_feature_matrix
@@ -117,11 +118,8 @@ def _class_codes(y: AnyArray) -> IntArray:
 def _sampled_by_class(codes: IntArray, most: int, rng: np.random.Generator) -> IntArray:
     """Draw random rows in ascending order, two of every class among them."""
     order = rng.permutation(len(codes))
-    by_class = np.argsort(codes[order], kind="stable")
-    ordered = codes[order][by_class]
-    second = np.r_[True, True, ordered[2:] != ordered[:-2]]  # the first two rows of a class
-    needed = np.zeros(len(codes), dtype=bool)
-    needed[by_class[second]] = True
+    drawn = pd.Series(codes[order])
+    needed = (drawn.groupby(drawn).cumcount() < 2).to_numpy()  # the first two rows of a class
     chosen = np.concatenate([order[needed], order[~needed]])[: max(most, int(needed.sum()))]
     return np.sort(chosen)
 

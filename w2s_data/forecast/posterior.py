@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import softmax
 
 from w2s_data.utils.typing import FloatArray, IntArray
 
@@ -25,23 +26,13 @@ ROUNDING = 1e-12  # of a mean loss: without it, steps at the optimum are halved 
 
 @dataclass(frozen=True)
 class Posterior:
-    """Class scores and probabilities of labelled and pool rows.
-
-    Attributes
-    ----------
-    labelled_scores, pool_scores : array (n, C), (N, C)
-        Leave-one-out for labelled rows.
-    labelled, pool : array (n, C), (N, C)
-        Probabilities; rows sum to 1.
-    loss : float
-        Leave-one-out log-loss.
-    """
+    """Scores and probabilities (n, C) of labelled rows, leave-one-out, and (N, C) of the pool."""
 
     labelled_scores: FloatArray
     pool_scores: FloatArray
     labelled: FloatArray
     pool: FloatArray
-    loss: float
+    loss: float  # leave-one-out log-loss
 
 
 def label_posteriors(
@@ -49,11 +40,7 @@ def label_posteriors(
 ) -> dict[str, Posterior]:
     """Fit posteriors on the strong, the weak and the mean kernel, by name ("both" the mean).
 
-    Parameters
-    ----------
-    strong, weak : (array (n, D), array (N, D))
-        Features of labelled and pool rows.
-    codes : int array (n,)
+    Features are pairs of labelled rows (n, D) and the pool (N, D).
     """
     sides = {"weak": _kernel_features(*weak), "strong": _kernel_features(*strong)}
     # Columns side by side, each over sqrt(2), have the mean of both kernels as inner product.
@@ -84,17 +71,9 @@ def kernel_posterior(labelled: FloatArray, codes: IntArray, pool: FloatArray) ->
         H = U\,\mathrm{diag}\frac{\sigma^2}{\sigma^2 + \lambda}\,U^T, \qquad
         \text{score}_i = \frac{(Hy)_i - H_{ii} y_i}{1 - H_{ii}}
 
-    Parameters
-    ----------
-    labelled, pool : array (n, D), (N, D)
-        Features scaled so that their inner products are the kernel.
-    codes : int array (n,)
-        Classes 0 ... C - 1, each present.
-
-    References
-    ----------
-    Platt, *Probabilistic outputs for support vector machines*, 1999: the scaling, here without
-    smoothed targets, with a slope of at least 0, and for any number of classes.
+    Features (n, D), (N, D) are scaled so that their inner products are the kernel. The scaling is
+    that of Platt, *Probabilistic outputs for support vector machines*, 1999, here without smoothed
+    targets, with a slope of at least 0, and for any number of classes.
     """
     n = len(codes)
     targets = 2.0 * np.eye(codes.max() + 1)[codes] - 1
@@ -105,7 +84,7 @@ def kernel_posterior(labelled: FloatArray, codes: IntArray, pool: FloatArray) ->
     leverage = (kept @ (left**2).T)[:, :, None]
     scores = (left @ (kept[:, :, None] * projected) - leverage * targets) / (1 - leverage)
     slopes, intercepts = platt_scaling(scores, codes)
-    proba = _softmax(slopes * scores + intercepts)
+    proba = softmax(slopes * scores + intercepts, axis=-1)
     losses = -np.log(np.maximum(proba[:, np.arange(n), codes], SMALLEST)).mean(axis=1)
     best = int(np.argmin(losses))
     coef = right.T @ ((singular / (singular**2 + penalties[best]))[:, None] * projected)
@@ -114,35 +93,27 @@ def kernel_posterior(labelled: FloatArray, codes: IntArray, pool: FloatArray) ->
         labelled_scores=scores[best],
         pool_scores=pool_scores,
         labelled=proba[best],
-        pool=_softmax(slopes[best] * pool_scores + intercepts[best]),
+        pool=softmax(slopes[best] * pool_scores + intercepts[best], axis=-1),
         loss=float(losses[best]),
     )
 
 
 def stacked_proba(labelled: FloatArray, codes: IntArray, pool: FloatArray) -> FloatArray:
-    """Combine several scores into class probabilities (N, C) by a logit with l2 = 1 / n.
+    """Combine S scores (S, n, C), (S, N, C) into probabilities (N, C) by a logit with l2 = 1 / n.
 
-    Parameters
-    ----------
-    labelled, pool : array (S, n, C), (S, N, C)
-        S scores of every row and class; those of labelled rows out of sample.
-    codes : int array (n,)
+    Those of labelled rows must be out of sample.
     """
     mean = labelled.mean(axis=1, keepdims=True)
     scale = _spread(labelled)
     scale = np.where(scale > 0, scale, np.inf)
     inputs = ((labelled - mean) / scale).transpose(1, 2, 0)
     slopes, intercepts = conditional_logit(inputs[None], codes, 1 / len(codes))
-    return _softmax(((pool - mean) / scale).transpose(1, 2, 0) @ slopes[0] + intercepts[0])
+    logits = ((pool - mean) / scale).transpose(1, 2, 0) @ slopes[0] + intercepts[0]
+    return np.asarray(softmax(logits, axis=-1))
 
 
 def platt_scaling(scores: FloatArray, codes: IntArray) -> tuple[FloatArray, FloatArray]:
-    """Fit slopes (>= 0) and intercepts that turn scores (K, n, C) into log-odds, for each of K.
-
-    Returns
-    -------
-    array (K, 1, 1), array (K, 1, C)
-    """
+    """Fit slopes (K, 1, 1) >= 0 and intercepts (K, 1, C) of log-odds in scores (K, n, C)."""
     scale = np.maximum(_spread(scores), SMALLEST)
     slopes, intercepts = conditional_logit((scores / scale)[..., None], codes, SCALING_L2)
     shares = np.bincount(codes) / len(codes)
@@ -159,22 +130,9 @@ def conditional_logit(
 
     .. math:: P(c \mid x) \propto \exp(b_c + \textstyle\sum_s a_s x_{cs})
 
-    The penalty is l2 (C / (C - 1))^2 |a|^2 / 2 beside the mean cross-entropy: for two classes with
-    opposite scores that is logistic regression on the second class's scores, with penalty l2.
-
-    Parameters
-    ----------
-    inputs : array (K, n, C, S)
-        S scores of every row and class.
-    codes : int array (n,)
-
-    Returns
-    -------
-    slopes : array (K, S)
-    intercepts : array (K, C)
-
-    References
-    ----------
+    Inputs (K, n, C, S) give slopes (K, S) and intercepts (K, C). The penalty is
+    l2 (C / (C - 1))^2 |a|^2 / 2 beside the mean cross-entropy: for two classes with opposite scores
+    that is logistic regression on the second class's scores, with penalty l2. The model is that of
     McFadden, *Conditional logit analysis of qualitative choice behavior*, 1974.
     """
     n_problems, n, n_classes, n_scores = inputs.shape
@@ -190,13 +148,13 @@ def conditional_logit(
         return np.asarray((design @ at[:, None, :, None])[..., 0])
 
     def objective(at: FloatArray) -> FloatArray:
-        proba = _softmax(logits(at))[:, np.arange(n), codes]
+        proba = softmax(logits(at), axis=-1)[:, np.arange(n), codes]
         loss = -np.log(np.maximum(proba, 1e-300)).mean(axis=1)
         return np.asarray(loss + 0.5 * (penalty * at**2).sum(axis=1))
 
     value = objective(parameters)
     for _ in range(NEWTON_STEPS):
-        proba = _softmax(logits(parameters))
+        proba = softmax(logits(parameters), axis=-1)
         gradient = np.einsum("kncp,knc->kp", design, proba - chosen) / n + penalty * parameters
         if np.abs(gradient).max() < 1e-9:
             break
@@ -221,9 +179,3 @@ def _spread(scores: FloatArray) -> FloatArray:
 
 def _with_one(features: FloatArray) -> FloatArray:
     return np.column_stack([features, np.ones(len(features))])
-
-
-def _softmax(scores: FloatArray) -> FloatArray:
-    from scipy.special import softmax
-
-    return np.asarray(softmax(scores, axis=-1))

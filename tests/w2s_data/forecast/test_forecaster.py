@@ -27,6 +27,7 @@ from w2s_data.errors import (
     SplitError,
 )
 from w2s_data.forecast import GainForecast, GainForecaster
+from w2s_data.forecast.blend import expected_gain
 from w2s_data.forecast.posterior import (
     PENALTIES,
     SCALING_L2,
@@ -36,7 +37,6 @@ from w2s_data.forecast.posterior import (
     platt_scaling,
     stacked_proba,
 )
-from w2s_data.forecast.simulation import expected_gain
 
 Arrays = tuple[Any, Any, Any, Any, Any]
 
