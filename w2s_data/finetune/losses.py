@@ -1,4 +1,4 @@
-r"""Losses of students, one value per row.
+"""Losses of students, one value per row.
 
 Logits and targets have shape (..., C); targets are distributions over the C classes, soft or
 one-hot. Each is a plain function of tensors, so that a test can compare it with its closed form.
@@ -14,14 +14,7 @@ if TYPE_CHECKING:
 
 
 def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    r"""Return the cross-entropy, :math:`-\sum_c y_c \log p_c` with p the softmax of the logits.
-
-    Examples
-    --------
-    >>> import torch
-    >>> cross_entropy(torch.zeros(1, 2), torch.tensor([[1.0, 0.0]]))
-    tensor([0.6931])
-    """
+    r"""Return the cross-entropy, :math:`-\sum_c y_c \log p_c` with p the softmax of the logits."""
     return -(target * logits.log_softmax(-1)).sum(-1)
 
 
@@ -31,16 +24,7 @@ def generalized_cross_entropy(logits: Tensor, target: Tensor, q: float) -> Tenso
     Cross-entropy as q -> 0; 1 - p_y, half the mean absolute error of a one-hot target, at q = 1.
     Labels that the student finds improbable weigh less, the more so the larger q: the gradient is
     that of the cross-entropy times p_y^q.
-
-    References
-    ----------
     Zhang, Sabuncu, *Generalized Cross Entropy Loss*, NeurIPS 2018, equation 6.
-
-    Examples
-    --------
-    >>> import torch
-    >>> generalized_cross_entropy(torch.zeros(1, 2), torch.tensor([[1.0, 0.0]]), q=1.0)
-    tensor([0.5000])
     """
     if q == 0:
         return cross_entropy(logits, target)
@@ -49,14 +33,7 @@ def generalized_cross_entropy(logits: Tensor, target: Tensor, q: float) -> Tenso
 
 
 def harden(proba: Tensor) -> Tensor:
-    """Return the one-hot vector of the most probable class; the first of equals.
-
-    Examples
-    --------
-    >>> import torch
-    >>> harden(torch.tensor([[0.2, 0.5, 0.3]]))
-    tensor([[0., 1., 0.]])
-    """
+    """Return the one-hot vector of the most probable class; the first of equals."""
     from torch.nn.functional import one_hot
 
     return one_hot(proba.argmax(-1), proba.shape[-1]).to(proba.dtype)
@@ -67,8 +44,6 @@ def ramp(step: int, n_steps: int, largest: float, share: float) -> float:
 
     The rise takes a `share` of the `n_steps`, in [0, 1]; 0 starts at `largest`.
 
-    Examples
-    --------
     >>> [ramp(step, n_steps=100, largest=0.5, share=0.2) for step in (0, 10, 20, 99)]
     [0.0, 0.25, 0.5, 0.5]
     """
@@ -77,31 +52,18 @@ def ramp(step: int, n_steps: int, largest: float, share: float) -> float:
 
 
 def confidence_loss(logits: Tensor, target: Tensor, own: float) -> Tensor:
-    r"""Return the cross-entropy to :math:`(1 - a) y + a \hat y`.
+    """Return the loss of `Confidence`; `own` is its weight a of the student's label, in [0, 1].
 
-    Here y-hat is the student's hardened prediction, through which no gradient flows.
-
-    The weight a of the student's own label, `own`, is in [0, 1].
-
-    References
-    ----------
-    Burns et al., *Weak-to-Strong Generalization*, 2023, section 4.3.2.
+    No gradient flows through the student's label.
     """
     return cross_entropy(logits, (1 - own) * target + own * harden(logits.detach()))
 
 
 def adaptive_confidence_loss(logits: Tensor, target: Tensor) -> Tensor:
-    r"""Return the confidence loss with a weight for each row.
+    """Return the loss of `VSup`; no gradient flows through its weight a of the student's label.
 
-    .. math:: a = \frac{e^{\mathrm{CE}(p, \hat y)}}{e^{\mathrm{CE}(p, \hat y)} +
-              e^{\mathrm{CE}(p, y)}}
-
-    Close to a half where student and teacher agree, and smaller the further apart they are: a
-    confident student hardly needs its own label. No gradient flows through a.
-
-    References
-    ----------
-    Guo et al., *Vision Superalignment*, 2024, equation 4.
+    The weight is close to a half where student and teacher agree, and smaller the further apart
+    they are.
     """
     to_own = cross_entropy(logits, harden(logits.detach()))
     to_teacher = cross_entropy(logits, target)
@@ -116,27 +78,10 @@ def evidence(logits: Tensor) -> Tensor:
 
 
 def evidential_loss(logits: Tensor, target: Tensor, divergence: float) -> Tensor:
-    r"""Return the expected cross-entropy under a Dirichlet of evidence ReLU(logits), and a penalty.
+    """Return the loss of `Bayes`: the expected cross-entropy under a Dirichlet, and a penalty.
 
-    .. math:: \mathbb E_{p \sim \mathrm{Dir}(\alpha)}[-\sum_c y_c \log p_c]
-              = \sum_c y_c (\psi(\textstyle\sum_k \alpha_k) - \psi(\alpha_c)),
-              \qquad \alpha = 1 + \mathrm{ReLU}(z)
-
-    The penalty is the divergence of the evidence against the target from the flat Dirichlet,
-    :math:`\mathrm{KL}(\mathrm{Dir}(y + (1 - y) \alpha) \,\|\, \mathrm{Dir}(1))`.
-
-    `divergence` is the weight of the penalty, >= 0.
-
-    References
-    ----------
-    Sensoy, Kaplan, Kandemir, *Evidential Deep Learning*, NeurIPS 2018, equations 4 and 5.
-
-    Examples
-    --------
-    >>> import torch  # two classes without evidence: a flat distribution of p, E[-log p] = 1
-    >>> loss = evidential_loss(torch.zeros(1, 2), torch.tensor([[1.0, 0.0]]), divergence=0.0)
-    >>> round(float(loss), 3)
-    1.0
+    The penalty, of weight `divergence`, is the divergence of the evidence against the target from
+    the flat Dirichlet. Sensoy, Kaplan, Kandemir, *Evidential Deep Learning*, 2018, equations 4, 5.
     """
     alpha = evidence(logits)
     expected = (target * (alpha.sum(-1, keepdim=True).digamma() - alpha.digamma())).sum(-1)

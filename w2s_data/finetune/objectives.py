@@ -100,18 +100,16 @@ class RampedObjective(Objective):
         return {self.name: np.full(len(self.labels), self._weight)}
 
 
-def softmax(logits: Tensor) -> Tensor:
-    """Return the probabilities of logits."""
-    return logits.softmax(-1)
-
-
 def evidence_mean(logits: Tensor) -> Tensor:
     """Return the mean of the Dirichlet distribution of which the logits are evidence."""
     alpha = losses.evidence(logits)
     return alpha / alpha.sum(-1, keepdim=True)
 
 
-LINKS: dict[str, Callable[[Tensor], Tensor]] = {"softmax": softmax, "evidence": evidence_mean}
+LINKS: dict[str, Callable[[Tensor], Tensor]] = {
+    "softmax": lambda logits: logits.softmax(-1),
+    "evidence": evidence_mean,
+}
 
 
 class Model(ABC):

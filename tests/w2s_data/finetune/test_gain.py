@@ -493,7 +493,7 @@ def test_other_files_and_damaged_ones(world, tmp_path):
     assert (tmp_path / "thesis.tex").exists()
     folder = tmp_path / "gain"
     world.measure(checkpoint=folder)
-    file = next(folder.glob("naive-*-seed0.parquet"))
+    file = next(folder.glob("naive-*-seed0.safetensors"))
     file.write_bytes(file.read_bytes()[:50])
     with pytest.raises(RunError, match="delete it"):
         world.measure(checkpoint=folder)

@@ -6,11 +6,9 @@ import json
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 import pytest
 
 from tests.w2s_data.finetune.test_gain import make_world
-from w2s_data.errors import DegenerateDataWarning
 from w2s_data.finetune import fit_student
 from w2s_data.finetune.gain.diagnostics import MOST_STEPS, average_diagnostics
 
@@ -148,27 +146,6 @@ def test_a_resumed_measurement_keeps_as_much(world, measured):
     pd.testing.assert_frame_equal(result.predictions(), resumed.predictions())
     assert result.diagnostics == resumed.diagnostics
     json.dumps(result.to_dict()["diagnostics"], allow_nan=False)
-
-
-def test_a_checkpoint_of_an_earlier_version_leaves_the_rest_unknown(world, tmp_path):
-    first = world.measure("raven", "naive", checkpoint=tmp_path)
-    for path in tmp_path.glob("*.parquet"):
-        if path.stem.endswith("-rest"):
-            path.unlink()
-            continue
-        table = pq.read_table(path)
-        stored = json.loads(table.schema.metadata[b"w2s_gain"])
-        stored.pop("diagnostics")
-        pq.write_table(table.replace_schema_metadata({b"w2s_gain": json.dumps(stored)}), path)
-    with pytest.warns(DegenerateDataWarning, match="earlier version") as noted:
-        again = world.measure("raven", "naive", checkpoint=tmp_path)
-    assert len(noted) == len(again.warnings) == 1
-    assert again.diagnostics == {}
-    test = world.splits == "test"
-    columns = [name for name in again.predictions() if name.startswith("naive")]
-    old, new = first.predictions()[columns], again.predictions()[columns]
-    pd.testing.assert_frame_equal(old[test], new[test])
-    assert new[~test].isna().all(axis=None)
 
 
 def test_seeds_with_different_diagnostics_are_not_averaged():

@@ -11,26 +11,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet
-
 from w2s_data.errors import RunError
+from w2s_data.finetune.levels.store import read_tensors, write_tensors
 from w2s_data.finetune.methods.base import Method
-from w2s_data.utils.io import (
-    atomic_path,
-    jsonable,
-    read_json,
-    remove_partial_files,
-    sha256_json,
-    write_json,
-)
+from w2s_data.utils.io import jsonable, read_json, remove_partial_files, sha256_json, write_json
 from w2s_data.utils.typing import FloatArray
 
 SCHEMA = 1
 TASK_FILE = "task.json"
 TRAININGS = "trainings"
-_METADATA = b"w2s_gain"
 
 
 @dataclass(frozen=True)
@@ -68,7 +57,7 @@ class Checkpoint:
         if not task.exists() and any(self.folder.iterdir()):
             raise RunError(f"checkpoint folder {str(folder)!r} holds other files; use an empty one")
         task.unlink(missing_ok=True)
-        for old in self.folder.glob("*-seed*.parquet"):
+        for old in self.folder.glob("*-seed*.safetensors"):
             old.unlink()
         shutil.rmtree(self.folder / TRAININGS, ignore_errors=True)
         write_json(task, wanted)
@@ -90,40 +79,30 @@ class Checkpoint:
         path = self._path(name, seed)
         if path is None or not path.exists():
             return None
-        table = _read(path)
-        try:
-            stored = json.loads(table.schema.metadata[_METADATA])
-        except (ValueError, KeyError, TypeError) as error:
-            raise RunError(f"cannot read checkpoint {str(path)!r}: {error}; delete it") from error
+        arrays, stored = read_tensors(path, "np")
         wanted = _identity(method)
         if stored["method"] != wanted:
             raise RunError(
                 f"checkpoint {str(self.folder)!r} holds {name!r} trained as {stored['method']}, "
                 f"now {wanted}; use another name or folder, or resume=False to retrain"
             )
-        parts = np.split(_columns(table), len(stored["models"]), axis=1)
-        rest = _rest(path)
-        return Predictions(
-            dict(zip(stored["models"], parts, strict=True)),
-            _columns(_read(rest)) if rest.exists() else None,
-            stored.get("diagnostics", {}),  # earlier versions stored neither these nor other rows
-        )
+        test = {model: arrays[f"test/{model}"] for model in stored["models"]}
+        return Predictions(test, arrays.get("rest"), stored["diagnostics"])
 
     def write(self, name: str, method: Method, seed: int, predictions: Predictions) -> None:
         """Store a finished student."""
         path = self._path(name, seed)
         if path is None:
             return
+        arrays = {f"test/{model}": proba for model, proba in predictions.test.items()}
         if predictions.rest is not None:
-            _write(_rest(path), {"student": predictions.rest}, {})
-        stored = {
+            arrays["rest"] = predictions.rest
+        record = {
             "method": _identity(method),
-            "models": list(predictions.test),
+            "models": list(predictions.test),  # in their order, which the file does not keep
             "diagnostics": predictions.diagnostics,
         }
-        models = {model or "student": proba for model, proba in predictions.test.items()}
-        # The file of the test rows comes last: where it exists, the other one is whole.
-        _write(path, models, {_METADATA: json.dumps(stored)})
+        write_tensors(path, arrays, record)
         trainings = self.trainings(name)
         if trainings is not None:
             shutil.rmtree(trainings / f"seed{seed}", ignore_errors=True)
@@ -135,33 +114,7 @@ class Checkpoint:
     def _path(self, name: str, seed: int) -> Path | None:
         if self.folder is None:
             return None
-        return self.folder / f"{_slug(name)}-seed{seed}.parquet"
-
-
-def _rest(path: Path) -> Path:
-    """Path of the file of all rows but the test rows."""
-    return path.with_name(f"{path.stem}-rest.parquet")
-
-
-def _read(path: Path) -> pa.Table:
-    try:
-        return pa.parquet.read_table(path)
-    except (pa.ArrowException, OSError) as error:
-        raise RunError(f"cannot read checkpoint {str(path)!r}: {error}; delete it") from error
-
-
-def _columns(table: pa.Table) -> FloatArray:
-    return np.column_stack([column.to_numpy() for column in table.columns])
-
-
-def _write(path: Path, models: Mapping[str, FloatArray], metadata: dict[bytes, str]) -> None:
-    columns = {
-        f"{model}:{c}": pa.array(column)
-        for model, proba in models.items()
-        for c, column in enumerate(np.asarray(proba, dtype=np.float32).T)
-    }
-    with atomic_path(path) as partial:
-        pa.parquet.write_table(pa.table(columns).replace_schema_metadata(metadata), partial)
+        return self.folder / f"{_slug(name)}-seed{seed}.safetensors"
 
 
 def _slug(name: str) -> str:

@@ -25,14 +25,14 @@ class Predicted:
 
 
 def predict_items(data: GainData, seeds: Sequence[Predictions]) -> Predicted:
-    """Join test and other rows of the seeds; the other rows only if every seed kept them."""
+    """Join the predictions of test rows and, where they were computed, of all others."""
     n = len(data.labels)
     result = Predicted(np.full(n, -1), *(np.full(n, np.nan, dtype=np.float32) for _ in range(3)))
     test = data.rows("test")
     parts = [(test, [each.test[""] for each in seeds])]
-    rest = [each.rest for each in seeds if each.rest is not None]
-    if len(rest) == len(seeds):
-        parts.append((np.setdiff1d(np.arange(n), test), rest))
+    if seeds[0].rest is not None:
+        others = np.setdiff1d(np.arange(n), test)
+        parts.append((others, [each.rest for each in seeds if each.rest is not None]))
     for rows, probas in parts:
         gold = data.labels[rows]
         known = np.flatnonzero(gold >= 0)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from w2s_data.errors import DegenerateDataWarning, InputError, RunError
+from w2s_data.errors import InputError, RunError
 from w2s_data.finetune.gain.checkpoint import Checkpoint, Predictions
 from w2s_data.finetune.gain.data import GainData, lacking_gold
 from w2s_data.finetune.gain.diagnostics import average_diagnostics, diagnose_seeds
@@ -126,13 +125,6 @@ class Laboratory:
         proba = {name: np.stack([each.test[name] for each in seeds]) for name in seeds[0].test}
         if is_reference:
             return Trained(proba)
-        if any(each.rest is None for each in seeds) and self._predicts_all:
-            warnings.warn(
-                "the checkpoint holds students of an earlier version, which stored predictions of "
-                "the test rows only; retrain (resume=False) to get those of the other items",
-                DegenerateDataWarning,
-                stacklevel=2,
-            )
         return Trained(
             proba,
             predicted=predict_items(self.data, seeds),

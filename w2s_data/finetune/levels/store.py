@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from w2s_data.finetune.levels.whole import WholeNetwork
 
 SCHEMA_VERSION = 1
+RECORD = "w2s"  # metadata of a checkpoint's file
 
 
 def digest_array(array: FloatArray) -> str:
@@ -76,6 +77,28 @@ def read_student(
         raise FileFormatError(f"cannot read the model in {os.fspath(folder)!r}: {error}") from error
 
 
+def write_tensors(path: Path, tensors: Mapping[str, Any], record: Mapping[str, Any]) -> None:
+    """Write arrays or CPU tensors, and a JSON record, as one file, atomically."""
+    from safetensors.numpy import save_file
+
+    # Not ascontiguousarray: it would turn the scalars of Adam into vectors.
+    arrays = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
+    with atomic_path(path) as partial:
+        save_file(arrays, partial, {RECORD: json.dumps(jsonable(record))})
+
+
+def read_tensors(path: Path, framework: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read a file of `write_tensors` as arrays ("np") or tensors ("pt"); `RunError` if damaged."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework=framework) as file:
+            record = json.loads(file.metadata()[RECORD])
+            return {name: file.get_tensor(name) for name in file.keys()}, record  # noqa: SIM118
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise RunError(f"cannot read checkpoint {str(path)!r}: {error}; delete it") from error
+
+
 @dataclass(frozen=True)
 class TrainingStore:
     """The file of one training."""
@@ -93,16 +116,7 @@ class TrainingStore:
         """Return tensors and record, or None; a damaged or another training is a `RunError`."""
         if not self.path.exists():
             return None
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(self.path, framework="pt") as file:
-                record = json.loads(file.metadata()["w2s_training"])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-            raise RunError(
-                f"cannot read checkpoint {str(self.path)!r}: {error}; delete it"
-            ) from error
+        tensors, record = read_tensors(self.path, "pt")
         if record["key"] != self.key:
             raise RunError(
                 f"checkpoint {str(self.path)!r} is of another configuration (data, method or "
@@ -111,13 +125,8 @@ class TrainingStore:
         return tensors, record
 
     def write(self, tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
-        """Write atomically."""
-        from safetensors.torch import save_file
-
-        text = json.dumps(jsonable({**record, "key": self.key}))
-        whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
-        with atomic_path(self.path) as partial:
-            save_file(whole, partial, {"w2s_training": text})
+        """Write tensors and record."""
+        write_tensors(self.path, tensors, {**record, "key": self.key})
 
 
 @dataclass(eq=False)

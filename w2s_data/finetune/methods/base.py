@@ -27,7 +27,8 @@ class Outcome:
 class Method(ABC):
     """A way to train a student: an immutable record of its parameters.
 
-    A subclass is a frozen dataclass with a `name`, `constraints` of its parameters, and `fit`.
+    A subclass is a frozen dataclass with a `name`, `constraints` of its parameters, and `fit`. The
+    pseudo-labels have shape (N, M, C); methods for one teacher use their mean over the M.
     """
 
     name: ClassVar[str]

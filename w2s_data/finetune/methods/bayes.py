@@ -38,12 +38,6 @@ class Bayes(Method):
     -----
     History: `divergence_weight`, the weight of the penalty at the end of the epoch.
 
-    ==========  =========  ============================================
-    input       shape      used as
-    ==========  =========  ============================================
-    weak_proba  (N, M, C)  their mean is the label
-    ==========  =========  ============================================
-
     References
     ----------
     Sensoy, Kaplan, Kandemir, *Evidential Deep Learning to Quantify Classification Uncertainty*,

@@ -35,12 +35,6 @@ class Bootstrap(Method):
     Diagnostics: `teacher_agreement` (len(strengths), S), share of the pool on which a student of
     the chain predicts the first teacher's class. Controls: `naive`.
 
-    ==========  =========  ============================================
-    input       shape      used as
-    ==========  =========  ============================================
-    weak_proba  (N, M, C)  their mean teaches the first student
-    ==========  =========  ============================================
-
     References
     ----------
     Burns et al., *Weak-to-Strong Generalization*, 2023, section 4.3.1.

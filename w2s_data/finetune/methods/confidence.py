@@ -36,12 +36,6 @@ class Confidence(Method):
     -----
     History: `own_weight`, the weight a at the end of the epoch.
 
-    ==========  =========  ============================================
-    input       shape      used as
-    ==========  =========  ============================================
-    weak_proba  (N, M, C)  their mean is the teacher's label
-    ==========  =========  ============================================
-
     References
     ----------
     Burns et al., *Weak-to-Strong Generalization*, 2023, section 4.3.2 and appendix A.4.

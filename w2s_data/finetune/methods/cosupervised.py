@@ -38,6 +38,7 @@ class CoSupervised(Method):
     stages : tuple of int, optional
         Number of teachers at each stage, in the order in which they are given: (1, 2, 4) is a
         generalist, two specialists, four. By default stages double until the teachers run out.
+        A specialist has probability 0 in the columns of classes that it does not know.
     floor : float
         Total probability of a specialist for the classes that it does not know, in (0, 0.1].
     filter : bool
@@ -51,13 +52,6 @@ class CoSupervised(Method):
     on which the previous student and the assigned teacher agree (NaN at the first); `kept`
     (stages, S, N). Controls: `single` (the generalist alone), `self_training` (as many stages, each
     with the generalist), `mean_ensemble`.
-
-    ==========  =========  ============================================
-    input       shape      used as
-    ==========  =========  ============================================
-    weak_proba  (N, M, C)  generalist first, then the specialists; 0 in the columns of classes
-                           that a specialist does not know
-    ==========  =========  ============================================
 
     References
     ----------

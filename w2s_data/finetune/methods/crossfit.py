@@ -49,12 +49,6 @@ class CrossFit(Method):
     `kept_share` (S,), and with groups `group_share` beside `pool_group_share`. Controls: `l2_x10`
     (all points, soft labels, ten times the penalty), `random_subset`, `teacher_confidence`.
 
-    ==========  =========  ============================================
-    input       shape      used as
-    ==========  =========  ============================================
-    weak_proba  (N, M, C)  log-odds and label of their mean
-    ==========  =========  ============================================
-
     Examples
     --------
     >>> CrossFit(lowest_share=0.8)

@@ -46,13 +46,6 @@ class Enhanced(Method):
     (S, N), `kept_share` (S,), and with groups `group_share` beside `pool_group_share`. Controls:
     `naive` (the first student), `random_subset`, `teacher_confidence`.
 
-    ==========  =========  ============================================
-    input       shape      used as
-    ==========  =========  ============================================
-    weak_proba  (N, M, C)  their mean is the label in both trainings
-    groups      (N,)       only reported on
-    ==========  =========  ============================================
-
     References
     ----------
     Liu, Dong, Lei, *Does Weak-to-Strong Generalization Happen under Spurious Correlations?*,

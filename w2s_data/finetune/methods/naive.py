@@ -21,14 +21,6 @@ class Naive(Method):
         Train on the most probable class instead of the probabilities. Hard labels sharpen the
         student; soft ones preserve the teacher's uncertainty and, for the most part, its errors.
 
-    Notes
-    -----
-    ==========  =========  ============================================
-    input       shape      used as
-    ==========  =========  ============================================
-    weak_proba  (N, M, C)  their mean is the target
-    ==========  =========  ============================================
-
     References
     ----------
     Burns et al., *Weak-to-Strong Generalization*, 2023, section 3.

@@ -47,13 +47,6 @@ class Overlap(Method):
     `pool_group_share`. Controls: `random_subset`, `teacher_confidence`. If the detector finds no
     overlap point, all points are kept, with a `DegenerateDataWarning`.
 
-    ==========  =========  ============================================
-    input       shape      used as
-    ==========  =========  ============================================
-    weak_proba  (N, M, C)  their mean is the label and the confidence
-    features    (N, D)     strong features, for the alignment
-    ==========  =========  ============================================
-
     References
     ----------
     Shin, Cooper, Sala, *Weak-to-Strong Generalization Through the Data-Centric Lens*, ICLR 2025.

@@ -27,7 +27,7 @@ RATE_STEPS = 1000
 
 @dataclass(frozen=True)
 class Raven(Method):
-    r"""Learn the student and simplex weights over the teachers together.
+    r"""Learn the student and simplex weights over M >= 2 teachers together.
 
     .. math:: \min_{\theta, w \in \Delta} \frac1N \sum_i
               \mathrm{CE}\Big(\frac{\sum_m w_m y_{im}}{\sum_m w_m}, p_\theta(x_i)\Big)
@@ -53,12 +53,6 @@ class Raven(Method):
     Diagnostics: `weights` (S, M), on the simplex; `weight_path` (S, steps + 1, M); `agreed`, share
     of points on which all teachers agree. Controls: `mean_ensemble` (equal weights). History:
     `weight_0` ... `weight_(M-1)`.
-
-    ==========  =========  ============================================
-    input       shape      used as
-    ==========  =========  ============================================
-    weak_proba  (N, M, C)  labels to be mixed; M >= 2
-    ==========  =========  ============================================
 
     References
     ----------

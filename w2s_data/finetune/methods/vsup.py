@@ -27,14 +27,6 @@ class VSup(Method):
     hard : bool
         Harden the teacher's labels too.
 
-    Notes
-    -----
-    ==========  =========  ============================================
-    input       shape      used as
-    ==========  =========  ============================================
-    weak_proba  (N, M, C)  their mean is the teacher's label
-    ==========  =========  ============================================
-
     References
     ----------
     Guo et al., *Vision Superalignment: Weak-to-Strong Generalization for Vision Foundation
