@@ -39,6 +39,20 @@ def share_count(share: FloatArray | float, n: IntArray | int) -> IntArray:
     return np.minimum(np.maximum(rounded, 1), n)
 
 
+def best_shares(score: FloatArray, share: FloatArray, codes: IntArray, size: int) -> BoolArray:
+    """Select in each seed (S, N) the share (S,) of rows of highest score, inside each of C classes.
+
+    The codes (S, N) of the classes may differ between seeds.
+    """
+    # Inside each class: over all classes at once, those that are hard to learn would vanish.
+    return np.stack(
+        [
+            best_rows(own, share_count(part, np.bincount(code, minlength=size)), code)
+            for own, part, code in zip(score, share, codes, strict=True)
+        ]
+    )
+
+
 def filter_controls(
     task: Task,
     kept: BoolArray,
@@ -54,7 +68,7 @@ def filter_controls(
     """
     # On real data most of what a filter gains is one of these two: without them a gain of the
     # filter's own idea cannot be claimed.
-    if not task.controls:
+    if not task.settings.controls:
         return {}
     codes = np.zeros(task.pool.n_rows, dtype=np.int64) if codes is None else codes
     counts = [np.bincount(codes[own], minlength=codes.max() + 1) for own in kept]

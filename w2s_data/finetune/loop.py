@@ -26,23 +26,18 @@ class Network(Protocol):
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return groups for torch.optim, with their weight decay."""
-        ...
 
     def logits(self, rows: Tensor) -> Tensor:
         """Compute logits (S, B, C) of pool rows (S, B)."""
-        ...
 
     def validation_logits(self) -> Tensor:
         """Compute logits (S, V, C) of the validation rows."""
-        ...
 
     def keep(self, seeds: BoolArray) -> None:
         """Remember the present weights of some seeds."""
-        ...
 
     def restore(self) -> None:
         """Return every seed to the weights that were last remembered."""
-        ...
 
 
 @dataclass(frozen=True)

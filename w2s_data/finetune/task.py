@@ -89,11 +89,6 @@ class Task(ABC):
         """Steps of one training, whatever rows it keeps."""
         return self.settings.epochs * self._steps_per_epoch
 
-    @property
-    def controls(self) -> bool:
-        """Whether methods train their controls as well."""
-        return self.settings.controls
-
     def rngs(self, stream: int) -> list[np.random.Generator]:
         """Create one generator per seed, the same at every call."""
         keys = [(seed, stream) for seed in self.seeds]
@@ -127,21 +122,12 @@ class Task(ABC):
         penalty: float = 1.0,
         capacity: float = 1.0,
     ) -> Model:
-        """Train S students from scratch.
+        """Train S students from scratch; `stage` names the training in the history.
 
-        Parameters
-        ----------
-        objective : Objective
-        stage : str
-            Name of this training in the history.
-        rows : bool or float array (N,) or (S, N), optional
-            Rows to train on, or their weights; all by default. Rows of weight zero are left out,
-            and the number of steps stays the same.
-        penalty : float
-            Factor on the weight decay.
-        capacity : float
-            Share of the strong model's capacity that the student has, in (0, 1]: for a head, of
-            the directions in feature space.
+        `rows` (N,) or (S, N) are a choice of rows or their weights; the number of steps does not
+        depend on them. `penalty` is a factor on the weight decay, `capacity` the share of the
+        strong model that the student has, in (0, 1]: for a head, of the directions in feature
+        space.
 
         A seed without a row of positive weight is an `InputError`; a loss that is no longer a
         number, too little memory and a lost device are a `TrainingError`.

@@ -18,19 +18,13 @@ def as_weak_proba(
 ) -> tuple[FloatArray, AnyArray]:
     """Convert pseudo-labels of any form to distributions (N, M, C) and the classes (C,).
 
-    Parameters
-    ----------
-    labels : array (N, C) or (N, M, C) of probabilities, array (N,) of labels, or a list of such
-        arrays, one per teacher
-    class_names : sequence of C names, optional
-        The columns of probabilities, and the codes of hard labels. By default the columns are
-        0 ... C - 1, and the classes of hard labels are those that occur, sorted.
+    `labels` are probabilities (N, C) or (N, M, C), labels (N,), or a list of such arrays, one per
+    teacher. By default the classes of probabilities are 0 ... C - 1, those of labels are the ones
+    that occur, sorted.
 
     A `ProbabilityError` names the teacher and the rows that are not distributions; teachers that
     disagree in rows or classes, or a label that is not among the classes, are an `InputError`.
 
-    Examples
-    --------
     >>> as_weak_proba(["no", "yes"])
     (array([[[1., 0.]],
            [[0., 1.]]]), array(['no', 'yes'], dtype='<U3'))

@@ -20,7 +20,7 @@ from w2s_data.errors import (
     RunError,
     SplitError,
 )
-from w2s_data.finetune.gain import measure_gain
+from w2s_data.finetune import measure_gain
 from w2s_data.finetune.gain import training as gain_training
 from w2s_data.finetune.methods.base import Method
 from w2s_data.finetune.methods.registry import make_method

@@ -9,8 +9,7 @@ import pytest
 from tests.w2s_data.finetune.tiny import WORDS, save_tiny_model
 from w2s_data import load_dataset
 from w2s_data.errors import DegenerateDataWarning, InputError, RunError
-from w2s_data.finetune import Adaptation, fit_student
-from w2s_data.finetune.gain import measure_gain
+from w2s_data.finetune import Adaptation, fit_student, measure_gain
 from w2s_data.finetune.gain import training as gain_training
 from w2s_data.finetune.methods.registry import available_methods
 

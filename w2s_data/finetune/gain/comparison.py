@@ -107,8 +107,9 @@ class Comparer:
         )
 
     def _reference(self, name: str, scores: Scores | None) -> Reference:
-        reason = self._gold[name].failure if scores is None else ""
-        return self._scorer.reference(name, scores, reason)
+        if scores is None:
+            return Reference(name, {}, {}, self._gold[name].failure)
+        return Reference(name, *self._scorer.measurements(scores))
 
     def _rank(self, scores: Mapping[str, Scores]) -> tuple[tuple[Comparison, ...], dict[str, str]]:
         """Compare every pair of methods; methods that do not differ share a letter."""

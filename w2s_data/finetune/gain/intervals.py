@@ -123,15 +123,9 @@ def within_seed(score: Score, level: float) -> FloatArray:
 def rank_groups(differs: BoolArray) -> list[str]:
     """Assign letters to ranked items: two share a letter if and only if they do not differ.
 
-    `differs` (M, M) is symmetric: whether two differ significantly.
+    `differs` (M, M) is symmetric: whether two differ significantly. Insert and absorb of Piepho,
+    *An algorithm for a letter-based representation of all-pairwise comparisons*, 2004.
 
-    References
-    ----------
-    Piepho, *An algorithm for a letter-based representation of all-pairwise comparisons*, 2004
-    (insert and absorb).
-
-    Examples
-    --------
     >>> differs = np.array([[0, 0, 1], [0, 0, 0], [1, 0, 0]], dtype=bool)
     >>> rank_groups(differs)  # the first and the third differ; the second could be either
     ['a', 'ab', 'b']

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,42 +10,39 @@ import pandas as pd
 
 from w2s_data.finetune.gain.checkpoint import Predictions
 from w2s_data.finetune.gain.data import GainData
-from w2s_data.utils.typing import FloatArray, IntArray
+from w2s_data.utils.typing import IntArray
+
+SHARES = ("proba", "gold proba", "right")  # float32 columns of every student
 
 
-@dataclass(frozen=True)
-class Predicted:
-    """Predictions of a student for N items, over its seeds; NaN where there is no gold label."""
+def predict_items(data: GainData, seeds: Sequence[Predictions]) -> pd.DataFrame:
+    """Join the predictions of test rows and, where they were computed, of all others.
 
-    label: IntArray  # (N,), most probable class of the mean over seeds; -1 without a prediction
-    proba: FloatArray  # float32 (N,), mean probability of that class
-    gold_proba: FloatArray  # float32 (N,), mean probability of the gold class
-    right: FloatArray  # float32 (N,), share of the seeds that are right
-
-
-def predict_items(data: GainData, seeds: Sequence[Predictions]) -> Predicted:
-    """Join the predictions of test rows and, where they were computed, of all others."""
-    n = len(data.labels)
-    result = Predicted(np.full(n, -1), *(np.full(n, np.nan, dtype=np.float32) for _ in range(3)))
+    One row per item: `label`, code of the most probable class of the mean over seeds, -1 without a
+    prediction; `proba`, the mean probability of that class; `gold proba`, that of the gold class;
+    `right`, the share of seeds that are right. NaN where there is no gold label.
+    """
+    table = pd.DataFrame({"label": np.full(len(data.labels), -1)})
+    shares = {name: np.full(len(table), np.nan, dtype=np.float32) for name in SHARES}
     test = data.rows("test")
     parts = [(test, [each.test[""] for each in seeds])]
     if seeds[0].rest is not None:
-        others = np.setdiff1d(np.arange(n), test)
+        others = np.setdiff1d(np.arange(len(table)), test)
         parts.append((others, [each.rest for each in seeds if each.rest is not None]))
     for rows, probas in parts:
         gold = data.labels[rows]
         known = np.flatnonzero(gold >= 0)
         mean = np.asarray(np.mean(probas, axis=0, dtype=np.float64))
         label = mean.argmax(axis=1)
-        result.label[rows] = label
-        result.proba[rows] = mean[np.arange(len(rows)), label]
-        result.gold_proba[rows[known]] = mean[known, gold[known]]
+        table.loc[rows, "label"] = label
+        shares["proba"][rows] = mean[np.arange(len(rows)), label]
+        shares["gold proba"][rows[known]] = mean[known, gold[known]]
         right = [proba[known].argmax(axis=1) == gold[known] for proba in probas]
-        result.right[rows[known]] = np.mean(right, axis=0)
-    return result
+        shares["right"][rows[known]] = np.mean(right, axis=0)
+    return table.assign(**shares)
 
 
-def predictions_table(data: GainData, students: Mapping[str, Predicted]) -> pd.DataFrame:
+def predictions_table(data: GainData, students: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Return one row per item, in the order of the items; see `GainResult.predictions`."""
     # Categories instead of strings: a million items take megabytes less.
     names = [str(name) for name in data.class_names]
@@ -63,9 +59,7 @@ def predictions_table(data: GainData, students: Mapping[str, Predicted]) -> pd.D
         "teacher / label": named(weak_labels),
         "teacher / proba": teacher[np.arange(len(weak_labels)), weak_labels].astype(np.float32),
     }
-    for name, result in students.items():
-        columns[f"{name} / label"] = named(result.label)
-        columns[f"{name} / proba"] = result.proba
-        columns[f"{name} / gold proba"] = result.gold_proba
-        columns[f"{name} / right"] = result.right
+    for name, table in students.items():
+        columns[f"{name} / label"] = named(table["label"])
+        columns |= {f"{name} / {share}": table[share] for share in SHARES}
     return pd.DataFrame(columns)

@@ -10,7 +10,6 @@ import numpy as np
 
 from w2s_data.finetune.gain.data import GainData
 from w2s_data.finetune.gain.intervals import Measurement, Score, measure, within_seed
-from w2s_data.finetune.gain.result import Reference
 from w2s_data.finetune.metrics import (
     ACCURACY,
     CALIBRATION_ERROR,
@@ -76,12 +75,6 @@ class Scorer:
             dict(zip(self._metrics, scores[:cut], strict=True)),
             dict(zip(self._groups, scores[cut:], strict=True)),
         )
-
-    def reference(self, name: str, scores: Scores | None, reason: str = "") -> Reference:
-        """Return the measurements of a model that students are compared with."""
-        if scores is None:
-            return Reference(name, {}, {}, reason)
-        return Reference(name, *self.measurements(scores))
 
     def measurements(self, scores: Scores) -> tuple[dict[str, Measurement], dict[str, Measurement]]:
         """Return the mean over seeds of each metric, and of each group's accuracy."""

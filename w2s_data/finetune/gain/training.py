@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from w2s_data.errors import InputError, RunError
 from w2s_data.finetune.gain.checkpoint import Checkpoint, Predictions
 from w2s_data.finetune.gain.data import GainData, lacking_gold
 from w2s_data.finetune.gain.diagnostics import average_diagnostics, diagnose_seeds
-from w2s_data.finetune.gain.predictions import Predicted, predict_items
+from w2s_data.finetune.gain.predictions import predict_items
 from w2s_data.finetune.methods.base import Method
 from w2s_data.finetune.methods.naive import Naive
 from w2s_data.finetune.methods.registry import make_method
@@ -47,7 +48,7 @@ class Trained:
 
     proba: Mapping[str, FloatArray]  # (S, n, C): of the student under "", of its controls by name
     failure: str = ""
-    predicted: Predicted | None = None
+    predicted: pd.DataFrame | None = None  # by item, see `predict_items`
     diagnostics: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -167,15 +168,11 @@ class Laboratory:
 
     def _rest(self, model: Model) -> FloatArray | None:
         """Probabilities (S, N - n, C) of all but the test rows, unless they cost too much."""
-        if not self._predicts_all:
+        others = np.flatnonzero(self.data.splits != "test")
+        too_many = len(others) * len(self.data.class_names) > MOST_KEPT
+        if self.settings.tuning != "head" or too_many:
             return None
-        return model.proba(self.data.read(np.flatnonzero(self.data.splits != "test")))
-
-    @property
-    def _predicts_all(self) -> bool:
-        n_others = int(np.count_nonzero(self.data.splits != "test"))
-        is_head = self.settings.tuning == "head"
-        return is_head and n_others * len(self.data.class_names) <= MOST_KEPT
+        return model.proba(self.data.read(others))
 
 
 def name_methods(methods: Sequence[str | Method] | Mapping[str, str | Method]) -> dict[str, Method]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,7 +24,7 @@ from w2s_data.finetune.levels.store import (
     read_student,
     write_student,
 )
-from w2s_data.finetune.levels.whole import State, WholeNetwork, as_proba, seeded
+from w2s_data.finetune.levels.whole import State, WholeNetwork, seeded
 from w2s_data.finetune.loop import Schedule
 from w2s_data.finetune.methods.base import Method, Outcome
 from w2s_data.finetune.objectives import LINKS, Model, Objective
@@ -31,6 +32,7 @@ from w2s_data.finetune.settings import Adaptation, ResolvedSettings
 from w2s_data.finetune.task import TRAINING, Pool, Task
 from w2s_data.utils.io import sha256_json
 from w2s_data.utils.typing import FloatArray
+from w2s_data.utils.validation import check_same_length
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,8 @@ class WholeModel(Model):
         """Return class probabilities (1, n, C) of token ids."""
         self.network.load(self.state)
         self.network.depth = self.depth
-        return as_proba(self.network.inference(texts), LINKS[self.link])[None]
+        proba = LINKS[self.link](self.network.inference(texts)).float()
+        return np.asarray(proba.cpu().numpy())[None]
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write the trained weights (adapters or all, and the head) and how to rebuild the model.
@@ -104,11 +107,7 @@ class WholeTask(Task):
         self.adaptation = self.settings.adaptation
         if self.n_seeds != 1:
             raise InputError(f"a whole model is trained seed by seed; got {self.n_seeds} seeds")
-        if len(self.items) != self.pool.n_rows:
-            raise InputError(
-                f"row counts disagree: items has {len(self.items)}, "
-                f"weak_proba has {self.pool.n_rows}"
-            )
+        check_same_length(items=self.items, weak_proba=self.pool.weak_proba)
 
     @cached_property
     def network(self) -> WholeNetwork:
@@ -177,7 +176,8 @@ class WholeTask(Task):
                 "weight": digest_array(weight),
             }
         )
-        return TrainingStore.of(folder, self._trainings, stage, key)
+        name = re.sub(r"\W+", "-", stage)
+        return TrainingStore(folder / f"{self._trainings:02d}-{name}.safetensors", key)
 
     @cached_property
     def _fingerprint(self) -> dict[str, Any]:
@@ -204,15 +204,7 @@ def train_whole(
     seeds: Sequence[int] = (0,),
     progress: bool | None = False,
 ) -> tuple[Outcome, list[dict[str, Any]]]:
-    """Train a whole model of every seed by a method, one after another.
-
-    Returns
-    -------
-    Outcome
-        Models of S seeds; diagnostics with S rows where one seed has one.
-    list of dict
-        History, one row per epoch, seed and training.
-    """
+    """Train a whole model of every seed by a method, one after another; also return the history."""
     outcomes, history = [], []
     for seed in seeds:
         task = WholeTask(

@@ -16,11 +16,10 @@ from w2s_data.features.matrix import FeatureMatrix, as_feature_matrix
 from w2s_data.finetune.levels.store import digest_array
 from w2s_data.finetune.losses import cross_entropy
 from w2s_data.finetune.objectives import LINKS, LabelObjective, Model, Objective
-from w2s_data.finetune.settings import RESIDENT_BYTES
 from w2s_data.finetune.task import TRAINING, Task
 from w2s_data.probes.linear import LinearProbe
 from w2s_data.utils.typing import BoolArray, FloatArray
-from w2s_data.utils.validation import check_feature_block
+from w2s_data.utils.validation import check_feature_block, check_same_length
 
 if TYPE_CHECKING:
     import torch
@@ -83,29 +82,27 @@ class HeadModel(Model):
         return cls(tensors["coef"], tensors["intercept"], scaling, link)
 
 
+@dataclass(eq=False)
 class HeadInputs:
     """Standardised features on a device, or gathered batch by batch when they are large."""
 
-    def __init__(
-        self,
-        features: FeatureMatrix,
-        scaling: Scaling,
-        device: torch.device,
-        resident_bytes: int = RESIDENT_BYTES,
-    ) -> None:
+    features: FeatureMatrix
+    scaling: Scaling
+    device: torch.device
+    resident_bytes: int  # that a CPU may hold
+    resident: Tensor | None = None
+
+    def __post_init__(self) -> None:
         import torch
 
-        self.features = features
-        self.scaling = scaling
-        self.device = device
-        self.resident: Tensor | None = None
+        shape = self.features.shape
         # Half of a GPU's free memory: the other half is for logits, gradients and Adam's moments.
-        free = free_bytes(device)
-        budget = resident_bytes if free is None else free // 2
-        if 4 * features.shape[0] * features.shape[1] <= budget:
-            self.resident = torch.empty(features.shape, dtype=torch.float32, device=device)
-            for rows, block in features.blocks():
-                self.resident[rows] = torch.from_numpy(scaling.apply(block))
+        free = free_bytes(self.device)
+        budget = self.resident_bytes if free is None else free // 2
+        if 4 * shape[0] * shape[1] <= budget:
+            self.resident = torch.empty(shape, dtype=torch.float32, device=self.device)
+            for rows, block in self.features.blocks():
+                self.resident[rows] = torch.from_numpy(self.scaling.apply(block))
 
     def take(self, rows: Tensor) -> Tensor:
         """Gather rows (S, B) as (S, B, D)."""
@@ -208,10 +205,7 @@ class HeadTask(Task):
         if self.pool.features is None:
             raise InputError("tuning 'head' needs features (N, D)")
         n_rows, n_features = self.pool.features.shape
-        if n_rows != self.pool.n_rows:
-            raise InputError(
-                f"row counts disagree: features has {n_rows}, weak_proba has {self.pool.n_rows}"
-            )
+        check_same_length(features=range(n_rows), weak_proba=self.pool.weak_proba)
         held_out = self.validation_features
         if held_out is not None and held_out.shape[1] != n_features:
             raise FeatureError(

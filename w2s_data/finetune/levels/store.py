@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from w2s_data.finetune.levels.whole import WholeNetwork
 
 SCHEMA_VERSION = 1
+MOMENTS = ("exp_avg", "exp_avg_sq")  # of a parameter, by their names in Adam
 RECORD = "w2s"  # metadata of a checkpoint's file
 
 
@@ -106,12 +106,6 @@ class TrainingStore:
     path: Path
     key: str  # hash of all that the training depends on
 
-    @classmethod
-    def of(cls, folder: Path, number: int, stage: str, key: str) -> TrainingStore:
-        """Name the file after the number and the stage of the training."""
-        slug = re.sub(r"\W+", "-", stage)
-        return cls(folder / f"{number:02d}-{slug}.safetensors", key)
-
     def read(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """Return tensors and record, or None; a damaged or another training is a `RunError`."""
         if not self.path.exists():
@@ -153,14 +147,11 @@ class StoredTrainer(Trainer):
         tensors, record = stored
         self.network.load(_part(tensors, "weights"))
         self.history += record["history"]
-        parameters = self.network.parameters()
-        for name in (n for n in parameters if f"first.{n}" in tensors):
-            parameter = parameters[name]
-            self.optimizer.state[parameter] = {
-                "step": tensors[f"step.{name}"],
-                "exp_avg": tensors[f"first.{name}"].to(parameter.device),
-                "exp_avg_sq": tensors[f"second.{name}"].to(parameter.device),
-            }
+        for name, parameter in self.network.parameters().items():
+            if f"step.{name}" in tensors:
+                moments = {n: tensors[f"{n}.{name}"].to(parameter.device) for n in MOMENTS}
+                # The step stays on the CPU, where Adam counts it.
+                self.optimizer.state[parameter] = {"step": tensors[f"step.{name}"], **moments}
         if early is not None and record["best"] is not None:
             early.best = np.array(record["best"])
             early.waited = np.array(record["waited"])
@@ -180,9 +171,8 @@ class StoredTrainer(Trainer):
             for name, parameter in self.network.parameters().items():
                 moments = self.optimizer.state.get(parameter)
                 if moments:
-                    tensors[f"step.{name}"] = moments["step"].detach().cpu()
-                    tensors[f"first.{name}"] = moments["exp_avg"].detach().cpu()
-                    tensors[f"second.{name}"] = moments["exp_avg_sq"].detach().cpu()
+                    for kind in ("step", *MOMENTS):
+                        tensors[f"{kind}.{name}"] = moments[kind].detach().cpu()
             if early is not None:
                 tensors |= {f"kept.{name}": t for name, t in self.network.kept.items()}
                 record |= {"best": early.best, "waited": early.waited}

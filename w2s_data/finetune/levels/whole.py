@@ -14,7 +14,7 @@ from w2s_data.encoders.base import as_items
 from w2s_data.errors import require
 from w2s_data.finetune.objectives import TrainingError
 from w2s_data.finetune.settings import Adaptation
-from w2s_data.utils.typing import BoolArray, FloatArray, IntArray
+from w2s_data.utils.typing import BoolArray, IntArray
 
 if TYPE_CHECKING:
     import torch
@@ -142,19 +142,19 @@ class WholeNetwork:
         """Logits (B, C) in float32."""
         import torch
 
-        inputs, mask = self._batch(texts)
+        inputs = self._batch(texts)
         whole = self.depth == self.n_layers
         # Half precision inside on a GPU only: CPUs gain nothing from it.
         on_cuda = self.device.type == "cuda"
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=on_cuda):
             output = self.backbone(**inputs, output_hidden_states=not whole)
             hidden = output.last_hidden_state if whole else output.hidden_states[self.depth]
-        weights = mask[..., None].float()
+        weights = inputs["attention_mask"][..., None].float()
         mean = (hidden.float() * weights).sum(1) / weights.sum(1)
         logits: Tensor = self.head(mean)
         return logits
 
-    def _batch(self, texts: list[IntArray]) -> tuple[dict[str, Tensor], Tensor]:
+    def _batch(self, texts: list[IntArray]) -> dict[str, Tensor]:
         """Ids padded on the right, and their mask."""
         import torch
 
@@ -162,8 +162,8 @@ class WholeNetwork:
         mask = np.arange(lengths.max()) < lengths[:, None]
         ids = np.full(mask.shape, self._padding(), dtype=np.int64)
         ids[mask] = np.concatenate(texts)
-        kept = torch.from_numpy(mask.astype(np.int64)).to(self.device)
-        return {"input_ids": torch.from_numpy(ids).to(self.device), "attention_mask": kept}, kept
+        parts = {"input_ids": ids, "attention_mask": mask.astype(np.int64)}
+        return {name: torch.from_numpy(part).to(self.device) for name, part in parts.items()}
 
     def _padding(self) -> int:
         for token in (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id):
@@ -208,8 +208,3 @@ def _with_adapters(backbone: Any, adaptation: Adaptation) -> Any:
 def _longest(config: Any, tokenizer: Any, wanted: int) -> int:
     limits = (wanted, tokenizer.model_max_length, getattr(config, "max_position_embeddings", None))
     return int(min(limit for limit in limits if limit and limit < _NO_LIMIT))
-
-
-def as_proba(logits: Tensor, link: Callable[[Tensor], Tensor]) -> FloatArray:
-    """Convert logits to probabilities (n, C) in float32."""
-    return np.asarray(link(logits).float().cpu().numpy())

@@ -68,6 +68,6 @@ class Bootstrap(Method):
             proba = task.pool_proba(model)
             agreement.append((proba.argmax(axis=2) == first.argmax(axis=1)).mean(axis=1))
             labels = task.seed_tensor(one_hot(proba) if self.hard else proba)
-        if task.controls:
+        if task.settings.controls:
             controls["naive"] = task.train(LabelObjective(task.tensor(first)), stage="naive")
         return Outcome(model, {"teacher_agreement": np.stack(agreement)}, controls)

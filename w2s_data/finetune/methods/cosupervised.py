@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from w2s_data.errors import DegenerateDataWarning, InputError
-from w2s_data.finetune.filters import best_rows, share_count
+from w2s_data.finetune.filters import best_shares
 from w2s_data.finetune.methods.base import Method, Outcome
 from w2s_data.finetune.objectives import LabelObjective, Model
 from w2s_data.finetune.task import Task
@@ -92,7 +92,7 @@ class CoSupervised(Method):
         weak_proba = with_floor(task.pool.weak_proba, self.floor)
         model, diagnostics = self._climb(task, weak_proba, stages, "stage")
         controls: dict[str, Model] = {}
-        if task.controls and n_teachers > 1:
+        if task.settings.controls and n_teachers > 1:
             generalist = weak_proba[:, stages[0]].mean(axis=1)
             single = LabelObjective(task.tensor(generalist))
             mean = LabelObjective(task.tensor(weak_proba.mean(axis=1)))
@@ -171,9 +171,4 @@ def consistent_rows(student: FloatArray, labels: FloatArray) -> tuple[BoolArray,
     codes = labels.argmax(axis=2)
     rate = (student.argmax(axis=2) == codes).mean(axis=1)
     score = np.take_along_axis(student, codes[..., None], axis=2)[..., 0]
-    # Inside each class: over all classes at once, those that the student finds hard would vanish.
-    rows = [
-        best_rows(own, share_count(share, np.bincount(code, minlength=labels.shape[2])), code)
-        for own, share, code in zip(score, rate, codes, strict=True)
-    ]
-    return np.stack(rows), rate
+    return best_shares(score, rate, codes, labels.shape[2]), rate

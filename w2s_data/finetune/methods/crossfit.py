@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from w2s_data.errors import InputError
-from w2s_data.finetune.filters import best_rows, filter_controls, share_count
+from w2s_data.finetune.filters import best_shares, filter_controls
 from w2s_data.finetune.methods.base import Method, Outcome
 from w2s_data.finetune.objectives import LabelObjective
 from w2s_data.finetune.task import Task
@@ -88,15 +88,8 @@ class CrossFit(Method):
             agreement = (cross_fitted.argmax(axis=2) == codes).mean(axis=1)
             share = np.clip(2 * agreement - 1, self.lowest_share, self.highest_share)
             score = scaled(log_odds(teacher[None], codes)) + scaled(log_odds(cross_fitted, codes))
-            # Inside each predicted class: over all classes at once, those that are hard to learn
-            # would vanish from the training set.
-            sizes = np.bincount(codes, minlength=task.pool.n_classes)
-            kept = np.stack(
-                [
-                    best_rows(own, share_count(part, sizes), codes)
-                    for own, part in zip(score, share, strict=True)
-                ]
-            )
+            every = np.broadcast_to(codes, score.shape)
+            kept = best_shares(score, share, every, task.pool.n_classes)
         assert kept is not None
         model = task.train(hard, rows=kept)
         diagnostics = {
@@ -106,7 +99,7 @@ class CrossFit(Method):
             **task.describe_kept(kept),
         }
         controls = filter_controls(task, kept, hard, codes)
-        if task.controls:
+        if task.settings.controls:
             # Ten times the penalty gains as much on many classes: the choice must beat it.
             controls["l2_x10"] = task.train(objective, stage="l2_x10", penalty=10.0)
         return Outcome(model, diagnostics, controls)

@@ -92,7 +92,7 @@ class Raven(Method):
         model = task.train(objective)
         path = objective.path()
         controls: dict[str, Model] = {}
-        if task.controls:
+        if task.settings.controls:
             even = LabelObjective(task.tensor(labels.mean(axis=1)))
             controls["mean_ensemble"] = task.train(even, stage="mean ensemble")
         diagnostics = {"weights": path[:, -1], "weight_path": path, "agreed": agreed.mean()}
