@@ -39,13 +39,7 @@ from w2s_data.utils.intervals import Estimate, student_interval
 from w2s_data.utils.io import jsonable
 from w2s_data.utils.jackknife import JACKKNIFE, LEFT_OUT, jackknife_error
 from w2s_data.utils.typing import RandomState
-from w2s_data.utils.validation import (
-    check_generator,
-    check_parameters,
-    one_of,
-    positive,
-    share,
-)
+from w2s_data.utils.validation import check_generator, check_parameters, one_of, positive, share
 
 Components = int | float | Literal["mp"] | None
 CONSTRAINTS = {
@@ -179,13 +173,17 @@ class DiscrepancyAnalyzer(BaseEstimator):  # type: ignore[misc]
         self.n_rows_ = moments.n
         sides = principal_components(moments, origin)
         self.strong_spectrum_, self.weak_spectrum_ = (side.spectrum for side in sides)
+        # The dimensions that the probe really uses: only then is the theory about that probe.
         self.d_s_ = sides[0].dimension(self.strong_components, "strong")
         self.d_w_ = sides[1].dimension(self.weak_components, "weak")
         self._check_rows(*sides)
-        self.break_even_ = float(theory.break_even_pool(self.d_s_, intercept=self.intercept))
+        # Here the student's bracket equals d_w, whatever d_sw is.
+        self.break_even_ = theory.rows_for_factor(1.0, self.d_s_, intercept=self.intercept)
         groups = self._groups()
         maps = sides[0].whitening(self.d_s_), sides[1].whitening(self.d_w_)
         parts = group_moments(strong, weak, origin=origin, maps=maps, groups=groups)
+        # A second reading, now whitened: canonical correlations need no more than these moments,
+        # and the jackknife leaves groups out without reading again.
         total = sum(parts[1:], parts[0])
         cross = total.scatter[: self.d_s_, self.d_s_ :] / (self.n_rows_ - 1)
         # Whitened components: the singular values of their covariance are the correlations.
@@ -205,21 +203,14 @@ class DiscrepancyAnalyzer(BaseEstimator):  # type: ignore[misc]
         Parameters
         ----------
         n, N : int
-            Labelled and pseudo-labelled rows; n > d_w + 1, N >= 1.
+            Labelled and pseudo-labelled rows; InputError unless n > d_w + 1 and N >= 1.
         noise : float
             Variance of the label noise.
-
-        Raises
-        ------
-        InputError
-            If n rows do not determine the teacher.
         """
-        check_is_fitted(self)
-        self._check_labelled(n)
-        risks, low, high = (self._risks(n, N, noise, d) for d in self._shared_values())
+        risks, limits = self._predicted(n, N, noise)
         values = risks.to_dict()
-        for name, limits in student_limits(low, high).items():
-            values[name] = Estimate(values[name], *limits, self.level)
+        for name, ends in limits.items():
+            values[name] = Estimate(values[name], *ends, self.level)
         return GainPrediction(
             n=int(n),
             N=int(N),
@@ -232,41 +223,32 @@ class DiscrepancyAnalyzer(BaseEstimator):  # type: ignore[misc]
         )
 
     def curve(self, n: int, Ns: Iterable[int], *, noise: float = 1.0) -> pd.DataFrame:
-        """Predict variances over pool sizes.
+        """Predict variances over pool sizes, one row per N.
 
-        Returns
-        -------
-        DataFrame
-            One row per N: N, teacher, student, sft, ceiling, pgr, opr, and `_low`, `_high` of
-            student, pgr and opr.
+        Columns N, teacher, student, sft, ceiling, pgr, opr, and `_low`, `_high` of student, pgr
+        and opr.
         """
-        check_is_fitted(self)
-        self._check_labelled(n)
         pool = np.asarray(list(Ns), dtype=int)
-        risks, low, high = (self._risks(n, pool, noise, d) for d in self._shared_values())
+        risks, limits = self._predicted(n, pool, noise)
         columns = {"N": pool} | risks.to_dict()
-        for name, (first, last) in student_limits(low, high).items():
+        for name, (first, last) in limits.items():
             columns |= {f"{name}_low": first, f"{name}_high": last}
         return pd.DataFrame(columns, index=range(len(pool)))
 
     def needed_pool(self, share: float, n: int) -> PoolSize:
         """Return the pseudo-labels that give a share of the gain of an endless pool.
 
-        N = d_s + 1 + d_s / (1 - share) without an intercept. `share` 0 is the break-even.
-
-        Parameters
-        ----------
-        share : float in [0, 1]
-        n : int
-            Labelled rows; they only have to determine the teacher, n > d_w + 1.
+        N = d_s + 1 + d_s / (1 - share) without an intercept, with `share` in [0, 1]; 0 is the
+        break-even. The n labelled rows only have to determine the teacher, n > d_w + 1.
         """
         check_is_fitted(self)
         self._check_labelled(n)
-        d_sw = self._shared_values()[0]
-        wanted = theory.pool_for_share(
-            share, n, d_s=self.d_s_, d_w=self.d_w_, d_sw=d_sw, intercept=self.intercept
-        )
-        return PoolSize.of(float(share), float(wanted), self.d_w_)
+        if not 0 <= share <= 1:
+            raise InputError(f"share must lie in [0, 1]; got {share!r}")
+        wanted = np.nan
+        if self._shared_values()[0] < self.d_w_:  # else there is no gain to share
+            wanted = theory.rows_for_factor(1 - share, self.d_s_, intercept=self.intercept)
+        return PoolSize.of(float(share), wanted, self.d_w_)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the learned values and the settings as plain JSON values."""
@@ -356,6 +338,7 @@ class DiscrepancyAnalyzer(BaseEstimator):  # type: ignore[misc]
             return np.nan, np.nan
         error, limit = jackknife_error(left_out), min(self.d_s_, self.d_w_)
         value = self.correlation_dimension_
+        # Student t with K - 1 degrees: with 20 groups the normal would cover too little.
         low, high = student_interval(value, error, count - 1, self.level, 0.0, limit)
         return float(low), float(high)
 
@@ -367,6 +350,7 @@ class DiscrepancyAnalyzer(BaseEstimator):  # type: ignore[misc]
         cross = component_correlations(strong, weak, moments)
         pairs = zip(table["strong"], table["weak"], strict=True)
         table["d_sw"] = [self._truncated(cross, float(s), float(w)) for s, w in pairs]
+        # Of the chosen estimator; all other rows are of the closed form, which needs no folds.
         used = [self.d_s_, self.d_w_, self.correlation_dimension_]
         first = pd.DataFrame([used], index=["used"], columns=table.columns, dtype=float)
         return pd.concat([first, table]).rename_axis("criterion")
@@ -385,16 +369,14 @@ class DiscrepancyAnalyzer(BaseEstimator):  # type: ignore[misc]
         estimate, low, high = (clip_shared(value, d_s=self.d_s_, d_w=self.d_w_) for value in values)
         return estimate, low, high
 
-    def _risks(self, n: int, N: Any, noise: float, d_sw: float) -> theory.Risks:
-        if np.isnan(d_sw):
-            unknown_risk = np.full(np.shape(N), np.nan) if np.ndim(N) else np.nan
-            return theory.Risks(*[unknown_risk] * 4)
-        return theory.risks(
-            n,
-            N,
-            d_s=self.d_s_,
-            d_w=self.d_w_,
-            d_sw=d_sw,
-            noise=noise,
-            intercept=self.intercept,
-        )
+    def _predicted(self, n: int, N: Any, noise: float) -> tuple[theory.Risks, dict[str, Any]]:
+        """Predict risks at the estimate of d_sw; return also the limits of the student's."""
+        check_is_fitted(self)
+        self._check_labelled(n)
+        sizes = {"d_s": self.d_s_, "d_w": self.d_w_, "noise": noise, "intercept": self.intercept}
+        values = self._shared_values()
+        known = theory.risks(n, N, d_sw=values[0], **sizes)
+        if np.isnan(values[1]):  # no interval of d_sw
+            unknown = theory.Risks(*[np.full(np.shape(N), np.nan)] * len(theory.ROLES))
+            return known, student_limits(unknown, unknown)
+        return known, student_limits(*(theory.risks(n, N, d_sw=d, **sizes) for d in values[1:]))

@@ -24,46 +24,27 @@ ROUNDING = float(np.finfo(np.float32).eps) ** 2
 
 @dataclass(frozen=True)
 class PrincipalComponents:
-    """Principal components of strong or weak features.
+    """Variances (D,), descending, and unit columns (D, D) of the components of n rows.
 
-    Attributes
-    ----------
-    n : int
-        Rows.
-    spectrum : array (D,)
-        Variances of the components, descending.
-    components : array (D, D)
-        Unit columns.
-    scales : array (D,)
-        Standard deviations of the columns; 0 where a column is constant.
-    standard : (array (r,), array (D, r))
-        Eigenvalues and vectors of the correlation matrix that rounding cannot explain; r is the
-        rank, which does not depend on the units of the columns.
+    `standard` holds the eigenvalues (r,) and vectors (D, r) of the correlation matrix that rounding
+    cannot explain.
     """
 
     n: int
     spectrum: FloatArray
     components: FloatArray
-    scales: FloatArray
     standard: tuple[FloatArray, FloatArray]
 
     @classmethod
     def of(cls, scatter: FloatArray, mean: FloatArray, n: int, name: str) -> Self:
-        """Decompose centred sums of products (D, D).
-
-        Raises
-        ------
-        FeatureError
-            If every column is constant.
-        """
+        """Decompose centred sums of products (D, D)."""
         covariance = scatter / (n - 1)
         variance = np.clip(np.diag(covariance), 0.0, None)
         rounding = ROUNDING * (variance + mean**2)
         varies = variance > rounding
         if not varies.any():
             raise FeatureError(f"{name} features are constant: every column holds a single value")
-        scales = np.where(varies, np.sqrt(variance), 0.0)
-        inverse = np.divide(1.0, scales, out=np.zeros_like(scales), where=varies)
+        inverse = np.divide(1.0, np.sqrt(variance), out=np.zeros_like(variance), where=varies)
         values, vectors = np.linalg.eigh(covariance * np.outer(inverse, inverse))
         # Variance that rounding alone puts into each direction, and that of float64 sums. The
         # rank is counted on the correlation matrix, so that it does not depend on units.
@@ -75,14 +56,13 @@ class PrincipalComponents:
             n,
             np.clip(spectrum[::-1], 0.0, None),
             components[:, ::-1],
-            scales,
             (values[kept], inverse[:, None] * vectors[:, kept]),
         )
 
     @property
     def rank(self) -> int:
         """Number of columns that are neither constant nor collinear."""
-        return min(len(self.standard[0]), self.n - 1)
+        return min(len(self.standard[0]), self.n - 1)  # centring takes one row
 
     @property
     def noise_free(self) -> int:
@@ -112,7 +92,7 @@ class PrincipalComponents:
 
     def whitening(self, dimension: int) -> FloatArray:
         """Return the map (D, d) of the leading components to unit variance; d may be the rank."""
-        if dimension == self.rank:
+        if dimension == self.rank:  # then d_sw is free of the scale of each column
             values, vectors = self.standard
             return np.asarray(vectors[:, -dimension:] / np.sqrt(values[-dimension:]))
         return np.asarray(self.components[:, :dimension] / np.sqrt(self.spectrum[:dimension]))
@@ -148,10 +128,8 @@ def principal_components(
 def component_correlations(
     strong: PrincipalComponents, weak: PrincipalComponents, moments: Moments
 ) -> FloatArray:
-    """Correlate strong with weak components, (D_s, D_w); 0 for those without variance.
-
-    Any leading block holds all that a truncation to these components needs.
-    """
+    """Correlate strong with weak components, (D_s, D_w); 0 for those without variance."""
+    # Any leading block holds all that a truncation to these components needs.
     d = moments.d_s
     cross = strong.components.T @ (moments.scatter[:d, d:] / (moments.n - 1)) @ weak.components
     for side, axis in ((strong, 0), (weak, 1)):

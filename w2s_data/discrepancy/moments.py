@@ -22,22 +22,13 @@ GROUP_BYTES = 256 * 2**20
 
 @dataclass(frozen=True)
 class Moments:
-    """Rows, sums and products of [strong, weak] columns about one common origin.
+    """Sums (D,) and products (D, D) over n rows of [strong, weak] columns about one origin."""
 
-    Attributes
-    ----------
-    n : int
-    total : array (D,)
-    product : array (D, D)
-        Sums over rows, not yet centred; hence moments of disjoint rows add up.
-    d_s : int
-        The first `d_s` columns are strong.
-    """
-
+    # Not yet centred, so that moments of disjoint rows add up.
     n: int
     total: FloatArray
     product: FloatArray
-    d_s: int
+    d_s: int  # the first columns are strong
 
     @classmethod
     def of(cls, both: FloatArray, d_s: int) -> Self:
@@ -71,10 +62,7 @@ class Moments:
 
 
 def shared_variance(moments: Moments) -> float:
-    """Sum the squared sample canonical correlations; in [0, min(d_s, d_w)].
-
-    Raises LinAlgError where a side is collinear.
-    """
+    """Sum the squared sample canonical correlations; in [0, min(d_s, d_w)]."""
     from scipy.linalg import solve_triangular
 
     d, scatter = moments.d_s, moments.scatter
@@ -91,15 +79,10 @@ def two_fold(first: Moments, second: Moments) -> float:
     inverse-Wishart factor (n - d_y - 2): d_y - tr(P R), averaged over both orders of the folds and
     both directions. Without bias for Gaussian features; its spread is up to nine times that of the
     closed form on few rows, and about equal on many.
-
-    Raises
-    ------
-    InputError
-        If a fold has no more than max(d_s, d_w) + 2 rows.
     """
     d_s, d_w = first.d_s, first.d_w
     smaller = min(first.n, second.n)
-    if smaller <= max(d_s, d_w) + 2:
+    if smaller <= max(d_s, d_w) + 2:  # where the mean of an inverse Wishart matrix is infinite
         raise InputError(
             f"two folds of {smaller} rows or more do not determine {max(d_s, d_w)} dimensions: "
             f"more than {2 * (max(d_s, d_w) + 2)} rows are needed in all"
@@ -109,6 +92,7 @@ def two_fold(first: Moments, second: Moments) -> float:
     for one, other in ((first, second), (second, first)):
         a, b = one.scatter, other.scatter
         for x, y, d_x, d_y in ((strong, weak, d_s, d_w), (weak, strong, d_w, d_s)):
+            # Residual and precision are of different rows, so that their errors do not correlate.
             residual = a[y, y] - a[y, x] @ np.linalg.solve(a[x, x], a[x, y])
             trace = np.trace(np.linalg.solve(b[y, y], residual))
             values.append(d_y - trace * (other.n - d_y - 2) / (one.n - 1 - d_x))
@@ -121,11 +105,6 @@ def total_moments(
     """Return moments of all rows about an origin near their mean, and that origin (D,).
 
     Errors call the rows by `row_numbers`.
-
-    Raises
-    ------
-    FeatureError
-        NaN or infinite rows (named), or row counts that disagree.
     """
     d_s, d = strong.shape[1], strong.shape[1] + weak.shape[1]
     moments, origin = Moments.zero(d, d_s), np.zeros(d)
@@ -134,7 +113,8 @@ def total_moments(
         check_feature_block(one, numbers, "strong features", nonzero=False)
         check_feature_block(other, numbers, "weak features", nonzero=False)
         both = np.hstack([one, other]).astype(np.float64)
-        # Sums about the mean of the first block lose no digits to a large common offset.
+        # Sums about the mean of the first block lose no digits to a large common offset; in float64,
+        # since the rank is decided at 1e-14 of a variance, the square of float32's rounding.
         if not moments.n:
             origin = both.mean(axis=0)
         moments += Moments.of(both - origin, d_s)
@@ -149,14 +129,9 @@ def group_moments(
     maps: tuple[FloatArray, FloatArray],
     groups: IntArray,
 ) -> list[Moments]:
-    """Return the moments of linearly mapped features for each group of rows.
+    """Return the moments of mapped features for each group of rows, `groups` (N,) from 0 to K - 1.
 
-    Parameters
-    ----------
-    maps : arrays (D_s, d_s), (D_w, d_w)
-        Applied after `origin` is subtracted.
-    groups : int array (N,)
-        Values 0 ... K - 1.
+    The maps (D_s, d_s) and (D_w, d_w) are applied after `origin` is subtracted.
     """
     d_s = maps[0].shape[1]
     n_groups = int(groups.max(initial=0)) + 1
@@ -199,7 +174,7 @@ def paired_blocks(
     for left, left_block in strong.blocks():
         start = left.start
         while start < left.stop:
-            if start >= right.stop:
+            if start >= right.stop:  # blocks hold equal bytes, so that the sides differ in rows
                 right, right_block = next(others)
             stop = min(left.stop, right.stop)
             yield (

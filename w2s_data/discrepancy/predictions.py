@@ -69,7 +69,7 @@ class PoolSize:
     N : float
         Whole rows; inf if no pool is large enough, NaN if there is no gain to share.
     reason : str
-        One sentence; why, where N is not finite.
+        One sentence, in particular where N is not finite.
     """
 
     share: float

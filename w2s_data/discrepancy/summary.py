@@ -25,21 +25,10 @@ def summarize_discrepancy(
     N: int | None = None,
     notes: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Return the content of `discrepancy.json`.
+    """Return the content of `discrepancy.json`; unknown values are None, with reasons in `unknown`.
 
-    Parameters
-    ----------
-    analyzer : DiscrepancyAnalyzer
-        Fitted.
-    n, N : int, optional
-        Labelled and pool rows of the run; without them nothing is predicted.
-    notes : sequence of str
-        Warnings of the fit.
-
-    Returns
-    -------
-    dict
-        Plain JSON values; unknown ones are None, for the reasons in `unknown`.
+    Nothing is predicted without the numbers n, N of labelled and pool rows. `notes` are the
+    warnings of the fit.
     """
     learned = analyzer.to_dict()
     prediction, curve, pools, unknown = _predictions(analyzer, n, N)
@@ -68,21 +57,15 @@ def summarize_discrepancy(
     return summary
 
 
-def unknown_discrepancy(
-    reason: str, n: int | None = None, N: int | None = None, notes: Sequence[str] = ()
-) -> dict[str, Any]:
-    """Return the content of `discrepancy.json` where the features could not be fitted.
-
-    >>> unknown_discrepancy("40 rows do not determine 30 dimensions")["reading"]
-    'Unknown: 40 rows do not determine 30 dimensions'
-    """
+def unknown_discrepancy(reason: str, n: int, N: int) -> dict[str, Any]:
+    """Return the content of `discrepancy.json` where the features could not be fitted."""
     return {
         "n": n,
         "N": N,
         "prediction": None,
         "reading": f"Unknown: {reason}",
         "unknown": [reason],
-        "warnings": list(notes),
+        "warnings": [],
     }
 
 

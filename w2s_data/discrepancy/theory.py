@@ -17,7 +17,7 @@ error infinite (d - 1 <= n <= d + 1 rows), risks are inf; below that they are Na
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -25,22 +25,16 @@ from numpy.typing import ArrayLike
 from w2s_data.errors import InputError
 from w2s_data.utils.typing import AnyArray
 
-Role = Literal["teacher", "student", "sft", "ceiling"]
-ROLES: tuple[Role, ...] = ("teacher", "student", "sft", "ceiling")
+ROLES = ("teacher", "student", "sft", "ceiling")
 
 
 @dataclass(frozen=True, repr=False)
 class Risks:
     """Expected squared errors of the four models, and the two ratios that compare them.
 
-    Attributes
-    ----------
-    teacher, student, sft, ceiling : float or array
-        Weak teacher on n labels; student on N pseudo-labels; strong model on the n labels
-        (supervised fine-tuning); strong model on n + N labels. At least 0, lower is better.
+    Weak teacher on n labels; student on N pseudo-labels; strong model on the n labels (supervised
+    fine-tuning); strong model on n + N labels. At least 0, lower is better; numbers or arrays.
 
-    Examples
-    --------
     >>> Risks(teacher=0.4, student=0.2, sft=0.3, ceiling=0.1)
     Risks(teacher=0.4, student=0.2, sft=0.3, ceiling=0.1, pgr=0.6667, opr=1.5)
     """
@@ -57,7 +51,11 @@ class Risks:
         1 means as good as the ceiling and may be passed; below 0 the student is worse than its
         teacher. NaN unless the ceiling is better than the teacher.
         """
-        return _ratio(_difference(self.teacher, self.student), self.teacher, self.ceiling)
+        # Infinite risks differ by NaN, which no comparison with 0 passes.
+        with np.errstate(invalid="ignore", divide="ignore"):
+            gap = np.subtract(self.teacher, self.ceiling)
+            ratio = np.divide(np.subtract(self.teacher, self.student), gap)
+            return plain(np.where(gap > 0, ratio, np.nan))
 
     @property
     def opr(self) -> Any:
@@ -105,10 +103,8 @@ def risks(
     ----------
     n, N : int or array
         Labelled rows, pseudo-labelled rows (disjoint).
-    d_s, d_w : int or array
-        Dimensions of the strong and weak features that the probes use.
-    d_sw : float or array
-        Correlation dimension, in [0, min(d_w, d_s)].
+    d_s, d_w, d_sw : float or array
+        Dimensions that the probes use, and the correlation dimension, in [0, min(d_w, d_s)].
     noise : float
         Variance s of the label noise.
     rho_w, rho_s : float
@@ -118,20 +114,10 @@ def risks(
         as if it were true.
     rho_ws : float
         Variance of the best weak function that strong features cannot represent.
-    intercept : bool
     leading : bool
         The published expressions, to leading order for n >> d_w and N >> d_s: every n - d - 1
         becomes n. Risks come out 2 to 70 % too low at usual sizes, and the break-even at N = d_s,
         half of the true one; kept for comparison with the publication.
-
-    Returns
-    -------
-    Risks
-
-    Raises
-    ------
-    InputError
-        A negative variance, or d_sw outside [0, min(d_w, d_s)].
 
     Examples
     --------
@@ -141,7 +127,10 @@ def risks(
     0.0
     """
     n, N, d_s, d_w, d_sw = _check(n, N, d_s, d_w, d_sw)
-    _check_variances(noise=noise, rho_w=rho_w, rho_s=rho_s, c2=c2, rho_ws=rho_ws)
+    variances = {"noise": noise, "rho_w": rho_w, "rho_s": rho_s, "c2": c2, "rho_ws": rho_ws}
+    for name, value in variances.items():
+        if not value >= 0:  # NaN fails as well
+            raise InputError(f"{name} is a variance and must be at least 0; got {value!r}")
     if leading and intercept:
         raise InputError(
             "intercept must be False where leading is True: it changes no leading term"
@@ -152,6 +141,7 @@ def risks(
 
     k_s = factor(N, d_s)
     unit = 1 / n if leading else _unit_variance(n, d_w, intercept)
+    # Noise in directions that the student shares stays; the rest averages out over the pool.
     shared = d_sw + _times(k_s, d_w - d_sw) + ((1 - 2 / n) if intercept else 0.0)
     return Risks(
         teacher=plain(rho_w + (noise + rho_w) * factor(n, d_w)),
@@ -167,8 +157,6 @@ def variance_factor(n: ArrayLike, d: ArrayLike, *, intercept: bool = False) -> A
     d / (n - d - 1) for d Gaussian features and n rows, or with an intercept (d + 1 - 2/n) /
     (n - d - 2). Falls to 0 as n grows; inf up to n = d + 1 (d + 2), NaN below d - 1 (d).
 
-    Examples
-    --------
     >>> variance_factor([14, 21, 31, 121], d=10)
     array([3.33333333, 1.        , 0.5       , 0.09090909])
     """
@@ -180,10 +168,10 @@ def variance_factor(n: ArrayLike, d: ArrayLike, *, intercept: bool = False) -> A
 def rows_for_factor(factor: ArrayLike, d: ArrayLike, *, intercept: bool = False) -> Any:
     """Return the rows n at which `variance_factor` falls to a value; its exact inverse.
 
-    d + 1 + d / factor; inf for factor 0.
+    d + 1 + d / factor; inf for factor 0. For factor 1 this is the pool that breaks even,
+    N = 2 d_s + 1 (with intercepts nearly 2 d_s + 3 - 2 / (2 d_s + 3)); for 1 - share the one that
+    gives a share of the gain of an endless pool.
 
-    Examples
-    --------
     >>> rows_for_factor(0.5, d=10)
     31.0
     """
@@ -199,69 +187,6 @@ def rows_for_factor(factor: ArrayLike, d: ArrayLike, *, intercept: bool = False)
     return plain(np.where(k == 0, np.inf, root))
 
 
-def break_even_pool(d_s: ArrayLike, *, intercept: bool = False) -> Any:
-    """Return the pool size above which the student has less variance than its teacher.
-
-    If d_sw < d_w. N > 2 d_s + 1, exact; with intercepts N > 2 d_s + 3 - 2 / (2 d_s + 3), nearly.
-
-    Examples
-    --------
-    >>> break_even_pool(10)
-    21.0
-    """
-    return rows_for_factor(1.0, d_s, intercept=intercept)
-
-
-def pool_for_share(
-    share: ArrayLike,
-    n: ArrayLike,
-    *,
-    d_s: ArrayLike,
-    d_w: ArrayLike,
-    d_sw: ArrayLike,
-    noise: float = 1.0,
-    rho_w: float = 0.0,
-    rho_s: float = 0.0,
-    c2: float = 0.0,
-    rho_ws: float = 0.0,
-    intercept: bool = False,
-) -> Any:
-    r"""Return the pseudo-labels N that give a share of the gain of an endless pool.
-
-    With gain(N) = G - k_s(N) L, G = rho_w - rho_s - c2 + u (d_w - d_sw), L = rho_ws +
-    u (d_w - d_sw) and u = (noise + rho_w) / (n - d_w - 1): solve k_s(N) = (1 - share) G / L.
-    Without the rho terms N = d_s + 1 + d_s / (1 - share), whatever n, d_w and d_sw are.
-
-    Parameters
-    ----------
-    share : float or array in [0, 1]
-        0 is the break-even, 1 needs N = inf.
-
-    Returns
-    -------
-    float or array
-        NaN where even an endless pool gives no gain (G <= 0): d_sw = d_w, or too much bias.
-
-    Examples
-    --------
-    >>> float(round(pool_for_share(0.9, n=60, d_s=20, d_w=15, d_sw=5), 6))
-    221.0
-    >>> pool_for_share(0.9, n=60, d_s=20, d_w=15, d_sw=15)
-    nan
-    """
-    part = np.asarray(share, dtype=float)
-    if not np.all((part >= 0) & (part <= 1)):
-        raise InputError(f"share must lie in [0, 1]; got {share!r}")
-    n, _, d_s, d_w, d_sw = _check(n, 1, d_s, d_w, d_sw)
-    _check_variances(noise=noise, rho_w=rho_w, rho_s=rho_s, c2=c2, rho_ws=rho_ws)
-    lost = _times((noise + rho_w) * _unit_variance(n, d_w, intercept), d_w - d_sw)
-    attainable = rho_w - rho_s - c2 + lost
-    with np.errstate(divide="ignore", invalid="ignore"):
-        factor = (1 - part) * attainable / (rho_ws + lost)
-        wanted = rows_for_factor(factor, d_s, intercept=intercept)
-    return plain(np.where(attainable > 0, wanted, np.nan))
-
-
 def _check(*values: ArrayLike) -> tuple[AnyArray, ...]:
     n, N, d_s, d_w, d_sw = (np.asarray(value, dtype=float) for value in values)
     for name, value in {"n": n, "N": N, "d_s": d_s, "d_w": d_w}.items():
@@ -273,17 +198,10 @@ def _check(*values: ArrayLike) -> tuple[AnyArray, ...]:
     return n, N, d_s, d_w, d_sw
 
 
-def _check_variances(**variances: float) -> None:
-    for name, value in variances.items():
-        if not value >= 0:
-            raise InputError(f"{name} is a variance and must be at least 0; got {value!r}")
-
-
 def _unit_variance(n: Any, d: Any, intercept: bool) -> Any:
-    """Return 1 / (n - d - 1), or 1 / (n - d - 2): the mean inverse of d sample variances.
-
-    inf where its expectation is, NaN where least squares is undetermined.
-    """
+    """Return 1 / (n - d - 1), or 1 / (n - d - 2): the mean inverse of d sample variances."""
+    # inf where the expectation of an inverse Wishart matrix is, NaN where least squares is
+    # undetermined.
     denominator = n - d - (2 if intercept else 1)
     positive = denominator > 0
     value = np.where(positive, 1 / np.where(positive, denominator, 1.0), np.inf)
@@ -294,17 +212,6 @@ def _times(factor: Any, amount: Any) -> Any:
     """Multiply; an infinite factor of 0 gives 0, as nothing is lost of what is not there."""
     with np.errstate(invalid="ignore"):
         return np.where((np.asarray(amount) == 0) & ~np.isnan(factor), 0.0, factor * amount)
-
-
-def _difference(left: Any, right: Any) -> Any:
-    with np.errstate(invalid="ignore"):
-        return np.subtract(left, right)
-
-
-def _ratio(part: Any, teacher: Any, ceiling: Any) -> Any:
-    gap = _difference(teacher, ceiling)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return plain(np.where(gap > 0, np.divide(part, gap), np.nan))
 
 
 def plain(value: Any) -> Any:

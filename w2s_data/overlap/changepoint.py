@@ -13,8 +13,6 @@ sorted signal and at once exact one-dimensional 2-means.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
-
 import numpy as np
 
 from w2s_data.errors import InputError, rows
@@ -30,10 +28,8 @@ class ChangePoint:
     index : int or None
         Size k of the lower segment, 1 <= k < n; None when there is no change point
         (fewer than two values, or all equal).
-    lower : float
-        Largest value of the lower segment; NaN without a change point.
-    upper : float
-        Smallest value of the upper segment; NaN without a change point.
+    lower, upper : float
+        Largest value of the lower and smallest of the upper segment; NaN without a change point.
     explained : float
         Share of the variance that the split explains, in [0, 1]; 0 without a change point.
         Uniform values give 0.75, so only clearly more indicates two clusters.
@@ -51,16 +47,8 @@ class ChangePoint:
 
 
 NO_CHANGE_POINT = ChangePoint(index=None, lower=np.nan, upper=np.nan, explained=0.0)
-REFERENCE_MINIMUM = 7  # fewer values leave the published grid empty
-
-
-def find_change_point(values: FloatArray, rule: Literal["changepoint", "binseg"]) -> ChangePoint:
-    """Return the exact change point of finite values, or that of the published grid."""
-    if rule == "changepoint":
-        return change_point(values)
-    if len(values) < REFERENCE_MINIMUM or values.min() == values.max():
-        return NO_CHANGE_POINT
-    return binseg_change_point(values)
+# The grid of `ruptures.Binseg(min_size=2, jump=5)`, the published search.
+MIN_SIZE, JUMP = 2, 5
 
 
 def change_point(values: AnyArray) -> ChangePoint:
@@ -69,18 +57,13 @@ def change_point(values: AnyArray) -> ChangePoint:
     Parameters
     ----------
     values : array (n,)
-        Finite numbers in any order.
+        In any order; a NaN or infinite one raises InputError.
 
     Returns
     -------
     ChangePoint
         `NO_CHANGE_POINT` for fewer than two values or constant ones. Equal values are never
         separated: ``lower < upper`` always holds.
-
-    Raises
-    ------
-    InputError
-        If a value is NaN or infinite.
 
     Examples
     --------
@@ -107,38 +90,18 @@ def change_point(values: AnyArray) -> ChangePoint:
     return _described(ordered, k, float(between[k - 1]), float(centred @ centred))
 
 
-def binseg_change_point(values: AnyArray, min_size: int = 2, jump: int = 5) -> ChangePoint:
+def binseg_change_point(values: FloatArray) -> ChangePoint:
     """Find the change point on the coarse grid that the published method searched.
 
-    Only split sizes that are multiples of `jump` with at least `min_size` values on either side
-    count, and ties go to the largest: the partition that
-    ``ruptures.Binseg(model="l2", min_size=2, jump=5)`` makes with one break point. Kept for
-    parity with published results; `change_point` is exact.
-
-    Parameters
-    ----------
-    values : array (n,)
-        Finite numbers in any order.
-
-    Raises
-    ------
-    InputError
-        If a value is not finite, or fewer than 7 values leave the grid empty.
-
-    References
-    ----------
-    Shin, Cooper, Sala, *Weak-to-Strong Generalization Through the Data-Centric Lens*,
-    ICLR 2025, Algorithm 1.
+    Only split sizes that are multiples of 5 with at least 2 values on either side count, and ties
+    go to the largest, as in Algorithm 1 of Shin, Cooper, Sala, *Weak-to-Strong Generalization
+    Through the Data-Centric Lens*, ICLR 2025. Kept for parity; `change_point` is exact.
     """
-    ordered = np.sort(_finite(values))
+    ordered = np.sort(values)
     n = len(ordered)
-    grid = np.arange(0, n, jump)
-    grid = grid[(grid >= max(1, min_size)) & (grid <= n - min_size)]
-    if not len(grid):
-        raise InputError(
-            f"the published change point needs a split of at least {min_size} values at a multiple "
-            f"of {jump}; {n} values are too few"
-        )
+    grid = np.arange(JUMP, n - MIN_SIZE + 1, JUMP)
+    if not len(grid) or ordered[0] == ordered[-1]:  # fewer than 7 values leave the grid empty
+        return NO_CHANGE_POINT
     centred = _centred(ordered)
     between = _explained_by(np.cumsum(centred)[grid - 1], grid, n)
     best = len(grid) - 1 - int(np.argmax(between[::-1]))
@@ -148,6 +111,7 @@ def binseg_change_point(values: AnyArray, min_size: int = 2, jump: int = 5) -> C
 def _centred(ordered: FloatArray) -> FloatArray:
     """Subtract the mean, since a large offset would cancel the digits that decide."""
     values = np.asarray(ordered, dtype=np.float64)
+    # First the middle of the range: the mean of numbers with a large offset is rounded itself.
     values = values - (0.5 * values[0] + 0.5 * values[-1])
     return np.asarray(values - values.mean())
 
@@ -157,7 +121,7 @@ def _described(ordered: FloatArray, k: int, gain: float, spread: float) -> Chang
         index=k,
         lower=float(ordered[k - 1]),
         upper=float(ordered[k]),
-        explained=min(1.0, gain / spread) if spread > 0 else 0.0,
+        explained=min(1.0, gain / spread) if spread > 0 else 0.0,  # either sum is rounded
     )
 
 

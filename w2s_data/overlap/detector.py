@@ -22,7 +22,7 @@ from w2s_data.errors import DegenerateDataWarning, InputError
 from w2s_data.features.matrix import FeatureMatrix
 from w2s_data.overlap.alignment import align, unit_rows
 from w2s_data.overlap.bootstrap import ThresholdBootstrap
-from w2s_data.overlap.changepoint import find_change_point
+from w2s_data.overlap.changepoint import binseg_change_point, change_point
 from w2s_data.overlap.confidence import smooth_confidence, weak_confidence
 from w2s_data.overlap.inputs import CONSTRAINTS, check_pool, check_rows
 from w2s_data.overlap.regions import SHARES, assign_regions, degeneracy, from_columns, share_table
@@ -213,8 +213,10 @@ class OverlapDetector(BaseEstimator):  # type: ignore[misc]
         if self.smooth_confidence:
             confidence = smooth_confidence(confidence, features)
         self.confidence_ = confidence[fitted]
-        split = find_change_point(self.confidence_, self.threshold)
         published = self.threshold == "binseg"
+        find = binseg_change_point if published else change_point
+        split = find(self.confidence_)
+        # The published threshold is the smallest value above the split, and hard-only up to it.
         self.confidence_threshold_ = split.upper if published else split.lower
         self.confidence_explained_ = split.explained
         hard = self._hard_only(confidence)
@@ -230,7 +232,7 @@ class OverlapDetector(BaseEstimator):  # type: ignore[misc]
         self._bootstrap.fit_alignment(alignment[fitted])
         alignment[hard] = np.nan
         known = alignment[fitted]
-        split = find_change_point(known[np.isfinite(known)], self.threshold)
+        split = find(known[np.isfinite(known)])
         self.alignment_threshold_, self.alignment_explained_ = split.upper, split.explained
         regions = assign_regions(hard, alignment, self.alignment_threshold_)
         self.scores_ = PointScores(regions, confidence, alignment.astype(np.float32))

@@ -147,29 +147,16 @@ sizes = st.integers(1, 200)
 
 @settings(max_examples=60)
 @given(d_s=sizes, share=st.floats(0, 0.99), d_w=sizes, part=st.floats(0, 0.95), flag=st.booleans())
-def test_pool_for_share_inverts_the_risks(
+def test_rows_for_a_share_invert_the_risks(
     d_s: int, share: float, d_w: int, part: float, flag: bool
 ) -> None:
     n, d_sw = d_w + 30, part * min(d_w, d_s)
-    N = theory.pool_for_share(share, n, d_w=d_w, d_s=d_s, d_sw=d_sw, intercept=flag)
+    N = theory.rows_for_factor(1 - share, d_s, intercept=flag)
     at = theory.risks(n, N, d_w=d_w, d_s=d_s, d_sw=d_sw, intercept=flag)
     endless = theory.risks(n, np.inf, d_w=d_w, d_s=d_s, d_sw=d_sw, intercept=flag)
     assert at.teacher - at.student == pytest.approx(
         share * (at.teacher - endless.student), rel=1e-6, abs=1e-9
     )
-
-
-def test_pool_for_share_with_bias() -> None:
-    wide = {**BIAS, "rho_s": 0.1, "c2": 0.02}
-    N = theory.pool_for_share(0.5, 50, d_w=10, d_s=12, d_sw=5.44, **wide)
-    at, endless = (
-        theory.risks(50, rows, d_w=10, d_s=12, d_sw=5.44, **wide) for rows in (N, np.inf)
-    )
-    assert at.teacher - at.student == pytest.approx(0.5 * (at.teacher - endless.student))
-    assert np.isnan(
-        theory.pool_for_share(0.5, 50, d_w=10, d_s=12, d_sw=5.44, **BIAS)
-    )  # the bias eats the gain
-    assert np.isinf(theory.pool_for_share(1.0, 50, d_w=10, d_s=12, d_sw=5.44))
 
 
 @pytest.mark.parametrize("intercept", [False, True])
@@ -179,7 +166,7 @@ def test_rows_for_factor_is_the_inverse(d: int, intercept: bool) -> None:
     factor = theory.variance_factor(n, d, intercept=intercept)
     np.testing.assert_allclose(theory.rows_for_factor(factor, d, intercept=intercept), n, 1e-6)
     assert theory.rows_for_factor(0.0, d, intercept=intercept) == np.inf
-    assert theory.break_even_pool(d, intercept=intercept) == pytest.approx(
+    assert theory.rows_for_factor(1.0, d, intercept=intercept) == pytest.approx(
         2 * d + (3 - 2 / (2 * d + 3) if intercept else 1), rel=0.01
     )
 
@@ -230,8 +217,3 @@ def test_bad_input(arguments: dict[str, Any], message: str) -> None:
 def test_the_leading_order_knows_no_intercept() -> None:
     with pytest.raises(InputError, match="intercept must be False where leading"):
         theory.risks(60, 200, d_s=20, d_w=15, d_sw=5, intercept=True, leading=True)
-
-
-def test_bad_share() -> None:
-    with pytest.raises(InputError, match="share must lie"):
-        theory.pool_for_share(1.2, 60, d_w=15, d_s=20, d_sw=5)
