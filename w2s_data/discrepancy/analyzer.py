@@ -369,11 +369,18 @@ class DiscrepancyAnalyzer(BaseEstimator):  # type: ignore[misc]
         estimate, low, high = (clip_shared(value, d_s=self.d_s_, d_w=self.d_w_) for value in values)
         return estimate, low, high
 
-    def _predicted(self, n: int, N: Any, noise: float) -> tuple[theory.Risks, dict[str, Any]]:
+    def _predicted(
+        self, n: int, N: Any, noise: float
+    ) -> tuple[theory.Risks, dict[str, tuple[Any, Any]]]:
         """Predict risks at the estimate of d_sw; return also the limits of the student's."""
         check_is_fitted(self)
         self._check_labelled(n)
-        sizes = {"d_s": self.d_s_, "d_w": self.d_w_, "noise": noise, "intercept": self.intercept}
+        sizes: Any = {
+            "d_s": self.d_s_,
+            "d_w": self.d_w_,
+            "noise": noise,
+            "intercept": self.intercept,
+        }
         values = self._shared_values()
         known = theory.risks(n, N, d_sw=values[0], **sizes)
         if np.isnan(values[1]):  # no interval of d_sw

@@ -113,8 +113,8 @@ def total_moments(
         check_feature_block(one, numbers, "strong features", nonzero=False)
         check_feature_block(other, numbers, "weak features", nonzero=False)
         both = np.hstack([one, other]).astype(np.float64)
-        # Sums about the mean of the first block lose no digits to a large common offset; in float64,
-        # since the rank is decided at 1e-14 of a variance, the square of float32's rounding.
+        # Sums about the mean of the first block lose no digits to a large common offset; float64,
+        # because the rank is decided at 1e-14 of a variance, the square of float32's rounding.
         if not moments.n:
             origin = both.mean(axis=0)
         moments += Moments.of(both - origin, d_s)

@@ -47,13 +47,7 @@ class Plan:
     max_bytes: int | None = None
 
     def bits(self, shape: tuple[int, int]) -> int:
-        """Return the bits per stored number, 32, 16 or 8: the most that fit.
-
-        Raises
-        ------
-        InputError
-            If nothing fits, or a kind that stores 32 bits only does not.
-        """
+        """Return the bits per stored number, 32, 16 or 8: the most that fit."""
         n, dim = shape
         possible = (32, 16, 8) if self.kind in ("auto", "ivf") else (32,)
         for bits in possible:
@@ -96,7 +90,9 @@ def build(
     index = _faiss.empty_index(kind, plan.similarity, dim, n_lists, seed, bits)
     with _faiss.threads(kind, work=n * n_lists * dim):
         if kind == "ivf":
-            size = min(n, TRAINING_ROWS * n_lists, _training_rows(plan, dim))
+            size = min(n, TRAINING_ROWS * n_lists)
+            if plan.max_bytes is not None:  # k-means and its copies take half of what vectors may
+                size = min(size, max(FEWEST_TRAINING_ROWS, plan.max_bytes // (6 * 4 * dim)))
             index.train(take(np.sort(rng.choice(n, size, replace=False))))
         if kind == "flat":
             for block in blocks():
@@ -119,31 +115,21 @@ def build(
     without_clusters = tuned_auto and index.nprobe > MAX_IVF_SHARE * n_lists
     if without_clusters and n <= ALL_PAIRS_ROWS and bits == 32:
         logger.info("features have no clusters to search by: all pairs are compared")
-        return Built(_flat_copy(index, shape, plan.similarity), "flat", recall=1.0)
+        flat = _faiss.empty_index("flat", plan.similarity, dim, 0, 0)
+        for rows in row_blocks(shape, DEFAULT_BLOCK_BYTES):
+            flat.add(index.reconstruct_n(rows.start, rows.stop - rows.start))
+        return Built(flat, "flat", recall=1.0)
     return Built(index, kind, recall, int(index.nlist), int(index.nprobe), bits)
 
 
-def _training_rows(plan: Plan, dim: int) -> int:
-    """Return the rows that k-means may use: with its copies half of the memory for vectors."""
-    if plan.max_bytes is None:
-        return 2**62
-    return max(FEWEST_TRAINING_ROWS, plan.max_bytes // (6 * 4 * dim))
-
-
 class _Truth:
-    """The nearest rows of some sampled points, from which recall is measured.
-
-    Attributes
-    ----------
-    queries : array (q, D)
-    scores : array (q, k)
-        Of their k nearest rows, themselves among them, nearest first.
-    """
+    """The nearest rows of some sampled points, from which recall is measured."""
 
     def __init__(self, take: Callable[[IntArray], FloatArray], rows: IntArray, k: int) -> None:
         self.take = take
         self.queries = take(rows)
         self.k = k
+        # (q, k), nearest first: every point finds itself.
         self.scores = np.empty((len(rows), 0), dtype=np.float32)
 
     def see(self, block: FloatArray, similarity: bool) -> None:
@@ -181,9 +167,14 @@ def _lists(plan: Plan, n: int) -> int:
     return n_lists
 
 
+def is_ivf(index: Any) -> bool:
+    """Return whether an index visits lists."""
+    return isinstance(index, _faiss.library().IndexIVF)
+
+
 def search(index: Any, queries: FloatArray, k: int) -> tuple[FloatArray, IntArray]:
     """Find the nearest rows among those that the index visits."""
-    if not isinstance(index, _faiss.library().IndexIVF):
+    if not is_ivf(index):
         found = index.search(queries, k)
         return found[0], found[1]
     nearness, lists = index.quantizer.search(queries, index.nprobe)
@@ -201,10 +192,9 @@ def search(index: Any, queries: FloatArray, k: int) -> tuple[FloatArray, IntArra
 
 def order_of_storage(index: Any) -> IntArray:
     """Return all stored row numbers (N,); of IVF list by list, so that near ones follow."""
-    faiss = _faiss.library()
-    if not isinstance(index, faiss.IndexIVF):
+    if not is_ivf(index):
         return np.arange(index.ntotal)
-    lists = index.invlists
+    faiss, lists = _faiss.library(), index.invlists
     parts = [
         faiss.rev_swig_ptr(lists.get_ids(number), lists.list_size(number)).copy()
         for number in range(index.nlist)
@@ -216,60 +206,39 @@ def order_of_storage(index: Any) -> IntArray:
 def exact_search(index: Any, queries: FloatArray, k: int) -> tuple[FloatArray, IntArray]:
     """Find the nearest rows among all that an index stores, whatever its kind."""
     faiss = _faiss.library()
-    if isinstance(index, faiss.IndexIVF):
+    if is_ivf(index):
         every_list = faiss.SearchParametersIVF(nprobe=index.nlist)
         found = index.search(queries, k, params=every_list)
+    elif isinstance(index, faiss.IndexHNSW):  # the flat index below the graph
+        found = faiss.downcast_index(index.storage).search(queries, k)
     else:
-        found = _storage(index).search(queries, k)
+        found = index.search(queries, k)
     return found[0], found[1]
 
 
 def visited_lists(
     index: Any, queries: FloatArray, bound: float, most: int
-) -> Iterator[tuple[IntArray, IntArray, FloatArray]] | None:
-    """Yield (query rows, indices, scores) within a bound in the lists that IVF visits.
-
-    None for other kinds.
-    """
-    if not isinstance(index, _faiss.library().IndexIVF):
-        return None
+) -> Iterator[tuple[IntArray, IntArray, FloatArray]]:
+    """Yield (query rows, indices, scores) within a bound in the lists that IVF visits."""
     # A query finds at most all rows, so that a step of several queries holds at most `most` pairs.
     step = max(1, most // index.ntotal)
-    return (
-        _range_part(index, queries[start : start + step], bound, start)
-        for start in range(0, len(queries), step)
-    )
-
-
-def _range_part(
-    index: Any, queries: FloatArray, bound: float, start: int
-) -> tuple[IntArray, IntArray, FloatArray]:
-    indptr, scores, indices = index.range_search(queries, bound)
-    counts = np.diff(indptr.astype(np.int64))
-    return np.repeat(np.arange(len(queries)), counts) + start, indices, scores
-
-
-def _storage(index: Any) -> Any:
-    faiss = _faiss.library()
-    if isinstance(index, faiss.IndexHNSW):
-        return faiss.downcast_index(index.storage)
-    return index
+    for start in range(0, len(queries), step):
+        indptr, scores, indices = index.range_search(queries[start : start + step], bound)
+        counts = np.diff(indptr.astype(np.int64))
+        yield np.repeat(np.arange(len(counts)), counts) + start, indices, scores
 
 
 def _tune(index: Any, truth: _Truth, plan: Plan, bits: int) -> float:
-    """Double the search effort until the sampled recall reaches the target; return the recall.
-
-    The effort is the number of lists visited (IVF; `n_probe` fixes it) or of candidates kept
-    (HNSW).
-    """
-    is_ivf = isinstance(index, _faiss.library().IndexIVF)
-    effort, most = (1, index.nlist) if is_ivf else (max(16, truth.k), max(16, index.ntotal))
-    if is_ivf and plan.kind == "auto" and index.ntotal > ALL_PAIRS_ROWS:
+    """Double the search effort until the sampled recall reaches the target; return the recall."""
+    # Lists visited (IVF; `n_probe` fixes them), or candidates kept (HNSW).
+    ivf = is_ivf(index)
+    effort, most = (1, index.nlist) if ivf else (max(16, truth.k), max(16, index.ntotal))
+    if ivf and plan.kind == "auto" and index.ntotal > ALL_PAIRS_ROWS:
         most = max(1, VISITED_ROWS * index.nlist // index.ntotal)
     if plan.n_probe is not None:
         effort = most = plan.n_probe
     while True:
-        if is_ivf:
+        if ivf:
             index.nprobe = effort
         else:
             index.hnsw.efSearch = effort
@@ -277,13 +246,6 @@ def _tune(index: Any, truth: _Truth, plan: Plan, bits: int) -> float:
         if recall >= RECALL_TARGET or effort == most:
             return recall
         effort = min(2 * effort, most)
-
-
-def _flat_copy(index: Any, shape: tuple[int, int], similarity: bool) -> Any:
-    flat = _faiss.empty_index("flat", similarity, index.d, 0, 0)
-    for rows in row_blocks(shape, DEFAULT_BLOCK_BYTES):
-        flat.add(index.reconstruct_n(rows.start, rows.stop - rows.start))
-    return flat
 
 
 def pair_distances(

@@ -15,11 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from w2s_data.compute import faiss as _faiss
 from w2s_data.compute.base import Advance, B, Engine, Work, no_advance
 from w2s_data.compute.local import LocalEngine
-from w2s_data.errors import (
-    EmptyDataError,
-    FeatureError,
-    InputError,
-)
+from w2s_data.errors import EmptyDataError, FeatureError, InputError
 from w2s_data.features.matrix import FeatureMatrix, as_feature_matrix
 from w2s_data.neighbors import build as _index
 from w2s_data.neighbors.build import Kind
@@ -144,10 +140,8 @@ class NeighborIndex(BaseEstimator):  # type: ignore[misc]
 
         Raises
         ------
-        FeatureError
-            NaN, infinite or (for cosine) zero rows, which are named.
-        EmptyDataError
-            No rows.
+        FeatureError, EmptyDataError
+            NaN, infinite or (for cosine) zero rows, which are named; no rows.
         InputError
             A parameter out of range, a device that is not there, or vectors that do not fit into
             `max_bytes` (says what they need).
@@ -187,19 +181,13 @@ class NeighborIndex(BaseEstimator):  # type: ignore[misc]
         Parameters
         ----------
         features : array (n, D), memory map or FeatureStore
+            FeatureError for another D, and for NaN, infinite or (for cosine) zero rows.
         k : int
-            1 to N.
+            1 to N, else InputError.
         engine : Engine, optional
             Where blocks of queries are searched; by default in this process.
         advance : function of an int, optional
             Called with the number of queries answered, block by block.
-
-        Raises
-        ------
-        FeatureError
-            Another D, or NaN, infinite or (for cosine) zero rows.
-        InputError
-            k out of range.
         """
         check_is_fitted(self, "shape_")
         matrix = self._check_query(features)
@@ -214,24 +202,12 @@ class NeighborIndex(BaseEstimator):  # type: ignore[misc]
         """Find the nearest neighbours of each fitted point among the others.
 
         A point is dropped from its own list by its row number, so that a duplicate of it stays in.
-
-        Parameters
-        ----------
-        k : int
-            1 to N - 1.
-        engine : Engine, optional
-            Where blocks of points are searched; by default in this process.
-        advance : function of an int, optional
-            Called with the number of points done, block by block.
-
-        Raises
-        ------
-        InputError
-            k out of range, or a single point.
+        Parameters are those of `query`, with k from 1 to N - 1.
         """
         check_is_fitted(self, "shape_")
         _check_k(k, self.shape_[0] - 1, "other points")
-        order = self._search.order_of_storage()
+        # Points of one list follow each other, so that a block visits few lists.
+        order = _index.order_of_storage(self._search.index)
         starts = range(0, len(order), SEARCH_ROWS)
         blocks = ((order[start : start + SEARCH_ROWS], k) for start in starts)
         return self._searched(nearest_others, blocks, order, k, engine, advance)
@@ -248,12 +224,7 @@ class NeighborIndex(BaseEstimator):  # type: ignore[misc]
         features : array (n, D), memory map or FeatureStore, optional
             Around these points; by default around each fitted point, which is itself left out.
         max_pairs : int
-            Refuse to return more, so that memory stays bounded.
-
-        Raises
-        ------
-        InputError
-            Radius or number of pairs out of range.
+            InputError where there are more, so that memory stays bounded.
         """
         check_is_fitted(self, "shape_")
         matrix = None if features is None else self._check_query(features)
@@ -273,22 +244,12 @@ class NeighborIndex(BaseEstimator):  # type: ignore[misc]
     def near_duplicates(self, threshold: float, max_pairs: int = MAX_PAIRS) -> pd.DataFrame:
         """Find the pairs of fitted points at least as near as a threshold, each once.
 
-        Parameters
-        ----------
-        threshold : float
-            Least similarity, or greatest distance under "l2"; inclusive, up to 1e-6 of rounding.
-        max_pairs : int
-            Refuse to return more, so that memory stays bounded.
+        Threshold and `max_pairs` are those of `within`.
 
         Returns
         -------
         DataFrame
             Sorted by i and j, with i < j, and `similarity` (or `distance` under "l2").
-
-        Raises
-        ------
-        InputError
-            Threshold or number of pairs out of range.
         """
         check_is_fitted(self, "shape_")
         parts, total = [], 0
@@ -334,19 +295,8 @@ class NeighborIndex(BaseEstimator):  # type: ignore[misc]
     ) -> Self:
         """Read an index that `save` wrote.
 
-        Parameters
-        ----------
-        path : path
-        features : array (N, D), memory map or FeatureStore, optional
-            Refuse an index of other features.
-        metric : str, optional
-            Refuse an index of another metric.
-        device : str
-
-        Raises
-        ------
-        StoreError
-            If a file is missing or damaged, or belongs to other features or another metric.
+        StoreError where a file is missing or damaged, and where it belongs to other features than
+        `features` (N, D) or to another metric than `metric`, if these are given.
         """
         gpu = _faiss.resolve_gpu(device)
         index, record = read_index(Path(path), features, metric)
@@ -384,10 +334,12 @@ class NeighborIndex(BaseEstimator):  # type: ignore[misc]
         """Search all queries, which come in blocks and in this order."""
         engine = engine or LocalEngine()
         place = engine.place(self.device)
-        searcher = self._search if engine.name == "local" else self._search.placed(place)
+        searcher = self._search
+        if engine.name != "local":  # the workers' device: here the index stays on the CPU
+            searcher = Searcher(searcher.index, self.metric, self.shape_, None, place)
         shape = len(order), k
         scores, indices = np.empty(shape, np.float32), np.empty(shape, np.int64)
-        start = 0
+        start = 0  # engines return blocks in order
         for _, found in engine.map_blocks(work, searcher, blocks, advance, device=place):
             rows = order[start : start + len(found[0])]
             scores[rows], indices[rows] = found

@@ -82,37 +82,25 @@ class Searcher:
 
     def _search(self, queries: FloatArray, k: int) -> tuple[FloatArray, IntArray]:
         """Search with faiss, on the GPU until that fails for the first time."""
-        if self._fast is self.index or k > _faiss.GPU_MAX_K:
-            return _index.search(self.index, queries, k)
-        try:
-            scores, indices = self._fast.search(queries, k)
-        except RuntimeError as error:
-            reason = first_line(error)
-            if self.wanted != "auto":
-                raise InputError(
-                    f"the search on {self.device!r} failed ({reason}): use 'auto' or 'cpu'"
-                ) from error
-            logger.warning("searching on the CPU instead, since %s fails: %s", self.device, reason)
-            self._fast, self.device = self.index, "cpu"
-            return _index.search(self.index, queries, k)
-        return scores, indices
+        if self._fast is not self.index and k <= _faiss.GPU_MAX_K:
+            try:
+                scores, indices = self._fast.search(queries, k)
+            except RuntimeError as error:
+                reason, lost = first_line(error), self.device
+                if self.wanted != "auto":
+                    raise InputError(
+                        f"the search on {lost!r} failed ({reason}): use 'auto' or 'cpu'"
+                    ) from error
+                logger.warning("searching on the CPU instead, since %s fails: %s", lost, reason)
+                self._fast, self.device = self.index, "cpu"
+            else:
+                return scores, indices
+        return _index.search(self.index, queries, k)
 
     def stored(self, max_bytes: int = DEFAULT_BLOCK_BYTES) -> Iterator[tuple[slice, FloatArray]]:
         """Yield the rows that the index stores, block by block."""
         for rows in row_blocks(self._shape, max_bytes):
             yield rows, self.index.reconstruct_n(rows.start, rows.stop - rows.start)
-
-    def stored_rows(self, rows: IntArray) -> FloatArray:
-        """Return some of the rows that the index stores."""
-        return np.asarray(self.index.reconstruct_batch(rows))
-
-    def order_of_storage(self) -> IntArray:
-        """Return all stored row numbers (N,); those of one IVF list follow each other."""
-        return _index.order_of_storage(self.index)
-
-    def placed(self, device: str) -> Searcher:
-        """Return the index for workers that search on a device; it stays on the CPU here."""
-        return Searcher(self.index, self._metric, self._shape, None, device)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the index as faiss writes it."""
@@ -130,6 +118,7 @@ class Searcher:
         owners = np.repeat(np.arange(len(queries)), k)
         scores = self._as_scores(queries, owners, indices.ravel(), scores.ravel())
         scores = scores.reshape(indices.shape)
+        # Ties by row number: faiss returns them in the order of its heap.
         order = np.lexsort((indices, self._sign * scores), axis=1)
         return np.take_along_axis(scores, order, 1), np.take_along_axis(indices, order, 1)
 
@@ -146,10 +135,7 @@ class Searcher:
     def pairs_within(
         self, radius: float, matrix: FeatureMatrix | None, max_pairs: int, sides: int = 1
     ) -> Iterator[tuple[IntArray, IntArray, FloatArray]]:
-        """Yield (rows of the query, indices, scores) within a radius, by row and nearness.
-
-        No block holds more than `max_pairs` pairs, each seen from up to `sides` sides.
-        """
+        """Yield (rows of the query, indices, scores) within a radius, by row and nearness."""
         limit = self._check_radius(radius)
         step = 4 * self._shape[1] * RANGE_ROWS
         start = 0
@@ -164,7 +150,7 @@ class Searcher:
                     keep &= indices != owners + start
                 found.append((owners[keep], indices[keep], scores[keep]))
                 total += int(keep.sum())
-                check_pairs(total // sides, max_pairs, radius)
+                check_pairs(total // sides, max_pairs, radius)  # before more of them are gathered
             owners, indices, scores = (np.concatenate(part) for part in zip(*found, strict=True))
             order = np.lexsort((indices, self._sign * scores, owners))
             yield owners[order] + start, indices[order], scores[order]
@@ -173,21 +159,15 @@ class Searcher:
     def _hits(
         self, queries: FloatArray, limit: float, max_pairs: int
     ) -> Iterator[tuple[IntArray, IntArray, FloatArray]]:
-        """Yield (rows of the query, indices, inner products or squared distances).
-
-        From faiss for the lists of IVF; else tile by tile, since faiss would gather all pairs
-        before they can be counted, and is no faster.
-        """
+        """Yield (rows of the query, indices, inner products or squared distances)."""
         bound = limit
         if self._metric == "l2":  # squares, with the rounding of |x|² + |y|²
             longest = float(np.sqrt(np.einsum("ij,ij->i", queries, queries).max()))
             bound = limit**2 + ROUNDING * (longest**2 + (longest + limit) ** 2) + 1e-30
-        visited = _index.visited_lists(self.index, queries, bound, max_pairs)
-        return self._tiles(queries, bound) if visited is None else visited
-
-    def _tiles(
-        self, queries: FloatArray, bound: float
-    ) -> Iterator[tuple[IntArray, IntArray, FloatArray]]:
+        if _index.is_ivf(self.index):
+            yield from _index.visited_lists(self.index, queries, bound, max_pairs)
+            return
+        # Tile by tile: faiss would gather all pairs before they can be counted, and is no faster.
         for rows, block in self.stored(4 * self._shape[1] * RANGE_COLUMNS):
             scores = queries @ block.T
             if self._metric == "l2":
@@ -227,7 +207,8 @@ def nearest_others(
 ) -> tuple[FloatArray, IntArray]:
     """Return scores and indices of the k nearest others of some stored rows."""
     rows, k = block
-    found = without(rows, *searcher.nearest(searcher.stored_rows(rows), k + 1))
+    queries = np.asarray(searcher.index.reconstruct_batch(rows))
+    found = without(rows, *searcher.nearest(queries, k + 1))
     advance(len(rows))
     return found
 

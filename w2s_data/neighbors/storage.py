@@ -26,13 +26,7 @@ def write_index(file: Path, index: Any, record: dict[str, Any]) -> None:
 
 
 def read_index(file: Path, features: Any, metric: str | None) -> tuple[Any, dict[str, Any]]:
-    """Return an index and its record.
-
-    Raises
-    ------
-    StoreError
-        If a file is missing or damaged, or belongs to other features or another metric.
-    """
+    """Return an index and its record; refuse that of other features, and of another metric."""
     record = _read_record(file)
     built = record["parameters"]["metric"]
     if metric not in (None, built):
@@ -80,11 +74,7 @@ def _read_record(file: Path) -> dict[str, Any]:
 
 
 def fingerprint(features: Any) -> str:
-    """Return the SHA-256 of the shape and the rows in float32; blocks do not matter.
-
-    >>> fingerprint(np.eye(2)) == fingerprint(np.eye(2, dtype=int)) != fingerprint(np.eye(3))
-    True
-    """
+    """Return the SHA-256 of the shape and the rows in float32; blocks do not matter."""
     matrix = as_feature_matrix(features)
     digest = start_fingerprint(matrix.shape)
     for _, block in matrix.blocks():

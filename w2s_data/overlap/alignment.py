@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Generator, Iterator
+import operator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -58,39 +59,15 @@ def align(
     tf32: bool = False,
     engine: Engine | None = None,
 ) -> FloatArray:
-    """Align the wanted rows with the anchors.
+    """Return the alignment (N,) of the wanted rows with anchors of length one, in random order.
 
-    Parameters
-    ----------
-    features : FeatureMatrix (N, D)
-    wanted : bool array (N,)
-        Rows to align; all rows are checked for NaN and for zero length on the way.
-    anchors : array (A, D)
-        Rows of length one, in random order.
-    top_share : float or None
-        Mean of this largest share of the A absolute cosines; None takes the maximum.
-    device : str
-        A CUDA device that "auto" chose and that is lost on the way leaves the remaining rows to the
-        CPU, with a warning in the log.
-    dtype : {"float32", "float64"}
-        Precision of the products.
-    tf32 : bool
-        Float32 products in TF32 on CUDA.
-    engine : Engine, optional
-        Aligns block by block in its workers; by default in this process.
-
-    Returns
-    -------
-    float array (N,)
-        In [0, 1]; NaN where not wanted, and everywhere without anchors.
-
-    Raises
-    ------
-    FeatureError
-        Naming the rows that are not finite or all zero.
-    InputError
-        If a device that was asked for by name is lost, or has no memory for a single row.
+    The mean of the largest `top_share` of the absolute cosines, None for their maximum; in [0, 1],
+    NaN where not wanted and everywhere without anchors. All rows are checked on the way, and bad
+    ones are named. A CUDA device that "auto" chose and that is lost leaves the remaining rows to
+    the CPU, with a warning in the log; one that was asked for by name raises InputError.
     """
+    import torch
+
     if engine is not None and engine.name != "local":
         bank = _AnchorBank(anchors, top_share, engine.place(device), dtype, tf32)
         return _align_blocks(engine, features, wanted, bank)
@@ -102,30 +79,18 @@ def align(
 
     def fill(chosen: str) -> None:
         aligner = _Aligner(anchors, top_share, resolve_device(chosen), dtype)
-        _fill(result, features, wanted & np.isnan(result), aligner, tf32)
+        read = _read_ahead if aligner.place.type in READ_AHEAD else _one_by_one
+        remaining = wanted & np.isnan(result)  # blocks that a lost device had done stay
+        with (
+            torch.inference_mode(),
+            highest_precision(aligner.place, tf32),
+            closing(read(features, remaining, aligner)) as parts,
+        ):
+            for numbers, points in parts:
+                result[numbers] = aligner(points)
 
     or_on_cpu(fill, device, "the alignment")
     return result
-
-
-def _fill(
-    result: FloatArray,
-    features: FeatureMatrix,
-    wanted: BoolArray,
-    aligner: _Aligner,
-    tf32: bool,
-) -> None:
-    """Write the alignment of the wanted rows into `result`, block by block."""
-    import torch
-
-    read = _read_ahead if aligner.place.type in READ_AHEAD else _one_by_one
-    with (
-        torch.inference_mode(),
-        highest_precision(aligner.place, tf32),
-        closing(read(features, wanted, aligner)) as parts,
-    ):
-        for numbers, points in parts:
-            result[numbers] = aligner(points)
 
 
 def _one_by_one(
@@ -181,9 +146,10 @@ class _Aligner:
         self.step = max(1, budget // (self.bank.shape[1] * self.bank.element_size()))
 
     def _forget_buffers(self) -> None:
-        n_anchors = self.bank.shape[1]
         self._cosines: torch.Tensor | None = None
-        self.reduce = _maximum if self.top_share is None else _TopShare(n_anchors, self.top_share)
+        self.reduce: Callable[[torch.Tensor], torch.Tensor] = operator.methodcaller("amax", dim=1)
+        if self.top_share is not None:
+            self.reduce = _TopShare(self.bank.shape[1], self.top_share)
 
     def __call__(self, points: torch.Tensor) -> FloatArray:
         """Align points (n, D) on the device; halve the step when memory runs out."""
@@ -213,6 +179,7 @@ class _Aligner:
             shape = (self.step, self.bank.shape[1])
             self._cosines = torch.empty(shape, dtype=self.kind, device=self.place)
         points = points.to(self.kind)
+        # Products of unit rows: dividing the cosines instead would be a pass over A columns.
         points = points / torch.linalg.vector_norm(points, dim=1, keepdim=True)
         cosines = torch.mm(points, self.bank, out=self._cosines[: len(points)]).abs_()
         reduced: torch.Tensor = self.reduce(cosines)
@@ -264,10 +231,6 @@ def unit_rows(features: FeatureMatrix, rows: IntArray, dtype: str = "float32") -
     return np.asarray(chosen / np.linalg.norm(chosen, axis=1, keepdims=True))
 
 
-def _maximum(cosines: torch.Tensor) -> torch.Tensor:
-    return cosines.amax(dim=1)
-
-
 class _TopShare:
     r"""Mean of each row's k largest values, without sorting the row.
 
@@ -288,6 +251,7 @@ class _TopShare:
         self.pilot_k = round(PILOT * self.share)
         self._scratch: torch.Tensor | None = None
         self.reach = max(2, round(0.06 * PILOT))
+        # A pilot of few anchors, or a quantile near its ends, says too little.
         self.exact = n_anchors < 4 * PILOT or not (self.reach < self.pilot_k < PILOT - self.reach)
 
     def __call__(self, cosines: torch.Tensor) -> torch.Tensor:

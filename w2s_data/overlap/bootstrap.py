@@ -24,13 +24,7 @@ N_CELLS = 4096
 class ThresholdBootstrap:
     """Replicates of the confidence threshold, then of the alignment threshold.
 
-    Parameters
-    ----------
-    confidence : array (N,)
-    upper : bool
-        Whether the confidence threshold is the upper side of its change point (published) or
-        the lower one.
-    n_replicates, seed : int
+    `upper` takes the upper side of the change point of the confidence, as published.
     """
 
     def __init__(self, confidence: FloatArray, upper: bool, n_replicates: int, seed: int) -> None:
@@ -49,6 +43,7 @@ class ThresholdBootstrap:
             self._totals[b] = counts.sum(dtype=np.int64)
             if np.isfinite(threshold):
                 self.confidence_thresholds[b] = threshold
+                # Points stand in the order of their confidence: a region is a slice.
                 self._n_hard[b] = np.searchsorted(cells.values, threshold, side="right")
             self._hard[b] = counts[: self._n_hard[b]].sum(dtype=np.int64)
 
@@ -78,18 +73,10 @@ class ThresholdBootstrap:
         np.divide(drawn_cells, total, out=self.overall[:, 0], where=total > 0)
 
     def shares(self, codes: IntArray, n_groups: int) -> FloatArray:
-        """Return the region shares of every group in every replicate.
+        """Return the shares of hard-only, easy-only and overlap, (replicates, n_groups, 3).
 
-        Parameters
-        ----------
-        codes : int array (N,)
-            Group of each point, 0 <= code < n_groups; negative codes are left out.
-
-        Returns
-        -------
-        array (replicates, groups, 3)
-            Shares of hard-only, easy-only and overlap; NaN where the replicate drew no point of
-            the group or found no threshold.
+        NaN where a replicate drew no point of the group or has no threshold; points with negative
+        codes are left out.
         """
         ranked_codes = np.asarray(codes)[self._order]
         inside = ranked_codes >= 0
@@ -124,6 +111,7 @@ class _Cells:
 
     def __init__(self, values: FloatArray) -> None:
         self.values = values
+        # Sums of deviations keep the digits that sums of values near 1 would lose.
         self._centred = values - (values.mean() if len(values) else 0.0)
         n_cells = min(len(values), N_CELLS)
         self._starts = np.arange(n_cells) * len(values) // max(1, n_cells)
@@ -146,7 +134,7 @@ class _Cells:
             return np.nan
         gain = deviation[split] ** 2 / (size[split] * other[split])
         best = int(np.argmax(gain))
-        if not gain[best] > 0:
+        if not gain[best] > 0:  # all drawn values are equal
             return np.nan
         start = self._starts[split[best] + 1]
         return float(self.values[start if upper else start - 1])

@@ -13,6 +13,7 @@ sorted signal and at once exact one-dimensional 2-means.
 from __future__ import annotations
 
 from dataclasses import dataclass
+
 import numpy as np
 
 from w2s_data.errors import InputError, rows

@@ -18,26 +18,20 @@ N_SMOOTHING_NEIGHBORS = 20
 def weak_confidence(
     proba: FloatArray, measure: Measure = "margin", temperature: float | None = None
 ) -> FloatArray:
-    """Measure the confidence of class probabilities.
+    """Measure the confidence (N,) of class probabilities (N, C), in [0, 1].
+
+    0 for a tie (margin) or the uniform distribution (top1), 1 for certainty.
 
     Parameters
     ----------
-    proba : array (N, C)
     measure : {"margin", "top1"}
         Top-1 minus top-2 probability, or rescaled top-1, (C p_max - 1) / (C - 1). Both are
         2 |p - 1/2| for two classes.
     temperature : float, optional
         T > 0; the probabilities are first replaced by p^(1/T), renormalised.
 
-    Returns
-    -------
-    array (N,)
-        In [0, 1]: 0 for a tie (margin) or the uniform distribution (top1), 1 for certainty.
-
     Examples
     --------
-    >>> weak_confidence(np.array([[0.9, 0.1], [0.5, 0.5]])).round(2)
-    array([0.8, 0. ])
     >>> weak_confidence(np.array([[0.6, 0.3, 0.1]]), "margin").round(2)
     array([0.3])
     >>> weak_confidence(np.array([[0.6, 0.3, 0.1]]), "top1").round(2)
@@ -54,7 +48,7 @@ def weak_confidence(
         confidence = ranked[:, -1] - ranked[:, -2]
     else:
         confidence = (n_classes * proba.max(axis=1) - 1) / (n_classes - 1)
-    return np.clip(confidence, 0.0, 1.0)
+    return np.clip(confidence, 0.0, 1.0)  # rows sum to 1 but for rounding
 
 
 def smooth_confidence(confidence: FloatArray, features: FeatureMatrix) -> FloatArray:
@@ -67,6 +61,7 @@ def smooth_confidence(confidence: FloatArray, features: FeatureMatrix) -> FloatA
     n_neighbors = min(N_SMOOTHING_NEIGHBORS, n - 1)
     if n_neighbors < 1 or confidence.std() == 0:
         return confidence
+    # By cosine, as the alignment, so that the length of a row counts in neither.
     near = NeighborIndex(metric="cosine").fit(features).neighbors(n_neighbors)
     around = confidence[near.indices].mean(axis=1)
     total = (confidence - confidence.mean()) / confidence.std()

@@ -184,9 +184,8 @@ class OverlapDetector(BaseEstimator):  # type: ignore[misc]
         weak_proba : array (N, C), or (N, M, C) for M weak models, which are averaged
             Rows sum to 1.
         pool : bool array (N,) or int array, optional
-            Rows that are fitted: thresholds, intervals and all learned attributes but `scores_`
-            are of them alone. The other rows are scored by these thresholds in the same pass. By
-            default all rows.
+            Rows that are fitted, by default all: all learned attributes but `scores_` are of them
+            alone. The other rows are scored by the same thresholds in the same pass.
         engine : Engine, optional
             Aligns blocks of points; by default in this process.
 
@@ -216,7 +215,7 @@ class OverlapDetector(BaseEstimator):  # type: ignore[misc]
         published = self.threshold == "binseg"
         find = binseg_change_point if published else change_point
         split = find(self.confidence_)
-        # The published threshold is the smallest value above the split, and hard-only up to it.
+        # As published: hard-only up to and including the smallest value above the split.
         self.confidence_threshold_ = split.upper if published else split.lower
         self.confidence_explained_ = split.explained
         hard = self._hard_only(confidence)

@@ -27,7 +27,7 @@ def check_rows(strong_features: Any, weak_proba: AnyArray) -> tuple[FeatureMatri
     """Return features (N, D) and probabilities (N, C), averaged over several weak models."""
     features = as_feature_matrix(strong_features, "strong_features")
     proba = np.asarray(weak_proba)
-    if proba.ndim == 3:
+    if proba.ndim == 3:  # each by itself: the mean of unsound rows may look sound
         for m in range(proba.shape[1]):
             check_proba(proba[:, m], f"weak_proba of weak model {m}")
         proba = proba.mean(axis=1)

@@ -25,10 +25,7 @@ def assign_regions(hard: BoolArray, alignment: FloatArray, threshold: float) -> 
 
 
 def degeneracy(regions: AnyArray, confidence: FloatArray, threshold: float) -> str | None:
-    """Describe why a density is undefined or trivial; None where it is neither.
-
-    `threshold` is that of the alignment.
-    """
+    """Describe why a density is undefined or trivial under an alignment threshold; else None."""
     hard = regions == Region.HARD
     if hard.all():
         return (
@@ -66,21 +63,16 @@ def share_table(
 ) -> pd.DataFrame:
     """Return the share of each region in each group, with its interval.
 
-    Parameters
-    ----------
-    codes : int array (N,)
-        Group of each point, an index of `names`; points with negative codes are left out.
-    replicates : array (resamples, groups, 3)
-        Shares of hard-only, easy-only and overlap.
-    defined : bool
-        Whether the density is; only the share of hard-only points is known otherwise.
+    Points with negative codes are in no group; `replicates` (resamples, groups, 3) are shares by
+    value of `Region`.
     """
     inside = codes >= 0
+    # One count over group and region together: no pass per group.
     cells = np.bincount(3 * codes[inside] + regions[inside], minlength=3 * len(names))
     cells = cells.reshape(-1, 3)
     total = cells.sum(axis=1)
     share = cells / total[:, None]
-    if not defined:
+    if not defined:  # without a density only the share of hard-only points is known
         share[:, [Region.EASY, Region.OVERLAP]] = np.nan
     rows = []
     for g, name in enumerate(names):

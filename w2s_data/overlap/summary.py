@@ -22,17 +22,9 @@ def summarize_overlap(
     scores: pd.DataFrame,
     notes: list[str],
 ) -> dict[str, Any]:
-    """Return the content of `overlap.json`.
+    """Return the content of `overlap.json`, of a detector that was fitted on the pool.
 
-    Parameters
-    ----------
-    detector : OverlapDetector
-        Fitted on the pool.
-    dataset : W2SDataset
-    scores : DataFrame (N rows)
-        `scores.parquet` of all items; the rows of the pool are summarised.
-    notes : list of str
-        Warnings of the score.
+    `scores` are those of all items, `notes` the warnings of the stage.
     """
     pool = scores[scores["split"] == "pool"]
     learned = detector.to_dict()
@@ -57,10 +49,8 @@ def summarize_overlap(
 
 
 def reading(detector: OverlapDetector, n: int) -> str:
-    """Explain the density of n pool items in words, with the limits of such a number.
-
-    The limits that it names were measured: see "What may be claimed" in docs/concepts.md.
-    """
+    """Explain the density of n pool items in words, with the limits of such a number."""
+    # The limits that it names were measured: see "What may be claimed" in docs/concepts.md.
     if np.isnan(detector.density_):
         return (
             "The overlap density is undefined here: the points could not be divided into regions "
@@ -68,6 +58,7 @@ def reading(detector: OverlapDetector, n: int) -> str:
         )
     low, high = detector.density_interval_
     interval = "" if np.isnan(low) else f" ({100 * low:.1f}\u2013{100 * high:.1f}%)"
+    # Never the density alone: on real data most of its effect is the filter on confidence.
     text = (
         f"About {100 * detector.density_:.1f}%{interval} of the {n:,} pool items are overlap "
         "points: the teacher is confident of them, and they resemble items of which it is not, so "
@@ -105,10 +96,7 @@ def _accuracy(points: pd.DataFrame, level: float) -> dict[str, Any] | None:
 
 
 def _breakdown(detector: OverlapDetector, pool: pd.DataFrame, column: str) -> list[dict[str, Any]]:
-    """Return one record per source or group: shares and accuracies of the weak labels.
-
-    `confident` is the density that weak confidence alone would report.
-    """
+    """Return one record per source or group: shares and accuracies of the weak labels."""
     if column not in pool.columns:
         return []
     table = detector.shares(pool[column].to_numpy(dtype=object))
@@ -116,6 +104,7 @@ def _breakdown(detector: OverlapDetector, pool: pd.DataFrame, column: str) -> li
     records = []
     for row in table.to_dict("records"):
         own = parts[row["name"]]
+        # The density that weak confidence alone would report, the baseline of the other.
         confident = _others(row, "hard_only", detector.level)
         records.append(
             {str(key): value for key, value in row.items()}

@@ -127,6 +127,7 @@ class LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Parameters
         ----------
         X : array (n, D) or DataFrame
+            TypeError for a sparse matrix, as in scikit-learn.
         y : array (n,) of labels, or (n, C) of probabilities
         sample_weight : array (n,), optional
             Non-negative; only ratios matter.
@@ -135,8 +136,6 @@ class LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ------
         InputError
             NaN features, disagreeing row counts, a single class, bad probabilities or weights.
-        TypeError
-            A sparse matrix.
         """
         check_parameters(self, CONSTRAINTS)
         features = _check_features(X)
@@ -145,9 +144,8 @@ class LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_same_length(X=features, y=targets)
         weights = _check_weights(sample_weight, len(features))
         with threads_for(features.size * targets.shape[1]):
-            self.l2_ = (
-                float(self.l2) if self.l2 != "cv" else self._best_l2(features, targets, weights)
-            )
+            chosen = self.l2 if self.l2 != "cv" else self._best_l2(features, targets, weights)
+            self.l2_ = float(chosen)
             self._solve(features, targets, weights)
         return self
 
@@ -165,14 +163,14 @@ class LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Ridge scores are clipped to [0, 1] and renormalised (uniform where all are clipped to 0).
         """
+        from scipy.special import expit, softmax
+
         scores = self.decision_function(X)
         if self.loss == "ridge":
             return _clipped_distribution(scores)
-        if scores.ndim == 1:
-            positive = _sigmoid(scores)
-            return np.column_stack([_sigmoid(-scores), positive])
-        shifted = np.exp(scores - scores.max(axis=1, keepdims=True))
-        return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))
+        if scores.ndim == 1:  # 1 - p would lose the digits of a small probability
+            return np.column_stack([expit(-scores), expit(scores)])
+        return np.asarray(softmax(scores, axis=1))
 
     def predict(self, X: AnyArray) -> AnyArray:
         """Return the most probable class of every row."""
@@ -191,6 +189,7 @@ class LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Return the penalty of least held-out cross-entropy; ties go to the stronger one."""
         rng = check_generator(self.random_state)
         losses = np.zeros(len(L2_GRID))
+        # Not through `fit`: a fold may lack a class, and its rows are checked already.
         probe = clone(self).set_params(random_state=None)
         probe.classes_, probe.n_features_in_ = self.classes_, self.n_features_in_
         for train, held_out in stratified_folds(targets.argmax(axis=1), self.folds, rng):
@@ -232,7 +231,7 @@ class LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 ).minimize(self.max_iter, self.tol)
 
             coef, intercept, self.loss_, self.n_iter_ = or_on_cpu(solve, self.device, "the probe")
-        self.coef_ = coef / scale
+        self.coef_ = coef / scale  # 0 for a constant column, whose scale is infinite
         self.intercept_ = intercept - self.coef_ @ mean
 
 
@@ -244,21 +243,10 @@ def cross_fit_proba(
     folds: int = 5,
     random_state: RandomState = None,
 ) -> FloatArray:
-    """Predict every row by a probe that was not trained on it.
+    """Predict every row of X (n, D) by a clone of the probe that was not trained on it.
 
-    Parameters
-    ----------
-    probe : LinearProbe
-        Cloned for each fold.
-    X : array (n, D)
-    y : array (n,)
-        Hard labels; the columns of the result follow their sorted order.
-    folds : int
-        A class with a single row is unknown to the probe that predicts that row.
-
-    Returns
-    -------
-    array (n, C)
+    Returns probabilities (n, C); columns follow the sorted order of the hard labels y (n,). A class
+    with a single row is unknown to the probe that predicts that row.
 
     Examples
     --------
@@ -328,12 +316,6 @@ def _clipped_distribution(scores: FloatArray) -> FloatArray:
     total = clipped.sum(axis=1, keepdims=True)
     uniform = np.full_like(clipped, 1 / clipped.shape[1])
     return np.asarray(np.divide(clipped, total, out=uniform, where=total > 0))
-
-
-def _sigmoid(scores: FloatArray) -> FloatArray:
-    from scipy.special import expit
-
-    return np.asarray(expit(scores))
 
 
 def _check_features(X: AnyArray, allow_empty: bool = False) -> FloatArray:

@@ -31,15 +31,8 @@ class LogisticProblem:
     for more (Böhning 1992). With R R^T that bound plus the penalty, W = U R^-1 makes every
     curvature at most one, and L-BFGS converges in a few dozen steps however the features correlate.
 
-    Parameters
-    ----------
-    features : array (n, D)
-    targets : array (n, C), or (n, 1) with the probability of the second of two classes
-    weights : array (n,)
-        Mean 1.
-    l2 : float
-    fit_intercept : bool
-    device : str
+    Targets are (n, C), or (n, 1) with the probability of the second of two classes; weights have
+    mean 1.
     """
 
     def __init__(
@@ -110,6 +103,7 @@ class LogisticProblem:
             np.zeros(self.n_outputs * (self.d + 1)),
             jac=True,
             method="L-BFGS-B",
+            # Only the gradient decides: a flat objective may still move the coefficients.
             options={"maxiter": max_iter, "maxfun": 2 * max_iter, "gtol": tol, "ftol": 0.0},
         )
         solution = self._moved(result.x).reshape(self.n_outputs, self.d + 1)
@@ -141,7 +135,7 @@ class LogisticProblem:
             log_partition = xp.logaddexp(scores, xp.zeros_like(scores))
             loss = (v * (log_partition - y * scores)).sum()
         else:
-            top = xp.amax(scores, 1)[:, None]
+            top = xp.amax(scores, 1)[:, None]  # so that no exponential overflows
             log_partition = top + xp.log(xp.exp(scores - top).sum(1)[:, None])
             loss = (v * y * (log_partition - scores)).sum()
         return loss, v * (xp.exp(scores - log_partition) - y)
