@@ -47,19 +47,7 @@ LATER = (GAIN, FORECAST, GROUPS, SELECT, PROJECTION)
 
 @dataclass(frozen=True)
 class Artefacts:
-    """Files of a run, read and checked.
-
-    Attributes
-    ----------
-    overlap : dict
-        Content of `overlap.json`; empty where the run was not scored.
-    scores : DataFrame
-        One row per item, in the order of the items; without scores, what is known of the items.
-    later : dict from file name to content
-        Summaries and tables of the stages after scoring that the manifest names.
-    outdated : tuple of str
-        Stages whose inputs have changed since, scoring among them.
-    """
+    """Files of a run, read and checked; without scores, `scores` holds what is known of the items."""
 
     path: Path
     manifest: dict[str, Any]
@@ -81,7 +69,7 @@ class Artefacts:
 
     @property
     def kind(self) -> str:
-        """What an item is: text, image or features."""
+        """Kind of an item: text, image or features."""
         return str(self.data.get("kind") or ("text" if self.has_items else "features"))
 
     @property
@@ -106,10 +94,7 @@ class Artefacts:
         return scored
 
     def items(self, rows: Sequence[int], column: str = "item") -> Iterator[tuple[int, Any]]:
-        """Yield (row, item) in row order, read batch by batch so that memory stays bounded.
-
-        Of pairs, `column` "item" is the first and "other" the second.
-        """
+        """Yield (row, item) in row order, batch by batch; of pairs, column "other" is the second."""
         if not self.has_items:
             return
         wanted = sorted({int(row) for row in rows})
@@ -124,20 +109,7 @@ class Artefacts:
 
 
 def read_artefacts(run: str | os.PathLike[str] | Any) -> Artefacts:
-    """Read the artefacts of a run, whichever of its stages are finished.
-
-    Parameters
-    ----------
-    run : path or object with a `path`
-        The run directory.
-
-    Raises
-    ------
-    RunError
-        If there is no run, or its tables disagree.
-    FileFormatError
-        If one of its files is damaged.
-    """
+    """Read the artefacts of a run, whichever of its stages are finished; refuse damaged ones."""
     folder = Path(run if isinstance(run, str | os.PathLike) else run.path)
     if not folder.is_dir():
         raise RunError(f"there is no run directory {str(folder)!r}; `w2s score` makes one")
@@ -184,13 +156,7 @@ def stage_artefacts(name: str, result: Mapping[str, Any]) -> Artefacts:
 
 
 def _has_scores(folder: Path) -> bool:
-    """Return whether the run was scored; raise if one of the two files is missing.
-
-    Raises
-    ------
-    RunError
-        If one of the files is missing.
-    """
+    """Return whether the run was scored; raise if one of the two files is missing."""
     missing = [name for name in SCORE.files if not (folder / name).is_file()]
     if not missing:
         return True

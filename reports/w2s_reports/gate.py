@@ -40,16 +40,7 @@ class GateError(InputError):
 
 @dataclass(frozen=True)
 class Condition:
-    """Condition under which the gate fails.
-
-    Attributes
-    ----------
-    metric : str
-        A name in `METRICS`, `gain.METHOD` or `density.SOURCE`.
-    operator : str
-        <, <=, >, >=, == or !=.
-    threshold : float
-    """
+    """Condition under which the gate fails, on a name in `METRICS`, gain.METHOD or density.SOURCE."""
 
     metric: str
     operator: str
@@ -61,16 +52,9 @@ class Condition:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Result of checking a condition.
+    """Result of checking a condition; `failed` is None where the number is not there.
 
-    Attributes
-    ----------
-    failed : bool or None
-        Whether the condition holds, which fails the gate; None where the number is not there.
-    unit : str
-        share, points, number or count: how the value is spelled.
-    reason : str
-        Why there is no number, with the command that adds it; empty where there is one.
+    `unit` is share, points, number or count; `reason` says why there is no number.
     """
 
     condition: str
@@ -106,20 +90,8 @@ class Metric:
 
 
 def parse(text: str) -> Condition:
-    """Read a condition.
+    """Read a condition: METRIC, one of < <= > >= == !=, and a number that may end in %.
 
-    Parameters
-    ----------
-    text : str
-        METRIC, one of < <= > >= == !=, NUMBER; a number may end in %.
-
-    Raises
-    ------
-    GateError
-        If it is not a condition, or there is no such metric.
-
-    Examples
-    --------
     >>> parse("density<20%")
     Condition(metric='density', operator='<', threshold=0.2)
     >>> str(parse("gain.naive <= 0"))
@@ -142,19 +114,6 @@ def parse(text: str) -> Condition:
 def check(conditions: Iterable[str | Condition], summary: Summary) -> tuple[Outcome, ...]:
     """Check conditions on the numbers of a summary.
 
-    Parameters
-    ----------
-    conditions : iterable of str or Condition
-    summary : dict
-        Result of `w2s_reports.summarize`.
-
-    Raises
-    ------
-    GateError
-        If a condition cannot be read, or names a method or a source that the run does not have.
-
-    Examples
-    --------
     >>> density = {"hint": None, "density": {"value": 0.31, "low": 0.27, "high": 0.35}}
     >>> [outcome] = check(["density<0.2"], {"overlap": density})
     >>> print(outcome)

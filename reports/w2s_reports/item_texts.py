@@ -12,15 +12,7 @@ Texts = dict[int, str]
 
 
 def item_texts(artefacts: Artefacts, rows: Sequence[int], max_bytes: int) -> tuple[Texts, Texts]:
-    """Read the starts of the texts of some rows, and of the rejected texts of pairs.
-
-    Returns
-    -------
-    texts : dict from row to text
-        For a pair the chosen text, or the first where nobody has chosen.
-    rejected : dict from row to text
-        Empty unless items are pairs.
-    """
+    """Read the starts of the texts of some rows: chosen (or only) and rejected ones, by row."""
     if artefacts.kind != "text":
         return {}, {}
     first = _texts(artefacts, rows, "item", max_bytes)

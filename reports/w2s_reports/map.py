@@ -25,18 +25,6 @@ def projection_stage(
     `projection.parquet` has the columns id, pca_x, pca_y, umap_x and umap_y (null without UMAP),
     with one row per point of the proportional sample that reports draw; the principal axes are
     those of every scored point.
-
-    Returns
-    -------
-    StageResult
-        The content of `projection.json`.
-
-    Raises
-    ------
-    RunError
-        If the run was not scored.
-    NotApplicableError
-        If strong features are missing.
     """
     compute = compute or Compute(seed=run.seed)
     settings = {

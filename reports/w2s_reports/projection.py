@@ -35,21 +35,10 @@ SAME = 1e-12  # of the squared mean: the variance of features that are all the s
 
 @dataclass(frozen=True, repr=False)
 class Projection:
-    """Positions of n points in two dimensions.
+    """Positions of n points in two dimensions, `pca` and `umap` (n, 2).
 
-    Attributes
-    ----------
-    pca : float64 array (n, 2)
-        Coordinates on the first two principal axes of all N points, in the features' units.
-    explained : (float, float) or None
-        Shares of the N points' variance that the axes hold, in [0, 1]; None where all are equal.
-    solver : str
-        "exact" for the eigenvectors of the covariance, "randomised" above 2,048 dimensions.
-    umap : float64 array (n, 2) or None
-        Turned so that most of the spread is level. Only neighbourhoods mean something: neither
-        axes nor distances between far points do.
-    reason : str
-        Why there is no UMAP, or nothing to draw at all; "" where there is one.
+    `explained` are the shares of the variance of all N points on the two axes, None where all are
+    equal; of `umap` only neighbourhoods mean something; `reason` says why there is none.
     """
 
     pca: FloatArray
@@ -77,7 +66,7 @@ class Projection:
 
 
 def project(features: Any, rows: IntArray | None = None, *, rng: np.random.Generator) -> Projection:
-    r"""Project points of a feature matrix by PCA and by UMAP.
+    r"""Project points of features (N, D) by PCA and by UMAP; `rows` are those to draw, ascending.
 
     The principal axes are the eigenvectors :math:`v_1, v_2` of the covariance of all N points,
     each with its largest entry positive, so that the sign is fixed:
@@ -86,34 +75,13 @@ def project(features: Any, rows: IntArray | None = None, *, rng: np.random.Gener
               \mathrm{explained}_j = \lambda_j / \operatorname{tr} C
 
     Up to 2,048 dimensions C is accumulated in float64 over the blocks and decomposed exactly;
-    above, subspace iteration finds the axes with nine passes over the features and without C.
+    above, subspace iteration (Halko, Martinsson, Tropp, *Finding structure with randomness*, 2011,
+    algorithm 4.4) finds the axes with nine passes over the features and without C.
 
-    UMAP sees the drawn points alone: the 15 nearest of each, itself included, by cosine, exactly
-    (`NeighborIndex`); it starts from their principal components and takes 200 epochs in one
-    thread, so that a seed fixes the result.
+    UMAP (McInnes, Healy, Melville, 2018) sees the drawn points alone: the 15 nearest of each,
+    itself included, by cosine, exactly; it starts from their principal components and takes 200
+    epochs in one thread, so that a seed fixes the result.
 
-    Parameters
-    ----------
-    features : array (N, D), memory map or FeatureStore
-    rows : int array (n,), optional
-        The points to draw, ascending; by default all.
-    rng : Generator
-        Seeds UMAP and the randomised axes.
-
-    Raises
-    ------
-    FeatureError
-        NaN or infinite features, with their rows.
-    EmptyDataError
-        No rows.
-
-    References
-    ----------
-    McInnes, Healy, Melville, *UMAP: Uniform Manifold Approximation and Projection*, 2018. Halko,
-    Martinsson, Tropp, *Finding structure with randomness*, 2011, algorithm 4.4.
-
-    Examples
-    --------
     >>> line = np.outer(np.arange(5), [3.0, 4.0])
     >>> result = project(line, rng=np.random.default_rng(0))
     >>> result.pca[:, 0].round(6).tolist(), [round(share, 6) for share in result.explained]

@@ -56,6 +56,10 @@ STAGES = {
     "select": "selection",
     "gain": "gain",
 }
+# Sections that a hint replaces, and the part of the summary that has it.
+HINTED = {name: name for name in ("selection", "gain", "sources", "discrepancy")}
+ON_PAGE = HINTED | {"overlap": "overlap", "examples": "overlap"}
+IN_TERMINAL = HINTED | {"overlap": "overlap", "forecast": "forecast", "groups": "group_analysis"}
 MOST_ROWS = 30  # of a table in a terminal
 SCRIPTS = (
     *("page", "points", "figures", "map", "pointing", "tables", "examples", "search"),
@@ -123,7 +127,7 @@ def render(
         return _page(summary, sections, drawing or Drawing())
     if kind == "markdown":
         text = _text_environment(kind).get_template("markdown/report.md")
-        return _tidy(text.render(s=summary, sections=sections))
+        return _tidy(text.render(s=summary, sections=_headed(sections, summary, HINTED)))
     return "\n".join(_terminal(name, summary) for name in sections)
 
 
@@ -163,8 +167,17 @@ def stage_line(name: str, summary: Mapping[str, Any]) -> str:
 def _terminal(section: str, summary: Mapping[str, Any]) -> str:
     # 80 columns where the output is not a terminal.
     width = shutil.get_terminal_size().columns
+    if hint := section in IN_TERMINAL and summary[IN_TERMINAL[section]]["hint"]:
+        return tables.wrap(_tidy(formats.printable(hint)), width)
     template = _text_environment("terminal", width).get_template(f"terminal/{section}.txt")
     return tables.wrap(_tidy(template.render(s=summary)), width)
+
+
+def _headed(
+    names: Sequence[str], summary: Mapping[str, Any], hinted: Mapping[str, str]
+) -> list[tuple[str, str, str | None]]:
+    """Return name and title of sections, and the hint that stands for one without numbers."""
+    return [(n, TITLES[n], summary[hinted[n]]["hint"] if n in hinted else None) for n in names]
 
 
 def _tidy(text: str) -> str:
@@ -251,7 +264,7 @@ def _page(summary: Mapping[str, Any], sections: Sequence[str], drawing: Drawing)
     environment.globals["scale"] = scale
     return environment.get_template("html/report.html").render(
         s=summary,
-        sections=[(name, TITLES[name]) for name in sections],
+        sections=_headed(sections, summary, ON_PAGE),
         figures=figures,
         points=drawing.points,
         images=drawing.images,

@@ -29,19 +29,9 @@ def report_stage(
 ) -> StageResult:
     """Write the report of a run, with a map of the strong features where they are available.
 
-    The report is not recorded in the manifest: it is made anew whenever a stage was.
-
-    Returns
-    -------
-    StageResult
-        "path" of the report (None for standard output), "text" that goes there, "gate" with the
-        outcome of each condition, and "no_map", the reason where there is no map.
-
-    Raises
-    ------
-    InputError
-        If a map is required whose features are not available, or the page is to go to standard
-        output.
+    The report is not recorded in the manifest: it is made anew whenever a stage was. The result has
+    the path of the report (None for standard output), the text that goes there, the gate's outcomes
+    and the reason where there is no map.
     """
     settings = settings or ReportSettings()
     is_page = settings.format == "html"

@@ -95,13 +95,7 @@ def summarize_stage(name: str, result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _sections(artefacts: Artefacts) -> dict[str, Any]:
-    """Build the sections of one run.
-
-    Raises
-    ------
-    RunError
-        If a file of a stage is whole, but lacks what this version reads.
-    """
+    """Build the sections of one run; raise if a file lacks what this version reads."""
     try:
         measured = gain.summarize_gain(artefacts)
         stages = {

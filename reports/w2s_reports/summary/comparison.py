@@ -42,19 +42,7 @@ ONE_DETECTOR = {"overlap", "sources", "groups"}
 
 
 def compare(own: Summary, other: Summary) -> dict[str, Any]:
-    """Compare every number that both runs have; differences are this run minus the baseline.
-
-    Parameters
-    ----------
-    own, other : dict
-        Summaries of this run and of its baseline.
-
-    Returns
-    -------
-    dict
-        `sections`, each with `rows` of `value`, `other`, `difference` and `result`; `lacking`,
-        numbers of only one run; `settings` that differ; `notes` on how to read it.
-    """
+    """Compare every number that both runs have; differences are this run minus the baseline."""
     # The fingerprint covers items and labels, whatever the file is called.
     fingerprints = own["data"]["fingerprint"], other["data"]["fingerprint"]
     same = fingerprints[0] is not None and fingerprints[0] == fingerprints[1]

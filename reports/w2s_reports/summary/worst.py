@@ -63,13 +63,7 @@ def worst_groups(rows: Sequence[Row], gains: Sequence[Row], whole: Row) -> list[
     """Select the groups that are significantly worse than the whole, by measure.
 
     A group counts if its whole interval is on the wrong side, so that a handful of items does not
-    make it the worst; of those, the furthest come first.
-
-    Parameters
-    ----------
-    rows : rows of the groups' table
-    gains : rows with `name` and the measured `gain`
-    whole : mapping of measure to its value over all groups; a difference is compared with 0
+    make it the worst; of those, the furthest come first. A difference is compared with 0.
     """
     result = []
     for measure in MEASURES:
