@@ -47,7 +47,7 @@ LATER = (GAIN, FORECAST, GROUPS, SELECT, PROJECTION)
 
 @dataclass(frozen=True)
 class Artefacts:
-    """Files of a run, read and checked; without scores, `scores` holds what is known of the items."""
+    """Files of a run, read and checked; an unscored run has the items in place of scores."""
 
     path: Path
     manifest: dict[str, Any]
@@ -94,7 +94,7 @@ class Artefacts:
         return scored
 
     def items(self, rows: Sequence[int], column: str = "item") -> Iterator[tuple[int, Any]]:
-        """Yield (row, item) in row order, batch by batch; of pairs, column "other" is the second."""
+        """Yield (row, item) in row order, batch by batch; "other" is the second of a pair."""
         if not self.has_items:
             return
         wanted = sorted({int(row) for row in rows})

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from w2s_data.errors import InputError, unknown
+from w2s_data.stages.graph import SCORE
 from w2s_reports.formats import format_interval, format_value, name_of
 
 COMPARE: dict[str, Callable[[float, float], bool]] = {
@@ -40,7 +41,7 @@ class GateError(InputError):
 
 @dataclass(frozen=True)
 class Condition:
-    """Condition under which the gate fails, on a name in `METRICS`, gain.METHOD or density.SOURCE."""
+    """Condition under which the gate fails; `metric` is a name in `METRICS` or FAMILY.NAME."""
 
     metric: str
     operator: str
@@ -216,7 +217,8 @@ METRICS: dict[str, Metric] = {
         "share",
         lambda s: s["overlap"]["weak_accuracy"] or NOTHING,
         "overlap",
-        "the weak accuracy is unknown without gold labels (`w2s score DATA --label COLUMN`)",
+        "the weak accuracy is unknown without gold labels "
+        f"(`{SCORE.with_options('DATA', label='COLUMN')}`)",
     ),
     "worst_group_density": Metric(
         "share", lambda s: worst_group(s["groups"]["rows"], "density"), "overlap", _NO_GROUP

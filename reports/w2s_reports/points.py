@@ -16,7 +16,7 @@ import pandas as pd
 from w2s_data.utils.typing import IntArray
 from w2s_reports.artefacts import Artefacts
 from w2s_reports.formats import id_of, name_of, plain
-from w2s_reports.item_texts import item_texts
+from w2s_reports.items import item_texts
 from w2s_reports.palette import REGION_KEYS
 
 # More points hide each other, and each costs some 200 bytes of the page.

@@ -42,6 +42,17 @@ class Stage:
         """Its JSON files, the main one first."""
         return tuple(name for name in self.files if name.endswith(".json"))
 
+    def with_options(self, target: str = "RUN", **options: str) -> str:
+        """Return the command on RUN or DATA with options; an empty value is that of a switch.
+
+        >>> Stage("gain", command="w2s gain RUN").with_options(seeds="5", resume="")
+        'w2s gain RUN --seeds 5 --resume'
+        """
+        words = [self.command.replace("RUN", target)]
+        for name, value in options.items():
+            words += [f"--{name.replace('_', '-')}", value]
+        return " ".join(filter(None, words))
+
     def hint(self, file: str | None = None) -> str:
         """Return a sentence that says which command adds a file (the main one by default)."""
         return f"`{self.command}` {self.files[file or next(iter(self.files))]}."

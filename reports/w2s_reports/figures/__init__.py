@@ -18,7 +18,6 @@ from w2s_reports.figures import (
     overlap,
     projection,
     selection,
-    sources,
     verdict,
 )
 from w2s_reports.figures.base import Figure
@@ -40,7 +39,7 @@ def build_figures(
         overlap.confidence_curve(artefacts, summary["overlap"]),
         overlap.alignment_curve(artefacts, summary["overlap"]),
         projection.point_map(artefacts, points, summary),
-        sources.densities(summary["sources"], summary["overlap"]),
+        groups.densities(summary["sources"], summary["overlap"]),
         selection.rounds(summary["selection"], trace),
         selection.posteriors(summary["selection"], trace),
         selection.allocation(summary["selection"]),

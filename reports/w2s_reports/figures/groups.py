@@ -1,4 +1,4 @@
-"""Figures on groups: shares of labelled set and pool, and the gain at another share."""
+"""Figures on groups and sources: their shares, and the gain at another share."""
 
 from __future__ import annotations
 
@@ -23,9 +23,13 @@ from w2s_reports.formats import format_interval, has_interval, percent
 # About two screens of a phone.
 SHOWN = 16
 VAGUE = 0.5  # width of the optimum's interval from which it is not marked
-SERIES = (
+GROUP_SERIES = (
     ("labelled set", "eta_labelled", "ink", False, 0.03),
     ("pool", "eta_pool", "accent", True, -0.22),
+)
+SOURCE_SERIES = (
+    ("overlap density", "density", "overlap", True, 0.03),
+    ("confident (overlap or easy-only)", "confident", "muted", False, -0.22),
 )
 PARTS = (
     ("average", "both alike", "accent", "solid"),
@@ -41,7 +45,7 @@ def shares(groups: Mapping[str, Any]) -> Figure | None:
         return None
     rows.sort(key=lambda row: -abs(row["eta_pool"]["value"] - row["eta_labelled"]["value"]))
     shown = rows[:SHOWN]
-    data = mark_series(shown, SERIES)
+    data = mark_series(shown, GROUP_SERIES)
     axis = {"title": title("share of the split"), "tickformat": ".0%", "nticks": 6}
     axis |= {"rangemode": "tozero"}
     caption = (
@@ -124,3 +128,37 @@ def _room(points: list[Mapping[str, Any]]) -> dict[str, Any]:
     # Ten points at least, or noise of a flat prediction would look like a curve.
     missing = max(0.0, 0.1 - (high - low)) / 2
     return {"range": [low - missing - 0.02, high + missing + 0.02]}
+
+
+def densities(sources: Mapping[str, Any], overlap: Mapping[str, Any]) -> Figure | None:
+    """Draw overlap density, filled, and share of confident points, hollow, of each source."""
+    rows = [row for row in sources["rows"] if row["density"]["value"] is not None]
+    if len(rows) < 2 or overlap["density"]["value"] is None:
+        return None
+    rows.sort(key=lambda row: -row["density"]["value"])
+    shown = rows[:SHOWN]
+    axis = {"title": title("share of the source's points"), "tickformat": ".0%", "nticks": 6}
+    axis |= {"range": _source_range(shown)}
+    drawn = rows_layout([row["name"] for row in shown], axis, legend=True)
+    drawn["shapes"] = [line("x", overlap["density"]["value"], "paper")]
+    caption = (
+        f"With {percent(overlap['level'], 0)} intervals, most overlap first. The dotted line is "
+        f"the density of all scored points, {percent(overlap['density']['value'])}. Hollow "
+        "marks: what a filter on weak confidence would keep without any strong model."
+    )
+    if len(rows) > SHOWN:
+        caption += f" The first {SHOWN} of {len(rows)} sources; the table has all."
+    text = "; ".join(
+        f"{row['name']} {describe(row['density'])} overlap, {describe(row['confident'])} confident"
+        for row in shown
+    )
+    heading = "Overlap beside confidence alone"
+    data = mark_series(shown, SOURCE_SERIES)
+    return Figure("densities", heading, data, drawn, caption, f"Shares by source: {text}.")
+
+
+def _source_range(rows: list[dict[str, Any]]) -> list[float]:
+    """Return a range from just below 0, so that a mark at 0 is whole, to the highest limit."""
+    estimates = [row[key] for row in rows for _, key, *_ in SOURCE_SERIES]
+    highest = max(e[end] for e in estimates for end in ("value", "high") if e[end] is not None)
+    return [-0.02 * highest, 1.04 * highest or 1.0]

@@ -11,8 +11,6 @@ from w2s_reports.artefacts import Artefacts, read_artefacts, stage_artefacts
 from w2s_reports.gate import check, parse
 from w2s_reports.summary import (
     comparison,
-    data,
-    discrepancy,
     examples,
     forecast,
     gain,
@@ -21,7 +19,6 @@ from w2s_reports.summary import (
     projection,
     provenance,
     selection,
-    slices,
     sources,
     verdict,
 )
@@ -104,18 +101,18 @@ def _sections(artefacts: Artefacts) -> dict[str, Any]:
             "reading": overlap.reading(artefacts),
             "selection": selection.summarize_selection(artefacts),
             "group_analysis": groups.summarize_groups(artefacts, measured),
-            "discrepancy": discrepancy.summarize_discrepancy(artefacts),
+            "discrepancy": forecast.summarize_discrepancy(artefacts),
         }
         return {
             "schema": SCHEMA,
             "version": artefacts.manifest.get("version"),
-            "data": data.data(artefacts),
+            "data": provenance.describe_data(artefacts),
             "verdict": verdict.give_verdict(stages, artefacts.without("projection").outdated),
             **stages,
             "overlap": overlap.overlap(artefacts),
             "projection": projection.projection(artefacts),
             "sources": sources.summarize_sources(artefacts),
-            "groups": slices.slices(artefacts, "group"),
+            "groups": sources.slices(artefacts, "group"),
             "examples": examples.examples(artefacts),
             "provenance": provenance.provenance(artefacts),
         }

@@ -15,13 +15,6 @@ Value = tuple[str, str, Estimate]  # name, unit, estimate
 # More names would hide the sentence; the tables have all.
 NAMED = 3
 _OF = {"sources": "density of ", "groups": "density of ", "forecast": "forecast: "}
-SECTIONS = (
-    ("overlap", "Overlap"),
-    ("sources", "Overlap density by source"),
-    ("groups", "Overlap density by group"),
-    ("forecast", "Forecast"),
-    ("gain", "Measured gain"),
-)
 WEAK_EVIDENCE = (
     "Each density comes from a detector that was fitted to its own run, and the two put their "
     "thresholds in different places: such densities are only weakly comparable. To compare data, "
@@ -47,8 +40,11 @@ def compare(own: Summary, other: Summary) -> dict[str, Any]:
     fingerprints = own["data"]["fingerprint"], other["data"]["fingerprint"]
     same = fingerprints[0] is not None and fingerprints[0] == fingerprints[1]
     sections, lacking = [], []
-    for key, title in SECTIONS:
-        left, right = ({name: (unit, e) for name, unit, e in VALUES[key](s)} for s in (own, other))
+    for key, title, values in SECTIONS:
+        left, right = (
+            {} if s[key]["hint"] else {name: (unit, e) for name, unit, e in values(s[key])}
+            for s in (own, other)
+        )
         rows = [
             _row(name, unit, value, right[name][1], same)
             for name, (unit, value) in left.items()
@@ -59,11 +55,7 @@ def compare(own: Summary, other: Summary) -> dict[str, Any]:
         lacking += [_lacking(title, [n for n in right if n not in left], "the baseline")]
     shown = [section for section in sections if section["rows"]]
     return {
-        "name": other["data"]["name"],
-        "run": other["data"]["run"],
-        "n_items": other["data"]["n_items"],
-        "n_scored": other["data"]["n_scored"],
-        "created": other["data"]["created"],
+        **{name: other["data"][name] for name in ("name", "run", "n_items", "n_scored", "created")},
         "same_items": same,
         "sentences": _sentences(shown),
         "sections": shown,
@@ -134,10 +126,7 @@ def _result(left: Estimate, right: Estimate, between: Estimate, same: bool) -> s
     return "no significant difference"
 
 
-def _overlap(s: Summary) -> Iterator[Value]:
-    o = s["overlap"]
-    if o["hint"]:
-        return
+def _overlap(o: Summary) -> Iterator[Value]:
     yield "overlap density", "share", o["density"]
     for region in o["regions"]:
         if region["key"] != "overlap":  # its share is the density
@@ -152,30 +141,19 @@ def _overlap(s: Summary) -> Iterator[Value]:
             yield name, "share", o[key]
 
 
-def _sources(s: Summary) -> Iterator[Value]:
-    for row in s["sources"]["rows"]:
+def _densities(slices: Summary) -> Iterator[Value]:
+    for row in slices["rows"]:
         yield row["name"], "share", row["density"]
 
 
-def _groups(s: Summary) -> Iterator[Value]:
-    for row in s["groups"]["rows"]:
-        yield row["name"], "share", row["density"]
-
-
-def _forecast(s: Summary) -> Iterator[Value]:
-    f = s["forecast"]
-    if f["hint"]:
-        return
+def _forecast(f: Summary) -> Iterator[Value]:
     yield "forecast gain, points", "points", f["gain"]
     yield "chance of a gain", "share", estimate({"value": f["chance"]})
     for name in ("teacher", "student", "ceiling"):
         yield f"{name}'s accuracy", "share", f[name]
 
 
-def _gain(s: Summary) -> Iterator[Value]:
-    g = s["gain"]
-    if g["hint"]:
-        return
+def _gain(g: Summary) -> Iterator[Value]:
     for key, name in (
         ("teacher", "teacher's accuracy"),
         ("labelled_only", "accuracy with labelled items alone"),
@@ -189,13 +167,13 @@ def _gain(s: Summary) -> Iterator[Value]:
         yield "gain in the worst group, points", "points", worst
 
 
-VALUES: dict[str, Callable[[Summary], Iterator[Value]]] = {
-    "overlap": _overlap,
-    "sources": _sources,
-    "groups": _groups,
-    "forecast": _forecast,
-    "gain": _gain,
-}
+SECTIONS: tuple[tuple[str, str, Callable[[Summary], Iterator[Value]]], ...] = (
+    ("overlap", "Overlap", _overlap),
+    ("sources", "Overlap density by source", _densities),
+    ("groups", "Overlap density by group", _densities),
+    ("forecast", "Forecast", _forecast),
+    ("gain", "Measured gain", _gain),
+)
 
 
 def _lacking(title: str, names: list[str], where: str) -> str | None:

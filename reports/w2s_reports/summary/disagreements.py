@@ -10,7 +10,7 @@ import pandas as pd
 from w2s_data.stages.graph import GAIN, PREDICTIONS
 from w2s_reports.artefacts import Artefacts
 from w2s_reports.formats import count, name_of, percent, plain
-from w2s_reports.summary.items import preferred
+from w2s_reports.items import preferred
 
 # Three pages of six cards; more would make the page heavy and nobody reads them.
 SHOWN = 18  # of each kind
@@ -21,8 +21,8 @@ KINDS = {  # of disagreement, in a heading and at the head of a column
     "unknown": ("No gold label", "No gold label"),
 }
 AGAIN = (
-    "`w2s gain RUN` has to run again: what the student says of each item is not kept of this run, "
-    "or its items have changed since."
+    f"`{GAIN.command}` has to run again: what the student says of each item is not kept of this "
+    "run, or its items have changed since."
 )
 
 
@@ -39,7 +39,7 @@ def find_disagreements(artefacts: Artefacts) -> dict[str, Any]:
     column = f"{methods[0]} / label"
     if table is None or column not in table or not ids.equals(table["id"].astype(str)):
         return {"hint": AGAIN}
-    text = _read(table, methods[0], artefacts.is_paired)
+    text = _read(table, methods[0])
     # Labelled items were trained on, so that an agreement there says nothing.
     asked = text[text["student"].notna() & (text["split"] != "labelled")]
     apart = asked[asked["student"] != asked["teacher"]].sort_values(
@@ -58,7 +58,7 @@ def find_disagreements(artefacts: Artefacts) -> dict[str, Any]:
                 "short": short,
                 "n": int((apart["kind"] == kind).sum()),
                 "items": [
-                    _student(row) for row in
+                    _student(row, artefacts.is_paired) for row in
                     apart[apart["kind"] == kind].head(SHOWN).reset_index().to_dict("records")
                 ],
             }
@@ -67,7 +67,7 @@ def find_disagreements(artefacts: Artefacts) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _read(table: pd.DataFrame, method: str, is_paired: bool) -> pd.DataFrame:
+def _read(table: pd.DataFrame, method: str) -> pd.DataFrame:
     """Collect split, gold label, teacher, student and kind of disagreement of each item."""
     result = pd.DataFrame(
         {
@@ -80,13 +80,11 @@ def _read(table: pd.DataFrame, method: str, is_paired: bool) -> pd.DataFrame:
             "right": table[f"{method} / right"],
         }
     )
-    known = result["gold"].notna()
     result["kind"] = "both_wrong"
     result.loc[result["student"] == result["gold"], "kind"] = "student_right"
     result.loc[result["teacher"] == result["gold"], "kind"] = "teacher_right"
     # Last, since without a gold label the other kinds were assigned wrongly.
-    result.loc[~known, "kind"] = "unknown"
-    result["is_paired"] = is_paired
+    result.loc[result["gold"].isna(), "kind"] = "unknown"
     return result
 
 
@@ -100,10 +98,10 @@ def _count(split: Any, asked: pd.DataFrame, apart: pd.DataFrame) -> dict[str, An
     }
 
 
-def _student(row: Mapping[Any, Any]) -> dict[str, Any]:
+def _student(row: Mapping[Any, Any], is_paired: bool) -> dict[str, Any]:
     """Describe the student's answer to one item."""
     label = name_of(row["student"])
-    if row["is_paired"]:
+    if is_paired:
         label = preferred(None if row["gold"] is None else row["student"] == row["gold"])
     return {
         "row": int(row["index"]),

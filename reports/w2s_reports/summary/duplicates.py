@@ -12,8 +12,11 @@ from w2s_reports.formats import count, plain
 
 # Five pages of eight pairs.
 SHOWN = 40
-AGAIN = "`w2s groups RUN` has to run again: pairs of near-duplicates are not kept of this run."
-PAIRED = "Preference pairs are not compared with each other: `w2s groups` does not apply to them."
+AGAIN = f"`{GROUPS.command}` has to run again: pairs of near-duplicates are not kept of this run."
+PAIRED = (
+    "Preference pairs are not compared with each other: "
+    f"`{GROUPS.command.removesuffix(' RUN')}` does not apply to them."
+)
 
 
 def find_duplicates(artefacts: Artefacts) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 
 from w2s_reports.artefacts import Artefacts
+from w2s_reports.items import describe_items
 from w2s_reports.summary.disagreements import find_disagreements
 from w2s_reports.summary.duplicates import find_duplicates
-from w2s_reports.summary.items import describe_items
 
 # Two rows of three cards.
 EXAMPLES_PER_REGION = 6

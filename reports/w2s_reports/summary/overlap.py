@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from w2s_data.stages.graph import SCORE
 from w2s_reports.artefacts import Artefacts
 from w2s_reports.formats import format_interval, percent, plain
 from w2s_reports.palette import REGIONS
@@ -18,15 +19,12 @@ def hint(artefacts: Artefacts) -> str | None:
     """Return the command that scores the run, with the features it needs; None if scored."""
     if artefacts.is_scored:
         return None
-    encoders = {"weak": ENCODERS.get(artefacts.kind), "strong": "MODEL"}
-    options = [
-        f" --{role} {encoders[role]}"
-        if artefacts.kind in ENCODERS
-        else f" --{role}-features {role.upper()}.npy"
-        for role in missing_features(artefacts)
-    ]
+    options = {f"{role}_features": f"{role.upper()}.npy" for role in missing_features(artefacts)}
+    if artefacts.kind in ENCODERS:
+        encoders = {"weak": ENCODERS[artefacts.kind], "strong": "MODEL"}
+        options = {role: encoders[role] for role in missing_features(artefacts)}
     return (
-        f"`w2s score RUN{''.join(options)}` adds the region of every item, the overlap "
+        f"`{SCORE.with_options(**options)}` adds the region of every item, the overlap "
         "density, what each source and group holds of it, and the most telling items."
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from w2s_data.stages.graph import PROJECTION
 from w2s_reports.artefacts import Artefacts
 from w2s_reports.formats import percent, plain
 from w2s_reports.summary.parts import sentence
@@ -16,7 +17,11 @@ OUTDATED = "The map is older than the features or the scores: `{command}` draws 
 def projection(artefacts: Artefacts) -> dict[str, Any]:
     """Summarize the map, or name the command that adds it."""
     result = artefacts.later.get("projection.json")
-    command = f"w2s report RUN --map{_file(artefacts)}"
+    # Strong features that came from a file are needed again: a run does not hold them.
+    embedded = (artefacts.manifest.get("stages") or {}).get("embed") or {}
+    strong = (embedded.get("settings") or {}).get("strong") or {}
+    file = {"strong_features": "FILE"} if "file" in strong else {}
+    command = PROJECTION.with_options(map="", **file)
     if result is None:
         return {"hint": ADDS.format(command=command)}
     if "projection" in artefacts.outdated:
@@ -56,10 +61,3 @@ def _readings(result: Mapping[str, Any]) -> dict[str, str]:
         "of the variance of the scored points; the rest is not visible."
     )
     return readings
-
-
-def _file(artefacts: Artefacts) -> str:
-    """Return the option for strong features that came from a file."""
-    embedded = (artefacts.manifest.get("stages") or {}).get("embed") or {}
-    strong = (embedded.get("settings") or {}).get("strong") or {}
-    return " --strong-features FILE" if "file" in strong else ""

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from w2s_data.stages.graph import GROUPS, SCORE, SELECT
 from w2s_reports.artefacts import Artefacts
 from w2s_reports.formats import (
     MINUS,
@@ -20,7 +21,6 @@ from w2s_reports.formats import (
     price,
 )
 from w2s_reports.summary.parts import estimate, from_columns, named
-from w2s_reports.summary.slices import slices
 
 Row = Mapping[str, Any]
 MANY_COPIES = 0.02  # share of a source's items with a near-duplicate from which it is text
@@ -28,11 +28,31 @@ FEWEST_RANKED = 4  # sources of which a rank correlation is worth a word
 FEW_RANKED = 8  # of which it is still vague
 MANY_SOURCES = 20  # from which some lie apart by chance alone
 ALIKE, UNLIKE = 0.8, 0.3  # Spearman's correlation of two rankings that agree, that do not
-TO_GROUP = "`w2s groups RUN` adds reliability and near-duplicates of each source."
+TO_GROUP = f"`{GROUPS.command}` adds reliability and near-duplicates of each source."
 TO_COST = (
-    "`w2s select RUN --budget N --costs SOURCE=COST` adds what an item costs, and how much "
-    "overlap that buys."
+    f"`{SELECT.with_options(budget='N', costs='SOURCE=COST')}` adds what an item costs, and how "
+    "much overlap that buys."
 )
+
+
+def slices(artefacts: Artefacts, role: str) -> dict[str, Any]:
+    """Summarize the overlap in each source or group."""
+    overlap = artefacts.overlap
+    rows = [
+        {
+            "name": name_of(row.get("name")) or "(none)",
+            "n": int(row.get("n") or 0),
+            "density": from_columns(row, "density", overlap.get("level")),
+            **{name: plain(row.get(name)) for name in ("hard_only", "easy_only")},
+            "weak_accuracy": from_columns(row, "weak_accuracy", overlap.get("level")),
+        }
+        for row in overlap.get(f"by_{role}") or []
+    ]
+    command = SCORE.with_options("DATA", **{role: "COLUMN"})
+    missing = f"No {role} column was given; `{command}` compares {role}s."
+    if not artefacts.is_scored:
+        missing = f"`{SCORE.command}` adds the overlap of each {role}."
+    return {"rows": rows, "hint": None if rows else missing}
 
 
 def summarize_sources(artefacts: Artefacts) -> dict[str, Any]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from w2s_data.stages.graph import FORECAST, GAIN
 from w2s_reports.formats import count, format_interval, format_value, percent, signed
 
 # The forecast is named first, as it needs no training.
 HINT = (
-    "Not known yet: `w2s forecast RUN` says what training is expected to gain, `w2s gain RUN` "
-    "trains and measures it."
+    f"Not known yet: `{FORECAST.command}` says what training is expected to gain, "
+    f"`{GAIN.command}` trains and measures it."
 )
 # Stages whose warnings stand at the top, and those whose stand in their own section.
 AT_THE_TOP = {"reading": "overlap", "forecast": "forecast", "gain": "gain"}

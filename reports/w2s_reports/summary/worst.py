@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from w2s_reports.formats import has_interval
 from w2s_reports.summary.parts import difference
 
 # The first are the ones to look at; the table has the rest.
@@ -13,50 +13,39 @@ SHOWN = 3
 Row = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class Measure:
-    """Criterion of the worst groups: low values, or with `apart` those far from 0."""
-
-    key: str
-    title: str
-    word: str
-    unit: str
-    advice: str
-    apart: bool = False
-
-
-MEASURES = (
-    Measure(
-        "weak_accuracy",
-        "Weak labels least often right",
-        "weak accuracy",
-        "share",
-        "Get gold labels here first, or leave these items out of the pool.",
-    ),
-    Measure(
-        "overlap_density",
-        "Least overlap",
-        "overlap density",
-        "share",
-        "There is little to learn here beyond the teacher: a larger gain needs other items.",
-    ),
-    Measure(
-        "gain",
-        "Least measured gain",
-        "measured gain",
-        "points",
-        "Judge the student by this group too before it replaces the teacher.",
-    ),
-    Measure(
-        "difference",
-        "Shares most unequal (pool minus labelled set)",
-        "share of pool and labelled set",
-        "points",
-        "Label more where the pool holds more of a group than the teacher saw, or sample the pool "
-        "to match.",
-        apart=True,
-    ),
+MEASURES: tuple[Row, ...] = (
+    {
+        "key": "weak_accuracy",
+        "title": "Weak labels least often right",
+        "word": "weak accuracy",
+        "unit": "share",
+        "advice": "Get gold labels here first, or leave these items out of the pool.",
+    },
+    {
+        "key": "overlap_density",
+        "title": "Least overlap",
+        "word": "overlap density",
+        "unit": "share",
+        "advice": "There is little to learn here beyond the teacher: a larger gain needs other "
+        "items.",
+    },
+    {
+        "key": "gain",
+        "title": "Least measured gain",
+        "word": "measured gain",
+        "unit": "points",
+        "advice": "Judge the student by this group too before it replaces the teacher.",
+    },
+    {
+        "key": "difference",
+        "title": "Shares most unequal (pool minus labelled set)",
+        "word": "share of pool and labelled set",
+        "unit": "points",
+        "advice": "Label more where the pool holds more of a group than the teacher saw, or sample "
+        "the pool to match.",
+    },
 )
+APART = "difference"  # the measure of which values far from 0 are bad, on either side
 
 
 def worst_groups(rows: Sequence[Row], gains: Sequence[Row], whole: Row) -> list[dict[str, Any]]:
@@ -67,21 +56,18 @@ def worst_groups(rows: Sequence[Row], gains: Sequence[Row], whole: Row) -> list[
     """
     result = []
     for measure in MEASURES:
-        entries = _entries(measure, rows, gains)
-        against = 0.0 if measure.apart else whole.get(measure.key)
+        key, entries = measure["key"], _entries(measure["key"], rows, gains)
+        against = 0.0 if key == APART else whole.get(key)
         # The only group is the whole, and cannot be worse than it.
         if len(entries) < 2 or against is None:
             continue
-        clear = [entry for entry in entries if _excess(measure, entry, against) > 0]
-        clear.sort(key=lambda entry: -_excess(measure, entry, against))
+        clear = [entry for entry in entries if _excess(key, entry, against) > 0]
+        clear.sort(key=lambda entry: -_excess(key, entry, against))
         result.append(
             {
-                "key": measure.key,
-                "title": measure.title,
-                "word": measure.word,
-                "unit": measure.unit,
-                "advice": measure.advice if clear else "",
-                "whole": None if measure.apart else against,
+                **measure,
+                "advice": measure["advice"] if clear else "",
+                "whole": None if key == APART else against,
                 "groups": clear[:SHOWN],
                 "n_clear": len(clear),
                 "n": len(entries),
@@ -90,21 +76,16 @@ def worst_groups(rows: Sequence[Row], gains: Sequence[Row], whole: Row) -> list[
     return result
 
 
-def _entries(measure: Measure, rows: Sequence[Row], gains: Sequence[Row]) -> list[dict[str, Any]]:
+def _entries(key: str, rows: Sequence[Row], gains: Sequence[Row]) -> list[dict[str, Any]]:
     """List name and estimate of every group that has one with an interval."""
-    if measure.key == "gain":
-        entries = [{"name": row["name"], **row["gain"]} for row in gains]
-    elif measure.apart:
-        entries = [
-            {"name": row["name"], **difference(row["eta_pool"], row["eta_labelled"])}
-            for row in rows
-        ]
+    if key == APART:
+        known = [(row, difference(row["eta_pool"], row["eta_labelled"])) for row in rows]
     else:
-        entries = [{"name": row["name"], **row[measure.key]} for row in rows]
-    return [entry for entry in entries if None not in (entry["low"], entry["high"])]
+        known = [(row, row[key]) for row in (gains if key == "gain" else rows)]
+    return [{"name": row["name"], **e} for row, e in known if has_interval(e)]
 
 
-def _excess(measure: Measure, entry: Row, against: float) -> float:
+def _excess(key: str, entry: Row, against: float) -> float:
     """Return how far the whole interval lies beyond the value, on the wrong side."""
     below = float(against - entry["high"])
-    return max(below, float(entry["low"] - against)) if measure.apart else below
+    return max(below, float(entry["low"] - against)) if key == APART else below
