@@ -19,11 +19,7 @@ REORDERING = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 
 
 def plain(value: Any) -> Any:
-    """Convert to a Python scalar; NaN, infinities and pandas' NA become None.
-
-    >>> plain(float("nan")) is None
-    True
-    """
+    """Convert to a Python scalar; NaN, infinities and pandas' NA become None."""
     # NumPy scalars; the JSON of the summary holds Python types only.
     if hasattr(value, "item"):
         value = value.item()
@@ -33,38 +29,22 @@ def plain(value: Any) -> Any:
 
 
 def percent(value: float | None, digits: int = 1) -> str:
-    """Format a share as a percentage.
-
-    >>> percent(0.3142), percent(None)
-    ('31.4%', '–')
-    """
+    """Format a share as a percentage."""
     return NOTHING if value is None else f"{100 * value:.{digits}f}%".replace("-", MINUS)
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """Format a number with a fixed count of decimals.
-
-    >>> number(0.31416)
-    '0.314'
-    """
+    """Format a number with a fixed count of decimals."""
     return NOTHING if value is None else f"{value:.{digits}f}".replace("-", MINUS)
 
 
 def count(value: int | None) -> str:
-    """Format a whole number with separated thousands.
-
-    >>> count(12345)
-    '12,345'
-    """
+    """Format a whole number with separated thousands."""
     return NOTHING if value is None else f"{value:,}"
 
 
 def amount(value: float | None) -> str:
-    """Format a number of items or money, with decimals only where it has them.
-
-    >>> amount(276.0), amount(67.84)
-    ('276', '67.8')
-    """
+    """Format a number of items or money, with decimals only where it has them."""
     if value is None:
         return NOTHING
     # Closer to a whole number than the one decimal could show.
@@ -72,20 +52,12 @@ def amount(value: float | None) -> str:
 
 
 def price(value: float | None) -> str:
-    """Format the cost of one item in three digits at most.
-
-    >>> price(0.125), price(2.0)
-    ('0.125', '2')
-    """
+    """Format the cost of one item in three digits at most."""
     return NOTHING if value is None else f"{value:.3g}"
 
 
 def signed(value: float | None, digits: int = 1) -> str:
-    """Format a difference of shares in percentage points.
-
-    >>> signed(0.0186), signed(-0.039), signed(-0.0001)
-    ('+1.9', '−3.9', '0.0')
-    """
+    """Format a difference of shares in percentage points."""
     if value is None:
         return NOTHING
     text = f"{100 * value:+.{digits}f}"
@@ -94,11 +66,7 @@ def signed(value: float | None, digits: int = 1) -> str:
 
 
 def day(iso: str | None) -> str:
-    """Format an ISO date in words; return anything else unchanged.
-
-    >>> day("2026-11-05T10:00:00Z")
-    '5 November 2026'
-    """
+    """Format an ISO date in words; return anything else unchanged."""
     if not iso:
         return NOTHING
     try:
@@ -110,11 +78,7 @@ def day(iso: str | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Format a time span in the largest fitting unit.
-
-    >>> duration(3.14159), duration(125)
-    ('3.1 s', '2 min 5 s')
-    """
+    """Format a time span in the largest fitting unit."""
     if seconds is None:
         return NOTHING
     if seconds < 60:
@@ -124,11 +88,7 @@ def duration(seconds: float | None) -> str:
 
 
 def excerpt(text: str, max_bytes: int) -> str:
-    """Cut a text to its start on one line, at most `max_bytes` of UTF-8.
-
-    >>> excerpt("one\\n two  three", 9)
-    'one tw…'
-    """
+    """Cut a text to its start on one line, at most `max_bytes` of UTF-8."""
     # Twice the bytes are enough for any text with single blanks; a huge cell is never split whole.
     line = " ".join(text[: 2 * max_bytes].split())
     raw = line.encode("utf-8", "replace")
@@ -151,11 +111,7 @@ def name_of(value: Any) -> str | None:
 
 
 def flatten(settings: Any, prefix: str = "") -> dict[str, str]:
-    """Flatten nested settings to dotted names and short texts; unset ones are left out.
-
-    >>> flatten({"weak": {"model": "tfidf", "dim": 64}, "seed": 0})
-    {'weak.model': 'tfidf', 'weak.dim': '64', 'seed': '0'}
-    """
+    """Flatten nested settings to dotted names and short texts; unset ones are left out."""
     if settings is None:
         return {}
     if isinstance(settings, Mapping):
@@ -172,11 +128,7 @@ UNITS: dict[str, Callable[..., str]] = {"share": percent, "points": signed, "num
 
 
 def format_value(value: float | None, unit: str = "share", digits: int | None = None) -> str:
-    """Format a number in its unit: share, points of a share, plain number or count.
-
-    >>> format_value(0.31), format_value(-0.02, "points"), format_value(0.31, "number")
-    ('31.0%', '−2.0', '0.310')
-    """
+    """Format a number in its unit: share, points of a share, plain number or count."""
     if unit == "count":
         return count(None if value is None else round(value))
     return UNITS[unit](value) if digits is None else UNITS[unit](value, digits)
@@ -185,13 +137,7 @@ def format_value(value: float | None, unit: str = "share", digits: int | None = 
 def format_interval(
     estimate: Mapping[str, Any] | None, unit: str = "share", digits: int | None = None
 ) -> str:
-    """Format the interval of an estimate; empty where it has none.
-
-    >>> format_interval({"low": 0.27, "high": 0.354})
-    '27.0–35.4%'
-    >>> format_interval({"low": -0.0168, "high": 0.0539}, "points")
-    '−1.7 to +5.4'
-    """
+    """Format the interval of an estimate; empty where it has none."""
     if not has_interval(estimate) or unit not in UNITS:
         return ""
     low, high = (format_value(estimate[side], unit, digits) for side in ("low", "high"))
@@ -204,13 +150,7 @@ def format_interval(
 def format_estimate(
     estimate: Mapping[str, Any] | None, unit: str = "share", digits: int | None = None
 ) -> str:
-    """Format a value with its interval in brackets.
-
-    >>> format_estimate({"value": 0.31, "low": 0.27, "high": 0.354})
-    '31.0% (27.0–35.4%)'
-    >>> format_estimate({"value": 2.5, "low": None, "high": None}, "number", 1)
-    '2.5'
-    """
+    """Format a value with its interval in brackets."""
     # None stands for an estimate that a section does not have at all.
     value = format_value((estimate or {}).get("value"), unit, digits)
     limits = format_interval(estimate, unit, digits)
@@ -223,11 +163,7 @@ def has_interval(estimate: Mapping[str, Any] | None) -> TypeGuard[Mapping[str, A
 
 
 def printable(text: Any) -> str:
-    r"""Replace what a terminal would obey by its escape: control and bidirectional characters.
-
-    >>> printable("a\x1b[31mb")
-    'a\\x1b[31mb'
-    """
+    """Replace what a terminal would obey by its escape: control and bidirectional characters."""
     return "".join(
         character.encode("unicode_escape").decode("ascii") if _is_control(character) else character
         for character in str(text)

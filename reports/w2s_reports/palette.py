@@ -86,11 +86,7 @@ NEUTRALS = {
 
 
 def tokens(theme: int) -> dict[str, str]:
-    """Return the colour of every CSS variable in the light (0) or dark (1) theme.
-
-    >>> tokens(0)["overlap"], tokens(0)["overlap-soft"], tokens(1)["paper"]
-    ('#0072b2', '#0072b22e', '#15181b')
-    """
+    """Return the colour of every CSS variable in the light (0) or dark (1) theme."""
     named = {**NEUTRALS, **CATEGORIES, **ANSWERS}
     colours = {name: pair[theme] for name, pair in named.items()}
     colours |= {r.token: r.dark if theme else r.light for r in REGIONS}

@@ -288,11 +288,7 @@ def _page(summary: Mapping[str, Any], sections: Sequence[str], drawing: Drawing)
 
 
 def scale(estimates: Sequence[Mapping[str, Any]], start: float | None = 0.0) -> tuple[float, float]:
-    """Return the axis that the interval marks of a column share: tenths that hold every value.
-
-    >>> scale([{"value": 0.3, "low": 0.22, "high": 0.41}])
-    (0.0, 0.5)
-    """
+    """Return the axis that the interval marks of a column share: tenths that hold every value."""
     numbers = (e[side] for e in estimates for side in ("value", "low", "high"))
     values = [number for number in numbers if number is not None] or [0.0, 1.0]
     # At most 0.9, so that the axis keeps a width of a tenth.

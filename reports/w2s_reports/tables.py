@@ -16,22 +16,12 @@ SPECIAL = re.compile(r"([\\`*_\[\]<>|#~&!])")
 
 
 def escape_markdown(text: Any) -> str:
-    """Escape text so that Markdown shows it unchanged: one line, no markup, no HTML.
-
-    >>> escape_markdown("a|b <b>*c*</b>")
-    'a\\\\|b \\\\<b\\\\>\\\\*c\\\\*\\\\</b\\\\>'
-    """
+    """Escape text so that Markdown shows it unchanged: one line, no markup, no HTML."""
     return SPECIAL.sub(r"\\\1", printable(" ".join(str(text).split())))
 
 
 def markdown_table(rows: Sequence[Sequence[str]]) -> str:
-    """Align a Markdown table: the first column to the left, all others to the right.
-
-    >>> print(markdown_table([["Source", "n"], ["web", "12"]]))
-    | Source |   n |
-    | :----- | --: |
-    | web    |  12 |
-    """
+    """Align a Markdown table: the first column to the left, all others to the right."""
     # Three dashes are the shortest rule of a table.
     widths = [max(3, *(len(cells[i]) for cells in rows)) for i in range(len(rows[0]))]
 
@@ -45,13 +35,7 @@ def markdown_table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def terminal_table(rows: Sequence[Sequence[str]], width: int) -> str:
-    """Align a table for a terminal of some width; cells are folded where they do not fit.
-
-    >>> print(terminal_table([["source", "items"], ["[red]web", "12"]], 40))
-     source     items
-    ──────────────────
-     [red]web      12
-    """
+    """Align a table for a terminal of some width; cells are folded where they do not fit."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -69,11 +53,7 @@ def terminal_table(rows: Sequence[Sequence[str]], width: int) -> str:
 
 
 def align_rows(rows: Sequence[tuple[str, str]], width: int) -> str:
-    """Align (topic, value) pairs in two columns, with control characters escaped.
-
-    >>> print(align_rows([("ray", "pip install 'w2s-data[ray]'")], 40))
-    ray  pip install 'w2s-data[ray]'
-    """
+    """Align (topic, value) pairs in two columns, with control characters escaped."""
     from rich.table import Table
     from rich.text import Text
 

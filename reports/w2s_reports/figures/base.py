@@ -43,11 +43,7 @@ class Figure:
 
 
 def thin(n: int, keep: int, limit: int = MAX_CURVE_POINTS) -> IntArray:
-    """Thin to at most `limit` of the indices 0 … n − 1, with both ends and both sides of `keep`.
-
-    >>> thin(1_000_000, 777, limit=6).tolist()
-    [0, 776, 777, 999999]
-    """
+    """Thin to at most `limit` of the indices 0 … n − 1, with both ends and both sides of `keep`."""
     if n <= limit:
         return np.arange(n)
     # Four places are kept for the ends and the sides of the change point.
@@ -106,22 +102,14 @@ def layout(xaxis: Spec | None = None, yaxis: Spec | None = None) -> Spec:
 
 
 def plot_text(name: str) -> str:
-    """Escape a name from the data for Plotly: no markup, no CSS variable.
-
-    >>> plot_text("<b>a</b>")
-    '&lt;b&gt;a&lt;/b&gt;'
-    """
+    """Escape a name from the data for Plotly: no markup, no CSS variable."""
     safe = without_markup(excerpt(name, LABEL_BYTES))
     # The page replaces values that start with "--" by colours; a name must not become one.
     return f"\u200b{safe}" if safe.startswith("--") else safe
 
 
 def without_markup(text: str) -> str:
-    """Escape a text so that Plotly sees neither tags nor formulas.
-
-    >>> without_markup("<b> costs $5, not $6")
-    '&lt;b&gt; costs &#36;5, not &#36;6'
-    """
+    """Escape a text so that Plotly sees neither tags nor formulas."""
     # Plotly renders a subset of HTML, and TeX between dollar signs.
     safe = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return safe.replace("$", "&#36;")

@@ -12,11 +12,7 @@ Estimate = Mapping[str, Any]  # value, low, high, level
 
 
 def estimate(values: Any, level: float | None = None) -> dict[str, Any]:
-    """Read an estimate of a stage's summary; every number is None where there is none.
-
-    >>> estimate({"value": 0.3, "low": 0.2, "high": 0.4}, level=0.9)
-    {'value': 0.3, 'low': 0.2, 'high': 0.4, 'level': 0.9}
-    """
+    """Read an estimate of a stage's summary; every number is None where there is none."""
     given = values if isinstance(values, Mapping) else {}
     numbers = {name: plain(given.get(name)) for name in ("value", "low", "high")}
     # A bare number has no interval, so that a level would promise what is not there.
@@ -60,11 +56,7 @@ def texts(values: Sequence[Any] | None) -> list[str]:
 
 
 def sentence(text: str) -> str:
-    """Add a capital at the start and a full stop at the end.
-
-    >>> sentence("no student clearly beats the teacher")
-    'No student clearly beats the teacher.'
-    """
+    """Add a capital at the start and a full stop at the end."""
     text = text.strip()
     # Readings of the stages are fragments in the terminal and sentences on the page.
     ended = text if text.endswith((".", "!", "?")) else f"{text}."
@@ -72,10 +64,6 @@ def sentence(text: str) -> str:
 
 
 def named(rows: Sequence[Mapping[str, Any]], spell: Callable[[Any], str], limit: int = 3) -> str:
-    """List the first few of many in words.
-
-    >>> named([{"name": letter} for letter in "abcde"], lambda row: row["name"])
-    'a, b, c and 2 more'
-    """
+    """List the first few of many in words."""
     listed = ", ".join(spell(row) for row in rows[:limit])
     return f"{listed} and {len(rows) - limit} more" if len(rows) > limit else listed
