@@ -115,7 +115,7 @@ def read_artefacts(run: str | os.PathLike[str] | Any) -> Artefacts:
         raise RunError(f"there is no run directory {str(folder)!r}; `w2s score` makes one")
     scored = _has_scores(folder)
     manifest = writable(Run.open(folder).manifest) if Run.exists(folder) or not scored else {}
-    overlap = _read_overlap(folder / OVERLAP) if scored else {}
+    overlap = _read_result(folder / OVERLAP, SCORE) if scored else {}
     scores = _read_scores(folder / SCORES) if scored else None
     items = _read_items(folder / ITEMS_TABLE)
     later, outdated = _read_later(folder, manifest)
@@ -166,20 +166,6 @@ def _has_scores(folder: Path) -> bool:
     return False
 
 
-def _read_overlap(path: Path) -> dict[str, Any]:
-    overlap = _read_plain(path)
-    if not isinstance(overlap, dict) or overlap.get("schema") != SCORE.schema:
-        raise RunError(
-            f"{str(path)!r} is not of schema {SCORE.schema}: run `w2s score` again with "
-            "this version"
-        )
-    return overlap
-
-
-def _read_plain(path: Path) -> Any:
-    return writable(read_json(path))
-
-
 def writable(value: Any) -> Any:
     """Replace lone surrogates and cut endless texts, which no page can show."""
     if isinstance(value, str):
@@ -228,7 +214,7 @@ def _read_later(folder: Path, manifest: dict[str, Any]) -> tuple[dict[str, Any],
 def _read_result(path: Path, stage: Stage) -> Any:
     if path.suffix == ".parquet":
         return _read_table(path)
-    results = _read_plain(path)
+    results = writable(read_json(path))
     if not isinstance(results, dict) or results.get("schema") != stage.schema:
         command = stage.command.removesuffix(" RUN")
         raise RunError(

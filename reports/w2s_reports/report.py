@@ -78,12 +78,7 @@ class Report:
         InputError
             If `path` is a folder.
         """
-        target = Path(path)
-        if target.is_dir():
-            raise InputError(f"{str(target)!r} is a folder; name a file, e.g. 'report.html'")
-        with atomic_path(target) as partial:
-            partial.write_text(self.to_html(), encoding="utf-8", newline="\n")
-        return target
+        return write_text(path, self.to_html())
 
     def _repr_html_(self) -> str:
         title = html.escape(f"Weak-to-strong report: {self.summary['data']['name']}")
@@ -100,6 +95,16 @@ class Report:
         if overlap["hint"]:
             result, n = "not scored", "n_items"
         return f"Report({data['name']!r}, {result}, {formats.count(data[n])} points)"
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> Path:
+    """Write a report in any format, whole or not at all; return its path."""
+    target = Path(path)
+    if target.is_dir():
+        raise InputError(f"{str(target)!r} is a folder; name a file, e.g. 'report.html'")
+    with atomic_path(target) as partial:
+        partial.write_text(text, encoding="utf-8", newline="\n")
+    return target
 
 
 def build_report(

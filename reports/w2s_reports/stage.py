@@ -8,16 +8,12 @@ from typing import Any
 from w2s_data.compute.context import Compute
 from w2s_data.errors import InputError
 from w2s_data.run import Run
-from w2s_data.stages.graph import (
-    PAGE,
-    SCORE,
-)
+from w2s_data.stages.graph import PAGE, SCORE
 from w2s_data.stages.settings import ReportSettings
-from w2s_data.utils.io import atomic_path
 from w2s_data.utils.stage import StageResult
 from w2s_reports.map import projection_stage
 from w2s_reports.render import render
-from w2s_reports.report import build_report
+from w2s_reports.report import build_report, write_text
 from w2s_reports.summary import summarize
 
 STDOUT = "-"
@@ -49,10 +45,7 @@ def report_stage(
     summary = summarize(run, **conditions)
     text = render(summary, settings.format)
     if not to_stdout:
-        if Path(target).is_dir():
-            raise InputError(f"{str(target)!r} is a folder; name a file")
-        with atomic_path(Path(target)) as partial:
-            partial.write_text(text, encoding="utf-8", newline="\n")
+        write_text(target, text)
     return StageResult(result | {"text": text if to_stdout else "", "gate": summary["gate"]})
 
 

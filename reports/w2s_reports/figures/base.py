@@ -24,6 +24,8 @@ ROW_HEIGHT = 60
 
 Spec = dict[str, Any]
 Estimate = Mapping[str, Any]  # value, low, high
+# Label, key of the rows, colour token, whether marks are filled, and shift of the marks.
+Series = Sequence[tuple[str, str, str, bool, float]]
 
 
 @dataclass(frozen=True)
@@ -130,47 +132,54 @@ def marks(
         (e["value"] - e["low"], e["high"] - e["value"]) if has_interval(e) else (0, 0)
         for e in estimates
     ]
+    fill, edge = f"--{token}" if filled else "--paper", {"color": f"--{token}", "width": 2}
+    bars = {
+        "type": "data",
+        "symmetric": False,
+        "array": [above for _, above in spans],
+        "arrayminus": [below for below, _ in spans],
+        "color": f"--{token}",
+        "thickness": 2,
+        "width": 0,
+    }
+    texts = [without_markup(text) for text in texts]
+    return dots(name, values, rows, texts, size=11, color=fill, line=edge) | {"error_x": bars}
+
+
+def dots(
+    name: str, x: Sequence[float], y: Sequence[float], texts: Sequence[str], **marker: Any
+) -> Spec:
+    """Draw a marker at each point, with a text for the pointer."""
     return {
         "type": "scatter",
         "mode": "markers",
         "name": name,
-        "x": values,
-        "y": list(rows),
-        "text": [without_markup(text) for text in texts],
+        "x": list(x),
+        "y": list(y),
+        "text": list(texts),
         "hovertemplate": "%{text}<extra></extra>",
-        "marker": {
-            "size": 11,
-            "color": f"--{token}" if filled else "--paper",
-            "line": {"color": f"--{token}", "width": 2},
-        },
-        "error_x": {
-            "type": "data",
-            "symmetric": False,
-            "array": [above for _, above in spans],
-            "arrayminus": [below for below, _ in spans],
-            "color": f"--{token}",
-            "thickness": 2,
-            "width": 0,
-        },
+        "marker": marker,
     }
 
 
 def mark_series(
-    rows: Sequence[Mapping[str, Any]], series: Sequence[tuple[str, str, str, bool, float]]
+    rows: Sequence[Mapping[str, Any]], series: Series, unit: str = "share"
 ) -> list[Spec]:
-    """Mark several estimates in the row of each name, one series a little above the next.
-
-    `series` has label, key, colour token, whether marks are filled, and shift of the marks.
-    """
+    """Mark several estimates in the row of each name, one series a little above the next."""
     data = []
     for label, key, token, filled, shift in series:
-        known = [(k, row) for k, row in enumerate(rows) if row[key]["value"] is not None]
+        known = [(k, row) for k, row in enumerate(rows) if is_known(row[key])]
         if known:
-            estimates = [row[key] for _, row in known]
+            estimates = [in_points(row[key]) if unit == "points" else row[key] for _, row in known]
             heights = [len(rows) - 1 - k + shift for k, _ in known]
-            texts = [f"{row['name']}, {label}: {describe(row[key])}" for _, row in known]
+            texts = [f"{row['name']}, {label}: {describe(row[key], unit)}" for _, row in known]
             data.append(marks(label, estimates, heights, texts, token=token, filled=filled))
     return data
+
+
+def is_known(estimate: Estimate | None) -> bool:
+    """Return whether there is an estimate with a value."""
+    return estimate is not None and estimate["value"] is not None
 
 
 def in_points(estimate: Estimate) -> dict[str, float | None]:

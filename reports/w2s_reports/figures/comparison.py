@@ -5,18 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from w2s_reports.figures.base import (
-    Figure,
-    describe,
-    in_points,
-    line,
-    marks,
-    rows_layout,
-    title,
-)
+from w2s_reports.figures.base import Figure, describe, line, mark_series, rows_layout, title
 
 # A figure of ten rows still fits a screen.
 SHOWN = 10
+SERIES = (
+    ("baseline", "other", "accent", False, 0.03),
+    ("this run", "value", "accent", True, -0.22),
+)
 Row = Mapping[str, Any]
 
 
@@ -49,22 +45,7 @@ def _paired(name: str, heading: str, rows: Sequence[Row], unit: str) -> Figure |
     if not result:
         return None
     shown = result[:SHOWN]
-    heights = [len(shown) - 1 - k for k in range(len(shown))]
-    texts = {
-        side: [f"{row['name']}: {describe(row[key], unit)} {side}" for row in shown]
-        for key, side in (("value", "in this run"), ("other", "in the baseline"))
-    }
-    sides = (("other", "baseline", False, 0.03), ("value", "this run", True, -0.22))
-    data = [
-        marks(
-            label,
-            [in_points(row[key]) if unit == "points" else row[key] for row in shown],
-            [height + shift for height in heights],
-            texts["in this run" if key == "value" else "in the baseline"],
-            filled=filled,
-        )
-        for key, label, filled, shift in sides
-    ]
+    data = mark_series(shown, SERIES, unit)
     if unit == "share":
         axis: dict[str, Any] = {"title": title("share"), "tickformat": ".0%", "nticks": 6}
     else:
@@ -75,5 +56,9 @@ def _paired(name: str, heading: str, rows: Sequence[Row], unit: str) -> Figure |
     caption = "Filled: this run; hollow: the baseline; each with the interval of its table below."
     if len(result) > SHOWN:
         caption += f" The first {SHOWN} of {len(result)}; the tables have all."
-    both = [f"{one}; {two}" for one, two in zip(*texts.values(), strict=True)]
+    both = [
+        f"{row['name']}: {describe(row[key], unit)} in {where}"
+        for row in shown
+        for key, where in (("value", "this run"), ("other", "the baseline"))
+    ]
     return Figure(name, heading, data, drawn, caption, f"{heading}. {'; '.join(both)}.")

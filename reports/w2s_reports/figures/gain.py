@@ -11,9 +11,10 @@ from w2s_reports.figures.base import (
     band,
     curve,
     describe,
-    in_points,
+    dots,
     layout,
     line,
+    mark_series,
     marks,
     note,
     plot_text,
@@ -43,12 +44,9 @@ def ranking(gain: Mapping[str, Any]) -> Figure | None:
     if not methods:
         return None
     shown = methods[:SHOWN]
-    heights = [len(shown) - 1 - k for k in range(len(shown))]
     texts = [f"{m['name']} {describe(m['gain'], 'points')}" for m in shown]
-    data = [
-        _seeds(shown, heights),
-        marks("mean over seeds", [in_points(m["gain"]) for m in shown], heights, texts),
-    ]
+    series = [("mean over seeds", "gain", "accent", True, 0.0)]
+    data = [_seeds(shown), *mark_series(shown, series, "points")]
     axis = {"title": title("gain over the teacher, in points"), "nticks": 7}
     drawn = rows_layout([m["name"] for m in shown], axis, legend=True)
     drawn["shapes"] = [line("x", 0, "paper")]
@@ -68,23 +66,14 @@ def ranking(gain: Mapping[str, Any]) -> Figure | None:
     return Figure("methods", "Gain over the teacher, by method", data, drawn, caption, alt)
 
 
-def _seeds(shown: list[Mapping[str, Any]], heights: list[int]) -> Spec:
+def _seeds(shown: list[Mapping[str, Any]]) -> Spec:
     """Draw a dot per seed below the mean, so that many equal seeds do not hide it."""
     x, y, text = [], [], []
-    for method, height in zip(shown, heights, strict=True):
+    for k, method in enumerate(shown):
         x += [100 * value for value in method["seeds"]]
-        y += [height - 0.24] * len(method["seeds"])
+        y += [len(shown) - 1 - k - 0.24] * len(method["seeds"])
         text += [f"one seed: {signed(value)} points" for value in method["seeds"]]
-    return {
-        "type": "scatter",
-        "mode": "markers",
-        "name": "one seed",
-        "x": x,
-        "y": y,
-        "text": text,
-        "hovertemplate": "%{text}<extra></extra>",
-        "marker": {"size": 7, "color": "--muted", "opacity": 0.65, "line": {"width": 0}},
-    }
+    return dots("one seed", x, y, text, size=7, color="--muted", opacity=0.65, line={"width": 0})
 
 
 def controls(gain: Mapping[str, Any]) -> Figure | None:
@@ -98,14 +87,7 @@ def controls(gain: Mapping[str, Any]) -> Figure | None:
     data = [
         _control(name, SYMBOLS[k % len(SYMBOLS)], shown, heights) for k, name in enumerate(names)
     ]
-    data.append(
-        marks(
-            "the method",
-            [in_points(m["gain"]) for m in shown],
-            [height - 0.02 for height in heights.values()],
-            [f"{m['name']}: {describe(m['gain'], 'points')}" for m in shown],
-        )
-    )
+    data += mark_series(shown, [("the method", "gain", "accent", True, -0.02)], "points")
     # Drawn last, to lie on top, but named first.
     data[-1]["legendrank"] = 1
     axis = {"title": title("gain over the teacher, in points"), "nticks": 7}

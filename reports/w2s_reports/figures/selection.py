@@ -14,6 +14,7 @@ from w2s_reports.figures.base import (
     axis,
     band,
     curve,
+    dots,
     layout,
     plot_text,
     rows_layout,
@@ -81,18 +82,10 @@ def _asked(
     part: pd.DataFrame, height: Mapping[str, int], kind: str, token: str, symbol: str
 ) -> Spec:
     part = part.iloc[thin(len(part), 0)]
-    return {
-        "type": "scatter",
-        "mode": "markers",
-        "name": kind,
-        "x": (part["round"] + 1).tolist(),
-        "y": [height[name] - 0.06 for name in part["name"]],
-        "text": [
-            f"round {r + 1}: {k} items" for r, k in zip(part["round"], part["kept"], strict=True)
-        ],
-        "hovertemplate": "%{text}<extra></extra>",
-        "marker": {"symbol": symbol, "size": 9, "color": f"--{token}", "line": {"width": 0}},
-    }
+    at = [height[name] - 0.06 for name in part["name"]]
+    texts = [f"round {r + 1}: {k} items" for r, k in zip(part["round"], part["kept"], strict=True)]
+    look: Spec = {"symbol": symbol, "size": 9, "color": f"--{token}", "line": {"width": 0}}
+    return dots(kind, (part["round"] + 1).tolist(), at, texts, **look)
 
 
 def posteriors(selection: Mapping[str, Any], trace: pd.DataFrame | None) -> Figure | None:
