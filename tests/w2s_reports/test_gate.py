@@ -172,13 +172,13 @@ def test_exit_codes(synthetic_run: MakeRun, capsys: pytest.CaptureFixture[str]) 
 
 def test_formats(synthetic_run: MakeRun, capsys: pytest.CaptureFixture[str]) -> None:
     run = synthetic_run()
-    assert run_main("report", run, "--format", "json", "-o", "-", "--fail-on", "density<0.9") == 1
+    assert run_main("report", run, "--format", "json", "--to", "-", "--fail-on", "density<0.9") == 1
     out, err = capsys.readouterr()
     assert json.loads(out)["gate"][0]["failed"] is True
     assert "FAILED" in err
     assert run_main("report", run, "--format", "markdown") == 0
     assert (run / "report.md").read_text(encoding="utf-8") == build_report(run).to_markdown()
-    assert run_main("report", run, "-o", "-") == 2
-    assert "--format json or markdown" in capsys.readouterr().err
-    assert run_main("report", run, "--format", "json", "-o", run) == 2
+    assert run_main("report", run, "--to", "-") == 2
+    assert "format to json or markdown" in capsys.readouterr().err
+    assert run_main("report", run, "--format", "json", "--to", run) == 2
     assert "is a folder" in capsys.readouterr().err
