@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -74,7 +75,7 @@ class GroupEvidence:
 
         left_out = {} if self.left_out is None else by_part(self.left_out)
         parts = {
-            part: self._with_intervals(risks, left_out.get(part))
+            part: self._predicted(risks, left_out.get(part))
             for part, risks in by_part(self.geometry).items()
         }
         return GroupPrediction(
@@ -137,30 +138,18 @@ class GroupEvidence:
     @property
     def saving(self) -> Estimate:
         """Part of the student's risk that the optimal share saves, both groups alike."""
-        shares = self.eta_pool.value, self.optimal_eta_pool.value
-        now, then = (self._student(self.geometry, share) for share in shares)
-        left_out = None
-        if self.left_out is not None:
-            before, after = (self._student(self.left_out, share) for share in shares)
-            left_out = 1 - after / before
-        return self._estimate(float(1 - then / now), left_out)
+        now, best = self.eta_pool.value, self.optimal_eta_pool.value
+        return self._estimate(lambda g: 1 - self._student(g, best) / self._student(g, now))
 
     @property
     def shifts(self) -> dict[str, Estimate]:
         """Shift of the mean on either side in standard deviations, and shared dimensions."""
         most = min(self.geometry.d_w, self.geometry.d_s)
-        shifts = {}
-        for name, attribute, power, limit in (
-            ("shift_teacher", "m_t", 0.5, np.inf),  # from squared to plain standard deviations
-            ("shift_student", "m_s", 0.5, np.inf),
-            ("shared", "shared", 1.0, most),
-        ):
-            left_out = None
-            if self.left_out is not None:
-                left_out = getattr(self.left_out, attribute) ** power
-            value = float(getattr(self.geometry, attribute) ** power)
-            shifts[name] = self._estimate(value, left_out, 0.0, limit)
-        return shifts
+        return {
+            "shift_teacher": self._estimate(lambda g: g.m_t**0.5, 0.0),  # m_t is squared
+            "shift_student": self._estimate(lambda g: g.m_s**0.5, 0.0),
+            "shared": self._estimate(lambda g: g.shared, 0.0, most),
+        }
 
     @cached_property
     def advice(self) -> str:
@@ -213,7 +202,13 @@ class GroupEvidence:
         return mixture_risks(geometry, self.eta_labelled.value, eta_pool, EVEN, 1.0, nu).student
 
     def _estimate(
-        self, value: float, left_out: Any, low: float = -np.inf, high: float = np.inf
+        self, measure: Callable[[GroupGeometry], Any], low: float = -np.inf, high: float = np.inf
+    ) -> Estimate:
+        left_out = None if self.left_out is None else measure(self.left_out)
+        return self._with_interval(float(measure(self.geometry)), left_out, low, high)
+
+    def _with_interval(
+        self, value: float, left_out: Any, low: float, high: float = np.inf
     ) -> Estimate:
         if left_out is None:
             return Estimate(value, level=self.level)
@@ -221,17 +216,14 @@ class GroupEvidence:
         low, high = student_interval(value, error, self.freedom, self.level, low, high)
         return Estimate(value, float(low), float(high), self.level)
 
-    def _with_intervals(self, risks: GroupRisks, left_out: GroupRisks | None) -> PredictedRisks:
+    def _predicted(self, risks: GroupRisks, left_out: GroupRisks | None) -> PredictedRisks:
+        # A risk is not negative, a gain may be.
+        lowest = {"teacher": 0.0, "student": 0.0, "gain": -np.inf, "relative_gain": -np.inf}
         estimates = {
-            name: self._estimate(
-                float(getattr(risks, name)),
-                None if left_out is None else getattr(left_out, name),
-                low,
+            name: self._with_interval(
+                float(getattr(risks, name)), getattr(left_out, name, None), low
             )
-            for name, low in (
-                *(("teacher", 0.0), ("student", 0.0)),  # a risk is not negative, a gain may be
-                *(("gain", -np.inf), ("relative_gain", -np.inf)),
-            )
+            for name, low in lowest.items()
         }
         # The chance comes from the gain: its sign is that of the relative gain.
         error = np.nan if left_out is None else float(jackknife_error(left_out.gain))
