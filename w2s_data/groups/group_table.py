@@ -142,6 +142,8 @@ def _classes(
     rows: Rows, codes: IntArray, counter: _Counter, n_gold: IntArray
 ) -> dict[str, AnyArray]:
     """Find the largest class and the balance, by gold labels where all rows of a group have one."""
+    from scipy.special import entr
+
     n_groups, n_classes = len(counter.sizes), rows.proba.shape[1]
     # Per group, since gold labels of a part of a group could be of its easy rows only.
     by_gold = (n_gold == counter.sizes)[codes]
@@ -149,12 +151,11 @@ def _classes(
     counts = np.bincount(codes * n_classes + labels, minlength=n_groups * n_classes)
     counts = counts.reshape(n_groups, n_classes)
     share = counts / counts.sum(axis=1, keepdims=True)
-    logs = np.log(share, out=np.zeros_like(share), where=share > 0)
     return {
         "classes_from": np.where(n_gold == counter.sizes, "gold", "pseudo"),
         "largest_class": counts.argmax(axis=1),
         **counter.shares("largest_class_share", counts.max(axis=1), counter.sizes),
-        "class_balance": np.clip(-(share * logs).sum(axis=1) / np.log(n_classes), 0, 1),
+        "class_balance": np.clip(entr(share).sum(axis=1) / np.log(n_classes), 0, 1),
     }
 
 
