@@ -52,48 +52,41 @@ class Model:
         return whole
 
 
+@dataclass
 class Trainer:
     """Fits clones of student and teacher, and counts the fits."""
 
-    def __init__(
-        self,
-        student: Any,
-        teacher: Any,
-        n_classes: int,
-        soft: bool,
-        rng: np.random.Generator,
-        advance: Callable[[int], None],
-    ) -> None:
-        self.n_classes = n_classes
-        self.teacher_fits = 0
-        self.student_fits = 0
-        self._teacher, self._student = teacher, student
-        self._soft = soft
-        self._rng = rng
-        self._advance = advance
+    student: Any
+    teacher: Any
+    n_classes: int
+    soft: bool
+    rng: np.random.Generator
+    advance: Callable[[int], None]
+    teacher_fits: int = 0
+    student_fits: int = 0
 
     def fit_teacher(self, weak: FloatArray, codes: IntArray) -> Model:
         """Fit the teacher on gold labels."""
         self.teacher_fits += 1
-        return self._fit("teacher", self._teacher, weak, codes, codes)
+        return self._fit("teacher", self.teacher, weak, codes, codes)
 
     def fit_student(self, strong: FloatArray, teacher: Model, weak: FloatArray) -> Model:
         """Fit the student on the teacher's labels of the same rows."""
         self.student_fits += 1
         codes = teacher.predict(weak)
-        labels = teacher.proba(weak) if self._soft else codes
-        return self._fit("student", self._student, strong, labels, codes)
+        labels = teacher.proba(weak) if self.soft else codes
+        return self._fit("student", self.student, strong, labels, codes)
 
     def fit_ceiling(self, strong: FloatArray, codes: IntArray) -> Model:
         """Fit the student on gold labels."""
         self.student_fits += 1
-        labels = np.eye(self.n_classes)[codes] if self._soft else codes
-        return self._fit("student", self._student, strong, labels, codes)
+        labels = np.eye(self.n_classes)[codes] if self.soft else codes
+        return self._fit("student", self.student, strong, labels, codes)
 
     def _fit(
         self, role: str, estimator: Any, features: FloatArray, labels: AnyArray, codes: IntArray
     ) -> Model:
-        self._advance(1)
+        self.advance(1)
         if labels.ndim == 1 and (codes == codes[0]).all():  # most classifiers refuse one class
             return Model(None, int(codes[0]), self.n_classes)
         fresh = clone(estimator)
@@ -103,7 +96,7 @@ class Trainer:
             for name, value in fresh.get_params().items()
             if value is None and name.rpartition("__")[2] == "random_state"
         ]
-        fresh.set_params(**{name: int(self._rng.integers(2**31)) for name in unseeded})
+        fresh.set_params(**{name: int(self.rng.integers(2**31)) for name in unseeded})
         try:
             fitted = fresh.fit(features, labels)
         except ValueError as error:
