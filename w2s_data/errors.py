@@ -101,7 +101,7 @@ def rows(indices: Iterable[int], limit: int = 8) -> str:
     >>> rows([1, 5, 9], limit=2)
     'rows 1, 5 and 1 more'
     """
-    found = [int(i) for i in indices]
+    found = [int(i) for i in indices]  # the repr of numpy's integers names their type
     return f"{'row' if len(found) == 1 else 'rows'} {listing(found, limit)}"
 
 

@@ -22,8 +22,8 @@ from typing import Any
 from embedding import minilm_folder, sentences
 
 from w2s_data import TextEncoder, embed
+from w2s_data.compute.base import LocalEngine
 from w2s_data.compute.engines import make_engine
-from w2s_data.compute.local import LocalEngine
 from w2s_data.compute.worker import own_threads
 
 

@@ -72,8 +72,8 @@ def ray_workers(quick: bool = False) -> list[Row]:
     from ray_engine import measure
 
     from w2s_data import TextEncoder
+    from w2s_data.compute.base import LocalEngine
     from w2s_data.compute.engines import make_engine
-    from w2s_data.compute.local import LocalEngine
 
     texts, model = sentences(300 if quick else 8192), minilm_folder()
     rows = []

@@ -90,3 +90,20 @@ class Engine(ABC):
 
     def __exit__(self, *raised: object) -> None:
         return None
+
+
+class LocalEngine(Engine):
+    """Compute blocks one after the other in this process.
+
+    >>> def scaled(factor, block, advance):
+    ...     return factor * block
+    >>> list(LocalEngine().map_blocks(scaled, 10, [1, 2]))
+    [(0, 10), (1, 20)]
+    """
+
+    name = "local"
+
+    def run(self, job: Job) -> Iterator[tuple[int, Any]]:
+        """Compute the blocks in order."""
+        for number, block in enumerate(job.blocks):
+            yield number, job.work(job.state, block, job.advance)

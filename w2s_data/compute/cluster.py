@@ -93,17 +93,14 @@ def grant(ray: Any, workers: int | None, device: str, threads: int) -> Grant:
     if not 1 <= workers <= most:
         raise InputError(f"workers must be from 1 to {most} on {cpus:g} CPUs; got {workers}")
     share = min(float(threads), _free(largest), _free(cpus) / workers)
+    # No worker spans two GPUs: one GPU is divided evenly among those that share it.
+    gpu_share = 1 / math.ceil(workers / gpus) if on_gpu and gpus else 0.0
     return Grant(
         workers=workers,
         cpus=_rounded_down(share),
-        gpus=_rounded_down(_gpu_share(gpus, workers)) if on_gpu and gpus else 0.0,
+        gpus=_rounded_down(gpu_share),
         threads=max(1, int(cpus // workers)),
     )
-
-
-def has_gpu(ray: Any) -> bool:
-    """Return whether the cluster has a GPU."""
-    return float(ray.cluster_resources().get("GPU", 0)) > 0
 
 
 def resources(ray: Any) -> str:
@@ -118,11 +115,6 @@ def resources(ray: Any) -> str:
 
 def _free(cpus: float) -> float:
     return cpus - min(SPARE_CPUS, cpus / 2)
-
-
-def _gpu_share(gpus: float, workers: int) -> float:
-    """Return the part of one GPU for a worker; no worker spans two GPUs."""
-    return 1 / math.ceil(workers / gpus)
 
 
 def _rounded_down(share: float) -> float:

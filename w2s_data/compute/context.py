@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from w2s_data.compute.base import Engine
-from w2s_data.compute.local import LocalEngine
+from w2s_data.compute.base import Engine, LocalEngine
 from w2s_data.compute.memory import MemoryLimit
 
 

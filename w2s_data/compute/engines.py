@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from w2s_data.compute.base import Engine
-from w2s_data.compute.local import LocalEngine
+from w2s_data.compute.base import Engine, LocalEngine
 from w2s_data.errors import InputError, unknown
 
 ENGINES = ("local", "ray")
@@ -12,11 +11,10 @@ ENGINES = ("local", "ray")
 def make_engine(
     name: str = "local", *, address: str | None = None, workers: int | None = None
 ) -> Engine:
-    """Make an engine; nothing is started before the first block.
+    """Make an engine, "local" or "ray"; nothing is started before the first block.
 
     Parameters
     ----------
-    name : {"local", "ray"}
     address : str, optional
         Running Ray cluster: "auto", "HOST:PORT" or "ray://HOST:PORT". By default Ray is started
         on this machine, and stopped at the end.
@@ -27,8 +25,6 @@ def make_engine(
     ------
     InputError
         For an unknown name, or a setting that the engine does not have.
-    MissingExtraError
-        If Ray is not installed.
 
     Examples
     --------

@@ -72,7 +72,7 @@ class RayEngine(Engine):
             return "cpu"
         if self.address is None and not self._ray.is_initialized():
             return "cuda" if resolve_device(device).type == "cuda" else "cpu"
-        if cluster.has_gpu(self._connected()):
+        if self._connected().cluster_resources().get("GPU", 0) > 0:
             return "cuda"
         if device == "auto":
             return "cpu"

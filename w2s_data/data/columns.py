@@ -58,9 +58,7 @@ def guess_item(frame: pd.DataFrame, taken: Iterable[str]) -> str:
 def guess_kind(values: pd.Series) -> ItemKind:
     """Recognize text, images (bytes or image paths) or feature vectors by the first values."""
     # A hundred values suffice: later ones of another kind are refused when the items are read.
-    first = [
-        v for v in values.head(100) if not (v is None or (pd.api.types.is_scalar(v) and pd.isna(v)))
-    ]
+    first = list(values.head(100).dropna())
     if not first:
         return "text"
     if all(isinstance(v, bytes | bytearray | dict) for v in first):
@@ -264,11 +262,6 @@ def read_ids(frame: pd.DataFrame, name: str | None) -> pd.Series:
         more = f" and {len(where) - 3} more" if len(where) > 3 else ""
         raise DuplicateIdError(f"id column {name!r} must be unique; it repeats {shown}{more}")
     return ids
-
-
-def read_named(frame: pd.DataFrame, name: str) -> pd.Series:
-    """Return sources or groups as strings, `MISSING` where a row has none."""
-    return as_names(frame[name]).fillna(MISSING)
 
 
 def read_items(

@@ -66,11 +66,6 @@ class W2SDataset:
     truth : DataFrame (N rows) or None
         For synthetic data, the true values of each row, e.g. its `region`.
 
-    Raises
-    ------
-    InputError
-        If a column is missing or row counts disagree.
-
     Examples
     --------
     >>> from w2s_data import load_dataset
@@ -212,17 +207,13 @@ class W2SDataset:
             fixed=fixed,
             random_state=random_state,
         )
-        return replace(self, table=self.table.assign(split=splits))._noting_duplicates(self.units)
+        return self.with_given_splits(splits)
 
     def with_given_splits(self, splits: AnyArray) -> W2SDataset:
         """Return the data set with these splits, and a note on duplicates across them."""
-        table = self.table.assign(split=splits)
-        return replace(self, table=table)._noting_duplicates(self.units)
-
-    def _noting_duplicates(self, units: IntArray) -> W2SDataset:
         notes = [note for note in self.notes if _DUPLICATES not in note]
-        straddling, straddling_groups = count_straddling(units, self.splits)
-        recurring, groups = count_duplicates(units)
+        straddling, straddling_groups = count_straddling(self.units, splits)
+        recurring, groups = count_duplicates(self.units)
         if straddling:
             notes.append(
                 f"warning: {straddling} items in {straddling_groups} groups of {_DUPLICATES} lie "
@@ -234,7 +225,7 @@ class W2SDataset:
                 f"{recurring} items recur in {groups} groups of {_DUPLICATES}; "
                 "each group stays in one split"
             )
-        return replace(self, notes=tuple(notes))
+        return replace(self, table=self.table.assign(split=splits), notes=tuple(notes))
 
     def check_teacher_data(self) -> None:
         """Raise SplitError if no weak teacher can be trained on the labelled split.
@@ -326,10 +317,9 @@ def _counts(data: W2SDataset) -> pd.DataFrame:
     """Count rows by class and split, cut to fit a screen, with a total."""
     names = np.array([*data.class_names, "(no label)"], dtype=object)
     kept = [*range(len(data.class_names)), *([-1] if (data.labels < 0).any() else [])]
-    counts = pd.DataFrame(0, index=names[kept], columns=list(SPLITS))
-    present = pd.crosstab(names[data.labels], data.splits)
-    counts.update(present)
-    counts = counts.astype(int)  # update turns them into floats
+    present = pd.crosstab(data.labels, data.splits)
+    counts = present.reindex(index=kept, columns=list(SPLITS), fill_value=0).set_axis(names[kept])
+    counts.columns.name = None
     if len(counts) > _SHOWN:
         rest = counts.iloc[_SHOWN - 1 :].sum().to_frame(f"{len(counts) - _SHOWN + 1} more").T
         counts = pd.concat([counts.iloc[: _SHOWN - 1], rest])

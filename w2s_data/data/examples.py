@@ -74,10 +74,6 @@ def _png(scan: FloatArray) -> bytes:
     return file.getvalue()
 
 
-def _clean(scan: FloatArray, _rng: np.random.Generator) -> FloatArray:
-    return scan
-
-
 def _blurred(scan: FloatArray, rng: np.random.Generator) -> FloatArray:
     """Blur by .7 to 1.2 pixels."""
     from scipy.ndimage import gaussian_filter
@@ -102,7 +98,7 @@ def _occluded(scan: FloatArray, rng: np.random.Generator) -> FloatArray:
 
 
 CHANNELS: Mapping[str, Callable[[FloatArray, np.random.Generator], FloatArray]] = {
-    "clean": _clean,
+    "clean": lambda scan, _: scan,
     "blurred": _blurred,
     "rotated": _rotated,
     "occluded": _occluded,

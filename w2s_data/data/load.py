@@ -13,12 +13,13 @@ import pandas as pd
 
 from w2s_data.data.classes import class_codes, read_labels, read_weak, resolve_class_names
 from w2s_data.data.columns import (
+    MISSING,
     ItemKind,
     Roles,
     WeakColumns,
+    as_names,
     read_ids,
     read_items,
-    read_named,
 )
 from w2s_data.data.dataset import W2SDataset
 from w2s_data.data.images import unreadable_images
@@ -94,14 +95,10 @@ def load_dataset(
     random_state : int, Generator or None
         Seed of the splits, and of the order inside pairs.
 
-    Returns
-    -------
-    W2SDataset
-
     Raises
     ------
     InputError
-        One of its subclasses, naming the column, rows or file, and what was expected.
+        One of its subclasses, naming the column, rows or file, and the values that are valid.
 
     Examples
     --------
@@ -188,7 +185,7 @@ def _table(
     table["split"] = "pool"
     for role, name in (("source", roles.source), ("group", roles.group)):
         if name is not None:
-            table[role] = read_named(raw.frame, name)
+            table[role] = as_names(raw.frame[name]).fillna(MISSING)
     return pd.DataFrame(table, index=raw.frame.index)
 
 

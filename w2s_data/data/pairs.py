@@ -36,8 +36,6 @@ def read_pairs(
     Return item columns, labels, and fields of a data set. Raise InputError for items of two
     kinds, images, or a pair of equal items.
     """
-    assert roles.chosen is not None  # for the type checker: `check_pair_roles` ensures it
-    assert roles.rejected is not None
     chosen = read_items(raw, Roles(item=roles.chosen), kind, None)
     rejected = read_items(raw, Roles(item=roles.rejected), kind or chosen[0], None)
     # A permutation makes the two orders equally frequent, off by at most one.
@@ -64,10 +62,7 @@ def read_pairs(
 
 
 def check_pair_roles(roles: Roles, features: Any, class_names: Any) -> None:
-    """Raise for arguments that contradict chosen and rejected.
-
-    Raise InputError for only one of the two, or a role that they have themselves.
-    """
+    """Raise for one of chosen and rejected without the other, or a role that they have."""
     if (roles.chosen is None) != (roles.rejected is None):
         missing = "rejected" if roles.rejected is None else "chosen"
         raise InputError(f"chosen and rejected require each other: {missing} is missing")

@@ -29,18 +29,8 @@ class Region(enum.IntEnum):
 
 @dataclass(frozen=True)
 class PointScores:
-    """Scores of points by a fitted detector, one row each.
+    """Scores of points by a fitted detector, one row each."""
 
-    Attributes
-    ----------
-    regions : int8 array (N,)
-        Values of `Region`.
-    confidence : array (N,)
-        In [0, 1].
-    alignment : float32 array (N,)
-        In [0, 1]; NaN on hard-only points.
-    """
-
-    regions: AnyArray
-    confidence: FloatArray
-    alignment: FloatArray
+    regions: AnyArray  # int8 (N,), values of `Region`
+    confidence: FloatArray  # (N,) in [0, 1]
+    alignment: FloatArray  # float32 (N,) in [0, 1]; NaN on hard-only points

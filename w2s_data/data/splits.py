@@ -56,11 +56,7 @@ def count_straddling(units: IntArray, splits: AnyArray) -> tuple[int, int]:
 
 
 def parse_splits(values: pd.Series, column: str) -> AnyArray:
-    """Translate a column of split names, aliases included, to the names of `SPLITS`.
-
-    >>> parse_splits(pd.Series(["train", "Unlabeled", "dev"]), "fold").tolist()
-    ['labelled', 'pool', 'validation']
-    """
+    """Translate a column of split names, aliases included, to the names of `SPLITS`."""
     valid = dict.fromkeys(SPLITS) | SPLIT_ALIASES
     if values.isna().any():
         raise SplitError(
@@ -142,13 +138,6 @@ def assign_splits(
         The pool takes the rest. None is `DEFAULT_SPLIT_SIZES`.
     fixed : object array (N,) or None
         Given split of a row and its duplicates; None where it is to be assigned.
-
-    Examples
-    --------
-    >>> labels = np.repeat([0, 1], 10)
-    >>> split = assign_splits(labels, np.arange(20), random_state=0)
-    >>> {name: np.bincount(labels[split == name]).tolist() for name in SPLITS}
-    {'labelled': [2, 2], 'pool': [5, 5], 'validation': [1, 1], 'test': [2, 2]}
     """
     rng = check_generator(random_state)
     splits = np.full(len(labels), "pool", dtype=object)

@@ -46,12 +46,6 @@ def gaussian_overlap(
     (`missing="zero"`) or N(0, I) (`missing="noise"`); a pattern has length `mu`. Strong features
     are both blocks side by side, weak features the easy block; the weak model is a logistic
     regression on `n_teacher` separate points.
-
-    >>> example = gaussian_overlap(n=100, overlap=0.5)
-    >>> example.strong_features.shape, example.weak_features.shape
-    ((100, 40), (100, 20))
-    >>> example.dataset.weak_proba.shape, example.dataset.class_names
-    ((100, 2), ('negative', 'positive'))
     """
     check_parameters(
         {"missing": missing, "n": n, "dim": dim, "n_teacher": n_teacher, "overlap": overlap},
@@ -132,13 +126,6 @@ def feature_dominoes(
     model, a logistic regression, sees the left block's weak features only and is trained on
     `n_teacher` points drawn the same way from items of their own (two fifths of each block).
     `shares` of a source are (hard-only, easy-only, overlap), exact up to rounding.
-
-    >>> x = np.random.default_rng(0).normal(size=(90, 4))
-    >>> half = Block(x[:60], np.arange(60) % 2, x[60:], x[:60], x[60:])
-    >>> shares = {"A": (0.5, 0.3, 0.2), "B": (0.2, 0.2, 0.6)}
-    >>> example = feature_dominoes(half, half, shares, n_per_source=10)
-    >>> example.strong_features.shape, np.bincount(example.regions).tolist()
-    ((20, 8), [7, 5, 8])
     """
     if left.weak_features is None or left.weak_neutral is None:
         raise InputError("the left block requires weak_features and weak_neutral")

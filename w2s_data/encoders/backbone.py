@@ -65,12 +65,6 @@ class Source:
         config_file = self.load(_cached_config_file, "configuration")
         return f"{self.model}@{Path(config_file).parent.name}"
 
-    def config(self) -> Any:
-        """Load the model's configuration only."""
-        from transformers import AutoConfig
-
-        return self.load(AutoConfig.from_pretrained, "configuration")
-
     def load(self, from_pretrained: Callable[..., Any], what: str, **options: Any) -> Any:
         """Call a `from_pretrained` of transformers; turn its failures into one line.
 

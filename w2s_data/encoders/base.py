@@ -39,16 +39,16 @@ class ItemError(EncoderError):
 class Encoder(ABC, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Base of all encoders, a scikit-learn transformer of a sequence of items.
 
-    A subclass sets `kind` and implements `_encode` and `spec`; one that learns overrides `fit`.
-    With `_n_features_out`, the dimensions D once they are known, `get_feature_names_out` and
-    `set_output` work.
+    A subclass sets `kind` and implements `_encode` and `spec`; one that learns overrides `fit`,
+    and its `spec` is known only afterwards. With `_n_features_out`, the dimensions D once they are
+    known, `get_feature_names_out` and `set_output` work.
 
     Attributes
     ----------
     kind : "text" or "image"
         Kind of the items: strings, or images (a path, PNG/JPEG/... bytes, or a PIL image).
     learns : bool
-        Whether `fit` learns from the items; `spec` is then known only afterwards.
+        Whether `fit` learns from the items.
     """
 
     kind: ClassVar[Kind]
@@ -59,22 +59,10 @@ class Encoder(ABC, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         return self
 
     def encode(self, items: Iterable[Any], *, advance: Advance | None = None) -> FloatArray:
-        """Encode items, in their order.
+        """Encode N items, in their order; return a float32 array (N, D).
 
-        Parameters
-        ----------
-        items : sequence of N items
-        advance : function of an int, optional
-            Called with the number of items done, after each batch.
-
-        Returns
-        -------
-        float32 array (N, D)
-
-        Raises
-        ------
-        EncoderError
-            Naming the items that cannot be read, or whose vectors are not finite.
+        `advance` is called with the number of items done, after each batch. Raise EncoderError
+        naming the items that cannot be read, or whose vectors are not finite.
         """
         checked = as_items(items, self.kind)
         vectors = self._encode(checked, advance or no_advance)

@@ -24,6 +24,8 @@ _BATCH = 4096  # texts whose sparse terms are in memory at the same time
 class TfidfEncoder(Encoder):
     """Standardised leading singular directions of TF-IDF: z = (V' tfidf(x) − mean) / std.
 
+    A text without any known term is the origin of TF-IDF space, hence −mean / std.
+
     Parameters
     ----------
     n_components : int
@@ -40,10 +42,6 @@ class TfidfEncoder(Encoder):
     vectorizer_, svd_, mean_, scale_
         Learned state.
     n_components_ : int
-
-    Notes
-    -----
-    A text without any known term is the origin of TF-IDF space, hence −mean / std.
 
     Examples
     --------

@@ -29,20 +29,10 @@ _CLOSE = 0.7
 
 
 def register_encoder(name: str, encoder: type[Encoder], parameter: str | None = None) -> None:
-    """Make an encoder class known by a name.
+    """Make an encoder class, whose arguments all have defaults, known by a name.
 
-    Parameters
-    ----------
-    name : str
-    encoder : subclass of Encoder
-        Its arguments all have defaults.
-    parameter : str, optional
-        Argument that a number after the name and a colon sets.
-
-    Raises
-    ------
-    EncoderError
-        If the name is taken, or the class is not an encoder.
+    A number after the name and a colon sets the argument called `parameter`. Raise EncoderError if
+    the name is taken, or the class is not an encoder.
 
     Examples
     --------
@@ -72,15 +62,13 @@ def available_encoders(kind: str | None = None) -> list[str]:
 
 
 def make_encoder(name: str, kind: str, **options: Any) -> Encoder:
-    """Make an encoder from its short form.
+    """Make an encoder for "text" or "image" items from its short form.
 
     Parameters
     ----------
     name : str
         "tfidf", "tfidf:COMPONENTS", "pixels", "pixels:SIZE", or a pretrained model as
         "PATH_OR_HUB_NAME" or "PATH_OR_HUB_NAME@LAYER".
-    kind : "text" or "image"
-        Kind of the items.
     **options
         Further arguments of the encoder.
 

@@ -110,15 +110,17 @@ class PretrainedEncoder(Encoder):
 
         Only the configuration is loaded, not the weights.
         """
+        from transformers import AutoConfig
+
         self._check_settings()
         source = self._source()
-        layer = resolve_layer(source.config(), self.layer, self.kind)
+        config = source.load(AutoConfig.from_pretrained, "configuration")
         return {
             "encoder": type(self).__name__,
             "name": source.label,
             # Of a loaded model, the hash of its files when they were loaded.
             "model": self.identity_ if self._is_ready() else source.identity(),
-            "layer": layer,
+            "layer": resolve_layer(config, self.layer, self.kind),
             "pooling": self.pooling,
             **{name: getattr(self, name) for name in self.own_settings},
             "dtype": str(self._torch_dtype()).removeprefix("torch."),

@@ -62,11 +62,8 @@ class TextEncoder(PretrainedEncoder):
     trust_remote_code : bool
         Run Python code that comes with the model. Only for sources you trust.
 
-    Raises
-    ------
-    EncoderError
-        From `fit`, `spec` and `encode`, for an unknown model, layer or pooling, or a text that
-        does not fit in memory alone.
+    EncoderError is raised by `fit`, `spec` and `encode`, for an unknown model, layer or pooling, or
+    a text that does not fit in memory alone.
 
     Examples
     --------

@@ -164,10 +164,7 @@ def row_blocks(shape: tuple[int, int], max_bytes: int, itemsize: int = 4) -> Ite
 def as_feature_matrix(features: Any, name: str = "features") -> FeatureMatrix:
     """Accept a `FeatureMatrix` or anything numpy turns into a 2-D array of numbers.
 
-    Raises
-    ------
-    FeatureError
-        If the features are not a non-empty two-dimensional table of numbers.
+    Raise FeatureError if the features are not a two-dimensional table of numbers with columns.
     """
     if isinstance(features, FeatureMatrix):
         return features

@@ -29,14 +29,7 @@ def turned_features(base: FeatureMatrix, labels: IntArray) -> FeatureView:
 def pair_features(first: Any, second: Any) -> FeatureView:
     """Return the features of pairs: those of the first items minus those of the second.
 
-    Parameters
-    ----------
-    first, second : array (N, D), memory map or FeatureStore
-
-    Raises
-    ------
-    FeatureError
-        If the shapes differ.
+    Both are arrays (N, D), memory maps or feature stores; FeatureError if the shapes differ.
 
     Examples
     --------

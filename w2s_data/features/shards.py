@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from w2s_data.encoders.base import Kind
 from w2s_data.errors import StoreError
 from w2s_data.utils.io import json_bytes, jsonable
 from w2s_data.utils.storage import Storage
@@ -45,7 +46,7 @@ class Shard:
 class Manifest:
     """Content of a store: how its vectors were made, and its shards in stored order."""
 
-    kind: str
+    kind: Kind
     encoder: dict[str, Any]
     dim: int | None = None
     shards: tuple[Shard, ...] = ()

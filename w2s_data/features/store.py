@@ -15,8 +15,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from w2s_data.compute.base import Engine
-from w2s_data.compute.local import LocalEngine
+from w2s_data.compute.base import Engine, LocalEngine
 from w2s_data.data.images import image_bytes
 from w2s_data.encoders.base import Encoder, ItemError, Kind, as_items, describe
 from w2s_data.encoders.shards import encode_shards, resolved_encoder
@@ -38,13 +37,6 @@ class FeatureStore:
     A store is a `FeatureMatrix`: `shape`, `blocks` and `take` keep no more than one shard and
     one block in memory. Make one with `embed`, and open a finished one with `FeatureStore.open`.
     The checksum of a shard is verified when it is first read.
-
-    Attributes
-    ----------
-    path : Path, or str for a URL
-    encoder : dict
-        Spec of the encoder that made the features.
-    kind : "text" or "image"
 
     Examples
     --------
@@ -85,7 +77,7 @@ class FeatureStore:
         return self._shards.manifest.encoder
 
     @property
-    def kind(self) -> str:
+    def kind(self) -> Kind:
         """Kind of the items, "text" or "image"."""
         return self._shards.manifest.kind
 
@@ -114,8 +106,7 @@ class FeatureStore:
         if isinstance(items, np.ndarray) and items.dtype == KEY_DTYPE:
             wanted = items
         else:
-            kind: Kind = "image" if self.kind == "image" else "text"
-            wanted = item_keys(as_items(items, kind), kind)
+            wanted = item_keys(as_items(items, self.kind), self.kind)
         stored = self._shards.keys
         order = np.argsort(stored)
         place = np.searchsorted(stored, wanted, sorter=order)
@@ -172,8 +163,9 @@ def embed(
 ) -> FeatureStore:
     """Encode the items that a store does not hold yet, each distinct item once.
 
-    A killed run continues after its last shard, and ends with the same files. A damaged shard is
-    dropped with a warning in the log, and its items are encoded again.
+    Return a view (N, D) in the order of the items. A killed run continues after its last shard, and
+    ends with the same files. A damaged shard is dropped with a warning in the log, and its items
+    are encoded again.
 
     Parameters
     ----------
@@ -192,11 +184,6 @@ def embed(
         Show a bar; by default on a terminal.
     engine : Engine, optional
         Where items are encoded; by default in this process. See `w2s_data.compute`.
-
-    Returns
-    -------
-    FeatureStore
-        A view in the order of the items, shape (N, D).
 
     Raises
     ------

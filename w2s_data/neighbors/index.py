@@ -13,8 +13,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from w2s_data.compute import faiss as _faiss
-from w2s_data.compute.base import Advance, B, Engine, Work, no_advance
-from w2s_data.compute.local import LocalEngine
+from w2s_data.compute.base import Advance, B, Engine, LocalEngine, Work, no_advance
 from w2s_data.errors import EmptyDataError, FeatureError, InputError
 from w2s_data.features.matrix import FeatureMatrix, as_feature_matrix
 from w2s_data.neighbors import build as _index

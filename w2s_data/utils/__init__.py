@@ -1,5 +1,1 @@
 """Helpers of all packages: files, validation, intervals, progress."""
-
-import lazy_loader
-
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

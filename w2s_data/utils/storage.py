@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,69 +28,8 @@ _PACKAGES = {
 }
 
 
-class Storage(ABC):
-    """A flat folder of files."""
-
-    @abstractmethod
-    def __str__(self) -> str: ...
-
-    @property
-    @abstractmethod
-    def is_file(self) -> bool:
-        """Whether a file lies in the place of the folder."""
-
-    @abstractmethod
-    def names(self) -> list[str]:
-        """Return the names of entries that are not hidden; empty if the folder is missing."""
-
-    @abstractmethod
-    def read(self, name: str) -> bytes:
-        """Return the content of a file; OSError if it cannot be read."""
-
-    @abstractmethod
-    def write(self, name: str, content: bytes) -> None:
-        """Write a file, which is then whole or absent."""
-
-    @abstractmethod
-    def remove(self, name: str) -> None:
-        """Delete a file."""
-
-    def tidy(self) -> None:  # noqa: B027  an object store has no unfinished files
-        """Delete the files that a killed process left unfinished."""
-
-
-class DiskFolder(Storage):
-    """A folder on a disk."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __str__(self) -> str:
-        return str(self.path)
-
-    @property
-    def is_file(self) -> bool:
-        return self.path.is_file()
-
-    def names(self) -> list[str]:
-        return [entry.name for entry in self.path.glob("*") if not entry.name.startswith(".")]
-
-    def read(self, name: str) -> bytes:
-        return (self.path / name).read_bytes()
-
-    def write(self, name: str, content: bytes) -> None:
-        with atomic_path(self.path / name) as partial:
-            partial.write_bytes(content)
-
-    def remove(self, name: str) -> None:
-        (self.path / name).unlink()
-
-    def tidy(self) -> None:
-        remove_partial_files(self.path)
-
-
-class UrlFolder(Storage):
-    """A folder at a URL."""
+class Storage:
+    """A flat folder of files at a URL."""
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
@@ -102,9 +40,11 @@ class UrlFolder(Storage):
 
     @property
     def is_file(self) -> bool:
+        """Whether a file lies in the place of the folder."""
         return bool(self._files.isfile(self._root))
 
     def names(self) -> list[str]:
+        """Return the names of entries that are not hidden; empty if the folder is missing."""
         self._files.invalidate_cache()  # another process may have written since
         if not self._files.isdir(self._root):
             return []
@@ -113,17 +53,44 @@ class UrlFolder(Storage):
         return [name for name in names if name and not name.startswith(".")]
 
     def read(self, name: str) -> bytes:
+        """Return the content of a file; OSError if it cannot be read."""
         return bytes(self._files.cat_file(self._place(name)))
 
     def write(self, name: str, content: bytes) -> None:
+        """Write a file, which is then whole or absent."""
         self._files.makedirs(self._root, exist_ok=True)
         self._files.pipe_file(self._place(name), content)
 
     def remove(self, name: str) -> None:
+        """Delete a file."""
         self._files.rm_file(self._place(name))
+
+    def tidy(self) -> None:
+        """Delete the files that a killed process left unfinished; an object store has none."""
 
     def _place(self, name: str) -> str:
         return f"{self._root.rstrip('/')}/{name}"
+
+
+class DiskFolder(Storage):
+    """A folder on a disk."""
+
+    def __init__(self, path: Path) -> None:
+        from fsspec.implementations.local import LocalFileSystem
+
+        self.path = path
+        # Absolute, since fsspec would read a leading "~" as the home folder.
+        self._files, self._root = LocalFileSystem(), path.absolute().as_posix()
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def write(self, name: str, content: bytes) -> None:
+        with atomic_path(self.path / name) as partial:
+            partial.write_bytes(content)
+
+    def tidy(self) -> None:
+        remove_partial_files(self.path)
 
 
 def is_url(place: object) -> bool:
@@ -138,7 +105,7 @@ def is_url(place: object) -> bool:
 def storage_at(place: str | os.PathLike[str]) -> Storage:
     """Return the folder at a path or a URL; `filesystem_of` lists the errors."""
     if is_url(place):
-        return UrlFolder(str(place))
+        return Storage(str(place))
     return DiskFolder(Path(place))
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from w2s_data.compute.base import LocalEngine
 from w2s_data.compute.kept import KeepingEngine
-from w2s_data.compute.local import LocalEngine
 
 BLOCKS = [np.arange(size, dtype=np.float32) for size in (4, 3, 5, 1)]
 

@@ -16,8 +16,8 @@ import pytest
 from tests.w2s_data.compute import ray_work as work
 from w2s_data import FeatureStore, TextEncoder, embed
 from w2s_data.compute import cluster, pool
+from w2s_data.compute.base import LocalEngine
 from w2s_data.compute.engines import make_engine
-from w2s_data.compute.local import LocalEngine
 from w2s_data.compute.worker import own_threads
 from w2s_data.encoders.base import ItemError
 from w2s_data.errors import EngineError, InputError, MissingExtraError

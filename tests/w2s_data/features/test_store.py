@@ -22,6 +22,7 @@ from w2s_data import FeatureStore, PixelEncoder, TfidfEncoder, embed
 from w2s_data.encoders import Encoder, ItemError
 from w2s_data.errors import EmptyDataError, EncoderError, InputError, StoreError
 from w2s_data.features.matrix import FeatureMatrix, as_feature_matrix
+from w2s_data.utils.storage import DiskFolder
 
 
 class HashEncoder(Encoder):
@@ -117,13 +118,13 @@ def test_a_store_is_a_feature_matrix(store):
 def test_blocks_hold_one_shard_at_a_time(store, monkeypatch):
     opened = FeatureStore.open(store)
     reads = []
-    whole = Path.read_bytes
+    whole = DiskFolder.read
 
-    def counted(path):
-        reads.append(path.name)
-        return whole(path)
+    def counted(folder, name):
+        reads.append(name)
+        return whole(folder, name)
 
-    monkeypatch.setattr(Path, "read_bytes", counted)
+    monkeypatch.setattr(DiskFolder, "read", counted)
     list(opened.blocks(max_bytes=48))
     assert reads == ["part-00000.parquet", "part-00001.parquet", "part-00002.parquet"]
 

@@ -507,7 +507,7 @@ def test_a_checkpoint_needs_a_seed(world, tmp_path):
 
 @pytest.mark.slow
 def test_an_engine_trains_the_same_students(world, tmp_path):
-    from w2s_data.compute.local import LocalEngine
+    from w2s_data.compute.base import LocalEngine
 
     class Elsewhere(LocalEngine):
         name = "elsewhere"
