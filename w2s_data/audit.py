@@ -36,7 +36,7 @@ State = Literal["done", "fresh", "skipped"]
 class Observer:
     """Sees the stages of a pipeline as they run; this one ignores them."""
 
-    progress: bool | None = False
+    progress: bool | None = False  # given to the stages; a view that draws sets it
 
     def stage(self, name: str) -> AbstractContextManager[None]:  # noqa: ARG002
         """Surround a stage while it runs."""
@@ -111,8 +111,8 @@ def audit(
     items embed score True
     """
     if config is not None:
-        if data is not None or sections:
-            raise InputError("use either config or data and sections, not both")
+        if sections or any(given is not None for given in (data, strong, weak, output)):
+            raise InputError("use either config or data, models, output and sections, not both")
         chosen = config if isinstance(config, Config) else load_config(config)
     else:
         chosen = load_config(_sections(data, strong, weak, output, sections))
@@ -131,14 +131,15 @@ def _sections(
     sections: dict[str, Any] = {
         name: {"enabled": False} if value is False else dict(value) for name, value in given.items()
     }
+    # `data` is the data set itself here, so that its columns need another name.
     sections["data"] = {"path": data, **sections.pop("columns", {})}
     sections["run"] = {**sections.get("run", {}), **({} if output is None else {"output": output})}
     for role, model in (("strong", strong), ("weak", weak)):
         if model is None:
             continue
-        is_encoder = hasattr(model, "encode") or (
-            isinstance(model, str) and not model.endswith(".npy")
-        )
+        # A text is a model's name unless it names a file of features; arrays have no `encode`.
+        is_name = isinstance(model, str)
+        is_encoder = not model.endswith(".npy") if is_name else hasattr(model, "encode")
         sections[role] = {"encoder" if is_encoder else "features": model}
     return sections
 
@@ -163,6 +164,7 @@ def run_pipeline(config: Config, observer: Observer) -> Pipeline:
         with observer.stage(EMBED.name):
             run = open_run(config.data, config.run)
             pipeline = Pipeline(run)
+            # One engine for all stages: a cluster takes seconds to start.
             compute = started.enter_context(computing(config.run, run.seed, observer.progress))
             result = embed_stage(run, config.embed, compute, overwrite=config.run.overwrite)
             _record(pipeline, observer, EMBED, result)
@@ -185,7 +187,7 @@ def _run_stage(
         try:
             result = function_of(stage)(pipeline.run, getattr(config, stage.name), compute)
         except INAPPLICABLE as reason:
-            if stage is SCORE:
+            if stage is SCORE:  # nothing after it could run either
                 raise
             observer.end(stage.name, "skipped", str(reason))
             return

@@ -164,7 +164,7 @@ class Run:
         }
         run = cls(folder, {"schema": SCHEMA, "data": data, "seed": seed, "stages": {}})
         make_folder(folder)
-        remove_partial_files(folder)
+        remove_partial_files(folder)  # of a run that was killed while it wrote
         run._write_items(dataset)
         return run
 
@@ -175,7 +175,7 @@ class Run:
             raise RunError(
                 f"{os.fspath(self.path)!r} belongs to another data set ({old['name']!r}, "
                 f"{old['n_items']:,} items; this one is {new.name!r}, {len(new):,} items): "
-                "choose another output, or say --overwrite"
+                "choose another output, or pass overwrite"
             )
         logger.info("the data set has changed since the last run; known features are kept")
 
@@ -232,11 +232,12 @@ class Run:
         try:
             return load_npy(self.path / VECTORS)
         except InputError as error:
-            raise RunError(f"{error}: make the run again with --overwrite") from error
+            raise RunError(f"{error}: make the run again with overwrite") from error
 
     def key(self, stage: Stage, settings: Mapping[str, Any]) -> str:
         """Return a hash of a stage's settings and of the stages it reads."""
         stages = self.manifest["stages"]
+        # A stage that has not run counts as None: when it does, those that use it run again.
         upstream = {name: stages.get(name, {}).get("key") for name in stage.inputs}
         return sha256_json({"schema": stage.schema, "settings": settings, "inputs": upstream})
 
@@ -245,6 +246,7 @@ class Run:
         record = self.manifest["stages"].get(stage.name)
         if record is None or record["key"] != self.key(stage, settings):
             return False
+        # Checksums, not times: a file that was copied or edited must not pass as finished.
         for file, checksum in record["files"].items():
             path = self.path / file
             if not path.is_file() or sha256_file(path) != checksum:
@@ -270,6 +272,7 @@ class Run:
     @contextmanager
     def stage(self, stage: Stage, settings: Mapping[str, Any]) -> Iterator[StageWriter]:
         """Run a stage; its files are named in the manifest once the block succeeds."""
+        # Taken before the block: a stage that changes its own inputs must not look fresh.
         key = self.key(stage, settings)
         started = time.perf_counter()
         writer = StageWriter(self.path, stage.schema)
@@ -319,6 +322,7 @@ class Run:
         return read_json(self.path / name)
 
     def _save(self) -> None:
+        # Written last and in one move: files that it does not name do not count.
         self.manifest.setdefault("created", _now())
         self.manifest["version"] = __version__
         self.manifest["versions"] = _versions()
@@ -342,6 +346,7 @@ class StageWriter:
     def write_features(self, name: str, features: FeatureMatrix) -> None:
         """Write features as a .npy file of float32, block by block."""
         header = {"descr": "<f4", "fortran_order": False, "shape": features.shape}
+        # By hand, since np.save would need the whole array in memory.
         with atomic_path(self._folder / name) as partial, partial.open("wb") as file:
             np.lib.format.write_array_header_1_0(file, header)
             for _, block in features.blocks():

@@ -21,7 +21,7 @@ from w2s_data.errors import InputError
 from w2s_data.stages.fields import Shell
 from w2s_data.stages.settings import Settings, read_settings
 
-# Short names, and flags whose field has another type than the flag.
+# `-o` is the run directory in every command that takes one.
 SHORT = {"output": ("--output", "-o")}
 
 CONTEXT = inspect.Parameter(
@@ -67,6 +67,7 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
         elif parameter.name != "progress":
             parameters.append(parameter)
     asks_progress = "progress" in inspect.signature(command).parameters
+    # A parameter without a default may not follow one with a default; options come by name anyway.
     first = next((i for i, p in enumerate(parameters) if p.default is not p.empty), len(parameters))
     parameters[first:] = [p.replace(kind=p.KEYWORD_ONLY) for p in parameters[first:]]
     parameters = [CONTEXT, *parameters, QUIET, DEBUG]
@@ -89,6 +90,7 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
             options[name] = _settings(model, own)
         command(**options)
 
+    # typer reads the signature; nothing else does.
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {p.name: p.annotation for p in parameters}
     return run
@@ -120,7 +122,7 @@ def _option(name: str, field: FieldInfo, model: type[Settings]) -> inspect.Param
     names = [*SHORT.get(name, ())]
     if kind is bool:
         flag = f"--{name.replace('_', '-')}"
-        both = field.default is not False
+        both = field.default is not False  # a flag that is on can only be switched off
         names = [f"{flag}/--no-{flag[2:]}" if both else flag]
     elif shell is not None:
         settings["metavar"] = shell.metavar
@@ -149,7 +151,7 @@ def _kind(field: FieldInfo) -> tuple[Any, Any]:
     default, shell = field.default, _shell(field)
     if shell is not None and shell.repeated:
         return list[str], list(default or [])
-    if shell is not None:
+    if shell is not None:  # the validator of the field reads the text
         return str, None if default is None else str(default)
     kinds = [kind for kind in _members(field.annotation) if kind is not types.NoneType]
     kind = kinds[0]

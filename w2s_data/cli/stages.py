@@ -119,6 +119,7 @@ def _make(
     from w2s_data.stages.opening import open_run
 
     run = open_run(columns.model_copy(update={"path": data}), running)
+    # Said when the data are read; a run that exists has said it.
     for note in run.dataset().notes if "embed" not in run.manifest["stages"] else ():
         typer.echo(f"note: {note}", err=True)
     with computing(running, run.seed, progress) as compute:
@@ -129,7 +130,7 @@ def _make(
         if stage is SELECT:
             if not run.follows(SCORE):
                 _show(run, SCORE, function_of(SCORE)(run, None, compute))
-            if compute.progress is None:
+            if compute.progress is None:  # a line per round, where nothing else is drawn
                 extra["on_round"] = _print_round
         if stage is not EMBED:
             result = function_of(stage)(run, settings, compute, **extra)

@@ -121,6 +121,7 @@ class View(Observer, AbstractContextManager["View"]):
         """Show the result of a stage, or the reason why it was skipped."""
         from w2s_reports import stage_line
 
+        # A report is described by its path, which is printed when the display is closed.
         described = isinstance(summary, str) or name == "report"
         text = str(summary) if isinstance(summary, str) else ""
         self.lines[name].end(state, text if described else stage_line(name, summary))  # type: ignore[arg-type]

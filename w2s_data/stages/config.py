@@ -130,6 +130,7 @@ def _section(
     for key in values:
         if key not in model.model_fields:
             raise InputError(f"{at[key]}, [{name}]: {_unknown_key(name, key, model)}")
+    # One by one, so that an error names the place of its own key: the file or an override.
     for key, value in values.items():
         try:
             read_settings(model, {key: value}, base)
@@ -141,6 +142,7 @@ def _section(
 
 def _unknown_key(section: str, key: str, model: type[Settings]) -> str:
     known = [*model.model_fields, *(("enabled",) if section in _OPTIONAL else ())]
+    # A key of another section is more often misplaced than misspelled.
     homes = [s for s in SECTIONS if key in Config.model_fields[s].annotation.model_fields]  # type: ignore[union-attr]
     if homes and not difflib.get_close_matches(key, known, n=1, cutoff=0.8):
         return f"there is no key {key!r} here; it belongs to [{homes[0]}]"

@@ -120,6 +120,7 @@ def required(features: Mapping[Role, FeatureMatrix], role: Role) -> FeatureMatri
         raise NotApplicableError(
             f"{role} features are missing: pass an encoder as {role}, or a file of ready-made "
             f"features as {role}_features"
+            + (", or ready-made weak labels as weak_columns" if role == "weak" else "")
         )
     return features[role]
 

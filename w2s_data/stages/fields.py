@@ -47,7 +47,7 @@ def _numbers(value: Any) -> Any:
     else:
         pairs = [part.rpartition("=") for part in _names(value)]
         numbers = {name.strip(): _number(text.strip()) for name, _, text in pairs}
-        if "" in numbers:
+        if "" in numbers:  # a number without a name
             numbers = {"": None}
     is_number = (isinstance(n, int | float) and not isinstance(n, bool) for n in numbers.values())
     if not all(is_number):
@@ -75,6 +75,7 @@ def _number(text: Any) -> Any:
     if not isinstance(text, str):
         return text
     try:
+        # A count of items stays a count: 500 is not the share 500.0.
         return int(text) if text.strip().lstrip("+-").isdigit() else float(text)
     except ValueError:
         return text
@@ -104,15 +105,16 @@ def _located(value: Any, info: ValidationInfo) -> Any:
     path = base / Path(value).expanduser()
     # A layer may follow a model's folder: models/minilm@6.
     without_layer = base / Path(value.partition("@")[0]).expanduser()
-    is_table = path.suffix != "" and "://" not in value and ":" not in path.suffix
-    exists = path.exists() or without_layer.exists()
-    return str(path) if exists or (is_table and _is_table_name(path.name)) else value
+    if path.exists() or without_layer.exists():
+        return str(path)
+    # A table that is not there is named by its whole path; other names may be on a hub.
+    return str(path) if "://" not in value and _is_table_name(path) else value
 
 
-def _is_table_name(name: str) -> bool:
-    from w2s_data.data.readers import format_of
+def _is_table_name(path: Path) -> bool:
+    from w2s_data.data.readers import format_of  # imports pandas, which --help does without
 
-    return format_of(Path(name)) is not None
+    return format_of(path) is not None
 
 
 def _file(value: Any, info: ValidationInfo) -> Any:
@@ -125,44 +127,25 @@ def _file(value: Any, info: ValidationInfo) -> Any:
     return value
 
 
+# Strict: `seeds = "5"` or `seeds = true` in a file is a slip, and typer converts options itself.
 Whole = Annotated[int, Strict()]
-
-
 Real = Annotated[float, Strict()]
-
-
 Flag = Annotated[bool, Strict()]
-
-
 Text = Annotated[str, Strict()]
-
-
 Names = Annotated[tuple[str, ...], BeforeValidator(_names), Shell("NAME,...", repeated=True)]
-
-
 Numbers = Annotated[
     dict[str, int | float], BeforeValidator(_numbers), Shell("NAME=NUMBER,...", repeated=True)
 ]
-
-
 WeakColumns = Annotated[
     list[str] | dict[str, list[str]],
     BeforeValidator(_weak_columns),
     Shell("COLUMN,...", repeated=True),
 ]
-
-
+# A number or one word; the text of a shell is read as either.
 Penalty = Annotated[float | Literal["cv"], _number_or("cv"), Shell("NUMBER|cv")]
-
-
 Components = Annotated[int | float | Literal["mp"], _number_or("mp"), Shell("NUMBER|mp")]
-
-
 AutoCount = Annotated[int | Literal["auto"], _number_or("auto"), Shell("NUMBER|auto")]
-
-
 AutoNumber = Annotated[int | float | Literal["auto"], _number_or("auto"), Shell("NUMBER|auto")]
-
 
 # A condition may name a group that holds a comma: only the option is repeated.
 Conditions = Annotated[
@@ -171,16 +154,13 @@ Conditions = Annotated[
     Shell("CONDITION", repeated=True),
 ]
 
-
 # In Python an encoder or an array may stand where a shell and TOML have a name or a file.
 Place = Annotated[
     Any, AfterValidator(_located), WithJsonSchema({"type": "string"}), Shell("PATH|NAME")
 ]
-
-
 File = Annotated[Any, AfterValidator(_file), WithJsonSchema({"type": "string"}), Shell("FILE")]
 
-
+# Spelled out, since types cannot be computed; a test compares them with the registry.
 PolicyName = Literal[
     "auto",
     "thompson",

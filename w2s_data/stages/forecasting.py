@@ -75,14 +75,15 @@ def forecast_stage(
     labelled = labelled[dataset.labels[labelled] >= 0]
     pool = dataset.rows("pool")
     with run.stage(FORECAST, recorded) as stage:
+        # First, since it is cheap: a forecast that fails must not hide it.
         stage.write_summary(DISCREPANCY, _discrepancy(analyzer, features, labelled, pool))
-        settled = _fitting(forecaster, features, compute.memory)
-        settled.set_params(
-            teacher=_settled(settled, "teacher", dataset, features["weak"], labelled),
-            student=_settled(settled, "student", dataset, features["strong"], labelled),
+        fitting = _fitting(forecaster, features, compute.memory)
+        fitting.set_params(
+            teacher=_with_fixed_penalty(fitting, "teacher", dataset, features["weak"], labelled),
+            student=_with_fixed_penalty(fitting, "student", dataset, features["strong"], labelled),
         )
         with collect_warnings(DegenerateDataWarning):  # they are among the forecast's own warnings
-            settled.fit(
+            fitting.fit(
                 FeatureView(features["strong"], labelled),
                 FeatureView(features["weak"], labelled),
                 dataset.labels[labelled],
@@ -90,7 +91,7 @@ def forecast_stage(
                 weak_pool=FeatureView(features["weak"], pool),
                 progress=compute.progress,
             )
-        summary = settled.to_dict()
+        summary = fitting.to_dict()
         if dataset.weak_proba is not None:
             summary["warnings"] = (
                 *summary["warnings"],
@@ -122,7 +123,7 @@ def _discrepancy(
         with collect_warnings(DegenerateDataWarning) as notes:
             strong, weak = (FeatureView(features[role], both) for role in ("strong", "weak"))
             analyzer = clone(analyzer).fit(strong, weak)
-    except InputError as error:
+    except InputError as error:  # too few rows for so many dimensions: the forecast may still do
         return unknown_discrepancy(str(error), n, n_pool)
     return summarize_discrepancy(analyzer, n, n_pool, notes)
 
@@ -130,7 +131,7 @@ def _discrepancy(
 def _fitting(
     forecaster: GainForecaster, features: dict[Role, FeatureMatrix], memory: MemoryLimit
 ) -> GainForecaster:
-    """A clone whose samples of labelled rows and pool fit into memory; notes tell their size."""
+    """Return a clone whose samples of rows fit into memory; warnings name their sizes."""
     n_columns = sum(features[role].shape[1] for role in ROLES)
     most = memory.rows(n_columns, SAMPLE_COPIES)
     fitting: GainForecaster = clone(forecaster).set_params(
@@ -140,16 +141,16 @@ def _fitting(
     return fitting
 
 
-def _settled(
+def _with_fixed_penalty(
     forecaster: GainForecaster,
     role: str,
     dataset: W2SDataset,
     features: FeatureMatrix,
     labelled: IntArray,
 ) -> Any:
-    """Probe with a fixed penalty: choosing it anew in every fold would cost much and say little.
+    """Return a probe whose penalty is chosen once, on as many labelled rows as the forecast uses.
 
-    It is chosen on as many labelled rows as the forecast uses.
+    A choice in every fold would cost much and change little.
     """
     probe = getattr(forecaster, role)
     if not isinstance(probe, LinearProbe):

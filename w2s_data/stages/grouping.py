@@ -48,7 +48,7 @@ from w2s_data.utils.warnings import collect_warnings
 
 logger = logging.getLogger("w2s_data")
 
-BLOCKS = "groups"
+BLOCKS = "groups"  # folder of the finished blocks of a search
 MOST_PAIRS = 200  # of near-duplicates that are listed
 
 
@@ -130,12 +130,12 @@ def groups_stage(
         stage.write_summary(GROUPS_SUMMARY, summary | {"student": student.get("method")})
         stage.add(NEIGHBORS)
         stage.write_summary(SPURIOUS, _judge(dataset, features, analyzer, spurious))
-    shutil.rmtree(run.path / BLOCKS, ignore_errors=True)
+    shutil.rmtree(run.path / BLOCKS, ignore_errors=True)  # needed by a resumed search only
     return StageResult(run.read(GROUPS))
 
 
 def _student(run: Run, dataset: W2SDataset) -> tuple[dict[str, str], FloatArray | None]:
-    """The best method of the run's gain and the labels of its student as probabilities (N, C)."""
+    """Return the best method of the run's gain, and its student's labels as probabilities."""
     files = run.manifest["stages"].get(GAIN.name, {}).get("files", {})
     if PREDICTIONS not in files or not run.follows(GAIN):
         return {}, None
@@ -151,7 +151,7 @@ def _student(run: Run, dataset: W2SDataset) -> tuple[dict[str, str], FloatArray 
 
 
 def _pairs(analyzer: GroupAnalyzer, dataset: W2SDataset) -> pd.DataFrame:
-    """Near-duplicates by their ids: those across splits first, then those of unlike labels."""
+    """List near-duplicates by id: those across splits first, then those of unlike labels."""
     found = analyzer.duplicates_
     table = pd.DataFrame()
     for side, rows in (("a", found["i"]), ("b", found["j"])):
@@ -177,7 +177,7 @@ def _count(pairs: pd.DataFrame, analyzer: GroupAnalyzer) -> dict[str, Any]:
 
 
 def _summary(analyzer: GroupAnalyzer, dataset: W2SDataset, notes: list[str]) -> dict[str, Any]:
-    """The analyzer's summary with the names of classes for their codes."""
+    """Return the analyzer's summary with names of classes in place of codes."""
     summary = analyzer.to_dict()
     for record in (*summary["groups"], *(summary["sources"] or ())):
         if record["largest_class"] is not None:
@@ -188,6 +188,7 @@ def _summary(analyzer: GroupAnalyzer, dataset: W2SDataset, notes: list[str]) -> 
 def _index(run: Run, strong: FeatureMatrix, compute: Compute) -> NeighborIndex:
     """Return the run's neighbour index; build and save it if none of these features fits."""
     path, memory = run.path / NEIGHBORS, compute.memory
+    # The file holds links as well as vectors; beyond twice the limit it was made for more memory.
     if path.is_file() and path.stat().st_size <= 2 * memory.resident_bytes:
         try:
             return NeighborIndex.load(path, strong, "cosine", compute.device)
@@ -207,9 +208,9 @@ def _index(run: Run, strong: FeatureMatrix, compute: Compute) -> NeighborIndex:
 
 
 def _finished_blocks(run: Run, key: str, index: NeighborIndex) -> Path:
-    """Folder of the blocks that a search which was ended has finished; those of others are removed.
+    """Return the folder of the finished blocks of an interrupted search; remove all others.
 
-    It is named by all that the neighbours depend on, and by the release, which cuts the blocks.
+    Its name hashes everything the neighbours depend on, and the release, which cuts the blocks.
     """
     settings = [__version__, key, index.kind_, index.bits_, index.n_lists_, index.n_probe_]
     folder = run.path / BLOCKS / sha256_json(settings)[:12]
@@ -225,7 +226,7 @@ def _judge(
     analyzer: GroupAnalyzer,
     spurious: SpuriousAnalyzer,
 ) -> dict[str, Any]:
-    """What `spurious.json` holds."""
+    """Return the content of `spurious.json`: the cost of unequal shares, or why it is unknown."""
     if "weak" not in features:
         return unknown_spurious("weak features are missing, and with them what the teacher sees")
     labelled, pool = (_mask(dataset, split) for split in ("labelled", "pool"))

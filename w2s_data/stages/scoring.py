@@ -54,6 +54,7 @@ def score_stage(
     settings, compute = settings or ScoreSettings(), compute or Compute(seed=run.seed)
     dataset = run.dataset()
     features = load_features(run, compute)
+    # Their parameters are recorded in full: a new default makes the stage run again.
     make = OverlapDetector.reference if settings.reference else OverlapDetector
     detector = make(device=compute.device, random_state=compute.seed)
     probe = LinearProbe(l2=settings.teacher_l2, device=compute.device, random_state=compute.seed)
@@ -76,6 +77,7 @@ def score_stage(
             if proba is None:
                 proba = teach(dataset, required(features, "weak"), teacher, compute.memory)
                 stage.write_table(WEAK_PROBA, proba_table(dataset, proba, ("teacher",)))
+            # Regions are about the weak labels that a student would get: those of the ensemble.
             averaged = proba.mean(axis=1) if proba.ndim == 3 else proba
             scores = _detect(dataset, strong, averaged, detector, compute)
         summary = summarize_overlap(detector, dataset, scores, notes)
@@ -90,7 +92,7 @@ def teach(
     teacher: LinearProbe,
     memory: MemoryLimit | None = None,
 ) -> FloatArray:
-    """Weak probabilities (N, C) of a teacher trained on the labelled split.
+    """Return weak probabilities (N, C) of a teacher trained on the labelled split.
 
     Its probabilities on the labelled items themselves are cross-fitted. On pairs it has no
     intercept, see `probe_for`. Where memory does not hold the labelled items it is trained on a
@@ -116,6 +118,7 @@ def teach(
     proba = np.zeros((len(dataset), len(dataset.class_names)))
     for rows, block in weak_features.blocks():
         proba[np.ix_(np.arange(rows.start, rows.stop), known)] = teacher.predict_proba(block)
+    # A teacher is too sure of items that it was trained on, which would hide hard ones.
     proba[np.ix_(taught, known)] = cross_fit_proba(
         teacher, train, codes, folds=TEACHER_FOLDS, random_state=teacher.random_state
     )
@@ -138,7 +141,7 @@ def _fitting_rows(
 
 
 def probe_for(dataset: W2SDataset, probe: LinearProbe) -> LinearProbe:
-    """The probe, or for pairs one without intercept: swapped items swap their probabilities.
+    """Return the probe; for pairs one without intercept, so that swapped items swap probabilities.
 
     Raises
     ------
@@ -154,14 +157,14 @@ def probe_for(dataset: W2SDataset, probe: LinearProbe) -> LinearProbe:
 
 
 def weak_proba_by_model(run: Run, dataset: W2SDataset) -> FloatArray:
-    """Weak probabilities (N, C) of the run, or (N, M, C) of several weak models."""
+    """Return weak probabilities (N, C) of the run, or (N, M, C) of several weak models."""
     values = run.read_table(WEAK_PROBA).drop(columns="id").to_numpy(dtype=np.float64)
     stacked: FloatArray = values.reshape(len(values), -1, len(dataset.class_names))
     return stacked[:, 0] if stacked.shape[1] == 1 else stacked
 
 
 def weak_proba_of(run: Run, dataset: W2SDataset) -> FloatArray:
-    """Weak probabilities (N, C) of the run, averaged over weak models."""
+    """Return weak probabilities (N, C) of the run, averaged over weak models."""
     proba = weak_proba_by_model(run, dataset)
     return proba.mean(axis=1) if proba.ndim == 3 else proba
 
@@ -183,7 +186,7 @@ def _detect(
     weak = proba.argmax(axis=1)
     labels = dataset.labels
     right = pd.array(weak == labels, dtype="boolean")
-    right[labels < 0] = pd.NA
+    right[labels < 0] = pd.NA  # without a gold label nothing is known
     return dataset.table[kept].assign(
         region=np.array([region.label for region in Region], dtype=object)[scores.regions],
         confidence=scores.confidence,

@@ -56,6 +56,7 @@ def gain_stage(
     dataset = run.dataset()
     methods = methods_from(settings.methods)
     training = _training(settings, compute, paired=dataset.is_paired)
+    # Students are stored under these settings alone: more seeds or methods reuse them.
     trained = {**training, "seed": compute.seed}
     recorded = {
         **trained,
@@ -64,7 +65,7 @@ def gain_stage(
     }
     if not settings.restart and (earlier := run.earlier(GAIN, recorded)) is not None:
         return earlier
-    from w2s_data.finetune import measure_gain
+    from w2s_data.finetune import measure_gain  # imports torch, which a fresh stage does without
 
     chosen = TrainingSettings().replace(**training)
     is_head = chosen.tuning == "head"
@@ -93,6 +94,7 @@ def gain_stage(
                 progress=compute.progress,
                 engine=compute.engine,
             )
+        # Ids instead of row numbers: tables of a run are joined by id.
         predictions = result.predictions().drop(columns="row")
         predictions.insert(0, "id", dataset.ids)
         stage.write_table(GAIN_TABLE, result.to_frame())
