@@ -63,7 +63,6 @@ class Schedule:
     steps_per_epoch: int
     learning_rate: float  # of Adam at the first step
     patience: int | None = None  # epochs without a lower validation loss before a seed stops
-    micro_batch: int | None = None  # rows whose gradient is computed at a time; None is all
 
     @property
     def n_steps(self) -> int:
@@ -122,11 +121,11 @@ class Trainer:
     validation: Tensor | None = None  # (V, C), labels of the validation rows
     callbacks: tuple[Callback, ...] = ()  # one that returns True ends the training
     name: str = "student"  # method and stage, for messages
+    micro_batch: int | None = None  # rows whose gradient is computed at a time; None is all
 
     def __post_init__(self) -> None:
         import torch
 
-        self.micro_batch = self.schedule.micro_batch
         groups = self.network.parameter_groups()
         self.optimizer = torch.optim.Adam(groups, lr=self.schedule.learning_rate)
 

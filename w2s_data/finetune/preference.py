@@ -57,10 +57,8 @@ class RewardNetwork(HeadNetwork):
 class PairTask(HeadTask):
     """Trains reward heads on the features of pairs, for labels with the two orders as classes.
 
-    References
-    ----------
-    Bradley, Terry, *Rank Analysis of Incomplete Block Designs*, Biometrika 39, 1952; weak-to-strong
-    in Jeon et al., *Weak-to-Strong Generalization under Distribution Shifts*, NeurIPS 2025.
+    Bradley, Terry, *Rank Analysis of Incomplete Block Designs*, 1952; weak-to-strong in Jeon et
+    al., *Weak-to-Strong Generalization under Distribution Shifts*, NeurIPS 2025.
     """
 
     network_class: ClassVar[type[HeadNetwork]] = RewardNetwork

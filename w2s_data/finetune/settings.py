@@ -177,13 +177,7 @@ class TrainingSettings:
         return dataclasses.replace(given, tuning=self.tuning)
 
     def replace(self, **changes: Any) -> TrainingSettings:
-        """Return a copy with other values.
-
-        Raises
-        ------
-        InputError
-            If there is no such setting; names the nearest one.
-        """
+        """Return a copy with other values; an unknown setting is an `InputError`."""
         for name in changes:
             if name not in SETTING_NAMES:
                 raise InputError(unknown("training setting", name, SETTING_NAMES))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from w2s_data.errors import InputError, rows
+from w2s_data.errors import InputError
 from w2s_data.features.matrix import as_feature_matrix
 from w2s_data.finetune.levels.adapters import train_whole
 from w2s_data.finetune.levels.head import HeadModel, HeadTask
@@ -25,7 +25,7 @@ from w2s_data.finetune.task import Pool
 from w2s_data.finetune.weak_labels import as_weak_proba
 from w2s_data.utils.io import atomic_path, jsonable
 from w2s_data.utils.typing import AnyArray, FloatArray, RandomState
-from w2s_data.utils.validation import check_seeds, root_seed
+from w2s_data.utils.validation import check_seeds, check_weights, root_seed
 
 SHOWN_VALUES = 8  # larger diagnostics (weights per point, paths) are left out of text and JSON
 
@@ -206,7 +206,7 @@ def fit_student(
     labels, classes = as_weak_proba(weak_proba, class_names)
     n_rows = len(labels)
     matrix = None if features is None else as_feature_matrix(features)
-    pool = Pool(labels, _weights(sample_weight, n_rows), matrix, _groups(groups, n_rows))
+    pool = Pool(labels, check_weights(sample_weight, n_rows), matrix, _groups(groups, n_rows))
     resolved, entropy, numbers = given.resolve(n_rows), root_seed(random_state), check_seeds(seeds)
     if given.tuning == "head":
         inputs, targets = _held_out(validation, classes, as_feature_matrix)
@@ -252,20 +252,6 @@ def _held_out(
             f"row counts disagree: validation has {n_rows} rows and {len(labels)} labels"
         )
     return inputs, labels
-
-
-def _weights(sample_weight: Any, n: int) -> FloatArray:
-    if sample_weight is None:
-        return np.ones(n)
-    weights = np.asarray(sample_weight, dtype=np.float64)
-    if weights.shape != (n,):
-        raise InputError(f"sample_weight must have shape ({n},); got {weights.shape}")
-    bad = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
-    if len(bad):
-        raise InputError(f"sample_weight must be finite and >= 0; it is not in {rows(bad)}")
-    if not weights.any():
-        raise InputError("sample_weight is zero everywhere")
-    return weights
 
 
 def _groups(groups: Any, n: int) -> AnyArray | None:

@@ -72,13 +72,6 @@ class Task(ABC):
         """Device that trains."""
         return resolve_device(self.settings.device)
 
-    @cached_property
-    def validation_targets(self) -> Tensor | None:
-        """The validation labels on the device."""
-        if self.validation_labels is None:
-            return None
-        return self.seed_tensor(self.validation_labels)
-
     @property
     def n_seeds(self) -> int:
         """Seeds S."""
@@ -198,12 +191,6 @@ class Task(ABC):
     def _batch_rows(self) -> int:
         return min(self.settings.batch_size, self.pool.n_rows)
 
-    def _schedule(self) -> Schedule:
-        settings = self.settings
-        return Schedule(
-            settings.epochs, self._steps_per_epoch, settings.learning_rate, settings.patience
-        )
-
     def _run(
         self,
         network: Network,
@@ -214,7 +201,12 @@ class Task(ABC):
         make: Callable[..., Trainer] = Trainer,
     ) -> Trainer:
         """Run the shared loop, record its history and return the trainer that `make` created."""
-        schedule, name = self._schedule(), f"{self.name}, {stage}"
+        settings, name = self.settings, f"{self.name}, {stage}"
+        schedule = Schedule(
+            settings.epochs, self._steps_per_epoch, settings.learning_rate, settings.patience
+        )
+        labels = self.validation_labels
+        targets = None if labels is None else self.seed_tensor(labels)
         with progress(name, schedule.epochs, "epochs", self.progress) as advance:
 
             def note(end: EpochEnd) -> None:
@@ -222,8 +214,8 @@ class Task(ABC):
                 self._note(stage, end)
 
             # The history comes first: a callback that raises must not lose the epoch.
-            callbacks = (note, *self.settings.callbacks)
-            trainer = make(network, objective, schedule, self.validation_targets, callbacks, name)
+            callbacks = (note, *settings.callbacks)
+            trainer = make(network, objective, schedule, targets, callbacks, name)
             trainer.run(self._batches(weight, rngs, schedule.n_steps), self.n_seeds)
         return trainer
 

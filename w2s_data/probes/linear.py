@@ -19,6 +19,7 @@ from w2s_data.utils.validation import (
     check_parameters,
     check_proba,
     check_same_length,
+    check_weights,
     nonnegative,
     one_of,
     positive,
@@ -142,7 +143,7 @@ class LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self._check_columns(X, y, reset=True)
         self.classes_, targets = _check_targets(y)
         check_same_length(X=features, y=targets)
-        weights = _check_weights(sample_weight, len(features))
+        weights = check_weights(sample_weight, len(features))
         with threads_for(features.size * targets.shape[1]):
             chosen = self.l2 if self.l2 != "cv" else self._best_l2(features, targets, weights)
             self.l2_ = float(chosen)
@@ -368,14 +369,3 @@ def _check_targets(y: AnyArray) -> tuple[AnyArray, FloatArray]:
             f"the labels hold one class ({listing(classes.tolist())}); a probe needs two"
         )
     return classes, np.eye(len(classes))[codes]
-
-
-def _check_weights(sample_weight: Any, n: int) -> FloatArray:
-    if sample_weight is None:
-        return np.ones(n)
-    weights = np.asarray(sample_weight, dtype=np.float64)
-    if weights.shape != (n,) or not np.isfinite(weights).all() or (weights < 0).any():
-        raise InputError(f"sample_weight must hold {n} finite numbers >= 0")
-    if weights.sum() == 0:
-        raise InputError("sample_weight is zero everywhere")
-    return weights

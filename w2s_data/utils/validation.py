@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, Literal
@@ -150,6 +150,21 @@ def check_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
     return tuple(int(seed) for seed in numbers)
 
 
+def check_weights(sample_weight: Any, n: int) -> FloatArray:
+    """Return weights (n,) of rows, 1 by default; raise unless they are finite and >= 0."""
+    if sample_weight is None:
+        return np.ones(n)
+    weights = np.asarray(sample_weight, dtype=np.float64)
+    if weights.shape != (n,):
+        raise InputError(f"sample_weight must have shape ({n},); got {weights.shape}")
+    bad = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
+    if len(bad):
+        raise InputError(f"sample_weight must be finite and >= 0; it is not in {rows(bad)}")
+    if not weights.any():
+        raise InputError("sample_weight is zero everywhere")
+    return weights
+
+
 def check_proba(proba: AnyArray, name: str = "weak_proba") -> FloatArray:
     """Return class probabilities (N, C) as float64, or say which rows are not distributions."""
     array = np.asarray(proba)
@@ -223,7 +238,7 @@ def check_names(
     return list(names), np.asarray(codes, dtype=np.int64)
 
 
-def check_same_length(**arrays: AnyArray) -> int:
+def check_same_length(**arrays: Sized) -> int:
     """Return the common number of rows; raise with the length of each array.
 
     >>> check_same_length(x=np.zeros(3), y=np.ones(3))

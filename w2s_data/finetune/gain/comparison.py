@@ -18,6 +18,7 @@ from w2s_data.finetune.gain.intervals import (
     measure_ratio,
     rank_groups,
     undefined,
+    within_seed,
 )
 from w2s_data.finetune.gain.predictions import predictions_table
 from w2s_data.finetune.gain.result import (
@@ -45,13 +46,10 @@ class Comparer:
         self.level = level
         self._scorer = Scorer(data, n_resamples, seed, level)
         weak_proba = data.weak_proba[data.rows("test")]  # (n, M, C)
-        n_teachers = weak_proba.shape[1]
-        self._teachers = {"teacher": self._scorer.score(weak_proba.mean(axis=1)[None])}
-        self._teachers |= {
-            f"teacher {m}": self._scorer.score(weak_proba[None, :, m])
-            for m in range(n_teachers)
-            if n_teachers > 1
-        }
+        teachers = {"teacher": weak_proba.mean(axis=1)}
+        if weak_proba.shape[1] > 1:
+            teachers |= {f"teacher {m}": weak_proba[:, m] for m in range(weak_proba.shape[1])}
+        self._teachers = {name: self._scorer.score(own[None]) for name, own in teachers.items()}
         self._teacher = self._teachers["teacher"]
         self._gold = gold
         self._gold_scores = {
@@ -192,9 +190,11 @@ class Comparer:
         # Where the mean over seeds has no headroom, single seeds have none either.
         recoverable = ceiling is not None and not any(student.pgr.reason for student in students)
         for names, own in self._named(scores, students):
-            gains = self._scorer.gain_by_seed(own, self._teacher)
-            for i, (seed, gain) in enumerate(zip(seeds, gains, strict=True)):
-                row = {**names, "seed": seed, **own.by_seed(i, self.level), **gain}
+            gain = own.accuracy - self._teacher.accuracy
+            limits = within_seed(gain, self.level)
+            for i, seed in enumerate(seeds):
+                row = {**names, "seed": seed, **own.by_seed(i, self.level), "gain": gain.point[i]}
+                row["gain_low"], row["gain_high"] = limits[i]
                 if ceiling is not None and recoverable:
                     gap = ceiling.accuracy.point[i] - weak
                     row["pgr"] = row["gain"] / gap if gap >= HEADROOM else np.nan

@@ -53,10 +53,6 @@ class GainData:
         rows = self.known("validation")
         return self.read(rows), self.labels[rows]
 
-    def gold(self, chosen: IntArray) -> FloatArray:
-        """Return gold labels of some rows as one-hot rows (n, C)."""
-        return np.asarray(np.eye(len(self.class_names))[self.labels[chosen]])
-
     @property
     def group_names(self) -> tuple[str, ...]:
         """Groups of the test rows, sorted."""
@@ -84,15 +80,14 @@ class GainData:
             for _, block in self.inputs.blocks():
                 digest.update(np.ascontiguousarray(block).data)
             inputs = digest.hexdigest()
-        groups = None if self.groups is None else [str(group) for group in self.groups]
-        return {
-            "inputs": inputs,
-            "weak_proba": digest_array(self.weak_proba),
-            "labels": sha256_json(self.labels)[:32],
-            "splits": sha256_json(self.splits)[:32],
-            "groups": sha256_json(groups)[:32],
-            "classes": sha256_json([str(name) for name in self.class_names])[:32],
+        parts = {
+            "labels": self.labels,
+            "splits": self.splits,
+            "groups": None if self.groups is None else self.groups.astype(str),
+            "classes": [str(name) for name in self.class_names],
         }
+        hashes = {name: sha256_json(part) for name, part in parts.items()}
+        return {"inputs": inputs, "weak_proba": digest_array(self.weak_proba), **hashes}
 
 
 def check_gain_data(

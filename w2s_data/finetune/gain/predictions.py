@@ -18,9 +18,7 @@ SHARES = ("proba", "gold proba", "right")  # float32 columns of every student
 def predict_items(data: GainData, seeds: Sequence[Predictions]) -> pd.DataFrame:
     """Join the predictions of test rows and, where they were computed, of all others.
 
-    One row per item: `label`, code of the most probable class of the mean over seeds, -1 without a
-    prediction; `proba`, the mean probability of that class; `gold proba`, that of the gold class;
-    `right`, the share of seeds that are right. NaN where there is no gold label.
+    The columns are those of `GainResult.predictions`; `label` is a code, -1 without a prediction.
     """
     table = pd.DataFrame({"label": np.full(len(data.labels), -1)})
     shares = {name: np.full(len(table), np.nan, dtype=np.float32) for name in SHARES}
@@ -60,6 +58,6 @@ def predictions_table(data: GainData, students: Mapping[str, pd.DataFrame]) -> p
         "teacher / proba": teacher[np.arange(len(weak_labels)), weak_labels].astype(np.float32),
     }
     for name, table in students.items():
-        columns[f"{name} / label"] = named(table["label"])
+        columns[f"{name} / label"] = named(table["label"].to_numpy())
         columns |= {f"{name} / {share}": table[share] for share in SHARES}
     return pd.DataFrame(columns)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from w2s_data.finetune.gain.data import GainData
-from w2s_data.finetune.gain.intervals import Measurement, Score, measure, within_seed
+from w2s_data.finetune.gain.intervals import Measurement, Score, measure
 from w2s_data.finetune.metrics import (
     ACCURACY,
     CALIBRATION_ERROR,
@@ -90,15 +90,6 @@ class Scorer:
             {n: measure(s - teacher.metrics[n], self.level) for n, s in scores.metrics.items()},
             {n: measure(s - teacher.groups[n], self.level) for n, s in scores.groups.items()},
         )
-
-    def gain_by_seed(self, scores: Scores, teacher: Scores) -> list[dict[str, float]]:
-        """Return the gain in accuracy of each seed, with an interval over test items."""
-        gain = scores.accuracy - teacher.accuracy
-        limits = within_seed(gain, self.level)
-        return [
-            {"gain": value, "gain_low": low, "gain_high": high}
-            for value, (low, high) in zip(gain.point.tolist(), limits.tolist(), strict=True)
-        ]
 
     def _share(self, score: Score) -> Measurement:
         measured = measure(score, self.level, UNIT)

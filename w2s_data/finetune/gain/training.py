@@ -83,7 +83,7 @@ class Laboratory:
             size = resolved.batch_size
             n_steps = resolved.epochs * math.ceil(n_pool / size)
             epochs = math.ceil(n_steps / math.ceil(len(rows) / size))
-        gold = self.data.gold(rows)
+        gold = np.eye(len(self.data.class_names))[self.data.labels[rows]]  # (n, C)
         return Job(name, Naive(hard=True), rows, gold, None, epochs, is_reference=True)
 
     def train_reference(self, name: str) -> Trained:

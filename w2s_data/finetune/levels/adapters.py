@@ -25,7 +25,6 @@ from w2s_data.finetune.levels.store import (
     write_student,
 )
 from w2s_data.finetune.levels.whole import State, WholeNetwork, seeded
-from w2s_data.finetune.loop import Schedule
 from w2s_data.finetune.methods.base import Method, Outcome
 from w2s_data.finetune.objectives import LINKS, Model, Objective
 from w2s_data.finetune.settings import Adaptation, ResolvedSettings
@@ -142,7 +141,11 @@ class WholeTask(Task):
         self._trainings += 1
         with seeded(self._seed, self.device) as reseed:
             make = functools.partial(
-                StoredTrainer, store=store, history=self.history, reseed=reseed
+                StoredTrainer,
+                micro_batch=self.adaptation.micro_batch,
+                store=store,
+                history=self.history,
+                reseed=reseed,
             )
             rngs = self.rngs(TRAINING)
             trainer = self._run(network, objective, stage, weight, rngs, make)
@@ -150,9 +153,6 @@ class WholeTask(Task):
         if trainer.micro_batch is not None and trainer.micro_batch < self.adaptation.micro_batch:
             self.adaptation = dataclasses.replace(self.adaptation, micro_batch=trainer.micro_batch)
         return WholeModel(network, network.state(), network.depth, objective.link)
-
-    def _schedule(self) -> Schedule:
-        return dataclasses.replace(super()._schedule(), micro_batch=self.adaptation.micro_batch)
 
     def _store(
         self, objective: Objective, stage: str, weight: FloatArray, size: tuple[float, float]

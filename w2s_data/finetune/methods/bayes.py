@@ -42,11 +42,6 @@ class Bayes(Method):
     ----------
     Sensoy, Kaplan, Kandemir, *Evidential Deep Learning to Quantify Classification Uncertainty*,
     NeurIPS 2018; Cui et al., *Bayesian WeakS-to-Strong*, ICLR 2025.
-
-    Examples
-    --------
-    >>> Bayes(divergence=0.5)
-    Bayes(divergence=0.5, ramp=0.5, hard=True)
     """
 
     name = "bayes"

@@ -38,11 +38,6 @@ class Bootstrap(Method):
     References
     ----------
     Burns et al., *Weak-to-Strong Generalization*, 2023, section 4.3.1.
-
-    Examples
-    --------
-    >>> Bootstrap(strengths=(0.5, 1.0))
-    Bootstrap(strengths=(0.5, 1.0), hard=False)
     """
 
     name = "bootstrap"

@@ -39,11 +39,6 @@ class Confidence(Method):
     References
     ----------
     Burns et al., *Weak-to-Strong Generalization*, 2023, section 4.3.2 and appendix A.4.
-
-    Examples
-    --------
-    >>> Confidence(largest=0.5)
-    Confidence(largest=0.5, ramp=0.2, hard=False)
     """
 
     name = "confidence"

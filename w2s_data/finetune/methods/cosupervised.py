@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -57,11 +57,6 @@ class CoSupervised(Method):
     ----------
     Liu, Alahi, *Co-Supervised Learning: Improving Weak-to-Strong Generalization with Hierarchical
     Mixture of Experts*, 2024, section 3.
-
-    Examples
-    --------
-    >>> CoSupervised(stages=(1, 2, 4))
-    CoSupervised(stages=(1, 2, 4), floor=0.001, filter=True)
     """
 
     name = "cosupervised"
@@ -109,7 +104,7 @@ class CoSupervised(Method):
     ) -> tuple[Model, dict[str, FloatArray]]:
         """Train one student per stage; return the last one and the choices at each stage."""
         shape = (task.n_seeds, task.pool.n_rows)
-        choices: dict[str, list[Any]] = {"assignment": [], "consensus": [], "kept": []}
+        choices = []
         student: FloatArray | None = None
         for number, members in enumerate(stages):
             rows: BoolArray = np.ones(shape, dtype=bool)
@@ -127,9 +122,9 @@ class CoSupervised(Method):
             objective = LabelObjective(task.seed_tensor(labels))
             model = task.train(objective, stage=f"{name} {number}", rows=rows)
             student = task.pool_proba(model)
-            for key, value in zip(choices, (choice, agreement, rows), strict=True):
-                choices[key].append(value)
-        return model, {key: np.stack(values) for key, values in choices.items()}
+            choices.append((choice, agreement, rows))
+        assignment, consensus, kept = (np.stack(each) for each in zip(*choices, strict=True))
+        return model, {"assignment": assignment, "consensus": consensus, "kept": kept}
 
     def teachers_by_stage(self, n_teachers: int) -> list[IntArray]:
         """Return the numbers of the teachers at each stage; all teachers must have one."""

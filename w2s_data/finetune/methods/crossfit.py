@@ -48,11 +48,6 @@ class CrossFit(Method):
     (S, N, C), out-of-fold probabilities; `agreement` (S,); `score` (S, N); `kept` (S, N),
     `kept_share` (S,), and with groups `group_share` beside `pool_group_share`. Controls: `l2_x10`
     (all points, soft labels, ten times the penalty), `random_subset`, `teacher_confidence`.
-
-    Examples
-    --------
-    >>> CrossFit(lowest_share=0.8)
-    CrossFit(folds=5, rounds=1, lowest_share=0.8, highest_share=0.9)
     """
 
     name = "crossfit"

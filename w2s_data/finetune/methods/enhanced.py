@@ -50,11 +50,6 @@ class Enhanced(Method):
     ----------
     Liu, Dong, Lei, *Does Weak-to-Strong Generalization Happen under Spurious Correlations?*,
     ICLR 2026, section 5.
-
-    Examples
-    --------
-    >>> Enhanced(share=0.3)
-    Enhanced(share=0.3, q=0.7, hard=False)
     """
 
     name = "enhanced"

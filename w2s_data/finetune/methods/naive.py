@@ -24,11 +24,6 @@ class Naive(Method):
     References
     ----------
     Burns et al., *Weak-to-Strong Generalization*, 2023, section 3.
-
-    Examples
-    --------
-    >>> Naive(hard=True)
-    Naive(hard=True)
     """
 
     name = "naive"

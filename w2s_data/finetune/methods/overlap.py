@@ -50,11 +50,6 @@ class Overlap(Method):
     References
     ----------
     Shin, Cooper, Sala, *Weak-to-Strong Generalization Through the Data-Centric Lens*, ICLR 2025.
-
-    Examples
-    --------
-    >>> Overlap(by="confidence", share=0.4)
-    Overlap(by='confidence', share=0.4, rest=0.0, hard=False)
     """
 
     name = "overlap"

@@ -58,11 +58,6 @@ class Raven(Method):
     ----------
     Jeon, Sobotka, Choi, Brbić, *Weak-to-Strong Generalization under Distribution Shifts*,
     NeurIPS 2025, section 4.
-
-    Examples
-    --------
-    >>> Raven(easy=0.0)
-    Raven(weight_rate=0.01, easy=0.0, hard=True)
     """
 
     name = "raven"

@@ -31,11 +31,6 @@ class VSup(Method):
     ----------
     Guo et al., *Vision Superalignment: Weak-to-Strong Generalization for Vision Foundation
     Models*, 2024, equation 4.
-
-    Examples
-    --------
-    >>> VSup()
-    VSup(hard=False)
     """
 
     name = "vsup"
