@@ -49,7 +49,9 @@ def select_sources(
     """Decide round by round which source to query next, within a budget.
 
     Every round queries one source for a batch, computes the missing strong features and weak
-    probabilities, and judges all sources on everything acquired so far.
+    probabilities, and judges all sources on everything acquired so far. The bandit over sources is
+    that of Shin, Cooper, Sala (ICLR 2025, section 4). After an error, items acquired until then
+    stay in the checkpoint.
 
     Parameters
     ----------
@@ -76,20 +78,6 @@ def select_sources(
     random_state : int, Generator or None
     **keywords
         Fields of `SelectionSettings`; with `settings` as well, they replace its fields.
-
-    Returns
-    -------
-    SelectionResult
-
-    Raises
-    ------
-    InputError
-        For anything that cannot be used; items acquired until then stay in the checkpoint.
-
-    References
-    ----------
-    Shin, Cooper, Sala, *Weak-to-Strong Generalization Through the Data-Centric Lens*, ICLR 2025,
-    section 4, for the bandit over sources.
 
     Examples
     --------

@@ -46,11 +46,6 @@ class SelectionSettings:
     replays : int
         Runs of random and of round-robin choice to compare with, where sources can be replayed.
 
-    Raises
-    ------
-    InputError
-        If a number is out of range, or the unit is unknown.
-
     Examples
     --------
     >>> SelectionSettings(budget=2000, objective="overlap").batch_size

@@ -31,9 +31,11 @@ from w2s_selectors.policies.registry import make_policy
 from w2s_selectors.result import SelectionResult
 from w2s_selectors.selection import select_sources
 from w2s_selectors.settings import SelectionSettings
-from w2s_selectors.simulation.progress import final_progress, measure_progress
+from w2s_selectors.simulation.regret import final_progress, measure_progress
 from w2s_selectors.sources.table import TableSource
 
+# Settings of the stage that `select_sources` takes under the same name.
+SHARED = ("batch_size", "objective", "keep", "stop", "max_seconds", "separation")
 FEWEST_TESTED = 50  # gold labels for which an accuracy is worth comparing
 MOST_TESTED = 20_000  # a random part of more: an accuracy is then right to .004
 Posterior = dict[str, Estimate]  # source -> reward
@@ -117,13 +119,8 @@ def _selection(settings: SelectSettings, dataset: W2SDataset) -> SelectionSettin
     return SelectionSettings(
         budget=_quarter(dataset, settings) if budget is None else budget,
         budget_unit=settings.unit,
-        batch_size=settings.batch_size,
-        objective=settings.objective,
         policy=policy if policy == "auto" else make_policy(policy),
-        keep=settings.keep,
-        stop=settings.stop,
-        max_seconds=settings.max_seconds,
-        separation=settings.separation,
+        **{name: getattr(settings, name) for name in SHARED},
     )
 
 

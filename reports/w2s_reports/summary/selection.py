@@ -11,7 +11,7 @@ from w2s_data.stages.graph import SELECT
 from w2s_reports.artefacts import Artefacts
 from w2s_reports.formats import MINUS, count, name_of, percent, plain, signed
 from w2s_reports.summary.parts import estimate, sentence, texts
-from w2s_selectors.simulation.progress import progress_curves
+from w2s_selectors.simulation.regret import progress_curves
 
 WHOLE = ("objective", "reward", "policy", "budget_unit")
 NUMBERS = ("budget", "spent", "rounds", "items")

@@ -1,4 +1,4 @@
-from .acquired import Acquired as Acquired
+from .base import Acquired as Acquired
 from .base import Custom as Custom
 from .base import Judge as Judge
 from .base import Judgement as Judgement

@@ -13,7 +13,7 @@ import numpy as np
 
 from w2s_data.features.matrix import row_blocks
 from w2s_data.utils.typing import BoolArray, FloatArray, IntArray
-from w2s_selectors.objectives.acquired import Rows
+from w2s_selectors.objectives.base import Rows
 
 # Measured together on 16 pools of real text. Components have mean variance 1, so that the penalty
 # weighs like 32 points without an opinion.
@@ -28,10 +28,9 @@ BLOCK_BYTES = 16 * 2**20  # of the points whose predictions are computed togethe
 
 @dataclass(frozen=True, eq=False)
 class Projection:
-    """Leading principal components of standardised features.
+    """Leading principal components of standardised features, scaled to a mean variance of 1.
 
-    They are scaled together, so that their mean variance is 1: the same penalty then means the
-    same whatever the features' scale and dimension.
+    The same penalty then means the same whatever the features' scale and dimension.
     """
 
     mean: FloatArray
@@ -39,10 +38,7 @@ class Projection:
 
     @classmethod
     def fit(cls, features: FloatArray, n_components: int = N_COMPONENTS, seed: int = 0) -> Self:
-        """Learn at most `n_components` components from rows (n, D).
-
-        The seed matters for large D only, where the solver is randomised.
-        """
+        """Learn at most `n_components` components from rows (n, D)."""
         from sklearn.decomposition import PCA
 
         rows = np.asarray(features, dtype=np.float64)
@@ -52,6 +48,7 @@ class Projection:
         scale = np.where(constant, 0.0, 1 / np.where(constant, 1.0, deviation))
         if constant.all():
             return cls(mean, np.zeros((rows.shape[1], 1)))
+        # The seed matters for large D only, where the solver is randomised.
         pca = PCA(min(n_components, *rows.shape), random_state=seed % 2**32)
         variances = pca.fit((rows - mean) * scale).explained_variance_
         kept = variances > 1e-10 * variances[0]  # the rest is rounding: rows of lower rank
@@ -73,16 +70,9 @@ class LabelConsistency:
         \hat t_{-i} = t_i
         - \frac{t_i - z_i^\top w}{1 - z_i^\top (Z^\top Z + \lambda I)^{-1} z_i}
 
-    and is correlated with t inside each source, all classes together.
-
-    Attributes
-    ----------
-    correlation : array (K,)
-        NaN below four points, or where the labels or predictions are constant.
-    n_points : int array (K,)
-        Points that the correlation is computed from.
-    agreeing : array (K,)
-        Points whose weak label is also the most probable class of the left-out prediction.
+    and is correlated with t inside each source, all classes together: `correlation` (K,), NaN
+    below four of the `n_points` (K,), or where labels or predictions are constant. `agreeing` (K,)
+    counts points whose weak label is also the most probable class of the left-out prediction.
     """
 
     def __init__(self, n_sources: int, n_components: int, n_classes: int) -> None:

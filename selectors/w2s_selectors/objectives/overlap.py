@@ -12,8 +12,7 @@ from w2s_data.data.regions import Region
 from w2s_data.overlap.detector import OverlapDetector
 from w2s_data.utils.intervals import LEVEL, beta_interval
 from w2s_data.utils.typing import BoolArray
-from w2s_selectors.objectives.acquired import Acquired
-from w2s_selectors.objectives.base import Judge, Judgement, Task
+from w2s_selectors.objectives.base import Acquired, Judge, Judgement, Task
 
 
 @dataclass(frozen=True)

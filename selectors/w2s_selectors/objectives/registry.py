@@ -16,12 +16,7 @@ _OBJECTIVES: dict[str, Callable[[], Objective]] = {
 
 
 def register_objective(objective: Any) -> Any:
-    """Register an objective class under its `name`; usable as a class decorator.
-
-    Raises
-    ------
-    InputError
-        If the class lacks a part of an `Objective`, or the name is taken.
+    """Register an objective class under its `name`, if that is free; usable as a decorator.
 
     Examples
     --------

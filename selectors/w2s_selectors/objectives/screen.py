@@ -11,8 +11,7 @@ import numpy as np
 from w2s_data.errors import InputError
 from w2s_data.utils.intervals import LEVEL, student_interval
 from w2s_data.utils.typing import FloatArray, IntArray
-from w2s_selectors.objectives.acquired import Acquired
-from w2s_selectors.objectives.base import Judge, Judgement, Task
+from w2s_selectors.objectives.base import Acquired, Judge, Judgement, Task
 from w2s_selectors.objectives.consistency import LabelConsistency, Projection, screened_out
 
 MINIMUM_TARGET = 200  # items; the match was not measured with fewer

@@ -48,12 +48,7 @@ class Policy(ABC):
         """Return the number of the source to query next.
 
         Untried sources come first, in their order; then the highest score per unit of cost, ties
-        by the generator.
-
-        Raises
-        ------
-        InputError
-            If no source is active.
+        by the generator. Raises InputError if no source is active.
         """
         return int(self.choose_many(state, rng))
 

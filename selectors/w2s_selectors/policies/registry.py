@@ -26,12 +26,7 @@ P = TypeVar("P", bound=type[Any])
 
 
 def register_policy(policy: P) -> P:
-    """Register a policy class under its `name`; usable as a class decorator.
-
-    Raises
-    ------
-    InputError
-        If the class is not a `Policy` or has no name, or the name is taken.
+    """Register a policy class under its `name`, if that is free; usable as a class decorator.
 
     Examples
     --------
@@ -62,11 +57,6 @@ def available_policies() -> list[str]:
 
 def make_policy(policy: str | Policy, **parameters: Any) -> Policy:
     """Create the policy of this name with these parameters; an instance is returned unchanged.
-
-    Raises
-    ------
-    InputError
-        If there is no such policy (with the nearest name), or it does not take the parameters.
 
     Examples
     --------

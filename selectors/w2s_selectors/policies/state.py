@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 from w2s_data.errors import InputError
+from w2s_data.utils.io import jsonable
 from w2s_data.utils.typing import AnyArray, BoolArray, FloatArray, IntArray
 
 # Counts of points are floats: rewards may be fractions, and re-estimates are expectations.
@@ -89,13 +90,7 @@ class ArmState:
 
     @classmethod
     def start(cls, n_arms: int, *, costs: AnyArray | None = None, horizon: int) -> Self:
-        """Return the state before the first query, with all arms active.
-
-        Raises
-        ------
-        InputError
-            Without an arm, or with costs that are not one positive number per arm.
-        """
+        """Return the state before the first query, with all arms active and at unit costs."""
         if n_arms < 1:
             raise InputError(f"n_arms must be at least 1; got {n_arms}")
         zero = np.zeros(n_arms)
@@ -151,10 +146,7 @@ class ArmState:
     ) -> Self:
         """Return the state after an answer: `trials` judged points, `successes` of them overlap.
 
-        Parameters
-        ----------
-        items : float, optional
-            Items that the query requested, where fewer were delivered or judged.
+        `items` is the number that the query requested, where fewer were delivered or judged.
         """
         self._check_arm(arm)
         # All requested items stop being pending, also those that were not delivered.
@@ -176,8 +168,7 @@ class ArmState:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain numbers and lists."""
-        arrays = {name: getattr(self, name).tolist() for name in _DTYPES}
-        return {**arrays, "round": int(self.round), "horizon": int(self.horizon)}
+        return dict(jsonable(self))
 
     def _check_arm(self, arm: int) -> None:
         if not 0 <= arm < self.n_arms:

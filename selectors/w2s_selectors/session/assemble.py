@@ -11,17 +11,17 @@ import pandas as pd
 
 from w2s_data.utils.intervals import LEVEL, mean_estimate, prediction_halfwidth
 from w2s_data.utils.typing import FloatArray
-from w2s_selectors.objectives.acquired import Acquired
-from w2s_selectors.objectives.base import Judgement
+from w2s_selectors.objectives.base import Acquired, Judgement
 from w2s_selectors.result import SelectionResult
 from w2s_selectors.session.checkpoint import Record
 from w2s_selectors.session.plan import SLACK, Plan
-from w2s_selectors.session.posterior import probability_best, recommended_items
+from w2s_selectors.session.posterior import draws, fill, probability_best
 from w2s_selectors.session.session import Session
 from w2s_selectors.sources.base import ReplayableSource
 
 # Of a record; the rest serves resuming.
 TRACE = [f.name for f in fields(Record) if f.name not in ("left_out", "scores", "generator")]
+JUDGED = ("reward", "reward_low", "reward_high", "probability_best", "recommended")
 ROUNDING = 9  # digits: equal sets differ by rounding when they are summed in another order
 LARGEST = 50_000  # items: with 5 replays of two strategies, eleven such sets lie in memory
 
@@ -76,18 +76,13 @@ def _sizes(plan: Plan) -> FloatArray:
 
 
 def _table(plan: Plan, session: Session, judgement: Judgement | None) -> pd.DataFrame:
-    unknown = np.full(len(plan.sources), np.nan)
     counts = session.acquired.counts
     table = {
         "source": [source.name for source in plan.sources],
         "cost": plan.costs,
         "items": counts,
         "spent": session.delivered * plan.units,
-        "reward": unknown,
-        "reward_low": unknown,
-        "reward_high": unknown,
-        "probability_best": unknown,
-        "recommended": unknown,
+        **dict.fromkeys(JUDGED, np.nan),
     }
     if judgement is not None:
         table |= {
@@ -107,17 +102,29 @@ def _table(plan: Plan, session: Session, judgement: Judgement | None) -> pd.Data
 
 
 def _recommended(plan: Plan, session: Session, judgement: Judgement) -> FloatArray:
-    """Return the items to buy from each source with another budget of the same size."""
+    """Return the items (K,) to buy from each source with another budget of the same size.
+
+    They follow the objective's own plan; else the probability of being the best per unit of cost,
+    where rewards are counted; else all sources get the same number.
+    """
+    budget, units = plan.settings.budget, plan.units
     # Closed sources cannot be recommended, however well they were judged.
-    closed = [*session.gone, *session.stopped]
     room = _sizes(plan) - session.delivered
-    room[closed] = 0.0
-    if not (room > 0).any():
+    room[[*session.gone, *session.stopped]] = 0.0
+    open_, weights = room > 0, np.ones(len(room))
+    if not open_.any():
         return np.zeros(len(room))
-    planned = session.judge.planned(room, plan.settings.budget, plan.units)
-    return recommended_items(
-        judgement, planned, room, plan.settings.budget, plan.costs, plan.units, session.seed
-    ).round(1)  # shares of a plan; digits beyond would suggest a precision that it lacks
+    items = session.judge.planned(room, budget, units)
+    if items is None:
+        if judgement.gains is not None:  # greedy: all to the best, ties shared
+            weights = (judgement.gains == judgement.gains[open_].max()).astype(np.float64)
+        elif judgement.counted:
+            # Each draw buys from its best open source, like Thompson sampling with this posterior.
+            drawn = np.where(open_, draws(judgement, session.seed) / plan.costs, -np.inf)
+            best = np.where(np.isnan(drawn), -np.inf, drawn).argmax(axis=1)
+            weights = np.bincount(best, minlength=len(room)) * units.min() / units
+        items = fill(np.where(open_, weights, 0.0), room, budget, units)
+    return items.round(1)  # shares of a plan; digits beyond would suggest a precision that it lacks
 
 
 Evaluate = Callable[[FloatArray, FloatArray], float]

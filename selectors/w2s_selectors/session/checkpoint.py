@@ -100,12 +100,7 @@ class Checkpoint:
                 f"has no {HEADER}); pass another folder"
             )
         self.seed = seed
-        content = {
-            "schema": SCHEMA,
-            "version": __version__,
-            "seed": seed,
-            "identity": identity,
-        }
+        content = {"schema": SCHEMA, "version": __version__, "seed": seed, "identity": identity}
         write_json(self.folder / HEADER, content)
 
     def rounds(self) -> Iterator[tuple[Record, Batch]]:

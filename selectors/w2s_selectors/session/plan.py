@@ -35,11 +35,6 @@ class Plan:
     target: FloatArray | None
 
     @property
-    def in_money(self) -> bool:
-        """Whether the budget is in the unit of the costs."""
-        return self.settings.budget_unit == "money"
-
-    @property
     def costs(self) -> FloatArray:
         """Cost of an item of each source, (K,)."""
         return np.array([source.cost for source in self.sources], dtype=np.float64)
@@ -47,7 +42,7 @@ class Plan:
     @property
     def units(self) -> FloatArray:
         """Share of the budget that an item of each source takes, (K,)."""
-        return self.costs if self.in_money else np.ones(len(self.sources))
+        return self.costs if self.settings.budget_unit == "money" else np.ones(len(self.sources))
 
 
 def make_plan(
@@ -131,7 +126,7 @@ def _check_budget(plan: Plan) -> None:
     # A source that was never queried cannot be judged: every one must get a batch.
     needed = sum(plan.units[k] * min(size, plan.sources[k].size or size) for k in asked)
     if needed > budget + SLACK:
-        unit = "in money" if plan.in_money else "items"
+        unit = "in money" if plan.settings.budget_unit == "money" else "items"
         fitting = int(budget // plan.units[asked].sum())
         advice = f"lower batch_size to {fitting}" if fitting else "name some sources in stop"
         raise InputError(

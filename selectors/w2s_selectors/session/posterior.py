@@ -1,4 +1,4 @@
-"""Posterior of the sources: which one is best, and what to buy next."""
+"""Posterior of the sources: which one is best; and how weights divide a budget."""
 
 from __future__ import annotations
 
@@ -40,34 +40,6 @@ def probability_best(judgement: Judgement, seed: int) -> FloatArray:
         winners = np.flatnonzero(known)[drawn[:, known].argmax(axis=1)]
         best[known] = np.bincount(winners, minlength=len(best))[known] / len(drawn)
     return best
-
-
-def recommended_items(
-    judgement: Judgement,
-    planned: FloatArray | None,
-    room: FloatArray,
-    budget: float,
-    costs: FloatArray,
-    units: FloatArray,
-    seed: int,
-) -> FloatArray:
-    """Return the items (K,) to buy from each source with a further budget.
-
-    They follow the objective's own plan (`planned`); else the probability of being the best per
-    unit of cost, where rewards are counted; else all sources get the same number. `room` (K,) is
-    inf where the stock is unknown, 0 for a source that is stopped or gone.
-    """
-    if planned is not None:
-        return planned
-    open_, weights = room > 0, np.ones(len(costs))
-    if judgement.gains is not None:  # greedy: all to the best, ties shared
-        weights = (judgement.gains == judgement.gains[open_].max()).astype(np.float64)
-    elif judgement.counted:
-        # Each draw buys from its best open source, like Thompson sampling with this posterior.
-        drawn = np.where(open_, draws(judgement, seed) / costs, -np.inf)
-        drawn = np.where(np.isnan(drawn), -np.inf, drawn)
-        weights = np.bincount(drawn.argmax(axis=1), minlength=len(costs)) * units.min() / units
-    return fill(np.where(open_, weights, 0.0), room, budget, units)
 
 
 def fill(weights: FloatArray, room: FloatArray, budget: float, units: FloatArray) -> FloatArray:

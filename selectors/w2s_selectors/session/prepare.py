@@ -15,7 +15,7 @@ from w2s_data.errors import FeatureError, InputError, ProbabilityError
 from w2s_data.features.store import FeatureStore, item_keys, open_store
 from w2s_data.utils.typing import FloatArray
 from w2s_data.utils.validation import check_feature_block, check_proba
-from w2s_selectors.objectives.acquired import Acquired
+from w2s_selectors.objectives.base import Acquired
 from w2s_selectors.sources.base import Batch, SourceError
 
 logger = logging.getLogger("w2s_selectors")

@@ -15,8 +15,7 @@ import numpy as np
 from w2s_data.errors import DegenerateDataWarning
 from w2s_data.utils.intervals import Estimate
 from w2s_data.utils.typing import BoolArray, FloatArray
-from w2s_selectors.objectives.acquired import Acquired
-from w2s_selectors.objectives.base import Judgement, Task
+from w2s_selectors.objectives.base import Acquired, Judgement, Task
 from w2s_selectors.policies.state import ArmState
 from w2s_selectors.session.checkpoint import Checkpoint, CheckpointError, Record
 from w2s_selectors.session.plan import SLACK, Plan
@@ -350,15 +349,8 @@ class Session:
 
 
 def _joined(batch: Batch, stored: Batch) -> Batch:
-    """Join delivered items with the numbers that were stored with their round."""
-    place = {name: row for row, name in enumerate(stored.ids)}
-    rows = [place[name] for name in batch.ids if name in place]
-    batch = batch.take(np.array([i for i, name in enumerate(batch.ids) if name in place], int))
-    known = stored.take(np.array(rows, dtype=np.int64))
-    return replace(
-        batch,
-        strong_features=batch.strong_features
-        if known.strong_features is None
-        else known.strong_features,
-        weak_proba=batch.weak_proba if known.weak_proba is None else known.weak_proba,
-    )
+    """Return the items that were kept, with the numbers that were stored in the same order."""
+    kept = set(stored.ids)
+    batch = batch.take(np.array([i for i, name in enumerate(batch.ids) if name in kept], int))
+    parts = {name: getattr(stored, name) for name in ("strong_features", "weak_proba")}
+    return replace(batch, **{name: part for name, part in parts.items() if part is not None})

@@ -7,13 +7,16 @@ estimate too.
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 
 from w2s_data.errors import InputError
+from w2s_data.utils.intervals import LEVEL, Estimate, mean_estimate, prediction_halfwidth
 from w2s_data.utils.io import jsonable
 from w2s_data.utils.typing import AnyArray, FloatArray, IntArray
 from w2s_selectors.policies.kl import bernoulli_kl
@@ -30,6 +33,7 @@ from w2s_selectors.policies.policy import (
 )
 from w2s_selectors.simulation.sources import check_densities, check_per_source
 
+MEASURES = ("overlap", "regret")  # of a selection and its replays, by round
 GRID = np.linspace(0.02, 0.96, 48)  # shares of a gap at which a bound is minimised
 # Why there is no bound with explicit constants for a policy.
 _NO_BOUND: dict[type[Policy], str] = {
@@ -55,7 +59,7 @@ def cumulative_regret(
 
     after each query t, over the sources k that still held items before query s: the same money
     would have bought so many more from the best of them. With unit costs this is the sum of the
-    gaps, m_s (p* - p_a).
+    gaps, m_s (p* - p_a). An array (..., T) in points, at least 0, never falling.
 
     Parameters
     ----------
@@ -69,11 +73,6 @@ def cumulative_regret(
         Per item, 1 by default.
     sizes : array (K,), optional
         Items that each source holds; no limit by default.
-
-    Returns
-    -------
-    array (..., T)
-        In points, at least 0, never falling.
 
     Examples
     --------
@@ -115,13 +114,8 @@ def lai_robbins_rate(densities: ArrayLike, points: ArrayLike) -> FloatArray:
 
     .. math:: \log T \sum_{k: p_k < p^*} \frac{p^* - p_k}{kl(p_k, p^*)}
 
-    A slope, not a bound at finite T: a policy may lie below the line early on. For unit costs.
-
-    Parameters
-    ----------
-    densities : array (K,)
-    points : array
-        T, the points requested, at least 1.
+    A slope, not a bound at finite T, the `points` requested (at least 1): a policy may lie below
+    the line early on. For unit costs.
 
     References
     ----------
@@ -147,9 +141,8 @@ class RegretBound:
 
     Attributes
     ----------
-    points : array
     values : array
-        The bound after that many points; NaN where none is known. It is void where it exceeds
+        The bound after each number of points; NaN where none is known. It is void where it exceeds
         the points times the largest gap, the most that a policy can lose.
     source : str
         Where it is proven; empty without a bound.
@@ -157,7 +150,6 @@ class RegretBound:
         Reason for its absence; empty with a bound.
     """
 
-    points: FloatArray
     values: FloatArray
     source: str = ""
     reason: str = ""
@@ -176,7 +168,7 @@ def regret_bound(policy: Policy, densities: ArrayLike, points: ArrayLike) -> Reg
     """Compute a bound of the expected regret, for unit costs, single points and prompt answers.
 
     The proofs do not cover batches, delays and unequal costs. `regret_bound.register` adds the
-    bound of another policy.
+    bound of another policy. NaN with a reason where no bound with explicit constants is known.
 
     Parameters
     ----------
@@ -184,11 +176,6 @@ def regret_bound(policy: Policy, densities: ArrayLike, points: ArrayLike) -> Reg
     densities : array (K,)
     points : array
         Points requested, at least 1.
-
-    Returns
-    -------
-    RegretBound
-        NaN with a reason where no bound with explicit constants is known.
 
     Examples
     --------
@@ -200,14 +187,14 @@ def regret_bound(policy: Policy, densities: ArrayLike, points: ArrayLike) -> Reg
     check_densities(densities)
     total = _check_points(points)
     reason = _NO_BOUND.get(type(policy), f"no bound is registered for policy {policy.name!r}")
-    return RegretBound(total, np.full(total.shape, np.nan), reason=reason)
+    return RegretBound(np.full(total.shape, np.nan), reason=reason)
 
 
 @regret_bound.register
 def _(_policy: UCB1, densities: ArrayLike, points: ArrayLike) -> RegretBound:
     gaps, total = _gaps(densities), _check_points(points)
     values = 8 * np.log(total) * (1 / gaps).sum() + (1 + np.pi**2 / 3) * gaps.sum()
-    return RegretBound(total, values, "Auer, Cesa-Bianchi, Fischer 2002, Theorem 1")
+    return RegretBound(values, "Auer, Cesa-Bianchi, Fischer 2002, Theorem 1")
 
 
 @regret_bound.register
@@ -233,15 +220,13 @@ def _(policy: KLUCB, densities: ArrayLike, points: ArrayLike) -> RegretBound:
         )
         draws = policy.threshold(total)[..., None] / apart + 1 / late + summed[..., None] / early
         values += gap * (1 + draws.min(axis=-1))
-    return RegretBound(
-        total, values, "Lattimore, Szepesvári 2020, Theorem 10.6, for this exploration"
-    )
+    return RegretBound(values, "Lattimore, Szepesvári 2020, Theorem 10.6, for this exploration")
 
 
 @regret_bound.register
 def _(_policy: Oracle, densities: ArrayLike, points: ArrayLike) -> RegretBound:
     total = _check_points(points)
-    return RegretBound(total, np.full(total.shape, _gaps(densities).sum()), "one query per source")
+    return RegretBound(np.full(total.shape, _gaps(densities).sum()), "one query per source")
 
 
 def _best_remaining(
@@ -287,3 +272,79 @@ def _gaps(densities: ArrayLike) -> FloatArray:
     density = check_densities(densities)
     gaps = density.max() - density
     return np.asarray(gaps[gaps > 0])  # queries of a best source lose nothing
+
+
+def measure_progress(
+    replayed: pd.DataFrame, sources: pd.DataFrame, sizes: FloatArray, overlap: Mapping[str, bool]
+) -> pd.DataFrame:
+    """Accumulate overlap and regret of every run, round by round.
+
+    `replayed` and `sources` are those of a `SelectionResult`, `sizes` (K,) the items that each
+    source holds, and `overlap` says of each item of the pool whether it is an overlap point.
+
+    Returns `replayed` without its ids, with `overlap` (points so far) and `regret` (the points so
+    far that the same money would have been expected to bring more from the best source that held
+    items then).
+
+    The regions come from the detector that was fitted on the whole pool, not from those that a
+    selection saw while it ran, so that a selection cannot flatter itself. They are estimates too,
+    and so is a regret that is measured with them.
+    """
+    frame = replayed.drop(columns="ids")
+    frame["overlap"] = [float(sum(overlap[name] for name in ids)) for ids in replayed["ids"]]
+    runs = frame.groupby(["strategy", "run"], sort=False)
+    frame["overlap"] = runs["overlap"].cumsum()
+    # Run by run: only a single run's stock says which source was the best remaining one.
+    number = pd.Index(sources["source"])
+    for rows in runs.groups.values():
+        part = frame.loc[rows]
+        frame.loc[rows, "regret"] = cumulative_regret(
+            number.get_indexer(part["source"]),
+            sources["density"],
+            items=part["items"],
+            costs=sources["cost"],
+            sizes=sizes,
+        )
+    return frame
+
+
+def final_progress(progress: pd.DataFrame, level: float = LEVEL) -> dict[str, dict[str, Any]]:
+    """Average the final overlap and regret over the runs of each strategy.
+
+    `overlap_noise` and `regret_noise` say how far one more run may lie from the mean.
+    """
+    ends = progress.groupby(["strategy", "run"], sort=False)[list(MEASURES)].last()
+    final: dict[str, dict[str, Any]] = {}
+    for strategy, part in ends.groupby(level=0, sort=False):
+        record = final[str(strategy)] = {}
+        for name in MEASURES:
+            record[name] = mean_estimate(part[name], level)
+            record[f"{name}_noise"] = float(prediction_halfwidth(part[name], level))
+    return final
+
+
+def progress_curves(
+    progress: pd.DataFrame, n_points: int = 41, level: float = LEVEL
+) -> list[dict[str, Any]]:
+    """Average each strategy at `n_points` evenly spaced spendings, with limits for one more run.
+
+    Each point has `spent`, and by strategy the estimates of `overlap` and `regret`: the mean
+    minus and plus `prediction_halfwidth`, NaN limits for one run.
+    """
+    grid = np.linspace(0.0, float(progress["spent"].max()), n_points)
+    points: list[dict[str, Any]] = [{"spent": float(spent)} for spent in grid]
+    for strategy, part in progress.groupby("strategy", sort=False):
+        for name in MEASURES:
+            lines = [_at(grid, run["spent"], run[name]) for _, run in part.groupby("run")]
+            mean, noise = np.mean(lines, axis=0), prediction_halfwidth(lines, level)
+            for point, value, half in zip(points, mean, noise, strict=True):
+                # Neither measure can be negative; np.maximum passes the NaN of a single run on.
+                low, high = float(np.maximum(0.0, value - half)), float(value + half)
+                estimate = Estimate(float(value), low, high, level)
+                point.setdefault(str(strategy), {})[name] = estimate
+    return points
+
+
+def _at(grid: FloatArray, spent: pd.Series[float], values: pd.Series[float]) -> FloatArray:
+    """Interpolate a cumulative quantity between rounds, as if items came one by one."""
+    return np.asarray(np.interp(grid, [0.0, *spent], [0.0, *values]))

@@ -325,11 +325,6 @@ def simulate(
     n_jobs : int
         Processes (joblib); -1 uses all processors.
 
-    Raises
-    ------
-    InputError
-        For an unknown policy or a parameter out of range.
-
     Examples
     --------
     >>> from w2s_selectors.simulation.sources import BernoulliSources
@@ -360,12 +355,9 @@ def simulate(
     played = Parallel(n_jobs=n_jobs)(delayed(game.play)(*task) for task in tasks)
     joined: dict[str, dict[str, FloatArray]] = {"metric": {}}
     for measure in played[0]:
-        joined[measure] = {
-            name: np.concatenate(
-                [each[measure] for each, task in zip(played, tasks, strict=True) if task[0] == name]
-            )
-            for name in labelled
-        }
+        # Tasks lie policy by policy, each with all of its groups.
+        runs = np.split(np.concatenate([each[measure] for each in played]), len(labelled))
+        joined[measure] = dict(zip(labelled, runs, strict=True))
     return SimulationResult(game.spent, **joined, level=level)
 
 

@@ -12,12 +12,15 @@ from w2s_data.errors import InputError
 from w2s_data.utils.typing import FloatArray, IntArray
 
 
-class Draws(ABC):
-    """Items drawn from simulated sources, in R runs side by side."""
+class Draws:
+    """Items drawn from endless sources, in R runs side by side."""
 
-    @abstractmethod
+    def __init__(self, densities: FloatArray, rng: np.random.Generator) -> None:
+        self._densities, self._rng = densities, rng
+
     def draw(self, arms: IntArray, items: IntArray) -> FloatArray:
         """Return the overlap points (R,) among the next `items` (R,) of source `arms` (R,)."""
+        return self._rng.binomial(items, self._densities[arms]).astype(np.float64)
 
     def rows(self, run: int) -> tuple[IntArray, ...]:  # noqa: ARG002
         """Return the row numbers that a run drew from each source; () if there are no rows."""
@@ -25,17 +28,7 @@ class Draws(ABC):
 
 
 class SimulatedSources(ABC):
-    """K sources of known density.
-
-    Attributes
-    ----------
-    densities : array (K,)
-        True overlap densities, in [0, 1].
-    costs : array (K,)
-        Per item, above 0.
-    sizes : array (K,)
-        Items that a source holds; infinite without a limit.
-    """
+    """K sources with true overlap densities, costs per item, and the items that each holds."""
 
     def __init__(
         self, densities: ArrayLike, costs: ArrayLike | None = None, sizes: ArrayLike = np.inf
@@ -71,7 +64,7 @@ class BernoulliSources(SimulatedSources):
 
     def start(self, n_runs: int, most: IntArray, rng: np.random.Generator) -> Draws:  # noqa: ARG002
         """Begin `n_runs` runs."""
-        return _BernoulliDraws(self.densities, rng)
+        return Draws(self.densities, rng)
 
 
 class PoolSources(SimulatedSources):
@@ -105,14 +98,6 @@ class PoolSources(SimulatedSources):
     def start(self, n_runs: int, most: IntArray, rng: np.random.Generator) -> Draws:
         """Begin `n_runs` runs, each with its own order of the items."""
         return _PoolDraws(self.outcomes, n_runs, most, rng)
-
-
-class _BernoulliDraws(Draws):
-    def __init__(self, densities: FloatArray, rng: np.random.Generator) -> None:
-        self.densities, self.rng = densities, rng
-
-    def draw(self, arms: IntArray, items: IntArray) -> FloatArray:
-        return self.rng.binomial(items, self.densities[arms]).astype(np.float64)
 
 
 class _PoolDraws(Draws):

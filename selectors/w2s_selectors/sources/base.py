@@ -26,11 +26,6 @@ class Batch:
     strong_features : float array (n, D) or None
     weak_proba : float array (n, C) or None
 
-    Raises
-    ------
-    InputError
-        If their numbers differ.
-
     Examples
     --------
     >>> import numpy as np
@@ -116,12 +111,8 @@ class DataSource(Protocol):
     def query(self, n: int, request: str) -> Batch:
         """Deliver up to n items; none when there are no more.
 
-        `request` names the query: it is the same when a query is repeated after a crash.
-
-        Raises
-        ------
-        SourceError
-            If it cannot deliver now.
+        `request` names the query: it is the same when a query is repeated after a crash. Raises
+        SourceError if it cannot deliver now.
         """
         ...
 

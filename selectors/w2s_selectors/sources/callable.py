@@ -87,12 +87,7 @@ class CallableSource:
     def query(self, n: int, request: str = "") -> Batch:
         """Deliver up to n items: from the stock, or else the answer of the function.
 
-        Raises
-        ------
-        SourceError
-            If the function fails in every attempt, or its answer does not consist of items.
-        SourceTimeout
-            If nothing came in time.
+        Raises SourceTimeout if nothing came in time, SourceError if every attempt failed.
         """
         items = self._stock.take(n)
         if items:

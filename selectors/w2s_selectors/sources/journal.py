@@ -17,12 +17,12 @@ from w2s_data.utils.typing import AnyArray
 from w2s_selectors.sources.base import Batch
 
 METADATA = b"w2s"  # key of the text in the metadata of the schema
-# Arrow knows neither paths nor arrays as cells; `_items` is the way back.
-_STORED: dict[str, Callable[[Any], Any]] = {
-    "text": str,
-    "bytes": bytes,
-    "path": os.fspath,
-    "vector": list,
+# Kind of an item -> its types, and the way into a cell and back: Arrow has no paths and arrays.
+_KINDS: dict[str, tuple[Any, Callable[[Any], Any], Callable[[Any], Any]]] = {
+    "text": (str, str, str),
+    "bytes": (bytes, bytes, bytes),
+    "path": (os.PathLike, os.fspath, Path),
+    "vector": (np.ndarray | list | tuple, list, np.array),
 }
 
 
@@ -34,7 +34,7 @@ def write_batch(path: Path, batch: Batch, metadata: str = "") -> None:
         for kind in sorted(set(kinds)):
             # One column per kind: a Parquet column has one type, a batch may mix kinds of items.
             columns[kind] = [
-                _STORED[kind](item) if kind == of else None
+                _KINDS[kind][1](item) if kind == of else None
                 for item, of in zip(batch.items, kinds, strict=True)
             ]
     if batch.strong_features is not None:
@@ -72,26 +72,20 @@ def _lists(rows: AnyArray, dtype: type[np.generic]) -> Any:
 
 
 def _items(columns: dict[str, Sequence[Any]], n: int) -> list[Any]:
-    made: dict[str, Callable[[Any], Any]] = {"path": Path, "vector": np.array}
     items = [None] * n
     for kind, values in columns.items():
         for row, value in enumerate(values):
             if value is not None:
-                items[row] = made.get(kind, lambda item: item)(value)
+                items[row] = _KINDS[kind][2](value)
     return items
 
 
 def _kind(item: Any) -> str:
-    if isinstance(item, str):
-        return "text"
-    if isinstance(item, bytes):
-        return "bytes"
-    if isinstance(item, os.PathLike):
-        return "path"
-    if isinstance(item, np.ndarray | list | tuple):
-        array = np.asarray(item)
-        if array.ndim == 1 and np.issubdtype(array.dtype, np.number):
-            return "vector"
+    for kind, (types, *_) in _KINDS.items():
+        if isinstance(item, types):
+            array = np.asarray(item) if kind == "vector" else None
+            if array is None or (array.ndim == 1 and np.issubdtype(array.dtype, np.number)):
+                return kind
     raise InputError(
         f"an item must be a text, bytes, a path or a vector to be stored; got {item!r:.60}"
     )

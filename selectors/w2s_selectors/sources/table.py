@@ -18,7 +18,7 @@ from w2s_data.features.matrix import ArrayFeatures, as_feature_matrix
 from w2s_data.utils.io import sha256_json
 from w2s_data.utils.typing import IntArray, RandomState
 from w2s_data.utils.validation import check_generator, check_proba
-from w2s_selectors.objectives.acquired import Rows
+from w2s_selectors.objectives.base import Rows
 from w2s_selectors.sources.base import Batch, check_cost
 
 
@@ -87,16 +87,7 @@ class TableSource:
     ) -> list[TableSource]:
         """Return one source per value of the data set's source column, among the rows of a split.
 
-        Parameters
-        ----------
-        costs : mapping, optional
-            Cost per item by source; 1 where it is not given.
-
-        Raises
-        ------
-        InputError
-            If the data set has no sources, the split has no row, or a cost is not a positive
-            number or belongs to an unknown source.
+        `costs` are per item, by source; 1 where none is given.
         """
         if dataset.sources is None:
             raise NotApplicableError(

@@ -12,8 +12,7 @@ from w2s_data import OverlapDetector, Region
 from w2s_data.data.examples import gaussian_overlap
 from w2s_data.errors import FeatureError, InputError, ProbabilityError
 from w2s_data.utils.intervals import beta_interval
-from w2s_selectors.objectives.acquired import Acquired
-from w2s_selectors.objectives.base import Custom, Judgement, Task
+from w2s_selectors.objectives.base import Acquired, Custom, Judgement, Task
 from w2s_selectors.objectives.overlap import Overlap
 from w2s_selectors.objectives.registry import (
     available_objectives,
@@ -194,7 +193,7 @@ def test_other_dimensions_and_classes_are_refused() -> None:
 
 
 def test_much_lies_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("w2s_selectors.objectives.acquired.IN_MEMORY", 10_000)
+    monkeypatch.setattr("w2s_selectors.objectives.base.IN_MEMORY", 10_000)
     acquired, added = Acquired(1), []
     for i in range(20):
         added.append(np.full((40, 6), i))

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from w2s_data.utils.intervals import prediction_halfwidth
-from w2s_selectors.simulation.progress import final_progress, measure_progress, progress_curves
+from w2s_selectors.simulation.regret import final_progress, measure_progress, progress_curves
 
 OVERLAP = {**{f"a{i}": i < 2 for i in range(10)}, **{f"b{i}": i < 8 for i in range(10)}}
 SOURCES = pd.DataFrame({"source": ["a", "b"], "cost": 1.0, "density": [0.2, 0.8]})
