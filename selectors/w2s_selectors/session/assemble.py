@@ -43,11 +43,11 @@ def assemble(
     baselines = replayed = None
     verdict = ""
     if plan.settings.replays > 0:
-        reason = why_not(plan, session)
+        reason = _why_not(plan, session)
         if reason:
             notes.append(f"not compared with random and round-robin choice: {reason}")
         else:
-            baselines, replayed, verdict = compare(plan, session, evaluate)
+            baselines, replayed, verdict = _compare(plan, session, evaluate)
     n_sources = len(plan.sources)
     scores = np.array([record.scores for record in session.records], dtype=np.float64)
     return SelectionResult(
@@ -130,7 +130,7 @@ def _recommended(plan: Plan, session: Session, judgement: Judgement) -> FloatArr
 Evaluate = Callable[[FloatArray, FloatArray], float]
 
 
-def why_not(plan: Plan, session: Session) -> str:
+def _why_not(plan: Plan, session: Session) -> str:
     """Return why a selection cannot be replayed; empty if it can."""
     if not len(session.acquired):
         return "nothing was acquired"
@@ -144,7 +144,7 @@ def why_not(plan: Plan, session: Session) -> str:
     return ""
 
 
-def compare(
+def _compare(
     plan: Plan, session: Session, evaluate: Evaluate | None
 ) -> tuple[pd.DataFrame, pd.DataFrame, str]:
     """Compare the choice with random and round-robin choice: `baselines`, `replayed`, `verdict`."""
@@ -161,19 +161,18 @@ def compare(
             rounds += [{"strategy": strategy, "run": run, **row} for row in asked]
     # Valued together: an objective may fit one detector on the union, which makes sets comparable.
     everything = [each for of_strategy in sets.values() for each in of_strategy]
-    measured = {"value": session.judge.values(everything)}
+    measured = pd.DataFrame({"value": session.judge.values(everything)}, dtype=np.float64)
     if evaluate is not None:
         measured["evaluated"] = [
             float(evaluate(each.strong_features.array, each.weak_proba)) for each in everything
         ]
-    records, start = [], 0
-    for strategy, of_strategy in sets.items():
-        rows = slice(start, start + len(of_strategy))
-        start = rows.stop
-        record: dict[str, Any] = {"strategy": strategy, "runs": len(of_strategy)}
-        for name, values in measured.items():
-            record |= mean_estimate(values[rows], level).columns(name)
-            record[f"{name}_noise"] = float(prediction_halfwidth(values[rows], level))
+    strategies = [strategy for strategy, of_strategy in sets.items() for _ in of_strategy]
+    records = []
+    for strategy, runs in measured.groupby(strategies, sort=False):
+        record: dict[str, Any] = {"strategy": strategy, "runs": len(runs)}
+        for name in measured:
+            record |= mean_estimate(runs[name], level).columns(str(name))
+            record[f"{name}_noise"] = float(prediction_halfwidth(runs[name], level))
         records.append(record)
     table = pd.DataFrame(records)
     return table, pd.DataFrame(rounds), _verdict(table, level)
