@@ -168,8 +168,8 @@ def _compare(
         ]
     strategies = [strategy for strategy, of_strategy in sets.items() for _ in of_strategy]
     records = []
-    for strategy, runs in measured.groupby(strategies, sort=False):
-        record: dict[str, Any] = {"strategy": strategy, "runs": len(runs)}
+    for label, runs in measured.groupby(strategies, sort=False):
+        record: dict[str, Any] = {"strategy": label, "runs": len(runs)}
         for name in measured:
             record |= mean_estimate(runs[name], level).columns(str(name))
             record[f"{name}_noise"] = float(prediction_halfwidth(runs[name], level))
