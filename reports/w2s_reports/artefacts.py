@@ -121,7 +121,7 @@ def read_artefacts(run: str | os.PathLike[str] | Any) -> Artefacts:
     later, outdated = _read_later(folder, manifest)
     if scores is not None and manifest and not _follows(folder, manifest, SCORE):
         outdated = (SCORE.name, *outdated)
-    if scores is not None and items is not None and not _same(items["id"], scores["id"]):
+    if scores is not None and items is not None and not _same_ids(items, scores):
         if SCORE.name not in outdated:
             raise RunError(
                 f"items.parquet and scores.parquet in {str(folder)!r} list different items: "
@@ -263,7 +263,5 @@ def _read_items(path: Path) -> pd.DataFrame | None:
     return items.reset_index(drop=True)
 
 
-def _same(left: pd.Series[Any], right: pd.Series[Any]) -> bool:
-    if len(left) != len(right):
-        return False
-    return bool((left.astype(str).to_numpy() == right.astype(str).to_numpy()).all())
+def _same_ids(items: pd.DataFrame, scores: pd.DataFrame) -> bool:
+    return items["id"].astype(str).tolist() == scores["id"].astype(str).tolist()

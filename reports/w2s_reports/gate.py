@@ -91,13 +91,7 @@ class Metric:
 
 
 def parse(text: str) -> Condition:
-    """Read a condition: METRIC, one of < <= > >= == !=, and a number that may end in %.
-
-    >>> parse("density<20%")
-    Condition(metric='density', operator='<', threshold=0.2)
-    >>> str(parse("gain.naive <= 0"))
-    'gain.naive<=0'
-    """
+    """Read a condition: METRIC, one of < <= > >= == !=, and a number that may end in %."""
     result = _CONDITION.fullmatch(text)
     if result is None:
         raise GateError(f"a condition reads METRIC<NUMBER, e.g. 'density<0.2'; got {text!r}")
@@ -113,13 +107,7 @@ def parse(text: str) -> Condition:
 
 
 def check(conditions: Iterable[str | Condition], summary: Summary) -> tuple[Outcome, ...]:
-    """Check conditions on the numbers of a summary.
-
-    >>> density = {"hint": None, "density": {"value": 0.31, "low": 0.27, "high": 0.35}}
-    >>> [outcome] = check(["density<0.2"], {"overlap": density})
-    >>> print(outcome)
-    passed  density<0.2: 31.0% (27.0–35.0%)
-    """
+    """Check conditions on the numbers of a summary."""
     parsed = [parse(c) if isinstance(c, str) else c for c in conditions]
     return tuple(_outcome(condition, summary) for condition in parsed)
 
@@ -180,10 +168,6 @@ def _limit(result: Estimate) -> Estimate:
     return NOTHING | {"value": result["low"]}
 
 
-def _first(rows: Sequence[Mapping[str, Any]], name: str) -> Estimate:
-    return rows[0][name] if rows else NOTHING
-
-
 def worst_group(rows: Sequence[Mapping[str, Any]], name: str) -> Estimate:
     """Return the smallest of the groups' known estimates, with the group's name."""
     known = [row for row in rows if row[name]["value"] is not None]
@@ -200,7 +184,7 @@ def _total(summary: Summary, name: str) -> Estimate:
 
 
 def _best(name: str) -> Callable[[Summary], Estimate]:
-    return lambda s: _first(s["gain"]["methods"], name)
+    return lambda s: s["gain"]["methods"][0][name] if s["gain"]["methods"] else NOTHING
 
 
 # Reasons that several metrics share.

@@ -37,7 +37,9 @@ def projection_stage(
         return earlier
     check_scored(run)
     strong = required(load_features(run, compute), "strong")
-    scored = _scored(run)
+    scores = run.read_table(SCORES)
+    # The index stays that of the whole table, whose rows the features have.
+    scored = scores[scores["split"] == run.read_summary(OVERLAP)["scored_split"]]
     rows = sample_rows(scored, max_points)
     with run.stage(PROJECTION, settings) as stage:
         result = project(
@@ -55,11 +57,3 @@ def projection_stage(
         stage.write_table(POSITIONS, pd.DataFrame({"id": ids, **columns}))
         stage.write_summary(MAP, {"n_scored": len(scored), **result.to_dict(), **settings})
     return StageResult(run.read(PROJECTION))
-
-
-def _scored(run: Run) -> pd.DataFrame:
-    """Return the scores of the split that reports draw; the index is the row in the whole table."""
-    scores = run.read_table(SCORES)
-    split = run.read_summary(OVERLAP)["scored_split"]
-    scored: pd.DataFrame = scores.loc[scores["split"] == split]
-    return scored

@@ -39,11 +39,6 @@ POSITION_STEPS = 4095
 GOLDEN = 0.6180339887498949
 
 
-def spread(n: int) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return evenly spread, order-free numbers in [0, 1): the golden-ratio sequence."""
-    return np.asarray((np.arange(n) * GOLDEN) % 1.0)
-
-
 def sample_rows(scored: pd.DataFrame, max_points: int) -> IntArray:
     """Sample the positions of at most `max_points` rows, in proportion to every region and source.
 
@@ -139,7 +134,7 @@ def thumbnail(item: Any, pixels: int) -> str | None:
 
 def _hover_images(artefacts: Artefacts, rows: list[int]) -> list[str | None]:
     """Make pictures for an even spread of the drawn points, as many as the page can carry."""
-    priority = np.argsort(spread(len(rows)), kind="stable")[:MAX_THUMBNAILS]
+    priority = np.argsort(np.arange(len(rows)) * GOLDEN % 1.0, kind="stable")[:MAX_THUMBNAILS]
     position = {rows[i]: i for i in priority}
     images: list[str | None] = [None] * len(rows)
     for row, item in artefacts.items(list(position)):

@@ -198,11 +198,7 @@ def _shares(
 
 
 def _turned(positions: FloatArray) -> FloatArray:
-    """Turn positions so that the longest side is level; UMAP has no axes, a page is wide.
-
-    >>> _turned(np.array([[0, 1], [0, 2], [0, 6]])).round(6).tolist()
-    [[-2.0, 0.0], [-1.0, 0.0], [3.0, 0.0]]
-    """
+    """Turn positions so that the longest side is level; UMAP has no axes, a page is wide."""
     mean, axes, _ = _exact(as_feature_matrix(positions))
     return np.asarray((positions - mean) @ axes)
 

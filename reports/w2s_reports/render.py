@@ -13,7 +13,7 @@ import json
 import math
 import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from w2s_data.errors import InputError, unknown
 from w2s_data.utils.io import jsonable
 from w2s_reports import formats, tables
-from w2s_reports.downloads import tables as csv_tables
 from w2s_reports.gate import Outcome
 from w2s_reports.palette import REGIONS, tokens
 from w2s_reports.summary import summarize_stage
@@ -67,6 +66,7 @@ SCRIPTS = (
 )
 # Scripts for parts that a page has only once the run is scored.
 OF_SCORED_ITEMS = ("map", "pointing", "examples", "search")
+SENTENCES = ("verdict",)  # lists of sentences, not of numbers, which are no tables to download
 # Formats whose names templates use as they are.
 FILTERS = ("amount", "count", "day", "duration", "number", "percent", "price", "signed")
 
@@ -326,6 +326,38 @@ def compact_json(value: Any) -> str:
 def _script_safe(text: str) -> str:
     # Only '<' can end or nest a script element; inside JSON strings its escape means the same.
     return text.replace("<", "\\u003c")
+
+
+def csv_tables(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """List path, title and number of lines of each table; the page's script makes the CSV."""
+    return [
+        {"path": ".".join(path), "title": _title(path), "rows": sum(map(_lines, records))}
+        for path, records in _found(summary, ())
+        if path[0] not in SENTENCES
+    ]
+
+
+def _found(value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], list[Any]]]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _found(inner, (*path, str(key)))
+    elif _is_table(value):
+        yield path, value
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, list) and any(isinstance(record, Mapping) for record in value)
+
+
+def _lines(record: Mapping[str, Any]) -> int:
+    # With two lists in a record it is unclear which one makes the lines: it stays one line.
+    inside = [value for value in record.values() if _is_table(value)]
+    return len(inside[0]) if len(inside) == 1 else 1
+
+
+def _title(path: tuple[str, ...]) -> str:
+    shown = [part.replace("_", " ") for part in path if part != "rows"]
+    return ": ".join(shown)
 
 
 def _csp_hash(script: str) -> str:

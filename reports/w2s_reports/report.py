@@ -29,12 +29,7 @@ POINTS_BYTES = 2_600_000
 
 @dataclass(frozen=True, repr=False)
 class Report:
-    """Report of a run: page, JSON and Markdown of one summary.
-
-    Attributes
-    ----------
-    summary : dict
-        Plain JSON types; see `summarize`.
+    """Report of a run: page, JSON and Markdown of one `summary` of plain JSON types.
 
     Examples
     --------
@@ -71,13 +66,7 @@ class Report:
         return render(self.summary, "markdown")
 
     def write_html(self, path: str | os.PathLike[str]) -> Path:
-        """Write the page, whole or not at all, and return its path.
-
-        Raises
-        ------
-        InputError
-            If `path` is a folder.
-        """
+        """Write the page, whole or not at all, and return its path; a folder is an InputError."""
         return write_text(path, self.to_html())
 
     def _repr_html_(self) -> str:

@@ -15,7 +15,7 @@ import pytest
 from tests.w2s_reports.later_stages import STAGES
 from tests.w2s_reports.test_browser import browser, opened  # noqa: F401
 from w2s_reports import build_report, summarize
-from w2s_reports.downloads import tables
+from w2s_reports.render import csv_tables
 
 MakeRun = Callable[..., Path]
 FORMULAS = ("=1+1", "+1", "-1", "@SUM(A1)", "\tx", 'a,"b"', "plain")
@@ -23,7 +23,7 @@ FORMULAS = ("=1+1", "+1", "-1", "@SUM(A1)", "\tx", 'a,"b"', "plain")
 
 def test_every_list_of_records_is_a_table(synthetic_run: MakeRun) -> None:
     run = synthetic_run(stages=tuple(STAGES))
-    found = {table["path"]: table["rows"] for table in tables(summarize(run))}
+    found = {table["path"]: table["rows"] for table in csv_tables(summarize(run))}
     assert found["sources.rows"] == 3
     assert found["groups.rows"] == found["group_analysis.rows"] == 2
     assert found["gain.methods"] == 2
@@ -43,7 +43,7 @@ def test_downloaded_tables(browser: Any, synthetic_run: MakeRun) -> None:  # noq
     with opened(browser, run / "report.html") as page:
         for summary_line in page.locator("#provenance summary").all():
             summary_line.click()
-        for table in tables(summary):
+        for table in csv_tables(summary):
             page.wait_for_timeout(120)  # Chromium drops more than ten downloads a second
             with page.expect_download() as download:
                 page.click(f'[data-table="{table["path"]}"]')

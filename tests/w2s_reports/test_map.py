@@ -31,10 +31,10 @@ def map_of(report: Report) -> MapFigure:
 def test_views_and_their_words(synthetic_run: MakeRun) -> None:
     report = build_report(synthetic_run(stages=MAP))
     figure = map_of(report)
-    assert [view.key for view in figure.views] == ["umap", "pca", "plane"]
-    assert all("All 200 scored points." in view.caption for view in figure.views)
-    assert "31.4% and 15.9%" in figure.views[1].caption
-    assert "mean little" in figure.views[0].caption
+    assert [view["key"] for view in figure.views] == ["umap", "pca", "plane"]
+    assert all("All 200 scored points." in view["caption"] for view in figure.views)
+    assert "31.4% and 15.9%" in figure.views[1]["caption"]
+    assert "mean little" in figure.views[0]["caption"]
     found = report.summary["projection"]
     assert (found["n"], found["seed"], found["explained"]) == (200, 0, [0.314, 0.159])
     for reading in found["readings"].values():
@@ -54,7 +54,7 @@ def test_only_the_views_there_are(
     synthetic_run: MakeRun, settings: dict[str, Any], keys: list[str]
 ) -> None:
     report = build_report(synthetic_run(**settings))
-    assert [view.key for view in map_of(report).views] == keys
+    assert [view["key"] for view in map_of(report).views] == keys
     page = report.to_html()
     assert ('name="map-view"' in page) == (len(keys) > 1)
     assert ("UMAP needs more than 15 points; there are 5." in page) == (keys[0] == "pca")
@@ -79,21 +79,21 @@ def test_legend_counts_every_scored_point(synthetic_run: MakeRun) -> None:
     report = build_report(run, max_points=100)
     pool = pd.read_parquet(run / "scores.parquet").query("split == 'pool'")
     counts = pool["source"].value_counts()
-    by = {colouring.key: colouring for colouring in map_of(report).colours}
+    by = {colouring["key"]: colouring for colouring in map_of(report).colours}
     assert list(by) == ["region", "source", "group", "label", "weak_correct"]
-    *shown, others = by["source"].levels
-    assert {level.name: level.n for level in shown} == counts.head(8).to_dict()
-    assert [level.name for level in shown] == sorted(
+    *shown, others = by["source"]["levels"]
+    assert {level["name"]: level["n"] for level in shown} == counts.head(8).to_dict()
+    assert [level["name"] for level in shown] == sorted(
         counts.index[:8], key=lambda name: int(name.split()[1])
     )
-    assert (others.name, others.n) == ("4 others", counts.iloc[8:].sum())
-    assert all(sum(level.n for level in colouring.levels) == 600 for colouring in by.values())
+    assert (others["name"], others["n"]) == ("4 others", counts.iloc[8:].sum())
+    assert all(sum(level["n"] for level in colouring["levels"]) == 600 for colouring in by.values())
     for name, slot in zip(
-        report.drawing.points["source"]["levels"], by["source"].slots, strict=True
+        report.drawing.points["source"]["levels"], by["source"]["slots"], strict=True
     ):
-        assert by["source"].levels[slot].name in (name, "4 others")
-    wrong, right = by["weak_correct"].levels
-    assert (wrong.n, right.n) == ((~pool["weak_correct"]).sum(), pool["weak_correct"].sum())
+        assert by["source"]["levels"][slot]["name"] in (name, "4 others")
+    wrong, right = by["weak_correct"]["levels"]
+    assert (wrong["n"], right["n"]) == ((~pool["weak_correct"]).sum(), pool["weak_correct"].sum())
     assert "100 of 600 scored points" in map_of(report).caption
 
 
@@ -103,9 +103,10 @@ def test_missing_labels_are_a_level_of_their_own(synthetic_run: MakeRun) -> None
         table = pd.read_parquet(run / file)
         table.loc[:99, column] = None
         table.to_parquet(run / file)
-    by = {colouring.key: colouring for colouring in map_of(build_report(run)).colours}
+    by = {colouring["key"]: colouring for colouring in map_of(build_report(run)).colours}
     for key in ("label", "weak_correct"):
-        assert (by[key].levels[by[key].missing].name, by[key].levels[-1].n) == ("no label", 66)
+        levels = by[key]["levels"]
+        assert (levels[by[key]["missing"]]["name"], levels[-1]["n"]) == ("no label", 66)
 
 
 def test_run_without_map_says_what_adds_it(synthetic_run: MakeRun) -> None:
@@ -124,14 +125,14 @@ def test_outdated_map_is_not_drawn(synthetic_run: MakeRun) -> None:
     manifest["stages"]["score"]["key"] = "another"
     (run / "manifest.json").write_text(json.dumps(manifest))
     report = build_report(run)
-    assert [view.key for view in map_of(report).views] == ["plane"]
+    assert [view["key"] for view in map_of(report).views] == ["plane"]
     assert "older than the features or the scores: `w2s report" in report.to_markdown()
     assert not any(w["about"] == "projection" for w in report.summary["verdict"]["warnings"])
 
 
 def test_map_can_be_left_out(synthetic_run: MakeRun) -> None:
     report = build_report(synthetic_run(stages=MAP), projection=False)
-    assert [view.key for view in map_of(report).views] == ["plane"]
+    assert [view["key"] for view in map_of(report).views] == ["plane"]
     assert "umap" not in report.drawing.points
 
 

@@ -1,8 +1,4 @@
-"""One function per figure: numbers in, Plotly specification, caption and text alternative out.
-
-Colours and fonts are written as CSS variable names (`--ink`); the page replaces them by what they
-mean in the reader's theme, so that a figure follows dark mode and print.
-"""
+"""One function per figure: numbers in, Plotly specification, caption and text alternative out."""
 
 from __future__ import annotations
 

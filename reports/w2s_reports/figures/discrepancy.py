@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from w2s_reports.figures.base import Figure, band, curve, layout, line, note, title, with_legend
 from w2s_reports.formats import count, format_estimate, has_interval, number, percent
 
@@ -32,10 +34,14 @@ def spectra(discrepancy: Mapping[str, Any]) -> Figure | None:
         trace = curve(f"{side} features", list(range(1, len(values) + 1)), values, token, dash)
         hover = f"{side}, direction %{{x}}: %{{y:.2%}}<extra></extra>"
         data.append(trace | {"hovertemplate": hover})
-        half = _directions_for_half(values)
+        half = int(np.searchsorted(np.cumsum(values), 0.5)) + 1
         text.append(
             f"{side} features: {count(spectrum['n_values'])} directions, "
-            + (f"{half} of them hold half of the variance" if half else "none of them large")
+            + (
+                f"{half} of them hold half of the variance"
+                if half <= len(values)
+                else "none of them large"
+            )
         )
     if not data:
         return None
@@ -47,15 +53,6 @@ def spectra(discrepancy: Mapping[str, Any]) -> Figure | None:
     caption = f"{'; '.join(text).capitalize()}."
     alt = f"Spectra, falling from left to right. {caption}"
     return Figure("spectra", "Spectra", data, with_legend(drawn), caption, alt)
-
-
-def _directions_for_half(values: list[float]) -> int | None:
-    held = 0.0
-    for k, value in enumerate(values, start=1):
-        held += value
-        if held >= 0.5:
-            return k
-    return None
 
 
 def correlations(discrepancy: Mapping[str, Any]) -> Figure | None:

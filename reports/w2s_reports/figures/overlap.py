@@ -9,7 +9,7 @@ import numpy as np
 
 from w2s_data.utils.typing import FloatArray
 from w2s_reports.artefacts import Artefacts
-from w2s_reports.figures.base import Figure, Spec, layout, line, note, thin, title
+from w2s_reports.figures.base import Figure, Spec, curve, layout, line, note, thin, title
 from w2s_reports.formats import count, format_estimate, has_interval, number, percent
 
 UNIFORM_EXPLAINED = 0.75  # of the variance, by the best split of evenly spread values
@@ -81,8 +81,9 @@ def _sorted_curve(
     if value is None:
         where = f"No change point was found among the {count(n)} {among}."
     else:
-        drawn["shapes"] = _change_point(100 * below / n, threshold)
-        drawn["annotations"] = [_note(100 * below / n, value)]
+        at = 100 * below / n
+        drawn["shapes"] = _change_point(at, threshold)
+        drawn["annotations"] = [note(at, f"change point {number(value)}", left=at < 60)]
         where = f"Change point at {name} {format_estimate(threshold, 'number')}; "
         where += f"{shares}.{_clearness(threshold['explained'])}"
     alt = f"{heading}: a curve from {number(values[0])} to {number(values[-1])}. {where}"
@@ -100,17 +101,10 @@ def _clearness(explained: float | None) -> str:
 
 
 def _area(x: FloatArray, y: FloatArray, token: str, hover: str) -> Spec:
-    return {
-        "type": "scatter",
-        "mode": "lines",
-        # Four digits are finer than a pixel.
-        "x": [float(f"{v:.4g}") for v in x],
-        "y": [float(f"{v:.4g}") for v in y],
-        "line": {"color": f"--{token}", "width": 2.5},
-        "fill": "tozeroy",
-        "fillcolor": f"--{token}-soft",
-        "hovertemplate": f"{hover}<extra></extra>",
-    }
+    # Four digits are finer than a pixel.
+    numbers = ([float(f"{v:.4g}") for v in values] for values in (x, y))
+    fill = {"fill": "tozeroy", "fillcolor": f"--{token}-soft"}
+    return curve("", *numbers, token) | fill | {"hovertemplate": f"{hover}<extra></extra>"}
 
 
 def _range(values: FloatArray) -> list[float]:
@@ -128,7 +122,3 @@ def _change_point(x: float, threshold: Mapping[str, float | None]) -> list[Spec]
         band |= {"y0": threshold["low"], "y1": threshold["high"], "layer": "below"}
         shapes.append(band | {"fillcolor": "--ink-soft", "line": {"width": 0}})
     return shapes
-
-
-def _note(x: float, value: float) -> Spec:
-    return note(x, f"change point {number(value)}", left=x < 60)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,58 +24,20 @@ FEW = 2_000  # points that can be drawn large
 
 
 @dataclass(frozen=True)
-class View:
-    """One way to place the points."""
-
-    key: str
-    label: str
-    layout: Spec
-    caption: str
-    alt: str
-
-
-@dataclass(frozen=True)
-class Level:
-    """One colour and its points, counted among all scored ones."""
-
-    name: str
-    token: str
-    symbol: str
-    n: int
-
-
-@dataclass(frozen=True)
-class Colouring:
-    """Meaning of the colours: the level of each code of a column, and of a missing value."""
-
-    key: str
-    label: str
-    levels: list[Level]
-    slots: list[int]
-    missing: int
-
-    @property
-    def alt(self) -> str:
-        """Describe the colours in words."""
-        parts = ", ".join(f"{count(level.n)} {level.name}" for level in self.levels)
-        return f"Coloured by {self.label.lower()}: {parts}."
-
-
-@dataclass(frozen=True)
 class MapFigure(Figure):
-    """A figure with several views and colourings, of which the reader sees one each."""
+    """A figure with several views and colourings, of which the reader sees one each.
 
-    views: list[View]
-    colours: list[Colouring]
+    A view has key, label, layout, caption and alt. A colouring has key, label, levels (name, token,
+    symbol, n), slots (the level of each code of a column), missing (that of no value) and alt.
+    """
+
+    views: list[Spec]
+    colours: list[Spec]
     marker: Spec
 
     def spec(self) -> Spec:
         """Return the specification for the page's script."""
-        return {
-            "views": [asdict(view) for view in self.views],
-            "colours": [{**asdict(colour), "alt": colour.alt} for colour in self.colours],
-            "marker": self.marker,
-        }
+        return {"views": self.views, "colours": self.colours, "marker": self.marker}
 
 
 def point_map(
@@ -92,13 +54,12 @@ def point_map(
     # Many points are drawn small and transparent, so that density shows.
     few = len(points["id"]) <= FEW
     marker = {"size": 6.5 if few else 4.5, "opacity": 0.75 if few else 0.55}
-    first, alt = views[0], f"{views[0].alt} {colours[0].alt}"
-    return MapFigure(
-        "map", "Every point", [], first.layout, first.caption, alt, views, colours, marker
-    )
+    first, alt = views[0], f"{views[0]['alt']} {colours[0]['alt']}"
+    shown = first["layout"], first["caption"]
+    return MapFigure("map", "Every point", [], *shown, alt, views, colours, marker)
 
 
-def _projected(name: str, points: Mapping[str, Any], result: Mapping[str, Any]) -> View | None:
+def _projected(name: str, points: Mapping[str, Any], result: Mapping[str, Any]) -> Spec | None:
     """Lay out UMAP or PCA with one unit on both axes and no ticks, as the numbers mean nothing."""
     if name not in points or result["hint"]:
         return None
@@ -113,16 +74,16 @@ def _projected(name: str, points: Mapping[str, Any], result: Mapping[str, Any]) 
             spec["title"] = title(f"{word} component, {percent(share)} of the variance")
     placed = sum(value is not None for value in points[name][0])
     label = {"umap": "UMAP", "pca": "PCA"}[name]
-    return View(
-        name,
-        label,
-        layout(xaxis=axes[0], yaxis=axes[1]) | {"height": HEIGHT},
-        f"{result['readings'][name]} {_drawn(points, placed)}",
-        f"Map of {count(placed)} points by {label} of their strong features.",
-    )
+    return {
+        "key": name,
+        "label": label,
+        "layout": layout(xaxis=axes[0], yaxis=axes[1]) | {"height": HEIGHT},
+        "caption": f"{result['readings'][name]} {_drawn(points, placed)}",
+        "alt": f"Map of {count(placed)} points by {label} of their strong features.",
+    }
 
 
-def _plane(points: Mapping[str, Any], overlap: Mapping[str, Any]) -> View | None:
+def _plane(points: Mapping[str, Any], overlap: Mapping[str, Any]) -> Spec | None:
     """Lay out alignment against confidence; hard-only points, without alignment, form a strip."""
     codes = np.asarray(points["region"]["codes"], dtype=np.int64)
     hard = int((codes == points["region"]["levels"].index("hard-only")).sum())
@@ -130,14 +91,15 @@ def _plane(points: Mapping[str, Any], overlap: Mapping[str, Any]) -> View | None
     if not aligned:
         return None
     sentence = "Hard-only points have no alignment and lie in the strip at the bottom. "
-    return View(
-        "plane",
-        "Confidence × alignment",
-        _plane_layout(bool(hard), overlap, (min(aligned), max(aligned))),
-        "The dotted lines are the thresholds that divide the regions. "
+    return {
+        "key": "plane",
+        "label": "Confidence × alignment",
+        "layout": _plane_layout(bool(hard), overlap, (min(aligned), max(aligned))),
+        "caption": "The dotted lines are the thresholds that divide the regions. "
         f"{sentence if hard else ''}{_drawn(points, len(codes))}",
-        f"Scatter plot of the alignment of {count(len(codes))} points against weak confidence.",
-    )
+        "alt": f"Scatter plot of the alignment of {count(len(codes))} points against weak "
+        "confidence.",
+    }
 
 
 def _plane_layout(strip: bool, overlap: Mapping[str, Any], ends: tuple[float, float]) -> Spec:
@@ -176,28 +138,38 @@ def _drawn(points: Mapping[str, Any], placed: int) -> str:
 
 def _colourings(
     scored: pd.DataFrame, points: Mapping[str, Any], overlap: Mapping[str, Any]
-) -> list[Colouring]:
+) -> list[Spec]:
     regions = [
-        Level(style.key, style.token, style.symbol, region["n"])
+        _level(style.key, style.token, style.symbol, region["n"])
         for style, region in zip(REGIONS, overlap["regions"], strict=True)
     ]
-    result = [Colouring("region", "Region", regions, list(range(len(regions))), -1)]
+    result = [_colouring("region", "Region", regions, list(range(len(regions))), -1)]
     for key, label in (("source", "Source"), ("group", "Group"), ("label", "Label")):
         if key in points:
             colouring = _categories(key, label, scored[key], points[key]["levels"])
-            result += [colouring] if len(colouring.levels) > 1 else []
+            result += [colouring] if len(colouring["levels"]) > 1 else []
     if "weak_correct" in points:
         answers = scored["weak_correct"]
         levels = [
-            Level("wrong", "wrong", "x", int((answers == False).sum())),  # noqa: E712
-            Level("right", "right", "circle", int((answers == True).sum())),  # noqa: E712
+            _level("wrong", "wrong", "x", int((answers == False).sum())),  # noqa: E712
+            _level("right", "right", "circle", int((answers == True).sum())),  # noqa: E712
         ]
         levels += _missing("label", int(answers.isna().sum()))
-        result.append(Colouring("weak_correct", "Weak label", levels, [0, 1], 2))
+        result.append(_colouring("weak_correct", "Weak label", levels, [0, 1], 2))
     return result
 
 
-def _categories(key: str, label: str, values: pd.Series[Any], levels: list[str]) -> Colouring:
+def _colouring(key: str, label: str, levels: list[Spec], slots: list[int], missing: int) -> Spec:
+    parts = ", ".join(f"{count(level['n'])} {level['name']}" for level in levels)
+    colours = {"key": key, "label": label, "levels": levels, "slots": slots, "missing": missing}
+    return colours | {"alt": f"Coloured by {label.lower()}: {parts}."}
+
+
+def _level(name: str, token: str, symbol: str, n: int) -> Spec:
+    return {"name": name, "token": token, "symbol": symbol, "n": n}
+
+
+def _categories(key: str, label: str, values: pd.Series[Any], levels: list[str]) -> Spec:
     """Colour the most frequent names; the others are grey."""
     counts: dict[str, int] = {}
     for value, n in values.value_counts().items():
@@ -206,22 +178,22 @@ def _categories(key: str, label: str, values: pd.Series[Any], levels: list[str])
     # The most frequent get a colour, but the legend lists them by name.
     frequent = sorted(list(counts)[: len(CATEGORY_TOKENS)], key=_natural)
     shown = [
-        Level(name, token, CATEGORY_SYMBOLS[i % len(CATEGORY_SYMBOLS)], counts[name])
+        _level(name, token, CATEGORY_SYMBOLS[i % len(CATEGORY_SYMBOLS)], counts[name])
         for i, (name, token) in enumerate(zip(frequent, CATEGORY_TOKENS, strict=False))
     ]
     rest = [n for name, n in counts.items() if name not in frequent]
     if rest:
         shown.append(
-            Level(f"{count(len(rest))} other{'s' * (len(rest) > 1)}", "muted", "circle", sum(rest))
+            _level(f"{count(len(rest))} other{'s' * (len(rest) > 1)}", "muted", "circle", sum(rest))
         )
     slot = {name: i for i, name in enumerate(frequent)}
     slots = [slot.get(name, len(frequent)) for name in levels]
     missing = len(shown)
-    return Colouring(key, label, shown + _missing(key, int(values.isna().sum())), slots, missing)
+    return _colouring(key, label, shown + _missing(key, int(values.isna().sum())), slots, missing)
 
 
-def _missing(what: str, n: int) -> list[Level]:
-    return [Level(f"no {what}", "muted", "circle-open", n)] if n else []
+def _missing(what: str, n: int) -> list[Spec]:
+    return [_level(f"no {what}", "muted", "circle-open", n)] if n else []
 
 
 def _natural(name: str) -> list[tuple[bool, int, str]]:

@@ -51,15 +51,16 @@ def compare(own: Summary, other: Summary) -> dict[str, Any]:
             if name in right
         ]
         sections.append({"key": key, "title": title, "rows": rows})
-        lacking += [_lacking(title, [n for n in left if n not in right], "this run")]
-        lacking += [_lacking(title, [n for n in right if n not in left], "the baseline")]
+        for has, lacks, where in ((left, right, "this run"), (right, left, "the baseline")):
+            if alone := [name.removesuffix(", points") for name in has if name not in lacks]:
+                lacking.append(f"{title}, in {where} alone: {', '.join(alone)}")
     shown = [section for section in sections if section["rows"]]
     return {
         **{name: other["data"][name] for name in ("name", "run", "n_items", "n_scored", "created")},
         "same_items": same,
         "sentences": _sentences(shown),
         "sections": shown,
-        "lacking": [text for text in lacking if text],
+        "lacking": lacking,
         "settings": _settings(own, other),
         "notes": _notes(shown, other, same),
     }
@@ -174,11 +175,6 @@ SECTIONS: tuple[tuple[str, str, Callable[[Summary], Iterator[Value]]], ...] = (
     ("forecast", "Forecast", _forecast),
     ("gain", "Measured gain", _gain),
 )
-
-
-def _lacking(title: str, names: list[str], where: str) -> str | None:
-    shown = [name.removesuffix(", points") for name in names]
-    return f"{title}, in {where} alone: {', '.join(shown)}" if shown else None
 
 
 def _settings(own: Summary, other: Summary) -> list[dict[str, Any]]:

@@ -7,13 +7,21 @@ from typing import Any
 
 import pandas as pd
 
+from w2s_data.stages.graph import DUPLICATES, GROUPS
 from w2s_reports.artefacts import Artefacts
+from w2s_reports.formats import count, plain
 from w2s_reports.items import describe_items
 from w2s_reports.summary.disagreements import find_disagreements
-from w2s_reports.summary.duplicates import find_duplicates
 
 # Two rows of three cards.
 EXAMPLES_PER_REGION = 6
+# Five pages of eight pairs.
+PAIRS_SHOWN = 40
+AGAIN = f"`{GROUPS.command}` has to run again: pairs of near-duplicates are not kept of this run."
+PAIRED = (
+    "Preference pairs are not compared with each other: "
+    f"`{GROUPS.command.removesuffix(' RUN')}` does not apply to them."
+)
 # The most typical items of a region are those furthest from the threshold that made them so.
 _TELLING = {
     "overlap": ("alignment", False, "highest alignment first"),
@@ -59,3 +67,58 @@ def shown_rows(result: Mapping[str, Any]) -> list[int]:
         rows += [item if isinstance(item, int) else item["row"] for item in (pair["a"], pair["b"])]
     # An item may be in several lists; its picture is made once.
     return list(dict.fromkeys(rows))
+
+
+def find_duplicates(artefacts: Artefacts) -> dict[str, Any]:
+    """List pairs by their rows, across splits first, then with unlike labels; and count them."""
+    result, table = (artefacts.later.get(f) for f in ("groups.json", "duplicates.parquet"))
+    if result is None:
+        return {"hint": PAIRED if artefacts.is_paired else GROUPS.hint(DUPLICATES)}
+    if table is None or "duplicates" not in result:
+        return {"hint": AGAIN}
+    counts = result["duplicates"]
+    row_of = pd.Series(artefacts.scores.index, index=artefacts.scores["id"].astype(str))
+    # Pairs may name items of other splits that the scores leave out.
+    known = table["id_a"].astype(str).isin(row_of.index) & table["id_b"].astype(str).isin(
+        row_of.index
+    )
+    shown = table[known].head(PAIRS_SHOWN)
+    return {
+        "hint": None,
+        "threshold": plain(result["duplicate_threshold"]),
+        "reading": _reading(counts, result["duplicate_threshold"]),
+        "n_pairs": int(counts["n_pairs"]),
+        "n_leaking": int(counts["n_leaking"]),
+        "n_labels_differ": int(counts["n_labels_differ"]),
+        "pairs": [
+            {
+                "a": int(row_of[str(pair["id_a"])]),
+                "b": int(row_of[str(pair["id_b"])]),
+                "similarity": plain(pair["similarity"]),
+                "leaks": bool(pair["leaks"]),
+                "labels_differ": bool(pair["labels_differ"]),
+            }
+            for pair in shown.to_dict("records")
+        ],
+    }
+
+
+def _reading(counts: dict[str, Any], threshold: float) -> str:
+    n = counts["n_pairs"]
+    if not n:
+        return f"No two items are nearly the same (cosine {threshold:.4g} or more)."
+    text = f"{count(n)} pair{'s' if n > 1 else ''} of items are nearly the same"
+    if n == 1:
+        text = "1 pair of items is nearly the same"
+    text += f" (cosine {threshold:.4g} or more)"
+    leaking, differ = counts["n_leaking"], counts["n_labels_differ"]
+    if leaking:
+        text += (
+            f"; {count(leaking)} of them lie{'s' if leaking == 1 else ''} across splits, so that "
+            "what is measured on one has been seen in the other"
+        )
+    else:
+        text += ", none of them across splits"
+    if differ:
+        text += f"; {count(differ)} have different gold labels, of which one is likely wrong"
+    return f"{text}."

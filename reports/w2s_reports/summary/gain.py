@@ -11,7 +11,7 @@ from w2s_data.stages.graph import GAIN
 from w2s_reports.artefacts import Artefacts
 from w2s_reports.formats import format_interval, name_of, percent, plain, signed
 from w2s_reports.summary.diagnostics import summarize_diagnostics
-from w2s_reports.summary.parts import estimate, sentence, texts
+from w2s_reports.summary.parts import estimate, named, sentence, texts
 
 # Students that every method is compared with.
 REFERENCES = ("teacher", "ceiling", "labelled_only")
@@ -186,10 +186,10 @@ def _of_groups(groups: Sequence[Mapping[str, Any]]) -> list[str]:
         f"{worst['best']} is least right in group {worst['name']}: "
         f"{percent(worst['accuracy']['value'])}, its teacher {percent(worst['teacher']['value'])}."
     ]
-    losing = [g["name"] for g in groups if g["gain"]["high"] is not None and g["gain"]["high"] < 0]
+    losing = [g for g in groups if g["gain"]["high"] is not None and g["gain"]["high"] < 0]
     if losing:
-        named = ", ".join(losing[:3]) + (f" and {len(losing) - 3} more" if len(losing) > 3 else "")
-        text.append(f"It loses against its teacher in {named}: look there before using it.")
+        names = named(losing, lambda group: group["name"])
+        text.append(f"It loses against its teacher in {names}: look there before using it.")
     return text
 
 

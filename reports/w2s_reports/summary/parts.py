@@ -34,11 +34,6 @@ def difference(value: Estimate, other: Estimate) -> dict[str, Any]:
     with :math:`d = a - b` and limits l and u: the "square-and-add" interval of Newcombe (*Interval
     estimation for the difference between independent proportions*, 1998, method 10) and of Zou and
     Donner (2008), which keeps skewed intervals skewed.
-
-    >>> pool, labelled = (estimate({"value": v, "low": v - 0.03, "high": v + 0.04}, 0.95)
-    ...                   for v in (0.5, 0.2))
-    >>> {name: round(number, 2) for name, number in difference(pool, labelled).items()}
-    {'value': 0.3, 'low': 0.25, 'high': 0.35, 'level': 0.95}
     """
     a, b = value["value"], other["value"]
     if a is None or b is None:

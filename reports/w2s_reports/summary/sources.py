@@ -59,7 +59,8 @@ def summarize_sources(artefacts: Artefacts) -> dict[str, Any]:
     """Summarize each source, compare them, and name the commands that add missing numbers."""
     result = slices(artefacts, "source")
     written = {name_of(row.get("name")): row for row in artefacts.overlap.get("by_source") or ()}
-    analysed = _by_name((artefacts.later.get("groups.json") or {}).get("sources"))
+    groups = artefacts.later.get("groups.json") or {}
+    analysed = {name_of(row["source"]): row for row in groups.get("sources") or ()}
     costs = _costs(artefacts.later.get("selection.json"))
     rows = [
         _row(
@@ -76,21 +77,15 @@ def summarize_sources(artefacts: Artefacts) -> dict[str, Any]:
         for name in ("density", "weak_accuracy")
     }
     agreement = _agreement(rows)
-    missing = [] if not rows else [
-        *([] if analysed else [TO_GROUP]), *([] if costs else [TO_COST])
-    ]  # fmt: skip
+    missing = [text for text, known in ((TO_GROUP, analysed), (TO_COST, costs)) if not known]
     return {
         "hint": result["hint"],
         "rows": rows,
         "agreement": agreement,
         "reading": _reading(rows, whole, agreement),
         "advice": _advice(rows, whole) if len(rows) > 1 else [],
-        "missing": missing,
+        "missing": missing if rows else [],
     }
-
-
-def _by_name(records: Sequence[Row] | None) -> dict[str | None, Row]:
-    return {name_of(record["source"]): record for record in records or ()}
 
 
 def _costs(selection: Row | None) -> dict[str | None, float]:

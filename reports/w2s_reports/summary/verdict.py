@@ -123,8 +123,9 @@ def _gain_sentences(gain: Mapping[str, Any]) -> list[str]:
     if gain["labelled_only"]["value"] is not None:
         sentences.append(_labelled_only(gain, best["accuracy"]))
     if len(gain["groups"]) > 1:
-        least = min(gain["groups"], key=lambda g: _or_far(g["gain"]["value"]))
-        if least["gain"]["value"] is not None:
+        known = [g for g in gain["groups"] if g["gain"]["value"] is not None]
+        if known:
+            least = min(known, key=lambda group: group["gain"]["value"])
             sentences.append(
                 f"By group, {best['name']} gains least in {least['name']}: "
                 f"{_with_level(least['gain'], 'points')}."
@@ -153,10 +154,6 @@ def _clearly(gain: Mapping[str, Any]) -> str:
     if gain["low"] > 0:
         return "more than chance explains"
     return "a loss that chance does not explain" if gain["high"] < 0 else "which may be chance"
-
-
-def _or_far(value: float | None) -> float:
-    return float("inf") if value is None else value
 
 
 def _labelled_only(gain: Mapping[str, Any], best: Mapping[str, Any]) -> str:
