@@ -144,8 +144,8 @@ def _progress(run: Run, dataset: W2SDataset, result: SelectionResult) -> pd.Data
 
     None if nothing was replayed, or the density of the pool is undefined.
     """
-    parted = run.read_summary(OVERLAP)["density"]["value"] is not None
-    if result.replayed is None or dataset.sources is None or not parted:
+    defined = run.read_summary(OVERLAP)["density"]["value"] is not None
+    if result.replayed is None or dataset.sources is None or not defined:
         return None
     rows = dataset.rows("pool")
     region = run.read_table(SCORES)["region"].to_numpy()[rows]

@@ -68,13 +68,6 @@ class Rows:
 class Acquired:
     """The n points acquired so far, in the order of their delivery.
 
-    Attributes
-    ----------
-    n_sources : int
-        K.
-    newest : slice
-        Rows of the latest answer.
-
     Examples
     --------
     >>> acquired = Acquired(n_sources=2)
@@ -85,7 +78,7 @@ class Acquired:
 
     def __init__(self, n_sources: int) -> None:
         self.n_sources = n_sources
-        self.newest = slice(0, 0)
+        self.newest = slice(0, 0)  # rows of the latest answer
         self._source, self._proba = Rows(np.int64), Rows(np.float64)
         self._features = Rows(np.float32)  # encoders give no more digits, and they fill memory
 
