@@ -77,9 +77,7 @@ def change_point(values: AnyArray) -> ChangePoint:
     n = len(ordered)
     if n < 2 or ordered[0] == ordered[-1]:
         return NO_CHANGE_POINT
-    centred = _centred(ordered)
-    size = np.arange(1, n)
-    between = _explained_by(np.cumsum(centred)[:-1], size, n)
+    between, spread = _between(ordered, np.arange(1, n))
     k = int(np.argmax(between)) + 1
     # Within a run of equal values the gain is convex, so its largest value stands at an end of
     # the run; only rounding can put it inside.
@@ -88,7 +86,7 @@ def change_point(values: AnyArray) -> ChangePoint:
             int(np.searchsorted(ordered, ordered[k], side)) for side in ("left", "right")
         )
         k = left if right == n or (left > 0 and between[left - 1] >= between[right - 1]) else right
-    return _described(ordered, k, float(between[k - 1]), float(centred @ centred))
+    return _described(ordered, k, float(between[k - 1]), spread)
 
 
 def binseg_change_point(values: FloatArray) -> ChangePoint:
@@ -103,18 +101,25 @@ def binseg_change_point(values: FloatArray) -> ChangePoint:
     grid = np.arange(JUMP, n - MIN_SIZE + 1, JUMP)
     if not len(grid) or ordered[0] == ordered[-1]:  # fewer than 7 values leave the grid empty
         return NO_CHANGE_POINT
-    centred = _centred(ordered)
-    between = _explained_by(np.cumsum(centred)[grid - 1], grid, n)
+    between, spread = _between(ordered, grid)
     best = len(grid) - 1 - int(np.argmax(between[::-1]))
-    return _described(ordered, int(grid[best]), float(between[best]), float(centred @ centred))
+    return _described(ordered, int(grid[best]), float(between[best]), spread)
 
 
-def _centred(ordered: FloatArray) -> FloatArray:
-    """Subtract the mean, since a large offset would cancel the digits that decide."""
-    values = np.asarray(ordered, dtype=np.float64)
-    # First the middle of the range: the mean of numbers with a large offset is rounded itself.
+def _between(ordered: FloatArray, size: IntArray) -> tuple[FloatArray, float]:
+    """Return n times the variance between segments for each split size, and in all.
+
+    S^2 / k + S^2 / (n - k), with S the sum of the k smallest centred values.
+    """
+    n, values = len(ordered), np.asarray(ordered, dtype=np.float64)
+    # A large offset would cancel the digits that decide. First the middle of the range: the mean
+    # of numbers with such an offset is rounded itself.
     values = values - (0.5 * values[0] + 0.5 * values[-1])
-    return np.asarray(values - values.mean())
+    centred = values - values.mean()
+    below = np.cumsum(centred)[size - 1]
+    # As floats, whatever the platform: the product of two sizes overflows 32-bit integers.
+    between = below * below * (n / (size * (n - size).astype(np.float64)))
+    return between, float(centred @ centred)
 
 
 def _described(ordered: FloatArray, k: int, gain: float, spread: float) -> ChangePoint:
@@ -124,11 +129,6 @@ def _described(ordered: FloatArray, k: int, gain: float, spread: float) -> Chang
         upper=float(ordered[k]),
         explained=min(1.0, gain / spread) if spread > 0 else 0.0,  # either sum is rounded
     )
-
-
-def _explained_by(below: FloatArray, size: IntArray, n: int) -> FloatArray:
-    """Return the variance between segments times n, S^2 / k + S^2 / (n - k), S the sum below."""
-    return np.asarray(below * below * (n / (size * (n - size).astype(np.float64))))
 
 
 def _finite(values: AnyArray) -> FloatArray:
