@@ -698,7 +698,7 @@ def test_gpu_answers_as_the_cpu_does(points, metric, kind):
 @pytest.mark.slow
 def test_import_with_warnings_as_errors_and_only_when_needed():
     code = (
-        "import sys, w2s_data, w2s_data.neighbors, w2s_data.doctor\n"
+        "import sys, w2s_data, w2s_data.neighbors, w2s_data.cli.doctor\n"
         "assert 'faiss' not in sys.modules\n"
         "w2s_data.NeighborIndex().fit([[1.0, 0.0], [0.0, 1.0]]).neighbors(1)\n"
         "assert 'faiss' in sys.modules\n"
