@@ -32,10 +32,7 @@ class Score:
         return Score(1 - self.point, 1 - self.replicates, self.n)
 
     def covariance(self, other: Score | None = None) -> tuple[float, float]:
-        """Return the covariance of two means over seeds, due to items and due to seeds.
-
-        With itself the variance.
-        """
+        """Return the covariance (alone the variance) of means over seeds, by items and by seeds."""
         one, two = self, self if other is None else other
         items = _covariance(one.replicates.mean(axis=0), two.replicates.mean(axis=0))
         # The least variance is that of a single item: models that agree on every test item would

@@ -96,11 +96,8 @@ class Laboratory:
 
     def train(self, job: Job) -> Trained:
         """Train the seeds that the checkpoint lacks; a method that fails returns its reason."""
-        finished: dict[int, Predictions] = {}
-        for seed in self.seeds:
-            stored = self.checkpoint.read(job.name, job.method, seed)
-            if stored is not None:
-                finished[seed] = stored
+        stored = {seed: self.checkpoint.read(job.name, job.method, seed) for seed in self.seeds}
+        finished = {seed: own for seed, own in stored.items() if own is not None}
         self.advance(len(finished))
         missing = [seed for seed in self.seeds if seed not in finished]
         # Heads of all seeds share one weight tensor; a whole model fills the memory by itself.

@@ -54,12 +54,8 @@ class Bayes(Method):
 
     def fit(self, task: Task) -> Outcome:
         """Train on a task."""
+        labels = task.tensor(task.labels(self.hard))
         objective = RampedObjective(
-            task.tensor(task.labels(self.hard)),
-            evidential_loss,
-            self.divergence,
-            self.ramp,
-            "divergence_weight",
-            link="evidence",
+            labels, evidential_loss, self.divergence, self.ramp, "divergence_weight", "evidence"
         )
         return Outcome(task.train(objective))
