@@ -111,4 +111,4 @@ def test_a_store_at_a_url_resumes_and_heals(memory: Any, caplog: pytest.LogCaptu
 def test_a_run_directory_is_on_this_machine(w2s: Callable[..., tuple[Any, str, str]]) -> None:
     code, _, err = w2s("embed", "example:digits", "--weak", "pixels:3", "-o", "s3://bucket/run")
     assert code == 2
-    assert "a run directory is a folder on this machine's disk" in err
+    assert "output must be a folder on this machine's disk" in err
