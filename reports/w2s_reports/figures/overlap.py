@@ -102,9 +102,9 @@ def _clearness(explained: float | None) -> str:
 
 def _area(x: FloatArray, y: FloatArray, token: str, hover: str) -> Spec:
     # Four digits are finer than a pixel.
-    numbers = ([float(f"{v:.4g}") for v in values] for values in (x, y))
+    at, heights = ([float(f"{v:.4g}") for v in values] for values in (x, y))
     fill = {"fill": "tozeroy", "fillcolor": f"--{token}-soft"}
-    return curve("", *numbers, token) | fill | {"hovertemplate": f"{hover}<extra></extra>"}
+    return curve("", at, heights, token) | fill | {"hovertemplate": f"{hover}<extra></extra>"}
 
 
 def _range(values: FloatArray) -> list[float]:
