@@ -212,6 +212,43 @@ def test_only_cli_spells_options():
     assert hits == []
 
 
+def test_files_of_a_run_are_named_once():
+    """Stages name their files and schema in the graph; the rest of the code imports the names."""
+    from w2s_data.stages import graph
+
+    declared = {name for s in graph.STAGES.values() for name in (*s.files, *s.optional)}
+    homes = {"graph.py", "stage.py"}
+    hits = []
+    for path, tree in trees():
+        if path.name in homes and path.parent.name in ("stages", "utils"):
+            continue
+        exempt = {id(node) for node in docstrings(tree)}
+        hits += [
+            f"{relative(path)}:{node.lineno}: {node.value}"
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Constant) and id(node) not in exempt and node.value in declared
+        ]
+    assert hits == []
+
+
+def test_the_pipeline_can_be_run_as_declared():
+    """Each stage has a function, what it needs stands before it, and choices are the registries."""
+    from typing import get_args
+
+    from w2s_data.stages import graph, settings
+    from w2s_data.stages.fields import PolicyName
+    from w2s_selectors import available_objectives, available_policies
+
+    seen: set[str] = set()
+    for stage in graph.STAGES.values():
+        assert seen.issuperset(stage.inputs), stage.name
+        assert stage is graph.ITEMS or callable(graph.function_of(stage))
+        seen.add(stage.name)
+    assert set(get_args(PolicyName)) == {"auto", *available_policies()} - {"oracle"}
+    objective = settings.SelectSettings.model_fields["objective"].annotation
+    assert set(get_args(objective)) == {"auto", *available_objectives()}
+
+
 def code_and_comment_lines(path: Path, tree: ast.Module) -> tuple[int, int]:
     """Lines with code (docstrings left out), and lines with a comment that is no directive."""
     silent = (tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
