@@ -34,14 +34,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         _fail(str(error))
     except (typer.Abort, KeyboardInterrupt):
-        typer.echo("interrupted; the same command resumes from here", err=True)
-        sys.exit(INTERRUPTED)
+        code = INTERRUPTED
     except Exception as error:
         # Errors of the command line itself: their class depends on the version of typer.
         message = getattr(error, "format_message", None)
         if message is None:
             raise
         _fail(message())
+    if code == INTERRUPTED:  # typer may raise after Ctrl-C, or return this code
+        typer.echo("interrupted; the same command resumes from here", err=True)
     sys.exit(code or 0)
 
 

@@ -148,9 +148,9 @@ def test_without_gold_labels_in_the_test_split(w2s, scored, tmp_path):
 
 @pytest.mark.slow
 def test_several_weak_models_and_what_is_kept_of_each_item(w2s, scored, tmp_path):
-    models = "north=p00,p01; south=p10,p11"
+    models = ("--weak-columns", "north=p00,p01", "--weak-columns", "south=p10,p11")
     arguments = ["--item", "x", "--label", "label", "--split", "split", "--group", "site"]
-    arguments += ["--weak-columns", models, "-o", tmp_path / "run"]
+    arguments += [*models, "-o", tmp_path / "run"]
     assert w2s("score", scored.parent / "data.parquet", *arguments)[0] == 0
     run = tmp_path / "run"
     assert json.loads((run / "manifest.json").read_text())["data"]["weak_names"] == [
