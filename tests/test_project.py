@@ -118,7 +118,6 @@ ROOMS = {
     *("groups", "neighbors", "overlap", "plan", "probes", "shift", "spurious", "stages", "utils"),
 }
 # Rules that some files do not keep yet.
-AT_WORK = pytest.mark.xfail(strict=False, reason="the rooms are still being cleaned up")
 LOOSE_FILES = {"__init__.py", "__init__.pyi", "_version.py", "errors.py", "run.py", "audit.py"}
 
 
@@ -193,7 +192,6 @@ def options_of_the_command() -> set[str]:
     return {option for option in options if option.startswith("--")}
 
 
-@AT_WORK
 def test_only_cli_spells_options():
     """A message of the library names parameters: who calls it from Python has no options."""
     roof = PACKAGES["w2s_data"] / "cli"
@@ -266,7 +264,6 @@ def code_and_comment_lines(path: Path, tree: ast.Module) -> tuple[int, int]:
     return len(code), len(comments)
 
 
-@AT_WORK
 def test_comments_say_why_often_enough():
     """At least one line of comment in twenty lines of code, over the three packages."""
     counted = [code_and_comment_lines(path, tree) for path, tree in trees()]
@@ -283,7 +280,6 @@ def test_no_file_passes_400_lines():
     assert long == {}
 
 
-@AT_WORK
 def test_docstrings_begin_like_docstrings():
     odd = [
         f"{relative(path)}:{node.lineno}: {first}"

@@ -17,14 +17,21 @@ from w2s_data.data.pairs import PAIR_CLASSES
 from w2s_data.errors import FileFormatError, RunError, listing
 from w2s_data.run import Run
 from w2s_data.stages.graph import (
+    DISCREPANCY,
     FORECAST,
+    FORECAST_SUMMARY,
     GAIN,
+    GAIN_SUMMARY,
+    GAIN_TABLE,
     GROUPS,
+    GROUPS_SUMMARY,
     OVERLAP,
     PROJECTION,
     SCORE,
     SCORES,
     SELECT,
+    SELECTION,
+    SPURIOUS,
     stage_of,
 )
 from w2s_data.utils.io import read_json
@@ -142,12 +149,12 @@ def stage_artefacts(name: str, result: Mapping[str, Any]) -> Artefacts:
     """Hold what one stage returned as artefacts, with empty tables."""
     content = dict(result)
     later: dict[str, dict[str, Any]] = {
-        "forecast": {"forecast.json": content, "discrepancy.json": content.get("discrepancy")},
-        "groups": {"groups.json": content, "spurious.json": content.get("spurious")},
-        "select": {"selection.json": content},
+        "forecast": {FORECAST_SUMMARY: content, DISCREPANCY: content.get("discrepancy")},
+        "groups": {GROUPS_SUMMARY: content, SPURIOUS: content.get("spurious")},
+        "select": {SELECTION: content},
         "gain": {
-            "gain.json": content,
-            "gain.parquet": pd.DataFrame(columns=["role", "student", "gain"]),
+            GAIN_SUMMARY: content,
+            GAIN_TABLE: pd.DataFrame(columns=["role", "student", "gain"]),
         },
     }
     overlap = content if name == "score" else {}

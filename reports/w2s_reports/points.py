@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from w2s_data.stages.graph import POSITIONS
 from w2s_data.utils.typing import IntArray
 from w2s_reports.artefacts import Artefacts
 from w2s_reports.formats import id_of, name_of, plain
@@ -153,7 +154,7 @@ def _positions(artefacts: Artefacts, ids: pd.Series[Any]) -> dict[str, list[list
 
     Both axes have one unit, so that distances keep their proportions.
     """
-    table = artefacts.later.get("projection.parquet")
+    table = artefacts.later.get(POSITIONS)
     # An outdated map would show points where their features no longer are.
     if table is None or "projection" in artefacts.outdated:
         return {}

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from w2s_data.stages.graph import SELECTION, TRACE
 from w2s_data.utils.intervals import LEVEL, estimate_records
 from w2s_data.utils.io import atomic_path, jsonable, write_json
 from w2s_data.utils.typing import FloatArray
@@ -203,9 +204,9 @@ class SelectionResult:
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write `selection.parquet` (the trace with the ids of each round) and `selection.json`."""
         target = Path(folder)
-        with atomic_path(target / "selection.parquet") as partial:
+        with atomic_path(target / TRACE) as partial:
             self.to_frame(ids=True).to_parquet(partial, index=False)
-        write_json(target / "selection.json", self.to_dict())
+        write_json(target / SELECTION, self.to_dict())
 
     def __repr__(self) -> str:
         head = (

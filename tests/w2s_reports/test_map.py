@@ -113,10 +113,6 @@ def test_run_without_map_says_what_adds_it(synthetic_run: MakeRun) -> None:
     run = synthetic_run()
     assert "`w2s report RUN --map` adds a map" in summarize(run)["projection"]["hint"]
     assert "<code>w2s report RUN --map</code> adds a map" in build_report(run).to_html()
-    manifest = json.loads((run / "manifest.json").read_text())
-    manifest["stages"]["embed"]["settings"]["strong"] = {"file": "strong.npy", "sha256": "0"}
-    (run / "manifest.json").write_text(json.dumps(manifest))
-    assert "--map --strong-features FILE`" in build_report(run).to_markdown()
 
 
 def test_outdated_map_is_not_drawn(synthetic_run: MakeRun) -> None:

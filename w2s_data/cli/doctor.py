@@ -1,4 +1,4 @@
-"""What this machine offers the toolkit, what is missing, and the command that installs it."""
+"""Check this machine and its installation, and name the command that installs what is missing."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Package:
 
 @dataclass(frozen=True, repr=False)
 class Diagnosis:
-    """What `diagnose` found; `print` shows it on one screen.
+    """Result of `diagnose`; `print` shows it on one screen.
 
     Attributes
     ----------

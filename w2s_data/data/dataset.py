@@ -94,7 +94,7 @@ class W2SDataset:
             raise FeatureError("a data set of kind 'features' needs features of shape (N, D)")
         parts = {"weak_proba": self.weak_proba, "features": self.features, "truth": self.truth}
         given = {name: part for name, part in parts.items() if part is not None}
-        check_same_length(table=self.table, **given)  # type: ignore[arg-type]
+        check_same_length(table=self.table, **given)
 
     def __len__(self) -> int:
         return len(self.table)

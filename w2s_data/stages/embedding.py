@@ -252,7 +252,7 @@ def _is_stored(run: Run, role: Role) -> bool:
 
 
 def _fitting_items(dataset: W2SDataset) -> list[Any]:
-    """What an encoder may learn from: the labelled split and the pool, never test items."""
+    """Return the items that an encoder may learn from; never those of the test split."""
     wanted = np.flatnonzero(np.isin(dataset.splits, ("labelled", "pool")))
     columns = dataset.pairs if dataset.is_paired else (dataset.items,)
     return [column[row] for column in columns for row in wanted]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from w2s_data.stages.graph import TRACE
 from w2s_reports.artefacts import Artefacts
 from w2s_reports.figures import (
     comparison,
@@ -25,7 +26,7 @@ def build_figures(
     artefacts: Artefacts, summary: Mapping[str, Any], points: Mapping[str, Any]
 ) -> dict[str, Figure]:
     """Build every figure of a run, by name; one that would be empty is left out."""
-    trace = artefacts.later.get("selection.parquet")
+    trace = artefacts.later.get(TRACE)
     made = (
         verdict.accuracies(summary["forecast"], summary["gain"]),
         *comparison.side_by_side(summary["comparison"]),

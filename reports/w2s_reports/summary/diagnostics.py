@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from w2s_data.stages.graph import GAIN_SUMMARY
 from w2s_reports.artefacts import Artefacts
 from w2s_reports.formats import name_of, percent, plain
 from w2s_reports.summary.parts import estimate
@@ -14,7 +15,7 @@ CLEAR = 0.05  # smaller differences of shares are not worth a sentence
 
 def summarize_diagnostics(artefacts: Artefacts) -> dict[str, list[dict[str, Any]]]:
     """Summarize the diagnostics of the methods by kind; a method may have none."""
-    results = artefacts.later["gain.json"]
+    results = artefacts.later[GAIN_SUMMARY]
     diagnostics = results.get("diagnostics") or {}
     classes = [name_of(name) for name in results.get("class_names") or ()]
     teachers = _teachers(artefacts, results)

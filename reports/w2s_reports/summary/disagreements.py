@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from w2s_data.stages.graph import GAIN, PREDICTIONS
+from w2s_data.stages.graph import GAIN, GAIN_SUMMARY, PREDICTIONS
 from w2s_reports.artefacts import Artefacts
 from w2s_reports.formats import count, name_of, percent, plain
 from w2s_reports.items import preferred
@@ -28,10 +28,10 @@ AGAIN = (
 
 def find_disagreements(artefacts: Artefacts) -> dict[str, Any]:
     """Count disagreements by split and kind, and list those of which the student is surest."""
-    table = artefacts.later.get("predictions.parquet")
-    if "gain.json" not in artefacts.later:
+    table = artefacts.later.get(PREDICTIONS)
+    if GAIN_SUMMARY not in artefacts.later:
         return {"hint": GAIN.hint(PREDICTIONS)}
-    methods = [s["name"] for s in artefacts.later["gain.json"]["students"] if not s["control_of"]]
+    methods = [s["name"] for s in artefacts.later[GAIN_SUMMARY]["students"] if not s["control_of"]]
     if not methods:
         return {"hint": "No student was trained, so that none contradicts its teacher."}
     # Predictions name items by id: another order or other items would mislabel them.

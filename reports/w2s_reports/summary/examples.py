@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from w2s_data.stages.graph import DUPLICATES, GROUPS
+from w2s_data.stages.graph import DUPLICATES, GROUPS, GROUPS_SUMMARY
 from w2s_reports.artefacts import Artefacts
 from w2s_reports.formats import count, plain
 from w2s_reports.items import describe_items
@@ -71,7 +71,7 @@ def shown_rows(result: Mapping[str, Any]) -> list[int]:
 
 def find_duplicates(artefacts: Artefacts) -> dict[str, Any]:
     """List pairs by their rows, across splits first, then with unlike labels; and count them."""
-    result, table = (artefacts.later.get(f) for f in ("groups.json", "duplicates.parquet"))
+    result, table = (artefacts.later.get(f) for f in (GROUPS_SUMMARY, DUPLICATES))
     if result is None:
         return {"hint": PAIRED if artefacts.is_paired else GROUPS.hint(DUPLICATES)}
     if table is None or "duplicates" not in result:

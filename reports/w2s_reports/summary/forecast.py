@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from w2s_data.stages.graph import DISCREPANCY, FORECAST
+from w2s_data.stages.graph import DISCREPANCY, FORECAST, FORECAST_SUMMARY
 from w2s_reports.artefacts import Artefacts
 from w2s_reports.formats import count, percent, plain
 from w2s_reports.summary.parts import estimate, from_columns, sentence, texts
@@ -15,7 +15,7 @@ RISKS = ("teacher", "student", "ceiling")
 
 def summarize_forecast(artefacts: Artefacts) -> dict[str, Any]:
     """Summarize accuracies and gain with intervals, or name the command that adds them."""
-    result = artefacts.later.get("forecast.json")
+    result = artefacts.later.get(FORECAST_SUMMARY)
     if result is None:
         return {"hint": FORECAST.hint()}
     return {
@@ -38,7 +38,7 @@ def summarize_forecast(artefacts: Artefacts) -> dict[str, Any]:
 
 def summarize_discrepancy(artefacts: Artefacts) -> dict[str, Any]:
     """Summarize dimensions, spectra and predictions, or name the command that adds them."""
-    result = artefacts.later.get("discrepancy.json")
+    result = artefacts.later.get(DISCREPANCY)
     if result is None:
         return {"hint": FORECAST.hint(DISCREPANCY)}
     shared = result.get("correlation_dimension") or {}

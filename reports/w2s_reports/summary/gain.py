@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from w2s_data.stages.graph import GAIN
+from w2s_data.stages.graph import FORECAST_SUMMARY, GAIN, GAIN_SUMMARY, GAIN_TABLE
 from w2s_reports.artefacts import Artefacts
 from w2s_reports.formats import format_interval, name_of, percent, plain, signed
 from w2s_reports.summary.diagnostics import summarize_diagnostics
@@ -37,11 +37,11 @@ MEANINGS = {
 
 def summarize_gain(artefacts: Artefacts) -> dict[str, Any]:
     """Summarize the methods by gain, or name the command that measures them."""
-    result = artefacts.later.get("gain.json")
+    result = artefacts.later.get(GAIN_SUMMARY)
     if result is None:
         return {"hint": GAIN.hint()}
     students = result["students"]
-    by_seed = artefacts.later["gain.parquet"]
+    by_seed = artefacts.later[GAIN_TABLE]
     methods = [_method(s, students, by_seed) for s in students if not s["control_of"]]
     groups = _groups(result["teacher"], methods[0]["name"] if methods else None, students)
     return {
@@ -64,7 +64,7 @@ def summarize_gain(artefacts: Artefacts) -> dict[str, Any]:
         **{name: _reference(result[name]) for name in REFERENCES},
         "groups": groups,
         "diagnostics": summarize_diagnostics(artefacts),
-        "forecast": _forecast(result["forecast"], artefacts.later.get("forecast.json") or {}),
+        "forecast": _forecast(result["forecast"], artefacts.later.get(FORECAST_SUMMARY) or {}),
         "failures": [
             {"name": name_of(name), "reason": str(reason)}
             for name, reason in result["failures"].items()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from w2s_data.stages.graph import GROUPS
+from w2s_data.stages.graph import GROUPS, GROUPS_SUMMARY, SPURIOUS
 from w2s_reports.artefacts import Artefacts
 from w2s_reports.formats import name_of, plain
 from w2s_reports.summary.parts import estimate, sentence, texts
@@ -24,7 +24,7 @@ def summarize_groups(artefacts: Artefacts, gain: Mapping[str, Any]) -> dict[str,
 
     `gain` is the summary of the measured gain, which has groups too.
     """
-    results = artefacts.later.get("groups.json")
+    results = artefacts.later.get(GROUPS_SUMMARY)
     if results is None:
         return {"hint": GROUPS.hint()}
     reading = sentence(str(results["reading"]))
@@ -55,7 +55,7 @@ def summarize_groups(artefacts: Artefacts, gain: Mapping[str, Any]) -> dict[str,
             for row in results["association"]
         ],
         "warnings": warnings,
-        "prediction": _prediction(artefacts.later["spurious.json"]),
+        "prediction": _prediction(artefacts.later[SPURIOUS]),
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from w2s_data.stages.graph import PROJECTION
+from w2s_data.stages.graph import MAP, PROJECTION
 from w2s_reports.artefacts import Artefacts
 from w2s_reports.formats import percent, plain
 from w2s_reports.summary.parts import sentence
@@ -16,15 +16,11 @@ OUTDATED = "The map is older than the features or the scores: `{command}` draws 
 
 def projection(artefacts: Artefacts) -> dict[str, Any]:
     """Summarize the map, or name the command that adds it."""
-    result = artefacts.later.get("projection.json")
-    # Strong features that came from a file are needed again: a run does not hold them.
-    embedded = (artefacts.manifest.get("stages") or {}).get("embed") or {}
-    strong = (embedded.get("settings") or {}).get("strong") or {}
-    file = {"strong_features": "FILE"} if "file" in strong else {}
-    command = PROJECTION.with_options(map="", **file)
+    result = artefacts.later.get(MAP)
+    command = PROJECTION.with_options(map="")
     if result is None:
         return {"hint": ADDS.format(command=command)}
-    if "projection" in artefacts.outdated:
+    if PROJECTION.name in artefacts.outdated:
         return {"hint": OUTDATED.format(command=command)}
     explained = result["explained"]
     summary = {

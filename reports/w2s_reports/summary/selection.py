@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from w2s_data.stages.graph import SELECT
+from w2s_data.stages.graph import BASELINES, SELECT, SELECTION
 from w2s_reports.artefacts import Artefacts
 from w2s_reports.formats import MINUS, count, name_of, percent, plain, signed
 from w2s_reports.summary.parts import estimate, sentence, texts
@@ -24,7 +24,7 @@ SOURCE_NUMBERS = ("cost", "items", "spent", "probability_best", "recommended")
 
 def summarize_selection(artefacts: Artefacts) -> dict[str, Any]:
     """Summarize sources, stops and baselines, or name the command that selects."""
-    result = artefacts.later.get("selection.json")
+    result = artefacts.later.get(SELECTION)
     if result is None:
         return {"hint": SELECT.hint()}
     baselines = [_baseline(row) for row in result["baselines"] or ()]
@@ -37,7 +37,7 @@ def summarize_selection(artefacts: Artefacts) -> dict[str, Any]:
         "baselines": baselines,
         "comparison": _comparison(baselines),
         "advice": _advice(baselines, result),
-        "curve": _curve(artefacts.later.get("baselines.parquet")),
+        "curve": _curve(artefacts.later.get(BASELINES)),
         "regret": {
             "kind": str(result["regret"]["kind"]),
             **{name: plain(result["regret"][name]) for name in ("cumulative", "simple", "bound")},

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from w2s_data.stages.graph import GROUPS, SCORE, SELECT
+from w2s_data.stages.graph import GROUPS, GROUPS_SUMMARY, SCORE, SELECT, SELECTION
 from w2s_reports.artefacts import Artefacts
 from w2s_reports.formats import (
     MINUS,
@@ -59,9 +59,9 @@ def summarize_sources(artefacts: Artefacts) -> dict[str, Any]:
     """Summarize each source, compare them, and name the commands that add missing numbers."""
     result = slices(artefacts, "source")
     written = {name_of(row.get("name")): row for row in artefacts.overlap.get("by_source") or ()}
-    groups = artefacts.later.get("groups.json") or {}
+    groups = artefacts.later.get(GROUPS_SUMMARY) or {}
     analysed = {name_of(row["source"]): row for row in groups.get("sources") or ()}
-    costs = _costs(artefacts.later.get("selection.json"))
+    costs = _costs(artefacts.later.get(SELECTION))
     rows = [
         _row(
             row,
