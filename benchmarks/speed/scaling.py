@@ -109,10 +109,10 @@ def command(folder: Path, stage: str, memory: str | None) -> list[str]:
     both = [*features, "--weak-features", str(folder / "weak.npy")]
     words = {
         "score": ["score", str(folder / "items.parquet"), *roles, *both, "-o", run, "--overwrite"],
-        "groups": ["groups", run, *both],
-        "forecast": ["forecast", run, *both],
-        "select": ["select", run, "--budget", "2000", "--batch", "100", *both],
-        "gain": ["gain", run, "--methods", "naive,confidence", "--seeds", "2", *both],
+        "groups": ["groups", run],
+        "forecast": ["forecast", run],
+        "select": ["select", run, "--budget", "2000", "--batch-size", "100"],
+        "gain": ["gain", run, "--methods", "naive,confidence", "--seeds", "2"],
     }[stage]
     return ["--quiet", *words, *(["--memory", memory] if memory else [])]
 

@@ -59,7 +59,7 @@ def test_downloaded_tables(browser: Any, synthetic_run: MakeRun) -> None:  # noq
         f"'{name}" if name[0] in "=+-@\t" else name for name in map(str.strip, FORMULAS)
     )
     for row, known in zip(sources, summary["sources"]["rows"], strict=True):
-        assert float(row["density"]) == known["density"]
+        assert float(row["density.value"]) == known["density"]["value"]
         assert int(row["n"]) == known["n"]
     assert float(found["gain.methods"][1]["gain.value"]) == -0.01  # a number stays a number
     assert found["gain.groups"][0]["gains.name"] == "confidence"

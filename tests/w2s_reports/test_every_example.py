@@ -28,11 +28,11 @@ TAG = re.compile(r"<[^>]+>")
 
 def stages(run: Path, *scored: Any, files: tuple[Any, ...] = (), select: bool = True) -> Path:
     """Every stage that reads what was scored, in order."""
-    commands = [["score", *scored, "-o", run], ["groups", run], ["forecast", run]]
-    commands += [["select", run, "--budget", 120, "--batch", 20]] if select else []
+    commands = [["score", *scored, *files, "-o", run], ["groups", run], ["forecast", run]]
+    commands += [["select", run, "--budget", 120, "--batch-size", 20]] if select else []
     for command in commands:
         with pytest.raises(SystemExit) as stop:
-            main([str(word) for word in (*command, *files)])
+            main([str(word) for word in command])
         assert stop.value.code == 0, command
     return run
 

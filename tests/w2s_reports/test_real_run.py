@@ -24,7 +24,7 @@ def test_run_of_digits(tmp_path: Path) -> None:
     assert overlap["reading"] == report.summary["reading"]["sentence"]
     assert list(report.drawing.figures) == ["confidence", "alignment", "map", "densities"]
     assert len(report.drawing.images) == 18
-    for row in overlap["by_source"]:
+    for row in report.summary["sources"]["rows"]:
         for name in ("density", "weak_accuracy"):
             assert format_value(row[name]["value"]) in page
             assert format_interval(row[name]) in page

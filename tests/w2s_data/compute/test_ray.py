@@ -232,7 +232,7 @@ def test_what_was_started_is_stopped(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     features, run = done.stdout.splitlines()
-    assert features == "  weak features: 1,797 x 9"
+    assert features == "weak features: 1,797 x 9"
     assert run.startswith(f"run: {tmp_path / 'run'}")
     assert "ray: 1 worker, each with" in done.stderr
 
