@@ -120,7 +120,7 @@ def _make(
 
     run = open_run(columns.model_copy(update={"path": data}), running)
     # Said when the data are read; a run that exists has said it.
-    for note in run.dataset().notes if "embed" not in run.manifest["stages"] else ():
+    for note in run.dataset().notes if EMBED.name not in run.manifest["stages"] else ():
         typer.echo(f"note: {note}", err=True)
     with computing(running, run.seed, progress) as compute:
         result = embed_stage(run, models, compute, overwrite=running.overwrite)

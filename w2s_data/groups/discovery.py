@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.preprocessing import normalize
 
 from w2s_data.errors import InputError
-from w2s_data.features.matrix import FeatureMatrix, FeatureView
+from w2s_data.features.matrix import FeatureMatrix, FeatureView, sampled
 from w2s_data.groups.error_groups import error_groups
 from w2s_data.groups.gaps import EVENLY_SPREAD, Split, apply_splits, find_splits
 from w2s_data.groups.mixture import MAX_ROWS as MIXTURE_ROWS
@@ -99,7 +99,7 @@ def _by_gaps(
 
 def _learned_from(features: FeatureMatrix, pseudo: IntArray, label: int, seed: int) -> FloatArray:
     rows = np.flatnonzero(pseudo == label)
-    return features.take(_sample(rows, MAX_ROWS, np.random.default_rng(int(seed))))
+    return features.take(sampled(rows, MAX_ROWS, np.random.default_rng(int(seed))))
 
 
 def _in_parts(rows: IntArray) -> list[IntArray]:
@@ -135,7 +135,7 @@ def _matched(sample: FloatArray, splits: list[Split], offsets: list[FloatArray])
 def _by_mixture(
     features: FeatureMatrix, pseudo: IntArray, n_groups: int | None, rng: np.random.Generator
 ) -> Discovery:
-    rows = _sample(np.arange(len(pseudo)), MIXTURE_ROWS, rng)
+    rows = sampled(np.arange(len(pseudo)), MIXTURE_ROWS, rng)
     taken, labels = features.take(rows), pseudo[rows]
     sample = normalize(taken)
     means = np.zeros((int(pseudo.max()) + 1, features.shape[1]))
@@ -211,7 +211,3 @@ def _discovery(codes: IntArray, pseudo: IntArray, method: str, how: str) -> Disc
 def _none(pseudo: IntArray, why: str) -> Discovery:
     codes = np.zeros(len(pseudo), dtype=np.int64)
     return Discovery(codes, "none", True, f"no groups were discovered: {why}")
-
-
-def _sample(rows: IntArray, most: int, rng: np.random.Generator) -> IntArray:
-    return rows if len(rows) <= most else np.sort(rng.choice(rows, most, replace=False))

@@ -31,6 +31,7 @@ from w2s_data.stages.fields import (
     Numbers,
     Penalty,
     Place,
+    PolicyName,
     Real,
     Text,
     WeakColumns,
@@ -150,16 +151,7 @@ class SelectSettings(Settings):
     objective: Literal["auto", "screen_match", "screen", "overlap"] = Field(
         "auto", description="auto: screen_match with a target, else screen."
     )
-    policy: Literal[
-        "auto",
-        "thompson",
-        "kl_ucb",
-        "ucb1",
-        "overlap_ucb",
-        "epsilon_greedy",
-        "round_robin",
-        "random",
-    ] = Field("auto", description="auto: the objective's own.")
+    policy: PolicyName = Field("auto", description="auto: the objective's own.")
     target: Literal["auto", "none", "validation", "test"] = Field(
         "auto",
         description="Split whose items, without labels, stand for those that the student will "
