@@ -87,6 +87,13 @@ def cuda() -> str:
 
 
 @pytest.fixture
+def run(scored: Path, tmp_path: Path) -> Path:
+    """A copy, to change, of the run that a test module scores once."""
+    shutil.copytree(scored, tmp_path / "run")
+    return tmp_path / "run"
+
+
+@pytest.fixture
 def w2s(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[Any, str, str]]:
     """Run the command in this process; gives (exit code, standard output, standard error)."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 
 import numpy as np
 import pandas as pd
@@ -47,13 +46,6 @@ def scored(tmp_path_factory):
         main([str(argument) for argument in [*arguments, "-o", folder / "run"]])
     assert stop.value.code == 0
     return folder / "run"
-
-
-@pytest.fixture
-def run(scored, tmp_path):
-    """A copy of the scored run."""
-    shutil.copytree(scored, tmp_path / "run")
-    return tmp_path / "run"
 
 
 def test_table_and_files(w2s, run):
