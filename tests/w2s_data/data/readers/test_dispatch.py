@@ -103,7 +103,7 @@ def test_bad_json_line_is_numbered(tmp_path):
 
 
 def test_json_chunks_join(tmp_path, monkeypatch):
-    monkeypatch.setattr("w2s_data.data.readers._JSON_ROWS_A_CHUNK", 3)
+    monkeypatch.setattr("w2s_data.data.readers.files._JSON_ROWS_A_CHUNK", 3)
     write(TABLE, tmp_path / "t.jsonl")
     assert read_raw(tmp_path / "t.jsonl").frame["text"].tolist() == TABLE["text"].tolist()
 
