@@ -210,6 +210,19 @@ def test_only_cli_spells_options():
     assert hits == []
 
 
+def test_one_place_writes_to_the_terminal():
+    """`cli.output.say` escapes what a terminal would obey; nothing may go past it."""
+    output = PACKAGES["w2s_data"] / "cli" / "output.py"
+    hits = [
+        f"{relative(path)}:{node.lineno}"
+        for path, tree in trees()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and ast.unparse(node) in ("typer.echo", "typer.secho")
+        if path != output
+    ]
+    assert hits == []
+
+
 def test_files_of_a_run_are_named_once():
     """Stages name their files and schema in the graph; the rest of the code imports the names."""
     from w2s_data.stages import graph

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import unicodedata
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, TypeGuard
@@ -14,8 +13,6 @@ NOTHING = "–"
 MINUS = "\u2212"
 # Bytes, not characters: the size of the page is what has to stay bounded.
 NAME_BYTES = 120
-# Bidirectional classes whose characters change the order of the text after them.
-REORDERING = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 
 
 def plain(value: Any) -> Any:
@@ -160,18 +157,3 @@ def format_estimate(
 def has_interval(estimate: Mapping[str, Any] | None) -> TypeGuard[Mapping[str, Any]]:
     """Return whether both limits of an estimate are known."""
     return estimate is not None and None not in (estimate["low"], estimate["high"])
-
-
-def printable(text: Any) -> str:
-    """Replace what a terminal would obey by its escape: control and bidirectional characters."""
-    return "".join(
-        character.encode("unicode_escape").decode("ascii") if _is_control(character) else character
-        for character in str(text)
-    )
-
-
-def _is_control(character: str) -> bool:
-    # Cc and Zl/Zp move the cursor or break the line, Cs cannot be encoded; of the format
-    # characters (Cf) only those that reorder text are dangerous: others hold emoji together.
-    kind = unicodedata.category(character)
-    return kind in ("Cc", "Cs", "Zl", "Zp") or unicodedata.bidirectional(character) in REORDERING

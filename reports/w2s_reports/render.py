@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from w2s_data.errors import InputError, unknown
 from w2s_data.utils.io import jsonable
+from w2s_data.utils.text import printable, printable_json
 from w2s_reports import formats, tables
 from w2s_reports.gate import Outcome
 from w2s_reports.palette import REGIONS, tokens
@@ -114,7 +115,8 @@ def render(
     """
     if kind == "json":
         chosen = summary if sections is None else {name: summary[name] for name in sections}
-        return json.dumps(jsonable(chosen), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        content = json.dumps(jsonable(chosen), indent=2, ensure_ascii=False, allow_nan=False)
+        return f"{printable_json(content)}\n"
     if kind not in ("html", "markdown", "terminal"):
         raise InputError(unknown("format", str(kind), ["html", "markdown", "terminal", "json"]))
     names = TERMINAL if kind == "terminal" else tuple(TITLES)
@@ -168,7 +170,7 @@ def _terminal(section: str, summary: Mapping[str, Any]) -> str:
     # 80 columns where the output is not a terminal.
     width = shutil.get_terminal_size().columns
     if hint := section in IN_TERMINAL and summary[IN_TERMINAL[section]]["hint"]:
-        return tables.wrap(_tidy(formats.printable(hint)), width)
+        return tables.wrap(_tidy(printable(hint)), width)
     template = _text_environment("terminal", width).get_template(f"terminal/{section}.txt")
     return tables.wrap(_tidy(template.render(s=summary)), width)
 
@@ -212,7 +214,7 @@ def _text_environment(kind: Kind, width: int = 80) -> Environment:
     """Templates of a text format, in which every value is escaped by the rules of that format."""
     from markupsafe import Markup
 
-    escape = tables.escape_markdown if kind == "markdown" else formats.printable
+    escape = tables.escape_markdown if kind == "markdown" else printable
 
     def finalize(value: Any) -> Markup:
         # The result counts as safe, which keeps Jinja from escaping it for HTML as well.

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from w2s_reports.formats import printable
+from w2s_data.utils.text import printable
 
 CELL = "\x1f"  # between the cells of a row; both ways of escaping remove it from data
 WIDE = 110  # columns from which a terminal has room for intervals in every cell

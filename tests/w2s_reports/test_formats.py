@@ -44,7 +44,6 @@ BARE = {"value": 2.5, "low": None, "high": None}
         ("format_interval", ({"low": -0.0168, "high": 0.0539}, "points"), "−1.7 to +5.4"),
         ("format_estimate", (NARROW,), "31.0% (27.0–35.4%)"),
         ("format_estimate", (BARE, "number", 1), "2.5"),
-        ("printable", ("a\x1b[31mb",), "a\\x1b[31mb"),
     ],
 )
 def test_format(name: str, arguments: tuple[Any, ...], text: str) -> None:

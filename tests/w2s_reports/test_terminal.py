@@ -12,8 +12,9 @@ from tests.w2s_reports.conftest import make_run
 from tests.w2s_reports.later_stages import STAGES
 from w2s_data.errors import InputError
 from w2s_data.utils.io import read_json
+from w2s_data.utils.text import printable
 from w2s_reports import render, render_stage, stage_line, summarize
-from w2s_reports.formats import name_of, printable
+from w2s_reports.formats import name_of
 from w2s_reports.tables import align_rows
 
 MakeRun = Callable[..., Path]

@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-import sys
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from w2s_data._version import __version__
-
-PACKAGES = ("w2s_data", "w2s_selectors", "w2s_reports")
-
-
-class _StandardError(logging.StreamHandler[TextIO]):
-    """Writes to standard error as it is at the time: under a display, above the bars."""
-
-    @property
-    def stream(self) -> TextIO:
-        return sys.stderr
-
-    @stream.setter
-    def stream(self, value: TextIO) -> None:
-        """Ignore the stream that the base class sets."""
+from w2s_data.cli.output import say, set_verbosity
 
 
 class _PlainFlags:
@@ -63,22 +48,7 @@ def _global_options(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Draw no progress bars.")] = False,
 ) -> None:
     if version:
-        typer.echo(f"w2s-data {__version__}")
+        say(f"w2s-data {__version__}")
         raise typer.Exit
     # Behind a command the same switch may be given again; see `with_options`.
     context.obj = set_verbosity(quiet)
-
-
-def set_verbosity(quiet: bool) -> bool | None:
-    """Return the progress switch of the stages, and send the log of the packages to standard error.
-
-    Quiet commands log warnings only and draw no bars; None draws bars in a terminal.
-    """
-    handler = _StandardError()
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    for package in PACKAGES:
-        log = logging.getLogger(package)
-        log.handlers = [handler]
-        log.setLevel(logging.WARNING if quiet else logging.INFO)
-        log.propagate = False
-    return False if quiet else None

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 import typer
 from pydantic.fields import FieldInfo
 
-from w2s_data.cli.app import set_verbosity
+from w2s_data.cli.output import set_verbosity
 from w2s_data.errors import InputError
 from w2s_data.stages.fields import Shell
 from w2s_data.stages.settings import Settings, read_settings

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from w2s_data.cli.options import SHORT, with_options
+from w2s_data.cli.output import say
 from w2s_data.cli.report import print_report
 from w2s_data.errors import InputError
 from w2s_data.stages.graph import GAIN, PIPELINE, REPORT, SCORE
@@ -49,12 +50,12 @@ def run(
 ) -> None:
     """Run all stages of a configuration in order, skip fresh ones, and write the report."""
     if example:
-        typer.echo(example_path().read_text(encoding="utf-8"), nl=False)
+        say(example_path().read_text(encoding="utf-8"), nl=False)
         return
     if schema:
         from w2s_data.stages.config import Config
 
-        typer.echo(json.dumps(Config.model_json_schema(), indent=2))
+        say(json.dumps(Config.model_json_schema(), indent=2))
         return
     if config is None:
         raise InputError("name a configuration; `w2s run --example > w2s.toml` writes one")
@@ -113,10 +114,10 @@ def _print(pipeline: Pipeline, scores: bool) -> None:
     from w2s_reports import render_stage, stage_line, summarize
 
     if scores and SCORE.name in pipeline.summaries:
-        typer.echo(render_stage(SCORE.name, pipeline.summaries[SCORE.name]), nl=False)
+        say(render_stage(SCORE.name, pipeline.summaries[SCORE.name]), nl=False)
     if pipeline.run.follows(SCORE):
         verdict = summarize(pipeline.run)["verdict"]
-        typer.echo(f"verdict: {stage_line('verdict', verdict)}")
+        say(f"verdict: {stage_line('verdict', verdict)}")
     for stage in (SCORE, GAIN):
         if stage.name in pipeline.summaries:
-            typer.echo(f"{stage.name}: {stage_line(stage.name, pipeline.summaries[stage.name])}")
+            say(f"{stage.name}: {stage_line(stage.name, pipeline.summaries[stage.name])}")

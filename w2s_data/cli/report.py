@@ -10,6 +10,7 @@ from typing import Any
 import typer
 
 from w2s_data.cli.options import with_options
+from w2s_data.cli.output import say
 from w2s_data.cli.stages import RunFolder
 from w2s_data.stages.settings import ComputeSettings, ReportSettings
 
@@ -35,11 +36,11 @@ def report(
 def print_report(result: dict[str, Any], run: Path, *, show: bool = False) -> None:
     """Print where a report is, or the report itself, and the outcome of its conditions."""
     if result["no_map"]:
-        typer.echo(f"no map: {result['no_map']}", err=True)
-    typer.echo(result["text"], nl=False)
+        say(f"no map: {result['no_map']}", err=True)
+    say(result["text"], nl=False)
     to_stdout = result["path"] is None
     if not to_stdout:
-        typer.echo(f"report: {result['path']}")
+        say(f"report: {result['path']}")
         if show:
             open_page(Path(result["path"]))
     judge(result["gate"], run, aside=to_stdout)
@@ -57,14 +58,14 @@ def judge(gate: Sequence[dict[str, Any]], run: Path, aside: bool = False) -> Non
 
     outcomes = [Outcome(**outcome) for outcome in gate]
     for outcome in outcomes:
-        typer.echo(str(outcome), err=aside)
+        say(str(outcome), err=aside)
     missing = [outcome for outcome in outcomes if outcome.failed is None]
     if missing:
         reason = missing[0].reason.replace(" RUN", f" {run}")
         raise GateError(f"{missing[0].condition!r} cannot be checked: {reason}")
     failed = [outcome.condition for outcome in outcomes if outcome.failed]
     if failed:
-        typer.echo(f"gate failed: {', '.join(failed)}", err=True)
+        say(f"gate failed: {', '.join(failed)}", err=True)
         raise typer.Exit(1)
 
 
@@ -77,7 +78,7 @@ def open_page(path: Path) -> None:
     except (webbrowser.Error, OSError):
         opened = False
     if not opened:
-        typer.echo(f"no browser could be started; open {path} yourself", err=True)
+        say(f"no browser could be started; open {path} yourself", err=True)
 
 
 @with_options
@@ -87,6 +88,6 @@ def doctor() -> None:
     from w2s_reports.tables import align_rows
 
     diagnosis = diagnose()
-    typer.echo(align_rows(diagnosis.rows(), shutil.get_terminal_size().columns))
+    say(align_rows(diagnosis.rows(), shutil.get_terminal_size().columns))
     if not diagnosis.healthy:
         raise typer.Exit(1)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from w2s_data.cli.options import with_options
+from w2s_data.cli.output import say
 from w2s_data.errors import InputError
 from w2s_data.stages.graph import EMBED, FORECAST, GAIN, GROUPS, PAGE, SCORE, SELECT, function_of
 from w2s_data.stages.settings import (
@@ -121,7 +122,7 @@ def _make(
     run = open_run(columns.model_copy(update={"path": data}), running)
     # Said when the data are read; a run that exists has said it.
     for note in run.dataset().notes if EMBED.name not in run.manifest["stages"] else ():
-        typer.echo(f"note: {note}", err=True)
+        say(f"note: {note}", err=True)
     with computing(running, run.seed, progress) as compute:
         result = embed_stage(run, models, compute, overwrite=running.overwrite)
         if stage is EMBED and not result.summary:
@@ -164,7 +165,7 @@ def _show(run: Run, stage: Stage, result: StageResult) -> None:
 
     if result.fresh:
         logger.info("%s: nothing has changed since %s", stage.name, run.finished(stage))
-    typer.echo(render_stage(stage.name, result.summary), nl=False)
+    say(render_stage(stage.name, result.summary), nl=False)
 
 
 def _finish(run: Run) -> None:
@@ -172,7 +173,7 @@ def _finish(run: Run) -> None:
     from w2s_reports import build_report
 
     build_report(run.path)
-    typer.echo(f"run: {run.path}   report: {run.path / PAGE}")
+    say(f"run: {run.path}   report: {run.path / PAGE}")
 
 
 def _print_round(row: dict[str, Any], rewards: Mapping[str, Estimate]) -> None:
@@ -185,7 +186,7 @@ def _print_round(row: dict[str, Any], rewards: Mapping[str, Estimate]) -> None:
         f"{name} {reward.value:.2f} [{reward.low:.2f}, {reward.high:.2f}]"
         for name, reward in known[:SHOWN]
     )
-    typer.echo(
+    say(
         f"round {row['round'] + 1:3d}: {row['kept']:,} from {row['source']}, {row['spent']:g} "
         f"spent; {best or 'no estimate yet'}",
         err=True,

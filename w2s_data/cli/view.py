@@ -9,10 +9,9 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-import typer
-
 from w2s_data.audit import Observer
 from w2s_data.audit import State as EndState
+from w2s_data.cli.output import say
 from w2s_data.utils.progress import shared_bars
 
 if TYPE_CHECKING:
@@ -130,7 +129,7 @@ class View(Observer, AbstractContextManager["View"]):
         if self._live is not None:
             self._live.refresh()
         elif not self._silent:
-            typer.echo(str(line), err=True)
+            say(str(line), err=True)
 
     def _render(self) -> Any:
         from rich.console import Group

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import Field
 
-from w2s_data.errors import FileFormatError, InputError, unknown
+from w2s_data.errors import InputError, unknown
 from w2s_data.stages.fields import File, Place
 from w2s_data.stages.graph import PIPELINE
 from w2s_data.stages.settings import (
@@ -30,6 +30,7 @@ from w2s_data.stages.settings import (
     Settings,
     read_settings,
 )
+from w2s_data.utils.reading import reading
 
 
 class ModelSettings(Settings):
@@ -156,14 +157,9 @@ def _enabled(value: Any, section: str, where: str) -> bool:
 
 
 def _parse(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise FileFormatError(
-            f"cannot read the configuration {os.fspath(path)!r}: {error.strerror}"
-        ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise FileFormatError(f"{os.fspath(path)!r} is not TOML: {error}") from error
+    with reading(path, "a configuration in TOML"):
+        # With a byte order mark, as some editors write it; TOML itself knows none.
+        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
 
 
 def _override(text: str) -> tuple[str, str, Any]:
@@ -175,5 +171,8 @@ def _override(text: str) -> tuple[str, str, Any]:
         raise InputError(f"override: {unknown('section', section, SECTIONS)}")
     try:
         return section, key, tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:  # a text without quotes, as one writes it in a shell
+    except (
+        tomllib.TOMLDecodeError,
+        RecursionError,
+    ):  # a text without quotes, as one writes it in a shell
         return section, key, value

@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,9 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from w2s_data.errors import FeatureError, FileFormatError, WriteError
+from w2s_data.errors import FeatureError, WriteError, first_line
+from w2s_data.utils.reading import reading, reason_of
 from w2s_data.utils.typing import FloatArray
 
+_NPY = b"\x93NUMPY"
+_SAVE = "numpy.save(path, array) writes one"
 TEMPORARY_SUFFIX = ".partial"  # of hidden files, which no glob over results finds
 
 
@@ -39,7 +43,7 @@ def atomic_path(final: str | os.PathLike[str]) -> Iterator[Path]:
         partial.replace(target)
     except OSError as error:
         raise WriteError(
-            f"cannot write {os.fspath(target)!r}: {_reason(error)}; finished files are kept, and "
+            f"cannot write {os.fspath(target)!r}: {reason_of(error)}; finished files are kept, and "
             "the same command resumes after them"
         ) from error
     finally:
@@ -53,13 +57,8 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise WriteError(
-            f"cannot make the folder {os.fspath(folder)!r}: {_reason(error)}; choose another one"
+            f"cannot make the folder {os.fspath(folder)!r}: {reason_of(error)}; choose another one"
         ) from error
-
-
-def _reason(error: OSError) -> str:
-    reason = os.strerror(error.errno) if error.errno else str(error).splitlines()[0]
-    return reason[0].lower() + reason[1:]
 
 
 def remove_partial_files(folder: Path) -> None:
@@ -111,38 +110,49 @@ def json_bytes(value: Any) -> bytes:
 
 def read_json(path: str | os.PathLike[str]) -> Any:
     """Read a JSON file; raise FileFormatError if it is missing or damaged."""
-    try:
+    with reading(path, "JSON"):
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise FileFormatError(f"cannot read {os.fspath(path)!r} as JSON: {error}") from error
 
 
 def load_npy(path: str | os.PathLike[str], n_rows: int | None = None) -> FloatArray:
     """Map a .npy file of numbers of shape (N, D) into memory.
 
     Raise FileFormatError if it is not a whole .npy file, FeatureError if it holds something else
-    than numbers (N, D), or N is not `n_rows`.
+    than numbers (N, D), no column, or N is not `n_rows`.
     """
     name = repr(os.fspath(path))
-    try:
+    with reading(path, "a .npy file of numbers (N, D)", advice=_SAVE), warnings.catch_warnings():
+        with Path(path).open("rb") as file:
+            _check_magic(file.read(len(_NPY)))
+        # numpy warns, but goes on, where a damaged header multiplies to more than an integer holds.
+        warnings.simplefilter("error", RuntimeWarning)
         # Without pickles: an array of objects could run code when it is loaded.
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise FileFormatError(
-            f"cannot read {name} as a .npy file of numbers (N, D): {error}"
-        ) from error
-    if not isinstance(array, np.ndarray):
-        raise FileFormatError(f"{name} holds several arrays; give a .npy file with one")
+        array: np.memmap[Any, Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        if Path(path).stat().st_size != array.offset + array.nbytes:
+            raise ValueError(f"it holds more bytes than its shape {array.shape} takes")
     if array.ndim != 2 or array.dtype.kind not in "fiub":  # floats, integers, booleans
         raise FeatureError(
-            f"{name} must hold numbers of shape (N, D); it holds {array.dtype} of shape "
-            f"{array.shape}"
+            f"{name} must hold numbers of shape (N, D); it holds {first_line(array.dtype)} of "
+            f"shape {array.shape}"
         )
+    if array.shape[1] == 0:
+        raise FeatureError(f"{name} has no columns: its shape is {array.shape}")
     if n_rows is not None and len(array) != n_rows:
         raise FeatureError(
             f"row counts disagree: {name} has {len(array):,} rows, the data set {n_rows:,} items"
         )
     return array
+
+
+def _check_magic(start: bytes) -> None:
+    """Raise ValueError, with the likely reason, if a file does not begin as .npy files do."""
+    if start == _NPY:
+        return
+    if start.startswith(b"PK"):
+        raise ValueError("it is a zip, as numpy.savez and torch.save write")
+    if start.startswith(b"\x80"):
+        raise ValueError("it is a pickle, which is not read")
+    raise ValueError("it does not begin as a .npy file")
 
 
 def sha256_file(path: str | os.PathLike[str]) -> str:

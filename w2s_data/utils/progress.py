@@ -72,7 +72,7 @@ def bars() -> Progress:
             return Text(f"{speed:,.0f} {unit}/s" if speed else "", style="progress.data.speed")
 
     return Progress(
-        TextColumn("{task.description:>10}"),
+        TextColumn("{task.description:>10}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         Rate(""),

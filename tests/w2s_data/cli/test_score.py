@@ -442,8 +442,8 @@ class TestBadInput:
     def test_report_without_a_score(self, refused, tmp_path):
         refused("w2s score", "report", tmp_path)
 
-    def test_debug_shows_the_traceback(self, tmp_path):
-        from w2s_data.errors import FileFormatError
-
-        with pytest.raises(FileFormatError):
-            main(["--debug", "score", str(tmp_path / "nothere.csv")])
+    def test_debug_shows_the_traceback(self, w2s, tmp_path):
+        code, _, err = w2s("--debug", "score", tmp_path / "nothere.csv")
+        assert code == 2
+        assert err.startswith("Traceback (most recent call last):")
+        assert err.splitlines()[-1].startswith("error: file ")

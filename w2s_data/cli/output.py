@@ -1,0 +1,54 @@
+"""Output of the commands: the one place that writes to a terminal, and lets nothing be obeyed."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TextIO
+
+import typer
+
+from w2s_data.utils.text import printable
+
+PACKAGES = ("w2s_data", "w2s_selectors", "w2s_reports")
+
+
+def say(text: str, *, err: bool = False, nl: bool = True) -> None:
+    """Print a text, with control characters of names, texts and messages as escapes."""
+    typer.echo(printable(text, lines=True), err=err, nl=nl)
+
+
+def one_line(message: str) -> str:
+    """Join the lines of a message."""
+    return " ".join(message.split())
+
+
+class _StandardError(logging.StreamHandler[TextIO]):
+    """Writes to standard error as it is at the time: under a display, above the bars."""
+
+    @property
+    def stream(self) -> TextIO:
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, value: TextIO) -> None:
+        """Ignore the stream that the base class sets."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the message as a terminal may show it."""
+        return printable(super().format(record), lines=True)
+
+
+def set_verbosity(quiet: bool) -> bool | None:
+    """Return the progress switch of the stages, and send the log of the packages to standard error.
+
+    Quiet commands log warnings only and draw no bars; None draws bars in a terminal.
+    """
+    handler = _StandardError()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    for package in PACKAGES:
+        log = logging.getLogger(package)
+        log.handlers = [handler]
+        log.setLevel(logging.WARNING if quiet else logging.INFO)
+        log.propagate = False
+    return False if quiet else None
