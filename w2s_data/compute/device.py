@@ -19,6 +19,7 @@ T = TypeVar("T")
 
 # Parts of the messages of a device that failed for good, in lower case.
 LOST = ("cuda error", "cuda driver", "cublas", "cudnn", "cusolver", "nvml", "acceleratorerror")
+_UNKNOWN = "unknown device {!r}; use 'auto', 'cpu', 'cuda', 'cuda:1' or 'mps'"
 
 
 def resolve_device(device: str | torch.device = "auto") -> torch.device:
@@ -40,9 +41,10 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
     try:
         chosen = torch.device(device)
     except RuntimeError as error:
-        raise InputError(
-            f"unknown device {device!r}; use 'auto', 'cpu', 'cuda', 'cuda:1' or 'mps'"
-        ) from error
+        raise InputError(_UNKNOWN.format(device)) from error
+    # torch knows more kinds, such as "meta", which computes nothing.
+    if chosen.type not in ("cpu", "cuda", "mps"):
+        raise InputError(_UNKNOWN.format(device))
     if chosen.type == "cuda" and not torch.cuda.is_available():
         raise InputError(f"device {device!r} was asked for, but torch sees no CUDA device")
     if chosen.type == "cuda" and (chosen.index or 0) >= (count := torch.cuda.device_count()):

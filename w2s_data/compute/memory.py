@@ -41,7 +41,7 @@ class MemoryLimit:
         """
         if text is None:
             return cls(max(LEAST, int(USUAL_SHARE * available_bytes())))
-        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", str(text).lower())
+        match = re.fullmatch(r"\s*(\d{1,15}(?:\.\d+)?)\s*([a-z]*)\s*", str(text).lower())
         if match is None or match[2] not in UNITS:
             raise InputError(
                 f"memory must be a size such as 4GB, 500MB, 2GiB or plain bytes; got {text!r}"

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from w2s_data.encoders.backbone import Source
 from w2s_data.errors import InputError, unknown
+from w2s_data.utils.constants import LARGEST_COUNT, MOST_EPOCHS
 from w2s_data.utils.validation import (
     between,
     check_parameters,
-    nonnegative,
     one_of,
+    penalty,
     positive,
     whole,
 )
@@ -38,10 +39,10 @@ DEFAULTS: dict[Tuning, dict[str, Any]] = {
 }
 _CONSTRAINTS = {
     "tuning": one_of("head", "lora", "full"),
-    "epochs": one_of(None) | whole(1),
-    "learning_rate": one_of(None) | positive,
-    "batch_size": one_of(None) | whole(1),
-    "l2": nonnegative,
+    "epochs": one_of(None) | whole(1, MOST_EPOCHS),
+    "learning_rate": one_of(None) | between(0, 1, closed="right"),
+    "batch_size": one_of(None) | whole(1, LARGEST_COUNT),
+    "l2": penalty,
     "solver": one_of("adam", "lbfgs"),
     "patience": whole(1),
 }

@@ -20,8 +20,8 @@ from w2s_data.utils.validation import (
     check_proba,
     check_same_length,
     check_weights,
-    nonnegative,
     one_of,
+    penalty,
     positive,
     whole,
 )
@@ -34,7 +34,7 @@ SERIAL_WORK = 10_000_000
 L2_GRID = tuple(float(value) for value in 10.0 ** np.arange(-4, 1.5, 0.5))
 CONSTRAINTS = {
     "loss": one_of("logistic", "ridge"),
-    "l2": nonnegative | one_of("cv"),
+    "l2": penalty | one_of("cv"),
     "folds": whole(2),
     "max_iter": whole(1),
     "tol": positive,

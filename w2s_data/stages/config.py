@@ -102,6 +102,8 @@ def load_config(
     places: dict[tuple[str, str], str] = {}
     for text in overrides:
         section, key, value = _override(text)
+        if (section, key) in places:
+            raise InputError(f"override: {section}.{key} is set twice")
         places[section, key] = "override"
         table = sections.get(section, {})
         sections[section] = {**table, key: value} if isinstance(table, Mapping) else table

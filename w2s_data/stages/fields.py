@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,10 +11,15 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     BeforeValidator,
+    Field,
     Strict,
     ValidationInfo,
     WithJsonSchema,
 )
+
+from w2s_data.utils.constants import LARGEST_COUNT, LARGEST_SEED, MOST_PENALTY
+
+NOT_EMPTY = "a text that is not empty"
 
 
 @dataclass(frozen=True)
@@ -37,7 +43,15 @@ def _names(value: Any) -> Any:
     parts = [value] if isinstance(value, str) else value
     if not isinstance(parts, list | tuple) or not all(isinstance(part, str) for part in parts):
         raise ValueError("a list of names")
-    return tuple(name.strip() for part in parts for name in part.split(",") if name.strip())
+    return _different([name.strip() for part in parts for name in part.split(",") if name.strip()])
+
+
+def _different(names: list[str]) -> tuple[str, ...]:
+    """Return the names; a name that stands twice was meant to be another one."""
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"different names, but {twice!r} is there twice")
+    return tuple(names)
 
 
 def _numbers(value: Any) -> Any:
@@ -46,28 +60,37 @@ def _numbers(value: Any) -> Any:
         numbers = dict(value)
     else:
         pairs = [part.rpartition("=") for part in _names(value)]
-        numbers = {name.strip(): _number(text.strip()) for name, _, text in pairs}
-        if "" in numbers:  # a number without a name
-            numbers = {"": None}
-    is_number = (isinstance(n, int | float) and not isinstance(n, bool) for n in numbers.values())
-    if not all(is_number):
+        names = _different([name.strip() for name, _, _ in pairs])
+        numbers = dict(zip(names, (_number(text.strip()) for _, _, text in pairs), strict=True))
+    good = (is_number(number) and math.isfinite(number) for number in numbers.values())
+    if "" in numbers or not all(good):
         raise ValueError("numbers by name, NAME=NUMBER,...")
     return numbers
 
 
+def is_number(value: Any) -> bool:
+    """Whether a value is a number; True is none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _weak_columns(value: Any) -> Any:
     """Read ["p0,p1"] of one weak model, or ["small=p0,p1", "large=q0,q1"] of several."""
+    expected = "columns, or MODEL=COLUMN,... once per weak model"
     if isinstance(value, Mapping):
-        return {str(name): list(_names(columns)) for name, columns in value.items()}
-    parts = [value] if isinstance(value, str) else list(value)
-    if not any("=" in str(part) for part in parts):
-        return list(_names(parts))
-    models: dict[str, list[str]] = {}
-    for part in parts:
-        name, equals, columns = (piece.strip() for piece in str(part).partition("="))
-        if not (name and equals and columns) or name in models or ";" in columns:
-            raise ValueError("columns, or MODEL=COLUMN,... once per weak model")
-        models[name] = list(_names(columns))
+        models = {str(name): list(_names(columns)) for name, columns in value.items()}
+    else:
+        parts = [value] if isinstance(value, str) else value
+        if not isinstance(parts, list | tuple):
+            raise ValueError(expected)
+        if not any("=" in str(part) for part in parts):
+            return list(_names(parts))
+        models = {}
+        for part in parts:
+            name, equals, columns = (piece.strip() for piece in str(part).partition("="))
+            if not (name and equals and columns) or name in models or ";" in columns:
+                raise ValueError(expected)
+            models[name] = list(_names(columns))
+    _different([column for columns in models.values() for column in columns])
     return models
 
 
@@ -76,29 +99,38 @@ def _number(text: Any) -> Any:
         return text
     try:
         # A count of items stays a count: 500 is not the share 500.0.
-        return int(text) if text.strip().lstrip("+-").isdigit() else float(text)
+        return int(text) if text.strip().lstrip("+-").isdecimal() else float(text)
     except ValueError:
         return text
 
 
-def _number_or(word: str) -> BeforeValidator:
-    """Accept a number, also as text, or one word."""
+def _number_or(word: str, allowed: str, accepts: Callable[[Any], bool]) -> BeforeValidator:
+    """Accept a number in a range, also as text, or one word."""
 
     def read(value: Any) -> Any:
         number = _number(value)
         if number is None or number == word:
             return number
-        if isinstance(number, bool) or not isinstance(number, int | float):
-            raise ValueError(f"a number or {word!r}")
+        if not is_number(number) or not math.isfinite(number) or not accepts(number):
+            raise ValueError(f"{allowed} or {word!r}")
         return number
 
     return BeforeValidator(read)
 
 
+def _size(value: Any) -> Any:
+    """Refuse a memory limit that cannot be read, in the words of who reads it."""
+    from w2s_data.compute.memory import MemoryLimit
+
+    if isinstance(value, str | int) and not isinstance(value, bool):
+        MemoryLimit.parse(value)
+        return str(value)
+    return value
+
+
 def _located(value: Any, info: ValidationInfo) -> Any:
     """Resolve a path relative to the configuration file; leave other names unchanged."""
-    if isinstance(value, bool | int | float):
-        raise ValueError("a text")
+    _check_name(value, "a text")
     base = (info.context or {}).get("base")
     if base is None or not isinstance(value, str):
         return value
@@ -111,6 +143,15 @@ def _located(value: Any, info: ValidationInfo) -> Any:
     return str(path) if "://" not in value and _is_table_name(path) else value
 
 
+def _check_name(value: Any, expected: str) -> None:
+    """Refuse what is neither a text nor an object that Python may hand over."""
+    names = isinstance(value, list) and all(isinstance(part, str) for part in value)
+    if names or isinstance(value, bool | int | float | dict):
+        raise ValueError(expected)
+    if isinstance(value, str) and not value.strip():
+        raise ValueError(NOT_EMPTY)
+
+
 def _is_table_name(path: Path) -> bool:
     from w2s_data.data.readers import format_of  # imports pandas, which --help does without
 
@@ -118,8 +159,7 @@ def _is_table_name(path: Path) -> bool:
 
 
 def _file(value: Any, info: ValidationInfo) -> Any:
-    if isinstance(value, bool | int | float):
-        raise ValueError("a path")
+    _check_name(value, "a path")
     base = (info.context or {}).get("base")
     if isinstance(value, str | Path):
         path = Path(value).expanduser()
@@ -129,9 +169,13 @@ def _file(value: Any, info: ValidationInfo) -> Any:
 
 # Strict: `seeds = "5"` or `seeds = true` in a file is a slip, and typer converts options itself.
 Whole = Annotated[int, Strict()]
-Real = Annotated[float, Strict()]
+Count = Annotated[int, Strict(), Field(ge=1, le=LARGEST_COUNT)]
+Seed = Annotated[int, Strict(), Field(ge=0, le=LARGEST_SEED)]
+Positive = Annotated[float, Strict(), Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Strict(), Field(gt=0, lt=1)]
 Flag = Annotated[bool, Strict()]
-Text = Annotated[str, Strict()]
+Text = Annotated[str, Strict(), Field(min_length=1)]
+Size = Annotated[str, BeforeValidator(_size), Strict()]
 Names = Annotated[tuple[str, ...], BeforeValidator(_names), Shell("NAME,...", repeated=True)]
 Numbers = Annotated[
     dict[str, int | float], BeforeValidator(_numbers), Shell("NAME=NUMBER,...", repeated=True)
@@ -141,11 +185,36 @@ WeakColumns = Annotated[
     BeforeValidator(_weak_columns),
     Shell("COLUMN,...", repeated=True),
 ]
-# A number or one word; the text of a shell is read as either.
-Penalty = Annotated[float | Literal["cv"], _number_or("cv"), Shell("NUMBER|cv")]
-Components = Annotated[int | float | Literal["mp"], _number_or("mp"), Shell("NUMBER|mp")]
-AutoCount = Annotated[int | Literal["auto"], _number_or("auto"), Shell("NUMBER|auto")]
-AutoNumber = Annotated[int | float | Literal["auto"], _number_or("auto"), Shell("NUMBER|auto")]
+# A number or one word; the text of a shell is read as either. The ranges are those of the classes
+# that take the numbers, which a test compares.
+Penalty = Annotated[
+    float | Literal["cv"],
+    _number_or("cv", "a number from 0 to 1e9", lambda number: 0 <= number <= MOST_PENALTY),
+    Shell("NUMBER|cv"),
+]
+Components = Annotated[
+    int | float | Literal["mp"],
+    _number_or(
+        "mp",
+        "a whole number above 0, a share between 0 and 1",
+        lambda number: 0 < number < 1 or (isinstance(number, int) and 1 <= number <= LARGEST_COUNT),
+    ),
+    Shell("NUMBER|mp"),
+]
+AutoCount = Annotated[
+    int | Literal["auto"],
+    _number_or(
+        "auto",
+        "a whole number above 0",
+        lambda number: isinstance(number, int) and 1 <= number <= LARGEST_COUNT,
+    ),
+    Shell("NUMBER|auto"),
+]
+Similarity = Annotated[
+    int | float | Literal["auto"],
+    _number_or("auto", "a cosine above -1, at most 1", lambda number: -1 < number <= 1),
+    Shell("NUMBER|auto"),
+]
 
 # A condition may name a group that holds a comma: only the option is repeated.
 Conditions = Annotated[

@@ -21,10 +21,11 @@ from pydantic import (
 
 from w2s_data.errors import InputError
 from w2s_data.stages.fields import (
+    NOT_EMPTY,
     AutoCount,
-    AutoNumber,
     Components,
     Conditions,
+    Count,
     File,
     Flag,
     Names,
@@ -32,12 +33,15 @@ from w2s_data.stages.fields import (
     Penalty,
     Place,
     PolicyName,
-    Real,
+    Positive,
+    Seed,
+    Share,
+    Similarity,
+    Size,
     Text,
     WeakColumns,
-    Whole,
 )
-from w2s_data.utils.constants import LEVEL
+from w2s_data.utils.constants import LEVEL, MOST_EPOCHS, MOST_PENALTY, MOST_SEEDS
 
 
 class Settings(BaseModel):
@@ -134,7 +138,7 @@ class ForecastSettings(ComponentSettings):
 
     teacher_l2: Penalty = Field("cv", description="The teacher's penalty.")
     student_l2: Penalty = Field(0.01, description="The student's penalty.")
-    level: Real = Field(LEVEL, description="Coverage of the intervals.")
+    level: Share = Field(LEVEL, description="Coverage of the intervals.")
 
 
 class SelectSettings(Settings):
@@ -142,12 +146,12 @@ class SelectSettings(Settings):
 
     panel: ClassVar[str] = "Selection"
 
-    budget: Real | None = Field(
+    budget: Positive | None = Field(
         None,
         description="Items to acquire, or money to spend; default: a quarter of the pool's items.",
     )
     unit: Literal["items", "money"] = Field("items", description="Unit of the budget.")
-    batch_size: Whole = Field(50, description="Items per round.")
+    batch_size: Count = Field(50, description="Items per round.")
     objective: Literal["auto", "screen_match", "screen", "overlap"] = Field(
         "auto", description="auto: screen_match with a target, else screen."
     )
@@ -160,10 +164,10 @@ class SelectSettings(Settings):
     costs: Numbers | None = Field(None, description="Cost per item, e.g. web=0.1,crowd=2.")
     keep: Names = Field((), description="Sources that may not be stopped.")
     stop: Names = Field((), description="Sources not to ask at all.")
-    separation: Real | None = Field(
+    separation: Annotated[Positive, Field(le=1)] | None = Field(
         None, description="Stop when one source is the best with this probability."
     )
-    max_seconds: Real | None = Field(None, description="Stop after this many seconds.")
+    max_seconds: Positive | None = Field(None, description="Stop after this many seconds.")
     restart: Flag = Field(False, description="Discard an earlier selection of these settings.")
 
 
@@ -172,21 +176,29 @@ class GainSettings(Settings):
 
     panel: ClassVar[str] = "Training"
 
-    methods: Names = Field(
+    methods: Annotated[Names, Field(min_length=1)] = Field(
         ("naive", "confidence", "crossfit", "enhanced"),
         description="Methods; NAME:PARAMETER=VALUE sets a parameter.",
     )
-    seeds: Whole = Field(5, description="Number of seeds per method.")
+    seeds: Annotated[Count, Field(le=MOST_SEEDS)] = Field(
+        5, description="Number of seeds per method."
+    )
     tuning: Literal["head", "lora", "full"] = Field(
         "head", description="What is trained: a head on the strong features, or a whole model."
     )
     model: Place = Field(
         None, description="For lora and full: transformers model, a folder or a hub name."
     )
-    epochs: Whole | None = Field(None, description="Passes over the pool.")
-    learning_rate: Real | None = Field(None, description="Learning rate of Adam.")
-    student_l2: Real | None = Field(None, description="The student's penalty.")
-    batch_size: Whole | None = Field(None, description="Batch size.")
+    epochs: Annotated[Count, Field(le=MOST_EPOCHS)] | None = Field(
+        None, description="Passes over the pool."
+    )
+    learning_rate: Annotated[Positive, Field(le=1)] | None = Field(
+        None, description="Learning rate of Adam."
+    )
+    student_l2: Annotated[float, Strict(), Field(ge=0, le=MOST_PENALTY)] | None = Field(
+        None, description="The student's penalty."
+    )
+    batch_size: Count | None = Field(None, description="Batch size.")
     controls: Flag = Field(True, description="Train the controls of each method too.")
     restart: Flag = Field(False, description="Retrain all students; finished ones are reused.")
 
@@ -202,7 +214,7 @@ class GroupSettings(ComponentSettings):
     discovery: Literal["auto", "gaps", "mixture", "errors"] = Field(
         "auto", description="How groups are discovered."
     )
-    duplicates: AutoNumber = Field(
+    duplicates: Similarity = Field(
         "auto", description="Cosine similarity from which two items are near-duplicates."
     )
 
@@ -231,8 +243,10 @@ class ComputeSettings(Settings):
 
     panel: ClassVar[str] = "Computing"
 
-    device: Text = Field("auto", description="auto, cpu, cuda, cuda:1 or mps.")
-    memory: Text | None = Field(
+    device: Annotated[Text, Field(pattern=r"^(auto|cpu|mps|cuda(:\d{1,3})?)$")] = Field(
+        "auto", description="auto, cpu, cuda, cuda:1 or mps."
+    )
+    memory: Size | None = Field(
         None,
         description="Memory limit, e.g. 4GB (default: half of the free memory). May cause "
         "subsampling; a note says when.",
@@ -245,7 +259,7 @@ class ComputeSettings(Settings):
         description="Address of a running Ray cluster: auto, HOST:PORT or ray://HOST:PORT; "
         "otherwise one is started here and stopped at the end.",
     )
-    workers: Whole | None = Field(
+    workers: Annotated[Count, Field(le=4096)] | None = Field(
         None,
         description="Number of Ray workers; default: one per GPU, or CPUs / threads per process.",
     )
@@ -254,7 +268,7 @@ class ComputeSettings(Settings):
 class OpenedSettings(ComputeSettings):
     """The seed of an existing run, and where its stages compute."""
 
-    seed: Annotated[int, Strict(), Field(ge=0)] | None = Field(
+    seed: Seed | None = Field(
         None, description="Seed of every random choice: 0, or the seed that the run was made with."
     )
 
@@ -280,7 +294,7 @@ def read_settings(
     try:
         return model.model_validate(dict(values), context={"base": base})
     except ValidationError as error:
-        raise InputError(_one_line(error)) from error
+        raise InputError(_one_line(error, model)) from error
 
 
 # Expected values in words, by pydantic's type of error.
@@ -295,21 +309,32 @@ _EXPECTED = {
     "list_type": "a list",
     "dict_type": "a table",
     "finite_number": "a finite number",
+    "string_too_short": NOT_EMPTY,
+    "too_short": "a list that is not empty",
+}
+_LIMITS = {
+    "greater_than": "above",
+    "greater_than_equal": "at least",
+    "less_than": "below",
+    "less_than_equal": "at most",
 }
 
 
-def _one_line(error: ValidationError) -> str:
+def _one_line(error: ValidationError, model: type[Settings]) -> str:
     """Say what is wrong with the first bad value, in words of ours."""
     first = error.errors()[0]
     name, kind = str(first["loc"][0]), first["type"]
     context = first.get("ctx", {})
     if kind == "literal_error":
         expected = f"one of {context['expected']}".replace(" or ", ", ")
+    elif kind == "value_error" and isinstance(context["error"], InputError):
+        return str(context["error"])  # which names the setting itself
     elif kind == "value_error":
         expected = str(context["error"])
-    elif kind in ("greater_than", "greater_than_equal"):
-        sign = "above" if kind == "greater_than" else "at least"
-        expected = f"{sign} {context.get('gt', context.get('ge'))}"
+    elif kind in _LIMITS:
+        expected = f"{_LIMITS[kind]} {next(iter(context.values())):g}"
+    elif kind == "string_pattern_mismatch":
+        expected = "one of " + str(model.model_fields[name].description).rstrip(".")
     else:
         expected = _EXPECTED.get(kind, first["msg"])
     return f"{name} must be {expected}; got {first['input']!r}"

@@ -132,7 +132,7 @@ def methods_from(names: Sequence[str]) -> dict[str, Method]:
     """
     from w2s_data.finetune import make_method
 
-    found = {}
+    found: dict[str, Method] = {}
     for text in names:
         name, *given = text.split(":")
         parameters = {}
@@ -140,8 +140,14 @@ def methods_from(names: Sequence[str]) -> dict[str, Method]:
             key, equals, value = part.partition("=")
             if not equals:
                 raise InputError(f"a method is NAME or NAME:PARAMETER=VALUE:...; got {text!r}")
+            if key.strip() in parameters:
+                raise InputError(f"method {text!r} sets {key.strip()!r} twice")
             parameters[key.strip()] = _value(value.strip())
-        found[text] = make_method(name.strip(), **parameters)
+        method = make_method(name.strip(), **parameters)
+        if method in found.values():
+            same = next(other for other in found if found[other] == method)
+            raise InputError(f"methods {same!r} and {text!r} are the same: {method!r}")
+        found[text] = method
     return found
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from w2s_data.errors import FeatureError, InputError, ProbabilityError, rows
+from w2s_data.utils.constants import MOST_PENALTY, MOST_SEEDS
 from w2s_data.utils.typing import AnyArray, FloatArray, IntArray, RandomState
 
 # Probabilities that a model computed in half precision sum to 1 only to three digits.
@@ -77,6 +78,7 @@ def _is_number(value: Any, kind: type) -> bool:
 share = between(0, 1, closed="neither")
 positive = between(0, math.inf, closed="neither")
 nonnegative = between(0, math.inf, closed="left")
+penalty = between(0, MOST_PENALTY)
 
 
 def one_of(*values: str | bool | None) -> Constraint:
@@ -119,10 +121,10 @@ def check_generator(random_state: RandomState) -> np.random.Generator:
     """
     if isinstance(random_state, np.random.Generator):
         return random_state
-    if random_state is None or isinstance(random_state, int | np.integer):
+    if random_state is None or whole(0).accepts(random_state):
         return np.random.default_rng(random_state)
     raise InputError(
-        f"random_state must be an int, a numpy Generator or None; got {random_state!r}"
+        f"random_state must be an int >= 0, a numpy Generator or None; got {random_state!r}"
     )
 
 
@@ -132,7 +134,7 @@ def root_seed(random_state: RandomState) -> int:
     >>> root_seed(7)
     7
     """
-    if isinstance(random_state, int | np.integer):
+    if isinstance(random_state, int | np.integer) and random_state >= 0:
         return int(random_state)
     return int(check_generator(random_state).integers(2**63))
 
@@ -143,10 +145,16 @@ def check_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
     >>> check_seeds(3), check_seeds([5, 1])
     ((0, 1, 2), (5, 1))
     """
-    numbers = tuple(range(seeds)) if isinstance(seeds, int | np.integer) else tuple(seeds)
+    if isinstance(seeds, int | np.integer):
+        numbers = tuple(range(seeds)) if seeds <= MOST_SEEDS else ()
+    else:
+        numbers = tuple(seeds)
     good = all(isinstance(seed, int | np.integer) and seed >= 0 for seed in numbers)
     if not numbers or not good or len(set(numbers)) < len(numbers):
-        raise InputError(f"seeds must be a number >= 1 or different integers >= 0; got {seeds!r}")
+        raise InputError(
+            f"seeds must be a number from 1 to {MOST_SEEDS} or different integers >= 0; got "
+            f"{seeds!r}"
+        )
     return tuple(int(seed) for seed in numbers)
 
 

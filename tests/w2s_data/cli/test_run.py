@@ -350,12 +350,15 @@ HEAD = '[data]\npath = "example:digits"\n'
         ("[gain]\nmethods = 3", ["methods must be a list of names; got 3"]),
         ("[gain]\nlearning_rate = 'fast'", ["learning_rate must be a number; got 'fast'"]),
         ("[select]\ncosts = ['a']", ["costs must be numbers by name"]),
-        ("[score]\nteacher_l2 = true", ["teacher_l2 must be a number or 'cv'; got True"]),
+        (
+            "[score]\nteacher_l2 = true",
+            ["teacher_l2 must be a number from 0 to 1e9 or 'cv'; got True"],
+        ),
         ("[score]\nreference = 1", ["reference must be true or false; got 1"]),
         ("[weak]\nfeatures = 1", ["[weak]: features must be a path; got 1"]),
         ("[weak]\nencoder = 1", ["[weak]: encoder must be a text; got 1"]),
         ("[groups]\nenabled = 'no'", ["enabled must be true or false; got 'no'"]),
-        ("[gain\nseeds = 1", ["bad.toml' is not TOML", "line 3, column 6"]),
+        ("[gain\nseeds = 1", ["bad.toml' as a configuration in TOML", "line 3, column 6"]),
     ],
 )
 def test_bad_configuration(w2s, tmp_path, content, words):
@@ -399,5 +402,5 @@ def test_the_guide_shows_the_example():
 
 
 def test_no_configuration(w2s, tmp_path):
-    refused(w2s("run", tmp_path / "no.toml"), ["no.toml", "No such file"])
+    refused(w2s("run", tmp_path / "no.toml"), ["no.toml", "no such file"])
     refused(w2s("run"), ["w2s run --example > w2s.toml"])
