@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -19,8 +19,9 @@ from w2s_data.errors import (
     SplitError,
 )
 from w2s_data.run import Run
+from w2s_data.stages.checks import NOTHING, Known, check_compute, check_stages
 from w2s_data.stages.config import Config, load_config
-from w2s_data.stages.embedding import embed_stage
+from w2s_data.stages.embedding import embed_stage, planned_roles
 from w2s_data.stages.graph import EMBED, PIPELINE, REPORT, SCORE, function_of
 from w2s_data.stages.opening import open_run
 from w2s_data.stages.settings import ComputeSettings
@@ -160,9 +161,12 @@ def run_pipeline(config: Config, observer: Observer) -> Pipeline:
         with observer.stage(name):
             observer.end(name, "skipped", "enabled = false")
     stages = [stage for stage in PIPELINE if stage.name not in config.off]
+    check_compute(config.run)
+    _check(stages, config, NOTHING)
     with ExitStack() as started:
         with observer.stage(EMBED.name):
             run = open_run(config.data, config.run)
+            _check(stages, config, Known(run.dataset(), planned_roles(run, config.embed)))
             pipeline = Pipeline(run)
             # One engine for all stages: a cluster takes seconds to start.
             compute = started.enter_context(computing(config.run, run.seed, observer.progress))
@@ -177,6 +181,20 @@ def run_pipeline(config: Config, observer: Observer) -> Pipeline:
             except FAILURES as error:
                 pipeline.failure = pipeline.failure or error
     return pipeline
+
+
+def _check(stages: Sequence[Stage], config: Config, known: Known) -> None:
+    """Check all stages before the first of them starts, and name the section of a bad setting."""
+    for stage in stages:
+        try:
+            check_stages({stage.name: getattr(config, stage.name)}, known)
+        except INAPPLICABLE:
+            if stage is SCORE:  # the others are skipped when their turn comes
+                raise
+        except InputError as error:
+            if stage is EMBED:  # whose sections are those of the models, which it names
+                raise
+            raise type(error)(f"[{stage.name}] {error}") from error
 
 
 def _run_stage(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.util
 from collections.abc import Iterable, Sequence
 from types import ModuleType
 
@@ -134,7 +135,17 @@ def require(module: str, extra: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        package = module.partition(".")[0]
-        raise MissingExtraError(
-            f"this needs {package!r}, which is not installed: pip install 'w2s-data[{extra}]'"
-        ) from error
+        raise _missing(module, extra) from error
+
+
+def find(module: str, extra: str) -> None:
+    """Raise as `require` does if an optional dependency is missing, but import nothing."""
+    if importlib.util.find_spec(module) is None:
+        raise _missing(module, extra)
+
+
+def _missing(module: str, extra: str) -> MissingExtraError:
+    package = module.partition(".")[0]
+    return MissingExtraError(
+        f"this needs {package!r}, which is not installed: pip install 'w2s-data[{extra}]'"
+    )

@@ -141,6 +141,7 @@ class Run:
             If the folder holds a run of another data set (`overwrite` allows it), or other files.
         """
         folder = Path(path)
+        check_place(folder)
         fingerprint = dataset.fingerprint
         if cls.exists(folder) and not overwrite:
             run = cls.open(folder)
@@ -148,10 +149,6 @@ class Run:
                 run.manifest["seed"] = seed
                 return run
             run._check_grown(dataset)
-        elif folder.is_file() or (not cls.exists(folder) and _holds_other_files(folder)):
-            raise RunError(
-                f"{os.fspath(folder)!r} exists and is not a run directory; choose another output"
-            )
         data = {
             "name": dataset.name,
             "source": source if source is not None else dataset.name,
@@ -363,13 +360,16 @@ class StageWriter:
         self.files[name] = sha256_file(self._folder / name)
 
 
-def _holds_other_files(folder: Path) -> bool:
-    """Whether a folder holds more than a run leaves that was killed before its first manifest."""
-    return folder.is_dir() and any(
-        entry.name not in {*ITEMS.files, *ITEMS.optional}
-        and not entry.name.endswith(TEMPORARY_SUFFIX)
-        for entry in folder.iterdir()
-    )
+def check_place(path: str | os.PathLike[str]) -> None:
+    """Raise RunError if a run cannot be made in a folder, since it holds other files."""
+    folder = Path(path)
+    entries = folder.iterdir() if folder.is_dir() and not Run.exists(folder) else ()
+    names = [entry.name for entry in entries if not entry.name.endswith(TEMPORARY_SUFFIX)]
+    # A run that was killed before its first manifest leaves its items alone.
+    if folder.is_file() or {*names} - {*ITEMS.files, *ITEMS.optional}:
+        raise RunError(
+            f"{os.fspath(folder)!r} exists and is not a run directory; choose another output"
+        )
 
 
 def proba_table(

@@ -106,6 +106,14 @@ def parse(text: str) -> Condition:
     return Condition(metric, result[2], threshold)
 
 
+def check_source(condition: Condition, sources: Iterable[Any]) -> None:
+    """Raise if a condition is about the density of a source that is not among these."""
+    family, _, given = condition.metric.partition(".")
+    names = sorted({str(name_of(source)) for source in sources})
+    if family == "density" and given and name_of(given) not in names:
+        raise GateError(unknown("source", str(name_of(given)), names))
+
+
 def check(conditions: Iterable[str | Condition], summary: Summary) -> tuple[Outcome, ...]:
     """Check conditions on the numbers of a summary."""
     parsed = [parse(c) if isinstance(c, str) else c for c in conditions]

@@ -11,6 +11,7 @@ from typing import Any
 
 from w2s_data.errors import InputError
 from w2s_data.run import Run
+from w2s_data.stages.checks import check_writable
 from w2s_data.stages.graph import PAGE, PROJECTION
 from w2s_data.utils.io import atomic_path
 from w2s_reports import formats
@@ -89,11 +90,17 @@ class Report:
 def write_text(path: str | os.PathLike[str], text: str) -> Path:
     """Write a report in any format, whole or not at all; return its path."""
     target = Path(path)
-    if target.is_dir():
-        raise InputError(f"{str(target)!r} is a folder; name a file, e.g. 'report.html'")
+    check_target(target)
     with atomic_path(target) as partial:
         partial.write_text(text, encoding="utf-8", newline="\n")
     return target
+
+
+def check_target(path: Path) -> None:
+    """Raise unless a file of this name can be written."""
+    if path.is_dir():
+        raise InputError(f"{str(path)!r} is a folder; name a file, e.g. 'report.html'")
+    check_writable(path.parent)
 
 
 def build_report(

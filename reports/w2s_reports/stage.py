@@ -8,12 +8,14 @@ from typing import Any
 from w2s_data.compute.context import Compute
 from w2s_data.errors import InputError
 from w2s_data.run import Run
+from w2s_data.stages.checks import NOTHING, Known
 from w2s_data.stages.graph import PAGE, SCORE
 from w2s_data.stages.settings import ReportSettings
 from w2s_data.utils.stage import StageResult
+from w2s_reports.gate import check_source, parse
 from w2s_reports.map import projection_stage
 from w2s_reports.render import render
-from w2s_reports.report import build_report, write_text
+from w2s_reports.report import build_report, check_target, write_text
 from w2s_reports.summary import summarize
 
 STDOUT = "-"
@@ -30,11 +32,10 @@ def report_stage(
     and the reason where there is no map.
     """
     settings = settings or ReportSettings()
+    check_report(settings)
     is_page = settings.format == "html"
     target = settings.to or run.path / Path(PAGE).with_suffix(SUFFIXES[settings.format])
     to_stdout = str(target) == STDOUT
-    if is_page and to_stdout:
-        raise InputError("standard output takes JSON or Markdown: set format to json or markdown")
     reason = _add_map(run, settings, compute) if is_page or settings.map else ""
     result: dict[str, Any] = {"path": None if to_stdout else str(target), "no_map": reason}
     conditions: dict[str, Any] = {"baseline": settings.baseline, "fail_on": settings.fail_on}
@@ -47,6 +48,22 @@ def report_stage(
     if not to_stdout:
         write_text(target, text)
     return StageResult(result | {"text": text if to_stdout else "", "gate": summary["gate"]})
+
+
+def check_report(settings: ReportSettings, known: Known = NOTHING) -> None:
+    """Raise for conditions that cannot be read, a baseline that is no run, or no place to write."""
+    dataset = known.dataset
+    for condition in map(parse, settings.fail_on):
+        if dataset is not None and dataset.sources is not None:
+            check_source(condition, dataset.sources[dataset.rows("pool")])
+    if settings.baseline is not None:
+        Run.open(settings.baseline)
+    if settings.to is None:
+        return
+    if str(settings.to) != STDOUT:
+        check_target(Path(settings.to))
+    elif settings.format == "html":
+        raise InputError("standard output takes JSON or Markdown: set format to json or markdown")
 
 
 def _add_map(run: Run, settings: ReportSettings, compute: Compute | None) -> str:

@@ -17,6 +17,7 @@ from w2s_data.errors import InputError, NotApplicableError
 from w2s_data.features.matrix import FeatureMatrix, FeatureView, sampled
 from w2s_data.probes.linear import LinearProbe
 from w2s_data.run import Run
+from w2s_data.stages.checks import Known
 from w2s_data.stages.embedding import load_features, required
 from w2s_data.stages.graph import BASELINES, OVERLAP, SCORES, SELECT, SELECTION, TRACE, check_scored
 from w2s_data.stages.scoring import weak_proba_of
@@ -30,6 +31,7 @@ from w2s_selectors.objectives.screen import MINIMUM_TARGET
 from w2s_selectors.policies.registry import make_policy
 from w2s_selectors.result import SelectionResult
 from w2s_selectors.selection import select_sources
+from w2s_selectors.session.plan import make_plan
 from w2s_selectors.settings import SelectionSettings
 from w2s_selectors.simulation.regret import final_progress, measure_progress
 from w2s_selectors.sources.table import TableSource
@@ -57,7 +59,7 @@ def select_stage(
     settings, compute = settings or SelectSettings(), compute or Compute(seed=run.seed)
     check_scored(run)
     dataset = run.dataset()
-    chosen = _selection(settings, dataset)
+    chosen = _selection(settings, _budget(dataset, settings))
     recorded = {
         **asdict(chosen),
         "policy": repr(chosen.policy),
@@ -71,18 +73,14 @@ def select_stage(
     elif (earlier := run.earlier(SELECT, recorded)) is not None:
         return earlier
     strong = required(load_features(run, compute), "strong")
-    sources = TableSource.from_dataset(
+    sources = _sources(
         dataset,
-        costs=settings.costs,
+        settings,
         strong_features=strong,
         weak_proba=weak_proba_of(run, dataset),
         random_state=compute.seed,
     )
     names = [source.name for source in sources]
-    if len(names) == 1:
-        raise NotApplicableError(
-            f"a selection is between sources, and all items of the pool are from {names[0]!r}"
-        )
 
     def after(row: dict[str, Any], judgement: Judgement | None) -> None:
         if on_round is not None and judgement is not None:
@@ -112,12 +110,41 @@ def select_stage(
     return StageResult(run.read(SELECT))
 
 
-def _selection(settings: SelectSettings, dataset: W2SDataset) -> SelectionSettings:
+def check_select(settings: SelectSettings, known: Known) -> None:
+    """Raise for settings that do not fit each other or, once these are known, the sources."""
+    if known.dataset is None:
+        if settings.budget is None and settings.unit != "items":
+            raise InputError(f"unit {settings.unit!r} requires budget")
+        _selection(settings, 1.0 if settings.budget is None else settings.budget)
+        return
+    sources = _sources(known.dataset, settings)
+    # Only the size of the target counts here; its features are not there yet.
+    n_target = len(_target_rows(known.dataset, settings.target))
+    # The names first: all items are budget enough, and the usual one may be too small.
+    whole = float(len(known.dataset)) if settings.budget is None else settings.budget
+    make_plan(sources, _selection(settings, whole), np.empty((n_target, 0)) if n_target else None)
+    _budget(known.dataset, settings)
+
+
+def _sources(dataset: W2SDataset, settings: SelectSettings, **features: Any) -> list[TableSource]:
+    sources = TableSource.from_dataset(dataset, costs=settings.costs, **features)
+    if len(sources) == 1:
+        raise NotApplicableError(
+            "a selection is between sources, and all items of the pool are from "
+            f"{sources[0].name!r}"
+        )
+    return sources
+
+
+def _budget(dataset: W2SDataset, settings: SelectSettings) -> float:
+    return _quarter(dataset, settings) if settings.budget is None else settings.budget
+
+
+def _selection(settings: SelectSettings, budget: float) -> SelectionSettings:
     """Return the settings of `select_sources`; a policy by its name becomes the policy itself."""
-    budget = settings.budget
     policy = settings.policy
     return SelectionSettings(
-        budget=_quarter(dataset, settings) if budget is None else budget,
+        budget=budget,
         budget_unit=settings.unit,
         policy=policy if policy == "auto" else make_policy(policy),
         **{name: getattr(settings, name) for name in SHARED},

@@ -116,13 +116,20 @@ def _make(
 ) -> Run:
     """Open the run that `data` is or make one, embed it, and run a stage."""
     from w2s_data.audit import computing
-    from w2s_data.stages.embedding import embed_stage
+    from w2s_data.stages.checks import Known, check_compute, check_stages
+    from w2s_data.stages.embedding import embed_stage, planned_roles
     from w2s_data.stages.opening import open_run
 
+    planned: dict[str, Any] = {EMBED.name: models}
+    if stage is not EMBED:
+        planned |= {SCORE.name: ScoreSettings(), stage.name: settings}
+    check_compute(running)
+    check_stages(planned)
     run = open_run(columns.model_copy(update={"path": data}), running)
     # Said when the data are read; a run that exists has said it.
     for note in run.dataset().notes if EMBED.name not in run.manifest["stages"] else ():
         say(f"note: {note}", err=True)
+    check_stages(planned, Known(run.dataset(), planned_roles(run, models)))
     with computing(running, run.seed, progress) as compute:
         result = embed_stage(run, models, compute, overwrite=running.overwrite)
         if stage is EMBED and not result.summary:
@@ -149,8 +156,14 @@ def _add(
     """Run a stage on an existing run."""
     from w2s_data.audit import computing
     from w2s_data.run import Run
+    from w2s_data.stages.checks import Known, check_compute, check_stages, check_writable
+    from w2s_data.stages.embedding import planned_roles
 
+    check_compute(running)
     run = Run.open(folder)
+    check_writable(run.path)
+    known = Known(run.dataset(), planned_roles(run, EmbedSettings()))
+    check_stages({stage.name: settings}, known)
     if running.seed is not None:
         run.seed = running.seed
     with computing(running, run.seed, progress) as compute:

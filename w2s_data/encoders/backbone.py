@@ -26,6 +26,12 @@ _TOWERS: dict[Kind, tuple[str, ...]] = {
     "image": ("vision_model", "vision_tower", "visual"),
 }
 _SUBCONFIGS: dict[Kind, str] = {"text": "text_config", "image": "vision_config"}
+# Entries of a configuration that models of one kind of items have.
+_MARKS: dict[Kind, tuple[str, ...]] = {
+    "text": ("vocab_size",),
+    "image": ("image_size", "patch_size", "num_channels"),
+}
+_WEIGHTS = ("*.safetensors", "*.bin")
 # Of a folder only these are hashed: a README or a log does not change the features.
 _MODEL_FILES = ("*.json", "*.safetensors", "*.bin", "*.txt", "*.model", "*.py", "*.jinja")
 
@@ -64,6 +70,28 @@ class Source:
         # The hub's cache keeps the files of a commit in a folder named after it.
         config_file = self.load(_cached_config_file, "configuration")
         return f"{self.model}@{Path(config_file).parent.name}"
+
+    def configuration(self, kind: Kind | None = None) -> Any:
+        """Load the configuration, not the weights.
+
+        Raise EncoderError if the model is not found, its folder holds no weights, or it clearly
+        reads items of another kind.
+        """
+        from transformers import AutoConfig
+
+        config = self.load(AutoConfig.from_pretrained, "configuration")
+        if self.folder and not any(any(self.folder.glob(files)) for files in _WEIGHTS):
+            raise EncoderError(
+                f"the folder of model {self.model!r} holds no weights ({' or '.join(_WEIGHTS)})"
+            )
+        read = {name for name, marks in _MARKS.items() if _has_any(config, name, marks)}
+        # A model of unknown marks may still read the items, which its reader then shows.
+        if kind is not None and read and kind not in read:
+            raise EncoderError(
+                f"model {self.model!r} reads {' and '.join(sorted(read))} items, but these are "
+                f"{kind} items"
+            )
+        return config
 
     def load(self, from_pretrained: Callable[..., Any], what: str, **options: Any) -> Any:
         """Call a `from_pretrained` of transformers; turn its failures into one line.
@@ -117,6 +145,11 @@ def number_of_layers(config: Any, kind: Kind) -> int | None:
     part = getattr(config, _SUBCONFIGS[kind], None) or config
     n_layers = getattr(part, "num_hidden_layers", None)
     return n_layers if isinstance(n_layers, int) else None
+
+
+def _has_any(config: Any, kind: Kind, marks: tuple[str, ...]) -> bool:
+    part = getattr(config, _SUBCONFIGS[kind], None) or config
+    return any(getattr(part, mark, None) is not None for mark in marks)
 
 
 class Backbone:

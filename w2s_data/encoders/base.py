@@ -58,6 +58,9 @@ class Encoder(ABC, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         """Check the settings; nothing is learned from the items."""
         return self
 
+    def check(self) -> Any:
+        """Raise EncoderError for settings that cannot be used; loads no weights and no items."""
+
     def encode(self, items: Iterable[Any], *, advance: Advance | None = None) -> FloatArray:
         """Encode N items, in their order; return a float32 array (N, D).
 

@@ -65,6 +65,10 @@ class TfidfEncoder(Encoder):
         self.min_df = min_df
         self.random_state = random_state
 
+    def check(self) -> None:
+        """Raise EncoderError unless n_components is a count."""
+        check_parameters(self, {"n_components": whole(1)}, EncoderError)
+
     def fit(self, items: Iterable[Any], y: Any = None) -> Self:  # noqa: ARG002
         """Learn vocabulary, inverse document frequencies, directions and scales.
 
@@ -72,7 +76,7 @@ class TfidfEncoder(Encoder):
         """
         from sklearn.decomposition import TruncatedSVD
 
-        check_parameters(self, {"n_components": whole(1)}, EncoderError)
+        self.check()
         texts = as_items(items, self.kind)
         if not texts:
             raise EmptyDataError("TfidfEncoder.fit requires texts; got none")
@@ -168,9 +172,13 @@ class PixelEncoder(Encoder):
     def __init__(self, size: int = 8) -> None:
         self.size = size
 
+    def check(self) -> None:
+        """Raise EncoderError unless size is a count."""
+        check_parameters(self, {"size": whole(1)}, EncoderError)
+
     def fit(self, items: Iterable[Any], y: Any = None) -> Self:  # noqa: ARG002
         """Check the settings; nothing is learned from the items."""
-        check_parameters(self, {"size": whole(1)}, EncoderError)
+        self.check()
         return self
 
     @property

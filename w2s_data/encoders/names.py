@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
+from w2s_data.encoders.backbone import Source
 from w2s_data.encoders.base import Encoder, Kind
 from w2s_data.encoders.classical import PixelEncoder, TfidfEncoder
 from w2s_data.encoders.image import ImageEncoder
@@ -110,6 +111,35 @@ def make_encoder(name: str, kind: str, **options: Any) -> Encoder:
         return _PRETRAINED[kind](model=name, **options)
     options["layer"] = _integer(layer, f"encoder {name!r}", "the layer after '@'")
     return _PRETRAINED[kind](model=model, **options)
+
+
+def check_encoder(encoder: Any, kind: str | None = None) -> None:
+    """Raise what making and loading an encoder would raise, but load no weights.
+
+    `kind` is that of the items, "features" where they are vectors; without it, as before the items
+    are read, a pretrained model may read any kind.
+
+    Examples
+    --------
+    >>> check_encoder("tfidf:many")
+    Traceback (most recent call last):
+    w2s_data.errors.EncoderError: encoder 'tfidf:many': n_components must be an integer; got 'many'
+    """
+    if kind == "features":
+        raise EncoderError("no encoder can read the items, which are feature vectors")
+    if isinstance(encoder, str):
+        named = _NAMED.get(encoder.partition(":")[0])
+        made = make_encoder(encoder, kind or (named.encoder.kind if named else "text"))
+        if kind is None and isinstance(made, TextEncoder):
+            Source(made.model).configuration()
+            return
+    elif isinstance(encoder, Encoder):
+        made = encoder
+    else:
+        raise EncoderError(f"an encoder is a name or an Encoder; got {encoder!r}")
+    if kind not in (None, made.kind):
+        raise EncoderError(f"{made!r} reads {made.kind} items, but these are {kind} items")
+    made.check()
 
 
 def _integer(number: str, where: str, what: str) -> int:

@@ -105,22 +105,25 @@ class PretrainedEncoder(Encoder):
             for replica in self.replicas_:
                 replica.drop_unneeded_layers(self._probe(replica))
 
+    def check(self) -> int:
+        """Load the configuration, check the settings against it, and return the layer's number."""
+        self._check_settings()
+        config = self._source().configuration(self.kind)
+        return resolve_layer(config, self.layer, self.kind)
+
     def spec(self) -> dict[str, Any]:
         """Return the model (hash of its files, or hub commit), layer, pooling and other settings.
 
         Only the configuration is loaded, not the weights.
         """
-        from transformers import AutoConfig
-
-        self._check_settings()
+        layer = self.check()
         source = self._source()
-        config = source.load(AutoConfig.from_pretrained, "configuration")
         return {
             "encoder": type(self).__name__,
             "name": source.label,
             # Of a loaded model, the hash of its files when they were loaded.
             "model": self.identity_ if self._is_ready() else source.identity(),
-            "layer": resolve_layer(config, self.layer, self.kind),
+            "layer": layer,
             "pooling": self.pooling,
             **{name: getattr(self, name) for name in self.own_settings},
             "dtype": str(self._torch_dtype()).removeprefix("torch."),

@@ -101,7 +101,13 @@ def _class_codes(y: AnyArray) -> IntArray:
     if labels.ndim != 1 or len(labels) == 0:
         raise InputError(f"y must hold one label per labelled row; got shape {labels.shape}")
     check_names(labels, "labels y")
-    classes, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    check_class_sizes(labels)
+    return np.asarray(np.unique(labels, return_inverse=True)[1], dtype=np.int64)
+
+
+def check_class_sizes(labels: AnyArray) -> None:
+    """Raise SplitError unless there are two classes or more, and two rows or more of each."""
+    classes, counts = np.unique(labels, return_counts=True)
     if len(classes) < 2:
         raise SplitError(
             f"the labelled rows hold a single class ({listing(classes.tolist())}): "
@@ -112,7 +118,6 @@ def _class_codes(y: AnyArray) -> IntArray:
             f"class {listing(classes[counts < 2].tolist())} has a single labelled row: "
             "cross-validation needs two or more of each class; label more, or drop the class"
         )
-    return np.asarray(codes, dtype=np.int64)
 
 
 def _sampled_by_class(codes: IntArray, most: int, rng: np.random.Generator) -> IntArray:

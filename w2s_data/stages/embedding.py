@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,13 +13,14 @@ import numpy as np
 from w2s_data.compute.context import Compute
 from w2s_data.data.dataset import W2SDataset
 from w2s_data.encoders.base import Encoder
-from w2s_data.encoders.names import make_encoder
+from w2s_data.encoders.names import check_encoder, make_encoder
 from w2s_data.encoders.shards import resolved_encoder
 from w2s_data.errors import InputError, NotApplicableError, RunError
 from w2s_data.features.matrix import ArrayFeatures, FeatureMatrix, FeatureView
 from w2s_data.features.pairs import embed_pairs, turned_features
 from w2s_data.features.store import FeatureStore, embed
 from w2s_data.run import MANIFEST, Run
+from w2s_data.stages.checks import Known
 from w2s_data.stages.graph import EMBED
 from w2s_data.stages.settings import EmbedSettings
 from w2s_data.utils.io import atomic_path, jsonable, load_npy, make_folder, sha256_file
@@ -64,9 +65,10 @@ def embed_stage(
     InputError
         If an encoder or a file does not fit the items.
     """
-    compute = compute or Compute(seed=run.seed)
+    settings, compute = settings or EmbedSettings(), compute or Compute(seed=run.seed)
     dataset = run.dataset()
-    inputs = _inputs(run, dataset, settings or EmbedSettings(), compute)
+    check_embed(settings, Known(dataset))
+    inputs = _inputs(run, dataset, settings, compute)
     before = run.manifest["stages"].get(EMBED.name, {}).get("settings", {})
     recorded: dict[str, Any] = {
         role: chosen
@@ -87,6 +89,35 @@ def embed_stage(
     run.remember_features(places)
     features = load_features(run, compute)
     return StageResult({role: matrix.shape for role, matrix in features.items()}, fresh=fresh)
+
+
+def check_embed(settings: EmbedSettings, known: Known) -> None:
+    """Raise for models that do not exist or read other items, and for files that do not fit."""
+    dataset = known.dataset
+    for role in ROLES:
+        model, given = getattr(settings, role), getattr(settings, f"{role}_features")
+        if model is not None and given is not None:
+            raise InputError(f"use either {role} or {role}_features, not both")
+        try:
+            if model is not None:
+                check_encoder(model, None if dataset is None else dataset.kind)
+            if isinstance(given, str | os.PathLike):
+                load_npy(given, None if dataset is None else len(dataset))
+        except InputError as error:
+            raise type(error)(f"{role}: {error}") from error
+
+
+def planned_roles(run: Run, settings: EmbedSettings) -> frozenset[str]:
+    """Return the roles that have features once the run is embedded with these settings."""
+    before = run.manifest["stages"].get(EMBED.name, {}).get("settings", {})
+    given = {
+        role
+        for role in ROLES
+        for name in (role, f"{role}_features")
+        if getattr(settings, name) is not None
+    }
+    vectors = {"strong"} if run.dataset().features is not None else set()
+    return frozenset({*before, *given, *vectors})
 
 
 def load_features(run: Run, compute: Compute | None = None) -> dict[Role, FeatureMatrix]:
@@ -116,13 +147,18 @@ def load_features(run: Run, compute: Compute | None = None) -> dict[Role, Featur
 
 def required(features: Mapping[Role, FeatureMatrix], role: Role) -> FeatureMatrix:
     """Return the features of a role, or raise and say how to add them."""
-    if role not in features:
+    require_role(features, role)
+    return features[role]
+
+
+def require_role(roles: Collection[str], role: Role) -> None:
+    """Raise unless a role has features, and say how to add them."""
+    if role not in roles:
         raise NotApplicableError(
             f"{role} features are missing: pass an encoder as {role}, or a file of ready-made "
             f"features as {role}_features"
             + (", or ready-made weak labels as weak_columns" if role == "weak" else "")
         )
-    return features[role]
 
 
 def _inputs(
@@ -131,8 +167,6 @@ def _inputs(
     inputs: dict[Role, FeatureInput] = {}
     for role in ROLES:
         model, given = getattr(settings, role), getattr(settings, f"{role}_features")
-        if model is not None and given is not None:
-            raise InputError(f"use either {role} or {role}_features, not both")
         if model is not None:
             inputs[role] = FeatureInput(encoder=_encoder(model, dataset, compute))
         elif given is not None:
@@ -141,9 +175,7 @@ def _inputs(
 
 
 def _encoder(model: Any, dataset: W2SDataset, compute: Compute) -> Encoder:
-    encoder = make_encoder(model, dataset.kind) if isinstance(model, str) else model
-    if not isinstance(encoder, Encoder):
-        raise InputError(f"an encoder is a name or an Encoder; got {encoder!r}")
+    encoder: Encoder = make_encoder(model, dataset.kind) if isinstance(model, str) else model
     if "device" in encoder.get_params():
         encoder.set_params(device=compute.device)
     return resolved_encoder(encoder, compute.engine)
@@ -196,8 +228,6 @@ def _recorded(
         load_npy(given.file, len(dataset))  # a file that does not fit is refused before it counts
         return {"file": given.file.name, "sha256": sha256_file(given.file)}
     if given is not None and given.encoder is not None:
-        if dataset.kind == "features":
-            raise InputError(f"the items are feature vectors: no encoder can read them ({role})")
         encoder = given.encoder
         # The state of a learning encoder follows from the items, an input of the stage.
         learnt = {"encoder": type(encoder).__name__, **encoder.get_params()}

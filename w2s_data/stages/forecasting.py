@@ -15,9 +15,11 @@ from w2s_data.discrepancy.summary import summarize_discrepancy, unknown_discrepa
 from w2s_data.errors import DegenerateDataWarning, InputError, SplitError
 from w2s_data.features.matrix import FeatureMatrix, FeatureView, sampled
 from w2s_data.forecast import GainForecaster
+from w2s_data.forecast.inputs import check_class_sizes
 from w2s_data.probes.linear import LinearProbe
 from w2s_data.run import Run
-from w2s_data.stages.embedding import ROLES, Role, load_features, required
+from w2s_data.stages.checks import Known
+from w2s_data.stages.embedding import ROLES, Role, load_features, require_role
 from w2s_data.stages.graph import DISCREPANCY, FORECAST, FORECAST_SUMMARY
 from w2s_data.stages.scoring import probe_for
 from w2s_data.stages.settings import ForecastSettings
@@ -70,7 +72,7 @@ def forecast_stage(
     }
     if (earlier := run.earlier(FORECAST, recorded)) is not None:
         return earlier
-    _check(dataset, features)
+    check_forecast(settings, Known(dataset, frozenset(features)))
     labelled = dataset.rows("labelled")
     labelled = labelled[dataset.labels[labelled] >= 0]
     pool = dataset.rows("pool")
@@ -102,11 +104,16 @@ def forecast_stage(
     return StageResult(run.read(FORECAST))
 
 
-def _check(dataset: W2SDataset, features: dict[Role, FeatureMatrix]) -> None:
-    """Refuse a run that lacks features of a role, gold labels or a pool."""
+def check_forecast(settings: ForecastSettings, known: Known) -> None:  # noqa: ARG001
+    """Refuse data that lack features of a role, enough gold labels, or a pool."""
+    dataset = known.dataset
+    if dataset is None:
+        return
     for role in ROLES:
-        required(features, role)
+        require_role(known.roles, role)
     dataset.check_teacher_data()
+    labels = dataset.labels[dataset.rows("labelled")]
+    check_class_sizes(np.array(dataset.class_names, dtype=object)[labels])
     if not len(dataset.rows("pool")):
         raise SplitError("the pool is empty: there is nothing to pseudo-label")
 

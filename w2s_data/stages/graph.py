@@ -41,6 +41,7 @@ EMBED = Stage(
     needs=(ITEMS.name,),
     command="w2s embed RUN",
     function="w2s_data.stages.embedding:embed_stage",
+    check="w2s_data.stages.embedding:check_embed",
 )
 SCORE = Stage(
     "score",
@@ -52,6 +53,7 @@ SCORE = Stage(
     optional=(WEAK_PROBA,),
     command="w2s score RUN",
     function="w2s_data.stages.scoring:score_stage",
+    check="w2s_data.stages.scoring:check_score",
 )
 FORECAST = Stage(
     "forecast",
@@ -65,6 +67,7 @@ FORECAST = Stage(
     },
     command="w2s forecast RUN",
     function="w2s_data.stages.forecasting:forecast_stage",
+    check="w2s_data.stages.forecasting:check_forecast",
 )
 SELECT = Stage(
     "select",
@@ -76,6 +79,7 @@ SELECT = Stage(
     optional=(BASELINES,),
     command="w2s select RUN",
     function="w2s_selectors.stage:select_stage",
+    check="w2s_selectors.stage:check_select",
 )
 GAIN = Stage(
     "gain",
@@ -88,6 +92,7 @@ GAIN = Stage(
     },
     command="w2s gain RUN",
     function="w2s_data.stages.training:gain_stage",
+    check="w2s_data.stages.training:check_gain",
 )
 GROUPS = Stage(
     "groups",
@@ -104,6 +109,7 @@ GROUPS = Stage(
     optional=(NEIGHBORS,),
     command="w2s groups RUN",
     function="w2s_data.stages.grouping:groups_stage",
+    check="w2s_data.stages.grouping:check_groups",
 )
 PROJECTION = Stage(
     "projection",
@@ -117,6 +123,7 @@ REPORT = Stage(
     files={PAGE: "writes the page that shows all of it"},
     command="w2s report RUN",
     function="w2s_reports.stage:report_stage",
+    check="w2s_reports.stage:check_report",
 )
 
 STAGES = {
@@ -141,9 +148,17 @@ def stage_of(name: str) -> Stage:
 
 def function_of(stage: Stage) -> Callable[..., StageResult]:
     """Import the function that runs a stage."""
-    module, _, name = stage.function.partition(":")
-    found: Any = getattr(importlib.import_module(module), name)
-    return found  # type: ignore[no-any-return]
+    return _imported(stage.function)  # type: ignore[no-any-return]
+
+
+def check_of(stage: Stage) -> Callable[..., None]:
+    """Import the function that checks a stage's settings before anything long is computed."""
+    return _imported(stage.check)  # type: ignore[no-any-return]
+
+
+def _imported(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)
 
 
 def check_scored(run: Run) -> None:

@@ -24,6 +24,7 @@ from w2s_data.neighbors.index import NeighborIndex
 from w2s_data.run import Run
 from w2s_data.spurious import SpuriousAnalyzer
 from w2s_data.spurious.analyzer import unknown_spurious
+from w2s_data.stages.checks import Known
 from w2s_data.stages.embedding import Role, load_features, required
 from w2s_data.stages.graph import (
     DUPLICATES,
@@ -77,11 +78,7 @@ def groups_stage(
     """
     settings, compute = settings or GroupSettings(), compute or Compute(seed=run.seed)
     dataset = run.dataset()
-    if dataset.is_paired:
-        raise NotApplicableError(
-            "groups of preference pairs are not analysed, since the shared part of two items "
-            "vanishes in their difference; scores and gain are reported by group"
-        )
+    check_groups(settings, Known(dataset))
     analyzer = GroupAnalyzer(
         n_groups=settings.n_groups,
         discovery=settings.discovery,
@@ -132,6 +129,20 @@ def groups_stage(
         stage.write_summary(SPURIOUS, _judge(dataset, features, analyzer, spurious))
     shutil.rmtree(run.path / BLOCKS, ignore_errors=True)  # needed by a resumed search only
     return StageResult(run.read(GROUPS))
+
+
+def check_groups(settings: GroupSettings, known: Known) -> None:
+    """Raise for preference pairs, and for more groups than there are items."""
+    dataset = known.dataset
+    if dataset is None:
+        return
+    if dataset.is_paired:
+        raise NotApplicableError(
+            "groups of preference pairs are not analysed, since the shared part of two items "
+            "vanishes in their difference; scores and gain are reported by group"
+        )
+    if settings.n_groups != "auto" and settings.n_groups > len(dataset):
+        raise InputError(f"n_groups is {settings.n_groups}, more than the {len(dataset)} items")
 
 
 def _student(run: Run, dataset: W2SDataset) -> tuple[dict[str, str], FloatArray | None]:

@@ -10,7 +10,8 @@ from typing import Any, Literal
 from w2s_data.data.dataset import W2SDataset
 from w2s_data.data.load import load_dataset
 from w2s_data.errors import InputError
-from w2s_data.run import Run
+from w2s_data.run import Run, check_place
+from w2s_data.stages.checks import check_writable
 from w2s_data.stages.settings import DataSettings, RunSettings
 
 RUNS = Path("runs")  # where runs go that nobody named a place for
@@ -33,6 +34,10 @@ def open_run(data: DataSettings, settings: RunSettings) -> Run:
             f"output must be a folder on this machine's disk; got {os.fspath(output)!r}. Data may "
             "be read from URLs"
         )
+    # Before the data set is read, which may take long.
+    if output is not None:
+        check_place(output)
+    check_writable(RUNS if output is None else output)
     seed = 0 if settings.seed is None else settings.seed
     dataset = _loaded(data, seed)
     folder = RUNS / dataset.name if output is None else Path(output)

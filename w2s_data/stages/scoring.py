@@ -18,7 +18,8 @@ from w2s_data.overlap.detector import OverlapDetector
 from w2s_data.overlap.summary import summarize_overlap
 from w2s_data.probes.linear import LinearProbe, cross_fit_proba
 from w2s_data.run import Run, proba_table
-from w2s_data.stages.embedding import load_features, required
+from w2s_data.stages.checks import Known
+from w2s_data.stages.embedding import load_features, require_role, required
 from w2s_data.stages.graph import OVERLAP, SCORE, SCORES
 from w2s_data.stages.settings import ScoreSettings
 from w2s_data.utils.progress import progress
@@ -65,12 +66,8 @@ def score_stage(
     }
     if (earlier := run.earlier(SCORE, recorded)) is not None:
         return earlier
+    check_score(settings, Known(dataset, frozenset(features)))
     strong = required(features, "strong")
-    if not len(dataset.rows("pool")):
-        raise SplitError(
-            "the pool is empty, so there is nothing to score: call the split of rows that the "
-            "teacher labels 'pool' or 'unlabelled', or leave out split to have splits assigned"
-        )
     with run.stage(SCORE, recorded) as stage:
         with collect_warnings(DegenerateDataWarning) as notes:
             proba = dataset.weak_proba
@@ -84,6 +81,22 @@ def score_stage(
         stage.write_table(SCORES, scores)
         stage.write_summary(OVERLAP, summary)
     return StageResult(run.read(SCORE))
+
+
+def check_score(settings: ScoreSettings, known: Known) -> None:  # noqa: ARG001
+    """Raise unless there is a pool to score, and features and labels to train the teacher."""
+    dataset = known.dataset
+    if dataset is None:
+        return
+    require_role(known.roles, "strong")
+    if not len(dataset.rows("pool")):
+        raise SplitError(
+            "the pool is empty, so there is nothing to score: call the split of rows that the "
+            "teacher labels 'pool' or 'unlabelled', or leave out split to have splits assigned"
+        )
+    if dataset.weak_proba is None:
+        require_role(known.roles, "weak")
+        dataset.check_teacher_data()
 
 
 def teach(

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from w2s_data.compute.context import Compute
-from w2s_data.errors import DegenerateDataWarning, InputError
+from w2s_data.errors import DegenerateDataWarning, InputError, NotApplicableError, find
+from w2s_data.finetune.gain.data import check_measurable
 from w2s_data.finetune.settings import TrainingSettings
 from w2s_data.run import Run
+from w2s_data.stages.checks import Known
 from w2s_data.stages.embedding import load_features, required
 from w2s_data.stages.graph import (
     FORECAST,
@@ -23,6 +25,7 @@ from w2s_data.stages.scoring import weak_proba_by_model
 from w2s_data.stages.settings import GainSettings
 from w2s_data.utils.io import sha256_json
 from w2s_data.utils.stage import StageResult
+from w2s_data.utils.validation import check_seeds
 from w2s_data.utils.warnings import collect_warnings
 
 if TYPE_CHECKING:
@@ -65,6 +68,7 @@ def gain_stage(
     }
     if not settings.restart and (earlier := run.earlier(GAIN, recorded)) is not None:
         return earlier
+    check_gain(settings, Known(dataset))
     from w2s_data.finetune import measure_gain  # imports torch, which a fresh stage does without
 
     chosen = TrainingSettings().replace(**training)
@@ -101,6 +105,28 @@ def gain_stage(
         stage.write_table(PREDICTIONS, predictions)
         stage.write_summary(GAIN_SUMMARY, result.to_dict())
     return StageResult(run.read(GAIN))
+
+
+def check_gain(settings: GainSettings, known: Known) -> None:
+    """Raise for methods, parameters and models that do not exist, and for items without labels."""
+    from w2s_data.finetune.gain.training import name_methods
+
+    dataset = known.dataset
+    name_methods(methods_from(settings.methods))
+    check_seeds(settings.seeds)
+    paired = dataset is not None and dataset.is_paired
+    chosen = TrainingSettings().replace(**_training(settings, Compute(), paired))
+    if chosen.tuning != "head":
+        chosen.adaptation.source.configuration("text")
+        if chosen.tuning == "lora":
+            find("peft", "lora")
+        if dataset is not None and dataset.kind != "text":
+            raise NotApplicableError(
+                f"tuning {chosen.tuning!r} trains models of texts, but these are {dataset.kind} "
+                "items: use tuning 'head'"
+            )
+    if dataset is not None:
+        check_measurable(dataset.labels, dataset.splits)
 
 
 def _training(settings: GainSettings, compute: Compute, paired: bool) -> dict[str, Any]:

@@ -31,6 +31,7 @@ class Stage:
     schema: int = 1  # version of the files; each summary holds it under "schema"
     command: str = ""  # of the shell, that runs the stage on a run directory RUN
     function: str = ""  # "module:name" that runs it, imported when it is called
+    check: str = ""  # "module:name" that refuses settings it cannot run with, in no time
 
     @property
     def inputs(self) -> tuple[str, ...]:

@@ -192,24 +192,47 @@ def test_one_source_and_a_test_split_without_labels_are_skipped_too(w2s, tmp_pat
 
 
 @pytest.mark.slow
-def test_a_stage_that_fails_keeps_the_others_and_the_report(w2s, folder):
+def test_a_stage_that_fails_keeps_the_others_and_the_report(w2s, folder, monkeypatch):
+    def fail(*_: object) -> None:
+        raise InputError("no such luck")
+
+    monkeypatch.setattr("w2s_selectors.stage.select_stage", fail)
     (folder / "run/report.html").unlink()
     scores = (folder / "run/scores.parquet").read_bytes()
-    code, out, err = w2s("run", folder / "w2s.toml", "--set", "select.stop=est")
+    code, out, err = w2s("run", folder / "w2s.toml")
     assert code == 2
     assert states(err) == {
         **dict.fromkeys(("embed", "score", "forecast"), "fresh"),
         "select": "failed",
         "report": "done",
     }
-    last = err.splitlines()[-1]
-    assert last.startswith("error: ")
-    assert "did you mean 'west'" in last
+    assert err.splitlines()[-1] == "error: no such luck"
     assert out.splitlines()[-1] == f"report: {folder / 'run' / 'report.html'}"
     assert (folder / "run/report.html").is_file()
     assert (folder / "run/scores.parquet").read_bytes() == scores
-    with pytest.raises(InputError, match="did you mean 'west'"):
-        audit(config=load_config(folder / "w2s.toml", ["select.stop=est"]), progress=False)
+    with pytest.raises(InputError, match="no such luck"):
+        audit(config=load_config(folder / "w2s.toml"), progress=False)
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("select.stop=est", "[select] stop: there is no source 'est'; did you mean 'west'?"),
+        ("gain.methods=naiv", "[gain] there is no method 'naiv'; did you mean 'naive'?"),
+        ("gain.methods=enhanced:share=3", "[gain] enhanced: share must be a number in (0, 1]"),
+        ("report.fail_on=densty<0.2", "[report] there is no metric 'densty'; did you mean"),
+        ("report.baseline=nowhere", "nowhere' is not a run directory"),
+        ("strong.encoder=./minilm", "strong: there is no model folder './minilm'"),
+        ("run.memory=lots", "memory must be a size such as 4GB"),
+    ],
+)
+def test_what_cannot_run_is_refused_before_the_first_stage(w2s, tmp_path, override, words):
+    write_data(tmp_path)
+    (tmp_path / "w2s.toml").write_text(QUICK)
+    code, out, err = w2s("run", tmp_path / "w2s.toml", "--set", override)
+    assert (code, out) == (2, "")
+    assert words in err.splitlines()[-1]
+    assert "done" not in err  # no stage had run
 
 
 def start(folder: Path) -> subprocess.Popen[str]:

@@ -117,14 +117,19 @@ def check_gain_data(
         names,
         None if groups is None else np.asarray(groups, dtype=object),
     )
-    counts = {split: len(data.rows(split)) for split in SPLITS}
+    check_measurable(data.labels, data.splits)
+    return data
+
+
+def check_measurable(labels: IntArray, splits: AnyArray) -> None:
+    """Raise unless there are a pool, and test rows which all have a gold label."""
+    counts = {split: int(np.count_nonzero(splits == split)) for split in SPLITS}
     for split in ("pool", "test"):
         if not counts[split]:
             raise EmptyDataError(f"no row is in the {split} split ({counts})")
-    missing = data.rows("test")[data.labels[data.rows("test")] < 0]
+    missing = np.flatnonzero((splits == "test") & (labels < 0))
     if len(missing):
         raise SplitError(f"{rows(missing)} of the test split have no label to measure by")
-    return data
 
 
 def _codes(labels: AnyArray, names: tuple[object, ...], *, named: bool) -> IntArray:

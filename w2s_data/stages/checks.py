@@ -1,0 +1,64 @@
+"""Checks before the first long step: of settings first, and with the data set once it is read.
+
+Each stage has a check beside its function, declared in `w2s_data.stages.graph`. A check builds what
+the stage would build and throws it away, so that the rules stand in the constructors only.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from w2s_data.compute.device import resolve_device
+from w2s_data.compute.engines import make_engine
+from w2s_data.compute.memory import MemoryLimit
+from w2s_data.data.dataset import W2SDataset
+from w2s_data.errors import WriteError
+from w2s_data.stages.graph import check_of, stage_of
+from w2s_data.stages.settings import ComputeSettings
+
+
+@dataclass(frozen=True)
+class Known:
+    """Facts that a check may use; before the data set is read there are only settings.
+
+    Attributes
+    ----------
+    dataset : W2SDataset or None
+    roles : frozenset of str
+        Roles, weak and strong, that have features or will have them once the run is embedded.
+    """
+
+    dataset: W2SDataset | None = None
+    roles: frozenset[str] = field(default_factory=frozenset)
+
+
+NOTHING = Known()
+
+
+def check_stages(planned: Mapping[str, Any], known: Known = NOTHING) -> None:
+    """Raise what stages would raise for their settings (by stage), or for the data set."""
+    for name, settings in planned.items():
+        check_of(stage_of(name))(settings, known)
+
+
+def check_compute(settings: ComputeSettings) -> None:
+    """Raise for a memory limit, an engine or a device that cannot be had here."""
+    MemoryLimit.parse(settings.memory)
+    make_engine(settings.engine, address=settings.address, workers=settings.workers)
+    # The devices of a cluster are its own, and "auto" and "cpu" are everywhere.
+    if settings.engine == "local" and settings.device not in ("auto", "cpu"):
+        resolve_device(settings.device)
+
+
+def check_writable(folder: str | os.PathLike[str]) -> None:
+    """Raise unless files can be written into a folder, or into the one it would be made in."""
+    path = Path(folder).absolute()
+    while not path.exists():
+        path = path.parent
+    if not (path.is_dir() and os.access(path, os.W_OK | os.X_OK)):
+        kind = "cannot be written to" if path.is_dir() else "is a file, not a folder"
+        raise WriteError(f"{os.fspath(path)!r} {kind}: choose another output")
