@@ -14,7 +14,6 @@ from typing import Any
 
 from w2s_data.compute.device import resolve_device
 from w2s_data.compute.engines import make_engine
-from w2s_data.compute.memory import MemoryLimit
 from w2s_data.data.dataset import W2SDataset
 from w2s_data.errors import WriteError
 from w2s_data.stages.graph import check_of, stage_of
@@ -46,8 +45,7 @@ def check_stages(planned: Mapping[str, Any], known: Known = NOTHING) -> None:
 
 
 def check_compute(settings: ComputeSettings) -> None:
-    """Raise for a memory limit, an engine or a device that cannot be had here."""
-    MemoryLimit.parse(settings.memory)
+    """Raise for an engine or a device that cannot be had here."""
     make_engine(settings.engine, address=settings.address, workers=settings.workers)
     # The devices of a cluster are its own, and "auto" and "cpu" are everywhere.
     if settings.engine == "local" and settings.device not in ("auto", "cpu"):
