@@ -229,13 +229,15 @@ class Roles:
             raise InputError("weak_confidence requires weak_label")
         return roles
 
-    def unused_note(self, frame: pd.DataFrame) -> tuple[str, ...]:
+    def unused_note(self, raw: RawTable) -> tuple[str, ...]:
         """Return a note on columns that are named like a role and have none."""
         used = {*self.single().values()}
+        if raw.fixed_splits is not None:
+            used.add("split")  # the reader's own column, used unless another one is named
         named = [
             role
             for role in ("id", "label", "split", "source", "group")
-            if role not in self.given() and role in frame.columns and role not in used
+            if role not in self.given() and role in raw.frame.columns and role not in used
         ]
         if not named:
             return ()

@@ -157,7 +157,7 @@ def _assemble(
     return W2SDataset(
         table=_table(raw, roles, items, labels),
         name=raw.name,
-        notes=raw.notes + roles.unused_note(raw.frame),
+        notes=raw.notes + roles.unused_note(raw),
         **parts,
     )
 

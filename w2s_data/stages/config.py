@@ -30,6 +30,7 @@ from w2s_data.stages.settings import (
     Settings,
     read_settings,
 )
+from w2s_data.utils.encoding import decode
 from w2s_data.utils.reading import reading
 
 
@@ -160,8 +161,8 @@ def _enabled(value: Any, section: str, where: str) -> bool:
 
 def _parse(path: Path) -> dict[str, Any]:
     with reading(path, "a configuration in TOML"):
-        # With a byte order mark, as some editors write it; TOML itself knows none.
-        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+        # With a byte order mark, as some editors and shells write it; TOML itself knows none.
+        return tomllib.loads(decode(path.read_bytes()))
 
 
 def _override(text: str) -> tuple[str, str, Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -135,27 +135,37 @@ def filesystem_of(url: str) -> tuple[Any, str]:
 
 
 @contextmanager
-def local_copies(url: str, suffix: str) -> Iterator[list[Path]]:
-    """Yield copies of the file at a URL, or of a folder's files with a suffix, by name.
+def local_copy(url: str, wanted: Callable[[str], bool]) -> Iterator[Path]:
+    """Yield a copy of the file at a URL, or of the files that a folder or pattern there holds.
 
-    Raise FileFormatError if there is no file, or it cannot be read.
+    Copies of a folder lie in a folder, below each other as they do at the URL; only those whose
+    name is `wanted` are made. Raise FileFormatError if there are none, or they cannot be read.
     """
     filesystem, path = filesystem_of(url)
     try:
-        files = [path]
-        if filesystem.isdir(path):
-            files = sorted(file for file in filesystem.find(path) if file.endswith(suffix))
-        elif not filesystem.exists(path):
-            files = []
+        files, root = _files_at(filesystem, path, wanted)
         if not files:
-            raise FileFormatError(f"no file at {url!r}, nor *{suffix} in a folder there")
+            raise FileFormatError(f"no table file at {url!r}, nor in a folder there")
         with TemporaryDirectory() as folder:
-            copies = []
-            for number, file in enumerate(files):
-                copy = Path(folder) / str(number) / file.rpartition("/")[2]
-                copy.parent.mkdir()
+            copies = Path(folder) / "copy"
+            for file in files:
+                copy = copies / file.removeprefix(root).lstrip("/")
+                copy.parent.mkdir(parents=True, exist_ok=True)
                 filesystem.get_file(file, str(copy))
-                copies.append(copy)
-            yield copies
+            yield copies / files[0].removeprefix(root).lstrip("/") if files == [path] else copies
     except OSError as error:
         raise FileFormatError(f"cannot read {url!r}: {error}") from error
+
+
+def _files_at(filesystem: Any, path: str, wanted: Callable[[str], bool]) -> tuple[list[str], str]:
+    """Return the files at a place, and the folder that holds all of them."""
+    if filesystem.isdir(path):
+        found, root = filesystem.find(path), path
+    elif filesystem.exists(path):
+        return [path], path.rpartition("/")[0]
+    else:
+        # Not a file, hence the marks of a pattern are no part of a name.
+        is_pattern = any(mark in path for mark in "*?[")
+        found = filesystem.glob(path) if is_pattern else []
+        root = os.path.commonpath([file.rpartition("/")[0] for file in found]) if found else path
+    return sorted(file for file in found if wanted(file.rpartition("/")[2])), root

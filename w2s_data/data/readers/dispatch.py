@@ -1,59 +1,87 @@
-"""Read a table from whatever names it: a file, a folder, a URL, the hub."""
+"""Read a table from whatever names it: a file, a folder, a pattern, a URL, the hub."""
 
 from __future__ import annotations
 
 import difflib
+import glob
+import os
 import re
-from pathlib import Path
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from w2s_data.data.readers.files import read_table
-from w2s_data.data.readers.folders import read_image_folder
-from w2s_data.data.readers.formats import format_of
+from w2s_data.compute.memory import MemoryLimit
+from w2s_data.data.readers.folders import natural_key, read_files, read_path
+from w2s_data.data.readers.formats import WILDCARDS, format_of
 from w2s_data.data.readers.hub import read_hub
-from w2s_data.data.readers.table import RawTable
+from w2s_data.data.readers.saved import SAVED_FILES
+from w2s_data.data.readers.table import RawTable, with_index
 from w2s_data.errors import FileFormatError, InputError
-from w2s_data.utils.storage import is_url, local_copies
+from w2s_data.utils.storage import is_url, local_copy
 
 
-def read_raw(data: str | Path | pd.DataFrame) -> RawTable:
-    """Read a table file or URL, a folder of images, a DataFrame or, failing these, a hub data set.
+def read_raw(data: str | Path | pd.DataFrame, memory: MemoryLimit | None = None) -> RawTable:
+    """Read a table file, a folder, pattern or URL of some, images, a DataFrame or a hub data set.
 
-    Raise FileFormatError if nothing of that name exists, or the file is not what its name promises.
+    Raise FileFormatError if nothing of that name exists, a file is not what its name promises, or
+    the table does not fit in a quarter of the memory limit.
     """
     if isinstance(data, pd.DataFrame):
-        return RawTable(data.reset_index(drop=True))
+        frame, notes = with_index(data)
+        return RawTable(frame, notes=notes)
     if not isinstance(data, str | Path):
         raise InputError(
             f"data must be a path, a name or a pandas DataFrame; got {type(data).__name__}"
         )
+    limit = memory or MemoryLimit.parse(None)
     if is_url(data):
-        return read_url(str(data))
+        return read_url(str(data), limit)
     path = Path(data).expanduser()
-    if path.is_dir():
-        return read_image_folder(path)
-    if path.exists():
-        return read_table(path)
+    try:
+        exists = path.exists()
+    except (OSError, ValueError) as error:  # a name that is too long, or holds a NUL
+        raise FileFormatError(f"{str(data)[:80]!r} is not a path: {error}") from error
+    if exists:
+        return read_path(path, limit)
     name = str(data)
+    if any(mark in name for mark in WILDCARDS):
+        return _read_pattern(path, limit)
     # A name with the suffix of a table is a path; the hub has NAME or OWNER/NAME, with :CONFIG.
     is_file_name = isinstance(data, Path) or format_of(path) is not None
     if is_file_name or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?(:[\w.-]+)?", name):
         raise FileFormatError(_no_such_file(path))
-    return read_hub(name)
+    return read_hub(name, limit)
 
 
-def read_url(url: str) -> RawTable:
-    """Read a table file at a URL, or all Parquet files of a folder there, by name.
+def read_url(url: str, limit: MemoryLimit) -> RawTable:
+    """Read a table file at a URL, or the tables of a folder or pattern there.
 
     Image paths in the files are paths of this machine.
     """
     # Copied to the disk, from which Arrow maps them into memory.
-    with local_copies(url, ".parquet") as copies:
-        tables = [read_table(copy, shown=url) for copy in copies]
-    frame = pd.concat([table.frame for table in tables], ignore_index=True)
-    name = tables[0].name if len(tables) == 1 else url.rstrip("/").rpartition("/")[2]
-    return RawTable(frame, name=name, class_names=tables[0].class_names)
+    with local_copy(url, _is_table) as place:
+        table = read_path(place, limit, shown=url)
+    last = PurePosixPath(url.rstrip("/")).name
+    name = table.name if place.is_file() or format_of(Path(last)) else last
+    return replace(table, folder=None, name=name)
+
+
+def _is_table(name: str) -> bool:
+    return format_of(Path(name)) is not None or name in SAVED_FILES
+
+
+def _read_pattern(path: Path, limit: MemoryLimit) -> RawTable:
+    """Read the tables that match a pattern such as data/part-*.parquet as one."""
+    pattern = str(path)
+    found = [Path(match) for match in glob.glob(pattern, recursive=True)]  # noqa: PTH207
+    files = sorted((match for match in found if match.is_file()), key=natural_key)
+    tables = [match for match in files if format_of(match)]
+    if not tables:
+        raise FileFormatError(f"no table file matches {pattern!r}")
+    root = Path(os.path.commonpath([match.parent for match in tables]))
+    name = root.resolve().name
+    return read_files(tables, root, limit, name, shown=str(root))
 
 
 def _no_such_file(path: Path) -> str:

@@ -1,128 +1,142 @@
-"""Read a table from one file."""
+"""Read a table from a file, or from several that hold its rows."""
 
 from __future__ import annotations
 
-import csv
-import gzip
-import json
-import zlib
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet
 
-from w2s_data.data.readers.formats import FORMATS, format_of
-from w2s_data.data.readers.table import RawTable
-from w2s_data.errors import FileFormatError, first_line, listing
+from w2s_data.compute.memory import MemoryLimit
+from w2s_data.data.readers.columnar import read_arrow, read_parquet
+from w2s_data.data.readers.content import Unreadable, read_content, table_bytes, too_large
+from w2s_data.data.readers.delimited import read_delimited
+from w2s_data.data.readers.formats import COMPRESSIONS, DELIMITED, FORMATS, JSON, format_of, stem_of
+from w2s_data.data.readers.records import read_json
+from w2s_data.data.readers.table import RawTable, class_names_in, frame_of, join_frames
+from w2s_data.errors import FileFormatError, listing
+from w2s_data.utils.reading import check_regular, parsing
 
-_JSON_ROWS_A_CHUNK = 50_000  # data frames are several times smaller than lists of dicts
-# Errors of damaged files in all formats; ValueError covers pandas' and Arrow's parser errors.
-_READ_ERRORS = (ValueError, OSError, EOFError, zlib.error, csv.Error, pa.ArrowException)
+_SHARD = re.compile(r"-(\d{5})-of-(\d{5})$")  # names of the files of one data set
 
 
-def read_table(path: Path, shown: str | None = None) -> RawTable:
-    """Read CSV, TSV, JSON lines (these may be gzipped), Parquet or Arrow by the file's suffix."""
+def read_table(path: Path, limit: MemoryLimit, shown: str | None = None) -> RawTable:
+    """Read CSV, TSV, JSON, Parquet or Arrow by the file's suffix, packed or not.
+
+    Raise FileFormatError if it is not whole, or larger than the memory limit allows.
+    """
     kind = format_of(path)
     shown = shown or str(path)
     if kind is None:
         raise FileFormatError(
-            f"cannot tell the format of {shown!r} from its suffix; valid: {listing(FORMATS)} "
-            "(the first five also with .gz)"
+            f"cannot tell the format of {shown!r} from its suffix; valid: {listing(FORMATS)}, "
+            f"also packed: {listing(COMPRESSIONS)}"
         )
-    class_names: dict[str, tuple[str, ...]] = {}
-    try:
-        if kind in (".csv", ".tsv"):
-            # Cells stay strings, so that the class "01" and the text "null" survive.
-            frame = pd.read_csv(
-                path,
-                sep=_separator(path) if kind == ".csv" else "\t",
-                dtype=str,
-                keep_default_na=False,
-                na_values=[""],
-            )
-        elif kind in (".jsonl", ".json", ".ndjson"):
-            frame = _read_json(path)
-        else:
-            table = pyarrow.parquet.read_table(path) if kind == ".parquet" else _read_arrow(path)
-            class_names = _class_names_in(table.schema)
-            frame = table.to_pandas().reset_index(drop=True)
-    except _READ_ERRORS as error:
-        raise FileFormatError(
-            f"cannot read {shown!r} as {kind.lstrip('.')}: {_reason(error)}"
-        ) from error
-    name = path.name.removesuffix(".gz").removesuffix(kind)
-    return RawTable(frame, name=name, class_names=class_names, folder=path.parent)
-
-
-def _separator(path: Path) -> str:
-    # Spreadsheets separate by semicolons in countries with decimal commas.
-    with _binary(path) as file:
-        header = file.readline()
-    return ";" if b";" in header and b"," not in header else ","
-
-
-def _binary(path: Path) -> Any:
-    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, UnicodeDecodeError):
-        return "it is not UTF-8; save it in that encoding"
-    if isinstance(error, pd.errors.EmptyDataError):
-        return "it is empty"
-    return first_line(str(error).rpartition("C error: ")[2] or "it ends early")
-
-
-def _read_json(path: Path) -> pd.DataFrame:
-    """Read JSON lines in chunks; a file that starts with a bracket is one JSON array."""
-    with _binary(path) as file:
-        if file.read(64).lstrip().startswith(b"["):
-            file.seek(0)
-            return pd.DataFrame(json.load(file))
-        file.seek(0)
-        chunks = list(_json_chunks(file))
-    return pd.concat(chunks, ignore_index=True) if chunks else pd.DataFrame()
-
-
-def _json_chunks(file: Any) -> Iterator[pd.DataFrame]:
-    records: list[Mapping[str, Any]] = []
-    for number, line in enumerate(file, start=1):
-        if not line.strip():
-            continue
+    what = kind.lstrip(".")
+    with parsing(shown, what):
+        check_regular(path)
         try:
-            record = json.loads(line)
-        except ValueError as error:
-            raise ValueError(f"line {number} is not whole JSON ({error})") from error
-        if not isinstance(record, dict):
-            raise ValueError(f"line {number} is not a JSON object")
-        records.append(record)
-        if len(records) == _JSON_ROWS_A_CHUNK:
-            yield pd.DataFrame.from_records(records)
-            records = []
-    if records:
-        yield pd.DataFrame.from_records(records)
+            return _read(path, kind, limit)
+        except Unreadable as error:  # its line is complete, however long
+            raise FileFormatError(
+                f"cannot read {shown!r} as {kind.lstrip('.')}: {error}"
+            ) from error
 
 
-def _read_arrow(path: Path) -> pa.Table:
-    """Read an Arrow IPC file (Feather), or a stream, which lacks its first bytes."""
-    with pa.memory_map(str(path)) as source:
-        is_file = source.read(6) == b"ARROW1"
-        source.seek(0)
-        reader = pa.ipc.open_file(source) if is_file else pa.ipc.open_stream(source)
-        return reader.read_all()
+def _read(path: Path, kind: str, limit: MemoryLimit) -> RawTable:
+    name, folder = stem_of(path), path.parent
+    if kind in JSON:
+        return RawTable(read_json(read_content(path, limit)), name=name, folder=folder)
+    notes: list[str] = []
+    if kind in DELIMITED:
+        table, notes = read_delimited(read_content(path, limit), kind)
+    elif kind == ".parquet":
+        table = read_parquet(path, limit)
+    else:
+        table, notes = read_arrow(path, limit)
+    return RawTable(
+        frame_of(table),
+        name=name,
+        class_names=class_names_in(table.schema),
+        folder=folder,
+        notes=tuple(notes),
+    )
 
 
-def _class_names_in(schema: pa.Schema) -> dict[str, tuple[str, ...]]:
-    """Return the class names that the `datasets` library stores in a file's metadata."""
-    stored = (schema.metadata or {}).get(b"huggingface")
-    if stored is None:
-        return {}
-    features = json.loads(stored).get("info", {}).get("features") or {}
-    return {
-        column: tuple(feature["names"])
-        for column, feature in features.items()
-        if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
-    }
+def part_note(path: Path) -> tuple[str, ...]:
+    """Return a warning if a file by its name is one of several that hold the rows."""
+    shard = _SHARD.search(stem_of(path))
+    if shard is None or int(shard[2]) < 2:
+        return ()
+    return (
+        f"warning: {path.name!r} is one of {int(shard[2])} files of a data set; pass the folder "
+        f"{path.parent.name or '.'!r} to read all of them",
+    )
+
+
+def read_parts(
+    paths: Sequence[Path], shown: Sequence[str], limit: MemoryLimit
+) -> tuple[list[RawTable], tuple[str, ...]]:
+    """Read files with the same columns; return their tables and the notes on all of them.
+
+    Raise FileFormatError for a file with other columns, or if files are missing by their names.
+    """
+    _check_complete(paths)
+    tables: list[RawTable] = []
+    n_bytes = 0
+    for path, name in zip(paths, shown, strict=True):
+        table = read_table(path, limit, name)
+        tables.append(table)
+        n_bytes += int(table.frame.memory_usage(index=False).sum())
+        if n_bytes > table_bytes(limit):
+            raise FileFormatError(
+                f"cannot read all of {len(paths)} files: {too_large(n_bytes, limit, 'more than ')}"
+            )
+        _check_columns(tables, paths)
+    notes = dict.fromkeys(note for table in tables for note in table.notes)
+    return tables, tuple(notes)
+
+
+def _check_complete(paths: Sequence[Path]) -> None:
+    """Raise if names such as train-00001-of-00002 show that a file is missing."""
+    found: dict[tuple[str, int], set[int]] = {}
+    for path in paths:
+        if shard := _SHARD.search(stem_of(path)):
+            key = str(path.parent / stem_of(path)[: shard.start()]), int(shard[2])
+            found.setdefault(key, set()).add(int(shard[1]))
+    for (name, total), numbers in found.items():
+        missing = sorted(set(range(total)) - numbers)
+        if missing:
+            raise FileFormatError(
+                f"{Path(name).name!r} has {total} files by their names, and number "
+                f"{listing(missing, 5)} is missing"
+            )
+
+
+def _check_columns(tables: Sequence[RawTable], paths: Sequence[Path]) -> None:
+    """Raise if the last table has other columns than the first one."""
+    # A file without lines has no columns that could differ.
+    first = next((i for i, table in enumerate(tables) if len(table.frame.columns)), None)
+    if first is None or not len(tables[-1].frame.columns):
+        return
+    one, other = tables[first], tables[-1]
+    names = f"{paths[len(tables) - 1].name!r}", f"{paths[first].name!r}"
+    expected, found = set(one.frame.columns), set(other.frame.columns)
+    if expected != found:
+        lacks = f"lacks {listing(sorted(expected - found))}" if expected - found else ""
+        adds = f"adds {listing(sorted(found - expected))}" if found - expected else ""
+        raise FileFormatError(
+            f"{names[0]} {' and '.join(filter(None, (lacks, adds)))}, compared with {names[1]}; "
+            "files of one table need the same columns: give a pattern that matches only these, or "
+            "the path of one table"
+        )
+    if one.class_names != other.class_names:
+        raise FileFormatError(
+            f"{names[0]} and {names[1]} store other class names; give the path of one of them"
+        )
+
+
+def joined(tables: Sequence[RawTable]) -> pd.DataFrame:
+    """Return the rows of several tables, in their order."""
+    return join_frames([table.frame for table in tables])

@@ -1,22 +1,46 @@
-"""Formats of files by their names."""
+"""Formats and compressions of files by their names."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-# The first five may be gzipped; the others hold compressed data themselves.
-FORMATS = (".csv", ".tsv", ".jsonl", ".json", ".ndjson", ".parquet", ".arrow", ".feather", ".ipc")
+DELIMITED = (".csv", ".tsv")
+JSON = (".jsonl", ".json", ".ndjson")
+COLUMNAR = (".parquet", ".arrow", ".feather", ".ipc")
+FORMATS = (*DELIMITED, *JSON, *COLUMNAR)
+COMPRESSIONS = (".gz", ".zst", ".bz2", ".xz")
 IMAGE_SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff"),
     *(".ppm", ".pgm", ".jp2", ".avif"),
 )
+# Characters by which the shell's patterns are recognized.
+WILDCARDS = "*?["
 
 
 def format_of(path: Path) -> str | None:
-    """Return the suffix of a table file, without .gz; None for any other name."""
-    name = path.name.lower()
-    plain = name.removesuffix(".gz")
-    suffix = Path(plain).suffix
-    if suffix not in FORMATS or (name != plain and FORMATS.index(suffix) > 4):
-        return None
-    return suffix
+    """Return the suffix of a table file in lower case, without .gz; None for any other name.
+
+    >>> format_of(Path("DATA.CSV.GZ")), format_of(Path("photo.png"))
+    ('.csv', None)
+    """
+    suffix = Path(_plain_name(path).lower()).suffix
+    return suffix if suffix in FORMATS else None
+
+
+def stem_of(path: Path) -> str:
+    """Return the name of a table file without its suffixes.
+
+    >>> stem_of(Path("data/part-2.jsonl.gz"))
+    'part-2'
+    """
+    name = _plain_name(path)
+    return name[: -len(kind)] if (kind := format_of(path)) else name
+
+
+def compression_of(path: Path) -> str | None:
+    """Return the suffix of a compression, by the name alone."""
+    return next((c for c in COMPRESSIONS if path.name.lower().endswith(c)), None)
+
+
+def _plain_name(path: Path) -> str:
+    return path.name[: -len(compression_of(path) or "") or None]

@@ -103,7 +103,7 @@ def test_bad_json_line_is_numbered(tmp_path):
 
 
 def test_json_chunks_join(tmp_path, monkeypatch):
-    monkeypatch.setattr("w2s_data.data.readers.files._JSON_ROWS_A_CHUNK", 3)
+    monkeypatch.setattr("w2s_data.data.readers.records._ROWS_A_CHUNK", 3)
     write(TABLE, tmp_path / "t.jsonl")
     assert read_raw(tmp_path / "t.jsonl").frame["text"].tolist() == TABLE["text"].tolist()
 
@@ -195,9 +195,9 @@ def test_folders_named_like_splits_are_classes_and_noted(tmp_path):
     assert any("class folders are named 'test', 'train'" in note for note in data.notes)
 
 
-def test_folder_without_images(tmp_path):
-    write(TABLE, tmp_path / "t.csv")
-    with pytest.raises(FileFormatError, match=r"holds no images; to read a table .* 't\.csv'"):
+def test_folder_without_images_or_tables(tmp_path):
+    (tmp_path / "notes.txt").write_text("x")
+    with pytest.raises(FileFormatError, match="holds neither tables nor images"):
         load_dataset(tmp_path)
 
 
@@ -254,7 +254,7 @@ def test_hub_splits(hub):
     assert set(data.splits[origin == "test"]) == {"test"}
     assert set(data.splits[origin == "validation"]) == {"validation"}
     assert np.unique(data.splits[origin == "train"], return_counts=True)[1].tolist() == [10, 40]
-    assert data.notes[0] == "splits on the hub: train 50, validation 10, test 20"
+    assert data.notes[0] == "splits of the data set: train 50, validation 10, test 20"
 
 
 def test_hub_train_only_is_split_in_four(hub):
@@ -330,9 +330,14 @@ def test_semicolons_as_spreadsheets_write_them(tmp_path, name):
         (b"", "it is empty"),
         (
             b"text,label\ncaf\xe9,1\n",
-            "it is not UTF-8; save it in that encoding",
+            "line 2 is not UTF-8 (byte 0xe9 after 3 others); save the file as UTF-8, e.g. with: "
+            "iconv -f WINDOWS-1252 -t UTF-8",
         ),
-        (b"text,label\na,b\na,b,c\n", "Expected 2 fields in line 3, saw 3"),
+        (
+            b"text,label\na,b\na,b,c\n",
+            "line 3 has 3 fields, and the header 2 ('text', 'label'); quote cells that hold the "
+            "separator ','",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_table_is_said_in_few_words(tmp_path, content, reason):
