@@ -140,7 +140,7 @@ def weak_features(folder):
     ("arguments", "word"),
     [
         (["--budget", 20], "raise the budget, or lower batch_size to 6"),
-        (["--budget", -5], "budget must be a number > 0"),
+        (["--budget", -5], "--budget must be above 0; got -5"),
         (["--budget", 300, "--policy", "tompson"], "'tompson' is not one of"),
         (["--budget", 300, "--objective", "overlp"], "'overlp' is not one of"),
         (["--budget", 300, "--stop", "wb"], "there is no source 'wb'"),

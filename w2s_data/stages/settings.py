@@ -312,12 +312,25 @@ _EXPECTED = {
     "string_too_short": NOT_EMPTY,
     "too_short": "a list that is not empty",
 }
+# By pydantic's type of error, the key of the limit in a JSON schema and a word for it.
 _LIMITS = {
-    "greater_than": "above",
-    "greater_than_equal": "at least",
-    "less_than": "below",
-    "less_than_equal": "at most",
+    "greater_than": ("exclusiveMinimum", "above"),
+    "greater_than_equal": ("minimum", "at least"),
+    "less_than": ("exclusiveMaximum", "below"),
+    "less_than_equal": ("maximum", "at most"),
 }
+
+
+def _range(model: type[Settings], name: str) -> str:
+    """Say between which numbers a setting lies."""
+    schema = model.model_json_schema()["properties"][name]
+    limits = [
+        f"{word} {part[key]:,}"
+        for part in schema.get("anyOf", [schema])
+        for key, word in _LIMITS.values()
+        if key in part
+    ]
+    return " and ".join(limits)
 
 
 def _one_line(error: ValidationError, model: type[Settings]) -> str:
@@ -332,7 +345,7 @@ def _one_line(error: ValidationError, model: type[Settings]) -> str:
     elif kind == "value_error":
         expected = str(context["error"])
     elif kind in _LIMITS:
-        expected = f"{_LIMITS[kind]} {next(iter(context.values())):g}"
+        expected = _range(model, name)
     elif kind == "string_pattern_mismatch":
         expected = "one of " + str(model.model_fields[name].description).rstrip(".")
     else:

@@ -226,11 +226,21 @@ class TestBadInput:
         ("command", "option", "value", "word"),
         [
             ("groups", "--discovery", "gasp", "'gasp' is not one of 'auto', 'gaps'"),
-            ("groups", "--n-groups", "many", "--n-groups must be a number or 'auto'"),
-            ("groups", "--duplicates", "2", "duplicate_threshold must be"),
-            ("forecast", "--teacher-l2", "much", "--teacher-l2 must be a number or 'cv'"),
-            ("forecast", "--level", "2", "level must be a number in (0, 1)"),
-            ("forecast", "--weak-components", "all", "--weak-components must be a number or 'mp'"),
+            ("groups", "--n-groups", "many", "--n-groups must be a whole number above 0 or 'auto'"),
+            ("groups", "--duplicates", "2", "--duplicates must be a cosine above -1, at most 1"),
+            (
+                "forecast",
+                "--teacher-l2",
+                "much",
+                "--teacher-l2 must be a number from 0 to 1e9 or 'cv'",
+            ),
+            ("forecast", "--level", "2", "--level must be above 0 and below 1"),
+            (
+                "forecast",
+                "--weak-components",
+                "all",
+                "--weak-components must be a whole number above 0",
+            ),
         ],
     )
     def test_option_values(self, w2s, run, command, option, value, word):

@@ -113,7 +113,7 @@ def test_methods_with_parameters():
         (["--methods", "naive:hard"], "a method is NAME or NAME:PARAMETER=VALUE"),
         (["--methods", "enhanced:part=1"], "enhanced has no parameter 'part'"),
         (["--methods", "enhanced:share=2"], "share must be a number in (0, 1]"),
-        (["--seeds", 0], "seeds must be a number >= 1"),
+        (["--seeds", 0], "--seeds must be at least 1 and at most 1,000; got 0"),
         (["--tuning", "heads"], "'heads' is not one of 'head', 'lora', 'full'"),
         (["--tuning", "full"], "pass model (folder or hub name)"),
     ],
