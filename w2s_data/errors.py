@@ -57,6 +57,10 @@ class RunError(InputError):
     """A run directory is damaged or belongs to another data set."""
 
 
+class BusyError(InputError):
+    """Another process is writing a run, a feature store or a checkpoint."""
+
+
 class EngineError(InputError):
     """A cluster cannot be reached, its workers die or wait, or they have other versions."""
 

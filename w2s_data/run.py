@@ -1,56 +1,65 @@
 """The run directory: what each stage reads and writes.
 
 A run is a folder of Parquet tables and JSON summaries with a manifest that names every finished
-file, its checksum and the settings behind it. Files are moved into place when they are whole and
-named when they are in place, so a killed stage leaves either nothing or everything.
+file, its checksum and the settings behind it. The files of a stage are moved into place when all
+are whole and named when they are in place, so a killed stage leaves either nothing or everything.
+One process writes at a time, and a file is believed only as its stage left it.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
+import functools
 import logging
 import os
-import platform
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from w2s_data._version import __version__
 from w2s_data.data.load import W2SDataset
-from w2s_data.errors import FileFormatError, InputError, RunError
-from w2s_data.features.matrix import ArrayFeatures, FeatureMatrix
+from w2s_data.data.weak import proba_of, proba_table
+from w2s_data.errors import InputError, RunError
+from w2s_data.features.matrix import ArrayFeatures
+from w2s_data.utils import lock
+from w2s_data.utils.files import RunFiles, read_parquet
 from w2s_data.utils.io import (
     TEMPORARY_SUFFIX,
-    atomic_path,
     load_npy,
     make_folder,
-    read_json,
     remove_partial_files,
-    sha256_file,
     sha256_json,
     write_json,
 )
-from w2s_data.utils.stage import ITEMS, ITEMS_TABLE, VECTORS, WEAK_PROBA, Stage, StageResult
-from w2s_data.utils.typing import FloatArray
+from w2s_data.utils.manifest import (
+    MANIFEST,
+    SCHEMA,
+    FileRecord,
+    library_versions,
+    owner,
+    read_manifest,
+)
+from w2s_data.utils.stage import (
+    ITEMS,
+    ITEMS_TABLE,
+    VECTORS,
+    WEAK_PROBA,
+    Stage,
+    StageResult,
+    repair,
+)
+from w2s_data.utils.writer import StageWriter
 
 logger = logging.getLogger("w2s_data")
 
-# Of the run directory as a whole; 1 was the layout before stages were declared in one place.
-SCHEMA = 2
-MANIFEST = "manifest.json"
-# Their versions are recorded, since the low digits of results depend on them.
-LIBRARIES = ("numpy", "pandas", "pyarrow", "scikit-learn", "torch", "transformers")
+
+T = TypeVar("T")
+P = ParamSpec("P")
 
 
-class Run:
+class Run(RunFiles):
     """A run directory, opened or created.
 
     Attributes
@@ -59,6 +68,11 @@ class Run:
     manifest : dict
         Schema version, data, seed, library versions and, per finished stage, its key, settings,
         seconds and files with checksums.
+    wait : bool
+        Whether a stage waits while another process writes the run; BusyError otherwise.
+    thorough : bool
+        Whether every file is hashed before it is believed; else those whose size or time is not
+        the recorded one.
 
     Examples
     --------
@@ -71,9 +85,13 @@ class Run:
     ('0', '1')
     """
 
-    def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
-        self.path = path
-        self.manifest = manifest
+    def __init__(
+        self, path: Path, manifest: dict[str, Any], *, wait: bool = True, thorough: bool = False
+    ) -> None:
+        super().__init__(path, manifest, thorough)
+        self.wait = wait
+        self._is_new = False  # its manifest replaces the one on disk
+        self._seed: int | None = None  # given here; it overrules what another process recorded
         self._dataset: W2SDataset | None = None  # read once, since every stage needs it
 
     def __repr__(self) -> str:
@@ -87,38 +105,19 @@ class Run:
         return (Path(path) / MANIFEST).is_file()
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str]) -> Run:
-        """Open an existing run.
+    def open(
+        cls, path: str | os.PathLike[str], *, wait: bool = True, thorough: bool = False
+    ) -> Run:
+        """Open an existing run, and remove files that killed processes left unfinished.
 
         Raises
         ------
         RunError
             If there is no run, its manifest is damaged, or a newer version wrote it.
         """
-        folder = Path(path)
-        if not cls.exists(folder):
-            raise RunError(
-                f"{os.fspath(folder)!r} is not a run directory (it has no {MANIFEST}); "
-                "`w2s score DATA -o RUN` makes one"
-            )
-        try:
-            manifest = read_json(folder / MANIFEST)
-        except FileFormatError as error:
-            raise RunError(f"the run's manifest is damaged: {error}") from error
-        if not isinstance(manifest, dict) or not {"schema", "data", "stages"} <= manifest.keys():
-            raise RunError(f"{os.fspath(folder / MANIFEST)!r} is not the manifest of a run")
-        if manifest["schema"] < SCHEMA:
-            raise RunError(
-                f"{os.fspath(folder)!r} was written by an earlier version (schema "
-                f"{manifest['schema']}, this version reads {SCHEMA}): score the data again into "
-                "another output"
-            )
-        if manifest["schema"] > SCHEMA:
-            raise RunError(
-                f"{os.fspath(folder)!r} was written by a newer version (schema "
-                f"{manifest['schema']}, this version reads up to {SCHEMA}): upgrade w2s-data"
-            )
-        return cls(folder, manifest)
+        run = cls(Path(path), read_manifest(Path(path)), wait=wait, thorough=thorough)
+        remove_partial_files(run.path)
+        return run
 
     @classmethod
     def create(
@@ -129,6 +128,7 @@ class Run:
         source: str | None = None,
         seed: int = 0,
         overwrite: bool = False,
+        wait: bool = True,
     ) -> Run:
         """Create a run for a data set, or reopen the one that is there for it.
 
@@ -139,34 +139,43 @@ class Run:
         ------
         RunError
             If the folder holds a run of another data set (`overwrite` allows it), or other files.
+        BusyError
+            If another process writes the run, and this one shall not `wait`.
         """
         folder = Path(path)
         check_place(folder)
-        fingerprint = dataset.fingerprint
-        if cls.exists(folder) and not overwrite:
-            run = cls.open(folder)
-            if run.manifest["data"]["fingerprint"] == fingerprint:
-                run.manifest["seed"] = seed
-                return run
-            run._check_grown(dataset)
-        data = {
-            "name": dataset.name,
-            "source": source if source is not None else dataset.name,
-            "kind": dataset.kind,
-            "fingerprint": fingerprint,
-            "n_items": len(dataset),
-            "class_names": dataset.class_names,
-            "weak_names": dataset.weak_names,
-            "notes": dataset.notes,
-        }
-        run = cls(folder, {"schema": SCHEMA, "data": data, "seed": seed, "stages": {}})
         make_folder(folder)
-        remove_partial_files(folder)  # of a run that was killed while it wrote
-        run._write_items(dataset)
+        with lock.writing(folder, _name(folder), wait=wait):
+            check_place(folder)
+            remove_partial_files(folder, alone=not cls.exists(folder))
+            settings = {"fingerprint": dataset.fingerprint}
+            if cls.exists(folder) and not overwrite:
+                run = cls.open(folder, wait=wait)
+                if run.manifest["data"]["fingerprint"] == dataset.fingerprint:
+                    run.seed = seed
+                    if not run.is_fresh(ITEMS, settings):
+                        run._write_items(dataset)
+                    return run
+                run._check_grown(dataset)
+            data = {
+                "name": dataset.name,
+                "source": source if source is not None else dataset.name,
+                "kind": dataset.kind,
+                "fingerprint": dataset.fingerprint,
+                "n_items": len(dataset),
+                "class_names": dataset.class_names,
+                "weak_names": dataset.weak_names,
+                "notes": dataset.notes,
+            }
+            manifest = {"schema": SCHEMA, "data": data, "seed": seed, "stages": {}}
+            run = cls(folder, manifest, wait=wait)
+            run._is_new = True
+            run._write_items(dataset)
         return run
 
     def _check_grown(self, dataset: W2SDataset) -> None:
-        known = set(self.read_table(ITEMS_TABLE, columns=["id"])["id"])
+        # As they lie there: they are about to be replaced, by a process that was killed perhaps.
+        known = set(read_parquet(self.path / ITEMS_TABLE, ["id"])["id"])
         if not known <= set(dataset.ids):
             old, new = self.manifest["data"], dataset
             raise RunError(
@@ -180,7 +189,8 @@ class Run:
         with self.stage(ITEMS, {"fingerprint": dataset.fingerprint}) as stage:
             stage.write_table(ITEMS_TABLE, dataset.table)
             if dataset.features is not None:
-                stage.write_features(VECTORS, ArrayFeatures(dataset.features))
+                vectors = ArrayFeatures(dataset.features)
+                stage.write_vectors(VECTORS, vectors.shape, (rows for _, rows in vectors.blocks()))
             if dataset.weak_proba is not None:
                 stage.write_table(
                     WEAK_PROBA,
@@ -194,42 +204,42 @@ class Run:
 
     @seed.setter
     def seed(self, value: int) -> None:
-        self.manifest["seed"] = int(value)
+        self._seed = self.manifest["seed"] = int(value)
 
     def dataset(self) -> W2SDataset:
-        """Return the run's data set as it was stored; feature vectors stay on disk until read."""
+        """Return the run's data set as it was stored; feature vectors stay on disk until read.
+
+        Raise RunError if a file of the data set was changed since.
+        """
         if self._dataset is None:
-            self._dataset = self._read_dataset()
+            try:
+                self._dataset = self._read_dataset()
+            except InputError as error:
+                if isinstance(error, RunError):
+                    raise
+                raise RunError(
+                    f"the items of {os.fspath(self.path)!r} do not fit its manifest: {error}; "
+                    f"{repair(ITEMS.name, self.path)}"
+                ) from error
         return self._dataset
 
     def _read_dataset(self) -> W2SDataset:
         data = self.manifest["data"]
-        table = self.read_table(ITEMS_TABLE)
-        features = self._vectors() if data["kind"] == "features" else None
-        weak_names = tuple(data["weak_names"])
-        weak_proba = None
-        if WEAK_PROBA in self.manifest["stages"][ITEMS.name]["files"]:
-            values = self.read_table(WEAK_PROBA).drop(columns="id").to_numpy()
-            n_classes = len(data["class_names"])
-            weak_proba = values.reshape(len(values), -1, n_classes)
-            if not weak_names:  # one unnamed weak model
-                weak_proba = weak_proba[:, 0]
+        names, weak_names = tuple(data["class_names"]), tuple(data["weak_names"])
+        is_given = owner(self.manifest, WEAK_PROBA) == ITEMS.name
+        proba = proba_of(self.read_table(WEAK_PROBA), names) if is_given else None
+        if proba is not None and not weak_names:  # one unnamed weak model
+            proba = proba[:, 0]
         return W2SDataset(
-            table=table,
+            table=self.read_table(ITEMS_TABLE, per_item=True),
             kind=data["kind"],
-            class_names=tuple(data["class_names"]),
-            weak_proba=weak_proba,
-            features=features,
+            class_names=names,
+            weak_proba=proba,
+            features=load_npy(self.file(VECTORS)) if data["kind"] == "features" else None,
             weak_names=weak_names,
             name=data["name"],
             notes=tuple(data["notes"]),
         )
-
-    def _vectors(self) -> FloatArray:
-        try:
-            return load_npy(self.path / VECTORS)
-        except InputError as error:
-            raise RunError(f"{error}: make the run again with overwrite") from error
 
     def key(self, stage: Stage, settings: Mapping[str, Any]) -> str:
         """Return a hash of a stage's settings and of the stages it reads."""
@@ -243,16 +253,19 @@ class Run:
         record = self.manifest["stages"].get(stage.name)
         if record is None or record["key"] != self.key(stage, settings):
             return False
-        # Checksums, not times: a file that was copied or edited must not pass as finished.
-        for file, checksum in record["files"].items():
-            path = self.path / file
-            if not path.is_file() or sha256_file(path) != checksum:
+        # A file that was edited must not pass as finished.
+        for file in record["files"]:
+            if not self.is_whole(file):
                 logger.warning("%s is missing or damaged; stage %r runs again", file, stage.name)
                 return False
         return True
 
     def earlier(self, stage: Stage, settings: Mapping[str, Any]) -> StageResult | None:
-        """Return the result of a stage that is fresh, None if it has to run."""
+        """Return the result of a stage that is fresh, None if it has to run.
+
+        Raise RunError if a file of its inputs was changed.
+        """
+        self.check_inputs(stage)
         if not self.is_fresh(stage, settings):
             return None
         return StageResult(self.read(stage), fresh=True)
@@ -267,97 +280,90 @@ class Run:
         return str(self.manifest["stages"][stage.name]["finished"])
 
     @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Be the only process that writes the run, with the manifest as the last one left it."""
+        with lock.writing(self.path, _name(self.path), wait=self.wait):
+            self._reload()
+            yield
+
+    @contextmanager
     def stage(self, stage: Stage, settings: Mapping[str, Any]) -> Iterator[StageWriter]:
         """Run a stage; its files are named in the manifest once the block succeeds."""
-        # Taken before the block: a stage that changes its own inputs must not look fresh.
-        key = self.key(stage, settings)
-        started = time.perf_counter()
-        writer = StageWriter(self.path, stage.schema)
-        yield writer
-        self.manifest["stages"][stage.name] = {
-            "key": key,
-            "settings": dict(settings),
-            "seconds": round(time.perf_counter() - started, 3),
-            "finished": _now(),
-            "files": writer.files,
-        }
-        self._save()
+        with self.writing():
+            self.check_inputs(stage)
+            # Taken before the block: a stage that changes its own inputs must not look fresh.
+            key = self.key(stage, settings)
+            started = time.perf_counter()
+            with StageWriter(self.path, stage.schema) as writer:
+                yield writer
+            self._reload()
+            stages = self.manifest["stages"]
+            for record in stages.values():  # a file belongs to the stage that wrote it last
+                record["files"] = {
+                    n: f for n, f in record["files"].items() if n not in writer.files
+                }
+            stages[stage.name] = {
+                "key": key,
+                "settings": dict(settings),
+                "seconds": round(time.perf_counter() - started, 3),
+                "finished": _now(),
+                "files": writer.files,
+            }
+            self._save()
 
     def read(self, stage: Stage) -> dict[str, Any]:
         """Return the summary of a finished stage, see `StageResult`."""
         main, *others = stage.summaries
-        return dict(self.read_summary(main)) | {
-            Path(name).stem: self.read_summary(name) for name in others
+        return self.read_summary(main, stage.schema) | {
+            Path(name).stem: self.read_summary(name, stage.schema) for name in others
         }
 
-    def remember_features(self, places: Mapping[str, str]) -> None:
-        """Record where files of ready-made features lie, by role."""
+    def remember_features(self, files: Mapping[str, Path]) -> None:
+        """Record files of ready-made features, by role."""
         known = self.manifest.get("features", {})
-        if {**known, **places} != known:
-            self.manifest["features"] = {**known, **places}
+        given = {
+            role: {"path": os.fspath(path), **FileRecord.of(path).model_dump()}
+            for role, path in files.items()
+        }
+        if {**known, **given} != known:
+            self.manifest["features"] = {**known, **given}
             self._save()
 
-    def feature_file(self, role: str) -> Path:
-        """Return the file that a role's ready-made features came from."""
-        return Path(self.manifest.get("features", {}).get(role, ""))
-
-    def read_table(self, name: str, columns: list[str] | None = None) -> pd.DataFrame:
-        """Read one of the run's Parquet tables."""
-        path = self.path / name
-        if not path.is_file():
-            raise RunError(f"the run {os.fspath(self.path)!r} has no {name} yet")
-        try:
-            table: pd.DataFrame = pq.read_table(path, columns=columns).to_pandas()
-        except (pa.ArrowException, OSError) as error:
-            raise RunError(f"{os.fspath(path)!r} is damaged: {error}") from error
-        return table
-
-    def read_summary(self, name: str) -> Any:
-        """Read one of the run's JSON summaries."""
-        if not (self.path / name).is_file():
-            raise RunError(f"the run {os.fspath(self.path)!r} has no {name} yet")
-        return read_json(self.path / name)
+    def _reload(self) -> None:
+        """Take over what other processes recorded since the manifest was read."""
+        if self._is_new or not self.exists(self.path):
+            return
+        manifest = read_manifest(self.path)
+        if manifest["data"]["fingerprint"] != self.manifest["data"]["fingerprint"]:
+            raise RunError(
+                f"{os.fspath(self.path)!r} was made again from other data while this command "
+                "waited or worked: start it again"
+            )
+        if self._seed is not None:
+            manifest["seed"] = self._seed
+        self.manifest = manifest
 
     def _save(self) -> None:
         # Written last and in one move: files that it does not name do not count.
         self.manifest.setdefault("created", _now())
         self.manifest["version"] = __version__
-        self.manifest["versions"] = _versions()
+        self.manifest["versions"] = library_versions()
         write_json(self.path / MANIFEST, self.manifest)
+        self._is_new = False
 
 
-class StageWriter:
-    """Writes the files of a stage and records their checksums."""
+def writes(stage: Callable[Concatenate[Run, P], T]) -> Callable[Concatenate[Run, P], T]:
+    """Make the function of a stage wait for its turn to write the run.
 
-    def __init__(self, folder: Path, schema: int) -> None:
-        self._folder = folder
-        self._schema = schema
-        self.files: dict[str, str] = {}
+    From its first read on, so that a stage which waited computes from what the last one wrote.
+    """
 
-    def write_table(self, name: str, table: pd.DataFrame) -> None:
-        """Write a table as Parquet."""
-        with atomic_path(self._folder / name) as partial:
-            table.to_parquet(partial, index=False)
-        self.add(name)
+    @functools.wraps(stage)
+    def alone(run: Run, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        with run.writing():
+            return stage(run, *args, **kwargs)
 
-    def write_features(self, name: str, features: FeatureMatrix) -> None:
-        """Write features as a .npy file of float32, block by block."""
-        header = {"descr": "<f4", "fortran_order": False, "shape": features.shape}
-        # By hand, since np.save would need the whole array in memory.
-        with atomic_path(self._folder / name) as partial, partial.open("wb") as file:
-            np.lib.format.write_array_header_1_0(file, header)
-            for _, block in features.blocks():
-                file.write(np.ascontiguousarray(block).data)
-        self.add(name)
-
-    def write_summary(self, name: str, value: Mapping[str, Any]) -> None:
-        """Write a summary as JSON, with the stage's schema number."""
-        write_json(self._folder / name, {"schema": self._schema, **value})
-        self.add(name)
-
-    def add(self, name: str) -> None:
-        """Name a file that something else wrote into the run."""
-        self.files[name] = sha256_file(self._folder / name)
+    return alone
 
 
 def check_place(path: str | os.PathLike[str]) -> None:
@@ -366,34 +372,14 @@ def check_place(path: str | os.PathLike[str]) -> None:
     entries = folder.iterdir() if folder.is_dir() and not Run.exists(folder) else ()
     names = [entry.name for entry in entries if not entry.name.endswith(TEMPORARY_SUFFIX)]
     # A run that was killed before its first manifest leaves its items alone.
-    if folder.is_file() or {*names} - {*ITEMS.files, *ITEMS.optional}:
+    if folder.is_file() or {*names} - {*ITEMS.files, *ITEMS.optional, lock.LOCK}:
         raise RunError(
             f"{os.fspath(folder)!r} exists and is not a run directory; choose another output"
         )
 
 
-def proba_table(
-    dataset: W2SDataset, proba: FloatArray, weak_names: tuple[str, ...] = ()
-) -> pd.DataFrame:
-    """Weak probabilities as a table: id, then a column "weak model / class" for each."""
-    stacked = proba if proba.ndim == 3 else proba[:, None, :]
-    names = weak_names or tuple(
-        "weak" if stacked.shape[1] == 1 else f"weak {m}" for m in range(stacked.shape[1])
-    )
-    columns = [f"{model} / {name}" for model in names for name in dataset.class_names]
-    table = pd.DataFrame(stacked.reshape(len(dataset), -1), columns=columns)
-    table.insert(0, "id", dataset.ids)
-    return table
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for library in LIBRARIES:
-        try:
-            found[library] = importlib.metadata.version(library)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+def _name(folder: Path) -> str:
+    return f"the run {os.fspath(folder)!r}"
 
 
 def _now() -> str:

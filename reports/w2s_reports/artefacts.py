@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from w2s_data.data.pairs import PAIR_CLASSES
-from w2s_data.errors import FileFormatError, RunError, listing
+from w2s_data.errors import FileFormatError, InputError, RunError, listing
 from w2s_data.run import Run
 from w2s_data.stages.graph import (
     DISCREPANCY,
@@ -34,7 +35,8 @@ from w2s_data.stages.graph import (
     SPURIOUS,
     stage_of,
 )
-from w2s_data.utils.io import read_json
+from w2s_data.utils import lock
+from w2s_data.utils.manifest import read_manifest
 from w2s_data.utils.stage import ITEMS_TABLE, Stage
 from w2s_reports.palette import REGION_KEYS
 
@@ -42,6 +44,7 @@ from w2s_reports.palette import REGION_KEYS
 BATCH_ROWS = 512
 # A reading is some hundred characters; longer ones come from damaged or hostile files.
 LONGEST_TEXT = 2_000
+COMMIT_SECONDS = 10  # within which a writer moves its files into place, with room for a slow disk
 SCORE_COLUMNS = ("id", "region", "confidence", "alignment", "weak_label")
 OTHER_COLUMNS = ("split", "source", "group", "weak_correct")
 ITEM_COLUMNS = ("id", "split", "source", "group", "label")
@@ -115,20 +118,45 @@ class Artefacts:
                 start = stop
 
 
-def read_artefacts(run: str | os.PathLike[str] | Any) -> Artefacts:
-    """Read the artefacts of a run, whichever of its stages are finished; refuse damaged ones."""
+def read_artefacts(run: str | os.PathLike[str] | Any, *, thorough: bool = True) -> Artefacts:
+    """Read the artefacts of a run, whichever of its stages are finished; refuse damaged ones.
+
+    Every file is hashed first if `thorough`, else those whose size or time is not the recorded one.
+    """
     folder = Path(run if isinstance(run, str | os.PathLike) else run.path)
     if not folder.is_dir():
         raise RunError(f"there is no run directory {str(folder)!r}; `w2s score` makes one")
-    scored = _has_scores(folder)
-    manifest = writable(Run.open(folder).manifest) if Run.exists(folder) or not scored else {}
-    overlap = _read_result(folder / OVERLAP, SCORE) if scored else {}
-    scores = _read_scores(folder / SCORES) if scored else None
-    items = _read_items(folder / ITEMS_TABLE)
-    later, outdated = _read_later(folder, manifest)
-    if scores is not None and manifest and not _follows(folder, manifest, SCORE):
+    return _at_one_moment(folder, thorough=thorough)
+
+
+def _at_one_moment(folder: Path, *, thorough: bool) -> Artefacts:
+    """Read the files of a run as they were at one moment, while another process may write it."""
+    deadline = time.monotonic() + COMMIT_SECONDS
+    while True:
+        run = Run.open(folder, thorough=thorough)
+        try:
+            result = _read(run)
+        except InputError:
+            # Files may have been moved into place for a manifest that is written next.
+            in_work = lock.holder(run.path) is not None and time.monotonic() < deadline
+            if not in_work and run.manifest == read_manifest(run.path):
+                raise
+            time.sleep(lock.POLL_SECONDS)
+        else:
+            if run.manifest == read_manifest(run.path):
+                return result
+
+
+def _read(run: Run) -> Artefacts:
+    folder, manifest = run.path, writable(run.manifest)
+    scored = SCORE.name in manifest["stages"]
+    overlap = _read_result(run, OVERLAP, SCORE) if scored else {}
+    scores = _read_scores(run.file(SCORES)) if scored else None
+    items = _read_items(run.file(ITEMS_TABLE))
+    later, outdated = _read_later(run)
+    if scores is not None and not run.follows(SCORE):
         outdated = (SCORE.name, *outdated)
-    if scores is not None and items is not None and not _same_ids(items, scores):
+    if scores is not None and not _same_ids(items, scores):
         if SCORE.name not in outdated:
             raise RunError(
                 f"items.parquet and scores.parquet in {str(folder)!r} list different items: "
@@ -136,13 +164,10 @@ def read_artefacts(run: str | os.PathLike[str] | Any) -> Artefacts:
             )
         overlap, scores = {}, None
     if scores is None:
-        if items is None:
-            raise RunError(f"{str(folder)!r} has neither items nor scores: make the run again")
         scores = _unscored(items)
-    elif items is not None and "label" in items:
+    elif "label" in items:
         scores["label"] = items["label"]
-    has_items = items is not None and "item" in items
-    return Artefacts(folder, manifest, overlap, scores, has_items, later, outdated)
+    return Artefacts(folder, manifest, overlap, scores, "item" in items, later, outdated)
 
 
 def stage_artefacts(name: str, result: Mapping[str, Any]) -> Artefacts:
@@ -160,17 +185,6 @@ def stage_artefacts(name: str, result: Mapping[str, Any]) -> Artefacts:
     overlap = content if name == "score" else {}
     scores = pd.DataFrame(columns=[*SCORE_COLUMNS, "split"])
     return Artefacts(Path(), {}, overlap, scores, False, later.get(name, {}))
-
-
-def _has_scores(folder: Path) -> bool:
-    """Return whether the run was scored; raise if one of the two files is missing."""
-    missing = [name for name in SCORE.files if not (folder / name).is_file()]
-    if not missing:
-        return True
-    named = Run.exists(folder) and SCORE.name in Run.open(folder).manifest["stages"]
-    if named or len(missing) < len(SCORE.files):
-        raise RunError(f"{str(folder)!r} has no {missing[0]}: score it with `w2s score {folder}`")
-    return False
 
 
 def writable(value: Any) -> Any:
@@ -195,40 +209,27 @@ def _unscored(items: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def _follows(folder: Path, manifest: dict[str, Any], stage: Stage) -> bool:
-    """Return whether a stage has the present inputs; without a key in the manifest it does."""
-    record = (manifest.get("stages") or {}).get(stage.name) or {}
-    return "key" not in record or Run(folder, manifest).follows(stage)
-
-
-def _read_later(folder: Path, manifest: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+def _read_later(run: Run) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Read the files of finished stages; a file that the manifest does not name is ignored."""
     later: dict[str, Any] = {}
     outdated = []
     for stage in LATER:
-        record = (manifest.get("stages") or {}).get(stage.name) or {}
-        named = {name for name in record.get("files") or () if (folder / name).is_file()}
+        record = run.manifest["stages"].get(stage.name) or {}
+        named = {name for name in record.get("files", ()) if (run.path / name).is_file()}
         # The summaries make a section; a table that is missing only leaves out its part.
-        if not named.issuperset(stage.summaries):
+        if not record or not named.issuperset(stage.summaries):
             continue
         readable = [n for n in (*stage.files, *stage.optional) if n.endswith((".json", ".parquet"))]
-        later |= {file: _read_result(folder / file, stage) for file in readable if file in named}
-        if not _follows(folder, manifest, stage):
+        later |= {file: _read_result(run, file, stage) for file in readable if file in named}
+        if not run.follows(stage):
             outdated.append(stage.name)
     return later, tuple(outdated)
 
 
-def _read_result(path: Path, stage: Stage) -> Any:
-    if path.suffix == ".parquet":
-        return _read_table(path)
-    results = writable(read_json(path))
-    if not isinstance(results, dict) or results.get("schema") != stage.schema:
-        command = stage.command.removesuffix(" RUN")
-        raise RunError(
-            f"{str(path)!r} is not of schema {stage.schema}: run `{command}` again with "
-            "this version"
-        )
-    return results
+def _read_result(run: Run, file: str, stage: Stage) -> Any:
+    if file.endswith(".parquet"):
+        return _read_table(run.file(file))
+    return writable(run.read_summary(file, stage.schema))
 
 
 def _read_table(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
@@ -258,10 +259,8 @@ def _read_scores(path: Path) -> pd.DataFrame:
     return scores.reset_index(drop=True)
 
 
-def _read_items(path: Path) -> pd.DataFrame | None:
+def _read_items(path: Path) -> pd.DataFrame:
     """Read the columns of the items but their content, which is left null."""
-    if not path.is_file():
-        return None
     items = _read_table(path, ITEM_COLUMNS)
     if "id" not in items:
         raise RunError(f"{str(path)!r} lacks the column 'id'")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from w2s_data.compute.context import Compute
+from w2s_data.errors import RunError
 from w2s_data.features.matrix import FeatureView
-from w2s_data.run import Run
+from w2s_data.run import Run, writes
 from w2s_data.stages.embedding import load_features, required
 from w2s_data.stages.graph import MAP, OVERLAP, POSITIONS, PROJECTION, SCORES, check_scored
 from w2s_data.utils.stage import StageResult
@@ -33,14 +35,24 @@ def projection_stage(
         "n_neighbors": N_NEIGHBORS,
         "n_epochs": N_EPOCHS,
     }
-    if (earlier := run.earlier(PROJECTION, settings)) is not None:
+    # Before the run is locked: a report need not wait for a stage that is running. Where that one
+    # is just moving files into place, the answer comes after it.
+    with suppress(RunError):
+        if (earlier := run.earlier(PROJECTION, settings)) is not None:
+            return earlier
+    return _project(run, compute, settings)
+
+
+@writes
+def _project(run: Run, compute: Compute, settings: dict[str, Any]) -> StageResult:
+    if (earlier := run.earlier(PROJECTION, settings)) is not None:  # by another process
         return earlier
     check_scored(run)
     strong = required(load_features(run, compute), "strong")
-    scores = run.read_table(SCORES)
+    scores = run.read_table(SCORES, per_item=True)
     # The index stays that of the whole table, whose rows the features have.
     scored = scores[scores["split"] == run.read_summary(OVERLAP)["scored_split"]]
-    rows = sample_rows(scored, max_points)
+    rows = sample_rows(scored, settings["max_points"])
     with run.stage(PROJECTION, settings) as stage:
         result = project(
             FeatureView(strong, scored.index.to_numpy()),

@@ -111,6 +111,7 @@ def build_report(
     baseline: str | os.PathLike[str] | Any = None,
     fail_on: Sequence[str] = (),
     projection: bool | None = None,
+    thorough: bool = True,
 ) -> Report:
     """Build the report of a run, whichever of its stages are finished, and write its page.
 
@@ -131,6 +132,9 @@ def build_report(
     projection : bool, optional
         Whether the page has a map of the strong features: by default where the run holds one;
         True makes it first from the features stored in the run, False leaves it out.
+    thorough : bool
+        Hash every file of the run before it is believed. False does so where a file's size or time
+        is not the recorded one.
 
     Returns
     -------
@@ -164,7 +168,7 @@ def build_report(
         raise InputError(f"max_points must be at least 1; got {max_points!r}")
     if projection:
         projection_stage(Run.open(run if isinstance(run, str | os.PathLike) else run.path))
-    artefacts = read_artefacts(run)
+    artefacts = read_artefacts(run, thorough=thorough)
     if projection is False:
         artefacts = artefacts.without(PROJECTION.name)
     summary = summarize(artefacts, baseline=baseline, fail_on=fail_on)

@@ -16,7 +16,7 @@ from w2s_data.data.regions import Region
 from w2s_data.errors import InputError, NotApplicableError
 from w2s_data.features.matrix import FeatureMatrix, FeatureView, sampled
 from w2s_data.probes.linear import LinearProbe
-from w2s_data.run import Run
+from w2s_data.run import Run, writes
 from w2s_data.stages.checks import Known
 from w2s_data.stages.embedding import load_features, required
 from w2s_data.stages.graph import BASELINES, OVERLAP, SCORES, SELECT, SELECTION, TRACE, check_scored
@@ -43,6 +43,7 @@ MOST_TESTED = 20_000  # a random part of more: an accuracy is then right to .004
 Posterior = dict[str, Estimate]  # source -> reward
 
 
+@writes
 def select_stage(
     run: Run,
     settings: SelectSettings | None = None,
@@ -175,7 +176,7 @@ def _progress(run: Run, dataset: W2SDataset, result: SelectionResult) -> pd.Data
     if result.replayed is None or dataset.sources is None or not defined:
         return None
     rows = dataset.rows("pool")
-    region = run.read_table(SCORES)["region"].to_numpy()[rows]
+    region = run.read_table(SCORES, per_item=True)["region"].to_numpy()[rows]
     is_overlap = region == Region.OVERLAP.label
     names = [str(name) for name in dataset.sources[rows]]
     density = pd.Series(is_overlap).groupby(names).mean()

@@ -15,13 +15,15 @@ import pytest
 from PIL import Image, ImageDraw
 
 from tests.w2s_reports.later_stages import DRAWN, STAGES
-from w2s_data.run import SCHEMA, Run
+from w2s_data.run import Run
 from w2s_data.stages.graph import stage_of
+from w2s_data.utils.manifest import SCHEMA, FileRecord
 from w2s_reports.render import TITLES
 
 # What a report without a baseline shows.
 SECTIONS = {name: title for name, title in TITLES.items() if name != "comparison"}
 HOSTILE = "<script>window.pwned=1</script>\"'</script><img src=x onerror=window.pwned=1>"
+LATER = "2026-11-20T20:02:00Z"
 REGIONS = ("hard-only", "easy-only", "overlap")
 SENTENCE = (
     "a quiet film that earns its tears without asking for them and never once looks away "
@@ -75,9 +77,11 @@ def make_run(folder: Path, **settings: Any) -> Path:
                     value.to_parquet(folder / file)
                 else:
                     _write(folder / file, {"schema": 1, **value})
-            manifest["stages"][name] = {"key": run.key(stage_of(name), {}), "settings": {}}
-            manifest["stages"][name] |= {"seconds": 1.0, "finished": None}
-            manifest["stages"][name]["files"] = dict.fromkeys(content, "checksum")
+            manifest["stages"][name] = {"settings": {}, "seconds": 1.0, "finished": LATER}
+            manifest["stages"][name]["files"] = dict.fromkeys(content)
+        for name, record in manifest["stages"].items():
+            record["key"] = run.key(stage_of(name), record["settings"])
+            record["files"] = {f: FileRecord.of(folder / f).model_dump() for f in record["files"]}
         _write(folder / "manifest.json", manifest)
     return folder
 
@@ -230,13 +234,19 @@ def _manifest(spec: RunSpec) -> dict[str, Any]:
             "fingerprint": "3f9a" * 16,
             "n_items": spec.n,
             "class_names": list(spec.classes),
+            "weak_names": [],
             "notes": ["12 duplicate texts were kept in one split"],
         },
         "seed": 0,
         "device": "cpu",
         "versions": {"python": "3.12.7", "torch": "2.13.0", "w2s-data": "0.1.0"},
         "stages": {
-            "items": {"settings": {"seed": 0}, "seconds": 0.4, "finished": "2026-11-20T20:00:00Z"},
+            "items": {
+                "settings": {"seed": 0},
+                "seconds": 0.4,
+                "finished": "2026-11-20T20:00:00Z",
+                "files": {"items.parquet": None},
+            },
             "embed": {
                 "settings": {
                     "weak": {"encoder": "tfidf", "dim": 64},
@@ -244,8 +254,14 @@ def _manifest(spec: RunSpec) -> dict[str, Any]:
                 },
                 "seconds": 83.2,
                 "finished": "2026-11-20T20:01:00Z",
+                "files": {},
             },
-            "score": {"settings": {"n_boot": 200}, "seconds": 1.2, "finished": None},
+            "score": {
+                "settings": {"n_boot": 200},
+                "seconds": 1.2,
+                "finished": LATER,
+                "files": {"scores.parquet": None, "overlap.json": None},
+            },
         },
     }
 

@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from tests.sealing import seal
 from tests.w2s_reports.conftest import SECTIONS
 from tests.w2s_reports.later_stages import STAGES
 from w2s_reports import build_report
@@ -456,6 +457,7 @@ def test_odd_texts_stay_in_their_cards(browser: Any, synthetic_run: MakeRun) -> 
     ]
     items["item"] = [odd[i % len(odd)] for i in range(len(items))]
     items.to_parquet(run / "items.parquet")
+    seal(run)
     path = report_path(run)
     assert path.stat().st_size < 8_000_000
     for width in (1280, 390):
@@ -476,6 +478,7 @@ def test_pairs_show_both_texts_under_the_pointer(browser: Any, synthetic_run: Ma
     items = pd.read_parquet(run / "items.parquet")
     items["other"] = "the other text"
     items.to_parquet(run / "items.parquet")
+    seal(run)
     with opened(browser, report_path(run)) as page:
         page.fill("#search", "other")
         card = page.locator("#results .card").first

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.sealing import seal
 from tests.w2s_reports.later_stages import STAGES
 from tests.w2s_reports.test_partial import cut_back
 from w2s_data.errors import RunError
@@ -26,6 +27,7 @@ def edit(run: Path, file: str, change: Callable[[dict[str, Any]], None]) -> Path
     content = json.loads((run / file).read_text())
     change(content)
     (run / file).write_text(json.dumps(content))
+    seal(run)
     return run
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from tests.sealing import seal
 from w2s_reports import build_report, summarize
 from w2s_reports.points import example_images
 from w2s_reports.summary.examples import shown_rows
@@ -20,6 +21,7 @@ STAGES = ("gain", "groups")
 
 def change(path: Path, **values: Any) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
+    seal(path.parent)
 
 
 def test_disagreements_are_counted_by_who_is_right(synthetic_run: MakeRun) -> None:
@@ -56,6 +58,7 @@ def test_disagreements_of_other_items_are_not_shown(synthetic_run: MakeRun) -> N
     run = synthetic_run(stages=STAGES)
     table = pd.read_parquet(run / "predictions.parquet")
     table.iloc[::-1].to_parquet(run / "predictions.parquet")
+    seal(run)
     assert "has to run again" in summarize(run)["examples"]["disagreements"]["hint"]
 
 
@@ -67,7 +70,9 @@ def test_runs_of_an_earlier_version_still_render(synthetic_run: MakeRun) -> None
     for name in ("duplicates", "student"):
         del groups[name]
     (run / "gain.json").write_text(json.dumps(gain))
+    seal(run)
     (run / "groups.json").write_text(json.dumps(groups))
+    seal(run)
     stages = json.loads((run / "manifest.json").read_text())["stages"]
     del stages["gain"]["files"]["predictions.parquet"]
     del stages["groups"]["files"]["duplicates.parquet"]
@@ -126,6 +131,7 @@ def test_worst_group_comes_first_and_losses_are_named(synthetic_run: MakeRun) ->
     student["groups"]["long"] = {"value": 0.5, "low": 0.45, "high": 0.55}
     student["group_gains"]["long"] = {"value": -0.2, "low": -0.25, "high": -0.15}
     (run / "gain.json").write_text(json.dumps(written))
+    seal(run)
     gain = summarize(run)["gain"]
     assert [group["name"] for group in gain["groups"]] == ["long", "short"]
     assert "least right in group long: 50.0%" in gain["findings"][-2]
@@ -138,6 +144,7 @@ def test_pairs_show_both_texts(synthetic_run: MakeRun) -> None:
     items["item"] = [f"one {i}" for i in range(len(items))]
     items["other"] = [f"two {i}" for i in range(len(items))]
     items.to_parquet(run / "items.parquet")
+    seal(run)
     report = build_report(run)
     points = report.drawing.points
     first = items["label"] == "first preferred"

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.sealing import seal
 from tests.w2s_reports import conftest
 from tests.w2s_reports.conftest import SECTIONS
 from tests.w2s_reports.later_stages import STAGES
@@ -34,7 +35,7 @@ def hostile_run(folder: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> Pat
     run = conftest.make_run(folder, hostile=True, stages=tuple(STAGES), n=60)
     for path in run.glob("*.json"):
         path.write_text(path.read_text().replace(SURROGATE, "\\ud800"))
-    return run
+    return seal(run)
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.sealing import seal
 from w2s_reports import build_report, summarize
 from w2s_reports.artefacts import read_artefacts
 from w2s_reports.figures.projection import MapFigure
@@ -103,6 +104,7 @@ def test_missing_labels_are_a_level_of_their_own(synthetic_run: MakeRun) -> None
         table = pd.read_parquet(run / file)
         table.loc[:99, column] = None
         table.to_parquet(run / file)
+        seal(run)
     by = {colouring["key"]: colouring for colouring in map_of(build_report(run)).colours}
     for key in ("label", "weak_correct"):
         levels = by[key]["levels"]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.sealing import seal
 from w2s_reports import build_report, summarize
 from w2s_reports.formats import format_interval, percent
 from w2s_reports.summary.parts import difference, estimate
@@ -19,6 +20,7 @@ MakeRun = Callable[..., Path]
 
 def change(path: Path, **values: Any) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
+    seal(path.parent)
 
 
 def with_sources(run: Path, rows: dict[str, tuple[float, float]], half: float = 0.04) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.sealing import seal
 from tests.w2s_reports.later_stages import STAGES
 from tests.w2s_reports.test_figures import plotly_specs
 from w2s_data.errors import FileFormatError, RunError
@@ -41,6 +42,7 @@ def shown_text(page: str) -> str:
 
 def change(path: Path, **values: Any) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
+    seal(path.parent)
 
 
 @pytest.mark.parametrize("stage", ALL)
@@ -120,6 +122,7 @@ def test_stage_older_than_its_inputs_is_said_to_be(synthetic_run: MakeRun) -> No
 def test_damaged_file_is_named(synthetic_run: MakeRun, name: str) -> None:
     run = synthetic_run(stages=ALL)
     (run / name).write_bytes(b"{")
+    seal(run)
     with pytest.raises(FileFormatError, match=name):
         summarize(run)
 
@@ -156,6 +159,7 @@ def test_headline_follows_the_intervals(
     student["scores"]["accuracy"] = estimate(0.70 + gain[0], gain[1])
     written["labelled_only"]["scores"]["accuracy"] = estimate(*alone)
     (run / "gain.json").write_text(json.dumps(written))
+    seal(run)
     verdict = summarize(run)["verdict"]
     assert verdict["headline"]["words"] == words
     assert 3 <= len(verdict["sentences"]) <= 5
@@ -221,6 +225,7 @@ def test_unknown_predictions_leave_reasons_and_no_figure(synthetic_run: MakeRun)
     nothing = {"schema": 1, "groups": [], "worst_group": None, "advice": None}
     nothing |= {"reading": "Unknown: one group.", "unknown": [{"group": None, "reason": "one"}]}
     (run / "spurious.json").write_text(json.dumps(nothing | {"warnings": []}))
+    seal(run)
     report = build_report(run)
     assert not {"spectra", "correlations", "recovery", "eta"} & set(report.drawing.figures)
     page = shown_text(report.to_html())

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from tests.sealing import seal
 from w2s_data.errors import FileFormatError, RunError
 from w2s_reports import summarize
 from w2s_reports.formats import excerpt, flatten
@@ -71,13 +72,9 @@ def test_degenerate_run_has_undefined_density(synthetic_run: MakeRun) -> None:
     assert overlap["density"] == {"value": None, "low": None, "high": None, "level": None}
 
 
-def test_only_scores_and_overlap_are_needed(synthetic_run: MakeRun) -> None:
-    run = synthetic_run(manifest=False)
-    (run / "items.parquet").unlink()
-    summary = summarize(run)
-    assert summary["data"]["name"] == "run"
-    assert summary["data"]["kind"] == "features"
-    assert summary["provenance"]["stages"] == []
+def test_files_that_no_manifest_vouches_for_are_not_believed(synthetic_run: MakeRun) -> None:
+    with pytest.raises(RunError, match=r"not a run directory .it has no manifest\.json."):
+        summarize(synthetic_run(manifest=False))
 
 
 def test_object_with_a_path_is_a_run(synthetic_run: MakeRun) -> None:
@@ -91,7 +88,9 @@ def test_object_with_a_path_is_a_run(synthetic_run: MakeRun) -> None:
 def test_unscored_run_says_which_command_helps(synthetic_run: MakeRun, name: str) -> None:
     run = synthetic_run()
     (run / name).unlink()
-    with pytest.raises(RunError, match=rf"has no {name}.*w2s score"):
+    with pytest.raises(
+        RunError, match=rf"{name}' is missing since stage 'score' wrote it.*w2s score"
+    ):
         summarize(run)
 
 
@@ -104,6 +103,7 @@ def test_missing_directory(tmp_path: Path) -> None:
 def test_truncated_table_is_named(synthetic_run: MakeRun, name: str) -> None:
     run = synthetic_run()
     (run / name).write_bytes((run / name).read_bytes()[:100])
+    seal(run)
     with pytest.raises(FileFormatError, match=name):
         summarize(run)
 
@@ -111,6 +111,7 @@ def test_truncated_table_is_named(synthetic_run: MakeRun, name: str) -> None:
 def test_damaged_json_is_named(synthetic_run: MakeRun) -> None:
     run = synthetic_run()
     (run / "overlap.json").write_text("{")
+    seal(run)
     with pytest.raises(FileFormatError, match=r"overlap\.json"):
         summarize(run)
 
@@ -118,6 +119,7 @@ def test_damaged_json_is_named(synthetic_run: MakeRun) -> None:
 def test_other_schema_is_refused(synthetic_run: MakeRun) -> None:
     run = synthetic_run()
     (run / "overlap.json").write_text('{"schema": 99}')
+    seal(run)
     with pytest.raises(RunError, match="schema 1"):
         summarize(run)
 
@@ -136,6 +138,7 @@ def test_tables_that_disagree(
 ) -> None:
     run = synthetic_run()
     change(pd.read_parquet(run / "scores.parquet")).to_parquet(run / "scores.parquet")
+    seal(run)
     with pytest.raises(RunError, match=message):
         summarize(run)
 

@@ -27,7 +27,7 @@ def report(
     from w2s_data.run import Run
     from w2s_reports.stage import report_stage
 
-    opened = Run.open(run)
+    opened = Run.open(run, wait=computed.wait, thorough=True)
     with computing(computed, opened.seed, progress) as compute:
         result = report_stage(opened, settings, compute).summary
     print_report(result, opened.path, show=settings.open and settings.format == "html")

@@ -160,7 +160,7 @@ def _add(
     from w2s_data.stages.embedding import planned_roles
 
     check_compute(running)
-    run = Run.open(folder)
+    run = Run.open(folder, wait=running.wait)
     check_writable(run.path)
     known = Known(run.dataset(), planned_roles(run, EmbedSettings()))
     check_stages({stage.name: settings}, known)
@@ -185,7 +185,7 @@ def _finish(run: Run) -> None:
     """Rewrite the report of a run, and print where both are."""
     from w2s_reports import build_report
 
-    build_report(run.path)
+    build_report(run.path, thorough=False)
     say(f"run: {run.path}   report: {run.path / PAGE}")
 
 

@@ -19,11 +19,12 @@ from w2s_data.errors import InputError, NotApplicableError, RunError
 from w2s_data.features.matrix import ArrayFeatures, FeatureMatrix, FeatureView
 from w2s_data.features.pairs import embed_pairs, turned_features
 from w2s_data.features.store import FeatureStore, embed
-from w2s_data.run import MANIFEST, Run
+from w2s_data.run import Run, writes
 from w2s_data.stages.checks import Known
 from w2s_data.stages.graph import EMBED
 from w2s_data.stages.settings import EmbedSettings
-from w2s_data.utils.io import atomic_path, jsonable, load_npy, make_folder, sha256_file
+from w2s_data.utils.io import atomic_path, jsonable, load_npy, make_folder
+from w2s_data.utils.manifest import MANIFEST, FileRecord
 from w2s_data.utils.stage import StageResult
 
 Role = Literal["strong", "weak"]
@@ -38,6 +39,7 @@ class FeatureInput:
     file: Path | None = None
 
 
+@writes
 def embed_stage(
     run: Run,
     settings: EmbedSettings | None = None,
@@ -69,7 +71,8 @@ def embed_stage(
     dataset = run.dataset()
     check_embed(settings, Known(dataset))
     inputs = _inputs(run, dataset, settings, compute)
-    before = run.manifest["stages"].get(EMBED.name, {}).get("settings", {})
+    record = run.manifest["stages"].get(EMBED.name, {})
+    before, before_files = record.get("settings", {}), record.get("files", {})
     recorded: dict[str, Any] = {
         role: chosen
         for role in ROLES
@@ -82,11 +85,14 @@ def embed_stage(
                 encoder = inputs[role].encoder if role in inputs else None
                 if encoder is not None:
                     _encode(run, dataset, role, encoder, compute, overwrite)
+                elif _manifest_of(role) in before_files:
+                    run.file(_manifest_of(role))  # kept as it is, so it must be as it was
                 if _is_stored(run, role):
-                    stage.add(f"features/{role}/{MANIFEST}")
+                    stage.add(_manifest_of(role))
     # The file's name and content are settings; where it lies may change without a new run.
-    places = {str(role): str(given.file.resolve()) for role, given in inputs.items() if given.file}
-    run.remember_features(places)
+    run.remember_features(
+        {role: given.file.resolve() for role, given in inputs.items() if given.file}
+    )
     features = load_features(run, compute)
     return StageResult({role: matrix.shape for role, matrix in features.items()}, fresh=fresh)
 
@@ -226,7 +232,7 @@ def _recorded(
     """Return what a role's features depend on besides the items; None if it has none."""
     if given is not None and given.file is not None:
         load_npy(given.file, len(dataset))  # a file that does not fit is refused before it counts
-        return {"file": given.file.name, "sha256": sha256_file(given.file)}
+        return {"file": given.file.name, "sha256": FileRecord.of(given.file).sha256}
     if given is not None and given.encoder is not None:
         encoder = given.encoder
         # The state of a learning encoder follows from the items, an input of the stage.
@@ -241,13 +247,13 @@ def _recorded(
 
 def _read(run: Run, dataset: W2SDataset, role: Role, recorded: dict[str, Any]) -> FeatureMatrix:
     if "file" in recorded:
-        file = run.feature_file(role)
+        file, is_same = run.feature_file(role)
         if not file.is_file():
             raise RunError(
                 f"the {role} features of this run came from {str(file)!r}, which is gone: pass "
                 f"{role}_features to `{EMBED.command}` again"
             )
-        if sha256_file(file) != recorded["sha256"]:
+        if not is_same:
             raise InputError(
                 f"{str(file)!r} has changed since the run was embedded: pass {role}_features to "
                 f"`{EMBED.command}` again"
@@ -257,7 +263,7 @@ def _read(run: Run, dataset: W2SDataset, role: Role, recorded: dict[str, Any]) -
         return turned_features(features, dataset.labels) if dataset.is_paired else features
     if role == "strong" and dataset.features is not None:
         return ArrayFeatures(dataset.features)
-    store = FeatureStore.open(_store_path(run, role))
+    store = FeatureStore.open(run.file(_manifest_of(role)).parent)
     if dataset.is_paired:
         first, second = dataset.pairs
         return FeatureView(store.select(first), minus=store.select(second))
@@ -266,6 +272,10 @@ def _read(run: Run, dataset: W2SDataset, role: Role, recorded: dict[str, Any]) -
 
 def _store_path(run: Run, role: Role) -> Path:
     return run.path / "features" / role
+
+
+def _manifest_of(role: Role) -> str:
+    return f"features/{role}/{MANIFEST}"
 
 
 def _are_sound(run: Run, inputs: dict[Role, FeatureInput]) -> bool:

@@ -17,7 +17,7 @@ from w2s_data.features.matrix import FeatureMatrix, FeatureView, sampled
 from w2s_data.forecast import GainForecaster
 from w2s_data.forecast.inputs import check_class_sizes
 from w2s_data.probes.linear import LinearProbe
-from w2s_data.run import Run
+from w2s_data.run import Run, writes
 from w2s_data.stages.checks import Known
 from w2s_data.stages.embedding import ROLES, Role, load_features, require_role
 from w2s_data.stages.graph import DISCREPANCY, FORECAST, FORECAST_SUMMARY
@@ -31,6 +31,7 @@ from w2s_data.utils.warnings import collect_warnings
 SAMPLE_COPIES = 12  # of its rows in float64: samples, kernels of three kinds, simulated worlds
 
 
+@writes
 def forecast_stage(
     run: Run, settings: ForecastSettings | None = None, compute: Compute | None = None
 ) -> StageResult:

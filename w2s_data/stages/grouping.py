@@ -21,7 +21,7 @@ from w2s_data.errors import DegenerateDataWarning, InputError, NotApplicableErro
 from w2s_data.features.matrix import FeatureMatrix
 from w2s_data.groups import GroupAnalyzer
 from w2s_data.neighbors.index import NeighborIndex
-from w2s_data.run import Run
+from w2s_data.run import Run, writes
 from w2s_data.spurious import SpuriousAnalyzer
 from w2s_data.spurious.analyzer import unknown_spurious
 from w2s_data.stages.checks import Known
@@ -42,6 +42,7 @@ from w2s_data.stages.graph import (
 from w2s_data.stages.scoring import weak_proba_of
 from w2s_data.stages.settings import GroupSettings
 from w2s_data.utils.io import sha256_json
+from w2s_data.utils.manifest import owner
 from w2s_data.utils.progress import progress
 from w2s_data.utils.stage import StageResult
 from w2s_data.utils.typing import AnyArray, FloatArray
@@ -53,6 +54,7 @@ BLOCKS = "groups"  # folder of the finished blocks of a search
 MOST_PAIRS = 200  # of near-duplicates that are listed
 
 
+@writes
 def groups_stage(
     run: Run, settings: GroupSettings | None = None, compute: Compute | None = None
 ) -> StageResult:
@@ -97,11 +99,12 @@ def groups_stage(
     if student:  # a setting and not an input: groups that were described before stay valid
         recorded["student"] = student
     if (earlier := run.earlier(GROUPS, recorded)) is not None:
+        _forget_blocks(run)
         return earlier
     check_scored(run)
     features = load_features(run, compute)
     strong = required(features, "strong")
-    scores = run.read_table(SCORES)
+    scores = run.read_table(SCORES, per_item=True)
     with run.stage(GROUPS, recorded) as stage:
         with collect_warnings(DegenerateDataWarning) as notes:
             index = _index(run, strong, compute)
@@ -127,7 +130,7 @@ def groups_stage(
         stage.write_summary(GROUPS_SUMMARY, summary | {"student": student.get("method")})
         stage.add(NEIGHBORS)
         stage.write_summary(SPURIOUS, _judge(dataset, features, analyzer, spurious))
-    shutil.rmtree(run.path / BLOCKS, ignore_errors=True)  # needed by a resumed search only
+    _forget_blocks(run)
     return StageResult(run.read(GROUPS))
 
 
@@ -145,6 +148,10 @@ def check_groups(settings: GroupSettings, known: Known) -> None:
         raise InputError(f"n_groups is {settings.n_groups}, more than the {len(dataset)} items")
 
 
+def _forget_blocks(run: Run) -> None:
+    shutil.rmtree(run.path / BLOCKS, ignore_errors=True)  # needed by a resumed search only
+
+
 def _student(run: Run, dataset: W2SDataset) -> tuple[dict[str, str], FloatArray | None]:
     """Return the best method of the run's gain, and its student's labels as probabilities."""
     files = run.manifest["stages"].get(GAIN.name, {}).get("files", {})
@@ -154,7 +161,7 @@ def _student(run: Run, dataset: W2SDataset) -> tuple[dict[str, str], FloatArray 
     if not students:
         return {}, None
     best = str(students[0]["name"])
-    labels = run.read_table(PREDICTIONS, [f"{best} / label"]).iloc[:, 0]
+    labels = run.read_table(PREDICTIONS, [f"{best} / label"], per_item=True).iloc[:, 0]
     codes = class_codes(labels.astype(object), dataset.class_names, "student's label")
     proba = np.eye(len(dataset.class_names))[codes]
     proba[codes < 0] = np.nan
@@ -202,6 +209,9 @@ def _index(run: Run, strong: FeatureMatrix, compute: Compute) -> NeighborIndex:
     # The file holds links as well as vectors; beyond twice the limit it was made for more memory.
     if path.is_file() and path.stat().st_size <= 2 * memory.resident_bytes:
         try:
+            # That of a search which was interrupted is in no manifest yet.
+            if owner(run.manifest, NEIGHBORS) and not run.is_whole(NEIGHBORS):
+                raise StoreError(f"{NEIGHBORS} has changed")
             return NeighborIndex.load(path, strong, "cosine", compute.device)
         except StoreError as error:
             logger.warning("%s; it is built again", error)

@@ -42,7 +42,12 @@ def open_run(data: DataSettings, settings: RunSettings) -> Run:
     dataset = _loaded(data, seed)
     folder = RUNS / dataset.name if output is None else Path(output)
     return Run.create(
-        folder, dataset, source=_source(data.path), seed=seed, overwrite=settings.overwrite
+        folder,
+        dataset,
+        source=_source(data.path),
+        seed=seed,
+        overwrite=settings.overwrite,
+        wait=settings.wait,
     )
 
 
@@ -55,7 +60,7 @@ def _reopened(data: DataSettings, settings: RunSettings) -> Run:
             f"{os.fspath(data.path)!r} is a run, whose columns and splits are fixed: {given[0]} "
             "requires the data file instead"
         )
-    run = Run.open(data.path)
+    run = Run.open(data.path, wait=settings.wait)
     if settings.seed is not None:
         run.seed = settings.seed
     return run

@@ -12,12 +12,13 @@ from w2s_data.compute.context import Compute
 from w2s_data.compute.memory import MemoryLimit
 from w2s_data.data.load import W2SDataset
 from w2s_data.data.regions import Region
+from w2s_data.data.weak import proba_of, proba_table
 from w2s_data.errors import DegenerateDataWarning, InputError, SplitError, listing
 from w2s_data.features.matrix import FeatureMatrix, FeatureView, sampled
 from w2s_data.overlap.detector import OverlapDetector
 from w2s_data.overlap.summary import summarize_overlap
 from w2s_data.probes.linear import LinearProbe, cross_fit_proba
-from w2s_data.run import Run, proba_table
+from w2s_data.run import Run, writes
 from w2s_data.stages.checks import Known
 from w2s_data.stages.embedding import load_features, require_role, required
 from w2s_data.stages.graph import OVERLAP, SCORE, SCORES
@@ -32,6 +33,7 @@ TEACHER_FOLDS = 5  # the usual number: more folds change cross-fitted probabilit
 PROBE_COPIES = 4  # of its rows in float64, that fitting a probe makes
 
 
+@writes
 def score_stage(
     run: Run, settings: ScoreSettings | None = None, compute: Compute | None = None
 ) -> StageResult:
@@ -171,8 +173,7 @@ def probe_for(dataset: W2SDataset, probe: LinearProbe) -> LinearProbe:
 
 def weak_proba_by_model(run: Run, dataset: W2SDataset) -> FloatArray:
     """Return weak probabilities (N, C) of the run, or (N, M, C) of several weak models."""
-    values = run.read_table(WEAK_PROBA).drop(columns="id").to_numpy(dtype=np.float64)
-    stacked: FloatArray = values.reshape(len(values), -1, len(dataset.class_names))
+    stacked = proba_of(run.read_table(WEAK_PROBA, per_item=True), dataset.class_names)
     return stacked[:, 0] if stacked.shape[1] == 1 else stacked
 
 

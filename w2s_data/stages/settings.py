@@ -259,6 +259,7 @@ class ComputeSettings(Settings):
         description="Address of a running Ray cluster: auto, HOST:PORT or ray://HOST:PORT; "
         "otherwise one is started here and stopped at the end.",
     )
+    wait: Flag = Field(True, description="Wait while another process writes the run, or refuse to.")
     workers: Annotated[Count, Field(le=4096)] | None = Field(
         None,
         description="Number of Ray workers; default: one per GPU, or CPUs / threads per process.",

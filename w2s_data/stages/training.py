@@ -9,7 +9,7 @@ from w2s_data.compute.context import Compute
 from w2s_data.errors import DegenerateDataWarning, InputError, NotApplicableError, find
 from w2s_data.finetune.gain.data import check_measurable
 from w2s_data.finetune.settings import TrainingSettings
-from w2s_data.run import Run
+from w2s_data.run import Run, writes
 from w2s_data.stages.checks import Known
 from w2s_data.stages.embedding import load_features, required
 from w2s_data.stages.graph import (
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from w2s_data.finetune.methods.base import Method
 
 
+@writes
 def gain_stage(
     run: Run, settings: GainSettings | None = None, compute: Compute | None = None
 ) -> StageResult:

@@ -7,6 +7,9 @@ import hashlib
 import json
 import math
 import os
+import platform
+import re
+import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -22,24 +25,29 @@ from w2s_data.utils.typing import FloatArray
 _NPY = b"\x93NUMPY"
 _SAVE = "numpy.save(path, array) writes one"
 TEMPORARY_SUFFIX = ".partial"  # of hidden files, which no glob over results finds
+# .NAME.PROCESS@HOST.partial
+_WRITER = re.compile(rf"\.(\d+)(?:@([\w.-]*))?{re.escape(TEMPORARY_SUFFIX)}$")
+# A file of another machine, whose processes cannot be asked for, counts as left behind after a day.
+FOREIGN_SECONDS = 86_400
+CLOCK_SECONDS = 2  # by which the clocks of a file system and of the processes may differ
 
 
 @contextmanager
-def atomic_path(final: str | os.PathLike[str]) -> Iterator[Path]:
+def atomic_path(final: str | os.PathLike[str], *, durable: bool = True) -> Iterator[Path]:
     """Yield a path beside `final`; it is moved into place only if the block succeeds.
 
-    Raise WriteError if the file cannot be written; an existing file stays unchanged.
+    Raise WriteError if the file cannot be written; an existing file stays unchanged. A file that
+    is not `durable` may be empty after a power failure, and costs no wait for the disk.
     """
     target = Path(final)
     make_folder(target.parent)
-    # In the same folder, hence on the same disk, or the move would be a copy. The process number
-    # keeps two writers apart.
-    partial = target.with_name(f".{target.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
+    # In the same folder, hence on the same disk, or the move would be a copy. Process and host
+    # keep two writers apart.
+    partial = target.with_name(f".{target.name}.{os.getpid()}@{_host()}{TEMPORARY_SUFFIX}")
     try:
         yield partial
-        # On the disk before it gets its name, or a power failure could leave an empty file.
-        with partial.open("rb+") as file:
-            os.fsync(file.fileno())
+        if durable:
+            flush(partial)  # before it gets its name, or a power failure could leave it empty
         partial.replace(target)
     except OSError as error:
         raise WriteError(
@@ -61,10 +69,53 @@ def make_folder(folder: Path) -> None:
         ) from error
 
 
-def remove_partial_files(folder: Path) -> None:
-    """Delete the files that a killed process left unfinished in `folder`."""
-    for leftover in folder.glob(f".*{TEMPORARY_SUFFIX}"):
-        leftover.unlink(missing_ok=True)
+def flush(path: Path) -> None:
+    """Wait until the content of a file is on the disk."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def remove_partial_files(folder: Path, *, alone: bool = False) -> None:
+    """Delete the files that processes which ended left unfinished in `folder` and below.
+
+    A caller that is `alone`, which only a lock can tell, need not ask whether they have ended.
+    """
+    for leftover in folder.rglob(f".*{TEMPORARY_SUFFIX}") if alone else partial_files(folder):
+        with suppress(OSError):  # on a disk that only others may write
+            leftover.unlink(missing_ok=True)
+
+
+def partial_files(folder: Path) -> list[Path]:
+    """Return the unfinished files in `folder` and below whose processes have ended."""
+    return sorted(path for path in folder.rglob(f".*{TEMPORARY_SUFFIX}") if not _in_work(path))
+
+
+def _in_work(path: Path) -> bool:
+    """Whether the process that writes an unfinished file still runs."""
+    try:
+        modified = path.stat().st_mtime
+    except OSError:  # finished in the meantime
+        return True
+    named = _WRITER.search(path.name)
+    if named is None:
+        return False
+    if (named[2] or _host()) != _host():
+        return time.time() - modified < FOREIGN_SECONDS
+    import psutil
+
+    try:
+        process = psutil.Process(int(named[1]))
+        # A process that began after the file was written got the number of the one that wrote it.
+        began = process.create_time()
+        lives = process.status() != psutil.STATUS_ZOMBIE
+        return bool(lives and began <= modified + CLOCK_SECONDS)
+    except (psutil.Error, OverflowError):
+        return False
+
+
+def _host() -> str:
+    # Short, since names of files are limited to 255 bytes.
+    return re.sub(r"[^\w.-]", "-", platform.node(), flags=re.ASCII)[:32]
 
 
 def jsonable(value: Any) -> Any:

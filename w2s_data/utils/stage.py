@@ -7,8 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
+StageName = Literal[
+    "items", "embed", "score", "forecast", "select", "gain", "groups", "projection", "report"
+]
 ITEMS_TABLE = "items.parquet"
 VECTORS = "items.npy"  # of items that are feature vectors: read from there block by block
 WEAK_PROBA = "weak_proba.parquet"
@@ -23,7 +26,7 @@ class Stage:
     '`w2s gain RUN` measures the gain.'
     """
 
-    name: str
+    name: StageName
     needs: tuple[str, ...] = ()  # must be finished; when one changes, this stage runs again
     uses: tuple[str, ...] = ()  # are read where they are finished; the same holds for them
     files: Mapping[str, str] = field(default_factory=dict)  # each with what it adds to a run
@@ -65,6 +68,18 @@ class StageResult:
 
     summary: dict[str, Any]
     fresh: bool = False  # nothing had changed, so that the earlier result was read
+
+
+def repair(stage: str, run: object) -> str:
+    """Return what writes a stage's files again.
+
+    >>> repair("score", "runs/digits")
+    'run `w2s score runs/digits` again'
+    """
+    if stage == "items":  # whose data lie elsewhere
+        return f"make the run again from its data: `w2s score DATA -o {run}`"
+    # The map has no command of its own.
+    return f"run `w2s {'report' if stage == 'projection' else stage} {run}` again"
 
 
 ITEMS = Stage(

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.sealing import seal
 from w2s_data import NeighborIndex
 from w2s_data.cli import main
 from w2s_data.neighbors import index as neighbors
@@ -193,6 +194,7 @@ class TestForecast:
         items = pd.read_parquet(folder / "items.parquet")
         items.loc[items["split"] != "labelled", "label"] = None
         items.to_parquet(folder / "items.parquet", index=False)
+        seal(folder)
         for file in ("forecast.json", "discrepancy.json"):
             (folder / file).unlink()
         assert w2s("forecast", folder)[1] == first[1]

@@ -258,9 +258,9 @@ def test_leftovers_of_a_killed_run_are_removed(store):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "cannot read"),
-        ("[]", "cannot read"),
-        ('{"schema": 1}', "cannot read"),
+        ("{", "damaged"),
+        ("[]", "damaged"),
+        ('{"schema": 1}', "damaged"),
         ('{"schema": 99}', "schema version 99"),
     ],
 )

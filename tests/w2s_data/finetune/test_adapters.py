@@ -241,9 +241,7 @@ def test_a_single_row_that_does_not_fit(tiny, rng, monkeypatch):
         train(tiny, texts, weak(rng, labels))
 
 
-def test_a_diverging_loss_names_method_and_step(tiny, rng, monkeypatch):
-    # A rate that diverges for certain is refused with the settings.
-    monkeypatch.setattr("w2s_data.finetune.settings.check_parameters", lambda *_: None)
+def test_a_diverging_loss_names_method_and_step(tiny, rng):
     texts, labels = reviews(rng, 64)
     with pytest.raises(TrainingError, match=r"naive, student: the loss is not finite from step \d"):
         train(tiny, texts, weak(rng, labels), learning_rate=1e30)
@@ -296,7 +294,7 @@ def test_saved_models_say_the_same(tiny, rng, tmp_path, tuning):
     again = WholeModel.load(tmp_path, device="cpu")
     np.testing.assert_array_equal(again.proba(texts), model.proba(texts))
     (tmp_path / "model.safetensors").write_bytes(b"")
-    with pytest.raises(FileFormatError, match="as the weights of a student"):
+    with pytest.raises(FileFormatError, match="cannot read the model"):
         WholeModel.load(tmp_path)
     (tmp_path / "student.json").write_text('{"schema_version": 0}')
     with pytest.raises(RunError, match="of schema 0; this version reads 1"):

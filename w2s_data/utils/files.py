@@ -1,0 +1,99 @@
+"""The files of a run, each believed only as its stage left it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow.parquet as pq
+
+from w2s_data.errors import RunError, listing
+from w2s_data.utils.io import read_json
+from w2s_data.utils.manifest import FileRecord, file_record, owner
+from w2s_data.utils.reading import reading
+from w2s_data.utils.stage import Stage, repair
+
+
+class RunFiles:
+    """A folder with the manifest that vouches for its files.
+
+    With `thorough` every file is hashed before it is believed; else those whose size or time is
+    not the recorded one.
+    """
+
+    def __init__(self, path: Path, manifest: dict[str, Any], thorough: bool = False) -> None:
+        self.path = path
+        self.manifest = manifest
+        self.thorough = thorough
+
+    def check_inputs(self, stage: Stage) -> None:
+        """Refuse to compute from files that are not as their stages left them."""
+        for name in stage.inputs:
+            for file in self.manifest["stages"].get(name, {}).get("files", ()):
+                self.file(file)
+
+    def file(self, name: str) -> Path:
+        """Return the path of a file that is as its stage left it; RunError otherwise."""
+        folder, stage = os.fspath(self.path), owner(self.manifest, name)
+        if stage is None:
+            raise RunError(f"the run {folder!r} has no {name} yet")
+        if not self.is_whole(name):
+            change = "changed" if (self.path / name).exists() else "missing"
+            since = self.manifest["stages"][stage]["finished"]
+            raise RunError(
+                f"{os.fspath(self.path / name)!r} is {change} since stage {stage!r} wrote it "
+                f"({since}): {repair(stage, self.path)}"
+            )
+        return self.path / name
+
+    def is_whole(self, name: str) -> bool:
+        """Whether a file that a finished stage names is as that stage left it."""
+        stage = owner(self.manifest, name)
+        return stage is not None and file_record(self.manifest, stage, name).matches(
+            self.path / name, thorough=self.thorough
+        )
+
+    def feature_file(self, role: str) -> tuple[Path, bool]:
+        """Return the file that a role's ready-made features came from, and if it is the same."""
+        known = dict(self.manifest.get("features", {}).get(role, {}))
+        path = Path(known.pop("path", ""))
+        return path, bool(known) and FileRecord(**known).matches(path, thorough=self.thorough)
+
+    def read_table(
+        self, name: str, columns: list[str] | None = None, *, per_item: bool = False
+    ) -> pd.DataFrame:
+        """Read one of the run's Parquet tables; `per_item` if it has a row for each item.
+
+        Raise RunError if it was changed since its stage wrote it, or does not fit the run.
+        """
+        table = read_parquet(self.file(name), columns)
+        n_items = self.manifest["data"]["n_items"]
+        if per_item and len(table) != n_items:
+            raise RunError(
+                f"{os.fspath(self.path / name)!r} has {len(table):,} rows for {n_items:,} items: "
+                f"{repair(str(owner(self.manifest, name)), self.path)}"
+            )
+        return table
+
+    def read_summary(self, name: str, schema: int | None = None) -> dict[str, Any]:
+        """Read one of the run's JSON summaries, of any schema or of this one; RunError if not."""
+        content = read_json(self.file(name))
+        version = content.get("schema") if isinstance(content, dict) else None
+        if version is None or (schema is not None and version != schema):
+            raise RunError(
+                f"{os.fspath(self.path / name)!r} is not a summary of schema {schema or 1}: "
+                f"{repair(str(owner(self.manifest, name)), self.path)} with this version"
+            )
+        return dict(content)
+
+
+def read_parquet(path: Path, columns: list[str] | None) -> pd.DataFrame:
+    """Read a table, or some columns of it; RunError if it is damaged or lacks one."""
+    with reading(path, "Parquet", error=RunError):
+        table: pd.DataFrame = pq.read_table(path, columns=columns).to_pandas()
+    missing = [name for name in columns or () if name not in table]
+    if missing:
+        raise RunError(f"{os.fspath(path)!r} lacks the columns {listing(missing)}")
+    return table
