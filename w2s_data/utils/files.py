@@ -40,10 +40,10 @@ class RunFiles:
         if stage is None:
             raise RunError(f"the run {folder!r} has no {name} yet")
         if not self.is_whole(name):
-            change = "changed" if (self.path / name).exists() else "missing"
+            change = "has changed" if (self.path / name).exists() else "is missing"
             since = self.manifest["stages"][stage]["finished"]
             raise RunError(
-                f"{os.fspath(self.path / name)!r} is {change} since stage {stage!r} wrote it "
+                f"{os.fspath(self.path / name)!r} {change} since stage {stage!r} wrote it "
                 f"({since}): {repair(stage, self.path)}"
             )
         return self.path / name
