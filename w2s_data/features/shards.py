@@ -6,20 +6,24 @@ A file that the manifest does not name does not exist for the store.
 
 from __future__ import annotations
 
-import fnmatch
 import hashlib
 import json
 import logging
+import re
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import TypeAdapter
 
 from w2s_data.encoders.base import Kind
-from w2s_data.errors import StoreError
+from w2s_data.errors import StoreError, listing
+from w2s_data.utils.constants import LARGEST_COUNT
 from w2s_data.utils.io import json_bytes, jsonable
+from w2s_data.utils.reading import parsing
 from w2s_data.utils.storage import Storage
 from w2s_data.utils.typing import AnyArray, FloatArray
 
@@ -59,23 +63,32 @@ class Manifest:
         """
         if MANIFEST not in folder.names():
             raise StoreError(f"{str(folder)!r} is not a feature store: it has no {MANIFEST}")
-        try:
-            content = json.loads(folder.read(MANIFEST))
-            version = content["schema"]
+        with parsing(
+            f"{folder}/{MANIFEST}",
+            "the manifest of a feature store",
+            error=StoreError,
+            advice="embed into another folder, or with overwrite=True",
+        ):
+            content = folder.read(MANIFEST)
+            version = json.loads(content)["schema"]
             if version != SCHEMA_VERSION:
                 raise StoreError(
                     f"feature store {str(folder)!r} has schema version {version!r}; "
                     f"this release reads version {SCHEMA_VERSION}"
                 )
-            shards = tuple(Shard(**shard) for shard in content["shards"])
-            return cls(content["kind"], content["encoder"], content["dim"], shards)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            if isinstance(error, StoreError):  # a ValueError as well: the one about the version
-                raise
-            raise StoreError(
-                f"the manifest {f'{folder}/{MANIFEST}'!r} is damaged ({error}); embed into "
-                f"another folder, or with overwrite=True"
-            ) from error
+            # Strict: a text is no number of rows. Further keys are ignored.
+            manifest = TypeAdapter(cls).validate_json(content, strict=True)
+            manifest.check()
+            return manifest
+
+    def check(self) -> None:
+        """Raise ValueError where the entries contradict themselves."""
+        files = [shard.file for shard in self.shards]
+        if len(set(files)) < len(files) or not all(map(is_shard_name, files)):
+            raise ValueError(f"its shards are {listing(files, 3)}")
+        sizes = [shard.rows for shard in self.shards] + ([self.dim or 0] if files else [])
+        if not all(0 < size <= LARGEST_COUNT for size in sizes):
+            raise ValueError("a shard without rows or columns")
 
     def write(self, folder: Storage) -> None:
         """Write the manifest, atomically."""
@@ -116,8 +129,9 @@ class Shards:
         shard = self.manifest.shards[index]
         if self._last is None or self._last[0] != shard.file:
             column = self._read_column(shard, "vector")
-            flat = column.flatten().to_numpy(zero_copy_only=True)  # hence read-only
-            self._last = shard.file, flat.reshape(shard.rows, -1)
+            with self._parsing(shard):
+                flat = column.flatten().to_numpy(zero_copy_only=True)  # hence read-only
+                self._last = shard.file, flat.reshape(shard.rows, self.manifest.dim)
         return self._last[1]
 
     def is_sound(self, shard: Shard) -> bool:
@@ -177,14 +191,23 @@ class Shards:
     def _keys_of(self, shard: Shard) -> AnyArray:
         if shard.file not in self._keys:
             column = self._read_column(shard, "key")
-            raw = np.frombuffer(column.buffers()[1], dtype=KEY_DTYPE)
-            # A copy, since a view of the few keys would keep the whole file in memory.
-            self._keys[shard.file] = raw[column.offset : column.offset + shard.rows].copy()
+            with self._parsing(shard):
+                raw = np.frombuffer(column.buffers()[1], dtype=KEY_DTYPE)
+                # A copy, since a view of the few keys would keep the whole file in memory.
+                self._keys[shard.file] = raw[column.offset : column.offset + shard.rows].copy()
         return self._keys[shard.file]
 
     def _read_column(self, shard: Shard, name: str) -> Any:
         content = pa.BufferReader(self._bytes(shard, verify=shard.file not in self._verified))
-        return pq.ParquetFile(content).read(columns=[name])[name].combine_chunks()
+        with self._parsing(shard):
+            column = pq.ParquetFile(content).read(columns=[name])[name].combine_chunks()
+            if len(column) != shard.rows or column.null_count:
+                raise ValueError(f"{len(column)} rows, where the manifest has {shard.rows}")
+            return column
+
+    def _parsing(self, shard: Shard) -> AbstractContextManager[None]:
+        path = f"{self.folder}/{shard.file}"
+        return parsing(path, "a shard", error=StoreError, advice="embed() recomputes it")
 
     def _bytes(self, shard: Shard, *, verify: bool) -> bytes:
         path = f"{self.folder}/{shard.file}"
@@ -209,7 +232,7 @@ def is_shard_name(name: str) -> bool:
     >>> is_shard_name("part-00012.parquet"), is_shard_name("items.parquet")
     (True, False)
     """
-    return fnmatch.fnmatch(name, "part-*.parquet")
+    return re.fullmatch(r"part-\d+\.parquet", name) is not None
 
 
 def _file_name(number: int) -> str:

@@ -24,6 +24,7 @@ from w2s_data.finetune.settings import SETTING_NAMES, TrainingSettings, Tuning
 from w2s_data.finetune.task import Pool
 from w2s_data.finetune.weak_labels import as_weak_proba
 from w2s_data.utils.io import atomic_path, jsonable
+from w2s_data.utils.reading import parsing, reading
 from w2s_data.utils.typing import AnyArray, FloatArray, RandomState
 from w2s_data.utils.validation import check_seeds, check_weights, root_seed
 
@@ -99,16 +100,20 @@ class Student:
     def load(cls, folder: str | os.PathLike[str]) -> Student:
         """Read a student that `save` wrote, without controls; see `read_student` for the errors."""
         arrays, record = read_student(folder, "method")
-        return cls(
-            method=make_method(record["method"], **record["parameters"]),
-            tuning=record["tuning"],
-            classes=np.asarray(record["classes"]),
-            model=HeadModel.from_tensors(arrays, record["link"]),
-            seeds=tuple(record["seeds"]),
-            history=pd.read_parquet(Path(folder) / "history.parquet"),
-            diagnostics=record["diagnostics"],
-            controls={},
-        )
+        history = Path(folder) / "history.parquet"
+        with reading(history, "the history of a student"):
+            table = pd.read_parquet(history)
+        with parsing(os.fspath(folder), "a student"):
+            return cls(
+                method=make_method(record["method"], **record["parameters"]),
+                tuning=record["tuning"],
+                classes=np.asarray(record["classes"]),
+                model=HeadModel.from_tensors(arrays, record["link"]),
+                seeds=tuple(record["seeds"]),
+                history=table,
+                diagnostics=record["diagnostics"],
+                controls={},
+            )
 
     def __repr__(self) -> str:
         seeds = "1 seed" if self.n_seeds == 1 else f"{self.n_seeds} seeds"

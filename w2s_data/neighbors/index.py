@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from w2s_data.compute import faiss as _faiss
 from w2s_data.compute.base import Advance, B, Engine, LocalEngine, Work, no_advance
-from w2s_data.errors import EmptyDataError, FeatureError, InputError
+from w2s_data.errors import EmptyDataError, FeatureError, InputError, StoreError
 from w2s_data.features.matrix import FeatureMatrix, as_feature_matrix
 from w2s_data.neighbors import build as _index
 from w2s_data.neighbors.build import Kind
@@ -28,6 +28,7 @@ from w2s_data.neighbors.search import (
     prepared_blocks,
 )
 from w2s_data.neighbors.storage import read_index, start_fingerprint, write_index
+from w2s_data.utils.reading import parsing
 from w2s_data.utils.typing import FloatArray, IntArray, RandomState
 from w2s_data.utils.validation import check_generator, check_parameters, one_of, whole
 
@@ -299,11 +300,15 @@ class NeighborIndex(BaseEstimator):  # type: ignore[misc]
         """
         gpu = _faiss.resolve_gpu(device)
         index, record = read_index(Path(path), features, metric)
-        loaded = cls(**record["parameters"] | {"device": device})
-        for name in LEARNED:
-            setattr(loaded, f"{name}_", record[name])
-        loaded.shape_ = tuple(record["shape"])
-        loaded._search = Searcher(index, loaded.metric, loaded.shape_, gpu, device)
+        with parsing(os.fspath(path), "a saved index", error=StoreError, advice="fit a new one"):
+            loaded = cls(**record["parameters"] | {"device": device})
+            loaded._check_parameters()
+            for name in LEARNED:
+                setattr(loaded, f"{name}_", record[name])
+            loaded.shape_ = tuple(record["shape"])
+            if loaded.shape_ != (index.ntotal, index.d):
+                raise ValueError(f"it holds {index.ntotal} vectors of {index.d} dimensions")
+            loaded._search = Searcher(index, loaded.metric, loaded.shape_, gpu, device)
         loaded.device_ = loaded._search.device
         return loaded
 

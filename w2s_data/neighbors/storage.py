@@ -3,18 +3,37 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from w2s_data.compute import faiss as _faiss
-from w2s_data.errors import FileFormatError, StoreError, first_line
+from w2s_data.errors import StoreError, first_line
 from w2s_data.features.matrix import as_feature_matrix
-from w2s_data.utils.io import atomic_path, read_json, sha256_file, write_json
+from w2s_data.utils.io import atomic_path, sha256_file, write_json
+from w2s_data.utils.reading import reading
 
 SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class _Record:
+    """Types of what a record must hold."""
+
+    parameters: dict[str, Any]
+    kind: Literal["flat", "ivf", "hnsw"]
+    shape: tuple[int, int]
+    fingerprint: str
+    sha256: str
+    n_lists: int | None
+    n_probe: int | None
+    recall: float | None
+    bits: int | None
 
 
 def write_index(file: Path, index: Any, record: dict[str, Any]) -> None:
@@ -58,11 +77,10 @@ def _read_record(file: Path) -> dict[str, Any]:
     for needed in (file, path):
         if not needed.is_file():
             raise StoreError(f"there is no saved index: {str(needed)!r} is missing")
-    try:
-        record: dict[str, Any] = read_json(path)
+    with reading(path, "the record of an index", error=StoreError, advice="fit a new one"):
+        content = path.read_bytes()
+        record: dict[str, Any] = json.loads(content)
         version, checksum = record["schema"], record["sha256"]
-    except (FileFormatError, KeyError, TypeError) as error:
-        raise StoreError(f"the record {str(path)!r} of an index is damaged ({error})") from error
     if version != SCHEMA_VERSION:
         raise StoreError(
             f"the index {str(file)!r} has schema version {version!r}; this release reads version "
@@ -70,6 +88,8 @@ def _read_record(file: Path) -> dict[str, Any]:
         )
     if sha256_file(file) != checksum:
         raise StoreError(f"the index {str(file)!r} is damaged: its checksum is not the record's")
+    with reading(path, "the record of an index", error=StoreError, advice="fit a new one"):
+        TypeAdapter(_Record).validate_json(content, strict=True)
     return record
 
 

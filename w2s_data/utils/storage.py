@@ -15,6 +15,7 @@ from typing import Any
 
 from w2s_data.errors import FileFormatError, MissingExtraError
 from w2s_data.utils.io import atomic_path, remove_partial_files
+from w2s_data.utils.reading import check_regular
 
 # Packages that fsspec imports by protocol, named in the error where one is missing.
 _PACKAGES = {
@@ -84,6 +85,10 @@ class DiskFolder(Storage):
 
     def __str__(self) -> str:
         return str(self.path)
+
+    def read(self, name: str) -> bytes:
+        check_regular(self.path / name)
+        return super().read(name)
 
     def write(self, name: str, content: bytes) -> None:
         with atomic_path(self.path / name) as partial:

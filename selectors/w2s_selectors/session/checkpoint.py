@@ -20,13 +20,15 @@ from typing import Any, Self
 import numpy as np
 
 from w2s_data._version import __version__
-from w2s_data.errors import FileFormatError, InputError
-from w2s_data.utils.io import jsonable, read_json, remove_partial_files, write_json
+from w2s_data.errors import InputError
+from w2s_data.utils.io import jsonable, remove_partial_files, write_json
+from w2s_data.utils.reading import reading
 from w2s_selectors.sources.base import Batch
 from w2s_selectors.sources.journal import read_batch, write_batch
 
 SCHEMA = 1
 HEADER = "checkpoint.json"
+_RESUME = "delete it and all later rounds to resume from there (received items are kept)"
 
 
 class CheckpointError(InputError):
@@ -87,8 +89,9 @@ class Checkpoint:
                 "folder"
             )
         content = _read_header(header)
-        _check_identity(folder, content["identity"], identity)
-        self.seed = int(content["seed"])  # also where the caller passed none
+        with reading(header, "the checkpoint of a selection", error=CheckpointError):
+            _check_identity(folder, content["identity"], identity)
+            self.seed = int(content["seed"])  # also where the caller passed none
         # Files of a process that was killed while writing; committed ones are never partial.
         for part in ("", "received", "rounds"):
             remove_partial_files(folder / part)
@@ -108,14 +111,9 @@ class Checkpoint:
         number = 0
         # The first gap ends them: a user may delete a damaged round and all later ones.
         while (path := self._path("rounds", number)).is_file():
-            try:
-                batch, text = read_batch(path)
+            batch, text = read_batch(path, CheckpointError, _RESUME)
+            with reading(path, "the record of a round", error=CheckpointError, advice=_RESUME):
                 record = Record.from_json(text)
-            except (FileFormatError, ValueError, TypeError) as error:
-                raise CheckpointError(
-                    f"{os.fspath(path)!r} is damaged ({error}); delete it and all later rounds to "
-                    "resume from there (received items are kept)"
-                ) from error
             yield record, batch
             number += 1
 
@@ -124,11 +122,9 @@ class Checkpoint:
         path = self._path("received", number)
         if not path.is_file():
             return None
-        try:
-            batch, text = read_batch(path)
+        batch, text = read_batch(path, CheckpointError)
+        with reading(path, "the answer of a source", error=CheckpointError):
             return int(json.loads(text)["source"]), batch
-        except (FileFormatError, ValueError, KeyError) as error:
-            raise CheckpointError(f"{os.fspath(path)!r} is damaged: {error}") from error
 
     def write_received(self, number: int, source: int, batch: Batch) -> None:
         """Write the items that a source delivered."""
@@ -152,11 +148,9 @@ class Checkpoint:
 
 
 def _read_header(path: Path) -> Any:
-    try:
-        content = read_json(path)
+    with reading(path, "the checkpoint of a selection", error=CheckpointError):
+        content = json.loads(path.read_text(encoding="utf-8"))
         schema = content["schema"]
-    except (FileFormatError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{os.fspath(path)!r} is damaged: {error}") from error
     if schema != SCHEMA:
         raise CheckpointError(
             f"{os.fspath(path.parent)!r} was written by another version (schema {schema!r}, "

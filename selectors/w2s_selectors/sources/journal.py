@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from w2s_data.errors import FileFormatError, InputError
 from w2s_data.utils.io import atomic_path
+from w2s_data.utils.reading import reading
 from w2s_data.utils.typing import AnyArray
 from w2s_selectors.sources.base import Batch
 
@@ -43,26 +44,27 @@ def write_batch(path: Path, batch: Batch, metadata: str = "") -> None:
         columns["weak_proba"] = _lists(batch.weak_proba, np.float64)
     table = pa.table(columns).replace_schema_metadata({METADATA: metadata.encode()})
     with atomic_path(path) as partial:
-        pq.write_table(table, partial)
+        # Checksums, since a changed bit would be another item or another number.
+        pq.write_table(table, partial, write_page_checksum=True)
 
 
-def read_batch(path: Path) -> tuple[Batch, str]:
-    """Read a batch and the text beside it; raise FileFormatError if the file is damaged."""
+def read_batch(
+    path: Path, error: type[InputError] = FileFormatError, advice: str = ""
+) -> tuple[Batch, str]:
+    """Read a batch and the text beside it; raise `error` if the file is damaged."""
     # Another Parquet file may be whole and still not be a batch: it lacks ids or metadata.
-    try:
-        table = pq.read_table(path)
+    with reading(path, "a batch of items", error=error, advice=advice):
+        table = pq.read_table(path, page_checksum_verification=True)
         columns = table.to_pydict()
         ids = tuple(columns.pop("id"))
         metadata = table.schema.metadata[METADATA].decode()
-    except (pa.ArrowException, OSError, KeyError, TypeError) as error:
-        raise FileFormatError(f"{os.fspath(path)!r} is damaged: {error}") from error
-    strong, proba = columns.pop("strong", None), columns.pop("weak_proba", None)
-    return Batch(
-        ids,
-        items=tuple(_items(columns, len(ids))) if columns else None,
-        strong_features=None if strong is None else np.array(strong, np.float32),
-        weak_proba=None if proba is None else np.array(proba, np.float64),
-    ), metadata
+        strong, proba = columns.pop("strong", None), columns.pop("weak_proba", None)
+        return Batch(
+            ids,
+            items=tuple(_items(columns, len(ids))) if columns else None,
+            strong_features=None if strong is None else np.array(strong, np.float32),
+            weak_proba=None if proba is None else np.array(proba, np.float64),
+        ), metadata
 
 
 def _lists(rows: AnyArray, dtype: type[np.generic]) -> Any:

@@ -258,9 +258,9 @@ def test_leftovers_of_a_killed_run_are_removed(store):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "damaged"),
-        ("[]", "damaged"),
-        ('{"schema": 1}', "damaged"),
+        ("{", "cannot read"),
+        ("[]", "cannot read"),
+        ('{"schema": 1}', "cannot read"),
         ('{"schema": 99}', "schema version 99"),
     ],
 )

@@ -423,8 +423,8 @@ def test_damaged_files_are_refused(points, tmp_path):
         NeighborIndex.load(path)
     path.write_bytes(whole)
     for damage, message in [
-        ("{", "damaged"),
-        ("[]", "damaged"),
+        ("{", "cannot read"),
+        ("[]", "cannot read"),
         (json.dumps({**content, "schema": 99}), "version 99"),
     ]:
         record.write_text(damage)

@@ -123,12 +123,12 @@ def test_checkpoints_of_other_versions_and_damaged_ones(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"was written by another version .schema 99"):
         select(checkpoint=folder)
     (folder / "checkpoint.json").write_text("{")
-    with pytest.raises(CheckpointError, match=r"checkpoint\.json' is damaged"):
+    with pytest.raises(CheckpointError, match=r"checkpoint\.json' as the checkpoint"):
         select(checkpoint=folder)
     write_json(folder / "checkpoint.json", header)
     path = folder / "rounds" / "round-000003.parquet"
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(CheckpointError, match=r"round-000003\.parquet' is damaged"):
+    with pytest.raises(CheckpointError, match=r"round-000003\.parquet' as a batch"):
         select(checkpoint=folder)
     for number in (3, 4):
         (folder / "rounds" / f"round-{number:06d}.parquet").unlink()

@@ -273,5 +273,5 @@ def test_batches_come_back_from_disk(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="an item must be a text, bytes, a path or a vector"):
         write_batch(tmp_path / "b.parquet", Batch(("a",), ({"text": 1},)))
     (tmp_path / "batch.parquet").write_bytes(b"cut")
-    with pytest.raises(FileFormatError, match=r"batch\.parquet' is damaged"):
+    with pytest.raises(FileFormatError, match=r"batch\.parquet' as a batch of items"):
         read_batch(tmp_path / "batch.parquet")

@@ -15,11 +15,13 @@ from w2s_data.errors import RunError
 from w2s_data.finetune.levels.store import read_tensors, write_tensors
 from w2s_data.finetune.methods.base import Method
 from w2s_data.utils.io import jsonable, read_json, remove_partial_files, sha256_json, write_json
+from w2s_data.utils.reading import reading
 from w2s_data.utils.typing import FloatArray
 
 SCHEMA = 1
 TASK_FILE = "task.json"
 TRAININGS = "trainings"
+_RETRAIN = "resume=False retrains"
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,8 @@ class Checkpoint:
         wanted = {"schema": SCHEMA, **jsonable(configuration)}
         task = self.folder / TASK_FILE
         if task.exists() and resume:
-            self._check_same(read_json(task), wanted)
+            with reading(task, "the settings of a checkpoint", error=RunError, advice=_RETRAIN):
+                self._check_same(read_json(task), wanted)
             return
         # Without its own file the folder is somebody else's, and nothing in it may be removed.
         if not task.exists() and any(self.folder.iterdir()):
@@ -79,15 +82,17 @@ class Checkpoint:
         path = self._path(name, seed)
         if path is None or not path.exists():
             return None
-        arrays, stored = read_tensors(path, "np")
-        wanted = _identity(method)
-        if stored["method"] != wanted:
-            raise RunError(
-                f"checkpoint {str(self.folder)!r} holds {name!r} trained as {stored['method']}, "
-                f"now {wanted}; use another name or folder, or resume=False to retrain"
-            )
-        test = {model: arrays[f"test/{model}"] for model in stored["models"]}
-        return Predictions(test, arrays.get("rest"), stored["diagnostics"])
+        with reading(path, "a checkpoint", error=RunError, advice="delete it"):
+            arrays, stored = read_tensors(path, "np")
+            wanted = _identity(method)
+            if stored["method"] != wanted:
+                raise RunError(
+                    f"checkpoint {str(self.folder)!r} holds {name!r} trained as "
+                    f"{stored['method']}, now {wanted}; use another name or folder, or "
+                    f"{_RETRAIN}"
+                )
+            test = {model: arrays[f"test/{model}"] for model in stored["models"]}
+            return Predictions(test, arrays.get("rest"), stored["diagnostics"])
 
     def write(self, name: str, method: Method, seed: int, predictions: Predictions) -> None:
         """Store a finished student."""

@@ -30,6 +30,7 @@ from w2s_data.finetune.objectives import LINKS, Model, Objective
 from w2s_data.finetune.settings import Adaptation, ResolvedSettings
 from w2s_data.finetune.task import TRAINING, Pool, Task
 from w2s_data.utils.io import sha256_json
+from w2s_data.utils.reading import parsing
 from w2s_data.utils.typing import FloatArray
 from w2s_data.utils.validation import check_same_length
 
@@ -73,10 +74,12 @@ class WholeModel(Model):
         import torch
 
         arrays, record = read_student(folder, "adaptation")
-        adaptation = Adaptation(**record["adaptation"])
-        network = WholeNetwork(adaptation, record["n_classes"], resolve_device(device))
+        with parsing(os.fspath(folder), "a tuned model"):
+            adaptation = Adaptation(**record["adaptation"])
+            n_classes, depth, link = (record[name] for name in ("n_classes", "depth", "link"))
+        network = WholeNetwork(adaptation, n_classes, resolve_device(device))
         state = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        return cls(network, state, record["depth"], record["link"])
+        return cls(network, state, depth, link)
 
 
 @dataclass(frozen=True)

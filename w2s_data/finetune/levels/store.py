@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from w2s_data.errors import FileFormatError, RunError
+from w2s_data.errors import RunError
 from w2s_data.finetune.loop import EarlyStop, Trainer
-from w2s_data.utils.io import atomic_path, jsonable, read_json, write_json
+from w2s_data.utils.io import atomic_path, jsonable, read_json, sha256_file, write_json
+from w2s_data.utils.reading import reading
 from w2s_data.utils.typing import FloatArray
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 MOMENTS = ("exp_avg", "exp_avg_sq")  # of a parameter, by their names in Adam
-RECORD = "w2s"  # metadata of a checkpoint's file
+RECORD, DIGEST = "w2s", "digest"  # metadata of a checkpoint's file
 
 
 def digest_array(array: FloatArray) -> str:
@@ -48,10 +49,12 @@ def write_student(
     """Write weights and a description: safetensors and JSON."""
     from safetensors.numpy import save_file
 
-    with atomic_path(Path(folder) / "model.safetensors") as partial:
+    weights = Path(folder) / "model.safetensors"
+    with atomic_path(weights) as partial:
         save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, partial)
     # The description comes last: a folder without it holds no student.
-    write_json(Path(folder) / "student.json", {"schema_version": SCHEMA_VERSION, **record})
+    written = {"schema_version": SCHEMA_VERSION, "sha256": sha256_file(weights), **record}
+    write_json(Path(folder) / "student.json", written)
 
 
 def read_student(
@@ -62,19 +65,20 @@ def read_student(
     Another schema, or a description without `key`, is a `RunError`; a missing or damaged file a
     `FileFormatError`.
     """
-    from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
-    record = read_json(Path(folder) / "student.json")
-    if record.get("schema_version") != SCHEMA_VERSION or key not in record:
-        raise RunError(
-            f"{os.fspath(folder)!r} holds a student of another kind or of schema "
-            f"{record.get('schema_version')}; this version reads {SCHEMA_VERSION}"
-        )
-    try:
-        return load_file(Path(folder) / "model.safetensors"), record
-    except (SafetensorError, OSError) as error:
-        raise FileFormatError(f"cannot read the model in {os.fspath(folder)!r}: {error}") from error
+    with reading(Path(folder) / "student.json", "the description of a student"):
+        record = read_json(Path(folder) / "student.json")
+        if record.get("schema_version") != SCHEMA_VERSION or key not in record:
+            raise RunError(
+                f"{os.fspath(folder)!r} holds a student of another kind or of schema "
+                f"{record.get('schema_version')}; this version reads {SCHEMA_VERSION}"
+            )
+    path = Path(folder) / "model.safetensors"
+    with reading(path, "the weights of a student"):
+        if sha256_file(path) != record["sha256"]:
+            raise ValueError("its checksum is not that of student.json")
+        return load_file(path), record
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Any], record: Mapping[str, Any]) -> None:
@@ -83,20 +87,36 @@ def write_tensors(path: Path, tensors: Mapping[str, Any], record: Mapping[str, A
 
     # Not ascontiguousarray: it would turn the scalars of Adam into vectors.
     arrays = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
+    text = json.dumps(jsonable(record))
     with atomic_path(path) as partial:
-        save_file(arrays, partial, {RECORD: json.dumps(jsonable(record))})
+        save_file(arrays, partial, {RECORD: text, DIGEST: _digest(arrays, text)})
 
 
 def read_tensors(path: Path, framework: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read a file of `write_tensors` as arrays ("np") or tensors ("pt"); `RunError` if damaged."""
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
-    try:
-        with safe_open(path, framework=framework) as file:
-            record = json.loads(file.metadata()[RECORD])
-            return {name: file.get_tensor(name) for name in file.keys()}, record  # noqa: SIM118
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        raise RunError(f"cannot read checkpoint {str(path)!r}: {error}; delete it") from error
+    with reading(path, "a checkpoint", error=RunError, advice="delete it"):
+        with safe_open(path, framework="np") as file:
+            metadata = file.metadata()
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        # safetensors checks the layout alone: a changed bit would be another student.
+        if metadata[DIGEST] != _digest(tensors, metadata[RECORD]):
+            raise ValueError("its content is not what was written")
+        if framework == "pt":
+            import torch
+
+            tensors = {name: torch.from_numpy(array) for name, array in tensors.items()}
+        return tensors, json.loads(metadata[RECORD])
+
+
+def _digest(arrays: Mapping[str, FloatArray], text: str) -> str:
+    """Return a hash of named arrays and of the record beside them."""
+    parts = [(name, str(arrays[name].dtype), arrays[name].shape) for name in sorted(arrays)]
+    digest = hashlib.blake2b(f"{parts} {text}".encode(), digest_size=16)
+    for name, *_ in parts:
+        digest.update(arrays[name].tobytes())
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True)
