@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.w2s_data.damage import damaged_bytes, damaged_json, thorough
-from w2s_data import FeatureStore, TfidfEncoder, embed
+from w2s_data import FeatureStore, TfidfEncoder, embed, load_dataset
 from w2s_data.cli.pipeline import example_path
 from w2s_data.errors import InputError
 from w2s_data.finetune import fit_student, make_method
@@ -43,6 +44,55 @@ def outcome(read: Any) -> Any:
         with contextlib.suppress(InputError):
             return read()
     return None
+
+
+TABLE = pd.DataFrame(
+    {
+        "id": [f"row {i}" for i in range(N)],
+        "text": TEXTS,
+        "label": ["neg", "pos"] * (N // 2),
+        "p_neg": np.tile([0.75, 0.25], N // 2),
+        "p_pos": np.tile([0.25, 0.75], N // 2),
+    }
+)
+
+
+def table_file(suffix: str, path: Path) -> bytes:
+    if suffix.startswith((".csv", ".tsv")):
+        TABLE.to_csv(path, index=False, sep="\t" if suffix == ".tsv" else ",")
+    elif suffix == ".json":
+        TABLE.to_json(path, orient="records")
+    elif suffix == ".jsonl":
+        TABLE.to_json(path, orient="records", lines=True)
+    elif suffix == ".parquet":
+        TABLE.to_parquet(path)
+    else:
+        TABLE.to_feather(path)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "suffix", [".csv", ".tsv", ".csv.gz", ".json", ".jsonl", ".parquet", ".feather"]
+)
+@thorough
+@given(data=st.data())
+def test_tables(folder: Path, suffix: str, data: st.DataObject) -> None:
+    path = folder / f"table{suffix}"
+    content = table_file(suffix, path)
+    kinds = [damaged_bytes(content)]
+    if suffix == ".json":
+        kinds.append(damaged_json(content))
+    path.write_bytes(data.draw(st.one_of(kinds)))
+    options = data.draw(
+        st.sampled_from(
+            [
+                {"label": "label", "weak_columns": ["p_neg", "p_pos"]},
+                {"item": "text", "label": "label", "id": "id"},
+                {},
+            ]
+        )
+    )
+    outcome(lambda: load_dataset(path, **options))
 
 
 CONFIG = example_path().read_bytes()

@@ -68,6 +68,8 @@ def _collected(
     kept = []
     n_bytes = 0
     for batch in batches:
+        # Offsets of a damaged file may lead outside of it, which ends the process without a word.
+        batch.validate(full=True)
         kept.append(batch)
         n_bytes += batch.nbytes
         if n_bytes > table_bytes(limit):
