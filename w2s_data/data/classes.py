@@ -1,81 +1,172 @@
-"""Class names, labels and weak probabilities from the columns of a table."""
+"""The classes of a data set, and the gold label of each row."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
 
-from w2s_data.data.columns import Roles, WeakColumns, as_names, as_numbers, column
 from w2s_data.data.readers import RawTable
-from w2s_data.errors import ColumnError, InputError, ProbabilityError, listing, rows, unknown
-from w2s_data.utils.typing import FloatArray, IntArray
-from w2s_data.utils.validation import check_proba
+from w2s_data.data.spelling import (
+    LabelRules,
+    Spelled,
+    find_classes,
+    key_of,
+    merge_spellings,
+    number_of,
+    read_spellings,
+)
+from w2s_data.errors import ColumnError, rows, unknown
+from w2s_data.utils.typing import IntArray
+
+# Numbers beyond this many are classes only if they count from 0 or 1 and each has 20 rows or more:
+# banking77 and clinc150 do, ages, prices and scores of 0 to 100 seldom.
+_FEW_NUMBERS = 50
+_LEAST_ROWS = 20
+_FEW_TEXTS = 100  # beyond these, texts that occur once are rather items than labels
 
 
-def read_labels(raw: RawTable, name: str | None) -> pd.Series:
-    """Return the label of each row as a class name, None where it is missing."""
-    if name is None:
-        return pd.Series([None] * len(raw.frame), dtype=object)  # not NaN, which is a float
-    if name not in raw.class_names:
-        return as_names(raw.frame[name])
-    class_names = raw.class_names[name]
-    # The format stores codes (the hub's ClassLabel), with -1 for a hidden label.
-    codes = raw.frame[name].fillna(-1).to_numpy(dtype=np.int64)
-    bad = np.flatnonzero((codes < -1) | (codes >= len(class_names)))
-    if len(bad):
+@dataclass(frozen=True)
+class Gold:
+    """Classes as gold labels and the caller define them, and the class of each row.
+
+    Attributes
+    ----------
+    class_names : tuple of str
+        Empty where neither the caller nor a label names a class.
+    codes : int array (N,)
+        -1 where the label is missing.
+    ordered : bool
+        Whether the order of the classes is given, so that numbers may count them.
+    given : bool
+        Whether the caller names all classes.
+    notes : tuple of str
+    """
+
+    class_names: tuple[str, ...]
+    codes: IntArray
+    ordered: bool = False
+    given: bool = False
+    notes: tuple[str, ...] = ()
+
+    @property
+    def open(self) -> bool:
+        """Whether weak columns may name more classes."""
+        return not (self.ordered or self.given)
+
+    @property
+    def names(self) -> pd.Series:
+        """Class name of each row, None where the label is missing."""
+        names = np.array([*self.class_names, None], dtype=object)
+        return pd.Series(names[self.codes], dtype=object)
+
+    def with_classes(self, class_names: Sequence[str]) -> Gold:
+        """Return the same labels among more classes, or among the same in another order."""
+        order = [list(class_names).index(name) for name in self.class_names]
+        codes = np.asarray([*order, -1], dtype=np.int64)[self.codes]
+        return Gold(tuple(class_names), codes, self.ordered, self.given, self.notes)
+
+
+def read_gold(raw: RawTable, column: str | None, rules: LabelRules, kept: Iterable[str]) -> Gold:
+    """Read gold labels, and the classes as given, from the format, or as the labels have them.
+
+    `kept` are names that other columns show to be classes, such as "none" of a column p_none.
+    """
+    if column is None:
+        return _without_labels(len(raw.frame), rules)
+    stored = raw.class_names.get(column)
+    known = {key_of(name) for name in kept}
+    spelled = read_spellings(raw.frame[column], rules, kept=known, names=stored)
+    notes = spelled.notes
+    if rules.class_names is None and stored is None:
+        check_class_labels(spelled, rules)
+        classes, merged = merge_spellings(spelled)
+        names = sort_class_names({c for c, n in zip(classes, spelled.counts, strict=True) if n})
+        index = {name: code for code, name in enumerate(names)}
+        codes = spelled.recoded([index.get(name, 0) for name in classes])
+        return Gold(names, codes, notes=notes + merged)
+    # The order of the format is that of the outputs of published models.
+    names = rules.class_names or tuple(spelled.spellings)
+    codes, counted = find_classes(spelled, names, ordered=True)
+    return Gold(names, codes, True, rules.class_names is not None, notes + counted)
+
+
+def _without_labels(n: int, rules: LabelRules) -> Gold:
+    given = rules.class_names is not None
+    return Gold(rules.class_names or (), np.full(n, -1), given, given)
+
+
+def check_class_labels(spelled: Spelled, rules: LabelRules) -> None:
+    """Raise for labels that look like numbers to predict, or like texts, and not like classes."""
+    if rules.task == "classification":
+        return
+    column, spellings, n = spelled.column, spelled.occurring(), int(spelled.counts.sum())
+    numbers = [number_of(spelling.strip()) for spelling in spellings]
+    values = [number for number in numbers if number is not None]
+    as_classes = "pass task='classification' if each of them is a class"
+    if len(values) < len(numbers):  # names
+        if len(spellings) > _FEW_TEXTS and len(spellings) > n / 2:
+            raise ColumnError(
+                f"column {column!r} holds {len(spellings):,} different texts in {n:,} rows, which "
+                f"do not look like labels; name another column, or {as_classes}"
+            )
+        return
+    fractions = [s for s, v in zip(spellings, values, strict=True) if not _is_whole(v)]
+    if fractions:
         raise ColumnError(
-            f"label column {name!r} has codes outside its {len(class_names)} classes in {rows(bad)}"
+            f"column {column!r} holds {len(values):,} different numbers with fractions, such as "
+            f"{fractions[0]!r}: this looks like regression, which is not supported yet; bin them "
+            f"into classes, or {as_classes}"
         )
-    return pd.Series(np.array([*class_names, None], dtype=object)[codes], dtype=object)
+    if _are_many(values, n):
+        raise ColumnError(
+            f"column {column!r} holds {len(values):,} different whole numbers in {n:,} rows: "
+            f"{as_classes}; task='regression' is not supported yet"
+        )
 
 
-def resolve_class_names(
-    raw: RawTable, roles: Roles, labels: pd.Series, given: Sequence[object] | None
-) -> tuple[str, ...]:
-    """Return class names as given, from the format, or sorted from labels and weak labels."""
-    if given is not None:
-        names = tuple(str(name) for name in given)
-        if len(set(names)) < len(names):
-            raise InputError(f"class_names repeat a name: {listing(names)}")
-        return names
-    if roles.label in raw.class_names:
-        # The order of the format is that of the outputs of published models.
-        return raw.class_names[str(roles.label)]
-    known = sort_class_names(labels.dropna())
-    if not known:
-        return weak_class_names(raw.frame, roles.weak_columns, roles.weak_label)
-    if roles.weak_label is not None:
-        # A weak labeller may predict a class that no gold label shows.
-        weak = weak_class_names(raw.frame, None, roles.weak_label)
-        return sort_class_names({*known, *weak})
-    return known
+def _is_whole(value: Decimal) -> bool:
+    return value.adjusted() > 18 or value == int(value)
 
 
-def read_weak(
-    frame: pd.DataFrame, roles: Roles, class_names: Sequence[str]
-) -> tuple[FloatArray | None, tuple[str, ...]]:
-    """Return weak probabilities, and the names of several weak models."""
-    if roles.weak_columns is not None:  # `Roles.checked` refuses both at once
-        return weak_from_columns(frame, roles.weak_columns, class_names)
-    if roles.weak_label is not None:
-        level = roles.weak_confidence
-        return weak_from_labels(frame, roles.weak_label, level, class_names), ()
-    return None, ()
+def _are_many(values: Sequence[Decimal], n: int) -> bool:
+    if len(values) <= _FEW_NUMBERS:
+        return len(values) > 20 and len(values) > n / 2
+    low, high = min(values), max(values)
+    counting = low in (0, 1) and high - low < 1.1 * len(values)
+    return not counting or len(values) * _LEAST_ROWS > n
 
 
 def sort_class_names(names: Iterable[str]) -> tuple[str, ...]:
-    """Sort class names, by value where all of them are numbers."""
+    """Sort class names, and the numbers in them by value.
+
+    >>> sort_class_names(["class_10", "class_2", "other"]), sort_class_names(["10", "-1", "9.5"])
+    (('class_2', 'class_10', 'other'), ('-1', '9.5', '10'))
+    """
     ordered = sorted(set(names))
     try:
         values = [float(name) for name in ordered]
     except ValueError:
-        return tuple(ordered)
+        values = [math.inf]
     if not all(math.isfinite(value) for value in values):  # a class may be called "nan" or "inf"
-        return tuple(ordered)
+        return tuple(sorted(ordered, key=natural_key))
     return tuple(name for _, name in sorted(zip(values, ordered, strict=True)))
+
+
+def natural_key(name: str) -> list[str | int]:
+    """Return a key that sorts names by the numbers in them.
+
+    >>> sorted(["p10", "p9"], key=natural_key)
+    ['p9', 'p10']
+    """
+    # Texts and numbers alternate, so that a text is never compared with a number.
+    parts = re.split(r"(\d+)", name)
+    return [int(part) if i % 2 else part for i, part in enumerate(parts)]
 
 
 def class_codes(names: pd.Series, class_names: Sequence[str], column_name: str) -> IntArray:
@@ -89,78 +180,3 @@ def class_codes(names: pd.Series, class_names: Sequence[str], column_name: str) 
             + unknown("class", str(names.iloc[strange[0]]), list(class_names))
         )
     return np.asarray(codes, dtype=np.int64)
-
-
-def weak_class_names(
-    frame: pd.DataFrame, columns: WeakColumns | None, label: str | None
-) -> tuple[str, ...]:
-    """Return the class names that weak inputs imply, for data without labels.
-
-    >>> weak_class_names(pd.DataFrame({"spam": [0.5]}), "spam", None)
-    ('not spam', 'spam')
-    """
-    if label is not None:
-        return sort_class_names(as_names(column(frame, label)).dropna())
-    if columns is None:
-        return ()
-    first = next(iter(columns.values())) if isinstance(columns, Mapping) else columns
-    names = [first] if isinstance(first, str) else [str(name) for name in first]
-    # A single column holds the probability of the class it is named after, the second one.
-    return (f"not {names[0]}", names[0]) if len(names) == 1 else tuple(names)
-
-
-def weak_from_columns(
-    frame: pd.DataFrame, columns: WeakColumns, class_names: Sequence[str]
-) -> tuple[FloatArray, tuple[str, ...]]:
-    """Return weak probabilities (N, C), or (N, M, C) and M names for a mapping of models."""
-    if not isinstance(columns, Mapping):
-        return _one_weak_model(frame, columns, class_names), ()
-    if not columns:
-        raise ColumnError("weak_columns names no weak model: give {model name: columns}")
-    models = [_one_weak_model(frame, names, class_names) for names in columns.values()]
-    return np.stack(models, axis=1), tuple(str(name) for name in columns)
-
-
-def _one_weak_model(
-    frame: pd.DataFrame, columns: str | Sequence[str], class_names: Sequence[str]
-) -> FloatArray:
-    names = [columns] if isinstance(columns, str) else list(columns)
-    if set(names) == set(class_names):
-        names = list(class_names)  # columns named after the classes may come in any order
-    if len(names) != len(class_names) and not (len(names) == 1 and len(class_names) == 2):
-        raise ProbabilityError(
-            f"weak columns {listing(names)} are {len(names)}, but there are {len(class_names)} "
-            f"classes: {listing(class_names)}; give one column per class, in this order"
-        )
-    values = as_numbers(frame, names)
-    if len(names) == 1:
-        values = np.column_stack([1 - values[:, 0], values[:, 0]])
-    return check_proba(values, f"weak columns {listing(names)}")
-
-
-def weak_from_labels(
-    frame: pd.DataFrame, label: str, confidence: str | None, class_names: Sequence[str]
-) -> FloatArray:
-    """Return probabilities (N, C): c on the label, (1 - c)/(C - 1) on the other classes."""
-    n_classes = len(class_names)
-    if n_classes < 2:
-        raise ProbabilityError(
-            f"weak labels need two classes or more; there is only {listing(class_names)}"
-        )
-    names = as_names(column(frame, label))
-    codes = class_codes(names, class_names, label)
-    if (codes < 0).any():
-        raise ColumnError(
-            f"weak label column {label!r} is empty in {rows(np.flatnonzero(codes < 0))}"
-        )
-    level = np.ones(len(frame)) if confidence is None else as_numbers(frame, [confidence])[:, 0]
-    # Below 1/C another class would be likelier than the label; 1e-6 allows for decimal rounding.
-    bad = np.flatnonzero(~((level >= 1 / n_classes - 1e-6) & (level <= 1 + 1e-6)))
-    if len(bad):
-        raise ProbabilityError(
-            f"weak confidence column {confidence!r} must lie in [1/{n_classes}, 1]; "
-            f"{rows(bad)} do not (row {bad[0]} holds {level[bad[0]]:g})"
-        )
-    proba = np.repeat(((1 - level) / (n_classes - 1))[:, None], n_classes, axis=1)
-    proba[np.arange(len(frame)), codes] = level
-    return check_proba(proba, f"weak labels {label!r}")

@@ -21,7 +21,7 @@ from w2s_data.errors import (
     unknown,
 )
 from w2s_data.utils.io import load_npy
-from w2s_data.utils.typing import FloatArray
+from w2s_data.utils.typing import FloatArray, IntArray
 from w2s_data.utils.validation import check_feature_block, check_parameters, one_of
 
 ItemKind = Literal["text", "image", "features"]
@@ -74,21 +74,28 @@ def guess_kind(values: pd.Series) -> ItemKind:
 
 def as_names(values: pd.Series) -> pd.Series:
     """Turn a column of names or codes into strings, and missing and empty cells into None."""
+    codes, distinct = distinct_names(values)
+    names = np.array([*(name or None for name in distinct), None], dtype=object)  # code -1: None
+    return pd.Series(names[codes], dtype=object)
+
+
+def distinct_names(values: pd.Series) -> tuple[IntArray, list[str]]:
+    """Return the code (N,) of each row, -1 where missing, and the distinct values as strings."""
     try:
         codes, distinct = pd.factorize(values)  # each distinct value is converted once
     except TypeError as error:
         raise ColumnError(
             f"column {values.name!r} must hold names or numbers; it holds lists or other objects"
         ) from error
-    names = np.array([*(_name(value) for value in distinct), None], dtype=object)  # code -1: None
-    return pd.Series(names[codes], dtype=object)
+    return np.asarray(codes, dtype=np.int64), [_name(value) for value in distinct]
 
 
-def _name(value: Any) -> str | None:
+def _name(value: Any) -> str:
     # A missing value turns a column of integers into floats: 1.0 stands for class "1".
     if isinstance(value, float | np.floating) and float(value).is_integer():
         value = int(value)
-    return str(value) or None
+    # Arrow's binary columns hold what is text elsewhere.
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def as_numbers(frame: pd.DataFrame, names: Sequence[str], dtype: Any = np.float64) -> FloatArray:

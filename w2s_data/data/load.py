@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
-from w2s_data.data.classes import class_codes, read_labels, read_weak, resolve_class_names
+from w2s_data.data.classes import read_gold
 from w2s_data.data.columns import (
     MISSING,
     ItemKind,
     Roles,
     WeakColumns,
-    as_names,
+    distinct_names,
     read_ids,
     read_items,
 )
@@ -25,7 +26,9 @@ from w2s_data.data.dataset import W2SDataset
 from w2s_data.data.images import unreadable_images
 from w2s_data.data.pairs import check_pair_roles, read_pairs
 from w2s_data.data.readers import RawTable, read_raw
+from w2s_data.data.spelling import LabelRules
 from w2s_data.data.splits import DEFAULT_SPLIT_SIZES, SPLITS, parse_splits
+from w2s_data.data.weak_inputs import WeakInputs, read_weak
 from w2s_data.errors import EmptyDataError, FileFormatError, InputError, listing
 from w2s_data.utils.typing import AnyArray, IntArray, RandomState
 from w2s_data.utils.validation import check_generator, check_parameters, one_of
@@ -51,6 +54,9 @@ def load_dataset(
     chosen: str | Sequence[str] | None = None,
     rejected: str | Sequence[str] | None = None,
     class_names: Sequence[object] | None = None,
+    map: Mapping[Any, Any] | None = None,
+    missing: Sequence[object] | None = None,
+    task: Literal["classification", "regression"] | None = None,
     features: Any = None,
     split_sizes: Mapping[str, float] | None = None,
     unreadable: Literal["error", "skip"] = "error",
@@ -73,11 +79,14 @@ def load_dataset(
         Columns. Rows without label go to the pool. A split column is kept unchanged; its values
         are those of `SPLITS`, or train, unlabeled, dev, val, valid.
     weak_columns : str, list of str, or dict from weak model to these
-        Probabilities, one column per class in the order of `class_names` (or named after the
-        classes); for two classes one column, the probability of the second, is enough.
+        Probabilities, one column per class, matched by name ("p_neg", "P(neg)", "neg_prob") or,
+        where no name fits, by the order of `class_names`; for two classes one column is enough, of
+        the class it is named after or of the second. Or one column of lists, in the order of the
+        classes, or of mappings. Empty rows abstain. A note says how columns and classes match.
     weak_label, weak_confidence : str
         Hard weak labels and their confidence c in [1/C, 1] (1 if not given), made into
-        probabilities c on the label and (1 - c)/(C - 1) on each other class.
+        probabilities c on the label and (1 - c)/(C - 1) on each other class. A missing label is
+        an abstention, with equal probabilities.
     chosen, rejected : str or list of str
         Preference data, instead of item and label: columns of the preferred and the other item of
         each pair, texts or vectors. The order in a pair is drawn at random; the classes are
@@ -85,7 +94,15 @@ def load_dataset(
         the chosen item is preferred, two are those of chosen and rejected, and weak labels are
         "chosen" or "rejected". See `w2s_data.data.pairs`.
     class_names : sequence
-        The order of the classes. By default sorted, numbers by value.
+        All classes in their order. By default sorted, numbers by value.
+    map : mapping from spelling to class
+        For labels and weak columns that are spelled otherwise, e.g. ``{0: "neg", 1: "pos"}``;
+        "COLUMN:LABEL" concerns one column, and an empty class means no label.
+    missing : sequence
+        Spellings of a missing label, instead of the usual ones (-1 beside codes from 0, blanks,
+        "NULL", "nan", "None", "N/A", "?", "-", ...). An empty list leaves empty cells only.
+    task : "classification"
+        Makes classes of many numbers, which are refused otherwise.
     features : array (N, D) or path of a .npy file
         Ready-made features that stand for the items.
     split_sizes : mapping from split to share (float) of the labelled rows, or number (int) of rows
@@ -111,18 +128,19 @@ def load_dataset(
     weak = weak_columns, weak_label, weak_confidence
     roles = Roles(item, id, label, split, source, group, *weak, chosen, rejected)
     check_pair_roles(roles, features, class_names)
+    rules = LabelRules.checked(class_names, map, missing, task)
     if split is not None and split_sizes is not None:
         raise InputError("use either split, a column that is kept, or split_sizes, not both")
     check_parameters({"unreadable": unreadable}, {"unreadable": one_of("error", "skip")})
     if isinstance(data, str) and data.startswith("example:"):
-        return _load_example(data, roles, split_sizes, random_state)
+        return _load_example(data, roles, rules, split_sizes, random_state)
 
     raw = read_raw(data)
     if len(raw.frame) == 0:
         raise EmptyDataError(f"{raw.name!r} holds no rows: give a table with at least one item")
     roles = roles.checked(raw)
     rng = check_generator(random_state)  # for the order of pairs and, after it, the splits
-    dataset = _assemble(raw, roles, kind, features, class_names, rng)
+    dataset = _assemble(raw, roles, kind, features, rules, rng)
     given = raw.fixed_splits
     if roles.split is not None:
         given = parse_splits(raw.frame[roles.split], roles.split)
@@ -146,47 +164,62 @@ def _assemble(
     roles: Roles,
     kind: ItemKind | None,
     features: Any,
-    given_names: Any,
+    rules: LabelRules,
     rng: np.random.Generator,
 ) -> W2SDataset:
     """Read every role except the split; all rows start in the pool."""
     if roles.chosen is not None:
-        items, labels, parts = read_pairs(raw, roles, kind, rng)
+        items, labels, parts, notes = read_pairs(raw, roles, kind, rules, rng)
     else:
-        items, labels, parts = _read_single(raw, roles, kind, features, given_names)
-    return W2SDataset(
-        table=_table(raw, roles, items, labels),
-        name=raw.name,
-        notes=raw.notes + roles.unused_note(raw),
-        **parts,
-    )
+        items, labels, parts, notes = _read_single(raw, roles, kind, features, rules)
+    table, more = _table(raw, roles, items, labels)
+    notes = (*raw.notes, *roles.unused_note(raw), *notes, *more)
+    for note in notes:
+        if note.startswith("warning: "):
+            logger.warning("%s: %s", raw.name, note)
+    return W2SDataset(table=table, name=raw.name, notes=notes, **parts)
 
 
 def _read_single(
-    raw: RawTable, roles: Roles, kind: ItemKind | None, features: Any, given_names: Any
-) -> tuple[dict[str, pd.Series | None], pd.Series, dict[str, Any]]:
-    """Read items that are not pairs; return item columns, labels and fields of a data set."""
-    labels = read_labels(raw, roles.label)
-    class_names = resolve_class_names(raw, roles, labels, given_names)
-    if roles.label is not None:
-        class_codes(labels, class_names, roles.label)  # raises for a label that is not a class
-    weak_proba, weak_names = read_weak(raw.frame, roles, class_names)
+    raw: RawTable, roles: Roles, kind: ItemKind | None, features: Any, rules: LabelRules
+) -> tuple[dict[str, pd.Series | None], pd.Series, dict[str, Any], tuple[str, ...]]:
+    """Read items that are not pairs; return item columns, labels, fields of a data set, notes."""
+    inputs = WeakInputs(roles.weak_columns, roles.weak_label, roles.weak_confidence)
+    gold = read_gold(raw, roles.label, rules, inputs.class_words())
+    weak = read_weak(raw, inputs, gold, rules)
+    gold = weak.gold
     kind, items, item_features = read_items(raw, roles, kind, features)
-    parts = {"kind": kind, "class_names": class_names, "features": item_features}
-    return {"item": items}, labels, parts | {"weak_proba": weak_proba, "weak_names": weak_names}
+    parts = {"kind": kind, "class_names": gold.class_names, "features": item_features}
+    parts |= {"weak_proba": weak.proba, "weak_names": weak.names}
+    return {"item": items}, gold.names, parts, gold.notes + weak.notes
 
 
 def _table(
     raw: RawTable, roles: Roles, items: Mapping[str, pd.Series | None], labels: pd.Series
-) -> pd.DataFrame:
+) -> tuple[pd.DataFrame, list[str]]:
+    """Return the table of a data set, and notes on sources and groups that became one."""
     table: dict[str, Any] = {"id": read_ids(raw.frame, roles.id)}
     table |= {name: values for name, values in items.items() if values is not None}
     table["label"] = labels
     table["split"] = "pool"
+    notes: list[str] = []
     for role, name in (("source", roles.source), ("group", roles.group)):
         if name is not None:
-            table[role] = as_names(raw.frame[name]).fillna(MISSING)
-    return pd.DataFrame(table, index=raw.frame.index)
+            values, merged = _stripped(raw.frame[name], name)
+            table[role] = values.fillna(MISSING)
+            notes += merged
+    return pd.DataFrame(table, index=raw.frame.index), notes
+
+
+def _stripped(values: pd.Series, name: str) -> tuple[pd.Series, list[str]]:
+    """Return names without blanks around them, and a note on those that become one."""
+    codes, distinct = distinct_names(values)
+    bare = [text.strip() for text in distinct]
+    names = np.array([*(text or None for text in bare), None], dtype=object)
+    repeated = {text for text, n in Counter(bare).items() if text and n > 1}
+    merged = [text for text, own in zip(distinct, bare, strict=True) if own in repeated]
+    note = f"column {name!r}: names that differ by blanks are one, {listing(merged, 4)}"
+    return pd.Series(names[codes], dtype=object), [note] if merged else []
 
 
 def _decodable(dataset: W2SDataset, unreadable: str) -> IntArray:
@@ -231,11 +264,17 @@ def _assign_splits(
 
 
 def _load_example(
-    name: str, roles: Roles, sizes: Mapping[str, float] | None, random_state: RandomState
+    name: str,
+    roles: Roles,
+    rules: LabelRules,
+    sizes: Mapping[str, float] | None,
+    random_state: RandomState,
 ) -> W2SDataset:
     from w2s_data.data.examples import load_example
 
-    if roles.given():  # examples define all roles
-        raise InputError(f"{name!r} has its own columns; leave out {listing(roles.given())}")
+    # Examples define all roles and classes.
+    given = [*roles.given(), *(f.name for f in fields(rules) if getattr(rules, f.name))]
+    if given:
+        raise InputError(f"{name!r} has its own columns; leave out {listing(given)}")
     dataset = load_example(name.removeprefix("example:"), random_state).dataset
     return dataset if sizes is None else dataset.with_splits(sizes, random_state)

@@ -12,43 +12,50 @@ The two classes are the two orders. The order of each pair is drawn at random, s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from w2s_data.data.classes import read_weak
-from w2s_data.data.columns import ItemKind, Roles, read_items
+from w2s_data.data.classes import Gold
+from w2s_data.data.columns import ItemKind, Roles, column, distinct_names, read_items
+from w2s_data.data.meaning import mentions
 from w2s_data.data.readers import RawTable
+from w2s_data.data.spelling import LabelRules
+from w2s_data.data.weak_inputs import Weak, WeakInputs, read_weak
 from w2s_data.errors import ColumnError, FeatureError, InputError, rows
 from w2s_data.utils.typing import BoolArray, FloatArray
 
 PAIR_CLASSES = ("first preferred", "second preferred")
+SIDES = ("chosen", "rejected")
 
 
 def read_pairs(
-    raw: RawTable, roles: Roles, kind: ItemKind | None, rng: np.random.Generator
-) -> tuple[dict[str, pd.Series | None], pd.Series, dict[str, Any]]:
+    raw: RawTable,
+    roles: Roles,
+    kind: ItemKind | None,
+    rules: LabelRules,
+    rng: np.random.Generator,
+) -> tuple[dict[str, pd.Series | None], pd.Series, dict[str, Any], tuple[str, ...]]:
     """Read the chosen and the rejected item of each row, and draw their order.
 
-    Return item columns, labels, and fields of a data set. Raise InputError for items of two
+    Return item columns, labels, fields of a data set, and notes. Raise InputError for items of two
     kinds, images, or a pair of equal items.
     """
     chosen = read_items(raw, Roles(item=roles.chosen), kind, None)
     rejected = read_items(raw, Roles(item=roles.rejected), kind or chosen[0], None)
     # A permutation makes the two orders equally frequent, off by at most one.
     swapped = rng.permutation(len(raw.frame)) % 2 == 1
-    weak, weak_names = _read_weak(raw.frame, roles)
+    weak = _read_weak(raw, roles, rules)
+    proba = weak.proba
     labels = pd.Series(np.array(PAIR_CLASSES, dtype=object)[swapped.astype(int)], dtype=object)
-    if weak is not None:
-        weak[swapped] = weak[swapped][..., ::-1]
-    parts = {"class_names": PAIR_CLASSES, "weak_proba": weak, "weak_names": weak_names}
+    if proba is not None:
+        proba[swapped] = proba[swapped][..., ::-1]
+    parts = {"class_names": PAIR_CLASSES, "weak_proba": proba, "weak_names": weak.names}
     if chosen[0] == "features":
         features = _differences(chosen[2], rejected[2])
         features[swapped] *= -1
-        return {}, labels, parts | {"kind": "features", "features": features}
+        return {}, labels, parts | {"kind": "features", "features": features}, weak.notes
     if chosen[0] == "image":
         raise InputError(
             "pairs of images are not supported; give their feature vectors as chosen and rejected"
@@ -58,7 +65,7 @@ def read_pairs(
     assert worse is not None
     _check_different((better == worse).to_numpy(dtype=bool))
     first, second = better.where(~swapped, worse), worse.where(~swapped, better)
-    return {"item": first, "other": second}, labels, parts | {"kind": "text"}
+    return {"item": first, "other": second}, labels, parts | {"kind": "text"}, weak.notes
 
 
 def check_pair_roles(roles: Roles, features: Any, class_names: Any) -> None:
@@ -76,22 +83,27 @@ def check_pair_roles(roles: Roles, features: Any, class_names: Any) -> None:
         )
 
 
-def _read_weak(frame: pd.DataFrame, roles: Roles) -> tuple[FloatArray | None, tuple[str, ...]]:
-    """Return weak probabilities (chosen first, rejected first), and names of the models."""
-    columns = roles.weak_columns
-    if not isinstance(columns, Mapping) or not columns:
-        return _read_weak_model(frame, roles), ()
-    models = [_read_weak_model(frame, replace(roles, weak_columns=own)) for own in columns.values()]
-    return np.stack(models, axis=1), tuple(str(name) for name in columns)  # type: ignore[arg-type]
+def _read_weak(raw: RawTable, roles: Roles, rules: LabelRules) -> Weak:
+    """Read weak probabilities of the chosen and of the rejected item, in this order."""
+    inputs = WeakInputs(roles.weak_columns, roles.weak_label, roles.weak_confidence)
+    names = _pair_names(raw, roles, inputs)
+    gold = Gold(names, np.zeros(len(raw.frame), dtype=np.int64), given=True)
+    return read_weak(raw, inputs, gold, rules, single=names[0])
 
 
-def _read_weak_model(frame: pd.DataFrame, roles: Roles) -> FloatArray | None:
-    columns = roles.weak_columns
-    if isinstance(columns, str) or (columns is not None and len(columns) == 1):
-        # P(chosen is better), but of two classes a single column is the probability of the second.
-        proba, _ = read_weak(frame, roles, ("rejected", "chosen"))
-        return None if proba is None else proba[:, ::-1].copy()
-    return read_weak(frame, roles, ("chosen", "rejected"))[0]
+def _pair_names(raw: RawTable, roles: Roles, inputs: WeakInputs) -> tuple[str, str]:
+    """Return the names of the two items in weak columns and labels.
+
+    They are "chosen" and "rejected", or the names of their columns where those are mentioned.
+    """
+    if not (isinstance(roles.chosen, str) and isinstance(roles.rejected, str)):
+        return SIDES
+    own = (roles.chosen, roles.rejected)
+    if inputs.label is not None:
+        mentioned = distinct_names(column(raw.frame, inputs.label))[1]
+    else:
+        mentioned = inputs.all_columns()
+    return own if mentions(mentioned, own) and not mentions(mentioned, SIDES) else SIDES
 
 
 def _differences(chosen: FloatArray | None, rejected: FloatArray | None) -> FloatArray:

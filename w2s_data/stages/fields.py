@@ -54,6 +54,32 @@ def _different(names: list[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
+def _class_names(value: Any) -> Any:
+    """Split "neg,pos"; in a list of several names commas are part of the names."""
+    if isinstance(value, str) or (isinstance(value, list | tuple) and len(value) == 1):
+        text = value if isinstance(value, str) else str(value[0])
+        return tuple(name.strip() for name in text.split(",")) if text.strip() else ()
+    if not isinstance(value, list | tuple) or not all(_is_label(name) for name in value):
+        raise ValueError("a list of names")
+    return tuple(str(name) for name in value)
+
+
+def _is_label(value: Any) -> bool:
+    return isinstance(value, str | int | float)
+
+
+def _class_map(value: Any) -> Any:
+    """Read ["0=neg,1=pos"], ["0=neg", "1=pos"] or a table of classes."""
+    if isinstance(value, Mapping):
+        pairs = list(value.items())
+    else:
+        parts = [part.partition("=") for part in _names(value)]
+        pairs = [(name.strip(), text.strip() if equals else None) for name, equals, text in parts]
+    if not all(_is_label(name) and _is_label(text) for name, text in pairs):
+        raise ValueError("classes by spelling, LABEL=CLASS,...")
+    return {str(name): str(text) for name, text in pairs}
+
+
 def _numbers(value: Any) -> Any:
     """Read ["web=0.1,crowd=2"] or a table of numbers; whole numbers stay whole."""
     if isinstance(value, Mapping):
@@ -177,6 +203,12 @@ Flag = Annotated[bool, Strict()]
 Text = Annotated[str, Strict(), Field(min_length=1)]
 Size = Annotated[str, BeforeValidator(_size), Strict()]
 Names = Annotated[tuple[str, ...], BeforeValidator(_names), Shell("NAME,...", repeated=True)]
+ClassNames = Annotated[
+    tuple[str, ...], BeforeValidator(_class_names), Shell("NAME,...", repeated=True)
+]
+ClassMap = Annotated[
+    dict[str, str], BeforeValidator(_class_map), Shell("LABEL=CLASS,...", repeated=True)
+]
 Numbers = Annotated[
     dict[str, int | float], BeforeValidator(_numbers), Shell("NAME=NUMBER,...", repeated=True)
 ]

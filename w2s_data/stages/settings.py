@@ -23,6 +23,8 @@ from w2s_data.errors import InputError
 from w2s_data.stages.fields import (
     NOT_EMPTY,
     AutoCount,
+    ClassMap,
+    ClassNames,
     Components,
     Conditions,
     Count,
@@ -80,6 +82,22 @@ class DataSettings(Settings):
     )
     weak_label: Text | None = Field(None, description="Column of ready-made weak labels.")
     weak_confidence: Text | None = Field(None, description="Column of the weak labels' confidence.")
+    class_names: ClassNames | None = Field(
+        None, description="All classes in their order, e.g. neg,pos; sorted if not given."
+    )
+    map: ClassMap | None = Field(
+        None,
+        description="Class of a label or weak column that is spelled otherwise, e.g. 0=neg; "
+        "COLUMN:LABEL=CLASS concerns one column.",
+    )
+    missing: ClassNames | None = Field(
+        None,
+        description="What stands for a missing label, e.g. -1,?; -1 beside codes from 0 and usual "
+        "texts if not given.",
+    )
+    task: Literal["classification", "regression"] | None = Field(
+        None, description="Whether many different numbers are classes or (not yet) a scale."
+    )
     split_sizes: Numbers | None = Field(
         None,
         description="Shares or counts of the splits to assign, e.g. labelled=500,test=0.2; the "

@@ -139,7 +139,7 @@ def test_an_encoder_refuses_pairs(table):
         ({"rejected": "bed"}, "did you mean 'bad'"),
         ({"kind": "image"}, "pairs of images are not supported"),
         ({"weak_label": "prompt"}, "there is no class 'question 0'"),
-        ({"weak_columns": ["p", "prompt", "bad"]}, "2 classes: 'chosen', 'rejected'"),
+        ({"weak_columns": ["p", "prompt", "id"]}, "2 classes: 'chosen', 'rejected'"),
     ],
 )
 def test_what_pairs_cannot_be(table, changes, message):
