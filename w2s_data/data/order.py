@@ -57,8 +57,8 @@ def order_warning(
     more = f" and {len(moved) - 4} more" if len(moved) > 4 else ""
     other = "in reverse" if len(names) == 2 else f"if {', '.join(moved[:4])}{more}"
     return OrderWarning(
-        f"seem to be in the wrong order: {now:.0%} of {len(known):,} gold labels agree, and "
-        f"{then:.0%} would {other}",
+        f"the classes seem to be in the wrong order, since {now:.0%} of {len(known):,} gold labels "
+        f"agree and {then:.0%} would {other}",
         names,
     )
 

@@ -130,7 +130,9 @@ def read_weak(
         warning = order_warning(part.proba, gold.codes, part.abstains, gold.class_names)
         if warning is not None:
             better = dict(zip(gold.class_names, warning.order, strict=True))
-            notes.append(f"warning: {what} {warning.text}; if so pass {_change(own, better, gold)}")
+            notes.append(
+                f"warning: {what}: {warning.text}; if so pass {_change(own, better, gold)}"
+            )
     stacked = [part.proba for part in parts]
     proba = np.stack(stacked, axis=1) if several else stacked[0]
     names = tuple(model.title for model in models) if several else ()
@@ -289,7 +291,7 @@ def _from_labels(
             for old, new in zip(gold.class_names, warning.order, strict=True)
             if old != new
         }
-        notes.append(f"warning: {what} {warning.text}; if so pass map={swap!r}")
+        notes.append(f"warning: {what}: {warning.text}; if so pass map={swap!r}")
     return Weak(gold, proba, notes=tuple(notes))
 
 

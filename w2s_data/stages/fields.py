@@ -58,10 +58,10 @@ def _class_names(value: Any) -> Any:
     """Split "neg,pos"; in a list of several names commas are part of the names."""
     if isinstance(value, str) or (isinstance(value, list | tuple) and len(value) == 1):
         text = value if isinstance(value, str) else str(value[0])
-        return tuple(name.strip() for name in text.split(",")) if text.strip() else ()
+        return _different([name.strip() for name in text.split(",")]) if text.strip() else ()
     if not isinstance(value, list | tuple) or not all(_is_label(name) for name in value):
         raise ValueError("a list of names")
-    return tuple(str(name) for name in value)
+    return _different([str(name) for name in value])
 
 
 def _is_label(value: Any) -> bool:
@@ -74,6 +74,7 @@ def _class_map(value: Any) -> Any:
         pairs = list(value.items())
     else:
         parts = [part.partition("=") for part in _names(value)]
+        _different([name.strip() for name, _, _ in parts])
         pairs = [(name.strip(), text.strip() if equals else None) for name, equals, text in parts]
     if not all(_is_label(name) and _is_label(text) for name, text in pairs):
         raise ValueError("classes by spelling, LABEL=CLASS,...")
