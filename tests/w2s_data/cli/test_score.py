@@ -98,7 +98,10 @@ def test_score_from_text(w2s, data, tmp_path, monkeypatch):
 def test_score_from_ready_made_weak_columns(w2s, data, tmp_path):
     run = tmp_path / "run"
     code, _, err = w2s(*scoring(data, "--weak-columns", "p_neg,p_pos", "-o", run))
-    assert (code, err) == (0, "")
+    assert code == 0
+    assert err.splitlines() == [
+        "note: weak columns p_neg, p_pos: class neg, pos by name; pass map to change it"
+    ]
     scores = pd.read_parquet(run / "scores.parquet")
     frame = pd.read_parquet(data)
     np.testing.assert_allclose(scores["confidence"], (frame["p_pos"] - frame["p_neg"]).abs())
