@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,19 +18,23 @@ UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 UNITS |= {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
 USUAL_SHARE = 0.5  # of the free memory by default: other programs need some as well
 BLOCK_BYTES = 32 * 2**20  # larger blocks fall out of the caches and gain nothing
+# Resident memory of a command before it holds any data: numpy, pandas, pyarrow, torch and faiss
+# after their first use. A third of it is their code, which the system counts as the process's own.
+LIBRARIES = 450 * 10**6
 LEAST = 512 * 10**6  # the libraries, and little more
-LIBRARIES = 400 * 10**6  # numpy, pandas, pyarrow, torch and faiss, before they hold any data
 
 
 @dataclass(frozen=True)
 class MemoryLimit:
-    """Bytes that a stage may take beyond memory-mapped files, and their division.
+    """Bytes of resident memory that a stage may take, and their division.
 
+    The pages of memory-mapped features count, and are dropped as they are read where they would
+    take much of the limit.
     Results do not depend on the limit where an algorithm is exact: it sets the size of blocks.
     A stage reports where it has to sample or round to keep within the limit.
 
     >>> MemoryLimit.parse("4GB").total, MemoryLimit.parse("600 MB").block_bytes
-    (4000000000, 6250000)
+    (4000000000, 2343750)
     """
 
     total: int  # libraries included
@@ -65,8 +71,13 @@ class MemoryLimit:
     @property
     def block_bytes(self) -> int:
         """Bytes of a block of features."""
-        # With its copies and products a block takes a few times its own size.
-        return min(BLOCK_BYTES, self.free // 32)
+        # With its copies in float64 and products a block takes up to ten times its own size.
+        return min(BLOCK_BYTES, self.free // 64)
+
+    @property
+    def mapped_bytes(self) -> int:
+        """Bytes of memory-mapped files whose pages may stay in memory after they were read."""
+        return self.free // 8
 
     @property
     def resident_bytes(self) -> int:
@@ -76,6 +87,19 @@ class MemoryLimit:
     def rows(self, n_columns: int, copies: int = 1) -> int:
         """Return how many float64 rows fit, with their copies, into half of the free bytes."""
         return max(1, self.free // (2 * 8 * copies * max(1, n_columns)))
+
+
+def release_freed() -> None:
+    """Return memory that was freed to the system, which C libraries keep for later otherwise.
+
+    For the end of a step that held large arrays: the next one may take other sizes.
+    """
+    if "pyarrow" in sys.modules:
+        import pyarrow as pa
+
+        pa.default_memory_pool().release_unused()
+    with suppress(OSError, AttributeError):  # only glibc can
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def available_bytes() -> int:

@@ -112,12 +112,14 @@ def total_moments(
         numbers = np.arange(rows.start, rows.stop) if row_numbers is None else row_numbers[rows]
         check_feature_block(one, numbers, "strong features", nonzero=False)
         check_feature_block(other, numbers, "weak features", nonzero=False)
-        both = np.hstack([one, other]).astype(np.float64)
+        both = np.empty((len(one), d))
+        both[:, :d_s], both[:, d_s:] = one, other
         # Sums about the mean of the first block lose no digits to a large common offset; float64,
         # because the rank is decided at 1e-14 of a variance, the square of float32's rounding.
         if not moments.n:
             origin = both.mean(axis=0)
-        moments += Moments.of(both - origin, d_s)
+        both -= origin
+        moments += Moments.of(both, d_s)
     return moments, origin
 
 
@@ -151,13 +153,13 @@ def mapped_blocks(
     maps: tuple[FloatArray, FloatArray],
 ) -> Iterator[tuple[slice, FloatArray]]:
     """Yield (rows, float64 block (rows, d_s + d_w)) of linearly mapped features side by side."""
-    split = strong.shape[1]
-    for rows, one, other in paired_blocks(strong, weak):
-        mapped = [
-            (one.astype(np.float64) - origin[:split]) @ maps[0],
-            (other.astype(np.float64) - origin[split:]) @ maps[1],
-        ]
-        yield rows, np.hstack(mapped)
+    origins = origin[: strong.shape[1]], origin[strong.shape[1] :]
+    cuts = slice(0, maps[0].shape[1]), slice(maps[0].shape[1], None)
+    for rows, *blocks in paired_blocks(strong, weak):
+        both = np.empty((len(blocks[0]), maps[0].shape[1] + maps[1].shape[1]))
+        for block, own, linear, cut in zip(blocks, origins, maps, cuts, strict=True):
+            both[:, cut] = (block - own) @ linear  # in float64, as the origin is
+        yield rows, both
 
 
 def paired_blocks(

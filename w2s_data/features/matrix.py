@@ -6,8 +6,9 @@ Anything with `shape`, `blocks` and `take` is a `FeatureMatrix`: a numpy array o
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -18,6 +19,8 @@ from w2s_data.utils.typing import FloatArray, IntArray
 from w2s_data.utils.validation import check_feature_block
 
 DEFAULT_BLOCK_BYTES = BLOCK_BYTES  # for callers without a memory limit
+TILE_ROWS = 64
+PAGE_BYTES = 2**16  # of a file that Linux maps around a single row
 
 
 @runtime_checkable
@@ -58,6 +61,19 @@ class ArrayFeatures:
         """Return the given rows as a float32 array."""
         return np.asarray(self.array[rows], dtype=np.float32)
 
+    def release(self) -> None:
+        """Drop the pages of a memory map that were read; they are read again when needed."""
+        mapped = getattr(self.array, "_mmap", None)
+        if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+            mapped.madvise(mmap.MADV_DONTNEED)
+
+
+@dataclass
+class _Touched:
+    """Bytes of memory-mapped pages that were read since the last were dropped."""
+
+    n_bytes: int = 0
+
 
 @dataclass(frozen=True)
 class FeatureView:
@@ -78,6 +94,7 @@ class FeatureView:
     advance: Callable[[int], None] | None = None  # gets the number of rows of each block read
     minus: FeatureMatrix | None = None  # (N, D), subtracted: the second items of pairs
     signs: FloatArray | None = None  # (N,), factors of the rows of the base, after the difference
+    _touched: _Touched = field(default_factory=_Touched, repr=False, compare=False)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -104,6 +121,7 @@ class FeatureView:
                 # After the yield: the rows count when the caller has used them.
                 if self.advance is not None:
                     self.advance(len(numbers))
+            self._touch(block.nbytes)
             start += len(numbers)
 
     def take(self, rows: Any) -> FloatArray:
@@ -117,7 +135,20 @@ class FeatureView:
             self._check_fits(len(numbers), self.limit)
         # A slice of an array is taken without a copy; the row numbers would copy it.
         taken = self.base.take(rows if self.rows is None else numbers)
-        return self._finished(taken, numbers)
+        finished = self._finished(taken, numbers)
+        self._touch(max(taken.nbytes, PAGE_BYTES * len(numbers)))
+        return finished
+
+    def _touch(self, n_bytes: int) -> None:
+        """Count pages that were read, and drop them when they take much of the limit."""
+        if self.limit is None:
+            return
+        self._touched.n_bytes += n_bytes
+        if self._touched.n_bytes > self.limit.mapped_bytes:
+            for matrix in (self.base, self.minus):
+                if isinstance(matrix, ArrayFeatures):
+                    matrix.release()
+            self._touched.n_bytes = 0
 
     def _numbers(self, rows: Any) -> IntArray:
         if isinstance(rows, slice):
@@ -157,6 +188,9 @@ def row_blocks(shape: tuple[int, int], max_bytes: int, itemsize: int = 4) -> Ite
     """
     n_rows, n_columns = shape
     step = max(1, max_bytes // max(1, n_columns * itemsize))
+    # Whole tiles of the kernels that multiply matrices, which round the rows of a cut tile in
+    # another order: so results are the same bits whatever the size of the blocks.
+    step = step // TILE_ROWS * TILE_ROWS or step
     for start in range(0, n_rows, step):
         yield slice(start, min(start + step, n_rows))
 
@@ -181,6 +215,18 @@ def as_feature_matrix(features: Any, name: str = "features") -> FeatureMatrix:
     if array.shape[1] == 0:
         raise FeatureError(f"{name} have no columns: shape {array.shape}")
     return ArrayFeatures(array)
+
+
+def has_random_access(matrix: FeatureMatrix) -> bool:
+    """Return whether single rows are read without reading others, as from an array or a map.
+
+    >>> has_random_access(FeatureView(as_feature_matrix([[1.0, 2.0]])))
+    True
+    """
+    if isinstance(matrix, FeatureView):
+        parts = (matrix.base, *(() if matrix.minus is None else (matrix.minus,)))
+        return all(has_random_access(part) for part in parts)
+    return isinstance(matrix, ArrayFeatures)
 
 
 def sampled(rows: IntArray, most: int, rng: np.random.Generator) -> IntArray:

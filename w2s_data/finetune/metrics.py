@@ -7,7 +7,8 @@ and students come from matrix products with one table of weights, and all of the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,7 +17,10 @@ import numpy as np
 from w2s_data.utils.typing import AnyArray, FloatArray, IntArray
 
 CALIBRATION_BINS = 15  # as in Guo et al.; fewer hide errors that cancel, more leave bins empty
-WEIGHT_BYTES = 64 * 2**20  # table of resampling weights that is kept between calls
+COUNT_BYTES = 32 * 2**20  # of resampled counts that are kept between calls
+DRAWN_BYTES = 16 * 2**20  # of counts, as float64, that are multiplied at a time
+TABLE_BYTES = 32 * 2**20  # of statistics that are multiplied with them at a time
+STATISTICS_ROWS = 8192  # items at a time: the intermediate arrays of statistics stay small
 
 
 @dataclass(frozen=True)
@@ -28,14 +32,22 @@ class Truth:
     groups: IntArray | None = None  # (n,), group codes from 0
     n_groups: int = 0
 
+    def part(self, items: slice) -> Truth:
+        """Select some items."""
+        groups = None if self.groups is None else self.groups[items]
+        return Truth(self.labels[items], self.n_classes, groups, self.n_groups)
+
+
+# (probabilities (S, n, C), Truth) -> array (S, n, K), to be summed over the items.
+Statistics = Callable[[FloatArray, Truth], FloatArray]
+
 
 @dataclass(frozen=True)
 class Metric:
     """A number that depends on sums over the items."""
 
     name: str
-    # (probabilities (S, n, C), Truth) -> array (S, n, K), to be summed over the items.
-    statistics: Callable[[FloatArray, Truth], FloatArray]
+    statistics: Statistics
     # Weighted sums (..., K) -> the metric (...,); NaN where it is undefined.
     value: Callable[[FloatArray], FloatArray]
 
@@ -116,12 +128,12 @@ CALIBRATION_ERROR = Metric("calibration_error", _calibration_counts, _excess_per
 def group_accuracy(group: int) -> Metric:
     """Create the accuracy in one group, in [0, 1]; NaN if the group has no item."""
 
-    def statistics(proba: FloatArray, truth: Truth) -> FloatArray:
-        assert truth.groups is not None
-        inside = np.broadcast_to(truth.groups == group, proba.shape[:2]).astype(np.float64)
-        return np.stack([_hits(proba, truth) * inside, inside], axis=-1)
+    def value(sums: FloatArray) -> FloatArray:
+        hits, items = np.split(sums, 2, axis=-1)
+        return _ratio(hits[..., group], items[..., group])
 
-    return Metric("group", statistics, _hits_per_item)
+    # The statistics of all groups, so that a bootstrap sums them once for every group.
+    return Metric("group", _group_counts, value)
 
 
 @dataclass(frozen=True)
@@ -132,39 +144,68 @@ class ItemBootstrap:
     n_resamples: int
     seed: int
 
-    def replicates(
+    def measure(
         self, metrics: Sequence[Metric], proba: FloatArray, truth: Truth
-    ) -> list[FloatArray]:
-        """Compute each metric (S, B) of probabilities (S, n, C) in each of B resamples."""
-        statistics = [metric.statistics(proba, truth) for metric in metrics]
-        borders = np.cumsum([part.shape[-1] for part in statistics])[:-1]
-        table = np.concatenate(statistics, axis=-1)
-        n_seeds, n, n_sums = table.shape
-        flat = np.moveaxis(table, 1, 0).reshape(n, -1)
-        sums = np.concatenate([weights @ flat for weights in self._weights()])
-        sums = np.moveaxis(sums.reshape(-1, n_seeds, n_sums), 1, 0)
-        parts = np.split(sums, borders, axis=-1)
-        return [metric.value(part) for metric, part in zip(metrics, parts, strict=True)]
+    ) -> list[tuple[FloatArray, FloatArray]]:
+        """Compute each metric of probabilities (S, n, C): (S,), and (S, B) in B resamples."""
+        # Metrics that share their statistics, as the groups do, share the products too.
+        kinds = list(dict.fromkeys(metric.statistics for metric in metrics))
+        sums: dict[Statistics, list[FloatArray]] = {kind: [] for kind in kinds}
+        waiting: list[tuple[Statistics, FloatArray]] = []
+        for kind, seed in itertools.product(kinds, range(len(proba))):
+            table = self._table(kind, proba[[seed]], truth)
+            waiting.append((kind, table))
+            if sum(each.nbytes for _, each in waiting) > TABLE_BYTES:
+                self._add_sums(sums, waiting)
+        if waiting:
+            self._add_sums(sums, waiting)
+        values = []
+        for metric in metrics:
+            own = np.stack(sums[metric.statistics])  # (S, 1 + B, K)
+            values.append((metric.value(own[:, 0]), metric.value(own[:, 1:])))
+        return values
 
-    def _weights(self) -> Iterable[FloatArray]:
-        """Counts of each item in each resample (b, n), some resamples at a time."""
-        size = max(1, WEIGHT_BYTES // (8 * self.n))
-        if size >= self.n_resamples:
-            return [self._all_weights]
-        starts = range(0, self.n_resamples, size)
-        return (self._drawn(start, min(start + size, self.n_resamples)) for start in starts)
+    def _table(self, kind: Statistics, proba: FloatArray, truth: Truth) -> FloatArray:
+        """Return the statistics (n, K) of one seed, computed some items at a time."""
+        starts = range(0, self.n, STATISTICS_ROWS)
+        parts = (slice(start, start + STATISTICS_ROWS) for start in starts)
+        return np.concatenate([kind(proba[:, part], truth.part(part))[0] for part in parts])
+
+    def _add_sums(
+        self, sums: dict[Statistics, list[FloatArray]], waiting: list[tuple[Statistics, FloatArray]]
+    ) -> None:
+        """Sum the waiting tables over all items, then in each resample, (1 + B, K) of each."""
+        kinds, tables = zip(*waiting, strict=True)
+        waiting.clear()
+        borders = np.cumsum([table.shape[1] for table in tables])[:-1]
+        table = np.concatenate(tables, axis=1) if len(tables) > 1 else tables[0]
+        del tables  # they are as large as the joint one
+        both = np.vstack([table.sum(axis=0), *self._resampled(table)])
+        for kind, own in zip(kinds, np.split(both, borders, axis=1), strict=True):
+            sums[kind].append(own)
+
+    def _resampled(self, table: FloatArray) -> Iterator[FloatArray]:
+        """Yield the sums (b, K) of a table (n, K) in some resamples at a time."""
+        kept = self._all_counts if self.n * self.n_resamples <= COUNT_BYTES else None
+        size = max(1, DRAWN_BYTES // (8 * self.n))
+        for start in range(0, self.n_resamples, size):
+            stop = min(start + size, self.n_resamples)
+            counts = self._drawn(start, stop) if kept is None else kept[start:stop]
+            yield counts.astype(np.float64) @ table
 
     @cached_property
-    def _all_weights(self) -> FloatArray:
+    def _all_counts(self) -> IntArray:
         return self._drawn(0, self.n_resamples)
 
-    def _drawn(self, start: int, stop: int) -> FloatArray:
-        weights = np.empty((stop - start, self.n))
+    def _drawn(self, start: int, stop: int) -> IntArray:
+        """Count how often each item is in some resamples, (b, n)."""
+        # Bytes suffice: that one of n draws of n items comes up 256 times never happens.
+        counts = np.empty((stop - start, self.n), dtype=np.uint8)
         for row, number in enumerate(range(start, stop)):
             # A generator per resample: the draws do not depend on the size of the blocks.
             drawn = np.random.default_rng([self.seed, number]).integers(self.n, size=self.n)
-            weights[row] = np.bincount(drawn, minlength=self.n)
-        return weights
+            counts[row] = np.bincount(drawn, minlength=self.n)
+        return counts
 
 
 def _one_hot(codes: IntArray, size: int) -> FloatArray:

@@ -161,7 +161,8 @@ class Task(ABC):
         Folds are stratified by the teachers' label; `rows` (S, N) limits the training rows.
         """
         codes = self.labels().argmax(axis=1)
-        proba = np.empty((self.n_seeds, self.pool.n_rows, self.pool.n_classes))
+        shape = self.n_seeds, self.pool.n_rows, self.pool.n_classes
+        proba = np.empty(shape, dtype=np.float32)  # as students predict
         parts = [stratified_folds(codes, folds, rng) for rng in self.rngs(FOLDS)]
         for fold in range(len(parts[0])):
             held_out = np.zeros((self.n_seeds, self.pool.n_rows), dtype=bool)

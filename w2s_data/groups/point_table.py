@@ -9,7 +9,7 @@ import pandas as pd
 
 from w2s_data.compute.base import Advance, Engine
 from w2s_data.data.regions import Region
-from w2s_data.features.matrix import FeatureMatrix, FeatureView
+from w2s_data.features.matrix import FeatureMatrix, FeatureView, row_blocks
 from w2s_data.neighbors.index import NeighborIndex
 from w2s_data.utils.progress import progress as progress_bar
 from w2s_data.utils.typing import AnyArray, BoolArray, FloatArray, IntArray
@@ -18,6 +18,7 @@ LEAST_COSINE = 0.95  # of near-duplicates, where ten times nearer than usual is 
 NEARER = 10  # times than usual; chance brings few points so near, in 5 dimensions 1 in 500
 ROUNDING = 1e-6  # of a cosine in float32
 MANY_PAIRS = 20_000_000_000  # whose products take two minutes
+GATHERED_BYTES = 8 * 2**20  # of labels of neighbours at a time
 VISITED_ROWS = 2_000  # labelled rows that each point is then compared with
 
 
@@ -49,10 +50,8 @@ def describe_points(
     first, leaks, twins = _duplicates(indices, near, splits)
     points = pd.DataFrame(
         {
-            "local_overlap_density": _mean(
-                regions[indices] == Region.OVERLAP, where=regions[indices] >= 0
-            ),
-            "agreement": _mean(pseudo[indices] == pseudo[:, None]),
+            "local_overlap_density": _share(indices, regions == Region.OVERLAP, regions >= 0),
+            "agreement": _agreement(indices, pseudo),
             "distance_to_labelled": distances,
             "duplicate_of": first,
             "has_duplicate": twins,
@@ -87,11 +86,24 @@ def _usual(scores: FloatArray) -> float:
     return max(LEAST_COSINE, 1 - usual / NEARER)
 
 
-def _mean(values: BoolArray, where: BoolArray | None = None) -> FloatArray:
-    """Average each row over the counted columns, NaN where there are none."""
-    counted = np.ones_like(values) if where is None else where
+def _share(indices: IntArray, values: BoolArray, counted: BoolArray) -> FloatArray:
+    """Average over each row's counted neighbours, NaN where there are none."""
+    hits, total = np.empty(len(indices)), np.empty(len(indices))
+    hit = values & counted
+    for rows in row_blocks(indices.shape, GATHERED_BYTES, itemsize=1):
+        hits[rows] = hit[indices[rows]].sum(axis=1)
+        total[rows] = counted[indices[rows]].sum(axis=1)
     with np.errstate(invalid="ignore"):
-        return np.asarray((values & counted).sum(axis=1) / counted.sum(axis=1))
+        return np.asarray(hits / total)
+
+
+def _agreement(indices: IntArray, pseudo: IntArray) -> FloatArray:
+    """Return the share of each row's neighbours with the same label, NaN without neighbours."""
+    same = np.empty(len(indices))
+    for rows in row_blocks(indices.shape, GATHERED_BYTES, itemsize=8):
+        same[rows] = (pseudo[indices[rows]] == pseudo[rows, None]).sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(same / indices.shape[1])
 
 
 def _distances(

@@ -30,7 +30,7 @@ def prepared(block: FloatArray, numbers: IntArray, metric: Metric) -> FloatArray
     check_feature_block(block, numbers, "features", nonzero=metric == "cosine")
     if metric == "cosine":  # by the largest first: squares of extreme numbers are not finite
         block = block / np.abs(block).max(axis=1, keepdims=True)
-        block = block / np.linalg.norm(block, axis=1, keepdims=True)
+        block /= np.linalg.norm(block, axis=1, keepdims=True)
     return np.ascontiguousarray(block, dtype=np.float32)
 
 

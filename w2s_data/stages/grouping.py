@@ -14,6 +14,7 @@ from sklearn.base import clone
 from w2s_data._version import __version__
 from w2s_data.compute.context import Compute
 from w2s_data.compute.kept import KeepingEngine
+from w2s_data.compute.memory import release_freed
 from w2s_data.data.classes import class_codes
 from w2s_data.data.load import W2SDataset
 from w2s_data.data.regions import Region
@@ -129,6 +130,8 @@ def groups_stage(
         summary = _summary(analyzer, dataset, notes) | {"duplicates": _count(pairs, analyzer)}
         stage.write_summary(GROUPS_SUMMARY, summary | {"student": student.get("method")})
         stage.add(NEIGHBORS)
+        del index, analyzer.index_  # its vectors are in the file, and not needed any more
+        release_freed()
         stage.write_summary(SPURIOUS, _judge(dataset, features, analyzer, spurious))
     _forget_blocks(run)
     return StageResult(run.read(GROUPS))
@@ -225,6 +228,7 @@ def _index(run: Run, strong: FeatureMatrix, compute: Compute) -> NeighborIndex:
     with progress("index", total=n, enabled=compute.progress) as advance:
         index.fit(strong, advance=advance)
     index.save(path)
+    release_freed()
     return index
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import sys
 from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +15,12 @@ import pandas as pd
 
 from w2s_data.data.load import W2SDataset
 from w2s_data.errors import InputError, NotApplicableError, listing, unknown
-from w2s_data.features.matrix import ArrayFeatures, as_feature_matrix
+from w2s_data.features.matrix import (
+    ArrayFeatures,
+    FeatureMatrix,
+    as_feature_matrix,
+    has_random_access,
+)
 from w2s_data.utils.io import sha256_json
 from w2s_data.utils.typing import IntArray, RandomState
 from w2s_data.utils.validation import check_generator, check_proba
@@ -64,7 +70,7 @@ class TableSource:
         self._dataset = dataset
         picked = np.arange(len(dataset)) if rows is None else np.asarray(rows)
         self._order = check_generator(random_state).permutation(picked)
-        self._features: ArrayFeatures | None = None
+        self._features: FeatureMatrix | None = None
         if strong_features is not None:
             self._features = _random_access(strong_features)
             _check_rows("strong_features", self._features.shape[0], dataset)
@@ -194,17 +200,18 @@ class TableSource:
         elif not self.ready:
             items = tuple(data.table["item"].iloc[rows])
         return Batch(
-            ids=tuple(data.table["id"].iloc[rows].tolist()),
+            # Interned, since every replay delivers the same ids again.
+            ids=tuple(map(sys.intern, data.table["id"].iloc[rows].tolist())),
             items=items,
             strong_features=None if self._features is None else self._features.take(rows),
             weak_proba=None if proba is None or not len(rows) else check_proba(proba),
         )
 
 
-def _random_access(features: Any) -> ArrayFeatures:
+def _random_access(features: Any) -> FeatureMatrix:
     """Return features whose rows can be read one by one; a store is read once, shard by shard."""
     matrix = as_feature_matrix(features, "strong_features")
-    if isinstance(matrix, ArrayFeatures):
+    if has_random_access(matrix):
         return matrix
     copied = Rows(np.float32)
     for _, block in matrix.blocks():

@@ -72,7 +72,7 @@ def test_blocks_are_cut_and_too_many_rows_at_once_are_refused():
     assert features.take([3, 1]).shape == (2, 1000)
     assert features.take(slice(5)).shape == (5, 1000)
     with pytest.raises(
-        InputError, match=r"40,000 rows of the strong features .* 160 MB .* set memory to 720MB"
+        InputError, match=r"40,000 rows of the strong features .* 160 MB .* set memory to 770MB"
     ):
         features.take(np.arange(40_000))
 

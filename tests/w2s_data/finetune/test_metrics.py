@@ -84,7 +84,7 @@ def test_a_replicate_is_the_metric_of_the_resampled_items(rng, metric):
     groups = rng.integers(3, size=40)
     truth = Truth(labels, 4, groups, 3)
     bootstrap = ItemBootstrap(40, n_resamples=7, seed=3)
-    (found,) = bootstrap.replicates([metric], proba, truth)
+    ((_, found),) = bootstrap.measure([metric], proba, truth)
     for b in range(7):
         rows = np.random.default_rng([3, b]).integers(40, size=40)
         resampled = Truth(labels[rows], 4, groups[rows], 3)
@@ -105,9 +105,12 @@ def test_metrics_do_not_depend_on_the_order_and_stay_in_range(rng, metric):
 def test_replicates_do_not_depend_on_the_blocks(rng, monkeypatch):
     proba, labels = drawn(rng)
     truth = Truth(labels, 4)
-    whole = ItemBootstrap(300, 50, 0).replicates([MACRO_F1], proba, truth)[0]
-    monkeypatch.setattr("w2s_data.finetune.metrics.WEIGHT_BYTES", 8 * 300 * 7)
-    in_blocks = ItemBootstrap(300, 50, 0).replicates([MACRO_F1], proba, truth)[0]
+    whole = ItemBootstrap(300, 50, 0).measure([MACRO_F1], proba, truth)[0][1]
+    monkeypatch.setattr("w2s_data.finetune.metrics.COUNT_BYTES", 0)
+    monkeypatch.setattr("w2s_data.finetune.metrics.DRAWN_BYTES", 8 * 300 * 7)
+    monkeypatch.setattr("w2s_data.finetune.metrics.TABLE_BYTES", 0)
+    monkeypatch.setattr("w2s_data.finetune.metrics.STATISTICS_ROWS", 70)
+    in_blocks = ItemBootstrap(300, 50, 0).measure([MACRO_F1], proba, truth)[0][1]
     np.testing.assert_allclose(whole, in_blocks)
 
 
@@ -115,9 +118,8 @@ def scores_of(hits, n_resamples=1000, seed=0):
     """A Score of 0/1 hits (S, n)."""
     proba = np.stack([1 - hits, hits], axis=-1).astype(float)
     truth = Truth(np.ones(hits.shape[1], int), 2)
-    drawn_values = ItemBootstrap(hits.shape[1], n_resamples, seed).replicates(
-        [ACCURACY], proba, truth
-    )[0]
+    bootstrap = ItemBootstrap(hits.shape[1], n_resamples, seed)
+    ((_, drawn_values),) = bootstrap.measure([ACCURACY], proba, truth)
     return Score(hits.mean(axis=1), drawn_values, hits.shape[1])
 
 

@@ -65,10 +65,10 @@ class Scorer:
     def score(self, proba: FloatArray) -> Scores:
         """Score probabilities (S, n, C)."""
         metrics = [*self._metrics.values(), *self._groups.values()]
-        replicates = self._bootstrap.replicates(metrics, proba, self.truth)
+        measured = self._bootstrap.measure(metrics, proba, self.truth)
         scores = [
-            Score(metric.measure(proba, self.truth), drawn, size)
-            for metric, drawn, size in zip(metrics, replicates, self._sizes, strict=True)
+            Score(point, drawn, size)
+            for (point, drawn), size in zip(measured, self._sizes, strict=True)
         ]
         cut = len(self._metrics)
         return Scores(

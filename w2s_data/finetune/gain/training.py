@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from w2s_data.compute.memory import release_freed
 from w2s_data.errors import InputError, RunError
 from w2s_data.finetune.gain.checkpoint import Checkpoint, Predictions
 from w2s_data.finetune.gain.data import GainData, lacking_gold
@@ -116,6 +117,7 @@ class Laboratory:
             for seed, predictions in trained.items():
                 self.checkpoint.write(job.name, job.method, seed, predictions)
             finished |= trained
+            release_freed()  # the pool's features and labels, before those of the next method
             self.advance(len(trained))
         return self._join([finished[seed] for seed in self.seeds], job.is_reference)
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from w2s_data.compute.device import free_bytes
 from w2s_data.errors import FeatureError, InputError
-from w2s_data.features.matrix import FeatureMatrix, as_feature_matrix
+from w2s_data.features.matrix import FeatureMatrix, as_feature_matrix, row_blocks
 from w2s_data.finetune.levels.store import digest_array
 from w2s_data.finetune.losses import cross_entropy
 from w2s_data.finetune.objectives import LINKS, LabelObjective, Model, Objective
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 # Times 1 / sqrt(D): small, so that few steps suffice; at zero the ReLU of `bayes` has no gradient.
 INITIAL_SCALE = 0.1
+SCALED_BYTES = 2**20  # of rows that are standardised at a time
 SERIAL_WORK = 4_000_000  # S x B x D x C below which starting threads costs more than it saves
 
 
@@ -39,7 +40,11 @@ class Scaling:
 
     def apply(self, block: FloatArray) -> FloatArray:
         """Return standardised float32 features."""
-        return np.asarray((block - self.mean) / self.scale, dtype=np.float32)
+        out = np.empty(block.shape, dtype=np.float32)
+        # In float64, some rows at a time, so that the intermediate results stay small.
+        for rows in row_blocks(block.shape, SCALED_BYTES):
+            out[rows] = (block[rows] - self.mean) / self.scale
+        return out
 
 
 @dataclass(frozen=True)
