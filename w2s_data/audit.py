@@ -165,7 +165,7 @@ def run_pipeline(config: Config, observer: Observer) -> Pipeline:
     _check(stages, config, NOTHING)
     with ExitStack() as started:
         with observer.stage(EMBED.name):
-            run = open_run(config.data, config.run)
+            run = open_run(config.data, config.run, config.embed.strong)
             _check(stages, config, Known(run.dataset(), planned_roles(run, config.embed)))
             pipeline = Pipeline(run)
             # One engine for all stages: a cluster takes seconds to start.

@@ -125,7 +125,7 @@ def _make(
         planned |= {SCORE.name: ScoreSettings(), stage.name: settings}
     check_compute(running)
     check_stages(planned)
-    run = open_run(columns.model_copy(update={"path": data}), running)
+    run = open_run(columns.model_copy(update={"path": data}), running, models.strong)
     # Said when the data are read; a run that exists has said it.
     for note in run.dataset().notes if EMBED.name not in run.manifest["stages"] else ():
         say(f"note: {note}", err=True)

@@ -28,6 +28,7 @@ ItemKind = Literal["text", "image", "features"]
 WeakColumns = str | Sequence[str] | Mapping[str, str | Sequence[str]]
 ITEM_NAMES = (  # lower-case names of columns that hold items in common data sets
     *("item", "text", "sentence", "content", "document", "review", "question"),
+    *("messages", "conversations", "conversation"),
     *("image", "img", "path", "image_path", "file", "filename", "file_name"),
     *("features", "embedding", "embeddings", "vector"),
 )
@@ -119,14 +120,20 @@ def as_numbers(frame: pd.DataFrame, names: Sequence[str], dtype: Any = np.float6
 
 
 def text_items(values: pd.Series) -> pd.Series:
-    """Return texts unchanged; raise if one is missing."""
-    missing = np.flatnonzero(values.isna().to_numpy())
+    """Return texts unchanged; raise if one is missing or empty."""
+    is_text = isinstance(values.dtype, pd.StringDtype)
+    # An empty text is missing in every format, since a CSV file cannot tell the two apart.
+    if is_text:
+        empty = values.eq("").fillna(False).to_numpy(dtype=bool)
+    else:
+        empty = np.array([isinstance(value, str) and not value for value in values], dtype=bool)
+    missing = np.flatnonzero(values.isna().to_numpy() | empty)
     if len(missing):
         raise ColumnError(
             f"item column {values.name!r} has no text in {rows(missing)}; "
             "drop these rows or fill them"
         )
-    if isinstance(values.dtype, pd.StringDtype):
+    if is_text:
         return values  # all strings: no need to look at each value
     strange = [i for i, v in enumerate(values) if not isinstance(v, str | int | float | np.number)]
     if strange:
@@ -134,7 +141,22 @@ def text_items(values: pd.Series) -> pd.Series:
             f"item column {values.name!r} must hold text; {rows(strange)} hold "
             f"{type(values.iloc[strange[0]]).__name__}"
         )
-    return values.map(str)
+    texts = [str(value) for value in values]
+    halves = [i for i, text in enumerate(texts) if not _is_unicode(text)]
+    if halves:
+        raise ColumnError(
+            f"item column {values.name!r} has half of a surrogate pair, which is not a character, "
+            f"in {rows(halves)}; repair these texts"
+        )
+    return pd.Series(texts, index=values.index, name=values.name)
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def feature_items(values: pd.Series) -> FloatArray:
@@ -271,6 +293,24 @@ def read_ids(frame: pd.DataFrame, name: str | None) -> pd.Series:
         more = f" and {len(where) - 3} more" if len(where) > 3 else ""
         raise DuplicateIdError(f"id column {name!r} must be unique; it repeats {shown}{more}")
     return ids
+
+
+def item_columns(raw: RawTable, roles: Roles, features: Any, prompt: str | None) -> list[str]:
+    """Return the columns that hold items, guessed if not named; none for ready-made features.
+
+    Raise InputError if a prompt is given for such features.
+    """
+    names: list[Any] = [roles.chosen, roles.rejected]
+    if roles.chosen is None:
+        names = [] if features is not None else [roles.item]
+    if names == [None]:
+        taken = [*roles.single().values(), *([] if prompt is None else [prompt])]
+        names = [guess_item(raw.frame, taken)]
+    if prompt is not None:
+        column(raw.frame, prompt)
+        if not names or not all(isinstance(name, str) for name in names):
+            raise InputError("prompt stands before items that are texts; leave it out for features")
+    return [name for name in names if isinstance(name, str)]
 
 
 def read_items(

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from w2s_data.compute.memory import MemoryLimit
 from w2s_data.data.classes import read_gold
 from w2s_data.data.columns import (
     MISSING,
@@ -19,11 +20,13 @@ from w2s_data.data.columns import (
     Roles,
     WeakColumns,
     distinct_names,
+    item_columns,
     read_ids,
     read_items,
 )
 from w2s_data.data.dataset import W2SDataset
 from w2s_data.data.images import unreadable_images
+from w2s_data.data.messages import render_messages
 from w2s_data.data.pairs import check_pair_roles, read_pairs
 from w2s_data.data.readers import RawTable, read_raw
 from w2s_data.data.spelling import LabelRules
@@ -60,6 +63,9 @@ def load_dataset(
     features: Any = None,
     split_sizes: Mapping[str, float] | None = None,
     unreadable: Literal["error", "skip"] = "error",
+    prompt: str | None = None,
+    chat_template: Any = None,
+    memory: MemoryLimit | str | int | None = None,
     random_state: RandomState = 0,
 ) -> W2SDataset:
     """Load a data set from a file, folder, URL, data frame, hub name or example.
@@ -67,12 +73,15 @@ def load_dataset(
     Parameters
     ----------
     data : path, DataFrame or str
-        A table (CSV, TSV, JSON lines, these also gzipped; Parquet; Arrow), a folder of images with
-        one subfolder per class, a DataFrame, `example:NAME[?key=value&...]`, or, if no such file
-        exists, a Hugging Face data set `OWNER/NAME[:CONFIG]` (extra `hub`).
+        A table (CSV, TSV, JSON, Parquet, Arrow, also packed by gzip or zstd) or its URL; a folder
+        or pattern such as "data/part-*.parquet" of files that hold one table, or its splits; what
+        `save_to_disk` of the `datasets` library wrote; a folder of images with one subfolder per
+        class; a DataFrame; `example:NAME[?key=value&...]`; or, if no such file exists, a Hugging
+        Face data set `OWNER/NAME[:CONFIG]` (extra `hub`).
     item : str or list of str
-        Column of texts, image paths (relative to the table's folder), image bytes or vectors; a
-        list of columns of numbers makes feature vectors. Guessed from the column's name.
+        Column of texts, chat messages, image paths (relative to the table's folder), image bytes
+        or vectors; a list of columns of numbers makes feature vectors. Guessed from the column's
+        name.
     kind : "text", "image" or "features"
         Guessed from the items.
     id, label, split, source, group : str
@@ -109,6 +118,13 @@ def load_dataset(
         The pool takes the rest. Default: labelled .2, validation .1, test .2.
     unreadable : "error" or "skip"
         Handling of images that cannot be decoded; a note names the skipped ones.
+    prompt : str
+        Column of texts or messages that stand before the items, or before chosen and rejected.
+    chat_template : str or tokenizer
+        Model (folder or hub name) whose template renders chat messages as texts; by default, and
+        for "plain", a message is a line "role: content".
+    memory : MemoryLimit, str or int
+        Limit such as "4GB", a quarter of which a table may take; see `MemoryLimit`.
     random_state : int, Generator or None
         Seed of the splits, and of the order inside pairs.
 
@@ -135,10 +151,13 @@ def load_dataset(
     if isinstance(data, str) and data.startswith("example:"):
         return _load_example(data, roles, rules, split_sizes, random_state)
 
-    raw = read_raw(data)
+    limit = memory if isinstance(memory, MemoryLimit) else MemoryLimit.parse(memory)
+    raw = read_raw(data, limit)
     if len(raw.frame) == 0:
         raise EmptyDataError(f"{raw.name!r} holds no rows: give a table with at least one item")
     roles = roles.checked(raw)
+    items = item_columns(raw, roles, features, prompt)
+    raw = render_messages(raw, items, prompt, chat_template)
     rng = check_generator(random_state)  # for the order of pairs and, after it, the splits
     dataset = _assemble(raw, roles, kind, features, rules, rng)
     given = raw.fixed_splits

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
+from w2s_data.compute.memory import MemoryLimit
 from w2s_data.data.dataset import W2SDataset
 from w2s_data.data.load import load_dataset
-from w2s_data.errors import InputError
+from w2s_data.encoders import make_encoder
+from w2s_data.errors import EncoderError, InputError
 from w2s_data.run import Run, check_place
 from w2s_data.stages.checks import check_writable
 from w2s_data.stages.settings import DataSettings, RunSettings
@@ -17,8 +20,10 @@ from w2s_data.stages.settings import DataSettings, RunSettings
 RUNS = Path("runs")  # where runs go that nobody named a place for
 
 
-def open_run(data: DataSettings, settings: RunSettings) -> Run:
+def open_run(data: DataSettings, settings: RunSettings, strong: Any = None) -> Run:
     """Open the run that `data.path` is, or load the data set and make a run of it.
+
+    Chat messages are rendered by the template of the strong model, if `data` names no other.
 
     Raises
     ------
@@ -39,7 +44,7 @@ def open_run(data: DataSettings, settings: RunSettings) -> Run:
         check_place(output)
     check_writable(RUNS if output is None else output)
     seed = 0 if settings.seed is None else settings.seed
-    dataset = _loaded(data, seed)
+    dataset = _loaded(data, settings, strong, seed)
     folder = RUNS / dataset.name if output is None else Path(output)
     return Run.create(
         folder,
@@ -66,12 +71,22 @@ def _reopened(data: DataSettings, settings: RunSettings) -> Run:
     return run
 
 
-def _loaded(data: DataSettings, seed: int) -> W2SDataset:
+def _loaded(data: DataSettings, settings: RunSettings, strong: Any, seed: int) -> W2SDataset:
     if isinstance(data.path, W2SDataset):
         return data.path
     given: dict[str, Any] = data.model_dump(exclude_none=True, exclude={"path", "skip_unreadable"})
     unreadable: Literal["skip", "error"] = "skip" if data.skip_unreadable else "error"
-    return load_dataset(data.path, **given, unreadable=unreadable, random_state=seed)
+    given.setdefault("chat_template", _model_of(strong))
+    memory = MemoryLimit.parse(settings.memory)
+    return load_dataset(data.path, **given, unreadable=unreadable, memory=memory, random_state=seed)
+
+
+def _model_of(strong: Any) -> Any:
+    """Return the pretrained model of an encoder or of its name; None for any other encoder."""
+    with suppress(EncoderError):  # a wrong name is reported where the encoder is made
+        encoder = make_encoder(strong, "text") if isinstance(strong, str) else strong
+        return getattr(encoder, "model", None)
+    return None
 
 
 def _source(path: Any) -> str | None:

@@ -60,8 +60,8 @@ class DataSettings(Settings):
 
     path: Place = Field(
         None,
-        description="CSV, TSV, JSONL, Parquet or Arrow file or URL, folder of images, "
-        "example:NAME, hub data set, or run directory.",
+        description="CSV, TSV, JSONL, Parquet or Arrow file, folder or pattern of them, or URL, "
+        "folder of images, example:NAME, hub data set, or run directory.",
     )
     item: Text | None = Field(None, description="Column of the texts, images or vectors.")
     id: Text | None = Field(None, description="Column of unique ids.")
@@ -104,6 +104,14 @@ class DataSettings(Settings):
         "pool is the rest.",
     )
     skip_unreadable: Flag = Field(False, description="Leave out images that cannot be decoded.")
+    prompt: Text | None = Field(
+        None, description="Column of prompts, texts or messages, that stand before the items."
+    )
+    chat_template: Place = Field(
+        None,
+        description="Model whose chat template renders messages as texts, or plain; by default "
+        "the strong model, if it has one.",
+    )
 
 
 class EmbedSettings(Settings):
