@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from w2s_selectors.objectives.base import Judgement
 from w2s_selectors.objectives.screen import MINIMUM_TARGET, TARGET_ROWS
 from w2s_selectors.result import SelectionResult
 from w2s_selectors.session.assemble import Evaluate, assemble, trace_row
-from w2s_selectors.session.checkpoint import Checkpoint, Record
+from w2s_selectors.session.checkpoint import Checkpoint, Record, checkpoint_in
 from w2s_selectors.session.plan import identity, make_plan
 from w2s_selectors.session.prepare import Preparer
 from w2s_selectors.session.session import Session
@@ -40,6 +41,7 @@ def select_sources(
     weak_model: Any = None,
     checkpoint: str | os.PathLike[str] | None = None,
     resume: bool = True,
+    wait: bool = True,
     evaluate: Evaluate | None = None,
     on_round: OnRound | None = None,
     progress: bool | None = None,
@@ -66,9 +68,13 @@ def select_sources(
         Where sources bring no weak probabilities.
     checkpoint : path, optional
         Folder from which a killed selection resumes, with the same trace. Without one, items
-        that were paid for are lost if the program ends early.
+        that were paid for are lost if the program ends early. One process at a time uses it. A
+        query whose answer had not come when a process was killed is repeated under the same
+        `request`; a source that cannot recognise it may charge for it again.
     resume : bool
         Resume if the folder holds this selection; else refuse the folder.
+    wait : bool
+        Wait while another process uses the folder; else raise BusyError.
     evaluate : function of (strong features (n, D), weak probabilities (n, C)), optional
         A further number to compare choices by, such as the accuracy of a student; higher is
         better.
@@ -95,25 +101,33 @@ def select_sources(
     settings = replace(settings, **keywords) if settings else SelectionSettings(**keywords)
     plan = make_plan(sources, settings, _target_rows(target, strong_encoder))
     seed = int(check_generator(random_state).integers(2**62))
-    store = None
+    same = identity(plan, strong_encoder, random_state)
+    kept: AbstractContextManager[Checkpoint | None] = nullcontext()
     if checkpoint is not None:
-        same = identity(plan, strong_encoder, random_state)
-        store = Checkpoint(Path(checkpoint), same, seed, resume)
-        seed = store.seed  # that of the first start, or the trace would not be the same
-    folder = None if store is None else store.folder / "features"
-    session = Session(plan, Preparer(strong_encoder, weak_model, folder), store, seed)
+        kept = checkpoint_in(Path(checkpoint), same, seed, resume=resume, wait=wait)
+    with kept as store:
+        folder = None if store is None else store.folder / "features"
+        # The seed of the first start, or the trace would not be the same.
+        seed = seed if store is None else store.seed
+        session = Session(plan, Preparer(strong_encoder, weak_model, folder), store, seed)
+        ended = _run(session, progress, on_round)
+    return assemble(plan, session, ended, evaluate)
+
+
+def _run(session: Session, progress: bool | None, on_round: OnRound | None) -> str:
+    """Resume and run a session under a bar; return why it ended."""
+    budget = math.floor(session.plan.settings.budget)
     session.restore()
-    with progress_bar("select", total=math.floor(settings.budget), enabled=progress) as advance:
+    with progress_bar("select", total=budget, enabled=progress) as advance:
         advance(math.floor(session.spent))
 
         def after(record: Record, judgement: Judgement | None) -> None:
             # Whole units on the bar; rounded sums, so that costs below 1 add up.
             advance(math.floor(record.spent) - math.floor(record.spent - record.cost))
             if on_round is not None:
-                on_round(trace_row(plan, record), judgement)
+                on_round(trace_row(session.plan, record), judgement)
 
-        ended = session.run(after)
-    return assemble(plan, session, ended, evaluate)
+        return session.run(after)
 
 
 def _target_rows(target: Any, strong_encoder: Any) -> FloatArray | None:

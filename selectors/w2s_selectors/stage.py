@@ -94,6 +94,7 @@ def select_stage(
             chosen,
             target=FeatureView(strong, target) if len(target) else None,
             checkpoint=folder,
+            wait=run.wait,
             evaluate=_student_accuracy(dataset, strong),
             on_round=after,
             # No bar where each round is reported on a line of its own.

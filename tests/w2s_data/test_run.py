@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -12,7 +17,7 @@ from tests.sealing import seal
 from w2s_data import load_dataset
 from w2s_data.errors import RunError
 from w2s_data.run import Run
-from w2s_data.stages.graph import EMBED, SCORE
+from w2s_data.stages.graph import EMBED, FORECAST, GAIN, GROUPS, SCORE
 
 
 @pytest.fixture
@@ -187,3 +192,223 @@ def test_manifest_says_what_made_it(dataset, tmp_path):
     assert manifest["data"]["source"] == "data.csv"
     assert {"python", "numpy", "torch"} <= manifest["versions"].keys()
     assert manifest["stages"]["items"]["files"].keys() == {"items.parquet"}
+
+
+def change(run, name):
+    """Edit a file of a run, which keeps its size."""
+    content = bytearray((run / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (run / name).write_bytes(content)
+
+
+@pytest.fixture
+def scored(dataset, tmp_path):
+    """A run with features and scores, written by hand."""
+    run = Run.create(tmp_path / "run", dataset)
+    with run.stage(EMBED, {}):
+        pass
+    with run.stage(SCORE, {}) as stage:
+        stage.write_table("scores.parquet", pd.DataFrame({"id": dataset.ids, "x": range(20)}))
+        stage.write_summary("overlap.json", {"density": 0.25})
+    return run.path
+
+
+@pytest.mark.parametrize("name", ["scores.parquet", "overlap.json"])
+def test_a_changed_file_is_named_with_its_stage_and_the_way_out(scored, name):
+    change(scored, name)
+    run = Run.open(scored)
+    read = run.read_table if name.endswith("parquet") else run.read_summary
+    said = (
+        rf"{name}' has changed since stage 'score' wrote it \(20.*\): run `w2s score .*run` again"
+    )
+    with pytest.raises(RunError, match=said):
+        read(name)
+    (scored / name).unlink()
+    with pytest.raises(RunError, match=f"{name}' is missing since stage 'score'"):
+        read(name)
+
+
+def test_a_stage_refuses_changed_inputs_and_repeats_itself_where_its_own_output_changed(scored):
+    change(scored, "overlap.json")
+    run = Run.open(scored)
+    assert run.earlier(SCORE, {}) is None
+    for use in (lambda: run.earlier(GAIN, {}), lambda: run.stage(GAIN, {}).__enter__()):
+        with pytest.raises(RunError, match=r"overlap\.json' has changed"):
+            use()
+    change(scored, "items.parquet")
+    with pytest.raises(RunError, match=r"items\.parquet' has changed .* `w2s score DATA -o .*run`"):
+        run.earlier(SCORE, {})
+
+
+def test_a_copied_run_is_believed_and_left_as_it_is(scored, tmp_path):
+    shutil.copytree(scored, tmp_path / "copy", copy_function=shutil.copyfile)
+    before = (tmp_path / "copy" / "manifest.json").read_bytes()
+    run = Run.open(tmp_path / "copy")
+    assert run.earlier(SCORE, {}).summary["density"] == 0.25
+    assert len(run.dataset()) == 20
+    assert (run.path / "manifest.json").read_bytes() == before
+
+
+def test_an_edit_that_keeps_size_and_time_is_seen_by_the_thorough_only(scored):
+    state = (scored / "overlap.json").stat()
+    text = (scored / "overlap.json").read_text()
+    (scored / "overlap.json").write_text(text.replace("0.25", "0.99"))
+    os.utime(scored / "overlap.json", ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert Run.open(scored).read_summary("overlap.json")["density"] == 0.99
+    with pytest.raises(RunError, match="has changed"):
+        Run.open(scored, thorough=True).read_summary("overlap.json")
+
+
+def test_a_file_that_no_stage_names_is_not_read(scored):
+    (scored / "gain.json").write_text('{"schema": 1}')
+    with pytest.raises(RunError, match=r"has no gain\.json yet"):
+        Run.open(scored).read_summary("gain.json")
+
+
+def test_tables_of_other_length_or_without_columns(scored):
+    run = Run.open(scored)
+    with pytest.raises(RunError, match=r"scores\.parquet' lacks the columns 'region'"):
+        run.read_table("scores.parquet", ["region"])
+    pd.read_parquet(scored / "scores.parquet").head(7).to_parquet(scored / "scores.parquet")
+    seal(scored)
+    with pytest.raises(RunError, match="has 7 rows for 20 items: run `w2s score"):
+        Run.open(scored).read_table("scores.parquet", per_item=True)
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"schema": 7}', "3", '{"schema": null}'])
+def test_summaries_that_are_none(scored, content):
+    (scored / "overlap.json").write_text(content)
+    seal(scored)
+    with pytest.raises(RunError, match=r"overlap\.json' is not a summary of schema 1: run `w2s"):
+        Run.open(scored).read_summary("overlap.json", 1)
+
+
+def test_the_files_of_a_stage_appear_together(dataset, tmp_path):
+    run = Run.create(tmp_path / "run", dataset)
+    with run.stage(SCORE, {}) as stage:
+        stage.write_summary("overlap.json", {})
+        assert not (run.path / "overlap.json").exists()
+    assert (run.path / "overlap.json").is_file()
+
+
+def test_another_process_wrote_a_stage_in_the_meantime(scored):
+    first, second = Run.open(scored), Run.open(scored)
+    with first.stage(GAIN, {}) as stage:
+        stage.write_summary("gain.json", {})
+    with second.stage(GROUPS, {}) as stage:
+        stage.write_summary("groups.json", {})
+    assert {"gain", "groups"} <= Run.open(scored).manifest["stages"].keys()
+    first.seed = 5
+    with first.stage(FORECAST, {}):
+        pass
+    assert {"gain", "groups", "forecast"} <= first.manifest["stages"].keys()
+    assert Run.open(scored).seed == 5
+
+
+def test_a_run_made_again_by_another_process_is_not_written(scored, table):
+    run = Run.open(scored)
+    Run.create(scored, load_dataset(table.tail(10), label="label"), overwrite=True)
+    with pytest.raises(RunError, match="was made again from other data"), run.stage(SCORE, {}):
+        pass
+
+
+def damaged(**changes):
+    """A change of a manifest, as a function of it."""
+
+    def apply(manifest):
+        for place, value in changes.items():
+            *path, last = place.split("__")
+            part = manifest
+            for key in path:
+                part = part[key]
+            if value is None:
+                del part[last]
+            else:
+                part[last] = value
+        return manifest
+
+    return apply
+
+
+RECORD = {"sha256": "0" * 64, "size": 1, "mtime_ns": 1}
+DAMAGE = {
+    "no stages": damaged(stages=None),
+    "no data": damaged(data=None),
+    "no classes": damaged(data__class_names=None),
+    "classes as a text": damaged(data__class_names="no"),
+    "a count as a text": damaged(data__n_items="20"),
+    "an unknown kind": damaged(data__kind="sound"),
+    "stages as a list": damaged(stages=[]),
+    "an unknown stage": damaged(stages__scor={}),
+    "a stage as a number": damaged(stages__score=3),
+    "no key": damaged(stages__score__key=None),
+    "files by hash alone": damaged(stages__score__files={"overlap.json": "0" * 64}),
+    "a short hash": damaged(stages__score__files={"overlap.json": {**RECORD, "sha256": "0"}}),
+    "a file above": damaged(stages__score__files={"../overlap.json": RECORD}),
+    "a file elsewhere": damaged(stages__score__files={"/etc/hostname": RECORD}),
+    "a file of Windows": damaged(stages__score__files={"C:\\overlap.json": RECORD}),
+    "no name": damaged(stages__score__files={"": RECORD}),
+    "a seed as a text": damaged(seed="0"),
+    "a seed below 0": damaged(seed=-1),
+    "a schema as a text": damaged(schema="3"),
+    "a schema that is true": damaged(schema=True),
+    "features as a list": damaged(features=[]),
+    "a list": lambda manifest: [manifest],
+    "a number": lambda _: 3,
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_a_manifest_of_another_shape_is_one_line(scored, name):
+    manifest = json.loads((scored / "manifest.json").read_text())
+    (scored / "manifest.json").write_text(json.dumps(DAMAGE[name](manifest)))
+    with pytest.raises(RunError, match=r"manifest\.json' as the manifest of a run") as error:
+        Run.open(scored)
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 500
+
+
+@pytest.mark.parametrize("depth", [600, 100_000])
+def test_a_manifest_nested_too_deeply_is_one_line(scored, depth):
+    nested = '{"a":' * depth + "1" + "}" * depth
+    text = (scored / "manifest.json").read_text().replace('"settings": {}', f'"settings": {nested}')
+    (scored / "manifest.json").write_text(text)
+    with pytest.raises(RunError, match="nested too deeply"):
+        Run.open(scored)
+
+
+def test_classes_in_another_order_do_not_turn_the_weak_labels(table, tmp_path, rng):
+    proba = rng.dirichlet([1, 1], 20)
+    wide = table.assign(p_no=proba[:, 0], p_yes=proba[:, 1])
+    run = Run.create(
+        tmp_path / "run",
+        load_dataset(wide, item="text", label="label", weak_columns=["p_no", "p_yes"]),
+    )
+    manifest = json.loads((run.path / "manifest.json").read_text())
+    manifest["data"]["class_names"].reverse()
+    (run.path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(RunError, match="are in columns of other classes"):
+        Run.open(run.path).dataset()
+
+
+def test_unfinished_files_of_dead_processes_are_removed_also_below(scored):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    (scored / "features/strong").mkdir(parents=True)
+    own = f"{os.getpid()}@{platform.node()}"
+    left = [
+        scored / f".scores.parquet.{dead.pid}@{platform.node()}.partial",
+        scored / f".scores.parquet.{dead.pid}.partial",
+        scored / f"features/strong/.part-00000.parquet.{dead.pid}.partial",
+    ]
+    # Of a process that writes, of another machine, and of one with the number of this process.
+    kept = [scored / f".a.{own}.partial", scored / ".a.7@elsewhere.partial"]
+    reused = scored / f".b.{own}.partial"
+    for path in (*left, *kept, reused):
+        path.write_bytes(b"half")
+    os.utime(reused, (1e9, 1e9))
+    Run.open(scored)
+    assert [path.exists() for path in (*left, *kept, reused)] == [False] * 3 + [True] * 2 + [False]
+    os.utime(kept[1], (1e9, 1e9))
+    Run.open(scored)
+    assert not kept[1].exists()

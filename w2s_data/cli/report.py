@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -82,12 +82,34 @@ def open_page(path: Path) -> None:
 
 
 @with_options
-def doctor() -> None:
-    """Check the installation: devices, libraries, and how to install what is missing."""
+def doctor(
+    run: Annotated[
+        Path | None, typer.Argument(help="Run directory to check; else the installation is.")
+    ] = None,
+) -> None:
+    """Check the installation, or every file of a run, and say how to repair what is wrong."""
+    healthy = _check_installation() if run is None else _check_run(run)
+    if not healthy:
+        raise typer.Exit(1)
+
+
+def _check_installation() -> bool:
     from w2s_data.cli.doctor import diagnose
     from w2s_reports.tables import align_rows
 
     diagnosis = diagnose()
     say(align_rows(diagnosis.rows(), shutil.get_terminal_size().columns))
-    if not diagnosis.healthy:
-        raise typer.Exit(1)
+    return diagnosis.healthy
+
+
+def _check_run(run: Path) -> bool:
+    from w2s_data.stages.inspection import inspect_run
+    from w2s_data.utils.lock import holder
+
+    if (writer := holder(run)) is not None:  # whose files may change while they are checked
+        say(f"written by: {writer}")
+    problems = inspect_run(run)
+    for problem in problems:
+        say(f"problem: {problem}")
+    say(f"healthy: {'no' if problems else 'yes'}")
+    return not problems

@@ -111,7 +111,7 @@ class View(Observer, AbstractContextManager["View"]):
         try:
             yield
         except BaseException as error:
-            line.end("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
+            line.end("failed" if isinstance(error, Exception) else "interrupted")
             raise
         finally:
             self._show(line)

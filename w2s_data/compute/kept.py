@@ -71,7 +71,8 @@ class KeepingEngine(Engine):
 
     def _write(self, call: int, number: int, result: Any) -> None:
         with atomic_path(self._path(call, number)) as partial, partial.open("wb") as file:
-            np.savez(file, *result)
+            # Named by its place, so that a file that was moved is not taken for another block.
+            np.savez(file, **{f"{call}.{number}.{i}": array for i, array in enumerate(result)})
 
     def _read(self, call: int, number: int) -> Any:
         """Return a stored result, or None if it is missing or damaged."""
@@ -80,6 +81,7 @@ class KeepingEngine(Engine):
                 self._path(call, number).open("rb") as file,
                 np.load(file, allow_pickle=False) as arrays,
             ):
-                return tuple(arrays[name] for name in arrays.files)
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+                names = [f"{call}.{number}.{i}" for i in range(len(arrays.files))]
+                return tuple(arrays[name] for name in names)
+        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
             return None

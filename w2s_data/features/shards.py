@@ -99,10 +99,6 @@ class Manifest:
 class Shards:
     """Read the shards of one folder, each checksum verified once, and append to them."""
 
-    # Of two processes that embed into one folder the later manifest wins, and the next run
-    # recomputes the shards that it does not name. A reader never sees mixed rows, since a file
-    # that does not match its checksum is refused.
-
     def __init__(self, folder: Storage, manifest: Manifest) -> None:
         self.folder = folder
         self.manifest = manifest

@@ -175,7 +175,8 @@ def embed(
         Fitted, if it learns.
     path : path or URL
         Folder of the store, on a disk or at a URL that fsspec writes (s3://, gs://, ...), made if
-        it is missing. One process at a time may write to it.
+        it is missing. Another process that writes to it is waited for; at a URL, which has no
+        locks, there must be none.
     shard_rows : int
         Items in a shard: as many can be lost by a kill, and are held in memory.
     overwrite : bool
@@ -209,18 +210,21 @@ def embed(
     keys = item_keys(listed, encoder.kind)  # before the folder is touched: bad items raise
     engine = engine or LocalEngine()
     encoder = resolved_encoder(encoder, engine)
-    shards = open_store(path, encoder, overwrite)
-    # The first row of each distinct item, in the order of the items.
-    first = np.sort(np.unique(keys, return_index=True)[1])
-    todo = first[~np.isin(keys[first], shards.keys)]
-    if len(shards.keys):
-        reused = len(first) - len(todo)
-        logger.info("%s: %d of %d items are stored already", path, reused, len(first))
-    parts = [todo[start : start + shard_rows] for start in range(0, len(todo), shard_rows)]
-    with progress_bar("embed", total=len(todo), enabled=progress) as advance:
-        encoded = encode_shards(encoder, listed, parts, engine, advance)
-        for part, vectors in zip(parts, encoded, strict=True):
-            shards.append(keys[part], vectors)
+    folder = storage_at(path)
+    _check_place(folder)
+    with folder.writing():
+        shards = open_store(folder, encoder, overwrite)
+        # The first row of each distinct item, in the order of the items.
+        first = np.sort(np.unique(keys, return_index=True)[1])
+        todo = first[~np.isin(keys[first], shards.keys)]
+        if len(shards.keys):
+            reused = len(first) - len(todo)
+            logger.info("%s: %d of %d items are stored already", path, reused, len(first))
+        parts = [todo[start : start + shard_rows] for start in range(0, len(todo), shard_rows)]
+        with progress_bar("embed", total=len(todo), enabled=progress) as advance:
+            encoded = encode_shards(encoder, listed, parts, engine, advance)
+            for part, vectors in zip(parts, encoded, strict=True):
+                shards.append(keys[part], vectors)
     return FeatureStore(shards, np.empty(0, np.int64)).select(keys)
 
 
@@ -242,10 +246,23 @@ def item_keys(items: list[Any], kind: Kind) -> AnyArray:
     return np.frombuffer(bytes(digests), dtype=KEY_DTYPE)
 
 
-def open_store(path: str | os.PathLike[str], encoder: Encoder, overwrite: bool) -> Shards:
+def open_store(folder: Storage, encoder: Encoder, overwrite: bool) -> Shards:
     """Open or start the store of an encoder, and drop its damaged shards."""
-    folder = storage_at(path)
     spec = jsonable(encoder.spec())
+    _check_place(folder)
+    if MANIFEST in folder.names() and not overwrite:
+        manifest = Manifest.read(folder)
+        _check_same_encoder(folder, manifest, encoder.kind, spec)
+    else:
+        manifest = Manifest(encoder.kind, spec)
+        manifest.write(folder)
+    shards = Shards(folder, manifest)
+    shards.clean()  # damaged shards count as missing, and are computed again
+    return shards
+
+
+def _check_place(folder: Storage) -> None:
+    """Raise StoreError if a folder is a file, or holds other files than a store's."""
     if folder.is_file:
         raise StoreError(f"{str(folder)!r} is a file; a feature store is a folder")
     visible = folder.names()
@@ -255,15 +272,6 @@ def open_store(path: str | os.PathLike[str], encoder: Encoder, overwrite: bool) 
             f"{str(folder)!r} holds other files ({listing(foreign or visible, 3)}) and is not a "
             f"feature store; choose another folder"
         )
-    if visible and not overwrite:
-        manifest = Manifest.read(folder)
-        _check_same_encoder(folder, manifest, encoder.kind, spec)
-    else:
-        manifest = Manifest(encoder.kind, spec)
-        manifest.write(folder)
-    shards = Shards(folder, manifest)
-    shards.clean()  # damaged shards count as missing, and are computed again
-    return shards
 
 
 def _check_same_encoder(

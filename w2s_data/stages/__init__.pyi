@@ -6,6 +6,8 @@ from .forecasting import forecast_stage as forecast_stage
 from .graph import PIPELINE as PIPELINE
 from .graph import STAGES as STAGES
 from .grouping import groups_stage as groups_stage
+from .inspection import Problem as Problem
+from .inspection import inspect_run as inspect_run
 from .opening import open_run as open_run
 from .scoring import score_stage as score_stage
 from .training import gain_stage as gain_stage

@@ -92,8 +92,8 @@ class RunFiles:
 def read_parquet(path: Path, columns: list[str] | None) -> pd.DataFrame:
     """Read a table, or some columns of it; RunError if it is damaged or lacks one."""
     with reading(path, "Parquet", error=RunError):
+        missing = [name for name in columns or () if name not in pq.read_schema(path).names]
+        if missing:
+            raise RunError(f"{os.fspath(path)!r} lacks the columns {listing(missing)}")
         table: pd.DataFrame = pq.read_table(path, columns=columns).to_pandas()
-    missing = [name for name in columns or () if name not in table]
-    if missing:
-        raise RunError(f"{os.fspath(path)!r} lacks the columns {listing(missing)}")
     return table

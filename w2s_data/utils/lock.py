@@ -35,9 +35,7 @@ def writing(folder: Path, what: str, *, wait: bool = True) -> Iterator[None]:
     Where another process holds it, say so in one line and wait for its end, or raise BusyError if
     not `wait`.
     """
-    path = Path(os.path.abspath(folder)) / LOCK  # noqa: PTH100 - `resolve` would follow links
-    # One object per file and process, so that a thread may enter again.
-    lock = FileLock(path, is_singleton=True, poll_interval=POLL_SECONDS)
+    lock, path = _lock_of(folder)
     entered = lock.is_locked
     try:
         _acquire(lock, path, what, wait)
@@ -55,6 +53,12 @@ def writing(folder: Path, what: str, *, wait: bool = True) -> Iterator[None]:
         if not entered:
             _erase_name(lock, path)
         lock.release()
+
+
+def _lock_of(folder: Path) -> tuple[Any, Path]:
+    path = folder.absolute() / LOCK
+    # One object per file and process, so that a thread may enter again.
+    return FileLock(path, is_singleton=True, poll_interval=POLL_SECONDS), path
 
 
 def _acquire(lock: Any, path: Path, what: str, wait: bool) -> None:
@@ -75,10 +79,9 @@ def holder(folder: Path) -> str | None:
 
     The file is not made, and the lock is taken for an instant only.
     """
-    path = Path(os.path.abspath(folder)) / LOCK  # noqa: PTH100
+    lock, path = _lock_of(folder)
     if not path.is_file():
         return None
-    lock = FileLock(path, is_singleton=True)
     if lock.is_locked:
         return _described(path)
     try:

@@ -8,13 +8,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from w2s_data.errors import FileFormatError, MissingExtraError
-from w2s_data.utils.io import atomic_path, remove_partial_files
+from w2s_data.utils import lock
+from w2s_data.utils.io import atomic_path, make_folder, remove_partial_files
 from w2s_data.utils.reading import check_regular
 
 # Packages that fsspec imports by protocol, named in the error where one is missing.
@@ -66,6 +67,10 @@ class Storage:
         """Delete a file."""
         self._files.rm_file(self._place(name))
 
+    def writing(self) -> AbstractContextManager[None]:
+        """Keep other processes from writing; an object store cannot."""
+        return nullcontext()
+
     def tidy(self) -> None:
         """Delete the files that a killed process left unfinished; an object store has none."""
 
@@ -93,6 +98,12 @@ class DiskFolder(Storage):
     def write(self, name: str, content: bytes) -> None:
         with atomic_path(self.path / name) as partial:
             partial.write_bytes(content)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        make_folder(self.path)
+        with lock.writing(self.path, f"the feature store {str(self.path)!r}"):
+            yield
 
     def tidy(self) -> None:
         remove_partial_files(self.path)

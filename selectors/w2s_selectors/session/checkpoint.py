@@ -1,6 +1,8 @@
 """Folder of a selection, from which it resumes.
 
+.lock                              held by the process that selects
 checkpoint.json                    identity of the selection: version, seed, settings
+asked/round-000007.json            the question of a round, written before it is asked
 received/round-000007.parquet      items that a source delivered, written before anything else
 rounds/round-000007.parquet        the round's items and, as its metadata, its record: the commit
 state.json                         progress, for people; never read back
@@ -13,6 +15,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -21,7 +24,16 @@ import numpy as np
 
 from w2s_data._version import __version__
 from w2s_data.errors import InputError
-from w2s_data.utils.io import jsonable, remove_partial_files, write_json
+from w2s_data.utils import lock
+from w2s_data.utils.io import (
+    TEMPORARY_SUFFIX,
+    atomic_path,
+    json_bytes,
+    jsonable,
+    make_folder,
+    remove_partial_files,
+    write_json,
+)
 from w2s_data.utils.reading import reading
 from w2s_selectors.sources.base import Batch
 from w2s_selectors.sources.journal import read_batch, write_batch
@@ -33,6 +45,15 @@ _RESUME = "delete it and all later rounds to resume from there (received items a
 
 class CheckpointError(InputError):
     """A checkpoint is damaged, or belongs to another selection or version."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """A query that may have to be repeated: whether it was answered is known to the source only."""
+
+    source: int
+    n: int
+    request: str
 
 
 @dataclass(frozen=True)
@@ -73,6 +94,20 @@ class Record:
         return json.dumps(jsonable(asdict(self)), allow_nan=False)
 
 
+@contextmanager
+def checkpoint_in(
+    folder: Path, identity: Mapping[str, Any], seed: int, *, resume: bool, wait: bool
+) -> Iterator[Checkpoint]:
+    """Open or begin the checkpoint in a folder, for this process alone; see `lock.writing`.
+
+    Raise CheckpointError if the folder holds other files or another selection.
+    """
+    _check_ours(folder)
+    make_folder(folder)
+    with lock.writing(folder, f"the selection {os.fspath(folder)!r}", wait=wait):
+        yield Checkpoint(folder, identity, seed, resume)
+
+
 class Checkpoint:
     """Reader and writer of the folder of one selection; `identity` must be equal to resume."""
 
@@ -92,16 +127,10 @@ class Checkpoint:
         with reading(header, "the checkpoint of a selection", error=CheckpointError):
             _check_identity(folder, content["identity"], identity)
             self.seed = int(content["seed"])  # also where the caller passed none
-        # Files of a process that was killed while writing; committed ones are never partial.
-        for part in ("", "received", "rounds"):
-            remove_partial_files(folder / part)
+        remove_partial_files(folder)  # of a process that was killed while it wrote
 
     def _begin(self, identity: Mapping[str, Any], seed: int) -> None:
-        if self.folder.is_file() or (self.folder.is_dir() and any(self.folder.iterdir())):
-            raise CheckpointError(
-                f"{os.fspath(self.folder)!r} exists and is not the checkpoint of a selection (it "
-                f"has no {HEADER}); pass another folder"
-            )
+        _check_ours(self.folder)
         self.seed = seed
         content = {"schema": SCHEMA, "version": __version__, "seed": seed, "identity": identity}
         write_json(self.folder / HEADER, content)
@@ -114,8 +143,22 @@ class Checkpoint:
             batch, text = read_batch(path, CheckpointError, _RESUME)
             with reading(path, "the record of a round", error=CheckpointError, advice=_RESUME):
                 record = Record.from_json(text)
+                if record.round != number:
+                    raise ValueError(f"it is of round {record.round}")
             yield record, batch
             number += 1
+
+    def asked(self, number: int) -> Question | None:
+        """Return the question of a round that was not committed, or None."""
+        path = self._path("asked", number).with_suffix(".json")
+        if not path.is_file():
+            return None
+        with reading(path, "a question", error=CheckpointError, advice="delete it"):
+            return Question(**json.loads(path.read_text(encoding="utf-8")))
+
+    def write_asked(self, number: int, question: Question) -> None:
+        """Write the question of a round."""
+        write_json(self._path("asked", number).with_suffix(".json"), question)
 
     def received(self, number: int) -> tuple[int, Batch] | None:
         """Return the number of the source that answered in a round, and its items, or None."""
@@ -124,20 +167,23 @@ class Checkpoint:
             return None
         batch, text = read_batch(path, CheckpointError)
         with reading(path, "the answer of a source", error=CheckpointError):
-            return int(json.loads(text)["source"]), batch
+            record = json.loads(text)
+            if record["round"] != number:
+                raise ValueError(f"it is of round {record['round']}")
+            return int(record["source"]), batch
 
     def write_received(self, number: int, source: int, batch: Batch) -> None:
         """Write the items that a source delivered."""
-        write_batch(self._path("received", number), batch, json.dumps({"source": source}))
+        record = json.dumps({"source": source, "round": number})
+        write_batch(self._path("received", number), batch, record)
 
     def commit(self, record: Record, batch: Batch, state: Mapping[str, Any]) -> None:
         """Write a round's items and record."""
         # Items and record are one file, moved into place: a round has happened, or it has not.
         write_batch(self._path("rounds", record.round), batch, record.to_json())
-        # Without the fsync of `write_json`: nothing reads it back, and it is written every round.
-        partial = self.folder / ".state.json.partial"
-        partial.write_text(json.dumps(jsonable(state), indent=2, allow_nan=False), encoding="utf-8")
-        partial.replace(self.folder / "state.json")
+        # Nothing reads it back, and it is written every round.
+        with atomic_path(self.folder / "state.json", durable=False) as partial:
+            partial.write_bytes(json_bytes(state))
 
     def late(self, source: int) -> Path:
         """Return the folder for items that a source delivers too late."""
@@ -145,6 +191,17 @@ class Checkpoint:
 
     def _path(self, part: str, number: int) -> Path:
         return self.folder / part / f"round-{number:06d}.parquet"
+
+
+def _check_ours(folder: Path) -> None:
+    if (folder / HEADER).is_file():
+        return
+    names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
+    if folder.is_file() or any(n != lock.LOCK and not n.endswith(TEMPORARY_SUFFIX) for n in names):
+        raise CheckpointError(
+            f"{os.fspath(folder)!r} exists and is not the checkpoint of a selection (it has no "
+            f"{HEADER}); pass another folder"
+        )
 
 
 def _read_header(path: Path) -> Any:

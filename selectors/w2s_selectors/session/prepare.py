@@ -13,6 +13,7 @@ from w2s_data.encoders import Encoder
 from w2s_data.encoders.base import ItemError, as_items
 from w2s_data.errors import FeatureError, InputError, ProbabilityError
 from w2s_data.features.store import FeatureStore, item_keys, open_store
+from w2s_data.utils.storage import storage_at
 from w2s_data.utils.typing import FloatArray
 from w2s_data.utils.validation import check_feature_block, check_proba
 from w2s_selectors.objectives.base import Acquired
@@ -126,7 +127,7 @@ class _StoredEncoder:
 
     def __init__(self, encoder: Encoder, folder: Path) -> None:
         self._encoder = encoder
-        self._shards = open_store(folder, encoder, False)
+        self._shards = open_store(storage_at(folder), encoder, False)
 
     def __call__(self, items: Any) -> FloatArray:
         listed = as_items(items, self._encoder.kind)

@@ -17,7 +17,7 @@ from w2s_data.utils.intervals import Estimate
 from w2s_data.utils.typing import BoolArray, FloatArray
 from w2s_selectors.objectives.base import Acquired, Judgement, Task
 from w2s_selectors.policies.state import ArmState
-from w2s_selectors.session.checkpoint import Checkpoint, CheckpointError, Record
+from w2s_selectors.session.checkpoint import Checkpoint, CheckpointError, Question, Record
 from w2s_selectors.session.plan import SLACK, Plan
 from w2s_selectors.session.posterior import probability_best
 from w2s_selectors.session.prepare import Preparer, check_delivered
@@ -229,10 +229,16 @@ class Session:
             source, batch = received
             asked = self._ask_state(source, self._size(source))
             return Answer(source, "answer", asked, batch)
-        asked = self._ask_state(source, self._size(source))
+        unanswered = self._unanswered(number)
+        if unanswered is not None:  # the same question, so that the source can recognise it
+            source = unanswered.source
+        asked = self._ask_state(source, unanswered.n if unanswered else self._size(source))
         asked_of = self.plan.sources[source]
+        request = f"{self.seed:x}-{self._asked_in[source]}"
+        if self._checkpoint is not None and not isinstance(asked_of, ReplayableSource):
+            self._checkpoint.write_asked(number, Question(source, asked, request))
         try:
-            batch = asked_of.query(asked, f"{self.seed:x}-{self._asked_in[source]}")
+            batch = asked_of.query(asked, request)
             check_delivered(asked_of.name, batch, self.acquired)
         # A failing source costs a round, never the selection: other sources can go on.
         except SourceTimeout as error:
@@ -247,9 +253,29 @@ class Session:
             self._checkpoint.write_received(number, source, batch)
         return Answer(source, "answer", asked, batch)
 
+    def _unanswered(self, number: int) -> Question | None:
+        """Return the question that was out when an earlier process ended, if it may be repeated."""
+        question = self._checkpoint.asked(number) if self._checkpoint is not None else None
+        # The user may have stopped the source, or lowered the budget, since.
+        if question is None or not self.open[question.source]:
+            return None
+        if question.n > self._affordable(question.source):
+            return None
+        logger.warning(
+            "round %d: source %r is asked for %d items again as request %r, whose answer had not "
+            "come when the last process ended",
+            number,
+            self.plan.sources[question.source].name,
+            question.n,
+            question.request,
+        )
+        return question
+
     def _size(self, source: int) -> int:
-        affordable = (self._left()[source] + SLACK) // self.plan.units[source]
-        return int(max(1, min(self.plan.settings.batch_size, affordable)))
+        return min(self.plan.settings.batch_size, self._affordable(source))
+
+    def _affordable(self, source: int) -> int:
+        return max(1, int((self._left()[source] + SLACK) // self.plan.units[source]))
 
     def _ask_state(self, source: int, n: int) -> int:
         """Record a query and return its size; a source with pending items gets no further one."""

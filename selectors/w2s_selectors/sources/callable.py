@@ -169,10 +169,12 @@ class _Call:
 
     def wait(self, timeout: float | None) -> bool:
         """Wait at most `timeout` seconds; return whether the function has finished."""
-        self._done.wait(timeout)
-        with self._lock:  # from here on the thread saves the items that still come
-            self._abandoned = not self._done.is_set()
-            return not self._abandoned
+        try:
+            self._done.wait(timeout)
+        finally:  # after Ctrl-C too: from here on the thread saves the items that still come
+            with self._lock:
+                self._abandoned = not self._done.is_set()
+        return not self._abandoned
 
     def _run(self) -> None:
         n_received = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from w2s_data.utils.typing import AnyArray
 from w2s_selectors.sources.base import Batch
 
 METADATA = b"w2s"  # key of the text in the metadata of the schema
+CHECKSUM = b"w2s_checksum"  # of the batch and the text, since Parquet verifies neither
 # Kind of an item -> its types, and the way into a cell and back: Arrow has no paths and arrays.
 _KINDS: dict[str, tuple[Any, Callable[[Any], Any], Callable[[Any], Any]]] = {
     "text": (str, str, str),
@@ -42,9 +44,11 @@ def write_batch(path: Path, batch: Batch, metadata: str = "") -> None:
         columns["strong"] = _lists(batch.strong_features, np.float32)
     if batch.weak_proba is not None:
         columns["weak_proba"] = _lists(batch.weak_proba, np.float64)
-    table = pa.table(columns).replace_schema_metadata({METADATA: metadata.encode()})
+    checksum = _checksum(batch, metadata)
+    metadata_of = {METADATA: metadata.encode(), CHECKSUM: checksum.encode()}
+    table = pa.table(columns).replace_schema_metadata(metadata_of)
     with atomic_path(path) as partial:
-        # Checksums, since a changed bit would be another item or another number.
+        # So that damage is found before a damaged page is decoded.
         pq.write_table(table, partial, write_page_checksum=True)
 
 
@@ -59,12 +63,30 @@ def read_batch(
         ids = tuple(columns.pop("id"))
         metadata = table.schema.metadata[METADATA].decode()
         strong, proba = columns.pop("strong", None), columns.pop("weak_proba", None)
-        return Batch(
+        batch = Batch(
             ids,
             items=tuple(_items(columns, len(ids))) if columns else None,
             strong_features=None if strong is None else np.array(strong, np.float32),
             weak_proba=None if proba is None else np.array(proba, np.float64),
-        ), metadata
+        )
+        if table.schema.metadata[CHECKSUM].decode() != _checksum(batch, metadata):
+            raise ValueError("it has changed since it was written")
+    return batch, metadata
+
+
+def _checksum(batch: Batch, text: str) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    parts = [text.encode(), *(name.encode() for name in batch.ids)]
+    for item in batch.items or ():
+        kind = _kind(item)
+        vector = np.asarray(item, dtype=np.float64).tobytes() if kind == "vector" else b""
+        parts += [kind.encode(), vector or os.fsencode(item)]
+    for rows, dtype in ((batch.strong_features, np.float32), (batch.weak_proba, np.float64)):
+        parts.append(b"" if rows is None else np.asarray(rows, dtype=dtype).tobytes())
+    for part in parts:
+        # With its length: "ab", "c" and "a", "bc" are different parts.
+        digest.update(len(part).to_bytes(8, "little") + part)
+    return digest.hexdigest()
 
 
 def _lists(rows: AnyArray, dtype: type[np.generic]) -> Any:

@@ -14,7 +14,15 @@ from typing import Any
 from w2s_data.errors import RunError
 from w2s_data.finetune.levels.store import read_tensors, write_tensors
 from w2s_data.finetune.methods.base import Method
-from w2s_data.utils.io import jsonable, read_json, remove_partial_files, sha256_json, write_json
+from w2s_data.utils.io import (
+    jsonable,
+    make_folder,
+    read_json,
+    remove_partial_files,
+    sha256_json,
+    write_json,
+)
+from w2s_data.utils.lock import LOCK
 from w2s_data.utils.reading import reading
 from w2s_data.utils.typing import FloatArray
 
@@ -48,7 +56,7 @@ class Checkpoint:
         self.folder = None if folder is None else Path(folder)
         if self.folder is None:
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         remove_partial_files(self.folder)
         wanted = {"schema": SCHEMA, **jsonable(configuration)}
         task = self.folder / TASK_FILE
@@ -56,14 +64,19 @@ class Checkpoint:
             with reading(task, "the settings of a checkpoint", error=RunError, advice=_RETRAIN):
                 self._check_same(read_json(task), wanted)
             return
-        # Without its own file the folder is somebody else's, and nothing in it may be removed.
-        if not task.exists() and any(self.folder.iterdir()):
-            raise RunError(f"checkpoint folder {str(folder)!r} holds other files; use an empty one")
+        self.check_place(self.folder)
         task.unlink(missing_ok=True)
         for old in self.folder.glob("*-seed*.safetensors"):
             old.unlink()
         shutil.rmtree(self.folder / TRAININGS, ignore_errors=True)
         write_json(task, wanted)
+
+    @staticmethod
+    def check_place(folder: Path) -> None:
+        """Raise RunError if a folder holds other files, of which none may be removed."""
+        entries = folder.iterdir() if folder.is_dir() and not (folder / TASK_FILE).exists() else ()
+        if any(entry.name != LOCK for entry in entries):
+            raise RunError(f"checkpoint folder {str(folder)!r} holds other files; use an empty one")
 
     def _check_same(self, stored: dict[str, Any], wanted: dict[str, Any]) -> None:
         for name in sorted(wanted.keys() | stored.keys()):
@@ -91,6 +104,9 @@ class Checkpoint:
                     f"{stored['method']}, now {wanted}; use another name or folder, or "
                     f"{_RETRAIN}"
                 )
+            if (stored["name"], stored["seed"]) != (name, seed):
+                raise ValueError(f"it holds seed {stored['seed']} of {stored['name']!r}")
+            self._forget_training(name, seed)
             test = {model: arrays[f"test/{model}"] for model in stored["models"]}
             return Predictions(test, arrays.get("rest"), stored["diagnostics"])
 
@@ -104,10 +120,15 @@ class Checkpoint:
             arrays["rest"] = predictions.rest
         record = {
             "method": _identity(method),
+            "name": name,
+            "seed": seed,
             "models": list(predictions.test),  # in their order, which the file does not keep
             "diagnostics": predictions.diagnostics,
         }
         write_tensors(path, arrays, record)
+        self._forget_training(name, seed)
+
+    def _forget_training(self, name: str, seed: int) -> None:
         trainings = self.trainings(name)
         if trainings is not None:
             shutil.rmtree(trainings / f"seed{seed}", ignore_errors=True)

@@ -3,7 +3,9 @@ r"""`measure_gain`: the gain of students over their weak teacher, on the same te
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,9 @@ from w2s_data.finetune.gain.result import GainResult
 from w2s_data.finetune.gain.training import GOLD_SPLITS, Laboratory, name_methods
 from w2s_data.finetune.methods.base import Method
 from w2s_data.finetune.settings import TrainingSettings
+from w2s_data.utils import lock
 from w2s_data.utils.intervals import LEVEL
+from w2s_data.utils.io import make_folder
 from w2s_data.utils.progress import progress as progress_bar
 from w2s_data.utils.typing import AnyArray, RandomState
 from w2s_data.utils.validation import check_seeds, root_seed
@@ -153,7 +157,7 @@ def measure_gain(
     if settings.checkpoint is not None and not isinstance(random_state, int | np.integer):
         raise InputError(f"a checkpoint needs an int as random_state; got {random_state!r}")
     expected, entropy = read_forecast(forecast), root_seed(random_state)
-    with collect_warnings(DegenerateDataWarning, reissue=True) as notes:
+    with ExitStack() as held, collect_warnings(DegenerateDataWarning, reissue=True) as notes:
         data = check_gain_data(
             features,
             weak_proba,
@@ -166,7 +170,7 @@ def measure_gain(
         if early_stopping and not len(data.known("validation")):
             raise InputError("early_stopping needs rows with labels in the validation split")
         configuration = {"random_state": entropy, "early_stopping": early_stopping}
-        checkpoint = _open_checkpoint(settings, data, configuration, resume)
+        checkpoint = _open_checkpoint(settings, data, configuration, resume, held)
         n_students = (len(named) + 2) * len(numbers)
         with progress_bar("gain", n_students, "students", progress) as advance:
             laboratory = Laboratory(
@@ -191,12 +195,21 @@ def measure_gain(
 
 
 def _open_checkpoint(
-    settings: TrainingSettings, data: GainData, configuration: dict[str, Any], resume: bool
+    settings: TrainingSettings,
+    data: GainData,
+    configuration: dict[str, Any],
+    resume: bool,
+    held: ExitStack,
 ) -> Checkpoint:
+    """Open the checkpoint for this process alone, until `held` is left."""
     if settings.checkpoint is None:
         return Checkpoint(None, {}, resume)
     # The hash of the files, since a folder or a hub name may hold other weights the next time.
     if settings.tuning != "head":
         configuration["weights"] = settings.adaptation.source.identity()
     configuration |= {**settings.identity(), **data.fingerprint()}
-    return Checkpoint(settings.checkpoint, configuration, resume)
+    folder = Path(settings.checkpoint)
+    Checkpoint.check_place(folder)
+    make_folder(folder)
+    held.enter_context(lock.writing(folder, f"the checkpoint {str(folder)!r}"))
+    return Checkpoint(folder, configuration, resume)
