@@ -123,7 +123,7 @@ def test_file_that_lacks_something_is_one_line(synthetic_run: MakeRun, name: str
     del content[key]
     (run / name).write_text(json.dumps(content))
     seal(run)
-    with pytest.raises(RunError, match=f"lack '{key}': run its stages again"):
+    with pytest.raises(RunError, match=f"it has no '{key}'; run its stages again"):
         summarize(run)
 
 

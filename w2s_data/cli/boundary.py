@@ -84,7 +84,8 @@ def _described(error: Exception) -> tuple[int, str]:
     # Errors of the command line itself: their class depends on the version of typer.
     format_message = getattr(error, "format_message", None)
     if format_message is not None:
-        return BAD_INPUT, f"error: {one_line(format_message())}"
+        # In some versions the words of pydantic, which says so.
+        return BAD_INPUT, f"error: {one_line(format_message().replace('Value error, ', ''))}"
     if isinstance(error, InputError | MissingExtraError):
         return BAD_INPUT, f"error: {one_line(str(error))}"
     if isinstance(error, OSError):

@@ -10,6 +10,7 @@ import typer
 
 from w2s_data.utils.text import printable
 
+LONGEST = 2000  # characters of a message
 PACKAGES = ("w2s_data", "w2s_selectors", "w2s_reports")
 
 
@@ -19,8 +20,9 @@ def say(text: str, *, err: bool = False, nl: bool = True) -> None:
 
 
 def one_line(message: str) -> str:
-    """Join the lines of a message."""
-    return " ".join(message.split())
+    """Join the lines of a message; the middle of an endless one, such as a long name, is cut."""
+    line = " ".join(message.split())
+    return line if len(line) <= LONGEST else f"{line[: LONGEST - 300]} ... {line[-300:]}"
 
 
 class _StandardError(logging.StreamHandler[TextIO]):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from w2s_data.compute.base import Engine, Job
+from w2s_data.errors import FileFormatError
 from w2s_data.utils.io import atomic_path
+from w2s_data.utils.reading import reading
 
 
 class KeepingEngine(Engine):
@@ -76,12 +78,13 @@ class KeepingEngine(Engine):
 
     def _read(self, call: int, number: int) -> Any:
         """Return a stored result, or None if it is missing or damaged."""
-        try:
-            with (
-                self._path(call, number).open("rb") as file,
-                np.load(file, allow_pickle=False) as arrays,
-            ):
-                names = [f"{call}.{number}.{i}" for i in range(len(arrays.files))]
-                return tuple(arrays[name] for name in names)
-        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
-            return None
+        path = self._path(call, number)
+        with (
+            suppress(FileFormatError),
+            reading(path, "a block of results"),
+            path.open("rb") as file,
+            np.load(file, allow_pickle=False) as arrays,
+        ):
+            names = [f"{call}.{number}.{i}" for i in range(len(arrays.files))]
+            return tuple(arrays[name] for name in names)
+        return None

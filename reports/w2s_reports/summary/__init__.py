@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from w2s_data.errors import RunError
+from w2s_data.utils.reading import parsing
 from w2s_reports.artefacts import Artefacts, read_artefacts, stage_artefacts
 from w2s_reports.gate import check, parse
 from w2s_reports.summary import (
@@ -92,8 +93,14 @@ def summarize_stage(name: str, result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _sections(artefacts: Artefacts) -> dict[str, Any]:
-    """Build the sections of one run; raise if a file lacks what this version reads."""
-    try:
+    """Build the sections of one run; RunError if a file is not as this version writes it."""
+    # Keys and types differ in files of other versions, and in files that somebody edited.
+    with parsing(
+        os.fspath(artefacts.path),
+        "the results of this version",
+        error=RunError,
+        advice="run its stages again",
+    ):
         measured = gain.summarize_gain(artefacts)
         stages = {
             "gain": measured,
@@ -116,9 +123,3 @@ def _sections(artefacts: Artefacts) -> dict[str, Any]:
             "examples": examples.examples(artefacts),
             "provenance": provenance.provenance(artefacts),
         }
-    # A missing key means files of another version; say so instead of a traceback.
-    except KeyError as error:
-        raise RunError(
-            f"the files of {str(artefacts.path)!r} lack {error}: run its stages again with this "
-            "version"
-        ) from error

@@ -54,6 +54,14 @@ def test_every_failure_is_one_line(capsys, error, code, line):
     assert err == (f"error: {error}\n" if line is None else line) or "no number" in err
 
 
+def test_an_endless_name_is_cut(capsys):
+    code, err = ended(capsys, InputError(f"there is no column {'x' * 10**6!r}; valid: 'text'"))
+    assert code == 2
+    assert err.startswith("error: there is no column 'xxx")
+    assert err.endswith("x'; valid: 'text'\n")
+    assert len(err) < 2100
+
+
 def test_a_bug_has_a_code_and_a_line_of_its_own(capsys):
     code, err = ended(capsys, KeyError("density"))
     assert code == 70
