@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ from w2s_data.stages.graph import (
 )
 from w2s_data.utils import lock
 from w2s_data.utils.manifest import read_manifest
+from w2s_data.utils.reading import parsing
 from w2s_data.utils.stage import ITEMS_TABLE, Stage
 from w2s_reports.palette import REGION_KEYS
 
@@ -168,6 +170,12 @@ def _read(run: Run) -> Artefacts:
     elif "label" in items:
         scores["label"] = items["label"]
     return Artefacts(folder, manifest, overlap, scores, "item" in items, later, outdated)
+
+
+def parsing_results(place: str | os.PathLike[str]) -> AbstractContextManager[None]:
+    """Turn a failure on results of another version, or edited ones, into one RunError."""
+    advice = "run its stages again with this version"
+    return parsing(os.fspath(place), "results of this version", error=RunError, advice=advice)
 
 
 def stage_artefacts(name: str, result: Mapping[str, Any]) -> Artefacts:

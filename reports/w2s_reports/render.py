@@ -22,6 +22,7 @@ from w2s_data.errors import InputError, unknown
 from w2s_data.utils.io import jsonable
 from w2s_data.utils.text import printable, printable_json
 from w2s_reports import formats, tables
+from w2s_reports.artefacts import parsing_results
 from w2s_reports.gate import Outcome
 from w2s_reports.palette import REGIONS, tokens
 from w2s_reports.summary import summarize_stage
@@ -149,9 +150,10 @@ def render_stage(name: str, summary: Mapping[str, Any]) -> str:
     weak features: 1,797 x 9
     strong features: 1,797 x 64
     """
-    if name == "embed":
-        return _terminal(name, summary)
-    return _terminal(STAGES[name], summarize_stage(name, summary))
+    with parsing_results(name):
+        if name == "embed":
+            return _terminal(name, summary)
+        return _terminal(STAGES[name], summarize_stage(name, summary))
 
 
 def stage_line(name: str, summary: Mapping[str, Any]) -> str:
@@ -163,7 +165,8 @@ def stage_line(name: str, summary: Mapping[str, Any]) -> str:
     '1,797 items; weak features of 9 dimensions, strong of 64'
     """
     template = _text_environment("terminal").get_template("terminal/lines.txt")
-    return template.render(name=name, s=summary).strip()
+    with parsing_results(name):
+        return template.render(name=name, s=summary).strip()
 
 
 def _terminal(section: str, summary: Mapping[str, Any]) -> str:

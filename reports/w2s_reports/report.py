@@ -15,7 +15,7 @@ from w2s_data.stages.checks import check_writable
 from w2s_data.stages.graph import PAGE, PROJECTION
 from w2s_data.utils.io import atomic_path
 from w2s_reports import formats
-from w2s_reports.artefacts import Artefacts, read_artefacts
+from w2s_reports.artefacts import Artefacts, parsing_results, read_artefacts
 from w2s_reports.figures import build_figures
 from w2s_reports.gate import Outcome
 from w2s_reports.map import projection_stage
@@ -172,9 +172,11 @@ def build_report(
     if projection is False:
         artefacts = artefacts.without(PROJECTION.name)
     summary = summarize(artefacts, baseline=baseline, fail_on=fail_on)
-    report = Report(summary, _drawing(artefacts, summary, max_points))
+    with parsing_results(artefacts.path):
+        report = Report(summary, _drawing(artefacts, summary, max_points))
+        page = report.to_html()
     # Written last, so that an error before leaves the previous page in place.
-    report.write_html(artefacts.path / PAGE if path is None else path)
+    write_text(artefacts.path / PAGE if path is None else path, page)
     return report
 
 

@@ -12,6 +12,7 @@ from w2s_data.stages.checks import NOTHING, Known
 from w2s_data.stages.graph import PAGE, SCORE
 from w2s_data.stages.settings import ReportSettings
 from w2s_data.utils.stage import StageResult
+from w2s_reports.artefacts import parsing_results
 from w2s_reports.gate import check_source, parse
 from w2s_reports.map import projection_stage
 from w2s_reports.render import render
@@ -44,7 +45,8 @@ def report_stage(
         report = build_report(run, target, projection=projection, **conditions)
         return StageResult(result | {"text": "", "gate": report.summary["gate"]})
     summary = summarize(run, **conditions)
-    text = render(summary, settings.format)
+    with parsing_results(run.path):
+        text = render(summary, settings.format)
     if not to_stdout:
         write_text(target, text)
     return StageResult(result | {"text": text if to_stdout else "", "gate": summary["gate"]})

@@ -6,9 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from w2s_data.errors import RunError
-from w2s_data.utils.reading import parsing
-from w2s_reports.artefacts import Artefacts, read_artefacts, stage_artefacts
+from w2s_reports.artefacts import Artefacts, parsing_results, read_artefacts, stage_artefacts
 from w2s_reports.gate import check, parse
 from w2s_reports.summary import (
     comparison,
@@ -94,13 +92,7 @@ def summarize_stage(name: str, result: Mapping[str, Any]) -> dict[str, Any]:
 
 def _sections(artefacts: Artefacts) -> dict[str, Any]:
     """Build the sections of one run; RunError if a file is not as this version writes it."""
-    # Keys and types differ in files of other versions, and in files that somebody edited.
-    with parsing(
-        os.fspath(artefacts.path),
-        "the results of this version",
-        error=RunError,
-        advice="run its stages again",
-    ):
+    with parsing_results(artefacts.path):
         measured = gain.summarize_gain(artefacts)
         stages = {
             "gain": measured,

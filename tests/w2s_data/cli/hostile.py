@@ -27,6 +27,7 @@ ROLES = ("--item", "text", "--id", "id", "--label", "label", "--source", "source
 WEAK = ("--weak-columns", "p0,p1")
 MODELS = ("--strong", "tfidf:8")
 COMMANDS = ("embed", "score", "forecast", "select", "gain", "groups", "report", "run", "doctor")
+STAGES = ("forecast", "groups", "select", "gain")
 FAST = {
     "gain": ["--seeds", "1", "--methods", "naive", "--epochs", "1"],
     "select": ["--budget", "30", "--batch-size", "10"],
@@ -72,20 +73,31 @@ class Case:
     same: Path | None = None
 
 
-def make_case(number: int, folder: Path, scored: Path) -> Case:
-    """Make a case in an empty folder; `scored` is a run of the clean data, which stays as it is."""
+def clean_commands(folder: Path) -> list[list[str]]:
+    """Return the commands that make, of the clean data, a scored run and one of all stages."""
+    clean_table().to_csv(folder / "data.csv", index=False)
+    data, whole = str(folder / "data.csv"), str(folder / "whole")
+    return [
+        ["score", data, *ROLES, *WEAK, *MODELS, "-o", str(folder / "scored")],
+        ["score", data, *ROLES, *MODELS, "--weak", "tfidf:4", "-o", whole],
+        *([command, whole, *FAST.get(command, [])] for command in STAGES),
+    ]
+
+
+def make_case(number: int, folder: Path, whole: Path) -> Case:
+    """Make a case in an empty folder; `whole` is a run of the clean data, which stays as it is."""
     rng = random.Random(number)
     kind = rng.choices(list(KINDS), list(KINDS.values()))[0]
-    return kind(rng, folder, scored)
+    return kind(rng, folder, whole)
 
 
 def _score(path: Path, folder: Path, *more: str) -> list[str]:
     return ["score", str(path), *ROLES, *WEAK, *MODELS, "-o", str(folder / "run"), *more]
 
 
-def _same_data(rng: random.Random, folder: Path, scored: Path) -> Case:
+def _same_data(rng: random.Random, folder: Path, whole: Path) -> Case:
     """Write the clean data in another way."""
-    del scored
+    del whole
     table = clean_table()
     if rng.random() < 0.3:
         table["label"] = table["label"].astype(float)
@@ -148,9 +160,9 @@ def _shards(rng: random.Random, table: pd.DataFrame, folder: Path) -> Path:
 WRITERS = {"csv": _csv, "json": _json, "columnar": _columnar, "shards": _shards}
 
 
-def _damaged_file(rng: random.Random, folder: Path, scored: Path) -> Case:
+def _damaged_file(rng: random.Random, folder: Path, whole: Path) -> Case:
     """Cut or change the bytes of a table."""
-    del scored
+    del whole
     path = WRITERS[rng.choice(["csv", "json", "columnar"])](rng, clean_table(), folder)
     path.write_bytes(damaged(rng, path.read_bytes()))
     return Case(_score(path, folder))
@@ -180,9 +192,9 @@ CELLS: tuple[Any, ...] = (
 )  # fmt: skip
 
 
-def _damaged_cells(rng: random.Random, folder: Path, scored: Path) -> Case:
+def _damaged_cells(rng: random.Random, folder: Path, whole: Path) -> Case:
     """Change cells, columns or the number of rows."""
-    del scored
+    del whole
     table = clean_table().astype(object)
     for _ in range(rng.choice([1, 1, 2, 3])):
         column = rng.choice(list(table.columns))
@@ -219,9 +231,9 @@ def _damaged_cells(rng: random.Random, folder: Path, scored: Path) -> Case:
     return Case([a for a in arguments if a not in WEAK] if "--weak" in more else arguments)
 
 
-def _damaged_features(rng: random.Random, folder: Path, scored: Path) -> Case:
+def _damaged_features(rng: random.Random, folder: Path, whole: Path) -> Case:
     """Give files of features that are wrong in shape, type or bytes."""
-    del scored
+    del whole
     path = folder / "data.parquet"
     clean_table().to_parquet(path)
     features = np.random.default_rng(0).normal(size=(N, 4)).astype(np.float32)
@@ -268,10 +280,10 @@ def _damaged_features(rng: random.Random, folder: Path, scored: Path) -> Case:
     return Case(arguments)
 
 
-def _damaged_run(rng: random.Random, folder: Path, scored: Path) -> Case:
+def _damaged_run(rng: random.Random, folder: Path, whole: Path) -> Case:
     """Change a file of a run, and go on with it."""
     run = folder / "run"
-    shutil.copytree(scored, run)
+    shutil.copytree(whole, run)
     files = sorted(path for path in run.rglob("*") if path.is_file())
     for _ in range(rng.choice([1, 1, 2])):
         file = rng.choice(files)
@@ -334,7 +346,7 @@ def options_of(command: str) -> list[tuple[str, bool]]:
     return found
 
 
-def _options(rng: random.Random, folder: Path, scored: Path) -> Case:
+def _options(rng: random.Random, folder: Path, whole: Path) -> Case:
     """Give any option of any command a value that it may not have."""
     command = rng.choice([*COMMANDS, "demo"])
     arguments = [command]
@@ -343,7 +355,7 @@ def _options(rng: random.Random, folder: Path, scored: Path) -> Case:
         arguments += [str(folder / "data.parquet"), *ROLES, *WEAK, *MODELS]
         arguments += ["-o", str(folder / "run")]
     elif command not in ("run", "demo", "doctor"):
-        shutil.copytree(scored, folder / "run")
+        shutil.copytree(whole, folder / "run")
         arguments.append(str(folder / "run"))
     elif command == "run":
         (folder / "w2s.toml").write_text(CONFIG)
@@ -399,9 +411,9 @@ map = false
 """
 
 
-def _configuration(rng: random.Random, folder: Path, scored: Path) -> Case:
+def _configuration(rng: random.Random, folder: Path, whole: Path) -> Case:
     """Change bytes, keys or values of a configuration."""
-    del scored
+    del whole
     path = folder / "w2s.toml"
     lines = CONFIG.splitlines()
     for _ in range(rng.choice([1, 2])):

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.w2s_data.cli.hostile import MODELS, ROLES, WEAK, clean_table, make_case
+from tests.w2s_data.cli.hostile import clean_commands, make_case
 from w2s_data.utils.io import read_json
 
 COUNT = int(os.environ.get("W2S_HOSTILE_INPUTS", "20"))
@@ -33,22 +33,23 @@ class HangError(BaseException):
 
 
 @pytest.fixture(scope="module")
-def scored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two runs of the clean data: `scored`, and `whole` with all stages."""
     from w2s_data.cli import main
 
     folder = tmp_path_factory.mktemp("clean")
-    clean_table().to_csv(folder / "data.csv", index=False)
-    run = folder / "run"
-    with pytest.raises(SystemExit) as stop:
-        main(["score", str(folder / "data.csv"), *ROLES, *WEAK, *MODELS, "-o", str(run)])
-    assert stop.value.code == 0
-    (run / "report.html").unlink()  # large, and made again by every command
-    return run
+    for arguments in clean_commands(folder):
+        with pytest.raises(SystemExit) as stop:
+            main(arguments)
+        assert stop.value.code == 0
+    for page in folder.glob("*/report.html"):  # large, and made again by every command
+        page.unlink()
+    return folder
 
 
 @pytest.mark.parametrize("number", range(FIRST, FIRST + COUNT))
-def test_hostile_input(w2s: Any, scored: Path, tmp_path: Path, number: int) -> None:
-    case = make_case(number, tmp_path, scored)
+def test_hostile_input(w2s: Any, clean: Path, tmp_path: Path, number: int) -> None:
+    case = make_case(number, tmp_path, clean / "whole")
     begun = time.monotonic()
 
     def late(*_: Any) -> None:
@@ -71,7 +72,7 @@ def test_hostile_input(w2s: Any, scored: Path, tmp_path: Path, number: int) -> N
         assert err.splitlines()[-1] == errors[0], told
     if case.same is not None:
         assert code == 0, told
-        same_numbers(case.same, scored, told)
+        same_numbers(case.same, clean / "scored", told)
     shutil.rmtree(tmp_path / "run", ignore_errors=True)
 
 
