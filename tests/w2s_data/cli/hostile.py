@@ -248,7 +248,7 @@ def _damaged_features(rng: random.Random, folder: Path, whole: Path) -> Case:
             np.ones_like(features),
             np.where(features > 2, np.nan, features),
             np.where(features > 2, np.inf, features),
-            features * np.float32(1e38),
+            np.where(features > 0, np.float32(3e38), features),
             features.astype(np.float16),
             features.astype(">f8"),
             np.asfortranarray(features),
