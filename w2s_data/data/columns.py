@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -62,6 +63,9 @@ def guess_kind(values: pd.Series) -> ItemKind:
     first = list(values.head(100).dropna())
     if not first:
         return "text"
+    is_named_image = str(values.name).lower().startswith(("image", "img"))
+    if not is_named_image and all(isinstance(v, bytes) and _is_written(v) for v in first):
+        return "text"  # Parquet files of some programs do not mark their texts as such
     if all(isinstance(v, bytes | bytearray | dict) for v in first):
         return "image"
     if all(isinstance(v, str | Path) and Path(v).suffix.lower() in IMAGE_SUFFIXES for v in first):
@@ -135,13 +139,14 @@ def text_items(values: pd.Series) -> pd.Series:
         )
     if is_text:
         return values  # all strings: no need to look at each value
-    strange = [i for i, v in enumerate(values) if not isinstance(v, str | int | float | np.number)]
+    cells = [v.decode() if isinstance(v, bytes) and _is_written(v) else v for v in values]
+    strange = [i for i, v in enumerate(cells) if not isinstance(v, str | int | float | np.number)]
     if strange:
         raise ColumnError(
             f"item column {values.name!r} must hold text; {rows(strange)} hold "
-            f"{type(values.iloc[strange[0]]).__name__}"
+            f"{type(cells[strange[0]]).__name__}"
         )
-    texts = [str(value) for value in values]
+    texts = [str(cell) for cell in cells]
     halves = [i for i, text in enumerate(texts) if not _is_unicode(text)]
     if halves:
         raise ColumnError(
@@ -149,6 +154,15 @@ def text_items(values: pd.Series) -> pd.Series:
             f"in {rows(halves)}; repair these texts"
         )
     return pd.Series(texts, index=values.index, name=values.name)
+
+
+def _is_written(content: bytes) -> bool:
+    """Return whether bytes are text, and not an image (whose text formats begin with P1 to P3)."""
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return "\0" not in text and not re.match(r"P[1-3]\s", text)
 
 
 def _is_unicode(text: str) -> bool:
@@ -164,6 +178,12 @@ def feature_items(values: pd.Series) -> FloatArray:
     if pd.api.types.is_numeric_dtype(values):
         features = as_numbers(values.to_frame(), [str(values.name)], np.float32)
     else:
+        texts = [i for i, v in enumerate(values) if _is_vector(v) and _holds_text(v)]
+        if texts:
+            raise FeatureError(
+                f"item column {values.name!r} holds lists of texts in {rows(texts)}; join each "
+                "list to one text"
+            )
         lengths = np.array([len(v) if _is_vector(v) else -1 for v in values])
         usual = int(np.median(lengths))  # so that the rows that differ from the rest are named
         bad = np.flatnonzero((lengths != usual) | (lengths < 1))
@@ -213,6 +233,10 @@ def _image_item(value: Any, folder: Path | None) -> str | bytes | None:
     if isinstance(value, str | Path) and str(value):
         return str(folder / value) if folder is not None else str(value)
     return None
+
+
+def _holds_text(values: Any) -> bool:
+    return isinstance(next(iter(values), None), str)
 
 
 def _is_vector(value: Any) -> bool:

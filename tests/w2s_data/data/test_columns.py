@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from w2s_data import load_dataset
 from w2s_data.data.classes import sort_class_names
 from w2s_data.data.columns import as_names, guess_kind
-from w2s_data.errors import ColumnError, ProbabilityError
+from w2s_data.errors import ColumnError, FeatureError, ProbabilityError
 
 N = 30
 
@@ -179,3 +179,14 @@ def test_as_names(values, names):
 )
 def test_kind_is_guessed(values, kind):
     assert guess_kind(pd.Series(values)) == kind
+
+
+def test_texts_stored_as_bytes_are_texts():
+    data = load_dataset(pd.DataFrame({"text": ["caf\u00e9".encode(), b"two"]}))
+    assert data.kind == "text"
+    assert data.items == ["caf\u00e9", "two"]
+
+
+def test_lists_of_texts_are_refused():
+    with pytest.raises(FeatureError, match="holds lists of texts in rows 0, 1; join each list"):
+        load_dataset(pd.DataFrame({"text": [["a", "b"], ["c"]]}))

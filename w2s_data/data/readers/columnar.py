@@ -30,7 +30,7 @@ def read_parquet(path: Path, limit: MemoryLimit) -> pa.Table:
         facts = file.metadata
         groups = [facts.row_group(i).total_byte_size for i in range(facts.num_row_groups)]
         if sum(groups) > table_bytes(limit):
-            raise too_large(sum(groups), limit)
+            raise too_large(limit)
         schema = file.schema_arrow
         first = next(file.iter_batches(_PROBED_ROWS), None)
         row_bytes = 1 if first is None else first.nbytes // max(1, len(first)) + 1
@@ -73,5 +73,5 @@ def _collected(
         kept.append(batch)
         n_bytes += batch.nbytes
         if n_bytes > table_bytes(limit):
-            raise too_large(n_bytes, limit, "more than ")
+            raise too_large(limit)
     return pa.Table.from_batches(kept, schema)

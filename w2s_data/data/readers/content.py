@@ -144,17 +144,17 @@ def read_bytes(path: Path, limit: MemoryLimit) -> Any:
             return _unpacked(path, packing, limit)
         size = path.stat().st_size
         if size > table_bytes(limit):
-            raise too_large(size, limit)
+            raise too_large(limit)
         if size == 0:  # an empty file cannot be mapped
             return b""
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
-def too_large(n_bytes: int, limit: MemoryLimit, least: str = "") -> Unreadable:
+def too_large(limit: MemoryLimit) -> Unreadable:
     """Return the error for a table that does not fit."""
     return Unreadable(
-        f"its table takes {least}{size_text(n_bytes)}, and memory={limit} allows "
-        f"{size_text(table_bytes(limit))} of it; raise memory, or read fewer rows and columns"
+        f"its table takes more than the {size_text(table_bytes(limit))} that memory={limit} allows "
+        "for it; raise memory, or read fewer rows and columns"
     )
 
 
@@ -164,7 +164,7 @@ def _unpacked(path: Path, packing: str, limit: MemoryLimit) -> bytearray:
         while piece := stream.read(_PIECE):
             data += piece
             if len(data) > table_bytes(limit):
-                raise too_large(table_bytes(limit), limit, "more than ")
+                raise too_large(limit)
     return data
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -85,7 +86,7 @@ def _read_delimited(content: Content, kind: str) -> tuple[pa.Table, list[str]]:
 def _column_names(header: Header) -> list[str]:
     """Return unique names, as many as the rows have fields where that can be repaired."""
     names = list(header.names)
-    repeated = sorted({name for name in names if name and names.count(name) > 1})
+    repeated = sorted(name for name, count in Counter(names).items() if name and count > 1)
     if repeated:
         raise Unreadable(f"its header repeats {listing(repeated)}; rename all but one column")
     if header.n_fields == len(names) + 1:
@@ -168,6 +169,8 @@ def _read(
     try:
         for line, record in records(lines, header.line, delimiter=header.separator, **dialect):
             if len(record) != len(names):
+                if not "".join(record).strip() and len(record) == 1:
+                    continue  # a line of blanks
                 raise _Irregular(line, _ragged(line, len(record), header))
             if has_returns:
                 record = [cell.replace(_RETURN, "\r") for cell in record]
@@ -201,9 +204,13 @@ def _field_limit(limit: int) -> Iterator[None]:
 
 
 def _ragged(line: int, found: int, header: Header) -> str:
+    fields = "1 field" if found == 1 else f"{found} fields"
+    advice = f"quote cells that hold the separator {header.separator!r}"
+    if len(header.names) == 1:
+        advice += ", or remove lines before the header"
     return (
-        f"line {line} has {found} fields, and the header {len(header.names)} "
-        f"({listing(header.names)}); quote cells that hold the separator {header.separator!r}"
+        f"line {line} has {fields}, and the header {len(header.names)} ({listing(header.names)}); "
+        f"{advice}"
     )
 
 

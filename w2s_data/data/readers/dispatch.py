@@ -40,8 +40,8 @@ def read_raw(data: str | Path | pd.DataFrame, memory: MemoryLimit | None = None)
     path = Path(data).expanduser()
     try:
         exists = path.exists()
-    except (OSError, ValueError) as error:  # a name that is too long, or holds a NUL
-        raise FileFormatError(f"{str(data)[:80]!r} is not a path: {error}") from error
+    except OSError as error:  # a name that is too long
+        raise FileFormatError(f"{str(data)[:80]!r} is not a path: {error.strerror}") from error
     if exists:
         return read_path(path, limit)
     name = str(data)

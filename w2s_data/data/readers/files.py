@@ -90,9 +90,7 @@ def read_parts(
         tables.append(table)
         n_bytes += int(table.frame.memory_usage(index=False).sum())
         if n_bytes > table_bytes(limit):
-            raise FileFormatError(
-                f"cannot read all of {len(paths)} files: {too_large(n_bytes, limit, 'more than ')}"
-            )
+            raise FileFormatError(f"cannot read all of {len(paths)} files: {too_large(limit)}")
         _check_columns(tables, paths)
     notes = dict.fromkeys(note for table in tables for note in table.notes)
     return tables, tuple(notes)

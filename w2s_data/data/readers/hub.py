@@ -28,7 +28,7 @@ def read_hub(name: str, limit: MemoryLimit) -> RawTable:
     tables = {split: part.with_format("arrow")[:] for split, part in loaded.items()}
     n_bytes = sum(table.nbytes for table in tables.values())
     if n_bytes > table_bytes(limit):
-        raise FileFormatError(f"cannot read {name!r}: {too_large(n_bytes, limit)}")
+        raise FileFormatError(f"cannot read {name!r}: {too_large(limit)}")
     features = next(iter(loaded.values())).features
     class_names = {
         column: tuple(feature.names)

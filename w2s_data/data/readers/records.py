@@ -56,7 +56,7 @@ def _lines(content: Content) -> Iterator[tuple[int, Any]]:
         try:
             record = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise _not_json(place, error) from error
+            raise _not_json(place, error, "; give one object per line, or one array") from error
         only, n_objects = _checked(record, text, place), n_objects + 1
         yield len(line), record
     if n_objects == 1 and len(only) and all(isinstance(v, dict | list) for v in only.values()):
@@ -66,7 +66,10 @@ def _lines(content: Content) -> Iterator[tuple[int, Any]]:
 def _refuse_columns(record: Mapping[str, Any]) -> None:
     """Raise if the only object of a file holds columns, or the rows under a key."""
     values = list(record.values())
-    if len(values) > 1 and all(isinstance(v, dict) and len(v) == len(values[0]) for v in values):
+    are_columns = all(isinstance(v, dict) and len(v) == len(values[0]) for v in values)
+    are_numbered = are_columns and all(key.isdigit() for v in values for key in v)
+    is_split = {"columns", "data"} <= set(record) or {"schema", "data"} <= set(record)
+    if (are_columns and len(values) > 1) or are_numbered or is_split:
         raise Unreadable(f"it holds one object of columns; {_ORIENT}")
     key, rows = next(iter(record.items()))
     is_table = len(values) == 1 and bool(rows) and all(isinstance(row, dict) for row in rows)
@@ -122,10 +125,10 @@ def _checked(record: Any, source: str, place: str) -> Mapping[str, Any]:
     return record
 
 
-def _not_json(place: str, error: Exception) -> Unreadable:
+def _not_json(place: str, error: Exception, advice: str = "") -> Unreadable:
     if isinstance(error, RecursionError):
         return Unreadable(f"{place} is nested too deeply")
-    return Unreadable(f"{place} is not whole JSON ({error})")
+    return Unreadable(f"{place} is not whole JSON ({error}){advice}")
 
 
 def _frame(chunk: list[Mapping[str, Any]]) -> pd.DataFrame:

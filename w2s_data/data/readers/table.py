@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,7 +41,7 @@ def frame_of(table: pa.Table) -> pd.DataFrame:
     """
     names = table.column_names
     if len(set(names)) < len(names):
-        repeated = sorted({name for name in names if names.count(name) > 1})
+        repeated = sorted(name for name, count in Counter(names).items() if count > 1)
         raise Unreadable(f"it has more than one column {listing(repeated)}; rename all but one")
     index = _index_columns(table.schema)
     # Counted, since pandas stores an index that is a range by its bounds alone.

@@ -84,7 +84,7 @@ def test_cells_that_slid_are_refused(tmp_path, content):
     ],
 )
 def test_a_ragged_row_is_named_by_its_line(tmp_path, content, line, found):
-    with pytest.raises(FileFormatError, match=f"line {line} has {found} fields"):
+    with pytest.raises(FileFormatError, match=f"line {line} has {found} field"):
         read(tmp_path, content)
 
 
