@@ -26,6 +26,7 @@ from w2s_data.utils.intervals import Estimate
 from w2s_data.utils.io import jsonable, sha256_json
 from w2s_data.utils.stage import StageResult
 from w2s_data.utils.typing import FloatArray, IntArray
+from w2s_data.utils.votes import votes
 from w2s_selectors.objectives.base import Judgement
 from w2s_selectors.objectives.screen import MINIMUM_TARGET
 from w2s_selectors.policies.registry import make_policy
@@ -217,7 +218,10 @@ def _student_accuracy(
     features, labels = strong.take(rows), dataset.labels[rows]
 
     def accuracy(chosen: FloatArray, weak_proba: FloatArray) -> float:
-        weak = weak_proba.argmax(axis=1)
+        weak = votes(weak_proba)
+        chosen, weak = chosen[weak >= 0], weak[weak >= 0]
+        if len(weak) == 0:
+            return float("nan")
         if (weak == weak[0]).all():
             return float((labels == weak[0]).mean())
         student = LinearProbe().fit(chosen, weak)

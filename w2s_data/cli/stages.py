@@ -126,9 +126,10 @@ def _make(
     check_compute(running)
     check_stages(planned)
     run = open_run(columns.model_copy(update={"path": data}), running, models.strong)
-    # Said when the data are read; a run that exists has said it.
+    # Said when the data are read; a run that exists has said it, and warnings are logged at once.
     for note in run.dataset().notes if EMBED.name not in run.manifest["stages"] else ():
-        say(f"note: {note}", err=True)
+        if not note.startswith("warning: "):
+            say(f"note: {note}", err=True)
     check_stages(planned, Known(run.dataset(), planned_roles(run, models)))
     with computing(running, run.seed, progress) as compute:
         result = embed_stage(run, models, compute, overwrite=running.overwrite)

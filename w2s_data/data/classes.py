@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -11,16 +10,12 @@ from decimal import Decimal
 import numpy as np
 import pandas as pd
 
+from w2s_data.data.class_table import find_classes
+from w2s_data.data.label_rules import LabelRules, key_of, number_of
+from w2s_data.data.meaning import WeakInputs
 from w2s_data.data.readers import RawTable
-from w2s_data.data.spelling import (
-    LabelRules,
-    Spelled,
-    find_classes,
-    key_of,
-    merge_spellings,
-    number_of,
-    read_spellings,
-)
+from w2s_data.data.spelling import Spelled, merge_spellings, read_spellings
+from w2s_data.data.words import natural_key
 from w2s_data.errors import ColumnError, rows, unknown
 from w2s_data.utils.typing import IntArray
 
@@ -72,16 +67,22 @@ class Gold:
         return Gold(tuple(class_names), codes, self.ordered, self.given, self.notes)
 
 
-def read_gold(raw: RawTable, column: str | None, rules: LabelRules, kept: Iterable[str]) -> Gold:
+def read_gold(raw: RawTable, column: str | None, rules: LabelRules, weak: WeakInputs) -> Gold:
     """Read gold labels, and the classes as given, from the format, or as the labels have them.
 
-    `kept` are names that other columns show to be classes, such as "none" of a column p_none.
+    The weak columns may show that a usual mark of a missing label is a class here, such as "none"
+    of a column p_none, or -1 where they are as many as the classes with it.
     """
     if column is None:
         return _without_labels(len(raw.frame), rules)
     stored = raw.class_names.get(column)
-    known = {key_of(name) for name in kept}
-    spelled = read_spellings(raw.frame[column], rules, kept=known, names=stored)
+    kept = {key_of(name) for name in weak.class_words()}
+    spelled = read_spellings(raw.frame[column], rules, kept=kept, names=stored)
+    n_classes = {len(own) for own in weak.models() if len(own) > 2}
+    n_found = len({key_of(spelling) for spelling in spelled.occurring()})
+    if spelled.notes and n_found not in n_classes and n_found + 1 in n_classes:
+        kept |= {Decimal(-1), "none", "na", "nil"}
+        spelled = read_spellings(raw.frame[column], rules, kept=kept)
     notes = spelled.notes
     if rules.class_names is None and stored is None:
         check_class_labels(spelled, rules)
@@ -156,17 +157,6 @@ def sort_class_names(names: Iterable[str]) -> tuple[str, ...]:
     if not all(math.isfinite(value) for value in values):  # a class may be called "nan" or "inf"
         return tuple(sorted(ordered, key=natural_key))
     return tuple(name for _, name in sorted(zip(values, ordered, strict=True)))
-
-
-def natural_key(name: str) -> list[str | int]:
-    """Return a key that sorts names by the numbers in them.
-
-    >>> sorted(["p10", "p9"], key=natural_key)
-    ['p9', 'p10']
-    """
-    # Texts and numbers alternate, so that a text is never compared with a number.
-    parts = re.split(r"(\d+)", name)
-    return [int(part) if i % 2 else part for i, part in enumerate(parts)]
 
 
 def class_codes(names: pd.Series, class_names: Sequence[str], column_name: str) -> IntArray:

@@ -26,12 +26,13 @@ from w2s_data.data.columns import (
 )
 from w2s_data.data.dataset import W2SDataset
 from w2s_data.data.images import unreadable_images
+from w2s_data.data.label_rules import LabelRules
+from w2s_data.data.meaning import WeakInputs
 from w2s_data.data.messages import render_messages
 from w2s_data.data.pairs import check_pair_roles, read_pairs
 from w2s_data.data.readers import RawTable, read_raw
-from w2s_data.data.spelling import LabelRules
 from w2s_data.data.splits import DEFAULT_SPLIT_SIZES, SPLITS, parse_splits
-from w2s_data.data.weak_inputs import WeakInputs, read_weak
+from w2s_data.data.weak_inputs import read_weak
 from w2s_data.errors import EmptyDataError, FileFormatError, InputError, listing
 from w2s_data.utils.typing import AnyArray, IntArray, RandomState
 from w2s_data.utils.validation import check_generator, check_parameters, one_of
@@ -191,6 +192,7 @@ def _assemble(
         items, labels, parts, notes = read_pairs(raw, roles, kind, rules, rng)
     else:
         items, labels, parts, notes = _read_single(raw, roles, kind, features, rules)
+    rules.check_used((*parts["class_names"], *WeakInputs(roles.weak_columns).all_columns()))
     table, more = _table(raw, roles, items, labels)
     notes = (*raw.notes, *roles.unused_note(raw), *notes, *more)
     for note in notes:
@@ -204,7 +206,7 @@ def _read_single(
 ) -> tuple[dict[str, pd.Series | None], pd.Series, dict[str, Any], tuple[str, ...]]:
     """Read items that are not pairs; return item columns, labels, fields of a data set, notes."""
     inputs = WeakInputs(roles.weak_columns, roles.weak_label, roles.weak_confidence)
-    gold = read_gold(raw, roles.label, rules, inputs.class_words())
+    gold = read_gold(raw, roles.label, rules, inputs)
     weak = read_weak(raw, inputs, gold, rules)
     gold = weak.gold
     kind, items, item_features = read_items(raw, roles, kind, features)

@@ -1,18 +1,21 @@
 """Which class each weak column is about, by the names of both.
 
 Names are compared from strict to loose, and the first comparison that fits decides: the name
-itself, the name after what all columns have in common ("p_neg", "P(neg)", "neg_prob"), the name as
-a word of the column, an abbreviation, the numbers in the columns. The order of the columns decides
-only where no column resembles any class; what fits in part is refused.
+itself, the name without what all columns have in common ("p_neg", "P(neg)", "neg_prob"), the name
+as a word of the column, an abbreviation, yes and no in other words ("pos" for 1), the numbers in
+the columns. The order of the columns decides only where no column resembles any class; what fits
+in part is refused.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from w2s_data.data.spelling import ClassTable, LabelRules, number_of
+from w2s_data.data.class_table import ClassTable
+from w2s_data.data.columns import WeakColumns
+from w2s_data.data.label_rules import LabelRules, number_of
+from w2s_data.data.words import numbers, pieces, without_common, words
 from w2s_data.errors import ProbabilityError, listing
 
 # Words around the name of a class that say it is a probability: "p1" is P(class 1), "model1" not.
@@ -22,6 +25,9 @@ _PROBABILITY_WORDS = frozenset(
     | {"class", "label", "the"}
 )
 _NEGATIONS = frozenset({"not", "non", "no", "un", "never", "without"})
+_POLARITY = dict.fromkeys(("neg", "negative", "no", "false"), -1) | dict.fromkeys(
+    ("pos", "positive", "yes", "true"), 1
+)
 _SHORTEST = 3  # letters of an abbreviation inside a column's name
 
 
@@ -31,7 +37,7 @@ class Match:
 
     columns: tuple[str, ...]
     classes: tuple[str, ...]
-    how: str  # "by name", "by map", "by abbreviation", "by number" or "by position"
+    how: str  # "by name", "by map", "by abbreviation", "by meaning", "by number", "by position"
 
     @property
     def by_order(self) -> bool:
@@ -39,18 +45,42 @@ class Match:
         return self.how in ("by number", "by position")
 
 
+@dataclass(frozen=True)
+class WeakInputs:
+    """The columns of ready-made weak labels, as the roles name them."""
+
+    columns: WeakColumns | None = None
+    label: str | None = None
+    confidence: str | None = None
+
+    def models(self) -> list[list[str]]:
+        """Return the columns of each weak model."""
+        if self.columns is None:
+            return []
+        several = self.columns.values() if isinstance(self.columns, Mapping) else [self.columns]
+        return [[own] if isinstance(own, str) else [str(c) for c in own] for own in several]
+
+    def all_columns(self) -> list[str]:
+        """Return the columns of all weak models."""
+        return [name for own in self.models() for name in own]
+
+    def class_words(self) -> tuple[str, ...]:
+        """Return what may be names of classes: "none" of p_none among p_yes and p_no."""
+        return tuple(word for own in self.models() for word in class_words(own))
+
+
 def match_columns(
     columns: Sequence[str],
     class_names: Sequence[str],
     rules: LabelRules,
     *,
-    ordered: bool = False,
     extend: bool = False,
+    ordered: bool = False,
 ) -> Match:
     """Match columns with the classes; if `extend`, more columns may name more classes.
 
-    `ordered` says that the order of the classes is given, which then decides on columns that fit
-    in part.
+    `ordered` says that the caller gave the order of the classes, which then decides on columns that
+    fit in part.
 
     Raises
     ------
@@ -61,8 +91,7 @@ def match_columns(
     known = [column if name is None else name for column, name in zip(columns, mapped, strict=True)]
     for names in _remainders(known, class_names):
         if (found := _assigned(names, class_names, extend=extend)) is not None:
-            how = "by name" if not any(mapped) else "by map"
-            return Match(tuple(columns), found, how)
+            return Match(tuple(columns), found, "by map" if any(mapped) else "by name")
     if len(columns) != len(class_names):
         raise ProbabilityError(
             f"weak columns {listing(columns)} are {len(columns)}, but there are "
@@ -70,20 +99,23 @@ def match_columns(
             "after it or in this order"
         )
     within = [_classes_within(name, class_names) for name in known]
+    bare = without_common(known)
     for how, options in (
         ("by name", within),
-        ("by abbreviation", _abbreviated(known, class_names)),
+        ("by abbreviation", [_classes_abbreviated(name, class_names, 1) for name in bare]),
+        ("by meaning", [_classes_meant(name, class_names) for name in bare]),
     ):
         if all(len(own) == 1 for own in options) and len(set(map(tuple, options))) == len(options):
             return Match(tuple(columns), tuple(own[0] for own in options), how)
-    order = _numbered(known, len(class_names))
-    if not ordered and (
-        any(mapped) or _fits_in_part(known, class_names, within, order is not None)
-    ):
+    how, order = "by number", _numbered(bare, class_names, ordered)
+    if order is None:
+        how, order = "by position", tuple(class_names)
+    agrees = all(own in ([], [name]) for own, name in zip(within, order, strict=True))
+    in_part = any(within) or any(_resembles(name, class_names) for name in (*known, *bare))
+    # Numbers may count classes that are numbers themselves, once their order is given.
+    if any(mapped) or (in_part and not (ordered and (agrees or how == "by number"))):
         raise ProbabilityError(_partly(columns, class_names))
-    if order is not None:
-        return Match(tuple(columns), tuple(class_names[i] for i in order), "by number")
-    return Match(tuple(columns), tuple(class_names), "by position")
+    return Match(tuple(columns), order, how)
 
 
 def match_single(column: str, class_names: Sequence[str], rules: LabelRules, default: str) -> Match:
@@ -104,18 +136,23 @@ def match_single(column: str, class_names: Sequence[str], rules: LabelRules, def
             f"map gives weak column {column!r} the class {mapped!r}; classes: "
             f"{listing(class_names)}"
         )
-    words = _words(name)
-    options = _classes_within(name, class_names)
-    how = "by name"
-    if not options:
-        options, how = _classes_abbreviated(words, class_names, _SHORTEST), "by abbreviation"
-    if len(options) > 1 or (options and _NEGATIONS & set(words) - set(_words(options[0]))):
-        raise ProbabilityError(
-            f"weak column {column!r} could be the probability of each class, {listing(class_names)}"
-            f"; pass map={{{column!r}: CLASS}}, or give one column per class and class_names"
-        )
-    if options:
-        return Match((column,), (options[0],), how)
+    own = words(name)
+    negated = _NEGATIONS & set(own)
+    for how, options in (
+        ("by name", _classes_within(name, class_names)),
+        ("by abbreviation", _classes_abbreviated(name, class_names, _SHORTEST)),
+        ("by meaning", _classes_meant(name, class_names)),
+    ):
+        if len(options) > 1 or (
+            options and how != "by meaning" and negated - set(words(options[0]))
+        ):
+            raise ProbabilityError(
+                f"weak column {column!r} could be the probability of each class, "
+                f"{listing(class_names)}; pass map={{{column!r}: CLASS}}, or give one column per "
+                "class and class_names"
+            )
+        if options:
+            return Match((column,), (options[0],), how)
     return Match((column,), (default,), "by position")
 
 
@@ -126,10 +163,10 @@ def implied_classes(columns: Sequence[str]) -> tuple[str, ...]:
     (('neg', 'pos'), ('not spam', 'spam'))
     """
     if len(columns) == 1:
-        words = [w for w in _pieces(columns[0]) if w.casefold() not in _PROBABILITY_WORDS]
-        name = "".join(words).strip(" _-.:/()[]") or columns[0]
+        rest = [piece for piece in pieces(columns[0]) if piece.casefold() not in _PROBABILITY_WORDS]
+        name = "".join(rest).strip(" _-.:/()[]") or columns[0]
         return f"not {name}", name
-    return tuple(_without_common(columns))
+    return tuple(without_common(columns))
 
 
 def mentions(names: Sequence[str], class_names: Sequence[str]) -> bool:
@@ -139,14 +176,14 @@ def mentions(names: Sequence[str], class_names: Sequence[str]) -> bool:
 
 def class_words(columns: Sequence[str]) -> tuple[str, ...]:
     """Return what may be names of classes in columns, such as "none" in p_none."""
-    return (*columns, *_without_common(columns)) if len(columns) > 1 else tuple(columns)
+    return (*columns, *without_common(columns)) if len(columns) > 1 else tuple(columns)
 
 
 def _remainders(columns: Sequence[str], class_names: Sequence[str]) -> Iterator[Sequence[str]]:
     """Yield the names of the columns, without what they have in common."""
     yield columns
-    yield (bare := _without_common(columns))
-    stems = _without_common(class_names)
+    yield (bare := without_common(columns))
+    stems = without_common(class_names)
     # Columns p_1, p_2 of classes class_1, class_2.
     if list(stems) != list(class_names) and set(bare) <= set(stems):
         yield [class_names[stems.index(name)] for name in bare]
@@ -185,17 +222,16 @@ def _assigned(
 
 def _classes_within(column: str, class_names: Sequence[str]) -> list[str]:
     """Return the classes whose words stand in a column's name, but not inside a longer one's."""
-    words = _words(column)
     # "pfake" is P(fake).
-    words = [_without_probability(word, class_names) for word in words]
+    parts = [_without_probability(word, class_names) for word in words(column)]
     found: dict[str, range] = {}
     for name in class_names:
-        own = _words(name)
-        for start in range(len(words) - len(own) + 1):
-            rest = words[:start] + words[start + len(own) :]
+        own = words(name)
+        for start in range(len(parts) - len(own) + 1):
+            rest = parts[:start] + parts[start + len(own) :]
             # A number is a class only beside words of probability: not in the model "v2_score".
             plain = number_of(name) is None or set(rest) <= _PROBABILITY_WORDS
-            if own and words[start : start + len(own)] == own and plain:
+            if own and parts[start : start + len(own)] == own and plain:
                 found[name] = range(start, start + len(own))
     return [
         name
@@ -210,54 +246,67 @@ def _without_probability(word: str, class_names: Sequence[str]) -> str:
     return word if word in names else next((rest for rest in rests if rest in names), word)
 
 
-def _abbreviated(columns: Sequence[str], class_names: Sequence[str]) -> list[list[str]]:
-    bare = _without_common(columns)
-    return [_classes_abbreviated(_words(name), class_names, 1) for name in bare]
+def _classes_abbreviated(name: str, class_names: Sequence[str], shortest: int) -> list[str]:
+    """Return the classes that a word of a name begins, or that begin a word."""
+    every = [word for word in words(name) if not word.isdigit()]
+    # A name may be nothing but "p", beside one that is "n".
+    parts = [word for word in every if word not in _PROBABILITY_WORDS] or every[:1]
 
-
-def _classes_abbreviated(
-    words: Sequence[str], class_names: Sequence[str], shortest: int
-) -> list[str]:
-    """Return the classes that a word begins, or that begin a word."""
-
-    def fits(name: str) -> bool:
-        whole = "".join(_words(name))
-        return any(
+    def fits(class_name: str) -> bool:
+        whole = "".join(words(class_name))
+        return not whole.isdigit() and any(
             min(len(word), len(whole)) >= shortest
-            and not (word.isdigit() or whole.isdigit() or word in _PROBABILITY_WORDS)
             and (whole.startswith(word) or word.startswith(whole))
-            for word in words
+            for word in parts
         )
 
-    return [name for name in class_names if fits(name)]
+    return [class_name for class_name in class_names if fits(class_name)]
 
 
-def _numbered(columns: Sequence[str], n_classes: int) -> list[int] | None:
-    """Return the numbers of columns that count the classes from 0 or 1, as codes."""
-    bare = _without_common(columns)
-    numbers = [int(name) if re.fullmatch(r"\d+", name) else -1 for name in bare]
-    first = min(numbers)
-    if first not in (0, 1) or sorted(numbers) != list(range(first, first + n_classes)):
+def _classes_meant(name: str, class_names: Sequence[str]) -> list[str]:
+    """Return the class that says yes or no as the name does, if there are two and they differ."""
+    # Numbers count classes with names: LABEL_0 is the first of them.
+    if number_of(name) is not None and all(number_of(own) is None for own in class_names):
+        return []
+    sign = _polarity(name)
+    signs = [_polarity(class_name) for class_name in class_names]
+    return [class_names[signs.index(sign)]] if sign and sorted(signs) == [-1, 1] else []
+
+
+def _polarity(name: str) -> int:
+    """Return 1 for names like "pos", "yes" and 1, -1 for "neg", "no", 0 and -1, else 0."""
+    number = number_of(name.strip())
+    if number is not None:
+        return 1 if number == 1 else -1 if number in (0, -1) else 0
+    own = [word for word in words(name) if word not in _PROBABILITY_WORDS]
+    if len(own) == 1 and own[0] in ("0", "1"):
+        return 2 * int(own[0]) - 1
+    signs = {_POLARITY[word] for word in own if word in _POLARITY}
+    return signs.pop() if len(signs) == 1 and not {"not", "non"} & set(own) else 0
+
+
+def _numbered(
+    bare: Sequence[str], class_names: Sequence[str], ordered: bool
+) -> tuple[str, ...] | None:
+    """Return the classes of columns with one number each, by the number or by counting."""
+    found = [numbers(name) for name in bare]
+    if not all(len(own) == 1 for own in found):
         return None
-    return [number - first for number in numbers]
+    codes = [own[0] for own in found]
+    classes = [numbers(name) for name in class_names]
+    if all(len(own) == 1 for own in classes) and sorted(classes) == sorted(found):
+        return tuple(class_names[classes.index(own)] for own in found)
+    first = min(codes)
+    counts = first in (0, 1) and sorted(codes) == list(range(first, first + len(class_names)))
+    if not counts or (any(number_of(name) is not None for name in class_names) and not ordered):
+        return None
+    return tuple(class_names[code - first] for code in codes)
 
 
-def _fits_in_part(
-    columns: Sequence[str],
-    class_names: Sequence[str],
-    within: Sequence[Sequence[str]],
-    numbered: bool,
-) -> bool:
-    """Whether some columns fit a class, though not all of them do."""
-    numeric = [number_of(name) is not None for name in class_names]
-    if numbered and not any(numeric):
-        return False
-    names = [*columns, *_without_common(columns)]
-    return (
-        any(within)
-        or any(code is not None for code in ClassTable(class_names).find(names))
-        or any(_classes_abbreviated(_words(name), class_names, _SHORTEST) for name in columns)
-    )
+def _resembles(name: str, class_names: Sequence[str]) -> bool:
+    """Whether a column is spelled like a class or an abbreviation of one."""
+    abbreviated = _classes_abbreviated(name, class_names, _SHORTEST)
+    return bool(abbreviated) or ClassTable(class_names).find([name])[0] is not None
 
 
 def _partly(columns: Sequence[str], class_names: Sequence[str]) -> str:
@@ -266,46 +315,3 @@ def _partly(columns: Sequence[str], class_names: Sequence[str]) -> str:
         "pass class_names in the order of the columns, or map, e.g. "
         f"map={{{columns[0]!r}: {class_names[0]!r}}}"
     )
-
-
-def _without_common(names: Sequence[str]) -> list[str]:
-    """Return names without the words that all of them begin or end with.
-
-    >>> _without_common(["P(neg)", "P(pos)"]), _without_common(["p9", "p10"])
-    (['neg', 'pos'], ['9', '10'])
-    """
-    pieces = [_pieces(name) for name in names]
-    if len(pieces) < 2:
-        return list(names)
-    start = _common(pieces)
-    end = _common([own[start:][::-1] for own in pieces])
-    return ["".join(own[start : len(own) - end]).strip(" _.:/") for own in pieces]
-
-
-def _common(pieces: Sequence[Sequence[str]]) -> int:
-    """Return how many first pieces all share, such that each keeps a word or a number."""
-    shared = 0
-    for column in zip(*pieces, strict=False):
-        rest = ("".join(own[shared + 1 :]) for own in pieces)
-        if len({piece.casefold() for piece in column}) > 1 or not all(map(_has_word, rest)):
-            break
-        shared += 1
-    return shared
-
-
-def _has_word(text: str) -> bool:
-    return re.search(r"[^\W_]", text) is not None
-
-
-def _pieces(name: str) -> list[str]:
-    """Split a name into words, numbers and the single characters between them.
-
-    >>> _pieces("probNeg_10")
-    ['prob', 'Neg', '_', '10']
-    """
-    parted = re.sub(r"(?<=[a-z])(?=[A-Z])", "\0", name)
-    return [piece for piece in re.findall(r"[^\W\d_]+|\d+|[\W_]", parted) if piece != "\0"]
-
-
-def _words(name: str) -> list[str]:
-    return [piece.casefold() for piece in _pieces(name) if _has_word(piece)]

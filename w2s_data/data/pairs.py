@@ -19,10 +19,10 @@ import pandas as pd
 
 from w2s_data.data.classes import Gold
 from w2s_data.data.columns import ItemKind, Roles, column, distinct_names, read_items
-from w2s_data.data.meaning import mentions
+from w2s_data.data.label_rules import LabelRules
+from w2s_data.data.meaning import WeakInputs, mentions
 from w2s_data.data.readers import RawTable
-from w2s_data.data.spelling import LabelRules
-from w2s_data.data.weak_inputs import Weak, WeakInputs, read_weak
+from w2s_data.data.weak_inputs import Weak, read_weak
 from w2s_data.errors import ColumnError, FeatureError, InputError, rows
 from w2s_data.utils.typing import BoolArray, FloatArray
 

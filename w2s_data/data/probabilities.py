@@ -210,6 +210,8 @@ def _parsed(cell: Any) -> Any:
             cell = text.strip("[]").split()
     if isinstance(cell, np.ndarray | tuple):
         cell = list(cell)
+    if isinstance(cell, list) and len(cell) == 1 and isinstance(cell[0], list | np.ndarray):
+        cell = list(cell[0])
     if isinstance(cell, list) and cell and all(isinstance(part, Mapping) for part in cell):
         # Classifiers of the transformers library return [{"label": ..., "score": ...}, ...].
         return {str(part.get("label")): part.get("score") for part in cell}

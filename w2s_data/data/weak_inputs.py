@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from w2s_data.data.class_table import find_classes
 from w2s_data.data.classes import Gold, check_class_labels, sort_class_names
 from w2s_data.data.columns import WeakColumns, as_numbers, column
-from w2s_data.data.meaning import Match, class_words, implied_classes, match_columns, match_single
+from w2s_data.data.label_rules import LabelRules, key_of
+from w2s_data.data.meaning import Match, WeakInputs, implied_classes, match_columns, match_single
 from w2s_data.data.order import order_warning
 from w2s_data.data.probabilities import (
     Distributions,
@@ -21,36 +23,12 @@ from w2s_data.data.probabilities import (
     read_numbers,
 )
 from w2s_data.data.readers import RawTable
-from w2s_data.data.spelling import LabelRules, find_classes, key_of, merge_spellings, read_spellings
+from w2s_data.data.spelling import merge_spellings, read_spellings
 from w2s_data.errors import ColumnError, ProbabilityError, listing, rows
 from w2s_data.utils.typing import FloatArray, IntArray
 
 _SHOWN = 4  # columns of a match in a note
 ABSTAIN = "abstain, with equal probabilities of all classes"
-
-
-@dataclass(frozen=True)
-class WeakInputs:
-    """The columns of ready-made weak labels, as the roles name them."""
-
-    columns: WeakColumns | None = None
-    label: str | None = None
-    confidence: str | None = None
-
-    def models(self) -> list[list[str]]:
-        """Return the columns of each weak model."""
-        if self.columns is None:
-            return []
-        several = self.columns.values() if isinstance(self.columns, Mapping) else [self.columns]
-        return [[own] if isinstance(own, str) else list(own) for own in several]
-
-    def all_columns(self) -> list[str]:
-        """Return the columns of all weak models."""
-        return [name for own in self.models() for name in own]
-
-    def class_words(self) -> tuple[str, ...]:
-        """Return what may be names of classes: "none" of p_none among p_yes and p_no."""
-        return tuple(word for own in self.models() for word in class_words(own))
 
 
 @dataclass(frozen=True)
@@ -154,7 +132,7 @@ def _read_model(frame: pd.DataFrame, columns: str | Sequence[str], title: str) -
     if len(names) == 1 and holds_lists(values := column(frame, names[0])):
         numbers, keys = read_lists(values)
         return _Model(names, keys, title, numbers)
-    return _Model(names, names, title)
+    return _Model(names, tuple(map(str, names)), title)  # pandas numbers columns without names
 
 
 def _what(model: _Model, *, quoted: bool = True) -> str:
@@ -186,7 +164,7 @@ def _matched(model: _Model, gold: Gold, rules: LabelRules, single: str | None) -
     if len(model.names) == 1 and len(class_names) == 2:
         return match_single(model.names[0], class_names, rules, single or class_names[1])
     if model.names:
-        return match_columns(model.names, class_names, rules, ordered=gold.ordered)
+        return match_columns(model.names, class_names, rules, ordered=gold.given)
     if model.width != len(class_names):
         raise ProbabilityError(
             f"{_what(model)} hold lists of {model.width}, but there are {len(class_names)} "
@@ -258,7 +236,12 @@ def _from_labels(
     stored = raw.class_names.get(label)
     kept = {key_of(name) for name in gold.class_names}
     spelled = read_spellings(
-        column(raw.frame, label), rules, kept=kept, names=stored, meaning=ABSTAIN
+        column(raw.frame, label),
+        rules,
+        kept=kept,
+        names=stored,
+        closed=bool(kept),
+        meaning=ABSTAIN,
     )
     notes = list(spelled.notes)
     if not gold.class_names:

@@ -15,6 +15,7 @@ from functools import cached_property
 import numpy as np
 
 from w2s_data.utils.typing import AnyArray, FloatArray, IntArray
+from w2s_data.utils.votes import abstains
 
 CALIBRATION_BINS = 15  # as in Guo et al.; fewer hide errors that cancel, more leave bins empty
 COUNT_BYTES = 32 * 2**20  # of resampled counts that are kept between calls
@@ -57,8 +58,11 @@ class Metric:
 
 
 def _hits(proba: FloatArray, truth: Truth) -> FloatArray:
-    """Whether the most probable class is right, (S, n); the first of equals is predicted."""
-    return np.asarray(proba.argmax(axis=-1) == truth.labels, dtype=np.float64)
+    """Whether the most probable class is right, (S, n); a row that abstains guesses."""
+    right = np.asarray(proba.argmax(axis=-1) == truth.labels, dtype=np.float64)
+    # A weak model without a vote would otherwise vote for the first class.
+    right[abstains(proba)] = 1 / truth.n_classes
+    return right
 
 
 def _hits_and_items(proba: FloatArray, truth: Truth) -> FloatArray:
@@ -74,6 +78,7 @@ def _class_counts(proba: FloatArray, truth: Truth) -> FloatArray:
     """Hits of each class, then items labelled or predicted as it."""
     known = _one_hot(truth.labels, truth.n_classes)
     predicted = _one_hot(proba.argmax(axis=-1), truth.n_classes)
+    predicted[abstains(proba)] = 1 / truth.n_classes
     return np.concatenate([predicted * known, predicted + known], axis=-1)
 
 

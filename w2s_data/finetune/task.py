@@ -19,6 +19,7 @@ from w2s_data.finetune.settings import ResolvedSettings
 from w2s_data.probes.linear import stratified_folds
 from w2s_data.utils.progress import progress
 from w2s_data.utils.typing import AnyArray, BoolArray, FloatArray
+from w2s_data.utils.votes import abstains
 
 if TYPE_CHECKING:
     import torch
@@ -250,10 +251,13 @@ class Task(ABC):
 
 
 def one_hot(proba: FloatArray) -> FloatArray:
-    """Convert to one-hot of the most probable class, over the last axis; the first of equals.
+    """Convert to one-hot of the most probable class, over the last axis; abstentions stay.
 
     >>> one_hot(np.array([[0.2, 0.8], [0.5, 0.5]]))
-    array([[0., 1.],
-           [1., 0.]])
+    array([[0. , 1. ],
+           [0.5, 0.5]])
     """
-    return np.asarray(np.eye(proba.shape[-1])[proba.argmax(axis=-1)])
+    n_classes = proba.shape[-1]
+    hard = np.eye(n_classes)[proba.argmax(axis=-1)]
+    hard[abstains(proba)] = 1 / n_classes
+    return np.asarray(hard)

@@ -11,6 +11,7 @@ import numpy as np
 from w2s_data.errors import DegenerateDataWarning, InputError, ProbabilityError, listing, rows
 from w2s_data.utils.typing import AnyArray, FloatArray
 from w2s_data.utils.validation import check_proba
+from w2s_data.utils.votes import votes
 
 
 def as_weak_proba(
@@ -47,7 +48,8 @@ def as_weak_proba(
             )
     stacked = np.stack(columns, axis=1)
     # A student of a single pseudo-label trains without error, and its gain means nothing.
-    only = np.unique(stacked.mean(axis=1).argmax(axis=1))
+    cast = votes(stacked.mean(axis=1))
+    only = np.unique(cast[cast >= 0])
     if len(only) == 1:
         warnings.warn(
             f"every pseudo-label is {classes[only].tolist()[0]!r}: the student can only repeat it",

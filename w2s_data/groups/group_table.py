@@ -46,7 +46,7 @@ def describe_groups(
     table |= _density(rows, codes, names, counter, detector)
     table |= counter.mean("weak_confidence", weak_confidence(rows.proba, "margin", None), everyone)
     table["n_gold"] = np.bincount(codes[known], minlength=n_groups)
-    table |= counter.mean("weak_accuracy", right, known)
+    table |= counter.mean("weak_accuracy", right, rows.voted)
     student = np.full(len(codes), -1) if rows.student is None else rows.student
     table |= counter.mean("student_accuracy", student == rows.gold, known & (student >= 0))
     table |= _calibration(rows, codes, n_groups, level, rng)
@@ -111,7 +111,7 @@ def _calibration(
     rows: Rows, codes: IntArray, n_groups: int, level: float, rng: np.random.Generator
 ) -> dict[str, FloatArray]:
     """Compute the weak model's expected calibration error over bins of its top probability."""
-    known = rows.known  # without a gold label there is nothing to be calibrated to
+    known = rows.voted  # without a gold label there is nothing to be calibrated to
     own = codes[known]
     top = rows.proba[known].max(axis=1)
     bins = np.minimum((top * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)

@@ -17,6 +17,7 @@ from w2s_data.neighbors.storage import fingerprint
 from w2s_data.overlap.detector import OverlapDetector
 from w2s_data.utils.typing import AnyArray, BoolArray, FloatArray, IntArray
 from w2s_data.utils.validation import check_names, check_proba, check_same_length
+from w2s_data.utils.votes import abstains
 
 MAX_NAMES = 1000  # tables of groups by groups must stay small
 
@@ -37,6 +38,11 @@ class Rows:
     student: IntArray | None
     groups: tuple[list[Any], IntArray] | None
     sources: tuple[list[Any], IntArray] | None
+
+    @property
+    def voted(self) -> BoolArray:
+        """Rows with a gold label on which the weak model does not abstain."""
+        return self.known & ~abstains(self.proba)
 
     @property
     def known(self) -> BoolArray:

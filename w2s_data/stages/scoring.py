@@ -27,6 +27,7 @@ from w2s_data.utils.progress import progress
 from w2s_data.utils.stage import WEAK_PROBA, StageResult
 from w2s_data.utils.typing import FloatArray, IntArray, RandomState
 from w2s_data.utils.validation import check_generator
+from w2s_data.utils.votes import votes
 from w2s_data.utils.warnings import collect_warnings
 
 TEACHER_FOLDS = 5  # the usual number: more folds change cross-fitted probabilities little
@@ -197,14 +198,13 @@ def _detect(
         detector.fit(checked, proba, pool=dataset.rows("pool"), engine=compute.engine)
     scores = detector.scores_
     kept = [name for name in ("id", "split", "source", "group") if name in dataset.table]
-    weak = proba.argmax(axis=1)
-    labels = dataset.labels
+    weak, labels = votes(proba), dataset.labels
     right = pd.array(weak == labels, dtype="boolean")
-    right[labels < 0] = pd.NA  # without a gold label nothing is known
+    right[(labels < 0) | (weak < 0)] = pd.NA  # without a gold label or a vote nothing is known
     return dataset.table[kept].assign(
         region=np.array([region.label for region in Region], dtype=object)[scores.regions],
         confidence=scores.confidence,
         alignment=scores.alignment,
-        weak_label=np.array(dataset.class_names, dtype=object)[weak],
+        weak_label=np.array([*dataset.class_names, None], dtype=object)[weak],
         weak_correct=right,
     )

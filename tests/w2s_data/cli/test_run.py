@@ -323,6 +323,42 @@ def test_sections_and_keys_are_the_options_of_the_commands(w2s):
             assert f"--{key.replace('_', '-')}" in shown, (stage, key)
 
 
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"class_names": ["neg", "pos"]}, ("neg", "pos")),
+        ({"class_names": ["neg,pos"]}, ("neg", "pos")),  # as a shell hands it over
+        ({"class_names": ["Sci, Tech", "World"]}, ("Sci, Tech", "World")),
+        ({"class_names": [0, 1]}, ("0", "1")),
+        ({"map": ["0=neg,1=pos"]}, {"0": "neg", "1": "pos"}),
+        ({"map": ["0=neg", "w:1=pos", "9="]}, {"0": "neg", "w:1": "pos", "9": ""}),
+        ({"map": {"0": "a=b", "Sci, Tech": 1}}, {"0": "a=b", "Sci, Tech": "1"}),
+        ({"missing": ["-1,?"]}, ("-1", "?")),
+        ({"missing": [""]}, ()),
+        ({"missing": []}, ()),
+        ({"missing": [-1, "?"]}, ("-1", "?")),
+    ],
+)
+def test_classes_of_a_configuration(values, expected):
+    config = load_config({"data": {"path": "example:digits", **values}})
+    assert getattr(config.data, next(iter(values))) == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"map": ["0"]}, "map must be classes by spelling, LABEL=CLASS"),
+        ({"map": ["0=neg,0=pos"]}, "'0' is there twice"),
+        ({"class_names": ["a", "a"]}, "'a' is there twice"),
+        ({"class_names": [["a"], ["b"]]}, "class_names must be a list of names"),
+        ({"task": "ranking"}, "task must be one of 'classification', 'regression'"),
+    ],
+)
+def test_classes_that_a_configuration_refuses(values, message):
+    with pytest.raises(InputError, match=message):
+        load_config({"data": {"path": "example:digits", **values}})
+
+
 def test_values_of_a_configuration(tmp_path):
     (tmp_path / "models").mkdir()
     config = load_config(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import shutil
 
@@ -450,3 +451,75 @@ class TestBadInput:
         assert code == 2
         assert err.startswith("Traceback (most recent call last):")
         assert err.splitlines()[-1].startswith("error: file ")
+
+
+class TestMeaningOfColumns:
+    """Options that say what labels and weak columns mean, and where the decision is shown."""
+
+    @pytest.fixture
+    def table(self, frame, data):
+        frame["weak"] = np.where(frame["p_pos"] > 0.5, 1, 0)
+        frame.loc[::8, "weak"] = -1
+        frame.loc[::20, "label"] = "N/A"
+        frame["a"], frame["b"] = frame["p_pos"], frame["p_neg"]
+        frame.to_csv(data.with_name("data.csv"), index=False)
+        return data.with_name("data.csv")
+
+    def test_weak_labels_that_are_numbers_abstain_and_are_mapped(self, w2s, table, tmp_path):
+        run = tmp_path / "run"
+        options = ("--weak-label", "weak", "--map", "0=neg,1=pos")
+        code, _, err = w2s(*scoring(table, *options, "-o", run))
+        assert code == 0
+        notes = [
+            "column 'label': 8 rows have no label ('N/A' 8); pass missing, a list of what stands "
+            "for no label, to change it",
+            "column 'weak': 20 rows abstain, with equal probabilities of all classes ('-1' 20); "
+            "pass missing, a list of what stands for no label, to change it",
+        ]
+        assert err.splitlines() == [f"note: {note}" for note in notes]
+        assert json.loads((run / "manifest.json").read_text())["data"]["notes"] == notes
+        page = html.unescape((run / "report.html").read_text("utf-8"))
+        provenance = page[page.index("Notes on the data") :]
+        assert all(f"<li>{note}</li>" in provenance for note in notes)
+        scores = pd.read_parquet(run / "scores.parquet")
+        frame = pd.read_csv(table, keep_default_na=False)
+        silent = frame["weak"] == -1
+        assert scores["weak_label"].isna().equals(silent)
+        assert (scores["confidence"][silent] == 0).all()
+        right = scores["weak_correct"]
+        assert right.isna().equals(silent | (frame["label"] == "N/A"))
+        expected = frame["weak"].map({0: "neg", 1: "pos"}) == frame["label"]
+        assert (right.dropna() == expected[right.notna()]).all()
+        pool = scores["split"] == "pool"
+        accuracy = json.loads((run / "overlap.json").read_text())["weak_accuracy"]["value"]
+        assert accuracy == pytest.approx(right[pool].dropna().astype(float).mean())
+
+    def test_an_order_of_columns_that_gold_contradicts(self, w2s, table, tmp_path):
+        turned, right = tmp_path / "turned", tmp_path / "right"
+        code, _, err = w2s(*scoring(table, "--weak-columns", "a,b", "-o", turned))
+        assert code == 0
+        assert err.count("warning: weak columns 'a', 'b'") == 1
+        assert "if so pass class_names=['pos', 'neg']" in err
+        assert "seem to be in the wrong order" in (turned / "report.html").read_text("utf-8")
+        order = ("--class-names", "pos,neg")
+        code, _, err = w2s(*scoring(table, "--weak-columns", "a,b", *order, "-o", right))
+        assert code == 0
+        assert "warning" not in err
+        named = tmp_path / "named"
+        assert w2s(*scoring(table, "--weak-columns", "p_pos,p_neg", "-o", named))[0] == 0
+        columns = ["confidence", "weak_label", "weak_correct"]
+        frames = [pd.read_parquet(run / "scores.parquet")[columns] for run in (right, named)]
+        pd.testing.assert_frame_equal(*frames)
+
+    def test_markers_and_task(self, w2s, table, tmp_path):
+        strong = ("--strong-features", table.with_name("strong.npy"))
+        roles = ("--item", "text", *strong, "-o", tmp_path / "run")
+        assert w2s("-q", "embed", table, *roles, "--label", "label", "--missing", "")[0] == 0
+        manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+        assert manifest["data"]["class_names"] == ["N/A", "neg", "pos"]
+        code, _, err = w2s("-q", "embed", table, *roles, "--label", "p_pos")
+        assert (code, err.count("\n")) == (2, 1)
+        assert "this looks like regression, which is not supported yet" in err
+        code, _, err = w2s("-q", "embed", table, *roles, "--label", "p_pos", "--task", "regression")
+        assert code == 2
+        assert "task='regression' is not supported yet" in err

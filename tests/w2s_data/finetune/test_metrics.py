@@ -72,7 +72,16 @@ def test_calibration_error_of_a_calibrated_model_vanishes(rng):
 
 def test_certain_and_uniform_predictions_fall_into_a_bin():
     proba = np.array([[1.0, 0.0], [0.5, 0.5]])
-    assert calibration_error(proba, np.array([0, 0])) == pytest.approx(0.25)
+    # A row without a favourite guesses, and half of two guesses are right.
+    assert calibration_error(proba, np.array([0, 0])) == pytest.approx(0.0)
+    assert calibration_error(proba, np.array([1, 0])) == pytest.approx(0.5)
+
+
+def test_an_abstention_is_no_vote_for_the_first_class():
+    proba = np.array([[1.0, 0.0, 0.0], [1 / 3, 1 / 3, 1 / 3], [0.2, 0.3, 0.5]])[None]
+    for label in range(3):
+        truth = Truth(np.array([0, label, 2]), 3)
+        assert ACCURACY.measure(proba, truth) == pytest.approx((2 + 1 / 3) / 3)
 
 
 METRICS = [ACCURACY, MACRO_F1, WORST_GROUP, CALIBRATION_ERROR, group_accuracy(1)]

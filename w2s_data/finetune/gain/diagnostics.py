@@ -11,6 +11,7 @@ from w2s_data.finetune.gain.data import GainData
 from w2s_data.finetune.methods.cosupervised import CoSupervised
 from w2s_data.utils.io import jsonable
 from w2s_data.utils.typing import AnyArray, BoolArray, FloatArray, IntArray
+from w2s_data.utils.votes import votes
 
 if TYPE_CHECKING:
     from w2s_data.finetune.student import Student
@@ -95,7 +96,7 @@ class _Pool:
 
     def kept(self, kept: BoolArray) -> dict[str, Any]:
         known = self.gold >= 0
-        right = self.codes == self.gold
+        right = votes(self.weak_proba.mean(axis=1)) == self.gold
         result: dict[str, Any] = {
             "share": float(kept.mean()),
             "by_label": _shares(kept, self.codes, self.n_classes),

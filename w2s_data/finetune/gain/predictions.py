@@ -11,6 +11,7 @@ import pandas as pd
 from w2s_data.finetune.gain.checkpoint import Predictions
 from w2s_data.finetune.gain.data import GainData
 from w2s_data.utils.typing import IntArray
+from w2s_data.utils.votes import votes
 
 SHARES = ("proba", "gold proba", "right")  # float32 columns of every student
 
@@ -45,7 +46,7 @@ def predictions_table(data: GainData, students: Mapping[str, pd.DataFrame]) -> p
     # Categories instead of strings: a million items take megabytes less.
     names = [str(name) for name in data.class_names]
     teacher = data.weak_proba.mean(axis=1)
-    weak_labels = teacher.argmax(axis=1)
+    weak_labels = votes(teacher)
 
     def named(codes: IntArray) -> Any:
         return pd.Categorical.from_codes(codes, pd.Index(names))

@@ -1,0 +1,110 @@
+"""The classes by name, and which of them a spelling is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Sequence
+
+import numpy as np
+
+from w2s_data.data.label_rules import TRUTH, key_of, number_of
+from w2s_data.data.spelling import Spelled
+from w2s_data.errors import ColumnError, listing, rows, unknown
+from w2s_data.utils.typing import IntArray
+
+_SHOWN = 4  # classes in a note
+
+
+class ClassTable:
+    """The classes, and which of them a spelling is.
+
+    Examples
+    --------
+    >>> table = ClassTable(("0", "1"))
+    >>> table.find(["1.0", "True", "2"])
+    [1, 1, None]
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = tuple(names)
+        truth = len(self.names) == 2 and {_loose(n, truth=True) for n in self.names} == {
+            *TRUTH.values()
+        }
+        self._keys: tuple[Callable[[str], Hashable], ...] = (
+            str,
+            key_of,
+            lambda text: _loose(text, truth=truth),
+        )
+        self._tables = [_unique(map(key, self.names)) for key in self._keys]
+
+    def find(self, spellings: Iterable[str]) -> list[int | None]:
+        """Return the class of each spelling: equal, but for case or decimals, but for zeros."""
+        return [self._find(spelling.strip()) for spelling in spellings]
+
+    def _find(self, spelling: str) -> int | None:
+        for key, table in zip(self._keys, self._tables, strict=True):
+            if (code := table.get(key(spelling))) is not None:
+                return code
+        return None
+
+
+def _loose(text: str, *, truth: bool) -> Hashable:
+    key = key_of(text)
+    if truth and key in TRUTH:
+        return TRUTH[str(key)]
+    number = number_of(key) if isinstance(key, str) else None
+    return key if number is None else number
+
+
+def _unique(keys: Iterable[Hashable]) -> dict[Hashable, int]:
+    """Number the keys, without those that occur twice, which tell nothing apart."""
+    listed = list(keys)
+    counts = Counter(listed)
+    return {key: code for code, key in enumerate(listed) if counts[key] == 1}
+
+
+def find_classes(
+    spelled: Spelled, class_names: Sequence[str], *, ordered: bool
+) -> tuple[IntArray, tuple[str, ...]]:
+    """Return class codes (N,) of a column, and notes; raise if a spelling is not a class.
+
+    Where the order of the classes is given (`ordered`), numbers that match none count them from 0.
+    """
+    spellings = spelled.occurring()
+    found = ClassTable(class_names).find(spellings)
+    notes: tuple[str, ...] = ()
+    if ordered and spellings and all(code is None for code in found):
+        numbers = [_loose(s, truth=len(class_names) == 2) for s in spellings]
+        if all(n in range(len(class_names)) for n in numbers):
+            found = [int(n) for n in numbers]  # type: ignore[call-overload]
+            notes = (_counted_note(spelled.column, class_names),)
+    strange = [s for s, code in zip(spellings, found, strict=True) if code is None]
+    if strange:
+        raise ColumnError(_no_class(spelled, strange, class_names))
+    by_spelling = dict(zip(spellings, found, strict=True))
+    return spelled.recoded([by_spelling.get(s) or 0 for s in spelled.spellings]), notes
+
+
+def _counted_note(column: str, class_names: Sequence[str]) -> str:
+    shown = ", ".join(f"{code} {name!r}" for code, name in enumerate(class_names[:_SHOWN]))
+    more = f" and {len(class_names) - _SHOWN} more" if len(class_names) > _SHOWN else ""
+    return (
+        f"column {column!r}: numbers count the classes in their order, {shown}{more}; pass map to "
+        "change it"
+    )
+
+
+def _no_class(spelled: Spelled, strange: list[str], class_names: Sequence[str]) -> str:
+    code = spelled.spellings.index(strange[0])
+    where = rows(np.flatnonzero(spelled.codes == code))
+    values = [number_of(s) for s in spelled.occurring()]
+    if any(v is not None and 0 < v < 1 for v in values) and None not in values:
+        return (
+            f"column {spelled.column!r} holds numbers such as {strange[0]!r} and no classes; "
+            "probabilities are given as weak_columns"
+        )
+    return (
+        f"column {spelled.column!r}, {where}: {unknown('class', strange[0], list(class_names))}; "
+        f"the column holds {listing(spelled.occurring())}. Pass map, e.g. "
+        f"map={{{strange[0]!r}: {class_names[0]!r}}}, or class_names with all classes"
+    )
