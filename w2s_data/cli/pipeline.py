@@ -118,6 +118,8 @@ def _print(pipeline: Pipeline, scores: bool) -> None:
     if pipeline.run.follows(SCORE):
         verdict = summarize(pipeline.run)["verdict"]
         say(f"verdict: {stage_line('verdict', verdict)}")
+        for warning in verdict["warnings"]:
+            say(f"warning: {warning['about']}: {warning['text']}")
     for stage in (SCORE, GAIN):
         if stage.name in pipeline.summaries:
             say(f"{stage.name}: {stage_line(stage.name, pipeline.summaries[stage.name])}")

@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 from w2s_data.errors import DegenerateDataWarning, InputError
 from w2s_data.forecast.blend import measure, planned_fits
 from w2s_data.forecast.inputs import FEWEST_LABELLED, FEWEST_POOL, Task, check_rows
-from w2s_data.forecast.result import GainForecast, Ingredients
+from w2s_data.forecast.result import GainForecast, Ingredients, expected, recovered
 from w2s_data.forecast.training import Trainer
 from w2s_data.probes.linear import LinearProbe, threads_for
 from w2s_data.utils.intervals import LEVEL, Estimate
@@ -27,7 +27,6 @@ from w2s_data.utils.progress import progress as progress_bar
 from w2s_data.utils.typing import AnyArray, RandomState
 from w2s_data.utils.validation import check_generator, check_parameters, one_of, share, whole
 
-HEADROOM = 0.05  # ceiling minus teacher below which recovered performance has no meaning
 # Part of the half-width at level .9 below which a gain is undecided: of 60 measured tasks the sign
 # was right in .60 below it, in .78 between a quarter and a half, in .93 beyond the half-width.
 UNDECIDED = 0.25
@@ -225,7 +224,7 @@ class GainForecaster(BaseEstimator):  # type: ignore[misc]
         teacher = (measured.teacher_cv + measured.teacher_plug) / 2
         student = float(np.clip(teacher + gain, 0, 1))
         gain = student - teacher
-        pgr, pgr_reason = _recovered(gain, measured.ceiling - teacher)
+        pgr, pgr_reason = recovered(gain, measured.ceiling - teacher)
         chance = float(norm.cdf(gain / error))
         interval = Estimate(gain, gain - z * error, gain + z * error, self.level)
         verdict, reading = _read(interval, abs(gain) < UNDECIDED * half_width, chance)
@@ -258,15 +257,6 @@ class GainForecaster(BaseEstimator):  # type: ignore[misc]
         return Estimate(value, low, high, self.level)
 
 
-def _recovered(gain: float, headroom: float) -> tuple[float, str]:
-    if headroom < HEADROOM:
-        return np.nan, (
-            f"not defined: the ceiling is only {headroom:+.3f} above the teacher (at least "
-            f"{HEADROOM} needed)"
-        )
-    return gain / headroom, ""
-
-
 def _read(gain: Estimate, undecided: bool, chance: float) -> tuple[str, str]:
     if undecided:
         verdict, why = "undecided", "its sign is a coin flip; label more rows"
@@ -275,5 +265,4 @@ def _read(gain: Estimate, undecided: bool, chance: float) -> tuple[str, str]:
     else:
         verdict = "keep the teacher"
         why = f"the student falls behind it with probability {1 - chance:.2f}"
-    interval = f"({gain.level:.0%} interval {gain.low:+.3f} to {gain.high:+.3f})"
-    return verdict, f"expected gain {gain.value:+.3f} {interval}: {why}"
+    return verdict, f"{expected(gain)}: {why}"

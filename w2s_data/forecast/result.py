@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from w2s_data.utils.intervals import Estimate
 
 ESTIMATES = ("teacher", "student", "gain", "ceiling")
+HEADROOM = 0.05  # ceiling minus teacher below which recovered performance has no meaning
+WITHHELD = "label first"  # the verdict where the labelled rows allow no other
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class GainForecast:
     chance_w2s_helps : float
         Probability that the gain is above 0.
     verdict : str
-        "train it", "undecided" or "keep the teacher".
+        "train it", "undecided", "keep the teacher", or "label first" where advice is withheld.
     reading : str
         The verdict as a sentence.
     level : float
@@ -97,6 +100,39 @@ class GainForecast:
     teacher_fits: int
     student_fits: int
 
+    def scaled(self, learned: float, reachable: float) -> GainForecast:
+        """Return the forecast for rows of which only a part is in classes of the labelled rows.
+
+        `learned` is the share of rows whose class teacher and student can predict, `reachable`
+        that of rows whose class gold labels of the pool show: on all others they are wrong.
+        """
+        teacher, student, gain = (
+            _scaled(e, learned) for e in (self.teacher, self.student, self.gain)
+        )
+        ceiling = _scaled(self.ceiling, reachable)
+        pgr, pgr_reason = recovered(gain.value, ceiling.value - teacher.value)
+        note = (
+            f"{1 - learned:.0%} of the test rows are of classes that the labelled rows do not "
+            "show: teacher and student count as wrong there"
+        )
+        return replace(
+            self,
+            teacher=teacher,
+            student=student,
+            gain=gain,
+            ceiling=ceiling,
+            pgr=pgr,
+            pgr_reason=pgr_reason,
+            reading=f"{expected(gain)}: {self.reading.partition(': ')[2]}",
+            warnings=(*self.warnings, note),
+        )
+
+    def withheld(self, reason: str) -> GainForecast:
+        """Return the forecast with a reason in place of its advice."""
+        return replace(
+            self, verdict=WITHHELD, reading=f"{expected(self.gain)}, which is no advice: {reason}"
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Return all fields by name; estimates and ingredients as dictionaries."""
         return asdict(self)
@@ -121,3 +157,24 @@ class GainForecast:
         lines.append(f"  chance that the student beats its teacher: {self.chance_w2s_helps:.2f}")
         lines.extend(f"  warning: {warning}" for warning in self.warnings)
         return "\n".join(lines)
+
+
+def expected(gain: Estimate) -> str:
+    """Say the expected gain with its interval."""
+    interval = f"({gain.level:.0%} interval {gain.low:+.3f} to {gain.high:+.3f})"
+    return f"expected gain {gain.value:+.3f} {interval}"
+
+
+def recovered(gain: float, headroom: float) -> tuple[float, str]:
+    """Return the recovered part of the headroom, or NaN and the reason."""
+    if headroom < HEADROOM:
+        return np.nan, (
+            f"not defined: the ceiling is only {headroom:+.3f} above the teacher (at least "
+            f"{HEADROOM} needed)"
+        )
+    return gain / headroom, ""
+
+
+def _scaled(estimate: Estimate, share: float) -> Estimate:
+    low, high = share * estimate.low, share * estimate.high
+    return Estimate(share * estimate.value, low, high, estimate.level)

@@ -16,6 +16,7 @@ from w2s_data.errors import DegenerateDataWarning, InputError, SplitError
 from w2s_data.features.matrix import FeatureMatrix, FeatureView, sampled
 from w2s_data.forecast import GainForecaster
 from w2s_data.forecast.inputs import check_class_sizes
+from w2s_data.forecast.result import GainForecast
 from w2s_data.probes.linear import LinearProbe
 from w2s_data.run import Run, writes
 from w2s_data.stages.checks import Known
@@ -23,6 +24,7 @@ from w2s_data.stages.embedding import ROLES, Role, load_features, require_role
 from w2s_data.stages.graph import DISCREPANCY, FORECAST, FORECAST_SUMMARY
 from w2s_data.stages.scoring import probe_for
 from w2s_data.stages.settings import ForecastSettings
+from w2s_data.stages.warnings import data_warnings, unseen_share
 from w2s_data.utils.stage import StageResult
 from w2s_data.utils.typing import IntArray
 from w2s_data.utils.validation import check_generator
@@ -94,7 +96,8 @@ def forecast_stage(
                 weak_pool=FeatureView(features["weak"], pool),
                 progress=compute.progress,
             )
-        summary = fitting.to_dict()
+        found = data_warnings(dataset, dataset.weak_proba)
+        summary = _hedged(fitting.forecast_, dataset, found).to_dict() | {"data_warnings": found}
         if dataset.weak_proba is not None:
             summary["warnings"] = (
                 *summary["warnings"],
@@ -103,6 +106,18 @@ def forecast_stage(
             )
         stage.write_summary(FORECAST_SUMMARY, summary)
     return StageResult(run.read(FORECAST))
+
+
+def _hedged(
+    forecast: GainForecast, dataset: W2SDataset, warnings: list[dict[str, Any]]
+) -> GainForecast:
+    """Count test rows of classes that nobody learns as wrong, and withhold advice that is none."""
+    unseen = unseen_share(dataset)
+    if unseen.by_teacher:
+        forecast = forecast.scaled(1 - unseen.by_teacher, 1 - unseen.by_ceiling)
+    # The first half of the sentence: the whole stands among the warnings.
+    reasons = [w["text"].partition(": ")[0] for w in warnings if FORECAST.name in w["withholds"]]
+    return forecast.withheld(reasons[0]) if reasons else forecast
 
 
 def check_forecast(settings: ForecastSettings, known: Known) -> None:  # noqa: ARG001

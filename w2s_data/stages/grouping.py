@@ -42,6 +42,7 @@ from w2s_data.stages.graph import (
 )
 from w2s_data.stages.scoring import weak_proba_of
 from w2s_data.stages.settings import GroupSettings
+from w2s_data.stages.warnings import data_warnings
 from w2s_data.utils.io import sha256_json
 from w2s_data.utils.manifest import owner
 from w2s_data.utils.progress import progress
@@ -106,13 +107,14 @@ def groups_stage(
     features = load_features(run, compute)
     strong = required(features, "strong")
     scores = run.read_table(SCORES, per_item=True)
+    weak_proba = weak_proba_of(run, dataset)
     with run.stage(GROUPS, recorded) as stage:
         with collect_warnings(DegenerateDataWarning) as notes:
             index = _index(run, strong, compute)
             blocks = _finished_blocks(run, run.key(GROUPS, recorded), index)
             analyzer = clone(analyzer).fit(
                 strong,
-                weak_proba_of(run, dataset),
+                weak_proba,
                 groups=dataset.groups,
                 sources=dataset.sources,
                 labels=dataset.labels,
@@ -128,6 +130,7 @@ def groups_stage(
         pairs = _pairs(analyzer, dataset)
         stage.write_table(DUPLICATES, pairs.head(MOST_PAIRS))
         summary = _summary(analyzer, dataset, notes) | {"duplicates": _count(pairs, analyzer)}
+        summary["data_warnings"] = data_warnings(dataset, weak_proba)
         stage.write_summary(GROUPS_SUMMARY, summary | {"student": student.get("method")})
         stage.add(NEIGHBORS)
         del index, analyzer.index_  # its vectors are in the file, and not needed any more

@@ -13,7 +13,7 @@ from w2s_data.compute.memory import MemoryLimit
 from w2s_data.data.load import W2SDataset
 from w2s_data.data.regions import Region
 from w2s_data.data.weak import proba_of, proba_table
-from w2s_data.errors import DegenerateDataWarning, InputError, SplitError, listing
+from w2s_data.errors import DegenerateDataWarning, InputError, SplitError
 from w2s_data.features.matrix import FeatureMatrix, FeatureView, sampled
 from w2s_data.overlap.detector import OverlapDetector
 from w2s_data.overlap.summary import summarize_overlap
@@ -23,6 +23,7 @@ from w2s_data.stages.checks import Known
 from w2s_data.stages.embedding import load_features, require_role, required
 from w2s_data.stages.graph import OVERLAP, SCORE, SCORES
 from w2s_data.stages.settings import ScoreSettings
+from w2s_data.stages.warnings import data_warnings
 from w2s_data.utils.progress import progress
 from w2s_data.utils.stage import WEAK_PROBA, StageResult
 from w2s_data.utils.typing import FloatArray, IntArray, RandomState
@@ -81,6 +82,7 @@ def score_stage(
             averaged = proba.mean(axis=1) if proba.ndim == 3 else proba
             scores = _detect(dataset, strong, averaged, detector, compute)
         summary = summarize_overlap(detector, dataset, scores, notes)
+        summary["data_warnings"] = data_warnings(dataset, averaged)
         stage.write_table(SCORES, scores)
         stage.write_summary(OVERLAP, summary)
     return StageResult(run.read(SCORE))
@@ -119,14 +121,6 @@ def teach(
     labelled = dataset.rows("labelled")
     labelled = labelled[labels[labelled] >= 0]
     known, codes = np.unique(labels[labelled], return_inverse=True)
-    unseen = [name for c, name in enumerate(dataset.class_names) if c not in known]
-    if unseen:
-        warnings.warn(
-            f"the labelled split holds no item of class {listing(unseen)}: "
-            "the teacher never predicts it",
-            DegenerateDataWarning,
-            stacklevel=2,
-        )
     taught = _fitting_rows(labelled, weak_features.shape[1], memory, teacher.random_state)
     codes = codes[np.searchsorted(labelled, taught)]
     train = weak_features.take(taught)

@@ -23,6 +23,7 @@ from w2s_data.stages.graph import (
 )
 from w2s_data.stages.scoring import weak_proba_by_model
 from w2s_data.stages.settings import GainSettings
+from w2s_data.stages.warnings import data_warnings
 from w2s_data.utils.io import sha256_json
 from w2s_data.utils.stage import StageResult
 from w2s_data.utils.validation import check_seeds
@@ -79,11 +80,12 @@ def gain_stage(
         # A head's features are held in memory only where they fit into a quarter of the limit.
         resident = min(chosen.resident_bytes, compute.memory.resident_bytes)
         chosen = chosen.replace(resident_bytes=resident)
+    weak_proba = weak_proba_by_model(run, dataset)
     with run.stage(GAIN, recorded) as stage:
         with collect_warnings(DegenerateDataWarning):  # they are among the result's own warnings
             result = measure_gain(
                 strong,
-                weak_proba_by_model(run, dataset),
+                weak_proba,
                 dataset.labels,
                 dataset.splits,
                 methods=methods,
@@ -104,7 +106,8 @@ def gain_stage(
         predictions.insert(0, "id", dataset.ids)
         stage.write_table(GAIN_TABLE, result.to_frame())
         stage.write_table(PREDICTIONS, predictions)
-        stage.write_summary(GAIN_SUMMARY, result.to_dict())
+        warnings = {"data_warnings": data_warnings(dataset, weak_proba)}
+        stage.write_summary(GAIN_SUMMARY, result.to_dict() | warnings)
     return StageResult(run.read(GAIN))
 
 

@@ -94,6 +94,7 @@ def _sections(artefacts: Artefacts) -> dict[str, Any]:
     """Build the sections of one run; RunError if a file is not as this version writes it."""
     with parsing_results(artefacts.path):
         measured = gain.summarize_gain(artefacts)
+        data = provenance.describe_data(artefacts)
         stages = {
             "gain": measured,
             "forecast": forecast.summarize_forecast(artefacts),
@@ -105,8 +106,10 @@ def _sections(artefacts: Artefacts) -> dict[str, Any]:
         return {
             "schema": SCHEMA,
             "version": artefacts.manifest.get("version"),
-            "data": provenance.describe_data(artefacts),
-            "verdict": verdict.give_verdict(stages, artefacts.without("projection").outdated),
+            "data": data,
+            "verdict": verdict.give_verdict(
+                stages, artefacts.without("projection").outdated, data["warnings"]
+            ),
             **stages,
             "overlap": overlap.overlap(artefacts),
             "projection": projection.projection(artefacts),

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from w2s_data.stages.graph import FORECAST_SUMMARY, GAIN_SUMMARY, GROUPS_SUMMARY
 from w2s_reports.artefacts import Artefacts
 from w2s_reports.formats import flatten, name_of, plain
+
+SUMMARIES = (GAIN_SUMMARY, GROUPS_SUMMARY, FORECAST_SUMMARY)  # with warnings of data, beside scores
 
 
 def describe_data(artefacts: Artefacts) -> dict[str, Any]:
@@ -22,10 +25,24 @@ def describe_data(artefacts: Artefacts) -> dict[str, Any]:
         "scored_split": scored.get("scored_split"),
         "n_classes": len(names),
         "class_names": [name_of(name) for name in names],
+        "warnings": data_warnings(artefacts),
         "notes": [str(note) for note in facts.get("notes") or []],
         "created": artefacts.manifest.get("created"),
         "run": artefacts.path.resolve().name,  # not the whole path: a page may be sent on
     }
+
+
+def data_warnings(artefacts: Artefacts) -> list[dict[str, Any]]:
+    """Collect the warnings of data that the stages wrote, each kind once."""
+    summaries = (artefacts.later.get(name) or {} for name in SUMMARIES)
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for summary in (artefacts.overlap, *summaries):
+        for warning in summary.get("data_warnings") or ():
+            # Several notes of reading share a code; of all others one stage is enough.
+            code = str(warning["code"])
+            key = (code, str(warning["text"]) if code == "note" else "")
+            found.setdefault(key, dict(warning))
+    return list(found.values())
 
 
 def provenance(artefacts: Artefacts) -> dict[str, Any]:

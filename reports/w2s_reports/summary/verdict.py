@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from w2s_data.forecast.result import WITHHELD
 from w2s_data.stages.graph import FORECAST, GAIN
 from w2s_reports.formats import count, format_interval, format_value, percent, signed
 
@@ -18,7 +19,11 @@ AT_THE_TOP = {"reading": "overlap", "forecast": "forecast", "gain": "gain"}
 IN_SECTIONS = {"group_analysis": "Groups", "discrepancy": "Discrepancy"}
 
 
-def give_verdict(result: Mapping[str, Any], outdated: Sequence[str] = ()) -> dict[str, Any]:
+def give_verdict(
+    result: Mapping[str, Any],
+    outdated: Sequence[str] = (),
+    data_warnings: Sequence[Mapping[str, Any]] = (),
+) -> dict[str, Any]:
     """Derive headline, sentences and warnings from the summaries of the stages."""
     gain, forecast = result["gain"], result["forecast"]
     measured = not gain["hint"] and bool(gain["methods"])
@@ -29,11 +34,12 @@ def give_verdict(result: Mapping[str, Any], outdated: Sequence[str] = ()) -> dic
         }
         for stage in outdated
     ]
+    warnings += [{"about": "data", "text": warning["text"]} for warning in data_warnings]
     for key, about in AT_THE_TOP.items():
         warnings += [{"about": about, "text": text} for text in result[key].get("warnings") or ()]
     return {
         "hint": _hint(result["reading"]) if gain["hint"] and forecast["hint"] else None,
-        "headline": _measured(gain) if measured else _expected(forecast),
+        "headline": _measured(gain, data_warnings) if measured else _expected(forecast),
         "readings": [
             {"about": about, "text": stage["reading"]}
             for about, stage in (("measured", gain), ("forecast", forecast))
@@ -58,12 +64,18 @@ def _hint(reading: Mapping[str, Any]) -> str:
     return f"Not known yet: {reading['hint']}" if reading.get("missing_features") else HINT
 
 
-def _measured(gain: Mapping[str, Any]) -> dict[str, Any]:
+def _measured(
+    gain: Mapping[str, Any], data_warnings: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
     """Judge the gain: training pays if it beats the teacher and the labelled items alone."""
+    too_few = any(GAIN.name in warning["withholds"] for warning in data_warnings)
     best, accuracy = (gain["methods"][0][name] for name in ("gain", "accuracy"))
     alone = gain["labelled_only"]
     if best["value"] is None:
         words = "Unknown"
+    # However large, a gain on a handful of items is no result.
+    elif too_few:
+        words = "Undecided"
     elif _beats(alone, accuracy) or (best["high"] is not None and best["high"] < 0):
         words = "It does not pay"
     # An interval that holds 0 decides nothing, whatever its middle.
@@ -73,7 +85,9 @@ def _measured(gain: Mapping[str, Any]) -> dict[str, Any]:
         # Beating the teacher is not enough: the labelled items alone may do as well.
         words = "It pays" if alone["value"] is None or _beats(accuracy, alone) else "It gains"
     why = None
-    if alone["value"] is not None and (words == "It gains" or _beats(alone, accuracy)):
+    if too_few:
+        why = f"only {count(gain['n_test'])} test items"
+    elif alone["value"] is not None and (words == "It gains" or _beats(alone, accuracy)):
         why = (
             f"accuracy {percent(accuracy['value'])}, "
             f"with the labelled items alone {percent(alone['value'])}"
@@ -90,7 +104,11 @@ def _expected(forecast: Mapping[str, Any]) -> dict[str, Any] | None:
     if forecast["hint"]:
         return None
     # "undecided" of the forecast and any new verdict read alike.
-    words = {"train it": "Train it", "keep the teacher": "Keep the teacher"}
+    words = {
+        "train it": "Train it",
+        "keep the teacher": "Keep the teacher",
+        WITHHELD: "Label first",
+    }
     return {
         "words": words.get(forecast["verdict"], "Undecided"),
         "kind": "expected",
