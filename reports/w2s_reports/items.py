@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from w2s_reports.formats import excerpt, id_of, name_of, plain
 
 # About four lines of a card.
 TEXT_BYTES = 280
+COMPARED = 5  # times as many rows as are shown
 NAMES = ("region", "label", "weak_label", "source", "group", "split")
 
 Texts = dict[int, str]
@@ -39,6 +41,25 @@ def _texts(artefacts: Artefacts, rows: Sequence[int], column: str, max_bytes: in
         for row, item in artefacts.items(rows, column)
         if item is not None
     }
+
+
+def shown_once(artefacts: Artefacts, rows: Iterable[int], most: int) -> list[dict[str, int]]:
+    """Return the first different items of some rows, each with the number of rows that repeat it.
+
+    Only the first few times `most` rows are compared: copies have the same scores, and stand
+    beside each other.
+    """
+    first = [int(row) for row in itertools.islice(rows, COMPARED * most)]
+    content: dict[int, list[Any]] = {row: [] for row in first}
+    for column in ("item", "other") if artefacts.is_paired else ("item",):
+        for row, value in artefacts.items(first, column):
+            if value is not None:
+                content[row].append(value)
+    same: dict[Any, list[int]] = {}
+    for row in first:
+        # A set, as the two of a pair are in random order; vectors are not read, and all differ.
+        same.setdefault(frozenset(content[row]) or row, []).append(row)
+    return [{"row": copies[0], "n_same": len(copies)} for copies in same.values()][:most]
 
 
 def describe_items(artefacts: Artefacts, rows: Iterable[int]) -> dict[int, dict[str, Any]]:

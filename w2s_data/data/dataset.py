@@ -223,7 +223,7 @@ class W2SDataset:
         elif groups:
             notes.append(
                 f"{recurring} items recur in {groups} groups of {_DUPLICATES}; "
-                "each group stays in one split"
+                "each group stays in one split (items that are nearly the same may not)"
             )
         return replace(self, table=self.table.assign(split=splits), notes=tuple(notes))
 

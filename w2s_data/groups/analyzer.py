@@ -322,7 +322,8 @@ class GroupAnalyzer(BaseEstimator):  # type: ignore[misc]
         if leaking:
             self.warnings_.append(
                 f"{leaking:,} points have a near-duplicate (cosine "
-                f"{self.duplicate_threshold_:.4g} or more) in another split (leakage)"
+                f"{self.duplicate_threshold_:.4g} or more) in another split (leakage), which need "
+                "not be an exact copy"
             )
         self.reading_ = group_reading(table, self._origin, self.minority_, self.warnings_)
 

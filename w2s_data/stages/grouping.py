@@ -21,6 +21,7 @@ from w2s_data.data.regions import Region
 from w2s_data.errors import DegenerateDataWarning, InputError, NotApplicableError, StoreError
 from w2s_data.features.matrix import FeatureMatrix
 from w2s_data.groups import GroupAnalyzer
+from w2s_data.groups.portraits import sample_groups, telling_words, typical_rows
 from w2s_data.neighbors.index import NeighborIndex
 from w2s_data.run import Run, writes
 from w2s_data.spurious import SpuriousAnalyzer
@@ -131,6 +132,7 @@ def groups_stage(
         stage.write_table(DUPLICATES, pairs.head(MOST_PAIRS))
         summary = _summary(analyzer, dataset, notes) | {"duplicates": _count(pairs, analyzer)}
         summary["data_warnings"] = data_warnings(dataset, weak_proba)
+        summary["portraits"] = _portraits(dataset, strong, analyzer, compute.seed)
         stage.write_summary(GROUPS_SUMMARY, summary | {"student": student.get("method")})
         stage.add(NEIGHBORS)
         del index, analyzer.index_  # its vectors are in the file, and not needed any more
@@ -207,6 +209,27 @@ def _summary(analyzer: GroupAnalyzer, dataset: W2SDataset, notes: list[str]) -> 
         if record["largest_class"] is not None:
             record["largest_class"] = dataset.class_names[record["largest_class"]]
     return summary | {"notes": notes}
+
+
+def _portraits(
+    dataset: W2SDataset, strong: FeatureMatrix, analyzer: GroupAnalyzer, seed: int
+) -> list[dict[str, Any]]:
+    """Describe each discovered group, which has a number for a name, by what can be looked at."""
+    if analyzer.discovery_ in ("given", "none"):
+        return []
+    rows = sample_groups(analyzer.group_, np.random.default_rng(seed))
+    words: dict[Any, list[str]] = {}
+    if dataset.kind == "text":
+        texts = dataset.table["item"]
+        words = telling_words({name: texts.iloc[own].tolist() for name, own in rows.items()})
+    return [
+        {
+            "group": name,
+            "typical": dataset.ids[typical_rows(strong, own)],
+            "words": words.get(name, []),
+        }
+        for name, own in sorted(rows.items())
+    ]
 
 
 def _index(run: Run, strong: FeatureMatrix, compute: Compute) -> NeighborIndex:

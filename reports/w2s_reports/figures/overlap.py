@@ -7,22 +7,22 @@ from typing import Any
 
 import numpy as np
 
+from w2s_data.overlap.summary import UNIFORM_EXPLAINED
 from w2s_data.utils.typing import FloatArray
 from w2s_reports.artefacts import Artefacts
 from w2s_reports.figures.base import Figure, Spec, curve, layout, line, note, thin, title
 from w2s_reports.formats import count, format_estimate, has_interval, number, percent
 
-UNIFORM_EXPLAINED = 0.75  # of the variance, by the best split of evenly spread values
-
 
 def confidence_curve(artefacts: Artefacts, overlap: Mapping[str, Any]) -> Figure | None:
-    """Draw the sorted weak confidence; below the change point lie the hard-only points."""
+    """Draw the sorted margins; below the change point lie the hard-only points."""
     scored = artefacts.scored()
     below = int((scored["region"] == "hard-only").sum())
     values = np.sort(scored["confidence"].to_numpy(dtype=np.float64))
     return _sorted_curve(
         "confidence",
-        "Weak confidence, sorted",
+        "margin",
+        "Margin of the weak labels, sorted",
         values,
         below,
         overlap["confidence_threshold"],
@@ -38,6 +38,7 @@ def alignment_curve(artefacts: Artefacts, overlap: Mapping[str, Any]) -> Figure 
     below = int((scored["region"] == "easy-only").sum())
     return _sorted_curve(
         "alignment",
+        "alignment",
         "Alignment with the hard-only points, sorted",
         np.sort(values[np.isfinite(values)]),
         below,
@@ -48,6 +49,7 @@ def alignment_curve(artefacts: Artefacts, overlap: Mapping[str, Any]) -> Figure 
 
 
 def _sorted_curve(
+    figure: str,
     name: str,
     heading: str,
     values: FloatArray,
@@ -86,8 +88,10 @@ def _sorted_curve(
         drawn["annotations"] = [note(at, f"change point {number(value)}", left=at < 60)]
         where = f"Change point at {name} {format_estimate(threshold, 'number')}; "
         where += f"{shares}.{_clearness(threshold['explained'])}"
+    if name == "margin":
+        where += " The margin is the highest class probability minus the second."
     alt = f"{heading}: a curve from {number(values[0])} to {number(values[-1])}. {where}"
-    return Figure(name, heading, data, drawn, where, alt)
+    return Figure(figure, heading, data, drawn, where, alt)
 
 
 def _clearness(explained: float | None) -> str:

@@ -84,7 +84,7 @@ def _projected(name: str, points: Mapping[str, Any], result: Mapping[str, Any]) 
 
 
 def _plane(points: Mapping[str, Any], overlap: Mapping[str, Any]) -> Spec | None:
-    """Lay out alignment against confidence; hard-only points, without alignment, form a strip."""
+    """Lay out alignment against the margin; hard-only points, without alignment, form a strip."""
     codes = np.asarray(points["region"]["codes"], dtype=np.int64)
     hard = int((codes == points["region"]["levels"].index("hard-only")).sum())
     aligned = [value for value in points["alignment"] if value is not None]
@@ -93,19 +93,19 @@ def _plane(points: Mapping[str, Any], overlap: Mapping[str, Any]) -> Spec | None
     sentence = "Hard-only points have no alignment and lie in the strip at the bottom. "
     return {
         "key": "plane",
-        "label": "Confidence × alignment",
+        "label": "Margin × alignment",
         "layout": _plane_layout(bool(hard), overlap, (min(aligned), max(aligned))),
         "caption": "The dotted lines are the thresholds that divide the regions. "
         f"{sentence if hard else ''}{_drawn(points, len(codes))}",
-        "alt": f"Scatter plot of the alignment of {count(len(codes))} points against weak "
-        "confidence.",
+        "alt": f"Scatter plot of the alignment of {count(len(codes))} points against the "
+        "margin of their weak labels.",
     }
 
 
 def _plane_layout(strip: bool, overlap: Mapping[str, Any], ends: tuple[float, float]) -> Spec:
     margin = 0.05 * (ends[1] - ends[0]) or 0.05
     drawn = layout(
-        xaxis={"title": title("weak confidence"), "range": [-0.02, 1.02]}
+        xaxis={"title": title("margin of the weak label"), "range": [-0.02, 1.02]}
         | {"anchor": "y2" if strip else "y"},
         yaxis={"title": title("alignment"), "domain": [0.2 if strip else 0, 1]}
         | {"range": [ends[0] - margin, ends[1] + margin]},

@@ -132,8 +132,8 @@ def _overlap(o: Summary) -> Iterator[Value]:
     for region in o["regions"]:
         if region["key"] != "overlap":  # its share is the density
             yield f"{region['key']} share", "share", region["share"]
-    for name in ("confidence", "alignment"):
-        yield f"{name} threshold", "number", o[f"{name}_threshold"]
+    for title, name in (("margin", "confidence"), ("alignment", "alignment")):
+        yield f"{title} threshold", "number", o[f"{name}_threshold"]
     for key, name in (
         ("weak_accuracy", "weak accuracy"),
         ("confident_accuracy", "weak accuracy on confident points"),

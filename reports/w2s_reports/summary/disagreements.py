@@ -10,7 +10,7 @@ import pandas as pd
 from w2s_data.stages.graph import GAIN, GAIN_SUMMARY, PREDICTIONS
 from w2s_reports.artefacts import Artefacts
 from w2s_reports.formats import count, name_of, percent, plain
-from w2s_reports.items import preferred
+from w2s_reports.items import preferred, shown_once
 
 # Three pages of six cards; more would make the page heavy and nobody reads them.
 SHOWN = 18  # of each kind
@@ -57,14 +57,21 @@ def find_disagreements(artefacts: Artefacts) -> dict[str, Any]:
                 "title": title,
                 "short": short,
                 "n": int((apart["kind"] == kind).sum()),
-                "items": [
-                    _student(row, artefacts.is_paired) for row in
-                    apart[apart["kind"] == kind].head(SHOWN).reset_index().to_dict("records")
-                ],
+                "items": _shown(artefacts, apart[apart["kind"] == kind]),
             }
             for kind, (title, short) in KINDS.items()
         ],
-    }  # fmt: skip
+    }
+
+
+def _shown(artefacts: Artefacts, members: pd.DataFrame) -> list[dict[str, Any]]:
+    """Describe the answers to the first different items."""
+    chosen = shown_once(artefacts, members.index, SHOWN)
+    answers = members.loc[[item["row"] for item in chosen]].reset_index().to_dict("records")
+    return [
+        _student(answer, artefacts.is_paired) | item
+        for answer, item in zip(answers, chosen, strict=True)
+    ]
 
 
 def _read(table: pd.DataFrame, method: str) -> pd.DataFrame:

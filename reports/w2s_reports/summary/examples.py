@@ -9,12 +9,14 @@ import pandas as pd
 
 from w2s_data.stages.graph import DUPLICATES, GROUPS, GROUPS_SUMMARY
 from w2s_reports.artefacts import Artefacts
-from w2s_reports.formats import count, plain
-from w2s_reports.items import describe_items
+from w2s_reports.formats import count, name_of, plain
+from w2s_reports.items import describe_items, shown_once
 from w2s_reports.summary.disagreements import find_disagreements
+from w2s_reports.summary.groups import describe_groups
 
 # Two rows of three cards.
 EXAMPLES_PER_REGION = 6
+EXAMPLES_PER_GROUP = 3  # one row: there may be many groups
 # Five pages of eight pairs.
 PAIRS_SHOWN = 40
 AGAIN = f"`{GROUPS.command}` has to run again: pairs of near-duplicates are not kept of this run."
@@ -26,33 +28,35 @@ PAIRED = (
 _TELLING = {
     "overlap": ("alignment", False, "highest alignment first"),
     "easy-only": ("alignment", True, "lowest alignment first"),
-    "hard-only": ("confidence", True, "lowest confidence first"),
+    "hard-only": ("confidence", True, "lowest margin first"),
 }
 
 
-def example_rows(scored: pd.DataFrame) -> dict[str, list[int]]:
-    """Select the most typical items of each region, by their label in `scored`'s index."""
+def example_rows(artefacts: Artefacts) -> dict[str, list[dict[str, int]]]:
+    """Select the most typical items of each region: their rows, and how many are the same."""
+    scored = artefacts.scored()
     chosen = {}
     for key, (column, ascending, _) in _TELLING.items():
         members = scored.loc[scored["region"] == key, column].dropna()
         order = members.sort_values(ascending=ascending, kind="stable")
-        chosen[key] = [int(row) for row in order.index[:EXAMPLES_PER_REGION]]
+        chosen[key] = shown_once(artefacts, order.index, EXAMPLES_PER_REGION)
     return chosen
 
 
 def examples(artefacts: Artefacts) -> dict[str, Any]:
     """Collect typical items by region, disagreements by kind, pairs of duplicates."""
-    chosen = example_rows(artefacts.scored())
+    chosen = example_rows(artefacts)
     result: dict[str, Any] = {
         "regions": [
-            {"region": key, "order": _TELLING[key][2], "items": [{"row": row} for row in rows]}
-            for key, rows in chosen.items()
+            {"region": key, "order": _TELLING[key][2], "items": items}
+            for key, items in chosen.items()
         ],
+        "groups": find_groups(artefacts),
         "disagreements": find_disagreements(artefacts),
         "duplicates": find_duplicates(artefacts),
     }
     described = describe_items(artefacts, shown_rows(result))
-    for part in (*result["regions"], *result["disagreements"].get("kinds", ())):
+    for part in _parts(result):
         part["items"] = [described[item["row"]] | item for item in part["items"]]
     for pair in result["duplicates"].get("pairs", ()):
         pair |= {side: described[pair[side]] for side in ("a", "b")}
@@ -61,12 +65,32 @@ def examples(artefacts: Artefacts) -> dict[str, Any]:
 
 def shown_rows(result: Mapping[str, Any]) -> list[int]:
     """List the rows of all items shown, the most important first."""
-    parts = (*result["regions"], *result["disagreements"].get("kinds", ()))
-    rows = [item["row"] for part in parts for item in part["items"]]
+    rows = [item["row"] for part in _parts(result) for item in part["items"]]
     for pair in result["duplicates"].get("pairs", ()):
         rows += [item if isinstance(item, int) else item["row"] for item in (pair["a"], pair["b"])]
     # An item may be in several lists; its picture is made once.
     return list(dict.fromkeys(rows))
+
+
+def _parts(result: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
+    """Return the lists of items, the most important first."""
+    return (*result["regions"], *result["groups"], *result["disagreements"].get("kinds", ()))
+
+
+def find_groups(artefacts: Artefacts) -> list[dict[str, Any]]:
+    """List the most typical items of each discovered group, whose name says nothing."""
+    result = artefacts.later.get(GROUPS_SUMMARY)
+    if result is None or not result.get("portraits"):
+        return []
+    about = describe_groups(result)
+    row_of = pd.Series(artefacts.scores.index, index=artefacts.scores["id"].astype(str))
+    found = []
+    for portrait in result["portraits"]:
+        name = name_of(portrait["group"])
+        known = [int(row_of[id]) for id in map(str, portrait["typical"]) if id in row_of.index]
+        items = shown_once(artefacts, known, EXAMPLES_PER_GROUP)
+        found.append({"name": name, "about": about[name], "items": items})
+    return found
 
 
 def find_duplicates(artefacts: Artefacts) -> dict[str, Any]:

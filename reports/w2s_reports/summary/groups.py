@@ -7,7 +7,7 @@ from typing import Any
 
 from w2s_data.stages.graph import GROUPS, GROUPS_SUMMARY, SPURIOUS
 from w2s_reports.artefacts import Artefacts
-from w2s_reports.formats import name_of, plain
+from w2s_reports.formats import count, name_of, percent, plain, signed
 from w2s_reports.summary.parts import estimate, sentence, texts
 from w2s_reports.summary.worst import worst_groups
 
@@ -33,7 +33,12 @@ def summarize_groups(artefacts: Artefacts, gain: Mapping[str, Any]) -> dict[str,
     # The page lists warnings above the reading: repeating them would double its length.
     for warning in warnings:  # those that the reading repeats stand above it
         lead = lead.replace(sentence(warning), "").strip()
-    rows = [_row(row, "group") for row in results["groups"]]
+    about = describe_groups(results)
+    rows = [
+        _row(row, "group") | {"about": about.get(name_of(row["group"]), "")}
+        for row in results["groups"]
+    ]
+    lead, reading = (named_by_content(text, about) for text in (lead, reading))
     return {
         "hint": None,
         "reading": reading,
@@ -44,6 +49,7 @@ def summarize_groups(artefacts: Artefacts, gain: Mapping[str, Any]) -> dict[str,
         "rows": rows,
         "sources": [_row(row, "source") for row in results["sources"] or ()],
         "worst": worst_groups(rows, gain.get("groups") or (), _whole(rows, gain)),
+        "discovered": bool(about),
         "association": [
             {
                 "split": str(row["split"]),
@@ -55,8 +61,32 @@ def summarize_groups(artefacts: Artefacts, gain: Mapping[str, Any]) -> dict[str,
             for row in results["association"]
         ],
         "warnings": warnings,
-        "prediction": _prediction(artefacts.later[SPURIOUS]),
+        "prediction": _prediction(artefacts.later[SPURIOUS], about, gain),
     }
+
+
+def describe_groups(results: Mapping[str, Any]) -> dict[str | None, str]:
+    """Say what is in each discovered group, whose name is a number; empty for given groups."""
+    by_name = {row["group"]: row for row in results["groups"]}
+    about = {}
+    for portrait in results.get("portraits") or ():
+        row = by_name[portrait["group"]]
+        share = estimate(row.get("largest_class_share"))["value"]
+        parts = [f"{count(row['n'])} items"]
+        if row.get("largest_class") is not None and share is not None:
+            parts.append(f"{percent(share, 0)} of class {row['largest_class']}")
+        if portrait["words"]:
+            parts.append(f"words: {', '.join(portrait['words'])}")
+        about[name_of(portrait["group"])] = "; ".join(parts)
+    return about
+
+
+def named_by_content(text: str, about: Mapping[str | None, str]) -> str:
+    """Add what is in a discovered group where a sentence first names it."""
+    for name, content in about.items():
+        text = text.replace(f"group {name!r}", repr(name)).replace(f"Group {name!r}", repr(name))
+        text = text.replace(repr(name), f"{name} ({content})", 1).replace(repr(name), str(name))
+    return sentence(text)
 
 
 def _student(artefacts: Artefacts, results: Mapping[str, Any]) -> str | None:
@@ -94,15 +124,21 @@ def _row(row: Mapping[str, Any], role: str) -> dict[str, Any]:
     }
 
 
-def _prediction(results: Mapping[str, Any]) -> dict[str, Any]:
+def _prediction(
+    results: Mapping[str, Any], about: Mapping[str | None, str], gain: Mapping[str, Any]
+) -> dict[str, Any]:
     """Summarize the predicted gain over the share of the worst group, and the advice."""
     level = plain(results.get("level"))
     result = {
-        "reading": sentence(str(results["reading"])),
+        "reading": named_by_content(str(results["reading"]), about),
+        "against": _against(results, gain),
         "group": name_of(results["worst_group"]),
         "level": level,
         "advice": [
-            {"name": name_of(row["group"]), "text": sentence(str(row["advice"]))}
+            {
+                "name": name_of(row["group"]),
+                "text": named_by_content(str(row["advice"]), about),
+            }
             for row in results["groups"]
         ],
         "unknown": [
@@ -124,3 +160,21 @@ def _prediction(results: Mapping[str, Any]) -> dict[str, Any]:
         if row["group"] == results["worst_group"]:
             result["eta_pool"] = estimate(row["eta_pool"], level)
     return result
+
+
+def _against(results: Mapping[str, Any], gain: Mapping[str, Any]) -> str:
+    """Say that the measurement contradicts the predicted gain; empty where it does not."""
+    methods = gain.get("methods") or ()
+    measured = methods[0]["gain"]["value"] if methods else None
+    predicted = [
+        value
+        for row in results["groups"]
+        if (value := row["risks"]["average"]["relative_gain"]["value"]) is not None
+    ]
+    if measured is None or measured > 0 or not any(value > 0 for value in predicted):
+        return ""
+    return (
+        f"Measured, the best student gained {signed(measured)} points. Where a gain is predicted "
+        "here, believe the measurement: the prediction covers the teacher's label noise only, and "
+        "is meant for comparing shares."
+    )

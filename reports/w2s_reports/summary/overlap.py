@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from w2s_data.overlap.summary import UNIFORM_EXPLAINED
 from w2s_data.stages.graph import SCORE
 from w2s_data.utils.stage import WEAK_PROBA
 from w2s_reports.artefacts import Artefacts
@@ -110,4 +111,19 @@ def overlap(artefacts: Artefacts) -> dict[str, Any]:
         result[key] = estimate(given, level) | {"explained": plain(given.get("explained"))}
     for key in ("weak_accuracy", "confident_accuracy"):
         result[key] = _accuracy(written, key, level)
-    return result
+    return result | {"doubt": _doubt(result)}
+
+
+def _doubt(overlap: Mapping[str, Any]) -> str:
+    """Say why the density should not be relied on; empty if its thresholds are supported."""
+    explained = {
+        name: overlap[f"{key}_threshold"]["explained"]
+        for name, key in (("margin", "confidence"), ("alignment", "alignment"))
+    }
+    poor = [n for n, share in explained.items() if share is not None and share < UNIFORM_EXPLAINED]
+    if not poor or overlap["density"]["value"] is None:
+        return ""
+    return (
+        f"doubtful, since the threshold{'s' if len(poor) > 1 else ''} of {' and '.join(poor)} "
+        "divide no more clearly than one of evenly spread values would"
+    )

@@ -37,6 +37,8 @@ def summarize_selection(artefacts: Artefacts) -> dict[str, Any]:
         "baselines": baselines,
         "comparison": _comparison(baselines),
         "advice": _advice(baselines, result),
+        # A plan that is not better than an even mixture must not stand beside advice to buy evenly.
+        "follows_plan": not baselines or _standing(baselines, "evaluated") in ("above", None),
         "curve": _curve(artefacts.later.get(BASELINES)),
         "regret": {
             "kind": str(result["regret"]["kind"]),

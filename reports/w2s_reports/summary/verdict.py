@@ -208,7 +208,7 @@ def _forecast_sentences(forecast: Mapping[str, Any], gain: Mapping[str, Any] | N
     text = f"The forecast had expected {_with_level(expected, 'points')} from a plain student"
     if check is None or check["student"] is None or check["measured"] is None:
         return [f"{text}; no plain student was trained to compare it with."]
-    where = "inside" if check["inside"] else "outside"
-    return [
-        f"{text}; {check['student']} gained {signed(check['measured'])}, {where} that interval."
-    ]
+    where = "inside that interval"
+    if not check["inside"]:
+        where = "outside that interval: believe the measurement"
+    return [f"{text}; {check['student']} gained {signed(check['measured'])}, {where}."]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from w2s_data.data.splits import apportion
 from w2s_data.utils.intervals import LEVEL, mean_estimate, prediction_halfwidth
 from w2s_data.utils.typing import FloatArray
 from w2s_selectors.objectives.base import Acquired, Judgement
@@ -124,7 +125,10 @@ def _recommended(plan: Plan, session: Session, judgement: Judgement) -> FloatArr
             best = np.where(np.isnan(drawn), -np.inf, drawn).argmax(axis=1)
             weights = np.bincount(best, minlength=len(room)) * units.min() / units
         items = fill(np.where(open_, weights, 0.0), room, budget, units)
-    return items.round(1)  # shares of a plan; digits beyond would suggest a precision that it lacks
+    # Nobody buys a part of an item. Of money the parts are dropped, so that it suffices.
+    if plan.settings.budget_unit == "money" or not items.any():
+        return np.asarray(np.floor(items + SLACK))
+    return apportion(int(items.sum() + SLACK), items).astype(np.float64)
 
 
 Evaluate = Callable[[FloatArray, FloatArray], float]

@@ -278,7 +278,8 @@ def test_vectors():
     assert "item" not in data.table.columns
     assert np.array_equal(data.items[1], [3, 4])
     assert data.notes == (
-        "2 items recur in 1 groups of exact duplicates; each group stays in one split",
+        "2 items recur in 1 groups of exact duplicates; each group stays in one split "
+        "(items that are nearly the same may not)",
     )
 
 

@@ -21,7 +21,7 @@ const describe = (i) => ({
     ["weak label", points.rejected ? preferred(i) : coded("weak_label", i)],
     ["source", coded("source", i)],
     ["group", coded("group", i)],
-    ["confidence", points.confidence[i] === null ? null : points.confidence[i].toFixed(3)],
+    ["margin", points.confidence[i] === null ? null : points.confidence[i].toFixed(3)],
     ["alignment", points.alignment[i] === null ? null : points.alignment[i].toFixed(3)],
   ].filter(([, value]) => value !== null),
 });
