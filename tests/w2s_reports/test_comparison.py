@@ -61,7 +61,7 @@ def test_numbers_are_those_of_the_two_runs(synthetic_run: MakeRun) -> None:
     assert rows["overlap density"]["other"] == two["overlap"]["density"]
     assert rows["web"]["other"]["value"] == two["sources"]["rows"][1]["density"]["value"]
     assert rows["gain of naive, points"]["value"]["value"] == -0.01
-    assert {"short", "long", "weak accuracy", "confidence threshold"} <= rows.keys()
+    assert {"short", "long", "weak accuracy", "margin threshold"} <= rows.keys()
     assert {"forecast gain, points", "gain in the worst group, points"} <= rows.keys()
     for row in rows.values():
         found = row["difference"]["value"]

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from sklearn.preprocessing import normalize
 
 from w2s_data.features.matrix import FeatureMatrix, sampled
@@ -14,7 +15,9 @@ from w2s_data.utils.typing import AnyArray, IntArray
 SAMPLE = 300  # rows of a group that are looked at: a share is then right to 6 points
 TYPICAL = 12  # rows that are kept; some may be copies of one another
 WORDS = 4
-TELLING = 0.1  # least difference of the shares of texts with a word, inside and outside a group
+# Least difference of shares inside and outside a group that tells them apart. Of words there are
+# thousands, and none is in most texts.
+TELLING, TELLING_WORD = 0.25, 0.1
 
 
 def sample_groups(groups: AnyArray, rng: np.random.Generator) -> dict[Any, IntArray]:
@@ -36,6 +39,26 @@ def typical_rows(features: FeatureMatrix, rows: IntArray) -> IntArray:
     directions = normalize(np.asarray(features.take(rows), dtype=np.float64))
     nearness = directions @ directions.mean(axis=0)
     return rows[np.argsort(-nearness, kind="stable")[:TYPICAL]]
+
+
+def telling_value(values: AnyArray, inside: AnyArray) -> dict[str, Any] | None:
+    """Return the value that is more frequent inside a group than outside, with both shares.
+
+    Missing values are left out; None where no share differs by a quarter.
+
+    Examples
+    --------
+    >>> sources = np.array(["web", "web", "crowd", "crowd"])
+    >>> telling_value(sources, np.array([True, True, False, True]))
+    {'name': 'web', 'share': 0.6666666666666666, 'elsewhere': 0.0}
+    """
+    column, members = pd.Series(values, dtype=object), np.asarray(inside, dtype=bool)
+    own, others = (column[part].value_counts(normalize=True) for part in (members, ~members))
+    more = own.sub(others, fill_value=0.0)
+    if not len(more) or more.max() < TELLING:
+        return None
+    name: Any = more.idxmax()
+    return {"name": name, "share": float(own[name]), "elsewhere": float(others.get(name, 0.0))}
 
 
 def telling_words(texts: Mapping[Any, Sequence[str]]) -> dict[Any, list[str]]:
@@ -63,5 +86,5 @@ def telling_words(texts: Mapping[Any, Sequence[str]]) -> dict[Any, list[str]]:
         shares = [np.asarray(holds[part].mean(axis=0)).ravel() for part in (inside, ~inside)]
         more = shares[0] - shares[1]
         first = np.argsort(-more, kind="stable")[:WORDS]
-        found[name] = [str(words[i]) for i in first if more[i] >= TELLING]
+        found[name] = [str(words[i]) for i in first if more[i] >= TELLING_WORD]
     return found

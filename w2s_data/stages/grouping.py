@@ -21,7 +21,7 @@ from w2s_data.data.regions import Region
 from w2s_data.errors import DegenerateDataWarning, InputError, NotApplicableError, StoreError
 from w2s_data.features.matrix import FeatureMatrix
 from w2s_data.groups import GroupAnalyzer
-from w2s_data.groups.portraits import sample_groups, telling_words, typical_rows
+from w2s_data.groups.portraits import sample_groups, telling_value, telling_words, typical_rows
 from w2s_data.neighbors.index import NeighborIndex
 from w2s_data.run import Run, writes
 from w2s_data.spurious import SpuriousAnalyzer
@@ -222,11 +222,17 @@ def _portraits(
     if dataset.kind == "text":
         texts = dataset.table["item"]
         words = telling_words({name: texts.iloc[own].tolist() for name, own in rows.items()})
+    columns = {"class": dataset.table["label"].to_numpy(dtype=object), "source": dataset.sources}
     return [
         {
             "group": name,
             "typical": dataset.ids[typical_rows(strong, own)],
             "words": words.get(name, []),
+            "telling": {
+                role: telling_value(values, analyzer.group_ == name)
+                for role, values in columns.items()
+                if values is not None
+            },
         }
         for name, own in sorted(rows.items())
     ]

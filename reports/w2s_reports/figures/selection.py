@@ -150,10 +150,13 @@ def _band(part: pd.DataFrame, axis_name: str) -> list[Spec]:
 
 
 def allocation(selection: Mapping[str, Any]) -> Figure | None:
-    """Draw the items to buy next from each source, beside those bought now."""
-    rows = (
-        [] if selection["hint"] else [r for r in selection["rows"] if r["recommended"] is not None]
-    )
+    """Draw the items to buy next from each source, beside those bought now.
+
+    None where the advice is another: a plan must not stand beside advice against it.
+    """
+    if selection["hint"] or not selection["follows_plan"]:
+        return None
+    rows = [row for row in selection["rows"] if row["recommended"] is not None]
     if not any(row["recommended"] for row in rows):
         return None
     rows.sort(key=lambda row: -row["recommended"])

@@ -7,7 +7,7 @@ from typing import Any
 
 from w2s_data.stages.graph import GROUPS, GROUPS_SUMMARY, SPURIOUS
 from w2s_reports.artefacts import Artefacts
-from w2s_reports.formats import count, name_of, percent, plain, signed
+from w2s_reports.formats import name_of, percent, plain, signed
 from w2s_reports.summary.parts import estimate, sentence, texts
 from w2s_reports.summary.worst import worst_groups
 
@@ -49,7 +49,7 @@ def summarize_groups(artefacts: Artefacts, gain: Mapping[str, Any]) -> dict[str,
         "rows": rows,
         "sources": [_row(row, "source") for row in results["sources"] or ()],
         "worst": worst_groups(rows, gain.get("groups") or (), _whole(rows, gain)),
-        "discovered": bool(about),
+        "about": about,
         "association": [
             {
                 "split": str(row["split"]),
@@ -67,17 +67,19 @@ def summarize_groups(artefacts: Artefacts, gain: Mapping[str, Any]) -> dict[str,
 
 def describe_groups(results: Mapping[str, Any]) -> dict[str | None, str]:
     """Say what is in each discovered group, whose name is a number; empty for given groups."""
-    by_name = {row["group"]: row for row in results["groups"]}
     about = {}
     for portrait in results.get("portraits") or ():
-        row = by_name[portrait["group"]]
-        share = estimate(row.get("largest_class_share"))["value"]
-        parts = [f"{count(row['n'])} items"]
-        if row.get("largest_class") is not None and share is not None:
-            parts.append(f"{percent(share, 0)} of class {row['largest_class']}")
+        parts = [
+            f"{percent(value['share'], 0)} {role} {name_of(value['name'])}, "
+            f"{percent(value['elsewhere'], 0)} elsewhere"
+            for role, value in portrait["telling"].items()
+            if value is not None
+        ]
         if portrait["words"]:
             parts.append(f"words: {', '.join(portrait['words'])}")
-        about[name_of(portrait["group"])] = "; ".join(parts)
+        about[name_of(portrait["group"])] = (
+            "; ".join(parts) or "no class, source or word stands out"
+        )
     return about
 
 
