@@ -60,7 +60,7 @@ def test_a_doubtful_density_is_never_large(synthetic_run: MakeRun, explained: fl
     overlap["alignment_threshold"]["explained"] = explained
     change(run / "overlap.json", **overlap)
     text = page(run).partition('id="overlap"')[2].partition('id="sources"')[0]
-    doubt = "doubtful, since the alignment of these points fall into two parts no more clearly"
+    doubt = "doubtful, since the alignment of these points falls into two parts no more clearly"
     assert (doubt in text) == (explained < 0.75)
     assert ('<p class="big">' in text) == (explained > 0.75)
 

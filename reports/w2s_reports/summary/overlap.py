@@ -124,6 +124,6 @@ def _doubt(overlap: Mapping[str, Any]) -> str:
     if not poor or overlap["density"]["value"] is None:
         return ""
     return (
-        f"doubtful, since the {' and the '.join(poor)} of these points fall into two parts no more "
-        "clearly than evenly spread values do"
+        f"doubtful, since the {' and the '.join(poor)} of these points fall{'s' if len(poor) == 1 else ''} "
+        "into two parts no more clearly than evenly spread values do"
     )
