@@ -123,7 +123,8 @@ def _doubt(overlap: Mapping[str, Any]) -> str:
     poor = [n for n, share in explained.items() if share is not None and share < UNIFORM_EXPLAINED]
     if not poor or overlap["density"]["value"] is None:
         return ""
+    fall = "falls" if len(poor) == 1 else "fall"
     return (
-        f"doubtful, since the {' and the '.join(poor)} of these points fall{'s' if len(poor) == 1 else ''} "
-        "into two parts no more clearly than evenly spread values do"
+        f"doubtful, since the {' and the '.join(poor)} of these points {fall} into two parts "
+        "no more clearly than evenly spread values do"
     )
