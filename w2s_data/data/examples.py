@@ -17,7 +17,14 @@ import pandas as pd
 
 from w2s_data.data.dataset import W2SDataset
 from w2s_data.data.splits import apportion
-from w2s_data.data.synthetic import Block, Example, feature_dominoes, gaussian_overlap
+from w2s_data.data.synthetic import (
+    MOST_DIMENSIONS,
+    MOST_POINTS,
+    Block,
+    Example,
+    feature_dominoes,
+    gaussian_overlap,
+)
 from w2s_data.errors import InputError, listing, unknown
 from w2s_data.utils.typing import FloatArray, IntArray, RandomState
 from w2s_data.utils.validation import between, check_generator, check_parameters, one_of, whole
@@ -205,9 +212,9 @@ def spurious_gaussian(
         counts
         | shares
         | {"dim_core": dim_core, "similarity": similarity, "student_dims": student_dims},
-        dict.fromkeys(counts, whole(0))
+        dict.fromkeys(counts, whole(0, MOST_POINTS))
         | dict.fromkeys([*shares, "similarity"], between(0, 1))
-        | {"dim_core": whole(1), "student_dims": whole(0, teacher_dims)},
+        | {"dim_core": whole(1, MOST_DIMENSIONS), "student_dims": whole(0, teacher_dims)},
     )
     rng = check_generator(random_state)
     sizes = [size for size, _ in etas.values()]
@@ -301,7 +308,10 @@ def load_example(name: str, random_state: RandomState = 0) -> Example:
         parameters[key] = _literal(text)
     try:
         return function(**parameters)
-    except TypeError as error:
+    except InputError:
+        raise
+    # A value of another type fails wherever it is first used.
+    except (TypeError, ValueError, AttributeError, ArithmeticError, MemoryError) as error:
         raise InputError(f"example {name!r} cannot take {query!r}: {error}") from error
 
 
@@ -309,5 +319,5 @@ def _literal(text: str) -> Any:
     """Parse a Python literal or names separated by commas; return other text unchanged."""
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
         return tuple(text.split(",")) if "," in text else text

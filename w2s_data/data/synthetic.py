@@ -15,6 +15,8 @@ from w2s_data.errors import InputError
 from w2s_data.utils.typing import AnyArray, FloatArray, IntArray, RandomState
 from w2s_data.utils.validation import between, check_generator, check_parameters, one_of, whole
 
+# Beyond these an example asks for more memory than machines have.
+MOST_POINTS, MOST_DIMENSIONS = 10**8, 10**5
 TYPES = HARD, EASY, OVERLAP = tuple(int(region) for region in Region)  # ints, for numpy
 
 
@@ -51,7 +53,8 @@ def gaussian_overlap(
         {"missing": missing, "n": n, "dim": dim, "n_teacher": n_teacher, "overlap": overlap},
         {
             "missing": one_of("zero", "noise"),
-            **dict.fromkeys(("n", "dim", "n_teacher"), whole(1)),
+            **dict.fromkeys(("n", "n_teacher"), whole(1, MOST_POINTS)),
+            "dim": whole(1, MOST_DIMENSIONS),
             "overlap": between(0, 1),
         },
     )

@@ -18,6 +18,7 @@ from w2s_data.utils.io import jsonable
 from w2s_data.utils.typing import FloatArray, RandomState
 from w2s_data.utils.validation import check_generator, check_parameters, whole
 
+MOST_PIXELS = 1024  # a side; their square is the number of features
 _BATCH = 4096  # texts whose sparse terms are in memory at the same time
 
 
@@ -174,7 +175,7 @@ class PixelEncoder(Encoder):
 
     def check(self) -> None:
         """Raise EncoderError unless size is a count."""
-        check_parameters(self, {"size": whole(1)}, EncoderError)
+        check_parameters(self, {"size": whole(1, MOST_PIXELS)}, EncoderError)
 
     def fit(self, items: Iterable[Any], y: Any = None) -> Self:  # noqa: ARG002
         """Check the settings; nothing is learned from the items."""

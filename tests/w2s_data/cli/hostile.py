@@ -10,6 +10,7 @@ import gzip
 import json
 import random
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,20 +96,33 @@ def _score(path: Path, folder: Path, *more: str) -> list[str]:
     return ["score", str(path), *ROLES, *WEAK, *MODELS, "-o", str(folder / "run"), *more]
 
 
+# The same labels, as programs and people write them; the last gives the classes names.
+SPELLINGS: tuple[Callable[[pd.Series], pd.Series], ...] = (
+    lambda labels: labels,
+    lambda labels: labels.astype(float),
+    lambda labels: labels.astype(str),
+    lambda labels: labels.map({0: "0.0", 1: "1.0"}),
+    lambda labels: labels.map({0: " 0", 1: "1 "}),
+    lambda labels: labels.map({0: "no", 1: "yes"}),
+)
+
+
 def _same_data(rng: random.Random, folder: Path, whole: Path) -> Case:
     """Write the clean data in another way."""
     del whole
     table = clean_table()
-    if rng.random() < 0.3:
-        table["label"] = table["label"].astype(float)
-    if rng.random() < 0.2:
-        table["label"] = table["label"].map({0: "no", 1: "yes"})
+    spelled = rng.choice(SPELLINGS)
+    table["label"] = spelled(table["label"])
+    named = spelled is SPELLINGS[-1]
     if rng.random() < 0.2:
         table["further"] = rng.choice(["x", "", None, 'a "quoted", text\nof two lines'])
     if rng.random() < 0.5:
         table = table[rng.sample(list(table.columns), len(table.columns))]
     path = rng.choice([*WRITERS.values()])(rng, table, folder)
-    return Case(_score(path, folder), same=folder / "run")
+    arguments = _score(path, folder)
+    if not named and rng.random() < 0.3:  # the names of the columns say which class each means
+        arguments[arguments.index(WEAK[1])] = "p1,p0"
+    return Case(arguments, same=folder / "run")
 
 
 def _csv(rng: random.Random, table: pd.DataFrame, folder: Path) -> Path:

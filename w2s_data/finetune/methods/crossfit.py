@@ -15,6 +15,7 @@ from w2s_data.finetune.task import Task
 from w2s_data.utils.typing import BoolArray, FloatArray, IntArray
 from w2s_data.utils.validation import between, whole
 
+MOST_TRAININGS = 100  # more folds or rounds would train for days and change nothing
 PROBABILITY_FLOOR = 1e-6  # keeps the log-odds of a saturated teacher finite
 
 
@@ -52,8 +53,8 @@ class CrossFit(Method):
 
     name = "crossfit"
     constraints: ClassVar = {
-        "folds": whole(2),
-        "rounds": whole(1),
+        "folds": whole(2, MOST_TRAININGS),
+        "rounds": whole(1, MOST_TRAININGS),
         "lowest_share": between(0, 1, closed="right"),
         "highest_share": between(0, 1, closed="right"),
     }
