@@ -67,7 +67,7 @@ def test_the_registry_is_complete():
         ("gaussian_overlap?overlpa=1", "did you mean 'overlap'"),
         ("gaussian_overlap?overlap=2", r"overlap must be a number in \[0, 1\]; got 2"),
         ("gaussian_overlap?missing=none", "missing must be .zero. or .noise."),
-        ("gaussian_overlap?n=many", "n must be an integer >= 1; got .many."),
+        ("gaussian_overlap?n=many", "n must be an integer from 1 to 100000000; got .many."),
         ("gaussian_overlap?mu=big", "cannot take 'mu=big'"),
         ("gaussian_overlap?overlap=big", "overlap must be a number"),
         ("gaussian_overlap?n=0", "n must be"),

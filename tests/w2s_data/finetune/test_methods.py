@@ -391,7 +391,7 @@ def test_lbfgs_is_refused_where_more_is_minimised(name):
         ("enhanced", {"q": 3}, r"q must be a number in \[0, 2\]"),
         ("overlap", {"by": "regoin"}, "did you mean 'region'"),
         ("overlap", {"rest": 2}, r"rest must be a number in \[0, 1\]"),
-        ("crossfit", {"folds": 1}, r"folds must be an integer >= 2"),
+        ("crossfit", {"folds": 1}, r"folds must be an integer from 2 to 100"),
         ("crossfit", {"lowest_share": 0.95}, r"lowest_share must be in \(0, highest_share\]"),
         ("bootstrap", {"strengths": (1.0, 0.5)}, "must rise from above 0 to 1"),
         ("cosupervised", {"stages": ()}, "stages must be counts >= 1"),
