@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from w2s_data.data.columns import guess_kind
 from w2s_data.data.readers import RawTable
 from w2s_data.errors import ColumnError, InputError, first_line, listing, rows
 
@@ -52,6 +53,10 @@ def render_messages(
     chats = {name for name in used if _holds_messages(raw.frame[name])}
     if not chats and prompt is None:
         return replace(raw, notes=raw.notes + _ignored_prompt(raw, columns))
+    kinds = {guess_kind(raw.frame[name]) for name in columns if name not in chats}
+    if prompt is not None and kinds - {"text"}:
+        kind = next(iter(kinds - {"text"}))
+        raise InputError(f"prompt stands before texts or messages; these items are {kind!r}")
     parts = {name: _conversations(raw.frame[name], name in chats) for name in used}
     render, how = _renderer(chat_template) if chats else (_plain, "")
     notes = [f"messages of {listing(sorted(chats))} are rendered {how}"] if chats else []
@@ -72,7 +77,7 @@ def render_messages(
 
 def _holds_messages(values: pd.Series) -> bool:
     """Return whether a column holds conversations; raise for objects of another kind."""
-    if values.dtype != object and not isinstance(values.dtype, pd.StringDtype):
+    if pd.api.types.is_numeric_dtype(values):
         return False
     first = [value for value in values.head(_LOOKED_AT) if not _is_missing(value)]
     found = [value for value in map(_unpacked, first) if value is not None]
@@ -140,6 +145,8 @@ def _conversations(values: pd.Series, is_chat: bool) -> list[Conversation | str 
 
 
 def _is_missing(value: Any) -> bool:
+    if isinstance(value, list | tuple | np.ndarray):
+        return len(value) == 0
     return value is None or value is pd.NA or (isinstance(value, float) and value != value)
 
 

@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from w2s_data import load_dataset
@@ -48,6 +49,12 @@ def test_messages_become_texts(tmp_path, write, form, name):
     assert data.kind == "text"
     assert data.items == PLAIN
     assert data.notes[0].startswith("messages of 'messages' are rendered as lines")
+
+
+def test_messages_in_a_column_of_arrow():
+    struct = pa.struct({"role": pa.string(), "content": pa.string()})
+    column = pd.Series([chat(i) for i in range(3)], dtype=pd.ArrowDtype(pa.list_(struct)))
+    assert load_dataset(pd.DataFrame({"messages": column})).items == PLAIN[:3]
 
 
 def test_one_message_per_item():
@@ -159,7 +166,7 @@ def test_a_chat_template_renders():
         ([{"a": 1, "b": 2}] * 3, r"column 'item' holds objects with the keys 'a', 'b'"),
         ([[{"x": 1}]] * 3, r"column 'item' holds objects with the keys 'x'"),
         ([chat(0), chat(1), 3.5j], r"column 'item' holds objects with the keys"),
-        ([chat(0), chat(1), None], r"item column 'item' has no text in row 2"),
+        ([chat(0), chat(1), None, []], r"item column 'item' has no text in rows 2, 3"),
         ([chat(0), [{"role": "", "content": "x"}]], "row 1: a message has no role"),
         (
             [[{"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}]],
@@ -176,6 +183,11 @@ def test_a_prompt_needs_texts_and_a_column():
     frame = pd.DataFrame({"x": [0.0, 1.0], "text": ["a", "b"], "prompt": ["p", "q"]})
     with pytest.raises(InputError, match="prompt stands before items that are texts"):
         load_dataset(frame, item=["x"], prompt="prompt")
+    for item in ("image", "x"):
+        with pytest.raises(
+            InputError, match=r"prompt stands before texts or messages; these items are"
+        ):
+            load_dataset(frame.assign(image=["a.png", "b.png"]), item=item, prompt="prompt")
     with pytest.raises(ColumnError, match="did you mean 'prompt'"):
         load_dataset(frame, item="text", prompt="promt")
 

@@ -58,12 +58,13 @@ class Content:
 
     def lines(self) -> Iterator[tuple[int, bytes]]:
         """Yield the number and the bytes of each line, without its end."""
-        first, number = self.start, 0
+        first, number, longest = self.start, 0, row_bytes(self.limit)
         while first < len(self.data):
             end = self.data.find(b"\n", first)
             end = len(self.data) if end < 0 else end
             number += 1
-            self.check_row(end - first, number)
+            if end - first > longest:
+                self.check_row(end - first, number)
             yield number, bytes(self.data[first:end])
             first = end + 1
 

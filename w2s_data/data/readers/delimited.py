@@ -38,6 +38,7 @@ _USUAL = {".csv": ",", ".tsv": "\t"}
 # The `csv` module takes a return for the end of a row, also where rows end otherwise; meanwhile a
 # character without a meaning stands for it.
 _LONE_RETURN, _RETURN = re.compile("\r(?!\n)"), "\U0010fffd"
+_MOST_COLUMNS = 100_000  # each takes memory of its own, however short
 _MOST_WHOLLY_QUOTED = 0.1  # share of rows in a text whose quotes are only characters
 
 
@@ -86,6 +87,8 @@ def _read_delimited(content: Content, kind: str) -> tuple[pa.Table, list[str]]:
 def _column_names(header: Header) -> list[str]:
     """Return unique names, as many as the rows have fields where that can be repaired."""
     names = list(header.names)
+    if len(names) > _MOST_COLUMNS:
+        raise Unreadable(f"its header has {len(names):,} columns, more than {_MOST_COLUMNS:,}")
     repeated = sorted(name for name, count in Counter(names).items() if name and count > 1)
     if repeated:
         raise Unreadable(f"its header repeats {listing(repeated)}; rename all but one column")

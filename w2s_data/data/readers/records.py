@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pandas as pd
 
-from w2s_data.data.readers.content import Content, Unreadable
-from w2s_data.data.readers.table import join_frames
+from w2s_data.data.readers.content import Content, Unreadable, table_bytes, too_large
+from w2s_data.data.readers.table import EXACT, join_frames
+from w2s_data.errors import listing
 
 _ROWS_A_CHUNK = 50_000  # data frames are several times smaller than lists of dicts
 _BYTES_A_CHUNK = 2**25
-_EXACT = 2**53  # floats hold each whole number up to it
 _SPACE = " \t\r\n"
 _ORIENT = "write it as one object per row, in pandas with to_json(orient='records', lines=True)"
 
@@ -28,7 +28,19 @@ def read_json(content: Content) -> pd.DataFrame:
     while start < len(data) and data[start : start + 1].isspace():
         start += 1
     objects = _array(content, start) if data[start : start + 1] == b"[" else _lines(content)
-    return join_frames([_frame(chunk) for chunk in _chunks(objects)])
+    frames: list[pd.DataFrame] = []
+    keys: set[str] = set()
+    n_rows = 0
+    for chunk in _chunks(objects):
+        keys = keys.union(*chunk)
+        n_rows += len(chunk)
+        # A small file of rows without a common key would fill the memory with empty cells.
+        if 8 * n_rows * len(keys) > table_bytes(content.limit):
+            raise Unreadable(
+                f"{n_rows:,} objects have {len(keys):,} keys in all: {too_large(content.limit)}"
+            )
+        frames.append(_frame(chunk))
+    return join_frames(frames)
 
 
 def _chunks(objects: Iterator[tuple[int, Any]]) -> Iterator[list[Mapping[str, Any]]]:
@@ -48,19 +60,31 @@ def _lines(content: Content) -> Iterator[tuple[int, Any]]:
     """Yield size and object of each line that is not blank."""
     only: Any = None
     n_objects = 0
+    decode = json.JSONDecoder().decode
+    has_surrogates = _has_surrogates(content)
     for number, line in content.lines():
-        if line.isspace() or not line:
-            continue
-        place = f"line {number}"
-        text = _text(line, content)
         try:
-            record = json.loads(text)
+            record = decode(line.decode("utf-8"))
+        except UnicodeDecodeError as error:
+            raise content.not_utf8() from error
         except (ValueError, RecursionError) as error:
-            raise _not_json(place, error, "; give one object per line, or one array") from error
-        only, n_objects = _checked(record, text, place), n_objects + 1
+            if line.isspace() or not line:
+                continue
+            advice = "; give one object per line, or one array"
+            raise _not_json(f"line {number}", error, advice) from error
+        if has_surrogates or not isinstance(record, dict):
+            _check(record, f"line {number}")
+        if n_objects == 0:
+            _refuse_repeated(line.decode("utf-8"), f"line {number}")
+        only, n_objects = record, n_objects + 1
         yield len(line), record
     if n_objects == 1 and len(only) and all(isinstance(v, dict | list) for v in only.values()):
         _refuse_columns(only)
+
+
+def _has_surrogates(content: Content) -> bool:
+    """Return whether a character is escaped that may be half of a pair; most make emoji."""
+    return any(content.data.find(mark) >= 0 for mark in (b"\\ud", b"\\uD"))
 
 
 def _refuse_columns(record: Mapping[str, Any]) -> None:
@@ -81,6 +105,7 @@ def _array(content: Content, start: int) -> Iterator[tuple[int, Any]]:
     """Yield size and object of each element of an array; the objects are parsed one by one."""
     text = _text(content.data[start:], content)
     decoder = json.JSONDecoder()
+    has_surrogates = _has_surrogates(content)
     at, number = _skip(text, 1), 0
     while text[at : at + 1] != "]":
         if number:
@@ -92,7 +117,11 @@ def _array(content: Content, start: int) -> Iterator[tuple[int, Any]]:
             record, end = decoder.raw_decode(text, at)
         except (ValueError, RecursionError) as error:
             raise _not_json(place, error) from error
-        yield end - at, _checked(record, text[at:end], place)
+        if has_surrogates or not isinstance(record, dict):
+            _check(record, place)
+        if number == 0:
+            _refuse_repeated(text[at:end], place)
+        yield end - at, record
         number += 1
         at = _skip(text, end)
     if text[at + 1 :].strip(_SPACE):
@@ -112,17 +141,28 @@ def _text(data: Any, content: Content) -> str:
         raise content.not_utf8() from error
 
 
-def _checked(record: Any, source: str, place: str) -> Mapping[str, Any]:
+def _check(record: Any, place: str) -> None:
+    """Raise for another value than an object, and for half of a surrogate pair in it."""
     if not isinstance(record, dict):
         raise Unreadable(f"{place} is not a JSON object but {type(record).__name__}")
-    if re.search(r"\\u[dD][89a-fA-F]", source):
-        try:  # most are emoji, whose halves stand together
-            json.dumps(record, ensure_ascii=False).encode()
-        except UnicodeEncodeError as error:
-            raise Unreadable(
-                f"{place} holds half of a surrogate pair, which is not a character"
-            ) from error
-    return record
+    try:
+        json.dumps(record, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise Unreadable(
+            f"{place} holds half of a surrogate pair, which is not a character"
+        ) from error
+
+
+def _refuse_repeated(text: str, place: str) -> None:
+    """Raise if an object names a key twice, of which JSON parsers keep the last."""
+
+    def check(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        repeated = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
+        if repeated:
+            raise Unreadable(f"{place} repeats the key {listing(repeated, 3)}; rename one of them")
+        return dict(pairs)
+
+    json.loads(text, object_pairs_hook=check)
 
 
 def _not_json(place: str, error: Exception, advice: str = "") -> Unreadable:
@@ -135,6 +175,6 @@ def _frame(chunk: list[Mapping[str, Any]]) -> pd.DataFrame:
     frame = pd.DataFrame.from_records(chunk)
     # Missing values turn whole numbers into floats, which would round long ids.
     for name in frame.columns[(frame.dtypes == "float64").to_numpy()]:
-        if (frame[name].abs() >= _EXACT).any():
+        if (frame[name].abs() >= EXACT).any():
             frame[name] = pd.Series([row.get(name) for row in chunk], dtype=object)
     return frame

@@ -18,7 +18,7 @@ from w2s_data.data.readers.content import Unreadable
 from w2s_data.errors import listing
 from w2s_data.utils.typing import AnyArray
 
-_EXACT = 2**53  # floats hold each whole number up to it
+EXACT = 2**53  # floats hold each whole number up to it
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def _with_exact_integers(table: pa.Table) -> pd.DataFrame:
         if not column.null_count or not pa.types.is_integer(column.type):
             continue
         bounds = pc.min_max(column).as_py()
-        if max(abs(bounds["min"] or 0), abs(bounds["max"] or 0)) >= _EXACT:
+        if max(abs(bounds["min"] or 0), abs(bounds["max"] or 0)) >= EXACT:
             frame[name] = pd.Series(column.to_pylist(), dtype=object)
     return frame
 
@@ -136,6 +136,6 @@ def join_frames(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
         kinds = {dtypes[name].kind if name in dtypes else "f" for dtypes in types}
         for frame in frames if "f" in kinds and kinds & {"i", "u"} else ():
             is_integer = name in frame and frame[name].dtype.kind in "iu"
-            if is_integer and (frame[name].abs() >= _EXACT).any():
+            if is_integer and (frame[name].abs() >= EXACT).any():
                 frame[name] = frame[name].astype(object)
     return pd.concat(frames, ignore_index=True)

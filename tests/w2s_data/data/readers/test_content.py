@@ -85,6 +85,9 @@ def test_content_decides_on_the_packing(tmp_path, expected):
         ("t.jsonl", b'{"a": "\\ud800"}\n', "line 1 holds half of a surrogate pair"),
         ("t.json", b'{"a": {"0": 1}, "b": {"0": 2}}', "one object of columns; write it as"),
         ("t.json", b'{"data": [{"a": 1}, {"a": 2}]}', "its rows lie under the key 'data'"),
+        ("t.jsonl", b'{"a": 1, "b": 2, "a": 3}\n', "line 1 repeats the key 'a'"),
+        ("t.json", b'[{"a": 1, "a": 3}]', "object 0 repeats the key 'a'"),
+        ("t.csv", b"," * 100_001 + b"\n", "its header has 100,002 columns, more than 100,000"),
         ("t.jsonl", b'{"a": 1e999999}\n{"b"}\n', "line 2 is not whole JSON"),
     ],
 )
@@ -128,6 +131,13 @@ def test_a_file_that_unpacks_to_more_than_the_limit_is_refused(tmp_path, name):
     (tmp_path / f"{name}.gz").write_bytes(packed)
     with pytest.raises(FileFormatError, match=r"more than the \d+ MB that memory=600 MB allows"):
         read_raw(tmp_path / f"{name}.gz", LIMIT)
+
+
+def test_objects_without_a_common_key_are_refused(tmp_path):
+    lines = (json.dumps({f"key {i}": 1}) for i in range(5000))
+    (tmp_path / "t.jsonl").write_text("\n".join(lines))
+    with pytest.raises(FileFormatError, match="5,000 objects have 5,000 keys in all: its table"):
+        read_raw(tmp_path / "t.jsonl", LIMIT)
 
 
 def test_one_row_larger_than_the_limit_is_refused(tmp_path):
