@@ -45,7 +45,9 @@ class Measured:
     peak_mb: float
 
 
-def generate(folder: Path, n: int, seed: int = 0) -> None:
+def generate(
+    folder: Path, n: int, seed: int = 0, d_strong: int = D_STRONG, d_weak: int = D_WEAK
+) -> None:
     """Write features like those of a sentence encoder, and a table of items, block by block.
 
     A point has one of 200 topics, around which points gather, and carries an easy pattern, a hard
@@ -56,23 +58,23 @@ def generate(folder: Path, n: int, seed: int = 0) -> None:
         return
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
-    strong = np.lib.format.open_memmap(folder / "strong.npy", "w+", np.float32, (n, D_STRONG))
-    weak = np.lib.format.open_memmap(folder / "weak.npy", "w+", np.float32, (n, D_WEAK))
-    scale = np.logspace(0, -1, D_STRONG, dtype=np.float32)
-    topics = rng.standard_normal((TOPICS, D_STRONG), dtype=np.float32) * scale
+    strong = np.lib.format.open_memmap(folder / "strong.npy", "w+", np.float32, (n, d_strong))
+    weak = np.lib.format.open_memmap(folder / "weak.npy", "w+", np.float32, (n, d_weak))
+    scale = np.logspace(0, -1, d_strong, dtype=np.float32)
+    topics = rng.standard_normal((TOPICS, d_strong), dtype=np.float32) * scale
     writer = None
     for start in range(0, n, BLOCK):
         size = min(BLOCK, n - start)
         label = rng.integers(2, size=size)
         kind = rng.choice(3, size=size, p=(0.4, 0.35, 0.25))  # hard-only, easy-only, overlap
         sign = (2 * label - 1).astype(np.float32)
-        block = rng.standard_normal((size, D_STRONG), dtype=np.float32) * scale
+        block = rng.standard_normal((size, d_strong), dtype=np.float32) * scale
         block += topics[rng.integers(TOPICS, size=size)]
         block[:, 0] += 0.5 + (kind != 1)
         block[:, 1] += sign * (kind != 1)
         block[:, 2] += sign * (kind != 0)
         strong[start : start + size] = block
-        thin = rng.standard_normal((size, D_WEAK), dtype=np.float32)
+        thin = rng.standard_normal((size, d_weak), dtype=np.float32)
         thin[:, 0] += 2 * sign * (kind != 0)
         weak[start : start + size] = thin
         sure = np.where(kind == 0, rng.beta(4, 4, size), rng.beta(8, 1.5, size))
