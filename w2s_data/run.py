@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from w2s_data._version import __version__
+from w2s_data.compute.memory import release_freed
 from w2s_data.data.load import W2SDataset
 from w2s_data.data.weak import proba_of, proba_table
 from w2s_data.errors import InputError, RunError
@@ -310,6 +311,7 @@ class Run(RunFiles):
                 "files": writer.files,
             }
             self._save()
+        release_freed()  # the next stage, or the report, needs arrays of other sizes
 
     def read(self, stage: Stage) -> dict[str, Any]:
         """Return the summary of a finished stage, see `StageResult`."""

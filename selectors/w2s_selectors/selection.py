@@ -21,7 +21,7 @@ from w2s_data.utils.validation import check_feature_block, check_generator
 from w2s_selectors.objectives.base import Judgement
 from w2s_selectors.objectives.screen import MINIMUM_TARGET, TARGET_ROWS
 from w2s_selectors.result import SelectionResult
-from w2s_selectors.session.assemble import Evaluate, assemble, trace_row
+from w2s_selectors.session.assemble import LARGEST, Evaluate, assemble, trace_row
 from w2s_selectors.session.checkpoint import Checkpoint, Record, checkpoint_in
 from w2s_selectors.session.plan import identity, make_plan
 from w2s_selectors.session.prepare import Preparer
@@ -44,6 +44,7 @@ def select_sources(
     wait: bool = True,
     evaluate: Evaluate | None = None,
     on_round: OnRound | None = None,
+    max_replayed: int = LARGEST,
     progress: bool | None = None,
     random_state: RandomState = None,
     **keywords: Any,
@@ -79,6 +80,8 @@ def select_sources(
         A further number to compare choices by, such as the accuracy of a student; higher is
         better.
     on_round : function of (a row of the trace as a dict, Judgement or None), optional
+    max_replayed : int
+        Acquired items beyond which nothing is replayed, since every replay holds as many.
     progress : bool, optional
         Show a progress bar; by default on a terminal.
     random_state : int, Generator or None
@@ -111,7 +114,7 @@ def select_sources(
         seed = seed if store is None else store.seed
         session = Session(plan, Preparer(strong_encoder, weak_model, folder), store, seed)
         ended = _run(session, progress, on_round)
-    return assemble(plan, session, ended, evaluate)
+    return assemble(plan, session, ended, evaluate, max_replayed)
 
 
 def _run(session: Session, progress: bool | None, on_round: OnRound | None) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from w2s_data.compute.context import Compute
+from w2s_data.compute.memory import MemoryLimit
 from w2s_data.data.dataset import W2SDataset
 from w2s_data.data.regions import Region
 from w2s_data.errors import InputError, NotApplicableError
@@ -32,6 +33,7 @@ from w2s_selectors.objectives.screen import MINIMUM_TARGET
 from w2s_selectors.policies.registry import make_policy
 from w2s_selectors.result import SelectionResult
 from w2s_selectors.selection import select_sources
+from w2s_selectors.session.assemble import LARGEST
 from w2s_selectors.session.plan import make_plan
 from w2s_selectors.settings import SelectionSettings
 from w2s_selectors.simulation.regret import final_progress, measure_progress
@@ -39,6 +41,7 @@ from w2s_selectors.sources.table import TableSource
 
 # Settings of the stage that `select_sources` takes under the same name.
 SHARED = ("batch_size", "objective", "keep", "stop", "max_seconds", "separation")
+ROOM = 4 / 3  # of the buffers of acquired items, which double, over what they hold
 FEWEST_TESTED = 50  # gold labels for which an accuracy is worth comparing
 MOST_TESTED = 20_000  # a random part of more: an accuracy is then right to .004
 Posterior = dict[str, Estimate]  # source -> reward
@@ -98,6 +101,7 @@ def select_stage(
             wait=run.wait,
             evaluate=_student_accuracy(dataset, strong),
             on_round=after,
+            max_replayed=_most_replayed(compute.memory, strong.shape[1], chosen.replays),
             # No bar where each round is reported on a line of its own.
             progress=False if on_round else compute.progress,
             random_state=compute.seed,
@@ -167,6 +171,12 @@ def _quarter(dataset: W2SDataset, settings: SelectSettings) -> float:
             f"{settings.batch_size} each: give a budget or a smaller batch_size"
         )
     return float(quarter)
+
+
+def _most_replayed(memory: MemoryLimit, n_columns: int, replays: int) -> int:
+    """Return the items of which a choice and its replays fit into half of the free memory."""
+    sets = ROOM * (1 + 2 * replays)
+    return min(LARGEST, int(memory.free / 2 / (sets * 4 * n_columns)))
 
 
 def _progress(run: Run, dataset: W2SDataset, result: SelectionResult) -> pd.DataFrame | None:

@@ -46,7 +46,8 @@ def as_weak_proba(
                 f"teacher {m} has {column.shape[1]} classes; expected {len(classes)} "
                 f"({listing(classes.tolist())})"
             )
-    stacked = np.stack(columns, axis=1)
+    # Without a copy of a single teacher's probabilities.
+    stacked = np.stack(columns, axis=1) if len(columns) > 1 else columns[0][:, None]
     # A student of a single pseudo-label trains without error, and its gain means nothing.
     cast = votes(stacked.mean(axis=1))
     only = np.unique(cast[cast >= 0])

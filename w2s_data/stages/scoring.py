@@ -168,8 +168,10 @@ def probe_for(dataset: W2SDataset, probe: LinearProbe) -> LinearProbe:
 
 def weak_proba_by_model(run: Run, dataset: W2SDataset) -> FloatArray:
     """Return weak probabilities (N, C) of the run, or (N, M, C) of several weak models."""
-    stacked = proba_of(run.read_table(WEAK_PROBA, per_item=True), dataset.class_names)
-    return stacked[:, 0] if stacked.shape[1] == 1 else stacked
+    stacked = dataset.weak_proba  # they came with the data, and are not read a second time
+    if stacked is None:
+        stacked = proba_of(run.read_table(WEAK_PROBA, per_item=True), dataset.class_names)
+    return stacked[:, 0] if stacked.ndim == 3 and stacked.shape[1] == 1 else stacked
 
 
 def weak_proba_of(run: Run, dataset: W2SDataset) -> FloatArray:

@@ -196,9 +196,11 @@ def check_proba(proba: AnyArray, name: str = "weak_proba") -> FloatArray:
             f"{name} must sum to 1 in every row; {rows(worst)} do not "
             f"(row {worst[0]} sums to {total[worst[0]]:.4g})"
         )
-    # Errors within the tolerance are removed, so that callers may rely on exact sums.
-    clipped = np.clip(array, 0.0, 1.0)
-    return np.asarray(clipped / clipped.sum(axis=1, keepdims=True))
+    # Errors within the tolerance are removed, so that callers may rely on exact sums. In place,
+    # since with many items and classes each copy takes hundreds of megabytes.
+    np.clip(array, 0.0, 1.0, out=array)
+    array /= array.sum(axis=1, keepdims=True)
+    return array
 
 
 def check_feature_block(block: FloatArray, numbers: IntArray, name: str, *, nonzero: bool) -> None:

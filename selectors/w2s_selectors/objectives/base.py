@@ -38,6 +38,7 @@ class Rows:
         assert self._buffer is not None
         self._buffer[self._n : needed] = added
         self._n = needed
+        ArrayFeatures(self._buffer).release()  # pages that are in the file need not be in memory
 
     @property
     def array(self) -> AnyArray:

@@ -34,7 +34,11 @@ def trace_row(plan: Plan, record: Record) -> dict[str, Any]:
 
 
 def assemble(
-    plan: Plan, session: Session, ended: str, evaluate: Evaluate | None
+    plan: Plan,
+    session: Session,
+    ended: str,
+    evaluate: Evaluate | None,
+    max_replayed: int = LARGEST,
 ) -> SelectionResult:
     """Judge once more, compare with the baselines, and build the result."""
     judgement = session.judgement
@@ -44,7 +48,7 @@ def assemble(
     baselines = replayed = None
     verdict = ""
     if plan.settings.replays > 0:
-        reason = _why_not(plan, session)
+        reason = _why_not(plan, session, max_replayed)
         if reason:
             notes.append(f"not compared with random and round-robin choice: {reason}")
         else:
@@ -134,12 +138,13 @@ def _recommended(plan: Plan, session: Session, judgement: Judgement) -> FloatArr
 Evaluate = Callable[[FloatArray, FloatArray], float]
 
 
-def _why_not(plan: Plan, session: Session) -> str:
+def _why_not(plan: Plan, session: Session, most: int) -> str:
     """Return why a selection cannot be replayed; empty if it can."""
     if not len(session.acquired):
         return "nothing was acquired"
-    if len(session.acquired) > LARGEST:
-        return f"more than {LARGEST:,} items were acquired"
+    if len(session.acquired) > most:
+        limited = ", too many for the memory limit" if most < LARGEST else ""
+        return f"more than {most:,} items were acquired{limited}"
     for source in plan.sources:
         if not isinstance(source, ReplayableSource):
             return f"source {source.name!r} delivers an item only once"

@@ -26,6 +26,7 @@ from w2s_data.utils.typing import AnyArray, FloatArray, IntArray
 
 CEILING, LABELLED_ONLY = "ceiling", "labelled only"
 GOLD_SPLITS = {CEILING: "pool", LABELLED_ONLY: "labelled"}
+SEED_COPIES = 6  # of the pool's probabilities of a seed, in float32, that its training holds
 MOST_KEPT = 20_000_000  # probabilities outside the test split per seed: 80 MB as float32
 
 
@@ -101,12 +102,10 @@ class Laboratory:
         finished = {seed: own for seed, own in stored.items() if own is not None}
         self.advance(len(finished))
         missing = [seed for seed in self.seeds if seed not in finished]
-        # Heads of all seeds share one weight tensor; a whole model fills the memory by itself.
-        one_by_one = self.settings.tuning != "head"
         # If the simplest student is refused, e.g. for a setting, so is every other: only its
         # training may fail.
         refused = TrainingError if job.is_reference else InputError
-        for seeds in [[s] for s in missing] if one_by_one else [missing] if missing else []:
+        for seeds in self._side_by_side(missing, len(job.rows)):
             try:
                 trained = self.fit(job, seeds)
             except RunError:  # a damaged file is no property of the method
@@ -120,6 +119,15 @@ class Laboratory:
             release_freed()  # the pool's features and labels, before those of the next method
             self.advance(len(trained))
         return self._join([finished[seed] for seed in self.seeds], job.is_reference)
+
+    def _side_by_side(self, seeds: list[int], n_rows: int) -> list[list[int]]:
+        """Divide seeds into those that are trained at the same time, on a pool of so many rows."""
+        # Heads share one weight tensor; a whole model fills the memory by itself.
+        size = 1
+        if self.settings.tuning == "head":
+            per_seed = SEED_COPIES * 4 * n_rows * len(self.data.class_names)
+            size = max(1, self.settings.resident_bytes // per_seed)
+        return [seeds[start : start + size] for start in range(0, len(seeds), size)]
 
     def _join(self, seeds: Sequence[Predictions], is_reference: bool) -> Trained:
         proba = {name: np.stack([each.test[name] for each in seeds]) for name in seeds[0].test}
