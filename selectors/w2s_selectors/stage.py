@@ -21,6 +21,7 @@ from w2s_data.run import Run, writes
 from w2s_data.stages.checks import Known
 from w2s_data.stages.embedding import load_features, required
 from w2s_data.stages.graph import BASELINES, OVERLAP, SCORES, SELECT, SELECTION, TRACE, check_scored
+from w2s_data.stages.room import check_room
 from w2s_data.stages.scoring import weak_proba_of
 from w2s_data.stages.settings import SelectSettings
 from w2s_data.utils.intervals import Estimate
@@ -77,6 +78,7 @@ def select_stage(
         shutil.rmtree(folder)
     elif (earlier := run.earlier(SELECT, recorded)) is not None:
         return earlier
+    check_room(SELECT, dataset, compute.memory)
     strong = required(load_features(run, compute), "strong")
     sources = _sources(
         dataset,

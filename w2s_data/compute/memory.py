@@ -6,7 +6,7 @@ import ctypes
 import math
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ BLOCK_BYTES = 32 * 2**20  # larger blocks fall out of the caches and gain nothin
 # after their first use. A third of it is their code, which the system counts as the process's own.
 LIBRARIES = 450 * 10**6
 LEAST = 512 * 10**6  # the libraries, and little more
+USUAL_LEAST = 640 * 10**6  # by default: every stage runs on a few thousand items
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class MemoryLimit:
         Raise InputError for anything else, or less than the libraries take.
         """
         if text is None:
-            return cls(max(LEAST, int(USUAL_SHARE * available_bytes())))
+            return cls(max(USUAL_LEAST, int(USUAL_SHARE * available_bytes())))
         match = re.fullmatch(r"\s*(\d{1,15}(?:\.\d+)?)\s*([a-z]*)\s*", str(text).lower())
         if match is None or match[2] not in UNITS:
             raise InputError(
@@ -106,7 +107,7 @@ def available_bytes() -> int:
     """Return the memory that can be had without swapping, within the limit of a container."""
     import psutil
 
-    return int(min(psutil.virtual_memory().available, *_container_limits()))
+    return int(min(psutil.virtual_memory().available, *_container_limits(_used)))
 
 
 def total_bytes() -> int:
@@ -129,13 +130,29 @@ def size_text(n_bytes: float) -> str:
     return f"{n_bytes:,.0f} bytes"
 
 
-def _container_limits() -> Iterator[float]:
-    """Yield the limits that Linux control groups, version 2 and 1, set on this process.
+def _container_limits(used: Callable[[Path], int] = lambda _: 0) -> Iterator[float]:
+    """Yield the limits that Linux control groups, version 2 and 1, set, less what is used of them.
 
     psutil reports the memory of the host, and a container that takes more than its own limit is
     killed.
     """
     yield math.inf
-    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        path = Path(f"/sys/fs/cgroup/{name}")
         with suppress(OSError, ValueError):  # no such file, or the word "max"
-            yield int(Path(path).read_text(encoding="ascii"))
+            limit = int(path.read_text(encoding="ascii"))
+            yield max(0, limit - used(path.parent))
+
+
+def _used(group: Path) -> int:
+    """Return what a control group uses of its memory, without files that it can drop."""
+    total, dropped = 0, 0
+    for name in ("memory.current", "memory.usage_in_bytes"):
+        with suppress(OSError, ValueError):
+            total = int((group / name).read_text(encoding="ascii"))
+    with suppress(OSError, ValueError):
+        for line in (group / "memory.stat").read_text(encoding="ascii").splitlines():
+            key, value = line.split()
+            if key in ("inactive_file", "total_inactive_file"):
+                dropped = int(value)
+    return max(0, total - dropped)

@@ -22,6 +22,7 @@ from w2s_data.run import Run, writes
 from w2s_data.stages.checks import Known
 from w2s_data.stages.embedding import ROLES, Role, load_features, require_role
 from w2s_data.stages.graph import DISCREPANCY, FORECAST, FORECAST_SUMMARY
+from w2s_data.stages.room import check_room
 from w2s_data.stages.scoring import probe_for
 from w2s_data.stages.settings import ForecastSettings
 from w2s_data.stages.warnings import data_warnings, unseen_share
@@ -75,6 +76,7 @@ def forecast_stage(
     }
     if (earlier := run.earlier(FORECAST, recorded)) is not None:
         return earlier
+    check_room(FORECAST, dataset, compute.memory)
     check_forecast(settings, Known(dataset, frozenset(features)))
     labelled = dataset.rows("labelled")
     labelled = labelled[dataset.labels[labelled] >= 0]

@@ -41,6 +41,7 @@ from w2s_data.stages.graph import (
     SPURIOUS,
     check_scored,
 )
+from w2s_data.stages.room import check_room
 from w2s_data.stages.scoring import weak_proba_of
 from w2s_data.stages.settings import GroupSettings
 from w2s_data.stages.warnings import data_warnings
@@ -107,6 +108,7 @@ def groups_stage(
     check_scored(run)
     features = load_features(run, compute)
     strong = required(features, "strong")
+    check_room(GROUPS, dataset, compute.memory, strong.shape[1])  # vectors of a byte a number
     scores = run.read_table(SCORES, per_item=True)
     weak_proba = weak_proba_of(run, dataset)
     with run.stage(GROUPS, recorded) as stage:

@@ -22,6 +22,7 @@ from w2s_data.run import Run, writes
 from w2s_data.stages.checks import Known
 from w2s_data.stages.embedding import load_features, require_role, required
 from w2s_data.stages.graph import OVERLAP, SCORE, SCORES
+from w2s_data.stages.room import check_room
 from w2s_data.stages.settings import ScoreSettings
 from w2s_data.stages.warnings import data_warnings
 from w2s_data.utils.progress import progress
@@ -70,6 +71,7 @@ def score_stage(
     }
     if (earlier := run.earlier(SCORE, recorded)) is not None:
         return earlier
+    check_room(SCORE, dataset, compute.memory)
     check_score(settings, Known(dataset, frozenset(features)))
     strong = required(features, "strong")
     with run.stage(SCORE, recorded) as stage:

@@ -21,6 +21,7 @@ from w2s_data.stages.graph import (
     PREDICTIONS,
     check_scored,
 )
+from w2s_data.stages.room import check_room
 from w2s_data.stages.scoring import weak_proba_by_model
 from w2s_data.stages.settings import GainSettings
 from w2s_data.stages.warnings import data_warnings
@@ -71,14 +72,15 @@ def gain_stage(
     if not settings.restart and (earlier := run.earlier(GAIN, recorded)) is not None:
         return earlier
     check_gain(settings, Known(dataset))
+    room = check_room(GAIN, dataset, compute.memory)
     from w2s_data.finetune import measure_gain  # imports torch, which a fresh stage does without
 
     chosen = TrainingSettings().replace(**training)
     is_head = chosen.tuning == "head"
     strong = required(load_features(run, compute), "strong") if is_head else None
     if is_head:
-        # A head's features are held in memory only where they fit into a quarter of the limit.
-        resident = min(chosen.resident_bytes, compute.memory.resident_bytes)
+        # A head's features are held in memory only where they fit into what is left for them.
+        resident = min(chosen.resident_bytes, compute.memory.resident_bytes, room)
         chosen = chosen.replace(resident_bytes=resident)
     weak_proba = weak_proba_by_model(run, dataset)
     with run.stage(GAIN, recorded) as stage:

@@ -51,7 +51,7 @@ def test_without_a_word_half_of_what_is_free(monkeypatch):
     monkeypatch.setattr(memory, "available_bytes", lambda: 10 * 10**9)
     assert MemoryLimit.parse(None).total == 5 * 10**9
     monkeypatch.setattr(memory, "available_bytes", lambda: 10**6)
-    assert MemoryLimit.parse(None).total == memory.LEAST
+    assert MemoryLimit.parse(None).total == memory.USUAL_LEAST > memory.LEAST
 
 
 def test_available_memory_is_a_plausible_number():
@@ -63,6 +63,16 @@ def test_the_limit_of_a_container_counts(monkeypatch, tmp_path, limit):
     (tmp_path / "memory.max").write_text(f"{limit}\n")
     monkeypatch.setattr(memory, "Path", lambda path: tmp_path / path.rpartition("/")[2])
     assert (memory.total_bytes() == 10**6) == (limit != "max")
+
+
+def test_what_a_container_uses_is_not_free_but_for_files_that_it_can_drop(monkeypatch, tmp_path):
+    (tmp_path / "memory.max").write_text("5000000\n")
+    (tmp_path / "memory.current").write_text("3000000\n")
+    (tmp_path / "memory.stat").write_text("anon 1000\ninactive_file 500000\n")
+    folder = "/sys/fs/cgroup"
+    monkeypatch.setattr(memory, "Path", lambda path: tmp_path / path.removeprefix(f"{folder}/"))
+    assert memory.total_bytes() == 5_000_000
+    assert memory.available_bytes() == 2_500_000
 
 
 def test_blocks_are_cut_and_too_many_rows_at_once_are_refused():
