@@ -41,7 +41,10 @@ class Distributions:
 
 def read_numbers(frame: pd.DataFrame, names: Sequence[str]) -> FloatArray:
     """Return columns of numbers (N, K), NaN where a cell is empty or marked as missing."""
-    cleaned = {name: _without_markers(column(frame, name)) for name in names}
+    columns = {name: column(frame, name) for name in names}
+    if all(map(pd.api.types.is_numeric_dtype, columns.values())):
+        return as_numbers(frame, names)
+    cleaned = {name: _without_markers(values) for name, values in columns.items()}
     return as_numbers(pd.DataFrame(cleaned), names)
 
 
@@ -71,38 +74,48 @@ def as_distributions(values: FloatArray, what: str) -> Distributions:
             f"{what} lack some of their numbers in {rows(partly)}; a row has all, or none "
             "to abstain"
         )
-    proba = np.full(values.shape, 1 / n_classes)
-    if abstains.all():
-        return Distributions(proba, abstains)
+    if not abstains.any():
+        _check_scale(values, what)
+        proba, rounding = _unrounded(values, _sum_tolerance(values), what)
+        return Distributions(check_proba(proba, what), abstains, rounding)
     known = values[~abstains]
     _check_scale(known, what)
-    total = known.sum(axis=1)
+    filled = np.where(abstains[:, None], 1 / n_classes, values)
+    proba, rounding = _unrounded(filled, _sum_tolerance(known), what)
+    return Distributions(check_proba(proba, what), abstains, rounding)
+
+
+def _sum_tolerance(values: FloatArray) -> float:
+    """Return how far from 1 the rounding of decimals may bring a sum; 0 if none are rounded."""
+    off = np.abs(values.sum(axis=1) - 1)
+    inside = bool((values >= 0).all() and (values <= 1).all())
+    if not inside or not (off > PROBABILITY_TOLERANCE).any():
+        return 0.0
+    decimals = _decimals(values)
+    # Each of C numbers is off by half a unit of the last decimal at most.
+    return 0.0 if decimals is None else min(_MOST_OFF, values.shape[1] * 0.5 * 0.1**decimals)
+
+
+def _unrounded(values: FloatArray, tolerance: float, what: str) -> tuple[FloatArray, str]:
+    """Divide rows by their sum where it is within the tolerance of 1; return a note on them."""
+    total = values.sum(axis=1)
     off = np.abs(total - 1)
+    close = off <= tolerance + 1e-9
     note = ""
-    inside = bool((known >= 0).all() and (known <= 1).all())
-    if inside and (off > PROBABILITY_TOLERANCE).any():
-        decimals = _decimals(known)
-        # Each of C numbers is off by half a unit of the last decimal at most.
-        tolerance = 0.0 if decimals is None else min(_MOST_OFF, n_classes * 0.5 * 0.1**decimals)
-        close = off <= tolerance + 1e-9
-        if (off[close] > PROBABILITY_TOLERANCE).any():
-            low, high = total[close].min(), total[close].max()
-            known = np.where(close[:, None], known / np.where(close, total, 1.0)[:, None], known)
-            note = (
-                f"{what} are rounded to {decimals} decimals and sum to {low:.3g} to {high:.3g}; "
-                "each row was divided by its sum"
-            )
-        left = np.abs(known.sum(axis=1) - 1) > PROBABILITY_TOLERANCE
-        if left.mean() > 0.5:
-            raise ProbabilityError(
-                f"{what} must sum to 1 in every row; {int(left.sum()):,} of {len(known):,} do "
-                f"not (row {np.flatnonzero(~abstains)[left][0]} sums to {total[left][0]:.4g}): if "
-                "these are independent scores, divide each row by its sum"
-            )
-    whole = values.copy()
-    whole[abstains] = 1 / n_classes
-    whole[~abstains] = known
-    return Distributions(check_proba(whole, what), abstains, note)
+    if (off[close] > PROBABILITY_TOLERANCE).any():
+        low, high = total[close].min(), total[close].max()
+        values = np.where(close[:, None], values / np.where(close, total, 1.0)[:, None], values)
+        note = (
+            f"{what} are rounded and sum to {low:.3g} to {high:.3g}; rows were divided by their sum"
+        )
+    left = np.flatnonzero(~close & (off > PROBABILITY_TOLERANCE))
+    if len(left) > len(values) / 2 and (values >= 0).all() and (values <= 1).all():
+        raise ProbabilityError(
+            f"{what} must sum to 1 in every row; {len(left):,} of {len(values):,} do not (row "
+            f"{left[0]} sums to {total[left[0]]:.4g}): if these are independent scores, divide "
+            "each row by its sum"
+        )
+    return values, note
 
 
 def _decimals(values: FloatArray) -> int | None:
