@@ -158,12 +158,13 @@ def local_copy(url: str, wanted: Callable[[str], bool]) -> Iterator[Path]:
         if not files:
             raise FileFormatError(f"no table file at {url!r}, nor in a folder there")
         with TemporaryDirectory() as folder:
-            copies = Path(folder) / "copy"
+            top = Path(folder) / "copy"
             for file in files:
-                copy = copies / file.removeprefix(root).lstrip("/")
+                # Without the query of a web address, which would hide the suffix.
+                copy = top / file.removeprefix(root).lstrip("/").partition("?")[0]
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 filesystem.get_file(file, str(copy))
-            yield copies / files[0].removeprefix(root).lstrip("/") if files == [path] else copies
+            yield copy if files == [path] else top
     except OSError as error:
         raise FileFormatError(f"cannot read {url!r}: {error}") from error
 

@@ -59,7 +59,7 @@ def test_parquet_files_of_a_folder_are_one_table(memory: Any) -> None:
 
 
 def test_what_is_not_there_or_not_whole_is_named_by_its_url(memory: Any) -> None:
-    with pytest.raises(FileFormatError, match=r"no file at 'memory://bucket/none\.csv'"):
+    with pytest.raises(FileFormatError, match=r"no table file at 'memory://bucket/none\.csv'"):
         load_dataset("memory://bucket/none.csv")
     memory.pipe_file("/bucket/torn.parquet", b"PAR1")
     with pytest.raises(FileFormatError, match=r"cannot read 'memory://bucket/torn\.parquet' as"):

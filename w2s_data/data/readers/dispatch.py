@@ -62,9 +62,11 @@ def read_url(url: str, limit: MemoryLimit) -> RawTable:
     # Copied to the disk, from which Arrow maps them into memory.
     with local_copy(url, _is_table) as place:
         table = read_path(place, limit, shown=url)
-    last = PurePosixPath(url.rstrip("/")).name
-    name = table.name if place.is_file() or format_of(Path(last)) else last
-    return replace(table, folder=None, name=name)
+        is_file = place.is_file()
+    last = PurePosixPath(url.rstrip("/"))
+    # A pattern is called after the folder it picks from, as on this machine.
+    folder = last.parent if any(mark in last.name for mark in WILDCARDS) else last
+    return replace(table, folder=None, name=table.name if is_file else folder.name)
 
 
 def _is_table(name: str) -> bool:

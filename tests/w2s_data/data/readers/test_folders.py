@@ -73,9 +73,12 @@ def test_a_folder_or_pattern_at_a_url(shards, kind):
     for url in ("memory://bucket/data", "memory://bucket/data/part-*", "memory://bucket/data/"):
         raw = read_raw(url)
         assert raw.frame["id"].tolist() == TABLE["id"].tolist()
-    assert read_raw("memory://bucket/data").name == "data"
+        assert raw.name == "data"
     one = read_raw(f"memory://bucket/data/part-11{kind}")
     assert (len(one.frame), one.name) == (5, "part-11")
+    memory.pipe("/bucket/t.csv?version=1", TABLE.to_csv(index=False).encode())
+    raw = read_raw("memory://bucket/t.csv?version=1")
+    assert (len(raw.frame), raw.name) == (N, "t")
     with pytest.raises(FileFormatError, match="no table file at"):
         read_raw("memory://bucket/nothing")
     memory.rm("/bucket", recursive=True)
