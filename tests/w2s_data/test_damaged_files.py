@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import os
 import shutil
 import warnings
 from pathlib import Path
@@ -13,10 +15,12 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from tests.w2s_data.damage import damaged_bytes, damaged_json, thorough
 from w2s_data import FeatureStore, TfidfEncoder, embed, load_dataset
 from w2s_data.cli.pipeline import example_path
+from w2s_data.data.images import unreadable_images
 from w2s_data.errors import InputError
 from w2s_data.finetune import fit_student, make_method
 from w2s_data.finetune.gain.checkpoint import Checkpoint, Predictions
@@ -255,3 +259,23 @@ def test_a_changed_bit_of_received_items_is_noticed(tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match="cannot read"):
         read_batch(path, CheckpointError)
+
+
+IMAGE_FORMATS = ("PNG", "JPEG", "GIF", "TIFF", "BMP", "WEBP", "PPM", "JPEG2000")
+
+
+@pytest.mark.parametrize("form", IMAGE_FORMATS)
+@thorough
+@given(data=st.data())
+def test_images(form: str, data: st.DataObject) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 7, 3)).astype(np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, form)
+    content = data.draw(damaged_bytes(file.getvalue()))
+    assert set(unreadable_images([content])) <= {0}
+
+
+def test_what_is_no_file_of_an_image(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    for path in (tmp_path / "pipe.png", "/dev/zero", tmp_path, tmp_path / "none.png"):
+        assert list(unreadable_images([str(path)])) == [0]

@@ -12,6 +12,7 @@ from typing import Any
 
 from w2s_data.errors import FileFormatError
 from w2s_data.utils.progress import progress
+from w2s_data.utils.reading import check_regular, reason_of
 
 
 def image_bytes(item: Any) -> bytes:
@@ -22,6 +23,7 @@ def image_bytes(item: Any) -> bytes:
     if isinstance(item, bytes):
         return item
     if isinstance(item, str | os.PathLike):
+        check_regular(item)
         return Path(item).read_bytes()
     # Images of other modes and sizes may have the same bytes.
     header = f"{item.mode} {item.size}".encode()
@@ -49,13 +51,14 @@ def unreadable_images(items: Sequence[str | bytes]) -> dict[int, str]:
 
 
 def _why_unreadable(item: str | bytes) -> str | None:
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(io.BytesIO(image_bytes(item))) as image:
             image.draft(image.mode, (1, 1))  # JPEG: decode at an eighth of the size, it suffices
             image.load()
-    # PIL raises SyntaxError for a broken PNG, and lets its bomb check through as its own error.
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        return str(error)
+    except UnidentifiedImageError:
+        return "not an image in a known format"
+    except Exception as error:  # decoders raise what they please for a damaged file
+        return reason_of(error)
     return None

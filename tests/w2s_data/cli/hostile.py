@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import typer
+from PIL import Image
 
 from tests.sealing import seal
 from w2s_data.cli.app import app
@@ -245,6 +246,65 @@ def _damaged_cells(rng: random.Random, folder: Path, whole: Path) -> Case:
     return Case([a for a in arguments if a not in WEAK] if "--weak" in more else arguments)
 
 
+def _other_data(rng: random.Random, folder: Path, whole: Path) -> Case:
+    """Change cells of data of other kinds: hard weak labels, pairs, vectors, images, splits."""
+    del whole
+    kind = rng.choice(["labels", "pairs", "vectors", "images", "split", "several"])
+    if kind == "images":
+        return _damaged_images(rng, folder)
+    table = clean_table().astype(object)
+    arguments = ["--id", "id"]
+    if kind == "pairs":
+        table["a"], table["b"] = table["text"], np.roll(table["text"], 1)
+        arguments += ["--chosen", "a", "--rejected", "b", "--strong", "tfidf:8", "--weak", "tfidf"]
+        columns = ["a", "b"]
+    elif kind == "vectors":
+        numbers = np.random.default_rng(0).normal(size=(N, 4)).round(3).tolist()
+        table["x"] = numbers
+        arguments += ["--item", "x", "--label", "label", *WEAK]
+        columns = ["x"]
+    else:
+        arguments += ["--item", "text", "--label", "label", *MODELS]
+        columns = ["label", "w"]
+        table["w"] = (table["p1"] > 0.5).astype(int).astype(object)
+        if kind == "labels":
+            arguments += ["--weak-label", "w"]
+            arguments += rng.choice([[], ["--weak-confidence", "p1"]])
+        elif kind == "several":
+            table["q0"], table["q1"] = table["p0"], table["p1"]
+            arguments += ["--weak-columns", "small=p0,p1", "--weak-columns", "large=q0,q1"]
+            columns = ["q0", "q1"]
+        else:
+            names = ["labelled", "pool", "test", "train", "dev", "Test", "unlabeled", "x", None]
+            table["w"] = rng.choices(names[: rng.choice([3, 5, 7, 9])], k=N)
+            arguments += [*WEAK, "--split", "w"]
+    odd = (*CELLS, [1.0, 2.0, 3.0, 4.0], [1.0, 2.0], [None] * 4, [0.0] * 4, {"a": 1})
+    records = table.to_dict("records")
+    for _ in range(rng.choice([0, 1, 2])):
+        value, column = rng.choice(odd), rng.choice(columns)
+        for row in rng.sample(range(N), rng.choice([1, 3, 100])):
+            records[row][column] = value
+    path = folder / "data.jsonl"
+    path.write_text("".join(f"{json.dumps(r, default=str)}\n" for r in records))
+    return Case(["score", str(path), *arguments, "-o", str(folder / "run")])
+
+
+def _damaged_images(rng: random.Random, folder: Path) -> Case:
+    """Write a folder of images of two classes, of which some are damaged."""
+    pixels = np.random.default_rng(0).integers(0, 256, (80, 8, 8, 3)).astype(np.uint8)
+    kept = rng.choice(["png", "jpg", "gif", "tif", "bmp", "webp", "ppm"])
+    for number, image in enumerate(pixels):
+        place = folder / "images" / ("dark" if number % 2 else "light")
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image // 3 if number % 2 else image).save(place / f"{number}.{kept}")
+    files = sorted((folder / "images").rglob("*.*"))
+    for file in rng.sample(files, rng.choice([0, 1, 2, 80])):
+        file.write_bytes(damaged(rng, file.read_bytes()))
+    more = ["--skip-unreadable"] if rng.random() < 0.5 else []
+    models = ["--weak", "pixels:2", "--strong", "pixels:4"]
+    return Case(["score", str(folder / "images"), *models, "-o", str(folder / "run"), *more])
+
+
 def _damaged_features(rng: random.Random, folder: Path, whole: Path) -> Case:
     """Give files of features that are wrong in shape, type or bytes."""
     del whole
@@ -448,6 +508,7 @@ KINDS = {
     _same_data: 20,
     _damaged_file: 10,
     _damaged_cells: 20,
+    _other_data: 20,
     _damaged_features: 10,
     _damaged_run: 20,
     _options: 20,
