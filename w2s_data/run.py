@@ -309,6 +309,7 @@ class Run(RunFiles):
                 "seconds": round(time.perf_counter() - started, 3),
                 "finished": _now(),
                 "files": writer.files,
+                **({"notes": writer.notes} if writer.notes else {}),
             }
             self._save()
         release_freed()  # the next stage, or the report, needs arrays of other sizes

@@ -27,7 +27,8 @@ from w2s_data.compute.context import Compute
 from w2s_data.run import Run
 from w2s_data.stages import embed_stage, score_stage
 from w2s_data.stages.graph import stage_of
-from w2s_data.stages.settings import EmbedSettings, ScoreSettings
+from w2s_data.stages.models import EmbedSettings
+from w2s_data.stages.settings import ScoreSettings
 
 SIZES = (10_000, 100_000, 1_000_000)
 DIMENSION = 16

@@ -14,9 +14,9 @@ from w2s_data.cli.options import with_options
 from w2s_data.cli.output import say
 from w2s_data.errors import InputError
 from w2s_data.stages.graph import EMBED, FORECAST, GAIN, GROUPS, PAGE, SCORE, SELECT, function_of
+from w2s_data.stages.models import EmbedSettings
 from w2s_data.stages.settings import (
     DataSettings,
-    EmbedSettings,
     ForecastSettings,
     GainSettings,
     GroupSettings,

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
-import hashlib
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+import re
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from w2s_data.encoders.base import Kind
-from w2s_data.errors import EncoderError, first_line
-from w2s_data.utils.io import sha256_file
+from w2s_data.encoders.source import SUBCONFIGS, Source
+from w2s_data.errors import EncoderError
 
 if TYPE_CHECKING:
     import torch
@@ -25,103 +21,16 @@ _TOWERS: dict[Kind, tuple[str, ...]] = {
     "text": ("text_model", "language_model"),
     "image": ("vision_model", "vision_tower", "visual"),
 }
-_SUBCONFIGS: dict[Kind, str] = {"text": "text_config", "image": "vision_config"}
-# Entries of a configuration that models of one kind of items have.
-_MARKS: dict[Kind, tuple[str, ...]] = {
-    "text": ("vocab_size",),
-    "image": ("image_size", "patch_size", "num_channels"),
-}
-_WEIGHTS = ("*.safetensors", "*.bin")
-# Of a folder only these are hashed: a README or a log does not change the features.
-_MODEL_FILES = ("*.json", "*.safetensors", "*.bin", "*.txt", "*.model", "*.py", "*.jinja")
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where a pretrained model comes from: a folder, or a name (and revision) on the hub."""
-
-    model: str
-    revision: str | None = None
-    trust_remote_code: bool = False
-
-    @property
-    def label(self) -> str:
-        """Name for people; of a folder its last part, so that moving it changes nothing."""
-        return self.folder.name if self.folder else self.model
-
-    @property
-    def folder(self) -> Path | None:
-        """The local folder, or None for a hub name."""
-        path = Path(self.model).expanduser()
-        return path.resolve() if path.is_dir() else None
-
-    def identity(self) -> str:
-        """Return a hash of a folder's files, or hub name and commit.
-
-        Raise EncoderError if the model is not found.
-        """
-        if self.folder:
-            # Names and contents, so that the same model in another folder has the same hash.
-            digest = hashlib.sha256()
-            files = {file for pattern in _MODEL_FILES for file in self.folder.glob(pattern)}
-            for file in sorted(files):
-                digest.update(f"{file.name} {sha256_file(file)}\n".encode())
-            return f"sha256:{digest.hexdigest()}"
-        # The hub's cache keeps the files of a commit in a folder named after it.
-        config_file = self.load(_cached_config_file, "configuration")
-        return f"{self.model}@{Path(config_file).parent.name}"
-
-    def configuration(self, kind: Kind | None = None) -> Any:
-        """Load the configuration, not the weights.
-
-        Raise EncoderError if the model is not found, its folder holds no weights, or it clearly
-        reads items of another kind.
-        """
-        from transformers import AutoConfig
-
-        config = self.load(AutoConfig.from_pretrained, "configuration")
-        if self.folder and not any(any(self.folder.glob(files)) for files in _WEIGHTS):
-            raise EncoderError(
-                f"the folder of model {self.model!r} holds no weights ({' or '.join(_WEIGHTS)})"
-            )
-        read = {name for name, marks in _MARKS.items() if _has_any(config, name, marks)}
-        # A model of unknown marks may still read the items, which its reader then shows.
-        if kind is not None and read and kind not in read:
-            raise EncoderError(
-                f"model {self.model!r} reads {' and '.join(sorted(read))} items, but these are "
-                f"{kind} items"
-            )
-        return config
-
-    def load(self, from_pretrained: Callable[..., Any], what: str, **options: Any) -> Any:
-        """Call a `from_pretrained` of transformers; turn its failures into one line.
-
-        Raise EncoderError with the nearest folder name if the model looks like a missing path.
-        """
-        from huggingface_hub.errors import HfHubHTTPError
-        from safetensors import SafetensorError
-
-        path = Path(self.model).expanduser()
-        # A hub name has one slash at most, so that anything deeper must be a path.
-        looks_local = path.is_absolute() or self.model.startswith((".", "~")) or len(path.parts) > 2
-        if looks_local and not self.folder:
-            raise EncoderError(f"there is no model folder {self.model!r}{_nearest_folder(path)}")
-        try:
-            with _quiet():
-                return from_pretrained(
-                    str(self.folder or self.model),
-                    revision=self.revision,
-                    trust_remote_code=self.trust_remote_code,
-                    **options,
-                )
-        except (
-            *(OSError, ValueError, KeyError, ImportError, RuntimeError),
-            *(SafetensorError, HfHubHTTPError),
-        ) as error:
-            hint = "" if self.folder else _nearest_folder(path)
-            raise EncoderError(
-                f"cannot load the {what} of model {self.model!r}{hint}: {first_line(error)}"
-            ) from error
+# Weights above the last hidden state, which models are saved with or without.
+_HEADS = re.compile(
+    r"(^|\.)(pooler|lm_head|lm_loss|lm_predictions|mask_predictions|cls|predictions|classifier|"
+    r"score|qa_outputs|generator_\w+|discriminator_\w+|vocab_\w+|logit_scale|seq_relationship|"
+    r"\w+_projection|head|decoder)(\.|$)"
+)
+# Buffers that older versions saved.
+_BUFFERS = re.compile(r"(position_ids|inv_freq|masked_bias|attn\.bias|token_type_ids)$")
+# Above this share of weights that the model has no place for, the files belong to another one.
+_MOST_FOREIGN = 0.1
 
 
 def resolve_layer(config: Any, layer: int, kind: Kind) -> int:
@@ -142,14 +51,9 @@ def resolve_layer(config: Any, layer: int, kind: Kind) -> int:
 
 def number_of_layers(config: Any, kind: Kind) -> int | None:
     """Return the layers L of the part for one kind of item, or None if unknown."""
-    part = getattr(config, _SUBCONFIGS[kind], None) or config
+    part = getattr(config, SUBCONFIGS[kind], None) or config
     n_layers = getattr(part, "num_hidden_layers", None)
     return n_layers if isinstance(n_layers, int) else None
-
-
-def _has_any(config: Any, kind: Kind, marks: tuple[str, ...]) -> bool:
-    part = getattr(config, _SUBCONFIGS[kind], None) or config
-    return any(getattr(part, mark, None) is not None for mark in marks)
 
 
 class Backbone:
@@ -163,22 +67,10 @@ class Backbone:
     def __init__(
         self, source: Source, layer: int, kind: Kind, *, dtype: torch.dtype, device: torch.device
     ) -> None:
-        from transformers import AutoModel
-
-        model, info = source.load(
-            AutoModel.from_pretrained, "weights", dtype=dtype, output_loading_info=True
-        )
-        # A pooler lies above all hidden states, and base models are often saved without it.
-        missing = sorted(key for key in info["missing_keys"] if "pooler" not in key)
-        if missing:
-            raise EncoderError(
-                f"the files of model {source.model!r} lack {len(missing)} weights "
-                f"({missing[0]}, ...): features would be random"
-            )
-        self.layer = resolve_layer(model.config, layer, kind)
-        self.n_layers = number_of_layers(model.config, kind)
-        self.model = _part_that_reads(model, kind).eval().requires_grad_(False).to(device)
-        self.model.config.use_cache = False  # of keys and values, for generating text only
+        self.model, config = load_part(source, kind, dtype)
+        self.layer = resolve_layer(config, layer, kind)
+        self.n_layers = number_of_layers(config, kind)
+        self.model.eval().requires_grad_(False).to(device)
         self.stops_early = False
 
     @property
@@ -254,6 +146,72 @@ def _stop(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     raise _ReachedError(args[0] if args else kwargs["hidden_states"])
 
 
+def load_part(source: Source, kind: Kind, dtype: torch.dtype) -> tuple[Any, Any]:
+    """Load the part of a model that reads one kind of item; also return the whole configuration.
+
+    Raise EncoderError if weights of the part are missing, which would be random, have other shapes,
+    or if the files hold those of another model.
+    """
+    from transformers import AutoModel
+
+    model, info = source.load(
+        AutoModel.from_pretrained,
+        "weights",
+        config=source.configuration(kind),
+        dtype=dtype,
+        output_loading_info=True,
+    )
+    part = _part_that_reads(model, kind)
+    _check_missing(source, info["missing_keys"], model, part)
+    _check_foreign(source, info["unexpected_keys"], len(model.state_dict()))
+    part.config.use_cache = False  # of keys and values, for generating text only
+    return part, model.config
+
+
+def _check_missing(source: Source, keys: Iterable[str], model: Any, part: Any) -> None:
+    # The other half of a model may be missing: sentence encoders are saved without a decoder.
+    needed = {id(tensor) for tensor in part.state_dict(keep_vars=True).values()}
+    tensors = model.state_dict(keep_vars=True)
+    # A pooler lies above all hidden states, and base models are often saved without it.
+    missing = sorted(k for k in keys if "pooler" not in k and id(tensors.get(k)) in needed)
+    if missing:
+        raise EncoderError(
+            f"the files of model {source.model!r} lack {len(missing)} weights "
+            f"({missing[0]}, ...), which would be random: use the complete model"
+        )
+
+
+def _check_foreign(source: Source, keys: Iterable[str], n_known: int) -> None:
+    foreign = sorted(k for k in keys if not _HEADS.search(k) and not _BUFFERS.search(k))
+    if not foreign:
+        return
+    what = (
+        f"the files of model {source.model!r} hold {len(foreign)} weights ({foreign[0]}, ...) for "
+        "which its config.json has no place"
+    )
+    if len(foreign) > _MOST_FOREIGN * (n_known + len(foreign)):
+        raise EncoderError(f"{what}: they belong to another model, or config.json was changed")
+    logger.warning("%s; they are not used", what)
+
+
+def usable_positions(part: Any) -> int | None:
+    """Return how many tokens of a text a model has positions for; None if there is no limit."""
+    import torch
+
+    stated = getattr(part.config, "max_position_embeddings", None)
+    for module in part.modules():
+        table = getattr(module, "position_embeddings", 0)
+        if table is None:  # relative positions alone, as in DeBERTa
+            return None
+        if isinstance(table, torch.nn.Embedding):
+            # RoBERTa and its kin count from the position after that of the padding.
+            padding = getattr(module, "padding_idx", None)
+            offset = padding + 1 if isinstance(padding, int) else 0
+            usable = table.num_embeddings - offset
+            return min(usable, stated) if isinstance(stated, int) and stated > 0 else usable
+    return stated if isinstance(stated, int) and stated > 0 else None
+
+
 def _part_that_reads(model: Any, kind: Kind) -> Any:
     if getattr(model.config, "is_encoder_decoder", False):  # a decoder would need targets
         return model.get_encoder()
@@ -262,33 +220,3 @@ def _part_that_reads(model: Any, kind: Kind) -> Any:
         if tower is not None and hasattr(tower, "config"):
             return tower
     return model
-
-
-def _cached_config_file(model: str, *, revision: str | None, **_: Any) -> Any:
-    from transformers.utils import CONFIG_NAME, cached_file
-
-    return cached_file(model, CONFIG_NAME, revision=revision)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence the progress bar and load report of transformers for a moment."""
-    from transformers.utils import logging as theirs
-
-    verbosity, bar = theirs.get_verbosity(), theirs.is_progress_bar_enabled()
-    theirs.set_verbosity_error()
-    theirs.disable_progress_bar()
-    try:
-        yield
-    finally:
-        theirs.set_verbosity(verbosity)
-        if bar:
-            theirs.enable_progress_bar()
-
-
-def _nearest_folder(path: Path) -> str:
-    if not path.parent.is_dir():
-        return ""
-    folders = [entry.name for entry in path.parent.iterdir() if entry.is_dir()]
-    close = difflib.get_close_matches(path.name, folders, n=1, cutoff=0.5)
-    return f" (did you mean {str(path.with_name(close[0]))!r}?)" if close else ""

@@ -88,6 +88,15 @@ class Encoder(ABC, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         mine = items if part == 0 else []
         return np.arange(len(mine)), self.encode(mine, advance=advance)
 
+    def notes(self) -> list[str]:
+        """Say what the encoder decided by itself, one line each; it is fitted, if it learns."""
+        return []
+
+    def zero_reason(self, item: Any) -> str:
+        """Say why the vector of an item may hold zeros only."""
+        empty = isinstance(item, str) and not item.strip()
+        return "the text is empty" if empty else f"{type(self).__name__} gives only zeros"
+
     def transform(self, items: Iterable[Any]) -> FloatArray:
         """Encode items: scikit-learn's name for `encode`."""
         return self.encode(items)

@@ -9,10 +9,12 @@ import numpy as np
 
 from w2s_data.encoders.backbone import Backbone
 from w2s_data.encoders.base import ItemError, Kind
-from w2s_data.encoders.images import open_images
-from w2s_data.encoders.pretrained import PretrainedEncoder, Reading
+from w2s_data.encoders.batches import Reading
+from w2s_data.encoders.images import is_flat, open_images
+from w2s_data.encoders.pretrained import PretrainedEncoder
+from w2s_data.encoders.recipe import AUTO, Recipe
 from w2s_data.utils.typing import FloatArray, IntArray
-from w2s_data.utils.validation import Constraint, whole
+from w2s_data.utils.validation import Constraint, one_of, whole
 
 if TYPE_CHECKING:
     import torch
@@ -29,9 +31,9 @@ class ImageEncoder(PretrainedEncoder):
     ----------
     model, layer, normalize, dtype, device, revision, trust_remote_code
         As for `TextEncoder`.
-    pooling : "mean" or "cls"
-        Mean over all positions, class token included, or the first position. Feature maps of
-        convolutional models are averaged over their area.
+    pooling : "auto", "mean" or "cls"
+        Mean over all positions, class token included, which is "auto", or the first position.
+        Feature maps of convolutional models are averaged over their area.
     batch_size : int
         Images in a batch. Halved, with a warning in the log, when memory runs out.
 
@@ -45,16 +47,19 @@ class ImageEncoder(PretrainedEncoder):
     """
 
     kind: ClassVar[Kind] = "image"
-    poolings: ClassVar[tuple[str, ...]] = ("mean", "cls")
-    own_settings: ClassVar[tuple[str, ...]] = ("normalize",)
     unit: ClassVar[str] = "images"
-    limits: ClassVar[dict[str, Constraint]] = {"batch_size": whole(1)}
+    recipe_settings: ClassVar[tuple[str, ...]] = ("pooling", "normalize")
+    limits: ClassVar[dict[str, Constraint]] = {
+        "pooling": one_of(AUTO, "mean", "cls"),
+        "normalize": one_of(True, False),
+        "batch_size": whole(1),
+    }
 
     def __init__(
         self,
         model: str,
         layer: int = -1,
-        pooling: str = "mean",
+        pooling: str = AUTO,
         normalize: bool = False,
         dtype: str = "auto",
         device: str | torch.device = "auto",
@@ -71,6 +76,11 @@ class ImageEncoder(PretrainedEncoder):
         self.batch_size = batch_size
         self.revision = revision
         self.trust_remote_code = trust_remote_code
+
+    def _recipe(self, config: Any) -> Recipe:  # noqa: ARG002
+        if self.pooling == AUTO:
+            return Recipe("mean", "the usual choice for images", normalize=self.normalize)
+        return Recipe(self.pooling, "as given", normalize=self.normalize)
 
     def _load_reader(self) -> Any:
         from transformers import AutoImageProcessor
@@ -89,14 +99,17 @@ class ImageEncoder(PretrainedEncoder):
         return self._batch(backbone, [Image.linear_gradient("L").convert("RGB")])
 
     def _read(self, items: list[Any]) -> Reading:
+        flat = np.zeros(len(items), dtype=bool)
+
         def compute(backbone: Backbone, rows: IntArray) -> FloatArray:
             try:
                 images = open_images([items[row] for row in rows], "RGB")
             except ItemError as error:
                 raise error.moved_to(rows.tolist()) from error
+            flat[rows] = [is_flat(image) for image in images]
             return self._pooled(backbone, self._batch(backbone, images))
 
-        return Reading(np.ones(len(items), dtype=np.int64), compute)
+        return Reading(np.ones(len(items), dtype=np.int64), compute, flat=flat)
 
     def _batch(self, backbone: Backbone, images: list[Image.Image]) -> Mapping[str, torch.Tensor]:
         prepared = self.reader_(images=images, return_tensors="pt")

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
-from w2s_data.encoders.backbone import Source
 from w2s_data.encoders.base import Encoder, Kind
 from w2s_data.encoders.classical import PixelEncoder, TfidfEncoder
 from w2s_data.encoders.image import ImageEncoder
+from w2s_data.encoders.source import Source
 from w2s_data.encoders.text import TextEncoder
 from w2s_data.errors import EncoderError, unknown
 
@@ -113,11 +113,11 @@ def make_encoder(name: str, kind: str, **options: Any) -> Encoder:
     return _PRETRAINED[kind](model=model, **options)
 
 
-def check_encoder(encoder: Any, kind: str | None = None) -> None:
-    """Raise what making and loading an encoder would raise, but load no weights.
+def check_encoder(encoder: Any, kind: str | None = None) -> Encoder | None:
+    """Raise what making and loading an encoder would raise, but load no weights; return it.
 
     `kind` is that of the items, "features" where they are vectors; without it, as before the items
-    are read, a pretrained model may read any kind.
+    are read, a pretrained model may read any kind, and None is returned.
 
     Examples
     --------
@@ -132,7 +132,7 @@ def check_encoder(encoder: Any, kind: str | None = None) -> None:
         made = make_encoder(encoder, kind or (named.encoder.kind if named else "text"))
         if kind is None and isinstance(made, TextEncoder):
             Source(made.model).configuration()
-            return
+            return None
     elif isinstance(encoder, Encoder):
         made = encoder
     else:
@@ -140,6 +140,7 @@ def check_encoder(encoder: Any, kind: str | None = None) -> None:
     if kind not in (None, made.kind):
         raise EncoderError(f"{made!r} reads {made.kind} items, but these are {kind} items")
     made.check()
+    return made
 
 
 def _integer(number: str, where: str, what: str) -> int:

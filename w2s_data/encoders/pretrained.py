@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import logging
-import threading
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
@@ -18,11 +15,14 @@ from w2s_data.compute.device import (
     every_device,
     is_lost,
     is_out_of_memory,
-    release_memory,
     resolve_device,
 )
-from w2s_data.encoders.backbone import Backbone, Source, resolve_layer
-from w2s_data.encoders.base import Encoder, ItemError, describe
+from w2s_data.encoders.backbone import Backbone, resolve_layer
+from w2s_data.encoders.base import Encoder
+from w2s_data.encoders.batches import UNFIT, Batches, Reading, lanes
+from w2s_data.encoders.pooling import Head, pool
+from w2s_data.encoders.recipe import Recipe
+from w2s_data.encoders.source import Source, failure
 from w2s_data.errors import EncoderError, first_line
 from w2s_data.utils.typing import FloatArray, IntArray
 from w2s_data.utils.validation import Constraint, check_parameters, one_of
@@ -35,30 +35,27 @@ logger = logging.getLogger("w2s_data")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
-class Reading(NamedTuple):
-    """Costs of some items, and the function that computes a batch of them."""
-
-    costs: IntArray  # of each item (N,), in the unit of the budget
-    compute: Callable[[Backbone, IntArray], FloatArray]  # model, rows (n,) -> vectors (n, D)
-
-
 class PretrainedEncoder(Encoder):
     """Base of the encoders that pool one hidden state of a pretrained transformer.
 
-    A subclass stores the arguments below in its constructor, and implements `_load_reader`,
-    `_probe`, `_budget` and `_read`, which turn items into batches.
+    A subclass stores the arguments below in its constructor, and implements `_recipe`,
+    `_load_reader`, `_probe`, `_budget` and `_read`, which turn items into batches.
+
+    Attributes
+    ----------
+    n_cut_, limit_, n_flat_ : int
+        How many items of the last call were too long and cut, to what length, and how many images
+        were almost black or of one colour.
     """
 
-    poolings: ClassVar[tuple[str, ...]]
     unit: ClassVar[str]  # of the budget of a batch
-    # Settings on which the vectors depend, beside the model, the layer and the dtype.
-    own_settings: ClassVar[tuple[str, ...]]
-    limits: ClassVar[dict[str, Constraint]]  # of the parameters that only a subclass has
+    # Of the recipe, on which the vectors depend, beside the model, the layer and the dtype.
+    recipe_settings: ClassVar[tuple[str, ...]]
+    limits: ClassVar[dict[str, Constraint]]  # of the parameters of a subclass
 
     model: str
     layer: int
     pooling: str
-    normalize: bool
     dtype: str
     device: str | torch.device
     revision: str | None
@@ -72,8 +69,9 @@ class PretrainedEncoder(Encoder):
         Raise EncoderError if the model cannot be loaded or run, or a setting does not fit it.
         """
         self._check_settings()
-        identity = _while_loading(self._source())  # hashing large files takes as long as loading
-        self.reader_ = self._load_reader()
+        source = self._source()
+        identity = _while_loading(source)  # hashing large files takes as long as loading
+        self.recipe_ = self._recipe(source.configuration(self.kind))
         try:
             self._place()
         except RuntimeError as error:
@@ -83,6 +81,8 @@ class PretrainedEncoder(Encoder):
                 f"model {self.model!r} does not run on {str(self.device)!r} ({first_line(error)}): "
                 "use another device, or 'cpu'"
             ) from error
+        except UNFIT as error:
+            raise self.unfit(error) from error
         self.budget_ = self._budget()
         self.settings_ = self.get_params()
         self._kept = None
@@ -96,11 +96,19 @@ class PretrainedEncoder(Encoder):
         import torch
 
         source, dtype = self._source(), self._torch_dtype()
+        self.n_cut_ = self.n_flat_ = 0
+        self.limit_: int | None = None
         self.replicas_ = [
             Backbone(source, self.layer, self.kind, dtype=dtype, device=device)
             for device in every_device(self.device)
         ]
         self.backbone_ = self.replicas_[0]
+        self.heads_ = {
+            replica.device: Head(source, self.recipe_, replica.width, replica.device)
+            for replica in self.replicas_
+        }
+        self.reader_ = self._load_reader()
+        self._prepare()
         with torch.inference_mode():
             for replica in self.replicas_:
                 replica.drop_unneeded_layers(self._probe(replica))
@@ -109,6 +117,7 @@ class PretrainedEncoder(Encoder):
         """Load the configuration, check the settings against it, and return the layer's number."""
         self._check_settings()
         config = self._source().configuration(self.kind)
+        self._recipe(config)  # refuses parts that cannot be run here
         return resolve_layer(config, self.layer, self.kind)
 
     def spec(self) -> dict[str, Any]:
@@ -118,20 +127,34 @@ class PretrainedEncoder(Encoder):
         """
         layer = self.check()
         source = self._source()
+        recipe = self._recipe(source.configuration(self.kind)).spec()
         return {
             "encoder": type(self).__name__,
             "name": source.label,
             # Of a loaded model, the hash of its files when they were loaded.
             "model": self.identity_ if self._is_ready() else source.identity(),
             "layer": layer,
-            "pooling": self.pooling,
-            **{name: getattr(self, name) for name in self.own_settings},
+            **{name: recipe[name] for name in self.recipe_settings},
             "dtype": str(self._torch_dtype()).removeprefix("torch."),
         }
 
+    def notes(self) -> list[str]:
+        """Say how hidden states become vectors, and why."""
+        return [
+            self._recipe(self._source().configuration(self.kind)).told()
+            + "; pass pooling to change it"
+        ]
+
+    @abstractmethod
+    def _recipe(self, config: Any) -> Recipe:
+        """Return how hidden states become vectors."""
+
     @abstractmethod
     def _load_reader(self) -> Any:
-        """Load the tokenizer or image processor."""
+        """Load the tokenizer or image processor; the model is loaded."""
+
+    def _prepare(self) -> None:
+        """Prepare what depends on both the model and its reader."""
 
     @abstractmethod
     def _probe(self, backbone: Backbone) -> Mapping[str, torch.Tensor]:
@@ -168,7 +191,16 @@ class PretrainedEncoder(Encoder):
 
     @property
     def _n_features_out(self) -> int:
-        return self.backbone_.width
+        return self._head(self.backbone_).width
+
+    def _head(self, backbone: Backbone) -> Head:
+        return self.heads_[backbone.device]
+
+    def unfit(self, error: Exception) -> EncoderError:
+        """Turn an error in a model's own code into one line."""
+        if isinstance(error, EncoderError):
+            return error
+        return EncoderError(f"model {self.model!r} cannot read {self.kind} items: {failure(error)}")
 
     def _ready(self) -> None:
         """Load the model at first use, and again after a change of settings."""
@@ -182,8 +214,7 @@ class PretrainedEncoder(Encoder):
         return Source(str(self.model), self.revision, self.trust_remote_code)
 
     def _check_settings(self) -> None:
-        named = {"pooling": one_of(*self.poolings), "dtype": one_of(*DTYPES)}
-        check_parameters(self, named | self.limits, EncoderError)
+        check_parameters(self, {"dtype": one_of(*DTYPES)} | self.limits, EncoderError)
 
     def _torch_dtype(self) -> torch.dtype:
         import torch
@@ -198,25 +229,13 @@ class PretrainedEncoder(Encoder):
         backbone: Backbone,
         inputs: Mapping[str, torch.Tensor],
         lengths: torch.Tensor | None = None,
+        first: int = 0,
     ) -> FloatArray:
-        """Run the model on one batch and pool in float32; `lengths` exclude the padding."""
-        import torch
-
+        """Run the model on one batch and pool in float32; see `pool` for the last two."""
         hidden = backbone.hidden(inputs).float()
         if hidden.ndim == 4:  # a convolutional model's (items, channels, height, width)
             hidden = hidden.flatten(2).transpose(1, 2)
-        if self.pooling == "cls":
-            vectors = hidden[:, 0]
-        elif self.pooling == "last" and lengths is not None:
-            vectors = hidden[torch.arange(len(hidden), device=hidden.device), lengths - 1]
-        elif "attention_mask" in inputs:
-            weights = inputs["attention_mask"].to(hidden.dtype)
-            sums = torch.bmm(weights.unsqueeze(1), hidden).squeeze(1)
-            vectors = sums / weights.sum(dim=1, keepdim=True)
-        else:
-            vectors = hidden.mean(dim=1)
-        if self.normalize:
-            vectors = torch.nn.functional.normalize(vectors, dim=1)
+        vectors = self._head(backbone)(pool(hidden, self.recipe_.pooling, lengths, first))
         return vectors.cpu().numpy()
 
     def _rows_of_part(self, costs: IntArray, part: int, n_parts: int) -> IntArray:
@@ -240,120 +259,21 @@ class PretrainedEncoder(Encoder):
         # Every device, and every core of a CPU, takes the next batch when it is free: neither the
         # batches nor the last bits of their vectors depend on the number of devices, and a core
         # computes a whole batch at less cost than several cores compute parts of it.
-        work = _Batches(self, items, reading, rows, advance)
-        with _lanes(self.replicas_) as backbones, ThreadPoolExecutor(len(backbones)) as threads:
+        work = Batches(self, items, reading, rows, advance)
+        with lanes(self.replicas_) as backbones, ThreadPoolExecutor(len(backbones)) as threads:
             started = [threads.submit(work.run, backbone) for backbone in backbones]
             try:
                 for thread in started:
                     thread.result()
             finally:  # after an interrupt, too, the others end with their present batch
                 work.stop()
+        self.limit_ = reading.limit
+        self.n_cut_, self.n_flat_ = (
+            0 if odd is None else int(odd[rows].sum()) for odd in (reading.cut, reading.flat)
+        )
         if work.vectors is None:
-            return np.empty((0, self.backbone_.width), dtype=np.float32)
+            return np.empty((0, self._n_features_out), dtype=np.float32)
         return work.vectors
-
-
-@contextmanager
-def _lanes(replicas: list[Backbone]) -> Iterator[list[Backbone]]:
-    """Yield one model per device, or per core of a CPU."""
-    import torch
-
-    if replicas[0].device.type != "cpu":
-        yield replicas
-        return
-    cores = torch.get_num_threads()
-    torch.set_num_threads(1)  # for the threads that are started from here on
-    try:
-        yield replicas * (cores if len(replicas) == 1 else 1)
-    finally:
-        torch.set_num_threads(cores)
-
-
-@dataclass
-class _Batches:
-    """Rows of one call, handed to the devices batch by batch."""
-
-    encoder: PretrainedEncoder
-    items: list[Any]
-    reading: Reading
-    rows: IntArray
-    advance: Advance
-    vectors: FloatArray | None = None
-
-    def __post_init__(self) -> None:
-        self.costs = self.reading.costs[self.rows]
-        # Places among the rows, costliest first: memory then runs out at once or not at all.
-        self._order = np.argsort(-self.costs, kind="stable")
-        self._lock = threading.Lock()
-        self._stopped = False
-
-    def stop(self) -> None:
-        """Hand out no further batches."""
-        self._stopped = True
-
-    def run(self, backbone: Backbone) -> None:
-        """Compute batches on one device until none is left, or one failed anywhere."""
-        import torch
-
-        on_cuda = backbone.device.type == "cuda"
-        try:
-            with (
-                torch.inference_mode(),
-                torch.cuda.device(backbone.device) if on_cuda else nullcontext(),
-            ):
-                while (batch := self._next()) is not None:
-                    self._compute(backbone, batch)
-        except BaseException:
-            self.stop()
-            raise
-
-    def _next(self) -> IntArray | None:
-        with self._lock:
-            if self._stopped or not len(self._order):
-                return None
-            size = max(1, self.encoder.budget_ // self._cost(self._order))
-            batch, self._order = self._order[:size], self._order[size:]
-            return batch
-
-    def _cost(self, places: IntArray) -> int:
-        return max(1, int(self.costs[places[0]]))
-
-    def _compute(self, backbone: Backbone, batch: IntArray) -> None:
-        try:
-            computed = self.reading.compute(backbone, self.rows[batch])
-        except RuntimeError as error:
-            failure = first_line(error)
-            if not is_out_of_memory(error):
-                if not is_lost(error):
-                    raise
-                raise EncoderError(
-                    f"{backbone.device} failed ({failure}); finished features are kept, and "
-                    "the same command resumes after them"
-                ) from error
-        else:
-            with self._lock:
-                if self.vectors is None:
-                    shape = (len(self.costs), computed.shape[1])
-                    self.vectors = np.empty(shape, dtype=np.float32)
-                self.vectors[batch] = computed
-                self.advance(len(batch))
-            return
-        # Outside of the handler, since its traceback holds the tensors of the batch.
-        release_memory(backbone.device)
-        if len(batch) == 1:
-            row = int(self.rows[batch[0]])
-            raise ItemError([row], [describe(self.items[row])], f"does not fit alone: {failure}")
-        self._return(batch)
-
-    def _return(self, batch: IntArray) -> None:
-        """Return a batch that was too large to the front of the queue."""
-        encoder = self.encoder
-        with self._lock:
-            half = len(batch) * self._cost(batch) // 2
-            if half < encoder.budget_:  # another device may have halved it already
-                encoder.budget_ = half
-                logger.warning("out of memory: halving the batch to %d %s", half, encoder.unit)
-            self._order = np.concatenate([batch, self._order])
 
 
 def _while_loading(source: Source) -> Callable[[], str]:

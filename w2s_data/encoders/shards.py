@@ -23,6 +23,16 @@ class Part(NamedTuple):
     n_parts: int = 1
 
 
+class Encoded(NamedTuple):
+    """Vectors of some rows of a shard, and what was odd about their items."""
+
+    rows: IntArray
+    vectors: FloatArray
+    n_cut: int = 0  # texts
+    limit: int | None = None  # tokens of a text that was cut
+    n_flat: int = 0  # images that are almost black, or of one colour
+
+
 def resolved_encoder(encoder: Encoder, engine: Engine) -> Encoder:
     """Return an encoder whose device and dtype are no longer "auto", as workers will use it."""
     if engine.name == "local" or not isinstance(encoder, PretrainedEncoder):
@@ -37,7 +47,7 @@ def resolved_encoder(encoder: Encoder, engine: Engine) -> Encoder:
 
 def encode_shards(
     encoder: Encoder, items: list[Any], shards: Sequence[IntArray], engine: Engine, advance: Advance
-) -> Iterator[FloatArray]:
+) -> Iterator[Encoded]:
     """Yield the vectors of each shard (rows of `items`), in order.
 
     `encoder` is as `resolved_encoder` returns it. An ItemError names rows of all items.
@@ -51,28 +61,33 @@ def encode_shards(
         for rows in shards
         for part in range(n_parts)
     )
-    results: list[tuple[IntArray, FloatArray]] = []
+    results: list[Encoded] = []
     encoded = engine.map_blocks(encode, encoder, parts, advance, device=device, same_threads=False)
     for _, result in encoded:
-        results.append(result)
+        results.append(Encoded(*result))
         if len(results) == n_parts:
             yield _joined(results)
             results = []
 
 
-def encode(encoder: Encoder, part: Part, advance: Advance) -> tuple[IntArray, FloatArray]:
+def encode(encoder: Encoder, part: Part, advance: Advance) -> Encoded:
     """Encode a part of a shard; return positions in the shard, and their vectors."""
     try:
-        return encoder.encode_part(part.items, part.part, part.n_parts, advance=advance)
+        encoded = encoder.encode_part(part.items, part.part, part.n_parts, advance=advance)
     except ItemError as error:
         raise error.moved_to(part.rows.tolist()) from error
+    odd = (getattr(encoder, name, None) for name in ("n_cut_", "limit_", "n_flat_"))
+    n_cut, limit, n_flat = odd
+    return Encoded(*encoded, n_cut or 0, limit, n_flat or 0)
 
 
-def _joined(parts: list[tuple[IntArray, FloatArray]]) -> FloatArray:
+def _joined(parts: list[Encoded]) -> Encoded:
     if len(parts) == 1:
-        return parts[0][1]
-    parts = [part for part in parts if len(part[0])]  # an empty part may not know its width
-    vectors = np.concatenate([vectors for _, vectors in parts])
+        return parts[0]
+    parts = [part for part in parts if len(part.rows)]  # an empty part may not know its width
+    rows = np.concatenate([part.rows for part in parts])
+    vectors = np.concatenate([part.vectors for part in parts])
     joined = np.empty_like(vectors)
-    joined[np.concatenate([rows for rows, _ in parts])] = vectors
-    return joined
+    joined[rows] = vectors
+    n_cut, n_flat = sum(part.n_cut for part in parts), sum(part.n_flat for part in parts)
+    return Encoded(np.sort(rows), joined, n_cut, parts[0].limit, n_flat)

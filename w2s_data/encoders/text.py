@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
+import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from w2s_data.encoders.backbone import Backbone
+from w2s_data.encoders.backbone import Backbone, resolve_layer
 from w2s_data.encoders.base import ItemError, Kind, describe
-from w2s_data.encoders.pretrained import PretrainedEncoder, Reading
-from w2s_data.errors import EncoderError
+from w2s_data.encoders.batches import Reading
+from w2s_data.encoders.pretrained import PretrainedEncoder
+from w2s_data.encoders.recipe import AUTO, POOLINGS, Recipe, read_recipe
+from w2s_data.encoders.tokens import TextReader, Tokens
 from w2s_data.utils.typing import FloatArray, IntArray
 from w2s_data.utils.validation import Constraint, one_of, whole
 
@@ -23,32 +25,42 @@ if TYPE_CHECKING:
 # with fewer than 16,384, and a shard of short texts then makes several batches to share.
 _CPU_TOKENS = 1536
 _GPU_TOKENS = 16_384
-# Texts whose tokens are lists of Python ints at the same time.
-_TOKENIZER_CHUNK = 8192
-# Tokenizers without a limit state an astronomical one.
-_NO_LIMIT = 10**9
+
+logger = logging.getLogger("w2s_data")
+
+
+def _is_pooling(value: object) -> bool:
+    return isinstance(value, str) and set(value.split("+")) <= set(POOLINGS)
 
 
 class TextEncoder(PretrainedEncoder):
-    """Mean, first or last token of one hidden state of a pretrained transformer.
+    """Tokens of one hidden state of a pretrained transformer, pooled to a vector.
 
-    For a text of T tokens with hidden states h_1, …, h_T in layer k: mean = Σ h_t / T,
-    cls = h_1, last = h_T. Padding never counts. Encoders, decoders, and the encoder half of
-    encoder-decoders work alike.
+    A sentence-transformers model is run as its own files say: pooling, Dense layers, normalisation,
+    maximum length and prompt. Of another model the tokens of a text are averaged, and of a decoder,
+    which sees the whole text only there, the last one is taken. Padding never counts. Encoders,
+    decoders, and the encoder half of encoder-decoders work alike.
 
     Parameters
     ----------
     model : str
-        Folder of a transformers model, or its name on the hub.
+        Folder of a transformers or sentence-transformers model, or its name on the hub.
     layer : int
         Hidden state: 0 the embedding output, k the output of layer k, -1 the last one (after
         the final norm, where the model has one). Layers above it are neither kept nor computed.
-    pooling : "mean", "cls" or "last"
-        Decoders see the whole text only at its last token.
+        Below the last layer a model's own pooling is kept, but not what it does after it.
+    pooling : str
+        "mean" (Σ h_t / T), "cls" (h_1), "last" (h_T), "max", "mean_sqrt_len" (Σ h_t / √T) or
+        "weightedmean" (Σ t h_t / Σ t) of the hidden states h_1, …, h_T of a text; several
+        concatenate, as in "cls+mean". A named pooling stands instead of all that the model's own
+        files do after the transformer.
     max_length : int, optional
-        Tokens kept of a text; by default as many as the model reads.
-    normalize : bool
-        Scale vectors to length 1.
+        Tokens kept of a text; by default as the model's files say, or as many as it reads.
+    normalize : bool, optional
+        Scale vectors to length 1, or do not; by default as the model's files say.
+    prompt : str, optional
+        Text to put before each text, or the name of one of the model's own prompts; by default
+        the model's default prompt, if any.
     dtype : "auto", "float32", "bfloat16" or "float16"
         Precision of the model; "auto" is bfloat16 on CUDA, float32 elsewhere. Pooling and the
         result are float32.
@@ -62,30 +74,37 @@ class TextEncoder(PretrainedEncoder):
     trust_remote_code : bool
         Run Python code that comes with the model. Only for sources you trust.
 
-    EncoderError is raised by `fit`, `spec` and `encode`, for an unknown model, layer or pooling, or
-    a text that does not fit in memory alone.
+    EncoderError is raised by `fit`, `spec` and `encode`, for an unknown model, layer or pooling, a
+    model whose files lack weights or ask for parts that cannot be run here, or a text that does
+    not fit in memory alone.
 
     Examples
     --------
     >>> TextEncoder("models/minilm", layer=3).get_params()["pooling"]
-    'mean'
+    'auto'
     """
 
     kind: ClassVar[Kind] = "text"
-    poolings: ClassVar[tuple[str, ...]] = ("mean", "cls", "last")
-    own_settings: ClassVar[tuple[str, ...]] = ("max_length", "normalize")
     unit: ClassVar[str] = "tokens"
-    limits: ClassVar[dict[str, Constraint]] = dict.fromkeys(
-        ("max_length", "max_tokens"), one_of(None) | whole(1)
+    recipe_settings: ClassVar[tuple[str, ...]] = (
+        *("pooling", "pooling_reason", "modules", "normalize", "prompt", "max_length"),
     )
+    limits: ClassVar[dict[str, Constraint]] = {
+        "pooling": one_of(AUTO, *POOLINGS) | Constraint('several joined by "+"', _is_pooling),
+        "normalize": one_of(None, True, False),
+        "prompt": one_of(None) | Constraint("a text", lambda value: isinstance(value, str)),
+        "max_length": one_of(None) | whole(1),
+        "max_tokens": one_of(None) | whole(1),
+    }
 
     def __init__(
         self,
         model: str,
         layer: int = -1,
-        pooling: str = "mean",
+        pooling: str = AUTO,
         max_length: int | None = None,
-        normalize: bool = False,
+        normalize: bool | None = None,
+        prompt: str | None = None,
         dtype: str = "auto",
         device: str | torch.device = "auto",
         max_tokens: int | None = None,
@@ -97,89 +116,85 @@ class TextEncoder(PretrainedEncoder):
         self.pooling = pooling
         self.max_length = max_length
         self.normalize = normalize
+        self.prompt = prompt
         self.dtype = dtype
         self.device = device
         self.max_tokens = max_tokens
         self.revision = revision
         self.trust_remote_code = trust_remote_code
 
-    def _load_reader(self) -> Any:
-        from transformers import AutoTokenizer
+    def _recipe(self, config: Any) -> Recipe:
+        layer, last = (resolve_layer(config, n, self.kind) for n in (self.layer, -1))
+        return read_recipe(self._source(), config).changed(
+            pooling=self.pooling,
+            normalize=self.normalize,
+            prompt=self.prompt,
+            max_length=self.max_length,
+            last_layer=layer == last,
+        )
 
-        return self._source().load(AutoTokenizer.from_pretrained, "tokenizer")
+    def _load_reader(self) -> TextReader:
+        part, recipe = self.backbone_.model, self.recipe_
+        return TextReader(self._source(), part, lower_case=recipe.lower_case)
+
+    def _prepare(self) -> None:
+        reader = self.reader_
+        self.limit_ = reader.limit(self.max_length, self.recipe_.max_length)
+        # As sentence-transformers counts them: without the mark that ends a text.
+        prompt = self.recipe_.prompt
+        self.first_ = 0
+        if prompt and not self.recipe_.include_prompt:
+            ids = reader.tokenize([prompt], self.limit_).ids
+            marks = reader.tokenizer.all_special_ids
+            self.first_ = len(ids) - (len(ids) > 0 and int(ids[-1]) in marks)
+        longest = "" if self.limit_ is None else f", at most {self.limit_:,} tokens"
+        logger.info("%s: %s%s", self._source().label, self.recipe_.told(), longest)
 
     def _budget(self) -> int:
         on_cpu = self.backbone_.device.type == "cpu"
         return self.max_tokens or (_CPU_TOKENS if on_cpu else _GPU_TOKENS)
 
     def _probe(self, backbone: Backbone) -> Mapping[str, torch.Tensor]:
-        tokens, starts = self._tokenize(["a", "a longer text"])
-        return self._batch(backbone, tokens, starts, np.array([1, 0]))[0]
+        tokens = self._tokenize(["a", "a longer text"])
+        return self._batch(backbone, tokens, np.array([1, 0]))[0]
 
     def _read(self, items: list[Any]) -> Reading:
-        tokens, starts = self._tokenize(items)
+        tokens = self._tokenize(items)
 
         def compute(backbone: Backbone, rows: IntArray) -> FloatArray:
-            return self._pooled(backbone, *self._batch(backbone, tokens, starts, rows))
+            return self._pooled(backbone, *self._batch(backbone, tokens, rows), self.first_)
 
-        return Reading(np.diff(starts), compute)
+        return Reading(np.diff(tokens.starts), compute, tokens.cut, self.limit_)
 
-    def _tokenize(self, texts: list[str]) -> tuple[IntArray, IntArray]:
-        """Return the token ids of all texts end to end, and N + 1 offsets of the texts."""
-        limit = self._max_length()
-        chunks: list[IntArray] = []
-        lengths: list[int] = []
-        for first in range(0, len(texts), _TOKENIZER_CHUNK):
-            chunk = texts[first : first + _TOKENIZER_CHUNK]
-            ids = self.reader_(
-                chunk,
-                truncation=limit is not None,
-                max_length=limit,
-                return_attention_mask=False,
-                return_token_type_ids=False,
-            )["input_ids"]
-            for row, sequence in enumerate(ids):
-                if not sequence:
-                    sequence.append(self._token_of_nothing(first + row, chunk[row]))
-            lengths.extend(map(len, ids))
-            chunks.append(np.fromiter(itertools.chain.from_iterable(ids), dtype=np.int32))
-        starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
-        return np.concatenate(chunks) if chunks else np.empty(0, np.int32), starts
+    def _tokenize(self, texts: list[str]) -> Tokens:
+        def empty(row: int) -> int:
+            return self._token_of_nothing(row, texts[row])
 
-    def _max_length(self) -> int | None:
-        positions = getattr(self.backbone_.model.config, "max_position_embeddings", None)
-        if self.max_length is not None:
-            if positions and self.max_length > positions:  # torch fails at the missing ones
-                raise EncoderError(
-                    f"max_length={self.max_length} is beyond the {positions} positions of model "
-                    f"{self.model!r}"
-                )
-            return self.max_length
-        limits = (self.reader_.model_max_length, positions)
-        return min((limit for limit in limits if limit and limit < _NO_LIMIT), default=None)
+        prompt = self.recipe_.prompt
+        read = [prompt + text for text in texts] if prompt else texts
+        tokens: Tokens = self.reader_.tokenize(read, self.limit_, empty)
+        return tokens
 
     def _token_of_nothing(self, row: int, text: str) -> int:
         """Return a stand-in for a text without tokens: an empty one, unless marks are added."""
-        reader = self.reader_
+        reader = self.reader_.tokenizer
         for token in (reader.bos_token_id, reader.eos_token_id, reader.pad_token_id):
-            if token is not None:
+            if token is not None and 0 <= token < self.reader_.vocabulary:
                 return int(token)
         raise ItemError([row], [describe(text)], "the tokenizer makes no token of it")
 
     def _batch(
-        self, backbone: Backbone, tokens: IntArray, starts: IntArray, rows: IntArray
+        self, backbone: Backbone, tokens: Tokens, rows: IntArray
     ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         """Pad texts on the right to one batch."""
         import torch
 
         # On the right, so that positions count from 0 whatever the model, and a decoder's tokens
         # never see the padding, which follows them.
-        lengths = starts[rows + 1] - starts[rows]
+        lengths = tokens.starts[rows + 1] - tokens.starts[rows]
         mask = np.arange(lengths.max()) < lengths[:, None]
-        marks = (self.reader_.pad_token_id, self.reader_.eos_token_id, 0)
-        filling = next(token for token in marks if token is not None)
-        padded = np.full(mask.shape, filling, dtype=np.int64)
-        padded[mask] = np.concatenate([tokens[starts[row] : starts[row + 1]] for row in rows])
+        padded = np.full(mask.shape, self.reader_.filling, dtype=np.int64)
+        padded[mask] = np.concatenate(tokens.rows(rows))
         device = backbone.device
         inputs = {"input_ids": torch.from_numpy(padded).to(device)}
         if not mask.all():  # without a mask, attention takes its fastest path

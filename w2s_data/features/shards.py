@@ -44,6 +44,9 @@ class Shard:
     rows: int
     sha256: str
     keys_sha256: str
+    cut: int = 0  # texts that were too long for the encoder
+    limit: int | None = None  # tokens that were kept of those
+    flat: int = 0  # images that are almost black, or of one colour
 
 
 @dataclass(frozen=True)
@@ -158,8 +161,8 @@ class Shards:
                 self.folder.remove(name)
         self.folder.tidy()
 
-    def append(self, keys: AnyArray, vectors: FloatArray) -> None:
-        """Write one shard, then name it in the manifest."""
+    def append(self, keys: AnyArray, vectors: FloatArray, **counts: Any) -> None:
+        """Write one shard, then name it in the manifest; `counts` are fields of `Shard`."""
         dim = vectors.shape[1]
         if self.manifest.dim not in (None, dim):
             raise StoreError(
@@ -176,6 +179,7 @@ class Shards:
             rows=len(keys),
             sha256=hashlib.sha256(content).hexdigest(),
             keys_sha256=hashlib.sha256(keys.tobytes()).hexdigest(),
+            **counts,
         )
         shards = sorted([*self.manifest.shards, shard], key=lambda shard: shard.file)
         self.manifest = replace(self.manifest, dim=dim, shards=tuple(shards))

@@ -30,6 +30,8 @@ from w2s_data.utils.validation import check_parameters, whole
 
 logger = logging.getLogger("w2s_data")
 
+_MANY_FLAT = 0.25  # share of images without content from which it is worth a note
+
 
 class FeatureStore:
     """Features in a folder, or a view of some of them in any order.
@@ -90,6 +92,21 @@ class FeatureStore:
     def keys(self) -> AnyArray:
         """Content hashes of the items, 16 bytes each, in the order of this view."""
         return self._shards.keys[self._rows]
+
+    @property
+    def notes(self) -> list[str]:
+        """Say how many of all stored items were not read in full, or show nothing."""
+        shards = self._shards.manifest.shards
+        n, cut, flat = (sum(getattr(s, name) for s in shards) for name in ("rows", "cut", "flat"))
+        notes = []
+        if cut:
+            limit = next(shard.limit for shard in shards if shard.cut)
+            notes.append(
+                f"{cut:,} of {n:,} texts were cut to {limit:,} tokens; pass max_length to change it"
+            )
+        if flat >= _MANY_FLAT * n > 0:
+            notes.append(f"{flat:,} of {n:,} images are almost black, or of one colour")
+        return notes
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -223,9 +240,13 @@ def embed(
         parts = [todo[start : start + shard_rows] for start in range(0, len(todo), shard_rows)]
         with progress_bar("embed", total=len(todo), enabled=progress) as advance:
             encoded = encode_shards(encoder, listed, parts, engine, advance)
-            for part, vectors in zip(parts, encoded, strict=True):
-                shards.append(keys[part], vectors)
-    return FeatureStore(shards, np.empty(0, np.int64)).select(keys)
+            for part, made in zip(parts, encoded, strict=True):
+                odd = {"cut": made.n_cut, "limit": made.limit, "flat": made.n_flat}
+                shards.append(keys[part], made.vectors, **odd)
+    store = FeatureStore(shards, np.empty(0, np.int64)).select(keys)
+    for note in store.notes:
+        logger.info("%s", note)
+    return store
 
 
 def item_keys(items: list[Any], kind: Kind) -> AnyArray:
@@ -277,9 +298,10 @@ def _check_place(folder: Storage) -> None:
 def _check_same_encoder(
     folder: Storage, manifest: Manifest, kind: Kind, spec: dict[str, Any]
 ) -> None:
-    """Raise if the specs differ; "name" is a label for people and does not count."""
-    there = {"items": manifest.kind, **manifest.encoder, "name": None}
-    here = {"items": kind, **spec, "name": None}
+    """Raise if the specs differ; labels for people do not count."""
+    labels = dict.fromkeys(("name", "pooling_reason"))
+    there = {"items": manifest.kind, **manifest.encoder, **labels}
+    here = {"items": kind, **spec, **labels}
     different = [name for name in {**there, **here} if there.get(name) != here.get(name)]
     if different:
         settings = ", ".join(f"{n}={there.get(n)!r} (not {here.get(n)!r})" for n in different)

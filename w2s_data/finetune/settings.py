@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from w2s_data.encoders.backbone import Source
+from w2s_data.encoders.source import Source
 from w2s_data.errors import InputError, unknown
 from w2s_data.utils.constants import LARGEST_COUNT, MOST_EPOCHS
 from w2s_data.utils.validation import (

@@ -15,11 +15,10 @@ from typing import Any
 from pydantic import Field
 
 from w2s_data.errors import InputError, unknown
-from w2s_data.stages.fields import File, Place
 from w2s_data.stages.graph import PIPELINE
+from w2s_data.stages.models import EmbedSettings, ModelSettings, embed_settings
 from w2s_data.stages.settings import (
     DataSettings,
-    EmbedSettings,
     ForecastSettings,
     GainSettings,
     GroupSettings,
@@ -32,13 +31,6 @@ from w2s_data.stages.settings import (
 )
 from w2s_data.utils.encoding import decode
 from w2s_data.utils.reading import reading
-
-
-class ModelSettings(Settings):
-    """The model of one role: an encoder, or a file of ready-made features."""
-
-    encoder: Place = Field(None, description="Encoder: tfidf, pixels, or a transformers model.")
-    features: File = Field(None, description="Ready-made features, a .npy file (N, D).")
 
 
 class Config(Settings):
@@ -66,12 +58,7 @@ class Config(Settings):
     @property
     def embed(self) -> EmbedSettings:
         """The models of both roles, as the embedding stage takes them."""
-        return EmbedSettings(
-            strong=self.strong.encoder,
-            strong_features=self.strong.features,
-            weak=self.weak.encoder,
-            weak_features=self.weak.features,
-        )
+        return embed_settings(self.strong, self.weak)
 
 
 SECTIONS = tuple(name for name in Config.model_fields if name != "off")

@@ -2,30 +2,44 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from sklearn.base import clone
 
 from w2s_data.compute.context import Compute
 from w2s_data.data.dataset import W2SDataset
 from w2s_data.encoders.base import Encoder
 from w2s_data.encoders.names import check_encoder, make_encoder
 from w2s_data.encoders.shards import resolved_encoder
-from w2s_data.errors import InputError, NotApplicableError, RunError
+from w2s_data.errors import (
+    DegenerateDataWarning,
+    FeatureError,
+    InputError,
+    NotApplicableError,
+    RunError,
+    listing,
+)
+from w2s_data.errors import rows as rows_text
 from w2s_data.features.matrix import ArrayFeatures, FeatureMatrix, FeatureView
 from w2s_data.features.pairs import embed_pairs, turned_features
 from w2s_data.features.store import FeatureStore, embed
 from w2s_data.run import Run, writes
 from w2s_data.stages.checks import Known
+from w2s_data.stages.fields import BOTH
 from w2s_data.stages.graph import EMBED
-from w2s_data.stages.settings import EmbedSettings
+from w2s_data.stages.models import ENCODER_SETTINGS, EmbedSettings
 from w2s_data.utils.io import atomic_path, jsonable, load_npy, make_folder
 from w2s_data.utils.manifest import MANIFEST, FileRecord
 from w2s_data.utils.stage import StageResult
+from w2s_data.utils.warnings import collect_warnings
+
+logger = logging.getLogger("w2s_data")
 
 Role = Literal["strong", "weak"]
 ROLES: tuple[Role, ...] = ("strong", "weak")
@@ -80,12 +94,16 @@ def embed_stage(
     }
     fresh = run.is_fresh(EMBED, recorded) and _are_sound(run, inputs)
     if not fresh:
+        earlier = record.get("notes", ())
         with run.stage(EMBED, recorded) as stage:
             for role in (role for role in ROLES if role in recorded):
                 encoder = inputs[role].encoder if role in inputs else None
                 if encoder is not None:
-                    _encode(run, dataset, role, encoder, compute, overwrite)
-                elif _manifest_of(role) in before_files:
+                    notes = _encode(run, dataset, role, encoder, compute, overwrite)
+                    stage.notes += [f"{role} encoder: {note}" for note in notes]
+                elif role not in inputs:  # as it was
+                    stage.notes += [note for note in earlier if note.startswith(f"{role} encoder")]
+                if encoder is None and _manifest_of(role) in before_files:
                     run.file(_manifest_of(role))  # kept as it is, so it must be as it was
                 if _is_stored(run, role):
                     stage.add(_manifest_of(role))
@@ -100,17 +118,22 @@ def embed_stage(
 def check_embed(settings: EmbedSettings, known: Known) -> None:
     """Raise for models that do not exist or read other items, and for files that do not fit."""
     dataset = known.dataset
+    encoders: list[Encoder | None] = []
     for role in ROLES:
         model, given = getattr(settings, role), getattr(settings, f"{role}_features")
         if model is not None and given is not None:
             raise InputError(f"use either {role} or {role}_features, not both")
         try:
             if model is not None:
-                check_encoder(model, None if dataset is None else dataset.kind)
+                encoder = check_encoder(model, None if dataset is None else dataset.kind)
+                encoders.append(encoder)
+                if encoder is not None:
+                    _with_settings(encoder, role, settings).check()
             if isinstance(given, str | os.PathLike):
                 load_npy(given, None if dataset is None else len(dataset))
         except InputError as error:
             raise type(error)(f"{role}: {error}") from error
+    _check_applied(settings, encoders)
 
 
 def planned_roles(run: Run, settings: EmbedSettings) -> frozenset[str]:
@@ -174,14 +197,52 @@ def _inputs(
     for role in ROLES:
         model, given = getattr(settings, role), getattr(settings, f"{role}_features")
         if model is not None:
-            inputs[role] = FeatureInput(encoder=_encoder(model, dataset, compute))
+            encoder = _with_settings(_encoder(model, dataset), role, settings)
+            inputs[role] = FeatureInput(encoder=_placed(encoder, compute))
         elif given is not None:
             inputs[role] = FeatureInput(file=_as_file(run, role, given))
     return inputs
 
 
-def _encoder(model: Any, dataset: W2SDataset, compute: Compute) -> Encoder:
+def _encoder(model: Any, dataset: W2SDataset) -> Encoder:
     encoder: Encoder = make_encoder(model, dataset.kind) if isinstance(model, str) else model
+    return encoder
+
+
+def _with_settings(encoder: Encoder, role: Role, settings: EmbedSettings) -> Encoder:
+    """Return the encoder with the settings of its role, and those for both that it has."""
+    known = encoder.get_params()
+    chosen: dict[str, Any] = {}
+    for setting, parameter in ENCODER_SETTINGS.items():
+        by_role = getattr(settings, setting) or {}
+        if role in by_role and parameter not in known:
+            raise InputError(
+                f"{setting} does not apply to {type(encoder).__name__}, which has "
+                f"{listing(s for s, p in ENCODER_SETTINGS.items() if p in known) or 'no setting'}"
+            )
+        value = by_role.get(role, by_role.get(BOTH))
+        if value is not None and parameter in known:
+            chosen[parameter] = value
+    return clone(encoder).set_params(**chosen) if chosen else encoder
+
+
+def _check_applied(settings: EmbedSettings, encoders: Sequence[Encoder | None]) -> None:
+    """Raise for a setting that no encoder has; None stands for one that is not known yet."""
+    for setting, parameter in ENCODER_SETTINGS.items():
+        for role in getattr(settings, setting) or ():
+            if role != BOTH and getattr(settings, role) is None:
+                raise InputError(f"{setting} of {role} requires an encoder as {role}")
+            if not any(e is None or parameter in e.get_params() for e in encoders):
+                names = listing(type(encoder).__name__ for encoder in encoders)
+                raise InputError(
+                    f"{setting} applies to none of the encoders ({names})"
+                    if encoders
+                    else f"{setting} requires an encoder as strong or weak"
+                )
+
+
+def _placed(encoder: Encoder, compute: Compute) -> Encoder:
+    """Return the encoder as it will run on the device and engine of the context."""
     if "device" in encoder.get_params():
         encoder.set_params(device=compute.device)
     return resolved_encoder(encoder, compute.engine)
@@ -205,10 +266,14 @@ def _encode(
     encoder: Encoder,
     compute: Compute,
     overwrite: bool,
-) -> None:
-    # A pretrained encoder is loaded by the workers themselves where there are any.
-    if encoder.learns or compute.engine.name == "local":
-        encoder.fit(_fitting_items(dataset))
+) -> list[str]:
+    """Compute a role's features; return what was decided, and what is odd about them."""
+    with collect_warnings(DegenerateDataWarning) as notes:
+        # A pretrained encoder is loaded by the workers themselves where there are any.
+        if encoder.learns or compute.engine.name == "local":
+            encoder.fit(_fitting_items(dataset))
+    for note in notes:
+        logger.warning("%s encoder: %s", role, note)
     folder = _store_path(run, role)
     replaced = (
         _is_stored(run, role)
@@ -220,10 +285,38 @@ def _encode(
         "progress": compute.progress,
         "engine": compute.engine,
     }
+    items = [*dataset.pairs[0], *dataset.pairs[1]] if dataset.is_paired else dataset.items
     if dataset.is_paired:
         embed_pairs(*dataset.pairs, encoder, folder, **options)
     else:
-        embed(dataset.items, encoder, folder, **options)
+        embed(items, encoder, folder, **options)
+    store = FeatureStore.open(folder)
+    zero = _zero_note(store.select(items), items, role, encoder)
+    return [*encoder.notes(), *notes, *store.notes, *([zero] if zero else [])]
+
+
+def _zero_note(
+    features: FeatureStore, items: Sequence[Any], role: Role, encoder: Encoder
+) -> str | None:
+    """Say which features are all zero, and why.
+
+    Raise FeatureError if all are, and for strong features if any are: the overlap needs directions.
+    """
+    blocks = features.blocks()
+    empty = [rows.start + np.flatnonzero(~block.any(axis=1)) for rows, block in blocks]
+    zero = np.concatenate(empty) if empty else np.empty(0, np.int64)
+    if not len(zero):
+        return None
+    reasons = dict.fromkeys(encoder.zero_reason(items[row]) for row in zero[:1000])
+    everything = len(zero) == len(items)
+    where = "every row" if everything else rows_text(zero)
+    said = f"features are all zero in {where}: {'; '.join(list(reasons)[:3])}"
+    if everything or role == "strong":
+        raise FeatureError(
+            f"{role} {said}. Leave these items out, or use another encoder as {role}"
+        )
+    logger.warning("%s %s", role, said)
+    return said
 
 
 def _recorded(

@@ -121,6 +121,44 @@ def _weak_columns(value: Any) -> Any:
     return models
 
 
+BOTH = "both"  # a value for every role to which it applies
+_ROLES = ("strong", "weak")
+
+
+def _by_role(read: Callable[[Any], Any], expected: str) -> BeforeValidator:
+    """Read "cls", ["strong=cls", "weak=mean"] or a table by role; a text may hold "=" itself."""
+
+    def one(value: Any) -> tuple[str, Any]:
+        role, equals, text = value.partition("=") if isinstance(value, str) else ("", "", "")
+        return (role, text) if equals and role in _ROLES else (BOTH, value)
+
+    def read_all(value: Any) -> Any:
+        if value is None:
+            return None
+        several = value if isinstance(value, list | tuple) else [value]
+        pairs = list(value.items()) if isinstance(value, Mapping) else [one(v) for v in several]
+        read_pairs = {role: read(v) for role, v in pairs}
+        unknown = set(read_pairs) - {BOTH, *_ROLES}
+        if unknown or None in read_pairs.values() or len(read_pairs) < len(pairs):
+            raise ValueError(f"{expected}, or strong=VALUE and weak=VALUE, each once")
+        return read_pairs
+
+    return BeforeValidator(read_all)
+
+
+def _as_text(value: Any) -> Any:
+    return value if isinstance(value, str) else None
+
+
+def _as_count(value: Any) -> Any:
+    number = _number(value)
+    return number if type(number) is int and 1 <= number <= LARGEST_COUNT else None
+
+
+def _as_flag(value: Any) -> Any:
+    return {"true": True, "false": False}.get(str(value).lower())
+
+
 def _number(text: Any) -> Any:
     if not isinstance(text, str):
         return text
@@ -247,6 +285,21 @@ Similarity = Annotated[
     int | float | Literal["auto"],
     _number_or("auto", "a cosine above -1, at most 1", lambda number: -1 < number <= 1),
     Shell("NUMBER|auto"),
+]
+
+# Settings of the encoders, by role; a text alone is for both.
+RoleText = Annotated[
+    dict[str, str], _by_role(_as_text, "a text"), Shell("[ROLE=]TEXT", repeated=True)
+]
+RoleCount = Annotated[
+    dict[str, int],
+    _by_role(_as_count, "an integer >= 1"),
+    Shell("[ROLE=]NUMBER", repeated=True),
+]
+RoleFlag = Annotated[
+    dict[str, bool],
+    _by_role(_as_flag, "true or false"),
+    Shell("[ROLE=]true|false", repeated=True),
 ]
 
 # A condition may name a group that holds a comma: only the option is repeated.

@@ -114,27 +114,6 @@ class DataSettings(Settings):
     )
 
 
-class EmbedSettings(Settings):
-    """Models of the two roles: an encoder, or a file of ready-made features."""
-
-    panel: ClassVar[str] = "Models"
-
-    strong: Place = Field(
-        None,
-        description="Strong encoder: transformers model (folder or hub name), MODEL or "
-        "MODEL@LAYER.",
-    )
-    strong_features: File = Field(
-        None,
-        description="Ready-made strong features, a .npy file (N, D); of pairs, chosen minus "
-        "rejected.",
-    )
-    weak: Place = Field(
-        None, description="Weak encoder: tfidf[:COMPONENTS], pixels[:SIZE], MODEL or MODEL@LAYER."
-    )
-    weak_features: File = Field(None, description="Ready-made weak features, likewise.")
-
-
 class ScoreSettings(Settings):
     """Settings of the teacher and of the overlap detector."""
 

@@ -22,6 +22,8 @@ class StageWriter(AbstractContextManager["StageWriter"]):
     ----------
     files : dict
         Record of each file by its name.
+    notes : list of str
+        What was guessed or is odd, for the manifest and the page.
     """
 
     def __init__(self, folder: Path, schema: int) -> None:
@@ -29,6 +31,7 @@ class StageWriter(AbstractContextManager["StageWriter"]):
         self._schema = schema
         self._unfinished = ExitStack()
         self.files: dict[str, dict[str, Any]] = {}
+        self.notes: list[str] = []
 
     def __exit__(self, *reason: Any) -> bool | None:
         return self._unfinished.__exit__(*reason)

@@ -14,6 +14,8 @@ SUMMARIES = (GAIN_SUMMARY, GROUPS_SUMMARY, FORECAST_SUMMARY)  # with warnings of
 def describe_data(artefacts: Artefacts) -> dict[str, Any]:
     """Describe the data of a run."""
     facts, scored = artefacts.data, artefacts.overlap
+    stages = artefacts.manifest.get("stages") or {}
+    embedded = (stages.get("embed") or {}).get("notes") or ()
     names = scored.get("class_names") or facts.get("class_names") or []
     return {
         "name": name_of(facts.get("name")) or artefacts.path.name,
@@ -26,7 +28,7 @@ def describe_data(artefacts: Artefacts) -> dict[str, Any]:
         "n_classes": len(names),
         "class_names": [name_of(name) for name in names],
         "warnings": data_warnings(artefacts),
-        "notes": [str(note) for note in facts.get("notes") or []],
+        "notes": [str(note) for note in (*(facts.get("notes") or ()), *embedded)],
         "created": artefacts.manifest.get("created"),
         "run": artefacts.path.resolve().name,  # not the whole path: a page may be sent on
     }

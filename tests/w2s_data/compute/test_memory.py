@@ -15,7 +15,8 @@ from w2s_data.errors import DegenerateDataWarning, InputError
 from w2s_data.features.matrix import ArrayFeatures, FeatureView, sampled
 from w2s_data.run import Run
 from w2s_data.stages import embed_stage, forecast_stage, score_stage
-from w2s_data.stages.settings import EmbedSettings, ForecastSettings, ScoreSettings
+from w2s_data.stages.models import EmbedSettings
+from w2s_data.stages.settings import ForecastSettings, ScoreSettings
 
 SMALL, LARGE = MemoryLimit(memory.LEAST), MemoryLimit(8 * 10**9)
 

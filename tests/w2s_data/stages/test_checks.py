@@ -11,9 +11,9 @@ from w2s_data.encoders.classical import TfidfEncoder
 from w2s_data.errors import InputError, MissingExtraError, NotApplicableError, SplitError
 from w2s_data.stages.checks import Known, check_compute, check_stages, check_writable
 from w2s_data.stages.graph import PIPELINE, check_of
+from w2s_data.stages.models import EmbedSettings
 from w2s_data.stages.settings import (
     ComputeSettings,
-    EmbedSettings,
     ForecastSettings,
     GainSettings,
     GroupSettings,

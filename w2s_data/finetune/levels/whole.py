@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from w2s_data.encoders.backbone import load_part
 from w2s_data.encoders.base import as_items
+from w2s_data.encoders.tokens import TextReader
 from w2s_data.errors import require
 from w2s_data.finetune.objectives import TrainingError
 from w2s_data.finetune.settings import Adaptation
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("w2s_data")
 
 State = dict[str, "Tensor"]
-_NO_LIMIT = 10**6  # tokenizers without a limit report a huge one
 
 
 class WholeNetwork:
@@ -31,23 +32,23 @@ class WholeNetwork:
 
     def __init__(self, adaptation: Adaptation, n_classes: int, device: torch.device) -> None:
         import torch
-        from transformers import AutoModel, AutoTokenizer
 
         source = adaptation.source
         on_cuda = device.type == "cuda"
         frozen = adaptation.tuning == "lora"
         # Only frozen weights may lose digits; those that are trained stay in float32.
         dtype = torch.bfloat16 if on_cuda and frozen else torch.float32
-        backbone = source.load(AutoModel.from_pretrained, "weights", dtype=dtype)
-        backbone.config.use_cache = False
+        backbone, _ = load_part(source, "text", dtype)
+        self.reader = TextReader(source, backbone)
         width = backbone.config.hidden_size
         self.n_layers = int(backbone.config.num_hidden_layers)
         self.backbone = _with_adapters(backbone, adaptation) if frozen else backbone
         self.backbone.to(device)
         # Created on the CPU, then moved: the initial weights are the same on every device.
         self.head = torch.nn.Linear(width, n_classes).to(device)
-        self.tokenizer = source.load(AutoTokenizer.from_pretrained, "tokenizer")
-        self.max_length = _longest(backbone.config, self.tokenizer, adaptation.max_length)
+        # The usual length is only an upper bound here: a shorter model reads what it can.
+        usual = adaptation.max_length
+        self.max_length = min(usual, self.reader.limit(None) or usual)
         self.adaptation = adaptation
         self.device = device
         self.depth = self.n_layers
@@ -62,8 +63,10 @@ class WholeNetwork:
         texts = as_items(items, "text")
         if not texts:
             return []
-        ids = self.tokenizer(texts, truncation=True, max_length=self.max_length)["input_ids"]
-        return [np.asarray(row or [self._padding()], dtype=np.int64) for row in ids]
+        tokens = self.reader.tokenize(texts, self.max_length)
+        if n_cut := int(tokens.cut.sum()):
+            logger.info("%d of %d texts were cut to %d tokens", n_cut, len(texts), self.max_length)
+        return [ids.astype(np.int64) for ids in tokens.rows(np.arange(len(texts)))]
 
     def parameters(self) -> dict[str, torch.nn.Parameter]:
         """Return the trained parameters by name."""
@@ -160,16 +163,10 @@ class WholeNetwork:
 
         lengths = np.array([len(text) for text in texts])
         mask = np.arange(lengths.max()) < lengths[:, None]
-        ids = np.full(mask.shape, self._padding(), dtype=np.int64)
+        ids = np.full(mask.shape, self.reader.filling, dtype=np.int64)
         ids[mask] = np.concatenate(texts)
         parts = {"input_ids": ids, "attention_mask": mask.astype(np.int64)}
         return {name: torch.from_numpy(part).to(self.device) for name, part in parts.items()}
-
-    def _padding(self) -> int:
-        for token in (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id):
-            if token is not None:
-                return int(token)
-        return 0
 
 
 @contextmanager
@@ -203,8 +200,3 @@ def _with_adapters(backbone: Any, adaptation: Adaptation) -> Any:
         warnings.filterwarnings("ignore", message="fan_in_fan_out is set to False")
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing. is deprecated")
         return peft.get_peft_model(backbone, config)
-
-
-def _longest(config: Any, tokenizer: Any, wanted: int) -> int:
-    limits = (wanted, tokenizer.model_max_length, getattr(config, "max_position_embeddings", None))
-    return int(min(limit for limit in limits if limit and limit < _NO_LIMIT))
