@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 
@@ -34,11 +35,12 @@ class ClassTable:
             str,
             key_of,
             lambda text: _loose(text, truth=truth),
+            _joined,
         )
         self._tables = [_unique(map(key, self.names)) for key in self._keys]
 
     def find(self, spellings: Iterable[str]) -> list[int | None]:
-        """Return the class of each spelling: equal, but for case or decimals, but for zeros."""
+        """Return the class of each spelling: equal, or but for case, zeros or hyphens."""
         return [self._find(spelling.strip()) for spelling in spellings]
 
     def _find(self, spelling: str) -> int | None:
@@ -46,6 +48,12 @@ class ClassTable:
             if (code := table.get(key(spelling))) is not None:
                 return code
         return None
+
+
+def _joined(text: str) -> Hashable:
+    """Return words without what joins them, "non toxic" for non-toxic; nothing for numbers."""
+    joined = re.sub(r"[\s_./-]+", " ", text.casefold()).strip()
+    return joined if re.search(r"[^\W\d_]", joined) else text
 
 
 def _loose(text: str, *, truth: bool) -> Hashable:

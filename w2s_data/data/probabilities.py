@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -45,7 +46,22 @@ def read_numbers(frame: pd.DataFrame, names: Sequence[str]) -> FloatArray:
     if all(map(pd.api.types.is_numeric_dtype, columns.values())):
         return as_numbers(frame, names)
     cleaned = {name: _without_markers(values) for name, values in columns.items()}
+    for name, values in cleaned.items():
+        _check_notation(values, name)
     return as_numbers(pd.DataFrame(cleaned), names)
+
+
+def _check_notation(values: pd.Series, name: str) -> None:
+    """Raise for numbers in a notation that is certain to be read wrong or not at all."""
+    first = next((v.strip() for v in values.dropna().head(1) if isinstance(v, str)), "")
+    if re.fullmatch(r"[\d.,]+ ?%", first):
+        raise ProbabilityError(
+            f"weak column {name!r} holds percent such as {first!r}; divide them by 100"
+        )
+    if re.fullmatch(r"\d*,\d+", first):
+        raise ProbabilityError(
+            f"weak column {name!r} holds decimal commas such as {first!r}; write points"
+        )
 
 
 def _without_markers(values: pd.Series) -> pd.Series:
@@ -74,6 +90,8 @@ def as_distributions(values: FloatArray, what: str) -> Distributions:
             f"{what} lack some of their numbers in {rows(partly)}; a row has all, or none "
             "to abstain"
         )
+    if abstains.all():
+        raise ProbabilityError(f"{what}: no row holds a number")
     if not abstains.any():
         _check_scale(values, what)
         proba, rounding = _unrounded(values, _sum_tolerance(values), what)

@@ -109,7 +109,12 @@ def read_spellings(
 
 
 def _format_codes(values: pd.Series, names: Sequence[str]) -> IntArray:
-    codes = np.asarray(values.fillna(-1).to_numpy(dtype=np.int64))
+    try:
+        codes = np.asarray(values.fillna(-1).to_numpy(dtype=np.int64))
+    except (TypeError, ValueError) as error:
+        raise ColumnError(
+            f"label column {values.name!r} must hold codes of its {len(names)} classes"
+        ) from error
     bad = np.flatnonzero((codes < -1) | (codes >= len(names)))
     if len(bad):
         raise ColumnError(

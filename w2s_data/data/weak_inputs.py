@@ -167,7 +167,7 @@ def _matched(model: _Model, gold: Gold, rules: LabelRules, single: str | None) -
         return match_columns(model.names, class_names, rules, ordered=gold.given)
     if model.width != len(class_names):
         raise ProbabilityError(
-            f"{_what(model)} hold lists of {model.width}, but there are {len(class_names)} "
+            f"{_what(model)}: lists of {model.width} numbers, but there are {len(class_names)} "
             f"classes: {listing(class_names)}; pass class_names in the order of the lists"
         )
     return Match(model.columns, class_names, "by position")
@@ -257,6 +257,8 @@ def _from_labels(
             f"weak labels need two classes or more; there is only {listing(gold.class_names)}"
         )
     codes, counted = find_classes(spelled, gold.class_names, ordered=gold.ordered)
+    if (codes < 0).all():
+        raise ColumnError(f"weak label column {label!r}: no row has a label")
     level = (
         np.ones(len(codes)) if confidence is None else _levels(raw, confidence, codes, n_classes)
     )

@@ -318,3 +318,44 @@ def test_a_column_of_pairs_that_is_reversed():
     assert data.notes[1].endswith("if so pass map={'score': 'rejected'}")
     turned = load_dataset(frame.assign(score=p), **arguments, map={"score": "rejected"})
     assert turned.weak_proba[np.arange(60), turned.labels] == pytest.approx(1 - p)
+
+
+CELLS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-5, 200),
+    st.floats(),
+    st.sampled_from(["a", "A ", "b", "-1", "01", "1.0", "none", "?", "True", "", " ", "p_a"]),
+    st.text(max_size=5),
+)
+NAMES = st.one_of(
+    st.sampled_from(["a", "b", "p_a", "p_b", "p0", "p1", "P(b)", "not a", "-1", "1", "LABEL_0"]),
+    st.text(min_size=1, max_size=6).filter(lambda name: name not in ("text", "y", "w")),
+)
+
+
+@given(
+    st.lists(st.tuples(CELLS, CELLS), min_size=4, max_size=30),
+    st.lists(NAMES, min_size=1, max_size=4, unique=True),
+    st.booleans(),
+)
+@settings(max_examples=80, deadline=None)
+def test_any_labels_and_names_are_read_or_refused(cells, names, hard):
+    gold, weak = zip(*cells, strict=True)
+    frame = pd.DataFrame({"text": [f"t{i}" for i in range(len(cells))]})
+    frame["y"], frame["w"] = pd.Series(gold, dtype=object), pd.Series(weak, dtype=object)
+    frame[names] = 1 / len(names)
+    try:
+        data = load_dataset(
+            frame,
+            item="text",
+            label="y",
+            weak_label="w" if hard else None,
+            weak_columns=None if hard else names,
+        )
+    except InputError:
+        return
+    n_classes = len(data.class_names)
+    assert data.weak_proba.shape == (len(cells), n_classes)
+    assert data.weak_proba.sum(axis=1) == pytest.approx(np.ones(len(cells)))
+    assert len(set(data.class_names)) == n_classes

@@ -98,6 +98,9 @@ def test_numbers_that_are_no_probabilities(frame, second, change, message):
         (lambda p: 100 * p, "if these are percent, divide them by 100"),
         (lambda p: np.log(p / (1 - p)), "look like logits; apply the sigmoid"),
         (lambda p: 2 * p - 1, "look like logits; apply the sigmoid"),
+        (lambda p: [f"{100 * q:.0f}%" for q in p], r"holds percent such as '\d+%'"),
+        (lambda p: [f"{q:.3f}".replace(".", ",") for q in p], "holds decimal commas"),
+        (lambda p: p * np.nan, "no row holds a number"),
     ],
 )
 def test_a_single_column_that_holds_no_probabilities(frame, second, change, message):
@@ -195,7 +198,7 @@ def test_lists_with_empty_cells_and_no_labels(frame, second):
 @pytest.mark.parametrize(
     ("cells", "message"),
     [
-        ([[0.2, 0.3, 0.5]] * N, "hold lists of 3, but there are 2 classes: 'neg', 'pos'"),
+        ([[0.2, 0.3, 0.5]] * N, "lists of 3 numbers, but there are 2 classes: 'neg', 'pos'"),
         ([[0.2, 0.8]] * (N - 1) + [[1.0]], r"lists of one length \(2\); row 119 do not"),
         ([["a", "b"]] * N, "must hold lists of numbers"),
         ([{"neg": 0.2, "pos": 0.8}] * (N - 1) + [{"neg": 1.0}], "the same keys, 'neg', 'pos'"),

@@ -56,6 +56,7 @@ def hits(data) -> np.ndarray:
         (["true", "false"], ["TRUE", "FALSE"], ("false", "true")),
         (["neg", "pos"], ["Neg ", "POS"], ("neg", "pos")),
         (["not spam", "spam"], ["Not  Spam", " spam"], ("not spam", "spam")),
+        (["non-toxic", "toxic"], ["non_toxic", "Toxic"], ("non-toxic", "toxic")),
         (["01", "02"], [1, 2], ("01", "02")),
         ([1, 2], ["01", "02"], ("1", "2")),
         (["1e3", "2e3"], [1000, 2000], ("1000", "2000")),
@@ -98,6 +99,11 @@ def test_a_leading_zero_is_part_of_a_name_where_both_occur():
 def test_long_numbers_are_exact():
     data = load(["12345678901234567890", "12345678901234567891"] * 10, task="classification")
     assert len(data.class_names) == 2
+
+
+def test_numbers_of_thousands_of_digits_are_names_like_any_other():
+    long = ["9" * 5000, "1" + "0" * 5000, "a9"]
+    assert load(long * 10).class_names == ("9" * 5000, "1" + "0" * 5000, "a9")
 
 
 def test_ids_beside_names_are_refused(truth, weak):
@@ -235,6 +241,11 @@ def test_weak_columns_show_that_a_marker_is_a_class(labels, columns):
     frame = pd.DataFrame({"text": [f"t{i}" for i in range(60)], "y": labels * 20})
     frame[columns] = 1 / 3
     assert len(load_dataset(frame, label="y", weak_columns=columns).class_names) == 3
+
+
+def test_weak_labels_that_are_all_missing_are_refused(truth):
+    with pytest.raises(ColumnError, match="weak label column 'w': no row has a label"):
+        load(truth, [None] * N)
 
 
 def test_a_labelling_function_that_votes_for_one_class(truth):
