@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.w2s_data.damage import damaged_bytes, damaged_json, thorough
-from w2s_data import FeatureStore, TfidfEncoder, embed, load_dataset
+from w2s_data import FeatureStore, PixelEncoder, TfidfEncoder, embed, load_dataset
 from w2s_data.cli.pipeline import example_path
 from w2s_data.data.images import unreadable_images
 from w2s_data.errors import InputError
@@ -273,9 +273,12 @@ def test_images(form: str, data: st.DataObject) -> None:
     Image.fromarray(pixels).save(file, form)
     content = data.draw(damaged_bytes(file.getvalue()))
     assert set(unreadable_images([content])) <= {0}
+    outcome(lambda: PixelEncoder(size=2).encode([content]))
 
 
 def test_what_is_no_file_of_an_image(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
     for path in (tmp_path / "pipe.png", "/dev/zero", tmp_path, tmp_path / "none.png"):
         assert list(unreadable_images([str(path)])) == [0]
+        with pytest.raises(InputError, match="cannot"):
+            PixelEncoder(size=2).encode([str(path)])

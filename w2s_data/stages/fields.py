@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,10 +89,16 @@ def _numbers(value: Any) -> Any:
         pairs = [part.rpartition("=") for part in _names(value)]
         names = _different([name.strip() for name, _, _ in pairs])
         numbers = dict(zip(names, (_number(text.strip()) for _, _, text in pairs), strict=True))
-    good = (is_number(number) and math.isfinite(number) for number in numbers.values())
+    good = (is_number(number) and _is_finite(number) for number in numbers.values())
     if "" in numbers or not all(good):
         raise ValueError("numbers by name, NAME=NUMBER,...")
     return numbers
+
+
+def _is_finite(number: float) -> bool:
+    """Whether a number is a float, or an integer that could be one."""
+    # Compared, since isfinite cannot take an integer beyond the floats.
+    return abs(number) <= sys.float_info.max
 
 
 def is_number(value: Any) -> bool:
@@ -176,7 +182,7 @@ def _number_or(word: str, allowed: str, accepts: Callable[[Any], bool]) -> Befor
         number = _number(value)
         if number is None or number == word:
             return number
-        if not is_number(number) or not math.isfinite(number) or not accepts(number):
+        if not is_number(number) or not _is_finite(number) or not accepts(number):
             raise ValueError(f"{allowed} or {word!r}")
         return number
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -63,7 +64,9 @@ def between(
         limits = f"{'>='[: 1 + left]} {low:g}"
 
     def accepts(value: Any) -> bool:
-        if not _is_number(value, Real) or not math.isfinite(value):
+        # An integer beyond the floats is too large for every limit, and isfinite cannot take it.
+        huge = isinstance(value, int) and abs(value) > sys.float_info.max
+        if not _is_number(value, Real) or huge or not math.isfinite(value):
             return False
         return low < value < high or (left and value == low) or (right and value == high)
 

@@ -212,6 +212,7 @@ def _damaged_cells(rng: random.Random, folder: Path, whole: Path) -> Case:
     del whole
     table = clean_table().astype(object)
     for _ in range(rng.choice([1, 1, 2, 3])):
+        table = table.astype(object)  # a changed column may have another type
         column = rng.choice(list(table.columns))
         kind = rng.choice(["cells", "cells", "column", "drop", "rename", "rows", "nested", "same"])
         if kind == "cells":

@@ -117,7 +117,28 @@ def test_an_override_given_twice_is_refused():
         load_config(data, ["gain.seeds=1", "gain.seeds=2"])
 
 
-NUMBERS = (-1, -1e-9, 0, 1e-9, 0.1, 0.5, 1, 1.0, 1.5, 2, 3, 1000, 1001, 1e9, 2e9, NAN, INF, 10**12)
+NUMBERS = (
+    10**400,
+    -(10**400),
+    -1,
+    -1e-9,
+    0,
+    1e-9,
+    0.1,
+    0.5,
+    1,
+    1.0,
+    1.5,
+    2,
+    3,
+    1000,
+    1001,
+    1e9,
+    2e9,
+    NAN,
+    INF,
+    10**12,
+)
 
 
 def accepts(check, value):
