@@ -223,8 +223,8 @@ def _read_later(run: Run) -> tuple[dict[str, Any], tuple[str, ...]]:
     outdated = []
     for stage in LATER:
         record = run.manifest["stages"].get(stage.name) or {}
-        named = {name for name in record.get("files", ()) if (run.path / name).is_file()}
-        # The summaries make a section; a table that is missing only leaves out its part.
+        named = set(record.get("files", ()))
+        # The summaries make a section; a table that the manifest lacks leaves out its part only.
         if not record or not named.issuperset(stage.summaries):
             continue
         readable = [n for n in (*stage.files, *stage.optional) if n.endswith((".json", ".parquet"))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import zlib
 from pathlib import Path
 from typing import Any
@@ -70,11 +71,20 @@ class Service:
         folder.mkdir(parents=True, exist_ok=True)
 
     def __call__(self, n: int, request: str) -> list[tuple[str, str]]:
+        with (self.folder / "asked.txt").open("a") as file:
+            file.write(f"{request}\n")
+            file.flush()
+            os.fsync(file.fileno())
         path = self.folder / f"{request}.json"
         if not path.is_file():
             first = sum(len(answer) for answer in self.charged())
             write_json(path, [f"{self.name} {first + i}" for i in range(n)])
         return [(item, item) for item in json.loads(path.read_text())]
+
+    def asked(self) -> list[str]:
+        """Every question that reached it, in their order, by the name of the request."""
+        path = self.folder / "asked.txt"
+        return path.read_text().split() if path.is_file() else []
 
     def charged(self) -> list[list[str]]:
         """Every answer that was charged for."""

@@ -92,6 +92,10 @@ def embed_stage(
         for role in ROLES
         if (chosen := _recorded(run, dataset, role, inputs.get(role), before.get(role)))
     }
+    for role in ROLES:
+        kept = role in recorded and (role not in inputs or inputs[role].encoder is None)
+        if kept and _manifest_of(role) in before_files:
+            run.file(_manifest_of(role))  # kept as it is, so it must be as it was
     fresh = run.is_fresh(EMBED, recorded) and _are_sound(run, inputs)
     if not fresh:
         earlier = record.get("notes", ())
@@ -103,8 +107,6 @@ def embed_stage(
                     stage.notes += [f"{role} encoder: {note}" for note in notes]
                 elif role not in inputs:  # as it was
                     stage.notes += [note for note in earlier if note.startswith(f"{role} encoder")]
-                if encoder is None and _manifest_of(role) in before_files:
-                    run.file(_manifest_of(role))  # kept as it is, so it must be as it was
                 if _is_stored(run, role):
                     stage.add(_manifest_of(role))
     # The file's name and content are settings; where it lies may change without a new run.

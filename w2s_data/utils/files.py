@@ -48,11 +48,11 @@ class RunFiles:
             )
         return self.path / name
 
-    def is_whole(self, name: str) -> bool:
+    def is_whole(self, name: str, *, thorough: bool = False) -> bool:
         """Whether a file that a finished stage names is as that stage left it."""
         stage = owner(self.manifest, name)
         return stage is not None and file_record(self.manifest, stage, name).matches(
-            self.path / name, thorough=self.thorough
+            self.path / name, thorough=thorough or self.thorough
         )
 
     def feature_file(self, role: str) -> tuple[Path, bool]:

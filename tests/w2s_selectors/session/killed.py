@@ -1,8 +1,9 @@
 """Kill one selection again and again at random moments; says how often it was still running.
 
-    python -m tests.w2s_selectors.session.killed FOLDER KILLS SEED
+    python -m tests.w2s_selectors.session.killed FOLDER KILLS SEED PROCESSES
 
-A table and two paid services. The services' bills and the checkpoint lie in FOLDER.
+So many processes select at once, and the oldest is killed in its turn; without kills all end. A
+table and two paid services. The services' bills and the checkpoint lie in FOLDER.
 """
 
 from __future__ import annotations
@@ -40,21 +41,34 @@ def select(folder: Path, checkpoint: Path | None) -> SelectionResult:
 
 
 def main() -> None:
-    """Fork a process that selects, kill it, and do so again."""
-    folder, kills = Path(sys.argv[1]), int(sys.argv[2])
+    """Fork processes that select, kill the oldest, and do so again; the last ones may end."""
+    folder, kills, at_once = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[4])
     rng, killed = np.random.default_rng(int(sys.argv[3])), 0
+    children = [] if kills else [_selecting(folder) for _ in range(at_once)]
     while killed < kills:
-        child = os.fork()
-        if child == 0:
-            select(folder / "services", folder / "checkpoint")
-            os._exit(0)
+        while len(children) < at_once:
+            children.append(_selecting(folder))
         time.sleep(rng.uniform(0.02, 0.5))
+        child = children.pop(0)
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
         if not os.WIFSIGNALED(status):
             break
         killed += 1
-    sys.stdout.write(f"{killed}\n")
+    ended = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    sys.stdout.write(f"{killed} {sum(map(bool, ended))}\n")
+
+
+def _selecting(folder: Path) -> int:
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            select(folder / "services", folder / "checkpoint")
+            code = 0
+        finally:
+            os._exit(code)
+    return child
 
 
 if __name__ == "__main__":
