@@ -7,9 +7,9 @@ from w2s_data.data.dataset import W2SDataset
 from w2s_data.errors import InputError
 from w2s_data.utils.stage import Stage
 
-# Bytes per item beside the table, the weak labels and the features, estimated from the peaks of runs
-# with 300,000 items (gain, groups, score) or by analogy, so only roughly right: codes, masks and columns of tables everywhere, neighbours in groups, and in gain the predictions
-# of its methods and the state of the training loop.
+# Bytes per item beside the table, the weak labels and the features: codes, masks and columns of
+# tables everywhere, neighbours in groups, predictions of methods and the state of training in gain.
+# Estimates, from the peaks of runs with 300,000 items or by analogy with them.
 BYTES_PER_ITEM = {"score": 200, "forecast": 150, "select": 200, "gain": 900, "groups": 500}
 PROBA_COPIES = {"score": 3, "forecast": 1, "select": 2, "gain": 6, "groups": 3}
 OPTIMIZER = 80 * 10**6  # modules that torch imports with its first optimizer, in gain only
