@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -269,6 +269,15 @@ class Roles:
     def single(self) -> dict[str, str]:
         """Return columns by role, for the roles that are one column."""
         return {role: c for role in self.given() if isinstance(c := getattr(self, role), str)}
+
+    def check_named(self, columns: Collection[str]) -> None:
+        """Raise if a named column is not among those of a table."""
+        lists = [v for role in self.given() if not isinstance(v := getattr(self, role), str)]
+        parts = [part for v in lists for part in (v.values() if isinstance(v, Mapping) else [v])]
+        several = [name for part in parts for name in ([part] if isinstance(part, str) else part)]
+        for name in (*self.single().values(), *several):
+            if name not in columns:
+                raise ColumnError(unknown("column", str(name), [str(c) for c in columns]))
 
     def checked(self, raw: RawTable) -> Roles:
         """Return the roles completed by those of the format, once every column exists."""

@@ -31,6 +31,7 @@ from w2s_data.data.meaning import WeakInputs
 from w2s_data.data.messages import render_messages
 from w2s_data.data.pairs import check_pair_roles, read_pairs
 from w2s_data.data.readers import RawTable, read_raw
+from w2s_data.data.readers.peek import peek_columns
 from w2s_data.data.splits import DEFAULT_SPLIT_SIZES, SPLITS, parse_splits
 from w2s_data.data.weak_inputs import read_weak
 from w2s_data.errors import EmptyDataError, FileFormatError, InputError, listing
@@ -153,6 +154,8 @@ def load_dataset(
         return _load_example(data, roles, rules, split_sizes, random_state)
 
     limit = memory if isinstance(memory, MemoryLimit) else MemoryLimit.parse(memory)
+    if columns := peek_columns(data, limit):  # of an empty table the reader says more
+        roles.check_named(columns)
     raw = read_raw(data, limit)
     if len(raw.frame) == 0:
         raise EmptyDataError(f"{raw.name!r} holds no rows: give a table with at least one item")

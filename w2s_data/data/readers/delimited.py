@@ -59,6 +59,12 @@ def read_delimited(content: Content, kind: str) -> tuple[pa.Table, list[str]]:
         return _read_delimited(content, kind)
 
 
+def read_names(content: Content, kind: str) -> list[str]:
+    """Return the names of the columns; none of an empty text."""
+    header = read_header(content, _USUAL[kind])
+    return [] if header is None else _column_names(header)
+
+
 def _read_delimited(content: Content, kind: str) -> tuple[pa.Table, list[str]]:
     header = read_header(content, _USUAL[kind])
     if header is None:

@@ -43,7 +43,7 @@ def frame_of(table: pa.Table) -> pd.DataFrame:
     if len(set(names)) < len(names):
         repeated = sorted(name for name, count in Counter(names).items() if count > 1)
         raise Unreadable(f"it has more than one column {listing(repeated)}; rename all but one")
-    index = _index_columns(table.schema)
+    index = index_columns(table.schema)
     # Counted, since pandas stores an index that is a range by its bounds alone.
     ranges = {name: _range(bounds) for name, bounds in index.items() if bounds is not None}
     unnamed = [n for n in index if n.startswith("__index_level_") and n in names]
@@ -55,7 +55,7 @@ def frame_of(table: pa.Table) -> pd.DataFrame:
     return frame
 
 
-def _index_columns(schema: pa.Schema) -> dict[str, Mapping[str, Any] | None]:
+def index_columns(schema: pa.Schema) -> dict[str, Mapping[str, Any] | None]:
     """Return the columns that were an index of pandas, and the bounds of a named range."""
     try:
         stored = (schema.pandas_metadata or {}).get("index_columns", [])
