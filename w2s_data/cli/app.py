@@ -9,6 +9,8 @@ from typer.core import TyperCommand, TyperGroup
 
 from w2s_data._version import __version__
 from w2s_data.cli.output import say, set_verbosity
+from w2s_data.errors import InputError
+from w2s_data.stages.settings import DataSettings, EmbedSettings
 
 
 class _PlainFlags:
@@ -25,6 +27,40 @@ class _PlainFlags:
 
 class Command(_PlainFlags, TyperCommand):
     """A command of the program."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        """Parse the arguments; an option of another command is named as such."""
+        try:
+            return super().parse_args(ctx, args)
+        # The class of an unknown option depends on the version of typer.
+        except Exception as error:
+            option = str(getattr(error, "option_name", ""))
+            owners = _commands_with(ctx, option)
+            if not owners:
+                raise
+            raise InputError(_belongs_elsewhere(str(self.name), option, owners)) from error
+
+
+def _commands_with(ctx: Any, option: str) -> list[str]:
+    """Return the commands of the program that have an option."""
+    commands = ctx.parent.command.commands if ctx.parent is not None else {}
+    return [n for n, c in commands.items() if any(option in p.opts for p in c.params)]
+
+
+def _belongs_elsewhere(command: str, option: str, owners: list[str]) -> str:
+    """Say which command has an option, and why this one needs none."""
+    field = option.removeprefix("--").replace("-", "_")
+    text = f"`w2s {command}` has no {option}"
+    if field in EmbedSettings.model_fields:
+        return (
+            f"{text}, since a run remembers its features; `w2s embed RUN {option} ...` names others"
+        )
+    if field in DataSettings.model_fields:
+        return (
+            f"{text}, since the columns of a run are fixed; `w2s score DATA {option} ...` makes one"
+        )
+    names = ", ".join(f"`w2s {owner}`" for owner in owners)
+    return f"{text}; {names} {'have' if len(owners) > 1 else 'has'} it"
 
 
 class _Group(_PlainFlags, TyperGroup):

@@ -523,3 +523,26 @@ class TestMeaningOfColumns:
         code, _, err = w2s("-q", "embed", table, *roles, "--label", "p_pos", "--task", "regression")
         assert code == 2
         assert "task='regression' is not supported yet" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (
+            ("groups", "--weak-features", "x.npy"),
+            "`w2s embed RUN --weak-features ...` names others",
+        ),
+        (("report", "--label", "mood"), "`w2s score DATA --label ...` makes one"),
+        (
+            ("forecast", "--fail-on", "gain<0"),
+            "`w2s forecast` has no --fail-on; `w2s report` has it",
+        ),
+        (("groups", "--n-group", "2"), "--n-groups"),
+    ],
+)
+def test_an_option_of_another_command_is_named_as_such(w2s, arguments, words):
+    command, *options = arguments
+    code, _, err = w2s(command, "run", *options)
+    assert code == 2
+    assert words in err
+    assert "--weak-components" not in err
