@@ -192,7 +192,7 @@ class TestForecast:
         folder, _ = run
         first = w2s("forecast", folder)
         items = pd.read_parquet(folder / "items.parquet")
-        items.loc[items["split"] != "labelled", "label"] = None
+        items.loc[items["split"] == "pool", "label"] = None
         items.to_parquet(folder / "items.parquet", index=False)
         seal(folder)
         for file in ("forecast.json", "discrepancy.json"):
