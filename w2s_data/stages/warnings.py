@@ -15,6 +15,7 @@ from w2s_data.data.dataset import W2SDataset
 from w2s_data.stages.graph import FORECAST, GAIN
 from w2s_data.utils.intervals import wilson_interval
 from w2s_data.utils.typing import FloatArray, IntArray
+from w2s_data.utils.votes import abstains
 
 # An accuracy of .80 has the interval .58 to .92 on 20 rows, .63 to .90 on 30, .71 to .87 on 100.
 FEWEST_LABELLED = 20
@@ -199,15 +200,17 @@ def _of_classes(dataset: W2SDataset) -> Iterator[DataWarning]:
 def _of_weak_labels(dataset: W2SDataset, weak_proba: FloatArray) -> Iterator[DataWarning]:
     weak = weak_proba.argmax(axis=1)
     names = dataset.class_names
-    if len(weak) and (weak == weak[0]).all():
+    votes = ~abstains(weak_proba)
+    said = weak[votes]
+    if len(said) and (said == said[0]).all():
         yield DataWarning(
             "constant_weak_labels",
-            f"the weak labels are {names[weak[0]]!r} for all {len(weak):,} rows: they tell a "
+            f"the weak labels are {names[said[0]]!r} for all {len(said):,} rows: they tell a "
             "student nothing",
-            {"n": len(weak)},
+            {"n": len(said)},
         )
         return
-    known = dataset.labels >= 0
+    known = votes & (dataset.labels >= 0)
     n = int(known.sum())
     if not n:
         return

@@ -168,6 +168,15 @@ def test_weak_labels_worse_than_the_most_frequent_class():
     assert by_code(data, several)["weak_below_usual"] == found
 
 
+def test_weak_labels_that_abstain_are_neither_right_nor_wrong():
+    data = plenty()
+    proba = certain(data.labels)
+    proba[: len(data) // 2] = 0.5
+    assert by_code(data, proba) == {}
+    proba[:] = 0.5
+    assert by_code(data, proba) == {}
+
+
 def test_shares_of_unseen_classes():
     unseen = unseen_share(
         plenty(
