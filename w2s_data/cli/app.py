@@ -10,7 +10,8 @@ from typer.core import TyperCommand, TyperGroup
 from w2s_data._version import __version__
 from w2s_data.cli.output import say, set_verbosity
 from w2s_data.errors import InputError
-from w2s_data.stages.settings import DataSettings, EmbedSettings
+from w2s_data.stages.models import EmbedSettings
+from w2s_data.stages.settings import DataSettings
 
 
 class _PlainFlags:
