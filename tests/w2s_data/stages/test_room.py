@@ -15,8 +15,8 @@ from w2s_data.errors import InputError
 from w2s_data.run import Run
 from w2s_data.stages import embed_stage, score_stage
 from w2s_data.stages.graph import GAIN, GROUPS, SCORE
+from w2s_data.stages.models import EmbedSettings
 from w2s_data.stages.room import check_room
-from w2s_data.stages.settings import EmbedSettings
 
 LIMIT = 600 * 10**6
 SLACK = 1.05  # a limit is kept up to what the libraries take on another machine
