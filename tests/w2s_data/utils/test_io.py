@@ -112,4 +112,4 @@ def test_a_place_that_cannot_be_written_is_one_line_and_exit_2(tmp_path, capsys)
         main(["--quiet", "score", "example:gaussian_overlap", "-o", output])
     assert stop.value.code == 2
     said = capsys.readouterr().err.strip().splitlines()
-    assert said[-1].startswith("error: cannot make the folder")
+    assert said[-1].endswith("is a file, not a folder: choose another output")
