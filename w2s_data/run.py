@@ -78,6 +78,7 @@ class Run(RunFiles):
     Examples
     --------
     >>> import tempfile
+    >>> import pandas as pd
     >>> from w2s_data import load_dataset
     >>> table = pd.DataFrame({"text": list("abcdefghijklmnopqrst"), "label": [0, 1] * 10})
     >>> with tempfile.TemporaryDirectory() as folder:

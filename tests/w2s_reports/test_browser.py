@@ -213,7 +213,7 @@ def test_pointing_at_a_point_shows_its_item(
         page.mouse.move(x, y, steps=4)
         page.wait_for_selector("#hovercard:not([hidden])")
         shown = page.locator("#hovercard").inner_text()
-        assert "confidence" in shown
+        assert "margin" in shown
         assert "weak label" in shown
         if kind == "image":
             assert page.locator("#hovercard img").get_attribute("src").startswith("data:image/png")
@@ -244,7 +244,7 @@ def test_tapping_a_point_shows_its_item(browser: Any, synthetic_run: MakeRun) ->
         assert page.locator("#hovercard").is_hidden()
         page.touchscreen.tap(x + 5, y)
         page.wait_for_selector("#hovercard:not([hidden])")
-        assert "confidence" in page.locator("#hovercard").inner_text()
+        assert "margin" in page.locator("#hovercard").inner_text()
         box = page.locator("#hovercard").bounding_box()
         assert box["x"] >= 0
         assert box["x"] + box["width"] <= 390
@@ -263,7 +263,7 @@ def test_positions_and_colours_can_be_chosen(browser: Any, synthetic_run: MakeRu
             assert "31.4% and 15.9%" in caption.last.inner_text()
             assert "first component, 31.4%" in area.inner_text()
             page.locator("input[value=plane]").check()
-            assert "weak confidence" in area.inner_text()
+            assert "margin of the weak label" in area.inner_text()
             assert "UMAP" not in str(area.get_attribute("aria-label"))
             for key, label in (("source", "Source"), ("group", "Group"), ("region", "Region")):
                 page.get_by_role("radio", name=label, exact=True).check()
@@ -355,8 +355,8 @@ def test_all_stages_together(browser: Any, synthetic_run: MakeRun) -> None:
         with opened(browser, path, viewport={"width": width, "height": 800}) as page:
             for name, title in SECTIONS.items():
                 assert page.locator(f"#{name} h2").inner_text() == title
-            assert page.locator("[data-figure][role=img][aria-label]").count() == 19
-            assert page.locator("figure figcaption").count() == 19
+            assert page.locator("[data-figure][role=img][aria-label]").count() == 18
+            assert page.locator("figure figcaption").count() == 18
             assert page.locator("#verdict .words").inner_text() == "It pays"
             overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
             assert page.evaluate(overflow) == 0

@@ -7,7 +7,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 from pydantic import TypeAdapter
@@ -21,11 +21,15 @@ from w2s_data.utils.reading import reading
 SCHEMA_VERSION = 1
 
 
+class _Parameters(TypedDict):
+    metric: Literal["cosine", "inner_product", "l2"]
+
+
 @dataclass(frozen=True)
 class _Record:
     """Types of what a record must hold."""
 
-    parameters: dict[str, Any]
+    parameters: _Parameters
     kind: Literal["flat", "ivf", "hnsw"]
     shape: tuple[int, int]
     fingerprint: str

@@ -164,8 +164,8 @@ class TestScore:
             encoded.append(len(items))
             return encode(self, items, advance)
 
-        def dying(self, keys, vectors):
-            append(self, keys, vectors)
+        def dying(self, keys, vectors, **more):
+            append(self, keys, vectors, **more)
             if len(encoded) == 3:
                 raise MemoryError
 

@@ -22,6 +22,7 @@ from w2s_data import FeatureStore, PixelEncoder, TfidfEncoder, embed
 from w2s_data.encoders import Encoder, ItemError
 from w2s_data.errors import EmptyDataError, EncoderError, InputError, StoreError
 from w2s_data.features.matrix import FeatureMatrix, as_feature_matrix
+from w2s_data.utils.lock import LOCK
 from w2s_data.utils.storage import DiskFolder
 
 
@@ -63,7 +64,8 @@ def parts(folder):
 
 
 def content(folder):
-    return {file.name: file.read_bytes() for file in sorted(Path(folder).iterdir())}
+    files = (file for file in sorted(Path(folder).iterdir()) if file.name != LOCK)
+    return {file.name: file.read_bytes() for file in files}
 
 
 @pytest.fixture

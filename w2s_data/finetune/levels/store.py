@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 MOMENTS = ("exp_avg", "exp_avg_sq")  # of a parameter, by their names in Adam
-RECORD, DIGEST = "w2s", "digest"  # metadata of a checkpoint's file
+# Key in the metadata of a checkpoint's file. A single one: the order of several is random, and with
+# it the bytes of the file.
+RECORD = "w2s"
 
 
 def digest_array(array: FloatArray) -> str:
@@ -88,8 +90,9 @@ def write_tensors(path: Path, tensors: Mapping[str, Any], record: Mapping[str, A
     # Not ascontiguousarray: it would turn the scalars of Adam into vectors.
     arrays = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
     text = json.dumps(jsonable(record))
+    sealed = json.dumps({"digest": _digest(arrays, text), "record": text})
     with atomic_path(path) as partial:
-        save_file(arrays, partial, {RECORD: text, DIGEST: _digest(arrays, text)})
+        save_file(arrays, partial, {RECORD: sealed})
 
 
 def read_tensors(path: Path, framework: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -98,16 +101,16 @@ def read_tensors(path: Path, framework: str) -> tuple[dict[str, Any], dict[str, 
 
     with reading(path, "a checkpoint", error=RunError, advice="delete it"):
         with safe_open(path, framework="np") as file:
-            metadata = file.metadata()
+            sealed = json.loads(file.metadata()[RECORD])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         # safetensors checks the layout alone: a changed bit would be another student.
-        if metadata[DIGEST] != _digest(tensors, metadata[RECORD]):
+        if sealed["digest"] != _digest(tensors, sealed["record"]):
             raise ValueError("its content is not what was written")
         if framework == "pt":
             import torch
 
             tensors = {name: torch.from_numpy(array) for name, array in tensors.items()}
-        return tensors, json.loads(metadata[RECORD])
+        return tensors, json.loads(sealed["record"])
 
 
 def _digest(arrays: Mapping[str, FloatArray], text: str) -> str:
