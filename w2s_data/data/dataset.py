@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from w2s_data.data.classes import class_codes
 from w2s_data.data.columns import ItemKind
 from w2s_data.data.images import image_digest
+from w2s_data.data.meaning.classes import class_codes
 from w2s_data.data.pairs import PAIR_CLASSES, mirrored
 from w2s_data.data.splits import (
     SPLITS,

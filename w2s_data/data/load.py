@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 
 from w2s_data.compute.memory import MemoryLimit
-from w2s_data.data.classes import read_gold
 from w2s_data.data.columns import (
     MISSING,
     ItemKind,
@@ -26,14 +25,15 @@ from w2s_data.data.columns import (
 )
 from w2s_data.data.dataset import W2SDataset
 from w2s_data.data.images import unreadable_images
-from w2s_data.data.label_rules import LabelRules
-from w2s_data.data.meaning import WeakInputs
+from w2s_data.data.meaning.classes import read_gold
+from w2s_data.data.meaning.inputs import read_weak
+from w2s_data.data.meaning.match import WeakInputs
+from w2s_data.data.meaning.rules import LabelRules
 from w2s_data.data.messages import render_messages
 from w2s_data.data.pairs import check_pair_roles, read_pairs
 from w2s_data.data.readers import RawTable, read_raw
 from w2s_data.data.readers.peek import peek_columns
 from w2s_data.data.splits import DEFAULT_SPLIT_SIZES, SPLITS, parse_splits
-from w2s_data.data.weak_inputs import read_weak
 from w2s_data.errors import EmptyDataError, FileFormatError, InputError, listing
 from w2s_data.utils.typing import AnyArray, IntArray, RandomState
 from w2s_data.utils.validation import check_generator, check_parameters, one_of

@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from w2s_data.data.classes import Gold
 from w2s_data.data.columns import ItemKind, Roles, column, distinct_names, read_items
-from w2s_data.data.label_rules import LabelRules
-from w2s_data.data.meaning import WeakInputs, mentions
+from w2s_data.data.meaning.classes import Gold
+from w2s_data.data.meaning.inputs import Weak, read_weak
+from w2s_data.data.meaning.match import WeakInputs, mentions
+from w2s_data.data.meaning.rules import LabelRules
 from w2s_data.data.readers import RawTable
-from w2s_data.data.weak_inputs import Weak, read_weak
 from w2s_data.errors import ColumnError, FeatureError, InputError, rows
 from w2s_data.utils.typing import BoolArray, FloatArray
 

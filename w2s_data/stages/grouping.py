@@ -15,8 +15,8 @@ from w2s_data._version import __version__
 from w2s_data.compute.context import Compute
 from w2s_data.compute.kept import KeepingEngine
 from w2s_data.compute.memory import release_freed
-from w2s_data.data.classes import class_codes
 from w2s_data.data.load import W2SDataset
+from w2s_data.data.meaning.classes import class_codes
 from w2s_data.data.regions import Region
 from w2s_data.errors import DegenerateDataWarning, InputError, NotApplicableError, StoreError
 from w2s_data.features.matrix import FeatureMatrix

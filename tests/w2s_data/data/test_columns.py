@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from w2s_data import load_dataset
-from w2s_data.data.classes import sort_class_names
 from w2s_data.data.columns import as_names, guess_kind
+from w2s_data.data.meaning.classes import sort_class_names
 from w2s_data.errors import ColumnError, FeatureError, ProbabilityError
 
 N = 30

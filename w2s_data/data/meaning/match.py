@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from w2s_data.data.class_table import ClassTable
 from w2s_data.data.columns import WeakColumns
-from w2s_data.data.label_rules import LabelRules, number_of
-from w2s_data.data.words import numbers, pieces, without_common, words
+from w2s_data.data.meaning.rules import LabelRules, number_of
+from w2s_data.data.meaning.table import ClassTable
+from w2s_data.data.meaning.words import numbers, pieces, without_common, words
 from w2s_data.errors import ProbabilityError, listing
 
 # Words around the name of a class that say it is a probability: "p1" is P(class 1), "model1" not.

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from w2s_data.data.columns import distinct_names
-from w2s_data.data.label_rules import TRUTH, LabelRules, key_of
+from w2s_data.data.meaning.rules import TRUTH, LabelRules, key_of
 from w2s_data.errors import ColumnError, listing, rows
 from w2s_data.utils.typing import IntArray
 

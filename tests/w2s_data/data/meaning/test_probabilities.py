@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from w2s_data import load_dataset
-from w2s_data.data.probabilities import as_distributions
+from w2s_data.data.meaning.probabilities import as_distributions
 from w2s_data.errors import ColumnError, ProbabilityError
 
 N = 120

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from w2s_data import load_dataset
-from w2s_data.data.class_table import ClassTable
-from w2s_data.data.classes import sort_class_names
-from w2s_data.data.label_rules import key_of
+from w2s_data.data.meaning.classes import sort_class_names
+from w2s_data.data.meaning.rules import key_of
+from w2s_data.data.meaning.table import ClassTable
 from w2s_data.errors import ColumnError, InputError
 
 N = 200

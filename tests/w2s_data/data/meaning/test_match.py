@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from w2s_data import load_dataset
-from w2s_data.data.label_rules import LabelRules
-from w2s_data.data.meaning import match_columns, match_single
+from w2s_data.data.meaning.match import match_columns, match_single
+from w2s_data.data.meaning.rules import LabelRules
 from w2s_data.errors import InputError, ProbabilityError
 
 N = 200

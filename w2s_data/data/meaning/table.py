@@ -8,8 +8,8 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 
 import numpy as np
 
-from w2s_data.data.label_rules import TRUTH, key_of, number_of
-from w2s_data.data.spelling import Spelled
+from w2s_data.data.meaning.rules import TRUTH, key_of, number_of
+from w2s_data.data.meaning.spelling import Spelled
 from w2s_data.errors import ColumnError, listing, rows, unknown
 from w2s_data.utils.typing import IntArray
 

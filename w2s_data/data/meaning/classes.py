@@ -10,12 +10,12 @@ from decimal import Decimal
 import numpy as np
 import pandas as pd
 
-from w2s_data.data.class_table import find_classes
-from w2s_data.data.label_rules import LabelRules, key_of, number_of
-from w2s_data.data.meaning import WeakInputs
+from w2s_data.data.meaning.match import WeakInputs
+from w2s_data.data.meaning.rules import LabelRules, key_of, number_of
+from w2s_data.data.meaning.spelling import Spelled, merge_spellings, read_spellings
+from w2s_data.data.meaning.table import find_classes
+from w2s_data.data.meaning.words import natural_key
 from w2s_data.data.readers import RawTable
-from w2s_data.data.spelling import Spelled, merge_spellings, read_spellings
-from w2s_data.data.words import natural_key
 from w2s_data.errors import ColumnError, rows, unknown
 from w2s_data.utils.typing import IntArray
 

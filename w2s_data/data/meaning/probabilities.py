@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from w2s_data.data.columns import as_numbers, column
-from w2s_data.data.spelling import MISSING_TEXTS
+from w2s_data.data.meaning.spelling import MISSING_TEXTS
 from w2s_data.errors import ColumnError, ProbabilityError, listing, rows
 from w2s_data.utils.typing import BoolArray, FloatArray
 from w2s_data.utils.validation import PROBABILITY_TOLERANCE, check_proba

@@ -8,13 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from w2s_data.data.class_table import find_classes
-from w2s_data.data.classes import Gold, check_class_labels, sort_class_names
 from w2s_data.data.columns import WeakColumns, as_numbers, column
-from w2s_data.data.label_rules import LabelRules, key_of
-from w2s_data.data.meaning import Match, WeakInputs, implied_classes, match_columns, match_single
-from w2s_data.data.order import order_warning
-from w2s_data.data.probabilities import (
+from w2s_data.data.meaning.classes import Gold, check_class_labels, sort_class_names
+from w2s_data.data.meaning.match import (
+    Match,
+    WeakInputs,
+    implied_classes,
+    match_columns,
+    match_single,
+)
+from w2s_data.data.meaning.order import order_warning
+from w2s_data.data.meaning.probabilities import (
     Distributions,
     as_distributions,
     check_single,
@@ -22,8 +26,10 @@ from w2s_data.data.probabilities import (
     read_lists,
     read_numbers,
 )
+from w2s_data.data.meaning.rules import LabelRules, key_of
+from w2s_data.data.meaning.spelling import merge_spellings, read_spellings
+from w2s_data.data.meaning.table import find_classes
 from w2s_data.data.readers import RawTable
-from w2s_data.data.spelling import merge_spellings, read_spellings
 from w2s_data.errors import ColumnError, ProbabilityError, listing, rows
 from w2s_data.utils.typing import FloatArray, IntArray
 
