@@ -25,8 +25,9 @@ from w2s_data.finetune.task import Pool
 from w2s_data.finetune.weak_labels import as_weak_proba
 from w2s_data.utils.io import atomic_path, jsonable
 from w2s_data.utils.reading import parsing, reading
-from w2s_data.utils.typing import AnyArray, FloatArray, RandomState
+from w2s_data.utils.typing import AnyArray, BoolArray, FloatArray, RandomState
 from w2s_data.utils.validation import check_seeds, check_weights, root_seed
+from w2s_data.utils.votes import abstains
 
 SHOWN_VALUES = 8  # larger diagnostics (weights per point, paths) are left out of text and JSON
 
@@ -160,7 +161,7 @@ def fit_student(
     weak_proba : array (N, C), (N, M, C) or (N,), or a list of M such arrays
         Pseudo-labels of one or M teachers: probabilities, or hard labels. Methods for one teacher
         take the mean of several. A class that no teacher predicts keeps its column and becomes
-        improbable.
+        improbable. Rows on which all teachers abstain (equal probabilities) are left out.
     settings : TrainingSettings, optional
         Trained part, duration and learning rate; by default a linear head.
     items : sequence of N texts
@@ -211,7 +212,8 @@ def fit_student(
     labels, classes = as_weak_proba(weak_proba, class_names)
     n_rows = len(labels)
     matrix = None if features is None else as_feature_matrix(features)
-    pool = Pool(labels, check_weights(sample_weight, n_rows), matrix, _groups(groups, n_rows))
+    weights = check_weights(sample_weight, n_rows) * _voted(labels)
+    pool = Pool(labels, weights, matrix, _groups(groups, n_rows))
     resolved, entropy, numbers = given.resolve(n_rows), root_seed(random_state), check_seeds(seeds)
     if given.tuning == "head":
         inputs, targets = _held_out(validation, classes, as_feature_matrix)
@@ -257,6 +259,13 @@ def _held_out(
             f"row counts disagree: validation has {n_rows} rows and {len(labels)} labels"
         )
     return inputs, labels
+
+
+def _voted(labels: FloatArray) -> BoolArray:
+    """Whether a teacher votes on a row (N,), by labels (N, M, C)."""
+    voted = ~abstains(labels).all(axis=1)
+    # Where nobody ever votes there is nothing to leave out: the caller was warned of such labels.
+    return voted if voted.any() else np.ones(len(labels), dtype=bool)
 
 
 def _groups(groups: Any, n: int) -> AnyArray | None:

@@ -163,3 +163,20 @@ def test_a_folder_of_another_version_or_without_files_is_refused(tmp_path):
         Student.load(tmp_path)
     with pytest.raises(FileFormatError, match="cannot read"):
         Student.load(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("method", ["naive", "crossfit", "raven"])
+def test_rows_on_which_all_teachers_abstain_are_left_out(method):
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(300, 4))
+    first = 1 / (1 + np.exp(-3 * features[:, 0]))
+    second = 1 / (1 + np.exp(-2 * features[:, 0] - rng.normal(size=300)))
+    proba = np.stack([np.column_stack([1 - p, p]) for p in (first, second)], axis=1)
+    silent = np.arange(300) % 3 == 0
+    proba[silent] = 0.5
+    options = {"random_state": 0, "epochs": 30, "controls": False}
+    with_silent = fit_student(method, features, proba, **options)
+    weighted = fit_student(method, features, proba, sample_weight=~silent * 1.0, **options)
+    np.testing.assert_array_equal(
+        with_silent.predict_proba(features), weighted.predict_proba(features)
+    )

@@ -20,6 +20,13 @@ from w2s_data.data.readers.table import RawTable, with_index
 from w2s_data.errors import FileFormatError, InputError
 from w2s_data.utils.storage import is_url, local_copy
 
+# Of files that are no tables to this module: a missing one is not looked for on the hub, which
+# takes half a minute without a network.
+OTHER_SUFFIXES = (
+    *(".zip", ".tar", ".7z", ".rar", ".xlsx", ".xls", ".ods", ".txt", ".npy", ".npz", ".pkl"),
+    *(".pdf", ".xml", ".html", ".db", ".sqlite", ".toml", ".yaml", ".yml"),
+)
+
 
 def read_raw(data: str | Path | pd.DataFrame, memory: MemoryLimit | None = None) -> RawTable:
     """Read a table file, a folder, pattern or URL of some, images, a DataFrame or a hub data set.
@@ -49,6 +56,7 @@ def read_raw(data: str | Path | pd.DataFrame, memory: MemoryLimit | None = None)
         return _read_pattern(path, limit)
     # A name with the suffix of a table is a path; the hub has NAME or OWNER/NAME, with :CONFIG.
     is_file_name = isinstance(data, Path) or format_of(path) is not None
+    is_file_name |= path.suffix.lower() in OTHER_SUFFIXES
     if is_file_name or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?(:[\w.-]+)?", name):
         raise FileFormatError(_no_such_file(path))
     return read_hub(name, limit)

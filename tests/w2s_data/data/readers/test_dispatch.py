@@ -345,3 +345,10 @@ def test_what_is_wrong_with_a_table_is_said_in_few_words(tmp_path, content, reas
     with pytest.raises(FileFormatError) as caught:
         read_raw(tmp_path / "t.csv")
     assert str(caught.value) == f"cannot read {str(tmp_path / 't.csv')!r} as csv: {reason}"
+
+
+@pytest.mark.parametrize("name", ["reviews.xlsx", "reviews.csv.zip", "reviews.TXT"])
+def test_a_missing_file_of_another_kind_is_not_looked_for_on_the_hub(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileFormatError, match=f"file '{name}' not found"):
+        read_raw(name)
