@@ -263,7 +263,7 @@ def _held_out(
 
 def _voted(labels: FloatArray) -> BoolArray:
     """Whether a teacher votes on a row (N,), by labels (N, M, C)."""
-    voted = ~abstains(labels).all(axis=1)
+    voted = ~np.asarray(abstains(labels).all(axis=1))
     # Where nobody ever votes there is nothing to leave out: the caller was warned of such labels.
     return voted if voted.any() else np.ones(len(labels), dtype=bool)
 
