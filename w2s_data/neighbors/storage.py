@@ -7,7 +7,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import TypeAdapter
@@ -21,7 +21,8 @@ from w2s_data.utils.reading import reading
 SCHEMA_VERSION = 1
 
 
-class _Parameters(TypedDict):
+@dataclass(frozen=True)
+class _Parameters:
     metric: Literal["cosine", "inner_product", "l2"]
 
 
