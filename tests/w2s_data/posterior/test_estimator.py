@@ -1,0 +1,163 @@
+"""`LabelPosterior` on worlds with known truth, and on inputs that leave parts undefined."""
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.metrics import roc_auc_score
+
+from w2s_data import LinearProbe
+from w2s_data.errors import InputError
+from w2s_data.posterior import LabelPosterior
+
+N_GOLD = 80
+
+
+def world(seed=0, n=900, n_classes=2, accuracy=0.75):
+    """Return strong features, weak probabilities and classes; the first 80 rows are gold."""
+    rng = np.random.default_rng(seed)
+    codes = rng.integers(n_classes, size=n)
+    strong = rng.normal(size=(n, 6))
+    strong[:, :n_classes] += 1.6 * np.eye(n_classes)[codes]
+    wrong = (codes + rng.integers(1, n_classes, n)) % n_classes
+    said = np.where(rng.random(n) < accuracy, codes, wrong)
+    rest = (1 - accuracy) / (n_classes - 1)
+    return strong, np.where(np.eye(n_classes)[said] > 0, accuracy, rest), codes
+
+
+def fitted(strong, weak, codes, n_gold=N_GOLD, **options):
+    options = {"random_state": 0, "device": "cpu"} | options
+    gold = slice(n_gold), slice(n_gold, None)
+    return LabelPosterior(**options).fit(
+        strong[gold[1]],
+        weak[gold[1]],
+        gold=(strong[gold[0]], weak[gold[0]], codes[gold[0]]),
+    )
+
+
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_it_beats_each_of_its_sources(n_classes):
+    strong, weak, codes = world(n_classes=n_classes)
+    posterior = fitted(strong, weak, codes)
+    truth = codes[N_GOLD:]
+    gold_alone = LinearProbe(l2="cv", random_state=0, device="cpu")
+    gold_alone.fit(strong[:N_GOLD], codes[:N_GOLD])
+    own = (posterior.proba_.argmax(axis=1) == truth).mean()
+    assert own > (weak[N_GOLD:].argmax(axis=1) == truth).mean() + 0.02
+    assert own > gold_alone.score(strong[N_GOLD:], truth) + 0.02
+    np.testing.assert_allclose(posterior.proba_.sum(axis=1), 1)
+    assert posterior.accuracy_.low <= own <= posterior.accuracy_.high
+
+
+def test_trust_ranks_right_weak_labels_first_and_averages_to_their_accuracy():
+    strong, weak, codes = world(seed=1, n=2_000)
+    n_gold = 400  # the mean of trust is as uncertain as an accuracy on the gold rows
+    posterior = fitted(strong, weak, codes, n_gold)
+    right = weak[n_gold:].argmax(axis=1) == codes[n_gold:]
+    assert roc_auc_score(right, posterior.trust_) > 0.85
+    estimate = posterior.weak_accuracy_
+    assert estimate.low <= right.mean() <= estimate.high
+    assert posterior.trust_.mean() == pytest.approx(right.mean(), abs=0.04)
+
+
+def test_weights_say_which_teacher_to_believe():
+    strong, good, codes = world(seed=2, accuracy=0.85)
+    rng = np.random.default_rng(3)
+    noise = np.where(np.eye(2)[rng.integers(2, size=len(codes))] > 0, 0.9, 0.1)
+    posterior = fitted(strong, np.stack([good, noise], axis=1), codes)
+    assert posterior.weights_["teacher 0"] > 5 * posterior.weights_["teacher 1"]
+    assert list(posterior.weights_.index[-2:]) == ["gold labels", "student"]
+
+
+def test_an_abstaining_teacher_has_no_trust_and_no_influence():
+    strong, weak, codes = world(seed=4)
+    weak[N_GOLD : N_GOLD + 50] = 0.5
+    posterior = fitted(strong, weak, codes)
+    assert np.isnan(posterior.trust_[:50]).all()
+    assert np.isfinite(posterior.trust_[50:]).all()
+
+
+def test_a_teacher_of_the_gold_rows_is_not_believed_for_what_it_memorised():
+    rng = np.random.default_rng(5)
+    n, n_gold = 1_200, 100
+    codes = rng.integers(2, size=n)
+    strong = rng.normal(size=(n, 5)) + 1.2 * codes[:, None] * np.eye(5)[0]
+    weak_features = rng.normal(size=(n, 80))  # nothing to learn, and enough columns to memorise
+    gold, pool = np.arange(n_gold), np.arange(n_gold, n)
+
+    def teacher(rows):
+        probe = LinearProbe(l2=1e-3, device="cpu").fit(weak_features[rows], codes[rows])
+        return probe.predict_proba(weak_features[gold]), probe.predict_proba(weak_features[pool])
+
+    on_gold, on_pool = teacher(gold)
+    rows = strong[gold], on_gold, codes[gold]
+    make = LabelPosterior(random_state=0, device="cpu")
+    careless = clone(make).fit(strong[pool], on_pool, gold=rows)
+    careful = clone(make).fit(strong[pool], on_pool, gold=rows, relabel=teacher)
+    assert careless.weights_["teacher"] > 1  # all gold rows are right by heart
+    assert careful.weights_["teacher"] < 0.2
+    truth = codes[pool]
+    assert (careful.predict(strong[pool], on_pool) == truth).mean() > (
+        careless.predict(strong[pool], on_pool) == truth
+    ).mean() + 0.05
+    assert careful.weak_accuracy_.low <= (on_pool.argmax(axis=1) == truth).mean()
+
+
+@pytest.mark.parametrize(
+    ("n_gold", "said"), [(12, "12 gold rows are too few"), (25, "fewer than 2 gold rows")]
+)
+def test_few_gold_rows_leave_equal_weights_and_say_so(n_gold, said):
+    strong, weak, codes = world(seed=6, n_classes=3)
+    if n_gold == 25:
+        codes[:n_gold][codes[:n_gold] == 2] = 0
+    posterior = fitted(strong, weak, codes, n_gold)
+    assert posterior.equal_weights_
+    assert said in posterior.notes_[0]
+    assert posterior.weights_.nunique() == 1
+
+
+def test_gold_rows_of_one_class_leave_the_view_of_gold_labels_out():
+    strong, weak, codes = world(seed=7)
+    codes[:N_GOLD] = 1
+    posterior = fitted(strong, weak, codes)
+    assert posterior.equal_weights_
+    np.testing.assert_allclose(posterior.views_.gold[1], 0.5)
+
+
+def test_the_posterior_of_new_rows_is_that_of_the_pool_but_for_the_folds():
+    strong, weak, codes = world(seed=8, n=1_500)
+    posterior = fitted(strong, weak, codes)
+    again = posterior.predict_proba(strong[N_GOLD:], weak[N_GOLD:])
+    assert np.abs(again - posterior.proba_).mean() < 0.02
+    assert (again.argmax(axis=1) == posterior.proba_.argmax(axis=1)).mean() > 0.97
+
+
+def test_the_same_seed_gives_the_same_bytes_and_a_large_pool_is_sampled():
+    strong, weak, codes = world(seed=9)
+    first, second = (fitted(strong, weak, codes, max_pool=300) for _ in range(2))
+    assert first.proba_.tobytes() == second.proba_.tobytes()
+    assert "random 300 of the 820 pool rows" in first.notes_[0]
+    assert len(first.proba_) == 820
+
+
+def test_the_order_of_a_pair_does_not_matter():
+    strong, weak, codes = world(seed=10)
+    turned_codes = 1 - codes
+    first = fitted(strong, weak, codes, paired=True)
+    second = fitted(-strong, weak[:, ::-1], turned_codes, paired=True)
+    np.testing.assert_allclose(second.proba_, first.proba_[:, ::-1], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"labels": np.full(N_GOLD, 2)}, "class codes from 0 to 1"),
+        ({"labels": np.full(N_GOLD, "x")}, "must be class codes"),
+        ({"strong": np.zeros((N_GOLD, 3))}, "one encoder"),
+        ({"weak": np.full((N_GOLD, 3), 1 / 3)}, "1 teachers and 3 classes"),
+    ],
+)
+def test_gold_rows_that_do_not_fit_are_refused(change, message):
+    strong, weak, codes = world()
+    gold = {"strong": strong[:N_GOLD], "weak": weak[:N_GOLD], "labels": codes[:N_GOLD]} | change
+    with pytest.raises(InputError, match=message):
+        LabelPosterior().fit(strong[N_GOLD:], weak[N_GOLD:], gold=tuple(gold.values()))

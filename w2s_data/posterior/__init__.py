@@ -1,0 +1,5 @@
+"""Label posterior: the chance of each class, from gold and weak labels together."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,69 @@
+"""Calibration of probabilities on gold rows, and means over the pool that gold rows correct."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from w2s_data.utils.intervals import Estimate, student_interval, wilson_interval
+from w2s_data.utils.typing import BoolArray, FloatArray
+
+BINS = 10  # of equal size: those of equal width would be empty where a model is sure
+
+
+def corrected_mean(pool: FloatArray, gold: FloatArray, right: BoolArray, level: float) -> Estimate:
+    r"""Return an accuracy on the pool from predicted chances, corrected by gold rows.
+
+    .. math:: \frac1N \sum_{pool} g_i + \frac1n \sum_{gold} ([right_i] - g_i)
+
+    Unbiased whatever the chances g in [0, 1] are; the better they are, the shorter the interval.
+    Angelopoulos et al., *Prediction-powered inference*, Science 2023.
+
+    >>> pool, gold = np.full(1000, 0.9), np.full(50, 0.9)
+    >>> estimate = corrected_mean(pool, gold, np.arange(50) < 40, 0.95)
+    >>> round(estimate.value, 2), round(estimate.low, 2), round(estimate.high, 2)
+    (0.8, 0.68, 0.92)
+    """
+    excess = right - gold
+    if len(excess) < 2 or not len(pool):
+        return Estimate(float(pool.mean()) if len(pool) else np.nan, level=level)
+    value = float(np.clip(pool.mean() + excess.mean(), 0, 1))
+    # + 1 keeps the variance of rows that are all right from being 0.
+    spread = (len(excess) * excess.var(ddof=1) + 1) / len(excess) ** 2
+    error = np.sqrt(spread + pool.var() / len(pool))
+    low, high = student_interval(value, error, len(excess) - 1, level, 0.0, 1.0)
+    return Estimate(value, float(low), float(high), level)
+
+
+def reliability(confidence: FloatArray, right: BoolArray, level: float) -> pd.DataFrame:
+    """Return mean confidence and accuracy of bins of equal size, sorted by confidence."""
+    parts = np.array_split(np.argsort(confidence, kind="stable"), BINS)
+    records = []
+    for part in parts:
+        if not len(part):
+            continue
+        successes = int(right[part].sum())
+        low, high = wilson_interval(successes, len(part), level)
+        records.append(
+            {
+                "n": len(part),
+                "confidence": float(confidence[part].mean()),
+                "accuracy": successes / len(part),
+                "accuracy_low": float(low),
+                "accuracy_high": float(high),
+            }
+        )
+    return pd.DataFrame(records)
+
+
+def calibration_error(confidence: FloatArray, right: BoolArray) -> float:
+    """Return the mean distance of confidence and accuracy over bins of equal size, in [0, 1].
+
+    >>> right = np.arange(100) % 10 < 8  # eight of ten in every bin
+    >>> round(calibration_error(np.full(100, 0.9), right), 3)
+    0.1
+    """
+    order = np.argsort(confidence, kind="stable")
+    parts = np.array_split(order, BINS)
+    gaps = [len(p) * abs(confidence[p].mean() - right[p].mean()) for p in parts if len(p)]
+    return float(sum(gaps) / len(order)) if len(order) else np.nan

@@ -1,0 +1,308 @@
+"""`LabelPosterior`: the chance of each class of every pool row, and of its weak label."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+
+from w2s_data.errors import listing
+from w2s_data.features.matrix import FeatureMatrix, as_feature_matrix
+from w2s_data.posterior.calibration import calibration_error, corrected_mean, reliability
+from w2s_data.posterior.inputs import check_gold, check_weak
+from w2s_data.posterior.pooling import LogLinearPool, fit_equal_pool, fit_pool
+from w2s_data.posterior.views import (
+    Gold,
+    Recipe,
+    Relabel,
+    Views,
+    abstaining,
+    make_views,
+    mean_label,
+    predict_blocks,
+)
+from w2s_data.probes.linear import stratified_folds
+from w2s_data.utils.constants import LEVEL
+from w2s_data.utils.progress import progress as progress_bar
+from w2s_data.utils.typing import AnyArray, FloatArray, IntArray, RandomState
+from w2s_data.utils.validation import (
+    check_generator,
+    check_parameters,
+    nonnegative,
+    one_of,
+    share,
+    whole,
+)
+
+# Below these a pool of three views is fitted to noise: equal weights do better.
+FEWEST_GOLD = 20
+FEWEST_OF_CLASS = 2
+
+
+class LabelPosterior(BaseEstimator):  # type: ignore[misc]
+    r"""Join gold and weak labels into one distribution over the classes of every pool row.
+
+    .. math:: \log q(c) = b_c + \sum_v a_v \log p_v(c) - \log Z
+
+    The views p_v are the teachers, a model of the gold labels on strong features, and a student of
+    the weak labels; on gold rows each is held out. Weights a >= 0 and offsets b are fitted to the
+    gold labels, so that q is calibrated and a says whom to trust. A teacher that abstains (a
+    uniform row) adds nothing.
+
+    Parameters
+    ----------
+    l2 : float or "cv"
+        Penalty of the model of the gold labels.
+    student_l2 : float
+        Penalty of the students.
+    folds : int
+        Folds in which views are held out.
+    max_pool : int
+        Students learn from a random sample of a larger pool; all rows get a posterior.
+    paired : bool
+        Rows are differences of preference pairs: models without intercept, no class offsets.
+    level : float
+        Coverage of the intervals.
+    device : str
+    random_state : int, Generator or None
+        Controls folds and samples.
+
+    Attributes
+    ----------
+    proba_ : array (N, C)
+        Posterior q of the pool; rows sum to 1.
+    trust_ : array (N,)
+        Chance in [0, 1] that the weak label is right, q of its class; NaN where all abstain.
+    weights_ : Series (V,)
+        Weight of each view by its name.
+    offsets_ : array (C,)
+    accuracy_, weak_accuracy_ : Estimate
+        Accuracy on the pool of the most probable class, and of the weak labels: the mean over the
+        pool plus what held-out gold rows correct. The interval is for rows like the gold ones.
+    equal_weights_ : bool
+        Whether there were too few gold rows to fit the weights.
+    calibration_error_ : float
+        Mean distance of confidence and accuracy on held-out gold rows, in [0, 1]; 0 is best.
+    reliability_ : DataFrame
+        Confidence and accuracy of held-out gold rows, by bins of equal size.
+    gold_proba_ : array (n, C)
+        Posterior of the gold rows, held out.
+    notes_ : tuple of str
+        Reasons why the posterior is less certain than it says.
+
+    Notes
+    -----
+    With fewer than 20 gold rows, or a class with fewer than two, views have equal weights, whose
+    sum alone is fitted. Training
+    takes folds + 1 students, and as many again for a teacher that learned from the gold rows.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> y = rng.integers(2, size=600)
+    >>> strong = rng.normal(size=(600, 4)) + 1.5 * y[:, None] * [1, 0, 0, 0]
+    >>> weak = np.where(rng.random(600) < 0.7, y, 1 - y)  # right in 70 %
+    >>> proba = np.where(np.eye(2)[weak] > 0, 0.7, 0.3)
+    >>> gold, pool = slice(100), slice(100, 600)
+    >>> posterior = LabelPosterior(random_state=0).fit(
+    ...     strong[pool], proba[pool], gold=(strong[gold], proba[gold], y[gold])
+    ... )
+    >>> right = weak[pool] == y[pool]
+    >>> bool(posterior.trust_[right].mean() > posterior.trust_[~right].mean() + 0.2)
+    True
+    """
+
+    def __init__(
+        self,
+        *,
+        l2: Any = "cv",
+        student_l2: float = 0.1,
+        folds: int = 5,
+        max_pool: int = 20_000,
+        paired: bool = False,
+        level: float = LEVEL,
+        device: str = "auto",
+        random_state: RandomState = None,
+    ) -> None:
+        self.l2 = l2
+        self.student_l2 = student_l2
+        self.folds = folds
+        self.max_pool = max_pool
+        self.paired = paired
+        self.level = level
+        self.device = device
+        self.random_state = random_state
+
+    def fit(
+        self,
+        strong_features: Any,
+        weak_proba: Any,
+        *,
+        gold: tuple[Any, Any, AnyArray],
+        relabel: Relabel | None = None,
+        weak_names: tuple[str, ...] = (),
+        progress: bool | None = None,
+    ) -> Self:
+        """Fit the views and their weights, and label the pool.
+
+        Parameters
+        ----------
+        strong_features : array (N, D), memory map or FeatureStore
+            Of the pool; read block by block.
+        weak_proba : array (N, C), or (N, M, C) of M teachers
+        gold : (strong_features (n, D), weak_proba (n, C) or (n, M, C), labels (n,))
+            Gold rows, labels as class codes. A teacher that learned from them must be cross-fitted
+            there, and needs `relabel`.
+        relabel : function of row numbers, optional
+            Retrains the teacher on some of the gold rows; returns its probabilities of all gold
+            rows and of the pool.
+        weak_names : tuple of M str
+            Names of the teachers in `weights_`.
+        progress : bool or None
+
+        Raises
+        ------
+        InputError
+            If rows, columns or classes disagree.
+        """
+        self._check_parameters()
+        strong = as_feature_matrix(strong_features, "strong_features")
+        weak = check_weak(weak_proba, strong.shape[0])
+        rows = check_gold(gold, strong.shape[1], weak.shape[1:])
+        rng = check_generator(self.random_state)
+        names = tuple(weak_names) or _teacher_names(weak.shape[1])
+        steps = self.folds + 2 + (0 if relabel is None else self.folds)
+        with progress_bar("posterior", steps, unit="models", enabled=progress) as advance:
+            views = make_views(strong, weak, rows, self._recipe(), relabel, names, rng, advance)
+        too_few = _too_few(rows)
+        self.notes_ = tuple(filter(None, [too_few, self._sampled(strong.shape[0])]))
+        self.equal_weights_ = bool(too_few)
+        self.pool_ = self._fit_pool(views.gold, rows.codes)
+        self.views_ = views
+        self.classes_ = np.arange(weak.shape[2])
+        self.n_features_in_ = strong.shape[1]
+        self.weights_ = pd.Series(self.pool_.weights, index=list(views.names), name="weight")
+        self.offsets_ = self.pool_.offsets
+        self.proba_ = self.pool_.proba(views.pool)
+        self.gold_proba_ = self._held_out(views, rows.codes, rng)
+        self.trust_ = _chance(self.proba_, mean_label(weak))
+        self._measure(mean_label(views.weak_gold), rows.codes)
+        return self
+
+    def predict_proba(self, strong_features: Any, weak_proba: Any) -> FloatArray:
+        """Return the posterior (n, C) of other rows, which need weak labels as well.
+
+        The field calls this a vote of teacher and student at use.
+        """
+        check_is_fitted(self, "pool_")
+        strong: FeatureMatrix = as_feature_matrix(strong_features, "strong_features")
+        weak = check_weak(weak_proba, strong.shape[0])
+        n_classes = len(self.classes_)
+        models = (self.views_.gold_model, self.views_.student)
+        own = [
+            np.full((strong.shape[0], n_classes), 1 / n_classes)
+            if model is None
+            else predict_blocks(model, strong, n_classes)
+            for model in models
+        ]
+        return self.pool_.proba(np.stack([*weak.transpose(1, 0, 2), *own]))
+
+    def predict(self, strong_features: Any, weak_proba: Any) -> IntArray:
+        """Return the most probable class code (n,) of other rows."""
+        return np.asarray(self.predict_proba(strong_features, weak_proba).argmax(axis=1))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return weights, accuracies and calibration as plain types."""
+        check_is_fitted(self, "pool_")
+        return {
+            "weights": self.weights_.to_dict(),
+            "offsets": self.offsets_.tolist(),
+            "accuracy": self.accuracy_.to_dict(),
+            "weak_accuracy": self.weak_accuracy_.to_dict(),
+            "calibration_error": self.calibration_error_,
+            "reliability": self.reliability_.to_dict("records"),
+            "notes": list(self.notes_),
+        }
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row per pool row: the probability of each class, and trust."""
+        check_is_fitted(self, "pool_")
+        frame = pd.DataFrame(self.proba_, columns=[f"proba_{c}" for c in self.classes_])
+        return frame.assign(trust=self.trust_)
+
+    def _recipe(self) -> Recipe:
+        return Recipe(self.l2, self.student_l2, self.folds, self.max_pool, self.paired, self.device)
+
+    def _fit_pool(self, gold_views: FloatArray, codes: IntArray) -> LogLinearPool:
+        if self.equal_weights_:
+            return fit_equal_pool(gold_views, codes)
+        return fit_pool(gold_views, codes, offsets=not self.paired)
+
+    def _held_out(self, views: Views, codes: IntArray, rng: np.random.Generator) -> FloatArray:
+        """Return the posterior of gold rows whose label did not count in the weights either."""
+        proba = np.empty(views.gold.shape[1:])
+        for train, held_out in stratified_folds(codes, self.folds, rng):
+            pool = self._fit_pool(views.gold[:, train], codes[train])
+            proba[held_out] = pool.proba(views.gold[:, held_out])
+        return proba
+
+    def _measure(self, weak: FloatArray, codes: IntArray) -> None:
+        confidence = self.gold_proba_.max(axis=1)
+        right = self.gold_proba_.argmax(axis=1) == codes
+        self.accuracy_ = corrected_mean(self.proba_.max(axis=1), confidence, right, self.level)
+        voted = ~abstaining(weak)
+        trust = _chance(self.gold_proba_, weak)[voted]
+        weak_right = (weak.argmax(axis=1) == codes)[voted]
+        of_pool = self.trust_[np.isfinite(self.trust_)]
+        self.weak_accuracy_ = corrected_mean(of_pool, trust, weak_right, self.level)
+        self.calibration_error_ = calibration_error(confidence, right)
+        self.reliability_ = reliability(confidence, right, self.level)
+
+    def _sampled(self, n_pool: int) -> str:
+        if n_pool <= self.max_pool:
+            return ""
+        return (
+            f"students learned from a random {self.max_pool:,} of the {n_pool:,} pool rows "
+            "(max_pool); all rows have a posterior"
+        )
+
+    def _check_parameters(self) -> None:
+        limits = {
+            "l2": nonnegative | one_of("cv"),
+            "student_l2": nonnegative,
+            "folds": whole(2),
+            "max_pool": whole(2),
+            "paired": one_of(True, False),
+            "level": share,
+        }
+        check_parameters(self, limits)
+
+
+def _too_few(rows: Gold) -> str:
+    """Return why the gold rows cannot weight the views; empty if they can."""
+    counts = np.bincount(rows.codes, minlength=rows.weak_proba.shape[2])
+    few = np.flatnonzero(counts < FEWEST_OF_CLASS).tolist()
+    if len(rows) < FEWEST_GOLD:
+        return (
+            f"{len(rows)} gold rows are too few to weight the views (fewer than {FEWEST_GOLD}): "
+            "they count equally"
+        )
+    if few:
+        return (
+            f"classes {listing(few)} have fewer than {FEWEST_OF_CLASS} gold rows: the views "
+            "count equally"
+        )
+    return ""
+
+
+def _teacher_names(n_teachers: int) -> tuple[str, ...]:
+    return ("teacher",) if n_teachers == 1 else tuple(f"teacher {m}" for m in range(n_teachers))
+
+
+def _chance(proba: FloatArray, weak: FloatArray) -> FloatArray:
+    """Return the posterior of the weak label (n,); NaN where there is none."""
+    chance = proba[np.arange(len(weak)), weak.argmax(axis=1)]
+    return np.where(abstaining(weak), np.nan, chance)

@@ -1,0 +1,106 @@
+r"""Log-linear pool: several class probabilities of a row joined into one.
+
+.. math:: \log q(c) = b_c + \sum_v a_v \log p_v(c) - \log Z
+
+Unlike a mean, a product of powers lets a view that is sure overrule views that are not, and a
+uniform row of a view, such as an abstention, drops out of it by itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import logsumexp, softmax
+
+from w2s_data.utils.typing import FloatArray, IntArray
+
+# Probability inside a logarithm: hard labels hold zeros, and one wrong certainty must not outweigh
+# everything that the other views say.
+FLOOR = 1e-4
+
+
+@dataclass(frozen=True)
+class LogLinearPool:
+    """Weights a (V,) >= 0 of the views, and offsets b (C,) of the classes."""
+
+    weights: FloatArray
+    offsets: FloatArray
+
+    def proba(self, views: FloatArray) -> FloatArray:
+        """Join views (V, N, C) into probabilities (N, C).
+
+        >>> pool = LogLinearPool(np.array([1.0, 1.0]), np.zeros(2))
+        >>> pool.proba(np.array([[[0.9, 0.1]], [[0.5, 0.5]]])).round(3)
+        array([[0.9, 0.1]])
+        """
+        logits = np.tile(self.offsets, (views.shape[1], 1))
+        for weight, view in zip(self.weights, views, strict=True):
+            logits += weight * log_views(view)
+        return np.asarray(softmax(logits, axis=1))
+
+
+def log_views(views: FloatArray) -> FloatArray:
+    """Return logarithms of probabilities, those below the floor raised to it."""
+    return np.log(np.maximum(views, FLOOR, dtype=np.float64))
+
+
+def fit_equal_pool(views: FloatArray, codes: IntArray) -> LogLinearPool:
+    r"""Fit a log-linear pool of equal weights s/V without offsets, for very few gold rows.
+
+    Only the sharpness s >= 0 is learned, with penalty (s - 1)^2: products of views that repeat one
+    another are too sure, those of independent views not sure enough.
+    """
+    n_views, n_classes = len(views), views.shape[2]
+    # The views as a single one, whose weight is s.
+    joined = np.exp(log_views(views).mean(axis=0))[None]
+    sharpness = fit_pool(joined, codes, offsets=False).weights[0]
+    return LogLinearPool(np.full(n_views, sharpness / n_views), np.zeros(n_classes))
+
+
+def fit_pool(views: FloatArray, codes: IntArray, *, offsets: bool = True) -> LogLinearPool:
+    r"""Fit a log-linear pool on gold rows.
+
+    .. math:: \min_{a \ge 0,\, b} -\sum_i \log q_i(y_i) + \sum_v (a_v - 1/V)^2 + \sum_c b_c^2
+
+    V + C numbers with a prior of equal weights, so that 50 gold rows and ten classes are enough.
+    The problem is convex.
+
+    Parameters
+    ----------
+    views : float array (V, n, C)
+        Class probabilities of the gold rows by each view, held out where it learned from them.
+    codes : int array (n,)
+        Gold classes.
+    offsets : bool
+        False keeps b at 0, as the two orders of a pair require.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> codes = rng.integers(2, size=400)
+    >>> good = np.where(np.eye(2)[codes] > 0, 0.8, 0.2)
+    >>> noise = rng.dirichlet([1, 1], size=400)
+    >>> weights = fit_pool(np.stack([good, noise]), codes).weights
+    >>> bool(weights[1] < 0.1 < 1 < weights[0])
+    True
+    """
+    logs = log_views(views)
+    n_views, n, n_classes = logs.shape
+    targets = np.eye(n_classes)[codes]
+
+    def objective(at: FloatArray) -> tuple[float, FloatArray]:
+        weights, shift = at[:n_views], at[n_views:]
+        logits = np.tensordot(weights, logs, 1) + shift
+        norm = logsumexp(logits, axis=1)
+        loss = (norm - logits[np.arange(n), codes]).sum()
+        excess = np.exp(logits - norm[:, None]) - targets
+        loss += ((weights - 1 / n_views) ** 2).sum() + (shift**2).sum()
+        slope = np.tensordot(logs, excess, axes=([1, 2], [0, 1])) + 2 * (weights - 1 / n_views)
+        return float(loss), np.concatenate([slope, excess.sum(axis=0) + 2 * shift])
+
+    start = np.concatenate([np.full(n_views, 1 / n_views), np.zeros(n_classes)])
+    limits = [(0.0, None)] * n_views + [(None, None) if offsets else (0.0, 0.0)] * n_classes
+    found = minimize(objective, start, jac=True, bounds=limits, method="L-BFGS-B").x
+    return LogLinearPool(found[:n_views], found[n_views:])
