@@ -1,4 +1,4 @@
-"""Is the label posterior calibrated, does trust rank weak labels, and what is a student of both worth?
+"""Is the label posterior calibrated, does trust rank weak labels, what is a student of both worth?
 
 Sixteen cells: four corpora, a TF-IDF teacher trained on 600 other rows ("external") or on the gold
 rows ("own"), 50 or 200 gold rows, a pool of 2,000. Run ``python benchmarks/evidence/posterior.py``;

@@ -19,7 +19,6 @@ from w2s_data.posterior.views import (
     Recipe,
     Relabel,
     Views,
-    abstaining,
     make_views,
     mean_label,
     predict_blocks,
@@ -36,6 +35,7 @@ from w2s_data.utils.validation import (
     share,
     whole,
 )
+from w2s_data.utils.votes import abstains
 
 # Below these a pool of three views is fitted to noise: equal weights do better.
 FEWEST_GOLD = 20
@@ -253,7 +253,7 @@ class LabelPosterior(BaseEstimator):  # type: ignore[misc]
         confidence = self.gold_proba_.max(axis=1)
         right = self.gold_proba_.argmax(axis=1) == codes
         self.accuracy_ = corrected_mean(self.proba_.max(axis=1), confidence, right, self.level)
-        voted = ~abstaining(weak)
+        voted = ~abstains(weak)
         trust = _chance(self.gold_proba_, weak)[voted]
         weak_right = (weak.argmax(axis=1) == codes)[voted]
         of_pool = self.trust_[np.isfinite(self.trust_)]
@@ -305,4 +305,4 @@ def _teacher_names(n_teachers: int) -> tuple[str, ...]:
 def _chance(proba: FloatArray, weak: FloatArray) -> FloatArray:
     """Return the posterior of the weak label (n,); NaN where there is none."""
     chance = proba[np.arange(len(weak)), weak.argmax(axis=1)]
-    return np.where(abstaining(weak), np.nan, chance)
+    return np.where(abstains(weak), np.nan, chance)

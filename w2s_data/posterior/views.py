@@ -15,7 +15,8 @@ import numpy as np
 
 from w2s_data.features.matrix import FeatureMatrix, sampled
 from w2s_data.probes.linear import LinearProbe, stratified_folds
-from w2s_data.utils.typing import BoolArray, FloatArray, IntArray
+from w2s_data.utils.typing import FloatArray, IntArray
+from w2s_data.utils.votes import abstains
 
 # Retrains the teacher on some gold rows: probabilities of all gold rows and of the pool.
 Relabel = Callable[[IntArray], tuple[FloatArray, FloatArray]]
@@ -63,19 +64,9 @@ class Recipe:
         return LinearProbe(l2=l2, fit_intercept=intercept, device=self.device, random_state=rng)
 
 
-def abstaining(weak_proba: FloatArray) -> BoolArray:
-    """Return which rows hold a uniform distribution: the mark of a label that was not given.
-
-    >>> abstaining(np.array([[0.5, 0.5], [0.9, 0.1]])).tolist()
-    [True, False]
-    """
-    spread = weak_proba.max(axis=-1) - weak_proba.min(axis=-1)
-    return np.asarray(spread < 1e-9)
-
-
 def mean_label(weak_proba: FloatArray) -> FloatArray:
     """Average teachers (N, M, C) to (N, C) without those that abstain; uniform where all do."""
-    votes = ~abstaining(weak_proba)
+    votes = ~abstains(weak_proba)
     total = np.einsum("nm,nmc->nc", votes, weak_proba)
     count = votes.sum(axis=1, keepdims=True)
     uniform = np.full_like(total, 1 / total.shape[1])
@@ -172,7 +163,7 @@ def _fitted(
     rng: np.random.Generator,
 ) -> tuple[Any, IntArray]:
     """Fit a student on the rows that have a weak label, or a sample of them; return both."""
-    voted = rows[~abstaining(labels[rows])]
+    voted = rows[~abstains(labels[rows])]
     chosen = sampled(voted if len(voted) else rows, recipe.max_pool, rng)
     probe = recipe.probe(recipe.student_l2, rng)
     return probe.fit(strong.take(chosen), labels[chosen]), chosen
