@@ -34,6 +34,7 @@ def fitted(strong, weak, codes, n_gold=N_GOLD, **options):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_classes", [2, 4])
 def test_it_beats_each_of_its_sources(n_classes):
     strong, weak, codes = world(n_classes=n_classes)
