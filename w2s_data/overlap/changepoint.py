@@ -19,6 +19,8 @@ import numpy as np
 from w2s_data.errors import InputError, rows
 from w2s_data.utils.typing import AnyArray, FloatArray, IntArray
 
+UNIFORM_EXPLAINED = 0.75  # share of variance that a split of evenly spread values explains
+
 
 @dataclass(frozen=True)
 class ChangePoint:

@@ -9,11 +9,10 @@ import pandas as pd
 
 from w2s_data.data.load import W2SDataset
 from w2s_data.data.regions import Region
+from w2s_data.overlap.changepoint import UNIFORM_EXPLAINED
 from w2s_data.overlap.detector import OverlapDetector
 from w2s_data.overlap.regions import from_columns
 from w2s_data.utils.intervals import Estimate, wilson_interval
-
-UNIFORM_EXPLAINED = 0.75  # share of variance that a split of evenly spread values explains
 
 
 def summarize_overlap(

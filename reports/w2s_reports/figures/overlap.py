@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from w2s_data.overlap.summary import UNIFORM_EXPLAINED
+from w2s_data.overlap.changepoint import UNIFORM_EXPLAINED
 from w2s_data.utils.typing import FloatArray
 from w2s_reports.artefacts import Artefacts
 from w2s_reports.figures.base import Figure, Spec, curve, layout, line, note, thin, title

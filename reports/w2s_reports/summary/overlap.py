@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from w2s_data.overlap.summary import UNIFORM_EXPLAINED
+from w2s_data.overlap.changepoint import UNIFORM_EXPLAINED
 from w2s_data.stages.graph import SCORE
 from w2s_data.utils.stage import WEAK_PROBA
 from w2s_reports.artefacts import Artefacts
