@@ -290,10 +290,10 @@ def _encode(
     items = [*dataset.pairs[0], *dataset.pairs[1]] if dataset.is_paired else dataset.items
     if dataset.is_paired:
         embed_pairs(*dataset.pairs, encoder, folder, **options)
-    else:
-        embed(items, encoder, folder, **options)
-    store = FeatureStore.open(folder)
-    zero = _zero_note(store.select(items), items, role, encoder)
+        store = FeatureStore.open(folder).select(items)
+    else:  # the store it returns has found the items already, which takes a hash of each
+        store = embed(items, encoder, folder, **options)
+    zero = _zero_note(store, items, role, encoder)
     return [*encoder.notes(), *notes, *store.notes, *([zero] if zero else [])]
 
 
