@@ -85,15 +85,15 @@ class DegenerateDataWarning(UserWarning):
     """The input is valid but leaves a result undefined or empty; the message says which."""
 
 
-def listing(names: Iterable[object], limit: int = 12) -> str:
-    """Join names by commas, cut after `limit`.
+def listing(names: Iterable[object], limit: int = 12, *, quoted: bool = True) -> str:
+    """Join names by commas, cut after `limit`; in quotes unless they are words of the sentence.
 
     >>> listing(["text", "label"])
     "'text', 'label'"
     >>> listing(range(5), limit=3)
     '0, 1, 2 and 2 more'
     """
-    all_names = [repr(name) for name in names]
+    all_names = [repr(name) if quoted else str(name) for name in names]
     shown = ", ".join(all_names[:limit])
     return shown if len(all_names) <= limit else f"{shown} and {len(all_names) - limit} more"
 

@@ -44,6 +44,16 @@ def column(frame: pd.DataFrame, name: str) -> pd.Series:
     return frame[name]
 
 
+def is_empty(cell: object) -> bool:
+    """Return whether a cell holds nothing; a list or another object is something.
+
+    >>> is_empty(float("nan")), is_empty(pd.NA), is_empty([])
+    (True, True, False)
+    """
+    # NaN is the only value that differs from itself; pandas' own test looks into lists.
+    return cell is None or cell is pd.NA or (isinstance(cell, float) and cell != cell)
+
+
 def guess_item(frame: pd.DataFrame, taken: Iterable[str]) -> str:
     """Return the only column whose name is a usual name of items."""
     roles = set(taken)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from w2s_data.data.columns import guess_kind
+from w2s_data.data.columns import guess_kind, is_empty
 from w2s_data.data.readers import RawTable
 from w2s_data.errors import ColumnError, InputError, first_line, listing, rows
 
@@ -147,7 +147,7 @@ def _conversations(values: pd.Series, is_chat: bool) -> list[Conversation | str 
 def _is_missing(value: Any) -> bool:
     if isinstance(value, list | tuple | np.ndarray):
         return len(value) == 0
-    return value is None or value is pd.NA or (isinstance(value, float) and value != value)
+    return is_empty(value)
 
 
 def _message(message: Mapping[str, Any], name: str, row: int) -> Message:

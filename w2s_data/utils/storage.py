@@ -118,6 +118,15 @@ def is_url(place: object) -> bool:
     return isinstance(place, str) and re.match(r"[a-zA-Z][\w+.-]+://", place) is not None
 
 
+def is_pattern(name: str) -> bool:
+    """Return whether a name holds a mark of the shell's patterns.
+
+    >>> is_pattern("data/part-*.parquet"), is_pattern("data/part-0.parquet")
+    (True, False)
+    """
+    return any(mark in name for mark in "*?[")
+
+
 def storage_at(place: str | os.PathLike[str]) -> Storage:
     """Return the folder at a path or a URL; `filesystem_of` lists the errors."""
     if is_url(place):
@@ -177,7 +186,6 @@ def _files_at(filesystem: Any, path: str, wanted: Callable[[str], bool]) -> tupl
         return [path], path.rpartition("/")[0]
     else:
         # Not a file, hence the marks of a pattern are no part of a name.
-        is_pattern = any(mark in path for mark in "*?[")
-        found = filesystem.glob(path) if is_pattern else []
+        found = filesystem.glob(path) if is_pattern(path) else []
         root = os.path.commonpath([file.rpartition("/")[0] for file in found]) if found else path
     return sorted(file for file in found if wanted(file.rpartition("/")[2])), root

@@ -1,4 +1,4 @@
-"""Texts of unknown origin, made fit for a terminal."""
+"""Texts of unknown origin: made fit for a terminal, and sorted as people do."""
 
 from __future__ import annotations
 
@@ -30,3 +30,16 @@ def printable_json(text: str) -> str:
     '{"source": "\\u202egnp"}\n'
     """
     return _CONTROL_IN_LINES.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def natural_key(name: str) -> list[tuple[int, str]]:
+    """Return a key that sorts names by the numbers in them.
+
+    >>> sorted(["p10", "p9"], key=natural_key)
+    ['p9', 'p10']
+    """
+    # Texts and numbers alternate, so that a text is never compared with a number. A number is
+    # compared by its digits, since Python makes no integer of more than 4,300 of them.
+    parts = re.split(r"(\d+)", name)
+    bare = [part.lstrip("0") if i % 2 else part for i, part in enumerate(parts)]
+    return [(len(part) if i % 2 else 0, part) for i, part in enumerate(bare)]

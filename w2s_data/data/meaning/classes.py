@@ -14,9 +14,9 @@ from w2s_data.data.meaning.match import WeakInputs
 from w2s_data.data.meaning.rules import LabelRules, key_of, number_of
 from w2s_data.data.meaning.spelling import Spelled, merge_spellings, read_spellings
 from w2s_data.data.meaning.table import find_classes
-from w2s_data.data.meaning.words import natural_key
 from w2s_data.data.readers import RawTable
 from w2s_data.errors import ColumnError, rows, unknown
+from w2s_data.utils.text import natural_key
 from w2s_data.utils.typing import IntArray
 
 # Numbers beyond this many are classes only if they count from 0 or 1 and each has 20 rows or more:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -143,7 +143,7 @@ def _read_model(frame: pd.DataFrame, columns: str | Sequence[str], title: str) -
 
 def _what(model: _Model, *, quoted: bool = True) -> str:
     """Name a weak model in a note or an error."""
-    shown = listing(model.columns, _SHOWN) if quoted else _plain(model.columns)
+    shown = listing(model.columns, _SHOWN, quoted=quoted)
     title = f" of weak model {model.title}" if model.title else ""
     return f"weak column{'s' if len(model.columns) > 1 else ''} {shown}{title}"
 
@@ -202,20 +202,16 @@ def _match_notes(models: Sequence[_Model], matches: Sequence[Match]) -> list[str
         if len(alike) == 1:
             subject = _what(alike[0], quoted=False)
         else:
-            subject = f"weak models {_plain([model.title for model in alike])}"
+            subject = (
+                f"weak models {listing((model.title for model in alike), _SHOWN, quoted=False)}"
+            )
         verb = (
             "lists of class" if lists else "probability of class" if len(classes) == 1 else "class"
         )
         change = "class_names" if how in ("by position", "by number") else "map"
         hint = f"; pass {change} to change it" if how != "by map" else ""
-        notes.append(f"{subject}: {verb} {_plain(classes)} {how}{hint}")
+        notes.append(f"{subject}: {verb} {listing(classes, _SHOWN, quoted=False)} {how}{hint}")
     return notes
-
-
-def _plain(names: Iterable[object]) -> str:
-    listed = [str(name) for name in names]
-    more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
-    return ", ".join(listed[:_SHOWN]) + more
 
 
 def _abstention_note(what: str, part: Distributions) -> list[str]:

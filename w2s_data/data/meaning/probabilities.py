@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from w2s_data.data.columns import as_numbers, column
+from w2s_data.data.columns import as_numbers, column, is_empty
 from w2s_data.data.meaning.spelling import MISSING_TEXTS
 from w2s_data.errors import ColumnError, ProbabilityError, listing, rows
 from w2s_data.utils.typing import BoolArray, FloatArray
@@ -184,16 +184,10 @@ def check_single(values: FloatArray, name: str) -> None:
 
 def holds_lists(values: pd.Series) -> bool:
     """Whether the cells of a column hold all probabilities of a row, as lists, JSON or mappings."""
-    first = next((v for v in values.head(1000) if _is_present(v)), None)
+    first = next((v for v in values.head(1000) if not is_empty(v)), None)
     if isinstance(first, str):
         return first.lstrip().startswith(("[", "{", "("))
     return isinstance(first, list | tuple | np.ndarray | dict)
-
-
-def _is_present(cell: Any) -> bool:
-    return (
-        cell is not None and not (isinstance(cell, float) and np.isnan(cell)) and cell is not pd.NA
-    )
 
 
 def read_lists(values: pd.Series) -> tuple[FloatArray, tuple[str, ...]]:
@@ -248,4 +242,4 @@ def _parsed(cell: Any) -> Any:
         return {str(part.get("label")): part.get("score") for part in cell}
     if isinstance(cell, list | Mapping):
         return cell or None
-    return None if not _is_present(cell) else cell
+    return None if is_empty(cell) else cell

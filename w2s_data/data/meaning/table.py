@@ -94,10 +94,10 @@ def find_classes(
 
 
 def _counted_note(column: str, class_names: Sequence[str]) -> str:
-    shown = ", ".join(f"{code} {name!r}" for code, name in enumerate(class_names[:_SHOWN]))
-    more = f" and {len(class_names) - _SHOWN} more" if len(class_names) > _SHOWN else ""
+    counted = (f"{code} {name!r}" for code, name in enumerate(class_names))
+    shown = listing(counted, _SHOWN, quoted=False)
     return (
-        f"column {column!r}: numbers count the classes in their order, {shown}{more}; pass map to "
+        f"column {column!r}: numbers count the classes in their order, {shown}; pass map to "
         "change it"
     )
 

@@ -6,19 +6,6 @@ import re
 from collections.abc import Sequence
 
 
-def natural_key(name: str) -> list[tuple[int, str]]:
-    """Return a key that sorts names by the numbers in them.
-
-    >>> sorted(["p10", "p9"], key=natural_key)
-    ['p9', 'p10']
-    """
-    # Texts and numbers alternate, so that a text is never compared with a number. A number is
-    # compared by its digits, since Python makes no integer of more than 4,300 of them.
-    parts = re.split(r"(\d+)", name)
-    bare = [part.lstrip("0") if i % 2 else part for i, part in enumerate(parts)]
-    return [(len(part) if i % 2 else 0, part) for i, part in enumerate(bare)]
-
-
 def words(name: str) -> list[str]:
     """Return the words and numbers of a name, in lower case.
 

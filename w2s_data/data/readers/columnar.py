@@ -50,9 +50,8 @@ def read_arrow(path: Path, limit: MemoryLimit) -> tuple[pa.Table, list[str]]:
     else:
         source = pa.memory_map(str(path))
     with source:
-        is_file = source.read(6) == b"ARROW1"
-        source.seek(0)
-        reader = pa.ipc.open_file(source) if is_file else pa.ipc.open_stream(source)
+        reader = open_arrow(source)
+        is_file = isinstance(reader, pa.ipc.RecordBatchFileReader)
         batches = map(reader.get_batch, range(reader.num_record_batches)) if is_file else reader
         table = _collected(batches, reader.schema, limit)
         # A stream that was cut between two batches reads like a whole one, but for its last bytes.
@@ -60,6 +59,13 @@ def read_arrow(path: Path, limit: MemoryLimit) -> tuple[pa.Table, list[str]]:
         is_whole = is_file or source.read() == _END_OF_STREAM
     note = "warning: the Arrow stream ends without its end mark; rows may be missing"
     return table, [] if is_whole else [note]
+
+
+def open_arrow(source: pa.NativeFile) -> pa.ipc.RecordBatchFileReader | pa.RecordBatchReader:
+    """Open an Arrow file by its first bytes, which a stream lacks."""
+    is_file = source.read(6) == b"ARROW1"
+    source.seek(0)
+    return pa.ipc.open_file(source) if is_file else pa.ipc.open_stream(source)
 
 
 def _collected(

@@ -12,13 +12,13 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from w2s_data.compute.memory import MemoryLimit
-from w2s_data.data.readers.folders import natural_key, read_files, read_path
-from w2s_data.data.readers.formats import WILDCARDS, format_of
+from w2s_data.data.readers.folders import natural_order, read_files, read_path
+from w2s_data.data.readers.formats import format_of
 from w2s_data.data.readers.hub import read_hub
 from w2s_data.data.readers.saved import SAVED_FILES
 from w2s_data.data.readers.table import RawTable, with_index
 from w2s_data.errors import FileFormatError, InputError
-from w2s_data.utils.storage import is_url, local_copy
+from w2s_data.utils.storage import is_pattern, is_url, local_copy
 
 # Of files that are no tables to this module: a missing one is not looked for on the hub, which
 # takes half a minute without a network.
@@ -52,7 +52,7 @@ def read_raw(data: str | Path | pd.DataFrame, memory: MemoryLimit | None = None)
     if exists:
         return read_path(path, limit)
     name = str(data)
-    if any(mark in name for mark in WILDCARDS):
+    if is_pattern(name):
         return _read_pattern(path, limit)
     # A name with the suffix of a table is a path; the hub has NAME or OWNER/NAME, with :CONFIG.
     is_file_name = isinstance(data, Path) or format_of(path) is not None
@@ -73,7 +73,7 @@ def read_url(url: str, limit: MemoryLimit) -> RawTable:
         is_file = place.is_file()
     last = PurePosixPath(url.rstrip("/"))
     # A pattern is called after the folder it picks from, as on this machine.
-    folder = last.parent if any(mark in last.name for mark in WILDCARDS) else last
+    folder = last.parent if is_pattern(last.name) else last
     return replace(table, folder=None, name=table.name if is_file else folder.name)
 
 
@@ -85,7 +85,7 @@ def _read_pattern(path: Path, limit: MemoryLimit) -> RawTable:
     """Read the tables that match a pattern such as data/part-*.parquet as one."""
     pattern = str(path)
     found = [Path(match) for match in glob.glob(pattern, recursive=True)]  # noqa: PTH207
-    files = sorted((match for match in found if match.is_file()), key=natural_key)
+    files = natural_order(match for match in found if match.is_file())
     tables = [match for match in files if format_of(match)]
     if not tables:
         raise FileFormatError(f"no table file matches {pattern!r}")

@@ -18,7 +18,7 @@ from w2s_data.data.readers.table import RawTable, class_names_in, frame_of, join
 from w2s_data.errors import FileFormatError, listing
 from w2s_data.utils.reading import check_regular, parsing
 
-_SHARD = re.compile(r"-(\d{5})-of-(\d{5})$")  # names of the files of one data set
+SHARD = re.compile(r"-(\d{5})-of-(\d{5})$")  # names of the files of one data set
 
 
 def read_table(path: Path, limit: MemoryLimit, shown: str | None = None) -> RawTable:
@@ -39,9 +39,7 @@ def read_table(path: Path, limit: MemoryLimit, shown: str | None = None) -> RawT
         try:
             return _read(path, kind, limit)
         except Unreadable as error:  # its line is complete, however long
-            raise FileFormatError(
-                f"cannot read {shown!r} as {kind.lstrip('.')}: {error}"
-            ) from error
+            raise FileFormatError(f"cannot read {shown!r} as {what}: {error}") from error
 
 
 def _read(path: Path, kind: str, limit: MemoryLimit) -> RawTable:
@@ -66,7 +64,7 @@ def _read(path: Path, kind: str, limit: MemoryLimit) -> RawTable:
 
 def part_note(path: Path) -> tuple[str, ...]:
     """Return a warning if a file by its name is one of several that hold the rows."""
-    shard = _SHARD.search(stem_of(path))
+    shard = SHARD.search(stem_of(path))
     if shard is None or int(shard[2]) < 2:
         return ()
     return (
@@ -100,7 +98,7 @@ def _check_complete(paths: Sequence[Path]) -> None:
     """Raise if names such as train-00001-of-00002 show that a file is missing."""
     found: dict[tuple[str, int], set[int]] = {}
     for path in paths:
-        if shard := _SHARD.search(stem_of(path)):
+        if shard := SHARD.search(stem_of(path)):
             key = str(path.parent / stem_of(path)[: shard.start()]), int(shard[2])
             found.setdefault(key, set()).add(int(shard[1]))
     for (name, total), numbers in found.items():

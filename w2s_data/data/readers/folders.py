@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
 from w2s_data.compute.memory import MemoryLimit
-from w2s_data.data.readers.files import joined, part_note, read_parts, read_table
+from w2s_data.data.readers.files import SHARD, joined, part_note, read_parts, read_table
 from w2s_data.data.readers.formats import IMAGE_SUFFIXES, format_of, stem_of
 from w2s_data.data.readers.parts import join_splits
 from w2s_data.data.readers.saved import is_saved, read_saved
 from w2s_data.data.readers.table import RawTable
 from w2s_data.data.splits import SPLIT_ALIASES, SPLITS
 from w2s_data.errors import FileFormatError, listing
+from w2s_data.utils.text import natural_key
 
 # Facts about a data set that the hub keeps beside its tables.
 _DESCRIPTIONS = {"dataset_infos.json", "dataset_info.json", "croissant.json", "package.json"}
@@ -63,19 +63,16 @@ def visible_files(folder: Path) -> list[Path]:
     """
     found = (path for path in folder.rglob("*") if path.is_file())
     kept = (path for path in found if not _is_hidden(path.relative_to(folder)))
-    return sorted(kept, key=natural_key)
+    return natural_order(kept)
+
+
+def natural_order(paths: Iterable[Path]) -> list[Path]:
+    """Sort paths by the numbers in them: part-2 comes before part-10."""
+    return sorted(paths, key=lambda path: natural_key(path.as_posix()))
 
 
 def _is_hidden(path: Path) -> bool:
     return any(part.startswith((".", "_")) for part in path.parts)
-
-
-def natural_key(path: Path) -> list[tuple[str, int]]:
-    """Return a key that sorts part-2 before part-10."""
-    pieces = re.split(r"([0-9]+)", path.as_posix())
-    # Text and digits alternate, beginning with a text.
-    numbers = [int(digits) for digits in pieces[1::2]]
-    return list(zip(pieces[::2], [*numbers, -1], strict=True))
 
 
 def read_files(
@@ -133,7 +130,7 @@ def _with_partitions(table: RawTable, path: Path) -> RawTable:
 
 def _split_of(path: Path) -> str | None:
     """Return the split that a file is named after, itself or by its folder."""
-    stem = re.sub(r"-\d{5}-of-\d{5}$", "", stem_of(Path(path.name)))
+    stem = SHARD.sub("", stem_of(Path(path.name)))
     names = (stem, *reversed(path.parts[:-1]))
     return next((name for name in names if name.lower() in _KNOWN_SPLITS), None)
 

@@ -13,8 +13,6 @@ IMAGE_SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff"),
     *(".ppm", ".pgm", ".jp2", ".avif"),
 )
-# Characters by which the shell's patterns are recognized.
-WILDCARDS = "*?["
 
 
 def format_of(path: Path) -> str | None:

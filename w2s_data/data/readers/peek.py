@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from w2s_data.compute.memory import MemoryLimit
+from w2s_data.data.readers.columnar import open_arrow
 from w2s_data.data.readers.content import read_content
 from w2s_data.data.readers.delimited import read_names
 from w2s_data.data.readers.formats import DELIMITED, JSON, compression_of, format_of
@@ -40,15 +41,11 @@ def peek_columns(data: Any, limit: MemoryLimit) -> list[str] | None:
             if path.stat().st_size < LONG:
                 return None
             return read_names(read_content(path, limit), kind)
-        schema = pyarrow.parquet.read_schema(path) if kind == ".parquet" else _arrow_schema(path)
+        if kind == ".parquet":
+            schema = pyarrow.parquet.read_schema(path)
+        else:
+            with pa.memory_map(str(path)) as source:
+                schema = open_arrow(source).schema
         return [*schema.names, *index_columns(schema)]
     except _ERRORS:
         return None
-
-
-def _arrow_schema(path: Path) -> pa.Schema:
-    with pa.memory_map(str(path)) as source:
-        is_file = source.read(6) == b"ARROW1"
-        source.seek(0)
-        reader = pa.ipc.open_file(source) if is_file else pa.ipc.open_stream(source)
-        return reader.schema
