@@ -115,19 +115,15 @@ class PretrainedEncoder(Encoder):
 
     def check(self) -> int:
         """Load the configuration, check the settings against it, and return the layer's number."""
-        self._check_settings()
-        config = self._source().configuration(self.kind)
-        self._recipe(config)  # refuses parts that cannot be run here
-        return resolve_layer(config, self.layer, self.kind)
+        return self._resolved()[0]
 
     def spec(self) -> dict[str, Any]:
         """Return the model (hash of its files, or hub commit), layer, pooling and other settings.
 
         Only the configuration is loaded, not the weights.
         """
-        layer = self.check()
-        source = self._source()
-        recipe = self._recipe(source.configuration(self.kind)).spec()
+        layer, made = self._resolved()
+        source, recipe = self._source(), made.spec()
         return {
             "encoder": type(self).__name__,
             "name": source.label,
@@ -140,10 +136,14 @@ class PretrainedEncoder(Encoder):
 
     def notes(self) -> list[str]:
         """Say how hidden states become vectors, and why."""
-        return [
-            self._recipe(self._source().configuration(self.kind)).told()
-            + "; pass pooling to change it"
-        ]
+        return [f"{self._resolved()[1].told()}; pass pooling to change it"]
+
+    def _resolved(self) -> tuple[int, Recipe]:
+        """Return the layer's number and the recipe by the configuration, without the weights."""
+        self._check_settings()
+        config = self._source().configuration(self.kind)
+        recipe = self._recipe(config)  # refuses parts that cannot be run here
+        return resolve_layer(config, self.layer, self.kind), recipe
 
     @abstractmethod
     def _recipe(self, config: Any) -> Recipe:

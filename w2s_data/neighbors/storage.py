@@ -85,17 +85,17 @@ def _read_record(file: Path) -> dict[str, Any]:
     with reading(path, "the record of an index", error=StoreError, advice="fit a new one"):
         content = path.read_bytes()
         record: dict[str, Any] = json.loads(content)
-        version, checksum = record["schema"], record["sha256"]
-    if version != SCHEMA_VERSION:
-        raise StoreError(
-            f"the index {str(file)!r} has schema version {version!r}; this release reads version "
-            f"{SCHEMA_VERSION}"
-        )
-    if sha256_file(file) != checksum:
-        raise StoreError(f"the index {str(file)!r} is damaged: its checksum is not the record's")
-    with reading(path, "the record of an index", error=StoreError, advice="fit a new one"):
+        if (version := record["schema"]) != SCHEMA_VERSION:
+            raise StoreError(
+                f"the index {str(file)!r} has schema version {version!r}; this release reads "
+                f"version {SCHEMA_VERSION}"
+            )
+        if sha256_file(file) != record["sha256"]:
+            raise StoreError(
+                f"the index {str(file)!r} is damaged: its checksum is not the record's"
+            )
         TypeAdapter(_Record).validate_json(content, strict=True)
-    return record
+        return record
 
 
 def fingerprint(features: Any) -> str:

@@ -94,8 +94,8 @@ def embed_stage(
     }
     for role in ROLES:
         kept = role in recorded and (role not in inputs or inputs[role].encoder is None)
-        if kept and _manifest_of(role) in before_files:
-            run.file(_manifest_of(role))  # kept as it is, so it must be as it was
+        if kept and manifest_of(role) in before_files:
+            run.file(manifest_of(role))  # kept as it is, so it must be as it was
     fresh = run.is_fresh(EMBED, recorded) and _are_sound(run, inputs)
     if not fresh:
         earlier = record.get("notes", ())
@@ -108,7 +108,7 @@ def embed_stage(
                 elif role not in inputs:  # as it was
                     stage.notes += [note for note in earlier if note.startswith(f"{role} encoder")]
                 if _is_stored(run, role):
-                    stage.add(_manifest_of(role))
+                    stage.add(manifest_of(role))
     # The file's name and content are settings; where it lies may change without a new run.
     run.remember_features(
         {role: given.file.resolve() for role, given in inputs.items() if given.file}
@@ -130,7 +130,9 @@ def check_embed(settings: EmbedSettings, known: Known) -> None:
                 encoder = check_encoder(model, None if dataset is None else dataset.kind)
                 encoders.append(encoder)
                 if encoder is not None:
-                    _with_settings(encoder, role, settings).check()
+                    changed = _with_settings(encoder, role, settings)
+                    if changed is not encoder:  # `check_encoder` has checked that one
+                        changed.check()
             if isinstance(given, str | os.PathLike):
                 load_npy(given, None if dataset is None else len(dataset))
         except InputError as error:
@@ -276,7 +278,7 @@ def _encode(
             encoder.fit(_fitting_items(dataset))
     for note in notes:
         logger.warning("%s encoder: %s", role, note)
-    folder = _store_path(run, role)
+    folder = store_path(run, role)
     replaced = (
         _is_stored(run, role)
         and (overwrite or encoder.learns)
@@ -358,32 +360,34 @@ def _read(run: Run, dataset: W2SDataset, role: Role, recorded: dict[str, Any]) -
         return turned_features(features, dataset.labels) if dataset.is_paired else features
     if role == "strong" and dataset.features is not None:
         return ArrayFeatures(dataset.features)
-    store = FeatureStore.open(run.file(_manifest_of(role)).parent)
+    store = FeatureStore.open(run.file(manifest_of(role)).parent)
     if dataset.is_paired:
         first, second = dataset.pairs
         return FeatureView(store.select(first), minus=store.select(second))
     return store.select(dataset.items)
 
 
-def _store_path(run: Run, role: Role) -> Path:
-    return run.path / "features" / role
+def store_path(run: Run, role: Role) -> Path:
+    """Return the folder of a role's feature store."""
+    return run.path / manifest_of(role).removesuffix(f"/{MANIFEST}")
 
 
-def _manifest_of(role: Role) -> str:
+def manifest_of(role: Role) -> str:
+    """Return the manifest of a role's feature store, as the run names it."""
     return f"features/{role}/{MANIFEST}"
 
 
 def _are_sound(run: Run, inputs: dict[Role, FeatureInput]) -> bool:
     """Whether the shards that could be made again are whole; the others are checked when read."""
     return not any(
-        FeatureStore.open(_store_path(run, role)).verify()
+        FeatureStore.open(store_path(run, role)).verify()
         for role, given in inputs.items()
         if given.encoder is not None
     )
 
 
 def _is_stored(run: Run, role: Role) -> bool:
-    return (_store_path(run, role) / MANIFEST).is_file()
+    return (store_path(run, role) / MANIFEST).is_file()
 
 
 def _fitting_items(dataset: W2SDataset) -> list[Any]:

@@ -14,7 +14,7 @@ from w2s_data.errors import InputError, RunError
 from w2s_data.features.store import FeatureStore
 from w2s_data.finetune.levels.store import read_tensors
 from w2s_data.run import Run
-from w2s_data.stages.embedding import ROLES
+from w2s_data.stages.embedding import ROLES, manifest_of, store_path
 from w2s_data.stages.graph import EMBED, GAIN, GROUPS_TABLE, PREDICTIONS, SCORES, STAGES
 from w2s_data.utils.io import partial_files
 from w2s_data.utils.manifest import MANIFEST, owner, read_manifest
@@ -73,26 +73,24 @@ def inspect_run(path: str | os.PathLike[str]) -> list[Problem]:
 def _changed_files(run: Run) -> Iterator[Problem]:
     for name, record in run.manifest["stages"].items():
         for file in record["files"]:
-            if not run.is_whole(file):
-                state = "has changed" if (run.path / file).exists() else "is missing"
-                since = f"since stage {name!r} wrote it ({record['finished']})"
-                yield Problem(f"{file} {state} {since}", repair(name, run.path))
+            if change := run.change_of(file):
+                yield Problem(f"{file} {change}", repair(name, run.path))
 
 
 def _features(run: Run) -> Iterator[Problem]:
     recorded = run.manifest["stages"].get(EMBED.name, {}).get("settings", {})
     for role in (role for role in ROLES if role in recorded):
-        again = f"pass it to `{EMBED.command.replace('RUN', str(run.path))}` again"
-        manifest = f"features/{role}/{MANIFEST}"
+        again = f"to `{EMBED.command.replace('RUN', str(run.path))}` again"
+        manifest = manifest_of(role)
         if "file" in recorded[role]:
             file, is_same = run.feature_file(role)
             if not is_same:
                 state = "has changed" if file.is_file() else "is gone"
-                yield Problem(f"{str(file)!r}, the {role} features, {state}", again)
+                yield Problem(f"{str(file)!r}, the {role} features, {state}", f"pass it {again}")
         elif owner(run.manifest, manifest) is not None and run.is_whole(manifest):
-            again = again.replace("it", f"the {role} encoder", 1)
-            for shard in FeatureStore.open(run.path / "features" / role).verify():
-                yield Problem(f"features/{role}/{shard} is missing or damaged", again)
+            repaired = f"pass the {role} encoder {again}"
+            for shard in FeatureStore.open(store_path(run, role)).verify():
+                yield Problem(f"features/{role}/{shard} is missing or damaged", repaired)
 
 
 def _unfit_contents(run: Run) -> Iterator[Problem]:

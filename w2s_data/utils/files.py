@@ -39,14 +39,18 @@ class RunFiles:
         folder, stage = os.fspath(self.path), owner(self.manifest, name)
         if stage is None:
             raise RunError(f"the run {folder!r} has no {name} yet")
-        if not self.is_whole(name):
-            change = "has changed" if (self.path / name).exists() else "is missing"
-            since = self.manifest["stages"][stage]["finished"]
-            raise RunError(
-                f"{os.fspath(self.path / name)!r} {change} since stage {stage!r} wrote it "
-                f"({since}): {repair(stage, self.path)}"
-            )
+        if change := self.change_of(name):
+            raise RunError(f"{os.fspath(self.path / name)!r} {change}: {repair(stage, self.path)}")
         return self.path / name
+
+    def change_of(self, name: str) -> str:
+        """Say how a file differs from what its stage wrote; an empty text if it is whole."""
+        if self.is_whole(name):
+            return ""
+        stage = owner(self.manifest, name)
+        change = "has changed" if (self.path / name).exists() else "is missing"
+        since = self.manifest["stages"][stage]["finished"]
+        return f"{change} since stage {stage!r} wrote it ({since})"
 
     def is_whole(self, name: str, *, thorough: bool = False) -> bool:
         """Whether a file that a finished stage names is as that stage left it."""

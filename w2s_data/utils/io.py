@@ -11,7 +11,7 @@ import platform
 import re
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -210,6 +210,15 @@ def sha256_file(path: str | os.PathLike[str]) -> str:
     """Return the SHA-256 of a file's bytes, in hex."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_parts(parts: Iterable[bytes]) -> str:
+    """Return a hash of several contents in their order, in hex."""
+    digest = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        # With its length: "ab", "c" and "a", "bc" are different parts.
+        digest.update(len(part).to_bytes(8) + part)
+    return digest.hexdigest()
 
 
 def sha256_json(value: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from w2s_data.errors import FileFormatError, InputError
-from w2s_data.utils.io import atomic_path
+from w2s_data.utils.io import atomic_path, digest_parts
 from w2s_data.utils.reading import reading
 from w2s_data.utils.typing import AnyArray
 from w2s_selectors.sources.base import Batch
@@ -75,7 +74,6 @@ def read_batch(
 
 
 def _checksum(batch: Batch, text: str) -> str:
-    digest = hashlib.blake2b(digest_size=16)
     parts = [text.encode(), *(name.encode() for name in batch.ids)]
     for item in batch.items or ():
         kind = _kind(item)
@@ -83,10 +81,7 @@ def _checksum(batch: Batch, text: str) -> str:
         parts += [kind.encode(), vector or os.fsencode(item)]
     for rows, dtype in ((batch.strong_features, np.float32), (batch.weak_proba, np.float64)):
         parts.append(b"" if rows is None else np.asarray(rows, dtype=dtype).tobytes())
-    for part in parts:
-        # With its length: "ab", "c" and "a", "bc" are different parts.
-        digest.update(len(part).to_bytes(8, "little") + part)
-    return digest.hexdigest()
+    return digest_parts(parts)
 
 
 def _lists(rows: AnyArray, dtype: type[np.generic]) -> Any:

@@ -14,7 +14,14 @@ import numpy as np
 
 from w2s_data.errors import RunError
 from w2s_data.finetune.loop import EarlyStop, Trainer
-from w2s_data.utils.io import atomic_path, jsonable, read_json, sha256_file, write_json
+from w2s_data.utils.io import (
+    atomic_path,
+    digest_parts,
+    jsonable,
+    read_json,
+    sha256_file,
+    write_json,
+)
 from w2s_data.utils.reading import reading
 from w2s_data.utils.typing import FloatArray
 
@@ -37,12 +44,7 @@ def digest_array(array: FloatArray) -> str:
 
 def digest_items(items: Iterable[Any]) -> str:
     """Return a hash of texts or bytes, for the key of a checkpoint."""
-    digest = hashlib.blake2b(digest_size=16)
-    for item in items:
-        content = item if isinstance(item, bytes) else str(item).encode()
-        # With its length: ["ab", "c"] and ["a", "bc"] are different items.
-        digest.update(len(content).to_bytes(8) + content)
-    return digest.hexdigest()
+    return digest_parts(item if isinstance(item, bytes) else str(item).encode() for item in items)
 
 
 def write_student(
