@@ -28,7 +28,7 @@ def report_stage(
 ) -> StageResult:
     """Write the report of a run, with a map of the strong features where they are available.
 
-    The report is not recorded in the manifest: it is made anew whenever a stage was. The result has
+    The report is not recorded in the manifest: it is written again after each stage. The result has
     the path of the report (None for standard output), the text that goes there, the gate's outcomes
     and the reason where there is no map.
     """
@@ -53,7 +53,7 @@ def report_stage(
 
 
 def check_report(settings: ReportSettings, known: Known = NOTHING) -> None:
-    """Raise for conditions that cannot be read, a baseline that is no run, or no place to write."""
+    """Raise for an unreadable condition, a baseline that is not a run, or no place to write."""
     dataset = known.dataset
     for condition in map(parse, settings.fail_on):
         if dataset is not None and dataset.sources is not None:

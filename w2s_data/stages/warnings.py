@@ -21,7 +21,7 @@ from w2s_data.utils.votes import abstains
 FEWEST_LABELLED = 20
 FEWEST_VALIDATION = 30
 FEWEST_TEST = 100  # below, most gains are smaller than the error of the accuracies
-FEWEST_MEASURED = 30  # test rows below which even a large gain is no result
+FEWEST_MEASURED = 30  # test rows below which even a large gain is not a result
 FEWEST_OF_CLASS = 5  # rows, so that each fold of the usual cross-validation has one
 RAREST = 0.01  # share of a class below which a model may miss it and lose a point at most
 SHOWN = 5  # classes in a sentence

@@ -44,6 +44,15 @@ class Figure:
         return {"data": self.data, "layout": self.layout}
 
 
+def cut_note(n: int, shown: int, what: str) -> str:
+    """Return a sentence for a caption if only the first rows are drawn, else an empty text.
+
+    >>> cut_note(30, 20, "groups"), cut_note(20, 20, "groups")
+    (' The first 20 of 30 groups; the table has all.', '')
+    """
+    return f" The first {shown} of {n} {what}; the table has all." if n > shown else ""
+
+
 def thin(n: int, keep: int, limit: int = MAX_CURVE_POINTS) -> IntArray:
     """Thin to at most `limit` of the indices 0 … n − 1, with both ends and both sides of `keep`."""
     if n <= limit:

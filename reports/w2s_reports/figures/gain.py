@@ -10,6 +10,7 @@ from w2s_reports.figures.base import (
     Spec,
     band,
     curve,
+    cut_note,
     describe,
     dots,
     layout,
@@ -60,8 +61,7 @@ def ranking(gain: Mapping[str, Any]) -> Figure | None:
         drawn["annotations"].append(note(100 * (ceiling - teacher), "ceiling", 0.02, left=False))
         drawn["annotations"][-1]["yanchor"] = "bottom"
         caption = caption.replace("line is the teacher", "lines are the teacher and the ceiling")
-    if len(methods) > SHOWN:
-        caption += f" The first {SHOWN} of {len(methods)} methods; the table has all."
+    caption += cut_note(len(methods), SHOWN, "methods")
     alt = f"Methods by gain over the teacher: {'; '.join(texts)}."
     return Figure("methods", "Gain over the teacher, by method", data, drawn, caption, alt)
 

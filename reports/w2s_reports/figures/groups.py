@@ -9,6 +9,7 @@ from w2s_reports.figures.base import (
     Figure,
     band,
     curve,
+    cut_note,
     describe,
     layout,
     line,
@@ -52,8 +53,7 @@ def shares(groups: Mapping[str, Any]) -> Figure | None:
         f"With {percent(groups['level'], 0)} intervals; the groups whose shares differ most come "
         "first."
     )
-    if len(rows) > SHOWN:
-        caption += f" The first {SHOWN} of {len(rows)} groups; the table has all."
+    caption += cut_note(len(rows), SHOWN, "groups")
     text = "; ".join(
         f"{row['name']} {describe(row['eta_labelled'])} of the labelled set, "
         f"{describe(row['eta_pool'])} of the pool"
@@ -146,8 +146,7 @@ def densities(sources: Mapping[str, Any], overlap: Mapping[str, Any]) -> Figure 
         f"the density of all scored points, {percent(overlap['density']['value'])}. Hollow "
         "marks: what a filter on weak confidence would keep without any strong model."
     )
-    if len(rows) > SHOWN:
-        caption += f" The first {SHOWN} of {len(rows)} sources; the table has all."
+    caption += cut_note(len(rows), SHOWN, "sources")
     text = "; ".join(
         f"{row['name']} {describe(row['density'])} overlap, {describe(row['confident'])} confident"
         for row in shown

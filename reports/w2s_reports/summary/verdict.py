@@ -73,7 +73,7 @@ def _measured(
     alone = gain["labelled_only"]
     if best["value"] is None:
         words = "Unknown"
-    # However large, a gain on a handful of items is no result.
+    # However large, a gain on a handful of items is not a result.
     elif too_few:
         words = "Undecided"
     elif _beats(alone, accuracy) or (best["high"] is not None and best["high"] < 0):

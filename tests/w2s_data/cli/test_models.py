@@ -10,17 +10,14 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.w2s_data.encoders.tiny import WORDS, save_model, save_tokenizer, text_config
+from tests.w2s_data.encoders.tiny import WORDS, save_text_model
 from w2s_data.encoders import TextEncoder
 from w2s_data.features.store import FeatureStore
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    save_model(folder, text_config("bert"))
-    save_tokenizer(folder, marks=True, pad=True)
-    return folder
+    return save_text_model(tmp_path_factory.mktemp("models") / "tiny")
 
 
 @pytest.fixture

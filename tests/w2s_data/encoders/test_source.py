@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.w2s_data.encoders.tiny import TEXTS, save_model, save_tokenizer, text_config
+from tests.w2s_data.encoders.tiny import TEXTS, save_text_model
 from w2s_data.encoders import TextEncoder
 from w2s_data.encoders.source import Source
 from w2s_data.errors import EncoderError
@@ -19,10 +19,7 @@ from w2s_data.errors import EncoderError
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("models") / "sound"
-    save_model(folder, text_config("bert"))
-    save_tokenizer(folder, marks=True, pad=True)
-    return folder
+    return save_text_model(tmp_path_factory.mktemp("models") / "sound")
 
 
 @pytest.fixture
@@ -191,8 +188,7 @@ def test_heads_of_the_pretraining_are_no_foreign_weights(folder, caplog):
 def test_a_sentence_encoder_may_lack_the_decoder(tmp_path):
     from safetensors.torch import load_file, save_file
 
-    save_model(tmp_path / "t5", text_config("t5"))
-    save_tokenizer(tmp_path / "t5", marks=True, pad=True)
+    save_text_model(tmp_path / "t5", "t5")
     expected = TextEncoder(str(tmp_path / "t5")).encode(TEXTS)
     half = Path(shutil.copytree(tmp_path / "t5", tmp_path / "half"))
     tensors = load_file(half / "model.safetensors")

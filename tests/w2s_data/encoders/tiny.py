@@ -67,6 +67,13 @@ def text_config(name):
     )
 
 
+def save_text_model(folder, name="bert"):
+    """A model with its tokenizer; return the folder."""
+    save_model(folder, text_config(name))
+    save_tokenizer(folder, marks=True, pad=True)
+    return folder
+
+
 def save_image_model(path, name):
     import transformers as tf
 
