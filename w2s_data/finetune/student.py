@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from w2s_data.errors import InputError
-from w2s_data.features.matrix import as_feature_matrix
+from w2s_data.errors import InputError, rows
+from w2s_data.features.matrix import FeatureView, as_feature_matrix
 from w2s_data.finetune.levels.adapters import train_whole
 from w2s_data.finetune.levels.head import HeadModel, HeadTask
 from w2s_data.finetune.levels.store import read_student, write_student
@@ -22,10 +22,10 @@ from w2s_data.finetune.objectives import Model
 from w2s_data.finetune.preference import PairTask
 from w2s_data.finetune.settings import SETTING_NAMES, TrainingSettings, Tuning
 from w2s_data.finetune.task import Pool
-from w2s_data.finetune.weak_labels import as_weak_proba
+from w2s_data.finetune.weak_labels import as_weak_proba, check_posterior
 from w2s_data.utils.io import atomic_path, jsonable
 from w2s_data.utils.reading import parsing, reading
-from w2s_data.utils.typing import AnyArray, BoolArray, FloatArray, RandomState
+from w2s_data.utils.typing import AnyArray, BoolArray, FloatArray, IntArray, RandomState
 from w2s_data.utils.validation import check_seeds, check_weights, root_seed
 from w2s_data.utils.votes import abstains
 
@@ -142,6 +142,8 @@ def fit_student(
     settings: TrainingSettings | None = None,
     items: Sequence[Any] | None = None,
     class_names: Sequence[object] | None = None,
+    gold: AnyArray | None = None,
+    posterior: FloatArray | None = None,
     sample_weight: AnyArray | None = None,
     groups: AnyArray | None = None,
     validation: tuple[Any, Any] | None = None,
@@ -150,7 +152,7 @@ def fit_student(
     progress: bool | None = None,
     **changes: Any,
 ) -> Student:
-    """Train a student on the labels of weak teachers.
+    """Train a student on the labels of weak teachers, and on gold labels where the method can.
 
     Parameters
     ----------
@@ -168,6 +170,13 @@ def fit_student(
         For whole models; `validation` and `seed_proba` then take texts as well.
     class_names : sequence of C names, optional
         By default 0 ... C - 1 for probabilities, the sorted labels for hard ones.
+    gold : int array (N,), optional
+        Gold labels as class codes, -1 where there is none; weak labels of these rows must be held
+        out where the teacher learned from them. `stacked` and `labelled_only` need them; all other
+        methods leave the rows out.
+    posterior : array (N, C), optional
+        Of a `LabelPosterior`, for methods that use it; by default one is fitted to the rows, which
+        knows of no `relabel`.
     sample_weight : array (N,), optional
         Non-negative; only ratios matter. Rows of weight 0 are left out of every training.
     groups : array (N,), optional
@@ -210,10 +219,17 @@ def fit_student(
     given = (settings or TrainingSettings()).replace(**own)
     chosen = make_method(method, **changes)
     labels, classes = as_weak_proba(weak_proba, class_names)
-    n_rows = len(labels)
-    matrix = None if features is None else as_feature_matrix(features)
-    weights = check_weights(sample_weight, n_rows) * _voted(labels)
-    pool = Pool(labels, weights, matrix, _groups(groups, n_rows))
+    pool = Pool(
+        labels,
+        check_weights(sample_weight, len(labels)),
+        None if features is None else as_feature_matrix(features),
+        _groups(groups, len(labels)),
+        _gold(gold, len(labels), len(classes)),
+        None if posterior is None else check_posterior(posterior, labels),
+    )
+    if not chosen.uses_gold:
+        pool, items = _without_gold(pool, items)
+    n_rows = pool.n_rows
     resolved, entropy, numbers = given.resolve(n_rows), root_seed(random_state), check_seeds(seeds)
     if given.tuning == "head":
         inputs, targets = _held_out(validation, classes, as_feature_matrix)
@@ -266,6 +282,41 @@ def _voted(labels: FloatArray) -> BoolArray:
     voted = ~np.asarray(abstains(labels).all(axis=1))
     # Where nobody ever votes there is nothing to leave out: the caller was warned of such labels.
     return voted if voted.any() else np.ones(len(labels), dtype=bool)
+
+
+def _gold(gold: Any, n_rows: int, n_classes: int) -> IntArray:
+    """Check gold class codes (N,), -1 where there is none."""
+    if gold is None:
+        return np.full(n_rows, -1)
+    codes = np.asarray(gold)
+    if codes.shape != (n_rows,) or codes.dtype.kind not in "iu":
+        raise InputError(
+            f"gold must be class codes of shape ({n_rows},), -1 where there is no label; got "
+            f"{codes.dtype} of {codes.shape}"
+        )
+    bad = np.flatnonzero((codes < -1) | (codes >= n_classes))
+    if len(bad):
+        raise InputError(
+            f"gold must be class codes from 0 to {n_classes - 1}, or -1; {rows(bad)} hold others"
+        )
+    return codes.astype(np.int64)
+
+
+def _without_gold(pool: Pool, items: Sequence[Any] | None) -> tuple[Pool, Sequence[Any] | None]:
+    """Leave out rows that have a gold label, and the influence of those without a weak one."""
+    assert pool.gold is not None
+    if (pool.gold >= 0).any():
+        rest = np.flatnonzero(pool.gold < 0)
+        if not len(rest):
+            raise InputError("every row has a gold label, so that no weak label is left to learn")
+        pool = Pool(
+            pool.weak_proba[rest],
+            pool.sample_weight[rest],
+            None if pool.features is None else FeatureView(pool.features, rest),
+            None if pool.groups is None else pool.groups[rest],
+        )
+        items = None if items is None else [items[row] for row in rest.tolist()]
+    return replace(pool, sample_weight=pool.sample_weight * _voted(pool.weak_proba)), items
 
 
 def _groups(groups: Any, n: int) -> AnyArray | None:

@@ -1,4 +1,4 @@
-"""A training task: a pool with pseudo-labels, the settings of the training, and its seeds."""
+"""A training task: items with pseudo-labels, the settings of the training, and its seeds."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from w2s_data.features.matrix import FeatureMatrix
 from w2s_data.finetune.loop import EpochEnd, Network, Schedule, Trainer, row_stream
 from w2s_data.finetune.objectives import Batch, Model, Objective, TrainingError
 from w2s_data.finetune.settings import ResolvedSettings
+from w2s_data.posterior.estimator import LabelPosterior
+from w2s_data.posterior.rows import label_rows
 from w2s_data.probes.linear import stratified_folds
 from w2s_data.utils.progress import progress
-from w2s_data.utils.typing import AnyArray, BoolArray, FloatArray
+from w2s_data.utils.typing import AnyArray, BoolArray, FloatArray, IntArray
 from w2s_data.utils.votes import abstains
 
 if TYPE_CHECKING:
@@ -28,17 +30,19 @@ if TYPE_CHECKING:
 # Streams of random numbers of a seed. Every training takes TRAINING from its start, so that
 # two students of a seed begin with the same weights and, on the same rows, see the same batches:
 # a difference between a method and its control is due to what they minimise.
-TRAINING, FOLDS, SUBSETS, DETECTOR = range(4)
+TRAINING, FOLDS, SUBSETS, DETECTOR, POSTERIOR = range(5)
 
 
 @dataclass(frozen=True)
 class Pool:
-    """The unlabelled items with their pseudo-labels and weights."""
+    """The items to train on: pseudo-labels, weights, and gold labels where there are any."""
 
     weak_proba: FloatArray  # (N, M, C), distributions of M teachers, one-hot where they are hard
     sample_weight: FloatArray  # (N,)
     features: FeatureMatrix | None = None  # (N, D), for heads and methods that look at them
     groups: AnyArray | None = None  # (N,), only reported on
+    gold: IntArray | None = None  # (N,), class codes, -1 where there is no gold label
+    posterior: FloatArray | None = None  # (N, C), of gold and weak labels together
 
     @property
     def n_rows(self) -> int:
@@ -93,6 +97,30 @@ class Task(ABC):
         """Return pseudo-labels (N, C): the mean over the teachers, one-hot if hard."""
         mean = self.pool.weak_proba.mean(axis=1)
         return one_hot(mean) if hard else mean
+
+    @cached_property
+    def gold(self) -> IntArray:
+        """Gold class codes (N,), -1 where there are none; a method that needs one raises."""
+        gold = self.pool.gold
+        if gold is None or not (gold >= 0).any():
+            raise InputError(f"{self.name}: it trains on gold labels too, and no row has one")
+        return gold
+
+    def gold_labels(self) -> FloatArray:
+        """Return gold labels (N, C) as distributions, zero on rows without one."""
+        labels = np.zeros((self.pool.n_rows, self.pool.n_classes))
+        known = np.flatnonzero(self.gold >= 0)
+        labels[known, self.gold[known]] = 1
+        return labels
+
+    @cached_property
+    def posterior(self) -> FloatArray:
+        """Probabilities (N, C) of gold and weak labels together; see `LabelPosterior`."""
+        if self.pool.posterior is not None:
+            return self.pool.posterior
+        if self.pool.features is None:
+            raise InputError(f"{self.name}: pass posterior, or features to compute it from")
+        return fit_posterior(self.pool, self.gold, self.settings, self.entropy)
 
     def tensor(self, values: AnyArray) -> Tensor:
         """Expand values (N, ...) to a float32 tensor (S, N, ...), without copies."""
@@ -248,6 +276,20 @@ class Task(ABC):
                 row["validation_loss"] = float(end.validation_loss[i])
             row.update({name: float(values[i]) for name, values in end.record.items()})
             self.history.append(row)
+
+
+def fit_posterior(
+    pool: Pool, gold: IntArray, settings: ResolvedSettings, entropy: int
+) -> FloatArray:
+    """Fit a label posterior to the rows of a task; return its probabilities (N, C)."""
+    rows = np.flatnonzero(gold < 0)
+    if not len(rows):
+        raise InputError("every row has a gold label: there is no pool to label")
+    assert pool.features is not None
+    # The same for all seeds: a seed is one of the students, and the labels are given to them.
+    rng = np.random.default_rng(np.random.SeedSequence(entropy, spawn_key=(POSTERIOR,)))
+    posterior = LabelPosterior(paired=settings.paired, device=settings.device, random_state=rng)
+    return label_rows(posterior, pool.features, pool.weak_proba, gold, pool=rows)
 
 
 def one_hot(proba: FloatArray) -> FloatArray:

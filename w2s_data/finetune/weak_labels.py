@@ -60,6 +60,15 @@ def as_weak_proba(
     return stacked, classes
 
 
+def check_posterior(posterior: Any, weak_proba: FloatArray) -> FloatArray:
+    """Return a posterior (N, C) for rows with weak probabilities (N, M, C), or raise."""
+    proba = check_proba(np.asarray(posterior), "posterior")
+    wanted = (len(weak_proba), weak_proba.shape[2])
+    if proba.shape != wanted:
+        raise InputError(f"posterior must have shape {wanted}; got {proba.shape}")
+    return proba
+
+
 def _split(labels: Any) -> list[AnyArray]:
     """One array per teacher: (N, C), or (N,) of hard labels."""
     # A list of arrays holds teachers; a list of lists holds the rows of one teacher.

@@ -182,7 +182,7 @@ class GainSettings(Settings):
     panel: ClassVar[str] = "Training"
 
     methods: Annotated[Names, Field(min_length=1)] = Field(
-        ("naive", "confidence", "crossfit", "enhanced"),
+        ("stacked", "naive", "confidence", "crossfit", "enhanced"),
         description="Methods; NAME:PARAMETER=VALUE sets a parameter.",
     )
     seeds: Annotated[Count, Field(le=MOST_SEEDS)] = Field(

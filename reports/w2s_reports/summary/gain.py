@@ -16,6 +16,8 @@ from w2s_reports.summary.parts import estimate, named, sentence, texts
 # Students that every method is compared with.
 REFERENCES = ("teacher", "ceiling", "labelled_only")
 MEANINGS = {
+    "stacked": "Trained on the label posterior of the pool and on the gold labels, together.",
+    "labelled_only": "Trained on the gold labels alone, for as many steps.",
     "naive": "Trained on the teacher's labels as they are.",
     "confidence": "Trusts its own prediction more and more beside the teacher's label.",
     "bootstrap": "A chain of students of rising strength, each taught by the one before.",
@@ -26,6 +28,7 @@ MEANINGS = {
     "enhanced": "Keeps the points that the student is surest of, and trains again on them.",
     "cosupervised": "Gives each point to the specialist among the teachers that fits it.",
     "raven": "Learns how far to trust each of several teachers.",
+    "mixed": "Control: the same rows, with the teacher's labels as they are.",
     "random_subset": "Control: as many points as the method keeps, drawn at random.",
     "teacher_confidence": "Control: as many points, those of which the teacher is surest.",
     "l2_x10": "Control: all points, with ten times the penalty on the weights.",

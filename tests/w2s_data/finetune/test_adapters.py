@@ -54,7 +54,8 @@ def train(
     defaults = {"epochs": 6, "batch_size": 32, "learning_rate": 1e-2, "device": "cpu"}
     model = Adaptation(tiny, **dict(adaptation))
     settings = ResolvedSettings(tuning, model, **{**defaults, **changes})
-    pool = Pool(teachers, np.ones(len(teachers)))
+    gold = np.where(np.arange(len(teachers)) < 8, teachers.mean(axis=1).argmax(axis=1), -1)
+    pool = Pool(teachers, np.ones(len(teachers)), gold=gold, posterior=teachers.mean(axis=1))
     return train_whole(make_method(method), pool, settings, texts, *validation, seeds=seeds)
 
 

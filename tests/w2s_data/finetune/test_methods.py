@@ -39,6 +39,8 @@ METHODS = (
     "enhanced",
     "cosupervised",
     "raven",
+    "stacked",
+    "labelled_only",
 )
 N, D = 160, 6
 QUICK = {"epochs": 4, "batch_size": 32, "device": "cpu"}
@@ -58,6 +60,9 @@ def fit(name, features, teachers, **options):
     """A student; that some methods warn of a single teacher is tested on its own."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DegenerateDataWarning)
+        if make_method(name).uses_gold:  # of every fourth row
+            label = teachers.mean(axis=1).argmax(axis=1)
+            options["gold"] = np.where(np.arange(len(teachers)) % 4, -1, label)
         return fit_student(name, features, teachers, **{**QUICK, "random_state": 0, **options})
 
 
@@ -131,7 +136,10 @@ def test_all_pseudo_labels_equal(name):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         student = fit_student(
-            name, features, np.tile([0.9, 0.1], (N, 1)), random_state=0, **{**QUICK, "epochs": 30}
+            *(name, features, np.tile([0.9, 0.1], (N, 1))),
+            gold=np.where(np.arange(N) < 8, np.arange(N) % 2, -1),
+            random_state=0,
+            **{**QUICK, "epochs": 30},
         )
     assert any("can only repeat it" in str(warning.message) for warning in caught)
     assert np.isfinite(student.seed_proba(features)).all()
@@ -139,7 +147,7 @@ def test_all_pseudo_labels_equal(name):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_rows_of_weight_zero_do_not_matter(name):
-    if name in ("overlap", "crossfit", "enhanced", "cosupervised"):
+    if name in ("overlap", "crossfit", "enhanced", "cosupervised", "stacked"):
         pytest.skip("looks at all points when it chooses among them")
     features, teachers, _ = problem(2, 3)
     weight = np.ones(N)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
@@ -80,6 +82,8 @@ def test_every_method_swaps_probabilities_with_the_items(rng, reward, name):
     noise = rng.normal(size=(600, 3))
     weak = 1 / (1 + np.exp(-np.log(p / (1 - p))[:, None] - noise))
     task = task_of(features, np.stack([weak, 1 - weak], axis=2), learning_rate=1e-2, epochs=40)
+    gold = np.where(np.arange(600) < 150, p < 0.5, -1)
+    task.pool = dataclasses.replace(task.pool, gold=gold.astype(int))
     model = make_method(name).fit(task).model
     proba = model.proba(features)
     np.testing.assert_allclose(proba[..., ::-1], model.proba(-features), atol=1e-6)

@@ -29,11 +29,12 @@ from w2s_data.finetune.gain.result import (
     StudentGain,
 )
 from w2s_data.finetune.gain.scores import Scorer, Scores
-from w2s_data.finetune.gain.training import CEILING, LABELLED_ONLY, Trained
+from w2s_data.finetune.gain.training import CEILING, LABELLED_ONLY, VOTE, Trained
 from w2s_data.utils.intervals import LEVEL
 
 # Below a point of headroom, recovered performance is noise divided by noise.
 HEADROOM = 0.01
+NO_POSTERIOR = "no label posterior: it needs gold labels in the labelled split, and features"
 
 
 class Comparer:
@@ -51,6 +52,10 @@ class Comparer:
             teachers |= {f"teacher {m}": weak_proba[:, m] for m in range(weak_proba.shape[1])}
         self._teachers = {name: self._scorer.score(own[None]) for name, own in teachers.items()}
         self._teacher = self._teachers["teacher"]
+        posterior = data.posterior
+        self._vote = None
+        if posterior is not None:
+            self._vote = self._scorer.score(posterior[data.rows("test")][None])
         self._gold = gold
         self._gold_scores = {
             name: None if trained.failure else self._scorer.score(trained.proba[""])
@@ -87,6 +92,7 @@ class Comparer:
             teacher=teacher,
             ceiling=self._reference(CEILING, self._gold_scores[CEILING]),
             labelled_only=self._reference(LABELLED_ONLY, self._gold_scores[LABELLED_ONLY]),
+            vote=self._reference(VOTE, self._vote),
             teachers=tuple(teachers),
             comparisons=comparisons,
             failures={name: each.failure for name, each in trained.items() if each.failure},
@@ -106,7 +112,9 @@ class Comparer:
 
     def _reference(self, name: str, scores: Scores | None) -> Reference:
         if scores is None:
-            return Reference(name, {}, {}, self._gold[name].failure)
+            failed = self._gold.get(name)
+            reason = NO_POSTERIOR if failed is None else failed.failure
+            return Reference(name, {}, {}, reason)
         return Reference(name, *self._scorer.measurements(scores))
 
     def _rank(self, scores: Mapping[str, Scores]) -> tuple[tuple[Comparison, ...], dict[str, str]]:
@@ -186,6 +194,9 @@ class Comparer:
             {"role": "teacher", "student": name, **own.by_seed(0, self.level)}
             for name, own in self._teachers.items()
         ]
+        if self._vote is not None:
+            vote = self._vote.by_seed(0, self.level)
+            rows.append({"role": VOTE, "student": VOTE, **vote})
         weak = self._teacher.accuracy.point[0]
         # Where the mean over seeds has no headroom, single seeds have none either.
         recoverable = ceiling is not None and not any(student.pgr.reason for student in students)

@@ -15,7 +15,7 @@ from w2s_data.errors import EmptyDataError, InputError, SplitError, listing, row
 from w2s_data.features.matrix import FeatureMatrix, FeatureView, as_feature_matrix
 from w2s_data.finetune.levels.store import digest_array, digest_items
 from w2s_data.finetune.metrics import Truth
-from w2s_data.finetune.weak_labels import as_weak_proba
+from w2s_data.finetune.weak_labels import as_weak_proba, check_posterior
 from w2s_data.utils.io import sha256_json
 from w2s_data.utils.typing import AnyArray, FloatArray, IntArray
 from w2s_data.utils.validation import check_same_length
@@ -31,6 +31,7 @@ class GainData:
     splits: AnyArray  # (N,)
     class_names: tuple[object, ...]
     groups: AnyArray | None = None  # (N,)
+    posterior: FloatArray | None = None  # (N, C), of gold and weak labels together
 
     def rows(self, split: str) -> IntArray:
         """Return the row numbers of a split, ascending."""
@@ -70,7 +71,7 @@ class GainData:
             codes = np.searchsorted(np.array(names), self.groups[test].astype(str))
         return Truth(self.labels[test], len(self.class_names), codes, len(names))
 
-    def fingerprint(self) -> dict[str, str]:
+    def fingerprint(self) -> dict[str, str | None]:
         """Return a hash of each part, by name, so that a refusal can say which one changed."""
         if isinstance(self.inputs, list):
             inputs = digest_items(self.inputs)
@@ -87,7 +88,12 @@ class GainData:
             "classes": [str(name) for name in self.class_names],
         }
         hashes = {name: sha256_json(part) for name, part in parts.items()}
-        return {"inputs": inputs, "weak_proba": digest_array(self.weak_proba), **hashes}
+        return {
+            "inputs": inputs,
+            "weak_proba": digest_array(self.weak_proba),
+            "posterior": None if self.posterior is None else digest_array(self.posterior),
+            **hashes,
+        }
 
 
 def check_gain_data(
@@ -99,6 +105,7 @@ def check_gain_data(
     items: Sequence[Any] | None,
     groups: Any,
     class_names: Sequence[object] | None,
+    posterior: Any = None,
 ) -> GainData:
     """Check the inputs of `measure_gain`, and raise an `InputError` that names what is wrong."""
     if (features is None) == (items is None):
@@ -116,6 +123,7 @@ def check_gain_data(
         parse_splits(pd.Series(splits), "splits"),
         names,
         None if groups is None else np.asarray(groups, dtype=object),
+        None if posterior is None else check_posterior(posterior, teachers),
     )
     check_measurable(data.labels, data.splits)
     return data
@@ -164,7 +172,10 @@ def lacking_gold(data: GainData, split: str) -> str:
     chosen, known = data.rows(split), data.known(split)
     if not len(chosen):
         return f"no row is in the {split} split"
-    if len(known) < len(chosen):
+    if not len(known):
+        return f"no row of the {split} split has a gold label"
+    # A ceiling is for the whole pool; labelled rows without a label are simply not used.
+    if split == "pool" and len(known) < len(chosen):
         return f"{len(chosen) - len(known):,} of {len(chosen):,} {split} rows have no gold label"
     present = np.unique(data.labels[known])
     if len(present) < 2:

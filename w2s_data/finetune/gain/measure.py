@@ -20,11 +20,14 @@ from w2s_data.finetune.gain.result import GainResult
 from w2s_data.finetune.gain.training import GOLD_SPLITS, Laboratory, name_methods
 from w2s_data.finetune.methods.base import Method
 from w2s_data.finetune.settings import TrainingSettings
+from w2s_data.finetune.task import POSTERIOR
+from w2s_data.posterior.estimator import LabelPosterior
+from w2s_data.posterior.rows import label_rows
 from w2s_data.utils import lock
 from w2s_data.utils.intervals import LEVEL
 from w2s_data.utils.io import make_folder
 from w2s_data.utils.progress import progress as progress_bar
-from w2s_data.utils.typing import AnyArray, RandomState
+from w2s_data.utils.typing import AnyArray, FloatArray, RandomState
 from w2s_data.utils.validation import check_seeds, root_seed
 from w2s_data.utils.warnings import collect_warnings
 
@@ -35,12 +38,13 @@ def measure_gain(
     labels: AnyArray | Sequence[Any],
     splits: AnyArray | Sequence[str],
     *,
-    methods: Sequence[str | Method] | Mapping[str, str | Method] = ("naive",),
+    methods: Sequence[str | Method] | Mapping[str, str | Method] = ("stacked", "naive"),
     seeds: int | Sequence[int] = 5,
     settings: TrainingSettings | None = None,
     items: Sequence[Any] | None = None,
     groups: AnyArray | Sequence[Any] | None = None,
     class_names: Sequence[object] | None = None,
+    posterior: FloatArray | None = None,
     forecast: Any = None,
     early_stopping: bool = False,
     level: float = LEVEL,
@@ -60,8 +64,9 @@ def measure_gain(
 
     with A the accuracy on the test rows, the ceiling the same student trained on gold labels of the
     pool, and A_labelled that of the same student trained on the labelled rows alone, for as many
-    steps. PGR is 1 for a student as good as the ceiling and 0 for one as good as its teacher. OPR
-    is above 1 where weak labels of the pool were worth more than the gold labels at hand.
+    steps. Methods such as `stacked` train on the pool and the labelled rows together. PGR is 1 for
+    a student as good as the ceiling and 0 for one as good as its teacher. OPR is above 1 where weak
+    labels of the pool were worth more than the gold labels at hand.
 
     Parameters
     ----------
@@ -87,6 +92,10 @@ def measure_gain(
         Groups whose accuracies and worst accuracy are reported.
     class_names : sequence of C names, optional
         In the order of the columns of `weak_proba`.
+    posterior : array (N, C), optional
+        Probabilities of gold and weak labels together, of all rows, for `stacked` and the like; see
+        `LabelPosterior`. By default one is fitted to the pool and the labelled rows, on `features`;
+        it takes the weak labels of the labelled rows as held out.
     forecast : GainForecast, or a mapping with its entry "gain"; optional
         Compared with the gain of the naively trained student.
     early_stopping : bool
@@ -166,11 +175,14 @@ def measure_gain(
             items=items,
             groups=groups,
             class_names=class_names,
+            posterior=posterior,
         )
         if early_stopping and not len(data.known("validation")):
             raise InputError("early_stopping needs rows with labels in the validation split")
         configuration = {"random_state": entropy, "early_stopping": early_stopping}
         checkpoint = _open_checkpoint(settings, data, configuration, resume, held)
+        if data.posterior is None:  # not part of the configuration, from which it follows
+            data = replace(data, posterior=_posterior(data, settings, entropy))
         n_students = (len(named) + 2) * len(numbers)
         with progress_bar("gain", n_students, "students", progress) as advance:
             laboratory = Laboratory(
@@ -192,6 +204,18 @@ def measure_gain(
     return comparer.compare(
         trained, numbers, settings.tuning, expected, naive[0] if naive else "", tuple(notes)
     )
+
+
+def _posterior(data: GainData, settings: TrainingSettings, entropy: int) -> FloatArray | None:
+    """Fit the posterior of all rows, where there are features and gold labels to fit it to."""
+    labelled = data.known("labelled")
+    if isinstance(data.inputs, list) or not len(labelled):
+        return None
+    gold = np.full(len(data.labels), -1)
+    gold[labelled] = data.labels[labelled]
+    rng = np.random.default_rng(np.random.SeedSequence(entropy, spawn_key=(POSTERIOR,)))
+    posterior = LabelPosterior(paired=settings.paired, device=settings.device, random_state=rng)
+    return label_rows(posterior, data.inputs, data.weak_proba, gold, pool=data.rows("pool"))
 
 
 def _open_checkpoint(

@@ -90,6 +90,7 @@ class GainResult:
     teacher: Reference  # the mean of the teachers
     ceiling: Reference  # the same student, trained on gold labels of the pool
     labelled_only: Reference  # and on the labelled rows alone, for as many steps
+    vote: Reference  # the label posterior of the test rows: teacher and students together at use
     teachers: tuple[Reference, ...]  # each teacher, where there are several
     comparisons: tuple[Comparison, ...]  # every pair of methods
     failures: Mapping[str, str]  # reasons, of methods without a result
@@ -141,9 +142,9 @@ class GainResult:
     def to_frame(self) -> pd.DataFrame:
         """Return one row per model and seed, with intervals over test items only.
 
-        Columns: role (teacher, ceiling, labelled only, method, control), student, control_of, seed
-        (missing for teachers), each metric, `group_NAME` accuracies, gain, pgr, opr; limits of
-        accuracy (Wilson) and gain (paired bootstrap) in `*_low` and `*_high`.
+        Columns: role (teacher, vote, ceiling, labelled_only, method, control), student, control_of,
+        seed (missing for teachers and vote), each metric, `group_NAME` accuracies, gain, pgr, opr;
+        limits of accuracy (Wilson) and gain (paired bootstrap) in `*_low` and `*_high`.
         """
         return self.by_seed.copy()
 
@@ -189,7 +190,7 @@ class GainResult:
             f"tuning {self.tuning!r}, pool {self.n_pool:,}, test {self.n_test:,} items",
             f"  {self.reading}",
         ]
-        for reference in (self.teacher, self.ceiling, self.labelled_only):
+        for reference in (self.teacher, self.labelled_only, self.vote, self.ceiling):
             accuracy = reference.scores.get("accuracy")
             shown = f"{accuracy.value:.3f}  ({_limits(accuracy)})" if accuracy else reference.reason
             lines.append(f"  {reference.name:<16} {shown}")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from w2s_data.finetune.gain.data import GainData, lacking_gold
 from w2s_data.finetune.gain.diagnostics import average_diagnostics, diagnose_seeds
 from w2s_data.finetune.gain.predictions import predict_items
 from w2s_data.finetune.methods.base import Method
+from w2s_data.finetune.methods.labelled_only import LabelledOnly
 from w2s_data.finetune.methods.naive import Naive
 from w2s_data.finetune.methods.registry import make_method
 from w2s_data.finetune.objectives import Model, TrainingError
@@ -24,7 +24,7 @@ from w2s_data.finetune.settings import TrainingSettings
 from w2s_data.finetune.student import fit_student
 from w2s_data.utils.typing import AnyArray, FloatArray, IntArray
 
-CEILING, LABELLED_ONLY = "ceiling", "labelled only"
+CEILING, LABELLED_ONLY, VOTE = "ceiling", "labelled_only", "vote"
 GOLD_SPLITS = {CEILING: "pool", LABELLED_ONLY: "labelled"}
 SEED_COPIES = 6  # of the pool's probabilities of a seed, in float32, that its training holds
 MOST_KEPT = 20_000_000  # probabilities outside the test split per seed: 80 MB as float32
@@ -37,10 +37,11 @@ class Job:
     name: str  # in the table, or of the reference
     method: Method
     rows: IntArray  # (n,)
-    weak_proba: FloatArray  # (n, M, C), or (n, C) gold labels of a reference
+    weak_proba: FloatArray  # (n, M, C), or (n, C) gold labels of the ceiling
     groups: AnyArray | None = None
-    epochs: int | None = None
-    # Trained on gold labels: only its test scores are needed.
+    gold: IntArray | None = None  # (n,), for methods that use gold labels, -1 in the pool
+    posterior: FloatArray | None = None  # (n, C), for the same
+    # Trained to be compared with: only its test scores are needed.
     is_reference: bool = False
 
 
@@ -67,26 +68,26 @@ class Laboratory:
     advance: Callable[[int], None]  # called with the number of students that are finished
 
     def method_job(self, name: str, method: Method) -> Job:
-        """Return the job of a student of weak labels."""
-        pool = self.data.rows("pool")
-        groups = None if self.data.groups is None else self.data.groups[pool]
-        weak_proba = self.data.weak_proba[pool]
-        return Job(name, method, pool, weak_proba, groups, self.settings.epochs)
+        """Return the job of a student of weak labels, or of weak and gold labels."""
+        data, rows, gold, posterior = self.data, self.data.rows("pool"), None, None
+        if method.uses_gold:
+            labelled = data.known("labelled")
+            rows = np.union1d(rows, labelled)
+            gold = np.where(np.isin(rows, labelled), data.labels[rows], -1)
+            posterior = None if data.posterior is None else data.posterior[rows]
+        groups = None if data.groups is None else data.groups[rows]
+        return Job(name, method, rows, data.weak_proba[rows], groups, gold, posterior)
 
     def reference_job(self, name: str) -> Job | None:
-        """Return the job of a student of gold labels, or None where labels are missing."""
-        if lacking_gold(self.data, GOLD_SPLITS[name]):
+        """Return the job of a student of gold labels alone, or None where labels are missing."""
+        data, split = self.data, GOLD_SPLITS[name]
+        if lacking_gold(data, split):
             return None
-        rows, epochs = self.data.rows(GOLD_SPLITS[name]), self.settings.epochs
         if name == LABELLED_ONLY:
-            # As many steps as on the pool: the comparison is about labels, not about computing.
-            n_pool = len(self.data.rows("pool"))
-            resolved = self.settings.resolve(n_pool)
-            size = resolved.batch_size
-            n_steps = resolved.epochs * math.ceil(n_pool / size)
-            epochs = math.ceil(n_steps / math.ceil(len(rows) / size))
-        gold = np.eye(len(self.data.class_names))[self.data.labels[rows]]  # (n, C)
-        return Job(name, Naive(hard=True), rows, gold, None, epochs, is_reference=True)
+            return replace(self.method_job(name, LabelledOnly()), is_reference=True)
+        rows = data.rows(split)
+        gold = np.eye(len(data.class_names))[data.labels[rows]]  # (n, C)
+        return Job(name, Naive(hard=True), rows, gold, is_reference=True)
 
     def train_reference(self, name: str) -> Trained:
         """Train a student of gold labels, the ceiling or that of the labelled rows alone."""
@@ -144,7 +145,7 @@ class Laboratory:
         data, whole = self.data, self.settings.tuning != "head"
         inputs = data.read(job.rows)
         settings = self.settings.replace(
-            epochs=job.epochs, checkpoint=self.checkpoint.trainings(job.name) if whole else None
+            checkpoint=self.checkpoint.trainings(job.name) if whole else None
         )
         student = fit_student(
             job.method,
@@ -154,6 +155,8 @@ class Laboratory:
             items=inputs if whole else None,
             class_names=data.class_names,
             groups=job.groups,
+            gold=job.gold,
+            posterior=job.posterior,
             validation=data.validation if self.early_stopping else None,
             seeds=seeds,
             random_state=self.entropy,
@@ -197,7 +200,7 @@ def name_methods(methods: Sequence[str | Method] | Mapping[str, str | Method]) -
             f"methods={{'{repeated[0]} A': ..., '{repeated[0]} B': ...}}"
         )
     # The table has rows of these names already.
-    taken = {CEILING, LABELLED_ONLY, "teacher"} & set(names)
+    taken = {CEILING, VOTE, "teacher"} & set(names)
     if taken or not names:
         raise InputError(f"methods must have names other than {taken}" if taken else "no methods")
     return dict(named)

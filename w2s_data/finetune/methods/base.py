@@ -28,10 +28,12 @@ class Method(ABC):
     """A way to train a student: an immutable record of its parameters.
 
     A subclass is a frozen dataclass with a `name`, `constraints` of its parameters, and `fit`. The
-    pseudo-labels have shape (N, M, C); methods for one teacher use their mean over the M.
+    pseudo-labels have shape (N, M, C); methods for one teacher use their mean over the M. A method
+    that `uses_gold` labels finds them in `task.gold`, and is given the rows that have one.
     """
 
     name: ClassVar[str]
+    uses_gold: ClassVar[bool] = False
     constraints: ClassVar[Mapping[str, Constraint]] = {}
 
     def __post_init__(self) -> None:

@@ -13,9 +13,11 @@ from w2s_data.finetune.methods.confidence import Confidence
 from w2s_data.finetune.methods.cosupervised import CoSupervised
 from w2s_data.finetune.methods.crossfit import CrossFit
 from w2s_data.finetune.methods.enhanced import Enhanced
+from w2s_data.finetune.methods.labelled_only import LabelledOnly
 from w2s_data.finetune.methods.naive import Naive
 from w2s_data.finetune.methods.overlap import Overlap
 from w2s_data.finetune.methods.raven import Raven
+from w2s_data.finetune.methods.stacked import Stacked
 from w2s_data.finetune.methods.vsup import VSup
 
 # An explicit table, not decorators: a name is known without its module being imported first.
@@ -24,6 +26,7 @@ _METHODS: dict[str, type[Method]] = {
     for method in (
         *(Naive, Confidence, Bootstrap, VSup, Bayes),
         *(Overlap, CrossFit, Enhanced, CoSupervised, Raven),
+        *(Stacked, LabelledOnly),
     )
 }
 M = TypeVar("M", bound=type[Method])

@@ -1,0 +1,28 @@
+"""`labelled_only`: train on the gold rows and leave the pool out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from w2s_data.finetune.methods.base import Method, Outcome
+from w2s_data.finetune.objectives import LabelObjective
+from w2s_data.finetune.task import Task
+
+
+@dataclass(frozen=True)
+class LabelledOnly(Method):
+    r"""Train on the gold labels alone, which every use of weak labels has to beat.
+
+    .. math:: \min_\theta \sum_{i \in gold} \mathrm{CE}(y_i, p_\theta(x_i))
+
+    It takes as many steps as a student of the whole pool, so that a comparison is about labels and
+    not about computing.
+    """
+
+    name = "labelled_only"
+    uses_gold = True
+
+    def fit(self, task: Task) -> Outcome:
+        """Train on a task."""
+        objective = LabelObjective(task.tensor(task.gold_labels()))
+        return Outcome(task.train(objective, rows=task.gold >= 0))
