@@ -318,6 +318,8 @@ class Run(RunFiles):
     def read(self, stage: Stage) -> dict[str, Any]:
         """Return the summary of a finished stage, see `StageResult`."""
         main, *others = stage.summaries
+        written = self.manifest["stages"][stage.name]["files"]
+        others += [n for n in stage.optional if n.endswith(".json") and n in written]
         return self.read_summary(main, stage.schema) | {
             Path(name).stem: self.read_summary(name, stage.schema) for name in others
         }

@@ -76,7 +76,7 @@ def check_rows(
         chosen["pool"] = np.sort(rng.choice(n_pool, max_pool, replace=False))
         notes.append(_sampled_note("pool", "a pool", max_pool, n_pool))
     if max_labelled is not None and len(codes) > max_labelled:
-        chosen["labelled"] = _sampled_by_class(codes, max_labelled, rng)
+        chosen["labelled"] = sampled_by_class(codes, max_labelled, rng)
         most = len(chosen["labelled"])
         notes.append(_sampled_note("labelled", "a labelled set", most, len(codes)))
         codes = codes[chosen["labelled"]]
@@ -120,7 +120,7 @@ def check_class_sizes(labels: AnyArray) -> None:
         )
 
 
-def _sampled_by_class(codes: IntArray, most: int, rng: np.random.Generator) -> IntArray:
+def sampled_by_class(codes: IntArray, most: int, rng: np.random.Generator) -> IntArray:
     """Draw random rows in ascending order, two of every class among them."""
     order = rng.permutation(len(codes))
     drawn = pd.Series(codes[order])

@@ -144,6 +144,7 @@ class LabelPosterior(BaseEstimator):  # type: ignore[misc]
         gold: tuple[Any, Any, AnyArray],
         relabel: Relabel | None = None,
         weak_names: tuple[str, ...] = (),
+        class_names: tuple[str, ...] = (),
         progress: bool | None = None,
     ) -> Self:
         """Fit the views and their weights, and label the pool.
@@ -161,6 +162,8 @@ class LabelPosterior(BaseEstimator):  # type: ignore[misc]
             rows and of the pool.
         weak_names : tuple of M str
             Names of the teachers in `weights_`.
+        class_names : tuple of C str
+            Names of the classes in `notes_`.
         progress : bool or None
 
         Raises
@@ -177,7 +180,7 @@ class LabelPosterior(BaseEstimator):  # type: ignore[misc]
         steps = self.folds + 2 + (0 if relabel is None else self.folds)
         with progress_bar("posterior", steps, unit="models", enabled=progress) as advance:
             views = make_views(strong, weak, rows, self._recipe(), relabel, names, rng, advance)
-        too_few = _too_few(rows)
+        too_few = _too_few(rows, class_names)
         self.notes_ = tuple(filter(None, [too_few, self._sampled(strong.shape[0])]))
         self.equal_weights_ = bool(too_few)
         self.pool_ = self._fit_pool(views.gold, rows.codes)
@@ -281,20 +284,19 @@ class LabelPosterior(BaseEstimator):  # type: ignore[misc]
         check_parameters(self, limits)
 
 
-def _too_few(rows: Gold) -> str:
+def _too_few(rows: Gold, class_names: tuple[str, ...]) -> str:
     """Return why the gold rows cannot weight the views; empty if they can."""
     counts = np.bincount(rows.codes, minlength=rows.weak_proba.shape[2])
-    few = np.flatnonzero(counts < FEWEST_OF_CLASS).tolist()
+    names = class_names or range(len(counts))
+    few = [names[c] for c in np.flatnonzero(counts < FEWEST_OF_CLASS)]
     if len(rows) < FEWEST_GOLD:
         return (
             f"{len(rows)} gold rows are too few to weight the views (fewer than {FEWEST_GOLD}): "
             "they count equally"
         )
     if few:
-        return (
-            f"classes {listing(few)} have fewer than {FEWEST_OF_CLASS} gold rows: the views "
-            "count equally"
-        )
+        some = f"class {listing(few)} has" if len(few) == 1 else f"classes {listing(few)} have"
+        return f"{some} fewer than {FEWEST_OF_CLASS} gold rows: the views count equally"
     return ""
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from w2s_data.features.matrix import FeatureMatrix, sampled
 from w2s_data.probes.linear import LinearProbe, stratified_folds
-from w2s_data.utils.typing import FloatArray, IntArray
+from w2s_data.utils.typing import AnyArray, FloatArray, IntArray
 from w2s_data.utils.votes import abstains
 
 # Retrains the teacher on some gold rows: probabilities of all gold rows and of the pool.
@@ -42,7 +42,7 @@ class Views:
     pool: FloatArray
     gold: FloatArray
     weak_gold: FloatArray  # (n, M, C), the teachers' views of the gold rows
-    gold_model: Any  # predict_proba on strong features; None without two gold classes
+    gold_model: GoldModel | None  # None without two gold classes
     student: Any
 
 
@@ -62,6 +62,25 @@ class Recipe:
         # An intercept would prefer one place in a pair over the other.
         intercept = not self.paired
         return LinearProbe(l2=l2, fit_intercept=intercept, device=self.device, random_state=rng)
+
+
+@dataclass(frozen=True)
+class GoldModel:
+    """A model of the classes that have gold rows; the others keep the share of chance.
+
+    In a product of views a probability near 0 is a veto, which a model that never saw a class must
+    not have.
+    """
+
+    probe: LinearProbe
+    known: IntArray  # codes of the classes that the probe knows, in its order
+    n_classes: int
+
+    def predict_proba(self, strong: AnyArray) -> FloatArray:
+        """Return class probabilities (n, C) of rows of strong features."""
+        proba = np.full((len(strong), self.n_classes), 1 / self.n_classes)
+        proba[:, self.known] = self.probe.predict_proba(strong) * (len(self.known) / self.n_classes)
+        return proba
 
 
 def mean_label(weak_proba: FloatArray) -> FloatArray:
@@ -118,20 +137,22 @@ def _gold_view(
 ) -> tuple[Any, FloatArray, FloatArray]:
     n_classes = gold.weak_proba.shape[2]
     uniform = 1 / n_classes
-    if len(np.unique(gold.codes)) < 2:  # nothing to learn from one class: a view that abstains
+    known, codes = np.unique(gold.codes, return_inverse=True)
+    if len(known) < 2:  # nothing to learn from one class: a view that abstains
         return (
             None,
             np.full((strong.shape[0], n_classes), uniform),
             np.full((len(gold), n_classes), uniform),
         )
-    targets = np.eye(n_classes)[gold.codes]
-    model = recipe.probe(recipe.l2, rng).fit(gold.strong, targets)
+    targets = np.eye(len(known))[codes]
+    model = GoldModel(recipe.probe(recipe.l2, rng).fit(gold.strong, targets), known, n_classes)
     held_out_proba = np.empty((len(gold), n_classes))
     for train, held_out in folds:
         # The penalty of all gold rows: choosing it again in each fold changes little and costs
         # a dozen times as much.
-        part = recipe.probe(model.l2_, rng).fit(gold.strong[train], targets[train])
-        held_out_proba[held_out] = part.predict_proba(gold.strong[held_out])
+        part = recipe.probe(model.probe.l2_, rng).fit(gold.strong[train], targets[train])
+        fold_model = GoldModel(part, known, n_classes)
+        held_out_proba[held_out] = fold_model.predict_proba(gold.strong[held_out])
     return model, predict_blocks(model, strong, n_classes), held_out_proba
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 OVERLAP = "overlap.json"
 SCORES = "scores.parquet"
+POSTERIOR = "posterior.parquet"
+POSTERIOR_SUMMARY = "posterior.json"
 FORECAST_SUMMARY = "forecast.json"
 DISCREPANCY = "discrepancy.json"
 SELECTION = "selection.json"
@@ -50,7 +52,7 @@ SCORE = Stage(
         OVERLAP: "adds the region of every item, the overlap density, sources and groups",
         SCORES: "adds the region of every item",
     },
-    optional=(WEAK_PROBA,),
+    optional=(WEAK_PROBA, POSTERIOR, POSTERIOR_SUMMARY),
     command="w2s score RUN",
     function="w2s_data.stages.scoring:score_stage",
     check="w2s_data.stages.scoring:check_score",

@@ -11,7 +11,7 @@ from w2s_data.utils.stage import Stage
 # tables everywhere, neighbours in groups, predictions of methods and the state of training in gain.
 # Estimates, from the peaks of runs with 300,000 items or by analogy with them.
 BYTES_PER_ITEM = {"score": 200, "forecast": 150, "select": 200, "gain": 900, "groups": 500}
-PROBA_COPIES = {"score": 3, "forecast": 1, "select": 2, "gain": 6, "groups": 3}
+PROBA_COPIES = {"score": 5, "forecast": 1, "select": 2, "gain": 6, "groups": 3}
 # In gain only: the modules that torch imports with its first optimizer, which stay until the report
 # is written.
 OPTIMIZER = 120 * 10**6

@@ -17,11 +17,13 @@ from w2s_data.errors import DegenerateDataWarning, InputError, SplitError
 from w2s_data.features.matrix import FeatureMatrix, FeatureView, sampled
 from w2s_data.overlap.detector import OverlapDetector
 from w2s_data.overlap.summary import summarize_overlap
+from w2s_data.posterior import LabelPosterior
 from w2s_data.probes.linear import LinearProbe, cross_fit_proba
 from w2s_data.run import Run, writes
 from w2s_data.stages.checks import Known
 from w2s_data.stages.embedding import load_features, require_role, required
-from w2s_data.stages.graph import OVERLAP, SCORE, SCORES
+from w2s_data.stages.graph import OVERLAP, POSTERIOR, POSTERIOR_SUMMARY, SCORE, SCORES
+from w2s_data.stages.posterior import MOST_GOLD, Taught, fit_posterior
 from w2s_data.stages.room import check_room
 from w2s_data.stages.settings import ScoreSettings
 from w2s_data.stages.warnings import data_warnings
@@ -43,12 +45,13 @@ def score_stage(
     """Train the teacher unless weak labels were given, detect overlap, write the scores.
 
     The detector is fitted on the pool, the items that would get pseudo-labels; its thresholds then
-    divide the items of the other splits.
+    divide the items of the other splits. Where the labelled split has gold labels of two classes or
+    more, the label posterior joins them with the weak labels, see `fit_posterior`.
 
     Returns
     -------
     StageResult
-        The content of `overlap.json`.
+        The content of `overlap.json`, and under "posterior" that of `posterior.json`.
 
     Raises
     ------
@@ -65,8 +68,12 @@ def score_stage(
     detector = make(device=compute.device, random_state=compute.seed)
     probe = LinearProbe(l2=settings.teacher_l2, device=compute.device, random_state=compute.seed)
     teacher = probe_for(dataset, probe)
+    posterior = LabelPosterior(
+        paired=dataset.is_paired, device=compute.device, random_state=compute.seed
+    )
     recorded = {
         "detector": detector.get_params(),
+        "posterior": posterior.get_params() | {"max_gold": MOST_GOLD},
         "teacher": None if dataset.weak_proba is not None else teacher.get_params(),
     }
     if (earlier := run.earlier(SCORE, recorded)) is not None:
@@ -76,16 +83,21 @@ def score_stage(
     strong = required(features, "strong")
     with run.stage(SCORE, recorded) as stage:
         with collect_warnings(DegenerateDataWarning) as notes:
-            proba = dataset.weak_proba
+            proba, taught = dataset.weak_proba, None
             if proba is None:
-                proba = teach(dataset, required(features, "weak"), teacher, compute.memory)
+                weak = required(features, "weak")
+                proba, taught = teach(dataset, weak, teacher, compute.memory)
                 stage.write_table(WEAK_PROBA, proba_table(dataset, proba, ("teacher",)))
             # Regions are about the weak labels that a student would get: those of the ensemble.
             averaged = proba.mean(axis=1) if proba.ndim == 3 else proba
             scores = _detect(dataset, strong, averaged, detector, compute)
+        joined = fit_posterior(posterior, dataset, strong, proba, compute, taught)
         summary = summarize_overlap(detector, dataset, scores, notes)
         summary["data_warnings"] = data_warnings(dataset, averaged)
-        stage.write_table(SCORES, scores)
+        stage.write_table(SCORES, scores.assign(trust=joined.trust))
+        if joined.proba is not None:
+            stage.write_table(POSTERIOR, joined.table(dataset))
+        stage.write_summary(POSTERIOR_SUMMARY, joined.summary)
         stage.write_summary(OVERLAP, summary)
     return StageResult(run.read(SCORE))
 
@@ -111,8 +123,8 @@ def teach(
     weak_features: FeatureMatrix,
     teacher: LinearProbe,
     memory: MemoryLimit | None = None,
-) -> FloatArray:
-    """Return weak probabilities (N, C) of a teacher trained on the labelled split.
+) -> tuple[FloatArray, Taught]:
+    """Train a teacher on the labelled split; return its weak probabilities (N, C), and itself.
 
     Its probabilities on the labelled items themselves are cross-fitted. On pairs it has no
     intercept, see `probe_for`. Where memory does not hold the labelled items it is trained on a
@@ -134,7 +146,8 @@ def teach(
     proba[np.ix_(taught, known)] = cross_fit_proba(
         teacher, train, codes, folds=TEACHER_FOLDS, random_state=teacher.random_state
     )
-    return proba
+    probe = clone(teacher).set_params(l2=teacher.l2_)
+    return proba, Taught(weak_features, probe, taught)
 
 
 def _fitting_rows(

@@ -195,8 +195,8 @@ class TestTeacher:
         mirror = np.array(PAIR_CLASSES, dtype=object)[1 - data.labels]
         swapped = replace(data, table=data.table.assign(label=mirror))
         probe = LinearProbe(random_state=0)
-        one = teach(data, ArrayFeatures(features), probe)
-        other = teach(swapped, ArrayFeatures(-features), probe)
+        one, _ = teach(data, ArrayFeatures(features), probe)
+        other, _ = teach(swapped, ArrayFeatures(-features), probe)
         np.testing.assert_allclose(one, other[:, ::-1], atol=1e-12)
         assert probe.fit_intercept
 
@@ -209,7 +209,7 @@ class TestTeacher:
         exact = LogisticRegression(C=1 / (len(rows) * 0.1), fit_intercept=False, tol=1e-8)
         exact.fit(features[rows], data.labels[rows])
         probe = LinearProbe(l2=0.1, standardize=False)
-        found = teach(data, ArrayFeatures(features), probe)[pool]
+        found = teach(data, ArrayFeatures(features), probe)[0][pool]
         np.testing.assert_allclose(found, exact.predict_proba(features[pool]), atol=1e-4)
 
     def test_ridge_is_refused(self, table, rng):

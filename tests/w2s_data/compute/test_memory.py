@@ -97,7 +97,7 @@ def test_a_sample_is_ascending_and_only_taken_where_needed(rng):
     assert np.isin(few, rows).all()
 
 
-def scored(folder, limit, n=6000, dim=384):
+def scored(folder, limit, n=1600, dim=384):
     rng = np.random.default_rng(0)
     label = rng.integers(2, size=n)
     easy, hard = rng.random((2, n)) < 0.6
@@ -121,7 +121,7 @@ def scored(folder, limit, n=6000, dim=384):
 @pytest.mark.slow
 def test_scores_are_the_same_bytes_whatever_the_limit(tmp_path):
     small, large = scored(tmp_path / "a", SMALL), scored(tmp_path / "b", LARGE)
-    assert SMALL.block_bytes < 6000 * 384 * 4 < LARGE.block_bytes  # several blocks, and one
+    assert SMALL.block_bytes < 1600 * 384 * 4 < LARGE.block_bytes  # several blocks, and one
     for file in ("weak_proba.parquet", "scores.parquet"):
         assert (small.path / file).read_bytes() == (large.path / file).read_bytes()
 

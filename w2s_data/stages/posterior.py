@@ -1,0 +1,249 @@
+"""The label posterior of a run: the chance of each class of every item, and of its weak label."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import clone
+
+from w2s_data.compute.context import Compute
+from w2s_data.data.dataset import W2SDataset
+from w2s_data.data.weak import proba_of, proba_table
+from w2s_data.errors import listing
+from w2s_data.features.matrix import ArrayFeatures, FeatureMatrix, sampled
+from w2s_data.forecast.inputs import sampled_by_class
+from w2s_data.posterior import LabelPosterior
+from w2s_data.probes.linear import LinearProbe
+from w2s_data.run import Run
+from w2s_data.stages.graph import POSTERIOR
+from w2s_data.utils.manifest import owner
+from w2s_data.utils.typing import FloatArray, IntArray
+from w2s_data.utils.votes import abstains, votes
+
+# Gold rows beyond these lengthen the choice of a penalty and change the weights little.
+MOST_GOLD = 5_000
+FIT_COPIES = 6  # of its rows: the sample, and what fitting a probe makes of it in float64
+DOUBTFUL = 0.5  # trust below which a weak label is more probably wrong than right
+
+
+@dataclass(frozen=True)
+class Taught:
+    """A teacher that learned from gold rows, to be trained again without some of them."""
+
+    features: FeatureMatrix  # weak ones, of all items
+    probe: LinearProbe  # its penalty is a number: a choice in every fold would change little
+    rows: IntArray  # that it learned from
+
+
+@dataclass(frozen=True)
+class ItemPosterior:
+    """Posterior (N, C) of all items, or None; trust (N,), NaN where unknown; `posterior.json`."""
+
+    proba: FloatArray | None
+    trust: FloatArray
+    summary: dict[str, Any]
+
+    def table(self, dataset: W2SDataset) -> pd.DataFrame:
+        """Return `posterior.parquet`: by item the chance of each class, the likeliest, trust."""
+        proba = np.asarray(self.proba)
+        labels = np.array([*dataset.class_names, None], dtype=object)[votes(proba)]
+        return proba_table(dataset, proba, ("posterior",)).assign(label=labels, trust=self.trust)
+
+
+def fit_posterior(
+    posterior: LabelPosterior,
+    dataset: W2SDataset,
+    strong: FeatureMatrix,
+    weak_proba: FloatArray,
+    compute: Compute,
+    taught: Taught | None = None,
+) -> ItemPosterior:
+    """Fit a posterior on the pool and the gold rows of the labelled split, and label all items.
+
+    Students learn from a sample of the pool that fits into memory, at most `max_pool` rows. Rows
+    of the sample get a posterior that is out of fold, gold rows one that is held out; all others
+    took no part, and are predicted. `taught` is the teacher if it learned from the gold rows.
+    Without gold rows of two classes there is no posterior, and the summary says why.
+    """
+    gold, notes = _gold_rows(dataset)
+    if reason := _reason_against(dataset, gold.rows):
+        return ItemPosterior(None, np.full(len(dataset), np.nan), unknown_posterior(reason))
+    teachers = weak_proba.shape[1] if weak_proba.ndim == 3 else 1
+    n_columns = strong.shape[1] + (0 if taught is None else taught.features.shape[1])
+    n_columns += (teachers + 2) * len(dataset.class_names)
+    most = compute.memory.rows(n_columns, FIT_COPIES)
+    pool = dataset.rows("pool")
+    learned, sample, of_samples = _samples(dataset, gold.rows, pool, most, posterior, compute.seed)
+    fitted = clone(posterior).fit(
+        ArrayFeatures(strong.take(sample)),
+        weak_proba[sample],
+        gold=(ArrayFeatures(strong.take(learned)), weak_proba[learned], dataset.labels[learned]),
+        relabel=None if taught is None else _relabel(taught, dataset, gold.units, learned, sample),
+        weak_names=dataset.weak_names,
+        class_names=dataset.class_names,
+        progress=compute.progress,
+    )
+    proba = _predict(fitted, strong, weak_proba)
+    proba[sample], proba[learned] = fitted.proba_, fitted.gold_proba_
+    _copy_to_repeats(proba, gold, learned)
+    said = weak_proba.mean(axis=1) if weak_proba.ndim == 3 else weak_proba
+    trust = np.where(abstains(said), np.nan, proba[np.arange(len(proba)), said.argmax(axis=1)])
+    summary = _summary(fitted, dataset, trust[pool], len(learned), len(sample))
+    summary["warnings"] = [*notes, *of_samples, *fitted.notes_]
+    return ItemPosterior(proba, trust, summary)
+
+
+def _samples(
+    dataset: W2SDataset,
+    gold: IntArray,
+    pool: IntArray,
+    most: int,
+    posterior: LabelPosterior,
+    seed: int,
+) -> tuple[IntArray, IntArray, list[str]]:
+    """Draw gold and pool rows to learn from, at most `most` of each; return notes on them."""
+    rng = np.random.default_rng(seed)
+    notes = []
+    most_gold, most_pool = min(MOST_GOLD, most), min(posterior.max_pool, most)
+    learned, sample = gold, sampled(pool, most_pool, rng)
+    if len(gold) > most_gold:
+        learned = gold[sampled_by_class(dataset.labels[gold], most_gold, rng)]
+        notes.append(
+            f"the posterior learned from a random {len(learned):,} of {len(gold):,} gold rows"
+        )
+    if len(sample) < len(pool):
+        notes.append(
+            f"students of the posterior learned from a random {len(sample):,} of {len(pool):,} "
+            "pool rows; all rows have a posterior"
+        )
+    return learned, sample, notes
+
+
+def posterior_of(run: Run, dataset: W2SDataset) -> FloatArray | None:
+    """Return the posterior (N, C) of a run's items; None if its scores came without one.
+
+    Pool rows are out of fold, gold rows held out, and all others were seen by no model of it.
+    """
+    if owner(run.manifest, POSTERIOR) is None:
+        return None
+    table = run.read_table(POSTERIOR, per_item=True).drop(columns=["label", "trust"])
+    return proba_of(table, dataset.class_names)[:, 0]
+
+
+def unknown_posterior(reason: str) -> dict[str, Any]:
+    """Return the content of `posterior.json` where there is no posterior."""
+    return {"unknown": reason, "warnings": []}
+
+
+@dataclass(frozen=True)
+class _GoldRows:
+    """Gold rows of the labelled split, each item once, and the other rows of these items."""
+
+    rows: IntArray  # of the data set, ascending
+    repeats: IntArray  # of the data set: further rows of these items with the same label
+    units: IntArray  # (N,), equal for equal labelled items; -1 elsewhere
+
+
+def _gold_rows(dataset: W2SDataset) -> tuple[_GoldRows, list[str]]:
+    labels, units = dataset.labels, np.full(len(dataset), -1)
+    rows = dataset.rows("labelled")
+    rows = rows[labels[rows] >= 0]
+    if not len(rows):
+        return _GoldRows(rows, rows, units), []
+    units[rows] = dataset.subset(rows).units
+    by_item = pd.Series(labels[rows]).groupby(units[rows])
+    contradicts = (by_item.transform("nunique") > 1).to_numpy()
+    # A second row of an item would show its held-out label to the models of the views.
+    is_repeat = (by_item.cumcount() > 0).to_numpy()
+    gold = _GoldRows(rows[~contradicts & ~is_repeat], rows[~contradicts & is_repeat], units)
+    if not contradicts.any():
+        return gold, []
+    wrong = rows[contradicts]
+    return gold, [
+        f"{len(wrong):,} gold rows contradict equal items (ids "
+        f"{listing(dataset.ids[wrong], limit=4)}): the posterior leaves them out"
+    ]
+
+
+def _reason_against(dataset: W2SDataset, gold: IntArray) -> str:
+    """Say why there can be no posterior; an empty text if there can."""
+    if not len(gold):
+        return (
+            "a posterior requires gold labels in the labelled split: label a few dozen items, and "
+            "put them there"
+        )
+    classes = np.unique(dataset.labels[gold])
+    if len(classes) < 2:
+        return (
+            f"the gold labels of the labelled split hold the single class "
+            f"{dataset.class_names[classes[0]]!r}: a posterior requires two or more"
+        )
+    return ""
+
+
+def _relabel(
+    taught: Taught, dataset: W2SDataset, units: IntArray, gold: IntArray, sample: IntArray
+) -> Callable[[IntArray], tuple[FloatArray, FloatArray]]:
+    """Return a function that trains the teacher without the gold items that are held out."""
+    train, on_gold, on_pool = (taught.features.take(rows) for rows in (taught.rows, gold, sample))
+    known, codes = np.unique(dataset.labels[taught.rows], return_inverse=True)
+    # As distributions, so that a class missing from a fold keeps its column.
+    targets = np.eye(len(known))[codes]
+    n_classes = len(dataset.class_names)
+
+    def relabel(rows: IntArray) -> tuple[FloatArray, FloatArray]:
+        kept = ~np.isin(units[taught.rows], np.delete(units[gold], rows))
+        probe = clone(taught.probe).fit(train[kept], targets[kept])
+
+        def labelled(features: FloatArray) -> FloatArray:
+            proba = np.zeros((len(features), n_classes))
+            proba[:, known] = probe.predict_proba(features)
+            return proba
+
+        return labelled(on_gold), labelled(on_pool)
+
+    return relabel
+
+
+def _predict(
+    posterior: LabelPosterior, strong: FeatureMatrix, weak_proba: FloatArray
+) -> FloatArray:
+    proba = np.empty((strong.shape[0], weak_proba.shape[-1]))
+    for rows, block in strong.blocks():
+        proba[rows] = posterior.predict_proba(block, weak_proba[rows])
+    return proba
+
+
+def _copy_to_repeats(proba: FloatArray, gold: _GoldRows, learned: IntArray) -> None:
+    """Give the other rows of a gold item its posterior, since models saw the item."""
+    row_of = dict(zip(gold.units[learned], learned, strict=True))
+    for row in gold.repeats:
+        proba[row] = proba[row_of.get(gold.units[row], row)]
+
+
+def _summary(
+    posterior: LabelPosterior, dataset: W2SDataset, trust: FloatArray, n_gold: int, n_sample: int
+) -> dict[str, Any]:
+    """Return the content of `posterior.json`; `trust` is that of the pool."""
+    found = posterior.to_dict()
+    known = trust[np.isfinite(trust)]
+    return {
+        "unknown": "",
+        "n_gold": n_gold,
+        "n_pool": len(trust),
+        "n_learned": n_sample,
+        "level": posterior.level,
+        "equal_weights": posterior.equal_weights_,
+        "weights": found["weights"],
+        "offsets": dict(zip(dataset.class_names, found["offsets"], strict=True)),
+        "accuracy": found["accuracy"],
+        "weak_accuracy": found["weak_accuracy"],
+        "calibration_error": found["calibration_error"],
+        "reliability": found["reliability"],
+        "n_abstained": len(trust) - len(known),
+        "n_doubtful": int((known < DOUBTFUL).sum()),
+    }
