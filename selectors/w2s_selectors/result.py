@@ -73,21 +73,21 @@ class SelectionResult:
         of the answer by itself), reward with its limits reward_low and reward_high (of the source,
         judged on everything after the round), n_open, note.
     sources : DataFrame (K rows)
-        The final judgement: source, cost, items, spent, reward, reward_low, reward_high,
-        probability_best, recommended (items, for another budget of the same size), status (open,
-        stopped, gone) and reason.
+        The final judgement: source, cost, items, spent, set_aside (items that are not chosen),
+        reward, reward_low, reward_high, probability_best, recommended (items, for another budget
+        of the same size), status (open, stopped, gone) and reason.
     ids : tuple of tuple of str
-        Items kept in each round.
+        Items bought in each round and usable, those of stopped sources included.
     scores : array (T, K)
         Scores that the sources were chosen by; NaN in the warm-up.
     baselines : DataFrame or None
         The same budget spent on the same sources at random and in turn: strategy, runs, means
         with limits (`_low`, `_high`) of the objective's `value` and of `evaluated`, and in
-        `_noise` how far one more run may lie from that mean. None if the sources cannot be
-        replayed.
+        `_noise` how far one more run may lie from that mean. "all_bought" is the selection with
+        the items that were set aside, if there are any. None if the sources cannot be replayed.
     replayed : DataFrame or None
         One row per round of the selection and of each replay: strategy, run, round, source,
-        items, spent, ids. None without baselines.
+        items, spent, ids (without those that were set aside). None without baselines.
     ended : str
         The stop rule that ended the selection.
     level : float
@@ -134,8 +134,25 @@ class SelectionResult:
 
     @property
     def chosen_ids(self) -> tuple[str, ...]:
-        """Ids of all items kept, in the order of their delivery."""
-        return tuple(name for part in self.ids for name in part)
+        """Ids of the items to train on, in the order of their delivery; none of `set_aside`."""
+        stopped, rounds = self.stopped, zip(self.trace["source"], self.ids, strict=True)
+        return tuple(name for source, part in rounds if source not in stopped for name in part)
+
+    @property
+    def set_aside(self) -> pd.DataFrame:
+        """Items bought from sources that are stopped in the end: id, source and reason.
+
+        They were paid for, and the trace has their cost. A source that came back, or that `keep`
+        names, keeps all its items in `chosen_ids`, also those that it sold before.
+        """
+        stopped, rounds = self.stopped, zip(self.trace["source"], self.ids, strict=True)
+        rows = [
+            (name, source, stopped[source])
+            for source, part in rounds
+            if source in stopped
+            for name in part
+        ]
+        return pd.DataFrame(rows, columns=["id", "source", "reason"])
 
     @property
     def stopped(self) -> dict[str, str]:
@@ -144,7 +161,7 @@ class SelectionResult:
         return dict(zip(table["source"], table["reason"], strict=True))
 
     def regret(self, densities: Sequence[float] | None = None) -> SelectionRegret:
-        """Compute the regret against true densities, or else against the last estimates.
+        """Compute the regret of all that was bought, against true or last estimated densities.
 
         Parameters
         ----------
@@ -175,10 +192,18 @@ class SelectionResult:
         return SelectionRegret(kind, lost, bound.values, simple, bound.source or bound.reason)
 
     def to_frame(self, ids: bool = False) -> pd.DataFrame:
-        """Return a copy of the trace, if `ids` with the list of ids kept in each round."""
+        """Return the trace, if `ids` with the list of ids bought in each round.
+
+        `set_aside` counts the round's items that are not chosen, `reason` says why.
+        """
+        stopped, source = self.stopped, self.trace["source"]
+        frame = self.trace.assign(
+            set_aside=self.trace["kept"].where(source.isin(list(stopped)), 0),
+            reason=[stopped.get(name, "") for name in source],
+        )
         if not ids:
-            return self.trace.copy()
-        return self.trace.assign(ids=pd.Series([list(part) for part in self.ids], dtype=object))
+            return frame
+        return frame.assign(ids=pd.Series([list(part) for part in self.ids], dtype=object))
 
     def to_dict(self) -> dict[str, Any]:
         """Return a summary of everything but the trace, the ids and the scores.
@@ -192,6 +217,7 @@ class SelectionResult:
             "policy": repr(self.policy),
             "rounds": len(self.trace),
             "items": len(self.chosen_ids),
+            "set_aside": len(self.set_aside),
             "sources": estimate_records(self.sources, self.level),
             "stopped": self.stopped,
             "baselines": baselines,
@@ -209,9 +235,11 @@ class SelectionResult:
         write_json(target / SELECTION, self.to_dict())
 
     def __repr__(self) -> str:
+        aside = len(self.set_aside)
         head = (
             f"SelectionResult: {len(self.chosen_ids):,} items in {len(self.trace):,} rounds for "
-            f"{self.spent:g} of {self.budget:g} {self.budget_unit}; {self.ended}"
+            f"{self.spent:g} of {self.budget:g} {self.budget_unit}"
+            f"{f' ({aside:,} more set aside)' if aside else ''}; {self.ended}"
         )
         table = self.sources.sort_values("items", ascending=False, kind="stable")[SHOWN_COLUMNS]
         lines = [

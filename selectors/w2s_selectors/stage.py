@@ -114,7 +114,9 @@ def select_stage(
         if progress is not None:
             stage.write_table(BASELINES, progress)
             final = jsonable(final_progress(progress, result.level))
-            summary["baselines"] = [row | final[row["strategy"]] for row in summary["baselines"]]
+            rows = summary["baselines"]
+            # Overlap and regret of all that was bought differ from the choice by what is set aside.
+            summary["baselines"] = [row | final.get(row["strategy"], {}) for row in rows]
         stage.write_summary(SELECTION, summary)
     return StageResult(run.read(SELECT))
 
@@ -177,7 +179,7 @@ def _quarter(dataset: W2SDataset, settings: SelectSettings) -> float:
 
 def _most_replayed(memory: MemoryLimit, n_columns: int, replays: int) -> int:
     """Return the items of which a choice and its replays fit into half of the free memory."""
-    sets = ROOM * (1 + 2 * replays)
+    sets = ROOM * (2 + 2 * replays)  # what was bought, what is left of it, and the replays
     return min(LARGEST, int(memory.free / 2 / (sets * 4 * n_columns)))
 
 

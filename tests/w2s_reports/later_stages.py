@@ -160,6 +160,7 @@ def _select_files(spec: Any, hostile: str) -> dict[str, Any]:
     trace["reward_low"], trace["reward_high"] = trace["reward"] - 0.1, trace["reward"] + 0.1
     sources = [
         {"source": name, "cost": 1.0 + k, "items": 40 - k, "spent": 40.0}
+        | {"set_aside": 40 - k if k else 0}
         | {"reward": _estimate(0.4 - 0.1 * k, 0.1), "probability_best": 0.9, "recommended": 60}
         | {"status": "stopped" if k else "open"}
         | {"reason": f"its weak labels do not follow{hostile}" if k else ""}
@@ -176,7 +177,8 @@ def _select_files(spec: Any, hostile: str) -> dict[str, Any]:
             "budget": 120.0,
             "spent": 110.0,
             "rounds": 12,
-            "items": 110,
+            "items": 40,
+            "set_aside": 70,
             "ended": "the budget is spent",
             "sources": sources,
             "baselines": [

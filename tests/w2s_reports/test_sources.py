@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -138,6 +139,25 @@ def test_comparison_with_random_choice(
         assert words in said[0]
         assert "of random choice 71.0%, of round robin 70.0%" in said[0]
         assert "(single random runs lie up to 5.0 off)" in said[0]
+
+
+def test_items_of_stopped_sources_are_counted_and_left_out(synthetic_run: MakeRun) -> None:
+    run = synthetic_run(stages=("select",))
+    found = summarize(run)["selection"]
+    names = [row["name"] for row in found["rows"] if row["set_aside"]]
+    numbers = [row["set_aside"] for row in found["rows"] if row["set_aside"]]
+    listed = ", ".join(f"{name} {n}" for name, n in zip(names, numbers, strict=True))
+    assert found["aside"].startswith(f"{sum(numbers)} items were bought before their source was")
+    assert f"are set aside: {listed}. They were paid for" in found["aside"]
+    assert found["aside"] in html.unescape(build_report(run).to_html())
+    baselines = json.loads((run / "selection.json").read_text())["baselines"]
+    baselines.insert(1, {**baselines[0], "strategy": "all_bought"})
+    baselines[1] |= {"evaluated": {"value": 0.64, "low": None, "high": None}}
+    change(run / "selection.json", baselines=baselines)
+    said = summarize(run)["selection"]["aside"]
+    assert said.endswith("With them, the student's accuracy is 64.0%, without 72.0%.")
+    change(run / "selection.json", items=0)
+    assert "Nothing is left to train on" in summarize(run)["selection"]["advice"]
 
 
 def around(value: float, half: float) -> dict[str, Any]:

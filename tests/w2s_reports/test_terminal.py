@@ -73,7 +73,7 @@ def test_stages(synthetic_run: MakeRun, columns: int) -> None:
     [
         ("forecast", "expected gain +4.0 (+1.0 to +7.0) points, chance of a gain 91%"),
         ("groups", "2 groups given; 6 items have near-duplicates in another split"),
-        ("select", "110 items from 3 sources in 12 rounds; stopped: books"),
+        ("select", "40 items from 3 sources in 12 rounds; stopped: books; 70 items set aside"),
         ("gain", "+8.0 (+6.0 to +10.0) points by confidence, the best of 2 methods"),
     ],
 )

@@ -24,6 +24,7 @@ from tests.w2s_selectors.pools import (
 )
 from w2s_data import load_dataset
 from w2s_data.errors import InputError
+from w2s_selectors.objectives.base import Acquired, Judgement
 from w2s_selectors.policies import available_policies
 from w2s_selectors.selection import select_sources
 from w2s_selectors.settings import SelectionSettings
@@ -33,14 +34,15 @@ from w2s_selectors.sources.base import Batch
 @pytest.mark.parametrize("objective", ["auto", "screen", "screen_match", "overlap"])
 def test_selection_spends_the_budget_on_different_items(objective: str) -> None:
     result = select(objective=objective, target=target())
-    assert len(set(result.chosen_ids)) == 300
+    bought = [name for part in result.ids for name in part]
+    assert len(set(bought)) == 300
     assert result.trace["spent"].iloc[-1] == result.spent == 300
     assert result.ended == "the budget is spent"
     assert result.objective == {"auto": "screen_match"}.get(objective, objective)
     names = [name.split()[0] for part in result.ids for name in part[:1]]
     assert names == result.trace["source"].tolist()
     counts = result.sources.set_index("source")["items"].to_dict()
-    assert counts == pd.Series([n.split()[0] for n in result.chosen_ids]).value_counts().to_dict()
+    assert counts == pd.Series([n.split()[0] for n in bought]).value_counts().to_dict()
     assert result.sources["recommended"].sum() <= 480 - 300 + 1e-6
 
 
@@ -75,6 +77,93 @@ def test_screen_stops_the_noisy_source_and_says_why() -> None:
     assert "stopped 'noisy'" in repr(result)
     many = replace(result, sources=result.sources.assign(recommended=4321.0))
     assert "4,321" in repr(many)
+
+
+def test_items_of_a_stopped_source_are_set_aside_and_paid_for() -> None:
+    result = select()
+    aside = result.set_aside
+    assert set(aside["source"]) == {"noisy"}
+    assert set(aside["reason"]) == {result.stopped["noisy"]}
+    bought = [name for part in result.ids for name in part]
+    assert [name for name in bought if not name.startswith("noisy")] == list(result.chosen_ids)
+    assert sorted([*result.chosen_ids, *aside["id"]]) == sorted(bought)
+    assert result.spent == result.trace["cost"].sum() == len(bought) == 300
+    row = result.sources.set_index("source").loc["noisy"]
+    assert row["set_aside"] == row["items"] == len(aside)
+    trace = result.to_frame().query("source == 'noisy'")
+    assert trace["set_aside"].sum() == len(aside)
+    assert set(trace["reason"]) == {result.stopped["noisy"]}
+    assert f"({len(aside)} more set aside)" in repr(result)
+
+
+def scripted(stops: list[list[int]]) -> Any:
+    """An objective that stops the sources that a script names for each judgement."""
+    calls = iter(stops)
+
+    def judge(acquired: Acquired) -> Judgement:
+        nothing = np.full(acquired.n_sources, np.nan)
+        stopped = dict.fromkeys(next(calls), "the script says so")
+        return Judgement(nothing + 1, nothing, nothing, gains=nothing + 1, stopped=stopped)
+
+    return judge
+
+
+def test_a_source_that_came_back_keeps_all_that_it_sold() -> None:
+    options: dict[str, Any] = {"budget": 50, "policy": "round_robin"}
+    names = ["a", "b"]
+    back = select(tables(("a", "b")), objective=scripted([[], [0], [0], []]), **options)
+    assert back.trace["source"].tolist() == [*names, "a", "b", "b"]
+    assert len(back.chosen_ids) == 50
+    assert back.set_aside.empty
+    again = select(tables(("a", "b")), objective=scripted([[], [0], [], [0]]), **options)
+    assert {name.split()[0] for name in again.chosen_ids} == {"b"}
+    assert set(again.set_aside["source"]) == {"a"}
+
+
+def test_keep_overrules_what_was_set_aside_and_stop_sets_aside(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"checkpoint": tmp_path / "c"}
+    first = select(**options)
+    kept = select(keep=["noisy"], **options)
+    assert kept.set_aside.empty
+    assert kept.chosen_ids == tuple(name for part in first.ids for name in part)
+    both = select(stop=["good"], **options)
+    assert set(both.set_aside["source"]) == {"good", "noisy"}
+    assert both.stopped["good"] == "stopped by the user"
+    assert select(**options).chosen_ids == first.chosen_ids
+
+
+def test_nothing_is_left_when_every_source_is_stopped() -> None:
+    result = select(
+        tables(("a", "b")),
+        objective=scripted([[], [0, 1]]),
+        replays=2,
+        budget=40,
+        evaluate=lambda _, proba: len(proba),
+    )
+    assert result.ended == "only stopped sources are left (`keep` overrules)"
+    assert result.chosen_ids == ()
+    assert len(result.set_aside) == 30
+    assert result.notes == ("nothing is left to train on: every source that delivered was stopped",)
+    assert result.baselines is not None
+    values = result.baselines.set_index("strategy")["evaluated"]
+    assert np.isnan(values["chosen"])
+    assert values["all_bought"] == values["random"] == 30
+    assert result.verdict == ""
+
+
+def test_the_student_and_the_comparison_do_without_what_was_set_aside() -> None:
+    result = select(
+        replays=3, target=target(), evaluate=lambda features, proba: len(features) + proba.sum()
+    )
+    assert result.baselines is not None
+    table = result.baselines.set_index("strategy")["evaluated"]
+    n = len(result.chosen_ids)
+    assert n < 300
+    assert table[["chosen", "all_bought", "random"]].tolist() == pytest.approx([2 * n, 600, 600])
+    assert result.replayed is not None
+    chosen = result.replayed.query("strategy == 'chosen'")
+    assert [name for part in chosen["ids"] for name in part] == list(result.chosen_ids)
+    assert chosen["items"].sum() == 300
 
 
 def test_the_user_overrules() -> None:
@@ -187,9 +276,11 @@ def test_results_on_disk(tmp_path: Path) -> None:
     result = select()
     result.save(tmp_path)
     table = pd.read_parquet(tmp_path / "selection.parquet")
-    assert [name for part in table["ids"] for name in part] == list(result.chosen_ids)
+    chosen = table[table["set_aside"] == 0]
+    assert [name for part in chosen["ids"] for name in part] == list(result.chosen_ids)
     summary = json.loads((tmp_path / "selection.json").read_text())
     assert summary["stopped"] == result.stopped
+    assert summary["items"] == 300 - summary["set_aside"] == len(result.chosen_ids)
     assert summary == result.to_dict()
     row = result.sources.iloc[0]
     reward = {"value": row["reward"], "low": row["reward_low"], "high": row["reward_high"]}
@@ -201,6 +292,7 @@ def test_on_round_sees_every_round() -> None:
     rows: list[dict[str, Any]] = []
     result = select(on_round=lambda row, _: rows.append(row))
     pd.testing.assert_frame_equal(pd.DataFrame(rows), result.trace)
+    assert result.to_frame().columns.tolist() == [*result.trace.columns, "set_aside", "reason"]
 
 
 def test_missing_models() -> None:

@@ -55,11 +55,14 @@ def rounds(selection: Mapping[str, Any], trace: pd.DataFrame | None) -> Figure |
             data.append(_asked(part, height, kind, token, symbol))
     if not data:
         return None
-    named = [f"{row['name']} · {count(row['items'])} items" for row in sources]
+    named = [
+        f"{row['name']} · {count(row['items'])} items{' set aside' if row['set_aside'] else ''}"
+        for row in sources
+    ]
     drawn = rows_layout(named, _round_axis(len(trace)), legend=len(data) > 1)
     caption = (
-        f"{count(selection['items'])} items in {count(selection['rounds'])} rounds; a mark is a "
-        "round in which the source was asked."
+        f"{count(selection['items'])} items in {count(selection['rounds'])} rounds"
+        f"{_aside(selection)}; a mark is a round in which the source was asked."
     )
     if len(selection["rows"]) > SHOWN:
         caption += f" The {SHOWN} largest of {len(selection['rows'])} sources."
@@ -72,6 +75,11 @@ def _round_axis(last: int) -> Spec:
     """Return an axis of rounds; no tick lies between two of them."""
     ticks = {"dtick": 1} if last <= 10 else {"nticks": 8}
     return {"title": title("round"), "range": [0.2, last + 0.8], **ticks}
+
+
+def _aside(selection: Mapping[str, Any]) -> str:
+    n = selection["set_aside"]
+    return f", and {count(n)} of stopped sources that are set aside" if n else ""
 
 
 def _largest(selection: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -203,7 +211,7 @@ def overlap_found(selection: Mapping[str, Any]) -> Figure | None:
     return _progress(
         selection,
         ("overlap", "overlap-found", "Overlap points bought", "overlap points"),
-        "Points that the scored pool calls overlap, among those bought so far.",
+        "Points that the scored pool calls overlap, among those bought so far and not set aside.",
     )
 
 

@@ -10,16 +10,16 @@ import pandas as pd
 from w2s_data.stages.graph import BASELINES, SELECT, SELECTION
 from w2s_reports.artefacts import Artefacts
 from w2s_reports.formats import MINUS, count, name_of, percent, plain, signed
-from w2s_reports.summary.parts import estimate, sentence, texts
+from w2s_reports.summary.parts import estimate, named, sentence, texts
 from w2s_selectors.simulation.regret import progress_curves
 
 WHOLE = ("objective", "reward", "policy", "budget_unit")
-NUMBERS = ("budget", "spent", "rounds", "items")
+NUMBERS = ("budget", "spent", "rounds", "items", "set_aside")
 MEASURES = ("value", "evaluated", "overlap", "regret")
 # Strategies that the figures draw; other baselines are only in the table.
 CURVE = ("chosen", "random", "round_robin")
 ROUNDING = 1e-9  # of means of runs that bought the same
-SOURCE_NUMBERS = ("cost", "items", "spent", "probability_best", "recommended")
+SOURCE_NUMBERS = ("cost", "items", "spent", "set_aside", "probability_best", "recommended")
 
 
 def summarize_selection(artefacts: Artefacts) -> dict[str, Any]:
@@ -28,12 +28,14 @@ def summarize_selection(artefacts: Artefacts) -> dict[str, Any]:
     if result is None:
         return {"hint": SELECT.hint()}
     baselines = [_baseline(row) for row in result["baselines"] or ()]
+    rows = [_source(row) for row in result["sources"]]
     return {
         "hint": None,
         **{name: str(result[name]) for name in WHOLE},
         **{name: plain(result[name]) for name in NUMBERS},
         "ended": sentence(str(result["ended"])),
-        "rows": [_source(row) for row in result["sources"]],
+        "rows": rows,
+        "aside": _aside(rows, baselines),
         "baselines": baselines,
         "comparison": _comparison(baselines),
         "advice": _advice(baselines, result),
@@ -59,6 +61,26 @@ def _baseline(row: Mapping[str, Any]) -> dict[str, Any]:
             for name in MEASURES
         },
     }
+
+
+def _aside(rows: Sequence[Mapping[str, Any]], baselines: Sequence[Mapping[str, Any]]) -> str:
+    """Say how many items were set aside, and what a student would be with them."""
+    aside = [row for row in rows if row["set_aside"]]
+    if not aside:
+        return ""
+    n = sum(row["set_aside"] for row in aside)
+    listed = named(aside, lambda row: f"{row['name']} {count(row['set_aside'])}")
+    text = (
+        f"{count(n)} items were bought before their source was stopped, and are set aside: "
+        f"{listed}. They were paid for, but no student should learn from them."
+    )
+    accuracy = {row["strategy"]: row["evaluated"]["value"] for row in baselines}
+    chosen, whole = accuracy.get("chosen"), accuracy.get("all bought")
+    if chosen is None or whole is None:
+        return text
+    return (
+        f"{text} With them, the student's accuracy is {percent(whole)}, without {percent(chosen)}."
+    )
 
 
 def _standing(baselines: Sequence[Mapping[str, Any]], name: str) -> str | None:
@@ -118,6 +140,11 @@ _SAID = (
 
 def _advice(baselines: Sequence[Mapping[str, Any]], result: Mapping[str, Any]) -> str:
     """Advise whether to follow the recommendation."""
+    if not result["items"] and result["set_aside"]:
+        return (
+            "Nothing is left to train on: every source that delivered was stopped. Read the "
+            "evidence, and name in `keep` the sources that you trust all the same."
+        )
     if not baselines:
         return (
             "Nothing was replayed, so whether the choice beats an even mixture is not known: buy "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any, ClassVar, Protocol, runtime_checkable
 
@@ -129,6 +129,17 @@ class Acquired:
         """Points of each source, (K,)."""
         return np.bincount(self.source, minlength=self.n_sources)
 
+    def without(self, sources: Collection[int]) -> Acquired:
+        """Return the points of all other sources, in the same order."""
+        rows = np.flatnonzero(~np.isin(self.source, list(sources)))
+        if len(rows) == len(self):
+            return self
+        rest = Acquired(self.n_sources)
+        rest._source.append(self.source[rows])
+        rest._proba.append(self.weak_proba[rows])
+        rest._features.append(self.strong_features.take(rows))
+        return rest
+
 
 @dataclass(frozen=True, eq=False)
 class Task:
@@ -140,6 +151,8 @@ class Task:
         Cost per item of each source.
     target : float array (n, D) or None
         Strong features of unlabelled items like those the student will meet.
+    keep, stop : frozensets of int
+        Sources that may not be stopped; that the user has stopped.
 
     Examples
     --------
@@ -151,6 +164,8 @@ class Task:
     batch_size: int
     target: FloatArray | None
     seed: int
+    keep: frozenset[int] = frozenset()
+    stop: frozenset[int] = frozenset()
 
     @property
     def n_sources(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -134,6 +134,8 @@ class ScreenJudge(Judge):
         }
         gains = None
         if self._match:
+            # Points of stopped sources are set aside: nobody trains on them.
+            self._kernel.leave_out([*(stopped.keys() - self._task.keep), *self._task.stop])
             # Equal money for every source: as many items as the dearest batch would pay.
             costs = self._task.costs
             affordable = self._task.batch_size * costs.max() / costs
@@ -195,6 +197,12 @@ class KernelMean:
         self._target = self._map(target).mean(axis=0)
         self._sums = np.zeros((n_sources, N_FOURIER))
         self._counts = np.zeros(n_sources)
+        self._counted = np.ones(n_sources, dtype=np.bool_)
+
+    def leave_out(self, sources: Collection[int]) -> None:
+        """Take the points of these sources out of the mean of what is acquired."""
+        self._counted[:] = True
+        self._counted[list(sources)] = False
 
     def add(self, source: IntArray, components: FloatArray) -> None:
         """Add points; `source` (n,) holds the source of each."""
@@ -203,7 +211,8 @@ class KernelMean:
 
     def distance(self) -> float:
         """Return the squared distance of the acquired points' mean to the target's."""
-        gap = self._sums.sum(axis=0) / max(self._counts.sum(), 1) - self._target
+        sums, n = self._acquired()
+        gap = sums / max(n, 1) - self._target
         return float(gap @ gap)
 
     def distance_of(self, components: FloatArray) -> float:
@@ -221,12 +230,16 @@ class KernelMean:
         means = np.where(
             counted[:, None], self._sums / np.maximum(self._counts, 1)[:, None], np.nan
         )
-        sums, n = self._sums.sum(axis=0), self._counts.sum()
+        sums, n = self._acquired()
         if planned is not None:
             sums, n = sums + planned[counted] @ means[counted], n + planned.sum()
-        after = (sums + n_new[:, None] * means) / (n + n_new)[:, None]
+        after = (sums + n_new[:, None] * means) / np.maximum(n + n_new, 1e-12)[:, None]
         gap = after - self._target
         return np.asarray(np.einsum("ij,ij->i", gap, gap))
+
+    def _acquired(self) -> tuple[FloatArray, float]:
+        """Return the sum of the points that count, and their number."""
+        return self._sums[self._counted].sum(axis=0), float(self._counts[self._counted].sum())
 
     def _map(self, components: FloatArray) -> FloatArray:
         angles = components @ self._frequencies + self._phases

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -24,7 +24,8 @@ from w2s_selectors.sources.base import ReplayableSource
 TRACE = [f.name for f in fields(Record) if f.name not in ("left_out", "scores", "generator")]
 JUDGED = ("reward", "reward_low", "reward_high", "probability_best", "recommended")
 ROUNDING = 9  # digits: equal sets differ by rounding when they are summed in another order
-LARGEST = 50_000  # items: with 5 replays of two strategies, eleven such sets lie in memory
+LARGEST = 50_000  # items: with 5 replays of two strategies, twelve such sets lie in memory
+NOTHING_LEFT = "nothing is left to train on: every source that delivered was stopped"
 
 
 def trace_row(plan: Plan, record: Record) -> dict[str, Any]:
@@ -45,6 +46,9 @@ def assemble(
     if judgement is not None:
         judgement = session.judge.conclude(session.acquired, judgement)
     notes = [f"round {record.round}: {record.note}" for record in session.records if record.note]
+    chosen = session.acquired.without(session.stopped)
+    if len(session.acquired) and not len(chosen):
+        notes.insert(0, NOTHING_LEFT)
     baselines = replayed = None
     verdict = ""
     if plan.settings.replays > 0:
@@ -52,13 +56,13 @@ def assemble(
         if reason:
             notes.append(f"not compared with random and round-robin choice: {reason}")
         else:
-            baselines, replayed, verdict = _compare(plan, session, evaluate)
+            baselines, replayed, verdict = _compare(plan, session, chosen, evaluate)
     n_sources = len(plan.sources)
     scores = np.array([record.scores for record in session.records], dtype=np.float64)
     return SelectionResult(
         trace=pd.DataFrame([trace_row(plan, r) for r in session.records], columns=TRACE),
         sources=_table(plan, session, judgement),
-        ids=tuple(session.chosen),
+        ids=tuple(session.bought),
         scores=scores.reshape(-1, n_sources),
         baselines=baselines,
         replayed=replayed,
@@ -87,6 +91,7 @@ def _table(plan: Plan, session: Session, judgement: Judgement | None) -> pd.Data
         "cost": plan.costs,
         "items": counts,
         "spent": session.delivered * plan.units,
+        "set_aside": np.where(np.isin(np.arange(len(counts)), [*session.stopped]), counts, 0),
         **dict.fromkeys(JUDGED, np.nan),
     }
     if judgement is not None:
@@ -154,11 +159,13 @@ def _why_not(plan: Plan, session: Session, most: int) -> str:
 
 
 def _compare(
-    plan: Plan, session: Session, evaluate: Evaluate | None
+    plan: Plan, session: Session, chosen: Acquired, evaluate: Evaluate | None
 ) -> tuple[pd.DataFrame, pd.DataFrame, str]:
     """Compare the choice with random and round-robin choice: `baselines`, `replayed`, `verdict`."""
     level = LEVEL if session.judgement is None else session.judgement.level
-    sets: dict[str, list[Acquired]] = {"chosen": [session.acquired]}
+    sets: dict[str, list[Acquired]] = {"chosen": [chosen]}
+    if len(chosen) < len(session.acquired):
+        sets["all_bought"] = [session.acquired]
     rounds = _chosen_rounds(plan, session)
     for strategy in ("random", "round_robin"):
         sets[strategy] = []
@@ -168,13 +175,7 @@ def _compare(
             acquired, asked = _replayed(plan, session.spent, strategy, rng)
             sets[strategy].append(acquired)
             rounds += [{"strategy": strategy, "run": run, **row} for row in asked]
-    # Valued together: an objective may fit one detector on the union, which makes sets comparable.
-    everything = [each for of_strategy in sets.values() for each in of_strategy]
-    measured = pd.DataFrame({"value": session.judge.values(everything)}, dtype=np.float64)
-    if evaluate is not None:
-        measured["evaluated"] = [
-            float(evaluate(each.strong_features.array, each.weak_proba)) for each in everything
-        ]
+    measured = _measured(session, [each for of in sets.values() for each in of], evaluate)
     strategies = [strategy for strategy, of_strategy in sets.items() for _ in of_strategy]
     records = []
     for label, runs in measured.groupby(strategies, sort=False):
@@ -187,12 +188,28 @@ def _compare(
     return table, pd.DataFrame(rounds), _verdict(table, level)
 
 
+def _measured(
+    session: Session, sets: Sequence[Acquired], evaluate: Evaluate | None
+) -> pd.DataFrame:
+    """Return the objective's value of each set, and what `evaluate` says; NaN of an empty one."""
+    filled = [row for row, each in enumerate(sets) if len(each)]
+    some = [sets[row] for row in filled]
+    # Valued together: an objective may fit one detector on the union, which makes sets comparable.
+    measured = pd.DataFrame({"value": session.judge.values(some)}, filled, dtype=np.float64)
+    if evaluate is not None:
+        measured["evaluated"] = [
+            float(evaluate(each.strong_features.array, each.weak_proba)) for each in some
+        ]
+    return measured.reindex(range(len(sets)))
+
+
 def _chosen_rounds(plan: Plan, session: Session) -> list[dict[str, Any]]:
+    stopped = session.stopped
     return [
         {"strategy": "chosen", "run": 0, "round": record.round}
         | {"source": plan.sources[record.source].name, "items": record.kept}
-        | {"spent": record.spent, "ids": ids}
-        for record, ids in zip(session.records, session.chosen, strict=True)
+        | {"spent": record.spent, "ids": () if record.source in stopped else ids}
+        for record, ids in zip(session.records, session.bought, strict=True)
     ]
 
 

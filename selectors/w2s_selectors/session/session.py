@@ -51,14 +51,16 @@ class Session:
         objective_seed, choice_seed = np.random.SeedSequence(seed).generate_state(2, np.uint64)
         self.seed = int(objective_seed >> np.uint64(1))  # 63 bits: it fits a signed integer
         self._rng = np.random.default_rng(choice_seed)
-        task = Task(plan.costs, plan.settings.batch_size, plan.target, self.seed)
+        task = Task(
+            plan.costs, plan.settings.batch_size, plan.target, self.seed, plan.keep, plan.stop
+        )
         self.judge = plan.objective.start(task)
         self.acquired = Acquired(n_sources)
         horizon = int(np.ceil(plan.settings.budget / (plan.settings.batch_size * plan.units.min())))
         self.state = ArmState.start(n_sources, costs=plan.costs, horizon=max(1, horizon))
         self.judgement: Judgement | None = None
         self.records: list[Record] = []
-        self.chosen: list[tuple[str, ...]] = []  # ids kept in each round
+        self.bought: list[tuple[str, ...]] = []  # ids of usable items by round
         self.gone: dict[int, str] = {}  # source -> why it can no longer be queried
         self.spent = 0.0
         self._owner: dict[str, int] = {}
@@ -302,7 +304,7 @@ class Session:
         if stored is not None and len(fresh):
             fresh = _joined(fresh, stored)
         kept, left_out = self._prepare(name, fresh) if len(fresh) else (fresh, "")
-        self.chosen.append(kept.ids)
+        self.bought.append(kept.ids)
         if kept.strong_features is not None and kept.weak_proba is not None and len(kept):
             self.acquired.add(k, kept.strong_features, kept.weak_proba)
         self.delivered[k] += len(answer.batch)
@@ -321,7 +323,7 @@ class Session:
 
     def _fail(self, answer: Answer) -> None:
         k = answer.source
-        self.chosen.append(())
+        self.bought.append(())
         self._failures[k] += 1
         # After a timeout the query is still out: its items stay pending, and their price reserved.
         if answer.kind == "failure":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from w2s_selectors.objectives.registry import (
     make_objective,
     register_objective,
 )
-from w2s_selectors.objectives.screen import Screen, ScreenMatch
+from w2s_selectors.objectives.screen import KernelMean, Screen, ScreenMatch
 from w2s_selectors.session.posterior import fill, probability_best
 
 
@@ -118,6 +119,53 @@ def test_match_plans_within_room_and_budget() -> None:
     planned = judge.planned(np.array([30.0, np.inf]), 100.0, np.array([1.0, 2.0]))
     assert planned[0] == pytest.approx(30)
     assert planned @ [1, 2] == pytest.approx(100)
+
+
+def test_match_does_without_the_points_of_stopped_sources() -> None:
+    rng, acquired = np.random.default_rng(0), Acquired(3)
+    for k, shift in enumerate((0.0, 4.0, 2.0)):
+        features = rng.normal(shift, 1, (60, 6))
+        positive = 1 / (1 + np.exp(-3 * (features[:, 0] - shift)))
+        # The labels of source 1 belong to other points.
+        positive = rng.permutation(positive) if k == 1 else positive
+        acquired.add(k, features, np.column_stack([1 - positive, positive]))
+    target = rng.normal(2, 1, (300, 6))
+    judgement = ScreenMatch().start(task(3, target))(acquired)
+    assert list(judgement.stopped) == [1]
+    kept = ScreenMatch().start(replace(task(3, target), keep=frozenset({1})))(acquired)
+    assert judgement.gains[2] > kept.gains[2] > 0
+    user = ScreenMatch().start(replace(task(3, target), keep=frozenset({1}), stop=frozenset({1})))
+    assert user(acquired).gains.tolist() == judgement.gains.tolist()
+
+
+def test_kernel_mean_without_a_source_is_that_of_the_others() -> None:
+    rng = np.random.default_rng(0)
+    target, source = rng.normal(size=(300, 4)), np.repeat([0, 1, 2], 20)
+    points = rng.normal(source[:, None], 1, (60, 4))
+    whole, rest = (KernelMean(target, 3, np.random.default_rng(1)) for _ in range(2))
+    whole.add(source, points)
+    rest.add(source[source != 1], points[source != 1])
+    before = whole.distance()
+    whole.leave_out([1])
+    assert whole.distance() == pytest.approx(rest.distance())
+    n_new = np.full(3, 10.0)
+    after = whole.distances_after(n_new)
+    np.testing.assert_allclose(after[[0, 2]], rest.distances_after(n_new)[[0, 2]])
+    whole.leave_out([])
+    assert whole.distance() == before
+
+
+def test_points_without_those_of_some_sources() -> None:
+    acquired = acquired_of("a", "b", "c", n=4)
+    rest = acquired.without({1})
+    assert rest.source.tolist() == [0] * 4 + [2] * 4
+    expected = [row for row in range(12) if acquired.source[row] != 1]
+    np.testing.assert_array_equal(
+        rest.strong_features.array, acquired.strong_features.array[expected]
+    )
+    np.testing.assert_array_equal(rest.weak_proba, acquired.weak_proba[expected])
+    assert acquired.without({7}) is acquired
+    assert len(acquired.without({0, 1, 2})) == 0
 
 
 def test_match_needs_a_target() -> None:
