@@ -20,15 +20,16 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from w2s_data._version import __version__
 from w2s_data.compute.memory import release_freed
+from w2s_data.data.filled import Labelling
 from w2s_data.data.load import W2SDataset
-from w2s_data.data.weak import proba_of, proba_table
+from w2s_data.data.stored import describe_dataset, read_stored
+from w2s_data.data.weak import proba_table
 from w2s_data.errors import InputError, RunError
 from w2s_data.features.matrix import ArrayFeatures
 from w2s_data.utils import lock
 from w2s_data.utils.files import RunFiles, read_parquet
 from w2s_data.utils.io import (
     TEMPORARY_SUFFIX,
-    load_npy,
     make_folder,
     remove_partial_files,
     sha256_json,
@@ -45,6 +46,7 @@ from w2s_data.utils.manifest import (
 from w2s_data.utils.stage import (
     ITEMS,
     ITEMS_TABLE,
+    ROUNDS,
     VECTORS,
     WEAK_PROBA,
     Stage,
@@ -131,11 +133,13 @@ class Run(RunFiles):
         seed: int = 0,
         overwrite: bool = False,
         wait: bool = True,
+        labelling: Labelling | None = None,
     ) -> Run:
         """Create a run for a data set, or reopen the one that is there for it.
 
         A data set that contains all ids of the earlier one counts as the same one grown: its
-        features are kept and the stages run again.
+        features are kept and the stages run again. `labelling` holds the rounds in which labels
+        were added to it; a run of the same data set before them takes in what is new.
 
         Raises
         ------
@@ -156,24 +160,39 @@ class Run(RunFiles):
                 if run.manifest["data"]["fingerprint"] == dataset.fingerprint:
                     run.seed = seed
                     if not run.is_fresh(ITEMS, settings):
-                        run._write_items(dataset)
+                        run._write_items(dataset, labelling)
+                    return run
+                if labelling is not None and labelling.base == run.base:
+                    run.seed = seed
+                    run.relabel(dataset, labelling)
                     return run
                 run._check_grown(dataset)
-            data = {
-                "name": dataset.name,
-                "source": source if source is not None else dataset.name,
-                "kind": dataset.kind,
-                "fingerprint": dataset.fingerprint,
-                "n_items": len(dataset),
-                "class_names": dataset.class_names,
-                "weak_names": dataset.weak_names,
-                "notes": dataset.notes,
-            }
+            data = describe_dataset(dataset, source)
             manifest = {"schema": SCHEMA, "data": data, "seed": seed, "stages": {}}
             run = cls(folder, manifest, wait=wait)
             run._is_new = True
-            run._write_items(dataset)
+            run._write_items(dataset, labelling)
         return run
+
+    @property
+    def base(self) -> str:
+        """Fingerprint of the data set before labels were added in rounds."""
+        return str(self.manifest["data"].get("base", self.manifest["data"]["fingerprint"]))
+
+    def labelling(self) -> Labelling:
+        """Return the rounds in which labels were added; RunError if their file was changed."""
+        if owner(self.manifest, ROUNDS) is None:
+            return Labelling(self.base)
+        return Labelling(self.base, tuple(self.read_summary(ROUNDS)["rounds"]))
+
+    def relabel(self, dataset: W2SDataset, labelling: Labelling) -> None:
+        """Replace the data set by the same one with more labels; stages that read it run again."""
+        with self.writing():
+            data = {"fingerprint": dataset.fingerprint, "notes": dataset.notes}
+            self.manifest["data"] |= data
+            self._is_new = True  # no other process has this manifest, see `_reload`
+            self._dataset = None
+            self._write_items(dataset, labelling)
 
     def _check_grown(self, dataset: W2SDataset) -> None:
         # As they lie there: they are about to be replaced, by a process that was killed perhaps.
@@ -187,7 +206,9 @@ class Run(RunFiles):
             )
         logger.info("the data set has changed since the last run; known features are kept")
 
-    def _write_items(self, dataset: W2SDataset) -> None:
+    def _write_items(self, dataset: W2SDataset, labelling: Labelling | None = None) -> None:
+        if labelling is not None and labelling.rounds:
+            self.manifest["data"]["base"] = labelling.base
         with self.stage(ITEMS, {"fingerprint": dataset.fingerprint}) as stage:
             stage.write_table(ITEMS_TABLE, dataset.table)
             if dataset.features is not None:
@@ -198,6 +219,8 @@ class Run(RunFiles):
                     WEAK_PROBA,
                     proba_table(dataset, dataset.weak_proba, dataset.weak_names),
                 )
+            if labelling is not None and labelling.rounds:
+                stage.write_summary(ROUNDS, {"rounds": labelling.rounds})
 
     @property
     def seed(self) -> int:
@@ -215,7 +238,7 @@ class Run(RunFiles):
         """
         if self._dataset is None:
             try:
-                self._dataset = self._read_dataset()
+                self._dataset = read_stored(self)
             except InputError as error:
                 if isinstance(error, RunError):
                     raise
@@ -224,24 +247,6 @@ class Run(RunFiles):
                     f"{repair(ITEMS.name, self.path)}"
                 ) from error
         return self._dataset
-
-    def _read_dataset(self) -> W2SDataset:
-        data = self.manifest["data"]
-        names, weak_names = tuple(data["class_names"]), tuple(data["weak_names"])
-        is_given = owner(self.manifest, WEAK_PROBA) == ITEMS.name
-        proba = proba_of(self.read_table(WEAK_PROBA), names) if is_given else None
-        if proba is not None and not weak_names:  # one unnamed weak model
-            proba = proba[:, 0]
-        return W2SDataset(
-            table=self.read_table(ITEMS_TABLE, per_item=True),
-            kind=data["kind"],
-            class_names=names,
-            weak_proba=proba,
-            features=load_npy(self.file(VECTORS)) if data["kind"] == "features" else None,
-            weak_names=weak_names,
-            name=data["name"],
-            notes=tuple(data["notes"]),
-        )
 
     def key(self, stage: Stage, settings: Mapping[str, Any]) -> str:
         """Return a hash of a stage's settings and of the stages it reads."""

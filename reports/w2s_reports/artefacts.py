@@ -27,8 +27,11 @@ from w2s_data.stages.graph import (
     GAIN_TABLE,
     GROUPS,
     GROUPS_SUMMARY,
+    NEXT,
+    NEXT_SUMMARY,
     OVERLAP,
     PROJECTION,
+    RELABELLED_SUMMARY,
     SCORE,
     SCORES,
     SELECT,
@@ -37,9 +40,9 @@ from w2s_data.stages.graph import (
     stage_of,
 )
 from w2s_data.utils import lock
-from w2s_data.utils.manifest import read_manifest
+from w2s_data.utils.manifest import owner, read_manifest
 from w2s_data.utils.reading import parsing
-from w2s_data.utils.stage import ITEMS_TABLE, Stage
+from w2s_data.utils.stage import ITEMS_TABLE, ROUNDS, Stage
 from w2s_reports.palette import REGION_KEYS
 
 # Rows in memory at once; items may be images of a megabyte each.
@@ -54,7 +57,7 @@ ITEM_COLUMNS = ("id", "split", "source", "group", "label")
 
 # Stages after scoring, in the order in which outdated ones are listed.
 # Loaded in any combination: every stage after scoring is optional.
-LATER = (GAIN, FORECAST, GROUPS, SELECT, PROJECTION)
+LATER = (GAIN, FORECAST, GROUPS, SELECT, NEXT, PROJECTION)
 
 
 @dataclass(frozen=True)
@@ -156,6 +159,8 @@ def _read(run: Run) -> Artefacts:
     scores = _read_scores(run.file(SCORES)) if scored else None
     items = _read_items(run.file(ITEMS_TABLE))
     later, outdated = _read_later(run)
+    if owner(manifest, ROUNDS) is not None:
+        later[ROUNDS] = writable(run.read_summary(ROUNDS))
     if scores is not None and not run.follows(SCORE):
         outdated = (SCORE.name, *outdated)
     if scores is not None and not _same_ids(items, scores):
@@ -189,6 +194,8 @@ def stage_artefacts(name: str, result: Mapping[str, Any]) -> Artefacts:
             GAIN_SUMMARY: content,
             GAIN_TABLE: pd.DataFrame(columns=["role", "student", "gain"]),
         },
+        "next": {NEXT_SUMMARY: content},
+        "export": {RELABELLED_SUMMARY: content},
     }
     overlap = content if name == "score" else {}
     scores = pd.DataFrame(columns=[*SCORE_COLUMNS, "split"])

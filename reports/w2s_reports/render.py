@@ -44,11 +44,12 @@ TITLES = {
     "selection": "Selection",
     "groups": "Groups",
     "discrepancy": "Discrepancy",
+    "labels": "Labels",
     "examples": "Examples",
     "provenance": "Provenance",
 }
 # A terminal shows what a stage printed, and neither examples nor settings.
-TERMINAL = ("verdict", "overlap", "groups", "forecast", "selection", "gain")
+TERMINAL = ("verdict", "overlap", "groups", "forecast", "selection", "gain", "labels")
 STAGES = {
     # Stages and sections have different names where a section covers more than its stage.
     "score": "overlap",
@@ -56,9 +57,11 @@ STAGES = {
     "forecast": "forecast",
     "select": "selection",
     "gain": "gain",
+    "next": "labels",
+    "export": "labels",
 }
 # Sections that a hint replaces, and the part of the summary that has it.
-HINTED = {name: name for name in ("selection", "gain", "sources", "discrepancy")}
+HINTED = {name: name for name in ("selection", "gain", "sources", "discrepancy", "labels")}
 ON_PAGE = HINTED | {"overlap": "overlap", "examples": "overlap"}
 IN_TERMINAL = HINTED | {"overlap": "overlap", "forecast": "forecast", "groups": "group_analysis"}
 MOST_ROWS = 30  # of a table in a terminal
@@ -140,7 +143,7 @@ def render_stage(name: str, summary: Mapping[str, Any]) -> str:
     Parameters
     ----------
     name : str
-        Name of the stage: embed, score, groups, forecast, select or gain.
+        Name of the stage: embed, score, groups, forecast, select, gain, next or export.
     summary : dict
         What the stage function returned; for embed, the shape (N, D) of each role's features.
 

@@ -56,6 +56,10 @@ def _belongs_elsewhere(command: str, option: str, owners: list[str]) -> str:
         return (
             f"{text}, since a run remembers its features; `w2s embed RUN {option} ...` names others"
         )
+    if field == "labels":
+        return (
+            f"{text}; `w2s run CONFIG {option} FILE` and `w2s score RUN {option} FILE` add labels"
+        )
     if field in DataSettings.model_fields:
         return (
             f"{text}, since the columns of a run are fixed; `w2s score DATA {option} ...` makes one"

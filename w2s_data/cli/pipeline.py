@@ -14,6 +14,7 @@ from w2s_data.cli.output import say
 from w2s_data.cli.report import print_report
 from w2s_data.errors import InputError
 from w2s_data.stages.graph import GAIN, PIPELINE, REPORT, SCORE
+from w2s_data.stages.settings import DataSettings, read_settings
 
 if TYPE_CHECKING:
     from w2s_data.audit import Pipeline
@@ -24,18 +25,26 @@ DEMO = Path("runs/demo")
 Output = Annotated[
     Path | None, typer.Option(*SHORT["output"], help="Run directory; runs/NAME by default.")
 ]
+Labels = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--labels", metavar="FILE,...", help=str(DataSettings.model_fields["labels"].description)
+    ),
+]
 Open = Annotated[bool, typer.Option("--open", help="Show the report in a browser.")]
 
 
 @with_options
 def run(
     config: Annotated[
-        Path | None, typer.Argument(help="TOML file; `w2s run --example` prints one.")
+        Path | None,
+        typer.Argument(help="TOML file, which `w2s run --example` prints, or a run directory."),
     ] = None,
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override a key of the file."),
     ] = None,
+    labels: Labels = None,
     output: Output = None,
     show: Open = False,
     example: Annotated[
@@ -59,7 +68,7 @@ def run(
         return
     if config is None:
         raise InputError("name a configuration; `w2s run --example > w2s.toml` writes one")
-    _run(_load(config, overrides or [], output), show, progress)
+    _run(_labelled(_load(config, overrides or [], output), labels or []), show, progress)
 
 
 @with_options
@@ -82,16 +91,28 @@ def example_path() -> Any:
 
 
 def _load(path: Path, overrides: list[str], output: Path | None) -> Config:
+    from w2s_data.run import Run
     from w2s_data.stages.config import load_config
 
+    # A run is a data set that has its models: every other setting is the default.
+    source: Any = {"data": {"path": str(path)}} if Run.exists(path) else path
     try:
-        config = load_config(path, overrides)
+        config = load_config(source, overrides)
     except InputError as error:
         # Overrides come from --set, which the library does not know.
         raise type(error)(str(error).replace("override", "--set", 1)) from error
     if output is None:
         return config
     return config.model_copy(update={"run": config.run.model_copy(update={"output": output})})
+
+
+def _labelled(config: Config, labels: list[str]) -> Config:
+    """Add tables of labels to those of the configuration."""
+    if not labels:
+        return config
+    given = read_settings(DataSettings, {"labels": labels}).labels
+    data = config.data.model_copy(update={"labels": (*config.data.labels, *given)})
+    return config.model_copy(update={"data": data})
 
 
 def _run(config: Config, show: bool, progress: bool | None, scores: bool = False) -> None:

@@ -86,7 +86,7 @@ def forecast(
     progress: bool | None = None,
 ) -> None:
     """Forecast accuracy of teacher and student and the gain, before any training."""
-    _add(FORECAST, run, settings, running, progress)
+    add_stage(FORECAST, run, settings, running, progress)
 
 
 @with_options
@@ -94,7 +94,7 @@ def gain(
     run: RunFolder, settings: GainSettings, running: OpenedSettings, progress: bool | None = None
 ) -> None:
     """Train the student by several methods and measure its gain over the teacher."""
-    _add(GAIN, run, settings, running, progress)
+    add_stage(GAIN, run, settings, running, progress)
 
 
 @with_options
@@ -102,7 +102,7 @@ def groups(
     run: RunFolder, settings: GroupSettings, running: OpenedSettings, progress: bool | None = None
 ) -> None:
     """Describe groups and sources, leakage, reliability, and the cost of unequal shares."""
-    _add(GROUPS, run, settings, running, progress)
+    add_stage(GROUPS, run, settings, running, progress)
 
 
 def _make(
@@ -147,14 +147,14 @@ def _make(
     return run
 
 
-def _add(
+def add_stage(
     stage: Stage,
     folder: Path,
     settings: Settings,
     running: OpenedSettings,
     progress: bool | None,
-) -> None:
-    """Run a stage on an existing run."""
+) -> StageResult:
+    """Run a stage on an existing run, print its result and rewrite the report."""
     from w2s_data.audit import computing
     from w2s_data.run import Run
     from w2s_data.stages.checks import Known, check_compute, check_stages, check_writable
@@ -171,6 +171,7 @@ def _add(
         result = function_of(stage)(run, settings, compute)
     _show(run, stage, result)
     _finish(run)
+    return result
 
 
 def _show(run: Run, stage: Stage, result: StageResult) -> None:

@@ -2,12 +2,14 @@ from .config import Config as Config
 from .config import load_config as load_config
 from .embedding import embed_stage as embed_stage
 from .embedding import load_features as load_features
+from .exporting import export_stage as export_stage
 from .forecasting import forecast_stage as forecast_stage
 from .graph import PIPELINE as PIPELINE
 from .graph import STAGES as STAGES
 from .grouping import groups_stage as groups_stage
 from .inspection import Problem as Problem
 from .inspection import inspect_run as inspect_run
+from .labelling import next_stage as next_stage
 from .opening import open_run as open_run
 from .scoring import score_stage as score_stage
 from .training import gain_stage as gain_stage

@@ -238,6 +238,13 @@ def _file(value: Any, info: ValidationInfo) -> Any:
     return value
 
 
+def _files(value: Any, info: ValidationInfo) -> Any:
+    """Split "a.csv,b.csv" and resolve each path; tables that Python hands over are kept."""
+    parts = value if isinstance(value, list | tuple) else [value]
+    listed = [part for one in parts for part in (_names(one) if isinstance(one, str) else [one])]
+    return tuple(_file(part, info) for part in listed)
+
+
 # Strict: `seeds = "5"` or `seeds = true` in a file is a slip, and typer converts options itself.
 Whole = Annotated[int, Strict()]
 Count = Annotated[int, Strict(), Field(ge=1, le=LARGEST_COUNT)]
@@ -320,6 +327,12 @@ Place = Annotated[
     Any, AfterValidator(_located), WithJsonSchema({"type": "string"}), Shell("PATH|NAME")
 ]
 File = Annotated[Any, AfterValidator(_file), WithJsonSchema({"type": "string"}), Shell("FILE")]
+Files = Annotated[
+    tuple[Any, ...],
+    BeforeValidator(_files),
+    WithJsonSchema({"type": "array", "items": {"type": "string"}}),
+    Shell("FILE,...", repeated=True),
+]
 
 # Spelled out, since types cannot be computed; a test compares them with the registry.
 PolicyName = Literal[

@@ -34,6 +34,10 @@ GROUPS_TABLE = "groups.parquet"
 SPURIOUS = "spurious.json"
 DUPLICATES = "duplicates.parquet"
 NEIGHBORS = "neighbors.faiss"
+NEXT_SUMMARY = "next.json"
+NEXT_TABLE = "next.parquet"
+RELABELLED = "relabelled.parquet"
+RELABELLED_SUMMARY = "relabelled.json"
 MAP = "projection.json"
 POSITIONS = "projection.parquet"
 PAGE = "report.html"
@@ -113,6 +117,28 @@ GROUPS = Stage(
     function="w2s_data.stages.grouping:groups_stage",
     check="w2s_data.stages.grouping:check_groups",
 )
+NEXT = Stage(
+    "next",
+    needs=(ITEMS.name, EMBED.name, SCORE.name),
+    files={
+        NEXT_SUMMARY: "chooses the rows that a person should label now, as a table to fill in",
+        NEXT_TABLE: "adds the rows to label now",
+    },
+    command="w2s next RUN",
+    function="w2s_data.stages.labelling:next_stage",
+    check="w2s_data.stages.labelling:check_next",
+)
+EXPORT = Stage(
+    "export",
+    needs=(ITEMS.name, EMBED.name, SCORE.name),
+    files={
+        RELABELLED_SUMMARY: "counts the labels that are kept, changed and left out",
+        RELABELLED: "writes labelled rows and pool with the labels to train on, and why each",
+    },
+    command="w2s export RUN",
+    function="w2s_data.stages.exporting:export_stage",
+    check="w2s_data.stages.exporting:check_export",
+)
 PROJECTION = Stage(
     "projection",
     needs=(ITEMS.name, EMBED.name, SCORE.name),
@@ -130,7 +156,10 @@ REPORT = Stage(
 
 STAGES = {
     stage.name: stage
-    for stage in (ITEMS, EMBED, SCORE, FORECAST, SELECT, GAIN, GROUPS, PROJECTION, REPORT)
+    for stage in (
+        *(ITEMS, EMBED, SCORE, FORECAST, SELECT, GAIN, GROUPS),
+        *(NEXT, EXPORT, PROJECTION, REPORT),
+    )
 }
 # Stages of a pipeline in the order in which they run; the groups come after the gain, whose student
 # they describe.

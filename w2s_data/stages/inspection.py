@@ -15,7 +15,7 @@ from w2s_data.features.store import FeatureStore
 from w2s_data.finetune.levels.store import read_tensors
 from w2s_data.run import Run
 from w2s_data.stages.embedding import ROLES, manifest_of, store_path
-from w2s_data.stages.graph import EMBED, GAIN, GROUPS_TABLE, PREDICTIONS, SCORES, STAGES
+from w2s_data.stages.graph import EMBED, GAIN, GROUPS_TABLE, NEXT, PREDICTIONS, SCORES, STAGES
 from w2s_data.utils.io import partial_files
 from w2s_data.utils.manifest import MANIFEST, owner, read_manifest
 from w2s_data.utils.stage import ITEMS, ITEMS_TABLE, WEAK_PROBA, repair
@@ -119,7 +119,8 @@ def _unfit_contents(run: Run) -> Iterator[Problem]:
 def _outdated(run: Run) -> Iterator[Problem]:
     for name in run.manifest["stages"]:
         stage = STAGES[name]
-        if not run.follows(stage):
+        # Rows to label are older than the labels that were filled in for them.
+        if stage is not NEXT and not run.follows(stage):
             yield Problem(f"stage {name!r} is older than its inputs", repair(name, run.path))
 
 

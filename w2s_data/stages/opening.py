@@ -15,6 +15,7 @@ from w2s_data.encoders import make_encoder
 from w2s_data.errors import EncoderError, InputError
 from w2s_data.run import Run, check_place
 from w2s_data.stages.checks import check_writable
+from w2s_data.stages.rounds import labelled_by
 from w2s_data.stages.settings import DataSettings, RunSettings
 
 RUNS = Path("runs")  # where runs go that nobody named a place for
@@ -32,6 +33,11 @@ def open_run(data: DataSettings, settings: RunSettings, strong: Any = None) -> R
     """
     if isinstance(data.path, str | os.PathLike) and Run.exists(data.path):
         return _reopened(data, settings)
+    return _opened(data, settings, strong)
+
+
+def _opened(data: DataSettings, settings: RunSettings, strong: Any) -> Run:
+    """Load a data set with the labels of earlier rounds and of new tables, and open its run."""
     output = settings.output
     # Drive letters have one letter; longer schemes are URLs.
     if output is not None and re.match(r"\w{2,}:", os.fspath(output)):
@@ -46,18 +52,24 @@ def open_run(data: DataSettings, settings: RunSettings, strong: Any = None) -> R
     seed = 0 if settings.seed is None else settings.seed
     dataset = _loaded(data, settings, strong, seed)
     folder = RUNS / dataset.name if output is None else Path(output)
+    known = Run.exists(folder) and not settings.overwrite
+    earlier = Run.open(folder, wait=settings.wait) if known else None
+    labelled, labelling = labelled_by(
+        dataset, data.labels, earlier, base=dataset.fingerprint, memory=settings.memory
+    )
     return Run.create(
         folder,
-        dataset,
+        labelled,
         source=_source(data.path),
         seed=seed,
         overwrite=settings.overwrite,
         wait=settings.wait,
+        labelling=labelling,
     )
 
 
 def _reopened(data: DataSettings, settings: RunSettings) -> Run:
-    given = sorted(data.model_fields_set - {"path"})
+    given = sorted(data.model_fields_set - {"path", "labels"})
     if settings.output is not None:
         given.append("output")
     if given:
@@ -68,13 +80,22 @@ def _reopened(data: DataSettings, settings: RunSettings) -> Run:
     run = Run.open(data.path, wait=settings.wait)
     if settings.seed is not None:
         run.seed = settings.seed
+    if data.labels:
+        before = run.labelling()
+        dataset, labelling = labelled_by(
+            run.dataset(), data.labels, run, base=run.base, memory=settings.memory
+        )
+        if labelling != before:
+            run.relabel(dataset, labelling)
     return run
 
 
 def _loaded(data: DataSettings, settings: RunSettings, strong: Any, seed: int) -> W2SDataset:
     if isinstance(data.path, W2SDataset):
         return data.path
-    given: dict[str, Any] = data.model_dump(exclude_none=True, exclude={"path", "skip_unreadable"})
+    given: dict[str, Any] = data.model_dump(
+        exclude_none=True, exclude={"path", "labels", "skip_unreadable"}
+    )
     unreadable: Literal["skip", "error"] = "skip" if data.skip_unreadable else "error"
     given.setdefault("chat_template", _model_of(strong))
     memory = MemoryLimit.parse(settings.memory)

@@ -29,6 +29,7 @@ from w2s_data.stages.fields import (
     Conditions,
     Count,
     File,
+    Files,
     Flag,
     Names,
     Numbers,
@@ -102,6 +103,10 @@ class DataSettings(Settings):
         None,
         description="Shares or counts of the splits to assign, e.g. labelled=500,test=0.2; the "
         "pool is the rest.",
+    )
+    labels: Files = Field(
+        (),
+        description="Tables of `w2s next` that a person filled in: their rows join the labelled.",
     )
     skip_unreadable: Flag = Field(False, description="Leave out images that cannot be decoded.")
     prompt: Text | None = Field(
@@ -221,6 +226,32 @@ class GroupSettings(ComponentSettings):
     )
     duplicates: Similarity = Field(
         "auto", description="Cosine similarity from which two items are near-duplicates."
+    )
+
+
+class NextSettings(Settings):
+    """Settings of the choice of rows that a person should label."""
+
+    panel: ClassVar[str] = "Next labels"
+
+    budget: Count = Field(100, description="Rows to label.")
+    to: File = Field(
+        None,
+        description="Table to fill in, .csv, .tsv, .jsonl or .parquet; RUN/next-ROUND.csv by "
+        "default.",
+    )
+
+
+class ExportSettings(Settings):
+    """Settings of the export of labels to train on."""
+
+    panel: ClassVar[str] = "Export"
+
+    to: File = Field(None, description="File, or folder for hf; RUN/relabelled... by default.")
+    format: Literal["parquet", "jsonl", "csv", "hf"] | None = Field(
+        None,
+        description="By the name of the file, else parquet; hf is a folder for load_from_disk of "
+        "the datasets library.",
     )
 
 

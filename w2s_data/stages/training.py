@@ -19,6 +19,7 @@ from w2s_data.stages.graph import (
     GAIN_SUMMARY,
     GAIN_TABLE,
     PREDICTIONS,
+    SCORE,
     check_scored,
 )
 from w2s_data.stages.room import check_room
@@ -62,8 +63,9 @@ def gain_stage(
     dataset = run.dataset()
     methods = methods_from(settings.methods)
     training = _training(settings, compute, paired=dataset.is_paired)
-    # Students are stored under these settings alone: more seeds or methods reuse them.
+    # More seeds or methods reuse students; other labels, features or scores do not.
     trained = {**training, "seed": compute.seed}
+    scored = run.manifest["stages"][SCORE.name]["key"]
     recorded = {
         **trained,
         "seeds": settings.seeds,
@@ -97,7 +99,7 @@ def gain_stage(
                 groups=dataset.groups,
                 class_names=dataset.class_names,
                 forecast=_forecast(run),
-                checkpoint=run.path / "gain" / sha256_json(trained)[:12],
+                checkpoint=run.path / "gain" / sha256_json({**trained, "scored": scored})[:12],
                 resume=not settings.restart,
                 random_state=compute.seed,
                 progress=compute.progress,

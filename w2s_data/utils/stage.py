@@ -10,11 +10,22 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 StageName = Literal[
-    "items", "embed", "score", "forecast", "select", "gain", "groups", "projection", "report"
+    "items",
+    "embed",
+    "score",
+    "forecast",
+    "select",
+    "gain",
+    "groups",
+    "next",
+    "export",
+    "projection",
+    "report",
 ]
 ITEMS_TABLE = "items.parquet"
 VECTORS = "items.npy"  # of items that are feature vectors: read from there block by block
 WEAK_PROBA = "weak_proba.parquet"
+ROUNDS = "rounds.json"
 
 
 @dataclass(frozen=True)
@@ -85,5 +96,5 @@ def repair(stage: str, run: object) -> str:
 ITEMS = Stage(
     "items",
     files={ITEMS_TABLE: "stores the items"},
-    optional=(VECTORS, WEAK_PROBA),
+    optional=(VECTORS, WEAK_PROBA, ROUNDS),
 )

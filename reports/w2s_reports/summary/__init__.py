@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from w2s_data.stages.graph import NEXT, PROJECTION
 from w2s_reports.artefacts import Artefacts, parsing_results, read_artefacts, stage_artefacts
 from w2s_reports.gate import check, parse
 from w2s_reports.summary import (
@@ -14,6 +15,7 @@ from w2s_reports.summary import (
     forecast,
     gain,
     groups,
+    labels,
     overlap,
     projection,
     provenance,
@@ -48,9 +50,9 @@ def summarize(
     dict
         Keys `schema`, `version`, `data`, `verdict`, `gain`, `forecast`, `reading`, `overlap`,
         `projection`, `sources`, `groups`, `selection`, `group_analysis`, `discrepancy`,
-        `examples`, `provenance`, `comparison` (None without a baseline) and `gate`. Shares and
-        densities are in [0, 1]; an undefined number is None. A stage that was not run has a
-        `hint`, the command that adds it, instead of numbers.
+        `labels`, `examples`, `provenance`, `comparison` (None without a baseline) and `gate`.
+        Shares and densities are in [0, 1]; an undefined number is None. A stage that was not run
+        has a `hint`, the command that adds it, instead of numbers.
 
     Raises
     ------
@@ -102,14 +104,13 @@ def _sections(artefacts: Artefacts) -> dict[str, Any]:
             "selection": selection.summarize_selection(artefacts),
             "group_analysis": groups.summarize_groups(artefacts, measured),
             "discrepancy": forecast.summarize_discrepancy(artefacts),
+            "labels": labels.summarize_labels(artefacts),
         }
         return {
             "schema": SCHEMA,
             "version": artefacts.manifest.get("version"),
             "data": data,
-            "verdict": verdict.give_verdict(
-                stages, artefacts.without("projection").outdated, data["warnings"]
-            ),
+            "verdict": verdict.give_verdict(stages, _outdated(artefacts), data["warnings"]),
             **stages,
             "overlap": overlap.overlap(artefacts),
             "projection": projection.projection(artefacts),
@@ -118,3 +119,9 @@ def _sections(artefacts: Artefacts) -> dict[str, Any]:
             "examples": examples.examples(artefacts),
             "provenance": provenance.provenance(artefacts),
         }
+
+
+def _outdated(artefacts: Artefacts) -> tuple[str, ...]:
+    """Return the stages whose results are older than their inputs, as far as that needs a word."""
+    # The map is redrawn with the page, and rows to label are chosen by earlier labels.
+    return artefacts.without(PROJECTION.name).without(NEXT.name).outdated

@@ -1,0 +1,117 @@
+"""Labels of persons: the rounds so far, the rows to label next, and the labels to train on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from w2s_data.stages.graph import GAIN, GAIN_SUMMARY, NEXT, NEXT_SUMMARY, RELABELLED_SUMMARY, SCORE
+from w2s_data.stages.rounds import accuracies_at_test, accuracies_of_pool
+from w2s_data.utils.stage import ROUNDS
+from w2s_reports.artefacts import Artefacts
+from w2s_reports.formats import percent, plain
+from w2s_reports.summary.parts import estimate, texts
+
+MOST_STUDENTS = 4  # columns of a table of rounds
+
+
+def summarize_labels(artefacts: Artefacts) -> dict[str, Any]:
+    """Summarize rounds and the next rows, or name the command that chooses them."""
+    rounds = _rounds(artefacts)
+    # A choice by earlier labels has served: its table was filled in, or is no longer the best.
+    chosen = None if NEXT.name in artefacts.outdated else artefacts.later.get(NEXT_SUMMARY)
+    relabelled = artefacts.later.get(RELABELLED_SUMMARY)
+    known = rounds or chosen is not None or relabelled is not None
+    return {
+        "hint": None if known else NEXT.hint(),
+        "next_hint": NEXT.hint(),
+        "rounds": rounds,
+        "students": _students(rounds),
+        "level": next((r["level"] for r in reversed(rounds) if r["level"] is not None), None),
+        "next": None if chosen is None else _next(chosen),
+        "relabelled": None if relabelled is None else _relabelled(relabelled),
+    }
+
+
+def _rounds(artefacts: Artefacts) -> list[dict[str, Any]]:
+    """Return one record per round; the last has the results that the run has now."""
+    recorded = (artefacts.later.get(ROUNDS) or {}).get("rounds") or ()
+    rounds = [_round(number, known) for number, known in enumerate(recorded)]
+    if rounds:
+        rounds[-1] |= _results(_present(artefacts))
+    return rounds
+
+
+def _round(number: int, known: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "number": number,
+        "table": known["table"],
+        "added": len(known["labels"]),
+        "n_labelled": plain(known["n_labelled"]),
+        **_results(known["results"] or {}),
+    }
+
+
+def _present(artefacts: Artefacts) -> dict[str, Any]:
+    """Return the accuracies of the run as it is; none of a stage that is out of date."""
+    posterior = artefacts.overlap.get("posterior")
+    gain = artefacts.later.get(GAIN_SUMMARY)
+    results: dict[str, Any] = {}
+    if posterior is not None and SCORE.name not in artefacts.outdated:
+        results |= accuracies_of_pool(posterior)
+    if gain is not None and GAIN.name not in artefacts.outdated:
+        results |= accuracies_at_test(gain)
+    return results
+
+
+def _results(found: Mapping[str, Any]) -> dict[str, Any]:
+    students = {str(name): estimate(e) for name, e in (found.get("students") or {}).items()}
+    accuracies = {
+        name: estimate(found.get(name)) for name in ("posterior", "weak_labels", "teacher")
+    }
+    levels = [e["level"] for e in (*accuracies.values(), *students.values()) if e["level"]]
+    return {**accuracies, "by_student": students, "level": levels[0] if levels else None}
+
+
+def _students(rounds: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the students with a column: the most accurate of the latest round that has any."""
+    measured = [known["by_student"] for known in rounds if known["by_student"]]
+    if not measured:
+        return []
+    best = sorted(measured[-1], key=lambda name: -(measured[-1][name]["value"] or 0))
+    return best[:MOST_STUDENTS]
+
+
+def _next(result: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "reading": _reading(result),
+        **{name: plain(result[name]) for name in ("round", "n", "n_pool", "doubt", "pool_doubt")},
+        "by_class": _counts(result["by_class"]),
+        "by_source": _counts(result["by_source"]),
+        "warnings": texts(result["warnings"]),
+    }
+
+
+def _reading(result: Mapping[str, Any]) -> str:
+    if not result["by_posterior"]:
+        return (
+            "The run has no gold labels to learn from, so the rows are drawn at random: they also "
+            "measure how good the weak labels are."
+        )
+    return (
+        f"The posterior's guess is wrong in {percent(result['doubt'], 0)} of these rows, by its "
+        f"own account, and in {percent(result['pool_doubt'], 0)} of the pool. Each stands for rows "
+        "like it, so they are no random sample: an accuracy measured on them is too low."
+    )
+
+
+def _counts(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [
+        {"name": str(row["name"]), "chosen": plain(row["chosen"]), "pool": plain(row["pool"])}
+        for row in rows
+    ]
+
+
+def _relabelled(result: Mapping[str, Any]) -> dict[str, Any]:
+    reasons = [{"why": str(row["why"]), "n": plain(row["n"])} for row in result["by_reason"]]
+    return {"n": plain(result["n"]), "weight": plain(result["total_weight"]), "by_reason": reasons}

@@ -1,0 +1,35 @@
+"""Commands of the labelling loop: next, export."""
+
+from __future__ import annotations
+
+from w2s_data.cli.options import with_options
+from w2s_data.cli.output import say
+from w2s_data.cli.stages import RunFolder, add_stage
+from w2s_data.stages.graph import EXPORT, NEXT
+from w2s_data.stages.settings import ExportSettings, NextSettings, OpenedSettings
+
+
+@with_options
+def next_rows(
+    run: RunFolder,
+    settings: NextSettings,
+    running: OpenedSettings,
+    progress: bool | None = None,
+) -> None:
+    """Choose the rows that a person should label now, and write a table to fill in."""
+    result = add_stage(NEXT, run, settings, running, progress)
+    path = result.summary["path"]
+    say(f"table to fill in: {path}")
+    say(f"then: w2s run CONFIG --labels {path}, or w2s score {run} --labels {path}")
+
+
+@with_options
+def export(
+    run: RunFolder,
+    settings: ExportSettings,
+    running: OpenedSettings,
+    progress: bool | None = None,
+) -> None:
+    """Write labelled rows and pool with the label to train on, its weight, trust, and why."""
+    result = add_stage(EXPORT, run, settings, running, progress)
+    say(f"labels: {result.summary['path']}")

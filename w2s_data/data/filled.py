@@ -1,0 +1,186 @@
+"""Tables of labels that a person filled in: read, checked, and added to a data set."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from w2s_data.compute.memory import MemoryLimit
+from w2s_data.data.columns import as_names, column
+from w2s_data.data.dataset import W2SDataset
+from w2s_data.data.meaning.rules import LabelRules
+from w2s_data.data.meaning.spelling import read_spellings
+from w2s_data.data.meaning.table import ClassTable
+from w2s_data.data.readers import read_raw
+from w2s_data.errors import ColumnError, InputError, rows, unknown
+
+logger = logging.getLogger("w2s_data")
+
+
+@dataclass(frozen=True)
+class Filled:
+    """Labels of one table: its name, and the class of each id whose label is filled in."""
+
+    name: str
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Labelling:
+    """Rounds in which a person labelled rows of a data set.
+
+    Attributes
+    ----------
+    base : str
+        Fingerprint of the data set before them.
+    rounds : tuple of dict
+        The first describes the data set itself. Each has `table`, `labels` (class by id),
+        `n_labelled` and `results`, the accuracies that the run had measured when the next began.
+    """
+
+    base: str
+    rounds: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Class by id, of all rounds."""
+        return {key: label for known in self.rounds for key, label in known["labels"].items()}
+
+
+def read_filled(
+    table: str | Path | pd.DataFrame,
+    class_names: tuple[str, ...],
+    memory: MemoryLimit | None = None,
+) -> Filled:
+    """Read the filled rows of a table with the columns `id` and `label`; other columns are ignored.
+
+    Labels are spelled as the classes are, but for case, blanks and hyphens. A row without a label
+    is left out.
+
+    Raises
+    ------
+    InputError
+        If a label is not a class, an id has two labels, or no label is filled in.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"id": ["a", "b", "c"], "label": ["Pos", None, "neg"]})
+    >>> read_filled(table, ("neg", "pos")).labels
+    {'a': 'pos', 'c': 'neg'}
+    """
+    raw = read_raw(table, memory)
+    name = raw.name if isinstance(table, pd.DataFrame) else Path(table).name
+    try:
+        ids, codes = _read(raw.frame, class_names)
+    except ColumnError as error:
+        raise ColumnError(f"labels in {name!r}: {error}") from error
+    filled = np.flatnonzero(codes >= 0)
+    if not len(filled):
+        raise InputError(
+            f"{name!r} has no label filled in: its column 'label' is empty in all {len(ids):,} rows"
+        )
+    labels: dict[str, str] = {}
+    for row in filled:
+        label = class_names[codes[row]]
+        if labels.setdefault(str(ids[row]), label) != label:
+            raise InputError(
+                f"{name!r} labels id {ids[row]!r} twice, as {labels[str(ids[row])]!r} and as "
+                f"{label!r} ({rows([int(row)])}): keep one of them"
+            )
+    return Filled(name, labels)
+
+
+def add_labels(dataset: W2SDataset, filled: Filled) -> tuple[W2SDataset, dict[str, str]]:
+    """Move the filled rows from the pool to the labelled split; return what was new as well.
+
+    A label that the data set has already is no news.
+
+    Raises
+    ------
+    InputError
+        If an id is unknown, outside pool and labelled split, or has another label already.
+
+    Examples
+    --------
+    >>> from w2s_data import load_dataset
+    >>> table = pd.DataFrame({"text": list("abcd"), "mood": [0, 1, None, None]})
+    >>> data = load_dataset(table, label="mood", split_sizes={"labelled": 2})
+    >>> more, new = add_labels(data, Filled("filled.csv", {"0": "0", "2": "1"}))
+    >>> new, more.splits.tolist()
+    ({'2': '1'}, ['labelled', 'labelled', 'labelled', 'pool'])
+    """
+    known = pd.Index(dataset.ids)
+    at = known.get_indexer(pd.Index(list(filled.labels), dtype=object))
+    _check_ids(dataset, filled, at)
+    before, splits = dataset.table["label"].to_numpy(dtype=object), dataset.splits
+    new: dict[str, str] = {}
+    for (key, label), row in zip(filled.labels.items(), at, strict=True):
+        earlier = before[row]
+        if pd.notna(earlier) and earlier != label:
+            raise InputError(
+                f"{filled.name!r} labels id {key!r} as {label!r}, and it was labelled "
+                f"{earlier!r} before: correct one of the two"
+            )
+        if splits[row] == "pool":
+            new[key] = label
+    if not new:
+        return dataset, {}
+    moved = known.get_indexer(pd.Index(list(new), dtype=object))
+    labels, splits = before.copy(), splits.copy()
+    labels[moved], splits[moved] = list(new.values()), "labelled"
+    changed = replace(dataset, table=dataset.table.assign(label=labels, split=splits))
+    return changed, new
+
+
+def _read(frame: pd.DataFrame, class_names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Return ids and class codes (N,), -1 where no label is filled in."""
+    ids = as_names(column(frame, "id")).to_numpy(dtype=object)
+    spelled = read_spellings(
+        column(frame, "label"),
+        LabelRules(class_names=class_names),
+        closed=True,
+        meaning="stay unlabelled",
+    )
+    for note in spelled.notes:
+        logger.warning("%s", note)
+    found = ClassTable(class_names).find(spelled.spellings)
+    for code, spelling in enumerate(spelled.spellings):
+        if found[code] is None and spelled.counts[code]:
+            where = np.flatnonzero(spelled.codes == code)
+            raise ColumnError(
+                f"column 'label', {rows(where)}: {unknown('class', spelling, list(class_names))}"
+            )
+    codes = spelled.recoded([0 if code is None else code for code in found])
+    nameless = np.flatnonzero((codes >= 0) & pd.isna(ids))
+    if len(nameless):
+        raise ColumnError(f"column 'id' is empty in {rows(nameless)}, which have a label")
+    return ids, codes
+
+
+def _check_ids(dataset: W2SDataset, filled: Filled, at: np.ndarray) -> None:
+    """Refuse ids that are not rows of the pool, or were labelled from the start."""
+    keys = list(filled.labels)
+    strange = [key for key, row in zip(keys, at, strict=True) if row < 0]
+    if strange:
+        more = f" (and {len(strange) - 1:,} more)" if len(strange) > 1 else ""
+        raise InputError(
+            f"{filled.name!r}: the run has no id {strange[0]!r}{more}; fill in the table that "
+            "`w2s next` wrote for this run"
+        )
+    held = [
+        (key, split)
+        for key, split in zip(keys, dataset.splits[at], strict=True)
+        if split not in ("pool", "labelled")
+    ]
+    if held:
+        key, split = held[0]
+        raise InputError(
+            f"{filled.name!r}: id {key!r} is in the {split} split, whose labels measure the "
+            "result; only rows of the pool can be labelled"
+        )

@@ -1,0 +1,93 @@
+"""Rounds of labelling: take in filled tables, and keep what the run had measured before each."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from w2s_data.compute.memory import MemoryLimit
+from w2s_data.data.dataset import W2SDataset
+from w2s_data.data.filled import Filled, Labelling, add_labels, read_filled
+from w2s_data.run import Run
+from w2s_data.stages.graph import GAIN, GAIN_SUMMARY, POSTERIOR_SUMMARY, SCORE
+
+logger = logging.getLogger("w2s_data")
+
+
+def labelled_by(
+    dataset: W2SDataset,
+    tables: Sequence[Any],
+    run: Run | None,
+    *,
+    base: str,
+    memory: str | None = None,
+) -> tuple[W2SDataset, Labelling]:
+    """Add the labels that a run took in before, and those of new tables.
+
+    Each table with a label that is new makes a round; the accuracies that the run has are kept with
+    the round before it.
+
+    Parameters
+    ----------
+    dataset : W2SDataset
+        With or without the labels of earlier rounds.
+    tables : sequence of paths or DataFrames
+    run : Run or None
+        The run that is there for this data set.
+    base : str
+        Fingerprint of the data set before any round.
+    memory : str, optional
+        Limit, a quarter of which a table may take.
+
+    Raises
+    ------
+    InputError
+        If a table does not fit the data set, or contradicts an earlier label.
+    """
+    rounds = [] if run is None else list(run.labelling().rounds)
+    for known in rounds[1:]:
+        dataset, _ = add_labels(dataset, Filled(known["table"], known["labels"]))
+    for table in tables:
+        filled = read_filled(table, dataset.class_names, MemoryLimit.parse(memory))
+        before = len(dataset.rows("labelled"))
+        dataset, new = add_labels(dataset, filled)
+        if not new:
+            logger.info("%s: the run has all its labels", filled.name)
+            continue
+        if not rounds:
+            rounds.append(_entry(None, {}, before))
+        if run is not None and rounds[-1]["results"] is None:
+            rounds[-1] = rounds[-1] | {"results": measured(run)}
+        rounds.append(_entry(filled.name, new, before + len(new)))
+    return dataset, Labelling(base, tuple(rounds))
+
+
+def _entry(table: str | None, labels: Mapping[str, str], n_labelled: int) -> dict[str, Any]:
+    return {"table": table, "labels": dict(labels), "n_labelled": n_labelled, "results": None}
+
+
+def measured(run: Run) -> dict[str, Any] | None:
+    """Return the accuracies that a run has measured with its present labels; None without any."""
+    results: dict[str, Any] = {}
+    stages = run.manifest["stages"]
+    if run.follows(SCORE) and POSTERIOR_SUMMARY in stages[SCORE.name]["files"]:
+        results |= accuracies_of_pool(run.read_summary(POSTERIOR_SUMMARY))
+    if run.follows(GAIN):
+        results |= accuracies_at_test(run.read_summary(GAIN_SUMMARY))
+    return results or None
+
+
+def accuracies_of_pool(posterior: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the accuracies on the pool of the posterior and of the weak labels, if known."""
+    names = {"posterior": "accuracy", "weak_labels": "weak_accuracy"}
+    return {name: posterior[key] for name, key in names.items() if key in posterior}
+
+
+def accuracies_at_test(gain: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the accuracy on the test items of the teacher and of each method's student."""
+    level = {"level": gain["level"]}
+    students = [s for s in gain["students"] if not s["control_of"]]
+    found = {s["name"]: s["scores"]["accuracy"] | level for s in students}
+    teacher = gain["teacher"]["scores"].get("accuracy")
+    return {"students": found, "teacher": None if teacher is None else teacher | level}
