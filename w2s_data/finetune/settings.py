@@ -33,16 +33,16 @@ LEAST_STEPS = 800
 MOST_STEPS, FEWEST_EPOCHS = 20_000, 2
 # Adam's usual rates: adapters start at zero and stand ten times the rate of pretrained weights.
 DEFAULTS: dict[Tuning, dict[str, Any]] = {
-    "head": {"batch_size": 128, "learning_rate": 1e-3},
-    "lora": {"epochs": 3, "batch_size": 32, "learning_rate": 2e-4},
-    "full": {"epochs": 3, "batch_size": 32, "learning_rate": 2e-5},
+    "head": {"batch_size": 128, "learning_rate": 1e-3, "l2": "cv"},
+    "lora": {"epochs": 3, "batch_size": 32, "learning_rate": 2e-4, "l2": 1e-3},
+    "full": {"epochs": 3, "batch_size": 32, "learning_rate": 2e-5, "l2": 1e-3},
 }
 _CONSTRAINTS = {
     "tuning": one_of("head", "lora", "full"),
     "epochs": one_of(None) | whole(1, MOST_EPOCHS),
     "learning_rate": one_of(None) | between(0, 1, closed="right"),
     "batch_size": one_of(None) | whole(1, LARGEST_COUNT),
-    "l2": penalty,
+    "l2": one_of(None, "cv") | penalty,
     "solver": one_of("adam", "lbfgs"),
     "patience": whole(1),
 }
@@ -110,8 +110,10 @@ class TrainingSettings:
     learning_rate, batch_size : float, int, optional
         Adam's rate falls to zero along half a cosine. By default 1e-3 and 128 for heads, and for
         whole models 2e-4 (lora) or 2e-5 (full) and 32.
-    l2 : float
-        Penalty l2/2 |W|² on standardised features, as in `LinearProbe`.
+    l2 : float or "cv", optional
+        Penalty l2/2 |W|² on standardised features, as in `LinearProbe`. "cv", the default of heads,
+        chooses it for the labels that a method trains on, on rows held out; see `choose_penalty`.
+        Whole models take 1e-3.
     solver : {"adam", "lbfgs"}
         "lbfgs" computes the optimum of the penalised cross-entropy, for methods that minimise
         nothing else (`naive`, `bootstrap`, `overlap`, `crossfit`, `cosupervised`); epochs, seeds,
@@ -150,7 +152,7 @@ class TrainingSettings:
     epochs: int | None = None
     learning_rate: float | None = None
     batch_size: int | None = None
-    l2: float = 1e-3
+    l2: float | Literal["cv"] | None = None
     solver: Solver = "adam"
     patience: int = 5
     paired: bool = False
@@ -191,6 +193,8 @@ class TrainingSettings:
             steps = max(1, -(-n_rows // values["batch_size"]))  # per epoch
             usual = min(USUAL_EPOCHS, max(FEWEST_EPOCHS, MOST_STEPS // steps))
             values["epochs"] = max(usual, -(-LEAST_STEPS // steps))
+        if values["l2"] == "cv" and self.tuning != "head":
+            raise InputError(f"l2 'cv' is chosen for heads; tuning {self.tuning!r} needs a number")
         return ResolvedSettings(**values)
 
     def identity(self) -> dict[str, Any]:
@@ -208,8 +212,9 @@ SETTING_NAMES = tuple(field.name for field in dataclasses.fields(TrainingSetting
 
 @dataclass(frozen=True)
 class ResolvedSettings(TrainingSettings):
-    """Settings in which epochs, learning rate and batch size are numbers."""
+    """Settings in which epochs, learning rate and batch size are numbers, and l2 is given."""
 
     epochs: int = USUAL_EPOCHS
     learning_rate: float = 1e-3
     batch_size: int = 128
+    l2: float | Literal["cv"] = 1e-3

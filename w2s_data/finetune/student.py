@@ -49,6 +49,7 @@ class Student:
     history: pd.DataFrame
     diagnostics: Mapping[str, Any]  # described by the method's docstring
     controls: Mapping[str, Model]
+    l2: float  # the penalty, given or chosen
 
     @property
     def n_seeds(self) -> int:
@@ -82,6 +83,7 @@ class Student:
             "seeds": list(self.seeds),
             "diagnostics": jsonable(brief),
             "controls": list(self.controls),
+            "l2": self.l2,
         }
 
     def save(self, folder: str | os.PathLike[str]) -> None:
@@ -114,6 +116,7 @@ class Student:
                 history=table,
                 diagnostics=record["diagnostics"],
                 controls={},
+                l2=record["l2"],
             )
 
     def __repr__(self) -> str:
@@ -238,6 +241,9 @@ def fit_student(
             *(pool, resolved, chosen.name, entropy, numbers, progress, targets),
             validation_features=inputs,
         )
+        if resolved.l2 == "cv":
+            resolved = replace(resolved, l2=task.choose_penalty(*chosen.targets(task)))
+            task.settings = resolved
         outcome, history = chosen.fit(task), task.history
     else:
         if items is None:
@@ -258,6 +264,7 @@ def fit_student(
         pd.DataFrame(history),
         outcome.diagnostics,
         outcome.controls,
+        float(resolved.l2),
     )
 
 

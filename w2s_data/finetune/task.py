@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 # Streams of random numbers of a seed. Every training takes TRAINING from its start, so that
 # two students of a seed begin with the same weights and, on the same rows, see the same batches:
 # a difference between a method and its control is due to what they minimise.
-TRAINING, FOLDS, SUBSETS, DETECTOR, POSTERIOR = range(5)
+TRAINING, FOLDS, SUBSETS, DETECTOR, POSTERIOR, PENALTY = range(6)
 
 
 @dataclass(frozen=True)

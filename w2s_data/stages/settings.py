@@ -15,7 +15,6 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    Strict,
     ValidationError,
 )
 
@@ -44,7 +43,7 @@ from w2s_data.stages.fields import (
     Text,
     WeakColumns,
 )
-from w2s_data.utils.constants import LEVEL, MOST_EPOCHS, MOST_PENALTY, MOST_SEEDS
+from w2s_data.utils.constants import LEVEL, MOST_EPOCHS, MOST_SEEDS
 
 
 class Settings(BaseModel):
@@ -205,8 +204,8 @@ class GainSettings(Settings):
     learning_rate: Annotated[Positive, Field(le=1)] | None = Field(
         None, description="Learning rate of Adam."
     )
-    student_l2: Annotated[float, Strict(), Field(ge=0, le=MOST_PENALTY)] | None = Field(
-        None, description="The student's penalty."
+    student_l2: Penalty | None = Field(
+        None, description="The student's penalty; of heads chosen by cross-validation if not given."
     )
     batch_size: Count | None = Field(None, description="Batch size.")
     controls: Flag = Field(True, description="Train the controls of each method too.")

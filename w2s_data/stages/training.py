@@ -22,6 +22,7 @@ from w2s_data.stages.graph import (
     SCORE,
     check_scored,
 )
+from w2s_data.stages.posterior import posterior_of
 from w2s_data.stages.room import check_room
 from w2s_data.stages.scoring import weak_proba_by_model
 from w2s_data.stages.settings import GainSettings
@@ -98,6 +99,7 @@ def gain_stage(
                 items=None if is_head else dataset.items,
                 groups=dataset.groups,
                 class_names=dataset.class_names,
+                posterior=posterior_of(run, dataset),
                 forecast=_forecast(run),
                 checkpoint=run.path / "gain" / sha256_json({**trained, "scored": scored})[:12],
                 resume=not settings.restart,

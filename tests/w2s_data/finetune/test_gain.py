@@ -28,7 +28,14 @@ from w2s_data.finetune.objectives import TrainingError
 from w2s_data.utils.io import jsonable
 
 N = {"labelled": 40, "pool": 300, "test": 400, "validation": 60}
-FAST = {"epochs": 30, "learning_rate": 1e-2, "n_resamples": 100, "progress": False, "device": "cpu"}
+FAST = {
+    "l2": 1e-3,
+    "epochs": 30,
+    "learning_rate": 1e-2,
+    "n_resamples": 100,
+    "progress": False,
+    "device": "cpu",
+}
 
 
 @dataclasses.dataclass

@@ -14,7 +14,7 @@ from w2s_data.finetune.gain import training as gain_training
 from w2s_data.finetune.methods.registry import available_methods
 
 SPLITS = {"labelled": 16, "pool": 64, "validation": 16, "test": 60}
-QUICK = {"n_resamples": 100, "progress": False, "device": "cpu", "controls": False}
+QUICK = {"l2": 1e-3, "n_resamples": 100, "progress": False, "device": "cpu", "controls": False}
 
 
 @pytest.fixture(scope="module")

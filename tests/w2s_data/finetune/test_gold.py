@@ -9,7 +9,7 @@ from w2s_data.errors import InputError
 from w2s_data.finetune import fit_student, make_method, measure_gain
 from w2s_data.posterior import LabelPosterior
 
-FAST = {"epochs": 30, "device": "cpu", "random_state": 0, "progress": False}
+FAST = {"l2": 1e-3, "epochs": 30, "device": "cpu", "random_state": 0, "progress": False}
 N_GOLD = 60
 
 
@@ -97,9 +97,9 @@ def test_rows_without_a_vote_still_teach_stacked(world):
 def test_both_beat_the_best_of_teacher_gold_and_weak(world):
     features, weak, y, _ = world
     splits = np.repeat(["labelled", "pool", "test"], [N_GOLD, 840, 600])
-    enough = FAST | {"epochs": None}
+    enough = FAST | {"epochs": None, "l2": 0.1}
     result = measure_gain(
-        features, weak, y, splits, methods=["stacked", "naive"], seeds=2, l2=0.1, **enough
+        features, weak, y, splits, methods=["stacked", "naive"], seeds=2, **enough
     )
     stacked = result["stacked"].scores["accuracy"].value
     assert stacked > result.teacher.scores["accuracy"].value + 0.02
@@ -158,3 +158,20 @@ def test_gold_labels_that_do_not_fit_are_refused(world, options, message):
 def test_all_rows_gold_leave_nothing_to_other_methods(world):
     with pytest.raises(InputError, match="no weak label is left"):
         proba("naive", world, gold=world[2])
+
+
+@pytest.mark.slow
+def test_penalties_are_chosen_for_the_labels_that_a_method_learns(world):
+    features, weak, y, _ = world
+    splits = np.repeat(["labelled", "pool", "test"], [N_GOLD, 840, 600])
+    options = FAST | {"l2": "cv"}
+    result = measure_gain(
+        features, weak, y, splits, methods=["stacked", "naive", "vsup"], seeds=1, **options
+    )
+    chosen = result.penalties
+    assert set(chosen) == {"stacked", "naive", "vsup", "labelled_only", "ceiling"}
+    # The same weak labels, and sixty gold rows, which bear less than nine hundred.
+    assert chosen["naive"] == chosen["vsup"]
+    assert chosen["labelled_only"] >= chosen["ceiling"]
+    again = measure_gain(features, weak, y, splits, methods=["vsup"], seeds=1, **options)
+    assert again.penalties["vsup"] == chosen["vsup"]

@@ -21,7 +21,7 @@ from w2s_data.finetune.settings import ResolvedSettings
 from w2s_data.finetune.task import Pool
 
 N, D, C = 300, 5, 3
-QUICK = {"epochs": 5, "batch_size": 64, "random_state": 0, "device": "cpu"}
+QUICK = {"l2": 1e-3, "epochs": 5, "batch_size": 64, "random_state": 0, "device": "cpu"}
 
 
 @pytest.fixture

@@ -43,7 +43,7 @@ METHODS = (
     "labelled_only",
 )
 N, D = 160, 6
-QUICK = {"epochs": 4, "batch_size": 32, "device": "cpu"}
+QUICK = {"l2": 1e-3, "epochs": 4, "batch_size": 32, "device": "cpu"}
 
 
 def problem(n_classes: int = 2, n_teachers: int = 1, n: int = N, seed: int = 0):

@@ -19,7 +19,7 @@ from w2s_data.finetune import Student, fit_student
 from w2s_data.finetune.weak_labels import as_weak_proba
 
 N = 60
-QUICK = {"epochs": 3, "batch_size": 32, "device": "cpu"}
+QUICK = {"l2": 1e-3, "epochs": 3, "batch_size": 32, "device": "cpu"}
 RNG = np.random.default_rng(0)
 FEATURES = RNG.normal(size=(N, 4))
 POSITIVE = 1 / (1 + np.exp(-3 * FEATURES[:, 0]))
@@ -99,7 +99,7 @@ def test_class_names_order_the_columns():
         ({"seeds": [1, 1]}, InputError, "seeds must be"),
         ({"epochs": 0}, InputError, "epochs must be None or an integer from 1 to 100000"),
         ({"batch_size": 0}, InputError, "batch_size must be None or an integer from 1 to"),
-        ({"l2": -1}, InputError, r"l2 must be a number in \[0, 1e.09\]"),
+        ({"l2": -1}, InputError, r"l2 must be None or 'cv' or a number in \[0, 1e.09\]"),
         ({"learning_rate": 0}, InputError, r"learning_rate must be None or a number in \(0, 1\]"),
         ({"validation": (FEATURES[:, :2], np.arange(N) % 2)}, FeatureError, "have 2 columns"),
         ({"validation": (FEATURES, [0, 1])}, InputError, "validation has 60 rows and 2 labels"),

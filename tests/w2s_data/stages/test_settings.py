@@ -55,7 +55,7 @@ NAN, INF = math.nan, math.inf
         (GainSettings, "seeds", (0, -1, 10**9, 2.5, "5"), (1, 1000)),
         (GainSettings, "epochs", (0, -1, 10**9), (1, 100)),
         (GainSettings, "learning_rate", (0, -1e-3, 1e30, 1.5, NAN, INF), (1e-5, 1)),
-        (GainSettings, "student_l2", (-1, NAN, INF, 1e30), (0, 1.0)),
+        (GainSettings, "student_l2", (-1, NAN, INF, 1e30), (0, 1.0, "cv")),
         (GainSettings, "batch_size", (0, -8, 10**12), (1, 128)),
         (GainSettings, "methods", ("", ",", [], 3), ("naive", ["naive", "crossfit"])),
         (GroupSettings, "n_groups", (0, -1, 2.5, "many"), (1, "4", "auto")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shutil
@@ -26,7 +27,7 @@ from w2s_data.utils.lock import LOCK
 from w2s_data.utils.reading import reading
 from w2s_data.utils.typing import FloatArray
 
-SCHEMA = 1
+SCHEMA = 2
 TASK_FILE = "task.json"
 TRAININGS = "trainings"
 _RETRAIN = "resume=False retrains"
@@ -40,6 +41,7 @@ class Predictions:
     test: Mapping[str, FloatArray]
     rest: FloatArray | None = None  # (N - n, C) of all other rows, where they were computed
     diagnostics: Mapping[str, Any] = field(default_factory=dict)  # plain JSON types
+    l2: float = math.nan  # the penalty
 
 
 class Checkpoint:
@@ -108,7 +110,7 @@ class Checkpoint:
                 raise ValueError(f"it holds seed {stored['seed']} of {stored['name']!r}")
             self._forget_training(name, seed)
             test = {model: arrays[f"test/{model}"] for model in stored["models"]}
-            return Predictions(test, arrays.get("rest"), stored["diagnostics"])
+            return Predictions(test, arrays.get("rest"), stored["diagnostics"], stored["l2"])
 
     def write(self, name: str, method: Method, seed: int, predictions: Predictions) -> None:
         """Store a finished student."""
@@ -124,6 +126,7 @@ class Checkpoint:
             "seed": seed,
             "models": list(predictions.test),  # in their order, which the file does not keep
             "diagnostics": predictions.diagnostics,
+            "l2": predictions.l2,
         }
         write_tensors(path, arrays, record)
         self._forget_training(name, seed)

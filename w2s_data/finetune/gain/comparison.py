@@ -106,6 +106,7 @@ class Comparer:
             n_pool=len(self.data.rows("pool")),
             n_test=len(self.data.rows("test")),
             warnings=notes,
+            penalties={n: s.l2 for n, s in {**self._gold, **trained}.items() if not s.failure},
             diagnostics={n: s.diagnostics for n, s in succeeded.items() if s.diagnostics},
             by_item=predictions_table(self.data, answers),
         )

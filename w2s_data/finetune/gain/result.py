@@ -104,6 +104,7 @@ class GainResult:
     n_pool: int
     n_test: int
     warnings: tuple[str, ...] = ()
+    penalties: Mapping[str, float] = field(default_factory=dict)  # l2 by method and reference
     diagnostics: Mapping[str, Any] = field(default_factory=dict)  # see `diagnose_seeds`
     by_item: pd.DataFrame | None = None  # returned by `predictions`
 

@@ -53,6 +53,7 @@ class Trained:
     failure: str = ""
     predicted: pd.DataFrame | None = None  # by item, see `predict_items`
     diagnostics: Mapping[str, Any] = field(default_factory=dict)
+    l2: float = np.nan  # the penalty
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,9 @@ class Laboratory:
     early_stopping: bool  # by the gold labels of the validation rows
     checkpoint: Checkpoint
     advance: Callable[[int], None]  # called with the number of students that are finished
+    # Penalties that were chosen, by the labels that they are for: those of the weak labels hold
+    # for every method that trains on nothing else.
+    penalties: dict[str, float] = field(default_factory=dict)
 
     def method_job(self, name: str, method: Method) -> Job:
         """Return the job of a student of weak labels, or of weak and gold labels."""
@@ -133,9 +137,10 @@ class Laboratory:
     def _join(self, seeds: Sequence[Predictions], is_reference: bool) -> Trained:
         proba = {name: np.stack([each.test[name] for each in seeds]) for name in seeds[0].test}
         if is_reference:
-            return Trained(proba)
+            return Trained(proba, l2=seeds[0].l2)
         return Trained(
             proba,
+            l2=seeds[0].l2,
             predicted=predict_items(self.data, seeds),
             diagnostics=average_diagnostics([each.diagnostics for each in seeds]),
         )
@@ -144,8 +149,10 @@ class Laboratory:
         """Train some seeds of a student and let them predict."""
         data, whole = self.data, self.settings.tuning != "head"
         inputs = data.read(job.rows)
+        labels = job.name if job.is_reference or job.method.uses_gold else "weak labels"
         settings = self.settings.replace(
-            checkpoint=self.checkpoint.trainings(job.name) if whole else None
+            checkpoint=self.checkpoint.trainings(job.name) if whole else None,
+            l2=self.penalties.get(labels, self.settings.l2),
         )
         student = fit_student(
             job.method,
@@ -162,6 +169,7 @@ class Laboratory:
             random_state=self.entropy,
             progress=False,
         )
+        self.penalties[labels] = student.l2
         test = data.read(data.rows("test"))
         models = {"": student.model, **student.controls}
         proba = {name: model.proba(test) for name, model in models.items()}
@@ -172,6 +180,7 @@ class Laboratory:
                 {name: each[i] for name, each in proba.items()},
                 None if rest is None else rest[i],
                 diagnostics[i],
+                student.l2,
             )
             for i, seed in enumerate(seeds)
         }

@@ -139,7 +139,7 @@ class WholeTask(Task):
         network = self.network
         network.load(self._initial)
         network.depth = max(1, round(capacity * network.n_layers))
-        network.l2 = self.settings.l2 * penalty
+        network.l2 = float(self.settings.l2) * penalty
         store = self._store(objective, stage, weight, (penalty, capacity))
         self._trainings += 1
         with seeded(self._seed, self.device) as reseed:

@@ -12,11 +12,12 @@ import numpy as np
 
 from w2s_data.compute.device import free_bytes
 from w2s_data.errors import FeatureError, InputError
-from w2s_data.features.matrix import FeatureMatrix, as_feature_matrix, row_blocks
+from w2s_data.features.matrix import FeatureMatrix, FeatureView, as_feature_matrix, row_blocks
 from w2s_data.finetune.levels.store import digest_array
 from w2s_data.finetune.losses import cross_entropy
 from w2s_data.finetune.objectives import LINKS, LabelObjective, Model, Objective
-from w2s_data.finetune.task import TRAINING, Task
+from w2s_data.finetune.penalty import choose_penalty
+from w2s_data.finetune.task import PENALTY, TRAINING, Task
 from w2s_data.probes.linear import LinearProbe
 from w2s_data.utils.typing import BoolArray, FloatArray
 from w2s_data.utils.validation import check_feature_block, check_same_length
@@ -250,7 +251,7 @@ class HeadTask(Task):
         self, objective: Objective, stage: str, weight: FloatArray, penalty: float, capacity: float
     ) -> Model:
         basis = self._basis(capacity)
-        l2 = self.settings.l2 * penalty
+        l2 = float(self.settings.l2) * penalty
         if self.settings.solver == "lbfgs":
             return self._solve(objective, weight, l2, basis)
         n_features = self._features.shape[1] if basis is None else basis.shape[1]
@@ -261,6 +262,18 @@ class HeadTask(Task):
         with torch_threads(serial=work < SERIAL_WORK):
             self._run(network, objective, stage, weight, rngs)
         return network.model(self.scaling, objective.link)
+
+    def choose_penalty(self, rows: BoolArray, labels: FloatArray) -> float:
+        """Choose l2 for the labels (N, C) of some rows (N,), the same for all seeds."""
+        chosen = np.flatnonzero(rows)
+        sequence = np.random.SeedSequence(self.entropy, spawn_key=(PENALTY,))
+        return choose_penalty(
+            FeatureView(self._features, chosen),
+            labels[chosen],
+            paired=self.settings.paired,
+            device=self.settings.device,
+            random_state=np.random.default_rng(sequence),
+        )
 
     def initial_weights(
         self, n_features: int, spread: float, rngs: Sequence[np.random.Generator]

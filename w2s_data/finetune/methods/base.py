@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from w2s_data.errors import InputError
 from w2s_data.finetune.objectives import Model
 from w2s_data.finetune.task import Task
+from w2s_data.utils.typing import BoolArray, FloatArray
 from w2s_data.utils.validation import Constraint, check_parameters
 
 
@@ -46,6 +47,10 @@ class Method(ABC):
     @abstractmethod
     def fit(self, task: Task) -> Outcome:
         """Train on a task."""
+
+    def targets(self, task: Task) -> tuple[BoolArray, FloatArray]:
+        """Return which rows (N,) it trains on and their labels (N, C), to choose a penalty for."""
+        return task.pool.sample_weight > 0, task.labels()
 
     def parameters(self) -> dict[str, Any]:
         """Return the parameters by name."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from w2s_data.finetune.methods.base import Method, Outcome
 from w2s_data.finetune.objectives import LabelObjective
 from w2s_data.finetune.task import Task
+from w2s_data.utils.typing import BoolArray, FloatArray
 
 
 @dataclass(frozen=True)
@@ -26,3 +27,7 @@ class LabelledOnly(Method):
         """Train on a task."""
         objective = LabelObjective(task.tensor(task.gold_labels()))
         return Outcome(task.train(objective, rows=task.gold >= 0))
+
+    def targets(self, task: Task) -> tuple[BoolArray, FloatArray]:
+        """Return the gold rows and their labels."""
+        return task.gold >= 0, task.gold_labels()

@@ -10,6 +10,7 @@ import numpy as np
 from w2s_data.finetune.methods.base import Method, Outcome
 from w2s_data.finetune.objectives import LabelObjective, Model
 from w2s_data.finetune.task import Task
+from w2s_data.utils.typing import BoolArray, FloatArray
 from w2s_data.utils.validation import nonnegative
 from w2s_data.utils.votes import abstains
 
@@ -57,16 +58,22 @@ class Stacked(Method):
 
     def fit(self, task: Task) -> Outcome:
         """Train on a task."""
-        gold = task.gold_labels()
         is_gold = task.gold >= 0
         rows = np.where(is_gold, self.gold_weight, 1.0)
-        labels = np.where(is_gold[:, None], gold, task.posterior)
+        labels = self._labels(task, task.posterior)
         model = task.train(LabelObjective(task.tensor(labels)), rows=rows)
         weak = task.labels()
         changed = labels.argmax(axis=1) != weak.argmax(axis=1)
         controls: dict[str, Model] = {}
         if task.settings.controls:
-            mixed = LabelObjective(task.tensor(np.where(is_gold[:, None], gold, weak)))
+            mixed = LabelObjective(task.tensor(self._labels(task, weak)))
             known = rows * (is_gold | ~abstains(weak))
             controls["mixed"] = task.train(mixed, stage="mixed", rows=known)
         return Outcome(model, {"changed": float(changed[~is_gold].mean())}, controls)
+
+    def targets(self, task: Task) -> tuple[BoolArray, FloatArray]:
+        """Return all rows with their posterior or gold label."""
+        return task.pool.sample_weight > 0, self._labels(task, task.posterior)
+
+    def _labels(self, task: Task, of_pool: FloatArray) -> FloatArray:
+        return np.where(task.gold[:, None] >= 0, task.gold_labels(), of_pool)
