@@ -173,12 +173,15 @@ def test_headline_follows_the_intervals(
 def test_forecast_alone_gives_the_verdict(synthetic_run: MakeRun) -> None:
     run = synthetic_run(stages=("forecast",))
     verdict = summarize(run)["verdict"]
-    assert (verdict["headline"]["words"], verdict["headline"]["kind"]) == ("Train it", "expected")
+    assert (verdict["headline"]["words"], verdict["headline"]["kind"]) == (
+        "Train on both",
+        "expected",
+    )
     assert "+4.0 points (90% interval +1.0 to +7.0)" in verdict["sentences"][0]
     assert verdict["warnings"] == [{"about": "forecast", "text": "few labelled rows"}]
     assert verdict["add"] == [summarize(run)["gain"]["hint"]]
-    change(run / "forecast.json", verdict="undecided")
-    assert summarize(run)["verdict"]["headline"]["words"] == "Undecided"
+    change(run / "forecast.json", verdict="use the teacher")
+    assert summarize(run)["verdict"]["headline"]["words"] == "Use the teacher"
 
 
 def test_no_forecast_and_no_gain_is_one_line(synthetic_run: MakeRun) -> None:

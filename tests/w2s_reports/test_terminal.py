@@ -58,7 +58,7 @@ def test_stages(synthetic_run: MakeRun, columns: int) -> None:
     text = {name: render_stage(name, result) for name, result in found.items()}
     assert "web" in text["score"]
     assert "About a third of this pool is overlap." in text["score"]
-    assert "train it" in text["forecast"]
+    assert "train on both" in text["forecast"]
     assert "70.0% (67.0–73.0%)" in text["forecast"]
     assert "group" in text["groups"]
     assert "stopped" in text["select"]
@@ -71,7 +71,7 @@ def test_stages(synthetic_run: MakeRun, columns: int) -> None:
 @pytest.mark.parametrize(
     ("name", "line"),
     [
-        ("forecast", "expected gain +4.0 (+1.0 to +7.0) points, chance of a gain 91%"),
+        ("forecast", "train on both; the best option leads by +2.0 (−1.0 to +5.0) points"),
         ("groups", "2 groups given; 6 items have near-duplicates in another split"),
         ("select", "40 items from 3 sources in 12 rounds; stopped: books; 70 items set aside"),
         ("gain", "+8.0 (+6.0 to +10.0) points by confidence, the best of 2 methods"),

@@ -1,9 +1,9 @@
-r"""Forecast of the weak-to-strong gain before anything is trained for real.
+r"""Forecast of accuracies and the weak-to-strong gain before anything is trained for real.
 
 Dimensions, overlap, disagreement and other label-free scores hardly rank tasks by their gain; a
-small labelled set does. Three estimates of the gain are blended: cross-validation on the labelled
+small labelled set does. Estimates of three kinds are blended: cross-validation on the labelled
 rows (unbiased, noisy), posteriors of the labels of the pool put in place of labels, and worlds
-simulated from those posteriors (both biased towards 0, with little noise).
+simulated from those posteriors (both biased, with little noise).
 """
 
 from __future__ import annotations
@@ -18,40 +18,53 @@ from sklearn.utils.validation import check_is_fitted
 
 from w2s_data.errors import DegenerateDataWarning, InputError
 from w2s_data.forecast.blend import measure, planned_fits
+from w2s_data.forecast.heldout import OPTIONS
 from w2s_data.forecast.inputs import FEWEST_LABELLED, FEWEST_POOL, Task, check_rows
-from w2s_data.forecast.result import GainForecast, Ingredients, expected, recovered
+from w2s_data.forecast.options import compare, difference_of
+from w2s_data.forecast.result import GainForecast, Ingredients, chosen, recovered
 from w2s_data.forecast.training import Trainer
 from w2s_data.probes.linear import LinearProbe, threads_for
 from w2s_data.utils.intervals import LEVEL, Estimate
 from w2s_data.utils.progress import progress as progress_bar
-from w2s_data.utils.typing import AnyArray, RandomState
+from w2s_data.utils.typing import AnyArray, FloatArray, RandomState
 from w2s_data.utils.validation import check_generator, check_parameters, one_of, share, whole
 
-# Part of the half-width at level .9 below which a gain is undecided: of 60 measured tasks the sign
-# was right in .60 below it, in .78 between a quarter and a half, in .93 beyond the half-width.
-UNDECIDED = 0.25
+# Labelled rows whose cross-validation counts as much as the posterior's guess: with fewer its noise
+# is larger than the posterior's bias.
+CV_ROWS = 200
+# Held out, the student of both has fewer gold rows to learn from; it was measured low by this with
+# few of them.
+BOTH_LOW = 0.01
+# Exponent of the learning curve from labelled rows to a pool of gold labels, and its spread. A
+# slope measured on subsets of the labelled rows is so noisy that a constant does better.
+LEARNING_RATE, RATE_ERROR = 0.14, 0.05
 CALIBRATED = 1.6449  # normal quantile of level .9, at which the interval was calibrated
 
 
 class GainForecaster(BaseEstimator):  # type: ignore[misc]
-    r"""Forecast accuracies, gain and ceiling from labelled rows and a pool, before any training.
+    r"""Forecast four options from labelled rows and a pool, before any training.
 
-    With s, t the classes that student and teacher give a row, P the posterior from labelled rows,
+    The options are the teacher, the student trained on the gold labels, the student trained on weak
+    labels of the pool, and the student trained on both (gold labels, and the posterior of the
+    pool's labels from teacher, gold labels and weak labels as in `LabelPosterior`). With c(o) the
+    share of labelled rows that an option gets right when held out, P the posterior of the pool's
+    labels and n labelled rows,
 
     .. math::
-        cv &= \text{mean over labelled rows of } [s_i = y_i] - [t_i = y_i], \quad
-              \text{all held out} \\
+        accuracy(o) &= v\, c(o) + (1 - v)\, \text{mean over the pool of } P_i(o_i), \qquad
+                       v = \frac{n}{n + 200} \\
+        cv &= c(student) - c(teacher) \\
         plug &= \text{mean over the pool of } P_i(s_i) - P_i(t_i) \\
         gain &= w \tfrac{cv + plug}{2} + (1 - w)\, sim, \qquad
                 w = \frac{\tau^2}{\tau^2 + se^2}
 
     where se is the standard error of cv, tau = .03, and sim the mean gain in six simulated worlds:
     labelled and pool rows get labels from P, n of them train the teacher, the others are pool and
-    test. For two classes plug is mean((s - t) eta) / 2 with signs s, t and eta = 2 P - 1.
+    test. Ready-made weak labels have no such worlds: w is then 1.
 
     P comes from kernel ridge of each class against the rest, on weak, strong or both features,
-    penalty and kernel by leave-one-out log-loss; for plug it is stacked with the held-out scores of
-    teacher and student.
+    penalty and kernel by leave-one-out log-loss; for accuracies and plug it is stacked with the
+    held-out scores of teacher, gold labels alone and weak labels alone.
 
     Parameters
     ----------
@@ -73,18 +86,18 @@ class GainForecaster(BaseEstimator):  # type: ignore[misc]
     Attributes
     ----------
     forecast_ : GainForecast
-        Estimates of teacher, student, gain and ceiling, the chance of a gain, and a verdict.
+        Estimates of the options, gain and ceiling, the best option and its lead, and a verdict.
 
     Notes
     -----
-    Costs 47 fits of the teacher and 56 of the student (fewer with less than 10 labelled rows).
+    Costs 27 fits of the teacher and 73 of the student, 52 of them on the pool (fewer with less than
+    10 labelled rows); with ready-made weak labels none and 48, 27 of them on the pool.
 
-    The interval of the gain was calibrated at level .9, where gain +- 1.1 (.01 + .4 se + .1
-    disagreement) held the realised gain in .906 of 188 tasks and .912 of 80 fresh ones. Other
-    levels, the default included, scale it as a normal distribution's; the chance that the gain is
-    positive comes from the same distribution. Intervals of teacher and student are binomial with
-    n rows. The ceiling is measured on n gold labels instead of N, so its interval reaches 1.75
-    binomial half-widths up and .5 down.
+    Standard errors of differences between options are 1.1 (.01 + .4 se + .1 disagreement) / 1.645,
+    a rule that was calibrated at level .9; the chance that the gain is positive comes from the same
+    normal distribution. Those of accuracies are .008 and .6 of the binomial one with n rows. The
+    ceiling is a learning curve from n gold labels to N,
+    1 - sqrt((1 - gold) (1 - both)) (1 + N / n)^-.14.
 
     Examples
     --------
@@ -101,7 +114,7 @@ class GainForecaster(BaseEstimator):  # type: ignore[misc]
     ...     strong_pool=strong[pool], weak_pool=weak[pool],
     ... )
     >>> forecaster.forecast_.verdict, round(forecaster.forecast_.gain.value, 2)
-    ('train it', 0.03)
+    ('train on the gold labels', 0.03)
     """
 
     def __init__(
@@ -131,6 +144,7 @@ class GainForecaster(BaseEstimator):  # type: ignore[misc]
         *,
         strong_pool: Any,
         weak_pool: Any,
+        weak_proba: tuple[Any, Any] | None = None,
         progress: bool | None = None,
     ) -> Self:
         """Forecast the result of training on this labelled set and this pool.
@@ -142,6 +156,10 @@ class GainForecaster(BaseEstimator):  # type: ignore[misc]
             Gold labels, two rows or more of each class.
         strong_pool, weak_pool : array (N, D_s), (N, D_w), memory map or FeatureStore
             No labels: the forecast cannot see the pool's.
+        weak_proba : (labelled, pool), arrays (n, C), (N, C) or (n, M, C), (N, M, C), optional
+            Ready-made weak labels, which then take the place of a teacher that learns from the
+            labelled rows; they must not have learned from them. y are class codes, the columns of
+            these, and `weak_labelled` and `weak_pool` may be None.
         progress : bool, optional
             Draw a progress bar; by default where standard error is a terminal.
 
@@ -164,13 +182,15 @@ class GainForecaster(BaseEstimator):  # type: ignore[misc]
             y,
             strong_pool=strong_pool,
             weak_pool=weak_pool,
+            weak_proba=weak_proba,
             max_pool=self.max_pool,
             max_labelled=self.max_labelled,
             rng=rng,
         )
         for note in notes:
             warnings.warn(note, DegenerateDataWarning, stacklevel=2)
-        bar = progress_bar("forecast", planned_fits(len(task.codes)), "fits", progress)
+        n_fits = planned_fits(len(task.codes), ready=task.ready is not None)
+        bar = progress_bar("forecast", n_fits, "fits", progress)
         with threads_for(task.strong_pool.size), bar as advance:
             probes = (self._classifier("student"), self._classifier("teacher"))
             trainer = Trainer(*probes, task.n_classes, self.soft, rng, advance)
@@ -215,54 +235,68 @@ class GainForecaster(BaseEstimator):  # type: ignore[misc]
     ) -> GainForecast:
         from scipy.stats import norm
 
-        n = len(task.codes)
+        n, n_pool = len(task.codes), len(task.weak_pool)
         z = float(norm.ppf((1 + self.level) / 2))
-        held_out = (measured.cv + measured.plug) / 2
-        gain = measured.weight * held_out + (1 - measured.weight) * measured.sim
-        half_width = 1.1 * (0.01 + 0.4 * measured.se + 0.1 * measured.disagreement)
-        error = half_width / CALIBRATED  # as a standard error
-        teacher = (measured.teacher_cv + measured.teacher_plug) / 2
-        student = float(np.clip(teacher + gain, 0, 1))
-        gain = student - teacher
-        pgr, pgr_reason = recovered(gain, measured.ceiling - teacher)
-        chance = float(norm.cdf(gain / error))
-        interval = Estimate(gain, gain - z * error, gain + z * error, self.level)
-        verdict, reading = _read(interval, abs(gain) < UNDECIDED * half_width, chance)
+        found = measured.options
+        # The more labelled rows, the more their own count is worth against the posterior's guess.
+        weight = n / (n + CV_ROWS)
+        teacher, gold, _, both = weight * np.array(found.cv) + (1 - weight) * np.array(found.plug)
+        both = min(1.0, both + (1 - weight) * BOTH_LOW)
+        student = float(np.clip(teacher + measured.gain, 0, 1))
+        accuracies = [float(value) for value in (teacher, gold, student, both)]
+        options = {
+            name: self._accuracy(value, _accuracy_error(value, n), z)
+            for name, value in zip(OPTIONS, accuracies, strict=True)
+        }
+        errors = _difference_errors(np.array(found.se), np.array(found.disagreement))
+        choice = compare(options, errors, z, self.level)
+        gain = difference_of(choice.differences, "weak", "teacher")
+        ceiling, ceiling_error = _ceiling(accuracies[1], accuracies[3], n, n_pool)
+        pgr, pgr_reason = recovered(gain.value, ceiling - accuracies[0])
         return GainForecast(
             n=n,
-            N=len(task.weak_pool),
+            N=n_pool,
             n_classes=task.n_classes,
-            teacher=self._accuracy(teacher, n, z, z),
-            student=self._accuracy(student, n, z, z),
-            gain=interval,
-            # Fitted on n gold labels where the real one has N, it is low by .02 to .03 on average.
-            ceiling=self._accuracy(measured.ceiling, n, 0.5 * z, 1.75 * z),
+            teacher=options["teacher"],
+            student=options["weak"],
+            gain=gain,
+            ceiling=self._accuracy(ceiling, ceiling_error, z),
             pgr=pgr,
             pgr_reason=pgr_reason,
-            chance_w2s_helps=chance,
-            verdict=verdict,
-            reading=reading,
+            chance_w2s_helps=float(norm.cdf(gain.value / errors[0][2])),
             level=self.level,
             ingredients=measured,
             warnings=tuple(notes),
             teacher_fits=trainer.teacher_fits,
             student_fits=trainer.student_fits,
+            **chosen(choice),
         )
 
-    def _accuracy(self, value: float, n: int, below: float, above: float) -> Estimate:
-        """Give a share of n rows a binomial interval, in standard errors."""
-        smoothed = (n * value + 2) / (n + 4)  # Agresti and Coull: no zero width at accuracy 1
-        error = float(np.sqrt(smoothed * (1 - smoothed) / n))
-        low, high = max(0.0, value - below * error), min(1.0, value + above * error)
+    def _accuracy(self, value: float, error: float, z: float) -> Estimate:
+        low, high = max(0.0, value - z * error), min(1.0, value + z * error)
         return Estimate(value, low, high, self.level)
 
 
-def _read(gain: Estimate, undecided: bool, chance: float) -> tuple[str, str]:
-    if undecided:
-        verdict, why = "undecided", "its sign is a coin flip; label more rows"
-    elif gain.value > 0:
-        verdict, why = "train it", f"the student beats its teacher with probability {chance:.2f}"
-    else:
-        verdict = "keep the teacher"
-        why = f"the student falls behind it with probability {1 - chance:.2f}"
-    return verdict, f"{expected(gain)}: {why}"
+def _difference_errors(se: FloatArray, disagreement: FloatArray) -> FloatArray:
+    """Return standard errors of differences of options, from a rule calibrated at level .9."""
+    return 1.1 * (0.01 + 0.4 * se + 0.1 * disagreement) / CALIBRATED
+
+
+def _accuracy_error(value: float, n: int) -> float:
+    """Return the standard error of a forecast accuracy: a part of the binomial one, and more."""
+    smoothed = (n * value + 2) / (n + 4)  # Agresti and Coull: no zero width at accuracy 1
+    return float(0.008 + 0.6 * np.sqrt(smoothed * (1 - smoothed) / n))
+
+
+def _ceiling(gold: float, both: float, n: int, n_pool: int) -> tuple[float, float]:
+    r"""Extrapolate a learning curve from n labelled rows to a pool of gold labels.
+
+    .. math:: 1 - \text{ceiling} = \sqrt{(1 - gold)(1 - both)} \, (1 + N / n)^{-.14}
+
+    Returned with its standard error.
+    """
+    growth = np.log1p(n_pool / n)
+    error = float(np.sqrt((1 - gold) * (1 - both)) * np.exp(-LEARNING_RATE * growth))
+    ceiling = max(1 - error, both)  # more gold labels do not hurt
+    start = _accuracy_error(both, n) / max(1 - both, 1 / n)
+    return ceiling, max(1 - ceiling, 1 / n) * float(np.hypot(start, RATE_ERROR * growth))

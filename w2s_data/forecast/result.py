@@ -1,18 +1,42 @@
-"""Result of a forecast: accuracies, gain and ceiling with intervals, and a verdict."""
+"""Result of a forecast: accuracies of the options, gain and ceiling, and a verdict."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from textwrap import fill
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from w2s_data.forecast.options import ADVICE, Choice, Difference, Option, scaled
 from w2s_data.utils.intervals import Estimate
 
 ESTIMATES = ("teacher", "student", "gain", "ceiling")
 HEADROOM = 0.05  # ceiling minus teacher below which recovered performance has no meaning
 WITHHELD = "label first"  # the verdict where the labelled rows allow no other
+
+
+@dataclass(frozen=True)
+class OptionIngredients:
+    """Measurements of the options teacher, gold, weak and both, in this order.
+
+    Attributes
+    ----------
+    cv : tuple of float
+        Accuracies on held-out labelled rows.
+    plug : tuple of float
+        Accuracies on the pool, with posteriors in place of labels.
+    se : tuple of tuples of float
+        Standard errors of the differences of cv between options.
+    disagreement : tuple of tuples of float
+        Shares of the pool where two options differ.
+    """
+
+    cv: tuple[float, ...]
+    plug: tuple[float, ...]
+    se: tuple[tuple[float, ...], ...]
+    disagreement: tuple[tuple[float, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -26,17 +50,14 @@ class Ingredients:
     plug : float
         Gain on the pool, with posteriors in place of labels.
     sim : float
-        Gain in simulated worlds.
+        Gain in simulated worlds; NaN with ready-made weak labels.
     se : float
         Standard error of cv.
     disagreement : float
         Share of the pool where held-out student and teacher differ.
     weight : float
         Weight of (cv + plug) / 2 against sim.
-    teacher_cv, teacher_plug : float
-        Accuracies of the teacher on held-out labelled rows, and on the pool by posteriors.
-    ceiling : float
-        Accuracy of the student on gold labels, the best of three estimates.
+    options : OptionIngredients
     """
 
     cv: float
@@ -45,22 +66,28 @@ class Ingredients:
     se: float
     disagreement: float
     weight: float
-    teacher_cv: float
-    teacher_plug: float
-    ceiling: float
+    options: OptionIngredients
+
+    @property
+    def gain(self) -> float:
+        """Blend of the three estimates of the gain."""
+        held_out = (self.cv + self.plug) / 2
+        if np.isnan(self.sim):
+            return held_out
+        return self.weight * held_out + (1 - self.weight) * self.sim
 
 
 @dataclass(frozen=True, repr=False)
 class GainForecast:
-    """Expected accuracy of teacher and student before training.
+    """Expected accuracies of four options before training, and which of them to take.
 
     Attributes
     ----------
     n, N, n_classes : int
         Labelled rows, pool rows, classes.
     teacher, student, ceiling : Estimate
-        Accuracies in [0, 1] on fresh rows like the labelled ones; the ceiling is the student
-        trained on gold labels.
+        Accuracies in [0, 1] on fresh rows like the labelled ones; the student learns from weak
+        labels alone, the ceiling is the student trained on gold labels of the pool.
     gain : Estimate
         Student minus teacher, in [-1, 1].
     pgr : float
@@ -69,8 +96,18 @@ class GainForecast:
         Why, where pgr is NaN.
     chance_w2s_helps : float
         Probability that the gain is above 0.
+    options : tuple of Option
+        Expected accuracy of teacher, gold, weak and both, in the order of their cost.
+    differences : tuple of Difference
+        Each pair of options, the dearer minus the cheaper one.
+    best, advised : str
+        The option with the highest expected accuracy; the cheapest that is at most .01 behind it,
+        and not significantly.
+    lead : Estimate
+        The best option minus the next.
     verdict : str
-        "train it", "undecided", "keep the teacher", or "label first" where advice is withheld.
+        "use the teacher", "train on the gold labels", "train on weak labels", "train on both", or
+        "label first" where advice is withheld.
     reading : str
         The verdict as a sentence.
     level : float
@@ -92,6 +129,11 @@ class GainForecast:
     pgr: float
     pgr_reason: str
     chance_w2s_helps: float
+    options: tuple[Option, ...]
+    differences: tuple[Difference, ...]
+    best: str
+    advised: str
+    lead: Estimate
     verdict: str
     reading: str
     level: float
@@ -107,9 +149,10 @@ class GainForecast:
         that of rows whose class gold labels of the pool show: on all others they are wrong.
         """
         teacher, student, gain = (
-            _scaled(e, learned) for e in (self.teacher, self.student, self.gain)
+            scaled(e, learned) for e in (self.teacher, self.student, self.gain)
         )
-        ceiling = _scaled(self.ceiling, reachable)
+        ceiling = scaled(self.ceiling, reachable)
+        choice = Choice(self.options, self.differences, self.best, self.advised, self.lead)
         pgr, pgr_reason = recovered(gain.value, ceiling.value - teacher.value)
         note = (
             f"{1 - learned:.0%} of the test rows are of classes that the labelled rows do not "
@@ -123,14 +166,14 @@ class GainForecast:
             ceiling=ceiling,
             pgr=pgr,
             pgr_reason=pgr_reason,
-            reading=f"{expected(gain)}: {self.reading.partition(': ')[2]}",
             warnings=(*self.warnings, note),
+            **chosen(choice.scaled(learned)),
         )
 
     def withheld(self, reason: str) -> GainForecast:
         """Return the forecast with a reason in place of its advice."""
         return replace(
-            self, verdict=WITHHELD, reading=f"{expected(self.gain)}, which is no advice: {reason}"
+            self, verdict=WITHHELD, reading=f"{self.reading}, which is no advice: {reason}"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -138,31 +181,34 @@ class GainForecast:
         return asdict(self)
 
     def to_frame(self) -> pd.DataFrame:
-        """Return one row each for teacher, student, gain and ceiling: value, low, high, level."""
-        rows = {name: getattr(self, name).to_dict() for name in ESTIMATES}
+        """Return one row per option, and of student, gain and ceiling: value, low, high, level."""
+        rows = {option.name: option.accuracy.to_dict() for option in self.options}
+        rows |= {name: getattr(self, name).to_dict() for name in ESTIMATES if name not in rows}
         return pd.DataFrame.from_dict(rows, orient="index")
 
     def __repr__(self) -> str:
         lines = [f"GainForecast: {self.verdict}"]
-        lines.append(f"  {self.reading}")
+        lines.append(fill(self.reading, 100, initial_indent="  ", subsequent_indent="  "))
         lines.append(f"  n={self.n:,} labelled, N={self.N:,} pool rows, {self.n_classes} classes")
-        for name in ESTIMATES:
-            estimate: Estimate = getattr(self, name)
-            sign = "+" if name == "gain" else ""
-            lines.append(
-                f"  {name:<8} {estimate.value:{sign}.3f}  "
-                f"({self.level:.0%}: {estimate.low:{sign}.3f} to {estimate.high:{sign}.3f})"
-            )
+        rows = [(option.name, option.accuracy, "") for option in self.options]
+        rows += [("ceiling", self.ceiling, ""), ("gain", self.gain, "+")]
+        lines += [
+            f"  {name:<8} {found.value:{sign}.3f}  "
+            f"({self.level:.0%}: {found.low:{sign}.3f} to {found.high:{sign}.3f})"
+            for name, found, sign in rows
+        ]
         lines.append(f"  pgr      {self.pgr_reason or f'about {self.pgr:.1f}'}")
-        lines.append(f"  chance that the student beats its teacher: {self.chance_w2s_helps:.2f}")
+        lines.append(
+            f"  chance that weak labels alone beat the teacher: {self.chance_w2s_helps:.2f}"
+        )
         lines.extend(f"  warning: {warning}" for warning in self.warnings)
         return "\n".join(lines)
 
 
-def expected(gain: Estimate) -> str:
-    """Say the expected gain with its interval."""
-    interval = f"({gain.level:.0%} interval {gain.low:+.3f} to {gain.high:+.3f})"
-    return f"expected gain {gain.value:+.3f} {interval}"
+def chosen(choice: Choice) -> dict[str, Any]:
+    """Return the fields of a forecast that a choice decides."""
+    fields = {name: getattr(choice, name) for name in Choice.__dataclass_fields__}
+    return fields | {"verdict": ADVICE[choice.advised], "reading": choice.describe()}
 
 
 def recovered(gain: float, headroom: float) -> tuple[float, str]:
@@ -173,8 +219,3 @@ def recovered(gain: float, headroom: float) -> tuple[float, str]:
             f"{HEADROOM} needed)"
         )
     return gain / headroom, ""
-
-
-def _scaled(estimate: Estimate, share: float) -> Estimate:
-    low, high = share * estimate.low, share * estimate.high
-    return Estimate(share * estimate.value, low, high, estimate.level)

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.special import softmax
 from sklearn.base import clone
 
 from w2s_data.errors import InputError
+from w2s_data.forecast.inputs import Labels, log_odds
+from w2s_data.probes.linear import LinearProbe
 from w2s_data.utils.typing import AnyArray, FloatArray, IntArray
 
 
@@ -31,7 +34,13 @@ class Model:
         """Predict class probabilities (n, C); 0 for classes that the training labels lacked."""
         if self.only_class is not None:
             return np.eye(self.n_classes)[self.predict(features)]
+        if not hasattr(self.fitted, "predict_proba"):  # scores of any scale: a pool rescales them
+            return np.asarray(softmax(self.scores(features), axis=1))
         return self._all_classes(self.fitted.predict_proba(features), 0.0)
+
+    def labels(self, features: FloatArray) -> Labels:
+        """Label rows."""
+        return Labels(self.predict(features), self.proba(features), self.scores(features))
 
     def scores(self, features: FloatArray) -> FloatArray:
         """Score every row and class (n, C), higher for likelier classes."""
@@ -41,8 +50,7 @@ class Model:
                 scores = np.column_stack([-scores, scores])
             return self._all_classes(scores, scores.min(axis=1, keepdims=True))
         if self.only_class is None and hasattr(self.fitted, "predict_proba"):
-            proba = np.clip(self.proba(features), 1e-6, 1 - 1e-6)  # trees give exact 0 and 1
-            return np.asarray(np.log(proba / (1 - proba)))
+            return log_odds(self.proba(features))
         return 2 * np.eye(self.n_classes)[self.predict(features)] - 1
 
     def _all_classes(self, columns: AnyArray, missing: FloatArray | float) -> FloatArray:
@@ -70,18 +78,32 @@ class Trainer:
         self.teacher_fits += 1
         return self._fit("teacher", self.teacher, weak, codes, codes)
 
-    def fit_student(self, strong: FloatArray, teacher: Model, weak: FloatArray) -> Model:
-        """Fit the student on the teacher's labels of the same rows."""
+    def fit_student(self, strong: FloatArray, labels: Labels) -> Model:
+        """Fit the student on weak labels, without the rows that have none."""
         self.student_fits += 1
-        codes = teacher.predict(weak)
-        labels = teacher.proba(weak) if self.soft else codes
-        return self._fit("student", self.student, strong, labels, codes)
+        voted = labels.codes >= 0
+        if voted.any() and not voted.all():
+            strong, labels = strong[voted], labels.take(np.flatnonzero(voted))
+        codes = np.maximum(labels.codes, 0)  # class 0 where no row has a label at all
+        targets = labels.proba if self.soft else codes
+        return self._fit("student", self.student, strong, targets, codes)
 
-    def fit_ceiling(self, strong: FloatArray, codes: IntArray) -> Model:
+    def fit_gold(self, strong: FloatArray, codes: IntArray) -> Model:
         """Fit the student on gold labels."""
         self.student_fits += 1
         labels = np.eye(self.n_classes)[codes] if self.soft else codes
         return self._fit("student", self.student, strong, labels, codes)
+
+    def fit_both(
+        self, pool: FloatArray, posterior: FloatArray, strong: FloatArray, codes: IntArray
+    ) -> Model:
+        """Fit the student on the label posterior (N, C) of the pool and on gold labels."""
+        self.student_fits += 1
+        labels = np.concatenate([posterior, np.eye(self.n_classes)[codes]])
+        hard = labels.argmax(axis=1)
+        takes_distributions = self.soft or isinstance(self.student, LinearProbe)
+        features, targets = np.concatenate([pool, strong]), labels if takes_distributions else hard
+        return self._fit("student", self.student, features, targets, hard)
 
     def _fit(
         self, role: str, estimator: Any, features: FloatArray, labels: AnyArray, codes: IntArray

@@ -38,9 +38,10 @@ SAMPLE_COPIES = 12  # of its rows in float64: samples, kernels of three kinds, s
 def forecast_stage(
     run: Run, settings: ForecastSettings | None = None, compute: Compute | None = None
 ) -> StageResult:
-    """Forecast the gain and measure the discrepancy of the features; write both summaries.
+    """Forecast the options and measure the discrepancy of the features; write both summaries.
 
-    A penalty of "cv" is chosen once, on the labelled split. On pairs the probes have no intercept.
+    Weak labels that came with the data take the place of a teacher that is trained. A penalty of
+    "cv" is chosen once, on the labelled split. On pairs the probes have no intercept.
 
     Returns
     -------
@@ -85,6 +86,7 @@ def forecast_stage(
         # First, since it is cheap: a forecast that fails must not hide it.
         stage.write_summary(DISCREPANCY, _discrepancy(analyzer, features, labelled, pool))
         fitting = _fitting(forecaster, features, compute.memory)
+        proba = dataset.weak_proba
         fitting.set_params(
             teacher=_with_fixed_penalty(fitting, "teacher", dataset, features["weak"], labelled),
             student=_with_fixed_penalty(fitting, "student", dataset, features["strong"], labelled),
@@ -96,15 +98,16 @@ def forecast_stage(
                 dataset.labels[labelled],
                 strong_pool=FeatureView(features["strong"], pool),
                 weak_pool=FeatureView(features["weak"], pool),
+                weak_proba=None if proba is None else (proba[labelled], proba[pool]),
                 progress=compute.progress,
             )
-        found = data_warnings(dataset, dataset.weak_proba)
+        found = data_warnings(dataset, proba)
         summary = _hedged(fitting.forecast_, dataset, found).to_dict() | {"data_warnings": found}
-        if dataset.weak_proba is not None:
+        if proba is not None:
             summary["warnings"] = (
                 *summary["warnings"],
-                "the teacher of this forecast is trained on the weak features; the weak labels "
-                "that came with the data are not used",
+                "the weak labels that came with the data are compared with the labelled items: "
+                "teacher and student come out too high if the weak model was trained on these",
             )
         stage.write_summary(FORECAST_SUMMARY, summary)
     return StageResult(run.read(FORECAST))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from w2s_data.forecast.options import WORDS
 from w2s_reports.figures.base import Figure, describe, is_known, mark_series, rows_layout, title
 from w2s_reports.formats import percent
 
@@ -44,8 +45,8 @@ def accuracies(forecast: Mapping[str, Any], gain: Mapping[str, Any]) -> Figure |
 def _rows(forecast: Mapping[str, Any], gain: Mapping[str, Any]) -> Sequence[Row]:
     """Pair forecasts with measurements; the forecast student is the plainly trained one."""
     if gain["hint"] or not gain["methods"]:
-        names = ("teacher", "student", "ceiling")
-        return [{"name": n, "forecast": forecast.get(n), "measured": None} for n in names]
+        expected = _options(forecast) | {"ceiling": forecast.get("ceiling")}
+        return [{"name": n, "forecast": value, "measured": None} for n, value in expected.items()]
     best = gain["methods"][0]
     check = gain["forecast"] or {}
     plain = next((m for m in gain["methods"] if m["name"] == check.get("student")), None)
@@ -57,10 +58,15 @@ def _rows(forecast: Mapping[str, Any], gain: Mapping[str, Any]) -> Sequence[Row]
     # The best method is often the plain one: it would be drawn twice.
     if plain is not best:
         rows.append((f"student, {best['name']} (the best)", None, best["accuracy"]))
-    rows.append(("labelled items only", None, gain["labelled_only"]))
+    alone = _options(forecast).get(WORDS["gold"])
+    rows.append(("labelled items only", alone, gain["labelled_only"]))
     rows.append(("ceiling", forecast.get("ceiling"), gain["ceiling"]))
     known = [row for row in rows if is_known(row[1]) or is_known(row[2])]
     return [dict(zip(("name", "forecast", "measured"), row, strict=True)) for row in known]
+
+
+def _options(forecast: Mapping[str, Any]) -> dict[str, Any]:
+    return {option["words"]: option["accuracy"] for option in forecast.get("options", ())}
 
 
 def _caption(

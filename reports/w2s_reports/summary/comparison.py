@@ -150,8 +150,9 @@ def _densities(slices: Summary) -> Iterator[Value]:
 def _forecast(f: Summary) -> Iterator[Value]:
     yield "forecast gain, points", "points", f["gain"]
     yield "chance of a gain", "share", estimate({"value": f["chance"]})
-    for name in ("teacher", "student", "ceiling"):
-        yield f"{name}'s accuracy", "share", f[name]
+    for option in f["options"]:
+        yield f"accuracy, {option['name']}", "share", option["accuracy"]
+    yield "ceiling's accuracy", "share", f["ceiling"]
 
 
 def _gain(g: Summary) -> Iterator[Value]:

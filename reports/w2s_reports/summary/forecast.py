@@ -1,10 +1,11 @@
-"""Forecast of the gain before training, and discrepancy of the features behind it."""
+"""Forecast of the options before training, and discrepancy of the features behind it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from w2s_data.forecast.options import WORDS
 from w2s_data.stages.graph import DISCREPANCY, FORECAST, FORECAST_SUMMARY
 from w2s_reports.artefacts import Artefacts
 from w2s_reports.formats import count, percent, plain
@@ -14,7 +15,7 @@ RISKS = ("teacher", "student", "ceiling")
 
 
 def summarize_forecast(artefacts: Artefacts) -> dict[str, Any]:
-    """Summarize accuracies and gain with intervals, or name the command that adds them."""
+    """Summarize options, accuracies and gain, or name the command that adds them."""
     result = artefacts.later.get(FORECAST_SUMMARY)
     if result is None:
         return {"hint": FORECAST.hint()}
@@ -29,6 +30,22 @@ def summarize_forecast(artefacts: Artefacts) -> dict[str, Any]:
             name: estimate({**result[name], "level": result["level"]})
             for name in ("teacher", "student", "ceiling", "gain")
         },
+        "options": [
+            {
+                "name": str(option["name"]),
+                "words": WORDS[option["name"]],
+                "accuracy": estimate(option["accuracy"]),
+            }
+            for option in result["options"]
+        ],
+        "differences": [
+            {name: str(pair[name]) for name in ("name", "other")}
+            | {"difference": estimate(pair["difference"])}
+            for pair in result["differences"]
+        ],
+        "best": str(result["best"]),
+        "advised": str(result["advised"]),
+        "lead": estimate(result["lead"]),
         "chance": plain(result["chance_w2s_helps"]),
         "pgr": plain(result["pgr"]),
         "pgr_reason": str(result["pgr_reason"]),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from w2s_data.forecast.result import WITHHELD
 from w2s_data.stages.graph import FORECAST, GAIN
 from w2s_reports.formats import count, format_interval, format_value, percent, signed
 
@@ -103,14 +102,8 @@ def _beats(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 def _expected(forecast: Mapping[str, Any]) -> dict[str, Any] | None:
     if forecast["hint"]:
         return None
-    # "undecided" of the forecast and any new verdict read alike.
-    words = {
-        "train it": "Train it",
-        "keep the teacher": "Keep the teacher",
-        WITHHELD: "Label first",
-    }
     return {
-        "words": words.get(forecast["verdict"], "Undecided"),
+        "words": forecast["verdict"].capitalize(),
         "kind": "expected",
         "level": forecast["level"],
         "why": None,
