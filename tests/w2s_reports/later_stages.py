@@ -250,6 +250,7 @@ def _diagnostics(spec: Any, hostile: str) -> dict[str, Any]:
             | {"by_group": {group + hostile: 0.5 for group in spec.groups}}
         },
         f"confidence{hostile}": {"own_weight": [0.25, 0.5, 0.75, 0.75]},
+        f"prediction_powered{hostile}": {"power": 0.25},
     }
 
 

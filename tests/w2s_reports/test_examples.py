@@ -120,6 +120,7 @@ def test_diagnostics_are_read_in_words(synthetic_run: MakeRun) -> None:
     assert "by chance it would be 50%" in level["reading"]
     assert "right on 81.2% of it, 73.8% overall" in told["kept"][0]["reading"]
     assert "up to 75%, from epoch 3 of 4" in told["own_weight"][0]["reading"]
+    assert "count 25% of their full weight" in told["power"][0]["reading"]
     assert "confidence leads the best of its controls, random_subset" in gain["findings"][0]
     assert gain["methods"][0]["controls"][0]["gain"]["value"] == 0.03
 

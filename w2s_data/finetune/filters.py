@@ -1,13 +1,14 @@
-"""Filters of the rows to train on, and the controls of a filter."""
+"""Filters of the rows to train on, and controls that methods share."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from w2s_data.finetune.objectives import Model, Objective
+from w2s_data.finetune.objectives import LabelObjective, Model, Objective
 from w2s_data.finetune.task import SUBSETS, Task
 from w2s_data.overlap.confidence import weak_confidence
 from w2s_data.utils.typing import BoolArray, FloatArray, IntArray
+from w2s_data.utils.votes import abstains
 
 
 def best_rows(score: FloatArray, count: IntArray | int, codes: IntArray | None = None) -> BoolArray:
@@ -42,15 +43,24 @@ def share_count(share: FloatArray | float, n: IntArray | int) -> IntArray:
 def best_shares(score: FloatArray, share: FloatArray, codes: IntArray, size: int) -> BoolArray:
     """Select in each seed (S, N) the share (S,) of rows of highest score, inside each of C classes.
 
-    The codes (S, N) of the classes may differ between seeds.
+    The codes (S, N) of the classes may differ between seeds; rows of code -1 are left out.
     """
     # Inside each class: over all classes at once, those that are hard to learn would vanish.
     return np.stack(
         [
-            best_rows(own, share_count(part, np.bincount(code, minlength=size)), code)
+            best_rows(own, share_count(part, class_sizes(code, size)), code)
             for own, part, code in zip(score, share, codes, strict=True)
         ]
     )
+
+
+def class_sizes(codes: IntArray, size: int) -> IntArray:
+    """Count the rows of each of C classes; those of code -1 are left out.
+
+    >>> class_sizes(np.array([0, 2, -1, 2]), 3).tolist()
+    [1, 0, 2]
+    """
+    return np.bincount(codes[codes >= 0], minlength=size)
 
 
 def filter_controls(
@@ -59,28 +69,41 @@ def filter_controls(
     objective: Objective,
     codes: IntArray | None = None,
     rest: float = 0.0,
+    always: BoolArray | None = None,
 ) -> dict[str, Model]:
     """Train students on as many other rows, with the same loss and labels.
 
     They are "random_subset" and "teacher_confidence", the rows of the teachers' most confident
-    labels: as many as the method kept (S, N), inside each class where it chose by class (`codes`),
-    the other rows with weight `rest`.
+    labels: as many as the method kept (S, N), inside each class where it chose by class, the other
+    rows with weight `rest`. The codes of the classes are (N,) or (S, N), -1 where a row is not
+    there to be chosen; the rows of `always` (N,) are trained on beside those that are chosen.
     """
     # On real data most of what a filter gains is one of these two: without them a gain of the
     # filter's own idea cannot be claimed.
     if not task.settings.controls:
         return {}
-    codes = np.zeros(task.pool.n_rows, dtype=np.int64) if codes is None else codes
-    counts = [np.bincount(codes[own], minlength=codes.max() + 1) for own in kept]
+    every = np.broadcast_to(0 if codes is None else codes, kept.shape)
     confidence = weak_confidence(task.labels(), "margin")
-    chance = [rng.random(task.pool.n_rows) for rng in task.rngs(SUBSETS)]
-    choices = {
-        "random_subset": [
-            best_rows(score, count, codes) for score, count in zip(chance, counts, strict=True)
-        ],
-        "teacher_confidence": [best_rows(confidence, count, codes) for count in counts],
+    scores: dict[str, list[FloatArray]] = {
+        "random_subset": [rng.random(task.pool.n_rows) for rng in task.rngs(SUBSETS)],
+        "teacher_confidence": [confidence] * task.n_seeds,
     }
-    return {
-        name: task.train(objective, stage=name, rows=np.where(np.stack(rows), 1.0, rest))
-        for name, rows in choices.items()
-    }
+    fixed = np.zeros(task.pool.n_rows, dtype=bool) if always is None else always
+    controls = {}
+    for name, score in scores.items():
+        chosen = np.stack(
+            [
+                best_rows(of_seed, class_sizes(code[own], task.pool.n_classes), code)
+                for of_seed, own, code in zip(score, kept, every, strict=True)
+            ]
+        )
+        controls[name] = task.train(objective, stage=name, rows=np.where(chosen | fixed, 1.0, rest))
+    return controls
+
+
+def mixed_control(task: Task, weak: FloatArray, gold_weight: float = 1.0) -> Model:
+    """Train on gold rows and, with the weak labels (N, C) as they are, on the rest of the pool."""
+    is_gold = task.gold >= 0
+    labels = np.where(is_gold[:, None], task.gold_labels(), weak)
+    rows = np.where(is_gold, gold_weight, ~abstains(weak))
+    return task.train(LabelObjective(task.tensor(labels)), stage="mixed", rows=rows)

@@ -18,6 +18,15 @@ def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     return -(target * logits.log_softmax(-1)).sum(-1)
 
 
+def signed_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    """Return the cross-entropy with targets of any sign, whose sum is the weight of the row.
+
+    Convex in the logits where that sum is at least 0. It has no closed form as a cross-entropy with
+    distributions, and so a name of its own.
+    """
+    return cross_entropy(logits, target)
+
+
 def generalized_cross_entropy(logits: Tensor, target: Tensor, q: float) -> Tensor:
     r"""Return the generalised cross-entropy, :math:`\sum_c y_c (1 - p_c^q) / q`.
 

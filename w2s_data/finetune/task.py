@@ -189,27 +189,40 @@ class Task(ABC):
 
         Folds are stratified by the teachers' label; `rows` (S, N) limits the training rows.
         """
-        codes = self.labels().argmax(axis=1)
         shape = self.n_seeds, self.pool.n_rows, self.pool.n_classes
         proba = np.empty(shape, dtype=np.float32)  # as students predict
-        parts = [stratified_folds(codes, folds, rng) for rng in self.rngs(FOLDS)]
-        for fold in range(len(parts[0])):
-            held_out = np.zeros((self.n_seeds, self.pool.n_rows), dtype=bool)
-            for seed, part in enumerate(parts):
-                held_out[seed, part[fold][1]] = True
+        parts = self.held_out(self.labels().argmax(axis=1), folds)
+        for fold, held_out in enumerate(parts):
             train = ~held_out if rows is None else ~held_out & rows
             model = self.train(objective, stage=f"fold {fold}", rows=train)
             proba[held_out] = self.pool_proba(model)[held_out]
         return proba
 
+    def held_out(self, codes: IntArray, folds: int) -> BoolArray:
+        """Split rows into stratified folds, seed by seed: the rows (folds, S, N) that each omits.
+
+        Rows of code -1 are in no fold.
+        """
+        known = np.flatnonzero(codes >= 0)
+        seeds = [stratified_folds(codes[known], folds, rng) for rng in self.rngs(FOLDS)]
+        omitted = np.zeros((len(seeds[0]), self.n_seeds, self.pool.n_rows), dtype=bool)
+        for seed, parts in enumerate(seeds):
+            for fold, (_, own) in enumerate(parts):
+                omitted[fold, seed, known[own]] = True
+        return omitted
+
     def describe_kept(self, kept: BoolArray) -> dict[str, Any]:
-        """Return diagnostics of chosen rows (S, N): the rows, and their share by group."""
-        result: dict[str, Any] = {"kept": kept, "kept_share": kept.mean(axis=1)}
-        if self.pool.groups is not None:
-            groups = [(group, self.pool.groups == group) for group in np.unique(self.pool.groups)]
-            result["pool_group_share"] = {str(name): rows.mean() for name, rows in groups}
+        """Return diagnostics of chosen rows (S, N): the rows, and their share of the pool."""
+        # Rows with a gold label are not there to be chosen.
+        gold, groups = self.pool.gold, self.pool.groups
+        weak = slice(None) if gold is None else np.flatnonzero(gold < 0)
+        own = kept[:, weak]
+        result: dict[str, Any] = {"kept": kept, "kept_share": own.mean(axis=1)}
+        if groups is not None:
+            members = {str(group): groups[weak] == group for group in np.unique(groups[weak])}
+            result["pool_group_share"] = {name: rows.mean() for name, rows in members.items()}
             result["group_share"] = {
-                str(name): kept[:, rows].sum(axis=1) / kept.sum(axis=1) for name, rows in groups
+                name: own[:, rows].sum(axis=1) / own.sum(axis=1) for name, rows in members.items()
             }
         return result
 

@@ -20,7 +20,7 @@ def summarize_diagnostics(artefacts: Artefacts) -> dict[str, list[dict[str, Any]
     classes = [name_of(name) for name in results.get("class_names") or ()]
     teachers = _teachers(artefacts, results)
     result: dict[str, list[dict[str, Any]]] = {
-        "weights": [], "assignments": [], "kept": [], "own_weight": []
+        "weights": [], "assignments": [], "kept": [], "own_weight": [], "power": []
     }  # fmt: skip
     for method, parts in diagnostics.items():
         name = {"method": name_of(method)}
@@ -33,6 +33,8 @@ def summarize_diagnostics(artefacts: Artefacts) -> dict[str, list[dict[str, Any]
             result["kept"].append(name | _kept(parts["kept"], classes))
         if parts.get("own_weight"):
             result["own_weight"].append(name | _own_weight(parts["own_weight"]))
+        if "power" in parts:
+            result["power"].append(name | _power(parts["power"]))
     return result
 
 
@@ -47,6 +49,16 @@ def _own_weight(path: Sequence[float]) -> dict[str, Any]:
         "reading": f"The student's own label counts up to {percent(largest, 0)}, from epoch "
         f"{first} of {len(path)} on.",
     }
+
+
+def _power(power: float) -> dict[str, Any]:
+    text = (
+        "By the gold labels, the weak ones are no help: it is trained on the gold labels alone."
+        if power == 0
+        else f"The weak labels count {percent(power, 0)} of their full weight, less the bias that "
+        "they show on gold labels."
+    )
+    return {"power": plain(power), "reading": text}
 
 
 def _teachers(artefacts: Artefacts, results: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -18,6 +18,8 @@ REFERENCES = ("teacher", "ceiling", "labelled_only")
 MEANINGS = {
     "stacked": "Trained on the label posterior of the pool and on the gold labels, together.",
     "labelled_only": "Trained on the gold labels alone, for as many steps.",
+    "trust": "Keeps the weak labels that gold labels say are most probably right.",
+    "prediction_powered": "Takes from the weak labels the bias that they show on gold ones.",
     "naive": "Trained on the teacher's labels as they are.",
     "confidence": "Trusts its own prediction more and more beside the teacher's label.",
     "bootstrap": "A chain of students of rising strength, each taught by the one before.",
@@ -29,6 +31,7 @@ MEANINGS = {
     "cosupervised": "Gives each point to the specialist among the teachers that fits it.",
     "raven": "Learns how far to trust each of several teachers.",
     "mixed": "Control: the same rows, with the teacher's labels as they are.",
+    "first_round": "Control: the first student of the chain.",
     "random_subset": "Control: as many points as the method keeps, drawn at random.",
     "teacher_confidence": "Control: as many points, those of which the teacher is surest.",
     "l2_x10": "Control: all points, with ten times the penalty on the weights.",

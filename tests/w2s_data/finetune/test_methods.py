@@ -41,6 +41,8 @@ METHODS = (
     "raven",
     "stacked",
     "labelled_only",
+    "trust",
+    "prediction_powered",
 )
 N, D = 160, 6
 QUICK = {"l2": 1e-3, "epochs": 4, "batch_size": 32, "device": "cpu"}
@@ -147,7 +149,7 @@ def test_all_pseudo_labels_equal(name):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_rows_of_weight_zero_do_not_matter(name):
-    if name in ("overlap", "crossfit", "enhanced", "cosupervised", "stacked"):
+    if name in ("overlap", "crossfit", "enhanced", "cosupervised", "stacked", "trust"):
         pytest.skip("looks at all points when it chooses among them")
     features, teachers, _ = problem(2, 3)
     weight = np.ones(N)
@@ -382,7 +384,9 @@ def test_lbfgs_reaches_the_optimum_for_label_objectives(name):
     assert len(student.history) == 0
 
 
-@pytest.mark.parametrize("name", ["confidence", "vsup", "bayes", "enhanced", "raven"])
+@pytest.mark.parametrize(
+    "name", ["confidence", "vsup", "bayes", "enhanced", "raven", "prediction_powered"]
+)
 def test_lbfgs_is_refused_where_more_is_minimised(name):
     features, teachers, _ = problem(3, 3)
     with pytest.raises(InputError, match=f"{name} minimises more .* use solver='adam'"):

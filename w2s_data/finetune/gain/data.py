@@ -48,6 +48,11 @@ class GainData:
         rows = self.rows(split)
         return rows[self.labels[rows] >= 0]
 
+    def training_rows(self, uses_gold: bool) -> IntArray:
+        """Return the pool, for methods that use gold labels with the labelled rows, ascending."""
+        pool = self.rows("pool")
+        return np.union1d(pool, self.known("labelled")) if uses_gold else pool
+
     @property
     def validation(self) -> tuple[Any, AnyArray]:
         """Inputs and gold labels of the validation rows that have one."""

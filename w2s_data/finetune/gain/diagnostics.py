@@ -35,10 +35,14 @@ def diagnose_seeds(student: Student, data: GainData) -> list[dict[str, Any]]:
         For methods that choose points: `share`; `by_label`, `by_gold` and `by_group`, the kept
         shares by predicted class, gold class and group; `right` and `right_all`, accuracy of the
         weak labels among kept and among all points. None is unknown.
+    `power`
+        For `prediction_powered`: lambda, in [0, 1].
     `own_weight`
         For `confidence`: weight of the student's own label by epoch.
     """
     pool, diagnostics, history = _Pool(data), student.diagnostics, student.history
+    trained = data.training_rows(student.method.uses_gold)
+    of_pool = data.splits[trained] == "pool"
     result: list[dict[str, Any]] = []
     for i, seed in enumerate(student.seeds):
         own: dict[str, Any] = {}
@@ -56,7 +60,9 @@ def diagnose_seeds(student: Student, data: GainData) -> list[dict[str, Any]]:
                 for n, members in enumerate(stages[1:], start=1)
             ]
         elif "kept" in diagnostics:
-            own["kept"] = pool.kept(diagnostics["kept"][i])
+            own["kept"] = pool.kept(diagnostics["kept"][i, of_pool])
+        if "power" in diagnostics:
+            own["power"] = float(diagnostics["power"][i])
         if "own_weight" in history:
             rows = (history["seed"] == seed) & (history["stage"] == "student")
             own["own_weight"] = history.loc[rows, "own_weight"].round(DIGITS).to_numpy()

@@ -73,11 +73,10 @@ class Laboratory:
 
     def method_job(self, name: str, method: Method) -> Job:
         """Return the job of a student of weak labels, or of weak and gold labels."""
-        data, rows, gold, posterior = self.data, self.data.rows("pool"), None, None
+        data, gold, posterior = self.data, None, None
+        rows = data.training_rows(method.uses_gold)
         if method.uses_gold:
-            labelled = data.known("labelled")
-            rows = np.union1d(rows, labelled)
-            gold = np.where(np.isin(rows, labelled), data.labels[rows], -1)
+            gold = np.where(data.splits[rows] == "labelled", data.labels[rows], -1)
             posterior = None if data.posterior is None else data.posterior[rows]
         groups = None if data.groups is None else data.groups[rows]
         return Job(name, method, rows, data.weak_proba[rows], groups, gold, posterior)

@@ -16,8 +16,10 @@ from w2s_data.finetune.methods.enhanced import Enhanced
 from w2s_data.finetune.methods.labelled_only import LabelledOnly
 from w2s_data.finetune.methods.naive import Naive
 from w2s_data.finetune.methods.overlap import Overlap
+from w2s_data.finetune.methods.prediction_powered import PredictionPowered
 from w2s_data.finetune.methods.raven import Raven
 from w2s_data.finetune.methods.stacked import Stacked
+from w2s_data.finetune.methods.trust import Trust
 from w2s_data.finetune.methods.vsup import VSup
 
 # An explicit table, not decorators: a name is known without its module being imported first.
@@ -26,7 +28,7 @@ _METHODS: dict[str, type[Method]] = {
     for method in (
         *(Naive, Confidence, Bootstrap, VSup, Bayes),
         *(Overlap, CrossFit, Enhanced, CoSupervised, Raven),
-        *(Stacked, LabelledOnly),
+        *(Stacked, LabelledOnly, Trust, PredictionPowered),
     )
 }
 M = TypeVar("M", bound=type[Method])
