@@ -47,10 +47,10 @@ class LabelPosterior(BaseEstimator):  # type: ignore[misc]
 
     .. math:: \log q(c) = b_c + \sum_v a_v \log p_v(c) - \log Z
 
-    The views p_v are the teachers, a model of the gold labels on strong features, and a student of
-    the weak labels; on gold rows each is held out. Weights a >= 0 and offsets b are fitted to the
-    gold labels, so that q is calibrated and a says whom to trust. A teacher that abstains (a
-    uniform row) adds nothing.
+    The views p_v are the teachers, two models of the gold labels on strong features, linear and by
+    class means, and a student of the weak labels; on gold rows each is held out. Weights a >= 0
+    and offsets b are fitted to the gold labels, so that q is calibrated and a says whom to trust.
+    A teacher that abstains (a uniform row) adds nothing.
 
     Parameters
     ----------
@@ -60,6 +60,9 @@ class LabelPosterior(BaseEstimator):  # type: ignore[misc]
         Penalty of the students.
     folds : int
         Folds in which views are held out.
+    repeats : int
+        Partitions of the gold rows into folds for the models of the gold labels; the weights are
+        fitted to all of them.
     max_pool : int
         Students learn from a random sample of a larger pool; all rows get a posterior.
     paired : bool
@@ -121,6 +124,7 @@ class LabelPosterior(BaseEstimator):  # type: ignore[misc]
         l2: Any = "cv",
         student_l2: float = 0.1,
         folds: int = 5,
+        repeats: int = 3,
         max_pool: int = 20_000,
         paired: bool = False,
         level: float = LEVEL,
@@ -130,6 +134,7 @@ class LabelPosterior(BaseEstimator):  # type: ignore[misc]
         self.l2 = l2
         self.student_l2 = student_l2
         self.folds = folds
+        self.repeats = repeats
         self.max_pool = max_pool
         self.paired = paired
         self.level = level
@@ -204,12 +209,11 @@ class LabelPosterior(BaseEstimator):  # type: ignore[misc]
         strong: FeatureMatrix = as_feature_matrix(strong_features, "strong_features")
         weak = check_weak(weak_proba, strong.shape[0])
         n_classes = len(self.classes_)
-        models = (self.views_.gold_model, self.views_.student)
         own = [
             np.full((strong.shape[0], n_classes), 1 / n_classes)
             if model is None
             else predict_blocks(model, strong, n_classes)
-            for model in models
+            for model in self.views_.models
         ]
         return self.pool_.proba(np.stack([*weak.transpose(1, 0, 2), *own]))
 
@@ -237,19 +241,25 @@ class LabelPosterior(BaseEstimator):  # type: ignore[misc]
         return frame.assign(trust=self.trust_)
 
     def _recipe(self) -> Recipe:
-        return Recipe(self.l2, self.student_l2, self.folds, self.max_pool, self.paired, self.device)
+        return Recipe(
+            *(self.l2, self.student_l2, self.folds, self.repeats),
+            *(self.max_pool, self.paired, self.device),
+        )
 
     def _fit_pool(self, gold_views: FloatArray, codes: IntArray) -> LogLinearPool:
+        repeats = len(gold_views)
+        views, weight = np.concatenate(gold_views, axis=1), 1 / repeats
         if self.equal_weights_:
-            return fit_equal_pool(gold_views, codes)
-        return fit_pool(gold_views, codes, offsets=not self.paired)
+            return fit_equal_pool(views, np.tile(codes, repeats), weight=weight)
+        return fit_pool(views, np.tile(codes, repeats), offsets=not self.paired, weight=weight)
 
     def _held_out(self, views: Views, codes: IntArray, rng: np.random.Generator) -> FloatArray:
         """Return the posterior of gold rows whose label did not count in the weights either."""
-        proba = np.empty(views.gold.shape[1:])
+        proba = np.empty(views.gold.shape[2:])
         for train, held_out in stratified_folds(codes, self.folds, rng):
-            pool = self._fit_pool(views.gold[:, train], codes[train])
-            proba[held_out] = pool.proba(views.gold[:, held_out])
+            pool = self._fit_pool(views.gold[:, :, train], codes[train])
+            parts = [pool.proba(part[:, held_out]) for part in views.gold]
+            proba[held_out] = np.mean(parts, axis=0)
         return proba
 
     def _measure(self, weak: FloatArray, codes: IntArray) -> None:
@@ -277,6 +287,7 @@ class LabelPosterior(BaseEstimator):  # type: ignore[misc]
             "l2": nonnegative | one_of("cv"),
             "student_l2": nonnegative,
             "folds": whole(2),
+            "repeats": whole(1),
             "max_pool": whole(2),
             "paired": one_of(True, False),
             "level": share,

@@ -46,7 +46,7 @@ def log_views(views: FloatArray) -> FloatArray:
     return np.log(np.maximum(views, FLOOR, dtype=np.float64))
 
 
-def fit_equal_pool(views: FloatArray, codes: IntArray) -> LogLinearPool:
+def fit_equal_pool(views: FloatArray, codes: IntArray, *, weight: float = 1.0) -> LogLinearPool:
     r"""Fit a log-linear pool of equal weights s/V without offsets, for very few gold rows.
 
     Only the sharpness s >= 0 is learned, with penalty (s - 1)^2: products of views that repeat one
@@ -55,14 +55,16 @@ def fit_equal_pool(views: FloatArray, codes: IntArray) -> LogLinearPool:
     n_views, n_classes = len(views), views.shape[2]
     # The views as a single one, whose weight is s.
     joined = np.exp(log_views(views).mean(axis=0))[None]
-    sharpness = fit_pool(joined, codes, offsets=False).weights[0]
+    sharpness = fit_pool(joined, codes, offsets=False, weight=weight).weights[0]
     return LogLinearPool(np.full(n_views, sharpness / n_views), np.zeros(n_classes))
 
 
-def fit_pool(views: FloatArray, codes: IntArray, *, offsets: bool = True) -> LogLinearPool:
+def fit_pool(
+    views: FloatArray, codes: IntArray, *, offsets: bool = True, weight: float = 1.0
+) -> LogLinearPool:
     r"""Fit a log-linear pool on gold rows.
 
-    .. math:: \min_{a \ge 0,\, b} -\sum_i \log q_i(y_i) + \sum_v (a_v - 1/V)^2 + \sum_c b_c^2
+    .. math:: \min_{a \ge 0,\, b} -w \sum_i \log q_i(y_i) + \sum_v (a_v - 1/V)^2 + \sum_c b_c^2
 
     V + C numbers with a prior of equal weights, so that 50 gold rows and ten classes are enough.
     The problem is convex.
@@ -75,6 +77,8 @@ def fit_pool(views: FloatArray, codes: IntArray, *, offsets: bool = True) -> Log
         Gold classes.
     offsets : bool
         False keeps b at 0, as the two orders of a pair require.
+    weight : float
+        w, 1 / R where each gold row comes R times, held out in several ways.
 
     Examples
     --------
@@ -94,8 +98,8 @@ def fit_pool(views: FloatArray, codes: IntArray, *, offsets: bool = True) -> Log
         weights, shift = at[:n_views], at[n_views:]
         logits = np.tensordot(weights, logs, 1) + shift
         norm = logsumexp(logits, axis=1)
-        loss = (norm - logits[np.arange(n), codes]).sum()
-        excess = np.exp(logits - norm[:, None]) - targets
+        loss = weight * (norm - logits[np.arange(n), codes]).sum()
+        excess = weight * (np.exp(logits - norm[:, None]) - targets)
         loss += ((weights - 1 / n_views) ** 2).sum() + (shift**2).sum()
         slope = np.tensordot(logs, excess, axes=([1, 2], [0, 1])) + 2 * (weights - 1 / n_views)
         return float(loss), np.concatenate([slope, excess.sum(axis=0) + 2 * shift])

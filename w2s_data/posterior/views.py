@@ -1,4 +1,4 @@
-"""Views of the pool and of the gold rows: teachers, a model of the gold labels, a student.
+"""Views of the pool and of the gold rows: teachers, two models of the gold labels, a student.
 
 A view of a gold row never comes from a model that saw its label, and a view of a pool row never
 from a student that was trained on the row's own weak label; without that the pool would trust
@@ -14,12 +14,16 @@ from typing import Any
 import numpy as np
 
 from w2s_data.features.matrix import FeatureMatrix, sampled
+from w2s_data.posterior.means import ClassMeans
 from w2s_data.probes.linear import LinearProbe, stratified_folds
 from w2s_data.utils.typing import AnyArray, FloatArray, IntArray
 from w2s_data.utils.votes import abstains
 
 # Retrains the teacher on some gold rows: probabilities of all gold rows and of the pool.
 Relabel = Callable[[IntArray], tuple[FloatArray, FloatArray]]
+Folds = list[tuple[IntArray, IntArray]]
+# Trains a model on features (n, D) and labels (n, C).
+Fit = Callable[[FloatArray, FloatArray], LinearProbe | ClassMeans]
 
 
 @dataclass(frozen=True)
@@ -36,14 +40,20 @@ class Gold:
 
 @dataclass(frozen=True)
 class Views:
-    """Class probabilities of each view: pool (V, N, C) and gold rows (V, n, C)."""
+    """Class probabilities of each view: pool (V, N, C), and gold rows by R ways to hold out."""
 
     names: tuple[str, ...]
     pool: FloatArray
-    gold: FloatArray
+    gold: FloatArray  # (R, V, n, C)
     weak_gold: FloatArray  # (n, M, C), the teachers' views of the gold rows
     gold_model: GoldModel | None  # None without two gold classes
+    means: GoldModel | None
     student: Any
+
+    @property
+    def models(self) -> tuple[Any, ...]:
+        """The models on strong features, in the order of the views that follow the teachers."""
+        return self.gold_model, self.means, self.student
 
 
 @dataclass(frozen=True)
@@ -53,15 +63,48 @@ class Recipe:
     l2: Any  # of the model of the gold labels: a number or "cv"
     student_l2: float
     folds: int
+    repeats: int  # partitions of the gold rows into folds
     max_pool: int  # rows that a student is trained on
     paired: bool
     device: str
 
     def probe(self, l2: Any, rng: np.random.Generator) -> LinearProbe:
         """Return an unfitted model."""
-        # An intercept would prefer one place in a pair over the other.
-        intercept = not self.paired
-        return LinearProbe(l2=l2, fit_intercept=intercept, device=self.device, random_state=rng)
+        return LinearProbe(
+            l2=l2,
+            # An intercept would prefer one place in a pair over the other.
+            fit_intercept=not self.paired,
+            # More digits than a view is worth, at half the time of the default.
+            tol=1e-5,
+            device=self.device,
+            random_state=rng,
+        )
+
+    def fitter(self, rng: np.random.Generator) -> Fit:
+        """Return a function that fits a linear model of gold labels, first to all of them."""
+        l2 = self.l2
+
+        def fit(features: FloatArray, targets: FloatArray) -> LinearProbe:
+            nonlocal l2
+            probe = self.probe(l2, rng).fit(features, targets)
+            # The penalty of all gold rows: choosing it again in each fold changes little and costs
+            # a dozen times as much.
+            l2 = probe.l2_
+            return probe
+
+        return fit
+
+    def averager(self, strong: FeatureMatrix, rng: np.random.Generator) -> Fit:
+        """Return a function that fits class means around the middle of the pool."""
+        rows = sampled(np.arange(strong.shape[0]), self.max_pool, rng)
+        center = np.asarray(strong.take(rows), dtype=np.float64).mean(axis=0)
+        if self.paired:  # the two orders of a pair lie on both sides of zero
+            center = np.zeros_like(center)
+
+        def fit(features: FloatArray, targets: FloatArray) -> ClassMeans:
+            return ClassMeans(center, self.paired).fit(features, targets)
+
+        return fit
 
 
 @dataclass(frozen=True)
@@ -72,14 +115,14 @@ class GoldModel:
     not have.
     """
 
-    probe: LinearProbe
-    known: IntArray  # codes of the classes that the probe knows, in its order
+    model: LinearProbe | ClassMeans
+    known: IntArray  # codes of the classes that the model knows, in its order
     n_classes: int
 
     def predict_proba(self, strong: AnyArray) -> FloatArray:
         """Return class probabilities (n, C) of rows of strong features."""
         proba = np.full((len(strong), self.n_classes), 1 / self.n_classes)
-        proba[:, self.known] = self.probe.predict_proba(strong) * (len(self.known) / self.n_classes)
+        proba[:, self.known] = self.model.predict_proba(strong) * (len(self.known) / self.n_classes)
         return proba
 
 
@@ -103,56 +146,52 @@ def make_views(
     advance: Callable[[int], None],
 ) -> Views:
     """Train the models of all views; `advance` is called after each training or group of them."""
-    folds = stratified_folds(gold.codes, recipe.folds, rng)
+    partitions = [stratified_folds(gold.codes, recipe.folds, rng) for _ in range(recipe.repeats)]
     labels = mean_label(weak_proba)
     student, student_pool = _student(strong, labels, recipe, rng, advance)
     teachers_gold, student_gold = gold.weak_proba.copy(), student.predict_proba(gold.strong)
     if relabel is not None:
         # The student's labels came from a teacher that saw the gold rows: both start again.
-        for train, held_out in folds:
+        for train, held_out in partitions[0]:
             on_gold, on_pool = (np.asarray(proba, dtype=np.float64) for proba in relabel(train))
             fold_labels = mean_label(_by_teacher(on_pool))
             own, _ = _fitted(strong, fold_labels, np.arange(strong.shape[0]), recipe, rng)
             teachers_gold[held_out] = _by_teacher(on_gold)[held_out]
             student_gold[held_out] = own.predict_proba(gold.strong[held_out])
             advance(1)
-    gold_model, gold_pool, gold_gold = _gold_view(strong, gold, recipe, folds, rng)
+    probe, probe_pool, probe_gold = _gold_view(strong, gold, partitions, recipe.fitter(rng))
+    means, means_pool, means_gold = _gold_view(
+        strong, gold, partitions, recipe.averager(strong, rng)
+    )
     advance(1)
+    once = np.stack([*teachers_gold.transpose(1, 0, 2), student_gold])
+    *teachers, last = np.broadcast_to(once, (recipe.repeats, *once.shape)).swapaxes(0, 1)
     return Views(
-        names=(*names, "gold labels", "student"),
-        pool=np.stack([*weak_proba.transpose(1, 0, 2), gold_pool, student_pool]),
-        gold=np.stack([*teachers_gold.transpose(1, 0, 2), gold_gold, student_gold]),
+        names=(*names, "gold labels", "class means", "student"),
+        pool=np.stack([*weak_proba.transpose(1, 0, 2), probe_pool, means_pool, student_pool]),
+        gold=np.stack([*teachers, probe_gold, means_gold, last], axis=1),
         weak_gold=teachers_gold,
-        gold_model=gold_model,
+        gold_model=probe,
+        means=means,
         student=student,
     )
 
 
 def _gold_view(
-    strong: FeatureMatrix,
-    gold: Gold,
-    recipe: Recipe,
-    folds: list[tuple[IntArray, IntArray]],
-    rng: np.random.Generator,
-) -> tuple[Any, FloatArray, FloatArray]:
+    strong: FeatureMatrix, gold: Gold, partitions: list[Folds], fit: Fit
+) -> tuple[GoldModel | None, FloatArray, FloatArray]:
+    """Train a model of the gold labels; return it, its view of the pool and of gold rows."""
     n_classes = gold.weak_proba.shape[2]
-    uniform = 1 / n_classes
+    held_out_proba = np.full((len(partitions), len(gold), n_classes), 1 / n_classes)
     known, codes = np.unique(gold.codes, return_inverse=True)
     if len(known) < 2:  # nothing to learn from one class: a view that abstains
-        return (
-            None,
-            np.full((strong.shape[0], n_classes), uniform),
-            np.full((len(gold), n_classes), uniform),
-        )
+        return None, np.full((strong.shape[0], n_classes), 1 / n_classes), held_out_proba
     targets = np.eye(len(known))[codes]
-    model = GoldModel(recipe.probe(recipe.l2, rng).fit(gold.strong, targets), known, n_classes)
-    held_out_proba = np.empty((len(gold), n_classes))
-    for train, held_out in folds:
-        # The penalty of all gold rows: choosing it again in each fold changes little and costs
-        # a dozen times as much.
-        part = recipe.probe(model.probe.l2_, rng).fit(gold.strong[train], targets[train])
-        fold_model = GoldModel(part, known, n_classes)
-        held_out_proba[held_out] = fold_model.predict_proba(gold.strong[held_out])
+    model = GoldModel(fit(gold.strong, targets), known, n_classes)
+    for proba, folds in zip(held_out_proba, partitions, strict=True):
+        for train, held_out in folds:
+            part = GoldModel(fit(gold.strong[train], targets[train]), known, n_classes)
+            proba[held_out] = part.predict_proba(gold.strong[held_out])
     return model, predict_blocks(model, strong, n_classes), held_out_proba
 
 

@@ -66,7 +66,7 @@ def test_weights_say_which_teacher_to_believe():
     noise = np.where(np.eye(2)[rng.integers(2, size=len(codes))] > 0, 0.9, 0.1)
     posterior = fitted(strong, np.stack([good, noise], axis=1), codes)
     assert posterior.weights_["teacher 0"] > 5 * posterior.weights_["teacher 1"]
-    assert list(posterior.weights_.index[-2:]) == ["gold labels", "student"]
+    assert list(posterior.weights_.index[-3:]) == ["gold labels", "class means", "student"]
 
 
 def test_an_abstaining_teacher_has_no_trust_and_no_influence():
@@ -121,7 +121,7 @@ def test_gold_rows_of_one_class_leave_the_view_of_gold_labels_out():
     codes[:N_GOLD] = 1
     posterior = fitted(strong, weak, codes)
     assert posterior.equal_weights_
-    np.testing.assert_allclose(posterior.views_.gold[1], 0.5)
+    np.testing.assert_allclose(posterior.views_.gold[:, 1:3], 0.5)
 
 
 def test_the_posterior_of_new_rows_is_that_of_the_pool_but_for_the_folds():
