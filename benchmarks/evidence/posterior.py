@@ -81,7 +81,8 @@ def measure(world: World, own: bool, n_gold: int, seed: int) -> dict[str, float]
     l2 = choose_penalty(strong[pool], said[pool], device="cpu", random_state=seed)
 
     def student(rows: np.ndarray, targets: np.ndarray, l2: float = l2) -> np.ndarray:
-        return LinearProbe(l2=l2, device="cpu").fit(strong[rows], targets).predict_proba(strong)
+        probe = LinearProbe(l2=l2, tol=1e-5, device="cpu").fit(strong[rows], targets)
+        return probe.predict_proba(strong)
 
     gold_l2 = choose_penalty(strong[gold], classes[y[gold]], device="cpu", random_state=seed)
     found = {
@@ -154,7 +155,7 @@ def cells(world: World, seeds: range) -> pd.DataFrame:
         runs = pd.DataFrame([measure(world, own, n_gold, seed) for seed in seeds])
         cell = f"{world.name}, {'own' if own else 'external'}, {n_gold}"
         table[cell] = runs.mean()
-        print(cell, runs.mean()[["both - best", "both - gold"]].round(3).to_dict(), file=sys.stderr)
+        print(cell, runs.mean().round(4).to_dict(), file=sys.stderr, flush=True)
     return pd.DataFrame(table).T
 
 
