@@ -78,7 +78,7 @@ def demo(
     show: Open = False,
     progress: bool | None = None,
 ) -> None:
-    """Run the whole pipeline on 1,797 scanned digits from four channels; needs no download."""
+    """Run the whole pipeline on scanned digits that an old reader labelled; needs no download."""
     overrides = [] if seed is None else [f"run.seed={seed}"]
     with resources.as_file(example_path()) as path:
         config = _load(path, overrides, output or DEMO)

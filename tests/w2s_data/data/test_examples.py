@@ -110,6 +110,17 @@ def test_digits_uses_every_scan_once():
     }
 
 
+def test_an_old_reader_brings_weak_labels_of_scans_that_it_did_not_learn():
+    data = digits(reader=True).dataset
+    assert len(data) == 1797 - 150
+    assert (data.splits == "labelled").sum() == 50
+    np.testing.assert_allclose(data.weak_proba.sum(axis=1), 1)
+    right = data.weak_proba.argmax(axis=1) == data.labels
+    assert 0.55 < right.mean() < 0.7
+    # It learned from clean scans: it reads these best.
+    assert right[data.sources == "clean"].mean() > right[data.sources == "rotated"].mean() + 0.2
+
+
 def test_channels_do_what_their_names_say():
     data, scans = digits().dataset, load_digits().images
     images = np.stack([np.asarray(Image.open(io.BytesIO(item))) for item in data.items])
