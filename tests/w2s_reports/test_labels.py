@@ -88,7 +88,7 @@ def test_rounds_are_on_the_page_and_in_markdown_with_everything_escaped(
     report = build_report(run)
     page = (run / "report.html").read_text(encoding="utf-8")
     section = page[page.index('id="labels"') : page.index('id="examples"')]
-    assert "<bdi>&lt;i&gt;one&lt;/i&gt;.csv</bdi>" in section
+    assert "1, <bdi>&lt;i&gt;one&lt;/i&gt;.csv</bdi>" in section
     assert "71.0%" in section
     assert "w2s next RUN" in section
     markdown = report.to_markdown()

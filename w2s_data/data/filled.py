@@ -17,18 +17,32 @@ from w2s_data.data.dataset import W2SDataset
 from w2s_data.data.meaning.rules import LabelRules
 from w2s_data.data.meaning.spelling import read_spellings
 from w2s_data.data.meaning.table import ClassTable
+from w2s_data.data.pairs import PAIR_CLASSES
 from w2s_data.data.readers import read_raw
 from w2s_data.errors import ColumnError, InputError, rows, unknown
 
 logger = logging.getLogger("w2s_data")
 
+WHY, AT_RANDOM = "why", "drawn at random"  # a column of tables to fill in, and a value of it
+
 
 @dataclass(frozen=True)
 class Filled:
-    """Labels of one table: its name, and the class of each id whose label is filled in."""
+    """Labels of one table.
 
-    name: str
+    Attributes
+    ----------
+    name : str or None
+        Of the table; None for the labels that came with the data.
+    labels : mapping
+        Class by id, of the rows whose label is filled in.
+    n_chosen : int
+        Those of them that were chosen for what a model thought of them, not drawn at random.
+    """
+
+    name: str | None
     labels: Mapping[str, str]
+    n_chosen: int = 0
 
 
 @dataclass(frozen=True)
@@ -93,7 +107,8 @@ def read_filled(
                 f"{name!r} labels id {ids[row]!r} twice, as {labels[str(ids[row])]!r} and as "
                 f"{label!r} ({rows([int(row)])}): keep one of them"
             )
-    return Filled(name, labels)
+    chosen = set(ids[filled][_chosen(raw.frame)[filled]])
+    return Filled(name, labels, len(chosen))
 
 
 def add_labels(dataset: W2SDataset, filled: Filled) -> tuple[W2SDataset, dict[str, str]]:
@@ -149,7 +164,10 @@ def _read(frame: pd.DataFrame, class_names: tuple[str, ...]) -> tuple[np.ndarray
     )
     for note in spelled.notes:
         logger.warning("%s", note)
-    found = ClassTable(class_names).find(spelled.spellings)
+    # Of a pair "first" is enough.
+    short = {name.partition(" ")[0]: name for name in class_names if class_names == PAIR_CLASSES}
+    spellings = [short.get(spelling.strip().casefold(), spelling) for spelling in spelled.spellings]
+    found = ClassTable(class_names).find(spellings)
     for code, spelling in enumerate(spelled.spellings):
         if found[code] is None and spelled.counts[code]:
             where = np.flatnonzero(spelled.codes == code)
@@ -161,6 +179,13 @@ def _read(frame: pd.DataFrame, class_names: tuple[str, ...]) -> tuple[np.ndarray
     if len(nameless):
         raise ColumnError(f"column 'id' is empty in {rows(nameless)}, which have a label")
     return ids, codes
+
+
+def _chosen(frame: pd.DataFrame) -> np.ndarray:
+    """Return which rows were chosen by the column `why`; none without that column."""
+    if WHY not in frame.columns:
+        return np.zeros(len(frame), dtype=bool)
+    return np.asarray(frame[WHY].notna() & (frame[WHY] != AT_RANDOM), dtype=bool)
 
 
 def _check_ids(dataset: W2SDataset, filled: Filled, at: np.ndarray) -> None:

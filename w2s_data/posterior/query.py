@@ -15,6 +15,9 @@ from w2s_data.utils.validation import check_generator, check_proba
 # Of rows that the posterior is sure of, so that a pool without any doubt still has a choice.
 LEAST_DOUBT = 0.01
 MOST_ROUNDS = 25  # of k-means, which changes little after them
+# A small budget takes the heaviest of so many clusters: the centre of a large cluster is no place
+# of doubt. Unless they would have fewer rows than this on average.
+FEWEST_CLUSTERS, FEWEST_MEMBERS = 100, 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,9 +52,10 @@ def choose_rows(
 
     Rows of each guessed class are clustered by k-means with weights w on standardised strong
     features of length one, and the row nearest to each centre is chosen: one that the posterior
-    doubts as it does many rows like it. A class gets half of the budget by its number of rows and
-    half by its weight, so at least half of what random rows would give it. Rows come in the order
-    of their clusters' weight, so that a person may stop anywhere.
+    doubts as it does many rows like it. There are n clusters, or the n heaviest of a hundred. A
+    class gets half of the budget by its number of rows and half by its weight, so at least half of
+    what random rows would give it. Rows come in the order of their clusters' weight, so that a
+    person may stop anywhere.
 
     Parameters
     ----------
@@ -128,11 +132,13 @@ def _representatives(
     rows: list[int] = []
     masses: list[float] = []
     counts: list[float] = []
-    quotas = _quotas(mass, count, classes[first], min(n, len(first)))
-    for code, quota in quotas.items():
+    n_distinct = min(n, len(first))
+    for code, quota in _quotas(mass, count, classes[first], n_distinct).items():
         own = np.flatnonzero(classes[first] == code)
-        clusters, centres = _clusters(points[first[own]], mass[own], quota, rng)
-        for k in range(quota):
+        finer = min(round(FEWEST_CLUSTERS * quota / n_distinct), len(own) // FEWEST_MEMBERS)
+        clusters, centres = _clusters(points[first[own]], mass[own], max(quota, finer), rng)
+        heaviest = np.argsort(-np.bincount(clusters, mass[own]), kind="stable")
+        for k in heaviest[:quota]:
             members = own[clusters == k]
             if not len(members):  # k-means may leave a cluster empty; a spare row takes its place
                 continue

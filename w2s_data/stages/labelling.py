@@ -10,7 +10,7 @@ import pandas as pd
 
 from w2s_data.compute.context import Compute
 from w2s_data.data.dataset import W2SDataset
-from w2s_data.data.filled import read_filled
+from w2s_data.data.filled import AT_RANDOM, read_filled
 from w2s_data.data.tables import check_table_name, write_table
 from w2s_data.errors import InputError, SplitError, WriteError
 from w2s_data.features.matrix import FeatureView
@@ -122,7 +122,7 @@ def _described(
         table["source"] = dataset.sources[rows]
     table["weak_label"] = names[weak]
     if proba is None or choice is None:
-        return table.assign(guess=None, doubt=np.nan, trust=np.nan, why="drawn at random")
+        return table.assign(guess=None, doubt=np.nan, trust=np.nan, why=AT_RANDOM)
     order = np.argsort(-proba, axis=1, kind="stable")
     trust = np.where(weak < 0, np.nan, proba[np.arange(len(rows)), weak])
     table["guess"], table["doubt"], table["trust"] = names[order[:, 0]], choice.doubt, trust

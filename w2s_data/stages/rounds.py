@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from w2s_data.compute.memory import MemoryLimit
@@ -12,6 +13,7 @@ from w2s_data.data.filled import Filled, Labelling, add_labels, read_filled
 from w2s_data.run import Run
 from w2s_data.stages.graph import GAIN, GAIN_SUMMARY, POSTERIOR_SUMMARY, SCORE
 
+CHOSEN = "were chosen because the models doubt them"
 logger = logging.getLogger("w2s_data")
 
 
@@ -56,15 +58,35 @@ def labelled_by(
             logger.info("%s: the run has all its labels", filled.name)
             continue
         if not rounds:
-            rounds.append(_entry(None, {}, before))
+            rounds.append(_entry(Filled(None, {}), {}, before))
         if run is not None and rounds[-1]["results"] is None:
             rounds[-1] = rounds[-1] | {"results": measured(run)}
-        rounds.append(_entry(filled.name, new, before + len(new)))
-    return dataset, Labelling(base, tuple(rounds))
+        rounds.append(_entry(filled, new, before + len(new)))
+    return _with_note(dataset, rounds), Labelling(base, tuple(rounds))
 
 
-def _entry(table: str | None, labels: Mapping[str, str], n_labelled: int) -> dict[str, Any]:
-    return {"table": table, "labels": dict(labels), "n_labelled": n_labelled, "results": None}
+def _entry(filled: Filled, new: Mapping[str, str], n_labelled: int) -> dict[str, Any]:
+    return {
+        "table": filled.name,
+        "labels": dict(new),
+        "n_chosen": min(filled.n_chosen, len(new)),
+        "n_labelled": n_labelled,
+        "results": None,
+    }
+
+
+def _with_note(dataset: W2SDataset, rounds: Sequence[Mapping[str, Any]]) -> W2SDataset:
+    """Return the data set with a warning about labelled rows that were not drawn at random."""
+    n_chosen = sum(known["n_chosen"] for known in rounds)
+    notes = tuple(note for note in dataset.notes if CHOSEN not in note)
+    if not n_chosen:
+        return dataset  # itself, since its fingerprint is known and long to compute
+    note = (
+        f"warning: {n_chosen:,} of the {rounds[-1]['n_labelled']:,} labelled rows {CHOSEN}: a "
+        "forecast, whose accuracies are those of the labelled rows, is too low for the pool; test "
+        "rows are not concerned"
+    )
+    return replace(dataset, notes=(*notes, note))
 
 
 def measured(run: Run) -> dict[str, Any] | None:

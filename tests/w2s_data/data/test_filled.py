@@ -7,6 +7,7 @@ import pytest
 
 from w2s_data import load_dataset
 from w2s_data.data.filled import Filled, add_labels, read_filled
+from w2s_data.data.pairs import PAIR_CLASSES
 from w2s_data.errors import ColumnError, InputError
 
 CLASSES = ("neg", "pos")
@@ -37,7 +38,7 @@ def test_a_table_is_read_in_every_format_it_may_be_saved_in(tmp_path, suffix):
     else:
         frame.to_csv(path, index=False, sep="\t" if suffix == "tsv" else ",", encoding="utf-8-sig")
     found = read_filled(path, CLASSES)
-    assert found == Filled(path.name, {"x": "pos", "z": "neg"})
+    assert found == Filled(path.name, {"x": "pos", "z": "neg"}, n_chosen=2)
 
 
 def test_numbers_are_classes_by_their_value_and_never_by_their_order():
@@ -45,6 +46,12 @@ def test_numbers_are_classes_by_their_value_and_never_by_their_order():
     assert read_filled(frame, ("0", "1")).labels == {"1": "1", "3": "0"}
     with pytest.raises(ColumnError, match="there is no class '1'; valid: 'neg', 'pos'"):
         read_filled(frame, CLASSES)
+
+
+def test_first_is_short_for_a_preferred_first():
+    frame = pd.DataFrame({"id": ["a", "b"], "label": ["first", "Second preferred"]})
+    labels = read_filled(frame, PAIR_CLASSES).labels
+    assert labels == {"a": "first preferred", "b": "second preferred"}
 
 
 def test_a_class_that_looks_like_a_missing_label_is_a_class():
@@ -66,6 +73,13 @@ def test_a_class_that_looks_like_a_missing_label_is_a_class():
 def test_a_table_that_cannot_be_used_is_refused(frame, message):
     with pytest.raises(InputError, match=message):
         read_filled(pd.DataFrame(frame), CLASSES)
+
+
+def test_rows_drawn_at_random_are_told_from_chosen_ones():
+    why = ["drawn at random", "pos 60% or neg 40%", None, "neg 55% or pos 45%"]
+    frame = pd.DataFrame({"id": list("abcd"), "label": ["pos", "neg", "neg", None], "why": why})
+    assert read_filled(frame, CLASSES).n_chosen == 1
+    assert read_filled(frame.drop(columns="why"), CLASSES).n_chosen == 0
 
 
 def test_an_id_may_recur_with_the_same_label():

@@ -2,6 +2,7 @@
 
 import importlib.util
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,14 @@ from tests.w2s_data.stages.test_posterior import scored, world
 from w2s_data import Run, load_dataset
 from w2s_data.compute.context import Compute
 from w2s_data.errors import InputError, MissingExtraError, SplitError, WriteError
-from w2s_data.stages import embed_stage, export_stage, next_stage, open_run, score_stage
+from w2s_data.stages import (
+    embed_stage,
+    export_stage,
+    load_config,
+    next_stage,
+    open_run,
+    score_stage,
+)
 from w2s_data.stages.graph import SCORE
 from w2s_data.stages.inspection import inspect_run
 from w2s_data.stages.models import EmbedSettings
@@ -122,6 +130,9 @@ def test_rounds_move_rows_and_keep_what_was_measured_before(run, base):
     rounds = Run.open(folder).labelling().rounds
     assert [known["n_labelled"] for known in rounds] == [60, 75, 90]
     assert [len(known["labels"]) for known in rounds] == [0, 15, 15]
+    notes = [note for note in Run.open(folder).dataset().notes if "models doubt" in note]
+    assert len(notes) == 1
+    assert notes[0].startswith("warning: 30 of the 90 labelled rows were chosen")
     measured = [known["results"] for known in rounds]
     assert measured[2] is None  # its results are those of the run
     assert 0.5 < measured[0]["posterior"]["value"] < 1
@@ -162,6 +173,15 @@ def test_a_configuration_that_is_run_again_keeps_its_labels(tmp_path):
         opened(wrong)
     assert len(Run.open(run.path).dataset().rows("labelled")) == 50
     assert len(opened(overwrite=True).dataset().rows("labelled")) == 40
+
+
+def test_tables_of_labels_are_relative_to_the_configuration(tmp_path):
+    path = tmp_path / "w2s.toml"
+    path.write_text('[data]\npath = "example:digits"\nlabels = ["a.csv", "b/c.csv"]\n')
+    assert load_config(path).data.labels == (tmp_path / "a.csv", tmp_path / "b" / "c.csv")
+    assert DataSettings(labels="a.csv,b.csv").labels == (Path("a.csv"), Path("b.csv"))
+    with pytest.raises(InputError, match="labels must be"):
+        load_config({"data": {"path": "example:digits", "labels": [3]}})
 
 
 def test_a_run_without_gold_labels_gets_a_random_sample(tmp_path):
@@ -206,7 +226,7 @@ def test_exported_labels_are_more_often_right_and_say_why(run, base):
     changed = table["why"].str.startswith("weak label changed")
     assert (table["label"][changed] != table["weak_label"][changed]).all()
     was_right = table["weak_label"][changed] == truth[changed]
-    assert right[changed].mean() > was_right.mean() + 0.1
+    assert right[changed].mean() > was_right.mean() + 0.05
     assert sum(row["n"] for row in summary["by_reason"]) == 300
     proba = table[[f"p_{name}" for name in names]].to_numpy()
     np.testing.assert_allclose(proba.sum(axis=1), 1)
