@@ -27,8 +27,8 @@ COMPARE: dict[str, Callable[[float, float], bool]] = {
 }
 # Greedy, so that the last operator splits: names of sources may hold one, as in "a<b".
 _CONDITION = re.compile(r"\s*(.+)(<=|>=|==|!=|<|>)\s*(\S+)\s*", flags=re.S)
-# Metrics of one member, written FAMILY.NAME.
-FAMILIES = ("gain", "density")
+# Metrics of one member, written FAMILY.NAME, and the kind of member.
+FAMILIES = {"gain": "method", "density": "source", "accuracy": "option"}
 NOTHING: dict[str, Any] = {"value": None, "low": None, "high": None}
 
 Summary = Mapping[str, Any]
@@ -102,7 +102,7 @@ def parse(text: str) -> Condition:
     family, _, name = metric.partition(".")
     if metric not in METRICS and not (family in FAMILIES and name):
         known = unknown("metric", metric, [*METRICS])
-        raise GateError(f"{known}, 'gain.METHOD', 'density.SOURCE'")
+        raise GateError(f"{known}, 'gain.METHOD', 'density.SOURCE', 'accuracy.OPTION'")
     return Condition(metric, result[2], threshold)
 
 
@@ -151,20 +151,23 @@ def _outcome(condition: Condition, summary: Summary) -> Outcome:
 
 
 def _member(metric: str, summary: Summary) -> Metric:
-    """Return the metric of one method's gain or one source's density."""
+    """Return the metric of one method's gain, one option's accuracy or one source's density."""
     family, _, given = metric.partition(".")
     # Names in the summary are cut to a length; the given one is cut alike.
     name = name_of(given)
     if family == "gain":
         stage, rows = "gain", () if summary["gain"]["hint"] else summary["gain"]["methods"]
         result = {row["name"]: row["gain"] for row in rows}
+    elif family == "accuracy":
+        stage, rows = "gain", () if summary["gain"]["hint"] else summary["gain"]["options"]
+        result = {row["name"]: {**row["accuracy"], "reason": row["reason"]} for row in rows}
     else:
         stage, rows = "overlap", summary["sources"]["rows"]
         result = {row["name"]: row["density"] for row in rows}
     if not summary[stage]["hint"] and name not in result:
         if not result:
             raise GateError(f"{metric!r} cannot be checked: {summary['sources']['hint']}")
-        raise GateError(unknown("method" if family == "gain" else "source", str(name), [*result]))
+        raise GateError(unknown(FAMILIES[family], str(name), [*result]))
     estimate = result.get(name, NOTHING)
     unit = "points" if family == "gain" else "share"
     return Metric(unit, lambda _: estimate, stage, f"{metric} is undefined")
@@ -217,6 +220,8 @@ METRICS: dict[str, Metric] = {
     ),
     "gain": Metric("points", _best("gain"), "gain", _NO_METHOD),
     "gain_low": Metric("points", lambda s: _limit(_best("gain")(s)), "gain", _NO_METHOD),
+    "lead": Metric("points", lambda s: s["gain"]["lead"], "gain", _NO_METHOD),
+    "lead_low": Metric("points", lambda s: _limit(s["gain"]["lead"]), "gain", _NO_METHOD),
     "pgr": Metric("share", _best("pgr"), "gain", "the recovered gap is undefined"),
     "worst_group_gain": Metric(
         "points", lambda s: worst_group(s["gain"]["groups"], "gain"), "gain", _NO_GROUP

@@ -23,7 +23,35 @@ def _named(name: str, value: float | None) -> dict[str, Any]:
     return {name: nothing if value is None else _estimate(value, 0.02, level=0.95)}
 
 
-OPTIONS = {"teacher": 0.70, "gold": 0.77, "weak": 0.74, "both": 0.79}
+EXPECTED = {"teacher": 0.70, "gold": 0.77, "weak": 0.74, "both": 0.79}
+MEASURED = {"teacher": 0.70, "gold": 0.71, "weak": 0.78, "both": 0.81}
+STUDENTS = {"teacher": "", "gold": "labelled_only", "weak": "confidence", "both": "stacked"}
+
+
+def options(
+    accuracies: dict[str, float],
+    level: float,
+    students: dict[str, str] | None = None,
+    half: float = 0.02,
+    advised: str = "both",
+) -> dict[str, Any]:
+    """Options with their paired differences, as `forecast.json` and `gain.json` hold them."""
+    ranked = sorted(accuracies, key=lambda name: -accuracies[name])
+    return {
+        "options": [
+            {"name": name, "accuracy": _estimate(value, level=level)}
+            | ({"student": students[name]} if students else {})
+            for name, value in accuracies.items()
+        ],
+        "differences": [
+            {"name": j, "other": k}
+            | {"difference": _estimate(accuracies[j] - accuracies[k], half, level)}
+            for k, j in combinations(accuracies, 2)
+        ],
+        "best": ranked[0],
+        "advised": advised,
+        "lead": _estimate(accuracies[ranked[0]] - accuracies[ranked[1]], half, level),
+    }
 
 
 def _forecast_files(_spec: Any, hostile: str) -> dict[str, Any]:
@@ -47,17 +75,7 @@ def _forecast_files(_spec: Any, hostile: str) -> dict[str, Any]:
             "pgr": 0.27,
             "pgr_reason": "",
             "chance_w2s_helps": 0.91,
-            "options": [
-                {"name": name, "accuracy": _estimate(value, level=0.9)}
-                for name, value in OPTIONS.items()
-            ],
-            "differences": [
-                {"name": j, "other": k, "difference": _estimate(OPTIONS[j] - OPTIONS[k], level=0.9)}
-                for k, j in combinations(OPTIONS, 2)
-            ],
-            "best": "both",
-            "advised": "both",
-            "lead": _estimate(0.02, level=0.9),
+            **options(EXPECTED, 0.9),
             "verdict": "train on both",
             "reading": f"a student of both is expected to be best, at 0.790{hostile}",
             "warnings": [f"few labelled rows{hostile}"],
@@ -282,6 +300,7 @@ def _gain_files(spec: Any, hostile: str) -> dict[str, Any]:
             "pgr": _estimate(gain / 0.15, 0.1, reason="") if gain > 0
             else unknown | {"reason": "the headroom is too small"},
             "lead": _estimate(0.08 - gain, 0.02, reason="") if of else unknown,
+            "over_labelled": _estimate(teacher + gain - 0.71, 0.02, reason=""),
         }
         for name, of, letter, gain in (
             ("confidence", "", "a", 0.08),
@@ -315,6 +334,8 @@ def _gain_files(spec: Any, hostile: str) -> dict[str, Any]:
             "teacher": reference(teacher),
             "ceiling": reference(0.85),
             "labelled_only": reference(0.71),
+            "vote": reference(0.815),
+            **options(MEASURED, 0.95, STUDENTS),
             "failures": {"raven": f"two teachers are needed{hostile}"},
             "forecast": _estimate(0.04, level=0.9)
             | {"student": f"naive{hostile}", "measured": -0.01, "inside": False},

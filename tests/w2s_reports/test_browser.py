@@ -357,7 +357,7 @@ def test_all_stages_together(browser: Any, synthetic_run: MakeRun) -> None:
                 assert page.locator(f"#{name} h2").inner_text() == title
             assert page.locator("[data-figure][role=img][aria-label]").count() == 18
             assert page.locator("figure figcaption").count() == 18
-            assert page.locator("#verdict .words").inner_text() == "It pays"
+            assert page.locator("#verdict .words").inner_text() == "Train on both"
             overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
             assert page.evaluate(overflow) == 0
             # Rank and name sort as words, numbers as numbers.

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from tests.sealing import seal
-from tests.w2s_reports.later_stages import STAGES
+from tests.w2s_reports.later_stages import EXPECTED, MEASURED, STAGES, STUDENTS, options
 from tests.w2s_reports.test_figures import plotly_specs
 from w2s_data.errors import FileFormatError, RunError
-from w2s_reports import build_report, summarize
+from w2s_reports import build_report, render, stage_line, summarize
 from w2s_reports.figures.base import plot_text
 from w2s_reports.formats import format_interval, percent, signed
 from w2s_reports.palette import tokens
@@ -139,35 +139,93 @@ def test_other_schema_is_refused(synthetic_run: MakeRun) -> None:
         summarize(run)
 
 
-def estimate(value: float, half: float) -> dict[str, float]:
-    return {"value": value, "low": value - half, "high": value + half}
-
-
 @pytest.mark.parametrize(
-    ("gain", "alone", "words"),
+    ("accuracies", "half", "advised", "headline", "reason"),
     [
-        ((0.08, 0.02), (0.71, 0.02), "It pays"),
-        ((0.08, 0.02), (0.77, 0.02), "It gains"),
-        ((0.08, 0.02), (0.85, 0.02), "It does not pay"),
-        ((0.01, 0.02), (0.71, 0.02), "Undecided"),
-        ((0.01, 0.02), (0.85, 0.02), "It does not pay"),
-        ((-0.05, 0.02), (0.50, 0.02), "It does not pay"),
+        (
+            (0.70, 0.71, 0.78, 0.81),
+            0.02,
+            "both",
+            "Train on both: measured 81.0% against 78.0% with weak labels alone, +3.0 points "
+            "(95% interval +1.0 to +5.0)",
+            "The interval of the difference leaves out 0: the lead is more than chance explains.",
+        ),
+        (
+            (0.70, 0.71, 0.78, 0.79),
+            0.03,
+            "both",
+            "Train on both: measured 79.0% against 78.0% with weak labels alone, +1.0 points "
+            "(95% interval −2.0 to +4.0)",
+            "The interval of the difference holds 0: the lead may be chance, and is the best "
+            "guess.",
+        ),
+        (
+            (0.70, 0.807, 0.78, 0.81),
+            0.02,
+            "gold",
+            "Train on the gold labels: measured 80.7% against 81.0% with both, "
+            "−0.3 points (95% interval −2.3 to +1.7)",
+            "With both it would be more by +0.3 points (95% interval −1.7 to +2.3): "
+            "neither significant nor above 0.5 points, so that the cheaper option is as good.",
+        ),
+        (
+            (0.90, 0.71, 0.78, 0.81),
+            0.02,
+            "teacher",
+            "Use the teacher: measured 90.0% against 81.0% with both, +9.0 points "
+            "(95% interval +7.0 to +11.0)",
+            "The interval of the difference leaves out 0: the lead is more than chance explains.",
+        ),
     ],
 )
-def test_headline_follows_the_intervals(
-    synthetic_run: MakeRun, gain: tuple[float, float], alone: tuple[float, float], words: str
+def test_headline_advises_an_option(
+    synthetic_run: MakeRun,
+    accuracies: tuple[float, ...],
+    half: float,
+    advised: str,
+    headline: str,
+    reason: str,
 ) -> None:
-    run = synthetic_run(stages=("gain",))
-    written = json.loads((run / "gain.json").read_text())
-    student = written["students"][0]
-    student["gains"]["accuracy"] = estimate(*gain)
-    student["scores"]["accuracy"] = estimate(0.70 + gain[0], gain[1])
-    written["labelled_only"]["scores"]["accuracy"] = estimate(*alone)
-    (run / "gain.json").write_text(json.dumps(written))
-    seal(run)
+    run = synthetic_run(stages=("forecast", "gain"))
+    named = dict(zip(MEASURED, accuracies, strict=True))
+    change(run / "gain.json", **options(named, 0.95, STUDENTS, half, advised))
     verdict = summarize(run)["verdict"]
-    assert verdict["headline"]["words"] == words
-    assert 3 <= len(verdict["sentences"]) <= 5
+    assert stage_line("verdict", verdict) == headline
+    assert verdict["sentences"][0] == reason
+    assert 3 <= len(verdict["sentences"]) <= 7
+    rows = {row["name"]: row for row in verdict["options"]}
+    assert [row["name"] for row in verdict["options"] if row["advised"]] == [advised]
+    for name, row in rows.items():
+        assert row["accuracy"]["value"] == named[name]
+        # The difference to itself is unknown, as no pair holds one option twice.
+        behind = None if name == advised else pytest.approx(named[advised] - named[name])
+        assert row["behind"]["value"] == behind
+        assert row["student"] == (STUDENTS[name] or None)
+        assert row["forecast"]["value"] == EXPECTED[name]
+    assert "The forecast had advised" in verdict["sentences"][-2]
+
+
+def test_options_that_are_missing_say_why(synthetic_run: MakeRun) -> None:
+    run = synthetic_run(stages=("gain",))
+    written = options({"teacher": 0.70, "weak": 0.78}, 0.95, STUDENTS, advised="weak")
+    nothing = {"value": None, "low": None, "high": None, "reason": "no gold labels"}
+    lacking = [{"name": name, "student": "", "accuracy": nothing} for name in ("gold", "both")]
+    written["options"] = sorted(
+        written["options"] + lacking, key=lambda option: list(MEASURED).index(option["name"])
+    )
+    change(run / "gain.json", **written)
+    summary = summarize(run)
+    headline = summary["verdict"]["headline"]
+    assert headline["words"] == "Train on weak labels"
+    assert headline["evidence"].startswith("measured 78.0% against 70.0% with the teacher, +8.0")
+    page = build_report(run).to_html()
+    assert page.count('<td class="wide text">no gold labels</td>') == 2
+    assert render(summary, "terminal", ["verdict"]).count("no gold labels") == 2
+    written["options"] = [o for o in written["options"] if o["name"] != "weak"]
+    alone = written | {"differences": [], "best": "teacher", "advised": "teacher", "lead": nothing}
+    change(run / "gain.json", **alone)
+    evidence = summarize(run)["verdict"]["headline"]["evidence"]
+    assert evidence == "measured 70.0%, and no other option to compare it with"
 
 
 def test_forecast_alone_gives_the_verdict(synthetic_run: MakeRun) -> None:
@@ -177,11 +235,17 @@ def test_forecast_alone_gives_the_verdict(synthetic_run: MakeRun) -> None:
         "Train on both",
         "expected",
     )
-    assert "+4.0 points (90% interval +1.0 to +7.0)" in verdict["sentences"][0]
+    assert verdict["headline"]["evidence"] == (
+        "expected 79.0% against 77.0% with the gold labels alone, +2.0 points "
+        "(90% interval 0.0 to +4.0)"
+    )
+    assert all(row["forecast"] is None for row in verdict["options"])
     assert verdict["warnings"] == [{"about": "forecast", "text": "few labelled rows"}]
     assert verdict["add"] == [summarize(run)["gain"]["hint"]]
-    change(run / "forecast.json", verdict="use the teacher")
-    assert summarize(run)["verdict"]["headline"]["words"] == "Use the teacher"
+    change(run / "forecast.json", verdict="label first")
+    withheld = summarize(run)["verdict"]["headline"]
+    assert withheld["words"] == "Label first"
+    assert withheld["evidence"].startswith("too little to advise from; the best guess is to train")
 
 
 def test_no_forecast_and_no_gain_is_one_line(synthetic_run: MakeRun) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from w2s_data.forecast import heldout
-from w2s_data.forecast.heldout import OPTIONS, HeldOut, OnPool
+from w2s_data.forecast.heldout import HeldOut, OnPool
 from w2s_data.forecast.inputs import Task
+from w2s_data.forecast.options import OPTIONS
 from w2s_data.forecast.posterior import label_posteriors, stacked_proba
 from w2s_data.forecast.result import Ingredients, OptionIngredients
 from w2s_data.forecast.training import Trainer

@@ -18,9 +18,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from w2s_data.errors import DegenerateDataWarning, InputError
 from w2s_data.forecast.blend import measure, planned_fits
-from w2s_data.forecast.heldout import OPTIONS
 from w2s_data.forecast.inputs import FEWEST_LABELLED, FEWEST_POOL, Task, check_rows
-from w2s_data.forecast.options import compare, difference_of
+from w2s_data.forecast.options import OPTIONS, compare, difference_of
 from w2s_data.forecast.result import GainForecast, Ingredients, chosen, recovered
 from w2s_data.forecast.training import Trainer
 from w2s_data.probes.linear import LinearProbe, threads_for

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from w2s_data.forecast.inputs import Labels, Task
+from w2s_data.forecast.options import OPTIONS
 from w2s_data.forecast.training import Model, Trainer
 from w2s_data.posterior.estimator import FEWEST_GOLD, FEWEST_OF_CLASS
 from w2s_data.posterior.pooling import LogLinearPool, fit_equal_pool, fit_pool
 from w2s_data.probes.linear import stratified_folds
 from w2s_data.utils.typing import FloatArray, IntArray
 
-OPTIONS = ("teacher", "gold", "weak", "both")  # in the order of their cost
 N_VIEWS = 3  # the first three are the views that the label posterior joins
 # Folds of each repeat. Ten folds train on nearly the full labelled set; five average over more
 # random divisions for the same number of fits.

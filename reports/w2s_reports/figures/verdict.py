@@ -1,15 +1,13 @@
-"""Figure on teacher, student and ceiling: the forecast beside the measurement."""
+"""Figure on the four options and the ceiling: the forecast beside the measurement."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from w2s_data.forecast.options import WORDS
+from w2s_data.forecast.options import ADVICE
 from w2s_reports.figures.base import Figure, describe, is_known, mark_series, rows_layout, title
 from w2s_reports.formats import percent
-
-Row = Mapping[str, Any]  # name, forecast, measured
 
 
 def accuracies(forecast: Mapping[str, Any], gain: Mapping[str, Any]) -> Figure | None:
@@ -34,7 +32,7 @@ def accuracies(forecast: Mapping[str, Any], gain: Mapping[str, Any]) -> Figure |
     caption = _caption(forecast, gain, "forecast" in kinds, "measured" in kinds)
     return Figure(
         "accuracies",
-        "Teacher, student and ceiling",
+        "Four options and the ceiling",
         data,
         rows_layout([row["name"] for row in rows], axis, legend=both),
         caption,
@@ -42,31 +40,26 @@ def accuracies(forecast: Mapping[str, Any], gain: Mapping[str, Any]) -> Figure |
     )
 
 
-def _rows(forecast: Mapping[str, Any], gain: Mapping[str, Any]) -> Sequence[Row]:
-    """Pair forecasts with measurements; the forecast student is the plainly trained one."""
-    if gain["hint"] or not gain["methods"]:
-        expected = _options(forecast) | {"ceiling": forecast.get("ceiling")}
-        return [{"name": n, "forecast": value, "measured": None} for n, value in expected.items()]
-    best = gain["methods"][0]
-    check = gain["forecast"] or {}
-    plain = next((m for m in gain["methods"] if m["name"] == check.get("student")), None)
-    rows = [("teacher", forecast.get("teacher"), gain["teacher"])]
-    if plain is None and not forecast["hint"]:
-        rows.append(("student", forecast.get("student"), None))
-    elif plain is not None:
-        rows.append((f"student, {plain['name']}", forecast.get("student"), plain["accuracy"]))
-    # The best method is often the plain one: it would be drawn twice.
-    if plain is not best:
-        rows.append((f"student, {best['name']} (the best)", None, best["accuracy"]))
-    alone = _options(forecast).get(WORDS["gold"])
-    rows.append(("labelled items only", alone, gain["labelled_only"]))
-    rows.append(("ceiling", forecast.get("ceiling"), gain["ceiling"]))
-    known = [row for row in rows if is_known(row[1]) or is_known(row[2])]
-    return [dict(zip(("name", "forecast", "measured"), row, strict=True)) for row in known]
-
-
-def _options(forecast: Mapping[str, Any]) -> dict[str, Any]:
-    return {option["words"]: option["accuracy"] for option in forecast.get("options", ())}
+def _rows(forecast: Mapping[str, Any], gain: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Pair forecasts with measurements, of the options and of what they are compared with."""
+    measured = {} if gain["hint"] or not gain["methods"] else gain
+    expected, found = (
+        {row["name"]: row["accuracy"] for row in stage.get("options", ())}
+        for stage in (forecast, measured)
+    )
+    students = {row["name"]: row["student"] for row in measured.get("options", ())}
+    rows: list[dict[str, Any]] = [
+        {
+            "name": f"{words} ({students[name]})" if students.get(name) else words,
+            "forecast": expected.get(name),
+            "measured": found.get(name),
+        }
+        for name, words in ADVICE.items()
+    ]
+    rows.append({"name": "vote", "forecast": None, "measured": measured.get("vote")})
+    ceilings = {"forecast": forecast.get("ceiling"), "measured": measured.get("ceiling")}
+    rows.append({"name": "ceiling", **ceilings})
+    return [row for row in rows if is_known(row["forecast"]) or is_known(row["measured"])]
 
 
 def _caption(
@@ -81,5 +74,7 @@ def _caption(
         text.append(
             f"{mark} on {gain['n_test']:,} test items, with {percent(gain['level'], 0)} intervals."
         )
+        if is_known(gain["vote"]):
+            text.append("The vote joins teacher and students whenever it is used.")
     text.append("The ceiling is the same student trained on gold labels of the pool.")
     return " ".join(text)

@@ -156,12 +156,11 @@ def _forecast(f: Summary) -> Iterator[Value]:
 
 
 def _gain(g: Summary) -> Iterator[Value]:
-    for key, name in (
-        ("teacher", "teacher's accuracy"),
-        ("labelled_only", "accuracy with labelled items alone"),
-        ("ceiling", "ceiling's accuracy"),
-    ):
-        yield name, "share", g[key]
+    for option in g["options"]:
+        yield f"accuracy, {option['name']}", "share", option["accuracy"]
+    yield "lead of the best option, points", "points", g["lead"]
+    for name in ("vote", "ceiling"):
+        yield f"{name}'s accuracy", "share", g[name]
     for method in g["methods"]:
         yield f"gain of {method['name']}, points", "points", method["gain"]
     worst = worst_group(g["groups"], "gain")

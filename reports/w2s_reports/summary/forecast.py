@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from w2s_data.forecast.options import WORDS
 from w2s_data.stages.graph import DISCREPANCY, FORECAST, FORECAST_SUMMARY
 from w2s_reports.artefacts import Artefacts
 from w2s_reports.formats import count, percent, plain
+from w2s_reports.summary.options import summarize_options
 from w2s_reports.summary.parts import estimate, from_columns, sentence, texts
 
 RISKS = ("teacher", "student", "ceiling")
@@ -30,22 +30,7 @@ def summarize_forecast(artefacts: Artefacts) -> dict[str, Any]:
             name: estimate({**result[name], "level": result["level"]})
             for name in ("teacher", "student", "ceiling", "gain")
         },
-        "options": [
-            {
-                "name": str(option["name"]),
-                "words": WORDS[option["name"]],
-                "accuracy": estimate(option["accuracy"]),
-            }
-            for option in result["options"]
-        ],
-        "differences": [
-            {name: str(pair[name]) for name in ("name", "other")}
-            | {"difference": estimate(pair["difference"])}
-            for pair in result["differences"]
-        ],
-        "best": str(result["best"]),
-        "advised": str(result["advised"]),
-        "lead": estimate(result["lead"]),
+        **summarize_options(result),
         "chance": plain(result["chance_w2s_helps"]),
         "pgr": plain(result["pgr"]),
         "pgr_reason": str(result["pgr_reason"]),

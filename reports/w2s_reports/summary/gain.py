@@ -11,10 +11,11 @@ from w2s_data.stages.graph import FORECAST_SUMMARY, GAIN, GAIN_SUMMARY, GAIN_TAB
 from w2s_reports.artefacts import Artefacts
 from w2s_reports.formats import format_interval, name_of, percent, plain, signed
 from w2s_reports.summary.diagnostics import summarize_diagnostics
+from w2s_reports.summary.options import summarize_options
 from w2s_reports.summary.parts import estimate, named, sentence, texts
 
 # Students that every method is compared with.
-REFERENCES = ("teacher", "ceiling", "labelled_only")
+REFERENCES = ("teacher", "ceiling", "labelled_only", "vote")
 MEANINGS = {
     "stacked": "Trained on the label posterior of the pool and on the gold labels, together.",
     "labelled_only": "Trained on the gold labels alone, for as many steps.",
@@ -59,6 +60,7 @@ def summarize_gain(artefacts: Artefacts) -> dict[str, Any]:
         "n_pool": plain(result["n_pool"]),
         "n_test": plain(result["n_test"]),
         "n_seeds": len(result["seeds"]),
+        **summarize_options(result),
         "methods": methods,
         "meanings": _meanings(methods),
         "findings": _findings(methods, groups),
@@ -100,6 +102,7 @@ def _method(
             if control["control_of"] == student["name"]
         ],
         "lead": _lead(student["name"], students),
+        "over_labelled": estimate(student["over_labelled"]),
         "seeds": [plain(value) for value in by_seed.loc[own, "gain"].dropna()],
     }
 

@@ -1,12 +1,15 @@
-"""Verdict on whether weak-to-strong training pays: a headline and a few sentences."""
+"""Verdict on which of four options to take: a headline, a table and a few sentences."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from w2s_data.forecast.options import ADVICE, TOLERANCES, WITH
+from w2s_data.forecast.result import WITHHELD
 from w2s_data.stages.graph import FORECAST, GAIN
 from w2s_reports.formats import count, format_interval, format_value, percent, signed
+from w2s_reports.summary.options import capitalized, difference, differs, evidence, option, rival
 
 # The forecast is named first, as it needs no training.
 HINT = (
@@ -23,7 +26,7 @@ def give_verdict(
     outdated: Sequence[str] = (),
     data_warnings: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
-    """Derive headline, sentences and warnings from the summaries of the stages."""
+    """Derive headline, options, sentences and warnings from the summaries of the stages."""
     gain, forecast = result["gain"], result["forecast"]
     measured = not gain["hint"] and bool(gain["methods"])
     warnings = [
@@ -39,6 +42,8 @@ def give_verdict(
     return {
         "hint": _hint(result["reading"]) if gain["hint"] and forecast["hint"] else None,
         "headline": _measured(gain, data_warnings) if measured else _expected(forecast),
+        "options": _options(forecast, gain if measured else None),
+        "tolerance": TOLERANCES["measured" if measured else "expected"],
         "readings": [
             {"about": about, "text": stage["reading"]}
             for about, stage in (("measured", gain), ("forecast", forecast))
@@ -66,49 +71,53 @@ def _hint(reading: Mapping[str, Any]) -> str:
 def _measured(
     gain: Mapping[str, Any], data_warnings: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """Judge the gain: training pays if it beats the teacher and the labelled items alone."""
-    too_few = any(GAIN.name in warning["withholds"] for warning in data_warnings)
-    best, accuracy = (gain["methods"][0][name] for name in ("gain", "accuracy"))
-    alone = gain["labelled_only"]
-    if best["value"] is None:
-        words = "Unknown"
-    # However large, a gain on a handful of items is not a result.
-    elif too_few:
-        words = "Undecided"
-    elif _beats(alone, accuracy) or (best["high"] is not None and best["high"] < 0):
-        words = "It does not pay"
-    # An interval that holds 0 decides nothing, whatever its middle.
-    elif best["low"] is None or best["low"] <= 0:
-        words = "Undecided"
-    else:
-        # Beating the teacher is not enough: the labelled items alone may do as well.
-        words = "It pays" if alone["value"] is None or _beats(accuracy, alone) else "It gains"
-    why = None
-    if too_few:
-        why = f"only {count(gain['n_test'])} test items"
-    elif alone["value"] is not None and (words == "It gains" or _beats(alone, accuracy)):
-        why = (
-            f"accuracy {percent(accuracy['value'])}, "
-            f"with the labelled items alone {percent(alone['value'])}"
-        )
-    return {"words": words, "kind": "measured", "level": gain["level"], "why": why, **best}
-
-
-def _beats(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Return whether one interval lies above the other, which is a cautious test."""
-    return None not in (one["low"], other["high"]) and bool(one["low"] > other["high"])
+    """Advise the option that was measured to be best, or a cheaper one that is as good."""
+    # However large, a lead on a handful of items is not a result.
+    if any(GAIN.name in warning["withholds"] for warning in data_warnings):
+        return _headline(gain, "measured", "Undecided", f"only {count(gain['n_test'])} test items")
+    return _headline(gain, "measured")
 
 
 def _expected(forecast: Mapping[str, Any]) -> dict[str, Any] | None:
     if forecast["hint"]:
         return None
+    if forecast["verdict"] == WITHHELD:
+        return _headline(forecast, "expected", capitalized(WITHHELD), "too little to advise from")
+    return _headline(forecast, "expected")
+
+
+def _headline(
+    stage: Mapping[str, Any], kind: str, words: str = "", why: str = ""
+) -> dict[str, Any]:
+    """Build the headline; `words` replace the advice where it is withheld, and `why` says why."""
+    advice = ADVICE[stage["advised"]]
+    text = f"{kind} {evidence(stage)}"
+    other = rival(stage)
     return {
-        "words": forecast["verdict"].capitalize(),
-        "kind": "expected",
-        "level": forecast["level"],
-        "why": None,
-        **forecast["gain"],
+        "words": words or capitalized(advice),
+        "kind": kind,
+        "advised": None if words else stage["advised"],
+        "evidence": f"{why}; the best guess is to {advice}, {text}" if words else text,
+        "why": why or None,
+        "lead": difference(stage, stage["advised"], other) if other else stage["lead"],
     }
+
+
+def _options(forecast: Mapping[str, Any], gain: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """Put accuracies of the options side by side, with the lead of the advised one over each."""
+    stage = forecast if gain is None else gain
+    if stage["hint"]:
+        return []
+    expected = {row["name"]: row["accuracy"] for row in forecast.get("options", ())}
+    return [
+        {
+            **row,
+            "advised": row["name"] == stage["advised"],
+            "behind": difference(stage, stage["advised"], row["name"]),
+            "forecast": None if gain is None else expected.get(row["name"]),
+        }
+        for row in stage["options"]
+    ]
 
 
 def _with_level(estimate: Mapping[str, Any], unit: str = "share", digits: int | None = None) -> str:
@@ -119,28 +128,48 @@ def _with_level(estimate: Mapping[str, Any], unit: str = "share", digits: int | 
     return f"{value} ({percent(estimate['level'], 0)} interval {limits})" if limits else value
 
 
+def _reason(stage: Mapping[str, Any], kind: str) -> str:
+    """Say why the advised option is advised, and how sure that is."""
+    best, advised, other = stage["best"], stage["advised"], rival(stage)
+    if other is None:
+        return f"Nothing else than to {ADVICE[advised]} has a result."
+    if advised != best:
+        return (
+            f"{capitalized(WITH[best])} it would be more by "
+            f"{_with_level(difference(stage, best, advised), 'points')}: neither significant nor "
+            f"above {signed(TOLERANCES[kind])[1:]} points, so that the cheaper option is as good."
+        )
+    if differs(difference(stage, advised, other)):
+        return "The interval of the difference leaves out 0: the lead is more than chance explains."
+    return "The interval of the difference holds 0: the lead may be chance, and is the best guess."
+
+
 def _gain_sentences(gain: Mapping[str, Any]) -> list[str]:
     best, teacher = gain["methods"][0], gain["teacher"]
     which = f"the best of {len(gain['methods'])} methods, {best['name']},"
     if len(gain["methods"]) == 1:
         which = f"the student ({best['name']})"
     sentences = [
+        _reason(gain, "measured"),
         f"On {count(gain['n_test'])} test items the teacher is right on "
         f"{percent(teacher['value'])} and {which} on {percent(best['accuracy']['value'])}: "
-        f"{_with_level(best['gain'], 'points')}, {_clearly(best['gain'])}."
+        f"{_with_level(best['gain'], 'points')}, {_clearly(best['gain'])}.",
     ]
+    worth = difference(gain, "both", "gold")
+    if worth["value"] is not None:
+        sentences.append(
+            f"The weak labels of the pool are worth {_with_level(worth, 'points')} on top of the "
+            f"{count(gain['n_labelled'])} labelled items, {_clearly(worth)}."
+        )
     if gain["ceiling"]["value"] is not None:
         sentences.append(_ceiling(gain, best))
-    if gain["labelled_only"]["value"] is not None:
-        sentences.append(_labelled_only(gain, best["accuracy"]))
-    if len(gain["groups"]) > 1:
-        known = [g for g in gain["groups"] if g["gain"]["value"] is not None]
-        if known:
-            least = min(known, key=lambda group: group["gain"]["value"])
-            sentences.append(
-                f"By group, {best['name']} gains least in {least['name']}: "
-                f"{_with_level(least['gain'], 'points')}."
-            )
+    known = [group for group in gain["groups"] if group["gain"]["value"] is not None]
+    if len(known) > 1:
+        least = min(known, key=lambda group: group["gain"]["value"])
+        sentences.append(
+            f"By group, {best['name']} gains least in {least['name']}: "
+            f"{_with_level(least['gain'], 'points')}."
+        )
     return sentences
 
 
@@ -167,41 +196,43 @@ def _clearly(gain: Mapping[str, Any]) -> str:
     return "a loss that chance does not explain" if gain["high"] < 0 else "which may be chance"
 
 
-def _labelled_only(gain: Mapping[str, Any], best: Mapping[str, Any]) -> str:
-    alone = gain["labelled_only"]
-    text = (
-        f"Trained on the {count(gain['n_labelled'])} labelled items alone, the student reaches "
-        f"{_with_level(alone)}"
-    )
-    if _beats(alone, best):
-        return f"{text}, clearly more than with weak labels: the labels alone are the better use."
-    if _beats(best, alone):
-        return f"{text}, clearly less than with weak labels: the pool adds something."
-    return (
-        f"{text}, not significantly different from the best with weak labels: the pool may add "
-        "little."
-    )
-
-
 def _forecast_sentences(forecast: Mapping[str, Any], gain: Mapping[str, Any] | None) -> list[str]:
     if forecast["hint"]:
         return []
-    expected = forecast["gain"]
-    if gain is None:
-        return [
-            f"From {count(forecast['n'])} labelled and {count(forecast['N'])} pool items, a "
-            f"teacher at {percent(forecast['teacher']['value'])} is expected to train a student at "
-            f"{percent(forecast['student']['value'])}: {_with_level(expected, 'points')}.",
-            f"The chance that the student beats its teacher is {percent(forecast['chance'], 0)}.",
-            f"Trained on gold labels of the pool, it would reach about "
-            f"{_with_level(forecast['ceiling'])}.",
-        ]
+    if gain is not None:
+        return [_options_check(forecast, gain), _gain_check(forecast, gain)]
+    return [
+        _reason(forecast, "expected"),
+        f"Expected from {count(forecast['n'])} labelled and {count(forecast['N'])} pool items; the "
+        f"chance that weak labels alone beat the teacher is {percent(forecast['chance'], 0)}.",
+        f"Trained on gold labels of the pool, a student would reach about "
+        f"{_with_level(forecast['ceiling'])}.",
+    ]
+
+
+def _options_check(forecast: Mapping[str, Any], gain: Mapping[str, Any]) -> str:
+    """Compare the forecast of the options with their measurement."""
+    same = forecast["advised"] == gain["advised"]
+    pairs = [
+        (option(forecast, row["name"])["accuracy"], row["accuracy"]["value"])
+        for row in gain["options"]
+        if row["accuracy"]["value"] is not None
+    ]
+    inside = [e["low"] <= value <= e["high"] for e, value in pairs if e["low"] is not None]
+    return (
+        f"The forecast had advised {'the same' if same else 'to ' + ADVICE[forecast['advised']]}; "
+        f"{sum(inside)} of its {len(inside)} intervals hold what was measured."
+    )
+
+
+def _gain_check(forecast: Mapping[str, Any], gain: Mapping[str, Any]) -> str:
+    """Compare the forecast gain of weak labels alone with that of the plain student."""
     check = gain["forecast"]
-    expected = check or expected
-    text = f"The forecast had expected {_with_level(expected, 'points')} from a plain student"
+    expected = check or forecast["gain"]
+    text = f"It had expected {_with_level(expected, 'points')} over the teacher from weak labels"
     if check is None or check["student"] is None or check["measured"] is None:
-        return [f"{text}; no plain student was trained to compare it with."]
+        return f"{text}; no plain student was trained to compare it with."
     where = "inside that interval"
     if not check["inside"]:
         where = "outside that interval: believe the measurement"
-    return [f"{text}; {check['student']} gained {signed(check['measured'])}, {where}."]
+    return f"{text}; {check['student']} gained {signed(check['measured'])}, {where}."

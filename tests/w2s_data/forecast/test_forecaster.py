@@ -29,8 +29,7 @@ from w2s_data.errors import (
 )
 from w2s_data.forecast import GainForecast, GainForecaster
 from w2s_data.forecast.blend import expected_gain
-from w2s_data.forecast.heldout import OPTIONS
-from w2s_data.forecast.options import WORDS, compare, difference_of
+from w2s_data.forecast.options import OPTIONS, WORDS, compare, difference_of
 from w2s_data.forecast.posterior import (
     PENALTIES,
     SCALING_L2,

@@ -20,6 +20,7 @@ from w2s_data.finetune.gain.intervals import (
     undefined,
     within_seed,
 )
+from w2s_data.finetune.gain.options import Candidate, choose, missing, stand_ins
 from w2s_data.finetune.gain.predictions import predictions_table
 from w2s_data.finetune.gain.result import (
     Comparison,
@@ -30,6 +31,7 @@ from w2s_data.finetune.gain.result import (
 )
 from w2s_data.finetune.gain.scores import Scorer, Scores
 from w2s_data.finetune.gain.training import CEILING, LABELLED_ONLY, VOTE, Trained
+from w2s_data.finetune.methods.base import Method
 from w2s_data.utils.intervals import LEVEL
 
 # Below a point of headroom, recovered performance is noise divided by noise.
@@ -65,13 +67,13 @@ class Comparer:
     def compare(
         self,
         trained: Mapping[str, Trained],
+        methods: Mapping[str, Method],
         seeds: tuple[int, ...],
         tuning: str,
         forecast: ForecastCheck | None,
-        naive: str,
         notes: tuple[str, ...],
     ) -> GainResult:
-        """Rank the methods that have a result; the forecast is that of the method `naive`."""
+        """Rank the methods that have a result, and compare the four options."""
         scores = {
             name: {model: self._scorer.score(proba) for model, proba in student.proba.items()}
             for name, student in trained.items()
@@ -86,6 +88,8 @@ class Comparer:
         )
         teacher, *teachers = (self._reference(*named) for named in self._teachers.items())
         succeeded = {name: trained[name] for name in ranked}
+        # A forecast is about the plain student: its gain is what it has to be compared with.
+        naive = next((name for name in ranked if methods[name].name == "naive"), "")
         answers = {n: s.predicted for n, s in succeeded.items() if s.predicted is not None}
         return GainResult(
             students=students,
@@ -95,6 +99,7 @@ class Comparer:
             vote=self._reference(VOTE, self._vote),
             teachers=tuple(teachers),
             comparisons=comparisons,
+            **self._options(stand_ins(ranked, methods), scores),
             failures={name: each.failure for name, each in trained.items() if each.failure},
             forecast=_check_forecast(forecast, naive, students),
             by_seed=self._by_seed(scores, students, seeds),
@@ -110,6 +115,26 @@ class Comparer:
             diagnostics={n: s.diagnostics for n, s in succeeded.items() if s.diagnostics},
             by_item=predictions_table(self.data, answers),
         )
+
+    def _options(
+        self, chosen: Mapping[str, str], scores: Mapping[str, Mapping[str, Scores]]
+    ) -> dict[str, Any]:
+        """Compare the options, given the method that stands for each; fields of the result."""
+        alone = self._gold_scores[LABELLED_ONLY]
+        candidates = {"teacher": self._candidate("", self._teacher)}
+        if alone is None:
+            candidates["gold"] = missing("gold", self._gold[LABELLED_ONLY].failure)
+        else:
+            candidates["gold"] = self._candidate(LABELLED_ONLY, alone)
+        for name in ("weak", "both"):
+            candidates[name] = missing(name)
+            if name in chosen:
+                candidates[name] = self._candidate(chosen[name], scores[chosen[name]][""])
+        return vars(choose(candidates, self.level))
+
+    def _candidate(self, student: str, scores: Scores) -> Candidate:
+        accuracy = self._scorer.measurements(scores)[0]["accuracy"]
+        return Candidate(student, scores.accuracy, accuracy)
 
     def _reference(self, name: str, scores: Scores | None) -> Reference:
         if scores is None:
@@ -140,6 +165,10 @@ class Comparer:
         lead = undefined("a method has no lead over itself")
         if model:
             lead = measure(scores[""].accuracy - own.accuracy, self.level)
+        alone = self._gold_scores[LABELLED_ONLY]
+        over_labelled = undefined("there is no student of the labelled rows alone")
+        if alone is not None:
+            over_labelled = measure(own.accuracy - alone.accuracy, self.level)
         return StudentGain(
             name=model or name,
             control_of=name if model else "",
@@ -151,6 +180,7 @@ class Comparer:
             pgr=self._recovered(own),
             opr=self._outperforming(own),
             lead=lead,
+            over_labelled=over_labelled,
         )
 
     def _recovered(self, scores: Scores) -> Measurement:

@@ -120,8 +120,10 @@ def measure_gain(
     Returns
     -------
     GainResult
-        Intervals are for fresh test items and fresh seeds together; `to_frame` has each seed with
-        an interval over items alone. Methods are ranked by gain; two share a letter in
+        `options` (use the teacher, train on gold labels, on weak ones, on both) and `advised`, the
+        cheapest that is at most half a point behind the best, and not significantly. Intervals are
+        for fresh test items and fresh seeds together; `to_frame` has each seed with an interval
+        over items alone. Methods are ranked by gain; two share a letter in
         `rank_group` if they do not differ significantly (paired, Bonferroni over the pairs). PGR is
         NaN with a reason unless ceiling minus teacher is at least .01 and its interval lies above
         0, OPR unless the student's error is clearly above 0.
@@ -199,11 +201,7 @@ def measure_gain(
                 for name, method in named.items()
             }
     comparer = Comparer(data, gold, level, n_resamples, entropy)
-    # A forecast is about the plain student: its gain is what it has to be compared with.
-    naive = [name for name, method in named.items() if method.name == "naive"]
-    return comparer.compare(
-        trained, numbers, settings.tuning, expected, naive[0] if naive else "", tuple(notes)
-    )
+    return comparer.compare(trained, named, numbers, settings.tuning, expected, tuple(notes))
 
 
 def _posterior(data: GainData, settings: TrainingSettings, entropy: int) -> FloatArray | None:

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from w2s_data.finetune.gain.intervals import Measurement
+from w2s_data.finetune.gain.intervals import Measurement, undefined
+from w2s_data.finetune.gain.options import MeasuredOption
+from w2s_data.forecast.options import Choice, Difference
 from w2s_data.utils.intervals import Estimate
 
 _MOST_SHOWN = 12  # methods in the text, which should fit a screen
@@ -42,6 +44,7 @@ class StudentGain:
     pgr: Measurement  # performance gap recovered, or why there is none
     opr: Measurement  # outperforming ratio, or why there is none
     lead: Measurement  # of a control: accuracy of its method minus its own
+    over_labelled: Measurement  # student minus `labelled_only` in accuracy, paired likewise
 
     @property
     def gain(self) -> Measurement:
@@ -93,6 +96,12 @@ class GainResult:
     vote: Reference  # the label posterior of the test rows: teacher and students together at use
     teachers: tuple[Reference, ...]  # each teacher, where there are several
     comparisons: tuple[Comparison, ...]  # every pair of methods
+    # Use the teacher, train on gold labels, on weak labels, on both: in the order of their cost.
+    options: tuple[MeasuredOption, ...]
+    differences: tuple[Difference, ...]  # each pair of options, the dearer minus the cheaper one
+    best: str  # the most accurate option
+    advised: str  # the cheapest at most half a point behind the best, and not significantly
+    lead: Estimate  # of the best option over the next
     failures: Mapping[str, str]  # reasons, of methods without a result
     forecast: ForecastCheck | None
     by_seed: pd.DataFrame  # returned by `to_frame`
@@ -126,19 +135,9 @@ class GainResult:
 
     @property
     def reading(self) -> str:
-        """The best method, whether it beats the teacher, and which do not differ from it."""
-        if not self.methods:
-            return "no method has a result"
-        best, *others = self.methods
-        gain = f"{best.gain.value:+.3f} ({self.level:.0%}: {_limits(best.gain, '+')})"
-        if best.gain.low > 0:
-            reading = f"{best.name} gains most over the teacher, {gain}"
-        elif best.gain.high < 0:
-            reading = f"every student falls behind the teacher; {best.name} loses least, {gain}"
-        else:
-            reading = f"no student clearly beats the teacher; {best.name} comes first with {gain}"
-        equal = [s.name for s in others if set(s.rank_group) & set(best.rank_group)]
-        return f"{reading}; no significant difference to {', '.join(equal)}" if equal else reading
+        """The advised option, and its lead over the next or how far it is behind the best."""
+        choice = Choice(self.options, self.differences, self.best, self.advised, self.lead)
+        return "no method has a result" if not self.methods else choice.advise()
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row per model and seed, with intervals over test items only.
@@ -191,10 +190,13 @@ class GainResult:
             f"tuning {self.tuning!r}, pool {self.n_pool:,}, test {self.n_test:,} items",
             f"  {self.reading}",
         ]
-        for reference in (self.teacher, self.labelled_only, self.vote, self.ceiling):
-            accuracy = reference.scores.get("accuracy")
-            shown = f"{accuracy.value:.3f}  ({_limits(accuracy)})" if accuracy else reference.reason
-            lines.append(f"  {reference.name:<16} {shown}")
+        shown = [(o.name, o.accuracy, o.student) for o in self.options]
+        for reference in (self.vote, self.ceiling):
+            accuracy = reference.scores.get("accuracy", undefined(reference.reason))
+            shown.append((reference.name, accuracy, ""))
+        for name, accuracy, student in shown:
+            measured = f"{accuracy.value:.3f}  ({_limits(accuracy)})  {student}".rstrip()
+            lines.append(f"  {name:<10} {accuracy.reason or measured}")
         lines += self._table_lines()
         reasons = (m.reason for s in self.methods for m in (s.pgr, s.opr) if m.reason)
         lines += [f"  {reason}" for reason in list(dict.fromkeys(reasons))[:2]]
