@@ -30,6 +30,8 @@ from w2s_data.stages.graph import (
     NEXT,
     NEXT_SUMMARY,
     OVERLAP,
+    POSTERIOR,
+    POSTERIOR_SUMMARY,
     PROJECTION,
     RELABELLED_SUMMARY,
     SCORE,
@@ -51,7 +53,7 @@ BATCH_ROWS = 512
 LONGEST_TEXT = 2_000
 COMMIT_SECONDS = 10  # within which a writer moves its files into place, with room for a slow disk
 SCORE_COLUMNS = ("id", "region", "confidence", "alignment", "weak_label")
-OTHER_COLUMNS = ("split", "source", "group", "weak_correct")
+OTHER_COLUMNS = ("split", "source", "group", "weak_correct", "trust")
 ITEM_COLUMNS = ("id", "split", "source", "group", "label")
 
 
@@ -172,8 +174,10 @@ def _read(run: Run) -> Artefacts:
         overlap, scores = {}, None
     if scores is None:
         scores = _unscored(items)
-    elif "label" in items:
-        scores["label"] = items["label"]
+    else:
+        overlap |= _read_posterior(run, scores)
+        if "label" in items:
+            scores["label"] = items["label"]
     return Artefacts(folder, manifest, overlap, scores, "item" in items, later, outdated)
 
 
@@ -272,6 +276,17 @@ def _read_scores(path: Path) -> pd.DataFrame:
             f"{str(path)!r} has regions {listing(strange)}; expected {listing(REGION_KEYS)}"
         )
     return scores.reset_index(drop=True)
+
+
+def _read_posterior(run: Run, scores: pd.DataFrame) -> dict[str, Any]:
+    """Return the summary of the label posterior under its name; add its labels to the scores."""
+    named = run.manifest["stages"][SCORE.name]["files"]
+    if POSTERIOR in named:
+        labels = run.read_table(POSTERIOR, ["label"], per_item=True)["label"]
+        scores["posterior_label"] = labels.to_numpy(dtype=object)
+    if POSTERIOR_SUMMARY not in named:  # scored by an earlier version
+        return {}
+    return {"posterior": _read_result(run, POSTERIOR_SUMMARY, SCORE)}
 
 
 def _read_items(path: Path) -> pd.DataFrame:

@@ -121,11 +121,18 @@ def flatten(settings: Any, prefix: str = "") -> dict[str, str]:
     return {prefix: excerpt(text, 200)} if prefix else {}
 
 
-UNITS: dict[str, Callable[..., str]] = {"share": percent, "points": signed, "number": number}
+# An interval of a density is one of the estimate, and holds the true density of few pools.
+SAMPLING_ONLY = "sampling only"
+UNITS: dict[str, Callable[..., str]] = {
+    "share": percent,
+    "density": percent,
+    "points": signed,
+    "number": number,
+}
 
 
 def format_value(value: float | None, unit: str = "share", digits: int | None = None) -> str:
-    """Format a number in its unit: share, points of a share, plain number or count."""
+    """Format a number in its unit: share, density, points of a share, plain number or count."""
     if unit == "count":
         return count(None if value is None else round(value))
     return UNITS[unit](value) if digits is None else UNITS[unit](value, digits)
@@ -134,9 +141,15 @@ def format_value(value: float | None, unit: str = "share", digits: int | None = 
 def format_interval(
     estimate: Mapping[str, Any] | None, unit: str = "share", digits: int | None = None
 ) -> str:
-    """Format the interval of an estimate; empty where it has none."""
+    """Format the interval of an estimate; empty where it has none.
+
+    >>> format_interval({"value": 0.2, "low": 0.1, "high": 0.3}, "density")
+    '10.0–30.0%, sampling only'
+    """
     if not has_interval(estimate) or unit not in UNITS:
         return ""
+    if unit == "density":
+        return f"{format_interval(estimate, 'share', digits)}, {SAMPLING_ONLY}"
     low, high = (format_value(estimate[side], unit, digits) for side in ("low", "high"))
     # A dash between numbers reads as a minus where one of them may be negative.
     if unit == "points" or MINUS in low + high:

@@ -55,7 +55,7 @@ class Condition:
 class Outcome:
     """Result of checking a condition; `failed` is None where the number is not there.
 
-    `unit` is share, points, number or count; `reason` says why there is no number.
+    `unit` is share, density, points, number or count; `reason` says why there is no number.
     """
 
     condition: str
@@ -169,7 +169,7 @@ def _member(metric: str, summary: Summary) -> Metric:
             raise GateError(f"{metric!r} cannot be checked: {summary['sources']['hint']}")
         raise GateError(unknown(FAMILIES[family], str(name), [*result]))
     estimate = result.get(name, NOTHING)
-    unit = "points" if family == "gain" else "share"
+    unit = "points" if family == "gain" else "density"
     return Metric(unit, lambda _: estimate, stage, f"{metric} is undefined")
 
 
@@ -203,7 +203,7 @@ _NO_METHOD = "no method has a result"
 _NO_GROUP = "no group has a known value"
 METRICS: dict[str, Metric] = {
     "density": Metric(
-        "share", lambda s: s["overlap"]["density"], "overlap", "the density is undefined"
+        "density", lambda s: s["overlap"]["density"], "overlap", "the density is undefined"
     ),
     "density_low": Metric(
         "share", lambda s: _limit(s["overlap"]["density"]), "overlap", "the density has no interval"
@@ -215,8 +215,11 @@ METRICS: dict[str, Metric] = {
         "the weak accuracy is unknown without gold labels "
         f"(`{SCORE.with_options('DATA', label='COLUMN')}`)",
     ),
+    "trust": Metric(
+        "share", lambda s: s["posterior"]["weak_accuracy"], "posterior", "no weak label has trust"
+    ),
     "worst_group_density": Metric(
-        "share", lambda s: worst_group(s["groups"]["rows"], "density"), "overlap", _NO_GROUP
+        "density", lambda s: worst_group(s["groups"]["rows"], "density"), "overlap", _NO_GROUP
     ),
     "gain": Metric("points", _best("gain"), "gain", _NO_METHOD),
     "gain_low": Metric("points", lambda s: _limit(_best("gain")(s)), "gain", _NO_METHOD),

@@ -9,6 +9,7 @@ from typing import Any
 from w2s_data.data.pairs import PAIR_CLASSES
 from w2s_reports.artefacts import Artefacts
 from w2s_reports.formats import excerpt, id_of, name_of, plain
+from w2s_reports.trust import trust_level
 
 # About four lines of a card.
 TEXT_BYTES = 280
@@ -66,7 +67,10 @@ def describe_items(artefacts: Artefacts, rows: Iterable[int]) -> dict[int, dict[
     """Describe some rows of the scores by text, region and names."""
     wanted = sorted(set(rows))
     texts, rejected = item_texts(artefacts, wanted, TEXT_BYTES)
-    records = artefacts.scores.loc[wanted].to_dict("records")
+    scores = artefacts.scores.loc[wanted]
+    if "trust" in scores:
+        scores = scores.assign(trust_level=trust_level(scores["trust"]))
+    records = scores.to_dict("records")
     return {
         row: _item(score, row, artefacts.is_paired)
         | {"text": texts.get(row), "rejected": rejected.get(row)}
@@ -83,9 +87,16 @@ def _item(score: Mapping[Any, Any], row: int, is_paired: bool) -> dict[str, Any]
         "weak_correct": None if correct is None else bool(correct),
         "confidence": plain(score["confidence"]),
         "alignment": plain(score["alignment"]),
+        "trust": plain(score.get("trust")),
+        "trust_level": name_of(score.get("trust_level")),
+        "should_be": name_of(score.get("posterior_label")),
     }
+    if item["should_be"] == item["weak_label"]:  # then there is nothing to correct
+        item["should_be"] = None
     if is_paired:  # first and second were drawn by chance
+        said, gold = item["should_be"], item["label"]
         item |= {"label": None, "weak_label": preferred(item["weak_correct"])}
+        item["should_be"] = None if said is None else preferred(said == gold)
     return item
 
 

@@ -19,6 +19,7 @@ from w2s_reports.artefacts import Artefacts
 from w2s_reports.formats import id_of, name_of, plain
 from w2s_reports.items import item_texts
 from w2s_reports.palette import REGION_KEYS
+from w2s_reports.trust import LEVEL_NAMES, trust_level
 
 # More points hide each other, and each costs some 200 bytes of the page.
 MAX_POINTS = 10_000
@@ -80,6 +81,9 @@ def point_columns(artefacts: Artefacts, max_points: int) -> dict[str, Any]:
             None if (known := plain(value)) is None else int(known)
             for value in drawn["weak_correct"]
         ]
+    if "trust" in drawn and drawn["trust"].notna().any():
+        columns["trust"] = _rounded(drawn["trust"])
+        columns["trust_level"] = _coded(trust_level(drawn["trust"]), LEVEL_NAMES)
     columns |= _positions(artefacts, drawn["id"])
     rows = [int(row) for row in drawn.index]
     if artefacts.kind == "text":
@@ -188,4 +192,5 @@ def _coded(values: pd.Series[Any], levels: list[str] | None = None) -> dict[str,
     names = [name_of(level) for level in result]
     if levels is None:
         return {"levels": names, "codes": codes.tolist()}
-    return {"levels": levels, "codes": [levels.index(str(names[c])) for c in codes]}
+    place = [levels.index(str(name)) for name in names] + [-1]  # the last for a missing one
+    return {"levels": levels, "codes": [place[c] for c in codes]}

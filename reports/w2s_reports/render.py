@@ -39,6 +39,7 @@ TITLES = {
     "verdict": "Verdict",
     "comparison": "Comparison",
     "gain": "Gain",
+    "posterior": "Trust",
     "overlap": "Overlap",
     "sources": "Sources",
     "selection": "Selection",
@@ -61,7 +62,9 @@ STAGES = {
     "export": "labels",
 }
 # Sections that a hint replaces, and the part of the summary that has it.
-HINTED = {name: name for name in ("selection", "gain", "sources", "discrepancy", "labels")}
+HINTED = {
+    name: name for name in ("selection", "gain", "posterior", "sources", "discrepancy", "labels")
+}
 ON_PAGE = HINTED | {"overlap": "overlap", "examples": "overlap"}
 IN_TERMINAL = HINTED | {"overlap": "overlap", "forecast": "forecast", "groups": "group_analysis"}
 MOST_ROWS = 30  # of a table in a terminal

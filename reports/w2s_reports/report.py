@@ -81,7 +81,10 @@ class Report:
 
     def __repr__(self) -> str:
         data, overlap = self.summary["data"], self.summary["overlap"]
-        result, n = f"overlap density {formats.format_estimate(overlap['density'])}", "n_scored"
+        result, n = (
+            f"overlap density {formats.format_estimate(overlap['density'], 'density')}",
+            "n_scored",
+        )
         if overlap["hint"]:
             result, n = "not scored", "n_items"
         return f"Report({data['name']!r}, {result}, {formats.count(data[n])} points)"

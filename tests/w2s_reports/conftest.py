@@ -24,6 +24,7 @@ from w2s_reports.render import TITLES
 SECTIONS = {name: title for name, title in TITLES.items() if name != "comparison"}
 HOSTILE = "<script>window.pwned=1</script>\"'</script><img src=x onerror=window.pwned=1>"
 LATER = "2026-11-20T20:02:00Z"
+POSTERIOR_FILES = ("posterior.parquet", "posterior.json")
 REGIONS = ("hard-only", "easy-only", "overlap")
 SENTENCE = (
     "a quiet film that earns its tears without asking for them and never once looks away "
@@ -49,6 +50,7 @@ class RunSpec:
     warnings: tuple[str, ...] = ()
     stages: tuple[str, ...] = ()
     umap: bool = True
+    posterior: bool = True
     seed: int = 0
 
 
@@ -64,10 +66,18 @@ def make_run(folder: Path, **settings: Any) -> Path:
     label = scores.pop("label")
     items["label"] = label if spec.labels else None
     items.to_parquet(folder / "items.parquet")
+    if spec.posterior:
+        scores["trust"], summary = _posterior(spec, scores, label, rng)
+        labels = np.where(rng.random(spec.n) < 0.9, label, scores["weak_label"])
+        table = scores[["id", "trust"]].assign(label=labels)
+        table.to_parquet(folder / "posterior.parquet")
+        _write(folder / "posterior.json", summary)
     scores.to_parquet(folder / "scores.parquet")
     _write(folder / "overlap.json", _overlap(spec, scores))
     if spec.manifest:
         manifest = _manifest(spec)
+        if spec.posterior:
+            manifest["stages"]["score"]["files"] |= dict.fromkeys(POSTERIOR_FILES)
         run = Run(folder, manifest)
         for name in spec.stages:
             _, files = {**STAGES, **DRAWN}[name]
@@ -125,6 +135,42 @@ def _scores(spec: RunSpec, rng: np.random.Generator) -> pd.DataFrame:
             extra = HOSTILE if spec.hostile else ""
             frame[column] = [names[i % len(names)] + extra for i in rng.permutation(n)]
     return frame
+
+
+def _posterior(
+    spec: RunSpec, scores: pd.DataFrame, label: pd.Series, rng: np.random.Generator
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """Return trust, which is high where the weak label is right, and the summary."""
+    right = (scores["weak_label"] == label).to_numpy()
+    trust = np.where(right, rng.beta(6, 1.5, spec.n), rng.beta(1.5, 4, spec.n))
+    trust[:5] = np.nan  # abstentions
+    pool = trust[(scores["split"] == "pool").to_numpy()]
+    known = pool[np.isfinite(pool)]
+    confidence = np.linspace(0.55, 0.97, 6)
+    hostile = HOSTILE if spec.hostile else ""
+    return trust, {
+        "schema": 1,
+        "unknown": "",
+        "n_gold": 60,
+        "n_pool": len(pool),
+        "n_learned": len(pool),
+        "level": 0.95,
+        "equal_weights": False,
+        "weights": {f"teacher{hostile}": 0.4, "gold labels": 0.7, "student": 0.2},
+        "offsets": dict.fromkeys(spec.classes, 0.0),
+        "accuracy": {"value": 0.88, "low": 0.84, "high": 0.92, "level": 0.95},
+        "weak_accuracy": {"value": 0.8, "low": 0.75, "high": 0.85, "level": 0.95},
+        "lead": {"value": 0.08, "low": 0.03, "high": 0.13, "level": 0.95},
+        "calibration_error": 0.03,
+        "reliability": [
+            {"n": 10, "confidence": c, "accuracy": c - 0.02}
+            | {"accuracy_low": c - 0.2, "accuracy_high": min(1.0, c + 0.2)}
+            for c in confidence
+        ],
+        "n_abstained": len(pool) - len(known),
+        "n_doubtful": int((known < 0.5).sum()),
+        "warnings": [f"60 gold rows are few{hostile}"],
+    }
 
 
 def _item(spec: RunSpec, rng: np.random.Generator, i: int) -> Any:

@@ -49,7 +49,7 @@ def test_thinning_keeps_ends_and_change_point(n: int, data: st.DataObject, limit
 def test_figures_that_plotly_accepts(synthetic_run: MakeRun) -> None:
     go = pytest.importorskip("plotly.graph_objects")
     figures = figures_of(synthetic_run())
-    assert list(figures) == ["confidence", "alignment", "map", "densities"]
+    assert list(figures) == ["reliability", "confidence", "alignment", "map", "densities"]
     for figure in figures.values():
         for spec in plotly_specs(figure):
             text = json.dumps(spec)
@@ -76,8 +76,8 @@ def test_curves_split_where_the_regions_do(synthetic_run: MakeRun) -> None:
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
-        ({"degenerate": True}, ["confidence"]),
-        ({"kind": "features"}, ["confidence", "alignment", "map", "densities"]),
+        ({"degenerate": True}, ["reliability", "confidence"]),
+        ({"kind": "features"}, ["reliability", "confidence", "alignment", "map", "densities"]),
         ({"n": 3}, None),
     ],
 )

@@ -160,7 +160,7 @@ def test_exit_codes(synthetic_run: MakeRun, capsys: pytest.CaptureFixture[str]) 
     assert err == ""
     assert run_main("report", run, "--fail-on", "density<0.9", "--fail-on", "leaking>100") == 1
     out, err = capsys.readouterr()
-    assert "FAILED  density<0.9: 40.5% (36.5–44.5%)" in out
+    assert "FAILED  density<0.9: 40.5% (36.5–44.5%, sampling only)" in out
     assert err == "gate failed: density<0.9\n"
     (run / "report.html").unlink()
     assert run_main("report", run, "--fail-on", "gain<0") == 2

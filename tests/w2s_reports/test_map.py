@@ -81,7 +81,7 @@ def test_legend_counts_every_scored_point(synthetic_run: MakeRun) -> None:
     pool = pd.read_parquet(run / "scores.parquet").query("split == 'pool'")
     counts = pool["source"].value_counts()
     by = {colouring["key"]: colouring for colouring in map_of(report).colours}
-    assert list(by) == ["region", "source", "group", "label", "weak_correct"]
+    assert list(by) == ["region", "source", "group", "label", "weak_correct", "trust_level"]
     *shown, others = by["source"]["levels"]
     assert {level["name"]: level["n"] for level in shown} == counts.head(8).to_dict()
     assert [level["name"] for level in shown] == sorted(

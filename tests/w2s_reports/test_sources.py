@@ -40,8 +40,9 @@ def test_who_lies_apart(synthetic_run: MakeRun) -> None:
     with_sources(run, {"a": (0.50, 0.9), "b": (0.31, 0.6), "c": (0.20, 0.5), "d": (0.10, 0.4)})
     found = summarize(run)["sources"]
     assert found["reading"][0] == (
-        "Clearly more overlap than the whole (30.0%): a 50.0% (46.0–54.0%); clearly less: "
-        "d 10.0% (6.0–14.0%), c 20.0% (16.0–24.0%); the other one does not differ significantly."
+        "Clearly more overlap than the whole (30.0%): a 50.0% (46.0–54.0%, sampling only); clearly "
+        "less: d 10.0% (6.0–14.0%, sampling only), c 20.0% (16.0–24.0%, sampling only); the other "
+        "one does not differ significantly."
     )
     assert found["agreement"] == pytest.approx(1)
     assert "Spearman 1.00 over only 4 sources" in found["reading"][1]

@@ -56,7 +56,8 @@ def reading(detector: OverlapDetector, n: int) -> str:
             "(see the warnings)."
         )
     low, high = detector.density_interval_
-    interval = "" if np.isnan(low) else f" ({100 * low:.1f}\u2013{100 * high:.1f}%)"
+    # The interval is that of the estimate: it holds the true density of few pools.
+    interval = "" if np.isnan(low) else f" ({100 * low:.1f}\u2013{100 * high:.1f}%, sampling only)"
     # Never the density alone: on real data most of its effect is the filter on confidence.
     text = (
         f"About {100 * detector.density_:.1f}%{interval} of the {n:,} pool items are overlap "

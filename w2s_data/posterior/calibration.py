@@ -6,17 +6,20 @@ import numpy as np
 import pandas as pd
 
 from w2s_data.utils.intervals import Estimate, student_interval, wilson_interval
-from w2s_data.utils.typing import BoolArray, FloatArray
+from w2s_data.utils.typing import AnyArray, BoolArray, FloatArray
 
 BINS = 10  # of equal size: those of equal width would be empty where a model is sure
 
 
-def corrected_mean(pool: FloatArray, gold: FloatArray, right: BoolArray, level: float) -> Estimate:
+def corrected_mean(
+    pool: FloatArray, gold: FloatArray, right: AnyArray, level: float, least: float = 0.0
+) -> Estimate:
     r"""Return an accuracy on the pool from predicted chances, corrected by gold rows.
 
     .. math:: \frac1N \sum_{pool} g_i + \frac1n \sum_{gold} ([right_i] - g_i)
 
     Unbiased whatever the chances g in [0, 1] are; the better they are, the shorter the interval.
+    With `least` -1, g and `right` may be differences of two chances and of two answers.
     Angelopoulos et al., *Prediction-powered inference*, Science 2023.
 
     >>> pool, gold = np.full(1000, 0.9), np.full(50, 0.9)
@@ -27,11 +30,11 @@ def corrected_mean(pool: FloatArray, gold: FloatArray, right: BoolArray, level: 
     excess = right - gold
     if len(excess) < 2 or not len(pool):
         return Estimate(float(pool.mean()) if len(pool) else np.nan, level=level)
-    value = float(np.clip(pool.mean() + excess.mean(), 0, 1))
+    value = float(np.clip(pool.mean() + excess.mean(), least, 1))
     # + 1 keeps the variance of rows that are all right from being 0.
     spread = (len(excess) * excess.var(ddof=1) + 1) / len(excess) ** 2
     error = np.sqrt(spread + pool.var() / len(pool))
-    low, high = student_interval(value, error, len(excess) - 1, level, 0.0, 1.0)
+    low, high = student_interval(value, error, len(excess) - 1, level, least, 1.0)
     return Estimate(value, float(low), float(high), level)
 
 

@@ -85,6 +85,9 @@ class LabelPosterior(BaseEstimator):  # type: ignore[misc]
     accuracy_, weak_accuracy_ : Estimate
         Accuracy on the pool of the most probable class, and of the weak labels: the mean over the
         pool plus what held-out gold rows correct. The interval is for rows like the gold ones.
+    lead_ : Estimate
+        Accuracy on the pool of the most probable class minus that of the weak label, over rows that
+        have one; paired, so that its interval is shorter than those of the two suggest.
     equal_weights_ : bool
         Whether there were too few gold rows to fit the weights.
     calibration_error_ : float
@@ -229,6 +232,7 @@ class LabelPosterior(BaseEstimator):  # type: ignore[misc]
             "offsets": self.offsets_.tolist(),
             "accuracy": self.accuracy_.to_dict(),
             "weak_accuracy": self.weak_accuracy_.to_dict(),
+            "lead": self.lead_.to_dict(),
             "calibration_error": self.calibration_error_,
             "reliability": self.reliability_.to_dict("records"),
             "notes": list(self.notes_),
@@ -266,11 +270,18 @@ class LabelPosterior(BaseEstimator):  # type: ignore[misc]
         confidence = self.gold_proba_.max(axis=1)
         right = self.gold_proba_.argmax(axis=1) == codes
         self.accuracy_ = corrected_mean(self.proba_.max(axis=1), confidence, right, self.level)
-        voted = ~abstains(weak)
-        trust = _chance(self.gold_proba_, weak)[voted]
+        # Only rows with a weak label have trust.
+        voted, known = ~abstains(weak), np.isfinite(self.trust_)
+        trust, of_pool = _chance(self.gold_proba_, weak)[voted], self.trust_[known]
         weak_right = (weak.argmax(axis=1) == codes)[voted]
-        of_pool = self.trust_[np.isfinite(self.trust_)]
         self.weak_accuracy_ = corrected_mean(of_pool, trust, weak_right, self.level)
+        self.lead_ = corrected_mean(
+            self.proba_.max(axis=1)[known] - of_pool,
+            confidence[voted] - trust,
+            right[voted].astype(np.int64) - weak_right,
+            self.level,
+            least=-1.0,
+        )
         self.calibration_error_ = calibration_error(confidence, right)
         self.reliability_ = reliability(confidence, right, self.level)
 

@@ -242,6 +242,7 @@ def _summary(
         "offsets": dict(zip(dataset.class_names, found["offsets"], strict=True)),
         "accuracy": found["accuracy"],
         "weak_accuracy": found["weak_accuracy"],
+        "lead": found["lead"],
         "calibration_error": found["calibration_error"],
         "reliability": found["reliability"],
         "n_abstained": len(trust) - len(known),

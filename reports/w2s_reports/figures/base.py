@@ -181,7 +181,10 @@ def mark_series(
         if known:
             estimates = [in_points(row[key]) if unit == "points" else row[key] for _, row in known]
             heights = [len(rows) - 1 - k + shift for k, _ in known]
-            texts = [f"{row['name']}, {label}: {describe(row[key], unit)}" for _, row in known]
+            texts = [
+                f"{row['name']}, {label}: {describe(row[key], row.get('unit', unit))}"
+                for _, row in known
+            ]
             data.append(marks(label, estimates, heights, texts, token=token, filled=filled))
     return data
 

@@ -28,8 +28,8 @@ def side_by_side(comparison: Mapping[str, Any] | None) -> list[Figure]:
         and None not in (row["value"]["value"], row["other"]["value"])
     ]
     made = (
-        _paired("comparison", "Densities and accuracies of both runs", rows, "share"),
-        _paired("comparison-gains", "Gains of both runs", rows, "points"),
+        _paired("comparison", "Densities and accuracies of both runs", rows, ("share", "density")),
+        _paired("comparison-gains", "Gains of both runs", rows, ("points",)),
     )
     return [figure for figure in made if figure is not None]
 
@@ -40,11 +40,11 @@ def _name(section: Mapping[str, Any], row: Row) -> str:
     return {"sources": "source: ", "groups": "group: "}.get(section["key"], "") + name
 
 
-def _paired(name: str, heading: str, rows: Sequence[Row], unit: str) -> Figure | None:
-    result = [row for row in rows if row["unit"] == unit]
+def _paired(name: str, heading: str, rows: Sequence[Row], units: Sequence[str]) -> Figure | None:
+    result = [row for row in rows if row["unit"] in units]
     if not result:
         return None
-    shown = result[:SHOWN]
+    shown, unit = result[:SHOWN], units[0]
     data = mark_series(shown, SERIES, unit)
     if unit == "share":
         axis: dict[str, Any] = {"title": title("share"), "tickformat": ".0%", "nticks": 6}
@@ -57,7 +57,7 @@ def _paired(name: str, heading: str, rows: Sequence[Row], unit: str) -> Figure |
     if len(result) > SHOWN:
         caption += f" The first {SHOWN} of {len(result)}; the tables have all."
     both = [
-        f"{row['name']}: {describe(row[key], unit)} in {where}"
+        f"{row['name']}: {describe(row[key], row['unit'])} in {where}"
         for row in shown
         for key, where in (("value", "this run"), ("other", "the baseline"))
     ]

@@ -141,18 +141,25 @@ def densities(sources: Mapping[str, Any], overlap: Mapping[str, Any]) -> Figure 
     axis |= {"range": _source_range(shown)}
     drawn = rows_layout([row["name"] for row in shown], axis, legend=True)
     drawn["shapes"] = [line("x", overlap["density"]["value"], "paper")]
+    whole = percent(overlap["density"]["value"])
     caption = (
-        f"With {percent(overlap['level'], 0)} intervals, most overlap first. The dotted line is "
-        f"the density of all scored points, {percent(overlap['density']['value'])}. Hollow "
+        f"With {percent(overlap['level'], 0)} intervals, those of the overlap sampling only; most "
+        f"overlap first. The dotted line is the density of all scored points, {whole}. Hollow "
         "marks: what a filter on weak confidence would keep without any strong model."
     )
     caption += cut_note(len(rows), SHOWN, "sources")
     text = "; ".join(
-        f"{row['name']} {describe(row['density'])} overlap, {describe(row['confident'])} confident"
+        f"{row['name']} {describe(row['density'], 'density')} overlap, "
+        f"{describe(row['confident'])} confident"
         for row in shown
     )
     heading = "Overlap beside confidence alone"
-    data = mark_series(shown, SOURCE_SERIES)
+    # Grey where the split into regions is doubtful.
+    series = [
+        (label, key, "muted" if overlap["doubt"] and key == "density" else token, filled, shift)
+        for label, key, token, filled, shift in SOURCE_SERIES
+    ]
+    data = mark_series(shown, series)
     return Figure("densities", heading, data, drawn, caption, f"Shares by source: {text}.")
 
 

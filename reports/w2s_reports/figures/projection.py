@@ -17,6 +17,7 @@ from w2s_reports.artefacts import Artefacts
 from w2s_reports.figures.base import Figure, Spec, axis, layout, line, title
 from w2s_reports.formats import count, name_of, percent
 from w2s_reports.palette import CATEGORY_SYMBOLS, CATEGORY_TOKENS, REGIONS
+from w2s_reports.trust import TRUST_LEVELS, trust_level
 
 # Square on a phone, and not taller than a laptop's screen.
 HEIGHT = 520
@@ -156,6 +157,16 @@ def _colourings(
         ]
         levels += _missing("label", int(answers.isna().sum()))
         result.append(_colouring("weak_correct", "Weak label", levels, [0, 1], 2))
+    if "trust_level" in points:
+        names = trust_level(scored["trust"])
+        counts = names.value_counts()
+        levels = [
+            _level(style.name, style.token, style.symbol, int(counts.get(style.name, 0)))
+            for style in TRUST_LEVELS
+        ]
+        n = len(levels)
+        levels += _missing("weak label", int(names.isna().sum()))
+        result.append(_colouring("trust_level", "Trust", levels, list(range(n)), n))
     return result
 
 

@@ -17,6 +17,7 @@ from w2s_reports.summary import (
     groups,
     labels,
     overlap,
+    posterior,
     projection,
     provenance,
     selection,
@@ -48,8 +49,8 @@ def summarize(
     Returns
     -------
     dict
-        Keys `schema`, `version`, `data`, `verdict`, `gain`, `forecast`, `reading`, `overlap`,
-        `projection`, `sources`, `groups`, `selection`, `group_analysis`, `discrepancy`,
+        Keys `schema`, `version`, `data`, `verdict`, `gain`, `forecast`, `posterior`, `reading`,
+        `overlap`, `projection`, `sources`, `groups`, `selection`, `group_analysis`, `discrepancy`,
         `labels`, `examples`, `provenance`, `comparison` (None without a baseline) and `gate`.
         Shares and densities are in [0, 1]; an undefined number is None. A stage that was not run
         has a `hint`, the command that adds it, instead of numbers.
@@ -112,6 +113,7 @@ def _sections(artefacts: Artefacts) -> dict[str, Any]:
             "data": data,
             "verdict": verdict.give_verdict(stages, _outdated(artefacts), data["warnings"]),
             **stages,
+            "posterior": posterior.summarize_posterior(artefacts),
             "overlap": overlap.overlap(artefacts),
             "projection": projection.projection(artefacts),
             "sources": sources.summarize_sources(artefacts),

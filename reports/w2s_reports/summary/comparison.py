@@ -128,10 +128,10 @@ def _result(left: Estimate, right: Estimate, between: Estimate, same: bool) -> s
 
 
 def _overlap(o: Summary) -> Iterator[Value]:
-    yield "overlap density", "share", o["density"]
+    yield "overlap density", "density", o["density"]
     for region in o["regions"]:
         if region["key"] != "overlap":  # its share is the density
-            yield f"{region['key']} share", "share", region["share"]
+            yield f"{region['key']} share", "density", region["share"]
     for title, name in (("margin", "confidence"), ("alignment", "alignment")):
         yield f"{title} threshold", "number", o[f"{name}_threshold"]
     for key, name in (
@@ -144,7 +144,7 @@ def _overlap(o: Summary) -> Iterator[Value]:
 
 def _densities(slices: Summary) -> Iterator[Value]:
     for row in slices["rows"]:
-        yield row["name"], "share", row["density"]
+        yield row["name"], "density", row["density"]
 
 
 def _forecast(f: Summary) -> Iterator[Value]:

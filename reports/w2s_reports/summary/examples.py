@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from w2s_reports.formats import count, name_of, plain
 from w2s_reports.items import describe_items, shown_once
 from w2s_reports.summary.disagreements import find_disagreements
 from w2s_reports.summary.groups import describe_groups
+from w2s_reports.summary.posterior import find_doubtful
 
 # Two rows of three cards.
 EXAMPLES_PER_REGION = 6
@@ -44,13 +46,14 @@ def example_rows(artefacts: Artefacts) -> dict[str, list[dict[str, int]]]:
 
 
 def examples(artefacts: Artefacts) -> dict[str, Any]:
-    """Collect typical items by region, disagreements by kind, pairs of duplicates."""
+    """Collect typical items by region, doubtful labels, disagreements, pairs of duplicates."""
     chosen = example_rows(artefacts)
     result: dict[str, Any] = {
         "regions": [
             {"region": key, "order": _TELLING[key][2], "items": items}
             for key, items in chosen.items()
         ],
+        "doubtful": find_doubtful(artefacts),
         "groups": find_groups(artefacts),
         "disagreements": find_disagreements(artefacts),
         "duplicates": find_duplicates(artefacts),
@@ -74,7 +77,8 @@ def shown_rows(result: Mapping[str, Any]) -> list[int]:
 
 def _parts(result: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
     """Return the lists of items, the most important first."""
-    return (*result["regions"], *result["groups"], *result["disagreements"].get("kinds", ()))
+    others = result["groups"], result["disagreements"].get("kinds", ())
+    return (*result["regions"], result["doubtful"], *itertools.chain(*others))
 
 
 def find_groups(artefacts: Artefacts) -> list[dict[str, Any]]:

@@ -71,7 +71,7 @@ def reading(artefacts: Artefacts) -> dict[str, Any]:
 def _plain_reading(density: Mapping[str, Any]) -> str:
     if density["value"] is None:
         return "The overlap density of this pool is undefined."
-    spread = format_interval(density)
+    spread = format_interval(density, "density")
     return f"The overlap density is {percent(density['value'])}" + (
         f" (interval {spread})." if spread else "."
     )

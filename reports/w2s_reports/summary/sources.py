@@ -185,7 +185,8 @@ def _who_lies_apart(more: Sequence[Row], fewer: Sequence[Row], density: float, n
 
 
 def _said(row: Row, column: str) -> str:
-    return f"{row['name']} {format_estimate(row[column])}"
+    unit = "density" if column == "density" else "share"
+    return f"{row['name']} {format_estimate(row[column], unit)}"
 
 
 def _against_confidence(rows: Sequence[Row], agreement: float | None) -> list[str]:

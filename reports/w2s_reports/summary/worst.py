@@ -25,7 +25,7 @@ MEASURES: tuple[Row, ...] = (
         "key": "overlap_density",
         "title": "Least overlap",
         "word": "overlap density",
-        "unit": "share",
+        "unit": "density",
         "advice": "There is little to learn here beyond the teacher: a larger gain needs other "
         "items.",
     },

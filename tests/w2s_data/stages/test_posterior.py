@@ -70,9 +70,16 @@ def test_the_posterior_of_all_items_is_right_more_often_than_the_weak_labels(tmp
     for name, truth in (
         ("accuracy", proba[pool].argmax(axis=1) == codes[pool]),
         ("weak_accuracy", right[pool]),
+        ("lead", (proba.argmax(axis=1) == codes)[pool].astype(int) - right[pool]),
     ):
         estimate = Estimate(**summary[name])
         assert estimate.low <= truth.mean() <= estimate.high
+    width = {
+        name: summary[name]["high"] - summary[name]["low"]
+        for name in summary
+        if name in ("accuracy", "weak_accuracy", "lead")
+    }
+    assert width["lead"] < np.hypot(width["accuracy"], width["weak_accuracy"])
     assert (summary["n_gold"], summary["n_pool"]) == (100, 550)
     assert summary["n_doubtful"] == (scores["trust"][pool] < 0.5).sum()
 

@@ -41,7 +41,7 @@ const tableCsv = (records) => {
 };
 const csv = () => {
   const names = ["id", "source", "group", "region", "label", "weak_label", "weak_correct"]
-    .concat(["confidence", "alignment"])
+    .concat(["confidence", "alignment", "trust"])
     .filter((name) => points[name]);
   const cell = (name, i) => (points[name].codes ? coded(name, i) : points[name][i]);
   const lines = points.id.map((_, i) => names.map((name) => field(cell(name, i))).join(","));

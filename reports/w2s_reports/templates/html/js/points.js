@@ -19,6 +19,7 @@ const describe = (i) => ({
   facts: [
     ["label", points.rejected ? null : coded("label", i)],
     ["weak label", points.rejected ? preferred(i) : coded("weak_label", i)],
+    ["trust", points.trust && points.trust[i] !== null ? points.trust[i].toFixed(2) : null],
     ["source", coded("source", i)],
     ["group", coded("group", i)],
     ["margin", points.confidence[i] === null ? null : points.confidence[i].toFixed(3)],

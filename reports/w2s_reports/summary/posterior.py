@@ -1,0 +1,164 @@
+"""Gold and weak labels joined: whom to trust, and which weak labels are probably wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from w2s_data.stages.graph import SCORE
+from w2s_data.stages.posterior import DOUBTFUL
+from w2s_data.utils.intervals import Estimate, wilson_interval
+from w2s_reports.artefacts import Artefacts
+from w2s_reports.formats import count, format_estimate, name_of, percent, plain
+from w2s_reports.items import shown_once
+from w2s_reports.summary.parts import estimate, texts
+
+DOUBTFUL_SHOWN = 24  # four pages of six cards
+FEWEST_CHECKED = 30  # pool items with a gold label from which a check by them is worth a sentence
+AGAIN = f"`{SCORE.command}` adds the chance that each weak label is right."
+# What the interval of the accuracies leaves out: it is about gold and pool rows of one kind.
+LIMITS = (
+    "Intervals are for pool items like the gold ones: where the gold items were chosen otherwise "
+    "(the easy ones, another source), neither the posterior nor its intervals hold."
+)
+
+
+def summarize_posterior(artefacts: Artefacts) -> dict[str, Any]:
+    """Summarize views, accuracies and reliability; `hint` says why there are none."""
+    written = artefacts.overlap.get("posterior")
+    if written is None:
+        return {"hint": AGAIN, "reading": "", "warnings": []}
+    if written["unknown"]:
+        return {"hint": f"None here: {written['unknown']}.", "reading": "", "warnings": []}
+    level = written["level"]
+    result: dict[str, Any] = {
+        "hint": None,
+        **{name: written[name] for name in ("n_gold", "n_pool", "n_doubtful", "n_abstained")},
+        "level": level,
+        "equal_weights": bool(written["equal_weights"]),
+        **{name: estimate(written[name]) for name in ("accuracy", "weak_accuracy", "lead")},
+        "calibration_error": plain(written["calibration_error"]),
+        "views": [
+            {"name": name_of(name), "weight": plain(weight), "about": _about(str(name))}
+            for name, weight in written["weights"].items()
+        ],
+        "reliability": [
+            {
+                "n": int(row["n"]),
+                "confidence": plain(row["confidence"]),
+                "accuracy": estimate(_side(row), level),
+            }
+            for row in written["reliability"]
+        ],
+        "checked": _checked(artefacts, level),
+        "limits": LIMITS,
+        "warnings": texts(written["warnings"]),
+    }
+    return result | {"reading": _reading(result), "trusted": _trusted(result)}
+
+
+def find_doubtful(artefacts: Artefacts) -> dict[str, Any]:
+    """List the weak labels of the pool that are more probably wrong than right, worst first."""
+    scored = artefacts.scored()
+    if "trust" not in scored or not scored["trust"].notna().any():
+        return {"hint": summarize_posterior(artefacts)["hint"] or AGAIN, "n": 0, "items": []}
+    doubtful = scored.loc[scored["trust"] < DOUBTFUL]
+    order = doubtful["trust"].sort_values(kind="stable").index
+    return {
+        "hint": None,
+        "n": len(doubtful),
+        "reading": _of_doubtful(doubtful, len(scored)),
+        "items": shown_once(artefacts, order, DOUBTFUL_SHOWN),
+    }
+
+
+def _about(name: str) -> str:
+    known = {
+        "gold labels": "a model of the gold labels alone, on strong features",
+        "class means": "the nearest mean of a class of the gold labels, in strong features",
+        "student": "a student of the weak labels alone, on strong features",
+    }
+    return known.get(name, "weak labels")
+
+
+def _side(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the accuracy of a bin of the reliability curve in the shape of an estimate."""
+    return {"value": row["accuracy"], "low": row["accuracy_low"], "high": row["accuracy_high"]}
+
+
+def _checked(artefacts: Artefacts, level: float) -> dict[str, Any] | None:
+    """Measure the labels of the posterior where the pool happens to have gold labels."""
+    scored = artefacts.scored()
+    if not {"label", "posterior_label"} <= set(scored):
+        return None
+    known = scored.loc[scored["label"].notna()]
+    n = len(known)
+    if n < FEWEST_CHECKED:
+        return None
+    right = int((known["label"] == known["posterior_label"]).sum())
+    low, high = (float(side) for side in wilson_interval(right, n, level))
+    return {"n": n, "accuracy": estimate(Estimate(right / n, low, high, level).to_dict())}
+
+
+def _reading(result: Mapping[str, Any]) -> str:
+    """Compare the labels of the posterior with the weak labels in one sentence or two."""
+    own, weak, lead = (result[name] for name in ("accuracy", "weak_accuracy", "lead"))
+    text = (
+        f"Joined with {count(result['n_gold'])} gold labels, the labels of the pool are expected "
+        f"to be right on {format_estimate(own)}"
+    )
+    if weak["value"] is not None:
+        text += f", the weak labels alone on {format_estimate(weak)}"
+    if lead["value"] is not None:
+        text += f": a lead of {format_estimate(lead, 'points')} points, {_how_sure(lead)}"
+    text += "."
+    if result["checked"]:
+        checked = result["checked"]
+        text += (
+            f" On the {count(checked['n'])} pool items whose gold label is known, which were not "
+            f"used, they are right on {format_estimate(checked['accuracy'])}."
+        )
+    return text
+
+
+def _how_sure(lead: Mapping[str, Any]) -> str:
+    if None in (lead["low"], lead["high"]) or lead["low"] <= 0 <= lead["high"]:
+        return "which may be chance"
+    return "more than chance explains" if lead["low"] > 0 else "less than chance explains"
+
+
+def _trusted(result: Mapping[str, Any]) -> str:
+    """Say whom the posterior trusts, and how many weak labels it doubts."""
+    n = result["n_pool"] - result["n_abstained"]
+    doubted = "All weak models abstain on every pool item."
+    if n:
+        doubted = f"{_doubted(result['n_doubtful'], n)} (trust below {DOUBTFUL:g})."
+    weights = {view["name"]: view["weight"] for view in result["views"]}
+    if result["equal_weights"] or not any(weights.values()):
+        return doubted
+    most = max(weights, key=lambda name: weights[name])
+    return f"Most weight has {most} ({weights[most]:.2f}). {doubted}"
+
+
+def _of_doubtful(doubtful: Any, n: int) -> str:
+    text = f"{_doubted(len(doubtful), n)}, by gold and weak labels together."
+    if len(doubtful) > 1:
+        text += " Those come first of which this is surest."
+    answers = doubtful["weak_correct"].dropna().to_numpy(bool) if "weak_correct" in doubtful else ()
+    if len(answers) >= FEWEST_CHECKED:
+        wrong = 1 - float(np.mean(answers))
+        text += (
+            f" Of the {count(len(answers))} whose gold label is known, {percent(wrong)} are wrong "
+            "indeed."
+        )
+    return text
+
+
+def _doubted(few: int, n: int) -> str:
+    verb = "is" if few == 1 else "are"
+    number = (
+        f"{count(few)} of {count(n)} weak labels ({percent(few / n)})" if few else "No weak label"
+    )
+    return f"{number} {verb if few else 'is'} more probably wrong than right"

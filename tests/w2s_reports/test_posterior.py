@@ -1,0 +1,179 @@
+"""The label posterior in a report: section, map, examples, filter, gate, and runs without one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from tests.sealing import seal
+from tests.w2s_reports.test_browser import browser, opened  # noqa: F401
+from w2s_reports import build_report, summarize
+from w2s_reports.gate import check
+from w2s_reports.render import render
+from w2s_reports.trust import TRUST_LEVELS
+
+MakeRun = Callable[..., Path]
+
+
+def pool_of(run: Path) -> pd.DataFrame:
+    scores = pd.read_parquet(run / "scores.parquet")
+    labels = pd.read_parquet(run / "posterior.parquet")["label"]
+    return scores.assign(should_be=labels).query("split == 'pool'")
+
+
+def rewrite(run: Path, **values: Any) -> None:
+    path = run / "posterior.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+    seal(run)
+
+
+def test_the_section_compares_labels_and_names_the_doubtful(synthetic_run: MakeRun) -> None:
+    run = synthetic_run()
+    report = build_report(run)
+    doubtful = (pool_of(run)["trust"] < 0.5).sum()
+    page = report.to_html()
+    for text in (page, report.to_markdown()):
+        assert "right on 88.0% (84.0–92.0%), the weak labels alone on 80.0% (75.0–85.0%)" in text
+        assert "a lead of +8.0 (+3.0 to +13.0) points, more than chance explains" in text
+        assert f"{doubtful} of 197 weak labels" in text  # five abstentions, two of them labelled
+        assert "for pool items like the gold ones" in text
+    assert "Most weight has gold labels (0.70)" in page
+    terminal = render(report.summary, "terminal", ["overlap"])
+    assert "Label posterior: Joined with 60 gold labels" in terminal
+
+
+def test_the_reliability_curve_has_confidence_across_and_accuracy_up(
+    synthetic_run: MakeRun,
+) -> None:
+    figure = build_report(synthetic_run()).drawing.figures["reliability"]
+    _, bins = figure.data
+    assert bins["x"] == pytest.approx([0.55, 0.634, 0.718, 0.802, 0.886, 0.97])
+    assert bins["y"] == pytest.approx([x - 0.02 for x in bins["x"]])
+    assert bins["error_y"]["arrayminus"] == pytest.approx([0.18] * 6)
+    assert "0.030" in figure.caption
+
+
+def test_trust_colours_the_map_and_its_levels_count_every_point(synthetic_run: MakeRun) -> None:
+    run = synthetic_run(n=900)
+    report = build_report(run, max_points=100)
+    trust = pool_of(run)["trust"]
+    colours = {c["key"]: c for c in report.drawing.figures["map"].colours}
+    starts = [level.start for level in TRUST_LEVELS]
+    ends = [*starts[1:], 1.1]
+    expected = [((trust >= a) & (trust < b)).sum() for a, b in zip(starts, ends, strict=True)]
+    levels = colours["trust_level"]["levels"]
+    assert [level["n"] for level in levels] == [*expected, trust.isna().sum()]
+    points = report.drawing.points
+    for value, code in zip(points["trust"], points["trust_level"]["codes"], strict=True):
+        assert code == (-1 if value is None else sum(value >= start for start in starts) - 1)
+
+
+def test_doubtful_labels_are_listed_worst_first_with_what_they_should_be(
+    synthetic_run: MakeRun,
+) -> None:
+    run = synthetic_run()
+    pool = pool_of(run)
+    doubtful = pool[pool["trust"] < 0.5].sort_values("trust")
+    found = summarize(run)["examples"]["doubtful"]
+    assert found["n"] == len(doubtful)
+    shown = found["items"]
+    assert [item["id"] for item in shown] == doubtful["id"].head(24).tolist()
+    for item in shown:
+        row = doubtful.loc[item["row"]]
+        differs = row["should_be"] != row["weak_label"]
+        assert item["should_be"] == (row["should_be"] if differs else None)
+    wrong = 1 - doubtful["weak_correct"].astype(bool).mean()
+    assert len(doubtful) >= 30
+    assert f"{100 * wrong:.1f}% are wrong indeed" in found["reading"]
+
+
+def test_filters_show_points_of_one_level_of_trust(browser: Any, synthetic_run: MakeRun) -> None:  # noqa: F811
+    run = synthetic_run()
+    build_report(run)
+    trust = pool_of(run)["trust"]
+    with opened(browser, run / "report.html") as page:
+        page.select_option("#filter-trust_level", "0.95 and above")
+        status = page.locator("#search-status").inner_text()
+        assert status.startswith(f"{(trust >= 0.95).sum()} match")
+        page.click("#tab-doubtful")
+        assert page.locator("#panel-doubtful .card:visible").count() == 0
+        page.select_option("#filter-trust_level", "below 0.5")
+        assert page.locator("#panel-doubtful .card:visible").count() == 6
+        page.check("input[name=map-colour][value=trust_level]", force=True)
+        assert page.locator("div.legend[data-colour=trust_level]").is_visible()
+
+
+def test_a_condition_on_trust_is_about_its_corrected_mean(synthetic_run: MakeRun) -> None:
+    summary = summarize(synthetic_run())
+    failed, passed = check(["trust<0.9", "trust<0.6"], summary)
+    assert (failed.failed, passed.failed) == (True, False)
+    assert (failed.value, failed.low, failed.high) == (0.8, 0.75, 0.85)
+    (unknown,) = check(["trust<0.6"], summarize(synthetic_run("without", posterior=False)))
+    assert unknown.failed is None
+    assert "w2s score RUN" in unknown.reason
+
+
+@pytest.mark.parametrize("earlier", [True, False])
+def test_a_run_without_posterior_says_why(synthetic_run: MakeRun, earlier: bool) -> None:
+    run = synthetic_run(posterior=not earlier)
+    if not earlier:
+        rewrite(run, unknown="a posterior requires gold labels")
+        scores = pd.read_parquet(run / "scores.parquet")
+        scores.assign(trust=float("nan")).to_parquet(run / "scores.parquet")
+        seal(run)
+    reason = "w2s score RUN" if earlier else "None here: a posterior requires gold labels."
+    report = build_report(run)
+    assert "reliability" not in report.drawing.figures
+    assert "trust" not in report.drawing.points
+    hints = report.summary["posterior"]["hint"], report.summary["examples"]["doubtful"]["hint"]
+    assert all(reason in hint for hint in hints)
+    for text in (report.to_html(), report.to_markdown()):
+        assert reason in text
+
+
+def test_few_gold_labels_and_abstentions_read_well(synthetic_run: MakeRun) -> None:
+    run = synthetic_run()
+    nothing = {"value": None, "low": None, "high": None, "level": 0.95}
+    rewrite(run, equal_weights=True, weak_accuracy=nothing, lead=nothing, n_doubtful=0)
+    rewrite(run, n_abstained=200)
+    found = summarize(run)["posterior"]
+    assert "weak labels alone" not in found["reading"]
+    assert found["trusted"] == "All weak models abstain on every pool item."
+    assert "All views have the same weight" in build_report(run).to_html()
+
+
+def test_every_interval_of_a_density_says_sampling_only(synthetic_run: MakeRun) -> None:
+    report = build_report(synthetic_run(), fail_on=["density<0.2", "density.web<0.2"])
+    summary = report.summary
+    low, high = (100 * summary["overlap"]["density"][side] for side in ("low", "high"))
+    interval = f"{low:.1f}–{high:.1f}%"
+    page, markdown = report.to_html(), report.to_markdown()
+    for text in (page, markdown, repr(report), *map(str, report.gate)):
+        assert f"{interval}, sampling only" in text or "density.web" in text
+        assert f"{interval})" not in text
+        assert "sampling only" in text
+    assert "Overlap, sampling only" in page
+    assert "Overlap density, sampling only" in markdown
+    assert "intervals (sampling only)" in render(summary, "terminal", ["overlap"])
+    assert "sampling only" in report.drawing.figures["densities"].caption
+
+
+def test_a_doubtful_density_is_grey_small_and_called_so(synthetic_run: MakeRun) -> None:
+    run = synthetic_run()
+    overlap = json.loads((run / "overlap.json").read_text())
+    overlap["confidence_threshold"]["explained"] = 0.6
+    (run / "overlap.json").write_text(json.dumps(overlap))
+    seal(run)
+    report = build_report(run)
+    page, markdown = report.to_html(), report.to_markdown()
+    assert '<p class="big">' not in page.split('id="overlap"')[1].split("</section>")[0]
+    assert '<td class="doubtful"' in page
+    assert "doubtful, since the margin of these points falls" in markdown
+    assert "Overlap density **" not in markdown
+    assert report.drawing.figures["densities"].data[0]["marker"]["color"] == "--muted"
+    assert "doubtful" in render(report.summary, "terminal", ["overlap"])
