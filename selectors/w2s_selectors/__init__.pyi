@@ -7,6 +7,7 @@ from .objectives import Overlap as Overlap
 from .objectives import Screen as Screen
 from .objectives import ScreenMatch as ScreenMatch
 from .objectives import Task as Task
+from .objectives import Trust as Trust
 from .objectives import available_objectives as available_objectives
 from .objectives import make_objective as make_objective
 from .objectives import register_objective as register_objective

@@ -32,7 +32,7 @@ class SelectionSettings:
     budget_unit : "items" or "money"
     batch_size : int
         Items requested in each round.
-    objective : "auto", "screen_match", "screen", "overlap", `Objective` or function
+    objective : "auto", "screen_match", "screen", "trust", "overlap", `Objective` or function
         "auto" is `ScreenMatch` with a target of 200 items or more, else `Screen`.
     policy : "auto", name or `Policy`
         Weighs exploration where points are counted, and decides among equals. "auto" takes the

@@ -20,7 +20,16 @@ from w2s_data.probes.linear import LinearProbe
 from w2s_data.run import Run, writes
 from w2s_data.stages.checks import Known
 from w2s_data.stages.embedding import load_features, required
-from w2s_data.stages.graph import BASELINES, OVERLAP, SCORES, SELECT, SELECTION, TRACE, check_scored
+from w2s_data.stages.graph import (
+    BASELINES,
+    OVERLAP,
+    POSTERIOR_SUMMARY,
+    SCORES,
+    SELECT,
+    SELECTION,
+    TRACE,
+    check_scored,
+)
 from w2s_data.stages.room import check_room
 from w2s_data.stages.scoring import weak_proba_of
 from w2s_data.stages.settings import SelectSettings
@@ -31,6 +40,7 @@ from w2s_data.utils.typing import FloatArray, IntArray
 from w2s_data.utils.votes import votes
 from w2s_selectors.objectives.base import Judgement
 from w2s_selectors.objectives.screen import MINIMUM_TARGET
+from w2s_selectors.objectives.trust import Trust
 from w2s_selectors.policies.registry import make_policy
 from w2s_selectors.result import SelectionResult
 from w2s_selectors.selection import select_sources
@@ -85,6 +95,7 @@ def select_stage(
         settings,
         strong_features=strong,
         weak_proba=weak_proba_of(run, dataset),
+        trust=_trust(run, dataset) if settings.objective == Trust.name else None,
         random_state=compute.seed,
     )
     names = [source.name for source in sources]
@@ -119,6 +130,15 @@ def select_stage(
             summary["baselines"] = [row | final.get(row["strategy"], {}) for row in rows]
         stage.write_summary(SELECTION, summary)
     return StageResult(run.read(SELECT))
+
+
+def _trust(run: Run, dataset: W2SDataset) -> FloatArray:
+    """Return the trust of each item, as the label posterior of the scores has it."""
+    trust = run.read_table(SCORES, per_item=True)["trust"].to_numpy(np.float64)
+    if np.isnan(trust[dataset.rows("pool")]).all():
+        reason = run.read_summary(POSTERIOR_SUMMARY)["unknown"]
+        raise NotApplicableError(f"objective 'trust' requires the trust of each item, and {reason}")
+    return trust
 
 
 def check_select(settings: SelectSettings, known: Known) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from w2s_data.cli import main
 from w2s_data.run import Run
-from w2s_data.stages.graph import SELECT
+from w2s_data.stages.graph import SCORE, SELECT
 
 N = 900
 
@@ -83,6 +83,37 @@ def test_the_spam_source_is_stopped(w2s, run):
     assert len(set(chosen)) == len(chosen) == 300
     pool = pd.read_parquet(run / "items.parquet").query("split == 'pool'")["id"]
     assert set(chosen) <= set(pool)
+
+
+@pytest.mark.slow
+def test_trust_comes_from_the_scores(w2s, run):
+    code, out, _ = w2s("select", run, "--budget", 300, "--batch-size", 20, "--objective", "trust")
+    assert code == 0
+    assert "objective trust" in out
+    assert "right labels" in flat(out)
+    summary = json.loads((run / "selection.json").read_text())
+    scores = pd.read_parquet(run / "scores.parquet").set_index("id")
+    trace = pd.read_parquet(run / "selection.parquet")
+    for row in summary["sources"]:
+        ids = trace.loc[trace["source"] == row["source"], "ids"]
+        trust = scores["trust"].loc[[name for part in ids for name in part]]
+        assert row["reward"]["value"] == pytest.approx(trust.mean())
+    items = {row["source"]: row["items"] for row in summary["sources"]}
+    assert items["spam"] < min(items["web"], items["crowd"])
+
+
+def test_trust_requires_gold_labels(w2s, scored, tmp_path):
+    data = pd.read_parquet(scored.parent / "data.parquet")
+    data.loc[data["split"] == "labelled", "label"] = None
+    data.to_parquet(tmp_path / "data.parquet")
+    code, _, err = w2s(
+        *("select", tmp_path / "data.parquet", "--item", "x", "--label", "label"),
+        *("--split", "split", "--source", "source", "--weak-columns", "p0,p1"),
+        *("--budget", 300, "--objective", "trust", "-o", tmp_path / "run"),
+    )
+    assert code == 2
+    assert "objective 'trust' requires the trust of each item, and a posterior" in flat(err)
+    assert Run.open(tmp_path / "run").follows(SCORE)  # what was computed before is kept
 
 
 @pytest.mark.slow

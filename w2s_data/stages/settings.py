@@ -161,8 +161,10 @@ class SelectSettings(Settings):
     )
     unit: Literal["items", "money"] = Field("items", description="Unit of the budget.")
     batch_size: Count = Field(50, description="Items per round.")
-    objective: Literal["auto", "screen_match", "screen", "overlap"] = Field(
-        "auto", description="auto: screen_match with a target, else screen."
+    objective: Literal["auto", "screen_match", "screen", "trust", "overlap"] = Field(
+        "auto",
+        description="auto: screen_match with a target, else screen. trust: buy where weak labels "
+        "are right and new; requires gold labels.",
     )
     policy: PolicyName = Field("auto", description="auto: the objective's own.")
     target: Literal["auto", "none", "validation", "test"] = Field(

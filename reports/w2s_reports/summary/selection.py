@@ -18,6 +18,12 @@ NUMBERS = ("budget", "spent", "rounds", "items", "set_aside")
 MEASURES = ("value", "evaluated", "overlap", "regret")
 # Strategies that the figures draw; other baselines are only in the table.
 CURVE = ("chosen", "random", "round_robin")
+# Objective -> its own value in words, and the digits that it is shown with.
+VALUES = {
+    "screen_match": {"name": "distance to target", "digits": None},
+    "overlap": {"name": "density found", "digits": None},
+    "trust": {"name": "right labels", "digits": 0},
+}
 ROUNDING = 1e-9  # of means of runs that bought the same
 SOURCE_NUMBERS = ("cost", "items", "spent", "set_aside", "probability_best", "recommended")
 
@@ -35,6 +41,7 @@ def summarize_selection(artefacts: Artefacts) -> dict[str, Any]:
         **{name: plain(result[name]) for name in NUMBERS},
         "ended": sentence(str(result["ended"])),
         "rows": rows,
+        "value": VALUES.get(str(result["objective"]), {"name": "objective", "digits": None}),
         "aside": _aside(rows, baselines),
         "baselines": baselines,
         "comparison": _comparison(baselines),

@@ -10,3 +10,4 @@ from .registry import make_objective as make_objective
 from .registry import register_objective as register_objective
 from .screen import Screen as Screen
 from .screen import ScreenMatch as ScreenMatch
+from .trust import Trust as Trust

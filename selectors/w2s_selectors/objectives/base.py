@@ -80,19 +80,26 @@ class Acquired:
     def __init__(self, n_sources: int) -> None:
         self.n_sources = n_sources
         self.newest = slice(0, 0)  # rows of the latest answer
-        self._source, self._proba = Rows(np.int64), Rows(np.float64)
+        self._source, self._proba, self._trust = Rows(np.int64), Rows(np.float64), Rows(np.float64)
         self._features = Rows(np.float32)  # encoders give no more digits, and they fill memory
 
     def __len__(self) -> int:
         return len(self._source.array)
 
-    def add(self, source: int, strong_features: FloatArray, weak_proba: FloatArray) -> None:
+    def add(
+        self,
+        source: int,
+        strong_features: FloatArray,
+        weak_proba: FloatArray,
+        trust: FloatArray | None = None,
+    ) -> None:
         """Append the points of one answer, or raise if they do not fit earlier ones."""
         # Before anything is appended: a refused answer leaves all tables as they were.
         self.check_fits(strong_features, weak_proba)
         self.newest = slice(len(self), len(self) + len(strong_features))
         self._source.append(np.full(len(strong_features), source))
         self._proba.append(weak_proba)
+        self._trust.append(np.full(len(weak_proba), np.nan) if trust is None else trust)
         self._features.append(strong_features)
 
     def check_fits(self, strong: FloatArray | None, proba: FloatArray | None) -> None:
@@ -120,6 +127,11 @@ class Acquired:
         return self._proba.array
 
     @property
+    def trust(self) -> FloatArray:
+        """Chance that each weak label is right, (n,); NaN where the source did not say."""
+        return self._trust.array
+
+    @property
     def strong_features(self) -> ArrayFeatures:
         """Strong features (n, D), to be read in blocks."""
         return ArrayFeatures(self._features.array)
@@ -137,6 +149,7 @@ class Acquired:
         rest = Acquired(self.n_sources)
         rest._source.append(self.source[rows])
         rest._proba.append(self.weak_proba[rows])
+        rest._trust.append(self.trust[rows])
         rest._features.append(self.strong_features.take(rows))
         return rest
 
@@ -153,6 +166,8 @@ class Task:
         Strong features of unlabelled items like those the student will meet.
     keep, stop : frozensets of int
         Sources that may not be stopped; that the user has stopped.
+    names : tuple of K str
+        For messages.
 
     Examples
     --------
@@ -166,6 +181,7 @@ class Task:
     seed: int
     keep: frozenset[int] = frozenset()
     stop: frozenset[int] = frozenset()
+    names: tuple[str, ...] = ()
 
     @property
     def n_sources(self) -> int:

@@ -9,9 +9,10 @@ from w2s_data.errors import InputError, unknown
 from w2s_selectors.objectives.base import Custom, Objective
 from w2s_selectors.objectives.overlap import Overlap
 from w2s_selectors.objectives.screen import MINIMUM_TARGET, Screen, ScreenMatch
+from w2s_selectors.objectives.trust import Trust
 
 _OBJECTIVES: dict[str, Callable[[], Objective]] = {
-    objective.name: objective for objective in (Overlap, Screen, ScreenMatch)
+    objective.name: objective for objective in (Overlap, Screen, ScreenMatch, Trust)
 }
 
 
@@ -41,7 +42,7 @@ def available_objectives() -> list[str]:
     Examples
     --------
     >>> available_objectives()
-    ['overlap', 'screen', 'screen_match']
+    ['overlap', 'screen', 'screen_match', 'trust']
     """
     return sorted(_OBJECTIVES)
 

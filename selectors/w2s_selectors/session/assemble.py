@@ -234,7 +234,8 @@ def _replayed(
         dry[k] = len(batch) < n
         left -= len(batch) * units[k]
         if len(batch):
-            acquired.add(k, np.asarray(batch.strong_features), np.asarray(batch.weak_proba))
+            strong, proba = np.asarray(batch.strong_features), np.asarray(batch.weak_proba)
+            acquired.add(k, strong, proba, batch.trust)
             asked.append(
                 {"round": len(asked), "source": sources[k].name, "items": len(batch)}
                 | {"spent": budget - left, "ids": batch.ids}

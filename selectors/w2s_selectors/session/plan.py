@@ -12,7 +12,7 @@ import numpy as np
 from w2s_data.encoders import Encoder
 from w2s_data.errors import InputError, listing, unknown
 from w2s_data.utils.typing import FloatArray, RandomState
-from w2s_selectors.objectives.base import Objective
+from w2s_selectors.objectives.base import Objective, Task
 from w2s_selectors.objectives.registry import make_objective
 from w2s_selectors.policies.policy import Policy
 from w2s_selectors.policies.registry import make_policy
@@ -43,6 +43,12 @@ class Plan:
     def units(self) -> FloatArray:
         """Share of the budget that an item of each source takes, (K,)."""
         return self.costs if self.settings.budget_unit == "money" else np.ones(len(self.sources))
+
+    def task(self, seed: int) -> Task:
+        """Return the plan as an objective sees it."""
+        names = tuple(source.name for source in self.sources)
+        size = self.settings.batch_size
+        return Task(self.costs, size, self.target, seed, self.keep, self.stop, names)
 
 
 def make_plan(

@@ -17,7 +17,7 @@ from w2s_data.utils.storage import storage_at
 from w2s_data.utils.typing import FloatArray
 from w2s_data.utils.validation import check_feature_block, check_proba
 from w2s_selectors.objectives.base import Acquired
-from w2s_selectors.sources.base import Batch, SourceError
+from w2s_selectors.sources.base import Batch, SourceError, check_trust
 
 logger = logging.getLogger("w2s_selectors")
 
@@ -59,7 +59,8 @@ class Preparer:
                 f"weak_model must return one row of probabilities per item, {len(batch)} for "
                 f"source {source!r}; got {len(proba)}"
             )
-        return Batch(batch.ids, batch.items, strong, check_proba(proba)), note
+        trust = None if batch.trust is None else check_trust(batch.trust, len(batch))
+        return Batch(batch.ids, batch.items, strong, check_proba(proba), trust), note
 
     def strong_features(self, source: str, items: tuple[Any, ...] | None) -> FloatArray:
         """Encode items, (n, D)."""
@@ -82,6 +83,8 @@ def check_delivered(source: str, batch: Any, acquired: Acquired) -> None:
             _check_strong(source, len(batch), np.asarray(strong))
         if len(batch) and proba is not None:
             check_proba(proba)
+        if batch.trust is not None:
+            check_trust(batch.trust, len(batch))
         if len(batch):
             acquired.check_fits(strong, proba)
     except InputError as error:

@@ -15,7 +15,7 @@ import numpy as np
 from w2s_data.errors import DegenerateDataWarning
 from w2s_data.utils.intervals import Estimate
 from w2s_data.utils.typing import BoolArray, FloatArray
-from w2s_selectors.objectives.base import Acquired, Judgement, Task
+from w2s_selectors.objectives.base import Acquired, Judgement
 from w2s_selectors.policies.state import ArmState
 from w2s_selectors.session.checkpoint import Checkpoint, CheckpointError, Question, Record
 from w2s_selectors.session.plan import SLACK, Plan
@@ -51,10 +51,7 @@ class Session:
         objective_seed, choice_seed = np.random.SeedSequence(seed).generate_state(2, np.uint64)
         self.seed = int(objective_seed >> np.uint64(1))  # 63 bits: it fits a signed integer
         self._rng = np.random.default_rng(choice_seed)
-        task = Task(
-            plan.costs, plan.settings.batch_size, plan.target, self.seed, plan.keep, plan.stop
-        )
-        self.judge = plan.objective.start(task)
+        self.judge = plan.objective.start(plan.task(self.seed))
         self.acquired = Acquired(n_sources)
         horizon = int(np.ceil(plan.settings.budget / (plan.settings.batch_size * plan.units.min())))
         self.state = ArmState.start(n_sources, costs=plan.costs, horizon=max(1, horizon))
@@ -306,7 +303,7 @@ class Session:
         kept, left_out = self._prepare(name, fresh) if len(fresh) else (fresh, "")
         self.bought.append(kept.ids)
         if kept.strong_features is not None and kept.weak_proba is not None and len(kept):
-            self.acquired.add(k, kept.strong_features, kept.weak_proba)
+            self.acquired.add(k, kept.strong_features, kept.weak_proba, kept.trust)
         self.delivered[k] += len(answer.batch)
         self._barren[k] = 0 if len(kept) else self._barren[k] + 1
         size = self.plan.sources[k].size

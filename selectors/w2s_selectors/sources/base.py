@@ -10,8 +10,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from w2s_data.errors import InputError
-from w2s_data.utils.typing import FloatArray, IntArray
+from w2s_data.errors import InputError, ProbabilityError, rows
+from w2s_data.utils.typing import AnyArray, FloatArray, IntArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +25,8 @@ class Batch:
         None if nothing is to be computed from them.
     strong_features : float array (n, D) or None
     weak_proba : float array (n, C) or None
+    trust : float array (n,) or None
+        Chance in [0, 1] that the weak label of each item is right; NaN where it is not known.
 
     Examples
     --------
@@ -38,9 +40,10 @@ class Batch:
     items: tuple[Any, ...] | None = None
     strong_features: FloatArray | None = None
     weak_proba: FloatArray | None = None
+    trust: FloatArray | None = None
 
     def __post_init__(self) -> None:
-        for name in ("items", "strong_features", "weak_proba"):
+        for name in ("items", "strong_features", "weak_proba", "trust"):
             part = getattr(self, name)
             if part is not None and len(part) != len(self.ids):
                 raise InputError(f"a batch has {len(self.ids)} ids and {len(part)} {name}")
@@ -56,7 +59,32 @@ class Batch:
             items=None if self.items is None else tuple(self.items[row] for row in rows),
             strong_features=None if self.strong_features is None else self.strong_features[rows],
             weak_proba=None if self.weak_proba is None else self.weak_proba[rows],
+            trust=None if self.trust is None else self.trust[rows],
         )
+
+
+def check_trust(trust: Any, n: int) -> FloatArray:
+    """Return trust (n,) as float64, or raise if it is not a probability or NaN.
+
+    >>> check_trust([0.5, 80], 2)
+    Traceback (most recent call last):
+        ...
+    w2s_data.errors.ProbabilityError: trust must be a probability in [0, 1]; got 80 in row 1
+    """
+    array: AnyArray = np.asarray(trust)
+    if array.shape != (n,) or not np.issubdtype(array.dtype, np.number):
+        raise ProbabilityError(
+            f"trust must be numbers of shape ({n},), one per item; got {array.dtype} of shape "
+            f"{array.shape}"
+        )
+    array = array.astype(np.float64, copy=False)
+    # NaN compares false: it says that the chance is not known.
+    bad = np.flatnonzero((array < 0) | (array > 1))
+    if len(bad):
+        raise ProbabilityError(
+            f"trust must be a probability in [0, 1]; got {array[bad[0]]:g} in {rows(bad)}"
+        )
+    return array
 
 
 def check_cost(name: str, cost: Any) -> float:

@@ -5,32 +5,47 @@ from __future__ import annotations
 import hashlib
 import inspect
 import logging
+import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from w2s_data.errors import InputError
+from w2s_data.utils.typing import AnyArray
 from w2s_data.utils.validation import check_parameters, nonnegative, one_of, positive, whole
 from w2s_selectors.sources.base import Batch, SourceError, SourceTimeout, check_cost
 from w2s_selectors.sources.journal import read_batch, write_batch
 
 logger = logging.getLogger("w2s_selectors")
 
-Pair = tuple[str, Any]  # an id and its item
+
+class Entry(NamedTuple):
+    """An item as a function delivers it, with what it says of its weak label."""
+
+    id: str
+    item: Any
+    weak_proba: AnyArray | None = None
+    trust: float = math.nan
 
 
 class CallableSource:
     """Any function that delivers items: an API, a crawler, a labelling queue.
 
-    ``function(n)`` returns or yields up to n items: texts, or pairs (id, item). A text without id
-    gets a hash of its content, so that the same text is the same item. Items that were yielded
-    before a failure or a timeout are delivered; items that come after it, and items beyond n, are
-    kept and delivered by the next query. A function with a parameter `request` receives a name of
-    the query that is the same when the query is repeated after a crash, for services that charge
-    once per request.
+    ``function(n)`` returns or yields up to n items: texts, pairs (id, item), or mappings with
+    "item" and perhaps "id", "weak_proba" (C numbers) and "trust" (the chance in [0, 1] that the
+    weak label is right). A text without id gets a hash of its content, so that the same text is
+    the same item. Unless all items of a delivery have "weak_proba", the weak model of the selection
+    labels them; without "trust" it is not known.
+
+    Items that were yielded before a failure or a timeout are delivered; items that come after it,
+    and items beyond n, are kept and delivered by the next query. A function with a parameter
+    `request` receives a name of the query that is the same when the query is repeated after a
+    crash, for services that charge once per request.
 
     Parameters
     ----------
@@ -117,29 +132,28 @@ class _Stock:
 
     def __init__(self, folder: Path | None, delivered: Collection[str]) -> None:
         self._folder = folder
-        self._items: deque[Pair] = deque()
+        self._items: deque[Entry] = deque()
         self._lock = threading.Lock()
         self._n_files = 0
         known = set(delivered)
         for path in sorted(folder.glob("answer-*.parquet")) if folder else ():
             self._n_files = int(path.stem.removeprefix("answer-")) + 1
             batch, _ = read_batch(path)
-            pairs = zip(batch.ids, batch.items or (), strict=True)
-            waiting = [pair for pair in pairs if pair[0] not in known]
+            waiting = [entry for entry in _entries(batch) if entry.id not in known]
             known |= set(batch.ids)
             self._items.extend(waiting)
             if not waiting:  # all were delivered before
                 path.unlink()
 
-    def take(self, n: int) -> list[Pair]:
+    def take(self, n: int) -> list[Entry]:
         """Remove and return up to n items, oldest first."""
         with self._lock:
             return [self._items.popleft() for _ in range(min(n, len(self._items)))]
 
-    def add(self, pair: Pair) -> None:
+    def add(self, entry: Entry) -> None:
         """Add an item at the end."""
         with self._lock:
-            self._items.append(pair)
+            self._items.append(entry)
 
     def save(self) -> None:
         """Write the items that nobody has taken yet; the next query may be far away."""
@@ -182,8 +196,8 @@ class _Call:
             if attempt:
                 time.sleep(self._source.backoff * 2 ** (attempt - 1))
             try:
-                for pair in self._pairs():
-                    self._stock.add(pair)
+                for entry in self._answer():
+                    self._stock.add(entry)
                     n_received += 1
                 self.error = None
                 break
@@ -204,7 +218,7 @@ class _Call:
                 self._stock.save()
             self._done.set()
 
-    def _pairs(self) -> Iterable[Pair]:
+    def _answer(self) -> Iterable[Entry]:
         function, name = self._source.function, self._source.name
         named = {"request": self._request} if "request" in _parameters(function) else {}
         answer = function(self._n, **named)
@@ -214,23 +228,58 @@ class _Call:
                 f"source {name!r} must answer with items: texts, or pairs (id, item); "
                 f"got {type(answer).__name__}"
             )
-        return (_pair(name, entry) for entry in answer)
+        return (_entry(name, given) for given in answer)
 
 
-def _pair(source: str, entry: Any) -> Pair:
-    if isinstance(entry, str):
-        content = entry.encode("utf-8", "surrogatepass")  # crawled text may hold lone surrogates
-        return hashlib.blake2b(content, digest_size=16).hexdigest(), entry
-    if isinstance(entry, tuple | list) and len(entry) == 2 and isinstance(entry[0], str | int):
-        return str(entry[0]), entry[1]
+def _entry(source: str, given: Any) -> Entry:
+    if isinstance(given, str):
+        content = given.encode("utf-8", "surrogatepass")  # crawled text may hold lone surrogates
+        return Entry(hashlib.blake2b(content, digest_size=16).hexdigest(), given)
+    if isinstance(given, Mapping) and "item" in given and set(given) <= set(Entry._fields):
+        bare = given["item"] if "id" not in given else (given["id"], given["item"])
+        return _entry(source, bare)._replace(**_numbers(source, given))
+    if isinstance(given, tuple | list) and len(given) == 2 and isinstance(given[0], str | int):
+        return Entry(str(given[0]), given[1])
     raise SourceError(
-        f"source {source!r} must answer with texts, or pairs (id, item); got {entry!r:.60}"
+        f"source {source!r} must answer with texts, pairs (id, item), or mappings with item and "
+        f"perhaps id, weak_proba, trust; got {given!r:.60}"
     )
 
 
-def _as_batch(pairs: Iterable[Pair]) -> Batch:
-    listed = list(pairs)
-    return Batch(tuple(name for name, _ in listed), tuple(item for _, item in listed))
+def _numbers(source: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Read what a function says of an item's weak label."""
+    proba, trust = given.get("weak_proba"), given.get("trust")
+    try:
+        return {
+            "weak_proba": None if proba is None else np.asarray(proba, np.float64).reshape(-1),
+            "trust": np.nan if trust is None else float(trust),
+        }
+    except (TypeError, ValueError):
+        raise SourceError(
+            f"source {source!r} must give numbers as weak_proba and trust; "
+            f"got {proba!r:.60} and {trust!r:.60}"
+        ) from None
+
+
+def _as_batch(entries: Iterable[Entry]) -> Batch:
+    listed = list(entries)
+    proba = [entry.weak_proba for entry in listed if entry.weak_proba is not None]
+    trust = np.array([entry.trust for entry in listed])
+    # Some probabilities are as good as none: one weak model must have labelled a whole delivery.
+    labelled = 0 < len(proba) == len(listed) and len({len(row) for row in proba}) == 1
+    return Batch(
+        tuple(entry.id for entry in listed),
+        tuple(entry.item for entry in listed),
+        weak_proba=np.array(proba) if labelled else None,
+        trust=None if np.isnan(trust).all() else trust,
+    )
+
+
+def _entries(batch: Batch) -> Iterator[Entry]:
+    n = len(batch)
+    proba = [None] * n if batch.weak_proba is None else batch.weak_proba
+    trust = [np.nan] * n if batch.trust is None else batch.trust
+    return map(Entry, batch.ids, batch.items or (), proba, trust)
 
 
 def _parameters(function: Any) -> Collection[str]:

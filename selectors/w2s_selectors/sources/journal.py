@@ -43,6 +43,8 @@ def write_batch(path: Path, batch: Batch, metadata: str = "") -> None:
         columns["strong"] = _lists(batch.strong_features, np.float32)
     if batch.weak_proba is not None:
         columns["weak_proba"] = _lists(batch.weak_proba, np.float64)
+    if batch.trust is not None:
+        columns["trust"] = pa.array(batch.trust, pa.float64(), from_pandas=False)
     checksum = _checksum(batch, metadata)
     metadata_of = {METADATA: metadata.encode(), CHECKSUM: checksum.encode()}
     table = pa.table(columns).replace_schema_metadata(metadata_of)
@@ -61,12 +63,14 @@ def read_batch(
         columns = table.to_pydict()
         ids = tuple(columns.pop("id"))
         metadata = table.schema.metadata[METADATA].decode()
-        strong, proba = columns.pop("strong", None), columns.pop("weak_proba", None)
+        numbers = (columns.pop(name, None) for name in ("strong", "weak_proba", "trust"))
+        strong, proba, trust = numbers
         batch = Batch(
             ids,
             items=tuple(_items(columns, len(ids))) if columns else None,
             strong_features=None if strong is None else np.array(strong, np.float32),
             weak_proba=None if proba is None else np.array(proba, np.float64),
+            trust=None if trust is None else np.array(trust, np.float64),
         )
         if table.schema.metadata[CHECKSUM].decode() != _checksum(batch, metadata):
             raise ValueError("it has changed since it was written")
@@ -81,6 +85,8 @@ def _checksum(batch: Batch, text: str) -> str:
         parts += [kind.encode(), vector or os.fsencode(item)]
     for rows, dtype in ((batch.strong_features, np.float32), (batch.weak_proba, np.float64)):
         parts.append(b"" if rows is None else np.asarray(rows, dtype=dtype).tobytes())
+    if batch.trust is not None:
+        parts.append(np.asarray(batch.trust, dtype=np.float64).tobytes())
     return digest_parts(parts)
 
 

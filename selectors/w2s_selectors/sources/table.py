@@ -25,7 +25,7 @@ from w2s_data.utils.io import sha256_json
 from w2s_data.utils.typing import IntArray, RandomState
 from w2s_data.utils.validation import check_generator, check_proba
 from w2s_selectors.objectives.base import Rows
-from w2s_selectors.sources.base import Batch, check_cost
+from w2s_selectors.sources.base import Batch, check_cost, check_trust
 
 
 class TableSource:
@@ -42,6 +42,8 @@ class TableSource:
         Ready-made, of all rows of the data set (an array, a memory map, a `FeatureStore`).
     weak_proba : array (N, C) or (N, M, C), optional
         Ready-made; the data set's own by default. Several weak models are averaged.
+    trust : array (N,), optional
+        Chance that each weak label is right, in [0, 1]; NaN where it is not known.
     random_state : int, Generator or None
         Controls the order. 0 by default, since a selection resumes on the same order only.
 
@@ -64,6 +66,7 @@ class TableSource:
         cost: float = 1.0,
         strong_features: Any = None,
         weak_proba: Any = None,
+        trust: Any = None,
         random_state: RandomState = 0,
     ) -> None:
         self.name, self.cost = name, check_cost(name, cost)
@@ -78,6 +81,10 @@ class TableSource:
         if proba is not None:
             _check_rows("weak_proba", len(proba), dataset)
         self._weak_proba = proba
+        # Only the length: each answer is checked, and many sources share one array.
+        self._trust = None if trust is None else np.asarray(trust, dtype=np.float64)
+        if self._trust is not None:
+            _check_rows("trust", len(self._trust), dataset)
         self._position = 0
 
     @classmethod
@@ -89,6 +96,7 @@ class TableSource:
         split: str = "pool",
         strong_features: Any = None,
         weak_proba: Any = None,
+        trust: Any = None,
         random_state: RandomState = 0,
     ) -> list[TableSource]:
         """Return one source per value of the data set's source column, among the rows of a split.
@@ -113,6 +121,8 @@ class TableSource:
         ends = np.cumsum(np.bincount(codes[codes >= 0]))[:-1]
         if strong_features is not None:
             strong_features = _random_access(strong_features)  # once, for all sources
+        if trust is not None:
+            trust = check_trust(trust, len(dataset))
         # A generator per source: the order of one does not depend on the size of another.
         rngs = check_generator(random_state).spawn(len(names))
         return [
@@ -123,6 +133,7 @@ class TableSource:
                 cost=costs.get(name, 1.0),
                 strong_features=strong_features,
                 weak_proba=weak_proba,
+                trust=trust,
                 random_state=rng,
             )
             for name, own, rng in zip(names, np.split(by_source, ends), rngs, strict=True)
@@ -169,7 +180,7 @@ class TableSource:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of the data set, the rows in their order, and ready-made probabilities.
+        """SHA-256 of the data set, the rows in their order, ready-made probabilities and trust.
 
         Of features only the shape: they may be too large to read for a hash.
         """
@@ -178,6 +189,8 @@ class TableSource:
         if self._weak_proba is not None:
             own = np.ascontiguousarray(self._weak_proba[self._order], dtype=np.float64)
             digest.update(own.data)
+        if self._trust is not None:
+            digest.update(np.ascontiguousarray(self._trust[self._order]).data)
         digest.update(
             sha256_json(None if self._features is None else self._features.shape).encode()
         )
@@ -205,6 +218,7 @@ class TableSource:
             items=items,
             strong_features=None if self._features is None else self._features.take(rows),
             weak_proba=None if proba is None or not len(rows) else check_proba(proba),
+            trust=None if self._trust is None else self._trust[rows],
         )
 
 

@@ -236,7 +236,7 @@ def test_the_request_is_named_where_the_function_asks() -> None:
     [
         (None, "source 'api' must answer with items: texts, or pairs .* got NoneType"),
         ("abc", "got str"),
-        ([1, 2], r"must answer with texts, or pairs \(id, item\); got 1"),
+        ([1, 2], r"must answer with texts, pairs \(id, item\), or mappings with item .* got 1"),
         ([("a", "b", "c")], "got \\('a', 'b', 'c'\\)"),
     ],
 )
