@@ -46,16 +46,16 @@ class Corpus:
         return [self.texts[row] for row in rows]
 
 
-def load_corpus(name: str) -> Corpus:
-    """Read a corpus, each text once; the rows kept of a large one are always the same."""
+def load_corpus(name: str, most: int = LARGEST) -> Corpus:
+    """Read a corpus, each text once; the `most` rows kept of a large one are always the same."""
     home = os.environ.get("W2S_DATA_HOME")
     if not home:
         sys.exit("set W2S_DATA_HOME to the folder that holds sst2.parquet and the other corpora")
     table = pd.read_parquet(Path(home) / f"{name}.parquet").drop_duplicates("text")
     n_words = table["text"].map(lambda text: len(text.split()))
     table = table[n_words >= SHORTEST.get(name, 1)]
-    if len(table) > LARGEST:
-        table = table.sample(LARGEST, random_state=np.random.default_rng(0))
+    if len(table) > most:
+        table = table.sample(most, random_state=np.random.default_rng(0))
     labels = np.unique(table["label"], return_inverse=True)[1]
     return Corpus(name, tuple(table["text"]), labels)
 

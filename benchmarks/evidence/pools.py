@@ -19,13 +19,14 @@ import pandas as pd
 from sklearn.cluster import KMeans
 
 sys.path.append(str(Path(__file__).parents[1]))  # the helpers that both folders share
-from corpora import LAST_LAYER, load_corpus, minilm_features
+from corpora import LARGEST, LAST_LAYER, load_corpus, minilm_features
 
 from w2s_data import LinearProbe, W2SDataset
 
 N_TARGET, N_TEST, N_LABELLED = 300, 1500, 200
 TEACHER_C, STUDENT_L2 = 0.01, 1e-2
 N_CLUSTERS = 5
+N_GOLD = 100  # rows that only a label posterior sees
 DUPLICATES = 12  # different texts in the source of near-duplicates
 SENTIMENT = ("sst2", "customer_reviews", "mpqa")
 
@@ -43,13 +44,14 @@ class Part:
 
 @dataclass(frozen=True)
 class Pool:
-    """Sources by name, the target sample, and a gold test set."""
+    """Sources by name, the target sample, a gold test set, and gold rows for a posterior."""
 
     name: str
     parts: dict[str, Part]
     target: np.ndarray
     test: np.ndarray
     gold: np.ndarray
+    labelled: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None  # strong, weak, labels
 
     @property
     def sources(self) -> np.ndarray:
@@ -100,12 +102,12 @@ class Features:
 class Pools:
     """Makes pools from corpora whose features are kept in a folder."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, most: int = LARGEST) -> None:
+        self._folder, self._most = folder, most
         self.features: Callable[[str], Features] = cache(self._load)
 
     def _load(self, name: str) -> Features:
-        corpus = load_corpus(name)
+        corpus = load_corpus(name, self._most)
         labels = corpus.labels
         if corpus.n_classes > 2 and name == "trec":
             labels = np.unique(labels, return_inverse=True)[1]
@@ -201,6 +203,38 @@ class Pools:
             f"spam, {corpus}", parts, data.strong[target], data.strong[test], data.labels[test]
         )
 
+    def bad(self, corpus: str, off_topic: str, seed: int, size: int = 600) -> Pool:
+        """Two good sources among four bad ones: noise, half wrong, off topic, near-duplicates.
+
+        The weak labels of "noise" are confident and drawn by chance, half of those of "half wrong"
+        say another class as surely as they said the first one.
+        """
+        data, rng = self.features(corpus), np.random.default_rng(seed)
+        labelled, target, test, rest = self._split(len(data.labels), rng)
+        teach = self._teach(data, labelled)
+        size = min(size, (len(rest) - DUPLICATES) // 4)
+        *parts, few = np.split(rest[: 4 * size + DUPLICATES], size * np.arange(1, 5))
+        repeated = rng.choice(few, size)
+        jitter = 0.05 * data.strong.std(axis=0) * rng.normal(size=(size, data.strong.shape[1]))
+        other = self.features(off_topic)
+        foreign = rng.permutation(len(other.labels))[:size]
+        good, more, noisy, wrong = (
+            Part(data.strong[rows], teach(data.weak[rows])) for rows in parts
+        )
+        sources = {
+            "good": good,
+            "more": more,
+            "noise": Part(noisy.strong, _confident(noisy.proba.shape, rng)),
+            "half wrong": Part(wrong.strong, _half_wrong(wrong.proba, rng)),
+            "off topic": Part(other.strong[foreign], teach(other.weak[foreign])),
+            "repetitive": Part(data.strong[repeated] + jitter, teach(data.weak[repeated])),
+        }
+        sources = {name: sources[name] for name in rng.permutation(list(sources))}
+        gold, test = np.split(test, [N_GOLD])
+        labelled = data.strong[gold], teach(data.weak[gold]), data.labels[gold]
+        tested = data.strong[test], data.labels[test]
+        return Pool(corpus, sources, data.strong[target], *tested, labelled)
+
     def _split(self, n: int, rng: np.random.Generator) -> list[np.ndarray]:
         """Rows for the teacher, the target sample, the test, and the sources."""
         n_test = min(N_TEST, n // 4)
@@ -214,6 +248,26 @@ def _teacher(weak: np.ndarray, labels: np.ndarray) -> Callable[[np.ndarray], np.
     return (
         LinearProbe(l2=1 / (TEACHER_C * len(labels)), device="cpu").fit(weak, labels).predict_proba
     )
+
+
+def _confident(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Draw a class by chance for each item, at about .95."""
+    n, n_classes = shape
+    sure = rng.uniform(0.91, 0.99, n)
+    proba = np.repeat((1 - sure)[:, None] / (n_classes - 1), n_classes, axis=1)
+    proba[np.arange(n), rng.integers(n_classes, size=n)] = sure
+    return proba
+
+
+def _half_wrong(proba: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Exchange the probability of the weak label with that of another class in half of the rows."""
+    n, n_classes = proba.shape
+    label = proba.argmax(axis=1)
+    rows = np.flatnonzero(rng.random(n) < 0.5)
+    to = (label[rows] + rng.integers(1, n_classes, len(rows))) % n_classes
+    wrong = proba.copy()
+    wrong[rows, label[rows]], wrong[rows, to] = proba[rows, to], proba[rows, label[rows]]
+    return wrong
 
 
 def _noisy(
