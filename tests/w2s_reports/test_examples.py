@@ -139,6 +139,25 @@ def test_worst_group_comes_first_and_losses_are_named(synthetic_run: MakeRun) ->
     assert "loses against its teacher in long" in gain["findings"][-1]
 
 
+def test_a_stronger_penalty_is_named_where_it_is_not_the_best_control(
+    synthetic_run: MakeRun,
+) -> None:
+    run = synthetic_run(stages=("gain",))
+    written = json.loads((run / "gain.json").read_text())
+    control = json.loads(json.dumps(written["students"][1]))  # of confidence
+    control["name"] = "l2_x10"
+    control["scores"]["accuracy"]["value"] -= 0.01
+    control["lead"] = {"value": 0.06, "low": 0.02, "high": 0.1}
+    written["students"].append(control)
+    (run / "gain.json").write_text(json.dumps(written))
+    seal(run)
+    [text] = [t for t in summarize(run)["gain"]["findings"] if "l2_x10" in t]
+    assert text == (
+        "Beyond ten times the penalty (l2_x10) +6.0 points (+2.0 to +10.0) are left of what "
+        "confidence gains."
+    )
+
+
 def test_pairs_show_both_texts(synthetic_run: MakeRun) -> None:
     run = synthetic_run(classes=("first preferred", "second preferred"), stages=("gain",))
     items = pd.read_parquet(run / "items.parquet")

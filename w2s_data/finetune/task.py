@@ -21,7 +21,7 @@ from w2s_data.posterior.rows import label_rows
 from w2s_data.probes.linear import stratified_folds
 from w2s_data.utils.progress import progress
 from w2s_data.utils.typing import AnyArray, BoolArray, FloatArray, IntArray
-from w2s_data.utils.votes import abstains
+from w2s_data.utils.votes import abstains, mean_label
 
 if TYPE_CHECKING:
     import torch
@@ -94,9 +94,14 @@ class Task(ABC):
         return [np.random.default_rng(sequence) for sequence in sequences]
 
     def labels(self, hard: bool = False) -> FloatArray:
-        """Return pseudo-labels (N, C): the mean over the teachers, one-hot if hard."""
-        mean = self.pool.weak_proba.mean(axis=1)
+        """Return pseudo-labels (N, C): the mean over the teachers that vote, one-hot if hard."""
+        mean = mean_label(self.pool.weak_proba)
         return one_hot(mean) if hard else mean
+
+    @cached_property
+    def predicted(self) -> IntArray:
+        """Class codes (N,) that the teachers predict, -1 on rows that are not trained on."""
+        return np.where(self.pool.sample_weight > 0, self.labels().argmax(axis=1), -1)
 
     @cached_property
     def gold(self) -> IntArray:

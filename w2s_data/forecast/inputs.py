@@ -13,10 +13,9 @@ from w2s_data.errors import EmptyDataError, FeatureError, InputError, SplitError
 from w2s_data.features.matrix import as_feature_matrix
 from w2s_data.posterior.inputs import check_weak
 from w2s_data.posterior.pooling import log_views
-from w2s_data.posterior.views import mean_label
 from w2s_data.utils.typing import AnyArray, FloatArray, IntArray
 from w2s_data.utils.validation import check_feature_block, check_names, check_same_length
-from w2s_data.utils.votes import votes
+from w2s_data.utils.votes import mean_label, votes
 
 FEWEST_POOL = 10  # the pool is divided into five folds of at least two rows
 FEWEST_LABELLED = 4  # two rows of each of two classes

@@ -10,6 +10,7 @@ from w2s_data.errors import FeatureError, InputError
 from w2s_data.features.matrix import FeatureMatrix, as_feature_matrix
 from w2s_data.utils.typing import AnyArray, FloatArray, IntArray
 from w2s_data.utils.validation import between, check_proba, one_of, positive, share, whole
+from w2s_data.utils.votes import mean_label
 
 CONSTRAINTS = {
     "threshold": one_of("changepoint", "binseg"),
@@ -24,13 +25,13 @@ CONSTRAINTS = {
 
 
 def check_rows(strong_features: Any, weak_proba: AnyArray) -> tuple[FeatureMatrix, FloatArray]:
-    """Return features (N, D) and probabilities (N, C), averaged over several weak models."""
+    """Return features (N, D) and probabilities (N, C), the mean of the weak models that vote."""
     features = as_feature_matrix(strong_features, "strong_features")
     proba = np.asarray(weak_proba)
     if proba.ndim == 3:  # each by itself: the mean of unsound rows may look sound
         for m in range(proba.shape[1]):
             check_proba(proba[:, m], f"weak_proba of weak model {m}")
-        proba = proba.mean(axis=1)
+        proba = mean_label(proba)
     proba = check_proba(proba)
     if features.shape[0] != len(proba):
         raise InputError(

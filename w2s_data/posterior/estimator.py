@@ -20,7 +20,6 @@ from w2s_data.posterior.views import (
     Relabel,
     Views,
     make_views,
-    mean_label,
     predict_blocks,
 )
 from w2s_data.probes.linear import stratified_folds
@@ -35,7 +34,7 @@ from w2s_data.utils.validation import (
     share,
     whole,
 )
-from w2s_data.utils.votes import abstains
+from w2s_data.utils.votes import abstains, mean_label
 
 # Below these a pool of three views is fitted to noise: equal weights do better.
 FEWEST_GOLD = 20

@@ -17,7 +17,7 @@ from w2s_data.features.matrix import FeatureMatrix, sampled
 from w2s_data.posterior.means import ClassMeans
 from w2s_data.probes.linear import LinearProbe, stratified_folds
 from w2s_data.utils.typing import AnyArray, FloatArray, IntArray
-from w2s_data.utils.votes import abstains
+from w2s_data.utils.votes import abstains, mean_label
 
 # Retrains the teacher on some gold rows: probabilities of all gold rows and of the pool.
 Relabel = Callable[[IntArray], tuple[FloatArray, FloatArray]]
@@ -124,15 +124,6 @@ class GoldModel:
         proba = np.full((len(strong), self.n_classes), 1 / self.n_classes)
         proba[:, self.known] = self.model.predict_proba(strong) * (len(self.known) / self.n_classes)
         return proba
-
-
-def mean_label(weak_proba: FloatArray) -> FloatArray:
-    """Average teachers (N, M, C) to (N, C) without those that abstain; uniform where all do."""
-    votes = ~abstains(weak_proba)
-    total = np.einsum("nm,nmc->nc", votes, weak_proba)
-    count = votes.sum(axis=1, keepdims=True)
-    uniform = np.full_like(total, 1 / total.shape[1])
-    return np.asarray(np.divide(total, count, out=uniform, where=count > 0))
 
 
 def make_views(

@@ -22,7 +22,7 @@ from w2s_data.run import Run
 from w2s_data.stages.graph import POSTERIOR
 from w2s_data.utils.manifest import owner
 from w2s_data.utils.typing import FloatArray, IntArray
-from w2s_data.utils.votes import abstains, votes
+from w2s_data.utils.votes import abstains, mean_label, votes
 
 # Gold rows beyond these lengthen the choice of a penalty and change the weights little.
 MOST_GOLD = 5_000
@@ -90,7 +90,7 @@ def fit_posterior(
     proba = _predict(fitted, strong, weak_proba)
     proba[sample], proba[learned] = fitted.proba_, fitted.gold_proba_
     _copy_to_repeats(proba, gold, learned)
-    said = weak_proba.mean(axis=1) if weak_proba.ndim == 3 else weak_proba
+    said = mean_label(weak_proba)
     trust = np.where(abstains(said), np.nan, proba[np.arange(len(proba)), said.argmax(axis=1)])
     summary = _summary(fitted, dataset, trust[pool], len(learned), len(sample))
     summary["warnings"] = [*notes, *of_samples, *fitted.notes_]

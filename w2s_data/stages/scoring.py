@@ -31,7 +31,7 @@ from w2s_data.utils.progress import progress
 from w2s_data.utils.stage import WEAK_PROBA, StageResult
 from w2s_data.utils.typing import FloatArray, IntArray, RandomState
 from w2s_data.utils.validation import check_generator
-from w2s_data.utils.votes import votes
+from w2s_data.utils.votes import mean_label, votes
 from w2s_data.utils.warnings import collect_warnings
 
 TEACHER_FOLDS = 5  # the usual number: more folds change cross-fitted probabilities little
@@ -89,7 +89,7 @@ def score_stage(
                 proba, taught = teach(dataset, weak, teacher, compute.memory)
                 stage.write_table(WEAK_PROBA, proba_table(dataset, proba, ("teacher",)))
             # Regions are about the weak labels that a student would get: those of the ensemble.
-            averaged = proba.mean(axis=1) if proba.ndim == 3 else proba
+            averaged = mean_label(proba)
             scores = _detect(dataset, strong, averaged, detector, compute)
         joined = fit_posterior(posterior, dataset, strong, proba, compute, taught)
         summary = summarize_overlap(detector, dataset, scores, notes)
@@ -191,8 +191,7 @@ def weak_proba_by_model(run: Run, dataset: W2SDataset) -> FloatArray:
 
 def weak_proba_of(run: Run, dataset: W2SDataset) -> FloatArray:
     """Return weak probabilities (N, C) of the run, averaged over weak models."""
-    proba = weak_proba_by_model(run, dataset)
-    return proba.mean(axis=1) if proba.ndim == 3 else proba
+    return mean_label(weak_proba_by_model(run, dataset))
 
 
 def _detect(

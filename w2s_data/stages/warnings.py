@@ -15,7 +15,7 @@ from w2s_data.data.dataset import W2SDataset
 from w2s_data.stages.graph import FORECAST, GAIN
 from w2s_data.utils.intervals import wilson_interval
 from w2s_data.utils.typing import FloatArray, IntArray
-from w2s_data.utils.votes import abstains
+from w2s_data.utils.votes import abstains, mean_label
 
 # An accuracy of .80 has the interval .58 to .92 on 20 rows, .63 to .90 on 30, .71 to .87 on 100.
 FEWEST_LABELLED = 20
@@ -77,8 +77,7 @@ def data_warnings(
     """
     found = [*_of_splits(dataset), *_of_classes(dataset)]
     if weak_proba is not None:
-        averaged = weak_proba.mean(axis=1) if weak_proba.ndim == 3 else weak_proba
-        found += _of_weak_labels(dataset, averaged)
+        found += _of_weak_labels(dataset, mean_label(weak_proba))
     # Loud notes of reading, such as leaking duplicates and doubtful weak columns.
     found += [
         DataWarning("note", note.removeprefix(NOTE))

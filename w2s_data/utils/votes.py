@@ -23,3 +23,22 @@ def votes(proba: FloatArray) -> IntArray:
     [-1, 1]
     """
     return np.where(abstains(proba), -1, proba.argmax(axis=-1))
+
+
+def mean_label(weak_proba: FloatArray) -> FloatArray:
+    """Average teachers (N, M, C) to (N, C) without those that abstain; uniform where all do.
+
+    Probabilities (N, C) are those of one teacher, and returned as they are.
+
+    >>> mean_label(np.array([[[0.5, 0.5], [0.1, 0.9]], [[0.5, 0.5], [0.5, 0.5]]])).tolist()
+    [[0.1, 0.9], [0.5, 0.5]]
+    """
+    if weak_proba.ndim == 2:
+        return weak_proba
+    voted = ~abstains(weak_proba)
+    if voted.all():
+        return np.asarray(weak_proba.mean(axis=1))
+    total = np.einsum("nm,nmc->nc", voted, weak_proba)
+    count = voted.sum(axis=1, keepdims=True)
+    uniform = np.full_like(total, 1 / total.shape[1])
+    return np.asarray(np.divide(total, count, out=uniform, where=count > 0))

@@ -26,9 +26,9 @@ MEANINGS = {
     "bootstrap": "A chain of students of rising strength, each taught by the one before.",
     "vsup": "Trusts its own prediction as far as each point allows.",
     "bayes": "Learns how much evidence there is for each class, and not only which class.",
-    "overlap": "Keeps the points that the overlap detector picks.",
+    "overlap": "Keeps the points that the overlap detector picks, some of every class.",
     "crossfit": "Keeps the points on which teacher and out-of-fold student agree most.",
-    "enhanced": "Keeps the points that the student is surest of, and trains again on them.",
+    "enhanced": "Keeps the points of each class that the student is surest of, and trains again.",
     "cosupervised": "Gives each point to the specialist among the teachers that fits it.",
     "raven": "Learns how far to trust each of several teachers.",
     "mixed": "Control: the same rows, with the teacher's labels as they are.",
@@ -158,6 +158,7 @@ def _findings(
 ) -> list[str]:
     """Put in words what controls and groups show, and what to do about it."""
     text = [_against_control(method) for method in methods if method["lead"]]
+    left = [_beyond_penalty(method) for method in methods]
     if text and (best := methods[0])["lead"]:
         control, lead = best["lead"]["control"], best["lead"]
         # Beating a control is worth nothing if both lose against the teacher.
@@ -167,7 +168,7 @@ def _findings(
             text[0] += f" So {best['name']} is worth its effort here."
         else:
             text[0] += f" So take {control}, which is simpler, unless more seeds decide otherwise."
-    return text + _of_groups(groups)
+    return text + [sentence for sentence in left if sentence] + _of_groups(groups)
 
 
 def _against_control(method: Mapping[str, Any]) -> str:
@@ -184,6 +185,16 @@ def _against_control(method: Mapping[str, Any]) -> str:
         f"{method['name']} does not differ significantly from its control {lead['control']}: {by}; "
         "something simpler does as well."
     )
+
+
+def _beyond_penalty(method: Mapping[str, Any]) -> str:
+    """Tell what a method gains beyond a stronger penalty, unless its lead is over that already."""
+    leads = [each["lead"] for each in method["controls"] if each["name"] == "l2_x10"]
+    if not leads or method["lead"]["control"] == "l2_x10" or leads[0]["low"] is None:
+        return ""
+    lead = leads[0]
+    text = f"{signed(lead['value'])} points ({format_interval(lead, 'points')})"
+    return f"Beyond ten times the penalty (l2_x10) {text} are left of what {method['name']} gains."
 
 
 def _of_groups(groups: Sequence[Mapping[str, Any]]) -> list[str]:

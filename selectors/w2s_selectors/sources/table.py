@@ -24,6 +24,7 @@ from w2s_data.features.matrix import (
 from w2s_data.utils.io import sha256_json
 from w2s_data.utils.typing import IntArray, RandomState
 from w2s_data.utils.validation import check_generator, check_proba
+from w2s_data.utils.votes import mean_label
 from w2s_selectors.objectives.base import Rows
 from w2s_selectors.sources.base import Batch, check_cost, check_trust
 
@@ -204,8 +205,8 @@ class TableSource:
     def _batch(self, rows: IntArray) -> Batch:
         data = self._dataset
         proba = None if self._weak_proba is None else self._weak_proba[rows]
-        if proba is not None and proba.ndim == 3:
-            proba = proba.mean(axis=1)
+        if proba is not None:
+            proba = mean_label(proba)
         # Items are only sent along where something is left to compute from them.
         items = None
         if not self.ready and data.features is not None:

@@ -33,6 +33,7 @@ from w2s_data.finetune.gain.scores import Scorer, Scores
 from w2s_data.finetune.gain.training import CEILING, LABELLED_ONLY, VOTE, Trained
 from w2s_data.finetune.methods.base import Method
 from w2s_data.utils.intervals import LEVEL
+from w2s_data.utils.votes import mean_label
 
 # Below a point of headroom, recovered performance is noise divided by noise.
 HEADROOM = 0.01
@@ -49,7 +50,7 @@ class Comparer:
         self.level = level
         self._scorer = Scorer(data, n_resamples, seed, level)
         weak_proba = data.weak_proba[data.rows("test")]  # (n, M, C)
-        teachers = {"teacher": weak_proba.mean(axis=1)}
+        teachers = {"teacher": mean_label(weak_proba)}
         if weak_proba.shape[1] > 1:
             teachers |= {f"teacher {m}": weak_proba[:, m] for m in range(weak_proba.shape[1])}
         self._teachers = {name: self._scorer.score(own[None]) for name, own in teachers.items()}

@@ -11,7 +11,7 @@ from w2s_data.finetune.gain.data import GainData
 from w2s_data.finetune.methods.cosupervised import CoSupervised
 from w2s_data.utils.io import jsonable
 from w2s_data.utils.typing import AnyArray, BoolArray, FloatArray, IntArray
-from w2s_data.utils.votes import votes
+from w2s_data.utils.votes import mean_label, votes
 
 if TYPE_CHECKING:
     from w2s_data.finetune.student import Student
@@ -35,6 +35,8 @@ def diagnose_seeds(student: Student, data: GainData) -> list[dict[str, Any]]:
         For methods that choose points: `share`; `by_label`, `by_gold` and `by_group`, the kept
         shares by predicted class, gold class and group; `right` and `right_all`, accuracy of the
         weak labels among kept and among all points. None is unknown.
+    `beyond_l2_x10`
+        For `crossfit`: share of the pool that it labels otherwise than its control.
     `power`
         For `prediction_powered`: lambda, in [0, 1].
     `own_weight`
@@ -61,8 +63,9 @@ def diagnose_seeds(student: Student, data: GainData) -> list[dict[str, Any]]:
             ]
         elif "kept" in diagnostics:
             own["kept"] = pool.kept(diagnostics["kept"][i, of_pool])
-        if "power" in diagnostics:
-            own["power"] = float(diagnostics["power"][i])
+        for name in ("power", "beyond_l2_x10"):
+            if name in diagnostics:
+                own[name] = float(diagnostics[name][i])
         if "own_weight" in history:
             rows = (history["seed"] == seed) & (history["stage"] == "student")
             own["own_weight"] = history.loc[rows, "own_weight"].round(DIGITS).to_numpy()
@@ -76,7 +79,7 @@ class _Pool:
     def __init__(self, data: GainData) -> None:
         rows = data.rows("pool")
         self.weak_proba = data.weak_proba[rows]
-        self.codes: IntArray = self.weak_proba.mean(axis=1).argmax(axis=1)
+        self.codes: IntArray = mean_label(self.weak_proba).argmax(axis=1)
         self.gold: IntArray = data.labels[rows]
         self.groups = None if data.groups is None else data.groups[rows].astype(str)
         self.n_classes = len(data.class_names)
@@ -102,7 +105,7 @@ class _Pool:
 
     def kept(self, kept: BoolArray) -> dict[str, Any]:
         known = self.gold >= 0
-        right = votes(self.weak_proba.mean(axis=1)) == self.gold
+        right = votes(mean_label(self.weak_proba)) == self.gold
         result: dict[str, Any] = {
             "share": float(kept.mean()),
             "by_label": _shares(kept, self.codes, self.n_classes),

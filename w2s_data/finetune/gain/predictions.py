@@ -11,7 +11,7 @@ import pandas as pd
 from w2s_data.finetune.gain.checkpoint import Predictions
 from w2s_data.finetune.gain.data import GainData
 from w2s_data.utils.typing import IntArray
-from w2s_data.utils.votes import votes
+from w2s_data.utils.votes import mean_label, votes
 
 SHARES = ("proba", "gold proba", "right")  # float32 columns of every student
 
@@ -45,7 +45,7 @@ def predictions_table(data: GainData, students: Mapping[str, pd.DataFrame]) -> p
     """Return one row per item, in the order of the items; see `GainResult.predictions`."""
     # Categories instead of strings: a million items take megabytes less.
     names = [str(name) for name in data.class_names]
-    teacher = data.weak_proba.mean(axis=1)
+    teacher = mean_label(data.weak_proba)
     weak_labels = votes(teacher)
 
     def named(codes: IntArray) -> Any:
