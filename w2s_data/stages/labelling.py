@@ -19,7 +19,7 @@ from w2s_data.run import Run, writes
 from w2s_data.stages.checks import Known
 from w2s_data.stages.embedding import load_features, require_role, required
 from w2s_data.stages.graph import NEXT, NEXT_SUMMARY, NEXT_TABLE, check_scored
-from w2s_data.stages.posterior import posterior_of
+from w2s_data.stages.posterior import DOUBTFUL, posterior_of
 from w2s_data.stages.scoring import weak_proba_of
 from w2s_data.stages.settings import NextSettings
 from w2s_data.utils.io import atomic_path, make_folder
@@ -27,7 +27,6 @@ from w2s_data.utils.stage import StageResult
 from w2s_data.utils.typing import FloatArray, IntArray
 from w2s_data.utils.votes import votes
 
-DOUBTFUL = 0.5  # trust below which a weak label is called probably wrong
 SUFFIXES = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg", b"GIF8": ".gif", b"RIFF": ".webp"}
 
 

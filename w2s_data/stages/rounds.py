@@ -107,9 +107,12 @@ def accuracies_of_pool(posterior: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def accuracies_at_test(gain: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the accuracy on the test items of the teacher and of each method's student."""
+    """Return the accuracies on the test items: teacher, gold labels alone, methods' students."""
     level = {"level": gain["level"]}
     students = [s for s in gain["students"] if not s["control_of"]]
     found = {s["name"]: s["scores"]["accuracy"] | level for s in students}
-    teacher = gain["teacher"]["scores"].get("accuracy")
-    return {"students": found, "teacher": None if teacher is None else teacher | level}
+    results: dict[str, Any] = {"students": found}
+    for name in ("teacher", "labelled_only"):
+        accuracy = gain[name]["scores"].get("accuracy")
+        results[name] = None if accuracy is None else accuracy | level
+    return results

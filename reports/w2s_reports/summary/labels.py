@@ -12,7 +12,8 @@ from w2s_reports.artefacts import Artefacts
 from w2s_reports.formats import percent, plain
 from w2s_reports.summary.parts import estimate, texts
 
-MOST_STUDENTS = 4  # columns of a table of rounds
+MOST_STUDENTS = 3  # columns of a table of rounds, beside these
+ACCURACIES = ("posterior", "weak_labels", "teacher", "labelled_only")
 
 
 def summarize_labels(artefacts: Artefacts) -> dict[str, Any]:
@@ -66,9 +67,7 @@ def _present(artefacts: Artefacts) -> dict[str, Any]:
 
 def _results(found: Mapping[str, Any]) -> dict[str, Any]:
     students = {str(name): estimate(e) for name, e in (found.get("students") or {}).items()}
-    accuracies = {
-        name: estimate(found.get(name)) for name in ("posterior", "weak_labels", "teacher")
-    }
+    accuracies = {name: estimate(found.get(name)) for name in ACCURACIES}
     levels = [e["level"] for e in (*accuracies.values(), *students.values()) if e["level"]]
     return {**accuracies, "by_student": students, "level": levels[0] if levels else None}
 
@@ -78,7 +77,8 @@ def _students(rounds: Sequence[Mapping[str, Any]]) -> list[str]:
     measured = [known["by_student"] for known in rounds if known["by_student"]]
     if not measured:
         return []
-    best = sorted(measured[-1], key=lambda name: -(measured[-1][name]["value"] or 0))
+    students = [name for name in measured[-1] if name not in ACCURACIES]  # a method may be one
+    best = sorted(students, key=lambda name: -(measured[-1][name]["value"] or 0))
     return best[:MOST_STUDENTS]
 
 
