@@ -92,10 +92,18 @@ def measure(world: World, own: bool, n_gold: int, seed: int) -> dict[str, float]
         "both": student(both, np.concatenate([q, classes[y[gold]]])),
         "ceiling": student(pool, classes[y[pool]]),
     }
+    # Peers too see gold rows as a teacher does that did not learn them.
+    weak_both = np.concatenate([said[pool], posterior.views_.weak_gold.mean(axis=1)])
+    known = np.concatenate([np.full(len(pool), -1), y[gold]])
     for name in (name for name in PEERS if name in available_methods()):
-        known = np.concatenate([np.full(len(pool), -1), y[gold]])
         peer = fit_student(
-            *(name, strong[both], said[both]), gold=known, l2=l2, device="cpu", random_state=seed
+            *(name, strong[both], weak_both),
+            gold=known,
+            posterior=np.concatenate([q, posterior.gold_proba_]),
+            controls=False,
+            device="cpu",
+            random_state=seed,
+            progress=False,
         )
         found[name] = peer.predict_proba(strong)
     result = {name: float((p[test].argmax(axis=1) == y[test]).mean()) for name, p in found.items()}

@@ -9,7 +9,7 @@ import numpy as np
 from w2s_data.forecast.inputs import Labels, Task
 from w2s_data.forecast.options import OPTIONS
 from w2s_data.forecast.training import Model, Trainer
-from w2s_data.posterior.estimator import FEWEST_GOLD, FEWEST_OF_CLASS
+from w2s_data.posterior.estimator import few_gold
 from w2s_data.posterior.pooling import LogLinearPool, fit_equal_pool, fit_pool
 from w2s_data.probes.linear import stratified_folds
 from w2s_data.utils.typing import FloatArray, IntArray
@@ -107,9 +107,9 @@ def fit_both(
 
 def _join(views: FloatArray, codes: IntArray, offsets: bool) -> LogLinearPool:
     """Weight the views as `LabelPosterior` does."""
-    fewest = np.bincount(codes, minlength=views.shape[2]).min()
-    enough = len(codes) >= FEWEST_GOLD and fewest >= FEWEST_OF_CLASS
-    return fit_pool(views, codes, offsets=offsets) if enough else fit_equal_pool(views, codes)
+    if few_gold(codes):
+        return fit_equal_pool(views, codes)
+    return fit_pool(views, codes, offsets=offsets)
 
 
 def _views(

@@ -36,8 +36,10 @@ from w2s_data.utils.validation import (
 )
 from w2s_data.utils.votes import abstains, mean_label
 
-# Below these a pool of three views is fitted to noise: equal weights do better.
+# Below it a pool of views is fitted to noise: equal weights do better.
 FEWEST_GOLD = 20
+# Below it a class is little known. Equal weights for all would cost 4 points on six classes, of
+# which one is rare.
 FEWEST_OF_CLASS = 2
 
 
@@ -100,9 +102,9 @@ class LabelPosterior(BaseEstimator):  # type: ignore[misc]
 
     Notes
     -----
-    With fewer than 20 gold rows, or a class with fewer than two, views have equal weights, whose
-    sum alone is fitted. Training
-    takes folds + 1 students, and as many again for a teacher that learned from the gold rows.
+    With fewer than 20 gold rows, or those of one class, views have equal weights, whose sum alone
+    is fitted. Training takes folds + 1 students, and as many again for a teacher that learned from
+    the gold rows.
 
     Examples
     --------
@@ -187,9 +189,9 @@ class LabelPosterior(BaseEstimator):  # type: ignore[misc]
         steps = self.folds + 2 + (0 if relabel is None else self.folds)
         with progress_bar("posterior", steps, unit="models", enabled=progress) as advance:
             views = make_views(strong, weak, rows, self._recipe(), relabel, names, rng, advance)
-        too_few = _too_few(rows, class_names)
-        self.notes_ = tuple(filter(None, [too_few, self._sampled(strong.shape[0])]))
-        self.equal_weights_ = bool(too_few)
+        self.equal_weights_ = few_gold(rows.codes)
+        doubts = _too_few(rows, class_names), self._sampled(strong.shape[0])
+        self.notes_ = tuple(filter(None, doubts))
         self.pool_ = self._fit_pool(views.gold, rows.codes)
         self.views_ = views
         self.classes_ = np.arange(weak.shape[2])
@@ -305,8 +307,13 @@ class LabelPosterior(BaseEstimator):  # type: ignore[misc]
         check_parameters(self, limits)
 
 
+def few_gold(codes: IntArray) -> bool:
+    """Return whether gold rows are too few to weight views, or all of one class."""
+    return len(codes) < FEWEST_GOLD or len(np.unique(codes)) < 2
+
+
 def _too_few(rows: Gold, class_names: tuple[str, ...]) -> str:
-    """Return why the gold rows cannot weight the views; empty if they can."""
+    """Return in which way there are few gold rows; empty if there are enough."""
     counts = np.bincount(rows.codes, minlength=rows.weak_proba.shape[2])
     names = class_names or range(len(counts))
     few = [names[c] for c in np.flatnonzero(counts < FEWEST_OF_CLASS)]
@@ -317,7 +324,8 @@ def _too_few(rows: Gold, class_names: tuple[str, ...]) -> str:
         )
     if few:
         some = f"class {listing(few)} has" if len(few) == 1 else f"classes {listing(few)} have"
-        return f"{some} fewer than {FEWEST_OF_CLASS} gold rows: the views count equally"
+        rests = "the views count equally" if few_gold(rows.codes) else "weak labels alone know it"
+        return f"{some} fewer than {FEWEST_OF_CLASS} gold rows: {rests}"
     return ""
 
 

@@ -105,6 +105,8 @@ def fit_pool(
         return float(loss), np.concatenate([slope, excess.sum(axis=0) + 2 * shift])
 
     start = np.concatenate([np.full(n_views, 1 / n_views), np.zeros(n_classes)])
-    limits = [(0.0, None)] * n_views + [(None, None) if offsets else (0.0, 0.0)] * n_classes
+    # That a class has no gold row may be due to how they were drawn: no reason to rule it out.
+    free = offsets & (targets.sum(axis=0) > 0)
+    limits = [(0.0, None)] * n_views + [(None, None) if f else (0.0, 0.0) for f in free]
     found = minimize(objective, start, jac=True, bounds=limits, method="L-BFGS-B").x
     return LogLinearPool(found[:n_views], found[n_views:])

@@ -103,17 +103,26 @@ def test_a_teacher_of_the_gold_rows_is_not_believed_for_what_it_memorised():
     assert careful.weak_accuracy_.low <= (on_pool.argmax(axis=1) == truth).mean()
 
 
-@pytest.mark.parametrize(
-    ("n_gold", "said"), [(12, "12 gold rows are too few"), (25, "fewer than 2 gold rows")]
-)
-def test_few_gold_rows_leave_equal_weights_and_say_so(n_gold, said):
-    strong, weak, codes = world(seed=6, n_classes=3)
-    if n_gold == 25:
-        codes[:n_gold][codes[:n_gold] == 2] = 0
-    posterior = fitted(strong, weak, codes, n_gold)
+def test_few_gold_rows_leave_equal_weights_and_say_so():
+    posterior = fitted(*world(seed=6, n_classes=3), 12)
     assert posterior.equal_weights_
-    assert said in posterior.notes_[0]
+    assert "12 gold rows are too few" in posterior.notes_[0]
     assert posterior.weights_.nunique() == 1
+
+
+def test_a_rare_class_does_not_take_the_weights_from_the_others():
+    strong, weak, codes = world(seed=6, n_classes=3, accuracy=0.9)
+    rare = np.flatnonzero(codes[:60] == 2)
+    codes[rare[1:]] = 0
+    strong[rare[1:], :3] += 1.6 * (np.eye(3)[0] - np.eye(3)[2])
+    weak[rare[1:]] = weak[rare[1:]][:, [2, 1, 0]]
+    posterior = fitted(strong, weak, codes, 60)
+    assert "class 2 has fewer than 2 gold rows" in posterior.notes_[0]
+    assert not posterior.equal_weights_
+    assert posterior.weights_["teacher"] > 2 * posterior.weights_["gold labels"]
+    said = weak[60:].argmax(axis=1)
+    right = said == codes[60:]
+    assert posterior.trust_[right & (said == 2)].mean() > 0.5
 
 
 def test_gold_rows_of_one_class_leave_the_view_of_gold_labels_out():
