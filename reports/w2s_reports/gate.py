@@ -29,6 +29,7 @@ COMPARE: dict[str, Callable[[float, float], bool]] = {
 _CONDITION = re.compile(r"\s*(.+)(<=|>=|==|!=|<|>)\s*(\S+)\s*", flags=re.S)
 # Metrics of one member, written FAMILY.NAME, and the kind of member.
 FAMILIES = {"gain": "method", "density": "source", "accuracy": "option"}
+_UNITS = {"gain": "points", "density": "density", "accuracy": "share"}
 NOTHING: dict[str, Any] = {"value": None, "low": None, "high": None}
 
 Summary = Mapping[str, Any]
@@ -169,8 +170,7 @@ def _member(metric: str, summary: Summary) -> Metric:
             raise GateError(f"{metric!r} cannot be checked: {summary['sources']['hint']}")
         raise GateError(unknown(FAMILIES[family], str(name), [*result]))
     estimate = result.get(name, NOTHING)
-    unit = "points" if family == "gain" else "density"
-    return Metric(unit, lambda _: estimate, stage, f"{metric} is undefined")
+    return Metric(_UNITS[family], lambda _: estimate, stage, f"{metric} is undefined")
 
 
 def _limit(result: Estimate) -> Estimate:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.w2s_reports.later_stages import STAGES
+from tests.w2s_reports.later_stages import MEASURED, STAGES
 from tests.w2s_reports.test_partial import cut_back
 from w2s_data.cli import main
 from w2s_reports import build_report, summarize
@@ -74,6 +74,8 @@ def test_every_metric_has_its_number(summary: dict[str, Any]) -> None:
         == max(m["gain"]["value"] for m in summary["gain"]["methods"])
     )
     assert value["gain_low"] == best["gain"]["low"]
+    assert value["lead"] == pytest.approx(MEASURED["both"] - MEASURED["weak"])
+    assert value["lead_low"] == pytest.approx(value["lead"] - 0.02)
     assert value["pgr"] == best["pgr"]["value"]
     assert (value["forecast_gain"], value["forecast_chance"]) == (0.04, 0.91)
     assert value["worst_group_gain"] == min(g["gain"]["value"] for g in summary["gain"]["groups"])
@@ -99,6 +101,12 @@ def test_one_method_and_one_source(summary: dict[str, Any]) -> None:
         check(["gain.confidense<0"], summary)
     with pytest.raises(GateError, match="no source 'wob'; did you mean 'web'"):
         check(["density.wob<0"], summary)
+    outcomes = check(["accuracy.both<0.8", "accuracy.gold<0.8"], summary)
+    assert [outcome.value for outcome in outcomes] == [MEASURED["both"], MEASURED["gold"]]
+    assert [outcome.failed for outcome in outcomes] == [False, True]
+    assert outcomes[1].unit == "share"
+    with pytest.raises(GateError, match="no option 'bath'; did you mean 'both'"):
+        check(["accuracy.bath<0"], summary)
 
 
 def test_no_sources_says_how_to_have_them(synthetic_run: MakeRun) -> None:

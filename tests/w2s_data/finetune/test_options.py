@@ -103,6 +103,10 @@ def test_without_gold_labels_two_options_are_left(world):
     assert result.lead.value == pytest.approx(abs(result["naive"].gain.value))
     assert np.isnan(result["naive"].over_labelled.value)
     assert reasons["gold"] in repr(result)
+    # A method that was asked for says itself what it lacks.
+    failed = world.measure("naive", "stacked")
+    assert failed.options[3].accuracy.reason == failed.failures["stacked"]
+    assert "gold" in failed.failures["stacked"]
 
 
 def test_the_best_method_of_each_kind_stands_for_it(world):

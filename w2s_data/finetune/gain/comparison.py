@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 from typing import Any
@@ -100,7 +100,7 @@ class Comparer:
             vote=self._reference(VOTE, self._vote),
             teachers=tuple(teachers),
             comparisons=comparisons,
-            **self._options(stand_ins(ranked, methods), scores),
+            **self._options(ranked, methods, scores, trained),
             failures={name: each.failure for name, each in trained.items() if each.failure},
             forecast=_check_forecast(forecast, naive, students),
             by_seed=self._by_seed(scores, students, seeds),
@@ -118,19 +118,26 @@ class Comparer:
         )
 
     def _options(
-        self, chosen: Mapping[str, str], scores: Mapping[str, Mapping[str, Scores]]
+        self,
+        ranked: Sequence[str],
+        methods: Mapping[str, Method],
+        scores: Mapping[str, Mapping[str, Scores]],
+        trained: Mapping[str, Trained],
     ) -> dict[str, Any]:
-        """Compare the options, given the method that stands for each; fields of the result."""
+        """Compare the options, the best method of each kind standing for it; fields of a result."""
         alone = self._gold_scores[LABELLED_ONLY]
         candidates = {"teacher": self._candidate("", self._teacher)}
         if alone is None:
             candidates["gold"] = missing("gold", self._gold[LABELLED_ONLY].failure)
         else:
             candidates["gold"] = self._candidate(LABELLED_ONLY, alone)
+        chosen, asked = stand_ins(ranked, methods), stand_ins([*methods], methods)
         for name in ("weak", "both"):
-            candidates[name] = missing(name)
             if name in chosen:
                 candidates[name] = self._candidate(chosen[name], scores[chosen[name]][""])
+            else:
+                failure = trained[asked[name]].failure if name in asked else ""
+                candidates[name] = missing(name, failure)
         return vars(choose(candidates, self.level))
 
     def _candidate(self, student: str, scores: Scores) -> Candidate:

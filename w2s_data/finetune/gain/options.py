@@ -12,8 +12,8 @@ from w2s_data.finetune.methods.labelled_only import LabelledOnly
 from w2s_data.forecast.options import OPTIONS, Choice, Difference, Option
 
 MISSING = {
-    "weak": "no method that uses weak labels alone has a result, e.g. naive",
-    "both": "no method that uses gold and weak labels has a result, e.g. stacked",
+    "weak": "no method was trained that uses weak labels alone, e.g. naive",
+    "both": "no method was trained that uses gold and weak labels, e.g. stacked",
 }
 
 
