@@ -19,3 +19,4 @@ from .posterior.estimator import LabelPosterior as LabelPosterior
 from .probes.linear import LinearProbe as LinearProbe
 from .run import Run as Run
 from .spurious.analyzer import SpuriousAnalyzer as SpuriousAnalyzer
+from .stages.applying import apply_student as apply_student

@@ -331,13 +331,15 @@ class Run(RunFiles):
 
     def remember_features(self, files: Mapping[str, Path]) -> None:
         """Record files of ready-made features, by role."""
-        known = self.manifest.get("features", {})
-        given = {
-            role: {"path": os.fspath(path), **FileRecord.of(path).model_dump()}
-            for role, path in files.items()
-        }
-        if {**known, **given} != known:
-            self.manifest["features"] = {**known, **given}
+        records = {role: FileRecord.of(path).model_dump() for role, path in files.items()}
+        paths = {role: {"path": os.fspath(path)} for role, path in files.items()}
+        self.remember("features", {role: paths[role] | records[role] for role in files})
+
+    def remember(self, name: str, by_role: Mapping[str, Any]) -> None:
+        """Add to what the manifest holds of roles under a name."""
+        known = self.manifest.get(name, {})
+        if {**known, **by_role} != known:
+            self.manifest[name] = {**known, **by_role}
             self._save()
 
     def _reload(self) -> None:

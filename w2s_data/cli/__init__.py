@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from w2s_data.cli.app import Command, app
+from w2s_data.cli.apply import apply
 from w2s_data.cli.boundary import guarded
 from w2s_data.cli.labels import export, next_rows
 from w2s_data.cli.pipeline import demo, run
@@ -15,7 +16,10 @@ from w2s_data.cli.stages import embed, forecast, gain, groups, score, select
 
 __all__ = ["main"]
 
-for _command in (embed, score, forecast, select, gain, groups, export, report, run, demo):
+for _command in (
+    *(embed, score, forecast, select, gain, groups),
+    *(apply, export, report, run, demo),
+):
     app.command(cls=Command)(_command)
 app.command("next", cls=Command)(next_rows)
 app.command("doctor", cls=Command)(doctor_command)

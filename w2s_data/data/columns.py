@@ -280,12 +280,18 @@ class Roles:
         """Return columns by role, for the roles that are one column."""
         return {role: c for role in self.given() if isinstance(c := getattr(self, role), str)}
 
+    def columns(self) -> dict[str, list[str]]:
+        """Return the columns of each role that has any."""
+        named: dict[str, list[str]] = {}
+        for role in self.given():
+            value = getattr(self, role)
+            parts = value.values() if isinstance(value, Mapping) else [value]
+            named[role] = [n for part in parts for n in ([part] if isinstance(part, str) else part)]
+        return named
+
     def check_named(self, columns: Collection[str]) -> None:
         """Raise if a named column is not among those of a table."""
-        lists = [v for role in self.given() if not isinstance(v := getattr(self, role), str)]
-        parts = [part for v in lists for part in (v.values() if isinstance(v, Mapping) else [v])]
-        several = [name for part in parts for name in ([part] if isinstance(part, str) else part)]
-        for name in (*self.single().values(), *several):
+        for name in (name for names in self.columns().values() for name in names):
             if name not in columns:
                 raise ColumnError(unknown("column", str(name), [str(c) for c in columns]))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -65,6 +65,9 @@ class W2SDataset:
         Remarks on how the data were read.
     truth : DataFrame (N rows) or None
         For synthetic data, the true values of each row, e.g. its `region`.
+    columns : mapping
+        Arguments of `load_dataset` by which new rows are read like these: the column of each role,
+        and how labels and texts are spelled.
 
     Examples
     --------
@@ -84,6 +87,7 @@ class W2SDataset:
     name: str = "data"
     notes: tuple[str, ...] = ()
     truth: pd.DataFrame | None = None
+    columns: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         needed = {"id", "label", "split"} | ({"item"} if self.kind != "features" else set())

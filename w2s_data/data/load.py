@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -34,7 +34,7 @@ from w2s_data.data.pairs import check_pair_roles, read_pairs
 from w2s_data.data.readers import RawTable, read_raw
 from w2s_data.data.readers.peek import peek_columns
 from w2s_data.data.splits import DEFAULT_SPLIT_SIZES, SPLITS, parse_splits
-from w2s_data.errors import EmptyDataError, FileFormatError, InputError, listing
+from w2s_data.errors import ColumnError, EmptyDataError, FileFormatError, InputError, listing
 from w2s_data.utils.typing import AnyArray, IntArray, RandomState
 from w2s_data.utils.validation import check_generator, check_parameters, one_of
 
@@ -163,7 +163,10 @@ def load_dataset(
     items = item_columns(raw, roles, features, prompt)
     raw = render_messages(raw, items, prompt, chat_template)
     rng = check_generator(random_state)  # for the order of pairs and, after it, the splits
-    dataset = _assemble(raw, roles, kind, features, rules, rng)
+    dataset = replace(
+        _assemble(raw, roles, kind, features, rules, rng),
+        columns=_described(roles, items, map, missing, prompt, chat_template),
+    )
     given = raw.fixed_splits
     if roles.split is not None:
         given = parse_splits(raw.frame[roles.split], roles.split)
@@ -180,6 +183,76 @@ def load_dataset(
     if dataset.weak_proba is None and (dataset.labels >= 0).any():
         dataset.check_teacher_data()
     return dataset
+
+
+def load_new(
+    data: str | Path | pd.DataFrame,
+    columns: Mapping[str, Any],
+    class_names: Sequence[str],
+    kind: ItemKind,
+    memory: MemoryLimit,
+) -> W2SDataset:
+    """Load new rows as earlier ones were read: all in the pool, and without need of labels.
+
+    Parameters
+    ----------
+    columns : mapping
+        `W2SDataset.columns` of the earlier rows. Columns other than those of the items may be
+        missing.
+
+    Raises
+    ------
+    InputError
+        For a table without the columns of the items, or with classes that are not known.
+    """
+    raw = read_raw(data, memory)
+    if len(raw.frame) == 0:
+        raise EmptyDataError(f"{raw.name!r} holds no rows: give a table with at least one item")
+    names = {f.name for f in fields(Roles)} - {"split", "source", "group"}
+    roles = Roles(**{role: value for role, value in columns.items() if role in names})
+    roles = _present(roles, raw.frame.columns).checked(raw)
+    prompt = columns.get("prompt")
+    items = item_columns(raw, roles, None, prompt)
+    raw = render_messages(raw, items, prompt, columns.get("chat_template"))
+    known = None if roles.chosen is not None else class_names
+    rules = LabelRules.checked(known, columns.get("map"), columns.get("missing"), None)
+    rules.used.update(rules.map)  # new rows need not hold every spelling
+    dataset = _assemble(raw, roles, kind, None, rules, np.random.default_rng(0))
+    if dataset.kind == "image":
+        _decodable(dataset, "error")
+    return dataset
+
+
+def _present(roles: Roles, columns: Collection[str]) -> Roles:
+    """Return the roles whose columns a table has; raise if it lacks one of the items."""
+    missing = {role: [n for n in own if n not in columns] for role, own in roles.columns().items()}
+    absent = [role for role, names in missing.items() if names]
+    for role in ("item", "chosen", "rejected"):
+        if role in absent:
+            raise ColumnError(
+                f"the new rows lack {listing(missing[role], 4)}, in which the items were; they "
+                f"have {listing(columns)}: rename it, or pass {role}"
+            )
+    if "weak_label" in absent:
+        absent.append("weak_confidence")
+    return replace(roles, **dict.fromkeys(absent))
+
+
+def _described(
+    roles: Roles,
+    items: Sequence[str],
+    map: Mapping[Any, Any] | None,
+    missing: Sequence[object] | None,
+    prompt: str | None,
+    chat_template: Any,
+) -> dict[str, Any]:
+    """Return the arguments by which new rows are read in the same way."""
+    columns = {role: getattr(roles, role) for role in roles.given()}
+    if len(items) == 1:  # also where it was guessed
+        columns["item"] = items[0]
+    template = chat_template if isinstance(chat_template, str) else None
+    how = {"map": map, "missing": missing, "prompt": prompt, "chat_template": template}
+    return columns | {name: value for name, value in how.items() if value is not None}
 
 
 def _assemble(

@@ -7,7 +7,7 @@ from typing import Any
 from w2s_data.data.dataset import W2SDataset
 from w2s_data.data.weak import proba_of
 from w2s_data.utils.files import RunFiles
-from w2s_data.utils.io import load_npy
+from w2s_data.utils.io import jsonable, load_npy
 from w2s_data.utils.manifest import owner
 from w2s_data.utils.stage import ITEMS, ITEMS_TABLE, VECTORS, WEAK_PROBA
 
@@ -23,6 +23,7 @@ def describe_dataset(dataset: W2SDataset, source: str | None) -> dict[str, Any]:
         "class_names": dataset.class_names,
         "weak_names": dataset.weak_names,
         "notes": dataset.notes,
+        "columns": jsonable(dataset.columns),
     }
 
 
@@ -46,4 +47,5 @@ def read_stored(files: RunFiles) -> W2SDataset:
         weak_names=weak_names,
         name=data["name"],
         notes=tuple(data["notes"]),
+        columns=data.get("columns", {}),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
@@ -13,6 +13,7 @@ from w2s_data.encoders.image import ImageEncoder
 from w2s_data.encoders.source import Source
 from w2s_data.encoders.text import TextEncoder
 from w2s_data.errors import EncoderError, unknown
+from w2s_data.utils.io import jsonable
 
 
 class _Named(NamedTuple):
@@ -111,6 +112,31 @@ def make_encoder(name: str, kind: str, **options: Any) -> Encoder:
         return _PRETRAINED[kind](model=name, **options)
     options["layer"] = _integer(layer, f"encoder {name!r}", "the layer after '@'")
     return _PRETRAINED[kind](model=model, **options)
+
+
+def describe_encoder(encoder: Encoder) -> dict[str, Any]:
+    """Return class and arguments of an encoder as JSON types, for `remake_encoder`.
+
+    >>> remake_encoder(describe_encoder(PixelEncoder(size=4)))
+    PixelEncoder(size=4)
+    """
+    arguments = encoder.get_params()
+    if isinstance(arguments.get("model"), str) and Path(arguments["model"]).is_dir():
+        # Found again from another folder too.
+        arguments["model"] = str(Path(arguments["model"]).resolve())
+    return {"encoder": type(encoder).__name__, **jsonable(arguments)}
+
+
+def remake_encoder(described: Mapping[str, Any]) -> Encoder:
+    """Make the encoder that was described; raise EncoderError if its class has no name here."""
+    classes = [named.encoder for named in _NAMED.values()] + [TextEncoder, ImageEncoder]
+    arguments = dict(described)
+    name = arguments.pop("encoder", None)
+    made = next((own for own in classes if own.__name__ == name), None)
+    if made is None:
+        raise EncoderError(f"encoder {name!r} is of another program: pass the encoder itself")
+    listed = {key: tuple(v) if isinstance(v, list) else v for key, v in arguments.items()}
+    return made(**listed)
 
 
 def check_encoder(encoder: Any, kind: str | None = None) -> Encoder | None:

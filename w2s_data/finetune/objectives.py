@@ -14,7 +14,7 @@ from w2s_data.finetune import losses
 from w2s_data.utils.typing import FloatArray
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from torch import Tensor
 
@@ -112,9 +112,21 @@ LINKS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+@dataclass(frozen=True)
+class Weights:
+    """Trained weights of one seed, and what else its model is rebuilt from, as JSON types."""
+
+    tensors: Mapping[str, FloatArray]
+    record: Mapping[str, Any]
+
+
 class Model(ABC):
     """A trained student of S seeds, independent of the pool."""
 
     @abstractmethod
     def proba(self, inputs: Any) -> FloatArray:
         """Return class probabilities (S, n, C) of new inputs: features, or texts."""
+
+    @abstractmethod
+    def weights(self, place: int) -> Weights:
+        """Return the weights of the seed at one place among the S."""

@@ -14,7 +14,8 @@ import pandas as pd
 from w2s_data.errors import InputError, rows
 from w2s_data.features.matrix import FeatureView, as_feature_matrix
 from w2s_data.finetune.levels.adapters import train_whole
-from w2s_data.finetune.levels.head import HeadModel, HeadTask
+from w2s_data.finetune.levels.head import HeadTask
+from w2s_data.finetune.levels.linear import HeadModel
 from w2s_data.finetune.levels.store import read_student, write_student
 from w2s_data.finetune.methods.base import Method
 from w2s_data.finetune.methods.registry import make_method
@@ -62,7 +63,15 @@ class Student:
 
     def predict_proba(self, inputs: Any) -> FloatArray:
         """Return class probabilities (n, C), averaged over the seeds."""
-        return np.asarray(self.seed_proba(inputs).mean(axis=0))
+        if not isinstance(self.model, HeadModel):
+            return np.asarray(self.seed_proba(inputs).mean(axis=0))
+        features = as_feature_matrix(inputs)
+        self.model.check_width(features.shape[1])
+        proba = np.empty((features.shape[0], len(self.classes)), dtype=np.float32)
+        # Without the probabilities of each seed, which of many rows would not fit into memory.
+        for part, block in features.blocks():
+            proba[part] = self.model.mean_proba(block, part.start)
+        return proba
 
     def predict(self, inputs: Any) -> AnyArray:
         """Return the most probable class (n,) of the average."""

@@ -15,7 +15,7 @@ from sklearn.base import clone
 from w2s_data.compute.context import Compute
 from w2s_data.data.dataset import W2SDataset
 from w2s_data.encoders.base import Encoder
-from w2s_data.encoders.names import check_encoder, make_encoder
+from w2s_data.encoders.names import check_encoder, describe_encoder, make_encoder
 from w2s_data.encoders.shards import resolved_encoder
 from w2s_data.errors import (
     DegenerateDataWarning,
@@ -110,9 +110,9 @@ def embed_stage(
                 if _is_stored(run, role):
                     stage.add(manifest_of(role))
     # The file's name and content are settings; where it lies may change without a new run.
-    run.remember_features(
-        {role: given.file.resolve() for role, given in inputs.items() if given.file}
-    )
+    run.remember_features({r: given.file.resolve() for r, given in inputs.items() if given.file})
+    made = {role: given.encoder for role, given in inputs.items() if given.encoder}
+    run.remember("encoders", {role: describe_encoder(encoder) for role, encoder in made.items()})
     features = load_features(run, compute)
     return StageResult({role: matrix.shape for role, matrix in features.items()}, fresh=fresh)
 
@@ -275,7 +275,7 @@ def _encode(
     with collect_warnings(DegenerateDataWarning) as notes:
         # A pretrained encoder is loaded by the workers themselves where there are any.
         if encoder.learns or compute.engine.name == "local":
-            encoder.fit(_fitting_items(dataset))
+            encoder.fit(fitting_items(dataset))
     for note in notes:
         logger.warning("%s encoder: %s", role, note)
     folder = store_path(run, role)
@@ -390,7 +390,7 @@ def _is_stored(run: Run, role: Role) -> bool:
     return (store_path(run, role) / MANIFEST).is_file()
 
 
-def _fitting_items(dataset: W2SDataset) -> list[Any]:
+def fitting_items(dataset: W2SDataset) -> list[Any]:
     """Return the items that an encoder may learn from; never those of the test split."""
     wanted = np.flatnonzero(np.isin(dataset.splits, ("labelled", "pool")))
     columns = dataset.pairs if dataset.is_paired else (dataset.items,)

@@ -29,6 +29,9 @@ BASELINES = "baselines.parquet"
 GAIN_SUMMARY = "gain.json"
 GAIN_TABLE = "gain.parquet"
 PREDICTIONS = "predictions.parquet"
+# Folders of the students that a run keeps.
+BEST, NAIVE = "best", "naive"
+STUDENTS = {BEST: "students/best", NAIVE: "students/naive"}
 GROUPS_SUMMARY = "groups.json"
 GROUPS_TABLE = "groups.parquet"
 SPURIOUS = "spurious.json"
@@ -96,6 +99,7 @@ GAIN = Stage(
         GAIN_TABLE: "adds the gain of every method and seed",
         PREDICTIONS: "trains students and finds the items on which they contradict the teacher",
     },
+    schema=2,
     command="w2s gain RUN",
     function="w2s_data.stages.training:gain_stage",
     check="w2s_data.stages.training:check_gain",

@@ -22,6 +22,7 @@ from w2s_data.stages.graph import (
     SCORE,
     check_scored,
 )
+from w2s_data.stages.keeping import keep_students, remove_old_students
 from w2s_data.stages.posterior import posterior_of
 from w2s_data.stages.room import check_room
 from w2s_data.stages.scoring import weak_proba_by_model
@@ -112,8 +113,10 @@ def gain_stage(
         predictions.insert(0, "id", dataset.ids)
         stage.write_table(GAIN_TABLE, result.to_frame())
         stage.write_table(PREDICTIONS, predictions)
-        warnings = {"data_warnings": data_warnings(dataset, weak_proba)}
-        stage.write_summary(GAIN_SUMMARY, result.to_dict() | warnings)
+        kept = keep_students(run, stage, result, methods) if is_head else {}
+        extra = {"data_warnings": data_warnings(dataset, weak_proba), "kept": kept}
+        stage.write_summary(GAIN_SUMMARY, result.to_dict() | extra)
+    remove_old_students(run)
     return StageResult(run.read(GAIN))
 
 

@@ -55,6 +55,11 @@ class StageWriter(AbstractContextManager["StageWriter"]):
         with self._file(name) as partial:
             partial.write_bytes(json_bytes({"schema": self._schema, **value}))
 
+    def move(self, name: str, file: Path) -> None:
+        """Take a finished file that lies elsewhere in the run."""
+        with self._file(name) as partial:
+            file.replace(partial)
+
     def add(self, name: str) -> None:
         """Name a file that something else wrote into the run."""
         self._record(name, self._folder / name)

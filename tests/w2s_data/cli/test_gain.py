@@ -10,7 +10,7 @@ import pytest
 
 from w2s_data import Run
 from w2s_data.cli import main
-from w2s_data.stages.graph import GROUPS
+from w2s_data.stages.graph import GAIN, GROUPS
 from w2s_data.stages.training import methods_from
 
 N = 500
@@ -55,7 +55,7 @@ def test_table_and_files(w2s, run):
     for word in words:
         assert word in out
     summary = json.loads((run / "gain.json").read_text())
-    assert summary["schema"] == 1
+    assert summary["schema"] == GAIN.schema
     by_name = {s["name"]: s for s in summary["students"] if not s["control_of"]}
     gain = by_name["naive"]["gains"]["accuracy"]
     assert gain["low"] <= gain["value"] <= gain["high"]

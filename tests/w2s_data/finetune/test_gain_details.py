@@ -155,3 +155,25 @@ def test_seeds_with_different_diagnostics_are_not_averaged():
     assert average_diagnostics([{"kept": {"right": None}}, {"kept": {"right": 0.5}}]) == {
         "kept": {"right": 0.5}
     }
+
+
+def test_students_of_a_result_predict_as_measured(tmp_path):
+    world = make_world()
+    for checkpoint in (None, tmp_path / "checkpoint"):
+        result = world.measure("naive", "confidence", checkpoint=checkpoint, random_state=0)
+        student = result.student("naive")
+        proba = student.predict_proba(world.features)
+        predictions = result.predictions()
+        np.testing.assert_allclose(proba.max(axis=1), predictions["naive / proba"], atol=1e-6)
+        assert student.seeds == result.seeds
+        assert result.student().method.name == result.best_student
+    with pytest.raises(KeyError, match="no student 'crossfit'"):
+        result.student("crossfit")
+
+
+def test_best_counts_the_student_of_gold_labels():
+    world = make_world(noise=30.0)
+    result = world.measure("naive")
+    assert result.labelled_only.scores["accuracy"].value > result["naive"].scores["accuracy"].value
+    assert result.best_student == "labelled_only"
+    assert result.student().method.name == "labelled_only"

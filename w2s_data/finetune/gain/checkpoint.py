@@ -1,4 +1,4 @@
-"""Finished students of a measurement on disk: probabilities and diagnostics per (name, seed)."""
+"""Finished students of a measurement on disk: predictions, diagnostics and weights per seed."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import Any
 from w2s_data.errors import RunError
 from w2s_data.finetune.levels.store import read_tensors, write_tensors
 from w2s_data.finetune.methods.base import Method
+from w2s_data.finetune.objectives import Weights
 from w2s_data.utils.io import (
     jsonable,
     make_folder,
@@ -42,6 +43,7 @@ class Predictions:
     rest: FloatArray | None = None  # (N - n, C) of all other rows, where they were computed
     diagnostics: Mapping[str, Any] = field(default_factory=dict)  # plain JSON types
     l2: float = math.nan  # the penalty
+    weights: Weights | None = None  # of students that may be kept; a checkpoint has them on disk
 
 
 class Checkpoint:
@@ -89,13 +91,15 @@ class Checkpoint:
                     "folder, or resume=False to retrain"
                 )
 
-    def read(self, name: str, method: Method, seed: int) -> Predictions | None:
-        """Return the stored predictions of a student, or None.
+    def read(
+        self, name: str, method: Method, seed: int, *, weighted: bool = False
+    ) -> Predictions | None:
+        """Return the stored predictions of a student, or None; `weighted` if it needs weights too.
 
         A damaged file, or a student of that name by another method, is a `RunError`.
         """
         path = self._path(name, seed)
-        if path is None or not path.exists():
+        if path is None or not path.exists() or (weighted and not _weights_of(path).exists()):
             return None
         with reading(path, "a checkpoint", error=RunError, advice="delete it"):
             arrays, stored = read_tensors(path, "np")
@@ -128,8 +132,18 @@ class Checkpoint:
             "diagnostics": predictions.diagnostics,
             "l2": predictions.l2,
         }
+        # First: a student without the weights that it needs is trained again.
+        if predictions.weights is not None:
+            own = predictions.weights
+            write_tensors(_weights_of(path), own.tensors, {"seed": seed, **own.record})
         write_tensors(path, arrays, record)
         self._forget_training(name, seed)
+
+    def weights(self, name: str, seed: int) -> Weights:
+        """Return the stored weights of a student; a damaged or missing file is a `RunError`."""
+        path = self._path(name, seed)
+        assert path is not None
+        return Weights(*read_tensors(_weights_of(path), "np"))
 
     def _forget_training(self, name: str, seed: int) -> None:
         trainings = self.trainings(name)
@@ -144,6 +158,10 @@ class Checkpoint:
         if self.folder is None:
             return None
         return self.folder / f"{_slug(name)}-seed{seed}.safetensors"
+
+
+def _weights_of(path: Path) -> Path:
+    return path.with_suffix(f".weights{path.suffix}")
 
 
 def _slug(name: str) -> str:

@@ -20,6 +20,7 @@ from w2s_data.finetune.gain.intervals import (
     undefined,
     within_seed,
 )
+from w2s_data.finetune.gain.kept import KeptStudent
 from w2s_data.finetune.gain.options import Candidate, choose, missing, stand_ins
 from w2s_data.finetune.gain.predictions import predictions_table
 from w2s_data.finetune.gain.result import (
@@ -115,6 +116,7 @@ class Comparer:
             penalties={n: s.l2 for n, s in {**self._gold, **trained}.items() if not s.failure},
             diagnostics={n: s.diagnostics for n, s in succeeded.items() if s.diagnostics},
             by_item=predictions_table(self.data, answers),
+            by_method=self._kept(succeeded),
         )
 
     def _options(
@@ -143,6 +145,11 @@ class Comparer:
     def _candidate(self, student: str, scores: Scores) -> Candidate:
         accuracy = self._scorer.measurements(scores)[0]["accuracy"]
         return Candidate(student, scores.accuracy, accuracy)
+
+    def _kept(self, trained: Mapping[str, Trained]) -> dict[str, KeptStudent]:
+        gold = self._gold[LABELLED_ONLY]
+        students = {LABELLED_ONLY: gold, **trained}
+        return {name: each.kept for name, each in students.items() if each.kept is not None}
 
     def _reference(self, name: str, scores: Scores | None) -> Reference:
         if scores is None:

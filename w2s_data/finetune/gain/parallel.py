@@ -25,7 +25,7 @@ def train_ahead(laboratory: Laboratory, methods: Mapping[str, Method], engine: E
     tasks, checkpoint, n_seeds = [], laboratory.checkpoint, len(laboratory.seeds)
     laboratory.advance(n_seeds * (len(GOLD_SPLITS) + len(methods) - len(jobs)))  # cannot be trained
     for job in jobs:
-        missing = [s for s in laboratory.seeds if checkpoint.read(job.name, job.method, s) is None]
+        missing = [s for s in laboratory.seeds if laboratory.stored(job, s) is None]
         tasks += [(job, seed) for seed in missing]
         laboratory.advance(n_seeds - len(missing))
     if not tasks:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, is_dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from w2s_data.errors import listing
 from w2s_data.finetune.gain.intervals import Measurement, undefined
 from w2s_data.finetune.gain.options import MeasuredOption
 from w2s_data.forecast.options import Choice, Difference
 from w2s_data.utils.intervals import Estimate
+
+if TYPE_CHECKING:
+    from w2s_data.finetune.gain.kept import KeptStudent
+    from w2s_data.finetune.student import Student
 
 _MOST_SHOWN = 12  # methods in the text, which should fit a screen
 _GAINS_SHOWN = ("macro_f1", "worst_group", "calibration_error")
@@ -116,6 +121,8 @@ class GainResult:
     penalties: Mapping[str, float] = field(default_factory=dict)  # l2 by method and reference
     diagnostics: Mapping[str, Any] = field(default_factory=dict)  # see `diagnose_seeds`
     by_item: pd.DataFrame | None = None  # returned by `predictions`
+    # Students with their weights, by the name of the method; see `student`.
+    by_method: Mapping[str, KeptStudent] = field(default_factory=dict)
 
     @property
     def methods(self) -> list[StudentGain]:
@@ -127,6 +134,31 @@ class GainResult:
             if student.name == name:
                 return student
         raise KeyError(self.failures.get(name, name))
+
+    @property
+    def best_student(self) -> str:
+        """Name of the most accurate student on the test rows, `labelled_only` among them.
+
+        It was chosen by these rows, so that its accuracy there is slightly optimistic. Empty if
+        none was trained.
+        """
+        accuracies = {s.name: s.scores["accuracy"].value for s in self.methods}
+        gold = self.labelled_only
+        if gold.scores and gold.name not in accuracies:
+            accuracies[gold.name] = gold.scores["accuracy"].value
+        return max(accuracies, key=lambda name: accuracies[name], default="")
+
+    def student(self, name: str = "best") -> Student:
+        """Return a student with its weights, by the name of its method or as "best".
+
+        Heads have all seeds, whole models the first. With a checkpoint the weights are read from
+        its folder.
+        """
+        method = self.best_student if name == "best" else name
+        if method not in self.by_method:
+            trained = listing(self.by_method) or "none"
+            raise KeyError(f"no student {name!r} was trained; there are {trained}")
+        return self.by_method[method].load()
 
     def best_control(self, name: str) -> StudentGain | None:
         """Return the most accurate control of a method; None if it has none."""

@@ -14,12 +14,13 @@ from w2s_data.errors import InputError, RunError
 from w2s_data.finetune.gain.checkpoint import Checkpoint, Predictions
 from w2s_data.finetune.gain.data import GainData, lacking_gold
 from w2s_data.finetune.gain.diagnostics import average_diagnostics, diagnose_seeds
+from w2s_data.finetune.gain.kept import KeptStudent
 from w2s_data.finetune.gain.predictions import predict_items
 from w2s_data.finetune.methods.base import Method
 from w2s_data.finetune.methods.labelled_only import LabelledOnly
 from w2s_data.finetune.methods.naive import Naive
 from w2s_data.finetune.methods.registry import make_method
-from w2s_data.finetune.objectives import Model, TrainingError
+from w2s_data.finetune.objectives import Model, TrainingError, Weights
 from w2s_data.finetune.settings import TrainingSettings
 from w2s_data.finetune.student import fit_student
 from w2s_data.utils.typing import AnyArray, FloatArray, IntArray
@@ -54,6 +55,7 @@ class Trained:
     predicted: pd.DataFrame | None = None  # by item, see `predict_items`
     diagnostics: Mapping[str, Any] = field(default_factory=dict)
     l2: float = np.nan  # the penalty
+    kept: KeptStudent | None = None  # with its weights, of students that may be used afterwards
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ class Laboratory:
 
     def train(self, job: Job) -> Trained:
         """Train the seeds that the checkpoint lacks; a method that fails returns its reason."""
-        stored = {seed: self.checkpoint.read(job.name, job.method, seed) for seed in self.seeds}
+        stored = {seed: self.stored(job, seed) for seed in self.seeds}
         finished = {seed: own for seed, own in stored.items() if own is not None}
         self.advance(len(finished))
         missing = [seed for seed in self.seeds if seed not in finished]
@@ -119,10 +121,36 @@ class Laboratory:
                 return Trained({}, str(error))
             for seed, predictions in trained.items():
                 self.checkpoint.write(job.name, job.method, seed, predictions)
+                if self.checkpoint.folder is not None:  # which has them from now on
+                    trained[seed] = replace(predictions, weights=None)
             finished |= trained
             release_freed()  # the pool's features and labels, before those of the next method
             self.advance(len(trained))
-        return self._join([finished[seed] for seed in self.seeds], job.is_reference)
+        joined = self._join([finished[seed] for seed in self.seeds], job.is_reference)
+        return replace(joined, kept=self._kept(job, finished, joined.l2))
+
+    def stored(self, job: Job, seed: int) -> Predictions | None:
+        """Return what the checkpoint has of a student, None unless that is all it needs."""
+        weighted = self._is_kept(job, seed)
+        return self.checkpoint.read(job.name, job.method, seed, weighted=weighted)
+
+    def _is_kept(self, job: Job, seed: int) -> bool:
+        """Whether the weights of a seed are kept: of whole models, which are large, the first."""
+        return job.name != CEILING and (self.settings.tuning == "head" or seed == self.seeds[0])
+
+    def _kept(self, job: Job, finished: Mapping[int, Predictions], l2: float) -> KeptStudent | None:
+        seeds = tuple(seed for seed in self.seeds if self._is_kept(job, seed))
+        if not seeds:
+            return None
+        in_memory = {seed: own.weights for seed, own in finished.items() if own.weights is not None}
+
+        def weights(seed: int) -> Weights:
+            return in_memory[seed] if seed in in_memory else self.checkpoint.weights(job.name, seed)
+
+        names = np.asarray(self.data.class_names)
+        return KeptStudent(
+            job.method, self.settings.tuning, names, seeds, l2, weights, self.settings.device
+        )
 
     def _side_by_side(self, seeds: list[int], n_rows: int) -> list[list[int]]:
         """Divide seeds into those that are trained at the same time, on a pool of so many rows."""
@@ -180,6 +208,7 @@ class Laboratory:
                 None if rest is None else rest[i],
                 diagnostics[i],
                 student.l2,
+                student.model.weights(i) if self._is_kept(job, seed) else None,
             )
             for i, seed in enumerate(seeds)
         }

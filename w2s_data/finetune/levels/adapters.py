@@ -26,7 +26,7 @@ from w2s_data.finetune.levels.store import (
 )
 from w2s_data.finetune.levels.whole import State, WholeNetwork, seeded
 from w2s_data.finetune.methods.base import Method, Outcome
-from w2s_data.finetune.objectives import LINKS, Model, Objective
+from w2s_data.finetune.objectives import LINKS, Model, Objective, Weights
 from w2s_data.finetune.settings import Adaptation, ResolvedSettings
 from w2s_data.finetune.task import TRAINING, Pool, Task
 from w2s_data.utils.io import sha256_json
@@ -55,31 +55,41 @@ class WholeModel(Model):
         proba = LINKS[self.link](self.network.inference(texts)).float()
         return np.asarray(proba.cpu().numpy())[None]
 
-    def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write the trained weights (adapters or all, and the head) and how to rebuild the model.
-
-        The pretrained model is named, not copied.
-        """
+    def weights(self, place: int) -> Weights:  # noqa: ARG002 - there is one seed
+        """Return the trained weights: adapters or all, and the head."""
         record = {
             "adaptation": dataclasses.asdict(self.network.adaptation),
             "n_classes": self.network.head.out_features,
             "depth": self.depth,
             "link": self.link,
         }
-        write_student(folder, {name: t.numpy() for name, t in self.state.items()}, record)
+        return Weights({name: tensor.numpy() for name, tensor in self.state.items()}, record)
+
+    @classmethod
+    def from_weights(cls, weights: Weights, device: str = "auto") -> WholeModel:
+        """Rebuild a model from its `weights`; the pretrained model is loaded by its name."""
+        import torch
+
+        record = weights.record
+        adaptation = Adaptation(**record["adaptation"])
+        network = WholeNetwork(adaptation, record["n_classes"], resolve_device(device))
+        state = {name: torch.from_numpy(array) for name, array in weights.tensors.items()}
+        return cls(network, state, record["depth"], record["link"])
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write the trained weights (adapters or all, and the head) and how to rebuild the model.
+
+        The pretrained model is named, not copied.
+        """
+        weights = self.weights(0)
+        write_student(folder, dict(weights.tensors), dict(weights.record))
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str], device: str = "auto") -> WholeModel:
         """Read a model that `save` wrote; see `read_student` for the errors."""
-        import torch
-
         arrays, record = read_student(folder, "adaptation")
         with parsing(os.fspath(folder), "a tuned model"):
-            adaptation = Adaptation(**record["adaptation"])
-            n_classes, depth, link = (record[name] for name in ("n_classes", "depth", "link"))
-        network = WholeNetwork(adaptation, n_classes, resolve_device(device))
-        state = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        return cls(network, state, depth, link)
+            return cls.from_weights(Weights(arrays, record), device)
 
 
 @dataclass(frozen=True)
@@ -91,6 +101,10 @@ class JoinedModel(Model):
     def proba(self, inputs: Any) -> FloatArray:
         """Return class probabilities (S, n, C)."""
         return np.concatenate([model.proba(inputs) for model in self.models])
+
+    def weights(self, place: int) -> Weights:
+        """Return the weights of the seed at one place among the S."""
+        return self.models[place].weights(0)
 
 
 @dataclass

@@ -12,10 +12,11 @@ import numpy as np
 
 from w2s_data.compute.device import free_bytes
 from w2s_data.errors import FeatureError, InputError
-from w2s_data.features.matrix import FeatureMatrix, FeatureView, as_feature_matrix, row_blocks
+from w2s_data.features.matrix import FeatureMatrix, FeatureView
+from w2s_data.finetune.levels.linear import HeadModel, Scaling
 from w2s_data.finetune.levels.store import digest_array
 from w2s_data.finetune.losses import cross_entropy
-from w2s_data.finetune.objectives import LINKS, LabelObjective, Model, Objective
+from w2s_data.finetune.objectives import LabelObjective, Model, Objective
 from w2s_data.finetune.penalty import choose_penalty
 from w2s_data.finetune.task import PENALTY, TRAINING, Task
 from w2s_data.probes.linear import LinearProbe
@@ -28,64 +29,7 @@ if TYPE_CHECKING:
 
 # Times 1 / sqrt(D): small, so that few steps suffice; at zero the ReLU of `bayes` has no gradient.
 INITIAL_SCALE = 0.1
-SCALED_BYTES = 2**20  # of rows that are standardised at a time
 SERIAL_WORK = 4_000_000  # S x B x D x C below which starting threads costs more than it saves
-
-
-@dataclass(frozen=True)
-class Scaling:
-    """Mean and scale of every feature; a constant one has scale inf, and so no influence."""
-
-    mean: FloatArray
-    scale: FloatArray
-
-    def apply(self, block: FloatArray) -> FloatArray:
-        """Return standardised float32 features."""
-        out = np.empty(block.shape, dtype=np.float32)
-        # In float64, some rows at a time, so that the intermediate results stay small.
-        for rows in row_blocks(block.shape, SCALED_BYTES):
-            out[rows] = (block[rows] - self.mean) / self.scale
-        return out
-
-
-@dataclass(frozen=True)
-class HeadModel(Model):
-    """S linear heads on standardised features."""
-
-    coef: FloatArray  # float32 (S, D, C)
-    intercept: FloatArray  # float32 (S, C)
-    scaling: Scaling
-    link: str = "softmax"
-
-    def proba(self, inputs: Any) -> FloatArray:
-        """Return class probabilities (S, n, C) of features (n, D), read block by block."""
-        import torch
-
-        features = as_feature_matrix(inputs)
-        n_seeds, n_features, n_classes = self.coef.shape
-        if features.shape[1] != n_features:
-            raise FeatureError(
-                f"the student was trained on {n_features} features; got {features.shape[1]}"
-            )
-        proba = np.empty((n_seeds, features.shape[0], n_classes), dtype=np.float32)
-        for rows, block in features.blocks():
-            check_feature_block(
-                block, np.arange(features.shape[0])[rows], "features", nonzero=False
-            )
-            logits = self.scaling.apply(block) @ self.coef + self.intercept[:, None]
-            proba[:, rows] = LINKS[self.link](torch.from_numpy(logits)).numpy()
-        return proba
-
-    def tensors(self) -> dict[str, FloatArray]:
-        """Return the arrays by name, for a file."""
-        scaling = {"mean": self.scaling.mean, "scale": self.scaling.scale}
-        return {"coef": self.coef, "intercept": self.intercept, **scaling}
-
-    @classmethod
-    def from_tensors(cls, tensors: dict[str, FloatArray], link: str) -> HeadModel:
-        """Rebuild a model from its `tensors`."""
-        scaling = Scaling(tensors["mean"], tensors["scale"])
-        return cls(tensors["coef"], tensors["intercept"], scaling, link)
 
 
 @dataclass(eq=False)

@@ -1,0 +1,233 @@
+"""Students that a run keeps, and their use on new rows: the same numbers, formats, refusals."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from w2s_data import FeatureStore, Run, apply_student, audit
+from w2s_data.compute.context import Compute
+from w2s_data.errors import ColumnError, FeatureError, InputError, RunError
+from w2s_data.finetune import Student
+from w2s_data.stages.embedding import load_features
+from w2s_data.stages.graph import GAIN
+from w2s_data.stages.keeping import load_student
+from w2s_data.stages.settings import GainSettings
+from w2s_data.stages.training import gain_stage
+
+OFF = dict.fromkeys(("forecast", "groups", "select"), False)
+GAINS = {"methods": ["stacked", "naive"], "seeds": 2, "epochs": 5, "controls": False}
+QUICK = {"progress": False, "report": {"map": False}, **OFF, "gain": GAINS}
+
+
+def texts(n=240):
+    rng = np.random.default_rng(0)
+    label = rng.choice(["good", "poor"], n)
+    words = [f"word{i}" for i in range(12)]
+    review = [
+        " ".join([*rng.choice(words, 6), *rng.choice(["fine", "dull"], 3, p=p)])
+        for p in np.where((label == "good")[:, None], [0.8, 0.2], [0.2, 0.8])
+    ]
+    return pd.DataFrame({"key": [f"r{i}" for i in range(n)], "review": review, "mood": label})
+
+
+@pytest.fixture(scope="module")
+def table():
+    return texts()
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, table):
+    """A finished run of texts; its tests do not change it."""
+    columns = {"item": "review", "label": "mood", "id": "key"}
+    return audit(
+        table,
+        columns=columns,
+        weak="tfidf:2",
+        strong="tfidf:8",
+        output=tmp_path_factory.mktemp("apply") / "run",
+        **QUICK,
+    )
+
+
+@pytest.fixture
+def run(made, tmp_path):
+    """A copy of the run that a test may change."""
+    return Run.open(shutil.copytree(made.path, tmp_path / "run"))
+
+
+def applied(run, data, **settings):
+    return apply_student(run, data, compute=Compute(progress=False), **settings)
+
+
+def probabilities(frame):
+    return frame.filter(like="proba / ").to_numpy()
+
+
+@pytest.mark.parametrize("which", ["best", "naive"])
+def test_own_rows_have_the_numbers_of_the_run(made, table, tmp_path, which):
+    name = json.loads((made.path / "gain.json").read_text())["kept"][which]
+    result = applied(made, table, student=which, to=tmp_path / "labels.parquet")
+    frame = result.to_frame()
+    assert frame["id"].tolist() == table["key"].tolist()
+    np.testing.assert_allclose(probabilities(frame).sum(axis=1), 1, atol=1e-6)
+    predictions = pd.read_parquet(made.path / "predictions.parquet")
+    if f"{name} / label" in predictions:  # references are not in that table
+        np.testing.assert_allclose(
+            probabilities(frame).max(axis=1), predictions[f"{name} / proba"], atol=2e-6
+        )
+        assert (frame["label"].astype(str) == predictions[f"{name} / label"].astype(str)).all()
+    assert sum(result.counts.values()) == len(table) == result.n_rows
+
+
+def test_best_is_the_most_accurate_on_test_and_says_so(made, table, tmp_path):
+    gain = json.loads((made.path / "gain.json").read_text())
+    accuracies = {s["name"]: s["scores"]["accuracy"]["value"] for s in gain["students"]}
+    accuracies["labelled_only"] = gain["labelled_only"]["scores"]["accuracy"]["value"]
+    assert accuracies[gain["kept"]["best"]] == max(accuracies.values())
+    lines = "\n".join(applied(made, table, to=tmp_path / "x.csv").lines())
+    assert "by which it was chosen: slightly optimistic" in lines
+
+
+def test_features_give_what_items_give(made, table, tmp_path):
+    features = load_features(made)["strong"].take(slice(None))
+    np.save(tmp_path / "new.npy", features)
+    by_items = applied(made, table, to=tmp_path / "items.parquet").to_frame()
+    store = FeatureStore.open(made.path / "features" / "strong").select(made.dataset().items)
+    for data in (tmp_path / "new.npy", features, store, made.dataset()):
+        frame = applied(made, data, to=tmp_path / "vectors.parquet").to_frame()
+        assert frame.columns[0] == (
+            "id" if data is not features and data is made.dataset() else "row"
+        )
+        np.testing.assert_allclose(probabilities(frame), probabilities(by_items), atol=1e-6)
+
+
+def test_every_format_holds_the_same(made, table, tmp_path):
+    frames = [
+        applied(made, table, to=tmp_path / f"labels.{suffix}").to_frame()
+        for suffix in ("parquet", "csv", "tsv", "jsonl")
+    ]
+    for frame in frames[1:]:
+        assert list(frame.columns) == list(frames[0].columns)
+        assert frame["label"].tolist() == frames[0]["label"].tolist()
+        np.testing.assert_allclose(probabilities(frame), probabilities(frames[0]), rtol=1e-5)
+
+
+def test_table_lands_in_the_run_by_default(run, table):
+    path = applied(run, table).path
+    assert path == run.path / "applied-data.parquet"
+    assert list(run.path.glob(".*tmp*")) == []
+
+
+def test_new_items_are_embedded_once(run, table):
+    shutil.rmtree(run.path / "applied", ignore_errors=True)  # of a test of the original
+    applied(run, table.head(100))
+    store = run.path / "applied" / "strong"
+    shards = {file.name for file in store.glob("*.parquet")}
+    applied(run, table.head(130))
+    assert shards < {file.name for file in store.glob("*.parquet")}
+    assert FeatureStore.open(store).shape[0] == len(set(table["review"].head(130)))
+
+
+def test_new_rows_need_no_labels_and_may_be_few(made, table, tmp_path):
+    new = pd.DataFrame({"review": ["word1 word3 fine fine fine", "word1 word3 dull dull dull"]})
+    frame = applied(made, new, to=tmp_path / "two.csv").to_frame()
+    assert frame["id"].tolist() == [0, 1]
+    assert frame["proba / good"][0] > frame["proba / good"][1]
+    one = table.head(1)  # with its label
+    assert applied(made, one, to=tmp_path / "one.csv").n_rows == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (lambda t: t.rename(columns={"review": "text"}), ColumnError, "lack 'review'.*'text'"),
+        (lambda t: t.assign(mood="mixed"), InputError, "mixed"),
+        (lambda t: t.assign(review=np.arange(len(t)) * [[1.0]] * 3), InputError, "."),
+        (lambda _: np.zeros((3, 5), np.float32), FeatureError, "trained on 8 features; got 5"),
+        (lambda t: t.head(0), InputError, "no rows"),
+        (lambda _: np.full((3, 8), np.nan, np.float32), FeatureError, "NaN.*rows 0, 1, 2"),
+    ],
+    ids=["columns", "classes", "kind", "width", "empty", "nan"],
+)
+def test_other_data_are_refused(made, table, tmp_path, change, error, message):
+    if message == ".":
+        data = pd.DataFrame({"review": [[1.0, 2.0]] * 3})
+        message = "must hold text"
+    else:
+        data = change(table)
+    with pytest.raises(error, match=message):
+        applied(made, data, to=tmp_path / "x.parquet")
+    assert list(tmp_path.glob("*")) == []
+
+
+def test_another_encoder_is_refused(made, run, table):
+    manifest = json.loads((run.path / "manifest.json").read_text())
+    manifest["encoders"]["strong"]["n_components"] = 7
+    (run.path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(FeatureError, match="strong encoder is not that of"):
+        applied(Run.open(run.path), table)
+    other = FeatureStore.open(made.path / "features" / "weak")
+    with pytest.raises(FeatureError, match="n_components 8, now 2"):
+        applied(made, other)
+
+
+def test_runs_without_a_student_are_refused(run, table, tmp_path):
+    unfinished = audit(
+        table,
+        columns={"item": "review", "label": "mood"},
+        weak="tfidf:2",
+        strong="tfidf:8",
+        output=tmp_path / "new",
+        **(QUICK | {"gain": False}),
+    )
+    with pytest.raises(RunError, match="has no student: `w2s gain"):
+        applied(unfinished, table)
+    with pytest.raises(InputError, match=r"to|must end in one of \.csv"):
+        applied(run, table, to=tmp_path / "labels.txt")
+    with pytest.raises(InputError, match="student must be one of"):
+        applied(run, table, student="worst")
+    with pytest.raises(InputError, match="is a run"):
+        applied(run, run.path)
+
+
+def test_outdated_and_changed_students_are_refused(run):
+    record = run.manifest["stages"][GAIN.name]
+    key = record["key"]
+    record["key"] = "0" * 64
+    with pytest.raises(RunError, match="older than its items or features"):
+        load_student(run)
+    record["key"] = key
+    (run.path / "students" / "best" / "model.safetensors").write_bytes(b"")
+    with pytest.raises(RunError, match="has changed since stage 'gain'"):
+        load_student(run)
+
+
+def test_students_follow_the_measurement(run):
+    def files():
+        return {f.relative_to(run.path).as_posix() for f in run.path.glob("students/*/*")}
+
+    before = files()
+    assert before <= set(run.manifest["stages"][GAIN.name]["files"])
+    settings = GainSettings(**GAINS | {"methods": ("stacked",)})
+    gain_stage(run, settings, Compute(progress=False))
+    assert {name.split("/")[1] for name in files()} == {"best"}
+    with pytest.raises(RunError, match="has no naive student"):
+        load_student(run, "naive")
+
+
+def test_a_student_without_its_weights_is_trained_again(run):
+    before = Student.load(run.path / "students" / "naive")
+    lost = next(run.path.glob("gain/*/naive-*-seed1.weights.safetensors"))
+    content = lost.read_bytes()
+    lost.unlink()
+    (run.path / "predictions.parquet").unlink()  # so that the stage runs again
+    gain_stage(run, GainSettings(**GAINS), Compute(progress=False))
+    assert lost.read_bytes() == content
+    after = Student.load(run.path / "students" / "naive")
+    np.testing.assert_array_equal(before.model.coef, after.model.coef)
+    assert after.seeds == (0, 1)

@@ -1,0 +1,30 @@
+"""Settings of labelling new rows."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from w2s_data.stages.fields import File, Place, Text
+from w2s_data.stages.settings import Settings
+
+
+class ApplySettings(Settings):
+    """Settings of labelling new rows with a student of the run."""
+
+    panel: ClassVar[str] = "Apply"
+
+    student: Literal["best", "naive"] = Field(
+        "best", description="The most accurate student on the test split, or the naive one."
+    )
+    to: File = Field(
+        None, description="Table of labels, by its suffix; RUN/applied-NAME.parquet by default."
+    )
+    item: Text | None = Field(
+        None, description="Column of the new items, if it has another name than in the run."
+    )
+    id: Text | None = Field(None, description="Column of unique ids, likewise.")
+    strong: Place = Field(
+        None, description="Where the run's strong encoder is now, if it was moved."
+    )

@@ -1,0 +1,213 @@
+"""Apply: label new rows with a student that the run keeps."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from w2s_data.compute.base import Advance
+from w2s_data.compute.context import Compute
+from w2s_data.data.streamed import write_blocks
+from w2s_data.data.tables import check_table_name
+from w2s_data.run import Run
+from w2s_data.stages.apply_settings import ApplySettings
+from w2s_data.stages.checks import check_writable
+from w2s_data.stages.graph import GAIN_SUMMARY
+from w2s_data.stages.keeping import load_student
+from w2s_data.stages.newrows import NewRows, read_new
+from w2s_data.stages.settings import read_settings
+from w2s_data.utils.progress import progress as progress_bar
+from w2s_data.utils.typing import FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from w2s_data.finetune.student import Student
+
+SHOWN = 12  # classes in a line
+
+
+@dataclass(frozen=True)
+class Applied:
+    """Result of labelling new rows.
+
+    Attributes
+    ----------
+    path : Path
+        Table with a row per new row: `id` (or `row`), `label`, and "proba / CLASS" for each class.
+    student : dict
+        `kept` ("best" or "naive"), `method`, `tuning`, `seeds`, and `accuracy` on the test split of
+        the run, with its interval; `chosen_on_test` if that accuracy is optimistic.
+    counts : dict
+        Rows by predicted class.
+    confidence : float
+        Mean probability of the predicted class.
+    notes : tuple of str
+    """
+
+    path: Path
+    student: dict[str, Any]
+    n_rows: int
+    counts: dict[str, int]
+    confidence: float
+    notes: tuple[str, ...] = ()
+
+    def lines(self) -> list[str]:
+        """Say in a few lines what was done."""
+        own = self.student
+        accuracy = own["accuracy"]
+        test = (
+            f"accuracy {accuracy['value']:.3f} ({accuracy['low']:.3f} to {accuracy['high']:.3f}) "
+            "on the run's test rows"
+        )
+        if own["chosen_on_test"]:
+            test += ", by which it was chosen: slightly optimistic"
+        seeds = "1 seed" if own["seeds"] == 1 else f"{own['seeds']} seeds"
+        listed = [f"{name} {n / max(1, self.n_rows):.0%}" for name, n in self.counts.items()]
+        shown = ", ".join(listed[:SHOWN]) + (", ..." if len(listed) > SHOWN else "")
+        return [
+            *(f"note: {note}" for note in self.notes),
+            f"student: {own['method']}, {seeds}; {test}",
+            f"{self.n_rows:,} rows: {shown}; mean probability of the label {self.confidence:.3f}",
+            f"labels: {self.path}",
+        ]
+
+    def to_frame(self) -> pd.DataFrame:
+        """Read the table of labels."""
+        kind = self.path.suffix.lower()
+        if kind == ".parquet":
+            return pd.read_parquet(self.path)
+        if kind == ".jsonl":
+            return pd.read_json(self.path, lines=True)
+        return pd.read_csv(self.path, sep="\t" if kind == ".tsv" else ",")
+
+
+def apply_student(
+    run: Run | str | os.PathLike[str],
+    data: Any,
+    *,
+    settings: ApplySettings | None = None,
+    compute: Compute | None = None,
+    **changes: Any,
+) -> Applied:
+    """Label new rows with the best or the naive student of a run, block by block.
+
+    Parameters
+    ----------
+    run : Run or path of one
+    data : path, DataFrame, W2SDataset, array (N, D), FeatureStore
+        New rows: a table that is read by the columns of the run, whose items are embedded with the
+        run's own strong encoder; or ready-made strong features, an array or a .npy file, which is
+        mapped into memory.
+    settings : ApplySettings, optional
+        Which student, and where the table of labels goes.
+    compute : Compute, optional
+    **changes
+        Single settings: student, to, item, id, strong.
+
+    Returns
+    -------
+    Applied
+
+    Raises
+    ------
+    RunError
+        If the run keeps no such student, or it is older than the run's items or features.
+    InputError
+        If the new rows have other columns, classes, models or features than those of the run; says
+        what differs.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from w2s_data import Run, audit
+    >>> off = {name: False for name in ("forecast", "groups", "select")}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     run = audit("example:gaussian_overlap?n=400", output=f"{folder}/run", progress=False,
+    ...                 gain={"methods": ["naive"], "seeds": 2}, report={"map": False}, **off)
+    ...     new = np.random.default_rng(0).normal(size=(5, run.dataset().features.shape[1]))
+    ...     apply_student(run, new).to_frame().shape
+    (5, 4)
+    """
+    run = run if isinstance(run, Run) else Run.open(run)
+    given = settings or ApplySettings()
+    chosen = read_settings(ApplySettings, given.model_dump(exclude_unset=True) | changes)
+    compute = compute or Compute(seed=run.seed)
+    if chosen.to is not None:
+        check_table_name(Path(chosen.to))
+    student = load_student(run, chosen.student)
+    rows = read_new(run, data, chosen, compute)
+    rows.check_fits(student)
+    path = Path(chosen.to) if chosen.to else run.path / f"applied-{rows.name}.parquet"
+    check_writable(path.parent)
+    tally = _Tally(np.zeros(len(student.classes), np.int64))
+    with progress_bar("apply", len(rows), "rows", compute.progress) as advance:
+        write_blocks(path, _frames(student, rows, tally, advance))
+    return Applied(
+        path,
+        _described(run, student, chosen.student),
+        len(rows),
+        dict(zip(map(str, student.classes), tally.counts.tolist(), strict=True)),
+        tally.confidence / max(1, len(rows)),
+        rows.notes,
+    )
+
+
+@dataclass
+class _Tally:
+    """Rows by predicted class, and the sum of their confidence."""
+
+    counts: IntArray
+    confidence: float = 0.0
+
+    def add(self, labels: IntArray, confidence: FloatArray) -> None:
+        self.counts += np.bincount(labels, minlength=len(self.counts))
+        self.confidence += float(confidence.sum(dtype=np.float64))
+
+
+def _frames(
+    student: Student, rows: NewRows, tally: _Tally, advance: Advance
+) -> Iterator[pd.DataFrame]:
+    """Yield the table of labels block by block."""
+    from w2s_data.finetune.levels.linear import HeadModel
+
+    names = [str(name) for name in student.classes]
+    model = student.model
+    for part, inputs in rows.blocks():
+        if isinstance(model, HeadModel):
+            proba = model.mean_proba(inputs, part.start)
+        else:
+            proba = student.predict_proba(inputs)
+        labels = proba.argmax(axis=1)
+        tally.add(labels, proba[np.arange(len(labels)), labels])
+        columns = {f"proba / {name}": proba[:, c] for c, name in enumerate(names)}
+        yield pd.DataFrame(
+            {
+                **rows.ids(part),
+                "label": pd.Categorical.from_codes(labels, pd.Index(names)),
+                **columns,
+            }
+        )
+        advance(len(labels))
+
+
+def _described(run: Run, student: Student, kept: str) -> dict[str, Any]:
+    """Describe a student by what the run measured of it."""
+    gain = run.read_summary(GAIN_SUMMARY)
+    name = gain["kept"][kept]
+    measured = [s for s in gain["students"] if s["name"] == name and not s["control_of"]]
+    reference = measured[0] if measured else gain["labelled_only"]
+    accuracy = reference["scores"]["accuracy"]
+    return {
+        "kept": kept,
+        "method": name,
+        "tuning": student.tuning,
+        "seeds": student.n_seeds,
+        "accuracy": {key: accuracy[key] for key in ("value", "low", "high")}
+        | {"level": gain["level"]},
+        "chosen_on_test": kept == "best" and len(gain["students"]) > 1,
+    }

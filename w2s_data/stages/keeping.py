@@ -1,0 +1,91 @@
+"""Students that a run keeps: the best one of its measurement, and the naively trained one."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from w2s_data.errors import InputError, RunError, unknown
+from w2s_data.run import Run
+from w2s_data.stages.graph import BEST, GAIN, NAIVE, STUDENTS
+from w2s_data.utils.writer import StageWriter
+
+if TYPE_CHECKING:
+    from w2s_data.finetune.gain.result import GainResult
+    from w2s_data.finetune.methods.base import Method
+    from w2s_data.finetune.student import Student
+
+# Beside the checkpoints: on the same disk, so that a file moves into place without a copy.
+SCRATCH = "gain/kept"
+
+
+def keep_students(
+    run: Run, stage: StageWriter, result: GainResult, methods: Mapping[str, Method]
+) -> dict[str, str]:
+    """Write the best and the naive student; return the names of their methods, for the summary."""
+    naive = next((name for name, method in methods.items() if method.name == NAIVE), "")
+    chosen = {BEST: result.best_student, NAIVE: naive if naive in result.by_method else ""}
+    with _scratch(run.path / SCRATCH) as scratch:
+        for role, name in chosen.items():
+            if not name:
+                continue
+            result.student(name).save(scratch / role)
+            for file in _files(scratch / role):
+                place = Path(STUDENTS[role], file.relative_to(scratch / role))
+                stage.move(place.as_posix(), file)
+    return {role: name for role, name in chosen.items() if name}
+
+
+def remove_old_students(run: Run) -> None:
+    """Delete files of students of an earlier measurement that the present one did not replace."""
+    known = run.manifest["stages"][GAIN.name]["files"]
+    for folder in STUDENTS.values():
+        for file in _files(run.path / folder):
+            if file.relative_to(run.path).as_posix() not in known:
+                file.unlink()
+
+
+def load_student(run: Run, which: str = BEST) -> Student:
+    """Return a student that a run keeps, "best" or "naive".
+
+    Raises
+    ------
+    RunError
+        If the run has none, or one of other items or features than its present ones, or its files
+        were changed.
+    """
+    from w2s_data.finetune.student import Student
+
+    if which not in STUDENTS:
+        raise InputError(unknown("student", which, list(STUDENTS)))
+    known = run.manifest["stages"].get(GAIN.name, {}).get("files", {})
+    files = [name for name in known if Path(name).is_relative_to(STUDENTS[which])]
+    command = GAIN.command.replace("RUN", str(run.path))
+    if not files:
+        lacks = f"no {which} student" if known else "no student"
+        raise RunError(f"{str(run.path)!r} has {lacks}: `{command}` trains one")
+    if not run.follows(GAIN):
+        raise RunError(
+            f"the students of {str(run.path)!r} are older than its items or features: "
+            f"`{command}` trains them again"
+        )
+    for file in files:
+        run.file(file)  # raises if it was changed
+    return Student.load(run.path / STUDENTS[which])
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.rglob("*") if file.is_file())
+
+
+@contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    """Provide an empty folder, and remove it in the end."""
+    shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,189 @@
+"""New rows for a student: read as the run's own items were, and embedded with its encoder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from w2s_data.compute.context import Compute
+from w2s_data.data.dataset import W2SDataset
+from w2s_data.data.load import load_new
+from w2s_data.encoders.base import Encoder
+from w2s_data.encoders.names import make_encoder, remake_encoder
+from w2s_data.errors import FeatureError, InputError, NotApplicableError, listing
+from w2s_data.features.matrix import FeatureMatrix, FeatureView, as_feature_matrix
+from w2s_data.features.store import FeatureStore, embed
+from w2s_data.run import Run
+from w2s_data.stages.apply_settings import ApplySettings
+from w2s_data.stages.embedding import Role, fitting_items
+from w2s_data.stages.graph import EMBED
+from w2s_data.utils.io import jsonable, load_npy
+from w2s_data.utils.manifest import MANIFEST
+from w2s_data.utils.typing import AnyArray
+
+if TYPE_CHECKING:
+    from w2s_data.finetune.student import Student
+
+TEXTS = 4096  # that a whole model reads between two writes
+LABELS_OF_PEOPLE = ("name", "pooling_reason")  # of an encoder's spec; no vector depends on them
+
+
+@dataclass(frozen=True)
+class NewRows:
+    """N rows to label: strong features, or texts for a whole model."""
+
+    name: str
+    inputs: FeatureMatrix | list[Any]
+    names: AnyArray | None = None  # ids (N,), None for row numbers
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        inputs = self.inputs
+        return len(inputs) if isinstance(inputs, list) else inputs.shape[0]
+
+    def ids(self, part: slice) -> dict[str, AnyArray]:
+        """Return the column that names some rows."""
+        if self.names is None:
+            return {"row": np.arange(part.start, part.stop)}
+        return {"id": self.names[part]}
+
+    def blocks(self) -> Iterator[tuple[slice, Any]]:
+        """Yield (rows, their inputs), in order."""
+        inputs = self.inputs
+        if not isinstance(inputs, list):
+            yield from inputs.blocks()
+            return
+        for start in range(0, len(inputs), TEXTS):
+            part = slice(start, min(start + TEXTS, len(inputs)))
+            yield part, inputs[part]
+
+    def check_fits(self, student: Student) -> None:
+        """Raise unless the student reads such inputs."""
+        from w2s_data.finetune.levels.linear import HeadModel
+
+        if isinstance(student.model, HeadModel) and not isinstance(self.inputs, list):
+            student.model.check_width(self.inputs.shape[1])
+
+
+def read_new(run: Run, data: Any, settings: ApplySettings, compute: Compute) -> NewRows:
+    """Read new rows: ready-made strong features as they are, items through the run's encoder."""
+    if isinstance(data, str | os.PathLike) and str(data).endswith(".npy"):
+        return NewRows(Path(data).stem, as_feature_matrix(load_npy(data)))
+    if isinstance(data, str | os.PathLike) and (Path(data) / MANIFEST).is_file():
+        if Run.exists(data) and "stages" in Run.open(data).manifest:
+            raise InputError(f"{os.fspath(data)!r} is a run: pass a table, or a file of features")
+        data = FeatureStore.open(data)
+    if isinstance(data, FeatureStore):
+        _check_same_encoder(run, "strong", data.encoder)
+        return NewRows(Path(data.path).name, data)
+    if isinstance(data, np.ndarray | FeatureMatrix):
+        return NewRows("array", as_feature_matrix(data))
+    dataset = data if isinstance(data, W2SDataset) else _loaded(run, data, settings, compute)
+    known = run.dataset()
+    if (dataset.kind, dataset.is_paired) != (known.kind, known.is_paired):
+        raise InputError(
+            f"the new rows hold {_kind(dataset)}, those of the run {_kind(known)}: the student "
+            "cannot read them"
+        )
+    if dataset.is_paired:
+        raise NotApplicableError(
+            "new pairs have no order to label: pass the features of one item minus those of the "
+            "other as an array"
+        )
+    features = new_features(run, "strong", dataset, compute, settings.strong)
+    return NewRows(dataset.name, features, dataset.ids, dataset.notes)
+
+
+def _loaded(run: Run, data: Any, settings: ApplySettings, compute: Compute) -> W2SDataset:
+    known = run.dataset()
+    own = {name: value for name in ("item", "id") if (value := getattr(settings, name))}
+    return load_new(data, {**known.columns, **own}, known.class_names, known.kind, compute.memory)
+
+
+def _kind(dataset: W2SDataset) -> str:
+    names = {"text": "texts", "image": "images", "features": "feature vectors"}
+    return f"pairs of {names[dataset.kind]}" if dataset.is_paired else names[dataset.kind]
+
+
+def new_features(
+    run: Run, role: Role, dataset: W2SDataset, compute: Compute, model: Any = None
+) -> FeatureMatrix:
+    """Return features of new items by the run's encoder of a role, stored beside the run.
+
+    Vectors are computed once: after a kill, or when rows are added, only the rest is.
+    """
+    if role == "strong" and dataset.features is not None:
+        return as_feature_matrix(dataset.features)
+    recorded = run.manifest["stages"][EMBED.name]["settings"].get(role)
+    if recorded is None or "file" in recorded:
+        raise NotApplicableError(
+            f"the {role} features of {str(run.path)!r} came from a file, so that no encoder is "
+            "known for new items: pass their features as a .npy file"
+        )
+    encoder = _encoder(run, role, recorded, compute, model)
+    folder = run.path / "applied" / role
+    spec = jsonable(encoder.spec())
+    exists = (folder / MANIFEST).is_file()
+    overwrite = exists and _different(FeatureStore.open(folder).encoder, spec) != []
+    store = embed(
+        dataset.items,
+        encoder,
+        folder,
+        overwrite=overwrite,
+        progress=compute.progress,
+        engine=compute.engine,
+    )
+    return FeatureView(store, limit=compute.memory)
+
+
+def _encoder(
+    run: Run, role: Role, recorded: Mapping[str, Any], compute: Compute, model: Any
+) -> Encoder:
+    """Make the run's encoder of a role again, and check that it is the same."""
+    kind = run.manifest["data"]["kind"]
+    described = run.manifest.get("encoders", {}).get(role)
+    if described is None and model is None:
+        raise InputError(f"{str(run.path)!r} does not say where its {role} encoder is: pass {role}")
+    if isinstance(model, Encoder):
+        encoder = model
+    elif described is None:
+        encoder = make_encoder(str(model), kind)
+    else:
+        encoder = remake_encoder(described)
+        if model is not None:
+            encoder.set_params(model=str(model))
+    known = encoder.get_params()
+    if "device" in known:
+        # As the run computed them, whatever the device of this machine would choose.
+        encoder.set_params(device=compute.device, dtype=recorded.get("dtype", known["dtype"]))
+    encoder.fit(fitting_items(run.dataset()) if encoder.learns else [])
+    _check_same_encoder(run, role, encoder.spec())
+    return encoder
+
+
+def _check_same_encoder(run: Run, role: Role, spec: Mapping[str, Any]) -> None:
+    """Raise if features are by another encoder than those of the run."""
+    from w2s_data.stages.embedding import store_path
+
+    folder = store_path(run, role)
+    if not (folder / MANIFEST).is_file():
+        return  # the run's features came from a file: nothing to compare with
+    there = FeatureStore.open(folder).encoder
+    if changed := _different(there, jsonable(spec)):
+        settings = listing(
+            (f"{n} {there.get(n)!r}, now {spec.get(n)!r}" for n in changed), 3, quoted=False
+        )
+        raise FeatureError(
+            f"the {role} encoder is not that of {str(run.path)!r}: {settings}; pass {role} with "
+            "the run's own one"
+        )
+
+
+def _different(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+    names = [name for name in {**there, **here} if name not in LABELS_OF_PEOPLE]
+    return [name for name in names if there.get(name) != here.get(name)]
