@@ -70,7 +70,8 @@ def select_stage(
 
     The results of random and round-robin choice, by round, are in `baselines.parquet`. The
     checkpoint is in the run, so that a killed selection resumes; a larger budget resumes from the
-    end of a smaller one. `on_round` gets a row of the trace and the estimates of the sources.
+    end of a smaller one. `on_round` gets a row of the trace with the names of the sources that are
+    `stopped` after it, and the estimates of the sources.
     """
     settings, compute = settings or SelectSettings(), compute or Compute(seed=run.seed)
     check_scored(run)
@@ -102,6 +103,8 @@ def select_stage(
 
     def after(row: dict[str, Any], judgement: Judgement | None) -> None:
         if on_round is not None and judgement is not None:
+            stopped = [name for k, name in enumerate(names) if k in judgement.stopped]
+            row |= {"stopped": [name for name in stopped if name not in chosen.keep]}
             on_round(row, {name: judgement.estimate(k) for k, name in enumerate(names)})
 
     target = _target_rows(dataset, settings.target)

@@ -156,7 +156,10 @@ def test_items_of_stopped_sources_are_counted_and_left_out(synthetic_run: MakeRu
     baselines[1] |= {"evaluated": {"value": 0.64, "low": None, "high": None}}
     change(run / "selection.json", baselines=baselines)
     said = summarize(run)["selection"]["aside"]
-    assert said.endswith("With them, the student's accuracy is 64.0%, without 72.0%.")
+    assert said.endswith("Its accuracy is 72.0%, with them it would be 64.0%.")
+    assert len(summarize(run)["selection"]["comparison"]) == 3
+    change(run / "selection.json", objective="screen")  # overlap is not what it sought
+    assert len(summarize(run)["selection"]["comparison"]) == 1
     change(run / "selection.json", items=0)
     assert "Nothing is left to train on" in summarize(run)["selection"]["advice"]
 

@@ -58,6 +58,7 @@ def test_the_spam_source_is_stopped(w2s, run):
     assert "objective screen_match" in out  # the validation split is the target
     assert "stopped spam:" in out
     assert "round   3:" in err
+    assert err.rstrip().endswith("; stopped: spam")
     assert "round robin" in out
     summary = json.loads((run / "selection.json").read_text())
     assert summary["spent"] == 300

@@ -201,8 +201,9 @@ def _print_round(row: dict[str, Any], rewards: Mapping[str, Estimate]) -> None:
         f"{name} {reward.value:.2f} [{reward.low:.2f}, {reward.high:.2f}]"
         for name, reward in known[:SHOWN]
     )
+    stopped = f"; stopped: {', '.join(row['stopped'])}" if row["stopped"] else ""
     say(
         f"round {row['round'] + 1:3d}: {row['kept']:,} from {row['source']}, {row['spent']:g} "
-        f"spent; {best or 'no estimate yet'}",
+        f"spent; {best or 'no estimate yet'}{stopped}",
         err=True,
     )

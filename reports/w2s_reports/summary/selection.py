@@ -44,7 +44,7 @@ def summarize_selection(artefacts: Artefacts) -> dict[str, Any]:
         "value": VALUES.get(str(result["objective"]), {"name": "objective", "digits": None}),
         "aside": _aside(rows, baselines),
         "baselines": baselines,
-        "comparison": _comparison(baselines),
+        "comparison": _comparison(baselines, str(result["objective"])),
         "advice": _advice(baselines, result),
         # A plan that is not better than an even mixture must not stand beside advice to buy evenly.
         "follows_plan": not baselines or _standing(baselines, "evaluated") in ("above", None),
@@ -79,15 +79,13 @@ def _aside(rows: Sequence[Mapping[str, Any]], baselines: Sequence[Mapping[str, A
     listed = named(aside, lambda row: f"{row['name']} {count(row['set_aside'])}")
     text = (
         f"{count(n)} items were bought before their source was stopped, and are set aside: "
-        f"{listed}. They were paid for, but no student should learn from them."
+        f"{listed}. They were paid for; a student is trained and compared without them."
     )
     accuracy = {row["strategy"]: row["evaluated"]["value"] for row in baselines}
     chosen, whole = accuracy.get("chosen"), accuracy.get("all bought")
     if chosen is None or whole is None:
         return text
-    return (
-        f"{text} With them, the student's accuracy is {percent(whole)}, without {percent(chosen)}."
-    )
+    return f"{text} Its accuracy is {percent(chosen)}, with them it would be {percent(whole)}."
 
 
 def _standing(baselines: Sequence[Mapping[str, Any]], name: str) -> str | None:
@@ -103,13 +101,16 @@ def _standing(baselines: Sequence[Mapping[str, Any]], name: str) -> str | None:
     return "above" if difference > 0 else "below"
 
 
-def _comparison(baselines: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Compare accuracy, overlap and regret of the choice with both baselines, in words."""
+def _comparison(baselines: Sequence[Mapping[str, Any]], objective: str) -> list[str]:
+    """Compare accuracy, overlap and regret of the choice with both baselines, in words.
+
+    Overlap only if it was sought: noise looks dense, so that a choice without it has less.
+    """
     rows = {row["strategy"]: row for row in baselines}
     sentences = []
     for name, lead, spell, difference in _SAID:
         standing = _standing(baselines, name)
-        if standing is None:
+        if standing is None or (name in ("overlap", "regret") and objective != "overlap"):
             continue
         chosen, random = (rows[strategy][name] for strategy in ("chosen", "random"))
         others = f"of random choice {spell(random['value'])}"

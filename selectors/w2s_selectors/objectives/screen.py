@@ -133,7 +133,7 @@ class ScreenJudge(Judge):
         stopped = {
             int(k): f"its weak labels do not follow from the strong features: consistency "
             f"{consistency.correlation[k]:.2f} [{low[k]:.2f}, {high[k]:.2f}] over {n[k]} points; "
-            f"the limit is {np.tanh(limit):.2f}, half the upper quartile of the sources (as atanh)"
+            f"the limit is {np.tanh(limit):.2f}, in Fisher's z half the sources' upper quartile"
             for k in np.flatnonzero(stop)
         }
         gains = None
