@@ -18,9 +18,8 @@ sys.path.append(str(Path(__file__).parents[1]))  # the helpers that both folders
 import corpora
 from corpora import Corpus, load_corpus, minilm_features, parser, tfidf_features
 
-from w2s_data import LinearProbe
-from w2s_data.posterior import choose_rows, fit_pool
-from w2s_data.probes.linear import stratified_folds
+from w2s_data import LabelPosterior, LinearProbe
+from w2s_data.posterior import choose_rows
 from w2s_data.utils.intervals import mean_interval
 
 CORPORA = ("ag_news_test", "trec", "sst2", "customer_reviews")
@@ -29,11 +28,10 @@ BUDGET = 100
 TEACHER_C = 0.01  # scikit-learn's: l2 = 1 / (C n)
 STUDENT_L2 = 0.1
 corpora.LARGEST = 6_000  # rows, of which a task uses 4,700
-FOLDS = 5
 
 
 class Task:
-    """A corpus divided at random, with the views that more gold labels do not change."""
+    """A corpus divided at random, and the weak labels of a teacher from outside."""
 
     def __init__(self, corpus: Corpus, strong: np.ndarray, seed: int) -> None:
         self.n_classes, self.seed = corpus.n_classes, seed
@@ -43,19 +41,10 @@ class Task:
         external, self.gold, self.pool, self.test = np.split(np.arange(len(used)), sizes)
         self.y, self.strong = corpus.labels[used], strong[used]
         weak = tfidf_features(corpus, used[: sizes[-1]], 48)[used]
-        strong = self.strong
-        targets = np.eye(self.n_classes)[self.y[external]]
-        teacher = self.probe(1 / (TEACHER_C * N_EXTERNAL)).fit(weak[external], targets)
-        self.teacher = teacher.predict_proba(weak)
-        self.student = self.probe(STUDENT_L2).fit(strong[self.pool], self.teacher[self.pool])
-        self.student = self.student.predict_proba(strong)
-        for train, out in stratified_folds(np.zeros(N_POOL, np.int64), FOLDS, rng):
-            part = self.probe(STUDENT_L2).fit(
-                strong[self.pool[train]], self.teacher[self.pool[train]]
-            )
-            self.student[self.pool[out]] = part.predict_proba(strong[self.pool[out]])
+        teacher = self.probe(1 / (TEACHER_C * N_EXTERNAL)).fit(weak[external], self.hot(external))
+        self.weak_proba = teacher.predict_proba(weak)
         # Chosen once: a penalty that jumps between two grid points would hide 100 labels.
-        self.l2 = self.probe("cv").fit(strong[self.gold], self.hot(self.gold)).l2_
+        self.l2 = self.probe("cv").fit(self.strong[self.gold], self.hot(self.gold)).l2_
 
     def probe(self, l2: object) -> LinearProbe:
         """Return an unfitted probe."""
@@ -66,45 +55,38 @@ class Task:
         return np.eye(self.n_classes)[self.y[rows]]
 
     def train(self, gold: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the posterior of all rows and the correctness at test of a student of both."""
-        own = self.probe(self.l2)
-        model = own.fit(self.strong[gold], self.hot(gold)).predict_proba(self.strong)
-        held_out = np.empty((len(gold), self.n_classes))
-        folds = stratified_folds(self.y[gold], FOLDS, np.random.default_rng(self.seed))
-        for train, out in folds:  # targets are distributions, since a fold may lack a class
-            part = self.probe(self.l2).fit(self.strong[gold[train]], self.hot(gold[train]))
-            held_out[out] = part.predict_proba(self.strong[gold[out]])
-        views = np.stack([self.teacher[gold], held_out, self.student[gold]])
-        joined = fit_pool(views, self.y[gold], offsets=True)
-        posterior = joined.proba(np.stack([self.teacher, model, self.student]))
+        """Return the posterior of the pool and the correctness at test of a student of both."""
         pool = np.setdiff1d(self.pool, gold)
+        posterior = LabelPosterior(l2=self.l2, device="cpu", random_state=self.seed).fit(
+            self.strong[pool],
+            self.weak_proba[pool],
+            gold=(self.strong[gold], self.weak_proba[gold], self.y[gold]),
+            progress=False,
+        )
         both = self.probe(STUDENT_L2).fit(
             self.strong[np.concatenate([pool, gold])],
-            np.concatenate([posterior[pool], self.hot(gold)]),
+            np.concatenate([posterior.proba_, self.hot(gold)]),
         )
         guess = both.predict_proba(self.strong[self.test]).argmax(axis=1)
-        return posterior, guess == self.y[self.test]
+        return posterior.proba_, guess == self.y[self.test]
 
 
 def measure(task: Task) -> dict[str, float]:
     """Measure the rise in accuracy by random rows, by chosen ones, and the difference."""
-    posterior, before = task.train(task.gold)
-    rng = np.random.default_rng(task.seed)
-    chosen = choose_rows(
-        task.strong[task.pool], posterior[task.pool], BUDGET, random_state=rng
-    ).rows
-    # Two draws of random rows, whose mean is less noisy.
-    drawn = [rng.choice(N_POOL, BUDGET, replace=False) for _ in range(2)]
-    after = [task.train(np.append(task.gold, task.pool[rows]))[1] for rows in (chosen, *drawn)]
-    rises = [float(right.mean() - before.mean()) for right in after]
-    random = float(np.mean(rises[1:]))
-    wrong = posterior[task.pool[chosen]].argmax(axis=1) != task.y[task.pool[chosen]]
+    proba, before = task.train(task.gold)
+    strong, rng = task.strong[task.pool], np.random.default_rng(task.seed)
+    chosen = choose_rows(strong, proba, BUDGET, random_state=rng).rows
+    drawn = rng.choice(N_POOL, BUDGET, replace=False)
+    by_choice, by_chance = (
+        float(task.train(np.append(task.gold, task.pool[rows]))[1].mean() - before.mean())
+        for rows in (chosen, drawn)
+    )
     return {
         "before": float(before.mean()),
-        "random": random,
-        "chosen": rises[0],
-        "chosen - random": rises[0] - random,
-        "guess wrong": float(wrong.mean()),
+        "random": by_chance,
+        "chosen": by_choice,
+        "chosen - random": by_choice - by_chance,
+        "guess wrong": float((proba[chosen].argmax(axis=1) != task.y[task.pool[chosen]]).mean()),
     }
 
 

@@ -10,6 +10,7 @@ import pytest
 from tests.w2s_data.cli.test_score import sentences
 from w2s_data import Run
 from w2s_data.cli import main
+from w2s_data.stages.graph import SCORE
 
 CONFIG = """
 [data]
@@ -99,6 +100,14 @@ def test_a_scored_run_takes_labels_too_and_exports_them(project, capsys):
     pd.DataFrame({"id": rows, "label": [project[key] for key in rows]}).to_csv("f.csv")
     assert w2s("score", "run", "--labels", "f.csv") == 0
     assert len(Run.open("run").dataset().rows("labelled")) == N_GOLD + 10
+    more = [key for key in project if 70 <= int(key[1:]) < 75]
+    pd.DataFrame({"id": more, "label": [project[key] for key in more]}).to_csv("g.csv")
+    stages = ("forecast", "select", "gain", "groups", "report")
+    off = [part for stage in stages for part in ("--set", f"{stage}.enabled=false")]
+    assert w2s("run", "run", "--labels", "g.csv", *off) == 0
+    run = Run.open("run")
+    assert len(run.dataset().rows("labelled")) == N_GOLD + 15
+    assert run.follows(SCORE)
     capsys.readouterr()
     assert w2s("export", "run", "--to", "labels.jsonl") == 0
     printed = capsys.readouterr().out
