@@ -23,7 +23,7 @@ from corpora import load_corpus, minilm_features, parser, tfidf_features
 from images import fashion_mnist, patch_features, shrunk
 
 from w2s_data import LabelPosterior, LinearProbe
-from w2s_data.finetune import available_methods, fit_student
+from w2s_data.finetune import fit_student
 from w2s_data.finetune.penalty import choose_penalty
 from w2s_data.posterior.calibration import calibration_error
 
@@ -50,7 +50,9 @@ class World:
     weak: Callable[[np.ndarray], np.ndarray]
 
 
-def measure(world: World, own: bool, n_gold: int, seed: int) -> dict[str, float]:
+def measure(
+    world: World, own: bool, n_gold: int, seed: int, peers: tuple[str, ...] = PEERS
+) -> dict[str, float]:
     """Accuracies at test of the options and of a student of both, and checks of the posterior."""
     rng = np.random.default_rng([seed, n_gold, own])
     sizes = np.cumsum([0 if own else N_EXTERNAL, n_gold, N_POOL])
@@ -95,7 +97,7 @@ def measure(world: World, own: bool, n_gold: int, seed: int) -> dict[str, float]
     # Peers too see gold rows as a teacher does that did not learn them.
     weak_both = np.concatenate([said[pool], posterior.views_.weak_gold.mean(axis=1)])
     known = np.concatenate([np.full(len(pool), -1), y[gold]])
-    for name in (name for name in PEERS if name in available_methods()):
+    for name in peers:
         peer = fit_student(
             *(name, strong[both], weak_both),
             gold=known,
@@ -156,11 +158,11 @@ def image_world() -> World | None:
     return World("fashion_mnist", labels, patch_features(images), lambda _: weak)
 
 
-def cells(world: World, seeds: range) -> pd.DataFrame:
+def cells(world: World, seeds: range, peers: tuple[str, ...]) -> pd.DataFrame:
     """Measure the four cells of a world: their means over seeds, by cell."""
     table = {}
     for own, n_gold in product((False, True), (50, 200)):
-        runs = pd.DataFrame([measure(world, own, n_gold, seed) for seed in seeds])
+        runs = pd.DataFrame([measure(world, own, n_gold, seed, peers) for seed in seeds])
         cell = f"{world.name}, {'own' if own else 'external'}, {n_gold}"
         table[cell] = runs.mean()
         print(cell, runs.mean().round(4).to_dict(), file=sys.stderr, flush=True)
@@ -206,13 +208,17 @@ def main() -> None:
     options = parser(__doc__, seeds=5)
     options.add_argument("--first", type=int, default=100, help="first seed (default: %(default)s)")
     options.add_argument("--only", nargs="*", help="corpora, or fashion_mnist")
+    options.add_argument("--no-peers", action="store_true", help="a third of the time")
     arguments = options.parse_args()
     n_seeds = 3 if arguments.quick else arguments.seeds
     seeds = range(arguments.first, arguments.first + n_seeds)
+    peers = () if arguments.no_peers else PEERS
     names = arguments.only or [*CORPORA, "fashion_mnist"]
-    texts = [cells(text_world(name, arguments.cache), seeds) for name in CORPORA if name in names]
+    texts = [
+        cells(text_world(name, arguments.cache), seeds, peers) for name in CORPORA if name in names
+    ]
     image = image_world() if "fashion_mnist" in names else None
-    for tables in (texts, [] if image is None else [cells(image, seeds)]):
+    for tables in (texts, [] if image is None else [cells(image, seeds, peers)]):
         if tables:
             table = pd.concat(tables)
             print(f"{markdown(table)}\n\n{bars(table)}\n", flush=True)
