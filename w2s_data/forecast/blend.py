@@ -34,7 +34,7 @@ def measure(task: Task, trainer: Trainer, rng: np.random.Generator) -> Ingredien
     )
     options = _measure_options(held_out, on_pool, proba)
     se = options.se[0][2]
-    weight, sim = 1.0, np.nan
+    weight, sim = np.nan, np.nan
     if task.ready is None:
         # Not the stacked posterior: it uses the scores of the very models that the worlds compare.
         worlds = np.concatenate([best.labelled, best.pool])

@@ -37,6 +37,7 @@ BOTH_LOW = 0.01
 # Exponent of the learning curve from labelled rows to a pool of gold labels, and its spread. A
 # slope measured on subsets of the labelled rows is so noisy that a constant does better.
 LEARNING_RATE, RATE_ERROR = 0.14, 0.05
+CLASSIFIERS = ("student", "teacher", "gold_student")
 CALIBRATED = 1.6449  # normal quantile of level .9, at which the interval was calibrated
 
 
@@ -59,7 +60,8 @@ class GainForecaster(BaseEstimator):  # type: ignore[misc]
 
     where se is the standard error of cv, tau = .03, and sim the mean gain in six simulated worlds:
     labelled and pool rows get labels from P, n of them train the teacher, the others are pool and
-    test. Ready-made weak labels have no such worlds: w is then 1.
+    test. Ready-made weak labels have no such worlds: their gain is accuracy(weak) -
+    accuracy(teacher).
 
     P comes from kernel ridge of each class against the rest, on weak, strong or both features,
     penalty and kernel by leave-one-out log-loss; for accuracies and plug it is stacked with the
@@ -70,6 +72,9 @@ class GainForecaster(BaseEstimator):  # type: ignore[misc]
     student, teacher : scikit-learn classifiers or None
         The two that will be used; clones are fitted, `LinearProbe()` for None. A random_state of
         None in them is drawn from `random_state`.
+    gold_student : scikit-learn classifier or None
+        The student of gold labels alone, whose few rows take a stronger penalty than a pool; like
+        `student` for None.
     soft : bool
         Train the student on the teacher's probabilities (N, C), which it must accept as
         `LinearProbe` does, instead of on its predicted classes.
@@ -94,7 +99,7 @@ class GainForecaster(BaseEstimator):  # type: ignore[misc]
 
     Standard errors of differences between options are 1.1 (.01 + .4 se + .1 disagreement) / 1.645,
     a rule that was calibrated at level .9; the chance that the gain is positive comes from the same
-    normal distribution. Those of accuracies are .008 and .6 of the binomial one with n rows. The
+    normal distribution. Those of accuracies are .008 and .7 of the binomial one with n rows. The
     ceiling is a learning curve from n gold labels to N,
     1 - sqrt((1 - gold) (1 - both)) (1 + N / n)^-.14.
 
@@ -121,6 +126,7 @@ class GainForecaster(BaseEstimator):  # type: ignore[misc]
         student: Any = None,
         teacher: Any = None,
         *,
+        gold_student: Any = None,
         soft: bool = False,
         level: float = LEVEL,
         max_pool: int | None = 10_000,
@@ -129,6 +135,7 @@ class GainForecaster(BaseEstimator):  # type: ignore[misc]
     ) -> None:
         self.student = student
         self.teacher = teacher
+        self.gold_student = gold_student
         self.soft = soft
         self.level = level
         self.max_pool = max_pool
@@ -191,8 +198,10 @@ class GainForecaster(BaseEstimator):  # type: ignore[misc]
         n_fits = planned_fits(len(task.codes), ready=task.ready is not None)
         bar = progress_bar("forecast", n_fits, "fits", progress)
         with threads_for(task.strong_pool.size), bar as advance:
-            probes = (self._classifier("student"), self._classifier("teacher"))
-            trainer = Trainer(*probes, task.n_classes, self.soft, rng, advance)
+            student, teacher, gold_student = map(self._classifier, CLASSIFIERS)
+            trainer = Trainer(
+                student, teacher, gold_student, task.n_classes, self.soft, rng, advance
+            )
             ingredients = measure(task, trainer, rng)
         self.forecast_ = self._result(task, ingredients, trainer, notes)
         return self
@@ -209,6 +218,8 @@ class GainForecaster(BaseEstimator):  # type: ignore[misc]
 
     def _classifier(self, role: str) -> Any:
         given = getattr(self, role)
+        if given is None and role == "gold_student":
+            given = self.student
         return LinearProbe() if given is None else given
 
     def _check_parameters(self) -> None:
@@ -220,7 +231,7 @@ class GainForecaster(BaseEstimator):  # type: ignore[misc]
                 "max_labelled": one_of(None) | whole(FEWEST_LABELLED),
             },
         )
-        for role in ("student", "teacher"):
+        for role in CLASSIFIERS:
             given = self._classifier(role)
             if not all(hasattr(given, name) for name in ("fit", "predict", "get_params")):
                 raise InputError(f"{role} must be a scikit-learn classifier or None; got {given!r}")
@@ -239,9 +250,11 @@ class GainForecaster(BaseEstimator):  # type: ignore[misc]
         found = measured.options
         # The more labelled rows, the more their own count is worth against the posterior's guess.
         weight = n / (n + CV_ROWS)
-        teacher, gold, _, both = weight * np.array(found.cv) + (1 - weight) * np.array(found.plug)
+        blended = weight * np.array(found.cv) + (1 - weight) * np.array(found.plug)
+        teacher, gold, student, both = blended
         both = min(1.0, both + (1 - weight) * BOTH_LOW)
-        student = float(np.clip(teacher + measured.gain, 0, 1))
+        if task.ready is None:  # the simulated worlds know more about this difference
+            student = float(np.clip(teacher + measured.gain, 0, 1))
         accuracies = [float(value) for value in (teacher, gold, student, both)]
         options = {
             name: self._accuracy(value, _accuracy_error(value, n), z)
@@ -284,7 +297,7 @@ def _difference_errors(se: FloatArray, disagreement: FloatArray) -> FloatArray:
 def _accuracy_error(value: float, n: int) -> float:
     """Return the standard error of a forecast accuracy: a part of the binomial one, and more."""
     smoothed = (n * value + 2) / (n + 4)  # Agresti and Coull: no zero width at accuracy 1
-    return float(0.008 + 0.6 * np.sqrt(smoothed * (1 - smoothed) / n))
+    return float(0.008 + 0.7 * np.sqrt(smoothed * (1 - smoothed) / n))
 
 
 def _ceiling(gold: float, both: float, n: int, n_pool: int) -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,11 +11,12 @@ from w2s_data.forecast.inputs import Labels, Task
 from w2s_data.forecast.options import OPTIONS
 from w2s_data.forecast.training import Model, Trainer
 from w2s_data.posterior.estimator import few_gold
+from w2s_data.posterior.means import ClassMeans
 from w2s_data.posterior.pooling import LogLinearPool, fit_equal_pool, fit_pool
 from w2s_data.probes.linear import stratified_folds
 from w2s_data.utils.typing import FloatArray, IntArray
 
-N_VIEWS = 3  # the first three are the views that the label posterior joins
+VIEWS = 4  # of the label posterior: the first three options, and class means of the gold rows
 # Folds of each repeat. Ten folds train on nearly the full labelled set; five average over more
 # random divisions for the same number of fits.
 CV_FOLDS = (10, 5, 5)
@@ -27,7 +29,7 @@ class HeldOut:
 
     right: FloatArray  # (options, n), share of repeats in which an option is right
     scores: FloatArray  # (views, n, C)
-    views: FloatArray  # (views, n, C), probabilities of one repeat
+    proba: FloatArray  # (views, n, C), of one repeat
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ def planned_fits(n: int, *, ready: bool) -> int:
 def cross_validate(task: Task, trainer: Trainer, rng: np.random.Generator) -> HeldOut:
     """Predict labelled rows by all four options, trained without the rows' fold."""
     n = len(task.codes)
-    shape = (N_VIEWS, n, task.n_classes)
+    shape = (VIEWS, n, task.n_classes)
     right, scores, views = np.zeros((len(OPTIONS), n)), np.zeros(shape), np.zeros(shape)
     # A student of ready-made labels has seen no gold label: all folds share it.
     shared = None if task.ready is None else _fit_weak(task, task.ready[1], trainer)
@@ -58,7 +60,8 @@ def cross_validate(task: Task, trainer: Trainer, rng: np.random.Generator) -> He
             labelled, pool = _views(task, train, held_out, shared, trainer)
             on_pool.append(np.stack([labels.proba for labels in pool], dtype=np.float32))
             for k, labels in enumerate(labelled):
-                right[k, held_out] += labels.codes == task.codes[held_out]
+                if k < len(right) - 1:
+                    right[k, held_out] += labels.codes == task.codes[held_out]
                 scores[k, held_out] += labels.scores
                 views[k, held_out] = labels.proba
         # Only now has each labelled row its views, from which the others are weighted.
@@ -81,12 +84,14 @@ def predict_pool(
     for train, rows in stratified_folds(np.zeros(n_pool, dtype=np.int64), POOL_FOLDS, rng):
         student = trainer.fit_student(task.strong_pool[train], weak.take(train))
         parts.append((rows, student.labels(task.strong_pool[rows])))
-    gold = trainer.fit_gold(task.strong_labelled, task.codes)
-    views = [weak, gold.labels(task.strong_pool), Labels.joined(parts, n_pool)]
+    gold, means = _fit_gold(task, every, trainer)
+    out_of_fold = Labels.joined(parts, n_pool)
+    views = [weak, gold.labels(task.strong_pool), out_of_fold, means(task.strong_pool)]
     proba = np.stack([view.proba for view in views])
-    both = fit_both(task, held_out.views, proba, every, trainer).predict(task.strong_pool)
+    both = fit_both(task, held_out.proba, proba, every, trainer).predict(task.strong_pool)
     return OnPool(
-        np.stack([*(view.codes for view in views), both]), np.stack([v.scores for v in views])
+        np.stack([*(view.codes for view in views[:-1]), both]),
+        np.stack([view.scores for view in views]),
     )
 
 
@@ -97,15 +102,15 @@ def fit_both(
 
     `views` (views, n, C) of the labelled rows are held out, `pool` has those of the pool.
     """
-    # A student of pairs has no intercept, and their posterior no offset: both orders are equal.
-    offsets = bool(getattr(trainer.student, "fit_intercept", True))
-    posterior = _join(views[:, rows], task.codes[rows], offsets).proba(pool)
+    # The posterior of pairs has no offset: both orders are equal.
+    pool_of_views = _join(views[:, rows], task.codes[rows], offsets=not trainer.paired)
+    posterior = pool_of_views.proba(pool)
     return trainer.fit_both(
         task.strong_pool, posterior, task.strong_labelled[rows], task.codes[rows]
     )
 
 
-def _join(views: FloatArray, codes: IntArray, offsets: bool) -> LogLinearPool:
+def _join(views: FloatArray, codes: IntArray, *, offsets: bool) -> LogLinearPool:
     """Weight the views as `LabelPosterior` does."""
     if few_gold(codes):
         return fit_equal_pool(views, codes)
@@ -119,13 +124,25 @@ def _views(
     shared: tuple[Model, Labels] | None,
     trainer: Trainer,
 ) -> tuple[list[Labels], list[Labels]]:
-    """Label held-out rows and the pool by teacher, gold labels alone and weak labels alone."""
+    """Label held-out rows and the pool by all views."""
     weak, weak_pool = _weak_labels(task, train, trainer)
     student, student_pool = shared or _fit_weak(task, weak_pool, trainer)
-    gold = trainer.fit_gold(task.strong_labelled[train], task.codes[train])
-    strong = task.strong_labelled[held_out]
-    labelled = [weak.take(held_out), gold.labels(strong), student.labels(strong)]
-    return labelled, [weak_pool, gold.labels(task.strong_pool), student_pool]
+    gold, means = _fit_gold(task, train, trainer)
+    strong, pool = task.strong_labelled[held_out], task.strong_pool
+    labelled = [weak.take(held_out), gold.labels(strong), student.labels(strong), means(strong)]
+    return labelled, [weak_pool, gold.labels(pool), student_pool, means(pool)]
+
+
+def _fit_gold(
+    task: Task, rows: IntArray, trainer: Trainer
+) -> tuple[Model, Callable[[FloatArray], Labels]]:
+    """Fit a student of some gold labels, and the means of their classes."""
+    strong, codes = task.strong_labelled[rows], task.codes[rows]
+    # The two orders of a pair lie on both sides of zero.
+    center = np.zeros(strong.shape[1]) if trainer.paired else task.strong_pool.mean(axis=0)
+    means = ClassMeans(center, trainer.paired).fit(strong, np.eye(task.n_classes)[codes])
+    gold = trainer.fit_gold(strong, codes)
+    return gold, lambda features: Labels.of(means.predict_proba(features))
 
 
 def _weak_labels(task: Task, rows: IntArray, trainer: Trainer) -> tuple[Labels, Labels]:

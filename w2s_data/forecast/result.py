@@ -50,13 +50,13 @@ class Ingredients:
     plug : float
         Gain on the pool, with posteriors in place of labels.
     sim : float
-        Gain in simulated worlds; NaN with ready-made weak labels.
+        Gain in simulated worlds; NaN with ready-made weak labels, which have none.
     se : float
         Standard error of cv.
     disagreement : float
         Share of the pool where held-out student and teacher differ.
     weight : float
-        Weight of (cv + plug) / 2 against sim.
+        Weight of (cv + plug) / 2 against sim; NaN without.
     options : OptionIngredients
     """
 
@@ -71,10 +71,7 @@ class Ingredients:
     @property
     def gain(self) -> float:
         """Blend of the three estimates of the gain."""
-        held_out = (self.cv + self.plug) / 2
-        if np.isnan(self.sim):
-            return held_out
-        return self.weight * held_out + (1 - self.weight) * self.sim
+        return self.weight * (self.cv + self.plug) / 2 + (1 - self.weight) * self.sim
 
 
 @dataclass(frozen=True, repr=False)

@@ -66,12 +66,18 @@ class Trainer:
 
     student: Any
     teacher: Any
+    gold_student: Any
     n_classes: int
     soft: bool
     rng: np.random.Generator
     advance: Callable[[int], None]
     teacher_fits: int = 0
     student_fits: int = 0
+
+    @property
+    def paired(self) -> bool:
+        """Whether rows are differences of pairs, whose students have no intercept."""
+        return self.n_classes == 2 and not getattr(self.student, "fit_intercept", True)
 
     def fit_teacher(self, weak: FloatArray, codes: IntArray) -> Model:
         """Fit the teacher on gold labels."""
@@ -89,10 +95,10 @@ class Trainer:
         return self._fit("student", self.student, strong, targets, codes)
 
     def fit_gold(self, strong: FloatArray, codes: IntArray) -> Model:
-        """Fit the student on gold labels."""
+        """Fit the student of gold labels alone."""
         self.student_fits += 1
         labels = np.eye(self.n_classes)[codes] if self.soft else codes
-        return self._fit("student", self.student, strong, labels, codes)
+        return self._fit("gold_student", self.gold_student, strong, labels, codes)
 
     def fit_both(
         self, pool: FloatArray, posterior: FloatArray, strong: FloatArray, codes: IntArray

@@ -41,7 +41,8 @@ def forecast_stage(
     """Forecast the options and measure the discrepancy of the features; write both summaries.
 
     Weak labels that came with the data take the place of a teacher that is trained. A penalty of
-    "cv" is chosen once, on the labelled split. On pairs the probes have no intercept.
+    "cv" is chosen once, on the labelled split; that of the student of gold labels always is, since
+    few rows take a stronger one than a pool. On pairs the probes have no intercept.
 
     Returns
     -------
@@ -61,6 +62,7 @@ def forecast_stage(
     forecaster = GainForecaster(
         student=LinearProbe(l2=settings.student_l2, random_state=compute.seed),
         teacher=LinearProbe(l2=settings.teacher_l2, random_state=compute.seed),
+        gold_student=LinearProbe(l2="cv", random_state=compute.seed),
         level=settings.level,
         random_state=compute.seed,
     )
@@ -87,10 +89,10 @@ def forecast_stage(
         stage.write_summary(DISCREPANCY, _discrepancy(analyzer, features, labelled, pool))
         fitting = _fitting(forecaster, features, compute.memory)
         proba = dataset.weak_proba
-        fitting.set_params(
-            teacher=_with_fixed_penalty(fitting, "teacher", dataset, features["weak"], labelled),
-            student=_with_fixed_penalty(fitting, "student", dataset, features["strong"], labelled),
-        )
+        sides: dict[str, Role] = {"teacher": "weak", "student": "strong", "gold_student": "strong"}
+        for name, side in sides.items():
+            probe = _with_fixed_penalty(fitting, name, dataset, features[side], labelled)
+            fitting.set_params(**{name: probe})
         with collect_warnings(DegenerateDataWarning):  # they are among the forecast's own warnings
             fitting.fit(
                 FeatureView(features["strong"], labelled),

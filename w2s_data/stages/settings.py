@@ -146,7 +146,7 @@ class ForecastSettings(ComponentSettings):
     panel: ClassVar[str] = "Forecast"
 
     teacher_l2: Penalty = Field("cv", description="The teacher's penalty.")
-    student_l2: Penalty = Field("cv", description="The student's penalty.")
+    student_l2: Penalty = Field(0.1, description="Penalty of students of the pool.")
     level: Share = Field(LEVEL, description="Coverage of the intervals.")
 
 
