@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 
 sys.path.append(str(Path(__file__).parents[1]))  # the helpers that both folders share
-import corpora
 from corpora import Corpus, load_corpus, minilm_features, parser, tfidf_features
 
 from w2s_data import LabelPosterior, LinearProbe
@@ -27,7 +26,7 @@ N_EXTERNAL, N_GOLD, N_POOL, MOST_TEST = 600, 100, 2000, 2000
 BUDGET = 100
 TEACHER_C = 0.01  # scikit-learn's: l2 = 1 / (C n)
 STUDENT_L2 = 0.1
-corpora.LARGEST = 6_000  # rows, of which a task uses 4,700
+LARGEST = 6_000  # rows of a corpus, of which a task uses 4,700
 
 
 class Task:
@@ -100,7 +99,7 @@ def main() -> None:
     print("|---|---|---|---|---|---|", flush=True)
     found = []
     for name in CORPORA:
-        corpus = load_corpus(name)
+        corpus = load_corpus(name, LARGEST)
         strong = minilm_features(corpus, 6, arguments.cache)
         runs = pd.DataFrame([measure(Task(corpus, strong, seed)) for seed in seeds])
         found.append(runs)
