@@ -170,6 +170,7 @@ def _posterior(
         "n_abstained": len(pool) - len(known),
         "n_doubtful": int((known < 0.5).sum()),
         "warnings": [f"60 gold rows are few{hostile}"],
+        "notes": [f"students learned from a sample{hostile}"],
     }
 
 

@@ -127,8 +127,8 @@ def test_sections_figures_and_width(browser: Any, synthetic_run: MakeRun, kind: 
             assert page.locator(".main-svg").count() >= 3
             overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
             assert page.evaluate(overflow) == 0
-            assert page.locator("[data-figure][role=img][aria-label]").count() == 4
-            assert page.locator("figure figcaption").count() == 4
+            assert page.locator("[data-figure][role=img][aria-label]").count() == 5
+            assert page.locator("figure figcaption").count() == 5
             broken = "[...document.images].filter(i => !i.hidden && !i.naturalWidth).length"
             until(page, "[...document.images].every(i => i.complete)")
             assert page.evaluate(broken) == 0
@@ -138,7 +138,7 @@ def test_degenerate_run_is_quiet(browser: Any, synthetic_run: MakeRun) -> None:
     path = report_path(synthetic_run(degenerate=True, labels=False, sources=(), groups=()))
     with opened(browser, path) as page:
         assert page.locator(".big").inner_text() == "undefined"
-        assert page.locator("[data-figure]").count() == 1
+        assert page.locator("[data-figure]").count() == 2
 
 
 def test_sorting_by_click_and_keyboard(browser: Any, synthetic_run: MakeRun) -> None:
@@ -355,8 +355,8 @@ def test_all_stages_together(browser: Any, synthetic_run: MakeRun) -> None:
         with opened(browser, path, viewport={"width": width, "height": 800}) as page:
             for name, title in SECTIONS.items():
                 assert page.locator(f"#{name} h2").inner_text() == title
-            assert page.locator("[data-figure][role=img][aria-label]").count() == 18
-            assert page.locator("figure figcaption").count() == 18
+            assert page.locator("[data-figure][role=img][aria-label]").count() == 19
+            assert page.locator("figure figcaption").count() == 19
             assert page.locator("#verdict .words").inner_text() == "Train on both"
             overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
             assert page.evaluate(overflow) == 0
@@ -389,14 +389,14 @@ def visible(page: Any, selector: str) -> int:
 def test_tabs_by_mouse_and_keyboard(browser: Any, synthetic_run: MakeRun) -> None:
     with opened(browser, report_path(synthetic_run(stages=("gain", "groups")))) as page:
         tabs = page.locator("#examples [role=tab]")
-        assert tabs.evaluate_all("ts => ts.map(t => t.tabIndex)") == [0, -1, -1]
+        assert tabs.evaluate_all("ts => ts.map(t => t.tabIndex)") == [0, -1, -1, -1]
         assert visible(page, "#examples .panel") == 1
-        tabs.nth(1).click()
+        tabs.nth(2).click()
         assert visible(page, "#panel-apart") == 1
         assert visible(page, "#panel-apart .card") == 18  # six of each of three kinds
         page.click("#panel-apart .more")
         assert visible(page, "#panel-apart .card") == 36
-        tabs.nth(1).focus()
+        tabs.nth(2).focus()
         for key, name in (("ArrowRight", "twins"), ("ArrowRight", "telling"), ("End", "twins")):
             page.keyboard.press(key)
             assert page.evaluate("document.activeElement.id") == f"tab-{name}"
@@ -490,5 +490,5 @@ def test_pairs_show_both_texts_under_the_pointer(browser: Any, synthetic_run: Ma
 def test_paper_shows_every_part(browser: Any, synthetic_run: MakeRun) -> None:
     with opened(browser, report_path(synthetic_run(stages=("gain", "groups")))) as page:
         page.emulate_media(media="print")
-        assert visible(page, "#examples .panel") == 3
+        assert visible(page, "#examples .panel") == 4
         assert visible(page, "#examples .tabs") == 0

@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 
 from w2s_data.utils.intervals import Estimate, student_interval, wilson_interval
-from w2s_data.utils.typing import AnyArray, BoolArray, FloatArray
+from w2s_data.utils.typing import AnyArray, BoolArray, FloatArray, IntArray
 
 BINS = 10  # of equal size: those of equal width would be empty where a model is sure
+FEWEST_IN_BIN = 10  # rows; the accuracy of fewer is mostly noise
 
 
 def corrected_mean(
@@ -40,11 +41,8 @@ def corrected_mean(
 
 def reliability(confidence: FloatArray, right: BoolArray, level: float) -> pd.DataFrame:
     """Return mean confidence and accuracy of bins of equal size, sorted by confidence."""
-    parts = np.array_split(np.argsort(confidence, kind="stable"), BINS)
     records = []
-    for part in parts:
-        if not len(part):
-            continue
+    for part in _bins(confidence):
         successes = int(right[part].sum())
         low, high = wilson_interval(successes, len(part), level)
         records.append(
@@ -66,7 +64,12 @@ def calibration_error(confidence: FloatArray, right: BoolArray) -> float:
     >>> round(calibration_error(np.full(100, 0.9), right), 3)
     0.1
     """
-    order = np.argsort(confidence, kind="stable")
-    parts = np.array_split(order, BINS)
-    gaps = [len(p) * abs(confidence[p].mean() - right[p].mean()) for p in parts if len(p)]
-    return float(sum(gaps) / len(order)) if len(order) else np.nan
+    gaps = [len(p) * abs(confidence[p].mean() - right[p].mean()) for p in _bins(confidence)]
+    return float(sum(gaps) / len(confidence)) if len(confidence) else np.nan
+
+
+def _bins(confidence: FloatArray) -> list[IntArray]:
+    """Return the rows of each bin, sorted by confidence; fewer bins of few rows."""
+    n_bins = int(np.clip(len(confidence) // FEWEST_IN_BIN, 1, BINS))
+    parts = np.array_split(np.argsort(confidence, kind="stable"), n_bins)
+    return [part for part in parts if len(part)]

@@ -93,7 +93,7 @@ def fit_posterior(
     said = mean_label(weak_proba)
     trust = np.where(abstains(said), np.nan, proba[np.arange(len(proba)), said.argmax(axis=1)])
     summary = _summary(fitted, dataset, trust[pool], len(learned), len(sample))
-    summary["warnings"] = [*notes, *of_samples, *fitted.notes_]
+    summary |= {"warnings": [*notes, *fitted.notes_], "notes": of_samples}
     return ItemPosterior(proba, trust, summary)
 
 
@@ -136,7 +136,7 @@ def posterior_of(run: Run, dataset: W2SDataset) -> FloatArray | None:
 
 def unknown_posterior(reason: str) -> dict[str, Any]:
     """Return the content of `posterior.json` where there is no posterior."""
-    return {"unknown": reason, "warnings": []}
+    return {"unknown": reason, "warnings": [], "notes": []}
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ def reliability(posterior: Mapping[str, Any]) -> Figure | None:
     start = max(0.0, lowest - 0.05)
     data = [curve("as confident as right", [start, 1], [start, 1], "muted", "dot"), drawn]
     data[0]["hoverinfo"] = "skip"
-    axes = {"range": [start, 1.02], "tickformat": ".0%"}
+    axes = {"range": [start, 1.05], "tickformat": ".0%"}
     spec = layout(
         xaxis=axes | {"title": title("confidence of the posterior")},
         yaxis=axes | {"title": title("right on held-out gold items")},

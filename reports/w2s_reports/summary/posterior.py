@@ -54,7 +54,7 @@ def summarize_posterior(artefacts: Artefacts) -> dict[str, Any]:
         ],
         "checked": _checked(artefacts, level),
         "limits": LIMITS,
-        "warnings": texts(written["warnings"]),
+        **{name: texts(written.get(name)) for name in ("warnings", "notes")},
     }
     return result | {"reading": _reading(result), "trusted": _trusted(result)}
 

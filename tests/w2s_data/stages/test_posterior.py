@@ -229,7 +229,7 @@ def test_what_does_not_fit_into_memory_is_sampled_and_said(tmp_path, monkeypatch
     monkeypatch.setattr(MemoryLimit, "rows", lambda *_: 120)
     run, summary = scored(tmp_path, table, strong)
     assert (summary["n_gold"], summary["n_learned"]) == (120, 120)
-    said = " ".join(summary["warnings"])
+    said = " ".join(summary["notes"])
     assert "a random 120 of 300 gold rows" in said
     assert "a random 120 of 600 pool rows; all rows have a posterior" in said
     proba = posterior_of(run, run.dataset())
