@@ -1,14 +1,13 @@
-"""Filters of the rows to train on, and controls that methods share."""
+"""Filters of the rows to train on, and the controls of a filter."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from w2s_data.finetune.objectives import LabelObjective, Model, Objective
+from w2s_data.finetune.objectives import Model, Objective
 from w2s_data.finetune.task import SUBSETS, Task
 from w2s_data.overlap.confidence import weak_confidence
 from w2s_data.utils.typing import BoolArray, FloatArray, IntArray
-from w2s_data.utils.votes import abstains
 
 
 def best_rows(score: FloatArray, count: IntArray | int, codes: IntArray | None = None) -> BoolArray:
@@ -99,11 +98,3 @@ def filter_controls(
         )
         controls[name] = task.train(objective, stage=name, rows=np.where(chosen | fixed, 1.0, rest))
     return controls
-
-
-def mixed_control(task: Task, weak: FloatArray, gold_weight: float = 1.0) -> Model:
-    """Train on gold rows and, with the weak labels (N, C) as they are, on the rest of the pool."""
-    is_gold = task.gold >= 0
-    labels = np.where(is_gold[:, None], task.gold_labels(), weak)
-    rows = np.where(is_gold, gold_weight, ~abstains(weak))
-    return task.train(LabelObjective(task.tensor(labels)), stage="mixed", rows=rows)

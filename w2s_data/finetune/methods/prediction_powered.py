@@ -7,7 +7,6 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from w2s_data.finetune.filters import mixed_control
 from w2s_data.finetune.loop import PROBABILITY_FLOOR
 from w2s_data.finetune.losses import signed_cross_entropy
 from w2s_data.finetune.methods.base import Method, Outcome
@@ -47,8 +46,8 @@ class PredictionPowered(Method):
     own, and a small lambda is best. For heads the loss is convex and, with a penalty, bounded
     below. For whole models it is not bounded, since doubting the wrong weak label of a gold row
     always lowers it: train them for a few epochs. A row on which all teachers abstain counts as
-    uniform in both terms. Diagnostics: `power` (S,). Control: `mixed`, the same rows with their
-    gold or weak labels as they are.
+    uniform in both terms. Diagnostics: `power` (S,). It has no control but `labelled_only`, which
+    is lambda 0.
 
     References
     ----------
@@ -77,10 +76,7 @@ class PredictionPowered(Method):
             power = np.full(task.n_seeds, float(self.power))
         every = np.broadcast_to(is_gold, (task.n_seeds, len(is_gold)))
         model = _train(task, weak, every, power, "student")
-        controls: dict[str, Model] = {}
-        if task.settings.controls:
-            controls["mixed"] = mixed_control(task, weak)
-        return Outcome(model, {"power": power}, controls)
+        return Outcome(model, {"power": power})
 
     def targets(self, task: Task) -> tuple[BoolArray, FloatArray]:
         """Return the gold rows and their labels, which the loss is about whatever the power."""

@@ -7,12 +7,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from w2s_data.finetune.filters import mixed_control
 from w2s_data.finetune.methods.base import Method, Outcome
 from w2s_data.finetune.objectives import LabelObjective, Model
 from w2s_data.finetune.task import Task
 from w2s_data.utils.typing import BoolArray, FloatArray
 from w2s_data.utils.validation import nonnegative
+from w2s_data.utils.votes import abstains
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,9 @@ class Stacked(Method):
         changed = labels.argmax(axis=1) != weak.argmax(axis=1)
         controls: dict[str, Model] = {}
         if task.settings.controls:
-            controls["mixed"] = mixed_control(task, weak, self.gold_weight)
+            mixed = LabelObjective(task.tensor(self._labels(task, weak)))
+            known = rows * (is_gold | ~abstains(weak))
+            controls["mixed"] = task.train(mixed, stage="mixed", rows=known)
         return Outcome(model, {"changed": float(changed[~is_gold].mean())}, controls)
 
     def targets(self, task: Task) -> tuple[BoolArray, FloatArray]:
