@@ -34,7 +34,7 @@ from w2s_data.stages.room import check_room
 from w2s_data.stages.scoring import weak_proba_of
 from w2s_data.stages.settings import SelectSettings
 from w2s_data.utils.intervals import Estimate
-from w2s_data.utils.io import jsonable, sha256_json
+from w2s_data.utils.io import jsonable
 from w2s_data.utils.stage import StageResult
 from w2s_data.utils.typing import FloatArray, IntArray
 from w2s_data.utils.votes import votes
@@ -84,7 +84,8 @@ def select_stage(
         "target": settings.target,
         "seed": compute.seed,
     }
-    folder = run.path / "selection" / sha256_json({**recorded, "budget": None})[:12]
+    # A larger budget resumes; other labels, features or trust are another selection.
+    folder = run.path / "selection" / run.key(SELECT, {**recorded, "budget": None})[:12]
     if settings.restart and folder.is_dir():
         shutil.rmtree(folder)
     elif (earlier := run.earlier(SELECT, recorded)) is not None:

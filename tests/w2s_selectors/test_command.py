@@ -135,6 +135,15 @@ def test_a_second_time_nothing_runs_and_a_larger_budget_goes_on(w2s, run):
 
 
 @pytest.mark.slow
+def test_a_run_that_is_scored_again_starts_a_selection_of_its_own(w2s, run):
+    arguments = ["select", run, "--batch-size", 20, "--budget", 200, "--objective", "trust"]
+    assert w2s(*arguments)[0] == 0
+    assert w2s("score", run, "--reference")[0] == 0
+    assert w2s(*arguments)[0] == 0
+    assert len(list((run / "selection").iterdir())) == 2
+
+
+@pytest.mark.slow
 def test_restart_gives_the_same_selection(w2s, run):
     arguments = ["select", run, "--batch-size", 20, "--budget", 200]
     first = w2s(*arguments)
