@@ -207,7 +207,7 @@ class Source:
         if looks_local and not self.folder:
             raise EncoderError(f"there is no model folder {self.model!r}{_nearest_folder(path)}")
         subfolder = self.subfolder
-        with _quiet() as said:
+        with quiet() as said:
             try:
                 return from_pretrained(
                     str(self.folder or self.model),
@@ -268,7 +268,7 @@ def _cached_config_file(model: str, *, revision: str | None, **_: Any) -> Any:
 
 
 @contextmanager
-def _quiet() -> Iterator[list[str]]:
+def quiet() -> Iterator[list[str]]:
     """Catch what transformers logs, and draw no bar, for a moment; yields the lines."""
     from transformers.utils import logging as theirs
 

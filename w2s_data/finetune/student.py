@@ -13,9 +13,10 @@ import pandas as pd
 
 from w2s_data.errors import InputError, rows
 from w2s_data.features.matrix import FeatureView, as_feature_matrix
-from w2s_data.finetune.levels.adapters import train_whole
+from w2s_data.finetune.levels.adapters import JoinedModel, WholeModel, train_whole
 from w2s_data.finetune.levels.head import HeadTask
 from w2s_data.finetune.levels.linear import HeadModel
+from w2s_data.finetune.levels.saved import HEAD, load_whole, save_whole
 from w2s_data.finetune.levels.store import read_student, write_student
 from w2s_data.finetune.methods.base import Method
 from w2s_data.finetune.methods.registry import make_method
@@ -98,20 +99,38 @@ class Student:
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write the model, its settings and its history: safetensors, JSON and Parquet.
 
+        A head is one file for all seeds. A whole model is a folder that peft ("lora") or
+        transformers ("full") opens by itself, with the head beside; it is saved for one seed.
         Controls and large diagnostics are left out.
         """
-        if not isinstance(self.model, HeadModel):
-            raise InputError(
-                f"a student of tuning {self.tuning!r} is saved seed by seed: model.models"
-            )
         with atomic_path(Path(folder) / "history.parquet") as partial:
             self.history.to_parquet(partial)
-        write_student(folder, self.model.tensors(), {"link": self.model.link, **self.to_dict()})
+        if isinstance(self.model, HeadModel):
+            record = {"link": self.model.link, **self.to_dict()}
+            write_student(folder, self.model.tensors(), record)
+            return
+        models = self.model.models if isinstance(self.model, JoinedModel) else (self.model,)
+        if len(models) > 1 or not isinstance(models[0], WholeModel):
+            raise InputError(
+                f"a student of tuning {self.tuning!r} is saved for one seed; this one has "
+                f"{self.n_seeds}: train it with seeds=1"
+            )
+        save_whole(models[0], folder, self.to_dict())
 
     @classmethod
-    def load(cls, folder: str | os.PathLike[str]) -> Student:
-        """Read a student that `save` wrote, without controls; see `read_student` for the errors."""
-        arrays, record = read_student(folder, "method")
+    def load(cls, folder: str | os.PathLike[str], device: str = "auto") -> Student:
+        """Read a student that `save` wrote, without controls.
+
+        Missing or damaged files are a `FileFormatError`, another schema or another pretrained
+        model than the one that was tuned a `RunError`.
+        """
+        model: Model
+        if (Path(folder) / HEAD).exists():
+            model, record = load_whole(folder, device)
+        else:
+            arrays, record = read_student(folder, "method")
+            with parsing(os.fspath(folder), "a student"):
+                model = HeadModel.from_tensors(arrays, record["link"])
         history = Path(folder) / "history.parquet"
         with reading(history, "the history of a student"):
             table = pd.read_parquet(history)
@@ -120,7 +139,7 @@ class Student:
                 method=make_method(record["method"], **record["parameters"]),
                 tuning=record["tuning"],
                 classes=np.asarray(record["classes"]),
-                model=HeadModel.from_tensors(arrays, record["link"]),
+                model=model,
                 seeds=tuple(record["seeds"]),
                 history=table,
                 diagnostics=record["diagnostics"],

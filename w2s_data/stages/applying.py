@@ -139,8 +139,8 @@ def apply_student(
     compute = compute or Compute(seed=run.seed)
     if chosen.to is not None:
         check_table_name(Path(chosen.to))
-    student = load_student(run, chosen.student)
-    rows = read_new(run, data, chosen, compute)
+    student = load_student(run, chosen.student, compute.device)
+    rows = read_new(run, data, chosen, compute, student.tuning)
     rows.check_fits(student)
     path = Path(chosen.to) if chosen.to else run.path / f"applied-{rows.name}.parquet"
     check_writable(path.parent)

@@ -48,7 +48,7 @@ def remove_old_students(run: Run) -> None:
                 file.unlink()
 
 
-def load_student(run: Run, which: str = BEST) -> Student:
+def load_student(run: Run, which: str = BEST, device: str = "auto") -> Student:
     """Return a student that a run keeps, "best" or "naive".
 
     Raises
@@ -74,7 +74,7 @@ def load_student(run: Run, which: str = BEST) -> Student:
         )
     for file in files:
         run.file(file)  # raises if it was changed
-    return Student.load(run.path / STUDENTS[which])
+    return Student.load(run.path / STUDENTS[which], device)
 
 
 def _files(folder: Path) -> list[Path]:

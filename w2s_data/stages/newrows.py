@@ -22,7 +22,7 @@ from w2s_data.run import Run
 from w2s_data.stages.apply_settings import ApplySettings
 from w2s_data.stages.embedding import Role, fitting_items
 from w2s_data.stages.graph import EMBED
-from w2s_data.utils.io import jsonable, load_npy
+from w2s_data.utils.io import jsonable, load_npy, read_json
 from w2s_data.utils.manifest import MANIFEST
 from w2s_data.utils.typing import AnyArray
 
@@ -70,12 +70,22 @@ class NewRows:
             student.model.check_width(self.inputs.shape[1])
 
 
-def read_new(run: Run, data: Any, settings: ApplySettings, compute: Compute) -> NewRows:
-    """Read new rows: ready-made strong features as they are, items through the run's encoder."""
+def read_new(
+    run: Run, data: Any, settings: ApplySettings, compute: Compute, tuning: str = "head"
+) -> NewRows:
+    """Read new rows: ready-made strong features as they are, items through the run's encoder.
+
+    A whole model, of another `tuning`, reads the texts themselves.
+    """
+    if tuning != "head" and _are_features(data):
+        raise InputError(
+            f"the student is a whole model (tuning {tuning!r}), which reads texts: pass a table of "
+            "texts instead of features"
+        )
     if isinstance(data, str | os.PathLike) and str(data).endswith(".npy"):
         return NewRows(Path(data).stem, as_feature_matrix(load_npy(data)))
     if isinstance(data, str | os.PathLike) and (Path(data) / MANIFEST).is_file():
-        if Run.exists(data) and "stages" in Run.open(data).manifest:
+        if "stages" in read_json(Path(data) / MANIFEST):
             raise InputError(f"{os.fspath(data)!r} is a run: pass a table, or a file of features")
         data = FeatureStore.open(data)
     if isinstance(data, FeatureStore):
@@ -90,6 +100,8 @@ def read_new(run: Run, data: Any, settings: ApplySettings, compute: Compute) -> 
             f"the new rows hold {_kind(dataset)}, those of the run {_kind(known)}: the student "
             "cannot read them"
         )
+    if tuning != "head":
+        return NewRows(dataset.name, dataset.items, dataset.ids, dataset.notes)
     if dataset.is_paired:
         raise NotApplicableError(
             "new pairs have no order to label: pass the features of one item minus those of the "
@@ -97,6 +109,12 @@ def read_new(run: Run, data: Any, settings: ApplySettings, compute: Compute) -> 
         )
     features = new_features(run, "strong", dataset, compute, settings.strong)
     return NewRows(dataset.name, features, dataset.ids, dataset.notes)
+
+
+def _are_features(data: Any) -> bool:
+    if isinstance(data, str | os.PathLike):
+        return str(data).endswith(".npy") or (Path(data) / MANIFEST).is_file()
+    return isinstance(data, np.ndarray | FeatureMatrix)
 
 
 def _loaded(run: Run, data: Any, settings: ApplySettings, compute: Compute) -> W2SDataset:

@@ -113,7 +113,7 @@ def gain_stage(
         predictions.insert(0, "id", dataset.ids)
         stage.write_table(GAIN_TABLE, result.to_frame())
         stage.write_table(PREDICTIONS, predictions)
-        kept = keep_students(run, stage, result, methods) if is_head else {}
+        kept = keep_students(run, stage, result, methods)
         extra = {"data_warnings": data_warnings(dataset, weak_proba), "kept": kept}
         stage.write_summary(GAIN_SUMMARY, result.to_dict() | extra)
     remove_old_students(run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 
 import numpy as np
 import pytest
@@ -16,7 +17,8 @@ from w2s_data.errors import (
     MissingExtraError,
     RunError,
 )
-from w2s_data.finetune.levels.adapters import WholeModel, WholeTask, train_whole
+from w2s_data.finetune import Student, fit_student
+from w2s_data.finetune.levels.adapters import WholeTask, train_whole
 from w2s_data.finetune.methods.registry import available_methods, make_method
 from w2s_data.finetune.objectives import TrainingError
 from w2s_data.finetune.settings import Adaptation, ResolvedSettings
@@ -288,20 +290,65 @@ def test_long_texts_are_cut(tiny, rng):
     assert task.network.tokenize([]) == []
 
 
-@pytest.mark.parametrize("tuning", ["lora", "full"])
-def test_saved_models_say_the_same(tiny, rng, tmp_path, tuning):
+def saved_student(tiny, rng, tmp_path, tuning):
+    """A whole model of one seed, where it is saved, and its texts."""
     texts, labels = reviews(rng, 32)
-    outcome, _ = train(tiny, texts, weak(rng, labels), "bayes", tuning=tuning, epochs=1)
-    (model,) = outcome.model.models
-    model.save(tmp_path)
-    again = WholeModel.load(tmp_path, device="cpu")
-    np.testing.assert_array_equal(again.proba(texts), model.proba(texts))
-    (tmp_path / "model.safetensors").write_bytes(b"")
+    student = fit_student(
+        "naive", None, weak(rng, labels), items=texts, tuning=tuning, model=tiny, epochs=1,
+        device="cpu", random_state=0, class_names=["poor", "good"],
+    )  # fmt: skip
+    student.save(tmp_path / "student")
+    return student, tmp_path / "student", texts
+
+
+@pytest.mark.parametrize("tuning", ["lora", "full"])
+def test_saved_students_say_the_same(tiny, rng, tmp_path, tuning):
+    student, folder, texts = saved_student(tiny, rng, tmp_path, tuning)
+    again = Student.load(folder, device="cpu")
+    np.testing.assert_array_equal(again.predict_proba(texts), student.predict_proba(texts))
+    assert again.predict(texts).tolist() == student.predict(texts).tolist()
+    assert (again.tuning, again.method) == (tuning, student.method)
+    file = folder / ("adapter_model.safetensors" if tuning == "lora" else "model.safetensors")
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
     with pytest.raises(FileFormatError, match="as the weights of a student"):
-        WholeModel.load(tmp_path)
-    (tmp_path / "student.json").write_text('{"schema_version": 0}')
+        Student.load(folder)
+    (folder / "student.json").write_text('{"schema_version": 0}')
     with pytest.raises(RunError, match="of schema 0; this version reads 1"):
-        WholeModel.load(tmp_path)
+        Student.load(folder)
+
+
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing. is deprecated")  # in peft
+@pytest.mark.parametrize("tuning", ["lora", "full"])
+def test_other_libraries_open_saved_students(tiny, rng, tmp_path, tuning):
+    """The hidden states of transformers or peft, and the head beside, give the probabilities."""
+    from safetensors.torch import load_file
+    from transformers import AutoModel, AutoTokenizer
+
+    student, folder, texts = saved_student(tiny, rng, tmp_path, tuning)
+    if tuning == "lora":
+        peft = pytest.importorskip("peft")
+        model = peft.PeftModel.from_pretrained(AutoModel.from_pretrained(tiny), folder)
+    else:
+        model = AutoModel.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(tiny if tuning == "lora" else folder)
+    inputs = tokenizer(texts, return_tensors="pt", padding=True, truncation=True)
+    inputs.pop("token_type_ids", None)
+    head = load_file(folder / "student.safetensors")
+    with torch.inference_mode():
+        hidden = model.eval()(**inputs).last_hidden_state
+        mask = inputs["attention_mask"][..., None]
+        mean = (hidden * mask).sum(1) / mask.sum(1)
+        proba = (mean @ head["head.weight"].T + head["head.bias"]).softmax(-1)
+    np.testing.assert_allclose(proba.numpy(), student.predict_proba(texts), atol=1e-5)
+
+
+def test_adapters_refuse_another_base(tiny, rng, tmp_path):
+    base = tmp_path / "base"
+    shutil.copytree(tiny, base)
+    _, folder, _ = saved_student(str(base), rng, tmp_path, "lora")
+    save_tiny_model(base, n_layers=3)
+    with pytest.raises(RunError, match="it is another one now"):
+        Student.load(folder)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

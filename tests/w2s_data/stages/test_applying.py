@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.w2s_data.finetune.tiny import save_tiny_model
 from w2s_data import FeatureStore, Run, apply_student, audit
 from w2s_data.compute.context import Compute
 from w2s_data.errors import ColumnError, FeatureError, InputError, RunError
@@ -231,3 +232,21 @@ def test_a_student_without_its_weights_is_trained_again(run):
     after = Student.load(run.path / "students" / "naive")
     np.testing.assert_array_equal(before.model.coef, after.model.coef)
     assert after.seeds == (0, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tuning", ["lora", "full"])
+def test_whole_models_are_kept_and_applied(run, table, tmp_path, tuning):
+    pytest.importorskip("peft")
+    model = tmp_path / "model"
+    save_tiny_model(model, n_layers=1)
+    settings = {"methods": ("naive",), "seeds": 2, "tuning": tuning, "model": str(model)}
+    gain_stage(run, GainSettings(**settings, epochs=1), Compute(progress=False, device="cpu"))
+    student = load_student(run, device="cpu")
+    assert student.seeds == (0,)
+    frame = applied(run, table, to=tmp_path / "labels.parquet").to_frame()
+    np.testing.assert_allclose(
+        probabilities(frame), student.predict_proba(table["review"].tolist()), atol=1e-5
+    )
+    with pytest.raises(InputError, match="which reads texts"):
+        applied(run, np.zeros((2, 8), np.float32))

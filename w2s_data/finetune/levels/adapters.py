@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,8 +20,6 @@ from w2s_data.finetune.levels.store import (
     TrainingStore,
     digest_array,
     digest_items,
-    read_student,
-    write_student,
 )
 from w2s_data.finetune.levels.whole import State, WholeNetwork, seeded
 from w2s_data.finetune.methods.base import Method, Outcome
@@ -30,7 +27,6 @@ from w2s_data.finetune.objectives import LINKS, Model, Objective, Weights
 from w2s_data.finetune.settings import Adaptation, ResolvedSettings
 from w2s_data.finetune.task import TRAINING, Pool, Task
 from w2s_data.utils.io import sha256_json
-from w2s_data.utils.reading import parsing
 from w2s_data.utils.typing import FloatArray
 from w2s_data.utils.validation import check_same_length
 
@@ -75,21 +71,6 @@ class WholeModel(Model):
         network = WholeNetwork(adaptation, record["n_classes"], resolve_device(device))
         state = {name: torch.from_numpy(array) for name, array in weights.tensors.items()}
         return cls(network, state, record["depth"], record["link"])
-
-    def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write the trained weights (adapters or all, and the head) and how to rebuild the model.
-
-        The pretrained model is named, not copied.
-        """
-        weights = self.weights(0)
-        write_student(folder, dict(weights.tensors), dict(weights.record))
-
-    @classmethod
-    def load(cls, folder: str | os.PathLike[str], device: str = "auto") -> WholeModel:
-        """Read a model that `save` wrote; see `read_student` for the errors."""
-        arrays, record = read_student(folder, "adaptation")
-        with parsing(os.fspath(folder), "a tuned model"):
-            return cls.from_weights(Weights(arrays, record), device)
 
 
 @dataclass(frozen=True)

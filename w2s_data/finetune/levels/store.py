@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from w2s_data.finetune.levels.whole import WholeNetwork
 
 SCHEMA_VERSION = 1
+WEIGHTS = "model.safetensors"  # of a student
 MOMENTS = ("exp_avg", "exp_avg_sq")  # of a parameter, by their names in Adam
 # Key in the metadata of a checkpoint's file. A single one: the order of several is random, and with
 # it the bytes of the file.
@@ -48,12 +49,15 @@ def digest_items(items: Iterable[Any]) -> str:
 
 
 def write_student(
-    folder: str | os.PathLike[str], tensors: Mapping[str, FloatArray], record: Mapping[str, Any]
+    folder: str | os.PathLike[str],
+    tensors: Mapping[str, FloatArray],
+    record: Mapping[str, Any],
+    file: str = WEIGHTS,
 ) -> None:
     """Write weights and a description: safetensors and JSON."""
     from safetensors.numpy import save_file
 
-    weights = Path(folder) / "model.safetensors"
+    weights = Path(folder) / file
     with atomic_path(weights) as partial:
         save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, partial)
     # The description comes last: a folder without it holds no student.
@@ -62,7 +66,7 @@ def write_student(
 
 
 def read_student(
-    folder: str | os.PathLike[str], key: str
+    folder: str | os.PathLike[str], key: str, file: str = WEIGHTS
 ) -> tuple[dict[str, FloatArray], dict[str, Any]]:
     """Read the weights and the description that `write_student` wrote.
 
@@ -78,7 +82,7 @@ def read_student(
                 f"{os.fspath(folder)!r} holds a student of another kind or of schema "
                 f"{record.get('schema_version')}; this version reads {SCHEMA_VERSION}"
             )
-    path = Path(folder) / "model.safetensors"
+    path = Path(folder) / file
     with reading(path, "the weights of a student"):
         if sha256_file(path) != record["sha256"]:
             raise ValueError("its checksum is not that of student.json")

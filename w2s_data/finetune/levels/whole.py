@@ -38,7 +38,9 @@ class WholeNetwork:
         frozen = adaptation.tuning == "lora"
         # Only frozen weights may lose digits; those that are trained stay in float32.
         dtype = torch.bfloat16 if on_cuda and frozen else torch.float32
-        backbone, _ = load_part(source, "text", dtype)
+        backbone, config = load_part(source, "text", dtype)
+        # A part of a larger model is not opened by transformers from a folder of its own.
+        self.is_alone = backbone.config is config
         self.reader = TextReader(source, backbone)
         width = backbone.config.hidden_size
         self.n_layers = int(backbone.config.num_hidden_layers)

@@ -1,0 +1,108 @@
+"""Tuned models as folders that peft and transformers open by themselves, with the head beside.
+
+A folder of tuning "lora" holds peft's `adapter_config.json` and `adapter_model.safetensors`, one of
+tuning "full" the `config.json`, weights and tokenizer of transformers. `student.safetensors` holds
+the head on the mean of the last hidden state, and `student.json` says how all is joined.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from w2s_data.compute.device import resolve_device
+from w2s_data.encoders.source import quiet
+from w2s_data.errors import RunError, require
+from w2s_data.finetune.levels.adapters import WholeModel
+from w2s_data.finetune.levels.store import read_student, write_student
+from w2s_data.finetune.levels.whole import State, WholeNetwork
+from w2s_data.finetune.settings import Adaptation
+from w2s_data.utils.io import make_folder, sha256_file
+from w2s_data.utils.reading import parsing, reading
+
+HEAD = "student.safetensors"
+ADAPTERS = "adapter_model.safetensors"
+
+
+def save_whole(
+    model: WholeModel, folder: str | os.PathLike[str], record: Mapping[str, Any]
+) -> None:
+    """Write a tuned model, and a record of the student that it is."""
+    place, network = Path(folder), model.network
+    make_folder(place)
+    network.load(model.state)
+    tensors = {name: tensor.numpy() for name, tensor in model.state.items()}
+    if network.is_alone:
+        with quiet():
+            network.backbone.save_pretrained(place)
+        tensors = {name: array for name, array in tensors.items() if name.startswith("head.")}
+        if network.adaptation.tuning == "full":
+            network.reader.tokenizer.save_pretrained(place)
+    adaptation, source = network.adaptation, network.adaptation.source
+    if source.folder is not None:  # found again from another working folder too
+        adaptation = replace(adaptation, model=str(source.folder))
+    weights = sorted(file for file in place.glob("*.safetensors") if file.name != HEAD)
+    described = {
+        **record,
+        "adaptation": asdict(adaptation),
+        "base": source.identity(),
+        "n_classes": network.head.out_features,
+        "depth": model.depth,
+        "link": model.link,
+        "files": {file.name: sha256_file(file) for file in weights},
+    }
+    write_student(place, tensors, described, HEAD)
+
+
+def load_whole(
+    folder: str | os.PathLike[str], device: str = "auto"
+) -> tuple[WholeModel, dict[str, Any]]:
+    """Read a tuned model and its record; see `read_student` for the errors.
+
+    Adapters, and models that transformers does not open by themselves, need the pretrained model
+    that they were trained on; another one is a `RunError`.
+    """
+    import torch
+
+    place = Path(folder)
+    arrays, record = read_student(place, "adaptation", HEAD)
+    with parsing(os.fspath(folder), "a tuned model"):
+        adaptation = Adaptation(**record["adaptation"])
+        n_classes, depth, link = (record[name] for name in ("n_classes", "depth", "link"))
+        files = dict(record["files"])
+    for name, sha256 in files.items():
+        with reading(place / name, "the weights of a student"):
+            if sha256_file(place / name) != sha256:
+                raise ValueError("its checksum is not that of student.json")
+    is_alone = bool(files)
+    if is_alone and adaptation.tuning == "full":
+        opened = replace(adaptation, model=str(place))
+    else:
+        _check_base(place, adaptation, record["base"])
+        opened = adaptation
+    network = WholeNetwork(opened, n_classes, resolve_device(device))
+    if is_alone and adaptation.tuning == "lora":
+        _load_adapters(network, place / ADAPTERS)
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    state: State = {**network.state(), **tensors}
+    return WholeModel(network, state, depth, link), record
+
+
+def _check_base(folder: Path, adaptation: Adaptation, base: str) -> None:
+    """Raise unless the pretrained model is the one that was tuned."""
+    found = adaptation.source.identity()
+    if found != base:
+        raise RunError(
+            f"{str(folder)!r} was trained on model {adaptation.model!r} as it was ({base[:20]}...);"
+            f" it is another one now ({found[:20]}...)"
+        )
+
+
+def _load_adapters(network: WholeNetwork, file: Path) -> None:
+    from safetensors.torch import load_file
+
+    peft = require("peft", "lora")
+    peft.set_peft_model_state_dict(network.backbone, load_file(file))
