@@ -86,7 +86,7 @@ def make_run(folder: Path, **settings: Any) -> Path:
                 if isinstance(value, pd.DataFrame):
                     value.to_parquet(folder / file)
                 else:
-                    _write(folder / file, {"schema": 1, **value})
+                    _write(folder / file, {"schema": stage_of(name).schema, **value})
             manifest["stages"][name] = {"settings": {}, "seconds": 1.0, "finished": LATER}
             manifest["stages"][name]["files"] = dict.fromkeys(content)
         for name, record in manifest["stages"].items():

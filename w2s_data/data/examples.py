@@ -52,7 +52,7 @@ def digits(
         raise InputError(f"channels must name each channel once; got {listing(channels)}")
     rng = check_generator(random_state)
     scans, labels = _scans()
-    taught = rng.permutation(len(scans))[:READER_SCANS] if reader else []
+    taught = rng.permutation(len(scans))[:READER_SCANS] if reader else np.arange(0)
     old_reader = _reader(scans[taught], labels[taught]) if reader else None
     scans, labels = np.delete(scans, taught, axis=0), np.delete(labels, taught)
     sizes = apportion(len(scans), range(len(channels), 0, -1))
@@ -89,7 +89,8 @@ def _reader(scans: FloatArray, labels: IntArray) -> Callable[[FloatArray], Float
     from sklearn.linear_model import LogisticRegression
 
     def coarse(images: FloatArray) -> FloatArray:
-        return images.reshape(len(images), 4, 2, 4, 2).mean(axis=(2, 4)).reshape(len(images), 16)
+        blocks = images.reshape(len(images), 4, 2, 4, 2)
+        return np.asarray(blocks.mean(axis=(2, 4)).reshape(len(images), 16))
 
     model = LogisticRegression(C=1.0, max_iter=1000).fit(coarse(scans), labels)
     return lambda images: np.asarray(model.predict_proba(coarse(images)))
