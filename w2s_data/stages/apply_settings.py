@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from w2s_data.stages.fields import File, Place, Text
+from w2s_data.stages.fields import File, Flag, Place, Text
 from w2s_data.stages.settings import Settings
 
 
@@ -25,6 +25,11 @@ class ApplySettings(Settings):
         None, description="Column of the new items, if it has another name than in the run."
     )
     id: Text | None = Field(None, description="Column of unique ids, likewise.")
+    scores: Flag = Field(
+        True,
+        description="Add weak label, the chance that it is right, and region, where rows have weak "
+        "labels or the run's teacher gives them.",
+    )
     strong: Place = Field(
         None, description="Where the run's strong encoder is now, if it was moved."
     )

@@ -38,7 +38,8 @@ class Applied:
     Attributes
     ----------
     path : Path
-        Table with a row per new row: `id` (or `row`), `label`, and "proba / CLASS" for each class.
+        Table with a row per new row: `id` (or `row`), `label`, and "proba / CLASS" for each class;
+        with weak labels also `weak_label`, `trust` (the chance that it is right) and `region`.
     student : dict
         `kept` ("best" or "naive"), `method`, `tuning`, `seeds`, and `accuracy` on the test split of
         the run, with its interval; `chosen_on_test` if that accuracy is optimistic.
@@ -107,7 +108,7 @@ def apply_student(
         Which student, and where the table of labels goes.
     compute : Compute, optional
     **changes
-        Single settings: student, to, item, id, strong.
+        Single settings: student, to, item, id, scores, strong.
 
     Returns
     -------
@@ -184,7 +185,9 @@ def _frames(
             proba = student.predict_proba(inputs)
         labels = proba.argmax(axis=1)
         tally.add(labels, proba[np.arange(len(labels)), labels])
-        columns = {f"proba / {name}": proba[:, c] for c, name in enumerate(names)}
+        columns: dict[str, Any] = {f"proba / {name}": proba[:, c] for c, name in enumerate(names)}
+        if rows.scores is not None:
+            columns |= rows.scores.columns(part, inputs)
         yield pd.DataFrame(
             {
                 **rows.ids(part),

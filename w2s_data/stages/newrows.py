@@ -22,6 +22,7 @@ from w2s_data.run import Run
 from w2s_data.stages.apply_settings import ApplySettings
 from w2s_data.stages.embedding import Role, fitting_items
 from w2s_data.stages.graph import EMBED
+from w2s_data.stages.rescoring import Rescorer, make_rescorer
 from w2s_data.utils.io import jsonable, load_npy, read_json
 from w2s_data.utils.manifest import MANIFEST
 from w2s_data.utils.typing import AnyArray
@@ -41,6 +42,7 @@ class NewRows:
     inputs: FeatureMatrix | list[Any]
     names: AnyArray | None = None  # ids (N,), None for row numbers
     notes: tuple[str, ...] = ()
+    scores: Rescorer | None = None  # where the rows have weak labels
 
     def __len__(self) -> int:
         inputs = self.inputs
@@ -100,6 +102,11 @@ def read_new(
             f"the new rows hold {_kind(dataset)}, those of the run {_kind(known)}: the student "
             "cannot read them"
         )
+    if dataset.class_names != known.class_names:
+        raise InputError(
+            f"the new rows have classes {listing(dataset.class_names)}, the run has "
+            f"{listing(known.class_names)}"
+        )
     if tuning != "head":
         return NewRows(dataset.name, dataset.items, dataset.ids, dataset.notes)
     if dataset.is_paired:
@@ -108,7 +115,17 @@ def read_new(
             "other as an array"
         )
     features = new_features(run, "strong", dataset, compute, settings.strong)
-    return NewRows(dataset.name, features, dataset.ids, dataset.notes)
+    scores = None
+    if settings.scores:
+        weak = new_features(run, "weak", dataset, compute) if _has_teacher(run) else None
+        scores = make_rescorer(run, dataset, weak, compute)
+    return NewRows(dataset.name, features, dataset.ids, dataset.notes, scores)
+
+
+def _has_teacher(run: Run) -> bool:
+    """Whether the run trained a teacher on features that an encoder makes of new items."""
+    recorded = run.manifest["stages"][EMBED.name]["settings"].get("weak", {"file": ""})
+    return run.dataset().weak_proba is None and "file" not in recorded
 
 
 def _are_features(data: Any) -> bool:

@@ -46,6 +46,7 @@ class ItemPosterior:
     proba: FloatArray | None
     trust: FloatArray
     summary: dict[str, Any]
+    fitted: LabelPosterior | None = None
 
     def table(self, dataset: W2SDataset) -> pd.DataFrame:
         """Return `posterior.parquet`: by item the chance of each class, the likeliest, trust."""
@@ -94,7 +95,7 @@ def fit_posterior(
     trust = np.where(abstains(said), np.nan, proba[np.arange(len(proba)), said.argmax(axis=1)])
     summary = _summary(fitted, dataset, trust[pool], len(learned), len(sample))
     summary |= {"warnings": [*notes, *fitted.notes_], "notes": of_samples}
-    return ItemPosterior(proba, trust, summary)
+    return ItemPosterior(proba, trust, summary, fitted)
 
 
 def _samples(

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from tests.w2s_data.finetune.tiny import save_tiny_model
-from w2s_data import FeatureStore, Run, apply_student, audit
+from w2s_data import FeatureStore, Run, apply_student, audit, load_dataset
 from w2s_data.compute.context import Compute
 from w2s_data.errors import ColumnError, FeatureError, InputError, RunError
 from w2s_data.finetune import Student
@@ -116,6 +116,34 @@ def test_every_format_holds_the_same(made, table, tmp_path):
         assert list(frame.columns) == list(frames[0].columns)
         assert frame["label"].tolist() == frames[0]["label"].tolist()
         np.testing.assert_allclose(probabilities(frame), probabilities(frames[0]), rtol=1e-5)
+
+
+def test_weak_labels_trust_and_regions_are_those_of_the_run(made, table, tmp_path):
+    frame = applied(made, table, to=tmp_path / "labels.parquet").to_frame()
+    scores = pd.read_parquet(made.path / "scores.parquet")
+    # Test rows took no part in any fit; the run's own rows have cross-fitted or held-out scores.
+    test = (scores["split"] == "test").to_numpy()
+    for column in ("weak_label", "region"):
+        assert (frame[column].astype(str) == scores[column].astype(str))[test].all()
+    np.testing.assert_allclose(frame["trust"][test], scores["trust"][test], atol=1e-5)
+    plain = applied(made, table, scores=False, to=tmp_path / "plain.parquet").to_frame()
+    assert set(frame.columns) - set(plain.columns) == {"weak_label", "trust", "region"}
+
+
+def test_weak_labels_come_from_the_columns_that_the_run_knows(table, tmp_path):
+    rng = np.random.default_rng(1)
+    p = np.where(table["mood"] == "good", 0.7, 0.3) + rng.uniform(-0.3, 0.3, len(table))
+    weak = table.assign(good=p, poor=1 - p)
+    columns = {"item": "review", "label": "mood", "weak_columns": ["good", "poor"]}
+    run = audit(weak, columns=columns, strong="tfidf:8", output=tmp_path / "run", **QUICK)
+    frame = applied(run, weak, to=tmp_path / "labels.parquet").to_frame()
+    right = frame["weak_label"].astype(str) == table["mood"]
+    assert frame["trust"][right].mean() > frame["trust"][~right].mean()
+    assert (frame["weak_label"] == "good").tolist() == (p > 0.5).tolist()
+    without = applied(run, table, to=tmp_path / "without.parquet").to_frame()
+    assert "trust" not in without
+    with pytest.raises(InputError, match="the new rows have classes"):
+        applied(run, load_dataset(table.assign(mood=["x", "y"] * 120), item="review", label="mood"))
 
 
 def test_table_lands_in_the_run_by_default(run, table):

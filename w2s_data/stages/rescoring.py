@@ -1,0 +1,99 @@
+"""Weak labels of new rows, the chance that they are right, and the rows' regions.
+
+The run keeps no teacher, posterior or detector: they are fitted again to its own items, with the
+settings and the seed of its scores, and so are the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import clone
+
+from w2s_data.compute.context import Compute
+from w2s_data.data.dataset import W2SDataset
+from w2s_data.data.regions import Region
+from w2s_data.errors import DegenerateDataWarning, InputError
+from w2s_data.features.matrix import FeatureMatrix, FeatureView
+from w2s_data.overlap.detector import OverlapDetector
+from w2s_data.posterior import LabelPosterior
+from w2s_data.probes.linear import LinearProbe
+from w2s_data.run import Run
+from w2s_data.stages.embedding import load_features, required
+from w2s_data.stages.graph import SCORE
+from w2s_data.stages.posterior import Taught, fit_posterior
+from w2s_data.stages.scoring import probe_for, teach, weak_proba_by_model
+from w2s_data.utils.typing import FloatArray
+from w2s_data.utils.votes import abstains, mean_label, votes
+from w2s_data.utils.warnings import collect_warnings
+
+
+@dataclass(frozen=True)
+class Rescorer:
+    """Scores of new rows by what the run's own items were scored with."""
+
+    weak_proba: FloatArray  # (N, C) or (N, M, C) of the new rows
+    detector: OverlapDetector
+    posterior: LabelPosterior | None
+    class_names: tuple[str, ...]
+
+    def columns(self, part: slice, strong: FeatureMatrix | FloatArray) -> dict[str, Any]:
+        """Return columns of the table for some rows and their strong features."""
+        weak = self.weak_proba[part]
+        said = mean_label(weak)
+        names, regions = pd.Index(self.class_names), pd.Index([region.label for region in Region])
+        scores = self.detector.score_points(strong, said)
+        found: dict[str, Any] = {"weak_label": pd.Categorical.from_codes(votes(said), names)}
+        if self.posterior is not None:
+            proba = self.posterior.predict_proba(strong, weak)
+            chance = proba[np.arange(len(said)), said.argmax(axis=1)]
+            found["trust"] = np.where(abstains(said), np.nan, chance)
+        return found | {"region": pd.Categorical.from_codes(scores.regions, regions)}
+
+
+def make_rescorer(
+    run: Run, new: W2SDataset, weak_features: FeatureMatrix | None, compute: Compute
+) -> Rescorer | None:
+    """Fit teacher, posterior and detector as the run did; None where new rows have no weak labels.
+
+    Raise InputError if the new rows have weak labels of other models than the run.
+    """
+    known = run.dataset()
+    recorded = run.manifest["stages"][SCORE.name]["settings"]
+    features = load_features(run, compute)
+    strong, proba, taught = required(features, "strong"), weak_proba_by_model(run, known), None
+    weak = new.weak_proba
+    if known.weak_proba is None:
+        if weak_features is None:
+            return None
+        probe = probe_for(known, LinearProbe(**recorded["teacher"]))
+        _, taught = teach(known, required(features, "weak"), probe, compute.memory)
+        weak = _predicted(taught, known, weak_features)
+    if weak is None:
+        return None
+    weak = weak[:, 0] if weak.ndim == 3 and weak.shape[1] == 1 else weak
+    if weak.shape[1:] != proba.shape[1:]:
+        raise InputError(
+            f"the weak labels of new rows have shape {weak.shape[1:]} each, those of the run "
+            f"{proba.shape[1:]}: they are of other weak models"
+        )
+    with collect_warnings(DegenerateDataWarning):  # the run's own scores gave them
+        detector = OverlapDetector(**recorded["detector"])
+        pool = known.rows("pool")
+        detector.fit(FeatureView(strong, pool), mean_label(proba)[pool], engine=compute.engine)
+        own = {n: v for n, v in recorded["posterior"].items() if n in LabelPosterior().get_params()}
+        joined = fit_posterior(LabelPosterior(**own), known, strong, proba, compute, taught)
+    return Rescorer(weak, detector, joined.fitted, known.class_names)
+
+
+def _predicted(taught: Taught, known: W2SDataset, weak_features: FeatureMatrix) -> FloatArray:
+    """Return the teacher's probabilities (N, C) of new rows."""
+    classes, codes = np.unique(known.labels[taught.rows], return_inverse=True)
+    probe = clone(taught.probe).fit(taught.features.take(taught.rows), codes)
+    proba = np.zeros((weak_features.shape[0], len(known.class_names)))
+    for rows, block in weak_features.blocks():
+        proba[np.ix_(np.arange(rows.start, rows.stop), classes)] = probe.predict_proba(block)
+    return proba
