@@ -115,7 +115,7 @@ def render(
     Examples
     --------
     >>> verdict = {"hint": "Not known yet.", "headline": None, "warnings": [], "sentences": []}
-    >>> summary = {"verdict": verdict | {"readings": [], "add": []}, "gate": []}
+    >>> summary = {"verdict": verdict | {"readings": [], "add": [], "options": []}, "gate": []}
     >>> print(render(summary, "terminal", ["verdict"]))
     Not known yet.
     <BLANKLINE>

@@ -40,4 +40,6 @@ def trust_level(trust: pd.Series[Any]) -> pd.Series[Any]:
     starts = [level.start for level in TRUST_LEVELS]
     places = np.searchsorted(starts, trust.to_numpy(dtype=np.float64), side="right") - 1
     names = np.array([*LEVEL_NAMES, None], dtype=object)
-    return pd.Series(names[np.where(trust.isna(), -1, places)], index=trust.index)
+    # As objects: strings would turn None into NaN.
+    chosen = names[np.where(trust.isna(), -1, places)]
+    return pd.Series(chosen, index=trust.index, dtype=object)

@@ -22,8 +22,9 @@ def test_run_of_digits(tmp_path: Path) -> None:
     report = build_report(tmp_path / "run", tmp_path / "report.html")
     page = report.to_html()
     assert overlap["reading"] == report.summary["reading"]["sentence"]
-    assert list(report.drawing.figures) == ["confidence", "alignment", "map", "densities"]
-    assert len(report.drawing.images) == 18
+    names = ["reliability", "confidence", "alignment", "map", "densities"]
+    assert list(report.drawing.figures) == names
+    assert len(report.drawing.images) == 42  # of 18 examples, and of weak labels probably wrong
     for row in report.summary["sources"]["rows"]:
         for name in ("density", "weak_accuracy"):
             assert format_value(row[name]["value"]) in page

@@ -53,9 +53,12 @@ class HeadModel(Model):
         self.check_width(features.shape[1])
         n_seeds, _, n_classes = self.coef.shape
         proba = np.empty((n_seeds, features.shape[0], n_classes), dtype=np.float32)
+        # Seed by seed: the bytes of one must not depend on which others are predicted with it.
+        heads = [self._head(place) for place in range(n_seeds)]
         for rows, block in features.blocks():
-            for part, own in self._parts(block, rows.start):
-                proba[:, rows.start + part.start : rows.start + part.stop] = own.swapaxes(1, 2)
+            for head, predicted in zip(heads, proba[:, rows], strict=True):
+                for part, own in head._parts(block, rows.start):
+                    predicted[part] = own[0].T
         return proba
 
     def mean_proba(self, block: FloatArray, start: int = 0) -> FloatArray:
@@ -88,9 +91,7 @@ class HeadModel(Model):
 
     def weights(self, place: int) -> Weights:
         """Return the head of the seed at one place among the S."""
-        one = slice(place, place + 1)
-        head = HeadModel(self.coef[one], self.intercept[one], self.scaling, self.link)
-        return Weights(head.tensors(), {"link": self.link})
+        return Weights(self._head(place).tensors(), {"link": self.link})
 
     @classmethod
     def join(cls, seeds: Sequence[Weights]) -> HeadModel:
@@ -98,6 +99,10 @@ class HeadModel(Model):
         parts = [seed.tensors for seed in seeds]
         both = {name: np.concatenate([part[name] for part in parts]) for name in _BY_SEED}
         return cls.from_tensors({**parts[0], **both}, seeds[0].record["link"])
+
+    def _head(self, place: int) -> HeadModel:
+        one = slice(place, place + 1)
+        return HeadModel(self.coef[one], self.intercept[one], self.scaling, self.link)
 
     def _parts(self, block: FloatArray, start: int) -> Iterator[tuple[slice, FloatArray]]:
         """Yield (rows, probabilities (S, C, len(rows))) of a block, some rows at a time."""
