@@ -15,7 +15,7 @@ from w2s_data.errors import InputError, first_line
 from w2s_data.features.matrix import FeatureMatrix
 from w2s_data.finetune.loop import EpochEnd, Network, Schedule, Trainer, row_stream
 from w2s_data.finetune.objectives import Batch, Model, Objective, TrainingError
-from w2s_data.finetune.settings import ResolvedSettings
+from w2s_data.finetune.settings import ResolvedSettings, TrainingSettings
 from w2s_data.posterior.estimator import LabelPosterior
 from w2s_data.posterior.rows import label_rows
 from w2s_data.probes.linear import stratified_folds
@@ -125,7 +125,11 @@ class Task(ABC):
             return self.pool.posterior
         if self.pool.features is None:
             raise InputError(f"{self.name}: pass posterior, or features to compute it from")
-        return fit_posterior(self.pool, self.gold, self.settings, self.entropy)
+        rest = np.flatnonzero(self.gold < 0)
+        if not len(rest):
+            raise InputError("every row has a gold label: there is no pool to label")
+        weak_proba, features = self.pool.weak_proba, self.pool.features
+        return fit_posterior(features, weak_proba, self.gold, rest, self.settings, self.entropy)
 
     def tensor(self, values: AnyArray) -> Tensor:
         """Expand values (N, ...) to a float32 tensor (S, N, ...), without copies."""
@@ -297,17 +301,18 @@ class Task(ABC):
 
 
 def fit_posterior(
-    pool: Pool, gold: IntArray, settings: ResolvedSettings, entropy: int
+    features: FeatureMatrix,
+    weak_proba: FloatArray,
+    gold: IntArray,
+    pool: IntArray,
+    settings: TrainingSettings,
+    entropy: int,
 ) -> FloatArray:
-    """Fit a label posterior to the rows of a task; return its probabilities (N, C)."""
-    rows = np.flatnonzero(gold < 0)
-    if not len(rows):
-        raise InputError("every row has a gold label: there is no pool to label")
-    assert pool.features is not None
+    """Fit a label posterior to pool and gold rows; return its probabilities (N, C) of all rows."""
     # The same for all seeds: a seed is one of the students, and the labels are given to them.
     rng = np.random.default_rng(np.random.SeedSequence(entropy, spawn_key=(POSTERIOR,)))
     posterior = LabelPosterior(paired=settings.paired, device=settings.device, random_state=rng)
-    return label_rows(posterior, pool.features, pool.weak_proba, gold, pool=rows)
+    return label_rows(posterior, features, weak_proba, gold, pool=pool)
 
 
 def one_hot(proba: FloatArray) -> FloatArray:

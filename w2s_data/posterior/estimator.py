@@ -34,7 +34,7 @@ from w2s_data.utils.validation import (
     share,
     whole,
 )
-from w2s_data.utils.votes import abstains, mean_label
+from w2s_data.utils.votes import abstains, chance, mean_label, votes
 
 # Below it a pool of views is fitted to noise: equal weights do better.
 FEWEST_GOLD = 20
@@ -200,7 +200,7 @@ class LabelPosterior(BaseEstimator):  # type: ignore[misc]
         self.offsets_ = self.pool_.offsets
         self.proba_ = self.pool_.proba(views.pool)
         self.gold_proba_ = self._held_out(views, rows.codes, rng)
-        self.trust_ = _chance(self.proba_, mean_label(weak))
+        self.trust_ = chance(self.proba_, votes(mean_label(weak)))
         self._measure(mean_label(views.weak_gold), rows.codes)
         return self
 
@@ -273,7 +273,7 @@ class LabelPosterior(BaseEstimator):  # type: ignore[misc]
         self.accuracy_ = corrected_mean(self.proba_.max(axis=1), confidence, right, self.level)
         # Only rows with a weak label have trust.
         voted, known = ~abstains(weak), np.isfinite(self.trust_)
-        trust, of_pool = _chance(self.gold_proba_, weak)[voted], self.trust_[known]
+        trust, of_pool = chance(self.gold_proba_, votes(weak))[voted], self.trust_[known]
         weak_right = (weak.argmax(axis=1) == codes)[voted]
         self.weak_accuracy_ = corrected_mean(of_pool, trust, weak_right, self.level)
         self.lead_ = corrected_mean(
@@ -331,9 +331,3 @@ def _too_few(rows: Gold, class_names: tuple[str, ...]) -> str:
 
 def _teacher_names(n_teachers: int) -> tuple[str, ...]:
     return ("teacher",) if n_teachers == 1 else tuple(f"teacher {m}" for m in range(n_teachers))
-
-
-def _chance(proba: FloatArray, weak: FloatArray) -> FloatArray:
-    """Return the posterior of the weak label (n,); NaN where there is none."""
-    chance = proba[np.arange(len(weak)), weak.argmax(axis=1)]
-    return np.where(abstains(weak), np.nan, chance)

@@ -22,7 +22,7 @@ from w2s_data.stages.settings import ExportSettings
 from w2s_data.utils.io import make_folder
 from w2s_data.utils.stage import StageResult
 from w2s_data.utils.typing import AnyArray, FloatArray, IntArray
-from w2s_data.utils.votes import votes
+from w2s_data.utils.votes import chance, votes
 
 # On a scale from chance to certainty: below the first a label says next to nothing, from the
 # second on a changed label is more than a hunch.
@@ -96,9 +96,7 @@ def relabel(
     names = np.array([*dataset.class_names, None], dtype=object)
     proba = (weak_proba if posterior is None else posterior)[rows].copy()
     gold, weak = gold[rows], votes(weak_proba)[rows]
-    trust = np.full(len(rows), np.nan)
-    if posterior is not None:
-        trust = np.where(weak < 0, np.nan, proba[np.arange(len(rows)), weak])
+    trust = np.full(len(rows), np.nan) if posterior is None else chance(proba, weak)
     is_gold = gold >= 0
     proba[is_gold] = np.eye(len(dataset.class_names))[gold[is_gold]]
     n_classes = proba.shape[1]

@@ -25,7 +25,7 @@ from w2s_data.stages.settings import NextSettings
 from w2s_data.utils.io import atomic_path, make_folder
 from w2s_data.utils.stage import StageResult
 from w2s_data.utils.typing import FloatArray, IntArray
-from w2s_data.utils.votes import votes
+from w2s_data.utils.votes import chance, votes
 
 SUFFIXES = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg", b"GIF8": ".gif", b"RIFF": ".webp"}
 
@@ -123,8 +123,8 @@ def _described(
     if proba is None or choice is None:
         return table.assign(guess=None, doubt=np.nan, trust=np.nan, why=AT_RANDOM)
     order = np.argsort(-proba, axis=1, kind="stable")
-    trust = np.where(weak < 0, np.nan, proba[np.arange(len(rows)), weak])
-    table["guess"], table["doubt"], table["trust"] = names[order[:, 0]], choice.doubt, trust
+    table["guess"], table["doubt"] = names[order[:, 0]], choice.doubt
+    table["trust"] = chance(proba, weak)
     table["why"] = [
         _reason(names, proba[k], order[k], weak[k], int(choice.similar[k]))
         for k in range(len(rows))

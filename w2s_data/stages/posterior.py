@@ -22,7 +22,7 @@ from w2s_data.run import Run
 from w2s_data.stages.graph import POSTERIOR
 from w2s_data.utils.manifest import owner
 from w2s_data.utils.typing import FloatArray, IntArray
-from w2s_data.utils.votes import abstains, mean_label, votes
+from w2s_data.utils.votes import chance, mean_label, votes
 
 # Gold rows beyond these lengthen the choice of a penalty and change the weights little.
 MOST_GOLD = 5_000
@@ -91,8 +91,7 @@ def fit_posterior(
     proba = _predict(fitted, strong, weak_proba)
     proba[sample], proba[learned] = fitted.proba_, fitted.gold_proba_
     _copy_to_repeats(proba, gold, learned)
-    said = mean_label(weak_proba)
-    trust = np.where(abstains(said), np.nan, proba[np.arange(len(proba)), said.argmax(axis=1)])
+    trust = chance(proba, votes(mean_label(weak_proba)))
     summary = _summary(fitted, dataset, trust[pool], len(learned), len(sample))
     summary |= {"warnings": [*notes, *fitted.notes_], "notes": of_samples}
     return ItemPosterior(proba, trust, summary, fitted)

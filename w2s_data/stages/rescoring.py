@@ -27,7 +27,7 @@ from w2s_data.stages.graph import SCORE
 from w2s_data.stages.posterior import Taught, fit_posterior
 from w2s_data.stages.scoring import probe_for, teach, weak_proba_by_model
 from w2s_data.utils.typing import FloatArray
-from w2s_data.utils.votes import abstains, mean_label, votes
+from w2s_data.utils.votes import chance, mean_label, votes
 from w2s_data.utils.warnings import collect_warnings
 
 
@@ -46,11 +46,10 @@ class Rescorer:
         said = mean_label(weak)
         names, regions = pd.Index(self.class_names), pd.Index([region.label for region in Region])
         scores = self.detector.score_points(strong, said)
-        found: dict[str, Any] = {"weak_label": pd.Categorical.from_codes(votes(said), names)}
+        codes = votes(said)
+        found: dict[str, Any] = {"weak_label": pd.Categorical.from_codes(codes, names)}
         if self.posterior is not None:
-            proba = self.posterior.predict_proba(strong, weak)
-            chance = proba[np.arange(len(said)), said.argmax(axis=1)]
-            found["trust"] = np.where(abstains(said), np.nan, chance)
+            found["trust"] = chance(self.posterior.predict_proba(strong, weak), codes)
         return found | {"region": pd.Categorical.from_codes(scores.regions, regions)}
 
 

@@ -25,6 +25,17 @@ def votes(proba: FloatArray) -> IntArray:
     return np.where(abstains(proba), -1, proba.argmax(axis=-1))
 
 
+def chance(proba: FloatArray, codes: IntArray) -> FloatArray:
+    """Return the probability (..., n) of class codes (..., n) by rows (n, C), NaN for a code of -1.
+
+    With a posterior and the `votes` of a weak model it is the trust in them.
+
+    >>> chance(np.array([[0.2, 0.8], [0.6, 0.4]]), np.array([[1, -1], [0, 0]])).tolist()
+    [[0.8, nan], [0.2, 0.6]]
+    """
+    return np.where(codes < 0, np.nan, proba[np.arange(len(proba)), np.maximum(codes, 0)])
+
+
 def mean_label(weak_proba: FloatArray) -> FloatArray:
     """Average teachers (N, M, C) to (N, C) without those that abstain; uniform where all do.
 

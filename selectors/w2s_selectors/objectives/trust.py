@@ -13,7 +13,7 @@ from w2s_data.posterior import LabelPosterior
 from w2s_data.utils.intervals import LEVEL, student_interval
 from w2s_data.utils.io import digest_parts
 from w2s_data.utils.typing import BoolArray, FloatArray
-from w2s_data.utils.votes import abstains
+from w2s_data.utils.votes import abstains, chance, votes
 from w2s_selectors.objectives.base import Acquired, Judge, Judgement, Task
 from w2s_selectors.objectives.kernel import N_FOURIER, FourierMap
 from w2s_selectors.objectives.screen import Screen, ScreenJudge, slices, spend_greedily
@@ -227,4 +227,4 @@ def _joined_trust(
         return np.asarray(fitted)
     proba = acquired.weak_proba[new]
     joined = posterior.predict_proba(acquired.strong_features.take(new), proba)
-    return np.append(fitted, joined[np.arange(len(proba)), proba.argmax(axis=1)])
+    return np.append(fitted, chance(joined, votes(proba)))

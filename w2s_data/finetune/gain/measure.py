@@ -20,9 +20,7 @@ from w2s_data.finetune.gain.result import GainResult
 from w2s_data.finetune.gain.training import GOLD_SPLITS, Laboratory, name_methods
 from w2s_data.finetune.methods.base import Method
 from w2s_data.finetune.settings import TrainingSettings
-from w2s_data.finetune.task import POSTERIOR
-from w2s_data.posterior.estimator import LabelPosterior
-from w2s_data.posterior.rows import label_rows
+from w2s_data.finetune.task import fit_posterior
 from w2s_data.utils import lock
 from w2s_data.utils.intervals import LEVEL
 from w2s_data.utils.io import make_folder
@@ -211,9 +209,8 @@ def _posterior(data: GainData, settings: TrainingSettings, entropy: int) -> Floa
         return None
     gold = np.full(len(data.labels), -1)
     gold[labelled] = data.labels[labelled]
-    rng = np.random.default_rng(np.random.SeedSequence(entropy, spawn_key=(POSTERIOR,)))
-    posterior = LabelPosterior(paired=settings.paired, device=settings.device, random_state=rng)
-    return label_rows(posterior, data.inputs, data.weak_proba, gold, pool=data.rows("pool"))
+    pool = data.rows("pool")
+    return fit_posterior(data.inputs, data.weak_proba, gold, pool, settings, entropy)
 
 
 def _open_checkpoint(

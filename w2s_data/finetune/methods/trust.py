@@ -13,7 +13,7 @@ from w2s_data.finetune.objectives import LabelObjective, Model
 from w2s_data.finetune.task import Task, one_hot
 from w2s_data.utils.typing import BoolArray, FloatArray, IntArray
 from w2s_data.utils.validation import between, one_of, whole
-from w2s_data.utils.votes import votes
+from w2s_data.utils.votes import chance, votes
 
 MOST_ROUNDS = 100  # a chain settles after a few
 
@@ -100,13 +100,3 @@ class Trust(Method):
 def _labels(task: Task, teacher: FloatArray) -> FloatArray:
     """Return gold labels where there are any, else the teacher's (S, N, C), one-hot."""
     return np.where(task.gold[:, None] >= 0, task.gold_labels(), one_hot(teacher))
-
-
-def chance(posterior: FloatArray, codes: IntArray) -> FloatArray:
-    """Return the posterior chance (S, N) of class codes (S, N), NaN where there is none (-1).
-
-    >>> chance(np.array([[0.2, 0.8], [0.6, 0.4]]), np.array([[1, -1], [0, 0]])).tolist()
-    [[0.8, nan], [0.2, 0.6]]
-    """
-    own = np.take_along_axis(posterior[None], np.maximum(codes, 0)[:, :, None], axis=2)[..., 0]
-    return np.where(codes < 0, np.nan, own)
