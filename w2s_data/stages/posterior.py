@@ -32,11 +32,27 @@ DOUBTFUL = 0.5  # trust below which a weak label is more probably wrong than rig
 
 @dataclass(frozen=True)
 class Taught:
-    """A teacher that learned from gold rows, to be trained again without some of them."""
+    """A teacher that learned from gold rows, which can be trained again without some of them."""
 
     features: FeatureMatrix  # weak ones, of all items
-    probe: LinearProbe  # its penalty is a number: a choice in every fold would change little
+    probe: LinearProbe  # fitted
     rows: IntArray  # that it learned from
+    codes: IntArray  # their places among the known classes
+    known: IntArray  # classes that they have
+    n_classes: int
+
+    def predict(self, features: FeatureMatrix) -> FloatArray:
+        """Return probabilities (N, C) of weak features, which are read block by block."""
+        proba = np.zeros((features.shape[0], self.n_classes))
+        for rows, block in features.blocks():
+            proba[rows] = self.spread(self.probe.predict_proba(block))
+        return proba
+
+    def spread(self, proba: FloatArray) -> FloatArray:
+        """Return probabilities (n, C) of all classes, 0 for those that it did not learn."""
+        wide = np.zeros((len(proba), self.n_classes))
+        wide[:, self.known] = proba
+        return wide
 
 
 @dataclass(frozen=True)
@@ -83,7 +99,7 @@ def fit_posterior(
         ArrayFeatures(strong.take(sample)),
         weak_proba[sample],
         gold=(ArrayFeatures(strong.take(learned)), weak_proba[learned], dataset.labels[learned]),
-        relabel=None if taught is None else _relabel(taught, dataset, gold.units, learned, sample),
+        relabel=None if taught is None else _relabel(taught, gold.units, learned, sample),
         weak_names=dataset.weak_names,
         class_names=dataset.class_names,
         progress=compute.progress,
@@ -186,25 +202,20 @@ def _reason_against(dataset: W2SDataset, gold: IntArray) -> str:
 
 
 def _relabel(
-    taught: Taught, dataset: W2SDataset, units: IntArray, gold: IntArray, sample: IntArray
+    taught: Taught, units: IntArray, gold: IntArray, sample: IntArray
 ) -> Callable[[IntArray], tuple[FloatArray, FloatArray]]:
     """Return a function that trains the teacher without the gold items that are held out."""
     train, on_gold, on_pool = (taught.features.take(rows) for rows in (taught.rows, gold, sample))
-    known, codes = np.unique(dataset.labels[taught.rows], return_inverse=True)
     # As distributions, so that a class missing from a fold keeps its column.
-    targets = np.eye(len(known))[codes]
-    n_classes = len(dataset.class_names)
+    targets = np.eye(len(taught.known))[taught.codes]
+    # With the penalty that it has: a choice in every fold would change little.
+    fresh = clone(taught.probe).set_params(l2=taught.probe.l2_)
 
     def relabel(rows: IntArray) -> tuple[FloatArray, FloatArray]:
         kept = ~np.isin(units[taught.rows], np.delete(units[gold], rows))
-        probe = clone(taught.probe).fit(train[kept], targets[kept])
-
-        def labelled(features: FloatArray) -> FloatArray:
-            proba = np.zeros((len(features), n_classes))
-            proba[:, known] = probe.predict_proba(features)
-            return proba
-
-        return labelled(on_gold), labelled(on_pool)
+        probe = clone(fresh).fit(train[kept], targets[kept])
+        of_gold, of_pool = (probe.predict_proba(part) for part in (on_gold, on_pool))
+        return taught.spread(of_gold), taught.spread(of_pool)
 
     return relabel
 

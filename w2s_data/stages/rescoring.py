@@ -9,9 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from sklearn.base import clone
 
 from w2s_data.compute.context import Compute
 from w2s_data.data.dataset import W2SDataset
@@ -24,8 +22,8 @@ from w2s_data.probes.linear import LinearProbe
 from w2s_data.run import Run
 from w2s_data.stages.embedding import load_features, required
 from w2s_data.stages.graph import SCORE
-from w2s_data.stages.posterior import Taught, fit_posterior
-from w2s_data.stages.scoring import probe_for, teach, weak_proba_by_model
+from w2s_data.stages.posterior import fit_posterior
+from w2s_data.stages.scoring import probe_for, train_teacher, weak_proba_by_model
 from w2s_data.utils.typing import FloatArray
 from w2s_data.utils.votes import chance, mean_label, votes
 from w2s_data.utils.warnings import collect_warnings
@@ -69,8 +67,8 @@ def make_rescorer(
         if weak_features is None:
             return None
         probe = probe_for(known, LinearProbe(**recorded["teacher"]))
-        _, taught = teach(known, required(features, "weak"), probe, compute.memory)
-        weak = _predicted(taught, known, weak_features)
+        taught, _ = train_teacher(known, required(features, "weak"), probe, compute.memory)
+        weak = taught.predict(weak_features)
     if weak is None:
         return None
     weak = weak[:, 0] if weak.ndim == 3 and weak.shape[1] == 1 else weak
@@ -86,13 +84,3 @@ def make_rescorer(
         own = {n: v for n, v in recorded["posterior"].items() if n in LabelPosterior().get_params()}
         joined = fit_posterior(LabelPosterior(**own), known, strong, proba, compute, taught)
     return Rescorer(weak, detector, joined.fitted, known.class_names)
-
-
-def _predicted(taught: Taught, known: W2SDataset, weak_features: FeatureMatrix) -> FloatArray:
-    """Return the teacher's probabilities (N, C) of new rows."""
-    classes, codes = np.unique(known.labels[taught.rows], return_inverse=True)
-    probe = clone(taught.probe).fit(taught.features.take(taught.rows), codes)
-    proba = np.zeros((weak_features.shape[0], len(known.class_names)))
-    for rows, block in weak_features.blocks():
-        proba[np.ix_(np.arange(rows.start, rows.stop), classes)] = probe.predict_proba(block)
-    return proba

@@ -126,28 +126,43 @@ def teach(
 ) -> tuple[FloatArray, Taught]:
     """Train a teacher on the labelled split; return its weak probabilities (N, C), and itself.
 
-    Its probabilities on the labelled items themselves are cross-fitted. On pairs it has no
-    intercept, see `probe_for`. Where memory does not hold the labelled items it is trained on a
-    random sample of them, with a warning.
+    Its probabilities on the labelled items themselves are cross-fitted.
+    """
+    taught, train = train_teacher(dataset, weak_features, teacher, memory)
+    proba = taught.predict(weak_features)
+    # A teacher is too sure of items that it was trained on, which would hide hard ones.
+    cross_fitted = cross_fit_proba(
+        taught.probe,
+        *(train, taught.codes),
+        folds=TEACHER_FOLDS,
+        random_state=taught.probe.random_state,
+    )
+    proba[taught.rows] = taught.spread(cross_fitted)
+    return proba, taught
+
+
+def train_teacher(
+    dataset: W2SDataset,
+    weak_features: FeatureMatrix,
+    teacher: LinearProbe,
+    memory: MemoryLimit | None = None,
+) -> tuple[Taught, FloatArray]:
+    """Train a teacher on the labelled split; return it, and the features that it learned from.
+
+    On pairs it has no intercept, see `probe_for`. Where memory does not hold the labelled items it
+    is trained on a random sample of them, with a warning.
     """
     dataset.check_teacher_data()
     labels = dataset.labels
     labelled = dataset.rows("labelled")
     labelled = labelled[labels[labelled] >= 0]
     known, codes = np.unique(labels[labelled], return_inverse=True)
-    taught = _fitting_rows(labelled, weak_features.shape[1], memory, teacher.random_state)
-    codes = codes[np.searchsorted(labelled, taught)]
-    train = weak_features.take(taught)
-    teacher = probe_for(dataset, teacher).fit(train, codes)
-    proba = np.zeros((len(dataset), len(dataset.class_names)))
-    for rows, block in weak_features.blocks():
-        proba[np.ix_(np.arange(rows.start, rows.stop), known)] = teacher.predict_proba(block)
-    # A teacher is too sure of items that it was trained on, which would hide hard ones.
-    proba[np.ix_(taught, known)] = cross_fit_proba(
-        teacher, train, codes, folds=TEACHER_FOLDS, random_state=teacher.random_state
-    )
-    probe = clone(teacher).set_params(l2=teacher.l2_)
-    return proba, Taught(weak_features, probe, taught)
+    rows = _fitting_rows(labelled, weak_features.shape[1], memory, teacher.random_state)
+    codes = codes[np.searchsorted(labelled, rows)]
+    train = weak_features.take(rows)
+    fitted = probe_for(dataset, teacher).fit(train, codes)
+    n_classes = len(dataset.class_names)
+    return Taught(weak_features, fitted, rows, codes, known, n_classes), train
 
 
 def _fitting_rows(
