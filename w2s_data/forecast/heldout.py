@@ -10,9 +10,8 @@ import numpy as np
 from w2s_data.forecast.inputs import Labels, Task
 from w2s_data.forecast.options import OPTIONS
 from w2s_data.forecast.training import Model, Trainer
-from w2s_data.posterior.estimator import few_gold
 from w2s_data.posterior.means import ClassMeans
-from w2s_data.posterior.pooling import LogLinearPool, fit_equal_pool, fit_pool
+from w2s_data.posterior.pooling import join_views
 from w2s_data.probes.linear import stratified_folds
 from w2s_data.utils.typing import FloatArray, IntArray
 
@@ -103,18 +102,11 @@ def fit_both(
     `views` (views, n, C) of the labelled rows are held out, `pool` has those of the pool.
     """
     # The posterior of pairs has no offset: both orders are equal.
-    pool_of_views = _join(views[:, rows], task.codes[rows], offsets=not trainer.paired)
+    pool_of_views = join_views(views[:, rows], task.codes[rows], offsets=not trainer.paired)
     posterior = pool_of_views.proba(pool)
     return trainer.fit_both(
         task.strong_pool, posterior, task.strong_labelled[rows], task.codes[rows]
     )
-
-
-def _join(views: FloatArray, codes: IntArray, *, offsets: bool) -> LogLinearPool:
-    """Weight the views as `LabelPosterior` does."""
-    if few_gold(codes):
-        return fit_equal_pool(views, codes)
-    return fit_pool(views, codes, offsets=offsets)
 
 
 def _views(

@@ -13,7 +13,7 @@ from w2s_data.errors import listing
 from w2s_data.features.matrix import FeatureMatrix, as_feature_matrix
 from w2s_data.posterior.calibration import calibration_error, corrected_mean, reliability
 from w2s_data.posterior.inputs import check_gold, check_weak
-from w2s_data.posterior.pooling import LogLinearPool, fit_equal_pool, fit_pool
+from w2s_data.posterior.pooling import FEWEST_GOLD, LogLinearPool, few_gold, join_views
 from w2s_data.posterior.views import (
     Gold,
     Recipe,
@@ -36,8 +36,6 @@ from w2s_data.utils.validation import (
 )
 from w2s_data.utils.votes import abstains, chance, mean_label, votes
 
-# Below it a pool of views is fitted to noise: equal weights do better.
-FEWEST_GOLD = 20
 # Below it a class is little known. Equal weights for all would cost 4 points on six classes, of
 # which one is rare.
 FEWEST_OF_CLASS = 2
@@ -253,10 +251,13 @@ class LabelPosterior(BaseEstimator):  # type: ignore[misc]
 
     def _fit_pool(self, gold_views: FloatArray, codes: IntArray) -> LogLinearPool:
         repeats = len(gold_views)
-        views, weight = np.concatenate(gold_views, axis=1), 1 / repeats
-        if self.equal_weights_:
-            return fit_equal_pool(views, np.tile(codes, repeats), weight=weight)
-        return fit_pool(views, np.tile(codes, repeats), offsets=not self.paired, weight=weight)
+        return join_views(
+            np.concatenate(gold_views, axis=1),
+            np.tile(codes, repeats),
+            equal=self.equal_weights_,
+            offsets=not self.paired,
+            weight=1 / repeats,
+        )
 
     def _held_out(self, views: Views, codes: IntArray, rng: np.random.Generator) -> FloatArray:
         """Return the posterior of gold rows whose label did not count in the weights either."""
@@ -305,11 +306,6 @@ class LabelPosterior(BaseEstimator):  # type: ignore[misc]
             "level": share,
         }
         check_parameters(self, limits)
-
-
-def few_gold(codes: IntArray) -> bool:
-    """Return whether gold rows are too few to weight views, or all of one class."""
-    return len(codes) < FEWEST_GOLD or len(np.unique(codes)) < 2
 
 
 def _too_few(rows: Gold, class_names: tuple[str, ...]) -> str:

@@ -19,6 +19,8 @@ from w2s_data.utils.typing import FloatArray, IntArray
 # Probability inside a logarithm: hard labels hold zeros, and one wrong certainty must not outweigh
 # everything that the other views say.
 FLOOR = 1e-4
+# Below it a pool of views is fitted to noise: equal weights do better.
+FEWEST_GOLD = 20
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,25 @@ class LogLinearPool:
 def log_views(views: FloatArray) -> FloatArray:
     """Return logarithms of probabilities, those below the floor raised to it."""
     return np.log(np.maximum(views, FLOOR, dtype=np.float64))
+
+
+def few_gold(codes: IntArray) -> bool:
+    """Return whether gold rows are too few to weight views, or all of one class."""
+    return len(codes) < FEWEST_GOLD or len(np.unique(codes)) < 2
+
+
+def join_views(
+    views: FloatArray,
+    codes: IntArray,
+    *,
+    equal: bool | None = None,
+    offsets: bool = True,
+    weight: float = 1.0,
+) -> LogLinearPool:
+    """Fit a log-linear pool; its weights are equal where gold rows are few, unless `equal` says."""
+    if few_gold(codes) if equal is None else equal:
+        return fit_equal_pool(views, codes, weight=weight)
+    return fit_pool(views, codes, offsets=offsets, weight=weight)
 
 
 def fit_equal_pool(views: FloatArray, codes: IntArray, *, weight: float = 1.0) -> LogLinearPool:

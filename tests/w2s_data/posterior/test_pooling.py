@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from w2s_data.posterior.pooling import LogLinearPool, fit_equal_pool, fit_pool
+from w2s_data.posterior.pooling import LogLinearPool, fit_equal_pool, fit_pool, join_views
 
 
 def noisy_view(codes, n_classes, accuracy, rng):
@@ -66,6 +66,19 @@ def test_equal_weights_learn_how_sure_to_be():
     pool = fit_equal_pool(views, codes)
     np.testing.assert_allclose(pool.weights, [1, 1], atol=0.06)  # independent: each counts in full
     assert (pool.offsets == 0).all()
+
+
+def test_few_gold_rows_have_equal_weights_unless_told_otherwise():
+    rng = np.random.default_rng(4)
+    codes = np.arange(20) % 2
+    views = np.stack([noisy_view(codes, 2, a, rng) for a in (0.6, 0.95)])
+
+    def spread(rows, equal=None):
+        return np.ptp(join_views(views[:, rows], codes[rows], equal=equal).weights)
+
+    assert spread(slice(19)) == 0 < spread(slice(20))
+    assert spread(slice(0, 20, 2)) == 0  # one class
+    assert spread(slice(20), True) == 0 < spread(slice(19), False)
 
 
 def test_hard_labels_do_not_make_the_loss_infinite():
