@@ -15,10 +15,14 @@ from w2s_data.cli import main
 from w2s_data.data.examples import available_examples, load_example
 from w2s_reports import build_report
 
-ENCODERS = {"digits": ("--weak", "pixels:3", "--strong", "pixels:8")}
+ENCODERS = {
+    "digits": ("--weak", "pixels:3", "--strong", "pixels:8"),
+    "shifted_digits": ("--weak", "pixels:4", "--strong", "pixels:8"),
+}
 SMALL = {
     "digits": "digits?channels=('clean', 'rotated', 'occluded')",
     "gaussian_overlap": "gaussian_overlap?n=300&sources={'web': 0.1, 'crowd': 0.6}",
+    "shifted_gaussian": "shifted_gaussian?n_pool=400&n_test=100",
     "spurious_gaussian": "spurious_gaussian?n_labelled=300&n_pool=600&n_test=100&n_validation=60",
 }
 OWN_SECTIONS = {"sources", "selection", "groups", "discrepancy"}
@@ -67,7 +71,8 @@ def test_example(tmp_path: Path, name: str) -> None:
     if example.weak_features is not None:
         np.save(tmp_path / "weak.npy", example.weak_features)
         files = ("--weak-features", tmp_path / "weak.npy")
-    sources = example.dataset.sources is not None
+    pool = example.dataset.subset(example.dataset.rows("pool")).sources
+    sources = pool is not None and len(set(pool)) > 1
     encoders = ENCODERS.get(name, ())
     check(stages(tmp_path / "run", f"example:{spec}", *encoders, files=files, select=sources))
 

@@ -19,6 +19,7 @@ from w2s_data.data.pairs import PAIR_CLASSES, mirrored
 from w2s_data.data.splits import (
     SPLITS,
     assign_splits,
+    base_splits,
     count_duplicates,
     count_straddling,
     feature_units,
@@ -50,7 +51,8 @@ class W2SDataset:
     ----------
     table : DataFrame (N rows, RangeIndex)
         `id` (str, unique), `item` (text, image path or image bytes; absent for features), `label`
-        (class name or missing), `split` (a value of `SPLITS`), and, if known, `source`, `group`.
+        (class name or missing), `split` (a value of `SPLITS`), and, if known, `source`, `group`;
+        `test_split` names the test split of each test row, if it is not "test" for all.
         In pairs of texts `item` is the first and `other` the second.
     kind : "text", "image" or "features"
     class_names : tuple of str
@@ -142,6 +144,12 @@ class W2SDataset:
         return self.table["split"].to_numpy(dtype=object)
 
     @property
+    def test_splits(self) -> AnyArray:
+        """Name of the test split of each test row, "" elsewhere, object array (N,)."""
+        named = self._optional("test_split")
+        return _tests(self.splits) if named is None else named
+
+    @property
     def sources(self) -> AnyArray | None:
         """Source of each row, object array (N,), or None."""
         return self._optional("source")
@@ -167,10 +175,14 @@ class W2SDataset:
         return text_units(self.table["item"])
 
     def rows(self, split: str) -> IntArray:
-        """Return the row numbers of a split, ascending."""
-        if split not in SPLITS:
-            raise SplitError(unknown("split", split, SPLITS))
-        return np.flatnonzero(self.splits == split)
+        """Return the row numbers of a split, ascending; those of all test splits for "test"."""
+        if split in SPLITS:
+            return np.flatnonzero(self.splits == split)
+        named = self.test_splits
+        tests = sorted({*named} - {"", *SPLITS})
+        if split not in tests:
+            raise SplitError(unknown("split", split, [*SPLITS, *tests]))
+        return np.flatnonzero(named == split)
 
     def subset(self, rows: Any) -> W2SDataset:
         """Return the data set of the given rows (int array in any order, or bool mask)."""
@@ -214,8 +226,13 @@ class W2SDataset:
         return self.with_given_splits(splits)
 
     def with_given_splits(self, splits: AnyArray) -> W2SDataset:
-        """Return the data set with these splits, and a note on duplicates across them."""
+        """Return the data set with these splits, and a note on duplicates across them.
+
+        Test rows may be in "test" or in splits of other names; see `splits.read_split`.
+        """
         notes = [note for note in self.notes if _DUPLICATES not in note]
+        named, splits = splits, base_splits(splits)
+        tests = _tests(named)
         straddling, straddling_groups = count_straddling(self.units, splits)
         recurring, groups = count_duplicates(self.units)
         if straddling:
@@ -229,7 +246,10 @@ class W2SDataset:
                 f"{recurring} items recur in {groups} groups of {_DUPLICATES}; "
                 "each group stays in one split (items that are nearly the same may not)"
             )
-        return replace(self, table=self.table.assign(split=splits), notes=tuple(notes))
+        table = self.table.assign(split=splits).drop(columns="test_split", errors="ignore")
+        if {*tests} - {"test", ""}:
+            table["test_split"] = tests
+        return replace(self, table=table, notes=tuple(notes))
 
     def check_teacher_data(self) -> None:
         """Raise SplitError if no weak teacher can be trained on the labelled split.
@@ -305,12 +325,12 @@ class W2SDataset:
             f"W2SDataset {self.name!r}: {head}",
             _counts(self).to_string(formatters=["{:,}".format] * len(SPLITS)),
         ]
-        for role in ("source", "group"):
+        for role in ("test_split", "source", "group"):
             if role in self.table.columns:
-                counts = self.table[role].value_counts()
+                counts = self.table[role].value_counts().drop("", errors="ignore")
                 shown = [f"{name} {count:,}" for name, count in counts.head(_SHOWN).items()]
                 more = ["..."] if len(counts) > _SHOWN else []
-                lines.append(f"{role}s: {', '.join(shown + more)}")
+                lines.append(f"{role.replace('_', ' ')}s: {', '.join(shown + more)}")
         if self.weak_proba is not None:
             models = f" ({', '.join(self.weak_names)})" if self.weak_names else ""
             lines.append(f"weak probabilities: {self.weak_proba.shape}{models}")
@@ -328,6 +348,13 @@ def _counts(data: W2SDataset) -> pd.DataFrame:
         rest = counts.iloc[_SHOWN - 1 :].sum().to_frame(f"{len(counts) - _SHOWN + 1} more").T
         counts = pd.concat([counts.iloc[: _SHOWN - 1], rest])
     return pd.concat([counts, counts.sum().to_frame("total").T])
+
+
+def _tests(splits: AnyArray) -> AnyArray:
+    """Return the names of test splits, and "" for other splits."""
+    tests: AnyArray = splits.copy()
+    tests[base_splits(splits) != "test"] = ""
+    return tests
 
 
 def _rows_of(frame: pd.DataFrame, picked: IntArray) -> pd.DataFrame:

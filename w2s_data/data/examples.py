@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import ast
 import inspect
-import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -16,7 +15,8 @@ import numpy as np
 import pandas as pd
 
 from w2s_data.data.dataset import W2SDataset
-from w2s_data.data.splits import apportion
+from w2s_data.data.digits import digits, read_scans, shifted_digits
+from w2s_data.data.shifted import shifted_gaussian
 from w2s_data.data.synthetic import (
     MOST_DIMENSIONS,
     MOST_POINTS,
@@ -25,115 +25,9 @@ from w2s_data.data.synthetic import (
     feature_dominoes,
     gaussian_overlap,
 )
-from w2s_data.errors import InputError, listing, unknown
-from w2s_data.utils.typing import FloatArray, IntArray, RandomState
-from w2s_data.utils.validation import between, check_generator, check_parameters, one_of, whole
-
-READER_SCANS = 150  # that the old reader of `digits` learned from: it is then right in 6 of 10
-READER_SPLITS = {"labelled": 50, "test": 0.3}
-
-
-def digits(
-    random_state: RandomState = 0,
-    channels: Sequence[str] = ("clean", "blurred", "rotated", "occluded"),
-    reader: bool = False,
-) -> Example:
-    """Return scikit-learn's 1,797 scans of digits (8 x 8 PNG) as images from several sources.
-
-    A channel is a source. K channels take scans in proportion K, K - 1, ..., 1: clean 719,
-    blurred 539, rotated 359, occluded 180. With `reader` the weak labels are those of an old
-    reader, a logistic regression on 4 x 4 pixels; the 150 clean scans that it learned from are
-    left out, and 50 others have gold labels.
-    """
-    channels = (channels,) if isinstance(channels, str) else tuple(channels)
-    for channel in channels:
-        check_parameters({"channels": channel}, {"channels": one_of(*CHANNELS)})
-    if not channels or len(set(channels)) < len(channels):
-        raise InputError(f"channels must name each channel once; got {listing(channels)}")
-    rng = check_generator(random_state)
-    scans, labels = _scans()
-    taught = rng.permutation(len(scans))[:READER_SCANS] if reader else np.arange(0)
-    old_reader = _reader(scans[taught], labels[taught]) if reader else None
-    scans, labels = np.delete(scans, taught, axis=0), np.delete(labels, taught)
-    sizes = apportion(len(scans), range(len(channels), 0, -1))
-    source = rng.permutation(np.repeat(np.array(channels, dtype=object), sizes))
-    seen = [CHANNELS[channel](scan, rng) for channel, scan in zip(source, scans, strict=True)]
-    table = pd.DataFrame(
-        {
-            "id": [f"digit-{i:04d}" for i in range(len(scans))],
-            "item": pd.Series([_png(scan) for scan in seen], dtype=object),
-            "label": labels.astype(str),
-            "split": "pool",
-            "source": source,
-        }
-    )
-    names = tuple(str(digit) for digit in range(10))
-    weak = None if old_reader is None else old_reader(np.array(seen))
-    dataset = W2SDataset(
-        table=table, kind="image", class_names=names, weak_proba=weak, name="digits"
-    )
-    # Few enough gold labels that the old reader knows something beside them.
-    return Example(dataset.with_splits(READER_SPLITS if reader else None, random_state=rng))
-
-
-def _scans() -> tuple[FloatArray, IntArray]:
-    """Return scans (1797, 8, 8) with ink in [0, 1], and their digits."""
-    from sklearn.datasets import load_digits
-
-    data = load_digits()
-    return data.images / 16.0, data.target  # scikit-learn counts ink from 0 to 16
-
-
-def _reader(scans: FloatArray, labels: IntArray) -> Callable[[FloatArray], FloatArray]:
-    """Train a weak reader; return its probabilities (n, 10) of scans (n, 8, 8) as a function."""
-    from sklearn.linear_model import LogisticRegression
-
-    def coarse(images: FloatArray) -> FloatArray:
-        blocks = images.reshape(len(images), 4, 2, 4, 2)
-        return np.asarray(blocks.mean(axis=(2, 4)).reshape(len(images), 16))
-
-    model = LogisticRegression(C=1.0, max_iter=1000).fit(coarse(scans), labels)
-    return lambda images: np.asarray(model.predict_proba(coarse(images)))
-
-
-def _png(scan: FloatArray) -> bytes:
-    from PIL import Image
-
-    file = io.BytesIO()
-    Image.fromarray(np.round(np.clip(scan, 0, 1) * 255).astype(np.uint8)).save(file, "PNG")
-    return file.getvalue()
-
-
-def _blurred(scan: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """Blur by .7 to 1.2 pixels."""
-    from scipy.ndimage import gaussian_filter
-
-    return np.asarray(gaussian_filter(scan, sigma=rng.uniform(0.7, 1.2)))
-
-
-def _rotated(scan: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """Rotate by 15 to 40 degrees to either side."""
-    from scipy.ndimage import rotate
-
-    angle = rng.uniform(15, 40) * rng.choice([-1, 1])
-    return np.asarray(rotate(scan, angle, reshape=False, order=1))
-
-
-def _occluded(scan: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """Erase a patch of 4 x 4 pixels that touches the middle of the scan."""
-    top, left = rng.integers(1, 4, size=2)  # so that the patch covers the middle 2 x 2 pixels
-    covered = scan.copy()
-    covered[top : top + 4, left : left + 4] = 0
-    return covered
-
-
-CHANNELS: Mapping[str, Callable[[FloatArray, np.random.Generator], FloatArray]] = {
-    "clean": lambda scan, _: scan,
-    "blurred": _blurred,
-    "rotated": _rotated,
-    "occluded": _occluded,
-}
-
+from w2s_data.errors import InputError, unknown
+from w2s_data.utils.typing import FloatArray, RandomState
+from w2s_data.utils.validation import between, check_generator, check_parameters, whole
 
 DOMINO_SHARES = {  # (hard-only, easy-only, overlap) of the sources of `digit_dominoes`
     "A": (0.45, 0.45, 0.10),
@@ -165,7 +59,7 @@ def digit_dominoes(
 
 def _digit_block(zero: int, one: int) -> Block:
     """Return scans of two digits as classes, the other eight as neutral items."""
-    scans, digit = _scans()
+    scans, digit = read_scans()
     pixels = scans.reshape(len(scans), -1)
     # Pixels at the border are nearly always blank: dividing by their deviation would blow them up.
     strong = (pixels - pixels.mean(axis=0)) / np.maximum(pixels.std(axis=0), 0.05)
@@ -296,6 +190,8 @@ EXAMPLES: Mapping[str, Callable[..., Example]] = {
     "digits": digits,
     "feature_dominoes": digit_dominoes,
     "gaussian_overlap": gaussian_overlap,
+    "shifted_digits": shifted_digits,
+    "shifted_gaussian": shifted_gaussian,
     "spurious_gaussian": spurious_gaussian,
 }
 
@@ -304,7 +200,8 @@ def available_examples() -> list[str]:
     """Return the names that `load_dataset("example:NAME")` accepts.
 
     >>> available_examples()
-    ['digits', 'feature_dominoes', 'gaussian_overlap', 'spurious_gaussian']
+    ['digits', 'feature_dominoes', 'gaussian_overlap', 'shifted_digits', 'shifted_gaussian',
+     'spurious_gaussian']
     """
     return sorted(EXAMPLES)
 

@@ -33,7 +33,7 @@ from w2s_data.data.messages import render_messages
 from w2s_data.data.pairs import check_pair_roles, read_pairs
 from w2s_data.data.readers import RawTable, read_raw
 from w2s_data.data.readers.peek import peek_columns
-from w2s_data.data.splits import DEFAULT_SPLIT_SIZES, SPLITS, parse_splits
+from w2s_data.data.splits import DEFAULT_SPLIT_SIZES, SPLITS, base_splits, parse_splits
 from w2s_data.errors import ColumnError, EmptyDataError, FileFormatError, InputError, listing
 from w2s_data.utils.typing import AnyArray, IntArray, RandomState
 from w2s_data.utils.validation import check_generator, check_parameters, one_of
@@ -88,7 +88,8 @@ def load_dataset(
         Guessed from the items.
     id, label, split, source, group : str
         Columns. Rows without label go to the pool. A split column is kept unchanged; its values
-        are those of `SPLITS`, or train, unlabeled, dev, val, valid.
+        are those of `SPLITS`, or train, unlabeled, dev, val, valid. Several test splits, such as
+        test and test_ood, are measured side by side; see `splits.read_split`.
     weak_columns : str, list of str, or dict from weak model to these
         Probabilities, one column per class, matched by name ("p_neg", "P(neg)", "neg_prob") or,
         where no name fits, by the order of `class_names`; for two classes one column is enough, of
@@ -356,7 +357,8 @@ def _assign_splits(
         fixed = np.where(dataset.labels >= 0, fixed, np.array(None))
         if sizes is None:
             # A split that came with the data has its size.
-            sizes = {s: size for s, size in DEFAULT_SPLIT_SIZES.items() if s not in set(fixed)}
+            came = set(base_splits(fixed[fixed != None]))  # noqa: E711 (elementwise)
+            sizes = {s: size for s, size in DEFAULT_SPLIT_SIZES.items() if s not in came}
     return dataset.with_splits(sizes, random_state, fixed=fixed)
 
 

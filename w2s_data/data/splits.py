@@ -2,11 +2,15 @@
 
 Exact duplicates form one unit, which is assigned as a whole, so that no split holds a copy of an
 item of another split.
+
+Test rows may come in several splits of their own names, "test", "test_ood", ...: to everything but
+the measured gain they are one split, "test".
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -26,6 +30,8 @@ SPLIT_ALIASES = {  # names of splits in common data sets
     "val": "validation",
     "valid": "validation",
 }
+# No letter after "test", or a single one ("testA"), so that "testimonials" is not a split.
+_TEST_SPLIT = re.compile(r"test([^a-z].*|[a-z])?", re.DOTALL)
 # The pool keeps half of the rows: the student learns from it.
 DEFAULT_SPLIT_SIZES: Mapping[str, float] = {"labelled": 0.2, "validation": 0.1, "test": 0.2}
 _SIZED = ("labelled", "validation", "test")  # the pool takes the rest
@@ -55,22 +61,50 @@ def count_straddling(units: IntArray, splits: AnyArray) -> tuple[int, int]:
     return int(np.bincount(units)[straddles].sum()), int(straddles.sum())
 
 
+def read_split(name: object) -> str | None:
+    """Return the split that a name stands for: one of `SPLITS`, or a test split of its own name.
+
+    Case and blanks around the name do not count. A test split is "test" followed by anything but a
+    letter, or by one letter. None for other names.
+
+    >>> [read_split(name) for name in ("Train ", "test_2024", "Test-News", "testA", "tester")]
+    ['labelled', 'test_2024', 'test-news', 'testa', None]
+    """
+    lower = str(name).strip().lower()
+    if lower in SPLITS or _TEST_SPLIT.fullmatch(lower):
+        return lower
+    return SPLIT_ALIASES.get(lower)
+
+
+def base_splits(splits: AnyArray) -> AnyArray:
+    """Return splits (N,) with every test split as "test".
+
+    >>> base_splits(np.array(["pool", "test_ood", "test"], dtype=object)).tolist()
+    ['pool', 'test', 'test']
+    """
+    codes, names = pd.factorize(splits)
+    base = [name if name in SPLITS else "test" for name in names]
+    named: AnyArray = np.array(base, dtype=object)
+    return named[codes]
+
+
 def parse_splits(values: pd.Series, column: str) -> AnyArray:
-    """Translate a column of split names, aliases included, to the names of `SPLITS`."""
-    valid = dict.fromkeys(SPLITS) | SPLIT_ALIASES
+    """Translate a column of split names as `read_split` does."""
     if values.isna().any():
         raise SplitError(
             f"split column {column!r} is empty in {int(values.isna().sum())} rows; "
             f"each row needs one of {listing(SPLITS)}"
         )
     codes, distinct = pd.factorize(values.astype(object))
-    names = [str(name).strip().lower() for name in distinct]  # "Train " in hand-made tables
-    strange = [value for value, name in zip(distinct, names, strict=True) if name not in valid]
+    names = [read_split(name) for name in distinct]
+    strange = [value for value, name in zip(distinct, names, strict=True) if name is None]
     if strange:
+        valid = listing([*SPLITS, *SPLIT_ALIASES])
         raise SplitError(
-            f"split column {column!r} holds {listing(strange)}; valid: {listing(valid)}"
+            f"split column {column!r} holds {listing(strange)}; valid: {valid}, and names of "
+            "further test splits, such as 'test_ood'"
         )
-    return np.array([valid[name] or name for name in names], dtype=object)[codes]
+    return np.array(names, dtype=object)[codes]
 
 
 def apportion(total: int, shares: Sequence[float] | AnyArray) -> IntArray:
@@ -121,7 +155,7 @@ def assign_splits(
     fixed: AnyArray | None = None,
     random_state: RandomState = None,
 ) -> AnyArray:
-    """Assign rows to splits, stratified by label and source; return values of `SPLITS`.
+    """Assign rows to splits, stratified by label and source; return values of `SPLITS` or `fixed`.
 
     Within each label, and within each source of a label, the number of labelled rows differs from
     its exact share by less than 1, that of validation and test rows by less than 2. The totals are
@@ -175,10 +209,11 @@ def assign_splits(
 
 def _with_duplicates(fixed: AnyArray, units: IntArray) -> AnyArray:
     """Extend given splits to the duplicates of their rows."""
-    codes = pd.Series(fixed, dtype=object).map({name: i for i, name in enumerate(SPLITS)})
+    known = [*SPLITS, *sorted({*fixed} - {*SPLITS, None})]
+    codes = pd.Series(fixed, dtype=object).map({name: i for i, name in enumerate(known)})
     of_unit = codes.groupby(units).transform("min")
-    names = np.array([*SPLITS, None], dtype=object)
-    return names[codes.fillna(of_unit).fillna(len(SPLITS)).to_numpy(dtype=np.int64)]
+    names = np.array([*known, None], dtype=object)
+    return np.asarray(names[codes.fillna(of_unit).fillna(len(known)).to_numpy(dtype=np.int64)])
 
 
 def _assign_places(n: int, quota: IntArray, rng: np.random.Generator) -> IntArray:

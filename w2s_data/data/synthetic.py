@@ -77,7 +77,7 @@ def gaussian_overlap(
         "gaussian_overlap",
         strong=np.hstack([easy, hard]),
         weak=easy,
-        weak_proba=_weak_model(easy_teacher, y_teacher, easy),
+        weak_proba=weak_model(easy_teacher, y_teacher, easy),
         labels=(y + 1) // 2,
         regions=regions,
         source=None if sources is None else source_of,
@@ -164,7 +164,7 @@ def feature_dominoes(
             ]
         ),
         weak=weak[lefts],
-        weak_proba=_weak_model(weak[lefts_teacher], y_teacher, weak[lefts]),
+        weak_proba=weak_model(weak[lefts_teacher], y_teacher, weak[lefts]),
         labels=y,
         regions=regions,
         source=source,
@@ -202,7 +202,7 @@ def _draw_evenly(items: IntArray, n: int, rng: np.random.Generator) -> IntArray:
     return np.concatenate([items[:0], *rounds])[:n]
 
 
-def _weak_model(x: FloatArray, y: IntArray, points: FloatArray) -> FloatArray:
+def weak_model(x: FloatArray, y: IntArray, points: FloatArray) -> FloatArray:
     """Return probabilities of two classes at `points`, by a logistic regression on (x, y)."""
     from sklearn.linear_model import LogisticRegression
 

@@ -501,6 +501,31 @@ def test_a_given_split_is_kept():
     assert data.splits.tolist() == ["labelled", "pool", "validation", "test"] * 15
 
 
+def test_several_test_splits_are_names_below_test():
+    fold = ["train", "pool", "Test", "train", "test_ood"] * 12
+    data = load(frame().assign(fold=fold), split="fold")
+    assert data.splits.tolist() == ["labelled", "pool", "test", "labelled", "test"] * 12
+    assert data.test_splits.tolist() == ["", "", "test", "", "test_ood"] * 12
+    assert len(data.rows("test")) == 24
+    assert data.rows("test_ood").tolist() == list(range(4, 60, 5))
+    assert "test splits: test 12, test_ood 12" in repr(data)
+    with pytest.raises(SplitError, match="did you mean 'test_ood'"):
+        data.rows("test_oob")
+    assert data.subset(data.rows("test_ood")).test_splits.tolist() == ["test_ood"] * 12
+    # With one test split of the usual name there is no more to tell.
+    usual = load(frame().assign(fold=["train", "pool", "test", "train", "test"] * 12), split="fold")
+    assert "test_split" not in usual.table
+    assert usual.test_splits.tolist() == ["", "", "test", "", "test"] * 12
+    assert usual.fingerprint != data.fingerprint
+    assert data.with_given_splits(data.splits).fingerprint == usual.fingerprint
+
+
+def test_duplicates_in_two_test_splits_are_no_leakage():
+    table = frame().assign(fold=["train", "test", "test_ood"] * 20)
+    table.loc[[1, 2], "text"] = "twice"
+    assert "each group stays in one split" in load(table, split="fold").notes[0]
+
+
 def test_unknown_split_values():
     with pytest.raises(SplitError, match=r"'domain' holds 'a', 'b', 'c'; valid: 'labelled'"):
         load(split="domain")

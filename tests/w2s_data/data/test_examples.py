@@ -1,22 +1,16 @@
 from __future__ import annotations
 
-import io
-
 import numpy as np
 import pytest
-from PIL import Image
-from sklearn.datasets import load_digits
 
 from w2s_data import load_dataset
 from w2s_data.data.examples import (
-    CHANNELS,
     DOMINO_SHARES,
     EXAMPLES,
     Block,
     Example,
     available_examples,
     digit_dominoes,
-    digits,
     feature_dominoes,
     gaussian_overlap,
     load_example,
@@ -63,7 +57,7 @@ def test_the_registry_is_complete():
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("gaussian", "did you mean 'gaussian_overlap'"),
+        ("gaussian_over", "did you mean 'gaussian_overlap'"),
         ("gaussian_overlap?overlpa=1", "did you mean 'overlap'"),
         ("gaussian_overlap?overlap=2", r"overlap must be a number in \[0, 1\]; got 2"),
         ("gaussian_overlap?missing=none", "missing must be .zero. or .noise."),
@@ -76,6 +70,12 @@ def test_the_registry_is_complete():
         ("digits?channels=()", "name each channel once"),
         ("digits?channels=clean,clean", "name each channel once"),
         ("spurious_gaussian?eta_pool=-1", "eta of the pool split must be a number"),
+        ("shifted_gaussian?along=pool", "along must be .neither. or .label."),
+        ("shifted_gaussian?prior=1.5", r"prior must be a number in \[0, 1\]; got 1.5"),
+        ("shifted_gaussian?along=label&prior=0.3", "leaves no choice of prior"),
+        ("shifted_digits?held_out=blury", "did you mean 'blurred'"),
+        ("shifted_digits?held_out=clean,noisy", "either seen or held out; 'clean' is both"),
+        ("shifted_digits?n_test=800", "take 1,900 of 1,797 scans, which leaves no pool"),
         ("spurious_gaussian?student_dims=9", r"student_dims must be an integer from 0 to 4"),
     ],
 )
@@ -91,49 +91,6 @@ def test_parameters_in_the_name():
     assert first.fingerprint == gaussian_overlap(n=60, random_state=4).dataset.fingerprint
     by_source = load_example("gaussian_overlap?n=60&sources={'a': 0.1, 'b': 0.5}").dataset
     assert set(by_source.sources) == {"a", "b"}
-
-
-# ---------------------------------------------------------------------------------------- digits
-
-
-def test_digits_uses_every_scan_once():
-    data = digits().dataset
-    assert len(data) == 1797
-    assert data.class_names == tuple("0123456789")
-    assert np.array_equal(data.labels, load_digits().target)
-    names, sizes = np.unique(data.sources.astype(str), return_counts=True)
-    assert dict(zip(names, sizes.tolist(), strict=True)) == {
-        "clean": 719,
-        "blurred": 539,
-        "rotated": 359,
-        "occluded": 180,
-    }
-
-
-def test_an_old_reader_brings_weak_labels_of_scans_that_it_did_not_learn():
-    data = digits(reader=True).dataset
-    assert len(data) == 1797 - 150
-    assert (data.splits == "labelled").sum() == 50
-    np.testing.assert_allclose(data.weak_proba.sum(axis=1), 1)
-    right = data.weak_proba.argmax(axis=1) == data.labels
-    assert 0.55 < right.mean() < 0.7
-    # It learned from clean scans: it reads these best.
-    assert right[data.sources == "clean"].mean() > right[data.sources == "rotated"].mean() + 0.2
-
-
-def test_channels_do_what_their_names_say():
-    data, scans = digits().dataset, load_digits().images
-    images = np.stack([np.asarray(Image.open(io.BytesIO(item))) for item in data.items])
-    assert images.shape == (1797, 8, 8)
-    assert images.dtype == np.uint8
-    ink = images / 255 * 16
-    of = {channel: data.sources == channel for channel in CHANNELS}
-    assert np.abs(ink - scans)[of["clean"]].max() < 0.04  # rounding to 8 bits
-    sharpness = [np.abs(np.diff(x[of["blurred"]], axis=2)).mean() for x in (ink, scans)]
-    assert sharpness[0] < 0.8 * sharpness[1]
-    hidden = (ink < scans - 0.04) & (ink == 0)
-    assert (hidden[of["occluded"]].sum(axis=(1, 2)) >= 4).all()
-    assert (np.abs(ink - scans)[of["rotated"]].max(axis=(1, 2)) > 2).all()
 
 
 # ------------------------------------------------------------------------------ gaussian_overlap

@@ -14,10 +14,12 @@ from w2s_data.data.splits import (
     SPLITS,
     apportion,
     assign_splits,
+    base_splits,
     count_duplicates,
     count_straddling,
     feature_units,
     parse_splits,
+    read_split,
     split_counts,
     text_units,
 )
@@ -213,3 +215,45 @@ def test_a_million_rows_take_seconds():
     splits = assign_splits(labels, units, sources=sources, random_state=0)
     assert time.perf_counter() - start < 5
     assert count_straddling(units, splits) == (0, 0)
+
+
+# ----------------------------------------------------------------------------------- test splits
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [
+        ("test", "test"),
+        (" TEST ", "test"),
+        ("test_ood", "test_ood"),
+        ("Test-News", "test-news"),
+        ("test 2024", "test 2024"),
+        ("test2", "test2"),
+        ("testA", "testa"),
+        ("train", "labelled"),
+        ("valid", "validation"),
+        ("testing", None),
+        ("testimonials", None),
+        ("latest_ood", None),
+        ("validation_test", None),
+        ("", None),
+    ],
+)
+def test_the_split_that_a_name_stands_for(name, split):
+    assert read_split(name) == split
+
+
+def test_a_column_may_name_several_test_splits():
+    values = pd.Series(["train", "Test", "test_2024", "pool", "test-news"])
+    splits = parse_splits(values, "part")
+    assert splits.tolist() == ["labelled", "test", "test_2024", "pool", "test-news"]
+    assert base_splits(splits).tolist() == ["labelled", "test", "test", "pool", "test"]
+    with pytest.raises(SplitError, match=r"holds 'tester'.*such as 'test_ood'"):
+        parse_splits(pd.Series(["test", "tester"]), "part")
+
+
+def test_duplicates_join_the_test_split_of_their_twin():
+    units, labels = np.array([0, 0, 1, 2, 3]), np.zeros(5, dtype=int)
+    fixed = np.array([None, "test_ood", "test", None, None], dtype=object)
+    splits = assign_splits(labels, units, sizes={}, fixed=fixed, random_state=0)
+    assert splits.tolist() == ["test_ood", "test_ood", "test", "pool", "pool"]

@@ -14,7 +14,7 @@ from w2s_data.data.readers.formats import IMAGE_SUFFIXES, format_of, stem_of
 from w2s_data.data.readers.parts import join_splits
 from w2s_data.data.readers.saved import is_saved, read_saved
 from w2s_data.data.readers.table import RawTable
-from w2s_data.data.splits import SPLIT_ALIASES, SPLITS
+from w2s_data.data.splits import SPLIT_ALIASES, SPLITS, read_split
 from w2s_data.errors import FileFormatError, listing
 from w2s_data.utils.text import natural_key
 
@@ -94,6 +94,8 @@ def read_files(
     below = [path.relative_to(root) for path in paths]
     tables = [_with_partitions(t, path) for t, path in zip(tables, below, strict=True)]
     splits = [_split_of(path) for path in below]
+    if any(splits):  # test_1 and test_2 alone are parts of one table
+        splits = [_split_of(path, tests=True) for path in below]
     if len(paths) > 1 and all(splits):
         frames = {
             split: joined([t for t, s in zip(tables, splits, strict=True) if s == split])
@@ -128,11 +130,15 @@ def _with_partitions(table: RawTable, path: Path) -> RawTable:
     return replace(table, frame=table.frame.assign(**new)) if new else table
 
 
-def _split_of(path: Path) -> str | None:
-    """Return the split that a file is named after, itself or by its folder."""
+def _split_of(path: Path, tests: bool = False) -> str | None:
+    """Return the split that a file is named after, itself or by its folder.
+
+    With `tests`, names of further test splits count as well.
+    """
     stem = SHARD.sub("", stem_of(Path(path.name)))
     names = (stem, *reversed(path.parts[:-1]))
-    return next((name for name in names if name.lower() in _KNOWN_SPLITS), None)
+    known = (n for n in names if n.lower() in _KNOWN_SPLITS or (tests and read_split(n)))
+    return next(known, None)
 
 
 def _read_images(paths: Sequence[Path], folder: Path) -> RawTable:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from w2s_data.data.readers.table import RawTable, join_frames
-from w2s_data.data.splits import SPLIT_ALIASES
+from w2s_data.data.splits import read_split
 from w2s_data.errors import FileFormatError, listing
 from w2s_data.utils.typing import AnyArray
 
@@ -58,8 +58,6 @@ def _kept(origin: AnyArray) -> AnyArray:
     """Return the split of each row that stays in it; None for rows of a training split."""
     kept = {}
     for split in set(origin):
-        lower = split.lower()
         # A training split is the source of all others; the rest are named for their purpose.
-        kept[split] = None if lower == "train" else SPLIT_ALIASES.get(lower, lower)
-    valid = {"labelled", "pool", "validation", "test"}
-    return np.array([k if (k := kept[s]) in valid else None for s in origin], dtype=object)
+        kept[split] = None if split.lower() == "train" else read_split(split)
+    return np.array([kept[split] for split in origin], dtype=object)

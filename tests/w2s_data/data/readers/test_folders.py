@@ -159,6 +159,23 @@ def test_files_named_after_splits_stay_in_them(tmp_path, write, names):
         load_dataset(tmp_path, **ROLES)
 
 
+def test_files_named_after_test_splits_stay_in_them_beside_others(tmp_path, write):
+    parts = {"train": TABLE.iloc[:30], "test": TABLE.iloc[30:40], "test_ood": TABLE.iloc[40:]}
+    for name, part in parts.items():
+        write(part.reset_index(drop=True), tmp_path / f"{name}.csv")
+    data = load_dataset(tmp_path, **ROLES)
+    assert set(data.ids[data.test_splits == "test_ood"]) == {f"i{i}" for i in range(40, N)}
+    assert len(data.rows("test")) == 30
+    assert set(data.splits) == {"labelled", "pool", "validation", "test"}
+
+
+def test_files_named_after_test_splits_alone_are_one_table(tmp_path, write):
+    for name, part in (("test1", TABLE.iloc[:30]), ("test2", TABLE.iloc[30:])):
+        write(part.reset_index(drop=True), tmp_path / f"{name}.csv")
+    assert set(load_dataset(tmp_path, **ROLES).splits) == {"labelled", "pool", "validation", "test"}
+    assert "split" not in read_raw(tmp_path).frame
+
+
 # ----------------------------------------------------------------------------- saved by `datasets`
 
 
