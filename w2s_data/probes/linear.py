@@ -2,9 +2,7 @@ r"""Linear probes on frozen features: logistic with hard or soft labels, and rid
 
 from __future__ import annotations
 
-import sys
 from contextlib import AbstractContextManager, nullcontext
-from functools import cache
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -14,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_dat
 from w2s_data.compute.device import or_on_cpu
 from w2s_data.errors import FeatureError, InputError, SplitError, listing, rows
 from w2s_data.probes.solvers import LogisticProblem, ridge
+from w2s_data.utils.threads import one_thread
 from w2s_data.utils.typing import AnyArray, FloatArray, IntArray, RandomState
 from w2s_data.utils.validation import (
     check_feature_block,
@@ -157,7 +156,7 @@ class LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         features = _check_features(X, allow_empty=True)
         self._check_columns(X, reset=False)
-        with _one_thread():  # else last bits depend on which rows are asked for together
+        with one_thread():  # else last bits depend on which rows are asked for together
             scores: FloatArray = features @ self.coef_.T + self.intercept_
         return scores[:, 0] if scores.shape[1] == 1 else scores
 
@@ -291,26 +290,7 @@ def stratified_folds(
 
 def threads_for(work: int) -> AbstractContextManager[Any]:
     """Limit BLAS to one thread for small problems, where threads cost more than they save."""
-    return _one_thread() if work < SERIAL_WORK else nullcontext()
-
-
-def _one_thread() -> AbstractContextManager[Any]:
-    """Limit BLAS to one thread."""
-    limits: AbstractContextManager[Any] = _controller("torch" in sys.modules).limit(
-        limits=1, user_api="blas"
-    )
-    return limits
-
-
-@cache
-def _controller(with_torch: bool) -> Any:  # noqa: ARG001
-    """Find the loaded BLAS libraries once, and again when torch has brought its own.
-
-    Finding them takes 2.5 ms, far more than a prediction of a few hundred rows.
-    """
-    from threadpoolctl import ThreadpoolController
-
-    return ThreadpoolController()
+    return one_thread() if work < SERIAL_WORK else nullcontext()
 
 
 def _weighted_moments(features: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -9,12 +9,15 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
+from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 
 from w2s_data.errors import FeatureError, InputError
 from w2s_data.features.matrix import as_feature_matrix
 from w2s_data.finetune import TrainingError, fit_student
 from w2s_data.finetune.levels.head import HeadNetwork, HeadTask, feature_scaling
+from w2s_data.finetune.levels.linear import HeadModel, Scaling
 from w2s_data.finetune.loop import EarlyStop, Schedule, Trainer, row_stream
 from w2s_data.finetune.objectives import Batch, LabelObjective
 from w2s_data.finetune.settings import ResolvedSettings
@@ -159,6 +162,34 @@ def test_bad_features(data):
         student.predict(broken)
     with pytest.raises(FeatureError, match="trained on 5 features; got 4"):
         student.predict(features[:, :4])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("signs", [(1, 1), (-1, -1), (1, -1), (0, 1), (0, -1)])
+def test_values_that_are_not_finite_are_found_whatever_the_weights(value, signs):
+    coef = np.array([[[1.0, 1.0], signs]], dtype=np.float32)
+    model = HeadModel(coef, np.zeros((1, 2), np.float32), Scaling(np.zeros(2), np.ones(2)))
+    rows = np.ones((200_000, 2), np.float32)
+    rows[[150_000, 190_000], 1] = value
+    for predict in (model.proba, model.mean_proba):
+        with pytest.raises(FeatureError, match="row"):
+            predict(rows)
+    with pytest.raises(FeatureError, match="row 150007"):
+        model.mean_proba(rows[:180_000], 7)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_heads_predict_by_the_softmax_of_their_logits(threads):
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(3_001, 700)).astype(np.float32)  # of several parts, the last uneven
+    coef, intercept = rng.normal(0, 0.1, (3, 700, 4)), rng.normal(size=(3, 4))
+    mean, scale = rng.normal(size=700), rng.uniform(0.5, 2, 700)
+    model = HeadModel(coef.astype(np.float32), intercept.astype(np.float32), Scaling(mean, scale))
+    with threadpool_limits(threads, user_api="blas"):
+        proba, average = model.proba(rows), model.mean_proba(rows)
+    logits = np.einsum("nd,sdc->snc", (rows - mean) / scale, coef) + intercept[:, None]
+    np.testing.assert_allclose(proba, softmax(logits, axis=2), atol=1e-5)
+    np.testing.assert_allclose(average, proba.mean(axis=0), atol=2e-6)
 
 
 def test_early_stop_keeps_each_seed_s_best_epoch():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,11 +12,12 @@ import numpy as np
 from w2s_data.errors import FeatureError
 from w2s_data.features.matrix import as_feature_matrix, row_blocks
 from w2s_data.finetune.objectives import LINKS, Model, Weights
+from w2s_data.utils.threads import for_each
 from w2s_data.utils.typing import FloatArray
 from w2s_data.utils.validation import check_feature_block
 
 SCALED_BYTES = 2**20  # of rows that are standardised at a time
-PREDICTED_BYTES = 4 * 2**20  # of rows that are predicted at a time: they stay in the caches
+PREDICTED_BYTES = 2**20  # of rows that are predicted at a time: they stay in the caches
 # Means of so many scales cost float32 two of its seven digits if they are not subtracted first.
 FAR = 100.0
 _BY_SEED = ("coef", "intercept")  # tensors with a row per seed
@@ -56,9 +57,7 @@ class HeadModel(Model):
         # Seed by seed: the bytes of one must not depend on which others are predicted with it.
         heads = [self._head(place) for place in range(n_seeds)]
         for rows, block in features.blocks():
-            for head, predicted in zip(heads, proba[:, rows], strict=True):
-                for part, own in head._parts(block, rows.start):
-                    predicted[part] = own[0].T
+            _predict(heads, block, rows.start, proba[:, rows])
         return proba
 
     def mean_proba(self, block: FloatArray, start: int = 0) -> FloatArray:
@@ -67,8 +66,12 @@ class HeadModel(Model):
         `start` is the number of its first row, for messages.
         """
         proba = np.empty((len(block), self.coef.shape[2]), dtype=np.float32)
-        for part, own in self._parts(block, start):
-            proba[part] = own.mean(axis=0).T
+
+        def predict(part: slice) -> None:
+            own = self._predicted(block[part], start + part.start)
+            proba[part] = (own.sum(axis=0) / len(own)).T  # `mean` takes twice as long
+
+        for_each(predict, row_blocks(block.shape, PREDICTED_BYTES))
         return proba
 
     def check_width(self, n_features: int) -> None:
@@ -104,15 +107,17 @@ class HeadModel(Model):
         one = slice(place, place + 1)
         return HeadModel(self.coef[one], self.intercept[one], self.scaling, self.link)
 
-    def _parts(self, block: FloatArray, start: int) -> Iterator[tuple[slice, FloatArray]]:
-        """Yield (rows, probabilities (S, C, len(rows))) of a block, some rows at a time."""
+    def _predicted(self, block: FloatArray, start: int) -> FloatArray:
+        """Return probabilities (S, C, n) of some rows, the first of which has number `start`."""
         n_seeds, _, n_classes = self.coef.shape
-        for part in row_blocks(block.shape, PREDICTED_BYTES):
-            logits = self._logits(block[part])
-            if not np.isfinite(logits).all():
-                numbers = np.arange(start + part.start, start + part.stop)
-                check_feature_block(block[part], numbers, "features", nonzero=False)
-            yield part, self._linked(logits.reshape(n_seeds, n_classes, -1))
+        logits = self._logits(block).reshape(n_seeds, n_classes, -1)
+        highest = logits.max(axis=1, keepdims=True)
+        # Whatever the signs of the weights, a feature that is not finite makes one logit of its row
+        # NaN or +inf, or all of them -inf, and so their maximum.
+        if not np.isfinite(highest).all():
+            numbers = np.arange(start, start + len(block))
+            check_feature_block(block, numbers, "features", nonzero=False)
+        return self._linked(logits, highest)
 
     def _logits(self, block: FloatArray) -> FloatArray:
         """Compute logits (S C, n); not finite where a feature is not."""
@@ -141,14 +146,24 @@ class HeadModel(Model):
         folded = np.ascontiguousarray(weights.T, dtype=np.float32)
         return folded, intercept.astype(np.float32)
 
-    def _linked(self, logits: FloatArray) -> FloatArray:
-        """Turn logits (S, C, n) into probabilities."""
+    def _linked(self, logits: FloatArray, highest: FloatArray) -> FloatArray:
+        """Turn logits (S, C, n), the highest of which are (S, 1, n), into probabilities."""
         if self.link != "softmax":
             import torch
 
             linked = LINKS[self.link](torch.from_numpy(logits.swapaxes(1, 2).copy()))
             return np.asarray(linked.numpy().swapaxes(1, 2))
-        logits -= logits.max(axis=1, keepdims=True)
+        logits -= highest
         np.exp(logits, out=logits)
         logits /= logits.sum(axis=1, keepdims=True)
         return logits
+
+
+def _predict(heads: list[HeadModel], block: FloatArray, start: int, proba: FloatArray) -> None:
+    """Fill `proba` (S, n, C) for a block (n, D)."""
+
+    def predict(part: slice) -> None:
+        for head, own in zip(heads, proba, strict=True):
+            own[part] = head._predicted(block[part], start + part.start)[0].T
+
+    for_each(predict, row_blocks(block.shape, PREDICTED_BYTES))

@@ -1,0 +1,46 @@
+"""Parts on threads: each once, errors as in order, and BLAS as before afterwards."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from w2s_data.utils.threads import for_each
+
+
+def blas_threads():
+    return max(i["num_threads"] for i in threadpool_info() if i["user_api"] == "blas")
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_every_part_is_worked_on_once_while_blas_has_one_thread(threads):
+    seen = np.zeros(200, dtype=int)
+    inside, names = set(), set()
+    meet = threading.Barrier(threads, timeout=20)
+
+    def work(part):
+        if part < threads:
+            meet.wait()  # passes only where so many parts run at once
+        seen[part] += 1
+        inside.add(blas_threads())
+        names.add(threading.get_ident())
+
+    with threadpool_limits(threads, user_api="blas"):
+        for_each(work, range(200))
+        assert blas_threads() == threads
+    assert (seen == 1).all()
+    assert inside == {1}
+    assert len(names) == threads
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_first_error_in_order_is_raised(threads):
+    def work(part):
+        if part in (2, 5):
+            raise ValueError(str(part))
+
+    with threadpool_limits(threads, user_api="blas"), pytest.raises(ValueError, match="2"):
+        for_each(work, range(9))
