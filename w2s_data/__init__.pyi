@@ -18,5 +18,6 @@ from .overlap.detector import OverlapDetector as OverlapDetector
 from .posterior.estimator import LabelPosterior as LabelPosterior
 from .probes.linear import LinearProbe as LinearProbe
 from .run import Run as Run
+from .shift.detector import ShiftDetector as ShiftDetector
 from .spurious.analyzer import SpuriousAnalyzer as SpuriousAnalyzer
 from .stages.applying import apply_student as apply_student

@@ -1,0 +1,2 @@
+from .detector import ShiftDetector as ShiftDetector
+from .results import Comparison as Comparison

@@ -1,0 +1,100 @@
+"""Checks of the sets of rows that are compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from w2s_data.errors import InputError
+from w2s_data.features.matrix import FeatureMatrix, as_feature_matrix
+from w2s_data.utils.typing import FloatArray, IntArray
+from w2s_data.utils.validation import check_feature_block
+
+VIEWS = {"strong": "strong features", "weak": "weak features", "predictions": "predictions"}
+FEWEST_ROWS = 20  # of a set: with fewer, no difference that matters would be significant
+
+
+@dataclass(frozen=True)
+class Finite:
+    """Features of a view whose rows are refused if they are NaN or infinite."""
+
+    features: FeatureMatrix
+    name: str
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.features.shape
+
+    def take(self, rows: IntArray) -> FloatArray:
+        """Return some rows as a float32 array."""
+        taken = self.features.take(rows)
+        check_feature_block(taken, rows, VIEWS[self.name], nonzero=False)
+        return taken
+
+
+def check_views(strong: Any, weak: Any, predictions: Any) -> dict[str, Finite]:
+    """Return the features of each view that is given; raise unless their rows agree."""
+    given = {"strong": strong, "weak": weak, "predictions": predictions}
+    views = {
+        name: Finite(as_feature_matrix(features, VIEWS[name]), name)
+        for name, features in given.items()
+        if features is not None
+    }
+    if not views:
+        raise InputError("there are no features to compare: pass strong or weak features")
+    counts = {name: features.shape[0] for name, features in views.items()}
+    if len(set(counts.values())) > 1:
+        words = ", ".join(f"{VIEWS[name]} have {count}" for name, count in counts.items())
+        raise InputError(f"row counts disagree: {words}")
+    return views
+
+
+def check_rows(rows: Any, n_rows: int, name: str) -> IntArray:
+    """Return row numbers in ascending order, each once, from numbers or a mask."""
+    numbers = np.asarray(rows)
+    if numbers.dtype == bool:
+        if numbers.shape != (n_rows,):
+            raise InputError(f"{name} must be a mask of {n_rows} rows; got {numbers.shape}")
+        return np.flatnonzero(numbers)
+    if numbers.ndim != 1 or (numbers.size and numbers.dtype.kind not in "iu"):
+        raise InputError(
+            f"{name} must be row numbers or a mask; got {numbers.dtype} of shape {numbers.shape}"
+        )
+    outside = numbers[(numbers < 0) | (numbers >= n_rows)]
+    if len(outside):
+        raise InputError(f"{name} has row {outside[0]}, the features have {n_rows} rows")
+    return np.unique(numbers).astype(np.int64)
+
+
+def check_sets(
+    reference: Any, others: Any, n_rows: int
+) -> tuple[IntArray, dict[str, IntArray], list[str]]:
+    """Return the reference rows, the sets with enough rows, and notes on the others.
+
+    Raises
+    ------
+    InputError
+        Fewer than 20 reference rows, or rows that are not there.
+    """
+    if not isinstance(others, Mapping):
+        others = {"others": others}
+    kept = check_rows(reference, n_rows, "reference")
+    if len(kept) < FEWEST_ROWS:
+        raise InputError(
+            f"reference has {len(kept)} rows: {FEWEST_ROWS} or more can be compared with others"
+        )
+    sets, notes = {}, []
+    for name, rows in others.items():
+        numbers = check_rows(rows, n_rows, f"others[{name!r}]")
+        if len(numbers) < FEWEST_ROWS:
+            notes.append(
+                f"{name} has {len(numbers)} rows, fewer than the {FEWEST_ROWS} that can be "
+                "compared: whether it is shifted is not known"
+            )
+        else:
+            sets[str(name)] = numbers
+    return kept, sets, notes
