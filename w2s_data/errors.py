@@ -29,6 +29,10 @@ class EmptyDataError(InputError):
     """A table or a split holds no rows."""
 
 
+class UnfilledError(InputError):
+    """A table to fill in holds no label."""
+
+
 class DuplicateIdError(InputError):
     """Two rows carry the same id."""
 

@@ -15,7 +15,7 @@ import pandas as pd
 from w2s_data.data.columns import ItemKind
 from w2s_data.data.images import image_digest
 from w2s_data.data.meaning.classes import class_codes
-from w2s_data.data.pairs import PAIR_CLASSES, mirrored
+from w2s_data.data.pairs import PAIR_CLASSES, mirrored, starts_negative
 from w2s_data.data.splits import (
     SPLITS,
     assign_splits,
@@ -34,7 +34,7 @@ from w2s_data.errors import (
     rows,
     unknown,
 )
-from w2s_data.utils.typing import AnyArray, FloatArray, IntArray, RandomState
+from w2s_data.utils.typing import AnyArray, BoolArray, FloatArray, IntArray, RandomState
 from w2s_data.utils.validation import check_same_length
 
 logger = logging.getLogger("w2s_data")
@@ -173,6 +173,15 @@ class W2SDataset:
         if self.kind == "image":
             return text_units([image_digest(item) for item in self.items])
         return text_units(self.table["item"])
+
+    @property
+    def turned(self) -> BoolArray:
+        """Which of the pairs (N,) of one unit are in the other order; False for single items."""
+        if not self.is_paired:
+            return np.zeros(len(self), dtype=bool)
+        if self.kind == "features":
+            return starts_negative(np.asarray(self.features))
+        return np.array([first > second for first, second in self.items], dtype=bool)
 
     def rows(self, split: str) -> IntArray:
         """Return the row numbers of a split, ascending; those of all test splits for "test"."""

@@ -19,7 +19,7 @@ from w2s_data.data.meaning.spelling import read_spellings
 from w2s_data.data.meaning.table import ClassTable
 from w2s_data.data.pairs import PAIR_CLASSES
 from w2s_data.data.readers import read_raw
-from w2s_data.errors import ColumnError, InputError, rows, unknown
+from w2s_data.errors import ColumnError, InputError, UnfilledError, rows, unknown
 
 logger = logging.getLogger("w2s_data")
 
@@ -80,7 +80,9 @@ def read_filled(
     Raises
     ------
     InputError
-        If a label is not a class, an id has two labels, or no label is filled in.
+        If a label is not a class, or an id has two labels.
+    UnfilledError
+        If no label is filled in.
 
     Examples
     --------
@@ -96,7 +98,7 @@ def read_filled(
         raise ColumnError(f"labels in {name!r}: {error}") from error
     filled = np.flatnonzero(codes >= 0)
     if not len(filled):
-        raise InputError(
+        raise UnfilledError(
             f"{name!r} has no label filled in: its column 'label' is empty in all {len(ids):,} rows"
         )
     labels: dict[str, str] = {}

@@ -192,14 +192,19 @@ def load_new(
     class_names: Sequence[str],
     kind: ItemKind,
     memory: MemoryLimit,
+    renamed: Mapping[str, str] | None = None,
 ) -> W2SDataset:
     """Load new rows as earlier ones were read: all in the pool, and without need of labels.
+
+    Pairs stay in their order, so that the item of the column `chosen` is the first.
 
     Parameters
     ----------
     columns : mapping
         `W2SDataset.columns` of the earlier rows. Columns other than those of the items may be
         missing.
+    renamed : mapping from role to column, optional
+        Other names of columns, which must exist.
 
     Raises
     ------
@@ -209,16 +214,19 @@ def load_new(
     raw = read_raw(data, memory)
     if len(raw.frame) == 0:
         raise EmptyDataError(f"{raw.name!r} holds no rows: give a table with at least one item")
+    renamed = renamed or {}
+    Roles(**renamed).check_named(raw.frame.columns)
     names = {f.name for f in fields(Roles)} - {"split", "source", "group"}
-    roles = Roles(**{role: value for role, value in columns.items() if role in names})
+    known: dict[str, Any] = {role: value for role, value in columns.items() if role in names}
+    roles = Roles(**{**known, **renamed})
     roles = _present(roles, raw.frame.columns).checked(raw)
     prompt = columns.get("prompt")
     items = item_columns(raw, roles, None, prompt)
     raw = render_messages(raw, items, prompt, columns.get("chat_template"))
-    known = None if roles.chosen is not None else class_names
-    rules = LabelRules.checked(known, columns.get("map"), columns.get("missing"), None)
+    classes = None if roles.chosen is not None else class_names
+    rules = LabelRules.checked(classes, columns.get("map"), columns.get("missing"), None)
     rules.used.update(rules.map)  # new rows need not hold every spelling
-    dataset = _assemble(raw, roles, kind, None, rules, np.random.default_rng(0))
+    dataset = _assemble(raw, roles, kind, None, rules, None)
     if dataset.kind == "image":
         _decodable(dataset, "error")
     return dataset
@@ -232,7 +240,7 @@ def _present(roles: Roles, columns: Collection[str]) -> Roles:
         if role in absent:
             raise ColumnError(
                 f"the new rows lack {listing(missing[role], 4)}, in which the items were; they "
-                f"have {listing(columns)}: rename it, or pass {role}"
+                f"have {listing(columns)}: rename it{', or pass item' if role == 'item' else ''}"
             )
     if "weak_label" in absent:
         absent.append("weak_confidence")
@@ -262,7 +270,7 @@ def _assemble(
     kind: ItemKind | None,
     features: Any,
     rules: LabelRules,
-    rng: np.random.Generator,
+    rng: np.random.Generator | None,
 ) -> W2SDataset:
     """Read every role except the split; all rows start in the pool."""
     if roles.chosen is not None:

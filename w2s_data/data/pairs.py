@@ -35,17 +35,20 @@ def read_pairs(
     roles: Roles,
     kind: ItemKind | None,
     rules: LabelRules,
-    rng: np.random.Generator,
+    rng: np.random.Generator | None,
 ) -> tuple[dict[str, pd.Series | None], pd.Series, dict[str, Any], tuple[str, ...]]:
     """Read the chosen and the rejected item of each row, and draw their order.
 
+    Without a generator the chosen item is the first of every pair.
     Return item columns, labels, fields of a data set, and notes. Raise InputError for items of two
     kinds, images, or a pair of equal items.
     """
     chosen = read_items(raw, Roles(item=roles.chosen), kind, None)
     rejected = read_items(raw, Roles(item=roles.rejected), kind or chosen[0], None)
-    # A permutation makes the two orders equally frequent, off by at most one.
-    swapped = rng.permutation(len(raw.frame)) % 2 == 1
+    swapped = np.zeros(len(raw.frame), dtype=bool)
+    if rng is not None:
+        # A permutation makes the two orders equally frequent, off by at most one.
+        swapped = rng.permutation(len(raw.frame)) % 2 == 1
     weak = _read_weak(raw, roles, rules)
     proba = weak.proba
     labels = pd.Series(np.array(PAIR_CLASSES, dtype=object)[swapped.astype(int)], dtype=object)
@@ -128,7 +131,11 @@ def _check_different(equal: BoolArray) -> None:
         )
 
 
+def starts_negative(features: FloatArray) -> BoolArray:
+    """Return in which rows the first nonzero value is negative, one of the two orders of a pair."""
+    return np.asarray(features[np.arange(len(features)), (features != 0).argmax(axis=1)] < 0)
+
+
 def mirrored(features: FloatArray) -> FloatArray:
     """Return rows with the sign that makes their first nonzero value positive."""
-    leading = features[np.arange(len(features)), (features != 0).argmax(axis=1)]
-    return np.asarray(features * np.where(leading < 0, -1, 1)[:, None])
+    return np.asarray(features * np.where(starts_negative(features), -1, 1)[:, None])

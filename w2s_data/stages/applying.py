@@ -13,8 +13,7 @@ import pandas as pd
 
 from w2s_data.compute.base import Advance
 from w2s_data.compute.context import Compute
-from w2s_data.data.streamed import write_blocks
-from w2s_data.data.tables import check_table_name
+from w2s_data.data.tables import check_table_name, write_blocks
 from w2s_data.run import Run
 from w2s_data.stages.apply_settings import ApplySettings
 from w2s_data.stages.checks import check_writable
@@ -147,7 +146,7 @@ def apply_student(
     check_writable(path.parent)
     tally = _Tally(np.zeros(len(student.classes), np.int64))
     with progress_bar("apply", len(rows), "rows", compute.progress) as advance:
-        write_blocks(path, _frames(student, rows, tally, advance))
+        write_blocks(_frames(student, rows, tally, advance), path)
     return Applied(
         path,
         _described(run, student, chosen.student),

@@ -21,6 +21,7 @@ from w2s_data.probes.linear import LinearProbe
 from w2s_data.run import Run, writes
 from w2s_data.stages.checks import Known
 from w2s_data.stages.embedding import ROLES, Role, load_features, require_role
+from w2s_data.stages.gold import gold_rows
 from w2s_data.stages.graph import DISCREPANCY, FORECAST, FORECAST_SUMMARY
 from w2s_data.stages.room import check_room
 from w2s_data.stages.scoring import probe_for
@@ -81,8 +82,8 @@ def forecast_stage(
         return earlier
     check_room(FORECAST, dataset, compute.memory)
     check_forecast(settings, Known(dataset, frozenset(features)))
-    labelled = dataset.rows("labelled")
-    labelled = labelled[dataset.labels[labelled] >= 0]
+    gold = gold_rows(dataset)
+    labelled = gold.consistent
     pool = dataset.rows("pool")
     with run.stage(FORECAST, recorded) as stage:
         # First, since it is cheap: a forecast that fails must not hide it.
@@ -105,6 +106,7 @@ def forecast_stage(
             )
         found = data_warnings(dataset, proba)
         summary = _hedged(fitting.forecast_, dataset, found).to_dict() | {"data_warnings": found}
+        summary["warnings"] = (*summary["warnings"], *gold.notes(dataset, "the forecast"))
         if proba is not None:
             summary["warnings"] = (
                 *summary["warnings"],

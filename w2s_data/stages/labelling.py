@@ -12,7 +12,7 @@ from w2s_data.compute.context import Compute
 from w2s_data.data.dataset import W2SDataset
 from w2s_data.data.filled import AT_RANDOM, read_filled
 from w2s_data.data.tables import check_table_name, write_table
-from w2s_data.errors import InputError, SplitError, WriteError
+from w2s_data.errors import InputError, SplitError, UnfilledError, WriteError
 from w2s_data.features.matrix import FeatureView
 from w2s_data.posterior.query import Choice, choose_rows
 from w2s_data.run import Run, writes
@@ -215,9 +215,9 @@ def _check_unfilled(path: Path, run: Run, dataset: W2SDataset) -> None:
         return
     try:
         filled = read_filled(path, dataset.class_names).labels
+    except UnfilledError:
+        return
     except InputError as error:
-        if "no label filled in" in str(error):
-            return
         raise WriteError(
             f"{str(path)!r} exists and is not an empty table of labels ({error}): choose another "
             "file"

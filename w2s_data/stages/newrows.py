@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +13,12 @@ import numpy as np
 from w2s_data.compute.context import Compute
 from w2s_data.data.dataset import W2SDataset
 from w2s_data.data.load import load_new
+from w2s_data.data.pairs import SIDES
 from w2s_data.encoders.base import Encoder
 from w2s_data.encoders.names import make_encoder, remake_encoder
 from w2s_data.errors import FeatureError, InputError, NotApplicableError, listing
 from w2s_data.features.matrix import FeatureMatrix, FeatureView, as_feature_matrix
+from w2s_data.features.pairs import embed_pairs
 from w2s_data.features.store import FeatureStore, embed
 from w2s_data.run import Run
 from w2s_data.stages.apply_settings import ApplySettings
@@ -109,11 +111,6 @@ def read_new(
         )
     if tuning != "head":
         return NewRows(dataset.name, dataset.items, dataset.ids, dataset.notes)
-    if dataset.is_paired:
-        raise NotApplicableError(
-            "new pairs have no order to label: pass the features of one item minus those of the "
-            "other as an array"
-        )
     features = new_features(run, "strong", dataset, compute, settings.strong)
     scores = None
     if settings.scores:
@@ -137,7 +134,20 @@ def _are_features(data: Any) -> bool:
 def _loaded(run: Run, data: Any, settings: ApplySettings, compute: Compute) -> W2SDataset:
     known = run.dataset()
     own = {name: value for name in ("item", "id") if (value := getattr(settings, name))}
-    return load_new(data, {**known.columns, **own}, known.class_names, known.kind, compute.memory)
+    sides = [known.columns[side] for side in SIDES if side in known.columns]
+    if sides and "item" in own:
+        raise InputError(
+            f"item does not apply to pairs: their items are read from {listing(sides)}, so give "
+            "the columns of the new rows these names"
+        )
+    dataset = load_new(
+        data, known.columns, known.class_names, known.kind, compute.memory, renamed=own
+    )
+    if not sides:
+        return dataset
+    first, second = (listing([side] if isinstance(side, str) else side) for side in sides)
+    order = f"in each pair the first item is that of {first}, the second that of {second}"
+    return replace(dataset, notes=(*dataset.notes, order))
 
 
 def _kind(dataset: W2SDataset) -> str:
@@ -165,15 +175,17 @@ def new_features(
     spec = jsonable(encoder.spec())
     exists = (folder / MANIFEST).is_file()
     overwrite = exists and _different(FeatureStore.open(folder).encoder, spec) != []
-    store = embed(
-        dataset.items,
-        encoder,
-        folder,
-        overwrite=overwrite,
-        progress=compute.progress,
-        engine=compute.engine,
-    )
-    return FeatureView(store, limit=compute.memory)
+    options: dict[str, Any] = {
+        "overwrite": overwrite,
+        "progress": compute.progress,
+        "engine": compute.engine,
+    }
+    made: FeatureMatrix
+    if dataset.is_paired:
+        made = embed_pairs(*dataset.pairs, encoder, folder, **options)
+    else:
+        made = embed(dataset.items, encoder, folder, **options)
+    return FeatureView(made, limit=compute.memory)
 
 
 def _encoder(

@@ -13,12 +13,12 @@ from sklearn.base import clone
 from w2s_data.compute.context import Compute
 from w2s_data.data.dataset import W2SDataset
 from w2s_data.data.weak import proba_of, proba_table
-from w2s_data.errors import listing
 from w2s_data.features.matrix import ArrayFeatures, FeatureMatrix, sampled
 from w2s_data.forecast.inputs import sampled_by_class
 from w2s_data.posterior import LabelPosterior
 from w2s_data.probes.linear import LinearProbe
 from w2s_data.run import Run
+from w2s_data.stages.gold import GoldRows, gold_rows
 from w2s_data.stages.graph import POSTERIOR
 from w2s_data.utils.manifest import owner
 from w2s_data.utils.typing import FloatArray, IntArray
@@ -86,7 +86,7 @@ def fit_posterior(
     took no part, and are predicted. `taught` is the teacher if it learned from the gold rows.
     Without gold rows of two classes there is no posterior, and the summary says why.
     """
-    gold, notes = _gold_rows(dataset)
+    gold = gold_rows(dataset)
     if reason := _reason_against(dataset, gold.rows):
         return ItemPosterior(None, np.full(len(dataset), np.nan), unknown_posterior(reason))
     teachers = weak_proba.shape[1] if weak_proba.ndim == 3 else 1
@@ -109,7 +109,8 @@ def fit_posterior(
     _copy_to_repeats(proba, gold, learned)
     trust = chance(proba, votes(mean_label(weak_proba)))
     summary = _summary(fitted, dataset, trust[pool], len(learned), len(sample))
-    summary |= {"warnings": [*notes, *fitted.notes_], "notes": of_samples}
+    doubts = [*gold.notes(dataset, "the posterior"), *fitted.notes_]
+    summary |= {"warnings": doubts, "notes": of_samples}
     return ItemPosterior(proba, trust, summary, fitted)
 
 
@@ -153,36 +154,6 @@ def posterior_of(run: Run, dataset: W2SDataset) -> FloatArray | None:
 def unknown_posterior(reason: str) -> dict[str, Any]:
     """Return the content of `posterior.json` where there is no posterior."""
     return {"unknown": reason, "warnings": [], "notes": []}
-
-
-@dataclass(frozen=True)
-class _GoldRows:
-    """Gold rows of the labelled split, each item once, and the other rows of these items."""
-
-    rows: IntArray  # of the data set, ascending
-    repeats: IntArray  # of the data set: further rows of these items with the same label
-    units: IntArray  # (N,), equal for equal labelled items; -1 elsewhere
-
-
-def _gold_rows(dataset: W2SDataset) -> tuple[_GoldRows, list[str]]:
-    labels, units = dataset.labels, np.full(len(dataset), -1)
-    rows = dataset.rows("labelled")
-    rows = rows[labels[rows] >= 0]
-    if not len(rows):
-        return _GoldRows(rows, rows, units), []
-    units[rows] = dataset.subset(rows).units
-    by_item = pd.Series(labels[rows]).groupby(units[rows])
-    contradicts = (by_item.transform("nunique") > 1).to_numpy()
-    # A second row of an item would show its held-out label to the models of the views.
-    is_repeat = (by_item.cumcount() > 0).to_numpy()
-    gold = _GoldRows(rows[~contradicts & ~is_repeat], rows[~contradicts & is_repeat], units)
-    if not contradicts.any():
-        return gold, []
-    wrong = rows[contradicts]
-    return gold, [
-        f"{len(wrong):,} gold rows contradict equal items (ids "
-        f"{listing(dataset.ids[wrong], limit=4)}): the posterior leaves them out"
-    ]
 
 
 def _reason_against(dataset: W2SDataset, gold: IntArray) -> str:
@@ -229,11 +200,13 @@ def _predict(
     return proba
 
 
-def _copy_to_repeats(proba: FloatArray, gold: _GoldRows, learned: IntArray) -> None:
+def _copy_to_repeats(proba: FloatArray, gold: GoldRows, learned: IntArray) -> None:
     """Give the other rows of a gold item its posterior, since models saw the item."""
     row_of = dict(zip(gold.units[learned], learned, strict=True))
     for row in gold.repeats:
-        proba[row] = proba[row_of.get(gold.units[row], row)]
+        first = row_of.get(gold.units[row], row)
+        # Of a pair in the other order the classes are swapped.
+        proba[row] = proba[first, :: -1 if gold.turned[row] != gold.turned[first] else 1]
 
 
 def _summary(

@@ -67,7 +67,8 @@ def make_rescorer(
         if weak_features is None:
             return None
         probe = probe_for(known, LinearProbe(**recorded["teacher"]))
-        taught, _ = train_teacher(known, required(features, "weak"), probe, compute.memory)
+        with collect_warnings(DegenerateDataWarning):  # the run's own scores gave them
+            taught, _ = train_teacher(known, required(features, "weak"), probe, compute.memory)
         weak = taught.predict(weak_features)
     if weak is None:
         return None
@@ -77,7 +78,7 @@ def make_rescorer(
             f"the weak labels of new rows have shape {weak.shape[1:]} each, those of the run "
             f"{proba.shape[1:]}: they are of other weak models"
         )
-    with collect_warnings(DegenerateDataWarning):  # the run's own scores gave them
+    with collect_warnings(DegenerateDataWarning):
         detector = OverlapDetector(**recorded["detector"])
         pool = known.rows("pool")
         detector.fit(FeatureView(strong, pool), mean_label(proba)[pool], engine=compute.engine)

@@ -22,6 +22,7 @@ from w2s_data.probes.linear import LinearProbe, cross_fit_proba
 from w2s_data.run import Run, writes
 from w2s_data.stages.checks import Known
 from w2s_data.stages.embedding import load_features, require_role, required
+from w2s_data.stages.gold import gold_rows
 from w2s_data.stages.graph import OVERLAP, POSTERIOR, POSTERIOR_SUMMARY, SCORE, SCORES
 from w2s_data.stages.posterior import MOST_GOLD, Taught, fit_posterior
 from w2s_data.stages.room import check_room
@@ -150,19 +151,33 @@ def train_teacher(
     """Train a teacher on the labelled split; return it, and the features that it learned from.
 
     On pairs it has no intercept, see `probe_for`. Where memory does not hold the labelled items it
-    is trained on a random sample of them, with a warning.
+    is trained on a random sample of them, with a warning; and without rows that contradict each
+    other, likewise.
     """
-    dataset.check_teacher_data()
-    labels = dataset.labels
-    labelled = dataset.rows("labelled")
-    labelled = labelled[labels[labelled] >= 0]
-    known, codes = np.unique(labels[labelled], return_inverse=True)
+    labelled = _teaching_rows(dataset)
+    known, codes = np.unique(dataset.labels[labelled], return_inverse=True)
     rows = _fitting_rows(labelled, weak_features.shape[1], memory, teacher.random_state)
     codes = codes[np.searchsorted(labelled, rows)]
     train = weak_features.take(rows)
     fitted = probe_for(dataset, teacher).fit(train, codes)
     n_classes = len(dataset.class_names)
     return Taught(weak_features, fitted, rows, codes, known, n_classes), train
+
+
+def _teaching_rows(dataset: W2SDataset) -> IntArray:
+    """Return the gold rows that a teacher learns from."""
+    dataset.check_teacher_data()
+    gold = gold_rows(dataset)
+    for note in gold.notes(dataset, "the teacher"):
+        warnings.warn(note, DegenerateDataWarning, stacklevel=3)
+    rows = gold.consistent
+    if len(np.unique(dataset.labels[rows])) < 2:
+        raise SplitError(
+            f"the labelled split holds fewer than two classes without the "
+            f"{len(gold.contradicting):,} gold rows that contradict equal items, and the teacher "
+            "needs two: label each item once"
+        )
+    return rows
 
 
 def _fitting_rows(

@@ -22,6 +22,7 @@ from w2s_data.stages.training import gain_stage
 
 OFF = dict.fromkeys(("forecast", "groups", "select"), False)
 GAINS = {"methods": ["stacked", "naive"], "seeds": 2, "epochs": 5, "controls": False}
+FILLER = [f"word{i}" for i in range(12)]
 QUICK = {"progress": False, "report": {"map": False}, **OFF, "gain": GAINS}
 
 
@@ -146,6 +147,54 @@ def test_weak_labels_come_from_the_columns_that_the_run_knows(table, tmp_path):
         applied(run, load_dataset(table.assign(mood=["x", "y"] * 120), item="review", label="mood"))
 
 
+@pytest.fixture(scope="module")
+def pairs():
+    rng = np.random.default_rng(0)
+
+    def answers(words, letter, n=240):
+        drawn = ([*rng.choice(FILLER, 4), *rng.choice(words, 3)] for _ in range(n))
+        return [" ".join([*words, f"{letter}{i}"]) for i, words in enumerate(drawn)]
+
+    sides = {"good": answers(["clear", "short"], "a"), "bad": answers(["vague", "long"], "b")}
+    return pd.DataFrame(sides | {"key": [f"p{i}" for i in range(240)]})
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory, pairs):
+    """A finished run of pairs of texts."""
+    columns = {"chosen": "good", "rejected": "bad", "id": "key"}
+    output = tmp_path_factory.mktemp("pairs") / "run"
+    gain = GAINS | {"epochs": 20}
+    models = {"weak": "tfidf:2", "strong": "tfidf:8"}
+    return audit(pairs[:200], columns=columns, **models, output=output, **QUICK | {"gain": gain})
+
+
+def test_new_pairs_get_a_preference_in_the_order_of_their_columns(judged, pairs, tmp_path):
+    new = pairs[200:]
+    result = applied(judged, new, to=tmp_path / "new.parquet")
+    assert "the first item is that of 'good', the second that of 'bad'" in result.notes[-1]
+    frame = result.to_frame()
+    assert frame["id"].tolist() == new["key"].tolist()
+    assert (frame["label"] == "first preferred").mean() > 0.75
+    assert frame["trust"].notna().all()
+    other = new.rename(columns={"good": "bad", "bad": "good"})
+    swapped = applied(judged, other, to=tmp_path / "swapped.parquet").to_frame()
+    np.testing.assert_allclose(probabilities(swapped), probabilities(frame)[:, ::-1], atol=1e-6)
+    with pytest.raises(InputError, match="item does not apply to pairs"):
+        applied(judged, new, item="good")
+    with pytest.raises(InputError, match="lack 'good'"):
+        applied(judged, new[["key", "bad"]])
+
+
+def test_the_pairs_of_a_run_have_its_numbers(judged, pairs, tmp_path):
+    frame = applied(judged, pairs[:200], student="naive", to=tmp_path / "own.parquet").to_frame()
+    known = pd.read_parquet(judged.path / "predictions.parquet")
+    # Whichever order the run drew, its gold label is that the good item is preferred.
+    np.testing.assert_allclose(
+        frame["proba / first preferred"], known["naive / gold proba"], atol=2e-6
+    )
+
+
 def test_table_lands_in_the_run_by_default(run, table):
     path = applied(run, table).path
     assert path == run.path / "applied-data.parquet"
@@ -218,6 +267,8 @@ def test_runs_without_a_student_are_refused(run, table, tmp_path):
         applied(unfinished, table)
     with pytest.raises(InputError, match=r"to|must end in one of \.csv"):
         applied(run, table, to=tmp_path / "labels.txt")
+    with pytest.raises(ColumnError, match="no column 'name'; valid: 'key', 'review', 'mood'"):
+        applied(run, table, id="name")
     with pytest.raises(InputError, match="student must be one of"):
         applied(run, table, student="worst")
     with pytest.raises(InputError, match="is a run"):

@@ -212,6 +212,11 @@ def test_swapping_the_items_of_a_pair_swaps_its_posterior(tmp_path):
             "split": np.where(np.arange(n) < 100, "labelled", "pool"),
         }
     )
+    # Ten gold pairs come twice, in an order of their own each time.
+    difference[10:20], table.loc[10:19, ["better", "worse"]] = (
+        difference[:10],
+        table.loc[:9, ["better", "worse"]].to_numpy(),
+    )
     roles = {"chosen": "better", "rejected": "worse"}
     run, summary = scored(tmp_path, table, difference, weak=difference[:, :2], **roles)
     assert list(summary["offsets"].values()) == [0, 0]
@@ -222,6 +227,9 @@ def test_swapping_the_items_of_a_pair_swaps_its_posterior(tmp_path):
     # Of two pairs in unlike order, the one with the larger difference is surer of "chosen".
     first = dataset.labels == 0
     assert abs(own[first].mean() - own[~first].mean()) < 0.1
+    assert (first[:10] != first[10:20]).any()
+    np.testing.assert_array_equal(own[:10], own[10:20])
+    assert (summary["n_gold"], summary["warnings"]) == (90, [])
 
 
 def test_what_does_not_fit_into_memory_is_sampled_and_said(tmp_path, monkeypatch):
