@@ -131,6 +131,15 @@ UNITS: dict[str, Callable[..., str]] = {
 }
 
 
+def reward_title(reward: str) -> str:
+    """Return the title of rewards that are shown with their intervals.
+
+    >>> reward_title("overlap density"), reward_title("trust")
+    ('overlap density, sampling only', 'trust')
+    """
+    return f"{reward}, {SAMPLING_ONLY}" if reward == "overlap density" else reward
+
+
 def format_value(value: float | None, unit: str = "share", digits: int | None = None) -> str:
     """Format a number in its unit: share, density, points of a share, plain number or count."""
     if unit == "count":

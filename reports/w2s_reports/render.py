@@ -76,7 +76,17 @@ SCRIPTS = (
 OF_SCORED_ITEMS = ("map", "pointing", "examples", "search")
 SENTENCES = ("verdict",)  # lists of sentences, not of numbers, which are no tables to download
 # Formats whose names templates use as they are.
-FILTERS = ("amount", "count", "day", "duration", "number", "percent", "price", "signed")
+FILTERS = (
+    "amount",
+    "count",
+    "day",
+    "duration",
+    "number",
+    "percent",
+    "price",
+    "reward_title",
+    "signed",
+)
 
 
 @dataclass(frozen=True)

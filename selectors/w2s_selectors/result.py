@@ -20,6 +20,7 @@ from w2s_selectors.simulation.regret import cumulative_regret, regret_bound, sim
 
 SHOWN = 12  # sources in a repr
 SHOWN_COLUMNS = ["source", "items", "reward", "reward_low", "reward_high", "recommended", "status"]
+DENSITY = "overlap density"  # the reward whose intervals are sampling only
 # Fields that a summary holds as they are.
 SUMMARY = ("objective", "reward", "budget", "budget_unit", "spent", "ended", "level")
 
@@ -173,7 +174,7 @@ class SelectionResult:
             kind, density = "estimated", self.sources["reward"].to_numpy(dtype=np.float64)
         nothing = np.full(len(self.trace), np.nan)
         # Differences of label consistency are not points lost.
-        if self.reward != "overlap density" and kind == "estimated":
+        if self.reward != DENSITY and kind == "estimated":
             reason = f"regret needs densities; objective {self.objective!r} measures {self.reward}"
             return SelectionRegret("undefined", nothing, nothing, np.nan, reason)
         if np.isnan(density).any():
@@ -241,10 +242,11 @@ class SelectionResult:
             f"{self.spent:g} of {self.budget:g} {self.budget_unit}"
             f"{f' ({aside:,} more set aside)' if aside else ''}; {self.ended}"
         )
+        limits = ", sampling only" if self.reward == DENSITY else ""
         table = self.sources.sort_values("items", ascending=False, kind="stable")[SHOWN_COLUMNS]
         lines = [
             head,
-            f"objective {self.objective} ({self.reward}), policy {self.policy!r}",
+            f"objective {self.objective} ({self.reward}{limits}), policy {self.policy!r}",
             table.head(SHOWN).to_string(
                 index=False,
                 float_format=lambda value: f"{value:.3g}",

@@ -160,7 +160,28 @@ def test_every_interval_of_a_density_says_sampling_only(synthetic_run: MakeRun) 
     assert "Overlap, sampling only" in page
     assert "Overlap density, sampling only" in markdown
     assert "intervals (sampling only)" in render(summary, "terminal", ["overlap"])
-    assert "sampling only" in report.drawing.figures["densities"].caption
+    assert "intervals, sampling only" in report.drawing.figures["densities"].caption
+
+
+def test_rewards_that_are_densities_and_confident_shares_say_sampling_only(
+    synthetic_run: MakeRun,
+) -> None:
+    run = synthetic_run(stages=("select",))
+    report = build_report(run)
+    summary = report.summary
+    page, markdown = report.to_html(), report.to_markdown()
+    terminal = render(summary, "terminal", ["selection"])
+    for text in (page, markdown, " ".join(terminal.split())):
+        assert "verlap density, sampling only" in text
+        assert "ensity found, sampling only" in text
+    for text in (page, markdown):
+        assert "Confident, sampling only" in text
+    assert "sampling only" in report.drawing.figures["posteriors"].caption
+    result = json.loads((run / "selection.json").read_text())
+    result |= {"objective": "screen", "reward": "label consistency"}
+    (run / "selection.json").write_text(json.dumps(result))
+    seal(run)
+    assert "sampling only" not in render(summarize(run), "markdown", ["selection"])
 
 
 def test_a_doubtful_density_is_grey_small_and_called_so(synthetic_run: MakeRun) -> None:

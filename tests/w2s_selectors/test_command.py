@@ -87,6 +87,32 @@ def test_the_spam_source_is_stopped(w2s, run):
 
 
 @pytest.mark.slow
+def test_the_export_leaves_out_a_stopped_source_until_it_is_kept(w2s, run):
+    select = ("select", run, "--budget", 300, "--batch-size", 20)
+    assert w2s("export", run)[0] == 0
+    before = pd.read_parquet(run / "relabelled.parquet").set_index("id")
+    assert w2s(*select)[0] == 0
+    code, out, _ = w2s("export", run)  # runs again, since there is a selection now
+    assert code == 0
+    after = pd.read_parquet(run / "relabelled.parquet").set_index("id")
+    items = pd.read_parquet(run / "items.parquet").set_index("id").loc[after.index]
+    left_out = after["why"] == "left out: source stopped by the selection"
+    assert left_out.equals((items["source"] == "spam") & (items["split"] == "pool"))
+    assert f"{left_out.sum()}" in out
+    trace = pd.read_parquet(run / "selection.parquet").query("set_aside > 0")
+    bought = [name for ids in trace["ids"] for name in ids]
+    assert len(bought) > 0
+    assert left_out[bought].all()
+    assert after["label"][left_out].isna().all()
+    assert (after["weight"][left_out] == 0).all()
+    pd.testing.assert_frame_equal(after[~left_out], before[~left_out])
+    assert w2s(*select, "--keep", "spam")[0] == 0
+    assert w2s("export", run)[0] == 0
+    kept = pd.read_parquet(run / "relabelled.parquet").set_index("id")
+    pd.testing.assert_frame_equal(kept, before)
+
+
+@pytest.mark.slow
 def test_trust_comes_from_the_scores(w2s, run):
     code, out, _ = w2s("select", run, "--budget", 300, "--batch-size", 20, "--objective", "trust")
     assert code == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -140,7 +141,8 @@ def _make(
             if not run.follows(SCORE):
                 _show(run, SCORE, function_of(SCORE)(run, None, compute))
             if compute.progress is None:  # a line per round, where nothing else is drawn
-                extra["on_round"] = _print_round
+                dense = isinstance(settings, SelectSettings) and settings.objective == "overlap"
+                extra["on_round"] = partial(_print_round, note=" (sampling only)" * dense)
         if stage is not EMBED:
             result = function_of(stage)(run, settings, compute, **extra)
     _show(run, stage, result)
@@ -191,7 +193,7 @@ def _finish(run: Run) -> None:
     say(f"run: {run.path}   report: {run.path / PAGE}")
 
 
-def _print_round(row: dict[str, Any], rewards: Mapping[str, Estimate]) -> None:
+def _print_round(row: dict[str, Any], rewards: Mapping[str, Estimate], *, note: str = "") -> None:
     """Print one line per round to standard error: the query, and the best sources so far."""
     known = sorted(
         (item for item in rewards.items() if not math.isnan(item[1].value)),
@@ -204,6 +206,6 @@ def _print_round(row: dict[str, Any], rewards: Mapping[str, Estimate]) -> None:
     stopped = f"; stopped: {', '.join(row['stopped'])}" if row["stopped"] else ""
     say(
         f"round {row['round'] + 1:3d}: {row['kept']:,} from {row['source']}, {row['spent']:g} "
-        f"spent; {best or 'no estimate yet'}{stopped}",
+        f"spent; {best + note if best else 'no estimate yet'}{stopped}",
         err=True,
     )

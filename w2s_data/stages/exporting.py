@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,20 @@ from w2s_data.data.tables import WRITTEN, check_table_name, write_table
 from w2s_data.errors import InputError, WriteError, find, require
 from w2s_data.run import Run, writes
 from w2s_data.stages.checks import Known
-from w2s_data.stages.graph import EXPORT, RELABELLED, RELABELLED_SUMMARY, check_scored
+from w2s_data.stages.graph import (
+    EXPORT,
+    RELABELLED,
+    RELABELLED_SUMMARY,
+    SELECT,
+    SELECTION,
+    check_scored,
+)
 from w2s_data.stages.posterior import posterior_of
 from w2s_data.stages.scoring import weak_proba_of
 from w2s_data.stages.settings import ExportSettings
 from w2s_data.utils.io import make_folder
 from w2s_data.utils.stage import StageResult
-from w2s_data.utils.typing import AnyArray, FloatArray, IntArray
+from w2s_data.utils.typing import AnyArray, BoolArray, FloatArray, IntArray
 from w2s_data.utils.votes import chance, votes
 
 # On a scale from chance to certainty: below the first a label says next to nothing, from the
@@ -35,6 +43,8 @@ def export_stage(
     run: Run, settings: ExportSettings | None = None, compute: Compute | None = None
 ) -> StageResult:
     """Write `relabelled.parquet`, and a copy in another format or place where one is asked for.
+
+    Sources that a selection of the run has stopped are left out.
 
     Returns
     -------
@@ -56,7 +66,8 @@ def export_stage(
     result = run.earlier(EXPORT, recorded)
     if result is None:
         with run.stage(EXPORT, recorded) as stage:
-            table = relabel(dataset, weak_proba_of(run, dataset), posterior_of(run, dataset))
+            weak_proba, posterior = weak_proba_of(run, dataset), posterior_of(run, dataset)
+            table = relabel(dataset, weak_proba, posterior, stopped_sources(run))
             stage.write_table(RELABELLED, table)
             stage.write_summary(RELABELLED_SUMMARY, _summary(table))
         result = StageResult(run.read(EXPORT))
@@ -83,13 +94,22 @@ def check_export(settings: ExportSettings, known: Known) -> None:
         raise InputError(f"{kind} cannot hold images: set format to parquet or hf")
 
 
+def stopped_sources(run: Run) -> list[str]:
+    """Return the sources that the run's selection stopped; none without a selection."""
+    return list(run.read_summary(SELECTION)["stopped"]) if run.follows(SELECT) else []
+
+
 def relabel(
-    dataset: W2SDataset, weak_proba: FloatArray, posterior: FloatArray | None
+    dataset: W2SDataset,
+    weak_proba: FloatArray,
+    posterior: FloatArray | None,
+    stopped: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Return labelled rows and pool with the label to train on, its weight, trust, and why.
 
     The weight is on a scale from chance (0) to certainty (1), (C max q − 1) / (C − 1) of the
-    posterior q; gold labels have 1. Rows below .1 are left out: they have no label and weight 0.
+    posterior q; gold labels have 1. Rows below .1, and weak labels of sources in `stopped`, are
+    left out: they have no label and weight 0.
     """
     gold = np.where(dataset.splits == "labelled", dataset.labels, -1)
     rows = np.flatnonzero((gold >= 0) | (dataset.splits == "pool"))
@@ -101,7 +121,11 @@ def relabel(
     proba[is_gold] = np.eye(len(dataset.class_names))[gold[is_gold]]
     n_classes = proba.shape[1]
     weight = (n_classes * proba.max(axis=1) - 1) / (n_classes - 1)
-    label = np.where(weight < LEAST_WEIGHT, -1, proba.argmax(axis=1))
+    # All of a stopped source, bought or not: the evidence is about the source.
+    aside = np.zeros(len(rows), dtype=np.bool_)
+    if dataset.sources is not None:
+        aside = pd.Series(dataset.sources[rows]).isin(stopped).to_numpy() & ~is_gold
+    label = np.where(aside | (weight < LEAST_WEIGHT), -1, proba.argmax(axis=1))
     kept = [name for name in ("source", "group", "split") if name in dataset.table]
     table = dataset.table.loc[rows, ["id", *kept]].reset_index(drop=True)
     table = table.assign(
@@ -109,17 +133,23 @@ def relabel(
         weight=np.where(label < 0, 0.0, weight),
         trust=trust,
         weak_label=names[weak],
-        why=_reasons(label, weak, weight, is_gold, posterior is not None),
+        why=_reasons(label, weak, weight, is_gold, aside, posterior is not None),
     )
     return table.join(pd.DataFrame(proba, columns=[f"p_{name}" for name in dataset.class_names]))
 
 
 def _reasons(
-    label: IntArray, weak: IntArray, weight: FloatArray, is_gold: AnyArray, checked: bool
+    label: IntArray,
+    weak: IntArray,
+    weight: FloatArray,
+    is_gold: BoolArray,
+    aside: BoolArray,
+    checked: bool,
 ) -> AnyArray:
     kept = "weak label kept" if checked else "weak label kept: no gold labels to check it"
     conditions = {
         "gold": is_gold,
+        "left out: source stopped by the selection": aside,
         "left out: no evidence": label < 0,
         kept: label == weak,
         "no weak label: labelled by the posterior": weak < 0,

@@ -135,6 +135,7 @@ NEXT = Stage(
 EXPORT = Stage(
     "export",
     needs=(ITEMS.name, EMBED.name, SCORE.name),
+    uses=(SELECT.name,),
     files={
         RELABELLED_SUMMARY: "counts the labels that are kept, changed and left out",
         RELABELLED: "writes labelled rows and pool with the labels to train on, and why each",

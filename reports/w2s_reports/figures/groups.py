@@ -143,9 +143,9 @@ def densities(sources: Mapping[str, Any], overlap: Mapping[str, Any]) -> Figure 
     drawn["shapes"] = [line("x", overlap["density"]["value"], "paper")]
     whole = percent(overlap["density"]["value"])
     caption = (
-        f"With {percent(overlap['level'], 0)} intervals, those of the overlap sampling only; most "
-        f"overlap first. The dotted line is the density of all scored points, {whole}. Hollow "
-        "marks: what a filter on weak confidence would keep without any strong model."
+        f"With {percent(overlap['level'], 0)} intervals, sampling only; most overlap first. "
+        f"The dotted line is the density of all scored points, {whole}. Hollow marks: "
+        "what a filter on weak confidence would keep without any strong model."
     )
     caption += cut_note(len(rows), SHOWN, "sources")
     text = "; ".join(

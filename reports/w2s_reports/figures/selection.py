@@ -23,7 +23,7 @@ from w2s_reports.figures.base import (
     with_legend,
     without_markup,
 )
-from w2s_reports.formats import amount, count, format_estimate, has_interval, name_of
+from w2s_reports.formats import amount, count, format_estimate, has_interval, name_of, reward_title
 
 # Sources of a figure of one row each.
 SHOWN = 12
@@ -126,16 +126,17 @@ def posteriors(selection: Mapping[str, Any], trace: pd.DataFrame | None) -> Figu
     sentences = ", ".join(
         f"{row['name']} {format_estimate(row['reward'], 'number', 2)}" for row in shown
     )
+    reward = reward_title(selection["reward"])
     caption = (
-        f"{selection['reward'].capitalize()} of each source with its interval, as it was believed "
-        "after each of its own rounds; all panels share one scale."
+        f"{reward.capitalize()}, of each source with its interval, as it was believed after each "
+        "of its own rounds; all panels share one scale."
     )
     if len(selection["rows"]) > len(shown):
         caption += (
             f" {len(shown)} of {len(selection['rows'])} sources, the largest of those that were "
             "asked more than once."
         )
-    alt = f"In the end, {selection['reward']}: {sentences}."
+    alt = f"In the end, {reward}: {sentences}."
     return Figure("posteriors", "What was believed of each source", data, drawn, caption, alt)
 
 

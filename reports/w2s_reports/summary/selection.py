@@ -9,7 +9,7 @@ import pandas as pd
 
 from w2s_data.stages.graph import BASELINES, SELECT, SELECTION
 from w2s_reports.artefacts import Artefacts
-from w2s_reports.formats import MINUS, count, name_of, percent, plain, signed
+from w2s_reports.formats import MINUS, SAMPLING_ONLY, count, name_of, percent, plain, signed
 from w2s_reports.summary.parts import estimate, named, sentence, texts
 from w2s_selectors.simulation.regret import progress_curves
 
@@ -21,7 +21,7 @@ CURVE = ("chosen", "random", "round_robin")
 # Objective -> its own value in words, and the digits that it is shown with.
 VALUES = {
     "screen_match": {"name": "distance to target", "digits": None},
-    "overlap": {"name": "density found", "digits": None},
+    "overlap": {"name": f"density found, {SAMPLING_ONLY}", "digits": None},
     "trust": {"name": "right labels", "digits": 0},
 }
 ROUNDING = 1e-9  # of means of runs that bought the same
