@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from selection import alike
 sys.path.append(str(Path(__file__).parents[1]))  # the helpers that both folders share
 from corpora import parser
 
-from w2s_data import LabelPosterior
+from w2s_data import LabelPosterior, W2SDataset
 from w2s_data.errors import DegenerateDataWarning
 from w2s_data.utils.intervals import Estimate, mean_estimate
 from w2s_selectors import SelectionResult, TableSource, select_sources
@@ -47,6 +48,27 @@ DEFAULT = "screen_match"
 RIVALS = (("trust", "screen"), ("trust, target", "screen_match"))
 
 
+def buy(
+    data: W2SDataset,
+    strong: np.ndarray,
+    trust: np.ndarray | None,
+    budget: int,
+    seed: int,
+    **options: object,
+) -> SelectionResult:
+    """Spend a budget on the sources of a pool."""
+    sources = TableSource.from_dataset(data, strong_features=strong, trust=trust, random_state=seed)
+    return select_sources(
+        sources,
+        budget=budget,
+        batch_size=BATCH,
+        replays=0,
+        random_state=seed,
+        progress=False,
+        **options,
+    )
+
+
 def measure(corpus: str, off_topic: str, seed: int, cache: Path) -> list[dict[str, object]]:
     """Accuracies of one pool: a record per budget and strategy."""
     warnings.simplefilter("ignore", DegenerateDataWarning)
@@ -55,20 +77,7 @@ def measure(corpus: str, off_topic: str, seed: int, cache: Path) -> list[dict[st
     posterior = LabelPosterior(device="cpu", random_state=seed)
     trust = posterior.fit(strong, proba, gold=pool.labelled, progress=False).trust_
     place = pd.Series(np.arange(len(data)), index=data.ids)
-
-    def choose(budget: int, seed: int, **options: object) -> SelectionResult:
-        sources = TableSource.from_dataset(
-            data, strong_features=strong, trust=trust, random_state=seed
-        )
-        return select_sources(
-            sources,
-            budget=budget,
-            batch_size=BATCH,
-            replays=0,
-            random_state=seed,
-            progress=False,
-            **options,
-        )
+    choose = partial(buy, data, strong, trust)
 
     def accuracy(ids: object) -> float:
         rows = place[list(ids)].to_numpy()
