@@ -103,12 +103,14 @@ def root_deviance(successes: FloatArray, totals: FloatArray, share: FloatArray) 
     return np.asarray(np.sqrt(np.maximum(2 * parts, 0)))
 
 
-def excess_of_cells(placed: Placed, sides: FloatArray) -> FloatArray:
-    """Return the largest root deviance (S, B) of a cell at each scale, of B columns of sides."""
+def excess_of_cells(placed: Placed, sides: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return the largest root deviance (S, B) of a cell at each scale, and the cells (S, 1)."""
     found = []
-    for scale in placed.cells.T:
-        members = np.eye(scale.max() + 1, dtype=np.float32)[scale]
+    n_cells = [int(scale.max()) + 1 for scale in placed.cells.T]
+    for scale, k in zip(placed.cells.T, n_cells, strict=True):
+        members = np.eye(k, dtype=np.float32)[scale]
         totals = members.sum(axis=0)[:, None]
         counts = (members.T @ sides).astype(np.float64)
         found.append(root_deviance(counts, totals, sides.mean(axis=0)).max(axis=0))
-    return np.array(found).reshape(len(found), sides.shape[1])
+    shape = len(found), sides.shape[1]
+    return np.array(found).reshape(shape), np.array(n_cells, dtype=np.float64).reshape(-1, 1)
