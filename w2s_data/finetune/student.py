@@ -250,18 +250,11 @@ def fit_student(
     given = (settings or TrainingSettings()).replace(**own)
     chosen = make_method(method, **changes)
     labels, classes = as_weak_proba(weak_proba, class_names)
-    pool = Pool(
-        labels,
-        check_weights(sample_weight, len(labels)),
-        None if features is None else as_feature_matrix(features),
-        _groups(groups, len(labels)),
-        _gold(gold, len(labels), len(classes)),
-        None if posterior is None else check_posterior(posterior, labels),
-    )
+    pool = _pool(labels, features, sample_weight, groups, gold, posterior)
     if not chosen.uses_gold:
         pool, items = _without_gold(pool, items)
-    n_rows = pool.n_rows
-    resolved, entropy, numbers = given.resolve(n_rows), root_seed(random_state), check_seeds(seeds)
+    resolved = given.resolve(pool.n_rows)
+    entropy, numbers = root_seed(random_state), check_seeds(seeds)
     if given.tuning == "head":
         inputs, targets = _held_out(validation, classes, as_feature_matrix)
         kind = PairTask if given.paired else HeadTask
@@ -293,6 +286,50 @@ def fit_student(
         outcome.diagnostics,
         outcome.controls,
         float(resolved.l2),
+    )
+
+
+def choose_l2(
+    method: Method,
+    features: Any,
+    weak_proba: Any,
+    *,
+    settings: TrainingSettings,
+    gold: AnyArray | None = None,
+    posterior: FloatArray | None = None,
+    random_state: RandomState = None,
+) -> float:
+    """Return the penalty of a head that `fit_student` chooses by l2 "cv", the same for all seeds.
+
+    Arguments are those of `fit_student`. Methods that train on the same labels share a penalty.
+    """
+    labels = as_weak_proba(weak_proba)[0]
+    pool = _pool(labels, features, None, None, gold, posterior)
+    if not method.uses_gold:
+        pool, _ = _without_gold(pool, None)
+    kind = PairTask if settings.paired else HeadTask
+    resolved, entropy = settings.resolve(pool.n_rows), root_seed(random_state)
+    task = kind(pool, resolved, method.name, entropy)
+    return task.choose_penalty(*method.targets(task))
+
+
+def _pool(
+    labels: FloatArray,
+    features: Any,
+    sample_weight: AnyArray | None,
+    groups: AnyArray | None,
+    gold: AnyArray | None,
+    posterior: FloatArray | None,
+) -> Pool:
+    """Check what is known of the rows whose weak labels (N, M, C) are given."""
+    n_rows, _, n_classes = labels.shape
+    return Pool(
+        labels,
+        check_weights(sample_weight, n_rows),
+        None if features is None else as_feature_matrix(features),
+        _groups(groups, n_rows),
+        _gold(gold, n_rows, n_classes),
+        None if posterior is None else check_posterior(posterior, labels),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import pickle
 import warnings
 
 import numpy as np
@@ -535,6 +536,41 @@ def test_an_engine_trains_the_same_students(world, tmp_path):
     pd.testing.assert_frame_equal(here.to_frame(), there.to_frame(), atol=2 / N["test"])
     with pytest.raises(InputError, match="stores finished students: pass checkpoint"):
         world.measure("naive", engine=Elsewhere())
+
+
+@pytest.mark.slow
+def test_a_penalty_is_chosen_once_for_the_same_labels_on_an_engine_too(
+    world, tmp_path, monkeypatch
+):
+    from w2s_data.compute.base import LocalEngine
+    from w2s_data.finetune.levels import head
+
+    class Elsewhere(LocalEngine):
+        name = "elsewhere"
+
+        def run(self, job):
+            # Workers have a state of their own: what a task notes there is lost.
+            for number, block in enumerate(job.blocks):
+                yield number, job.work(pickle.loads(pickle.dumps(job.state)), block, job.advance)
+
+    chosen = []
+
+    def counted(*args, **options):
+        chosen.append(head_choice(*args, **options))
+        return chosen[-1]
+
+    head_choice = head.choose_penalty
+    monkeypatch.setattr(head, "choose_penalty", counted)
+    methods = ("naive", "confidence", "stacked")
+    here = world.measure(*methods, checkpoint=tmp_path / "a", l2=None)
+    local = sorted(chosen)
+    assert len(local) == 4  # the ceiling, labelled_only, stacked, and all that learn weak labels
+    chosen.clear()
+    there = world.measure(*methods, checkpoint=tmp_path / "b", engine=Elsewhere(), l2=None)
+    assert sorted(chosen) == local
+    assert here.penalties == there.penalties
+    for file in (tmp_path / "a").glob("*.safetensors"):
+        assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes(), file.name
 
 
 # Bad input

@@ -31,9 +31,16 @@ def train_ahead(laboratory: Laboratory, methods: Mapping[str, Method], engine: E
     if not tasks:
         return
     place = engine.place(laboratory.settings.device)
+    portable = _portable(laboratory, place)
+    if laboratory.settings.identity()["l2"] == "cv":
+        # Once for the same labels, as in this process, and not again for every student of them.
+        by_labels = {job.labels: job for job, _ in reversed(tasks)}
+        chosen = engine.map_blocks(choose, portable, list(by_labels.values()), device=place)
+        penalties = zip(by_labels, (l2 for _, l2 in chosen), strict=True)
+        portable.penalties.update((labels, l2) for labels, l2 in penalties if l2 is not None)
     notes: list[list[str]] = [[] for _ in tasks]
     for number, (predictions, messages) in engine.map_blocks(
-        train, _portable(laboratory, place), tasks, ordered=False, device=place
+        train, portable, tasks, ordered=False, device=place
     ):
         (job, seed), notes[number] = tasks[number], messages
         if predictions is not None:
@@ -42,6 +49,19 @@ def train_ahead(laboratory: Laboratory, methods: Mapping[str, Method], engine: E
     # In the order of the tasks: the result must not depend on which worker was faster.
     for note in (note for messages in notes for note in messages):
         warnings.warn(note, DegenerateDataWarning, stacklevel=2)
+
+
+def choose(laboratory: Laboratory, job: Job, advance: Advance) -> float | None:  # noqa: ARG001
+    """Choose the penalty for a job's labels, or None if it cannot be trained."""
+    # Training gives the same warnings, and the message of what it cannot train.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DegenerateDataWarning)
+        try:
+            return laboratory.choose_penalty(job)
+        except RunError:
+            raise
+        except InputError:
+            return None
 
 
 def train(

@@ -22,7 +22,7 @@ from w2s_data.finetune.methods.naive import Naive
 from w2s_data.finetune.methods.registry import make_method
 from w2s_data.finetune.objectives import Model, TrainingError, Weights
 from w2s_data.finetune.settings import TrainingSettings
-from w2s_data.finetune.student import fit_student
+from w2s_data.finetune.student import choose_l2, fit_student
 from w2s_data.utils.typing import AnyArray, FloatArray, IntArray
 
 CEILING, LABELLED_ONLY, VOTE = "ceiling", "labelled_only", "vote"
@@ -44,6 +44,11 @@ class Job:
     posterior: FloatArray | None = None  # (n, C), for the same
     # Trained to be compared with: only its test scores are needed.
     is_reference: bool = False
+
+    @property
+    def labels(self) -> str:
+        """Name of the labels that it trains on: the weak ones, or some of its own."""
+        return self.name if self.is_reference or self.method.uses_gold else "weak labels"
 
 
 @dataclass(frozen=True)
@@ -69,8 +74,8 @@ class Laboratory:
     early_stopping: bool  # by the gold labels of the validation rows
     checkpoint: Checkpoint
     advance: Callable[[int], None]  # called with the number of students that are finished
-    # Penalties that were chosen, by the labels that they are for: those of the weak labels hold
-    # for every method that trains on nothing else.
+    # Penalties that were chosen, by `Job.labels`: that of the weak labels holds for every method
+    # that trains on nothing else.
     penalties: dict[str, float] = field(default_factory=dict)
 
     def method_job(self, name: str, method: Method) -> Job:
@@ -172,14 +177,25 @@ class Laboratory:
             diagnostics=average_diagnostics([each.diagnostics for each in seeds]),
         )
 
+    def choose_penalty(self, job: Job) -> float:
+        """Choose the penalty for the labels of a student."""
+        return choose_l2(
+            job.method,
+            self.data.read(job.rows),
+            job.weak_proba,
+            settings=self.settings,
+            gold=job.gold,
+            posterior=job.posterior,
+            random_state=self.entropy,
+        )
+
     def fit(self, job: Job, seeds: Sequence[int]) -> dict[int, Predictions]:
         """Train some seeds of a student and let them predict."""
         data, whole = self.data, self.settings.tuning != "head"
         inputs = data.read(job.rows)
-        labels = job.name if job.is_reference or job.method.uses_gold else "weak labels"
         settings = self.settings.replace(
             checkpoint=self.checkpoint.trainings(job.name) if whole else None,
-            l2=self.penalties.get(labels, self.settings.l2),
+            l2=self.penalties.get(job.labels, self.settings.l2),
         )
         student = fit_student(
             job.method,
@@ -196,7 +212,7 @@ class Laboratory:
             random_state=self.entropy,
             progress=False,
         )
-        self.penalties[labels] = student.l2
+        self.penalties[job.labels] = student.l2
         test = data.read(data.rows("test"))
         models = {"": student.model, **student.controls}
         proba = {name: model.proba(test) for name, model in models.items()}
