@@ -59,6 +59,8 @@ STAGES: dict[str, tuple[str, ...]] = {
     "gain": ("gain", "run", "--methods", "naive,confidence", "--seeds", "2", "--epochs", "20"),
     "groups": ("groups", "run"),
     "report": ("report", "run", "--no-map"),
+    "apply": ("apply", "run", "new.csv"),
+    "apply vectors": ("apply", "run", "vectors.npy", "--to", "run/labels.csv"),
     "run": ("run", "w2s.toml"),
 }
 PAIRS = (
@@ -70,6 +72,7 @@ PAIRS = (
     ("select", "select"),
     ("forecast", "select"),
     ("groups", "groups"),
+    ("apply", "apply"),
     ("run", "run"),
 )
 
@@ -157,13 +160,16 @@ def write_data(folder: Path) -> None:
     frame = pd.DataFrame({"text": texts, "label": label, "site": rng.choice(list("abc"), 360)})
     frame.to_csv(folder / "data.csv", index=False)
     (folder / "w2s.toml").write_text(CONFIG)
+    frame[["text"]].assign(text=frame["text"] + " later").to_csv(folder / "new.csv", index=False)
+    # Enough that most of the time goes into the table.
+    np.save(folder / "vectors.npy", rng.normal(size=(200_000, 24)).astype(np.float32))
 
 
 def content(run: Path) -> dict[str, Any]:
     """Everything of a run that follows from data and settings, and the names of all its files."""
     manifest = json.loads((run / "manifest.json").read_text())
     files = sorted(path for path in run.rglob("*") if path.is_file() and path.name != ".lock")
-    told = ("*.parquet", "*.json", "neighbors.faiss")
+    told = ("*.parquet", "*.json", "*.csv", "neighbors.faiss")
     return {
         "data": manifest["data"],
         "stages": {
@@ -209,6 +215,9 @@ class Bench:
             self._undisturbed(name)
             if name in ("embed", "score"):
                 before = name
+        for name in ("apply", "apply vectors"):
+            self.places[name] = "gain"
+            self._undisturbed(name)
         self._undisturbed("run")
 
     def copy(self, name: str) -> Path:

@@ -9,7 +9,7 @@ from typing import IO, Any
 import pandas as pd
 
 from w2s_data.errors import InputError, listing
-from w2s_data.utils.io import atomic_path
+from w2s_data.utils.io import atomic_path, remove_partial_files_of
 
 WRITTEN = (".csv", ".tsv", ".jsonl", ".parquet")
 
@@ -49,6 +49,8 @@ def write_blocks(blocks: Iterable[pd.DataFrame], path: Path) -> None:
     """
     check_table_name(path)
     kind = path.suffix.lower()
+    # A table can lie anywhere, and a large one was killed half-way before.
+    remove_partial_files_of(path)
     with atomic_path(path) as partial:
         if kind == ".parquet":
             _write_parquet(blocks, partial)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import glob
 import hashlib
 import json
 import math
@@ -83,6 +84,14 @@ def remove_partial_files(folder: Path, *, alone: bool = False) -> None:
     for leftover in folder.rglob(f".*{TEMPORARY_SUFFIX}") if alone else partial_files(folder):
         with suppress(OSError):  # on a disk that only others may write
             leftover.unlink(missing_ok=True)
+
+
+def remove_partial_files_of(final: Path) -> None:
+    """Delete what processes which ended left unfinished of one file."""
+    for leftover in final.parent.glob(f".{glob.escape(final.name)}.*{TEMPORARY_SUFFIX}"):
+        if not _in_work(leftover):
+            with suppress(OSError):
+                leftover.unlink(missing_ok=True)
 
 
 def partial_files(folder: Path) -> list[Path]:
