@@ -36,6 +36,11 @@ LEAST_TRUST = 0.4  # of a single item; of .3 to .6
 LEAST_SHARE = 0.8  # of the upper quartile of the sources' mean trust; of .8 and .9
 ALIKE = 0.9  # cosine of near-duplicates
 EARLY = 20  # items after which a source may be stopped, instead of 40
+PAIRS = (  # with labels of the posterior: what the choice, and what leaving out adds
+    ("chosen, labels of the posterior", "random, labels of the posterior"),
+    ("everything, labels of the posterior", "random, labels of the posterior"),
+    ("chosen, labels of the posterior", "the 100 gold rows alone"),
+)
 GOLD_L2 = 0.1  # of the student of gold rows alone, which are few
 
 
@@ -152,6 +157,9 @@ def show(table: pd.DataFrame) -> None:
         both = gains.groupby(level=["corpus", "seed"]).mean()
         cells.append(ratio_of(both[first], both[name]) if name != first else "")
         print(f"| {name} | {' | '.join(cells)} |")
+    for (name, other), budget in product(PAIRS, BUDGETS):
+        own = wide.loc[budget]
+        print(f"\n{name} − {other}, {budget} items: {shown(own[name] - own[other])}")
 
 
 def ratio_of(before: pd.Series, after: pd.Series) -> str:
