@@ -5,6 +5,7 @@ from __future__ import annotations
 from w2s_data.cli.options import with_options
 from w2s_data.cli.output import say
 from w2s_data.cli.stages import RunFolder, add_stage
+from w2s_data.errors import listing
 from w2s_data.stages.graph import EXPORT, NEXT
 from w2s_data.stages.settings import ExportSettings, NextSettings, OpenedSettings
 
@@ -20,6 +21,7 @@ def next_rows(
     result = add_stage(NEXT, run, settings, running, progress)
     path = result.summary["path"]
     say(f"table to fill in: {path}")
+    say(f"its column label: {listing(result.summary['class_names'])}")
     say(f"then: w2s run CONFIG --labels {path}, or w2s score {run} --labels {path}")
 
 

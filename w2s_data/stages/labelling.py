@@ -14,7 +14,7 @@ from w2s_data.data.filled import AT_RANDOM, read_filled
 from w2s_data.data.tables import check_table_name, write_table
 from w2s_data.errors import InputError, SplitError, UnfilledError, WriteError
 from w2s_data.features.matrix import FeatureView
-from w2s_data.posterior.query import Choice, choose_rows
+from w2s_data.posterior.query import MOST_ROWS, Choice, choose_rows
 from w2s_data.run import Run, writes
 from w2s_data.stages.checks import Known
 from w2s_data.stages.embedding import load_features, require_role, required
@@ -42,7 +42,7 @@ def next_stage(
     Returns
     -------
     StageResult
-        The content of `next.json`, and the `path` of the table.
+        The content of `next.json`, the `path` of the table, and `class_names`, its labels.
 
     Raises
     ------
@@ -67,7 +67,8 @@ def next_stage(
             stage.write_summary(NEXT_SUMMARY, summary)
         result = StageResult(run.read(NEXT))
     write_table(_to_fill_in(dataset, run.read_table(NEXT_TABLE), path), path)
-    return StageResult(result.summary | {"path": str(path)}, fresh=result.fresh)
+    added = {"path": str(path), "class_names": list(dataset.class_names)}
+    return StageResult(result.summary | added, fresh=result.fresh)
 
 
 def check_next(settings: NextSettings, known: Known) -> None:
@@ -96,7 +97,7 @@ def _chosen(
     else:
         proba = proba[pool]
         strong = FeatureView(required(load_features(run, compute), "strong"), pool)
-        most = max(n, min(20_000, compute.memory.rows(strong.shape[1], 4)))
+        most = max(n, min(MOST_ROWS, compute.memory.rows(strong.shape[1], 4)))
         choice = choose_rows(strong, proba, n, max_rows=most, random_state=rng)
         table = _described(
             dataset, pool[choice.rows], weak[choice.rows], proba[choice.rows], choice
@@ -186,15 +187,17 @@ def _to_fill_in(dataset: W2SDataset, chosen: pd.DataFrame, path: Path) -> pd.Dat
     """Return the table that a person fills in; images without a path are written beside it."""
     rows = chosen["row"].to_numpy()
     table = pd.DataFrame({"id": chosen["id"]})
-    for name in ("item", "other"):
+    # Of a pair the names are those of its classes, "first preferred" and "second preferred".
+    shown = {"item": "first", "other": "second"} if dataset.is_paired else {"item": "item"}
+    for name, title in shown.items():
         if name in dataset.table:
-            table[name] = dataset.table[name].to_numpy(dtype=object)[rows]
+            table[title] = dataset.table[name].to_numpy(dtype=object)[rows]
     if "item" in table and any(isinstance(item, bytes) for item in table["item"]):
         table["item"] = _written_images(list(table["item"]), path.with_suffix(""))
     # The label first: what the models say should not be read before the item is.
     table["label"] = None
-    shown = [name for name in ("source", "weak_label", "guess", "trust", "why") if name in chosen]
-    return table.join(chosen[shown].round({"trust": 3}))
+    said = [name for name in ("source", "weak_label", "guess", "trust", "why") if name in chosen]
+    return table.join(chosen[said].round({"trust": 3}))
 
 
 def _written_images(images: list[bytes], folder: Path) -> list[str]:

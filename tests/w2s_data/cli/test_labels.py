@@ -77,6 +77,7 @@ def test_two_rounds_from_a_configuration(project, capsys):
         assert w2s("next", "run", "--budget", 20) == 0
         printed = capsys.readouterr().out
         assert f"table to fill in: run/next-{number}.csv" in printed
+        assert "its column label: 'neg', 'pos'" in printed
         assert f"--labels run/next-{number}.csv" in printed
         table = pd.read_csv(f"run/next-{number}.csv")
         table["label"] = table["id"].map(project)

@@ -188,6 +188,29 @@ class TestScore:
         np.testing.assert_array_equal(*same)
 
 
+def test_a_table_of_pairs_is_filled_in_and_taken_in(w2s, run, table):
+    # A copy of the run, so that its data file is where it was.
+    code, printed = w2s("-q", "next", run, "--budget", 8)[:2]
+    assert code == 0
+    assert "its column label: 'first preferred', 'second preferred'" in printed
+    path = run / "next-1.csv"
+    asked = pd.read_csv(path)
+    assert list(asked.columns[:4]) == ["id", "first", "second", "label"]
+    better = table.set_index("id").loc[asked["id"], "better"].to_numpy()
+    asked["label"] = np.where(asked["first"] == better, "first", "Second preferred")
+    asked["label"] = asked["label"].where(asked.index < 6)
+    asked.to_csv(path, index=False)
+    before = Run.open(run).dataset()
+    assert w2s("-q", "score", run, "--labels", path)[0] == 0
+    after = Run.open(run).dataset()
+    moved = np.isin(after.ids, asked["id"][:6])
+    assert (before.splits[moved] == "pool").all()
+    assert (after.splits[moved] == "labelled").all()
+    np.testing.assert_array_equal(after.labels, before.labels)
+    assert w2s("-q", "next", run, "--budget", 8)[0] == 0
+    assert not set(pd.read_csv(run / "next-2.csv")["id"]) & set(asked["id"][:6])
+
+
 class TestTeacher:
     def test_swapped_items_swap_its_probabilities(self, table, rng):
         data = pairs_of(table)

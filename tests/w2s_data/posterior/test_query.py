@@ -37,9 +37,27 @@ def test_a_dense_cloud_of_unsure_rows_does_not_take_the_whole_budget():
     second = rng.uniform(0.4, 0.6, len(strong))
     choice = choose_rows(strong, np.c_[1 - second, second], 16, random_state=0)
     assert set(cloud[choice.rows]) == {0, 1, 2, 3}
-    # Each stands for some rows, the first for most.
-    assert (np.diff(choice.similar) <= 0).all()
-    assert choice.similar[-1] >= 1
+    # Each row of the pool is represented by one.
+    assert choice.similar.min() >= 1
+    assert choice.similar.sum() == len(strong)
+
+
+def test_rows_are_those_that_add_most_to_what_is_represented():
+    strong, proba = pool(n=60)
+    sure = proba.argmax(axis=1) == 1
+    strong, proba = strong[~sure], proba[~sure]  # one class, so that there are no quotas
+    unit = (strong - strong.mean(axis=0)) / strong.std(axis=0)
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+    similar = np.exp(4 * (unit @ unit.T - 1))
+    doubt = np.maximum(1 - proba.max(axis=1), 0.01)
+    expected: list[int] = []
+    for _ in range(8):
+        worth = [doubt @ similar[:, [*expected, row]].max(axis=1) for row in range(len(unit))]
+        expected.append(int(np.argmax(worth)))
+    choice = choose_rows(strong, proba, 8)
+    assert choice.rows.tolist() == expected
+    nearest = similar[:, expected].argmax(axis=1)
+    np.testing.assert_array_equal(choice.similar, np.bincount(nearest, minlength=8))
 
 
 def test_a_small_budget_goes_to_places_of_doubt_and_not_to_the_middle_of_a_class():
