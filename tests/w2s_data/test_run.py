@@ -79,7 +79,7 @@ def test_reopening_keeps_stages(dataset, tmp_path):
     again = Run.create(tmp_path / "run", dataset)
     assert again.is_fresh(SCORE, {"a": 1})
     assert not again.is_fresh(SCORE, {"a": 2})
-    assert again.read_summary("overlap.json") == {"schema": 1, "density": None}
+    assert again.read_summary("overlap.json") == {"schema": SCORE.schema, "density": None}
 
 
 def test_a_damaged_file_is_not_fresh(dataset, tmp_path, caplog):

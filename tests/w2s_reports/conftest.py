@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 
 from tests.w2s_reports.later_stages import DRAWN, STAGES
 from w2s_data.run import Run
-from w2s_data.stages.graph import stage_of
+from w2s_data.stages.graph import SCORE, stage_of
 from w2s_data.utils.manifest import SCHEMA, FileRecord
 from w2s_reports.render import TITLES
 
@@ -149,7 +149,7 @@ def _posterior(
     confidence = np.linspace(0.55, 0.97, 6)
     hostile = HOSTILE if spec.hostile else ""
     return trust, {
-        "schema": 1,
+        "schema": SCORE.schema,
         "unknown": "",
         "n_gold": 60,
         "n_pool": len(pool),
@@ -244,7 +244,7 @@ def _overlap(spec: RunSpec, scores: pd.DataFrame) -> dict[str, Any]:
     density = {"value": share, "low": max(0, share - 0.04), "high": share + 0.04, "level": 0.95}
     hostile = HOSTILE if spec.hostile else ""
     return {
-        "schema": 1,
+        "schema": SCORE.schema,
         "n_items": spec.n,
         "n_scored": len(pool),
         "scored_split": "pool",

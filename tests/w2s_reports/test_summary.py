@@ -120,7 +120,7 @@ def test_other_schema_is_refused(synthetic_run: MakeRun) -> None:
     run = synthetic_run()
     (run / "overlap.json").write_text('{"schema": 99}')
     seal(run)
-    with pytest.raises(RunError, match="schema 1"):
+    with pytest.raises(RunError, match="schema 2"):
         summarize(run)
 
 

@@ -21,6 +21,7 @@ OVERLAP = "overlap.json"
 SCORES = "scores.parquet"
 POSTERIOR = "posterior.parquet"
 POSTERIOR_SUMMARY = "posterior.json"
+SHIFT_SUMMARY = "shift.json"
 FORECAST_SUMMARY = "forecast.json"
 DISCREPANCY = "discrepancy.json"
 SELECTION = "selection.json"
@@ -59,7 +60,8 @@ SCORE = Stage(
         OVERLAP: "adds the region of every item, the overlap density, sources and groups",
         SCORES: "adds the region of every item",
     },
-    optional=(WEAK_PROBA, POSTERIOR, POSTERIOR_SUMMARY),
+    optional=(WEAK_PROBA, POSTERIOR, POSTERIOR_SUMMARY, SHIFT_SUMMARY),
+    schema=2,
     command="w2s score RUN",
     function="w2s_data.stages.scoring:score_stage",
     check="w2s_data.stages.scoring:check_score",

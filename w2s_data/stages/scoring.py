@@ -23,10 +23,18 @@ from w2s_data.run import Run, writes
 from w2s_data.stages.checks import Known
 from w2s_data.stages.embedding import load_features, require_role, required
 from w2s_data.stages.gold import gold_rows
-from w2s_data.stages.graph import OVERLAP, POSTERIOR, POSTERIOR_SUMMARY, SCORE, SCORES
+from w2s_data.stages.graph import (
+    OVERLAP,
+    POSTERIOR,
+    POSTERIOR_SUMMARY,
+    SCORE,
+    SCORES,
+    SHIFT_SUMMARY,
+)
 from w2s_data.stages.posterior import MOST_GOLD, Taught, fit_posterior
 from w2s_data.stages.room import check_room
 from w2s_data.stages.settings import ScoreSettings
+from w2s_data.stages.shifting import WEIGHT, find_shift, learned_roles, shift_detector
 from w2s_data.stages.warnings import data_warnings
 from w2s_data.utils.progress import progress
 from w2s_data.utils.stage import WEAK_PROBA, StageResult
@@ -47,7 +55,8 @@ def score_stage(
 
     The detector is fitted on the pool, the items that would get pseudo-labels; its thresholds then
     divide the items of the other splits. Where the labelled split has gold labels of two classes or
-    more, the label posterior joins them with the weak labels, see `fit_posterior`.
+    more, the label posterior joins them with the weak labels, see `fit_posterior`. Pool, tests and
+    new sources are compared with the labelled rows, see `find_shift`.
 
     Returns
     -------
@@ -76,6 +85,7 @@ def score_stage(
         "detector": detector.get_params(),
         "posterior": posterior.get_params() | {"max_gold": MOST_GOLD},
         "teacher": None if dataset.weak_proba is not None else teacher.get_params(),
+        "shift": shift_detector(compute).get_params(),
     }
     if (earlier := run.earlier(SCORE, recorded)) is not None:
         return earlier
@@ -92,13 +102,17 @@ def score_stage(
             # Regions are about the weak labels that a student would get: those of the ensemble.
             averaged = mean_label(proba)
             scores = _detect(dataset, strong, averaged, detector, compute)
+        weak_side = proba if taught is None else taught
+        shift = find_shift(dataset, features, weak_side, compute, learned_roles(run))
         joined = fit_posterior(posterior, dataset, strong, proba, compute, taught)
         summary = summarize_overlap(detector, dataset, scores, notes)
         summary["data_warnings"] = data_warnings(dataset, averaged)
-        stage.write_table(SCORES, scores.assign(trust=joined.trust))
+        columns = {"trust": joined.trust, WEIGHT: shift.column(dataset)}
+        stage.write_table(SCORES, scores.assign(**columns))
         if joined.proba is not None:
             stage.write_table(POSTERIOR, joined.table(dataset))
         stage.write_summary(POSTERIOR_SUMMARY, joined.summary)
+        stage.write_summary(SHIFT_SUMMARY, shift.summary)
         stage.write_summary(OVERLAP, summary)
     return StageResult(run.read(SCORE))
 
