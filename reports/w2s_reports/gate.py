@@ -188,6 +188,11 @@ def worst_group(rows: Sequence[Mapping[str, Any]], name: str) -> Estimate:
     return {**least[name], "group": least["name"]}
 
 
+def _worst_split(splits: Mapping[str, Any]) -> Estimate:
+    """Return the smallest gain of the best method on a test split, with the split's name."""
+    return NOTHING if splits["n"] < 2 else splits["least"]
+
+
 def _total(summary: Summary, name: str) -> Estimate:
     # Unknown counts are left out, but a run without any count has no total.
     counts = [row[name] for row in summary["group_analysis"]["rows"] if row[name] is not None]
@@ -228,6 +233,9 @@ METRICS: dict[str, Metric] = {
     "pgr": Metric("share", _best("pgr"), "gain", "the recovered gap is undefined"),
     "worst_group_gain": Metric(
         "points", lambda s: worst_group(s["gain"]["groups"], "gain"), "gain", _NO_GROUP
+    ),
+    "worst_split_gain": Metric(
+        "points", lambda s: _worst_split(s["gain"]["splits"]), "gain", "there is one test split"
     ),
     "forecast_gain": Metric(
         "points", lambda s: s["forecast"]["gain"], "forecast", "the forecast gain is unknown"

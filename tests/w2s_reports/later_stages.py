@@ -321,6 +321,20 @@ def _gain_files(spec: Any, hostile: str) -> dict[str, Any]:
         groups = {group + hostile: _estimate(value) for group in spec.groups}
         return {"scores": {"accuracy": _estimate(value)}, "groups": groups, "reason": ""}
 
+    def split(name: str, shift: float) -> dict[str, Any]:
+        gains = {"labelled_only": 0.01, "ceiling": 0.15, "vote": 0.115} | {
+            s["name"]: s["gains"]["accuracy"]["value"] for s in students if not s["control_of"]
+        }
+        rows = [
+            {"name": name, "accuracy": _estimate(teacher + gain - 2 * shift)}
+            | {"gain": _estimate(gain - shift, 0.02), "over_labelled": _estimate(gain - 0.01)}
+            for name, gain in gains.items()
+        ]
+        rows.insert(0, {"name": "teacher", "accuracy": _estimate(teacher - shift)})
+        rows[0] |= {"gain": unknown, "over_labelled": unknown}
+        choice = {"best": "weak", "advised": "weak", "reading": "train on weak labels"}
+        return {"name": name + hostile, "n": 150, "students": rows, "comparisons": []} | choice
+
     return {
         "gain.parquet": by_seed,
         "predictions.parquet": _predictions(
@@ -345,6 +359,9 @@ def _gain_files(spec: Any, hostile: str) -> dict[str, Any]:
             "n_labelled": 100,
             "n_pool": 200,
             "n_test": 150,
+            "main_split": f"test{hostile}",
+            "splits": [split("test", 0.0), split("test_news", 0.2)],
+            "contrasts": [f"the gain of confidence changes sign{hostile}"],
             "reading": f"confidence gains most over the teacher{hostile}",
             "warnings": [f"a single teacher{hostile}"],
         },

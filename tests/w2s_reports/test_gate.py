@@ -79,6 +79,7 @@ def test_every_metric_has_its_number(summary: dict[str, Any]) -> None:
     assert value["pgr"] == best["pgr"]["value"]
     assert (value["forecast_gain"], value["forecast_chance"]) == (0.04, 0.91)
     assert value["worst_group_gain"] == min(g["gain"]["value"] for g in summary["gain"]["groups"])
+    assert value["worst_split_gain"] == pytest.approx(best["gain"]["value"] - 0.2)
     assert value["worst_group_density"] == min(
         g["density"]["value"] for g in summary["groups"]["rows"]
     )

@@ -89,8 +89,8 @@ def test_line_of_the_density_and_of_the_verdict(synthetic_run: MakeRun) -> None:
     assert stage_line("score", results(run)["score"]).endswith(" of 200 pool items")
     verdict = stage_line("verdict", summarize(run)["verdict"])
     assert verdict == (
-        "Train on both: measured 81.0% against 78.0% with weak labels alone, +3.0 points "
-        "(95% interval +1.0 to +5.0)"
+        "Train on both: measured on test split test: 81.0% against 78.0% with weak labels alone, "
+        "+3.0 points (95% interval +1.0 to +5.0)"
     )
     unknown = stage_line("verdict", summarize(synthetic_run("bare"))["verdict"])
     assert unknown.startswith("Not known yet")

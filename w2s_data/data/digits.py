@@ -51,8 +51,8 @@ def digits(
 
 
 def shifted_digits(
-    seen: Sequence[str] = ("clean", "blurred", "rotated"),
-    held_out: Sequence[str] = ("inverted", "halved", "noisy"),
+    seen: Sequence[str] = ("clean", "blurred", "occluded"),
+    held_out: Sequence[str] = ("rotated", "halved", "noisy"),
     reader_per_channel: bool = False,
     n_reader: int = 150,
     n_labelled: int = 100,
@@ -67,7 +67,9 @@ def shifted_digits(
     scans equally among its channels, and the pool takes those that are left. The weak labels are
     those of a reader (logistic regression on 4 x 4 pixels) of `n_reader` other scans through the
     seen channels or, with `reader_per_channel`, of as many readers as seen channels, each trained
-    on `n_reader` scans of its own.
+    on `n_reader` scans of its own. Channels are "clean", "blurred", "rotated", "occluded",
+    "halved", "noisy" and "inverted", which turns a linear reader of the others round and which no
+    linear head on pixels can read together with them.
 
     `truth` holds `shifted` (True of rows through a held-out channel) and `scan`, the number of the
     scan in `sklearn.datasets.load_digits`.
@@ -76,7 +78,7 @@ def shifted_digits(
     --------
     >>> data = shifted_digits(reader_per_channel=True).dataset
     >>> data.weak_names, {name: len(data.rows(name)) for name in ("pool", "test_shifted")}
-    (('clean', 'blurred', 'rotated'), {'pool': 697, 'test_shifted': 250})
+    (('clean', 'blurred', 'occluded'), {'pool': 697, 'test_shifted': 250})
     """
     seen, held_out = _channels("seen", seen), _channels("held_out", held_out)
     if both := sorted({*seen} & {*held_out}):

@@ -18,7 +18,7 @@ from w2s_data.utils.typing import AnyArray, FloatArray, IntArray
 from w2s_data.utils.votes import abstains
 
 CALIBRATION_BINS = 15  # as in Guo et al.; fewer hide errors that cancel, more leave bins empty
-COUNT_BYTES = 32 * 2**20  # of resampled counts that are kept between calls
+COUNT_BYTES = 32 * 2**20  # of resampled counts
 DRAWN_BYTES = 16 * 2**20  # of counts, as float64, that are multiplied at a time
 TABLE_BYTES = 32 * 2**20  # of statistics that are multiplied with them at a time
 STATISTICS_ROWS = 8192  # items at a time: the intermediate arrays of statistics stay small
@@ -148,6 +148,7 @@ class ItemBootstrap:
     n: int  # test items
     n_resamples: int
     seed: int
+    kept_bytes: int = COUNT_BYTES  # of resampled counts that are kept between calls
 
     def measure(
         self, metrics: Sequence[Metric], proba: FloatArray, truth: Truth
@@ -191,7 +192,7 @@ class ItemBootstrap:
 
     def _resampled(self, table: FloatArray) -> Iterator[FloatArray]:
         """Yield the sums (b, K) of a table (n, K) in some resamples at a time."""
-        kept = self._all_counts if self.n * self.n_resamples <= COUNT_BYTES else None
+        kept = self._all_counts if self.n * self.n_resamples <= self.kept_bytes else None
         size = max(1, DRAWN_BYTES // (8 * self.n))
         for start in range(0, self.n_resamples, size):
             stop = min(start + size, self.n_resamples)

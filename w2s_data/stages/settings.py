@@ -194,6 +194,11 @@ class GainSettings(Settings):
     seeds: Annotated[Count, Field(le=MOST_SEEDS)] = Field(
         5, description="Number of seeds per method."
     )
+    test_by: Literal["source", "group"] | None = Field(
+        None,
+        description="Measure each source, or group, of the test rows as a test split of its own; "
+        "by default the test splits that the data come with.",
+    )
     tuning: Literal["head", "lora", "full"] = Field(
         "head", description="What is trained: a head on the strong features, or a whole model."
     )

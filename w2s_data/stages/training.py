@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from w2s_data.compute.context import Compute
 from w2s_data.errors import DegenerateDataWarning, InputError, NotApplicableError, find
 from w2s_data.finetune.gain.data import check_measurable
@@ -30,10 +32,12 @@ from w2s_data.stages.settings import GainSettings
 from w2s_data.stages.warnings import data_warnings
 from w2s_data.utils.io import sha256_json
 from w2s_data.utils.stage import StageResult
+from w2s_data.utils.typing import AnyArray
 from w2s_data.utils.validation import check_seeds
 from w2s_data.utils.warnings import collect_warnings
 
 if TYPE_CHECKING:
+    from w2s_data.data.dataset import W2SDataset
     from w2s_data.finetune.methods.base import Method
 
 
@@ -72,6 +76,7 @@ def gain_stage(
         **trained,
         "seeds": settings.seeds,
         "methods": {name: repr(method) for name, method in methods.items()},
+        **({} if settings.test_by is None else {"test_by": settings.test_by}),
     }
     if not settings.restart and (earlier := run.earlier(GAIN, recorded)) is not None:
         return earlier
@@ -93,7 +98,7 @@ def gain_stage(
                 strong,
                 weak_proba,
                 dataset.labels,
-                dataset.splits,
+                _named_splits(dataset),
                 methods=methods,
                 seeds=settings.seeds,
                 settings=chosen,
@@ -101,6 +106,9 @@ def gain_stage(
                 groups=dataset.groups,
                 class_names=dataset.class_names,
                 posterior=posterior_of(run, dataset),
+                test_by=None
+                if (role := settings.test_by) is None
+                else dataset.table[role].to_numpy(),
                 forecast=_forecast(run),
                 checkpoint=run.path / "gain" / sha256_json({**trained, "scored": scored})[:12],
                 resume=not settings.restart,
@@ -121,7 +129,7 @@ def gain_stage(
 
 
 def check_gain(settings: GainSettings, known: Known) -> None:
-    """Raise for methods, parameters and models that do not exist, and for items without labels."""
+    """Raise for methods, models and columns that do not exist, and for items without labels."""
     from w2s_data.finetune.gain.training import name_methods
 
     dataset = known.dataset
@@ -139,7 +147,17 @@ def check_gain(settings: GainSettings, known: Known) -> None:
                 "items: use tuning 'head'"
             )
     if dataset is not None:
-        check_measurable(dataset.labels, dataset.splits)
+        check_measurable(dataset.labels, _named_splits(dataset))
+        if settings.test_by is not None and settings.test_by not in dataset.table:
+            raise InputError(
+                f"test_by={settings.test_by!r} makes a test split of each {settings.test_by}, and "
+                f"the data have none: name the column that holds them with {settings.test_by}="
+            )
+
+
+def _named_splits(dataset: W2SDataset) -> AnyArray:
+    """Return the split of each row, test rows with the name of their test split."""
+    return np.where(dataset.splits == "test", dataset.test_splits, dataset.splits)
 
 
 def _training(settings: GainSettings, compute: Compute, paired: bool) -> dict[str, Any]:

@@ -132,6 +132,8 @@ def _of_splits(dataset: W2SDataset) -> Iterator[DataWarning]:
             "only where all have one; put them into the pool",
             {"n": n_test - known, "n_test": n_test},
         )
+    if (main := dataset.test_splits == "test").any():  # of several, the one to advise from
+        known = int((dataset.labels[main] >= 0).sum())
     if known < FEWEST_TEST:
         few = f"a gain of less than {_halfwidth(known):.0f} points cannot be told from chance"
         yield DataWarning(

@@ -166,6 +166,8 @@ def _gain(g: Summary) -> Iterator[Value]:
     worst = worst_group(g["groups"], "gain")
     if worst["value"] is not None:
         yield "gain in the worst group, points", "points", worst
+    if g["splits"]["n"] > 1 and g["splits"]["least"]["value"] is not None:
+        yield "gain in the worst test split, points", "points", g["splits"]["least"]
 
 
 SECTIONS: tuple[tuple[str, str, Callable[[Summary], Iterator[Value]]], ...] = (

@@ -13,6 +13,7 @@ from w2s_reports.formats import format_interval, name_of, percent, plain, signed
 from w2s_reports.summary.diagnostics import summarize_diagnostics
 from w2s_reports.summary.options import summarize_options
 from w2s_reports.summary.parts import estimate, named, sentence, texts
+from w2s_reports.summary.splits import summarize_splits
 
 # Students that every method is compared with.
 REFERENCES = ("teacher", "ceiling", "labelled_only", "vote")
@@ -71,6 +72,7 @@ def summarize_gain(artefacts: Artefacts) -> dict[str, Any]:
         ],
         **{name: _reference(result[name]) for name in REFERENCES},
         "groups": groups,
+        "splits": summarize_splits(result),
         "diagnostics": summarize_diagnostics(artefacts),
         "forecast": _forecast(result["forecast"], artefacts.later.get(FORECAST_SUMMARY) or {}),
         "failures": [

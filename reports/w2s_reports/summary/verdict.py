@@ -91,7 +91,8 @@ def _headline(
 ) -> dict[str, Any]:
     """Build the headline; `words` replace the advice where it is withheld, and `why` says why."""
     advice = ADVICE[stage["advised"]]
-    text = f"{kind} {evidence(stage)}"
+    about = _about(stage["splits"]) if "splits" in stage else ""
+    text = f"{kind} on {about}: {evidence(stage)}" if about else f"{kind} {evidence(stage)}"
     other = rival(stage)
     return {
         "words": words or capitalized(advice),
@@ -149,9 +150,10 @@ def _gain_sentences(gain: Mapping[str, Any]) -> list[str]:
     which = f"the best of {len(gain['methods'])} methods, {best['name']},"
     if len(gain["methods"]) == 1:
         which = f"the student ({best['name']})"
+    where = f" of {about}" if (about := _about(gain["splits"])) else ""
     sentences = [
         _reason(gain, "measured"),
-        f"On {count(gain['n_test'])} test items the teacher is right on "
+        f"On {count(gain['n_test'])} test items{where} the teacher is right on "
         f"{percent(teacher['value'])} and {which} on {percent(best['accuracy']['value'])}: "
         f"{_with_level(best['gain'], 'points')}, {_clearly(best['gain'])}.",
     ]
@@ -170,7 +172,14 @@ def _gain_sentences(gain: Mapping[str, Any]) -> list[str]:
             f"By group, {best['name']} gains least in {least['name']}: "
             f"{_with_level(least['gain'], 'points')}."
         )
-    return sentences
+    return [*sentences, *gain["splits"]["findings"]]
+
+
+def _about(splits: Mapping[str, Any]) -> str:
+    """Name the test rows that the figures are about, where there are several test splits."""
+    if splits["about"]:
+        return f"test split {splits['about']}"
+    return f"{splits['n']} test splits together" if splits["n"] > 1 else ""
 
 
 def _ceiling(gain: Mapping[str, Any], best: Mapping[str, Any]) -> str:

@@ -138,6 +138,54 @@ def test_without_gold_labels_in_the_test_split(w2s, scored, tmp_path):
     assert "test" in err
 
 
+def test_several_test_splits_side_by_side(w2s, scored, tmp_path):
+    table = pd.read_parquet(scored.parent / "data.parquet")
+    test = np.flatnonzero(table["split"] == "test")
+    table.loc[test[:80], "split"] = "Test_OOD"
+    table["domain"] = np.where(np.arange(N) % 2, "web", "crowd")
+    table.to_parquet(tmp_path / "data.parquet")
+    run = tmp_path / "run"
+    arguments = ["--item", "x", "--label", "label", "--split", "split", "--source", "domain"]
+    arguments += ["--weak-columns", "p00,p01", "-o", run]
+    assert w2s("score", tmp_path / "data.parquet", *arguments)[0] == 0
+    code, out, _ = w2s("gain", run, "--methods", "naive", *QUICK)
+    assert code == 0
+    flat = " ".join(out.split())
+    assert f"on {len(test) - 80} test items of test," in flat
+    for word in ("test_ood", "worst split", "least right on test split"):
+        assert word in flat
+    summary = json.loads((run / "gain.json").read_text())
+    assert [(s["name"], s["n"]) for s in summary["splits"]] == [
+        ("test", len(test) - 80), ("test_ood", 80),
+    ]  # fmt: skip
+    seeds = pd.read_parquet(run / "gain.parquet")
+    assert {"split_test", "split_test_ood", "worst_split"} <= {*seeds.columns}
+    items = pd.read_parquet(run / "predictions.parquet")
+    assert items["test_split"].isin(["test", "test_ood"]).sum() == len(test)
+    assert "Test split by test split" in (run / "report.html").read_text()
+
+    # The same students, cut up by source; other names need no training.
+    before = {path.name: path.stat().st_mtime_ns for path in (run / "gain").glob("*/*.safetensors")}
+    code, out, _ = w2s("gain", run, "--methods", "naive", *QUICK, "--test-by", "source")
+    assert code == 0
+    by_source = json.loads((run / "gain.json").read_text())
+    assert [s["name"] for s in by_source["splits"]] == ["crowd", "web"]
+    assert (by_source["main_split"], by_source["n_test"]) == ("", len(test))
+    after = {path.name: path.stat().st_mtime_ns for path in (run / "gain").glob("*/*.safetensors")}
+    assert after == before
+
+
+def test_test_by_needs_its_column(w2s, run):
+    code, _, err = w2s("gain", run, *QUICK, "--test-by", "source")
+    assert code == 2
+    assert "the data have none: name the column that holds them with source=" in " ".join(
+        err.split()
+    )
+    code, _, err = w2s("gain", run, *QUICK, "--test-by", "sorce")
+    assert code == 2
+    assert "'source'" in err
+
+
 @pytest.mark.slow
 def test_several_weak_models_and_what_is_kept_of_each_item(w2s, scored, tmp_path):
     models = ("--weak-columns", "north=p00,p01", "--weak-columns", "south=p10,p11")

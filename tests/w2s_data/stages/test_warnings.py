@@ -109,6 +109,16 @@ def test_what_is_warned_of(changes, code, numbers, withholds):
     assert found[code]["withholds"] == withholds
 
 
+def test_few_rows_of_the_split_called_test_are_few_whatever_others_hold():
+    data = plenty(test={"a": 200, "b": 200})
+    splits = np.where(data.splits == "test", "test_ood", data.splits)
+    splits[np.flatnonzero(splits == "test_ood")[:30]] = "test"
+    [few] = [w for w in data_warnings(data.with_given_splits(splits)) if w["code"] == "few_test"]
+    assert few["numbers"]["n"] == 30
+    splits[splits == "test"] = "test_b"
+    assert not data_warnings(data.with_given_splits(splits))
+
+
 def test_sentences_name_classes_counts_and_the_next_step():
     found = by_code(plenty(test={"a": 60, "b": 60, "c": 30}))
     assert found["unseen_class"]["text"] == (

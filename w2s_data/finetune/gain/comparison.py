@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import combinations
 from typing import Any
@@ -13,7 +13,10 @@ import pandas as pd
 from w2s_data.errors import InputError
 from w2s_data.finetune.gain.data import GainData
 from w2s_data.finetune.gain.intervals import (
+    Comparison,
     Measurement,
+    Score,
+    joint_level,
     measure,
     measure_ratio,
     rank_groups,
@@ -24,15 +27,16 @@ from w2s_data.finetune.gain.kept import KeptStudent
 from w2s_data.finetune.gain.options import Candidate, choose, missing, stand_ins
 from w2s_data.finetune.gain.predictions import predictions_table
 from w2s_data.finetune.gain.result import (
-    Comparison,
     ForecastCheck,
     GainResult,
     Reference,
     StudentGain,
 )
 from w2s_data.finetune.gain.scores import Scorer, Scores
+from w2s_data.finetune.gain.splits import SplitGain, contrast_splits, gain_on_split, split_notes
 from w2s_data.finetune.gain.training import CEILING, LABELLED_ONLY, VOTE, Trained
 from w2s_data.finetune.methods.base import Method
+from w2s_data.forecast.options import Choice
 from w2s_data.utils.intervals import LEVEL
 from w2s_data.utils.votes import mean_label
 
@@ -82,7 +86,9 @@ class Comparer:
             if not student.failure
         }
         ranked = sorted(scores, key=lambda name: -scores[name][""].accuracy.point.mean())
-        comparisons, letters = self._rank({name: scores[name][""] for name in ranked})
+        own = {name: scores[name][""] for name in ranked}
+        comparisons, letters = self._rank(own)
+        splits = [self._on_split(name, own, methods, trained) for name in self.data.split_names]
         students = tuple(
             self._student(name, model, scores[name], letters[name])
             for name in ranked
@@ -101,7 +107,7 @@ class Comparer:
             vote=self._reference(VOTE, self._vote),
             teachers=tuple(teachers),
             comparisons=comparisons,
-            **self._options(ranked, methods, scores, trained),
+            **vars(self._choose(own, methods, trained)),
             failures={name: each.failure for name, each in trained.items() if each.failure},
             forecast=_check_forecast(forecast, naive, students),
             by_seed=self._by_seed(scores, students, seeds),
@@ -111,40 +117,64 @@ class Comparer:
             class_names=self.data.class_names,
             n_labelled=len(self.data.rows("labelled")),
             n_pool=len(self.data.rows("pool")),
-            n_test=len(self.data.rows("test")),
-            warnings=notes,
+            n_test=len(self.data.test_rows()),
+            main_split=self.data.main_split,
+            splits=tuple(splits),
+            contrasts=contrast_splits(splits, ranked),
+            warnings=(*notes, *split_notes(self.data)),
             penalties={n: s.l2 for n, s in {**self._gold, **trained}.items() if not s.failure},
             diagnostics={n: s.diagnostics for n, s in succeeded.items() if s.diagnostics},
             by_item=predictions_table(self.data, answers),
             by_method=self._kept(succeeded),
         )
 
-    def _options(
+    def _choose(
         self,
-        ranked: Sequence[str],
+        scores: Mapping[str, Scores],
         methods: Mapping[str, Method],
-        scores: Mapping[str, Mapping[str, Scores]],
         trained: Mapping[str, Trained],
-    ) -> dict[str, Any]:
-        """Compare the options, the best method of each kind standing for it; fields of a result."""
+        split: str = "",
+    ) -> Choice:
+        """Compare the options on a split, the best method of each kind standing for it."""
         alone = self._gold_scores[LABELLED_ONLY]
-        candidates = {"teacher": self._candidate("", self._teacher)}
+        candidates = {"teacher": self._candidate("", self._teacher.on(split))}
         if alone is None:
             candidates["gold"] = missing("gold", self._gold[LABELLED_ONLY].failure)
         else:
-            candidates["gold"] = self._candidate(LABELLED_ONLY, alone)
+            candidates["gold"] = self._candidate(LABELLED_ONLY, alone.on(split))
+        ranked = sorted(scores, key=lambda name: -scores[name].on(split).point.mean())
         chosen, asked = stand_ins(ranked, methods), stand_ins([*methods], methods)
         for name in ("weak", "both"):
             if name in chosen:
-                candidates[name] = self._candidate(chosen[name], scores[chosen[name]][""])
+                candidates[name] = self._candidate(chosen[name], scores[chosen[name]].on(split))
             else:
                 failure = trained[asked[name]].failure if name in asked else ""
                 candidates[name] = missing(name, failure)
-        return vars(choose(candidates, self.level))
+        return choose(candidates, self.level)
 
-    def _candidate(self, student: str, scores: Scores) -> Candidate:
-        accuracy = self._scorer.measurements(scores)[0]["accuracy"]
-        return Candidate(student, scores.accuracy, accuracy)
+    def _candidate(self, student: str, accuracy: Score) -> Candidate:
+        return Candidate(student, accuracy, self._scorer.share(accuracy))
+
+    def _on_split(
+        self,
+        name: str,
+        scores: Mapping[str, Scores],
+        methods: Mapping[str, Method],
+        trained: Mapping[str, Trained],
+    ) -> SplitGain:
+        """Compare teacher, students and one another on one test split."""
+        references = {**self._gold_scores, VOTE: self._vote}
+        known = {n: own for n, own in references.items() if own is not None} | {**scores}
+        return gain_on_split(
+            name,
+            self._teacher.on(name),
+            {n: own.on(name) for n, own in known.items()},
+            methods=[*scores],
+            alone=None if (alone := self._gold_scores[LABELLED_ONLY]) is None else alone.on(name),
+            choice=self._choose(scores, methods, trained, name),
+            scorer=self._scorer,
+            n_splits=len(self.data.split_names),
+        )
 
     def _kept(self, trained: Mapping[str, Trained]) -> dict[str, KeptStudent]:
         gold = self._gold[LABELLED_ONLY]
@@ -162,7 +192,7 @@ class Comparer:
         """Compare every pair of methods; methods that do not differ share a letter."""
         names = list(scores)
         pairs = list(combinations(range(len(names)), 2))
-        level = 1 - (1 - self.level) / max(1, len(pairs))  # Bonferroni
+        level = joint_level(self.level, len(pairs))
         differs = np.zeros((len(names), len(names)), dtype=bool)
         comparisons = []
         for i, j in pairs:

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from w2s_data.data.splits import SPLITS, parse_splits
+from w2s_data.data.splits import SPLITS, base_splits, parse_splits
 from w2s_data.errors import EmptyDataError, InputError, SplitError, listing, rows, unknown
 from w2s_data.features.matrix import FeatureMatrix, FeatureView, as_feature_matrix
 from w2s_data.finetune.levels.store import digest_array, digest_items
 from w2s_data.finetune.metrics import Truth
 from w2s_data.finetune.weak_labels import as_weak_proba, check_posterior
 from w2s_data.utils.io import sha256_json
+from w2s_data.utils.text import natural_key
 from w2s_data.utils.typing import AnyArray, FloatArray, IntArray
 from w2s_data.utils.validation import check_same_length
 
@@ -32,6 +33,8 @@ class GainData:
     class_names: tuple[object, ...]
     groups: AnyArray | None = None  # (N,)
     posterior: FloatArray | None = None  # (N, C), of gold and weak labels together
+    # Test split of each test row, (N,) of str; None where all are in the one called "test".
+    test_splits: AnyArray | None = None
 
     def rows(self, split: str) -> IntArray:
         """Return the row numbers of a split, ascending."""
@@ -60,16 +63,37 @@ class GainData:
         return self.read(rows), self.labels[rows]
 
     @property
+    def split_names(self) -> tuple[str, ...]:
+        """Names of the test splits, "test" first; none where that is the only one."""
+        if self.test_splits is None:
+            return ()
+        names = set(self.test_splits[self.rows("test")].tolist())
+        return tuple(sorted(names, key=lambda name: (name != "test", natural_key(name))))
+
+    @property
+    def main_split(self) -> str:
+        """The test split that is called "test", if there are others; empty for all test rows."""
+        names = self.split_names
+        return "test" if len(names) > 1 and "test" in names else ""
+
+    def test_rows(self, name: str = "") -> IntArray:
+        """Return the rows of a test split; by default those that the result is about."""
+        name, test = name or self.main_split, self.rows("test")
+        if not name or self.test_splits is None:
+            return test
+        return np.asarray(test[self.test_splits[test] == name])
+
+    @property
     def group_names(self) -> tuple[str, ...]:
-        """Groups of the test rows, sorted."""
+        """Groups of the test rows that the result is about, sorted."""
         if self.groups is None:
             return ()
-        return tuple(np.unique(self.groups[self.rows("test")].astype(str)).tolist())
+        return tuple(np.unique(self.groups[self.test_rows()].astype(str)).tolist())
 
     @property
     def truth(self) -> Truth:
-        """Labels and groups of the test rows."""
-        test = self.rows("test")
+        """Labels and groups of the test rows that the result is about."""
+        test = self.test_rows()
         names = self.group_names
         codes = None
         if self.groups is not None:
@@ -111,6 +135,7 @@ def check_gain_data(
     groups: Any,
     class_names: Sequence[object] | None,
     posterior: Any = None,
+    test_by: Any = None,
 ) -> GainData:
     """Check the inputs of `measure_gain`, and raise an `InputError` that names what is wrong."""
     if (features is None) == (items is None):
@@ -119,30 +144,48 @@ def check_gain_data(
     n = len(inputs) if isinstance(inputs, list) else inputs.shape[0]
     teachers, classes = as_weak_proba(weak_proba, class_names)
     given = {"items": range(n), "weak_proba": teachers, "labels": labels, "splits": splits}
-    check_same_length(**given, **({} if groups is None else {"groups": groups}))
+    more = {"groups": groups, "test_by": test_by}
+    check_same_length(**given, **{name: part for name, part in more.items() if part is not None})
     names = tuple(classes.tolist())
+    named = parse_splits(pd.Series(splits), "splits")
+    base = base_splits(named)
     data = GainData(
         inputs,
         teachers,
         _codes(np.asarray(labels), names, named=class_names is not None),
-        parse_splits(pd.Series(splits), "splits"),
+        base,
         names,
         None if groups is None else np.asarray(groups, dtype=object),
         None if posterior is None else check_posterior(posterior, teachers),
+        _test_splits(base, named, test_by),
     )
-    check_measurable(data.labels, data.splits)
+    check_measurable(data.labels, named)
     return data
 
 
+def _test_splits(base: AnyArray, named: AnyArray, test_by: Any) -> AnyArray | None:
+    """Return the name of each test row's split, by `test_by` if given; None if all are "test"."""
+    names = named if test_by is None else np.asarray(test_by, dtype=object)
+    test = base == "test"
+    names = np.array([str(name) for name in np.where(test, names, "")], dtype=object)
+    return None if (names[test] == "test").all() else names
+
+
 def check_measurable(labels: IntArray, splits: AnyArray) -> None:
-    """Raise unless there are a pool, and test rows which all have a gold label."""
-    counts = {split: int(np.count_nonzero(splits == split)) for split in SPLITS}
+    """Raise unless there are a pool, and test rows which all have a gold label.
+
+    `splits` may hold names of test splits.
+    """
+    base = base_splits(splits)
+    counts = {split: int(np.count_nonzero(base == split)) for split in SPLITS}
     for split in ("pool", "test"):
         if not counts[split]:
             raise EmptyDataError(f"no row is in the {split} split ({counts})")
-    missing = np.flatnonzero((splits == "test") & (labels < 0))
+    missing = np.flatnonzero((base == "test") & (labels < 0))
     if len(missing):
-        raise SplitError(f"{rows(missing)} of the test split have no label to measure by")
+        lacking = listing(dict.fromkeys(splits[missing]), 4)
+        which = "the test split" if lacking == "'test'" else f"test split {lacking}"
+        raise SplitError(f"{rows(missing)} of {which} have no label to measure by")
 
 
 def _codes(labels: AnyArray, names: tuple[object, ...], *, named: bool) -> IntArray:

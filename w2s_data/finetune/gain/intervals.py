@@ -62,6 +62,35 @@ class Measurement(Estimate):
         return f"Measurement(nan, {self.reason!r})" if self.reason else super().__repr__()
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """Accuracy of the first method minus the second, on the same items and seeds.
+
+    The intervals of all comparisons hold together at the result's level (Bonferroni).
+    """
+
+    first: str
+    second: str
+    difference: Measurement
+
+
+def joint_level(level: float, n: int) -> float:
+    """Return the level at which each of n intervals is taken, so that all hold together at `level`.
+
+    Bonferroni's: 1 - (1 - level) / n.
+    """
+    return 1 - (1 - level) / max(1, n)
+
+
+def format_limits(estimate: Estimate, sign: str = "") -> str:
+    """Return the limits of an interval in words.
+
+    >>> format_limits(Estimate(0.01, -0.02, 0.04), "+")
+    '-0.020 to +0.040'
+    """
+    return f"{estimate.low:{sign}.3f} to {estimate.high:{sign}.3f}"
+
+
 def undefined(reason: str) -> Measurement:
     """Return NaN with its reason."""
     return Measurement(np.nan, reason=reason)

@@ -43,6 +43,7 @@ def measure_gain(
     groups: AnyArray | Sequence[Any] | None = None,
     class_names: Sequence[object] | None = None,
     posterior: FloatArray | None = None,
+    test_by: AnyArray | Sequence[Any] | None = None,
     forecast: Any = None,
     early_stopping: bool = False,
     level: float = LEVEL,
@@ -77,7 +78,9 @@ def measure_gain(
         Gold labels: codes, -1 where unknown; or names, None where unknown, with `class_names`.
         Needed for the test rows. Those of the pool are seen by the ceiling only.
     splits : array (N,)
-        labelled, pool, validation or test.
+        labelled, pool, validation or test. Test rows may be in several splits, such as "test" and
+        "test_ood" (see `w2s_data.data.splits.read_split`): `splits` of the result has each, and the
+        other figures are about "test" or, if no split is called so, about all test rows.
     methods : sequence of names or Method, or mapping from name to these
     seeds : int or sequence of int
         Number of seeds, or their numbers.
@@ -94,6 +97,9 @@ def measure_gain(
         Probabilities of gold and weak labels together, of all rows, for `stacked` and the like; see
         `LabelPosterior`. By default one is fitted to the pool and the labelled rows, on `features`;
         it takes the weak labels of the labelled rows as held out.
+    test_by : array (N,), optional
+        Names that make a test split each of the test rows, instead of those in `splits`, e.g.
+        sources.
     forecast : GainForecast, or a mapping with its entry "gain"; optional
         Compared with the gain of the naively trained student.
     early_stopping : bool
@@ -176,6 +182,7 @@ def measure_gain(
             groups=groups,
             class_names=class_names,
             posterior=posterior,
+            test_by=test_by,
         )
         if early_stopping and not len(data.known("validation")):
             raise InputError("early_stopping needs rows with labels in the validation split")

@@ -54,6 +54,7 @@ def predictions_table(data: GainData, students: Mapping[str, pd.DataFrame]) -> p
     columns: dict[str, Any] = {
         "row": np.arange(len(weak_labels)),
         "split": pd.Categorical(data.splits),
+        **({} if data.test_splits is None else {"test_split": pd.Categorical(data.test_splits)}),
         "label": named(data.labels),
         "teacher / label": named(weak_labels),
         "teacher / proba": teacher[np.arange(len(weak_labels)), weak_labels].astype(np.float32),

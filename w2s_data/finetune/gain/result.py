@@ -10,8 +10,14 @@ import numpy as np
 import pandas as pd
 
 from w2s_data.errors import listing
-from w2s_data.finetune.gain.intervals import Measurement, undefined
+from w2s_data.finetune.gain.intervals import (
+    Comparison,
+    Measurement,
+    format_limits,
+    undefined,
+)
 from w2s_data.finetune.gain.options import MeasuredOption
+from w2s_data.finetune.gain.splits import SplitGain
 from w2s_data.forecast.options import Choice, Difference
 from w2s_data.utils.intervals import Estimate
 
@@ -20,7 +26,8 @@ if TYPE_CHECKING:
     from w2s_data.finetune.student import Student
 
 _MOST_SHOWN = 12  # methods in the text, which should fit a screen
-_GAINS_SHOWN = ("macro_f1", "worst_group", "calibration_error")
+_SPLITS_SHOWN = 3  # columns of it
+_GAINS_SHOWN = ("macro_f1", "worst_group", "worst_split", "calibration_error")
 
 
 @dataclass(frozen=True)
@@ -40,7 +47,8 @@ class StudentGain:
     name: str  # of the method in the table, or of the control
     control_of: str  # the method that it is a control of; empty for methods
     rank_group: str  # letters: methods that share one do not differ significantly
-    # accuracy, macro_f1, calibration_error and, with groups, worst_group.
+    # accuracy, macro_f1, calibration_error and, with groups or test splits, worst_group and
+    # worst_split.
     scores: Mapping[str, Measurement]
     # Student minus teacher, paired by test item; a calibration_error below 0 is better.
     gains: Mapping[str, Measurement]
@@ -57,18 +65,6 @@ class StudentGain:
         return self.gains["accuracy"]
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """Accuracy of the first method minus the second, on the same items and seeds.
-
-    The intervals of all comparisons hold together at the result's level (Bonferroni).
-    """
-
-    first: str
-    second: str
-    difference: Measurement
-
-
 @dataclass(frozen=True, repr=False)
 class ForecastCheck(Estimate):
     """A forecast gain and its interval, compared with the measured gain of a plain student."""
@@ -83,7 +79,7 @@ class ForecastCheck(Estimate):
         >>> ForecastCheck(0.03, -0.01, 0.07, 0.9, "naive", 0.05, True).describe()
         'forecast gain +0.030 (-0.010 to +0.070); naive gained +0.050, inside the interval'
         """
-        line = f"forecast gain {self.value:+.3f} ({_limits(self, '+')})"
+        line = f"forecast gain {self.value:+.3f} ({format_limits(self, '+')})"
         if not self.student:
             return f"{line}; no naive student was trained to compare it with"
         where = "inside" if self.inside else "outside"
@@ -92,7 +88,11 @@ class ForecastCheck(Estimate):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class GainResult:
-    """Weak-to-strong gain of several methods, measured on one test split."""
+    """Weak-to-strong gain of several methods, measured on the same test rows.
+
+    With several test splits the figures are about the one called "test" or, without such a one,
+    about all test rows; `splits` has each of them.
+    """
 
     students: tuple[StudentGain, ...]  # ranked by gain, each method followed by its controls
     teacher: Reference  # the mean of the teachers
@@ -116,7 +116,10 @@ class GainResult:
     class_names: tuple[object, ...]
     n_labelled: int
     n_pool: int
-    n_test: int
+    n_test: int  # test rows that the figures are about
+    main_split: str = ""  # their test split, "test" if there are others; empty for all test rows
+    splits: tuple[SplitGain, ...] = ()  # each test split, unless "test" is the only one
+    contrasts: tuple[str, ...] = ()  # where the splits disagree
     warnings: tuple[str, ...] = ()
     penalties: Mapping[str, float] = field(default_factory=dict)  # l2 by method and reference
     diagnostics: Mapping[str, Any] = field(default_factory=dict)  # see `diagnose_seeds`
@@ -169,21 +172,28 @@ class GainResult:
     def reading(self) -> str:
         """The advised option, and its lead over the next or how far it is behind the best."""
         choice = Choice(self.options, self.differences, self.best, self.advised, self.lead)
-        return "no method has a result" if not self.methods else choice.advise()
+        if not self.methods:
+            return "no method has a result"
+        about = f", on test split {self.main_split!r}" if self.main_split else ""
+        if len(self.splits) > 1 and not about:
+            about = f", on {len(self.splits)} test splits together"
+        return choice.advise() + about
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row per model and seed, with intervals over test items only.
 
         Columns: role (teacher, vote, ceiling, labelled_only, method, control), student, control_of,
-        seed (missing for teachers and vote), each metric, `group_NAME` accuracies, gain, pgr, opr;
-        limits of accuracy (Wilson) and gain (paired bootstrap) in `*_low` and `*_high`.
+        seed (missing for teachers and vote), each metric, `group_NAME` and `split_NAME` accuracies,
+        gain, pgr, opr; limits of accuracy (Wilson) and gain (paired bootstrap) in `*_low` and
+        `*_high`.
         """
         return self.by_seed.copy()
 
     def predictions(self) -> pd.DataFrame:
         """Return one row per item, in the order of the items.
 
-        Columns: row, split, label (gold); "teacher / label" and "teacher / proba"; and of each
+        Columns: row, split, test_split (where there are several), label (gold); "teacher / label"
+        and "teacher / proba"; and of each
         method "/ label" (most probable class of the mean over seeds), "/ proba" (mean probability
         of that class), "/ gold proba" (of the gold class) and "/ right" (share of the seeds that
         are right, so that its mean over the test rows is the accuracy). Shares and probabilities
@@ -219,7 +229,8 @@ class GainResult:
     def __repr__(self) -> str:
         lines = [
             f"GainResult: {len(self.methods)} methods x {len(self.seeds)} seeds, "
-            f"tuning {self.tuning!r}, pool {self.n_pool:,}, test {self.n_test:,} items",
+            f"tuning {self.tuning!r}, pool {self.n_pool:,}, test {self.n_test:,} items"
+            + (f" of {self.main_split!r}" if self.main_split else ""),
             f"  {self.reading}",
         ]
         shown = [(o.name, o.accuracy, o.student) for o in self.options]
@@ -227,14 +238,42 @@ class GainResult:
             accuracy = reference.scores.get("accuracy", undefined(reference.reason))
             shown.append((reference.name, accuracy, ""))
         for name, accuracy, student in shown:
-            measured = f"{accuracy.value:.3f}  ({_limits(accuracy)})  {student}".rstrip()
+            measured = f"{accuracy.value:.3f}  ({format_limits(accuracy)})  {student}".rstrip()
             lines.append(f"  {name:<10} {accuracy.reason or measured}")
         lines += self._table_lines()
+        lines += self._split_lines()
         reasons = (m.reason for s in self.methods for m in (s.pgr, s.opr) if m.reason)
         lines += [f"  {reason}" for reason in list(dict.fromkeys(reasons))[:2]]
         lines += [f"  failed: {name}: {reason}" for name, reason in self.failures.items()]
         lines += [f"  {self.forecast.describe()}"] if self.forecast is not None else []
         return "\n".join([*lines, *(f"  warning: {warning}" for warning in self.warnings)])
+
+    def split_table(self) -> pd.DataFrame:
+        """Return one row per test split and student, methods and references alike.
+
+        Columns: split, n, student; accuracy, gain (minus the teacher's) and over_labelled (minus
+        that of `labelled_only`), each with its limits; NaN where there is no such difference.
+        """
+        return pd.DataFrame([row for split in self.splits for row in split.rows()])
+
+    def _split_lines(self) -> list[str]:
+        """Accuracies and gains of teacher and methods with one column per test split."""
+        if not self.splits:
+            return []
+        shown = self.splits[:_SPLITS_SHOWN]
+        names = ["teacher", self.labelled_only.name, *(s.name for s in self.methods[:_MOST_SHOWN])]
+        trained = {student.name for student in shown[0].students}
+        names = [name for name in dict.fromkeys(names) if name in trained]
+        width = max(10, *(len(name) for name in names))
+        headings = (f"{split.name} ({split.n:,})" for split in shown)
+        lines = [f"  {'':<{width}} " + " ".join(f"{heading:<32}" for heading in headings)]
+        lines += [
+            f"  {name:<{width}} " + " ".join(f"{split.cell(name):<32}" for split in shown)
+            for name in names
+        ]
+        if len(self.splits) > len(shown):
+            lines.append(f"  ... and {len(self.splits) - len(shown)} more test splits")
+        return [*(line.rstrip() for line in lines), *(f"  {text}" for text in self.contrasts)]
 
     def _table_lines(self) -> list[str]:
         """One line per method below a heading."""
@@ -246,13 +285,13 @@ class GainResult:
             lines[0] += "  lead over its best control"
         for s in methods[:_MOST_SHOWN]:
             line = (
-                f"  {s.name:<{width}} {s.gain.value:>+6.3f}  {_limits(s.gain, '+'):<18} "
+                f"  {s.name:<{width}} {s.gain.value:>+6.3f}  {format_limits(s.gain, '+'):<18} "
                 f"{s.scores['accuracy'].value:>8.3f} {_short(s.pgr)} {_short(s.opr)}  "
                 f"{s.rank_group:<5}"
             )
             control = self.best_control(s.name)
             if control is not None:
-                lead = f"{control.lead.value:+.3f} ({_limits(control.lead, '+')})"
+                lead = f"{control.lead.value:+.3f} ({format_limits(control.lead, '+')})"
                 line += f"  {lead} over {control.name}"
             lines.append(line.rstrip())
         if len(methods) > _MOST_SHOWN:
@@ -266,10 +305,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     return dict(value) if isinstance(value, Mapping) else value
-
-
-def _limits(estimate: Estimate, sign: str = "") -> str:
-    return f"{estimate.low:{sign}.3f} to {estimate.high:{sign}.3f}"
 
 
 def _short(ratio: Measurement) -> str:
