@@ -9,7 +9,8 @@ import numpy as np
 
 FOLDER = Path("/usr/share/datasets/fashion-mnist")  # of Debian's package dataset-fashion-mnist
 FILTERS, SIDE, SEED = 64, 6, 0
-BLOCK = 500  # images whose patches are held at a time
+BLOCK = 250  # images whose patches are held at a time
+FLAT, NOISE = 0.01, 0.1  # variance below which contrast and whitening raise little but noise
 
 
 def fashion_mnist() -> tuple[np.ndarray, np.ndarray] | None:
@@ -36,17 +37,26 @@ def shrunk(images: np.ndarray, side: int) -> np.ndarray:
 def patch_features(images: np.ndarray) -> np.ndarray:
     """How much each quarter of an image resembles random patches of the images, (N, 4 FILTERS).
 
-    Patches are normalised for brightness and contrast; the answer is what exceeds the mean, summed
-    over a quarter (Coates, Ng, Lee, *An analysis of single-layer networks*, 2011).
+    Patches are normalised for brightness and contrast and whitened; the answer is what exceeds a
+    quarter of the patch's length, averaged over a quarter of the image (Coates, Ng, Lee, *An
+    analysis of single-layer networks*, 2011).
     """
     rng = np.random.default_rng(SEED)
-    chosen = _patches(images[rng.choice(len(images), 400, replace=False)]).reshape(-1, SIDE**2)
-    chosen = chosen[np.linalg.norm(chosen, axis=1) > 0]
-    filters = chosen[rng.choice(len(chosen), FILTERS, replace=False)].T
+    sample = _patches(images[rng.choice(len(images), 1000, replace=False)]).reshape(-1, SIDE**2)
+    sample = sample[rng.choice(len(sample), 60_000, replace=False)]
+    center = sample.mean(axis=0)
+    variances, directions = np.linalg.eigh(np.cov(sample.T))
+    whiten = ((directions / np.sqrt(variances + NOISE)) @ directions.T).astype(np.float32)
+    known = (sample - center) @ whiten
+    length = np.linalg.norm(known, axis=1)
+    # Flat patches resemble nothing.
+    rows = rng.choice(np.flatnonzero(length > np.quantile(length, 0.2)), FILTERS, replace=False)
+    filters = (known[rows] / length[rows, None]).T
     blocks = []
     for start in range(0, len(images), BLOCK):
-        answer = _patches(images[start : start + BLOCK]) @ filters
-        answer = np.maximum(answer - 0.25, 0)  # unit patches: the cosine
+        patches = (_patches(images[start : start + BLOCK]) - center) @ whiten
+        answer = patches @ filters - np.linalg.norm(patches, axis=-1, keepdims=True) / 4
+        answer = np.maximum(answer, 0)
         half = answer.shape[1] // 2
         quarters = [
             answer[:, rows, columns].mean(axis=(1, 2))
@@ -58,10 +68,8 @@ def patch_features(images: np.ndarray) -> np.ndarray:
 
 
 def _patches(images: np.ndarray) -> np.ndarray:
-    """All patches (N, R, R, SIDE^2), every second row and column, of mean 0 and length 1."""
+    """All patches (N, R, R, SIDE^2), every second row and column, of mean 0 and like contrast."""
     windows = np.lib.stride_tricks.sliding_window_view(images, (SIDE, SIDE), axis=(1, 2))
     patches = windows[:, ::2, ::2].reshape(len(images), *windows[0, ::2, ::2].shape[:2], SIDE**2)
     patches = patches - patches.mean(axis=-1, keepdims=True)
-    length = np.linalg.norm(patches, axis=-1, keepdims=True)
-    # Flat patches stay zero: scaled up they would be noise.
-    return np.divide(patches, length, out=np.zeros_like(patches), where=length > 0.05)
+    return patches / np.sqrt(patches.var(axis=-1, keepdims=True) + FLAT)
