@@ -12,6 +12,7 @@ from w2s_data.forecast.posterior import label_posteriors, stacked_proba
 from w2s_data.forecast.result import Ingredients, OptionIngredients
 from w2s_data.forecast.training import Trainer
 from w2s_data.utils.typing import FloatArray, IntArray
+from w2s_data.utils.weighting import kish_size
 
 # Standard deviation of gains before anything is measured (tau). True gains of 268 tasks lay
 # between -.19 and +.15; where cross-validation is noisier than this, simulation counts more.
@@ -32,7 +33,7 @@ def measure(task: Task, trainer: Trainer, rng: np.random.Generator) -> Ingredien
         task.codes,
         np.stack([best.pool_scores, *on_pool.scores]),
     )
-    options = _measure_options(held_out, on_pool, proba)
+    options = _measure_options(held_out, on_pool, proba, task.gold_weight)
     se = options.se[0][2]
     weight, sim = np.nan, np.nan
     if task.ready is None:
@@ -66,15 +67,20 @@ def expected_gain(proba: FloatArray, student: IntArray, teacher: IntArray) -> fl
     return float((chance_right(proba, student) - chance_right(proba, teacher)).mean())
 
 
-def _measure_options(held_out: HeldOut, on_pool: OnPool, proba: FloatArray) -> OptionIngredients:
+def _measure_options(
+    held_out: HeldOut, on_pool: OnPool, proba: FloatArray, gold_weight: FloatArray | None
+) -> OptionIngredients:
     right, codes = held_out.right, on_pool.codes
-    n = right.shape[1]
+    weight = np.ones(right.shape[1]) if gold_weight is None else gold_weight
+    share, size = weight / weight.sum(), kish_size(weight)
     pairs = range(len(OPTIONS))
     differences = right[:, None] - right  # (options, options, n)
-    # + 1 keeps the standard error from being 0.
-    se = np.sqrt(n * differences.var(axis=2, ddof=1) + 1) / n
+    excess = differences - (differences @ share)[:, :, None]
+    # With equal weights the variance of a mean; a term of one row keeps it from being 0.
+    variance = excess**2 @ share**2 * size / max(size - 1, 1)
+    se = np.sqrt(variance + size**-2)
     return OptionIngredients(
-        cv=tuple(right.mean(axis=1).tolist()),
+        cv=tuple((right @ share).tolist()),
         plug=tuple(float(chance_right(proba, codes[k]).mean()) for k in pairs),
         se=tuple(map(tuple, se.tolist())),
         disagreement=tuple(

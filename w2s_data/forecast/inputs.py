@@ -14,7 +14,12 @@ from w2s_data.features.matrix import as_feature_matrix
 from w2s_data.posterior.inputs import check_weak
 from w2s_data.posterior.pooling import log_views
 from w2s_data.utils.typing import AnyArray, FloatArray, IntArray
-from w2s_data.utils.validation import check_feature_block, check_names, check_same_length
+from w2s_data.utils.validation import (
+    check_feature_block,
+    check_names,
+    check_same_length,
+    check_weights,
+)
 from w2s_data.utils.votes import mean_label, votes
 
 FEWEST_POOL = 10  # the pool is divided into five folds of at least two rows
@@ -54,7 +59,8 @@ class Task:
     """Features of labelled and pool rows, and the labelled rows' classes 0 ... C - 1.
 
     `ready` are ready-made weak labels of labelled and pool rows, in whose place a teacher is
-    trained on the weak features if there are none.
+    trained on the weak features if there are none. `gold_weight` (n,) are density ratios of the
+    pool to the labelled rows, if these come from elsewhere.
     """
 
     strong_labelled: FloatArray
@@ -63,6 +69,7 @@ class Task:
     strong_pool: FloatArray
     weak_pool: FloatArray
     n_classes: int
+    gold_weight: FloatArray | None = None
     ready: tuple[Labels, Labels] | None = None
 
 
@@ -80,12 +87,15 @@ def check_rows(
     strong_pool: Any,
     weak_pool: Any,
     weak_proba: tuple[Any, Any] | None,
+    gold_weight: Any,
     max_pool: int | None,
     max_labelled: int | None,
     rng: np.random.Generator,
 ) -> tuple[Task, list[str]]:
     """Load the task, with samples of a large labelled set and pool, and notes on it."""
     classes, codes = _class_codes(y)
+    if gold_weight is not None:
+        gold_weight = check_weights(gold_weight, len(codes), "gold_weight")
     ready = None
     if weak_proba is not None:
         ready = _ready_labels(weak_proba, classes)
@@ -127,6 +137,7 @@ def check_rows(
         most = len(chosen["labelled"])
         notes.append(_sampled_note("labelled", "a labelled set", most, len(codes)))
         codes = codes[chosen["labelled"]]
+        gold_weight = None if gold_weight is None else gold_weight[chosen["labelled"]]
     arrays = {}
     for name, matrix in matrices.items():
         numbers = chosen[name.partition("_")[2]]
@@ -134,7 +145,7 @@ def check_rows(
         check_feature_block(arrays[name], numbers, name, nonzero=False)
     if ready is not None:
         ready = (ready[0].take(chosen["labelled"]), ready[1].take(chosen["pool"]))
-    task = Task(codes=codes, n_classes=len(classes), ready=ready, **arrays)
+    task = Task(codes=codes, n_classes=len(classes), gold_weight=gold_weight, ready=ready, **arrays)
     return task, notes + _notes(task)
 
 

@@ -11,8 +11,12 @@ import pandas as pd
 
 from w2s_data.forecast.options import ADVICE, Choice, Difference, Option, scaled
 from w2s_data.utils.intervals import Estimate
+from w2s_data.utils.weighting import FEWEST_EFFECTIVE, widened
 
 ESTIMATES = ("teacher", "student", "gain", "ceiling")
+# Share of the pool without labelled rows like it from which on intervals are wider than the
+# differences between options.
+MOST_UNCOVERED = 0.1
 HEADROOM = 0.05  # ceiling minus teacher below which recovered performance has no meaning
 WITHHELD = "label first"  # the verdict where the labelled rows allow no other
 
@@ -82,6 +86,10 @@ class GainForecast:
     ----------
     n, N, n_classes : int
         Labelled rows, pool rows, classes.
+    effective_size : float
+        Labelled rows that weighted ones are worth; n without weights.
+    uncovered : float
+        Share of the pool that no labelled row covers, by weights; 0 without.
     teacher, student, ceiling : Estimate
         Accuracies in [0, 1] on fresh rows like the labelled ones; the student learns from weak
         labels alone, the ceiling is the student trained on gold labels of the pool.
@@ -119,6 +127,8 @@ class GainForecast:
     n: int
     N: int
     n_classes: int
+    effective_size: float
+    uncovered: float
     teacher: Estimate
     student: Estimate
     gain: Estimate
@@ -167,8 +177,41 @@ class GainForecast:
             **chosen(choice.scaled(learned)),
         )
 
+    @property
+    def doubt(self) -> str:
+        """Why labelled rows from elsewhere allow no advice; an empty text if they do."""
+        if self.effective_size < FEWEST_EFFECTIVE and self.effective_size < self.n:
+            return (
+                f"the pool comes from elsewhere, and {self.n:,} gold rows are worth "
+                f"{self.effective_size:,.0f} for it (fewer than {FEWEST_EFFECTIVE})"
+            )
+        if self.uncovered >= MOST_UNCOVERED:
+            return f"{self.uncovered:.0%} of the pool is unlike any gold row"
+        return ""
+
+    def weighted(self, note: str, uncovered: float) -> GainForecast:
+        """Return the forecast with intervals that hold whatever uncovered rows of the pool do."""
+        options = tuple(Option(o.name, widened(o.accuracy, uncovered)) for o in self.options)
+        differences = tuple(
+            Difference(d.name, d.other, widened(d.difference, uncovered, -1))
+            for d in self.differences
+        )
+        found = replace(
+            self,
+            uncovered=uncovered,
+            teacher=widened(self.teacher, uncovered),
+            student=widened(self.student, uncovered),
+            gain=widened(self.gain, uncovered, -1),
+            ceiling=widened(self.ceiling, uncovered),
+            warnings=(*self.warnings, note),
+            **chosen(Choice.among(options, differences)),
+        )
+        return found.withheld(found.doubt) if found.doubt else found
+
     def withheld(self, reason: str) -> GainForecast:
-        """Return the forecast with a reason in place of its advice."""
+        """Return the forecast with a reason in place of its advice; a first reason stays."""
+        if self.verdict == WITHHELD:
+            return self
         return replace(
             self, verdict=WITHHELD, reading=f"{self.reading}, which is no advice: {reason}"
         )

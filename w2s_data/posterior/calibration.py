@@ -7,13 +7,20 @@ import pandas as pd
 
 from w2s_data.utils.intervals import Estimate, student_interval, wilson_interval
 from w2s_data.utils.typing import AnyArray, BoolArray, FloatArray, IntArray
+from w2s_data.utils.weighting import covered_share, kish_size, widened
 
 BINS = 10  # of equal size: those of equal width would be empty where a model is sure
+WEIGHTED_ROWS = 200  # effective gold rows whose correction counts by half
 FEWEST_IN_BIN = 10  # rows; the accuracy of fewer is mostly noise
 
 
 def corrected_mean(
-    pool: FloatArray, gold: FloatArray, right: AnyArray, level: float, least: float = 0.0
+    pool: FloatArray,
+    gold: FloatArray,
+    right: AnyArray,
+    level: float,
+    least: float = 0.0,
+    gold_weight: FloatArray | None = None,
 ) -> Estimate:
     r"""Return an accuracy on the pool from predicted chances, corrected by gold rows.
 
@@ -21,6 +28,9 @@ def corrected_mean(
 
     Unbiased whatever the chances g in [0, 1] are; the better they are, the shorter the interval.
     With `least` -1, g and `right` may be differences of two chances and of two answers.
+    `gold_weight` (n,) are density ratios of the pool to the gold rows: the second mean is then
+    weighted and, since its noise grows more than its bias shrinks, multiplied by m / (m + 200) for
+    rows that are worth m. The part of the pool that gold rows do not cover may be right or wrong.
     Angelopoulos et al., *Prediction-powered inference*, Science 2023.
 
     >>> pool, gold = np.full(1000, 0.9), np.full(50, 0.9)
@@ -31,12 +41,27 @@ def corrected_mean(
     excess = right - gold
     if len(excess) < 2 or not len(pool):
         return Estimate(float(pool.mean()) if len(pool) else np.nan, level=level)
+    if gold_weight is not None:
+        return _weighted(pool, excess, gold_weight, level, least)
     value = float(np.clip(pool.mean() + excess.mean(), least, 1))
     # + 1 keeps the variance of rows that are all right from being 0.
     spread = (len(excess) * excess.var(ddof=1) + 1) / len(excess) ** 2
     error = np.sqrt(spread + pool.var() / len(pool))
     low, high = student_interval(value, error, len(excess) - 1, level, least, 1.0)
     return Estimate(value, float(low), float(high), level)
+
+
+def _weighted(
+    pool: FloatArray, excess: FloatArray, weight: FloatArray, level: float, least: float
+) -> Estimate:
+    size, share = kish_size(weight), weight / weight.sum()
+    mean = share @ excess
+    # Of the whole correction, since the part that is left out is a bias.
+    spread = (share**2 @ (excess - mean) ** 2 + size**-2) * size / max(size - 1, 1)
+    value = float(np.clip(pool.mean() + mean * size / (size + WEIGHTED_ROWS), least, 1))
+    error = np.sqrt(spread + pool.var() / len(pool))
+    limits = student_interval(value, error, max(size - 1, 1), level, least, 1.0)
+    return widened(Estimate(value, *map(float, limits), level), 1 - covered_share(weight), least)
 
 
 def reliability(confidence: FloatArray, right: BoolArray, level: float) -> pd.DataFrame:

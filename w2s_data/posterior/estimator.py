@@ -29,12 +29,14 @@ from w2s_data.utils.typing import AnyArray, FloatArray, IntArray, RandomState
 from w2s_data.utils.validation import (
     check_generator,
     check_parameters,
+    check_weights,
     nonnegative,
     one_of,
     share,
     whole,
 )
 from w2s_data.utils.votes import abstains, chance, mean_label, votes
+from w2s_data.utils.weighting import worth
 
 # Below it a class is little known. Equal weights for all would cost 4 points on six classes, of
 # which one is rare.
@@ -83,7 +85,8 @@ class LabelPosterior(BaseEstimator):  # type: ignore[misc]
     offsets_ : array (C,)
     accuracy_, weak_accuracy_ : Estimate
         Accuracy on the pool of the most probable class, and of the weak labels: the mean over the
-        pool plus what held-out gold rows correct. The interval is for rows like the gold ones.
+        pool plus what held-out gold rows correct. Without `gold_weight` the interval is for rows
+        like the gold ones.
     lead_ : Estimate
         Accuracy on the pool of the most probable class minus that of the weak label, over rows that
         have one; paired, so that its interval is shorter than those of the two suggest.
@@ -150,6 +153,7 @@ class LabelPosterior(BaseEstimator):  # type: ignore[misc]
         *,
         gold: tuple[Any, Any, AnyArray],
         relabel: Relabel | None = None,
+        gold_weight: AnyArray | None = None,
         weak_names: tuple[str, ...] = (),
         class_names: tuple[str, ...] = (),
         progress: bool | None = None,
@@ -167,6 +171,10 @@ class LabelPosterior(BaseEstimator):  # type: ignore[misc]
         relabel : function of row numbers, optional
             Retrains the teacher on some of the gold rows; returns its probabilities of all gold
             rows and of the pool.
+        gold_weight : array (n,), optional
+            Density ratios of the pool to the gold rows where these come from elsewhere, as
+            `ShiftDetector.weights_` has them. They enter the accuracies and their intervals. The
+            views and the pool of them stay as they are: weighting those made q worse.
         weak_names : tuple of M str
             Names of the teachers in `weights_`.
         class_names : tuple of C str
@@ -182,6 +190,9 @@ class LabelPosterior(BaseEstimator):  # type: ignore[misc]
         strong = as_feature_matrix(strong_features, "strong_features")
         weak = check_weak(weak_proba, strong.shape[0])
         rows = check_gold(gold, strong.shape[1], weak.shape[1:])
+        weight = None
+        if gold_weight is not None:
+            weight = check_weights(gold_weight, len(rows), "gold_weight")
         rng = check_generator(self.random_state)
         names = tuple(weak_names) or _teacher_names(weak.shape[1])
         steps = self.folds + 2 + (0 if relabel is None else self.folds)
@@ -189,7 +200,8 @@ class LabelPosterior(BaseEstimator):  # type: ignore[misc]
             views = make_views(strong, weak, rows, self._recipe(), relabel, names, rng, advance)
         self.equal_weights_ = few_gold(rows.codes)
         doubts = _too_few(rows, class_names), self._sampled(strong.shape[0])
-        self.notes_ = tuple(filter(None, doubts))
+        weighted = "" if weight is None else worth(len(rows), weight)
+        self.notes_ = tuple(filter(None, (*doubts, weighted)))
         self.pool_ = self._fit_pool(views.gold, rows.codes)
         self.views_ = views
         self.classes_ = np.arange(weak.shape[2])
@@ -199,7 +211,7 @@ class LabelPosterior(BaseEstimator):  # type: ignore[misc]
         self.proba_ = self.pool_.proba(views.pool)
         self.gold_proba_ = self._held_out(views, rows.codes, rng)
         self.trust_ = chance(self.proba_, votes(mean_label(weak)))
-        self._measure(mean_label(views.weak_gold), rows.codes)
+        self._measure(mean_label(views.weak_gold), rows.codes, weight)
         return self
 
     def predict_proba(self, strong_features: Any, weak_proba: Any) -> FloatArray:
@@ -268,21 +280,27 @@ class LabelPosterior(BaseEstimator):  # type: ignore[misc]
             proba[held_out] = np.mean(parts, axis=0)
         return proba
 
-    def _measure(self, weak: FloatArray, codes: IntArray) -> None:
+    def _measure(self, weak: FloatArray, codes: IntArray, weight: FloatArray | None) -> None:
         confidence = self.gold_proba_.max(axis=1)
         right = self.gold_proba_.argmax(axis=1) == codes
-        self.accuracy_ = corrected_mean(self.proba_.max(axis=1), confidence, right, self.level)
+        self.accuracy_ = corrected_mean(
+            self.proba_.max(axis=1), confidence, right, self.level, gold_weight=weight
+        )
         # Only rows with a weak label have trust.
         voted, known = ~abstains(weak), np.isfinite(self.trust_)
         trust, of_pool = chance(self.gold_proba_, votes(weak))[voted], self.trust_[known]
         weak_right = (weak.argmax(axis=1) == codes)[voted]
-        self.weak_accuracy_ = corrected_mean(of_pool, trust, weak_right, self.level)
+        own = None if weight is None else weight[voted]
+        self.weak_accuracy_ = corrected_mean(
+            of_pool, trust, weak_right, self.level, gold_weight=own
+        )
         self.lead_ = corrected_mean(
             self.proba_.max(axis=1)[known] - of_pool,
             confidence[voted] - trust,
             right[voted].astype(np.int64) - weak_right,
             self.level,
             least=-1.0,
+            gold_weight=own,
         )
         self.calibration_error_ = calibration_error(confidence, right)
         self.reliability_ = reliability(confidence, right, self.level)

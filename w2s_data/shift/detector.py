@@ -15,7 +15,7 @@ from w2s_data.features.matrix import sampled
 from w2s_data.shift.classifier import Sides
 from w2s_data.shift.inputs import FEWEST_ROWS, Finite, check_sets, check_views
 from w2s_data.shift.measures import auc_estimate, holm, significance, unexplained_share
-from w2s_data.shift.ratio import DensityRatio, clipped_weights, effective_size, held_out_scores
+from w2s_data.shift.ratio import DensityRatio, clipped_weights, held_out_scores
 from w2s_data.shift.results import Comparison, Shift
 from w2s_data.shift.structure import MOST_FITTED, Placed, fit_structure
 from w2s_data.shift.typical import nearest_rows, typical_rows
@@ -23,6 +23,7 @@ from w2s_data.utils.constants import LEVEL
 from w2s_data.utils.progress import progress as progress_bar
 from w2s_data.utils.typing import FloatArray, IntArray, RandomState
 from w2s_data.utils.validation import check_generator, check_parameters, share, whole
+from w2s_data.utils.weighting import effective_size
 
 
 class ShiftDetector(BaseEstimator):  # type: ignore[misc]

@@ -68,18 +68,6 @@ def clipped_weights(log_ratio: FloatArray) -> FloatArray:
     return np.exp(np.minimum(log_ratio, np.log(MOST_WEIGHT)))
 
 
-def effective_size(weights: FloatArray) -> float:
-    r"""Return the rows that weighted ones are worth (Kish), for what they can explain.
-
-    .. math:: \frac{(\sum w)^2}{\sum w^2} \min(1, \bar w)
-
-    Density ratios have mean 1 over the reference where it covers the other side; a smaller mean is
-    the share of the other side that it covers.
-    """
-    total = float(weights.sum())
-    return total**2 / float((weights**2).sum()) * min(1.0, total / len(weights))
-
-
 @dataclass(frozen=True)
 class _Discriminator:
     """The classifiers of a view, trained on all rows."""

@@ -126,6 +126,8 @@ def _hedged(
         forecast = forecast.scaled(1 - unseen.by_teacher, 1 - unseen.by_ceiling)
     # The first half of the sentence: the whole stands among the warnings.
     reasons = [w["text"].partition(": ")[0] for w in warnings if FORECAST.name in w["withholds"]]
+    if forecast.doubt:
+        reasons.append(forecast.doubt)
     return forecast.withheld(reasons[0]) if reasons else forecast
 
 

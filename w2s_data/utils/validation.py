@@ -161,18 +161,18 @@ def check_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
     return tuple(int(seed) for seed in numbers)
 
 
-def check_weights(sample_weight: Any, n: int) -> FloatArray:
+def check_weights(sample_weight: Any, n: int, name: str = "sample_weight") -> FloatArray:
     """Return weights (n,) of rows, 1 by default; raise unless they are finite and >= 0."""
     if sample_weight is None:
         return np.ones(n)
     weights = np.asarray(sample_weight, dtype=np.float64)
     if weights.shape != (n,):
-        raise InputError(f"sample_weight must have shape ({n},); got {weights.shape}")
+        raise InputError(f"{name} must have shape ({n},); got {weights.shape}")
     bad = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
     if len(bad):
-        raise InputError(f"sample_weight must be finite and >= 0; it is not in {rows(bad)}")
+        raise InputError(f"{name} must be finite and >= 0; it is not in {rows(bad)}")
     if not weights.any():
-        raise InputError("sample_weight is zero everywhere")
+        raise InputError(f"{name} is zero everywhere")
     return weights
 
 

@@ -572,3 +572,81 @@ def test_bad_input(change: dict[int, Any], error: type[Exception], message: str)
 def test_bad_settings(setting: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         forecast_of(GainForecaster(**{"random_state": 0} | setting), gaussian_task())
+
+
+# Labelled rows from elsewhere
+
+
+def shifted_task(seed: int, n: int = 200, N: int = 400) -> tuple[Any, Any, Any]:
+    """Rules are right in 95 % of easy rows and 55 % of hard ones, which the first column names.
+
+    A fifth of the labelled rows and four fifths of the pool are hard; the weights are exact.
+    """
+    rng = np.random.default_rng(seed)
+    hard = rng.random(n + N) < np.where(np.arange(n + N) < n, 0.2, 0.8)
+    y = rng.integers(0, 2, n + N)
+    right = rng.random(n + N) < np.where(hard, 0.55, 0.95)
+    said = np.where(right, y, 1 - y)
+    rows = np.column_stack([2.0 * said - 1, hard, rng.normal(size=n + N)])
+    weak = rows[:, :2]
+    task = rows[:n], weak[:n], y[:n], rows[n:], weak[n:]
+    return task, np.where(hard[:n], 4.0, 0.25), right
+
+
+def rule_forecast(task: Any, gold_weight: Any) -> GainForecast:
+    strong, weak, y, strong_pool, weak_pool = task
+    forecaster = GainForecaster(Rule(), Rule(), level=0.9, random_state=0)
+    return forecaster.fit(
+        strong, weak, y, strong_pool=strong_pool, weak_pool=weak_pool, gold_weight=gold_weight
+    ).forecast_
+
+
+@pytest.mark.slow
+def test_weights_bring_the_forecast_to_the_pool() -> None:
+    plain, weighted, covered = [], [], []
+    for seed in range(8):
+        task, weight, right = shifted_task(seed)
+        true = right[200:].mean()
+        found = rule_forecast(task, weight)
+        plain.append(abs(rule_forecast(task, None).teacher.value - true))
+        weighted.append(abs(found.teacher.value - true))
+        covered.append(found.teacher.low <= true <= found.teacher.high)
+        assert 30 < found.effective_size < 120
+        assert found.warnings[-1].startswith("weighted: 200 gold rows are worth")
+    assert np.mean(weighted) < 0.67 * np.mean(plain)
+    assert np.mean(covered) >= 0.75
+
+
+def test_held_out_rows_count_by_their_weight() -> None:
+    task, weight, right = shifted_task(0)
+    found = rule_forecast(task, weight).ingredients.options
+    assert found.cv[0] == pytest.approx(np.average(right[:200], weights=weight))
+    equal = rule_forecast(task, np.ones(200)).ingredients.options
+    plain = rule_forecast(task, None)
+    np.testing.assert_allclose(equal.se, plain.ingredients.options.se)
+    assert (plain.effective_size, plain.uncovered) == (200, 0)
+
+
+def test_a_few_effective_rows_give_no_advice() -> None:
+    task, _, _ = shifted_task(1, n=80)
+    weight = np.where(np.arange(80) < 8, 10.0, 0.01)
+    found = rule_forecast(task, weight)
+    assert found.verdict == "label first"
+    assert "80 gold rows are worth 8 for it (fewer than 30)" in found.reading
+
+
+def test_a_part_that_no_labelled_row_covers_gives_no_advice() -> None:
+    task, _, _ = shifted_task(2)
+    found = rule_forecast(task, np.full(200, 0.6))
+    assert found.verdict == "label first"
+    assert found.reading.endswith("40% of the pool is unlike any gold row")
+    for option in found.options:
+        assert option.accuracy.low <= 0.6 * option.accuracy.value
+        assert option.accuracy.high >= 0.6 * option.accuracy.value + 0.4
+    assert found.gain.low <= -0.4 < 0.4 <= found.gain.high
+
+
+def test_weights_must_fit_the_labelled_rows() -> None:
+    task, weight, _ = shifted_task(3)
+    with pytest.raises(InputError, match="gold_weight must have shape"):
+        rule_forecast(task, weight[1:])

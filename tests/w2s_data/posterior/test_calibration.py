@@ -30,6 +30,38 @@ def test_good_chances_shorten_the_interval():
     assert informed.high - informed.low < 0.6 * (flat.high - flat.low)
 
 
+@pytest.mark.slow
+def test_weights_make_the_interval_hold_for_a_pool_from_elsewhere():
+    """A fifth of the gold rows and four fifths of the pool are hard, and nobody says which."""
+    rng, covered, plain = np.random.default_rng(0), [], []
+    for _ in range(300):
+        hard = rng.random(200) < 0.2
+        right = rng.random(200) < np.where(hard, 0.6, 0.9)
+        weight = np.where(hard, 4.0, 0.25)
+        chances = np.full(3_000, 0.7), np.full(200, 0.7)
+        estimate = corrected_mean(*chances, right, 0.9, gold_weight=weight)
+        covered.append(estimate.low <= 0.66 <= estimate.high)
+        unweighted = corrected_mean(*chances, right, 0.9)
+        plain.append(unweighted.low <= 0.66 <= unweighted.high)
+    assert np.mean(covered) > 0.86
+    assert np.mean(plain) < 0.05
+
+
+def test_without_weights_the_correction_is_the_plain_mean():
+    rng = np.random.default_rng(3)
+    chance, right = rng.random(300), rng.random(100) < 0.6
+    estimate = corrected_mean(chance[100:], chance[:100], right, 0.95)
+    assert estimate.value == pytest.approx(chance[100:].mean() + (right - chance[:100]).mean())
+
+
+def test_the_part_that_gold_rows_do_not_cover_may_be_right_or_wrong():
+    right = np.arange(400) % 10 < 8
+    chances = np.full(1_000, 0.8), np.full(400, 0.8)
+    estimate = corrected_mean(*chances, right, 0.9, gold_weight=np.full(400, 0.6))
+    assert estimate.value == pytest.approx(0.8)
+    assert estimate.low <= 0.6 * 0.8 < 0.6 * 0.8 + 0.4 <= estimate.high
+
+
 def test_a_single_gold_row_gives_no_interval():
     estimate = corrected_mean(np.full(10, 0.7), np.array([0.7]), np.array([True]), 0.95)
     assert estimate.value == pytest.approx(0.7)

@@ -171,3 +171,26 @@ def test_gold_rows_that_do_not_fit_are_refused(change, message):
     gold = {"strong": strong[:N_GOLD], "weak": weak[:N_GOLD], "labels": codes[:N_GOLD]} | change
     with pytest.raises(InputError, match=message):
         LabelPosterior().fit(strong[N_GOLD:], weak[N_GOLD:], gold=tuple(gold.values()))
+
+
+def test_weights_of_gold_rows_change_the_accuracies_alone():
+    strong, weak, codes = world(seed=4)
+    weight = np.exp(strong[:N_GOLD, 5] / 2)
+    gold = strong[:N_GOLD], weak[:N_GOLD], codes[:N_GOLD]
+    plain, weighted = (
+        LabelPosterior(random_state=0, device="cpu").fit(
+            strong[N_GOLD:], weak[N_GOLD:], gold=gold, gold_weight=given
+        )
+        for given in (None, weight)
+    )
+    np.testing.assert_array_equal(plain.proba_, weighted.proba_)
+    assert weighted.accuracy_ != plain.accuracy_
+    assert any(note.startswith("weighted: 80 gold rows are worth") for note in weighted.notes_)
+
+
+@pytest.mark.parametrize("bad", [np.ones(3), -np.ones(N_GOLD), np.full(N_GOLD, np.nan)])
+def test_bad_weights_of_gold_rows_are_refused(bad):
+    strong, weak, codes = world()
+    gold = strong[:N_GOLD], weak[:N_GOLD], codes[:N_GOLD]
+    with pytest.raises(InputError, match="gold_weight must"):
+        LabelPosterior().fit(strong[N_GOLD:], weak[N_GOLD:], gold=gold, gold_weight=bad)
