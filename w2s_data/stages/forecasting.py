@@ -22,13 +22,15 @@ from w2s_data.run import Run, writes
 from w2s_data.stages.checks import Known
 from w2s_data.stages.embedding import ROLES, Role, load_features, require_role
 from w2s_data.stages.gold import gold_rows
-from w2s_data.stages.graph import DISCREPANCY, FORECAST, FORECAST_SUMMARY
+from w2s_data.stages.graph import DISCREPANCY, FORECAST, FORECAST_SUMMARY, SCORE
+from w2s_data.stages.posterior import Taught
 from w2s_data.stages.room import check_room
-from w2s_data.stages.scoring import probe_for
+from w2s_data.stages.scoring import probe_for, train_teacher
 from w2s_data.stages.settings import ForecastSettings
+from w2s_data.stages.shifting import find_shift, learned_roles, shift_of
 from w2s_data.stages.warnings import data_warnings, unseen_share
 from w2s_data.utils.stage import StageResult
-from w2s_data.utils.typing import IntArray
+from w2s_data.utils.typing import FloatArray, IntArray
 from w2s_data.utils.validation import check_generator
 from w2s_data.utils.warnings import collect_warnings
 
@@ -95,6 +97,7 @@ def forecast_stage(
             probe = _with_fixed_penalty(fitting, name, dataset, features[side], labelled)
             fitting.set_params(**{name: probe})
         with collect_warnings(DegenerateDataWarning):  # they are among the forecast's own warnings
+            weights = _shift_weights(run, dataset, features, fitting.teacher, compute)
             fitting.fit(
                 FeatureView(features["strong"], labelled),
                 FeatureView(features["weak"], labelled),
@@ -102,6 +105,7 @@ def forecast_stage(
                 strong_pool=FeatureView(features["strong"], pool),
                 weak_pool=FeatureView(features["weak"], pool),
                 weak_proba=None if proba is None else (proba[labelled], proba[pool]),
+                gold_weight=None if weights is None else weights[labelled],
                 progress=compute.progress,
             )
         found = data_warnings(dataset, proba)
@@ -115,6 +119,26 @@ def forecast_stage(
             )
         stage.write_summary(FORECAST_SUMMARY, summary)
     return StageResult(run.read(FORECAST))
+
+
+def _shift_weights(
+    run: Run,
+    dataset: W2SDataset,
+    features: dict[Role, FeatureMatrix],
+    teacher: LinearProbe,
+    compute: Compute,
+) -> FloatArray | None:
+    """Return weights (N,) of labelled rows if the pool comes from elsewhere.
+
+    They are those of the scores where the run has them; a run without scores is compared here, so
+    that no forecast is for the wrong rows in silence.
+    """
+    if run.follows(SCORE):
+        return shift_of(run).weights
+    weak: FloatArray | Taught | None = dataset.weak_proba
+    if weak is None:
+        weak, _ = train_teacher(dataset, features["weak"], teacher, compute.memory)
+    return find_shift(dataset, features, weak, compute, learned_roles(run)).weights
 
 
 def _hedged(

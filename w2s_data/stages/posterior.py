@@ -78,12 +78,14 @@ def fit_posterior(
     weak_proba: FloatArray,
     compute: Compute,
     taught: Taught | None = None,
+    gold_weight: FloatArray | None = None,
 ) -> ItemPosterior:
     """Fit a posterior on the pool and the gold rows of the labelled split, and label all items.
 
     Students learn from a sample of the pool that fits into memory, at most `max_pool` rows. Rows
     of the sample get a posterior that is out of fold, gold rows one that is held out; all others
-    took no part, and are predicted. `taught` is the teacher if it learned from the gold rows.
+    took no part, and are predicted. `taught` is the teacher if it learned from the gold rows,
+    `gold_weight` (N,) has their weights if the pool comes from elsewhere.
     Without gold rows of two classes there is no posterior, and the summary says why.
     """
     gold = gold_rows(dataset)
@@ -100,6 +102,7 @@ def fit_posterior(
         weak_proba[sample],
         gold=(ArrayFeatures(strong.take(learned)), weak_proba[learned], dataset.labels[learned]),
         relabel=None if taught is None else _relabel(taught, gold.units, learned, sample),
+        gold_weight=None if gold_weight is None else gold_weight[learned],
         weak_names=dataset.weak_names,
         class_names=dataset.class_names,
         progress=compute.progress,

@@ -104,7 +104,9 @@ def score_stage(
             scores = _detect(dataset, strong, averaged, detector, compute)
         weak_side = proba if taught is None else taught
         shift = find_shift(dataset, features, weak_side, compute, learned_roles(run))
-        joined = fit_posterior(posterior, dataset, strong, proba, compute, taught)
+        joined = fit_posterior(
+            posterior, dataset, strong, proba, compute, taught, gold_weight=shift.weights
+        )
         summary = summarize_overlap(detector, dataset, scores, notes)
         summary["data_warnings"] = data_warnings(dataset, averaged)
         columns = {"trust": joined.trust, WEIGHT: shift.column(dataset)}

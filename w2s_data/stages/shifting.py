@@ -49,8 +49,9 @@ class FoundShift:
     summary : dict
         Content of `shift.json`.
     weights : array (N,) or None
-        Density ratio of the pool to the labelled rows at gold rows of the labelled split, with mean
-        1 over them; 1 at all other rows. None unless the pool set off an alarm.
+        Density ratio of the pool to the labelled rows at gold rows of the labelled split, whose
+        mean is the share of the pool that they cover; 1 at all other rows. None unless the pool set
+        off an alarm.
     effective_size : float
         Gold rows that the weighted ones are worth; their number without an alarm, NaN if unknown.
     unexplained : Estimate
@@ -272,9 +273,8 @@ def _found(
 def _weights(dataset: W2SDataset, gold: GoldRows, ratio: FloatArray) -> FloatArray:
     """Return weights (N,) of all rows; further rows of a gold item get the weight of the first."""
     by_unit = dict(zip(gold.units[gold.rows], ratio, strict=True))
-    own = np.array([by_unit[unit] for unit in gold.units[gold.consistent]])
     weights: FloatArray = np.ones(len(dataset))
-    weights[gold.consistent] = own / max(float(own.mean()), np.finfo(np.float64).tiny)
+    weights[gold.consistent] = [by_unit[unit] for unit in gold.units[gold.consistent]]
     return weights
 
 

@@ -69,7 +69,7 @@ def test_a_moved_pool_raises_an_alarm_and_its_weights_undo_the_move():
     by_set = {one["name"]: one["alarm"] for one in shift.summary["sets"]}
     gold = (table["split"] == "labelled").to_numpy()
     assert by_set == {"pool": True, "test": False}
-    assert shift.weights[gold].mean() == pytest.approx(1)
+    assert shift.weights[gold].mean() == pytest.approx(1, abs=0.2)
     assert (shift.weights[~gold] == 1).all()
     assert np.average(strong[gold, 1], weights=shift.weights[gold]) == pytest.approx(1, abs=0.3)
     # Of N(0, 1) and N(1, 1): n / e.
@@ -135,7 +135,7 @@ def test_a_run_keeps_its_shift_for_the_stages_after_it(tmp_path):
     column = run.read_table("scores.parquet")[WEIGHT]
     gold = table["split"] == "labelled"
     assert column.isna().equals(~gold)
-    assert kept.weights[gold].mean() == pytest.approx(1)
+    np.testing.assert_allclose(kept.weights, first.weights)
     assert kept.effective_size == pytest.approx(first.effective_size)
     assert kept.unexplained == first.unexplained
     assert kept.summary["reading"] == first.summary["reading"]
