@@ -60,8 +60,9 @@ def _weighted(
     spread = (share**2 @ (excess - mean) ** 2 + size**-2) * size / max(size - 1, 1)
     value = float(np.clip(pool.mean() + mean * size / (size + WEIGHTED_ROWS), least, 1))
     error = np.sqrt(spread + pool.var() / len(pool))
-    limits = student_interval(value, error, max(size - 1, 1), level, least, 1.0)
-    return widened(Estimate(value, *map(float, limits), level), 1 - covered_share(weight), least)
+    low, high = student_interval(value, error, max(size - 1, 1), level, least, 1.0)
+    found = Estimate(value, float(low), float(high), level)
+    return widened(found, 1 - covered_share(weight), least)
 
 
 def reliability(confidence: FloatArray, right: BoolArray, level: float) -> pd.DataFrame:
