@@ -38,6 +38,7 @@ from w2s_data.stages.graph import (
     SCORES,
     SELECT,
     SELECTION,
+    SHIFT_SUMMARY,
     SPURIOUS,
     stage_of,
 )
@@ -175,7 +176,7 @@ def _read(run: Run) -> Artefacts:
     if scores is None:
         scores = _unscored(items)
     else:
-        overlap |= _read_posterior(run, scores)
+        overlap |= _read_others(run, scores)
         if "label" in items:
             scores["label"] = items["label"]
     return Artefacts(folder, manifest, overlap, scores, "item" in items, later, outdated)
@@ -278,15 +279,17 @@ def _read_scores(path: Path) -> pd.DataFrame:
     return scores.reset_index(drop=True)
 
 
-def _read_posterior(run: Run, scores: pd.DataFrame) -> dict[str, Any]:
-    """Return the summary of the label posterior under its name; add its labels to the scores."""
+def _read_others(run: Run, scores: pd.DataFrame) -> dict[str, Any]:
+    """Return the summaries of label posterior and shift by name; add the former's labels."""
     named = run.manifest["stages"][SCORE.name]["files"]
     if POSTERIOR in named:
         labels = run.read_table(POSTERIOR, ["label"], per_item=True)["label"]
         scores["posterior_label"] = labels.to_numpy(dtype=object)
-    if POSTERIOR_SUMMARY not in named:  # scored by an earlier version
-        return {}
-    return {"posterior": _read_result(run, POSTERIOR_SUMMARY, SCORE)}
+    return {
+        name.removesuffix(".json"): _read_result(run, name, SCORE)
+        for name in (POSTERIOR_SUMMARY, SHIFT_SUMMARY)
+        if name in named
+    }
 
 
 def _read_items(path: Path) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from w2s_data.errors import InputError, unknown
+from w2s_data.shift.words import source_set
 from w2s_data.stages.graph import SCORE
 from w2s_reports.formats import format_interval, format_value, name_of
 
@@ -28,8 +29,8 @@ COMPARE: dict[str, Callable[[float, float], bool]] = {
 # Greedy, so that the last operator splits: names of sources may hold one, as in "a<b".
 _CONDITION = re.compile(r"\s*(.+)(<=|>=|==|!=|<|>)\s*(\S+)\s*", flags=re.S)
 # Metrics of one member, written FAMILY.NAME, and the kind of member.
-FAMILIES = {"gain": "method", "density": "source", "accuracy": "option"}
-_UNITS = {"gain": "points", "density": "density", "accuracy": "share"}
+FAMILIES = {"gain": "method", "density": "source", "accuracy": "option", "shift": "set"}
+_UNITS = {"gain": "points", "density": "density", "accuracy": "share", "shift": "number"}
 NOTHING: dict[str, Any] = {"value": None, "low": None, "high": None}
 
 Summary = Mapping[str, Any]
@@ -103,7 +104,7 @@ def parse(text: str) -> Condition:
     family, _, name = metric.partition(".")
     if metric not in METRICS and not (family in FAMILIES and name):
         known = unknown("metric", metric, [*METRICS])
-        raise GateError(f"{known}, 'gain.METHOD', 'density.SOURCE', 'accuracy.OPTION'")
+        raise GateError(f"{known}, 'gain.METHOD', 'density.SOURCE', 'accuracy.OPTION', 'shift.SET'")
     return Condition(metric, result[2], threshold)
 
 
@@ -152,7 +153,7 @@ def _outcome(condition: Condition, summary: Summary) -> Outcome:
 
 
 def _member(metric: str, summary: Summary) -> Metric:
-    """Return the metric of one method's gain, one option's accuracy or one source's density."""
+    """Return the metric of one method, option, source or compared set."""
     family, _, given = metric.partition(".")
     # Names in the summary are cut to a length; the given one is cut alike.
     name = name_of(given)
@@ -162,6 +163,11 @@ def _member(metric: str, summary: Summary) -> Metric:
     elif family == "accuracy":
         stage, rows = "gain", () if summary["gain"]["hint"] else summary["gain"]["options"]
         result = {row["name"]: {**row["accuracy"], "reason": row["reason"]} for row in rows}
+    elif family == "shift":
+        stage, rows = "shift", summary["shift"]["sets"]
+        # Sources by their name alone too, as those of densities are, unless a split has it.
+        result = {row["name"].removeprefix(source_set("")): row["auc"] for row in rows}
+        result |= {row["name"]: row["auc"] for row in rows}
     else:
         stage, rows = "overlap", summary["sources"]["rows"]
         result = {row["name"]: row["density"] for row in rows}
@@ -223,6 +229,7 @@ METRICS: dict[str, Metric] = {
     "trust": Metric(
         "share", lambda s: s["posterior"]["weak_accuracy"], "posterior", "no weak label has trust"
     ),
+    "shift": Metric("number", lambda s: s["shift"]["auc"], "shift", "shift is unknown"),
     "worst_group_density": Metric(
         "density", lambda s: worst_group(s["groups"]["rows"], "density"), "overlap", _NO_GROUP
     ),

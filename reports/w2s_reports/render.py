@@ -40,6 +40,7 @@ TITLES = {
     "comparison": "Comparison",
     "gain": "Gain",
     "posterior": "Trust",
+    "shift": "Shift",
     "overlap": "Overlap",
     "sources": "Sources",
     "selection": "Selection",
@@ -63,7 +64,8 @@ STAGES = {
 }
 # Sections that a hint replaces, and the part of the summary that has it.
 HINTED = {
-    name: name for name in ("selection", "gain", "posterior", "sources", "discrepancy", "labels")
+    name: name
+    for name in ("selection", "gain", "posterior", "shift", "sources", "discrepancy", "labels")
 }
 ON_PAGE = HINTED | {"overlap": "overlap", "examples": "overlap"}
 IN_TERMINAL = HINTED | {"overlap": "overlap", "forecast": "forecast", "groups": "group_analysis"}

@@ -25,6 +25,7 @@ SECTIONS = {name: title for name, title in TITLES.items() if name != "comparison
 HOSTILE = "<script>window.pwned=1</script>\"'</script><img src=x onerror=window.pwned=1>"
 LATER = "2026-11-20T20:02:00Z"
 POSTERIOR_FILES = ("posterior.parquet", "posterior.json")
+SHIFT_FILE = "shift.json"
 REGIONS = ("hard-only", "easy-only", "overlap")
 SENTENCE = (
     "a quiet film that earns its tears without asking for them and never once looks away "
@@ -51,6 +52,7 @@ class RunSpec:
     stages: tuple[str, ...] = ()
     umap: bool = True
     posterior: bool = True
+    shift: bool | None = False  # whether there is an alarm; None leaves the file out
     seed: int = 0
 
 
@@ -72,12 +74,16 @@ def make_run(folder: Path, **settings: Any) -> Path:
         table = scores[["id", "trust"]].assign(label=labels)
         table.to_parquet(folder / "posterior.parquet")
         _write(folder / "posterior.json", summary)
+    if spec.shift is not None:
+        _write(folder / SHIFT_FILE, _shift(spec, scores))
     scores.to_parquet(folder / "scores.parquet")
     _write(folder / "overlap.json", _overlap(spec, scores))
     if spec.manifest:
         manifest = _manifest(spec)
         if spec.posterior:
             manifest["stages"]["score"]["files"] |= dict.fromkeys(POSTERIOR_FILES)
+        if spec.shift is not None:
+            manifest["stages"]["score"]["files"][SHIFT_FILE] = None
         run = Run(folder, manifest)
         for name in spec.stages:
             _, files = {**STAGES, **DRAWN}[name]
@@ -135,6 +141,42 @@ def _scores(spec: RunSpec, rng: np.random.Generator) -> pd.DataFrame:
             extra = HOSTILE if spec.hostile else ""
             frame[column] = [names[i % len(names)] + extra for i in rng.permutation(n)]
     return frame
+
+
+def _shift(spec: RunSpec, scores: pd.DataFrame) -> dict[str, Any]:
+    ids = scores.loc[scores["split"] == "pool", "id"].tolist()
+    name = f"source web{HOSTILE if spec.hostile else ''}"
+
+    def compared(name: str, kind: str, alarm: bool) -> dict[str, Any]:
+        auc = {"value": 0.81, "low": 0.77, "high": 0.85, "level": 0.95}
+        share = {"value": 0.4, "low": 0.33, "high": 0.47, "level": 0.95}
+        if not alarm:
+            auc, share = auc | {"value": 0.52, "low": 0.46, "high": 0.58}, dict.fromkeys(share, 0.0)
+        view = {"view": "strong", "n_reference": 60, "n_other": len(ids), "auc": auc}
+        view |= {"p_value": 0.0002, "share": share, "reference_share": share, "alarm": alarm}
+        named = {"name": name, "kind": kind, "n": len(ids), "alarm": alarm, "share": share}
+        rows = {"typical": ids[:8], "nearest": ids[-8:]}
+        return named | rows | {"effective_size": 14.2, "views": [view]}
+
+    sets = [
+        compared("pool", "split", bool(spec.shift)),
+        compared("test", "split", False),
+        compared(name, "source", bool(spec.shift)),
+    ]
+    return {
+        "schema": SCORE.schema,
+        "unknown": "",
+        "alarm": spec.shift,
+        "pool_alarm": spec.shift,
+        "reading": f"The pool is not where the labels came from{HOSTILE if spec.hostile else ''}.",
+        "level": 0.95,
+        "significance": 0.01,
+        "n_labelled": 60,
+        "effective_size": 14.2,
+        "unexplained": sets[0]["share"],
+        "sets": sets,
+        "notes": ["test has 12 rows, fewer than the 20 that can be compared"],
+    }
 
 
 def _posterior(

@@ -20,6 +20,8 @@ def next_rows(
     """Choose the rows that a person should label now, and write a table to fill in."""
     result = add_stage(NEXT, run, settings, running, progress)
     path = result.summary["path"]
+    if not path:
+        return
     say(f"table to fill in: {path}")
     say(f"its column label: {listing(result.summary['class_names'])}")
     say(f"then: w2s run CONFIG --labels {path}, or w2s score {run} --labels {path}")

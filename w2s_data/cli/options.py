@@ -22,7 +22,8 @@ from w2s_data.stages.fields import Shell
 from w2s_data.stages.settings import Settings, read_settings
 
 # `-o` is the run directory in every command that takes one.
-SHORT = {"output": ("--output", "-o")}
+# `--for` is a word of Python, which no field can be called.
+SHORT = {"output": ("--output", "-o"), "purpose": ("--for",)}
 
 CONTEXT = inspect.Parameter(
     "context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context

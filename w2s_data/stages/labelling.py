@@ -22,6 +22,7 @@ from w2s_data.stages.graph import NEXT, NEXT_SUMMARY, NEXT_TABLE, check_scored
 from w2s_data.stages.posterior import DOUBTFUL, posterior_of
 from w2s_data.stages.scoring import weak_proba_of
 from w2s_data.stages.settings import NextSettings
+from w2s_data.stages.shift_labels import choose_shifted
 from w2s_data.utils.io import atomic_path, make_folder
 from w2s_data.utils.stage import StageResult
 from w2s_data.utils.typing import FloatArray, IntArray
@@ -58,16 +59,19 @@ def next_stage(
     number = max(1, len(run.labelling().rounds))
     path = Path(settings.to or run.path / f"next-{number}.csv")
     _check_unfilled(path, run, dataset)
-    recorded = {"budget": settings.budget, "seed": compute.seed}
+    recorded = {"budget": settings.budget, "purpose": settings.purpose, "seed": compute.seed}
     result = run.earlier(NEXT, recorded)
     if result is None:
         with run.stage(NEXT, recorded) as stage:
-            table, summary = _chosen(run, dataset, settings.budget, number, compute)
+            table, summary = _chosen(run, dataset, settings, number, compute)
             stage.write_table(NEXT_TABLE, table)
             stage.write_summary(NEXT_SUMMARY, summary)
         result = StageResult(run.read(NEXT))
-    write_table(_to_fill_in(dataset, run.read_table(NEXT_TABLE), path), path)
     added = {"path": str(path), "class_names": list(dataset.class_names)}
+    if result.summary["n"]:
+        write_table(_to_fill_in(dataset, run.read_table(NEXT_TABLE), path), path)
+    else:
+        added["path"] = ""
     return StageResult(result.summary | added, fresh=result.fresh)
 
 
@@ -83,9 +87,11 @@ def check_next(settings: NextSettings, known: Known) -> None:
 
 
 def _chosen(
-    run: Run, dataset: W2SDataset, budget: int, number: int, compute: Compute
+    run: Run, dataset: W2SDataset, settings: NextSettings, number: int, compute: Compute
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    pool = dataset.rows("pool")
+    budget, pool = settings.budget, dataset.rows("pool")
+    if settings.purpose == "shift":
+        return _against_shift(run, dataset, budget, number, compute)
     n = min(budget, len(pool))
     weak = votes(weak_proba_of(run, dataset)[pool])
     proba = posterior_of(run, dataset)
@@ -106,6 +112,22 @@ def _chosen(
     if known:
         notes.append(f"{known:,} pool rows have a gold label in the data, which is not used here")
     return table, _summary(dataset, table, proba, pool, number, notes)
+
+
+def _against_shift(
+    run: Run, dataset: W2SDataset, budget: int, number: int, compute: Compute
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Choose by the density ratio of the pool to the labelled rows."""
+    batch = choose_shifted(run, dataset, budget, compute)
+    rows, pool = batch.rows, dataset.rows("pool")
+    proba, weak = posterior_of(run, dataset), votes(weak_proba_of(run, dataset)[rows])
+    choice = own = None
+    if proba is not None:
+        own, proba = proba[rows], proba[pool]
+        choice = Choice(rows, 1 - own.max(axis=1), batch.similar)
+    table = _described(dataset, rows, weak, own, choice).assign(why=batch.reasons())
+    summary = _summary(dataset, table, proba, pool, number, [])
+    return table, summary | {"purpose": "shift", "shift": batch.summary}
 
 
 def _described(
@@ -160,6 +182,7 @@ def _summary(
         by_class = _counts(table["guess"], names[proba.argmax(axis=1)])
     return {
         "round": number,
+        "purpose": "student",
         "n": len(table),
         "n_pool": len(pool),
         "n_labelled": len(dataset.rows("labelled")),

@@ -18,12 +18,11 @@ from w2s_data.errors import DegenerateDataWarning, InputError
 from w2s_data.features.matrix import FeatureMatrix, FeatureView
 from w2s_data.overlap.detector import OverlapDetector
 from w2s_data.posterior import LabelPosterior
-from w2s_data.probes.linear import LinearProbe
 from w2s_data.run import Run
 from w2s_data.stages.embedding import load_features, required
 from w2s_data.stages.graph import SCORE
 from w2s_data.stages.posterior import fit_posterior
-from w2s_data.stages.scoring import probe_for, train_teacher, weak_proba_by_model
+from w2s_data.stages.scoring import teacher_of, weak_proba_by_model
 from w2s_data.utils.typing import FloatArray
 from w2s_data.utils.votes import chance, mean_label, votes
 from w2s_data.utils.warnings import collect_warnings
@@ -66,9 +65,8 @@ def make_rescorer(
     if known.weak_proba is None:
         if weak_features is None:
             return None
-        probe = probe_for(known, LinearProbe(**recorded["teacher"]))
         with collect_warnings(DegenerateDataWarning):  # the run's own scores gave them
-            taught, _ = train_teacher(known, required(features, "weak"), probe, compute.memory)
+            taught = teacher_of(run, known, required(features, "weak"), compute.memory)
         weak = taught.predict(weak_features)
     if weak is None:
         return None

@@ -196,6 +196,15 @@ def _teaching_rows(dataset: W2SDataset) -> IntArray:
     return rows
 
 
+def teacher_of(
+    run: Run, dataset: W2SDataset, weak_features: FeatureMatrix, memory: MemoryLimit
+) -> Taught:
+    """Train the teacher of a scored run again, from the settings that its scores recorded."""
+    recorded = run.manifest["stages"][SCORE.name]["settings"]
+    probe = probe_for(dataset, LinearProbe(**recorded["teacher"]))
+    return train_teacher(dataset, weak_features, probe, memory)[0]
+
+
 def _fitting_rows(
     labelled: IntArray, n_columns: int, memory: MemoryLimit | None, random_state: RandomState
 ) -> IntArray:

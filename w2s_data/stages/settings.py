@@ -240,7 +240,12 @@ class NextSettings(Settings):
 
     panel: ClassVar[str] = "Next labels"
 
-    budget: Count = Field(100, description="Rows to label.")
+    budget: Count = Field(100, description="Rows to label, at most.")
+    purpose: Literal["student", "shift"] = Field(
+        "student",
+        description="What the labels shall improve: the student, or what the run says of a pool "
+        "that is not where the labels came from.",
+    )
     to: File = Field(
         None,
         description="Table to fill in, .csv, .tsv, .jsonl or .parquet; RUN/next-ROUND.csv by "

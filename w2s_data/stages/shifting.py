@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from w2s_data.run import Run
 from w2s_data.shift import ShiftDetector
 from w2s_data.shift.inputs import FEWEST_ROWS
 from w2s_data.shift.predictions import FoldPredictions, SideBySide, log_chances
-from w2s_data.shift.words import read_shift
+from w2s_data.shift.words import read_shift, source_set
 from w2s_data.stages.embedding import manifest_of, store_path
 from w2s_data.stages.gold import GoldRows, gold_rows
 from w2s_data.stages.graph import EMBED, SCORES, SHIFT_SUMMARY
@@ -56,6 +56,8 @@ class FoundShift:
         Gold rows that the weighted ones are worth; their number without an alarm, NaN if unknown.
     unexplained : Estimate
         Share of the pool that labelled rows cannot explain, at least; NaN if unknown.
+    views : mapping
+        Features (N, D) that the detector compared, by its argument; empty without a detector.
     """
 
     detector: ShiftDetector | None
@@ -63,6 +65,7 @@ class FoundShift:
     weights: FloatArray | None
     effective_size: float
     unexplained: Estimate
+    views: Mapping[str, FeatureMatrix] = field(default_factory=dict)
 
     def column(self, dataset: W2SDataset) -> FloatArray:
         """Return the weights (N,) as a column of the scores, NaN where there are none."""
@@ -107,9 +110,9 @@ def find_shift(
         )
     else:
         sets |= others
-    views: dict[str, Any] = {role: features.get(role) for role in ("strong", "weak")}
+    views = {role: features[role] for role in ("strong", "weak") if role in features}
     detector = shift_detector(compute)
-    n_columns = sum(view.shape[1] for view in views.values() if view is not None)
+    n_columns = sum(view.shape[1] for view in views.values())
     most = _most_rows(detector, n_columns, len(sets), compute)
     if most < detector.max_rows:
         detector.set_params(max_rows=most)
@@ -118,15 +121,19 @@ def find_shift(
             notes.append(
                 f"shift is looked for in random samples of {most:,} rows, as memory allows"
             )
+    predictions = _predictions(dataset, views["strong"], weak, gold.rows, compute)
+    if predictions is not None:
+        views["predictions"] = predictions
     detector.fit(
         views["strong"],
-        views["weak"],
-        predictions=_predictions(dataset, views["strong"], weak, gold.rows, compute),
+        views.get("weak"),
+        predictions=predictions,
         reference=gold.rows,
         others=sets,
         progress=compute.progress,
     )
-    return _found(detector, dataset, gold, notes, learned=isinstance(weak, Taught))
+    found = _found(detector, dataset, gold, notes, learned=isinstance(weak, Taught))
+    return replace(found, views=views)
 
 
 def shift_of(run: Run) -> FoundShift:
@@ -205,11 +212,6 @@ def _new_sources(dataset: W2SDataset, pool: IntArray, gold: IntArray) -> dict[st
     chance = binom.cdf(known, len(gold), counts / len(pool))
     new = counts.index[chance < SURPRISE / max(1, len(counts))]
     return {source_set(n): pool[dataset.sources[pool] == n] for n in new[:MOST_SOURCES]}
-
-
-def source_set(name: Any) -> str:
-    """Return the name of the set that holds the pool's rows of a source."""
-    return f"source {name}"
 
 
 def _most_rows(detector: ShiftDetector, n_columns: int, n_sets: int, compute: Compute) -> int:

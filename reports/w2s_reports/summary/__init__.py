@@ -21,6 +21,7 @@ from w2s_reports.summary import (
     projection,
     provenance,
     selection,
+    shift,
     sources,
     verdict,
 )
@@ -51,9 +52,9 @@ def summarize(
     dict
         Keys `schema`, `version`, `data`, `verdict`, `gain`, `forecast`, `posterior`, `reading`,
         `overlap`, `projection`, `sources`, `groups`, `selection`, `group_analysis`, `discrepancy`,
-        `labels`, `examples`, `provenance`, `comparison` (None without a baseline) and `gate`.
-        Shares and densities are in [0, 1]; an undefined number is None. A stage that was not run
-        has a `hint`, the command that adds it, instead of numbers.
+        `labels`, `shift`, `examples`, `provenance`, `comparison` (None without a baseline) and
+        `gate`. Shares and densities are in [0, 1]; an undefined number is None. A stage that was
+        not run has a `hint`, the command that adds it, instead of numbers.
 
     Raises
     ------
@@ -106,6 +107,7 @@ def _sections(artefacts: Artefacts) -> dict[str, Any]:
             "group_analysis": groups.summarize_groups(artefacts, measured),
             "discrepancy": forecast.summarize_discrepancy(artefacts),
             "labels": labels.summarize_labels(artefacts),
+            "shift": shift.summarize_shift(artefacts),
         }
         return {
             "schema": SCHEMA,

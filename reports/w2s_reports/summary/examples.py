@@ -15,6 +15,7 @@ from w2s_reports.items import describe_items, shown_once
 from w2s_reports.summary.disagreements import find_disagreements
 from w2s_reports.summary.groups import describe_groups
 from w2s_reports.summary.posterior import find_doubtful
+from w2s_reports.summary.shift import find_shifted
 
 # Two rows of three cards.
 EXAMPLES_PER_REGION = 6
@@ -54,6 +55,7 @@ def examples(artefacts: Artefacts) -> dict[str, Any]:
             for key, items in chosen.items()
         ],
         "doubtful": find_doubtful(artefacts),
+        "shifted": find_shifted(artefacts),
         "groups": find_groups(artefacts),
         "disagreements": find_disagreements(artefacts),
         "duplicates": find_duplicates(artefacts),
@@ -77,7 +79,7 @@ def shown_rows(result: Mapping[str, Any]) -> list[int]:
 
 def _parts(result: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
     """Return the lists of items, the most important first."""
-    others = result["groups"], result["disagreements"].get("kinds", ())
+    others = result["shifted"], result["groups"], result["disagreements"].get("kinds", ())
     return (*result["regions"], result["doubtful"], *itertools.chain(*others))
 
 

@@ -9,7 +9,7 @@ from w2s_data.stages.graph import GAIN, GAIN_SUMMARY, NEXT, NEXT_SUMMARY, RELABE
 from w2s_data.stages.rounds import accuracies_at_test, accuracies_of_pool
 from w2s_data.utils.stage import ROUNDS
 from w2s_reports.artefacts import Artefacts
-from w2s_reports.formats import percent, plain
+from w2s_reports.formats import count, percent, plain
 from w2s_reports.summary.parts import estimate, texts
 
 MOST_STUDENTS = 3  # columns of a table of rounds, beside these
@@ -93,6 +93,8 @@ def _next(result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _reading(result: Mapping[str, Any]) -> str:
+    if result.get("purpose") == "shift":
+        return _reading_of_shift(result)
     if not result["by_posterior"]:
         return (
             "The run has no gold labels to learn from, so the rows are drawn at random: they also "
@@ -103,6 +105,24 @@ def _reading(result: Mapping[str, Any]) -> str:
         f"own account, and in {percent(result['pool_doubt'], 0)} of the pool. Each stands for rows "
         "like it, so they are no random sample: an accuracy measured on them is too low."
     )
+
+
+def _reading_of_shift(result: Mapping[str, Any]) -> str:
+    """Say what the labelled rows are worth for the pool, before and after."""
+    found = result["shift"]
+    if not result["n"]:
+        return f"No item is chosen, as there is no shift to make up for: {found['reason']}"
+    before, after = found["before"], found["after"]
+    text = (
+        f"For the pool the {count(result['n_labelled'])} labelled items are worth about "
+        f"{count(round(before['effective_size']))}, and {percent(before['uncovered'], 0)} of it is "
+        f"of kinds that they lack. With labels of these {count(result['n'])}, all of them should "
+        f"be worth about {count(round(after['effective_size']))} and lack "
+        f"{percent(after['uncovered'], 0)}"
+    )
+    if found["n_needed"] is None:
+        text += ": less than the 30 and 5% from which a forecast holds, so label more"
+    return f"{text}. This is simulated with the density ratio, and counts as a guess."
 
 
 def _counts(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

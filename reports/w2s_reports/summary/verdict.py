@@ -37,6 +37,9 @@ def give_verdict(
         for stage in outdated
     ]
     warnings += [{"about": "data", "text": warning["text"]} for warning in data_warnings]
+    if result["shift"]["alarm"]:
+        found = result["shift"]
+        warnings.append({"about": "shift", "text": f"{found['reading']} {found['advice']}"})
     for key, about in AT_THE_TOP.items():
         warnings += [{"about": about, "text": text} for text in result[key].get("warnings") or ()]
     return {

@@ -11,10 +11,10 @@ from w2s_data.compute.context import Compute
 from w2s_data.compute.memory import MemoryLimit
 from w2s_data.features.matrix import as_feature_matrix
 from w2s_data.probes.linear import LinearProbe
-from w2s_data.stages import embed_stage, score_stage
+from w2s_data.stages import embed_stage, next_stage, score_stage
 from w2s_data.stages.models import EmbedSettings
 from w2s_data.stages.scoring import teach
-from w2s_data.stages.settings import ScoreSettings
+from w2s_data.stages.settings import NextSettings, ScoreSettings
 from w2s_data.stages.shifting import WEIGHT, find_shift, shift_of
 
 
@@ -186,3 +186,44 @@ def test_splits_that_an_encoder_did_not_learn_from_are_not_compared(tmp_path):
     summary = shift_of(run).summary
     assert [one["name"] for one in summary["sets"]] == ["pool"]
     assert "'test' are not compared" in summary["notes"][0]
+
+
+def scored_run(folder, **settings):
+    table, strong, weak = world(**settings)
+    data = load_dataset(table, item="text", label="label", split="split")
+    run = Run.create(folder / "run", data)
+    embed_stage(run, EmbedSettings(strong_features=strong, weak_features=weak), compute())
+    score_stage(run, ScoreSettings(teacher_l2=0.01), compute())
+    return run, table, strong, weak
+
+
+def test_next_for_shift_labels_what_is_missing_and_so_ends_it(tmp_path):
+    table, strong, weak = world(n_gold=100, n_pool=800)
+    pool = np.flatnonzero(table["split"] == "pool")
+    strong[pool[:400], 1] += 6  # half of the pool is of a kind without labels
+    folder = tmp_path / "other"
+    data = load_dataset(table, item="text", label="label", split="split")
+    run = Run.create(folder / "run", data)
+    embed_stage(run, EmbedSettings(strong_features=strong, weak_features=weak), compute())
+    score_stage(run, ScoreSettings(teacher_l2=0.01), compute())
+    summary = next_stage(run, NextSettings(purpose="shift", budget=60), compute()).summary
+    chosen = run.read_table("next.parquet")["row"].to_numpy()
+    assert 5 <= len(chosen) <= 60
+    assert np.isin(chosen, pool[:400]).mean() > 0.9
+    assert summary["shift"]["n_needed"] == len(chosen)
+    assert summary["shift"]["before"]["uncovered"] > 0.3
+    assert summary["shift"]["after"]["uncovered"] < 0.05
+    table.loc[chosen, "split"] = "labelled"
+    again = found(table, strong, weak)
+    assert again.effective_size >= 25
+    filled = pd.read_csv(summary["path"])
+    assert filled["why"].str.contains("as frequent in the pool").mean() > 0.9
+
+
+def test_next_for_shift_chooses_nothing_where_nothing_is_shifted(tmp_path):
+    run, *_ = scored_run(tmp_path, n_gold=60, n_pool=150)
+    summary = next_stage(run, NextSettings(purpose="shift"), compute()).summary
+    assert summary["n"] == 0
+    assert summary["path"] == ""
+    assert summary["shift"]["reason"].startswith("No shift was found")
+    assert not (run.path / "next-1.csv").exists()

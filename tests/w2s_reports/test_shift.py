@@ -1,0 +1,72 @@
+"""The section on shift: loud with an alarm, one sentence without, unknown where it is."""
+
+import json
+
+import pytest
+
+from tests.sealing import seal
+from tests.w2s_reports.conftest import HOSTILE
+from w2s_data.errors import InputError
+from w2s_reports import summarize
+from w2s_reports.gate import check
+from w2s_reports.render import render
+from w2s_reports.report import build_report
+
+
+def outcome(summary, condition):
+    (found,) = check([condition], summary)
+    return found.failed, found.value
+
+
+def test_an_alarm_stands_in_the_verdict_with_what_it_means_and_what_to_do(synthetic_run):
+    summary = summarize(synthetic_run(shift=True))
+    (warning,) = (w for w in summary["verdict"]["warnings"] if w["about"] == "shift")
+    assert warning["text"].startswith("The pool is not where the labels came from")
+    assert "the 60 labelled items are worth about 14" in warning["text"]
+    assert "`w2s next RUN --for shift`" in warning["text"]
+    assert "w2s next RUN --for shift" in render(summary, "terminal", ["overlap"])
+
+
+def test_the_table_and_the_examples_name_the_shifted_sets(synthetic_run):
+    report = build_report(synthetic_run(shift=True))
+    page, text = report.to_html(), report.to_markdown()
+    assert "Table of comparisons" in page
+    assert 'id="panel-shifted"' in page
+    assert "| 0.81 (0.77–0.85)" in " ".join(text.split())
+    names = [(part["name"], len(part["items"])) for part in report.summary["examples"]["shifted"]]
+    assert names == [("pool", 6), ("pool", 6), ("source web", 6), ("source web", 6)]
+
+
+def test_without_an_alarm_it_is_one_sentence(synthetic_run):
+    report = build_report(synthetic_run(shift=False))
+    assert "Table of comparisons" not in report.to_html()
+    assert 'id="panel-shifted"' not in report.to_html()
+    assert not [w for w in report.summary["verdict"]["warnings"] if w["about"] == "shift"]
+
+
+def test_the_gate_knows_the_largest_alarm_and_each_set(synthetic_run):
+    summary = summarize(synthetic_run(shift=True))
+    assert outcome(summary, "shift>0.7") == (True, 0.81)
+    assert outcome(summary, "shift.pool>0.9") == (False, 0.81)
+    assert outcome(summary, "shift.web>0.7") == (True, 0.81)
+    assert outcome(summary, "shift.test>0.7") == (False, 0.5)
+    assert outcome(summarize(synthetic_run(shift=False)), "shift>0.7") == (False, 0.5)
+    with pytest.raises(InputError, match="nowhere"):
+        outcome(summary, "shift.nowhere>0.7")
+
+
+def test_unknown_shift_is_unknown_everywhere(synthetic_run):
+    run = synthetic_run(shift=False)
+    unknown = {"schema": 2, "unknown": "few rows", "alarm": None, "sets": [], "notes": []}
+    (run / "shift.json").write_text(json.dumps(unknown))
+    seal(run)
+    summary = summarize(run)
+    assert summary["shift"]["hint"] == "Not known: few rows."
+    assert outcome(summary, "shift>0.7") == (None, None)
+    assert outcome(summary, "shift.pool>0.7") == (None, None)
+    assert outcome(summarize(synthetic_run(shift=None)), "shift>0.7") == (None, None)
+
+
+def test_names_of_sets_are_escaped(synthetic_run):
+    report = build_report(synthetic_run(shift=True, hostile=True))
+    assert HOSTILE not in report.to_html()
