@@ -1,8 +1,9 @@
 """How often does the shift detector raise a false alarm, and how much foreign data does it see?
 
 Random divisions of one corpus (no shift), one corpus against another, and a pool of 2,000 texts of
-which a tenth is foreign; 200 labelled texts, strong features MiniLM, weak ones TF-IDF + SVD(48) of
-the labelled and pool texts. Run ``python benchmarks/evidence/shift.py``; it prints Markdown tables.
+which a tenth is foreign; 200 labelled texts, strong features MiniLM, weak ones TF-IDF + SVD(48),
+learned from labelled and pool texts, so that test texts are compared by strong features alone. Run
+``python benchmarks/evidence/shift.py``; it prints Markdown tables.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ def detect(parts: dict[str, list[tuple[Domain, np.ndarray]]], seed: int) -> Shif
         weak,
         reference=sets.pop("labelled"),
         others=sets,
+        views_of={"test": ["strong"]},
         progress=False,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -10,10 +11,10 @@ import pandas as pd
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from w2s_data.errors import InputError, unknown
+from w2s_data.errors import InputError, listing, unknown
 from w2s_data.features.matrix import sampled
 from w2s_data.shift.classifier import Sides
-from w2s_data.shift.inputs import FEWEST_ROWS, Finite, check_sets, check_views
+from w2s_data.shift.inputs import FEWEST_ROWS, Finite, check_sets, check_views, names_of
 from w2s_data.shift.measures import auc_estimate, holm, significance, unexplained_share
 from w2s_data.shift.ratio import DensityRatio, clipped_weights, held_out_scores
 from w2s_data.shift.results import Comparison, Shift
@@ -123,6 +124,7 @@ class ShiftDetector(BaseEstimator):  # type: ignore[misc]
         reference: Any,
         others: Any,
         predictions: Any = None,
+        views_of: Mapping[str, Collection[str]] | None = None,
         progress: bool | None = None,
     ) -> Self:
         """Compare each set with the reference rows.
@@ -139,6 +141,10 @@ class ShiftDetector(BaseEstimator):  # type: ignore[misc]
         predictions : array (N, P), optional
             Such as log-probabilities, of models that learned from no compared row, or held them
             out.
+        views_of : mapping of set name to views, optional
+            Of "strong", "weak", "predictions": those in which a set is compared, by default all
+            that are given. Features of an encoder that learned from the reference, but not from a
+            set, differ where nothing is shifted.
         progress : bool, optional
             Draw a progress bar; by default where standard error is a terminal.
 
@@ -162,14 +168,16 @@ class ShiftDetector(BaseEstimator):  # type: ignore[misc]
             name: fit_structure(view.take(fitted_on), rng) for name, view in views.items()
         }
         placed = {name: self.structures_[name].place(view, union) for name, view in views.items()}
+        compared = {name: names_of(name, views, views_of) for name in sets}
         pairs = []
-        with progress_bar("shift", len(sets) * len(views), "pairs", progress) as advance:
+        n_pairs = sum(map(len, compared.values()))
+        with progress_bar("shift", n_pairs, "pairs", progress) as advance:
             for name, rows in samples.items():
                 at = np.searchsorted(union, np.concatenate([sample, rows]))
                 sides = Sides.of(len(sample), len(rows), rng)
-                both = {view: everything.take(at) for view, everything in placed.items()}
+                both = {view: placed[view].take(at) for view in compared[name]}
                 pairs.append(self._compare(name, both, sides, rng))
-                advance(len(views))
+                advance(len(both))
         self.notes_ = tuple(notes)
         self.ratios_ = {pair.name: pair.ratio for pair in pairs}
         self.comparisons_ = self._corrected([c for pair in pairs for c in pair.comparisons])
@@ -189,11 +197,9 @@ class ShiftDetector(BaseEstimator):  # type: ignore[misc]
         if name not in self.ratios_:
             raise InputError(unknown("set", name, list(self.ratios_)))
         views = check_views(strong_features, weak_features, predictions)
-        if list(views) != list(self.structures_):
-            raise InputError(
-                f"the detector was fitted on {' and '.join(self.structures_)}; got "
-                f"{' and '.join(views)}"
-            )
+        wanted = [c.view for c in self.comparisons_ if c.name == name]
+        if lacking := [view for view in wanted if view not in views]:
+            raise InputError(f"{name!r} was compared by {listing(wanted)}; {listing(lacking)} lack")
         n_rows = next(iter(views.values())).shape[0]
         return self._log_ratio(name, views, np.arange(n_rows))
 
@@ -260,7 +266,8 @@ class ShiftDetector(BaseEstimator):  # type: ignore[misc]
         return clipped_weights(log_ratio)
 
     def _log_ratio(self, name: str, views: dict[str, Finite], rows: IntArray) -> FloatArray:
-        placed = [self.structures_[view].place(features, rows) for view, features in views.items()]
+        compared = [c.view for c in self.comparisons_ if c.name == name]
+        placed = [self.structures_[view].place(views[view], rows) for view in compared]
         return self.ratios_[name].log_ratio(placed)
 
     def _shift(self, pair: _Pair, rows: IntArray) -> Shift:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from w2s_data.errors import InputError
+from w2s_data.errors import InputError, listing, unknown
 from w2s_data.features.matrix import FeatureMatrix, as_feature_matrix
 from w2s_data.utils.typing import FloatArray, IntArray
 from w2s_data.utils.validation import check_feature_block
@@ -51,6 +51,21 @@ def check_views(strong: Any, weak: Any, predictions: Any) -> dict[str, Finite]:
         words = ", ".join(f"{VIEWS[name]} have {count}" for name, count in counts.items())
         raise InputError(f"row counts disagree: {words}")
     return views
+
+
+def names_of(
+    name: str, views: Mapping[str, Finite], views_of: Mapping[str, Collection[str]] | None
+) -> list[str]:
+    """Return the views in which a set is compared, in their order; raise if there is none."""
+    wanted = views if views_of is None else views_of.get(name, views)
+    if misspelt := [view for view in wanted if view not in VIEWS]:
+        raise InputError(unknown("view", misspelt[0], list(VIEWS)))
+    found = [view for view in views if view in wanted]
+    if not found:
+        raise InputError(
+            f"views_of[{name!r}] is {listing(wanted)}; the features given are {listing(views)}"
+        )
+    return found
 
 
 def check_rows(rows: Any, n_rows: int, name: str) -> IntArray:

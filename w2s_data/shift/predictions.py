@@ -25,8 +25,8 @@ LEAST_CHANCE = 1e-4  # smaller chances differ by what a model cannot know
 def log_chances(proba: FloatArray) -> FloatArray:
     """Return log-probabilities (n, ...) that are bounded below.
 
-    >>> log_chances(np.array([[0.0, 1.0]])).round(2).tolist()
-    [[-9.21, 0.0]]
+    >>> log_chances(np.array([[0.0, 1.0]])).round(2)
+    array([[-9.21,  0.  ]], dtype=float32)
     """
     return np.log(np.maximum(proba, LEAST_CHANCE)).astype(np.float32)
 

@@ -122,8 +122,23 @@ def test_ratio_of_new_rows_ranks_them_as_the_true_ratio_does():
     assert np.corrcoef(ratio, fresh[:, 0])[0, 1] > 0.9
     with pytest.raises(InputError, match="there is no set 'test'"):
         detector.log_ratio("test", fresh)
-    with pytest.raises(InputError, match="fitted on strong"):
-        detector.log_ratio("pool", fresh, fresh)
+    with pytest.raises(InputError, match="'pool' was compared by 'strong'; 'strong' lack"):
+        detector.log_ratio("pool", None, fresh)
+
+
+def test_a_set_is_compared_in_the_views_that_are_named_for_it():
+    strong, weak = gaussian(6), gaussian(7, dimensions=3)
+    weak[700:, 1] += 1  # of the test rows alone, whose weak features say nothing
+    sets = {"pool": np.arange(200, 700), "test": np.arange(700, 1200)}
+    detector = ShiftDetector(random_state=0)
+    detector.fit(strong, weak, reference=LABELLED, others=sets, views_of={"test": ["strong"]})
+    compared = [(c.name, c.view) for c in detector.comparisons_]
+    assert compared == [("pool", "strong"), ("pool", "weak"), ("test", "strong")]
+    assert not detector.alarm_
+    assert len(detector.log_ratio("test", strong[:5])) == 5
+    for views, words in ((["stong"], "did you mean 'strong'"), (["predictions"], "views_of")):
+        with pytest.raises(InputError, match=words):
+            detector.fit(strong, reference=LABELLED, others=sets, views_of={"test": views})
 
 
 def test_labelled_rows_beyond_the_sample_have_weights_of_the_same_kind():
