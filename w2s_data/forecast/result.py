@@ -91,8 +91,9 @@ class GainForecast:
     uncovered : float
         Share of the pool that no labelled row covers, by weights; 0 without.
     teacher, student, ceiling : Estimate
-        Accuracies in [0, 1] on fresh rows like the labelled ones; the student learns from weak
-        labels alone, the ceiling is the student trained on gold labels of the pool.
+        Accuracies in [0, 1] on fresh rows like the labelled ones, or like the pool if those were
+        weighted; the student learns from weak labels alone, the ceiling is the student trained on
+        gold labels of the pool.
     gain : Estimate
         Student minus teacher, in [-1, 1].
     pgr : float
