@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from w2s_data.shift.ratio import MOST_WEIGHT, effective_size
+from w2s_data.shift.ratio import MOST_WEIGHT
 from w2s_data.utils.typing import FloatArray
+from w2s_data.utils.weighting import FEWEST_EFFECTIVE, effective_size
 
-ENOUGH_ROWS = 30.0  # effective ones, below which an interval says next to nothing
 MOST_UNCOVERED = 0.05
 LARGEST = 30.0  # log density ratio
 
@@ -33,7 +33,7 @@ class Coverage:
     @property
     def is_enough(self) -> bool:
         """Whether estimates on the weighted rows hold for the set."""
-        return self.effective_size >= ENOUGH_ROWS and self.uncovered < MOST_UNCOVERED
+        return self.effective_size >= FEWEST_EFFECTIVE and self.uncovered < MOST_UNCOVERED
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields by name."""
