@@ -22,7 +22,7 @@ def test_an_alarm_stands_in_the_verdict_with_what_it_means_and_what_to_do(synthe
     summary = summarize(synthetic_run(shift=True))
     (warning,) = (w for w in summary["verdict"]["warnings"] if w["about"] == "shift")
     assert warning["text"].startswith("The pool is not where the labels came from")
-    assert "the 60 labelled items are worth about 14" in warning["text"]
+    assert "where the 60 are then worth about 14: fewer than the 30" in warning["text"]
     assert "`w2s next RUN --for shift`" in warning["text"]
     assert "w2s next RUN --for shift" in render(summary, "terminal", ["overlap"])
 

@@ -100,17 +100,21 @@ def find_shift(
         return _unknown(reason)
     sets = {"pool": pool} | _new_sources(dataset, pool, gold.consistent)
     notes = []
+    views = {role: features[role] for role in ("strong", "weak") if role in features}
     others = _held_out_splits(dataset)
+    views_of = {}
     if learned and others:
-        # With few texts it tells them apart with an AUC of .75 where nothing is shifted.
+        # With few texts they tell the splits apart with an AUC of .75 where nothing is shifted.
+        left = [role for role in views if role not in learned]
+        compared = f"compared by {' and '.join(left)} features only" if left else "not compared"
         notes.append(
             f"{' and '.join(sorted(learned))} features come from an encoder that learned from "
             f"labelled rows and pool, so that other rows differ from them: {listing(others)} are "
-            "not compared"
+            f"{compared}"
         )
-    else:
-        sets |= others
-    views = {role: features[role] for role in ("strong", "weak") if role in features}
+        others = others if left else {}
+        views_of = dict.fromkeys(others, left)
+    sets |= others
     detector = shift_detector(compute)
     n_columns = sum(view.shape[1] for view in views.values())
     most = _most_rows(detector, n_columns, len(sets), compute)
@@ -130,6 +134,7 @@ def find_shift(
         predictions=predictions,
         reference=gold.rows,
         others=sets,
+        views_of=views_of,
         progress=compute.progress,
     )
     found = _found(detector, dataset, gold, notes, learned=isinstance(weak, Taught))

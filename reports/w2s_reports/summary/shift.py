@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from w2s_data.stages.graph import NEXT, SCORE
+from w2s_data.utils.weighting import FEWEST_EFFECTIVE
 from w2s_reports.artefacts import Artefacts
 from w2s_reports.formats import count, name_of, plain
 from w2s_reports.items import shown_once
@@ -105,9 +106,11 @@ def _advice(written: Mapping[str, Any]) -> str:
             "The pool as a whole raises no alarm, so that forecast and trust hold for it. Results "
             "on a shifted split or source are about other items than the labelled ones."
         )
-    worth = max(0, round(written["effective_size"]))
-    return (
-        f"For the pool the {count(written['n_labelled'])} labelled items are worth about "
-        f"{count(worth)}, so that forecast, trust and verdict hold for items like the labelled "
-        f"ones, not for the pool. `{TO_LABEL}` chooses the items whose labels close the gap."
+    size = written["effective_size"]
+    text = (
+        "Forecast and trust weight the labelled items to stand for the pool, where the "
+        f"{count(written['n_labelled'])} are then worth about {count(round(size))}"
     )
+    if size < FEWEST_EFFECTIVE:
+        text += f": fewer than the {FEWEST_EFFECTIVE} that an advice requires"
+    return f"{text}. `{TO_LABEL}` chooses the items whose labels close the gap."

@@ -227,3 +227,14 @@ def test_next_for_shift_chooses_nothing_where_nothing_is_shifted(tmp_path):
     assert summary["path"] == ""
     assert summary["shift"]["reason"].startswith("No shift was found")
     assert not (run.path / "next-1.csv").exists()
+
+
+def test_other_views_are_compared_where_one_encoder_learned():
+    table, strong, weak = world(seed=5, n_gold=60, n_pool=150)
+    data = load_dataset(table, item="text", label="label", split="split")
+    features = {"strong": as_feature_matrix(strong), "weak": as_feature_matrix(weak)}
+    _, taught = teach(data, features["weak"], LinearProbe(l2=0.01, random_state=0))
+    summary = find_shift(data, features, taught, compute(), ["weak"]).summary
+    views = {one["name"]: [v["view"] for v in one["views"]] for one in summary["sets"]}
+    assert views == {"pool": ["strong", "weak", "predictions"], "test": ["strong"]}
+    assert "'test' are compared by strong features only" in summary["notes"][0]
