@@ -20,6 +20,7 @@ def effective_size(weights: FloatArray) -> float:
 
     .. math:: \frac{(\sum w)^2}{\sum w^2} \min(1, \bar w)
 
+    >>> import numpy as np
     >>> round(effective_size(np.array([1.0, 1.0, 3.0, 3.0])), 1)
     3.2
     """
@@ -47,7 +48,7 @@ def widened(estimate: Estimate, uncovered: float, least: float = 0.0) -> Estimat
     With `least` -1 it is that of a difference, to which they add as much on both sides.
 
     >>> widened(Estimate(0.8, 0.7, 0.9), 0.1)
-    Estimate(0.8, 0.63, 0.91)
+    Estimate(0.8, 0.63 to 0.91)
     """
     covered = 1 - uncovered
     low, high = covered * estimate.low + uncovered * least, covered * estimate.high + uncovered
@@ -57,6 +58,7 @@ def widened(estimate: Estimate, uncovered: float, least: float = 0.0) -> Estimat
 def worth(n: int, weights: FloatArray) -> str:
     """Say what weighted labelled rows are worth.
 
+    >>> import numpy as np
     >>> worth(4, np.array([1.0, 1.0, 3.0, 3.0]))
     'weighted: 4 gold rows are worth 3 for this pool'
     """
