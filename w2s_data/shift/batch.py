@@ -17,7 +17,7 @@ LARGEST = 30.0  # log density ratio
 
 @dataclass(frozen=True)
 class Coverage:
-    """What labelled rows are worth for a set.
+    """Worth of labelled rows for a set.
 
     Attributes
     ----------

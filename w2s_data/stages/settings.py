@@ -243,8 +243,7 @@ class NextSettings(Settings):
     budget: Count = Field(100, description="Rows to label, at most.")
     purpose: Literal["student", "shift"] = Field(
         "student",
-        description="What the labels shall improve: the student, or what the run says of a pool "
-        "that is not where the labels came from.",
+        description="Train a better student, or make up for a pool of other kinds than the labels.",
     )
     to: File = Field(
         None,
