@@ -121,7 +121,7 @@ def _reading_of_shift(result: Mapping[str, Any]) -> str:
         f"{percent(after['uncovered'], 0)}"
     )
     if found["n_needed"] is None:
-        text += ": less than the 30 and 5% from which a forecast holds, so label more"
+        text += ", too little for a forecast to hold surely: label more"
     return f"{text}. This is simulated with the density ratio, and counts as a guess."
 
 
