@@ -202,6 +202,10 @@ def _posterior(
         "offsets": dict.fromkeys(spec.classes, 0.0),
         "accuracy": {"value": 0.88, "low": 0.84, "high": 0.92, "level": 0.95},
         "weak_accuracy": {"value": 0.8, "low": 0.75, "high": 0.85, "level": 0.95},
+        "student_accuracy": {"value": 0.82, "low": 0.78, "high": 0.86, "level": 0.95},
+        "teacher_accuracies": {},
+        "accuracy_by": "calibration",
+        "n_known": 0,
         "lead": {"value": 0.08, "low": 0.03, "high": 0.13, "level": 0.95},
         "calibration_error": 0.03,
         "reliability": [

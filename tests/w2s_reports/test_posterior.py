@@ -47,6 +47,21 @@ def test_the_section_compares_labels_and_names_the_doubtful(synthetic_run: MakeR
     assert "Label posterior: Joined with 60 gold labels" in terminal
 
 
+def test_the_section_says_how_accuracies_were_measured(synthetic_run: MakeRun) -> None:
+    run = synthetic_run()
+    report = build_report(run)
+    page, markdown = report.to_html(), " ".join(report.to_markdown().split())
+    for text in (page, markdown, render(report.summary, "terminal", ["overlap"])):
+        assert "calibration on the held-out gold labels" in text.replace("&#39;", "'")
+    assert "| A student of the weak labels | 82.0%" in markdown
+    each = {"value": 0.7, "low": 0.65, "high": 0.75, "level": 0.95}
+    rewrite(run, accuracy_by="pool labels", n_known=40, teacher_accuracies={"a": each, "b": each})
+    markdown = " ".join(build_report(run).to_markdown().split())
+    assert "Measured on 40 items of the pool whose gold label is known" in markdown
+    assert "are a random sample of it" in markdown
+    assert "| b | 70.0% (65.0–75.0%) |" in markdown
+
+
 def test_the_reliability_curve_has_confidence_across_and_accuracy_up(
     synthetic_run: MakeRun,
 ) -> None:

@@ -37,6 +37,25 @@ def test_the_table_and_the_examples_name_the_shifted_sets(synthetic_run):
     assert names == [("pool", 6), ("pool", 6), ("source web", 6), ("source web", 6)]
 
 
+@pytest.mark.parametrize("alone", [True, False])
+def test_class_shares_that_differ_have_a_table_and_a_sentence(synthetic_run, alone):
+    run = synthetic_run(shift=False)
+    share = {"value": 0.81, "low": 0.7, "high": 0.89, "level": 0.95}
+    one = {"name": "pos", "labelled_share": 0.5, "pool_share": share, "black_box_share": share}
+    found = {"shifted": True, "alone": alone, "classes": [one], "reading": "Class 'pos' is 81%."}
+    path = run / "shift.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"label_shift": found}))
+    seal(run)
+    report = build_report(run)
+    page = report.to_html()
+    assert "Table of class shares" in page
+    text = " ".join(report.to_markdown().split())
+    assert "| pos | 50.0% | 81.0% (70.0–89.0%) |" in text
+    section = page.split("Table of class shares")[0].rpartition("<section")[2]
+    assert ("warnings" in section) is not alone
+    assert "Class 'pos' is 81%." in render(report.summary, "terminal", ["overlap"])
+
+
 def test_without_an_alarm_it_is_one_sentence(synthetic_run):
     report = build_report(synthetic_run(shift=False))
     assert "Table of comparisons" not in report.to_html()

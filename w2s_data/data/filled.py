@@ -38,11 +38,14 @@ class Filled:
         Class by id, of the rows whose label is filled in.
     n_chosen : int
         Those of them that were chosen for what a model thought of them, not drawn at random.
+    drawn : set
+        Ids of those that the table says were drawn at random.
     """
 
     name: str | None
     labels: Mapping[str, str]
     n_chosen: int = 0
+    drawn: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -54,8 +57,9 @@ class Labelling:
     base : str
         Fingerprint of the data set before them.
     rounds : tuple of dict
-        The first describes the data set itself. Each has `table`, `labels` (class by id),
-        `n_labelled` and `results`, the accuracies that the run had measured when the next began.
+        The first describes the data set itself. Each has `table`, `labels` (class by id), `drawn`
+        (ids of rows drawn at random), `n_labelled` and `results`, the accuracies that the run had
+        measured when the next began.
     """
 
     base: str
@@ -65,6 +69,11 @@ class Labelling:
     def labels(self) -> dict[str, str]:
         """Class by id, of all rounds."""
         return {key: label for known in self.rounds for key, label in known["labels"].items()}
+
+    @property
+    def drawn(self) -> frozenset[str]:
+        """Ids of the rows that were drawn from the pool at random."""
+        return frozenset(key for known in self.rounds for key in known["drawn"])
 
 
 def read_filled(
@@ -109,8 +118,10 @@ def read_filled(
                 f"{name!r} labels id {ids[row]!r} twice, as {labels[str(ids[row])]!r} and as "
                 f"{label!r} ({rows([int(row)])}): keep one of them"
             )
-    chosen = set(ids[filled][_chosen(raw.frame)[filled]])
-    return Filled(name, labels, len(chosen))
+    why = _why(raw.frame)[filled]
+    drawn = ids[filled][why == AT_RANDOM]
+    chosen = ids[filled][~pd.isna(why) & (why != AT_RANDOM)]
+    return Filled(name, labels, len(set(chosen)), frozenset(map(str, drawn)))
 
 
 def add_labels(dataset: W2SDataset, filled: Filled) -> tuple[W2SDataset, dict[str, str]]:
@@ -183,11 +194,9 @@ def _read(frame: pd.DataFrame, class_names: tuple[str, ...]) -> tuple[np.ndarray
     return ids, codes
 
 
-def _chosen(frame: pd.DataFrame) -> np.ndarray:
-    """Return which rows were chosen by the column `why`; none without that column."""
-    if WHY not in frame.columns:
-        return np.zeros(len(frame), dtype=bool)
-    return np.asarray(frame[WHY].notna() & (frame[WHY] != AT_RANDOM), dtype=bool)
+def _why(frame: pd.DataFrame) -> np.ndarray:
+    """Return the column `why`, empty in all rows without it."""
+    return frame[WHY].to_numpy(object) if WHY in frame else np.full(len(frame), None)
 
 
 def _check_ids(dataset: W2SDataset, filled: Filled, at: np.ndarray) -> None:

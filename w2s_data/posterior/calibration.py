@@ -12,6 +12,9 @@ from w2s_data.utils.weighting import covered_share, kish_size, widened
 BINS = 10  # of equal size: those of equal width would be empty where a model is sure
 WEIGHTED_ROWS = 200  # effective gold rows whose correction counts by half
 FEWEST_IN_BIN = 10  # rows; the accuracy of fewer is mostly noise
+# Held-out gold rows share the models that they helped to train. On 96 tasks of text the error of a
+# mean was 1.15 times what it is for independent rows.
+SHARED_MODELS = 1.2
 
 
 def corrected_mean(
@@ -36,7 +39,7 @@ def corrected_mean(
     >>> pool, gold = np.full(1000, 0.9), np.full(50, 0.9)
     >>> estimate = corrected_mean(pool, gold, np.arange(50) < 40, 0.95)
     >>> round(estimate.value, 2), round(estimate.low, 2), round(estimate.high, 2)
-    (0.8, 0.68, 0.92)
+    (0.8, 0.65, 0.95)
     """
     excess = right - gold
     if len(excess) < 2 or not len(pool):
@@ -46,7 +49,33 @@ def corrected_mean(
     value = float(np.clip(pool.mean() + excess.mean(), least, 1))
     # + 1 keeps the variance of rows that are all right from being 0.
     spread = (len(excess) * excess.var(ddof=1) + 1) / len(excess) ** 2
-    error = np.sqrt(spread + pool.var() / len(pool))
+    error = np.sqrt(SHARED_MODELS**2 * spread + pool.var() / len(pool))
+    low, high = student_interval(value, error, len(excess) - 1, level, least, 1.0)
+    return Estimate(value, float(low), float(high), level)
+
+
+def completed_mean(
+    pool: FloatArray, inside: FloatArray, outside: FloatArray, level: float, least: float = 0.0
+) -> Estimate:
+    r"""Return an accuracy on these pool rows, some of which have a gold label.
+
+    .. math:: \frac1N \sum_{pool} g_i + \frac1m \sum_{known} ([right_i] - g_i)
+
+    `inside` are excesses [right] - g of known rows of the pool, `outside` those of rows drawn from
+    it that became gold rows, held out. The known rows have to be drawn at random; then it holds
+    wherever the other gold rows come from, and where all rows are known it is their accuracy.
+
+    >>> right = np.arange(1000) % 10 < 8
+    >>> completed_mean(np.full(1000, 0.9), right - 0.9, np.zeros(0), 0.95)
+    Estimate(0.8, 0.8 to 0.8)
+    """
+    excess = np.concatenate([inside, outside])
+    if len(excess) < 2 or not len(pool):
+        return Estimate(float(pool.mean()) if len(pool) else np.nan, level=level)
+    value = float(np.clip(pool.mean() + excess.mean(), least, 1))
+    spread = (len(excess) * excess.var(ddof=1) + 1) / len(excess) ** 2
+    factor = SHARED_MODELS if len(outside) else 1.0
+    error = factor * np.sqrt(spread * (1 - len(inside) / len(pool)))
     low, high = student_interval(value, error, len(excess) - 1, level, least, 1.0)
     return Estimate(value, float(low), float(high), level)
 

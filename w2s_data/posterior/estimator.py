@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -9,11 +10,18 @@ import pandas as pd
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from w2s_data.errors import listing
+from w2s_data.errors import InputError, listing
 from w2s_data.features.matrix import FeatureMatrix, as_feature_matrix
-from w2s_data.posterior.calibration import calibration_error, corrected_mean, reliability
+from w2s_data.posterior.accuracy import Judge, Known
+from w2s_data.posterior.calibration import calibration_error, reliability
 from w2s_data.posterior.inputs import check_gold, check_weak
-from w2s_data.posterior.pooling import FEWEST_GOLD, LogLinearPool, few_gold, join_views
+from w2s_data.posterior.pooling import (
+    FEWEST_GOLD,
+    LogLinearPool,
+    few_gold,
+    join_views,
+    with_shares,
+)
 from w2s_data.posterior.views import (
     Gold,
     Recipe,
@@ -35,8 +43,8 @@ from w2s_data.utils.validation import (
     share,
     whole,
 )
-from w2s_data.utils.votes import abstains, chance, mean_label, votes
-from w2s_data.utils.weighting import worth
+from w2s_data.utils.votes import chance, mean_label, votes
+from w2s_data.utils.weighting import WEIGHTED, worth
 
 # Below it a class is little known. Equal weights for all would cost 4 points on six classes, of
 # which one is rare.
@@ -83,10 +91,16 @@ class LabelPosterior(BaseEstimator):  # type: ignore[misc]
     weights_ : Series (V,)
         Weight of each view by its name.
     offsets_ : array (C,)
-    accuracy_, weak_accuracy_ : Estimate
-        Accuracy on the pool of the most probable class, and of the weak labels: the mean over the
-        pool plus what held-out gold rows correct. Without `gold_weight` the interval is for rows
-        like the gold ones.
+    accuracy_, weak_accuracy_, student_accuracy_ : Estimate
+        Accuracy on the pool of the most probable class, of the weak labels, and of a student of
+        them: the mean chance over the pool plus what rows with a gold label correct.
+    teacher_accuracies_ : dict of Estimate
+        The same of each teacher.
+    accuracy_by_ : str
+        "pool labels": corrected by 20 or more rows drawn from the pool, for which the interval
+        holds. "calibration": by held-out gold rows, so that it holds for pool rows like them.
+    n_known_ : int
+        Rows drawn from the pool.
     lead_ : Estimate
         Accuracy on the pool of the most probable class minus that of the weak label, over rows that
         have one; paired, so that its interval is shorter than those of the two suggest.
@@ -154,6 +168,8 @@ class LabelPosterior(BaseEstimator):  # type: ignore[misc]
         gold: tuple[Any, Any, AnyArray],
         relabel: Relabel | None = None,
         gold_weight: AnyArray | None = None,
+        pool_labels: AnyArray | None = None,
+        from_pool: AnyArray | None = None,
         weak_names: tuple[str, ...] = (),
         class_names: tuple[str, ...] = (),
         progress: bool | None = None,
@@ -175,6 +191,12 @@ class LabelPosterior(BaseEstimator):  # type: ignore[misc]
             Density ratios of the pool to the gold rows where these come from elsewhere, as
             `ShiftDetector.weights_` has them. They enter the accuracies and their intervals. The
             views and the pool of them stay as they are: weighting those made q worse.
+        pool_labels : int array (N,), optional
+            Class codes of pool rows whose label is known, -1 elsewhere. No model learns from them;
+            20 or more measure the accuracies, for which they have to be drawn at random.
+        from_pool : bool array (n,), optional
+            Gold rows that were drawn from the pool at random, and measure the accuracies where
+            there are too few `pool_labels`.
         weak_names : tuple of M str
             Names of the teachers in `weights_`.
         class_names : tuple of C str
@@ -193,6 +215,7 @@ class LabelPosterior(BaseEstimator):  # type: ignore[misc]
         weight = None
         if gold_weight is not None:
             weight = check_weights(gold_weight, len(rows), "gold_weight")
+        known = Known.checked(pool_labels, from_pool, strong.shape[0], len(rows), weak.shape[2])
         rng = check_generator(self.random_state)
         names = tuple(weak_names) or _teacher_names(weak.shape[1])
         steps = self.folds + 2 + (0 if relabel is None else self.folds)
@@ -209,9 +232,33 @@ class LabelPosterior(BaseEstimator):  # type: ignore[misc]
         self.weights_ = pd.Series(self.pool_.weights, index=list(views.names), name="weight")
         self.offsets_ = self.pool_.offsets
         self.proba_ = self.pool_.proba(views.pool)
-        self.gold_proba_ = self._held_out(views, rows.codes, rng)
-        self.trust_ = chance(self.proba_, votes(mean_label(weak)))
-        self._measure(mean_label(views.weak_gold), rows.codes, weight)
+        self.gold_by_repeat_ = self._held_out(views, rows.codes, rng)
+        self.gold_codes_, self.known_ = rows.codes, known
+        self._measure(weight)
+        return self
+
+    def correct_shares(self, ratio: AnyArray) -> Self:
+        r"""Correct the posterior for a pool of other class shares, where only these are other.
+
+        .. math:: q'(c) \propto q(c) \, ratio_c
+
+        `ratio` (C,) are shares of the pool over those of the gold rows, as `LabelShift.ratio_` has
+        them. Trust and accuracies follow, with the gold rows of a class weighted by its ratio.
+        Saerens, Latinne, Decaestecker, Neural Computation 2002.
+        """
+        check_is_fitted(self, "pool_")
+        factors = np.asarray(ratio, dtype=np.float64)
+        if factors.shape != self.classes_.shape or not (factors > 0).all():
+            raise InputError(f"ratio must be {len(self.classes_)} numbers above 0; got {ratio!r}")
+        offsets = self.pool_.offsets + np.log(factors)
+        self.pool_ = replace(self.pool_, offsets=offsets)
+        self.offsets_ = offsets
+        self.proba_ = with_shares(self.proba_, factors)
+        self.gold_by_repeat_ = with_shares(self.gold_by_repeat_, factors)
+        weight = factors[self.gold_codes_]
+        others = (note for note in self.notes_ if not note.startswith(WEIGHTED))
+        self.notes_ = (*others, worth(len(weight), weight))
+        self._measure(weight)
         return self
 
     def predict_proba(self, strong_features: Any, weak_proba: Any) -> FloatArray:
@@ -243,6 +290,10 @@ class LabelPosterior(BaseEstimator):  # type: ignore[misc]
             "offsets": self.offsets_.tolist(),
             "accuracy": self.accuracy_.to_dict(),
             "weak_accuracy": self.weak_accuracy_.to_dict(),
+            "student_accuracy": self.student_accuracy_.to_dict(),
+            "teacher_accuracies": {k: v.to_dict() for k, v in self.teacher_accuracies_.items()},
+            "accuracy_by": self.accuracy_by_,
+            "n_known": self.n_known_,
             "lead": self.lead_.to_dict(),
             "calibration_error": self.calibration_error_,
             "reliability": self.reliability_.to_dict("records"),
@@ -272,36 +323,37 @@ class LabelPosterior(BaseEstimator):  # type: ignore[misc]
         )
 
     def _held_out(self, views: Views, codes: IntArray, rng: np.random.Generator) -> FloatArray:
-        """Return the posterior of gold rows whose label did not count in the weights either."""
-        proba = np.empty(views.gold.shape[2:])
+        """Return the posterior (R, n, C) of gold rows whose label does not count in the weights."""
+        proba = np.empty((len(views.gold), *views.gold.shape[2:]))
         for train, held_out in stratified_folds(codes, self.folds, rng):
             pool = self._fit_pool(views.gold[:, :, train], codes[train])
-            parts = [pool.proba(part[:, held_out]) for part in views.gold]
-            proba[held_out] = np.mean(parts, axis=0)
+            for own, part in zip(proba, views.gold, strict=True):
+                own[held_out] = pool.proba(part[:, held_out])
         return proba
 
-    def _measure(self, weak: FloatArray, codes: IntArray, weight: FloatArray | None) -> None:
+    def _measure(self, gold_weight: FloatArray | None = None) -> None:
+        """Measure trust, the accuracies on the pool, and calibration."""
+        views, codes = self.views_, self.gold_codes_
+        weak = views.pool[: views.weak_gold.shape[1]].swapaxes(0, 1)
+        said = votes(mean_label(weak))
+        self.trust_ = chance(self.proba_, said)
+        self.gold_proba_ = self.gold_by_repeat_.mean(axis=0)
+        judge = Judge(
+            *(self.proba_, self.gold_by_repeat_, codes, self.known_, self.level, gold_weight)
+        )
+        own = judge.scores(self.proba_.argmax(axis=1), self.gold_by_repeat_.argmax(axis=2))
+        taught = judge.scores(said, votes(mean_label(views.weak_gold)))
+        student = judge.scores(votes(views.pool[-1]), votes(views.gold[0, -1]))
+        self.accuracy_, self.weak_accuracy_ = judge.mean(own), judge.mean(taught)
+        self.student_accuracy_ = judge.mean(student)
+        by_teacher = zip(weak.swapaxes(0, 1), views.weak_gold.swapaxes(0, 1), strict=True)
+        each = [judge.mean(judge.scores(votes(own), votes(of_gold))) for own, of_gold in by_teacher]
+        self.teacher_accuracies_ = dict(zip(views.names, each, strict=False))
+        # Only rows with a weak label have trust.
+        self.lead_ = judge.mean(own - taught, least=-1.0)
+        self.accuracy_by_, self.n_known_ = self.known_.method, len(self.known_)
         confidence = self.gold_proba_.max(axis=1)
         right = self.gold_proba_.argmax(axis=1) == codes
-        self.accuracy_ = corrected_mean(
-            self.proba_.max(axis=1), confidence, right, self.level, gold_weight=weight
-        )
-        # Only rows with a weak label have trust.
-        voted, known = ~abstains(weak), np.isfinite(self.trust_)
-        trust, of_pool = chance(self.gold_proba_, votes(weak))[voted], self.trust_[known]
-        weak_right = (weak.argmax(axis=1) == codes)[voted]
-        own = None if weight is None else weight[voted]
-        self.weak_accuracy_ = corrected_mean(
-            of_pool, trust, weak_right, self.level, gold_weight=own
-        )
-        self.lead_ = corrected_mean(
-            self.proba_.max(axis=1)[known] - of_pool,
-            confidence[voted] - trust,
-            right[voted].astype(np.int64) - weak_right,
-            self.level,
-            least=-1.0,
-            gold_weight=own,
-        )
         self.calibration_error_ = calibration_error(confidence, right)
         self.reliability_ = reliability(confidence, right, self.level)
 

@@ -48,6 +48,16 @@ def log_views(views: FloatArray) -> FloatArray:
     return np.log(np.maximum(views, FLOOR, dtype=np.float64))
 
 
+def with_shares(proba: FloatArray, ratio: FloatArray) -> FloatArray:
+    """Return probabilities (..., C) for class shares that are `ratio` (C,) times as large.
+
+    >>> with_shares(np.array([[0.5, 0.5]]), np.array([0.5, 1.5])).tolist()
+    [[0.25, 0.75]]
+    """
+    weighted = proba * ratio
+    return np.asarray(weighted / weighted.sum(axis=-1, keepdims=True))
+
+
 def few_gold(codes: IntArray) -> bool:
     """Return whether gold rows are too few to weight views, or all of one class."""
     return len(codes) < FEWEST_GOLD or len(np.unique(codes)) < 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,10 +16,12 @@ from w2s_data.data.weak import proba_of, proba_table
 from w2s_data.features.matrix import ArrayFeatures, FeatureMatrix, sampled
 from w2s_data.forecast.inputs import sampled_by_class
 from w2s_data.posterior import LabelPosterior
+from w2s_data.posterior.pooling import with_shares
 from w2s_data.probes.linear import LinearProbe
 from w2s_data.run import Run
 from w2s_data.stages.gold import GoldRows, gold_rows
 from w2s_data.stages.graph import POSTERIOR
+from w2s_data.stages.label_shift import FoundLabelShift, find_label_shift, no_label_shift
 from w2s_data.utils.manifest import owner
 from w2s_data.utils.typing import FloatArray, IntArray
 from w2s_data.utils.votes import chance, mean_label, votes
@@ -27,6 +29,11 @@ from w2s_data.utils.votes import chance, mean_label, votes
 # Gold rows beyond these lengthen the choice of a penalty and change the weights little.
 MOST_GOLD = 5_000
 FIT_COPIES = 6  # of its rows: the sample, and what fitting a probe makes of it in float64
+# Of `posterior.json`, all about the pool.
+MEASURED = (
+    *("accuracy", "weak_accuracy", "student_accuracy", "teacher_accuracies"),
+    *("accuracy_by", "n_known", "lead"),
+)
 DOUBTFUL = 0.5  # trust below which a weak label is more probably wrong than right
 
 
@@ -63,6 +70,7 @@ class ItemPosterior:
     trust: FloatArray
     summary: dict[str, Any]
     fitted: LabelPosterior | None = None
+    label_shift: FoundLabelShift = field(default_factory=no_label_shift)
 
     def table(self, dataset: W2SDataset) -> pd.DataFrame:
         """Return `posterior.parquet`: by item the chance of each class, the likeliest, trust."""
@@ -79,6 +87,7 @@ def fit_posterior(
     compute: Compute,
     taught: Taught | None = None,
     gold_weight: FloatArray | None = None,
+    drawn: frozenset[str] = frozenset(),
 ) -> ItemPosterior:
     """Fit a posterior on the pool and the gold rows of the labelled split, and label all items.
 
@@ -86,6 +95,8 @@ def fit_posterior(
     of the sample get a posterior that is out of fold, gold rows one that is held out; all others
     took no part, and are predicted. `taught` is the teacher if it learned from the gold rows,
     `gold_weight` (N,) has their weights if the pool comes from elsewhere.
+    Gold labels of pool rows, and gold rows `drawn` from the pool (ids), measure accuracies. Where
+    only the classes' shares differ in the pool, its rows are corrected for them.
     Without gold rows of two classes there is no posterior, and the summary says why.
     """
     gold = gold_rows(dataset)
@@ -103,18 +114,25 @@ def fit_posterior(
         gold=(ArrayFeatures(strong.take(learned)), weak_proba[learned], dataset.labels[learned]),
         relabel=None if taught is None else _relabel(taught, gold.units, learned, sample),
         gold_weight=None if gold_weight is None else gold_weight[learned],
+        pool_labels=dataset.labels[sample],
+        from_pool=np.isin(dataset.ids[learned], list(drawn)),
         weak_names=dataset.weak_names,
         class_names=dataset.class_names,
         progress=compute.progress,
     )
     proba = _predict(fitted, strong, weak_proba)
     proba[sample], proba[learned] = fitted.proba_, fitted.gold_proba_
+    label_shift = find_label_shift(fitted, dataset, strong, learned, sample, compute)
+    if label_shift.ratio is not None:
+        # The other rows, as those of a test, need not have the shares of the pool.
+        fitted.correct_shares(label_shift.ratio)
+        proba[pool] = with_shares(proba[pool], label_shift.ratio)
     _copy_to_repeats(proba, gold, learned)
     trust = chance(proba, votes(mean_label(weak_proba)))
     summary = _summary(fitted, dataset, trust[pool], len(learned), len(sample))
     doubts = [*gold.notes(dataset, "the posterior"), *fitted.notes_]
     summary |= {"warnings": doubts, "notes": of_samples}
-    return ItemPosterior(proba, trust, summary, fitted)
+    return ItemPosterior(proba, trust, summary, fitted, label_shift)
 
 
 def _samples(
@@ -227,9 +245,7 @@ def _summary(
         "equal_weights": posterior.equal_weights_,
         "weights": found["weights"],
         "offsets": dict(zip(dataset.class_names, found["offsets"], strict=True)),
-        "accuracy": found["accuracy"],
-        "weak_accuracy": found["weak_accuracy"],
-        "lead": found["lead"],
+        **{name: found[name] for name in MEASURED},
         "calibration_error": found["calibration_error"],
         "reliability": found["reliability"],
         "n_abstained": len(trust) - len(known),

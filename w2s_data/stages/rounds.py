@@ -70,6 +70,7 @@ def _entry(filled: Filled, new: Mapping[str, str], n_labelled: int) -> dict[str,
         "table": filled.name,
         "labels": dict(new),
         "n_chosen": min(filled.n_chosen, len(new)),
+        "drawn": sorted(filled.drawn & new.keys()),
         "n_labelled": n_labelled,
         "results": None,
     }

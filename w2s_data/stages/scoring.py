@@ -105,8 +105,11 @@ def score_stage(
         weak_side = proba if taught is None else taught
         shift = find_shift(dataset, features, weak_side, compute, learned_roles(run))
         joined = fit_posterior(
-            posterior, dataset, strong, proba, compute, taught, gold_weight=shift.weights
+            *(posterior, dataset, strong, proba, compute, taught),
+            gold_weight=shift.weights,
+            drawn=run.labelling().drawn,
         )
+        shift = shift.with_labels(joined.label_shift, dataset)
         summary = summarize_overlap(detector, dataset, scores, notes)
         summary["data_warnings"] = data_warnings(dataset, averaged)
         columns = {"trust": joined.trust, WEIGHT: shift.column(dataset)}

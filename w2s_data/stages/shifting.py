@@ -23,10 +23,12 @@ from w2s_data.shift.words import read_shift, source_set
 from w2s_data.stages.embedding import manifest_of, store_path
 from w2s_data.stages.gold import GoldRows, gold_rows
 from w2s_data.stages.graph import EMBED, SCORES, SHIFT_SUMMARY
+from w2s_data.stages.label_shift import FoundLabelShift
 from w2s_data.stages.posterior import Taught
 from w2s_data.utils.intervals import Estimate
 from w2s_data.utils.io import jsonable
 from w2s_data.utils.typing import FloatArray, IntArray
+from w2s_data.utils.weighting import effective_size
 
 MOST_TRAINED = 2_000  # gold rows that models of the predictions learn from
 PENALTY = 0.1  # of the model of the gold labels; a choice would take most of the time
@@ -66,6 +68,18 @@ class FoundShift:
     effective_size: float
     unexplained: Estimate
     views: Mapping[str, FeatureMatrix] = field(default_factory=dict)
+
+    def with_labels(self, found: FoundLabelShift, dataset: W2SDataset) -> FoundShift:
+        """Add the class shares of the pool; where only these differ they make the weights."""
+        summary = self.summary | {"label_shift": found.summary}
+        if found.ratio is None:
+            return replace(self, summary=summary)
+        rows, weights = gold_rows(dataset).consistent, np.ones(len(dataset))
+        ratio = found.ratio[dataset.labels[rows]]
+        weights[rows] = ratio / ratio.mean()
+        effective = effective_size(weights[gold_rows(dataset).rows])
+        summary["effective_size"] = effective
+        return replace(self, summary=summary, weights=weights, effective_size=effective)
 
     def column(self, dataset: W2SDataset) -> FloatArray:
         """Return the weights (N,) as a column of the scores, NaN where there are none."""

@@ -15,6 +15,9 @@ from w2s_data.utils.typing import FloatArray
 FEWEST_EFFECTIVE = 30
 
 
+WEIGHTED = "weighted: "  # how a note on weights begins
+
+
 def effective_size(weights: FloatArray) -> float:
     r"""Return the rows that weighted ones are worth (Kish), for what they can explain.
 
@@ -62,4 +65,4 @@ def worth(n: int, weights: FloatArray) -> str:
     >>> worth(4, np.array([1.0, 1.0, 3.0, 3.0]))
     'weighted: 4 gold rows are worth 3 for this pool'
     """
-    return f"weighted: {n:,} gold rows are worth {effective_size(weights):,.0f} for this pool"
+    return f"{WEIGHTED}{n:,} gold rows are worth {effective_size(weights):,.0f} for this pool"

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from w2s_data.posterior.accuracy import BY_CALIBRATION, BY_POOL
 from w2s_data.stages.graph import SCORE
 from w2s_data.stages.posterior import DOUBTFUL
-from w2s_data.utils.intervals import Estimate, wilson_interval
 from w2s_reports.artefacts import Artefacts
 from w2s_reports.formats import count, format_estimate, name_of, percent, plain
 from w2s_reports.items import shown_once
@@ -18,11 +18,18 @@ from w2s_reports.summary.parts import estimate, texts
 DOUBTFUL_SHOWN = 24  # four pages of six cards
 FEWEST_CHECKED = 30  # pool items with a gold label from which a check by them is worth a sentence
 AGAIN = f"`{SCORE.command}` adds the chance that each weak label is right."
-# What the interval of the accuracies leaves out: it is about gold and pool rows of one kind.
-LIMITS = (
-    "Intervals are for pool items like the gold ones: where the gold items were chosen otherwise "
-    "(the easy ones, another source), neither the posterior nor its intervals hold."
-)
+COUNTS = ("n_gold", "n_pool", "n_known", "n_doubtful", "n_abstained")
+# What the intervals of the accuracies rest on.
+LIMITS = {
+    BY_CALIBRATION: (
+        "Intervals are for pool items like the gold ones: where the gold items were chosen "
+        "otherwise (the easy ones, another source), neither the posterior nor its intervals hold."
+    ),
+    BY_POOL: (
+        "Intervals are for this pool, wherever the gold items come from, if its labelled items are "
+        "a random sample of it."
+    ),
+}
 
 
 def summarize_posterior(artefacts: Artefacts) -> dict[str, Any]:
@@ -35,7 +42,8 @@ def summarize_posterior(artefacts: Artefacts) -> dict[str, Any]:
     level = written["level"]
     result: dict[str, Any] = {
         "hint": None,
-        **{name: written[name] for name in ("n_gold", "n_pool", "n_doubtful", "n_abstained")},
+        **{name: written[name] for name in COUNTS},
+        "accuracy_by": written["accuracy_by"],
         "level": level,
         "equal_weights": bool(written["equal_weights"]),
         **{name: estimate(written[name]) for name in ("accuracy", "weak_accuracy", "lead")},
@@ -52,8 +60,8 @@ def summarize_posterior(artefacts: Artefacts) -> dict[str, Any]:
             }
             for row in written["reliability"]
         ],
-        "checked": _checked(artefacts, level),
-        "limits": LIMITS,
+        "rows": _rows(written),
+        "limits": LIMITS[written["accuracy_by"]],
         **{name: texts(written.get(name)) for name in ("warnings", "notes")},
     }
     return result | {"reading": _reading(result), "trusted": _trusted(result)}
@@ -88,20 +96,6 @@ def _side(row: Mapping[str, Any]) -> dict[str, Any]:
     return {"value": row["accuracy"], "low": row["accuracy_low"], "high": row["accuracy_high"]}
 
 
-def _checked(artefacts: Artefacts, level: float) -> dict[str, Any] | None:
-    """Measure the labels of the posterior where the pool happens to have gold labels."""
-    scored = artefacts.scored()
-    if not {"label", "posterior_label"} <= set(scored):
-        return None
-    known = scored.loc[scored["label"].notna()]
-    n = len(known)
-    if n < FEWEST_CHECKED:
-        return None
-    right = int((known["label"] == known["posterior_label"]).sum())
-    low, high = (float(side) for side in wilson_interval(right, n, level))
-    return {"n": n, "accuracy": estimate(Estimate(right / n, low, high, level).to_dict())}
-
-
 def _reading(result: Mapping[str, Any]) -> str:
     """Compare the labels of the posterior with the weak labels in one sentence or two."""
     own, weak, lead = (result[name] for name in ("accuracy", "weak_accuracy", "lead"))
@@ -113,14 +107,33 @@ def _reading(result: Mapping[str, Any]) -> str:
         text += f", the weak labels alone on {format_estimate(weak)}"
     if lead["value"] is not None:
         text += f": a lead of {format_estimate(lead, 'points')} points, {_how_sure(lead)}"
-    text += "."
-    if result["checked"]:
-        checked = result["checked"]
-        text += (
-            f" On the {count(checked['n'])} pool items whose gold label is known, which were not "
-            f"used, they are right on {format_estimate(checked['accuracy'])}."
+    return f"{text}. {_measured(result)}"
+
+
+def _measured(result: Mapping[str, Any]) -> str:
+    """Say how the accuracies were measured."""
+    if result["accuracy_by"] == BY_POOL:
+        return (
+            f"Measured on {count(result['n_known'])} items of the pool whose gold label is known "
+            "(prediction-powered inference)."
         )
-    return text
+    return "By the posterior's calibration on the held-out gold labels."
+
+
+def _rows(written: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the accuracies on the pool by who answers, as far as they are known."""
+    teachers = written["teacher_accuracies"]
+    named = {
+        "Gold and weak labels together": written["accuracy"],
+        "Weak labels alone": written["weak_accuracy"],
+        # A single teacher is the weak labels.
+        **({name_of(name): teachers[name] for name in teachers} if len(teachers) > 1 else {}),
+        "A student of the weak labels": written["student_accuracy"],
+    }
+    rows: list[dict[str, Any]] = [
+        {"name": name, "accuracy": estimate(value)} for name, value in named.items()
+    ]
+    return [row for row in rows if row["accuracy"]["value"] is not None]
 
 
 def _how_sure(lead: Mapping[str, Any]) -> str:

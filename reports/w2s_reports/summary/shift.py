@@ -47,6 +47,7 @@ def summarize_shift(artefacts: Artefacts) -> dict[str, Any]:
         "auc": max((one["auc"] for one in sets), key=lambda auc: auc["value"], default=NO_SHIFT),
         "sets": sets,
         "limits": LIMITS,
+        "labels": _labels(written.get("label_shift")),
         "notes": texts(written["notes"]),
     }
 
@@ -90,6 +91,25 @@ def _set(one: Mapping[str, Any]) -> dict[str, Any]:
         "share": estimate(one["share"]),
         "effective_size": plain(one["effective_size"]),
         "views": views,
+    }
+
+
+def _labels(written: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return class shares of pool and labelled items; None unless they differ."""
+    if not written or not written["shifted"]:
+        return None
+    return {
+        "reading": str(written["reading"]),
+        "alone": bool(written["alone"]),
+        "classes": [
+            {
+                "name": name_of(one["name"]),
+                "labelled": plain(one["labelled_share"]),
+                "pool": estimate(one["pool_share"]),
+                "black_box": estimate(one["black_box_share"]),
+            }
+            for one in written["classes"]
+        ],
     }
 
 

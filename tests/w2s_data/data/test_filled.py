@@ -78,7 +78,8 @@ def test_a_table_that_cannot_be_used_is_refused(frame, message):
 def test_rows_drawn_at_random_are_told_from_chosen_ones():
     why = ["drawn at random", "pos 60% or neg 40%", None, "neg 55% or pos 45%"]
     frame = pd.DataFrame({"id": list("abcd"), "label": ["pos", "neg", "neg", None], "why": why})
-    assert read_filled(frame, CLASSES).n_chosen == 1
+    found = read_filled(frame, CLASSES)
+    assert (found.n_chosen, found.drawn) == (1, {"a"})
     assert read_filled(frame.drop(columns="why"), CLASSES).n_chosen == 0
 
 

@@ -55,11 +55,12 @@ def scored(folder, table, strong, weak=None, compute=None, **roles):
 def test_the_posterior_of_all_items_is_right_more_often_than_the_weak_labels(tmp_path):
     table, strong, codes = world(n_classes=3)
     table.loc[650:, "split"] = "test"
+    table.loc[table["split"] == "pool", "label"] = None
     run, summary = scored(tmp_path, table, strong)
     dataset = run.dataset()
     proba = posterior_of(run, dataset)
     scores = run.read_table("scores.parquet")
-    right = scores["weak_correct"].to_numpy(dtype=bool)
+    right = scores["weak_label"].to_numpy() == np.array(CLASSES)[codes]
     np.testing.assert_allclose(proba.sum(axis=1), 1)
     for split in ("labelled", "pool", "test"):
         rows = dataset.rows(split)
@@ -81,7 +82,34 @@ def test_the_posterior_of_all_items_is_right_more_often_than_the_weak_labels(tmp
     }
     assert width["lead"] < np.hypot(width["accuracy"], width["weak_accuracy"])
     assert (summary["n_gold"], summary["n_pool"]) == (100, 550)
+    assert summary["accuracy_by"] == "calibration"
     assert summary["n_doubtful"] == (scores["trust"][pool] < 0.5).sum()
+
+
+def test_gold_labels_of_pool_rows_measure_accuracies_wherever_the_gold_rows_come_from(tmp_path):
+    """Gold rows are easy ones, so that all held-out gold labels say too much of the pool."""
+    table, strong, codes = world(n=1200)
+    strong[100:, :2] -= 0.9 * np.eye(2, dtype=np.float32)[codes[100:]]
+    known = np.random.default_rng(0).choice(np.arange(100, 1200), 150, replace=False)
+    table.loc[np.setdiff1d(np.arange(100, 1200), known), "label"] = None
+    run, summary = scored(tmp_path, table, strong)
+    assert (summary["accuracy_by"], summary["n_known"]) == ("pool labels", 150)
+    pool = run.dataset().rows("pool")
+    proba = posterior_of(run, run.dataset())[pool]
+    truth = (proba.argmax(axis=1) == codes[pool]).mean()
+    measured = Estimate(**summary["accuracy"])
+    assert measured.low <= truth <= measured.high < measured.low + 0.2
+    weak = run.read_table("scores.parquet")["weak_label"][pool] == np.array(CLASSES)[codes[pool]]
+    assert summary["weak_accuracy"]["value"] == pytest.approx(weak.mean(), abs=0.06)
+
+
+def test_where_all_pool_rows_have_gold_labels_accuracies_are_exact(tmp_path):
+    table, strong, codes = world()
+    run, summary = scored(tmp_path, table, strong)
+    pool = run.dataset().rows("pool")
+    right = posterior_of(run, run.dataset())[pool].argmax(axis=1) == codes[pool]
+    for side in ("value", "low", "high"):
+        assert summary["accuracy"][side] == pytest.approx(right.mean(), abs=1e-9)
 
 
 def test_trust_is_the_posterior_of_the_weak_label(tmp_path):
