@@ -127,7 +127,9 @@ def test_page_markdown_and_json_say_the_same_numbers(full: Report) -> None:
     assert len(numbers(statements(full.to_html())["gain"])) >= 30
 
 
-@pytest.mark.parametrize("settings", [{}, {"labels": False, "sources": (), "groups": ()}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"labels": False, "sources": (), "groups": ()}, {"shift": True}]
+)
 @pytest.mark.parametrize("stages", [(), ("forecast",)])
 def test_partial_runs_too(
     synthetic_run: MakeRun, stages: tuple[str, ...], settings: dict[str, Any]
