@@ -27,6 +27,12 @@ class GoldRows:
         """All rows but the contradicting ones, ascending."""
         return np.union1d(self.rows, self.repeats)
 
+    def labels(self, dataset: W2SDataset) -> IntArray:
+        """Return the class codes (N,) of all rows, -1 for contradicting ones as for unknown."""
+        codes = dataset.labels.copy()
+        codes[self.contradicting] = -1
+        return codes
+
     def notes(self, dataset: W2SDataset, learner: str) -> list[str]:
         """Say which rows a learner leaves out, if any."""
         wrong = self.contradicting

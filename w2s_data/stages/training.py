@@ -14,6 +14,7 @@ from w2s_data.finetune.settings import TrainingSettings
 from w2s_data.run import Run, writes
 from w2s_data.stages.checks import Known
 from w2s_data.stages.embedding import load_features, required
+from w2s_data.stages.gold import gold_rows
 from w2s_data.stages.graph import (
     FORECAST,
     FORECAST_SUMMARY,
@@ -92,12 +93,15 @@ def gain_stage(
         resident = min(chosen.resident_bytes, compute.memory.resident_bytes, room)
         chosen = chosen.replace(resident_bytes=resident)
     weak_proba = weak_proba_by_model(run, dataset)
+    gold = gold_rows(dataset)
+    by = settings.test_by
+    test_by = None if by is None else dataset.table[by].to_numpy()
     with run.stage(GAIN, recorded) as stage:
         with collect_warnings(DegenerateDataWarning):  # they are among the result's own warnings
             result = measure_gain(
                 strong,
                 weak_proba,
-                dataset.labels,
+                gold.labels(dataset),
                 _named_splits(dataset),
                 methods=methods,
                 seeds=settings.seeds,
@@ -106,9 +110,7 @@ def gain_stage(
                 groups=dataset.groups,
                 class_names=dataset.class_names,
                 posterior=posterior_of(run, dataset),
-                test_by=None
-                if (role := settings.test_by) is None
-                else dataset.table[role].to_numpy(),
+                test_by=test_by,
                 forecast=_forecast(run),
                 checkpoint=run.path / "gain" / sha256_json({**trained, "scored": scored})[:12],
                 resume=not settings.restart,
@@ -123,7 +125,9 @@ def gain_stage(
         stage.write_table(PREDICTIONS, predictions)
         kept = keep_students(run, stage, result, methods)
         extra = {"data_warnings": data_warnings(dataset, weak_proba), "kept": kept}
-        stage.write_summary(GAIN_SUMMARY, result.to_dict() | extra)
+        summary = result.to_dict() | extra
+        summary["warnings"] = [*summary["warnings"], *gold.notes(dataset, "training")]
+        stage.write_summary(GAIN_SUMMARY, summary)
     remove_old_students(run)
     return StageResult(run.read(GAIN))
 

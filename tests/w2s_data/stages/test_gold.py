@@ -12,10 +12,10 @@ from w2s_data import LinearProbe, Run, load_dataset
 from w2s_data.compute.context import Compute
 from w2s_data.data.weak import proba_of
 from w2s_data.errors import SplitError
-from w2s_data.stages import embed_stage, forecast_stage, score_stage
+from w2s_data.stages import embed_stage, forecast_stage, gain_stage, score_stage
 from w2s_data.stages.gold import gold_rows
 from w2s_data.stages.models import EmbedSettings
-from w2s_data.stages.settings import ForecastSettings, ScoreSettings
+from w2s_data.stages.settings import ForecastSettings, GainSettings, ScoreSettings
 from w2s_data.utils.stage import WEAK_PROBA
 
 COMPUTE = Compute(device="cpu", progress=False)
@@ -104,6 +104,23 @@ def test_the_forecast_leaves_them_out_as_well(tmp_path):
     rest = forecast_stage(run, ForecastSettings(), COMPUTE).summary
     assert "80 gold rows contradict" in whole["warnings"][-1]
     assert whole["options"] == rest["options"]
+
+
+@pytest.mark.slow
+def test_students_of_gold_labels_leave_them_out_as_well(tmp_path):
+    table, strong, weak, _ = world(n=400, n_gold=150, n_wrong=40)
+    table.loc[300:, "split"] = "test"
+    accuracies = []
+    for name, kept in (("all", np.arange(400) >= 0), ("rest", np.arange(400) >= 80)):
+        run = started(tmp_path / name, table[kept], strong[kept], weak[kept])
+        score_stage(run, ScoreSettings(teacher_l2=0.01), COMPUTE)
+        settings = GainSettings(methods=("stacked",), seeds=1, controls=False)
+        result = gain_stage(run, settings, COMPUTE).summary
+        accuracies.append(
+            next(o["accuracy"]["value"] for o in result["options"] if o["name"] == "gold")
+        )
+        assert ("contradict" in str(result["warnings"])) == (name == "all")
+    assert accuracies[0] == pytest.approx(accuracies[1], abs=0.011)  # by one row of 100
 
 
 def test_a_teacher_without_two_classes_left_is_refused(tmp_path):
