@@ -276,7 +276,7 @@ def main() -> None:
         )
     if "corrected" in arguments.only:
         cells = (
-            (f"{w.name}, {n_gold} gold rows", w, n_gold) for w in texts for n_gold in (100, 300)
+            (f"{w.name}, {n_gold} gold rows", w, n_gold) for w in texts for n_gold in (120, 300)
         )
         print(
             table(
