@@ -108,7 +108,8 @@ class GainForecast:
         Each pair of options, the dearer minus the cheaper one.
     best, advised : str
         The option with the highest expected accuracy; the cheapest that is at most .01 behind it,
-        and not significantly.
+        and not significantly. Empty, and all estimates NaN, where weighted rows are worth fewer
+        than 30.
     lead : Estimate
         The best option minus the next.
     verdict : str
@@ -156,6 +157,8 @@ class GainForecast:
         `learned` is the share of rows whose class teacher and student can predict, `reachable`
         that of rows whose class gold labels of the pool show: on all others they are wrong.
         """
+        if not self.advised:
+            return self
         teacher, student, gain = (
             scaled(e, learned) for e in (self.teacher, self.student, self.gain)
         )
@@ -207,7 +210,33 @@ class GainForecast:
             warnings=(*self.warnings, note),
             **chosen(Choice.among(options, differences)),
         )
+        if self.effective_size < FEWEST_EFFECTIVE:
+            return found.unknown(found.doubt)
         return found.withheld(found.doubt) if found.doubt else found
+
+    def unknown(self, reason: str) -> GainForecast:
+        """Return the forecast without estimates, for a pool of which labelled rows say too little.
+
+        Whatever they say of themselves would be read as said of the pool.
+        """
+        nothing = Estimate(np.nan, level=self.level)
+        return replace(
+            self,
+            teacher=nothing,
+            student=nothing,
+            gain=nothing,
+            ceiling=nothing,
+            pgr=np.nan,
+            pgr_reason=f"not defined: {reason}",
+            chance_w2s_helps=np.nan,
+            options=tuple(Option(option.name, nothing) for option in self.options),
+            differences=tuple(Difference(d.name, d.other, nothing) for d in self.differences),
+            best="",
+            advised="",
+            lead=nothing,
+            verdict=WITHHELD,
+            reading=f"The forecast is withheld: {reason}",
+        )
 
     def withheld(self, reason: str) -> GainForecast:
         """Return the forecast with a reason in place of its advice; a first reason stays."""

@@ -20,7 +20,7 @@ from w2s_data.forecast.result import GainForecast
 from w2s_data.probes.linear import LinearProbe
 from w2s_data.run import Run, writes
 from w2s_data.stages.checks import Known
-from w2s_data.stages.embedding import ROLES, Role, load_features, require_role
+from w2s_data.stages.embedding import Role, load_features, require_role
 from w2s_data.stages.gold import gold_rows
 from w2s_data.stages.graph import DISCREPANCY, FORECAST, FORECAST_SUMMARY, SCORE
 from w2s_data.stages.posterior import Taught
@@ -43,7 +43,8 @@ def forecast_stage(
 ) -> StageResult:
     """Forecast the options and measure the discrepancy of the features; write both summaries.
 
-    Weak labels that came with the data take the place of a teacher that is trained. A penalty of
+    Weak labels that came with the data take the place of a teacher that is trained; without weak
+    features the discrepancy is then unknown. A penalty of
     "cv" is chosen once, on the labelled split; that of the student of gold labels always is, since
     few rows take a stronger one than a pool. On pairs the probes have no intercept.
 
@@ -92,7 +93,10 @@ def forecast_stage(
         stage.write_summary(DISCREPANCY, _discrepancy(analyzer, features, labelled, pool))
         fitting = _fitting(forecaster, features, compute.memory)
         proba = dataset.weak_proba
-        sides: dict[str, Role] = {"teacher": "weak", "student": "strong", "gold_student": "strong"}
+        sides: dict[str, Role] = {"student": "strong", "gold_student": "strong"}
+        weak = features.get("weak")
+        if weak is not None:
+            sides["teacher"] = "weak"
         for name, side in sides.items():
             probe = _with_fixed_penalty(fitting, name, dataset, features[side], labelled)
             fitting.set_params(**{name: probe})
@@ -100,10 +104,10 @@ def forecast_stage(
             weights = _shift_weights(run, dataset, features, fitting.teacher, compute)
             fitting.fit(
                 FeatureView(features["strong"], labelled),
-                FeatureView(features["weak"], labelled),
+                None if weak is None else FeatureView(weak, labelled),
                 dataset.labels[labelled],
                 strong_pool=FeatureView(features["strong"], pool),
-                weak_pool=FeatureView(features["weak"], pool),
+                weak_pool=None if weak is None else FeatureView(weak, pool),
                 weak_proba=None if proba is None else (proba[labelled], proba[pool]),
                 gold_weight=None if weights is None else weights[labelled],
                 progress=compute.progress,
@@ -160,8 +164,9 @@ def check_forecast(settings: ForecastSettings, known: Known) -> None:  # noqa: A
     dataset = known.dataset
     if dataset is None:
         return
-    for role in ROLES:
-        require_role(known.roles, role)
+    require_role(known.roles, "strong")
+    if dataset.weak_proba is None:
+        require_role(known.roles, "weak")
     dataset.check_teacher_data()
     labels = dataset.labels[dataset.rows("labelled")]
     check_class_sizes(np.array(dataset.class_names, dtype=object)[labels])
@@ -178,6 +183,7 @@ def _discrepancy(
     both = np.union1d(labelled, pool)
     n, n_pool = len(labelled), len(pool)
     try:
+        require_role(features, "weak")
         with collect_warnings(DegenerateDataWarning) as notes:
             strong, weak = (FeatureView(features[role], both) for role in ("strong", "weak"))
             analyzer = clone(analyzer).fit(strong, weak)
@@ -190,7 +196,7 @@ def _fitting(
     forecaster: GainForecaster, features: dict[Role, FeatureMatrix], memory: MemoryLimit
 ) -> GainForecaster:
     """Return a clone whose samples of rows fit into memory; warnings name their sizes."""
-    n_columns = sum(features[role].shape[1] for role in ROLES)
+    n_columns = sum(matrix.shape[1] for matrix in features.values())
     most = memory.rows(n_columns, SAMPLE_COPIES)
     fitting: GainForecaster = clone(forecaster).set_params(
         max_pool=min(most, forecaster.max_pool or most),

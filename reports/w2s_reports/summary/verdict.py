@@ -84,6 +84,10 @@ def _measured(
 def _expected(forecast: Mapping[str, Any]) -> dict[str, Any] | None:
     if forecast["hint"]:
         return None
+    if not forecast["advised"]:
+        nothing = forecast["lead"]
+        found = {"words": capitalized(WITHHELD), "kind": "expected", "advised": None}
+        return found | {"evidence": forecast["reading"], "why": None, "lead": nothing}
     if forecast["verdict"] == WITHHELD:
         return _headline(forecast, "expected", capitalized(WITHHELD), "too little to advise from")
     return _headline(forecast, "expected")
@@ -210,6 +214,8 @@ def _clearly(gain: Mapping[str, Any]) -> str:
 
 def _forecast_sentences(forecast: Mapping[str, Any], gain: Mapping[str, Any] | None) -> list[str]:
     if forecast["hint"]:
+        return []
+    if not forecast["advised"]:  # the reading says why
         return []
     if gain is not None:
         return [_options_check(forecast, gain), _gain_check(forecast, gain)]
