@@ -37,6 +37,33 @@ def test_the_table_and_the_examples_name_the_shifted_sets(synthetic_run):
     assert names == [("pool", 6), ("pool", 6), ("source web", 6), ("source web", 6)]
 
 
+@pytest.mark.parametrize("measured", [True, False])
+def test_a_withheld_forecast_shows_its_reason_and_no_number(synthetic_run, measured):
+    run = synthetic_run(shift=True, stages=("forecast", *(("gain",) if measured else ())))
+    path = run / "forecast.json"
+    forecast = json.loads(path.read_text())
+    nothing = {"value": None, "low": None, "high": None, "level": 0.95}
+    for name in ("teacher", "student", "gain", "ceiling", "lead"):
+        forecast[name] = nothing
+    for option in forecast["options"]:
+        option["accuracy"] = nothing
+    for pair in forecast["differences"]:
+        pair["difference"] = nothing
+    reading = "The forecast is withheld: 60 gold rows are worth 14"
+    changes = {"best": "", "advised": "", "verdict": "label first", "reading": reading}
+    path.write_text(json.dumps(forecast | changes | {"chance_w2s_helps": None, "pgr": None}))
+    seal(run)
+    report = build_report(run)
+    headline = report.summary["verdict"]["headline"]
+    if not measured:
+        assert headline["words"] == "Label first"
+        assert headline["evidence"].startswith(reading)
+        assert headline["advised"] is None
+    for text in (report.to_html(), report.to_markdown(), render(report.summary, "terminal")):
+        assert reading in " ".join(text.split())
+        assert "The forecast had advised" not in text
+
+
 @pytest.mark.parametrize("alone", [True, False])
 def test_class_shares_that_differ_have_a_table_and_a_sentence(synthetic_run, alone):
     run = synthetic_run(shift=False)

@@ -151,16 +151,16 @@ def test_other_schema_is_refused(synthetic_run: MakeRun) -> None:
             (0.70, 0.71, 0.78, 0.81),
             0.02,
             "both",
-            "Train on both: measured 81.0% against 78.0% with weak labels alone, +3.0 points "
-            "(95% interval +1.0 to +5.0)",
+            "Train on both: measured on test split test: 81.0% against 78.0% with weak labels "
+            "alone, +3.0 points (95% interval +1.0 to +5.0)",
             "The interval of the difference leaves out 0: the lead is more than chance explains.",
         ),
         (
             (0.70, 0.71, 0.78, 0.79),
             0.03,
             "both",
-            "Train on both: measured 79.0% against 78.0% with weak labels alone, +1.0 points "
-            "(95% interval −2.0 to +4.0)",
+            "Train on both: measured on test split test: 79.0% against 78.0% with weak labels "
+            "alone, +1.0 points (95% interval −2.0 to +4.0)",
             "The interval of the difference holds 0: the lead may be chance, and is the best "
             "guess.",
         ),
@@ -168,7 +168,7 @@ def test_other_schema_is_refused(synthetic_run: MakeRun) -> None:
             (0.70, 0.807, 0.78, 0.81),
             0.02,
             "gold",
-            "Train on the gold labels: measured 80.7% against 81.0% with both, "
+            "Train on the gold labels: measured on test split test: 80.7% against 81.0% with both, "
             "−0.3 points (95% interval −2.3 to +1.7)",
             "With both it would be more by +0.3 points (95% interval −1.7 to +2.3): "
             "neither significant nor above 0.5 points, so that the cheaper option is as good.",
@@ -177,8 +177,8 @@ def test_other_schema_is_refused(synthetic_run: MakeRun) -> None:
             (0.90, 0.71, 0.78, 0.81),
             0.02,
             "teacher",
-            "Use the teacher: measured 90.0% against 81.0% with both, +9.0 points "
-            "(95% interval +7.0 to +11.0)",
+            "Use the teacher: measured on test split test: 90.0% against 81.0% with both, "
+            "+9.0 points (95% interval +7.0 to +11.0)",
             "The interval of the difference leaves out 0: the lead is more than chance explains.",
         ),
     ],
@@ -197,7 +197,7 @@ def test_headline_advises_an_option(
     verdict = summarize(run)["verdict"]
     assert stage_line("verdict", verdict) == headline
     assert verdict["sentences"][0] == reason
-    assert 3 <= len(verdict["sentences"]) <= 7
+    assert 3 <= len(verdict["sentences"]) <= 9  # two of them on the test splits
     rows = {row["name"]: row for row in verdict["options"]}
     assert [row["name"] for row in verdict["options"] if row["advised"]] == [advised]
     for name, row in rows.items():
@@ -222,7 +222,9 @@ def test_options_that_are_missing_say_why(synthetic_run: MakeRun) -> None:
     summary = summarize(run)
     headline = summary["verdict"]["headline"]
     assert headline["words"] == "Train on weak labels"
-    assert headline["evidence"].startswith("measured 78.0% against 70.0% with the teacher, +8.0")
+    assert headline["evidence"].startswith(
+        "measured on test split test: 78.0% against 70.0% with the teacher, +8.0"
+    )
     page = build_report(run).to_html()
     assert page.count('<td class="wide text">no gold labels</td>') == 2
     assert render(summary, "terminal", ["verdict"]).count("no gold labels") == 2
@@ -230,7 +232,7 @@ def test_options_that_are_missing_say_why(synthetic_run: MakeRun) -> None:
     alone = written | {"differences": [], "best": "teacher", "advised": "teacher", "lead": nothing}
     change(run / "gain.json", **alone)
     evidence = summarize(run)["verdict"]["headline"]["evidence"]
-    assert evidence == "measured 70.0%, and no other option to compare it with"
+    assert evidence == "measured on test split test: 70.0%, and no other option to compare it with"
 
 
 def test_forecast_alone_gives_the_verdict(synthetic_run: MakeRun) -> None:

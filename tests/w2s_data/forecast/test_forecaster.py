@@ -633,6 +633,10 @@ def test_a_few_effective_rows_give_no_advice() -> None:
     found = rule_forecast(task, weight)
     assert found.verdict == "label first"
     assert "80 gold rows are worth 8 for it (fewer than 30)" in found.reading
+    known = [found.gain, found.ceiling, found.lead, *(option.accuracy for option in found.options)]
+    assert np.isnan([float(estimate) for estimate in known]).all()
+    assert found.scaled(0.5, 0.9) is found
+    assert "withheld" in repr(found)
 
 
 def test_a_part_that_no_labelled_row_covers_gives_no_advice() -> None:

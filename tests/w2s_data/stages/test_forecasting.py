@@ -6,8 +6,9 @@ import pytest
 
 from w2s_data import Run, load_dataset
 from w2s_data.compute.context import Compute
-from w2s_data.stages import embed_stage, forecast_stage, score_stage
+from w2s_data.stages import embed_stage, forecast_stage, gain_stage, score_stage
 from w2s_data.stages.models import EmbedSettings
+from w2s_data.stages.settings import GainSettings
 
 
 def embedded_run(tmp_path, moved, n_gold=120, n_pool=400):
@@ -60,6 +61,8 @@ def test_a_pool_far_away_gets_no_advice(tmp_path):
     forecast = run.read_summary("forecast.json")
     assert forecast["verdict"] == "label first"
     assert "the pool comes from elsewhere, and 120 gold rows are worth" in forecast["reading"]
+    assert [option["accuracy"]["value"] for option in forecast["options"]] == [None] * 4
+    assert forecast["gain"]["value"] is None
 
 
 @pytest.mark.slow
@@ -69,3 +72,17 @@ def test_without_a_shift_labelled_rows_have_no_weights(tmp_path):
     forecast = run.read_summary("forecast.json")
     assert (forecast["effective_size"], forecast["uncovered"]) == (120, 0)
     assert not any(w.startswith("weighted") for w in forecast["warnings"])
+
+
+@pytest.mark.slow
+def test_ready_made_weak_labels_are_forecast_without_weak_features(tmp_path):
+    run = Run.create(tmp_path / "run", load_dataset("example:shifted_gaussian?flip=True"), seed=0)
+    embed_stage(run, EmbedSettings(), compute())
+    score_stage(run, compute=compute())
+    result = forecast_stage(run, compute=compute()).summary
+    # Labelled rows are right in 96 %, the pool in 3 %: no number is better than a wrong one.
+    assert result["verdict"] == "label first"
+    assert result["teacher"]["value"] is None
+    assert "weak features are missing" in run.read_summary("discrepancy.json")["reading"]
+    gain = gain_stage(run, GainSettings(methods=("naive",), seeds=1), compute()).summary
+    assert gain["forecast"] is None
