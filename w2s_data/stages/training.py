@@ -179,7 +179,7 @@ def _training(settings: GainSettings, compute: Compute, paired: bool) -> dict[st
 
 
 def _forecast(run: Run) -> Any:
-    """Return the run's forecast, if it is of the items and features as they are, and not withheld."""
+    """Return the run's forecast, if it is of the items and features as they are, and known."""
     forecast = run.read_summary(FORECAST_SUMMARY) if run.follows(FORECAST) else None
     return None if forecast is None or not forecast["advised"] else forecast
 

@@ -99,6 +99,8 @@ def _side(row: Mapping[str, Any]) -> dict[str, Any]:
 def _reading(result: Mapping[str, Any]) -> str:
     """Compare the labels of the posterior with the weak labels in one sentence or two."""
     own, weak, lead = (result[name] for name in ("accuracy", "weak_accuracy", "lead"))
+    if result["n_known"] == result["n_pool"]:
+        return _counted(result)
     text = (
         f"Joined with {count(result['n_gold'])} gold labels, the labels of the pool are expected "
         f"to be right on {format_estimate(own)}"
@@ -108,6 +110,16 @@ def _reading(result: Mapping[str, Any]) -> str:
     if lead["value"] is not None:
         text += f": a lead of {format_estimate(lead, 'points')} points, {_how_sure(lead)}"
     return f"{text}. {_measured(result)}"
+
+
+def _counted(result: Mapping[str, Any]) -> str:
+    """Compare the labels where the gold labels of the whole pool are known: nothing is estimated."""
+    own, weak = (result[name]["value"] for name in ("accuracy", "weak_accuracy"))
+    text = (
+        f"All {count(result['n_pool'])} gold labels of the pool are known: joined with "
+        f"{count(result['n_gold'])} gold labels, its labels are right on {percent(own)}"
+    )
+    return f"{text}." if weak is None else f"{text}, the weak labels alone on {percent(weak)}."
 
 
 def _measured(result: Mapping[str, Any]) -> str:
