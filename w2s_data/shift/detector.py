@@ -32,7 +32,7 @@ class ShiftDetector(BaseEstimator):  # type: ignore[misc]
 
     A domain classifier that is held out by folds tells a set from the reference, in each view:
     strong features, weak features, and predictions, which differ where the classes' shares do. It
-    joins two linear discriminants with the shares of both sides in cells of k-means at four scales,
+    joins two linear discriminants with the shares of both sides in cells of k-means at six scales,
     which know nothing of sides: a tenth of foreign rows moves the AUC to .55 at most, but fills a
     cell. An alarm requires all of
 

@@ -13,8 +13,8 @@ from w2s_data.utils.typing import FloatArray, IntArray
 MOST_COMPONENTS = 256  # beyond them a linear classifier of some thousand rows gains nothing
 CELL_COMPONENTS = 20  # distances in 50 or 100 of them find foreign rows no better
 # A tenth of foreign rows fills one cell of few, its parts cells of many: 4 find MPQA among reviews,
-# 16 find reviews among MPQA.
-SCALES = (4, 8, 16, 32)
+# 16 find reviews among MPQA. Which division isolates them is partly luck, so there are two of each.
+SCALES = (4, 6, 10, 16, 25, 40) * 2
 FEWEST_IN_CELL = 5
 MOST_ROUNDS = 25  # of k-means, which changes little after them
 MOST_FITTED = 4_000  # rows that components and cells are learned from
@@ -94,8 +94,8 @@ def fit_structure(rows: FloatArray, rng: np.random.Generator) -> Structure:
     near = standard @ components[:, :CELL_COMPONENTS]
     n_distinct = len(np.unique(near, axis=0))
     centres = tuple(
-        KMeans(k, n_init=1, max_iter=MOST_ROUNDS, random_state=seed).fit(near).cluster_centers_
-        for k in SCALES
+        KMeans(k, n_init=1, max_iter=MOST_ROUNDS, random_state=seed + i).fit(near).cluster_centers_
+        for i, k in enumerate(SCALES)
         if k <= n_distinct and k * FEWEST_IN_CELL <= len(near)
     )
     return Structure(mean, scale, components, centres)

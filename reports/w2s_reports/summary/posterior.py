@@ -113,7 +113,7 @@ def _reading(result: Mapping[str, Any]) -> str:
 
 
 def _counted(result: Mapping[str, Any]) -> str:
-    """Compare the labels where the gold labels of the whole pool are known: nothing is estimated."""
+    """Compare the labels where all gold labels of the pool are known: nothing is estimated."""
     own, weak = (result[name]["value"] for name in ("accuracy", "weak_accuracy"))
     text = (
         f"All {count(result['n_pool'])} gold labels of the pool are known: joined with "
