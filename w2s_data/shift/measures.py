@@ -14,6 +14,8 @@ from w2s_data.utils.typing import BoolArray, FloatArray
 FEWEST_BEYOND = 10
 TAIL = 0.2  # of the permutations, from which the tail is learned
 LEAST_PART = 0.01  # of all rows that a region of unexplained rows has
+# Of the reference in that region: the rest is what the share is measured by.
+MOST_REFERENCE = 0.5
 
 
 def significance(
@@ -124,7 +126,9 @@ def _best_cut(scores: FloatArray, inside: BoolArray) -> tuple[float, float]:
     ordered = scores[order]
     is_last = np.append(ordered[1:] < ordered[:-1], False)
     least = max(5, int(LEAST_PART * len(scores)))
+    reference_above = (totals - counts) / (totals[-1] - counts[-1])
     usable = is_last & (counts / totals > share) & (totals >= least)
+    usable &= reference_above <= MOST_REFERENCE
     if not usable.any():
         return 0.0, np.inf
     k = int(np.where(usable, excess, -1).argmax())
