@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from w2s_data.utils.intervals import Estimate
@@ -56,17 +56,7 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields as plain types."""
-        return {
-            "name": self.name,
-            "view": self.view,
-            "n_reference": self.n_reference,
-            "n_other": self.n_other,
-            "auc": self.auc.to_dict(),
-            "p_value": self.p_value,
-            "share": self.share.to_dict(),
-            "reference_share": self.reference_share.to_dict(),
-            "alarm": self.alarm,
-        }
+        return asdict(self)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,11 +86,4 @@ class Shift:
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields as plain types."""
-        return {
-            "name": self.name,
-            "alarm": self.alarm,
-            "share": self.share.to_dict(),
-            "effective_size": self.effective_size,
-            "typical": list(self.typical),
-            "nearest": list(self.nearest),
-        }
+        return asdict(self)
