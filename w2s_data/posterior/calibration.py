@@ -47,9 +47,7 @@ def corrected_mean(
     if gold_weight is not None:
         return _weighted(pool, excess, gold_weight, level, least)
     value = float(np.clip(pool.mean() + excess.mean(), least, 1))
-    # + 1 keeps the variance of rows that are all right from being 0.
-    spread = (len(excess) * excess.var(ddof=1) + 1) / len(excess) ** 2
-    error = np.sqrt(SHARED_MODELS**2 * spread + pool.var() / len(pool))
+    error = np.sqrt(SHARED_MODELS**2 * _variance_of_mean(excess) + pool.var() / len(pool))
     low, high = student_interval(value, error, len(excess) - 1, level, least, 1.0)
     return Estimate(value, float(low), float(high), level)
 
@@ -73,11 +71,15 @@ def completed_mean(
     if len(excess) < 2 or not len(pool):
         return Estimate(float(pool.mean()) if len(pool) else np.nan, level=level)
     value = float(np.clip(pool.mean() + excess.mean(), least, 1))
-    spread = (len(excess) * excess.var(ddof=1) + 1) / len(excess) ** 2
     factor = SHARED_MODELS if len(outside) else 1.0
-    error = factor * np.sqrt(spread * (1 - len(inside) / len(pool)))
+    error = factor * np.sqrt(_variance_of_mean(excess) * (1 - len(inside) / len(pool)))
     low, high = student_interval(value, error, len(excess) - 1, level, least, 1.0)
     return Estimate(value, float(low), float(high), level)
+
+
+def _variance_of_mean(excess: FloatArray) -> float:
+    # + 1 keeps the variance of rows that are all right from being 0.
+    return float((len(excess) * excess.var(ddof=1) + 1) / len(excess) ** 2)
 
 
 def _weighted(

@@ -16,7 +16,7 @@ from w2s_data.features.matrix import sampled
 from w2s_data.shift.classifier import Sides
 from w2s_data.shift.inputs import FEWEST_ROWS, Finite, check_sets, check_views, names_of
 from w2s_data.shift.measures import auc_estimate, holm, significance, unexplained_share
-from w2s_data.shift.ratio import DensityRatio, clipped_weights, held_out_scores
+from w2s_data.shift.ratio import DensityRatio, clipped_weights, held_out_ratio, held_out_scores
 from w2s_data.shift.results import Comparison, Shift
 from w2s_data.shift.structure import MOST_FITTED, Placed, fit_structure
 from w2s_data.shift.typical import nearest_rows, typical_rows
@@ -226,7 +226,7 @@ class ShiftDetector(BaseEstimator):  # type: ignore[misc]
         for view, rows in placed.items():
             p_value = significance(rows, sides, self.n_permutations, rng)
             own = scores[view] = held_out_scores(rows, sides)
-            joined = DensityRatio().fit([rows], [own], sides).held_out_
+            joined = held_out_ratio(own, sides)
             candidates = np.vstack([joined, own.T])
             share, reference_share = (
                 unexplained_share(candidates, sides, self.level, of_other=of_other)

@@ -30,6 +30,16 @@ def held_out_scores(placed: Placed, sides: Sides) -> FloatArray:
     return np.vstack([linear, cell_scores(placed.cells, sides.other, sides.folds)]).T
 
 
+def held_out_ratio(scores: FloatArray, sides: Sides) -> FloatArray:
+    """Return the held-out log density ratio (n,) of rows with held-out scores (n, S)."""
+    scaled, log_ratio = scores / _spread(scores), np.empty(len(scores))
+    for fold in np.unique(sides.folds):
+        train, held_out = sides.folds != fold, sides.folds == fold
+        fitted = _Logistic.fitted(scaled[train], sides.other[train])
+        log_ratio[held_out] = fitted.odds(scaled[held_out])
+    return log_ratio - _offset(sides)
+
+
 class DensityRatio:
     r"""Log density ratio of rows, from the scores of one or several views.
 
@@ -43,17 +53,10 @@ class DensityRatio:
     def fit(self, placed: list[Placed], scores: list[FloatArray], sides: Sides) -> Self:
         """Fit on rows of both sides in each view, and their held-out scores."""
         joined = np.hstack(scores)
-        self.spread_ = np.maximum(joined.std(axis=0), np.finfo(np.float32).tiny)
+        self.spread_, self.offset_ = _spread(joined), _offset(sides)
         self.models_ = [_Discriminator.of(view, sides) for view in placed]
-        self.offset_ = float(np.log(sides.other.sum() / (~sides.other).sum()))
-        joined = joined / self.spread_
-        self.held_out_ = np.empty(len(joined))
-        for fold in np.unique(sides.folds):
-            train, held_out = sides.folds != fold, sides.folds == fold
-            fitted = _Logistic.fitted(joined[train], sides.other[train])
-            self.held_out_[held_out] = fitted.odds(joined[held_out])
-        self.held_out_ -= self.offset_
-        self.logistic_ = _Logistic.fitted(joined, sides.other)
+        self.held_out_ = held_out_ratio(joined, sides)
+        self.logistic_ = _Logistic.fitted(joined / self.spread_, sides.other)
         return self
 
     def log_ratio(self, placed: list[Placed]) -> FloatArray:
@@ -61,6 +64,15 @@ class DensityRatio:
         pairs = zip(self.models_, placed, strict=True)
         scores = np.hstack([model.scores(view) for model, view in pairs])
         return self.logistic_.odds(scores / self.spread_) - self.offset_
+
+
+def _spread(scores: FloatArray) -> FloatArray:
+    return np.asarray(np.maximum(scores.std(axis=0), np.finfo(np.float32).tiny))
+
+
+def _offset(sides: Sides) -> float:
+    """Return the log odds of the other side among all rows."""
+    return float(np.log(sides.other.sum() / (~sides.other).sum()))
 
 
 def clipped_weights(log_ratio: FloatArray) -> FloatArray:
