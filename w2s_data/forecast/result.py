@@ -210,9 +210,10 @@ class GainForecast:
             warnings=(*self.warnings, note),
             **chosen(Choice.among(options, differences)),
         )
-        if self.effective_size < FEWEST_EFFECTIVE:
-            return found.unknown(found.doubt)
-        return found.withheld(found.doubt) if found.doubt else found
+        if not found.doubt:
+            return found
+        too_few = found.effective_size < FEWEST_EFFECTIVE
+        return found.unknown(found.doubt) if too_few else found.withheld(found.doubt)
 
     def unknown(self, reason: str) -> GainForecast:
         """Return the forecast without estimates, for a pool of which labelled rows say too little.
