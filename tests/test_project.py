@@ -526,7 +526,7 @@ def test_lowest_versions_are_those_that_are_tried():
     versions = pins("constraints-lowest.txt")
     lowest = {
         canonicalize_name(requirement.name): bound.version
-        for requirement in requirements("hub", "ray", "lora")
+        for requirement in requirements("hub", "ray", "train")
         for bound in requirement.specifier
         if bound.operator == ">="
     }

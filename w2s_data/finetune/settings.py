@@ -59,7 +59,7 @@ class Adaptation:
     model : str
         Folder, or name on the hub, of a transformers model that reads text.
     tuning : {"lora", "full"}
-        "lora" trains low-rank adapters of all linear layers (extra `lora`), "full" all weights.
+        "lora" trains low-rank adapters of all linear layers, "full" all weights (extra `train`).
     revision : str, optional
     max_length : int
         Tokens after which a text is cut.

@@ -143,8 +143,8 @@ def check_gain(settings: GainSettings, known: Known) -> None:
     chosen = TrainingSettings().replace(**_training(settings, Compute(), paired))
     if chosen.tuning != "head":
         chosen.adaptation.source.configuration("text")
-        if chosen.tuning == "lora":
-            find("peft", "lora")
+        for library in ("accelerate", *(["peft"] if chosen.tuning == "lora" else [])):
+            find(library, "train")
         if dataset is not None and dataset.kind != "text":
             raise NotApplicableError(
                 f"tuning {chosen.tuning!r} trains models of texts, but these are {dataset.kind} "

@@ -279,7 +279,7 @@ def test_inputs_that_do_not_fit(tiny, rng, tmp_path):
 def test_lora_without_peft_says_what_to_install(tiny, rng, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "peft", None)
     texts, labels = reviews(rng, 32)
-    with pytest.raises(MissingExtraError, match=r"w2s-data\[lora\]"):
+    with pytest.raises(MissingExtraError, match=r"w2s-data\[train\]"):
         train(tiny, texts, weak(rng, labels), tuning="lora")
 
 

@@ -173,7 +173,7 @@ def test_computing_is_checked_first(settings, words):
 def test_a_missing_extra_is_named_first(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     monkeypatch.setattr("w2s_data.encoders.backbone.Source.configuration", lambda *_: None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'w2s-data\[lora\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'w2s-data\[train\]'"):
         check_stages({"gain": GainSettings(tuning="lora", model="any")})
 
 

@@ -104,5 +104,5 @@ def _check_base(folder: Path, adaptation: Adaptation, base: str) -> None:
 def _load_adapters(network: WholeNetwork, file: Path) -> None:
     from safetensors.torch import load_file
 
-    peft = require("peft", "lora")
+    peft = require("peft", "train")
     peft.set_peft_model_state_dict(network.backbone, load_file(file))

@@ -189,7 +189,7 @@ def seeded(seed: int, device: torch.device) -> Iterator[Callable[[int], None]]:
 
 
 def _with_adapters(backbone: Any, adaptation: Adaptation) -> Any:
-    peft = require("peft", "lora")
+    peft = require("peft", "train")
     config = peft.LoraConfig(
         r=adaptation.rank,
         lora_alpha=adaptation.alpha,
