@@ -99,8 +99,10 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
 
 def _fields(parameter: inspect.Parameter) -> list[tuple[str, FieldInfo]]:
     """Return the fields that are options; the path of the data is an argument of its own."""
-    fields = parameter.annotation.model_fields
-    return [(name, field) for name, field in fields.items() if name != "path"]
+    model = parameter.annotation
+    fields = [(name, field) for name, field in model.model_fields.items() if name != "path"]
+    # The model's own heading comes before that of the class which it extends.
+    return sorted(fields, key=lambda named: _panel(named[0], model) != model.panel)
 
 
 def _settings(model: type[Settings], given: dict[str, Any]) -> Settings:
@@ -119,7 +121,7 @@ def _settings(model: type[Settings], given: dict[str, Any]) -> Settings:
 def _option(name: str, field: FieldInfo, model: type[Settings]) -> inspect.Parameter:
     shell = _shell(field)
     kind, default = _kind(field)
-    settings: dict[str, Any] = {"help": field.description, "rich_help_panel": model.panel}
+    settings: dict[str, Any] = {"help": field.description, "rich_help_panel": _panel(name, model)}
     names = [*SHORT.get(name, ())]
     if kind is bool:
         flag = f"--{name.replace('_', '-')}"
@@ -134,6 +136,12 @@ def _option(name: str, field: FieldInfo, model: type[Settings]) -> inspect.Param
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
     )
+
+
+def _panel(name: str, model: type[Settings]) -> str:
+    """Return the heading of an option: that of the class which has the field, if it has its own."""
+    home = next(base for base in model.__mro__ if name in vars(base).get("__annotations__", {}))
+    return str(vars(home).get("panel", model.panel))
 
 
 def _shell(field: FieldInfo) -> Shell | None:

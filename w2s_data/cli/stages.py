@@ -14,12 +14,12 @@ import typer
 from w2s_data.cli.options import with_options
 from w2s_data.cli.output import say
 from w2s_data.errors import InputError
+from w2s_data.stages.gain_settings import GainSettings
 from w2s_data.stages.graph import EMBED, FORECAST, GAIN, GROUPS, PAGE, SCORE, SELECT, function_of
 from w2s_data.stages.models import EmbedSettings
 from w2s_data.stages.settings import (
     DataSettings,
     ForecastSettings,
-    GainSettings,
     GroupSettings,
     OpenedSettings,
     RunSettings,
@@ -163,6 +163,7 @@ def add_stage(
     from w2s_data.stages.embedding import planned_roles
 
     check_compute(running)
+    check_stages({stage.name: settings})  # a mistyped model costs no reading of the table
     run = Run.open(folder, wait=running.wait)
     check_writable(run.path)
     known = Known(run.dataset(), planned_roles(run, EmbedSettings()))

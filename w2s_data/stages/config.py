@@ -15,12 +15,12 @@ from typing import Any
 from pydantic import Field
 
 from w2s_data.errors import InputError, unknown
+from w2s_data.stages.gain_settings import GainSettings
 from w2s_data.stages.graph import PIPELINE
 from w2s_data.stages.models import EmbedSettings, ModelSettings, embed_settings
 from w2s_data.stages.settings import (
     DataSettings,
     ForecastSettings,
-    GainSettings,
     GroupSettings,
     ReportSettings,
     RunSettings,

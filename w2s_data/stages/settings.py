@@ -43,7 +43,7 @@ from w2s_data.stages.fields import (
     Text,
     WeakColumns,
 )
-from w2s_data.utils.constants import LEVEL, MOST_EPOCHS, MOST_SEEDS
+from w2s_data.utils.constants import LEVEL
 
 
 class Settings(BaseModel):
@@ -182,43 +182,6 @@ class SelectSettings(Settings):
     restart: Flag = Field(False, description="Discard an earlier selection of these settings.")
 
 
-class GainSettings(Settings):
-    """Settings of the students and of the measurement of their gain."""
-
-    panel: ClassVar[str] = "Training"
-
-    methods: Annotated[Names, Field(min_length=1)] = Field(
-        ("stacked", "naive", "confidence", "crossfit", "enhanced"),
-        description="Methods; NAME:PARAMETER=VALUE sets a parameter.",
-    )
-    seeds: Annotated[Count, Field(le=MOST_SEEDS)] = Field(
-        5, description="Number of seeds per method."
-    )
-    test_by: Literal["source", "group"] | None = Field(
-        None,
-        description="Measure each source, or group, of the test rows as a test split of its own; "
-        "by default the test splits that the data come with.",
-    )
-    tuning: Literal["head", "lora", "full"] = Field(
-        "head", description="What is trained: a head on the strong features, or a whole model."
-    )
-    model: Place = Field(
-        None, description="For lora and full: transformers model, a folder or a hub name."
-    )
-    epochs: Annotated[Count, Field(le=MOST_EPOCHS)] | None = Field(
-        None, description="Passes over the pool."
-    )
-    learning_rate: Annotated[Positive, Field(le=1)] | None = Field(
-        None, description="Learning rate of Adam."
-    )
-    student_l2: Penalty | None = Field(
-        None, description="The student's penalty; of heads chosen by cross-validation if not given."
-    )
-    batch_size: Count | None = Field(None, description="Batch size.")
-    controls: Flag = Field(True, description="Train the controls of each method too.")
-    restart: Flag = Field(False, description="Retrain all students; finished ones are reused.")
-
-
 class GroupSettings(ComponentSettings):
     """Settings of groups, near-duplicates and the cost of unequal shares."""
 
@@ -334,9 +297,9 @@ def read_settings(
 ) -> Any:
     """Validate settings; a bad value raises an `InputError` of one line that names the setting.
 
-    >>> read_settings(GainSettings, {"seeds": "many"})
+    >>> read_settings(SelectSettings, {"batch_size": "many"})
     Traceback (most recent call last):
-    w2s_data.errors.InputError: seeds must be a whole number; got 'many'
+    w2s_data.errors.InputError: batch_size must be a whole number; got 'many'
     """
     try:
         return model.model_validate(dict(values), context={"base": base})

@@ -10,10 +10,10 @@ import numpy as np
 from w2s_data.compute.context import Compute
 from w2s_data.errors import DegenerateDataWarning, InputError, NotApplicableError, find
 from w2s_data.finetune.gain.data import check_measurable
-from w2s_data.finetune.settings import TrainingSettings
 from w2s_data.run import Run, writes
 from w2s_data.stages.checks import Known
 from w2s_data.stages.embedding import load_features, required
+from w2s_data.stages.gain_settings import GainSettings
 from w2s_data.stages.gold import gold_rows
 from w2s_data.stages.graph import (
     FORECAST,
@@ -29,7 +29,7 @@ from w2s_data.stages.keeping import keep_students, remove_old_students
 from w2s_data.stages.posterior import posterior_of
 from w2s_data.stages.room import check_room
 from w2s_data.stages.scoring import weak_proba_by_model
-from w2s_data.stages.settings import GainSettings
+from w2s_data.stages.tuning import given_settings, training_settings
 from w2s_data.stages.warnings import data_warnings
 from w2s_data.utils.io import sha256_json
 from w2s_data.utils.stage import StageResult
@@ -69,9 +69,15 @@ def gain_stage(
     check_scored(run)
     dataset = run.dataset()
     methods = methods_from(settings.methods)
-    training = _training(settings, compute, paired=dataset.is_paired)
+    chosen = training_settings(settings, compute.device, dataset.is_paired)
     # More seeds or methods reuse students; other labels, features or scores do not.
-    trained = {**training, "seed": compute.seed}
+    trained = {
+        **given_settings(settings),
+        "device": compute.device,
+        **({"paired": True} if dataset.is_paired else {}),
+        **({"early_stopping": True} if settings.early_stopping else {}),
+        "seed": compute.seed,
+    }
     scored = run.manifest["stages"][SCORE.name]["key"]
     recorded = {
         **trained,
@@ -85,7 +91,6 @@ def gain_stage(
     room = check_room(GAIN, dataset, compute.memory)
     from w2s_data.finetune import measure_gain  # imports torch, which a fresh stage does without
 
-    chosen = TrainingSettings().replace(**training)
     is_head = chosen.tuning == "head"
     strong = required(load_features(run, compute), "strong") if is_head else None
     if is_head:
@@ -112,6 +117,7 @@ def gain_stage(
                 posterior=posterior_of(run, dataset),
                 test_by=test_by,
                 forecast=_forecast(run),
+                early_stopping=settings.early_stopping,
                 checkpoint=run.path / "gain" / sha256_json({**trained, "scored": scored})[:12],
                 resume=not settings.restart,
                 random_state=compute.seed,
@@ -140,7 +146,7 @@ def check_gain(settings: GainSettings, known: Known) -> None:
     name_methods(methods_from(settings.methods))
     check_seeds(settings.seeds)
     paired = dataset is not None and dataset.is_paired
-    chosen = TrainingSettings().replace(**_training(settings, Compute(), paired))
+    chosen = training_settings(settings, Compute().device, paired)
     if chosen.tuning != "head":
         chosen.adaptation.source.configuration("text")
         for library in ("accelerate", *(["peft"] if chosen.tuning == "lora" else [])):
@@ -162,20 +168,6 @@ def check_gain(settings: GainSettings, known: Known) -> None:
 def _named_splits(dataset: W2SDataset) -> AnyArray:
     """Return the split of each row, test rows with the name of their test split."""
     return np.where(dataset.splits == "test", dataset.test_splits, dataset.splits)
-
-
-def _training(settings: GainSettings, compute: Compute, paired: bool) -> dict[str, Any]:
-    """Return the training settings that were given; the others keep their defaults."""
-    given = {
-        "model": settings.model,
-        "epochs": settings.epochs,
-        "learning_rate": settings.learning_rate,
-        "l2": settings.student_l2,
-        "batch_size": settings.batch_size,
-    }
-    known = {name: value for name, value in given.items() if value is not None}
-    always = {"controls": settings.controls, "device": compute.device, "tuning": settings.tuning}
-    return known | always | ({"paired": True} if paired else {})
 
 
 def _forecast(run: Run) -> Any:

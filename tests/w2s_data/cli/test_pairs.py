@@ -23,8 +23,8 @@ from w2s_data.features.shards import Shards
 from w2s_data.finetune import available_methods
 from w2s_data.run import Run
 from w2s_data.stages import gain_stage, load_features
+from w2s_data.stages.gain_settings import GainSettings
 from w2s_data.stages.scoring import teach
-from w2s_data.stages.settings import GainSettings
 
 N = 240
 GOOD, BAD = ([f"{word}{i}" for i in range(6)] for word in ("clear", "vague"))

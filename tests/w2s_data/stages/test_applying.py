@@ -15,9 +15,9 @@ from w2s_data.compute.context import Compute
 from w2s_data.errors import ColumnError, FeatureError, InputError, RunError
 from w2s_data.finetune import Student
 from w2s_data.stages.embedding import load_features
+from w2s_data.stages.gain_settings import GainSettings
 from w2s_data.stages.graph import GAIN
 from w2s_data.stages.keeping import load_student
-from w2s_data.stages.settings import GainSettings
 from w2s_data.stages.training import gain_stage
 
 OFF = dict.fromkeys(("forecast", "groups", "select"), False)

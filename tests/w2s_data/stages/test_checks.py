@@ -10,12 +10,12 @@ from w2s_data import load_dataset
 from w2s_data.encoders.classical import TfidfEncoder
 from w2s_data.errors import InputError, MissingExtraError, NotApplicableError, SplitError
 from w2s_data.stages.checks import Known, check_compute, check_stages, check_writable
+from w2s_data.stages.gain_settings import GainSettings
 from w2s_data.stages.graph import PIPELINE, check_of
 from w2s_data.stages.models import EmbedSettings
 from w2s_data.stages.settings import (
     ComputeSettings,
     ForecastSettings,
-    GainSettings,
     GroupSettings,
     ReportSettings,
     ScoreSettings,

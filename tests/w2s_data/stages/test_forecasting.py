@@ -7,8 +7,8 @@ import pytest
 from w2s_data import Run, load_dataset
 from w2s_data.compute.context import Compute
 from w2s_data.stages import embed_stage, forecast_stage, gain_stage, score_stage
+from w2s_data.stages.gain_settings import GainSettings
 from w2s_data.stages.models import EmbedSettings
-from w2s_data.stages.settings import GainSettings
 
 
 def embedded_run(tmp_path, moved, n_gold=120, n_pool=400):

@@ -13,9 +13,10 @@ from w2s_data.compute.context import Compute
 from w2s_data.data.weak import proba_of
 from w2s_data.errors import SplitError
 from w2s_data.stages import embed_stage, forecast_stage, gain_stage, score_stage
+from w2s_data.stages.gain_settings import GainSettings
 from w2s_data.stages.gold import gold_rows
 from w2s_data.stages.models import EmbedSettings
-from w2s_data.stages.settings import ForecastSettings, GainSettings, ScoreSettings
+from w2s_data.stages.settings import ForecastSettings, ScoreSettings
 from w2s_data.utils.stage import WEAK_PROBA
 
 COMPUTE = Compute(device="cpu", progress=False)

@@ -9,12 +9,12 @@ from w2s_data import DiscrepancyAnalyzer, GroupAnalyzer, LinearProbe
 from w2s_data.errors import InputError
 from w2s_data.finetune.settings import TrainingSettings
 from w2s_data.stages.config import load_config
+from w2s_data.stages.gain_settings import GainSettings
 from w2s_data.stages.models import EmbedSettings
 from w2s_data.stages.settings import (
     ComputeSettings,
     DataSettings,
     ForecastSettings,
-    GainSettings,
     GroupSettings,
     OpenedSettings,
     ReportSettings,

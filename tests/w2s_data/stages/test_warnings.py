@@ -11,8 +11,8 @@ import pytest
 from w2s_data import Run, load_dataset
 from w2s_data.stages import forecast_stage, gain_stage, groups_stage, score_stage
 from w2s_data.stages.embedding import embed_stage
+from w2s_data.stages.gain_settings import GainSettings
 from w2s_data.stages.models import EmbedSettings
-from w2s_data.stages.settings import GainSettings
 from w2s_data.stages.warnings import data_warnings, unseen_share
 from w2s_reports import render_stage, summarize
 

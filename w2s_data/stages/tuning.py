@@ -1,0 +1,60 @@
+"""From the settings of the shell to those of a training, with the model that is tuned."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from w2s_data.errors import InputError
+from w2s_data.finetune.settings import Adaptation, TrainingSettings
+from w2s_data.stages.gain_settings import GainSettings, TuningSettings
+
+# Names that the settings of a training have for them.
+RENAMED = {"student_l2": "l2"}
+# Of the measurement, not of a training.
+OF_MEASUREMENT = ("methods", "seeds", "test_by", "early_stopping", "restart")
+ADAPTERS = ("rank", "alpha", "dropout")  # fields that tuning "lora" alone has
+
+
+def given_settings(settings: GainSettings) -> dict[str, Any]:
+    """Return what was chosen for the trainings, by the name of the setting; no defaults.
+
+    >>> given_settings(GainSettings(tuning="lora", model="bert", rank=4))
+    {'model': 'bert', 'rank': 4, 'tuning': 'lora', 'controls': True}
+    """
+    chosen = settings.model_dump(exclude_none=True, exclude=set(OF_MEASUREMENT))
+    if isinstance(settings.model, Adaptation):
+        chosen["model"] = dataclasses.asdict(settings.model)
+    return {RENAMED.get(name, name): value for name, value in chosen.items()}
+
+
+def training_settings(settings: GainSettings, device: str, paired: bool) -> TrainingSettings:
+    """Make the settings of a training.
+
+    Raises
+    ------
+    InputError
+        If a setting does not fit the tuning, or a number is out of range.
+    """
+    check_fits(settings)
+    given = given_settings(settings)
+    own = {field.name for field in dataclasses.fields(Adaptation)} - {"tuning"}
+    adapted = {name: given.pop(name) for name in own & given.keys()}
+    model = adapted.pop("model", None) and settings.model
+    if model is not None:
+        described = model if isinstance(model, Adaptation) else Adaptation(str(model))
+        given["model"] = dataclasses.replace(described, **adapted)
+    return TrainingSettings(**given, device=device, paired=paired)
+
+
+def check_fits(settings: GainSettings) -> None:
+    """Raise for a setting of whole models at tuning "head", or of adapters at "full"."""
+    for name in TuningSettings.model_fields:
+        tunings = ("lora",) if name in ADAPTERS else ("lora", "full")
+        if getattr(settings, name) is not None and settings.tuning not in tunings:
+            raise InputError(
+                f"{name} is a setting of tuning {' and '.join(map(repr, tunings))}, but the tuning "
+                f"is {settings.tuning!r}: choose tuning={tunings[0]} or leave {name} out"
+            )
+    if settings.patience is not None and not settings.early_stopping:
+        raise InputError("patience is a setting of early_stopping: choose it too")
