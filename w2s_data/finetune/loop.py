@@ -1,4 +1,4 @@
-"""The training loop of all tunings: Adam with a cosine schedule, S seeds at a time."""
+"""The training loop of heads: Adam with a cosine schedule, S seeds at a time."""
 
 from __future__ import annotations
 
@@ -136,12 +136,7 @@ class Trainer:
         schedule = self.schedule
         patience = schedule.patience if self.validation is not None else None
         early = EarlyStop(self.network, n_seeds, patience) if patience is not None else None
-        start = self._restore(early)
-        # Skipped, not left out: the batches that follow must be those of an unbroken training.
-        for _ in range(start * schedule.steps_per_epoch):
-            next(batches)
-        for epoch in range(start, schedule.epochs):
-            self._begin(epoch)
+        for epoch in range(schedule.epochs):
             losses = [self._step(next(batches)) for _ in range(schedule.steps_per_epoch)]
             loss = torch.stack(losses).cpu().numpy()  # once per epoch: every copy waits for the GPU
             self._check_finite(loss, epoch * schedule.steps_per_epoch)
@@ -158,21 +153,8 @@ class Trainer:
                 stop.append(early.update(end.validation_loss))
             if any(stop):
                 break
-            self._save_state(epoch + 1, early)
-        if start < schedule.epochs:
-            if early is not None:
-                self.network.restore()
-            self._save_state(schedule.epochs, None)
-
-    def _restore(self, early: EarlyStop | None) -> int:  # noqa: ARG002 - for trainings that are kept
-        """Restore a saved state; return the number of finished epochs."""
-        return 0
-
-    def _begin(self, epoch: int) -> None:
-        """Prepare an epoch."""
-
-    def _save_state(self, epochs: int, early: EarlyStop | None) -> None:
-        """Save the state after some epochs; `early` is None at the end."""
+        if early is not None:
+            self.network.restore()
 
     def _step(self, batch: Batch) -> Tensor:
         """Take one step of Adam; return the losses (S,) of the seeds."""
@@ -228,11 +210,16 @@ class Trainer:
             )
 
     def _validation_loss(self) -> FloatArray | None:
-        if self.validation is None:
-            return None
-        import torch
+        return validation_loss(self.network, self.objective.link, self.validation)
 
-        with torch.no_grad():
-            proba = LINKS[self.objective.link](self.network.validation_logits())
-            loss = -(self.validation * proba.clamp(min=PROBABILITY_FLOOR).log()).sum(-1).mean(-1)
-        return np.asarray(loss.cpu().numpy(), dtype=np.float64)
+
+def validation_loss(network: Network, link: str, labels: Tensor | None) -> FloatArray | None:
+    """Return the cross-entropy (S,) on validation rows with labels (V, C) or (S, V, C), if any."""
+    if labels is None:
+        return None
+    import torch
+
+    with torch.no_grad():
+        proba = LINKS[link](network.validation_logits())
+        loss = -(labels * proba.clamp(min=PROBABILITY_FLOOR).log()).sum(-1).mean(-1)
+    return np.asarray(loss.cpu().numpy(), dtype=np.float64)

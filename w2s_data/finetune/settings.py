@@ -13,6 +13,7 @@ from w2s_data.utils.constants import LARGEST_COUNT, MOST_EPOCHS
 from w2s_data.utils.validation import (
     between,
     check_parameters,
+    nonnegative,
     one_of,
     penalty,
     positive,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 Tuning = Literal["head", "lora", "full"]
 Solver = Literal["adam", "lbfgs"]
+Decay = Literal["linear", "cosine"]
 
 RESIDENT_BYTES = 2 * 2**30  # larger features stay where they are and are gathered batch by batch
 USUAL_EPOCHS = 20  # the upper end of the 12 to 20 that linear heads need on large pools
@@ -31,11 +33,10 @@ USUAL_EPOCHS = 20  # the upper end of the 12 to 20 that linear heads need on lar
 LEAST_STEPS = 800
 # A head has converged long before 20,000 steps: more passes over a huge pool only cost time.
 MOST_STEPS, FEWEST_EPOCHS = 20_000, 2
-# Adam's usual rates: adapters start at zero and stand ten times the rate of pretrained weights.
 DEFAULTS: dict[Tuning, dict[str, Any]] = {
     "head": {"batch_size": 128, "learning_rate": 1e-3, "l2": "cv"},
-    "lora": {"epochs": 3, "batch_size": 32, "learning_rate": 2e-4, "l2": 1e-3},
-    "full": {"epochs": 3, "batch_size": 32, "learning_rate": 2e-5, "l2": 1e-3},
+    "lora": {"epochs": 3, "batch_size": 32, "l2": 1e-2},
+    "full": {"epochs": 3, "batch_size": 32, "l2": 1e-2},
 }
 _CONSTRAINTS = {
     "tuning": one_of("head", "lora", "full"),
@@ -45,6 +46,17 @@ _CONSTRAINTS = {
     "l2": one_of(None, "cv") | penalty,
     "solver": one_of("adam", "lbfgs"),
     "patience": whole(1),
+}
+_ADAPTATION_CONSTRAINTS = {
+    **dict.fromkeys(("max_length", "micro_batch", "micro_tokens", "rank"), whole(1)),
+    **dict.fromkeys(("evaluate_every", "save_every"), one_of(None) | whole(1)),
+    **dict.fromkeys(("dropout", "warmup"), between(0, 1, closed="left")),
+    "alpha": positive,
+    "decay": one_of("linear", "cosine"),
+    "clip": one_of(None) | positive,
+    "precision": one_of("auto", "fp32", "bf16"),
+    "gradient_checkpointing": one_of(True, False),
+    "save_minutes": nonnegative,
 }
 # These change where and how a training runs, but not the student that comes out of it.
 _NOT_IDENTITY = ("device", "resident_bytes", "callbacks", "checkpoint")
@@ -63,11 +75,24 @@ class Adaptation:
     revision : str, optional
     max_length : int
         Tokens after which a text is cut.
-    micro_batch : int
-        Rows whose gradient is computed at a time; a batch accumulates them. Halved, with a line in
-        the log, when memory does not suffice.
+    micro_batch, micro_tokens : int
+        Most rows, and most tokens with padding, whose gradient is computed at a time; a batch
+        accumulates them. Halved, with a line in the log, when memory does not suffice.
     rank, alpha, dropout : int, float, float
         Adapters: their rank, their scale (alpha / rank), and the dropout before them.
+    decay, warmup : {"linear", "cosine"}, float
+        The rate rises over the first share `warmup` of the steps, then falls to zero.
+    clip : float, optional
+        Largest norm of the gradient; None does not limit it.
+    precision : {"auto", "fp32", "bf16"}
+        Of the computation; weights that are trained stay in float32. "auto" takes bfloat16 where a
+        GPU is built for it.
+    gradient_checkpointing : bool
+        Compute activations again on the way back: a third slower, in a fraction of the memory.
+    evaluate_every : int, optional
+        Steps between two evaluations, by default an epoch.
+    save_every, save_minutes : int, float
+        Write a checkpoint every so many steps, and when so many minutes have passed.
     """
 
     model: str
@@ -78,11 +103,18 @@ class Adaptation:
     rank: int = 8
     alpha: float = 16.0
     dropout: float = 0.0
+    micro_tokens: int = 16_384
+    decay: Decay = "linear"
+    warmup: float = 0.06
+    clip: float | None = 1.0
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    gradient_checkpointing: bool = False
+    evaluate_every: int | None = None
+    save_every: int | None = None
+    save_minutes: float = 5.0
 
     def __post_init__(self) -> None:
-        counts = dict.fromkeys(("max_length", "micro_batch", "rank"), whole(1))
-        dropout = between(0, 1, closed="left")
-        check_parameters(self, counts | {"alpha": positive, "dropout": dropout})
+        check_parameters(self, _ADAPTATION_CONSTRAINTS)
 
     @property
     def source(self) -> Source:
@@ -150,7 +182,7 @@ class TrainingSettings:
     tuning: Tuning = "head"
     model: str | Adaptation | None = None
     epochs: int | None = None
-    learning_rate: float | None = None
+    learning_rate: float | Literal["auto"] | None = None
     batch_size: int | None = None
     l2: float | Literal["cv"] | None = None
     solver: Solver = "adam"
@@ -212,9 +244,9 @@ SETTING_NAMES = tuple(field.name for field in dataclasses.fields(TrainingSetting
 
 @dataclass(frozen=True)
 class ResolvedSettings(TrainingSettings):
-    """Settings in which epochs, learning rate and batch size are numbers, and l2 is given."""
+    """Settings in which epochs and batch size are numbers, and so is the rate of heads."""
 
     epochs: int = USUAL_EPOCHS
-    learning_rate: float = 1e-3
+    learning_rate: float | Literal["auto"] | None = 1e-3  # None is the usual one of the model
     batch_size: int = 128
     l2: float | Literal["cv"] = 1e-3

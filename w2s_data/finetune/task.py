@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -250,26 +250,24 @@ class Task(ABC):
         stage: str,
         weight: FloatArray,
         rngs: list[np.random.Generator],
-        make: Callable[..., Trainer] = Trainer,
-    ) -> Trainer:
-        """Run the shared loop, record its history and return the trainer that `make` created."""
+    ) -> None:
+        """Run the loop of heads and record its history."""
         settings, name = self.settings, f"{self.name}, {stage}"
-        schedule = Schedule(
-            settings.epochs, self._steps_per_epoch, settings.learning_rate, settings.patience
-        )
+        rate = settings.learning_rate
+        assert isinstance(rate, int | float)
+        schedule = Schedule(settings.epochs, self._steps_per_epoch, rate, settings.patience)
         labels = self.validation_labels
         targets = None if labels is None else self.seed_tensor(labels)
         with progress(name, schedule.epochs, "epochs", self.progress) as advance:
 
             def note(end: EpochEnd) -> None:
                 advance(1)
-                self._note(stage, end)
+                self.history.extend(self._rows(stage, end))
 
             # The history comes first: a callback that raises must not lose the epoch.
             callbacks = (note, *settings.callbacks)
-            trainer = make(network, objective, schedule, targets, callbacks, name)
+            trainer = Trainer(network, objective, schedule, targets, callbacks, name)
             trainer.run(self._batches(weight, rngs, schedule.n_steps), self.n_seeds)
-        return trainer
 
     def _batches(
         self, weight: FloatArray, rngs: list[np.random.Generator], n_steps: int
@@ -279,7 +277,8 @@ class Task(ABC):
         size = self._batch_rows
         kept = weight > 0
         streams = [
-            row_stream(np.flatnonzero(own), size, rng) for own, rng in zip(kept, rngs, strict=True)
+            self._stream(np.flatnonzero(own), size, rng)
+            for own, rng in zip(kept, rngs, strict=True)
         ]
         # Of mean 1 over the rows that are kept, so that the loss and the penalty keep their ratio
         # whatever the scale of the weights.
@@ -291,13 +290,18 @@ class Task(ABC):
             rows = torch.from_numpy(chosen).to(self.device)
             yield Batch(rows, relative[seeds, rows], step, n_steps, size)
 
-    def _note(self, stage: str, end: EpochEnd) -> None:
+    def _stream(self, rows: IntArray, size: int, rng: np.random.Generator) -> Iterator[IntArray]:
+        """Yield batches of rows without end."""
+        return row_stream(rows, size, rng)
+
+    def _rows(self, stage: str, end: EpochEnd) -> Iterator[dict[str, Any]]:
+        """Yield the row of each seed for the history."""
         for i, seed in enumerate(self.seeds):
             row = {"stage": stage, "epoch": end.epoch, "seed": seed, "loss": float(end.loss[i])}
             if end.validation_loss is not None:
                 row["validation_loss"] = float(end.validation_loss[i])
             row.update({name: float(values[i]) for name, values in end.record.items()})
-            self.history.append(row)
+            yield row
 
 
 def fit_posterior(

@@ -159,7 +159,8 @@ class Killed(Exception):
 def test_a_killed_training_goes_on_where_it_was(tiny, rng, tmp_path, validated):
     texts, labels = reviews(rng, 64)
     teachers = weak(rng, labels)
-    changes = {"epochs": 4, "adaptation": {"dropout": 0.1}, "learning_rate": 1e-3}
+    adaptation = {"dropout": 0.1, "save_every": 1}
+    changes = {"epochs": 4, "adaptation": adaptation, "learning_rate": 1e-3}
     if validated:
         changes["validation"] = (texts[:16], np.eye(2)[labels[:16]])
     whole, all_epochs = train(tiny, texts, teachers, "enhanced", controls=False, **changes)
@@ -227,9 +228,7 @@ def test_out_of_memory_takes_smaller_pieces_and_says_so_once(tiny, rng, caplog, 
         )
     assert outcome.model.proba(texts).shape == (1, 64, 2)
     said = [r.getMessage() for r in caplog.records if "continuing with" in r.getMessage()]
-    assert said == [
-        "enhanced, naive: out of memory; continuing with 8 rows at a time of each batch of 32"
-    ]
+    assert said == ["enhanced, naive: out of memory; continuing with at most 40 tokens at a time"]
 
 
 def test_a_single_row_that_does_not_fit(tiny, rng, monkeypatch):

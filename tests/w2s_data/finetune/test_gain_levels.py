@@ -56,6 +56,7 @@ class Killed(Exception):
 
 @pytest.mark.slow
 def test_a_killed_measurement_goes_on_inside_a_training(reviews, tiny, tmp_path, monkeypatch):
+    tiny = Adaptation(tiny, save_every=1)
     whole = measure(reviews, tiny)
     fit, seen = gain_training.fit_student, []
 

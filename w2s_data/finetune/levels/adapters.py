@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,20 +15,29 @@ import numpy as np
 
 from w2s_data.compute.device import resolve_device
 from w2s_data.errors import InputError
-from w2s_data.finetune.levels.store import (
-    StoredTrainer,
-    TrainingStore,
-    digest_array,
-    digest_items,
-)
+from w2s_data.finetune.levels.accelerated import WholeTrainer
+from w2s_data.finetune.levels.lengths import similar_rows
+from w2s_data.finetune.levels.schedule import StepSchedule, usual_rate
+from w2s_data.finetune.levels.store import TrainingStore, digest_array, digest_items, to_disk
 from w2s_data.finetune.levels.whole import State, WholeNetwork, seeded
+from w2s_data.finetune.loop import EpochEnd
 from w2s_data.finetune.methods.base import Method, Outcome
 from w2s_data.finetune.objectives import LINKS, Model, Objective, Weights
 from w2s_data.finetune.settings import Adaptation, ResolvedSettings
 from w2s_data.finetune.task import TRAINING, Pool, Task
 from w2s_data.utils.io import sha256_json
-from w2s_data.utils.typing import FloatArray
+from w2s_data.utils.progress import progress
+from w2s_data.utils.typing import FloatArray, IntArray
 from w2s_data.utils.validation import check_same_length
+
+# These change where and how fast a training runs, and its result by rounding alone.
+_NOT_IDENTITY = (
+    "micro_batch",
+    "micro_tokens",
+    "gradient_checkpointing",
+    "save_every",
+    "save_minutes",
+)
 
 
 @dataclass(frozen=True)
@@ -92,8 +101,8 @@ class JoinedModel(Model):
 class WholeTask(Task):
     """Trains a pretrained model of one seed on the pool's texts.
 
-    The loop, the objectives and the number of steps are those of heads. A student of less
-    capacity reads the hidden state of a lower layer.
+    The objectives are those of heads. A student of less capacity reads the hidden state of a lower
+    layer.
     """
 
     items: Sequence[Any] = ()  # N texts
@@ -117,7 +126,7 @@ class WholeTask(Task):
 
     @cached_property
     def _initial(self) -> State:
-        return self.network.state()
+        return to_disk(self.network.state())
 
     @property
     def _seed(self) -> int:
@@ -135,22 +144,51 @@ class WholeTask(Task):
         network.load(self._initial)
         network.depth = max(1, round(capacity * network.n_layers))
         network.l2 = float(self.settings.l2) * penalty
+        name = f"{self.name}, {stage}"
         store = self._store(objective, stage, weight, (penalty, capacity))
         self._trainings += 1
-        with seeded(self._seed, self.device) as reseed:
-            make = functools.partial(
-                StoredTrainer,
-                micro_batch=self.adaptation.micro_batch,
-                store=store,
-                history=self.history,
+        labels = self.validation_labels
+        with (
+            seeded(self._seed, self.device) as reseed,
+            progress(name, self.n_steps, "steps", self.progress) as advance,
+        ):
+            trainer = WholeTrainer(
+                network,
+                self.adaptation,
+                objective,
+                self._schedule,
+                name=name,
+                device=self.device,
+                evaluate_every=self.adaptation.evaluate_every or self._steps_per_epoch,
                 reseed=reseed,
+                note=functools.partial(self._row, stage),
+                advance=advance,
+                validation=None if labels is None else self.seed_tensor(labels),
+                patience=self.settings.patience,
+                callbacks=self.settings.callbacks,
+                store=store,
             )
-            rngs = self.rngs(TRAINING)
-            trainer = self._run(network, objective, stage, weight, rngs, make)
+            done = trainer.run(self._batches(weight, self.rngs(TRAINING), self.n_steps))
+        self.history += done.history
         # What memory allowed in one training it will allow in the next.
-        if trainer.micro_batch is not None and trainer.micro_batch < self.adaptation.micro_batch:
-            self.adaptation = dataclasses.replace(self.adaptation, micro_batch=trainer.micro_batch)
-        return WholeModel(network, network.state(), network.depth, objective.link)
+        self.adaptation = dataclasses.replace(self.adaptation, micro_tokens=trainer.most_tokens)
+        return WholeModel(network, to_disk(network.state()), network.depth, objective.link)
+
+    @property
+    def _schedule(self) -> StepSchedule:
+        rate = self.settings.learning_rate
+        if rate is None:
+            rate = usual_rate(self.adaptation.tuning, self.network.n_parameters)
+        return StepSchedule(
+            self.n_steps, float(rate), self.adaptation.decay, self.adaptation.warmup
+        )
+
+    def _stream(self, rows: IntArray, size: int, rng: np.random.Generator) -> Iterator[IntArray]:
+        return similar_rows(rows, self.network.lengths, size, rng)
+
+    def _row(self, stage: str, end: EpochEnd, step: int) -> dict[str, Any]:
+        (row,) = self._rows(stage, end)
+        return {**row, "step": step}
 
     def _store(
         self, objective: Objective, stage: str, weight: FloatArray, size: tuple[float, float]
@@ -175,13 +213,15 @@ class WholeTask(Task):
             }
         )
         name = re.sub(r"\W+", "-", stage)
-        return TrainingStore(folder / f"{self._trainings:02d}-{name}.safetensors", key)
+        path = folder / f"{self._trainings:02d}-{name}.safetensors"
+        return TrainingStore(path, key, self.adaptation.save_every, self.adaptation.save_minutes)
 
     @cached_property
     def _fingerprint(self) -> dict[str, Any]:
         """All that every training of the task depends on, apart from how memory is saved."""
         adaptation = dataclasses.asdict(self.adaptation)
-        del adaptation["micro_batch"]
+        for name in _NOT_IDENTITY:
+            del adaptation[name]
         return {
             **adaptation,
             "model": self.adaptation.source.identity(),

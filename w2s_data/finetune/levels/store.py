@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+import tempfile
+import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from w2s_data.errors import RunError
-from w2s_data.finetune.loop import EarlyStop, Trainer
 from w2s_data.utils.io import (
     atomic_path,
     digest_parts,
     jsonable,
+    make_folder,
     read_json,
     sha256_file,
     write_json,
@@ -28,11 +30,9 @@ from w2s_data.utils.typing import FloatArray
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from w2s_data.finetune.levels.whole import WholeNetwork
-
 SCHEMA_VERSION = 1
+MOST_OVERHEAD = 20  # times as long as writing a checkpoint, a training goes on before the next
 WEIGHTS = "model.safetensors"  # of a student
-MOMENTS = ("exp_avg", "exp_avg_sq")  # of a parameter, by their names in Adam
 # Key in the metadata of a checkpoint's file. A single one: the order of several is random, and with
 # it the bytes of the file.
 RECORD = "w2s"
@@ -128,12 +128,24 @@ def _digest(arrays: Mapping[str, FloatArray], text: str) -> str:
     return digest.hexdigest()
 
 
-@dataclass(frozen=True)
+@dataclass
 class TrainingStore:
-    """The file of one training."""
+    """The file of one training, written every so many steps or minutes."""
 
     path: Path
     key: str  # hash of all that the training depends on
+    steps: int | None = None
+    minutes: float = 5.0
+    _written: float = field(default_factory=time.monotonic)  # when
+    _cost: float = 0.0  # seconds that writing took
+
+    def is_due(self, step: int) -> bool:
+        """Return whether the state after a step should be written."""
+        if self.steps is not None and step % self.steps == 0:
+            return True
+        # Of large models a file takes minutes: at most a twentieth of the time goes into them.
+        wait = max(60 * self.minutes, MOST_OVERHEAD * self._cost)
+        return time.monotonic() - self._written >= wait
 
     def read(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """Return tensors and record, or None; a damaged or another training is a `RunError`."""
@@ -149,68 +161,22 @@ class TrainingStore:
 
     def write(self, tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
         """Write tensors and record."""
+        start = time.monotonic()
         write_tensors(self.path, tensors, {**record, "key": self.key})
+        self._written = time.monotonic()
+        self._cost = self._written - start
 
 
-@dataclass(eq=False)
-class StoredTrainer(Trainer):
-    """The shared loop for one seed, which saves its state after every epoch."""
+def to_disk(state: Mapping[str, Tensor], folder: Path | None = None) -> dict[str, Tensor]:
+    """Move weights to a file; return them as tensors that are read from there when they are used.
 
-    network: WholeNetwork
-    store: TrainingStore | None = field(kw_only=True)
-    history: list[dict[str, Any]] = field(kw_only=True)  # rows of a stored training are restored
-    reseed: Callable[[int], None] = field(kw_only=True)  # starts the random numbers of an epoch
+    The file has no name any more: the system removes it together with the last tensor.
+    """
+    from safetensors.torch import load_file, save_file
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._first_row = len(self.history)
-
-    def _begin(self, epoch: int) -> None:
-        # A stream per epoch: a resumed training draws the same dropout as one that ran through.
-        self.reseed(1 + epoch)
-
-    def _restore(self, early: EarlyStop | None) -> int:
-        stored = self.store.read() if self.store is not None else None
-        if stored is None:
-            return 0
-        tensors, record = stored
-        self.network.load(_part(tensors, "weights"))
-        self.history += record["history"]
-        for name, parameter in self.network.parameters().items():
-            if f"step.{name}" in tensors:
-                moments = {n: tensors[f"{n}.{name}"].to(parameter.device) for n in MOMENTS}
-                # The step stays on the CPU, where Adam counts it.
-                self.optimizer.state[parameter] = {"step": tensors[f"step.{name}"], **moments}
-        if early is not None and record["best"] is not None:
-            early.best = np.array(record["best"])
-            early.waited = np.array(record["waited"])
-            self.network.kept = _part(tensors, "kept")
-        return int(record["epochs"])
-
-    def _save_state(self, epochs: int, early: EarlyStop | None) -> None:
-        if self.store is None:
-            return
-        tensors = {f"weights.{name}": value for name, value in self.network.state().items()}
-        record: dict[str, Any] = {
-            "epochs": epochs,
-            "history": self.history[self._first_row :],
-            "best": None,
-        }
-        if epochs < self.schedule.epochs:  # a finished training needs no moments of Adam
-            for name, parameter in self.network.parameters().items():
-                moments = self.optimizer.state.get(parameter)
-                if moments:
-                    for kind in ("step", *MOMENTS):
-                        tensors[f"{kind}.{name}"] = moments[kind].detach().cpu()
-            if early is not None:
-                tensors |= {f"kept.{name}": t for name, t in self.network.kept.items()}
-                record |= {"best": early.best, "waited": early.waited}
-        self.store.write(tensors, record)
-
-
-def _part(tensors: dict[str, Tensor], kind: str) -> dict[str, Tensor]:
-    return {
-        name.removeprefix(f"{kind}."): value
-        for name, value in tensors.items()
-        if name.startswith(f"{kind}.")
-    }
+    if folder is not None:
+        make_folder(folder)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".weights-") as place:
+        path = Path(place) / WEIGHTS
+        save_file({name: tensor.contiguous() for name, tensor in state.items()}, path)
+        return load_file(path)

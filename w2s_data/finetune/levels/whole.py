@@ -14,6 +14,7 @@ from w2s_data.encoders.backbone import load_part
 from w2s_data.encoders.base import as_items
 from w2s_data.encoders.tokens import TextReader
 from w2s_data.errors import require
+from w2s_data.finetune.levels.precision import is_half
 from w2s_data.finetune.objectives import TrainingError
 from w2s_data.finetune.settings import Adaptation
 from w2s_data.utils.typing import BoolArray, IntArray
@@ -55,10 +56,18 @@ class WholeNetwork:
         self.device = device
         self.depth = self.n_layers
         self.l2 = 0.0
+        self.is_half = is_half(device, adaptation.precision)
+        if adaptation.gradient_checkpointing:
+            self._checkpoint_gradients()
         self.rows_at_a_time = 2 * adaptation.micro_batch  # inference stores no activations
         self.texts: list[IntArray] = []
         self.validation: list[IntArray] = []
         self.kept: State = {}
+
+    @property
+    def lengths(self) -> IntArray:
+        """Tokens (N,) of the pool's rows."""
+        return np.array([len(ids) for ids in self.texts], dtype=np.int64)
 
     def tokenize(self, items: Sequence[Any]) -> list[IntArray]:
         """Return token ids of texts, cut to the maximum length."""
@@ -69,6 +78,11 @@ class WholeNetwork:
         if n_cut := int(tokens.cut.sum()):
             logger.info("%d of %d texts were cut to %d tokens", n_cut, len(texts), self.max_length)
         return [ids.astype(np.int64) for ids in tokens.rows(np.arange(len(texts)))]
+
+    @property
+    def n_parameters(self) -> int:
+        """Weights of the whole model, trained or not."""
+        return sum(parameter.numel() for parameter in self.backbone.parameters())
 
     def parameters(self) -> dict[str, torch.nn.Parameter]:
         """Return the trained parameters by name."""
@@ -81,12 +95,12 @@ class WholeNetwork:
         }
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Return the head's weights under the penalty, and all others without."""
+        """Return the head's weights, which decay by `l2`, and all others, which do not."""
         others = self.parameters()
         weights = others.pop("head.weight")
         return [
             {"params": [weights], "weight_decay": self.l2},
-            # A penalty would draw pretrained weights to 0, away from what they know.
+            # A decay would draw pretrained weights to 0, away from what they know.
             {"params": list(others.values()), "weight_decay": 0.0},
         ]
 
@@ -143,15 +157,18 @@ class WholeNetwork:
         """Return to the weights that were last remembered."""
         self.load(self.kept)
 
+    def _checkpoint_gradients(self) -> None:
+        # Adapters leave the embeddings frozen: without this no gradient enters the first layer.
+        self.backbone.enable_input_require_grads()
+        self.backbone.gradient_checkpointing_enable({"use_reentrant": False})
+
     def _forward(self, texts: list[IntArray]) -> Tensor:
         """Logits (B, C) in float32."""
         import torch
 
         inputs = self._batch(texts)
         whole = self.depth == self.n_layers
-        # Half precision inside on a GPU only: CPUs gain nothing from it.
-        on_cuda = self.device.type == "cuda"
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=on_cuda):
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.is_half):
             output = self.backbone(**inputs, output_hidden_states=not whole)
             hidden = output.last_hidden_state if whole else output.hidden_states[self.depth]
         weights = inputs["attention_mask"][..., None].float()

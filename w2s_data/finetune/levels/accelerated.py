@@ -1,0 +1,260 @@
+"""The training loop of whole models, step by step, on accelerate."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from w2s_data.finetune.levels.lengths import pieces
+from w2s_data.finetune.levels.precision import make_accelerator
+from w2s_data.finetune.levels.schedule import StepSchedule
+from w2s_data.finetune.loop import Callback, EpochEnd, validation_loss
+from w2s_data.finetune.objectives import Batch, Objective, TrainingError
+from w2s_data.utils.typing import IntArray
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from w2s_data.finetune.levels.store import TrainingStore
+    from w2s_data.finetune.levels.whole import WholeNetwork
+    from w2s_data.finetune.settings import Adaptation
+
+logger = logging.getLogger("w2s_data")
+
+
+@dataclass
+class Progress:
+    """How far a training has come: all that a resumed one needs besides weights and moments."""
+
+    step: int = 0  # steps that are taken
+    losses: list[float] = field(default_factory=list)  # of all steps
+    history: list[dict[str, Any]] = field(default_factory=list)  # rows of the evaluations
+    best: float | None = None  # least validation loss
+    waited: int = 0  # evaluations since
+    stopped: bool = False
+    real_tokens: int = 0
+    computed_tokens: int = 0  # with padding
+
+    @property
+    def real_token_share(self) -> float:
+        """Share of the computed tokens that are no padding."""
+        return self.real_tokens / max(1, self.computed_tokens)
+
+
+@dataclass(eq=False)
+class WholeTrainer:
+    """Trains the network of one seed on an objective."""
+
+    network: WholeNetwork
+    settings: Adaptation
+    objective: Objective
+    schedule: StepSchedule
+    name: str  # method and stage, for messages
+    device: torch.device
+    evaluate_every: int  # steps
+    reseed: Callable[[int], None]  # starts the random numbers of a step
+    note: Callable[[EpochEnd, int], dict[str, Any]]  # row of the history, after so many steps
+    validation: Tensor | None = None  # (1, V, C), labels of the validation rows
+    patience: int | None = None  # evaluations without a lower loss before the training ends
+    callbacks: tuple[Callback, ...] = ()  # one that returns True ends the training
+    store: TrainingStore | None = None
+    advance: Callable[[int], None] = lambda _: None  # of the progress bar, by steps
+    progress: Progress = field(default_factory=Progress)
+
+    def __post_init__(self) -> None:
+        import torch
+
+        self.lengths = self.network.lengths
+        self.most_tokens = self.settings.micro_tokens
+        self.accelerator = make_accelerator(self.device, self.settings.precision)
+        groups = self.network.parameter_groups()
+        optimizer = torch.optim.AdamW(groups, lr=self.schedule.learning_rate)
+        model = _as_module(self.network)
+        self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
+
+    def run(self, batches: Iterator[Batch]) -> Progress:
+        """Take all steps, or fewer if the validation loss or a callback ends the training."""
+        self._restore()
+        done, n_steps = self.progress, self.schedule.n_steps
+        # Skipped, not left out: the batches that follow must be those of an unbroken training.
+        for _ in range(done.step):
+            next(batches)
+        self.advance(done.step)
+        resumed_at_end = done.stopped or done.step == n_steps
+        while not done.stopped and done.step < n_steps:
+            self._step(next(batches))
+            self.advance(1)
+            if done.step % self.evaluate_every == 0 or done.step == n_steps:
+                self._evaluate()
+            if self.store is not None and not self._is_over and self.store.is_due(done.step):
+                self._save()
+        if not resumed_at_end:
+            if self._stops_early:
+                self.network.restore()
+            self._save()
+        return done
+
+    @property
+    def _is_over(self) -> bool:
+        return self.progress.stopped or self.progress.step == self.schedule.n_steps
+
+    @property
+    def _stops_early(self) -> bool:
+        return self.validation is not None and self.patience is not None
+
+    def _step(self, batch: Batch) -> None:
+        """Take one step of AdamW."""
+        rate = self.schedule.rate(batch.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        loss = self._gradient(batch)
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"{self.name}: the loss is not finite from step {batch.step} on; "
+                "try a smaller learning_rate"
+            )
+        if self.settings.clip is not None:
+            self.accelerator.clip_grad_norm_(
+                list(self.network.parameters().values()), self.settings.clip
+            )
+        self.optimizer.step()
+        self.objective.after_step(batch)
+        self.progress.losses.append(loss)
+        self.progress.step += 1
+
+    def _gradient(self, batch: Batch) -> float:
+        """Accumulate the gradient over pieces of the batch, smaller ones if memory is short."""
+        import torch
+
+        rows = batch.rows[0].cpu().numpy()
+        lengths = self.lengths[rows]
+        while True:
+            self.reseed(1 + batch.step)  # the same dropout in a training that was resumed
+            self.optimizer.zero_grad()
+            self.objective.before_step()
+            parts = pieces(lengths, self.most_tokens, self.settings.micro_batch)
+            part, total = parts[0], 0.0
+            try:
+                for part in parts:
+                    total += self._backward(batch.part(part))
+            except torch.OutOfMemoryError as error:
+                self._take_smaller_pieces(lengths[part], error)
+            else:
+                self._count(lengths, parts)
+                return total
+
+    def _backward(self, piece: Batch) -> float:
+        """Add to the gradient; return the piece's share of the loss."""
+        # A function of its own, so that its tensors are freed before a smaller piece is tried.
+        row_losses = self.objective.loss(self.model(piece.rows), piece)
+        loss = (row_losses * piece.weight).sum() / piece.size
+        self.accelerator.backward(loss)
+        return float(loss.detach())
+
+    def _take_smaller_pieces(self, lengths: IntArray, error: Exception) -> None:
+        if len(lengths) == 1:
+            raise TrainingError(
+                f"{self.name}: the memory does not suffice for a single row of {lengths[0]} tokens;"
+                " try gradient_checkpointing, a smaller max_length or tuning 'lora'"
+            ) from error
+        self.most_tokens = int(len(lengths) * lengths.max()) // 2
+        logger.warning(
+            "%s: out of memory; continuing with at most %d tokens at a time",
+            self.name,
+            self.most_tokens,
+        )
+
+    def _count(self, lengths: IntArray, parts: list[slice]) -> None:
+        self.progress.real_tokens += int(lengths.sum())
+        for part in parts:
+            self.progress.computed_tokens += len(lengths[part]) * int(lengths[part].max())
+
+    def _evaluate(self) -> None:
+        """Note the loss since the last evaluation, and decide whether the training ends here."""
+        done, every = self.progress, self.evaluate_every
+        number = -(-done.step // every)
+        recent = done.losses[(number - 1) * every :]
+        loss = validation_loss(self.network, self.objective.link, self.validation)
+        end = EpochEnd(
+            self.name,
+            number - 1,
+            -(-self.schedule.n_steps // every),
+            np.array([np.mean(recent)]),
+            loss,
+            self.objective.record(),
+        )
+        # The history comes first: a callback that raises must not lose the epoch.
+        done.history.append(self.note(end, done.step))
+        stop = [callback(end) for callback in self.callbacks]
+        if self._stops_early and loss is not None:
+            stop.append(self._wait(float(loss[0])))
+        done.stopped = any(stop)
+
+    def _wait(self, loss: float) -> bool:
+        """Remember the weights of the least validation loss; return True when patience ends."""
+        done = self.progress
+        better = done.best is None or loss < done.best
+        done.best, done.waited = (loss, 0) if better else (done.best, done.waited + 1)
+        self.network.keep(np.array([better]))
+        assert self.patience is not None
+        return done.waited >= self.patience
+
+    def _restore(self) -> None:
+        stored = self.store.read() if self.store is not None else None
+        if stored is None:
+            return
+        tensors, record = stored
+        self.progress = Progress(**record["progress"])
+        self.network.load(_part(tensors, "weights"))
+        for name, parameter in self.network.parameters().items():
+            moments = _part(tensors, f"moments.{name}")
+            if moments:
+                # The step stays on the CPU, where AdamW counts it.
+                self.optimizer.state[parameter] = {
+                    kind: value if kind == "step" else value.to(parameter.device)
+                    for kind, value in moments.items()
+                }
+        self.network.kept = _part(tensors, "kept")
+
+    def _save(self) -> None:
+        if self.store is None:
+            return
+        named = self.network.parameters()
+        tensors = {f"weights.{name}": p.detach().cpu() for name, p in named.items()}
+        if not self._is_over:  # a finished training needs no moments
+            for name, parameter in named.items():
+                for kind, value in self.optimizer.state.get(parameter, {}).items():
+                    tensors[f"moments.{name}.{kind}"] = value.detach().cpu()
+            tensors |= {f"kept.{name}": value for name, value in self.network.kept.items()}
+        self.store.write(tensors, {"progress": vars(self.progress)})
+
+
+def _part(tensors: dict[str, Tensor], kind: str) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(f"{kind}."): value
+        for name, value in tensors.items()
+        if name.startswith(f"{kind}.")
+    }
+
+
+def _as_module(network: WholeNetwork) -> Any:
+    """Return the network as a module whose forward computes logits, which accelerate can wrap."""
+    from torch import nn
+
+    class Module(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            for name, part in vars(network).items():
+                if isinstance(part, nn.Module):
+                    self.add_module(name, part)
+
+        def forward(self, rows: Tensor) -> Tensor:
+            return network.logits(rows)
+
+    return Module()
