@@ -16,6 +16,7 @@ from w2s_data.data.columns import ItemKind
 from w2s_data.data.images import image_digest
 from w2s_data.data.meaning.classes import class_codes
 from w2s_data.data.pairs import PAIR_CLASSES, mirrored, starts_negative
+from w2s_data.data.prompts import pair_items
 from w2s_data.data.splits import (
     SPLITS,
     assign_splits,
@@ -53,7 +54,8 @@ class W2SDataset:
         `id` (str, unique), `item` (text, image path or image bytes; absent for features), `label`
         (class name or missing), `split` (a value of `SPLITS`), and, if known, `source`, `group`;
         `test_split` names the test split of each test row, if it is not "test" for all.
-        In pairs of texts `item` is the first and `other` the second.
+        In pairs of texts `item` is the first and `other` the second; both begin with `prompt`, if
+        there is one, and `messages` are prompt, first and second as chat messages, in JSON.
     kind : "text", "image" or "features"
     class_names : tuple of str
         The C classes, in the order of the columns of `weak_proba`.
@@ -112,11 +114,11 @@ class W2SDataset:
 
     @property
     def items(self) -> list[Any]:
-        """Texts, image paths or bytes, feature vectors, or pairs of texts, in row order."""
+        """Texts, image paths or bytes, feature vectors, or `Pair`s, in row order."""
         if self.kind == "features":
             return list(np.asarray(self.features))
         if self.is_paired:
-            return list(zip(*self.pairs, strict=True))
+            return pair_items(self.table)
         return self.table["item"].tolist()
 
     @property
@@ -159,6 +161,11 @@ class W2SDataset:
         """Group of each row, object array (N,), or None."""
         return self._optional("group")
 
+    @property
+    def prompts(self) -> AnyArray | None:
+        """Text with which both items of each pair begin, object array (N,), or None."""
+        return self._optional("prompt")
+
     def _optional(self, role: str) -> AnyArray | None:
         return self.table[role].to_numpy(dtype=object) if role in self.table.columns else None
 
@@ -169,7 +176,7 @@ class W2SDataset:
             features = np.asarray(self.features)
             return feature_units(mirrored(features) if self.is_paired else features)
         if self.is_paired:  # a pair and the same pair in the other order are duplicates
-            return text_units([repr(sorted(pair)) for pair in self.items])
+            return text_units([repr(sorted(pair)) for pair in zip(*self.pairs, strict=True)])
         if self.kind == "image":
             return text_units([image_digest(item) for item in self.items])
         return text_units(self.table["item"])
@@ -181,7 +188,8 @@ class W2SDataset:
             return np.zeros(len(self), dtype=bool)
         if self.kind == "features":
             return starts_negative(np.asarray(self.features))
-        return np.array([first > second for first, second in self.items], dtype=bool)
+        first, second = self.pairs
+        return np.array([one > two for one, two in zip(first, second, strict=True)], dtype=bool)
 
     def rows(self, split: str) -> IntArray:
         """Return the row numbers of a split, ascending; those of all test splits for "test"."""

@@ -31,10 +31,11 @@ from w2s_data.data.meaning.match import WeakInputs
 from w2s_data.data.meaning.rules import LabelRules
 from w2s_data.data.messages import render_messages
 from w2s_data.data.pairs import check_pair_roles, read_pairs
+from w2s_data.data.prompts import Prompts, equal_sides
 from w2s_data.data.readers import RawTable, read_raw
 from w2s_data.data.readers.peek import peek_columns
 from w2s_data.data.splits import DEFAULT_SPLIT_SIZES, SPLITS, base_splits, parse_splits
-from w2s_data.errors import ColumnError, EmptyDataError, FileFormatError, InputError, listing
+from w2s_data.errors import ColumnError, EmptyDataError, FileFormatError, InputError, listing, rows
 from w2s_data.utils.typing import AnyArray, IntArray, RandomState
 from w2s_data.utils.validation import check_generator, check_parameters, one_of
 
@@ -104,7 +105,8 @@ def load_dataset(
         each pair, texts or vectors. The order in a pair is drawn at random; the classes are
         "first preferred" and "second preferred". A single weak column is then the probability that
         the chosen item is preferred, two are those of chosen and rejected, and weak labels are
-        "chosen" or "rejected". See `w2s_data.data.pairs`.
+        "chosen" or "rejected". Pairs of the same item twice are left out, and a note names them.
+        See `w2s_data.data.pairs`.
     class_names : sequence
         All classes in their order. By default sorted, numbers by value.
     map : mapping from spelling to class
@@ -162,20 +164,19 @@ def load_dataset(
         raise EmptyDataError(f"{raw.name!r} holds no rows: give a table with at least one item")
     roles = roles.checked(raw)
     items = item_columns(raw, roles, features, prompt)
-    raw = render_messages(raw, items, prompt, chat_template)
+    raw, prompts = render_messages(raw, items, prompt, chat_template)
     rng = check_generator(random_state)  # for the order of pairs and, after it, the splits
     dataset = replace(
-        _assemble(raw, roles, kind, features, rules, rng),
+        _assemble(raw, roles, kind, features, rules, rng, prompts),
         columns=_described(roles, items, map, missing, prompt, chat_template),
     )
     given = raw.fixed_splits
     if roles.split is not None:
         given = parse_splits(raw.frame[roles.split], roles.split)
-    if dataset.kind == "image":
-        # Decoded once here, since a bad image would later end the embedding half-way.
-        kept = _decodable(dataset, unreadable)
-        given = None if given is None else given[kept]
-        dataset = _without_unreadable(dataset, kept)
+    # Decoded once here, since a bad image would later end the embedding half-way.
+    kept = _decodable(dataset, unreadable) if dataset.kind == "image" else _ordered(dataset)
+    given = None if given is None else given[kept]
+    dataset = _only(dataset, kept)
     if roles.split is None or given is None:
         dataset = _assign_splits(dataset, split_sizes, given, rng)
     else:
@@ -222,14 +223,14 @@ def load_new(
     roles = _present(roles, raw.frame.columns).checked(raw)
     prompt = columns.get("prompt")
     items = item_columns(raw, roles, None, prompt)
-    raw = render_messages(raw, items, prompt, columns.get("chat_template"))
+    raw, prompts = render_messages(raw, items, prompt, columns.get("chat_template"))
     classes = None if roles.chosen is not None else class_names
     rules = LabelRules.checked(classes, columns.get("map"), columns.get("missing"), None)
     rules.used.update(rules.map)  # new rows need not hold every spelling
-    dataset = _assemble(raw, roles, kind, None, rules, None)
+    dataset = _assemble(raw, roles, kind, None, rules, None, prompts)
     if dataset.kind == "image":
         _decodable(dataset, "error")
-    return dataset
+    return _only(dataset, _ordered(dataset))
 
 
 def _present(roles: Roles, columns: Collection[str]) -> Roles:
@@ -271,10 +272,11 @@ def _assemble(
     features: Any,
     rules: LabelRules,
     rng: np.random.Generator | None,
+    prompts: Prompts | None,
 ) -> W2SDataset:
     """Read every role except the split; all rows start in the pool."""
     if roles.chosen is not None:
-        items, labels, parts, notes = read_pairs(raw, roles, kind, rules, rng)
+        items, labels, parts, notes = read_pairs(raw, roles, kind, rules, rng, prompts)
     else:
         items, labels, parts, notes = _read_single(raw, roles, kind, features, rules)
     rules.check_used((*parts["class_names"], *WeakInputs(roles.weak_columns).all_columns()))
@@ -341,15 +343,26 @@ def _decodable(dataset: W2SDataset, unreadable: str) -> IntArray:
     return np.setdiff1d(np.arange(len(dataset)), np.fromiter(reasons, dtype=np.int64))
 
 
-def _without_unreadable(dataset: W2SDataset, kept: IntArray) -> W2SDataset:
+def _ordered(dataset: W2SDataset) -> IntArray:
+    """Return the rows that are no pairs of the same item twice, of which neither order is right."""
+    if not dataset.is_paired:
+        return np.arange(len(dataset))
+    return np.flatnonzero(~equal_sides(dataset.table, dataset.features))
+
+
+def _only(dataset: W2SDataset, kept: IntArray) -> W2SDataset:
+    """Return the data set of the rows that can be used, with a note on the others."""
     if len(kept) == len(dataset):
         return dataset
-    if len(kept) == 0:
-        raise EmptyDataError(f"none of the {len(dataset)} images of {dataset.name!r} is readable")
-    skipped = np.setdiff1d(dataset.ids, dataset.ids[kept])
-    note = (
-        f"warning: {len(skipped)} images that cannot be decoded were skipped: {listing(skipped, 5)}"
+    paired = dataset.is_paired
+    kind, fault = (
+        ("pairs", "hold the same item twice") if paired else ("images", "cannot be decoded")
     )
+    if len(kept) == 0:
+        raise EmptyDataError(f"none of the {len(dataset)} {kind} of {dataset.name!r} can be used")
+    skipped = np.setdiff1d(np.arange(len(dataset)), kept)
+    named = rows(skipped) if paired else listing(dataset.ids[skipped], 5)
+    note = f"warning: {len(skipped)} {kind} that {fault} were skipped: {named}"
     logger.warning("%s: %s", dataset.name, note)
     return replace(dataset.subset(kept), notes=(*dataset.notes, note))
 

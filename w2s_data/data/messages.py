@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,11 +17,10 @@ import numpy as np
 import pandas as pd
 
 from w2s_data.data.columns import guess_kind, is_empty
+from w2s_data.data.prompts import Conversation, Item, Message, Prompts, Render, read_prompts
 from w2s_data.data.readers import RawTable
 from w2s_data.errors import ColumnError, InputError, first_line, listing, rows
 
-Message = dict[str, str]
-Conversation = list[Message]
 _ROLES = {"human": "user", "gpt": "assistant", "chatgpt": "assistant", "bot": "assistant"}
 _LIST_KEYS = ("messages", "conversations", "conversation")
 _IMAGE_KEYS = {"bytes", "path"}  # how the `datasets` library stores an image
@@ -31,8 +30,10 @@ PLAIN = "plain"
 
 def render_messages(
     raw: RawTable, columns: Sequence[str], prompt: str | None, chat_template: Any
-) -> RawTable:
+) -> tuple[RawTable, Prompts | None]:
     """Return the table with conversations in columns of items as texts, and prompts before items.
+
+    Of two columns, which are the two items of pairs, also return the prompts.
 
     Parameters
     ----------
@@ -52,27 +53,29 @@ def render_messages(
     used = [*columns, *([] if prompt is None else [prompt])]
     chats = {name for name in used if _holds_messages(raw.frame[name])}
     if not chats and prompt is None:
-        return replace(raw, notes=raw.notes + _ignored_prompt(raw, columns))
+        return replace(raw, notes=raw.notes + _ignored_prompt(raw, columns)), None
     kinds = {guess_kind(raw.frame[name]) for name in columns if name not in chats}
     if prompt is not None and kinds - {"text"}:
         kind = next(iter(kinds - {"text"}))
         raise InputError(f"prompt stands before texts or messages; these items are {kind!r}")
     parts = {name: _conversations(raw.frame[name], name in chats) for name in used}
-    render, how = _renderer(chat_template) if chats else (_plain, "")
+    render, how = message_renderer(chat_template) if chats else (_plain, "")
     notes = [f"messages of {listing(sorted(chats))} are rendered {how}"] if chats else []
-    rendered = {}
+    joined: dict[str, list[Item | None]] = {}
+    rendered: dict[str, list[str | None]] = {}
+    heads = None if prompt is None else parts[prompt]
     for name in columns:
-        heads = None if prompt is None else parts[prompt]
-        items, repeated = _joined(parts[name], heads, as_chat=bool(chats))
-        rendered[name] = [_text(item, render, name, row) for row, item in enumerate(items)]
+        joined[name], repeated = _joined(parts[name], heads, as_chat=bool(chats))
+        rendered[name] = [_text(item, render, name, row) for row, item in enumerate(joined[name])]
         if repeated:
             notes.append(f"{repeated:,} items of {name!r} begin with their prompt already")
     if prompt is not None:
         notes.append(f"column {prompt!r} stands before the items")
     else:
         notes += _ignored_prompt(raw, columns)
+    prompts = read_prompts(joined, rendered, heads, prompt, render) if len(columns) == 2 else None
     frame = raw.frame.assign(**{name: pd.Series(v, dtype=object) for name, v in rendered.items()})
-    return replace(raw, frame=frame, notes=raw.notes + tuple(notes))
+    return replace(raw, frame=frame, notes=raw.notes + tuple(notes)), prompts
 
 
 def _holds_messages(values: pd.Series) -> bool:
@@ -125,9 +128,9 @@ def _parsed(text: str) -> Any:
     return None
 
 
-def _conversations(values: pd.Series, is_chat: bool) -> list[Conversation | str | None]:
+def _conversations(values: pd.Series, is_chat: bool) -> list[Item | None]:
     """Return each value as a conversation or a text, None where it is missing."""
-    read: list[Conversation | str | None] = []
+    read: list[Item | None] = []
     strange = []
     for row, value in enumerate(values):
         if _is_missing(value):
@@ -183,14 +186,14 @@ def _content(content: Any, name: str, row: int) -> str:
 
 
 def _joined(
-    items: Sequence[Conversation | str | None],
-    heads: Sequence[Conversation | str | None] | None,
+    items: Sequence[Item | None],
+    heads: Sequence[Item | None] | None,
     as_chat: bool,
-) -> tuple[list[Conversation | str | None], int]:
+) -> tuple[list[Item | None], int]:
     """Put prompts before items, and count those that begin with their prompt already."""
     if heads is None:
         return list(items), 0
-    joined: list[Conversation | str | None] = []
+    joined: list[Item | None] = []
     repeated = 0
     for head, item in zip(heads, items, strict=True):
         if not head or not item:  # an item that is missing is reported with the others
@@ -209,7 +212,7 @@ def _joined(
     return joined, repeated
 
 
-def _begins_with(item: Conversation | str, head: Conversation | str) -> bool:
+def _begins_with(item: Item, head: Item) -> bool:
     if isinstance(item, str):
         return isinstance(head, str) and item.startswith(head)
     if isinstance(head, str):
@@ -218,13 +221,11 @@ def _begins_with(item: Conversation | str, head: Conversation | str) -> bool:
     return item[: len(head)] == head
 
 
-def _as_chat(part: Conversation | str, role: str) -> Conversation:
+def _as_chat(part: Item, role: str) -> Conversation:
     return [{"role": role, "content": part}] if isinstance(part, str) else part
 
 
-def _text(
-    item: Conversation | str | None, render: Callable[[Conversation], str], name: str, row: int
-) -> str | None:
+def _text(item: Item | None, render: Render, name: str, row: int) -> str | None:
     if item is None or isinstance(item, str):
         return item
     try:
@@ -236,11 +237,12 @@ def _text(
         ) from error
 
 
-def _plain(messages: Conversation) -> str:
-    return "\n".join(f"{m['role']}: {m['content']}" for m in messages)
+def _plain(messages: Conversation, ask: bool = False) -> str:
+    lines = [f"{m['role']}: {m['content']}" for m in messages]
+    return "\n".join(lines) + ("\nassistant: " if ask else "")
 
 
-def _renderer(chat_template: Any) -> tuple[Callable[[Conversation], str], str]:
+def message_renderer(chat_template: Any) -> tuple[Render, str]:
     """Return a function from messages to text, and a note on it."""
     if chat_template is None or chat_template == PLAIN:
         return _plain, "as lines 'role: content'; pass chat_template to use a model's template"
@@ -252,10 +254,11 @@ def _renderer(chat_template: Any) -> tuple[Callable[[Conversation], str], str]:
         return _plain, f"as lines 'role: content', since {name} has no chat template"
     start = getattr(tokenizer, "bos_token", None) or ""
 
-    def render(messages: Conversation) -> str:
-        text = str(tokenizer.apply_chat_template(messages, tokenize=False))
+    def render(messages: Conversation, ask: bool = False) -> str:
+        how = {"add_generation_prompt": True} if ask else {}
+        text = tokenizer.apply_chat_template(messages, tokenize=False, **how)
         # The tokenizer puts this mark before the text once more when the text is encoded.
-        return text.removeprefix(start)
+        return str(text).removeprefix(start)
 
     return render, f"by the chat template of {name}; pass chat_template='plain' for plain lines"
 

@@ -22,8 +22,9 @@ from w2s_data.data.meaning.classes import Gold
 from w2s_data.data.meaning.inputs import Weak, read_weak
 from w2s_data.data.meaning.match import WeakInputs, mentions
 from w2s_data.data.meaning.rules import LabelRules
+from w2s_data.data.prompts import Prompts
 from w2s_data.data.readers import RawTable
-from w2s_data.errors import ColumnError, FeatureError, InputError, rows
+from w2s_data.errors import FeatureError, InputError
 from w2s_data.utils.typing import BoolArray, FloatArray
 
 PAIR_CLASSES = ("first preferred", "second preferred")
@@ -36,12 +37,13 @@ def read_pairs(
     kind: ItemKind | None,
     rules: LabelRules,
     rng: np.random.Generator | None,
+    prompts: Prompts | None = None,
 ) -> tuple[dict[str, pd.Series | None], pd.Series, dict[str, Any], tuple[str, ...]]:
     """Read the chosen and the rejected item of each row, and draw their order.
 
     Without a generator the chosen item is the first of every pair.
     Return item columns, labels, fields of a data set, and notes. Raise InputError for items of two
-    kinds, images, or a pair of equal items.
+    kinds, and for images.
     """
     chosen = read_items(raw, Roles(item=roles.chosen), kind, None)
     rejected = read_items(raw, Roles(item=roles.rejected), kind or chosen[0], None)
@@ -66,9 +68,11 @@ def read_pairs(
     better, worse = chosen[1], rejected[1]
     assert better is not None
     assert worse is not None
-    _check_different((better == worse).to_numpy(dtype=bool))
-    first, second = better.where(~swapped, worse), worse.where(~swapped, better)
-    return {"item": first, "other": second}, labels, parts | {"kind": "text"}, weak.notes
+    columns: dict[str, pd.Series | None]
+    columns = {"item": better.where(~swapped, worse), "other": worse.where(~swapped, better)}
+    if prompts is not None:
+        columns |= prompts.columns(swapped)
+    return columns, labels, parts | {"kind": "text"}, weak.notes
 
 
 def check_pair_roles(roles: Roles, features: Any, class_names: Any) -> None:
@@ -117,18 +121,7 @@ def _differences(chosen: FloatArray | None, rejected: FloatArray | None) -> Floa
             f"chosen and rejected need vectors of one length; got {chosen.shape[1]} and "
             f"{rejected.shape[1]}"
         )
-    features = np.asarray(chosen - rejected)
-    # Equal items have no order; their features would be a row of zeros, without direction.
-    _check_different((features == 0).all(axis=1))
-    return features
-
-
-def _check_different(equal: BoolArray) -> None:
-    if equal.any():
-        raise ColumnError(
-            f"chosen and rejected are the same in {rows(np.flatnonzero(equal))}; drop these rows, "
-            "since neither order is right"
-        )
+    return np.asarray(chosen - rejected)
 
 
 def starts_negative(features: FloatArray) -> BoolArray:

@@ -77,7 +77,7 @@ class _Touched:
 
 @dataclass(frozen=True)
 class FeatureView:
-    """A `FeatureMatrix` seen through a choice of rows, signs, a difference, checks or a limit.
+    """A `FeatureMatrix` seen through a choice of rows, signs, a sum, checks or a limit.
 
     Nothing is copied when a view is made. A view of a view works.
 
@@ -93,7 +93,8 @@ class FeatureView:
     check: bool = False  # refuse NaN, infinite and all-zero rows, by their numbers in the base
     advance: Callable[[int], None] | None = None  # gets the number of rows of each block read
     minus: FeatureMatrix | None = None  # (N, D), subtracted: the second items of pairs
-    signs: FloatArray | None = None  # (N,), factors of the rows of the base, after the difference
+    signs: FloatArray | None = None  # (N,), factors of the rows, after sum or difference
+    plus: FeatureMatrix | None = None  # (N, D), added
     _touched: _Touched = field(default_factory=_Touched, repr=False, compare=False)
 
     @property
@@ -145,7 +146,7 @@ class FeatureView:
             return
         self._touched.n_bytes += n_bytes
         if self._touched.n_bytes > self.limit.mapped_bytes:
-            for matrix in (self.base, self.minus):
+            for matrix in (self.base, self.minus, self.plus):
                 if isinstance(matrix, ArrayFeatures):
                     matrix.release()
             self._touched.n_bytes = 0
@@ -162,6 +163,8 @@ class FeatureView:
     def _finished(self, block: FloatArray, numbers: IntArray) -> FloatArray:
         if self.minus is not None:
             block = block - self.minus.take(numbers)
+        if self.plus is not None:
+            block = block + self.plus.take(numbers)
         if self.signs is not None:
             block = block * self.signs[numbers, None]
         if self.check:
@@ -224,8 +227,8 @@ def has_random_access(matrix: FeatureMatrix) -> bool:
     True
     """
     if isinstance(matrix, FeatureView):
-        parts = (matrix.base, *(() if matrix.minus is None else (matrix.minus,)))
-        return all(has_random_access(part) for part in parts)
+        parts = (matrix.base, matrix.minus, matrix.plus)
+        return all(has_random_access(part) for part in parts if part is not None)
     return isinstance(matrix, ArrayFeatures)
 
 

@@ -50,21 +50,24 @@ def embed_pairs(
     encoder: Encoder,
     path: str | Path,
     *,
+    prompts: Sequence[Any] = (),
     overwrite: bool = False,
     progress: bool | None = None,
     engine: Engine | None = None,
 ) -> FeatureView:
     """Encode the items of pairs into one store, each once; return the features of the pairs.
 
-    `first` and `second` are as `W2SDataset.pairs` returns them; the others as for `embed`.
+    `first` and `second` are as `W2SDataset.pairs` returns them; `prompts` are stored as well, by
+    which pairs are grouped; the others are as for `embed`.
     """
     from w2s_data.encoders.base import ItemError
     from w2s_data.features.store import embed
 
-    items = [*first, *second]
+    items = [*first, *second, *prompts]
     try:
         store = embed(items, encoder, path, overwrite=overwrite, progress=progress, engine=engine)
     except ItemError as error:
         # Both items of a pair have the row number of the pair.
-        raise error.moved_to([*range(len(first)), *range(len(second))]) from error
+        places = [*range(len(first)), *range(len(second)), *range(len(prompts))]
+        raise error.moved_to(places) from error
     return FeatureView(store.select(first), minus=store.select(second))

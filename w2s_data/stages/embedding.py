@@ -14,6 +14,7 @@ from sklearn.base import clone
 
 from w2s_data.compute.context import Compute
 from w2s_data.data.dataset import W2SDataset
+from w2s_data.data.prompts import embedded_prompts
 from w2s_data.encoders.base import Encoder
 from w2s_data.encoders.names import check_encoder, describe_encoder, make_encoder
 from w2s_data.encoders.shards import resolved_encoder
@@ -291,7 +292,8 @@ def _encode(
     }
     items = [*dataset.pairs[0], *dataset.pairs[1]] if dataset.is_paired else dataset.items
     if dataset.is_paired:
-        embed_pairs(*dataset.pairs, encoder, folder, **options)
+        prompts = embedded_prompts(dataset.table) or ()
+        embed_pairs(*dataset.pairs, encoder, folder, prompts=prompts, **options)
         store = FeatureStore.open(folder).select(items)
     else:  # the store it returns has found the items already, which takes a hash of each
         store = embed(items, encoder, folder, **options)

@@ -25,6 +25,7 @@ from w2s_data.stages.graph import (
     check_scored,
 )
 from w2s_data.stages.posterior import posterior_of
+from w2s_data.stages.preferences import check_preferences, preference_table
 from w2s_data.stages.scoring import weak_proba_of
 from w2s_data.stages.settings import ExportSettings
 from w2s_data.utils.io import make_folder
@@ -35,6 +36,7 @@ from w2s_data.utils.votes import chance, votes
 # On a scale from chance to certainty: below the first a label says next to nothing, from the
 # second on a changed label is more than a hunch.
 LEAST_WEIGHT, STRONG_WEIGHT = 0.1, 0.5
+PREFERENCES = "preferences"  # name of the file for TRL
 SAVED = "dataset_info.json"  # is in every folder that `save_to_disk` wrote
 
 
@@ -55,6 +57,8 @@ def export_stage(
     ------
     MissingExtraError
         If the format is "hf" and the `datasets` library is not installed.
+    NotApplicableError
+        If `trl` is set and the items are not pairs of texts.
     WriteError
         If a folder of that name holds something else.
     """
@@ -89,7 +93,11 @@ def check_export(settings: ExportSettings, known: Known) -> None:
         check_table_name(Path(settings.to))
         if Path(settings.to).suffix.lower() != f".{kind}":
             raise InputError(f"format {kind!r} does not fit the name {str(settings.to)!r}")
+    if settings.trl and kind == "csv":
+        raise InputError("csv cannot hold messages: set format to jsonl, parquet or hf for trl")
     dataset = known.dataset
+    if settings.trl and dataset is not None:
+        check_preferences(dataset)
     if dataset is not None and kind in ("csv", "tsv", "jsonl") and _holds_bytes(dataset):
         raise InputError(f"{kind} cannot hold images: set format to parquet or hf")
 
@@ -181,11 +189,13 @@ def _format(settings: ExportSettings) -> str:
 def _copied(run: Run, dataset: W2SDataset, settings: ExportSettings) -> Path:
     """Write the table with its items in the format and place asked for; return the path."""
     kind, own = _format(settings), run.path / RELABELLED
-    if settings.to is None and kind == "parquet":
+    if settings.to is None and kind == "parquet" and not settings.trl:
         return own
-    name = own.stem if kind == "hf" else f"{own.stem}.{kind}"
+    stem = PREFERENCES if settings.trl else own.stem
+    name = stem if kind == "hf" else f"{stem}.{kind}"
     path = run.path / name if settings.to is None else Path(settings.to)
-    table = _with_items(run.read_table(RELABELLED), dataset)
+    table = run.read_table(RELABELLED)
+    table = preference_table(table, dataset) if settings.trl else _with_items(table, dataset)
     if kind == "hf":
         _check_folder(path)
         _save_folder(table, dataset.class_names, path)
@@ -216,7 +226,8 @@ def _save_folder(table: pd.DataFrame, class_names: tuple[str, ...], path: Path) 
     """Write a folder that `datasets.load_from_disk` opens; whole, or not at all."""
     datasets = require("datasets", "hub")
     saved = datasets.Dataset.from_pandas(table, preserve_index=False)
-    saved = saved.cast_column("label", datasets.ClassLabel(names=list(class_names)))
+    if "label" in saved.column_names:
+        saved = saved.cast_column("label", datasets.ClassLabel(names=list(class_names)))
     make_folder(path.parent)
     partial = path.with_name(f".{path.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)

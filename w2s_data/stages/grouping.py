@@ -18,7 +18,7 @@ from w2s_data.compute.memory import release_freed
 from w2s_data.data.load import W2SDataset
 from w2s_data.data.meaning.classes import class_codes
 from w2s_data.data.regions import Region
-from w2s_data.errors import DegenerateDataWarning, InputError, NotApplicableError, StoreError
+from w2s_data.errors import DegenerateDataWarning, InputError, StoreError
 from w2s_data.features.matrix import FeatureMatrix
 from w2s_data.groups import GroupAnalyzer
 from w2s_data.groups.portraits import sample_groups, telling_value, telling_words, typical_rows
@@ -27,7 +27,7 @@ from w2s_data.run import Run, writes
 from w2s_data.spurious import SpuriousAnalyzer
 from w2s_data.spurious.analyzer import unknown_spurious
 from w2s_data.stages.checks import Known
-from w2s_data.stages.embedding import Role, load_features, required
+from w2s_data.stages.embedding import Role, required
 from w2s_data.stages.graph import (
     DUPLICATES,
     GAIN,
@@ -44,6 +44,7 @@ from w2s_data.stages.graph import (
 from w2s_data.stages.room import check_room
 from w2s_data.stages.scoring import weak_proba_of
 from w2s_data.stages.settings import GroupSettings
+from w2s_data.stages.shared import check_shared, group_features, shared_notes
 from w2s_data.stages.warnings import data_warnings
 from w2s_data.utils.io import sha256_json
 from w2s_data.utils.manifest import owner
@@ -80,7 +81,7 @@ def groups_stage(
     RunError
         If the run was not scored, or not with these features.
     NotApplicableError
-        If the items are pairs, or strong features are missing.
+        If strong features are missing, or are differences of pairs.
     """
     settings, compute = settings or GroupSettings(), compute or Compute(seed=run.seed)
     dataset = run.dataset()
@@ -106,7 +107,7 @@ def groups_stage(
         _forget_blocks(run)
         return earlier
     check_scored(run)
-    features = load_features(run, compute)
+    features = group_features(run, compute)
     strong = required(features, "strong")
     check_room(GROUPS, dataset, compute.memory, strong.shape[1])  # vectors of a byte a number
     scores = run.read_table(SCORES, per_item=True)
@@ -145,15 +146,11 @@ def groups_stage(
 
 
 def check_groups(settings: GroupSettings, known: Known) -> None:
-    """Raise for preference pairs, and for more groups than there are items."""
+    """Raise for pairs of vectors, and for more groups than there are items."""
     dataset = known.dataset
     if dataset is None:
         return
-    if dataset.is_paired:
-        raise NotApplicableError(
-            "groups of preference pairs are not analysed, since the shared part of two items "
-            "vanishes in their difference; scores and gain are reported by group"
-        )
+    check_shared(dataset)
     if settings.n_groups != "auto" and settings.n_groups > len(dataset):
         raise InputError(f"n_groups is {settings.n_groups}, more than the {len(dataset)} items")
 
@@ -189,6 +186,8 @@ def _pairs(analyzer: GroupAnalyzer, dataset: W2SDataset) -> pd.DataFrame:
     table["similarity"] = found["similarity"].to_numpy()
     table["leaks"] = table["split_a"] != table["split_b"]
     known = table["label_a"].notna() & table["label_b"].notna()
+    # The order of a pair is drawn: that of another pair says nothing about it.
+    known &= not dataset.is_paired
     table["labels_differ"] = known & (table["label_a"] != table["label_b"])
     return table.sort_values(
         ["leaks", "labels_differ", "similarity"], ascending=False, kind="stable", ignore_index=True
@@ -210,7 +209,7 @@ def _summary(analyzer: GroupAnalyzer, dataset: W2SDataset, notes: list[str]) -> 
     for record in (*summary["groups"], *(summary["sources"] or ())):
         if record["largest_class"] is not None:
             record["largest_class"] = dataset.class_names[record["largest_class"]]
-    return summary | {"notes": notes}
+    return summary | {"notes": [*shared_notes(dataset), *notes]}
 
 
 def _portraits(
@@ -222,7 +221,7 @@ def _portraits(
     rows = sample_groups(analyzer.group_, np.random.default_rng(seed))
     words: dict[Any, list[str]] = {}
     if dataset.kind == "text":
-        texts = dataset.table["item"]
+        texts = dataset.table["item" if dataset.prompts is None else "prompt"]
         words = telling_words({name: texts.iloc[own].tolist() for name, own in rows.items()})
     columns = {"class": dataset.table["label"].to_numpy(dtype=object), "source": dataset.sources}
     return [

@@ -226,6 +226,7 @@ class ExportSettings(Settings):
         description="By the name of the file, else parquet; hf is a folder for load_from_disk of "
         "the datasets library.",
     )
+    trl: Flag = Field(False, description="Preference pairs in TRL's columns, with their weights.")
 
 
 class ReportSettings(Settings):

@@ -23,10 +23,6 @@ EXAMPLES_PER_GROUP = 3  # one row: there may be many groups
 # Five pages of eight pairs.
 PAIRS_SHOWN = 40
 AGAIN = f"`{GROUPS.command}` has to run again: pairs of near-duplicates are not kept of this run."
-PAIRED = (
-    "Preference pairs are not compared with each other: "
-    f"`{GROUPS.command.removesuffix(' RUN')}` does not apply to them."
-)
 # The most typical items of a region are those furthest from the threshold that made them so.
 _TELLING = {
     "overlap": ("alignment", False, "highest alignment first"),
@@ -103,7 +99,7 @@ def find_duplicates(artefacts: Artefacts) -> dict[str, Any]:
     """List pairs by their rows, across splits first, then with unlike labels; and count them."""
     result, table = (artefacts.later.get(f) for f in (GROUPS_SUMMARY, DUPLICATES))
     if result is None:
-        return {"hint": PAIRED if artefacts.is_paired else GROUPS.hint(DUPLICATES)}
+        return {"hint": GROUPS.hint(DUPLICATES)}
     if table is None or "duplicates" not in result:
         return {"hint": AGAIN}
     counts = result["duplicates"]

@@ -308,11 +308,15 @@ class TestBadInput:
     def test_a_misspelt_column(self, refused, prefs):
         refused("did you mean 'worse'", "score", prefs, "--chosen", "better", "--rejected", "wors")
 
-    def test_equal_texts(self, refused, table, tmp_path):
+    def test_equal_texts_are_left_out(self, w2s, table, tmp_path):
         table.assign(worse=table["better"].where(table.index == 4, table["worse"])).to_csv(
             tmp_path / "equal.csv", index=False
         )
-        refused("the same in row 4", "score", tmp_path / "equal.csv", *PAIRS)
+        models = ("--weak-columns", "p", "--strong", "tfidf:4", "-o", tmp_path / "run")
+        code, _, err = w2s("-q", "score", tmp_path / "equal.csv", *PAIRS, *models)
+        assert code == 0
+        assert "1 pairs that hold the same item twice were skipped: row 4" in err
+        assert len(Run.open(tmp_path / "run").dataset()) == N - 1
 
     def test_missing_texts(self, refused, table, tmp_path):
         table.assign(worse=table["worse"].mask(table.index == 7)).to_csv(
@@ -334,6 +338,13 @@ class TestBadInput:
         with pytest.raises(EncoderError, match=r"cannot encode row 3 .*not valid Unicode"):
             embed_pairs(first, [*second[:3], "\ud800", *second[4:]], encoder, tmp_path / "store")
 
-    def test_groups_and_whole_models_are_not_for_pairs(self, refused, run):
-        refused("groups of preference pairs are not analysed", "groups", run)
+    def test_differences_have_no_groups(self, refused, prefs, rng, tmp_path):
+        np.save(tmp_path / "strong.npy", rng.normal(size=(N, 3)).astype(np.float32))
+        files = ("--strong-features", tmp_path / "strong.npy", "--weak-columns", "p")
+        with pytest.raises(SystemExit) as stop:
+            main(["-q", "score", *map(str, [prefs, *PAIRS, *files, "-o", tmp_path / "run"])])
+        assert stop.value.code == 0
+        refused("these features are differences", "groups", tmp_path / "run")
+
+    def test_whole_models_are_not_for_pairs(self, refused, run):
         refused("with tuning 'head'", "gain", run, "--tuning", "lora", "--model", "nothere")

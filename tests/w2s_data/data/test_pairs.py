@@ -9,7 +9,7 @@ import pytest
 from w2s_data import load_dataset
 from w2s_data.data.pairs import PAIR_CLASSES
 from w2s_data.encoders import TfidfEncoder
-from w2s_data.errors import ColumnError, FeatureError, InputError
+from w2s_data.errors import EmptyDataError, FeatureError, InputError
 from w2s_data.features.pairs import embed_pairs, pair_features
 from w2s_data.run import Run
 
@@ -123,7 +123,7 @@ def test_embedded_pairs_are_differences_and_each_item_is_encoded_once(table, tmp
 
 
 def test_an_encoder_refuses_pairs(table):
-    with pytest.raises(InputError, match="not str but tuple"):
+    with pytest.raises(InputError, match="not str but Pair"):
         TfidfEncoder(4).fit(load(table).items)
 
 
@@ -147,12 +147,22 @@ def test_what_pairs_cannot_be(table, changes, message):
         load(table, **changes)
 
 
-def test_equal_items_have_no_order(table):
+def test_equal_items_have_no_order_and_are_left_out(table):
+    kept = np.setdiff1d(np.arange(N), [3, 7])
     table.loc[[3, 7], "bad"] = table.loc[[3, 7], "good"]
-    with pytest.raises(ColumnError, match="the same in rows 3, 7"):
-        load(table)
-    with pytest.raises(ColumnError, match="the same in row 1"):
-        load(pd.DataFrame({"good": [[1.0, 2.0], [3.0, 4.0]], "bad": [[0.0, 0.0], [3.0, 4.0]]}))
+    table["split"] = np.resize(["labelled", "pool", "test"], N)
+    data = load(table, weak_columns="p", split="split")
+    warning = "warning: 2 pairs that hold the same item twice were skipped: rows 3, 7"
+    assert warning in data.notes
+    assert data.ids.tolist() == [str(row) for row in kept]
+    assert data.splits.tolist() == table["split"][kept].tolist()
+    np.testing.assert_allclose(data.weak_proba[np.arange(N - 2), data.labels], table["p"][kept])
+    good = np.arange(2.0 * N).reshape(N, 2)
+    bad = good[::-1].copy()
+    bad[5] = good[5]
+    assert "5" not in load(pd.DataFrame({"good": list(good), "bad": list(bad)})).ids
+    with pytest.raises(EmptyDataError, match="none of the 60 pairs of 'data' can be used"):
+        load(table.assign(bad=table["good"]))
 
 
 def test_vectors_of_two_lengths_and_features_of_two_shapes():
