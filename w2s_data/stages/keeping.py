@@ -3,40 +3,33 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from w2s_data.errors import InputError, RunError, unknown
 from w2s_data.run import Run
-from w2s_data.stages.graph import BEST, GAIN, NAIVE, STUDENTS
+from w2s_data.stages.graph import BEST, GAIN, STUDENTS
 from w2s_data.utils.writer import StageWriter
 
 if TYPE_CHECKING:
     from w2s_data.finetune.gain.result import GainResult
-    from w2s_data.finetune.methods.base import Method
     from w2s_data.finetune.student import Student
 
 # Beside the checkpoints: on the same disk, so that a file moves into place without a copy.
 SCRATCH = "gain/kept"
 
 
-def keep_students(
-    run: Run, stage: StageWriter, result: GainResult, methods: Mapping[str, Method]
-) -> dict[str, str]:
+def keep_students(run: Run, stage: StageWriter, result: GainResult) -> dict[str, str]:
     """Write the best and the naive student; return the names of their methods, for the summary."""
-    naive = next((name for name, method in methods.items() if method.name == NAIVE), "")
-    chosen = {BEST: result.best_student, NAIVE: naive if naive in result.by_method else ""}
     with _scratch(run.path / SCRATCH) as scratch:
-        for role, name in chosen.items():
-            if not name:
-                continue
+        for role, name in result.roles.items():
             result.student(name).save(scratch / role)
             for file in _files(scratch / role):
                 place = Path(STUDENTS[role], file.relative_to(scratch / role))
                 stage.move(place.as_posix(), file)
-    return {role: name for role, name in chosen.items() if name}
+    return result.roles
 
 
 def remove_old_students(run: Run) -> None:

@@ -12,6 +12,7 @@ from w2s_data.errors import DegenerateDataWarning, InputError, RunError
 from w2s_data.finetune import Adaptation, fit_student, measure_gain
 from w2s_data.finetune.gain import training as gain_training
 from w2s_data.finetune.methods.registry import available_methods
+from w2s_data.finetune.objectives import TrainingError
 
 SPLITS = {"labelled": 16, "pool": 64, "validation": 16, "test": 60}
 QUICK = {"l2": 1e-3, "n_resamples": 100, "progress": False, "device": "cpu", "controls": False}
@@ -89,6 +90,41 @@ def test_another_model_is_another_configuration(reviews, tiny, tmp_path):
     changed = Adaptation(tiny, max_length=2)
     with pytest.raises(RunError, match="another configuration: model"):
         measure(reviews, tiny, checkpoint=tmp_path, epochs=1, seeds=1, model=changed)
+
+
+@pytest.mark.slow
+def test_students_to_use_predict_the_pool_once(reviews, tiny, tmp_path, monkeypatch):
+    given = {"methods": ["naive", "stacked", "confidence"], "epochs": 2, "checkpoint": tmp_path}
+    found = measure(reviews, tiny, posterior=reviews[1], **given)
+    texts, _, _, splits = reviews
+    rest = splits != "test"
+    table = found.predictions()
+    used = {found.methods[0].name, *found.roles.values()} & set(given["methods"])
+    assert "naive" in used
+    for name in given["methods"]:
+        known = table.loc[rest, f"{name} / label"].notna()
+        assert known.all() if name in used else not known.any()
+        assert table.loc[~rest, f"{name} / label"].notna().all()
+    proba = found.student("naive").predict_proba(texts)  # of the first seed
+    np.testing.assert_allclose(table.loc[rest, "naive / proba"], proba[rest].max(axis=1), atol=1e-5)
+
+    def refuse(*_):
+        raise AssertionError("the pool is predicted again")
+
+    monkeypatch.setattr(gain_training.KeptStudent, "load", refuse)
+    again = measure(reviews, tiny, posterior=reviews[1], **given)
+    pd.testing.assert_frame_equal(again.predictions(), table)
+
+
+@pytest.mark.slow
+def test_a_pool_that_cannot_be_predicted_costs_no_result(reviews, tiny, monkeypatch):
+    def fail(*_):
+        raise TrainingError("the memory does not suffice for a single text")
+
+    monkeypatch.setattr(gain_training.KeptStudent, "load", fail)
+    found = measure(reviews, tiny, methods=["naive"], epochs=1, seeds=1)
+    assert np.isfinite(found["naive"].gain.value)
+    assert any("naive predicts the test rows alone" in warning for warning in found.warnings)
 
 
 @pytest.mark.slow

@@ -139,6 +139,13 @@ class Checkpoint:
         write_tensors(path, arrays, record)
         self._forget_training(name, seed)
 
+    def add_rest(self, name: str, seed: int, rest: FloatArray) -> None:
+        """Add predictions of the rows outside the test split to a stored student."""
+        path = self._path(name, seed)
+        if path is not None:
+            arrays, record = read_tensors(path, "np")
+            write_tensors(path, {**arrays, "rest": rest}, record)
+
     def weights(self, name: str, seed: int) -> Weights:
         """Return the stored weights of a student; a damaged or missing file is a `RunError`."""
         path = self._path(name, seed)

@@ -25,7 +25,6 @@ from w2s_data.finetune.gain.intervals import (
 )
 from w2s_data.finetune.gain.kept import KeptStudent
 from w2s_data.finetune.gain.options import Candidate, choose, missing, stand_ins
-from w2s_data.finetune.gain.predictions import predictions_table
 from w2s_data.finetune.gain.result import (
     ForecastCheck,
     GainResult,
@@ -98,7 +97,6 @@ class Comparer:
         succeeded = {name: trained[name] for name in ranked}
         # A forecast is about the plain student: its gain is what it has to be compared with.
         naive = next((name for name in ranked if methods[name].name == "naive"), "")
-        answers = {n: s.predicted for n, s in succeeded.items() if s.predicted is not None}
         return GainResult(
             students=students,
             teacher=teacher,
@@ -124,7 +122,6 @@ class Comparer:
             warnings=(*notes, *split_notes(self.data)),
             penalties={n: s.l2 for n, s in {**self._gold, **trained}.items() if not s.failure},
             diagnostics={n: s.diagnostics for n, s in succeeded.items() if s.diagnostics},
-            by_item=predictions_table(self.data, answers),
             by_method=self._kept(succeeded),
         )
 

@@ -40,6 +40,11 @@ class GainData:
         """Return the row numbers of a split, ascending."""
         return np.flatnonzero(self.splits == split)
 
+    @property
+    def other_rows(self) -> IntArray:
+        """Rows outside the test split, ascending."""
+        return np.flatnonzero(self.splits != "test")
+
     def read(self, chosen: IntArray) -> Any:
         """Return the inputs of some rows."""
         if isinstance(self.inputs, list):

@@ -16,9 +16,11 @@ from w2s_data.finetune.gain.checkpoint import Checkpoint
 from w2s_data.finetune.gain.comparison import Comparer, read_forecast
 from w2s_data.finetune.gain.data import GainData, check_gain_data
 from w2s_data.finetune.gain.parallel import train_ahead
+from w2s_data.finetune.gain.predictions import predictions_table
 from w2s_data.finetune.gain.result import GainResult
-from w2s_data.finetune.gain.training import GOLD_SPLITS, Laboratory, name_methods
+from w2s_data.finetune.gain.training import GOLD_SPLITS, Laboratory, Trained, name_methods
 from w2s_data.finetune.methods.base import Method
+from w2s_data.finetune.objectives import TrainingError
 from w2s_data.finetune.settings import TrainingSettings
 from w2s_data.finetune.task import fit_posterior
 from w2s_data.utils import lock
@@ -172,41 +174,73 @@ def measure_gain(
     if settings.checkpoint is not None and not isinstance(random_state, int | np.integer):
         raise InputError(f"a checkpoint needs an int as random_state; got {random_state!r}")
     expected, entropy = read_forecast(forecast), root_seed(random_state)
-    with ExitStack() as held, collect_warnings(DegenerateDataWarning, reissue=True) as notes:
-        data = check_gain_data(
-            features,
-            weak_proba,
-            labels,
-            splits,
-            items=items,
-            groups=groups,
-            class_names=class_names,
-            posterior=posterior,
-            test_by=test_by,
-        )
-        if early_stopping and not len(data.known("validation")):
-            raise InputError("early_stopping needs rows with labels in the validation split")
-        configuration = {"random_state": entropy, "early_stopping": early_stopping}
-        checkpoint = _open_checkpoint(settings, data, configuration, resume, held)
-        if data.posterior is None:  # not part of the configuration, from which it follows
-            data = replace(data, posterior=_posterior(data, settings, entropy))
-        n_students = (len(named) + 2) * len(numbers)
-        with progress_bar("gain", n_students, "students", progress) as advance:
-            laboratory = Laboratory(
-                data, numbers, settings, entropy, early_stopping, checkpoint, advance
+    with ExitStack() as held:
+        with collect_warnings(DegenerateDataWarning, reissue=True) as notes:
+            data = check_gain_data(
+                features,
+                weak_proba,
+                labels,
+                splits,
+                items=items,
+                groups=groups,
+                class_names=class_names,
+                posterior=posterior,
+                test_by=test_by,
             )
-            # The engine fills the checkpoint; the loop below then only reads it, and trains what
-            # failed there.
-            if remote is not None:
-                train_ahead(laboratory, named, remote)
-                laboratory = replace(laboratory, advance=no_advance)
-            gold = {name: laboratory.train_reference(name) for name in GOLD_SPLITS}
-            trained = {
-                name: laboratory.train(laboratory.method_job(name, method))
-                for name, method in named.items()
-            }
-    comparer = Comparer(data, gold, level, n_resamples, entropy)
-    return comparer.compare(trained, named, numbers, settings.tuning, expected, tuple(notes))
+            if early_stopping and not len(data.known("validation")):
+                raise InputError("early_stopping needs rows with labels in the validation split")
+            configuration = {"random_state": entropy, "early_stopping": early_stopping}
+            checkpoint = _open_checkpoint(settings, data, configuration, resume, held)
+            if data.posterior is None:  # not part of the configuration, from which it follows
+                data = replace(data, posterior=_posterior(data, settings, entropy))
+            n_students = (len(named) + 2) * len(numbers)
+            with progress_bar("gain", n_students, "students", progress) as advance:
+                laboratory = Laboratory(
+                    data, numbers, settings, entropy, early_stopping, checkpoint, advance
+                )
+                gold, trained = _train(laboratory, named, remote)
+        comparer = Comparer(data, gold, level, n_resamples, entropy)
+        result = comparer.compare(trained, named, numbers, settings.tuning, expected, tuple(notes))
+        return _predict_rest(result, laboratory, trained, progress)
+
+
+def _train(
+    laboratory: Laboratory, methods: Mapping[str, Method], remote: Engine | None
+) -> tuple[dict[str, Trained], dict[str, Trained]]:
+    """Train the students of gold labels, and one of each method."""
+    # The engine fills the checkpoint; the loops below then only read it, and train what failed
+    # there.
+    if remote is not None:
+        train_ahead(laboratory, methods, remote)
+        laboratory = replace(laboratory, advance=no_advance)
+    gold = {name: laboratory.train_reference(name) for name in GOLD_SPLITS}
+    trained = {
+        name: laboratory.train(laboratory.method_job(name, method))
+        for name, method in methods.items()
+    }
+    return gold, trained
+
+
+def _predict_rest(
+    result: GainResult,
+    laboratory: Laboratory,
+    trained: Mapping[str, Trained],
+    progress: bool | None,
+) -> GainResult:
+    """Let the best and the naive student predict what is outside the test split, if none has."""
+    wanted = {*result.roles.values(), *(student.name for student in result.methods[:1])}
+    predicted, warnings = {}, list(result.warnings)
+    for student in result.methods:
+        own = trained[student.name]
+        if student.name in wanted:
+            try:
+                own = laboratory.predict_rest(student.name, own, progress)
+            except TrainingError as error:  # what was measured does not depend on it
+                warnings.append(f"{student.name} predicts the test rows alone: {error}")
+        if own.predicted is not None:
+            predicted[student.name] = own.predicted
+    table = predictions_table(laboratory.data, predicted)
+    return replace(result, by_item=table, warnings=tuple(warnings))
 
 
 def _posterior(data: GainData, settings: TrainingSettings, entropy: int) -> FloatArray | None:

@@ -8,26 +8,25 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from w2s_data.finetune.gain.checkpoint import Predictions
 from w2s_data.finetune.gain.data import GainData
-from w2s_data.utils.typing import IntArray
+from w2s_data.utils.typing import FloatArray, IntArray
 from w2s_data.utils.votes import mean_label, votes
 
 SHARES = ("proba", "gold proba", "right")  # float32 columns of every student
 
 
-def predict_items(data: GainData, seeds: Sequence[Predictions]) -> pd.DataFrame:
-    """Join the predictions of test rows and, where they were computed, of all others.
+def predict_items(
+    data: GainData, test: Sequence[FloatArray], rest: Sequence[FloatArray]
+) -> pd.DataFrame:
+    """Join the predictions of the test rows, a set per seed, and those of all others, if any.
 
     The columns are those of `GainResult.predictions`; `label` is a code, -1 without a prediction.
     """
     table = pd.DataFrame({"label": np.full(len(data.labels), -1)})
     shares = {name: np.full(len(table), np.nan, dtype=np.float32) for name in SHARES}
-    test = data.rows("test")
-    parts = [(test, [each.test[""] for each in seeds])]
-    if seeds[0].rest is not None:
-        others = np.setdiff1d(np.arange(len(table)), test)
-        parts.append((others, [each.rest for each in seeds if each.rest is not None]))
+    parts = [(data.rows("test"), test)]
+    if len(rest):
+        parts.append((data.other_rows, rest))
     for rows, probas in parts:
         gold = data.labels[rows]
         known = np.flatnonzero(gold >= 0)

@@ -151,6 +151,13 @@ class GainResult:
             accuracies[gold.name] = gold.scores["accuracy"].value
         return max(accuracies, key=lambda name: accuracies[name], default="")
 
+    @property
+    def roles(self) -> dict[str, str]:
+        """Names of the students to use: the "best" one, and the best "naive" one, if trained."""
+        naive = (name for name, kept in self.by_method.items() if kept.method.name == "naive")
+        roles = {"best": self.best_student, "naive": next(naive, "")}
+        return {role: name for role, name in roles.items() if name}
+
     def student(self, name: str = "best") -> Student:
         """Return a student with its weights, by the name of its method or as "best".
 
@@ -197,8 +204,9 @@ class GainResult:
         method "/ label" (most probable class of the mean over seeds), "/ proba" (mean probability
         of that class), "/ gold proba" (of the gold class) and "/ right" (share of the seeds that
         are right, so that its mean over the test rows is the accuracy). Shares and probabilities
-        are float32 in [0, 1], missing where there is no gold label. Outside the test split only
-        heads predict, unless rows x classes exceed 20 million.
+        are float32 in [0, 1], missing where there is no gold label. Outside the test split heads
+        predict, and of whole models the best method and the naive one, by the seed that is kept;
+        nobody does where rows x classes exceed 20 million.
         """
         return pd.DataFrame() if self.by_item is None else self.by_item.copy()
 

@@ -20,14 +20,16 @@ from w2s_data.finetune.methods.base import Method
 from w2s_data.finetune.methods.labelled_only import LabelledOnly
 from w2s_data.finetune.methods.naive import Naive
 from w2s_data.finetune.methods.registry import make_method
-from w2s_data.finetune.objectives import Model, TrainingError, Weights
+from w2s_data.finetune.objectives import TrainingError, Weights
 from w2s_data.finetune.settings import TrainingSettings
 from w2s_data.finetune.student import choose_l2, fit_student
+from w2s_data.utils.progress import progress as progress_bar
 from w2s_data.utils.typing import AnyArray, FloatArray, IntArray
 
 CEILING, LABELLED_ONLY, VOTE = "ceiling", "labelled_only", "vote"
 GOLD_SPLITS = {CEILING: "pool", LABELLED_ONLY: "labelled"}
 SEED_COPIES = 6  # of the pool's probabilities of a seed, in float32, that its training holds
+PREDICTED = 4096  # items that a whole model reads between two marks of progress
 MOST_KEPT = 20_000_000  # probabilities outside the test split per seed: 80 MB as float32
 
 
@@ -61,6 +63,7 @@ class Trained:
     diagnostics: Mapping[str, Any] = field(default_factory=dict)
     l2: float = np.nan  # the penalty
     kept: KeptStudent | None = None  # with its weights, of students that may be used afterwards
+    knows_rest: bool = False  # whether `predicted` holds more than the test rows
 
 
 @dataclass(frozen=True)
@@ -170,12 +173,31 @@ class Laboratory:
         proba = {name: np.stack([each.test[name] for each in seeds]) for name in seeds[0].test}
         if is_reference:
             return Trained(proba, l2=seeds[0].l2)
+        rest = [each.rest for each in seeds if each.rest is not None]
         return Trained(
             proba,
             l2=seeds[0].l2,
-            predicted=predict_items(self.data, seeds),
+            predicted=predict_items(self.data, list(proba[""]), rest),
             diagnostics=average_diagnostics([each.diagnostics for each in seeds]),
+            knows_rest=bool(rest),
         )
+
+    def predict_rest(self, name: str, trained: Trained, progress: bool | None) -> Trained:
+        """Let a kept student predict all but the test rows, unless it has; store the result."""
+        kept, others = trained.kept, self.data.other_rows
+        if kept is None or trained.predicted is None or trained.knows_rest or self._is_too_many:
+            return trained
+        model, parts = kept.load().model, []
+        with progress_bar(f"predict, {name}", len(others), "items", progress) as advance:
+            for start in range(0, len(others), PREDICTED):
+                part = others[start : start + PREDICTED]
+                parts.append(model.proba(self.data.read(part)))
+                advance(len(part))
+        rest = np.concatenate(parts, axis=1)  # (S, N - n, C)
+        for seed, own in zip(kept.seeds, rest, strict=True):
+            self.checkpoint.add_rest(name, seed, own)
+        predicted = predict_items(self.data, list(trained.proba[""]), list(rest))
+        return replace(trained, predicted=predicted, knows_rest=True)
 
     def choose_penalty(self, job: Job) -> float:
         """Choose the penalty for the labels of a student."""
@@ -216,7 +238,10 @@ class Laboratory:
         test = data.read(data.rows("test"))
         models = {"": student.model, **student.controls}
         proba = {name: model.proba(test) for name, model in models.items()}
-        rest = None if job.is_reference else self._rest(student.model)
+        rest = None
+        # A whole model reads the pool for minutes: only those that are kept do, at the end.
+        if not (job.is_reference or whole or self._is_too_many):
+            rest = student.model.proba(data.read(data.other_rows))
         diagnostics = [{}] * len(seeds) if job.is_reference else diagnose_seeds(student, data)
         return {
             seed: Predictions(
@@ -229,13 +254,10 @@ class Laboratory:
             for i, seed in enumerate(seeds)
         }
 
-    def _rest(self, model: Model) -> FloatArray | None:
-        """Probabilities (S, N - n, C) of all but the test rows, unless they cost too much."""
-        others = np.flatnonzero(self.data.splits != "test")
-        too_many = len(others) * len(self.data.class_names) > MOST_KEPT
-        if self.settings.tuning != "head" or too_many:
-            return None
-        return model.proba(self.data.read(others))
+    @property
+    def _is_too_many(self) -> bool:
+        """Whether the rows outside the test split are too many to be predicted."""
+        return len(self.data.other_rows) * len(self.data.class_names) > MOST_KEPT
 
 
 def name_methods(methods: Sequence[str | Method] | Mapping[str, str | Method]) -> dict[str, Method]:
