@@ -31,12 +31,16 @@ RESIDENT_BYTES = 2 * 2**30  # larger features stay where they are and are gather
 USUAL_EPOCHS = 20  # the upper end of the 12 to 20 that linear heads need on large pools
 # With 400 steps, methods that come to trust the student do so before it has learned anything.
 LEAST_STEPS = 800
+# Whole models: three passes over 400 rows in batches of 8 are 150 steps. Small sets take smaller
+# batches first, which cost next to nothing, and more passes only then.
+LEAST_WHOLE_STEPS, USUAL_WHOLE_EPOCHS = 150, 3
+ENOUGH_STEPS, SMALLEST_BATCH, LARGEST_BATCH = 250, 8, 32
 # A head has converged long before 20,000 steps: more passes over a huge pool only cost time.
 MOST_STEPS, FEWEST_EPOCHS = 20_000, 2
 DEFAULTS: dict[Tuning, dict[str, Any]] = {
     "head": {"batch_size": 128, "learning_rate": 1e-3, "l2": "cv"},
-    "lora": {"epochs": 3, "batch_size": 32, "l2": 1e-2},
-    "full": {"epochs": 3, "batch_size": 32, "l2": 1e-2},
+    "lora": {"l2": 1e-2},
+    "full": {"l2": 1e-2},
 }
 _CONSTRAINTS = {
     "tuning": one_of("head", "lora", "full"),
@@ -137,15 +141,19 @@ class TrainingSettings:
     epochs : int, optional
         Passes over the pool. For heads 20 by default; more on small pools, until the student takes
         800 steps, and fewer on pools of more than 128,000 points, so that it takes 20,000, but 2
-        at least. For whole models 3. Every training of a method takes
-        ``ceil(N / batch_size) * epochs`` steps, however few rows it keeps.
-    learning_rate, batch_size : float, int, optional
-        Adam's rate falls to zero along half a cosine. By default 1e-3 and 128 for heads, and for
-        whole models 2e-4 (lora) or 2e-5 (full) and 32.
+        at least. For whole models 3, and more until the student takes 150 steps. Every training of
+        a method takes ``ceil(N / batch_size) * epochs`` steps, however few rows it keeps.
+    learning_rate : float or "auto", optional
+        The highest rate. By default 1e-3 for heads; for whole models 1e-4 (full), or ten times that
+        (lora), up to 50 million parameters, and less for larger ones; see
+        `levels.schedule.usual_rate`. It falls to zero over the steps.
+    batch_size : int, optional
+        By default 128 for heads; for whole models 32, or 16 or 8 on small pools, until the student
+        takes 250 steps.
     l2 : float or "cv", optional
         Penalty l2/2 |W|² on standardised features, as in `LinearProbe`. "cv", the default of heads,
         chooses it for the labels that a method trains on, on rows held out; see `choose_penalty`.
-        Whole models take 1e-3.
+        Whole models take 1e-2, by which AdamW lets the weights of their head decay.
     solver : {"adam", "lbfgs"}
         "lbfgs" computes the optimum of the penalised cross-entropy, for methods that minimise
         nothing else (`naive`, `bootstrap`, `overlap`, `crossfit`, `cosupervised`); epochs, seeds,
@@ -165,7 +173,7 @@ class TrainingSettings:
         Called with an `EpochEnd` after every epoch; True ends that training.
     checkpoint : folder, optional
         Stores finished work, from which a killed call resumes: in `measure_gain` each finished
-        student, and for whole models the state after every epoch.
+        student, and for whole models the state of a training every few minutes.
 
     Raises
     ------
@@ -221,10 +229,10 @@ class TrainingSettings:
     def resolve(self, n_rows: int) -> ResolvedSettings:
         """Fill in the defaults for a pool of `n_rows`."""
         values = {name: getattr(self, name) for name in SETTING_NAMES} | self._defaults()
+        if values["batch_size"] is None:
+            values["batch_size"] = _whole_batch(n_rows * (self.epochs or USUAL_WHOLE_EPOCHS))
         if values["epochs"] is None:
-            steps = max(1, -(-n_rows // values["batch_size"]))  # per epoch
-            usual = min(USUAL_EPOCHS, max(FEWEST_EPOCHS, MOST_STEPS // steps))
-            values["epochs"] = max(usual, -(-LEAST_STEPS // steps))
+            values["epochs"] = self._epochs(max(1, -(-n_rows // values["batch_size"])))
         if values["l2"] == "cv" and self.tuning != "head":
             raise InputError(f"l2 'cv' is chosen for heads; tuning {self.tuning!r} needs a number")
         return ResolvedSettings(**values)
@@ -234,9 +242,24 @@ class TrainingSettings:
         values = {n: getattr(self, n) for n in SETTING_NAMES if n not in _NOT_IDENTITY}
         return values | self._defaults()
 
+    def _epochs(self, steps: int) -> int:
+        """Return the usual number of epochs of so many steps."""
+        if self.tuning != "head":
+            return max(USUAL_WHOLE_EPOCHS, -(-LEAST_WHOLE_STEPS // steps))
+        usual = min(USUAL_EPOCHS, max(FEWEST_EPOCHS, MOST_STEPS // steps))
+        return max(usual, -(-LEAST_STEPS // steps))
+
     def _defaults(self) -> dict[str, Any]:
         usual = DEFAULTS[self.tuning]
         return {name: usual[name] for name in usual if getattr(self, name) is None}
+
+
+def _whole_batch(n_visits: int) -> int:
+    """Return the largest usual batch size of a whole model with which it takes enough steps."""
+    size = LARGEST_BATCH
+    while size > SMALLEST_BATCH and n_visits < size * ENOUGH_STEPS:
+        size //= 2
+    return size
 
 
 SETTING_NAMES = tuple(field.name for field in dataclasses.fields(TrainingSettings))

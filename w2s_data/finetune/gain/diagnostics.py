@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from w2s_data.finetune.student import Student
 
 MOST_STEPS = 200  # as many points as a curve on a page can show
+# Of whole models, of which a reference has no others.
+TRAINING = ("undertrained", "loss_slope", "learning_rate", "steps", "real_token_share")
 DIGITS = 6  # float32 holds no more; longer numbers would only make the summary larger
 
 
@@ -41,13 +43,16 @@ def diagnose_seeds(student: Student, data: GainData) -> list[dict[str, Any]]:
         For `prediction_powered`: lambda, in [0, 1].
     `own_weight`
         For `confidence`: weight of the student's own label by epoch.
+    `undertrained`, `loss_slope`, `learning_rate`, `steps`, `real_token_share`
+        For whole models, see `WholeTask`.
     """
     pool, diagnostics, history = _Pool(data), student.diagnostics, student.history
     trained = data.training_rows(student.method.uses_gold)
     of_pool = data.splits[trained] == "pool"
     result: list[dict[str, Any]] = []
+    trainings = diagnose_training(student)
     for i, seed in enumerate(student.seeds):
-        own: dict[str, Any] = {}
+        own: dict[str, Any] = trainings[i]
         if "weight_path" in diagnostics:
             path = diagnostics["weight_path"][i]
             steps = np.unique(np.linspace(0, len(path) - 1, MOST_STEPS).round().astype(np.int64))
@@ -71,6 +76,15 @@ def diagnose_seeds(student: Student, data: GainData) -> list[dict[str, Any]]:
             own["own_weight"] = history.loc[rows, "own_weight"].round(DIGITS).to_numpy()
         result.append(jsonable(own))
     return result
+
+
+def diagnose_training(student: Student) -> list[dict[str, Any]]:
+    """Return how the training of each seed went; nothing of heads."""
+    known = [name for name in TRAINING if name in student.diagnostics]
+    return [
+        {name: float(student.diagnostics[name][i]) for name in known}
+        for i in range(student.n_seeds)
+    ]
 
 
 class _Pool:

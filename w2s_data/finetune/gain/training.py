@@ -13,7 +13,11 @@ from w2s_data.compute.memory import release_freed
 from w2s_data.errors import InputError, RunError
 from w2s_data.finetune.gain.checkpoint import Checkpoint, Predictions
 from w2s_data.finetune.gain.data import GainData, lacking_gold
-from w2s_data.finetune.gain.diagnostics import average_diagnostics, diagnose_seeds
+from w2s_data.finetune.gain.diagnostics import (
+    average_diagnostics,
+    diagnose_seeds,
+    diagnose_training,
+)
 from w2s_data.finetune.gain.kept import KeptStudent
 from w2s_data.finetune.gain.predictions import predict_items
 from w2s_data.finetune.methods.base import Method
@@ -171,13 +175,12 @@ class Laboratory:
 
     def _join(self, seeds: Sequence[Predictions], is_reference: bool) -> Trained:
         proba = {name: np.stack([each.test[name] for each in seeds]) for name in seeds[0].test}
-        if is_reference:
-            return Trained(proba, l2=seeds[0].l2)
         rest = [each.rest for each in seeds if each.rest is not None]
+        predicted = None if is_reference else predict_items(self.data, list(proba[""]), rest)
         return Trained(
             proba,
             l2=seeds[0].l2,
-            predicted=predict_items(self.data, list(proba[""]), rest),
+            predicted=predicted,
             diagnostics=average_diagnostics([each.diagnostics for each in seeds]),
             knows_rest=bool(rest),
         )
@@ -242,7 +245,10 @@ class Laboratory:
         # A whole model reads the pool for minutes: only those that are kept do, at the end.
         if not (job.is_reference or whole or self._is_too_many):
             rest = student.model.proba(data.read(data.other_rows))
-        diagnostics = [{}] * len(seeds) if job.is_reference else diagnose_seeds(student, data)
+        if job.is_reference:
+            diagnostics = diagnose_training(student)
+        else:
+            diagnostics = diagnose_seeds(student, data)
         return {
             seed: Predictions(
                 {name: each[i] for name, each in proba.items()},

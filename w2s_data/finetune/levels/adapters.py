@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import functools
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from w2s_data.compute.device import resolve_device
-from w2s_data.errors import InputError
+from w2s_data.errors import DegenerateDataWarning, InputError
 from w2s_data.finetune.levels.accelerated import WholeTrainer
+from w2s_data.finetune.levels.convergence import is_undertrained, loss_trend
 from w2s_data.finetune.levels.lengths import similar_rows
 from w2s_data.finetune.levels.schedule import StepSchedule, usual_rate
 from w2s_data.finetune.levels.store import TrainingStore, digest_array, digest_items, to_disk
@@ -48,6 +50,7 @@ class WholeModel(Model):
     state: State  # trained weights, on the CPU
     depth: int  # layers of the backbone that are used
     link: str = "softmax"
+    training: Mapping[str, Any] = field(default_factory=dict)  # see `WholeTask`
 
     def proba(self, inputs: Any) -> FloatArray:
         """Return class probabilities (1, n, C) of texts."""
@@ -102,7 +105,10 @@ class WholeTask(Task):
     """Trains a pretrained model of one seed on the pool's texts.
 
     The objectives are those of heads. A student of less capacity reads the hidden state of a lower
-    layer.
+    layer. Diagnostics of the training of each seed: `undertrained`, whether the loss still fell at
+    the end; `loss_slope`, its change over the last third of the steps as a share of the first loss;
+    the highest `learning_rate`; `steps`; and `real_token_share`, the share of the computed tokens
+    that are no padding.
     """
 
     items: Sequence[Any] = ()  # N texts
@@ -171,8 +177,30 @@ class WholeTask(Task):
             done = trainer.run(self._batches(weight, self.rngs(TRAINING), self.n_steps))
         self.history += done.history
         # What memory allowed in one training it will allow in the next.
-        self.adaptation = dataclasses.replace(self.adaptation, micro_tokens=trainer.most_tokens)
-        return WholeModel(network, to_disk(network.state()), network.depth, objective.link)
+        self.adaptation = replace(self.adaptation, micro_tokens=trainer.most_tokens)
+        training = self._describe(name, trainer)
+        state = to_disk(network.state())
+        return WholeModel(network, state, network.depth, objective.link, training)
+
+    def _describe(self, name: str, trainer: WholeTrainer) -> dict[str, Any]:
+        """Return how a training went, and warn if it ended too early."""
+        done = trainer.progress
+        change, _ = loss_trend(done.losses)
+        undertrained = not done.stopped and is_undertrained(done.losses)
+        if undertrained:
+            warnings.warn(
+                f"{name}: undertrained, the loss still fell by {-change:.0%} of its first value in "
+                f"the last third of {done.step} steps; try more epochs or a larger learning_rate",
+                DegenerateDataWarning,
+                stacklevel=2,
+            )
+        return {
+            "undertrained": undertrained,
+            "loss_slope": change,
+            "learning_rate": trainer.schedule.learning_rate,
+            "steps": done.step,
+            "real_token_share": done.real_token_share,
+        }
 
     @property
     def _schedule(self) -> StepSchedule:
@@ -250,7 +278,10 @@ def train_whole(
             items=items,
             validation_items=validation_items,
         )
-        outcomes.append(method.fit(task))
+        outcome = method.fit(task)
+        assert isinstance(outcome.model, WholeModel)
+        training = {name: np.array([value]) for name, value in outcome.model.training.items()}
+        outcomes.append(replace(outcome, diagnostics={**outcome.diagnostics, **training}))
         history += task.history
     return _join(outcomes), history
 
