@@ -251,6 +251,7 @@ Count = Annotated[int, Strict(), Field(ge=1, le=LARGEST_COUNT)]
 Seed = Annotated[int, Strict(), Field(ge=0, le=LARGEST_SEED)]
 Positive = Annotated[float, Strict(), Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Strict(), Field(gt=0, lt=1)]
+BelowOne = Annotated[float, Strict(), Field(ge=0, lt=1)]
 Flag = Annotated[bool, Strict()]
 Text = Annotated[str, Strict(), Field(min_length=1)]
 Size = Annotated[str, BeforeValidator(_size), Strict()]
@@ -275,6 +276,16 @@ Penalty = Annotated[
     float | Literal["cv"],
     _number_or("cv", "a number from 0 to 1e9", lambda number: 0 <= number <= MOST_PENALTY),
     Shell("NUMBER|cv"),
+]
+Rate = Annotated[
+    float | Literal["auto"],
+    _number_or("auto", "a number above 0, at most 1", lambda number: 0 < number <= 1),
+    Shell("NUMBER|auto"),
+]
+Clip = Annotated[
+    float | Literal["none"],
+    _number_or("none", "a number above 0", lambda number: number > 0),
+    Shell("NUMBER|none"),
 ]
 Components = Annotated[
     int | float | Literal["mp"],

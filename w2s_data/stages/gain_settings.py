@@ -7,12 +7,15 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, Strict
 
 from w2s_data.stages.fields import (
+    BelowOne,
+    Clip,
     Count,
     Flag,
     Names,
     Penalty,
     Place,
     Positive,
+    Rate,
     Text,
 )
 from w2s_data.stages.settings import Settings
@@ -38,13 +41,41 @@ class TuningSettings(Settings):
     alpha: Positive | None = Field(
         None, description="Scale of the adapters, which is alpha / rank; 16 by default."
     )
-    dropout: Annotated[float, Strict(), Field(ge=0, lt=1)] | None = Field(
-        None, description="Dropout before the adapters; 0 by default."
-    )
+    dropout: BelowOne | None = Field(None, description="Dropout before the adapters; 0 by default.")
     micro_batch: Count | None = Field(
         None,
-        description="Items whose gradient is computed at a time, of which a batch accumulates "
-        "several; halved where memory does not suffice.",
+        description="Most items whose gradient is computed at a time, of which a batch "
+        "accumulates several; 32 by default, halved where memory does not suffice.",
+    )
+    micro_tokens: Count | None = Field(
+        None, description="Most tokens, with padding, at a time; 16,384 by default."
+    )
+    decay: Literal["linear", "cosine"] | None = Field(
+        None, description="How the learning rate falls to zero; linear by default."
+    )
+    warmup: BelowOne | None = Field(
+        None, description="Share of the steps over which the rate rises; 0.06 by default."
+    )
+    clip: Clip | None = Field(
+        None, description="Largest norm of the gradient, or none; 1 by default."
+    )
+    precision: Literal["auto", "fp32", "bf16"] | None = Field(
+        None,
+        description="Precision of the computation; auto is bf16 on GPUs that are built for it.",
+    )
+    gradient_checkpointing: Flag | None = Field(
+        None,
+        description="Compute activations again on the way back: a third slower, in a fraction of "
+        "the memory.",
+    )
+    evaluate_every: Count | None = Field(
+        None, description="Steps between two evaluations for early stopping; an epoch by default."
+    )
+    save_every: Count | None = Field(
+        None, description="Steps between two checkpoints, beside those by time."
+    )
+    save_minutes: Annotated[float, Strict(), Field(ge=0, allow_inf_nan=False)] | None = Field(
+        None, description="Minutes between two checkpoints; 5 by default."
     )
 
 
@@ -73,8 +104,10 @@ class GainSettings(TuningSettings):
     epochs: Annotated[Count, Field(le=MOST_EPOCHS)] | None = Field(
         None, description="Passes over the pool."
     )
-    learning_rate: Annotated[Positive, Field(le=1)] | None = Field(
-        None, description="Learning rate of Adam."
+    learning_rate: Rate | None = Field(
+        None,
+        description="Highest learning rate; auto, for whole models, finds one by a short range "
+        "test. By default 0.001 for heads, and by tuning and size for whole models.",
     )
     student_l2: Penalty | None = Field(
         None, description="The student's penalty; of heads chosen by cross-validation if not given."

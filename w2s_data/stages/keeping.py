@@ -6,26 +6,38 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from w2s_data.errors import InputError, RunError, unknown
 from w2s_data.run import Run
+from w2s_data.stages.cards import Card, base_of
 from w2s_data.stages.graph import BEST, GAIN, STUDENTS
 from w2s_data.utils.writer import StageWriter
 
 if TYPE_CHECKING:
+    from w2s_data.data.dataset import W2SDataset
     from w2s_data.finetune.gain.result import GainResult
     from w2s_data.finetune.student import Student
 
 # Beside the checkpoints: on the same disk, so that a file moves into place without a copy.
 SCRATCH = "gain/kept"
+CARD = "README.md"  # the name under which a hub shows it
 
 
-def keep_students(run: Run, stage: StageWriter, result: GainResult) -> dict[str, str]:
-    """Write the best and the naive student; return the names of their methods, for the summary."""
+def keep_students(
+    run: Run, stage: StageWriter, result: GainResult, dataset: W2SDataset, model: Any
+) -> dict[str, str]:
+    """Write the best and the naive student, with model cards; return the names of their methods.
+
+    `model` is the pretrained model of a tuning other than "head".
+    """
+    base = base_of(result.tuning, model, run.manifest.get("encoders", {}))
     with _scratch(run.path / SCRATCH) as scratch:
         for role, name in result.roles.items():
-            result.student(name).save(scratch / role)
+            student = result.student(name)
+            student.save(scratch / role)
+            card = Card(dataset, result, student, role, name, base).text()
+            (scratch / role / CARD).write_text(card, encoding="utf-8")
             for file in _files(scratch / role):
                 place = Path(STUDENTS[role], file.relative_to(scratch / role))
                 stage.move(place.as_posix(), file)

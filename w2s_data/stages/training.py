@@ -129,7 +129,7 @@ def gain_stage(
         predictions.insert(0, "id", dataset.ids)
         stage.write_table(GAIN_TABLE, result.to_frame())
         stage.write_table(PREDICTIONS, predictions)
-        kept = keep_students(run, stage, result)
+        kept = keep_students(run, stage, result, dataset, settings.model)
         extra = {"data_warnings": data_warnings(dataset, weak_proba), "kept": kept}
         summary = result.to_dict() | extra
         summary["warnings"] = [*summary["warnings"], *gold.notes(dataset, "training")]

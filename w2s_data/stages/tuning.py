@@ -40,6 +40,8 @@ def training_settings(settings: GainSettings, device: str, paired: bool) -> Trai
     given = given_settings(settings)
     own = {field.name for field in dataclasses.fields(Adaptation)} - {"tuning"}
     adapted = {name: given.pop(name) for name in own & given.keys()}
+    if adapted.get("clip") == "none":
+        adapted["clip"] = None
     model = adapted.pop("model", None) and settings.model
     if model is not None:
         described = model if isinstance(model, Adaptation) else Adaptation(str(model))
@@ -56,5 +58,9 @@ def check_fits(settings: GainSettings) -> None:
                 f"{name} is a setting of tuning {' and '.join(map(repr, tunings))}, but the tuning "
                 f"is {settings.tuning!r}: choose tuning={tunings[0]} or leave {name} out"
             )
+    if settings.learning_rate == "auto" and settings.tuning == "head":
+        raise InputError(
+            "learning_rate 'auto' is for whole models; heads of tuning 'head' take a number"
+        )
     if settings.patience is not None and not settings.early_stopping:
         raise InputError("patience is a setting of early_stopping: choose it too")

@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+from huggingface_hub import ModelCard
 
 from tests.w2s_data.finetune.tiny import save_tiny_model
 from w2s_data import FeatureStore, Run, apply_student, audit, load_dataset
@@ -313,6 +314,36 @@ def test_a_student_without_its_weights_is_trained_again(run):
     assert after.seeds == (0, 1)
 
 
+def opened_card(run, which, tuning):
+    """Check what a model card says, and return the labels that its own lines of Python give."""
+    folder = run.path / "students" / which
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    card, gain = ModelCard(text), json.loads((run.path / "gain.json").read_text())
+    method = gain["kept"][which]
+    assert {"weak-to-strong", method, tuning} <= {*card.data.tags}
+    library = {"head": "w2s-data", "lora": "peft", "full": "transformers"}[tuning]
+    assert (card.data.library_name, card.data.metrics) == (library, ["accuracy"])
+    known = [*gain["students"], gain["labelled_only"]]
+    student = next(s for s in known if s["name"] == method)
+    accuracy = student["scores"]["accuracy"]
+    assert card.data.eval_results[0].metric_value == round(accuracy["value"], 4)
+    limits = f"{accuracy['low']:.3f} to {accuracy['high']:.3f}"
+    assert f"| this student | {accuracy['value']:.3f} | {limits} |" in text
+    assert str(run.path) not in text  # it may be uploaded
+    code = text.partition("```python\n")[2].partition("```")[0]
+    return card.data.base_model, code.replace("this/folder", str(folder))
+
+
+@pytest.mark.parametrize("which", ["best", "naive"])
+def test_a_card_describes_a_head_and_its_code_runs(made, table, tmp_path, which):
+    base, code = opened_card(made, which, "head")
+    assert base is None  # tfidf is no model of a hub
+    found = {"inputs": load_features(made)["strong"].take(slice(None))}
+    exec(code, found)
+    frame = applied(made, table, student=which, to=tmp_path / "labels.parquet").to_frame()
+    assert found["labels"].tolist() == frame["label"].tolist()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("tuning", ["lora", "full"])
 def test_whole_models_are_kept_and_applied(run, table, tmp_path, tuning):
@@ -321,11 +352,21 @@ def test_whole_models_are_kept_and_applied(run, table, tmp_path, tuning):
     save_tiny_model(model, n_layers=1)
     settings = {"methods": ("naive",), "seeds": 2, "tuning": tuning, "model": str(model)}
     gain_stage(run, GainSettings(**settings, epochs=1), Compute(progress=False, device="cpu"))
-    student = load_student(run, device="cpu")
+    student = load_student(run, "naive", device="cpu")
     assert student.seeds == (0,)
-    frame = applied(run, table, to=tmp_path / "labels.parquet").to_frame()
+    frame = applied(run, table, student="naive", to=tmp_path / "labels.parquet").to_frame()
     np.testing.assert_allclose(
         probabilities(frame), student.predict_proba(table["review"].tolist()), atol=1e-5
     )
+    known = pd.read_parquet(run.path / "predictions.parquet")
+    pool = (known["split"] != "test").to_numpy()  # test rows have the mean over both seeds
+    np.testing.assert_allclose(
+        probabilities(frame).max(axis=1)[pool], known["naive / proba"][pool], atol=1e-5
+    )
+    base, code = opened_card(run, "naive", tuning)
+    assert base == "model"
+    found = {"inputs": table["review"].tolist()}
+    exec(code, found)
+    assert found["labels"].tolist() == frame["label"].tolist()
     with pytest.raises(InputError, match="which reads texts"):
         applied(run, np.zeros((2, 8), np.float32))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import fields
+
 import pytest
 
 from tests.w2s_data.finetune.tiny import save_tiny_model
@@ -20,6 +23,15 @@ OTHER = {
     "alpha": 4.0,
     "dropout": 0.25,
     "micro_batch": 3,
+    "micro_tokens": 100,
+    "decay": "cosine",
+    "warmup": 0.5,
+    "clip": 2.0,
+    "precision": "fp32",
+    "gradient_checkpointing": True,
+    "evaluate_every": 5,
+    "save_every": 6,
+    "save_minutes": 7.0,
 }
 
 
@@ -36,6 +48,19 @@ def test_every_setting_arrives():
         assert getattr(place, name) == value
 
 
+def test_a_gradient_may_be_unlimited():
+    assert chosen(tuning="full", model="bert").adaptation.clip == 1
+    assert chosen(tuning="full", model="bert", clip="none").adaptation.clip is None
+
+
+def test_every_setting_of_python_is_there():
+    kept = {"tuning", "model", "l2", *GainSettings.model_fields}
+    # Where a training runs, and what only Python can hand over.
+    python = {"solver", "paired", "device", "resident_bytes", "callbacks", "checkpoint"}
+    names = {field.name for kind in (Adaptation, TrainingSettings) for field in fields(kind)}
+    assert names - kept == python
+
+
 def test_what_is_not_given_keeps_its_default():
     given = chosen(tuning="full", model="bert")
     assert given == TrainingSettings(tuning="full", model=Adaptation("bert"), device="cpu")
@@ -50,7 +75,7 @@ def test_an_adaptation_of_python_is_completed():
 
 
 def test_toml_says_the_same(tmp_path):
-    lines = [f"{name} = {value!r}" for name, value in OTHER.items()]
+    lines = [f"{name} = {json.dumps(value)}" for name, value in OTHER.items()]
     path = tmp_path / "w2s.toml"
     path.write_text("\n".join(['data.path = "x.csv"', "[gain]", 'tuning = "lora"', *lines]))
     assert load_config(path).gain == GainSettings(tuning="lora", **OTHER)
@@ -63,6 +88,11 @@ def test_a_setting_of_another_tuning_is_refused(name):
     if name in ADAPTERS:
         with pytest.raises(InputError, match=rf"^{name} is a setting of tuning 'lora', .* 'full'"):
             chosen(tuning="full", **{"model": "bert", name: OTHER[name]})
+
+
+def test_a_rate_is_searched_for_whole_models_only():
+    with pytest.raises(InputError, match="learning_rate 'auto' is for whole models"):
+        chosen(learning_rate="auto")
 
 
 def test_patience_needs_early_stopping():

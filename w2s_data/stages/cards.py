@@ -1,0 +1,178 @@
+"""Model card of a student that a run keeps: how it was made, its accuracy, how to load it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from w2s_data.data.dataset import W2SDataset
+from w2s_data.encoders.source import Source
+from w2s_data.stages.graph import BEST
+
+if TYPE_CHECKING:
+    from w2s_data.finetune.gain.intervals import Measurement
+    from w2s_data.finetune.gain.result import GainResult
+    from w2s_data.finetune.student import Student
+
+TRAINED = {
+    "head": "a linear head on frozen features of the strong model",
+    "lora": "low-rank adapters (LoRA) and a linear head on the strong model",
+    "full": "all weights of the strong model, and a linear head",
+}
+LIBRARIES = {"head": "w2s-data", "lora": "peft", "full": "transformers"}
+
+
+@dataclass(frozen=True)
+class Card:
+    """Everything that a card says of a student.
+
+    Attributes
+    ----------
+    role : str
+        "best" or "naive".
+    name : str
+        Of its method, in the table of the gain.
+    base : str
+        Pretrained model that was tuned or whose features are read; "" if there is none.
+    """
+
+    dataset: W2SDataset
+    result: GainResult
+    student: Student
+    role: str
+    name: str
+    base: str
+
+    def text(self) -> str:
+        """Return the card: metadata in YAML, then Markdown."""
+        parts = [
+            f"---\n{self._metadata()}\n---",
+            f"# {self.name}: a student of weak labels of {self.dataset.name}",
+            self._made(),
+            "## Accuracy",
+            "\n".join(self._accuracies()),
+            self._about_accuracies(),
+            "## Use",
+            f"```python\n{self._loading()}\n```",
+            self._files(),
+            "## Limits",
+            "\n".join(f"- {limit}" for limit in self._limits()),
+        ]
+        return "\n\n".join(part for part in parts if part) + "\n"
+
+    @property
+    def _tuning(self) -> str:
+        return self.student.tuning
+
+    @property
+    def _accuracy(self) -> Measurement:
+        """Accuracy of the method, which may be the reference of the gold labels alone."""
+        named = {student.name: student.scores for student in self.result.methods}
+        return named.get(self.name, self.result.labelled_only.scores)["accuracy"]
+
+    def _metadata(self) -> str:
+        from huggingface_hub import EvalResult, ModelCardData
+
+        measured = EvalResult(
+            task_type="other",
+            dataset_type=self.dataset.name,
+            dataset_name=self.dataset.name,
+            dataset_split="test",
+            metric_type="accuracy",
+            metric_value=round(self._accuracy.value, 4),
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of fields that a hub would like
+            data = ModelCardData(
+                model_name=f"{self.dataset.name}-{self.role}",
+                base_model=Source(self.base).label if self.base else None,
+                library_name=LIBRARIES[self._tuning],
+                tags=["w2s-data", "weak-to-strong", self.student.method.name, self._tuning],
+                metrics=["accuracy"],
+                eval_results=[measured],
+            )
+        return str(data.to_yaml())
+
+    def _made(self) -> str:
+        result, own = self.result, self.student
+        labels = "gold and weak labels" if own.method.uses_gold else "labels of a weak teacher"
+        if self.name == result.labelled_only.name:
+            labels = "gold labels alone"
+        base = f", {Source(self.base).label}" if self.base else ""
+        classes = ", ".join(map(str, own.classes))
+        return (
+            f"Trained by w2s-data on {labels}, by the method `{own.method!r}`: "
+            f"{TRAINED[self._tuning]}{base}. {result.n_labelled:,} rows have a gold label, "
+            f"{result.n_pool:,} rows of the pool a weak one. Classes: {classes}."
+        )
+
+    def _accuracies(self) -> Iterator[str]:
+        result = self.result
+        yield f"| | accuracy on {result.n_test:,} test rows | {result.level:.0%} interval |"
+        yield "|---|---|---|"
+        others = (result.teacher, result.labelled_only, result.ceiling)
+        names = ("weak teacher", "the same model, gold labels alone", "ceiling, gold pool")
+        rows = {"this student": self._accuracy} | {
+            name: other.scores["accuracy"]
+            for name, other in zip(names, others, strict=True)
+            if other.scores and other.name != self.name
+        }
+        for name, accuracy in rows.items():
+            limits = f"{accuracy.low:.3f} to {accuracy.high:.3f}"
+            yield f"| {name} | {accuracy.value:.3f} | {limits} |"
+
+    def _about_accuracies(self) -> str:
+        result, sentences = self.result, []
+        n_seeds = len(result.seeds)
+        if n_seeds > self.student.n_seeds:
+            seed = self.student.seeds[0]
+            sentences.append(f"Means over {n_seeds} seeds; this folder holds seed {seed}.")
+        if self.role == BEST and len(result.by_method) > 1:
+            sentences.append(
+                "The student was chosen by these rows, so that its accuracy is slightly optimistic."
+            )
+        return " ".join(sentences)
+
+    def _loading(self) -> str:
+        reads = {"text": "texts", "image": "images", "features": "vectors"}[self.dataset.kind]
+        inputs = f"a list of {reads}"
+        if self._tuning == "head":
+            inputs = "strong features (n, D) as the run has them"
+        return (
+            "from w2s_data.finetune import Student\n\n"
+            'student = Student.load("this/folder")\n'
+            f"proba = student.predict_proba(inputs)  # {inputs}\n"
+            "labels = student.classes[proba.argmax(axis=1)]"
+        )
+
+    def _files(self) -> str:
+        if self._tuning == "head":
+            return "`w2s apply RUN TABLE` labels a table, and computes the features itself."
+        opened = {
+            "lora": "`peft.PeftModel.from_pretrained(model, folder)` opens the adapters on the "
+            "pretrained model",
+            "full": "`transformers.AutoModel.from_pretrained(folder)` opens the tuned model",
+        }[self._tuning]
+        return f"{opened}; `student.safetensors` is the head. `w2s apply RUN TABLE` labels a table."
+
+    def _limits(self) -> Iterator[str]:
+        yield (
+            "The accuracy is that of fresh rows of the same kind as the test rows, not that of "
+            "rows from elsewhere."
+        )
+        if self.name != self.result.labelled_only.name:
+            yield "A mistake that the weak teacher makes again and again can be learned from it."
+        if self._tuning == "head":
+            yield "The features must be those of the run's strong encoder, with its settings."
+        if self._tuning == "lora":
+            yield "The adapters fit the pretrained model that they were trained on, and no other."
+        yield from self.result.warnings
+
+
+def base_of(tuning: str, model: Any, encoders: dict[str, Any]) -> str:
+    """Return the pretrained model that a student stands on: the tuned one, or the encoder's."""
+    if tuning == "head":
+        return str(encoders.get("strong", {}).get("model", ""))
+    return str(getattr(model, "model", model))
