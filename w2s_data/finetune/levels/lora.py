@@ -35,7 +35,18 @@ def add_adapters(part: Any, adaptation: Adaptation) -> Any:
         # name of a function of transformers.
         warnings.filterwarnings("ignore", message="fan_in_fan_out is set to False")
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing. is deprecated")
-        return peft.get_peft_model(part, config)
+        adapted = peft.get_peft_model(part, config)
+    _show_shapes(adapted)
+    return adapted
+
+
+def _show_shapes(adapted: Any) -> None:
+    # Models that pad as TensorFlow does (MobileNet) read these of the layer that peft wraps.
+    for module in adapted.modules():
+        inner = getattr(module, "base_layer", None)
+        for name in ("stride", "kernel_size", "dilation"):
+            if hasattr(inner, name) and not hasattr(module, name):
+                setattr(module, name, getattr(inner, name))
 
 
 def adapted_layers(part: Any, adaptation: Adaptation) -> list[str]:
