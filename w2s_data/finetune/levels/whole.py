@@ -83,12 +83,12 @@ class WholeNetwork:
             self.backbone.to(device)
         self.adaptation = adaptation
         self.device = device
+        self.is_half = is_half(device, adaptation.precision)
         self.n_layers, self.width = self._measure()
         # Created on the CPU, then moved: the initial weights are the same on every device.
         self.head = torch.nn.Linear(self.width, n_classes).to(device)
         self.depth = self.n_layers
         self.l2 = 0.0
-        self.is_half = is_half(device, adaptation.precision)
         if adaptation.gradient_checkpointing:
             self._checkpoint_gradients()
         self.rows_at_a_time = 2 * adaptation.micro_batch  # inference stores no activations
