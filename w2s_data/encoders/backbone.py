@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from w2s_data.encoders.base import Kind
+from w2s_data.encoders.recipe import POOLER
 from w2s_data.encoders.source import SUBCONFIGS, Source
 from w2s_data.errors import EncoderError
 
@@ -21,6 +22,8 @@ _TOWERS: dict[Kind, tuple[str, ...]] = {
     "text": ("text_model", "language_model"),
     "image": ("vision_model", "vision_tower", "visual"),
 }
+# Families of encoder-decoders whose encoder is a model of its own in transformers.
+_HALVED = ("t5", "mt5", "umt5")
 # Weights above the last hidden state, which models are saved with or without.
 _HEADS = re.compile(
     r"(^|\.)(pooler|lm_head|lm_loss|lm_predictions|mask_predictions|cls|predictions|classifier|"
@@ -65,9 +68,18 @@ class Backbone:
     """
 
     def __init__(
-        self, source: Source, layer: int, kind: Kind, *, dtype: torch.dtype, device: torch.device
+        self,
+        source: Source,
+        layer: int,
+        kind: Kind,
+        *,
+        dtype: torch.dtype,
+        device: torch.device,
+        pooling: str = "",
     ) -> None:
-        self.model, config = load_part(source, kind, dtype)
+        part = load_part(source, kind, dtype, pooling)
+        self.model, config = part.model, part.config
+        self.pooling = pooling  # of the hidden state, where the model may do it itself
         self.layer = resolve_layer(config, layer, kind)
         self.n_layers = number_of_layers(config, kind)
         self.model.eval().requires_grad_(False).to(device)
@@ -83,11 +95,6 @@ class Backbone:
         """Precision of the model."""
         return self.model.dtype  # type: ignore[no-any-return]
 
-    @property
-    def width(self) -> int:
-        """Dimensions of a hidden state, 0 if the configuration does not state them."""
-        return int(getattr(self.model.config, "hidden_size", 0))
-
     def hidden(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Compute the hidden state (items, positions, dimensions) of one batch."""
         if self.stops_early:
@@ -96,11 +103,8 @@ class Backbone:
             except _ReachedError as reached:
                 return reached.hidden
         if self.layer in (self.n_layers, -1):  # -1 where the number of layers is unknown
-            return self.model(**inputs).last_hidden_state  # type: ignore[no-any-return]
-        hidden_states = self.model(**inputs, output_hidden_states=True).hidden_states
-        if not -len(hidden_states) <= self.layer < len(hidden_states):
-            raise EncoderError(f"layer {self.layer} is outside 0 to {len(hidden_states) - 1}")
-        return hidden_states[self.layer]  # type: ignore[no-any-return]
+            return hidden_state(self.model, inputs, None, self.pooling)
+        return hidden_state(self.model, inputs, self.layer, self.pooling)
 
     def drop_unneeded_layers(self, probe: Mapping[str, torch.Tensor]) -> None:
         """Drop the layers above the hidden state, unless that changes the hidden state.
@@ -134,6 +138,29 @@ class Backbone:
         return None
 
 
+def hidden_state(
+    model: Any, inputs: Mapping[str, torch.Tensor], layer: int | None, pooling: str
+) -> torch.Tensor:
+    """Compute a hidden state (items, positions, dimensions); layer None is the last one.
+
+    For pooling "pooler" of the last one there is a single position: the model's own pooled output,
+    or the mean over all positions where it has none.
+    """
+    output = model(**inputs, output_hidden_states=layer is not None)
+    if layer is None:
+        hidden = output.last_hidden_state
+    elif not -len(output.hidden_states) <= layer < len(output.hidden_states):
+        raise EncoderError(f"layer {layer} is outside 0 to {len(output.hidden_states) - 1}")
+    else:
+        hidden = output.hidden_states[layer]
+    if hidden.ndim == 4:  # a convolutional model's (items, channels, height, width)
+        hidden = hidden.flatten(2).transpose(1, 2)
+    if layer is None and pooling == POOLER:
+        own = getattr(output, "pooler_output", None)
+        hidden = hidden.mean(1, keepdim=True) if own is None else own.flatten(1).unsqueeze(1)
+    return hidden  # type: ignore[no-any-return]
+
+
 class _ReachedError(Exception):
     """Ends a forward pass, and carries the hidden state."""
 
@@ -146,34 +173,74 @@ def _stop(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     raise _ReachedError(args[0] if args else kwargs["hidden_states"])
 
 
-def load_part(source: Source, kind: Kind, dtype: torch.dtype) -> tuple[Any, Any]:
-    """Load the part of a model that reads one kind of item; also return the whole configuration.
+class Part(NamedTuple):
+    """The part of a model that reads one kind of item."""
 
-    Raise EncoderError if weights of the part are missing, which would be random, have other shapes,
-    or if the files hold those of another model.
+    model: Any
+    config: Any  # of the whole model
+    opener: str  # class of transformers that opens it where it is saved
+    path: str  # from there to the part, in Python; empty where it can be saved alone
+
+
+def load_part(
+    source: Source, kind: Kind, dtype: torch.dtype, pooling: str = "", **options: Any
+) -> Part:
+    """Load the part of a model that reads one kind of item.
+
+    `options` are passed on to transformers. Raise EncoderError if weights of the part are missing,
+    which would be random, have other shapes, or if the files hold those of another model.
     """
-    from transformers import AutoModel
+    from transformers import AutoModel, AutoModelForTextEncoding
 
+    config = source.configuration(kind)
+    halved = kind == "text" and getattr(config, "model_type", "") in _HALVED
+    opener = AutoModelForTextEncoding if halved else AutoModel
     model, info = source.load(
-        AutoModel.from_pretrained,
+        opener.from_pretrained,
         "weights",
-        config=source.configuration(kind),
+        config=config,
         dtype=dtype,
         output_loading_info=True,
+        **options,
     )
-    part = _part_that_reads(model, kind)
-    _check_missing(source, info["missing_keys"], model, part)
+    part, path = _part_that_reads(model, kind)
+    _check_missing(source, info["missing_keys"], model, part, pooling == POOLER)
     _check_foreign(source, info["unexpected_keys"], len(model.state_dict()))
     part.config.use_cache = False  # of keys and values, for generating text only
-    return part, model.config
+    if halved or (part is not model and _stands_alone(part)):
+        return Part(part, model.config, type(part).__name__, "")
+    return Part(part, model.config, "AutoModel", path)
 
 
-def _check_missing(source: Source, keys: Iterable[str], model: Any, part: Any) -> None:
+def load_whole_model(source: Source, kind: Kind) -> tuple[Any, Any]:
+    """Load a whole model, in float32, and the part of it that reads one kind of item."""
+    from transformers import AutoModel
+
+    model = source.load(AutoModel.from_pretrained, "weights")
+    return model, _part_that_reads(model, kind)[0]
+
+
+def _stands_alone(part: Any) -> bool:
+    """Whether transformers opens a part by itself from a folder where it is saved alone."""
+    from transformers.models.auto import modeling_auto as auto
+
+    own = type(part.config)
+    mappings = (auto.MODEL_MAPPING, auto.MODEL_FOR_TEXT_ENCODING_MAPPING)
+    return any(own in mapping and mapping[own] is type(part) for mapping in mappings)
+
+
+def _check_missing(
+    source: Source, keys: Iterable[str], model: Any, part: Any, with_pooler: bool
+) -> None:
     # The other half of a model may be missing: sentence encoders are saved without a decoder.
     needed = {id(tensor) for tensor in part.state_dict(keep_vars=True).values()}
     tensors = model.state_dict(keep_vars=True)
     # A pooler lies above all hidden states, and base models are often saved without it.
-    missing = sorted(k for k in keys if "pooler" not in k and id(tensors.get(k)) in needed)
+    missing = sorted(
+        key
+        for key in keys
+        if (with_pooler or "pooler" not in key) and id(tensors.get(key)) in needed
+    )
     if missing:
         raise EncoderError(
             f"the files of model {source.model!r} lack {len(missing)} weights "
@@ -212,11 +279,12 @@ def usable_positions(part: Any) -> int | None:
     return stated if isinstance(stated, int) and stated > 0 else None
 
 
-def _part_that_reads(model: Any, kind: Kind) -> Any:
+def _part_that_reads(model: Any, kind: Kind) -> tuple[Any, str]:
+    """Return the part that reads one kind of item, and the way from the model to it in Python."""
     if getattr(model.config, "is_encoder_decoder", False):  # a decoder would need targets
-        return model.get_encoder()
+        return model.get_encoder(), ".get_encoder()"
     for name in _TOWERS[kind]:
         tower = getattr(model, name, None)
         if tower is not None and hasattr(tower, "config"):
-            return tower
-    return model
+            return tower, f".{name}"
+    return model, ""

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from w2s_data.encoders.backbone import Backbone
+from w2s_data.encoders.backbone import Backbone, resolve_layer
 from w2s_data.encoders.base import ItemError, Kind
 from w2s_data.encoders.batches import Reading
 from w2s_data.encoders.images import is_flat, open_images
+from w2s_data.encoders.pixels import ImageReader, cast_inputs
 from w2s_data.encoders.pretrained import PretrainedEncoder
-from w2s_data.encoders.recipe import AUTO, Recipe
+from w2s_data.encoders.recipe import AUTO, IMAGE_POOLINGS, Recipe, image_recipe
 from w2s_data.utils.typing import FloatArray, IntArray
 from w2s_data.utils.validation import Constraint, one_of, whole
 
 if TYPE_CHECKING:
     import torch
-    from PIL import Image
 
 
 class ImageEncoder(PretrainedEncoder):
@@ -31,9 +32,10 @@ class ImageEncoder(PretrainedEncoder):
     ----------
     model, layer, normalize, dtype, device, revision, trust_remote_code
         As for `TextEncoder`.
-    pooling : "auto", "mean" or "cls"
-        Mean over all positions, class token included, which is "auto", or the first position.
-        Feature maps of convolutional models are averaged over their area.
+    pooling : "auto", "mean", "cls" or "pooler"
+        Mean over all positions, class token included; the first position; or the model's own pooled
+        output. "auto" is the mean, and of convolutional models their own pooled output: the mean
+        over the area, in some families with a norm after it.
     batch_size : int
         Images in a batch. Halved, with a warning in the log, when memory runs out.
 
@@ -50,7 +52,7 @@ class ImageEncoder(PretrainedEncoder):
     unit: ClassVar[str] = "images"
     recipe_settings: ClassVar[tuple[str, ...]] = ("pooling", "normalize")
     limits: ClassVar[dict[str, Constraint]] = {
-        "pooling": one_of(AUTO, "mean", "cls"),
+        "pooling": one_of(AUTO, *IMAGE_POOLINGS),
         "normalize": one_of(True, False),
         "batch_size": whole(1),
     }
@@ -77,26 +79,20 @@ class ImageEncoder(PretrainedEncoder):
         self.revision = revision
         self.trust_remote_code = trust_remote_code
 
-    def _recipe(self, config: Any) -> Recipe:  # noqa: ARG002
-        if self.pooling == AUTO:
-            return Recipe("mean", "the usual choice for images", normalize=self.normalize)
-        return Recipe(self.pooling, "as given", normalize=self.normalize)
+    def _recipe(self, config: Any) -> Recipe:
+        layer, last = (resolve_layer(config, n, self.kind) for n in (self.layer, -1))
+        recipe = image_recipe(config, self.pooling, last_layer=layer == last)
+        return replace(recipe, normalize=self.normalize)
 
-    def _load_reader(self) -> Any:
-        from transformers import AutoImageProcessor
-
-        # Always Pillow, so that features do not depend on which other libraries are installed.
-        return self._source().load(
-            AutoImageProcessor.from_pretrained, "image processor", backend="pil"
-        )
+    def _load_reader(self) -> ImageReader:
+        return ImageReader(self._source())
 
     def _budget(self) -> int:
         return self.batch_size
 
     def _probe(self, backbone: Backbone) -> Mapping[str, torch.Tensor]:
-        from PIL import Image
-
-        return self._batch(backbone, [Image.linear_gradient("L").convert("RGB")])
+        reader: ImageReader = self.reader_
+        return reader.batch(reader.example(), np.zeros(1, int), backbone.device, backbone.dtype)
 
     def _read(self, items: list[Any]) -> Reading:
         flat = np.zeros(len(items), dtype=bool)
@@ -107,13 +103,7 @@ class ImageEncoder(PretrainedEncoder):
             except ItemError as error:
                 raise error.moved_to(rows.tolist()) from error
             flat[rows] = [is_flat(image) for image in images]
-            return self._pooled(backbone, self._batch(backbone, images))
+            inputs = cast_inputs(self.reader_.prepare(images), backbone.device, backbone.dtype)
+            return self._pooled(backbone, inputs)
 
         return Reading(np.ones(len(items), dtype=np.int64), compute, flat=flat)
-
-    def _batch(self, backbone: Backbone, images: list[Image.Image]) -> Mapping[str, torch.Tensor]:
-        prepared = self.reader_(images=images, return_tensors="pt")
-        return {
-            name: value.to(backbone.device, backbone.dtype if value.is_floating_point() else None)
-            for name, value in prepared.items()
-        }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from w2s_data.encoders.recipe import Recipe
+from w2s_data.encoders.recipe import POOLER, Recipe
 from w2s_data.encoders.source import Module, Source, failure
 from w2s_data.errors import EncoderError
 
@@ -23,7 +23,8 @@ def pool(hidden: Tensor, pooling: str, lengths: Tensor | None = None, first: int
     """Pool hidden states (B, T, D) to vectors (B, D), or (B, k D) of k poolings joined by "+".
 
     Position t of a row counts where `first` <= t < its length; all do without `lengths`. With
-    weights w_t = t + 1, weightedmean is Σ w_t h_t / Σ w_t; mean_sqrt_len is Σ h_t / √T.
+    weights w_t = t + 1, weightedmean is Σ w_t h_t / Σ w_t; mean_sqrt_len is Σ h_t / √T. Of "pooler"
+    there is one position, see `hidden_state`. Gradients pass through.
     """
     import torch
 
@@ -41,7 +42,7 @@ def pool(hidden: Tensor, pooling: str, lengths: Tensor | None = None, first: int
         return torch.bmm(weights.unsqueeze(1), hidden).squeeze(1)
 
     def one(mode: str) -> Tensor:
-        if mode == "cls":
+        if mode in ("cls", POOLER):
             return hidden[rows, starts]
         if mode == "last":
             return hidden[rows, lengths - 1]

@@ -95,23 +95,24 @@ class PretrainedEncoder(Encoder):
         """Load the model onto every device, and drop the layers that are not needed."""
         import torch
 
-        source, dtype = self._source(), self._torch_dtype()
+        source, dtype, pooling = self._source(), self._torch_dtype(), self.recipe_.pooling
         self.n_cut_ = self.n_flat_ = 0
         self.limit_: int | None = None
         self.replicas_ = [
-            Backbone(source, self.layer, self.kind, dtype=dtype, device=device)
+            Backbone(source, self.layer, self.kind, dtype=dtype, device=device, pooling=pooling)
             for device in every_device(self.device)
         ]
         self.backbone_ = self.replicas_[0]
-        self.heads_ = {
-            replica.device: Head(source, self.recipe_, replica.width, replica.device)
-            for replica in self.replicas_
-        }
         self.reader_ = self._load_reader()
         self._prepare()
+        self.heads_ = {}
         with torch.inference_mode():
             for replica in self.replicas_:
-                replica.drop_unneeded_layers(self._probe(replica))
+                probe = self._probe(replica)
+                replica.drop_unneeded_layers(probe)
+                # Measured: configurations name the width of a state in many ways, or not at all.
+                width = replica.hidden(probe).shape[-1]
+                self.heads_[replica.device] = Head(source, self.recipe_, width, replica.device)
 
     def check(self) -> int:
         """Load the configuration, check the settings against it, and return the layer's number."""
@@ -233,8 +234,6 @@ class PretrainedEncoder(Encoder):
     ) -> FloatArray:
         """Run the model on one batch and pool in float32; see `pool` for the last two."""
         hidden = backbone.hidden(inputs).float()
-        if hidden.ndim == 4:  # a convolutional model's (items, channels, height, width)
-            hidden = hidden.flatten(2).transpose(1, 2)
         vectors = self._head(backbone)(pool(hidden, self.recipe_.pooling, lengths, first))
         return vectors.cpu().numpy()
 

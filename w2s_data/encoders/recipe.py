@@ -7,12 +7,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from w2s_data.encoders.source import MODULES_FILE, Module, Source
+from w2s_data.encoders.source import MODULES_FILE, SUBCONFIGS, Module, Source
 from w2s_data.errors import EncoderError, listing
+from w2s_data.utils.validation import Constraint
 
 # As in sentence-transformers, but for "last" (theirs: lasttoken). Several concatenate: "cls+mean".
 POOLINGS = ("mean", "cls", "last", "max", "mean_sqrt_len", "weightedmean")
 AUTO = "auto"
+POOLER = "pooler"  # of image models: what a convolutional model itself makes of its last state
+IMAGE_POOLINGS = ("mean", "cls", POOLER)
+JOINED = Constraint(
+    'several joined by "+"',
+    lambda value: isinstance(value, str) and set(value.split("+")) <= set(POOLINGS),
+)
 # The flags of a pooling module's config.json, in the order in which they concatenate.
 _FLAGS = {
     "pooling_mode_cls_token": "cls",
@@ -153,6 +160,25 @@ def read_recipe(source: Source, config: Any) -> Recipe:
         reason = f"as {pooled_by.folder} of the model says"
     recipe = Recipe(pooling, reason, tuple(heads), include_prompt=include_prompt)
     return _with_text_settings(recipe, source)
+
+
+def image_recipe(config: Any, pooling: str = AUTO, *, last_layer: bool = True) -> Recipe:
+    """Return the usual recipe of an image model, or one with the pooling that a user gave.
+
+    A convolutional model's own pooled output is the mean of the last state over its area, in some
+    families (ConvNeXt) with a norm after it. Below the last layer the area is averaged.
+    """
+    part = getattr(config, SUBCONFIGS["image"], None) or config
+    if pooling == AUTO:
+        # Transformers state their heads, as one number or as one number per stage.
+        heads = any(getattr(part, name, None) for name in ("num_attention_heads", "num_heads"))
+        usual = ("mean", "the usual choice for images")
+        recipe = Recipe(*usual) if heads else Recipe(POOLER, "as convolutional models are trained")
+    else:
+        recipe = Recipe(pooling, "as given")
+    if recipe.pooling == POOLER and not last_layer:
+        return replace(recipe, pooling="mean")
+    return recipe
 
 
 def _read_pooling(source: Source, module: Module) -> tuple[str, bool]:

@@ -187,7 +187,7 @@ class Source:
             raise EncoderError(
                 f"the folder of model {self.model!r} holds no weights ({' or '.join(_WEIGHTS)})"
             )
-        read = {name for name, marks in _MARKS.items() if _has_any(config, name, marks)}
+        read = kinds_of(config)
         # A model of unknown marks may still read the items, which its reader then shows.
         if kind is not None and read and kind not in read:
             raise EncoderError(
@@ -225,6 +225,11 @@ class Source:
                 raise EncoderError(
                     f"cannot load the {what} of model {self.model!r}{hint}: {failure(error, said)}"
                 ) from error
+
+
+def kinds_of(config: Any) -> set[Kind]:
+    """Return the kinds of items that a model reads by its configuration; empty if it says none."""
+    return {kind for kind, marks in _MARKS.items() if _has_any(config, kind, marks)}
 
 
 def failure(error: BaseException, said: Sequence[str] = (), limit: int = 200) -> str:

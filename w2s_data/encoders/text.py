@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from w2s_data.encoders.backbone import Backbone, resolve_layer
-from w2s_data.encoders.base import ItemError, Kind, describe
+from w2s_data.encoders.base import Kind
 from w2s_data.encoders.batches import Reading
 from w2s_data.encoders.pretrained import PretrainedEncoder
-from w2s_data.encoders.recipe import AUTO, POOLINGS, Recipe, read_recipe
-from w2s_data.encoders.tokens import TextReader, Tokens
+from w2s_data.encoders.recipe import AUTO, JOINED, POOLINGS, Recipe, read_recipe
+from w2s_data.encoders.tokens import TextReader
 from w2s_data.utils.typing import FloatArray, IntArray
 from w2s_data.utils.validation import Constraint, one_of, whole
 
@@ -27,10 +27,6 @@ _CPU_TOKENS = 1536
 _GPU_TOKENS = 16_384
 
 logger = logging.getLogger("w2s_data")
-
-
-def _is_pooling(value: object) -> bool:
-    return isinstance(value, str) and set(value.split("+")) <= set(POOLINGS)
 
 
 class TextEncoder(PretrainedEncoder):
@@ -90,7 +86,7 @@ class TextEncoder(PretrainedEncoder):
         *("pooling", "pooling_reason", "modules", "normalize", "prompt", "max_length"),
     )
     limits: ClassVar[dict[str, Constraint]] = {
-        "pooling": one_of(AUTO, *POOLINGS) | Constraint('several joined by "+"', _is_pooling),
+        "pooling": one_of(AUTO, *POOLINGS) | JOINED,
         "normalize": one_of(None, True, False),
         "prompt": one_of(None) | Constraint("a text", lambda value: isinstance(value, str)),
         "max_length": one_of(None) | whole(1),
@@ -134,19 +130,12 @@ class TextEncoder(PretrainedEncoder):
         )
 
     def _load_reader(self) -> TextReader:
-        part, recipe = self.backbone_.model, self.recipe_
-        return TextReader(self._source(), part, lower_case=recipe.lower_case)
+        return TextReader(self._source(), self.backbone_.model, self.recipe_)
 
     def _prepare(self) -> None:
-        reader = self.reader_
-        self.limit_ = reader.limit(self.max_length, self.recipe_.max_length)
-        # As sentence-transformers counts them: without the mark that ends a text.
-        prompt = self.recipe_.prompt
-        self.first_ = 0
-        if prompt and not self.recipe_.include_prompt:
-            ids = reader.tokenize([prompt], self.limit_).ids
-            marks = reader.tokenizer.all_special_ids
-            self.first_ = len(ids) - (len(ids) > 0 and int(ids[-1]) in marks)
+        reader: TextReader = self.reader_
+        self.limit_ = reader.limit(self.max_length)
+        self.first_ = reader.prompt_length(self.limit_)
         longest = "" if self.limit_ is None else f", at most {self.limit_:,} tokens"
         logger.info("%s: %s%s", self._source().label, self.recipe_.told(), longest)
 
@@ -155,48 +144,16 @@ class TextEncoder(PretrainedEncoder):
         return self.max_tokens or (_CPU_TOKENS if on_cpu else _GPU_TOKENS)
 
     def _probe(self, backbone: Backbone) -> Mapping[str, torch.Tensor]:
-        tokens = self._tokenize(["a", "a longer text"])
-        return self._batch(backbone, tokens, np.array([1, 0]))[0]
+        reader: TextReader = self.reader_
+        tokens = reader.read(["a", "a longer text"], self.limit_)
+        return reader.batch(tokens, np.array([1, 0]), backbone.device)[0]
 
     def _read(self, items: list[Any]) -> Reading:
-        tokens = self._tokenize(items)
+        reader: TextReader = self.reader_
+        tokens = reader.read(items, self.limit_)
 
         def compute(backbone: Backbone, rows: IntArray) -> FloatArray:
-            return self._pooled(backbone, *self._batch(backbone, tokens, rows), self.first_)
+            inputs, lengths = reader.batch(tokens, rows, backbone.device)
+            return self._pooled(backbone, inputs, lengths, self.first_)
 
-        return Reading(np.diff(tokens.starts), compute, tokens.cut, self.limit_)
-
-    def _tokenize(self, texts: list[str]) -> Tokens:
-        def empty(row: int) -> int:
-            return self._token_of_nothing(row, texts[row])
-
-        prompt = self.recipe_.prompt
-        read = [prompt + text for text in texts] if prompt else texts
-        tokens: Tokens = self.reader_.tokenize(read, self.limit_, empty)
-        return tokens
-
-    def _token_of_nothing(self, row: int, text: str) -> int:
-        """Return a stand-in for a text without tokens: an empty one, unless marks are added."""
-        reader = self.reader_.tokenizer
-        for token in (reader.bos_token_id, reader.eos_token_id, reader.pad_token_id):
-            if token is not None and 0 <= token < self.reader_.vocabulary:
-                return int(token)
-        raise ItemError([row], [describe(text)], "the tokenizer makes no token of it")
-
-    def _batch(
-        self, backbone: Backbone, tokens: Tokens, rows: IntArray
-    ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-        """Pad texts on the right to one batch."""
-        import torch
-
-        # On the right, so that positions count from 0 whatever the model, and a decoder's tokens
-        # never see the padding, which follows them.
-        lengths = tokens.starts[rows + 1] - tokens.starts[rows]
-        mask = np.arange(lengths.max()) < lengths[:, None]
-        padded = np.full(mask.shape, self.reader_.filling, dtype=np.int64)
-        padded[mask] = np.concatenate(tokens.rows(rows))
-        device = backbone.device
-        inputs = {"input_ids": torch.from_numpy(padded).to(device)}
-        if not mask.all():  # without a mask, attention takes its fastest path
-            inputs["attention_mask"] = torch.from_numpy(mask.astype(np.int64)).to(device)
-        return inputs, torch.from_numpy(lengths).to(device)
+        return Reading(tokens.lengths, compute, tokens.cut, self.limit_)

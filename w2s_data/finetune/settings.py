@@ -7,10 +7,12 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from w2s_data.encoders.recipe import JOINED, POOLER, POOLINGS
 from w2s_data.encoders.source import Source
 from w2s_data.errors import InputError, unknown
 from w2s_data.utils.constants import LARGEST_COUNT, MOST_EPOCHS
 from w2s_data.utils.validation import (
+    Constraint,
     between,
     check_parameters,
     nonnegative,
@@ -21,6 +23,7 @@ from w2s_data.utils.validation import (
 )
 
 if TYPE_CHECKING:
+    from w2s_data.encoders.base import Kind
     from w2s_data.finetune.loop import Callback
 
 Tuning = Literal["head", "lora", "full"]
@@ -62,18 +65,33 @@ _ADAPTATION_CONSTRAINTS = {
     "gradient_checkpointing": one_of(True, False),
     "save_minutes": nonnegative,
 }
+# Of an `Adaptation`: what a model reads, and which of its layers change.
+_READING = {
+    "pooling": one_of(None, *POOLINGS, POOLER) | JOINED,
+    "target_modules": one_of(None)
+    | Constraint(
+        "a sequence of names",
+        lambda names: (
+            isinstance(names, tuple)
+            and bool(names)
+            and all(isinstance(name, str) for name in names)
+        ),
+    ),
+    "quantize": one_of(None) | Constraint("4 or 8", lambda bits: bits in (4, 8)),
+    "kind": one_of(None, "text", "image"),
+}
 # These change where and how a training runs, but not the student that comes out of it.
 _NOT_IDENTITY = ("device", "resident_bytes", "callbacks", "checkpoint")
 
 
 @dataclass(frozen=True)
 class Adaptation:
-    """How a pretrained text model is tuned.
+    """How a pretrained model is tuned.
 
     Parameters
     ----------
     model : str
-        Folder, or name on the hub, of a transformers model that reads text.
+        Folder, or name on the hub, of a transformers model that reads texts or images.
     tuning : {"lora", "full"}
         "lora" trains low-rank adapters of all linear layers, "full" all weights (extra `train`).
     revision : str, optional
@@ -97,6 +115,17 @@ class Adaptation:
         Steps between two evaluations, by default an epoch.
     save_every, save_minutes : int, float
         Write a checkpoint every so many steps, and when so many minutes have passed.
+    pooling : str, optional
+        From the hidden states of an item to one vector, see `TextEncoder` and `ImageEncoder`; by
+        default as the model's own files say.
+    target_modules : sequence of str, optional
+        Names, or their last parts, of the layers that get an adapter; by default all linear layers
+        and 1 x 1 convolutions, and all convolutions of a model without linear layers.
+    quantize : {4, 8}, optional
+        Bits to which frozen weights under adapters are rounded (bitsandbytes, CUDA only).
+    kind : {"text", "image"}, optional
+        What the items are; by default what the model reads, and for models of both, e.g. CLIP, what
+        the items look like.
     """
 
     model: str
@@ -116,9 +145,20 @@ class Adaptation:
     evaluate_every: int | None = None
     save_every: int | None = None
     save_minutes: float = 5.0
+    pooling: str | None = None
+    target_modules: tuple[str, ...] | None = None
+    quantize: Literal[4, 8] | None = None
+    kind: Kind | None = None
 
     def __post_init__(self) -> None:
-        check_parameters(self, _ADAPTATION_CONSTRAINTS)
+        given: Any = self.target_modules
+        if isinstance(given, list):  # as JSON has it
+            object.__setattr__(self, "target_modules", tuple(given))
+        check_parameters(self, _ADAPTATION_CONSTRAINTS | _READING)
+        if self.quantize is not None and self.tuning == "full":
+            raise InputError(
+                f"quantize={self.quantize} rounds weights that are not trained: use tuning 'lora'"
+            )
 
     @property
     def source(self) -> Source:

@@ -70,8 +70,8 @@ def test_tuning_reads_no_position_that_is_missing(tmp_path, name):
     positions = save(tmp_path, name)
     adaptation = Adaptation(str(tmp_path), tuning="full", max_length=60)
     network = WholeNetwork(adaptation, 3, torch.device("cpu"))
-    texts = network.tokenize(["good " * 100, "good"])
-    assert [len(text) for text in texts] == [positions or 60, 3]
+    texts = network.read(["good " * 100, "good"])
+    assert texts.lengths.tolist() == [positions or 60, 3]
     assert network.inference(texts).shape == (2, 3)
 
 

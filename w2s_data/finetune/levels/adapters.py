@@ -1,4 +1,4 @@
-"""Students of tuning "lora" and "full": a pretrained text model, trained seed by seed."""
+"""Students of tuning "lora" and "full": a pretrained model, trained seed by seed."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ from typing import Any
 import numpy as np
 
 from w2s_data.compute.device import resolve_device
+from w2s_data.encoders.pixels import Images
+from w2s_data.encoders.tokens import Tokens
 from w2s_data.errors import DegenerateDataWarning, InputError
 from w2s_data.finetune.levels.accelerated import WholeTrainer
 from w2s_data.finetune.levels.convergence import is_undertrained, loss_trend
 from w2s_data.finetune.levels.lengths import similar_rows
 from w2s_data.finetune.levels.schedule import StepSchedule, usual_rate
 from w2s_data.finetune.levels.store import TrainingStore, digest_array, digest_items, to_disk
-from w2s_data.finetune.levels.whole import State, WholeNetwork, seeded
+from w2s_data.finetune.levels.whole import State, WholeNetwork, kind_read, seeded
 from w2s_data.finetune.loop import EpochEnd
 from w2s_data.finetune.methods.base import Method, Outcome
 from w2s_data.finetune.objectives import LINKS, Model, Objective, Weights
@@ -53,14 +55,14 @@ class WholeModel(Model):
     training: Mapping[str, Any] = field(default_factory=dict)  # see `WholeTask`
 
     def proba(self, inputs: Any) -> FloatArray:
-        """Return class probabilities (1, n, C) of texts."""
-        return self.token_proba(self.network.tokenize(inputs))
+        """Return class probabilities (1, n, C) of texts or images."""
+        return self.read_proba(self.network.read(inputs))
 
-    def token_proba(self, texts: list[Any]) -> FloatArray:
-        """Return class probabilities (1, n, C) of token ids."""
+    def read_proba(self, items: Tokens | Images) -> FloatArray:
+        """Return class probabilities (1, n, C) of items that the network has read."""
         self.network.load(self.state)
         self.network.depth = self.depth
-        proba = LINKS[self.link](self.network.inference(texts)).float()
+        proba = LINKS[self.link](self.network.inference(items)).float()
         return np.asarray(proba.cpu().numpy())[None]
 
     def weights(self, place: int) -> Weights:  # noqa: ARG002 - there is one seed
@@ -102,7 +104,7 @@ class JoinedModel(Model):
 
 @dataclass
 class WholeTask(Task):
-    """Trains a pretrained model of one seed on the pool's texts.
+    """Trains a pretrained model of one seed on the pool's texts or images.
 
     The objectives are those of heads. A student of less capacity reads the hidden state of a lower
     layer. Diagnostics of the training of each seed: `undertrained`, whether the loss still fell at
@@ -111,8 +113,8 @@ class WholeTask(Task):
     that are no padding.
     """
 
-    items: Sequence[Any] = ()  # N texts
-    validation_items: Sequence[Any] = ()  # V texts, whose labels are in `validation_labels`
+    items: Sequence[Any] = ()  # N texts or images
+    validation_items: Sequence[Any] = ()  # V, whose labels are in `validation_labels`
     _trainings: int = 0
 
     def __post_init__(self) -> None:
@@ -120,14 +122,17 @@ class WholeTask(Task):
         if self.n_seeds != 1:
             raise InputError(f"a whole model is trained seed by seed; got {self.n_seeds} seeds")
         check_same_length(items=self.items, weak_proba=self.pool.weak_proba)
+        if self.adaptation.kind is None:  # of a model that reads texts and images, the items tell
+            kind = kind_read(self.adaptation, self.items)
+            self.adaptation = dataclasses.replace(self.adaptation, kind=kind)
 
     @cached_property
     def network(self) -> WholeNetwork:
-        """The pretrained model with a new head, and the tokenized texts."""
+        """The pretrained model with a new head, and the items as it reads them."""
         with seeded(self._seed, self.device):
             network = WholeNetwork(self.adaptation, self.pool.n_classes, self.device)
-        network.texts = network.tokenize(self.items)
-        network.validation = network.tokenize(self.validation_items)
+        network.items = network.read(self.items, self.settings.resident_bytes)
+        network.validation = network.read(self.validation_items, self.settings.resident_bytes)
         return network
 
     @cached_property
@@ -141,7 +146,7 @@ class WholeTask(Task):
     def pool_proba(self, model: Model) -> FloatArray:
         """Return probabilities (1, N, C) of the pool's rows."""
         assert isinstance(model, WholeModel)
-        return model.token_proba(self.network.texts)
+        return model.read_proba(self.network.items)
 
     def _train(
         self, objective: Objective, stage: str, weight: FloatArray, penalty: float, capacity: float
@@ -253,7 +258,7 @@ class WholeTask(Task):
         return {
             **adaptation,
             "model": self.adaptation.source.identity(),
-            "texts": digest_items([*self.items, *self.validation_items]),
+            "items": digest_items([*self.items, *self.validation_items]),
             "weak_proba": digest_array(self.pool.weak_proba),
         }
 

@@ -1,8 +1,10 @@
 """Tuned models as folders that peft and transformers open by themselves, with the head beside.
 
 A folder of tuning "lora" holds peft's `adapter_config.json` and `adapter_model.safetensors`, one of
-tuning "full" the `config.json`, weights and tokenizer of transformers. `student.safetensors` holds
-the head on the mean of the last hidden state, and `student.json` says how all is joined.
+tuning "full" the `config.json`, weights and tokenizer or image processor of transformers: of the
+part that reads the items where transformers has a class for it (T5's encoder, CLIP's towers), else
+of the whole model. `student.safetensors` holds the head on the pooled hidden state, and
+`student.json` says how all is joined.
 """
 
 from __future__ import annotations
@@ -14,6 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from w2s_data.compute.device import resolve_device
+from w2s_data.encoders.backbone import load_whole_model
+from w2s_data.encoders.pixels import ImageReader
+from w2s_data.encoders.recipe import Recipe
 from w2s_data.encoders.source import quiet
 from w2s_data.errors import RunError, require
 from w2s_data.finetune.levels.adapters import WholeModel
@@ -25,6 +30,8 @@ from w2s_data.utils.reading import parsing, reading
 
 HEAD = "student.safetensors"
 ADAPTERS = "adapter_model.safetensors"
+# Of a recipe, what a head on the pooled vector depends on.
+_READING = ("pooling", "reason", "include_prompt", "prompt", "max_length", "lower_case")
 
 
 def save_whole(
@@ -34,27 +41,52 @@ def save_whole(
     place, network = Path(folder), model.network
     make_folder(place)
     network.load(model.state)
-    tensors = {name: tensor.numpy() for name, tensor in model.state.items()}
-    if network.is_alone:
-        with quiet():
-            network.backbone.save_pretrained(place)
-        tensors = {name: array for name, array in tensors.items() if name.startswith("head.")}
+    with quiet():
         if network.adaptation.tuning == "full":
-            network.reader.tokenizer.save_pretrained(place)
+            _save_model(network, place)
+        else:
+            network.backbone.save_pretrained(place)
     adaptation, source = network.adaptation, network.adaptation.source
     if source.folder is not None:  # found again from another working folder too
         adaptation = replace(adaptation, model=str(source.folder))
     weights = sorted(file for file in place.glob("*.safetensors") if file.name != HEAD)
     described = {
         **record,
-        "adaptation": asdict(adaptation),
+        "adaptation": {**asdict(adaptation), "kind": network.kind},
+        "reading": {name: getattr(network.recipe, name) for name in _READING},
+        "opened_by": _opened_by(network),
         "base": source.identity(),
         "n_classes": network.head.out_features,
         "depth": model.depth,
         "link": model.link,
         "files": {file.name: sha256_file(file) for file in weights},
     }
-    write_student(place, tensors, described, HEAD)
+    head = {name: array.numpy() for name, array in model.state.items() if name.startswith("head.")}
+    write_student(place, head, described, HEAD)
+
+
+def _opened_by(network: WholeNetwork) -> str:
+    """Return the Python that opens the tuned model of a `folder`, and of adapters their `base`."""
+    tuned = network.adaptation.tuning == "full"
+    part = f"{network.opener}.from_pretrained({'folder' if tuned else 'base'}){network.path}"
+    return part if tuned else f"PeftModel.from_pretrained({part}, folder)"
+
+
+def _save_model(network: WholeNetwork, place: Path) -> None:
+    """Write a model's configuration, weights, and its tokenizer or image processor."""
+    model, part = network.backbone, network.backbone
+    if network.path:  # transformers has no class for the part alone
+        model, part = load_whole_model(network.adaptation.source, network.kind)
+        part.load_state_dict(network.backbone.state_dict())
+    model.save_pretrained(place)
+    if isinstance(network.reader, ImageReader):
+        network.reader.processor.save_pretrained(place)
+        return
+    tokenizer = network.reader.tokenizer
+    if tokenizer.pad_token is None and tokenizer.eos_token is not None:
+        # Masked wherever it is read, but without one no other program can make a batch.
+        tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.save_pretrained(place)
 
 
 def load_whole(
@@ -62,8 +94,7 @@ def load_whole(
 ) -> tuple[WholeModel, dict[str, Any]]:
     """Read a tuned model and its record; see `read_student` for the errors.
 
-    Adapters, and models that transformers does not open by themselves, need the pretrained model
-    that they were trained on; another one is a `RunError`.
+    Adapters need the pretrained model that they were trained on; another one is a `RunError`.
     """
     import torch
 
@@ -71,20 +102,20 @@ def load_whole(
     arrays, record = read_student(place, "adaptation", HEAD)
     with parsing(os.fspath(folder), "a tuned model"):
         adaptation = Adaptation(**record["adaptation"])
+        recipe = Recipe(**record["reading"])
         n_classes, depth, link = (record[name] for name in ("n_classes", "depth", "link"))
         files = dict(record["files"])
     for name, sha256 in files.items():
         with reading(place / name, "the weights of a student"):
             if sha256_file(place / name) != sha256:
                 raise ValueError("its checksum is not that of student.json")
-    is_alone = bool(files)
-    if is_alone and adaptation.tuning == "full":
+    opened = adaptation
+    if adaptation.tuning == "full":
         opened = replace(adaptation, model=str(place))
     else:
         _check_base(place, adaptation, record["base"])
-        opened = adaptation
-    network = WholeNetwork(opened, n_classes, resolve_device(device))
-    if is_alone and adaptation.tuning == "lora":
+    network = WholeNetwork(opened, n_classes, resolve_device(device), recipe)
+    if adaptation.tuning == "lora":
         _load_adapters(network, place / ADAPTERS)
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     state: State = {**network.state(), **tensors}

@@ -1,22 +1,35 @@
-"""A pretrained text model with a linear head on top, as a `Network` of one seed."""
+"""A pretrained model of texts or images with a linear head on top, as a `Network` of one seed."""
 
 from __future__ import annotations
 
 import logging
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from w2s_data.encoders.backbone import load_part
-from w2s_data.encoders.base import as_items
-from w2s_data.encoders.tokens import TextReader
-from w2s_data.errors import require
+from w2s_data.encoders.backbone import hidden_state, load_part
+from w2s_data.encoders.base import Kind, as_items
+from w2s_data.encoders.batches import UNFIT
+from w2s_data.encoders.pixels import ImageReader, Images
+from w2s_data.encoders.pooling import pool
+from w2s_data.encoders.recipe import (
+    AUTO,
+    IMAGE_POOLINGS,
+    POOLER,
+    POOLINGS,
+    Recipe,
+    image_recipe,
+    read_recipe,
+)
+from w2s_data.encoders.source import failure, kinds_of
+from w2s_data.encoders.tokens import TextReader, Tokens
+from w2s_data.errors import EncoderError, InputError
+from w2s_data.finetune.levels.lora import add_adapters, loading_options
 from w2s_data.finetune.levels.precision import is_half
 from w2s_data.finetune.objectives import TrainingError
-from w2s_data.finetune.settings import Adaptation
+from w2s_data.finetune.settings import RESIDENT_BYTES, Adaptation
 from w2s_data.utils.typing import BoolArray, IntArray
 
 if TYPE_CHECKING:
@@ -29,9 +42,19 @@ State = dict[str, "Tensor"]
 
 
 class WholeNetwork:
-    """A text model and a linear head on the mean of its last hidden state; see `Network`."""
+    """A pretrained model and a linear head on its pooled hidden state; see `Network`.
 
-    def __init__(self, adaptation: Adaptation, n_classes: int, device: torch.device) -> None:
+    Texts and images are read, and hidden states pooled, as the encoders do. `recipe` is that of the
+    model's folder, unless it is given.
+    """
+
+    def __init__(
+        self,
+        adaptation: Adaptation,
+        n_classes: int,
+        device: torch.device,
+        recipe: Recipe | None = None,
+    ) -> None:
         import torch
 
         source = adaptation.source
@@ -39,45 +62,57 @@ class WholeNetwork:
         frozen = adaptation.tuning == "lora"
         # Only frozen weights may lose digits; those that are trained stay in float32.
         dtype = torch.bfloat16 if on_cuda and frozen else torch.float32
-        backbone, config = load_part(source, "text", dtype)
-        # A part of a larger model is not opened by transformers from a folder of its own.
-        self.is_alone = backbone.config is config
-        self.reader = TextReader(source, backbone)
-        width = backbone.config.hidden_size
-        self.n_layers = int(backbone.config.num_hidden_layers)
-        self.backbone = _with_adapters(backbone, adaptation) if frozen else backbone
-        self.backbone.to(device)
-        # Created on the CPU, then moved: the initial weights are the same on every device.
-        self.head = torch.nn.Linear(width, n_classes).to(device)
-        # The usual length is only an upper bound here: a shorter model reads what it can.
-        usual = adaptation.max_length
-        self.max_length = min(usual, self.reader.limit(None) or usual)
+        self.kind = adaptation.kind or kind_read(adaptation)
+        options = loading_options(adaptation, device)
+        self.recipe = recipe or _own_recipe(adaptation, self.kind)
+        loaded = load_part(source, self.kind, dtype, self.recipe.pooling, **options)
+        part, self.opener, self.path = loaded.model, loaded.opener, loaded.path
+        self.reader: TextReader | ImageReader
+        if self.kind == "text":
+            self.reader = TextReader(source, part, self.recipe)
+            # The given length is only an upper bound: a shorter model reads what it can.
+            given = adaptation.max_length
+            self.max_length = min(given, self.reader.limit(None) or given)
+            self.first = self.reader.prompt_length(self.max_length)
+        else:
+            self.reader, self.first = ImageReader(source), 0
+        if self.recipe.pooling != POOLER:
+            _freeze_poolers(part)
+        self.backbone = add_adapters(part, adaptation) if frozen else part
+        if not options:  # rounded weights are where they belong, and cannot be moved
+            self.backbone.to(device)
         self.adaptation = adaptation
         self.device = device
+        self.is_half = is_half(device, adaptation.precision)
+        self.n_layers, self.width = self._measure()
+        # Created on the CPU, then moved: the initial weights are the same on every device.
+        self.head = torch.nn.Linear(self.width, n_classes).to(device)
         self.depth = self.n_layers
         self.l2 = 0.0
-        self.is_half = is_half(device, adaptation.precision)
         if adaptation.gradient_checkpointing:
             self._checkpoint_gradients()
         self.rows_at_a_time = 2 * adaptation.micro_batch  # inference stores no activations
-        self.texts: list[IntArray] = []
-        self.validation: list[IntArray] = []
+        self.items: Tokens | Images = self.read(())
+        self.validation: Tokens | Images = self.items
         self.kept: State = {}
 
     @property
     def lengths(self) -> IntArray:
-        """Tokens (N,) of the pool's rows."""
-        return np.array([len(ids) for ids in self.texts], dtype=np.int64)
+        """Cost of the pool's rows (N,): tokens of texts, or patches of images."""
+        return self.items.lengths
 
-    def tokenize(self, items: Sequence[Any]) -> list[IntArray]:
-        """Return token ids of texts, cut to the maximum length."""
-        texts = as_items(items, "text")
-        if not texts:
-            return []
-        tokens = self.reader.tokenize(texts, self.max_length)
+    def read(self, items: Sequence[Any], resident_bytes: int = RESIDENT_BYTES) -> Tokens | Images:
+        """Tokenize texts, cut to the maximum length, or decode images to pixels.
+
+        Pixels are held in so many bytes at most, or else decoded batch by batch.
+        """
+        given = as_items(items, self.kind)
+        if isinstance(self.reader, ImageReader):
+            return self.reader.read(given, resident_bytes)
+        tokens = self.reader.read(given, self.max_length)
         if n_cut := int(tokens.cut.sum()):
-            logger.info("%d of %d texts were cut to %d tokens", n_cut, len(texts), self.max_length)
-        return [ids.astype(np.int64) for ids in tokens.rows(np.arange(len(texts)))]
+            logger.info("%d of %d texts were cut to %d tokens", n_cut, len(given), self.max_length)
+        return tokens
 
     @property
     def n_parameters(self) -> int:
@@ -107,33 +142,38 @@ class WholeNetwork:
     def logits(self, rows: Tensor) -> Tensor:
         """Compute logits (1, B, C) of pool rows (1, B), in training mode."""
         self.backbone.train()
-        return self._forward([self.texts[row] for row in rows[0].tolist()])[None]
+        for module in self.backbone.modules():
+            # Statistics of a few rows at a time would be noise, and those of the pretrained model
+            # are part of what it knows: batch norms keep them, and learn scale and shift alone.
+            if getattr(module, "running_mean", None) is not None:
+                module.eval()
+        return self._forward(self.items, rows[0].cpu().numpy())[None]
 
     def validation_logits(self) -> Tensor:
         """Compute logits (1, V, C) of the validation rows."""
         return self.inference(self.validation)[None]
 
-    def inference(self, texts: list[IntArray]) -> Tensor:
-        """Compute logits (n, C) of token ids."""
+    def inference(self, items: Tokens | Images) -> Tensor:
+        """Compute logits (n, C) of items that were read."""
         import torch
 
         self.backbone.eval()
         # Longest first: batches of similar lengths need little padding, and the memory that
         # suffices for the first batch suffices for all.
-        order = np.argsort([-len(text) for text in texts], kind="stable")
-        logits = torch.empty((len(texts), self.head.out_features), device=self.device)
+        order = np.argsort(-items.lengths, kind="stable")
+        logits = torch.empty((len(order), self.head.out_features), device=self.device)
         start = 0
-        while start < len(texts):
+        while start < len(order):
             batch = order[start : start + self.rows_at_a_time]
             try:
                 with torch.inference_mode():
-                    logits[batch] = self._forward([texts[row] for row in batch])
+                    logits[batch] = self._forward(items, batch)
                 start += len(batch)
             except torch.OutOfMemoryError as error:
                 if self.rows_at_a_time == 1:
-                    raise TrainingError("the memory does not suffice for a single text") from error
+                    raise TrainingError("the memory does not suffice for a single item") from error
                 self.rows_at_a_time //= 2
-                logger.warning("out of memory: reading %d texts at a time", self.rows_at_a_time)
+                logger.warning("out of memory: reading %d items at a time", self.rows_at_a_time)
         return logits
 
     def state(self) -> State:
@@ -158,34 +198,106 @@ class WholeNetwork:
         self.load(self.kept)
 
     def _checkpoint_gradients(self) -> None:
-        # Adapters leave the embeddings frozen: without this no gradient enters the first layer.
-        self.backbone.enable_input_require_grads()
-        self.backbone.gradient_checkpointing_enable({"use_reentrant": False})
+        model = self.backbone
+        try:
+            model.gradient_checkpointing_enable({"use_reentrant": False})
+        except ValueError as error:
+            raise InputError(
+                f"model {self.adaptation.model!r} cannot compute activations again: leave out "
+                "gradient_checkpointing"
+            ) from error
+        if self.kind == "text":
+            # Adapters leave the embeddings frozen: without this no gradient enters the first layer.
+            model.enable_input_require_grads()
 
-    def _forward(self, texts: list[IntArray]) -> Tensor:
+    def _forward(self, items: Tokens | Images, rows: IntArray) -> Tensor:
         """Logits (B, C) in float32."""
-        import torch
-
-        inputs = self._batch(texts)
-        whole = self.depth == self.n_layers
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.is_half):
-            output = self.backbone(**inputs, output_hidden_states=not whole)
-            hidden = output.last_hidden_state if whole else output.hidden_states[self.depth]
-        weights = inputs["attention_mask"][..., None].float()
-        mean = (hidden.float() * weights).sum(1) / weights.sum(1)
-        logits: Tensor = self.head(mean)
+        logits: Tensor = self.head(self.pooled(items, rows))
         return logits
 
-    def _batch(self, texts: list[IntArray]) -> dict[str, Tensor]:
-        """Ids padded on the right, and their mask."""
+    def pooled(self, items: Tokens | Images, rows: IntArray) -> Tensor:
+        """Pool the hidden state of some items to vectors (B, D) in float32."""
         import torch
 
-        lengths = np.array([len(text) for text in texts])
-        mask = np.arange(lengths.max()) < lengths[:, None]
-        ids = np.full(mask.shape, self.reader.filling, dtype=np.int64)
-        ids[mask] = np.concatenate(texts)
-        parts = {"input_ids": ids, "attention_mask": mask.astype(np.int64)}
-        return {name: torch.from_numpy(part).to(self.device) for name, part in parts.items()}
+        inputs, lengths = self._batch(items, rows)
+        whole, pooling = self.depth == self.n_layers, self.recipe.pooling
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.is_half):
+            hidden = hidden_state(self.backbone, inputs, None if whole else self.depth, pooling)
+        if not whole and pooling == POOLER:  # of the last state alone
+            pooling = "mean"
+        vectors = pool(hidden.float(), pooling, lengths, self.first)
+        # Lower states of convolutional models have fewer channels; the head reads zeros instead.
+        missing = getattr(self, "width", vectors.shape[1]) - vectors.shape[1]
+        return torch.nn.functional.pad(vectors, (0, missing)) if missing else vectors
+
+    def _batch(
+        self, items: Tokens | Images, rows: IntArray
+    ) -> tuple[Mapping[str, Tensor], Tensor | None]:
+        """Return the model's inputs for some items, and the lengths of texts."""
+        if isinstance(self.reader, TextReader):
+            assert isinstance(items, Tokens)
+            return self.reader.batch(items, rows, self.device)
+        assert isinstance(items, Images)
+        return self.reader.batch(items, rows, self.device, self.backbone.dtype), None
+
+    def _measure(self) -> tuple[int, int]:
+        """Return the number of layers and the width of a pooled vector.
+
+        Measured: configurations name them in many ways, or not at all.
+        """
+        import torch
+
+        items = self.reader.example()
+        rows = np.arange(len(items.lengths))
+        self.backbone.eval()
+        self.depth = self.n_layers = 0
+        try:
+            with torch.no_grad():
+                inputs, _ = self._batch(items, rows)
+                output = self.backbone(**inputs, output_hidden_states=True)
+                states = getattr(output, "hidden_states", None) or (None, None)
+                return len(states) - 1, self.pooled(items, rows).shape[1]
+        except UNFIT as error:
+            if isinstance(error, EncoderError):
+                raise
+            raise EncoderError(
+                f"model {self.adaptation.model!r} cannot read {self.kind} items: {failure(error)}"
+            ) from error
+
+
+def kind_read(adaptation: Adaptation, items: Sequence[Any] = ()) -> Kind:
+    """Return the kind of items that a model reads; of a model of both, that of the items."""
+    from pathlib import Path
+
+    kinds = kinds_of(adaptation.source.configuration())
+    if len(kinds) == 1:
+        return kinds.pop()
+    first = items[0] if len(items) else ""
+    is_text = isinstance(first, list) or (isinstance(first, str) and not Path(first).is_file())
+    return "text" if is_text else "image"
+
+
+def _own_recipe(adaptation: Adaptation, kind: Kind) -> Recipe:
+    """Return how a model's folder, or the user, says that hidden states are pooled."""
+    pooling = adaptation.pooling or AUTO
+    fitting = IMAGE_POOLINGS if kind == "image" else POOLINGS
+    if pooling != AUTO and not set(pooling.split("+")) <= set(fitting):
+        raise InputError(
+            f"pooling={pooling!r} is not one for {kind} items; valid: {', '.join(fitting)}"
+        )
+    config = adaptation.source.configuration(kind)
+    if kind == "image":
+        return image_recipe(config, pooling)
+    # The head that is trained stands instead of the model's own Dense layers and normalization.
+    recipe = read_recipe(adaptation.source, config)
+    return recipe.changed(pooling=pooling).without_head()
+
+
+def _freeze_poolers(part: Any) -> None:
+    # Above the hidden state that is read: no gradient reaches them, and some are random.
+    for name, parameter in part.named_parameters():
+        if "pooler" in name.split("."):
+            parameter.requires_grad_(False)
 
 
 @contextmanager
@@ -203,19 +315,3 @@ def seeded(seed: int, device: torch.device) -> Iterator[Callable[[int], None]]:
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         start(0)
         yield start
-
-
-def _with_adapters(backbone: Any, adaptation: Adaptation) -> Any:
-    peft = require("peft", "train")
-    config = peft.LoraConfig(
-        r=adaptation.rank,
-        lora_alpha=adaptation.alpha,
-        lora_dropout=adaptation.dropout,
-        target_modules="all-linear",
-    )
-    with warnings.catch_warnings():
-        # peft corrects this setting itself for models with transposed weights, and uses an older
-        # name of a function of transformers.
-        warnings.filterwarnings("ignore", message="fan_in_fan_out is set to False")
-        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing. is deprecated")
-        return peft.get_peft_model(backbone, config)
