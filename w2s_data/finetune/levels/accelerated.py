@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from w2s_data.finetune.levels.lengths import pieces
+from w2s_data.finetune.levels.meter import Meter
 from w2s_data.finetune.levels.precision import make_accelerator
 from w2s_data.finetune.levels.schedule import StepSchedule
 from w2s_data.finetune.loop import Callback, EpochEnd, validation_loss
@@ -60,18 +61,18 @@ class WholeTrainer:
     evaluate_every: int  # steps
     reseed: Callable[[int], None]  # starts the random numbers of a step
     note: Callable[[EpochEnd, int], dict[str, Any]]  # row of the history, after so many steps
+    meter: Meter
+    most_tokens: int  # with padding, whose gradient is computed at a time
     validation: Tensor | None = None  # (1, V, C), labels of the validation rows
     patience: int | None = None  # evaluations without a lower loss before the training ends
     callbacks: tuple[Callback, ...] = ()  # one that returns True ends the training
     store: TrainingStore | None = None
-    advance: Callable[[int], None] = lambda _: None  # of the progress bar, by steps
     progress: Progress = field(default_factory=Progress)
 
     def __post_init__(self) -> None:
         import torch
 
         self.lengths = self.network.lengths
-        self.most_tokens = self.settings.micro_tokens
         self.accelerator = make_accelerator(self.device, self.settings.precision)
         groups = self.network.parameter_groups()
         # One pass over the weights: of a small model's step, the other forms take a third.
@@ -87,11 +88,10 @@ class WholeTrainer:
         # Skipped, not left out: the batches that follow must be those of an unbroken training.
         for _ in range(done.step):
             next(batches)
-        self.advance(done.step)
+        self.meter.resume(done.step)
         resumed_at_end = done.stopped or done.step == n_steps
         while not done.stopped and done.step < n_steps:
             self._step(next(batches))
-            self.advance(1)
             if done.step % self.evaluate_every == 0 or done.step == n_steps:
                 self._evaluate()
             if self.store is not None and not self._is_over and self.store.is_due(done.step):
@@ -129,6 +129,7 @@ class WholeTrainer:
         self.objective.after_step(batch)
         self.progress.losses.append(loss)
         self.progress.step += 1
+        self.meter.add(int(self.lengths[batch.rows[0].cpu().numpy()].sum()), loss, rate)
 
     def _gradient(self, batch: Batch) -> float:
         """Accumulate the gradient over pieces of the batch, smaller ones if memory is short."""
@@ -162,8 +163,8 @@ class WholeTrainer:
     def _take_smaller_pieces(self, lengths: IntArray, error: Exception) -> None:
         if len(lengths) == 1:
             raise TrainingError(
-                f"{self.name}: the memory does not suffice for a single row of {lengths[0]} tokens;"
-                " try gradient_checkpointing, a smaller max_length or tuning 'lora'"
+                f"{self.name}: the memory does not suffice for one row of {lengths[0]} tokens; "
+                "try gradient_checkpointing, a smaller max_length or tuning 'lora'"
             ) from error
         self.most_tokens = int(len(lengths) * lengths.max()) // 2
         logger.warning(

@@ -20,7 +20,10 @@ from w2s_data.encoders.tokens import Tokens
 from w2s_data.errors import DegenerateDataWarning, InputError
 from w2s_data.finetune.levels.accelerated import WholeTrainer
 from w2s_data.finetune.levels.convergence import is_undertrained, loss_trend
+from w2s_data.finetune.levels.estimate import tokens_that_fit
+from w2s_data.finetune.levels.initial import new_weights
 from w2s_data.finetune.levels.lengths import similar_rows
+from w2s_data.finetune.levels.meter import Meter
 from w2s_data.finetune.levels.schedule import StepSchedule, usual_rate
 from w2s_data.finetune.levels.store import TrainingStore, digest_array, digest_items, to_disk
 from w2s_data.finetune.levels.whole import State, WholeNetwork, kind_read, seeded
@@ -116,6 +119,7 @@ class WholeTask(Task):
     items: Sequence[Any] = ()  # N texts or images
     validation_items: Sequence[Any] = ()  # V, whose labels are in `validation_labels`
     _trainings: int = 0
+    _most_tokens: int | None = None  # at a time, by the memory
 
     def __post_init__(self) -> None:
         self.adaptation = self.settings.adaptation
@@ -136,8 +140,19 @@ class WholeTask(Task):
         return network
 
     @cached_property
-    def _initial(self) -> State:
+    def _pretrained(self) -> State:
         return to_disk(self.network.state())
+
+    @cached_property
+    def _initial(self) -> State:
+        """Weights that every training of the seed starts from: pretrained ones, and new ones."""
+        with seeded(self._seed, self.device):
+            return {**self._pretrained, **new_weights(self._pretrained, self.network.head)}
+
+    def share(self, other: WholeTask) -> None:
+        """Take the network of another seed: the pretrained weights are in memory once."""
+        self.network, self._pretrained = other.network, other._pretrained
+        self.adaptation, self._most_tokens = other.adaptation, other._most_tokens
 
     @property
     def _seed(self) -> int:
@@ -159,6 +174,9 @@ class WholeTask(Task):
         store = self._store(objective, stage, weight, (penalty, capacity))
         self._trainings += 1
         labels = self.validation_labels
+        if self._most_tokens is None:
+            with seeded(self._seed, self.device):
+                self._most_tokens = tokens_that_fit(name, network, self._batch_rows)
         with (
             seeded(self._seed, self.device) as reseed,
             progress(name, self.n_steps, "steps", self.progress) as advance,
@@ -173,7 +191,8 @@ class WholeTask(Task):
                 evaluate_every=self.adaptation.evaluate_every or self._steps_per_epoch,
                 reseed=reseed,
                 note=functools.partial(self._row, stage),
-                advance=advance,
+                meter=Meter(name, self.n_steps, advance),
+                most_tokens=self._most_tokens,
                 validation=None if labels is None else self.seed_tensor(labels),
                 patience=self.settings.patience,
                 callbacks=self.settings.callbacks,
@@ -182,7 +201,7 @@ class WholeTask(Task):
             done = trainer.run(self._batches(weight, self.rngs(TRAINING), self.n_steps))
         self.history += done.history
         # What memory allowed in one training it will allow in the next.
-        self.adaptation = replace(self.adaptation, micro_tokens=trainer.most_tokens)
+        self._most_tokens = trainer.most_tokens
         training = self._describe(name, trainer)
         state = to_disk(network.state())
         return WholeModel(network, state, network.depth, objective.link, training)
@@ -216,6 +235,7 @@ class WholeTask(Task):
             self.n_steps, float(rate), self.adaptation.decay, self.adaptation.warmup
         )
 
+    # Rows of similar length share a batch.
     def _stream(self, rows: IntArray, size: int, rng: np.random.Generator) -> Iterator[IntArray]:
         return similar_rows(rows, self.network.lengths, size, rng)
 
@@ -277,12 +297,17 @@ def train_whole(
 ) -> tuple[Outcome, list[dict[str, Any]]]:
     """Train a whole model of every seed by a method, one after another; also return the history."""
     outcomes, history = [], []
+    first: WholeTask | None = None
     for seed in seeds:
         task = WholeTask(
             *(pool, settings, method.name, entropy, (seed,), progress, validation_labels),
             items=items,
             validation_items=validation_items,
         )
+        if first is None:
+            first = task
+        else:
+            task.share(first)
         outcome = method.fit(task)
         assert isinstance(outcome.model, WholeModel)
         training = {name: np.array([value]) for name, value in outcome.model.training.items()}
