@@ -79,6 +79,8 @@ _READING = {
     ),
     "quantize": one_of(None) | Constraint("4 or 8", lambda bits: bits in (4, 8)),
     "kind": one_of(None, "text", "image"),
+    "reward": one_of(None, "head", "dpo"),
+    "beta": positive,
 }
 # These change where and how a training runs, but not the student that comes out of it.
 _NOT_IDENTITY = ("device", "resident_bytes", "callbacks", "checkpoint")
@@ -126,6 +128,11 @@ class Adaptation:
     kind : {"text", "image"}, optional
         What the items are; by default what the model reads, and for models of both, e.g. CLIP, what
         the items look like.
+    reward : {"head", "dpo"}, optional
+        Of preference pairs: linear in the pooled hidden state (the default), or for decoders the
+        implicit reward of DPO, which trains the language model itself.
+    beta : float
+        Factor of the log-ratios in the reward of DPO; larger ones keep nearer to the start.
     """
 
     model: str
@@ -149,6 +156,8 @@ class Adaptation:
     target_modules: tuple[str, ...] | None = None
     quantize: Literal[4, 8] | None = None
     kind: Kind | None = None
+    reward: Literal["head", "dpo"] | None = None
+    beta: float = 0.1
 
     def __post_init__(self) -> None:
         given: Any = self.target_modules
@@ -201,8 +210,9 @@ class TrainingSettings:
     patience : int
         Epochs without a lower validation loss after which a seed stops.
     paired : bool
-        Features are those of preference pairs: train a reward without an intercept, see
-        `w2s_data.finetune.preference`.
+        Features are those of preference pairs, or items are pairs (first, second[, prompt]) of
+        texts or chat messages: train a reward, see `w2s_data.finetune.preference` and, for whole
+        models, `w2s_data.finetune.levels.reward`.
     controls : bool
         Train the method's controls as well.
     device : str
@@ -249,15 +259,21 @@ class TrainingSettings:
             raise InputError(
                 f"tuning {self.tuning!r} trains a pretrained model: pass model (folder or hub name)"
             )
-        if self.tuning != "head" and self.paired:
-            raise InputError("pairs are trained with tuning 'head', on the features of pairs")
+        reward = self.model.reward if isinstance(self.model, Adaptation) else None
+        if reward is not None and not self.paired:
+            raise InputError(
+                f"reward {reward!r} is for preference pairs: pass paired=True, or leave reward out"
+            )
 
     @property
     def adaptation(self) -> Adaptation:
         """The model to tune, as a full description."""
         assert self.tuning != "head"
         given = self.model if isinstance(self.model, Adaptation) else Adaptation(str(self.model))
-        return dataclasses.replace(given, tuning=self.tuning)
+        given = dataclasses.replace(given, tuning=self.tuning)
+        if not self.paired:
+            return given
+        return dataclasses.replace(given, kind="text", reward=given.reward or "head")
 
     def replace(self, **changes: Any) -> TrainingSettings:
         """Return a copy with other values; an unknown setting is an `InputError`."""

@@ -77,6 +77,14 @@ class TuningSettings(Settings):
     save_minutes: Annotated[float, Strict(), Field(ge=0, allow_inf_nan=False)] | None = Field(
         None, description="Minutes between two checkpoints; 5 by default."
     )
+    reward: Literal["head", "dpo"] | None = Field(
+        None,
+        description="Of preference pairs: a linear reward on the hidden state (head, the default), "
+        "or for decoders the implicit reward of DPO.",
+    )
+    beta: Positive | None = Field(
+        None, description="Factor of the log-ratios in the reward of DPO; 0.1 by default."
+    )
 
 
 class GainSettings(TuningSettings):

@@ -61,7 +61,7 @@ def gain_stage(
     RunError
         If the run was not scored.
     InputError
-        If the test split has no gold labels, or a whole model is to be trained on pairs.
+        If the test split has no gold labels.
     NotApplicableError
         If strong features are missing.
     """
@@ -141,14 +141,16 @@ def gain_stage(
 def check_gain(settings: GainSettings, known: Known) -> None:
     """Raise for methods, models and columns that do not exist, and for items without labels."""
     from w2s_data.finetune.gain.training import name_methods
+    from w2s_data.finetune.levels.reward import check_reward
 
     dataset = known.dataset
     name_methods(methods_from(settings.methods))
     check_seeds(settings.seeds)
-    paired = dataset is not None and dataset.is_paired
+    paired = settings.reward is not None if dataset is None else dataset.is_paired
     chosen = training_settings(settings, Compute().device, paired)
     if chosen.tuning != "head":
         chosen.adaptation.source.configuration("text")
+        check_reward(chosen.adaptation)
         for library in ("accelerate", *(["peft"] if chosen.tuning == "lora" else [])):
             find(library, "train")
         if dataset is not None and dataset.kind != "text":

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.w2s_data.finetune.tiny import save_tiny_model
 from w2s_data import LinearProbe, load_dataset
 from w2s_data.cli import main
 from w2s_data.data.pairs import PAIR_CLASSES
@@ -346,5 +347,7 @@ class TestBadInput:
         assert stop.value.code == 0
         refused("these features are differences", "groups", tmp_path / "run")
 
-    def test_whole_models_are_not_for_pairs(self, refused, run):
-        refused("with tuning 'head'", "gain", run, "--tuning", "lora", "--model", "nothere")
+    def test_dpo_is_not_for_encoders(self, refused, run, tmp_path):
+        save_tiny_model(tmp_path / "bert", 1)
+        tuned = ("--tuning", "lora", "--model", tmp_path / "bert", "--reward", "dpo")
+        refused("reads it: use reward 'head'", "gain", run, *tuned)

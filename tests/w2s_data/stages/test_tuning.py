@@ -32,16 +32,18 @@ OTHER = {
     "evaluate_every": 5,
     "save_every": 6,
     "save_minutes": 7.0,
+    "reward": "dpo",
+    "beta": 0.2,
 }
 
 
-def chosen(**settings):
-    return training_settings(GainSettings(**settings), "cpu", paired=False)
+def chosen(paired=False, **settings):
+    return training_settings(GainSettings(**settings), "cpu", paired=paired)
 
 
 def test_every_setting_arrives():
     assert OTHER.keys() == TuningSettings.model_fields.keys()
-    given = chosen(tuning="lora", epochs=2, student_l2=0.5, batch_size=7, **OTHER)
+    given = chosen(True, tuning="lora", epochs=2, student_l2=0.5, batch_size=7, **OTHER)
     assert (given.epochs, given.l2, given.batch_size, given.device) == (2, 0.5, 7, "cpu")
     for name, value in OTHER.items():
         place = given.adaptation if hasattr(given.adaptation, name) else given

@@ -24,6 +24,7 @@ from w2s_data.finetune.levels.estimate import tokens_that_fit
 from w2s_data.finetune.levels.initial import new_weights
 from w2s_data.finetune.levels.lengths import similar_rows
 from w2s_data.finetune.levels.meter import Meter
+from w2s_data.finetune.levels.reward import make_network
 from w2s_data.finetune.levels.schedule import StepSchedule, usual_rate
 from w2s_data.finetune.levels.store import TrainingStore, digest_array, digest_items, to_disk
 from w2s_data.finetune.levels.whole import State, WholeNetwork, kind_read, seeded
@@ -72,7 +73,7 @@ class WholeModel(Model):
         """Return the trained weights: adapters or all, and the head."""
         record = {
             "adaptation": dataclasses.asdict(self.network.adaptation),
-            "n_classes": self.network.head.out_features,
+            "n_classes": self.network.n_classes,
             "depth": self.depth,
             "link": self.link,
         }
@@ -85,7 +86,7 @@ class WholeModel(Model):
 
         record = weights.record
         adaptation = Adaptation(**record["adaptation"])
-        network = WholeNetwork(adaptation, record["n_classes"], resolve_device(device))
+        network = make_network(adaptation, record["n_classes"], resolve_device(device))
         state = {name: torch.from_numpy(array) for name, array in weights.tensors.items()}
         return cls(network, state, record["depth"], record["link"])
 
@@ -134,7 +135,7 @@ class WholeTask(Task):
     def network(self) -> WholeNetwork:
         """The pretrained model with a new head, and the items as it reads them."""
         with seeded(self._seed, self.device):
-            network = WholeNetwork(self.adaptation, self.pool.n_classes, self.device)
+            network = make_network(self.adaptation, self.pool.n_classes, self.device)
         network.items = network.read(self.items, self.settings.resident_bytes)
         network.validation = network.read(self.validation_items, self.settings.resident_bytes)
         return network

@@ -99,8 +99,10 @@ def _usual_layers(part: Any, ranks: dict[str, int]) -> list[str]:
     import torch
 
     modules = dict(part.named_modules())
-    # A pooler lies above the hidden state that the student reads, and learns nothing.
-    names = [name for name in ranks if "pooler" not in name.split(".")]
+    # A pooler lies above the hidden state that the student reads, and learns nothing; the head of a
+    # language model often is its table of embeddings.
+    head = getattr(part, "get_output_embeddings", lambda: None)()
+    names = [n for n in ranks if "pooler" not in n.split(".") and modules[n] is not head]
     convolutions = [name for name in names if isinstance(modules[name], torch.nn.Conv2d)]
     linear = [name for name in names if name not in convolutions]
     # Of a model without linear layers the wide convolutions do the work; elsewhere a wide one only

@@ -22,6 +22,7 @@ from w2s_data.encoders.recipe import Recipe
 from w2s_data.encoders.source import quiet
 from w2s_data.errors import RunError, require
 from w2s_data.finetune.levels.adapters import WholeModel
+from w2s_data.finetune.levels.reward import make_network
 from w2s_data.finetune.levels.store import read_student, write_student
 from w2s_data.finetune.levels.whole import State, WholeNetwork
 from w2s_data.finetune.settings import Adaptation
@@ -56,7 +57,7 @@ def save_whole(
         "reading": {name: getattr(network.recipe, name) for name in _READING},
         "opened_by": _opened_by(network),
         "base": source.identity(),
-        "n_classes": network.head.out_features,
+        "n_classes": network.n_classes,
         "depth": model.depth,
         "link": model.link,
         "files": {file.name: sha256_file(file) for file in weights},
@@ -109,12 +110,14 @@ def load_whole(
         with reading(place / name, "the weights of a student"):
             if sha256_file(place / name) != sha256:
                 raise ValueError("its checksum is not that of student.json")
-    opened = adaptation
+    opened, start = adaptation, None
     if adaptation.tuning == "full":
         opened = replace(adaptation, model=str(place))
-    else:
+    # The reward of DPO is relative to the model before it was tuned.
+    if adaptation.tuning == "lora" or adaptation.reward == "dpo":
         _check_base(place, adaptation, record["base"])
-    network = WholeNetwork(opened, n_classes, resolve_device(device), recipe)
+        start = adaptation.source
+    network = make_network(opened, n_classes, resolve_device(device), recipe, start)
     if adaptation.tuning == "lora":
         _load_adapters(network, place / ADAPTERS)
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}

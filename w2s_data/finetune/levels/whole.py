@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from w2s_data.encoders.backbone import hidden_state, load_part
+from w2s_data.encoders.backbone import Part, hidden_state, load_part
 from w2s_data.encoders.base import Kind, as_items
 from w2s_data.encoders.batches import UNFIT
 from w2s_data.encoders.pixels import ImageReader, Images
@@ -57,7 +57,8 @@ class WholeNetwork:
     ) -> None:
         import torch
 
-        source = adaptation.source
+        self.adaptation, source = adaptation, adaptation.source
+        self.n_classes = n_classes
         on_cuda = device.type == "cuda"
         frozen = adaptation.tuning == "lora"
         # Only frozen weights may lose digits; those that are trained stay in float32.
@@ -65,7 +66,7 @@ class WholeNetwork:
         self.kind = adaptation.kind or kind_read(adaptation)
         options = loading_options(adaptation, device)
         self.recipe = recipe or _own_recipe(adaptation, self.kind)
-        loaded = load_part(source, self.kind, dtype, self.recipe.pooling, **options)
+        loaded = self._load(dtype, options)
         part, self.opener, self.path = loaded.model, loaded.opener, loaded.path
         self.reader: TextReader | ImageReader
         if self.kind == "text":
@@ -81,12 +82,11 @@ class WholeNetwork:
         self.backbone = add_adapters(part, adaptation) if frozen else part
         if not options:  # rounded weights are where they belong, and cannot be moved
             self.backbone.to(device)
-        self.adaptation = adaptation
         self.device = device
         self.is_half = is_half(device, adaptation.precision)
         self.n_layers, self.width = self._measure()
         # Created on the CPU, then moved: the initial weights are the same on every device.
-        self.head = torch.nn.Linear(self.width, n_classes).to(device)
+        self.head: torch.nn.Module = torch.nn.Linear(self.width, n_classes).to(device)
         self.depth = self.n_layers
         self.l2 = 0.0
         if adaptation.gradient_checkpointing:
@@ -161,7 +161,7 @@ class WholeNetwork:
         # Longest first: batches of similar lengths need little padding, and the memory that
         # suffices for the first batch suffices for all.
         order = np.argsort(-items.lengths, kind="stable")
-        logits = torch.empty((len(order), self.head.out_features), device=self.device)
+        logits = torch.empty((len(order), self.n_classes), device=self.device)
         start = 0
         while start < len(order):
             batch = order[start : start + self.rows_at_a_time]
@@ -239,6 +239,11 @@ class WholeNetwork:
             return self.reader.batch(items, rows, self.device)
         assert isinstance(items, Images)
         return self.reader.batch(items, rows, self.device, self.backbone.dtype), None
+
+    def _load(self, dtype: torch.dtype, options: Mapping[str, Any]) -> Part:
+        """Load the part of the model that is tuned."""
+        source, pooling = self.adaptation.source, self.recipe.pooling
+        return load_part(source, self.kind, dtype, pooling, **options)
 
     def _measure(self) -> tuple[int, int]:
         """Return the number of layers and the width of a pooled vector.

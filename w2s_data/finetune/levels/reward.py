@@ -1,0 +1,252 @@
+r"""Whole models that order pairs: a reward head, or the implicit reward of a language model.
+
+The two orders of a pair are two classes with the logits
+
+.. math:: \big(\tfrac12 d,\; -\tfrac12 d\big), \qquad d = r(x_1) - r(x_2),
+          \qquad P(\text{first}) = \sigma(d)
+
+so that cross-entropy is the Bradley-Terry loss, as for heads on features (`finetune.preference`),
+and every method for two classes trains them. The reward r is linear in the pooled hidden state, or
+that of direct preference optimization (DPO) for a response y to a prompt x,
+
+.. math:: r(x, y) = \beta \,\big(\log \pi(y \mid x) - \log \pi_0(y \mid x)\big)
+
+with the model \pi that is trained and the model \pi_0 that it was at the start. Its log-probability
+is the sum over the tokens of the response. (Rafailov et al., *Direct Preference Optimization*,
+NeurIPS 2023, equation 5.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from w2s_data.encoders.backbone import Part
+from w2s_data.encoders.recipe import Recipe, is_decoder
+from w2s_data.encoders.source import Source
+from w2s_data.encoders.tokens import TextReader
+from w2s_data.errors import EncoderError, InputError, NotApplicableError
+from w2s_data.finetune.levels.pair_tokens import PairReader, PairTokens
+from w2s_data.finetune.levels.whole import State, WholeNetwork
+from w2s_data.finetune.settings import Adaptation
+from w2s_data.utils.typing import BoolArray, FloatArray, IntArray
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+
+class PairNetwork(WholeNetwork):
+    """A pretrained model with a linear reward on its pooled hidden state; see the module."""
+
+    def __init__(
+        self,
+        adaptation: Adaptation,
+        n_classes: int,
+        device: torch.device,
+        recipe: Recipe | None = None,
+    ) -> None:
+        import torch
+
+        super().__init__(adaptation, n_classes, device, recipe)
+        # Without a bias, which would vanish in the difference.
+        self.head = torch.nn.Linear(self.width, 1, bias=False).to(device)
+
+    def read(self, items: Sequence[Any], resident_bytes: int = 0) -> Any:  # noqa: ARG002
+        """Tokenize pairs; see `PairReader.read`."""
+        return PairReader(self.texts, self.max_length, self.first, ends=False).read(items)
+
+    @property
+    def texts(self) -> TextReader:
+        """The reader, which is one of texts."""
+        assert isinstance(self.reader, TextReader)
+        return self.reader
+
+    def _forward(self, items: Any, rows: IntArray) -> Tensor:
+        """Logits (B, 2) in float32."""
+        rewards = self.head(self.pooled(items.sides, items.places(rows)))[:, 0]
+        return _logits(rewards, items.turned[rows])
+
+
+class ImplicitNetwork(PairNetwork):
+    """A decoder whose reward is that of DPO; see the module."""
+
+    def __init__(
+        self,
+        adaptation: Adaptation,
+        n_classes: int,
+        device: torch.device,
+        recipe: Recipe | None = None,
+        start: Source | None = None,
+    ) -> None:
+        import torch
+
+        # Tuned weights that were saved are not those of the start, which `start` has.
+        self.start = start or adaptation.source
+        self.is_start = start is None
+        super().__init__(adaptation, n_classes, device, recipe)
+        self.head = torch.nn.Identity()  # the model's own head scores tokens
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Return all trained weights, which do not decay: the start is where they are drawn to."""
+        return [{"params": list(self.parameters().values()), "weight_decay": 0.0}]
+
+    def read(self, items: Sequence[Any], resident_bytes: int = 0) -> Any:  # noqa: ARG002
+        """Tokenize pairs, and compute the log-probabilities of the start once."""
+        tokens = PairReader(self.texts, self.max_length, ends=True).read(items)
+        if len(tokens.turned):
+            self._reference(tokens)
+        return tokens
+
+    def logits(self, rows: Tensor) -> Tensor:
+        """Compute logits (1, B, 2) of pool rows (1, B), in training mode."""
+        self.is_start = False
+        return super().logits(rows)
+
+    def load(self, state: State) -> None:
+        """Set the trained weights."""
+        self.is_start = False
+        super().load(state)
+
+    def _forward(self, items: Any, rows: IntArray) -> Tensor:
+        """Logits (B, 2) in float32."""
+        import torch
+
+        places = items.places(rows)
+        start = torch.from_numpy(self._reference(items)[places]).to(self.device)
+        ratios = self._log_probabilities(self.backbone, items, places) - start
+        return _logits(self.adaptation.beta * ratios, items.turned[rows])
+
+    def _reference(self, items: PairTokens) -> FloatArray:
+        """Return the log-probabilities (2 N,) under the start, which are computed once."""
+        import torch
+
+        found = items.reference.get(self.depth)
+        if found is not None:
+            return found
+        order = np.argsort(-items.sides.lengths, kind="stable")
+        found = np.empty(len(order), dtype=np.float32)
+        with self._started() as model, torch.no_grad():
+            for first in range(0, len(order), self.rows_at_a_time):
+                places = order[first : first + self.rows_at_a_time]
+                found[places] = self._log_probabilities(model, items, places).cpu().numpy()
+        items.reference[self.depth] = found
+        return found
+
+    @contextmanager
+    def _started(self) -> Iterator[Any]:
+        """Give the model with the weights of the start, without dropout."""
+        training = self.backbone.training
+        try:
+            if self.adaptation.tuning == "lora":
+                self.backbone.eval()
+                with self.backbone.disable_adapter():
+                    yield self.backbone
+            elif self.is_start:
+                yield self.backbone.eval()
+            else:  # held for this moment alone
+                loaded = _load_decoder(self.start, self.backbone.dtype)
+                yield loaded.model.to(self.device).eval()
+        finally:
+            self.backbone.train(training)
+
+    def _log_probabilities(self, model: Any, items: PairTokens, places: IntArray) -> Tensor:
+        """Sum the log-probabilities of the tokens of some responses (B,), in float32."""
+        import torch
+
+        inputs, _ = self.texts.batch(items.sides, places, self.device)
+        ids, length = inputs["input_ids"], inputs["input_ids"].shape[1]
+        # The first token of all has nothing before it that predicts it.
+        before = np.maximum(items.prompts[places], 1)
+        first = min(int(before.min()), length - 1)
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.is_half):
+            if self.depth == self.n_layers:
+                # Without those of the prompts, which take most of the memory.
+                logits = model(**inputs, logits_to_keep=length - first + 1).logits
+            else:
+                hidden = model(**inputs, output_hidden_states=True).hidden_states[self.depth]
+                logits = model.get_output_embeddings()(hidden[:, first - 1 :])
+        kept = logits[:, :-1].float().transpose(1, 2)
+        losses = torch.nn.functional.cross_entropy(kept, ids[:, first:], reduction="none")
+        at = np.arange(first, length)
+        counts = (at >= before[:, None]) & (at < items.sides.lengths[places][:, None])
+        return -(losses * torch.from_numpy(counts).to(self.device)).sum(1)
+
+    def _load(self, dtype: torch.dtype, options: Mapping[str, Any]) -> Part:
+        return _load_decoder(self.adaptation.source, dtype, **options)
+
+    def _measure(self) -> tuple[int, int]:
+        """Return the number of layers; there is no pooled vector."""
+        import torch
+
+        inputs, _ = self.texts.batch(self.texts.example(), np.arange(2), self.device)
+        with torch.no_grad():
+            output = self.backbone.eval()(**inputs, output_hidden_states=True)
+        return len(output.hidden_states) - 1, 1
+
+
+def make_network(
+    adaptation: Adaptation,
+    n_classes: int,
+    device: torch.device,
+    recipe: Recipe | None = None,
+    start: Source | None = None,
+) -> WholeNetwork:
+    """Return a network of items, or of pairs by the reward of the adaptation.
+
+    `start` is the model that tuned weights, which the adaptation names, were tuned from.
+    """
+    if adaptation.reward is None:
+        return WholeNetwork(adaptation, n_classes, device, recipe)
+    if n_classes != 2:
+        raise InputError(f"a pair has two orders; the weak labels have {n_classes} classes")
+    if adaptation.reward == "head":
+        return PairNetwork(adaptation, n_classes, device, recipe)
+    return ImplicitNetwork(adaptation, n_classes, device, recipe, start)
+
+
+def check_reward(adaptation: Adaptation) -> None:
+    """Raise NotApplicableError for DPO on a model that does not generate text."""
+    if adaptation.reward != "dpo":
+        return
+    config = adaptation.source.configuration("text")
+    if not is_decoder(config):
+        raise NotApplicableError(
+            f"reward 'dpo' is that of a decoder, which generates text, and model "
+            f"{adaptation.model!r} ({config.model_type}) reads it: use reward 'head'"
+        )
+
+
+def _load_decoder(source: Source, dtype: torch.dtype, **options: Any) -> Part:
+    """Load a language model with its head; raise EncoderError if weights are missing."""
+    from transformers import AutoModelForCausalLM
+
+    model, info = source.load(
+        AutoModelForCausalLM.from_pretrained,
+        "weights",
+        config=source.configuration("text"),
+        dtype=dtype,
+        output_loading_info=True,
+        **options,
+    )
+    missing = sorted(info["missing_keys"])
+    if missing:
+        raise EncoderError(
+            f"the files of model {source.model!r} lack {len(missing)} weights ({missing[0]}, ...), "
+            "which would be random: reward 'dpo' needs a language model with its head"
+        )
+    model.config.use_cache = False  # of keys and values, for generating text only
+    return Part(model, model.config, "AutoModelForCausalLM", "")
+
+
+def _logits(rewards: Tensor, turned: BoolArray) -> Tensor:
+    """Return the logits (B, 2) of pairs by the rewards (2 B,) of one side, then of the other."""
+    import torch
+
+    one, other = rewards.float().chunk(2)
+    signs = torch.from_numpy(np.where(turned, -0.5, 0.5).astype(np.float32)).to(rewards.device)
+    half = signs * (one - other)
+    return torch.stack([half, -half], dim=-1)
