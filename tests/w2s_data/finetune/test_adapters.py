@@ -62,6 +62,7 @@ def train(
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:naive, student. undertrained")
 @pytest.mark.parametrize("tuning", ["lora", "full"])
 def test_students_learn_beyond_their_teacher(tiny, rng, tuning):
     texts, labels = reviews(rng, 256)

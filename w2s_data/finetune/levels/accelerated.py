@@ -91,7 +91,7 @@ class WholeTrainer:
         self.meter.resume(done.step)
         resumed_at_end = done.stopped or done.step == n_steps
         while not done.stopped and done.step < n_steps:
-            self._step(next(batches))
+            self.step(next(batches))
             if done.step % self.evaluate_every == 0 or done.step == n_steps:
                 self._evaluate()
             if self.store is not None and not self._is_over and self.store.is_due(done.step):
@@ -110,7 +110,7 @@ class WholeTrainer:
     def _stops_early(self) -> bool:
         return self.validation is not None and self.patience is not None
 
-    def _step(self, batch: Batch) -> None:
+    def step(self, batch: Batch) -> None:
         """Take one step of AdamW."""
         rate = self.schedule.rate(batch.step)
         for group in self.optimizer.param_groups:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,11 +20,12 @@ from w2s_data.encoders.pixels import Images
 from w2s_data.encoders.tokens import Tokens
 from w2s_data.errors import DegenerateDataWarning, InputError
 from w2s_data.finetune.levels.accelerated import WholeTrainer
-from w2s_data.finetune.levels.convergence import is_undertrained, loss_trend
+from w2s_data.finetune.levels.convergence import loss_trend
 from w2s_data.finetune.levels.estimate import tokens_that_fit
 from w2s_data.finetune.levels.initial import new_weights
 from w2s_data.finetune.levels.lengths import similar_rows
 from w2s_data.finetune.levels.meter import Meter
+from w2s_data.finetune.levels.range_test import find_rate, rising_schedule
 from w2s_data.finetune.levels.reward import make_network
 from w2s_data.finetune.levels.schedule import StepSchedule, usual_rate
 from w2s_data.finetune.levels.store import TrainingStore, digest_array, digest_items, to_disk
@@ -34,7 +36,7 @@ from w2s_data.finetune.objectives import LINKS, Model, Objective, Weights
 from w2s_data.finetune.settings import Adaptation, ResolvedSettings
 from w2s_data.finetune.task import TRAINING, Pool, Task
 from w2s_data.utils.io import sha256_json
-from w2s_data.utils.progress import progress
+from w2s_data.utils.progress import Advance, ignore, progress
 from w2s_data.utils.typing import FloatArray, IntArray
 from w2s_data.utils.validation import check_same_length
 
@@ -111,16 +113,17 @@ class WholeTask(Task):
     """Trains a pretrained model of one seed on the pool's texts or images.
 
     The objectives are those of heads. A student of less capacity reads the hidden state of a lower
-    layer. Diagnostics of the training of each seed: `undertrained`, whether the loss still fell at
-    the end; `loss_slope`, its change over the last third of the steps as a share of the first loss;
-    the highest `learning_rate`; `steps`; and `real_token_share`, the share of the computed tokens
-    that are no padding.
+    layer. Diagnostics of the training of each seed: `undertrained`, whether the loss still fell;
+    `loss_slope`, its change in as long a training again as a share of the first loss, by the trend
+    of the last two thirds of the steps; the highest `learning_rate`; `steps`; and
+    `real_token_share`, the share of the computed tokens that are no padding.
     """
 
     items: Sequence[Any] = ()  # N texts or images
     validation_items: Sequence[Any] = ()  # V, whose labels are in `validation_labels`
     _trainings: int = 0
     _most_tokens: int | None = None  # at a time, by the memory
+    _rate: float | None = None  # by a range test
 
     def __post_init__(self) -> None:
         self.adaptation = self.settings.adaptation
@@ -168,38 +171,19 @@ class WholeTask(Task):
         self, objective: Objective, stage: str, weight: FloatArray, penalty: float, capacity: float
     ) -> Model:
         network = self.network
-        network.load(self._initial)
         network.depth = max(1, round(capacity * network.n_layers))
         network.l2 = float(self.settings.l2) * penalty
         name = f"{self.name}, {stage}"
-        store = self._store(objective, stage, weight, (penalty, capacity))
-        self._trainings += 1
-        labels = self.validation_labels
-        if self._most_tokens is None:
-            with seeded(self._seed, self.device):
+        with seeded(self._seed, self.device) as reseed:
+            if self._most_tokens is None:
                 self._most_tokens = tokens_that_fit(name, network, self._batch_rows)
-        with (
-            seeded(self._seed, self.device) as reseed,
-            progress(name, self.n_steps, "steps", self.progress) as advance,
-        ):
-            trainer = WholeTrainer(
-                network,
-                self.adaptation,
-                objective,
-                self._schedule,
-                name=name,
-                device=self.device,
-                evaluate_every=self.adaptation.evaluate_every or self._steps_per_epoch,
-                reseed=reseed,
-                note=functools.partial(self._row, stage),
-                meter=Meter(name, self.n_steps, advance),
-                most_tokens=self._most_tokens,
-                validation=None if labels is None else self.seed_tensor(labels),
-                patience=self.settings.patience,
-                callbacks=self.settings.callbacks,
-                store=store,
-            )
-            done = trainer.run(self._batches(weight, self.rngs(TRAINING), self.n_steps))
+            schedule = self._schedule(objective, stage, reseed, weight)
+            network.load(self._initial)
+            store = self._store(objective, stage, weight, (penalty, capacity))
+            with progress(name, self.n_steps, "steps", self.progress) as advance:
+                trainer = self._trainer(objective, stage, reseed, schedule, advance, store)
+                done = trainer.run(self._batches(weight, self.rngs(TRAINING), self.n_steps))
+        self._trainings += 1
         self.history += done.history
         # What memory allowed in one training it will allow in the next.
         self._most_tokens = trainer.most_tokens
@@ -210,31 +194,72 @@ class WholeTask(Task):
     def _describe(self, name: str, trainer: WholeTrainer) -> dict[str, Any]:
         """Return how a training went, and warn if it ended too early."""
         done = trainer.progress
-        change, _ = loss_trend(done.losses)
-        undertrained = not done.stopped and is_undertrained(done.losses)
+        rates = [trainer.schedule.rate(step) for step in range(done.step)]
+        trend = loss_trend(done.losses, rates)
+        undertrained = trend.is_undertrained and not done.stopped
         if undertrained:
             warnings.warn(
-                f"{name}: undertrained, the loss still fell by {-change:.0%} of its first value in "
-                f"the last third of {done.step} steps; try more epochs or a larger learning_rate",
+                f"{name}: undertrained, the loss still falls after {done.step} steps, by "
+                f"{-trend.slope:.0%} of its first value in as many again; try more epochs or a "
+                "larger learning_rate",
                 DegenerateDataWarning,
                 stacklevel=2,
             )
         return {
             "undertrained": undertrained,
-            "loss_slope": change,
+            "loss_slope": trend.slope,
             "learning_rate": trainer.schedule.learning_rate,
             "steps": done.step,
             "real_token_share": done.real_token_share,
         }
 
-    @property
-    def _schedule(self) -> StepSchedule:
-        rate = self.settings.learning_rate
-        if rate is None:
-            rate = usual_rate(self.adaptation.tuning, self.network.n_parameters)
-        return StepSchedule(
-            self.n_steps, float(rate), self.adaptation.decay, self.adaptation.warmup
+    def _trainer(
+        self,
+        objective: Objective,
+        stage: str,
+        reseed: Callable[[int], None],
+        schedule: StepSchedule,
+        advance: Advance = ignore,
+        store: TrainingStore | None = None,
+    ) -> WholeTrainer:
+        labels, name = self.validation_labels, f"{self.name}, {stage}"
+        assert self._most_tokens is not None
+        return WholeTrainer(
+            self.network,
+            self.adaptation,
+            objective,
+            schedule,
+            name=name,
+            device=self.device,
+            evaluate_every=self.adaptation.evaluate_every or self._steps_per_epoch,
+            reseed=reseed,
+            note=functools.partial(self._row, stage),
+            meter=Meter(name, schedule.n_steps, advance),
+            most_tokens=self._most_tokens,
+            validation=None if labels is None else self.seed_tensor(labels),
+            patience=self.settings.patience,
+            callbacks=self.settings.callbacks,
+            store=store,
         )
+
+    def _schedule(
+        self, objective: Objective, stage: str, reseed: Callable[[int], None], weight: FloatArray
+    ) -> StepSchedule:
+        """Return the rates of a training; the highest is given, usual, or found once by a test."""
+        model, rate = self.adaptation, self.settings.learning_rate
+        if rate is None:
+            rate = usual_rate(model.tuning, self.network.n_parameters)
+        elif rate == "auto":
+            if self._rate is None:
+                self.network.load(self._initial)
+                tried = rising_schedule(model.tuning)
+                # A copy: what an objective learns itself must not begin with the test.
+                trainer = self._trainer(copy.deepcopy(objective), stage, reseed, tried)
+                n_steps = max(self.n_steps, tried.n_steps)
+                batches = self._batches(weight, self.rngs(TRAINING), n_steps)
+                self._rate = find_rate(trainer, batches)
+            rate = self._rate
+        return StepSchedule(self.n_steps, float(rate), model.decay, model.warmup)
 
     # Rows of similar length share a batch.
     def _stream(self, rows: IntArray, size: int, rng: np.random.Generator) -> Iterator[IntArray]:

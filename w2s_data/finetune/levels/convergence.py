@@ -1,41 +1,60 @@
-"""Whether a training was long enough: the trend of its loss at the end."""
+"""Whether a training was long enough: the trend of its loss."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 FEWEST_STEPS = 30  # fewer losses are too noisy for a verdict
-START, END = 0.1, 1 / 3  # shares of the steps that give the first loss, and the trend
-LEAST_FALL = 0.05  # of the first loss; less is what a rate that falls to zero leaves
+START = 0.1  # share of the steps that give the first loss
+SKIPPED = 1 / 3  # of the steps, in which every loss falls
+LEAST_FALL = 0.1  # of the first loss, in as long a training again
+# Of the first loss: below it the loss mostly falls because rows that were seen before are known by
+# heart, which no longer training is needed for.
+LEAST_LEFT = 1 / 3
 Z = 2.33  # one-sided 1 %: most trainings must pass without a word
 
 
-def loss_trend(losses: Sequence[float]) -> tuple[float, float]:
-    """Return the change of the loss over the last third of the steps, and its standard error.
+@dataclass(frozen=True)
+class LossTrend:
+    """Line through the loss of the last two thirds of the steps, in units of the first loss.
 
-    The change is that of a fitted line, in units of the mean loss of the first tenth of the steps;
-    negative when the loss falls. NaN for fewer than 30 steps.
+    Time is the sum of the learning rates so far, 1 at the end: a rate that falls to zero flattens
+    any loss over the steps.
+    """
 
-    >>> change, error = loss_trend(np.linspace(1, 0.4, 60))
-    >>> round(change, 2)
-    -0.21
+    slope: float  # change of the loss in as long a training again; negative when it falls
+    error: float  # standard error of the slope
+    end: float  # of the line
+
+    @property
+    def is_undertrained(self) -> bool:
+        """Whether the loss still falls, by more than noise, and much of it is left."""
+        falls = self.slope < -LEAST_FALL and self.slope < -Z * self.error
+        return bool(falls and self.end > LEAST_LEFT)
+
+
+def loss_trend(losses: Sequence[float], rates: Sequence[float]) -> LossTrend:
+    """Fit the trend of the losses of all steps by their rates; NaN for fewer than 30 steps.
+
+    >>> steps = np.arange(300)
+    >>> loss_trend(0.7 - 0.1 * steps / 300, np.full(300, 1e-5)).is_undertrained
+    True
+    >>> loss_trend(0.7 * np.exp(-steps / 20) + 0.3, np.full(300, 1e-5)).is_undertrained
+    False
     """
     values = np.asarray(losses, dtype=np.float64)
     if len(values) < FEWEST_STEPS:
-        return np.nan, np.nan
-    end = values[-round(END * len(values)) :]
-    time = np.arange(len(end)) - (len(end) - 1) / 2
-    slope = (time @ end) / (time @ time)
-    residual = end - end.mean() - slope * time
-    error = np.sqrt((residual @ residual) / (len(end) - 2) / (time @ time))
-    first = values[: round(START * len(values))].mean()
-    scale = len(end) / max(abs(first), np.finfo(float).tiny)
-    return float(slope * scale), float(error * scale)
-
-
-def is_undertrained(losses: Sequence[float]) -> bool:
-    """Return whether the loss still falls at the end, by more than its noise and noticeably."""
-    change, error = loss_trend(losses)
-    return bool(change < -LEAST_FALL and change < -Z * error)
+        return LossTrend(np.nan, np.nan, np.nan)
+    skipped = round(SKIPPED * len(values))
+    time = np.cumsum(rates) / np.sum(rates)
+    own, late = values[skipped:], time[skipped:]
+    centred = late - late.mean()
+    slope = (centred @ own) / (centred @ centred)
+    residual = own - own.mean() - slope * centred
+    error = np.sqrt((residual @ residual) / (len(own) - 2) / (centred @ centred))
+    end = own.mean() + slope * centred[-1]
+    first = max(abs(values[: round(START * len(values))].mean()), np.finfo(float).tiny)
+    return LossTrend(float(slope / first), float(error / first), float(end / first))
