@@ -89,6 +89,10 @@ class DegenerateDataWarning(UserWarning):
     """The input is valid but leaves a result undefined or empty; the message says which."""
 
 
+class UndertrainedWarning(DegenerateDataWarning):
+    """The loss of a training was still falling at its end."""
+
+
 def listing(names: Iterable[object], limit: int = 12, *, quoted: bool = True) -> str:
     """Join names by commas, cut after `limit`; in quotes unless they are words of the sentence.
 

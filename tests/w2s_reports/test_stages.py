@@ -15,7 +15,7 @@ from tests.sealing import seal
 from tests.w2s_reports.later_stages import EXPECTED, MEASURED, STAGES, STUDENTS, options
 from tests.w2s_reports.test_figures import plotly_specs
 from w2s_data.errors import FileFormatError, RunError
-from w2s_reports import build_report, render, stage_line, summarize
+from w2s_reports import build_report, render, render_stage, stage_line, summarize
 from w2s_reports.figures.base import plot_text
 from w2s_reports.formats import format_interval, percent, signed
 from w2s_reports.palette import tokens
@@ -47,6 +47,21 @@ def shown_text(page: str) -> str:
 def change(path: Path, **values: Any) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
     seal(path.parent)
+
+
+def test_an_undertrained_ceiling_is_named_beside_its_number(synthetic_run: MakeRun) -> None:
+    run = synthetic_run(stages=("gain",))
+    warning = "ceiling: the training loss was still falling at the end"
+    before = build_report(run).to_markdown()
+    change(run / "gain.json", undertrained={"ceiling": 0.5}, warnings=[warning])
+    report = build_report(run)
+    terminal = " ".join(render_stage("gain", json.loads((run / "gain.json").read_text())).split())
+    for text in (shown_text(report.to_html()), report.to_markdown(), terminal):
+        assert warning in text
+        assert "The gap recovered is flattered, since the ceiling is undertrained." in text
+    assert re.search(r"Ceiling: [\d.]+% \(.*\), undertrained", report.to_markdown())
+    assert re.search(r"ceiling: [\d.]+% accuracy, undertrained", terminal)
+    assert "undertrained" not in before
 
 
 @pytest.mark.parametrize("stage", ALL)

@@ -52,6 +52,7 @@ def summarize_gain(artefacts: Artefacts) -> dict[str, Any]:
     by_seed = artefacts.later[GAIN_TABLE]
     methods = [_method(s, students, by_seed) for s in students if not s["control_of"]]
     groups = _groups(result["teacher"], methods[0]["name"] if methods else None, students)
+    undertrained = result.get("undertrained", {})
     return {
         "hint": None,
         "reading": sentence(str(result["reading"])),
@@ -65,12 +66,8 @@ def summarize_gain(artefacts: Artefacts) -> dict[str, Any]:
         "methods": methods,
         "meanings": _meanings(methods),
         "findings": _findings(methods, groups),
-        "reasons": [
-            sentence(reason.replace("pgr is not defined", "The gap recovered is undefined", 1))
-            for reason in dict.fromkeys(m["pgr"]["reason"] for m in methods)
-            if reason
-        ],
-        **{name: _reference(result[name]) for name in REFERENCES},
+        "reasons": _reasons(methods, undertrained),
+        **{name: _reference(result[name], name in undertrained) for name in REFERENCES},
         "groups": groups,
         "splits": summarize_splits(result),
         "diagnostics": summarize_diagnostics(artefacts),
@@ -127,8 +124,21 @@ def _lead(method: str, students: Sequence[Mapping[str, Any]]) -> dict[str, Any] 
     return estimate(best["lead"]) | {"control": name_of(best["name"])}
 
 
-def _reference(result: Mapping[str, Any]) -> dict[str, Any]:
-    return estimate(result["scores"].get("accuracy")) | {"reason": str(result["reason"])}
+def _reference(result: Mapping[str, Any], undertrained: bool) -> dict[str, Any]:
+    accuracy = estimate(result["scores"].get("accuracy"))
+    return accuracy | {"reason": str(result["reason"]), "undertrained": undertrained}
+
+
+def _reasons(methods: Sequence[Mapping[str, Any]], undertrained: Mapping[str, float]) -> list[str]:
+    """Say why the gap recovered is undefined, or too high."""
+    reasons = [
+        sentence(reason.replace("pgr is not defined", "The gap recovered is undefined", 1))
+        for reason in dict.fromkeys(m["pgr"]["reason"] for m in methods)
+        if reason
+    ]
+    if "ceiling" in undertrained and any(m["pgr"]["value"] is not None for m in methods):
+        reasons.append("The gap recovered is flattered, since the ceiling is undertrained.")
+    return reasons
 
 
 def _groups(

@@ -11,6 +11,7 @@ from w2s_data import load_dataset
 from w2s_data.errors import DegenerateDataWarning, InputError, RunError
 from w2s_data.finetune import Adaptation, fit_student, measure_gain
 from w2s_data.finetune.gain import training as gain_training
+from w2s_data.finetune.levels import adapters
 from w2s_data.finetune.methods.registry import available_methods
 from w2s_data.finetune.objectives import TrainingError
 
@@ -114,6 +115,23 @@ def test_students_to_use_predict_the_pool_once(reviews, tiny, tmp_path, monkeypa
     monkeypatch.setattr(gain_training.KeptStudent, "load", refuse)
     again = measure(reviews, tiny, posterior=reviews[1], **given)
     pd.testing.assert_frame_equal(again.predictions(), table)
+
+
+@pytest.mark.slow
+def test_an_undertrained_ceiling_is_told_of_stored_students_too(
+    reviews, tiny, tmp_path, monkeypatch
+):
+    given = {"methods": ["naive"], "epochs": 1, "seeds": 2, "checkpoint": tmp_path}
+    with monkeypatch.context() as patched:
+        patched.setattr(adapters, "is_undertrained", lambda _: True)
+        found = measure(reviews, tiny, **given)
+    for result in (found, measure(reviews, tiny, **given)):
+        assert result.undertrained == dict.fromkeys(("ceiling", "labelled_only", "naive"), 1)
+        ceiling, alone, naive = result.warnings
+        assert ceiling.startswith("ceiling: the training loss was still falling at the end")
+        assert "flatters PGR; raise epochs or learning_rate" in ceiling
+        assert alone.startswith("labelled_only: ")
+        assert naive.startswith("naive: ")
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ import pandas as pd
 
 from w2s_data.errors import InputError
 from w2s_data.finetune.gain.data import GainData
+from w2s_data.finetune.gain.diagnostics import undertrained_notes
 from w2s_data.finetune.gain.intervals import (
     Comparison,
     Measurement,
@@ -95,6 +96,8 @@ class Comparer:
         )
         teacher, *teachers = (self._reference(*named) for named in self._teachers.items())
         succeeded = {name: trained[name] for name in ranked}
+        known = {**self._gold, **succeeded}
+        undertrained = {name: own.undertrained for name, own in known.items() if own.undertrained}
         # A forecast is about the plain student: its gain is what it has to be compared with.
         naive = next((name for name in ranked if methods[name].name == "naive"), "")
         return GainResult(
@@ -119,7 +122,8 @@ class Comparer:
             main_split=self.data.main_split,
             splits=tuple(splits),
             contrasts=contrast_splits(splits, ranked),
-            warnings=(*notes, *split_notes(self.data)),
+            warnings=(*notes, *split_notes(self.data), *undertrained_notes(undertrained)),
+            undertrained=undertrained,
             penalties={n: s.l2 for n, s in {**self._gold, **trained}.items() if not s.failure},
             diagnostics={n: s.diagnostics for n, s in succeeded.items() if s.diagnostics},
             by_method=self._kept(succeeded),

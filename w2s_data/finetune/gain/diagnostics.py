@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from w2s_data.errors import listing
 from w2s_data.finetune.gain.data import GainData
 from w2s_data.finetune.methods.cosupervised import CoSupervised
 from w2s_data.utils.io import jsonable
@@ -144,6 +145,36 @@ def _shares(part: BoolArray, codes: IntArray, n: int) -> FloatArray:
 
 def _mean(values: AnyArray) -> float:
     return float(values.mean()) if len(values) else np.nan
+
+
+# A reference that is too low flatters what is measured against it.
+_FLATTERED = {
+    "ceiling": "an undertrained ceiling is too low and flatters PGR",
+    "labelled_only": (
+        "an undertrained student of the gold labels alone is too low and flatters the weak labels"
+    ),
+}
+
+
+def undertrained_notes(shares: Mapping[str, float]) -> list[str]:
+    """Name the students whose loss was still falling, and the numbers that this flatters.
+
+    `shares` are those of the seeds, by reference and method.
+
+    >>> undertrained_notes({"naive": 0.5})
+    ['naive: the training loss was still falling at the end; raise epochs or learning_rate']
+    """
+    falling = "the training loss was still falling at the end"
+    remedy = "raise epochs or learning_rate"
+    notes = [
+        f"{name}: {falling}, and {text}; {remedy}"
+        for name, text in _FLATTERED.items()
+        if shares.get(name)
+    ]
+    methods = [name for name, share in shares.items() if share and name not in _FLATTERED]
+    if methods:
+        notes.append(f"{listing(methods, 4, quoted=False)}: {falling}; {remedy}")
+    return notes
 
 
 def average_diagnostics(seeds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

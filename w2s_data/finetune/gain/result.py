@@ -121,6 +121,8 @@ class GainResult:
     splits: tuple[SplitGain, ...] = ()  # each test split, unless "test" is the only one
     contrasts: tuple[str, ...] = ()  # where the splits disagree
     warnings: tuple[str, ...] = ()
+    # By reference and method, the share of the seeds whose loss was still falling at the end.
+    undertrained: Mapping[str, float] = field(default_factory=dict)
     penalties: Mapping[str, float] = field(default_factory=dict)  # l2 by method and reference
     diagnostics: Mapping[str, Any] = field(default_factory=dict)  # see `diagnose_seeds`
     by_item: pd.DataFrame | None = None  # returned by `predictions`

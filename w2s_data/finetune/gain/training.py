@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from w2s_data.compute.memory import release_freed
-from w2s_data.errors import InputError, RunError
+from w2s_data.errors import InputError, RunError, UndertrainedWarning
 from w2s_data.finetune.gain.checkpoint import Checkpoint, Predictions
 from w2s_data.finetune.gain.data import GainData, lacking_gold
 from w2s_data.finetune.gain.diagnostics import (
@@ -68,6 +69,11 @@ class Trained:
     l2: float = np.nan  # the penalty
     kept: KeptStudent | None = None  # with its weights, of students that may be used afterwards
     knows_rest: bool = False  # whether `predicted` holds more than the test rows
+
+    @property
+    def undertrained(self) -> float:
+        """Share of the seeds whose loss was still falling at the end; 0 for heads."""
+        return float(self.diagnostics.get("undertrained", 0))
 
 
 @dataclass(frozen=True)
@@ -222,21 +228,24 @@ class Laboratory:
             checkpoint=self.checkpoint.trainings(job.name) if whole else None,
             l2=self.penalties.get(job.labels, self.settings.l2),
         )
-        student = fit_student(
-            job.method,
-            None if whole else inputs,
-            job.weak_proba,
-            settings=settings,
-            items=inputs if whole else None,
-            class_names=data.class_names,
-            groups=job.groups,
-            gold=job.gold,
-            posterior=job.posterior,
-            validation=data.validation if self.early_stopping else None,
-            seeds=seeds,
-            random_state=self.entropy,
-            progress=False,
-        )
+        with warnings.catch_warnings():
+            # Told from the diagnostics, for all seeds at once and for stored students too.
+            warnings.simplefilter("ignore", UndertrainedWarning)
+            student = fit_student(
+                job.method,
+                None if whole else inputs,
+                job.weak_proba,
+                settings=settings,
+                items=inputs if whole else None,
+                class_names=data.class_names,
+                groups=job.groups,
+                gold=job.gold,
+                posterior=job.posterior,
+                validation=data.validation if self.early_stopping else None,
+                seeds=seeds,
+                random_state=self.entropy,
+                progress=False,
+            )
         self.penalties[job.labels] = student.l2
         test = data.read(data.rows("test"))
         models = {"": student.model, **student.controls}

@@ -18,7 +18,7 @@ import numpy as np
 from w2s_data.compute.device import resolve_device
 from w2s_data.encoders.pixels import Images
 from w2s_data.encoders.tokens import Tokens
-from w2s_data.errors import DegenerateDataWarning, InputError
+from w2s_data.errors import InputError, UndertrainedWarning
 from w2s_data.finetune.levels.accelerated import WholeTrainer
 from w2s_data.finetune.levels.convergence import loss_trend
 from w2s_data.finetune.levels.estimate import tokens_that_fit
@@ -202,7 +202,7 @@ class WholeTask(Task):
                 f"{name}: undertrained, the loss still falls after {done.step} steps, by "
                 f"{-trend.slope:.0%} of its first value in as many again; try more epochs or a "
                 "larger learning_rate",
-                DegenerateDataWarning,
+                UndertrainedWarning,
                 stacklevel=2,
             )
         return {
