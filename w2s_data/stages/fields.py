@@ -287,6 +287,7 @@ Clip = Annotated[
     _number_or("none", "a number above 0", lambda number: number > 0),
     Shell("NUMBER|none"),
 ]
+Bits = Annotated[Literal[4, 8], BeforeValidator(_number), Shell("4|8")]
 Components = Annotated[
     int | float | Literal["mp"],
     _number_or(

@@ -8,6 +8,7 @@ from pydantic import Field, Strict
 
 from w2s_data.stages.fields import (
     BelowOne,
+    Bits,
     Clip,
     Count,
     Flag,
@@ -37,11 +38,23 @@ class TuningSettings(Settings):
     max_length: Count | None = Field(
         None, description="Tokens after which a text is cut; 256 by default."
     )
+    pooling: Text | None = Field(
+        None,
+        description="From hidden states to one vector: mean, cls, last, max, mean_sqrt_len, "
+        "weightedmean, pooler (of image models), or several as in cls+mean; as the model's own "
+        "files say by default.",
+    )
     rank: Count | None = Field(None, description="Rank of the adapters of lora; 8 by default.")
     alpha: Positive | None = Field(
         None, description="Scale of the adapters, which is alpha / rank; 16 by default."
     )
     dropout: BelowOne | None = Field(None, description="Dropout before the adapters; 0 by default.")
+    target_modules: Names | None = Field(
+        None, description="Layers that get an adapter, by the end of their names; all by default."
+    )
+    quantize: Bits | None = Field(
+        None, description="Load the frozen weights of lora in 4 or 8 bits; needs a CUDA device."
+    )
     micro_batch: Count | None = Field(
         None,
         description="Most items whose gradient is computed at a time, of which a batch "

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from w2s_data.compute.context import Compute
-from w2s_data.errors import DegenerateDataWarning, InputError, NotApplicableError, find
+from w2s_data.errors import DegenerateDataWarning, InputError
 from w2s_data.finetune.gain.data import check_measurable
 from w2s_data.run import Run, writes
 from w2s_data.stages.checks import Known
@@ -29,7 +29,7 @@ from w2s_data.stages.keeping import keep_students, remove_old_students
 from w2s_data.stages.posterior import posterior_of
 from w2s_data.stages.room import check_room
 from w2s_data.stages.scoring import weak_proba_by_model
-from w2s_data.stages.tuning import given_settings, training_settings
+from w2s_data.stages.tuning import check_model, given_settings, training_settings
 from w2s_data.stages.warnings import data_warnings
 from w2s_data.utils.io import sha256_json
 from w2s_data.utils.stage import StageResult
@@ -69,7 +69,7 @@ def gain_stage(
     check_scored(run)
     dataset = run.dataset()
     methods = methods_from(settings.methods)
-    chosen = training_settings(settings, compute.device, dataset.is_paired)
+    chosen = training_settings(settings, compute.device, dataset)
     # More seeds or methods reuse students; other labels, features or scores do not.
     trained = {
         **given_settings(settings),
@@ -141,23 +141,13 @@ def gain_stage(
 def check_gain(settings: GainSettings, known: Known) -> None:
     """Raise for methods, models and columns that do not exist, and for items without labels."""
     from w2s_data.finetune.gain.training import name_methods
-    from w2s_data.finetune.levels.reward import check_reward
 
     dataset = known.dataset
     name_methods(methods_from(settings.methods))
     check_seeds(settings.seeds)
-    paired = settings.reward is not None if dataset is None else dataset.is_paired
-    chosen = training_settings(settings, Compute().device, paired)
+    chosen = training_settings(settings, Compute().device, dataset)
     if chosen.tuning != "head":
-        chosen.adaptation.source.configuration("text")
-        check_reward(chosen.adaptation)
-        for library in ("accelerate", *(["peft"] if chosen.tuning == "lora" else [])):
-            find(library, "train")
-        if dataset is not None and dataset.kind != "text":
-            raise NotApplicableError(
-                f"tuning {chosen.tuning!r} trains models of texts, but these are {dataset.kind} "
-                "items: use tuning 'head'"
-            )
+        check_model(chosen.adaptation, dataset)
     if dataset is not None:
         check_measurable(dataset.labels, _named_splits(dataset))
         if settings.test_by is not None and settings.test_by not in dataset.table:

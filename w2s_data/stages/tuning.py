@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from w2s_data.errors import InputError
+from w2s_data.errors import InputError, NotApplicableError, find
 from w2s_data.finetune.settings import Adaptation, TrainingSettings
 from w2s_data.stages.gain_settings import GainSettings, TuningSettings
+
+if TYPE_CHECKING:
+    from w2s_data.data.dataset import W2SDataset
 
 # Names that the settings of a training have for them.
 RENAMED = {"student_l2": "l2"}
 # Of the measurement, not of a training.
 OF_MEASUREMENT = ("methods", "seeds", "test_by", "early_stopping", "restart")
-ADAPTERS = ("rank", "alpha", "dropout")  # fields that tuning "lora" alone has
+ADAPTERS = (
+    "rank",
+    "alpha",
+    "dropout",
+    "target_modules",
+    "quantize",
+)  # fields that tuning "lora" alone has
 
 
 def given_settings(settings: GainSettings) -> dict[str, Any]:
@@ -28,8 +37,10 @@ def given_settings(settings: GainSettings) -> dict[str, Any]:
     return {RENAMED.get(name, name): value for name, value in chosen.items()}
 
 
-def training_settings(settings: GainSettings, device: str, paired: bool) -> TrainingSettings:
-    """Make the settings of a training.
+def training_settings(
+    settings: GainSettings, device: str, dataset: W2SDataset | None = None
+) -> TrainingSettings:
+    """Make the settings of a training on the items of a data set.
 
     Raises
     ------
@@ -42,11 +53,44 @@ def training_settings(settings: GainSettings, device: str, paired: bool) -> Trai
     adapted = {name: given.pop(name) for name in own & given.keys()}
     if adapted.get("clip") == "none":
         adapted["clip"] = None
+    if dataset is not None and dataset.kind != "features":
+        adapted["kind"] = dataset.kind
     model = adapted.pop("model", None) and settings.model
     if model is not None:
         described = model if isinstance(model, Adaptation) else Adaptation(str(model))
         given["model"] = dataclasses.replace(described, **adapted)
+    # Before the data set is read, a reward says that it holds pairs.
+    paired = settings.reward is not None if dataset is None else dataset.is_paired
     return TrainingSettings(**given, device=device, paired=paired)
+
+
+def check_model(adaptation: Adaptation, dataset: W2SDataset | None) -> None:
+    """Raise unless the model to tune is there, reads such items, and its libraries are installed.
+
+    Without a data set it may read any items.
+    """
+    from w2s_data.finetune.levels.reward import check_reward
+
+    kind = None if dataset is None else dataset.kind
+    if kind == "features":
+        raise NotApplicableError(
+            f"tuning {adaptation.tuning!r} trains a model that reads texts or images, but these "
+            "are feature vectors: choose tuning='head'"
+        )
+    if dataset is not None and dataset.is_paired and kind != "text":
+        raise NotApplicableError(
+            f"tuning {adaptation.tuning!r} trains rewards of pairs of texts, but these are pairs "
+            f"of {kind} items: choose tuning='head'"
+        )
+    adaptation.source.configuration(kind)
+    check_reward(adaptation)
+    for library in ("accelerate", *(["peft"] if adaptation.tuning == "lora" else [])):
+        find(library, "train")
+    if adaptation.quantize is not None:
+        from w2s_data.compute.device import resolve_device
+        from w2s_data.finetune.levels.lora import loading_options
+
+        loading_options(adaptation, resolve_device("auto"))
 
 
 def check_fits(settings: GainSettings) -> None:

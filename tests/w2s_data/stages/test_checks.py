@@ -141,7 +141,7 @@ def test_whole_models_of_texts_read_no_images(minilm_path):
     lora = GainSettings(tuning="full", model=str(minilm_path))
     check_stages({"gain": lora}, known)
     object.__setattr__(known.dataset, "kind", "image")
-    with pytest.raises(NotApplicableError, match="trains models of texts, but these are image"):
+    with pytest.raises(InputError, match="reads text items, but these are image items"):
         check_stages({"gain": lora}, known)
 
 

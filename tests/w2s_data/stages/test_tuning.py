@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import json
 from dataclasses import fields
+from types import SimpleNamespace
 
 import pytest
 
 from tests.w2s_data.finetune.tiny import save_tiny_model
-from w2s_data.errors import InputError
+from w2s_data.errors import InputError, NotApplicableError
 from w2s_data.finetune import Adaptation, TrainingSettings
 from w2s_data.stages.config import load_config
 from w2s_data.stages.gain_settings import GainSettings, TuningSettings
-from w2s_data.stages.tuning import ADAPTERS, given_settings, training_settings
+from w2s_data.stages.settings import read_settings
+from w2s_data.stages.tuning import ADAPTERS, check_model, given_settings, training_settings
 
 # A value of each setting that is not its default.
 OTHER = {
     "model": "bert",
     "revision": "main",
     "max_length": 12,
+    "pooling": "cls+mean",
     "rank": 2,
     "alpha": 4.0,
     "dropout": 0.25,
+    "target_modules": ("query", "value"),
+    "quantize": 4,
     "micro_batch": 3,
     "micro_tokens": 100,
     "decay": "cosine",
@@ -38,7 +43,8 @@ OTHER = {
 
 
 def chosen(paired=False, **settings):
-    return training_settings(GainSettings(**settings), "cpu", paired=paired)
+    pairs = SimpleNamespace(kind="text", is_paired=True) if paired else None
+    return training_settings(GainSettings(**settings), "cpu", pairs)
 
 
 def test_every_setting_arrives():
@@ -58,7 +64,7 @@ def test_a_gradient_may_be_unlimited():
 def test_every_setting_of_python_is_there():
     kept = {"tuning", "model", "l2", *GainSettings.model_fields}
     # Where a training runs, and what only Python can hand over.
-    python = {"solver", "paired", "device", "resident_bytes", "callbacks", "checkpoint"}
+    python = {"kind", "solver", "paired", "device", "resident_bytes", "callbacks", "checkpoint"}
     names = {field.name for kind in (Adaptation, TrainingSettings) for field in fields(kind)}
     assert names - kept == python
 
@@ -90,6 +96,26 @@ def test_a_setting_of_another_tuning_is_refused(name):
     if name in ADAPTERS:
         with pytest.raises(InputError, match=rf"^{name} is a setting of tuning 'lora', .* 'full'"):
             chosen(tuning="full", **{"model": "bert", name: OTHER[name]})
+
+
+def test_the_kind_of_item_is_that_of_the_data():
+    images = SimpleNamespace(kind="image", is_paired=False)
+    given = training_settings(GainSettings(tuning="full", model="clip"), "cpu", images)
+    assert given.adaptation.kind == "image"
+    vectors = SimpleNamespace(kind="features", is_paired=False)
+    with pytest.raises(NotApplicableError, match="but these are feature vectors"):
+        check_model(given.adaptation, vectors)
+
+
+def test_fewer_bits_need_a_cuda_device(tmp_path, monkeypatch):
+    save_tiny_model(tmp_path / "bert", n_layers=1)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    given = chosen(tuning="lora", model=str(tmp_path / "bert"), quantize="8").adaptation
+    assert given.quantize == 8
+    with pytest.raises(NotApplicableError, match="quantize=8 needs a CUDA device"):
+        check_model(given, None)
+    with pytest.raises(InputError, match="quantize must be one of 4, 8; got 3"):
+        read_settings(GainSettings, {"quantize": 3})
 
 
 def test_a_rate_is_searched_for_whole_models_only():
