@@ -11,7 +11,7 @@ from w2s_data import load_dataset
 from w2s_data.errors import DegenerateDataWarning, InputError, RunError
 from w2s_data.finetune import Adaptation, fit_student, measure_gain
 from w2s_data.finetune.gain import training as gain_training
-from w2s_data.finetune.levels import adapters
+from w2s_data.finetune.levels.convergence import LossTrend
 from w2s_data.finetune.methods.registry import available_methods
 from w2s_data.finetune.objectives import TrainingError
 
@@ -123,7 +123,7 @@ def test_an_undertrained_ceiling_is_told_of_stored_students_too(
 ):
     given = {"methods": ["naive"], "epochs": 1, "seeds": 2, "checkpoint": tmp_path}
     with monkeypatch.context() as patched:
-        patched.setattr(adapters, "is_undertrained", lambda _: True)
+        patched.setattr(LossTrend, "is_undertrained", property(lambda _: True))
         found = measure(reviews, tiny, **given)
     for result in (found, measure(reviews, tiny, **given)):
         assert result.undertrained == dict.fromkeys(("ceiling", "labelled_only", "naive"), 1)
@@ -157,7 +157,7 @@ def test_levels_and_what_they_need(reviews, tiny):
         fit_student("naive", None, weak, tuning="lora", model=tiny)
     with pytest.raises(InputError, match="needs features"):
         fit_student("naive", None, weak, items=texts)
-    with pytest.raises(InputError, match="pairs are trained with tuning 'head'"):
+    with pytest.raises(InputError, match="items of pairs are"):
         fit_student("naive", None, weak, items=texts, model=tiny, tuning="full", paired=True)
 
 
