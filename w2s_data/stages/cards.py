@@ -21,6 +21,8 @@ TRAINED = {
     "lora": "low-rank adapters (LoRA) and a linear head on the strong model",
     "full": "all weights of the strong model, and a linear head",
 }
+BY_DPO = "{} of the strong model, with the implicit reward of DPO"
+DPO_TRAINED = {"lora": "low-rank adapters (LoRA)", "full": "all weights"}
 LIBRARIES = {"head": "w2s-data", "lora": "peft", "full": "transformers"}
 
 
@@ -104,9 +106,20 @@ class Card:
         classes = ", ".join(map(str, own.classes))
         return (
             f"Trained by w2s-data on {labels}, by the method `{own.method!r}`: "
-            f"{TRAINED[self._tuning]}{base}. {result.n_labelled:,} rows have a gold label, "
+            f"{self._trained()}{base}. {result.n_labelled:,} rows have a gold label, "
             f"{result.n_pool:,} rows of the pool a weak one. Classes: {classes}."
         )
+
+    @property
+    def _is_dpo(self) -> bool:
+        network = getattr(self.student.model, "network", None)
+        return network is not None and network.adaptation.reward == "dpo"
+
+    def _trained(self) -> str:
+        if self._is_dpo:
+            return BY_DPO.format(DPO_TRAINED[self._tuning])
+        text = TRAINED[self._tuning]
+        return text.replace("linear head", "linear reward") if self.dataset.is_paired else text
 
     def _accuracies(self) -> Iterator[str]:
         result = self.result
@@ -138,6 +151,8 @@ class Card:
     def _loading(self) -> str:
         reads = {"text": "texts", "image": "images", "features": "vectors"}[self.dataset.kind]
         inputs = f"a list of {reads}"
+        if self.dataset.is_paired:
+            inputs = "a list of pairs (first, second) or (first, second, prompt)"
         if self._tuning == "head":
             inputs = "strong features (n, D) as the run has them"
         return (
@@ -155,7 +170,10 @@ class Card:
             "pretrained model",
             "full": "`transformers.AutoModel.from_pretrained(folder)` opens the tuned model",
         }[self._tuning]
-        return f"{opened}; `student.safetensors` is the head. `w2s apply RUN TABLE` labels a table."
+        head = "; `student.safetensors` is the head"
+        if self._is_dpo:
+            opened, head = opened.replace("AutoModel.", "AutoModelForCausalLM."), ""
+        return f"{opened}{head}. `w2s apply RUN TABLE` labels a table."
 
     def _limits(self) -> Iterator[str]:
         yield (
@@ -168,6 +186,8 @@ class Card:
             yield "The features must be those of the run's strong encoder, with its settings."
         if self._tuning == "lora":
             yield "The adapters fit the pretrained model that they were trained on, and no other."
+        if self._is_dpo:
+            yield "Pairs are scored against the pretrained model, which has to be where it was."
         yield from self.result.warnings
 
 

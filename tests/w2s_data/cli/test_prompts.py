@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from tests.kinds import save_model
 from w2s_data.cli import main
 from w2s_data.run import Run
 
@@ -143,3 +145,26 @@ def test_other_data_and_formats_are_refused(w2s, run, tmp_path):
     code, _, err = w2s("-q", "export", tmp_path / "other", "--trl")
     assert code == 2
     assert "trl is for preference pairs" in err
+
+
+@pytest.mark.slow
+def test_a_language_model_learns_the_preferences_of_a_run(w2s, chats, tmp_path):
+    from transformers import AutoModelForCausalLM
+
+    shutil.copytree(chats, tmp_path / "run")
+    model = save_model(tmp_path / "llama", "llama")
+    tuned = ("--tuning", "full", "--model", model, "--reward", "dpo", "--beta", 0.5)
+    short = ("--methods", "naive", "--seeds", 1, "--epochs", 2, "--learning-rate", 0.01)
+    code, _, err = w2s("-q", "gain", tmp_path / "run", *tuned, *short, "--device", "cpu")
+    assert code == 0, err
+    gain = Run.open(tmp_path / "run").read_summary("gain.json")
+    assert gain["students"][0]["scores"]["accuracy"]["value"] > 0.95
+    folder = tmp_path / "run/students/naive"
+    assert "AutoModelForCausalLM.from_pretrained(folder)" in (folder / "README.md").read_text()
+    AutoModelForCausalLM.from_pretrained(folder)
+    lines = (chats.parent / "prefs.jsonl").read_text().splitlines()
+    (tmp_path / "new.jsonl").write_text("\n".join(lines[-30:]))
+    labels = tmp_path / "labels.jsonl"
+    assert w2s("-q", "apply", tmp_path / "run", tmp_path / "new.jsonl", "--to", labels)[0] == 0
+    applied = pd.read_json(labels, lines=True)
+    assert (applied["label"] == "first preferred").mean() > 0.9  # the column of the chosen ones
