@@ -43,6 +43,12 @@ def image_bytes(item: Any) -> bytes:
     return hashlib.sha256(header + item.tobytes()).digest()
 
 
+def is_text(item: Any) -> bool:
+    """Whether an item is a text and not an image, to which a string is a path."""
+    # Not Path.is_file, which raises for texts that are too long for a name.
+    return isinstance(item, str) and not os.path.isfile(item)  # noqa: PTH113
+
+
 def image_digest(item: Any) -> str:
     """Return the SHA-256 of an image's bytes, wherever they lie."""
     try:

@@ -268,7 +268,7 @@ def fit_student(
         outcome, history = chosen.fit(task), task.history
     else:
         if items is None:
-            raise InputError(f"tuning {given.tuning!r} trains on texts: pass items")
+            raise InputError(f"tuning {given.tuning!r} reads texts or images: pass items")
         inputs, targets = _held_out(validation, classes, list)
         outcome, history = train_whole(
             *(chosen, pool, resolved, items, inputs or (), targets),

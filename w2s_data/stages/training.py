@@ -93,10 +93,9 @@ def gain_stage(
 
     is_head = chosen.tuning == "head"
     strong = required(load_features(run, compute), "strong") if is_head else None
-    if is_head:
-        # A head's features are held in memory only where they fit into what is left for them.
-        resident = min(chosen.resident_bytes, compute.memory.resident_bytes, room)
-        chosen = chosen.replace(resident_bytes=resident)
+    # Features of a head, and pixels, are held in memory only where they fit into what is left.
+    resident = min(chosen.resident_bytes, compute.memory.resident_bytes)
+    chosen = chosen.replace(resident_bytes=min(resident, room) if is_head else resident)
     weak_proba = weak_proba_by_model(run, dataset)
     gold = gold_rows(dataset)
     by = settings.test_by

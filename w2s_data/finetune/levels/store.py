@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from w2s_data.data.images import image_bytes, is_text
 from w2s_data.errors import RunError
 from w2s_data.utils.io import (
     atomic_path,
@@ -44,8 +45,14 @@ def digest_array(array: FloatArray) -> str:
 
 
 def digest_items(items: Iterable[Any]) -> str:
-    """Return a hash of texts or bytes, for the key of a checkpoint."""
-    return digest_parts(item if isinstance(item, bytes) else str(item).encode() for item in items)
+    """Return a hash of texts or images, for the key of a checkpoint.
+
+    A path counts as the file's content, which may change under the same name.
+    """
+    return digest_parts(
+        item.encode(errors="surrogatepass") if is_text(item) else image_bytes(item)
+        for item in items
+    )
 
 
 def write_student(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from w2s_data.data.images import is_text
 from w2s_data.encoders.backbone import Part, hidden_state, load_part
 from w2s_data.encoders.base import Kind, as_items
 from w2s_data.encoders.batches import UNFIT
@@ -272,14 +273,10 @@ class WholeNetwork:
 
 def kind_read(adaptation: Adaptation, items: Sequence[Any] = ()) -> Kind:
     """Return the kind of items that a model reads; of a model of both, that of the items."""
-    from pathlib import Path
-
     kinds = kinds_of(adaptation.source.configuration())
     if len(kinds) == 1:
         return kinds.pop()
-    first = items[0] if len(items) else ""
-    is_text = isinstance(first, list) or (isinstance(first, str) and not Path(first).is_file())
-    return "text" if is_text else "image"
+    return "text" if not len(items) or is_text(items[0]) else "image"
 
 
 def _own_recipe(adaptation: Adaptation, kind: Kind) -> Recipe:
