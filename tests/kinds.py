@@ -45,7 +45,8 @@ IMAGE_MODELS: dict[str, tuple[str, dict[str, Any]]] = {
         {"depth_multiplier": 0.1, "image_size": 32, "tf_padding": False},
     ),
 }
-BOTH = "clip"  # reads texts and images
+BOTH = "clip"  # reads texts and images, each by a tower
+SEEING = "llava"  # a language model that is shown images
 DECODERS = ("llama", "qwen2", "gpt2")
 
 
@@ -114,7 +115,16 @@ def save_model(folder: Path, name: str, **changes: Any) -> Path:
         _save(folder, getattr(tf, kind)(**settings | changes))
         _processor(name).save_pretrained(folder)
         return folder
-    size = save_tokenizer(folder, pad=name not in DECODERS)
+    size = save_tokenizer(folder, pad=name not in (*DECODERS, SEEING))
+    if name == SEEING:
+        config = tf.LlavaConfig(
+            text_config=tf.LlamaConfig(vocab_size=size, num_key_value_heads=1, **WIDE),
+            vision_config=tf.CLIPVisionConfig(**VISION),
+            image_token_index=size - 1,
+        )
+        _save(folder, config)
+        _processor(BOTH).save_pretrained(folder)
+        return folder
     if name == BOTH:
         text = {**WIDE, "vocab_size": size, "max_position_embeddings": 40}
         config = tf.CLIPConfig(text_config=text, vision_config=VISION, projection_dim=8, **changes)

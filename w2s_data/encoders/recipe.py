@@ -267,6 +267,7 @@ def is_decoder(config: Any) -> bool:
 
     if getattr(config, "is_encoder_decoder", False):
         return False  # its encoder half is used
+    config = getattr(config, SUBCONFIGS["text"], None) or config  # of a model that sees, too
     # Decoders that were trained on to look both ways say so.
     both_ways = getattr(config, "use_bidirectional_attention", False) is True
     if both_ways or getattr(config, "is_causal", True) is False:

@@ -8,14 +8,29 @@ import numpy as np
 import pytest
 import torch
 
-from tests.kinds import BOTH, IMAGE_MODELS, TEXT_MODELS, make_images, make_texts, save_model
+from tests.kinds import (
+    BOTH,
+    DECODERS,
+    IMAGE_MODELS,
+    SEEING,
+    TEXT_MODELS,
+    make_images,
+    make_texts,
+    save_model,
+)
+from w2s_data import apply_student, audit
+from w2s_data.compute.context import Compute
 from w2s_data.encoders import ImageEncoder, TextEncoder
+from w2s_data.encoders.base import ItemError
+from w2s_data.errors import EncoderError, InputError, MissingExtraError, NotApplicableError
 from w2s_data.finetune import Student, fit_student
+from w2s_data.finetune.levels.lora import adapted_layers, loading_options
+from w2s_data.finetune.levels.whole import WholeNetwork
 from w2s_data.finetune.settings import Adaptation, TrainingSettings
 
 KINDS = [
-    *((name, "text") for name in (*TEXT_MODELS, BOTH)),
-    *((name, "image") for name in (*IMAGE_MODELS, BOTH)),
+    *((name, "text") for name in (*TEXT_MODELS, BOTH, SEEING)),
+    *((name, "image") for name in (*IMAGE_MODELS, BOTH, SEEING)),
 ]
 MAKE = {"text": make_texts, "image": make_images}
 
@@ -112,8 +127,6 @@ def test_every_kind_is_tuned_saved_and_opened(models, rng, tmp_path, name, kind,
 @pytest.mark.parametrize(("name", "kind"), KINDS)
 def test_every_kind_is_read_as_the_encoders_read_it(models, rng, name, kind):
     """The pooled vectors of an untrained student are the features of its model."""
-    from w2s_data.finetune.levels.whole import WholeNetwork
-
     items, _ = MAKE[kind](rng, 5)
     adaptation = Adaptation(str(models(name)), tuning="full", kind=kind)
     network = WholeNetwork(adaptation, 2, torch.device("cpu"))
@@ -147,3 +160,344 @@ def test_adapters_fit_layers_whose_padding_the_model_computes(rng, tmp_path):
     student.save(tmp_path / "student")
     loaded = Student.load(tmp_path / "student", device="cpu")
     np.testing.assert_allclose(loaded.predict_proba(items), student.predict_proba(items), atol=1e-5)
+
+
+CPU = torch.device("cpu")
+
+
+def network(folder, tuning="full", **changes):
+    return WholeNetwork(Adaptation(str(folder), tuning=tuning, **changes), 2, CPU)
+
+
+@pytest.mark.parametrize("name", [*DECODERS, SEEING])
+def test_a_decoder_is_pooled_at_its_last_token_that_is_no_padding(models, name):
+    texts = ["a film", "the film was a very great story"]
+    student = network(models(name), kind="text")
+    read = student.read(texts)
+    alone = [student.inference(student.read([text]))[0] for text in texts]
+    together = student.inference(read)
+    assert student.recipe.pooling == "last"
+    assert len(set(read.lengths)) == 2  # the shorter one is padded
+    np.testing.assert_allclose(together, torch.stack(alone), atol=1e-5)
+
+
+def test_tied_weights_are_written_once_and_stay_tied(models, rng, tmp_path):
+    from safetensors.torch import load_file
+    from transformers import AutoModelForCausalLM
+
+    items, labels = make_texts(rng, 16)
+    train(models("qwen2"), items, labels, epochs=3, rate=1e-2).save(tmp_path / "student")
+    stored = load_file(tmp_path / "student" / "model.safetensors")
+    tables = [name for name in stored if "embed" in name or "lm_head" in name]
+    assert tables == ["embed_tokens.weight"]
+    before = load_file(models("qwen2") / "model.safetensors")["model.embed_tokens.weight"]
+    assert not torch.equal(stored["embed_tokens.weight"], before)
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "student")
+    assert torch.equal(model.lm_head.weight, stored["embed_tokens.weight"])
+
+
+def test_a_decoder_without_a_pad_token_leaves_one_behind(models, rng, tmp_path):
+    from transformers import AutoTokenizer
+
+    items, labels = make_texts(rng, 16)
+    assert AutoTokenizer.from_pretrained(models("gpt2")).pad_token is None
+    train(models("gpt2"), items, labels).save(tmp_path / "student")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "student")
+    assert tokenizer.pad_token == tokenizer.eos_token
+    assert tokenizer(items, padding=True, return_tensors="pt")["input_ids"].shape[0] == 16
+
+
+@pytest.mark.parametrize("resized", [False, True])
+def test_a_pad_token_that_was_added_changes_nothing(models, rng, tmp_path, resized):
+    from transformers import AutoModel, AutoTokenizer
+
+    items, _ = make_texts(rng, 6)
+    before = network(models("llama"))
+    expected = before.pooled(before.read(items), np.arange(6))
+    tokenizer = AutoTokenizer.from_pretrained(models("llama"))
+    tokenizer.add_special_tokens({"pad_token": "<another pad>"})
+    model = AutoModel.from_pretrained(models("llama"))
+    if resized:
+        model.resize_token_embeddings(len(tokenizer))
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    after = network(tmp_path)
+    found = after.pooled(after.read(items), np.arange(6))
+    np.testing.assert_allclose(found.detach(), expected.detach(), atol=1e-5)
+
+
+def test_batch_norms_keep_the_statistics_of_the_pretrained_model(models, rng):
+    items, labels = make_images(rng, 16)
+    student = train(models("resnet"), items, labels, epochs=2, rate=1e-2)
+    tuned = student.model.models[0].network.backbone
+    fresh = network(models("resnet")).backbone
+    buffers = dict(fresh.named_buffers())
+    assert all(torch.equal(own, buffers[name]) for name, own in tuned.named_buffers())
+    scales = [name for name, _ in fresh.named_parameters() if name.endswith("normalization.weight")]
+    parameters = dict(tuned.named_parameters())
+    assert scales
+    assert any(
+        not torch.equal(parameters[name], own)
+        for name, own in fresh.named_parameters()
+        if name in scales
+    )
+
+
+@pytest.mark.parametrize("name", [*IMAGE_MODELS, BOTH])
+def test_held_pixels_are_those_of_the_processor(models, rng, name):
+    student = network(models(name), kind="image")
+    items, _ = make_images(rng, 5)
+    held, given = student.read(items), student.read(items, resident_bytes=10)
+    assert held.pixels is not None
+    assert given.pixels is None
+    found = student.inference(held)
+    np.testing.assert_allclose(found, student.inference(given), atol=1e-5)
+
+
+def test_images_of_any_mode_and_files_that_are_none(models, rng, tmp_path):
+    from PIL import Image
+
+    pixels = rng.integers(0, 255, (20, 24), dtype=np.uint8)
+    grey = Image.fromarray(pixels)
+    deep = Image.fromarray(pixels.astype(np.uint16) * 257)
+    grey.save(tmp_path / "grey.png")
+    modes = [grey, grey.convert("RGBA"), grey.convert("P"), deep, tmp_path / "grey.png"]
+    student = network(models("vit"))
+    logits = student.inference(student.read([*modes, str(tmp_path / "grey.png")]))
+    np.testing.assert_allclose(logits, logits[:1].expand(6, 2), atol=1e-5)
+    (tmp_path / "text.png").write_text("no image")
+    with pytest.raises(ItemError, match=r"cannot encode row 1 .*not an image in a known format"):
+        student.read([grey, tmp_path / "text.png"])
+    with pytest.raises(ItemError, match="not a path, encoded bytes or a PIL image but int"):
+        student.read([1])
+
+
+@pytest.mark.parametrize("name", ["convnext", "mobilenet_v2", "vit"])
+def test_lower_states_of_image_models_make_weaker_students(models, rng, name):
+    items, _ = make_images(rng, 4)
+    student = network(models(name))
+    whole = student.inference(student.read(items))
+    for depth in range(1, student.n_layers):
+        student.depth = depth
+        lower = student.inference(student.read(items))
+        assert lower.shape == (4, 2)
+        assert not torch.allclose(lower, whole)
+
+
+def test_a_model_of_texts_and_images_takes_what_the_items_are(models, rng, tmp_path):
+    from w2s_data.finetune.levels.whole import kind_read
+
+    both = Adaptation(str(models(BOTH)))
+    files, _ = make_images(rng, 1)
+    (tmp_path / "a.png").write_bytes(files[0])
+    kinds = {
+        "a film": "text",
+        str(tmp_path / "a.png"): "image",
+        files[0]: "image",
+        "x" * 999: "text",
+    }
+    assert {item: kind_read(both, [item]) for item in kinds} == kinds
+    assert kind_read(Adaptation(str(models("vit"))), ["a film"]) == "image"
+
+
+# --- adapters ----------------------------------------------------------------------------------
+
+
+def layers(models, name, **changes):
+    part = network(models(name)).backbone
+    return adapted_layers(part, Adaptation(str(models(name)), **changes))
+
+
+def test_adapters_sit_on_linear_layers_and_single_pixels(models):
+    assert {name.rpartition(".")[2] for name in layers(models, "llama")} == {
+        *("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+    }
+    assert not any("pooler" in name for name in layers(models, "bert"))
+    # Depthwise convolutions have a group per channel, and patches are cut once.
+    assert {name.rpartition(".")[2] for name in layers(models, "convnext")} == {
+        "pwconv1",
+        "pwconv2",
+    }
+    # Without linear layers every convolution that mixes channels does the work.
+    resnet = layers(models, "resnet", rank=4)
+    assert resnet
+    assert all("convolution" in name for name in resnet)
+
+
+BAD_ADAPTERS = [
+    ({"rank": 17}, r"rank=17 is larger than every layer of model .* \(at most 16\)"),
+    (
+        {"rank": 9, "target_modules": ("k_proj",)},
+        "larger than layer 'layers.0.self_attn.k_proj', wh",
+    ),
+    ({"target_modules": ("q_prj",)}, "'q_prj' is not in the model; did you mean 'q_proj'"),
+    ({"target_modules": ("norm",)}, "'norm' is not a layer that adapters fit"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), BAD_ADAPTERS)
+def test_adapters_that_do_not_fit(models, changes, message):
+    with pytest.raises(InputError, match=message) as caught:
+        layers(models, "llama", **changes)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("vit", {"pooling": "last"}, "pooling='last' is not one for image items; valid: mean"),
+        ("bert", {"pooling": "pooler"}, "pooling='pooler' is not one for text items; valid: mean"),
+        ("bert", {"kind": "image"}, "reads text items, but these are image items"),
+    ],
+)
+def test_settings_that_do_not_fit_the_items(models, name, changes, message):
+    with pytest.raises(InputError, match=message):
+        network(models(name), **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"pooling": "median"}, "pooling must be"),
+        ({"quantize": 3}, "quantize must be None or 4 or 8; got 3"),
+        ({"target_modules": "q_proj"}, "target_modules must be None or a sequence of names"),
+        (
+            {"tuning": "full", "quantize": 4},
+            "rounds weights that are not trained: use tuning 'lora'",
+        ),
+    ],
+)
+def test_settings_out_of_range(changes, message):
+    with pytest.raises(InputError, match=message):
+        Adaptation("model", **changes)
+
+
+def test_a_tokenizer_of_another_model_and_weights_that_are_missing(models, tmp_path):
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(models("llama"), tmp_path / "small")
+    save_model(tmp_path / "small", "llama", vocab_size=40)
+    student = network(tmp_path / "small")
+    with pytest.raises(EncoderError, match="the tokenizer belongs to another model"):
+        student.read(["the film was great"])
+    shutil.copytree(models("llama"), tmp_path / "lacking")
+    file = tmp_path / "lacking" / "model.safetensors"
+    weights = load_file(file)
+    weights.pop("model.layers.1.mlp.up_proj.weight")
+    save_file(weights, file, {"format": "pt"})
+    with pytest.raises(EncoderError, match=r"lack 1 weights .*would be random"):
+        network(tmp_path / "lacking")
+
+
+def test_a_text_without_a_token_is_named(models, tmp_path):
+    import shutil
+
+    from transformers import AutoTokenizer
+
+    shutil.copytree(models("llama"), tmp_path / "model")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")
+    tokenizer.eos_token = None
+    tokenizer.save_pretrained(tmp_path / "model")
+    with pytest.raises(
+        ItemError, match=r"cannot encode row 1 \(''\): the tokenizer makes no token"
+    ):
+        network(tmp_path / "model").read(["good", ""])
+
+
+# --- weights of 4 and 8 bits, which need a GPU --------------------------------------------------
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_rounded_weights_are_asked_of_bitsandbytes(monkeypatch, bits):
+    import importlib.util
+
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: True if name == "bitsandbytes" else found(name)
+    )
+    options = loading_options(Adaptation("model", quantize=bits), torch.device("cuda:0"))
+    config = options["quantization_config"]
+    assert (config.load_in_4bit, config.load_in_8bit) == (bits == 4, bits == 8)
+    assert config.bnb_4bit_quant_type == "nf4"
+    assert options["device_map"] == {"": torch.device("cuda:0")}
+    assert loading_options(Adaptation("model"), CPU) == {}
+
+
+def test_rounded_weights_where_they_cannot_be(monkeypatch):
+    four = Adaptation("model", quantize=4)
+    with pytest.raises(
+        NotApplicableError, match="quantize=4 needs a CUDA device, and this is 'cpu'"
+    ):
+        loading_options(four, CPU)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(MissingExtraError, match=r"needs 'bitsandbytes'.*w2s-data\[train\]"):
+        loading_options(four, torch.device("cuda:0"))
+
+
+def test_adapters_train_over_rounded_weights(models, rng, monkeypatch):
+    """A fake of bitsandbytes: linear layers whose weights transformers has rounded to 4 bits."""
+    import transformers
+
+    real = transformers.AutoModel.from_pretrained
+    asked = {}
+
+    def rounded(*args, **options):
+        asked.update({name: options.pop(name) for name in ("quantization_config", "device_map")})
+        model, info = real(*args, **options)
+        model.is_loaded_in_4bit = True
+        for module in model.modules():
+            if isinstance(module, torch.nn.Linear):
+                step = module.weight.abs().max() / 7
+                module.weight.data = (module.weight / step).round() * step
+        return model, info
+
+    monkeypatch.setattr(transformers.AutoModel, "from_pretrained", rounded)
+    monkeypatch.setattr(
+        "w2s_data.finetune.levels.whole.loading_options",
+        lambda *_: {"quantization_config": "of 4 bits", "device_map": {"": "cpu"}},
+    )
+    items, labels = make_texts(rng, 16)
+    student = train(models("llama"), items, labels, "lora", quantize=4)
+    assert asked == {"quantization_config": "of 4 bits", "device_map": {"": "cpu"}}
+    own = student.model.models[0].network
+    assert all("lora_" in name or name.startswith("head.") for name in own.parameters())
+    assert own.backbone.get_input_embeddings().weight.dtype == torch.float32
+    assert np.isfinite(student.predict_proba(items)).all()
+
+
+# --- from a run of images -----------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tuning", ["lora", "full"])
+def test_a_run_of_images_trains_and_applies_whole_models(models, rng, tmp_path, tuning):
+    import pandas as pd
+
+    items, labels = make_images(rng, 160)
+    table = pd.DataFrame({"image": items, "label": np.array(["low", "high"])[labels]})
+    run = audit(
+        table,
+        columns={"item": "image", "label": "label"},
+        weak="pixels",
+        strong=str(models("vit")),
+        output=tmp_path / "run",
+        gain={
+            "methods": ["naive"],
+            "seeds": 1,
+            "tuning": tuning,
+            "model": str(models("vit")),
+            "epochs": 2,
+            "controls": False,
+        },
+        report={"map": False},
+        progress=False,
+        **dict.fromkeys(("forecast", "groups", "select"), False),
+    )
+    compute = Compute(progress=False, device="cpu")
+    path = tmp_path / "labels.parquet"
+    frame = apply_student(run, table, student="naive", to=path, compute=compute).to_frame()
+    student = Student.load(run.path / "students" / "naive", device="cpu")
+    proba = frame.filter(like="proba / ").to_numpy()
+    np.testing.assert_allclose(proba, student.predict_proba(items), atol=1e-5)
