@@ -178,8 +178,9 @@ class Part(NamedTuple):
 
     model: Any
     config: Any  # of the whole model
-    opener: str  # class of transformers that opens it where it is saved
-    path: str  # from there to the part, in Python; empty where it can be saved alone
+    opener: str  # class of transformers that opens the whole model
+    path: str  # from there to the part, in Python
+    alone: str | None  # class that opens the part where it is saved alone, if there is one
 
 
 def load_part(
@@ -207,9 +208,11 @@ def load_part(
     _check_missing(source, info["missing_keys"], model, part, pooling == POOLER)
     _check_foreign(source, info["unexpected_keys"], len(model.state_dict()))
     part.config.use_cache = False  # of keys and values, for generating text only
-    if halved or (part is not model and _stands_alone(part)):
-        return Part(part, model.config, type(part).__name__, "")
-    return Part(part, model.config, "AutoModel", path)
+    opener_name = type(model).__name__ if halved else "AutoModel"
+    alone = opener_name if part is model else type(part).__name__
+    return Part(
+        part, model.config, opener_name, path, alone if _stands_alone(part, model) else None
+    )
 
 
 def load_whole_model(source: Source, kind: Kind) -> tuple[Any, Any]:
@@ -220,8 +223,10 @@ def load_whole_model(source: Source, kind: Kind) -> tuple[Any, Any]:
     return model, _part_that_reads(model, kind)[0]
 
 
-def _stands_alone(part: Any) -> bool:
+def _stands_alone(part: Any, model: Any) -> bool:
     """Whether transformers opens a part by itself from a folder where it is saved alone."""
+    if part is model:
+        return True
     from transformers.models.auto import modeling_auto as auto
 
     own = type(part.config)

@@ -239,7 +239,7 @@ def _load_decoder(source: Source, dtype: torch.dtype, **options: Any) -> Part:
             "which would be random: reward 'dpo' needs a language model with its head"
         )
     model.config.use_cache = False  # of keys and values, for generating text only
-    return Part(model, model.config, "AutoModelForCausalLM", "")
+    return Part(model, model.config, "AutoModelForCausalLM", "", "AutoModelForCausalLM")
 
 
 def _logits(rewards: Tensor, turned: BoolArray) -> Tensor:

@@ -55,7 +55,7 @@ def save_whole(
         **record,
         "adaptation": {**asdict(adaptation), "kind": network.kind},
         "reading": {name: getattr(network.recipe, name) for name in _READING},
-        "opened_by": _opened_by(network),
+        "opened_by": network.opened_by,
         "base": source.identity(),
         "n_classes": network.n_classes,
         "depth": model.depth,
@@ -66,17 +66,10 @@ def save_whole(
     write_student(place, head, described, HEAD)
 
 
-def _opened_by(network: WholeNetwork) -> str:
-    """Return the Python that opens the tuned model of a `folder`, and of adapters their `base`."""
-    tuned = network.adaptation.tuning == "full"
-    part = f"{network.opener}.from_pretrained({'folder' if tuned else 'base'}){network.path}"
-    return part if tuned else f"PeftModel.from_pretrained({part}, folder)"
-
-
 def _save_model(network: WholeNetwork, place: Path) -> None:
     """Write a model's configuration, weights, and its tokenizer or image processor."""
     model, part = network.backbone, network.backbone
-    if network.path:  # transformers has no class for the part alone
+    if not network.is_alone:  # transformers has no class for the part alone
         model, part = load_whole_model(network.adaptation.source, network.kind)
         part.load_state_dict(network.backbone.state_dict())
     model.save_pretrained(place)

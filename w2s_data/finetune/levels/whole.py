@@ -68,7 +68,8 @@ class WholeNetwork:
         options = loading_options(adaptation, device)
         self.recipe = recipe or _own_recipe(adaptation, self.kind)
         loaded = self._load(dtype, options)
-        part, self.opener, self.path = loaded.model, loaded.opener, loaded.path
+        part, self.is_alone = loaded.model, loaded.alone is not None
+        self.opened_by = _opened_by(loaded, adaptation.tuning)
         self.reader: TextReader | ImageReader
         if self.kind == "text":
             self.reader = TextReader(source, part, self.recipe)
@@ -293,6 +294,16 @@ def _own_recipe(adaptation: Adaptation, kind: Kind) -> Recipe:
     # The head that is trained stands instead of the model's own Dense layers and normalization.
     recipe = read_recipe(adaptation.source, config)
     return recipe.changed(pooling=pooling).without_head()
+
+
+def _opened_by(part: Part, tuning: str) -> str:
+    """Return the Python that opens the tuned model of a `folder`, or adapters on their `base`."""
+    if tuning == "lora":
+        base = f"{part.opener}.from_pretrained(base){part.path}"
+        return f"PeftModel.from_pretrained({base}, folder)"
+    if part.alone is not None:
+        return f"{part.alone}.from_pretrained(folder)"
+    return f"{part.opener}.from_pretrained(folder){part.path}"
 
 
 def _freeze_poolers(part: Any) -> None:
