@@ -340,6 +340,7 @@ def test_the_gain_on_pairs_is_measured(models, rng, tmp_path, name, reward):
         (["a", "b"], r"items of pairs are \(first, second\) .* rows 0, 1 are not"),
         ([("a", "b"), ("a", 3)], "row 1 are not"),
         ([("a", "b"), ("a",)], "row 1 are not"),
+        ([("a", "b"), ("a b", "a", "a"), ("", "a")], "pairs in rows 1, 2 have an empty response"),
     ],
 )
 def test_items_that_are_no_pairs_are_named(models, items, message):

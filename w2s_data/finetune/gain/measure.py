@@ -90,7 +90,7 @@ def measure_gain(
         Trained part, duration and learning rate; by default a linear head. Its `checkpoint`
         stores each finished (method, seed): a later call with the same data and settings reuses
         them (`resume`) and trains the rest. More methods and more seeds may be added.
-    items : sequence of N items, for tunings "lora" and "full"
+    items : sequence of N items, for tunings "lora" and "full"; see `fit_student`
     groups : array (N,), optional
         Groups whose accuracies and worst accuracy are reported.
     class_names : sequence of C names, optional

@@ -57,7 +57,7 @@ class PairReader:
     def read(self, items: Sequence[Any]) -> PairTokens:
         """Tokenize pairs; too long ones lose the start of their prompt, then the end of a response.
 
-        Raise InputError for items that are no pairs.
+        Raise InputError for items that are no pairs, and for empty responses.
         """
         wrong = [row for row, item in enumerate(items) if not _is_pair(item)]
         if wrong:
@@ -66,6 +66,11 @@ class PairReader:
                 f"messages; {rows(np.array(wrong))} are not"
             )
         parts = [render_pair(item, self.render) for item in items]
+        empty = [row for row, part in enumerate(parts) if _is_empty(*part)]
+        if empty:
+            raise InputError(
+                f"pairs in {rows(np.array(empty))} have an empty response: leave them out"
+            )
         heads, *sides = (self._ids([part[i] for part in parts]) for i in range(3))
         # Of both items, each with its tokens and how many of them are the prompt's.
         pairs, n_cut = [], 0
@@ -134,6 +139,10 @@ def _is_pair(item: Any) -> bool:
     if not isinstance(item, tuple) or len(item) not in (2, 3):
         return False
     return all(isinstance(part, str | list) for part in item)
+
+
+def _is_empty(prompt: str, *sides: str) -> bool:
+    return not all(side.removeprefix(prompt).strip() for side in sides)
 
 
 def _shared(one: IntArray, other: IntArray) -> int:

@@ -39,6 +39,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+LOGIT_BYTES = 2**30  # of a batch at inference
+BYTES = 8  # of a logit, as the model computes it and in float32
+
+
 class PairNetwork(WholeNetwork):
     """A pretrained model with a linear reward on its pooled hidden state; see the module."""
 
@@ -85,10 +89,14 @@ class ImplicitNetwork(PairNetwork):
         import torch
 
         # Tuned weights that were saved are not those of the start, which `start` has.
-        self.start = start or adaptation.source
-        self.is_start = start is None
+        self.start, self.is_opened = start or adaptation.source, start is not None
+        self.is_start = not self.is_opened
+        self.start_model: Any = None
         super().__init__(adaptation, n_classes, device, recipe)
         self.head = torch.nn.Identity()  # the model's own head scores tokens
+        # Logits of all tokens of the vocabulary at every place take most of the memory.
+        most = LOGIT_BYTES // (BYTES * self.max_length * self.texts.vocabulary)
+        self.rows_at_a_time = max(1, min(self.rows_at_a_time, most))
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return all trained weights, which do not decay: the start is where they are drawn to."""
@@ -147,9 +155,13 @@ class ImplicitNetwork(PairNetwork):
                     yield self.backbone
             elif self.is_start:
                 yield self.backbone.eval()
-            else:  # held for this moment alone
-                loaded = _load_decoder(self.start, self.backbone.dtype)
-                yield loaded.model.to(self.device).eval()
+            elif self.start_model is not None:
+                yield self.start_model
+            else:
+                loaded = _load_decoder(self.start, self.backbone.dtype).model.to(self.device).eval()
+                # While a model is trained, for this moment alone: its own weights fill the memory.
+                self.start_model = loaded if self.is_opened else None
+                yield loaded
         finally:
             self.backbone.train(training)
 
@@ -161,7 +173,7 @@ class ImplicitNetwork(PairNetwork):
         ids, length = inputs["input_ids"], inputs["input_ids"].shape[1]
         # The first token of all has nothing before it that predicts it.
         before = np.maximum(items.prompts[places], 1)
-        first = min(int(before.min()), length - 1)
+        first = max(1, min(int(before.min()), length - 1))
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.is_half):
             if self.depth == self.n_layers:
                 # Without those of the prompts, which take most of the memory.

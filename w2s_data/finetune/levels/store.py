@@ -45,14 +45,17 @@ def digest_array(array: FloatArray) -> str:
 
 
 def digest_items(items: Iterable[Any]) -> str:
-    """Return a hash of texts or images, for the key of a checkpoint.
+    """Return a hash of texts, pairs or images, for the key of a checkpoint.
 
     A path counts as the file's content, which may change under the same name.
     """
-    return digest_parts(
-        item.encode(errors="surrogatepass") if is_text(item) else image_bytes(item)
-        for item in items
-    )
+    return digest_parts(map(_content, items))
+
+
+def _content(item: Any) -> bytes:
+    if isinstance(item, tuple):  # a pair, of texts or messages
+        return json.dumps(item).encode()
+    return item.encode(errors="surrogatepass") if is_text(item) else image_bytes(item)
 
 
 def write_student(
