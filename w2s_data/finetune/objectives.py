@@ -64,6 +64,17 @@ class Objective(ABC):
         """Return numbers (S,) for the history, after an epoch."""
         return {}
 
+    def sums(self) -> list[Tensor]:
+        """Return sums over the rows of a step, which several processes add up in place."""
+        return []
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the objective's own parameters, for a checkpoint."""
+        return {}
+
+    def load(self, state: Mapping[str, Tensor]) -> None:  # noqa: B027
+        """Set the objective's own parameters."""
+
 
 @dataclass(eq=False)
 class LabelObjective(Objective):

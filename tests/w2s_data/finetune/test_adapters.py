@@ -189,6 +189,31 @@ def test_a_killed_training_goes_on_where_it_was(tiny, rng, tmp_path, validated):
     assert epochs == all_epochs
 
 
+@pytest.mark.parametrize("method", ["naive", "raven"])
+def test_a_training_killed_at_any_step_ends_with_the_same_bytes(tiny, rng, tmp_path, method):
+    texts, labels = reviews(rng, 64)
+    teachers = weak(rng, labels, n_teachers=2)
+    changes = {"epochs": 4, "controls": False, "learning_rate": 1e-3, "batch_size": 8}
+    adaptation = {"save_every": 3, "evaluate_every": 1}  # every step has its callback
+    whole, history = train(tiny, texts, teachers, method, adaptation=adaptation, **changes)
+    stored = {**changes, "adaptation": adaptation, "checkpoint": tmp_path}
+    for last in (2, 10, 4, 31):  # after the step before, some are killed before anything is saved
+        taken = []
+
+        def kill(end, last=last, taken=taken):
+            taken.append(end.epoch)
+            if end.epoch >= last:
+                raise Killed
+
+        with pytest.raises(Killed):
+            train(tiny, texts, teachers, method, callbacks=(kill,), **stored)
+    resumed, again = train(tiny, texts, teachers, method, **stored)
+    assert again == history
+    np.testing.assert_array_equal(whole.model.proba(texts), resumed.model.proba(texts))
+    for name, value in whole.diagnostics.items():
+        np.testing.assert_array_equal(resumed.diagnostics[name], value)
+
+
 def test_a_checkpoint_of_another_configuration_is_refused(tiny, rng, tmp_path):
     texts, labels = reviews(rng, 32)
     teachers = weak(rng, labels)

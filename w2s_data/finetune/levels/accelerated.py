@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from w2s_data.finetune.levels.lengths import pieces
 from w2s_data.finetune.levels.meter import Meter
 from w2s_data.finetune.levels.precision import make_accelerator
 from w2s_data.finetune.levels.schedule import StepSchedule
+from w2s_data.finetune.levels.store import to_disk
 from w2s_data.finetune.loop import Callback, EpochEnd, validation_loss
 from w2s_data.finetune.objectives import Batch, Objective, TrainingError
 from w2s_data.utils.typing import IntArray
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from w2s_data.finetune.levels.store import TrainingStore
     from w2s_data.finetune.levels.whole import WholeNetwork
     from w2s_data.finetune.settings import Adaptation
+
+STREAMS = 2**40  # numbers of streams of random numbers that a process has for itself
 
 logger = logging.getLogger("w2s_data")
 
@@ -73,7 +77,15 @@ class WholeTrainer:
         import torch
 
         self.lengths = self.network.lengths
-        self.accelerator = make_accelerator(self.device, self.settings.precision)
+        self.accelerator = make_accelerator(
+            self.device,
+            self.settings.precision,
+            has_unused=self.network.depth < self.network.n_layers,
+        )
+        self.process, self.n_processes = (
+            self.accelerator.process_index,
+            self.accelerator.num_processes,
+        )
         groups = self.network.parameter_groups()
         # One pass over the weights: of a small model's step, the other forms take a third.
         fused = self.device.type in ("cpu", "cuda")
@@ -100,7 +112,13 @@ class WholeTrainer:
             if self._stops_early:
                 self.network.restore()
             self._save()
+        self.close()
         return done
+
+    def close(self) -> None:
+        """Release the network, which another trainer may take."""
+        self.accelerator.free_memory()
+        del self.model, self.optimizer
 
     @property
     def _is_over(self) -> bool:
@@ -135,32 +153,62 @@ class WholeTrainer:
         """Accumulate the gradient over pieces of the batch, smaller ones if memory is short."""
         import torch
 
-        rows = batch.rows[0].cpu().numpy()
-        lengths = self.lengths[rows]
+        own = self._own(batch)
+        lengths = self.lengths[own.rows[0].cpu().numpy()]
         while True:
-            self.reseed(1 + batch.step)  # the same dropout in a training that was resumed
+            # The same dropout in a training that was resumed, another one in each process.
+            self.reseed(1 + batch.step + self.process * STREAMS)
             self.optimizer.zero_grad()
             self.objective.before_step()
             parts = pieces(lengths, self.most_tokens, self.settings.micro_batch)
             part, total = parts[0], 0.0
             try:
                 for part in parts:
-                    total += self._backward(batch.part(part))
+                    total += self._backward(own.part(part), is_last=part is parts[-1])
             except torch.OutOfMemoryError as error:
                 self._take_smaller_pieces(lengths[part], error)
             else:
                 self._count(lengths, parts)
-                return total
+                for tensor in self.objective.sums() if self.n_processes > 1 else ():
+                    tensor.copy_(self.accelerator.reduce(tensor, "sum"))
+                return self._add_up(total)
 
-    def _backward(self, piece: Batch) -> float:
+    def _own(self, batch: Batch) -> Batch:
+        """Return this process's part of a batch."""
+        if self.n_processes == 1:
+            return batch
+        if batch.rows.shape[1] > self.process:
+            return batch.part(slice(self.process, None, self.n_processes))
+        # Without a row, a row of no weight: all processes must take part in the sum of gradients.
+        row = batch.part(slice(0, 1))
+        return replace(row, weight=0 * row.weight)
+
+    def _backward(self, piece: Batch, is_last: bool) -> float:
         """Add to the gradient; return the piece's share of the loss."""
         # A function of its own, so that its tensors are freed before a smaller piece is tried.
-        row_losses = self.objective.loss(self.model(piece.rows), piece)
-        loss = (row_losses * piece.weight).sum() / piece.size
-        self.accelerator.backward(loss)
+        apart = nullcontext() if is_last else self.accelerator.no_sync(self.model)
+        with apart:
+            row_losses = self.objective.loss(self.model(piece.rows), piece)
+            loss = (row_losses * piece.weight).sum() / piece.size
+            # Several processes take the mean of their gradients, and the loss is a sum.
+            self.accelerator.backward(loss * self.n_processes)
         return float(loss.detach())
 
+    def _add_up(self, value: float) -> float:
+        """Return the sum of a number over all processes."""
+        if self.n_processes == 1:
+            return value
+        import torch
+
+        own = torch.tensor(value, dtype=torch.float64, device=self.device)
+        return float(self.accelerator.reduce(own, "sum"))
+
     def _take_smaller_pieces(self, lengths: IntArray, error: Exception) -> None:
+        if self.n_processes > 1:
+            raise TrainingError(
+                f"{self.name}: out of memory with {len(lengths)} rows of up to {lengths.max()} "
+                "tokens at a time; try a smaller micro_batch or micro_tokens"
+            ) from error
         if len(lengths) == 1:
             raise TrainingError(
                 f"{self.name}: the memory does not suffice for one row of {lengths[0]} tokens; "
@@ -197,14 +245,17 @@ class WholeTrainer:
         stop = [callback(end) for callback in self.callbacks]
         if self._stops_early and loss is not None:
             stop.append(self._wait(float(loss[0])))
-        done.stopped = any(stop)
+        # Of several processes one may round otherwise: all stop, or none.
+        done.stopped = self._add_up(float(any(stop))) > 0
 
     def _wait(self, loss: float) -> bool:
         """Remember the weights of the least validation loss; return True when patience ends."""
         done = self.progress
         better = done.best is None or loss < done.best
         done.best, done.waited = (loss, 0) if better else (done.best, done.waited + 1)
-        self.network.keep(np.array([better]))
+        if better:
+            self.network.keep(np.array([True]))
+            self.network.kept = to_disk(self.network.kept)
         assert self.patience is not None
         return done.waited >= self.patience
 
@@ -222,12 +273,15 @@ class WholeTrainer:
                     kind: value.to(parameter.device) for kind, value in moments.items()
                 }
         self.network.kept = _part(tensors, "kept")
+        if own := _part(tensors, "objective"):
+            self.objective.load(own)
 
     def _save(self) -> None:
-        if self.store is None:
+        if self.store is None or not self.accelerator.is_main_process:
             return
         named = self.network.parameters()
         tensors = {f"weights.{name}": p.detach().cpu() for name, p in named.items()}
+        tensors |= {f"objective.{n}": t.cpu() for n, t in self.objective.state().items()}
         if not self._is_over:  # a finished training needs no moments
             for name, parameter in named.items():
                 for kind, value in self.optimizer.state.get(parameter, {}).items():

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from w2s_data.finetune.levels.estimate import tokens_that_fit
 from w2s_data.finetune.levels.initial import new_weights
 from w2s_data.finetune.levels.lengths import similar_rows
 from w2s_data.finetune.levels.meter import Meter
+from w2s_data.finetune.levels.precision import process_device
 from w2s_data.finetune.levels.range_test import find_rate, rising_schedule
 from w2s_data.finetune.levels.reward import make_network
 from w2s_data.finetune.levels.schedule import StepSchedule, usual_rate
@@ -39,6 +40,9 @@ from w2s_data.utils.io import sha256_json
 from w2s_data.utils.progress import Advance, ignore, progress
 from w2s_data.utils.typing import FloatArray, IntArray
 from w2s_data.utils.validation import check_same_length
+
+if TYPE_CHECKING:
+    import torch
 
 # These change where and how fast a training runs, and its result by rounding alone.
 _NOT_IDENTITY = (
@@ -133,6 +137,11 @@ class WholeTask(Task):
         if self.adaptation.kind is None:  # of a model that reads texts and images, the items tell
             kind = kind_read(self.adaptation, self.items)
             self.adaptation = dataclasses.replace(self.adaptation, kind=kind)
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Device that trains in this process."""
+        return process_device(self.settings.device)
 
     @cached_property
     def network(self) -> WholeNetwork:
@@ -272,10 +281,8 @@ class WholeTask(Task):
     def _store(
         self, objective: Objective, stage: str, weight: FloatArray, size: tuple[float, float]
     ) -> TrainingStore | None:
-        # What an objective learns itself (the weights of `raven`) is not in the stored state.
-        learns_itself = type(objective).after_step is not Objective.after_step
         settings = self.settings
-        if settings.checkpoint is None or learns_itself:
+        if settings.checkpoint is None:
             return None
         labels = getattr(objective, "labels", None)
         folder = Path(settings.checkpoint) / f"seed{self.seeds[0]}"

@@ -2,25 +2,48 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
+from w2s_data.compute.device import resolve_device
 from w2s_data.errors import require
 
 if TYPE_CHECKING:
     import torch
 
 
-def make_accelerator(device: torch.device, precision: str) -> Any:
-    """Return an accelerator for a device; under `accelerate launch` one for all processes."""
+def process_device(name: str) -> torch.device:
+    """Return the device of this process; under `accelerate launch` each has one of its own."""
+    device = resolve_device(name)
+    if n_processes() == 1:
+        return device
+    state = require("accelerate", "train").PartialState(cpu=device.type == "cpu")
+    chosen: torch.device = state.device
+    return chosen
+
+
+def n_processes() -> int:
+    """Return how many processes train together."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def make_accelerator(device: torch.device, precision: str, has_unused: bool = False) -> Any:
+    """Return an accelerator for a device; under `accelerate launch` one for all processes.
+
+    `has_unused` says that some trained weights take no part in the loss.
+    """
     accelerate = require("accelerate", "train")
     from accelerate.state import AcceleratorState
 
     # Device and precision are global there, once per process; here each training has its own.
-    AcceleratorState._reset_state(reset_partial_state=True)
+    AcceleratorState._reset_state(reset_partial_state=n_processes() == 1)
     return accelerate.Accelerator(
         cpu=device.type == "cpu",
         mixed_precision="bf16" if is_half(device, precision) else "no",
         device_placement=False,
+        kwargs_handlers=[
+            accelerate.DistributedDataParallelKwargs(find_unused_parameters=has_unused)
+        ],
     )
 
 

@@ -60,6 +60,7 @@ def find_rate(trainer: WholeTrainer, batches: Iterator[Batch]) -> float:
                 break
     except TrainingError:  # the loss is no number any more
         pass
+    trainer.close()
     rate, best = chosen_rate(losses, schedule)
     logger.info(
         "%s: learning_rate %.1e, by a test of %d steps up to %.1e in which the loss was least at "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -131,6 +132,18 @@ class _MixtureObjective(Objective):
 
     def record(self) -> dict[str, FloatArray]:
         return {f"weight_{m}": w.cpu().numpy() for m, w in enumerate(self.weights.T)}
+
+    def sums(self) -> list[Tensor]:
+        return [self.gradient]
+
+    def state(self) -> dict[str, Tensor]:
+        import torch
+
+        return {"path": torch.stack(self._path)}
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        self._path = list(state["path"].to(self.weights.device))
+        self.weights = self._path[-1].clone()
 
     def path(self) -> FloatArray:
         import torch

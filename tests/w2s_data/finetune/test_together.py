@@ -1,0 +1,57 @@
+"""Several processes train one student, as `accelerate launch` starts them."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.w2s_data.finetune.tiny import save_tiny_model
+
+ROOT = Path(__file__).parents[3]
+
+
+def run(folder, method, n_processes):
+    """Results of each process."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    place = folder / f"{method}-{n_processes}"
+    place.mkdir()
+    words = [sys.executable, "-m", "tests.w2s_data.finetune.together", str(folder / "tiny"), method]
+    path = os.pathsep.join([str(ROOT), str(ROOT / "selectors"), str(ROOT / "reports")])
+    common = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    together = {"WORLD_SIZE": str(n_processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    children = [
+        subprocess.Popen(
+            [*words, str(place), str(place / "checkpoint")],
+            cwd=ROOT,
+            env=common | ({**together, "RANK": n, "LOCAL_RANK": n} if n_processes > 1 else {}),
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for n in map(str, range(n_processes))
+    ]
+    for child in children:
+        _, errors = child.communicate(timeout=200)
+        assert child.returncode == 0, errors[-2000:]
+    return [dict(np.load(place / f"{n}.npz")) for n in range(n_processes)]
+
+
+@pytest.mark.slow
+def test_two_processes_train_the_student_of_one(tmp_path):
+    method = "raven"  # which learns weights of its own, by gradients that are summed too
+    save_tiny_model(tmp_path / "tiny", n_layers=2)
+    (alone,) = run(tmp_path, method, 1)
+    for own in run(tmp_path, method, 2):
+        for name in ("proba", "loss", "weights"):
+            # Adam turns the rounding of a gradient that is 0 into steps of full size.
+            np.testing.assert_allclose(own[name], alone[name], atol=2e-3)
+        np.testing.assert_allclose(own["loss"][0], alone["loss"][0], atol=1e-4)
+    assert alone["loss"][-1] < alone["loss"][0] - 0.02  # it has learned something
+    assert len(list((tmp_path / f"{method}-2").rglob("*.safetensors"))) == 1

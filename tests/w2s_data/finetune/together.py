@@ -1,0 +1,55 @@
+"""A training that several processes share, as `accelerate launch` starts them.
+
+python -m tests.w2s_data.finetune.together MODEL METHOD OUTPUT CHECKPOINT
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from tests.w2s_data.finetune.test_adapters import reviews, weak
+from w2s_data.finetune.levels.adapters import train_whole
+from w2s_data.finetune.methods.registry import make_method
+from w2s_data.finetune.settings import Adaptation, ResolvedSettings
+from w2s_data.finetune.task import Pool
+
+
+def main() -> None:
+    """Train a tiny model without dropout, whose masks differ between processes."""
+    model, method, output, checkpoint = sys.argv[1:]
+    torch.nn.Dropout.forward = lambda _, x: x
+    torch.nn.functional.dropout = lambda x, *_, **__: x
+    rng = np.random.default_rng(0)
+    texts, labels = reviews(rng, 75)  # the last batch is shorter, and odd
+    teachers = weak(rng, labels, n_teachers=2)
+    settings = ResolvedSettings(
+        "full",
+        Adaptation(model, micro_tokens=30, evaluate_every=4),
+        epochs=3,
+        batch_size=15,
+        learning_rate=1e-3,
+        device="cpu",
+        checkpoint=checkpoint,
+        controls=False,
+    )
+    pool = Pool(teachers, rng.uniform(0.5, 2, size=len(texts)))
+    held_out = reviews(rng, 20)
+    outcome, history = train_whole(
+        *(make_method(method), pool, settings, texts, held_out[0], np.eye(2)[held_out[1]])
+    )
+    number = os.environ.get("RANK", "0")
+    np.savez(
+        Path(output) / f"{number}.npz",
+        proba=outcome.model.proba(texts),
+        loss=[row["loss"] for row in history],
+        weights=outcome.diagnostics.get("weights", np.zeros(0)),
+    )
+
+
+if __name__ == "__main__":
+    main()
