@@ -197,9 +197,8 @@ def fit_student(
         improbable. Rows on which all teachers abstain (equal probabilities) are left out.
     settings : TrainingSettings, optional
         Trained part, duration and learning rate; by default a linear head.
-    items : sequence of N texts, images, or pairs
-        For whole models; `validation` and `seed_proba` then take such items as well. Pairs are
-        (first, second) or (first, second, prompt), of texts or lists of chat messages.
+    items : sequence of N texts, images, or pairs (first, second[, prompt]) of texts or messages
+        For whole models; `validation` and `seed_proba` then take such items as well.
     class_names : sequence of C names, optional
         By default 0 ... C - 1 for probabilities, the sorted labels for hard ones.
     gold : int array (N,), optional

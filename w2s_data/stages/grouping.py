@@ -44,7 +44,7 @@ from w2s_data.stages.graph import (
 from w2s_data.stages.room import check_room
 from w2s_data.stages.scoring import weak_proba_of
 from w2s_data.stages.settings import GroupSettings
-from w2s_data.stages.shared import check_shared, group_features, shared_notes
+from w2s_data.stages.shared import check_shared, forget_orders, group_features, shared_notes
 from w2s_data.stages.warnings import data_warnings
 from w2s_data.utils.io import sha256_json
 from w2s_data.utils.manifest import owner
@@ -130,6 +130,8 @@ def groups_stage(
                 progress=compute.progress,
             )
         points = analyzer.points_.assign(id=dataset.ids)
+        if dataset.is_paired:
+            points["agreement"] = np.nan
         stage.write_table(GROUPS_TABLE, points[["id", *analyzer.points_.columns]])
         pairs = _pairs(analyzer, dataset)
         stage.write_table(DUPLICATES, pairs.head(MOST_PAIRS))
@@ -209,6 +211,8 @@ def _summary(analyzer: GroupAnalyzer, dataset: W2SDataset, notes: list[str]) -> 
     for record in (*summary["groups"], *(summary["sources"] or ())):
         if record["largest_class"] is not None:
             record["largest_class"] = dataset.class_names[record["largest_class"]]
+        if dataset.is_paired:
+            forget_orders(record)
     return summary | {"notes": [*shared_notes(dataset), *notes]}
 
 

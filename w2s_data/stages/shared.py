@@ -5,6 +5,8 @@ The difference, by which pairs are scored, holds nothing of it.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from w2s_data.compute.context import Compute
@@ -47,6 +49,15 @@ def check_shared(dataset: W2SDataset, from_file: bool = False) -> None:
             "differences, which hold nothing of it: pass texts as chosen and rejected, and an "
             "encoder as strong"
         )
+
+
+def forget_orders(record: dict[str, Any]) -> None:
+    """Make the numbers of a group unknown that compare the orders of its pairs, which are drawn."""
+    for name in ("purity", "largest_class_share"):
+        record[name] = record[name] | dict.fromkeys(("value", "low", "high"))
+    record |= {"largest_class": None, "class_balance": None}
+    reasons = [record["unknown"], "shares of classes and purity: the order of a pair is drawn"]
+    record["unknown"] = "; ".join(filter(None, reasons))
 
 
 def shared_notes(dataset: W2SDataset) -> list[str]:

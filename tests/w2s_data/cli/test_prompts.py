@@ -87,6 +87,11 @@ def test_pairs_are_grouped_by_their_prompts(w2s, run, table):
     assert len(telling) >= 4
     assert "pairs are grouped by their prompts" in summary["notes"][0]
     assert not pd.read_parquet(run / "duplicates.parquet")["labels_differ"].any()
+    assert points["agreement"].isna().all()
+    for group in summary["groups"]:
+        assert group["purity"]["value"] is None
+        assert "the order of a pair is drawn" in group["unknown"]
+        assert group["weak_accuracy"]["value"] is not None
 
 
 def test_without_prompts_the_mean_of_both_items_counts(w2s, table, tmp_path):

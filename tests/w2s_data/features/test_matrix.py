@@ -28,6 +28,9 @@ def test_views_agree_with_the_arrays_they_stand_for(rng):
     views["nested"] = nested, (one - two)[ROWS]
     whole = FeatureView(ArrayFeatures(one), ROWS, minus=ArrayFeatures(two), signs=signs[:, 0])
     views["all at once"] = whole, ((one - two) * signs)[ROWS]
+    halves = np.full(10, 0.5, dtype=np.float32)
+    mean = FeatureView(ArrayFeatures(one), ROWS, plus=ArrayFeatures(two), signs=halves)
+    views["mean"] = mean, ((one + two) / 2)[ROWS]
     for view, expected in views.values():
         assert isinstance(view, FeatureMatrix)
         assert view.shape == expected.shape
