@@ -64,6 +64,20 @@ def test_an_undertrained_ceiling_is_named_beside_its_number(synthetic_run: MakeR
     assert "undertrained" not in before
 
 
+def test_sizes_of_kept_models_are_said(synthetic_run: MakeRun) -> None:
+    run = synthetic_run(stages=("gain",))
+    size = {"parameters": 22_713_000, "trained": 98_000, "students": 2_000_000, "checkpoints": 9e9}
+    change(run / "gain.json", kept_size=size, kept={"best": "confidence", "naive": "naive"})
+    said = (
+        "best (confidence), naive (naive), of 22,713,000 parameters, 98,000 of them trained; 2 MB "
+        "on disk, and 9 GB of checkpoints"
+    )
+    report = build_report(run)
+    terminal = " ".join(render_stage("gain", json.loads((run / "gain.json").read_text())).split())
+    for text in (shown_text(report.to_html()), report.to_markdown(), terminal):
+        assert said in text
+
+
 @pytest.mark.parametrize("stage", ALL)
 def test_one_stage_alone(synthetic_run: MakeRun, stage: str) -> None:
     report = build_report(synthetic_run(stages=(stage,)))

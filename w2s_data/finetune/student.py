@@ -308,8 +308,7 @@ def choose_l2(
     if not method.uses_gold:
         pool, _ = _without_gold(pool, None)
     kind = PairTask if settings.paired else HeadTask
-    resolved, entropy = settings.resolve(pool.n_rows), root_seed(random_state)
-    task = kind(pool, resolved, method.name, entropy)
+    task = kind(pool, settings.resolve(pool.n_rows), method.name, root_seed(random_state))
     return task.choose_penalty(*method.targets(task))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +14,15 @@ import pandas as pd
 from w2s_data.compute.base import Advance
 from w2s_data.compute.context import Compute
 from w2s_data.data.tables import check_table_name, write_blocks
+from w2s_data.finetune.levels.store import digest_items
 from w2s_data.run import Run
 from w2s_data.stages.apply_settings import ApplySettings
 from w2s_data.stages.checks import check_writable
-from w2s_data.stages.graph import GAIN_SUMMARY
+from w2s_data.stages.graph import GAIN, GAIN_SUMMARY, STUDENTS
 from w2s_data.stages.keeping import load_student
 from w2s_data.stages.newrows import NewRows, read_new
 from w2s_data.stages.settings import read_settings
+from w2s_data.utils.io import atomic_path, load_npy, make_folder, sha256_json
 from w2s_data.utils.progress import progress as progress_bar
 from w2s_data.utils.typing import FloatArray, IntArray
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from w2s_data.finetune.student import Student
 
 SHOWN = 12  # classes in a line
+PREDICTED = "applied/predicted"  # of a run: blocks of rows that whole models have labelled
 
 
 @dataclass(frozen=True)
@@ -145,8 +148,10 @@ def apply_student(
     path = Path(chosen.to) if chosen.to else run.path / f"applied-{rows.name}.parquet"
     check_writable(path.parent)
     tally = _Tally(np.zeros(len(student.classes), np.int64))
+    predictor = _Predictor(student, run.path / PREDICTED / _identity(run, chosen.student))
     with progress_bar("apply", len(rows), "rows", compute.progress) as advance:
-        write_blocks(_frames(student, rows, tally, advance), path)
+        write_blocks(_frames(predictor, rows, tally, advance), path)
+    predictor.forget()
     return Applied(
         path,
         _described(run, student, chosen.student),
@@ -169,19 +174,50 @@ class _Tally:
         self.confidence += float(confidence.sum(dtype=np.float64))
 
 
+@dataclass
+class _Predictor:
+    """Predicts block by block; what a whole model says is stored until the table is whole."""
+
+    student: Student
+    folder: Path  # for this student alone
+    used: list[Path] = field(default_factory=list)
+
+    def proba(self, inputs: Any, start: int) -> FloatArray:
+        """Return class probabilities (n, C) of a block of rows, whose first has number `start`."""
+        from w2s_data.finetune.levels.linear import HeadModel
+
+        if isinstance(self.student.model, HeadModel):  # faster than any file
+            return self.student.model.mean_proba(inputs, start)
+        path = self.folder / f"{digest_items(inputs)}.npy"
+        self.used.append(path)
+        if not path.exists():
+            make_folder(self.folder)
+            with atomic_path(path) as partial, partial.open("wb") as file:
+                np.save(file, self.student.predict_proba(inputs))
+        return np.array(load_npy(path))  # a map would keep the file open
+
+    def forget(self) -> None:
+        """Remove the stored blocks."""
+        for path in self.used:
+            path.unlink(missing_ok=True)
+        if self.used and not any(self.folder.iterdir()):
+            self.folder.rmdir()
+
+
+def _identity(run: Run, kept: str) -> str:
+    """Return a short hash of the files of a student that the run keeps."""
+    files = run.manifest["stages"][GAIN.name]["files"]
+    own = {name: file["sha256"] for name, file in files.items() if STUDENTS[kept] in name}
+    return sha256_json(own)[:12]
+
+
 def _frames(
-    student: Student, rows: NewRows, tally: _Tally, advance: Advance
+    predictor: _Predictor, rows: NewRows, tally: _Tally, advance: Advance
 ) -> Iterator[pd.DataFrame]:
     """Yield the table of labels block by block."""
-    from w2s_data.finetune.levels.linear import HeadModel
-
-    names = [str(name) for name in student.classes]
-    model = student.model
+    names = [str(name) for name in predictor.student.classes]
     for part, inputs in rows.blocks():
-        if isinstance(model, HeadModel):
-            proba = model.mean_proba(inputs, part.start)
-        else:
-            proba = student.predict_proba(inputs)
+        proba = predictor.proba(inputs, part.start)
         labels = proba.argmax(axis=1)
         tally.add(labels, proba[np.arange(len(labels)), labels])
         columns: dict[str, Any] = {f"proba / {name}": proba[:, c] for c, name in enumerate(names)}

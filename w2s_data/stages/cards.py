@@ -38,6 +38,8 @@ class Card:
         Of its method, in the table of the gain.
     base : str
         Pretrained model that was tuned or whose features are read; "" if there is none.
+    opened_by : str
+        Python that opens the files of a whole model by the library that made them.
     """
 
     dataset: W2SDataset
@@ -46,6 +48,7 @@ class Card:
     role: str
     name: str
     base: str
+    opened_by: str = ""
 
     def text(self) -> str:
         """Return the card: metadata in YAML, then Markdown."""
@@ -63,6 +66,11 @@ class Card:
             "\n".join(f"- {limit}" for limit in self._limits()),
         ]
         return "\n\n".join(part for part in parts if part) + "\n"
+
+    @property
+    def base_label(self) -> str:
+        """The base as a hub calls it, or the name of its folder."""
+        return Source(self.base).label if self.base else ""
 
     @property
     def _tuning(self) -> str:
@@ -89,7 +97,7 @@ class Card:
             warnings.simplefilter("ignore")  # of fields that a hub would like
             data = ModelCardData(
                 model_name=f"{self.dataset.name}-{self.role}",
-                base_model=Source(self.base).label if self.base else None,
+                base_model=self.base_label or None,
                 library_name=LIBRARIES[self._tuning],
                 tags=["w2s-data", "weak-to-strong", self.student.method.name, self._tuning],
                 metrics=["accuracy"],
@@ -102,7 +110,7 @@ class Card:
         labels = "gold and weak labels" if own.method.uses_gold else "labels of a weak teacher"
         if self.name == result.labelled_only.name:
             labels = "gold labels alone"
-        base = f", {Source(self.base).label}" if self.base else ""
+        base = f", {self.base_label}" if self.base else ""
         classes = ", ".join(map(str, own.classes))
         return (
             f"Trained by w2s-data on {labels}, by the method `{own.method!r}`: "
@@ -149,8 +157,11 @@ class Card:
         return " ".join(sentences)
 
     def _loading(self) -> str:
-        reads = {"text": "texts", "image": "images", "features": "vectors"}[self.dataset.kind]
-        inputs = f"a list of {reads}"
+        inputs = {
+            "text": "a list of texts",
+            "image": "a list of paths or bytes of images",
+            "features": "vectors (n, D)",
+        }[self.dataset.kind]
         if self.dataset.is_paired:
             inputs = "a list of pairs (first, second) or (first, second, prompt)"
         if self._tuning == "head":
@@ -165,15 +176,14 @@ class Card:
     def _files(self) -> str:
         if self._tuning == "head":
             return "`w2s apply RUN TABLE` labels a table, and computes the features itself."
-        opened = {
-            "lora": "`peft.PeftModel.from_pretrained(model, folder)` opens the adapters on the "
-            "pretrained model",
-            "full": "`transformers.AutoModel.from_pretrained(folder)` opens the tuned model",
-        }[self._tuning]
-        head = "; `student.safetensors` is the head"
-        if self._is_dpo:
-            opened, head = opened.replace("AutoModel.", "AutoModelForCausalLM."), ""
-        return f"{opened}{head}. `w2s apply RUN TABLE` labels a table."
+        library, thing = LIBRARIES[self._tuning], "model"
+        if self._tuning == "lora":
+            library, thing = f"{library} and transformers", f"model, of base {self.base_label!r},"
+        head = "" if self._is_dpo else "; `student.safetensors` is the head"
+        return (
+            f"Without w2s-data `{self.opened_by}` opens the tuned {thing} by {library}{head}. "
+            "`w2s apply RUN TABLE` labels a table."
+        )
 
     def _limits(self) -> Iterator[str]:
         yield (

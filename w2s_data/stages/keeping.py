@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from w2s_data.errors import InputError, RunError, unknown
 from w2s_data.run import Run
 from w2s_data.stages.cards import Card, base_of
 from w2s_data.stages.graph import BEST, GAIN, STUDENTS
+from w2s_data.utils.io import read_json
 from w2s_data.utils.writer import StageWriter
 
 if TYPE_CHECKING:
@@ -21,27 +22,52 @@ if TYPE_CHECKING:
 
 # Beside the checkpoints: on the same disk, so that a file moves into place without a copy.
 SCRATCH = "gain/kept"
+RECORD = "student.json"
 CARD = "README.md"  # the name under which a hub shows it
 
 
 def keep_students(
     run: Run, stage: StageWriter, result: GainResult, dataset: W2SDataset, model: Any
-) -> dict[str, str]:
-    """Write the best and the naive student, with model cards; return the names of their methods.
+) -> dict[str, Any]:
+    """Write the best and the naive student, with model cards; return what the summary says of them.
 
-    `model` is the pretrained model of a tuning other than "head".
+    That is `kept`, the names of their methods, and for whole models `kept_size`. `model` is the
+    pretrained model of a tuning other than "head".
     """
     base = base_of(result.tuning, model, run.manifest.get("encoders", {}))
+    size = {"checkpoints": _bytes(_files(run.path / Path(SCRATCH).parent))}
     with _scratch(run.path / SCRATCH) as scratch:
         for role, name in result.roles.items():
             student = result.student(name)
             student.save(scratch / role)
-            card = Card(dataset, result, student, role, name, base).text()
+            opened_by = read_json(scratch / role / RECORD).get("opened_by", "")
+            card = Card(dataset, result, student, role, name, base, opened_by).text()
             (scratch / role / CARD).write_text(card, encoding="utf-8")
-            for file in _files(scratch / role):
+            size |= _parameters(student)
+        files = {role: _files(scratch / role) for role in result.roles}
+        size["students"] = sum(file.stat().st_size for own in files.values() for file in own)
+        size["checkpoints"] = (
+            sum(f.stat().st_size for f in _files(run.path / "gain")) - size["students"]
+        )
+        for role, own in files.items():
+            for file in own:
                 place = Path(STUDENTS[role], file.relative_to(scratch / role))
                 stage.move(place.as_posix(), file)
-    return result.roles
+    whole = {} if result.tuning == "head" else {"kept_size": size}
+    return {"kept": result.roles, **whole}
+
+
+def _parameters(student: Student) -> dict[str, int]:
+    """Count the parameters of a whole model, and those that were trained."""
+    network = getattr(student.model, "network", None)
+    if network is None:
+        return {}
+    everything = [*network.backbone.parameters(), *network.head.parameters()]
+    trained = network.parameters().values()
+    return {
+        "parameters": sum(each.numel() for each in everything),
+        "trained": sum(each.numel() for each in trained),
+    }
 
 
 def remove_old_students(run: Run) -> None:
@@ -84,6 +110,10 @@ def load_student(run: Run, which: str = BEST, device: str = "auto") -> Student:
 
 def _files(folder: Path) -> list[Path]:
     return sorted(file for file in folder.rglob("*") if file.is_file())
+
+
+def _bytes(files: Iterable[Path]) -> int:
+    return sum(file.stat().st_size for file in files)
 
 
 @contextmanager

@@ -32,13 +32,13 @@ from w2s_data.utils.typing import AnyArray
 if TYPE_CHECKING:
     from w2s_data.finetune.student import Student
 
-TEXTS = 4096  # that a whole model reads between two writes
+ITEMS = 1024  # that a whole model reads between two writes; so many are repeated after a kill
 LABELS_OF_PEOPLE = ("name", "pooling_reason")  # of an encoder's spec; no vector depends on them
 
 
 @dataclass(frozen=True)
 class NewRows:
-    """N rows to label: strong features, or texts for a whole model."""
+    """N rows to label: strong features, or texts, images or pairs for a whole model."""
 
     name: str
     inputs: FeatureMatrix | list[Any]
@@ -62,8 +62,8 @@ class NewRows:
         if not isinstance(inputs, list):
             yield from inputs.blocks()
             return
-        for start in range(0, len(inputs), TEXTS):
-            part = slice(start, min(start + TEXTS, len(inputs)))
+        for start in range(0, len(inputs), ITEMS):
+            part = slice(start, min(start + ITEMS, len(inputs)))
             yield part, inputs[part]
 
     def check_fits(self, student: Student) -> None:
@@ -79,12 +79,12 @@ def read_new(
 ) -> NewRows:
     """Read new rows: ready-made strong features as they are, items through the run's encoder.
 
-    A whole model, of another `tuning`, reads the texts themselves.
+    A whole model, of another `tuning`, reads the items themselves.
     """
     if tuning != "head" and _are_features(data):
         raise InputError(
-            f"the student is a whole model (tuning {tuning!r}), which reads texts: pass a table of "
-            "texts instead of features"
+            f"the student is a whole model (tuning {tuning!r}), which reads items: pass a table of "
+            "items instead of features"
         )
     if isinstance(data, str | os.PathLike) and str(data).endswith(".npy"):
         return NewRows(Path(data).stem, as_feature_matrix(load_npy(data)))

@@ -129,8 +129,8 @@ def gain_stage(
         stage.write_table(GAIN_TABLE, result.to_frame())
         stage.write_table(PREDICTIONS, predictions)
         kept = keep_students(run, stage, result, dataset, settings.model)
-        extra = {"data_warnings": data_warnings(dataset, weak_proba), "kept": kept}
-        summary = result.to_dict() | extra
+        extra = {"data_warnings": data_warnings(dataset, weak_proba)}
+        summary = result.to_dict() | extra | kept
         summary["warnings"] = [*summary["warnings"], *gold.notes(dataset, "training")]
         stage.write_summary(GAIN_SUMMARY, summary)
     remove_old_students(run)

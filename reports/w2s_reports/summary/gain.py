@@ -7,9 +7,10 @@ from typing import Any
 
 import pandas as pd
 
+from w2s_data.compute.memory import size_text
 from w2s_data.stages.graph import FORECAST_SUMMARY, GAIN, GAIN_SUMMARY, GAIN_TABLE
 from w2s_reports.artefacts import Artefacts
-from w2s_reports.formats import format_interval, name_of, percent, plain, signed
+from w2s_reports.formats import count, format_interval, name_of, percent, plain, signed
 from w2s_reports.summary.diagnostics import summarize_diagnostics
 from w2s_reports.summary.options import summarize_options
 from w2s_reports.summary.parts import estimate, named, sentence, texts
@@ -71,6 +72,7 @@ def summarize_gain(artefacts: Artefacts) -> dict[str, Any]:
         "groups": groups,
         "splits": summarize_splits(result),
         "diagnostics": summarize_diagnostics(artefacts),
+        "kept": _kept(result),
         "forecast": _forecast(result["forecast"], artefacts.later.get(FORECAST_SUMMARY) or {}),
         "failures": [
             {"name": name_of(name), "reason": str(reason)}
@@ -127,6 +129,21 @@ def _lead(method: str, students: Sequence[Mapping[str, Any]]) -> dict[str, Any] 
 def _reference(result: Mapping[str, Any], undertrained: bool) -> dict[str, Any]:
     accuracy = estimate(result["scores"].get("accuracy"))
     return accuracy | {"reason": str(result["reason"]), "undertrained": undertrained}
+
+
+def _kept(result: Mapping[str, Any]) -> str:
+    """Say which whole models are kept, and how large they and the checkpoints are."""
+    size = result.get("kept_size")
+    if not size:
+        return ""
+    names = ", ".join(f"{role} ({name})" for role, name in result["kept"].items())
+    seed = f", by seed {result['seeds'][0]}" if len(result["seeds"]) > 1 else ""
+    trained = f"{count(size['parameters'])} parameters, {count(size['trained'])} of them trained"
+    return (
+        f"Students that are kept{seed}: {names}, of {trained}; {size_text(size['students'])} on "
+        f"disk, and {size_text(size['checkpoints'])} of checkpoints, from which more seeds and "
+        "methods resume."
+    )
 
 
 def _reasons(methods: Sequence[Mapping[str, Any]], undertrained: Mapping[str, float]) -> list[str]:

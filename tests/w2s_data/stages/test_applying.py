@@ -15,6 +15,7 @@ from w2s_data import FeatureStore, Run, apply_student, audit, load_dataset
 from w2s_data.compute.context import Compute
 from w2s_data.errors import ColumnError, FeatureError, InputError, RunError
 from w2s_data.finetune import Student
+from w2s_data.stages import newrows
 from w2s_data.stages.embedding import load_features
 from w2s_data.stages.gain_settings import GainSettings
 from w2s_data.stages.graph import GAIN
@@ -365,8 +366,41 @@ def test_whole_models_are_kept_and_applied(run, table, tmp_path, tuning):
     )
     base, code = opened_card(run, "naive", tuning)
     assert base == "model"
+    size = json.loads((run.path / "gain.json").read_text())["kept_size"]
+    files = [file for file in (run.path / "students").rglob("*") if file.is_file()]
+    assert size["students"] == sum(file.stat().st_size for file in files)
+    assert size["checkpoints"] > 0
+    share = size["trained"] / size["parameters"]  # all but the pooler, which is not read
+    assert share > 0.9 if tuning == "full" else share < 0.6
     found = {"inputs": table["review"].tolist()}
     exec(code, found)
     assert found["labels"].tolist() == frame["label"].tolist()
-    with pytest.raises(InputError, match="which reads texts"):
+    with pytest.raises(InputError, match="which reads items"):
         applied(run, np.zeros((2, 8), np.float32))
+
+
+@pytest.mark.slow
+def test_a_killed_whole_model_goes_on_where_it_was(run, table, tmp_path, monkeypatch):
+    save_tiny_model(tmp_path / "model", n_layers=1)
+    settings = {"methods": ("naive",), "seeds": 1, "tuning": "full", "epochs": 1}
+    settings |= {"model": str(tmp_path / "model"), "controls": False}
+    gain_stage(run, GainSettings(**settings), Compute(progress=False, device="cpu"))
+    monkeypatch.setattr(newrows, "ITEMS", 50)
+    whole = applied(run, table, student="naive", to=tmp_path / "whole.csv").to_frame()
+    predict, read = Student.predict_proba, []
+
+    def watched(self, inputs):
+        if len(read) == 3:
+            read.append(0)
+            raise KeyboardInterrupt
+        read.append(len(inputs))
+        return predict(self, inputs)
+
+    monkeypatch.setattr(Student, "predict_proba", watched)
+    with pytest.raises(KeyboardInterrupt):
+        applied(run, table, student="naive", to=tmp_path / "labels.csv")
+    assert not (tmp_path / "labels.csv").exists()
+    resumed = applied(run, table, student="naive", to=tmp_path / "labels.csv").to_frame()
+    assert read == [50, 50, 50, 0, 50, 40]
+    pd.testing.assert_frame_equal(resumed, whole)
+    assert not list((run.path / "applied").rglob("*.npy"))
