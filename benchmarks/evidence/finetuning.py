@@ -134,7 +134,7 @@ def against_trainer(seeds: range, cache: Path) -> None:
         for student, part in PARTS.items()
         for way in ways
     ]
-    table = pd.DataFrame(records).pivot(index="seed", columns=["student", "way"])
+    table = pd.DataFrame(records).pivot(index="seed", columns=["student", "way"]).sort_index(axis=1)
     print("| student | Trainer | ours | difference (95 %) | CPU s, Trainer | ours | ratio |")
     print("|---|---|---|---|---|---|---|")
     for student in PARTS:

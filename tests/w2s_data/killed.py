@@ -27,6 +27,7 @@ EMBED = ("embed", "data.csv", "--label", "label", "--source", "site", "-o", "run
 GAIN = (
     *("gain", "run", "--tuning", "full", "--model", "tiny", "--methods", "naive,stacked"),
     *("--seeds", "1", "--epochs", "10", "--no-controls"),
+    *("--save-every", "7"),  # steps; the usual minutes are longer than these trainings
 )
 KEPT = (".safetensors", ".parquet", ".json")
 
