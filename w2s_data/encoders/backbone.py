@@ -204,7 +204,7 @@ def load_part(
         output_loading_info=True,
         **options,
     )
-    part, path = _part_that_reads(model, kind)
+    part, path = (model, "") if halved else _part_that_reads(model, kind)
     _check_missing(source, info["missing_keys"], model, part, pooling == POOLER)
     _check_foreign(source, info["unexpected_keys"], len(model.state_dict()))
     part.config.use_cache = False  # of keys and values, for generating text only

@@ -196,6 +196,18 @@ def test_tied_weights_are_written_once_and_stay_tied(models, rng, tmp_path):
     assert torch.equal(model.lm_head.weight, stored["embed_tokens.weight"])
 
 
+def test_the_shared_embeddings_of_an_encoder_half_are_written_once(models, rng, tmp_path):
+    from safetensors.torch import load_file
+
+    items, labels = make_texts(rng, 16)
+    train(models("t5"), items, labels).save(tmp_path / "student")
+    stored = load_file(tmp_path / "student" / "model.safetensors")
+    assert [name for name in stored if "embed_tokens" in name or "shared" in name] == [
+        "shared.weight"
+    ]
+    assert not any("decoder" in name for name in stored)
+
+
 def test_a_decoder_without_a_pad_token_leaves_one_behind(models, rng, tmp_path):
     from transformers import AutoTokenizer
 
@@ -298,6 +310,35 @@ def test_a_model_of_texts_and_images_takes_what_the_items_are(models, rng, tmp_p
     }
     assert {item: kind_read(both, [item]) for item in kinds} == kinds
     assert kind_read(Adaptation(str(models("vit"))), ["a film"]) == "image"
+
+
+@pytest.mark.parametrize(("name", "kind"), [("llama", "text"), ("vit", "image"), ("t5", "text")])
+@pytest.mark.parametrize("tuning", ["lora", "full"])
+def test_activations_that_are_computed_again_change_nothing(models, rng, name, kind, tuning):
+    items, labels = MAKE[kind](rng, 16)
+    usual, again = (
+        train(models(name), items, labels, tuning, gradient_checkpointing=on)
+        for on in (False, True)
+    )
+    np.testing.assert_allclose(usual.predict_proba(items), again.predict_proba(items), atol=1e-5)
+
+
+def test_models_that_cannot_compute_again_say_so(models):
+    with pytest.raises(InputError, match="cannot compute activations again: leave out"):
+        network(models("resnet"), gradient_checkpointing=True)
+
+
+def test_an_image_that_changed_under_its_name_is_another_training(rng, tmp_path):
+    from w2s_data.finetune.levels.store import digest_items
+
+    files, _ = make_images(rng, 3)
+    path = tmp_path / "a.png"
+    path.write_bytes(files[0])
+    before = digest_items([path])
+    assert digest_items([str(path)]) == digest_items([files[0]]) == before
+    path.write_bytes(files[1])
+    assert digest_items([path]) != before
+    assert digest_items(["a text"]) != digest_items(["another"])
 
 
 # --- adapters ----------------------------------------------------------------------------------

@@ -7,7 +7,14 @@ import logging
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from w2s_data.errors import InputError, NotApplicableError, find, listing, require
+from w2s_data.errors import (
+    InputError,
+    NotApplicableError,
+    find,
+    first_line,
+    listing,
+    require,
+)
 from w2s_data.finetune.settings import Adaptation
 
 if TYPE_CHECKING:
@@ -35,7 +42,13 @@ def add_adapters(part: Any, adaptation: Adaptation) -> Any:
         # name of a function of transformers.
         warnings.filterwarnings("ignore", message="fan_in_fan_out is set to False")
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing. is deprecated")
-        adapted = peft.get_peft_model(part, config)
+        try:
+            adapted = peft.get_peft_model(part, config)
+        except ValueError as error:  # some families have layers that peft must leave alone
+            raise InputError(
+                f"peft cannot adapt model {adaptation.model!r} ({first_line(error)}): choose "
+                "other target_modules"
+            ) from error
     _show_shapes(adapted)
     return adapted
 

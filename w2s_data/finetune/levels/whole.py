@@ -201,8 +201,10 @@ class WholeNetwork:
 
     def _checkpoint_gradients(self) -> None:
         model = self.backbone
+        # Older versions of transformers know it by another name.
+        enable = getattr(model, "activation_checkpointing_enable", None)
         try:
-            model.gradient_checkpointing_enable({"use_reentrant": False})
+            (enable or model.gradient_checkpointing_enable)({"use_reentrant": False})
         except ValueError as error:
             raise InputError(
                 f"model {self.adaptation.model!r} cannot compute activations again: leave out "
