@@ -139,3 +139,34 @@ def test_trained_weights_lie_in_files(tmp_path):
     assert not list(tmp_path.iterdir())  # the file has no name, but is there
     assert all(torch.equal(stored[name], state[name]) for name in state)
     assert stored["a"].untyped_storage().data_ptr() != state["a"].untyped_storage().data_ptr()
+
+
+@pytest.mark.parametrize(
+    "message", ["CUDA out of memory", "DefaultCPUAllocator: can't allocate memory"]
+)
+def test_out_of_memory_in_the_first_step_is_one_line(tiny, rng, monkeypatch, message):
+    def no_memory(*_):
+        raise RuntimeError(message)
+
+    monkeypatch.setattr(WholeNetwork, "_forward", no_memory)
+    texts, labels = reviews(rng, 32)
+    with pytest.raises(TrainingError, match="does not suffice for one row of 5 tokens") as caught:
+        train(tiny, texts, weak(rng, labels))
+    assert "\n" not in str(caught.value)
+
+
+def test_the_estimate_is_what_training_takes(minilm_path):
+    """Within a quarter of the memory that the process took, measured apart: 453 KB per token."""
+    from transformers import AutoModel
+
+    model = AutoModel.from_pretrained(minilm_path).train()
+    ids = torch.arange(1000, 1256)[None]
+    mask = torch.ones_like(ids)
+    found = measure(
+        [model],
+        lambda: model(input_ids=ids, attention_mask=mask).last_hidden_state.mean(),
+        tokens=256,
+        device=CPU,
+    )
+    assert found.activations / 256 == pytest.approx(453e3, rel=0.25)
+    assert found.trained == sum(p.numel() for p in model.parameters())

@@ -19,6 +19,7 @@ from w2s_data.finetune.gain.parallel import train_ahead
 from w2s_data.finetune.gain.predictions import predictions_table
 from w2s_data.finetune.gain.result import GainResult
 from w2s_data.finetune.gain.training import GOLD_SPLITS, Laboratory, Trained, name_methods
+from w2s_data.finetune.levels.precision import n_processes
 from w2s_data.finetune.methods.base import Method
 from w2s_data.finetune.objectives import TrainingError
 from w2s_data.finetune.settings import TrainingSettings
@@ -173,6 +174,11 @@ def measure_gain(
         raise InputError("level must lie in (0, 1), and n_resamples be at least 100")
     if settings.checkpoint is not None and not isinstance(random_state, int | np.integer):
         raise InputError(f"a checkpoint needs an int as random_state; got {random_state!r}")
+    if settings.checkpoint is not None and n_processes() > 1:
+        raise InputError(
+            f"{n_processes()} processes cannot write one checkpoint: call fit_student under "
+            "accelerate launch, or let engine 'ray' train students side by side"
+        )
     expected, entropy = read_forecast(forecast), root_seed(random_state)
     with ExitStack() as held:
         with collect_warnings(DegenerateDataWarning, reissue=True) as notes:
@@ -196,7 +202,8 @@ def measure_gain(
             n_students = (len(named) + 2) * len(numbers)
             with progress_bar("gain", n_students, "students", progress) as advance:
                 laboratory = Laboratory(
-                    data, numbers, settings, entropy, early_stopping, checkpoint, advance
+                    *(data, numbers, settings, entropy, early_stopping, checkpoint, advance),
+                    progress=progress,
                 )
                 gold, trained = _train(laboratory, named, remote)
         comparer = Comparer(data, gold, level, n_resamples, entropy)

@@ -94,4 +94,5 @@ def _portable(laboratory: Laboratory, place: str) -> Laboratory:
         settings=laboratory.settings.replace(device=place),
         checkpoint=Checkpoint(None, {}, resume=True),
         advance=no_advance,
+        progress=False,
     )

@@ -90,6 +90,7 @@ class Laboratory:
     # Penalties that were chosen, by `Job.labels`: that of the weak labels holds for every method
     # that trains on nothing else.
     penalties: dict[str, float] = field(default_factory=dict)
+    progress: bool | None = False  # of each training of a whole model, which takes minutes
 
     def method_job(self, name: str, method: Method) -> Job:
         """Return the job of a student of weak labels, or of weak and gold labels."""
@@ -244,7 +245,7 @@ class Laboratory:
                 validation=data.validation if self.early_stopping else None,
                 seeds=seeds,
                 random_state=self.entropy,
-                progress=False,
+                progress=self.progress if whole else False,
             )
         self.penalties[job.labels] = student.l2
         test = data.read(data.rows("test"))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from w2s_data.compute.device import is_out_of_memory
 from w2s_data.finetune.levels.lengths import pieces
 from w2s_data.finetune.levels.meter import Meter
 from w2s_data.finetune.levels.precision import make_accelerator
@@ -151,8 +152,6 @@ class WholeTrainer:
 
     def _gradient(self, batch: Batch) -> float:
         """Accumulate the gradient over pieces of the batch, smaller ones if memory is short."""
-        import torch
-
         own = self._own(batch)
         lengths = self.lengths[own.rows[0].cpu().numpy()]
         while True:
@@ -165,7 +164,9 @@ class WholeTrainer:
             try:
                 for part in parts:
                     total += self._backward(own.part(part), is_last=part is parts[-1])
-            except torch.OutOfMemoryError as error:
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
                 self._take_smaller_pieces(lengths[part], error)
             else:
                 self._count(lengths, parts)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from w2s_data.compute.device import free_bytes
+from w2s_data.compute.device import free_bytes, is_out_of_memory
 from w2s_data.compute.memory import available_bytes, size_text
 from w2s_data.finetune.objectives import TrainingError
 
@@ -102,7 +102,9 @@ def tokens_that_fit(name: str, network: WholeNetwork, batch_size: int) -> int:
             network.device,
             network.n_layers if settings.gradient_checkpointing else 0,
         )
-    except torch.OutOfMemoryError as error:
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
         raise TrainingError(
             f"{name}: the memory does not suffice for one row of {lengths[longest]} tokens; "
             "try gradient_checkpointing, a smaller max_length or tuning 'lora'"

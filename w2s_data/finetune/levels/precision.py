@@ -6,10 +6,12 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from w2s_data.compute.device import resolve_device
-from w2s_data.errors import require
+from w2s_data.errors import InputError, require
 
 if TYPE_CHECKING:
     import torch
+
+SHARDED = ("FSDP", "DEEPSPEED", "MEGATRON_LM")  # kinds of processes, as accelerate names them
 
 
 def process_device(name: str) -> torch.device:
@@ -37,7 +39,7 @@ def make_accelerator(device: torch.device, precision: str, has_unused: bool = Fa
 
     # Device and precision are global there, once per process; here each training has its own.
     AcceleratorState._reset_state(reset_partial_state=n_processes() == 1)
-    return accelerate.Accelerator(
+    accelerator = accelerate.Accelerator(
         cpu=device.type == "cpu",
         mixed_precision="bf16" if is_half(device, precision) else "no",
         device_placement=False,
@@ -45,6 +47,13 @@ def make_accelerator(device: torch.device, precision: str, has_unused: bool = Fa
             accelerate.DistributedDataParallelKwargs(find_unused_parameters=has_unused)
         ],
     )
+    kind = accelerator.distributed_type.value
+    if kind in SHARDED:
+        raise InputError(
+            f"{kind} divides the weights between processes, which is not supported: use plain data "
+            "parallelism, with gradient_checkpointing or tuning 'lora' where memory is short"
+        )
+    return accelerator
 
 
 def is_half(device: torch.device, precision: str) -> bool:

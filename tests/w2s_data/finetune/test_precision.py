@@ -1,0 +1,53 @@
+"""Where whole models compute: processes, precision, and what is refused."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import accelerate
+import numpy as np
+import pytest
+import torch
+
+from tests.w2s_data.finetune.test_adapters import reviews, train, weak
+from tests.w2s_data.finetune.tiny import accuracy, save_tiny_model
+from w2s_data.errors import InputError
+from w2s_data.finetune import measure_gain
+from w2s_data.finetune.levels.precision import is_half, make_accelerator
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+
+
+@pytest.mark.parametrize("supported", [True, False])
+def test_bfloat16_where_a_gpu_is_built_for_it(monkeypatch, supported):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: supported)
+    assert is_half(CUDA, "auto") is supported
+    assert not is_half(CPU, "auto")
+    assert is_half(CPU, "bf16")
+    assert not is_half(CUDA, "fp32")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("adaptation", [{"precision": "bf16"}, {"gradient_checkpointing": True}])
+def test_fewer_digits_or_less_memory_learn_as_well(tmp_path, rng, adaptation):
+    save_tiny_model(tmp_path, n_layers=2)
+    texts, labels = reviews(rng, 256)
+    outcome, _ = train(str(tmp_path), texts, weak(rng, labels), adaptation=adaptation)
+    fresh, truth = reviews(rng, 100)
+    assert accuracy(outcome.model.proba(fresh), truth)[0] > 0.9
+
+
+def test_weights_divided_between_processes_are_refused(monkeypatch):
+    fake = SimpleNamespace(distributed_type=SimpleNamespace(value="FSDP"))
+    monkeypatch.setattr(accelerate, "Accelerator", lambda **_: fake)
+    with pytest.raises(InputError, match=r"FSDP divides the weights.*tuning 'lora'"):
+        make_accelerator(CPU, "auto")
+
+
+def test_several_processes_do_not_write_one_checkpoint(monkeypatch, tmp_path, rng):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    features, labels = rng.normal(size=(9, 2)), np.arange(9) % 2
+    with pytest.raises(InputError, match="2 processes cannot write one checkpoint"):
+        measure_gain(
+            features, labels, labels, ["pool"] * 9, checkpoint=tmp_path / "c", random_state=0
+        )
