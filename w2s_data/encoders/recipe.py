@@ -37,6 +37,8 @@ _TEXT_SETTINGS = tuple(
     f"sentence_{name}_config.json"
     for name in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 )
+_OWN_SETTINGS = "config_sentence_transformers.json"
+_POOLING_FOLDER = "1_Pooling"
 # Causal text towers, whose family is not among the language models of transformers. Their last
 # token, the end mark, is the one that is trained.
 _CAUSAL_TOWERS = ("clip", "clip_text_model")
@@ -109,6 +111,35 @@ class Recipe:
     def without_head(self) -> Recipe:
         """Return the recipe up to the pooling."""
         return replace(self, modules=(), normalize=False, dimensions=None)
+
+    def files(self, width: int) -> dict[str, Any]:
+        """Return the JSON files, by name, by which a folder of a model says how texts are pooled.
+
+        They are those of sentence-transformers, which `read_recipe` reads too; `width` is that of a
+        hidden state.
+        """
+        modes = self.pooling.split("+")
+        pooling = {
+            "word_embedding_dimension": width,
+            **{flag: mode in modes for flag, mode in _FLAGS.items()},
+            "include_prompt": self.include_prompt,
+        }
+        parts = (("Transformer", ""), ("Pooling", _POOLING_FOLDER))
+        files: dict[str, Any] = {
+            MODULES_FILE: [
+                {"idx": i, "name": str(i), "path": path, "type": f"{_PACKAGE}models.{kind}"}
+                for i, (kind, path) in enumerate(parts)
+            ],
+            f"{_POOLING_FOLDER}/config.json": pooling,
+            _TEXT_SETTINGS[0]: {
+                "max_seq_length": self.max_length,
+                "do_lower_case": self.lower_case,
+            },
+        }
+        if self.prompt:
+            named = {"prompts": {"default": self.prompt}, "default_prompt_name": "default"}
+            files[_OWN_SETTINGS] = named
+        return files
 
     @property
     def _ends_normalized(self) -> bool:
@@ -204,7 +235,7 @@ def _with_text_settings(recipe: Recipe, source: Source) -> Recipe:
     folder = f"{source.subfolder}/" if source.subfolder else ""
     found = (source.read_settings(folder + name) for name in _TEXT_SETTINGS)
     text = next((settings for settings in found if settings), {})
-    own = source.read_settings("config_sentence_transformers.json") or {}
+    own = source.read_settings(_OWN_SETTINGS) or {}
     where = f"the sentence-transformers settings of model {source.model!r}"
     _check_reads_tokens(text, where)
     prompts = own.get("prompts") or {}

@@ -26,7 +26,7 @@ from w2s_data.finetune.levels.reward import make_network
 from w2s_data.finetune.levels.store import read_student, write_student
 from w2s_data.finetune.levels.whole import State, WholeNetwork
 from w2s_data.finetune.settings import Adaptation
-from w2s_data.utils.io import make_folder, sha256_file
+from w2s_data.utils.io import make_folder, sha256_file, write_json
 from w2s_data.utils.reading import parsing, reading
 
 HEAD = "student.safetensors"
@@ -81,6 +81,12 @@ def _save_model(network: WholeNetwork, place: Path) -> None:
         # Masked wherever it is read, but without one no other program can make a batch.
         tokenizer.pad_token = tokenizer.eos_token
     tokenizer.save_pretrained(place)
+    if network.is_alone:  # as features, too, the model is pooled as it was tuned
+        recipe = replace(network.recipe, max_length=network.max_length)
+        width = network.width // len(recipe.pooling.split("+"))
+        for name, content in recipe.files(width).items():
+            make_folder((place / name).parent)
+            write_json(place / name, content)
 
 
 def load_whole(
