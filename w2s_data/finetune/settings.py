@@ -83,6 +83,7 @@ _READING = {
     "beta": positive,
 }
 # These change where and how a training runs, but not the student that comes out of it.
+_HOW = ("micro_batch", "micro_tokens", "gradient_checkpointing", "save_every", "save_minutes")
 _NOT_IDENTITY = ("device", "resident_bytes", "callbacks", "checkpoint")
 
 
@@ -168,6 +169,11 @@ class Adaptation:
             raise InputError(
                 f"quantize={self.quantize} rounds weights that are not trained: use tuning 'lora'"
             )
+
+    def identity(self) -> dict[str, Any]:
+        """Return all that a trained model depends on, by name, up to rounding."""
+        values = dataclasses.asdict(self)
+        return {name: value for name, value in values.items() if name not in _HOW}
 
     @property
     def source(self) -> Source:
@@ -300,6 +306,8 @@ class TrainingSettings:
     def identity(self) -> dict[str, Any]:
         """Return all that the student depends on, by name."""
         values = {n: getattr(self, n) for n in SETTING_NAMES if n not in _NOT_IDENTITY}
+        if self.tuning != "head":
+            values["model"] = self.adaptation.identity()
         return values | self._defaults()
 
     def _epochs(self, steps: int) -> int:

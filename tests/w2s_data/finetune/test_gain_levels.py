@@ -145,6 +145,13 @@ def test_a_pool_that_cannot_be_predicted_costs_no_result(reviews, tiny, monkeypa
     assert any("naive predicts the test rows alone" in warning for warning in found.warnings)
 
 
+def test_less_memory_is_the_same_configuration(reviews, tiny, tmp_path):
+    first = measure(reviews, tiny, checkpoint=tmp_path, epochs=1, seeds=1)
+    changed = Adaptation(tiny, micro_batch=4, micro_tokens=100, save_minutes=1)
+    again = measure(reviews, tiny, checkpoint=tmp_path, epochs=1, seeds=1, model=changed)
+    pd.testing.assert_frame_equal(first.to_frame(), again.to_frame())
+
+
 @pytest.mark.slow
 def test_early_stopping_takes_texts(reviews, tiny):
     found = measure(reviews, tiny, early_stopping=True, seeds=1, patience=1)

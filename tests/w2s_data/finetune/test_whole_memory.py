@@ -95,7 +95,7 @@ def test_short_memory_takes_fewer_tokens_at_a_time(tiny, rng, monkeypatch, caplo
         small = train(tiny, texts, weak(np.random.default_rng(0), labels), epochs=1)[0]
     lines = [r.getMessage() for r in caplog.records if "beside weights" in r.getMessage()]
     assert "at a time" not in lines[0]
-    assert "computing at most" in lines[1]
+    assert "tokens are computed at a time" in lines[1]
     assert small.model.proba(texts).shape == whole.model.proba(texts).shape
 
 

@@ -44,15 +44,6 @@ from w2s_data.utils.validation import check_same_length
 if TYPE_CHECKING:
     import torch
 
-# These change where and how fast a training runs, and its result by rounding alone.
-_NOT_IDENTITY = (
-    "micro_batch",
-    "micro_tokens",
-    "gradient_checkpointing",
-    "save_every",
-    "save_minutes",
-)
-
 
 @dataclass(frozen=True)
 class WholeModel(Model):
@@ -305,11 +296,8 @@ class WholeTask(Task):
     @cached_property
     def _fingerprint(self) -> dict[str, Any]:
         """All that every training of the task depends on, apart from how memory is saved."""
-        adaptation = dataclasses.asdict(self.adaptation)
-        for name in _NOT_IDENTITY:
-            del adaptation[name]
         return {
-            **adaptation,
+            **self.adaptation.identity(),
             "model": self.adaptation.source.identity(),
             "items": digest_items([*self.items, *self.validation_items]),
             "weak_proba": digest_array(self.pool.weak_proba),

@@ -76,12 +76,12 @@ class Estimate:
         """Return a line on the memory of a training with so many rows at a time."""
         needed = self.gradients + self.activations * n_rows
         line = (
-            f"{name}: up to {size_text(needed)} beside weights of {size_text(self.weights)}, "
-            f"{size_text(self.free)} free"
+            f"{name}: training takes up to {size_text(needed)} of memory beside weights of "
+            f"{size_text(self.weights)}; {size_text(self.free)} are free"
         )
         if needed <= MARGIN * self.free:
             return line
-        return f"{line}; computing at most {self.most_tokens:,} tokens at a time"
+        return f"{line}, so at most {self.most_tokens:,} tokens are computed at a time"
 
 
 def tokens_that_fit(name: str, network: WholeNetwork, batch_size: int) -> int:
