@@ -59,6 +59,10 @@ def training_settings(
     if model is not None:
         described = model if isinstance(model, Adaptation) else Adaptation(str(model))
         given["model"] = dataclasses.replace(described, **adapted)
+    if dataset is not None and not dataset.is_paired and settings.reward is not None:
+        raise InputError(
+            "reward is a setting of preference pairs, and these rows are single items: leave it out"
+        )
     # Before the data set is read, a reward says that it holds pairs.
     paired = settings.reward is not None if dataset is None else dataset.is_paired
     return TrainingSettings(**given, device=device, paired=paired)
@@ -100,7 +104,7 @@ def check_fits(settings: GainSettings) -> None:
         if getattr(settings, name) is not None and settings.tuning not in tunings:
             raise InputError(
                 f"{name} is a setting of tuning {' and '.join(map(repr, tunings))}, but the tuning "
-                f"is {settings.tuning!r}: choose tuning={tunings[0]} or leave {name} out"
+                f"is {settings.tuning!r}: choose tuning={tunings[0]!r} or leave {name} out"
             )
     if settings.learning_rate == "auto" and settings.tuning == "head":
         raise InputError(

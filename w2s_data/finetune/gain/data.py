@@ -62,10 +62,10 @@ class GainData:
         return np.union1d(pool, self.known("labelled")) if uses_gold else pool
 
     @property
-    def validation(self) -> tuple[Any, AnyArray]:
-        """Inputs and gold labels of the validation rows that have one."""
+    def validation(self) -> tuple[Any, FloatArray]:
+        """Inputs and gold labels (V, C), as distributions, of the validation rows with one."""
         rows = self.known("validation")
-        return self.read(rows), self.labels[rows]
+        return self.read(rows), np.eye(len(self.class_names))[self.labels[rows]]
 
     @property
     def split_names(self) -> tuple[str, ...]:

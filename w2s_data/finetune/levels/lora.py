@@ -133,9 +133,9 @@ def _asked_for(part: Any, adaptation: Adaptation, ranks: dict[str, int]) -> list
         if not fitting:
             ends = sorted({name.rpartition(".")[2] for name in ranks})
             close = difflib.get_close_matches(asked, ends, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
+            hint = f"; did you mean {close[0]!r}? Valid" if close else "; valid"
             why = "is not a layer that adapters fit" if found else "is not in the model"
-            raise InputError(f"target_modules: {asked!r} {why}{hint} Valid: {listing(ends)}")
+            raise InputError(f"target_modules: {asked!r} {why}{hint}: {listing(ends)}")
         for name in fitting:
             if ranks[name] < adaptation.rank:
                 raise InputError(
