@@ -145,7 +145,7 @@ class WholeTask(Task):
 
     @cached_property
     def _pretrained(self) -> State:
-        return to_disk(self.network.state())
+        return self._to_disk()
 
     @cached_property
     def _initial(self) -> State:
@@ -188,8 +188,12 @@ class WholeTask(Task):
         # What memory allowed in one training it will allow in the next.
         self._most_tokens = trainer.most_tokens
         training = self._describe(name, trainer)
-        state = to_disk(network.state())
-        return WholeModel(network, state, network.depth, objective.link, training)
+        return WholeModel(network, self._to_disk(), network.depth, objective.link, training)
+
+    def _to_disk(self) -> State:
+        """Return the present weights from a file, beside the checkpoint where there is one."""
+        folder = self.settings.checkpoint
+        return to_disk(self.network.state(), None if folder is None else Path(folder))
 
     def _describe(self, name: str, trainer: WholeTrainer) -> dict[str, Any]:
         """Return how a training went, and warn if it ended too early."""
