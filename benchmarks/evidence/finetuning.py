@@ -31,11 +31,18 @@ from w2s_data.features.matrix import as_feature_matrix
 from w2s_data.finetune import Adaptation, fit_student, measure_gain
 from w2s_data.posterior.rows import label_rows
 from w2s_data.probes import cross_fit_proba
-from w2s_data.utils.intervals import mean_estimate
+from w2s_data.utils.constants import LEVEL
+from w2s_data.utils.intervals import mean_estimate, mean_interval, wilson_interval
 
 N_GOLD, N_POOL, N_TEST = 400, 1_500, 2_000
 PARTS = {"gold alone": "gold", "ceiling": "pool"}
 METHODS = ("naive", "confidence", "stacked")
+STUDENTS = {
+    **{name: name for name in ("teacher", *METHODS)},
+    "labelled_only": "gold alone",
+    "vote": "posterior",
+    "ceiling": "ceiling",
+}
 FOLDS = 3  # of the gold rows, on which the teacher must not be seen right by heart
 SIDE = 96  # pixels to which images of 28 are enlarged; a third of ImageNet's 224 suffices
 IMAGES = {"labelled": 100, "pool": 400, "test": 1_000}
@@ -238,14 +245,21 @@ def images(tuning: str, seed: int, cache: Path) -> Cell:
     )
 
 
-def show(cells: dict[str, list[Cell]]) -> None:
-    """Print the mean accuracy of every student with an interval over seeds, a column per cell."""
-    names = {"teacher": "teacher", "labelled_only": "gold alone"}
+def show(cells: dict[str, list[Cell]], n_test: int) -> None:
+    """Print the mean accuracy of every student with its interval, a column per cell.
+
+    Over seeds, each with fresh rows; of one seed over its test rows alone.
+    """
     print(f"| student | {' | '.join(cells)} |\n{'|---' * (1 + len(cells))}|")
-    for student in next(iter(cells.values()))[0]:
-        means = [mean_estimate(np.array([run[student] for run in runs])) for runs in cells.values()]
-        shown = [f"{e.value:.3f} ({e.low:.3f} to {e.high:.3f})" for e in means]
-        print(f"| {names.get(student, student)} | {' | '.join(shown)} |")
+    for student, name in STUDENTS.items():
+        shown = []
+        for runs in cells.values():
+            values = [run[student] for run in runs]
+            mean, low, high = (float(x) for x in mean_interval(values))
+            if len(values) == 1:
+                low, high = wilson_interval(mean * n_test, n_test, LEVEL)
+            shown.append(f"{mean:.3f} ({low:.3f} to {high:.3f})")
+        print(f"| {name} | {' | '.join(shown)} |")
 
 
 def main() -> None:
@@ -262,7 +276,7 @@ def main() -> None:
         against_trainer(seeds, cache)
     elif arguments.literature:
         runs = [remembered(cache, f"literature-{s}", literature, s, cache) for s in seeds]
-        show({"accuracy": runs})
+        show({"accuracy": runs}, ROWS["test"])
     else:
         show(
             {
@@ -271,7 +285,8 @@ def main() -> None:
                     for s in seeds
                 ]
                 for tuning in ("head", "lora", "full")
-            }
+            },
+            IMAGES["test"],
         )
 
 
