@@ -32,7 +32,7 @@ from w2s_data.finetune import Adaptation, fit_student, measure_gain
 from w2s_data.posterior.rows import label_rows
 from w2s_data.probes import cross_fit_proba
 from w2s_data.utils.constants import LEVEL
-from w2s_data.utils.intervals import mean_estimate, mean_interval, wilson_interval
+from w2s_data.utils.intervals import mean_interval, wilson_interval
 
 N_GOLD, N_POOL, N_TEST = 400, 1_500, 2_000
 PARTS = {"gold alone": "gold", "ceiling": "pool"}
@@ -146,10 +146,10 @@ def against_trainer(seeds: range, cache: Path) -> None:
     print("|---|---|---|---|---|---|---|")
     for student in PARTS:
         accuracy, spent = (table[value, student] for value in ("accuracy", "seconds"))
-        difference = mean_estimate((accuracy["ours"] - accuracy["trainer"]).to_numpy())
+        mean, low, high = mean_interval((accuracy["ours"] - accuracy["trainer"]).to_numpy())
         print(
             f"| {student} | {accuracy['trainer'].mean():.4f} | {accuracy['ours'].mean():.4f} "
-            f"| {difference.value:+.4f} ({difference.low:+.4f} to {difference.high:+.4f}) "
+            f"| {mean:+.4f} ({low:+.4f} to {high:+.4f}) "
             f"| {spent['trainer'].mean():.1f} | {spent['ours'].mean():.1f} "
             f"| {spent['ours'].sum() / spent['trainer'].sum():.2f} |"
         )
