@@ -404,7 +404,10 @@ HEAD = '[data]\npath = "example:digits"\n'
         ("[gain]\nseeds = 'two'", ["[gain]: seeds must be a whole number; got 'two'"]),
         ("[gain]\nseeds = true", ["[gain]: seeds must be a whole number; got True"]),
         ("[gain]\nmethods = 3", ["methods must be a list of names; got 3"]),
-        ("[gain]\nlearning_rate = 'fast'", ["learning_rate must be a number; got 'fast'"]),
+        (
+            "[gain]\nlearning_rate = 'fast'",
+            ["learning_rate must be a number above 0, at most 1 or 'auto'; got 'fast'"],
+        ),
         ("[select]\ncosts = ['a']", ["costs must be numbers by name"]),
         (
             "[score]\nteacher_l2 = true",
