@@ -115,7 +115,7 @@ def verdicts(curve, decay="linear", noise=0.1, n_steps=150):
 def test_a_falling_loss_is_noticed_though_its_rate_falls_to_zero(decay):
     # As MiniLM's at a tenth of its usual rate: from .70 to .59, with an accuracy of .67 of .80.
     assert verdicts(lambda time: 0.72 - 0.15 * time, decay, noise=0.05) >= 85
-    assert verdicts(lambda time: 0.7 - 0.3 * time, decay) >= 85
+    assert verdicts(lambda time: 0.7 - 0.2 * time, decay, noise=0.05) >= 85
 
 
 @pytest.mark.parametrize("decay", ["linear", "cosine"])
@@ -123,6 +123,11 @@ def test_a_loss_that_has_converged_is_not(decay):
     assert verdicts(lambda time: 0.5 + 0 * time, decay) <= 5  # labels that are noise
     assert verdicts(lambda time: 0.3 + 0.4 * np.exp(-8 * time), decay) <= 10
     assert verdicts(lambda time: 0.7 * np.exp(-3 * time), decay) <= 10  # known by heart
+    # MiniLM's with 30 % of the labels wrong, by ninths of three passes over 700 rows.
+    wrong = [0.707, 0.681, 0.656, 0.59, 0.528, 0.403, 0.315, 0.311, 0.221]
+    steps = np.array([StepSchedule(9, 1.0).rate(part) for part in range(9)])
+    ends = np.cumsum(steps) / steps.sum()
+    assert verdicts(lambda time: np.interp(time, ends, wrong)) <= 5
 
 
 def test_the_trend_is_a_least_squares_line(rng):

@@ -161,8 +161,9 @@ def undertrained_notes(shares: Mapping[str, float]) -> list[str]:
 
     `shares` are those of the seeds, by reference and method.
 
-    >>> undertrained_notes({"naive": 0.5})
-    ['naive: the training loss was still falling at the end; raise epochs or learning_rate']
+    >>> print(*undertrained_notes({"naive": 0.5}))
+    naive: the training loss was still falling at the end; raise epochs or learning_rate, unless it
+    falls because errors of the weak labels are learned by heart
     """
     falling = "the training loss was still falling at the end"
     remedy = "raise epochs or learning_rate"
@@ -173,7 +174,10 @@ def undertrained_notes(shares: Mapping[str, float]) -> list[str]:
     ]
     methods = [name for name, share in shares.items() if share and name not in _FLATTERED]
     if methods:
-        notes.append(f"{listing(methods, 4, quoted=False)}: {falling}; {remedy}")
+        notes.append(
+            f"{listing(methods, 4, quoted=False)}: {falling}; {remedy}, unless it falls because "
+            "errors of the weak labels are learned by heart"
+        )
     return notes
 
 
