@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.kinds import make_images, make_texts, save_model
 from tests.w2s_data.finetune.tiny import WORDS, save_tiny_model
 from w2s_data.cli import main
 from w2s_data.finetune.methods import confidence
@@ -131,3 +132,48 @@ def test_options_that_do_not_fit_are_refused_in_a_line(gain, run, options, words
     assert code == 2
     assert words in err.splitlines()[-1]
     assert (run / "manifest.json").read_bytes() == before
+
+
+def images(folder, rng):
+    """A table of images, and the columns that name their parts."""
+    made, label = make_images(rng, 60)
+    (folder / "images").mkdir()
+    for number, image in enumerate(made):
+        (folder / "images" / f"{number}.png").write_bytes(image)
+    table = {"path": [f"images/{i}.png" for i in range(60)], "label": label + 1}
+    return table, ("--item", "path", "--label", "label"), "pixels:2", "pixels:4"
+
+
+def pairs(_, rng):
+    """A table of preference pairs, likewise."""
+    texts, label = make_texts(rng, 300)
+    sides = ([t for t, y in zip(texts, label, strict=True) if y == wanted] for wanted in (1, 0))
+    good, bad = ([f"{text} {i}" for i, text in enumerate(side[:100])] for side in sides)
+    table = {"better": good, "worse": bad}
+    return table, ("--chosen", "better", "--rejected", "worse"), "tfidf:2", "tfidf:4"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("make", "model", "tuning"), [(images, "vit", "full"), (pairs, "llama", "lora")]
+)
+def test_students_of_images_and_pairs_label_new_rows(w2s, tmp_path, make, model, tuning):
+    rng = np.random.default_rng(0)
+    table, columns, weak, strong = make(tmp_path, rng)
+    table = pd.DataFrame(table)
+    table.to_csv(tmp_path / "new.csv", index=False)
+    n = len(table)
+    split = rng.choice(["labelled", "pool", "test"], n, p=[0.3, 0.4, 0.3])
+    table.assign(split=split).to_csv(tmp_path / "data.csv", index=False)
+    run, folder = tmp_path / "run", save_model(tmp_path / model, model)
+    given = (*columns, "--split", "split", "--weak", weak, "--strong", strong, "-o", run)
+    assert w2s("score", tmp_path / "data.csv", *given)[0] == 0
+    given = ("--tuning", tuning, "--model", folder, "--methods", "naive", "--seeds", 1)
+    code, _, err = w2s("gain", run, *given, "--epochs", 2, "--no-controls")
+    assert code == 0, err
+    labels = tmp_path / "labels.parquet"
+    code, _, err = w2s("apply", run, tmp_path / "new.csv", "--student", "naive", "--to", labels)
+    assert code == 0, err
+    proba = pd.read_parquet(labels).filter(like="proba / ").max(axis=1)
+    known = pd.read_parquet(run / "predictions.parquet")["naive / proba"]
+    np.testing.assert_allclose(proba, known, atol=1e-5)
