@@ -78,6 +78,8 @@ def gain_stage(
         **({"early_stopping": True} if settings.early_stopping else {}),
         "seed": compute.seed,
     }
+    if chosen.tuning != "head":  # its folder may hold other weights than the last time
+        trained["weights"] = chosen.adaptation.source.identity()
     scored = run.manifest["stages"][SCORE.name]["key"]
     recorded = {
         **trained,

@@ -82,6 +82,18 @@ def test_every_option_of_a_tuning_is_read(gain, run):
     assert "nothing has changed" in again[2]
 
 
+@pytest.mark.slow
+def test_other_weights_under_the_same_name_are_trained_again(w2s, run, tmp_path):
+    save_tiny_model(tmp_path / "bert", n_layers=1)
+    given = ("--tuning", "full", "--model", tmp_path / "bert", "--methods", "naive", "--seeds", 1)
+    given += ("--epochs", 1, "--no-controls", "--device", "cpu")
+    assert w2s("gain", run, *given)[0] == 0
+    assert "nothing has changed" in w2s("gain", run, *given)[2]
+    save_tiny_model(tmp_path / "bert", n_layers=2)
+    code, _, err = w2s("gain", run, *given)
+    assert (code, "nothing has changed" in err) == (0, False)
+
+
 def nan(logits, *_):
     return logits.sum(-1) * float("nan")
 
