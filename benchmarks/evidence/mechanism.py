@@ -90,7 +90,7 @@ def measure(
     teacher = LinearProbe(l2=1 / (TEACHER_C * len(labelled)), device="cpu")
     teacher.fit(weak[labelled], corpus.labels[labelled])
     proba = teacher.predict_proba(weak[pool])
-    detector = OverlapDetector(n_resamples=0, device="cpu", random_state=seed)
+    detector = OverlapDetector(quantify="count", n_resamples=0, device="cpu", random_state=seed)
     detector.fit(strong[pool], proba)
     records = []
     for student in students:

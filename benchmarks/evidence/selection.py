@@ -188,7 +188,7 @@ def constructed_pool(shares: tuple[float, ...], seed: int, cache: Path, size: in
     labelled, pool = np.split(rng.permutation(len(corpus)), [N_LABELLED])
     teacher = LinearProbe(l2=1 / (TEACHER_C * N_LABELLED), device="cpu")
     proba = teacher.fit(weak[labelled], corpus.labels[labelled]).predict_proba(weak[pool])
-    detector = OverlapDetector(n_resamples=0, device="cpu", random_state=seed)
+    detector = OverlapDetector(quantify="count", n_resamples=0, device="cpu", random_state=seed)
     overlap = detector.fit(strong[pool], proba).regions_ == Region.OVERLAP
     kinds = [list(rng.permutation(np.flatnonzero(overlap == kind))) for kind in (True, False)]
     rows, names = [], []

@@ -29,8 +29,7 @@ from w2s_data.compute.faiss import faiss_status, gpu_works
 from w2s_data.features.matrix import ArrayFeatures
 from w2s_data.finetune import fit_student
 from w2s_data.groups.kmeans import kmeans
-from w2s_data.overlap.alignment import align, unit_rows
-from w2s_data.overlap.detector import MAX_ANCHORS
+from w2s_data.overlap.alignment import MAX_ANCHORS, align, unit_rows
 
 DEVICE = "cuda"
 PRODUCT_ROWS = 65_536

@@ -30,9 +30,9 @@ from measure import (
     table,
 )
 
-from w2s_data.overlap.alignment import SIMILARITY_BYTES
+from w2s_data.overlap.alignment import MAX_ANCHORS, SIMILARITY_BYTES
 from w2s_data.overlap.changepoint import change_point
-from w2s_data.overlap.detector import MAX_ANCHORS, OverlapDetector
+from w2s_data.overlap.detector import OverlapDetector
 
 PUBLISHED_SIZES = (5_000, 20_000, 50_000)
 SIZES = (12_500, 25_000, 50_000, 100_000, 200_000, 400_000, 1_000_000)

@@ -45,6 +45,8 @@ SIMILARITY_BYTES = {"cpu": 8 * 2**20, "mps": 256 * 2**20, "cuda": 1024 * 2**20}
 FREE_SHARE = 4  # cosines take at most this part of free memory: the quantiles need as much again
 READ_AHEAD = frozenset({"cuda"})  # devices that compute while the next block is read and copied
 PILOT = 256  # anchors whose order statistics give the first guess of a row's quantile
+# Against all hard-only points a sample of 4,096 changes .6 % of the regions, one of 2,048 1 %.
+MAX_ANCHORS = 4096
 TAIL_TOLERANCE = 0.025  # rows whose tail share is further off are computed exactly
 
 
@@ -222,6 +224,18 @@ def _align_block(
 ) -> FloatArray:
     rows, wanted = block
     return align(ArrayFeatures(rows), wanted, **bank._asdict())
+
+
+def draw_anchors(
+    features: FeatureMatrix, candidates: IntArray, n_anchors: int | str, dtype: str
+) -> FloatArray:
+    """Return the first of the candidates, of length one: "auto", "full" or a number of them.
+
+    They come in random order, so that any prefix is a sample of them.
+    """
+    limits = {"auto": MAX_ANCHORS, "full": len(candidates)}
+    limit = int(limits.get(str(n_anchors), n_anchors))
+    return unit_rows(features, candidates[:limit], dtype)
 
 
 def unit_rows(features: FeatureMatrix, rows: IntArray, dtype: str = "float32") -> FloatArray:

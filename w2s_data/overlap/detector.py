@@ -4,6 +4,9 @@ Two thresholds divide the points into three regions. A point whose weak confiden
 hard-only. Among the rest, a point whose strong features align with the hard-only points is
 overlap, the others are easy-only. On overlap points the weak label is right *and* the hard
 pattern is visible, so that is where the strong student learns it.
+
+A share of thresholded scores is not the share of types, so a mixture of the types, started from the
+thresholds' regions, corrects the level; see `w2s_data.overlap.quantify`.
 """
 
 from __future__ import annotations
@@ -12,31 +15,25 @@ import warnings
 from typing import Any, Literal, Self
 
 import numpy as np
-import pandas as pd
-from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted
 
 from w2s_data.compute.base import Engine
 from w2s_data.data.regions import PointScores, Region
 from w2s_data.errors import DegenerateDataWarning, InputError
 from w2s_data.features.matrix import FeatureMatrix
-from w2s_data.overlap.alignment import align, unit_rows
+from w2s_data.overlap.alignment import draw_anchors
 from w2s_data.overlap.bootstrap import ThresholdBootstrap
 from w2s_data.overlap.changepoint import binseg_change_point, change_point
 from w2s_data.overlap.confidence import smooth_confidence, weak_confidence
-from w2s_data.overlap.inputs import CONSTRAINTS, check_pool, check_rows
-from w2s_data.overlap.regions import SHARES, assign_regions, degeneracy, from_columns, share_table
-from w2s_data.utils.intervals import Estimate, percentile_interval
-from w2s_data.utils.io import jsonable
-from w2s_data.utils.typing import AnyArray, BoolArray, FloatArray, IntArray, RandomState
+from w2s_data.overlap.fitting import NOT_SOUGHT, Gold, find_types
+from w2s_data.overlap.inputs import CONSTRAINTS, check_gold, check_pool, check_rows
+from w2s_data.overlap.regions import assign_regions, degeneracy
+from w2s_data.overlap.results import NOT_SMOOTHED, FittedDetector
+from w2s_data.utils.intervals import percentile_interval
+from w2s_data.utils.typing import AnyArray, FloatArray, RandomState
 from w2s_data.utils.validation import check_generator, check_parameters
 
-# Against all hard-only points a sample of 4,096 changes .6 % of the regions, one of 2,048 1 %.
-MAX_ANCHORS = 4096
-NOT_SMOOTHED = "smoothed confidence is defined only on the points of the fit"
 
-
-class OverlapDetector(BaseEstimator):  # type: ignore[misc]
+class OverlapDetector(FittedDetector):
     r"""Divide points into hard-only, easy-only and overlap; estimate the overlap density.
 
     With weak confidence c_i, strong features x_i, and H the hard-only points {c_i <= t_c},
@@ -46,6 +43,12 @@ class OverlapDetector(BaseEstimator):  # type: ignore[misc]
     and a point outside H is overlap iff a_i >= t_a. Both thresholds are exact l2 change points of
     the sorted values. The mean of a share of the similarities is a property of their distribution,
     so a sample of 4,096 anchors from H represents all of it and the cost is linear in N.
+
+    Counting regions draws every share towards the middle. By default the density is therefore the
+    share of overlap points in a mixture of the types, fitted to strong features and weak labels
+    from these regions on, unless its halves disagree or its hard-only points are no less confident
+    than others (`objection_`). Where the thresholds split no better than evenly spread values would
+    be, the regions too are the likeliest types of the mixture.
 
     Parameters
     ----------
@@ -69,6 +72,8 @@ class OverlapDetector(BaseEstimator):  # type: ignore[misc]
     smooth_confidence : bool
         Average each confidence with those of its 20 nearest neighbours in strong features
         (z-scores, rescaled to [0, 1]). Ranks sources better, but costs gain as a filter.
+    quantify : {"mixture", "count"}
+        Shares of a fitted mixture of the types, or of regions by thresholds alone (published).
     n_resamples : int
         Bootstrap replicates behind the intervals; 0 gives NaN intervals.
     level : float
@@ -90,15 +95,26 @@ class OverlapDetector(BaseEstimator):  # type: ignore[misc]
         In [0, 1]; NaN on hard-only points.
     confidence_threshold_, alignment_threshold_ : float
         hard-only iff confidence <= threshold; overlap iff not hard-only and alignment >=
-        threshold. NaN where no change point exists.
+        threshold, where `regions_by_` is "thresholds". NaN where no change point exists.
     density_interval_, confidence_threshold_interval_, alignment_threshold_interval_ : tuple
         Percentile intervals, (low, high), of coverage `level`.
     confidence_explained_, alignment_explained_ : float
         Share of the variance that the change point explains, in [0, 1]. Evenly spread values give
         0.75, so a change point that explains less is poorly supported.
     density_ : float
-        Overlap points / N, in [0, 1]; NaN when no hard-only point or no alignment change point
+        Share of overlap points, in [0, 1]; NaN when no hard-only point or no alignment change point
         exists (a warning says which).
+    quantified_by_ : {"mixture", "count"}
+        Where the density and `shares` come from. The interval of a count covers the estimate, not
+        the truth; that of a mixture covers the truth as far as the mixture fits.
+    regions_by_ : {"thresholds", "mixture"}
+    density_range_ : tuple or None
+        Limits (low, high) of every estimate there is, where no level is to be relied on: then read
+        the density as a rank among sources, and as a range. None where `density_` is a level.
+    objection_ : str
+        Why there is no mixture or it is not relied on; empty if it is, or was not asked for.
+    types_ : TypeModel or None
+        The mixture, with its form, the agreement of its halves and its own density.
     n_anchors_ : int
     scores_ : PointScores
         Regions, confidence and alignment of all rows that were given, in or out of the pool.
@@ -132,6 +148,7 @@ class OverlapDetector(BaseEstimator):  # type: ignore[misc]
         confidence: Literal["margin", "top1"] = "margin",
         top_share: float = 0.2,
         smooth_confidence: bool = False,
+        quantify: Literal["mixture", "count"] = "mixture",
         n_resamples: int = 200,
         level: float = 0.95,
         device: str = "auto",
@@ -145,6 +162,7 @@ class OverlapDetector(BaseEstimator):  # type: ignore[misc]
         self.confidence = confidence
         self.top_share = top_share
         self.smooth_confidence = smooth_confidence
+        self.quantify = quantify
         self.n_resamples = n_resamples
         self.level = level
         self.device = device
@@ -162,9 +180,10 @@ class OverlapDetector(BaseEstimator):  # type: ignore[misc]
         --------
         >>> OverlapDetector.reference(n_resamples=0)
         OverlapDetector(alignment='max', n_anchors='full', n_resamples=0,
-                        threshold='binseg')
+                        quantify='count', threshold='binseg')
         """
         published = {"threshold": "binseg", "alignment": "max", "n_anchors": "full"}
+        published["quantify"] = "count"
         return cls(**published | options)
 
     def fit(
@@ -173,6 +192,7 @@ class OverlapDetector(BaseEstimator):  # type: ignore[misc]
         weak_proba: AnyArray,
         *,
         pool: AnyArray | None = None,
+        gold: tuple[Any, AnyArray, AnyArray] | None = None,
         engine: Engine | None = None,
     ) -> Self:
         """Find both thresholds on the pool, and assign every point to a region.
@@ -186,6 +206,10 @@ class OverlapDetector(BaseEstimator):  # type: ignore[misc]
         pool : bool array (N,) or int array, optional
             Rows that are fitted, by default all: all learned attributes but `scores_` are of them
             alone. The other rows are scored by the same thresholds in the same pass.
+        gold : (strong_features (n, D), weak_proba (n, C), labels (n,)), optional
+            Rows of the same population with gold labels, as class codes with -1 for unknown, and
+            weak probabilities that were not trained on them (cross-fitted). They say which class
+            a pattern belongs to, and are used where the types are fitted by a mixture.
         engine : Engine, optional
             Aligns blocks of points; by default in this process.
 
@@ -220,7 +244,13 @@ class OverlapDetector(BaseEstimator):  # type: ignore[misc]
         self.confidence_explained_ = split.explained
         hard = self._hard_only(confidence)
         self._bootstrap = ThresholdBootstrap(self.confidence_, published, self.n_resamples, seed)
-        self.anchors_ = self._draw_anchors(features, fitted[hard[fitted]], anchor_rng)
+        self.anchors_ = draw_anchors(
+            features,
+            anchor_rng.permutation(fitted[hard[fitted]]),
+            self.n_anchors,
+            # The published maximum decides by ties, which rounding to float32 would break.
+            "float64" if self.alignment == "max" else "float32",
+        )
         self.n_anchors_ = len(self.anchors_)
         wanted = ~hard
         if self.alignment != "max":
@@ -234,6 +264,19 @@ class OverlapDetector(BaseEstimator):  # type: ignore[misc]
         split = find(known[np.isfinite(known)])
         self.alignment_threshold_, self.alignment_explained_ = split.upper, split.explained
         regions = assign_regions(hard, alignment, self.alignment_threshold_)
+        found = NOT_SOUGHT
+        if self.quantify == "mixture":
+            found = find_types(
+                *(features, fitted, proba, confidence, regions[fitted]),
+                gold=self._gold(gold),
+                explained=min(self.confidence_explained_, self.alignment_explained_),
+                intervals=self.n_resamples > 0,
+                seed=seed,
+            )
+        self.types_, self.objection_, self.quantified_by_, self.regions_by_ = found
+        if self.types_ is not None and self.regions_by_ == "mixture":
+            regions = self.types_.regions
+            alignment = self._realigned(alignment, regions, features, engine)
         self.scores_ = PointScores(regions, confidence, alignment.astype(np.float32))
         self.regions_, self.alignment_ = regions[fitted], self.scores_.alignment[fitted]
         self._summarize()
@@ -258,143 +301,54 @@ class OverlapDetector(BaseEstimator):  # type: ignore[misc]
         self._seen = (added, proba)
         return self
 
-    def score_points(
-        self, strong_features: Any, weak_proba: AnyArray, *, engine: Engine | None = None
-    ) -> PointScores:
-        """Score new points with the fitted anchors and thresholds."""
-        check_is_fitted(self)
-        features, proba = check_rows(strong_features, weak_proba)
-        if (features.shape[1], proba.shape[1]) != (self.n_features_in_, self.n_classes_):
-            raise InputError(
-                f"the detector was fitted on {self.n_features_in_} features and "
-                f"{self.n_classes_} classes; got {features.shape[1]} and {proba.shape[1]}"
-            )
-        if self.smooth_confidence:
-            raise InputError(NOT_SMOOTHED)
+    def _gold(self, given: tuple[Any, AnyArray, AnyArray] | None) -> Gold | None:
+        rows = check_gold(given, self.n_features_in_, self.n_classes_)
+        if rows is None:
+            return None
+        features, proba, labels = rows
         confidence = weak_confidence(proba, self.confidence, self.calibration)
-        hard = self._hard_only(confidence)
-        alignment = self._align(features, ~hard, engine)
-        regions = assign_regions(hard, alignment, self.alignment_threshold_)
-        return PointScores(regions, confidence, alignment.astype(np.float32))
+        return Gold(features, proba, confidence, labels)
 
-    def predict(self, strong_features: Any, weak_proba: AnyArray) -> AnyArray:
-        """Return the regions (N,) of new points under the fitted thresholds."""
-        return self.score_points(strong_features, weak_proba).regions
-
-    def shares(self, by: Any = None) -> pd.DataFrame:
-        """Return region shares with intervals, of all points or by source or group.
-
-        All rows come from this one fit and the same replicates, so that they can be compared.
-
-        Parameters
-        ----------
-        by : array-like (N,), optional
-            Source or group of each point; missing values are left out.
-
-        Returns
-        -------
-        DataFrame
-            Sorted by name: name, n, and for `density`, `hard_only`, `easy_only` the share in
-            [0, 1] with `_low` and `_high` limits.
-
-        Examples
-        --------
-        >>> rng = np.random.default_rng(0)
-        >>> p = rng.random(60)
-        >>> detector = OverlapDetector(random_state=0)
-        >>> detector = detector.fit(rng.normal(size=(60, 3)), np.column_stack([p, 1 - p]))
-        >>> detector.shares(["web"] * 40 + ["crowd"] * 20)[["name", "n"]].values.tolist()
-        [['crowd', 20], ['web', 40]]
-        """
-        check_is_fitted(self)
-        n = len(self.regions_)
-        labels = pd.Series(["all"] * n if by is None else list(by))
-        if len(labels) != n:
-            raise InputError(f"by has {len(labels)} entries; the detector was fitted on {n} points")
-        codes, names = pd.factorize(labels, sort=True)
-        known = self._bootstrap
-        return share_table(
-            self.regions_,
-            codes,
-            list(names),
-            known.overall if by is None else known.shares(codes, len(names)),
-            defined=not np.isnan(self.density_),
-            level=self.level,
-        )
-
-    def to_frame(self) -> pd.DataFrame:
-        """Return one row per fitted point: region (by name), confidence and alignment."""
-        check_is_fitted(self)
-        labels = [Region(value).label for value in self.regions_]
-        columns = {"confidence": self.confidence_, "alignment": self.alignment_}
-        return pd.DataFrame({"region": labels} | columns)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the density, the regions, the thresholds and the settings, as plain values."""
-        row = self.shares().iloc[0]
-        counts = np.bincount(self.regions_, minlength=len(Region))
-        values: dict[str, Any] = {
-            "n_points": len(self.regions_),
-            "density": from_columns(row, "density", self.level),
-            "regions": {
-                region.label: {
-                    "n": counts[region],
-                    "share": from_columns(row, column, self.level),
-                }
-                for region, column in SHARES.items()
-            },
-            "n_anchors": self.n_anchors_,
-            "settings": {k: v for k, v in self.get_params().items() if k != "random_state"},
-        }
-        for name in ("confidence", "alignment"):
-            low, high = getattr(self, f"{name}_threshold_interval_")
-            estimate = Estimate(getattr(self, f"{name}_threshold_"), low, high, self.level)
-            explained = {"explained": getattr(self, f"{name}_explained_")}
-            values[f"{name}_threshold"] = estimate.to_dict() | explained
-        plain: dict[str, Any] = jsonable(values)
-        return plain
-
-    def _hard_only(self, confidence: FloatArray) -> BoolArray:
-        """Mark hard-only points; without a threshold those of confidence 0."""
-        limit = 0.0 if np.isnan(self.confidence_threshold_) else self.confidence_threshold_
-        return confidence <= limit
-
-    def _draw_anchors(
-        self, features: FeatureMatrix, candidates: IntArray, rng: np.random.Generator
+    def _realigned(
+        self,
+        alignment: FloatArray,
+        regions: AnyArray,
+        features: FeatureMatrix,
+        engine: Engine | None,
     ) -> FloatArray:
-        """Return hard-only points in random order, so that any prefix is a sample of them."""
-        limits = {"auto": MAX_ANCHORS, "full": len(candidates)}
-        limit = int(limits.get(str(self.n_anchors), self.n_anchors))
-        # The published maximum decides by ties, which rounding to float32 would break.
-        dtype = "float64" if self.alignment == "max" else "float32"
-        return unit_rows(features, rng.permutation(candidates)[:limit], dtype)
-
-    def _align(
-        self, features: FeatureMatrix, wanted: BoolArray, engine: Engine | None
-    ) -> FloatArray:
-        return align(
-            features,
-            wanted,
-            self.anchors_,
-            top_share=self.top_share if self.alignment == "top_share" else None,
-            device=self.device,
-            dtype=self.anchors_.dtype.name,
-            tf32=self.tf32,
-            engine=engine,
-        )
+        """Return an alignment of all points that are not hard-only by `regions`, NaN of others."""
+        missing = (regions != Region.HARD) & np.isnan(alignment)
+        if missing.any():
+            alignment = np.where(missing, self._align(features, missing, engine), alignment)
+        return np.where(regions == Region.HARD, np.nan, alignment)
 
     def _summarize(self) -> None:
         """Set density and intervals; warn where they are undefined."""
         self.density_ = float(np.mean(self.regions_ == Region.OVERLAP))
-        reason = degeneracy(self.regions_, self.confidence_, self.alignment_threshold_)
+        reason = None
+        if self.quantified_by_ == "count":
+            reason = degeneracy(self.regions_, self.confidence_, self.alignment_threshold_)
         if reason:
             warnings.warn(reason, DegenerateDataWarning, stacklevel=3)
             if not (self.regions_ == Region.HARD).all():
                 self.density_ = np.nan
         row = self.shares().iloc[0]
+        if self.quantified_by_ == "mixture":
+            self.density_ = float(row["density"])
         self.density_interval_ = (float(row["density_low"]), float(row["density_high"]))
+        self.density_range_ = self._range() if self.objection_ else None
         for name in ("confidence", "alignment"):
             replicates = getattr(self._bootstrap, f"{name}_thresholds")
             threshold = getattr(self, f"{name}_threshold_")
             interval = percentile_interval(replicates, threshold, self.level)
             setattr(self, f"{name}_threshold_interval_", interval)
+
+    def _range(self) -> tuple[float, float] | None:
+        """Return limits that hold the count and the mixture's share, with their intervals."""
+        if np.isnan(self.density_):
+            return None
+        limits = [self.density_, *self.density_interval_]
+        if self.types_ is not None:
+            model = self.types_.density(self.level)
+            limits += [model.value, model.low, model.high]
+        return float(np.nanmin(limits)), float(np.nanmax(limits))

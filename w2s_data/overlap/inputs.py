@@ -19,6 +19,7 @@ CONSTRAINTS = {
     "n_anchors": one_of("auto", "full") | whole(1),
     "confidence": one_of("margin", "top1"),
     "top_share": between(0, 1, closed="right"),
+    "quantify": one_of("mixture", "count"),
     "n_resamples": whole(0),
     "level": share,
 }
@@ -43,6 +44,17 @@ def check_rows(strong_features: Any, weak_proba: AnyArray) -> tuple[FeatureMatri
     return features, proba
 
 
+def check_alike(
+    features: FeatureMatrix, proba: FloatArray, n_features: int, n_classes: int
+) -> None:
+    """Raise unless new rows have the features and classes of the fit."""
+    if (features.shape[1], proba.shape[1]) != (n_features, n_classes):
+        raise InputError(
+            f"the detector was fitted on {n_features} features and {n_classes} classes; got "
+            f"{features.shape[1]} and {proba.shape[1]}"
+        )
+
+
 def check_pool(pool: AnyArray | None, n: int) -> IntArray:
     """Return the row numbers of a pool given as a mask, as numbers, or as None for all rows."""
     if pool is None:
@@ -57,3 +69,35 @@ def check_pool(pool: AnyArray | None, n: int) -> IntArray:
             f"at least one row; got {rows.dtype} of shape {np.shape(pool)}"
         )
     return rows
+
+
+def check_gold(
+    gold: tuple[Any, AnyArray, AnyArray] | None, n_features: int, n_classes: int
+) -> tuple[FloatArray, FloatArray, IntArray] | None:
+    """Return features, probabilities and class codes of the rows with a gold label, if any."""
+    if gold is None:
+        return None
+    if len(gold) != 3:
+        raise InputError(f"gold must be (strong_features, weak_proba, labels); got {len(gold)}")
+    features, proba = check_rows(gold[0], gold[1])
+    labels = np.asarray(gold[2])
+    if features.shape[1] != n_features or proba.shape[1] != n_classes:
+        raise InputError(
+            f"gold has {features.shape[1]} features and {proba.shape[1]} classes; the points have "
+            f"{n_features} and {n_classes}"
+        )
+    if labels.shape != (len(proba),) or not np.issubdtype(labels.dtype, np.integer):
+        raise InputError(
+            f"gold labels must be {len(proba)} class codes, -1 where unknown; got {labels.dtype} "
+            f"of shape {labels.shape}"
+        )
+    bad = np.flatnonzero((labels < -1) | (labels >= n_classes))
+    if len(bad):
+        raise InputError(
+            f"gold labels must be codes from 0 to {n_classes - 1}, -1 where unknown; row {bad[0]} "
+            f"holds {labels[bad[0]]}"
+        )
+    known = np.flatnonzero(labels >= 0)
+    if not len(known):
+        return None
+    return features.take(known).astype(np.float64), proba[known], labels[known].astype(np.int64)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from w2s_data.data.regions import Region
+from w2s_data.overlap.quantify import Shares
 from w2s_data.utils.intervals import Estimate, share_interval
 from w2s_data.utils.typing import AnyArray, BoolArray, FloatArray, IntArray
 
@@ -84,3 +85,13 @@ def share_table(
         rows.append(row)
     columns = [f"{column}{end}" for column in SHARES.values() for end in ("", "_low", "_high")]
     return pd.DataFrame(rows, columns=["name", "n", *columns])
+
+
+def quantified_table(shares: Shares, codes: IntArray, names: Sequence[Any]) -> pd.DataFrame:
+    """Return the same table as `share_table`, of shares that a mixture of the types gives."""
+    total = np.bincount(codes[codes >= 0], minlength=len(names))
+    table: dict[str, Any] = {"name": list(names), "n": total}
+    for region, column in SHARES.items():
+        for end, values in zip(("", "_low", "_high"), shares, strict=True):
+            table[f"{column}{end}"] = values[:, region]
+    return pd.DataFrame(table)

@@ -49,29 +49,46 @@ def summarize_overlap(
 
 def reading(detector: OverlapDetector, n: int) -> str:
     """Explain the density of n pool items in words, with the limits of such a number."""
-    # The limits that it names were measured: see "What may be claimed" in docs/concepts.md.
     if np.isnan(detector.density_):
         return (
             "The overlap density is undefined here: the points could not be divided into regions "
             "(see the warnings)."
         )
     low, high = detector.density_interval_
-    # The interval is that of the estimate: it holds the true density of few pools.
-    interval = "" if np.isnan(low) else f" ({100 * low:.1f}\u2013{100 * high:.1f}%, sampling only)"
+    if detector.density_range_ is not None:
+        low, high = detector.density_range_
+        text = (
+            f"Between {100 * low:.0f} and {100 * high:.0f}% of the {n:,} pool items are overlap "
+            f"points: no level can be relied on here, since {detector.objection_}. Read the "
+            "density as a rank among sources scored together."
+        )
+    else:
+        covers = ", sampling only" if detector.quantified_by_ == "count" else ""
+        interval = "" if np.isnan(low) else f" ({100 * low:.1f}\u2013{100 * high:.1f}%{covers})"
+        text = (
+            f"About {100 * detector.density_:.1f}%{interval} of the {n:,} pool items are overlap "
+            "points: the teacher is confident of them, and they resemble items of which it is not, "
+            "so that a student can learn from them what its teacher does not know. Compare this "
+            "between sources scored together, not between runs."
+        )
+        if detector.quantified_by_ == "mixture":
+            text += (
+                " The shares are those of a mixture of the three types, and their intervals hold "
+                "the truth as far as it fits."
+            )
     # Never the density alone: on real data most of its effect is the filter on confidence.
-    text = (
-        f"About {100 * detector.density_:.1f}%{interval} of the {n:,} pool items are overlap "
-        "points: the teacher is confident of them, and they resemble items of which it is not, so "
-        "that a student can learn from them what its teacher does not know. Compare this between "
-        "sources scored together, not between runs (a change point always splits somewhere). Part "
-        "of any gain is due to filtering by confidence alone."
-    )
-    if min(detector.confidence_explained_, detector.alignment_explained_) < UNIFORM_EXPLAINED:
+    text += " Part of any gain is due to filtering by confidence alone."
+    if detector.quantified_by_ == "count" and _poorly_split(detector):
         text += (
             " The thresholds are poorly supported here (explained variance below "
             f"{UNIFORM_EXPLAINED:g}, that of evenly spread values)."
         )
     return text
+
+
+def _poorly_split(detector: OverlapDetector) -> bool:
+    explained = min(detector.confidence_explained_, detector.alignment_explained_)
+    return bool(explained < UNIFORM_EXPLAINED)
 
 
 def _others(row: Any, column: str, level: float) -> Estimate:

@@ -44,6 +44,7 @@ from w2s_data.utils.votes import mean_label, votes
 from w2s_data.utils.warnings import collect_warnings
 
 TEACHER_FOLDS = 5  # the usual number: more folds change cross-fitted probabilities little
+MOST_TYPED = 1000  # gold rows beside the 2,000 points of the pool that a mixture is fitted to
 PROBE_COPIES = 4  # of its rows in float64, that fitting a probe makes
 
 
@@ -120,6 +121,17 @@ def score_stage(
         stage.write_summary(SHIFT_SUMMARY, shift.summary)
         stage.write_summary(OVERLAP, summary)
     return StageResult(run.read(SCORE))
+
+
+def _gold_of_types(
+    dataset: W2SDataset, strong: FeatureMatrix, proba: FloatArray, detector: OverlapDetector
+) -> tuple[FloatArray, FloatArray, IntArray] | None:
+    """Return gold rows for the detector's mixture; the teacher's own are cross-fitted already."""
+    rows = gold_rows(dataset).consistent
+    if detector.quantify == "count" or not len(rows):
+        return None
+    rows = np.sort(sampled(rows, MOST_TYPED, check_generator(detector.random_state)))
+    return strong.take(rows), proba[rows], dataset.labels[rows]
 
 
 def check_score(settings: ScoreSettings, known: Known) -> None:  # noqa: ARG001
@@ -263,7 +275,12 @@ def _detect(
     with progress("score", total=len(dataset), enabled=compute.progress) as advance:
         name = "differences of the strong features" if dataset.is_paired else "strong features"
         checked = FeatureView(strong, name=name, check=True, advance=advance)
-        detector.fit(checked, proba, pool=dataset.rows("pool"), engine=compute.engine)
+        detector.fit(
+            *(checked, proba),
+            pool=dataset.rows("pool"),
+            gold=_gold_of_types(dataset, strong, proba, detector),
+            engine=compute.engine,
+        )
     scores = detector.scores_
     kept = [name for name in ("id", "split", "source", "group") if name in dataset.table]
     weak, labels = votes(proba), dataset.labels

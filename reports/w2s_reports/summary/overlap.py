@@ -111,11 +111,18 @@ def overlap(artefacts: Artefacts) -> dict[str, Any]:
         result[key] = estimate(given, level) | {"explained": plain(given.get("explained"))}
     for key in ("weak_accuracy", "confident_accuracy"):
         result[key] = _accuracy(written, key, level)
-    return result | {"doubt": _doubt(result)}
+    low, high = written.get("range") or (None, None)
+    result["range"] = {"value": None, "low": plain(low), "high": plain(high), "level": level}
+    result["quantified_by"] = written.get("quantified_by", "count")
+    return result | {"doubt": _doubt(result, written.get("objection") or "")}
 
 
-def _doubt(overlap: Mapping[str, Any]) -> str:
-    """Say why the density should not be relied on; empty if its thresholds are supported."""
+def _doubt(overlap: Mapping[str, Any], objection: str) -> str:
+    """Say why the density should not be relied on; empty if its level is supported."""
+    if overlap["quantified_by"] == "mixture":
+        return ""
+    if objection and overlap["density"]["value"] is not None:
+        return f"a rank and a range rather than a number, since {objection}"
     explained = {
         name: overlap[f"{key}_threshold"]["explained"]
         for name, key in (("margin", "confidence"), ("alignment", "alignment"))

@@ -57,7 +57,8 @@ class Overlap:
         from sklearn.base import clone
 
         # Anchors bound the cost of a fit whatever has been acquired; about 1 % of regions differ.
-        detector = clone(self.detector or OverlapDetector(n_anchors=2048))
+        # Rewards are counts of points, and an early mixture of few points would be a guess.
+        detector = clone(self.detector or OverlapDetector(n_anchors=2048, quantify="count"))
         # No bootstrap on the way: its intervals are needed once, at the end.
         detector.set_params(n_resamples=0, random_state=task.seed)
         return OverlapJudge(detector, self.growth)

@@ -83,8 +83,10 @@ class Overlap(Method):
     def _choose(self, task: Task, rng: np.random.Generator) -> BoolArray:
         """Select rows (N,) for one seed."""
         # A detector per seed: its anchors are a random sample, so that seeds may differ. Only the
-        # regions are needed, not the interval of the density, which the resamples are for.
-        detector = OverlapDetector(n_resamples=0, device=task.settings.device, random_state=rng)
+        # thresholds' regions are needed, not the density, which resamples and mixture are for.
+        detector = OverlapDetector(
+            quantify="count", n_resamples=0, device=task.settings.device, random_state=rng
+        )
         detector.fit(task.pool.features, task.labels())
         confidence, alignment = detector.confidence_, detector.alignment_
         # Hard-only points have no alignment: they come last, the most confident of them first.

@@ -1,0 +1,316 @@
+"""How a `TypeModel` is found: fits from the regions by thresholds, of two forms, and of parts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from w2s_data.data.regions import Region
+from w2s_data.features.matrix import FeatureMatrix
+from w2s_data.overlap.changepoint import UNIFORM_EXPLAINED
+from w2s_data.overlap.mixture import (
+    TYPES,
+    Kind,
+    Mixture,
+    Points,
+    bin_edges,
+    fit_mixture,
+    start_from_axis,
+    start_from_regions,
+)
+from w2s_data.overlap.quantify import Reduction, TypeModel
+from w2s_data.utils.typing import AnyArray, FloatArray, IntArray
+
+MOST_FITTED, LEAST_FITTED = 2000, 100  # points of the fit: its error is that of a share of 2,000
+MOST_CLASSES = 12  # beyond them too few points of each are left, and the types are sought in all
+KINDS: tuple[Kind, ...] = ("additive", "separate")
+# No one number of directions is best on every kind of features; results are the mean of these.
+DIMENSIONS = (10, 14, 20)
+POINTS_PER_DIMENSION = 50
+N_PARTS = 8  # of the jackknife
+
+
+@dataclass(frozen=True)
+class Gold:
+    """Rows with gold labels: strong features, weak probabilities that have not seen them, codes."""
+
+    features: FloatArray
+    proba: FloatArray
+    confidence: FloatArray
+    labels: IntArray
+
+
+class Found(NamedTuple):
+    """A model of the types, why it is not relied on, and what it is used for."""
+
+    types: TypeModel | None
+    objection: str
+    quantified_by: Literal["mixture", "count"]
+    regions_by: Literal["mixture", "thresholds"]
+
+
+NOT_SOUGHT = Found(None, "", "count", "thresholds")
+
+
+def find_types(
+    features: FeatureMatrix,
+    pool: IntArray,
+    proba: FloatArray,
+    confidence: FloatArray,
+    regions: AnyArray,
+    *,
+    gold: Gold | None,
+    explained: float,
+    intervals: bool,
+    seed: int,
+) -> Found:
+    """Fit a model of the types, and decide what it is used for.
+
+    `explained` is how well the thresholds of `regions` split: where they do not even split as
+    evenly spread values would, the regions are the model's.
+    """
+    # A stream of its own: anchors and replicates are those of a fit without a model.
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(1,)))
+    fit = fit_types(
+        *(features, pool, proba, confidence, regions), gold=gold, intervals=intervals, rng=rng
+    )
+    if isinstance(fit, str):
+        return NOT_SOUGHT._replace(objection=fit)
+    if fit.objection:
+        return NOT_SOUGHT._replace(types=fit, objection=fit.objection)
+    by: Literal["mixture", "thresholds"]
+    by = "mixture" if explained < UNIFORM_EXPLAINED else "thresholds"
+    return Found(fit, "", "mixture", by)
+
+
+def fit_types(
+    features: FeatureMatrix,
+    pool: IntArray,
+    proba: FloatArray,
+    confidence: FloatArray,
+    regions: AnyArray,
+    *,
+    gold: Gold | None,
+    intervals: bool,
+    rng: np.random.Generator,
+) -> TypeModel | str:
+    """Fit a model of the types to the pool, whose regions by thresholds it starts from.
+
+    `proba` (N, C) and `confidence` (N,) are those of all rows, `regions` (n,) of the pool. A string
+    says why there is no model. Intervals cost a jackknife.
+    """
+    if len(pool) < LEAST_FITTED:
+        return f"{len(pool)} points are too few for a model of the types ({LEAST_FITTED} wanted)"
+    if (np.bincount(regions, minlength=TYPES) == 0).any():
+        return "the thresholds leave a region empty"
+    chosen = np.sort(rng.permutation(len(pool))[:MOST_FITTED])
+    rows, starts = pool[chosen], regions[chosen].astype(np.int64)
+    sample = features.take(rows).astype(np.float64)
+    n_classes = proba.shape[1] if proba.shape[1] <= MOST_CLASSES else 1
+    reduction = _reduce(sample, confidence[rows], n_classes, rng)
+    if reduction is None:
+        return "the strong features are constant"
+    points = reduction.points(sample, proba[rows], confidence[rows])
+    fitted = _Fit(points, starts, _gold_points(reduction, gold))
+    try:
+        models = (
+            fitted.model(kind, reduction, chosen, confidence[rows], rng)
+            for kind in fitted.ranked(rng)
+        )
+        model = next(models)
+        if model.objection:  # the other form may find types on which halves agree
+            other = next(models)
+            model = model if other.objection else other
+        if intervals:
+            model = replace(model, replicates=fitted.jackknife(model.members, rng))
+    except np.linalg.LinAlgError:
+        return "the strong features do not span enough directions"
+    model = replace(
+        model,
+        log_types=np.empty((len(pool), len(model.members), TYPES), dtype=np.float32),
+        regions=np.empty(len(proba), dtype=np.int8),
+    )
+    _score_all(model, features, pool, proba, confidence)
+    return model
+
+
+class _Fit:
+    """The fits to one sample: of both kinds, of halves, and without each part."""
+
+    def __init__(self, points: Points, regions: IntArray, gold: Points | None) -> None:
+        self.n = len(points)
+        self.points, self.regions = points, regions
+        if gold is not None:
+            self.points = _joined(points, gold)
+            # The nearest of the sampled points in confidence lends a gold row its first region.
+            order = np.argsort(points.bins, kind="stable")
+            place = np.searchsorted(points.bins[order], gold.bins).clip(max=self.n - 1)
+            self.regions = np.concatenate([regions, regions[order[place]]])
+        most = max(1, self.n // POINTS_PER_DIMENSION)
+        available = points.reduced.shape[1]
+        self.dims = sorted({min(d, most, available) for d in DIMENSIONS})
+        self._members: dict[Kind, tuple[Mixture, ...]] = {}
+
+    def members(self, kind: Kind) -> tuple[Mixture, ...]:
+        """Return the fits to all points, one for each number of directions."""
+        if kind not in self._members:
+            every = np.arange(len(self.points))
+            self._members[kind] = tuple(self._from_regions(kind, every, d) for d in self.dims)
+        return self._members[kind]
+
+    def ranked(self, rng: np.random.Generator) -> list[Kind]:
+        """Return the forms, first the one under which features of left-out points are likelier."""
+        d = self.dims[-1]
+        halves = self._halves(rng)
+
+        def held_out(kind: Kind) -> float:
+            start = self.members(kind)[-1].share
+            scores = []
+            for train, test in (halves, halves[::-1]):
+                own = self.points.take(train, d)
+                fit = fit_mixture(own, kind, start[train], steps=40)
+                scores.append(fit.log_features(self.points.take(test, d)))
+            return float(np.mean(scores))
+
+        return sorted(KINDS, key=held_out, reverse=True)
+
+    def model(
+        self,
+        kind: Kind,
+        reduction: Reduction,
+        rows: IntArray,
+        confidence: FloatArray,
+        rng: np.random.Generator,
+    ) -> TypeModel:
+        """Return the model of one form, before any row is scored."""
+        members = self.members(kind)
+        none = np.empty(0)
+        less_confident = _less_confident(self.proba(members), confidence)
+        agreement = self.agreement(kind, rng)
+        return TypeModel(
+            kind, reduction, members, agreement, less_confident, rows, (), none, none.astype(int)
+        )
+
+    def agreement(self, kind: Kind, rng: np.random.Generator) -> float:
+        """Return how far two halves, each from its own regions, find the same types."""
+        d = self.dims[len(self.dims) // 2]
+        points = self.points.take(np.arange(len(self.points)), d)
+        found = [
+            _weighted(self._from_regions(kind, half, d), points).argmax(axis=1)
+            for half in self._halves(rng)
+        ]
+        return _kappa(*found)
+
+    def jackknife(
+        self, members: tuple[Mixture, ...], rng: np.random.Generator
+    ) -> tuple[tuple[FloatArray, ...], ...]:
+        """Return log densities (n, 3) of the pool's points by fits that each lack a part."""
+        part = rng.permutation(len(self.points)) % N_PARTS
+        replicates = []
+        for left_out in range(N_PARTS):
+            kept = part != left_out
+            replicates.append(tuple(self._without(kept, member) for member in members))
+        return tuple(replicates)
+
+    def proba(self, members: tuple[Mixture, ...]) -> FloatArray:
+        """Return the mean chance (n, 3) of the types of the pool's points."""
+        return np.asarray(
+            np.mean([member.share[: self.n].sum(axis=2) for member in members], axis=0)
+        )
+
+    def _without(self, kept: AnyArray, member: Mixture) -> FloatArray:
+        d = member.n_directions
+        own = self.points.take(kept, d)
+        fit = fit_mixture(own, member.kind, member.share[kept], steps=25)
+        return fit.log_types(self.points.take(np.arange(self.n), d))
+
+    def _from_regions(self, kind: Kind, rows: IntArray, d: int) -> Mixture:
+        points, regions = self.points.take(rows, d), self.regions[rows]
+        starts = [start_from_regions(points, regions)]
+        if kind == "separate":
+            starts.append(fit_mixture(points, "additive", starts[0], steps=30).share)
+        elif (axis := start_from_axis(points, regions)) is not None:
+            starts.append(axis)
+        fits = [fit_mixture(points, kind, start) for start in starts]
+        return max(fits, key=lambda fit: fit.log_likelihood)
+
+    def _halves(self, rng: np.random.Generator) -> tuple[IntArray, IntArray]:
+        order = rng.permutation(len(self.points))
+        return np.sort(order[::2]), np.sort(order[1::2])
+
+
+def _reduce(
+    sample: FloatArray, confidence: FloatArray, n_classes: int, rng: np.random.Generator
+) -> Reduction | None:
+    from sklearn.utils.extmath import randomized_svd
+
+    centre = sample.mean(axis=0)
+    wanted = min(DIMENSIONS[-1], *sample.shape)
+    seed = int(rng.integers(2**31))
+    _, length, axes = randomized_svd(sample - centre, wanted, n_iter=4, random_state=seed)
+    kept = length > 1e-6 * length[0] if length[0] > 0 else length > 0
+    if not kept.any():
+        return None
+    return Reduction(centre, axes[kept].T, bin_edges(confidence), n_classes)
+
+
+def _gold_points(reduction: Reduction, gold: Gold | None) -> Points | None:
+    if gold is None:
+        return None
+    return reduction.points(gold.features, gold.proba, gold.confidence, gold.labels)
+
+
+def _score_all(
+    model: TypeModel,
+    features: FeatureMatrix,
+    pool: IntArray,
+    proba: FloatArray,
+    confidence: FloatArray,
+) -> None:
+    """Fill in the regions of all rows and the log densities of the pool's, block by block."""
+    place = np.full(len(proba), -1)
+    place[pool] = np.arange(len(pool))
+    for rows, block in features.blocks():
+        points = model.reduction.points(block, proba[rows], confidence[rows])
+        scores = model.score(points)
+        model.regions[rows] = model.proba(scores).argmax(axis=1)
+        own = place[rows]
+        model.log_types[own[own >= 0]] = scores[own >= 0]
+
+
+def _joined(points: Points, gold: Points) -> Points:
+    def both(name: str) -> AnyArray:
+        return np.concatenate([getattr(points, name), getattr(gold, name)])
+
+    return replace(
+        points,
+        reduced=both("reduced"),
+        log_odds=both("log_odds"),
+        labels=both("labels"),
+        bins=both("bins"),
+        gold=both("gold"),
+    )
+
+
+def _weighted(member: Mixture, points: Points) -> FloatArray:
+    return np.asarray(member.log_types(points) + np.log(member.weights.sum(axis=1) + 1e-9))
+
+
+def _less_confident(proba: FloatArray, confidence: FloatArray) -> float:
+    """Chance that a hard-only point has a lower confidence than another one (AUC)."""
+    from sklearn.metrics import roc_auc_score
+
+    hard = proba.argmax(axis=1) == Region.HARD
+    if hard.all() or not hard.any():
+        return 0.5
+    return float(roc_auc_score(~hard, confidence))
+
+
+def _kappa(one: IntArray, other: IntArray) -> float:
+    from sklearn.metrics import cohen_kappa_score
+
+    if len(np.unique(np.concatenate([one, other]))) < 2:
+        return 0.0
+    return float(cohen_kappa_score(one, other))
