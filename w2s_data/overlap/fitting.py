@@ -27,9 +27,12 @@ MOST_FITTED, LEAST_FITTED = 2000, 100  # points of the fit: its error is that of
 MOST_CLASSES = 12  # beyond them too few points of each are left, and the types are sought in all
 KINDS: tuple[Kind, ...] = ("additive", "separate")
 # No one number of directions is best on every kind of features; results are the mean of these.
-DIMENSIONS = (10, 14, 20)
+DIMENSIONS: dict[Kind, tuple[int, ...]] = {"additive": (10, 20), "separate": (14, 20, 28)}
+MOST_DIMENSIONS = 28
+COMPARED = 20  # dimensions in which the forms are compared
 POINTS_PER_DIMENSION = 50
-N_PARTS = 8  # of the jackknife
+N_PARTS = 6  # of the jackknife
+LEAST_PART = 750  # points of each of two fits that are to agree
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,8 @@ def fit_types(
             for kind in fitted.ranked(rng)
         )
         model = next(models)
-        if model.objection:  # the other form may find types on which halves agree
+        # The form of few parameters may find types on which parts agree where the other does not.
+        if model.objection and model.kind == "separate":
             other = next(models)
             model = model if other.objection else other
         if intervals:
@@ -149,28 +153,31 @@ class _Fit:
             place = np.searchsorted(points.bins[order], gold.bins).clip(max=self.n - 1)
             self.regions = np.concatenate([regions, regions[order[place]]])
         most = max(1, self.n // POINTS_PER_DIMENSION)
-        available = points.reduced.shape[1]
-        self.dims = sorted({min(d, most, available) for d in DIMENSIONS})
-        self._members: dict[Kind, tuple[Mixture, ...]] = {}
+        self.most = min(most, points.reduced.shape[1])
+        self._whole: dict[tuple[Kind, int], Mixture] = {}
 
     def members(self, kind: Kind) -> tuple[Mixture, ...]:
         """Return the fits to all points, one for each number of directions."""
-        if kind not in self._members:
+        dims = sorted({min(d, self.most) for d in DIMENSIONS[kind]})
+        return tuple(self._to_all(kind, d) for d in dims)
+
+    def _to_all(self, kind: Kind, d: int) -> Mixture:
+        if (kind, d) not in self._whole:
             every = np.arange(len(self.points))
-            self._members[kind] = tuple(self._from_regions(kind, every, d) for d in self.dims)
-        return self._members[kind]
+            self._whole[kind, d] = self._from_regions(kind, every, d)
+        return self._whole[kind, d]
 
     def ranked(self, rng: np.random.Generator) -> list[Kind]:
         """Return the forms, first the one under which features of left-out points are likelier."""
-        d = self.dims[-1]
+        d = min(COMPARED, self.most)
         halves = self._halves(rng)
 
         def held_out(kind: Kind) -> float:
-            start = self.members(kind)[-1].share
+            start = self._to_all(kind, d).share
             scores = []
             for train, test in (halves, halves[::-1]):
                 own = self.points.take(train, d)
-                fit = fit_mixture(own, kind, start[train], steps=40)
+                fit = fit_mixture(own, kind, start[train], steps=20)
                 scores.append(fit.log_features(self.points.take(test, d)))
             return float(np.mean(scores))
 
@@ -194,12 +201,15 @@ class _Fit:
         )
 
     def agreement(self, kind: Kind, rng: np.random.Generator) -> float:
-        """Return how far two halves, each from its own regions, find the same types."""
-        d = self.dims[len(self.dims) // 2]
-        points = self.points.take(np.arange(len(self.points)), d)
+        """Return how far two parts, each from its own regions, find the same types."""
+        d = min(COMPARED, self.most)
+        n = len(self.points)
+        points, order = self.points.take(np.arange(n), d), rng.permutation(n)
+        # Halves, but of few points larger parts: they are to be like the whole.
+        size = max(n // 2, min(LEAST_PART, 3 * n // 4))
         found = [
-            _weighted(self._from_regions(kind, half, d), points).argmax(axis=1)
-            for half in self._halves(rng)
+            _weighted(self._from_regions(kind, np.sort(part), d), points).argmax(axis=1)
+            for part in (order[:size], order[-size:])
         ]
         return _kappa(*found)
 
@@ -223,15 +233,13 @@ class _Fit:
     def _without(self, kept: AnyArray, member: Mixture) -> FloatArray:
         d = member.n_directions
         own = self.points.take(kept, d)
-        fit = fit_mixture(own, member.kind, member.share[kept], steps=25)
+        fit = fit_mixture(own, member.kind, member.share[kept], steps=15)
         return fit.log_types(self.points.take(np.arange(self.n), d))
 
     def _from_regions(self, kind: Kind, rows: IntArray, d: int) -> Mixture:
         points, regions = self.points.take(rows, d), self.regions[rows]
         starts = [start_from_regions(points, regions)]
-        if kind == "separate":
-            starts.append(fit_mixture(points, "additive", starts[0], steps=30).share)
-        elif (axis := start_from_axis(points, regions)) is not None:
+        if kind == "additive" and (axis := start_from_axis(points, regions)) is not None:
             starts.append(axis)
         fits = [fit_mixture(points, kind, start) for start in starts]
         return max(fits, key=lambda fit: fit.log_likelihood)
@@ -247,7 +255,7 @@ def _reduce(
     from sklearn.utils.extmath import randomized_svd
 
     centre = sample.mean(axis=0)
-    wanted = min(DIMENSIONS[-1], *sample.shape)
+    wanted = min(MOST_DIMENSIONS, *sample.shape)
     seed = int(rng.integers(2**31))
     _, length, axes = randomized_svd(sample - centre, wanted, n_iter=4, random_state=seed)
     kept = length > 1e-6 * length[0] if length[0] > 0 else length > 0

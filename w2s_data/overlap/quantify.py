@@ -30,7 +30,7 @@ from w2s_data.utils.typing import AnyArray, FloatArray, IntArray
 from w2s_data.utils.votes import abstains
 
 LEAST_OF_GROUP = 30  # points of the fit that say how far a group's own share depends on it
-# Below this Cohen's kappa two halves of the points find different types.
+# Below this Cohen's kappa two parts of the points find different types.
 LEAST_AGREEMENT = 0.4
 LEAST_LESS_CONFIDENT = 0.6  # chance that a hard-only point is less confident than another
 
@@ -80,7 +80,7 @@ class TypeModel:
     kind: Kind
     reduction: Reduction
     members: tuple[Mixture, ...]
-    agreement: float  # Cohen's kappa of the types that two halves of the points find
+    agreement: float  # Cohen's kappa of the types that two parts of the points find
     less_confident: float  # chance that a hard-only point is so, against another one
     rows: IntArray  # (n,) of the pool that were fitted
     replicates: tuple[tuple[FloatArray, ...], ...]  # log densities (n, 3): jackknife, member
@@ -92,7 +92,7 @@ class TypeModel:
         """Why the shares are not to be relied on; empty if nothing speaks against them."""
         if self.agreement < LEAST_AGREEMENT:
             return (
-                f"two halves of the points find different types (kappa {self.agreement:.2f}, "
+                f"two parts of the points find different types (kappa {self.agreement:.2f}, "
                 f"{LEAST_AGREEMENT:g} wanted)"
             )
         if self.less_confident < LEAST_LESS_CONFIDENT:
