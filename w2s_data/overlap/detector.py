@@ -46,9 +46,10 @@ class OverlapDetector(FittedDetector):
 
     Counting regions draws every share towards the middle. By default the density is therefore the
     share of overlap points in a mixture of the types, fitted to strong features and weak labels
-    from these regions on, unless its halves disagree or its hard-only points are no less confident
-    than others (`objection_`). Where the thresholds split no better than evenly spread values would
-    be, the regions too are the likeliest types of the mixture.
+    from these regions on, unless the thresholds split clearly, or parts of the points find
+    different types, or its hard-only points are no less confident than others (`objection_`). Where
+    the thresholds split no better than evenly spread values would be split, the regions too are the
+    likeliest types of the mixture.
 
     Parameters
     ----------
@@ -114,7 +115,7 @@ class OverlapDetector(FittedDetector):
     objection_ : str
         Why there is no mixture or it is not relied on; empty if it is, or was not asked for.
     types_ : TypeModel or None
-        The mixture, with its form, the agreement of its halves and its own density.
+        The mixture, with its form, the agreement of its parts and its own density.
     n_anchors_ : int
     scores_ : PointScores
         Regions, confidence and alignment of all rows that were given, in or out of the pool.

@@ -32,6 +32,7 @@ MOST_DIMENSIONS = 28
 COMPARED = 20  # dimensions in which the forms are compared
 POINTS_PER_DIMENSION = 50
 N_PARTS = 6  # of the jackknife
+CLEARLY_SPLIT = 0.9  # share of variance explained; zeros for a missing pattern reach .92
 LEAST_PART = 750  # points of each of two fits that are to agree
 
 
@@ -72,8 +73,11 @@ def find_types(
     """Fit a model of the types, and decide what it is used for.
 
     `explained` is how well the thresholds of `regions` split: where they do not even split as
-    evenly spread values would, the regions are the model's.
+    evenly spread values would, the regions are the model's, and where they split clearly, counting
+    makes no error that a model could correct.
     """
+    if explained >= CLEARLY_SPLIT:
+        return NOT_SOUGHT
     # A stream of its own: anchors and replicates are those of a fit without a model.
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(1,)))
     fit = fit_types(

@@ -38,7 +38,7 @@ ELSEWHERE = -50.0  # log chance of a component of another class than the gold la
 
 @dataclass(frozen=True)
 class Points:
-    """What the mixture knows of n points."""
+    """All that the mixture knows of n points."""
 
     reduced: FloatArray  # (n, d), strong features along their main directions
     log_odds: FloatArray  # (n, C - 1) of the weak model

@@ -45,7 +45,7 @@ class Shares(NamedTuple):
 
 @dataclass(frozen=True)
 class Reduction:
-    """What turns rows into the points of the mixture."""
+    """How rows become points of the mixture."""
 
     centre: FloatArray  # (D,)
     directions: FloatArray  # (D, d), the main ones of the strong features

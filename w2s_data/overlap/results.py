@@ -1,4 +1,4 @@
-"""What a fitted overlap detector answers: scores of new points, shares, tables."""
+"""Answers of a fitted overlap detector: scores of new points, shares, tables."""
 
 from __future__ import annotations
 
