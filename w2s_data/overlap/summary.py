@@ -60,7 +60,8 @@ def reading(detector: OverlapDetector, n: int) -> str:
         text = (
             f"Between {100 * low:.0f} and {100 * high:.0f}% of the {n:,} pool items are overlap "
             f"points: no level can be relied on here, since {detector.objection_}. Read the "
-            "density as a rank among sources scored together."
+            "density as a rank among sources scored together (a change point always splits "
+            "somewhere)."
         )
     else:
         covers = ", sampling only" if detector.quantified_by_ == "count" else ""
@@ -69,11 +70,13 @@ def reading(detector: OverlapDetector, n: int) -> str:
             f"About {100 * detector.density_:.1f}%{interval} of the {n:,} pool items are overlap "
             "points: the teacher is confident of them, and they resemble items of which it is not, "
             "so that a student can learn from them what its teacher does not know. Compare this "
-            "between sources scored together, not between runs."
+            "between sources scored together, not between runs"
         )
-        if detector.quantified_by_ == "mixture":
+        if detector.quantified_by_ == "count":
+            text += " (a change point always splits somewhere)."
+        else:
             text += (
-                " The shares are those of a mixture of the three types, and their intervals hold "
+                ". The shares are those of a mixture of the three types, and their intervals hold "
                 "the truth as far as it fits."
             )
     # Never the density alone: on real data most of its effect is the filter on confidence.
