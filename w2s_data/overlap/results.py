@@ -15,9 +15,16 @@ from w2s_data.errors import InputError
 from w2s_data.features.matrix import FeatureMatrix
 from w2s_data.overlap.alignment import align
 from w2s_data.overlap.confidence import weak_confidence
-from w2s_data.overlap.description import describe
 from w2s_data.overlap.inputs import check_alike, check_rows
-from w2s_data.overlap.regions import assign_regions, quantified_table, share_table
+from w2s_data.overlap.regions import (
+    SHARES,
+    assign_regions,
+    from_columns,
+    quantified_table,
+    share_table,
+)
+from w2s_data.utils.intervals import Estimate
+from w2s_data.utils.io import jsonable
 from w2s_data.utils.typing import AnyArray, BoolArray, FloatArray
 
 NOT_SMOOTHED = "smoothed confidence is defined only on the points of the fit"
@@ -102,7 +109,35 @@ class FittedDetector(BaseEstimator):  # type: ignore[misc]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the density, the regions, the thresholds and the settings, as plain values."""
-        return describe(self)
+        row = self.shares().iloc[0]
+        counts = np.bincount(self.regions_, minlength=len(Region))
+        settings = self.get_params()
+        values: dict[str, Any] = {
+            "n_points": len(self.regions_),
+            "density": from_columns(row, "density", self.level),
+            "regions": {
+                region.label: {
+                    "n": counts[region],
+                    "share": from_columns(row, column, self.level),
+                }
+                for region, column in SHARES.items()
+            },
+            "quantified_by": self.quantified_by_,
+            "regions_by": self.regions_by_,
+            "objection": self.objection_,
+            "range": self.density_range_,
+            "mixture": _mixture(self),
+            "n_anchors": self.n_anchors_,
+            "settings": {name: value for name, value in settings.items() if name != "random_state"},
+        }
+        for name in ("confidence", "alignment"):
+            low, high = getattr(self, f"{name}_threshold_interval_")
+            threshold = getattr(self, f"{name}_threshold_")
+            explained = {"explained": getattr(self, f"{name}_explained_")}
+            estimate = Estimate(threshold, low, high, self.level)
+            values[f"{name}_threshold"] = estimate.to_dict() | explained
+        plain: dict[str, Any] = jsonable(values)
+        return plain
 
     def _hard_only(self, confidence: FloatArray) -> BoolArray:
         """Mark hard-only points; without a threshold those of confidence 0."""
@@ -122,3 +157,17 @@ class FittedDetector(BaseEstimator):  # type: ignore[misc]
             tf32=self.tf32,
             engine=engine,
         )
+
+
+def _mixture(detector: FittedDetector) -> dict[str, Any] | None:
+    """Return what was fitted, and how far it is to be trusted; None without a mixture."""
+    model = detector.types_
+    if model is None:
+        return None
+    return {
+        "kind": model.kind,
+        "directions": [member.n_directions for member in model.members],
+        "agreement": model.agreement,
+        "less_confident": model.less_confident,
+        "density": model.density(detector.level),
+    }
