@@ -270,7 +270,7 @@ class OverlapDetector(FittedDetector):
             found = find_types(
                 *(features, fitted, proba, confidence, regions[fitted]),
                 gold=self._gold(gold),
-                explained=min(self.confidence_explained_, self.alignment_explained_),
+                explained=(self.confidence_explained_, self.alignment_explained_),
                 intervals=self.n_resamples > 0,
                 seed=seed,
             )

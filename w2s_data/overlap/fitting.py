@@ -32,7 +32,9 @@ MOST_DIMENSIONS = 28
 COMPARED = 20  # dimensions in which the forms are compared
 POINTS_PER_DIMENSION = 50
 N_PARTS = 6  # of the jackknife
-CLEARLY_SPLIT = 0.9  # share of variance explained; zeros for a missing pattern reach .92
+# Share of the confidence's variance that the split explains: zeros for a missing pattern reach
+# .93 or more, noise in its place .90 at most.
+APART = 0.93
 LEAST_PART = 750  # points of each of two fits that are to agree
 
 
@@ -66,17 +68,18 @@ def find_types(
     regions: AnyArray,
     *,
     gold: Gold | None,
-    explained: float,
+    explained: tuple[float, float],
     intervals: bool,
     seed: int,
 ) -> Found:
     """Fit a model of the types, and decide what it is used for.
 
-    `explained` is how well the thresholds of `regions` split: where they do not even split as
-    evenly spread values would, the regions are the model's, and where they split clearly, counting
-    makes no error that a model could correct.
+    `explained` is how well the thresholds of confidence and alignment split. Where they do not even
+    split as evenly spread values would, the regions are the model's. Where hard-only points stand
+    apart, and the others split too, counting makes no error that a model could correct.
     """
-    if explained >= CLEARLY_SPLIT:
+    doubtful = min(explained) < UNIFORM_EXPLAINED
+    if explained[0] >= APART and not doubtful:
         return NOT_SOUGHT
     # A stream of its own: anchors and replicates are those of a fit without a model.
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(1,)))
@@ -88,7 +91,7 @@ def find_types(
     if fit.objection:
         return NOT_SOUGHT._replace(types=fit, objection=fit.objection)
     by: Literal["mixture", "thresholds"]
-    by = "mixture" if explained < UNIFORM_EXPLAINED else "thresholds"
+    by = "mixture" if doubtful else "thresholds"
     return Found(fit, "", "mixture", by)
 
 
