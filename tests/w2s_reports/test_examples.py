@@ -179,7 +179,7 @@ def test_pairs_show_both_texts(synthetic_run: MakeRun) -> None:
     assert '<p class="side">chosen</p>' in page
     assert '<p class="side">rejected</p>' in page
     assert "do not apply" not in report.summary["examples"]["duplicates"]["hint"]
-    assert "Preference pairs" in report.summary["examples"]["duplicates"]["hint"]
+    assert "w2s groups RUN" in report.summary["examples"]["duplicates"]["hint"]
     assert item["rejected"] in report.to_markdown()
 
 

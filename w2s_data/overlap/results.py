@@ -74,6 +74,7 @@ class FittedDetector(BaseEstimator):  # type: ignore[misc]
 
         Examples
         --------
+        >>> from w2s_data import OverlapDetector
         >>> rng = np.random.default_rng(0)
         >>> p = rng.random(60)
         >>> detector = OverlapDetector(random_state=0)

@@ -22,7 +22,7 @@ from w2s_data.run import Run
 from w2s_data.stages.embedding import load_features, required
 from w2s_data.stages.graph import SCORE
 from w2s_data.stages.posterior import fit_posterior
-from w2s_data.stages.scoring import teacher_of, weak_proba_by_model
+from w2s_data.stages.scoring import gold_of_types, teacher_of, weak_proba_by_model
 from w2s_data.utils.typing import FloatArray
 from w2s_data.utils.votes import chance, mean_label, votes
 from w2s_data.utils.warnings import collect_warnings
@@ -79,7 +79,12 @@ def make_rescorer(
     with collect_warnings(DegenerateDataWarning):
         detector = OverlapDetector(**recorded["detector"])
         pool = known.rows("pool")
-        detector.fit(FeatureView(strong, pool), mean_label(proba)[pool], engine=compute.engine)
+        averaged = mean_label(proba)
+        detector.fit(
+            *(FeatureView(strong, pool), averaged[pool]),
+            gold=gold_of_types(known, strong, averaged, detector),
+            engine=compute.engine,
+        )
         own = {n: v for n, v in recorded["posterior"].items() if n in LabelPosterior().get_params()}
         joined = fit_posterior(LabelPosterior(**own), known, strong, proba, compute, taught)
     return Rescorer(weak, detector, joined.fitted, known.class_names)

@@ -77,6 +77,9 @@ def score_stage(
     # Their parameters are recorded in full: a new default makes the stage run again.
     make = OverlapDetector.reference if settings.reference else OverlapDetector
     detector = make(device=compute.device, random_state=compute.seed)
+    if dataset.is_paired:
+        # Each pair's order is drawn, and a mixture would find other types in another order.
+        detector.set_params(quantify="count")
     probe = LinearProbe(l2=settings.teacher_l2, device=compute.device, random_state=compute.seed)
     teacher = probe_for(dataset, probe)
     posterior = LabelPosterior(
@@ -123,7 +126,7 @@ def score_stage(
     return StageResult(run.read(SCORE))
 
 
-def _gold_of_types(
+def gold_of_types(
     dataset: W2SDataset, strong: FeatureMatrix, proba: FloatArray, detector: OverlapDetector
 ) -> tuple[FloatArray, FloatArray, IntArray] | None:
     """Return gold rows for the detector's mixture; the teacher's own are cross-fitted already."""
@@ -278,7 +281,7 @@ def _detect(
         detector.fit(
             *(checked, proba),
             pool=dataset.rows("pool"),
-            gold=_gold_of_types(dataset, strong, proba, detector),
+            gold=gold_of_types(dataset, strong, proba, detector),
             engine=compute.engine,
         )
     scores = detector.scores_

@@ -17,8 +17,12 @@ from w2s_reports.formats import count, format_estimate, has_interval, number, pe
 def confidence_curve(artefacts: Artefacts, overlap: Mapping[str, Any]) -> Figure | None:
     """Draw the sorted margins; below the change point lie the hard-only points."""
     scored = artefacts.scored()
-    below = int((scored["region"] == "hard-only").sum())
     values = np.sort(scored["confidence"].to_numpy(dtype=np.float64))
+    below = int((scored["region"] == "hard-only").sum())
+    sides = (("hard", "hard-only"), ("muted", "overlap or easy-only"))
+    if overlap["regions_by"] == "mixture":  # which starts from the threshold, and moves points
+        below = _below(values, overlap["confidence_threshold"])
+        sides = (("hard", "less confident"), ("muted", "more confident"))
     return _sorted_curve(
         "confidence",
         "margin",
@@ -26,7 +30,7 @@ def confidence_curve(artefacts: Artefacts, overlap: Mapping[str, Any]) -> Figure
         values,
         below,
         overlap["confidence_threshold"],
-        sides=(("hard", "hard-only"), ("muted", "overlap or easy-only")),
+        sides=sides,
         among="points",
     )
 
@@ -35,17 +39,28 @@ def alignment_curve(artefacts: Artefacts, overlap: Mapping[str, Any]) -> Figure 
     """Draw the sorted alignment of the confident points; overlap lies above the change point."""
     scored = artefacts.scored()
     values = scored["alignment"].to_numpy(dtype=np.float64, na_value=np.nan)
+    values = np.sort(values[np.isfinite(values)])
     below = int((scored["region"] == "easy-only").sum())
+    sides = (("easy", "easy-only"), ("overlap", "overlap"))
+    if overlap["regions_by"] == "mixture":
+        below = _below(values, overlap["alignment_threshold"])
+        sides = (("easy", "less aligned"), ("overlap", "more aligned"))
     return _sorted_curve(
         "alignment",
         "alignment",
         "Alignment with the hard-only points, sorted",
-        np.sort(values[np.isfinite(values)]),
+        values,
         below,
         overlap["alignment_threshold"],
-        sides=(("easy", "easy-only"), ("overlap", "overlap")),
+        sides=sides,
         among="confident points",
     )
+
+
+def _below(values: FloatArray, threshold: Mapping[str, float | None]) -> int:
+    """Count sorted values below a change point; all where there is none."""
+    at = threshold["value"]
+    return len(values) if at is None else int(np.searchsorted(values, at, side="right"))
 
 
 def _sorted_curve(

@@ -96,11 +96,17 @@ def _plane(points: Mapping[str, Any], overlap: Mapping[str, Any]) -> Spec | None
         "key": "plane",
         "label": "Margin × alignment",
         "layout": _plane_layout(bool(hard), overlap, (min(aligned), max(aligned))),
-        "caption": "The dotted lines are the thresholds that divide the regions. "
+        "caption": f"The dotted lines are the thresholds {_divide(overlap)}. "
         f"{sentence if hard else ''}{_drawn(points, len(codes))}",
         "alt": f"Scatter plot of the alignment of {count(len(codes))} points against the "
         "margin of their weak labels.",
     }
+
+
+def _divide(overlap: Mapping[str, Any]) -> str:
+    if overlap["regions_by"] == "mixture":
+        return "from which the mixture of the types started; the regions are its likeliest types"
+    return "that divide the regions"
 
 
 def _plane_layout(strip: bool, overlap: Mapping[str, Any], ends: tuple[float, float]) -> Spec:

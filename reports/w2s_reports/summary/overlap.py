@@ -113,6 +113,7 @@ def overlap(artefacts: Artefacts) -> dict[str, Any]:
         result[key] = _accuracy(written, key, level)
     low, high = written.get("range") or (None, None)
     result["range"] = {"value": None, "low": plain(low), "high": plain(high), "level": level}
+    result["regions_by"] = written.get("regions_by", "thresholds")
     result["quantified_by"] = written.get("quantified_by", "count")
     return result | {"doubt": _doubt(result, written.get("objection") or "")}
 

@@ -100,7 +100,11 @@ def test_class_names_order_the_columns():
         ({"epochs": 0}, InputError, "epochs must be None or an integer from 1 to 100000"),
         ({"batch_size": 0}, InputError, "batch_size must be None or an integer from 1 to"),
         ({"l2": -1}, InputError, r"l2 must be None or 'cv' or a number in \[0, 1e.09\]"),
-        ({"learning_rate": 0}, InputError, r"learning_rate must be None or a number in \(0, 1\]"),
+        (
+            {"learning_rate": 0},
+            InputError,
+            r"learning_rate must be None or 'auto' or a number in \(0, 1\]",
+        ),
         ({"validation": (FEATURES[:, :2], np.arange(N) % 2)}, FeatureError, "have 2 columns"),
         ({"validation": (FEATURES, [0, 1])}, InputError, "validation has 60 rows and 2 labels"),
     ],
