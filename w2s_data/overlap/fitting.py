@@ -268,7 +268,8 @@ def _reduce(
     kept = length > 1e-6 * length[0] if length[0] > 0 else length > 0
     if not kept.any():
         return None
-    return Reduction(centre, axes[kept].T, bin_edges(confidence), n_classes)
+    scale = length[0] / np.sqrt(len(sample))  # features may come in any unit
+    return Reduction(centre, axes[kept].T / scale, bin_edges(confidence), n_classes)
 
 
 def _gold_points(reduction: Reduction, gold: Gold | None) -> Points | None:

@@ -118,6 +118,19 @@ class TestDoubt:
         assert low <= detector.density_interval_[0] <= detector.density_interval_[1] <= high
         assert low <= detector.types_.density(0.95).value <= high
 
+    def test_confident_labels_do_not_make_noise_trustworthy(self):
+        rng = np.random.default_rng(0)
+        proba = gaussian_overlap(800, 0.4, "noise", random_state=0).dataset.weak_proba
+        detector = OverlapDetector(n_resamples=0, random_state=0, device="cpu")
+        detector.fit(rng.normal(size=(800, 200)).astype(np.float32), proba)
+        assert detector.quantified_by_ == "count"
+
+    def test_the_unit_of_the_features_does_not_matter(self):
+        example, detector = fitted()
+        small = OverlapDetector(n_resamples=20, random_state=0, device="cpu")
+        small.fit(example.strong_features * np.float32(1e-6), example.dataset.weak_proba)
+        assert small.density_ == pytest.approx(detector.density_, abs=1e-3)
+
     def test_few_points_are_counted(self):
         _, detector = fitted(n=80)
         assert detector.objection_.startswith("80 points are too few")
