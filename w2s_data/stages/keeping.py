@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,7 @@ def keep_students(
     pretrained model of a tuning other than "head".
     """
     base = base_of(result.tuning, model, run.manifest.get("encoders", {}))
-    size = {"checkpoints": _bytes(_files(run.path / Path(SCRATCH).parent))}
+    size: dict[str, int] = {}
     with _scratch(run.path / SCRATCH) as scratch:
         for role, name in result.roles.items():
             student = result.student(name)
@@ -45,10 +46,10 @@ def keep_students(
             (scratch / role / CARD).write_text(card, encoding="utf-8")
             size |= _parameters(student)
         files = {role: _files(scratch / role) for role in result.roles}
-        size["students"] = sum(file.stat().st_size for own in files.values() for file in own)
-        size["checkpoints"] = (
-            sum(f.stat().st_size for f in _files(run.path / "gain")) - size["students"]
-        )
+        size["students"] = _bytes(chain.from_iterable(files.values()))
+        # The scratch lies among the checkpoints.
+        everything = _bytes(_files(run.path / Path(SCRATCH).parent))
+        size["checkpoints"] = everything - size["students"]
         for role, own in files.items():
             for file in own:
                 place = Path(STUDENTS[role], file.relative_to(scratch / role))
