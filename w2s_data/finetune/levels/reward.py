@@ -46,19 +46,6 @@ BYTES = 8  # of a logit, as the model computes it and in float32
 class PairNetwork(WholeNetwork):
     """A pretrained model with a linear reward on its pooled hidden state; see the module."""
 
-    def __init__(
-        self,
-        adaptation: Adaptation,
-        n_classes: int,
-        device: torch.device,
-        recipe: Recipe | None = None,
-    ) -> None:
-        import torch
-
-        super().__init__(adaptation, n_classes, device, recipe)
-        # Without a bias, which would vanish in the difference.
-        self.head = torch.nn.Linear(self.width, 1, bias=False).to(device)
-
     def read(self, items: Sequence[Any], resident_bytes: int = 0) -> Any:  # noqa: ARG002
         """Tokenize pairs; see `PairReader.read`."""
         return PairReader(self.texts, self.max_length, self.first, ends=False).read(items)
@@ -68,6 +55,12 @@ class PairNetwork(WholeNetwork):
         """The reader, which is one of texts."""
         assert isinstance(self.reader, TextReader)
         return self.reader
+
+    def _new_head(self) -> torch.nn.Module:
+        """Create the reward; without a bias, which would vanish in the difference."""
+        import torch
+
+        return torch.nn.Linear(self.width, 1, bias=False)
 
     def _forward(self, items: Any, rows: IntArray) -> Tensor:
         """Logits (B, 2) in float32."""
@@ -86,14 +79,11 @@ class ImplicitNetwork(PairNetwork):
         recipe: Recipe | None = None,
         start: Source | None = None,
     ) -> None:
-        import torch
-
         # Tuned weights that were saved are not those of the start, which `start` has.
         self.start, self.is_opened = start or adaptation.source, start is not None
         self.is_start = not self.is_opened
         self.start_model: Any = None
         super().__init__(adaptation, n_classes, device, recipe)
-        self.head = torch.nn.Identity()  # the model's own head scores tokens
         # Logits of all tokens of the vocabulary at every place take most of the memory.
         most = LOGIT_BYTES // (BYTES * self.max_length * self.texts.vocabulary)
         self.rows_at_a_time = max(1, min(self.rows_at_a_time, most))
@@ -186,6 +176,12 @@ class ImplicitNetwork(PairNetwork):
         at = np.arange(first, length)
         counts = (at >= before[:, None]) & (at < items.sides.lengths[places][:, None])
         return -(losses * torch.from_numpy(counts).to(self.device)).sum(1)
+
+    def _new_head(self) -> torch.nn.Module:
+        """Create none: the model's own head scores tokens."""
+        import torch
+
+        return torch.nn.Identity()
 
     def _load(self, dtype: torch.dtype, options: Mapping[str, Any]) -> Part:
         return _load_decoder(self.adaptation.source, dtype, **options)

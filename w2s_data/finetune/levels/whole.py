@@ -88,7 +88,7 @@ class WholeNetwork:
         self.is_half = is_half(device, adaptation.precision)
         self.n_layers, self.width = self._measure()
         # Created on the CPU, then moved: the initial weights are the same on every device.
-        self.head: torch.nn.Module = torch.nn.Linear(self.width, n_classes).to(device)
+        self.head = self._new_head().to(device)
         self.depth = self.n_layers
         self.l2 = 0.0
         if adaptation.gradient_checkpointing:
@@ -248,6 +248,12 @@ class WholeNetwork:
         """Load the part of the model that is tuned."""
         source, pooling = self.adaptation.source, self.recipe.pooling
         return load_part(source, self.kind, dtype, pooling, **options)
+
+    def _new_head(self) -> torch.nn.Module:
+        """Create the layer on the pooled vector."""
+        import torch
+
+        return torch.nn.Linear(self.width, self.n_classes)
 
     def _measure(self) -> tuple[int, int]:
         """Return the number of layers and the width of a pooled vector.
