@@ -183,8 +183,12 @@ class OverlapDetector(FittedDetector):
         OverlapDetector(alignment='max', n_anchors='full', n_resamples=0,
                         quantify='count', threshold='binseg')
         """
-        published = {"threshold": "binseg", "alignment": "max", "n_anchors": "full"}
-        published["quantify"] = "count"
+        published = {
+            "threshold": "binseg",
+            "alignment": "max",
+            "n_anchors": "full",
+            "quantify": "count",
+        }
         return cls(**published | options)
 
     def fit(

@@ -138,13 +138,8 @@ def fit_types(
             model = replace(model, replicates=fitted.jackknife(model.members, rng))
     except np.linalg.LinAlgError:
         return "the strong features do not span enough directions"
-    model = replace(
-        model,
-        log_types=np.empty((len(pool), len(model.members), TYPES), dtype=np.float32),
-        regions=np.empty(len(proba), dtype=np.int8),
-    )
-    _score_all(model, features, pool, proba, confidence)
-    return model
+    log_types, likeliest = _score_all(model, features, pool, proba, confidence)
+    return replace(model, log_types=log_types, regions=likeliest)
 
 
 class _Fit:
@@ -284,16 +279,17 @@ def _score_all(
     pool: IntArray,
     proba: FloatArray,
     confidence: FloatArray,
-) -> None:
-    """Fill in the regions of all rows and the log densities of the pool's, block by block."""
+) -> tuple[FloatArray, AnyArray]:
+    """Return the log densities (n, M, 3) of the pool's points, and the types (N,) of all rows."""
+    log_types = np.empty((len(pool), len(model.members), TYPES), dtype=np.float32)
+    regions = np.empty(len(proba), dtype=np.int8)
     place = np.full(len(proba), -1)
     place[pool] = np.arange(len(pool))
-    for rows, block in features.blocks():
-        points = model.reduction.points(block, proba[rows], confidence[rows])
-        scores = model.score(points)
-        model.regions[rows] = model.proba(scores).argmax(axis=1)
+    for rows, scores, likeliest in model.scored(features, proba, confidence):
+        regions[rows] = likeliest
         own = place[rows]
-        model.log_types[own[own >= 0]] = scores[own >= 0]
+        log_types[own[own >= 0]] = scores[own >= 0]
+    return log_types, regions
 
 
 def _joined(points: Points, gold: Points) -> Points:

@@ -9,7 +9,9 @@ the shares that make their own points most likely under the densities of all.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -115,23 +117,47 @@ class TypeModel:
         joint = np.exp(log_types - log_types.max(axis=2, keepdims=True)) * weights
         return np.asarray((joint / joint.sum(axis=2, keepdims=True)).mean(axis=1))
 
+    def scored(
+        self, features: FeatureMatrix, proba: FloatArray, confidence: FloatArray
+    ) -> Iterator[tuple[slice, FloatArray, AnyArray]]:
+        """Yield rows, their log densities and likeliest types (int8), block by block."""
+        for rows, block in features.blocks():
+            scores = self.score(self.reduction.points(block, proba[rows], confidence[rows]))
+            yield rows, scores, self.proba(scores).argmax(axis=1).astype(np.int8)
+
     def regions_of(
         self, features: FeatureMatrix, proba: FloatArray, confidence: FloatArray
     ) -> AnyArray:
         """Return the likeliest types (n,) of new rows, int8."""
-        regions = np.empty(len(proba), dtype=np.int8)
-        for rows, block in features.blocks():
-            points = self.reduction.points(block, proba[rows], confidence[rows])
-            regions[rows] = self.proba(self.score(points)).argmax(axis=1)
-        return regions
+        return np.concatenate([own for *_, own in self.scored(features, proba, confidence)])
 
-    def shares(self, codes: IntArray, n_groups: int, level: float) -> Shares:
+    def shares(self, codes: IntArray | None, n_groups: int, level: float) -> Shares:
         """Return the shares of the types in groups of the pool's points; -1 is in no group.
 
-        Limits are NaN where the jackknife was left out.
+        None stands for all points as one group. Limits are NaN where the jackknife was left out.
         """
         from scipy.stats import norm
 
+        value, spread = self._whole if codes is None else self._estimates(codes, n_groups)
+        # On the scale of log-odds, where limits do not leave [0, 1].
+        near = np.clip(value, 1e-3, 1 - 1e-3)
+        reach = norm.ppf((1 + level) / 2) * np.sqrt(spread) / (near * (1 - near))
+        low, high = expit(logit(near) - reach), expit(logit(near) + reach)
+        return Shares(value, np.minimum(low, value), np.maximum(high, value))  # keep NaN
+
+    def density(self, level: float) -> Estimate:
+        """Return the share of overlap points in the pool."""
+        value, low, high = self.shares(None, 1, level)
+        overlap = (0, Region.OVERLAP)
+        return Estimate(float(value[overlap]), float(low[overlap]), float(high[overlap]), level)
+
+    @cached_property
+    def _whole(self) -> tuple[FloatArray, FloatArray]:
+        # Density, table and summary all begin with it.
+        return self._estimates(np.zeros(len(self.log_types), dtype=np.int64), 1)
+
+    def _estimates(self, codes: IntArray, n_groups: int) -> tuple[FloatArray, FloatArray]:
+        """Return the shares in groups, and their variances: (G, 3) each."""
         value = np.full((n_groups, TYPES), np.nan)
         spread = np.zeros_like(value)
         fitted_codes = codes[self.rows]
@@ -148,17 +174,7 @@ class TypeModel:
                 + (self._model_variance(own) if enough else everywhere)
                 + each.var(axis=0)
             )
-        # On the scale of log-odds, where limits do not leave [0, 1].
-        near = np.clip(value, 1e-3, 1 - 1e-3)
-        reach = norm.ppf((1 + level) / 2) * np.sqrt(spread) / (near * (1 - near))
-        low, high = expit(logit(near) - reach), expit(logit(near) + reach)
-        return Shares(value, np.minimum(low, value), np.maximum(high, value))  # keep NaN
-
-    def density(self, level: float) -> Estimate:
-        """Return the share of overlap points in the pool."""
-        value, low, high = self.shares(np.zeros(len(self.log_types), dtype=np.int64), 1, level)
-        overlap = (0, Region.OVERLAP)
-        return Estimate(float(value[overlap]), float(low[overlap]), float(high[overlap]), level)
+        return value, spread
 
     def _model_variance(self, own: IntArray) -> FloatArray:
         """Variance (3,) of the shares among some fitted points, by leaving out parts of the fit."""

@@ -89,7 +89,7 @@ class FittedDetector(BaseEstimator):  # type: ignore[misc]
             raise InputError(f"by has {len(labels)} entries; the detector was fitted on {n} points")
         codes, names = pd.factorize(labels, sort=True)
         if self.types_ is not None and self.quantified_by_ == "mixture":
-            shares = self.types_.shares(codes, len(names), self.level)
+            shares = self.types_.shares(None if by is None else codes, len(names), self.level)
             return quantified_table(shares, codes, list(names))
         known = self._bootstrap
         return share_table(
