@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
+from w2s_data.utils.progress import no_advance
+
 S = TypeVar("S")
 B = TypeVar("B")
 R = TypeVar("R")
@@ -14,10 +16,6 @@ R = TypeVar("R")
 Advance = Callable[[int], None]
 Work = Callable[[S, B, Advance], R]
 """A function of a module: (state that all blocks share, one block, advance) -> result."""
-
-
-def no_advance(units: int) -> None:
-    """Ignore progress updates."""
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
-from w2s_data.compute.base import Advance, no_advance
+from w2s_data.compute.base import Advance
 from w2s_data.errors import EncoderError, rows
+from w2s_data.utils.progress import no_advance
 from w2s_data.utils.typing import FloatArray, IntArray
 
 Kind = Literal["text", "image"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from w2s_data.compute.base import Advance, no_advance
+from w2s_data.compute.base import Advance
 from w2s_data.compute.device import (
     every_device,
     is_lost,
@@ -24,6 +24,7 @@ from w2s_data.encoders.pooling import Head, pool
 from w2s_data.encoders.recipe import Recipe
 from w2s_data.encoders.source import Source, failure
 from w2s_data.errors import EncoderError, first_line
+from w2s_data.utils.progress import no_advance
 from w2s_data.utils.typing import FloatArray, IntArray
 from w2s_data.utils.validation import Constraint, check_parameters, one_of
 

@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from w2s_data.compute import faiss as _faiss
-from w2s_data.compute.base import Advance, B, Engine, LocalEngine, Work, no_advance
+from w2s_data.compute.base import Advance, B, Engine, LocalEngine, Work
 from w2s_data.errors import EmptyDataError, FeatureError, InputError, StoreError
 from w2s_data.features.matrix import FeatureMatrix, as_feature_matrix
 from w2s_data.neighbors import build as _index
@@ -28,6 +28,7 @@ from w2s_data.neighbors.search import (
     prepared_blocks,
 )
 from w2s_data.neighbors.storage import read_index, start_fingerprint, write_index
+from w2s_data.utils.progress import no_advance
 from w2s_data.utils.reading import parsing
 from w2s_data.utils.typing import FloatArray, IntArray, RandomState
 from w2s_data.utils.validation import check_generator, check_parameters, one_of, whole

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from w2s_data.compute import faiss as _faiss
-from w2s_data.compute.base import Advance, no_advance
+from w2s_data.compute.base import Advance
 from w2s_data.errors import FeatureError, InputError, first_line
 from w2s_data.features.matrix import DEFAULT_BLOCK_BYTES, FeatureMatrix, row_blocks
 from w2s_data.neighbors import build as _index
 from w2s_data.neighbors.results import Metric, score_name
+from w2s_data.utils.progress import no_advance
 from w2s_data.utils.typing import AnyArray, FloatArray, IntArray
 from w2s_data.utils.validation import check_feature_block
 

@@ -40,7 +40,7 @@ def progress(
     ...     advance(10)
     """
     if enabled is False or total == 0:
-        yield ignore
+        yield no_advance
     elif enabled is None and not sys.stderr.isatty():
         yield _Lines(description, total, unit)
     elif (shared := _shared.get()) is not None:
@@ -56,7 +56,7 @@ def progress(
             yield lambda units, note="": own.update(task, advance=units, note=note)
 
 
-def ignore(units: int, note: str = "") -> None:
+def no_advance(units: int, note: str = "") -> None:
     """Show nothing."""
 
 

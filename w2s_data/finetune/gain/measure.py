@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from w2s_data.compute.base import Engine, no_advance
+from w2s_data.compute.base import Engine
 from w2s_data.errors import DegenerateDataWarning, InputError
 from w2s_data.finetune.gain.checkpoint import Checkpoint
 from w2s_data.finetune.gain.comparison import Comparer, read_forecast
@@ -27,6 +27,7 @@ from w2s_data.finetune.task import fit_posterior
 from w2s_data.utils import lock
 from w2s_data.utils.intervals import LEVEL
 from w2s_data.utils.io import make_folder
+from w2s_data.utils.progress import no_advance
 from w2s_data.utils.progress import progress as progress_bar
 from w2s_data.utils.typing import AnyArray, FloatArray, RandomState
 from w2s_data.utils.validation import check_seeds, root_seed

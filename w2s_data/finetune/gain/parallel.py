@@ -6,12 +6,13 @@ import dataclasses
 import warnings
 from collections.abc import Mapping
 
-from w2s_data.compute.base import Advance, Engine, no_advance
+from w2s_data.compute.base import Advance, Engine
 from w2s_data.errors import DegenerateDataWarning, InputError, RunError
 from w2s_data.features.matrix import ArrayFeatures
 from w2s_data.finetune.gain.checkpoint import Checkpoint, Predictions
 from w2s_data.finetune.gain.training import GOLD_SPLITS, Job, Laboratory
 from w2s_data.finetune.methods.base import Method
+from w2s_data.utils.progress import no_advance
 
 
 def train_ahead(laboratory: Laboratory, methods: Mapping[str, Method], engine: Engine) -> None:

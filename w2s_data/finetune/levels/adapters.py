@@ -37,7 +37,7 @@ from w2s_data.finetune.objectives import LINKS, Model, Objective, Weights
 from w2s_data.finetune.settings import Adaptation, ResolvedSettings
 from w2s_data.finetune.task import TRAINING, Pool, Task
 from w2s_data.utils.io import sha256_json
-from w2s_data.utils.progress import Advance, ignore, progress
+from w2s_data.utils.progress import Advance, no_advance, progress
 from w2s_data.utils.typing import FloatArray, IntArray
 from w2s_data.utils.validation import check_same_length
 
@@ -223,7 +223,7 @@ class WholeTask(Task):
         stage: str,
         reseed: Callable[[int], None],
         schedule: StepSchedule,
-        advance: Advance = ignore,
+        advance: Advance = no_advance,
         store: TrainingStore | None = None,
     ) -> WholeTrainer:
         labels, name = self.validation_labels, f"{self.name}, {stage}"
