@@ -22,9 +22,24 @@ from w2s_selectors.selection import select_sources
 from w2s_selectors.sources import CallableSource
 
 
-def select(folder: Path, checkpoint: Path | None) -> SelectionResult:
+# A selection in which nobody waits is over in a second, before the kills are. A tenth of a second
+# for each of its eighty paid answers makes it last on any machine for longer than they take.
+PAUSE = 0.1
+
+
+class SlowService(Service):
+    """A service that takes its time."""
+
+    def __call__(self, n: int, request: str) -> list[tuple[str, str]]:
+        time.sleep(PAUSE)
+        return super().__call__(n, request)
+
+
+def select(
+    folder: Path, checkpoint: Path | None, service: type[Service] = Service
+) -> SelectionResult:
     """The selection that is killed."""
-    paid = [CallableSource(Service(folder / name, name), name) for name in ("fine", "noisy")]
+    paid = [CallableSource(service(folder / name, name), name) for name in ("fine", "noisy")]
     return select_sources(
         [*tables(("good",), 2000), *paid],
         budget=900,
@@ -44,10 +59,10 @@ def main() -> None:
     """Fork processes that select, kill the oldest, and do so again; the last ones may end."""
     folder, kills, at_once = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[4])
     rng, killed = np.random.default_rng(int(sys.argv[3])), 0
-    children = [] if kills else [_selecting(folder) for _ in range(at_once)]
+    children = [] if kills else [_selecting(folder, Service) for _ in range(at_once)]
     while killed < kills:
         while len(children) < at_once:
-            children.append(_selecting(folder))
+            children.append(_selecting(folder, SlowService))
         time.sleep(rng.uniform(0.02, 0.5))
         child = children.pop(0)
         os.kill(child, signal.SIGKILL)
@@ -59,12 +74,12 @@ def main() -> None:
     sys.stdout.write(f"{killed} {sum(map(bool, ended))}\n")
 
 
-def _selecting(folder: Path) -> int:
+def _selecting(folder: Path, service: type[Service]) -> int:
     child = os.fork()
     if child == 0:
         code = 1
         try:
-            select(folder / "services", folder / "checkpoint")
+            select(folder / "services", folder / "checkpoint", service)
             code = 0
         finally:
             os._exit(code)
