@@ -21,7 +21,6 @@ from w2s_selectors.result import SelectionResult
 from w2s_selectors.selection import select_sources
 from w2s_selectors.sources import CallableSource
 
-
 # A selection in which nobody waits is over in a second, before the kills are. A tenth of a second
 # for each of its eighty paid answers makes it last on any machine for longer than they take.
 PAUSE = 0.1
