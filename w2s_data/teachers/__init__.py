@@ -1,0 +1,5 @@
+"""Teachers: weak labels from models, rules, programs and language models' answers."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
