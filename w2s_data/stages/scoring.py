@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -36,7 +37,7 @@ from w2s_data.stages.room import check_room
 from w2s_data.stages.settings import ScoreSettings
 from w2s_data.stages.shifting import WEIGHT, find_shift, learned_roles, shift_detector
 from w2s_data.stages.warnings import data_warnings
-from w2s_data.utils.progress import progress
+from w2s_data.utils.progress import Advance, progress
 from w2s_data.utils.stage import WEAK_PROBA, StageResult
 from w2s_data.utils.typing import FloatArray, IntArray, RandomState
 from w2s_data.utils.validation import check_generator
@@ -267,6 +268,20 @@ def weak_proba_of(run: Run, dataset: W2SDataset) -> FloatArray:
     return mean_label(weak_proba_by_model(run, dataset))
 
 
+def _first_pass(advance: Advance, total: int) -> Callable[[int], None]:
+    """Return a function that counts each row once: passes after the alignment are short."""
+    done = 0
+
+    def count(rows: int) -> None:
+        nonlocal done
+        new = min(rows, total - done)
+        done += new
+        if new:
+            advance(new)
+
+    return count
+
+
 def _detect(
     dataset: W2SDataset,
     strong: FeatureMatrix,
@@ -277,7 +292,8 @@ def _detect(
     """Fit on the pool, score all items, and return `scores.parquet`."""
     with progress("score", total=len(dataset), enabled=compute.progress) as advance:
         name = "differences of the strong features" if dataset.is_paired else "strong features"
-        checked = FeatureView(strong, name=name, check=True, advance=advance)
+        once = _first_pass(advance, len(dataset))
+        checked = FeatureView(strong, name=name, check=True, advance=once)
         detector.fit(
             *(checked, proba),
             pool=dataset.rows("pool"),
