@@ -17,5 +17,5 @@ def test_the_bar_counts_each_item_once(tmp_path, monkeypatch):
         yield counts.append
 
     monkeypatch.setattr(scoring, "progress", recorded)
-    scored(tmp_path, table, strong)
+    scored(tmp_path, table, strong, weak=strong[:, :2])
     assert sum(counts) == len(table)  # the mixture reads the features again
