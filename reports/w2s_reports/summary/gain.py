@@ -33,6 +33,7 @@ MEANINGS = {
     "enhanced": "Keeps the points of each class that the student is surest of, and trains again.",
     "cosupervised": "Gives each point to the specialist among the teachers that fits it.",
     "raven": "Learns how far to trust each of several teachers.",
+    "label_model": "Weighs the teachers by how they agree, without gold labels.",
     "mixed": "Control: the same rows, with the teacher's labels as they are.",
     "first_round": "Control: the first student of the chain.",
     "random_subset": "Control: as many points as the method keeps, drawn at random.",

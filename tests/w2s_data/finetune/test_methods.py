@@ -43,6 +43,7 @@ METHODS = (
     "labelled_only",
     "trust",
     "prediction_powered",
+    "label_model",
 )
 N, D = 160, 6
 QUICK = {"l2": 1e-3, "epochs": 4, "batch_size": 32, "device": "cpu"}

@@ -13,6 +13,7 @@ from w2s_data.finetune.methods.confidence import Confidence
 from w2s_data.finetune.methods.cosupervised import CoSupervised
 from w2s_data.finetune.methods.crossfit import CrossFit
 from w2s_data.finetune.methods.enhanced import Enhanced
+from w2s_data.finetune.methods.label_model import DawidSkene
 from w2s_data.finetune.methods.labelled_only import LabelledOnly
 from w2s_data.finetune.methods.naive import Naive
 from w2s_data.finetune.methods.overlap import Overlap
@@ -28,7 +29,7 @@ _METHODS: dict[str, type[Method]] = {
     for method in (
         *(Naive, Confidence, Bootstrap, VSup, Bayes),
         *(Overlap, CrossFit, Enhanced, CoSupervised, Raven),
-        *(Stacked, LabelledOnly, Trust, PredictionPowered),
+        *(Stacked, LabelledOnly, Trust, PredictionPowered, DawidSkene),
     )
 }
 M = TypeVar("M", bound=type[Method])
