@@ -23,6 +23,11 @@ def _named(name: str, value: float | None) -> dict[str, Any]:
     return {name: nothing if value is None else _estimate(value, 0.02, level=0.95)}
 
 
+def _scores(accuracy: float) -> dict[str, Any]:
+    finer = {"auroc": min(accuracy + 0.05, 0.97), "log_loss": 1.2 - accuracy}
+    return {"accuracy": _estimate(accuracy)} | {n: _estimate(v) for n, v in finer.items()}
+
+
 EXPECTED = {"teacher": 0.70, "gold": 0.77, "weak": 0.74, "both": 0.79}
 MEASURED = {"teacher": 0.70, "gold": 0.71, "weak": 0.78, "both": 0.81}
 STUDENTS = {"teacher": "", "gold": "labelled_only", "weak": "confidence", "both": "stacked"}
@@ -292,8 +297,8 @@ def _gain_files(spec: Any, hostile: str) -> dict[str, Any]:
             "name": name + hostile,
             "control_of": of and of + hostile,
             "rank_group": "" if of else letter,
-            "scores": {"accuracy": _estimate(teacher + gain)},
-            "gains": {"accuracy": _estimate(gain, 0.02)},
+            "scores": _scores(teacher + gain),
+            "gains": _scores(gain) | {"accuracy": _estimate(gain, 0.02)},
             "groups": {group + hostile: _estimate(teacher + gain) for group in spec.groups},
             "group_gains": {g + hostile: _estimate(gain - 0.01 * k) for k, g in
                             enumerate(spec.groups)},
@@ -319,7 +324,7 @@ def _gain_files(spec: Any, hostile: str) -> dict[str, Any]:
 
     def reference(value: float) -> dict[str, Any]:
         groups = {group + hostile: _estimate(value) for group in spec.groups}
-        return {"scores": {"accuracy": _estimate(value)}, "groups": groups, "reason": ""}
+        return {"scores": _scores(value), "groups": groups, "reason": ""}
 
     def split(name: str, shift: float) -> dict[str, Any]:
         gains = {"labelled_only": 0.01, "ceiling": 0.15, "vote": 0.115} | {

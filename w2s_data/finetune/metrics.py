@@ -1,8 +1,8 @@
-r"""Metrics of class probabilities: accuracy, macro-F1, worst group, calibration.
+r"""Metrics of class probabilities: accuracy, macro-F1, AUROC, log-loss, worst group, calibration.
 
-Every metric is a function of sums over the items: of hits, of counts by class, group or bin of
-confidence. A bootstrap replicate weights the items, so that the replicates of all metrics, seeds
-and students come from matrix products with one table of weights, and all of them are paired.
+Every metric is a function of sums over the items: of hits, of losses, of counts by class, group or
+bin of confidence. A bootstrap replicate weights the items, so that the replicates of all metrics,
+seeds and students come from matrix products with one table of weights, and all of them are paired.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from functools import cached_property
 
 import numpy as np
 
-from w2s_data.utils.typing import AnyArray, FloatArray, IntArray
+from w2s_data.utils.typing import AnyArray, BoolArray, FloatArray, IntArray
 from w2s_data.utils.votes import abstains
 
 CALIBRATION_BINS = 15  # as in Guo et al.; fewer hide errors that cancel, more leave bins empty
@@ -22,6 +22,8 @@ COUNT_BYTES = 32 * 2**20  # of resampled counts
 DRAWN_BYTES = 16 * 2**20  # of counts, as float64, that are multiplied at a time
 TABLE_BYTES = 32 * 2**20  # of statistics that are multiplied with them at a time
 STATISTICS_ROWS = 8192  # items at a time: the intermediate arrays of statistics stay small
+# Least probability in a log-loss, scikit-learn's for float32: a wrong hard label costs 15.9.
+PROBABILITY_FLOOR = float(np.finfo(np.float32).eps)
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def _hits_and_items(proba: FloatArray, truth: Truth) -> FloatArray:
     return np.stack([hits, np.ones_like(hits)], axis=-1)
 
 
-def _hits_per_item(sums: FloatArray) -> FloatArray:
+def _mean_over_items(sums: FloatArray) -> FloatArray:
     return _ratio(sums[..., 0], sums[..., 1])
 
 
@@ -118,10 +120,51 @@ def _excess_per_item(sums: FloatArray) -> FloatArray:
     return _ratio(np.abs(sums[..., :-1]).sum(axis=-1), sums[..., -1])
 
 
+def _losses(proba: FloatArray, truth: Truth) -> FloatArray:
+    """Minus the logarithm of the gold class's probability, then items."""
+    own = proba[:, np.arange(len(truth.labels)), truth.labels].astype(np.float64)
+    losses = -np.log(np.maximum(own, PROBABILITY_FLOOR))
+    return np.stack([losses, np.ones_like(losses)], axis=-1)
+
+
+def _won_pairs(proba: FloatArray, truth: Truth) -> FloatArray:
+    """AUROC plus the pull of each item on it, then items; NaN where all labels are equal."""
+    # A resample's AUROC is no sum over items. Its linear part is, and has DeLong's variance.
+    present = [c for c in np.unique(truth.labels) if not (truth.labels == c).all()]
+    classes = present[-1:] if truth.n_classes == 2 else present  # of two, one mirrors the other
+    pulls = np.full(proba.shape[:2], np.nan)
+    for own, scores in zip(pulls, proba, strict=True):
+        if classes:
+            own[:] = np.mean([_ranked(scores[:, c], truth.labels == c) for c in classes], axis=0)
+    return np.stack([pulls, np.ones_like(pulls)], axis=-1)
+
+
+def _ranked(scores: FloatArray, positive: BoolArray) -> FloatArray:
+    """AUROC plus the pull (n,) of each item: its share of won pairs less the mean, by its odds."""
+    from scipy.stats import rankdata
+
+    # An item's rank among all, less that in its own class, counts the others below it.
+    ahead = rankdata(scores)
+    for own in (positive, ~positive):
+        ahead[own] = (ahead[own] - rankdata(scores[own])) / np.count_nonzero(~own)
+    won = np.where(positive, ahead, 1 - ahead)
+    auroc = float(won[positive].mean())
+    return np.asarray(
+        auroc + (won - auroc) / np.where(positive, positive.mean(), 1 - positive.mean())
+    )
+
+
 # Share of items whose most probable class is right, in [0, 1].
-ACCURACY = Metric("accuracy", _hits_and_items, _hits_per_item)
+ACCURACY = Metric("accuracy", _hits_and_items, _mean_over_items)
 # F1 averaged over the classes that occur as a label or as a prediction, in [0, 1].
 MACRO_F1 = Metric("macro_f1", _class_counts, _mean_f1)
+# Mean of minus the logarithm of the gold class's probability, in nats, >= 0; 0 is best.
+LOG_LOSS = Metric("log_loss", _losses, _mean_over_items)
+# Chance that an item of a class gets a higher probability of it than one of another class, in
+# [0, 1], .5 without information; of several classes the mean over those that the items have.
+# Resamples are linear in the items: DeLong et al., *Comparing the Areas under Two or More
+# Correlated Receiver Operating Characteristic Curves*, Biometrics 1988.
+AUROC = Metric("auroc", _won_pairs, _mean_over_items)
 # Least accuracy of a group, in [0, 1]; on average too low, the more so with small groups.
 WORST_GROUP = Metric("worst_group", _group_counts, _worst)
 # Expected calibration error, sum over bins of (n_b / n) |accuracy - confidence|, in [0, 1]; 0 is
@@ -173,8 +216,9 @@ class ItemBootstrap:
 
     def _table(self, kind: Statistics, proba: FloatArray, truth: Truth) -> FloatArray:
         """Return the statistics (n, K) of one seed, computed some items at a time."""
-        starts = range(0, self.n, STATISTICS_ROWS)
-        parts = (slice(start, start + STATISTICS_ROWS) for start in starts)
+        # Pairs are between all items.
+        starts = range(0, self.n, self.n if kind is _won_pairs else STATISTICS_ROWS)
+        parts = (slice(start, start + starts.step) for start in starts)
         return np.concatenate([kind(proba[:, part], truth.part(part))[0] for part in parts])
 
     def _add_sums(

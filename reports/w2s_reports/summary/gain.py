@@ -16,6 +16,8 @@ from w2s_reports.summary.options import summarize_options
 from w2s_reports.summary.parts import estimate, named, sentence, texts
 from w2s_reports.summary.splits import summarize_splits
 
+# Of probabilities, beside accuracy, which sees the most probable class alone.
+FINER = ("auroc", "log_loss")
 # Students that every method is compared with.
 REFERENCES = ("teacher", "ceiling", "labelled_only", "vote")
 MEANINGS = {
@@ -70,6 +72,7 @@ def summarize_gain(artefacts: Artefacts) -> dict[str, Any]:
         "findings": _findings(methods, groups),
         "reasons": _reasons(methods, undertrained),
         **{name: _reference(result[name], name in undertrained) for name in REFERENCES},
+        "finer": _finer(result, methods),
         "groups": groups,
         "splits": summarize_splits(result),
         "diagnostics": summarize_diagnostics(artefacts),
@@ -92,6 +95,8 @@ def _method(
         "rank_group": str(student["rank_group"]),
         "accuracy": estimate(student["scores"].get("accuracy")),
         "gain": estimate(student["gains"].get("accuracy")),
+        **{name: estimate(student["scores"].get(name)) for name in FINER},
+        **{f"{name}_gain": estimate(student["gains"].get(name)) for name in FINER},
         "pgr": estimate(student["pgr"]) | {"reason": str(student["pgr"]["reason"])},
         "controls": [
             {
@@ -130,6 +135,19 @@ def _lead(method: str, students: Sequence[Mapping[str, Any]]) -> dict[str, Any] 
 def _reference(result: Mapping[str, Any], undertrained: bool) -> dict[str, Any]:
     accuracy = estimate(result["scores"].get("accuracy"))
     return accuracy | {"reason": str(result["reason"]), "undertrained": undertrained}
+
+
+def _finer(result: Mapping[str, Any], methods: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """AUROC and log-loss of references and methods, with the methods' gains over the teacher."""
+    gains = tuple(f"{name}_gain" for name in FINER)
+    rows: list[dict[str, Any]] = [
+        {"name": name, **dict.fromkeys(gains)}
+        | {metric: estimate(result[name]["scores"].get(metric)) for metric in FINER}
+        for name in REFERENCES
+    ]
+    rows += [{key: method[key] for key in ("name", *FINER, *gains)} for method in methods]
+    # None of a run of an earlier version; AUROC is unknown where the test items have one class.
+    return [row for row in rows if row["log_loss"]["value"] is not None]
 
 
 def _kept(result: Mapping[str, Any]) -> str:

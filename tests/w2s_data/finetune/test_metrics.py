@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import accuracy_score, f1_score
+from sklearn.metrics import accuracy_score, f1_score, log_loss, roc_auc_score
 
 from w2s_data.finetune.gain.intervals import Score, measure, measure_ratio, rank_groups, within_seed
 from w2s_data.finetune.metrics import (
     ACCURACY,
+    AUROC,
     CALIBRATION_ERROR,
+    LOG_LOSS,
     MACRO_F1,
     WORST_GROUP,
     ItemBootstrap,
@@ -37,6 +39,47 @@ def test_accuracy_and_f1_agree_with_sklearn(rng, n_classes, n_known):
         expected = f1_score(labels, predicted, average="macro")
         assert MACRO_F1.measure(proba, truth)[s] == pytest.approx(expected)
         assert MACRO_F1.measure(own[None], truth)[0] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("n_classes", [2, 5])
+def test_auroc_and_log_loss_agree_with_sklearn(rng, n_classes):
+    proba, labels = drawn(rng, n_classes=n_classes)
+    proba = proba.round(1) + 1e-3  # with ties
+    proba /= proba.sum(axis=2, keepdims=True)
+    truth = Truth(labels, n_classes)
+    for s, own in enumerate(proba):
+        ranked = own[:, 1] if n_classes == 2 else own
+        expected = roc_auc_score(labels, ranked, multi_class="ovr")
+        assert AUROC.measure(proba, truth)[s] == pytest.approx(expected)
+        assert LOG_LOSS.measure(proba, truth)[s] == pytest.approx(log_loss(labels, own))
+
+
+def test_auroc_is_about_the_classes_that_the_items_have(rng):
+    proba, labels = drawn(rng, n_classes=5, n_known=3)
+    expected = np.mean([roc_auc_score(labels == c, proba[0][:, c]) for c in range(3)])
+    assert AUROC.measure(proba, Truth(labels, 5))[0] == pytest.approx(expected)
+    assert np.isnan(AUROC.measure(proba, Truth(np.full(300, 2), 5))).all()
+
+
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_auroc_replicates_vary_as_those_of_resampled_items(rng, n_classes):
+    proba, labels = drawn(rng, n_classes=n_classes, n_seeds=1)
+    proba[0, np.arange(300), labels] += 0.5  # some information
+    truth = Truth(labels, n_classes)
+    ((point, found),) = ItemBootstrap(300, 400, 5).measure([AUROC], proba, truth)
+    exact = []
+    for b in range(400):
+        rows = np.random.default_rng([5, b]).integers(300, size=300)
+        exact.append(AUROC.measure(proba[:, rows], Truth(labels[rows], n_classes))[0])
+    assert np.corrcoef(found[0], exact)[0, 1] > 0.98
+    assert found.std() == pytest.approx(np.std(exact), rel=0.05)
+    assert found.mean() == pytest.approx(point[0], abs=0.2 * np.std(exact))
+
+
+def test_a_wrong_hard_label_costs_the_floor():
+    proba = np.array([[[1.0, 0.0], [1.0, 0.0]]])
+    found = LOG_LOSS.measure(proba, Truth(np.array([0, 1]), 2))[0]
+    assert found == pytest.approx(log_loss([0, 1], proba[0].astype(np.float32), labels=[0, 1]))
 
 
 def test_group_accuracies_are_those_of_the_subsets(rng):
@@ -84,7 +127,7 @@ def test_an_abstention_is_no_vote_for_the_first_class():
         assert ACCURACY.measure(proba, truth) == pytest.approx((2 + 1 / 3) / 3)
 
 
-METRICS = [ACCURACY, MACRO_F1, WORST_GROUP, CALIBRATION_ERROR, group_accuracy(1)]
+METRICS = [ACCURACY, MACRO_F1, LOG_LOSS, WORST_GROUP, CALIBRATION_ERROR, group_accuracy(1)]
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
@@ -100,7 +143,7 @@ def test_a_replicate_is_the_metric_of_the_resampled_items(rng, metric):
         np.testing.assert_allclose(found[:, b], metric.measure(proba[:, rows], resampled))
 
 
-@pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
+@pytest.mark.parametrize("metric", [*METRICS, AUROC], ids=lambda metric: metric.name)
 def test_metrics_do_not_depend_on_the_order_and_stay_in_range(rng, metric):
     proba, labels = drawn(rng)
     groups = rng.integers(3, size=300)
@@ -108,7 +151,7 @@ def test_metrics_do_not_depend_on_the_order_and_stay_in_range(rng, metric):
     value = metric.measure(proba, Truth(labels, 4, groups, 3))
     again = metric.measure(proba[:, order], Truth(labels[order], 4, groups[order], 3))
     np.testing.assert_allclose(value, again)
-    assert ((value >= 0) & (value <= 1)).all()
+    assert ((value >= 0) & (value <= (np.inf if metric is LOG_LOSS else 1))).all()
 
 
 def test_replicates_do_not_depend_on_the_blocks(rng, monkeypatch):

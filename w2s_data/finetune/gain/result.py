@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _MOST_SHOWN = 12  # methods in the text, which should fit a screen
 _SPLITS_SHOWN = 3  # columns of it
-_GAINS_SHOWN = ("macro_f1", "worst_group", "worst_split", "calibration_error")
+_GAINS_SHOWN = ("macro_f1", "auroc", "log_loss", "worst_group", "worst_split", "calibration_error")
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,10 @@ class StudentGain:
     name: str  # of the method in the table, or of the control
     control_of: str  # the method that it is a control of; empty for methods
     rank_group: str  # letters: methods that share one do not differ significantly
-    # accuracy, macro_f1, calibration_error and, with groups or test splits, worst_group and
-    # worst_split.
+    # accuracy, macro_f1, auroc, log_loss, calibration_error and, with groups or test splits,
+    # worst_group and worst_split.
     scores: Mapping[str, Measurement]
-    # Student minus teacher, paired by test item; a calibration_error below 0 is better.
+    # Student minus teacher, paired by test item; below 0 is better of calibration_error, log_loss.
     gains: Mapping[str, Measurement]
     groups: Mapping[str, Measurement]  # accuracies
     group_gains: Mapping[str, Measurement]

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 
 from w2s_data.finetune.gain.data import GainData
-from w2s_data.finetune.gain.intervals import Measurement, Score, measure
+from w2s_data.finetune.gain.intervals import Measurement, Score, measure, undefined
 from w2s_data.finetune.metrics import (
     ACCURACY,
+    AUROC,
     CALIBRATION_ERROR,
     COUNT_BYTES,
+    LOG_LOSS,
     MACRO_F1,
     WORST_GROUP,
     ItemBootstrap,
@@ -25,6 +27,7 @@ from w2s_data.utils.intervals import wilson_interval
 from w2s_data.utils.typing import FloatArray, IntArray
 
 UNIT = (0.0, 1.0)
+SHOWN = (ACCURACY, MACRO_F1, AUROC, LOG_LOSS, CALIBRATION_ERROR)
 # Least accuracy on a test split; like `worst_group`, on average too low.
 WORST_SPLIT = "worst_split"
 
@@ -62,7 +65,7 @@ class Scorer:
         self.level = level
         n = len(self.truth.labels)
         self._bootstrap = ItemBootstrap(n, n_resamples, seed)
-        self._metrics = {m.name: m for m in (ACCURACY, MACRO_F1, CALIBRATION_ERROR)}
+        self._metrics = {m.name: m for m in SHOWN}
         self._groups: dict[str, Metric] = {}
         sizes = [n] * len(self._metrics)  # items behind each metric, the groups' last
         if self.truth.groups is not None:
@@ -99,7 +102,10 @@ class Scorer:
 
     def measurements(self, scores: Scores) -> tuple[dict[str, Measurement], dict[str, Measurement]]:
         """Return the mean over seeds of each metric, and of each group's accuracy."""
-        metrics = {name: measure(score, self.level, UNIT) for name, score in scores.metrics.items()}
+        metrics = {
+            name: self._measure(score, (0.0, np.inf) if name == LOG_LOSS.name else UNIT)
+            for name, score in scores.metrics.items()
+        }
         metrics["accuracy"] = self.share(scores.accuracy)
         return metrics, {name: self.share(score) for name, score in scores.groups.items()}
 
@@ -108,9 +114,20 @@ class Scorer:
     ) -> tuple[dict[str, Measurement], dict[str, Measurement]]:
         """Return the paired differences to the teacher, by metric and by group."""
         return (
-            {n: measure(s - teacher.metrics[n], self.level) for n, s in scores.metrics.items()},
+            {
+                name: self._measure(
+                    score - teacher.metrics[name],
+                    (-np.inf, np.inf) if name == LOG_LOSS.name else (-1.0, 1.0),
+                )
+                for name, score in scores.metrics.items()
+            },
             {n: measure(s - teacher.groups[n], self.level) for n, s in scores.groups.items()},
         )
+
+    def _measure(self, score: Score, limits: tuple[float, float]) -> Measurement:
+        if np.isnan(score.point).any():
+            return undefined("the test items have one class, which leaves nothing to rank")
+        return measure(score, self.level, limits)
 
     def share(self, score: Score) -> Measurement:
         """Return the mean over seeds of an accuracy."""
