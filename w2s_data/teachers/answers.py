@@ -1,0 +1,276 @@
+"""Free answers of a language model, read as classes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from w2s_data.data.columns import as_numbers, distinct_names
+from w2s_data.data.meaning.table import ClassTable
+from w2s_data.errors import ColumnError, ProbabilityError, listing, rows
+from w2s_data.teachers.opinions import Opinions
+from w2s_data.teachers.patterns import compiled, found_in, whole_words
+from w2s_data.utils.typing import BoolArray, FloatArray, IntArray
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SHOWN = 10  # commonest answers that match nothing, in a summary and an error
+LONGEST = 80  # characters of an answer that is shown
+
+
+def label_answers(
+    table: pd.DataFrame,
+    column: str,
+    class_names: Sequence[str],
+    *,
+    map: Mapping[str, str] | None = None,
+    confidence: str | None = None,
+) -> Opinions:
+    """Read a column of free answers as classes; an answer that fits none or several abstains.
+
+    With a `map`, an answer has the classes of all regular expressions that match anywhere in it.
+    Answers that match expressions of different classes are conflicts: "positive, not negative"
+    does not tell which match was meant, and a wrong label costs more than a missing one.
+
+    Without a `map`, an answer has the class whose name it is (but for case, blanks and hyphens),
+    or else the only class whose name occurs in it as a whole word. Negations are not understood:
+    "not positive" is read as positive, so that such answers need a `map`.
+
+    Parameters
+    ----------
+    table : DataFrame (N rows)
+    column : str
+        Column of the answers. An empty cell abstains.
+    class_names : sequence of str
+        The C classes.
+    map : mapping from regular expression to class, optional
+        Python's syntax: "(?i)" at the start ignores case, "^" asks for the start of the answer.
+    confidence : str, optional
+        Column of numbers in [0, 1], the probability of the class that is answered; the others
+        share the rest. A number below 1/C would make another class likelier, and abstains. A row
+        without a number has the mean of the others.
+
+    Returns
+    -------
+    Opinions
+        With the numbers of answers that matched nothing, of conflicts and of each expression's
+        matches, and the commonest answers that were not read.
+
+    Raises
+    ------
+    ColumnError
+        If no answer is read as a class; the message shows the commonest answers.
+    InputError
+        For an expression that cannot be compiled, or an unknown class.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> table = pd.DataFrame({"reply": ["Positive!", "I'd say negative.", "either", None]})
+    >>> read = label_answers(table, "reply", ["negative", "positive"])
+    >>> read.proba.tolist()
+    [[0.0, 1.0], [1.0, 0.0], [0.5, 0.5], [0.5, 0.5]]
+    >>> read.notes
+    ("1 of 3 answers of column 'reply' name no class and abstain; the commonest: 'either' (1)",)
+    """
+    from w2s_data.data.columns import column as column_of
+
+    texts = column_of(table, column)
+    read = read_answers(texts, class_names, map, f"column {column!r}")
+    summary = {"kind": "answers", "column": column, **read.summary(class_names)}
+    notes = read.notes()
+    opinions = Opinions.of_codes(read.codes, len(class_names), summary, notes)
+    if confidence is None:
+        return opinions
+    level, doubts = _levels(table, confidence, read.codes, len(class_names))
+    return Opinions(_with_confidence(opinions.proba, level), summary, (*notes, *doubts))
+
+
+@dataclass(frozen=True)
+class ReadAnswers:
+    """Classes of answers, and what became of those without."""
+
+    codes: IntArray  # (N,), -1 where an answer abstains
+    n_missing: int  # empty cells
+    unmatched: Counter[str]  # answers that name no class, with their numbers
+    conflicts: Counter[str]  # answers that name several
+    matches: dict[str, int]  # answers that each expression matches
+    what: str  # where the answers are from, for notes
+
+    @property
+    def n_answers(self) -> int:
+        """Cells that hold an answer."""
+        return len(self.codes) - self.n_missing
+
+    def summary(self, class_names: Sequence[str]) -> dict[str, Any]:
+        """Return counts and examples, in JSON."""
+        counts = np.bincount(self.codes[self.codes >= 0], minlength=len(class_names))
+        return {
+            "n_answers": self.n_answers,
+            "n_missing": self.n_missing,
+            "n_unmatched": self.unmatched.total(),
+            "n_conflicts": self.conflicts.total(),
+            "n_by_class": dict(zip(class_names, counts.tolist(), strict=True)),
+            "n_by_pattern": self.matches,
+            "unmatched": _examples(self.unmatched),
+            "conflicts": _examples(self.conflicts),
+        }
+
+    def notes(self) -> tuple[str, ...]:
+        """Return remarks on answers that were not read and expressions that match none."""
+        notes = []
+        kinds = ((self.unmatched, "name no class"), (self.conflicts, "fit several classes"))
+        for answers, why in kinds:
+            if answers:
+                notes.append(
+                    f"{answers.total():,} of {self.n_answers:,} answers of {self.what} {why} and "
+                    f"abstain; the commonest: {_commonest(answers, 3)}"
+                )
+        idle = [pattern for pattern, n in self.matches.items() if not n]
+        if idle:
+            notes.append(f"no answer of {self.what} matches {listing(idle)}")
+        return tuple(notes)
+
+
+def read_answers(
+    answers: pd.Series, class_names: Sequence[str], map: Mapping[str, str] | None, what: str
+) -> ReadAnswers:
+    """Find the class of each answer; raise ColumnError if no answer has one."""
+    index, cells = distinct_names(answers)  # each distinct answer is read once
+    texts = [cell.strip() for cell in cells]
+    given = np.array([bool(text) for text in texts], dtype=bool)
+    fits, by_pattern = _mapped(texts, class_names, map, what) if map else (None, {})
+    if fits is None:
+        fits = _named(texts, class_names)
+    fits &= given[:, None]
+    counts = np.bincount(index[index >= 0], minlength=len(texts))
+    n_missing = len(index) - int(counts[given].sum())
+    n_fitting = fits.sum(axis=1)
+
+    def counted(chosen: BoolArray) -> Counter[str]:
+        shown: Counter[str] = Counter()
+        for i in np.flatnonzero(chosen & given):
+            shown[_shortened(texts[i])] += int(counts[i])
+        return shown
+
+    read = ReadAnswers(
+        # A place for the index -1 of a missing cell.
+        codes=np.append(np.where(n_fitting == 1, fits.argmax(axis=1), -1), -1)[index],
+        n_missing=n_missing,
+        unmatched=counted(n_fitting == 0),
+        conflicts=counted(n_fitting > 1),
+        matches={name: int(counts[hit].sum()) for name, hit in by_pattern.items()},
+        what=what,
+    )
+    if (read.codes < 0).all():
+        raise ColumnError(_nothing_read(read, class_names, bool(map)))
+    return read
+
+
+def _mapped(
+    texts: Sequence[str], class_names: Sequence[str], map: Mapping[str, str], what: str
+) -> tuple[BoolArray, dict[str, BoolArray]]:
+    """Return which classes (n, C) the texts have by a map, and which texts each pattern matches."""
+    named = ClassTable(class_names).find(map.values())
+    fits = np.zeros((len(texts), len(class_names)), dtype=bool)
+    by_pattern = {}
+    for (pattern, name), code in zip(map.items(), named, strict=True):
+        if code is None:
+            raise ColumnError(
+                f"{what}: map gives {pattern!r} the class {name!r}; the classes are "
+                f"{listing(class_names)}"
+            )
+        by_pattern[pattern] = found_in(compiled(pattern, f"{what}: map"), texts, what)
+        fits[:, code] |= by_pattern[pattern]
+    return fits, by_pattern
+
+
+def _named(texts: Sequence[str], class_names: Sequence[str]) -> BoolArray:
+    """Return which classes (n, C) the texts name."""
+    fits = np.zeros((len(texts), len(class_names)), dtype=bool)
+    table = ClassTable(class_names)
+    words = compiled(whole_words([name.casefold() for name in class_names]), "class names")
+    codes: dict[str, list[int]] = {}
+    for code, name in enumerate(class_names):
+        codes.setdefault(" ".join(name.casefold().split()), []).append(code)
+    for i, (text, code) in enumerate(zip(texts, table.find(texts), strict=True)):
+        if code is not None:
+            fits[i, code] = True
+            continue
+        # A class "very good" hides the class "good" in it: the longest name is found.
+        for name in words.findall(text.casefold()):
+            fits[i, codes[" ".join(name.split())]] = True
+    return fits
+
+
+def _nothing_read(read: ReadAnswers, class_names: Sequence[str], mapped: bool) -> str:
+    if not read.n_answers:
+        return f"{read.what} has no answer in any of its {len(read.codes):,} rows"
+    shown = read.unmatched + read.conflicts
+    several = " or fits several" if read.conflicts else ""
+    advice = "change map" if mapped else "give map, regular expressions with their classes"
+    return (
+        f"{read.what}: none of {read.n_answers:,} answers fits a class{several} "
+        f"({listing(class_names)}); the commonest: {_commonest(shown, SHOWN)}; {advice}"
+    )
+
+
+def _commonest(answers: Counter[str], most: int) -> str:
+    shown = [f"{text!r} ({n:,})" for text, n in _ordered(answers)[:most]]
+    return ", ".join(shown)
+
+
+def _examples(answers: Counter[str]) -> list[dict[str, Any]]:
+    return [{"answer": text, "count": n} for text, n in _ordered(answers)[:SHOWN]]
+
+
+def _ordered(answers: Counter[str]) -> list[tuple[str, int]]:
+    return sorted(answers.items(), key=lambda pair: (-pair[1], pair[0]))
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+
+
+def _levels(
+    table: pd.DataFrame, confidence: str, codes: IntArray, n_classes: int
+) -> tuple[FloatArray, Iterable[str]]:
+    """Return confidences (N,), NaN for rows that abstain or are not confident; and notes."""
+    level = np.where(codes < 0, np.nan, as_numbers(table, [confidence])[:, 0])
+    answered = codes >= 0
+    outside = np.flatnonzero((level < 0) | (level > 1))
+    if len(outside):
+        raise ProbabilityError(
+            f"confidence column {confidence!r} must lie in [0, 1]; {rows(outside)} do not "
+            f"(row {outside[0]} holds {level[outside[0]]:g})"
+        )
+    unknown = answered & np.isnan(level)
+    if unknown.sum() == answered.sum():
+        raise ProbabilityError(f"confidence column {confidence!r} is empty where there are answers")
+    notes = []
+    if unknown.any():
+        level[unknown] = np.nanmean(level)
+        notes.append(
+            f"{unknown.sum():,} answers without a confidence in column {confidence!r} have the "
+            f"mean of the others, {np.nanmean(level):.2f}"
+        )
+    low = level <= 1 / n_classes
+    if low.any():
+        notes.append(
+            f"{low.sum():,} answers with a confidence of at most 1/{n_classes} abstain, since "
+            "another class would be as likely as theirs"
+        )
+    return np.where(low, np.nan, level), notes
+
+
+def _with_confidence(proba: FloatArray, level: FloatArray) -> FloatArray:
+    """Give the class of each row (N, C) a confidence, and share the rest; NaN abstains."""
+    n_classes = proba.shape[1]
+    rest = (1 - level[:, None]) / (n_classes - 1)
+    spread = np.where(proba == 1, level[:, None], rest)
+    return np.where(np.isnan(level)[:, None], 1 / n_classes, spread)
