@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import re
 import weakref
 
 import numpy as np
@@ -70,7 +71,7 @@ GB = 10**9
     ],
 )
 def test_a_row_that_does_not_fit_is_refused_with_what_would(trained, activations, free, advice):
-    found = Estimate(2 * GB, int(trained), activations, tokens=512, free=free)
+    found = Estimate(2 * GB, int(trained), activations, 512, free, seconds=0.5)
     with pytest.raises(TrainingError, match="memory does not suffice for one row") as caught:
         found.check("naive, student", "full", is_checkpointing=False)
     assert str(caught.value).endswith(advice)
@@ -94,6 +95,7 @@ def test_short_memory_takes_fewer_tokens_at_a_time(tiny, rng, monkeypatch, caplo
         monkeypatch.setattr(estimate, "available_bytes", lambda: gradients / 0.9 + 200_000)
         small = train(tiny, texts, weak(np.random.default_rng(0), labels), epochs=1)[0]
     lines = [r.getMessage() for r in caplog.records if "beside weights" in r.getMessage()]
+    assert re.search(r"training takes up to \d+ s, and [\d,]+ bytes beside weights of", lines[0])
     assert "at a time" not in lines[0]
     assert "tokens are computed at a time" in lines[1]
     assert small.model.proba(texts).shape == whole.model.proba(texts).shape

@@ -176,7 +176,7 @@ class WholeTask(Task):
         name = f"{self.name}, {stage}"
         with seeded(self._seed, self.device) as reseed:
             if self._most_tokens is None:
-                self._most_tokens = tokens_that_fit(name, network, self._batch_rows)
+                self._most_tokens = tokens_that_fit(name, network, self._batch_rows, self.n_steps)
             schedule = self._schedule(objective, stage, reseed, weight)
             network.load(self._initial)
             store = self._store(objective, stage, weight, (penalty, capacity))

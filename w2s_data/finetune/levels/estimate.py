@@ -1,9 +1,10 @@
-"""The memory that a training will take, measured on one row before the first step."""
+"""The memory and time that a training will take, measured on one row before the first step."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from w2s_data.compute.device import free_bytes, is_out_of_memory
 from w2s_data.compute.memory import available_bytes, size_text
 from w2s_data.finetune.objectives import TrainingError
+from w2s_data.utils.progress import duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +40,7 @@ class Estimate:
     activations: int  # bytes of the longest row
     tokens: int  # of that row
     free: int  # bytes that are left beside the weights
+    seconds: float  # forwards and backwards over that row, alone
 
     @property
     def gradients(self) -> int:
@@ -72,11 +75,15 @@ class Estimate:
         advice = f"try {' or '.join(choices)}" if choices else "take a smaller model"
         raise TrainingError(f"{name}: the memory does not suffice for one row ({self}); {advice}")
 
-    def plan(self, name: str, n_rows: int) -> str:
-        """Return a line on the memory of a training with so many rows at a time."""
+    def plan(self, name: str, n_rows: int, n_tokens: float) -> str:
+        """Return a line on time and memory of a training over so many tokens in all.
+
+        A row alone is computed less efficiently than many, so that the time is a limit.
+        """
+        longest = duration(n_tokens / self.tokens * self.seconds)
         needed = self.gradients + self.activations * n_rows
         line = (
-            f"{name}: training takes up to {size_text(needed)} of memory beside weights of "
+            f"{name}: training takes up to {longest}, and {size_text(needed)} beside weights of "
             f"{size_text(self.weights)}; {size_text(self.free)} are free"
         )
         if needed <= MARGIN * self.free:
@@ -84,10 +91,10 @@ class Estimate:
         return f"{line}, so at most {self.most_tokens:,} tokens are computed at a time"
 
 
-def tokens_that_fit(name: str, network: WholeNetwork, batch_size: int) -> int:
+def tokens_that_fit(name: str, network: WholeNetwork, batch_size: int, n_steps: int) -> int:
     """Return how many tokens to compute at a time; raise if the memory does not suffice for a row.
 
-    Writes a line on the memory to the log. Activations are those of the longest row.
+    Writes a line on memory and time to the log. Activations are those of the longest row.
     """
     import torch
 
@@ -110,7 +117,8 @@ def tokens_that_fit(name: str, network: WholeNetwork, batch_size: int) -> int:
             "try gradient_checkpointing, a smaller max_length or tuning 'lora'"
         ) from error
     found.check(name, settings.tuning, settings.gradient_checkpointing)
-    logger.info("%s", found.plan(name, min(settings.micro_batch, batch_size)))
+    n_tokens = float(lengths.mean()) * batch_size * n_steps
+    logger.info("%s", found.plan(name, min(settings.micro_batch, batch_size), n_tokens))
     return min(settings.micro_tokens, found.most_tokens)
 
 
@@ -122,13 +130,21 @@ def measure(
     checkpointed_layers: int = 0,
 ) -> Estimate:
     """Measure a row of so many tokens; `compute` returns its loss, and the gradient is dropped."""
+    import torch
+
     parts = list(modules)
     parameters = {p for part in parts for p in part.parameters()}
     trained = [p for p in parameters if p.requires_grad]
     free = free_bytes(device)
     free = available_bytes() if free is None else free
-    with _kept_buffers(parts), count_saved(parameters) as saved:
+    with _kept_buffers(parts):
+        with count_saved(parameters) as saved:
+            compute().backward()
+        start = time.monotonic()  # the second time, since the first one allocates memory
         compute().backward()
+        if device.type != "cpu":
+            torch.accelerator.synchronize(device)
+        seconds = time.monotonic() - start
     activations = float(sum(saved.values()))
     if checkpointed_layers:
         activations *= 1 + LAYER / checkpointed_layers
@@ -140,6 +156,7 @@ def measure(
         activations=round(activations),
         tokens=tokens,
         free=free,
+        seconds=seconds,
     )
 
 
