@@ -198,9 +198,9 @@ def _named(texts: Sequence[str], class_names: Sequence[str]) -> BoolArray:
     codes: dict[str, list[int]] = {}
     for code, name in enumerate(class_names):
         codes.setdefault(" ".join(name.casefold().split()), []).append(code)
-    for i, (text, code) in enumerate(zip(texts, table.find(texts), strict=True)):
-        if code is not None:
-            fits[i, code] = True
+    for i, (text, same) in enumerate(zip(texts, table.find(texts), strict=True)):
+        if same is not None:
+            fits[i, same] = True
             continue
         # A class "very good" hides the class "good" in it: the longest name is found.
         for name in words.findall(text.casefold()):
