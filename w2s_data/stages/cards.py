@@ -82,6 +82,13 @@ class Card:
         named = {student.name: student.scores for student in self.result.methods}
         return named.get(self.name, self.result.labelled_only.scores)["accuracy"]
 
+    def _own_accuracy(self, seed: int) -> str:
+        """Return the accuracy of one seed, with its interval over test rows."""
+        table = self.result.to_frame()
+        table = table[table["role"].ne("control") & table["student"].eq(self.name)]
+        row = table.set_index("seed").loc[seed]
+        return f"{row['accuracy']:.3f} ({row['accuracy_low']:.3f} to {row['accuracy_high']:.3f})"
+
     def _metadata(self) -> str:
         from huggingface_hub import EvalResult, ModelCardData
 
@@ -149,7 +156,11 @@ class Card:
         n_seeds = len(result.seeds)
         if n_seeds > self.student.n_seeds:
             seed = self.student.seeds[0]
-            sentences.append(f"Means over {n_seeds} seeds; this folder holds seed {seed}.")
+            sentences.append(
+                f"Means over {n_seeds} seeds; this folder holds seed {seed}, with an accuracy of "
+                f"{self._own_accuracy(seed)}. On the test rows `predictions.parquet` of the run "
+                "averages all seeds, so that a few labels there may differ from this student's."
+            )
         if self.role == BEST and len(result.by_method) > 1:
             sentences.append(
                 "The student was chosen by these rows, so that its accuracy is slightly optimistic."
