@@ -15,6 +15,7 @@ from .forecast.forecaster import GainForecaster as GainForecaster
 from .groups.analyzer import GroupAnalyzer as GroupAnalyzer
 from .neighbors.index import NeighborIndex as NeighborIndex
 from .overlap.detector import OverlapDetector as OverlapDetector
+from .plan.planner import LabelPlanner as LabelPlanner
 from .posterior.estimator import LabelPosterior as LabelPosterior
 from .probes.linear import LinearProbe as LinearProbe
 from .run import Run as Run

@@ -1,0 +1,110 @@
+"""Plans on worlds whose answer is known."""
+
+import numpy as np
+import pytest
+
+from w2s_data.errors import InputError
+from w2s_data.plan import LabelPlanner
+
+
+def world(n=100, n_pool=600, weak_right=0.65, seed=0, informative=True):
+    rng = np.random.default_rng(seed)
+    y = rng.integers(2, size=n + n_pool)
+    strong = rng.normal(size=(n + n_pool, 30))
+    strong[:, 0] += 2.5 * y * informative
+    weak = np.where(rng.random(n + n_pool) < weak_right, y, 1 - y)
+    proba = np.where(np.eye(2)[weak] > 0, 0.65, 0.35)
+    return strong[n:], proba[n:], (strong[:n], proba[:n], y[:n])
+
+
+@pytest.fixture(scope="module")
+def planner():
+    strong, weak, gold = world()
+    return LabelPlanner(repeats=2, random_state=0).fit(strong, weak, gold=gold)
+
+
+def test_accuracies_are_near_those_of_the_world(planner):
+    # Two normals 2.5 apart: at best 89 %, of which 30 dimensions and few labels cost some.
+    for option, low in (("gold", 0.7), ("both", 0.78)):
+        assert low < planner.accuracies_[option].value < 0.91
+    assert set(planner.to_frame()["option"]) == {"gold", "weak", "both"}
+
+
+def test_the_same_seed_gives_the_same_plan():
+    strong, weak, gold = world(n=40, n_pool=200)
+    plans = [
+        LabelPlanner(repeats=1, random_state=3).fit(strong, weak, gold=gold).plan(50, 0.5, 0.01)
+        for _ in range(2)
+    ]
+    assert plans[0].to_dict() == plans[1].to_dict()
+
+
+def test_the_budget_is_kept_and_goes_to_what_helps(planner):
+    plan = planner.plan(50, gold_cost=0.5, weak_cost=0.5)
+    assert 0 < plan.split.spent <= 50
+    # At equal prices a gold label is worth more than a weak one that is right in 65 %.
+    assert plan.exchange.value > 1
+    assert plan.split.gold > plan.split.weak
+    assert plan.split.gain.value >= max(p.gain.value for p in plan.purchases) - 1e-9
+
+
+def test_forecasts_end_at_eight_times_the_present_size(planner):
+    plan = planner.plan(1e6, gold_cost=0.5, weak_cost=0.5)
+    assert plan.split.gold <= 7 * plan.n
+    assert plan.split.weak <= 7 * plan.N
+    assert plan.split.guess
+    assert "guess" in plan.advice
+
+
+def test_a_teacher_that_knows_all_is_worth_more_than_one_that_guesses():
+    strong, weak, gold = world(n=60, n_pool=400)
+    y = np.random.default_rng(0).integers(2, size=460)
+    oracle = np.eye(2)[y] * 0.98 + 0.01
+    guess = np.full((460, 2), 0.5)
+    teachers = {"oracle": (oracle[60:], oracle[:60]), "guess": (guess[60:], guess[:60])}
+    planner = LabelPlanner(repeats=2, random_state=0).fit(
+        strong, weak, gold=gold, teachers=teachers
+    )
+    assert planner.leads_["oracle"].value > 0.02 > planner.leads_["guess"].value
+    plan = planner.plan(10, 0.5, 0.1, prices={"oracle": 5.0})
+    assert "oracle" in plan.advice
+
+
+def test_the_same_student_has_no_lead():
+    strong, weak, gold = world(n=40, n_pool=200)
+    planner = LabelPlanner(repeats=1, random_state=0).fit(
+        strong, weak, gold=gold, students={"same": (strong, gold[0])}
+    )
+    assert planner.leads_["same"].value == 0
+
+
+def test_features_that_say_nothing_gain_nothing_much():
+    strong, weak, gold = world(informative=False, weak_right=0.5)
+    plan = LabelPlanner(repeats=2, random_state=0).fit(strong, weak, gold=gold).plan(100, 0.5, 0.1)
+    assert plan.now.low < 0.5 < plan.now.high + 0.1
+
+
+def test_few_gold_rows_are_said():
+    strong, weak, gold = world(n=20, n_pool=200)
+    planner = LabelPlanner(repeats=1, random_state=0).fit(strong, weak, gold=gold)
+    assert any("20 gold rows are too few" in note for note in planner.notes_)
+
+
+@pytest.mark.parametrize(
+    ("prices", "message"),
+    [
+        ((10, 0, 0.1), "gold_cost must be a price above 0; got 0"),
+        ((10, 0.5, -1), "weak_cost must be a price above 0; got -1"),
+        ((10, float("nan"), 0.1), "gold_cost"),
+        ((0.01, 0.5, 0.1), "budget must pay for at least one label, which costs 0.1; got 0.01"),
+    ],
+)
+def test_bad_prices_are_refused(planner, prices, message):
+    with pytest.raises(InputError, match=message):
+        planner.plan(*prices)
+
+
+def test_seven_gold_rows_are_refused():
+    strong, weak, gold = world(n=7, n_pool=50)
+    with pytest.raises(InputError, match="at least 8 gold rows of two classes; got 7"):
+        LabelPlanner().fit(strong, weak, gold=gold)

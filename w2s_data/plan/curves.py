@@ -1,0 +1,160 @@
+r"""Error over the numbers of gold and weak labels: a floor, and powers of both sizes above it.
+
+.. math::
+    E(n, N) = e \left[\varphi + (1 - \varphi) \left(
+        (1 - s) (n / n_0)^{-a} + s (N / N_0)^{-b}\right)\right]
+
+with e the error at present sizes n_0, N_0, \varphi the part of it that no label removes, and s the
+part of the rest that is due to N. Where few labels are measured, all of these are little more than
+their priors; without a prior the floor would be 0, and forecasts twice too good.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from w2s_data.utils.intervals import Estimate, tails
+from w2s_data.utils.typing import FloatArray
+
+N_DRAWS = 20_000  # of the prior
+# Beta parameters of the floor's part of the present error; median and spread of the logarithm of
+# the exponents. From tasks of text that no evidence was measured on.
+FLOOR = (1.2, 2.0)
+GOLD_RATE, POOL_RATE = (0.35, 0.5), (0.5, 0.6)
+POOL_PART = {"gold": None, "weak": (8.0, 1.0), "both": (1.0, 2.0)}
+# Trainings on parts of the same rows vary together: the covariance of left-out rows misses it.
+SHARED_TRAINING = 2.0
+# Standard deviation of the error of one training beside that of its expectation, as a part of it,
+# at 100 gold rows.
+ONE_TRAINING = 0.05
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Draws of the error of one option at any sizes, given what was measured."""
+
+    error: FloatArray  # (K,), at the present sizes
+    floor: FloatArray  # (K,), part of it
+    pool_part: FloatArray  # (K,), part of the rest
+    gold_rate: FloatArray  # (K,)
+    pool_rate: FloatArray  # (K,)
+    n: float  # present sizes
+    N: float
+
+    def draws(self, n: ArrayLike, n_pool: ArrayLike) -> FloatArray:
+        """Return draws (K, ...) of the error at sizes that broadcast."""
+        ratio_n, ratio_pool = np.broadcast_arrays(
+            np.asarray(n) / self.n, np.asarray(n_pool) / self.N
+        )
+        wide = (slice(None), *(None,) * ratio_n.ndim)
+        part = shape(
+            *(self.floor[wide], self.pool_part[wide], self.gold_rate[wide], self.pool_rate[wide]),
+            *(ratio_n, ratio_pool),
+        )
+        return np.asarray(np.clip(self.error[wide] * part, 0.0, 1.0))
+
+    def accuracy(self, n: float, n_pool: float, level: float) -> Estimate:
+        """Return the accuracy at one pair of sizes."""
+        return estimate(1 - self.draws(n, n_pool), level)
+
+    def gain(self, n: float, n_pool: float, level: float) -> Estimate:
+        """Return the accuracy there minus that at the present sizes."""
+        return estimate(self.draws(self.n, self.N) - self.draws(n, n_pool), level)
+
+    def without(self, sides: list[int]) -> Curve:
+        """Return the curve without a slope over gold rows (0), pool rows (1) or both."""
+        flat = np.zeros_like(self.error)
+        return replace(
+            self,
+            gold_rate=flat if 0 in sides else self.gold_rate,
+            pool_rate=flat if 1 in sides else self.pool_rate,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all draws by name, rounded."""
+        named = vars(self)
+        return {
+            name: value if np.isscalar(value) else np.round(value, 5).tolist()
+            for name, value in named.items()
+        }
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> Curve:
+        """Return the curve of `to_dict`."""
+        values: dict[str, Any] = {
+            name: np.asarray(value) if isinstance(value, list) else value
+            for name, value in content.items()
+        }
+        return cls(**values)
+
+
+def shape(
+    floor: Any, pool_part: Any, gold_rate: Any, pool_rate: Any, ratio_n: Any, ratio_pool: Any
+) -> Any:
+    """Return the error at multiples of the present sizes, as a part of the present error."""
+    by_gold = (1 - pool_part) * ratio_n**-gold_rate
+    by_pool = pool_part * ratio_pool**-pool_rate
+    return floor + (1 - floor) * (by_gold + by_pool)
+
+
+def fit_curve(
+    option: str,
+    sizes: FloatArray,
+    errors: FloatArray,
+    covariance: FloatArray,
+    present: tuple[float, float],
+    rng: np.random.Generator,
+    n_kept: int = 400,
+) -> Curve:
+    """Weight draws of the prior by how well they explain errors (P,) at sizes (P, 2).
+
+    The present error is integrated out, since the others are proportional to it.
+    """
+    floor, pool_part, gold_rate, pool_rate = _prior(option, rng)
+    ratio = sizes / np.asarray(present)
+    wide = np.s_[:, None]
+    design = shape(
+        *(floor[wide], pool_part[wide], gold_rate[wide], pool_rate[wide]),
+        *(ratio[:, 0], ratio[:, 1]),
+    )
+    precision = np.linalg.inv(covariance)
+    weighted = design @ precision  # (K, P)
+    information = (weighted * design).sum(axis=1)
+    level = weighted @ errors / information
+    fit = level**2 * information / 2 - np.log(information) / 2
+    chance = np.exp(fit - fit.max())
+    kept = rng.choice(len(floor), n_kept, p=chance / chance.sum())
+    noise = rng.normal(size=n_kept) / np.sqrt(information[kept])
+    present_error = np.clip(level[kept] + noise, 0.0, 1.0)
+    return Curve(
+        present_error, floor[kept], pool_part[kept], gold_rate[kept], pool_rate[kept], *present
+    )
+
+
+def covariance_of(wrong: FloatArray) -> FloatArray:
+    """Return the covariance (P, P) of mean errors over gold rows (n, P)."""
+    n, n_points = wrong.shape
+    rows = np.atleast_2d(np.cov(wrong.T)) * SHARED_TRAINING / n
+    # One row more that is half wrong keeps the variance of rows that are all right from being 0.
+    return np.asarray(rows + np.eye(n_points) * 0.25 / n**2)
+
+
+def estimate(draws: FloatArray, level: float) -> Estimate:
+    """Return mean and central interval of draws (K,)."""
+    low, high = np.quantile(draws, tails(level))
+    return Estimate(float(draws.mean()), float(low), float(high), level)
+
+
+def _prior(option: str, rng: np.random.Generator) -> tuple[FloatArray, ...]:
+    floor = rng.beta(*FLOOR, size=N_DRAWS)
+    part = POOL_PART[option]
+    pool_part = np.zeros(N_DRAWS) if part is None else rng.beta(*part, size=N_DRAWS)
+    rates = (
+        median * np.exp(spread * rng.normal(size=N_DRAWS))
+        for median, spread in (GOLD_RATE, POOL_RATE)
+    )
+    return floor, pool_part, *rates
