@@ -225,8 +225,8 @@ class LabelPosterior(BaseEstimator):  # type: ignore[misc]
         doubts = _too_few(rows, class_names), self._sampled(strong.shape[0])
         weighted = "" if weight is None else worth(len(rows), weight)
         self.notes_ = tuple(filter(None, (*doubts, weighted)))
-        self.pool_ = self._fit_pool(views.gold, rows.codes)
         self.views_ = views
+        self.pool_ = self._fit_pool(views.gold, rows.codes)
         self.classes_ = np.arange(weak.shape[2])
         self.n_features_in_ = strong.shape[1]
         self.weights_ = pd.Series(self.pool_.weights, index=list(views.names), name="weight")
@@ -313,14 +313,14 @@ class LabelPosterior(BaseEstimator):  # type: ignore[misc]
         )
 
     def _fit_pool(self, gold_views: FloatArray, codes: IntArray) -> LogLinearPool:
-        repeats = len(gold_views)
+        repeats, voting = len(gold_views), self.views_.voting
         return join_views(
-            np.concatenate(gold_views, axis=1),
+            np.concatenate(gold_views[:, voting], axis=1),
             np.tile(codes, repeats),
             equal=self.equal_weights_,
             offsets=not self.paired,
             weight=1 / repeats,
-        )
+        ).spread(voting)
 
     def _held_out(self, views: Views, codes: IntArray, rng: np.random.Generator) -> FloatArray:
         """Return the posterior (R, n, C) of gold rows whose label does not count in the weights."""

@@ -8,13 +8,13 @@ uniform row of a view, such as an abstention, drops out of it by itself.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import minimize
 from scipy.special import logsumexp, softmax
 
-from w2s_data.utils.typing import FloatArray, IntArray
+from w2s_data.utils.typing import BoolArray, FloatArray, IntArray
 
 # Probability inside a logarithm: hard labels hold zeros, and one wrong certainty must not outweigh
 # everything that the other views say.
@@ -41,6 +41,15 @@ class LogLinearPool:
         for weight, view in zip(self.weights, views, strict=True):
             logits += weight * log_views(view)
         return np.asarray(softmax(logits, axis=1))
+
+    def spread(self, fitted: BoolArray) -> LogLinearPool:
+        """Return the pool for more views, of which the `fitted` ones have a weight.
+
+        A view that is silent everywhere must take no share of the weight from the others.
+        """
+        weights = np.zeros(len(fitted))
+        weights[fitted] = self.weights
+        return replace(self, weights=weights)
 
 
 def log_views(views: FloatArray) -> FloatArray:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ import numpy as np
 from w2s_data.features.matrix import FeatureMatrix, sampled
 from w2s_data.posterior.means import ClassMeans
 from w2s_data.probes.linear import LinearProbe, stratified_folds
-from w2s_data.utils.typing import AnyArray, FloatArray, IntArray
+from w2s_data.utils.typing import AnyArray, BoolArray, FloatArray, IntArray
 from w2s_data.utils.votes import abstains, mean_label
 
 # Retrains the teacher on some gold rows: probabilities of all gold rows and of the pool.
@@ -49,6 +50,12 @@ class Views:
     gold_model: GoldModel | None  # None without two gold classes
     means: GoldModel | None
     student: Any
+
+    @cached_property
+    def voting(self) -> BoolArray:
+        """Whether a view (V,) says anything on any row; all of them where none does."""
+        silent = abstains(self.pool).all(axis=1) & abstains(self.gold).all(axis=(0, 2))
+        return np.asarray(~silent | silent.all())
 
     @property
     def models(self) -> tuple[Any, ...]:

@@ -21,6 +21,7 @@ OVERLAP = "overlap.json"
 SCORES = "scores.parquet"
 POSTERIOR = "posterior.parquet"
 POSTERIOR_SUMMARY = "posterior.json"
+RELIABILITY = "reliability.json"
 SHIFT_SUMMARY = "shift.json"
 FORECAST_SUMMARY = "forecast.json"
 DISCREPANCY = "discrepancy.json"
@@ -60,7 +61,7 @@ SCORE = Stage(
         OVERLAP: "adds the region of every item, the overlap density, sources and groups",
         SCORES: "adds the region of every item",
     },
-    optional=(WEAK_PROBA, POSTERIOR, POSTERIOR_SUMMARY, SHIFT_SUMMARY),
+    optional=(WEAK_PROBA, POSTERIOR, POSTERIOR_SUMMARY, RELIABILITY, SHIFT_SUMMARY),
     schema=2,
     command="w2s score RUN",
     function="w2s_data.stages.scoring:score_stage",

@@ -28,11 +28,13 @@ from w2s_data.stages.graph import (
     OVERLAP,
     POSTERIOR,
     POSTERIOR_SUMMARY,
+    RELIABILITY,
     SCORE,
     SCORES,
     SHIFT_SUMMARY,
 )
 from w2s_data.stages.posterior import MOST_GOLD, Taught, fit_posterior
+from w2s_data.stages.reliability import summarize_reliability
 from w2s_data.stages.room import check_room
 from w2s_data.stages.settings import ScoreSettings
 from w2s_data.stages.shifting import WEIGHT, find_shift, learned_roles, shift_detector
@@ -122,6 +124,8 @@ def score_stage(
         if joined.proba is not None:
             stage.write_table(POSTERIOR, joined.table(dataset))
         stage.write_summary(POSTERIOR_SUMMARY, joined.summary)
+        if (teachers := summarize_reliability(dataset, proba, joined, compute.seed)) is not None:
+            stage.write_summary(RELIABILITY, teachers)
         stage.write_summary(SHIFT_SUMMARY, shift.summary)
         stage.write_summary(OVERLAP, summary)
     return StageResult(run.read(SCORE))
