@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from w2s_data.errors import InputError, rows
+from w2s_data.errors import InputError
 from w2s_data.features.matrix import FeatureView, as_feature_matrix
 from w2s_data.finetune.levels.adapters import JoinedModel, WholeModel, train_whole
 from w2s_data.finetune.levels.head import HeadTask
 from w2s_data.finetune.levels.linear import HeadModel
+from w2s_data.finetune.levels.precision import is_main
 from w2s_data.finetune.levels.saved import HEAD, load_whole, save_whole
 from w2s_data.finetune.levels.store import read_student, write_student
 from w2s_data.finetune.methods.base import Method
@@ -27,8 +28,8 @@ from w2s_data.finetune.task import Pool
 from w2s_data.finetune.weak_labels import as_weak_proba, check_posterior
 from w2s_data.utils.io import atomic_path, jsonable
 from w2s_data.utils.reading import parsing, reading
-from w2s_data.utils.typing import AnyArray, BoolArray, FloatArray, IntArray, RandomState
-from w2s_data.utils.validation import check_seeds, check_weights, root_seed
+from w2s_data.utils.typing import AnyArray, BoolArray, FloatArray, RandomState
+from w2s_data.utils.validation import check_codes, check_seeds, check_weights, root_seed
 from w2s_data.utils.votes import abstains
 
 SHOWN_VALUES = 8  # larger diagnostics (weights per point, paths) are left out of text and JSON
@@ -101,13 +102,16 @@ class Student:
 
         A head is one file for all seeds. A whole model is a folder that peft ("lora") or
         transformers ("full") opens by itself, with the head beside; it is saved for one seed.
-        Controls and large diagnostics are left out.
+        Controls and large diagnostics are left out. Of several processes, all of which must call
+        it, the first writes.
         """
-        with atomic_path(Path(folder) / "history.parquet") as partial:
-            self.history.to_parquet(partial)
+        if is_main():
+            with atomic_path(Path(folder) / "history.parquet") as partial:
+                self.history.to_parquet(partial)
         if isinstance(self.model, HeadModel):
             record = {"link": self.model.link, **self.to_dict()}
-            write_student(folder, self.model.tensors(), record)
+            if is_main():
+                write_student(folder, self.model.tensors(), record)
             return
         models = self.model.models if isinstance(self.model, JoinedModel) else (self.model,)
         if len(models) > 1 or not isinstance(models[0], WholeModel):
@@ -118,15 +122,18 @@ class Student:
         save_whole(models[0], folder, self.to_dict())
 
     @classmethod
-    def load(cls, folder: str | os.PathLike[str], device: str = "auto") -> Student:
+    def load(
+        cls, folder: str | os.PathLike[str], device: str = "auto", base: str | None = None
+    ) -> Student:
         """Read a student that `save` wrote, without controls.
 
-        Missing or damaged files are a `FileFormatError`, another schema or another pretrained
-        model than the one that was tuned a `RunError`.
+        `base` is the folder of the pretrained model under adapters, if it has moved. Missing or
+        damaged files are a `FileFormatError`, another schema or another pretrained model than the
+        one that was tuned a `RunError`.
         """
         model: Model
         if (Path(folder) / HEAD).exists():
-            model, record = load_whole(folder, device)
+            model, record = load_whole(folder, device, base)
         else:
             arrays, record = read_student(folder, "method")
             with parsing(os.fspath(folder), "a student"):
@@ -181,6 +188,7 @@ def fit_student(
     seeds: int | Sequence[int] = 1,
     random_state: RandomState = None,
     progress: bool | None = None,
+    name: str | None = None,
     **changes: Any,
 ) -> Student:
     """Train a student on the labels of weak teachers, and on gold labels where the method can.
@@ -222,6 +230,8 @@ def fit_student(
         With an int the same call gives the same bytes.
     progress : bool or None
         None draws bars on a terminal only.
+    name : str, optional
+        Of the student in messages and progress; by default that of the method.
     **changes
         Single settings, which override `settings`, and parameters of the method.
 
@@ -253,13 +263,13 @@ def fit_student(
     pool = _pool(labels, features, sample_weight, groups, gold, posterior)
     if not chosen.uses_gold:
         pool, items = _without_gold(pool, items)
-    resolved = given.resolve(pool.n_rows)
+    resolved, called = given.resolve(pool.n_rows), name or chosen.name
     entropy, numbers = root_seed(random_state), check_seeds(seeds)
     if given.tuning == "head":
         inputs, targets = _held_out(validation, classes, as_feature_matrix)
         kind = PairTask if given.paired else HeadTask
         task = kind(
-            *(pool, resolved, chosen.name, entropy, numbers, progress, targets),
+            *(pool, resolved, called, entropy, numbers, progress, targets),
             validation_features=inputs,
         )
         if resolved.l2 == "cv":
@@ -275,6 +285,7 @@ def fit_student(
             entropy=entropy,
             seeds=numbers,
             progress=progress,
+            name=called,
         )
     return Student(
         chosen,
@@ -322,12 +333,13 @@ def _pool(
 ) -> Pool:
     """Check what is known of the rows whose weak labels (N, M, C) are given."""
     n_rows, _, n_classes = labels.shape
+    codes = np.full(n_rows, -1) if gold is None else gold
     return Pool(
         labels,
         check_weights(sample_weight, n_rows),
         None if features is None else as_feature_matrix(features),
         _groups(groups, n_rows),
-        _gold(gold, n_rows, n_classes),
+        check_codes(codes, n_rows, n_classes, "gold", unknown=True),
         None if posterior is None else check_posterior(posterior, labels),
     )
 
@@ -353,24 +365,6 @@ def _voted(labels: FloatArray) -> BoolArray:
     voted = ~np.asarray(abstains(labels).all(axis=1))
     # Where nobody ever votes there is nothing to leave out: the caller was warned of such labels.
     return voted if voted.any() else np.ones(len(labels), dtype=bool)
-
-
-def _gold(gold: Any, n_rows: int, n_classes: int) -> IntArray:
-    """Check gold class codes (N,), -1 where there is none."""
-    if gold is None:
-        return np.full(n_rows, -1)
-    codes = np.asarray(gold)
-    if codes.shape != (n_rows,) or codes.dtype.kind not in "iu":
-        raise InputError(
-            f"gold must be class codes of shape ({n_rows},), -1 where there is no label; got "
-            f"{codes.dtype} of {codes.shape}"
-        )
-    bad = np.flatnonzero((codes < -1) | (codes >= n_classes))
-    if len(bad):
-        raise InputError(
-            f"gold must be class codes from 0 to {n_classes - 1}, or -1; {rows(bad)} hold others"
-        )
-    return codes.astype(np.int64)
 
 
 def _without_gold(pool: Pool, items: Sequence[Any] | None) -> tuple[Pool, Sequence[Any] | None]:

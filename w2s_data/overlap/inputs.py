@@ -9,7 +9,15 @@ import numpy as np
 from w2s_data.errors import FeatureError, InputError
 from w2s_data.features.matrix import FeatureMatrix, as_feature_matrix
 from w2s_data.utils.typing import AnyArray, FloatArray, IntArray
-from w2s_data.utils.validation import between, check_proba, one_of, positive, share, whole
+from w2s_data.utils.validation import (
+    between,
+    check_codes,
+    check_proba,
+    one_of,
+    positive,
+    share,
+    whole,
+)
 from w2s_data.utils.votes import mean_label
 
 CONSTRAINTS = {
@@ -80,24 +88,13 @@ def check_gold(
     if len(gold) != 3:
         raise InputError(f"gold must be (strong_features, weak_proba, labels); got {len(gold)}")
     features, proba = check_rows(gold[0], gold[1])
-    labels = np.asarray(gold[2])
     if features.shape[1] != n_features or proba.shape[1] != n_classes:
         raise InputError(
             f"gold has {features.shape[1]} features and {proba.shape[1]} classes; the points have "
             f"{n_features} and {n_classes}"
         )
-    if labels.shape != (len(proba),) or not np.issubdtype(labels.dtype, np.integer):
-        raise InputError(
-            f"gold labels must be {len(proba)} class codes, -1 where unknown; got {labels.dtype} "
-            f"of shape {labels.shape}"
-        )
-    bad = np.flatnonzero((labels < -1) | (labels >= n_classes))
-    if len(bad):
-        raise InputError(
-            f"gold labels must be codes from 0 to {n_classes - 1}, -1 where unknown; row {bad[0]} "
-            f"holds {labels[bad[0]]}"
-        )
+    labels = check_codes(gold[2], len(proba), n_classes, "gold labels", unknown=True)
     known = np.flatnonzero(labels >= 0)
     if not len(known):
         return None
-    return features.take(known).astype(np.float64), proba[known], labels[known].astype(np.int64)
+    return features.take(known).astype(np.float64), proba[known], labels[known]

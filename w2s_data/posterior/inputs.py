@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from w2s_data.errors import EmptyDataError, FeatureError, InputError, ProbabilityError, rows
+from w2s_data.errors import EmptyDataError, FeatureError, InputError, ProbabilityError
 from w2s_data.features.matrix import as_feature_matrix
 from w2s_data.posterior.views import Gold
 from w2s_data.utils.typing import FloatArray
-from w2s_data.utils.validation import check_feature_block, check_proba
+from w2s_data.utils.validation import check_codes, check_feature_block, check_proba
 
 
 def check_weak(weak_proba: Any, n_rows: int, name: str = "weak_proba") -> FloatArray:
@@ -50,15 +50,5 @@ def check_gold(gold: Any, n_features: int, shape: tuple[int, ...]) -> Gold:
             f"gold weak_proba has {weak.shape[1]} teachers and {weak.shape[2]} classes, the pool "
             f"{shape[0]} and {shape[1]}"
         )
-    codes = np.asarray(gold[2])
-    whole = codes.dtype.kind in "iu" and codes.shape == (n,)
-    if not whole:
-        raise InputError(
-            f"gold labels must be class codes of shape ({n},); got {codes.dtype} of {codes.shape}"
-        )
-    bad = np.flatnonzero((codes < 0) | (codes >= shape[1]))
-    if len(bad):
-        raise InputError(
-            f"gold labels must be class codes from 0 to {shape[1] - 1}; {rows(bad)} are not"
-        )
-    return Gold(strong, weak, codes.astype(np.int64))
+    codes = check_codes(gold[2], n, shape[1], "gold labels", unknown=False)
+    return Gold(strong, weak, codes)

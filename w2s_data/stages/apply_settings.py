@@ -33,3 +33,6 @@ class ApplySettings(Settings):
     strong: Place = Field(
         None, description="Where the run's strong encoder is now, if it was moved."
     )
+    base: Place = Field(
+        None, description="Where the pretrained model under a student's adapters is now, likewise."
+    )

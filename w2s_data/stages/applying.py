@@ -18,8 +18,8 @@ from w2s_data.finetune.levels.store import digest_items
 from w2s_data.run import Run
 from w2s_data.stages.apply_settings import ApplySettings
 from w2s_data.stages.checks import check_writable
-from w2s_data.stages.graph import GAIN, GAIN_SUMMARY, STUDENTS
-from w2s_data.stages.keeping import load_student
+from w2s_data.stages.graph import GAIN, GAIN_SUMMARY
+from w2s_data.stages.keeping import load_student, student_folder
 from w2s_data.stages.newrows import NewRows, read_new
 from w2s_data.stages.settings import read_settings
 from w2s_data.utils.io import atomic_path, load_npy, make_folder, sha256_json
@@ -110,7 +110,7 @@ def apply_student(
         Which student, and where the table of labels goes.
     compute : Compute, optional
     **changes
-        Single settings: student, to, item, id, scores, strong.
+        Single settings: student, to, item, id, scores, strong, base.
 
     Returns
     -------
@@ -142,7 +142,7 @@ def apply_student(
     compute = compute or Compute(seed=run.seed)
     if chosen.to is not None:
         check_table_name(Path(chosen.to))
-    student = load_student(run, chosen.student, compute.device)
+    student = load_student(run, chosen.student, compute.device, chosen.base)
     rows = read_new(run, data, chosen, compute, student.tuning)
     rows.check_fits(student)
     path = Path(chosen.to) if chosen.to else run.path / f"applied-{rows.name}.parquet"
@@ -207,7 +207,8 @@ class _Predictor:
 def _identity(run: Run, kept: str) -> str:
     """Return a short hash of the files of a student that the run keeps."""
     files = run.manifest["stages"][GAIN.name]["files"]
-    own = {name: file["sha256"] for name, file in files.items() if STUDENTS[kept] in name}
+    folder = student_folder(run, kept)
+    own = {name: file["sha256"] for name, file in files.items() if folder in name}
     return sha256_json(own)[:12]
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from w2s_data.errors import InputError, RunError, unknown
 from w2s_data.run import Run
 from w2s_data.stages.cards import Card, base_of
-from w2s_data.stages.graph import BEST, GAIN, STUDENTS
+from w2s_data.stages.graph import BEST, GAIN, GAIN_SUMMARY, STUDENTS
 from w2s_data.utils.io import read_json
 from w2s_data.utils.writer import StageWriter
 
@@ -38,14 +38,16 @@ def keep_students(
     base = base_of(result.tuning, model, run.manifest.get("encoders", {}))
     size: dict[str, int] = {}
     with _scratch(run.path / SCRATCH) as scratch:
-        for role, name in result.roles.items():
+        # Once, where the naive student is the best: `student_folder` finds it.
+        roles = {name: role for role, name in reversed(result.roles.items())}
+        for name, role in roles.items():
             student = result.student(name)
             student.save(scratch / role)
             opened_by = read_json(scratch / role / RECORD).get("opened_by", "")
             card = Card(dataset, result, student, role, name, base, opened_by).text()
             (scratch / role / CARD).write_text(card, encoding="utf-8")
             size |= _parameters(student)
-        files = {role: _files(scratch / role) for role in result.roles}
+        files = {role: _files(scratch / role) for role in roles.values()}
         size["students"] = _bytes(chain.from_iterable(files.values()))
         # The scratch lies among the checkpoints.
         everything = _bytes(_files(run.path / Path(SCRATCH).parent))
@@ -80,8 +82,18 @@ def remove_old_students(run: Run) -> None:
                 file.unlink()
 
 
-def load_student(run: Run, which: str = BEST, device: str = "auto") -> Student:
+def student_folder(run: Run, which: str) -> str:
+    """Return the folder of a student within a run, which the best and the naive one may share."""
+    kept = run.read_summary(GAIN_SUMMARY)["kept"]
+    return STUDENTS[BEST if kept.get(which) == kept[BEST] else which]
+
+
+def load_student(
+    run: Run, which: str = BEST, device: str = "auto", base: str | None = None
+) -> Student:
     """Return a student that a run keeps, "best" or "naive".
+
+    `base` is where the pretrained model under its adapters is now, if it has moved.
 
     Raises
     ------
@@ -94,7 +106,8 @@ def load_student(run: Run, which: str = BEST, device: str = "auto") -> Student:
     if which not in STUDENTS:
         raise InputError(unknown("student", which, list(STUDENTS)))
     known = run.manifest["stages"].get(GAIN.name, {}).get("files", {})
-    files = [name for name in known if Path(name).is_relative_to(STUDENTS[which])]
+    folder = student_folder(run, which) if known else STUDENTS[which]
+    files = [name for name in known if Path(name).is_relative_to(folder)]
     command = GAIN.command.replace("RUN", str(run.path))
     if not files:
         lacks = f"no {which} student" if known else "no student"
@@ -106,7 +119,7 @@ def load_student(run: Run, which: str = BEST, device: str = "auto") -> Student:
         )
     for file in files:
         run.file(file)  # raises if it was changed
-    return Student.load(run.path / STUDENTS[which], device)
+    return Student.load(run.path / folder, device, base)
 
 
 def _files(folder: Path) -> list[Path]:

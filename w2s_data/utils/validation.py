@@ -176,6 +176,28 @@ def check_weights(sample_weight: Any, n: int, name: str = "sample_weight") -> Fl
     return weights
 
 
+def check_codes(codes: Any, n: int, n_classes: int, name: str, *, unknown: bool) -> IntArray:
+    """Return class codes (n,); -1 stands for an unknown class where those are allowed.
+
+    >>> check_codes([0, 2, -1], 3, 3, "gold", unknown=True).tolist()
+    [0, 2, -1]
+    """
+    array = np.asarray(codes)
+    missing = ", -1 where there is no label" if unknown else ""
+    if array.shape != (n,) or array.dtype.kind not in "iu":
+        raise InputError(
+            f"{name} must be class codes of shape ({n},){missing}; got {array.dtype} of "
+            f"{array.shape}"
+        )
+    bad = np.flatnonzero((array < -unknown) | (array >= n_classes))
+    if len(bad):
+        raise InputError(
+            f"{name} must be class codes from 0 to {n_classes - 1}{missing}; {rows(bad)} hold "
+            "others"
+        )
+    return array.astype(np.int64)
+
+
 def check_proba(proba: AnyArray, name: str = "weak_proba") -> FloatArray:
     """Return class probabilities (N, C) as float64, or say which rows are not distributions."""
     array = np.asarray(proba)

@@ -376,6 +376,17 @@ def test_adapters_refuse_another_base(tiny, rng, tmp_path):
         Student.load(folder)
 
 
+def test_adapters_find_a_base_that_has_moved(tiny, rng, tmp_path):
+    base, now = tmp_path / "base", tmp_path / "elsewhere"
+    shutil.copytree(tiny, base)
+    student, folder, texts = saved_student(str(base), rng, tmp_path, "lora")
+    base.rename(now)
+    with pytest.raises(RunError, match=r"needs model '.*base'.*pass base, the folder where it is"):
+        Student.load(folder)
+    proba = Student.load(folder, base=str(now)).predict_proba(texts)
+    np.testing.assert_allclose(proba, student.predict_proba(texts), atol=1e-6)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("tuning", ["lora", "full"])
 def test_gpu_agrees_with_cpu_to_half_precision(tiny, rng, tuning):

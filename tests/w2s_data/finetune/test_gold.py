@@ -143,7 +143,7 @@ def test_labelled_rows_without_a_label_are_not_used(world):
     [
         ({"gold": np.zeros(3, int)}, r"gold must be class codes of shape \(1500,\)"),
         ({"gold": np.full(1500, 0.5)}, "got float64"),
-        ({"gold": np.full(1500, 7)}, "from 0 to 2, or -1"),
+        ({"gold": np.full(1500, 7)}, "from 0 to 2, -1 where"),
         ({"gold": np.full(1500, -1)}, "no row has one"),
         ({"gold": np.zeros(1500, int)}, "no pool to label"),
         ({"posterior": np.ones((1500, 2)) / 2}, r"posterior must have shape \(1500, 3\)"),

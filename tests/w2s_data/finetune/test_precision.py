@@ -14,6 +14,7 @@ from tests.w2s_data.finetune.tiny import accuracy, save_tiny_model
 from w2s_data.errors import InputError
 from w2s_data.finetune import measure_gain
 from w2s_data.finetune.levels.precision import is_half, make_accelerator
+from w2s_data.finetune.levels.sharding import is_sharded, shard
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
@@ -37,11 +38,27 @@ def test_fewer_digits_or_less_memory_learn_as_well(tmp_path, rng, adaptation):
     assert accuracy(outcome.model.proba(fresh), truth)[0] > 0.9
 
 
-def test_weights_divided_between_processes_are_refused(monkeypatch):
-    fake = SimpleNamespace(distributed_type=SimpleNamespace(value="FSDP"))
+def test_weights_divided_by_deepspeed_are_refused(monkeypatch):
+    fake = SimpleNamespace(distributed_type=SimpleNamespace(value="DEEPSPEED"))
     monkeypatch.setattr(accelerate, "Accelerator", lambda **_: fake)
-    with pytest.raises(InputError, match=r"FSDP divides the weights.*tuning 'lora'"):
+    with pytest.raises(InputError, match=r"DEEPSPEED divides the weights.*use FSDP"):
         make_accelerator(CPU, "auto")
+
+
+@pytest.mark.parametrize(
+    ("plan", "message"),
+    [
+        ({"FSDP_VERSION": "1"}, "set fsdp_version 2"),
+        ({"FSDP_VERSION": "2", "FSDP_OFFLOAD_PARAMS": "true"}, "leave out offload_params"),
+    ],
+)
+def test_other_ways_to_divide_weights_are_refused(monkeypatch, plan, message):
+    assert not is_sharded()  # one process has nothing to divide
+    for name, value in {**plan, "WORLD_SIZE": "2", "ACCELERATE_USE_FSDP": "true"}.items():
+        monkeypatch.setenv(name, value)
+    assert is_sharded()
+    with pytest.raises(InputError, match=message):
+        shard(torch.nn.Linear(2, 2), [], CPU)
 
 
 def test_several_processes_do_not_write_one_checkpoint(monkeypatch, tmp_path, rng):

@@ -11,21 +11,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.w2s_data.finetune.test_adapters import reviews
 from tests.w2s_data.finetune.tiny import save_tiny_model
+from w2s_data.finetune.levels.saved import load_whole
 
 ROOT = Path(__file__).parents[3]
 
 
-def run(folder, method, n_processes):
+def run(folder, method, n_processes, **environment):
     """Results of each process."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    place = folder / f"{method}-{n_processes}"
+    place = folder / f"{method}-{n_processes}{'-divided' * bool(environment)}"
     place.mkdir()
     words = [sys.executable, "-m", "tests.w2s_data.finetune.together", str(folder / "tiny"), method]
     path = os.pathsep.join([str(ROOT), str(ROOT / "selectors"), str(ROOT / "reports")])
     common = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    common |= environment
     together = {"WORLD_SIZE": str(n_processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     children = [
         subprocess.Popen(
@@ -38,9 +41,12 @@ def run(folder, method, n_processes):
         for n in map(str, range(n_processes))
     ]
     for child in children:
-        _, errors = child.communicate(timeout=200)
+        _, errors = child.communicate(timeout=500)
         assert child.returncode == 0, errors[-2000:]
     return [dict(np.load(place / f"{n}.npz")) for n in range(n_processes)]
+
+
+DIVIDED = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}
 
 
 @pytest.mark.slow
@@ -48,11 +54,19 @@ def test_two_processes_train_the_student_of_one(tmp_path):
     method = "raven"  # which learns weights of its own, by gradients that are summed too
     save_tiny_model(tmp_path / "tiny", n_layers=2)
     (alone,) = run(tmp_path, method, 1)
-    for own in run(tmp_path, method, 2):
+    together = [*run(tmp_path, method, 2), *run(tmp_path, method, 2, **DIVIDED)]
+    # FSDP leaves each process half of every weight.
+    assert [int(own["held"] / alone["held"] * 100) for own in together] == [100, 100, 50, 50]
+    for own in together:
         for name in ("proba", "loss", "weights"):
             # Adam turns the rounding of a gradient that is 0 into steps of full size.
             np.testing.assert_allclose(own[name], alone[name], atol=2e-3)
         np.testing.assert_allclose(own["loss"][0], alone["loss"][0], atol=1e-4)
     assert np.ptp(alone["proba"][0, :, 0]) > 0.02  # it has learned something
     assert np.ptp(alone["weights"]) > 1e-3
-    assert len(list((tmp_path / f"{method}-2").rglob("*.safetensors"))) == 1
+    for place in (f"{method}-1", f"{method}-2", f"{method}-2-divided"):
+        assert len(list((tmp_path / place / "checkpoint").rglob("*.safetensors"))) == 1
+        # Whole weights in the folder of one process, whichever had them.
+        model, _ = load_whole(tmp_path / place / "saved")
+        proba = model.proba(reviews(np.random.default_rng(0), 75)[0])
+        np.testing.assert_allclose(proba, alone["proba"], atol=2e-3)

@@ -14,9 +14,15 @@ import torch
 
 from tests.w2s_data.finetune.test_adapters import reviews, weak
 from w2s_data.finetune.levels.adapters import train_whole
+from w2s_data.finetune.levels.saved import save_whole
 from w2s_data.finetune.methods.registry import make_method
 from w2s_data.finetune.settings import Adaptation, ResolvedSettings
 from w2s_data.finetune.task import Pool
+
+
+def local(tensor):
+    """The share of a tensor that this process has."""
+    return tensor.to_local() if hasattr(tensor, "to_local") else tensor
 
 
 def main() -> None:
@@ -42,11 +48,14 @@ def main() -> None:
     outcome, history = train_whole(
         *(make_method(method), pool, settings, texts, held_out[0], np.eye(2)[held_out[1]])
     )
+    network = outcome.model.models[0].network
     number = os.environ.get("RANK", "0")
+    save_whole(outcome.model.models[0], Path(output) / "saved", {})
     np.savez(
         Path(output) / f"{number}.npz",
         proba=outcome.model.proba(texts),
         loss=[row["loss"] for row in history],
+        held=sum(local(p).numel() for p in network.parameters().values()),
         weights=outcome.diagnostics.get("weights", np.zeros(0)),
     )
 

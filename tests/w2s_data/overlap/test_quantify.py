@@ -182,7 +182,7 @@ class TestGold:
         for gold, message in [
             ((x[:5], p[:5]), "gold must be"),
             ((x[:5, :3], p[:5], np.zeros(5, int)), "gold has 3 features"),
-            ((x[:5], p[:5], np.zeros(4, int)), "5 class codes"),
+            ((x[:5], p[:5], np.zeros(4, int)), r"class codes of shape \(5,\)"),
             ((x[:5], p[:5], np.full(5, 7)), "row 0 holds 7"),
         ]:
             with pytest.raises(InputError, match=message):

@@ -14,12 +14,12 @@ from tests.w2s_data.finetune.tiny import save_tiny_model
 from w2s_data import FeatureStore, Run, apply_student, audit, load_dataset
 from w2s_data.compute.context import Compute
 from w2s_data.errors import ColumnError, FeatureError, InputError, RunError
-from w2s_data.finetune import Student
+from w2s_data.finetune import GainResult, Student
 from w2s_data.stages import newrows
 from w2s_data.stages.embedding import load_features
 from w2s_data.stages.gain_settings import GainSettings
 from w2s_data.stages.graph import GAIN
-from w2s_data.stages.keeping import load_student
+from w2s_data.stages.keeping import load_student, student_folder
 from w2s_data.stages.training import gain_stage
 
 OFF = dict.fromkeys(("forecast", "groups", "select"), False)
@@ -302,6 +302,18 @@ def test_students_follow_the_measurement(run):
         load_student(run, "naive")
 
 
+def test_a_naive_student_that_is_the_best_is_written_once(run, table, tmp_path, monkeypatch):
+    monkeypatch.setattr(GainResult, "best_student", "naive")
+    settings = GainSettings(**GAINS | {"methods": ("naive",)})
+    gain_stage(run, settings, Compute(progress=False))
+    assert {f.parent.name for f in run.path.glob("students/*/*")} == {"best"}
+    naive, best = (
+        applied(run, table, student=which, to=tmp_path / f"{which}.parquet").to_frame()
+        for which in ("naive", "best")
+    )
+    pd.testing.assert_frame_equal(naive, best)
+
+
 def test_a_student_without_its_weights_is_trained_again(run):
     before = Student.load(run.path / "students" / "naive")
     lost = next(run.path.glob("gain/*/naive-*-seed1.weights.safetensors"))
@@ -317,7 +329,7 @@ def test_a_student_without_its_weights_is_trained_again(run):
 
 def opened_card(run, which, tuning):
     """Check what a model card says, and return the labels that its own lines of Python give."""
-    folder = run.path / "students" / which
+    folder = run.path / student_folder(run, which)
     text = (folder / "README.md").read_text(encoding="utf-8")
     card, gain = ModelCard(text), json.loads((run.path / "gain.json").read_text())
     method = gain["kept"][which]
@@ -366,7 +378,7 @@ def test_whole_models_are_kept_and_applied(run, table, tmp_path, tuning):
     )
     test = ~pool & known["label"].notna().to_numpy()
     own = (frame["label"].to_numpy() == known["label"].astype(object))[test].mean()
-    card = (run.path / "students" / "naive" / "README.md").read_text(encoding="utf-8")
+    card = (run.path / student_folder(run, "naive") / "README.md").read_text(encoding="utf-8")
     assert f"this folder holds seed 0, with an accuracy of {own:.3f} (" in card
     base, code = opened_card(run, "naive", tuning)
     assert base == "model"

@@ -246,6 +246,7 @@ class Laboratory:
                 seeds=seeds,
                 random_state=self.entropy,
                 progress=self.progress if whole else False,
+                name=job.name,
             )
         self.penalties[job.labels] = student.l2
         test = data.read(data.rows("test"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 from collections.abc import Callable, Iterator
@@ -12,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from w2s_data.compute.device import is_out_of_memory
+from w2s_data.errors import InputError
 from w2s_data.finetune.levels.lengths import pieces
 from w2s_data.finetune.levels.meter import Meter
 from w2s_data.finetune.levels.precision import make_accelerator
 from w2s_data.finetune.levels.schedule import StepSchedule
+from w2s_data.finetune.levels.sharding import gather, is_sharded, shard, share_of
 from w2s_data.finetune.levels.store import to_disk
 from w2s_data.finetune.loop import Callback, EpochEnd, validation_loss
 from w2s_data.finetune.objectives import Batch, Objective, TrainingError
@@ -87,12 +90,32 @@ class WholeTrainer:
             self.accelerator.process_index,
             self.accelerator.num_processes,
         )
+        if is_sharded() and self.network.divided is None:
+            self.network.divided = self._shard()
         groups = self.network.parameter_groups()
         # One pass over the weights: of a small model's step, the other forms take a third.
         fused = self.device.type in ("cpu", "cuda")
         optimizer = torch.optim.AdamW(groups, lr=self.schedule.learning_rate, fused=fused)
-        model = _as_module(self.network)
-        self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
+        # Divided once, for all trainings; accelerate would divide it for each.
+        self.model = self.network.divided or self.accelerator.prepare_model(
+            _as_module(self.network)
+        )
+        self.optimizer = self.accelerator.prepare_optimizer(optimizer)
+
+    def _shard(self) -> Any:
+        """Return the network as a module whose weights are divided between the processes."""
+        if self.settings.tuning == "lora":
+            raise InputError(
+                "FSDP is for tuning 'full', which trains all weights: use plain data parallelism "
+                "for tuning 'lora'"
+            )
+        module = _as_module(self.network)
+        shard(
+            module,
+            list(getattr(self.network.backbone, "_no_split_modules", None) or ()),
+            self.device,
+        )
+        return module
 
     def run(self, batches: Iterator[Batch]) -> Progress:
         """Take all steps, or fewer if the validation loss or a callback ends the training."""
@@ -107,7 +130,7 @@ class WholeTrainer:
             self.step(next(batches))
             if done.step % self.evaluate_every == 0 or done.step == n_steps:
                 self._evaluate()
-            if self.store is not None and not self._is_over and self.store.is_due(done.step):
+            if not self._is_over and self._is_due(done.step):
                 self._save()
         if not resumed_at_end:
             if self._stops_early:
@@ -161,9 +184,14 @@ class WholeTrainer:
             self.objective.before_step()
             parts = pieces(lengths, self.most_tokens, self.settings.micro_batch)
             part, total = parts[0], 0.0
+            n_parts = self._most(len(parts)) if self.network.divided else len(parts)
             try:
-                for part in parts:
-                    total += self._backward(own.part(part), is_last=part is parts[-1])
+                for number in range(n_parts):
+                    part = parts[min(number, len(parts) - 1)]
+                    piece = own.part(part)
+                    if number >= len(parts):  # for the layers of the others, which must be gathered
+                        piece = replace(piece, weight=0 * piece.weight)
+                    total += self._backward(piece, is_last=number == n_parts - 1)
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
@@ -187,9 +215,14 @@ class WholeTrainer:
     def _backward(self, piece: Batch, is_last: bool) -> float:
         """Add to the gradient; return the piece's share of the loss."""
         # A function of its own, so that its tensors are freed before a smaller piece is tried.
-        apart = nullcontext() if is_last else self.accelerator.no_sync(self.model)
+        apart = (
+            nullcontext()
+            if is_last or self.network.divided
+            else self.accelerator.no_sync(self.model)
+        )
         with apart:
-            row_losses = self.objective.loss(self.model(piece.rows), piece)
+            logits = self.model(functools.partial(self.network.logits, piece.rows))
+            row_losses = self.objective.loss(logits, piece)
             loss = (row_losses * piece.weight).sum() / piece.size
             # Several processes take the mean of their gradients, and the loss is a sum.
             self.accelerator.backward(loss * self.n_processes)
@@ -203,6 +236,13 @@ class WholeTrainer:
 
         own = torch.tensor(value, dtype=torch.float64, device=self.device)
         return float(self.accelerator.reduce(own, "sum"))
+
+    def _most(self, value: int) -> int:
+        """Return the largest of a number of all processes."""
+        import torch
+
+        own = torch.tensor([value], device=self.device)
+        return int(self.accelerator.gather(own).max())
 
     def _take_smaller_pieces(self, lengths: IntArray, error: Exception) -> None:
         if self.n_processes > 1:
@@ -271,24 +311,33 @@ class WholeTrainer:
             moments = _part(tensors, f"moments.{name}")
             if moments:
                 self.optimizer.state[parameter] = {
-                    kind: value.to(parameter.device) for kind, value in moments.items()
+                    kind: share_of(value, parameter) for kind, value in moments.items()
                 }
         self.network.kept = _part(tensors, "kept")
         if own := _part(tensors, "objective"):
             self.objective.load(own)
 
+    def _is_due(self, step: int) -> bool:
+        """Return whether the state after a step is saved, by the clock of the first process."""
+        due = self.store is not None and self.store.is_due(step)
+        if self.network.divided is None:
+            return due
+        # All gather the weights for the one that writes them.
+        return self._add_up(float(due and self.process == 0)) > 0
+
     def _save(self) -> None:
-        if self.store is None or not self.accelerator.is_main_process:
+        if self.store is None or not (self.network.divided or self.accelerator.is_main_process):
             return
         named = self.network.parameters()
-        tensors = {f"weights.{name}": p.detach().cpu() for name, p in named.items()}
+        tensors = {f"weights.{name}": gather(p.detach()).cpu() for name, p in named.items()}
         tensors |= {f"objective.{n}": t.cpu() for n, t in self.objective.state().items()}
         if not self._is_over:  # a finished training needs no moments
             for name, parameter in named.items():
                 for kind, value in self.optimizer.state.get(parameter, {}).items():
-                    tensors[f"moments.{name}.{kind}"] = value.detach().cpu()
+                    tensors[f"moments.{name}.{kind}"] = gather(value.detach()).cpu()
             tensors |= {f"kept.{name}": value for name, value in self.network.kept.items()}
-        self.store.write(tensors, {"progress": vars(self.progress)})
+        if self.accelerator.is_main_process:
+            self.store.write(tensors, {"progress": vars(self.progress)})
 
 
 def _part(tensors: dict[str, Tensor], kind: str) -> dict[str, Tensor]:
@@ -300,7 +349,7 @@ def _part(tensors: dict[str, Tensor], kind: str) -> dict[str, Tensor]:
 
 
 def _as_module(network: WholeNetwork) -> Any:
-    """Return the network as a module whose forward computes logits, which accelerate can wrap."""
+    """Return the network as a module whose forward calls one of its functions."""
     from torch import nn
 
     class Module(nn.Module):
@@ -310,7 +359,8 @@ def _as_module(network: WholeNetwork) -> Any:
                 if isinstance(part, nn.Module):
                     self.add_module(name, part)
 
-        def forward(self, rows: Tensor) -> Tensor:
-            return network.logits(rows)
+        # A function, since FSDP and DDP would look into the tensors of other arguments.
+        def forward(self, compute: Callable[[], Tensor]) -> Tensor:
+            return compute()
 
     return Module()

@@ -319,13 +319,14 @@ def train_whole(
     entropy: int = 0,
     seeds: Sequence[int] = (0,),
     progress: bool | None = False,
+    name: str | None = None,
 ) -> tuple[Outcome, list[dict[str, Any]]]:
     """Train a whole model of every seed by a method, one after another; also return the history."""
     outcomes, history = [], []
     first: WholeTask | None = None
     for seed in seeds:
         task = WholeTask(
-            *(pool, settings, method.name, entropy, (seed,), progress, validation_labels),
+            *(pool, settings, name or method.name, entropy, (seed,), progress, validation_labels),
             items=items,
             validation_items=validation_items,
         )

@@ -11,7 +11,7 @@ from w2s_data.errors import InputError, require
 if TYPE_CHECKING:
     import torch
 
-SHARDED = ("FSDP", "DEEPSPEED", "MEGATRON_LM")  # kinds of processes, as accelerate names them
+SHARDED = ("DEEPSPEED", "MEGATRON_LM")  # kinds of processes, as accelerate names them
 
 
 def process_device(name: str) -> torch.device:
@@ -27,6 +27,11 @@ def process_device(name: str) -> torch.device:
 def n_processes() -> int:
     """Return how many processes train together."""
     return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_main() -> bool:
+    """Return whether this process is the one that writes files."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def make_accelerator(device: torch.device, precision: str, has_unused: bool = False) -> Any:
@@ -50,8 +55,8 @@ def make_accelerator(device: torch.device, precision: str, has_unused: bool = Fa
     kind = accelerator.distributed_type.value
     if kind in SHARDED:
         raise InputError(
-            f"{kind} divides the weights between processes, which is not supported: use plain data "
-            "parallelism, with gradient_checkpointing or tuning 'lora' where memory is short"
+            f"{kind} divides the weights between processes in a way that is not supported: "
+            "use FSDP (fsdp_version 2) for tuning 'full', or plain data parallelism"
         )
     return accelerator
 

@@ -20,8 +20,9 @@ from w2s_data.encoders.backbone import load_whole_model
 from w2s_data.encoders.pixels import ImageReader
 from w2s_data.encoders.recipe import Recipe
 from w2s_data.encoders.source import quiet
-from w2s_data.errors import RunError, require
+from w2s_data.errors import EncoderError, RunError, first_line, require
 from w2s_data.finetune.levels.adapters import WholeModel
+from w2s_data.finetune.levels.precision import is_main
 from w2s_data.finetune.levels.reward import make_network
 from w2s_data.finetune.levels.store import read_student, write_student
 from w2s_data.finetune.levels.whole import State, WholeNetwork
@@ -38,15 +39,21 @@ _READING = ("pooling", "reason", "include_prompt", "prompt", "max_length", "lowe
 def save_whole(
     model: WholeModel, folder: str | os.PathLike[str], record: Mapping[str, Any]
 ) -> None:
-    """Write a tuned model, and a record of the student that it is."""
+    """Write a tuned model, and a record of the student that it is; of several processes the first.
+
+    All must call it, for each may have a share of the weights.
+    """
     place, network = Path(folder), model.network
-    make_folder(place)
     network.load(model.state)
     with quiet():
+        backbone = network.whole_backbone()
+        if not is_main():
+            return
+        make_folder(place)
         if network.adaptation.tuning == "full":
-            _save_model(network, place)
+            _save_model(network, backbone, place)
         else:
-            network.backbone.save_pretrained(place)
+            backbone.save_pretrained(place)
     adaptation, source = network.adaptation, network.adaptation.source
     if source.folder is not None:  # found again from another working folder too
         adaptation = replace(adaptation, model=str(source.folder))
@@ -66,12 +73,12 @@ def save_whole(
     write_student(place, head, described, HEAD)
 
 
-def _save_model(network: WholeNetwork, place: Path) -> None:
+def _save_model(network: WholeNetwork, backbone: Any, place: Path) -> None:
     """Write a model's configuration, weights, and its tokenizer or image processor."""
-    model, part = network.backbone, network.backbone
+    model = backbone
     if not network.is_alone:  # transformers has no class for the part alone
         model, part = load_whole_model(network.adaptation.source, network.kind)
-        part.load_state_dict(network.backbone.state_dict())
+        part.load_state_dict(backbone.state_dict())
     model.save_pretrained(place)
     if isinstance(network.reader, ImageReader):
         network.reader.processor.save_pretrained(place)
@@ -90,11 +97,12 @@ def _save_model(network: WholeNetwork, place: Path) -> None:
 
 
 def load_whole(
-    folder: str | os.PathLike[str], device: str = "auto"
+    folder: str | os.PathLike[str], device: str = "auto", base: str | None = None
 ) -> tuple[WholeModel, dict[str, Any]]:
     """Read a tuned model and its record; see `read_student` for the errors.
 
-    Adapters need the pretrained model that they were trained on; another one is a `RunError`.
+    Adapters need the pretrained model that they were trained on, at `base` if it has moved; another
+    one, or none, is a `RunError`.
     """
     import torch
 
@@ -105,6 +113,8 @@ def load_whole(
         recipe = Recipe(**record["reading"])
         n_classes, depth, link = (record[name] for name in ("n_classes", "depth", "link"))
         files = dict(record["files"])
+    if base is not None:
+        adaptation = replace(adaptation, model=base)
     for name, sha256 in files.items():
         with reading(place / name, "the weights of a student"):
             if sha256_file(place / name) != sha256:
@@ -126,7 +136,13 @@ def load_whole(
 
 def _check_base(folder: Path, adaptation: Adaptation, base: str) -> None:
     """Raise unless the pretrained model is the one that was tuned."""
-    found = adaptation.source.identity()
+    try:
+        found = adaptation.source.identity()
+    except EncoderError as error:
+        raise RunError(
+            f"{str(folder)!r} needs model {adaptation.model!r}, on which it was trained: pass "
+            f"base, the folder where it is now ({first_line(error)})"
+        ) from error
     if found != base:
         raise RunError(
             f"{str(folder)!r} was trained on model {adaptation.model!r} as it was ({base[:20]}...);"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ from w2s_data.encoders.tokens import TextReader, Tokens
 from w2s_data.errors import EncoderError, InputError
 from w2s_data.finetune.levels.lora import add_adapters, loading_options
 from w2s_data.finetune.levels.precision import is_half
+from w2s_data.finetune.levels.sharding import gather, share_of
 from w2s_data.finetune.objectives import TrainingError
 from w2s_data.finetune.settings import RESIDENT_BYTES, Adaptation
 from w2s_data.utils.typing import BoolArray, IntArray
@@ -91,6 +93,8 @@ class WholeNetwork:
         self.head = self._new_head().to(device)
         self.depth = self.n_layers
         self.l2 = 0.0
+        # Calls a function of this network, where processes divide its weights.
+        self.divided: torch.nn.Module | None = None
         if adaptation.gradient_checkpointing:
             self._checkpoint_gradients()
         self.rows_at_a_time = 2 * adaptation.micro_batch  # inference stores no activations
@@ -168,8 +172,8 @@ class WholeNetwork:
         while start < len(order):
             batch = order[start : start + self.rows_at_a_time]
             try:
-                with torch.inference_mode():
-                    logits[batch] = self._forward(items, batch)
+                with torch.no_grad() if self.divided else torch.inference_mode():
+                    logits[batch] = self._read(items, batch)
                 start += len(batch)
             except torch.OutOfMemoryError as error:
                 if self.rows_at_a_time == 1:
@@ -180,7 +184,7 @@ class WholeNetwork:
 
     def state(self) -> State:
         """Copy the trained weights to the CPU."""
-        return {n: p.detach().to("cpu", copy=True) for n, p in self.parameters().items()}
+        return {n: gather(p.detach()).to("cpu", copy=True) for n, p in self.parameters().items()}
 
     def load(self, state: State) -> None:
         """Set the trained weights."""
@@ -188,7 +192,18 @@ class WholeNetwork:
 
         with torch.no_grad():
             for name, parameter in self.parameters().items():
-                parameter.copy_(state[name])
+                parameter.copy_(share_of(state[name], parameter))
+
+    def whole_backbone(self) -> Any:
+        """Return the backbone with all of its weights, which processes may have divided."""
+        if self.divided is None:
+            return self.backbone
+        import torch
+
+        copy = self._load(torch.float32, {}).model
+        weights = self.backbone.state_dict()
+        copy.load_state_dict({name: gather(weight).cpu() for name, weight in weights.items()})
+        return copy
 
     def keep(self, seeds: BoolArray) -> None:
         """Remember the present weights."""
@@ -213,6 +228,12 @@ class WholeNetwork:
         if self.kind == "text":
             # Adapters leave the embeddings frozen: without this no gradient enters the first layer.
             model.enable_input_require_grads()
+
+    def _read(self, items: Tokens | Images, rows: IntArray) -> Tensor:
+        if self.divided is None:
+            return self._forward(items, rows)
+        logits: Tensor = self.divided(functools.partial(self._forward, items, rows))
+        return logits
 
     def _forward(self, items: Tokens | Images, rows: IntArray) -> Tensor:
         """Logits (B, C) in float32."""
