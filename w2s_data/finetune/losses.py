@@ -7,10 +7,14 @@ one-hot. Each is a plain function of tensors, so that a test can compare it with
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
+
+SWEEPS = 4  # over the classes; two suffice for two, and for ten few rows move in the fourth
 
 
 def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
@@ -48,6 +52,45 @@ def harden(proba: Tensor) -> Tensor:
     return one_hot(proba.argmax(-1), proba.shape[-1]).to(proba.dtype)
 
 
+def harden_evenly(logits: Tensor, shares: Tensor) -> Tensor:
+    r"""Return one-hot classes of a batch (..., B, C) of which each has about its share (..., C).
+
+    .. math:: \hat y_i = \mathrm{onehot}(\arg\max_c \log p_{ic} + b_c)
+
+    Class by class, an offset b_c is set halfway between the last row that the class may have and
+    the next one. For two classes the shares are met and the rule is a threshold, the quantile of
+    Burns et al.; for more they are met up to a row or two.
+    """
+    import torch
+
+    scores = logits.log_softmax(-1)
+    # Whole numbers that add up to the rows: differences of the rounded cumulative shares.
+    ends = (shares.cumsum(-1) * logits.shape[-2]).round().long()
+    wanted = torch.diff(ends, dim=-1, prepend=torch.zeros_like(ends[..., :1]))
+    offsets = torch.zeros_like(shares)
+    for c in [*range(logits.shape[-1])] * SWEEPS:
+        shifted = scores + offsets.unsqueeze(-2)
+        shifted[..., c] = -math.inf
+        margins = (scores[..., c] - shifted.amax(-1)).sort(dim=-1, descending=True).values
+        # A class may have no row at all, or all of them.
+        margins = torch.cat([margins[..., :1] + 2, margins, margins[..., -1:] - 2], dim=-1)
+        places = torch.stack([wanted[..., c], wanted[..., c] + 1], dim=-1)
+        offsets[..., c] = -margins.gather(-1, places).mean(-1)
+    return harden(scores + offsets.unsqueeze(-2))
+
+
+def over_teachers(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Make a loss of targets (..., M, C): its mean over the teachers that do not abstain."""
+
+    def mean(logits: Tensor, target: Tensor, *arguments: Any) -> Tensor:
+        each = loss(logits.unsqueeze(-2), target, *arguments)  # (..., M)
+        votes = (target.amax(-1) != target.amin(-1)).to(each.dtype)
+        # Rows on which nobody votes are not trained on; they must only stay finite.
+        return (each * votes).sum(-1) / votes.sum(-1).clamp(min=1)
+
+    return mean
+
+
 def ramp(step: int, n_steps: int, largest: float, share: float) -> float:
     """Return a weight that rises linearly from 0 at the first step to `largest`, then stays.
 
@@ -66,6 +109,12 @@ def confidence_loss(logits: Tensor, target: Tensor, own: float) -> Tensor:
     No gradient flows through the student's label.
     """
     return cross_entropy(logits, (1 - own) * target + own * harden(logits.detach()))
+
+
+def even_confidence_loss(logits: Tensor, target: Tensor, own: float) -> Tensor:
+    """Return the loss of `Confidence` with the student's classes as frequent as the targets say."""
+    hardened = harden_evenly(logits.detach(), target.mean(-2))
+    return cross_entropy(logits, (1 - own) * target + own * hardened)
 
 
 def adaptive_confidence_loss(logits: Tensor, target: Tensor) -> Tensor:

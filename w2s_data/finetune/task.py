@@ -93,10 +93,14 @@ class Task(ABC):
         sequences = [np.random.SeedSequence(self.entropy, spawn_key=key) for key in keys]
         return [np.random.default_rng(sequence) for sequence in sequences]
 
-    def labels(self, hard: bool = False) -> FloatArray:
-        """Return pseudo-labels (N, C): the mean over the teachers that vote, one-hot if hard."""
-        mean = mean_label(self.pool.weak_proba)
-        return one_hot(mean) if hard else mean
+    def labels(self, hard: bool = False, per_teacher: bool = False) -> FloatArray:
+        """Return pseudo-labels (N, C), one-hot if hard: the mean over the teachers that vote.
+
+        With `per_teacher` those of each teacher, (N, M, C).
+        """
+        weak_proba = self.pool.weak_proba
+        labels = weak_proba if per_teacher else mean_label(weak_proba)
+        return one_hot(labels) if hard else labels
 
     @cached_property
     def predicted(self) -> IntArray:

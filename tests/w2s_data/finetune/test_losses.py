@@ -12,10 +12,13 @@ from w2s_data.finetune.losses import (
     adaptive_confidence_loss,
     confidence_loss,
     cross_entropy,
+    even_confidence_loss,
     evidential_loss,
     flat_divergence,
     generalized_cross_entropy,
     harden,
+    harden_evenly,
+    over_teachers,
     ramp,
 )
 
@@ -90,6 +93,52 @@ def test_confidence_loss_mixes_the_targets(own):
         gradient(confidence_loss(logits, target, own), logits),
         (logits.softmax(-1) - mixed).detach(),  # no gradient through the hardened label
     )
+
+
+def test_even_hardening_of_two_classes_is_the_published_quantile():
+    logits, target = draw(2)
+    preds = logits.detach().softmax(-1)
+    threshold = torch.quantile(preds[:, 0], target.mean(0)[1])
+    expected = torch.stack([preds[:, 0] >= threshold, preds[:, 0] < threshold], dim=-1)
+    found = harden_evenly(logits.detach(), target.mean(-2))
+    torch.testing.assert_close(found, expected.to(found.dtype))
+
+
+@pytest.mark.parametrize("n_classes", [2, 3, 10])
+def test_even_hardening_meets_the_shares_and_prefers_the_likely(n_classes):
+    generator = torch.Generator().manual_seed(1)
+    logits = torch.randn(4, 128, n_classes, generator=generator)
+    shares = torch.rand(4, n_classes, generator=generator) ** 2
+    shares[:, 0] = 0
+    shares /= shares.sum(-1, keepdim=True)
+    found = harden_evenly(logits, shares)
+    torch.testing.assert_close(found.sum(-1), torch.ones(4, 128))
+    assert (found.sum(-2) - 128 * shares).abs().max() <= 2
+    # Two rows never gain by an exchange of their classes.
+    scores, codes = logits.log_softmax(-1)[0], found[0].argmax(-1)
+    own = scores[:, codes]  # of row i for the class of row j
+    stay = own.diagonal()[:, None] + own.diagonal()[None]
+    assert (stay >= own + own.T - 1e-4).all()
+
+
+def test_even_confidence_is_the_plain_one_where_the_shares_are_met():
+    logits, target = draw(5)
+    hardened = harden(logits.detach())
+    as_often = hardened + 0 * target
+    loss = even_confidence_loss(logits, as_often, 0.5)
+    torch.testing.assert_close(loss, confidence_loss(logits, as_often, 0.5))
+
+
+def test_a_loss_over_teachers_is_the_mean_of_those_that_vote():
+    logits, one = draw(3)
+    _, other = draw(3, 50)
+    other = other.roll(1, 0)
+    targets = torch.stack([one, other, torch.full_like(one, 1 / 3)], dim=-2)
+    targets[:10, 1] = 1 / 3
+    found = over_teachers(evidential_loss)(logits, targets, 0.3)
+    first, second = (evidential_loss(logits, target, 0.3) for target in (one, other))
+    expected = torch.where(torch.arange(50) < 10, first, (first + second) / 2)
+    torch.testing.assert_close(found, expected)
 
 
 def test_adaptive_confidence_weighs_by_exponentials_of_the_losses():

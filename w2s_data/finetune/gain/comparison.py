@@ -35,7 +35,7 @@ from w2s_data.finetune.gain.result import (
 from w2s_data.finetune.gain.scores import Scorer, Scores
 from w2s_data.finetune.gain.splits import SplitGain, contrast_splits, gain_on_split, split_notes
 from w2s_data.finetune.gain.training import CEILING, LABELLED_ONLY, VOTE, Trained
-from w2s_data.finetune.methods.base import Method
+from w2s_data.finetune.methods.base import ORACLE, Method
 from w2s_data.forecast.options import Choice
 from w2s_data.utils.intervals import LEVEL
 from w2s_data.utils.votes import mean_label
@@ -307,7 +307,8 @@ class Comparer:
                 yield {"role": name, "student": name}, reference
         for student in students:
             control = student.control_of
-            names = {"role": "control" if control else "method", "student": student.name}
+            role = ORACLE if student.name == ORACLE else "control"
+            names = {"role": role if control else "method", "student": student.name}
             own = scores[control][student.name] if control else scores[student.name][""]
             yield names | {"control_of": control}, own
 

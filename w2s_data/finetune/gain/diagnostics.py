@@ -12,7 +12,7 @@ from w2s_data.finetune.gain.data import GainData
 from w2s_data.finetune.methods.cosupervised import CoSupervised
 from w2s_data.utils.io import jsonable
 from w2s_data.utils.typing import AnyArray, BoolArray, FloatArray, IntArray
-from w2s_data.utils.votes import mean_label, votes
+from w2s_data.utils.votes import abstains, mean_label, votes
 
 if TYPE_CHECKING:
     from w2s_data.finetune.student import Student
@@ -33,7 +33,8 @@ def diagnose_seeds(student: Student, data: GainData) -> list[dict[str, Any]]:
         (C, teachers), the part of each class's points that was assigned to a teacher, a row None
         where the class has no point; `classes_from` ("gold" where the whole pool has gold labels,
         else "weak"); `knows` (teachers, C); `own`, the share of points whose teacher knows their
-        class, and `own_by_chance`; `consensus`; `kept`.
+        class, and `own_by_chance`; `consensus`; `kept`; `right`, the share of assigned labels that
+        are right, and `right_by_oracle`, if gold labels had assigned them (None if unknown).
     `kept`
         For methods that choose points: `share`; `by_label`, `by_gold` and `by_group`, the kept
         shares by predicted class, gold class and group; `right` and `right_all`, accuracy of the
@@ -106,7 +107,8 @@ class _Pool:
         is_known = bool((self.gold >= 0).all())
         classes = self.gold if is_known else self.codes
         shares = [_shares(assigned == member, classes, self.n_classes) for member in members]
-        knows: BoolArray = np.any(self.weak_proba > 0, axis=0)  # (M, C)
+        voted = ~abstains(self.weak_proba)[..., None]
+        knows: BoolArray = np.any(voted & (self.weak_proba > 0), axis=0)  # (M, C)
         return {
             "teachers": members,
             "classes_from": "gold" if is_known else "weak",
@@ -116,6 +118,18 @@ class _Pool:
             "own_by_chance": float(knows[members][:, classes].mean()),
             "consensus": float(consensus),
             "kept": float(kept.mean()),
+            **self._assigned(members, assigned),
+        }
+
+    def _assigned(self, members: IntArray, assigned: IntArray) -> dict[str, float]:
+        """Shares of assigned labels that are right, by the student and if gold labels assigned."""
+        known = np.flatnonzero(self.gold >= 0)
+        right = votes(self.weak_proba[known]) == self.gold[known, None]  # (n, M)
+        of_gold = self.weak_proba[known, :, self.gold[known]][:, members]
+        told, rows = members[of_gold.argmax(axis=1)], np.arange(len(known))
+        return {
+            "right": _mean(right[rows, assigned[known]]),
+            "right_by_oracle": _mean(right[rows, told]),
         }
 
     def kept(self, kept: BoolArray) -> dict[str, Any]:

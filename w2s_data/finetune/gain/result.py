@@ -18,6 +18,7 @@ from w2s_data.finetune.gain.intervals import (
 )
 from w2s_data.finetune.gain.options import MeasuredOption
 from w2s_data.finetune.gain.splits import SplitGain
+from w2s_data.finetune.methods.base import ORACLE
 from w2s_data.forecast.options import Choice, Difference
 from w2s_data.utils.intervals import Estimate
 
@@ -44,7 +45,7 @@ class Reference:
 class StudentGain:
     """Scores and gains of one method's student, or of a control of it."""
 
-    name: str  # of the method in the table, or of the control
+    name: str  # of the method in the table, or of the control; "oracle" is a reference, no control
     control_of: str  # the method that it is a control of; empty for methods
     rank_group: str  # letters: methods that share one do not differ significantly
     # accuracy, macro_f1, auroc, log_loss, calibration_error and, with groups or test splits,
@@ -174,7 +175,7 @@ class GainResult:
 
     def best_control(self, name: str) -> StudentGain | None:
         """Return the most accurate control of a method; None if it has none."""
-        own = [student for student in self.students if student.control_of == name]
+        own = [s for s in self.students if s.control_of == name and s.name != ORACLE]
         return max(own, key=lambda s: s.scores["accuracy"].value, default=None)
 
     @property
@@ -191,10 +192,10 @@ class GainResult:
     def to_frame(self) -> pd.DataFrame:
         """Return one row per model and seed, with intervals over test items only.
 
-        Columns: role (teacher, vote, ceiling, labelled_only, method, control), student, control_of,
-        seed (missing for teachers and vote), each metric, `group_NAME` and `split_NAME` accuracies,
-        gain, pgr, opr; limits of accuracy (Wilson) and gain (paired bootstrap) in `*_low` and
-        `*_high`.
+        Columns: role (teacher, vote, ceiling, labelled_only, method, control, oracle), student,
+        control_of, seed (missing for teachers and vote), each metric, `group_NAME` and `split_NAME`
+        accuracies, gain, pgr, opr; limits of accuracy (Wilson) and gain (paired bootstrap) in
+        `*_low` and `*_high`.
         """
         return self.by_seed.copy()
 

@@ -21,13 +21,14 @@ from w2s_data.finetune.gain.diagnostics import (
 )
 from w2s_data.finetune.gain.kept import KeptStudent
 from w2s_data.finetune.gain.predictions import predict_items
-from w2s_data.finetune.methods.base import Method
+from w2s_data.finetune.methods.base import ORACLE, Method
+from w2s_data.finetune.methods.cosupervised import CoSupervised
 from w2s_data.finetune.methods.labelled_only import LabelledOnly
 from w2s_data.finetune.methods.naive import Naive
 from w2s_data.finetune.methods.registry import make_method
-from w2s_data.finetune.objectives import TrainingError, Weights
+from w2s_data.finetune.objectives import Model, TrainingError, Weights
 from w2s_data.finetune.settings import TrainingSettings
-from w2s_data.finetune.student import choose_l2, fit_student
+from w2s_data.finetune.student import Student, choose_l2, fit_student
 from w2s_data.utils.progress import progress as progress_bar
 from w2s_data.utils.typing import AnyArray, FloatArray, IntArray
 
@@ -221,8 +222,8 @@ class Laboratory:
             random_state=self.entropy,
         )
 
-    def fit(self, job: Job, seeds: Sequence[int]) -> dict[int, Predictions]:
-        """Train some seeds of a student and let them predict."""
+    def _train(self, job: Job, seeds: Sequence[int]) -> Student:
+        """Train some seeds of a student."""
         data, whole = self.data, self.settings.tuning != "head"
         inputs = data.read(job.rows)
         settings = self.settings.replace(
@@ -232,7 +233,7 @@ class Laboratory:
         with warnings.catch_warnings():
             # Told from the diagnostics, for all seeds at once and for stored students too.
             warnings.simplefilter("ignore", UndertrainedWarning)
-            student = fit_student(
+            return fit_student(
                 job.method,
                 None if whole else inputs,
                 job.weak_proba,
@@ -248,9 +249,14 @@ class Laboratory:
                 progress=self.progress if whole else False,
                 name=job.name,
             )
+
+    def fit(self, job: Job, seeds: Sequence[int]) -> dict[int, Predictions]:
+        """Train some seeds of a student and let them predict."""
+        data, whole = self.data, self.settings.tuning != "head"
+        student = self._train(job, seeds)
         self.penalties[job.labels] = student.l2
         test = data.read(data.rows("test"))
-        models = {"": student.model, **student.controls}
+        models = {"": student.model, **student.controls, **self._oracle(job, seeds)}
         proba = {name: model.proba(test) for name, model in models.items()}
         rest = None
         # A whole model reads the pool for minutes: only those that are kept do, at the end.
@@ -270,6 +276,17 @@ class Laboratory:
             )
             for i, seed in enumerate(seeds)
         }
+
+    def _oracle(self, job: Job, seeds: Sequence[int]) -> dict[str, Model]:
+        """Train a student on the assignment of teachers that gold labels of the pool would make."""
+        method, gold = job.method, self.data.labels[job.rows]
+        if not (isinstance(method, CoSupervised) and self.settings.controls):
+            return {}
+        if job.weak_proba.shape[1] == 1 or not (gold >= 0).any():
+            return {}
+        labels = method.oracle_labels(job.weak_proba, gold)
+        told = replace(job, name=f"{job.name}-{ORACLE}", method=Naive(), weak_proba=labels)
+        return {ORACLE: self._train(told, seeds).model}
 
     @property
     def _is_too_many(self) -> bool:

@@ -14,6 +14,10 @@ from w2s_data.finetune.task import Task
 from w2s_data.utils.typing import BoolArray, FloatArray
 from w2s_data.utils.validation import Constraint, check_parameters
 
+# A student beside the controls that is told by gold labels of the pool what its method has to find
+# out: how far the idea can go, and no simpler rival.
+ORACLE = "oracle"
+
 
 @dataclass(frozen=True)
 class Outcome:

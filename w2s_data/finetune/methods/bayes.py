@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from w2s_data.finetune.losses import evidential_loss
+from w2s_data.finetune.losses import evidential_loss, over_teachers
 from w2s_data.finetune.methods.base import Method, Outcome
 from w2s_data.finetune.objectives import RampedObjective
 from w2s_data.finetune.task import Task
@@ -33,6 +33,9 @@ class Bayes(Method):
         Train on the most probable class. A soft label, close to even, can only be met by much
         evidence for every class, which a head learns before it separates the classes: on SST-2
         soft labels cost 4 to 9 points.
+    per_teacher : bool
+        With several teachers, average the losses over those that vote, as published; otherwise
+        train on their mean.
 
     Notes
     -----
@@ -51,11 +54,13 @@ class Bayes(Method):
     # A penalty at full weight from the start removes evidence before any can form.
     ramp: float = 0.5
     hard: bool = True
+    per_teacher: bool = False
 
     def fit(self, task: Task) -> Outcome:
         """Train on a task."""
-        labels = task.tensor(task.labels(self.hard))
+        labels = task.tensor(task.labels(self.hard, self.per_teacher))
+        loss = over_teachers(evidential_loss) if self.per_teacher else evidential_loss
         objective = RampedObjective(
-            labels, evidential_loss, self.divergence, self.ramp, "divergence_weight", "evidence"
+            labels, loss, self.divergence, self.ramp, "divergence_weight", "evidence"
         )
         return Outcome(task.train(objective))

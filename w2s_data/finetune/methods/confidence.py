@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from w2s_data.finetune.losses import confidence_loss
+from w2s_data.finetune.losses import confidence_loss, even_confidence_loss
 from w2s_data.finetune.methods.base import Method, Outcome
 from w2s_data.finetune.objectives import RampedObjective
 from w2s_data.finetune.task import Task
@@ -31,6 +31,10 @@ class Confidence(Method):
         Share of the steps over which the weight rises, in [0, 1].
     hard : bool
         Harden the teacher's labels too.
+    balance : bool
+        Harden with a threshold per batch, so that each class is as frequent among the student's own
+        labels as in the teacher's: the quantile of the published code. For several classes an
+        offset per class takes its place.
 
     Notes
     -----
@@ -49,9 +53,11 @@ class Confidence(Method):
     # falls to .55: the student then copies its own first guesses.
     ramp: float = 0.2
     hard: bool = False
+    balance: bool = False
 
     def fit(self, task: Task) -> Outcome:
         """Train on a task."""
         labels = task.tensor(task.labels(self.hard))
-        objective = RampedObjective(labels, confidence_loss, self.largest, self.ramp, "own_weight")
+        loss = even_confidence_loss if self.balance else confidence_loss
+        objective = RampedObjective(labels, loss, self.largest, self.ramp, "own_weight")
         return Outcome(task.train(objective))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from w2s_data.finetune.losses import adaptive_confidence_loss
+from w2s_data.finetune.losses import adaptive_confidence_loss, over_teachers
 from w2s_data.finetune.methods.base import Method, Outcome
 from w2s_data.finetune.objectives import LabelObjective
 from w2s_data.finetune.task import Task
@@ -26,6 +26,9 @@ class VSup(Method):
     ----------
     hard : bool
         Harden the teacher's labels too.
+    per_teacher : bool
+        With several teachers, weigh the student's label against each of them, and average the
+        losses over those that vote; otherwise against their mean.
 
     References
     ----------
@@ -36,8 +39,14 @@ class VSup(Method):
     name = "vsup"
 
     hard: bool = False
+    per_teacher: bool = False
 
     def fit(self, task: Task) -> Outcome:
         """Train on a task."""
-        labels = task.tensor(task.labels(self.hard))
-        return Outcome(task.train(LabelObjective(labels, adaptive_confidence_loss)))
+        labels = task.tensor(task.labels(self.hard, self.per_teacher))
+        loss = (
+            over_teachers(adaptive_confidence_loss)
+            if self.per_teacher
+            else adaptive_confidence_loss
+        )
+        return Outcome(task.train(LabelObjective(labels, loss)))
