@@ -1,4 +1,8 @@
 from .answers import label_answers as label_answers
+from .asking import Endpoint as Endpoint
+from .asking import Program as Program
+from .command import Terms as Terms
+from .command import label_by_asking as label_by_asking
 from .opinions import Opinions as Opinions
 from .reliability import TeacherReliability as TeacherReliability
 from .reliability import assess_teachers as assess_teachers

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -87,8 +87,9 @@ def label_answers(
     opinions = Opinions.of_codes(read.codes, len(class_names), summary, notes)
     if confidence is None:
         return opinions
-    level, doubts = _levels(table, confidence, read.codes, len(class_names))
-    return Opinions(_with_confidence(opinions.proba, level), summary, (*notes, *doubts))
+    level, what = as_numbers(table, [confidence])[:, 0], f"confidence column {confidence!r}"
+    proba, doubts = with_confidence(opinions.proba, level, what)
+    return Opinions(proba, summary, (*notes, *doubts))
 
 
 @dataclass(frozen=True)
@@ -237,40 +238,40 @@ def _shortened(text: str) -> str:
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
-def _levels(
-    table: pd.DataFrame, confidence: str, codes: IntArray, n_classes: int
-) -> tuple[FloatArray, Iterable[str]]:
-    """Return confidences (N,), NaN for rows that abstain or are not confident; and notes."""
-    level = np.where(codes < 0, np.nan, as_numbers(table, [confidence])[:, 0])
-    answered = codes >= 0
+def with_confidence(
+    proba: FloatArray, level: FloatArray, what: str
+) -> tuple[FloatArray, list[str]]:
+    """Give the class of each row (N, C) its confidence (N,), and share the rest; return notes.
+
+    Rows of `proba` are certain or uniform. A level of at most 1/C abstains; a missing one is the
+    mean of the others. Raise ProbabilityError for levels outside [0, 1], or if all are missing.
+    """
+    n_classes = proba.shape[1]
+    answered = proba.max(axis=1) == 1
+    level = np.where(answered, level, np.nan)
     outside = np.flatnonzero((level < 0) | (level > 1))
     if len(outside):
         raise ProbabilityError(
-            f"confidence column {confidence!r} must lie in [0, 1]; {rows(outside)} do not "
-            f"(row {outside[0]} holds {level[outside[0]]:g})"
+            f"{what} must lie in [0, 1]; {rows(outside)} do not (row {outside[0]} holds "
+            f"{level[outside[0]]:g})"
         )
     unknown = answered & np.isnan(level)
     if unknown.sum() == answered.sum():
-        raise ProbabilityError(f"confidence column {confidence!r} is empty where there are answers")
+        raise ProbabilityError(f"{what} is empty where there are answers")
     notes = []
     if unknown.any():
-        level[unknown] = np.nanmean(level)
+        level[unknown] = mean = np.nanmean(level)
         notes.append(
-            f"{unknown.sum():,} answers without a confidence in column {confidence!r} have the "
-            f"mean of the others, {np.nanmean(level):.2f}"
+            f"{what} is empty for {unknown.sum():,} answers, which have the mean of the others, "
+            f"{mean:.2f}"
         )
     low = level <= 1 / n_classes
     if low.any():
         notes.append(
-            f"{low.sum():,} answers with a confidence of at most 1/{n_classes} abstain, since "
+            f"{what} is at most 1/{n_classes} for {low.sum():,} answers, which abstain, since "
             "another class would be as likely as theirs"
         )
-    return np.where(low, np.nan, level), notes
-
-
-def _with_confidence(proba: FloatArray, level: FloatArray) -> FloatArray:
-    """Give the class of each row (N, C) a confidence, and share the rest; NaN abstains."""
-    n_classes = proba.shape[1]
     rest = (1 - level[:, None]) / (n_classes - 1)
     spread = np.where(proba == 1, level[:, None], rest)
-    return np.where(np.isnan(level)[:, None], 1 / n_classes, spread)
+    spread[low | ~answered] = 1 / n_classes
+    return spread, notes

@@ -84,9 +84,9 @@ def test_confidence_is_the_probability_of_the_answer():
     ]
     assert np.allclose(read.proba, expected)
     assert read.notes[1:] == (
-        "1 answers without a confidence in column 'sure' have the mean of the others, 0.65",
-        "1 answers with a confidence of at most 1/3 abstain, since another class would be as "
-        "likely as theirs",
+        "confidence column 'sure' is empty for 1 answers, which have the mean of the others, 0.65",
+        "confidence column 'sure' is at most 1/3 for 1 answers, which abstain, since another class "
+        "would be as likely as theirs",
     )
 
 
