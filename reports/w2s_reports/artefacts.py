@@ -34,6 +34,7 @@ from w2s_data.stages.graph import (
     POSTERIOR_SUMMARY,
     PROJECTION,
     RELABELLED_SUMMARY,
+    RELIABILITY,
     SCORE,
     SCORES,
     SELECT,
@@ -280,14 +281,14 @@ def _read_scores(path: Path) -> pd.DataFrame:
 
 
 def _read_others(run: Run, scores: pd.DataFrame) -> dict[str, Any]:
-    """Return the summaries of label posterior and shift by name; add the former's labels."""
+    """Return the summaries beside that of the overlap by name; add the posterior's labels."""
     named = run.manifest["stages"][SCORE.name]["files"]
     if POSTERIOR in named:
         labels = run.read_table(POSTERIOR, ["label"], per_item=True)["label"]
         scores["posterior_label"] = labels.to_numpy(dtype=object)
     return {
         name.removesuffix(".json"): _read_result(run, name, SCORE)
-        for name in (POSTERIOR_SUMMARY, SHIFT_SUMMARY)
+        for name in (POSTERIOR_SUMMARY, RELIABILITY, SHIFT_SUMMARY)
         if name in named
     }
 

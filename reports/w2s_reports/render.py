@@ -40,6 +40,7 @@ TITLES = {
     "comparison": "Comparison",
     "gain": "Gain",
     "posterior": "Trust",
+    "teachers": "Teachers",
     "shift": "Shift",
     "overlap": "Overlap",
     "sources": "Sources",
@@ -69,6 +70,8 @@ HINTED = {
 }
 ON_PAGE = HINTED | {"overlap": "overlap", "examples": "overlap"}
 IN_TERMINAL = HINTED | {"overlap": "overlap", "forecast": "forecast", "groups": "group_analysis"}
+# Sections that only some runs have.
+OPTIONAL = ("comparison", "teachers")
 MOST_ROWS = 30  # of a table in a terminal
 SCRIPTS = (
     *("page", "points", "figures", "map", "pointing", "tables", "examples", "search"),
@@ -140,7 +143,7 @@ def render(
         raise InputError(unknown("format", str(kind), ["html", "markdown", "terminal", "json"]))
     names = TERMINAL if kind == "terminal" else tuple(TITLES)
     if sections is None:
-        sections = [name for name in names if name != "comparison" or summary["comparison"]]
+        sections = [name for name in names if name not in OPTIONAL or summary[name]]
     for name in sections:
         if name not in names:
             raise InputError(unknown("section", name, list(names)))

@@ -18,10 +18,10 @@ from tests.w2s_reports.later_stages import DRAWN, STAGES
 from w2s_data.run import Run
 from w2s_data.stages.graph import SCORE, stage_of
 from w2s_data.utils.manifest import SCHEMA, FileRecord
-from w2s_reports.render import TITLES
+from w2s_reports.render import OPTIONAL, TITLES
 
-# What a report without a baseline shows.
-SECTIONS = {name: title for name, title in TITLES.items() if name != "comparison"}
+# What a report on a single teacher and without a baseline shows.
+SECTIONS = {name: title for name, title in TITLES.items() if name not in OPTIONAL}
 HOSTILE = "<script>window.pwned=1</script>\"'</script><img src=x onerror=window.pwned=1>"
 LATER = "2026-11-20T20:02:00Z"
 POSTERIOR_FILES = ("posterior.parquet", "posterior.json")

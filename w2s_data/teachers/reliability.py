@@ -312,7 +312,7 @@ def _notes(
     notes += [
         f"{r.name!r} adds nothing beyond {repr(r.beyond) if r.beyond else 'the others'}"
         for r in records
-        if r.adds_nothing and r.name not in copied
+        if r.adds_nothing and r.name not in {*copied, *silent}
     ]
     # Among many pairs some seem dependent by chance.
     tested = np.isfinite([p.p_value for p in pairs]).sum()

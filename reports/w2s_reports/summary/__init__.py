@@ -23,6 +23,7 @@ from w2s_reports.summary import (
     selection,
     shift,
     sources,
+    teachers,
     verdict,
 )
 
@@ -51,10 +52,11 @@ def summarize(
     -------
     dict
         Keys `schema`, `version`, `data`, `verdict`, `gain`, `forecast`, `posterior`, `reading`,
-        `overlap`, `projection`, `sources`, `groups`, `selection`, `group_analysis`, `discrepancy`,
-        `labels`, `shift`, `examples`, `provenance`, `comparison` (None without a baseline) and
-        `gate`. Shares and densities are in [0, 1]; an undefined number is None. A stage that was
-        not run has a `hint`, the command that adds it, instead of numbers.
+        `teachers` (None for a single teacher), `overlap`, `projection`, `sources`, `groups`,
+        `selection`, `group_analysis`, `discrepancy`, `labels`, `shift`, `examples`, `provenance`,
+        `comparison` (None without a baseline) and `gate`. Shares and densities are in [0, 1]; an
+        undefined number is None. A stage that was not run has a `hint`, the command that adds it,
+        instead of numbers.
 
     Raises
     ------
@@ -116,6 +118,7 @@ def _sections(artefacts: Artefacts) -> dict[str, Any]:
             "verdict": verdict.give_verdict(stages, _outdated(artefacts), data["warnings"]),
             **stages,
             "posterior": posterior.summarize_posterior(artefacts),
+            "teachers": teachers.summarize_teachers(artefacts),
             "overlap": overlap.overlap(artefacts),
             "projection": projection.projection(artefacts),
             "sources": sources.summarize_sources(artefacts),
