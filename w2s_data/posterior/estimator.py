@@ -167,6 +167,7 @@ class LabelPosterior(BaseEstimator):  # type: ignore[misc]
         *,
         gold: tuple[Any, Any, AnyArray],
         relabel: Relabel | None = None,
+        relabel_folds: IntArray | None = None,
         gold_weight: AnyArray | None = None,
         pool_labels: AnyArray | None = None,
         from_pool: AnyArray | None = None,
@@ -187,6 +188,8 @@ class LabelPosterior(BaseEstimator):  # type: ignore[misc]
         relabel : function of row numbers, optional
             Retrains the teacher on some of the gold rows; returns its probabilities of all gold
             rows and of the pool.
+        relabel_folds : int array (n,), optional
+            Which gold rows `relabel` holds out together; drawn if not given.
         gold_weight : array (n,), optional
             Density ratios of the pool to the gold rows where these come from elsewhere, as
             `ShiftDetector.weights_` has them. They enter the accuracies and their intervals. The
@@ -197,10 +200,8 @@ class LabelPosterior(BaseEstimator):  # type: ignore[misc]
         from_pool : bool array (n,), optional
             Gold rows that were drawn from the pool at random, and measure the accuracies where
             there are too few `pool_labels`.
-        weak_names : tuple of M str
-            Names of the teachers in `weights_`.
-        class_names : tuple of C str
-            Names of the classes in `notes_`.
+        weak_names, class_names : tuples of M and of C str
+            Names of the teachers in `weights_`, and of the classes in `notes_`.
         progress : bool or None
 
         Raises
@@ -212,15 +213,15 @@ class LabelPosterior(BaseEstimator):  # type: ignore[misc]
         strong = as_feature_matrix(strong_features, "strong_features")
         weak = check_weak(weak_proba, strong.shape[0])
         rows = check_gold(gold, strong.shape[1], weak.shape[1:])
-        weight = None
-        if gold_weight is not None:
-            weight = check_weights(gold_weight, len(rows), "gold_weight")
+        if (weight := gold_weight) is not None:
+            weight = check_weights(weight, len(rows), "gold_weight")
         known = Known.checked(pool_labels, from_pool, strong.shape[0], len(rows), weak.shape[2])
         rng = check_generator(self.random_state)
         names = tuple(weak_names) or _teacher_names(weak.shape[1])
         steps = self.folds + 2 + (0 if relabel is None else self.folds)
         with progress_bar("posterior", steps, unit="models", enabled=progress) as advance:
-            views = make_views(strong, weak, rows, self._recipe(), relabel, names, rng, advance)
+            teachers = relabel, relabel_folds, names
+            views = make_views(strong, weak, rows, self._recipe(), *teachers, rng, advance)
         self.equal_weights_ = few_gold(rows.codes)
         doubts = _too_few(rows, class_names), self._sampled(strong.shape[0])
         weighted = "" if weight is None else worth(len(rows), weight)

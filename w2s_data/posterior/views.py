@@ -139,6 +139,7 @@ def make_views(
     gold: Gold,
     recipe: Recipe,
     relabel: Relabel | None,
+    relabel_folds: IntArray | None,
     names: tuple[str, ...],
     rng: np.random.Generator,
     advance: Callable[[int], None],
@@ -150,7 +151,7 @@ def make_views(
     teachers_gold, student_gold = gold.weak_proba.copy(), student.predict_proba(gold.strong)
     if relabel is not None:
         # The student's labels came from a teacher that saw the gold rows: both start again.
-        for train, held_out in partitions[0]:
+        for train, held_out in partitions[0] if relabel_folds is None else _parts(relabel_folds):
             on_gold, on_pool = (np.asarray(proba, dtype=np.float64) for proba in relabel(train))
             fold_labels = mean_label(_by_teacher(on_pool))
             own, _ = _fitted(strong, fold_labels, np.arange(strong.shape[0]), recipe, rng)
@@ -173,6 +174,11 @@ def make_views(
         means=means,
         student=student,
     )
+
+
+def _parts(folds: IntArray) -> Folds:
+    """Return (train, held-out) rows by the number of each row's fold."""
+    return [(np.flatnonzero(folds != k), np.flatnonzero(folds == k)) for k in np.unique(folds)]
 
 
 def _gold_view(

@@ -103,6 +103,24 @@ def test_a_teacher_of_the_gold_rows_is_not_believed_for_what_it_memorised():
     assert careful.weak_accuracy_.low <= (on_pool.argmax(axis=1) == truth).mean()
 
 
+def test_a_teacher_may_bring_the_folds_that_it_was_trained_without():
+    strong, weak, codes = world(seed=8)
+    folds = np.arange(N_GOLD) % 3
+    held_out = []
+
+    def relabel(rows):
+        held_out.append(np.delete(np.arange(N_GOLD), rows))
+        return weak[:N_GOLD], weak[N_GOLD:]
+
+    rows = strong[:N_GOLD], weak[:N_GOLD], codes[:N_GOLD]
+    LabelPosterior(random_state=0, device="cpu").fit(
+        strong[N_GOLD:], weak[N_GOLD:], gold=rows, relabel=relabel, relabel_folds=folds
+    )
+    assert [own.tolist() for own in held_out] == [
+        np.flatnonzero(folds == k).tolist() for k in range(3)
+    ]
+
+
 def test_few_gold_rows_leave_equal_weights_and_say_so():
     posterior = fitted(*world(seed=6, n_classes=3), 12)
     assert posterior.equal_weights_
