@@ -196,6 +196,7 @@ def _named(texts: Sequence[str], class_names: Sequence[str]) -> BoolArray:
     fits = np.zeros((len(texts), len(class_names)), dtype=bool)
     table = ClassTable(class_names)
     words = compiled(whole_words([name.casefold() for name in class_names]), "class names")
+    begins = {name.casefold().split()[0] for name in class_names if name.split()}
     codes: dict[str, list[int]] = {}
     for code, name in enumerate(class_names):
         codes.setdefault(" ".join(name.casefold().split()), []).append(code)
@@ -203,8 +204,11 @@ def _named(texts: Sequence[str], class_names: Sequence[str]) -> BoolArray:
         if same is not None:
             fits[i, same] = True
             continue
+        folded = text.casefold()
+        if not any(name in folded for name in begins):
+            continue  # which is seen ten times faster without the pattern
         # A class "very good" hides the class "good" in it: the longest name is found.
-        for name in words.findall(text.casefold()):
+        for name in words.findall(folded):
             fits[i, codes[" ".join(name.split())]] = True
     return fits
 

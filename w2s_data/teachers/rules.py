@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +17,7 @@ from w2s_data.teachers.opinions import Opinions
 from w2s_data.teachers.patterns import compiled, found_in, whole_words
 from w2s_data.utils.constants import LEVEL
 from w2s_data.utils.intervals import Estimate, wilson_interval
-from w2s_data.utils.typing import FloatArray, IntArray
+from w2s_data.utils.typing import BoolArray, FloatArray, IntArray
 
 # FILE.py:FUNCTION, a function, several of them, or keywords and /patterns/ by class.
 Rules = str | Callable[[Any], Any] | Sequence[Any] | Mapping[str, Sequence[str]]
@@ -211,6 +210,7 @@ def _pattern_votes(
 ) -> RuleVotes:
     """Return the votes of keywords and expressions, each of which is a rule."""
     texts = _texts(items)
+    folded = [text.casefold() for text in texts]
     named = ClassTable(class_names).find(str(name) for name in rules)
     columns, names = [], []
     for (class_name, patterns), code in zip(rules.items(), named, strict=True):
@@ -222,21 +222,26 @@ def _pattern_votes(
         for text in [patterns] if isinstance(patterns, str) else patterns:
             if text in names:
                 raise InputError(f"rules have {text!r} twice: keep one of them")
-            hits = found_in(_compiled(text), texts, "rules")
-            columns.append(np.where(hits, code, -1))
+            columns.append(np.where(_hits(text, texts, folded), code, -1))
             names.append(text)
     if not columns:
         raise InputError("rules are empty: give keywords by class, such as positive = ['great']")
     return RuleVotes(np.stack(columns, axis=1), tuple(names))
 
 
-def _compiled(text: Any) -> re.Pattern[str]:
-    """Compile /an expression/ or a keyword."""
-    if not isinstance(text, str) or not text.strip("/ "):
-        raise InputError(f"a rule must be a keyword or a /pattern/; got {text!r:.60}")
-    if len(text) > 2 and text[0] == text[-1] == "/":
-        return compiled(text[1:-1], "rules")
-    return compiled(whole_words([text]), "rules", re.IGNORECASE)
+def _hits(rule: Any, texts: Sequence[str], folded: Sequence[str]) -> BoolArray:
+    """Return which texts (N,) /an expression/ matches, or which hold a keyword in any case."""
+    if not isinstance(rule, str) or not rule.strip("/ "):
+        raise InputError(f"a rule must be a keyword or a /pattern/; got {rule!r:.60}")
+    if len(rule) > 2 and rule[0] == rule[-1] == "/":
+        return found_in(compiled(rule[1:-1], "rules"), texts, "rules")
+    word = rule.casefold()
+    # Most texts lack the word, which is seen ten times faster without the pattern.
+    begins = word.split()[0]
+    hits = np.array([begins in text for text in folded], dtype=bool)
+    candidates = [folded[row] for row in np.flatnonzero(hits)]
+    hits[hits] = found_in(compiled(whole_words([word]), "rules"), candidates, "rules")
+    return hits
 
 
 def _texts(items: Sequence[Any]) -> Sequence[str]:
