@@ -30,6 +30,8 @@ from w2s_data.stages.graph import (
     NEXT,
     NEXT_SUMMARY,
     OVERLAP,
+    PLAN,
+    PLAN_SUMMARY,
     POSTERIOR,
     POSTERIOR_SUMMARY,
     PROJECTION,
@@ -61,7 +63,7 @@ ITEM_COLUMNS = ("id", "split", "source", "group", "label")
 
 # Stages after scoring, in the order in which outdated ones are listed.
 # Loaded in any combination: every stage after scoring is optional.
-LATER = (GAIN, FORECAST, GROUPS, SELECT, NEXT, PROJECTION)
+LATER = (GAIN, FORECAST, GROUPS, SELECT, NEXT, PLAN, PROJECTION)
 
 
 @dataclass(frozen=True)
@@ -201,6 +203,7 @@ def stage_artefacts(name: str, result: Mapping[str, Any]) -> Artefacts:
             GAIN_TABLE: pd.DataFrame(columns=["role", "student", "gain"]),
         },
         "next": {NEXT_SUMMARY: content},
+        "plan": {PLAN_SUMMARY: content},
         "export": {RELABELLED_SUMMARY: content},
     }
     overlap = content if name == "score" else {}

@@ -47,12 +47,13 @@ TITLES = {
     "selection": "Selection",
     "groups": "Groups",
     "discrepancy": "Discrepancy",
+    "plan": "Plan",
     "labels": "Labels",
     "examples": "Examples",
     "provenance": "Provenance",
 }
 # A terminal shows what a stage printed, and neither examples nor settings.
-TERMINAL = ("verdict", "overlap", "groups", "forecast", "selection", "gain", "labels")
+TERMINAL = ("verdict", "overlap", "groups", "forecast", "selection", "gain", "plan", "labels")
 STAGES = {
     # Stages and sections have different names where a section covers more than its stage.
     "score": "overlap",
@@ -60,13 +61,17 @@ STAGES = {
     "forecast": "forecast",
     "select": "selection",
     "gain": "gain",
+    "plan": "plan",
     "next": "labels",
     "export": "labels",
 }
 # Sections that a hint replaces, and the part of the summary that has it.
 HINTED = {
     name: name
-    for name in ("selection", "gain", "posterior", "shift", "sources", "discrepancy", "labels")
+    for name in (
+        *("selection", "gain", "posterior", "shift", "sources", "discrepancy", "plan"),
+        "labels",
+    )
 }
 ON_PAGE = HINTED | {"overlap": "overlap", "examples": "overlap"}
 IN_TERMINAL = HINTED | {"overlap": "overlap", "forecast": "forecast", "groups": "group_analysis"}
@@ -161,7 +166,7 @@ def render_stage(name: str, summary: Mapping[str, Any]) -> str:
     Parameters
     ----------
     name : str
-        Name of the stage: embed, score, groups, forecast, select, gain, next or export.
+        Name of the stage: embed, score, groups, forecast, select, gain, plan, next or export.
     summary : dict
         What the stage function returned; for embed, the shape (N, D) of each role's features.
 

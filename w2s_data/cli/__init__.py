@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from w2s_data.cli.app import Command, app
 from w2s_data.cli.apply import apply
 from w2s_data.cli.boundary import guarded
-from w2s_data.cli.labels import export, next_rows
+from w2s_data.cli.labels import export, next_rows, plan
 from w2s_data.cli.pipeline import demo, run
 from w2s_data.cli.report import doctor as doctor_command
 from w2s_data.cli.report import report
@@ -18,7 +18,7 @@ __all__ = ["main"]
 
 for _command in (
     *(embed, score, forecast, select, gain, groups),
-    *(apply, export, report, run, demo),
+    *(plan, apply, export, report, run, demo),
 ):
     app.command(cls=Command)(_command)
 app.command("next", cls=Command)(next_rows)

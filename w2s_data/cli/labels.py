@@ -1,4 +1,4 @@
-"""Commands of the labelling loop: next, export."""
+"""Commands of the labelling loop: plan, next, export."""
 
 from __future__ import annotations
 
@@ -6,8 +6,19 @@ from w2s_data.cli.options import with_options
 from w2s_data.cli.output import say
 from w2s_data.cli.stages import RunFolder, add_stage
 from w2s_data.errors import listing
-from w2s_data.stages.graph import EXPORT, NEXT
-from w2s_data.stages.settings import ExportSettings, NextSettings, OpenedSettings
+from w2s_data.stages.graph import EXPORT, NEXT, PLAN
+from w2s_data.stages.settings import ExportSettings, NextSettings, OpenedSettings, PlanSettings
+
+
+@with_options
+def plan(
+    run: RunFolder,
+    settings: PlanSettings,
+    running: OpenedSettings,
+    progress: bool | None = None,
+) -> None:
+    """Say what to buy next: gold labels, weak labels, another teacher or another student."""
+    add_stage(PLAN, run, settings, running, progress)
 
 
 @with_options

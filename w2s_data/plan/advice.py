@@ -198,14 +198,17 @@ class Market:
         return steps
 
     def stop(self, path: list[tuple[float, Split, Split, Split]]) -> float | None:
-        """Return the spending after which the next step gains less than its interval is wide."""
+        """Return the spending after which the next step gains less than its doubt.
+
+        The doubt is half the width of its interval.
+        """
         curve = self.curve
         for (money, here, *_), (_, there, *_) in itertools.pairwise(path):
             before, after = (
                 curve.draws(curve.n + split.gold, curve.N + split.weak) for split in (here, there)
             )
             step = estimate(before - after, self.level)
-            if step.value <= step.high - step.low:
+            if step.value <= (step.high - step.low) / 2:
                 return money
         return None
 

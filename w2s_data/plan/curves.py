@@ -20,14 +20,16 @@ from numpy.typing import ArrayLike
 from w2s_data.utils.intervals import Estimate, tails
 from w2s_data.utils.typing import FloatArray
 
-N_DRAWS = 20_000  # of the prior
-# Beta parameters of the floor's part of the present error; median and spread of the logarithm of
-# the exponents. From tasks of text that no evidence was measured on.
-FLOOR = (1.2, 2.0)
-GOLD_RATE, POOL_RATE = (0.35, 0.5), (0.5, 0.6)
-POOL_PART = {"gold": None, "weak": (8.0, 1.0), "both": (1.0, 2.0)}
+N_DRAWS, N_KEPT = 20_000, 400  # of the prior, and of those weighted by the errors
+STORED = 100  # draws in a summary, for intervals of two digits
+# Priors by option: Beta parameters of the floor's part of the present error and of the pool's part
+# of the rest (None where labels of that kind do not count), median and spread of the logarithm of
+# both exponents. From tasks of text and digits, with other draws than those of the evidence.
+FLOOR = {"gold": (0.5, 2.5), "weak": (4.8, 1.2), "both": (0.75, 2.25)}
+GOLD_RATE, POOL_RATE = (0.45, 0.5), (0.5, 0.5)
+POOL_PART = {"gold": None, "weak": (8.0, 1.0), "both": (1.4, 2.6)}
 # Trainings on parts of the same rows vary together: the covariance of left-out rows misses it.
-SHARED_TRAINING = 2.0
+SHARED_TRAINING = 4.0
 # Standard deviation of the error of one training beside that of its expectation, as a part of it,
 # at 100 gold rows.
 ONE_TRAINING = 0.05
@@ -75,10 +77,10 @@ class Curve:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all draws by name, rounded."""
+        """Return some of the draws by name, rounded."""
         named = vars(self)
         return {
-            name: value if np.isscalar(value) else np.round(value, 5).tolist()
+            name: value if np.isscalar(value) else np.round(value[:STORED], 5).tolist()
             for name, value in named.items()
         }
 
@@ -108,13 +110,14 @@ def fit_curve(
     covariance: FloatArray,
     present: tuple[float, float],
     rng: np.random.Generator,
-    n_kept: int = 400,
+    pace: float = 1.0,
 ) -> Curve:
     """Weight draws of the prior by how well they explain errors (P,) at sizes (P, 2).
 
-    The present error is integrated out, since the others are proportional to it.
+    The present error is integrated out, since the others are proportional to it. `pace` multiplies
+    the exponents that the prior expects.
     """
-    floor, pool_part, gold_rate, pool_rate = _prior(option, rng)
+    floor, pool_part, gold_rate, pool_rate = _prior(option, pace, rng)
     ratio = sizes / np.asarray(present)
     wide = np.s_[:, None]
     design = shape(
@@ -127,8 +130,8 @@ def fit_curve(
     level = weighted @ errors / information
     fit = level**2 * information / 2 - np.log(information) / 2
     chance = np.exp(fit - fit.max())
-    kept = rng.choice(len(floor), n_kept, p=chance / chance.sum())
-    noise = rng.normal(size=n_kept) / np.sqrt(information[kept])
+    kept = rng.choice(len(floor), N_KEPT, p=chance / chance.sum())
+    noise = rng.normal(size=N_KEPT) / np.sqrt(information[kept])
     present_error = np.clip(level[kept] + noise, 0.0, 1.0)
     return Curve(
         present_error, floor[kept], pool_part[kept], gold_rate[kept], pool_rate[kept], *present
@@ -149,12 +152,12 @@ def estimate(draws: FloatArray, level: float) -> Estimate:
     return Estimate(float(draws.mean()), float(low), float(high), level)
 
 
-def _prior(option: str, rng: np.random.Generator) -> tuple[FloatArray, ...]:
-    floor = rng.beta(*FLOOR, size=N_DRAWS)
+def _prior(option: str, pace: float, rng: np.random.Generator) -> tuple[FloatArray, ...]:
+    floor = rng.beta(*FLOOR[option], size=N_DRAWS)
     part = POOL_PART[option]
     pool_part = np.zeros(N_DRAWS) if part is None else rng.beta(*part, size=N_DRAWS)
     rates = (
-        median * np.exp(spread * rng.normal(size=N_DRAWS))
+        pace * median * np.exp(spread * rng.normal(size=N_DRAWS))
         for median, spread in (GOLD_RATE, POOL_RATE)
     )
     return floor, pool_part, *rates

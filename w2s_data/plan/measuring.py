@@ -19,7 +19,7 @@ from w2s_data.utils.votes import mean_label
 
 GOLD, WEAK, BOTH = "gold", "weak", "both"
 # Shares of the labels to train on. Smaller ones have another slope, and larger ones add little.
-GOLD_SHARES = (1.0, 0.71, 0.5, 0.35, 0.25)
+GOLD_SHARES = (1.0, 0.63, 0.4, 0.25)
 POOL_SHARES = (1.0, 0.5, 0.25)
 FEWEST_ROWS = 2  # that anything is trained on
 

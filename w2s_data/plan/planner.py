@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Self
 
@@ -15,6 +15,7 @@ from w2s_data.errors import InputError
 from w2s_data.features.matrix import as_feature_matrix, sampled
 from w2s_data.plan.advice import OPTIONS, Plan, Prices, make_plan
 from w2s_data.plan.curves import Curve, covariance_of, fit_curve
+from w2s_data.plan.history import Outcome, compare_plans, pace_of
 from w2s_data.plan.measuring import BOTH, GOLD, WEAK, Measured, Task, measure
 from w2s_data.posterior.inputs import check_gold, check_weak
 from w2s_data.posterior.views import Relabel
@@ -66,6 +67,10 @@ class LabelPlanner(BaseEstimator):  # type: ignore[misc]
         Accuracy of other teachers and students minus that of the present ones, at equal labels.
     n_, N_ : int
         Present sizes.
+    history_ : tuple of Outcome
+        Forecasts of earlier plans, and what came.
+    pace_ : Estimate
+        How fast labels have helped by them, as a multiple of what was forecast.
     notes_ : tuple of str
         Reasons to trust the forecasts less.
 
@@ -94,7 +99,7 @@ class LabelPlanner(BaseEstimator):  # type: ignore[misc]
         self,
         *,
         folds: int = 5,
-        repeats: int = 4,
+        repeats: int = 2,
         max_gold: int = 1000,
         max_pool: int = 5000,
         level: float = LEVEL,
@@ -114,9 +119,10 @@ class LabelPlanner(BaseEstimator):  # type: ignore[misc]
         *,
         gold: tuple[Any, Any, AnyArray],
         relabel: Relabel | None = None,
-        teachers: Mapping[str, tuple[Any, Any]] | None = None,
+        teachers: Mapping[str, tuple[Any, ...]] | None = None,
         students: Mapping[str, tuple[Any, Any]] | None = None,
         sizes: tuple[int, int] | None = None,
+        earlier: Sequence[Mapping[str, Any]] = (),
         progress: bool | None = None,
     ) -> Self:
         """Measure and fit the learning curves.
@@ -133,11 +139,14 @@ class LabelPlanner(BaseEstimator):  # type: ignore[misc]
             Retrains the teacher on some of the gold rows; returns its probabilities of all gold
             rows and of the pool.
         teachers : dict of (weak_proba of the pool, of the gold rows), optional
-            Other teachers, which did not learn from the gold rows.
+            Other teachers; `relabel` follows as a third where one learned from the gold rows.
         students : dict of (strong features of the pool, of the gold rows), optional
             Other students.
         sizes : (n, N), optional
             Present sizes, where the rows are a random sample.
+        earlier : sequence of dict, optional
+            Plans made with fewer labels, as `to_dict` returned them, oldest first. Their forecasts
+            are compared with what came, and the prior is corrected.
         progress : bool or None
 
         Raises
@@ -185,7 +194,13 @@ class LabelPlanner(BaseEstimator):  # type: ignore[misc]
                 )
                 for name, other in others.items()
             }
+        self.history_: tuple[Outcome, ...] = ()
+        self.pace_ = pace_of(self.history_, self.level)
         self._fit_curves(len(own), rng)
+        self.history_ = compare_plans(earlier, self.to_dict(), self.level)
+        if self.history_:
+            self.pace_ = pace_of(self.history_, self.level)
+            self._fit_curves(len(own), rng)
         return self
 
     def forecast(self, n: int, N: int, option: str | None = None) -> Estimate:
@@ -218,6 +233,8 @@ class LabelPlanner(BaseEstimator):  # type: ignore[misc]
             "leads": {name: value.to_dict() for name, value in self.leads_.items()},
             "measured": self.to_frame().to_dict("records"),
             "curves": {name: curve.to_dict() for name, curve in self.curves_.items()},
+            "history": [outcome.to_dict() for outcome in self.history_],
+            "pace": self.pace_.to_dict(),
             "notes": list(self.notes_),
         }
 
@@ -235,7 +252,7 @@ class LabelPlanner(BaseEstimator):  # type: ignore[misc]
     def _others(
         self,
         task: Task,
-        teachers: Mapping[str, tuple[Any, Any]],
+        teachers: Mapping[str, tuple[Any, ...]],
         students: Mapping[str, tuple[Any, Any]],
         own: AnyArray,
         pool: AnyArray,
@@ -244,10 +261,13 @@ class LabelPlanner(BaseEstimator):  # type: ignore[misc]
         if shared := sorted(set(teachers) & set(students)):
             raise InputError(f"a teacher and a student are both called {shared[0]!r}")
         found = {}
-        for name, (of_pool, of_gold) in teachers.items():
-            weak_pool = check_weak(of_pool, len(of_pool))[pool]
-            weak_gold = check_weak(of_gold, len(of_gold))[own]
-            found[name] = replace(task, weak_gold=weak_gold, weak_pool=weak_pool, relabel=None)
+        for name, (of_pool, of_gold, *learned) in teachers.items():
+            found[name] = replace(
+                task,
+                weak_pool=check_weak(of_pool, len(of_pool), f"weak_proba of {name}")[pool],
+                weak_gold=check_weak(of_gold, len(of_gold), f"weak_proba of {name}")[own],
+                relabel=_sampled_relabel(learned[0], own, pool) if learned else None,
+            )
         for name, (of_pool, of_gold) in students.items():
             strong_pool, strong_gold = (
                 as_feature_matrix(part, f"strong features of {name}") for part in (of_pool, of_gold)
@@ -275,7 +295,9 @@ class LabelPlanner(BaseEstimator):  # type: ignore[misc]
         for name, measured in self.measured_.items():
             covariance = covariance_of(measured.wrong) * max(1.0, FEW_GOLD / n_measured)
             curve = fit_curve(
-                *(name, measured.sizes, measured.errors, covariance, (self.n_, self.N_)), rng
+                *(name, measured.sizes, measured.errors, covariance, (self.n_, self.N_)),
+                rng,
+                self.pace_.value,
             )
             still = [side for side in (0, 1) if _falls(measured, side)]
             for side in still:

@@ -41,6 +41,7 @@ DUPLICATES = "duplicates.parquet"
 NEIGHBORS = "neighbors.faiss"
 NEXT_SUMMARY = "next.json"
 NEXT_TABLE = "next.parquet"
+PLAN_SUMMARY = "plan.json"
 RELABELLED = "relabelled.parquet"
 RELABELLED_SUMMARY = "relabelled.json"
 MAP = "projection.json"
@@ -135,6 +136,17 @@ NEXT = Stage(
     function="w2s_data.stages.labelling:next_stage",
     check="w2s_data.stages.labelling:check_next",
 )
+PLAN = Stage(
+    "plan",
+    needs=(ITEMS.name, EMBED.name, SCORE.name),
+    files={
+        PLAN_SUMMARY: "says what gold labels, weak labels and other models are worth, and how to "
+        "split a budget"
+    },
+    command="w2s plan RUN --budget 100 --gold-cost 0.5 --weak-cost 0.001",
+    function="w2s_data.stages.planning:plan_stage",
+    check="w2s_data.stages.planning:check_plan",
+)
 EXPORT = Stage(
     "export",
     needs=(ITEMS.name, EMBED.name, SCORE.name),
@@ -166,7 +178,7 @@ STAGES = {
     stage.name: stage
     for stage in (
         *(ITEMS, EMBED, SCORE, FORECAST, SELECT, GAIN, GROUPS),
-        *(NEXT, EXPORT, PROJECTION, REPORT),
+        *(NEXT, PLAN, EXPORT, PROJECTION, REPORT),
     )
 }
 # Stages of a pipeline in the order in which they run; the groups come after the gain, whose student

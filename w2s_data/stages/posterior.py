@@ -112,7 +112,7 @@ def fit_posterior(
         ArrayFeatures(strong.take(sample)),
         weak_proba[sample],
         gold=(ArrayFeatures(strong.take(learned)), weak_proba[learned], dataset.labels[learned]),
-        relabel=None if taught is None else _relabel(taught, gold.units, learned, sample),
+        relabel=None if taught is None else relabel_of(taught, gold.units, learned, sample),
         gold_weight=None if gold_weight is None else gold_weight[learned],
         pool_labels=dataset.labels[sample],
         from_pool=np.isin(dataset.ids[learned], list(drawn)),
@@ -193,7 +193,7 @@ def _reason_against(dataset: W2SDataset, gold: IntArray) -> str:
     return ""
 
 
-def _relabel(
+def relabel_of(
     taught: Taught, units: IntArray, gold: IntArray, sample: IntArray
 ) -> Callable[[IntArray], tuple[FloatArray, FloatArray]]:
     """Return a function that trains the teacher without the gold items that are held out."""

@@ -215,6 +215,28 @@ class NextSettings(Settings):
     )
 
 
+class PlanSettings(Settings):
+    """Settings of the plan: a budget, prices, and other models that could be bought."""
+
+    panel: ClassVar[str] = "Plan"
+
+    budget: Positive | None = Field(None, description="Money to spend; required.")
+    gold_cost: Positive | None = Field(None, description="Price of a gold label; required.")
+    weak_cost: Positive | None = Field(None, description="Price of a weak label; required.")
+    teacher: Names = Field(
+        (),
+        description="Other weak encoder to compare, or a file of its features (.npy); it is "
+        "embedded on a sample and learns from the gold labels.",
+    )
+    student: Names = Field(
+        (), description="Other strong encoder to compare, or a file of its features, likewise."
+    )
+    costs: Numbers | None = Field(
+        None, description="Prices of these models, e.g. tfidf:64=0,models/large=120."
+    )
+    level: Share = Field(LEVEL, description="Coverage of the intervals.")
+
+
 class ExportSettings(Settings):
     """Settings of the export of labels to train on."""
 

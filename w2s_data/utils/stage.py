@@ -18,6 +18,7 @@ StageName = Literal[
     "gain",
     "groups",
     "next",
+    "plan",
     "export",
     "projection",
     "report",

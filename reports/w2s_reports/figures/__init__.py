@@ -13,6 +13,7 @@ from w2s_reports.figures import (
     gain,
     groups,
     overlap,
+    plan,
     posterior,
     projection,
     selection,
@@ -50,5 +51,7 @@ def build_figures(
         discrepancy.correlations(summary["discrepancy"]),
         discrepancy.risks(summary["discrepancy"]),
         discrepancy.recovery(summary["discrepancy"]),
+        plan.spending(summary["plan"]),
+        plan.labels(summary["plan"]),
     )
     return {figure.name: figure for figure in made if figure is not None}

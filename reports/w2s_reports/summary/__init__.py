@@ -17,6 +17,7 @@ from w2s_reports.summary import (
     groups,
     labels,
     overlap,
+    plan,
     posterior,
     projection,
     provenance,
@@ -53,10 +54,10 @@ def summarize(
     dict
         Keys `schema`, `version`, `data`, `verdict`, `gain`, `forecast`, `posterior`, `reading`,
         `teachers` (None for a single teacher), `overlap`, `projection`, `sources`, `groups`,
-        `selection`, `group_analysis`, `discrepancy`, `labels`, `shift`, `examples`, `provenance`,
-        `comparison` (None without a baseline) and `gate`. Shares and densities are in [0, 1]; an
-        undefined number is None. A stage that was not run has a `hint`, the command that adds it,
-        instead of numbers.
+        `selection`, `group_analysis`, `discrepancy`, `plan`, `labels`, `shift`, `examples`,
+        `provenance`, `comparison` (None without a baseline) and `gate`. Shares and densities are in
+        [0, 1]; an undefined number is None. A stage that was not run has a `hint`, the command that
+        adds it, instead of numbers.
 
     Raises
     ------
@@ -108,6 +109,7 @@ def _sections(artefacts: Artefacts) -> dict[str, Any]:
             "selection": selection.summarize_selection(artefacts),
             "group_analysis": groups.summarize_groups(artefacts, measured),
             "discrepancy": forecast.summarize_discrepancy(artefacts),
+            "plan": plan.summarize_plan(artefacts),
             "labels": labels.summarize_labels(artefacts),
             "shift": shift.summarize_shift(artefacts),
         }
