@@ -22,9 +22,11 @@ from w2s_data.run import Run
 from w2s_data.stages.checks import NOTHING, Known, check_compute, check_stages
 from w2s_data.stages.config import Config, load_config
 from w2s_data.stages.embedding import embed_stage, planned_roles
-from w2s_data.stages.graph import EMBED, PIPELINE, REPORT, SCORE, function_of
+from w2s_data.stages.graph import EMBED, REPORT, SCORE, TEACH, function_of
 from w2s_data.stages.opening import open_run
 from w2s_data.stages.settings import ComputeSettings
+from w2s_data.stages.teacher_store import is_taught
+from w2s_data.stages.teaching import columns_read
 from w2s_data.utils.stage import Stage, StageResult
 
 FAILURES = (InputError, MissingExtraError, OSError)
@@ -61,6 +63,7 @@ def audit(
     *,
     strong: Any = None,
     weak: Any = None,
+    teachers: Mapping[str, Any] | None = None,
     output: str | os.PathLike[str] | None = None,
     config: str | os.PathLike[str] | Config | None = None,
     progress: bool | None = None,
@@ -77,6 +80,8 @@ def audit(
         Columns are given as a section, e.g. ``data="reviews.csv", columns={"label": "mood"}``.
     strong, weak : str, Encoder, array (N, D) or path of a .npy file, optional
         Models of the two roles: an encoder or its name, or ready-made features.
+    teachers : mapping from name to Teacher or dict, optional
+        Several teachers, whose labels are the weak ones; see `w2s_data.teachers.Teacher`.
     output : path, optional
         Run directory; "runs/NAME" by default.
     config : path of a TOML file or Config, optional
@@ -112,11 +117,11 @@ def audit(
     items embed score True
     """
     if config is not None:
-        if sections or any(given is not None for given in (data, strong, weak, output)):
+        if sections or any(given is not None for given in (data, strong, weak, teachers, output)):
             raise InputError("use either config or data, models, output and sections, not both")
         chosen = config if isinstance(config, Config) else load_config(config)
     else:
-        chosen = load_config(_sections(data, strong, weak, output, sections))
+        chosen = load_config(_sections(data, strong, weak, teachers, output, sections))
     observer = Observer()
     observer.progress = progress
     pipeline = run_pipeline(chosen, observer)
@@ -126,7 +131,7 @@ def audit(
 
 
 def _sections(
-    data: Any, strong: Any, weak: Any, output: Any, given: Mapping[str, Any]
+    data: Any, strong: Any, weak: Any, teachers: Any, output: Any, given: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Arrange the arguments of `audit` as the sections of a configuration."""
     sections: dict[str, Any] = {
@@ -134,6 +139,8 @@ def _sections(
     }
     # `data` is the data set itself here, so that its columns need another name.
     sections["data"] = {"path": data, **sections.pop("columns", {})}
+    if teachers is not None:
+        sections["teachers"] = teachers
     sections["run"] = {**sections.get("run", {}), **({} if output is None else {"output": output})}
     for role, model in (("strong", strong), ("weak", weak)):
         if model is None:
@@ -160,17 +167,23 @@ def run_pipeline(config: Config, observer: Observer) -> Pipeline:
     for name in config.off:
         with observer.stage(name):
             observer.end(name, "skipped", "enabled = false")
-    stages = [stage for stage in PIPELINE if stage.name not in config.off]
+    stages = config.stages
     check_compute(config.run)
     _check(stages, config, NOTHING)
     with ExitStack() as started:
         with observer.stage(EMBED.name):
-            run = open_run(config.data, config.run, config.embed.strong)
-            _check(stages, config, Known(run.dataset(), planned_roles(run, config.embed)))
+            keep = columns_read(config.teach)
+            run = open_run(config.data, config.run, config.embed.strong, keep)
+            known = Known(
+                run.dataset(), planned_roles(run, config.embed), TEACH in stages or is_taught(run)
+            )
+            _check(stages, config, known)
             pipeline = Pipeline(run)
             # One engine for all stages: a cluster takes seconds to start.
             compute = started.enter_context(computing(config.run, run.seed, observer.progress))
             result = embed_stage(run, config.embed, compute, overwrite=config.run.overwrite)
+            if TEACH not in stages and is_taught(run):  # its own are kept, or dropped by now
+                function_of(TEACH)(run, config.teach, compute)
             _record(pipeline, observer, EMBED, result)
         for stage in stages:
             # After a failure only the report is left, which shows what had finished.
@@ -189,10 +202,10 @@ def _check(stages: Sequence[Stage], config: Config, known: Known) -> None:
         try:
             check_stages({stage.name: getattr(config, stage.name)}, known)
         except INAPPLICABLE:
-            if stage is SCORE:  # the others are skipped when their turn comes
+            if stage in (TEACH, SCORE):  # the others are skipped when their turn comes
                 raise
         except InputError as error:
-            if stage is EMBED:  # whose sections are those of the models, which it names
+            if stage in (EMBED, TEACH):  # whose sections the error names
                 raise
             raise type(error)(f"[{stage.name}] {error}") from error
 
@@ -205,7 +218,7 @@ def _run_stage(
         try:
             result = function_of(stage)(pipeline.run, getattr(config, stage.name), compute)
         except INAPPLICABLE as reason:
-            if stage is SCORE:  # nothing after it could run either
+            if stage in (TEACH, SCORE):  # nothing after it could run either
                 raise
             observer.end(stage.name, "skipped", str(reason))
             return

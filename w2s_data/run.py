@@ -97,6 +97,7 @@ class Run(RunFiles):
         self._is_new = False  # its manifest replaces the one on disk
         self._seed: int | None = None  # given here; it overrules what another process recorded
         self._dataset: W2SDataset | None = None  # read once, since every stage needs it
+        self.extra: Any = None  # a table of columns for teachers, where the data were read
 
     def __repr__(self) -> str:
         data = self.manifest["data"]

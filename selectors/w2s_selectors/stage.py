@@ -31,8 +31,8 @@ from w2s_data.stages.graph import (
     check_scored,
 )
 from w2s_data.stages.room import check_room
-from w2s_data.stages.scoring import weak_proba_of
 from w2s_data.stages.settings import SelectSettings
+from w2s_data.stages.weak_labels import weak_proba_of
 from w2s_data.utils.intervals import Estimate
 from w2s_data.utils.io import jsonable
 from w2s_data.utils.stage import StageResult

@@ -31,6 +31,12 @@ Labels = Annotated[
         "--labels", metavar="FILE,...", help=str(DataSettings.model_fields["labels"].description)
     ),
 ]
+Teacher = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--teacher", metavar="NAME=[KIND:]VALUE", help="Add a teacher, as `w2s teach` takes it."
+    ),
+]
 Open = Annotated[bool, typer.Option("--open", help="Show the report in a browser.")]
 
 
@@ -45,6 +51,7 @@ def run(
         typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override a key of the file."),
     ] = None,
     labels: Labels = None,
+    teacher: Teacher = None,
     output: Output = None,
     show: Open = False,
     example: Annotated[
@@ -68,7 +75,8 @@ def run(
         return
     if config is None:
         raise InputError("name a configuration; `w2s run --example > w2s.toml` writes one")
-    _run(_labelled(_load(config, overrides or [], output), labels or []), show, progress)
+    loaded = _load(config, overrides or [], output)
+    _run(_taught(_labelled(loaded, labels or []), teacher or []), show, progress)
 
 
 @with_options
@@ -115,12 +123,23 @@ def _labelled(config: Config, labels: list[str]) -> Config:
     return config.model_copy(update={"data": data})
 
 
+def _taught(config: Config, teachers: list[str]) -> Config:
+    """Add teachers to those of the configuration, or replace them."""
+    from w2s_data.stages.teacher_settings import TeachSettings, read_teachers
+
+    if not teachers:
+        return config
+    given = read_settings(TeachSettings, {"teacher": teachers}).teacher
+    return config.model_copy(update={"teachers": read_teachers({**config.teachers, **given})})
+
+
 def _run(config: Config, show: bool, progress: bool | None, scores: bool = False) -> None:
     """Run the pipeline under a view of its stages, and print its results."""
     from w2s_data.audit import run_pipeline
     from w2s_data.cli.view import View
 
-    with View([stage.name for stage in PIPELINE], progress) as view:
+    shown = {*config.off, *(stage.name for stage in config.stages)}
+    with View([stage.name for stage in PIPELINE if stage.name in shown], progress) as view:
         pipeline = run_pipeline(config, view)
     _print(pipeline, scores)
     if REPORT.name in pipeline.summaries:

@@ -1,4 +1,4 @@
-"""Commands that run one stage: embed, score, forecast, select, gain, groups."""
+"""Commands that run one stage: embed, teach, score, forecast, select, gain, groups."""
 
 from __future__ import annotations
 
@@ -15,7 +15,17 @@ from w2s_data.cli.options import with_options
 from w2s_data.cli.output import say
 from w2s_data.errors import InputError
 from w2s_data.stages.gain_settings import GainSettings
-from w2s_data.stages.graph import EMBED, FORECAST, GAIN, GROUPS, PAGE, SCORE, SELECT, function_of
+from w2s_data.stages.graph import (
+    EMBED,
+    FORECAST,
+    GAIN,
+    GROUPS,
+    PAGE,
+    SCORE,
+    SELECT,
+    TEACH,
+    function_of,
+)
 from w2s_data.stages.models import EmbedSettings
 from w2s_data.stages.settings import (
     DataSettings,
@@ -27,6 +37,7 @@ from w2s_data.stages.settings import (
     SelectSettings,
     Settings,
 )
+from w2s_data.stages.teacher_settings import TeachSettings
 
 if TYPE_CHECKING:
     from w2s_data.run import Run
@@ -54,16 +65,30 @@ def embed(
 
 
 @with_options
+def teach(
+    data: Data,
+    columns: DataSettings,
+    models: EmbedSettings,
+    settings: TeachSettings,
+    running: RunSettings,
+    progress: bool | None = None,
+) -> None:
+    """Make weak labels by several teachers; one that has not changed is kept."""
+    _finish(_make(TEACH, data, columns, models, running, progress, teaching=settings))
+
+
+@with_options
 def score(
     data: Data,
     columns: DataSettings,
     models: EmbedSettings,
     settings: ScoreSettings,
+    teachers: TeachSettings,
     running: RunSettings,
     progress: bool | None = None,
 ) -> None:
     """Score a data set for overlap density, overall, by source and by group."""
-    _finish(_make(SCORE, data, columns, models, running, progress, settings))
+    _finish(_make(SCORE, data, columns, models, running, progress, settings, teachers))
 
 
 @with_options
@@ -114,24 +139,32 @@ def _make(
     running: RunSettings,
     progress: bool | None,
     settings: Settings | None = None,
+    teaching: TeachSettings | None = None,
 ) -> Run:
     """Open the run that `data` is or make one, embed it, and run a stage."""
     from w2s_data.audit import computing
     from w2s_data.stages.checks import Known, check_compute, check_stages
     from w2s_data.stages.embedding import embed_stage, planned_roles
     from w2s_data.stages.opening import open_run
+    from w2s_data.stages.teacher_store import is_taught
+    from w2s_data.stages.teaching import columns_read, planned_teachers
 
-    planned: dict[str, Any] = {EMBED.name: models}
-    if stage is not EMBED:
+    teaching = teaching or TeachSettings()
+    planned: dict[str, Any] = {EMBED.name: models, TEACH.name: teaching}
+    if stage not in (EMBED, TEACH):
         planned |= {SCORE.name: ScoreSettings(), stage.name: settings}
     check_compute(running)
     check_stages(planned)
-    run = open_run(columns.model_copy(update={"path": data}), running, models.strong)
+    keep = columns_read(teaching)
+    run = open_run(columns.model_copy(update={"path": data}), running, models.strong, keep)
     # Said when the data are read; a run that exists has said it, and warnings are logged at once.
     for note in run.dataset().notes if EMBED.name not in run.manifest["stages"] else ():
         if not note.startswith("warning: "):
             say(f"note: {note}", err=True)
-    check_stages(planned, Known(run.dataset(), planned_roles(run, models)))
+    taught = bool(planned_teachers(run, teaching))
+    if stage is TEACH and not (taught or is_taught(run)):
+        raise InputError("no teacher to ask: give one with --teacher, such as small=tfidf:16")
+    check_stages(planned, Known(run.dataset(), planned_roles(run, models), taught))
     with computing(running, run.seed, progress) as compute:
         result = embed_stage(run, models, compute, overwrite=running.overwrite)
         if stage is EMBED and not result.summary:
@@ -143,7 +176,9 @@ def _make(
             if compute.progress is None:  # a line per round, where nothing else is drawn
                 dense = isinstance(settings, SelectSettings) and settings.objective == "overlap"
                 extra["on_round"] = partial(_print_round, note=" (sampling only)" * dense)
-        if stage is not EMBED:
+        if stage is not EMBED and (taught or is_taught(run)):
+            result = function_of(TEACH)(run, teaching, compute)
+        if stage not in (EMBED, TEACH):
             result = function_of(stage)(run, settings, compute, **extra)
     _show(run, stage, result)
     return run

@@ -72,6 +72,8 @@ class W2SDataset:
     columns : mapping
         Arguments of `load_dataset` by which new rows are read like these: the column of each role,
         and how labels and texts are spelled.
+    extra : DataFrame (N rows) or None
+        Further columns of the original table that teachers read; no part of the fingerprint.
 
     Examples
     --------
@@ -92,6 +94,7 @@ class W2SDataset:
     notes: tuple[str, ...] = ()
     truth: pd.DataFrame | None = None
     columns: Mapping[str, Any] = field(default_factory=dict)
+    extra: pd.DataFrame | None = None
 
     def __post_init__(self) -> None:
         needed = {"id", "label", "split"} | ({"item"} if self.kind != "features" else set())
@@ -100,8 +103,9 @@ class W2SDataset:
             raise ColumnError(f"the table of a data set lacks {listing(missing)}")
         if self.kind == "features" and self.features is None:
             raise FeatureError("a data set of kind 'features' needs features of shape (N, D)")
-        parts = {"weak_proba": self.weak_proba, "features": self.features, "truth": self.truth}
-        given = {name: part for name, part in parts.items() if part is not None}
+        parts = {"weak_proba": self.weak_proba, "features": self.features}
+        frames = {"truth": self.truth, "extra": self.extra}
+        given = {name: part for name, part in {**parts, **frames}.items() if part is not None}
         check_same_length(table=self.table, **given)
 
     def __len__(self) -> int:
@@ -211,6 +215,7 @@ class W2SDataset:
             weak_proba=None if self.weak_proba is None else self.weak_proba[picked],
             features=None if self.features is None else self.features[picked],
             truth=None if self.truth is None else _rows_of(self.truth, picked),
+            extra=None if self.extra is None else _rows_of(self.extra, picked),
         )
 
     def with_splits(

@@ -18,25 +18,26 @@ from w2s_data.data.columns import (
     ItemKind,
     Roles,
     WeakColumns,
+    column,
     distinct_names,
     item_columns,
     read_ids,
     read_items,
 )
 from w2s_data.data.dataset import W2SDataset
-from w2s_data.data.images import unreadable_images
 from w2s_data.data.meaning.classes import read_gold
 from w2s_data.data.meaning.inputs import read_weak
 from w2s_data.data.meaning.match import WeakInputs
 from w2s_data.data.meaning.rules import LabelRules
 from w2s_data.data.messages import render_messages
 from w2s_data.data.pairs import check_pair_roles, read_pairs
-from w2s_data.data.prompts import Prompts, equal_sides
+from w2s_data.data.prompts import Prompts
 from w2s_data.data.readers import RawTable, read_raw
 from w2s_data.data.readers.peek import peek_columns
 from w2s_data.data.splits import DEFAULT_SPLIT_SIZES, SPLITS, base_splits, parse_splits
-from w2s_data.errors import ColumnError, EmptyDataError, FileFormatError, InputError, listing, rows
-from w2s_data.utils.typing import AnyArray, IntArray, RandomState
+from w2s_data.data.usable import decodable_rows, only_rows, ordered_rows
+from w2s_data.errors import ColumnError, EmptyDataError, InputError, listing
+from w2s_data.utils.typing import AnyArray, RandomState
 from w2s_data.utils.validation import check_generator, check_parameters, one_of
 
 __all__ = ["SPLITS", "ItemKind", "W2SDataset", "load_dataset"]
@@ -68,6 +69,7 @@ def load_dataset(
     unreadable: Literal["error", "skip"] = "error",
     prompt: str | None = None,
     chat_template: Any = None,
+    keep: Sequence[str] = (),
     memory: MemoryLimit | str | int | None = None,
     random_state: RandomState = 0,
 ) -> W2SDataset:
@@ -128,6 +130,8 @@ def load_dataset(
     chat_template : str or tokenizer
         Model (folder or hub name) whose template renders chat messages as texts; by default, and
         for "plain", a message is a line "role: content".
+    keep : sequence of str
+        Further columns, which teachers read; see `W2SDataset.extra`.
     memory : MemoryLimit, str or int
         Limit such as "4GB", a quarter of which a table may take; see `MemoryLimit`.
     random_state : int, Generator or None
@@ -168,15 +172,16 @@ def load_dataset(
     rng = check_generator(random_state)  # for the order of pairs and, after it, the splits
     dataset = replace(
         _assemble(raw, roles, kind, features, rules, rng, prompts),
+        extra=_extra(raw, keep),
         columns=_described(roles, items, map, missing, prompt, chat_template),
     )
     given = raw.fixed_splits
     if roles.split is not None:
         given = parse_splits(raw.frame[roles.split], roles.split)
     # Decoded once here, since a bad image would later end the embedding half-way.
-    kept = _decodable(dataset, unreadable) if dataset.kind == "image" else _ordered(dataset)
+    kept = decodable_rows(dataset, unreadable) if dataset.kind == "image" else ordered_rows(dataset)
     given = None if given is None else given[kept]
-    dataset = _only(dataset, kept)
+    dataset = only_rows(dataset, kept)
     if roles.split is None or given is None:
         dataset = _assign_splits(dataset, split_sizes, given, rng)
     else:
@@ -194,6 +199,7 @@ def load_new(
     kind: ItemKind,
     memory: MemoryLimit,
     renamed: Mapping[str, str] | None = None,
+    keep: Sequence[str] = (),
 ) -> W2SDataset:
     """Load new rows as earlier ones were read: all in the pool, and without need of labels.
 
@@ -206,6 +212,8 @@ def load_new(
         missing.
     renamed : mapping from role to column, optional
         Other names of columns, which must exist.
+    keep : sequence of str
+        Columns that teachers read; those that are missing are left out.
 
     Raises
     ------
@@ -228,9 +236,18 @@ def load_new(
     rules = LabelRules.checked(classes, columns.get("map"), columns.get("missing"), None)
     rules.used.update(rules.map)  # new rows need not hold every spelling
     dataset = _assemble(raw, roles, kind, None, rules, None, prompts)
+    present = [name for name in keep if name in raw.frame.columns]
+    dataset = replace(dataset, extra=_extra(raw, present))
     if dataset.kind == "image":
-        _decodable(dataset, "error")
-    return _only(dataset, _ordered(dataset))
+        decodable_rows(dataset, "error")
+    return only_rows(dataset, ordered_rows(dataset))
+
+
+def _extra(raw: RawTable, keep: Sequence[str]) -> pd.DataFrame | None:
+    """Return the columns to keep for teachers, None if there are none."""
+    if not keep:
+        return None
+    return pd.DataFrame({name: column(raw.frame, name) for name in keep}).reset_index(drop=True)
 
 
 def _present(roles: Roles, columns: Collection[str]) -> Roles:
@@ -328,43 +345,6 @@ def _stripped(values: pd.Series, name: str) -> tuple[pd.Series, list[str]]:
     merged = [text for text, own in zip(distinct, bare, strict=True) if own in repeated]
     note = f"column {name!r}: names that differ by blanks are one, {listing(merged, 4)}"
     return pd.Series(names[codes], dtype=object), [note] if merged else []
-
-
-def _decodable(dataset: W2SDataset, unreadable: str) -> IntArray:
-    """Return the rows whose image can be decoded; raise for others unless they are skipped."""
-    reasons = unreadable_images(dataset.items)
-    if reasons and unreadable == "error":
-        first = next(iter(reasons))
-        raise FileFormatError(
-            f"{len(reasons)} images cannot be decoded: "
-            f"{listing((dataset.ids[row] for row in reasons), 5)} "
-            f"({reasons[first]}); repair them, or skip them with unreadable='skip'"
-        )
-    return np.setdiff1d(np.arange(len(dataset)), np.fromiter(reasons, dtype=np.int64))
-
-
-def _ordered(dataset: W2SDataset) -> IntArray:
-    """Return the rows that are no pairs of the same item twice, of which neither order is right."""
-    if not dataset.is_paired:
-        return np.arange(len(dataset))
-    return np.flatnonzero(~equal_sides(dataset.table, dataset.features))
-
-
-def _only(dataset: W2SDataset, kept: IntArray) -> W2SDataset:
-    """Return the data set of the rows that can be used, with a note on the others."""
-    if len(kept) == len(dataset):
-        return dataset
-    paired = dataset.is_paired
-    kind, fault = (
-        ("pairs", "hold the same item twice") if paired else ("images", "cannot be decoded")
-    )
-    if len(kept) == 0:
-        raise EmptyDataError(f"none of the {len(dataset)} {kind} of {dataset.name!r} can be used")
-    skipped = np.setdiff1d(np.arange(len(dataset)), kept)
-    named = rows(skipped) if paired else listing(dataset.ids[skipped], 5)
-    note = f"warning: {len(skipped)} {kind} that {fault} were skipped: {named}"
-    logger.warning("%s: %s", dataset.name, note)
-    return replace(dataset.subset(kept), notes=(*dataset.notes, note))
 
 
 def _assign_splits(

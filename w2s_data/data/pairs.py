@@ -51,7 +51,7 @@ def read_pairs(
     if rng is not None:
         # A permutation makes the two orders equally frequent, off by at most one.
         swapped = rng.permutation(len(raw.frame)) % 2 == 1
-    weak = _read_weak(raw, roles, rules)
+    weak = read_pair_weak(raw, roles, rules)
     proba = weak.proba
     labels = pd.Series(np.array(PAIR_CLASSES, dtype=object)[swapped.astype(int)], dtype=object)
     if proba is not None:
@@ -90,7 +90,7 @@ def check_pair_roles(roles: Roles, features: Any, class_names: Any) -> None:
         )
 
 
-def _read_weak(raw: RawTable, roles: Roles, rules: LabelRules) -> Weak:
+def read_pair_weak(raw: RawTable, roles: Roles, rules: LabelRules) -> Weak:
     """Read weak probabilities of the chosen and of the rejected item, in this order."""
     inputs = WeakInputs(roles.weak_columns, roles.weak_label, roles.weak_confidence)
     names = _pair_names(raw, roles, inputs)

@@ -29,10 +29,13 @@ class Known:
     dataset : W2SDataset or None
     roles : frozenset of str
         Roles, weak and strong, that have features or will have them once the run is embedded.
+    teachers : bool
+        Whether the weak labels are those of teachers that the run has, or will have.
     """
 
     dataset: W2SDataset | None = None
     roles: frozenset[str] = field(default_factory=frozenset)
+    teachers: bool = False
 
 
 NOTHING = Known()

@@ -15,8 +15,9 @@ from typing import Any
 from pydantic import Field
 
 from w2s_data.errors import InputError, unknown
+from w2s_data.run import Run
 from w2s_data.stages.gain_settings import GainSettings
-from w2s_data.stages.graph import PIPELINE
+from w2s_data.stages.graph import PIPELINE, TEACH
 from w2s_data.stages.models import EmbedSettings, ModelSettings, embed_settings
 from w2s_data.stages.settings import (
     DataSettings,
@@ -29,8 +30,10 @@ from w2s_data.stages.settings import (
     Settings,
     read_settings,
 )
+from w2s_data.stages.teacher_settings import TeachSettings, read_teachers
 from w2s_data.utils.encoding import decode
 from w2s_data.utils.reading import reading
+from w2s_data.utils.stage import Stage
 
 
 class Config(Settings):
@@ -47,6 +50,7 @@ class Config(Settings):
     run: RunSettings = RunSettings()
     strong: ModelSettings = ModelSettings()
     weak: ModelSettings = ModelSettings()
+    teachers: dict[str, Any] = Field({}, description="Teachers by name, [teachers.NAME].")
     score: ScoreSettings = ScoreSettings()
     forecast: ForecastSettings = ForecastSettings()
     select: SelectSettings = SelectSettings()
@@ -59,6 +63,19 @@ class Config(Settings):
     def embed(self) -> EmbedSettings:
         """The models of both roles, as the embedding stage takes them."""
         return embed_settings(self.strong, self.weak)
+
+    @property
+    def teach(self) -> TeachSettings:
+        """The teachers as their stage takes them: no others, but for a run that has its own."""
+        path = self.data.path
+        is_run = isinstance(path, str | os.PathLike) and Run.exists(path)
+        return TeachSettings.model_construct(teacher=self.teachers, only=not is_run)
+
+    @property
+    def stages(self) -> list[Stage]:
+        """Stages that run, in their order; teachers where there are any."""
+        left_out = {*self.off, *(() if self.teachers else (TEACH.name,))}
+        return [stage for stage in PIPELINE if stage.name not in left_out]
 
 
 SECTIONS = tuple(name for name in Config.model_fields if name != "off")
@@ -94,7 +111,8 @@ def load_config(
             raise InputError(f"override: {section}.{key} is set twice")
         places[section, key] = "override"
         table = sections.get(section, {})
-        sections[section] = {**table, key: value} if isinstance(table, Mapping) else table
+        if isinstance(table, Mapping):
+            sections[section] = _with_key(table, key.split("."), value)
     read: dict[str, Any] = {}
     off = []
     for name, table in sections.items():
@@ -102,6 +120,9 @@ def load_config(
             raise InputError(f"{where}: {unknown('section', name, SECTIONS)}")
         if not isinstance(table, Mapping):
             raise InputError(f"{where}: {name} is a section, [{name}]; got {table!r}")
+        if name == "teachers":
+            read[name] = _teachers(table, where, base)
+            continue
         values = {key.replace("-", "_"): value for key, value in table.items()}
         if name in _OPTIONAL and not _enabled(values.pop("enabled", True), name, where):
             off.append(name)
@@ -112,6 +133,22 @@ def load_config(
             f"{where}, [data]: path is missing: a file, a folder, example:NAME or a hub data set"
         )
     return Config(**read, off=tuple(off))
+
+
+def _with_key(table: Mapping[str, Any], keys: list[str], value: Any) -> dict[str, Any]:
+    """Return a table with the value of a key, of an inner table where there are several."""
+    key, *inner = keys
+    below = table.get(key)
+    if inner:
+        value = _with_key(below if isinstance(below, Mapping) else {}, inner, value)
+    return {**table, key: value}
+
+
+def _teachers(table: Mapping[str, Any], where: str, base: Path | None) -> dict[str, Any]:
+    try:
+        return dict(read_teachers(table, base))
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
 
 
 def _section(
@@ -134,7 +171,8 @@ def _section(
 def _unknown_key(section: str, key: str, model: type[Settings]) -> str:
     known = [*model.model_fields, *(("enabled",) if section in _OPTIONAL else ())]
     # A key of another section is more often misplaced than misspelled.
-    homes = [s for s in SECTIONS if key in Config.model_fields[s].annotation.model_fields]  # type: ignore[union-attr]
+    models = {s: Config.model_fields[s].annotation for s in SECTIONS if s != "teachers"}
+    homes = [s for s, own in models.items() if key in own.model_fields]  # type: ignore[union-attr]
     if homes and not difflib.get_close_matches(key, known, n=1, cutoff=0.8):
         return f"there is no key {key!r} here; it belongs to [{homes[0]}]"
     return unknown("key", key, known)
@@ -154,7 +192,10 @@ def _parse(path: Path) -> dict[str, Any]:
 
 def _override(text: str) -> tuple[str, str, Any]:
     name, equals, value = text.partition("=")
-    section, dot, key = (part.strip().replace("-", "_") for part in name.partition("."))
+    section, dot, key = (part.strip() for part in name.partition("."))
+    section = section.replace("-", "_")
+    if section != "teachers":  # whose names may have hyphens
+        key = key.replace("-", "_")
     if not (equals and dot and key):
         raise InputError(f"an override is SECTION.KEY=VALUE, e.g. gain.seeds=2; got {text!r}")
     if section not in SECTIONS:

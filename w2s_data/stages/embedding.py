@@ -14,31 +14,27 @@ from sklearn.base import clone
 
 from w2s_data.compute.context import Compute
 from w2s_data.data.dataset import W2SDataset
-from w2s_data.data.prompts import embedded_prompts
 from w2s_data.encoders.base import Encoder
 from w2s_data.encoders.names import check_encoder, describe_encoder, make_encoder
 from w2s_data.encoders.shards import resolved_encoder
 from w2s_data.errors import (
-    DegenerateDataWarning,
-    FeatureError,
     InputError,
     NotApplicableError,
     RunError,
     listing,
 )
-from w2s_data.errors import rows as rows_text
 from w2s_data.features.matrix import ArrayFeatures, FeatureMatrix, FeatureView
-from w2s_data.features.pairs import embed_pairs, turned_features
-from w2s_data.features.store import FeatureStore, embed
+from w2s_data.features.pairs import turned_features
+from w2s_data.features.store import FeatureStore
 from w2s_data.run import Run, writes
 from w2s_data.stages.checks import Known
+from w2s_data.stages.encoding import encode, recorded_encoder, stored_features
 from w2s_data.stages.fields import BOTH
 from w2s_data.stages.graph import EMBED
 from w2s_data.stages.models import ENCODER_SETTINGS, EmbedSettings
-from w2s_data.utils.io import atomic_path, jsonable, load_npy, make_folder
+from w2s_data.utils.io import atomic_path, load_npy, make_folder
 from w2s_data.utils.manifest import MANIFEST, FileRecord
 from w2s_data.utils.stage import StageResult
-from w2s_data.utils.warnings import collect_warnings
 
 logger = logging.getLogger("w2s_data")
 
@@ -104,7 +100,8 @@ def embed_stage(
             for role in (role for role in ROLES if role in recorded):
                 encoder = inputs[role].encoder if role in inputs else None
                 if encoder is not None:
-                    notes = _encode(run, dataset, role, encoder, compute, overwrite)
+                    folder = store_path(run, role)
+                    notes = encode(dataset, encoder, folder, compute, role, overwrite)
                     stage.notes += [f"{role} encoder: {note}" for note in notes]
                 elif role not in inputs:  # as it was
                     stage.notes += [note for note in earlier if note.startswith(f"{role} encoder")]
@@ -202,16 +199,19 @@ def _inputs(
     for role in ROLES:
         model, given = getattr(settings, role), getattr(settings, f"{role}_features")
         if model is not None:
-            encoder = _with_settings(_encoder(model, dataset), role, settings)
-            inputs[role] = FeatureInput(encoder=_placed(encoder, compute))
+            inputs[role] = FeatureInput(encoder=configured(settings, role, dataset, compute))
         elif given is not None:
             inputs[role] = FeatureInput(file=_as_file(run, role, given))
     return inputs
 
 
-def _encoder(model: Any, dataset: W2SDataset) -> Encoder:
+def configured(
+    settings: EmbedSettings, role: Role, dataset: W2SDataset, compute: Compute
+) -> Encoder:
+    """Return the encoder of a role with its settings, as it will run here."""
+    model = getattr(settings, role)
     encoder: Encoder = make_encoder(model, dataset.kind) if isinstance(model, str) else model
-    return encoder
+    return _placed(_with_settings(encoder, role, settings), compute)
 
 
 def _with_settings(encoder: Encoder, role: Role, settings: EmbedSettings) -> Encoder:
@@ -264,67 +264,6 @@ def _as_file(run: Run, role: Role, given: Any) -> Path:
     return path
 
 
-def _encode(
-    run: Run,
-    dataset: W2SDataset,
-    role: Role,
-    encoder: Encoder,
-    compute: Compute,
-    overwrite: bool,
-) -> list[str]:
-    """Compute a role's features; return what was decided, and what is odd about them."""
-    with collect_warnings(DegenerateDataWarning) as notes:
-        # A pretrained encoder is loaded by the workers themselves where there are any.
-        if encoder.learns or compute.engine.name == "local":
-            encoder.fit(fitting_items(dataset))
-    for note in notes:
-        logger.warning("%s encoder: %s", role, note)
-    folder = store_path(run, role)
-    replaced = (
-        _is_stored(run, role)
-        and (overwrite or encoder.learns)
-        and FeatureStore.open(folder).encoder != jsonable(encoder.spec())
-    )
-    options: dict[str, Any] = {
-        "overwrite": replaced,
-        "progress": compute.progress,
-        "engine": compute.engine,
-    }
-    items = [*dataset.pairs[0], *dataset.pairs[1]] if dataset.is_paired else dataset.items
-    if dataset.is_paired:
-        prompts = embedded_prompts(dataset.table) or ()
-        embed_pairs(*dataset.pairs, encoder, folder, prompts=prompts, **options)
-        store = FeatureStore.open(folder).select(items)
-    else:  # the store it returns has found the items already, which takes a hash of each
-        store = embed(items, encoder, folder, **options)
-    zero = _zero_note(store, items, role, encoder)
-    return [*encoder.notes(), *notes, *store.notes, *([zero] if zero else [])]
-
-
-def _zero_note(
-    features: FeatureStore, items: Sequence[Any], role: Role, encoder: Encoder
-) -> str | None:
-    """Say which features are all zero, and why.
-
-    Raise FeatureError if all are, and for strong features if any are: the overlap needs directions.
-    """
-    blocks = features.blocks()
-    empty = [rows.start + np.flatnonzero(~block.any(axis=1)) for rows, block in blocks]
-    zero = np.concatenate(empty) if empty else np.empty(0, np.int64)
-    if not len(zero):
-        return None
-    reasons = dict.fromkeys(encoder.zero_reason(items[row]) for row in zero[:1000])
-    everything = len(zero) == len(items)
-    where = "every row" if everything else rows_text(zero)
-    said = f"features are all zero in {where}: {'; '.join(list(reasons)[:3])}"
-    if everything or role == "strong":
-        raise FeatureError(
-            f"{role} {said}. Leave these items out, or use another encoder as {role}"
-        )
-    logger.warning("%s %s", role, said)
-    return said
-
-
 def _recorded(
     run: Run, dataset: W2SDataset, role: Role, given: FeatureInput | None, before: Any
 ) -> dict[str, Any] | None:
@@ -333,10 +272,7 @@ def _recorded(
         load_npy(given.file, len(dataset))  # a file that does not fit is refused before it counts
         return {"file": given.file.name, "sha256": FileRecord.of(given.file).sha256}
     if given is not None and given.encoder is not None:
-        encoder = given.encoder
-        # The state of a learning encoder follows from the items, an input of the stage.
-        learnt = {"encoder": type(encoder).__name__, **encoder.get_params()}
-        return learnt if encoder.learns else encoder.spec()
+        return recorded_encoder(given.encoder)
     if role == "strong" and dataset.features is not None:
         return {"encoder": "none: the items are vectors"}
     if before is None:
@@ -362,11 +298,7 @@ def _read(run: Run, dataset: W2SDataset, role: Role, recorded: dict[str, Any]) -
         return turned_features(features, dataset.labels) if dataset.is_paired else features
     if role == "strong" and dataset.features is not None:
         return ArrayFeatures(dataset.features)
-    store = FeatureStore.open(run.file(manifest_of(role)).parent)
-    if dataset.is_paired:
-        first, second = dataset.pairs
-        return FeatureView(store.select(first), minus=store.select(second))
-    return store.select(dataset.items)
+    return stored_features(dataset, run.file(manifest_of(role)).parent)
 
 
 def store_path(run: Run, role: Role) -> Path:
@@ -390,10 +322,3 @@ def _are_sound(run: Run, inputs: dict[Role, FeatureInput]) -> bool:
 
 def _is_stored(run: Run, role: Role) -> bool:
     return (store_path(run, role) / MANIFEST).is_file()
-
-
-def fitting_items(dataset: W2SDataset) -> list[Any]:
-    """Return the items that an encoder may learn from; never those of the test split."""
-    wanted = np.flatnonzero(np.isin(dataset.splits, ("labelled", "pool")))
-    columns = dataset.pairs if dataset.is_paired else (dataset.items,)
-    return [column[row] for column in columns for row in wanted]

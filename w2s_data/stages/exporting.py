@@ -26,8 +26,8 @@ from w2s_data.stages.graph import (
 )
 from w2s_data.stages.posterior import posterior_of
 from w2s_data.stages.preferences import check_preferences, preference_table
-from w2s_data.stages.scoring import weak_proba_of
 from w2s_data.stages.settings import ExportSettings
+from w2s_data.stages.weak_labels import weak_proba_of
 from w2s_data.utils.io import make_folder
 from w2s_data.utils.stage import StageResult
 from w2s_data.utils.typing import AnyArray, BoolArray, FloatArray, IntArray

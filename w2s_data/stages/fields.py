@@ -199,7 +199,7 @@ def _size(value: Any) -> Any:
     return value
 
 
-def _located(value: Any, info: ValidationInfo) -> Any:
+def located(value: Any, info: ValidationInfo) -> Any:
     """Resolve a path relative to the configuration file; leave other names unchanged."""
     _check_name(value, "a text")
     base = (info.context or {}).get("base")
@@ -336,7 +336,7 @@ Conditions = Annotated[
 
 # In Python an encoder or an array may stand where a shell and TOML have a name or a file.
 Place = Annotated[
-    Any, AfterValidator(_located), WithJsonSchema({"type": "string"}), Shell("PATH|NAME")
+    Any, AfterValidator(located), WithJsonSchema({"type": "string"}), Shell("PATH|NAME")
 ]
 File = Annotated[Any, AfterValidator(_file), WithJsonSchema({"type": "string"}), Shell("FILE")]
 Files = Annotated[

@@ -23,12 +23,17 @@ from w2s_data.stages.checks import Known
 from w2s_data.stages.embedding import Role, load_features, require_role
 from w2s_data.stages.gold import gold_rows
 from w2s_data.stages.graph import DISCREPANCY, FORECAST, FORECAST_SUMMARY, SCORE
-from w2s_data.stages.posterior import Taught
 from w2s_data.stages.room import check_room
-from w2s_data.stages.scoring import probe_for, train_teacher
 from w2s_data.stages.settings import ForecastSettings
 from w2s_data.stages.shifting import find_shift, learned_roles, shift_of
 from w2s_data.stages.warnings import data_warnings, unseen_share
+from w2s_data.stages.weak_labels import (
+    teach,
+    trains_teacher,
+    weak_labels_of,
+    weak_proba_by_model,
+)
+from w2s_data.teachers.probe import probe_for
 from w2s_data.utils.stage import StageResult
 from w2s_data.utils.typing import FloatArray, IntArray
 from w2s_data.utils.validation import check_generator
@@ -84,7 +89,8 @@ def forecast_stage(
     if (earlier := run.earlier(FORECAST, recorded)) is not None:
         return earlier
     check_room(FORECAST, dataset, compute.memory)
-    check_forecast(settings, Known(dataset, frozenset(features)))
+    teachers = not trains_teacher(run, dataset)
+    check_forecast(settings, Known(dataset, frozenset(features), teachers))
     gold = gold_rows(dataset)
     labelled = gold.consistent
     pool = dataset.rows("pool")
@@ -92,7 +98,8 @@ def forecast_stage(
         # First, since it is cheap: a forecast that fails must not hide it.
         stage.write_summary(DISCREPANCY, _discrepancy(analyzer, features, labelled, pool))
         fitting = _fitting(forecaster, features, compute.memory)
-        proba = dataset.weak_proba
+        trains = trains_teacher(run, dataset)
+        proba = None if trains else weak_proba_by_model(run, dataset)
         sides: dict[str, Role] = {"student": "strong", "gold_student": "strong"}
         weak = features.get("weak")
         if weak is not None:
@@ -115,7 +122,7 @@ def forecast_stage(
         found = data_warnings(dataset, proba)
         summary = _hedged(fitting.forecast_, dataset, found).to_dict() | {"data_warnings": found}
         summary["warnings"] = (*summary["warnings"], *gold.notes(dataset, "the forecast"))
-        if proba is not None:
+        if dataset.weak_proba is not None:
             summary["warnings"] = (
                 *summary["warnings"],
                 "the weak labels that came with the data are compared with the labelled items: "
@@ -139,9 +146,10 @@ def _shift_weights(
     """
     if run.follows(SCORE):
         return shift_of(run).weights
-    weak: FloatArray | Taught | None = dataset.weak_proba
-    if weak is None:
-        weak, _ = train_teacher(dataset, features["weak"], teacher, compute.memory)
+    if trains_teacher(run, dataset):
+        weak = teach(dataset, features["weak"], teacher, compute.memory)
+    else:
+        weak = weak_labels_of(run, dataset, compute)
     return find_shift(dataset, features, weak, compute, learned_roles(run)).weights
 
 
@@ -165,7 +173,7 @@ def check_forecast(settings: ForecastSettings, known: Known) -> None:  # noqa: A
     if dataset is None:
         return
     require_role(known.roles, "strong")
-    if dataset.weak_proba is None:
+    if dataset.weak_proba is None and not known.teachers:
         require_role(known.roles, "weak")
     dataset.check_teacher_data()
     labels = dataset.labels[dataset.rows("labelled")]

@@ -17,6 +17,8 @@ from w2s_data.utils.stage import ITEMS, WEAK_PROBA, Stage, StageResult
 if TYPE_CHECKING:
     from w2s_data.run import Run
 
+TEACHERS_SUMMARY = "teachers.json"
+TEACHER_COLUMNS = "teachers/columns.parquet"  # of the original table, that teachers read
 OVERLAP = "overlap.json"
 SCORES = "scores.parquet"
 POSTERIOR = "posterior.parquet"
@@ -55,9 +57,20 @@ EMBED = Stage(
     function="w2s_data.stages.embedding:embed_stage",
     check="w2s_data.stages.embedding:check_embed",
 )
+TEACH = Stage(
+    "teach",
+    needs=(ITEMS.name,),
+    uses=(EMBED.name,),
+    files={TEACHERS_SUMMARY: "adds weak labels of several teachers"},
+    optional=(WEAK_PROBA, TEACHER_COLUMNS),
+    command="w2s teach RUN",
+    function="w2s_data.stages.teaching:teach_stage",
+    check="w2s_data.stages.teaching:check_teach",
+)
 SCORE = Stage(
     "score",
     needs=(ITEMS.name, EMBED.name),
+    uses=(TEACH.name,),
     files={
         OVERLAP: "adds the region of every item, the overlap density, sources and groups",
         SCORES: "adds the region of every item",
@@ -71,6 +84,7 @@ SCORE = Stage(
 FORECAST = Stage(
     "forecast",
     needs=(ITEMS.name, EMBED.name),
+    uses=(TEACH.name,),
     files={
         FORECAST_SUMMARY: ("adds what training is expected to gain, before any of it is paid for"),
         DISCREPANCY: (
@@ -177,13 +191,13 @@ REPORT = Stage(
 STAGES = {
     stage.name: stage
     for stage in (
-        *(ITEMS, EMBED, SCORE, FORECAST, SELECT, GAIN, GROUPS),
+        *(ITEMS, EMBED, TEACH, SCORE, FORECAST, SELECT, GAIN, GROUPS),
         *(NEXT, PLAN, EXPORT, PROJECTION, REPORT),
     )
 }
 # Stages of a pipeline in the order in which they run; the groups come after the gain, whose student
-# they describe.
-PIPELINE = (EMBED, SCORE, FORECAST, SELECT, GAIN, GROUPS, REPORT)
+# they describe. Teachers are part of it where there are any.
+PIPELINE = (EMBED, TEACH, SCORE, FORECAST, SELECT, GAIN, GROUPS, REPORT)
 
 
 def stage_of(name: str) -> Stage:

@@ -42,10 +42,10 @@ from w2s_data.stages.graph import (
     check_scored,
 )
 from w2s_data.stages.room import check_room
-from w2s_data.stages.scoring import weak_proba_of
 from w2s_data.stages.settings import GroupSettings
 from w2s_data.stages.shared import check_shared, forget_orders, group_features, shared_notes
 from w2s_data.stages.warnings import data_warnings
+from w2s_data.stages.weak_labels import weak_proba_of
 from w2s_data.utils.io import sha256_json
 from w2s_data.utils.manifest import owner
 from w2s_data.utils.progress import progress

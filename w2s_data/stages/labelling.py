@@ -20,9 +20,9 @@ from w2s_data.stages.checks import Known
 from w2s_data.stages.embedding import load_features, require_role, required
 from w2s_data.stages.graph import NEXT, NEXT_SUMMARY, NEXT_TABLE, check_scored
 from w2s_data.stages.posterior import DOUBTFUL, posterior_of
-from w2s_data.stages.scoring import weak_proba_of
 from w2s_data.stages.settings import NextSettings
 from w2s_data.stages.shift_labels import choose_shifted
+from w2s_data.stages.weak_labels import weak_proba_of
 from w2s_data.utils.io import atomic_path, make_folder
 from w2s_data.utils.stage import StageResult
 from w2s_data.utils.typing import FloatArray, IntArray

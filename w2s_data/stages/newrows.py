@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from w2s_data.compute.context import Compute
 from w2s_data.data.dataset import W2SDataset
@@ -16,18 +17,30 @@ from w2s_data.data.load import load_new
 from w2s_data.data.pairs import SIDES
 from w2s_data.encoders.base import Encoder
 from w2s_data.encoders.names import make_encoder, remake_encoder
-from w2s_data.errors import FeatureError, InputError, NotApplicableError, listing
+from w2s_data.errors import (
+    DegenerateDataWarning,
+    FeatureError,
+    InputError,
+    NotApplicableError,
+    listing,
+)
 from w2s_data.features.matrix import FeatureMatrix, FeatureView, as_feature_matrix
 from w2s_data.features.pairs import embed_pairs
 from w2s_data.features.store import FeatureStore, embed
 from w2s_data.run import Run
 from w2s_data.stages.apply_settings import ApplySettings
-from w2s_data.stages.embedding import Role, fitting_items
+from w2s_data.stages.embedding import ROLES
+from w2s_data.stages.encoding import fitting_items
 from w2s_data.stages.graph import EMBED
 from w2s_data.stages.rescoring import Rescorer, make_rescorer
+from w2s_data.stages.teacher_features import TeacherFeatures
+from w2s_data.stages.teacher_store import stored_columns
+from w2s_data.stages.weak_labels import weak_labels_of
+from w2s_data.teachers.items import Items
 from w2s_data.utils.io import jsonable, load_npy, read_json
 from w2s_data.utils.manifest import MANIFEST
 from w2s_data.utils.typing import AnyArray
+from w2s_data.utils.warnings import collect_warnings
 
 if TYPE_CHECKING:
     from w2s_data.finetune.student import Student
@@ -113,16 +126,27 @@ def read_new(
         return NewRows(dataset.name, dataset.items, dataset.ids, dataset.notes)
     features = new_features(run, "strong", dataset, compute, settings.strong)
     scores = None
+    notes: list[str] = []
     if settings.scores:
-        weak = new_features(run, "weak", dataset, compute) if _has_teacher(run) else None
-        scores = make_rescorer(run, dataset, weak, compute)
-    return NewRows(dataset.name, features, dataset.ids, dataset.notes, scores)
+        with collect_warnings(DegenerateDataWarning):  # the run's own scores gave them
+            own = weak_labels_of(run, known, compute)
+            weak, notes = own.of_new(_items(run, dataset, compute))
+        scores = None if weak is None else make_rescorer(run, own, weak, compute)
+    notes = [*dataset.notes, *notes]
+    return NewRows(dataset.name, features, dataset.ids, tuple(notes), scores)
 
 
-def _has_teacher(run: Run) -> bool:
-    """Whether the run trained a teacher on features that an encoder makes of new items."""
-    recorded = run.manifest["stages"][EMBED.name]["settings"].get("weak", {"file": ""})
-    return run.dataset().weak_proba is None and "file" not in recorded
+def _items(run: Run, dataset: W2SDataset, compute: Compute) -> Items:
+    """Return new items as the teachers of a run see them."""
+    teachers = TeacherFeatures(run, run.dataset(), compute)
+
+    def features(settings: Any) -> FeatureMatrix:
+        store = "weak" if settings is None else teachers.store_of(teachers.encoder_of(settings))
+        return new_features(run, store, dataset, compute)
+
+    empty = pd.DataFrame(index=range(len(dataset)))
+    columns = empty if dataset.extra is None else dataset.extra
+    return Items(dataset, columns, features, compute, run.path / "teachers")
 
 
 def _are_features(data: Any) -> bool:
@@ -141,7 +165,10 @@ def _loaded(run: Run, data: Any, settings: ApplySettings, compute: Compute) -> W
             "the columns of the new rows these names"
         )
     dataset = load_new(
-        data, known.columns, known.class_names, known.kind, compute.memory, renamed=own
+        data,
+        *(known.columns, known.class_names, known.kind, compute.memory),
+        renamed=own,
+        keep=list(stored_columns(run).columns),
     )
     if not sides:
         return dataset
@@ -156,15 +183,17 @@ def _kind(dataset: W2SDataset) -> str:
 
 
 def new_features(
-    run: Run, role: Role, dataset: W2SDataset, compute: Compute, model: Any = None
+    run: Run, role: str, dataset: W2SDataset, compute: Compute, model: Any = None
 ) -> FeatureMatrix:
-    """Return features of new items by the run's encoder of a role, stored beside the run.
+    """Return features of new items by the run's encoder of a role or store, kept beside the run.
 
     Vectors are computed once: after a kill, or when rows are added, only the rest is.
     """
     if role == "strong" and dataset.features is not None:
         return as_feature_matrix(dataset.features)
     recorded = run.manifest["stages"][EMBED.name]["settings"].get(role)
+    if role not in ROLES:  # a store of teachers, which only encoders have
+        recorded = {}
     if recorded is None or "file" in recorded:
         raise NotApplicableError(
             f"the {role} features of {str(run.path)!r} came from a file, so that no encoder is "
@@ -189,7 +218,7 @@ def new_features(
 
 
 def _encoder(
-    run: Run, role: Role, recorded: Mapping[str, Any], compute: Compute, model: Any
+    run: Run, role: str, recorded: Mapping[str, Any], compute: Compute, model: Any
 ) -> Encoder:
     """Make the run's encoder of a role again, and check that it is the same."""
     kind = run.manifest["data"]["kind"]
@@ -213,11 +242,9 @@ def _encoder(
     return encoder
 
 
-def _check_same_encoder(run: Run, role: Role, spec: Mapping[str, Any]) -> None:
+def _check_same_encoder(run: Run, role: str, spec: Mapping[str, Any]) -> None:
     """Raise if features are by another encoder than those of the run."""
-    from w2s_data.stages.embedding import store_path
-
-    folder = store_path(run, role)
+    folder = run.path / "features" / role
     if not (folder / MANIFEST).is_file():
         return  # the run's features came from a file: nothing to compare with
     there = FeatureStore.open(folder).encoder

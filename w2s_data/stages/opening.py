@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -21,8 +22,12 @@ from w2s_data.stages.settings import DataSettings, RunSettings
 RUNS = Path("runs")  # where runs go that nobody named a place for
 
 
-def open_run(data: DataSettings, settings: RunSettings, strong: Any = None) -> Run:
+def open_run(
+    data: DataSettings, settings: RunSettings, strong: Any = None, keep: Sequence[str] = ()
+) -> Run:
     """Open the run that `data.path` is, or load the data set and make a run of it.
+
+    `keep` are columns that teachers read.
 
     Chat messages are rendered by the template of the strong model, if `data` names no other.
 
@@ -33,10 +38,10 @@ def open_run(data: DataSettings, settings: RunSettings, strong: Any = None) -> R
     """
     if isinstance(data.path, str | os.PathLike) and Run.exists(data.path):
         return _reopened(data, settings)
-    return _opened(data, settings, strong)
+    return _opened(data, settings, strong, keep)
 
 
-def _opened(data: DataSettings, settings: RunSettings, strong: Any) -> Run:
+def _opened(data: DataSettings, settings: RunSettings, strong: Any, keep: Sequence[str]) -> Run:
     """Load a data set with the labels of earlier rounds and of new tables, and open its run."""
     output = settings.output
     # Drive letters have one letter; longer schemes are URLs.
@@ -50,14 +55,14 @@ def _opened(data: DataSettings, settings: RunSettings, strong: Any) -> Run:
         check_place(output)
     check_writable(RUNS if output is None else output)
     seed = 0 if settings.seed is None else settings.seed
-    dataset = _loaded(data, settings, strong, seed)
+    dataset = _loaded(data, settings, strong, seed, keep)
     folder = RUNS / dataset.name if output is None else Path(output)
     known = Run.exists(folder) and not settings.overwrite
     earlier = Run.open(folder, wait=settings.wait) if known else None
     labelled, labelling = labelled_by(
         dataset, data.labels, earlier, base=dataset.fingerprint, memory=settings.memory
     )
-    return Run.create(
+    run = Run.create(
         folder,
         labelled,
         source=_source(data.path),
@@ -66,6 +71,8 @@ def _opened(data: DataSettings, settings: RunSettings, strong: Any) -> Run:
         wait=settings.wait,
         labelling=labelling,
     )
+    run.extra = dataset.extra
+    return run
 
 
 def _reopened(data: DataSettings, settings: RunSettings) -> Run:
@@ -90,7 +97,9 @@ def _reopened(data: DataSettings, settings: RunSettings) -> Run:
     return run
 
 
-def _loaded(data: DataSettings, settings: RunSettings, strong: Any, seed: int) -> W2SDataset:
+def _loaded(
+    data: DataSettings, settings: RunSettings, strong: Any, seed: int, keep: Sequence[str]
+) -> W2SDataset:
     if isinstance(data.path, W2SDataset):
         return data.path
     given: dict[str, Any] = data.model_dump(
@@ -99,7 +108,9 @@ def _loaded(data: DataSettings, settings: RunSettings, strong: Any, seed: int) -
     unreadable: Literal["skip", "error"] = "skip" if data.skip_unreadable else "error"
     given.setdefault("chat_template", _model_of(strong))
     memory = MemoryLimit.parse(settings.memory)
-    return load_dataset(data.path, **given, unreadable=unreadable, memory=memory, random_state=seed)
+    return load_dataset(
+        data.path, **given, keep=keep, unreadable=unreadable, memory=memory, random_state=seed
+    )
 
 
 def _model_of(strong: Any) -> Any:

@@ -26,9 +26,9 @@ from w2s_data.stages.checks import Known
 from w2s_data.stages.embedding import fitting_items, load_features, require_role, required
 from w2s_data.stages.gold import gold_rows
 from w2s_data.stages.graph import PLAN, PLAN_SUMMARY, check_scored
-from w2s_data.stages.posterior import relabel_of
-from w2s_data.stages.scoring import probe_for, teacher_of, weak_proba_by_model
 from w2s_data.stages.settings import PlanSettings
+from w2s_data.stages.weak_labels import weak_labels_of
+from w2s_data.teachers.probe import probe_for
 from w2s_data.utils.io import load_npy
 from w2s_data.utils.manifest import owner
 from w2s_data.utils.stage import StageResult
@@ -71,18 +71,14 @@ def plan_stage(
     strong = required(features, "strong")
     rows = _Rows.of(dataset, planner, compute, strong.shape[1])
     with run.stage(PLAN, recorded) as stage:
-        proba = weak_proba_by_model(run, dataset)
-        relabel = None
-        if dataset.weak_proba is None:
-            taught = teacher_of(run, dataset, required(features, "weak"), compute.memory)
-            relabel = relabel_of(taught, gold_rows(dataset).units, rows.gold, rows.pool)
+        weak = weak_labels_of(run, dataset, compute)
         found = _Models(run, dataset, rows, compute)
         plans = _earlier_plans(run, rows.sizes)
         planner.fit(
             FeatureView(strong, rows.pool),
-            proba[rows.pool],
-            gold=(FeatureView(strong, rows.gold), proba[rows.gold], dataset.labels[rows.gold]),
-            relabel=relabel,
+            weak.proba[rows.pool],
+            gold=(FeatureView(strong, rows.gold), weak.proba[rows.gold], dataset.labels[rows.gold]),
+            relabel=weak.relabel(gold_rows(dataset).units, rows.gold, rows.pool),
             teachers={f"teacher {name}": found.teacher(name) for name in settings.teacher},
             students={f"student {name}": found.student(name) for name in settings.student},
             sizes=rows.sizes,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,14 +16,14 @@ from w2s_data.features.matrix import ArrayFeatures, FeatureMatrix, sampled
 from w2s_data.forecast.inputs import sampled_by_class
 from w2s_data.posterior import LabelPosterior
 from w2s_data.posterior.pooling import with_shares
-from w2s_data.probes.linear import LinearProbe
 from w2s_data.run import Run
 from w2s_data.stages.gold import GoldRows, gold_rows
 from w2s_data.stages.graph import POSTERIOR
 from w2s_data.stages.label_shift import FoundLabelShift, find_label_shift, no_label_shift
+from w2s_data.stages.weak_labels import WeakLabels
 from w2s_data.utils.manifest import owner
 from w2s_data.utils.typing import FloatArray, IntArray
-from w2s_data.utils.votes import chance, mean_label, votes
+from w2s_data.utils.votes import chance, votes
 
 # Gold rows beyond these lengthen the choice of a penalty and change the weights little.
 MOST_GOLD = 5_000
@@ -35,31 +34,6 @@ MEASURED = (
     *("accuracy_by", "n_known", "lead"),
 )
 DOUBTFUL = 0.5  # trust below which a weak label is more probably wrong than right
-
-
-@dataclass(frozen=True)
-class Taught:
-    """A teacher that learned from gold rows, which can be trained again without some of them."""
-
-    features: FeatureMatrix  # weak ones, of all items
-    probe: LinearProbe  # fitted
-    rows: IntArray  # that it learned from
-    codes: IntArray  # their places among the known classes
-    known: IntArray  # classes that they have
-    n_classes: int
-
-    def predict(self, features: FeatureMatrix) -> FloatArray:
-        """Return probabilities (N, C) of weak features, which are read block by block."""
-        proba = np.zeros((features.shape[0], self.n_classes))
-        for rows, block in features.blocks():
-            proba[rows] = self.spread(self.probe.predict_proba(block))
-        return proba
-
-    def spread(self, proba: FloatArray) -> FloatArray:
-        """Return probabilities (n, C) of all classes, 0 for those that it did not learn."""
-        wide = np.zeros((len(proba), self.n_classes))
-        wide[:, self.known] = proba
-        return wide
 
 
 @dataclass(frozen=True)
@@ -83,9 +57,8 @@ def fit_posterior(
     posterior: LabelPosterior,
     dataset: W2SDataset,
     strong: FeatureMatrix,
-    weak_proba: FloatArray,
+    weak: WeakLabels,
     compute: Compute,
-    taught: Taught | None = None,
     gold_weight: FloatArray | None = None,
     drawn: frozenset[str] = frozenset(),
 ) -> ItemPosterior:
@@ -93,8 +66,8 @@ def fit_posterior(
 
     Students learn from a sample of the pool that fits into memory, at most `max_pool` rows. Rows
     of the sample get a posterior that is out of fold, gold rows one that is held out; all others
-    took no part, and are predicted. `taught` is the teacher if it learned from the gold rows,
-    `gold_weight` (N,) has their weights if the pool comes from elsewhere.
+    took no part, and are predicted. `gold_weight` (N,) has the weights of gold rows if the pool
+    comes from elsewhere.
     Gold labels of pool rows, and gold rows `drawn` from the pool (ids), measure accuracies. Where
     only the classes' shares differ in the pool, its rows are corrected for them.
     Without gold rows of two classes there is no posterior, and the summary says why.
@@ -102,9 +75,9 @@ def fit_posterior(
     gold = gold_rows(dataset)
     if reason := _reason_against(dataset, gold.rows):
         return ItemPosterior(None, np.full(len(dataset), np.nan), unknown_posterior(reason))
-    teachers = weak_proba.shape[1] if weak_proba.ndim == 3 else 1
-    n_columns = strong.shape[1] + (0 if taught is None else taught.features.shape[1])
-    n_columns += (teachers + 2) * len(dataset.class_names)
+    weak_proba = weak.proba
+    n_columns = strong.shape[1] + weak.n_columns
+    n_columns += (weak.by_teacher.shape[1] + 2) * len(dataset.class_names)
     most = compute.memory.rows(n_columns, FIT_COPIES)
     pool = dataset.rows("pool")
     learned, sample, of_samples = _samples(dataset, gold.rows, pool, most, posterior, compute.seed)
@@ -112,11 +85,11 @@ def fit_posterior(
         ArrayFeatures(strong.take(sample)),
         weak_proba[sample],
         gold=(ArrayFeatures(strong.take(learned)), weak_proba[learned], dataset.labels[learned]),
-        relabel=None if taught is None else relabel_of(taught, gold.units, learned, sample),
+        relabel=weak.relabel(gold.units, learned, sample),
         gold_weight=None if gold_weight is None else gold_weight[learned],
         pool_labels=dataset.labels[sample],
         from_pool=np.isin(dataset.ids[learned], list(drawn)),
-        weak_names=dataset.weak_names,
+        weak_names=weak.names,
         class_names=dataset.class_names,
         progress=compute.progress,
     )
@@ -128,7 +101,7 @@ def fit_posterior(
         fitted.correct_shares(label_shift.ratio)
         proba[pool] = with_shares(proba[pool], label_shift.ratio)
     _copy_to_repeats(proba, gold, learned)
-    trust = chance(proba, votes(mean_label(weak_proba)))
+    trust = chance(proba, votes(weak.mean))
     summary = _summary(fitted, dataset, trust[pool], len(learned), len(sample))
     doubts = [*gold.notes(dataset, "the posterior"), *fitted.notes_]
     summary |= {"warnings": doubts, "notes": of_samples}
@@ -191,25 +164,6 @@ def _reason_against(dataset: W2SDataset, gold: IntArray) -> str:
             f"{dataset.class_names[classes[0]]!r}: a posterior requires two or more"
         )
     return ""
-
-
-def relabel_of(
-    taught: Taught, units: IntArray, gold: IntArray, sample: IntArray
-) -> Callable[[IntArray], tuple[FloatArray, FloatArray]]:
-    """Return a function that trains the teacher without the gold items that are held out."""
-    train, on_gold, on_pool = (taught.features.take(rows) for rows in (taught.rows, gold, sample))
-    # As distributions, so that a class missing from a fold keeps its column.
-    targets = np.eye(len(taught.known))[taught.codes]
-    # With the penalty that it has: a choice in every fold would change little.
-    fresh = clone(taught.probe).set_params(l2=taught.probe.l2_)
-
-    def relabel(rows: IntArray) -> tuple[FloatArray, FloatArray]:
-        kept = ~np.isin(units[taught.rows], np.delete(units[gold], rows))
-        probe = clone(fresh).fit(train[kept], targets[kept])
-        of_gold, of_pool = (probe.predict_proba(part) for part in (on_gold, on_pool))
-        return taught.spread(of_gold), taught.spread(of_pool)
-
-    return relabel
 
 
 def _predict(

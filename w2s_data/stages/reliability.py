@@ -9,18 +9,19 @@ import numpy as np
 from w2s_data.data.dataset import W2SDataset
 from w2s_data.stages.gold import gold_rows
 from w2s_data.stages.posterior import ItemPosterior
+from w2s_data.stages.weak_labels import WeakLabels
 from w2s_data.teachers.reliability import assess_teachers
-from w2s_data.utils.typing import FloatArray
 
 
 def summarize_reliability(
-    dataset: W2SDataset, weak_proba: FloatArray, posterior: ItemPosterior, seed: int
+    dataset: W2SDataset, weak: WeakLabels, posterior: ItemPosterior, seed: int
 ) -> dict[str, Any] | None:
     """Return the content of `reliability.json`; None for a single teacher, which has no peers.
 
-    Probabilities (N, M, C) are cross-fitted on gold rows that a teacher learned from. Gold rows are
+    Weak labels are cross-fitted on gold rows that a teacher learned from. Gold rows are
     those of the labelled split, each item once.
     """
+    weak_proba = weak.proba
     if weak_proba.ndim == 2 or weak_proba.shape[1] < 2:
         return None
     labels = np.full(len(dataset), -1)
@@ -29,7 +30,7 @@ def summarize_reliability(
     numbered = tuple(f"teacher {m}" for m in range(weak_proba.shape[1]))  # as the posterior does
     found = assess_teachers(
         *(weak_proba, labels),
-        names=dataset.weak_names or numbered,
+        names=weak.names or numbered,
         class_names=dataset.class_names,
         pool=dataset.rows("pool"),
         sources=dataset.sources,

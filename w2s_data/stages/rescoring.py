@@ -12,7 +12,6 @@ from typing import Any
 import pandas as pd
 
 from w2s_data.compute.context import Compute
-from w2s_data.data.dataset import W2SDataset
 from w2s_data.data.regions import Region
 from w2s_data.errors import DegenerateDataWarning, InputError
 from w2s_data.features.matrix import FeatureMatrix, FeatureView
@@ -22,7 +21,8 @@ from w2s_data.run import Run
 from w2s_data.stages.embedding import load_features, required
 from w2s_data.stages.graph import SCORE
 from w2s_data.stages.posterior import fit_posterior
-from w2s_data.stages.scoring import gold_of_types, teacher_of, weak_proba_by_model
+from w2s_data.stages.scoring import gold_of_types
+from w2s_data.stages.weak_labels import WeakLabels
 from w2s_data.utils.typing import FloatArray
 from w2s_data.utils.votes import chance, mean_label, votes
 from w2s_data.utils.warnings import collect_warnings
@@ -50,41 +50,29 @@ class Rescorer:
         return found | {"region": pd.Categorical.from_codes(scores.regions, regions)}
 
 
-def make_rescorer(
-    run: Run, new: W2SDataset, weak_features: FeatureMatrix | None, compute: Compute
-) -> Rescorer | None:
+def make_rescorer(run: Run, own: WeakLabels, weak: FloatArray, compute: Compute) -> Rescorer:
     """Fit teacher, posterior and detector as the run did; None where new rows have no weak labels.
 
     Raise InputError if the new rows have weak labels of other models than the run.
     """
     known = run.dataset()
     recorded = run.manifest["stages"][SCORE.name]["settings"]
-    features = load_features(run, compute)
-    strong, proba, taught = required(features, "strong"), weak_proba_by_model(run, known), None
-    weak = new.weak_proba
-    if known.weak_proba is None:
-        if weak_features is None:
-            return None
-        with collect_warnings(DegenerateDataWarning):  # the run's own scores gave them
-            taught = teacher_of(run, known, required(features, "weak"), compute.memory)
-        weak = taught.predict(weak_features)
-    if weak is None:
-        return None
-    weak = weak[:, 0] if weak.ndim == 3 and weak.shape[1] == 1 else weak
-    if weak.shape[1:] != proba.shape[1:]:
+    strong = required(load_features(run, compute), "strong")
+    if weak.shape[1:] != own.proba.shape[1:]:
         raise InputError(
             f"the weak labels of new rows have shape {weak.shape[1:]} each, those of the run "
-            f"{proba.shape[1:]}: they are of other weak models"
+            f"{own.proba.shape[1:]}: they are of other weak models"
         )
     with collect_warnings(DegenerateDataWarning):
         detector = OverlapDetector(**recorded["detector"])
         pool = known.rows("pool")
-        averaged = mean_label(proba)
+        averaged = own.mean
         detector.fit(
             *(FeatureView(strong, pool), averaged[pool]),
             gold=gold_of_types(known, strong, averaged, detector),
             engine=compute.engine,
         )
-        own = {n: v for n, v in recorded["posterior"].items() if n in LabelPosterior().get_params()}
-        joined = fit_posterior(LabelPosterior(**own), known, strong, proba, compute, taught)
+        known_names = LabelPosterior().get_params()
+        params = {n: v for n, v in recorded["posterior"].items() if n in known_names}
+        joined = fit_posterior(LabelPosterior(**params), known, strong, own, compute)
     return Rescorer(weak, detector, joined.fitted, known.class_names)

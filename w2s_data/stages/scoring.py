@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
-from sklearn.base import clone
 
 from w2s_data.compute.context import Compute
-from w2s_data.compute.memory import MemoryLimit
 from w2s_data.data.load import W2SDataset
 from w2s_data.data.regions import Region
-from w2s_data.data.weak import proba_of, proba_table
-from w2s_data.errors import DegenerateDataWarning, InputError, SplitError
+from w2s_data.data.weak import proba_table
+from w2s_data.errors import DegenerateDataWarning, SplitError
 from w2s_data.features.matrix import FeatureMatrix, FeatureView, sampled
 from w2s_data.overlap.detector import OverlapDetector
 from w2s_data.overlap.summary import summarize_overlap
 from w2s_data.posterior import LabelPosterior
-from w2s_data.probes.linear import LinearProbe, cross_fit_proba
+from w2s_data.probes.linear import LinearProbe
 from w2s_data.run import Run, writes
 from w2s_data.stages.checks import Known
 from w2s_data.stages.embedding import load_features, require_role, required
@@ -33,17 +30,19 @@ from w2s_data.stages.graph import (
     SCORES,
     SHIFT_SUMMARY,
 )
-from w2s_data.stages.posterior import MOST_GOLD, Taught, fit_posterior
+from w2s_data.stages.posterior import MOST_GOLD, fit_posterior
 from w2s_data.stages.reliability import summarize_reliability
 from w2s_data.stages.room import check_room
 from w2s_data.stages.settings import ScoreSettings
 from w2s_data.stages.shifting import WEIGHT, find_shift, learned_roles, shift_detector
 from w2s_data.stages.warnings import data_warnings
+from w2s_data.stages.weak_labels import teach, trains_teacher, weak_labels_of
+from w2s_data.teachers.probe import probe_for
 from w2s_data.utils.progress import Advance, progress
 from w2s_data.utils.stage import WEAK_PROBA, StageResult
-from w2s_data.utils.typing import FloatArray, IntArray, RandomState
+from w2s_data.utils.typing import FloatArray, IntArray
 from w2s_data.utils.validation import check_generator
-from w2s_data.utils.votes import mean_label, votes
+from w2s_data.utils.votes import votes
 from w2s_data.utils.warnings import collect_warnings
 
 TEACHER_FOLDS = 5  # the usual number: more folds change cross-fitted probabilities little
@@ -91,28 +90,28 @@ def score_stage(
     recorded = {
         "detector": detector.get_params(),
         "posterior": posterior.get_params() | {"max_gold": MOST_GOLD},
-        "teacher": None if dataset.weak_proba is not None else teacher.get_params(),
+        "teacher": teacher.get_params() if trains_teacher(run, dataset) else None,
         "shift": shift_detector(compute).get_params(),
     }
     if (earlier := run.earlier(SCORE, recorded)) is not None:
         return earlier
     check_room(SCORE, dataset, compute.memory)
-    check_score(settings, Known(dataset, frozenset(features)))
+    teachers = not trains_teacher(run, dataset)
+    check_score(settings, Known(dataset, frozenset(features), teachers))
     strong = required(features, "strong")
     with run.stage(SCORE, recorded) as stage:
         with collect_warnings(DegenerateDataWarning) as notes:
-            proba, taught = dataset.weak_proba, None
-            if proba is None:
-                weak = required(features, "weak")
-                proba, taught = teach(dataset, weak, teacher, compute.memory)
-                stage.write_table(WEAK_PROBA, proba_table(dataset, proba, ("teacher",)))
+            if trains_teacher(run, dataset):
+                weak = teach(dataset, required(features, "weak"), teacher, compute.memory)
+                stage.write_table(WEAK_PROBA, proba_table(dataset, weak.proba, ("teacher",)))
+            else:
+                weak = weak_labels_of(run, dataset, compute)
             # Regions are about the weak labels that a student would get: those of the ensemble.
-            averaged = mean_label(proba)
+            averaged = weak.mean
             scores = _detect(dataset, strong, averaged, detector, compute)
-        weak_side = proba if taught is None else taught
-        shift = find_shift(dataset, features, weak_side, compute, learned_roles(run))
+        shift = find_shift(dataset, features, weak, compute, learned_roles(run))
         joined = fit_posterior(
-            *(posterior, dataset, strong, proba, compute, taught),
+            *(posterior, dataset, strong, weak, compute),
             gold_weight=shift.weights,
             drawn=run.labelling().drawn,
         )
@@ -124,7 +123,7 @@ def score_stage(
         if joined.proba is not None:
             stage.write_table(POSTERIOR, joined.table(dataset))
         stage.write_summary(POSTERIOR_SUMMARY, joined.summary)
-        if (teachers := summarize_reliability(dataset, proba, joined, compute.seed)) is not None:
+        if (teachers := summarize_reliability(dataset, weak, joined, compute.seed)) is not None:
             stage.write_summary(RELIABILITY, teachers)
         stage.write_summary(SHIFT_SUMMARY, shift.summary)
         stage.write_summary(OVERLAP, summary)
@@ -153,123 +152,9 @@ def check_score(settings: ScoreSettings, known: Known) -> None:  # noqa: ARG001
             "the pool is empty, so there is nothing to score: call the split of rows that the "
             "teacher labels 'pool' or 'unlabelled', or leave out split to have splits assigned"
         )
-    if dataset.weak_proba is None:
+    if dataset.weak_proba is None and not known.teachers:
         require_role(known.roles, "weak")
         dataset.check_teacher_data()
-
-
-def teach(
-    dataset: W2SDataset,
-    weak_features: FeatureMatrix,
-    teacher: LinearProbe,
-    memory: MemoryLimit | None = None,
-) -> tuple[FloatArray, Taught]:
-    """Train a teacher on the labelled split; return its weak probabilities (N, C), and itself.
-
-    Its probabilities on the labelled items themselves are cross-fitted.
-    """
-    taught, train = train_teacher(dataset, weak_features, teacher, memory)
-    proba = taught.predict(weak_features)
-    # A teacher is too sure of items that it was trained on, which would hide hard ones.
-    cross_fitted = cross_fit_proba(
-        taught.probe,
-        *(train, taught.codes),
-        folds=TEACHER_FOLDS,
-        random_state=taught.probe.random_state,
-    )
-    proba[taught.rows] = taught.spread(cross_fitted)
-    return proba, taught
-
-
-def train_teacher(
-    dataset: W2SDataset,
-    weak_features: FeatureMatrix,
-    teacher: LinearProbe,
-    memory: MemoryLimit | None = None,
-) -> tuple[Taught, FloatArray]:
-    """Train a teacher on the labelled split; return it, and the features that it learned from.
-
-    On pairs it has no intercept, see `probe_for`. Where memory does not hold the labelled items it
-    is trained on a random sample of them, with a warning; and without rows that contradict each
-    other, likewise.
-    """
-    labelled = _teaching_rows(dataset)
-    known, codes = np.unique(dataset.labels[labelled], return_inverse=True)
-    rows = _fitting_rows(labelled, weak_features.shape[1], memory, teacher.random_state)
-    codes = codes[np.searchsorted(labelled, rows)]
-    train = weak_features.take(rows)
-    fitted = probe_for(dataset, teacher).fit(train, codes)
-    n_classes = len(dataset.class_names)
-    return Taught(weak_features, fitted, rows, codes, known, n_classes), train
-
-
-def _teaching_rows(dataset: W2SDataset) -> IntArray:
-    """Return the gold rows that a teacher learns from."""
-    dataset.check_teacher_data()
-    gold = gold_rows(dataset)
-    for note in gold.notes(dataset, "the teacher"):
-        warnings.warn(note, DegenerateDataWarning, stacklevel=3)
-    rows = gold.consistent
-    if len(np.unique(dataset.labels[rows])) < 2:
-        raise SplitError(
-            f"the labelled split holds fewer than two classes without the "
-            f"{len(gold.contradicting):,} gold rows that contradict equal items, and the teacher "
-            "needs two: label each item once"
-        )
-    return rows
-
-
-def teacher_of(
-    run: Run, dataset: W2SDataset, weak_features: FeatureMatrix, memory: MemoryLimit
-) -> Taught:
-    """Train the teacher of a scored run again, from the settings that its scores recorded."""
-    recorded = run.manifest["stages"][SCORE.name]["settings"]
-    probe = probe_for(dataset, LinearProbe(**recorded["teacher"]))
-    return train_teacher(dataset, weak_features, probe, memory)[0]
-
-
-def _fitting_rows(
-    labelled: IntArray, n_columns: int, memory: MemoryLimit | None, random_state: RandomState
-) -> IntArray:
-    limit = memory or MemoryLimit.parse(None)
-    chosen = sampled(labelled, limit.rows(n_columns, PROBE_COPIES), check_generator(random_state))
-    if len(chosen) < len(labelled):
-        warnings.warn(
-            f"the teacher is trained on a random {len(chosen):,} of the {len(labelled):,} labelled "
-            "items, which fit into memory",
-            DegenerateDataWarning,
-            stacklevel=3,
-        )
-    return chosen
-
-
-def probe_for(dataset: W2SDataset, probe: LinearProbe) -> LinearProbe:
-    """Return the probe; for pairs one without intercept, so that swapped items swap probabilities.
-
-    Raises
-    ------
-    InputError
-        If it is a ridge probe on pairs, whose labels 0 and 1 have no symmetry without intercept.
-    """
-    if not dataset.is_paired:
-        return probe
-    if probe.loss != "logistic":
-        raise InputError(f"a probe on pairs needs loss='logistic'; got {probe.loss!r}")
-    ranker: LinearProbe = clone(probe).set_params(fit_intercept=False)
-    return ranker
-
-
-def weak_proba_by_model(run: Run, dataset: W2SDataset) -> FloatArray:
-    """Return weak probabilities (N, C) of the run, or (N, M, C) of several weak models."""
-    stacked = dataset.weak_proba  # they came with the data, and are not read a second time
-    if stacked is None:
-        stacked = proba_of(run.read_table(WEAK_PROBA, per_item=True), dataset.class_names)
-    return stacked[:, 0] if stacked.ndim == 3 and stacked.shape[1] == 1 else stacked
-
-
-def weak_proba_of(run: Run, dataset: W2SDataset) -> FloatArray:
-    """Return weak probabilities (N, C) of the run, averaged over weak models."""
-    return mean_label(weak_proba_by_model(run, dataset))
 
 
 def _first_pass(advance: Advance, total: int) -> Callable[[int], None]:

@@ -13,9 +13,9 @@ from w2s_data.features.matrix import FeatureView, sampled
 from w2s_data.posterior.query import MOST_ROWS, choose_rows
 from w2s_data.run import Run
 from w2s_data.shift.batch import coverage, novelty, rows_needed
-from w2s_data.stages.embedding import load_features, required
-from w2s_data.stages.scoring import teacher_of, weak_proba_by_model
+from w2s_data.stages.embedding import load_features
 from w2s_data.stages.shifting import FoundShift, distinct_rows, find_shift, learned_roles
+from w2s_data.stages.weak_labels import weak_labels_of
 from w2s_data.utils.typing import FloatArray, IntArray
 
 COPIES = 6  # of sampled rows, in all views
@@ -83,10 +83,7 @@ def choose_shifted(run: Run, dataset: W2SDataset, budget: int, compute: Compute)
 def _refitted(run: Run, dataset: W2SDataset, compute: Compute) -> FoundShift:
     """Find the shift again as the scores did: the run keeps no detector."""
     features = load_features(run, compute)
-    if dataset.weak_proba is not None:
-        weak: Any = weak_proba_by_model(run, dataset)
-    else:
-        weak = teacher_of(run, dataset, required(features, "weak"), compute.memory)
+    weak = weak_labels_of(run, dataset, compute)
     return find_shift(dataset, features, weak, compute, learned_roles(run))
 
 

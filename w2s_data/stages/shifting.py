@@ -7,24 +7,23 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from sklearn.base import clone
 
 from w2s_data.compute.context import Compute
 from w2s_data.data.dataset import W2SDataset
 from w2s_data.errors import listing
-from w2s_data.features.matrix import ArrayFeatures, FeatureMatrix, sampled
+from w2s_data.features.matrix import FeatureMatrix, sampled
 from w2s_data.features.store import FeatureStore
 from w2s_data.probes.linear import LinearProbe
 from w2s_data.run import Run
 from w2s_data.shift import ShiftDetector
 from w2s_data.shift.inputs import FEWEST_ROWS
-from w2s_data.shift.predictions import FoldPredictions, SideBySide, log_chances
+from w2s_data.shift.predictions import FoldPredictions, SideBySide
 from w2s_data.shift.words import read_shift, source_set
 from w2s_data.stages.embedding import manifest_of, store_path
 from w2s_data.stages.gold import GoldRows, gold_rows
 from w2s_data.stages.graph import EMBED, SCORES, SHIFT_SUMMARY
 from w2s_data.stages.label_shift import FoundLabelShift
-from w2s_data.stages.posterior import Taught
+from w2s_data.stages.weak_labels import WeakLabels
 from w2s_data.utils.intervals import Estimate
 from w2s_data.utils.io import jsonable
 from w2s_data.utils.typing import FloatArray, IntArray
@@ -98,15 +97,14 @@ def shift_detector(compute: Compute) -> ShiftDetector:
 def find_shift(
     dataset: W2SDataset,
     features: Mapping[Any, FeatureMatrix],
-    weak: FloatArray | Taught,
+    weak: WeakLabels,
     compute: Compute,
     learned: Collection[str] = (),
 ) -> FoundShift:
     """Compare pool, test splits, validation and new sources with the gold rows.
 
-    `weak` is the teacher if it learned from the gold rows, else the weak probabilities (N, C) or
-    (N, M, C). Every item counts once, since copies would make chance look significant. `learned`
-    are roles whose encoder learned from labelled rows and pool.
+    Every item counts once, since copies would make chance look significant. `learned` are roles
+    whose encoder learned from labelled rows and pool.
     """
     gold = gold_rows(dataset)
     pool = distinct_rows(dataset, dataset.rows("pool"))
@@ -151,7 +149,7 @@ def find_shift(
         views_of=views_of,
         progress=compute.progress,
     )
-    found = _found(detector, dataset, gold, notes, learned=isinstance(weak, Taught))
+    found = _found(detector, dataset, gold, notes, learned=weak.learned)
     return replace(found, views=views)
 
 
@@ -243,7 +241,7 @@ def _most_rows(detector: ShiftDetector, n_columns: int, n_sets: int, compute: Co
 def _predictions(
     dataset: W2SDataset,
     strong: FeatureMatrix,
-    weak: FloatArray | Taught,
+    weak: WeakLabels,
     gold: IntArray,
     compute: Compute,
 ) -> FeatureMatrix | None:
@@ -255,16 +253,11 @@ def _predictions(
     rng = np.random.default_rng(compute.seed)
     rows = sampled(gold, min(MOST_TRAINED, compute.memory.rows(strong.shape[1], 6)), rng)
     codes = np.unique(dataset.labels[rows], return_inverse=True)[1]
-    parts: list[FeatureMatrix] = []
+    parts = weak.fixed_views()
     probe = LinearProbe(l2=PENALTY, fit_intercept=not dataset.is_paired, device=compute.device)
-    learners = [(strong, probe)]
-    if isinstance(weak, Taught):
-        # With the penalty that it has: a choice in every fold would change little.
-        learners.append((weak.features, clone(weak.probe).set_params(l2=weak.probe.l2_)))
-    else:
-        parts.append(ArrayFeatures(log_chances(weak.reshape(len(dataset), -1))))
     if codes.max() > 0:  # nothing is learned from a single class
-        parts += [FoldPredictions.fit(*learner, rows, codes, rng) for learner in learners]
+        parts.append(FoldPredictions.fit(strong, probe, rows, codes, rng))
+    parts += weak.fold_views(rows, rng)
     return SideBySide(parts) if parts else None
 
 

@@ -28,9 +28,9 @@ from w2s_data.stages.graph import (
 from w2s_data.stages.keeping import keep_students, remove_old_students
 from w2s_data.stages.posterior import posterior_of
 from w2s_data.stages.room import check_room
-from w2s_data.stages.scoring import weak_proba_by_model
 from w2s_data.stages.tuning import check_model, given_settings, training_settings
 from w2s_data.stages.warnings import data_warnings
+from w2s_data.stages.weak_labels import weak_proba_by_model
 from w2s_data.utils.io import sha256_json
 from w2s_data.utils.stage import StageResult
 from w2s_data.utils.typing import AnyArray

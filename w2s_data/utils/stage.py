@@ -12,6 +12,7 @@ from typing import Any, Literal
 StageName = Literal[
     "items",
     "embed",
+    "teach",
     "score",
     "forecast",
     "select",

@@ -25,7 +25,7 @@ from w2s_data.finetune import available_methods
 from w2s_data.run import Run
 from w2s_data.stages import gain_stage, load_features
 from w2s_data.stages.gain_settings import GainSettings
-from w2s_data.stages.scoring import teach
+from w2s_data.stages.weak_labels import teach
 
 N = 240
 GOOD, BAD = ([f"{word}{i}" for i in range(6)] for word in ("clear", "vague"))
@@ -219,8 +219,8 @@ class TestTeacher:
         mirror = np.array(PAIR_CLASSES, dtype=object)[1 - data.labels]
         swapped = replace(data, table=data.table.assign(label=mirror))
         probe = LinearProbe(random_state=0)
-        one, _ = teach(data, ArrayFeatures(features), probe)
-        other, _ = teach(swapped, ArrayFeatures(-features), probe)
+        one = teach(data, ArrayFeatures(features), probe).proba
+        other = teach(swapped, ArrayFeatures(-features), probe).proba
         np.testing.assert_allclose(one, other[:, ::-1], atol=1e-12)
         assert probe.fit_intercept
 
@@ -233,7 +233,7 @@ class TestTeacher:
         exact = LogisticRegression(C=1 / (len(rows) * 0.1), fit_intercept=False, tol=1e-8)
         exact.fit(features[rows], data.labels[rows])
         probe = LinearProbe(l2=0.1, standardize=False)
-        found = teach(data, ArrayFeatures(features), probe)[0][pool]
+        found = teach(data, ArrayFeatures(features), probe).proba[pool]
         np.testing.assert_allclose(found, exact.predict_proba(features[pool]), atol=1e-4)
 
     def test_ridge_is_refused(self, table, rng):

@@ -13,9 +13,9 @@ from w2s_data.features.matrix import as_feature_matrix
 from w2s_data.probes.linear import LinearProbe
 from w2s_data.stages import embed_stage, next_stage, score_stage
 from w2s_data.stages.models import EmbedSettings
-from w2s_data.stages.scoring import teach
 from w2s_data.stages.settings import NextSettings, ScoreSettings
 from w2s_data.stages.shifting import WEIGHT, find_shift, shift_of
+from w2s_data.stages.weak_labels import WeakLabels, teach
 
 
 def compute(seed=0, memory="2GB"):
@@ -44,7 +44,7 @@ def world(seed=0, n_gold=120, n_pool=400, moved=0.0, positive=0.5):
 def found(table, strong, weak, seed=0, memory="2GB", **roles):
     data = load_dataset(table, item="text", label="label", split="split", **roles)
     features = {"strong": as_feature_matrix(strong), "weak": as_feature_matrix(weak)}
-    _, taught = teach(data, features["weak"], LinearProbe(l2=0.01, random_state=0))
+    taught = teach(data, features["weak"], LinearProbe(l2=0.01, random_state=0))
     return find_shift(data, features, taught, compute(seed, memory))
 
 
@@ -152,7 +152,8 @@ def test_ready_made_weak_labels_may_be_the_only_difference():
         table, item="text", label="label", split="split",
         weak_columns=["q", "p"], class_names=["no", "yes"],
     )  # fmt: skip
-    shift = find_shift(data, {"strong": as_feature_matrix(strong)}, data.weak_proba, compute())
+    weak = WeakLabels(data.weak_proba)
+    shift = find_shift(data, {"strong": as_feature_matrix(strong)}, weak, compute())
     assert {v["view"] for one in shift.summary["sets"] for v in one["views"] if v["alarm"]} == {
         "predictions"
     }
@@ -233,7 +234,7 @@ def test_other_views_are_compared_where_one_encoder_learned():
     table, strong, weak = world(seed=5, n_gold=60, n_pool=150)
     data = load_dataset(table, item="text", label="label", split="split")
     features = {"strong": as_feature_matrix(strong), "weak": as_feature_matrix(weak)}
-    _, taught = teach(data, features["weak"], LinearProbe(l2=0.01, random_state=0))
+    taught = teach(data, features["weak"], LinearProbe(l2=0.01, random_state=0))
     summary = find_shift(data, features, taught, compute(), ["weak"]).summary
     views = {one["name"]: [v["view"] for v in one["views"]] for one in summary["sets"]}
     assert views == {"pool": ["strong", "weak", "predictions"], "test": ["strong"]}

@@ -1,0 +1,74 @@
+"""The kinds of teachers: how the opinions of each are made from its settings.
+
+A new kind is a model in `teacher_settings` and one line here. Kinds that read columns need nothing
+but the items; those that learn from gold rows return a `Learner`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from w2s_data.errors import NotApplicableError
+from w2s_data.probes.linear import LinearProbe
+from w2s_data.stages.teacher_settings import (
+    EncoderTeacher,
+    LearningSettings,
+    TeacherSettings,
+)
+from w2s_data.teachers.columns import column_opinions
+from w2s_data.teachers.items import Items
+from w2s_data.teachers.learner import Learner, Lesson
+from w2s_data.teachers.opinions import Opinions
+from w2s_data.teachers.probe import FLOOR, ProbeTeacher, fitting_lesson, probe_for
+
+# By kind: labels items by what the table holds. Heavy imports belong inside the functions.
+FIXED: dict[str, Callable[[Any, Items], Opinions]] = {
+    "columns": lambda s, items: column_opinions(items, s.columns, s.label, s.confidence, s.map),
+}
+# By kind: learns from a lesson. The mapping is what an earlier process chose while it learned, so
+# that nothing is chosen twice; it is empty the first time.
+LEARNING: dict[str, Callable[[Any, Items, Lesson, Mapping[str, Any]], Learner]] = {
+    "encoder": lambda s, items, lesson, learned: _probe(s, items, lesson, learned),
+}
+
+
+def is_learning(settings: TeacherSettings) -> bool:
+    """Whether a teacher learns from gold rows."""
+    return isinstance(settings, LearningSettings)
+
+
+def fixed_opinions(settings: TeacherSettings, items: Items) -> Opinions:
+    """Label items by a teacher that does not learn from them."""
+    opinions: Opinions = _of(FIXED, settings)(settings, items)
+    return opinions
+
+
+def make_learner(
+    settings: TeacherSettings, items: Items, lesson: Lesson, learned: Mapping[str, Any]
+) -> Learner:
+    """Return a teacher that learns from gold rows."""
+    learner: Learner = _of(LEARNING, settings)(settings, items, lesson, learned)
+    return learner
+
+
+def _probe(
+    settings: EncoderTeacher, items: Items, lesson: Lesson, learned: Mapping[str, Any]
+) -> ProbeTeacher:
+    seed, features = items.compute.seed, items.features(settings)
+    l2 = learned.get("l2", settings.l2)
+    probe = LinearProbe(l2=l2, device=items.compute.device, random_state=seed)
+    return ProbeTeacher(
+        features,
+        probe_for(items.dataset, probe),
+        fitting_lesson(lesson, features.shape[1], items.compute.memory, seed),
+        len(items.class_names),
+        floor=FLOOR,
+        settings=settings,
+    )
+
+
+def _of(kinds: dict[str, Any], settings: TeacherSettings) -> Any:
+    if settings.kind not in kinds:
+        raise NotApplicableError(f"teachers of kind {settings.kind!r} are not available")
+    return kinds[settings.kind]

@@ -1,0 +1,59 @@
+"""The items of a data set as a teacher sees them: the columns of their table, and features."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from w2s_data.compute.context import Compute
+from w2s_data.data.columns import column
+from w2s_data.data.dataset import W2SDataset
+from w2s_data.errors import ColumnError
+from w2s_data.features.matrix import FeatureMatrix
+
+
+@dataclass(frozen=True)
+class Items:
+    """Items to label, N of them.
+
+    Attributes
+    ----------
+    dataset : W2SDataset
+    columns : DataFrame (N rows)
+        Columns of the original table that teachers name, in the order of the rows.
+    features : function of a teacher's settings
+        Returns the features (N, D) of its encoder; those of equal encoders are computed once.
+    compute : Compute
+    folder : path or None
+        Where a teacher may keep what it must not lose, such as answers that were paid for.
+    """
+
+    dataset: W2SDataset
+    columns: pd.DataFrame
+    features: Callable[[Any], FeatureMatrix]
+    compute: Compute = field(default_factory=Compute)
+    folder: Path | None = None
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The C classes, in the order of the columns of probabilities."""
+        return self.dataset.class_names
+
+    def column(self, name: str) -> pd.Series:
+        """Return a column of the original table.
+
+        Raise ColumnError if the table has none of that name, or was not read for this teacher.
+        """
+        if name not in self.columns and not len(self.columns.columns):
+            raise ColumnError(
+                f"column {name!r} is not in the run: pass the data file instead of the run, or "
+                f"load the data set with keep=[{name!r}]"
+            )
+        return column(self.columns, name)
