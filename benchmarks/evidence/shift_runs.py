@@ -21,8 +21,8 @@ from corpora import LAST_LAYER, load_corpus, minilm_features, parser
 from w2s_data import LinearProbe, TfidfEncoder, load_dataset
 from w2s_data.compute.context import Compute
 from w2s_data.features.matrix import as_feature_matrix
-from w2s_data.stages.scoring import teach
 from w2s_data.stages.shifting import find_shift
+from w2s_data.stages.weak_labels import teach
 from w2s_data.utils.intervals import wilson_interval
 
 MOST, N_POOL, N_TEST = 6_000, 2_000, 500
@@ -52,7 +52,7 @@ def alarm(strong: np.ndarray, weak: np.ndarray, labels: np.ndarray, n: int, seed
     table = pd.DataFrame({"text": rows.astype(str), "label": labels[rows].astype(str)})
     data = load_dataset(table.assign(split=split), item="text", label="label", split="split")
     features = {"strong": as_feature_matrix(strong[rows]), "weak": as_feature_matrix(weak[rows])}
-    _, taught = teach(data, features["weak"], LinearProbe(l2=0.01, random_state=0))
+    taught = teach(data, features["weak"], LinearProbe(l2=0.01, random_state=0))
     found = find_shift(data, features, taught, Compute(progress=False, seed=seed))
     return bool(found.summary["alarm"])
 

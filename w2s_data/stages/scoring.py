@@ -45,9 +45,7 @@ from w2s_data.utils.validation import check_generator
 from w2s_data.utils.votes import votes
 from w2s_data.utils.warnings import collect_warnings
 
-TEACHER_FOLDS = 5  # the usual number: more folds change cross-fitted probabilities little
 MOST_TYPED = 1000  # gold rows beside the 2,000 points of the pool that a mixture is fitted to
-PROBE_COPIES = 4  # of its rows in float64, that fitting a probe makes
 
 
 @writes
@@ -123,8 +121,8 @@ def score_stage(
         if joined.proba is not None:
             stage.write_table(POSTERIOR, joined.table(dataset))
         stage.write_summary(POSTERIOR_SUMMARY, joined.summary)
-        if (teachers := summarize_reliability(dataset, weak, joined, compute.seed)) is not None:
-            stage.write_summary(RELIABILITY, teachers)
+        if (reliable := summarize_reliability(dataset, weak, joined, compute.seed)) is not None:
+            stage.write_summary(RELIABILITY, reliable)
         stage.write_summary(SHIFT_SUMMARY, shift.summary)
         stage.write_summary(OVERLAP, summary)
     return StageResult(run.read(SCORE))
