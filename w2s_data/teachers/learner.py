@@ -37,11 +37,11 @@ class Learner(Protocol):
 
     @property
     def lesson(self) -> Lesson:
-        """What it learns from, after rows were left out that memory does not hold."""
+        """The rows that it learns from, after rows were left out that memory does not hold."""
 
     @property
     def learned(self) -> Mapping[str, Any]:
-        """What was chosen while it learned, in JSON, so that nothing is chosen a second time."""
+        """Choices made while it learned, in JSON, so that nothing is chosen a second time."""
 
     @property
     def n_columns(self) -> int:
