@@ -23,7 +23,8 @@ from w2s_data.posterior.views import Relabel
 from w2s_data.probes.linear import LinearProbe, cross_fit_proba
 from w2s_data.run import Run, writes
 from w2s_data.stages.checks import Known
-from w2s_data.stages.embedding import fitting_items, load_features, require_role, required
+from w2s_data.stages.embedding import load_features, require_role, required
+from w2s_data.stages.encoding import fitting_items
 from w2s_data.stages.gold import gold_rows
 from w2s_data.stages.graph import PLAN, PLAN_SUMMARY, check_scored
 from w2s_data.stages.settings import PlanSettings
