@@ -20,7 +20,11 @@ SPLITS = 41  # shares of the budget for gold labels that are tried
 STEPS = 20  # of the budget, on the way to all of it
 CONTOUR = 25  # sizes on each axis of the contour
 GOLD_LABELS, WEAK_LABELS = "gold labels", "weak labels"
-OPTIONS = {"gold": "gold labels alone", "weak": "weak labels alone", "both": "both"}
+OPTIONS = {
+    "gold": "gold labels alone",
+    "weak": "weak labels alone",
+    "both": "gold and weak labels together",
+}
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,11 @@ class Split:
     accuracy: Estimate
     gain: Estimate
     guess: bool
+
+    def above(self, now: Estimate) -> Estimate:
+        """Return the accuracy if that of now is right; its interval is that of the gain."""
+        gain = self.gain
+        return Estimate(*(now.value + x for x in (gain.value, gain.low, gain.high)), gain.level)
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields as plain types."""
@@ -160,7 +169,7 @@ class Market:
             weak=int(n_pool - curve.N),
             spent=float(self._cost(n, n_pool)),
             accuracy=curve.accuracy(n, n_pool, self.level),
-            gain=curve.gain(n, n_pool, self.level),
+            gain=curve.expected_gain(n, n_pool, self.level),
             guess=bool(max(n / curve.n, n_pool / curve.N) > GUESS),
         )
 
@@ -245,12 +254,13 @@ def make_plan(
         Purchase(name, None, price, gain, guess=False) for name, (gain, price) in models.items()
     ]
     split, stop, exchange = path[-1][1], market.stop(path), market.exchange()
+    now = curve.accuracy(curve.n, curve.N, level)
     return Plan(
         option=option,
         n=int(curve.n),
         N=int(curve.N),
         prices=prices,
-        now=curve.accuracy(curve.n, curve.N, level),
+        now=now,
         purchases=tuple(purchases),
         exchange=exchange,
         split=split,
@@ -260,9 +270,9 @@ def make_plan(
                 "spent": money,
                 "gold": best.gold,
                 "weak": best.weak,
-                **best.accuracy.columns("best"),
-                **gold.accuracy.columns("gold_only"),
-                **weak.accuracy.columns("weak_only"),
+                **best.above(now).columns("best"),
+                **gold.above(now).columns("gold_only"),
+                **weak.above(now).columns("weak_only"),
             }
             for money, best, gold, weak in path
         ),
@@ -297,4 +307,5 @@ def _advice(split: Split, purchases: list[Purchase], prices: Prices) -> str:
 
 def _points(gain: Estimate) -> str:
     low, high = 100 * gain.low, 100 * gain.high
-    return f"{100 * gain.value:.1f} points of accuracy ({low:.1f} to {high:.1f})"
+    text = f"{100 * gain.value:.1f} points of accuracy ({low:.1f} to {high:.1f})"
+    return text.replace("-", "\N{MINUS SIGN}")

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.special import ndtri
 
 from w2s_data.utils.intervals import Estimate, tails
 from w2s_data.utils.typing import FloatArray
@@ -26,13 +27,12 @@ STORED = 100  # draws in a summary, for intervals of two digits
 # of the rest (None where labels of that kind do not count), median and spread of the logarithm of
 # both exponents. From tasks of text and digits, with other draws than those of the evidence.
 FLOOR = {"gold": (0.5, 2.5), "weak": (4.8, 1.2), "both": (0.75, 2.25)}
-GOLD_RATE, POOL_RATE = (0.45, 0.5), (0.5, 0.5)
-POOL_PART = {"gold": None, "weak": (8.0, 1.0), "both": (1.4, 2.6)}
+GOLD_RATE, POOL_RATE = (0.45, 0.5), (0.6, 0.5)
+POOL_PART = {"gold": None, "weak": (8.0, 1.0), "both": (0.8, 3.2)}
 # Trainings on parts of the same rows vary together: the covariance of left-out rows misses it.
 SHARED_TRAINING = 4.0
-# Standard deviation of the error of one training beside that of its expectation, as a part of it,
-# at 100 gold rows.
-ONE_TRAINING = 0.05
+# Standard deviation of the error of one training, as a part of it, if all labels were new ones.
+GOLD_LUCK, POOL_LUCK = 0.1, 0.05
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class Curve:
     pool_part: FloatArray  # (K,), part of the rest
     gold_rate: FloatArray  # (K,)
     pool_rate: FloatArray  # (K,)
+    luck: FloatArray  # (K,), of the labels that come, in standard deviations
     n: float  # present sizes
     N: float
 
@@ -60,12 +61,27 @@ class Curve:
         return np.asarray(np.clip(self.error[wide] * part, 0.0, 1.0))
 
     def accuracy(self, n: float, n_pool: float, level: float) -> Estimate:
-        """Return the accuracy at one pair of sizes."""
-        return estimate(1 - self.draws(n, n_pool), level)
+        """Return the accuracy of one training at one pair of sizes."""
+        return estimate(1 - self.draws(n, n_pool) + self._luck(n, n_pool), level)
 
     def gain(self, n: float, n_pool: float, level: float) -> Estimate:
-        """Return the accuracy there minus that at the present sizes."""
-        return estimate(self.draws(self.n, self.N) - self.draws(n, n_pool), level)
+        """Return the accuracy of one training there minus that at the present sizes."""
+        return estimate(self._gains(n, n_pool) + self._luck(n, n_pool), level)
+
+    def expected_gain(self, n: float, n_pool: float, level: float) -> Estimate:
+        """Return the same gain as the mean of many trainings on other labels."""
+        return estimate(self._gains(n, n_pool), level)
+
+    def _gains(self, n: float, n_pool: float) -> FloatArray:
+        return self.draws(self.n, self.N) - self.draws(n, n_pool)
+
+    def _luck(self, n: float, n_pool: float) -> FloatArray:
+        """Return draws (K,) of what the labels that come add beyond expectation."""
+        new_gold, new_pool = (
+            max(0.0, 1 - old / new) for old, new in ((self.n, n), (self.N, n_pool))
+        )
+        spread = GOLD_LUCK * np.sqrt(new_gold) + POOL_LUCK * np.sqrt(new_pool)
+        return self.luck * self.error * spread
 
     def without(self, sides: list[int]) -> Curve:
         """Return the curve without a slope over gold rows (0), pool rows (1) or both."""
@@ -133,9 +149,10 @@ def fit_curve(
     kept = rng.choice(len(floor), N_KEPT, p=chance / chance.sum())
     noise = rng.normal(size=N_KEPT) / np.sqrt(information[kept])
     present_error = np.clip(level[kept] + noise, 0.0, 1.0)
-    return Curve(
-        present_error, floor[kept], pool_part[kept], gold_rate[kept], pool_rate[kept], *present
-    )
+    # Quantiles in random order, so that luck adds nothing to a mean.
+    luck = rng.permutation(ndtri((np.arange(N_KEPT) + 0.5) / N_KEPT))
+    of_kept = (part[kept] for part in (floor, pool_part, gold_rate, pool_rate))
+    return Curve(present_error, *of_kept, luck, *present)
 
 
 def covariance_of(wrong: FloatArray) -> FloatArray:

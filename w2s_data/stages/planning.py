@@ -75,6 +75,7 @@ def plan_stage(
         weak = weak_labels_of(run, dataset, compute)
         found = _Models(run, dataset, rows, compute)
         plans = _earlier_plans(run, rows.sizes)
+        rows.notes.extend(_chosen_note(run))
         planner.fit(
             FeatureView(strong, rows.pool),
             weak.proba[rows.pool],
@@ -228,6 +229,17 @@ class _Models:
             items = dataset.items
             found = embed([items[row] for row in rows], encoder, folder, **options)
         return np.asarray(found.take(np.arange(len(rows))), dtype=np.float64)
+
+
+def _chosen_note(run: Run) -> list[str]:
+    """Say how many gold rows were chosen for their doubt, which is no fair sample to score on."""
+    chosen = sum(known["n_chosen"] for known in run.labelling().rounds)
+    if not chosen:
+        return []
+    return [
+        f"{chosen:,} gold rows were chosen because the models doubt them: accuracies are too low "
+        "for the pool, and so is what came of an earlier plan"
+    ]
 
 
 def _earlier_plans(run: Run, sizes: tuple[int, int]) -> list[Mapping[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,11 +12,10 @@ from w2s_reports.figures.base import (
     curve,
     dots,
     layout,
-    note,
     title,
     with_legend,
 )
-from w2s_reports.formats import count, percent, price
+from w2s_reports.formats import count, format_interval, percent, price
 
 # Options of spending: key, words, colour token, dash.
 SPENDING = (
@@ -46,8 +46,8 @@ def spending(plan: Mapping[str, Any]) -> Figure | None:
     )
     caption = (
         f"Expected accuracy of {plan['option']}, with the {percent(plan['level'], 0)} interval of "
-        "the best split. The three lines share its doubt, so that their order is surer than their "
-        "height."
+        f"what the best split adds. Where the lines begin is less certain "
+        f"({format_interval(plan['now'])})."
     )
     alt = f"Over spending from {price(x[0])} to {price(x[-1])}: {'; '.join(text)}. {caption}"
     return Figure("spending", "Accuracy over spending", data, with_legend(drawn), caption, alt)
@@ -95,7 +95,6 @@ def labels(plan: Mapping[str, Any]) -> Figure | None:
         xaxis=_sizes("gold labels", x) | {"showgrid": True}, yaxis=_sizes("weak labels", y)
     )
     drawn["height"] = 420
-    drawn["annotations"] = [note(n, "")]
     caption = (
         "Lines of equal expected accuracy; both axes are logarithmic and end at eight times the "
         "present number, and beyond twice it the lines are a guess. Where they are steep, gold "
@@ -118,9 +117,11 @@ def _sizes(name: str, values: list[float]) -> dict[str, Any]:
     """Return a logarithmic axis with a tick at each doubling."""
     present = values[0] * 2  # the grid begins at half of it
     ticks = [present * factor for factor in (0.5, 1, 2, 4, 8)]
+    ends = [math.log10(values[0]), math.log10(values[-1]) + 0.02]  # with room for a mark
     return {
         "title": title(name),
         "type": "log",
+        "range": ends,
         "tickmode": "array",
         "tickvals": ticks,
         "ticktext": [count(round(tick)) for tick in ticks],

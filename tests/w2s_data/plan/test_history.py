@@ -11,7 +11,8 @@ from w2s_data.utils.intervals import Estimate
 def plan(n, accuracy, half=0.005, rate=0.5):
     """A plan at n gold rows whose curve is sure: error falls with this power of n."""
     same = np.ones(50)
-    curve = Curve((1 - accuracy) * same, 0 * same, 0 * same, rate * same, same, n, 1000)
+    parts = (1 - accuracy) * same, 0 * same, 0 * same, rate * same, same, 0 * same
+    curve = Curve(*parts, n, 1000)
     estimate = Estimate(accuracy, accuracy - half, accuracy + half, 0.9)
     return {
         "n": n,
