@@ -58,8 +58,8 @@ def planned_fits(n: int, *, ready: bool) -> int:
 
 
 def chance_right(proba: FloatArray, codes: IntArray) -> FloatArray:
-    """Return the probability of each row's class (n,); 0 without one."""
-    return np.where(codes >= 0, proba[np.arange(len(proba)), codes], 0.0)
+    """Return the probability of each row's class (n,), that of a guess without one."""
+    return np.where(codes >= 0, proba[np.arange(len(proba)), codes], 1 / proba.shape[1])
 
 
 def expected_gain(proba: FloatArray, student: IntArray, teacher: IntArray) -> float:

@@ -60,7 +60,9 @@ def cross_validate(task: Task, trainer: Trainer, rng: np.random.Generator) -> He
             on_pool.append(np.stack([labels.proba for labels in pool], dtype=np.float32))
             for k, labels in enumerate(labelled):
                 if k < len(right) - 1:
-                    right[k, held_out] += labels.codes == task.codes[held_out]
+                    # A row on which the teacher abstains guesses, as in the measured gain.
+                    guess = (labels.codes < 0) / task.n_classes
+                    right[k, held_out] += guess + (labels.codes == task.codes[held_out])
                 scores[k, held_out] += labels.scores
                 views[k, held_out] = labels.proba
         # Only now has each labelled row its views, from which the others are weighted.

@@ -60,7 +60,7 @@ class TeacherRecord:
 
         Where the posterior gives it no weight, it is enough that nothing speaks for it.
         """
-        shrunk = self.weight < SHRUNK and not self.added.low > 0
+        shrunk = self.weight < SHRUNK and self.added.low <= 0
         return bool(self.added.high < NEGLIGIBLE or shrunk)
 
     def to_dict(self) -> dict[str, Any]:
@@ -310,7 +310,7 @@ def _notes(
     notes += [f"{p.first!r} and {p.second!r} are copies of each other" for p in copies]
     copied = {name for pair in copies for name in (pair.first, pair.second)}
     notes += [
-        f"{r.name!r} adds nothing beyond {repr(r.beyond) if r.beyond else 'the others'}"
+        f"{r.name!r} adds nothing beyond {r.beyond!r}"
         for r in records
         if r.adds_nothing and r.name not in {*copied, *silent}
     ]

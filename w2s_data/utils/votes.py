@@ -25,6 +25,16 @@ def votes(proba: FloatArray) -> IntArray:
     return np.where(abstains(proba), -1, proba.argmax(axis=-1))
 
 
+def voting_teachers(weak_proba: FloatArray) -> BoolArray:
+    """Whether each teacher (M,) votes on any row (N, M, C); all of them where none does.
+
+    >>> voting_teachers(np.array([[[0.5, 0.5], [0.4, 0.6]]])).tolist()
+    [False, True]
+    """
+    voted = ~abstains(weak_proba).all(axis=0)
+    return np.asarray(voted | ~voted.any())
+
+
 def chance(proba: FloatArray, codes: IntArray) -> FloatArray:
     """Return the probability (..., n) of class codes (..., n) by rows (n, C), NaN for a code of -1.
 

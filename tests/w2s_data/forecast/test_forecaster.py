@@ -409,7 +409,8 @@ def test_weak_labels_may_abstain_and_know_more_classes() -> None:
     result = forecaster.fit(
         strong, None, y, strong_pool=pool, weak_pool=None, weak_proba=tuple(more)
     ).forecast_
-    right = (more[0][10:].argmax(axis=1) == y[10:]).sum() / 60
+    # Ten rows guess between two classes, as in the measured gain.
+    right = ((more[0][10:].argmax(axis=1) == y[10:]).sum() + 10 / 2) / 60
     assert result.ingredients.options.cv[0] == pytest.approx(right)
     assert result.n_classes == 2
 

@@ -86,22 +86,25 @@ def test_a_single_teacher_has_no_reliability_beside_others(tmp_path):
     assert not (run.path / "reliability.json").exists()
 
 
-@pytest.mark.parametrize("silent", ["never", "gold"])
-def test_teachers_that_are_silent(tmp_path, silent):
+@pytest.mark.parametrize("last", [0, 1])
+def test_where_nobody_votes_nothing_is_believed(tmp_path, last):
+    """All abstain on the gold rows, or on all but one, and on some of the pool."""
     table, strong, _ = world()
-    rows = slice(None) if silent == "never" else slice(N_GOLD - 1)
-    names = "c" if silent == "never" else "abc"
-    table.loc[rows, [f"{n}{c}" for n in names for c in "01"]] = 0.5
-    _, summary = scored(tmp_path / "run", table, strong)
-    notes = summary["reliability"]["notes"]
-    if silent == "never":
-        assert notes[0] == "'c' abstains on every row of the pool and changes nothing"
+    silent = np.r_[: N_GOLD - last, N_GOLD : N_GOLD + 20]
+    table.loc[silent, [f"{name}{c}" for name in "abc" for c in "01"]] = 0.5
+    run, summary = scored(tmp_path / "run", table, strong)
+    scores = run.read_table("scores.parquet").iloc[silent]
+    assert (scores["confidence"] == 0).all()
+    assert (scores["region"] == "hard-only").all()
+    assert scores[["trust", "weak_label", "weak_correct"]].isna().all(axis=None)
+    found = summary["reliability"]
+    assert found["teachers"][0]["n_gold"] == last
+    assert any("all teachers abstain on them" in note for note in found["notes"]) == (last == 0)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("coverage", [(1, 0.6, 0.5), (1, 1, 1)])
-def test_a_teacher_that_never_speaks_changes_nothing(tmp_path, coverage):
-    table, strong, _ = world(coverage=coverage)
+def test_a_teacher_that_never_speaks_changes_nothing(tmp_path):
+    table, strong, _ = world(coverage=(1, 1, 1))
     table[["z0", "z1"]] = 0.5
     runs = [scored(tmp_path / names, table, strong, names=names) for names in ("abc", "azbc")]
     (plain, before), *others = runs

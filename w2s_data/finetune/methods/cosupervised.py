@@ -134,9 +134,11 @@ class CoSupervised(Method):
                 by = student if self.rank_by == "student" else labels
                 consistent, agreement = consistent_rows(student, labels, self.top, by)
                 rows = consistent if self.filter else voted_rows(labels)
-            objective = LabelObjective(task.seed_tensor(labels))
-            model = task.train(objective, stage=f"{name} {number}", rows=rows)
-            student = task.pool_proba(model)
+            # Specialists that never vote teach nothing: the student before them stays.
+            if student is None or not abstains(weak_proba[:, members]).all():
+                objective = LabelObjective(task.seed_tensor(labels))
+                model = task.train(objective, stage=f"{name} {number}", rows=rows)
+                student = task.pool_proba(model)
             choices.append((choice, agreement, rows))
         assignment, consensus, kept = (np.stack(each) for each in zip(*choices, strict=True))
         return model, {"assignment": assignment, "consensus": consensus, "kept": kept}

@@ -15,7 +15,7 @@ from w2s_data.finetune.objectives import Batch, LabelObjective, Model, Objective
 from w2s_data.finetune.task import Task
 from w2s_data.utils.typing import AnyArray, BoolArray, FloatArray, IntArray
 from w2s_data.utils.validation import between, nonnegative, one_of
-from w2s_data.utils.votes import abstains, mean_label, votes
+from w2s_data.utils.votes import abstains, mean_label, votes, voting_teachers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -129,11 +129,17 @@ class Raven(Method):
         return task.pool.groups
 
     def _first_weights(self, weak_proba: FloatArray) -> FloatArray:
-        """Return weights at the start: (1, M), or (N, M) for each point."""
+        """Return weights at the start: (1, M), or (N, M) for each point.
+
+        A teacher that never votes has weight 0, so that it slows down none of the others.
+        """
         n_rows, n_teachers, _ = weak_proba.shape
-        if self.start == "even":
-            return np.full((n_rows if self.per_sample else 1, n_teachers), 1 / n_teachers)
-        return inverse_entropy(weak_proba, self.per_sample)
+        voting = voting_teachers(weak_proba)
+        weights: FloatArray = np.ones((n_rows if self.per_sample else 1, n_teachers))
+        if self.start == "entropy":
+            weights = inverse_entropy(weak_proba, self.per_sample)
+        weights = weights * voting
+        return np.asarray(weights / weights.sum(axis=1, keepdims=True))
 
     def _rate(self, task: Task) -> float:
         """Return the rate of a step, at which weights travel as far whatever the steps."""
@@ -211,6 +217,7 @@ class _MixtureObjective(Objective):
         self.weights = weights
         self.rate = rate
         self.easy = easy
+        self.voting = weights > 0
         self.per_sample = weights.shape[1] > 1
         self.gradient = weights.new_zeros(weights.shape)
         self._path = [weights.mean(1)]
@@ -242,7 +249,8 @@ class _MixtureObjective(Objective):
         self.gradient.zero_()
 
     def after_step(self, batch: Batch) -> None:  # noqa: ARG002
-        self.weights = (self.weights - self.rate * self.gradient).clamp(min=SMALLEST_WEIGHT)
+        moved = (self.weights - self.rate * self.gradient).clamp(min=SMALLEST_WEIGHT)
+        self.weights = moved * self.voting
         self.weights /= self.weights.sum(-1, keepdim=True)
         self._path.append(self.weights.mean(1))
 
