@@ -43,6 +43,8 @@ from w2s_data.stages.graph import (
     SELECTION,
     SHIFT_SUMMARY,
     SPURIOUS,
+    SWEEP,
+    SWEEP_SUMMARY,
     stage_of,
 )
 from w2s_data.utils import lock
@@ -63,7 +65,7 @@ ITEM_COLUMNS = ("id", "split", "source", "group", "label")
 
 # Stages after scoring, in the order in which outdated ones are listed.
 # Loaded in any combination: every stage after scoring is optional.
-LATER = (GAIN, FORECAST, GROUPS, SELECT, NEXT, PLAN, PROJECTION)
+LATER = (GAIN, FORECAST, GROUPS, SELECT, NEXT, PLAN, SWEEP, PROJECTION)
 
 
 @dataclass(frozen=True)
@@ -205,6 +207,7 @@ def stage_artefacts(name: str, result: Mapping[str, Any]) -> Artefacts:
         "next": {NEXT_SUMMARY: content},
         "plan": {PLAN_SUMMARY: content},
         "export": {RELABELLED_SUMMARY: content},
+        "sweep": {SWEEP_SUMMARY: content},
     }
     overlap = content if name == "score" else {}
     scores = pd.DataFrame(columns=[*SCORE_COLUMNS, "split"])

@@ -13,7 +13,7 @@ import json
 import math
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,6 +23,7 @@ from w2s_data.utils.io import jsonable
 from w2s_data.utils.text import printable, printable_json
 from w2s_reports import formats, tables
 from w2s_reports.artefacts import parsing_results
+from w2s_reports.downloads import csv_tables
 from w2s_reports.gate import Outcome
 from w2s_reports.palette import REGIONS, tokens
 from w2s_reports.summary import summarize_stage
@@ -49,11 +50,22 @@ TITLES = {
     "discrepancy": "Discrepancy",
     "plan": "Plan",
     "labels": "Labels",
+    "sweeps": "Sweeps",
     "examples": "Examples",
     "provenance": "Provenance",
 }
 # A terminal shows what a stage printed, and neither examples nor settings.
-TERMINAL = ("verdict", "overlap", "groups", "forecast", "selection", "gain", "plan", "labels")
+TERMINAL = (
+    "verdict",
+    "overlap",
+    "groups",
+    "forecast",
+    "selection",
+    "gain",
+    "plan",
+    "labels",
+    "sweeps",
+)
 STAGES = {
     # Stages and sections have different names where a section covers more than its stage.
     "score": "overlap",
@@ -64,6 +76,7 @@ STAGES = {
     "plan": "plan",
     "next": "labels",
     "export": "labels",
+    "sweep": "sweeps",
 }
 # Sections that a hint replaces, and the part of the summary that has it.
 HINTED = {
@@ -76,7 +89,7 @@ HINTED = {
 ON_PAGE = HINTED | {"overlap": "overlap", "examples": "overlap"}
 IN_TERMINAL = HINTED | {"overlap": "overlap", "forecast": "forecast", "groups": "group_analysis"}
 # Sections that only some runs have.
-OPTIONAL = ("comparison", "teachers")
+OPTIONAL = ("comparison", "teachers", "sweeps")
 MOST_ROWS = 30  # of a table in a terminal
 SCRIPTS = (
     *("page", "points", "figures", "map", "pointing", "tables", "examples", "search"),
@@ -84,7 +97,6 @@ SCRIPTS = (
 )
 # Scripts for parts that a page has only once the run is scored.
 OF_SCORED_ITEMS = ("map", "pointing", "examples", "search")
-SENTENCES = ("verdict",)  # lists of sentences, not of numbers, which are no tables to download
 # Formats whose names templates use as they are.
 FILTERS = (
     "amount",
@@ -166,7 +178,8 @@ def render_stage(name: str, summary: Mapping[str, Any]) -> str:
     Parameters
     ----------
     name : str
-        Name of the stage: embed, score, groups, forecast, select, gain, plan, next or export.
+        Name of the stage: embed, score, groups, forecast, select, gain, plan, next, export or
+        sweep.
     summary : dict
         What the stage function returned; for embed, the shape (N, D) of each role's features.
 
@@ -357,38 +370,6 @@ def compact_json(value: Any) -> str:
 def _script_safe(text: str) -> str:
     # Only '<' can end or nest a script element; inside JSON strings its escape means the same.
     return text.replace("<", "\\u003c")
-
-
-def csv_tables(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """List path, title and number of lines of each table; the page's script makes the CSV."""
-    return [
-        {"path": ".".join(path), "title": _title(path), "rows": sum(map(_lines, records))}
-        for path, records in _found(summary, ())
-        if path[0] not in SENTENCES
-    ]
-
-
-def _found(value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], list[Any]]]:
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from _found(inner, (*path, str(key)))
-    elif _is_table(value):
-        yield path, value
-
-
-def _is_table(value: Any) -> bool:
-    return isinstance(value, list) and any(isinstance(record, Mapping) for record in value)
-
-
-def _lines(record: Mapping[str, Any]) -> int:
-    # With two lists in a record it is unclear which one makes the lines: it stays one line.
-    inside = [value for value in record.values() if _is_table(value)]
-    return len(inside[0]) if len(inside) == 1 else 1
-
-
-def _title(path: tuple[str, ...]) -> str:
-    shown = [part.replace("_", " ") for part in path if part != "rows"]
-    return ": ".join(shown)
 
 
 def _csp_hash(script: str) -> str:

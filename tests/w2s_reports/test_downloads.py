@@ -15,7 +15,7 @@ import pytest
 from tests.w2s_reports.later_stages import STAGES
 from tests.w2s_reports.test_browser import browser, opened  # noqa: F401
 from w2s_reports import build_report, summarize
-from w2s_reports.render import csv_tables
+from w2s_reports.downloads import csv_tables
 
 MakeRun = Callable[..., Path]
 FORMULAS = ("=1+1", "+1", "-1", "@SUM(A1)", "\tx", 'a,"b"', "plain")

@@ -12,12 +12,12 @@ from w2s_data.cli.labels import export, next_rows, plan
 from w2s_data.cli.pipeline import demo, run
 from w2s_data.cli.report import doctor as doctor_command
 from w2s_data.cli.report import report
-from w2s_data.cli.stages import embed, forecast, gain, groups, score, select, teach
+from w2s_data.cli.stages import embed, forecast, gain, groups, score, select, sweep, teach
 
 __all__ = ["main"]
 
 for _command in (
-    *(embed, teach, score, forecast, select, gain, groups),
+    *(embed, teach, score, forecast, select, gain, groups, sweep),
     *(plan, apply, export, report, run, demo),
 ):
     app.command(cls=Command)(_command)

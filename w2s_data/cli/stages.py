@@ -23,6 +23,7 @@ from w2s_data.stages.graph import (
     PAGE,
     SCORE,
     SELECT,
+    SWEEP,
     TEACH,
     function_of,
 )
@@ -37,6 +38,7 @@ from w2s_data.stages.settings import (
     SelectSettings,
     Settings,
 )
+from w2s_data.stages.sweep_settings import SweepSettings
 from w2s_data.stages.teacher_settings import TeachSettings
 
 if TYPE_CHECKING:
@@ -129,6 +131,14 @@ def groups(
 ) -> None:
     """Describe groups and sources, leakage, reliability, and the cost of unequal shares."""
     add_stage(GROUPS, run, settings, running, progress)
+
+
+@with_options
+def sweep(
+    run: RunFolder, settings: SweepSettings, running: OpenedSettings, progress: bool | None = None
+) -> None:
+    """Measure a figure of the papers on the run's own rows, beside what theory predicts."""
+    add_stage(SWEEP, run, settings, running, progress)
 
 
 def _make(

@@ -12,4 +12,5 @@ from .inspection import inspect_run as inspect_run
 from .labelling import next_stage as next_stage
 from .opening import open_run as open_run
 from .scoring import score_stage as score_stage
+from .sweeping import sweep_stage as sweep_stage
 from .training import gain_stage as gain_stage

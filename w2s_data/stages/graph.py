@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from w2s_data.errors import UnscoredError, unknown
+from w2s_data.sweep.options import Over
 from w2s_data.utils.stage import ITEMS, WEAK_PROBA, Stage, StageResult
 
 if TYPE_CHECKING:
@@ -44,11 +45,22 @@ NEIGHBORS = "neighbors.faiss"
 NEXT_SUMMARY = "next.json"
 NEXT_TABLE = "next.parquet"
 PLAN_SUMMARY = "plan.json"
+SWEEP_SUMMARY = "sweep.json"
 RELABELLED = "relabelled.parquet"
 RELABELLED_SUMMARY = "relabelled.json"
 MAP = "projection.json"
 POSITIONS = "projection.parquet"
 PAGE = "report.html"
+
+
+def sweep_table(over: str) -> str:
+    """Return the name of a sweep's table.
+
+    >>> sweep_table("eta")
+    'sweep-eta.csv'
+    """
+    return f"sweep-{over}.csv"
+
 
 EMBED = Stage(
     "embed",
@@ -173,6 +185,15 @@ EXPORT = Stage(
     function="w2s_data.stages.exporting:export_stage",
     check="w2s_data.stages.exporting:check_export",
 )
+SWEEP = Stage(
+    "sweep",
+    needs=(ITEMS.name, EMBED.name, SCORE.name),
+    files={SWEEP_SUMMARY: "measures the papers' figures on this run's rows, beside their theory"},
+    optional=tuple(sweep_table(over) for over in get_args(Over)),
+    command="w2s sweep RUN",
+    function="w2s_data.stages.sweeping:sweep_stage",
+    check="w2s_data.stages.sweeping:check_sweep",
+)
 PROJECTION = Stage(
     "projection",
     needs=(ITEMS.name, EMBED.name, SCORE.name),
@@ -192,7 +213,7 @@ STAGES = {
     stage.name: stage
     for stage in (
         *(ITEMS, EMBED, TEACH, SCORE, FORECAST, SELECT, GAIN, GROUPS),
-        *(NEXT, PLAN, EXPORT, PROJECTION, REPORT),
+        *(NEXT, PLAN, EXPORT, SWEEP, PROJECTION, REPORT),
     )
 }
 # Stages of a pipeline in the order in which they run; the groups come after the gain, whose student

@@ -21,6 +21,7 @@ StageName = Literal[
     "next",
     "plan",
     "export",
+    "sweep",
     "projection",
     "report",
 ]

@@ -41,6 +41,11 @@ class StageWriter(AbstractContextManager["StageWriter"]):
         with self._file(name) as partial:
             table.to_parquet(partial, index=False)
 
+    def write_csv(self, name: str, table: pd.DataFrame) -> None:
+        """Write a table as CSV."""
+        with self._file(name) as partial:
+            table.to_csv(partial, index=False)
+
     def write_vectors(self, name: str, shape: tuple[int, int], blocks: Iterable[AnyArray]) -> None:
         """Write blocks of rows as one .npy file of float32."""
         header = {"descr": "<f4", "fortran_order": False, "shape": shape}

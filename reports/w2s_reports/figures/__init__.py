@@ -17,6 +17,7 @@ from w2s_reports.figures import (
     posterior,
     projection,
     selection,
+    sweeps,
     verdict,
 )
 from w2s_reports.figures.base import Figure
@@ -53,5 +54,6 @@ def build_figures(
         discrepancy.recovery(summary["discrepancy"]),
         plan.spending(summary["plan"]),
         plan.labels(summary["plan"]),
+        *sweeps.figures(summary["sweeps"]),
     )
     return {figure.name: figure for figure in made if figure is not None}

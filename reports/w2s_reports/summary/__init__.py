@@ -24,6 +24,7 @@ from w2s_reports.summary import (
     selection,
     shift,
     sources,
+    sweeps,
     teachers,
     verdict,
 )
@@ -54,10 +55,10 @@ def summarize(
     dict
         Keys `schema`, `version`, `data`, `verdict`, `gain`, `forecast`, `posterior`, `reading`,
         `teachers` (None for a single teacher), `overlap`, `projection`, `sources`, `groups`,
-        `selection`, `group_analysis`, `discrepancy`, `plan`, `labels`, `shift`, `examples`,
-        `provenance`, `comparison` (None without a baseline) and `gate`. Shares and densities are in
-        [0, 1]; an undefined number is None. A stage that was not run has a `hint`, the command that
-        adds it, instead of numbers.
+        `selection`, `group_analysis`, `discrepancy`, `plan`, `labels`, `shift`, `sweeps` (None
+        without one), `examples`, `provenance`, `comparison` (None without a baseline) and `gate`.
+        Shares and densities are in [0, 1]; an undefined number is None. A stage that was not run
+        has a `hint`, the command that adds it, instead of numbers.
 
     Raises
     ------
@@ -125,6 +126,7 @@ def _sections(artefacts: Artefacts) -> dict[str, Any]:
             "projection": projection.projection(artefacts),
             "sources": sources.summarize_sources(artefacts),
             "groups": sources.slices(artefacts, "group"),
+            "sweeps": sweeps.summarize_sweeps(artefacts),
             "examples": examples.examples(artefacts),
             "provenance": provenance.provenance(artefacts),
         }
