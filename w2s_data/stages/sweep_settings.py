@@ -31,7 +31,7 @@ class SweepSettings(Settings):
     over: Over = Field(
         "overlap",
         description="Share of overlap points, of a group (eta), number of gold or of weak labels "
-        "(pool), noise of the weak labels, or the models.",
+        "(pool), noise of the weak labels, the models, or the rounds of the run's selection.",
     )
     seeds: Count = Field(5, description="Draws of labelled set and pool.")
     draws: Count = Field(3, description="Random training sets behind each number of a seed.")

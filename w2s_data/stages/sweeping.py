@@ -16,14 +16,28 @@ from w2s_data.compute.context import Compute
 from w2s_data.compute.kept import KeepingEngine
 from w2s_data.data.dataset import W2SDataset
 from w2s_data.encoders.names import check_encoder
-from w2s_data.errors import DegenerateDataWarning, InputError, NotApplicableError, SplitError
+from w2s_data.errors import (
+    DegenerateDataWarning,
+    InputError,
+    NotApplicableError,
+    RunError,
+    SplitError,
+)
 from w2s_data.features.matrix import FeatureMatrix, sampled
 from w2s_data.probes.linear import LinearProbe
 from w2s_data.run import Run, writes
 from w2s_data.stages.checks import Known
 from w2s_data.stages.embedding import ROLES, Role, configured, load_features, require_role
 from w2s_data.stages.encoding import encode, recorded_encoder, stored_features
-from w2s_data.stages.graph import SCORE, SWEEP, SWEEP_SUMMARY, check_scored, sweep_table
+from w2s_data.stages.graph import (
+    SCORE,
+    SELECT,
+    SWEEP,
+    SWEEP_SUMMARY,
+    TRACE,
+    check_scored,
+    sweep_table,
+)
 from w2s_data.stages.models import EmbedSettings
 from w2s_data.stages.sweep_settings import SweepSettings
 from w2s_data.stages.weak_labels import trains_teacher, weak_proba_of
@@ -69,6 +83,8 @@ def sweep_stage(
     check_scored(run)
     dataset = run.dataset()
     chosen = settings.model_dump(exclude={"restart", "seeds"})
+    if settings.over == "rounds":  # alone: a new selection leaves all other figures as they are
+        chosen["selection"] = _selection_key(run)
     recorded = {**chosen, "seeds": settings.seeds, "seed": compute.seed}
     if not settings.restart and (earlier := run.earlier(SWEEP, recorded)) is not None:
         return earlier
@@ -134,7 +150,9 @@ def _world(
 ) -> tuple[World, SweepOptions]:
     """Collect the rows of the run that are used, and the choices of the sweep."""
     features = load_features(run, compute)
-    rows = _rows(dataset, features, settings.max_pool, compute)
+    # A selection may have bought any of the pool.
+    most = len(dataset) if settings.over == "rounds" else settings.max_pool
+    rows = _rows(dataset, features, most, compute)
     taken = {role: matrix.take(rows) for role, matrix in features.items()}
     weak = taken.get("weak") if trains_teacher(run, dataset) else None
     options = SweepOptions(
@@ -151,6 +169,7 @@ def _world(
     teacher = LinearProbe(**(run.manifest["stages"][SCORE.name]["settings"]["teacher"] or {}))
     student = LinearProbe(l2=settings.student_l2, device=compute.device)
     known = (splits == "labelled") & (labels >= 0)
+    sources = dataset.sources
     world = World(
         taken["strong"],
         weak,
@@ -163,8 +182,29 @@ def _world(
         None if groups is None else np.asarray(groups)[rows],
         models,
         compute.seed,
+        None if sources is None else np.asarray(sources)[rows],
+        _rounds(run, dataset, rows) if settings.over == "rounds" else (),
     )
     return world, options
+
+
+def _selection_key(run: Run) -> str:
+    """Return the key of the run's selection, or raise if it has none of its present scores."""
+    if not run.follows(SELECT):
+        command = SELECT.command.replace("RUN", str(run.path))
+        raise RunError(
+            f"{str(run.path)!r} has no selection, whose rounds over='rounds' looks at: `{command}` "
+            "makes one"
+        )
+    return str(run.manifest["stages"][SELECT.name]["key"])
+
+
+def _rounds(run: Run, dataset: W2SDataset, rows: IntArray) -> tuple[IntArray, ...]:
+    """Return the places among the rows of what each round of the selection bought."""
+    places = pd.Index(dataset.ids[rows].astype(str))
+    bought = run.read_table(TRACE)["ids"]
+    found = (places.get_indexer(pd.Index(ids).astype(str)) for ids in bought if len(ids))
+    return tuple(own[own >= 0] for own in found)
 
 
 def _models(

@@ -10,7 +10,7 @@ from typing import Any, get_args
 import numpy as np
 
 from w2s_data.compute.base import Advance, Engine, LocalEngine
-from w2s_data.sweep import models, noise, overlap, shares, sizes
+from w2s_data.sweep import models, noise, overlap, rounds, shares, sizes
 from w2s_data.sweep.options import Over, SweepOptions
 from w2s_data.sweep.result import SweepResult
 from w2s_data.sweep.world import Cell, World
@@ -33,6 +33,7 @@ DESIGNS: dict[str, Design] = {
     "pool": Design(sizes.measure, sizes.read),
     "noise": Design(noise.measure, noise.read),
     "model": Design(models.measure, models.read),
+    "rounds": Design(rounds.measure, rounds.read),
 }
 assert set(DESIGNS) == set(get_args(Over))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Over = Literal["overlap", "eta", "gold", "pool", "noise", "model"]
+Over = Literal["overlap", "eta", "gold", "pool", "noise", "model", "rounds"]
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,10 @@ class World:
         Features (R, D) of other encoders, by name.
     entropy : int
         Root of all random numbers.
+    sources : array (R,), optional
+        Names of sources.
+    rounds : tuple of int arrays
+        Rows that a selection bought, round by round.
     """
 
     strong: FloatArray
@@ -53,6 +57,8 @@ class World:
     groups: AnyArray | None = None
     models: Mapping[str, FloatArray] = field(default_factory=dict)
     entropy: int = 0
+    sources: AnyArray | None = None
+    rounds: tuple[IntArray, ...] = ()
 
     @property
     def n_classes(self) -> int:
@@ -75,13 +81,17 @@ class World:
         Where gold labels of the pool are known, labelled and pool rows are divided anew, each class
         of each group in the numbers that the run has.
         """
-        rng = np.random.default_rng(np.random.SeedSequence(self.entropy, spawn_key=(seed,)))
-        known = self.labels >= 0
-        labelled: IntArray = np.flatnonzero((self.splits == "labelled") & known)
-        pool: IntArray = np.flatnonzero(self.splits == "pool")
+        draw = self.fixed(seed)
         if self.redraws:
-            labelled, pool = self._divided(labelled, pool, rng)
-        return Draw(self, rng, labelled, pool, np.flatnonzero(self.splits == "test"))
+            draw.labelled, draw.pool = self._divided(draw.labelled, draw.pool, draw.rng)
+        return draw
+
+    def fixed(self, seed: int) -> Draw:
+        """Return the labelled set and the pool of the run, with the random numbers of a seed."""
+        rng = np.random.default_rng(np.random.SeedSequence(self.entropy, spawn_key=(seed,)))
+        labelled = np.flatnonzero((self.splits == "labelled") & (self.labels >= 0))
+        pool, test = (np.flatnonzero(self.splits == name) for name in ("pool", "test"))
+        return Draw(self, rng, labelled, pool, test)
 
     def _divided(
         self, labelled: IntArray, pool: IntArray, rng: np.random.Generator

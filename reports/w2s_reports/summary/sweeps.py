@@ -17,6 +17,7 @@ TITLES = {
     "pool": "Number of weak labels",
     "noise": "Noise of the weak labels",
     "model": "Pairs of models",
+    "rounds": "Rounds of the selection",
 }
 # Formats of a line's values, by their unit.
 FORMATS = {"accuracy": "share", "gain": "points", "PGR": "share", "OPR": "number"}

@@ -11,7 +11,7 @@ import pytest
 from w2s_data import Run, audit, load_dataset
 from w2s_data.cli import main
 from w2s_data.compute.context import Compute
-from w2s_data.errors import EncoderError, InputError, NotApplicableError, UnscoredError
+from w2s_data.errors import EncoderError, InputError, NotApplicableError, RunError, UnscoredError
 from w2s_data.stages import sweep_stage
 from w2s_data.stages.checks import Known
 from w2s_data.stages.graph import SWEEP
@@ -131,7 +131,7 @@ def test_bad_settings_are_one_line(settings, message):
         read_settings(SweepSettings, settings)
 
 
-def test_data_that_lack_something_are_refused_first(tmp_path):
+def test_data_that_lack_something_are_refused_first(run, tmp_path):
     dataset = load_dataset("example:gaussian_overlap?n=200")
     known = Known(dataset, frozenset({"strong", "weak"}))
     with pytest.raises(NotApplicableError, match=r"the data have none.*with group="):
@@ -140,8 +140,10 @@ def test_data_that_lack_something_are_refused_first(tmp_path):
         check_sweep(SweepSettings(over="model"), known)
     with pytest.raises(EncoderError, match="no encoder can read the items"):
         check_sweep(SweepSettings(over="model", weak_models=("tfidf:2",)), known)
+    with pytest.raises(RunError, match="has no selection"):
+        sweep_stage(run, SweepSettings(over="rounds"), COMPUTE)
     with pytest.raises(UnscoredError, match="has no scores"):
-        sweep_stage(Run.create(tmp_path / "run", dataset), NOISE, COMPUTE)
+        sweep_stage(Run.create(tmp_path / "other", dataset), NOISE, COMPUTE)
 
 
 def test_the_command_prints_the_figure_and_the_page_has_it(run, capsys):

@@ -234,3 +234,21 @@ def test_a_stronger_penalty_uses_fewer_dimensions():
     assert found == sorted(found, reverse=True)
     assert found[-1] == 1
     assert used_dimensions(features, 1e-6, 7) == 7
+
+
+def test_a_selection_is_beside_random_items_and_the_densest_sources():
+    made = known_types()
+    pool = np.flatnonzero(made.splits == "pool")
+    rng = np.random.default_rng(0)
+    # The one source has all the points that the weak model is sure of.
+    sure = np.abs(made.weak_proba[:, 0] - 0.5) > 0.4
+    sources = np.where(sure, "sure", "unsure")
+    bought = np.array_split(rng.permutation(pool[~sure[pool]])[:150], 3)
+    made = World(**{**vars(made), "sources": sources, "rounds": tuple(bought)})
+    result = sweep(made, SweepOptions("rounds", draws=2), seeds=2)
+    assert [p.x for p in result["items of the selection"].points] == [50, 100, 150]
+    assert (
+        np.ptp([p.value.high - p.value.low for p in result["items of the selection"].points]) == 0
+    )
+    assert result.facts["selection minus random"].value < 0  # labels of the unsure are worse
+    assert result.facts["oracle minus random"].value > 0
