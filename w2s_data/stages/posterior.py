@@ -86,6 +86,7 @@ def fit_posterior(
         weak_proba[sample],
         gold=(ArrayFeatures(strong.take(learned)), weak_proba[learned], dataset.labels[learned]),
         relabel=weak.relabel(gold.units, learned, sample),
+        relabel_folds=weak.relabel_folds(learned),
         gold_weight=None if gold_weight is None else gold_weight[learned],
         pool_labels=dataset.labels[sample],
         from_pool=np.isin(dataset.ids[learned], list(drawn)),

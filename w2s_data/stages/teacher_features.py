@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from w2s_data.compute.context import Compute
     from w2s_data.encoders.base import Encoder
     from w2s_data.run import Run
-    from w2s_data.stages.teacher_settings import TeacherSettings
+    from w2s_data.stages.teacher_base import TeacherSettings
 
 OWN = "teacher-"  # begins the names of feature stores that no role has
 

@@ -6,39 +6,33 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, Strict, ValidationInfo
 
 from w2s_data.errors import InputError, listing, unknown
 from w2s_data.stages.fields import (
-    BelowOne,
     ClassMap,
-    ClassNames,
     Count,
     Flag,
     Names,
     Penalty,
-    Place,
-    Positive,
     Shell,
     Text,
     located,
 )
+from w2s_data.stages.labeller_settings import (
+    AnswersTeacher,
+    CommandTeacher,
+    FinetuneTeacher,
+    RulesTeacher,
+)
 from w2s_data.stages.settings import Settings, read_settings
-from w2s_data.utils.io import jsonable
+from w2s_data.stages.teacher_base import LearningSettings, TeacherSettings, TrainOn
 
 NAME = re.compile(r"\w([\w .-]*\w)?")
 MEMBER = "/"  # stands between the name of a hierarchy and those of its specialists
 _OPTION = re.compile(r",\s*(?=[a-z_][\w.]*=)")  # before a further key in a shell
-
-
-def _function(value: Any, info: ValidationInfo) -> Any:
-    """Resolve the file of FILE.py:FUNCTION relative to the configuration."""
-    base = (info.context or {}).get("base")
-    if base is None or not isinstance(value, str) or ".py" not in value:
-        return value
-    return str(base / Path(value).expanduser())
 
 
 def _encoder(value: Any, info: ValidationInfo) -> Any:
@@ -50,77 +44,16 @@ def _encoder(value: Any, info: ValidationInfo) -> Any:
     return remake_encoder(value)
 
 
-def _described(value: Any) -> Any:
-    """Return a setting as JSON types: an encoder by its arguments, a function by its name."""
-    from w2s_data.encoders.base import Encoder
-    from w2s_data.encoders.names import describe_encoder
-
-    if isinstance(value, Encoder):
-        return describe_encoder(value)
-    if callable(value):
-        return f"{value.__module__}.{value.__qualname__}"
-    return jsonable(value)
-
-
 def shown_settings(settings: TeacherSettings) -> dict[str, Any]:
     """Return settings for a page: files by their names, without the folders of this machine."""
 
     def shown(value: Any) -> Any:
-        if isinstance(value, str) and Path(value).is_absolute():
-            return Path(value).name
+        if isinstance(value, str):  # the words of a command, too
+            words = value.split(" ")
+            return " ".join(Path(w).name if Path(w).is_absolute() else w for w in words)
         return {k: shown(v) for k, v in value.items()} if isinstance(value, dict) else value
 
     return {name: shown(value) for name, value in settings.recorded().items()}
-
-
-class TrainOn(Settings):
-    """Gold rows that a teacher learns from: those that fulfil every condition."""
-
-    source: Names | None = Field(None, description="Sources.")
-    classes: ClassNames | None = Field(None, description="Classes.")
-    cluster: Annotated[tuple[int, ...], Strict(False)] | None = Field(
-        None, description="Numbers of clusters of its features, from 0."
-    )
-    clusters: Count | None = Field(None, description="Clusters to form; 4 by default.")
-    share: Annotated[Positive, Field(le=1)] | None = Field(
-        None, description="Random share of these rows."
-    )
-    label_noise: BelowOne | None = Field(
-        None, description="Share of them that gets another label, drawn at random."
-    )
-
-
-class TeacherSettings(Settings):
-    """Settings that every kind of teacher has."""
-
-    panel: ClassVar[str] = "Teachers"
-    kind: ClassVar[str]  # also the key that names it
-    keys: ClassVar[tuple[str, ...]]  # any of which says that a table is of this kind
-
-    secrets: ClassVar[frozenset[str]] = frozenset()  # fields that are written down nowhere
-
-    @property
-    def columns_read(self) -> tuple[str, ...]:
-        """Columns of the original table that the teacher reads."""
-        return ()
-
-    def contents(self) -> Mapping[str, Any]:
-        """Return what its opinions depend on beside settings and data, such as hashes of files."""
-        return {}
-
-    def recorded(self) -> dict[str, Any]:
-        """Return the settings that were given, in JSON, by which they can be read again."""
-        given = self.model_dump(exclude_none=True, exclude_defaults=True)
-        return {n: _described(value) for n, value in given.items() if n not in self.secrets}
-
-
-class LearningSettings(TeacherSettings):
-    """Settings of a teacher that learns from gold rows."""
-
-    train_on: TrainOn | None = Field(None, description="Gold rows that it learns from.")
-    specialists: Literal["halves", "quarters", "sources"] | None = Field(
-        None, description="Also train specialists, each on a part of the classes or sources."
-    )
 
 
 class EncoderTeacher(LearningSettings):
@@ -142,16 +75,6 @@ class EncoderTeacher(LearningSettings):
     analyzer: Text | None = Field(None, description="As in [weak].")
 
 
-class FinetuneTeacher(LearningSettings):
-    """A small transformer that is trained on the gold rows."""
-
-    kind: ClassVar[str] = "finetune"
-    keys: ClassVar[tuple[str, ...]] = ("finetune",)
-
-    finetune: Place = Field(description="Transformers model, folder or hub name.")
-    tuning: Literal["head", "lora", "full"] = Field("full", description="What is trained.")
-
-
 class ColumnsTeacher(TeacherSettings):
     """Columns of the data: probabilities, or a label with or without its confidence."""
 
@@ -167,41 +90,6 @@ class ColumnsTeacher(TeacherSettings):
     def columns_read(self) -> tuple[str, ...]:
         """Columns of the original table that the teacher reads."""
         return tuple(name for name in (*(self.columns or ()), self.label, self.confidence) if name)
-
-
-class AnswersTeacher(TeacherSettings):
-    """A column with the free answers of a language model."""
-
-    kind: ClassVar[str] = "answers"
-    keys: ClassVar[tuple[str, ...]] = ("answers",)
-
-    answers: Text = Field(description="Column of answers.")
-    map: ClassMap | None = Field(None, description="Class of the answers that fit a pattern.")
-
-    @property
-    def columns_read(self) -> tuple[str, ...]:
-        """Columns of the original table that the teacher reads."""
-        return (self.answers,)
-
-
-class RulesTeacher(TeacherSettings):
-    """Rules of a person: a Python function of an item, or a table of patterns."""
-
-    kind: ClassVar[str] = "rules"
-    keys: ClassVar[tuple[str, ...]] = ("rules",)
-
-    rules: Annotated[Any, AfterValidator(_function)] = Field(
-        description="FILE.py:FUNCTION of an item, or a table from patterns to classes."
-    )
-
-
-class CommandTeacher(TeacherSettings):
-    """A program or an HTTP endpoint that is asked for labels."""
-
-    kind: ClassVar[str] = "command"
-    keys: ClassVar[tuple[str, ...]] = ("command",)
-
-    command: Text = Field(description="Program with its arguments, or the URL of an endpoint.")
 
 
 TEACHERS: tuple[type[TeacherSettings], ...] = (

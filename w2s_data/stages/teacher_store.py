@@ -16,9 +16,10 @@ import pyarrow.parquet as pq
 from w2s_data.data.weak import proba_of, proba_table
 from w2s_data.errors import InputError, RunError
 from w2s_data.stages.graph import TEACH, TEACHER_COLUMNS, TEACHERS_SUMMARY
+from w2s_data.stages.teacher_base import TeacherSettings
 from w2s_data.stages.teacher_features import TeacherFeatures
 from w2s_data.stages.teacher_kinds import fixed_opinions, make_learner
-from w2s_data.stages.teacher_settings import TeacherSettings, read_teacher
+from w2s_data.stages.teacher_settings import read_teacher
 from w2s_data.teachers.items import Items
 from w2s_data.teachers.learner import Lesson
 from w2s_data.teachers.opinions import Opinions

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,13 +20,12 @@ from w2s_data.stages.checks import Known
 from w2s_data.stages.embedding import ROLES, check_embed
 from w2s_data.stages.gold import gold_rows
 from w2s_data.stages.graph import TEACH, TEACHER_COLUMNS, TEACHERS_SUMMARY
+from w2s_data.stages.teacher_base import TeacherSettings, TrainOn
 from w2s_data.stages.teacher_features import TeacherFeatures, manifest_file, models_of
 from w2s_data.stages.teacher_kinds import fixed_opinions, is_learning, make_learner
 from w2s_data.stages.teacher_settings import (
     EncoderTeacher,
-    TeacherSettings,
     TeachSettings,
-    TrainOn,
     read_teachers,
     shown_settings,
 )
@@ -98,6 +98,7 @@ def teach_stage(
     recorded = {
         "teachers": {name: own.recorded() for name, own in teachers.items()},
         "columns": _digest(columns),
+        "contents": {name: dict(own.contents()) for name, own in teachers.items()},
         "seed": compute.seed,
     }
     if (earlier := run.earlier(TEACH, recorded)) is not None:
@@ -149,6 +150,8 @@ def check_teach(settings: TeachSettings, known: Known) -> None:
     for name, own in teachers.items():
         if own.kind == EncoderTeacher.kind and own.encoder not in ROLES:
             _check_encoder(name, own, dataset)
+        with _named(name):
+            own.check(dataset)
     if dataset is None or not teachers:
         return
     if dataset.weak_proba is not None:
@@ -228,21 +231,28 @@ def _taught(run: Run, one: Planned, items: Items) -> Taught:
     earlier = read_taught(run, one.name)
     if earlier is not None and earlier.key == key:
         return earlier
-    try:
-        with collect_warnings(DegenerateDataWarning) as notes:
-            if is_learning(one.settings):
-                learner = make_learner(one.settings, items, _lesson(one, items), {})
-                opinions, lesson, learned = learner.opinions(), learner.lesson, learner.learned
-            else:
-                opinions, lesson, learned = fixed_opinions(one.settings, items), None, {}
-    except InputError as error:
-        text = str(error)
-        named = text if text.startswith("teacher ") else f"teacher {one.name!r}: {text}"
-        raise type(error)(named) from error
+    with _named(one.name), collect_warnings(DegenerateDataWarning) as notes:
+        if is_learning(one.settings):
+            learner = make_learner(one.settings, items, _lesson(one, items), {})
+            opinions, lesson, learned = learner.opinions(), learner.lesson, learner.learned
+        else:
+            opinions, lesson, learned = fixed_opinions(one.settings, items), None, {}
     opinions = replace(opinions, notes=(*opinions.notes, *map(str, notes)))
     taught = Taught(key, opinions, lesson or Lesson(empty, empty), learned)
     write_taught(run, one.name, taught)
     return taught
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Name the teacher in errors that do not name it yet."""
+    try:
+        yield
+    except InputError as error:
+        text = str(error)
+        raise type(error)(
+            text if text.startswith("teacher ") else f"teacher {name!r}: {text}"
+        ) from error
 
 
 def _lesson(one: Planned, items: Items) -> Lesson:

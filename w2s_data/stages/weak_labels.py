@@ -100,6 +100,11 @@ class WeakLabels:
 
         return relabel
 
+    def relabel_folds(self, gold: IntArray) -> IntArray | None:
+        """Return the folds (n,) of gold rows by which a teacher must be trained again, if any."""
+        folds = [one.gold_folds for one in self.learners if one is not None]
+        return next((own[gold] for own in folds if own is not None), None)
+
     def fixed_views(self) -> list[FeatureMatrix]:
         """Return log-probabilities of all items by teachers that learned from no gold row."""
         learners = self.learners or (None,) * self.by_teacher.shape[1]

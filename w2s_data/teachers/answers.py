@@ -173,20 +173,32 @@ def read_answers(
     return read
 
 
+def check_map(map: Mapping[str, str], class_names: Sequence[str] | None) -> list[int]:
+    """Return the class code of each expression; raise InputError for one that cannot be used.
+
+    Without class names only the expressions are looked at.
+    """
+    for pattern in map:
+        compiled(pattern, "map")
+    found = ClassTable(class_names or ()).find(map.values())
+    codes = []
+    for (pattern, name), code in zip(map.items(), found, strict=True):
+        if code is None and class_names is not None:
+            raise ColumnError(
+                f"map gives {pattern!r} the class {name!r}; the classes are {listing(class_names)}"
+            )
+        codes.append(-1 if code is None else code)
+    return codes
+
+
 def _mapped(
     texts: Sequence[str], class_names: Sequence[str], map: Mapping[str, str], what: str
 ) -> tuple[BoolArray, dict[str, BoolArray]]:
     """Return which classes (n, C) the texts have by a map, and which texts each pattern matches."""
-    named = ClassTable(class_names).find(map.values())
     fits = np.zeros((len(texts), len(class_names)), dtype=bool)
     by_pattern = {}
-    for (pattern, name), code in zip(map.items(), named, strict=True):
-        if code is None:
-            raise ColumnError(
-                f"{what}: map gives {pattern!r} the class {name!r}; the classes are "
-                f"{listing(class_names)}"
-            )
-        by_pattern[pattern] = found_in(compiled(pattern, f"{what}: map"), texts, what)
+    for pattern, code in zip(map, check_map(map, class_names), strict=True):
+        by_pattern[pattern] = found_in(compiled(pattern, "map"), texts, what)
         fits[:, code] |= by_pattern[pattern]
     return fits, by_pattern
 

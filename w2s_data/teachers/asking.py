@@ -14,6 +14,7 @@ import os
 import queue
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -59,6 +60,9 @@ class Asked(Protocol):
     def name(self) -> str:
         """Its name in messages."""
 
+    def check(self) -> None:
+        """Raise InputError where it cannot be asked, without asking."""
+
     def identity(self, folder: Path | None) -> list[str]:
         """Return by what its answers are kept in a folder."""
 
@@ -92,6 +96,12 @@ class Program:
         if not words:
             raise InputError("command is empty: name a program")
         return words
+
+    def check(self) -> None:
+        """Raise InputError for a program that is not there."""
+        program = self.words[0]
+        if shutil.which(program) is None:
+            raise InputError(f"{self.name} cannot be started: there is no program {program!r}")
 
     def identity(self, folder: Path | None) -> list[str]:
         """Return the words by which answers are kept; paths as seen from there, as both may move.

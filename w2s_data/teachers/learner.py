@@ -47,6 +47,10 @@ class Learner(Protocol):
     def n_columns(self) -> int:
         """Columns of the features that it reads, by which memory is planned."""
 
+    @property
+    def gold_folds(self) -> IntArray | None:
+        """Fold (N,) of each gold row, by which alone it can be trained again; None for any."""
+
     def opinions(self) -> Opinions:
         """Label all items; those that it learned from by cross-fitting."""
 

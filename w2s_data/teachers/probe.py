@@ -61,6 +61,11 @@ class ProbeTeacher:
         return self.features.shape[1]
 
     @property
+    def gold_folds(self) -> IntArray | None:
+        """None: it is trained again without any rows."""
+        return None
+
+    @property
     def learned(self) -> Mapping[str, Any]:
         """The penalty that it has."""
         return {"l2": float(self.fitted.l2_)}

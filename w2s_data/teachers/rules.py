@@ -239,7 +239,7 @@ def _hits(rule: Any, texts: Sequence[str], folded: Sequence[str]) -> BoolArray:
     # Most texts lack the word, which is seen ten times faster without the pattern.
     begins = word.split()[0]
     hits = np.array([begins in text for text in folded], dtype=bool)
-    candidates = [folded[row] for row in np.flatnonzero(hits)]
+    candidates = [folded[row] for row in np.flatnonzero(hits).tolist()]
     hits[hits] = found_in(compiled(whole_words([word]), "rules"), candidates, "rules")
     return hits
 
