@@ -300,7 +300,7 @@ def _advice(split: Split, purchases: list[Purchase], prices: Prices) -> str:
         return "Keep the money: no more labels are expected to raise the accuracy."
     end = "; beyond twice your present size this is a guess." if split.guess else "."
     return (
-        f"Buy {' and '.join(parts)} for {split.spent:,.6g}: they are expected to add "
+        f"Buy {' and '.join(parts)} for {split.spent:,.4g}: they are expected to add "
         f"{_points(split.gain)}{end}"
     )
 

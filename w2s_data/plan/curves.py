@@ -27,12 +27,13 @@ STORED = 100  # draws in a summary, for intervals of two digits
 # of the rest (None where labels of that kind do not count), median and spread of the logarithm of
 # both exponents. From tasks of text and digits, with other draws than those of the evidence.
 FLOOR = {"gold": (0.5, 2.5), "weak": (4.8, 1.2), "both": (0.75, 2.25)}
-GOLD_RATE, POOL_RATE = (0.45, 0.5), (0.6, 0.5)
-POOL_PART = {"gold": None, "weak": (8.0, 1.0), "both": (0.8, 3.2)}
-# Trainings on parts of the same rows vary together: the covariance of left-out rows misses it.
-SHARED_TRAINING = 4.0
+GOLD_RATE, POOL_RATE = (0.3, 0.5), (0.6, 0.5)
+POOL_PART = {"gold": None, "weak": (8.0, 1.0), "both": (0.6, 3.4)}
+# Trainings on parts of the same rows vary together, which the covariance of left-out rows misses:
+# factors of the variances of differences and of the level.
+SHARED_TRAINING, SHARED_LEVEL = 4.0, 2.0
 # Standard deviation of the error of one training, as a part of it, if all labels were new ones.
-GOLD_LUCK, POOL_LUCK = 0.1, 0.05
+GOLD_LUCK, POOL_LUCK = 0.1, 0.06
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class Curve:
         new_gold, new_pool = (
             max(0.0, 1 - old / new) for old, new in ((self.n, n), (self.N, n_pool))
         )
-        spread = GOLD_LUCK * np.sqrt(new_gold) + POOL_LUCK * np.sqrt(new_pool)
+        spread = np.sqrt(GOLD_LUCK**2 * new_gold + POOL_LUCK**2 * new_pool)
         return self.luck * self.error * spread
 
     def without(self, sides: list[int]) -> Curve:
@@ -130,8 +131,9 @@ def fit_curve(
 ) -> Curve:
     """Weight draws of the prior by how well they explain errors (P,) at sizes (P, 2).
 
-    The present error is integrated out, since the others are proportional to it. `pace` multiplies
-    the exponents that the prior expects.
+    The first size is the largest. Only differences from it are compared: as the levels of all vary
+    together, a fit to them would trade a wrong level for a wrong slope. `pace` multiplies the
+    exponents that the prior expects.
     """
     floor, pool_part, gold_rate, pool_rate = _prior(option, pace, rng)
     ratio = sizes / np.asarray(present)
@@ -140,15 +142,14 @@ def fit_curve(
         *(floor[wide], pool_part[wide], gold_rate[wide], pool_rate[wide]),
         *(ratio[:, 0], ratio[:, 1]),
     )
-    precision = np.linalg.inv(covariance)
-    weighted = design @ precision  # (K, P)
-    information = (weighted * design).sum(axis=1)
-    level = weighted @ errors / information
-    fit = level**2 * information / 2 - np.log(information) / 2
+    excess = errors[0] * (design[:, 1:] / design[:, :1] - 1) - (errors[1:] - errors[0])
+    contrast = np.hstack([-np.ones((len(errors) - 1, 1)), np.eye(len(errors) - 1)])
+    precision = np.linalg.inv(SHARED_TRAINING * contrast @ covariance @ contrast.T)
+    fit = -((excess @ precision) * excess).sum(axis=1) / 2
     chance = np.exp(fit - fit.max())
     kept = rng.choice(len(floor), N_KEPT, p=chance / chance.sum())
-    noise = rng.normal(size=N_KEPT) / np.sqrt(information[kept])
-    present_error = np.clip(level[kept] + noise, 0.0, 1.0)
+    noise = rng.normal(size=N_KEPT) * np.sqrt(SHARED_LEVEL * covariance[0, 0])
+    present_error = np.clip((errors[0] + noise) / design[kept, 0], 0.0, 1.0)
     # Quantiles in random order, so that luck adds nothing to a mean.
     luck = rng.permutation(ndtri((np.arange(N_KEPT) + 0.5) / N_KEPT))
     of_kept = (part[kept] for part in (floor, pool_part, gold_rate, pool_rate))
@@ -158,7 +159,7 @@ def fit_curve(
 def covariance_of(wrong: FloatArray) -> FloatArray:
     """Return the covariance (P, P) of mean errors over gold rows (n, P)."""
     n, n_points = wrong.shape
-    rows = np.atleast_2d(np.cov(wrong.T)) * SHARED_TRAINING / n
+    rows = np.atleast_2d(np.cov(wrong.T)) / n
     # One row more that is half wrong keeps the variance of rows that are all right from being 0.
     return np.asarray(rows + np.eye(n_points) * 0.25 / n**2)
 

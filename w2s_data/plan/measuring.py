@@ -21,6 +21,7 @@ GOLD, WEAK, BOTH = "gold", "weak", "both"
 # Shares of the labels to train on. Smaller ones have another slope, and larger ones add little.
 GOLD_SHARES = (1.0, 0.63, 0.4, 0.25)
 POOL_SHARES = (1.0, 0.5, 0.25)
+FALLS = 2.0  # standard errors by which an accuracy has to fall to be taken for a falling one
 FEWEST_ROWS = 2  # that anything is trained on
 
 Point = tuple[int, int]  # numbers of a share of the gold rows and of one of the pool
@@ -45,7 +46,10 @@ class Task:
 
 @dataclass(frozen=True)
 class Measured:
-    """Share of trainings in which each gold row was wrong, by the sizes trained on."""
+    """Share of trainings in which each gold row was wrong, by the sizes trained on.
+
+    The first sizes are the largest.
+    """
 
     sizes: FloatArray  # (P, 2): gold rows, pool rows
     wrong: FloatArray  # (n, P)
@@ -54,6 +58,16 @@ class Measured:
     def errors(self) -> FloatArray:
         """Mean errors (P,)."""
         return np.asarray(self.wrong.mean(axis=0))
+
+    def falls(self, side: int) -> bool:
+        """Return whether accuracy falls significantly with gold rows (0) or pool rows (1)."""
+        other = self.sizes[:, 1 - side]
+        edge = np.flatnonzero(other == other.max())
+        least = edge[self.sizes[edge, side].argmin()]
+        rise = self.wrong[:, 0] - self.wrong[:, least]
+        # As if one more row were half wrong, so that some doubt stays where all rows agree.
+        error = np.sqrt((rise.var() + 0.25 / len(rise)) / len(rise))
+        return bool(rise.mean() > FALLS * error)
 
 
 def measure(

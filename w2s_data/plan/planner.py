@@ -27,7 +27,6 @@ from w2s_data.utils.validation import check_generator, check_parameters, share, 
 
 FEW_GOLD = 30  # below it curves are little more than their prior
 FEWEST_GOLD = 8  # below it there is nothing to leave out
-FALLS = 2.0  # standard errors by which a curve has to fall to be taken for a falling one
 
 
 class LabelPlanner(BaseEstimator):  # type: ignore[misc]
@@ -299,7 +298,7 @@ class LabelPlanner(BaseEstimator):  # type: ignore[misc]
                 rng,
                 self.pace_.value,
             )
-            still = [side for side in (0, 1) if _falls(measured, side)]
+            still = [side for side in (0, 1) if measured.falls(side)]
             for side in still:
                 labels = ("gold", "weak")[side]
                 notes.append(
@@ -328,17 +327,6 @@ def _best_option(measured: Mapping[str, Measured], level: float) -> str:
     ahead = {name: _mean(both - measured[name].wrong[:, 0], level) for name in (GOLD, WEAK)}
     best = max(ahead, key=lambda name: ahead[name].value)
     return best if ahead[best].low > 0 else BOTH
-
-
-def _falls(measured: Measured, side: int) -> bool:
-    """Return whether the error rises with the gold rows (0) or the pool rows (1)."""
-    other = measured.sizes[:, 1 - side]
-    edge = np.flatnonzero(other == other.max())
-    least = edge[measured.sizes[edge, side].argmin()]
-    if measured.sizes[least, side] == measured.sizes[0, side]:
-        return False
-    rise = measured.wrong[:, 0] - measured.wrong[:, least]
-    return bool(rise.mean() > FALLS * np.sqrt((rise.var() + 0.25 / len(rise)) / len(rise)))
 
 
 def _mean(differences: FloatArray, level: float) -> Estimate:
