@@ -200,10 +200,10 @@ class TrainingSettings:
         a method takes ``ceil(N / batch_size) * epochs`` steps, however few rows it keeps.
     learning_rate : float or "auto", optional
         The highest rate. By default 1e-3 for heads; for whole models 1e-4 (full), or ten times that
-        (lora), up to 50 million parameters, and less for larger ones; see
-        `levels.schedule.usual_rate`. It falls to zero over the steps. "auto" takes a tenth of the
-        rate at which the loss is least in a training of 60 steps with a rising rate, once per seed
-        (whole models).
+        (lora; three times for rewards of pairs), up to 50 million parameters, and less for larger
+        ones; see `levels.schedule.usual_rate`. It falls to zero over the steps. "auto" takes a
+        tenth of the rate at which the loss is least in a training of 60 steps with a rising rate,
+        once per seed (whole models).
     batch_size : int, optional
         By default 128 for heads; for whole models 32, or 16 or 8 on small pools, until the student
         takes 250 steps.

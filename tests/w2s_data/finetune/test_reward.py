@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import logging
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
 from torch.nn.functional import logsigmoid
 
 from tests.kinds import save_model, save_tokenizer
 from w2s_data.data.prompts import Pair
 from w2s_data.encoders.recipe import Recipe
 from w2s_data.encoders.source import Source
+from w2s_data.encoders.text import TextEncoder
 from w2s_data.errors import EncoderError, InputError, NotApplicableError
 from w2s_data.finetune import Student, fit_student, measure_gain
+from w2s_data.finetune.levels import reward
 from w2s_data.finetune.levels.pair_tokens import PairReader
 from w2s_data.finetune.levels.reward import ImplicitNetwork, check_reward, make_network
 from w2s_data.finetune.losses import cross_entropy
@@ -84,6 +88,35 @@ def test_a_swapped_pair_has_swapped_probabilities(models, rng, name, reward, tun
     expected = torch.where(torch.from_numpy(turned)[:, None], found.flip(1), found)
     assert torch.equal(again, expected)
     assert found[:, 0].std() > 1e-3
+
+
+def test_a_training_starts_from_the_logistic_regression_of_the_preferences(
+    models, rng, monkeypatch
+):
+    network = network_of(models["bert"], "head")
+    pairs, labels = make_pairs(rng, 60)
+    labels = np.eye(2)[np.where(rng.random(60) < 0.8, labels, 1 - labels)]
+    weight = np.where(np.arange(60) < 50, 1.0 + np.arange(60) % 2, 0.0)  # the last are held out
+    network.items = network.read(pairs)
+    monkeypatch.setattr(reward, "choose_penalty", Mock(return_value=0.1))
+    found = network.fitted(labels, weight, 0)["head.weight"].numpy()[0]
+
+    encoder = TextEncoder(models["bert"], pooling="mean")
+    features = [encoder.encode([pair[side] for pair in pairs[:50]]) for side in (0, 1)]
+    difference = features[0] - features[1]
+    share = weight[:50] / weight[:50].mean()
+    size = np.sqrt(np.average(difference**2, axis=0, weights=share))
+    reference = LogisticRegression(C=1 / (50 * 0.1), fit_intercept=False, tol=1e-8, max_iter=500)
+    is_first = labels[:50, 0] == 1
+    reference.fit(difference / size, is_first, sample_weight=share)
+    np.testing.assert_allclose(found, reference.coef_[0] / size, rtol=1e-3, atol=1e-4)
+
+    network.items = network.read(swapped(pairs))
+    again = network.fitted(labels[:, ::-1], weight, 0)["head.weight"].numpy()[0]
+    np.testing.assert_allclose(again, found, rtol=1e-4, atol=1e-6)
+    signed = labels - 0.5  # of a method that corrects a bias: no probabilities
+    assert network.fitted(signed, weight, 0) == {}
+    assert network_of(models["llama"], "dpo").fitted(labels, weight, 0) == {}
 
 
 def test_the_reward_is_linear_in_the_pooled_state_and_the_loss_is_that_of_bradley_and_terry(
@@ -298,7 +331,7 @@ def test_every_method_runs_on_pairs(models, rng, reward):
     gold = np.where(np.arange(48) < 16, labels, -1)
     for method in available_methods():
         student = fit_student(
-            *(method, features, [labels_of(labels, rng, error) for error in (0.1, 0.3)]),
+            *(method, features, [labels_of(labels, rng, error) for error in (0.1, 0.3, 0.3)]),
             settings=settings_of(models["llama"], reward, "lora", epochs=1),
             items=pairs,
             gold=gold,

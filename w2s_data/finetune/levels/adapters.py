@@ -177,8 +177,10 @@ class WholeTask(Task):
         with seeded(self._seed, self.device) as reseed:
             if self._most_tokens is None:
                 self._most_tokens = tokens_that_fit(name, network, self._batch_rows, self.n_steps)
-            schedule = self._schedule(objective, stage, reseed, weight)
             network.load(self._initial)
+            initial = self._initial | self._fitted(objective, weight[0])
+            schedule = self._schedule(objective, stage, reseed, weight, initial)
+            network.load(initial)
             store = self._store(objective, stage, weight, (penalty, capacity))
             with progress(name, self.n_steps, "steps", self.progress) as advance:
                 trainer = self._trainer(objective, stage, reseed, schedule, advance, store)
@@ -189,6 +191,14 @@ class WholeTask(Task):
         self._most_tokens = trainer.most_tokens
         training = self._describe(name, trainer)
         return WholeModel(network, self._to_disk(), network.depth, objective.link, training)
+
+    def _fitted(self, objective: Objective, weight: FloatArray) -> State:
+        """Return new weights that are fitted to the labels of a training, by its rows alone."""
+        labels = getattr(objective, "labels", None)
+        own = self.labels() if labels is None else labels[0].cpu().numpy().astype(np.float64)
+        # Several teachers weigh the same before anything is learned.
+        own = own.mean(axis=1) if own.ndim == 3 else own
+        return self.network.fitted(own, weight, self._seed)
 
     def _to_disk(self) -> State:
         """Return the present weights from a file, beside the checkpoint where there is one."""
@@ -247,15 +257,21 @@ class WholeTask(Task):
         )
 
     def _schedule(
-        self, objective: Objective, stage: str, reseed: Callable[[int], None], weight: FloatArray
+        self,
+        objective: Objective,
+        stage: str,
+        reseed: Callable[[int], None],
+        weight: FloatArray,
+        initial: State,
     ) -> StepSchedule:
         """Return the rates of a training; the highest is given, usual, or found once by a test."""
         model, rate = self.adaptation, self.settings.learning_rate
         if rate is None:
-            rate = usual_rate(model.tuning, self.network.n_parameters)
+            is_fitted = model.reward == "head"
+            rate = usual_rate(model.tuning, self.network.n_parameters, is_fitted=is_fitted)
         elif rate == "auto":
             if self._rate is None:
-                self.network.load(self._initial)
+                self.network.load(initial)
                 tried = rising_schedule(model.tuning)
                 # A copy: what an objective learns itself must not begin with the test.
                 trainer = self._trainer(copy.deepcopy(objective), stage, reseed, tried)

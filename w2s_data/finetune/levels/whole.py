@@ -33,7 +33,7 @@ from w2s_data.finetune.levels.precision import is_half
 from w2s_data.finetune.levels.sharding import gather, share_of
 from w2s_data.finetune.objectives import TrainingError
 from w2s_data.finetune.settings import RESIDENT_BYTES, Adaptation
-from w2s_data.utils.typing import BoolArray, IntArray
+from w2s_data.utils.typing import BoolArray, FloatArray, IntArray
 
 if TYPE_CHECKING:
     import torch
@@ -161,26 +161,41 @@ class WholeNetwork:
 
     def inference(self, items: Tokens | Images) -> Tensor:
         """Compute logits (n, C) of items that were read."""
+        return self.batched(items.lengths, self.n_classes, lambda rows: self._forward(items, rows))
+
+    def batched(
+        self, lengths: IntArray, width: int, compute: Callable[[IntArray], Tensor]
+    ) -> Tensor:
+        """Compute rows (n, width) without gradients, so many at a time as fit into memory."""
         import torch
 
         self.backbone.eval()
         # Longest first: batches of similar lengths need little padding, and the memory that
         # suffices for the first batch suffices for all.
-        order = np.argsort(-items.lengths, kind="stable")
-        logits = torch.empty((len(order), self.n_classes), device=self.device)
+        order = np.argsort(-lengths, kind="stable")
+        found = torch.empty((len(order), width), device=self.device)
         start = 0
         while start < len(order):
             batch = order[start : start + self.rows_at_a_time]
             try:
                 with torch.no_grad() if self.divided else torch.inference_mode():
-                    logits[batch] = self._read(items, batch)
+                    found[batch] = self._read(compute, batch)
                 start += len(batch)
             except torch.OutOfMemoryError as error:
                 if self.rows_at_a_time == 1:
                     raise TrainingError("the memory does not suffice for a single item") from error
                 self.rows_at_a_time //= 2
                 logger.warning("out of memory: reading %d items at a time", self.rows_at_a_time)
-        return logits
+        return found
+
+    def fitted(
+        self,
+        labels: FloatArray,  # noqa: ARG002
+        weight: FloatArray,  # noqa: ARG002
+        seed: int,  # noqa: ARG002
+    ) -> State:
+        """Return new weights that are fitted before the training, rather than drawn: none."""
+        return {}
 
     def state(self) -> State:
         """Copy the trained weights to the CPU."""
@@ -229,11 +244,11 @@ class WholeNetwork:
             # Adapters leave the embeddings frozen: without this no gradient enters the first layer.
             model.enable_input_require_grads()
 
-    def _read(self, items: Tokens | Images, rows: IntArray) -> Tensor:
+    def _read(self, compute: Callable[[IntArray], Tensor], rows: IntArray) -> Tensor:
         if self.divided is None:
-            return self._forward(items, rows)
-        logits: Tensor = self.divided(functools.partial(self._forward, items, rows))
-        return logits
+            return compute(rows)
+        found: Tensor = self.divided(functools.partial(compute, rows))
+        return found
 
     def _forward(self, items: Tokens | Images, rows: IntArray) -> Tensor:
         """Logits (B, C) in float32."""
