@@ -18,6 +18,7 @@ FARTHEST = 8.0  # times the present sizes, beyond which nothing is forecast
 GUESS = 2.0  # times the present sizes, beyond which a forecast is a guess
 SPLITS = 41  # shares of the budget for gold labels that are tried
 STEPS = 20  # of the budget, on the way to all of it
+LEAST_GAIN = 1e-6  # accuracy, below which nothing is bought
 CONTOUR = 25  # sizes on each axis of the contour
 GOLD_LABELS, WEAK_LABELS = "gold labels", "weak labels"
 OPTIONS = {
@@ -89,7 +90,8 @@ class Split:
     def above(self, now: Estimate) -> Estimate:
         """Return the accuracy if that of now is right; its interval is that of the gain."""
         gain = self.gain
-        return Estimate(*(now.value + x for x in (gain.value, gain.low, gain.high)), gain.level)
+        value, low, high = (now.value + part for part in (gain.value, gain.low, gain.high))
+        return Estimate(value, low, high, gain.level)
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields as plain types."""
@@ -155,8 +157,11 @@ class Market:
         return n, n_pool, self.curve.draws(n, n_pool).mean(axis=0)
 
     def best(self, money: float) -> Split:
-        """Return the split of least mean error; of equal ones the cheapest."""
+        """Return the split of least mean error, of equal ones the cheapest; it may be nothing."""
         n, n_pool, errors = self.splits(money)
+        now = float(self.curve.draws(self.curve.n, self.curve.N).mean())
+        if errors.min() > now - LEAST_GAIN:
+            return self.split(self.curve.n, self.curve.N)
         cost = self._cost(n, n_pool)
         best = min(range(SPLITS), key=lambda k: (round(float(errors[k]), 6), cost[k]))
         return self.split(float(n[best]), float(n_pool[best]))

@@ -82,7 +82,7 @@ class Curve:
             max(0.0, 1 - old / new) for old, new in ((self.n, n), (self.N, n_pool))
         )
         spread = np.sqrt(GOLD_LUCK**2 * new_gold + POOL_LUCK**2 * new_pool)
-        return self.luck * self.error * spread
+        return np.asarray(self.luck * self.error * spread)
 
     def without(self, sides: list[int]) -> Curve:
         """Return the curve without a slope over gold rows (0), pool rows (1) or both."""
@@ -152,8 +152,16 @@ def fit_curve(
     present_error = np.clip((errors[0] + noise) / design[kept, 0], 0.0, 1.0)
     # Quantiles in random order, so that luck adds nothing to a mean.
     luck = rng.permutation(ndtri((np.arange(N_KEPT) + 0.5) / N_KEPT))
-    of_kept = (part[kept] for part in (floor, pool_part, gold_rate, pool_rate))
-    return Curve(present_error, *of_kept, luck, *present)
+    return Curve(
+        error=present_error,
+        floor=floor[kept],
+        pool_part=pool_part[kept],
+        gold_rate=gold_rate[kept],
+        pool_rate=pool_rate[kept],
+        luck=luck,
+        n=present[0],
+        N=present[1],
+    )
 
 
 def covariance_of(wrong: FloatArray) -> FloatArray:
