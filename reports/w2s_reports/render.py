@@ -78,6 +78,8 @@ STAGES = {
     "export": "labels",
     "sweep": "sweeps",
 }
+# Stages that no section of the page is about, and the template of each.
+UNTOLD = {"embed": "embed", "teach": "taught"}
 # Sections that a hint replaces, and the part of the summary that has it.
 HINTED = {
     name: name
@@ -178,8 +180,8 @@ def render_stage(name: str, summary: Mapping[str, Any]) -> str:
     Parameters
     ----------
     name : str
-        Name of the stage: embed, score, groups, forecast, select, gain, plan, next, export or
-        sweep.
+        Name of the stage: embed, teach, score, groups, forecast, select, gain, plan, next,
+        export or sweep.
     summary : dict
         What the stage function returned; for embed, the shape (N, D) of each role's features.
 
@@ -190,8 +192,8 @@ def render_stage(name: str, summary: Mapping[str, Any]) -> str:
     strong features: 1,797 x 64
     """
     with parsing_results(name):
-        if name == "embed":
-            return _terminal(name, summary)
+        if name in UNTOLD:
+            return _terminal(UNTOLD[name], summary)
         return _terminal(STAGES[name], summarize_stage(name, summary))
 
 

@@ -32,6 +32,7 @@ from w2s_data.stages.graph import (
 )
 from w2s_data.stages.room import check_room
 from w2s_data.stages.settings import SelectSettings
+from w2s_data.stages.teacher_store import teacher_names
 from w2s_data.stages.weak_labels import weak_proba_of
 from w2s_data.utils.intervals import Estimate
 from w2s_data.utils.io import jsonable
@@ -90,7 +91,7 @@ def select_stage(
         shutil.rmtree(folder)
     elif (earlier := run.earlier(SELECT, recorded)) is not None:
         return earlier
-    check_room(SELECT, dataset, compute.memory)
+    check_room(SELECT, dataset, compute.memory, teachers=len(teacher_names(run)))
     strong = required(load_features(run, compute), "strong")
     sources = _sources(
         dataset,

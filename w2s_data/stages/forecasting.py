@@ -26,6 +26,8 @@ from w2s_data.stages.graph import DISCREPANCY, FORECAST, FORECAST_SUMMARY, SCORE
 from w2s_data.stages.room import check_room
 from w2s_data.stages.settings import ForecastSettings
 from w2s_data.stages.shifting import find_shift, learned_roles, shift_of
+from w2s_data.stages.teacher_store import teacher_names
+from w2s_data.stages.teaching import refresh_teachers
 from w2s_data.stages.warnings import data_warnings, unseen_share
 from w2s_data.stages.weak_labels import (
     teach,
@@ -68,6 +70,7 @@ def forecast_stage(
     settings, compute = settings or ForecastSettings(), compute or Compute(seed=run.seed)
     dataset = run.dataset()
     features = load_features(run, compute)
+    refresh_teachers(run, compute)
     forecaster = GainForecaster(
         student=LinearProbe(l2=settings.student_l2, random_state=compute.seed),
         teacher=LinearProbe(l2=settings.teacher_l2, random_state=compute.seed),
@@ -88,7 +91,7 @@ def forecast_stage(
     }
     if (earlier := run.earlier(FORECAST, recorded)) is not None:
         return earlier
-    check_room(FORECAST, dataset, compute.memory)
+    check_room(FORECAST, dataset, compute.memory, teachers=len(teacher_names(run)))
     teachers = not trains_teacher(run, dataset)
     check_forecast(settings, Known(dataset, frozenset(features), teachers))
     gold = gold_rows(dataset)

@@ -44,6 +44,7 @@ from w2s_data.stages.graph import (
 from w2s_data.stages.room import check_room
 from w2s_data.stages.settings import GroupSettings
 from w2s_data.stages.shared import check_shared, forget_orders, group_features, shared_notes
+from w2s_data.stages.teacher_store import teacher_names
 from w2s_data.stages.warnings import data_warnings
 from w2s_data.stages.weak_labels import weak_proba_of
 from w2s_data.utils.io import sha256_json
@@ -109,7 +110,8 @@ def groups_stage(
     check_scored(run)
     features = group_features(run, compute)
     strong = required(features, "strong")
-    check_room(GROUPS, dataset, compute.memory, strong.shape[1])  # vectors of a byte a number
+    n_bytes = strong.shape[1]  # vectors of a byte a number
+    check_room(GROUPS, dataset, compute.memory, n_bytes, len(teacher_names(run)))
     scores = run.read_table(SCORES, per_item=True)
     weak_proba = weak_proba_of(run, dataset)
     with run.stage(GROUPS, recorded) as stage:

@@ -17,17 +17,20 @@ PROBA_COPIES = {"score": 5, "forecast": 1, "select": 2, "gain": 6, "groups": 3}
 OPTIMIZER = 120 * 10**6
 
 
-def check_room(stage: Stage, dataset: W2SDataset, memory: MemoryLimit, features: int = 0) -> int:
+def check_room(
+    stage: Stage, dataset: W2SDataset, memory: MemoryLimit, features: int = 0, teachers: int = 0
+) -> int:
     """Return the bytes that are left beside what a stage of these items needs in any case.
 
-    `features` are bytes per item of features that the stage keeps in memory.
+    `features` are bytes per item of features that the stage keeps in memory, `teachers` those of a
+    run whose weak labels did not come with the data.
 
     Raises
     ------
     InputError
         If nothing is left: says how much memory is needed.
     """
-    n_models = max(1, len(dataset.weak_names))
+    n_models = max(1, teachers, len(dataset.weak_names))
     proba = 8 * len(dataset.class_names) * n_models * PROBA_COPIES[stage.name]
     needed = LIBRARIES + (OPTIMIZER if stage.name == "gain" else 0)
     needed += int(dataset.table.memory_usage(deep=True).sum())

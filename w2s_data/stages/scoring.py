@@ -35,6 +35,8 @@ from w2s_data.stages.reliability import summarize_reliability
 from w2s_data.stages.room import check_room
 from w2s_data.stages.settings import ScoreSettings
 from w2s_data.stages.shifting import WEIGHT, find_shift, learned_roles, shift_detector
+from w2s_data.stages.teacher_store import teacher_names
+from w2s_data.stages.teaching import refresh_teachers
 from w2s_data.stages.warnings import data_warnings
 from w2s_data.stages.weak_labels import teach, trains_teacher, weak_labels_of
 from w2s_data.teachers.probe import probe_for
@@ -74,6 +76,7 @@ def score_stage(
     settings, compute = settings or ScoreSettings(), compute or Compute(seed=run.seed)
     dataset = run.dataset()
     features = load_features(run, compute)
+    refresh_teachers(run, compute)
     # Their parameters are recorded in full: a new default makes the stage run again.
     make = OverlapDetector.reference if settings.reference else OverlapDetector
     detector = make(device=compute.device, random_state=compute.seed)
@@ -93,7 +96,7 @@ def score_stage(
     }
     if (earlier := run.earlier(SCORE, recorded)) is not None:
         return earlier
-    check_room(SCORE, dataset, compute.memory)
+    check_room(SCORE, dataset, compute.memory, teachers=len(teacher_names(run)))
     teachers = not trains_teacher(run, dataset)
     check_score(settings, Known(dataset, frozenset(features), teachers))
     strong = required(features, "strong")

@@ -112,10 +112,23 @@ def recorded_teachers(run: Run) -> dict[str, Any]:
     return dict(record.get("settings", {}).get("teachers", {}))
 
 
+def teacher_names(run: Run) -> tuple[str, ...]:
+    """Return the names of a run's teachers in the order of their weak labels, () without any."""
+    return tuple(teacher_records(run)) if is_taught(run) else ()
+
+
 def teacher_records(run: Run) -> dict[str, dict[str, Any]]:
     """Return the record of each teacher in `teachers.json`, by name."""
     summary = run.read_summary(TEACHERS_SUMMARY, TEACH.schema)
     return {teacher["name"]: teacher for teacher in summary["teachers"]}
+
+
+def teacher_stages(run: Run) -> tuple[int, ...] | None:
+    """Return how many teachers each level of the run's hierarchy has, None without specialists."""
+    if not is_taught(run):
+        return None
+    stages = run.read_summary(TEACHERS_SUMMARY, TEACH.schema)["stages"]
+    return None if stages is None else tuple(stages)
 
 
 def settings_of(run: Run, name: str) -> TeacherSettings:

@@ -32,6 +32,7 @@ from w2s_data.stages.teacher_settings import (
 from w2s_data.stages.teacher_store import (
     Taught,
     file_of,
+    is_taught,
     read_taught,
     recorded_teachers,
     run_items,
@@ -128,6 +129,12 @@ def teach_stage(
         summary = _summary(dataset, planned, taught, stores)
         stage.write_summary(TEACHERS_SUMMARY, summary)
     return StageResult(run.read(TEACH))
+
+
+def refresh_teachers(run: Run, compute: Compute) -> None:
+    """Teach again where items or features are others than the run's teachers were taught on."""
+    if is_taught(run) and not run.follows(TEACH):
+        teach_stage(run, None, compute)
 
 
 def planned_teachers(run: Run, settings: TeachSettings) -> dict[str, TeacherSettings]:

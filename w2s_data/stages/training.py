@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from w2s_data.stages.graph import (
 from w2s_data.stages.keeping import keep_students, remove_old_students
 from w2s_data.stages.posterior import posterior_of
 from w2s_data.stages.room import check_room
+from w2s_data.stages.teacher_store import teacher_names, teacher_stages
 from w2s_data.stages.tuning import check_model, given_settings, training_settings
 from w2s_data.stages.warnings import data_warnings
 from w2s_data.stages.weak_labels import weak_proba_by_model
@@ -68,7 +70,7 @@ def gain_stage(
     settings, compute = settings or GainSettings(), compute or Compute(seed=run.seed)
     check_scored(run)
     dataset = run.dataset()
-    methods = methods_from(settings.methods)
+    methods = with_stages(methods_from(settings.methods), teacher_stages(run))
     chosen = training_settings(settings, compute.device, dataset)
     # More seeds or methods reuse students; other labels, features or scores do not.
     trained = {
@@ -90,7 +92,8 @@ def gain_stage(
     if not settings.restart and (earlier := run.earlier(GAIN, recorded)) is not None:
         return earlier
     check_gain(settings, Known(dataset))
-    room = check_room(GAIN, dataset, compute.memory)
+    taught = teacher_names(run)
+    room = check_room(GAIN, dataset, compute.memory, teachers=len(taught))
     from w2s_data.finetune import measure_gain  # imports torch, which a fresh stage does without
 
     is_head = chosen.tuning == "head"
@@ -133,6 +136,7 @@ def gain_stage(
         kept = keep_students(run, stage, result, dataset, settings.model)
         extra = {"data_warnings": data_warnings(dataset, weak_proba)}
         summary = result.to_dict() | extra | kept
+        summary |= {"teacher_names": taught} if taught else {}
         summary["warnings"] = [*summary["warnings"], *gold.notes(dataset, "training")]
         stage.write_summary(GAIN_SUMMARY, summary)
     remove_old_students(run)
@@ -167,6 +171,17 @@ def _forecast(run: Run) -> Any:
     """Return the run's forecast, if it is of the items and features as they are, and known."""
     forecast = run.read_summary(FORECAST_SUMMARY) if run.follows(FORECAST) else None
     return None if forecast is None or not forecast["advised"] else forecast
+
+
+def with_stages(methods: Mapping[str, Method], stages: tuple[int, ...] | None) -> dict[str, Method]:
+    """Give methods that climb a hierarchy of teachers the stages of the run's, unless they say."""
+    if stages is None:
+        return dict(methods)
+    own: dict[str, Any] = {"stages": stages}
+    return {
+        name: replace(method, **own) if getattr(method, "stages", stages) is None else method
+        for name, method in methods.items()
+    }
 
 
 def methods_from(names: Sequence[str]) -> dict[str, Method]:

@@ -8,3 +8,4 @@ from .reliability import TeacherReliability as TeacherReliability
 from .reliability import assess_teachers as assess_teachers
 from .rules import label_by_rules as label_by_rules
 from .rules import rule_votes as rule_votes
+from .teacher import Teacher as Teacher

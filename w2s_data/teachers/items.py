@@ -12,7 +12,7 @@ import pandas as pd
 from w2s_data.compute.context import Compute
 from w2s_data.data.columns import column
 from w2s_data.data.dataset import W2SDataset
-from w2s_data.errors import ColumnError
+from w2s_data.errors import ColumnError, listing
 from w2s_data.features.matrix import FeatureMatrix
 
 
@@ -51,9 +51,11 @@ class Items:
 
         Raise ColumnError if the table has none of that name, or was not read for this teacher.
         """
-        if name not in self.columns and not len(self.columns.columns):
+        if name not in self.columns:
+            known = [str(own) for own in self.columns]
+            has = f"it has {listing(known)}" if known else "it has none"
             raise ColumnError(
-                f"column {name!r} is not in the run: pass the data file instead of the run, or "
-                f"load the data set with keep=[{name!r}]"
+                f"column {name!r} is not among those that were read for teachers ({has}): pass "
+                f"the data file instead of the run, or load the data set with keep=[{name!r}]"
             )
         return column(self.columns, name)

@@ -63,7 +63,7 @@ def _power(power: float) -> dict[str, Any]:
 
 def _teachers(artefacts: Artefacts, results: Mapping[str, Any]) -> list[dict[str, Any]]:
     """List name and accuracy of each teacher."""
-    names = artefacts.data.get("weak_names") or ()
+    names = results.get("teacher_names") or artefacts.data.get("weak_names") or ()
     scores = results.get("teachers") or [results["teacher"]]
     return [
         {

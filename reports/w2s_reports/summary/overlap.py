@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from w2s_data.overlap.changepoint import UNIFORM_EXPLAINED
-from w2s_data.stages.graph import SCORE
-from w2s_data.utils.stage import WEAK_PROBA
+from w2s_data.stages.graph import SCORE, TEACH
+from w2s_data.utils.stage import ITEMS, WEAK_PROBA
 from w2s_reports.artefacts import Artefacts
 from w2s_reports.formats import format_interval, percent, plain
 from w2s_reports.palette import REGIONS
@@ -35,7 +35,10 @@ def missing_features(artefacts: Artefacts) -> list[str]:
     """List the models whose features are missing; given weak labels need no weak model."""
     stages = artefacts.manifest.get("stages") or {}
     given = (stages.get("embed") or {}).get("settings") or {}
-    taught = WEAK_PROBA in ((stages.get("items") or {}).get("files") or ())
+    taught = any(
+        WEAK_PROBA in ((stages.get(name) or {}).get("files") or ())
+        for name in (ITEMS.name, TEACH.name)
+    )
     needed = ("strong",) if taught else ("weak", "strong")
     return [role for role in needed if not given.get(role)]
 
