@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from w2s_data.errors import InputError
-from w2s_data.plan.curves import Curve, estimate
+from w2s_data.plan.curves import Curve
 from w2s_data.utils.intervals import Estimate, tails
 from w2s_data.utils.typing import FloatArray
 
@@ -214,15 +214,15 @@ class Market:
     def stop(self, path: list[tuple[float, Split, Split, Split]]) -> float | None:
         """Return the spending after which the next step gains less than its doubt.
 
-        The doubt is half the width of its interval.
+        The doubt is the standard deviation of its draws.
         """
         curve = self.curve
         for (money, here, *_), (_, there, *_) in itertools.pairwise(path):
             before, after = (
                 curve.draws(curve.n + split.gold, curve.N + split.weak) for split in (here, there)
             )
-            step = estimate(before - after, self.level)
-            if step.value <= (step.high - step.low) / 2:
+            step = before - after
+            if step.mean() <= step.std():
                 return money
         return None
 

@@ -31,7 +31,7 @@ from w2s_data.stages.settings import PlanSettings
 from w2s_data.stages.weak_labels import weak_labels_of
 from w2s_data.teachers.probe import probe_for
 from w2s_data.utils.io import load_npy
-from w2s_data.utils.manifest import owner
+from w2s_data.utils.manifest import FileRecord, owner
 from w2s_data.utils.stage import StageResult
 from w2s_data.utils.typing import FloatArray, IntArray
 
@@ -66,38 +66,31 @@ def plan_stage(
     check_plan(settings, Known(dataset, frozenset(features)))
     prices = _prices(settings)
     planner = LabelPlanner(level=settings.level, random_state=compute.seed)
-    recorded = settings.model_dump() | {"planner": planner.get_params()}
+    files = {n: FileRecord.of(Path(n)).sha256 for n in _models(settings) if _is_file(n)}
+    recorded = settings.model_dump() | {"planner": planner.get_params(), "files": files}
     if (earlier := run.earlier(PLAN, recorded)) is not None:
         return earlier
     strong = required(features, "strong")
     rows = _Rows.of(dataset, planner, compute, strong.shape[1])
+    plans = _earlier_plans(run, rows.sizes)
     with run.stage(PLAN, recorded) as stage:
         weak = weak_labels_of(run, dataset, compute)
         found = _Models(run, dataset, rows, compute)
-        plans = _earlier_plans(run, rows.sizes)
-        rows.notes.extend(_chosen_note(run))
         planner.fit(
             FeatureView(strong, rows.pool),
             weak.proba[rows.pool],
             gold=(FeatureView(strong, rows.gold), weak.proba[rows.gold], dataset.labels[rows.gold]),
             relabel=weak.relabel(gold_rows(dataset).units, rows.gold, rows.pool),
-            teachers={f"teacher {name}": found.teacher(name) for name in settings.teacher},
-            students={f"student {name}": found.student(name) for name in settings.student},
+            teachers={_label("teacher", name): found.teacher(name) for name in settings.teacher},
+            students={_label("student", name): found.student(name) for name in settings.student},
             sizes=rows.sizes,
             earlier=plans,
             progress=compute.progress,
         )
-        costs = dict(settings.costs or {})
-        named = {
-            f"{role} {name}": float(costs[name])
-            for role, names in (("teacher", settings.teacher), ("student", settings.student))
-            for name in names
-            if name in costs
-        }
-        plan = planner.plan(prices.budget, prices.gold, prices.weak, named)
+        plan = planner.plan(prices.budget, prices.gold, prices.weak, _costs(settings))
         summary = planner.to_dict() | plan.to_dict()
-        summary["level"], summary["plans"] = settings.level, plans
-        summary["warnings"] = [*rows.notes, *summary["warnings"]]
+        summary |= {"level": settings.level, "plans": plans}
+        summary["warnings"] = [*rows.notes, *_chosen_note(run), *summary["warnings"]]
         stage.write_summary(PLAN_SUMMARY, summary)
     return StageResult(run.read(PLAN))
 
@@ -105,14 +98,14 @@ def plan_stage(
 def check_plan(settings: PlanSettings, known: Known) -> None:
     """Raise for prices that are missing, models that do not exist, and too few gold rows."""
     _prices(settings)
-    models = {*settings.teacher, *settings.student}
-    if strange := sorted(set(settings.costs or {}) - models):
+    models = _models(settings)
+    if strange := sorted(set(settings.costs or {}) - set(models)):
         raise InputError(
             f"costs has a price of {listing(strange)}, which is neither a teacher nor a student"
         )
     dataset = known.dataset
     for name in models:
-        if not name.endswith(".npy"):
+        if not _is_file(name):
             check_encoder(name, None if dataset is None else dataset.kind)
         elif dataset is not None:
             load_npy(Path(name), len(dataset))
@@ -128,6 +121,31 @@ def check_plan(settings: PlanSettings, known: Known) -> None:
             f"a plan takes at least {FEWEST_GOLD} gold rows of two classes in the labelled split; "
             f"there are {len(gold)} of {len(classes)}: `w2s next` chooses rows to label"
         )
+
+
+def _models(settings: PlanSettings) -> tuple[str, ...]:
+    return (*settings.teacher, *settings.student)
+
+
+def _is_file(name: str) -> bool:
+    return name.endswith(".npy")
+
+
+def _label(role: str, name: str) -> str:
+    """Return the name of a model for people; of a path its last part."""
+    return f"{role} {Path(name).name}"
+
+
+def _costs(settings: PlanSettings) -> dict[str, float]:
+    """Return the prices that are known, by the model's name for people."""
+    costs = settings.costs or {}
+    roles = (("teacher", settings.teacher), ("student", settings.student))
+    return {
+        _label(role, name): float(costs[name])
+        for role, names in roles
+        for name in names
+        if name in costs
+    }
 
 
 def _prices(settings: PlanSettings) -> Prices:
@@ -206,7 +224,7 @@ class _Models:
         """Return features of gold rows and pool rows: of a file, or embedded and kept."""
         rows = np.concatenate([self.rows.gold, self.rows.pool])
         dataset = self.dataset
-        if name.endswith(".npy"):
+        if _is_file(name):
             features: FeatureMatrix = ArrayFeatures(load_npy(Path(name), len(dataset)))
             if dataset.is_paired:
                 features = turned_features(features, dataset.labels)
