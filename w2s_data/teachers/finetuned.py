@@ -62,8 +62,9 @@ class FinetunedTeacher:
 
     @property
     def n_columns(self) -> int:
-        """Columns of the features of a head; whole models read none."""
-        return 0 if self.features is None else self.features(self.items).shape[1]
+        """Columns of the labels of all folds, and of the features of a head."""
+        width = 0 if self.features is None else self.features(self.items).shape[1]
+        return width + FOLDS * len(self.items.class_names)
 
     @cached_property
     def known(self) -> IntArray:

@@ -166,7 +166,7 @@ def test_head_on_features_is_trained_the_same_way(dataset):
     proba = own.opinions().proba
     assert (proba.argmax(axis=1) == dataset.labels).all()
     assert np.allclose(own.label(items), own.proba)
-    assert own.n_columns == 4
+    assert own.n_columns == 4 + 5 * 3
 
 
 def test_fold_whose_rows_hold_all_of_a_class_abstains(tiny, dataset, tmp_path):
