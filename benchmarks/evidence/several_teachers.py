@@ -216,7 +216,7 @@ def main() -> None:
     table.columns = pd.MultiIndex.from_tuples(table.columns)
     for metric in ("accuracy",) if arguments.raven else ("accuracy", "macro-F1"):
         print(f"\n{metric.capitalize()}, in percent:\n")
-        show(table[metric], "raven" if arguments.raven else "naive")
+        show(table[metric], "raven" if arguments.raven else "confidence")
 
 
 if __name__ == "__main__":

@@ -71,8 +71,8 @@ def harden_evenly(logits: Tensor, shares: Tensor) -> Tensor:
     offsets = torch.zeros_like(shares).unsqueeze(-2)
     for _ in range(1 if logits.shape[-1] == 2 else ROUNDS):
         shifted = scores + offsets
-        first, second = shifted.topk(2, dim=-1).values.split(1, dim=-1)
-        rival = torch.where(shifted == first, second, first)
+        best = shifted.topk(2, dim=-1).values
+        rival = torch.where(shifted == best[..., :1], best[..., 1:], best[..., :1])
         margins = (scores - rival).sort(dim=-2, descending=True).values
         # A class may have no row at all, or all of them.
         margins = torch.cat([margins[..., :1, :] + 2, margins, margins[..., -1:, :] - 2], dim=-2)

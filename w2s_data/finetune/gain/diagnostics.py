@@ -17,6 +17,8 @@ from w2s_data.utils.votes import abstains, mean_label, votes
 if TYPE_CHECKING:
     from w2s_data.finetune.student import Student
 
+# A specialist may give a little to classes that it never saw, so that it rules none out.
+UNKNOWN = 1e-3
 MOST_STEPS = 200  # as many points as a curve on a page can show
 # Of whole models, of which a reference has no others.
 TRAINING = ("undertrained", "loss_slope", "learning_rate", "steps", "real_token_share")
@@ -108,7 +110,7 @@ class _Pool:
         classes = self.gold if is_known else self.codes
         shares = [_shares(assigned == member, classes, self.n_classes) for member in members]
         voted = ~abstains(self.weak_proba)[..., None]
-        knows: BoolArray = np.any(voted & (self.weak_proba > 0), axis=0)  # (M, C)
+        knows: BoolArray = np.any(voted & (self.weak_proba > UNKNOWN), axis=0)  # (M, C)
         return {
             "teachers": members,
             "classes_from": "gold" if is_known else "weak",
