@@ -95,7 +95,8 @@ def test_weights_of_raven_stand_beside_those_of_the_posterior(synthetic_run: Mak
     weights = {"steps": [0, 9], **{name: [[0.25] * 4, end] for name, end in ends.items()}}
     path.write_text(json.dumps(gain | {"diagnostics": {"raven": {"weights": weights}}}))
     seal(run)
-    rows = summarize(run)["teachers"]["rows"]
+    summary = summarize(run)
+    rows = summary["teachers"]["rows"]
     assert [row["raven"]["value"] for row in rows] == ends["mean"]
     assert [row["weight"] for row in rows] == [0.7, 0.7, 0.2, 0]
     assert "0.40" in build_report(run).to_html().split('id="teachers"')[1]

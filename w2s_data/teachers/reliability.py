@@ -309,11 +309,14 @@ def _notes(
     copies = [pair for pair in pairs if pair.copies]
     notes += [f"{p.first!r} and {p.second!r} are copies of each other" for p in copies]
     copied = {name for pair in copies for name in (pair.first, pair.second)}
-    notes += [
-        f"{r.name!r} adds nothing beyond {r.beyond!r}"
-        for r in records
-        if r.adds_nothing and r.name not in {*copied, *silent}
-    ]
+    useless = {
+        r.name: r.beyond for r in records if r.adds_nothing and r.name not in {*copied, *silent}
+    }
+    for name, other in useless.items():
+        if useless.get(other) != name:
+            notes.append(f"{name!r} adds nothing beyond {other!r}")
+        elif name < other:
+            notes.append(f"{name!r} and {other!r} add nothing beyond each other: one is enough")
     # Among many pairs some seem dependent by chance.
     tested = np.isfinite([p.p_value for p in pairs]).sum()
     sure = [p for p in pairs if p.p_value * tested < 1 - level and not p.copies]

@@ -182,6 +182,13 @@ def test_copies_and_what_adds_nothing():
     )
 
 
+def test_noise_adds_nothing_beyond_other_noise():
+    classes, _ = votes_of([0.5], 3000, seed=7)
+    noise = np.random.default_rng(9).integers(2, size=(3000, 2))
+    found = assess(noise, classes, 1000, names=["left", "right"])
+    assert "'left' and 'right' add nothing beyond each other: one is enough" in found.notes
+
+
 def test_a_view_shrunk_to_nothing_adds_nothing():
     classes, said = votes_of([0.8, 0.55], 400, seed=9)
     found = assess(said, classes, 100, weights={"t0": 1.2, "t1": 0.0})

@@ -97,7 +97,7 @@ class _Pool:
     def __init__(self, data: GainData) -> None:
         rows = data.rows("pool")
         self.weak_proba = data.weak_proba[rows]
-        self.codes: IntArray = mean_label(self.weak_proba).argmax(axis=1)
+        self.codes: IntArray = votes(mean_label(self.weak_proba))
         self.gold: IntArray = data.labels[rows]
         self.groups = None if data.groups is None else data.groups[rows].astype(str)
         self.n_classes = len(data.class_names)
@@ -108,6 +108,7 @@ class _Pool:
         # Gold classes show who teaches what; a mix of both would compare unlike rows.
         is_known = bool((self.gold >= 0).all())
         classes = self.gold if is_known else self.codes
+        named = classes >= 0
         shares = [_shares(assigned == member, classes, self.n_classes) for member in members]
         voted = ~abstains(self.weak_proba)[..., None]
         knows: BoolArray = np.any(voted & (self.weak_proba > UNKNOWN), axis=0)  # (M, C)
@@ -116,8 +117,8 @@ class _Pool:
             "classes_from": "gold" if is_known else "weak",
             "shares": np.stack(shares, axis=1),
             "knows": knows[members],
-            "own": float(knows[assigned, classes].mean()),
-            "own_by_chance": float(knows[members][:, classes].mean()),
+            "own": _mean(knows[assigned[named], classes[named]]),
+            "own_by_chance": _mean(knows[members][:, classes[named]].ravel()),
             "consensus": float(consensus),
             "kept": float(kept.mean()),
             **self._assigned(members, assigned),
