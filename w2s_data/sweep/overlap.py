@@ -12,7 +12,7 @@ from w2s_data.sweep.options import SweepOptions
 from w2s_data.sweep.result import SweepResult, facts_of, line_of
 from w2s_data.sweep.world import Cell, World, check_size
 
-SHARES = np.linspace(0, 1, 11)
+SHARES = np.linspace(0, 1, 11).round(1)
 STUDENT = "student of the mixture"
 RANDOM, CONFIDENT = "as many random points", "the most confident points"
 CEILING, TEACHER = "random points with gold labels", "teacher"
