@@ -98,7 +98,8 @@ class RulesTeacher(TeacherSettings):
         """Return the hash of each file of rules."""
         from w2s_data.teachers.functions import file_hash
 
-        return {Path(name).name: file_hash(name) for name in self.files}
+        hashes = {Path(name).name: file_hash(name) for name in self.files}
+        return {name: own for name, own in hashes.items() if own is not None}
 
 
 class CommandTeacher(TeacherSettings):

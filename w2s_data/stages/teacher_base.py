@@ -23,7 +23,9 @@ def _described(value: Any) -> Any:
     if isinstance(value, Encoder):
         return describe_encoder(value)
     if callable(value):
-        return f"{value.__module__}:{value.__qualname__}"
+        from w2s_data.teachers.functions import code_hash
+
+        return f"{value.__module__}:{value.__qualname__}#{code_hash(value)}"
     if isinstance(value, tuple | list):
         return [_described(one) for one in value]
     return jsonable(value)

@@ -191,9 +191,12 @@ def parse_teacher(text: str) -> tuple[str, dict[str, Any]]:
     kind, colon, value = rest.partition(":")
     if not (colon and kind in KIND_OF):
         kind, value = "encoder", rest
-    # A command is a line of its own, with any commas.
-    first, *more = [value] if kind == "command" else _OPTION.split(value)
+    # A command is a line of its own, with any commas, and so is a table.
+    whole = kind == "command" or value.startswith("{")
+    first, *more = [value] if whole else _OPTION.split(value)
     table: dict[str, Any] = {kind: first.split("+") if kind == "columns" else first}
+    if value.startswith("{"):  # rules by class
+        table[kind] = _value(value, kind)
     for option in more:
         key, _, given = option.partition("=")
         own = key.strip().replace("-", "_").removeprefix("train_on.")

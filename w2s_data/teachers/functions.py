@@ -8,11 +8,11 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 from w2s_data.errors import InputError, first_line, unknown
-from w2s_data.utils.io import sha256_file
+from w2s_data.utils.io import digest_parts, sha256_file
 
 
 def find_function(name: str) -> Callable[[Any], Any]:
@@ -20,7 +20,8 @@ def find_function(name: str) -> Callable[[Any], Any]:
 
     Raise InputError if there is no such file, module or function, or its code fails.
     """
-    place, colon, function = name.rpartition(":")
+    # A run records functions of Python as MODULE:FUNCTION#HASH.
+    place, colon, function = name.partition("#")[0].rpartition(":")
     if not colon or not place or not function.isidentifier():
         raise InputError(
             f"rules {name!r} must be FILE.py:FUNCTION or MODULE:FUNCTION, such as 'rules.py:label'"
@@ -31,6 +32,27 @@ def find_function(name: str) -> Callable[[Any], Any]:
         functions = [n for n, value in vars(module).items() if callable(value) and n[0] != "_"]
         raise InputError(f"{place}: {unknown('function', function, functions)}")
     return found  # type: ignore[no-any-return]
+
+
+def code_hash(function: Any) -> str:
+    """Return a hash of what a function computes, by which another one of its name is told.
+
+    >>> code_hash(lambda x: x + 1) == code_hash(lambda x: x + 2)
+    False
+    """
+    return digest_parts(_code_parts(getattr(function, "__code__", None)))[:16]
+
+
+def _code_parts(code: CodeType | None) -> Iterator[bytes]:
+    if code is None:  # an object that can be called
+        return
+    yield code.co_code
+    yield repr(code.co_names).encode()
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):  # a function inside, whose repr has an address
+            yield from _code_parts(constant)
+        else:
+            yield repr(constant).encode()
 
 
 def file_hash(name: str) -> str | None:

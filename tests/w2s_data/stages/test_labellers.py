@@ -12,7 +12,7 @@ from w2s_data import Run, load_dataset
 from w2s_data.compute.context import Compute
 from w2s_data.data.weak import proba_of
 from w2s_data.errors import InputError
-from w2s_data.stages.teacher_settings import TeachSettings, read_teacher
+from w2s_data.stages.teacher_settings import TeachSettings, parse_teacher, read_teacher
 from w2s_data.stages.teaching import teach_stage
 from w2s_data.utils.stage import WEAK_PROBA
 from w2s_data.utils.votes import votes
@@ -100,6 +100,19 @@ def test_functions_of_python_are_rules(run):
         return CLASSES[len(text) > 5]
 
     assert taught(run, {"length": {"rules": length}})[1] == [[1, 1, 1, 0, 0, 1]]
+    # The run keeps what it labelled, and notices another function of the same name.
+    kept = teach_stage(run, None, COMPUTE).summary["teachers"][0]
+    assert kept["settings"]["rules"].startswith("tests.w2s_data.stages.test_labellers:")
+    for limit, expected in ((7, [1, 0, 1, 0, 0, 1]), (8, [0, 0, 0, 0, 0, 1])):
+        code = f"lambda text: {CLASSES!r}[len(text) > {limit}]"
+        assert taught(run, {"length": {"rules": eval(code)}})[1] == [expected]
+
+
+def test_rules_are_written_in_a_shell():
+    text = 'words=rules:{positive=["good","/a{2,}/"],negative=["bad"]}'
+    rules = {"positive": ["good", "/a{2,}/"], "negative": ["bad"]}
+    assert parse_teacher(text) == ("words", {"rules": rules})
+    assert parse_teacher("own=rules:rules.py:label") == ("own", {"rules": "rules.py:label"})
 
 
 @pytest.mark.parametrize(
@@ -111,7 +124,7 @@ def test_functions_of_python_are_rules(run):
         ),
         ({"answers": "reply", "map": {"a": "good"}}, r"'t': map gives 'a' the class 'good'"),
         ({"answers": "reply"}, r"'t': column 'reply': none of 5 answers fits a class"),
-        ({"answers": "nothing"}, r"'t': column 'nothing' is not in the run"),
+        ({"answers": "nothing"}, r"'t': column 'nothing' is not "),
         ({"rules": "rules.py:label"}, r"'t': file 'rules.py' not found"),
         ({"rules": {"positive": ["zzz"]}}, r"'t': none of 1 rules \('zzz'\) votes on any"),
         ({"command": "no-such-program"}, r"'t': .* there is no program 'no-such-program'"),
