@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import tomllib
 from collections.abc import Mapping
@@ -135,7 +136,13 @@ def _model_of(values: Mapping[str, Any], where: str) -> type[TeacherSettings]:
     """Return the model of the one kind that the keys of a table name."""
     given = [key for key in values if key in KIND_OF]
     if not given:
-        raise InputError(f"{where} is of no kind: give one of {listing(KIND_OF)}")
+        close = {key: difflib.get_close_matches(key, KIND_OF, n=1) for key in values}
+        meant = [
+            f"{key!r}, did you mean {found[0]!r}? Give" for key, found in close.items() if found
+        ]
+        raise InputError(
+            f"{where} is of no kind: {(meant or ['give'])[0]} one of {listing(KIND_OF)}"
+        )
     if len(given) > 1:
         raise InputError(
             f"{where} is of two kinds, {given[0]!r} and {given[1]!r}: make two teachers of it"

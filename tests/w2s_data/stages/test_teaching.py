@@ -235,6 +235,10 @@ def test_scores_join_all_teachers_and_follow_them(run):
 
 BAD = {
     "of no kind": ({"a": {"l2": 1.0}}, "teacher 'a' is of no kind: give one of 'encoder'"),
+    "misspelled kind": (
+        {"a": {"encodr": "tfidf"}},
+        "is of no kind: 'encodr', did you mean 'encoder'? Give one of",
+    ),
     "two kinds": (
         {"a": {"encoder": "tfidf", "answers": "x"}},
         "teacher 'a' is of two kinds, 'encoder' and 'answers'",
