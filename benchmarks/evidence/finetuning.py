@@ -47,6 +47,7 @@ FOLDS = 3  # of the gold rows, on which the teacher must not be seen right by he
 SIDE = 96  # pixels to which images of 28 are enlarged; a third of ImageNet's 224 suffices
 IMAGES = {"labelled": 100, "pool": 400, "test": 1_000}
 ROWS = {"labelled": 400, "pool": 600, "test": 1_000}  # of the usual set-up for text
+FEWEST_SEEDS = 3  # for an interval by their spread
 HEAD_L2 = 0.1  # of the posterior's own students too; to choose it takes longer than all the rest
 Cell = dict[str, float]
 
@@ -248,7 +249,7 @@ def images(tuning: str, seed: int, cache: Path) -> Cell:
 def show(cells: dict[str, list[Cell]], n_test: int) -> None:
     """Print the mean accuracy of every student with its interval, a column per cell.
 
-    Over seeds, each with fresh rows; of one seed over its test rows alone.
+    Over seeds, each with fresh rows; of fewer than three over their test rows alone.
     """
     print(f"| student | {' | '.join(cells)} |\n{'|---' * (1 + len(cells))}|")
     for student, name in STUDENTS.items():
@@ -256,8 +257,9 @@ def show(cells: dict[str, list[Cell]], n_test: int) -> None:
         for runs in cells.values():
             values = [run[student] for run in runs]
             mean, low, high = (float(x) for x in mean_interval(values))
-            if len(values) == 1:
-                low, high = wilson_interval(mean * n_test, n_test, LEVEL)
+            if len(values) < FEWEST_SEEDS:
+                n = n_test * len(values)
+                low, high = wilson_interval(mean * n, n, LEVEL)
             shown.append(f"{mean:.3f} ({low:.3f} to {high:.3f})")
         print(f"| {name} | {' | '.join(shown)} |")
 
