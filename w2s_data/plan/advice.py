@@ -111,7 +111,7 @@ class Plan:
     purchases: tuple[Purchase, ...]
     exchange: Estimate  # weak labels that are worth one gold label; NaN where none are worth one
     split: Split
-    stop: float | None  # spending after which more is not worth its doubt; None: not in the budget
+    stop: float | None  # spending after which no step is worth its doubt; None: not in the budget
     path: tuple[dict[str, Any], ...]
     contour: dict[str, Any]
     advice: str
@@ -212,19 +212,20 @@ class Market:
         return steps
 
     def stop(self, path: list[tuple[float, Split, Split, Split]]) -> float | None:
-        """Return the spending after which the next step gains less than its doubt.
+        """Return the spending after which every step of the path gains less than its doubt.
 
         The doubt is the standard deviation of its draws.
         """
-        curve = self.curve
-        for (money, here, *_), (_, there, *_) in itertools.pairwise(path):
+        curve, found = self.curve, None
+        for (money, here, *_), (_, there, *_) in reversed(list(itertools.pairwise(path))):
             before, after = (
                 curve.draws(curve.n + split.gold, curve.N + split.weak) for split in (here, there)
             )
             step = before - after
-            if step.mean() <= step.std():
-                return money
-        return None
+            if step.mean() > step.std():
+                break
+            found = money
+        return found
 
     def contour(self) -> dict[str, Any]:
         """Return mean accuracies over both sizes, and the line that the budget reaches."""

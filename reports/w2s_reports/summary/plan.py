@@ -97,14 +97,14 @@ def _exchange(result: Mapping[str, Any]) -> str:
 
 
 def _stop(result: Mapping[str, Any]) -> str:
-    """Say where another step of the budget adds less than its doubt."""
+    """Say from where on another step of the budget adds less than its doubt."""
     stop, budget = plain(result["stop"]), result["prices"]["budget"]
     if stop is None:
         return ""
     step = f"another {price(budget / (len(result['path']) - 1))}"
     if not stop:
-        return f"From the start, what {step} adds is smaller than its doubt."
-    return f"After {price(stop)}, what {step} adds is smaller than its doubt."
+        return f"From the start, what {step} adds is less than its doubt, one standard deviation."
+    return f"After {price(stop)}, what {step} adds is less than its doubt, one standard deviation."
 
 
 def _pace(result: Mapping[str, Any]) -> str:
