@@ -21,7 +21,7 @@ MakeRun = Callable[..., Path]
 NAMES = ("expert", "expert again", "legacy", "silent")
 
 
-def with_teachers(run: Path, names: tuple[str, ...] = NAMES) -> dict[str, Any]:
+def with_teachers(run: Path, names: tuple[str, ...] = NAMES, n_gold: int = 200) -> dict[str, Any]:
     """Add four teachers to a synthetic run; returns the content of `reliability.json`."""
     rng = np.random.default_rng(0)
     classes = rng.integers(2, size=400)
@@ -32,7 +32,7 @@ def with_teachers(run: Path, names: tuple[str, ...] = NAMES) -> dict[str, Any]:
     proba = np.where(said[..., None] < 0, 0.5, 0.2 + 0.6 * np.eye(2)[said])
     found = assess_teachers(
         proba,
-        np.where(np.arange(400) < 200, classes, -1),
+        np.where(np.arange(400) < n_gold, classes, -1),
         names=names,
         class_names=("negative", "positive"),
         sources=np.where(np.arange(400) % 3, "web", "forum"),
@@ -100,6 +100,13 @@ def test_weights_of_raven_stand_beside_those_of_the_posterior(synthetic_run: Mak
     assert [row["raven"]["value"] for row in rows] == ends["mean"]
     assert [row["weight"] for row in rows] == [0.7, 0.7, 0.2, 0]
     assert "0.40" in build_report(run).to_html().split('id="teachers"')[1]
+
+
+def test_few_gold_rows_call_no_teacher_the_best(synthetic_run: MakeRun) -> None:
+    run = synthetic_run()
+    with_teachers(run, n_gold=19)
+    reading = summarize(run)["teachers"]["reading"]
+    assert reading.endswith("None votes on 20 gold items, so that little is known of any.")
 
 
 def test_a_single_teacher_has_no_section(synthetic_run: MakeRun) -> None:

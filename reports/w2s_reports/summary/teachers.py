@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from w2s_data.stages.graph import GAIN, GAIN_SUMMARY, SCORE
+from w2s_data.teachers.beyond import FEWEST
 from w2s_reports.artefacts import Artefacts
 from w2s_reports.formats import count, format_estimate, name_of, percent, plain
 from w2s_reports.summary.parts import estimate, sentence, texts
@@ -114,10 +115,10 @@ def _reading(rows: Sequence[Mapping[str, Any]]) -> str:
     if shares:
         low, high = percent(min(shares), 0), percent(max(shares), 0)
         text += f" vote on {low}" + (f" to {high}" if low != high else "") + " of the pool"
-    known = [row for row in rows if row["accuracy"]["value"] is not None]
+    known = [row for row in rows if row["n_gold"] >= FEWEST]
     if not known:
-        return f"{text}; how often they are right is not known."
-    # By the lower limit: a rule may be right on all of its five votes.
+        return f"{text}. None votes on {FEWEST} gold items, so that little is known of any."
+    # By the lower limit, since the one of fewer votes may be ahead by luck.
     best = max(known, key=lambda row: row["accuracy"]["low"])
     text += f". Most surely right is {best['name']}, on {format_estimate(best['accuracy'])} of its"
     text += " votes"
