@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from w2s_data.stages.teacher_base import TeacherSettings
 from w2s_data.stages.teacher_features import TeacherFeatures
 from w2s_data.stages.teacher_kinds import fixed_opinions, make_learner
 from w2s_data.stages.teacher_settings import read_teacher
+from w2s_data.teachers.folds import MODELS
 from w2s_data.teachers.items import Items
 from w2s_data.teachers.learner import Lesson
 from w2s_data.teachers.opinions import Opinions
@@ -99,6 +101,15 @@ def read_taught(run: Run, name: str) -> Taught | None:
     rows = np.flatnonzero(codes >= 0)
     opinions = Opinions(proba, record["summary"], tuple(record["notes"]))
     return Taught(record["key"], opinions, Lesson(rows, codes[rows]), record["learned"])
+
+
+def remove_models(run: Run, summary: Mapping[str, Any]) -> None:
+    """Delete the fine-tuned models of teachers that the run no longer has."""
+    places = [str(one["summary"].get("model")) for one in summary["teachers"]]
+    kept = {place.partition("/")[0] for place in places}
+    for folder in (run.path / "teachers").glob(f"{MODELS}*"):
+        if folder.name not in kept:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def is_taught(run: Run) -> bool:

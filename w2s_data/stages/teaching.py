@@ -35,6 +35,7 @@ from w2s_data.stages.teacher_store import (
     is_taught,
     read_taught,
     recorded_teachers,
+    remove_models,
     run_items,
     stored_columns,
     write_taught,
@@ -128,6 +129,7 @@ def teach_stage(
             stage.write_table(WEAK_PROBA, proba_table(dataset, proba, names))
         summary = _summary(dataset, planned, taught, stores)
         stage.write_summary(TEACHERS_SUMMARY, summary)
+    remove_models(run, summary)
     return StageResult(run.read(TEACH))
 
 

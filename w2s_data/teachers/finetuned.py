@@ -15,7 +15,7 @@ from w2s_data.features.matrix import ArrayFeatures, FeatureMatrix, FeatureView
 from w2s_data.finetune.settings import TrainingSettings
 from w2s_data.finetune.student import Student, fit_student
 from w2s_data.shift.predictions import log_chances
-from w2s_data.teachers.folds import FOLDS, gold_folds
+from w2s_data.teachers.folds import FOLDS, MODELS, gold_folds
 from w2s_data.teachers.items import Items
 from w2s_data.teachers.learner import Lesson, Relearn
 from w2s_data.teachers.opinions import Opinions
@@ -96,7 +96,7 @@ class FinetunedTeacher:
                 "seed": self.items.compute.seed,
             }
         )
-        return self.items.folder / f"finetuned-{key[:16]}"
+        return self.items.folder / f"{MODELS}{key[:16]}"
 
     @cached_property
     def fold_proba(self) -> FloatArray:

@@ -9,6 +9,7 @@ from w2s_data.probes.linear import stratified_folds
 from w2s_data.utils.typing import IntArray
 
 FOLDS = 5
+MODELS = "finetuned-"  # begins the names of the folders in which such teachers keep theirs
 _STREAM = 11  # of random numbers, apart from those of other steps with the same seed
 
 

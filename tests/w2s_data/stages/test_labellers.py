@@ -167,6 +167,13 @@ def test_secrets_are_not_recorded(run, monkeypatch):
     assert b"value-that-nobody-may-see" not in written
 
 
+def test_models_of_teachers_that_were_changed_are_deleted(run):
+    old = run.path / "teachers" / "finetuned-0123456789abcdef" / "model"
+    old.mkdir(parents=True)
+    taught(run, {"words": {"rules": {"positive": ["good"]}}})
+    assert not old.parent.exists()
+
+
 def test_labels_agree_with_the_files_of_each_teacher(run):
     taught(run, {"words": {"rules": {"positive": ["good"]}}})
     table = pd.read_parquet(run.path / "teachers" / "words.parquet")
