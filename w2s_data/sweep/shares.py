@@ -17,14 +17,15 @@ from w2s_data.sweep.result import (
     on_scale,
     rank_correlation,
 )
-from w2s_data.sweep.theory import standardised, used_dimensions
+from w2s_data.sweep.theory import RIDGE, LeastSquares, standardised, used_dimensions
 from w2s_data.sweep.world import Cell, Draw, World, check_size
 from w2s_data.utils.intervals import Estimate
-from w2s_data.utils.typing import BoolArray, IntArray
+from w2s_data.utils.typing import BoolArray, FloatArray, IntArray
 
 SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5)
 AVERAGE, WORST = "gain, both groups alike", "gain where it is worst"
 THEORY = "theory, both groups alike"
+LIMIT = "least squares on endless rows, both groups alike"
 RAW = "theory, as a part of the teacher's risk"
 FEWEST_TESTED = 10  # test rows of a group
 
@@ -83,6 +84,8 @@ def _measure_teacher(draw: Draw, cell: Cell, inside: BoolArray, share: float | N
     tested = inside[draw.test]
     right = draw.teacher_hits(proba)
     predict = _theory(draw, labelled, inside, n)
+    for eta, value in zip(SHARES, _limit(draw, labelled, inside), strict=False):
+        cell.add(_named(LIMIT, share), eta, value)
     for eta in SHARES:
         rows = with_share(draw, pool, inside, eta, n)
         gain = draw.hits(rows, proba) - right
@@ -134,23 +137,44 @@ def _theory(
     return predict
 
 
+def _limit(draw: Draw, labelled: IntArray, inside: BoolArray) -> FloatArray:
+    """Return the gains that least squares has without noise; none where labels are unknown."""
+    world = draw.world
+    if world.weak is None or not world.knows_pool:
+        return np.empty(0)
+    rows = np.concatenate([draw.labelled, draw.pool])
+    limit = LeastSquares(
+        world.weak[rows],
+        world.strong[rows],
+        world.labels[rows],
+        inside[rows],
+        RIDGE * float(world.teacher.l2),
+        RIDGE * float(world.student.l2),
+    )
+    return limit.gains(float(inside[labelled].mean()), SHARES)
+
+
 def read(cells: Sequence[Cell], options: SweepOptions, level: float) -> SweepResult:
     """Average the seeds; put the theory on the scale of the measurement, and compare the order."""
     teachers = (None, *options.eta_labelled)
     measured = [line_of(cells, _named(AVERAGE, s), "measured", "gain", level) for s in teachers]
     worst = [line_of(cells, _named(WORST, s), "measured", "gain", level) for s in teachers]
     raw = [line_of(cells, _named(RAW, s), "predicted", "share", level) for s in teachers]
+    limit = [line_of(cells, _named(LIMIT, s), "predicted", "gain", level) for s in teachers]
     known = [line for line in raw if line.points]
     lines, facts = [*measured, *worst], facts_of(cells, level)
     notes: tuple[str, ...] = ()
-    said = ""
-    if len(known) == len(teachers):
-        names = [_named(THEORY, share) for share in teachers]
-        lines += on_scale(raw, measured, names)
+    said, rho = "", np.nan
+    if all(line.points for line in limit):
+        lines += limit
+        rho = rank_correlation(limit, measured)
+        notes = (
+            "The dashed line has no free number: accuracies of least squares, reweighted to the "
+            "shares, on all rows with a label. It knows of no noise, and so lies higher.",
+        )
+    elif len(known) == len(teachers):
+        lines += on_scale(raw, measured, [_named(THEORY, share) for share in teachers])
         rho = rank_correlation(raw, measured)
-        facts["rank correlation with the theory"] = Estimate(rho, level=level)
-        if np.isfinite(rho):
-            said = f" The theory's order of the shares has rank correlation {rho:.2f} with it."
         first, last = raw[0].values()[[0, -1]]
         notes = (
             f"{SCALED} In its own units the gain goes from {first:.4f} to {last:.4f} of the "
@@ -158,6 +182,9 @@ def read(cells: Sequence[Cell], options: SweepOptions, level: float) -> SweepRes
         )
     else:
         notes = ("The theory needs weak features, and enough rows of both groups for them.",)
+    facts["rank correlation with the theory"] = Estimate(rho, level=level)
+    if np.isfinite(rho):
+        said = f" The theory's order of the shares has rank correlation {rho:.2f} with it."
     fall = facts["fall of the average gain"]
     return SweepResult(
         options.over,
