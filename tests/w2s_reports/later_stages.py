@@ -354,6 +354,7 @@ def _gain_files(spec: Any, hostile: str) -> dict[str, Any]:
             "ceiling": reference(0.85),
             "labelled_only": reference(0.71),
             "vote": reference(0.815),
+            "vote_lead": _estimate(0.035, 0.02),
             **options(MEASURED, 0.95, STUDENTS),
             "failures": {"raven": f"two teachers are needed{hostile}"},
             "forecast": _estimate(0.04, level=0.9)

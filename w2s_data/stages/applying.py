@@ -41,7 +41,8 @@ class Applied:
     ----------
     path : Path
         Table with a row per new row: `id` (or `row`), `label`, and "proba / CLASS" for each class;
-        with weak labels also `weak_label`, `trust` (the chance that it is right) and `region`.
+        with weak labels also `weak_label`, `vote` (of teacher and models together), `trust` (the
+        chance that the weak label is right) and `region`.
     student : dict
         `kept` ("best" or "naive"), `method`, `tuning`, `seeds`, and `accuracy` on the test split of
         the run, with its interval; `chosen_on_test` if that accuracy is optimistic.

@@ -129,7 +129,7 @@ GAIN = Stage(
         GAIN_TABLE: "adds the gain of every method and seed",
         PREDICTIONS: "trains students and finds the items on which they contradict the teacher",
     },
-    schema=3,
+    schema=4,
     command="w2s gain RUN",
     function="w2s_data.stages.training:gain_stage",
     check="w2s_data.stages.training:check_gain",

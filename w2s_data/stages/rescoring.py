@@ -46,7 +46,9 @@ class Rescorer:
         codes = votes(said)
         found: dict[str, Any] = {"weak_label": pd.Categorical.from_codes(codes, names)}
         if self.posterior is not None:
-            found["trust"] = chance(self.posterior.predict_proba(strong, weak), codes)
+            proba = self.posterior.predict_proba(strong, weak)
+            found["vote"] = pd.Categorical.from_codes(proba.argmax(axis=1), names)
+            found["trust"] = chance(proba, codes)
         return found | {"region": pd.Categorical.from_codes(scores.regions, regions)}
 
 

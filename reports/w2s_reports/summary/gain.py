@@ -74,6 +74,7 @@ def summarize_gain(artefacts: Artefacts) -> dict[str, Any]:
         "findings": _findings(methods, groups),
         "reasons": _reasons(methods, undertrained),
         **{name: _reference(result[name], name in undertrained) for name in REFERENCES},
+        "vote_lead": estimate(result["vote_lead"]),
         "finer": _finer(result, methods),
         "groups": groups,
         "splits": summarize_splits(result),

@@ -164,6 +164,8 @@ def _gain_sentences(gain: Mapping[str, Any]) -> list[str]:
         f"{percent(teacher['value'])} and {which} on {percent(best['accuracy']['value'])}: "
         f"{_with_level(best['gain'], 'points')}, {_clearly(best['gain'])}.",
     ]
+    if (gain["vote_lead"]["low"] or 0) > 0:
+        sentences.append(_vote(gain))
     worth = difference(gain, "both", "gold")
     if worth["value"] is not None:
         sentences.append(
@@ -180,6 +182,18 @@ def _gain_sentences(gain: Mapping[str, Any]) -> list[str]:
             f"{_with_level(least['gain'], 'points')}."
         )
     return [*sentences, *gain["splits"]["findings"]]
+
+
+def _vote(gain: Mapping[str, Any]) -> str:
+    """Say how much better teacher and models are together, and how to have that answer."""
+    text = (
+        f"Teacher and models asked together (the vote) are right on "
+        f"{percent(gain['vote']['value'])}, {_with_level(gain['vote_lead'], 'points')} above the "
+        "advised option"
+    )
+    if gain["tuning"] != "head":  # no vote of new items: their features are not computed
+        return f"{text}."
+    return f"{text}: where the teacher can see new items, w2s apply gives it as a column."
 
 
 def _about(splits: Mapping[str, Any]) -> str:

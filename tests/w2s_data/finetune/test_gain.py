@@ -141,6 +141,14 @@ def test_a_control_is_behind_by_its_lead(result):
             assert student.lead.value == pytest.approx(behind)
 
 
+def test_the_vote_is_compared_with_the_advised_option(result):
+    accuracy = {option.name: option.accuracy.value for option in result.options}
+    vote = result.vote.scores["accuracy"].value
+    lead = result.vote_lead
+    assert lead.value == pytest.approx(vote - accuracy[result.advised])
+    assert lead.low < lead.value < lead.high
+
+
 def test_tables_and_dictionaries(result):
     table = result.table()
     assert len(table) == len(result.students)

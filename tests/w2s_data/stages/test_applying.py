@@ -129,8 +129,10 @@ def test_weak_labels_trust_and_regions_are_those_of_the_run(made, table, tmp_pat
     for column in ("weak_label", "region"):
         assert (frame[column].astype(str) == scores[column].astype(str))[test].all()
     np.testing.assert_allclose(frame["trust"][test], scores["trust"][test], atol=1e-5)
+    posterior = pd.read_parquet(made.path / "posterior.parquet")
+    assert (frame["vote"].astype(str) == posterior["label"].astype(str))[test].all()
     plain = applied(made, table, scores=False, to=tmp_path / "plain.parquet").to_frame()
-    assert set(frame.columns) - set(plain.columns) == {"weak_label", "trust", "region"}
+    assert set(frame.columns) - set(plain.columns) == {"weak_label", "vote", "trust", "region"}
 
 
 def test_weak_labels_come_from_the_columns_that_the_run_knows(table, tmp_path):

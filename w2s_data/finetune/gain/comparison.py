@@ -100,15 +100,17 @@ class Comparer:
         undertrained = {name: own.undertrained for name, own in known.items() if own.undertrained}
         # A forecast is about the plain student: its gain is what it has to be compared with.
         naive = next((name for name in ranked if methods[name].name == "naive"), "")
+        choice = self._choose(own, methods, trained)
         return GainResult(
             students=students,
             teacher=teacher,
             ceiling=self._reference(CEILING, self._gold_scores[CEILING]),
             labelled_only=self._reference(LABELLED_ONLY, self._gold_scores[LABELLED_ONLY]),
             vote=self._reference(VOTE, self._vote),
+            vote_lead=self._vote_lead(choice, own),
             teachers=tuple(teachers),
             comparisons=comparisons,
-            **vars(self._choose(own, methods, trained)),
+            **vars(choice),
             failures={name: each.failure for name, each in trained.items() if each.failure},
             forecast=_check_forecast(forecast, naive, students),
             by_seed=self._by_seed(scores, students, seeds),
@@ -152,6 +154,16 @@ class Comparer:
                 failure = trained[asked[name]].failure if name in asked else ""
                 candidates[name] = missing(name, failure)
         return choose(candidates, self.level)
+
+    def _vote_lead(self, choice: Choice, scores: Mapping[str, Scores]) -> Measurement:
+        """Compare the vote with the advised option, on the same items."""
+        if self._vote is None:
+            return undefined(NO_POSTERIOR)
+        student = next(option.student for option in choice.options if option.name == choice.advised)
+        known = {"": self._teacher, LABELLED_ONLY: self._gold_scores[LABELLED_ONLY], **scores}
+        advised = known[student]
+        assert advised is not None  # an option without a result is not advised
+        return measure(self._vote.accuracy - advised.accuracy, self.level)
 
     def _candidate(self, student: str, accuracy: Score) -> Candidate:
         return Candidate(student, accuracy, self._scorer.share(accuracy))

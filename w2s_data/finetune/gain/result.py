@@ -100,6 +100,7 @@ class GainResult:
     ceiling: Reference  # the same student, trained on gold labels of the pool
     labelled_only: Reference  # and on the labelled rows alone, for as many steps
     vote: Reference  # the label posterior of the test rows: teacher and students together at use
+    vote_lead: Measurement  # its accuracy minus that of the advised option
     teachers: tuple[Reference, ...]  # each teacher, where there are several
     comparisons: tuple[Comparison, ...]  # every pair of methods
     # Use the teacher, train on gold labels, on weak labels, on both: in the order of their cost.
