@@ -81,6 +81,7 @@ def _probe(
         fitting_lesson(lesson, features.shape[1], items.compute.memory, seed),
         len(items.class_names),
         floor=FLOOR,
+        one_penalty=True,
         settings=settings,
     )
 

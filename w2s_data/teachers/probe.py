@@ -44,6 +44,9 @@ class ProbeTeacher:
     n_classes : int
     floor : float
         Total probability of the classes that have no row.
+    one_penalty : bool
+        Whether cross-fitting takes the penalty of all rows: choosing it again in every fold is
+        most of the time of many teachers.
     settings : settings of the teacher, optional
         By which features of other items are asked for.
     """
@@ -53,6 +56,7 @@ class ProbeTeacher:
     lesson: Lesson
     n_classes: int
     floor: float = 0.0
+    one_penalty: bool = False
     settings: Any = None
 
     @property
@@ -101,7 +105,7 @@ class ProbeTeacher:
         proba = self.predict(self.features)
         # A teacher is too sure of items that it was trained on, which would hide hard ones.
         cross_fitted = cross_fit_proba(
-            self.fitted,
+            self.again if self.one_penalty else self.fitted,
             *(self._train, self._places),
             folds=TEACHER_FOLDS,
             random_state=self.probe.random_state,
