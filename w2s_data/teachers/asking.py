@@ -140,8 +140,6 @@ class Program:
                 with suppress(ProcessLookupError, PermissionError):
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
-                if process.stdout is not None:
-                    process.stdout.close()
             if code:
                 raise NoAnswerError(f"{self.name} failed with exit code {code}{_last(errors)}")
 
@@ -190,7 +188,8 @@ def _feed(process: subprocess.Popen[bytes], questions: Sequence[Question]) -> No
 
 def _collect(process: subprocess.Popen[bytes], lines: queue.Queue[bytes | None]) -> None:
     assert process.stdout is not None
-    with suppress(OSError, ValueError):
+    # Closed here: what the program left running may hold the other end, and closing would wait.
+    with process.stdout, suppress(OSError, ValueError):
         for line in process.stdout:
             lines.put(line)
     lines.put(None)

@@ -99,4 +99,5 @@ def _watched(row: list[int]) -> Iterator[None]:
         yield
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
-        signal.signal(signal.SIGVTALRM, before)
+        # None stands for a handler that another language installed.
+        signal.signal(signal.SIGVTALRM, before or signal.SIG_DFL)

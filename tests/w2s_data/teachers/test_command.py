@@ -184,3 +184,16 @@ def test_damaged_file_of_answers_is_refused_and_a_torn_line_is_not_read(dataset,
     path.write_bytes(b"{\n" + content)
     with pytest.raises(FileFormatError, match="its answers were paid for: repair the file"):
         label_by_asking(dataset, judge(), folder=tmp_path)
+
+
+def test_what_a_program_leaves_running_is_not_waited_for(dataset, tmp_path):
+    script = tmp_path / "leaves.py"
+    script.write_text(
+        "import subprocess, sys\n"
+        'print(\'{"id": "0", "label": "positive"}\', flush=True)\n'
+        "subprocess.Popen(['sleep', '9'], start_new_session=True)\n"
+        "sys.exit('gone')\n"
+    )
+    program = Program(shlex.join([sys.executable, "-S", str(script)]), timeout=0.5)
+    with pytest.raises(InputError, match=r"wrote nothing for 0.5 s"):
+        label_by_asking(dataset, program, terms=QUICK)
