@@ -25,7 +25,7 @@ from w2s_data.finetune.gain.intervals import (
     within_seed,
 )
 from w2s_data.finetune.gain.kept import KeptStudent
-from w2s_data.finetune.gain.options import Candidate, choose, missing, stand_ins
+from w2s_data.finetune.gain.options import Candidate, MeasuredOption, choose, missing, stand_ins
 from w2s_data.finetune.gain.result import (
     ForecastCheck,
     GainResult,
@@ -159,11 +159,12 @@ class Comparer:
         """Compare the vote with the advised option, on the same items."""
         if self._vote is None:
             return undefined(NO_POSTERIOR)
-        student = next(option.student for option in choice.options if option.name == choice.advised)
+        advised = next(option for option in choice.options if option.name == choice.advised)
+        assert isinstance(advised, MeasuredOption)
         known = {"": self._teacher, LABELLED_ONLY: self._gold_scores[LABELLED_ONLY], **scores}
-        advised = known[student]
-        assert advised is not None  # an option without a result is not advised
-        return measure(self._vote.accuracy - advised.accuracy, self.level)
+        rival = known[advised.student]
+        assert rival is not None  # an option without a result is not advised
+        return measure(self._vote.accuracy - rival.accuracy, self.level)
 
     def _candidate(self, student: str, accuracy: Score) -> Candidate:
         return Candidate(student, accuracy, self._scorer.share(accuracy))
