@@ -341,6 +341,7 @@ _EXPECTED = {
     "tuple_type": "a list",
     "list_type": "a list",
     "dict_type": "a table",
+    "model_type": "a table",
     "finite_number": "a finite number",
     "string_too_short": NOT_EMPTY,
     "too_short": "a list that is not empty",

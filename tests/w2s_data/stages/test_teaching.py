@@ -235,6 +235,7 @@ def test_scores_join_all_teachers_and_follow_them(run):
 
 BAD = {
     "of no kind": ({"a": {"l2": 1.0}}, "teacher 'a' is of no kind: give one of 'encoder'"),
+    "table": ({"a": {"encoder": "tfidf", "train_on": "north"}}, "train_on must be a table; got"),
     "misspelled kind": (
         {"a": {"encodr": "tfidf"}},
         "is of no kind: 'encodr', did you mean 'encoder'? Give one of",
