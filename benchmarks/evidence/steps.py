@@ -105,11 +105,12 @@ def main() -> None:
     """Print both tables."""
     options = parser(__doc__, seeds=1)
     options.add_argument("--first", type=int, default=0, help="first seed")
+    options.add_argument("--corpora", nargs="+", choices=CORPORA, default=CORPORA)
     arguments = options.parse_args()
     seeds = range(arguments.first, arguments.first + (1 if arguments.quick else arguments.seeds))
     records = []
     for seed in seeds:
-        for corpus in CORPORA:
+        for corpus in arguments.corpora:
             for way in WAYS:
                 for length in LENGTHS:
                     name = f"steps {corpus} {way} {length} {seed}".replace(" ", "-")
