@@ -26,9 +26,10 @@ from corpora import load_corpus, minilm_features, parser
 from scipy.interpolate import RegularGridInterpolator
 
 from w2s_data import LabelPlanner, LinearProbe, TfidfEncoder
+from w2s_data.forecast.posterior import kernel_features
 from w2s_data.plan.advice import Market, Prices
 from w2s_data.plan.curves import Curve, covariance_of, fit_curve
-from w2s_data.plan.learners import PoolStudents, gold_view, joined, standardised
+from w2s_data.plan.learners import PoolStudents, gold_view, joined
 from w2s_data.plan.planner import FEW_GOLD
 
 TUNED = ("ag_news_test", "trec", "sst2")
@@ -169,7 +170,7 @@ def truths(world: World, others: bool = True) -> dict[str, float]:
     )
     codes, n_gold = world.labels[rows], len(world.gold)
     for side, (strong, said) in sides.items():
-        gold, pool = standardised(strong[rows], strong[world.pool])
+        gold, pool = kernel_features(strong[rows], strong[world.pool])
         students = PoolStudents(gold, pool)
         sizes = [n * f for n in SIZES for f in FACTORS] if not side else [COMPARED]
         for n in sorted({n for n in sizes if n <= n_gold}):

@@ -42,7 +42,10 @@ def label_posteriors(
 
     Features are pairs of labelled rows (n, D) and the pool (N, D).
     """
-    sides = {"weak": _kernel_features(*weak), "strong": _kernel_features(*strong)}
+    sides: dict[str, tuple[FloatArray, ...]] = {
+        "weak": kernel_features(*weak),
+        "strong": kernel_features(*strong),
+    }
     # Columns side by side, each over sqrt(2), have the mean of both kernels as inner product.
     both = (np.hstack(pair) / np.sqrt(2) for pair in zip(*sides.values(), strict=True))
     sides["both"] = tuple(both)
@@ -51,7 +54,7 @@ def label_posteriors(
     }
 
 
-def _kernel_features(labelled: FloatArray, pool: FloatArray) -> tuple[FloatArray, ...]:
+def kernel_features(labelled: FloatArray, pool: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Standardise over all rows; inner products are means over the columns that vary."""
     everything = np.concatenate([labelled, pool])
     mean, scale = everything.mean(axis=0), everything.std(axis=0)

@@ -67,16 +67,6 @@ class PoolStudents:
         return product + STUDENT_L2 * rows / len(product) * np.eye(len(product))
 
 
-def standardised(gold: FloatArray, pool: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Standardise both by all rows; the inner product of two rows is a mean over columns."""
-    everything = np.concatenate([gold, pool])
-    mean, scale = everything.mean(axis=0), everything.std(axis=0)
-    # Rounding leaves constant columns a tiny spread; scaling by it would invent a signal.
-    varies = scale > 1e-9 * np.maximum(1.0, np.abs(mean))
-    factor = np.where(varies, scale, np.inf) * np.sqrt(max(1, varies.sum()))
-    return (gold - mean) / factor, (pool - mean) / factor
-
-
 def gold_view(
     gold: FloatArray, pool: FloatArray, rows: IntArray, codes: IntArray, n_classes: int
 ) -> tuple[FloatArray, FloatArray, FloatArray]:

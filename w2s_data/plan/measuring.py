@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from w2s_data.plan.learners import PoolStudents, gold_view, joined, standardised
+from w2s_data.forecast.posterior import kernel_features
+from w2s_data.plan.learners import PoolStudents, gold_view, joined
 from w2s_data.posterior.views import Relabel
 from w2s_data.probes.linear import stratified_folds
 from w2s_data.utils.typing import FloatArray, IntArray
@@ -81,7 +82,7 @@ def measure(
 ) -> dict[str, Measured]:
     """Measure the errors of the three options, only those of the largest parts without `curves`."""
     n, n_pool = len(task.codes), len(task.pool)
-    gold, pool = standardised(task.gold, task.pool)
+    gold, pool = kernel_features(task.gold, task.pool)
     gold_sizes, pool_sizes = GOLD_SHARES[: None if curves else 1], POOL_SHARES
     grid = _grid(len(gold_sizes), len(pool_sizes) if curves else 1)
     shares: dict[str, dict[Point, FloatArray]] = {name: {} for name in (GOLD, WEAK, BOTH)}

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from w2s_data.plan.learners import STUDENT_L2, PoolStudents, gold_view, standardised
+from w2s_data.forecast.posterior import kernel_features
+from w2s_data.plan.learners import STUDENT_L2, PoolStudents, gold_view
 from w2s_data.plan.measuring import GOLD_SHARES, POOL_SHARES, Measured, Task, measure
 
 
@@ -17,7 +18,7 @@ def ridge(features, targets):
 
 @pytest.fixture
 def rows(rng):
-    return standardised(rng.normal(size=(12, 5)), rng.normal(size=(40, 5)))
+    return kernel_features(rng.normal(size=(12, 5)), rng.normal(size=(40, 5)))
 
 
 def test_students_of_both_are_ridge_regressions_on_all_rows(rows, rng):
