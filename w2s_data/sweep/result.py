@@ -100,12 +100,14 @@ class SweepResult:
 def mean_over_seeds(values: Sequence[float] | FloatArray, level: float) -> Estimate:
     """Return the mean over seeds with Student's interval; NaN where a seed has none.
 
+    Seeds that all have the same value, as without any draw in them, say nothing of an interval.
+
     >>> mean_over_seeds([0.1, 0.2, 0.3], 0.95)
     Estimate(0.2, -0.04841 to 0.4484)
     """
     array = np.asarray(values, dtype=np.float64)
     mean = float(array.mean())
-    if len(array) < 2:
+    if len(array) < 2 or np.ptp(array) == 0:
         return Estimate(mean, level=level)
     error = float(array.std(ddof=1) / np.sqrt(len(array)))
     low, high = student_interval(mean, error, len(array) - 1, level)
