@@ -18,7 +18,7 @@ from w2s_data.stages.posterior import posterior_of
 from w2s_data.stages.scoring import score_stage
 from w2s_data.stages.settings import read_settings
 from w2s_data.stages.teacher_settings import TeachSettings
-from w2s_data.stages.teacher_store import read_taught, teacher_names, teacher_stages
+from w2s_data.stages.teacher_store import is_taught, read_taught, teacher_names, teacher_stages
 from w2s_data.stages.teaching import teach_stage
 from w2s_data.stages.weak_labels import weak_labels_of, weak_proba_by_model
 
@@ -176,6 +176,9 @@ def test_teachers_share_features_and_only_a_changed_one_is_taught_again(run):
     assert [*teacher_names(run)] == ["small", "more"]
     teach(run, {"more": {"columns": KEPT[2:]}}, only=True)
     assert [*teacher_names(run)] == ["more"]
+    teach(run, {}, only=True)
+    assert teacher_names(run) == ()
+    assert not is_taught(run)
 
 
 def test_specialists_know_their_part_and_hardly_speak_of_the_rest(run):
