@@ -91,8 +91,12 @@ def _lines(lines: Sequence[Mapping[str, Any]], unit: str) -> list[dict[str, Any]
         is_measured = line["kind"] == "measured"
         token = next(measured) if is_measured else next(levels)
         dash = {"measured": "solid", "predicted": "dash", "reference": "dot"}[line["kind"]]
-        if is_measured and len(points) > 1 and all(has_interval(value) for value in values):
-            low, high = ([float(value[side] or 0) for value in values] for side in ("low", "high"))
+        if is_measured and len(points) > 1 and any(map(has_interval, values)):
+            # Values that no draw changes have no interval: the area is a point there.
+            limits = [
+                [v["low"], v["high"]] if has_interval(v) else [v["value"]] * 2 for v in values
+            ]
+            low, high = zip(*limits, strict=True)
             data.append(band(x, low, high, token))
         drawn = curve(plot_text(line["name"]), x, y, token, dash)
         hover = f"{plot_text(line['name'])}, %{{x}}: %{{y:.3g}}<extra></extra>"
