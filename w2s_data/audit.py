@@ -26,7 +26,7 @@ from w2s_data.stages.graph import EMBED, REPORT, SCORE, TEACH, function_of
 from w2s_data.stages.opening import open_run
 from w2s_data.stages.settings import ComputeSettings
 from w2s_data.stages.teacher_store import is_taught
-from w2s_data.stages.teaching import columns_read
+from w2s_data.stages.teaching import check_origin, columns_read
 from w2s_data.utils.stage import Stage, StageResult
 
 FAILURES = (InputError, MissingExtraError, OSError)
@@ -169,6 +169,7 @@ def run_pipeline(config: Config, observer: Observer) -> Pipeline:
             observer.end(name, "skipped", "enabled = false")
     stages = config.stages
     check_compute(config.run)
+    check_origin(config.data, config.teach)
     _check(stages, config, NOTHING)
     with ExitStack() as started:
         with observer.stage(EMBED.name):

@@ -157,13 +157,14 @@ def _make(
     from w2s_data.stages.embedding import embed_stage, planned_roles
     from w2s_data.stages.opening import open_run
     from w2s_data.stages.teacher_store import is_taught
-    from w2s_data.stages.teaching import columns_read, planned_teachers
+    from w2s_data.stages.teaching import check_origin, columns_read, planned_teachers
 
     teaching = teaching or TeachSettings()
     planned: dict[str, Any] = {EMBED.name: models, TEACH.name: teaching}
     if stage not in (EMBED, TEACH):
         planned |= {SCORE.name: ScoreSettings(), stage.name: settings}
     check_compute(running)
+    check_origin(columns, teaching)
     check_stages(planned)
     keep = columns_read(teaching)
     run = open_run(columns.model_copy(update={"path": data}), running, models.strong, keep)

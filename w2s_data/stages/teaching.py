@@ -20,6 +20,7 @@ from w2s_data.stages.checks import Known
 from w2s_data.stages.embedding import ROLES, check_embed
 from w2s_data.stages.gold import gold_rows
 from w2s_data.stages.graph import TEACH, TEACHER_COLUMNS, TEACHERS_SUMMARY
+from w2s_data.stages.settings import DataSettings
 from w2s_data.stages.teacher_base import TeacherSettings, TrainOn
 from w2s_data.stages.teacher_features import TeacherFeatures, manifest_file, models_of
 from w2s_data.stages.teacher_kinds import fixed_opinions, is_learning, make_learner
@@ -50,6 +51,10 @@ from w2s_data.utils.typing import FloatArray
 from w2s_data.utils.votes import abstains
 from w2s_data.utils.warnings import collect_warnings
 
+_TWO_ORIGINS = (
+    "use either ready-made weak labels or teachers, not both: a teacher of kind columns reads such "
+    "columns too"
+)
 COPIES = 1e-9  # largest difference of probabilities that are the same
 
 
@@ -153,6 +158,12 @@ def columns_read(settings: TeachSettings) -> tuple[str, ...]:
     return tuple(dict.fromkeys(c for own in settings.teacher.values() for c in own.columns_read))
 
 
+def check_origin(data: DataSettings, settings: TeachSettings) -> None:
+    """Raise for ready-made weak labels beside teachers, before a run takes in either."""
+    if settings.teacher and (data.weak_columns or data.weak_label):
+        raise InputError(_TWO_ORIGINS)
+
+
 def check_teach(settings: TeachSettings, known: Known) -> None:
     """Raise for encoders that do not exist, and for teachers that do not fit the data set."""
     dataset, teachers = known.dataset, settings.teacher
@@ -164,10 +175,7 @@ def check_teach(settings: TeachSettings, known: Known) -> None:
     if dataset is None or not teachers:
         return
     if dataset.weak_proba is not None:
-        raise InputError(
-            "use either ready-made weak labels or teachers, not both: a teacher of kind columns "
-            "reads such columns too"
-        )
+        raise InputError(_TWO_ORIGINS)
     if len(dataset.class_names) < 2:
         raise InputError(
             f"teachers need two classes or more, and the data have {len(dataset.class_names)}: "

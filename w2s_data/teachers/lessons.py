@@ -61,6 +61,11 @@ class Selection:
         Raise SplitError if no row is left, or rows of a single class.
         """
         self.check(name, dataset)
+        if not len(rows):
+            raise SplitError(
+                f"teacher {name!r} has no training row: the labelled split has no gold label; name "
+                "their column as label"
+            )
         # A seed of its own: a teacher does not change when another one joins.
         rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
         labels = dataset.labels

@@ -83,8 +83,12 @@ def test_teach_adds_teachers_and_says_what_it_lacks(tmp_path, monkeypatch, capsy
     table(80).to_csv("data.csv", index=False)
     columns = ["--item", "text", "--label", "label", "--split", "split", "--source", "source"]
     small = ["--teacher", "small=tfidf:4,l2=0.1"]
-    assert w2s("teach", "data.csv", *columns, "-o", "run") == 2
+    assert w2s("teach", "data.csv", *columns, "-o", "none") == 2
     assert "no teacher to ask: give one with --teacher" in capsys.readouterr().err
+    weak = ["--weak-label", "crowd"]
+    assert w2s("teach", "data.csv", *columns, *weak, "-o", "run", *small) == 2
+    assert "use either ready-made weak labels or teachers" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
     crowd = ["--teacher", "crowd=label:crowd,confidence=sure"]
     assert w2s("teach", "data.csv", *columns, "-o", "run", *small, *crowd) == 0
     said = capsys.readouterr().out
