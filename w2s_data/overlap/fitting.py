@@ -209,11 +209,11 @@ class _Fit:
         points, order = self.points.take(np.arange(n), d), rng.permutation(n)
         # Halves, but of few points larger parts: they are to be like the whole.
         size = max(n // 2, min(LEAST_PART, 3 * n // 4))
-        found = [
-            _weighted(self._from_regions(kind, np.sort(part), d), points).argmax(axis=1)
-            for part in (order[:size], order[-size:])
-        ]
-        return _kappa(*found)
+        parts = (np.sort(part) for part in (order[:size], order[-size:]))
+        fits = [self._from_regions(kind, part, d) for part in parts]
+        if any(fit.lost_a_type for fit in fits):  # two types, which any two parts may agree on
+            return 0.0
+        return _kappa(*(_weighted(fit, points).argmax(axis=1) for fit in fits))
 
     def jackknife(
         self, members: tuple[Mixture, ...], rng: np.random.Generator

@@ -95,9 +95,15 @@ class Mixture:
         extra = self.means.shape[1] - 1 if self.kind == "additive" else 0
         return int(self.means.shape[2]) - extra
 
+    @property
+    def lost_a_type(self) -> bool:
+        """Whether no point is left for one of the types."""
+        return bool((self.weights.sum(axis=1) < LEAST).any())
+
     def log_types(self, points: Points) -> FloatArray:
         """Return the log density (n, 3) of points under each type, whatever the types' shares."""
-        inside = self.weights / self.weights.sum(axis=1, keepdims=True)
+        # A type that has lost all its points has no density anywhere.
+        inside = self.weights / np.maximum(self.weights.sum(axis=1, keepdims=True), LEAST)
         joint = self.log_density(points) + np.log(inside + LEAST)
         return np.asarray(logsumexp(joint, axis=2))
 

@@ -93,6 +93,8 @@ class TypeModel:
     @property
     def objection(self) -> str:
         """Why the shares are not to be relied on; empty if nothing speaks against them."""
+        if any(member.lost_a_type for member in self.members):
+            return "the model leaves no point to one of the types"
         if self.agreement < LEAST_AGREEMENT:
             return (
                 f"two parts of the points find different types (kappa {self.agreement:.2f}, "

@@ -192,8 +192,8 @@ def check_codes(codes: Any, n: int, n_classes: int, name: str, *, unknown: bool)
     bad = np.flatnonzero((array < -unknown) | (array >= n_classes))
     if len(bad):
         raise InputError(
-            f"{name} must be class codes from 0 to {n_classes - 1}{missing}; {rows(bad)} hold "
-            "others"
+            f"{name} must be class codes from 0 to {n_classes - 1}{missing}; row {bad[0]} holds "
+            f"{array[bad[0]]}" + (f", and {len(bad) - 1:,} more are wrong" if len(bad) > 1 else "")
         )
     return array.astype(np.int64)
 

@@ -229,3 +229,14 @@ class TestParts:
         assert np.abs(np.diff(log_odds(proba)[:, 0])) * 2**0.5 == pytest.approx(
             np.abs(np.diff(odds))
         )
+
+
+def test_hard_labels_that_partly_abstain_leave_a_type_without_points():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(3, size=500)
+    proba = np.eye(3)[labels]
+    proba[:200] = 1 / 3
+    detector = OverlapDetector(random_state=0, device="cpu")
+    detector.fit(rng.normal(size=(500, 8)), proba)  # noise, in which there are no types
+    assert detector.quantified_by_ == "count"
+    assert detector.objection_
