@@ -142,10 +142,11 @@ class LabelModel(BaseEstimator):  # type: ignore[misc]
         return check_weak(given, len(given) if given.ndim else 0)
 
     def _warn(self) -> None:
+        n_voting = int(self.named_.any(axis=1).sum())
+        voting = "1 teacher votes" if n_voting == 1 else f"{n_voting} teachers vote"
         warnings.warn(
-            f"label model: {int(self.named_.any(axis=1).sum())} teachers vote, and fewer than "
-            f"{FEWEST_TEACHERS} do not tell how reliable each is: the mean of those that vote is "
-            "used",
+            f"label model: {voting}, and fewer than {FEWEST_TEACHERS} do not tell how reliable "
+            "each is: the mean of those that vote is used",
             DegenerateDataWarning,
             stacklevel=3,
         )

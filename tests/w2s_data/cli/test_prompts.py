@@ -164,7 +164,7 @@ def test_a_language_model_learns_the_preferences_of_a_run(w2s, chats, tmp_path):
     assert code == 0, err
     gain = Run.open(tmp_path / "run").read_summary("gain.json")
     assert gain["students"][0]["scores"]["accuracy"]["value"] > 0.95
-    folder = tmp_path / "run/students/naive"
+    folder = tmp_path / "run/students/best"  # which the naive student is
     assert "AutoModelForCausalLM.from_pretrained(folder)" in (folder / "README.md").read_text()
     AutoModelForCausalLM.from_pretrained(folder)
     lines = (chats.parent / "prefs.jsonl").read_text().splitlines()

@@ -110,7 +110,7 @@ def out_of_memory(*_):
     [(nan, "the loss is not finite from step"), (out_of_memory, "memory does not suffice")],
 )
 def test_a_method_that_fails_leaves_the_results_of_the_others(gain, run, monkeypatch, loss, reason):
-    monkeypatch.setattr(confidence, "confidence_loss", loss)
+    monkeypatch.setattr(confidence, "even_confidence_loss", loss)
     code, out, _ = gain("--tuning", "full", "--methods", "naive,confidence", "--epochs", 1)
     assert code == 0
     said = " ".join(out.split())

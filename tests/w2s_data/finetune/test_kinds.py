@@ -27,6 +27,7 @@ from w2s_data.finetune import Student, fit_student
 from w2s_data.finetune.levels.lora import adapted_layers, loading_options
 from w2s_data.finetune.levels.whole import WholeNetwork
 from w2s_data.finetune.settings import Adaptation, TrainingSettings
+from w2s_data.stages.keeping import student_folder
 
 KINDS = [
     *((name, "text") for name in (*TEXT_MODELS, BOTH, SEEING)),
@@ -558,6 +559,6 @@ def test_a_run_of_images_trains_and_applies_whole_models(models, rng, tmp_path):
     compute = Compute(progress=False, device="cpu")
     path = tmp_path / "labels.parquet"
     frame = apply_student(run, table, student="naive", to=path, compute=compute).to_frame()
-    student = Student.load(run.path / "students" / "naive", device="cpu")
+    student = Student.load(run.path / student_folder(run, "naive"), device="cpu")
     proba = frame.filter(like="proba / ").to_numpy()
     np.testing.assert_allclose(proba, student.predict_proba(items), atol=1e-5)

@@ -324,6 +324,7 @@ def test_students_of_pairs_learn_are_saved_and_opened(models, rng, tmp_path, nam
     np.testing.assert_allclose(again.predict_proba(fresh), proba, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reward", ["head", "dpo"])
 def test_every_method_runs_on_pairs(models, rng, reward):
     pairs, labels = make_pairs(rng, 48)
