@@ -53,7 +53,7 @@ class Rescorer:
 
 
 def make_rescorer(run: Run, own: WeakLabels, weak: FloatArray, compute: Compute) -> Rescorer:
-    """Fit teacher, posterior and detector as the run did; None where new rows have no weak labels.
+    """Fit posterior and detector as the run did, for `weak` labels of new rows.
 
     Raise InputError if the new rows have weak labels of other models than the run.
     """

@@ -142,17 +142,10 @@ def teacher_stages(run: Run) -> tuple[int, ...] | None:
     return None if stages is None else tuple(stages)
 
 
-def settings_of(run: Run, name: str) -> TeacherSettings:
-    """Return the settings of a teacher, or of the hierarchy that it is a member of."""
-    own = teacher_records(run)[name]["of"]
-    return read_teacher(own, recorded_teachers(run)[own])
-
-
 def run_items(run: Run, features: TeacherFeatures, columns: pd.DataFrame | None = None) -> Items:
     """Return a run's items as its teachers see them."""
     dataset = features.dataset
     table = stored_columns(run) if columns is None else columns
-
     return Items(dataset, table, features.of, features.compute, run.path / "teachers")
 
 
@@ -181,9 +174,10 @@ class StoredTeacher:
 def stored_teachers(run: Run, dataset: W2SDataset, compute: Compute) -> list[StoredTeacher]:
     """Return the teachers of a run as they were taught; none is trained before it is needed."""
     items = run_items(run, TeacherFeatures(run, dataset, compute))
-    found = []
+    recorded, found = recorded_teachers(run), []
     for name, record in teacher_records(run).items():
-        settings = settings_of(run, name)
+        own = record["of"]  # itself, or the hierarchy that it is a member of
+        settings = read_teacher(own, recorded[own])
         learner = None
         if record["learns"]:
             run.file(file_of(name))  # as the stage left it

@@ -47,7 +47,7 @@ from w2s_data.teachers.lessons import Member, Selection, hierarchy
 from w2s_data.utils.io import sha256_json
 from w2s_data.utils.progress import progress
 from w2s_data.utils.stage import WEAK_PROBA, StageResult
-from w2s_data.utils.typing import FloatArray
+from w2s_data.utils.typing import FloatArray, IntArray
 from w2s_data.utils.votes import abstains
 from w2s_data.utils.warnings import collect_warnings
 
@@ -112,12 +112,13 @@ def teach_stage(
         return earlier
     features = TeacherFeatures(run, dataset, compute)
     items = run_items(run, features, columns)
-    planned = plan(teachers, dataset)
+    rows = gold_rows(dataset).consistent
+    planned = plan(teachers, dataset, rows)
     with run.stage(TEACH, recorded) as stage:
         with progress("teach", total=len(planned), enabled=compute.progress) as advance:
             taught = []
             for one in planned:
-                taught.append(_taught(run, one, items))
+                taught.append(_taught(run, one, items, rows))
                 advance(1)
         for one in planned:
             stage.add(file_of(one.name))
@@ -182,7 +183,7 @@ def check_teach(settings: TeachSettings, known: Known) -> None:
             "pass class_names with all classes"
         )
     rows = gold_rows(dataset).consistent
-    for one in plan(teachers, dataset):
+    for one in plan(teachers, dataset, rows):
         if is_learning(one.settings):
             one.selection.lesson(one.name, dataset, rows)
 
@@ -195,9 +196,13 @@ def _check_encoder(name: str, own: EncoderTeacher, dataset: W2SDataset | None) -
         raise type(error)(f"teacher {name!r}: {text}") from error
 
 
-def plan(teachers: Mapping[str, TeacherSettings], dataset: W2SDataset) -> list[Planned]:
-    """Return all teachers with the members of their hierarchies, generalists first."""
-    rows = gold_rows(dataset).consistent
+def plan(
+    teachers: Mapping[str, TeacherSettings], dataset: W2SDataset, rows: IntArray
+) -> list[Planned]:
+    """Return all teachers with the members of their hierarchies, generalists first.
+
+    `rows` are the gold rows that teachers may learn from.
+    """
     found = []
     for name, own in teachers.items():
         kind = getattr(own, "specialists", None)
@@ -231,7 +236,7 @@ def _digest(columns: pd.DataFrame) -> dict[str, str]:
     }
 
 
-def _taught(run: Run, one: Planned, items: Items) -> Taught:
+def _taught(run: Run, one: Planned, items: Items, rows: IntArray) -> Taught:
     """Return a teacher as its file has it, or taught now if it is new or changed."""
     empty = np.empty(0, dtype=np.int64)
     digests = _digest(items.columns[[c for c in one.settings.columns_read if c in items.columns]])
@@ -250,7 +255,7 @@ def _taught(run: Run, one: Planned, items: Items) -> Taught:
         return earlier
     with _named(one.name), collect_warnings(DegenerateDataWarning) as notes:
         if is_learning(one.settings):
-            learner = make_learner(one.settings, items, _lesson(one, items), {})
+            learner = make_learner(one.settings, items, _lesson(one, items, rows), {})
             opinions, lesson, learned = learner.opinions(), learner.lesson, learner.learned
         else:
             opinions, lesson, learned = fixed_opinions(one.settings, items), None, {}
@@ -272,10 +277,8 @@ def _named(name: str) -> Iterator[None]:
         ) from error
 
 
-def _lesson(one: Planned, items: Items) -> Lesson:
-    gold = gold_rows(items.dataset)
-    rows, selection = gold.consistent, one.selection
-    features = None
+def _lesson(one: Planned, items: Items, rows: IntArray) -> Lesson:
+    selection, features = one.selection, None
     if selection.cluster is not None:
         if one.settings.kind != EncoderTeacher.kind:
             raise InputError(f"train_on by cluster requires kind {EncoderTeacher.kind!r}")

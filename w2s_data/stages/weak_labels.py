@@ -124,8 +124,7 @@ class WeakLabels:
         """
         if not self.labellers:
             given = items.dataset.weak_proba
-            is_single = given is not None and given.ndim == 3 and given.shape[1] == 1
-            return (given[:, 0] if is_single and given is not None else given), []
+            return (None if given is None else _without_single(given)), []
         n_classes = self.proba.shape[-1]
         proba = np.full((len(items), len(self.labellers), n_classes), 1 / n_classes)
         notes = []
@@ -150,7 +149,12 @@ def weak_proba_by_model(run: Run, dataset: W2SDataset) -> FloatArray:
     stacked = dataset.weak_proba  # they came with the data, and are not read a second time
     if stacked is None:
         stacked = proba_of(run.read_table(WEAK_PROBA, per_item=True), dataset.class_names)
-    return stacked[:, 0] if stacked.ndim == 3 and stacked.shape[1] == 1 else stacked
+    return _without_single(stacked)
+
+
+def _without_single(proba: FloatArray) -> FloatArray:
+    """Return probabilities (N, M, C), those of a single teacher as (N, C)."""
+    return proba[:, 0] if proba.ndim == 3 and proba.shape[1] == 1 else proba
 
 
 def weak_proba_of(run: Run, dataset: W2SDataset) -> FloatArray:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from w2s_data.sweep.world import Cell
-from w2s_data.utils.intervals import Estimate, student_interval
+from w2s_data.utils.intervals import Estimate, mean_estimate
 from w2s_data.utils.io import jsonable
 from w2s_data.utils.typing import FloatArray
 
@@ -106,12 +106,9 @@ def mean_over_seeds(values: Sequence[float] | FloatArray, level: float) -> Estim
     Estimate(0.2, -0.04841 to 0.4484)
     """
     array = np.asarray(values, dtype=np.float64)
-    mean = float(array.mean())
-    if len(array) < 2 or np.ptp(array) == 0:
-        return Estimate(mean, level=level)
-    error = float(array.std(ddof=1) / np.sqrt(len(array)))
-    low, high = student_interval(mean, error, len(array) - 1, level)
-    return Estimate(mean, float(low), float(high), level)
+    if np.ptp(array) == 0:
+        return Estimate(float(array.mean()), level=level)
+    return mean_estimate(array, level)
 
 
 def ratio_over_seeds(above: FloatArray, below: FloatArray, level: float) -> Estimate:

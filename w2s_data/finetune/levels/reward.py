@@ -128,14 +128,7 @@ class ImplicitNetwork(PairNetwork):
         most = LOGIT_BYTES // (BYTES * self.max_length * self.texts.vocabulary)
         self.rows_at_a_time = max(1, min(self.rows_at_a_time, most))
 
-    def fitted(
-        self,
-        labels: FloatArray,  # noqa: ARG002
-        weight: FloatArray,  # noqa: ARG002
-        seed: int,  # noqa: ARG002
-    ) -> State:
-        """Return none: nothing is new in the model."""
-        return {}
+    fitted = WholeNetwork.fitted  # nothing is new in the model
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return all trained weights, which do not decay: the start is where they are drawn to."""
