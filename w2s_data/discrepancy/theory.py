@@ -11,11 +11,13 @@ estimators of d_sw were derived for this toolkit and checked by simulation.
 
 Every risk is an expected squared error to the noiseless target, in units of the squared label.
 Functions take numbers or arrays that broadcast. Where a regression is determined but its expected
-error infinite (d - 1 <= n <= d + 1 rows), risks are inf; below that they are NaN.
+error infinite (d - 1 <= n <= d + 1 rows), risks are inf; below that they are NaN, and those of
+the solution of least norm are in `w2s_data.discrepancy.ridgeless`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -126,11 +128,8 @@ def risks(
     >>> risks(60, 200, d_s=20, d_w=15, d_sw=15).pgr  # it sees what the teacher sees
     0.0
     """
-    n, N, d_s, d_w, d_sw = _check(n, N, d_s, d_w, d_sw)
-    variances = {"noise": noise, "rho_w": rho_w, "rho_s": rho_s, "c2": c2, "rho_ws": rho_ws}
-    for name, value in variances.items():
-        if not value >= 0:  # NaN fails as well
-            raise InputError(f"{name} is a variance and must be at least 0; got {value!r}")
+    n, N, d_s, d_w, d_sw = check_sizes(n, N, d_s=d_s, d_w=d_w, d_sw=d_sw)
+    check_variances({"noise": noise, "rho_w": rho_w, "rho_s": rho_s, "c2": c2, "rho_ws": rho_ws})
     if leading and intercept:
         raise InputError(
             "intercept must be False where leading is True: it changes no leading term"
@@ -142,10 +141,10 @@ def risks(
     k_s = factor(N, d_s)
     unit = 1 / n if leading else _unit_variance(n, d_w, intercept)
     # Noise in directions that the student shares stays; the rest averages out over the pool.
-    shared = d_sw + _times(k_s, d_w - d_sw) + ((1 - 2 / n) if intercept else 0.0)
+    shared = d_sw + times(k_s, d_w - d_sw) + ((1 - 2 / n) if intercept else 0.0)
     return Risks(
         teacher=plain(rho_w + (noise + rho_w) * factor(n, d_w)),
-        student=plain(rho_s + c2 + (noise + rho_w) * unit * shared + _times(k_s, rho_ws)),
+        student=plain(rho_s + c2 + (noise + rho_w) * unit * shared + times(k_s, rho_ws)),
         sft=plain(rho_s + (noise + rho_s) * factor(n, d_s)),
         ceiling=plain(rho_s + (noise + rho_s) * factor(n + N, d_s)),
     )
@@ -187,8 +186,18 @@ def rows_for_factor(factor: ArrayLike, d: ArrayLike, *, intercept: bool = False)
     return plain(np.where(k == 0, np.inf, root))
 
 
-def _check(*values: ArrayLike) -> tuple[AnyArray, ...]:
-    n, N, d_s, d_w, d_sw = (np.asarray(value, dtype=float) for value in values)
+def check_variances(variances: Mapping[str, float]) -> None:
+    """Raise for a variance that is negative or NaN."""
+    for name, value in variances.items():
+        if not value >= 0:  # NaN fails as well
+            raise InputError(f"{name} is a variance and must be at least 0; got {value!r}")
+
+
+def check_sizes(
+    n: ArrayLike, N: ArrayLike, *, d_s: ArrayLike, d_w: ArrayLike, d_sw: ArrayLike
+) -> tuple[AnyArray, ...]:
+    """Return rows and dimensions (n, N, d_s, d_w, d_sw) as float arrays, or raise."""
+    n, N, d_s, d_w, d_sw = (np.asarray(value, dtype=float) for value in (n, N, d_s, d_w, d_sw))
     for name, value in {"n": n, "N": N, "d_s": d_s, "d_w": d_w}.items():
         if not np.all(value >= 1):
             raise InputError(f"{name} must be at least 1; got {value}")
@@ -208,7 +217,7 @@ def _unit_variance(n: Any, d: Any, intercept: bool) -> Any:
     return np.where(n >= d - 1 + intercept, value, np.nan)
 
 
-def _times(factor: Any, amount: Any) -> Any:
+def times(factor: Any, amount: Any) -> Any:
     """Multiply; an infinite factor of 0 gives 0, as nothing is lost of what is not there."""
     with np.errstate(invalid="ignore"):
         return np.where((np.asarray(amount) == 0) & ~np.isnan(factor), 0.0, factor * amount)

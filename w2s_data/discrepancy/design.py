@@ -1,0 +1,230 @@
+r"""Exact variance and bias of linear teacher and student on the rows that they have.
+
+A linear learner's outputs on m test rows are H y for its n labels y, and so are those of a student
+of its outputs. For label noise of variance s and the noiseless target f
+
+.. math:: variance = s \|H\|_F^2 / m, \qquad bias = |f - H f|^2 / m
+
+are exact for any features: no law of theirs is assumed, and their sum is the expected squared
+error to f over the noise. Only D x D matrices are kept, never H.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from w2s_data.discrepancy.moments import Moments, paired_blocks
+from w2s_data.discrepancy.theory import ROLES, Risks
+from w2s_data.errors import FeatureError, InputError
+from w2s_data.features.matrix import FeatureMatrix, as_feature_matrix
+from w2s_data.utils.typing import FloatArray
+from w2s_data.utils.validation import check_feature_block
+
+# Directions whose variance is below this part of the largest are rounding: float32 features
+# leave 1e-14 of it.
+RANK = 1e-12
+
+
+@dataclass(frozen=True, repr=False)
+class DesignRisks:
+    """Variance and bias of the four models, given their rows.
+
+    Attributes
+    ----------
+    variance : Risks
+        Of label noise with variance 1.
+    bias : Risks or None
+        Mean squared bias; None where the target was not given.
+
+    Examples
+    --------
+    >>> DesignRisks(Risks(0.4, 0.2, 0.3, 0.1), Risks(0.0, 0.1, 0.0, 0.0)).risks(noise=2.0)
+    Risks(teacher=0.8, student=0.5, sft=0.6, ceiling=0.2, pgr=0.5, opr=1.2)
+    """
+
+    variance: Risks
+    bias: Risks | None = None
+
+    def risks(self, noise: float) -> Risks:
+        """Return the expected squared errors to the target for label noise of some variance."""
+        values = {role: noise * getattr(self.variance, role) for role in ROLES}
+        if self.bias is not None:
+            values = {role: value + getattr(self.bias, role) for role, value in values.items()}
+        return Risks(**values)
+
+    def __repr__(self) -> str:
+        return f"DesignRisks(variance={self.variance!r}, bias={self.bias!r})"
+
+
+def design_risks(
+    strong_features: Any,
+    weak_features: Any,
+    labelled: ArrayLike,
+    pool: ArrayLike,
+    test: ArrayLike,
+    *,
+    target: ArrayLike | None = None,
+    teacher_penalty: float = 0.0,
+    student_penalty: float = 0.0,
+    intercept: bool = True,
+) -> DesignRisks:
+    r"""Return exact variance and bias of linear teacher, student, gold alone and ceiling.
+
+    Each minimises :math:`|y - X\theta - c|^2 + \lambda |\theta|^2`; with penalty 0 it is least
+    squares, of least norm where rows are fewer than dimensions. The student learns the teacher's
+    outputs on the pool.
+
+    Parameters
+    ----------
+    strong_features, weak_features : array (R, D_s), (R, D_w), memory map or FeatureStore
+    labelled, pool, test : int array
+        Rows of each set.
+    target : float array (R,), optional
+        The noiseless target; without it there is no bias.
+    teacher_penalty, student_penalty : float
+        :math:`\lambda`; that of the student holds for gold alone and ceiling too.
+    intercept : bool
+        Whether each fits c, which is not penalised.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> strong, weak = rng.normal(size=(460, 20)), rng.normal(size=(460, 15))
+    >>> weak[:, :5] = strong[:, :5]
+    >>> labelled, pool, test = np.split(np.arange(460), [60, 260])
+    >>> design_risks(strong, weak, labelled, pool, test, intercept=False)
+    DesignRisks(variance=Risks(teacher=0.3333, student=0.1279, sft=0.5924, ceiling=0.08663,
+                pgr=0.8326, opr=4.632), bias=None)
+    """
+    for name, penalty in (("teacher", teacher_penalty), ("student", student_penalty)):
+        if not penalty >= 0:
+            raise InputError(f"{name}_penalty must be at least 0; got {penalty!r}")
+    sets = [np.asarray(rows, dtype=np.intp) for rows in (labelled, pool, test)]
+    for name, rows in zip(("labelled", "pool", "test"), sets, strict=True):
+        if not len(rows):
+            raise FeatureError(f"{name} names no rows: variance and bias are those on given rows")
+    strong = as_feature_matrix(strong_features, "strong features")
+    weak = as_feature_matrix(weak_features, "weak features")
+    known = target is not None
+    values = np.zeros(strong.shape[0]) if target is None else np.asarray(target, dtype=np.float64)
+    if values.shape != (strong.shape[0],) or not np.isfinite(values[np.concatenate(sets)]).all():
+        raise InputError("target holds one finite value for each row that is used")
+    gold, unlabelled, tested = _moments(strong, weak, values, sets, intercept)
+    sides = (
+        _Side(slice(0, strong.shape[1]), student_penalty),
+        _Side(slice(strong.shape[1], -1), teacher_penalty),
+    )
+    tested_by = _Tested(tested, intercept)
+    teacher = _fit(gold, sides[1], intercept)
+    student = _fit(unlabelled, sides[0], intercept)
+    found = {
+        "teacher": tested_by.alone(teacher),
+        "student": tested_by.taught(teacher, student, unlabelled),
+        "sft": tested_by.alone(_fit(gold, sides[0], intercept)),
+        "ceiling": tested_by.alone(_fit(gold + unlabelled, sides[0], intercept)),
+    }
+    variance, bias = (Risks(**{role: pair[k] for role, pair in found.items()}) for k in (0, 1))
+    return DesignRisks(variance, bias if known else None)
+
+
+def _moments(
+    strong: FeatureMatrix,
+    weak: FeatureMatrix,
+    target: FloatArray,
+    sets: Sequence[Any],
+    intercept: bool,
+) -> list[Moments]:
+    """Sum over the rows of each set, with columns [strong, weak, target]."""
+    d_s, d = strong.shape[1], strong.shape[1] + weak.shape[1] + 1
+    origin = np.zeros(d)
+    sums, members = [Moments.zero(d, d_s) for _ in sets], []
+    for rows in sets:
+        members.append(np.zeros(strong.shape[0], dtype=bool))
+        members[-1][rows] = True
+    for rows, one, other in paired_blocks(strong, weak):
+        if intercept and not rows.start:
+            # Sums about a mean lose no digits to an offset; without an intercept it matters.
+            means = one.mean(axis=0), other.mean(axis=0), target[rows].mean()
+            origin = np.hstack(means).astype(np.float64)
+        for k, member in enumerate(members):
+            here = np.flatnonzero(member[rows])
+            both = np.column_stack([one[here], other[here], target[rows][here]]).astype(np.float64)
+            check_feature_block(both, here + rows.start, "features", nonzero=False)
+            sums[k] += Moments.of(both - origin, d_s)
+    return sums
+
+
+@dataclass(frozen=True)
+class _Side:
+    columns: slice
+    penalty: float
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """One regression: its inverse, and the map from sums of products to coefficients."""
+
+    columns: slice
+    n: int
+    centre: FloatArray  # means of all columns, or 0 without an intercept
+    inverse: FloatArray  # K = (X'X + penalty)^+
+    spread: FloatArray  # K X'X K, the covariance of the coefficients for noise 1
+    coefficients: FloatArray  # of the noiseless target
+
+
+def _fit(moments: Moments, side: _Side, intercept: bool) -> _Fit:
+    own, scatter = side.columns, _about(moments, intercept)
+    values, vectors = np.linalg.eigh(scatter[own, own])
+    # With a penalty nothing is singular; without, directions that no row has stay 0.
+    kept = values > max(values[-1], 0.0) * RANK
+    total = np.where(kept, values + side.penalty, np.inf)
+    inverse = (vectors / total) @ vectors.T
+    spread = (vectors * np.where(kept, values, 0.0) / total**2) @ vectors.T
+    centre = moments.total / moments.n if intercept else np.zeros(len(moments.total))
+    return _Fit(own, moments.n, centre, inverse, spread, inverse @ scatter[own, -1])
+
+
+def _about(moments: Moments, intercept: bool) -> FloatArray:
+    return moments.scatter if intercept else moments.product
+
+
+@dataclass(frozen=True)
+class _Tested:
+    """Sums over the test rows, by which errors are measured."""
+
+    moments: Moments
+    intercept: bool
+
+    def alone(self, fit: _Fit) -> tuple[float, float]:
+        """Return variance and mean squared bias of a model of gold labels."""
+        return self._errors(fit, fit.columns, np.eye(len(fit.inverse)), fit.centre, 0.0)
+
+    def taught(self, teacher: _Fit, student: _Fit, pool: Moments) -> tuple[float, float]:
+        """Return variance and mean squared bias of a student of the teacher's outputs."""
+        cross = _about(pool, self.intercept)[student.columns, teacher.columns]
+        # Its coefficients are a linear map of the teacher's; its mean is the teacher's in the pool.
+        learned = student.inverse @ cross
+        moved = (student.centre - teacher.centre)[teacher.columns]
+        return self._errors(teacher, student.columns, learned, student.centre, moved)
+
+    def _errors(
+        self, fit: _Fit, seen: slice, learned: FloatArray, centre: FloatArray, moved: Any
+    ) -> tuple[float, float]:
+        """Return both for outputs y_mean + (moved + learned' (x - centre))' theta at test rows."""
+        m = self.moments.n
+        centre = np.r_[centre[:-1], fit.centre[-1]]
+        mean = self.moments.total / m - centre
+        about = self.moments.scatter / m + np.outer(mean, mean)
+        shift = np.outer(moved + np.zeros(learned.shape[1]), mean[seen] @ learned)
+        square = learned.T @ about[seen, seen] @ learned + shift + shift.T
+        square += np.outer(moved, moved) if np.ndim(moved) else 0.0
+        product = learned.T @ about[seen, -1] + moved * mean[-1]
+        variance = float(np.sum(square * fit.spread)) + (1 / fit.n if self.intercept else 0.0)
+        theta = fit.coefficients
+        bias = float(about[-1, -1] - 2 * theta @ product + theta @ square @ theta)
+        return variance, max(0.0, bias)
