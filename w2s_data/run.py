@@ -23,7 +23,7 @@ from w2s_data.compute.memory import release_freed
 from w2s_data.data.filled import Labelling
 from w2s_data.data.load import W2SDataset
 from w2s_data.data.stored import describe_dataset, read_stored
-from w2s_data.data.weak import proba_table
+from w2s_data.data.weak import weak_tables
 from w2s_data.errors import InputError, RunError
 from w2s_data.features.matrix import ArrayFeatures
 from w2s_data.utils import lock
@@ -48,7 +48,6 @@ from w2s_data.utils.stage import (
     ITEMS_TABLE,
     ROUNDS,
     VECTORS,
-    WEAK_PROBA,
     Stage,
     StageResult,
     repair,
@@ -215,11 +214,8 @@ class Run(RunFiles):
             if dataset.features is not None:
                 vectors = ArrayFeatures(dataset.features)
                 stage.write_vectors(VECTORS, vectors.shape, (rows for _, rows in vectors.blocks()))
-            if dataset.weak_proba is not None:
-                stage.write_table(
-                    WEAK_PROBA,
-                    proba_table(dataset, dataset.weak_proba, dataset.weak_names),
-                )
+            for name, table in weak_tables(dataset).items():
+                stage.write_table(name, table)
             if labelling is not None and labelling.rounds:
                 stage.write_summary(ROUNDS, {"rounds": labelling.rounds})
 

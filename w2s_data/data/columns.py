@@ -26,6 +26,8 @@ from w2s_data.utils.typing import FloatArray, IntArray
 from w2s_data.utils.validation import check_feature_block, check_parameters, one_of
 
 ItemKind = Literal["text", "image", "features"]
+Task = Literal["classification", "regression"]
+ERROR_SUFFIX = "_error"  # of the column of standard errors beside a teacher's values
 WeakColumns = str | Sequence[str] | Mapping[str, str | Sequence[str]]
 ITEM_NAMES = (  # lower-case names of columns that hold items in common data sets
     *("item", "text", "sentence", "content", "document", "review", "question"),
@@ -269,6 +271,8 @@ class Roles:
     weak_columns: WeakColumns | None = None
     weak_label: str | None = None
     weak_confidence: str | None = None
+    weak_values: WeakColumns | None = None
+    weak_errors: WeakColumns | None = None
     chosen: str | Sequence[str] | None = None
     rejected: str | Sequence[str] | None = None
 

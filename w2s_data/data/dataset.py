@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -12,7 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from w2s_data.data.columns import ItemKind
+from w2s_data.data import describing
+from w2s_data.data.columns import ItemKind, Task
+from w2s_data.data.hashing import hash_contents
 from w2s_data.data.images import image_digest
 from w2s_data.data.meaning.classes import class_codes
 from w2s_data.data.pairs import PAIR_CLASSES, mirrored, starts_negative
@@ -24,6 +25,8 @@ from w2s_data.data.splits import (
     count_duplicates,
     count_straddling,
     feature_units,
+    quantile_codes,
+    test_names,
     text_units,
 )
 from w2s_data.errors import (
@@ -40,7 +43,10 @@ from w2s_data.utils.validation import check_same_length
 
 logger = logging.getLogger("w2s_data")
 
-_SHOWN = 12  # classes, sources and groups in a repr, which fits one screen
+# Optional parts with one row per item.
+_VALUES = ("weak_values", "weak_errors")
+_ARRAYS = ("weak_proba", "features", *_VALUES)
+_FRAMES = ("truth", "extra")
 _DUPLICATES = "exact duplicates"  # marks the notes that a new split makes obsolete
 
 
@@ -52,13 +58,14 @@ class W2SDataset:
     ----------
     table : DataFrame (N rows, RangeIndex)
         `id` (str, unique), `item` (text, image path or image bytes; absent for features), `label`
-        (class name or missing), `split` (a value of `SPLITS`), and, if known, `source`, `group`;
-        `test_split` names the test split of each test row, if it is not "test" for all.
+        (class name or missing; float64 where labels are values), `split` (a value of `SPLITS`),
+        and, if known, `source`, `group`; `test_split` names the test split of each test row, if it
+        is not "test" for all.
         In pairs of texts `item` is the first and `other` the second; both begin with `prompt`, if
         there is one, and `messages` are prompt, first and second as chat messages, in JSON.
     kind : "text", "image" or "features"
     class_names : tuple of str
-        The C classes, in the order of the columns of `weak_proba`.
+        The C classes, in the order of the columns of `weak_proba`; none where labels are values.
     weak_proba : float array (N, C) or (N, M, C), or None
         Ready-made probabilities of one or M weak models; rows sum to 1.
     features : float array (N, D) or None
@@ -74,6 +81,10 @@ class W2SDataset:
         and how labels and texts are spelled.
     extra : DataFrame (N rows) or None
         Further columns of the original table that teachers read; no part of the fingerprint.
+    task : "classification" or "regression"
+        Whether labels are classes or values.
+    weak_values, weak_errors : float array (N, M), or None
+        Ready-made values of M weak models, NaN where one abstains, and their standard errors.
 
     Examples
     --------
@@ -95,6 +106,9 @@ class W2SDataset:
     truth: pd.DataFrame | None = None
     columns: Mapping[str, Any] = field(default_factory=dict)
     extra: pd.DataFrame | None = None
+    task: Task = "classification"
+    weak_values: FloatArray | None = None
+    weak_errors: FloatArray | None = None
 
     def __post_init__(self) -> None:
         needed = {"id", "label", "split"} | ({"item"} if self.kind != "features" else set())
@@ -103,10 +117,12 @@ class W2SDataset:
             raise ColumnError(f"the table of a data set lacks {listing(missing)}")
         if self.kind == "features" and self.features is None:
             raise FeatureError("a data set of kind 'features' needs features of shape (N, D)")
-        parts = {"weak_proba": self.weak_proba, "features": self.features}
-        frames = {"truth": self.truth, "extra": self.extra}
-        given = {name: part for name, part in {**parts, **frames}.items() if part is not None}
+        names = (*_ARRAYS, *_FRAMES)
+        given = {name: part for name in names if (part := getattr(self, name)) is not None}
         check_same_length(table=self.table, **given)
+        of_others = ("class_names", "weak_proba") if self.is_regression else _VALUES
+        if any(getattr(self, name) is not None and len(getattr(self, name)) for name in of_others):
+            raise InputError(f"a data set of task {self.task!r} has no {listing(of_others)}")
 
     def __len__(self) -> int:
         return len(self.table)
@@ -140,8 +156,32 @@ class W2SDataset:
         return self.table["item"].tolist(), self.table["other"].tolist()
 
     @property
+    def is_regression(self) -> bool:
+        """Whether labels are values to predict, not classes."""
+        return self.task == "regression"
+
+    @property
+    def has_weak_labels(self) -> bool:
+        """Whether weak labels came with the data."""
+        return self.weak_proba is not None or self.weak_values is not None
+
+    @property
+    def is_labelled(self) -> BoolArray:
+        """Whether each row (N,) has a gold label."""
+        return np.isfinite(self.targets) if self.is_regression else self.labels >= 0
+
+    @property
+    def targets(self) -> FloatArray:
+        """Gold values, float64 (N,), NaN where unknown; InputError if the labels are classes."""
+        if not self.is_regression:
+            raise InputError("the labels are classes: use labels")
+        return self.table["label"].to_numpy(dtype=np.float64, na_value=np.nan)
+
+    @property
     def labels(self) -> IntArray:
-        """Class codes, int64 (N,), -1 where the label is missing."""
+        """Class codes, int64 (N,), -1 where the label is missing; InputError for values."""
+        if self.is_regression:
+            raise InputError("the labels are values: use targets")
         return class_codes(self.table["label"], self.class_names, "label")
 
     @property
@@ -153,7 +193,7 @@ class W2SDataset:
     def test_splits(self) -> AnyArray:
         """Name of the test split of each test row, "" elsewhere, object array (N,)."""
         named = self._optional("test_split")
-        return _tests(self.splits) if named is None else named
+        return test_names(self.splits) if named is None else named
 
     @property
     def sources(self) -> AnyArray | None:
@@ -209,14 +249,13 @@ class W2SDataset:
         """Return the data set of the given rows (int array in any order, or bool mask)."""
         rows = np.asarray(rows)
         picked = np.flatnonzero(rows) if rows.dtype == bool else rows
-        return replace(
-            self,
-            table=_rows_of(self.table, picked),
-            weak_proba=None if self.weak_proba is None else self.weak_proba[picked],
-            features=None if self.features is None else self.features[picked],
-            truth=None if self.truth is None else _rows_of(self.truth, picked),
-            extra=None if self.extra is None else _rows_of(self.extra, picked),
-        )
+        parts: dict[str, Any] = {name: getattr(self, name) for name in (*_ARRAYS, *_FRAMES)}
+        kept: dict[str, Any] = {
+            name: _rows_of(part, picked) if name in _FRAMES else part[picked]
+            for name, part in parts.items()
+            if part is not None
+        }
+        return replace(self, table=_rows_of(self.table, picked), **kept)
 
     def with_splits(
         self,
@@ -229,8 +268,8 @@ class W2SDataset:
 
         Raise SplitError if the sizes are not valid, or ask for labelled rows where there are none.
         """
-        labels = self.labels
-        if not (labels >= 0).any() and (sizes or {}).get("labelled"):
+        known = self.is_labelled
+        if not known.any() and (sizes or {}).get("labelled"):
             raise SplitError(
                 "a labelled split requires labels, and no row has one; name the column of labels "
                 "with label="
@@ -238,10 +277,10 @@ class W2SDataset:
         # Codes from 1 on: a missing source, -1 to pandas, becomes a stratum of its own.
         sources = None if self.sources is None else pd.factorize(self.sources)[0] + 1
         splits = assign_splits(
-            labels,
+            quantile_codes(self.targets) if self.is_regression else self.labels,
             self.units,
             sources=sources,
-            sizes=sizes if (labels >= 0).any() else {},  # without labels all rows join the pool
+            sizes=sizes if known.any() else {},  # without labels all rows join the pool
             fixed=fixed,
             random_state=random_state,
         )
@@ -254,7 +293,7 @@ class W2SDataset:
         """
         notes = [note for note in self.notes if _DUPLICATES not in note]
         named, splits = splits, base_splits(splits)
-        tests = _tests(named)
+        tests = test_names(named)
         straddling, straddling_groups = count_straddling(self.units, splits)
         recurring, groups = count_duplicates(self.units)
         if straddling:
@@ -276,121 +315,84 @@ class W2SDataset:
     def check_teacher_data(self) -> None:
         """Raise SplitError if no weak teacher can be trained on the labelled split.
 
-        It must not be empty, hold a single class, or hold rows without label.
+        It must not be empty, hold a single class or value, or hold rows without label.
         """
-        labelled = self.rows("labelled")
+        labelled, known = self.rows("labelled"), self.is_labelled
         if len(labelled) == 0:
             counts = ", ".join(f"{s} {len(self.rows(s))}" for s in SPLITS)
+            weak = "weak_values" if self.is_regression else "weak_columns"
             missing = (
                 "put rows with a label into it"
-                if (self.labels >= 0).any()
+                if known.any()
                 else "name a column of gold labels with label=, or ready-made weak labels with "
-                "weak_columns="
+                f"{weak}="
             )
             raise SplitError(
                 f"no row is in the labelled split ({counts}), and the teacher needs some: {missing}"
             )
-        labels = self.labels[labelled]
-        if (labels < 0).all():
+        without = labelled[~known[labelled]]
+        if len(without) == len(labelled):
             raise SplitError(
                 f"none of the {len(labelled)} rows of the labelled split has a label; "
                 "put the rows that have one into it"
             )
-        if (labels < 0).any():
+        if len(without):
             raise SplitError(
-                f"{rows(labelled[labels < 0])} of the labelled split have no label; "
-                "put them into the pool"
+                f"{rows(without)} of the labelled split have no label; put them into the pool"
             )
-        classes = np.unique(labels)
-        if len(classes) < 2:  # a classifier cannot be fitted to one class
+        # Neither a classifier nor a regression can be fitted to one of them.
+        held = np.unique((self.targets if self.is_regression else self.labels)[labelled])
+        if len(held) < 2:
+            one = f"value {held[0]:g}"
+            if not self.is_regression:
+                one = f"class {self.class_names[held[0]]!r}"
             raise SplitError(
-                f"the labelled split holds the single class {self.class_names[classes[0]]!r} "
-                f"({len(labels)} rows); the teacher needs two or more"
+                f"the labelled split holds the single {one} ({len(labelled)} rows); the teacher "
+                "needs two or more"
             )
 
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of ids, items (image bytes, not paths), roles and numbers, in hex."""
-        digest = hashlib.sha256(repr((self.kind, self.class_names, self.weak_names)).encode())
         contents = {role: self.table[role] for role in self.table.columns if role != "item"}
         if self.kind == "text":
             contents["item"] = self.table["item"]
         elif self.kind == "image":
             # Bytes, so that a folder of images that was moved is the same data.
             contents["item"] = pd.Series([image_digest(item) for item in self.items])
-        for role in sorted(contents):  # the order of columns does not count
-            digest.update(role.encode())
-            _add_strings(digest, contents[role])
-        for array in (self.weak_proba, self.features):
-            if array is not None:
-                # Without the shape, arrays of other shapes could have the same bytes.
-                digest.update(repr((array.shape, array.dtype.str)).encode())
-                digest.update(np.ascontiguousarray(array).data)
-        return digest.hexdigest()
+        head: tuple[object, ...] = (self.kind, self.class_names, self.weak_names)
+        if not self.is_regression:
+            return hash_contents(head, contents, [self.weak_proba, self.features])
+        del contents["label"]
+        values = [self.targets, self.weak_values, self.weak_errors, self.features]
+        return hash_contents((*head, self.task), contents, values)
 
     def to_frame(self) -> pd.DataFrame:
-        """Return the table, with one column of weak probabilities per class and weak model."""
-        frame = self.table.copy()
-        if self.weak_proba is not None:
-            several = self.weak_proba.reshape(len(self), -1, len(self.class_names))
-            numbered = [f"weak{m}" for m in range(several.shape[1])]
-            for m, model in enumerate(self.weak_names or numbered):
-                for c, class_name in enumerate(self.class_names):
-                    frame[f"{model}_{class_name}"] = several[:, m, c]
-        return frame
+        """Return the table, with the weak labels, one column per weak model, and per class."""
+        arrays = self.weak_proba, self.weak_values, self.weak_errors
+        return self.table.assign(
+            **describing.weak_columns(self.weak_names, self.class_names, *arrays)
+        )
 
     def __repr__(self) -> str:
         n_features = "" if self.features is None else f" of {self.features.shape[1]} dimensions"
         what = "pairs" if self.is_paired else "items"
-        head = f"{len(self):,} {what} ({self.kind}{n_features}), {len(self.class_names)} classes"
+        kind = "values" if self.is_regression else f"{len(self.class_names)} classes"
         lines = [
-            f"W2SDataset {self.name!r}: {head}",
-            _counts(self).to_string(formatters=["{:,}".format] * len(SPLITS)),
+            f"W2SDataset {self.name!r}: {len(self):,} {what} ({self.kind}{n_features}), {kind}"
         ]
-        for role in ("test_split", "source", "group"):
-            if role in self.table.columns:
-                counts = self.table[role].value_counts().drop("", errors="ignore")
-                shown = [f"{name} {count:,}" for name, count in counts.head(_SHOWN).items()]
-                more = ["..."] if len(counts) > _SHOWN else []
-                lines.append(f"{role.replace('_', ' ')}s: {', '.join(shown + more)}")
-        if self.weak_proba is not None:
-            models = f" ({', '.join(self.weak_names)})" if self.weak_names else ""
-            lines.append(f"weak probabilities: {self.weak_proba.shape}{models}")
+        if self.is_regression:
+            lines.append(describing.describe_values(self.targets, self.splits))
+        else:
+            lines.append(describing.count_classes(self.labels, self.splits, self.class_names))
+        lines += describing.describe_roles(self.table)
+        models = f" ({', '.join(self.weak_names)})" if self.weak_names else ""
+        for name in ("weak_proba", "weak_values"):
+            if (array := getattr(self, name)) is not None:
+                word = "probabilities" if name == "weak_proba" else "values"
+                lines.append(f"weak {word}: {array.shape}{models}")
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
-
-
-def _counts(data: W2SDataset) -> pd.DataFrame:
-    """Count rows by class and split, cut to fit a screen, with a total."""
-    names = np.array([*data.class_names, "(no label)"], dtype=object)
-    kept = [*range(len(data.class_names)), *([-1] if (data.labels < 0).any() else [])]
-    present = pd.crosstab(data.labels, data.splits)
-    counts = present.reindex(index=kept, columns=list(SPLITS), fill_value=0).set_axis(names[kept])
-    counts.columns.name = None
-    if len(counts) > _SHOWN:
-        rest = counts.iloc[_SHOWN - 1 :].sum().to_frame(f"{len(counts) - _SHOWN + 1} more").T
-        counts = pd.concat([counts.iloc[: _SHOWN - 1], rest])
-    return pd.concat([counts, counts.sum().to_frame("total").T])
-
-
-def _tests(splits: AnyArray) -> AnyArray:
-    """Return the names of test splits, and "" for other splits."""
-    tests: AnyArray = splits.copy()
-    tests[base_splits(splits) != "test"] = ""
-    return tests
 
 
 def _rows_of(frame: pd.DataFrame, picked: IntArray) -> pd.DataFrame:
     return frame.iloc[picked].reset_index(drop=True)
-
-
-def _add_strings(digest: Any, values: pd.Series) -> None:
-    """Add a column of strings to a hash."""
-    # "surrogatepass", since a table may hold texts that are not valid Unicode.
-    encoded = [
-        v.encode("utf-8", "surrogatepass") if isinstance(v, str) else None
-        for v in values.astype(object)
-    ]
-    # The lengths keep ("a", "bc") apart from ("ab", "c"), and a missing value from an empty one.
-    lengths = np.array([-1 if v is None else len(v) for v in encoded], dtype="<i8")
-    digest.update(lengths.data)
-    digest.update(b"".join(v for v in encoded if v is not None))

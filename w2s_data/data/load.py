@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -13,15 +12,14 @@ import numpy as np
 import pandas as pd
 
 from w2s_data.compute.memory import MemoryLimit
+from w2s_data.data.arranging import arrange_table
 from w2s_data.data.columns import (
-    MISSING,
     ItemKind,
     Roles,
+    Task,
     WeakColumns,
     column,
-    distinct_names,
     item_columns,
-    read_ids,
     read_items,
 )
 from w2s_data.data.dataset import W2SDataset
@@ -29,6 +27,12 @@ from w2s_data.data.meaning.classes import read_gold
 from w2s_data.data.meaning.inputs import read_weak
 from w2s_data.data.meaning.match import WeakInputs
 from w2s_data.data.meaning.rules import LabelRules
+from w2s_data.data.meaning.values import (
+    are_values,
+    check_value_roles,
+    read_targets,
+    read_weak_values,
+)
 from w2s_data.data.messages import render_messages
 from w2s_data.data.pairs import check_pair_roles, read_pairs
 from w2s_data.data.prompts import Prompts
@@ -58,12 +62,14 @@ def load_dataset(
     weak_columns: WeakColumns | None = None,
     weak_label: str | None = None,
     weak_confidence: str | None = None,
+    weak_values: WeakColumns | None = None,
+    weak_errors: WeakColumns | None = None,
     chosen: str | Sequence[str] | None = None,
     rejected: str | Sequence[str] | None = None,
     class_names: Sequence[object] | None = None,
     map: Mapping[Any, Any] | None = None,
     missing: Sequence[object] | None = None,
-    task: Literal["classification", "regression"] | None = None,
+    task: Task | None = None,
     features: Any = None,
     split_sizes: Mapping[str, float] | None = None,
     unreadable: Literal["error", "skip"] = "error",
@@ -102,6 +108,9 @@ def load_dataset(
         Hard weak labels and their confidence c in [1/C, 1] (1 if not given), made into
         probabilities c on the label and (1 - c)/(C - 1) on each other class. A missing label is
         an abstention, with equal probabilities.
+    weak_values, weak_errors : str, list of str, or dict from weak model to column
+        Values of weak models where labels are values, one column per model, and their standard
+        errors in the same order or by the same names. Empty cells abstain.
     chosen, rejected : str or list of str
         Preference data, instead of item and label: columns of the preferred and the other item of
         each pair, texts or vectors. The order in a pair is drawn at random; the classes are
@@ -117,8 +126,9 @@ def load_dataset(
     missing : sequence
         Spellings of a missing label, instead of the usual ones (-1 beside codes from 0, blanks,
         "NULL", "nan", "None", "N/A", "?", "-", ...). An empty list leaves empty cells only.
-    task : "classification"
-        Makes classes of many numbers, which are refused otherwise.
+    task : "classification" or "regression"
+        Whether numbers are classes or values to predict. By default numbers with fractions are
+        values, which a note says, few whole numbers are classes, and many are refused.
     features : array (N, D) or path of a .npy file
         Ready-made features that stand for the items.
     split_sizes : mapping from split to share (float) of the labelled rows, or number (int) of rows
@@ -150,10 +160,11 @@ def load_dataset(
     >>> {split: len(data.rows(split)) for split in SPLITS}
     {'labelled': 359, 'pool': 899, 'validation': 180, 'test': 359}
     """
-    weak = weak_columns, weak_label, weak_confidence
+    weak = weak_columns, weak_label, weak_confidence, weak_values, weak_errors
     roles = Roles(item, id, label, split, source, group, *weak, chosen, rejected)
     check_pair_roles(roles, features, class_names)
     rules = LabelRules.checked(class_names, map, missing, task)
+    check_value_roles(roles, rules)
     if split is not None and split_sizes is not None:
         raise InputError("use either split, a column that is kept, or split_sizes, not both")
     check_parameters({"unreadable": unreadable}, {"unreadable": one_of("error", "skip")})
@@ -161,8 +172,8 @@ def load_dataset(
         return _load_example(data, roles, rules, split_sizes, random_state)
 
     limit = memory if isinstance(memory, MemoryLimit) else MemoryLimit.parse(memory)
-    if columns := peek_columns(data, limit):  # of an empty table the reader says more
-        roles.check_named(columns)
+    if names := peek_columns(data, limit):  # of an empty table the reader says more
+        roles.check_named(names)
     raw = read_raw(data, limit)
     if len(raw.frame) == 0:
         raise EmptyDataError(f"{raw.name!r} holds no rows: give a table with at least one item")
@@ -170,11 +181,10 @@ def load_dataset(
     items = item_columns(raw, roles, features, prompt)
     raw, prompts = render_messages(raw, items, prompt, chat_template)
     rng = check_generator(random_state)  # for the order of pairs and, after it, the splits
-    dataset = replace(
-        _assemble(raw, roles, kind, features, rules, rng, prompts),
-        extra=_extra(raw, keep),
-        columns=_described(roles, items, map, missing, prompt, chat_template),
-    )
+    dataset = _assemble(raw, roles, kind, features, rules, rng, prompts)
+    columns = _described(roles, items, map, missing, prompt, chat_template)
+    columns |= {"task": dataset.task} if dataset.is_regression else {}
+    dataset = replace(dataset, extra=_extra(raw, keep), columns=columns)
     given = raw.fixed_splits
     if roles.split is not None:
         given = parse_splits(raw.frame[roles.split], roles.split)
@@ -187,7 +197,7 @@ def load_dataset(
     else:
         dataset = dataset.with_given_splits(given)
     # Ready-made weak labels need no teacher, and rows without any label can still be embedded.
-    if dataset.weak_proba is None and (dataset.labels >= 0).any():
+    if not dataset.has_weak_labels and dataset.is_labelled.any():
         dataset.check_teacher_data()
     return dataset
 
@@ -233,7 +243,8 @@ def load_new(
     items = item_columns(raw, roles, None, prompt)
     raw, prompts = render_messages(raw, items, prompt, columns.get("chat_template"))
     classes = None if roles.chosen is not None else class_names
-    rules = LabelRules.checked(classes, columns.get("map"), columns.get("missing"), None)
+    given = columns.get("map"), columns.get("missing"), columns.get("task")
+    rules = LabelRules.checked(classes or None, *given)
     rules.used.update(rules.map)  # new rows need not hold every spelling
     dataset = _assemble(raw, roles, kind, None, rules, None, prompts)
     present = [name for name in keep if name in raw.frame.columns]
@@ -296,8 +307,9 @@ def _assemble(
         items, labels, parts, notes = read_pairs(raw, roles, kind, rules, rng, prompts)
     else:
         items, labels, parts, notes = _read_single(raw, roles, kind, features, rules)
-    rules.check_used((*parts["class_names"], *WeakInputs(roles.weak_columns).all_columns()))
-    table, more = _table(raw, roles, items, labels)
+    known = (*parts.get("class_names", ()), *WeakInputs(roles.weak_columns).all_columns())
+    rules.check_used(known)
+    table, more = arrange_table(raw, roles, items, labels)
     notes = (*raw.notes, *roles.unused_note(raw), *notes, *more)
     for note in notes:
         if note.startswith("warning: "):
@@ -309,6 +321,8 @@ def _read_single(
     raw: RawTable, roles: Roles, kind: ItemKind | None, features: Any, rules: LabelRules
 ) -> tuple[dict[str, pd.Series | None], pd.Series, dict[str, Any], tuple[str, ...]]:
     """Read items that are not pairs; return item columns, labels, fields of a data set, notes."""
+    if are_values(raw, roles, rules):
+        return _read_values(raw, roles, kind, features, rules)
     inputs = WeakInputs(roles.weak_columns, roles.weak_label, roles.weak_confidence)
     gold = read_gold(raw, roles.label, rules, inputs)
     weak = read_weak(raw, inputs, gold, rules)
@@ -319,32 +333,21 @@ def _read_single(
     return {"item": items}, gold.names, parts, gold.notes + weak.notes
 
 
-def _table(
-    raw: RawTable, roles: Roles, items: Mapping[str, pd.Series | None], labels: pd.Series
-) -> tuple[pd.DataFrame, list[str]]:
-    """Return the table of a data set, and notes on sources and groups that became one."""
-    table: dict[str, Any] = {"id": read_ids(raw.frame, roles.id)}
-    table |= {name: values for name, values in items.items() if values is not None}
-    table["label"] = labels
-    table["split"] = "pool"
-    notes: list[str] = []
-    for role, name in (("source", roles.source), ("group", roles.group)):
-        if name is not None:
-            values, merged = _stripped(raw.frame[name], name)
-            table[role] = values.fillna(MISSING)
-            notes += merged
-    return pd.DataFrame(table, index=raw.frame.index), notes
-
-
-def _stripped(values: pd.Series, name: str) -> tuple[pd.Series, list[str]]:
-    """Return names without blanks around them, and a note on those that become one."""
-    codes, distinct = distinct_names(values)
-    bare = [text.strip() for text in distinct]
-    names = np.array([*(text or None for text in bare), None], dtype=object)
-    repeated = {text for text, n in Counter(bare).items() if text and n > 1}
-    merged = [text for text, own in zip(distinct, bare, strict=True) if own in repeated]
-    note = f"column {name!r}: names that differ by blanks are one, {listing(merged, 4)}"
-    return pd.Series(names[codes], dtype=object), [note] if merged else []
+def _read_values(
+    raw: RawTable, roles: Roles, kind: ItemKind | None, features: Any, rules: LabelRules
+) -> tuple[dict[str, pd.Series | None], pd.Series, dict[str, Any], tuple[str, ...]]:
+    """Read items whose labels are values; return what `_read_single` does."""
+    targets, notes = read_targets(raw, roles.label, rules)
+    weak = read_weak_values(raw, roles, rules)
+    kind, items, item_features = read_items(raw, roles, kind, features)
+    parts: dict[str, Any] = {
+        "kind": kind,
+        "class_names": (),
+        "features": item_features,
+        "task": "regression",
+    }
+    parts |= {"weak_values": weak.values, "weak_errors": weak.errors, "weak_names": weak.names}
+    return {"item": items}, pd.Series(targets), parts, (*notes, *weak.notes)
 
 
 def _assign_splits(
@@ -355,7 +358,7 @@ def _assign_splits(
 ) -> W2SDataset:
     """Assign splits to the rows without one; rows without label join the pool."""
     if fixed is not None:
-        fixed = np.where(dataset.labels >= 0, fixed, np.array(None))
+        fixed = np.where(dataset.is_labelled, fixed, np.array(None))
         if sizes is None:
             # A split that came with the data has its size.
             came = set(base_splits(fixed[fixed != None]))  # noqa: E711 (elementwise)

@@ -88,6 +88,13 @@ def base_splits(splits: AnyArray) -> AnyArray:
     return named[codes]
 
 
+def test_names(splits: AnyArray) -> AnyArray:
+    """Return the names of test splits (N,), and "" for other splits."""
+    tests: AnyArray = splits.copy()
+    tests[base_splits(splits) != "test"] = ""
+    return tests
+
+
 def parse_splits(values: pd.Series, column: str) -> AnyArray:
     """Translate a column of split names as `read_split` does."""
     if values.isna().any():
@@ -105,6 +112,24 @@ def parse_splits(values: pd.Series, column: str) -> AnyArray:
             "further test splits, such as 'test_ood'"
         )
     return np.array(names, dtype=object)[codes]
+
+
+def quantile_codes(targets: FloatArray) -> IntArray:
+    """Return strata (N,) of values between their quantiles, -1 where a value is missing.
+
+    There are ten, or fewer where one would have fewer than ten rows.
+
+    >>> quantile_codes(np.array([*range(20), np.nan])).tolist()
+    [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, -1]
+    """
+    codes = np.full(len(targets), -1)
+    known = np.isfinite(targets)
+    if known.any():
+        n_strata = int(np.clip(known.sum() // 10, 1, 10))
+        # By the share of smaller values, so that equal values have equal codes.
+        shares = pd.Series(targets[known]).rank(method="min") - 1
+        codes[known] = np.floor(shares.to_numpy() / known.sum() * n_strata).astype(np.int64)
+    return codes
 
 
 def apportion(total: int, shares: Sequence[float] | AnyArray) -> IntArray:

@@ -1,13 +1,17 @@
-"""Weak probabilities as a table: an id, then a column "weak model / class" for each."""
+"""Weak labels as a table: an id, then "weak model / class" for each, or values and errors."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
+from w2s_data.data.columns import ERROR_SUFFIX
 from w2s_data.data.dataset import W2SDataset
 from w2s_data.errors import ColumnError, listing
-from w2s_data.utils.typing import FloatArray
+from w2s_data.utils.stage import WEAK_PROBA, WEAK_VALUES
+from w2s_data.utils.typing import AnyArray, FloatArray
 
 
 def proba_table(
@@ -22,6 +26,17 @@ def proba_table(
     table = pd.DataFrame(stacked.reshape(len(dataset), -1), columns=columns)
     table.insert(0, "id", dataset.ids)
     return table
+
+
+def weak_tables(dataset: W2SDataset) -> dict[str, pd.DataFrame]:
+    """Return the weak labels that came with the data as tables, by the file of a run."""
+    tables = {}
+    if dataset.weak_proba is not None:
+        tables[WEAK_PROBA] = proba_table(dataset, dataset.weak_proba, dataset.weak_names)
+    if dataset.weak_values is not None:
+        weak = dataset.weak_values, dataset.weak_errors, dataset.weak_names
+        tables[WEAK_VALUES] = values_table(dataset.ids, *weak)
+    return tables
 
 
 def proba_of(table: pd.DataFrame, class_names: tuple[str, ...]) -> FloatArray:
@@ -40,3 +55,33 @@ def proba_of(table: pd.DataFrame, class_names: tuple[str, ...]) -> FloatArray:
     values = table.drop(columns="id", errors="ignore").to_numpy(dtype=np.float64)
     stacked: FloatArray = values.reshape(len(values), models, len(class_names))
     return stacked
+
+
+def values_table(
+    ids: AnyArray, values: FloatArray, errors: FloatArray | None, names: Sequence[str]
+) -> pd.DataFrame:
+    """Arrange weak values (N, M) and their errors as a table: an id, then NAME and NAME_error.
+
+    Errors that nobody knows are missing.
+    """
+    unknown = np.full(values.shape, np.nan) if errors is None else errors
+    columns: dict[str, AnyArray] = {"id": ids}
+    for m, name in enumerate(names):
+        columns |= {name: values[:, m], f"{name}{ERROR_SUFFIX}": unknown[:, m]}
+    return pd.DataFrame(columns)
+
+
+def values_of(table: pd.DataFrame) -> tuple[FloatArray, FloatArray | None, tuple[str, ...]]:
+    """Return values (N, M), errors (None where all are missing) and names from such a table.
+
+    >>> table = values_table(np.array(["a"]), np.array([[1.5]]), None, ["old"])
+    >>> values_of(table)
+    (array([[1.5]]), None, ('old',))
+    """
+    columns = [str(name) for name in table.columns if name != "id"]
+    names = tuple(columns[::2])
+    if columns[1::2] != [f"{name}{ERROR_SUFFIX}" for name in names]:
+        raise ColumnError(f"weak values need columns NAME and NAME_error; got {listing(columns)}")
+    values = table[list(names)].to_numpy(dtype=np.float64)
+    errors = table[columns[1::2]].to_numpy(dtype=np.float64)
+    return values, None if np.isnan(errors).all() else errors, names

@@ -82,6 +82,13 @@ class DataSettings(Settings):
     )
     weak_label: Text | None = Field(None, description="Column of ready-made weak labels.")
     weak_confidence: Text | None = Field(None, description="Column of the weak labels' confidence.")
+    weak_values: WeakColumns | None = Field(
+        None,
+        description="Columns of ready-made weak values, one per weak model, or MODEL=COLUMN.",
+    )
+    weak_errors: WeakColumns | None = Field(
+        None, description="Columns of their standard errors, likewise."
+    )
     class_names: ClassNames | None = Field(
         None, description="All classes in their order, e.g. neg,pos; sorted if not given."
     )
@@ -96,7 +103,7 @@ class DataSettings(Settings):
         "texts if not given.",
     )
     task: Literal["classification", "regression"] | None = Field(
-        None, description="Whether many different numbers are classes or (not yet) a scale."
+        None, description="Whether numbers are classes or values; told by the numbers if not given."
     )
     split_sizes: Numbers | None = Field(
         None,

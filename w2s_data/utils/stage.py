@@ -28,6 +28,7 @@ StageName = Literal[
 ITEMS_TABLE = "items.parquet"
 VECTORS = "items.npy"  # of items that are feature vectors: read from there block by block
 WEAK_PROBA = "weak_proba.parquet"
+WEAK_VALUES = "weak_values.parquet"  # in its place where labels are values
 ROUNDS = "rounds.json"
 
 
@@ -99,5 +100,5 @@ def repair(stage: str, run: object) -> str:
 ITEMS = Stage(
     "items",
     files={ITEMS_TABLE: "stores the items"},
-    optional=(VECTORS, WEAK_PROBA, ROUNDS),
+    optional=(VECTORS, WEAK_PROBA, WEAK_VALUES, ROUNDS),
 )

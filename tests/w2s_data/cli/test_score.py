@@ -517,12 +517,12 @@ class TestMeaningOfColumns:
         assert w2s("-q", "embed", table, *roles, "--label", "label", "--missing", "")[0] == 0
         manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
         assert manifest["data"]["class_names"] == ["N/A", "neg", "pos"]
-        code, _, err = w2s("-q", "embed", table, *roles, "--label", "p_pos")
-        assert (code, err.count("\n")) == (2, 1)
-        assert "this looks like regression, which is not supported yet" in err
-        code, _, err = w2s("-q", "embed", table, *roles, "--label", "p_pos", "--task", "regression")
-        assert code == 2
-        assert "task='regression' is not supported yet" in err
+        roles = (*roles[:-1], tmp_path / "values")
+        code, _, err = w2s("embed", table, *roles, "--label", "p_pos")
+        assert code == 0
+        assert "values to predict" in err
+        manifest = json.loads((tmp_path / "values" / "manifest.json").read_text())
+        assert (manifest["data"]["task"], manifest["data"]["class_names"]) == ("regression", [])
 
 
 @pytest.mark.parametrize(

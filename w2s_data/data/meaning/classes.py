@@ -121,13 +121,13 @@ def check_class_labels(spelled: Spelled, rules: LabelRules) -> None:
     if fractions:
         raise ColumnError(
             f"column {column!r} holds {len(values):,} different numbers with fractions, such as "
-            f"{fractions[0]!r}: this looks like regression, which is not supported yet; bin them "
-            f"into classes, or {as_classes}"
+            f"{fractions[0]!r}: these look like values, and the weak labels are classes; pass "
+            f"weak_values instead of them, or {as_classes}"
         )
     if _are_many(values, n):
         raise ColumnError(
             f"column {column!r} holds {len(values):,} different whole numbers in {n:,} rows: "
-            f"{as_classes}; task='regression' is not supported yet"
+            f"{as_classes}, or task='regression' if they are values to predict"
         )
 
 

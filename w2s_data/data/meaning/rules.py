@@ -32,8 +32,8 @@ class LabelRules:
         Of labels and of weak columns; "COLUMN:LABEL" concerns one column, "" means no label.
     missing : tuple of str, or None
         Spellings of a missing label; None for the usual ones.
-    task : "classification" or None
-        Whether many numbers are classes all the same.
+    task : "classification", "regression" or None
+        Whether numbers are classes or values; None where the numbers tell.
     """
 
     class_names: tuple[str, ...] | None = None
@@ -52,11 +52,6 @@ class LabelRules:
     ) -> LabelRules:
         """Return the rules, once they are of the right types."""
         check_parameters({"task": task}, {"task": one_of(None, "classification", "regression")})
-        if task == "regression":
-            raise InputError(
-                "task='regression' is not supported yet; bin the labels into classes, or pass "
-                "task='classification' if each number is a class"
-            )
         if not isinstance(map, Mapping | None):
             raise InputError(f"map must be a mapping from spelling to class; got {map!r}")
         for name, value in (("class_names", class_names), ("missing", missing)):
