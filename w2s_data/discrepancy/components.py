@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
+import pandas as pd
 
 from w2s_data.discrepancy.dimensions import (
+    correlation_dimension,
     effective_dimensions,
     marchenko_pastur_dimension,
     participation_ratio,
@@ -138,3 +140,31 @@ def component_correlations(
         inverse = np.where(varies, 1 / np.sqrt(np.where(varies, side.spectrum, 1.0)), 0.0)
         cross = cross * np.expand_dims(inverse, 1 - axis)
     return np.asarray(cross)
+
+
+def sensitivity(
+    strong: PrincipalComponents,
+    weak: PrincipalComponents,
+    moments: Moments,
+    *,
+    used: tuple[float, float, float],
+    ridge: float,
+) -> pd.DataFrame:
+    """Tabulate both dimensions and d_sw under each criterion, the used ones first."""
+    columns = {"strong": strong.criteria(ridge), "weak": weak.criteria(ridge)}
+    table = pd.DataFrame(columns, dtype=float)
+    cross = component_correlations(strong, weak, moments)
+    pairs = zip(table["strong"], table["weak"], strict=True)
+    table["d_sw"] = [_truncated(cross, float(s), float(w), moments.n) for s, w in pairs]
+    # Of the chosen estimator; all other rows are of the closed form, which needs no folds.
+    first = pd.DataFrame([used], index=["used"], columns=table.columns, dtype=float)
+    return pd.concat([first, table]).rename_axis("criterion")
+
+
+def _truncated(cross: FloatArray, strong: float, weak: float, n: int) -> float:
+    """Estimate d_sw of leading components from their cross-correlations alone."""
+    countable = strong.is_integer() and weak.is_integer()
+    if not countable or min(strong, weak) < 1 or strong + weak >= n - 1:
+        return np.nan
+    shared = np.sum(cross[: int(strong), : int(weak)] ** 2)
+    return float(correlation_dimension(shared, n - 1, d_s=strong, d_w=weak))

@@ -11,23 +11,18 @@ error to f over the noise. Only D x D matrices are kept, never H.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from w2s_data.discrepancy.moments import Moments, paired_blocks
+from w2s_data.discrepancy.fits import LinearFit, Side, about, fitted, set_moments
+from w2s_data.discrepancy.moments import Moments
 from w2s_data.discrepancy.theory import ROLES, Risks
 from w2s_data.errors import FeatureError, InputError
-from w2s_data.features.matrix import FeatureMatrix, as_feature_matrix
+from w2s_data.features.matrix import as_feature_matrix
 from w2s_data.utils.typing import FloatArray
-from w2s_data.utils.validation import check_feature_block
-
-# Directions whose variance is below this part of the largest are rounding: float32 features
-# leave 1e-14 of it.
-RANK = 1e-12
 
 
 @dataclass(frozen=True, repr=False)
@@ -85,7 +80,8 @@ def design_risks(
     labelled, pool, test : int array
         Rows of each set.
     target : float array (R,), optional
-        The noiseless target; without it there is no bias.
+        The noiseless target; without it there is no bias. With labels in its place the bias is
+        the squared error that was measured. The ceiling's is NaN where a pool row has none.
     teacher_penalty, student_penalty : float
         :math:`\lambda`; that of the student holds for gold alone and ceiling too.
     intercept : bool
@@ -112,85 +108,28 @@ def design_risks(
     weak = as_feature_matrix(weak_features, "weak features")
     known = target is not None
     values = np.zeros(strong.shape[0]) if target is None else np.asarray(target, dtype=np.float64)
-    if values.shape != (strong.shape[0],) or not np.isfinite(values[np.concatenate(sets)]).all():
-        raise InputError("target holds one finite value for each row that is used")
-    gold, unlabelled, tested = _moments(strong, weak, values, sets, intercept)
+    used = np.concatenate(sets[::2])
+    if values.shape != (strong.shape[0],) or not np.isfinite(values[used]).all():
+        raise InputError("target holds one finite value for each labelled and each test row")
+    sure = np.nan_to_num(values)
+    gold, unlabelled, tested = set_moments(strong, weak, sure, sets, intercept)
     sides = (
-        _Side(slice(0, strong.shape[1]), student_penalty),
-        _Side(slice(strong.shape[1], -1), teacher_penalty),
+        Side(slice(0, strong.shape[1]), student_penalty),
+        Side(slice(strong.shape[1], -1), teacher_penalty),
     )
     tested_by = _Tested(tested, intercept)
-    teacher = _fit(gold, sides[1], intercept)
-    student = _fit(unlabelled, sides[0], intercept)
+    teacher = fitted(gold, sides[1], intercept)
+    student = fitted(unlabelled, sides[0], intercept)
     found = {
         "teacher": tested_by.alone(teacher),
         "student": tested_by.taught(teacher, student, unlabelled),
-        "sft": tested_by.alone(_fit(gold, sides[0], intercept)),
-        "ceiling": tested_by.alone(_fit(gold + unlabelled, sides[0], intercept)),
+        "sft": tested_by.alone(fitted(gold, sides[0], intercept)),
+        "ceiling": tested_by.alone(fitted(gold + unlabelled, sides[0], intercept)),
     }
+    if not np.isfinite(values[sets[1]]).all():
+        found["ceiling"] = (found["ceiling"][0], np.nan)
     variance, bias = (Risks(**{role: pair[k] for role, pair in found.items()}) for k in (0, 1))
     return DesignRisks(variance, bias if known else None)
-
-
-def _moments(
-    strong: FeatureMatrix,
-    weak: FeatureMatrix,
-    target: FloatArray,
-    sets: Sequence[Any],
-    intercept: bool,
-) -> list[Moments]:
-    """Sum over the rows of each set, with columns [strong, weak, target]."""
-    d_s, d = strong.shape[1], strong.shape[1] + weak.shape[1] + 1
-    origin = np.zeros(d)
-    sums, members = [Moments.zero(d, d_s) for _ in sets], []
-    for rows in sets:
-        members.append(np.zeros(strong.shape[0], dtype=bool))
-        members[-1][rows] = True
-    for rows, one, other in paired_blocks(strong, weak):
-        if intercept and not rows.start:
-            # Sums about a mean lose no digits to an offset; without an intercept it matters.
-            means = one.mean(axis=0), other.mean(axis=0), target[rows].mean()
-            origin = np.hstack(means).astype(np.float64)
-        for k, member in enumerate(members):
-            here = np.flatnonzero(member[rows])
-            both = np.column_stack([one[here], other[here], target[rows][here]]).astype(np.float64)
-            check_feature_block(both, here + rows.start, "features", nonzero=False)
-            sums[k] += Moments.of(both - origin, d_s)
-    return sums
-
-
-@dataclass(frozen=True)
-class _Side:
-    columns: slice
-    penalty: float
-
-
-@dataclass(frozen=True)
-class _Fit:
-    """One regression: its inverse, and the map from sums of products to coefficients."""
-
-    columns: slice
-    n: int
-    centre: FloatArray  # means of all columns, or 0 without an intercept
-    inverse: FloatArray  # K = (X'X + penalty)^+
-    spread: FloatArray  # K X'X K, the covariance of the coefficients for noise 1
-    coefficients: FloatArray  # of the noiseless target
-
-
-def _fit(moments: Moments, side: _Side, intercept: bool) -> _Fit:
-    own, scatter = side.columns, _about(moments, intercept)
-    values, vectors = np.linalg.eigh(scatter[own, own])
-    # With a penalty nothing is singular; without, directions that no row has stay 0.
-    kept = values > max(values[-1], 0.0) * RANK
-    total = np.where(kept, values + side.penalty, np.inf)
-    inverse = (vectors / total) @ vectors.T
-    spread = (vectors * np.where(kept, values, 0.0) / total**2) @ vectors.T
-    centre = moments.total / moments.n if intercept else np.zeros(len(moments.total))
-    return _Fit(own, moments.n, centre, inverse, spread, inverse @ scatter[own, -1])
-
-
-def _about(moments: Moments, intercept: bool) -> FloatArray:
-    return moments.scatter if intercept else moments.product
 
 
 @dataclass(frozen=True)
@@ -200,20 +139,20 @@ class _Tested:
     moments: Moments
     intercept: bool
 
-    def alone(self, fit: _Fit) -> tuple[float, float]:
+    def alone(self, fit: LinearFit) -> tuple[float, float]:
         """Return variance and mean squared bias of a model of gold labels."""
         return self._errors(fit, fit.columns, np.eye(len(fit.inverse)), fit.centre, 0.0)
 
-    def taught(self, teacher: _Fit, student: _Fit, pool: Moments) -> tuple[float, float]:
+    def taught(self, teacher: LinearFit, student: LinearFit, pool: Moments) -> tuple[float, float]:
         """Return variance and mean squared bias of a student of the teacher's outputs."""
-        cross = _about(pool, self.intercept)[student.columns, teacher.columns]
+        cross = about(pool, self.intercept)[student.columns, teacher.columns]
         # Its coefficients are a linear map of the teacher's; its mean is the teacher's in the pool.
         learned = student.inverse @ cross
         moved = (student.centre - teacher.centre)[teacher.columns]
         return self._errors(teacher, student.columns, learned, student.centre, moved)
 
     def _errors(
-        self, fit: _Fit, seen: slice, learned: FloatArray, centre: FloatArray, moved: Any
+        self, fit: LinearFit, seen: slice, learned: FloatArray, centre: FloatArray, moved: Any
     ) -> tuple[float, float]:
         """Return both for outputs y_mean + (moved + learned' (x - centre))' theta at test rows."""
         m = self.moments.n
@@ -227,4 +166,4 @@ class _Tested:
         variance = float(np.sum(square * fit.spread)) + (1 / fit.n if self.intercept else 0.0)
         theta = fit.coefficients
         bias = float(about[-1, -1] - 2 * theta @ product + theta @ square @ theta)
-        return variance, max(0.0, bias)
+        return variance, max(0.0, bias)  # rounding may take it below

@@ -81,6 +81,19 @@ def test_without_a_target_there_is_no_bias() -> None:
     assert found.variance == design_risks(strong, weak, *rows, target=f).variance
 
 
+def test_a_pool_without_gold_labels_leaves_the_ceiling_unknown() -> None:
+    strong, weak, f, (gold, pool, test) = world(60, 200, 20, 15)
+    known = design_risks(strong, weak, gold, pool, test, target=f).bias
+    f[pool[0]] = np.nan
+    found = design_risks(strong, weak, gold, pool, test, target=f).bias
+    assert known is not None
+    assert found is not None
+    assert np.isnan(found.ceiling)
+    assert [found.teacher, found.student, found.sft] == pytest.approx(
+        [known.teacher, known.student, known.sft]
+    )
+
+
 def test_bad_input() -> None:
     strong, weak, f, (gold, pool, test) = world(60, 200, 20, 15)
     with pytest.raises(InputError, match="teacher_penalty must be at least 0"):
