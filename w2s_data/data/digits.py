@@ -156,7 +156,7 @@ def _table(
     return pd.DataFrame(
         {
             "id": [f"digit-{number:04d}" for number in numbers],
-            "item": pd.Series([_png(scan) for scan in scans], dtype=object),
+            "item": pd.Series([png(scan) for scan in scans], dtype=object),
             "label": labels.astype(str),
             "split": split,
             "source": source,
@@ -184,7 +184,8 @@ def _reader(scans: FloatArray, labels: IntArray) -> Callable[[FloatArray], Float
     return lambda images: np.asarray(model.predict_proba(coarse(images)))
 
 
-def _png(scan: FloatArray) -> bytes:
+def png(scan: FloatArray) -> bytes:
+    """Return a scan (8, 8) with ink in [0, 1] as a grey PNG."""
     from PIL import Image
 
     file = io.BytesIO()

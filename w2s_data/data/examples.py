@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl
 import numpy as np
 import pandas as pd
 
+from w2s_data.data.continuous import digit_ink, ridgeless
 from w2s_data.data.dataset import W2SDataset
 from w2s_data.data.digits import digits, read_scans, shifted_digits
 from w2s_data.data.shifted import shifted_gaussian
@@ -187,9 +188,11 @@ def _outer(core: FloatArray, group: FloatArray) -> FloatArray:
 
 
 EXAMPLES: Mapping[str, Callable[..., Example]] = {
+    "digit_ink": digit_ink,
     "digits": digits,
     "feature_dominoes": digit_dominoes,
     "gaussian_overlap": gaussian_overlap,
+    "ridgeless": ridgeless,
     "shifted_digits": shifted_digits,
     "shifted_gaussian": shifted_gaussian,
     "spurious_gaussian": spurious_gaussian,
@@ -200,8 +203,8 @@ def available_examples() -> list[str]:
     """Return the names that `load_dataset("example:NAME")` accepts.
 
     >>> available_examples()
-    ['digits', 'feature_dominoes', 'gaussian_overlap', 'shifted_digits', 'shifted_gaussian',
-     'spurious_gaussian']
+    ['digit_ink', 'digits', 'feature_dominoes', 'gaussian_overlap', 'ridgeless', 'shifted_digits',
+     'shifted_gaussian', 'spurious_gaussian']
     """
     return sorted(EXAMPLES)
 

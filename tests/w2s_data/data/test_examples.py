@@ -34,7 +34,7 @@ def test_contract(name):
     assert isinstance(example, Example)
     assert data.name == name
     assert set(data.splits) == set(SPLITS)
-    assert (data.labels >= 0).all()
+    assert data.is_labelled.all()
     data.check_teacher_data()
     assert data.fingerprint == load_dataset(f"example:{name}", random_state=1).fingerprint
     assert data.fingerprint != load_example(name, random_state=2).dataset.fingerprint
