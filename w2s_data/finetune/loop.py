@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from w2s_data.finetune.objectives import LINKS, Batch, Objective, TrainingError
+from w2s_data.finetune.losses import squared_error
+from w2s_data.finetune.objectives import IDENTITY, LINKS, Batch, Objective, TrainingError
 from w2s_data.utils.typing import BoolArray, FloatArray, IntArray
 
 if TYPE_CHECKING:
@@ -214,12 +215,18 @@ class Trainer:
 
 
 def validation_loss(network: Network, link: str, labels: Tensor | None) -> FloatArray | None:
-    """Return the cross-entropy (S,) on validation rows with labels (V, C) or (S, V, C), if any."""
+    """Return the loss (S,) on validation rows with labels (V, C) or (S, V, C), if any.
+
+    That is the cross-entropy of probabilities, and the squared error of values.
+    """
     if labels is None:
         return None
     import torch
 
     with torch.no_grad():
-        proba = LINKS[link](network.validation_logits())
-        loss = -(labels * proba.clamp(min=PROBABILITY_FLOOR).log()).sum(-1).mean(-1)
+        predicted = LINKS[link](network.validation_logits())
+        if link == IDENTITY:
+            loss = squared_error(predicted, labels).mean(-1)
+        else:
+            loss = -(labels * predicted.clamp(min=PROBABILITY_FLOOR).log()).sum(-1).mean(-1)
     return np.asarray(loss.cpu().numpy(), dtype=np.float64)

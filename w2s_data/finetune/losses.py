@@ -1,7 +1,8 @@
 """Losses of students, one value per row.
 
 Logits and targets have shape (..., C); targets are distributions over the C classes, soft or
-one-hot. Each is a plain function of tensors, so that a test can compare it with its closed form.
+one-hot, or a value each (C = 1). Each is a plain function of tensors, so that a test can compare it
+with its closed form.
 """
 
 from __future__ import annotations
@@ -20,6 +21,24 @@ ROUNDS = 6  # in which offsets settle; of ten classes the last one moves few row
 def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     r"""Return the cross-entropy, :math:`-\sum_c y_c \log p_c` with p the softmax of the logits."""
     return -(target * logits.log_softmax(-1)).sum(-1)
+
+
+def squared_error(predicted: Tensor, target: Tensor) -> Tensor:
+    r"""Return the squared error of values (..., 1), :math:`(y - f)^2`."""
+    return (target - predicted).square().sum(-1)
+
+
+def huber_loss(predicted: Tensor, target: Tensor, delta: float) -> Tensor:
+    r"""Return the squared error of values (..., 1) up to `delta`, and its tangent beyond.
+
+    .. math:: r^2 \ \text{for}\ |r| \le \delta, \quad \delta (2 |r| - \delta)\ \text{else}
+
+    Twice the loss of Huber, *Robust Estimation of a Location Parameter*, 1964, so that near 0 it is
+    that of `squared_error`.
+    """
+    from torch.nn.functional import huber_loss as huber
+
+    return 2 * huber(predicted, target, reduction="none", delta=delta).sum(-1)
 
 
 def signed_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Objectives, their links to probabilities, and models: independent of what is trained."""
+"""Objectives, their links to what is predicted, and models: independent of what is trained."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from torch import Tensor
+
+IDENTITY = "identity"  # the link of students that predict a value
 
 
 class TrainingError(InputError):
@@ -46,7 +48,7 @@ class Batch:
 
 
 class Objective(ABC):
-    """A loss to minimise; `link`, a key of `LINKS`, maps its logits to probabilities."""
+    """A loss to minimise; `link`, a key of `LINKS`, maps its logits to what is predicted."""
 
     link: str = "softmax"
 
@@ -90,6 +92,14 @@ class LabelObjective(Objective):
 
 
 @dataclass(eq=False)
+class ValueObjective(LabelObjective):
+    """A loss between the student's values and fixed ones, both (S, ..., 1)."""
+
+    link = IDENTITY
+    function: Callable[[Tensor, Tensor], Tensor] = losses.squared_error
+
+
+@dataclass(eq=False)
 class RampedObjective(Objective):
     """A loss with a weight that rises linearly over the first steps; see `losses.ramp`."""
 
@@ -118,6 +128,7 @@ def evidence_mean(logits: Tensor) -> Tensor:
 
 
 LINKS: dict[str, Callable[[Tensor], Tensor]] = {
+    IDENTITY: lambda logits: logits,
     "softmax": lambda logits: logits.softmax(-1),
     "evidence": evidence_mean,
 }
@@ -136,7 +147,7 @@ class Model(ABC):
 
     @abstractmethod
     def proba(self, inputs: Any) -> FloatArray:
-        """Return class probabilities (S, n, C) of new inputs: features, or texts."""
+        """Return class probabilities (S, n, C), or values (S, n, 1), of new inputs."""
 
     @abstractmethod
     def weights(self, place: int) -> Weights:

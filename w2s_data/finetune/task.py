@@ -37,7 +37,8 @@ TRAINING, FOLDS, SUBSETS, DETECTOR, POSTERIOR, PENALTY = range(6)
 class Pool:
     """The items to train on: pseudo-labels, weights, and gold labels where there are any."""
 
-    weak_proba: FloatArray  # (N, M, C), distributions of M teachers, one-hot where they are hard
+    # (N, M, C), distributions of M teachers, one-hot where they are hard; or values (N, 1, 1)
+    weak_proba: FloatArray
     sample_weight: FloatArray  # (N,)
     features: FeatureMatrix | None = None  # (N, D), for heads and methods that look at them
     groups: AnyArray | None = None  # (N,), only reported on

@@ -75,15 +75,15 @@ def open_elsewhere(folder, base):
     return eval(how, {**names, "folder": str(folder), "base": str(base)}).eval()
 
 
-def probabilities(model, folder, base, kind, items, tuning):
-    """Probabilities by the published interface of the other libraries, item by item."""
+def logits_elsewhere(folder, base, kind, items, tuning):
+    """Logits (n, C) by the published interface of the other libraries, item by item."""
     import io
 
     from PIL import Image
     from safetensors.torch import load_file
     from transformers import AutoImageProcessor, AutoTokenizer
 
-    source = folder if tuning == "full" else base
+    model, source = open_elsewhere(folder, base), folder if tuning == "full" else base
     head = load_file(folder / "student.safetensors")
     pooling = json.loads((folder / "student.json").read_text())["reading"]["pooling"]
     rows = []
@@ -103,8 +103,8 @@ def probabilities(model, folder, base, kind, items, tuning):
             "last": lambda hidden=hidden: hidden[-1],
             "pooler": lambda output=output: output.pooler_output.flatten(),
         }[pooling]()
-        rows.append((vector @ head["head.weight"].T + head["head.bias"]).softmax(-1).numpy())
-    return np.stack(rows)
+        rows.append(vector @ head["head.weight"].T + head["head.bias"])
+    return torch.stack(rows)
 
 
 @pytest.mark.slow
@@ -121,8 +121,7 @@ def test_every_kind_is_tuned_saved_and_opened(models, rng, tmp_path, name, kind,
     student.save(folder)
     loaded = Student.load(folder, device="cpu")
     np.testing.assert_allclose(loaded.predict_proba(fresh), proba, atol=1e-5)
-    model = open_elsewhere(folder, base)
-    elsewhere = probabilities(model, folder, base, kind, fresh, tuning)
+    elsewhere = logits_elsewhere(folder, base, kind, fresh, tuning).softmax(-1)
     np.testing.assert_allclose(elsewhere, proba, atol=1e-5)
 
 

@@ -56,11 +56,11 @@ class WholeModel(Model):
     training: Mapping[str, Any] = field(default_factory=dict)  # see `WholeTask`
 
     def proba(self, inputs: Any) -> FloatArray:
-        """Return class probabilities (1, n, C) of texts or images."""
+        """Return class probabilities (1, n, C), or values (1, n, 1), of texts or images."""
         return self.read_proba(self.network.read(inputs))
 
     def read_proba(self, items: Tokens | Images) -> FloatArray:
-        """Return class probabilities (1, n, C) of items that the network has read."""
+        """Return `proba` of items that the network has read."""
         self.network.load(self.state)
         self.network.depth = self.depth
         proba = LINKS[self.link](self.network.inference(items)).float()

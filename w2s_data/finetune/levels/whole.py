@@ -54,7 +54,7 @@ class WholeNetwork:
     def __init__(
         self,
         adaptation: Adaptation,
-        n_classes: int,
+        n_classes: int,  # 1 for a value
         device: torch.device,
         recipe: Recipe | None = None,
     ) -> None:
@@ -194,8 +194,17 @@ class WholeNetwork:
         weight: FloatArray,  # noqa: ARG002
         seed: int,  # noqa: ARG002
     ) -> State:
-        """Return new weights that are fitted before the training, rather than drawn: none."""
-        return {}
+        """Return new weights that are fitted before the training, rather than drawn.
+
+        Those of a head of one output, for values of mean 0: the best constant. A head of classes
+        has none.
+        """
+        import torch
+
+        if self.n_classes > 1:
+            return {}
+        named = self.head.named_parameters()
+        return {f"head.{name}": torch.zeros(own.shape) for name, own in named}
 
     def state(self) -> State:
         """Copy the trained weights to the CPU."""

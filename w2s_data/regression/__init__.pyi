@@ -1,0 +1,2 @@
+from .whole import WholeValues as WholeValues
+from .whole import train_values as train_values
