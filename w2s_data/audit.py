@@ -184,7 +184,7 @@ def run_pipeline(config: Config, observer: Observer) -> Pipeline:
             compute = started.enter_context(computing(config.run, run.seed, observer.progress))
             result = embed_stage(run, config.embed, compute, overwrite=config.run.overwrite)
             if TEACH not in stages and is_taught(run):  # its own are kept, or dropped by now
-                function_of(TEACH)(run, config.teach, compute)
+                function_of(TEACH, run.dataset().task)(run, config.teach, compute)
             _record(pipeline, observer, EMBED, result)
         for stage in stages:
             # After a failure only the report is left, which shows what had finished.
@@ -217,7 +217,8 @@ def _run_stage(
     """Run one stage, unless it does not apply to such data."""
     with observer.stage(stage.name):
         try:
-            result = function_of(stage)(pipeline.run, getattr(config, stage.name), compute)
+            run_stage = function_of(stage, pipeline.run.dataset().task)
+            result = run_stage(pipeline.run, getattr(config, stage.name), compute)
         except INAPPLICABLE as reason:
             if stage in (TEACH, SCORE):  # nothing after it could run either
                 raise

@@ -172,6 +172,7 @@ def _make(
     for note in run.dataset().notes if EMBED.name not in run.manifest["stages"] else ():
         if not note.startswith("warning: "):
             say(f"note: {note}", err=True)
+    task = run.dataset().task
     taught = bool(planned_teachers(run, teaching))
     if stage is TEACH and not (taught or is_taught(run)):
         raise InputError("no teacher to ask: give one with --teacher, such as small=tfidf:16")
@@ -183,14 +184,14 @@ def _make(
         extra: dict[str, Any] = {}
         if stage is SELECT:
             if not run.follows(SCORE):
-                _show(run, SCORE, function_of(SCORE)(run, None, compute))
+                _show(run, SCORE, function_of(SCORE, task)(run, None, compute))
             if compute.progress is None:  # a line per round, where nothing else is drawn
                 dense = isinstance(settings, SelectSettings) and settings.objective == "overlap"
                 extra["on_round"] = partial(_print_round, note=" (sampling only)" * dense)
         if stage is not EMBED and (taught or is_taught(run)):
-            result = function_of(TEACH)(run, teaching, compute)
+            result = function_of(TEACH, task)(run, teaching, compute)
         if stage not in (EMBED, TEACH):
-            result = function_of(stage)(run, settings, compute, **extra)
+            result = function_of(stage, task)(run, settings, compute, **extra)
     _show(run, stage, result)
     return run
 
@@ -217,7 +218,7 @@ def add_stage(
     if running.seed is not None:
         run.seed = running.seed
     with computing(running, run.seed, progress) as compute:
-        result = function_of(stage)(run, settings, compute)
+        result = function_of(stage, run.dataset().task)(run, settings, compute)
     _show(run, stage, result)
     _finish(run)
     return result

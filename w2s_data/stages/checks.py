@@ -43,8 +43,9 @@ NOTHING = Known()
 
 def check_stages(planned: Mapping[str, Any], known: Known = NOTHING) -> None:
     """Raise what stages would raise for their settings (by stage), or for the data set."""
+    task = "classification" if known.dataset is None else known.dataset.task
     for name, settings in planned.items():
-        check_of(stage_of(name))(settings, known)
+        check_of(stage_of(name), task)(settings, known)
 
 
 def check_compute(settings: ComputeSettings) -> None:

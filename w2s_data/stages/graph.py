@@ -11,11 +11,12 @@ import importlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, get_args
 
-from w2s_data.errors import UnscoredError, unknown
+from w2s_data.errors import NotApplicableError, UnscoredError, unknown
 from w2s_data.sweep.options import Over
 from w2s_data.utils.stage import ITEMS, WEAK_PROBA, Stage, StageResult
 
 if TYPE_CHECKING:
+    from w2s_data.data.columns import Task
     from w2s_data.run import Run
 
 TEACHERS_SUMMARY = "teachers.json"
@@ -78,6 +79,7 @@ TEACH = Stage(
     command="w2s teach RUN",
     function="w2s_data.stages.teaching:teach_stage",
     check="w2s_data.stages.teaching:check_teach",
+    values_check="w2s_data.stages.values.teaching:check_value_teachers",
 )
 SCORE = Stage(
     "score",
@@ -92,6 +94,7 @@ SCORE = Stage(
     command="w2s score RUN",
     function="w2s_data.stages.scoring:score_stage",
     check="w2s_data.stages.scoring:check_score",
+    no_values="there are no scores of values yet",
 )
 FORECAST = Stage(
     "forecast",
@@ -107,6 +110,7 @@ FORECAST = Stage(
     command="w2s forecast RUN",
     function="w2s_data.stages.forecasting:forecast_stage",
     check="w2s_data.stages.forecasting:check_forecast",
+    no_values="the forecast is of accuracies",
 )
 SELECT = Stage(
     "select",
@@ -119,6 +123,7 @@ SELECT = Stage(
     command="w2s select RUN",
     function="w2s_selectors.stage:select_stage",
     check="w2s_selectors.stage:check_select",
+    no_values="sources are compared by classes",
 )
 GAIN = Stage(
     "gain",
@@ -133,6 +138,7 @@ GAIN = Stage(
     command="w2s gain RUN",
     function="w2s_data.stages.training:gain_stage",
     check="w2s_data.stages.training:check_gain",
+    no_values="there are no students of values yet",
 )
 GROUPS = Stage(
     "groups",
@@ -150,6 +156,7 @@ GROUPS = Stage(
     command="w2s groups RUN",
     function="w2s_data.stages.grouping:groups_stage",
     check="w2s_data.stages.grouping:check_groups",
+    no_values="groups are described by classes",
 )
 NEXT = Stage(
     "next",
@@ -161,6 +168,7 @@ NEXT = Stage(
     command="w2s next RUN",
     function="w2s_data.stages.labelling:next_stage",
     check="w2s_data.stages.labelling:check_next",
+    no_values="rows to label are chosen by classes",
 )
 PLAN = Stage(
     "plan",
@@ -172,6 +180,7 @@ PLAN = Stage(
     command="w2s plan RUN --budget 100 --gold-cost 0.5 --weak-cost 0.001",
     function="w2s_data.stages.planning:plan_stage",
     check="w2s_data.stages.planning:check_plan",
+    no_values="learning curves are of accuracies",
 )
 EXPORT = Stage(
     "export",
@@ -184,6 +193,7 @@ EXPORT = Stage(
     command="w2s export RUN",
     function="w2s_data.stages.exporting:export_stage",
     check="w2s_data.stages.exporting:check_export",
+    no_values="labels are exported as classes",
 )
 SWEEP = Stage(
     "sweep",
@@ -193,6 +203,7 @@ SWEEP = Stage(
     command="w2s sweep RUN",
     function="w2s_data.stages.sweeping:sweep_stage",
     check="w2s_data.stages.sweeping:check_sweep",
+    no_values="sweeps are of classes",
 )
 PROJECTION = Stage(
     "projection",
@@ -232,14 +243,31 @@ def stage_of(name: str) -> Stage:
     return STAGES[name]
 
 
-def function_of(stage: Stage) -> Callable[..., StageResult]:
-    """Import the function that runs a stage."""
+def function_of(stage: Stage, task: Task = "classification") -> Callable[..., StageResult]:
+    """Import the function that runs a stage on labels of a task.
+
+    Raise NotApplicableError for a stage that does not apply to values.
+    """
+    if task == "regression":
+        _refuse_values(stage)
+        return _imported(stage.values or stage.function)  # type: ignore[no-any-return]
     return _imported(stage.function)  # type: ignore[no-any-return]
 
 
-def check_of(stage: Stage) -> Callable[..., None]:
-    """Import the function that checks a stage's settings before anything long is computed."""
+def check_of(stage: Stage, task: Task = "classification") -> Callable[..., None]:
+    """Import the function that checks a stage's settings before anything long is computed.
+
+    Raise NotApplicableError for a stage that does not apply to values.
+    """
+    if task == "regression":
+        _refuse_values(stage)
+        return _imported(stage.values_check or stage.check)  # type: ignore[no-any-return]
     return _imported(stage.check)  # type: ignore[no-any-return]
+
+
+def _refuse_values(stage: Stage) -> None:
+    if stage.no_values:
+        raise NotApplicableError(f"the labels are values, and {stage.no_values}")
 
 
 def _imported(place: str) -> Any:

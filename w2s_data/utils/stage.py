@@ -50,6 +50,11 @@ class Stage:
     command: str = ""  # of the shell, that runs the stage on a run directory RUN
     function: str = ""  # "module:name" that runs it, imported when it is called
     check: str = ""  # "module:name" that refuses settings it cannot run with, in no time
+    # On runs whose labels are values: another function and check, or the reason why there is none.
+    # A stage without either runs there as it does elsewhere.
+    values: str = ""
+    values_check: str = ""
+    no_values: str = ""
 
     @property
     def inputs(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from w2s_data.encoders.classical import TfidfEncoder
 from w2s_data.errors import InputError, MissingExtraError, NotApplicableError, SplitError
 from w2s_data.stages.checks import Known, check_compute, check_stages, check_writable
 from w2s_data.stages.gain_settings import GainSettings
-from w2s_data.stages.graph import PIPELINE, check_of
+from w2s_data.stages.graph import PIPELINE, STAGES, check_of, function_of
 from w2s_data.stages.models import EmbedSettings
 from w2s_data.stages.settings import (
     ComputeSettings,
@@ -21,6 +21,8 @@ from w2s_data.stages.settings import (
     ScoreSettings,
     SelectSettings,
 )
+from w2s_data.stages.teacher_settings import TeachSettings
+from w2s_data.utils.stage import ITEMS
 
 CLASSES = np.array(["arts", "law", "sports"], dtype=object)
 
@@ -44,6 +46,27 @@ def texts(n: int = 120, **columns: object) -> Known:
 def test_every_stage_of_the_pipeline_has_a_check():
     for stage in PIPELINE:
         assert callable(check_of(stage))
+
+
+def test_stages_of_values_are_declared_or_refused_in_a_line():
+    for stage in STAGES.values():
+        if stage.no_values:
+            with pytest.raises(NotApplicableError, match=r"^the labels are values, and [^\n]+$"):
+                function_of(stage, "regression")
+            assert not stage.values
+        elif stage is not ITEMS:
+            assert callable(function_of(stage, "regression"))
+            assert not stage.check or callable(check_of(stage, "regression"))
+
+
+def test_the_check_follows_the_task():
+    table = pd.DataFrame({"text": [f"text {i}" for i in range(40)], "label": np.arange(40) / 8})
+    known = Known(load_dataset(table, label="label"), frozenset({"weak", "strong"}))
+    refused = next(stage.name for stage in PIPELINE if stage.no_values)
+    with pytest.raises(NotApplicableError, match="the labels are values"):
+        check_stages({refused: None}, known)
+    with pytest.raises(NotApplicableError, match="give ready-made values as weak_values"):
+        check_stages({"teach": TeachSettings(teacher=["small=tfidf:8"])}, known)
 
 
 def test_the_defaults_are_accepted_with_and_without_data():
