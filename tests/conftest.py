@@ -54,6 +54,14 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(0)
 
 
+@pytest.fixture
+def in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Encoders compute in float32 unless told otherwise, whatever this machine is built for."""
+    import torch
+
+    monkeypatch.setattr("w2s_data.encoders.pretrained.fast_dtype", lambda _: torch.float32)
+
+
 @pytest.fixture(scope="session")
 def data_home() -> Path:
     """The folder of the real corpora, from W2S_DATA_HOME."""

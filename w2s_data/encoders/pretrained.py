@@ -13,6 +13,7 @@ import numpy as np
 from w2s_data.compute.base import Advance
 from w2s_data.compute.device import (
     every_device,
+    fast_dtype,
     is_lost,
     is_out_of_memory,
     resolve_device,
@@ -133,7 +134,7 @@ class PretrainedEncoder(Encoder):
             "model": self.identity_ if self._is_ready() else source.identity(),
             "layer": layer,
             **{name: recipe[name] for name in self.recipe_settings},
-            "dtype": str(self._torch_dtype()).removeprefix("torch."),
+            "dtype": self.resolved_dtype(),
         }
 
     def notes(self) -> list[str]:
@@ -218,13 +219,18 @@ class PretrainedEncoder(Encoder):
     def _check_settings(self) -> None:
         check_parameters(self, {"dtype": one_of(*DTYPES)} | self.limits, EncoderError)
 
+    def resolved_dtype(self) -> str:
+        """Return the precision in which the model runs, without "auto"."""
+        return str(self._torch_dtype()).removeprefix("torch.")
+
     def _torch_dtype(self) -> torch.dtype:
         import torch
 
         if self.dtype != "auto":
             return getattr(torch, self.dtype)  # type: ignore[no-any-return]
-        on_cuda = resolve_device(self.device).type == "cuda"
-        return torch.bfloat16 if on_cuda else torch.float32
+        # A cluster's workers may have CUDA where this machine has none.
+        device = self.device if self.device != "auto" else resolve_device("auto")
+        return fast_dtype(torch.device(device))
 
     def _pooled(
         self,

@@ -39,10 +39,9 @@ def resolved_encoder(encoder: Encoder, engine: Engine) -> Encoder:
         return encoder
     device = engine.place(str(encoder.device))
     # A clone carries no weights: each worker loads the model on its own machine.
-    usual = "bfloat16" if device == "cuda" else "float32"
     copy: PretrainedEncoder = clone(encoder)
-    copy.set_params(device=device, dtype=usual if encoder.dtype == "auto" else encoder.dtype)
-    return copy
+    copy.set_params(device=device)
+    return copy.set_params(dtype=copy.resolved_dtype())
 
 
 def encode_shards(

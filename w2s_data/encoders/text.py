@@ -58,8 +58,8 @@ class TextEncoder(PretrainedEncoder):
         Text to put before each text, or the name of one of the model's own prompts; by default
         the model's default prompt, if any.
     dtype : "auto", "float32", "bfloat16" or "float16"
-        Precision of the model; "auto" is bfloat16 on CUDA, float32 elsewhere. Pooling and the
-        result are float32.
+        Precision of the model; "auto" is bfloat16 on CUDA and on CPUs that multiply it in hardware
+        (AVX512-BF16, AMX), float32 elsewhere. Pooling and the result are float32.
     device : str or torch.device
         "auto" takes CUDA, then MPS, then the CPU. "auto" and "cuda" share the batches between all
         CUDA devices, each with the model in its memory; "cuda:1" takes one.

@@ -292,6 +292,7 @@ def test_pixel_size_is_checked():
 # --- pretrained text models ---------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("in_float32")
 @pytest.mark.slow
 @pytest.mark.parametrize("pooling", POOL)
 @pytest.mark.parametrize("name", TEXT_MODELS)
@@ -303,6 +304,7 @@ def test_hidden_layers_equal_the_whole_models(name, pooling, models):
         np.testing.assert_allclose(encoder.encode(TEXTS), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.usefixtures("in_float32")
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["albert", "t5"])
 def test_models_of_other_shapes(name, models):
@@ -329,6 +331,7 @@ def test_layers_above_are_dropped_and_not_computed(name, models):
     assert ran == [0]
 
 
+@pytest.mark.usefixtures("in_float32")
 @pytest.mark.slow
 def test_batches_do_not_change_the_result(models):
     rng = np.random.default_rng(0)
@@ -354,6 +357,18 @@ def test_settings_of_text_encoder(models):
     assert np.abs(first - last).max() > 0.01
 
 
+@pytest.mark.parametrize("bf16", [False, True])
+@pytest.mark.parametrize("amx", [False, True])
+def test_a_cpu_that_multiplies_bfloat16_uses_it(bf16, amx, models, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: bf16)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    encoder = TextEncoder(models("bert"), device="cpu")
+    expected = "bfloat16" if bf16 or amx else "float32"
+    assert encoder.spec()["dtype"] == encoder.resolved_dtype() == expected
+    assert encoder.fit(()).backbone_.dtype == getattr(torch, expected)
+
+
+@pytest.mark.usefixtures("in_float32")
 @pytest.mark.slow
 def test_spec_follows_settings_and_weights(models, tmp_path):
     folder = models("bert")
@@ -634,6 +649,7 @@ def test_loading_draws_no_bar_and_leaves_settings_alone(models, capfd):
 # --- pretrained image models --------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("in_float32")
 @pytest.mark.slow
 @pytest.mark.parametrize("name", IMAGE_MODELS)
 def test_image_layers_equal_the_whole_models(name, models):
@@ -704,6 +720,7 @@ def test_bad_names(text, kind, message):
 # --- a real model -------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("in_float32")
 @pytest.mark.slow
 def test_minilm_equals_sentence_transformers(minilm_path):
     library = pytest.importorskip("sentence_transformers", reason="no sentence-transformers")

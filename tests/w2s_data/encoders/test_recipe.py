@@ -16,6 +16,7 @@ from w2s_data.encoders import TextEncoder
 from w2s_data.encoders.pooling import pool
 from w2s_data.errors import EncoderError
 
+pytestmark = pytest.mark.usefixtures("in_float32")  # known vectors are of full precision
 WIDTH = 16
 READABLE = [*filter(None, TEXTS), "film good bad", "good " * 40 + "film"]
 TRANSFORMER = {"type": "sentence_transformers.models.Transformer", "path": ""}

@@ -125,6 +125,7 @@ def test_every_kind_is_tuned_saved_and_opened(models, rng, tmp_path, name, kind,
     np.testing.assert_allclose(elsewhere, proba, atol=1e-5)
 
 
+@pytest.mark.usefixtures("in_float32")
 @pytest.mark.parametrize(("name", "kind"), KINDS)
 def test_every_kind_is_read_as_the_encoders_read_it(models, rng, name, kind):
     """The pooled vectors of an untrained student are the features of its model."""
@@ -342,6 +343,7 @@ def test_an_image_that_changed_under_its_name_is_another_training(rng, tmp_path)
     assert digest_items(["a text"]) != digest_items(["another"])
 
 
+@pytest.mark.usefixtures("in_float32")
 @pytest.mark.parametrize(
     ("name", "pooling"), [("bert", "cls"), ("llama", None), ("t5", "max"), ("bert", "cls+mean")]
 )

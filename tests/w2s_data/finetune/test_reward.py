@@ -101,7 +101,7 @@ def test_a_training_starts_from_the_logistic_regression_of_the_preferences(
     monkeypatch.setattr(reward, "choose_penalty", Mock(return_value=0.1))
     found = network.fitted(labels, weight, 0)["head.weight"].numpy()[0]
 
-    encoder = TextEncoder(models["bert"], pooling="mean")
+    encoder = TextEncoder(models["bert"], pooling="mean", dtype="float32")
     features = [encoder.encode([pair[side] for pair in pairs[:50]]) for side in (0, 1)]
     difference = features[0] - features[1]
     share = weight[:50] / weight[:50].mean()
