@@ -1,4 +1,4 @@
-r"""What features miss of a target: the inputs of the exact risks, from gold rows."""
+"""Parts of a target that features miss, as inputs of the exact risks, from gold rows."""
 
 from __future__ import annotations
 
