@@ -50,7 +50,7 @@ from w2s_data.stages.graph import (
 from w2s_data.utils import lock
 from w2s_data.utils.manifest import owner, read_manifest
 from w2s_data.utils.reading import parsing
-from w2s_data.utils.stage import ITEMS_TABLE, ROUNDS, Stage
+from w2s_data.utils.stage import ITEMS_TABLE, ROUNDS, WEAK_VALUES, Stage
 from w2s_reports.palette import REGION_KEYS
 
 # Rows in memory at once; items may be images of a megabyte each.
@@ -59,6 +59,7 @@ BATCH_ROWS = 512
 LONGEST_TEXT = 2_000
 COMMIT_SECONDS = 10  # within which a writer moves its files into place, with room for a slow disk
 SCORE_COLUMNS = ("id", "region", "confidence", "alignment", "weak_label")
+VALUE_COLUMNS = (*SCORE_COLUMNS[:-1], "weak_value")  # of runs whose labels are values
 OTHER_COLUMNS = ("split", "source", "group", "weak_correct", "trust")
 ITEM_COLUMNS = ("id", "split", "source", "group", "label")
 
@@ -96,9 +97,20 @@ class Artefacts:
         return str(self.data.get("kind") or ("text" if self.has_items else "features"))
 
     @property
+    def is_regression(self) -> bool:
+        """Whether labels are values instead of classes."""
+        return self.data.get("task") == "regression"
+
+    @property
     def is_paired(self) -> bool:
         """Whether an item is a pair of texts, of which one was preferred."""
         return tuple(self.data.get("class_names") or ()) == PAIR_CLASSES
+
+    @property
+    def outdated_results(self) -> tuple[str, ...]:
+        """The stages whose results are older than their inputs, as far as that needs a word."""
+        # The map is redrawn with the page, and rows to label are chosen by earlier labels.
+        return self.without(PROJECTION.name).without(NEXT.name).outdated
 
     def without(self, stage: str) -> Artefacts:
         """Return the artefacts without the files of one stage."""
@@ -164,7 +176,9 @@ def _read(run: Run) -> Artefacts:
     folder, manifest = run.path, writable(run.manifest)
     scored = SCORE.name in manifest["stages"]
     overlap = _read_result(run, OVERLAP, SCORE) if scored else {}
-    scores = _read_scores(run.file(SCORES)) if scored else None
+    regression = (manifest.get("data") or {}).get("task") == "regression"
+    columns = VALUE_COLUMNS if regression else SCORE_COLUMNS
+    scores = _read_scores(run.file(SCORES), columns) if scored else None
     items = _read_items(run.file(ITEMS_TABLE))
     later, outdated = _read_later(run)
     if owner(manifest, ROUNDS) is not None:
@@ -179,11 +193,11 @@ def _read(run: Run) -> Artefacts:
             )
         overlap, scores = {}, None
     if scores is None:
-        scores = _unscored(items)
+        scores = _unscored(items, columns)
     else:
-        overlap |= _read_others(run, scores)
+        overlap |= _read_others(run, scores, regression)
         if "label" in items:
-            scores["label"] = items["label"]
+            scores["target" if regression else "label"] = items["label"]
     return Artefacts(folder, manifest, overlap, scores, "item" in items, later, outdated)
 
 
@@ -210,8 +224,10 @@ def stage_artefacts(name: str, result: Mapping[str, Any]) -> Artefacts:
         "sweep": {SWEEP_SUMMARY: content},
     }
     overlap = content if name == "score" else {}
-    scores = pd.DataFrame(columns=[*SCORE_COLUMNS, "split"])
-    return Artefacts(Path(), {}, overlap, scores, False, later.get(name, {}))
+    manifest = {"data": {"task": content["task"]}} if "task" in content else {}
+    columns = VALUE_COLUMNS if manifest else SCORE_COLUMNS
+    scores = pd.DataFrame(columns=[*columns, "split"])
+    return Artefacts(Path(), manifest, overlap, scores, False, later.get(name, {}))
 
 
 def writable(value: Any) -> Any:
@@ -227,12 +243,14 @@ def writable(value: Any) -> Any:
     return value
 
 
-def _unscored(items: pd.DataFrame) -> pd.DataFrame:
+def _unscored(items: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     """Return the items with the columns of scores, all unknown."""
     table = items.drop(columns="item", errors="ignore")
-    for name in SCORE_COLUMNS:
+    if columns is VALUE_COLUMNS:
+        table = table.rename(columns={"label": "target"})
+    for name in columns:
         if name not in table:
-            table[name] = np.nan if name in ("confidence", "alignment") else None
+            table[name] = None if name in ("region", "weak_label") else np.nan
     return table
 
 
@@ -273,9 +291,9 @@ def _read_table(path: Path, columns: Sequence[str] | None = None) -> pd.DataFram
         raise FileFormatError(f"cannot read {str(path)!r} as Parquet: {reason}") from error
 
 
-def _read_scores(path: Path) -> pd.DataFrame:
-    scores = _read_table(path, (*SCORE_COLUMNS, *OTHER_COLUMNS))
-    missing = [name for name in SCORE_COLUMNS if name not in scores]
+def _read_scores(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    scores = _read_table(path, (*columns, *OTHER_COLUMNS))
+    missing = [name for name in columns if name not in scores]
     if missing:
         raise RunError(f"{str(path)!r} lacks the columns {listing(missing)}: run `w2s score` again")
     strange = sorted(set(scores["region"].unique()) - set(REGION_KEYS), key=str)
@@ -286,13 +304,19 @@ def _read_scores(path: Path) -> pd.DataFrame:
     return scores.reset_index(drop=True)
 
 
-def _read_others(run: Run, scores: pd.DataFrame) -> dict[str, Any]:
+def _read_others(run: Run, scores: pd.DataFrame, regression: bool) -> dict[str, Any]:
     """Return the summaries beside that of the overlap by name; add the posterior's labels."""
     named = run.manifest["stages"][SCORE.name]["files"]
-    if POSTERIOR in named:
+    if POSTERIOR in named and regression:
+        table = run.read_table(POSTERIOR, ["value", "error"], per_item=True)
+        scores[["posterior_value", "posterior_error"]] = table[["value", "error"]].to_numpy()
+    elif POSTERIOR in named:
         labels = run.read_table(POSTERIOR, ["label"], per_item=True)["label"]
         scores["posterior_label"] = labels.to_numpy(dtype=object)
-    return {
+    others = {}
+    if regression and owner(run.manifest, WEAK_VALUES) is not None:
+        others[Path(WEAK_VALUES).stem] = run.read_table(WEAK_VALUES, per_item=True)
+    return others | {
         name.removesuffix(".json"): _read_result(run, name, SCORE)
         for name in (POSTERIOR_SUMMARY, RELIABILITY, SHIFT_SUMMARY)
         if name in named

@@ -62,6 +62,32 @@ def signed(value: float | None, digits: int = 1) -> str:
     return text.replace("-", MINUS) if text.strip("+-0.") else text[1:]
 
 
+def significant(value: float | None, digits: int = 4) -> str:
+    """Format a number in its own unit, such as a predicted value, in significant digits.
+
+    >>> significant(0.012345), significant(12345.6), significant(-2.5)
+    ('0.01235', '12,346', '\u22122.500')
+    """
+    if value is None:
+        return NOTHING
+    if value == 0:
+        return "0"
+    places = digits - 1 - math.floor(math.log10(abs(value)))
+    # Beyond eight decimals only powers of ten are readable.
+    text = f"{value:,.{max(0, places)}f}" if places <= digits + 4 else f"{value:.{digits - 1}e}"
+    return text.replace("-", MINUS)
+
+
+def change(value: float | None, digits: int = 4) -> str:
+    """Format a difference of such numbers, with its sign.
+
+    >>> change(0.25), change(-3)
+    ('+0.2500', '\u22123.000')
+    """
+    text = significant(value, digits)
+    return f"+{text}" if value is not None and value > 0 else text
+
+
 def day(iso: str | None) -> str:
     """Format an ISO date in words; return anything else unchanged."""
     if not iso:
@@ -128,6 +154,8 @@ UNITS: dict[str, Callable[..., str]] = {
     "density": percent,
     "points": signed,
     "number": number,
+    "value": significant,
+    "change": change,
 }
 
 
@@ -141,7 +169,7 @@ def reward_title(reward: str) -> str:
 
 
 def format_value(value: float | None, unit: str = "share", digits: int | None = None) -> str:
-    """Format a number in its unit: share, density, points of a share, plain number or count."""
+    """Format a number in its unit: a key of `UNITS`, or count."""
     if unit == "count":
         return count(None if value is None else round(value))
     return UNITS[unit](value) if digits is None else UNITS[unit](value, digits)
@@ -161,7 +189,7 @@ def format_interval(
         return f"{format_interval(estimate, 'share', digits)}, {SAMPLING_ONLY}"
     low, high = (format_value(estimate[side], unit, digits) for side in ("low", "high"))
     # A dash between numbers reads as a minus where one of them may be negative.
-    if unit == "points" or MINUS in low + high:
+    if unit in ("points", "change") or MINUS in low + high:
         return f"{low} to {high}"
     return f"{low.rstrip('%')}–{high}"
 

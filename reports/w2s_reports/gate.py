@@ -1,7 +1,8 @@
 """Conditions under which a run is not good enough: `density<0.2`, `worst_group_gain<0`.
 
 A condition is about one number of the summary. Shares, accuracies and gains are fractions: a gain
-of two points is 0.02, or 2%.
+of two points is 0.02, or 2%. Where labels are values, gains and errors are mean squared errors, in
+squared units of the target.
 """
 
 from __future__ import annotations
@@ -29,8 +30,13 @@ COMPARE: dict[str, Callable[[float, float], bool]] = {
 # Greedy, so that the last operator splits: names of sources may hold one, as in "a<b".
 _CONDITION = re.compile(r"\s*(.+)(<=|>=|==|!=|<|>)\s*(\S+)\s*", flags=re.S)
 # Metrics of one member, written FAMILY.NAME, and the kind of member.
-FAMILIES = {"gain": "method", "density": "source", "accuracy": "option", "shift": "set"}
-_UNITS = {"gain": "points", "density": "density", "accuracy": "share", "shift": "number"}
+FAMILIES = {"gain": "method", "density": "source", "accuracy": "option", "mse": "option"}
+FAMILIES |= {"shift": "set"}
+_UNITS = {"gain": "points", "density": "density", "accuracy": "share", "mse": "value"}
+_UNITS |= {"shift": "number"}
+# Metrics that have no meaning where labels are values, and those that have none for classes.
+OF_CLASSES = ("accuracy", "weak_accuracy", "trust", "worst_split_gain", "lead", "lead_low")
+OF_VALUES = ("mse", "r2", "relative_gain")
 NOTHING: dict[str, Any] = {"value": None, "low": None, "high": None}
 
 Summary = Mapping[str, Any]
@@ -57,7 +63,8 @@ class Condition:
 class Outcome:
     """Result of checking a condition; `failed` is None where the number is not there.
 
-    `unit` is share, density, points, number or count; `reason` says why there is no number.
+    `unit` is share, density, points, value, change, number or count; `reason` says why there is no
+    number.
     """
 
     condition: str
@@ -104,7 +111,8 @@ def parse(text: str) -> Condition:
     family, _, name = metric.partition(".")
     if metric not in METRICS and not (family in FAMILIES and name):
         known = unknown("metric", metric, [*METRICS])
-        raise GateError(f"{known}, 'gain.METHOD', 'density.SOURCE', 'accuracy.OPTION', 'shift.SET'")
+        members = ", ".join(f"'{family}.{kind.upper()}'" for family, kind in FAMILIES.items())
+        raise GateError(f"{known}, {members}")
     return Condition(metric, result[2], threshold)
 
 
@@ -133,6 +141,8 @@ def _number(text: str) -> float | None:
 
 
 def _outcome(condition: Condition, summary: Summary) -> Outcome:
+    if reason := _meaningless(condition, summary):
+        return Outcome(str(condition), None, None, None, None, "number", reason)
     metric = METRICS.get(condition.metric) or _member(condition.metric, summary)
     hint = summary[metric.stage]["hint"]
     result = NOTHING if hint else metric.read(summary)
@@ -147,9 +157,24 @@ def _outcome(condition: Condition, summary: Summary) -> Outcome:
         value,
         result["low"],
         result["high"],
-        metric.unit,
+        # Gains in points are those of accuracies.
+        "change" if metric.unit == "points" and _is_regression(summary) else metric.unit,
         reason,
     )
+
+
+def _is_regression(summary: Summary) -> bool:
+    return bool(summary["data"].get("task") == "regression")
+
+
+def _meaningless(condition: Condition, summary: Summary) -> str:
+    """Say why a metric has no meaning for these labels; empty where it has one."""
+    name = condition.metric.partition(".")[0]
+    if _is_regression(summary) and name in OF_CLASSES:
+        return f"labels are values: use one of {', '.join(OF_VALUES)}, gain"
+    if not _is_regression(summary) and name in OF_VALUES:
+        return "labels are classes, which have no mean squared error"
+    return ""
 
 
 def _member(metric: str, summary: Summary) -> Metric:
@@ -160,6 +185,9 @@ def _member(metric: str, summary: Summary) -> Metric:
     if family == "gain":
         stage, rows = "gain", () if summary["gain"]["hint"] else summary["gain"]["methods"]
         result = {row["name"]: row["gain"] for row in rows}
+    elif family == "mse":
+        stage, rows = "gain", () if summary["gain"]["hint"] else summary["gain"]["options"]
+        result = {row["name"]: {**row["mse"], "reason": row["reason"]} for row in rows}
     elif family == "accuracy":
         stage, rows = "gain", () if summary["gain"]["hint"] else summary["gain"]["options"]
         result = {row["name"]: {**row["accuracy"], "reason": row["reason"]} for row in rows}
@@ -235,6 +263,9 @@ METRICS: dict[str, Metric] = {
     ),
     "gain": Metric("points", _best("gain"), "gain", _NO_METHOD),
     "gain_low": Metric("points", lambda s: _limit(_best("gain")(s)), "gain", _NO_METHOD),
+    "mse": Metric("value", _best("mse"), "gain", _NO_METHOD),
+    "r2": Metric("number", _best("r2"), "gain", _NO_METHOD),
+    "relative_gain": Metric("share", _best("relative_gain"), "gain", _NO_METHOD),
     "lead": Metric("points", lambda s: s["gain"]["lead"], "gain", _NO_METHOD),
     "lead_low": Metric("points", lambda s: _limit(s["gain"]["lead"]), "gain", _NO_METHOD),
     "pgr": Metric("share", _best("pgr"), "gain", "the recovered gap is undefined"),

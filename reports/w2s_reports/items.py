@@ -90,6 +90,8 @@ def _item(score: Mapping[Any, Any], row: int, is_paired: bool) -> dict[str, Any]
         "trust": plain(score.get("trust")),
         "trust_level": name_of(score.get("trust_level")),
         "should_be": name_of(score.get("posterior_label")),
+        "target": plain(score.get("target")),
+        "weak_value": plain(score.get("weak_value")),
     }
     if item["should_be"] == item["weak_label"]:  # then there is nothing to correct
         item["should_be"] = None

@@ -19,6 +19,7 @@ from w2s_reports.artefacts import Artefacts
 from w2s_reports.formats import id_of, name_of, plain
 from w2s_reports.items import item_texts
 from w2s_reports.palette import REGION_KEYS
+from w2s_reports.ranges import value_columns
 from w2s_reports.trust import LEVEL_NAMES, trust_level
 
 # More points hide each other, and each costs some 200 bytes of the page.
@@ -73,6 +74,8 @@ def point_columns(artefacts: Artefacts, max_points: int) -> dict[str, Any]:
         "alignment": _rounded(drawn["alignment"]),
         "region": _coded(drawn["region"], list(REGION_KEYS)),
     }
+    if artefacts.is_regression:
+        columns |= value_columns(scored, drawn)
     for name in ("label", "weak_label", "source", "group"):
         if name in drawn and drawn[name].notna().any():
             columns[name] = _coded(drawn[name])

@@ -8,9 +8,9 @@ function in `figures`, and `{{ figure("name") }}` in the section's HTML template
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import json
-import math
 import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +23,7 @@ from w2s_data.utils.io import jsonable
 from w2s_data.utils.text import printable, printable_json
 from w2s_reports import formats, tables
 from w2s_reports.artefacts import parsing_results
+from w2s_reports.axes import scale, value_scale
 from w2s_reports.downloads import csv_tables
 from w2s_reports.gate import Outcome
 from w2s_reports.palette import REGIONS, tokens
@@ -40,6 +41,7 @@ TITLES = {
     "verdict": "Verdict",
     "comparison": "Comparison",
     "gain": "Gain",
+    "fit": "Predictions",
     "posterior": "Trust",
     "teachers": "Teachers",
     "shift": "Shift",
@@ -84,14 +86,16 @@ UNTOLD = {"embed": "embed", "teach": "taught"}
 HINTED = {
     name: name
     for name in (
-        *("selection", "gain", "posterior", "shift", "sources", "discrepancy", "plan"),
+        *("selection", "gain", "fit", "posterior", "shift", "sources", "discrepancy", "plan"),
         "labels",
     )
 }
 ON_PAGE = HINTED | {"overlap": "overlap", "examples": "overlap"}
 IN_TERMINAL = HINTED | {"overlap": "overlap", "forecast": "forecast", "groups": "group_analysis"}
 # Sections that only some runs have.
-OPTIONAL = ("comparison", "teachers", "sweeps")
+OPTIONAL = ("comparison", "fit", "teachers", "sweeps")
+# Sections that are told otherwise where labels are values: templates of their own.
+OF_VALUES = ("gain", "fit", "posterior", "teachers", "groups", "examples", "forecast")
 MOST_ROWS = 30  # of a table in a terminal
 SCRIPTS = (
     *("page", "points", "figures", "map", "pointing", "tables", "examples", "search"),
@@ -162,14 +166,14 @@ def render(
         raise InputError(unknown("format", str(kind), ["html", "markdown", "terminal", "json"]))
     names = TERMINAL if kind == "terminal" else tuple(TITLES)
     if sections is None:
-        sections = [name for name in names if name not in OPTIONAL or summary[name]]
+        sections = [name for name in names if name not in OPTIONAL or summary.get(name)]
     for name in sections:
         if name not in names:
             raise InputError(unknown("section", name, list(names)))
     if kind == "html":
         return _page(summary, sections, drawing or Drawing())
     if kind == "markdown":
-        text = _text_environment(kind).get_template("markdown/report.md")
+        text = _text_environment(kind, summary).get_template("markdown/report.md")
         return _tidy(text.render(s=summary, sections=_headed(sections, summary, HINTED)))
     return "\n".join(_terminal(name, summary) for name in sections)
 
@@ -205,7 +209,7 @@ def stage_line(name: str, summary: Mapping[str, Any]) -> str:
     >>> stage_line("embed", {"weak": (1797, 9), "strong": (1797, 64)})
     '1,797 items; weak features of 9 dimensions, strong of 64'
     """
-    template = _text_environment("terminal").get_template("terminal/lines.txt")
+    template = _text_environment("terminal", {}).get_template("terminal/lines.txt")
     with parsing_results(name):
         return template.render(name=name, s=summary).strip()
 
@@ -215,7 +219,8 @@ def _terminal(section: str, summary: Mapping[str, Any]) -> str:
     width = shutil.get_terminal_size().columns
     if hint := section in IN_TERMINAL and summary[IN_TERMINAL[section]]["hint"]:
         return tables.wrap(_tidy(printable(hint)), width)
-    template = _text_environment("terminal", width).get_template(f"terminal/{section}.txt")
+    environment = _text_environment("terminal", summary, width)
+    template = environment.get_template(f"terminal/{place(section, summary)}.txt")
     return tables.wrap(_tidy(template.render(s=summary)), width)
 
 
@@ -231,7 +236,22 @@ def _tidy(text: str) -> str:
     return re.sub(r"\n{3,}", "\n\n", text).strip("\n") + "\n"
 
 
-def _environment(finalize: Callable[[Any], Any] | None = None) -> Environment:
+def place(section: str, summary: Mapping[str, Any]) -> str:
+    """Return the name of a section's template: one of its own where labels are values.
+
+    >>> place("gain", {"data": {"task": "regression"}}), place("gain", {})
+    ('values/gain', 'gain')
+    """
+    return f"values/{section}" if section in OF_VALUES and _is_regression(summary) else section
+
+
+def _is_regression(summary: Mapping[str, Any]) -> bool:
+    return bool((summary.get("data") or {}).get("task") == "regression")
+
+
+def _environment(
+    summary: Mapping[str, Any], finalize: Callable[[Any], Any] | None = None
+) -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -243,6 +263,8 @@ def _environment(finalize: Callable[[Any], Any] | None = None) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["variant"] = "values/" if _is_regression(summary) else ""
+    environment.globals["place"] = functools.partial(place, summary=summary)
     environment.filters |= {name: getattr(formats, name) for name in FILTERS}
     environment.filters |= {
         "value": formats.format_value,
@@ -254,7 +276,7 @@ def _environment(finalize: Callable[[Any], Any] | None = None) -> Environment:
     return environment
 
 
-def _text_environment(kind: Kind, width: int = 80) -> Environment:
+def _text_environment(kind: Kind, summary: Mapping[str, Any], width: int = 80) -> Environment:
     """Templates of a text format, in which every value is escaped by the rules of that format."""
     from markupsafe import Markup
 
@@ -280,7 +302,7 @@ def _text_environment(kind: Kind, width: int = 80) -> Environment:
             return Markup(f"\n\n{tables.markdown_table(rows)}\n\n")
         return Markup(tables.terminal_table(rows, width) + "\n\n")
 
-    environment = _environment(finalize)
+    environment = _environment(summary, finalize)
     environment.globals |= {"row": row, "table": table, "MOST_ROWS": MOST_ROWS}
     environment.globals["wide"] = width >= tables.WIDE
     return environment
@@ -305,9 +327,9 @@ def _page(summary: Mapping[str, Any], sections: Sequence[str], drawing: Drawing)
     plotly = get_plotlyjs() if figures else ""
     unscored = OF_SCORED_ITEMS if not drawing.points["id"] else ()
     script = _script([name for name in SCRIPTS if name not in unscored])
-    environment = _environment()
+    environment = _environment(summary)
     environment.filters["code"] = _code
-    environment.globals["scale"] = scale
+    environment.globals |= {"scale": scale, "value_scale": value_scale}
     return environment.get_template("html/report.html").render(
         s=summary,
         sections=_headed(sections, summary, ON_PAGE),
@@ -331,17 +353,6 @@ def _page(summary: Mapping[str, Any], sections: Sequence[str], drawing: Drawing)
             "summary": Markup(_script_safe(render(summary, "json"))),
         },
     )
-
-
-def scale(estimates: Sequence[Mapping[str, Any]], start: float | None = 0.0) -> tuple[float, float]:
-    """Return the axis that the interval marks of a column share: tenths that hold every value."""
-    numbers = (e[side] for e in estimates for side in ("value", "low", "high"))
-    values = [number for number in numbers if number is not None] or [0.0, 1.0]
-    # At most 0.9, so that the axis keeps a width of a tenth.
-    low = min(0.9, math.floor(min(values) * 10) / 10) if start is None else start
-    # Less than a rounding error above a tenth is that tenth.
-    high = math.ceil(max(values) * 10 - 1e-9) / 10
-    return low, min(1.0, max(low + 0.1, high))
 
 
 def _code(text: str) -> Markup:

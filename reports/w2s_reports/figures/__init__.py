@@ -21,6 +21,7 @@ from w2s_reports.figures import (
     verdict,
 )
 from w2s_reports.figures.base import Figure
+from w2s_reports.figures.values import value_figures
 
 __all__ = ["Figure", "build_figures"]
 
@@ -30,13 +31,9 @@ def build_figures(
 ) -> dict[str, Figure]:
     """Build every figure of a run, by name; one that would be empty is left out."""
     trace = artefacts.later.get(TRACE)
+    of_labels = value_figures if artefacts.is_regression else _class_figures
     made = (
-        verdict.accuracies(summary["forecast"], summary["gain"]),
-        *comparison.side_by_side(summary["comparison"]),
-        gain.ranking(summary["gain"]),
-        gain.controls(summary["gain"]),
-        gain.weights(summary["gain"]),
-        posterior.reliability(summary["posterior"]),
+        *of_labels(artefacts, summary),
         overlap.confidence_curve(artefacts, summary["overlap"]),
         overlap.alignment_curve(artefacts, summary["overlap"]),
         projection.point_map(artefacts, points, summary),
@@ -57,3 +54,15 @@ def build_figures(
         *sweeps.figures(summary["sweeps"]),
     )
     return {figure.name: figure for figure in made if figure is not None}
+
+
+def _class_figures(_: Artefacts, summary: Mapping[str, Any]) -> list[Figure | None]:
+    """Build the figures that are about classes."""
+    return [
+        verdict.accuracies(summary["forecast"], summary["gain"]),
+        *comparison.side_by_side(summary["comparison"]),
+        gain.ranking(summary["gain"]),
+        gain.controls(summary["gain"]),
+        gain.weights(summary["gain"]),
+        posterior.reliability(summary["posterior"]),
+    ]

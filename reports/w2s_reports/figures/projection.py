@@ -17,6 +17,7 @@ from w2s_reports.artefacts import Artefacts
 from w2s_reports.figures.base import Figure, Spec, axis, layout, line, title
 from w2s_reports.formats import count, name_of, percent
 from w2s_reports.palette import CATEGORY_SYMBOLS, CATEGORY_TOKENS, REGIONS
+from w2s_reports.ranges import COLOURINGS, STYLES, coloured, in_ranges
 from w2s_reports.trust import TRUST_LEVELS, trust_level
 
 # Square on a phone, and not taller than a laptop's screen.
@@ -152,9 +153,10 @@ def _colourings(
     ]
     result = [_colouring("region", "Region", regions, list(range(len(regions))), -1)]
     for key, label in (("source", "Source"), ("group", "Group"), ("label", "Label")):
-        if key in points:
+        if key in points and key in scored:
             colouring = _categories(key, label, scored[key], points[key]["levels"])
             result += [colouring] if len(colouring["levels"]) > 1 else []
+    result += _ranges(scored, points)
     if "weak_correct" in points:
         answers = scored["weak_correct"]
         levels = [
@@ -173,6 +175,24 @@ def _colourings(
         n = len(levels)
         levels += _missing("weak label", int(names.isna().sum()))
         result.append(_colouring("trust_level", "Trust", levels, list(range(n)), n))
+    return result
+
+
+def _ranges(scored: pd.DataFrame, points: Mapping[str, Any]) -> list[Spec]:
+    """Colour by ranges of gold and weak values and of the error, where labels are values."""
+    result = []
+    for key, label in COLOURINGS:
+        if key in points:
+            ranges = in_ranges(coloured(scored)[key])
+            assert ranges is not None
+            counts = np.bincount(np.array(ranges.codes) + 1, minlength=len(ranges.names) + 1)
+            levels = [
+                _level(name, token, symbol, int(n))
+                for name, (token, symbol), n in zip(ranges.names, STYLES, counts[1:], strict=False)
+            ]
+            slots = list(range(len(levels)))
+            levels += _missing("gold value", int(counts[0]))
+            result.append(_colouring(key, label, levels, slots, len(slots)))
     return result
 
 

@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from w2s_data.stages.graph import NEXT, PROJECTION
 from w2s_reports.artefacts import Artefacts, parsing_results, read_artefacts, stage_artefacts
 from w2s_reports.gate import check, parse
 from w2s_reports.summary import (
@@ -28,6 +27,7 @@ from w2s_reports.summary import (
     teachers,
     verdict,
 )
+from w2s_reports.summary.values.sections import value_sections
 
 # Raised whenever a key of the summary changes its meaning.
 SCHEMA = 1
@@ -101,6 +101,8 @@ def summarize_stage(name: str, result: Mapping[str, Any]) -> dict[str, Any]:
 def _sections(artefacts: Artefacts) -> dict[str, Any]:
     """Build the sections of one run; RunError if a file is not as this version writes it."""
     with parsing_results(artefacts.path):
+        if artefacts.is_regression:
+            return {"schema": SCHEMA, **value_sections(artefacts)}
         measured = gain.summarize_gain(artefacts)
         data = provenance.describe_data(artefacts)
         stages = {
@@ -118,7 +120,7 @@ def _sections(artefacts: Artefacts) -> dict[str, Any]:
             "schema": SCHEMA,
             "version": artefacts.manifest.get("version"),
             "data": data,
-            "verdict": verdict.give_verdict(stages, _outdated(artefacts), data["warnings"]),
+            "verdict": verdict.give_verdict(stages, artefacts.outdated_results, data["warnings"]),
             **stages,
             "posterior": posterior.summarize_posterior(artefacts),
             "teachers": teachers.summarize_teachers(artefacts),
@@ -130,9 +132,3 @@ def _sections(artefacts: Artefacts) -> dict[str, Any]:
             "examples": examples.examples(artefacts),
             "provenance": provenance.provenance(artefacts),
         }
-
-
-def _outdated(artefacts: Artefacts) -> tuple[str, ...]:
-    """Return the stages whose results are older than their inputs, as far as that needs a word."""
-    # The map is redrawn with the page, and rows to label are chosen by earlier labels.
-    return artefacts.without(PROJECTION.name).without(NEXT.name).outdated

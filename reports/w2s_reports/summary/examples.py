@@ -24,7 +24,7 @@ EXAMPLES_PER_GROUP = 3  # one row: there may be many groups
 PAIRS_SHOWN = 40
 AGAIN = f"`{GROUPS.command}` has to run again: pairs of near-duplicates are not kept of this run."
 # The most typical items of a region are those furthest from the threshold that made them so.
-_TELLING = {
+TYPICAL = {
     "overlap": ("alignment", False, "highest alignment first"),
     "easy-only": ("alignment", True, "lowest alignment first"),
     "hard-only": ("confidence", True, "lowest margin first"),
@@ -35,7 +35,7 @@ def example_rows(artefacts: Artefacts) -> dict[str, list[dict[str, int]]]:
     """Select the most typical items of each region: their rows, and how many are the same."""
     scored = artefacts.scored()
     chosen = {}
-    for key, (column, ascending, _) in _TELLING.items():
+    for key, (column, ascending, _) in TYPICAL.items():
         members = scored.loc[scored["region"] == key, column].dropna()
         order = members.sort_values(ascending=ascending, kind="stable")
         chosen[key] = shown_once(artefacts, order.index, EXAMPLES_PER_REGION)
@@ -47,7 +47,7 @@ def examples(artefacts: Artefacts) -> dict[str, Any]:
     chosen = example_rows(artefacts)
     result: dict[str, Any] = {
         "regions": [
-            {"region": key, "order": _TELLING[key][2], "items": items}
+            {"region": key, "order": TYPICAL[key][2], "items": items}
             for key, items in chosen.items()
         ],
         "doubtful": find_doubtful(artefacts),
@@ -56,11 +56,16 @@ def examples(artefacts: Artefacts) -> dict[str, Any]:
         "disagreements": find_disagreements(artefacts),
         "duplicates": find_duplicates(artefacts),
     }
-    described = describe_items(artefacts, shown_rows(result))
+    return described(artefacts, result)
+
+
+def described(artefacts: Artefacts, result: dict[str, Any]) -> dict[str, Any]:
+    """Describe the items of all lists in place of their rows."""
+    about = describe_items(artefacts, shown_rows(result))
     for part in _parts(result):
-        part["items"] = [described[item["row"]] | item for item in part["items"]]
+        part["items"] = [about[item["row"]] | item for item in part["items"]]
     for pair in result["duplicates"].get("pairs", ()):
-        pair |= {side: described[pair[side]] for side in ("a", "b")}
+        pair |= {side: about[pair[side]] for side in ("a", "b")}
     return result
 
 
@@ -75,7 +80,8 @@ def shown_rows(result: Mapping[str, Any]) -> list[int]:
 
 def _parts(result: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
     """Return the lists of items, the most important first."""
-    others = result["shifted"], result["groups"], result["disagreements"].get("kinds", ())
+    lists = (result[name].get("kinds", ()) for name in ("worst", "disagreements") if name in result)
+    others = result["shifted"], result["groups"], *lists
     return (*result["regions"], result["doubtful"], *itertools.chain(*others))
 
 

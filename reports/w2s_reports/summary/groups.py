@@ -61,7 +61,7 @@ def summarize_groups(artefacts: Artefacts, gain: Mapping[str, Any]) -> dict[str,
             for row in results["association"]
         ],
         "warnings": warnings,
-        "prediction": _prediction(artefacts.later[SPURIOUS], about, gain),
+        "prediction": summarize_cost(artefacts.later[SPURIOUS], about, gain),
     }
 
 
@@ -126,14 +126,19 @@ def _row(row: Mapping[str, Any], role: str) -> dict[str, Any]:
     }
 
 
-def _prediction(
-    results: Mapping[str, Any], about: Mapping[str | None, str], gain: Mapping[str, Any]
+def summarize_cost(
+    results: Mapping[str, Any],
+    about: Mapping[str | None, str],
+    gain: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Summarize the predicted gain over the share of the worst group, and the advice."""
+    """Summarize the predicted gain over the share of the worst group, and the advice.
+
+    `gain` is the measured one of accuracies, which may contradict the prediction.
+    """
     level = plain(results.get("level"))
     result = {
         "reading": named_by_content(str(results["reading"]), about),
-        "against": _against(results, gain),
+        "against": _against(results, gain or {}),
         "group": name_of(results["worst_group"]),
         "level": level,
         "advice": [

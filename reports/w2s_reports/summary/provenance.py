@@ -21,6 +21,7 @@ def describe_data(artefacts: Artefacts) -> dict[str, Any]:
         "name": name_of(facts.get("name")) or artefacts.path.name,
         "source": facts.get("source"),
         "kind": artefacts.kind,
+        "task": "regression" if artefacts.is_regression else "classification",
         "fingerprint": facts.get("fingerprint"),
         "n_items": int(scored.get("n_items") or len(artefacts.scores)),
         "n_scored": int(scored.get("n_scored") or len(artefacts.scored())),

@@ -29,6 +29,29 @@ def give_verdict(
     """Derive headline, options, sentences and warnings from the summaries of the stages."""
     gain, forecast = result["gain"], result["forecast"]
     measured = not gain["hint"] and bool(gain["methods"])
+    warnings, more = collect_warnings(result, outdated, data_warnings)
+    return {
+        "hint": hint_of(result),
+        "headline": _measured(gain, data_warnings) if measured else _expected(forecast),
+        "options": _options(forecast, gain if measured else None),
+        "tolerance": TOLERANCES["measured" if measured else "expected"],
+        "readings": readings_of(gain, forecast),
+        "sentences": [
+            *(_gain_sentences(gain) if measured else ()),
+            *_forecast_sentences(forecast, gain if measured else None),
+        ],
+        "warnings": warnings,
+        "more": more,
+        "add": missing_stages(gain, forecast),
+    }
+
+
+def collect_warnings(
+    result: Mapping[str, Any],
+    outdated: Sequence[str],
+    data_warnings: Sequence[Mapping[str, Any]],
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Collect the warnings of all stages, and titles of the sections that hold more of them."""
     warnings = [
         {
             "about": stage,
@@ -42,28 +65,32 @@ def give_verdict(
         warnings.append({"about": "shift", "text": f"{found['reading']} {found['advice']}"})
     for key, about in AT_THE_TOP.items():
         warnings += [{"about": about, "text": text} for text in result[key].get("warnings") or ()]
-    return {
-        "hint": _hint(result["reading"]) if gain["hint"] and forecast["hint"] else None,
-        "headline": _measured(gain, data_warnings) if measured else _expected(forecast),
-        "options": _options(forecast, gain if measured else None),
-        "tolerance": TOLERANCES["measured" if measured else "expected"],
-        "readings": [
-            {"about": about, "text": stage["reading"]}
-            for about, stage in (("measured", gain), ("forecast", forecast))
-            if not stage["hint"]
-        ],
-        "sentences": [
-            *(_gain_sentences(gain) if measured else ()),
-            *_forecast_sentences(forecast, gain if measured else None),
-        ],
-        "warnings": warnings,
-        "more": [title for key, title in IN_SECTIONS.items() if result[key].get("warnings")],
-        "add": [
-            stage["hint"]
-            for stage in (forecast, gain)
-            if stage["hint"] and not (gain["hint"] and forecast["hint"])
-        ],
-    }
+    return warnings, [title for key, title in IN_SECTIONS.items() if result[key].get("warnings")]
+
+
+def readings_of(gain: Mapping[str, Any], forecast: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return what measurement and forecast say of themselves."""
+    return [
+        {"about": about, "text": stage["reading"]}
+        for about, stage in (("measured", gain), ("forecast", forecast))
+        if not stage["hint"]
+    ]
+
+
+def missing_stages(gain: Mapping[str, Any], forecast: Mapping[str, Any]) -> list[str]:
+    """Return the hint of the one of both stages that was not run; none if neither was."""
+    return [
+        stage["hint"]
+        for stage in (forecast, gain)
+        if stage["hint"] and not (gain["hint"] and forecast["hint"])
+    ]
+
+
+def hint_of(result: Mapping[str, Any]) -> str | None:
+    """Return the commands to run first where there is neither a forecast nor a gain."""
+    if not (result["gain"]["hint"] and result["forecast"]["hint"]):
+        return None
+    return _hint(result["reading"])
 
 
 def _hint(reading: Mapping[str, Any]) -> str:

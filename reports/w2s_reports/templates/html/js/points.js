@@ -17,8 +17,8 @@ const describe = (i) => ({
   region: coded("region", i),
   wrong: points.weak_correct ? points.weak_correct[i] === 0 : false,
   facts: [
-    ["label", points.rejected ? null : coded("label", i)],
-    ["weak label", points.rejected ? preferred(i) : coded("weak_label", i)],
+    [points.weak_range ? "gold" : "label", points.rejected ? null : coded("label", i)],
+    [points.weak_range ? "weak value" : "weak label", points.rejected ? preferred(i) : coded("weak_label", i)],
     ["trust", points.trust && points.trust[i] !== null ? points.trust[i].toFixed(2) : null],
     ["source", coded("source", i)],
     ["group", coded("group", i)],

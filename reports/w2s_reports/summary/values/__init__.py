@@ -1,0 +1,1 @@
+"""Sections of runs whose labels are values: errors in place of accuracies."""

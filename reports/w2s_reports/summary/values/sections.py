@@ -1,0 +1,59 @@
+"""All sections of a run whose labels are values, under the same names as for classes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from w2s_reports.artefacts import Artefacts
+from w2s_reports.summary import (
+    forecast,
+    overlap,
+    plan,
+    projection,
+    provenance,
+    selection,
+    shift,
+    sources,
+    sweeps,
+)
+from w2s_reports.summary.labels import summarize_labels
+from w2s_reports.summary.values.examples import value_examples
+from w2s_reports.summary.values.fit import summarize_fit
+from w2s_reports.summary.values.forecast import summarize_forecast
+from w2s_reports.summary.values.gain import summarize_gain
+from w2s_reports.summary.values.groups import summarize_groups
+from w2s_reports.summary.values.posterior import summarize_posterior
+from w2s_reports.summary.values.teachers import summarize_teachers
+from w2s_reports.summary.values.verdict import give_verdict
+
+
+def value_sections(artefacts: Artefacts) -> dict[str, Any]:
+    """Build the sections of one run whose labels are values."""
+    data = provenance.describe_data(artefacts)
+    stages = {
+        "gain": summarize_gain(artefacts),
+        "forecast": summarize_forecast(artefacts),
+        "reading": overlap.reading(artefacts),
+        "selection": selection.summarize_selection(artefacts),
+        "group_analysis": summarize_groups(artefacts),
+        "discrepancy": forecast.summarize_discrepancy(artefacts),
+        "plan": plan.summarize_plan(artefacts),
+        "labels": summarize_labels(artefacts),
+        "shift": shift.summarize_shift(artefacts),
+    }
+    return {
+        "version": artefacts.manifest.get("version"),
+        "data": data,
+        "verdict": give_verdict(stages, artefacts.outdated_results, data["warnings"]),
+        **stages,
+        "fit": summarize_fit(artefacts),
+        "posterior": summarize_posterior(artefacts),
+        "teachers": summarize_teachers(artefacts),
+        "overlap": overlap.overlap(artefacts),
+        "projection": projection.projection(artefacts),
+        "sources": sources.summarize_sources(artefacts),
+        "groups": sources.slices(artefacts, "group"),
+        "sweeps": sweeps.summarize_sweeps(artefacts),
+        "examples": value_examples(artefacts),
+        "provenance": provenance.provenance(artefacts),
+    }
