@@ -18,6 +18,7 @@ from .overlap.detector import OverlapDetector as OverlapDetector
 from .plan.planner import LabelPlanner as LabelPlanner
 from .posterior.estimator import LabelPosterior as LabelPosterior
 from .probes.linear import LinearProbe as LinearProbe
+from .probes.ridge import RidgeProbe as RidgeProbe
 from .run import Run as Run
 from .shift.detector import ShiftDetector as ShiftDetector
 from .spurious.analyzer import SpuriousAnalyzer as SpuriousAnalyzer

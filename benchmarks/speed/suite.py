@@ -52,6 +52,7 @@ PIECES = {  # name: script, function
     "neighbors-growth": ("neighbors", "growth"),
     "kmeans": ("groups", "against_sklearn"),
     "probe": ("probe", "against_sklearn"),
+    "ridge": ("ridge", "against_sklearn"),
     "bandit": ("bandit", "per_decision"),
     "stages": ("stages", "growth"),
     "report": ("stages", "report"),

@@ -313,6 +313,16 @@ def _clipped_distribution(scores: FloatArray) -> FloatArray:
 
 
 def _check_features(X: AnyArray, allow_empty: bool = False) -> FloatArray:
+    features = numeric_features(X)
+    if len(features) == 0 and not allow_empty:
+        raise FeatureError("X has no rows")
+    converted: FloatArray = np.asarray(features, dtype=np.float64)
+    check_feature_block(converted, np.arange(len(converted)), "X", nonzero=False)
+    return converted
+
+
+def numeric_features(X: Any) -> AnyArray:
+    """Return a dense, real array (n, D) of at least one column; finite or not."""
     from scipy.sparse import issparse
 
     if issparse(X):
@@ -331,11 +341,7 @@ def _check_features(X: AnyArray, allow_empty: bool = False) -> FloatArray:
         raise FeatureError(
             f"X has 0 feature(s) (shape={features.shape}) while a minimum of 1 is required."
         )
-    if len(features) == 0 and not allow_empty:
-        raise FeatureError("X has no rows")
-    converted: FloatArray = np.asarray(features, dtype=np.float64)
-    check_feature_block(converted, np.arange(len(converted)), "X", nonzero=False)
-    return converted
+    return features
 
 
 def _check_targets(y: AnyArray) -> tuple[AnyArray, FloatArray]:
