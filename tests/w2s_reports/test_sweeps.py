@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from w2s_data import LinearProbe
-from w2s_data.sweep import SweepOptions, World, sweep
+from w2s_data.data.continuous import ridgeless
+from w2s_data.sweep import SweepOptions, ValueWorld, World, sweep
 from w2s_reports.figures.sweeps import figures
 from w2s_reports.render import render_stage
 from w2s_reports.summary import summarize_stage
@@ -71,3 +72,36 @@ def test_the_terminal_shows_the_latest(content, latest, said):
     for words in said:
         assert words in text
     assert "Number of weak labels" not in text
+
+
+@pytest.fixture(scope="module")
+def of_values():
+    """The result of a sweep of values, as `sweep.json` holds it."""
+    made = ridgeless(60, 400, 100, 0, d_w=9, d_s=6, d_sw=3)
+    data = made.dataset
+    world = ValueWorld(made.strong_features, made.weak_features, data.targets, data.splits)
+    result = sweep(world, SweepOptions("pool"), seeds=2)
+    return {"sweeps": {"pool": result.to_dict()}, "latest": "pool"}
+
+
+def test_values_have_two_panels_for_each_regime(of_values):
+    summary = summarize_stage("sweep", of_values)["sweeps"]
+    (figure,) = figures(summary)
+    assert figure.name == "sweep-pool-panels"
+    headings = [note["text"] for note in figure.layout["annotations"]]
+    assert headings[0] == "all directions, d_sw 3.0 of 9: variance"
+    assert headings[1] == "error beyond the noise"
+    assert headings[2].startswith("the most shared, d_sw 3.0 of 3")
+    own = of_values["sweeps"]["pool"]["lines"]
+    for number, (panel, unit) in enumerate(
+        [(own[k]["panel"], unit) for k in (0, -1) for unit in ("variance", "error")]
+    ):
+        place = f"y{number + 1 if number < 2 else number + 5}".removesuffix("1")
+        drawn = {t["name"]: t for t in figure.data if t["yaxis"] == place and "name" in t}
+        for line in own:
+            if (line["panel"], line["unit"]) == (panel, unit):
+                known = [p["value"]["value"] for p in line["points"] if p["value"]["value"] > 0]
+                assert drawn[line["name"]]["y"] == known
+    shown = render_stage("sweep", of_values)
+    assert "all directions: student, variance" in shown
+    assert "error" not in shown.partition("Of its")[0]  # a screen holds the variances

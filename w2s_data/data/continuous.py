@@ -24,7 +24,7 @@ TURN = 30.0  # degrees by which scans are turned, at most: their own slant varie
 
 
 def ridgeless(
-    n_labelled: int = 100,
+    n_labelled: int = 150,
     n_pool: int = 2000,
     n_test: int = 1000,
     n_validation: int = 100,

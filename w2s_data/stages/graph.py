@@ -203,7 +203,8 @@ SWEEP = Stage(
     command="w2s sweep RUN",
     function="w2s_data.stages.sweeping:sweep_stage",
     check="w2s_data.stages.sweeping:check_sweep",
-    no_values="sweeps are of classes",
+    values="w2s_data.stages.values.sweeping:sweep_values",
+    values_check="w2s_data.stages.values.sweeping:check_value_sweep",
 )
 PROJECTION = Stage(
     "projection",

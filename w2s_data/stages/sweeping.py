@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ from w2s_data.stages.graph import (
 from w2s_data.stages.models import EmbedSettings
 from w2s_data.stages.sweep_settings import SweepSettings
 from w2s_data.stages.weak_labels import trains_teacher, weak_proba_of
-from w2s_data.sweep import SweepOptions, World, sweep
+from w2s_data.sweep import SweepOptions, ValueWorld, World, sweep
 from w2s_data.teachers.probe import probe_for
 from w2s_data.utils.intervals import LEVEL, Estimate
 from w2s_data.utils.io import sha256_json
@@ -79,6 +79,17 @@ def sweep_stage(
     SplitError
         If there are no test rows with a gold label.
     """
+    return measure_figure(run, settings, compute, check_sweep, _world)
+
+
+def measure_figure(
+    run: Run,
+    settings: SweepSettings | None,
+    compute: Compute | None,
+    check: Callable[[SweepSettings, Known], None],
+    world_of: Callable[..., tuple[World | ValueWorld, SweepOptions]],
+) -> StageResult:
+    """Check, measure and store a figure of classes or of values."""
     settings, compute = settings or SweepSettings(), compute or Compute(seed=run.seed)
     check_scored(run)
     dataset = run.dataset()
@@ -89,14 +100,14 @@ def sweep_stage(
     if not settings.restart and (earlier := run.earlier(SWEEP, recorded)) is not None:
         return earlier
     features = load_features(run, compute)
-    check_sweep(settings, Known(dataset, frozenset(features)))
+    check(settings, Known(dataset, frozenset(features)))
     earlier_sweeps = run.read_summary(SWEEP_SUMMARY)["sweeps"] if run.follows(SWEEP) else {}
     # Without the number of seeds, so that more of them add to those before.
     folder = run.path / CELLS / f"{settings.over}-{run.key(SWEEP, chosen)[:12]}"
     if settings.restart:
         shutil.rmtree(folder, ignore_errors=True)
     with run.stage(SWEEP, recorded) as stage, collect_warnings(DegenerateDataWarning):
-        world, options = _world(run, dataset, settings, compute)
+        world, options = world_of(run, dataset, settings, compute)
         name = f"sweep over {settings.over}"
         with progress(name, settings.seeds, "seeds", compute.progress) as advance:
             result = sweep(
@@ -277,7 +288,8 @@ def csv_of(content: Mapping[str, Any]) -> pd.DataFrame:
     if content["table"]:
         return pd.DataFrame(map(_flat, content["table"]))
     return pd.DataFrame(
-        {
+        ({"panel": line["panel"]} if line.get("panel") else {})
+        | {
             "line": line["name"],
             "kind": line["kind"],
             "unit": line["unit"],

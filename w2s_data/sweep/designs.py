@@ -10,8 +10,10 @@ from typing import Any, get_args
 import numpy as np
 
 from w2s_data.compute.base import Advance, Engine, LocalEngine
-from w2s_data.sweep import models, noise, overlap, rounds, shares, sizes
+from w2s_data.errors import InputError, listing
+from w2s_data.sweep import models, noise, overlap, regimes, rounds, shares, sizes
 from w2s_data.sweep.options import Over, SweepOptions
+from w2s_data.sweep.regimes import ValueWorld
 from w2s_data.sweep.result import SweepResult
 from w2s_data.sweep.world import Cell, World
 from w2s_data.utils.constants import LEVEL
@@ -22,7 +24,7 @@ from w2s_data.utils.progress import no_advance
 class Design:
     """How one figure is measured, seed by seed, and read in the end."""
 
-    measure: Callable[[World, int, SweepOptions], Cell]
+    measure: Callable[[Any, int, SweepOptions], Cell]
     read: Callable[[Sequence[Cell], SweepOptions, float], SweepResult]
 
 
@@ -36,10 +38,21 @@ DESIGNS: dict[str, Design] = {
     "rounds": Design(rounds.measure, rounds.read),
 }
 assert set(DESIGNS) == set(get_args(Over))
+OF_VALUES: dict[str, Design] = {
+    over: Design(regimes.measure, regimes.read) for over in regimes.AXES
+}
+
+
+def design_of(world: World | ValueWorld, over: str) -> Design:
+    """Return how a figure is measured on classes or on values; raise if there is none."""
+    designs = OF_VALUES if isinstance(world, ValueWorld) else DESIGNS
+    if over not in designs:
+        raise InputError(f"over must be {listing(designs)} where labels are values; got {over!r}")
+    return designs[over]
 
 
 def sweep(
-    world: World,
+    world: World | ValueWorld,
     options: SweepOptions,
     *,
     seeds: int = 5,
@@ -51,7 +64,7 @@ def sweep(
 
     Parameters
     ----------
-    world : World
+    world : World, or ValueWorld where labels are values
     options : SweepOptions
         What is varied.
     seeds : int
@@ -85,15 +98,15 @@ def sweep(
     mapped = chosen.map_blocks(_measured, (world, options), numbers, advance, device="cpu")
     # Zipped from the left: the folder of an engine may hold the cells of more seeds.
     cells = [_cell(result) for _, (_, result) in zip(numbers, mapped, strict=False)]
-    return DESIGNS[options.over].read(cells, options, level)
+    return design_of(world, options.over).read(cells, options, level)
 
 
 def _measured(
-    state: tuple[World, SweepOptions], seed: int, advance: Advance
+    state: tuple[World | ValueWorld, SweepOptions], seed: int, advance: Advance
 ) -> tuple[np.ndarray[Any, Any], ...]:
     """Measure a cell, and return it as an array of one row, which an engine can keep."""
     world, options = state
-    cell = DESIGNS[options.over].measure(world, seed, options)
+    cell = design_of(world, options.over).measure(world, seed, options)
     advance(1)
     return (np.array([json.dumps(asdict(cell))]),)
 

@@ -35,12 +35,13 @@ class Point:
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the figure."""
+    """One line of the figure, or of one of its panels."""
 
     name: str
     kind: Kind
     unit: str
     points: tuple[Point, ...]
+    panel: str = ""
 
     def values(self) -> FloatArray:
         """Return the values in the order of the positions."""
@@ -85,7 +86,7 @@ class SweepResult:
         return content
 
     def to_frame(self) -> pd.DataFrame:
-        """Return one row per point: line, kind, unit, x, value, value_low, value_high."""
+        """Return one row per point: name, kind, unit, panel, x, value, value_low, value_high."""
         return pd.DataFrame(
             asdict(line) | {"x": point.x, **point.value.columns("value")}
             for line in self.lines

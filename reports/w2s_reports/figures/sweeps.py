@@ -18,6 +18,7 @@ from w2s_reports.figures.base import (
     title,
     with_legend,
 )
+from w2s_reports.figures.regimes import regimes
 from w2s_reports.formats import count, has_interval
 
 TOKENS = ("accent", "hard", "easy", "overlap")  # of measured lines; those with an area under them
@@ -35,7 +36,8 @@ def figures(sweeps: Mapping[str, Any] | None) -> list[Figure]:
     """Draw one figure per sweep and unit, without the theory's own scale."""
     if sweeps is None:
         return []
-    return [
+    panelled = [regimes(own) for own in sweeps["sweeps"] if own["panels"]]
+    return panelled + [
         figure
         for own in sweeps["sweeps"]
         for unit in own["units"]
