@@ -194,8 +194,9 @@ class OverlapDetector(FittedDetector):
     def fit(
         self,
         strong_features: Any,
-        weak_proba: AnyArray,
+        weak_proba: AnyArray | None = None,
         *,
+        confidence: AnyArray | None = None,
         pool: AnyArray | None = None,
         gold: tuple[Any, AnyArray, AnyArray] | None = None,
         engine: Engine | None = None,
@@ -208,6 +209,10 @@ class OverlapDetector(FittedDetector):
             Aligned block by block, in one pass.
         weak_proba : array (N, C), or (N, M, C) for M weak models, which are averaged
             Rows sum to 1.
+        confidence : array (N,), optional
+            Ready-made confidence in [0, 1], higher is surer, instead of weak_proba: of values, for
+            which the paper defines none. There are no types without classes, so that it requires
+            ``quantify="count"``.
         pool : bool array (N,) or int array, optional
             Rows that are fitted, by default all: all learned attributes but `scores_` are of them
             alone. The other rows are scored by the same thresholds in the same pass.
@@ -226,9 +231,9 @@ class OverlapDetector(FittedDetector):
             Row counts that disagree, or a parameter out of range.
         """
         check_parameters(self, CONSTRAINTS)
-        features, proba = check_rows(strong_features, weak_proba)
-        fitted = check_pool(pool, len(proba))
-        if self.smooth_confidence and len(fitted) < len(proba):
+        features, proba, confidence = self._rows(strong_features, weak_proba, confidence)
+        fitted = check_pool(pool, len(confidence))
+        if self.smooth_confidence and len(fitted) < len(confidence):
             raise InputError(NOT_SMOOTHED)
         self._seen: tuple[FloatArray, FloatArray] | None = None  # forget what was streamed
         rng = check_generator(self.random_state)
@@ -236,8 +241,8 @@ class OverlapDetector(FittedDetector):
         # many numbers the other takes.
         anchor_rng = np.random.default_rng(rng.integers(2**63))
         seed = int(rng.integers(2**63))
-        self.n_features_in_, self.n_classes_ = features.shape[1], proba.shape[1]
-        confidence = weak_confidence(proba, self.confidence, self.calibration)
+        self.n_features_in_ = features.shape[1]
+        self.n_classes_ = 0 if proba is None else proba.shape[1]
         if self.smooth_confidence:
             confidence = smooth_confidence(confidence, features)
         self.confidence_ = confidence[fitted]
@@ -270,7 +275,7 @@ class OverlapDetector(FittedDetector):
         self.alignment_threshold_, self.alignment_explained_ = split.upper, split.explained
         regions = assign_regions(hard, alignment, self.alignment_threshold_)
         found = NOT_SOUGHT
-        if self.quantify == "mixture":
+        if self.quantify == "mixture" and proba is not None:
             found = find_types(
                 *(features, fitted, proba, confidence, regions[fitted]),
                 gold=self._gold(gold),

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from w2s_data.errors import FeatureError, InputError
+from w2s_data.errors import FeatureError, InputError, rows
 from w2s_data.features.matrix import FeatureMatrix, as_feature_matrix
 from w2s_data.utils.typing import AnyArray, FloatArray, IntArray
 from w2s_data.utils.validation import (
@@ -52,14 +52,29 @@ def check_rows(strong_features: Any, weak_proba: AnyArray) -> tuple[FeatureMatri
     return features, proba
 
 
-def check_alike(
-    features: FeatureMatrix, proba: FloatArray, n_features: int, n_classes: int
-) -> None:
-    """Raise unless new rows have the features and classes of the fit."""
-    if (features.shape[1], proba.shape[1]) != (n_features, n_classes):
+def check_confidence(
+    strong_features: Any, confidence: AnyArray | None
+) -> tuple[FeatureMatrix, None, FloatArray]:
+    """Return features (N, D), no probabilities, and ready-made confidence (N,) in [0, 1]."""
+    features = as_feature_matrix(strong_features, "strong_features")
+    given = np.asarray(confidence, dtype=np.float64)
+    if given.shape != (features.shape[0],):
+        raise InputError(
+            f"confidence must have one number per row, shape ({features.shape[0]},); got "
+            f"{given.shape}"
+        )
+    bad = np.flatnonzero(~((given >= 0) & (given <= 1)))  # NaN is in neither
+    if len(bad):
+        raise InputError(f"confidence must lie in [0, 1]; it does not in {rows(bad)}")
+    return features, None, given
+
+
+def check_alike(features: FeatureMatrix, classes: int, n_features: int, n_classes: int) -> None:
+    """Raise unless new rows have the features and classes of the fit; 0 classes for values."""
+    if (features.shape[1], classes) != (n_features, n_classes):
         raise InputError(
             f"the detector was fitted on {n_features} features and {n_classes} classes; got "
-            f"{features.shape[1]} and {proba.shape[1]}"
+            f"{features.shape[1]} and {classes}"
         )
 
 

@@ -15,7 +15,7 @@ from w2s_data.errors import InputError
 from w2s_data.features.matrix import FeatureMatrix
 from w2s_data.overlap.alignment import align
 from w2s_data.overlap.confidence import weak_confidence
-from w2s_data.overlap.inputs import check_alike, check_rows
+from w2s_data.overlap.inputs import check_alike, check_confidence, check_rows
 from w2s_data.overlap.regions import (
     SHARES,
     assign_regions,
@@ -34,16 +34,21 @@ class FittedDetector(BaseEstimator):  # type: ignore[misc]
     """Base of `OverlapDetector`: everything that comes after `fit`."""
 
     def score_points(
-        self, strong_features: Any, weak_proba: AnyArray, *, engine: Engine | None = None
+        self,
+        strong_features: Any,
+        weak_proba: AnyArray | None = None,
+        *,
+        confidence: AnyArray | None = None,
+        engine: Engine | None = None,
     ) -> PointScores:
-        """Score new points with the fitted anchors and thresholds."""
+        """Score new points with the fitted anchors and thresholds, from what `fit` was given."""
         check_is_fitted(self)
-        features, proba = check_rows(strong_features, weak_proba)
-        check_alike(features, proba, self.n_features_in_, self.n_classes_)
+        features, proba, confidence = self._rows(strong_features, weak_proba, confidence)
+        n_classes = 0 if proba is None else proba.shape[1]
+        check_alike(features, n_classes, self.n_features_in_, self.n_classes_)
         if self.smooth_confidence:
             raise InputError(NOT_SMOOTHED)
-        confidence = weak_confidence(proba, self.confidence, self.calibration)
-        if self.types_ is not None and self.regions_by_ == "mixture":
+        if proba is not None and self.types_ is not None and self.regions_by_ == "mixture":
             regions = self.types_.regions_of(features, proba, confidence)
             alignment = self._align(features, regions != Region.HARD, engine)
         else:
@@ -139,6 +144,19 @@ class FittedDetector(BaseEstimator):  # type: ignore[misc]
             values[f"{name}_threshold"] = estimate.to_dict() | explained
         plain: dict[str, Any] = jsonable(values)
         return plain
+
+    def _rows(
+        self, strong_features: Any, weak_proba: AnyArray | None, confidence: AnyArray | None
+    ) -> tuple[FeatureMatrix, FloatArray | None, FloatArray]:
+        """Return checked features, probabilities if they are given, and confidence (N,)."""
+        if (weak_proba is None) == (confidence is None):
+            raise InputError("give either weak_proba, or confidence where labels are values")
+        if weak_proba is None:
+            if self.quantify == "mixture":
+                raise InputError("confidence requires quantify='count': types have classes")
+            return check_confidence(strong_features, confidence)
+        features, proba = check_rows(strong_features, weak_proba)
+        return features, proba, weak_confidence(proba, self.confidence, self.calibration)
 
     def _hard_only(self, confidence: FloatArray) -> BoolArray:
         """Mark hard-only points; without a threshold those of confidence 0."""

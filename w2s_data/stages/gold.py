@@ -18,7 +18,7 @@ class GoldRows:
 
     rows: IntArray  # ascending
     repeats: IntArray  # further rows of these items with the same label
-    contradicting: IntArray  # rows of items with several labels, none of which can be trusted
+    contradicting: IntArray  # of items with several classes, none of which can be trusted
     units: IntArray  # (N,), equal for equal labelled items; -1 elsewhere
     turned: BoolArray  # (N,), pairs of labelled items in the other order
 
@@ -48,12 +48,15 @@ def gold_rows(dataset: W2SDataset) -> GoldRows:
     """Return the rows of the labelled split that have a gold label, by what equal items say."""
     units, turned = np.full(len(dataset), -1), np.zeros(len(dataset), dtype=bool)
     rows = dataset.rows("labelled")
-    labels = dataset.labels[rows]
-    rows, labels = rows[labels >= 0], labels[labels >= 0]
+    rows = rows[dataset.is_labelled[rows]]
     if not len(rows):
         return GoldRows(rows, rows, rows, units, turned)
     labelled = dataset.subset(rows)
     units[rows], turned[rows] = labelled.units, labelled.turned
+    if dataset.is_regression:  # equal items may have different values, each with its noise
+        repeated = pd.Series(units[rows]).duplicated().to_numpy()
+        return GoldRows(rows[~repeated], rows[repeated], rows[:0], units, turned)
+    labels = dataset.labels[rows]
     # The same preference has the other label where the pair is in the other order.
     labels = np.where(turned[rows], 1 - labels, labels)
     by_item = pd.Series(labels).groupby(units[rows])

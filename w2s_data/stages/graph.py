@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from w2s_data.errors import NotApplicableError, UnscoredError, unknown
 from w2s_data.sweep.options import Over
-from w2s_data.utils.stage import ITEMS, WEAK_PROBA, Stage, StageResult
+from w2s_data.utils.stage import ITEMS, WEAK_PROBA, WEAK_VALUES, Stage, StageResult
 
 if TYPE_CHECKING:
     from w2s_data.data.columns import Task
@@ -89,12 +89,15 @@ SCORE = Stage(
         OVERLAP: "adds the region of every item, the overlap density, sources and groups",
         SCORES: "adds the region of every item",
     },
-    optional=(WEAK_PROBA, POSTERIOR, POSTERIOR_SUMMARY, RELIABILITY, SHIFT_SUMMARY),
+    optional=(
+        *(WEAK_PROBA, WEAK_VALUES, POSTERIOR, POSTERIOR_SUMMARY, RELIABILITY, SHIFT_SUMMARY),
+    ),
     schema=2,
     command="w2s score RUN",
     function="w2s_data.stages.scoring:score_stage",
     check="w2s_data.stages.scoring:check_score",
-    no_values="there are no scores of values yet",
+    values="w2s_data.stages.values.scoring:score_values",
+    values_check="w2s_data.stages.values.scoring:check_value_score",
 )
 FORECAST = Stage(
     "forecast",

@@ -153,12 +153,12 @@ def check_score(settings: ScoreSettings, known: Known) -> None:  # noqa: ARG001
             "the pool is empty, so there is nothing to score: call the split of rows that the "
             "teacher labels 'pool' or 'unlabelled', or leave out split to have splits assigned"
         )
-    if dataset.weak_proba is None and not known.teachers:
+    if not dataset.has_weak_labels and not known.teachers:
         require_role(known.roles, "weak")
         dataset.check_teacher_data()
 
 
-def _first_pass(advance: Advance, total: int) -> Callable[[int], None]:
+def first_pass(advance: Advance, total: int) -> Callable[[int], None]:
     """Return a function that counts each row once: passes after the alignment are short."""
     done = 0
 
@@ -182,7 +182,7 @@ def _detect(
     """Fit on the pool, score all items, and return `scores.parquet`."""
     with progress("score", total=len(dataset), enabled=compute.progress) as advance:
         name = "differences of the strong features" if dataset.is_paired else "strong features"
-        once = _first_pass(advance, len(dataset))
+        once = first_pass(advance, len(dataset))
         checked = FeatureView(strong, name=name, check=True, advance=once)
         detector.fit(
             *(checked, proba),

@@ -132,6 +132,9 @@ class ScoreSettings(Settings):
 
     teacher_l2: Penalty = Field("cv", description="The teacher's penalty.")
     reference: Flag = Field(False, description="Use the published algorithm (quadratic in items).")
+    recalibrate: Flag = Field(
+        False, description="Bring weak values to the scale of the gold ones, by a line."
+    )
 
 
 class ComponentSettings(Settings):

@@ -97,11 +97,13 @@ def shift_detector(compute: Compute) -> ShiftDetector:
 def find_shift(
     dataset: W2SDataset,
     features: Mapping[Any, FeatureMatrix],
-    weak: WeakLabels,
+    weak: WeakLabels | None,
     compute: Compute,
     learned: Collection[str] = (),
 ) -> FoundShift:
     """Compare pool, test splits, validation and new sources with the gold rows.
+
+    Without weak labels of classes only features are compared.
 
     Every item counts once, since copies would make chance look significant. `learned` are roles
     whose encoder learned from labelled rows and pool.
@@ -137,7 +139,9 @@ def find_shift(
             notes.append(
                 f"shift is looked for in random samples of {most:,} rows, as memory allows"
             )
-    predictions = _predictions(dataset, views["strong"], weak, gold.rows, compute)
+    predictions = None
+    if weak is not None:
+        predictions = _predictions(dataset, views["strong"], weak, gold.rows, compute)
     if predictions is not None:
         views["predictions"] = predictions
     detector.fit(
@@ -149,7 +153,7 @@ def find_shift(
         views_of=views_of,
         progress=compute.progress,
     )
-    found = _found(detector, dataset, gold, notes, learned=weak.learned)
+    found = _found(detector, dataset, gold, notes, learned=weak is not None and weak.learned)
     return replace(found, views=views)
 
 

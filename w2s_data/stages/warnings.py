@@ -13,7 +13,7 @@ import numpy as np
 
 from w2s_data.data.dataset import W2SDataset
 from w2s_data.stages.graph import FORECAST, GAIN
-from w2s_data.utils.intervals import wilson_interval
+from w2s_data.utils.intervals import mean_estimate, wilson_interval
 from w2s_data.utils.typing import FloatArray, IntArray
 from w2s_data.utils.votes import abstains, mean_label
 
@@ -61,12 +61,11 @@ class Unseen:
     by_ceiling: float = 0.0
 
 
-def data_warnings(
-    dataset: W2SDataset, weak_proba: FloatArray | None = None
-) -> list[dict[str, Any]]:
+def data_warnings(dataset: W2SDataset, weak: FloatArray | None = None) -> list[dict[str, Any]]:
     """Return the warnings of a data set and, if given, of its weak labels, as records.
 
-    `weak_proba` has the shape (N, C), or (N, M, C) for M weak models, which are averaged.
+    `weak` are probabilities (N, C), or (N, M, C) for M weak models, which are averaged; values (N,)
+    where labels are values.
 
     Examples
     --------
@@ -75,9 +74,11 @@ def data_warnings(
     >>> [warning["code"] for warning in found][:2]
     ['few_labelled', 'few_validation']
     """
-    found = [*_of_splits(dataset), *_of_classes(dataset)]
-    if weak_proba is not None:
-        found += _of_weak_labels(dataset, mean_label(weak_proba))
+    found = [*_of_splits(dataset), *(() if dataset.is_regression else _of_classes(dataset))]
+    if weak is not None and dataset.is_regression:
+        found += _of_weak_values(dataset, weak)
+    elif weak is not None:
+        found += _of_weak_labels(dataset, mean_label(weak))
     # Loud notes of reading, such as leaking duplicates and doubtful weak columns.
     found += [
         DataWarning("note", note.removeprefix(NOTE))
@@ -104,13 +105,13 @@ def _counts(dataset: W2SDataset, split: str) -> IntArray:
 
 
 def _of_splits(dataset: W2SDataset) -> Iterator[DataWarning]:
-    gold = {split: int(_counts(dataset, split).sum()) for split in ("labelled", "validation")}
-    labels = dataset.labels[dataset.rows("test")]
-    n_test, known = len(labels), int((labels >= 0).sum())
+    labelled = dataset.is_labelled
+    gold = {split: int(labelled[dataset.rows(split)].sum()) for split in ("labelled", "validation")}
+    n_test, known = len(dataset.rows("test")), int(labelled[dataset.rows("test")].sum())
     # Without any gold label there is nothing to have few of: weak labels alone are a choice.
-    if not (dataset.labels >= 0).any():
+    if not labelled.any():
         return
-    if gold["labelled"] < FEWEST_LABELLED and (gold["labelled"] or dataset.weak_proba is None):
+    if gold["labelled"] < FEWEST_LABELLED and (gold["labelled"] or not dataset.has_weak_labels):
         yield DataWarning(
             "few_labelled",
             f"the labelled split has {_rows(gold['labelled'])}: from fewer than {FEWEST_LABELLED} "
@@ -133,9 +134,11 @@ def _of_splits(dataset: W2SDataset) -> Iterator[DataWarning]:
             {"n": n_test - known, "n_test": n_test},
         )
     if (main := dataset.test_splits == "test").any():  # of several, the one to advise from
-        known = int((dataset.labels[main] >= 0).sum())
+        known = int(labelled[main].sum())
     if known < FEWEST_TEST:
         few = f"a gain of less than {_halfwidth(known):.0f} points cannot be told from chance"
+        if dataset.is_regression:
+            few = "the mean of so few squared errors is uncertain by a fifth and more"
         yield DataWarning(
             "few_test",
             f"the test split has {_rows(known)} with a gold label: "
@@ -234,6 +237,33 @@ def _of_weak_labels(dataset: W2SDataset, weak_proba: FloatArray) -> Iterator[Dat
             "weak_below_usual",
             f"{accuracy}, fewer than always answering {names[most]!r} would be ({usual:.1%})",
             numbers,
+        )
+
+
+def _of_weak_values(dataset: W2SDataset, weak: FloatArray) -> Iterator[DataWarning]:
+    said = weak[np.isfinite(weak)]
+    if len(said) and np.ptp(said) == 0:
+        yield DataWarning(
+            "constant_weak_labels",
+            f"the weak values are {said[0]:g} for all {len(said):,} rows: they tell a student "
+            "nothing",
+            {"n": len(said)},
+        )
+        return
+    known = np.isfinite(weak) & dataset.is_labelled
+    n = int(known.sum())
+    if n < 2:
+        return
+    gold = dataset.targets[known]
+    # By how much the weak values' squared error is above that of the gold mean, row by row.
+    excess = mean_estimate((weak[known] - gold) ** 2 - (gold - gold.mean()) ** 2)
+    if excess.low > 0:
+        r2 = -excess.value / float(gold.var()) if gold.var() > 0 else 0.0
+        yield DataWarning(
+            "weak_below_usual",
+            f"on {n:,} gold rows the weak values are farther off than their mean, "
+            f"{gold.mean():.4g}, always is (R\N{SUPERSCRIPT TWO} {r2:.2f}): check their scale",
+            {"n": n, "r2": r2},
         )
 
 

@@ -440,3 +440,33 @@ def test_to_dict_and_to_frame_hold_the_fit(points):
     }
     with pytest.raises(NotFittedError):
         OverlapDetector().to_dict()
+
+
+class TestReadyConfidence:
+    """Confidence that the caller has, as of values, instead of that of probabilities."""
+
+    def test_equals_the_margin_of_two_classes(self, points, rng):
+        features, _ = points
+        p = rng.random(200)
+        margin = np.abs(2 * p - 1)
+        by_classes = quick(quantify="count").fit(features, binary(p))
+        ready = quick(quantify="count").fit(features, confidence=margin)
+        np.testing.assert_array_equal(ready.regions_, by_classes.regions_)
+        np.testing.assert_array_equal(ready.alignment_, by_classes.alignment_)
+        assert ready.to_dict()["density"] == by_classes.to_dict()["density"]
+        new = ready.score_points(features[:9], confidence=margin[:9])
+        np.testing.assert_array_equal(new.regions, by_classes.regions_[:9])
+
+    @pytest.mark.parametrize(
+        ("options", "given", "message"),
+        [
+            ({}, {"confidence": np.ones(200)}, "requires quantify='count'"),
+            ({"quantify": "count"}, {}, "give either weak_proba, or confidence"),
+            ({"quantify": "count"}, {"confidence": np.ones(3)}, "one number per row"),
+            ({"quantify": "count"}, {"confidence": np.full(200, 1.5)}, r"must lie in \[0, 1\]"),
+            ({"quantify": "count"}, {"confidence": np.full(200, np.nan)}, "not in rows 0, 1"),
+        ],
+    )
+    def test_refuses(self, points, options, given, message):
+        with pytest.raises(InputError, match=message):
+            quick(**options).fit(points[0], **given)

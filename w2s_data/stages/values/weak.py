@@ -1,0 +1,158 @@
+r"""Weak values of a run, wherever they came from, and how sure they are.
+
+The confidence of a weak value is the share of the targets' variance that it explains there,
+
+.. math:: c_i = 1 - e_i^2 / \mathrm{Var}(y), \quad
+          e_i^2 = \mathrm{mean}_m\, e_{im}^2 + \mathrm{Var}_m(v_{im})
+
+cut to [0, 1], with the standard error e of each teacher's value and, of several teachers, the
+variance of their values. It is this package's own: the paper defines confidence for classes only.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.base import clone
+
+from w2s_data.data.weak import values_of
+from w2s_data.errors import DegenerateDataWarning
+from w2s_data.stages.gold import gold_rows
+from w2s_data.stages.graph import OVERLAP, SCORE
+from w2s_data.utils.stage import WEAK_VALUES
+from w2s_data.utils.typing import FloatArray
+
+if TYPE_CHECKING:
+    from w2s_data.data.dataset import W2SDataset
+    from w2s_data.features.matrix import FeatureMatrix
+    from w2s_data.probes.ridge import RidgeProbe
+    from w2s_data.run import Run
+
+TEACHER = "teacher"  # name of the one that a run trains
+# Gold rows below which slope and offset of a weak model are left as they are.
+FEWEST_RECALIBRATED = 10
+
+
+@dataclass(frozen=True, eq=False)
+class ValueLabels:
+    """Weak values of N items by M teachers.
+
+    Attributes
+    ----------
+    values : float array (N, M)
+        NaN where a teacher abstains.
+    errors : float array (N, M), or None
+        Standard errors of the values, NaN where unknown.
+    names : tuple of str
+    learner : RidgeProbe or None
+        The teacher, if it learned from gold rows of this run.
+    """
+
+    values: FloatArray
+    errors: FloatArray | None
+    names: tuple[str, ...]
+    learner: RidgeProbe | None = None
+
+    @property
+    def mean(self) -> FloatArray:
+        """Mean (N,) of the teachers that answer, NaN where none does."""
+        known = np.isfinite(self.values)
+        total = np.where(known, self.values, 0.0).sum(axis=1)
+        count = known.sum(axis=1)
+        return np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
+
+    @property
+    def error(self) -> FloatArray:
+        """Standard error (N,) of the mean as a guess of the target, NaN where nothing says it."""
+        with warnings.catch_warnings():  # rows on which nobody answers
+            warnings.simplefilter("ignore", RuntimeWarning)
+            several = np.isfinite(self.values).sum(axis=1) > 1
+            spread = np.where(several, np.nanvar(self.values, axis=1, ddof=1), np.nan)
+            if self.errors is None:
+                return np.sqrt(spread)
+            own = np.nanmean(np.where(np.isfinite(self.values), self.errors, np.nan) ** 2, axis=1)
+        return np.sqrt(np.where(several, np.nan_to_num(own) + spread, own))
+
+    def confidence(self, variance: float) -> FloatArray | None:
+        """Return the confidence (N,), 0 where it is unknown; None where it is unknown of all."""
+        error = self.error
+        if not np.isfinite(error).any() or not variance > 0:
+            return None
+        return np.nan_to_num(np.clip(1 - error**2 / variance, 0.0, 1.0))
+
+    def rescaled(self, slopes: FloatArray, offsets: FloatArray) -> ValueLabels:
+        """Return values and errors on the scale of the targets, by slope and offset (M,)."""
+        errors = None if self.errors is None else np.abs(slopes) * self.errors
+        return replace(self, values=offsets + slopes * self.values, errors=errors)
+
+
+def trains_value_teacher(dataset: W2SDataset) -> bool:
+    """Whether scoring trains a teacher on the weak features, for want of ready-made values."""
+    return dataset.weak_values is None
+
+
+def given_values(dataset: W2SDataset) -> ValueLabels:
+    """Return the weak values that came with the data."""
+    assert dataset.weak_values is not None
+    return ValueLabels(dataset.weak_values, dataset.weak_errors, dataset.weak_names)
+
+
+def teach_values(
+    dataset: W2SDataset, weak_features: FeatureMatrix, probe: RidgeProbe
+) -> ValueLabels:
+    """Train a ridge regression on the labelled split, whose rows get leave-one-out values.
+
+    Equal items with several values teach one of them, the first.
+    """
+    learner = train_value_teacher(dataset, weak_features, probe)
+    gold = gold_rows(dataset)
+    values, errors = learner.predict(weak_features), learner.predict_errors(weak_features)
+    values[gold.rows] = learner.leave_one_out_
+    errors[gold.rows] = learner.leave_one_out_errors_
+    row_of = dict(zip(gold.units[gold.rows], gold.rows, strict=True))
+    for row in gold.repeats:  # of which the teacher has seen an equal item
+        first = row_of[gold.units[row]]
+        values[row], errors[row] = values[first], errors[first]
+    return ValueLabels(values[:, None], errors[:, None], (TEACHER,), learner)
+
+
+def train_value_teacher(
+    dataset: W2SDataset, weak_features: FeatureMatrix, probe: RidgeProbe
+) -> RidgeProbe:
+    """Return the teacher, fitted to the labelled split."""
+    dataset.check_teacher_data()
+    rows = gold_rows(dataset).rows
+    fitted: RidgeProbe = clone(probe).fit(weak_features.take(rows), dataset.targets[rows])
+    return fitted
+
+
+def weak_values_of(run: Run, dataset: W2SDataset) -> ValueLabels:
+    """Return the weak values of a scored run, recalibrated if its scores are."""
+    if dataset.weak_values is None:
+        return ValueLabels(*values_of(run.read_table(WEAK_VALUES, per_item=True)))
+    scales = run.read_summary(OVERLAP, SCORE.schema)["scales"]
+    return recalibrated(given_values(dataset), scales)
+
+
+def recalibrated(weak: ValueLabels, scales: list[dict[str, Any]]) -> ValueLabels:
+    """Return the weak values with the slope and offset of each teacher where they were applied."""
+    if not any(scale["applied"] for scale in scales):
+        return weak
+    slopes = [s["slope"]["value"] if s["applied"] else 1.0 for s in scales]
+    offsets = [s["offset"]["value"] if s["applied"] else 0.0 for s in scales]
+    return weak.rescaled(np.array(slopes), np.array(offsets))
+
+
+def warn_without_errors(weak: ValueLabels) -> None:
+    """Warn where nothing says how sure a weak value is."""
+    if not np.isfinite(weak.error).any():
+        warnings.warn(
+            "the weak values come without standard errors and from one weak model, so that nothing "
+            "says of which items it is sure: the overlap density is undefined; give weak_errors, "
+            "or several weak models",
+            DegenerateDataWarning,
+            stacklevel=2,
+        )
