@@ -107,8 +107,10 @@ def _confident(points: pd.DataFrame) -> pd.DataFrame:
 
 def _accuracy(points: pd.DataFrame, level: float) -> dict[str, Any] | None:
     """Return the share of right weak labels where gold labels exist; None without any."""
-    known = points["weak_correct"].dropna() if "weak_correct" in points else ()
-    if not len(known):  # as for values, which are never right
+    if "weak_correct" not in points:  # as of values, which are never just right
+        return None
+    known = points["weak_correct"].dropna()
+    if not len(known):
         return None
     right = int(known.sum())
     limits = wilson_interval(right, len(known), level)

@@ -62,7 +62,8 @@ class ValueLabels:
         known = np.isfinite(self.values)
         total = np.where(known, self.values, 0.0).sum(axis=1)
         count = known.sum(axis=1)
-        return np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
+        out = np.full(len(total), np.nan)
+        return np.asarray(np.divide(total, count, out=out, where=count > 0))
 
     @property
     def error(self) -> FloatArray:
@@ -72,16 +73,17 @@ class ValueLabels:
             several = np.isfinite(self.values).sum(axis=1) > 1
             spread = np.where(several, np.nanvar(self.values, axis=1, ddof=1), np.nan)
             if self.errors is None:
-                return np.sqrt(spread)
+                return np.asarray(np.sqrt(spread))
             own = np.nanmean(np.where(np.isfinite(self.values), self.errors, np.nan) ** 2, axis=1)
-        return np.sqrt(np.where(several, np.nan_to_num(own) + spread, own))
+        squares = np.where(several, np.nan_to_num(own) + spread, own)
+        return np.asarray(np.sqrt(squares))
 
     def confidence(self, variance: float) -> FloatArray | None:
         """Return the confidence (N,), 0 where it is unknown; None where it is unknown of all."""
         error = self.error
         if not np.isfinite(error).any() or not variance > 0:
             return None
-        return np.nan_to_num(np.clip(1 - error**2 / variance, 0.0, 1.0))
+        return np.asarray(np.nan_to_num(np.clip(1 - error**2 / variance, 0.0, 1.0)))
 
     def rescaled(self, slopes: FloatArray, offsets: FloatArray) -> ValueLabels:
         """Return values and errors on the scale of the targets, by slope and offset (M,)."""
