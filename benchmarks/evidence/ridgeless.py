@@ -212,12 +212,21 @@ def main() -> None:
     options.add_argument("--real", action="store_true", help="real features")
     given = options.parse_args()
     if given.real:
-        print(on_real_features(given.cache, given.first).to_markdown(index=False, floatfmt=".3g"))
+        print(markdown(on_real_features(given.cache, given.first), ".2f"))
         return
     table = simulated(given.seeds, given.first, 0.1 if given.quick else 1.0)
-    print(table.to_markdown(index=False, floatfmt=("", "", ".4f", ".4f", ".4f", "+.2f")))
+    print(markdown(table, ".4f"))
     z = table["z"].abs()
     print(f"\n{len(z)} risks: |z| up to {z.max():.2f}, above 3 in {(z > 3).sum()}")
+
+
+def markdown(table: pd.DataFrame, digits: str) -> str:
+    """Return a table in Markdown."""
+    lines = [" | ".join(table.columns), "|".join(["---"] * table.shape[1])]
+    for row in table.itertuples(index=False):
+        cells = [f"{v:{digits}}" if isinstance(v, float) else str(v) for v in row]
+        lines.append(" | ".join(cells))
+    return "\n".join(f"| {line} |" for line in lines)
 
 
 if __name__ == "__main__":

@@ -66,6 +66,8 @@ def design_risks(
     target: ArrayLike | None = None,
     teacher_penalty: float = 0.0,
     student_penalty: float = 0.0,
+    sft_penalty: float | None = None,
+    ceiling_penalty: float | None = None,
     intercept: bool = True,
 ) -> DesignRisks:
     r"""Return exact variance and bias of linear teacher, student, gold alone and ceiling.
@@ -82,8 +84,8 @@ def design_risks(
     target : float array (R,), optional
         The noiseless target; without it there is no bias. With labels in its place the bias is
         the squared error that was measured. The ceiling's is NaN where a pool row has none.
-    teacher_penalty, student_penalty : float
-        :math:`\lambda`; that of the student holds for gold alone and ceiling too.
+    teacher_penalty, student_penalty, sft_penalty, ceiling_penalty : float
+        :math:`\lambda`; that of the student for gold alone and ceiling too unless they have one.
     intercept : bool
         Whether each fits c, which is not penalised.
 
@@ -97,9 +99,14 @@ def design_risks(
     DesignRisks(variance=Risks(teacher=0.3333, student=0.1279, sft=0.5924, ceiling=0.08663,
                 pgr=0.8326, opr=4.632), bias=None)
     """
-    for name, penalty in (("teacher", teacher_penalty), ("student", student_penalty)):
+    given = teacher_penalty, student_penalty, sft_penalty, ceiling_penalty
+    penalties = {
+        role: student_penalty if penalty is None else penalty
+        for role, penalty in zip(ROLES, given, strict=True)
+    }
+    for role, penalty in penalties.items():
         if not penalty >= 0:
-            raise InputError(f"{name}_penalty must be at least 0; got {penalty!r}")
+            raise InputError(f"{role}_penalty must be at least 0; got {penalty!r}")
     sets = [np.asarray(rows, dtype=np.intp) for rows in (labelled, pool, test)]
     for name, rows in zip(("labelled", "pool", "test"), sets, strict=True):
         if not len(rows):
@@ -113,18 +120,19 @@ def design_risks(
         raise InputError("target holds one finite value for each labelled and each test row")
     sure = np.nan_to_num(values)
     gold, unlabelled, tested = set_moments(strong, weak, sure, sets, intercept)
-    sides = (
-        Side(slice(0, strong.shape[1]), student_penalty),
-        Side(slice(strong.shape[1], -1), teacher_penalty),
-    )
+    cut = strong.shape[1]
+    sides = {
+        role: Side(slice(cut, -1) if role == "teacher" else slice(0, cut), penalty)
+        for role, penalty in penalties.items()
+    }
     tested_by = _Tested(tested, intercept)
-    teacher = fitted(gold, sides[1], intercept)
-    student = fitted(unlabelled, sides[0], intercept)
+    teacher = fitted(gold, sides["teacher"], intercept)
+    student = fitted(unlabelled, sides["student"], intercept)
     found = {
         "teacher": tested_by.alone(teacher),
         "student": tested_by.taught(teacher, student, unlabelled),
-        "sft": tested_by.alone(fitted(gold, sides[0], intercept)),
-        "ceiling": tested_by.alone(fitted(gold + unlabelled, sides[0], intercept)),
+        "sft": tested_by.alone(fitted(gold, sides["sft"], intercept)),
+        "ceiling": tested_by.alone(fitted(gold + unlabelled, sides["ceiling"], intercept)),
     }
     if not np.isfinite(values[sets[1]]).all():
         found["ceiling"] = (found["ceiling"][0], np.nan)
