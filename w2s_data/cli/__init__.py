@@ -13,6 +13,8 @@ from w2s_data.cli.pipeline import demo, run
 from w2s_data.cli.report import doctor as doctor_command
 from w2s_data.cli.report import report
 from w2s_data.cli.stages import embed, forecast, gain, groups, score, select, sweep, teach
+from w2s_data.finetune.levels.precision import n_processes
+from w2s_data.finetune.levels.together import led
 
 __all__ = ["main"]
 
@@ -26,11 +28,16 @@ app.command("doctor", cls=Command)(doctor_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line; bad input is one line on standard error and exit code 2."""
+    """Run the command line; bad input is one line on standard error and exit code 2.
+
+    Of several processes of `accelerate launch` the first runs it, and the others help it train.
+    """
     given = list(sys.argv[1:] if arguments is None else arguments)
-    sys.exit(
-        guarded(
+
+    def command() -> int:
+        return guarded(
             lambda: app(args=given, prog_name="w2s", standalone_mode=False),
             debug="--debug" in given,
         )
-    )
+
+    sys.exit(command() if n_processes() == 1 else guarded(led(command), debug="--debug" in given))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from w2s_data.teachers.asking import Endpoint, Program
     from w2s_data.teachers.command import Terms
 
+MOST_BATCHES = 64  # at a time; each is a thread, and perhaps a process
 Seconds = Annotated[float, Strict(), Field(ge=0, allow_inf_nan=False)]
 
 
@@ -116,7 +117,10 @@ class CommandTeacher(TeacherSettings):
         {}, description="Headers; a value may end in env:NAME, an environment variable."
     )
     map: ClassMap | None = Field(None, description="Class of the labels that fit a pattern.")
-    batch_size: Count = Field(50, description="Items that are asked at a time.")
+    batch_size: Count = Field(50, description="Items of a batch.")
+    concurrency: Annotated[Count, Field(le=MOST_BATCHES)] = Field(
+        1, description="Batches that are asked at a time."
+    )
     timeout: Positive = Field(60.0, description="Longest silence in seconds.")
     retries: Annotated[int, Strict(), Field(ge=0, le=100)] = Field(
         2, description="Further attempts after a failure."
@@ -151,6 +155,7 @@ class CommandTeacher(TeacherSettings):
             *(self.batch_size, self.retries, self.backoff, self.price, self.budget),
             ask_in_doubt=self.in_flight == "ask",
             version=self.version,
+            concurrency=self.concurrency,
         )
 
     def check(self, dataset: W2SDataset | None) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +37,9 @@ class Terms:
     Attributes
     ----------
     batch_size : int
-        Questions that are asked at a time; as many are in doubt after a kill.
+        Questions of a batch.
+    concurrency : int
+        Batches that are asked at a time; the questions of as many are in doubt after a kill.
     retries : int
         Further attempts for questions that an attempt left without an answer.
     backoff : float
@@ -58,6 +61,7 @@ class Terms:
     budget: float | None = None
     ask_in_doubt: bool = False
     version: str | None = None
+    concurrency: int = 1
 
 
 def label_by_asking(
@@ -166,6 +170,7 @@ class _Asking:
     n_before: int = 0  # answers of earlier calls
     n_left: int = 0  # items that the budget did not allow
     changed: tuple[str, ...] = ()  # files that have changed since the first answer
+    stopped: bool = False  # another batch has failed
 
     def request(self, key: str) -> str:
         """Return the name of a question, which is the same in every attempt and call."""
@@ -188,9 +193,31 @@ class _Asking:
         if keys and not known:
             book.note(files=files)
         with progress("ask", len(keys), enabled=self.show_progress) as advance:
-            for start in range(0, len(keys), terms.batch_size):
-                batch = keys[start : start + terms.batch_size]
+            starts = range(0, len(keys), terms.batch_size)
+            batches = [keys[start : start + terms.batch_size] for start in starts]
+
+            def ask(batch: Sequence[str]) -> None:
                 self._ask_batch({key: questions[key] for key in batch}, class_names, advance)
+
+            self._side_by_side(ask, batches)
+
+    def _side_by_side(
+        self, ask: Callable[[Sequence[str]], None], batches: Sequence[Sequence[str]]
+    ) -> None:
+        """Ask several batches at a time; after a failure no further one, but keep what arrives."""
+        if self.terms.concurrency == 1:
+            for batch in batches:
+                ask(batch)
+            return
+        with ThreadPoolExecutor(self.terms.concurrency) as pool:
+            waiting = [pool.submit(ask, batch) for batch in batches]
+            try:
+                for done in as_completed(waiting):
+                    done.result()
+            except BaseException:
+                self.stopped = True
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
 
     def _affordable(self, wanted: int) -> int:
         terms = self.terms
@@ -205,6 +232,8 @@ class _Asking:
     ) -> None:
         missing, failure, wait = dict(batch), "", 0.0
         for attempt in range(self.terms.retries + 1):
+            if self.stopped:
+                return
             if attempt:
                 waited(attempt, self.terms.backoff, wait)
             failure, wait = "", 0.0

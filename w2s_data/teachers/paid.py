@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -38,6 +39,7 @@ class PaidAnswers:
         self.notes: dict[str, Any] = {}
         self._path = path
         self._file: IO[bytes] | None = None
+        self._lock = threading.Lock()  # several batches may be asked at a time
         if path is not None and path.is_file():
             self._read(path)
 
@@ -69,17 +71,18 @@ class PaidAnswers:
             self._file = None
 
     def _append(self, lines: list[dict[str, Any]]) -> None:
-        if self._path is not None:
-            text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-            try:
-                self._write(self._path, text.encode("utf-8", "surrogatepass"))
-            except OSError as error:
-                raise WriteError(
-                    f"cannot write {str(self._path)!r}: {reason_of(error)}; earlier answers are "
-                    "kept"
-                ) from error
-        for line in lines:
-            self._apply(line)
+        with self._lock:
+            if self._path is not None:
+                text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+                try:
+                    self._write(self._path, text.encode("utf-8", "surrogatepass"))
+                except OSError as error:
+                    raise WriteError(
+                        f"cannot write {str(self._path)!r}: {reason_of(error)}; earlier answers "
+                        "are kept"
+                    ) from error
+            for line in lines:
+                self._apply(line)
 
     def _write(self, path: Path, content: bytes) -> None:
         if self._file is None:

@@ -50,7 +50,7 @@ DIVIDED = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}
 
 
 @pytest.mark.slow
-def test_two_processes_train_the_student_of_one(tmp_path):
+def test_two_processes_train_and_measure_as_one(tmp_path):
     method = "raven"  # which learns weights of its own, by gradients that are summed too
     save_tiny_model(tmp_path / "tiny", n_layers=2)
     (alone,) = run(tmp_path, method, 1)
@@ -58,14 +58,18 @@ def test_two_processes_train_the_student_of_one(tmp_path):
     # FSDP leaves each process half of every weight.
     assert [int(own["held"] / alone["held"] * 100) for own in together] == [100, 100, 50, 50]
     for own in together:
-        for name in ("proba", "loss", "weights"):
+        for name in ("proba", "loss", "weights", "measured"):
             # Adam turns the rounding of a gradient that is 0 into steps of full size.
             np.testing.assert_allclose(own[name], alone[name], atol=2e-3)
         np.testing.assert_allclose(own["loss"][0], alone["loss"][0], atol=1e-4)
     assert np.ptp(alone["proba"][0, :, 0]) > 0.02  # it has learned something
     assert np.ptp(alone["weights"]) > 1e-3
+    # The first process measures, and the second has received its result.
+    np.testing.assert_array_equal(together[0]["measured"], together[1]["measured"])
+    assert np.ptp(alone["measured"][:, 0]) > 0.01
     for place in (f"{method}-1", f"{method}-2", f"{method}-2-divided"):
         assert len(list((tmp_path / place / "checkpoint").rglob("*.safetensors"))) == 1
+        assert len(list((tmp_path / place / "measured").glob("*.safetensors"))) == 5
         # Whole weights in the folder of one process, whichever had them.
         model, _ = load_whole(tmp_path / place / "saved")
         proba = model.proba(reviews(np.random.default_rng(0), 75)[0])

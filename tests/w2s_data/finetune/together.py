@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from tests.w2s_data.finetune.test_adapters import reviews, weak
+from w2s_data.finetune import measure_gain
 from w2s_data.finetune.levels.adapters import train_whole
 from w2s_data.finetune.levels.saved import save_whole
 from w2s_data.finetune.methods.registry import make_method
@@ -23,6 +24,30 @@ from w2s_data.finetune.task import Pool
 def local(tensor):
     """The share of a tensor that this process has."""
     return tensor.to_local() if hasattr(tensor, "to_local") else tensor
+
+
+def measure(model, checkpoint):
+    """Probabilities of all items by the best student of a measurement, which the first leads."""
+    rng = np.random.default_rng(0)
+    texts, labels = reviews(rng, 90)
+    result = measure_gain(
+        *(None, weak(rng, labels, n_teachers=2), labels),
+        np.repeat(["labelled", "pool", "test"], 30),
+        methods=["naive"],
+        seeds=1,
+        items=texts,
+        tuning="full",
+        model=Adaptation(model, micro_tokens=60),
+        epochs=3,
+        batch_size=15,
+        learning_rate=1e-3,
+        device="cpu",
+        checkpoint=checkpoint,
+        controls=False,
+        progress=False,
+        random_state=0,
+    )
+    return result.student("naive").predict_proba(texts)
 
 
 def main() -> None:
@@ -57,6 +82,7 @@ def main() -> None:
         loss=[row["loss"] for row in history],
         held=sum(local(p).numel() for p in network.parameters().values()),
         weights=outcome.diagnostics.get("weights", np.zeros(0)),
+        measured=measure(model, f"{output}/measured"),
     )
 
 

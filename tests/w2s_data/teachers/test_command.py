@@ -64,6 +64,24 @@ def test_nothing_is_asked_twice(dataset, judge, tmp_path):
     assert (other.proba == first.proba).all()
 
 
+def test_batches_asked_together_give_the_same_labels(dataset, judge, tmp_path):
+    terms = Terms(batch_size=1, concurrency=3, price=0.5, budget=2.5)
+    read = label_by_asking(dataset, judge(), terms=terms, folder=tmp_path)
+    assert sorted(name for _, name in judge.asked()) == [*map(str, range(5))]
+    assert votes(read.proba).tolist() == [*ANSWERS[:5], -1]
+    assert read.summary["spent"] == 2.5
+
+
+def test_after_a_failure_no_further_batch_is_asked_and_answers_are_kept(dataset, judge, tmp_path):
+    terms = Terms(batch_size=3, concurrency=2, retries=0)
+    with pytest.raises(InputError, match="answers are kept"):
+        label_by_asking(dataset, judge("fails"), terms=terms, folder=tmp_path)
+    before = len(judge.asked())
+    read = label_by_asking(dataset, judge(), terms=terms, folder=tmp_path)
+    assert votes(read.proba).tolist() == ANSWERS
+    assert len(judge.asked()) == before + 6 - read.summary["n_from_earlier"]
+
+
 def test_equal_items_are_asked_once(judge):
     data = load_dataset(
         pd.DataFrame({"text": ["good"] * 5 + ["bad"]}), class_names=["negative", "positive"]

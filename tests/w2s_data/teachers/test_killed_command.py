@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from tests.w2s_data.teachers.killed_command import BATCH, N
+from tests.w2s_data.teachers.killed_command import BATCH, TOGETHER, N
 
 TRUTH = [1 if i % 3 else 0 for i in range(N)]
 
@@ -34,13 +34,14 @@ def found(tmp_path_factory):
     return json.loads(result.stdout.splitlines()[-1])
 
 
-def test_no_item_is_asked_twice_however_often_the_caller_is_killed(found):
-    skipped = found["skip"]
+@pytest.mark.parametrize(("series", "at_a_time"), [("skip", 1), ("together", TOGETHER)])
+def test_no_item_is_asked_twice_however_often_the_caller_is_killed(found, series, at_a_time):
+    skipped = found[series]
     assert skipped["killed"] >= 6
     assert max(Counter(skipped["asked"]).values()) == 1
     labels = skipped["labels"]
     assert all(own in (-1, true) for own, true in zip(labels, TRUTH, strict=True))
-    assert labels.count(-1) == skipped["in_doubt"] <= BATCH * skipped["killed"]
+    assert labels.count(-1) == skipped["in_doubt"] <= at_a_time * BATCH * skipped["killed"]
 
 
 def test_questions_in_doubt_are_asked_again_with_the_same_request(found):

@@ -20,6 +20,7 @@ from w2s_data.finetune.gain.predictions import predictions_table
 from w2s_data.finetune.gain.result import GainResult
 from w2s_data.finetune.gain.training import GOLD_SPLITS, Laboratory, Trained, name_methods
 from w2s_data.finetune.levels.precision import n_processes
+from w2s_data.finetune.levels.together import led
 from w2s_data.finetune.methods.base import Method
 from w2s_data.finetune.objectives import TrainingError
 from w2s_data.finetune.settings import TrainingSettings
@@ -34,6 +35,7 @@ from w2s_data.utils.validation import check_seeds, root_seed
 from w2s_data.utils.warnings import collect_warnings
 
 
+@led
 def measure_gain(
     features: Any,
     weak_proba: Any,
@@ -175,10 +177,10 @@ def measure_gain(
         raise InputError("level must lie in (0, 1), and n_resamples be at least 100")
     if settings.checkpoint is not None and not isinstance(random_state, int | np.integer):
         raise InputError(f"a checkpoint needs an int as random_state; got {random_state!r}")
-    if settings.checkpoint is not None and n_processes() > 1:
+    if remote is not None and n_processes() > 1:
         raise InputError(
-            f"{n_processes()} processes cannot write one checkpoint: call fit_student under "
-            "accelerate launch, or let engine 'ray' train students side by side"
+            f"engine {remote.name!r} divides the students among its workers, and accelerate launch "
+            f"each one among {n_processes()} processes: choose one of them"
         )
     expected, entropy = read_forecast(forecast), root_seed(random_state)
     with ExitStack() as held:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from w2s_data.compute.memory import release_freed
-from w2s_data.errors import InputError, RunError, UndertrainedWarning
+from w2s_data.errors import EngineError, InputError, RunError, UndertrainedWarning
 from w2s_data.finetune.gain.checkpoint import Checkpoint, Predictions
 from w2s_data.finetune.gain.data import GainData, lacking_gold
 from w2s_data.finetune.gain.diagnostics import (
@@ -21,6 +22,7 @@ from w2s_data.finetune.gain.diagnostics import (
 )
 from w2s_data.finetune.gain.kept import KeptStudent
 from w2s_data.finetune.gain.predictions import predict_items
+from w2s_data.finetune.levels.together import share
 from w2s_data.finetune.methods.base import ORACLE, Method
 from w2s_data.finetune.methods.cosupervised import CoSupervised
 from w2s_data.finetune.methods.labelled_only import LabelledOnly
@@ -29,6 +31,7 @@ from w2s_data.finetune.methods.registry import make_method
 from w2s_data.finetune.objectives import Model, TrainingError, Weights
 from w2s_data.finetune.settings import TrainingSettings
 from w2s_data.finetune.student import Student, choose_l2, fit_student
+from w2s_data.utils.progress import no_advance
 from w2s_data.utils.progress import progress as progress_bar
 from w2s_data.utils.typing import AnyArray, FloatArray, IntArray
 
@@ -133,8 +136,8 @@ class Laboratory:
         refused = TrainingError if job.is_reference else InputError
         for seeds in self._side_by_side(missing, len(job.rows)):
             try:
-                trained = self.fit(job, seeds)
-            except RunError:  # a damaged file is no property of the method
+                trained = self._fit_together(job, seeds)
+            except (RunError, EngineError):  # a damaged file is no property of the method
                 raise
             except refused as error:
                 self.advance(len([seed for seed in self.seeds if seed not in finished]))
@@ -148,6 +151,13 @@ class Laboratory:
             self.advance(len(trained))
         joined = self._join([finished[seed] for seed in self.seeds], job.is_reference)
         return replace(joined, kept=self._kept(job, finished, joined.l2))
+
+    def _fit_together(self, job: Job, seeds: Sequence[int]) -> dict[int, Predictions]:
+        """Train some seeds, whole models in all processes that this one leads."""
+        if self.settings.tuning == "head":
+            return self.fit(job, seeds)
+        others = replace(self, advance=no_advance, progress=False)
+        return share(self.fit, others.fit, job, seeds)
 
     def stored(self, job: Job, seed: int) -> Predictions | None:
         """Return what the checkpoint has of a student, None unless that is all it needs."""
@@ -163,10 +173,8 @@ class Laboratory:
         if not seeds:
             return None
         in_memory = {seed: own.weights for seed, own in finished.items() if own.weights is not None}
-
-        def weights(seed: int) -> Weights:
-            return in_memory[seed] if seed in in_memory else self.checkpoint.weights(job.name, seed)
-
+        # No closure: the result of a measurement goes to other processes.
+        weights = partial(_weights, in_memory, self.checkpoint, job.name)
         names = np.asarray(self.data.class_names)
         return KeptStudent(
             job.method, self.settings.tuning, names, seeds, l2, weights, self.settings.device
@@ -292,6 +300,13 @@ class Laboratory:
     def _is_too_many(self) -> bool:
         """Whether the rows outside the test split are too many to be predicted."""
         return len(self.data.other_rows) * len(self.data.class_names) > MOST_KEPT
+
+
+def _weights(
+    in_memory: Mapping[int, Weights], checkpoint: Checkpoint, name: str, seed: int
+) -> Weights:
+    """Return the weights of a seed, from the checkpoint unless they are in memory."""
+    return in_memory[seed] if seed in in_memory else checkpoint.weights(name, seed)
 
 
 def name_methods(methods: Sequence[str | Method] | Mapping[str, str | Method]) -> dict[str, Method]:

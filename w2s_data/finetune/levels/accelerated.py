@@ -361,6 +361,7 @@ def _as_module(network: WholeNetwork) -> Any:
 
         # A function, since FSDP and DDP would look into the tensors of other arguments.
         def forward(self, compute: Callable[[], Tensor]) -> Tensor:
-            return compute()
+            # A copy: FSDP warns of views, in which a change in place would lose the gradient.
+            return compute().clone()
 
     return Module()
