@@ -39,8 +39,11 @@ class ImageEncoder(PretrainedEncoder):
     batch_size : int
         Images in a batch. Halved, with a warning in the log, when memory runs out.
 
-    EncoderError is raised by `fit`, `spec` and `encode`, for an unknown model, layer or pooling, or
-    an image that cannot be decoded.
+    Raises
+    ------
+    EncoderError
+        By `fit`, `spec` and `encode`, for an unknown model, layer or pooling, or an image that
+        cannot be decoded.
 
     Examples
     --------

@@ -70,9 +70,12 @@ class TextEncoder(PretrainedEncoder):
     trust_remote_code : bool
         Run Python code that comes with the model. Only for sources you trust.
 
-    EncoderError is raised by `fit`, `spec` and `encode`, for an unknown model, layer or pooling, a
-    model whose files lack weights or ask for parts that cannot be run here, or a text that does
-    not fit in memory alone.
+    Raises
+    ------
+    EncoderError
+        By `fit`, `spec` and `encode`, for an unknown model, layer or pooling, a model whose files
+        lack weights or ask for parts that cannot be run here, or a text that does not fit in memory
+        alone.
 
     Examples
     --------

@@ -1,0 +1,128 @@
+"""Pages of the site that come from elsewhere: texts of the project, public names, and commands.
+
+A hook of mkdocs. Links between pages of docs/ and files outside of it lead to the copies.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import posixpath
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+ROOT = Path(__file__).resolve().parents[1]
+TEXTS = (
+    *("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"),
+    *("benchmarks/README.md", "benchmarks/evidence/README.md", "benchmarks/speed/README.md"),
+)
+COPIES = "project"
+# Rooms whose public names have a page each, with its title.
+PACKAGES = {
+    "w2s_data": ("w2s_data", "w2s_data"),
+    "finetune": ("w2s_data.finetune", "w2s_data.finetune"),
+    "w2s_selectors": ("w2s_selectors", "w2s_selectors"),
+    "w2s_reports": ("w2s_reports", "w2s_reports"),
+}
+ROOTS = {"w2s_data": ROOT, "w2s_selectors": ROOT / "selectors", "w2s_reports": ROOT / "reports"}
+FORMULA = re.compile(r"<p>\.\. math::\s+(.*?)</p>", flags=re.DOTALL)
+LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)\s#]+)(#[^)\s]*)?\)")
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Add the pages that no file of docs/ holds."""
+    for name in TEXTS:
+        text = (ROOT / name).read_text()
+        files.append(File.generated(config, f"{COPIES}/{name}", content=text))
+    pages = {name: reference(title, package) for name, (title, package) in PACKAGES.items()}
+    pages["rooms"] = rooms(set(names_of("w2s_data")) | set(names_of("w2s_data.finetune")))
+    pages["commands"] = commands()
+    for name, text in pages.items():
+        files.append(File.generated(config, f"reference/{name}.md", content=text))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, files: Files, **_: Any) -> str:
+    """Let links between docs/ and the rest of the project lead to the pages of the site."""
+    source = page.file.src_uri
+    copied = source.startswith(f"{COPIES}/")
+    origin = source.removeprefix(f"{COPIES}/") if copied else f"docs/{source}"
+
+    def led(match: re.Match[str]) -> str:
+        target, anchor = match[1], match[2] or ""
+        place = posixpath.normpath(posixpath.join(posixpath.dirname(origin), target))
+        inside = place.removeprefix("docs/")
+        own = inside if inside != place else f"{COPIES}/{place}"
+        if files.get_file_from_path(own) is None:
+            # A script or a licence has no page: its name stays, without a link.
+            return f"] `{place}`" if (ROOT / place).is_file() else match[0]
+        return f"]({posixpath.relpath(own, posixpath.dirname(source) or '.')}{anchor})"
+
+    return re.sub(r"\[([^\]]*)\] `", r"\1 `", LINK.sub(led, markdown))
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Show formulas of docstrings as they are written, for the site loads no script to set them."""
+    return FORMULA.sub(r"<pre><code>\1</code></pre>", html).replace("<p>.. math::</p>", "")
+
+
+def names_of(package: str) -> Iterator[str]:
+    """Yield the full paths of a package's public classes and functions, in their order."""
+    root = ROOTS[package.partition(".")[0]]
+    stub = root.joinpath(*package.split("."), "__init__.pyi")
+    for node in ast.parse(stub.read_text()).body:
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield from (
+                f"{package}.{node.module}.{alias.name}"
+                for alias in node.names
+                if not alias.name.startswith("_")
+            )
+
+
+def reference(title: str, package: str) -> str:
+    """Return the page of a package's public names."""
+    return "\n\n".join([f"# {title}", *(f"::: {name}" for name in names_of(package))]) + "\n"
+
+
+def rooms(known: set[str]) -> str:
+    """Return the page of what the rooms of w2s_data have beside the names at its top."""
+    parts = ["# Rooms of w2s_data"]
+    for stub in sorted((ROOT / "w2s_data").glob("*/__init__.pyi")):
+        names = [name for name in names_of(f"w2s_data.{stub.parent.name}") if name not in known]
+        if names:
+            parts += [f"## w2s_data.{stub.parent.name}"]
+            parts += [f"::: {name}\n    options:\n      heading_level: 3" for name in names]
+    return "\n\n".join(parts) + "\n"
+
+
+def commands() -> str:
+    """Return the page of the commands, as `w2s COMMAND --help` prints them."""
+    shown = [help_of()]
+    listed = re.findall(r"^ {2}([a-z]+) {2,}\S", shown[0], flags=re.MULTILINE)
+    parts = ["# Commands", f"```text\n{shown[0]}\n```"]
+    for command in listed:
+        parts += [f"## w2s {command}", f"```text\n{help_of(command)}\n```"]
+    return "\n\n".join(parts) + "\n"
+
+
+def help_of(*command: str) -> str:
+    """Return the help of a command as plain text."""
+    # Without rich's boxes, which are wider than a page.
+    plain = {"TYPER_USE_RICH": "0", "NO_COLOR": "1", "COLUMNS": "96", "TERMINAL_WIDTH": "96"}
+    code = "from w2s_data.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *command, "--help"],
+        env={**os.environ, **plain},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip()
