@@ -121,6 +121,22 @@ def test_seeds_share_the_weights_in_memory(tiny, rng, monkeypatch):
     assert made[0]() is None
 
 
+@pytest.mark.parametrize("tuning", ["lora", "full"])
+def test_a_student_that_is_dropped_leaves_no_weights_behind(tiny, rng, tuning):
+    """Without a collection of garbage: large models would fill the memory before it comes."""
+    texts, labels = reviews(rng, 16)
+    gc.collect()
+    gc.disable()
+    try:
+        outcome, _ = train(tiny, texts, weak(rng, labels), "enhanced", tuning=tuning, epochs=1)
+        network = outcome.model.models[0].network
+        kept = [weakref.ref(network), *map(weakref.ref, network.backbone.parameters())]
+        del outcome, network
+        assert not [reference for reference in kept if reference() is not None]
+    finally:
+        gc.enable()
+
+
 def test_seeds_start_from_other_heads_and_adapters(tiny, rng):
     texts, labels = reviews(rng, 32)
     outcome, _ = train(

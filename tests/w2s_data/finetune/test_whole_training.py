@@ -173,7 +173,7 @@ def test_smoothing_is_that_of_adam(rng):
 @pytest.mark.filterwarnings("ignore:naive, student. undertrained")  # the test ends at 1e-2
 def test_auto_finds_the_same_rate_again_and_it_trains(tmp_path, rng):
     save_tiny_model(tmp_path, n_layers=1)
-    texts, labels = reviews(rng, 128)
+    texts, labels = reviews(rng, 64)
     students = [
         fit_student(
             *("naive", None, np.eye(2)[labels]),
@@ -181,7 +181,7 @@ def test_auto_finds_the_same_rate_again_and_it_trains(tmp_path, rng):
             tuning="full",
             model=str(tmp_path),
             learning_rate="auto",
-            epochs=8,
+            epochs=4,
             device="cpu",
             random_state=0,
         )

@@ -140,8 +140,13 @@ class WholeTrainer:
         return done
 
     def close(self) -> None:
-        """Release the network, which another trainer may take."""
-        self.accelerator.free_memory()
+        """Release the network, which another trainer may take, and the memory of the training."""
+        self.optimizer.zero_grad()
+        self.optimizer.state.clear()
+        # accelerate collects the garbage of the whole process: for the hooks of several processes
+        # and the cache of a GPU, but of a small model on the CPU it takes longer than the training.
+        if self.n_processes > 1 or self.device.type != "cpu":
+            self.accelerator.free_memory()
         del self.model, self.optimizer
 
     @property
@@ -352,16 +357,23 @@ def _as_module(network: WholeNetwork) -> Any:
     """Return the network as a module whose forward calls one of its functions."""
     from torch import nn
 
-    class Module(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            for name, part in vars(network).items():
-                if isinstance(part, nn.Module):
-                    self.add_module(name, part)
+    module = _caller()()
+    for name, part in vars(network).items():
+        if isinstance(part, nn.Module):
+            module.add_module(name, part)
+    return module
 
+
+# One class for all: a class refers to itself, so that one with a network in reach of its functions
+# would keep it in memory until the next collection of garbage.
+@functools.cache
+def _caller() -> Any:
+    from torch import nn
+
+    class Caller(nn.Module):
         # A function, since FSDP and DDP would look into the tensors of other arguments.
         def forward(self, compute: Callable[[], Tensor]) -> Tensor:
             # A copy: FSDP warns of views, in which a change in place would lose the gradient.
             return compute().clone()
 
-    return Module()
+    return Caller

@@ -172,7 +172,9 @@ def count_saved(parameters: Iterable[torch.nn.Parameter]) -> Any:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in own:
             saved[storage.data_ptr()] = storage.nbytes()
-        return tensor
+        # Detached: an operation that keeps its own result would hold itself, and with it all
+        # weights before it, for ever where no gradient comes by, as in a pooler that is not read.
+        return tensor.detach()
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         yield saved
