@@ -9,7 +9,7 @@ that the three teachers have as many dimensions each.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,7 +21,14 @@ from w2s_data.errors import InputError
 from w2s_data.features.matrix import as_feature_matrix
 from w2s_data.probes.ridge import RidgeProbe
 from w2s_data.sweep.options import SweepOptions
-from w2s_data.sweep.result import Line, SweepResult, facts_of, line_of, ratio_over_seeds, series
+from w2s_data.sweep.result import (
+    Line,
+    SweepResult,
+    facts_of,
+    line_of,
+    ratio_over_seeds,
+    series,
+)
 from w2s_data.sweep.world import Cell
 from w2s_data.utils.intervals import Estimate
 from w2s_data.utils.typing import AnyArray, FloatArray, IntArray
@@ -249,7 +256,12 @@ def read(cells: Sequence[Cell], options: SweepOptions, level: float) -> SweepRes
         panel, model, unit, kind = name.split(" | ")
         line = line_of(cells, name, "measured" if kind == "measured" else "predicted", unit, level)
         label = model if kind == "measured" else f"{model} by the theory"
-        lines.append(Line(label, line.kind, unit, line.points, panel))
+        points = (
+            line.points
+            if unit == ERROR
+            else tuple(replace(point, value=_at_least_0(point.value)) for point in line.points)
+        )
+        lines.append(Line(label, line.kind, unit, points, panel))
     facts = facts_of(cells, level)
     panels = list(dict.fromkeys(line.panel for line in lines))
     for panel in panels:
@@ -266,6 +278,11 @@ def read(cells: Sequence[Cell], options: SweepOptions, level: float) -> SweepRes
     )
 
 
+def _at_least_0(value: Estimate) -> Estimate:
+    """Cut an interval at 0, which no variance is below."""
+    return replace(value, low=float(np.maximum(value.low, 0.0)))
+
+
 def _left(cells: Sequence[Cell], panel: str, kind: str, level: float) -> Estimate:
     """Return the part of the teacher's variance that the student has, at the largest size."""
     last = []
@@ -273,7 +290,7 @@ def _left(cells: Sequence[Cell], panel: str, kind: str, level: float) -> Estimat
         by_size = series(cells, _key(panel, MODELS[role], VARIANCE, kind))
         last.append(np.array(by_size[max(x for x in by_size if x is not None)]))
     scale = last[1].mean()
-    return ratio_over_seeds(last[0] / scale, last[1] / scale, level)
+    return _at_least_0(ratio_over_seeds(last[0] / scale, last[1] / scale, level))
 
 
 def _said(panel: str, facts: Mapping[str, Estimate]) -> str:

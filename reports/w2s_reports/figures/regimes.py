@@ -43,8 +43,8 @@ def regimes(own: Mapping[str, Any]) -> Figure:
             drawn[f"yaxis{place}"] = sides[1]
             if last:
                 drawn[f"xaxis{place}"]["title"] = title(own["axis"])
-            said = UNITS[unit] if column else f"{panel['title']}: {UNITS[unit]}"
-            notes.append(_heading(said, place))
+            notes.append(_note(UNITS[unit], f"x{place}", f"y{place}", right=True))
+        notes.append(_note(panel["title"], f"x{place}", f"y{place}", right=False))
     drawn["annotations"] = notes
     drawn["height"] = PANEL * len(panels) + TOP
     heading = f"{own['title']}: variance and error by the shared dimensions"
@@ -87,17 +87,19 @@ def _sizes(lines: Sequence[Mapping[str, Any]]) -> Spec:
     return {"type": "log", "tickvals": sizes, "ticktext": [count(round(size)) for size in sizes]}
 
 
-def _heading(text: str, place: str) -> Spec:
+def _note(text: str, x: str, y: str, *, right: bool) -> Spec:
+    """Write the unit into a panel's corner, or a regime above its row, which fits a phone."""
     return {
         "text": plot_text(text),
-        "xref": f"x{place} domain",
-        "yref": f"y{place} domain",
-        "x": 0,
+        "xref": f"{x} domain" if right else "paper",
+        "yref": f"{y} domain",
+        "x": 1 if right else 0,
         "y": 1,
-        "xanchor": "left",
-        "yanchor": "bottom",
+        "xanchor": "right" if right else "left",
+        "yanchor": "top" if right else "bottom",
+        "yshift": 0 if right else 2,
         "showarrow": False,
-        "font": {"color": "--ink", "size": 13},
+        "font": {"color": "--muted" if right else "--ink", "size": 12 if right else 13},
     }
 
 

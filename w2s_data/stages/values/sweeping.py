@@ -34,14 +34,16 @@ def sweep_values(
     SplitError
         If there are no pool rows, or no test rows with a gold value.
     """
-    return measure_figure(run, settings, compute, check_value_sweep, _world)
+    chosen = _chosen(settings or SweepSettings())
+    return measure_figure(run, chosen, compute, check_value_sweep, _world)
 
 
 def check_value_sweep(settings: SweepSettings, known: Known) -> None:
     """Raise for figures of classes, and for data that lack features or gold values."""
-    if settings.over not in AXES:
+    over = _chosen(settings).over
+    if over not in AXES:
         raise NotApplicableError(
-            f"over={settings.over!r} is a figure of classes, and the labels are values: over can "
+            f"over={over!r} is a figure of classes, and the labels are values: over can "
             f"be {listing(AXES)}"
         )
     if known.dataset is None:
@@ -52,6 +54,13 @@ def check_value_sweep(settings: SweepSettings, known: Known) -> None:
         raise SplitError("the pool is empty, so that no student can be trained")
     if not known.dataset.is_labelled[known.dataset.rows("test")].any():
         raise SplitError("no test row has a gold value, by which a student could be measured")
+
+
+def _chosen(settings: SweepSettings) -> SweepSettings:
+    """Return the settings, with a figure of values where none was asked for."""
+    if "over" in settings.model_fields_set:
+        return settings
+    return settings.model_copy(update={"over": "pool"})
 
 
 def _world(
