@@ -1,4 +1,5 @@
 from . import finetune as finetune
+from . import regression as regression
 from ._version import __version__ as __version__
 from .audit import audit as audit
 from .data.dataset import W2SDataset as W2SDataset
@@ -19,6 +20,7 @@ from .plan.planner import LabelPlanner as LabelPlanner
 from .posterior.estimator import LabelPosterior as LabelPosterior
 from .probes.linear import LinearProbe as LinearProbe
 from .probes.ridge import RidgeProbe as RidgeProbe
+from .regression.posterior import ValuePosterior as ValuePosterior
 from .run import Run as Run
 from .shift.detector import ShiftDetector as ShiftDetector
 from .spurious.analyzer import SpuriousAnalyzer as SpuriousAnalyzer

@@ -1,3 +1,9 @@
 from .discrepancy import measured_beside_predicted as measured_beside_predicted
+from .methods import ValueMethod as ValueMethod
+from .methods import available_methods as available_methods
+from .methods import make_method as make_method
+from .posterior import ValuePosterior as ValuePosterior
+from .student import Student as Student
+from .student import fit_student as fit_student
 from .whole import WholeValues as WholeValues
 from .whole import train_values as train_values

@@ -36,8 +36,11 @@ class FitValues(Method):
 
     def fit(self, task: Task) -> Outcome:
         """Train on a task."""
+        return Outcome(task.train(self.objective(task)))
+
+    def objective(self, task: Task) -> ValueObjective:
+        """Return the loss between the student's values and those of the pool."""
         values = task.tensor(task.pool.weak_proba[:, 0])
         if self.loss == "squared":
-            return Outcome(task.train(ValueObjective(values)))
-        loss = functools.partial(huber_loss, delta=self.delta)
-        return Outcome(task.train(ValueObjective(values, loss)))
+            return ValueObjective(values)
+        return ValueObjective(values, functools.partial(huber_loss, delta=self.delta))
