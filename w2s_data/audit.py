@@ -6,7 +6,8 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 from w2s_data.compute.context import Compute
 from w2s_data.compute.engines import make_engine
@@ -22,12 +23,26 @@ from w2s_data.run import Run
 from w2s_data.stages.checks import NOTHING, Known, check_compute, check_stages
 from w2s_data.stages.config import Config, load_config
 from w2s_data.stages.embedding import embed_stage, planned_roles
-from w2s_data.stages.graph import EMBED, REPORT, SCORE, TEACH, function_of
+from w2s_data.stages.findings import find_issues
+from w2s_data.stages.graph import (
+    EMBED,
+    EXPORT,
+    NEXT,
+    NEXT_TABLE,
+    RELABELLED,
+    REPORT,
+    SCORE,
+    TEACH,
+    function_of,
+)
 from w2s_data.stages.opening import open_run
-from w2s_data.stages.settings import ComputeSettings
+from w2s_data.stages.settings import ComputeSettings, NextSettings, ReportSettings, Settings
 from w2s_data.stages.teacher_store import is_taught
 from w2s_data.stages.teaching import check_origin, columns_read
 from w2s_data.utils.stage import Stage, StageResult
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FAILURES = (InputError, MissingExtraError, OSError)
 # Raised for data that a stage does not apply to; without scores no later stage applies either.
@@ -58,6 +73,41 @@ class Pipeline:
     failure: Exception | None = None
 
 
+class AuditedRun(Run):
+    """A run with what `audit` found in it at hand: the page, the findings, the labels, the rows.
+
+    Made by `audit`, or of an existing run by `AuditedRun.open(path)`.
+    """
+
+    def issues(self) -> pd.DataFrame:
+        """Return what is wrong or doubtful with the data, the worst first; see `find_issues`."""
+        return find_issues(self)
+
+    def report(self, **settings: Any) -> Path:
+        """Write the page anew and return its path; settings are those of `ReportSettings`."""
+        result = self._done(REPORT, ReportSettings(**settings))
+        return Path(result.summary["path"])
+
+    def relabelled(self) -> pd.DataFrame:
+        """Return labelled rows and pool with the label to train on, its weight, and why."""
+        self._done(EXPORT)
+        return self.read_table(RELABELLED)
+
+    def next(self, n: int = 100, purpose: Literal["student", "shift"] = "student") -> pd.DataFrame:
+        """Return the n pool rows that a person should label now, the most useful first.
+
+        They are also written as a table to fill in, `next-ROUND.csv` in the run's folder. With
+        `purpose` "shift" they make up for a pool of other kinds than the labels.
+        """
+        self._done(NEXT, NextSettings(budget=n, purpose=purpose))
+        return self.read_table(NEXT_TABLE)
+
+    def _done(self, stage: Stage, settings: Settings | None = None) -> StageResult:
+        """Run a stage quietly, unless it is fresh."""
+        run_stage = function_of(stage, self.dataset().task)
+        return run_stage(self, settings, Compute(progress=False, seed=self.seed))
+
+
 def audit(
     data: Any = None,
     *,
@@ -68,7 +118,7 @@ def audit(
     config: str | os.PathLike[str] | Config | None = None,
     progress: bool | None = None,
     **sections: Any,
-) -> Run:
+) -> AuditedRun:
     """Run all stages on a data set and write the report; return the run.
 
     A stage that is fresh is skipped, and so is one that does not apply to such data. A killed audit
@@ -94,7 +144,8 @@ def audit(
 
     Returns
     -------
-    Run
+    AuditedRun
+        The run, with `issues()`, `report()`, `relabelled()` and `next(n)`.
 
     Raises
     ------
@@ -113,8 +164,10 @@ def audit(
     ...         report={"map": False},
     ...         progress=False,
     ...     )
-    ...     print(*run.manifest["stages"], (run.path / "report.html").is_file())
-    items embed score True
+    ...     print(*run.manifest["stages"], run.report(map=False).name)
+    ...     print(run.issues()["issue"].tolist())
+    items embed score report.html
+    ['weak_label_probably_wrong', 'few_test', 'few_validation']
     """
     if config is not None:
         if sections or any(given is not None for given in (data, strong, weak, teachers, output)):
@@ -127,7 +180,7 @@ def audit(
     pipeline = run_pipeline(chosen, observer)
     if pipeline.failure is not None:
         raise pipeline.failure
-    return pipeline.run
+    return AuditedRun.open(pipeline.run.path)
 
 
 def _sections(

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from w2s_data._version import __version__
 from w2s_data.compute.memory import release_freed
@@ -111,7 +111,7 @@ class Run(RunFiles):
     @classmethod
     def open(
         cls, path: str | os.PathLike[str], *, wait: bool = True, thorough: bool = False
-    ) -> Run:
+    ) -> Self:
         """Open an existing run, and remove files that killed processes left unfinished.
 
         Raises
