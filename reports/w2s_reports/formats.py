@@ -62,27 +62,28 @@ def signed(value: float | None, digits: int = 1) -> str:
     return text.replace("-", MINUS) if text.strip("+-0.") else text[1:]
 
 
-def significant(value: float | None, digits: int = 4) -> str:
+def significant(value: float | None, digits: int = 3) -> str:
     """Format a number in its own unit, such as a predicted value, in significant digits.
 
     >>> significant(0.012345), significant(12345.6), significant(-2.5)
-    ('0.01235', '12,346', '\u22122.500')
+    ('0.0123', '12,346', '\u22122.50')
     """
     if value is None:
         return NOTHING
     if value == 0:
         return "0"
-    places = digits - 1 - math.floor(math.log10(abs(value)))
+    # The exponent after rounding, as 0.0999 in two digits is 0.10.
+    places = digits - 1 - int(f"{value:.{digits - 1}e}".partition("e")[2])
     # Beyond eight decimals only powers of ten are readable.
     text = f"{value:,.{max(0, places)}f}" if places <= digits + 4 else f"{value:.{digits - 1}e}"
     return text.replace("-", MINUS)
 
 
-def change(value: float | None, digits: int = 4) -> str:
+def change(value: float | None, digits: int = 3) -> str:
     """Format a difference of such numbers, with its sign.
 
     >>> change(0.25), change(-3)
-    ('+0.2500', '\u22123.000')
+    ('+0.250', '\u22123.00')
     """
     text = significant(value, digits)
     return f"+{text}" if value is not None and value > 0 else text

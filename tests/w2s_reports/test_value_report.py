@@ -25,7 +25,7 @@ def summary(run):
 def test_the_advised_option_stands_first(summary):
     headline = summary["verdict"]["headline"]
     assert headline["words"] == "Train on both"
-    assert "MSE 0.4000 (R² 0.800) against 0.6000 with the gold labels alone" in headline["evidence"]
+    assert "MSE 0.400 (R² 0.800) against 0.600 with the gold labels alone" in headline["evidence"]
     assert "33.3% lower" in headline["evidence"]
 
 
@@ -61,7 +61,7 @@ def test_stated_errors_are_checked_on_labelled_items(summary):
 @pytest.mark.parametrize("kind", ["markdown", "terminal", "json"])
 def test_text_formats_have_the_errors(summary, kind):
     text = render(summary, kind)
-    assert "0.4000" in text or '"value": 0.4' in text
+    assert "0.400" in text or '"value": 0.4' in text
     assert "accuracy" not in text.casefold() or kind == "json"
 
 
@@ -83,7 +83,7 @@ def test_page_of_a_run_without_later_stages(tmp_path):
 
 def test_a_stage_is_told_in_the_terminal():
     text = render_stage("gain", gain_summary())
-    assert "+0.6000" in text
+    assert "+0.600" in text
     assert "failed: confidence" in text
 
 

@@ -1,1 +1,2 @@
 from .analyzer import GroupAnalyzer as GroupAnalyzer
+from .values import ValueGroupAnalyzer as ValueGroupAnalyzer

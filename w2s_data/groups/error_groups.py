@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -44,17 +45,58 @@ def error_groups(
     prior = errors.sum() / total.sum()
     # One pseudo-row at the mean rate, so that cells with few gold labels do not sort to the ends.
     order = np.argsort((errors + prior) / (total + 1), kind="stable")
-    return _merged(errors[order], total[order], n_groups)[np.argsort(order)][cells]
+    merged = _merged(errors[order], total[order], n_groups, _of_rates)
+    return merged[np.argsort(order)][cells]
 
 
-def _merged(errors: FloatArray, total: FloatArray, n_groups: int | None) -> IntArray:
-    """Merge neighbours in error rate whose rates differ least; return the group of each cell."""
+def square_groups(
+    features: Any,
+    squares: FloatArray,
+    n_groups: int | None,
+    device: str,
+    rng: np.random.Generator,
+) -> IntArray:
+    """Group rows by the teacher's mean squared error, 0 where it is lowest; NaN is unknown.
+
+    As `error_groups`, with the likelihood of normal errors around 0 of one variance per group.
+    """
+    n, known = len(squares), np.isfinite(squares)
+    n_cells = max(1, min(MAX_CELLS, n // ROWS_PER_CELL))
+    if n_cells == 1 or not (squares[known] > 0).any():
+        return np.zeros(n, dtype=np.int64)
+    cells = kmeans(features, n_cells, spherical=True, device=device, random_state=rng).codes
+    total = np.bincount(cells[known], minlength=n_cells).astype(np.float64)
+    sums = np.bincount(cells[known], squares[known], minlength=n_cells)
+    mean = sums.sum() / total.sum()
+    # The pseudo-row stays in the sums, since no likelihood bounds a variance of 0.
+    sums, total = sums + mean, total + 1
+    order = np.argsort(sums / total, kind="stable")
+    merged = _merged(sums[order], total[order], n_groups, _of_variances)
+    return merged[np.argsort(order)][cells]
+
+
+def _of_rates(wrong: float, n: float) -> float:
+    """Compute the log-likelihood of binomial errors at their common rate."""
     from scipy.special import xlogy
 
+    return float(xlogy(wrong, wrong) + xlogy(n - wrong, n - wrong) - xlogy(n, n))
+
+
+def _of_variances(squares: float, n: float) -> float:
+    """Compute the log-likelihood of normal errors at their common variance, but for a constant."""
+    return -n / 2 * math.log(squares / n)
+
+
+def _merged(
+    errors: FloatArray,
+    total: FloatArray,
+    n_groups: int | None,
+    of_sums: Callable[[float, float], float],
+) -> IntArray:
+    """Merge neighbours in error rate whose rates differ least; return the group of each cell."""
+
     def likelihood(part: list[int]) -> float:
-        """Compute the log-likelihood of the binomial errors of some cells at their common rate."""
-        wrong, n = errors[part].sum(), total[part].sum()
-        return float(xlogy(wrong, wrong) + xlogy(n - wrong, n - wrong) - xlogy(n, n))
+        return of_sums(float(errors[part].sum()), float(total[part].sum()))
 
     parts = [[cell] for cell in range(len(errors))]
     while len(parts) > (1 if n_groups is None else n_groups):

@@ -1,4 +1,5 @@
 from .discrepancy import measured_beside_predicted as measured_beside_predicted
+from .forecast import ValueForecaster as ValueForecaster
 from .methods import ValueMethod as ValueMethod
 from .methods import available_methods as available_methods
 from .methods import make_method as make_method

@@ -99,7 +99,7 @@ def forecast_stage(
     pool = dataset.rows("pool")
     with run.stage(FORECAST, recorded) as stage:
         # First, since it is cheap: a forecast that fails must not hide it.
-        stage.write_summary(DISCREPANCY, _discrepancy(analyzer, features, labelled, pool))
+        stage.write_summary(DISCREPANCY, measure_discrepancy(analyzer, features, labelled, pool))
         fitting = _fitting(forecaster, features, compute.memory)
         trains = trains_teacher(run, dataset)
         proba = None if trains else weak_proba_by_model(run, dataset)
@@ -185,12 +185,13 @@ def check_forecast(settings: ForecastSettings, known: Known) -> None:  # noqa: A
         raise SplitError("the pool is empty: there is nothing to pseudo-label")
 
 
-def _discrepancy(
+def measure_discrepancy(
     analyzer: DiscrepancyAnalyzer,
     features: dict[Role, FeatureMatrix],
     labelled: IntArray,
     pool: IntArray,
 ) -> dict[str, Any]:
+    """Return the content of `discrepancy.json`, or why it is unknown."""
     both = np.union1d(labelled, pool)
     n, n_pool = len(labelled), len(pool)
     try:

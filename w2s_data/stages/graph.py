@@ -113,7 +113,8 @@ FORECAST = Stage(
     command="w2s forecast RUN",
     function="w2s_data.stages.forecasting:forecast_stage",
     check="w2s_data.stages.forecasting:check_forecast",
-    no_values="the forecast is of accuracies",
+    values="w2s_data.stages.values.forecasting:forecast_values",
+    values_check="w2s_data.stages.values.forecasting:check_value_forecast",
 )
 SELECT = Stage(
     "select",
@@ -126,7 +127,8 @@ SELECT = Stage(
     command="w2s select RUN",
     function="w2s_selectors.stage:select_stage",
     check="w2s_selectors.stage:check_select",
-    no_values="sources are compared by classes",
+    no_values="the selection screens sources by how well classes follow from features: compare the "
+    "weak_mse of each source in overlap.json instead",
 )
 GAIN = Stage(
     "gain",
@@ -159,7 +161,7 @@ GROUPS = Stage(
     command="w2s groups RUN",
     function="w2s_data.stages.grouping:groups_stage",
     check="w2s_data.stages.grouping:check_groups",
-    no_values="groups are described by classes",
+    values="w2s_data.stages.values.grouping:group_values",
 )
 NEXT = Stage(
     "next",
@@ -183,7 +185,8 @@ PLAN = Stage(
     command="w2s plan RUN --budget 100 --gold-cost 0.5 --weak-cost 0.001",
     function="w2s_data.stages.planning:plan_stage",
     check="w2s_data.stages.planning:check_plan",
-    no_values="learning curves are of accuracies",
+    no_values="its learning curves are of accuracies: compare forecasts with fewer and more "
+    "gold values instead",
 )
 EXPORT = Stage(
     "export",

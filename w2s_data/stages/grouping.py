@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from w2s_data.errors import DegenerateDataWarning, InputError, StoreError
 from w2s_data.features.matrix import FeatureMatrix
 from w2s_data.groups import GroupAnalyzer
 from w2s_data.groups.portraits import sample_groups, telling_value, telling_words, typical_rows
+from w2s_data.groups.values import ValueGroupAnalyzer
 from w2s_data.neighbors.index import NeighborIndex
 from w2s_data.run import Run, writes
 from w2s_data.spurious import SpuriousAnalyzer
@@ -105,7 +107,7 @@ def groups_stage(
     if student:  # a setting and not an input: groups that were described before stay valid
         recorded["student"] = student
     if (earlier := run.earlier(GROUPS, recorded)) is not None:
-        _forget_blocks(run)
+        forget_blocks(run)
         return earlier
     check_scored(run)
     features = group_features(run, compute)
@@ -116,8 +118,8 @@ def groups_stage(
     weak_proba = weak_proba_of(run, dataset)
     with run.stage(GROUPS, recorded) as stage:
         with collect_warnings(DegenerateDataWarning) as notes:
-            index = _index(run, strong, compute)
-            blocks = _finished_blocks(run, run.key(GROUPS, recorded), index)
+            index = neighbour_index(run, strong, compute)
+            blocks = finished_blocks(run, run.key(GROUPS, recorded), index)
             analyzer = clone(analyzer).fit(
                 strong,
                 weak_proba,
@@ -135,17 +137,20 @@ def groups_stage(
         if dataset.is_paired:
             points["agreement"] = np.nan
         stage.write_table(GROUPS_TABLE, points[["id", *analyzer.points_.columns]])
-        pairs = _pairs(analyzer, dataset)
+        pairs = list_pairs(analyzer.duplicates_, dataset)
         stage.write_table(DUPLICATES, pairs.head(MOST_PAIRS))
-        summary = _summary(analyzer, dataset, notes) | {"duplicates": _count(pairs, analyzer)}
+        summary = _summary(analyzer, dataset, notes) | {
+            "duplicates": count_pairs(pairs, analyzer.n_neighbors)
+        }
         summary["data_warnings"] = data_warnings(dataset, weak_proba)
-        summary["portraits"] = _portraits(dataset, strong, analyzer, compute.seed)
+        known = {"class": dataset.table["label"].to_numpy(dtype=object)}
+        summary["portraits"] = describe_content(dataset, strong, analyzer, known, compute.seed)
         stage.write_summary(GROUPS_SUMMARY, summary | {"student": student.get("method")})
         stage.add(NEIGHBORS)
         del index, analyzer.index_  # its vectors are in the file, and not needed any more
         release_freed()
-        stage.write_summary(SPURIOUS, _judge(dataset, features, analyzer, spurious))
-    _forget_blocks(run)
+        stage.write_summary(SPURIOUS, judge_shares(dataset, features, analyzer.group_, spurious))
+    forget_blocks(run)
     return StageResult(run.read(GROUPS))
 
 
@@ -159,7 +164,8 @@ def check_groups(settings: GroupSettings, known: Known) -> None:
         raise InputError(f"n_groups is {settings.n_groups}, more than the {len(dataset)} items")
 
 
-def _forget_blocks(run: Run) -> None:
+def forget_blocks(run: Run) -> None:
+    """Remove what an interrupted search left."""
     shutil.rmtree(run.path / BLOCKS, ignore_errors=True)  # needed by a resumed search only
 
 
@@ -179,9 +185,11 @@ def _student(run: Run, dataset: W2SDataset) -> tuple[dict[str, str], FloatArray 
     return {"method": best, "gain": run.manifest["stages"][GAIN.name]["key"]}, proba
 
 
-def _pairs(analyzer: GroupAnalyzer, dataset: W2SDataset) -> pd.DataFrame:
-    """List near-duplicates by id: those across splits first, then those of unlike labels."""
-    found = analyzer.duplicates_
+def list_pairs(found: pd.DataFrame, dataset: W2SDataset, noise: float = 0.0) -> pd.DataFrame:
+    """List near-duplicates by id: those across splits first, then those of unlike labels.
+
+    Values are unlike where they differ by more than `noise`.
+    """
     table = pd.DataFrame()
     for side, rows in (("a", found["i"]), ("b", found["j"])):
         table[f"id_{side}"] = dataset.ids[rows]
@@ -192,18 +200,23 @@ def _pairs(analyzer: GroupAnalyzer, dataset: W2SDataset) -> pd.DataFrame:
     known = table["label_a"].notna() & table["label_b"].notna()
     # The order of a pair is drawn: that of another pair says nothing about it.
     known &= not dataset.is_paired
-    table["labels_differ"] = known & (table["label_a"] != table["label_b"])
+    if dataset.is_regression:
+        first, second = (table[name].to_numpy(dtype=np.float64) for name in ("label_a", "label_b"))
+        table["labels_differ"] = np.abs(first - second) > noise
+    else:
+        table["labels_differ"] = known & (table["label_a"] != table["label_b"])
     return table.sort_values(
         ["leaks", "labels_differ", "similarity"], ascending=False, kind="stable", ignore_index=True
     )
 
 
-def _count(pairs: pd.DataFrame, analyzer: GroupAnalyzer) -> dict[str, Any]:
+def count_pairs(pairs: pd.DataFrame, n_neighbors: int) -> dict[str, Any]:
+    """Count near-duplicates, those across splits, and those of unlike labels."""
     return {
         "n_pairs": len(pairs),
         "n_leaking": int(pairs["leaks"].sum()),
         "n_labels_differ": int(pairs["labels_differ"].sum()),
-        "n_neighbors": analyzer.n_neighbors,
+        "n_neighbors": n_neighbors,
     }
 
 
@@ -218,10 +231,17 @@ def _summary(analyzer: GroupAnalyzer, dataset: W2SDataset, notes: list[str]) -> 
     return summary | {"notes": [*shared_notes(dataset), *notes]}
 
 
-def _portraits(
-    dataset: W2SDataset, strong: FeatureMatrix, analyzer: GroupAnalyzer, seed: int
+def describe_content(
+    dataset: W2SDataset,
+    strong: FeatureMatrix,
+    analyzer: GroupAnalyzer | ValueGroupAnalyzer,
+    known: Mapping[str, AnyArray],
+    seed: int,
 ) -> list[dict[str, Any]]:
-    """Describe each discovered group, which has a number for a name, by what can be looked at."""
+    """Describe each discovered group, which has a number for a name, by what can be looked at.
+
+    `known` are names of each row, such as its class, by what they say.
+    """
     if analyzer.discovery_ in ("given", "none"):
         return []
     rows = sample_groups(analyzer.group_, np.random.default_rng(seed))
@@ -229,7 +249,7 @@ def _portraits(
     if dataset.kind == "text":
         texts = dataset.table["item" if dataset.prompts is None else "prompt"]
         words = telling_words({name: texts.iloc[own].tolist() for name, own in rows.items()})
-    columns = {"class": dataset.table["label"].to_numpy(dtype=object), "source": dataset.sources}
+    columns = {**known, "source": dataset.sources}
     return [
         {
             "group": name,
@@ -245,7 +265,7 @@ def _portraits(
     ]
 
 
-def _index(run: Run, strong: FeatureMatrix, compute: Compute) -> NeighborIndex:
+def neighbour_index(run: Run, strong: FeatureMatrix, compute: Compute) -> NeighborIndex:
     """Return the run's neighbour index; build and save it if none of these features fits."""
     path, memory = run.path / NEIGHBORS, compute.memory
     # The file holds links as well as vectors; beyond twice the limit it was made for more memory.
@@ -271,7 +291,7 @@ def _index(run: Run, strong: FeatureMatrix, compute: Compute) -> NeighborIndex:
     return index
 
 
-def _finished_blocks(run: Run, key: str, index: NeighborIndex) -> Path:
+def finished_blocks(run: Run, key: str, index: NeighborIndex) -> Path:
     """Return the folder of the finished blocks of an interrupted search; remove all others.
 
     Its name hashes everything the neighbours depend on, and the release, which cuts the blocks.
@@ -284,10 +304,10 @@ def _finished_blocks(run: Run, key: str, index: NeighborIndex) -> Path:
     return folder
 
 
-def _judge(
+def judge_shares(
     dataset: W2SDataset,
     features: dict[Role, FeatureMatrix],
-    analyzer: GroupAnalyzer,
+    groups: AnyArray,
     spurious: SpuriousAnalyzer,
 ) -> dict[str, Any]:
     """Return the content of `spurious.json`: the cost of unequal shares, or why it is unknown."""
@@ -299,7 +319,7 @@ def _judge(
             judged = clone(spurious).fit(
                 features["strong"],
                 features["weak"],
-                groups=analyzer.group_,
+                groups=groups,
                 labelled=labelled,
                 pool=pool,
             )

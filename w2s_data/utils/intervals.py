@@ -172,6 +172,23 @@ def mean_estimate(values: ArrayLike, level: float = LEVEL) -> Estimate:
     return Estimate(float(mean), float(low), float(high), level)
 
 
+def positive_mean_estimate(values: ArrayLike, level: float = LEVEL) -> Estimate:
+    r"""Return the mean of non-negative numbers, with Student's interval on a log scale.
+
+    .. math:: \bar v \exp(\pm t_{n-1} \, s / (\sqrt n \, \bar v))
+
+    Squared errors are skewed, so that an interval of equal sides would lie too low.
+
+    >>> positive_mean_estimate([1.0, 2.0, 3.0])
+    Estimate(2, 0.5776 to 6.926)
+    """
+    mean, low, _ = mean_interval(values, level)
+    if not mean > 0:
+        return Estimate(float(mean), level=level)
+    factor = float(np.exp((mean - low) / mean))
+    return Estimate(float(mean), float(mean / factor), float(mean * factor), level)
+
+
 def prediction_halfwidth(values: ArrayLike, level: float = LEVEL) -> FloatArray:
     r"""Return how far one more run may lie from the mean of these, over the first axis (runs).
 

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from w2s_data.utils.ranges import quantile_ranges
 from w2s_reports.artefacts import Artefacts
 from w2s_reports.figures.base import Figure, Spec, axis, layout, line, title
 from w2s_reports.formats import count, name_of, percent
 from w2s_reports.palette import CATEGORY_SYMBOLS, CATEGORY_TOKENS, REGIONS
-from w2s_reports.ranges import COLOURINGS, STYLES, coloured, in_ranges
+from w2s_reports.ranges import COLOURINGS, PARTS, STYLES, coloured
 from w2s_reports.trust import TRUST_LEVELS, trust_level
 
 # Square on a phone, and not taller than a laptop's screen.
@@ -183,12 +184,11 @@ def _ranges(scored: pd.DataFrame, points: Mapping[str, Any]) -> list[Spec]:
     result = []
     for key, label in COLOURINGS:
         if key in points:
-            ranges = in_ranges(coloured(scored)[key])
-            assert ranges is not None
-            counts = np.bincount(np.array(ranges.codes) + 1, minlength=len(ranges.names) + 1)
+            names, codes = quantile_ranges(coloured(scored)[key], PARTS)
+            counts = np.bincount(codes + 1, minlength=len(names) + 1)
             levels = [
                 _level(name, token, symbol, int(n))
-                for name, (token, symbol), n in zip(ranges.names, STYLES, counts[1:], strict=False)
+                for name, (token, symbol), n in zip(names, STYLES, counts[1:], strict=False)
             ]
             slots = list(range(len(levels)))
             levels += _missing("gold value", int(counts[0]))
