@@ -34,7 +34,8 @@ def next_rows(
     if not path:
         return
     say(f"table to fill in: {path}")
-    say(f"its column label: {listing(result.summary['class_names'])}")
+    classes = result.summary["class_names"]
+    say(f"its column label: {listing(classes) if classes else 'a number'}")
     say(f"then: w2s run CONFIG --labels {path}, or w2s score {run} --labels {path}")
 
 

@@ -210,15 +210,17 @@ def add_stage(
     from w2s_data.stages.embedding import planned_roles
 
     check_compute(running)
-    check_stages({stage.name: settings})  # a mistyped model costs no reading of the table
     run = Run.open(folder, wait=running.wait)
+    # A mistyped model costs no reading of the table.
+    task = run.manifest["data"].get("task", "classification")
+    check_stages({stage.name: settings}, Known(task=task))
     check_writable(run.path)
     known = Known(run.dataset(), planned_roles(run, EmbedSettings()))
     check_stages({stage.name: settings}, known)
     if running.seed is not None:
         run.seed = running.seed
     with computing(running, run.seed, progress) as compute:
-        result = function_of(stage, run.dataset().task)(run, settings, compute)
+        result = function_of(stage, task)(run, settings, compute)
     _show(run, stage, result)
     _finish(run)
     return result

@@ -15,15 +15,20 @@ from w2s_data.compute.memory import MemoryLimit
 from w2s_data.data.columns import as_names, column
 from w2s_data.data.dataset import W2SDataset
 from w2s_data.data.meaning.rules import LabelRules
-from w2s_data.data.meaning.spelling import read_spellings
+from w2s_data.data.meaning.spelling import Spelled, read_spellings
 from w2s_data.data.meaning.table import ClassTable
+from w2s_data.data.meaning.values import numbers_of
 from w2s_data.data.pairs import PAIR_CLASSES
 from w2s_data.data.readers import read_raw
 from w2s_data.errors import ColumnError, InputError, UnfilledError, rows, unknown
+from w2s_data.utils.typing import IntArray
 
 logger = logging.getLogger("w2s_data")
 
 WHY, AT_RANDOM = "why", "drawn at random"  # a column of tables to fill in, and a value of it
+
+
+Label = str | float  # a class, or a value
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,7 @@ class Filled:
     name : str or None
         Of the table; None for the labels that came with the data.
     labels : mapping
-        Class by id, of the rows whose label is filled in.
+        Class or value by id, of the rows whose label is filled in.
     n_chosen : int
         Those of them that were chosen for what a model thought of them, not drawn at random.
     drawn : set
@@ -43,7 +48,7 @@ class Filled:
     """
 
     name: str | None
-    labels: Mapping[str, str]
+    labels: Mapping[str, Label]
     n_chosen: int = 0
     drawn: frozenset[str] = frozenset()
 
@@ -57,17 +62,17 @@ class Labelling:
     base : str
         Fingerprint of the data set before them.
     rounds : tuple of dict
-        The first describes the data set itself. Each has `table`, `labels` (class by id), `drawn`
-        (ids of rows drawn at random), `n_labelled` and `results`, the accuracies that the run had
-        measured when the next began.
+        The first describes the data set itself. Each has `table`, `labels` (class or value by id),
+        `drawn` (ids of rows drawn at random), `n_labelled` and `results`, the accuracies that the
+        run had measured when the next began.
     """
 
     base: str
     rounds: tuple[dict[str, Any], ...] = ()
 
     @property
-    def labels(self) -> dict[str, str]:
-        """Class by id, of all rounds."""
+    def labels(self) -> dict[str, Label]:
+        """Class or value by id, of all rounds."""
         return {key: label for known in self.rounds for key, label in known["labels"].items()}
 
     @property
@@ -78,18 +83,18 @@ class Labelling:
 
 def read_filled(
     table: str | Path | pd.DataFrame,
-    class_names: tuple[str, ...],
+    class_names: tuple[str, ...] | None,
     memory: MemoryLimit | None = None,
 ) -> Filled:
     """Read the filled rows of a table with the columns `id` and `label`; other columns are ignored.
 
-    Labels are spelled as the classes are, but for case, blanks and hyphens. A row without a label
-    is left out.
+    Labels are spelled as the classes are, but for case, blanks and hyphens; with None for classes
+    they are values. A row without a label is left out.
 
     Raises
     ------
     InputError
-        If a label is not a class, or an id has two labels.
+        If a label is not a class or a number, or an id has two labels.
     UnfilledError
         If no label is filled in.
 
@@ -102,17 +107,17 @@ def read_filled(
     raw = read_raw(table, memory)
     name = raw.name if isinstance(table, pd.DataFrame) else Path(table).name
     try:
-        ids, codes = _read(raw.frame, class_names)
+        ids, found = _read(raw.frame, class_names)
     except ColumnError as error:
         raise ColumnError(f"labels in {name!r}: {error}") from error
-    filled = np.flatnonzero(codes >= 0)
+    filled = np.flatnonzero(~pd.isna(found))
     if not len(filled):
         raise UnfilledError(
             f"{name!r} has no label filled in: its column 'label' is empty in all {len(ids):,} rows"
         )
-    labels: dict[str, str] = {}
+    labels: dict[str, Label] = {}
     for row in filled:
-        label = class_names[codes[row]]
+        label = found[row]
         if labels.setdefault(str(ids[row]), label) != label:
             raise InputError(
                 f"{name!r} labels id {ids[row]!r} twice, as {labels[str(ids[row])]!r} and as "
@@ -124,7 +129,7 @@ def read_filled(
     return Filled(name, labels, len(set(chosen)), frozenset(map(str, drawn)))
 
 
-def add_labels(dataset: W2SDataset, filled: Filled) -> tuple[W2SDataset, dict[str, str]]:
+def add_labels(dataset: W2SDataset, filled: Filled) -> tuple[W2SDataset, dict[str, Label]]:
     """Move the filled rows from the pool to the labelled split; return what was new as well.
 
     A label that the data set has already is no news.
@@ -147,7 +152,7 @@ def add_labels(dataset: W2SDataset, filled: Filled) -> tuple[W2SDataset, dict[st
     at = known.get_indexer(pd.Index(list(filled.labels), dtype=object))
     _check_ids(dataset, filled, at)
     before, splits = dataset.table["label"].to_numpy(dtype=object), dataset.splits
-    new: dict[str, str] = {}
+    new: dict[str, Label] = {}
     for (key, label), row in zip(filled.labels.items(), at, strict=True):
         earlier = before[row]
         if pd.notna(earlier) and earlier != label:
@@ -162,21 +167,38 @@ def add_labels(dataset: W2SDataset, filled: Filled) -> tuple[W2SDataset, dict[st
     moved = known.get_indexer(pd.Index(list(new), dtype=object))
     labels, splits = before.copy(), splits.copy()
     labels[moved], splits[moved] = list(new.values()), "labelled"
+    if dataset.is_regression:
+        labels = labels.astype(np.float64)
     changed = replace(dataset, table=dataset.table.assign(label=labels, split=splits))
     return changed, new
 
 
-def _read(frame: pd.DataFrame, class_names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Return ids and class codes (N,), -1 where no label is filled in."""
+def _read(
+    frame: pd.DataFrame, class_names: tuple[str, ...] | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return ids and labels (N,), None where no label is filled in."""
     ids = as_names(column(frame, "id")).to_numpy(dtype=object)
     spelled = read_spellings(
         column(frame, "label"),
         LabelRules(class_names=class_names),
-        closed=True,
+        closed=class_names is not None,
         meaning="stay unlabelled",
     )
     for note in spelled.notes:
         logger.warning("%s", note)
+    if class_names is None:
+        values = numbers_of(spelled)
+        labels = np.where(np.isnan(values), np.array(None), values.astype(object))
+    else:
+        labels = np.array([*class_names, None], dtype=object)[_codes(spelled, class_names)]
+    nameless = np.flatnonzero(~pd.isna(labels) & pd.isna(ids))
+    if len(nameless):
+        raise ColumnError(f"column 'id' is empty in {rows(nameless)}, which have a label")
+    return ids, labels
+
+
+def _codes(spelled: Spelled, class_names: tuple[str, ...]) -> IntArray:
+    """Return class codes (N,), -1 where no label is filled in; raise for a label of no class."""
     # Of a pair "first" is enough.
     short = {name.partition(" ")[0]: name for name in class_names if class_names == PAIR_CLASSES}
     spellings = [short.get(spelling.strip().casefold(), spelling) for spelling in spelled.spellings]
@@ -187,11 +209,7 @@ def _read(frame: pd.DataFrame, class_names: tuple[str, ...]) -> tuple[np.ndarray
             raise ColumnError(
                 f"column 'label', {rows(where)}: {unknown('class', spelling, list(class_names))}"
             )
-    codes = spelled.recoded([0 if code is None else code for code in found])
-    nameless = np.flatnonzero((codes >= 0) & pd.isna(ids))
-    if len(nameless):
-        raise ColumnError(f"column 'id' is empty in {rows(nameless)}, which have a label")
-    return ids, codes
+    return spelled.recoded([0 if code is None else code for code in found])
 
 
 def _why(frame: pd.DataFrame) -> np.ndarray:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from w2s_data.errors import InputError
-from w2s_data.features.matrix import as_feature_matrix
+from w2s_data.errors import rows as name_rows
+from w2s_data.features.matrix import FeatureMatrix, as_feature_matrix
 from w2s_data.utils.typing import AnyArray, FloatArray, IntArray, RandomState
 from w2s_data.utils.validation import check_generator, check_proba
 
@@ -27,7 +28,7 @@ class Choice:
     ----------
     rows : int array (n,)
     doubt : array (n,)
-        Chance in [0, 1] that the posterior's guess is wrong.
+        Chance in [0, 1] that the posterior's guess is wrong; of values its standard error.
     similar : int array (n,)
         Rows of the pool that each stands for, itself included.
     """
@@ -92,23 +93,75 @@ def choose_rows(
     """
     matrix = as_feature_matrix(strong_features, "strong_features")
     proba = check_proba(proba, "proba")
-    if len(proba) != matrix.shape[0]:
-        raise InputError(
-            f"row counts disagree: strong_features has {matrix.shape[0]} rows, proba {len(proba)}"
-        )
-    if not isinstance(n, int | np.integer) or not 1 <= n <= len(proba):
-        raise InputError(f"n must be a whole number from 1 to the {len(proba)} rows; got {n!r}")
-    rng = check_generator(random_state)
+    _check_choice(matrix, proba, n, "proba")
     doubt = 1 - proba.max(axis=1)
     weights = np.maximum(doubt, LEAST_DOUBT)
-    rows, stands_for = np.arange(len(proba)), 1.0
+    return _choose(matrix, doubt, weights, proba.argmax(axis=1), n, max_rows, random_state)
+
+
+def choose_uncertain(
+    strong_features: Any,
+    errors: FloatArray,
+    n: int,
+    *,
+    max_rows: int = MOST_ROWS,
+    random_state: RandomState = None,
+) -> Choice:
+    """Choose n rows whose values should improve a student most, as `choose_rows` does for classes.
+
+    The weight of a row is its expected squared error, the square of the posterior's standard error
+    (N,); `doubt` is that error. There are no classes to share the budget.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> strong = rng.normal(size=(500, 8))
+    >>> errors = np.exp(strong[:, 0])
+    >>> choice = choose_uncertain(strong, errors, 20)
+    >>> bool(choice.doubt.mean() > 1.5 * errors.mean())
+    True
+    """
+    matrix = as_feature_matrix(strong_features, "strong_features")
+    errors = np.asarray(errors, dtype=np.float64)
+    bad = np.flatnonzero(~(np.isfinite(errors) & (errors >= 0)))
+    if len(bad):
+        raise InputError(f"errors must be finite and >= 0; they are not in {name_rows(bad)}")
+    _check_choice(matrix, errors, n, "errors")
+    squares = errors**2
+    usual = float(squares.mean()) or 1.0
+    weights = np.maximum(squares / usual, LEAST_DOUBT)
+    one = np.zeros(len(errors), dtype=np.int64)
+    return _choose(matrix, errors, weights, one, n, max_rows, random_state)
+
+
+def _check_choice(matrix: FeatureMatrix, given: FloatArray, n: int, name: str) -> None:
+    if len(given) != matrix.shape[0]:
+        raise InputError(
+            f"row counts disagree: strong_features has {matrix.shape[0]} rows, {name} {len(given)}"
+        )
+    if not isinstance(n, int | np.integer) or not 1 <= n <= len(given):
+        raise InputError(f"n must be a whole number from 1 to the {len(given)} rows; got {n!r}")
+
+
+def _choose(
+    matrix: FeatureMatrix,
+    doubt: FloatArray,
+    weights: FloatArray,
+    kinds: IntArray,
+    n: int,
+    max_rows: int,
+    random_state: RandomState,
+) -> Choice:
+    """Choose n rows of these weights, which represent rows of their kind (N,)."""
+    rng = check_generator(random_state)
+    rows, stands_for = np.arange(len(weights)), 1.0
     if len(rows) > max(max_rows, n):
         rows = np.sort(rng.choice(rows, max(max_rows, n), replace=False, p=weights / weights.sum()))
-        stands_for = len(proba) / len(rows)
+        stands_for = len(weights) / len(rows)
     # A row that was drawn by its weight has used it.
     weights = weights[rows] if stands_for == 1 else np.ones(len(rows))
     points = _directions(matrix.take(rows))
-    chosen, size = _representatives(points, weights, proba[rows].argmax(axis=1), n)
+    chosen, size = _representatives(points, weights, kinds[rows], n)
     picked = rows[chosen]
     similar = np.maximum(1, np.round(size * stands_for)).astype(np.int64)
     return Choice(picked, doubt[picked], similar)

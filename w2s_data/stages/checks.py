@@ -14,8 +14,9 @@ from typing import Any
 
 from w2s_data.compute.device import resolve_device
 from w2s_data.compute.engines import make_engine
+from w2s_data.data.columns import Task
 from w2s_data.data.dataset import W2SDataset
-from w2s_data.errors import WriteError
+from w2s_data.errors import InputError, WriteError
 from w2s_data.stages.graph import check_of, stage_of
 from w2s_data.stages.settings import ComputeSettings
 
@@ -31,11 +32,14 @@ class Known:
         Roles, weak and strong, that have features or will have them once the run is embedded.
     teachers : bool
         Whether the weak labels are those of teachers that the run has, or will have.
+    task : "classification", "regression" or None
+        Of the data set, as far as it is known before the data set is.
     """
 
     dataset: W2SDataset | None = None
     roles: frozenset[str] = field(default_factory=frozenset)
     teachers: bool = False
+    task: Task | None = None
 
 
 NOTHING = Known()
@@ -43,9 +47,22 @@ NOTHING = Known()
 
 def check_stages(planned: Mapping[str, Any], known: Known = NOTHING) -> None:
     """Raise what stages would raise for their settings (by stage), or for the data set."""
-    task = "classification" if known.dataset is None else known.dataset.task
+    task = known.task if known.dataset is None else known.dataset.task
     for name, settings in planned.items():
-        check_of(stage_of(name), task)(settings, known)
+        stage = stage_of(name)
+        try:
+            check_of(stage, task or "classification")(settings, known)
+        except InputError:
+            if task is not None or not stage.values_check:
+                raise
+            # The data tell later; settings that suit either task are no mistake yet.
+            try:
+                check_of(stage, "regression")(settings, known)
+            except InputError:
+                pass
+            else:
+                continue
+            raise
 
 
 def check_compute(settings: ComputeSettings) -> None:

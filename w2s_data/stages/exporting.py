@@ -75,7 +75,7 @@ def export_stage(
             stage.write_table(RELABELLED, table)
             stage.write_summary(RELABELLED_SUMMARY, _summary(table))
         result = StageResult(run.read(EXPORT))
-    path = _copied(run, dataset, settings)
+    path = copied(run, dataset, settings)
     return StageResult(result.summary | {"path": str(path)}, fresh=result.fresh)
 
 
@@ -186,7 +186,7 @@ def _format(settings: ExportSettings) -> str:
     return suffix[1:] if suffix in WRITTEN else "parquet"
 
 
-def _copied(run: Run, dataset: W2SDataset, settings: ExportSettings) -> Path:
+def copied(run: Run, dataset: W2SDataset, settings: ExportSettings) -> Path:
     """Write the table with its items in the format and place asked for; return the path."""
     kind, own = _format(settings), run.path / RELABELLED
     if settings.to is None and kind == "parquet" and not settings.trl:

@@ -173,7 +173,8 @@ NEXT = Stage(
     command="w2s next RUN",
     function="w2s_data.stages.labelling:next_stage",
     check="w2s_data.stages.labelling:check_next",
-    no_values="rows to label are chosen by classes",
+    values="w2s_data.stages.values.labelling:next_values",
+    values_check="w2s_data.stages.values.labelling:check_value_next",
 )
 PLAN = Stage(
     "plan",
@@ -199,7 +200,7 @@ EXPORT = Stage(
     command="w2s export RUN",
     function="w2s_data.stages.exporting:export_stage",
     check="w2s_data.stages.exporting:check_export",
-    no_values="labels are exported as classes",
+    values="w2s_data.stages.values.exporting:export_values",
 )
 SWEEP = Stage(
     "sweep",

@@ -20,6 +20,7 @@ from w2s_data.stages.checks import Known
 from w2s_data.stages.embedding import load_features, require_role, required
 from w2s_data.stages.graph import NEXT, NEXT_SUMMARY, NEXT_TABLE, check_scored
 from w2s_data.stages.posterior import DOUBTFUL, posterior_of
+from w2s_data.stages.rounds import labels_of
 from w2s_data.stages.settings import NextSettings
 from w2s_data.stages.shift_labels import choose_shifted
 from w2s_data.stages.weak_labels import weak_proba_of
@@ -58,7 +59,7 @@ def next_stage(
     check_next(settings, Known(dataset, frozenset(load_features(run, compute))))
     number = max(1, len(run.labelling().rounds))
     path = Path(settings.to or run.path / f"next-{number}.csv")
-    _check_unfilled(path, run, dataset)
+    check_unfilled(path, run, dataset)
     recorded = {"budget": settings.budget, "purpose": settings.purpose, "seed": compute.seed}
     result = run.earlier(NEXT, recorded)
     if result is None:
@@ -69,7 +70,7 @@ def next_stage(
         result = StageResult(run.read(NEXT))
     added = {"path": str(path), "class_names": list(dataset.class_names)}
     if result.summary["n"]:
-        write_table(_to_fill_in(dataset, run.read_table(NEXT_TABLE), path), path)
+        write_table(to_fill_in(dataset, run.read_table(NEXT_TABLE), path), path)
     else:
         added["path"] = ""
     return StageResult(result.summary | added, fresh=result.fresh)
@@ -175,11 +176,11 @@ def _summary(
     number: int,
     notes: list[str],
 ) -> dict[str, Any]:
-    by_source = [] if dataset.sources is None else _counts(table["source"], dataset.sources[pool])
+    by_source = [] if dataset.sources is None else counts_of(table["source"], dataset.sources[pool])
     by_class = []
     if proba is not None:
         names = np.array(dataset.class_names, dtype=object)
-        by_class = _counts(table["guess"], names[proba.argmax(axis=1)])
+        by_class = counts_of(table["guess"], names[proba.argmax(axis=1)])
     return {
         "round": number,
         "purpose": "student",
@@ -195,7 +196,7 @@ def _summary(
     }
 
 
-def _counts(chosen: Any, pool: Any) -> list[dict[str, Any]]:
+def counts_of(chosen: Any, pool: Any) -> list[dict[str, Any]]:
     """Count chosen rows and pool rows by name, the most chosen first."""
     counts = pd.Series(pool).value_counts().rename("pool").to_frame()
     counts["chosen"] = pd.Series(chosen).value_counts().reindex(counts.index, fill_value=0)
@@ -206,7 +207,7 @@ def _counts(chosen: Any, pool: Any) -> list[dict[str, Any]]:
     ]
 
 
-def _to_fill_in(dataset: W2SDataset, chosen: pd.DataFrame, path: Path) -> pd.DataFrame:
+def to_fill_in(dataset: W2SDataset, chosen: pd.DataFrame, path: Path) -> pd.DataFrame:
     """Return the table that a person fills in; images without a path are written beside it."""
     rows = chosen["row"].to_numpy()
     table = pd.DataFrame({"id": chosen["id"]})
@@ -219,8 +220,8 @@ def _to_fill_in(dataset: W2SDataset, chosen: pd.DataFrame, path: Path) -> pd.Dat
         table["item"] = _written_images(list(table["item"]), path.with_suffix(""))
     # The label first: what the models say should not be read before the item is.
     table["label"] = None
-    said = [name for name in ("source", "weak_label", "guess", "trust", "why") if name in chosen]
-    return table.join(chosen[said].round({"trust": 3}))
+    said = ("source", "weak_label", "weak_value", "guess", "error", "trust", "why")
+    return table.join(chosen[[name for name in said if name in chosen]].round({"trust": 3}))
 
 
 def _written_images(images: list[bytes], folder: Path) -> list[str]:
@@ -235,12 +236,12 @@ def _written_images(images: list[bytes], folder: Path) -> list[str]:
     return paths
 
 
-def _check_unfilled(path: Path, run: Run, dataset: W2SDataset) -> None:
+def check_unfilled(path: Path, run: Run, dataset: W2SDataset) -> None:
     """Raise WriteError if a file there has labels that the run has not taken in."""
     if not path.exists():
         return
     try:
-        filled = read_filled(path, dataset.class_names).labels
+        filled = read_filled(path, labels_of(dataset)).labels
     except UnfilledError:
         return
     except InputError as error:

@@ -9,7 +9,7 @@ from typing import Any
 
 from w2s_data.compute.memory import MemoryLimit
 from w2s_data.data.dataset import W2SDataset
-from w2s_data.data.filled import Filled, Labelling, add_labels, read_filled
+from w2s_data.data.filled import Filled, Label, Labelling, add_labels, read_filled
 from w2s_data.run import Run
 from w2s_data.stages.graph import GAIN, GAIN_SUMMARY, POSTERIOR_SUMMARY, SCORE
 
@@ -51,7 +51,7 @@ def labelled_by(
     for known in rounds[1:]:
         dataset, _ = add_labels(dataset, Filled(known["table"], known["labels"]))
     for table in tables:
-        filled = read_filled(table, dataset.class_names, MemoryLimit.parse(memory))
+        filled = read_filled(table, labels_of(dataset), MemoryLimit.parse(memory))
         before = len(dataset.rows("labelled"))
         dataset, new = add_labels(dataset, filled)
         if not new:
@@ -65,7 +65,12 @@ def labelled_by(
     return _with_note(dataset, rounds), Labelling(base, tuple(rounds))
 
 
-def _entry(filled: Filled, new: Mapping[str, str], n_labelled: int) -> dict[str, Any]:
+def labels_of(dataset: W2SDataset) -> tuple[str, ...] | None:
+    """Return the classes that a filled table may hold, None where it holds values."""
+    return None if dataset.is_regression else dataset.class_names
+
+
+def _entry(filled: Filled, new: Mapping[str, Label], n_labelled: int) -> dict[str, Any]:
     return {
         "table": filled.name,
         "labels": dict(new),
@@ -108,7 +113,12 @@ def accuracies_of_pool(posterior: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def accuracies_at_test(gain: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the accuracies on the test items: teacher, gold labels alone, methods' students."""
+    """Return the accuracies on the test items: teacher, gold labels alone, methods' students.
+
+    None where labels are values, whose errors are not accuracies.
+    """
+    if gain.get("task") == "regression":
+        return {}
     level = {"level": gain["level"]}
     students = [s for s in gain["students"] if not s["control_of"]]
     found = {s["name"]: s["scores"]["accuracy"] | level for s in students}

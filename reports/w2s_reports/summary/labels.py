@@ -9,7 +9,7 @@ from w2s_data.stages.graph import GAIN, GAIN_SUMMARY, NEXT, NEXT_SUMMARY, RELABE
 from w2s_data.stages.rounds import accuracies_at_test, accuracies_of_pool
 from w2s_data.utils.stage import ROUNDS
 from w2s_reports.artefacts import Artefacts
-from w2s_reports.formats import count, percent, plain
+from w2s_reports.formats import count, percent, plain, significant
 from w2s_reports.summary.parts import estimate, texts
 
 MOST_STUDENTS = 3  # columns of a table of rounds, beside these
@@ -99,6 +99,13 @@ def _reading(result: Mapping[str, Any]) -> str:
         return (
             "The run has no gold labels to learn from, so the rows are drawn at random: they also "
             "measure how good the weak labels are."
+        )
+    if result.get("task") == "regression":
+        return (
+            f"The posterior's values are off by {significant(result['doubt'])} in these rows, by "
+            f"their own standard errors, and by {significant(result['pool_doubt'])} in the pool. "
+            "Each stands for rows like it, so they are no random sample: an error measured on them "
+            "is too large."
         )
     return (
         f"The posterior's guess is wrong in {percent(result['doubt'], 0)} of these rows, by its "

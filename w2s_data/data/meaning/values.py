@@ -93,7 +93,7 @@ def read_targets(
             "leave out task='regression'"
         )
     spelled = read_spellings(column(raw.frame, name), rules)
-    targets, notes = _values(spelled), list(spelled.notes)
+    targets, notes = numbers_of(spelled), list(spelled.notes)
     if rules.task is None:
         notes.append(
             f"column {name!r}: {len(spelled.occurring()):,} different numbers are values to "
@@ -120,7 +120,7 @@ def read_weak_values(raw: RawTable, roles: Roles, rules: LabelRules) -> WeakValu
         name: read_spellings(column(raw.frame, own), rules, meaning="abstain")
         for name, own in columns.items()
     }
-    values = np.column_stack([_values(spelled) for spelled in read.values()])
+    values = np.column_stack([numbers_of(spelled) for spelled in read.values()])
     empty = [
         columns[name] for name, own in zip(names, values.T, strict=True) if np.isnan(own).all()
     ]
@@ -168,7 +168,7 @@ def _by_name(role: str, columns: WeakColumns | None) -> dict[str, str]:
 
 
 def _errors(raw: RawTable, name: str, rules: LabelRules) -> FloatArray:
-    errors = _values(read_spellings(column(raw.frame, name), rules, meaning="have no error"))
+    errors = numbers_of(read_spellings(column(raw.frame, name), rules, meaning="have no error"))
     bad = np.flatnonzero(errors < 0)
     if len(bad):
         raise ColumnError(
@@ -178,7 +178,7 @@ def _errors(raw: RawTable, name: str, rules: LabelRules) -> FloatArray:
     return errors
 
 
-def _values(spelled: Spelled) -> FloatArray:
+def numbers_of(spelled: Spelled) -> FloatArray:
     """Return the number of each row (N,), NaN where it is missing; raise for any other cell."""
     numbers = [_number(spelling) for spelling in spelled.spellings]
     strange = np.array([number is None for number in numbers], dtype=bool) & (spelled.counts > 0)
@@ -212,7 +212,7 @@ def _not_numbers(spelled: Spelled, strange: BoolArray) -> str:
             "column of numbers, or leave out task='regression' if the words are classes"
         )
     bad = np.flatnonzero((spelled.codes >= 0) & strange[spelled.codes])
-    change = "pass missing with what stands for no label"
+    change = "correct them, or leave these cells empty"
     if re.fullmatch(r"[+-]?\d*,\d+", first):
         change = f"write {first.replace(',', '.')}"
     elif re.match(r"[+-]?[\d.,]+\s*\D+$", first):

@@ -27,11 +27,20 @@ def find_scales(
     Each record has `name`, `n` gold rows, estimates of `slope`, `offset` and `bias` (mean of gold
     minus weak), `far` (whether slope or bias are significantly and clearly off) and `applied`.
 
+    A teacher that learned from these rows has their scale, and no record.
+
     Raises
     ------
     NotApplicableError
-        If the line is to be applied, and there are too few gold rows to know it.
+        If the line is to be applied, and there are too few gold rows to know it, or no need.
     """
+    if weak.learner is not None:
+        if apply:
+            raise NotApplicableError(
+                "recalibrate is for ready-made weak values: a teacher that learns from gold rows "
+                "has their scale"
+            )
+        return []
     rows = gold_rows(dataset).rows
     targets = dataset.targets[rows]
     records = []

@@ -32,13 +32,14 @@ from w2s_data.stages.room import check_room
 from w2s_data.stages.scoring import check_score, first_pass
 from w2s_data.stages.settings import ScoreSettings
 from w2s_data.stages.shifting import WEIGHT, find_shift, learned_roles, shift_detector
-from w2s_data.stages.values.posterior import fit_value_posterior
+from w2s_data.stages.values.posterior import fit_value_posterior, value_posterior
 from w2s_data.stages.values.scales import find_scales, scale_warnings
 from w2s_data.stages.values.summary import summarize_value_overlap
 from w2s_data.stages.values.weak import (
     ValueLabels,
     given_values,
     recalibrated,
+    target_variance,
     teach_values,
     trains_value_teacher,
     warn_without_errors,
@@ -83,9 +84,10 @@ def score_values(
     penalty: Any = "gcv"
     if settings.teacher_l2 != "cv":  # per row, as the penalty of classes is
         penalty = settings.teacher_l2 * max(1, len(gold_rows(dataset).rows))
-    teacher = RidgeProbe(penalty=penalty)
+    teacher, posterior = RidgeProbe(penalty=penalty), value_posterior(compute)
     recorded = {
         "detector": detector.get_params(),
+        "posterior": posterior.get_params(),
         "teacher": teacher.get_params() if trains else None,
         "shift": shift_detector(compute).get_params(),
         "recalibrate": settings.recalibrate,
@@ -112,7 +114,7 @@ def score_values(
             stage.write_table(WEAK_VALUES, table)
         shift = find_shift(dataset, features, None, compute, learned_roles(run))
         shift = shift.with_labels(no_label_shift(NO_SHARES), dataset)
-        joined = fit_value_posterior(dataset, strong, weak, compute)
+        joined = fit_value_posterior(posterior, dataset, strong, weak, features.get("weak"))
         summary = summarize_value_overlap(detector, dataset, scores, notes)
         summary["scales"] = scales
         summary["data_warnings"] = data_warnings(dataset, weak.mean)
@@ -133,13 +135,6 @@ def check_value_score(settings: ScoreSettings, known: Known) -> None:
             "leave out reference"
         )
     check_score(settings, known)
-
-
-def target_variance(dataset: W2SDataset, weak: ValueLabels) -> float:
-    """Return the variance of the gold values of the labelled split, else of the weak ones."""
-    targets = dataset.targets[gold_rows(dataset).rows]
-    known = targets if len(np.unique(targets)) > 1 else weak.mean
-    return float(np.nanvar(known))
 
 
 def _detect(

@@ -3,9 +3,9 @@ r"""Weak values of a run, wherever they came from, and how sure they are.
 The confidence of a weak value is the share of the targets' variance that it explains there,
 
 .. math:: c_i = 1 - e_i^2 / \mathrm{Var}(y), \quad
-          e_i^2 = \mathrm{mean}_m\, e_{im}^2 + \mathrm{Var}_m(v_{im})
+          e_i^2 = M / \sum_m e_{im}^{-2} + \mathrm{Var}_m(v_{im})
 
-cut to [0, 1], with the standard error e of each teacher's value and, of several teachers, the
+cut to [0, 1], with the standard error e of each of M teachers' values and, of several teachers, the
 variance of their values. It is this package's own: the paper defines confidence for classes only.
 """
 
@@ -20,6 +20,7 @@ from sklearn.base import clone
 
 from w2s_data.data.weak import values_of
 from w2s_data.errors import DegenerateDataWarning
+from w2s_data.regression.inputs import mean_value
 from w2s_data.stages.gold import gold_rows
 from w2s_data.stages.graph import OVERLAP, SCORE
 from w2s_data.utils.stage import WEAK_VALUES
@@ -58,25 +59,20 @@ class ValueLabels:
 
     @property
     def mean(self) -> FloatArray:
-        """Mean (N,) of the teachers that answer, NaN where none does."""
-        known = np.isfinite(self.values)
-        total = np.where(known, self.values, 0.0).sum(axis=1)
-        count = known.sum(axis=1)
-        out = np.full(len(total), np.nan)
-        return np.asarray(np.divide(total, count, out=out, where=count > 0))
+        """Mean (N,) of the teachers that answer, by their precision; NaN where none does."""
+        return mean_value(self.values, self.errors)[0]
 
     @property
     def error(self) -> FloatArray:
         """Standard error (N,) of the mean as a guess of the target, NaN where nothing says it."""
+        own = mean_value(self.values, self.errors)[1]
         with warnings.catch_warnings():  # rows on which nobody answers
             warnings.simplefilter("ignore", RuntimeWarning)
             several = np.isfinite(self.values).sum(axis=1) > 1
             spread = np.where(several, np.nanvar(self.values, axis=1, ddof=1), np.nan)
-            if self.errors is None:
-                return np.asarray(np.sqrt(spread))
-            own = np.nanmean(np.where(np.isfinite(self.values), self.errors, np.nan) ** 2, axis=1)
-        squares = np.where(several, np.nan_to_num(own) + spread, own)
-        return np.asarray(np.sqrt(squares))
+        if own is None:
+            return np.asarray(np.sqrt(spread))
+        return np.asarray(np.sqrt(own**2 + np.nan_to_num(spread)))
 
     def confidence(self, variance: float) -> FloatArray | None:
         """Return the confidence (N,), 0 where it is unknown; None where it is unknown of all."""
@@ -129,6 +125,13 @@ def train_value_teacher(
     rows = gold_rows(dataset).rows
     fitted: RidgeProbe = clone(probe).fit(weak_features.take(rows), dataset.targets[rows])
     return fitted
+
+
+def target_variance(dataset: W2SDataset, weak: ValueLabels) -> float:
+    """Return the variance of the gold values of the labelled split, else of the weak ones."""
+    targets = dataset.targets[gold_rows(dataset).rows]
+    known = targets if len(np.unique(targets)) > 1 else weak.mean
+    return float(np.nanvar(known))
 
 
 def weak_values_of(run: Run, dataset: W2SDataset) -> ValueLabels:

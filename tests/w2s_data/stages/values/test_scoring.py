@@ -59,10 +59,11 @@ def test_confidence_is_the_share_of_the_variance_that_the_error_leaves(run_of):
 def test_several_teachers_differ_where_they_are_unsure():
     values = np.array([[1.0, 3.0], [2.0, np.nan], [np.nan, np.nan]])
     weak = ValueLabels(values, np.array([[1.0, 2.0], [1.0, 2.0], [1.0, 2.0]]), ("a", "b"))
-    np.testing.assert_array_equal(weak.mean, [2.0, 2.0, np.nan])
-    # Mean of squared errors plus the variance between the teachers, where both answer.
-    np.testing.assert_allclose(weak.error**2, [2.5 + 2.0, 1.0, np.nan])
-    np.testing.assert_allclose(weak.confidence(9.0), [0.5, 1 - 1 / 9, 0.0])
+    # Weights are 1 and 1/4 where both answer.
+    np.testing.assert_allclose(weak.mean, [(1 + 3 / 4) / (5 / 4), 2.0, np.nan])
+    # A teacher of mean precision, plus the variance between the teachers where both answer.
+    np.testing.assert_allclose(weak.error**2, [2 / (5 / 4) + 2.0, 1.0, np.nan])
+    np.testing.assert_allclose(weak.confidence(9.0), [1 - 3.6 / 9, 1 - 1 / 9, 0.0])
     alone = ValueLabels(values[:, :1], None, ("a",))
     assert alone.confidence(9.0) is None
 
@@ -116,13 +117,15 @@ def test_values_worse_than_their_mean_are_warned_of(world, run_of):
     ("settings", "change", "message"),
     [
         ({"reference": True}, {}, "leave out reference"),
+        ({"recalibrate": True}, {"near": "learned"}, "has their scale"),
         ({"recalibrate": True}, {"y": [1.5, 2.5] + [np.nan] * 238}, "needs 10 gold rows or more"),
     ],
 )
 def test_refuses_what_values_lack(world, run_of, settings, change, message):
-    table = world[0].assign(**change)
+    learned = change.get("near") == "learned"
+    table = world[0] if learned else world[0].assign(**change)
     table.loc[table["y"].isna(), "split"] = "pool"
-    run = run_of(table, weak_values="near")
+    run = run_of(table, **({} if learned else {"weak_values": "near"}))
     with pytest.raises(NotApplicableError, match=message):
         score_values(run, ScoreSettings(**settings))
 
