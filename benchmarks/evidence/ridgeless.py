@@ -222,7 +222,7 @@ def main() -> None:
 
 def markdown(table: pd.DataFrame, digits: str) -> str:
     """Return a table in Markdown."""
-    lines = [" | ".join(table.columns), "|".join(["---"] * table.shape[1])]
+    lines = [" | ".join(table.columns), " | ".join(["---"] * table.shape[1])]
     for row in table.itertuples(index=False):
         cells = [f"{v:{digits}}" if isinstance(v, float) else str(v) for v in row]
         lines.append(" | ".join(cells))

@@ -89,8 +89,8 @@ def test_values_have_two_panels_for_each_regime(of_values):
     (figure,) = figures(summary)
     assert figure.name == "sweep-pool-panels"
     headings = [note["text"] for note in figure.layout["annotations"]]
-    assert headings[:3] == ["variance", "error beyond the noise", "all directions, d_sw 3.0 of 9"]
-    assert headings[5].startswith("the most shared, d_sw 3.0 of 3")
+    assert headings[:2] == ["all directions, d_sw 3.0 of 9", "error"]
+    assert headings[2].startswith("the most shared, d_sw 3.0 of 3")
     own = of_values["sweeps"]["pool"]["lines"]
     for number, (panel, unit) in enumerate(
         [(own[k]["panel"], unit) for k in (0, -1) for unit in ("variance", "error")]

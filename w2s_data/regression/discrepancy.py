@@ -134,6 +134,6 @@ def _reading(rows: list[Mapping[str, Any]], inherited: float) -> str:
     gain = teacher["mse"].value - student["mse"].value
     return (
         f"Label noise explains {teacher['variance']:.3g} of the teacher's squared error of "
-        f"{teacher['mse'].value:.3g}, and the student inherits {inherited:.0%} of that: "
-        f"{(1 - inherited) * teacher['variance']:+.3g} of its measured gain of {gain:+.3g}."
+        f"{teacher['mse'].value:.3g}. The student inherits {inherited:.0%} of that, which is worth "
+        f"{(1 - inherited) * teacher['variance']:+.3g}; its measured gain is {gain:+.3g}."
     )

@@ -21,7 +21,7 @@ from w2s_reports.formats import count, has_interval
 
 TOKENS = {"teacher": "hard", "student": "accent", "gold alone": "easy", "ceiling": "muted"}
 THEORY = " by the theory"
-UNITS = {"variance": "variance", "error": "error beyond the noise"}
+UNITS = ("variance", "error")
 PANEL, GAP, TOP = 190, 0.09, 60  # pixels of a panel, share of the gap below it, room above
 
 
@@ -43,13 +43,14 @@ def regimes(own: Mapping[str, Any]) -> Figure:
             drawn[f"yaxis{place}"] = sides[1]
             if last:
                 drawn[f"xaxis{place}"]["title"] = title(own["axis"])
-            notes.append(_note(UNITS[unit], f"x{place}", f"y{place}", right=True))
-        notes.append(_note(panel["title"], f"x{place}", f"y{place}", right=False))
+            said = unit if column else panel["title"]
+            notes.append(_note(said, f"y{place}", right=column == 1))
     drawn["annotations"] = notes
     drawn["height"] = PANEL * len(panels) + TOP
     heading = f"{own['title']}: variance and error by the shared dimensions"
     caption = (
-        "Shares of the variance of the gold values, both axes logarithmic. Solid lines are means "
+        "On the left the variance, on the right the error beyond what no linear model of both "
+        "features can tell, as shares of the variance of the gold values. Solid lines are means "
         f"of {own['n_seeds']} draws, areas their intervals; dashed lines are the exact risks of "
         "ridgeless regression for Gaussian features. On real features the teacher's variance was "
         "10 to 30 % above them, and the student's part of it within 10 %."
@@ -87,19 +88,19 @@ def _sizes(lines: Sequence[Mapping[str, Any]]) -> Spec:
     return {"type": "log", "tickvals": sizes, "ticktext": [count(round(size)) for size in sizes]}
 
 
-def _note(text: str, x: str, y: str, *, right: bool) -> Spec:
-    """Write the unit into a panel's corner, or a regime above its row, which fits a phone."""
+def _note(text: str, y: str, *, right: bool) -> Spec:
+    """Write above a panel, from the outer side inwards: one line has room for both on a phone."""
     return {
         "text": plot_text(text),
-        "xref": f"{x} domain" if right else "paper",
+        "xref": "paper",
         "yref": f"{y} domain",
-        "x": 1 if right else 0,
+        "x": int(right),
         "y": 1,
         "xanchor": "right" if right else "left",
-        "yanchor": "top" if right else "bottom",
-        "yshift": 0 if right else 2,
+        "yanchor": "bottom",
+        "yshift": 2,
         "showarrow": False,
-        "font": {"color": "--muted" if right else "--ink", "size": 12 if right else 13},
+        "font": {"color": "--ink", "size": 13},
     }
 
 

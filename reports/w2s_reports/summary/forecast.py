@@ -46,6 +46,7 @@ def summarize_discrepancy(artefacts: Artefacts) -> dict[str, Any]:
     shared = result.get("correlation_dimension") or {}
     prediction = result.get("prediction") or {}
     level = shared.get("level")
+    measured = result.get("measured") or {}
     gains = any(row["N"] is not None for row in result.get("needed_pool") or ())
     return {
         "hint": None,
@@ -68,6 +69,12 @@ def summarize_discrepancy(artefacts: Artefacts) -> dict[str, Any]:
             {"criterion": str(row["criterion"]).replace("_", " ")}
             | {name: plain(row.get(name)) for name in ("weak", "strong", "d_sw", *RISKS, "pgr")}
             for row in result.get("sensitivity") or ()
+        ],
+        "measured": str(measured.get("reading") or ""),
+        "models": [
+            {"model": str(row["model"]), "mse": estimate(row["mse"])}
+            | {name: plain(row[name]) for name in ("noise", "variance", "rest")}
+            for row in measured.get("models") or ()
         ],
         "spectra": {
             side: result.get(f"{side}_spectrum") or {"leading": [], "n_values": 0, "total": 0.0}

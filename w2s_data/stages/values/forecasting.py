@@ -12,6 +12,7 @@ from w2s_data.discrepancy.analyzer import DiscrepancyAnalyzer
 from w2s_data.discrepancy.target import target_parts
 from w2s_data.errors import DegenerateDataWarning, InputError, NotApplicableError
 from w2s_data.features.matrix import FeatureMatrix, FeatureView
+from w2s_data.regression.discrepancy import measured_beside_predicted
 from w2s_data.run import Run, writes
 from w2s_data.stages.checks import Known
 from w2s_data.stages.embedding import Role, load_features, require_role
@@ -80,6 +81,7 @@ def forecast_values(
         # First, since it is cheap: a forecast that fails must not hide it.
         found = measure_discrepancy(analyzer, features, labelled, pool)
         found |= _risks(features, dataset, labelled, len(pool))
+        found["measured"] = _measured(features, dataset, labelled, pool, settings.level)
         stage.write_summary(DISCREPANCY, {"task": dataset.task, **found})
         strong, of_teacher = features["strong"], None if weak is not None else features["weak"]
         with collect_warnings(DegenerateDataWarning) as notes:
@@ -165,3 +167,23 @@ def _risks(
     roles = ("teacher", "student", "sft", "ceiling")
     expected = {role: getattr(risks, role) + parts.noise for role in roles}
     return {"risks": expected | {"noise": parts.noise}}
+
+
+def _measured(
+    features: dict[Role, FeatureMatrix],
+    dataset: W2SDataset,
+    labelled: IntArray,
+    pool: IntArray,
+    level: float,
+) -> dict[str, Any] | None:
+    """Return measured errors beside their variance by theory; no part of the forecast."""
+    test = dataset.rows("test")
+    if "weak" not in features or not dataset.is_labelled[test].any():
+        return None
+    return measured_beside_predicted(
+        *(features["strong"], features["weak"], dataset.targets),
+        labelled=labelled,
+        pool=pool,
+        test=test,
+        level=level,
+    )

@@ -33,6 +33,13 @@ def test_errors_are_those_of_the_world(run_of):
     assert summary["advised"] == "gold"
     assert summary["discrepancy"]["risks"]["noise"] == pytest.approx(0.25, rel=0.5)
     assert not summary["warnings"]
+    measured = summary["discrepancy"]["measured"]
+    teacher, student, gold, ceiling = measured["models"]
+    # Both see the same two columns: the student inherits all of its teacher's variance.
+    assert measured["inherited"] == pytest.approx(1.0, abs=0.02)
+    assert student["mse"]["value"] == pytest.approx(teacher["mse"]["value"], rel=0.05)
+    assert gold["mse"]["low"] < 0.25 * 60 / 55 < gold["mse"]["high"]
+    assert ceiling["noise"] == pytest.approx(0.25, rel=0.3)
     assert forecast_values(run).fresh
 
 
