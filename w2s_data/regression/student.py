@@ -52,7 +52,7 @@ class Student:
     head: Head
     model: LinearValues | WholeValues
     seeds: tuple[int, ...]
-    penalty: float = np.nan
+    penalty: float | None = None  # of a head
     history: pd.DataFrame = field(default_factory=pd.DataFrame)
     diagnostics: Mapping[str, Any] = field(default_factory=dict)
 
@@ -114,9 +114,9 @@ class Student:
     def __repr__(self) -> str:
         seeds = "1 seed" if len(self.seeds) == 1 else f"{len(self.seeds)} seeds"
         shown = [f"  {name}: {value}" for name, value in self.diagnostics.items()]
-        how = f"head {self.head}, penalty {self.penalty:.3g}"
-        if self.tuning != "head":
-            how = f"tuning {self.tuning}"
+        how = f"tuning {self.tuning}"
+        if self.penalty is not None:
+            how = f"head {self.head}, penalty {self.penalty:.3g}"
         return "\n".join([f"Student of {self.method!r}", f"  values, {how}, {seeds}", *shown])
 
 

@@ -327,9 +327,9 @@ def test_students_of_pairs_learn_are_saved_and_opened(models, rng, tmp_path, nam
 @pytest.mark.slow
 @pytest.mark.parametrize("reward", ["head", "dpo"])
 def test_every_method_runs_on_pairs(models, rng, reward):
-    pairs, labels = make_pairs(rng, 48)
-    features = rng.normal(size=(48, 3))
-    gold = np.where(np.arange(48) < 16, labels, -1)
+    pairs, labels = make_pairs(rng, 32)
+    features = rng.normal(size=(32, 3))
+    gold = np.where(np.arange(32) < 12, labels, -1)
     for method in available_methods():
         student = fit_student(
             *(method, features, [labels_of(labels, rng, error) for error in (0.1, 0.3, 0.3)]),
@@ -348,8 +348,8 @@ def test_every_method_runs_on_pairs(models, rng, reward):
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "reward"), [("bert", "head"), ("llama", "dpo")])
 def test_the_gain_on_pairs_is_measured(models, rng, tmp_path, name, reward):
-    pairs, labels = make_pairs(rng, 240)
-    splits = np.resize(["labelled", "pool", "pool", "test"], 240)
+    pairs, labels = make_pairs(rng, 160)
+    splits = np.resize(["labelled", "pool", "pool", "test"], 160)
     weak = labels_of(labels, rng, 0.3)
     result = measure_gain(
         *(None, weak, labels, splits),
@@ -359,7 +359,7 @@ def test_the_gain_on_pairs_is_measured(models, rng, tmp_path, name, reward):
         posterior=weak,
         random_state=0,
         progress=False,
-        settings=settings_of(models[name], reward, "lora"),
+        settings=settings_of(models[name], reward, "lora", epochs=4),
         checkpoint=tmp_path / "gain",
     )
     table = result.to_frame()

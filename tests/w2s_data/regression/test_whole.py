@@ -9,6 +9,8 @@ from tests.kinds import make_images, make_texts, save_model
 from tests.w2s_data.finetune.test_kinds import logits_elsewhere
 from w2s_data.errors import InputError, RunError
 from w2s_data.finetune import Adaptation, TrainingSettings, fit_student
+from w2s_data.regression import Student
+from w2s_data.regression import fit_student as fit_values
 from w2s_data.regression.whole import Scale, WholeValues, train_values
 
 MAKE = {"bert": make_texts, "vit": make_images}
@@ -213,3 +215,38 @@ def test_what_does_not_fit(models, rng, tmp_path):
     classes.save(tmp_path)
     with pytest.raises(RunError, match="holds a student of classes, not of values"):
         WholeValues.load(tmp_path, device="cpu")
+
+
+@pytest.mark.filterwarnings("ignore:(naive|stacked), student. undertrained")
+@pytest.mark.parametrize("method", ["naive", "stacked"])
+def test_methods_train_whole_models(models, rng, tmp_path, method):
+    items, values = make("bert", rng, 64)
+    weak = values + rng.normal(scale=0.2 * values.std(), size=64)
+    weak[5] = np.nan  # the teacher abstains
+    gold = np.where(np.arange(64) < 8, values, np.nan)
+    settings = TrainingSettings(
+        tuning="full",
+        model=models["bert"],
+        epochs=4,
+        batch_size=8,
+        learning_rate=2e-2,
+        device="cpu",
+    )
+    joined = (weak, np.ones(64)) if method == "stacked" else None
+    student = fit_values(
+        *(method, None, weak),
+        targets=gold,
+        posterior=joined,
+        items=items,
+        settings=settings,
+        random_state=0,
+    )
+    fresh, truth = make("bert", rng, 40)
+    predicted = student.predict(fresh)
+    assert share_left(predicted, truth) < 0.6
+    assert list(student.history["epoch"]) == [0, 1, 2, 3]
+    student.save(tmp_path / "student")
+    again = Student.load(tmp_path / "student", device="cpu")
+    np.testing.assert_allclose(again.predict(fresh), predicted, rtol=1e-5)
+    assert "full" in repr(again)
+    assert again.to_dict() == student.to_dict()
