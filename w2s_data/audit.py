@@ -70,6 +70,7 @@ class Pipeline:
 
     run: Run
     summaries: dict[str, dict[str, Any]] = field(default_factory=dict)
+    computed: set[str] = field(default_factory=set)  # stages that were not fresh
     failure: Exception | None = None
 
 
@@ -282,4 +283,6 @@ def _run_stage(
 
 def _record(pipeline: Pipeline, observer: Observer, stage: Stage, result: StageResult) -> None:
     pipeline.summaries[stage.name] = result.summary
+    if not result.fresh:
+        pipeline.computed.add(stage.name)
     observer.end(stage.name, "fresh" if result.fresh else "done", result.summary)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from w2s_data.cli.options import with_options
-from w2s_data.cli.output import say
+from w2s_data.cli.output import say, tell
 from w2s_data.cli.stages import RunFolder
 from w2s_data.stages.apply_settings import ApplySettings
 from w2s_data.stages.settings import ComputeSettings
@@ -40,3 +40,4 @@ def apply(
         result = apply_student(opened, data, settings=settings, compute=compute)
     for line in result.lines():
         say(line)
+    tell("apply", state="done", run=str(run), summary=result)

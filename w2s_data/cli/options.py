@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 import typer
 from pydantic.fields import FieldInfo
 
-from w2s_data.cli.output import set_verbosity
+from w2s_data.cli.output import reserve_output, set_verbosity
 from w2s_data.errors import InputError
 from w2s_data.stages.fields import Shell
 from w2s_data.stages.settings import Settings, read_settings
@@ -40,13 +40,21 @@ DEBUG = inspect.Parameter(
     default=False,
     annotation=Annotated[bool, typer.Option("--debug", help="Show tracebacks.")],
 )
+JSON = inspect.Parameter(
+    "as_json",
+    inspect.Parameter.KEYWORD_ONLY,
+    default=False,
+    annotation=Annotated[
+        bool, typer.Option("--json", help="Print results as JSON lines, and texts to stderr.")
+    ],
+)
 
 
 def with_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command one option per field of each settings model among its parameters.
 
-    `--quiet` and `--debug` work behind every command as they do before it; a parameter `progress`
-    receives the progress switch.
+    `--quiet` and `--debug` work behind every command as they do before it, `--json` behind it; a
+    parameter `progress` receives the progress switch.
 
     Examples
     --------
@@ -57,7 +65,7 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
     >>> show(name="digits", teacher_l2="0.5")
     digits 0.5
     >>> list(inspect.signature(show).parameters)
-    ['context', 'name', 'teacher_l2', 'reference', 'quiet', 'debug']
+    ['context', 'name', 'teacher_l2', 'reference', 'recalibrate', 'quiet', 'debug', 'as_json']
     """
     models: dict[str, type[Settings]] = {}
     parameters: list[inspect.Parameter] = []
@@ -71,7 +79,7 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
     # A parameter without a default may not follow one with a default; options come by name anyway.
     first = next((i for i, p in enumerate(parameters) if p.default is not p.empty), len(parameters))
     parameters[first:] = [p.replace(kind=p.KEYWORD_ONLY) for p in parameters[first:]]
-    parameters = [CONTEXT, *parameters, QUIET, DEBUG]
+    parameters = [CONTEXT, *parameters, QUIET, DEBUG, JSON]
 
     @functools.wraps(command)
     def run(
@@ -79,9 +87,11 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
         *,
         quiet: bool = False,
         debug: bool = False,  # noqa: ARG001 - `main` looks for it among the arguments
+        as_json: bool = False,
         **options: Any,
     ) -> None:
         progress = None if context is None else context.obj
+        reserve_output(for_json=as_json)
         if quiet:
             progress = set_verbosity(quiet=True)
         if asks_progress:

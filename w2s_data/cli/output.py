@@ -2,21 +2,42 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
-from typing import TextIO
+from contextvars import ContextVar
+from typing import Any, TextIO
 
 import typer
 
-from w2s_data.utils.text import printable
+from w2s_data.utils.text import printable, printable_json
 
 LONGEST = 2000  # characters of a message
 PACKAGES = ("w2s_data", "w2s_selectors", "w2s_reports")
+# Whether standard output is for JSON alone; every command sets it anew.
+_json_alone = ContextVar("json_alone", default=False)
 
 
 def say(text: str, *, err: bool = False, nl: bool = True) -> None:
-    """Print a text, with control characters of names, texts and messages as escapes."""
-    typer.echo(printable(text, lines=True), err=err, nl=nl)
+    """Print a text, with control characters of names, texts and messages as escapes.
+
+    Where standard output is for JSON it goes to standard error.
+    """
+    typer.echo(printable(text, lines=True), err=err or _json_alone.get(), nl=nl)
+
+
+def tell(command: str, **record: Any) -> None:
+    """Print what a command did as one line of JSON, where standard output is for JSON."""
+    if _json_alone.get():
+        from w2s_data.utils.io import jsonable
+
+        line = json.dumps({"command": command, **jsonable(record)}, ensure_ascii=False)
+        typer.echo(printable_json(line))
+
+
+def reserve_output(for_json: bool) -> None:
+    """Keep standard output for JSON lines, or for texts."""
+    _json_alone.set(for_json)
 
 
 def one_line(message: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from w2s_data.cli.options import SHORT, with_options
-from w2s_data.cli.output import say
+from w2s_data.cli.output import say, tell
 from w2s_data.cli.report import print_report
 from w2s_data.errors import InputError
 from w2s_data.stages.graph import GAIN, PIPELINE, REPORT, SCORE
@@ -155,8 +155,12 @@ def _print(pipeline: Pipeline, scores: bool) -> None:
 
     if scores and SCORE.name in pipeline.summaries:
         say(render_stage(SCORE.name, pipeline.summaries[SCORE.name]), nl=False)
+    for name, summary in pipeline.summaries.items():
+        state = "done" if name in pipeline.computed else "fresh"
+        tell(name, state=state, run=str(pipeline.run.path), summary=summary)
     if pipeline.run.follows(SCORE):
         verdict = summarize(pipeline.run)["verdict"]
+        tell("run", state="done", run=str(pipeline.run.path), verdict=verdict)
         say(f"verdict: {stage_line('verdict', verdict)}")
         for warning in verdict["warnings"]:
             say(f"warning: {warning['about']}: {warning['text']}")

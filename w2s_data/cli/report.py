@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from w2s_data.cli.options import with_options
-from w2s_data.cli.output import say
+from w2s_data.cli.output import say, tell
 from w2s_data.cli.stages import RunFolder
 from w2s_data.stages.settings import ComputeSettings, ReportSettings
 
@@ -30,6 +30,7 @@ def report(
     opened = Run.open(run, wait=computed.wait, thorough=True)
     with computing(computed, opened.seed, progress) as compute:
         result = report_stage(opened, settings, compute).summary
+    tell("report", state="done", run=str(run), summary=result)
     print_report(result, opened.path, show=settings.open and settings.format == "html")
 
 
@@ -99,6 +100,7 @@ def _check_installation() -> bool:
 
     diagnosis = diagnose()
     say(align_rows(diagnosis.rows(), shutil.get_terminal_size().columns))
+    tell("doctor", healthy=diagnosis.healthy, summary=diagnosis.to_dict())
     return diagnosis.healthy
 
 
@@ -112,4 +114,5 @@ def _check_run(run: Path) -> bool:
     for problem in problems:
         say(f"problem: {problem}")
     say(f"healthy: {'no' if problems else 'yes'}")
+    tell("doctor", healthy=not problems, run=str(run), problems=[str(one) for one in problems])
     return not problems

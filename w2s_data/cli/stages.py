@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from w2s_data.cli.options import with_options
-from w2s_data.cli.output import say
+from w2s_data.cli.output import say, tell
 from w2s_data.errors import InputError
 from w2s_data.stages.gain_settings import GainSettings
 from w2s_data.stages.graph import (
@@ -233,6 +233,8 @@ def _show(run: Run, stage: Stage, result: StageResult) -> None:
     if result.fresh:
         logger.info("%s: nothing has changed since %s", stage.name, run.finished(stage))
     say(render_stage(stage.name, result.summary), nl=False)
+    state = "fresh" if result.fresh else "done"
+    tell(stage.name, state=state, run=str(run.path), summary=result.summary)
 
 
 def _finish(run: Run) -> None:
