@@ -102,6 +102,11 @@ class Artefacts:
         return self.data.get("task") == "regression"
 
     @property
+    def sureness(self) -> str:
+        """Name of the weak model's confidence; that of classes is a margin of probabilities."""
+        return "confidence" if self.is_regression else "margin"
+
+    @property
     def is_paired(self) -> bool:
         """Whether an item is a pair of texts, of which one was preferred."""
         return tuple(self.data.get("class_names") or ()) == PAIR_CLASSES

@@ -263,6 +263,7 @@ def _environment(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["sureness"] = "confidence" if _is_regression(summary) else "margin"
     environment.globals["variant"] = "values/" if _is_regression(summary) else ""
     environment.globals["place"] = functools.partial(place, summary=summary)
     environment.filters |= {name: getattr(formats, name) for name in FILTERS}

@@ -62,6 +62,7 @@ def gain_summary(extra: str = "") -> dict[str, Any]:
             "relative_gain": _estimate(1.0 - mse),
             "pgr": _estimate((1.0 - mse) / 0.8),
             "pgr_reason": "",
+            "over_labelled": _estimate(0.6 - mse),
             "opr": None,
             "opr_reason": f"opr is not defined: no gold student{extra}",
         }
@@ -80,6 +81,7 @@ def gain_summary(extra: str = "") -> dict[str, Any]:
         "target": {"mean": 5.0, "sd": VARIANCE**0.5, "low": 1.0, "high": 9.0},
         "teacher": _errors(1.0),
         "ceiling": _errors(0.2),
+        "posterior": {"reason": "no teacher at use"},
         "labelled_only": _errors(0.6),
         "methods": methods,
         **_options(MEASURED, STUDENTS),
@@ -133,22 +135,23 @@ def make_value_run(
     views = {"teacher": 0.2, "gold values": 0.5, "student": 0.3}
     _write(
         folder / "posterior.json",
-        {"schema": 2, "unknown": "", "n_gold": 80, "n_pool": 80, "level": 0.95, "weights": views}
+        {
+            "schema": 2,
+            "unknown": "",
+            "n_gold": 80,
+            "n_pool": 80,
+            "n_known": 80,
+            "level": 0.95,
+            "weights": views,
+        }
         | {"mse": _estimate(0.36), "weak_mse": _estimate(1.0), "warnings": [], "notes": []},
     )
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["data"] |= {"task": "regression", "class_names": []}
     manifest["stages"]["score"]["files"] |= {"posterior.json": None, "posterior.parquet": None}
-    predictions = pd.DataFrame(
-        {
-            "id": items["id"],
-            "split": split,
-            "target": target,
-            "teacher / value": teacher,
-            "stacked / value": student,
-            "naive / value": teacher,
-        }
-    )
+    values = {"teacher": teacher, "stacked": student, "naive": teacher}
+    predictions = pd.DataFrame({"id": items["id"], "split": split, "target": target, **values})
+    predictions = predictions[split == "test"]
     contents: dict[str, dict[str, Any]] = {
         "gain": {
             "gain.json": gain_summary(extra),

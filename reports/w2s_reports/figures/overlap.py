@@ -13,6 +13,12 @@ from w2s_reports.artefacts import Artefacts
 from w2s_reports.figures.base import Figure, Spec, curve, layout, line, note, thin, title
 from w2s_reports.formats import count, format_estimate, has_interval, number, percent
 
+MEANINGS = {
+    "margin": " The margin is the highest class probability minus the second.",
+    "confidence": " The confidence of a weak value is the share of the targets' variance that its "
+    "standard error leaves explained.",
+}
+
 
 def confidence_curve(artefacts: Artefacts, overlap: Mapping[str, Any]) -> Figure | None:
     """Draw the sorted margins; below the change point lie the hard-only points."""
@@ -25,8 +31,8 @@ def confidence_curve(artefacts: Artefacts, overlap: Mapping[str, Any]) -> Figure
         sides = (("hard", "less confident"), ("muted", "more confident"))
     return _sorted_curve(
         "confidence",
-        "margin",
-        "Margin of the weak labels, sorted",
+        artefacts.sureness,
+        f"{artefacts.sureness.capitalize()} of the weak labels, sorted",
         values,
         below,
         overlap["confidence_threshold"],
@@ -103,8 +109,7 @@ def _sorted_curve(
         drawn["annotations"] = [note(at, f"change point {number(value)}", left=at < 60)]
         where = f"Change point at {name} {format_estimate(threshold, 'number')}; "
         where += f"{shares}.{_clearness(threshold['explained'])}"
-    if name == "margin":
-        where += " The margin is the highest class probability minus the second."
+    where += MEANINGS.get(name, "")
     alt = f"{heading}: a curve from {number(values[0])} to {number(values[-1])}. {where}"
     return Figure(figure, heading, data, drawn, where, alt)
 

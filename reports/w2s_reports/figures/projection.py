@@ -49,7 +49,7 @@ def point_map(
     """Draw UMAP and PCA where the run has them, and alignment over confidence."""
     result, overlap = summary["projection"], summary["overlap"]
     views = [view for name in ("umap", "pca") if (view := _projected(name, points, result))]
-    if plane := _plane(points, overlap):
+    if plane := _plane(points, overlap, artefacts.sureness):
         views.append(plane)
     if not views:
         return None
@@ -86,8 +86,8 @@ def _projected(name: str, points: Mapping[str, Any], result: Mapping[str, Any]) 
     }
 
 
-def _plane(points: Mapping[str, Any], overlap: Mapping[str, Any]) -> Spec | None:
-    """Lay out alignment against the margin; hard-only points, without alignment, form a strip."""
+def _plane(points: Mapping[str, Any], overlap: Mapping[str, Any], name: str) -> Spec | None:
+    """Lay out alignment over confidence; hard-only points, without alignment, form a strip."""
     codes = np.asarray(points["region"]["codes"], dtype=np.int64)
     hard = int((codes == points["region"]["levels"].index("hard-only")).sum())
     aligned = [value for value in points["alignment"] if value is not None]
@@ -96,12 +96,12 @@ def _plane(points: Mapping[str, Any], overlap: Mapping[str, Any]) -> Spec | None
     sentence = "Hard-only points have no alignment and lie in the strip at the bottom. "
     return {
         "key": "plane",
-        "label": "Margin × alignment",
-        "layout": _plane_layout(bool(hard), overlap, (min(aligned), max(aligned))),
+        "label": f"{name.capitalize()} × alignment",
+        "layout": _plane_layout(bool(hard), overlap, (min(aligned), max(aligned)), name),
         "caption": f"The dotted lines are the thresholds {_divide(overlap)}. "
         f"{sentence if hard else ''}{_drawn(points, len(codes))}",
         "alt": f"Scatter plot of the alignment of {count(len(codes))} points against the "
-        "margin of their weak labels.",
+        f"{name} of their weak labels.",
     }
 
 
@@ -111,10 +111,12 @@ def _divide(overlap: Mapping[str, Any]) -> str:
     return "that divide the regions"
 
 
-def _plane_layout(strip: bool, overlap: Mapping[str, Any], ends: tuple[float, float]) -> Spec:
+def _plane_layout(
+    strip: bool, overlap: Mapping[str, Any], ends: tuple[float, float], name: str
+) -> Spec:
     margin = 0.05 * (ends[1] - ends[0]) or 0.05
     drawn = layout(
-        xaxis={"title": title("margin of the weak label"), "range": [-0.02, 1.02]}
+        xaxis={"title": title(f"{name} of the weak label"), "range": [-0.02, 1.02]}
         | {"anchor": "y2" if strip else "y"},
         yaxis={"title": title("alignment"), "domain": [0.2 if strip else 0, 1]}
         | {"range": [ends[0] - margin, ends[1] + margin]},
@@ -123,9 +125,9 @@ def _plane_layout(strip: bool, overlap: Mapping[str, Any], ends: tuple[float, fl
         drawn["yaxis2"] = axis() | {"domain": [0, 0.14], "range": [-0.15, 1.15]}
         drawn["yaxis2"] |= {"showticklabels": False, "showgrid": False}
     drawn["shapes"] = [
-        line(side, overlap[f"{name}_threshold"]["value"], yref)
-        for side, name, yref in (("x", "confidence", "paper"), ("y", "alignment", "y"))
-        if overlap[f"{name}_threshold"]["value"] is not None
+        line(side, overlap[f"{key}_threshold"]["value"], yref)
+        for side, key, yref in (("x", "confidence", "paper"), ("y", "alignment", "y"))
+        if overlap[f"{key}_threshold"]["value"] is not None
     ]
     return drawn | {"height": HEIGHT}
 

@@ -32,6 +32,7 @@ from w2s_reports.formats import count, percent, significant
 from w2s_reports.summary.values.fit import STUDENT, TEACHER, compared_rows, read_predictions
 from w2s_reports.summary.values.gain import reference
 
+APART = 1.2  # ratio of stated errors from which a figure shows more than one mark
 MAX_POINTS = 1_500  # of a scatter plot; more hide each other
 TOKENS = {TEACHER: "muted", STUDENT: "accent"}
 SYMBOLS = {TEACHER: "circle-open", STUDENT: "circle"}
@@ -224,9 +225,9 @@ def residuals(fit: Mapping[str, Any]) -> Figure | None:
 def stated_errors(posterior: Mapping[str, Any]) -> Figure | None:
     """Draw observed over stated errors of the posterior, by bins."""
     bins = [] if posterior["hint"] else posterior["bins"]
-    if len(bins) < 2:
-        return None
     stated = [row["stated"] for row in bins]
+    if len(bins) < 2 or max(stated) < APART * min(stated):  # nothing to tell apart
+        return None
     observed = [row["observed"] for row in bins]
     words = [
         f"stated {significant(row['stated'])}: off by {describe(row['observed'], 'value')} on "

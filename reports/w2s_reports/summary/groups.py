@@ -78,9 +78,13 @@ def describe_groups(results: Mapping[str, Any]) -> dict[str | None, str]:
         if portrait["words"]:
             parts.append(f"words: {', '.join(portrait['words'])}")
         about[name_of(portrait["group"])] = (
-            "; ".join(parts) or "no class, source or word stands out"
+            "; ".join(parts) or f"no {_named(portrait)}, source or word stands out"
         )
     return about
+
+
+def _named(portrait: Mapping[str, Any]) -> str:
+    return "value" if "value" in portrait["telling"] else "class"
 
 
 def named_by_content(text: str, about: Mapping[str | None, str]) -> str:

@@ -101,6 +101,7 @@ def overlap(artefacts: Artefacts) -> dict[str, Any]:
                 "n": int(results.get("n") or (scored["region"] == style.key).sum()),
                 "share": estimate(results.get("share"), level),
                 "weak_accuracy": _accuracy(results, "weak_accuracy", level),
+                "weak_mse": estimate(results.get("weak_mse")),
             }
         )
     result: dict[str, Any] = {

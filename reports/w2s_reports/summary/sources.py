@@ -113,6 +113,7 @@ def _row(
         **{
             name: from_columns(written, name, level) for name in ("confident", "confident_accuracy")
         },
+        "weak_mse": estimate(written.get("weak_mse")),
         "reliability": estimate(analysed.get("purity")),
         **{name: plain(analysed.get(name)) for name in ("n_duplicates", "n_leaking")},
         "n_items": plain(analysed.get("n")),

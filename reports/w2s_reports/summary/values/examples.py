@@ -30,7 +30,11 @@ def value_examples(artefacts: Artefacts) -> dict[str, Any]:
     predictions, method = read_predictions(artefacts)
     result: dict[str, Any] = {
         "regions": [
-            {"region": key, "order": TYPICAL[key][2], "items": items}
+            {
+                "region": key,
+                "order": TYPICAL[key][2].replace("margin", "confidence"),
+                "items": items,
+            }
             for key, items in chosen.items()
         ],
         "doubtful": {"items": []},
@@ -47,7 +51,7 @@ def _disagreements(artefacts: Artefacts, table: pd.DataFrame, method: str) -> di
     """List the items on which student and teacher differ most, by who is nearer to gold."""
     if not method:
         return {"hint": GAIN.hint(PREDICTIONS), "kinds": []}
-    asked = table[table["split"] != "labelled"].dropna(subset=[TEACHER, STUDENT])
+    asked = table.dropna(subset=[TEACHER, STUDENT])
     apart = (asked[STUDENT] - asked[TEACHER]).abs().sort_values(ascending=False, kind="stable")
     asked = asked.loc[apart.index]
     nearer = (asked["target"] - asked[STUDENT]).abs() < (asked["target"] - asked[TEACHER]).abs()

@@ -23,27 +23,29 @@ TEACHER, STUDENT = "teacher", "student"
 def read_predictions(artefacts: Artefacts) -> tuple[pd.DataFrame, str]:
     """Return target, teacher and student by row, and the name of the student's method.
 
-    With a gain these are the test items; else the labelled ones, whose weak values are out of
-    sample, without a student.
+    With a gain both are known of the test items; else the teacher is of all, of labelled ones out
+    of sample, and there is no student.
     """
-    table, method = artefacts.later.get(PREDICTIONS), ""
-    scores = artefacts.scores
-    if table is not None and len(table) and GAIN_SUMMARY in artefacts.later:
-        names = [str(row["name"]) for row in artefacts.later[GAIN_SUMMARY]["methods"]]
-        ids = scores["id"].astype(str).reset_index(drop=True)
-        if names and f"{names[0]} / value" in table and ids.equals(table["id"].astype(str)):
-            method = names[0]
-            columns = {TEACHER: "teacher / value", STUDENT: f"{method} / value"}
-            found = pd.DataFrame(
-                {k: table[v].to_numpy(dtype=np.float64) for k, v in columns.items()}
-            )
-            found["target"] = table["target"].to_numpy(dtype=np.float64)
-            found["split"] = table["split"].to_numpy(dtype=object)
-            return found, method
-    target = scores.get("target", np.nan)
-    found = pd.DataFrame({"target": target, TEACHER: scores["weak_value"]}).astype(np.float64)
-    found["split"] = scores.get("split", "pool")
-    return found, method
+    scores, table = artefacts.scores, artefacts.later.get(PREDICTIONS)
+    found = pd.DataFrame(
+        {
+            "target": scores.get("target", np.nan),
+            "split": scores.get("split", "pool"),
+            TEACHER: scores["weak_value"],
+        }
+    )
+    methods = (artefacts.later.get(GAIN_SUMMARY) or {}).get("methods") or ()
+    name = str(methods[0]["name"]) if methods else ""
+    if table is None or name not in table:
+        return found, ""
+    row_of = pd.Series(found.index, index=scores["id"].astype(str))
+    rows = row_of.reindex(table["id"].astype(str))
+    if rows.isna().any():  # the items have changed since
+        return found, ""
+    for model, column in ((TEACHER, "teacher"), (STUDENT, name)):
+        values = pd.Series(table[column].to_numpy(dtype=np.float64), index=rows.astype(int))
+        found[model] = values.reindex(found.index)
+    return found, name
 
 
 def compared_rows(predictions: pd.DataFrame, method: str) -> pd.DataFrame:

@@ -16,6 +16,7 @@ REFERENCES = {
     "teacher": "Teacher",
     "ceiling": "Ceiling: gold values of the pool",
     "labelled_only": "Gold values of the labelled items only",
+    "posterior": "Posterior: teacher and students together at use",
 }
 # What the same names do where labels are values.
 VALUE_MEANINGS = {
@@ -87,7 +88,7 @@ def _method(row: Row) -> dict[str, Any]:
         "name": name_of(row["name"]),
         "rank_group": str(row.get("rank_group") or ""),
         **read_measures(row),
-        **{name: estimate(row.get(name)) for name in ("gain", "relative_gain")},
+        **{name: estimate(row.get(name)) for name in ("gain", "relative_gain", "over_labelled")},
     }
     for name in ("pgr", "opr"):
         found[name] = estimate(row.get(name)) | {"reason": str(row.get(f"{name}_reason") or "")}

@@ -29,12 +29,14 @@ def summarize_posterior(artefacts: Artefacts) -> dict[str, Any]:
         return {"hint": f"None here: {written['unknown']}.", "warnings": []}
     error, gold_error = _checked(artefacts)
     bins = _bins(error, gold_error)
+    errors = written.get("view_errors") or {}
     result: dict[str, Any] = {
         "hint": None,
-        **{name: plain(written.get(name)) for name in ("n_gold", "n_pool", "level")},
+        **{name: plain(written.get(name)) for name in ("n_gold", "n_pool", "n_known", "level")},
+        "error": plain(written.get("error")),
         **{name: estimate(written.get(name)) for name in ("mse", "weak_mse", "lead")},
         "views": [
-            {"name": name_of(name), "weight": plain(weight)}
+            {"name": name_of(name), "weight": plain(weight), "rmse": plain(errors.get(name))}
             for name, weight in (written.get("weights") or {}).items()
         ],
         "bins": bins,
@@ -93,12 +95,14 @@ def _rms_interval(errors: FloatArray) -> dict[str, Any]:
 
 
 def _reading(result: dict[str, Any]) -> str:
-    text = f"Gold and weak values joined, on {count(result['n_pool'])} pool items"
-    if (mean_square := result["mse"]["value"]) is not None:
-        text += f": off by {significant(float(np.sqrt(mean_square)))} (root mean square)"
-        if (weak := result["weak_mse"]["value"]) is not None:
-            text += f", the weak values by {significant(float(np.sqrt(weak)))}"
-    return f"{text}."
+    text = "Gold and weak values joined are"
+    if (mean_square := result["mse"]["value"]) is None:
+        error = significant(result["error"])
+        return f"{text} off by {error} (root mean square) on labelled items held out."
+    text += f" off by {significant(float(np.sqrt(mean_square)))} (root mean square)"
+    if (weak := result["weak_mse"]["value"]) is not None:
+        text += f", the weak values by {significant(float(np.sqrt(weak)))}"
+    return f"{text}, on {count(result['n_known'])} pool items with a gold value."
 
 
 def _say_coverage(result: dict[str, Any]) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from w2s_data.stages.graph import NEXT, PLAN, SELECT
+from w2s_data.utils.stage import Stage
 from w2s_reports.artefacts import Artefacts
 from w2s_reports.summary import (
     forecast,
@@ -34,11 +36,11 @@ def value_sections(artefacts: Artefacts) -> dict[str, Any]:
         "gain": summarize_gain(artefacts),
         "forecast": summarize_forecast(artefacts),
         "reading": overlap.reading(artefacts),
-        "selection": selection.summarize_selection(artefacts),
+        "selection": _applied(SELECT) or selection.summarize_selection(artefacts),
         "group_analysis": summarize_groups(artefacts),
         "discrepancy": forecast.summarize_discrepancy(artefacts),
-        "plan": plan.summarize_plan(artefacts),
-        "labels": summarize_labels(artefacts),
+        "plan": _applied(PLAN) or plan.summarize_plan(artefacts),
+        "labels": _applied(NEXT) or summarize_labels(artefacts),
         "shift": shift.summarize_shift(artefacts),
     }
     return {
@@ -57,3 +59,8 @@ def value_sections(artefacts: Artefacts) -> dict[str, Any]:
         "examples": value_examples(artefacts),
         "provenance": provenance.provenance(artefacts),
     }
+
+
+def _applied(stage: Stage) -> dict[str, Any] | None:
+    """Return the reason why a stage does not apply to values, as a section; None if it does."""
+    return {"hint": f"Not for values: {stage.no_values}."} if stage.no_values else None

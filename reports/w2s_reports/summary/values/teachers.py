@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from w2s_data.data.weak import values_of
+from w2s_data.stages.graph import SCORE
 from w2s_data.utils.intervals import LEVEL, mean_interval
 from w2s_data.utils.stage import WEAK_VALUES
 from w2s_data.utils.typing import FloatArray
@@ -15,6 +16,8 @@ from w2s_reports.artefacts import Artefacts
 from w2s_reports.formats import count, format_estimate, name_of, significant
 from w2s_reports.summary.parts import estimate, named
 from w2s_reports.summary.values.fit import FEWEST, slope_of
+
+ADVICE = f"`{SCORE.with_options(recalibrate='')}` puts them on that of the gold values."
 
 
 def summarize_teachers(artefacts: Artefacts) -> dict[str, Any] | None:
@@ -28,7 +31,11 @@ def summarize_teachers(artefacts: Artefacts) -> dict[str, Any] | None:
         return None
     target = scores.loc[known, "target"].to_numpy(dtype=np.float64)
     values, _, names = values_of(table[known.to_numpy()])
-    rows = [_teacher(name, column, target) for name, column in zip(names, values.T, strict=True)]
+    scales = {str(scale["name"]): scale for scale in artefacts.overlap.get("scales") or ()}
+    rows = [
+        _teacher(name, column, target) | {"applied": bool(scales.get(name, {}).get("applied"))}
+        for name, column in zip(names, values.T, strict=True)
+    ]
     return {
         "rows": rows,
         "n_gold": len(target),
@@ -72,13 +79,14 @@ def _reading(rows: list[dict[str, Any]]) -> list[str]:
         if row["slope"]["low"] is not None and not row["slope"]["low"] <= 1 <= row["slope"]["high"]
     ]
     text = []
+    applied = any(row["applied"] for row in rows)
     if other:
         spelled = named(
             other, lambda row: f"{row['name']} (slope {format_estimate(row['slope'], 'number', 2)})"
         )
         text.append(
-            f"On another scale than the gold values: {spelled}. Recalibrated on gold rows they "
-            "may be worth more."
+            f"On another scale than the gold values: {spelled}. "
+            + ("Scores, students and forecast use them recalibrated." if applied else ADVICE)
         )
     known = [row for row in rows if row["rmse"] is not None]
     if len(known) > 1:

@@ -22,7 +22,7 @@ const describe = (i) => ({
     ["trust", points.trust && points.trust[i] !== null ? points.trust[i].toFixed(2) : null],
     ["source", coded("source", i)],
     ["group", coded("group", i)],
-    ["margin", points.confidence[i] === null ? null : points.confidence[i].toFixed(3)],
+    [points.weak_range ? "confidence" : "margin", points.confidence[i] === null ? null : points.confidence[i].toFixed(3)],
     ["alignment", points.alignment[i] === null ? null : points.alignment[i].toFixed(3)],
   ].filter(([, value]) => value !== null),
 });
