@@ -512,6 +512,13 @@ def test_every_dependency_is_pinned():
         assert requirement.specifier.contains(version), requirement
 
 
+def test_every_dependency_has_its_reason():
+    page = (ROOT / "docs" / "dependencies.md").read_text()
+    listed = re.findall(r"^\| (?:`\w+` \| )?([a-z][\w-]+) \| \S", page, flags=re.MULTILINE)
+    needed = {canonicalize_name(one.name) for one in requirements("hub", "ray", "train")}
+    assert set(listed) - {"library", "extra"} == needed
+
+
 def test_lowest_versions_are_those_that_are_tried():
     versions = pins("constraints-lowest.txt")
     lowest = {
