@@ -5,8 +5,9 @@
 classes. ``domains``: three teachers of SST-2, customer reviews and MPQA, pool and test from SST-2.
 Each seed writes a table of items and a configuration, calls what ``w2s run`` calls, and reads the
 files of the run. Run ``python benchmarks/evidence/specialists.py digits``; it prints a Markdown
-table of accuracies with 95 % intervals over seeds, and paired leads. A finished seed is kept in the
-cache.
+table of accuracies with 95 % intervals over seeds, and paired leads. With ``--weights`` no student
+is trained, and the table says how often the largest weight of a teacher is on the most accurate
+one. A finished seed is kept in the cache.
 """
 
 from __future__ import annotations
@@ -27,13 +28,15 @@ sys.path.append(str(Path(__file__).parents[1]))  # the helpers that both folders
 from corpora import LAST_LAYER, load_corpus, minilm_features, parser, split_rows
 
 from w2s_data.cli import main as w2s
+from w2s_data.run import Run
+from w2s_data.stages.weak_labels import weak_proba_by_model
 from w2s_data.utils.intervals import mean_interval
 
 UNION = ("ag_news_test", "trec", "sst2", "customer_reviews", "subj")
 DOMAINS = {"sst2": 400, "customer_reviews": 800, "mpqa": 800}  # labelled texts of each teacher
 MOST = {"union": 6_000, "domains": 3_000}  # texts of a corpus
 PARTS = ("labelled", "pool", "test")
-NO_STUDENTS = ("Spearman", "right labels", "weight on")  # in the names of other numbers
+NO_STUDENTS = ("Spearman", "right labels", "largest")  # in the names of other numbers
 Values = dict[str, float]
 
 DIGITS = """
@@ -181,13 +184,14 @@ SETTINGS: dict[str, Callable[[int, Path, Path], str]] = {
 }
 
 
-def measure(name: str, seed: int, cache: Path) -> Values:
+def measure(name: str, seed: int, cache: Path, weights: bool) -> Values:
     """Run one seed, from the table and the configuration alone; return accuracies and weights."""
-    file = cache / "specialists" / f"{name}-{seed}.json"
+    file = cache / "specialists" / f"{name}-{seed}{'-weights' * weights}.json"
     if not file.exists():
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place)
             text = SETTINGS[name](seed, folder, cache)
+            text += "enabled = false\n" * weights  # of the section [gain], which comes last
             text += f'\n[run]\noutput = "run"\nseed = {seed}\n{REST}'
             (folder / "w2s.toml").write_text(text)
             try:
@@ -195,7 +199,7 @@ def measure(name: str, seed: int, cache: Path) -> Values:
             except SystemExit as stop:
                 if stop.code:
                     raise
-            found = read(folder / "run")
+            found = weigh(folder / "run") | ({} if weights else read(folder / "run"))
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(found))
     return dict(json.loads(file.read_text()))
@@ -213,9 +217,6 @@ def read(run: Path) -> Values:
     accuracies = [each["scores"]["accuracy"]["value"] for each in gain["teachers"]]
     found |= {f"teacher {m}": value for m, value in enumerate(accuracies)}
     best = int(np.argmax(accuracies))
-    weights = json.loads((run / "posterior.json").read_text())["weights"]
-    of_teachers = list(weights.values())[: len(accuracies)]  # the teachers' views come first
-    found["largest posterior weight on the most accurate"] = float(np.argmax(of_teachers) == best)
     for name, each in gain["diagnostics"].items():
         if "weights" in each:
             path = each["weights"]["mean"][-1]
@@ -227,14 +228,35 @@ def read(run: Path) -> Values:
     return found
 
 
+def weigh(run: Path) -> Values:
+    """Return whether the teacher with the largest weight is the most accurate one on test rows."""
+    opened = Run.open(run)
+    data = opened.dataset()
+    test = data.rows("test")
+    said = weak_proba_by_model(opened, data)[test].argmax(axis=2)
+    best = (said == data.labels[test][:, None]).mean(axis=0).argmax()
+    teachers = json.loads((run / "reliability.json").read_text())["teachers"]
+    return {
+        f"largest {kind}": float(np.argmax([each[kind] for each in teachers]) == best)
+        for kind in ("weight", "coefficient")
+    }
+
+
 def main() -> None:
     """Print the table of one setting."""
     options = parser(__doc__, seeds=5)
     options.add_argument("setting", choices=SETTINGS)
     options.add_argument("--first", type=int, default=1_000, help="first seed")
+    options.add_argument("--weights", action="store_true", help="of the teachers alone")
     arguments = options.parse_args()
     seeds = range(arguments.first, arguments.first + (3 if arguments.quick else arguments.seeds))
-    runs = [measure(arguments.setting, seed, arguments.cache) for seed in seeds]
+    weights = arguments.weights
+    runs = [measure(arguments.setting, seed, arguments.cache, weights) for seed in seeds]
+    if weights:
+        for name in runs[0]:
+            hits = sum(int(run[name]) for run in runs)
+            print(f"{name} on the most accurate teacher: {hits} of {len(runs)}")
+        return
     table = pd.DataFrame(runs, index=list(seeds))
     method = next(name for name in runs[0] if name.startswith(("raven", "cosupervised")))
     print(f"| number | mean (95 %) | {method} minus it | ahead | stacked minus it | ahead |")

@@ -36,7 +36,7 @@ def with_teachers(run: Path, names: tuple[str, ...] = NAMES, n_gold: int = 200) 
         names=names,
         class_names=("negative", "positive"),
         sources=np.where(np.arange(400) % 3, "web", "forum"),
-        weights=dict(zip(names, (0.7, 0.7, 0.2, 0), strict=True)),
+        coefficients=dict(zip(names, (0.7, 0.7, 0.2, 0), strict=True)),
         random_state=0,
     ).to_dict()
     (run / "reliability.json").write_text(json.dumps(jsonable({**found, "schema": 2})))
@@ -98,7 +98,7 @@ def test_weights_of_raven_stand_beside_those_of_the_posterior(synthetic_run: Mak
     summary = summarize(run)
     rows = summary["teachers"]["rows"]
     assert [row["raven"]["value"] for row in rows] == ends["mean"]
-    assert [row["weight"] for row in rows] == [0.7, 0.7, 0.2, 0]
+    assert [row["coefficient"] for row in rows] == [0.7, 0.7, 0.2, 0]
     assert "0.40" in build_report(run).to_html().split('id="teachers"')[1]
 
 

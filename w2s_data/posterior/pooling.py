@@ -100,7 +100,12 @@ def fit_equal_pool(views: FloatArray, codes: IntArray, *, weight: float = 1.0) -
 
 
 def fit_pool(
-    views: FloatArray, codes: IntArray, *, offsets: bool = True, weight: float = 1.0
+    views: FloatArray,
+    codes: IntArray,
+    *,
+    offsets: bool = True,
+    weight: float = 1.0,
+    row_weight: FloatArray | None = None,
 ) -> LogLinearPool:
     r"""Fit a log-linear pool on gold rows.
 
@@ -119,6 +124,8 @@ def fit_pool(
         False keeps b at 0, as the two orders of a pair require.
     weight : float
         w, 1 / R where each gold row comes R times, held out in several ways.
+    row_weight : float array (n,), optional
+        Of each row in the sum, by default 1.
 
     Examples
     --------
@@ -133,13 +140,14 @@ def fit_pool(
     logs = log_views(views)
     n_views, n, n_classes = logs.shape
     targets = np.eye(n_classes)[codes]
+    by_row = np.ones(n) if row_weight is None else row_weight
 
     def objective(at: FloatArray) -> tuple[float, FloatArray]:
         weights, shift = at[:n_views], at[n_views:]
         logits = np.tensordot(weights, logs, 1) + shift
         norm = logsumexp(logits, axis=1)
-        loss = weight * (norm - logits[np.arange(n), codes]).sum()
-        excess = weight * (np.exp(logits - norm[:, None]) - targets)
+        loss = weight * (by_row * (norm - logits[np.arange(n), codes])).sum()
+        excess = weight * by_row[:, None] * (np.exp(logits - norm[:, None]) - targets)
         loss += ((weights - 1 / n_views) ** 2).sum() + (shift**2).sum()
         slope = np.tensordot(logs, excess, axes=([1, 2], [0, 1])) + 2 * (weights - 1 / n_views)
         return float(loss), np.concatenate([slope, excess.sum(axis=0) + 2 * shift])

@@ -35,7 +35,7 @@ def summarize_reliability(
         pool=dataset.rows("pool"),
         sources=dataset.sources,
         groups=dataset.groups,
-        weights=posterior.summary.get("weights"),
+        coefficients=posterior.summary.get("weights"),
         symmetric=dataset.is_paired,
         random_state=seed,
     )

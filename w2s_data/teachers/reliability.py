@@ -12,6 +12,7 @@ import pandas as pd
 from w2s_data.errors import InputError, listing
 from w2s_data.posterior.calibration import calibration_error
 from w2s_data.teachers.beyond import NEGLIGIBLE, added_by
+from w2s_data.teachers.evidence import evidence_shares, like_pool
 from w2s_data.teachers.pairs import Pair, compare_teachers
 from w2s_data.utils.constants import LEVEL
 from w2s_data.utils.intervals import Estimate, wilson_interval
@@ -24,7 +25,7 @@ MOST_GOLD = 2_000  # gold rows by which teachers are compared; more would change
 # Gold votes from which "adds nothing" is said. In simulations of 60 draws it was said of a teacher
 # that adds .027 nats in 5 % at 100 votes and never at 300; below, weights shrink to 0 by chance.
 SURE = 100
-SHRUNK = 0.01  # weight in the posterior below which it does not listen to a teacher
+SHRUNK = 0.01  # coefficient in the posterior below which it does not listen to a teacher
 SHOWN = 3  # pairs that a sentence names
 
 
@@ -50,7 +51,8 @@ class TeacherRecord:
     name: str
     whole: Part  # coverage of the pool
     calibration_error: float  # mean distance of confidence and accuracy, in [0, 1]; 0 is best
-    weight: float  # in the posterior; NaN without one
+    weight: float  # share of the teachers' evidence for the right class, in [0, 1]; NaN if unknown
+    coefficient: float  # in the posterior, beside its models; NaN without one
     by_class: tuple[Part, ...]  # gold rows of each class
     by_source: tuple[Part, ...]
     by_group: tuple[Part, ...]
@@ -63,7 +65,7 @@ class TeacherRecord:
 
         Where the posterior gives it no weight, it is enough that nothing speaks for it.
         """
-        shrunk = self.weight < SHRUNK and self.added.low <= 0
+        shrunk = self.coefficient < SHRUNK and self.added.low <= 0
         return self.whole.n_gold >= SURE and bool(self.added.high < NEGLIGIBLE or shrunk)
 
     def to_dict(self) -> dict[str, Any]:
@@ -74,6 +76,7 @@ class TeacherRecord:
             "name": self.name,
             "calibration_error": self.calibration_error,
             "weight": self.weight,
+            "coefficient": self.coefficient,
             "beyond": self.beyond,
             "added": self.added.to_dict(),
             "adds_nothing": self.adds_nothing,
@@ -115,6 +118,7 @@ class TeacherReliability:
                     **teacher.whole.accuracy.columns("accuracy"),
                     "calibration_error": teacher.calibration_error,
                     "weight": teacher.weight,
+                    "coefficient": teacher.coefficient,
                     "beyond": teacher.beyond,
                     **teacher.added.columns("added"),
                 }
@@ -136,7 +140,7 @@ def assess_teachers(
     pool: IntArray | None = None,
     sources: AnyArray | None = None,
     groups: AnyArray | None = None,
-    weights: Mapping[str, float] | None = None,
+    coefficients: Mapping[str, float] | None = None,
     symmetric: bool = False,
     level: float = LEVEL,
     random_state: RandomState = None,
@@ -155,8 +159,8 @@ def assess_teachers(
         Rows that coverage and agreement are about; by default those without a gold label.
     sources, groups : array (N,), optional
         Parts to report on, beside the classes.
-    weights : mapping of str to float, optional
-        Weights of the posterior, by teacher.
+    coefficients : mapping of str to float, optional
+        Weights of the views in the posterior, by teacher.
     symmetric : bool
         The classes are the two orders of pairs, which are drawn: nothing is reported by class.
     level : float
@@ -171,6 +175,12 @@ def assess_teachers(
 
     Notes
     -----
+    A teacher's weight is its share of the evidence for the right class: its part of the log-odds by
+    which a log-linear pool of the teachers alone prefers the gold classes to the mean of all, with
+    gold rows weighted to the pool's mix of sources where each of these has 20. The coefficient is
+    that of the posterior beside its models of the gold labels, and may be 0 for a good teacher who
+    says what they say.
+
     Dependence is the correlation of two teachers' errors within a class, on gold rows on which both
     vote. A teacher "adds nothing beyond" the one that repeats most of its votes if a log-linear
     pool of both is, by the interval, less than .01 nats per vote better on held-out gold rows than
@@ -209,6 +219,9 @@ def assess_teachers(
         known = rows.gold[said[rows.gold, m] >= 0]
         return _part(rows, said[rows.pool, m], said[known, m] == labels[known], level)
 
+    shares = evidence_shares(
+        proba[gold], labels[gold], like_pool(sources, own_pool, gold), offsets=not symmetric
+    )
     records = []
     for m, name in enumerate(names):
         known = gold[held_out[:, m] >= 0]
@@ -218,7 +231,8 @@ def assess_teachers(
                 calibration_error=calibration_error(
                     proba[known, m].max(axis=1), said[known, m] == labels[known]
                 ),
-                weight=float((weights or {}).get(name, np.nan)),
+                weight=float(shares[m]),
+                coefficient=float((coefficients or {}).get(name, np.nan)),
                 by_class=tuple(part(m, rows) for rows in by_class),
                 by_source=tuple(part(m, rows) for rows in by_source),
                 by_group=tuple(part(m, rows) for rows in by_group),

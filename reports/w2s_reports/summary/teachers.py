@@ -26,7 +26,7 @@ def summarize_teachers(artefacts: Artefacts) -> dict[str, Any] | None:
     rows = [
         {
             "name": name_of(row["name"]),
-            **{name: plain(row[name]) for name in ("coverage", "n_gold", "weight")},
+            **{name: plain(row[name]) for name in ("coverage", "n_gold", "weight", "coefficient")},
             "accuracy": estimate(row["accuracy"]),
             "calibration_error": plain(row["calibration_error"]),
             "raven": weight,
@@ -109,7 +109,7 @@ def _parts(teachers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _reading(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Name the most accurate teacher, and the one that the posterior gives the most weight."""
+    """Name the most accurate teacher, and the one with the most weight."""
     shares = [row["coverage"] for row in rows if row["coverage"] is not None]
     text = f"{count(len(rows))} teachers"
     if shares:
@@ -127,5 +127,5 @@ def _reading(rows: Sequence[Mapping[str, Any]]) -> str:
         return f"{text}."
     heaviest = max(weighted, key=lambda row: row["weight"])
     if heaviest is best:
-        return f"{text}, and the posterior gives its votes the most weight."
-    return f"{text}; the posterior gives the most weight to the votes of {heaviest['name']}."
+        return f"{text}, and these carry the most evidence."
+    return f"{text}; the most evidence comes from the votes of {heaviest['name']}."

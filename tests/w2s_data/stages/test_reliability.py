@@ -68,7 +68,7 @@ def test_a_scored_run_holds_the_reliability_of_its_teachers(tmp_path):
         gold = said[:N_GOLD]
         right = ((chance > 0.5) == codes)[:N_GOLD][gold].mean()
         assert teacher["accuracy"]["value"] == right
-        assert teacher["weight"] == summary["posterior"]["weights"][teacher["name"]]
+        assert teacher["coefficient"] == summary["posterior"]["weights"][teacher["name"]]
         assert [part["name"] for part in teacher["by_class"]] == list(CLASSES)
         assert [part["name"] for part in teacher["by_source"]] == ["mail", "web"]
     assert [(p["first"], p["second"]) for p in found["pairs"]] == [

@@ -191,8 +191,8 @@ def test_noise_adds_nothing_beyond_other_noise():
 
 def test_a_view_shrunk_to_nothing_adds_nothing():
     classes, said = votes_of([0.8, 0.55], 400, seed=9)
-    found = assess(said, classes, 100, weights={"t0": 1.2, "t1": 0.0})
-    assert found.teachers[0].weight == 1.2
+    found = assess(said, classes, 100, coefficients={"t0": 1.2, "t1": 0.0})
+    assert found.teachers[0].coefficient == 1.2
     assert "'t1' adds nothing beyond 't0'" in found.notes
 
 
