@@ -40,7 +40,7 @@ RAVEN: dict[str, tuple[str, dict[str, Any]]] = {
     "raven": ("raven", {}),
     "raven, per_sample": ("raven", {"per_sample": True}),
     "raven, start entropy": ("raven", {"start": "entropy"}),
-    "raven, easy_by_group": ("raven", {"easy_by_group": True}),
+    "raven, easy_by group": ("raven", {"easy_by": "group"}),
     "vsup": ("vsup", {}),
     "vsup, per_teacher": ("vsup", {"per_teacher": True}),
     "bayes": ("bayes", {}),

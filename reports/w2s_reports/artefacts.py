@@ -45,6 +45,8 @@ from w2s_data.stages.graph import (
     SPURIOUS,
     SWEEP,
     SWEEP_SUMMARY,
+    TEACH,
+    TEACHERS_SUMMARY,
     stage_of,
 )
 from w2s_data.utils import lock
@@ -321,6 +323,8 @@ def _read_others(run: Run, scores: pd.DataFrame, regression: bool) -> dict[str, 
     others = {}
     if regression and owner(run.manifest, WEAK_VALUES) is not None:
         others[Path(WEAK_VALUES).stem] = run.read_table(WEAK_VALUES, per_item=True)
+    if owner(run.manifest, TEACHERS_SUMMARY) is not None and run.follows(TEACH):
+        others[Path(TEACHERS_SUMMARY).stem] = _read_result(run, TEACHERS_SUMMARY, TEACH)
     return others | {
         name.removesuffix(".json"): _read_result(run, name, SCORE)
         for name in (POSTERIOR_SUMMARY, RELIABILITY, SHIFT_SUMMARY)

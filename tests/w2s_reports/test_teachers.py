@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from tests.sealing import seal
 from tests.w2s_reports.conftest import HOSTILE
 from w2s_data.teachers import assess_teachers
+from w2s_data.teachers.rules import label_by_rules
 from w2s_data.utils.io import jsonable
 from w2s_reports import build_report, summarize
+from w2s_reports.artefacts import Artefacts
 from w2s_reports.render import render
+from w2s_reports.summary.teachers import summarize_teachers
 
 MakeRun = Callable[..., Path]
 NAMES = ("expert", "expert again", "legacy", "silent")
@@ -124,3 +128,25 @@ def test_names_are_text(synthetic_run: MakeRun) -> None:
     assert HOSTILE not in report.to_html()
     assert "[/red]" in render(report.summary, "terminal", ["overlap"])
     assert "a\\|b" in report.to_markdown()
+
+
+def test_rules_of_a_single_teacher_are_a_section_of_their_own() -> None:
+    texts = ["good film", "good but bad", "bad", "dull", "good"] * 4
+    gold = np.array([1, 0, 0, 0, 0] * 4)
+    rules = {"positive": ["good"], "negative": ["bad", "never"]}
+    read = label_by_rules(texts, ["negative", "positive"], rules, gold=gold)
+    written = {"teachers": [{"name": "words", "summary": read.summary}]}
+    scores = pd.DataFrame({"id": [], "region": []})
+    artefacts = Artefacts(Path(), {}, {"teachers": written}, scores, False)
+    found = summarize_teachers(artefacts)
+    assert found is not None
+    (own,) = found["rules"]
+    assert (own["teacher"], own["n"]) == ("words", 3)
+    shown = [(r["name"], r["classes"], r["coverage"], r["conflicts"]) for r in own["rows"]]
+    assert shown == [
+        *[("good", "positive", 0.6, 0.2), ("bad", "negative", 0.4, 0.2)],
+        ("never", "", 0, 0),
+    ]
+    assert own["rows"][0]["accuracy"]["value"] == pytest.approx(1 / 3)
+    assert own["rows"][2]["accuracy"]["value"] is None
+    assert found["rows"] == ()

@@ -32,6 +32,7 @@ from w2s_data.utils.typing import AnyArray, BoolArray, FloatArray, RandomState
 from w2s_data.utils.validation import check_codes, check_seeds, check_weights, root_seed
 from w2s_data.utils.votes import abstains
 
+PARTS = ("groups", "sources")  # of rows
 SHOWN_VALUES = 8  # larger diagnostics (weights per point, paths) are left out of text and JSON
 
 
@@ -184,6 +185,7 @@ def fit_student(
     posterior: FloatArray | None = None,
     sample_weight: AnyArray | None = None,
     groups: AnyArray | None = None,
+    sources: AnyArray | None = None,
     validation: tuple[Any, Any] | None = None,
     seeds: int | Sequence[int] = 1,
     random_state: RandomState = None,
@@ -220,6 +222,8 @@ def fit_student(
         Non-negative; only ratios matter. Rows of weight 0 are left out of every training.
     groups : array (N,), optional
         Group of each point; methods that choose points report the shares of the groups.
+    sources : array (N,), optional
+        Source of each point, for methods that treat sources alike.
     validation : (features, labels), optional
         Rows for early stopping, never the test rows: labels (V,), or probabilities (V, C). The
         epoch with the least cross-entropy counts, seed by seed.
@@ -260,7 +264,7 @@ def fit_student(
     given = (settings or TrainingSettings()).replace(**own)
     chosen = make_method(method, **changes)
     labels, classes = as_weak_proba(weak_proba, class_names)
-    pool = _pool(labels, features, sample_weight, groups, gold, posterior)
+    pool = _pool(labels, features, sample_weight, (groups, sources), gold, posterior)
     if not chosen.uses_gold:
         pool, items = _without_gold(pool, items)
     resolved, called = given.resolve(pool.n_rows), name or chosen.name
@@ -315,7 +319,7 @@ def choose_l2(
     Arguments are those of `fit_student`. Methods that train on the same labels share a penalty.
     """
     labels = as_weak_proba(weak_proba)[0]
-    pool = _pool(labels, features, None, None, gold, posterior)
+    pool = _pool(labels, features, None, (None, None), gold, posterior)
     if not method.uses_gold:
         pool, _ = _without_gold(pool, None)
     kind = PairTask if settings.paired else HeadTask
@@ -327,7 +331,7 @@ def _pool(
     labels: FloatArray,
     features: Any,
     sample_weight: AnyArray | None,
-    groups: AnyArray | None,
+    parts: tuple[AnyArray | None, AnyArray | None],
     gold: AnyArray | None,
     posterior: FloatArray | None,
 ) -> Pool:
@@ -338,7 +342,7 @@ def _pool(
         labels,
         check_weights(sample_weight, n_rows),
         None if features is None else as_feature_matrix(features),
-        _groups(groups, n_rows),
+        *(_per_row(name, own, n_rows) for name, own in zip(PARTS, parts, strict=True)),
         check_codes(codes, n_rows, n_classes, "gold", unknown=True),
         None if posterior is None else check_posterior(posterior, labels),
     )
@@ -378,16 +382,16 @@ def _without_gold(pool: Pool, items: Sequence[Any] | None) -> tuple[Pool, Sequen
             pool.weak_proba[rest],
             pool.sample_weight[rest],
             None if pool.features is None else FeatureView(pool.features, rest),
-            None if pool.groups is None else pool.groups[rest],
+            *(None if own is None else own[rest] for own in (pool.groups, pool.sources)),
         )
         items = None if items is None else [items[row] for row in rest.tolist()]
     return replace(pool, sample_weight=pool.sample_weight * _voted(pool.weak_proba)), items
 
 
-def _groups(groups: Any, n: int) -> AnyArray | None:
-    if groups is None:
+def _per_row(name: str, values: Any, n: int) -> AnyArray | None:
+    if values is None:
         return None
-    array = np.asarray(groups)
+    array = np.asarray(values)
     if array.shape != (n,):
-        raise InputError(f"groups must have shape ({n},); got {array.shape}")
+        raise InputError(f"{name} must have shape ({n},); got {array.shape}")
     return array

@@ -41,7 +41,8 @@ class Pool:
     weak_proba: FloatArray
     sample_weight: FloatArray  # (N,)
     features: FeatureMatrix | None = None  # (N, D), for heads and methods that look at them
-    groups: AnyArray | None = None  # (N,), only reported on
+    groups: AnyArray | None = None  # (N,), reported on
+    sources: AnyArray | None = None  # (N,)
     gold: IntArray | None = None  # (N,), class codes, -1 where there is no gold label
     posterior: FloatArray | None = None  # (N, C), of gold and weak labels together
 

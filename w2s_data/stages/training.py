@@ -117,6 +117,7 @@ def gain_stage(
                 settings=chosen,
                 items=None if is_head else dataset.items,
                 groups=dataset.groups,
+                sources=dataset.sources,
                 class_names=dataset.class_names,
                 posterior=posterior_of(run, dataset),
                 test_by=test_by,

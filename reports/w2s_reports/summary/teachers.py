@@ -7,21 +7,23 @@ from typing import Any
 
 from w2s_data.stages.graph import GAIN, GAIN_SUMMARY, SCORE
 from w2s_data.teachers.beyond import FEWEST
+from w2s_data.utils.constants import LEVEL
 from w2s_reports.artefacts import Artefacts
 from w2s_reports.formats import count, format_estimate, name_of, percent, plain
 from w2s_reports.summary.parts import estimate, sentence, texts
 
 MOST_TEACHERS = 12  # side by side in a matrix, or in the columns of a table
 MOST_PAIRS = 15  # in a list
+MOST_RULES = 50  # of a teacher, those that vote most
 RAVEN = "raven"
 PARTS = {"source": "Source", "group": "Group", "class": "Class"}
 
 
 def summarize_teachers(artefacts: Artefacts) -> dict[str, Any] | None:
-    """Summarize the reliability of several teachers; None where a run has a single one."""
-    written = artefacts.overlap.get("reliability")
+    """Summarize the reliability of several teachers, and rules; None for one without rules."""
+    written, rules = artefacts.overlap.get("reliability"), _rules(artefacts)
     if not written:
-        return None
+        return _rules_alone(rules) if rules else None
     raven = _raven_weights(artefacts, len(written["teachers"]))
     rows = [
         {
@@ -45,8 +47,39 @@ def summarize_teachers(artefacts: Artefacts) -> dict[str, Any] | None:
         "n_pairs": len(pairs),
         "matrix": _matrix(rows, pairs) if len(rows) <= MOST_TEACHERS else [],
         "parts": _parts(written["teachers"][:MOST_TEACHERS]),
+        "rules": rules,
         "reading": _reading(rows),
         "notes": [sentence(note) for note in texts(written["notes"])],
+    }
+
+
+def _rules(artefacts: Artefacts) -> list[dict[str, Any]]:
+    """Return the rules of each teacher that has some, those that vote on most items first."""
+    found = []
+    for teacher in (artefacts.overlap.get("teachers") or {}).get("teachers", ()):
+        records = teacher["summary"].get("rules") or ()
+        rows = [
+            {
+                "name": name_of(own["rule"]),
+                "classes": ", ".join(name_of(one) for one in own["classes"]),
+                **{name: plain(own[name]) for name in ("coverage", "overlaps", "conflicts")},
+                "n_gold": plain(own["n_gold"]),
+                "accuracy": estimate(own["accuracy"]),
+            }
+            for own in sorted(records, key=lambda own: -own["n"])[:MOST_RULES]
+        ]
+        if rows:
+            found.append({"teacher": name_of(teacher["name"]), "n": len(records), "rows": rows})
+    return found
+
+
+def _rules_alone(rules: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Summarize a single teacher, which has rules."""
+    n = sum(own["n"] for own in rules)
+    none = dict.fromkeys(("rows", "pairs", "matrix", "parts", "notes"), ())
+    reading = f"One teacher, {count(n)} rules: they vote together, and the most votes win."
+    return {**none, "n_gold": None, "level": LEVEL, "n_pairs": 0, "rules": rules} | {
+        "reading": reading
     }
 
 

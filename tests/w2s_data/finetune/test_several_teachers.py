@@ -134,12 +134,15 @@ def test_the_easy_start_of_each_group_keeps_its_share():
     assert (found[~agreed & (groups != "c")] == 0).all()
 
 
-def test_raven_needs_groups_to_start_by_group():
+@pytest.mark.parametrize("part", ["group", "source"])
+def test_raven_needs_parts_to_start_by_them(part):
     features, teachers, _ = problem(2, 3)
-    with pytest.raises(InputError, match="easy_by_group needs the group of each row"):
-        fit("raven", features, teachers, easy_by_group=True)
-    groups = np.where(features[:, 0] > 0, "a", "b")
-    fit("raven", features, teachers, easy_by_group=True, groups=groups)
+    with pytest.raises(InputError, match=f"easy_by='{part}' needs the {part} of each row"):
+        fit("raven", features, teachers, easy_by=part)
+    parts = np.where(features[:, 0] > 0, "a", "b")
+    own = fit("raven", features, teachers, easy_by=part, **{f"{part}s": parts})
+    plain = fit("raven", features, teachers)
+    assert np.abs(own.predict_proba(features) - plain.predict_proba(features)).max() > 1e-5
 
 
 # cosupervised

@@ -33,6 +33,7 @@ class GainData:
     class_names: tuple[object, ...]
     groups: AnyArray | None = None  # (N,)
     posterior: FloatArray | None = None  # (N, C), of gold and weak labels together
+    sources: AnyArray | None = None  # (N,)
     # Test split of each test row, (N,) of str; None where all are in the one called "test".
     test_splits: AnyArray | None = None
 
@@ -126,6 +127,7 @@ class GainData:
             "inputs": inputs,
             "weak_proba": digest_array(self.weak_proba),
             "posterior": None if self.posterior is None else digest_array(self.posterior),
+            "sources": None if self.sources is None else sha256_json(self.sources.astype(str)),
             **hashes,
         }
 
@@ -140,6 +142,7 @@ def check_gain_data(
     groups: Any,
     class_names: Sequence[object] | None,
     posterior: Any = None,
+    sources: Any = None,
     test_by: Any = None,
 ) -> GainData:
     """Check the inputs of `measure_gain`, and raise an `InputError` that names what is wrong."""
@@ -149,7 +152,7 @@ def check_gain_data(
     n = len(inputs) if isinstance(inputs, list) else inputs.shape[0]
     teachers, classes = as_weak_proba(weak_proba, class_names)
     given = {"items": range(n), "weak_proba": teachers, "labels": labels, "splits": splits}
-    more = {"groups": groups, "test_by": test_by}
+    more = {"groups": groups, "sources": sources, "test_by": test_by}
     check_same_length(**given, **{name: part for name, part in more.items() if part is not None})
     names = tuple(classes.tolist())
     named = parse_splits(pd.Series(splits), "splits")
@@ -162,6 +165,7 @@ def check_gain_data(
         names,
         None if groups is None else np.asarray(groups, dtype=object),
         None if posterior is None else check_posterior(posterior, teachers),
+        None if sources is None else np.asarray(sources, dtype=object),
         _test_splits(base, named, test_by),
     )
     check_measurable(data.labels, named)

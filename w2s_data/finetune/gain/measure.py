@@ -47,6 +47,7 @@ def measure_gain(
     settings: TrainingSettings | None = None,
     items: Sequence[Any] | None = None,
     groups: AnyArray | Sequence[Any] | None = None,
+    sources: AnyArray | Sequence[Any] | None = None,
     class_names: Sequence[object] | None = None,
     posterior: FloatArray | None = None,
     test_by: AnyArray | Sequence[Any] | None = None,
@@ -97,6 +98,8 @@ def measure_gain(
     items : sequence of N items, for tunings "lora" and "full"; see `fit_student`
     groups : array (N,), optional
         Groups whose accuracies and worst accuracy are reported.
+    sources : array (N,), optional
+        For methods that treat sources alike, such as ``raven`` by ``easy_by="source"``.
     class_names : sequence of C names, optional
         In the order of the columns of `weak_proba`.
     posterior : array (N, C), optional
@@ -194,6 +197,7 @@ def measure_gain(
                 groups=groups,
                 class_names=class_names,
                 posterior=posterior,
+                sources=sources,
                 test_by=test_by,
             )
             if early_stopping and not len(data.known("validation")):

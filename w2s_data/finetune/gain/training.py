@@ -51,6 +51,7 @@ class Job:
     rows: IntArray  # (n,)
     weak_proba: FloatArray  # (n, M, C), or (n, C) gold labels of the ceiling
     groups: AnyArray | None = None
+    sources: AnyArray | None = None
     gold: IntArray | None = None  # (n,), for methods that use gold labels, -1 in the pool
     posterior: FloatArray | None = None  # (n, C), for the same
     # Trained to be compared with: only its test scores are needed.
@@ -103,8 +104,8 @@ class Laboratory:
         if method.uses_gold:
             gold = np.where(data.splits[rows] == "labelled", data.labels[rows], -1)
             posterior = None if data.posterior is None else data.posterior[rows]
-        groups = None if data.groups is None else data.groups[rows]
-        return Job(name, method, rows, data.weak_proba[rows], groups, gold, posterior)
+        parts = (None if own is None else own[rows] for own in (data.groups, data.sources))
+        return Job(name, method, rows, data.weak_proba[rows], *parts, gold, posterior)
 
     def reference_job(self, name: str) -> Job | None:
         """Return the job of a student of gold labels alone, or None where labels are missing."""
@@ -249,6 +250,7 @@ class Laboratory:
                 items=inputs if whole else None,
                 class_names=data.class_names,
                 groups=job.groups,
+                sources=job.sources,
                 gold=job.gold,
                 posterior=job.posterior,
                 validation=data.validation if self.early_stopping else None,

@@ -12,7 +12,7 @@ import numpy as np
 from w2s_data.errors import DegenerateDataWarning, InputError
 from w2s_data.finetune.methods.base import Method, Outcome
 from w2s_data.finetune.objectives import Batch, LabelObjective, Model, Objective
-from w2s_data.finetune.task import Task
+from w2s_data.finetune.task import Pool, Task
 from w2s_data.utils.typing import AnyArray, BoolArray, FloatArray, IntArray
 from w2s_data.utils.validation import between, nonnegative, one_of
 from w2s_data.utils.votes import abstains, mean_label, votes, voting_teachers
@@ -57,10 +57,10 @@ class Raven(Method):
     start : str
         "even", or "entropy": weights at the start in inverse proportion to a teacher's mean
         entropy (with `per_sample`, to that on the point).
-    easy_by_group : bool
-        Let each of `groups`, domains or sources, keep its share of the loss during the easy part,
-        and train on all points of one without agreement. Without it the domain on which teachers
-        agree most is learned first.
+    easy_by : str
+        "group" or "source" lets each of `groups` or `sources` keep its share of the loss during the
+        easy part, and trains on all points of one without agreement. With "none" the domain on
+        which teachers agree most is learned first.
 
     Notes
     -----
@@ -81,6 +81,7 @@ class Raven(Method):
         "weight_rate": nonnegative,
         "easy": between(0, 1, closed="left"),
         "start": one_of("even", "entropy"),
+        "easy_by": one_of("none", "group", "source"),
     }
 
     weight_rate: float = 0.01  # .003 is too slow, from .03 on the weights become one-hot
@@ -88,7 +89,7 @@ class Raven(Method):
     hard: bool = True
     per_sample: bool = False
     start: Literal["even", "entropy"] = "even"
-    easy_by_group: bool = False
+    easy_by: Literal["none", "group", "source"] = "none"
 
     def fit(self, task: Task) -> Outcome:
         """Train on a task."""
@@ -104,7 +105,7 @@ class Raven(Method):
         objective = _MixtureObjective(
             task.tensor(labels),
             task.tensor(~abstains(labels)),
-            task.tensor(easy_weights(agreed, pool.sample_weight, self._groups(task))),
+            task.tensor(easy_weights(agreed, pool.sample_weight, self._parts(pool))),
             task.tensor(self._first_weights(pool.weak_proba)).clone(),
             self._rate(task),
             self.easy if agreed.any() else 0.0,
@@ -120,13 +121,17 @@ class Raven(Method):
             diagnostics["sample_weights"] = objective.weights.cpu().numpy()
         return Outcome(model, diagnostics, controls)
 
-    def _groups(self, task: Task) -> AnyArray:
-        """Return the groups (N,) that each keep their share at the start: one, unless asked."""
-        if not self.easy_by_group:
-            return np.zeros(task.pool.n_rows)
-        if task.pool.groups is None:
-            raise InputError("raven: easy_by_group needs the group of each row, and there is none")
-        return task.pool.groups
+    def _parts(self, pool: Pool) -> AnyArray:
+        """Return the parts (N,) that each keep their share at the start: one, unless asked."""
+        if self.easy_by == "none":
+            return np.zeros(pool.n_rows)
+        parts = pool.groups if self.easy_by == "group" else pool.sources
+        if parts is None:
+            raise InputError(
+                f"raven: easy_by={self.easy_by!r} needs the {self.easy_by} of each row, and there "
+                "is none"
+            )
+        return parts
 
     def _first_weights(self, weak_proba: FloatArray) -> FloatArray:
         """Return weights at the start: (1, M), or (N, M) for each point.
