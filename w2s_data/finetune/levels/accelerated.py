@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from w2s_data.compute.device import is_out_of_memory
-from w2s_data.errors import InputError
+from w2s_data.errors import InputError, RunError
 from w2s_data.finetune.levels.lengths import pieces
 from w2s_data.finetune.levels.meter import Meter
 from w2s_data.finetune.levels.precision import make_accelerator
@@ -121,6 +121,11 @@ class WholeTrainer:
         """Take all steps, or fewer if the validation loss or a callback ends the training."""
         self._restore()
         done, n_steps = self.progress, self.schedule.n_steps
+        if self._add_up(done.step) != done.step * self.n_processes:
+            raise RunError(
+                f"{self.name}: not all processes found the same state of an earlier training: "
+                "put the checkpoint where all of them see it"
+            )
         # Skipped, not left out: the batches that follow must be those of an unbroken training.
         for _ in range(done.step):
             next(batches)
