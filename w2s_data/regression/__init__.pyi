@@ -1,9 +1,11 @@
 from .discrepancy import measured_beside_predicted as measured_beside_predicted
 from .forecast import ValueForecaster as ValueForecaster
+from .measure import measure_gain as measure_gain
 from .methods import ValueMethod as ValueMethod
 from .methods import available_methods as available_methods
 from .methods import make_method as make_method
 from .posterior import ValuePosterior as ValuePosterior
+from .result import ValueGainResult as ValueGainResult
 from .student import Student as Student
 from .student import fit_student as fit_student
 from .whole import WholeValues as WholeValues
