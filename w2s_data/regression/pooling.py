@@ -8,8 +8,9 @@ import numpy as np
 
 from w2s_data.utils.typing import BoolArray, FloatArray
 
-# Rows that equal weights and no offset count as, beside the gold rows.
-PRIOR_ROWS = 1.0
+# Rows that equal weights and no offset count as, beside the gold rows. With 1 the squared error is
+# 1 % larger at 50 gold rows on average, and at 200 next to nothing smaller.
+PRIOR_ROWS = 10.0
 
 
 @dataclass(frozen=True)
