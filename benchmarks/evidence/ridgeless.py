@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 sys.path.append(str(Path(__file__).parents[1]))  # the helpers that both folders share
-from corpora import load_corpus, minilm_features, parser
+from corpora import load_corpus, minilm_features, parser, tfidf_features
 
 from w2s_data.discrepancy.analyzer import DiscrepancyAnalyzer
 from w2s_data.discrepancy.design import design_risks
@@ -198,11 +198,14 @@ def real(cache: Path) -> Any:
 
     pixels = load_digits().data
     yield "digits, upper half", PCA(24).fit_transform(pixels), PCA(12).fit_transform(pixels[:, :32])
+    yield "digits, all pixels", pixels, pixels[:, :32]
     for name in ("customer_reviews",):
         corpus = load_corpus(name)
-        features = minilm_features(corpus, 6, cache)
-        weak = minilm_features(corpus, 0, cache)
-        yield f"{name}, MiniLM", PCA(32).fit_transform(features), PCA(16).fit_transform(weak)
+        strong = PCA(32).fit_transform(minilm_features(corpus, 6, cache))
+        embedded = minilm_features(corpus, 0, cache)
+        yield f"{name}, MiniLM's embeddings", strong, PCA(16).fit_transform(embedded)
+        words = tfidf_features(corpus, np.arange(len(corpus)), 48)
+        yield f"{name}, TF-IDF", strong, words
 
 
 def main() -> None:

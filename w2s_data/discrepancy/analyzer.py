@@ -201,9 +201,9 @@ class DiscrepancyAnalyzer(BaseEstimator):  # type: ignore[misc]
         """Predict the variance of teacher, student, supervised fine-tuning and ceiling.
 
         For Gaussian features the level is exact, with ``intercept=True`` for probes that fit one.
-        On real features the teacher's variance was 10 to 30 % above it, and the ratio of the
-        student's to the teacher's within 10 %: rely on the ratio (`pgr`, `opr`), and take levels
-        from `design.design_risks`, which needs no law of the features.
+        On real features the teacher's variance was up to 30 % above it, and more with heavy tails
+        and few rows; the student's part of it was within 10 %. Rely on ratios (`pgr`, `opr`), and
+        take levels from `design.design_risks`, which needs no law of the features.
 
         Variance only, not what features cannot represent: `predict_risk` adds it.
 

@@ -1,5 +1,7 @@
 from .gain.measure import measure_gain as measure_gain
 from .gain.result import GainResult as GainResult
+from .gradients import gradient_discrepancy as gradient_discrepancy
+from .gradients import gradient_features as gradient_features
 from .methods.base import Method as Method
 from .methods.registry import available_methods as available_methods
 from .methods.registry import make_method as make_method

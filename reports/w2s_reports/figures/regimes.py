@@ -53,7 +53,7 @@ def regimes(own: Mapping[str, Any]) -> Figure:
         "features can tell, as shares of the variance of the gold values. Solid lines are means "
         f"of {own['n_seeds']} draws, areas their intervals; dashed lines are the exact risks of "
         "ridgeless regression for Gaussian features. On real features the teacher's variance was "
-        "10 to 30 % above them, and the student's part of it within 10 %."
+        "up to 30 % above them, and the student's part of it within 10 %."
     )
     return Figure(
         f"sweep-{own['over']}-panels",

@@ -48,8 +48,12 @@ def check_value_sweep(settings: SweepSettings, known: Known) -> None:
         )
     if known.dataset is None:
         return
-    for role in ("strong", "weak"):
-        require_role(known.roles, role)
+    require_role(known.roles, "strong")
+    if "weak" not in known.roles:
+        raise NotApplicableError(
+            "a sweep of values trains its teacher anew in every draw, which takes weak features: "
+            "pass an encoder as weak, or a file as weak_features"
+        )
     if not len(known.dataset.rows("pool")):
         raise SplitError("the pool is empty, so that no student can be trained")
     if not known.dataset.is_labelled[known.dataset.rows("test")].any():

@@ -10,7 +10,7 @@ import pytest
 
 from w2s_data.cli import main
 from w2s_data.data.continuous import digit_ink
-from w2s_data.errors import InputError, NotApplicableError
+from w2s_data.errors import NotApplicableError
 from w2s_data.stages.checks import Known, check_stages
 from w2s_data.stages.graph import SWEEP, function_of
 from w2s_data.stages.sweep_settings import SweepSettings
@@ -49,5 +49,5 @@ def test_figures_of_classes_and_runs_without_weak_features_are_refused():
     with pytest.raises(NotApplicableError, match="over='eta' is a figure of classes"):
         check_stages({"sweep": SweepSettings(over="eta")}, known)
     check_stages({"sweep": SweepSettings()}, known)
-    with pytest.raises(InputError, match="weak features"):
+    with pytest.raises(NotApplicableError, match="anew in every draw, which takes weak features"):
         check_stages({"sweep": SweepSettings()}, Known(data, frozenset({"strong"})))
