@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields, replace
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -50,7 +49,7 @@ logger = logging.getLogger("w2s_data")
 
 
 def load_dataset(
-    data: str | Path | pd.DataFrame,
+    data: Any,
     *,
     item: str | Sequence[str] | None = None,
     kind: ItemKind | None = None,
@@ -87,8 +86,9 @@ def load_dataset(
         A table (CSV, TSV, JSON, Parquet, Arrow, also packed by gzip or zstd) or its URL; a folder
         or pattern such as "data/part-*.parquet" of files that hold one table, or its splits; what
         `save_to_disk` of the `datasets` library wrote; a folder of images with one subfolder per
-        class; a DataFrame; `example:NAME[?key=value&...]`; or, if no such file exists, a Hugging
-        Face data set `OWNER/NAME[:CONFIG]` (extra `hub`).
+        class; a DataFrame of pandas or Polars, an Arrow table, a `Dataset` or `DatasetDict` of
+        `datasets`; `example:NAME[?key=value&...]`; or, if no such file exists, a Hugging Face data
+        set `OWNER/NAME[:CONFIG]` (extra `hub`).
     item : str or list of str
         Column of texts, chat messages, image paths (relative to the table's folder), image bytes
         or vectors; a list of columns of numbers makes feature vectors. Guessed from the column's
@@ -203,7 +203,7 @@ def load_dataset(
 
 
 def load_new(
-    data: str | Path | pd.DataFrame,
+    data: Any,
     columns: Mapping[str, Any],
     class_names: Sequence[str],
     kind: ItemKind,

@@ -41,7 +41,8 @@ def resolved_encoder(encoder: Encoder, engine: Engine) -> Encoder:
     # A clone carries no weights: each worker loads the model on its own machine.
     copy: PretrainedEncoder = clone(encoder)
     copy.set_params(device=device)
-    return copy.set_params(dtype=copy.resolved_dtype())
+    copy.set_params(dtype=copy.resolved_dtype())
+    return copy
 
 
 def encode_shards(

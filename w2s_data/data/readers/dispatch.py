@@ -6,17 +6,20 @@ import difflib
 import glob
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
 from w2s_data.compute.memory import MemoryLimit
 from w2s_data.data.readers.folders import natural_order, read_files, read_path
 from w2s_data.data.readers.formats import format_of
-from w2s_data.data.readers.hub import read_hub
+from w2s_data.data.readers.hub import read_hub, read_one, read_splits
 from w2s_data.data.readers.saved import SAVED_FILES
-from w2s_data.data.readers.table import RawTable, with_index
+from w2s_data.data.readers.table import RawTable, frame_of, with_index
 from w2s_data.errors import FileFormatError, InputError
 from w2s_data.utils.storage import is_pattern, is_url, local_copy
 
@@ -28,8 +31,8 @@ OTHER_SUFFIXES = (
 )
 
 
-def read_raw(data: str | Path | pd.DataFrame, memory: MemoryLimit | None = None) -> RawTable:
-    """Read a table file, a folder, pattern or URL of some, images, a DataFrame or a hub data set.
+def read_raw(data: Any, memory: MemoryLimit | None = None) -> RawTable:
+    """Read a table file, a folder, pattern or URL of some, images, a table or a hub data set.
 
     Raise FileFormatError if nothing of that name exists, a file is not what its name promises, or
     the table does not fit in a quarter of the memory limit.
@@ -37,11 +40,9 @@ def read_raw(data: str | Path | pd.DataFrame, memory: MemoryLimit | None = None)
     if isinstance(data, pd.DataFrame):
         frame, notes = with_index(data)
         return RawTable(frame, notes=notes)
-    if not isinstance(data, str | Path):
-        raise InputError(
-            f"data must be a path, a name or a pandas DataFrame; got {type(data).__name__}"
-        )
     limit = memory or MemoryLimit.parse(None)
+    if not isinstance(data, str | Path):
+        return _read_object(data, limit)
     if is_url(data):
         return read_url(str(data), limit)
     path = Path(data).expanduser()
@@ -60,6 +61,24 @@ def read_raw(data: str | Path | pd.DataFrame, memory: MemoryLimit | None = None)
     if is_file_name or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?(:[\w.-]+)?", name):
         raise FileFormatError(_no_such_file(path))
     return read_hub(name, limit)
+
+
+def _read_object(data: Any, limit: MemoryLimit) -> RawTable:
+    """Read a table in memory: of Arrow, Polars and the like, or of the `datasets` library."""
+    if (
+        isinstance(data, Mapping)
+        and data
+        and all(hasattr(part, "with_format") for part in data.values())
+    ):
+        return read_splits(data, "data", limit)
+    if hasattr(data, "with_format"):
+        return read_one(data, "data", limit)
+    if hasattr(data, "__arrow_c_stream__"):
+        return RawTable(frame_of(pa.table(data)))
+    raise InputError(
+        "data must be a path, a name, or a table of pandas, Polars, Arrow or datasets; got "
+        f"{type(data).__name__}"
+    )
 
 
 def read_url(url: str, limit: MemoryLimit) -> RawTable:

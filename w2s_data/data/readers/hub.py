@@ -1,6 +1,9 @@
-"""Read data sets of the Hugging Face hub."""
+"""Read data sets of the Hugging Face hub, and those that its library has in memory."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 from w2s_data.compute.memory import MemoryLimit
 from w2s_data.data.readers.content import table_bytes, too_large
@@ -24,16 +27,27 @@ def read_hub(name: str, limit: MemoryLimit) -> RawTable:
             f"there is no file or folder {name!r}, and the hub has no data set of that name: "
             f"{first_line(error)}"
         ) from error
-    # As Arrow, so that images stay encoded bytes and labels stay codes.
-    tables = {split: part.with_format("arrow")[:] for split, part in loaded.items()}
-    n_bytes = sum(table.nbytes for table in tables.values())
-    if n_bytes > table_bytes(limit):
+    return read_splits(loaded, name, limit)
+
+
+def read_splits(loaded: Mapping[str, Any], name: str, limit: MemoryLimit) -> RawTable:
+    """Read every split of a data set that the `datasets` library holds."""
+    if sum(part.data.nbytes for part in loaded.values()) > table_bytes(limit):
         raise FileFormatError(f"cannot read {name!r}: {too_large(limit)}")
-    features = next(iter(loaded.values())).features
+    parts = {split: read_one(part, name, limit) for split, part in loaded.items()}
+    class_names = next(iter(parts.values())).class_names
+    return join_splits({split: part.frame for split, part in parts.items()}, name, class_names)
+
+
+def read_one(part: Any, name: str, limit: MemoryLimit) -> RawTable:
+    """Read a data set without splits that the `datasets` library holds."""
+    # As Arrow, so that images stay encoded bytes and labels stay codes.
+    table = part.with_format("arrow")[:]
+    if table.nbytes > table_bytes(limit):
+        raise FileFormatError(f"cannot read {name!r}: {too_large(limit)}")
     class_names = {
         column: tuple(feature.names)
-        for column, feature in features.items()
-        if isinstance(feature, datasets.ClassLabel)
+        for column, feature in part.features.items()
+        if type(feature).__name__ == "ClassLabel"
     }
-    frames = {split: frame_of(table) for split, table in tables.items()}
-    return join_splits(frames, name, class_names)
+    return RawTable(frame_of(table), name=name, class_names=class_names)

@@ -120,7 +120,7 @@ def test_unknown_suffix_and_wrong_type(tmp_path):
     (tmp_path / "t.xlsx").write_bytes(b"x")
     with pytest.raises(FileFormatError, match=r"from its suffix; valid: '\.csv'"):
         load_dataset(tmp_path / "t.xlsx")
-    with pytest.raises(InputError, match="path, a name or a pandas DataFrame; got list"):
+    with pytest.raises(InputError, match="a table of pandas, Polars, Arrow or datasets; got list"):
         load_dataset([1, 2])
 
 
