@@ -16,6 +16,7 @@ from w2s_data.finetune.settings import TrainingSettings
 from w2s_data.finetune.task import Pool
 from w2s_data.probes.ridge import RidgeProbe
 from w2s_data.probes.spectrum import refuse_unfit
+from w2s_data.regression.inputs import check_held_out
 from w2s_data.regression.material import Lesson
 from w2s_data.regression.whole import Scale
 from w2s_data.utils.typing import FloatArray
@@ -60,6 +61,7 @@ def train_head(
     entropy: int,
     seeds: tuple[int, ...],
     name: str,
+    validation: tuple[Any, Any] | None = None,
 ) -> tuple[LinearValues, float, list[dict[str, Any]]]:
     """Train the students of a lesson, one after another; return the last.
 
@@ -78,7 +80,7 @@ def train_head(
             model, penalty = LinearValues(coef, intercept), probe.penalty_
         else:
             model, penalty, done = _by_steps(
-                *(rows, own, head, capacity, settings, delta, entropy, seeds, name)
+                *(rows, own, head, capacity, settings, delta, entropy, seeds, name, validation)
             )
             history += [{**row, "link": number} for row in done]
         if number + 1 < len(lesson.capacities):
@@ -124,6 +126,7 @@ def _by_steps(
     entropy: int,
     seeds: tuple[int, ...],
     name: str,
+    validation: tuple[Any, Any] | None,
 ) -> tuple[LinearValues, float, list[dict[str, Any]]]:
     """Train heads by gradient steps on standardised features and targets."""
     loss: Any = "squared" if head == "squared" else "huber"
@@ -139,7 +142,13 @@ def _by_steps(
         settings = settings.replace(learning_rate=RATE)
     resolved = settings.replace(l2=float(penalty)).resolve(n)
     pool = Pool(scale.standardise(lesson.values)[:, None, None], lesson.weights, rows)
-    task = HeadTask(pool, resolved, name, entropy, seeds, False)
+    inputs, held_out = None, None
+    if validation is not None:
+        inputs, held_out = as_feature_matrix(validation[0]), check_held_out(*validation)
+        held_out = scale.standardise(held_out)[:, None]
+    task = HeadTask(
+        *(pool, resolved, name, entropy, seeds, False, held_out), validation_features=inputs
+    )
     trained = task.train(FitValues(loss, delta).objective(task), capacity=capacity)
     if not isinstance(trained, HeadModel):
         raise InputError(f"{name}: a head was expected; got {type(trained).__name__}")

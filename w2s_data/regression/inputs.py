@@ -67,6 +67,18 @@ def check_gold_values(targets: Any, n_rows: int, name: str = "targets") -> Float
     return values
 
 
+def check_held_out(inputs: Any, values: Any) -> FloatArray:
+    """Return the values (V,) of validation rows as float64; every row needs one."""
+    targets = _numbers(values, "validation values")
+    n_rows = inputs.shape[0] if hasattr(inputs, "shape") else len(inputs)
+    if targets.shape != (n_rows,):
+        raise InputError(f"validation values must have shape ({n_rows},); got {targets.shape}")
+    bad = np.flatnonzero(~np.isfinite(targets))
+    if len(bad):
+        raise InputError(f"validation values must be finite; they are not in {rows(bad)}")
+    return targets
+
+
 def check_rows(chosen: AnyArray | None, n_rows: int, name: str) -> AnyArray:
     """Return row numbers, ascending, of a mask (N,) or of row numbers; all rows by default."""
     if chosen is None:

@@ -133,6 +133,7 @@ def fit_student(
     settings: TrainingSettings | None = None,
     head: Head = "ridge",
     delta: float = HUBER_DELTA,
+    validation: tuple[Any, Any] | None = None,
     seeds: int | Sequence[int] = 1,
     random_state: RandomState = None,
     progress: bool | None = None,
@@ -169,6 +170,9 @@ def fit_student(
         models are ("squared" for all but "huber").
     delta : float
         Residual from which Huber's loss is linear, in standard deviations of the target.
+    validation : (features or items, values), optional
+        Rows for early stopping of students that are trained by steps, never the test rows: the
+        epoch with the least squared error counts, seed by seed.
     seeds : int or sequence of int
         Closed forms are the same for all seeds.
     random_state : int, Generator or None
@@ -215,6 +219,7 @@ def fit_student(
         head=head,
         delta=delta,
         items=items,
+        validation=validation,
         entropy=entropy,
         seeds=numbers,
         progress=progress,
@@ -265,10 +270,17 @@ def train_student(
     seeds: tuple[int, ...],
     progress: bool | None,
     name: str,
+    validation: tuple[Any, Any] | None = None,
 ) -> Student:
     """Train a student on the lesson of a method."""
     lesson = method.lesson(material)
-    how: dict[str, Any] = {"settings": settings, "entropy": entropy, "seeds": seeds, "name": name}
+    how: dict[str, Any] = {
+        "settings": settings,
+        "entropy": entropy,
+        "seeds": seeds,
+        "name": name,
+        "validation": validation,
+    }
     if settings.tuning != "head":
         whole = _tune(lesson, items, delta, head, progress, how)
         shown = {**lesson.diagnostics, **whole.diagnostics}

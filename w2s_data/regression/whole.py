@@ -9,14 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from w2s_data.errors import InputError, RunError
+from w2s_data.errors import InputError, RunError, rows
 from w2s_data.finetune.levels.adapters import JoinedModel, WholeModel, train_whole
 from w2s_data.finetune.levels.saved import load_whole, save_whole
 from w2s_data.finetune.levels.values import FitValues, ValueLoss
 from w2s_data.finetune.settings import TrainingSettings
 from w2s_data.finetune.task import Pool
+from w2s_data.regression.inputs import check_held_out
 from w2s_data.utils.reading import parsing
-from w2s_data.utils.typing import AnyArray, BoolArray, FloatArray
+from w2s_data.utils.typing import AnyArray, FloatArray
 from w2s_data.utils.validation import check_same_length, check_weights
 
 MAD_TO_SD = 1.4826  # of a normal distribution
@@ -164,14 +165,14 @@ def train_values(
     targets = np.asarray(values, dtype=np.float64)
     weights = check_weights(weight, len(targets))
     known = weights > 0
-    _check_finite(targets, known, "values")
+    bad = np.flatnonzero(known & ~np.isfinite(targets))
+    if len(bad):
+        raise InputError(f"values must be finite where they count; they are not in {rows(bad)}")
     scale = Scale.of(targets[known], weights[known], loss)
     standard = np.where(known, scale.standardise(targets), 0.0)
     held_out: tuple[Any, ...] = ()
     if validation is not None:
-        check_same_length(validation_items=validation[0], validation_values=validation[1])
-        own = np.asarray(validation[1], dtype=np.float64)
-        _check_finite(own, np.ones(len(own), dtype=bool), "validation values")
+        own = check_held_out(*validation)
         held_out = list(validation[0]), scale.standardise(own)[:, None]
     outcome, history = train_whole(
         FitValues(loss, delta),
@@ -194,12 +195,3 @@ def _check_settings(settings: TrainingSettings) -> None:
         raise InputError("tuning 'head' reads features; whole models need tuning 'lora' or 'full'")
     if settings.paired:
         raise InputError("a pair has an order and no value: leave out paired=True")
-
-
-def _check_finite(values: FloatArray, known: BoolArray, name: str) -> None:
-    bad = np.flatnonzero(known & ~np.isfinite(values))
-    if len(bad):
-        raise InputError(
-            f"{name} must be finite numbers; {len(bad)} are not, the first in row {bad[0]}: give "
-            "these rows weight 0 or leave them out"
-        )

@@ -129,3 +129,23 @@ def test_refusals(world):
         fit_student("naive", None, weak, tuning="full", model="models/none")
     with pytest.raises(InputError, match="has no parameter 'widht'"):
         fit_student("crossfit", x, weak, widht=1)
+
+
+@pytest.mark.parametrize("head", ["squared", "huber"])
+def test_early_stopping_keeps_the_epoch_of_the_least_squared_error(world, head):
+    x, _, weak, _ = world
+    mirrored = 2 * weak.mean() - weak[:200]  # the more it learns, the further it is from these
+    stopped, whole = (
+        fit_student(
+            "naive", x, weak, head=head, validation=own, random_state=0, epochs=30, patience=2
+        )
+        for own in ((x[:200], mirrored), None)
+    )
+    losses = stopped.history["validation_loss"]
+    assert losses.idxmin() == 0
+    assert len(losses) == 3
+    assert len(whole.history) == 30
+    error = np.mean((stopped.predict(x[:200]) - mirrored) ** 2)
+    assert error < 0.5 * np.mean((whole.predict(x[:200]) - mirrored) ** 2)
+    with pytest.raises(InputError, match=r"validation values must have shape \(200,\); got \(9,\)"):
+        fit_student("naive", x, weak, head=head, validation=(x[:200], mirrored[:9]))

@@ -187,7 +187,7 @@ def test_what_does_not_fit(models, rng, tmp_path):
         "a pair has an order and no value": lambda: train(model, items, values, paired=True),
         "all values to learn are 5": lambda: train(model, items, np.full(8, 5.0)),
         "items has 7, values has 8": lambda: train(model, items[:7], values),
-        "1 are not, the first in row 2": lambda: train(
+        "finite where they count; they are not in row 2": lambda: train(
             model, items, np.where(np.arange(8) == 2, np.inf, values)
         ),
         "validation values must be finite": lambda: train(
