@@ -14,11 +14,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from w2s_data.discrepancy.components import principal_components
+from w2s_data.discrepancy.equivalents import expected_risks
 from w2s_data.discrepancy.moments import total_moments
 from w2s_data.discrepancy.target import TargetParts, target_parts
 from w2s_data.discrepancy.theory import ROLES
 from w2s_data.errors import InputError
-from w2s_data.features.matrix import as_feature_matrix
+from w2s_data.features.matrix import as_feature_matrix, sampled
 from w2s_data.probes.ridge import RidgeProbe
 from w2s_data.sweep.options import SweepOptions
 from w2s_data.sweep.result import (
@@ -40,6 +41,7 @@ VARIANCE, ERROR = "variance", "error"
 N_SIZES = 5
 PER_DIMENSION = 4  # gold rows for each dimension that a model may have at the largest size
 ABOVE = 1.5  # rows for each dimension at the smallest size: nearer to 1 one draw rules the mean
+POPULATION, PER_POPULATION = 2000, 10  # gold rows that stand for all, and for each dimension
 AXES = {"gold": "gold values", "pool": "weak values"}
 LEFT = "student's part of the teacher's variance"
 
@@ -168,20 +170,22 @@ def measure(world: ValueWorld, seed: int, options: SweepOptions) -> Cell:
             f"at least {int(1.5 * least) + 1} are needed"
         )
     for name, weak in regimes.weak.items():
-        parts = target_parts(regimes.strong[known], weak[known], world.targets[known])
         floor = _floor(world, regimes.strong, weak, known)
+        # What is expected is the same for every draw.
+        theory = _Theory.of(world, regimes.strong, weak, known) if seed == 0 else None
         for size in sizes(least, most):
             rows = {"gold": (size, N), "pool": (n, size)}[options.over]
             cut = [(gold[: rows[0]], pool[: rows[1]]) for gold, pool in halves]
-            told = _told(parts, *rows)
-            found = _measured(world, regimes.strong, weak, cut, floor)
-            for role, label in MODELS.items():
-                for unit in (VARIANCE, ERROR):
-                    if role in found:
-                        cell.add(_key(name, label, unit, "measured"), size, found[role][unit])
-                    cell.add(_key(name, label, unit, "predicted"), size, told[role][unit])
-        cell.facts |= {f"d_w, {name}": parts.d_w, f"d_sw, {name}": parts.d_sw}
-    cell.facts["d_s"] = d_s
+            numbers = {"measured": _measured(world, regimes.strong, weak, cut, floor)}
+            if theory is not None:
+                numbers["predicted"] = theory.told(*rows)
+            for kind, found in numbers.items():
+                for role, own in found.items():
+                    for unit in (VARIANCE, ERROR):
+                        cell.add(_key(name, MODELS[role], unit, kind), size, own[unit])
+        if theory is not None:
+            parts = theory.parts
+            cell.facts |= {f"d_w, {name}": parts.d_w, f"d_sw, {name}": parts.d_sw, "d_s": d_s}
     return cell
 
 
@@ -189,17 +193,43 @@ def _key(panel: str, model: str, unit: str, kind: str) -> str:
     return " | ".join((panel, model, unit, kind))
 
 
-def _told(parts: TargetParts, n: int, N: int) -> dict[str, dict[str, float]]:
-    """Return variance and error of every model by the exact form for Gaussian features."""
-    risks = parts.risks(n, N)
-    bias = {"teacher": parts.rho_w, "student": parts.rho_s + parts.c2}
-    return {
-        role: {
-            ERROR: getattr(risks, role),
-            VARIANCE: getattr(risks, role) - bias.get(role, parts.rho_s),
-        }
-        for role in ROLES
-    }
+@dataclass(frozen=True)
+class _Theory:
+    """What is expected of ridgeless regression on a regime's features."""
+
+    strong: FloatArray  # of the rows with a gold value that are no test rows
+    weak: FloatArray
+    targets: FloatArray
+    parts: TargetParts
+
+    @classmethod
+    def of(
+        cls, world: ValueWorld, strong: FloatArray, weak: FloatArray, known: IntArray
+    ) -> _Theory:
+        parts = target_parts(strong[known], weak[known], world.targets[known])
+        rows = sampled(known, POPULATION, np.random.default_rng(world.entropy))
+        return cls(strong[rows], weak[rows], world.targets[rows], parts)
+
+    def told(self, n: int, N: int) -> dict[str, dict[str, float]]:
+        """Return variance and error of every model."""
+        parts = self.parts
+        bias = dict.fromkeys(ROLES, parts.rho_s)
+        bias |= {"teacher": parts.rho_w, "student": parts.rho_s + parts.c2}
+        variance = self._variance(n, N)
+        if variance is None:
+            risks = parts.risks(n, N)
+            variance = {role: getattr(risks, role) - bias[role] for role in ROLES}
+        return {role: {VARIANCE: v, ERROR: v + bias[role]} for role, v in variance.items()}
+
+    def _variance(self, n: int, N: int) -> dict[str, float] | None:
+        """Return the variances on these features; None where rows are too few to stand for all."""
+        if len(self.targets) < PER_POPULATION * (self.strong.shape[1] + self.weak.shape[1]):
+            return None
+        try:
+            found = expected_risks(self.strong, self.weak, self.targets, n=n, N=N).variance
+        except InputError:
+            return None
+        return {role: getattr(found, role) for role in ROLES}
 
 
 def _floor(world: ValueWorld, strong: FloatArray, weak: FloatArray, known: IntArray) -> float:

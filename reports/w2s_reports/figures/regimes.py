@@ -51,9 +51,8 @@ def regimes(own: Mapping[str, Any]) -> Figure:
     caption = (
         "On the left the variance, on the right the error beyond what no linear model of both "
         "features can tell, as shares of the variance of the gold values. Solid lines are means "
-        f"of {own['n_seeds']} draws, areas their intervals; dashed lines are the exact risks of "
-        "ridgeless regression for Gaussian features. On real features the teacher's variance was "
-        "up to 30 % above them, and the student's part of it within 10 %."
+        f"of {own['n_seeds']} draws, areas their intervals; dashed lines are what theory expects "
+        "of ridgeless regression on these features, with no number fitted to the curves."
     )
     return Figure(
         f"sweep-{own['over']}-panels",
