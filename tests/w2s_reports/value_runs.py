@@ -150,8 +150,10 @@ def make_value_run(
     manifest["data"] |= {"task": "regression", "class_names": []}
     manifest["stages"]["score"]["files"] |= {"posterior.json": None, "posterior.parquet": None}
     values = {"teacher": teacher, "stacked": student, "naive": teacher}
-    predictions = pd.DataFrame({"id": items["id"], "split": split, "target": target, **values})
-    predictions = predictions[split == "test"]
+    columns = {
+        f"{name} / value": np.where(split == "test", v, np.nan) for name, v in values.items()
+    }
+    predictions = pd.DataFrame({"id": items["id"], "split": split, "target": target, **columns})
     contents: dict[str, dict[str, Any]] = {
         "gain": {
             "gain.json": gain_summary(extra),

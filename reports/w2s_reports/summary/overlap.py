@@ -115,14 +115,16 @@ def overlap(artefacts: Artefacts) -> dict[str, Any]:
         result[key] = estimate(given, level) | {"explained": plain(given.get("explained"))}
     for key in ("weak_accuracy", "confident_accuracy"):
         result[key] = _accuracy(written, key, level)
+    result["weak_mse"] = estimate(written.get("weak_mse"))
     low, high = written.get("range") or (None, None)
     result["range"] = {"value": None, "low": plain(low), "high": plain(high), "level": level}
     result["regions_by"] = written.get("regions_by", "thresholds")
     result["quantified_by"] = written.get("quantified_by", "count")
-    return result | {"doubt": _doubt(result, written.get("objection") or "")}
+    doubt = _doubt(result, written.get("objection") or "", artefacts.sureness)
+    return result | {"doubt": doubt}
 
 
-def _doubt(overlap: Mapping[str, Any], objection: str) -> str:
+def _doubt(overlap: Mapping[str, Any], objection: str, sureness: str) -> str:
     """Say why the density should not be relied on; empty if its level is supported."""
     if overlap["quantified_by"] == "mixture":
         return ""
@@ -130,7 +132,7 @@ def _doubt(overlap: Mapping[str, Any], objection: str) -> str:
         return f"a rank and a range rather than a number, since {objection}"
     explained = {
         name: overlap[f"{key}_threshold"]["explained"]
-        for name, key in (("margin", "confidence"), ("alignment", "alignment"))
+        for name, key in ((sureness, "confidence"), ("alignment", "alignment"))
     }
     poor = [n for n, share in explained.items() if share is not None and share < UNIFORM_EXPLAINED]
     if not poor or overlap["density"]["value"] is None:

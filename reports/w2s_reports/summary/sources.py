@@ -28,6 +28,7 @@ FEWEST_RANKED = 4  # sources of which a rank correlation is worth a word
 FEW_RANKED = 8  # of which it is still vague
 MANY_SOURCES = 20  # from which some lie apart by chance alone
 ALIKE, UNLIKE = 0.8, 0.3  # Spearman's correlation of two rankings that agree, that do not
+FOLLOWS = " The selection below also weighs whether weak labels follow from the strong features."
 TO_GROUP = f"`{GROUPS.command}` adds reliability and near-duplicates of each source."
 TO_COST = (
     f"`{SELECT.with_options(budget='N', costs='SOURCE=COST')}` adds what an item costs, and how "
@@ -45,6 +46,7 @@ def slices(artefacts: Artefacts, role: str) -> dict[str, Any]:
             "density": from_columns(row, "density", overlap.get("level")),
             **{name: plain(row.get(name)) for name in ("hard_only", "easy_only")},
             "weak_accuracy": from_columns(row, "weak_accuracy", overlap.get("level")),
+            "weak_mse": estimate(row.get("weak_mse")),
         }
         for row in overlap.get(f"by_{role}") or []
     ]
@@ -77,13 +79,15 @@ def summarize_sources(artefacts: Artefacts) -> dict[str, Any]:
         for name in ("density", "weak_accuracy")
     }
     agreement = _agreement(rows)
-    missing = [text for text, known in ((TO_GROUP, analysed), (TO_COST, costs)) if not known]
+    # There is no selection where labels are values.
+    known = ((TO_GROUP, analysed), (TO_COST, costs or artefacts.is_regression))
+    missing = [text for text, numbers in known if not numbers]
     return {
         "hint": result["hint"],
         "rows": rows,
         "agreement": agreement,
         "reading": _reading(rows, whole, agreement),
-        "advice": _advice(rows, whole) if len(rows) > 1 else [],
+        "advice": _advice(rows, whole, artefacts.is_regression) if len(rows) > 1 else [],
         "missing": missing if rows else [],
     }
 
@@ -113,7 +117,6 @@ def _row(
         **{
             name: from_columns(written, name, level) for name in ("confident", "confident_accuracy")
         },
-        "weak_mse": estimate(written.get("weak_mse")),
         "reliability": estimate(analysed.get("purity")),
         **{name: plain(analysed.get(name)) for name in ("n_duplicates", "n_leaking")},
         "n_items": plain(analysed.get("n")),
@@ -223,7 +226,7 @@ def _column(name: str) -> Callable[[Row], Any]:
     return lambda row: row[name]["value"]
 
 
-def _advice(rows: Sequence[Row], whole: Row) -> list[str]:
+def _advice(rows: Sequence[Row], whole: Row, regression: bool) -> list[str]:
     """Advise on sources with wrong labels, with near-duplicates, and in general."""
     text = []
     _, wrong = apart(rows, "weak_accuracy", whole["weak_accuracy"])
@@ -246,8 +249,8 @@ def _advice(rows: Sequence[Row], whole: Row) -> list[str]:
         )
     text += _best_value(rows, wrong)
     text.append(
-        "Do not buy by density alone: it rewards one-sided and noisy sources. The selection below "
-        "also weighs whether weak labels follow from the strong features."
+        "Do not buy by density alone: it rewards one-sided and noisy sources."
+        + ("" if regression else FOLLOWS)
     )
     return text
 

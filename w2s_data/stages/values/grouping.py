@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from sklearn.base import clone
 
 from w2s_data.compute.context import Compute
@@ -97,7 +96,7 @@ def group_values(
         "analyzer": analyzer.get_params(),
         "spurious": spurious.get_params(),
     }
-    student, student_values = _student(run, dataset)
+    student, student_values = _student(run)
     if student:  # a setting and not an input: groups that were described before stay valid
         recorded["student"] = student
     if (earlier := run.earlier(GROUPS, recorded)) is not None:
@@ -147,7 +146,7 @@ def group_values(
     return StageResult(run.read(GROUPS))
 
 
-def _student(run: Run, dataset: W2SDataset) -> tuple[dict[str, str], FloatArray | None]:
+def _student(run: Run) -> tuple[dict[str, str], FloatArray | None]:
     """Return the best method of the run's gain, and its student's values, NaN beside test rows."""
     files = run.manifest["stages"].get(GAIN.name, {}).get("files", {})
     if PREDICTIONS not in files or not run.follows(GAIN):
@@ -156,10 +155,10 @@ def _student(run: Run, dataset: W2SDataset) -> tuple[dict[str, str], FloatArray 
     if not methods:
         return {}, None
     best = str(methods[0]["name"])
-    table = run.read_table(PREDICTIONS, ["id", best])
-    values = pd.Series(table[best].to_numpy(dtype=np.float64), index=table["id"].astype(str))
+    column = f"{best} / value"
+    values = run.read_table(PREDICTIONS, [column], per_item=True)[column]
     found = {"method": best, "gain": run.manifest["stages"][GAIN.name]["key"]}
-    return found, values.reindex(dataset.ids.astype(str)).to_numpy()
+    return found, values.to_numpy(dtype=np.float64)
 
 
 def _noise(dataset: W2SDataset, strong: FeatureMatrix) -> float:

@@ -16,6 +16,7 @@ from w2s_reports.formats import count, format_interval, name_of, significant
 from w2s_reports.summary.parts import estimate
 
 MOST_BINS, ROWS_PER_BIN = 10, 15  # with fewer rows the mean of a bin is chance
+SMALL = 0.05  # difference of a slope from 1
 FEWEST = 10  # items, of which a slope is worth a word
 TEACHER, STUDENT = "teacher", "student"
 
@@ -36,15 +37,14 @@ def read_predictions(artefacts: Artefacts) -> tuple[pd.DataFrame, str]:
     )
     methods = (artefacts.later.get(GAIN_SUMMARY) or {}).get("methods") or ()
     name = str(methods[0]["name"]) if methods else ""
-    if table is None or name not in table:
+    columns = {TEACHER: "teacher / value", STUDENT: f"{name} / value"}
+    if table is None or not set(columns.values()) <= set(table.columns):
         return found, ""
-    row_of = pd.Series(found.index, index=scores["id"].astype(str))
-    rows = row_of.reindex(table["id"].astype(str))
-    if rows.isna().any():  # the items have changed since
+    # Predictions name items by id: another order or other items would mislabel them.
+    if not scores["id"].astype(str).reset_index(drop=True).equals(table["id"].astype(str)):
         return found, ""
-    for model, column in ((TEACHER, "teacher"), (STUDENT, name)):
-        values = pd.Series(table[column].to_numpy(dtype=np.float64), index=rows.astype(int))
-        found[model] = values.reindex(found.index)
+    for model, column in columns.items():
+        found[model] = table[column].to_numpy(dtype=np.float64)
     return found, name
 
 
@@ -138,12 +138,15 @@ def _reading(model: Mapping[str, Any], about: str) -> str:
         return f"{text} predicts one value for all."
     limits = format_interval(slope, "number")
     text += f" has a slope of {significant(slope['value'], 3)} ({limits}): "
-    if slope["low"] is not None and slope["low"] > 1:
+    # A slope that differs by a few hundredths costs nothing, however certain it is.
+    if slope["low"] is None or abs(slope["value"] - 1) < SMALL:
+        text += "a prediction can be taken at its word"
+    elif slope["low"] > 1:
         text += "its predictions are too close together, true values lie further from the mean"
-    elif slope["high"] is not None and slope["high"] < 1:
+    elif slope["high"] < 1:
         text += "its predictions lie too far apart, true values are nearer to the mean"
     else:
-        text += "a difference between predictions is one of the same size between true values"
+        text += "no certain sign that its predictions lie too near together or too far apart"
     high = offset["low"] is not None and offset["low"] > 0
     low = offset["high"] is not None and offset["high"] < 0
     if high or low:
