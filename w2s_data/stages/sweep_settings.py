@@ -31,7 +31,8 @@ class SweepSettings(Settings):
     over: Over = Field(
         "overlap",
         description="Share of overlap points, of a group (eta), number of gold or of weak labels "
-        "(pool), noise of the weak labels, the models, or the rounds of the run's selection.",
+        "(pool), noise of the weak labels, the models, or the rounds of the run's selection; "
+        "where labels are values, gold or pool (the default there).",
     )
     seeds: Count = Field(5, description="Draws of labelled set and pool.")
     draws: Count = Field(3, description="Random training sets behind each number of a seed.")
