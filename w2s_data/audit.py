@@ -19,6 +19,7 @@ from w2s_data.errors import (
     NotApplicableError,
     SplitError,
 )
+from w2s_data.finetune.levels.together import led
 from w2s_data.run import Run
 from w2s_data.stages.checks import NOTHING, Known, check_compute, check_stages
 from w2s_data.stages.config import Config, load_config
@@ -109,6 +110,7 @@ class AuditedRun(Run):
         return run_stage(self, settings, Compute(progress=False, seed=self.seed))
 
 
+@led
 def audit(
     data: Any = None,
     *,

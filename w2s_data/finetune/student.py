@@ -13,11 +13,12 @@ import pandas as pd
 
 from w2s_data.errors import InputError
 from w2s_data.features.matrix import FeatureView, as_feature_matrix
-from w2s_data.finetune.levels.adapters import JoinedModel, WholeModel, train_whole
+from w2s_data.finetune.levels.adapters import JoinedModel, WholeModel
 from w2s_data.finetune.levels.head import HeadTask
 from w2s_data.finetune.levels.linear import HeadModel
 from w2s_data.finetune.levels.precision import is_main
 from w2s_data.finetune.levels.saved import HEAD, load_whole, save_whole
+from w2s_data.finetune.levels.shared import train_together
 from w2s_data.finetune.levels.store import read_student, write_student
 from w2s_data.finetune.methods.base import Method
 from w2s_data.finetune.methods.registry import make_method
@@ -32,7 +33,6 @@ from w2s_data.utils.typing import AnyArray, BoolArray, FloatArray, RandomState
 from w2s_data.utils.validation import check_codes, check_seeds, check_weights, root_seed
 from w2s_data.utils.votes import abstains
 
-PARTS = ("groups", "sources")  # of rows
 SHOWN_VALUES = 8  # larger diagnostics (weights per point, paths) are left out of text and JSON
 
 
@@ -284,7 +284,7 @@ def fit_student(
         if items is None:
             raise InputError(f"tuning {given.tuning!r} reads texts or images: pass items")
         inputs, targets = _held_out(validation, classes, list)
-        outcome, history = train_whole(
+        outcome, history = train_together(
             *(chosen, pool, resolved, items, inputs or (), targets),
             entropy=entropy,
             seeds=numbers,
@@ -342,7 +342,8 @@ def _pool(
         labels,
         check_weights(sample_weight, n_rows),
         None if features is None else as_feature_matrix(features),
-        *(_per_row(name, own, n_rows) for name, own in zip(PARTS, parts, strict=True)),
+        _per_row("groups", parts[0], n_rows),
+        _per_row("sources", parts[1], n_rows),
         check_codes(codes, n_rows, n_classes, "gold", unknown=True),
         None if posterior is None else check_posterior(posterior, labels),
     )
@@ -382,7 +383,8 @@ def _without_gold(pool: Pool, items: Sequence[Any] | None) -> tuple[Pool, Sequen
             pool.weak_proba[rest],
             pool.sample_weight[rest],
             None if pool.features is None else FeatureView(pool.features, rest),
-            *(None if own is None else own[rest] for own in (pool.groups, pool.sources)),
+            None if pool.groups is None else pool.groups[rest],
+            None if pool.sources is None else pool.sources[rest],
         )
         items = None if items is None else [items[row] for row in rest.tolist()]
     return replace(pool, sample_weight=pool.sample_weight * _voted(pool.weak_proba)), items

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from w2s_data.errors import InputError, RunError, rows
-from w2s_data.finetune.levels.adapters import JoinedModel, WholeModel, train_whole
+from w2s_data.finetune.levels.adapters import JoinedModel, WholeModel
 from w2s_data.finetune.levels.saved import load_whole, save_whole
+from w2s_data.finetune.levels.shared import train_together
 from w2s_data.finetune.levels.values import FitValues, ValueLoss
 from w2s_data.finetune.settings import TrainingSettings
 from w2s_data.finetune.task import Pool
@@ -174,7 +175,7 @@ def train_values(
     if validation is not None:
         own = check_held_out(*validation)
         held_out = list(validation[0]), scale.standardise(own)[:, None]
-    outcome, history = train_whole(
+    outcome, history = train_together(
         FitValues(loss, delta),
         Pool(standard[:, None, None], weights),
         settings.resolve(len(targets)),

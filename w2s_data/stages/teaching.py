@@ -15,6 +15,7 @@ from w2s_data.data.columns import is_empty
 from w2s_data.data.dataset import W2SDataset
 from w2s_data.data.weak import proba_table
 from w2s_data.errors import DegenerateDataWarning, InputError, listing, unknown
+from w2s_data.finetune.levels.together import led
 from w2s_data.run import Run, writes
 from w2s_data.stages.checks import Known
 from w2s_data.stages.embedding import ROLES, check_embed
@@ -78,6 +79,7 @@ class Planned:
         return Selection(**{**rows.model_dump(), **_joined(rows, self.member.part)})
 
 
+@led
 @writes
 def teach_stage(
     run: Run, settings: TeachSettings | None = None, compute: Compute | None = None

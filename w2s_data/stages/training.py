@@ -11,6 +11,7 @@ import numpy as np
 from w2s_data.compute.context import Compute
 from w2s_data.errors import DegenerateDataWarning, InputError
 from w2s_data.finetune.gain.data import check_measurable
+from w2s_data.finetune.levels.together import led
 from w2s_data.run import Run, writes
 from w2s_data.stages.checks import Known
 from w2s_data.stages.embedding import load_features, required
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from w2s_data.finetune.methods.base import Method
 
 
+@led
 @writes
 def gain_stage(
     run: Run, settings: GainSettings | None = None, compute: Compute | None = None

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from w2s_data.features.matrix import ArrayFeatures, FeatureMatrix, FeatureView
-from w2s_data.finetune.levels.adapters import WholeModel
-from w2s_data.finetune.levels.together import is_led, share
 from w2s_data.finetune.settings import TrainingSettings
 from w2s_data.finetune.student import Student, fit_student
 from w2s_data.shift.predictions import log_chances
@@ -189,23 +187,16 @@ class FinetunedTeacher:
         training = self.training
         if self.folder is not None:
             training = training.replace(checkpoint=self.folder / f"{name}{TRAINING}")
-        fit = partial(
-            fit_student,
+        return fit_student(
             METHOD,
             FeatureView(inputs, rows) if self.features else None,
             targets,
             items=None if self.features else [inputs[row] for row in rows.tolist()],
             settings=training,
             random_state=self.items.compute.seed,
+            progress=self.items.compute.progress,
             name="teacher",
         )
-        own = partial(fit, progress=self.items.compute.progress)
-        if self.features or not is_led():
-            return own()
-        student = share(own, partial(fit, progress=False))
-        # With whole weights: this process alone lets it predict, and saves it.
-        weights = student.model.weights(0)
-        return replace(student, model=WholeModel.from_weights(weights, training.device))
 
     def _predict(self, student: Student, items: Items) -> FloatArray:
         return self._spread(student.predict_proba(self._inputs(items)))

@@ -61,7 +61,7 @@ def _rules(artefacts: Artefacts) -> list[dict[str, Any]]:
         rows = [
             {
                 "name": name_of(own["rule"]),
-                "classes": ", ".join(name_of(one) for one in own["classes"]),
+                "classes": ", ".join(filter(None, map(name_of, own["classes"]))),
                 **{name: plain(own[name]) for name in ("coverage", "overlaps", "conflicts")},
                 "n_gold": plain(own["n_gold"]),
                 "accuracy": estimate(own["accuracy"]),

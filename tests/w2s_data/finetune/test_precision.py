@@ -13,7 +13,8 @@ from tests.w2s_data.finetune.test_adapters import reviews, train, weak
 from tests.w2s_data.finetune.tiny import accuracy, save_tiny_model
 from w2s_data.errors import InputError
 from w2s_data.finetune import measure_gain
-from w2s_data.finetune.levels.precision import is_half, make_accelerator
+from w2s_data.finetune.gain import measure
+from w2s_data.finetune.levels.precision import is_half, make_accelerator, n_processes
 from w2s_data.finetune.levels.sharding import is_sharded, shard
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -54,17 +55,29 @@ def test_weights_divided_by_deepspeed_are_refused(monkeypatch):
 )
 def test_other_ways_to_divide_weights_are_refused(monkeypatch, plan, message):
     assert not is_sharded()  # one process has nothing to divide
-    for name, value in {**plan, "WORLD_SIZE": "2", "ACCELERATE_USE_FSDP": "true"}.items():
+    two = {"WORLD_SIZE": "2", "RANK": "0", "ACCELERATE_USE_FSDP": "true"}
+    for name, value in {**plan, **two}.items():
         monkeypatch.setenv(name, value)
     assert is_sharded()
     with pytest.raises(InputError, match=message):
         shard(torch.nn.Linear(2, 2), [], CPU)
 
 
-def test_several_processes_do_not_write_one_checkpoint(monkeypatch, tmp_path, rng):
-    monkeypatch.setenv("WORLD_SIZE", "2")
+def test_an_engine_and_several_processes_are_one_too_many(monkeypatch, tmp_path, rng):
+    monkeypatch.setattr(measure, "n_processes", lambda: 2)
     features, labels = rng.normal(size=(9, 2)), np.arange(9) % 2
-    with pytest.raises(InputError, match="2 processes cannot write one checkpoint"):
+    with pytest.raises(InputError, match="choose one of them"):
         measure_gain(
-            features, labels, labels, ["pool"] * 9, checkpoint=tmp_path / "c", random_state=0
+            *(features, labels, labels, ["pool"] * 9),
+            checkpoint=tmp_path / "c",
+            random_state=0,
+            engine=SimpleNamespace(name="ray"),
         )
+
+
+def test_a_size_without_a_rank_is_a_single_process(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "8")
+    monkeypatch.delenv("RANK", raising=False)
+    assert n_processes() == 1
+    monkeypatch.setenv("RANK", "3")
+    assert n_processes() == 8

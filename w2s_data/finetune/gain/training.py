@@ -104,8 +104,11 @@ class Laboratory:
         if method.uses_gold:
             gold = np.where(data.splits[rows] == "labelled", data.labels[rows], -1)
             posterior = None if data.posterior is None else data.posterior[rows]
-        parts = (None if own is None else own[rows] for own in (data.groups, data.sources))
-        return Job(name, method, rows, data.weak_proba[rows], *parts, gold, posterior)
+        groups, sources = (
+            None if own is None else own[rows] for own in (data.groups, data.sources)
+        )
+        labels = data.weak_proba[rows]
+        return Job(name, method, rows, labels, groups, sources, gold, posterior)
 
     def reference_job(self, name: str) -> Job | None:
         """Return the job of a student of gold labels alone, or None where labels are missing."""

@@ -26,7 +26,8 @@ def process_device(name: str) -> torch.device:
 
 def n_processes() -> int:
     """Return how many processes train together."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    # Both, as a launcher sets them: some systems set the size alone, for a single process.
+    return int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
 
 
 def is_main() -> bool:

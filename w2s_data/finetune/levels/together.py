@@ -75,7 +75,7 @@ def led(function: Callable[P, T]) -> Callable[P, T]:
 
 def is_led() -> bool:
     """Return whether this process leads others, which wait for `share`."""
-    return _state.leading
+    return _state.leading and not _state.training
 
 
 def share(own: Callable[..., T], others: Callable[..., Any], *arguments: Any) -> T:
@@ -84,7 +84,7 @@ def share(own: Callable[..., T], others: Callable[..., Any], *arguments: Any) ->
     `others` is what they call, a function that can be pickled. Raise EngineError if a process is
     lost.
     """
-    if not _state.leading:
+    if not is_led():
         return own(*arguments)
     _broadcast((others, arguments))
     return _together(functools.partial(own, *arguments))
