@@ -140,13 +140,14 @@ def students(
 
 
 def compare_raven(
-    texts: Texts, draw: Callable[..., Drawn], seed: int
+    texts: Texts, draw: Callable[..., Drawn], names: list[str], seed: int
 ) -> dict[tuple[str, str], float]:
     """Students of three teachers."""
     teachers, pool, test = draw(texts, np.random.default_rng(seed))
     said = np.stack([teacher.predict_proba(texts.weak[pool]) for teacher in teachers], axis=1)
     rows = (pool, test, texts.labels)
-    return students(texts.strong, said, rows, RAVEN, seed, texts.domains)
+    chosen = {name: RAVEN[name] for name in names}
+    return students(texts.strong, said, rows, chosen, seed, texts.domains)
 
 
 def unbalanced(labels: np.ndarray, share: float, seed: int) -> list[np.ndarray]:
@@ -198,13 +199,14 @@ def main() -> None:
     which = options.add_mutually_exclusive_group(required=True)
     which.add_argument("--raven", action="store_true")
     which.add_argument("--balance", action="store_true")
+    options.add_argument("--only", nargs="+", choices=RAVEN, default=[*RAVEN], help="students")
     arguments = options.parse_args()
     seeds = range(arguments.first, arguments.first + (3 if arguments.quick else arguments.seeds))
     cells: dict[str, Callable[[int], dict[tuple[str, str], float]]] = {}
     if arguments.raven:
         texts = Texts(*load(arguments.cache / f"most-{MOST}"))
         for name, draw in SETTINGS.items():
-            cells[name] = functools.partial(compare_raven, texts, draw)
+            cells[name] = functools.partial(compare_raven, texts, draw, arguments.only)
     else:
         shares = {f"sst2, {share:.0%} positive": ("sst2", share) for share in SHARES}
         for title, (name, share) in ({n: (n, None) for n in CORPORA} | shares).items():
