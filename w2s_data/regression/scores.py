@@ -11,6 +11,9 @@ from w2s_data.finetune.gain.intervals import Measurement, Score, measure
 from w2s_data.utils.typing import BoolArray, FloatArray, IntArray
 
 COUNT_BYTES = 32 * 2**20  # of resampled counts at a time
+# Of the targets' variance, the least difference that a single row makes: two models that agree on
+# every test row would otherwise differ by 0 with certainty, or significantly by rounding.
+GRAIN = 0.1
 MEASURES = ("mse", "rmse", "mae", "r2")
 
 
@@ -71,7 +74,8 @@ class ErrorScorer:
             k = len(stacked)
             for name, own in places.items():
                 square, absolute = (
-                    Score(point[at], drawn[at], self._n_units[part]) for at in (own, k + own)
+                    Score(point[at], drawn[at], self._n_units[part], grain=GRAIN)
+                    for at in (own, k + own)
                 )
                 found[name][part] = Errors(
                     square, absolute, _explained(square, point[2 * k :], drawn[2 * k :])
@@ -162,7 +166,7 @@ def _explained(square: Score, point: FloatArray, drawn: FloatArray) -> Score:
         where=np.broadcast_to(known, square.replicates.shape),
     )
     own = square.point / variance if variance > 1e-12 else np.ones_like(square.point)
-    return Score(1 - own, 1 - ratio, square.n)
+    return Score(1 - own, 1 - ratio, square.n, grain=GRAIN)
 
 
 def _distinct(values: FloatArray) -> FloatArray:

@@ -15,6 +15,7 @@ from w2s_data.errors import InputError
 from w2s_data.features.matrix import as_feature_matrix
 from w2s_data.finetune.levels.saved import HEAD
 from w2s_data.finetune.levels.store import read_student, write_student
+from w2s_data.finetune.objectives import TrainingError
 from w2s_data.finetune.settings import SETTING_NAMES, TrainingSettings, Tuning
 from w2s_data.regression.heads import HEADS, Head, LinearValues, train_head
 from w2s_data.regression.inputs import (
@@ -309,7 +310,7 @@ def _tune(
     if items is None:
         raise InputError(f"tuning {how['settings'].tuning!r} reads texts or images: pass items")
     if len(lesson.capacities) > 1:
-        raise InputError(
+        raise TrainingError(
             "bootstrap limits the directions of features: it needs tuning 'head'; a whole model "
             "has none to limit"
         )

@@ -9,6 +9,7 @@ import pytest
 from sklearn.linear_model import RidgeCV
 from sklearn.metrics import mean_absolute_error, mean_squared_error, r2_score
 
+from tests.kinds import make_texts, save_model
 from w2s_data.errors import EmptyDataError, InputError, SplitError
 from w2s_data.finetune.gain.intervals import Score
 from w2s_data.regression import measure_gain
@@ -171,3 +172,29 @@ def test_a_pool_without_gold_values_has_no_ceiling(world):
     assert "560 of 560 pool rows have no gold value" in result.reasons["ceiling"]
     assert np.isnan(result["stacked"].pgr.value)
     assert result["stacked"].gain.low > 0
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*undertrained")
+def test_whole_models_take_part(rng, tmp_path):
+    items, classes = make_texts(rng, 36)
+    values = 100 + 30.0 * classes
+    weak = values + 10 * rng.normal(size=36)
+    splits = np.repeat(["labelled", "pool", "test"], 12)
+    result = measure_gain(
+        rng.normal(size=(36, 4)),
+        weak,
+        values,
+        splits,
+        methods=["naive", "bootstrap"],
+        items=items,
+        tuning="full",
+        model=str(save_model(tmp_path / "model", "bert")),
+        epochs=1,
+        learning_rate=2e-2,
+        device="cpu",
+        seeds=[0],
+    )
+    assert result.tuning == "full"
+    assert "tuning 'head'" in result.failures["bootstrap"]
+    assert result.students["naive"].predict(items[:3]).shape == (3,)

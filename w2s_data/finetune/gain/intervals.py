@@ -21,15 +21,18 @@ class Score:
     point: FloatArray  # (S,)
     replicates: FloatArray  # (S, B), in bootstrap resamples that are the same for all scores
     n: int  # test items
+    # Least difference that a single item makes, here of an accuracy.
+    grain: float = 1.0
 
     def __sub__(self, other: Score) -> Score:
         # By broadcasting, a score of one seed (a teacher) is compared with every seed.
-        return Score(self.point - other.point, self.replicates - other.replicates, self.n)
+        points, replicates = self.point - other.point, self.replicates - other.replicates
+        return Score(points, replicates, self.n, self.grain)
 
     @property
     def complement(self) -> Score:
         """One minus the score: the error of an accuracy."""
-        return Score(1 - self.point, 1 - self.replicates, self.n)
+        return Score(1 - self.point, 1 - self.replicates, self.n, self.grain)
 
     def covariance(self, other: Score | None = None) -> tuple[float, float]:
         """Return the covariance (alone the variance) of means over seeds, by items and by seeds."""
@@ -37,7 +40,7 @@ class Score:
         items = _covariance(one.replicates.mean(axis=0), two.replicates.mean(axis=0))
         # The least variance is that of a single item: models that agree on every test item would
         # otherwise differ by exactly 0, with certainty.
-        items += 1 / self.n**2 if other is None else 0.0
+        items += (self.grain / self.n) ** 2 if other is None else 0.0
         n_seeds = max(len(one.point), len(two.point))
         if n_seeds == 1:
             return items, 0.0
