@@ -169,6 +169,15 @@ def reward_title(reward: str) -> str:
     return f"{reward}, {SAMPLING_ONLY}" if reward == "overlap density" else reward
 
 
+def difference_unit(unit: str) -> str:
+    """Return the unit of a difference of two numbers of a unit.
+
+    >>> difference_unit("share"), difference_unit("value"), difference_unit("number")
+    ('points', 'change', 'number')
+    """
+    return {"share": "points", "density": "points", "value": "change"}.get(unit, unit)
+
+
 def format_value(value: float | None, unit: str = "share", digits: int | None = None) -> str:
     """Format a number in its unit: a key of `UNITS`, or count."""
     if unit == "count":

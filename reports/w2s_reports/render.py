@@ -108,6 +108,7 @@ FILTERS = (
     "amount",
     "count",
     "day",
+    "difference_unit",
     "duration",
     "number",
     "percent",

@@ -18,6 +18,7 @@ import pytest
 from tests.sealing import seal
 from tests.w2s_reports.conftest import SECTIONS
 from tests.w2s_reports.later_stages import STAGES
+from tests.w2s_reports.value_runs import make_value_run
 from w2s_reports import build_report
 from w2s_reports.palette import tokens
 
@@ -132,6 +133,17 @@ def test_sections_figures_and_width(browser: Any, synthetic_run: MakeRun, kind: 
             broken = "[...document.images].filter(i => !i.hidden && !i.naturalWidth).length"
             until(page, "[...document.images].every(i => i.complete)")
             assert page.evaluate(broken) == 0
+
+
+def test_page_of_values_is_quiet_and_whole(browser: Any, tmp_path: Path) -> None:
+    page_path = tmp_path / "page.html"
+    build_report(make_value_run(tmp_path / "run"), page_path)
+    with opened(browser, page_path, viewport={"width": 390, "height": 900}) as page:
+        for name in ("errors", "methods", "predicted", "residuals", "map"):
+            assert page.locator(f'[data-figure="{name}"][data-drawn]').count() == 1, name
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        page.get_by_role("tab", name="Largest errors").click()
+        assert page.locator("#panel-worst .card:visible").count() == 6
 
 
 def test_degenerate_run_is_quiet(browser: Any, synthetic_run: MakeRun) -> None:

@@ -7,9 +7,9 @@ import json
 import pytest
 
 from tests.w2s_reports.conftest import HOSTILE
-from tests.w2s_reports.value_runs import gain_summary, make_value_run
+from tests.w2s_reports.value_runs import forecast_summary, gain_summary, make_value_run
 from w2s_reports import build_report, summarize
-from w2s_reports.render import render, render_stage
+from w2s_reports.render import render, render_stage, stage_line
 
 
 @pytest.fixture(scope="module")
@@ -109,3 +109,21 @@ def test_gate_says_why_accuracies_are_unknown(run):
 
 def test_summary_is_plain_json(summary):
     assert json.loads(json.dumps(summary, allow_nan=False)) == summary
+
+
+def test_two_runs_are_compared_by_their_errors(run, tmp_path):
+    other = make_value_run(tmp_path / "other", seed=1)
+    compared = summarize(run, baseline=other)["comparison"]
+    sections = {section["key"]: section["rows"] for section in compared["sections"]}
+    names = [row["name"] for row in sections["gain"]]
+    assert names[:5] == ["MSE, teacher", "MSE, gold", "MSE, weak", "MSE, both", "ceiling's MSE"]
+    assert {row["unit"] for row in sections["gain"]} == {"value", "change"}
+    page = build_report(run, tmp_path / "page.html", baseline=other).to_html()
+    assert "Errors of both runs" in page
+
+
+@pytest.mark.parametrize(
+    ("stage", "result"), [("gain", gain_summary()), ("forecast", forecast_summary())]
+)
+def test_a_stage_has_a_line(stage, result):
+    assert "both" in stage_line(stage, result)

@@ -33,6 +33,7 @@ def build_figures(
     trace = artefacts.later.get(TRACE)
     of_labels = value_figures if artefacts.is_regression else _class_figures
     made = (
+        *comparison.side_by_side(summary["comparison"]),
         *of_labels(artefacts, summary),
         overlap.confidence_curve(artefacts, summary["overlap"]),
         overlap.alignment_curve(artefacts, summary["overlap"]),
@@ -60,7 +61,6 @@ def _class_figures(_: Artefacts, summary: Mapping[str, Any]) -> list[Figure | No
     """Build the figures that are about classes."""
     return [
         verdict.accuracies(summary["forecast"], summary["gain"]),
-        *comparison.side_by_side(summary["comparison"]),
         gain.ranking(summary["gain"]),
         gain.controls(summary["gain"]),
         gain.weights(summary["gain"]),

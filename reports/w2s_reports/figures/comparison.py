@@ -13,6 +13,12 @@ SERIES = (
     ("baseline", "other", "accent", False, 0.03),
     ("this run", "value", "accent", True, -0.22),
 )
+AXES = {
+    "share": "share",
+    "points": "gain over the teacher, in points",
+    "value": "mean squared error",
+    "change": "gain over the teacher, in MSE",
+}
 Row = Mapping[str, Any]
 
 
@@ -24,12 +30,14 @@ def side_by_side(comparison: Mapping[str, Any] | None) -> list[Figure]:
         {**row, "name": _name(section, row)}
         for section in comparison["sections"]
         for row in section["rows"]
-        if (section["key"] != "forecast" or row["unit"] == "points")
+        if (section["key"] != "forecast" or row["unit"] in ("points", "change"))
         and None not in (row["value"]["value"], row["other"]["value"])
     ]
     made = (
         _paired("comparison", "Densities and accuracies of both runs", rows, ("share", "density")),
         _paired("comparison-gains", "Gains of both runs", rows, ("points",)),
+        _paired("comparison-errors", "Errors of both runs", rows, ("value",)),
+        _paired("comparison-gains", "Gains of both runs", rows, ("change",)),
     )
     return [figure for figure in made if figure is not None]
 
@@ -46,12 +54,11 @@ def _paired(name: str, heading: str, rows: Sequence[Row], units: Sequence[str]) 
         return None
     shown, unit = result[:SHOWN], units[0]
     data = mark_series(shown, SERIES, unit)
+    axis: dict[str, Any] = {"title": title(AXES[unit]), "nticks": 7}
     if unit == "share":
-        axis: dict[str, Any] = {"title": title("share"), "tickformat": ".0%", "nticks": 6}
-    else:
-        axis = {"title": title("gain over the teacher, in points"), "nticks": 7}
+        axis |= {"tickformat": ".0%", "nticks": 6}
     drawn = rows_layout([row["name"] for row in shown], axis, legend=True)
-    if unit == "points":
+    if unit in ("points", "change"):
         drawn["shapes"] = [line("x", 0, "paper")]
     caption = "Filled: this run; hollow: the baseline; each with the interval of its table below."
     if len(result) > SHOWN:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Set
 from typing import Any
 
-from w2s_reports.formats import MINUS, count, has_interval, signed
+from w2s_reports.formats import MINUS, change, count, has_interval, signed
 from w2s_reports.gate import worst_group
 from w2s_reports.summary.parts import Estimate, difference, estimate
 
@@ -87,6 +87,8 @@ def _sentences(sections: list[dict[str, Any]]) -> list[str]:
 
 
 def _format_difference(value: float, unit: str) -> str:
+    if unit in ("value", "change"):
+        return change(value)
     return f"{value:+.3f}".replace("-", MINUS) if unit == "number" else f"{signed(value)} points"
 
 
@@ -148,6 +150,10 @@ def _densities(slices: Summary) -> Iterator[Value]:
 
 
 def _forecast(f: Summary) -> Iterator[Value]:
+    if _is_of_values(f):
+        yield "forecast gain in MSE", "change", f["gain"]
+        yield from _errors(f)
+        return
     yield "forecast gain, points", "points", f["gain"]
     yield "chance of a gain", "share", estimate({"value": f["chance"]})
     for option in f["options"]:
@@ -155,7 +161,24 @@ def _forecast(f: Summary) -> Iterator[Value]:
     yield "ceiling's accuracy", "share", f["ceiling"]
 
 
+def _is_of_values(stage: Summary) -> bool:
+    return any("mse" in option for option in stage["options"])
+
+
+def _errors(stage: Summary) -> Iterator[Value]:
+    for option in stage["options"]:
+        yield f"MSE, {option['name']}", "value", option["mse"]
+
+
 def _gain(g: Summary) -> Iterator[Value]:
+    if _is_of_values(g):
+        yield from _errors(g)
+        for row in g["references"]:
+            if row["name"] == "ceiling":
+                yield "ceiling's MSE", "value", row["mse"]
+        for method in g["methods"]:
+            yield f"gain of {method['name']} in MSE", "change", method["gain"]
+        return
     for option in g["options"]:
         yield f"accuracy, {option['name']}", "share", option["accuracy"]
     yield "lead of the best option, points", "points", g["lead"]
