@@ -2,8 +2,10 @@ r"""`measure_gain`: the gain of students of values over their weak teacher."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -83,6 +85,8 @@ def measure_gain(
     seeds : int or sequence of int
         Closed forms are the same for all seeds; their intervals are for fresh items alone.
     settings : TrainingSettings, optional
+        Its `checkpoint` folder keeps the trainings of whole models, from which a killed call
+        resumes; with it `random_state` must be an int.
     head, delta, items
         As for `fit_student`.
     groups : array (N,), optional
@@ -137,6 +141,8 @@ def measure_gain(
     if not 0 < level < 1 or n_resamples < 100:
         raise InputError("level must lie in (0, 1), and n_resamples be at least 100")
     named, numbers = _name_methods(methods), check_seeds(seeds)
+    if given.checkpoint is not None and not isinstance(random_state, int | np.integer):
+        raise InputError(f"a checkpoint needs an int as random_state; got {random_state!r}")
     entropy = root_seed(random_state)
     with collect_warnings(DegenerateDataWarning, reissue=True) as notes:
         data = check_value_data(
@@ -153,7 +159,7 @@ def measure_gain(
             "seeds": numbers,
             "progress": False,
         }
-        students, failures = _train(data, named, how, progress)
+        students, predicted, failures = _train(data, named, how, progress)
     test = data.rows("test")
     values: dict[str, FloatArray] = {TEACHER: data.teacher[test][None]}
     if joined is not None and np.isfinite(joined[0][test]).all():
@@ -161,8 +167,7 @@ def measure_gain(
     elif not posterior_failure:
         posterior_failure = "the posterior has no value of some test rows"
     failures = {**failures, **({POSTERIOR: posterior_failure} if posterior_failure else {})}
-    inputs = data.read(test, items, given.tuning)
-    values |= {name: student.seed_values(inputs) for name, student in students.items()}
+    values |= predicted
     scorer = ErrorScorer(
         data.targets[test],
         data.parts(test),
@@ -219,8 +224,11 @@ def _posterior(
 
 def _train(
     data: ValueData, named: Mapping[str, ValueMethod], how: dict[str, Any], progress: bool | None
-) -> tuple[dict[str, Student], dict[str, str]]:
-    """Train ceiling, the student of gold values alone, and each method; keep the reasons else."""
+) -> tuple[dict[str, Student], dict[str, FloatArray], dict[str, str]]:
+    """Train ceiling, the student of gold values alone, and each method; keep the reasons else.
+
+    Returns students, their values (S, n) of the test rows, and failures by name.
+    """
     jobs: dict[str, tuple[ValueMethod, Material]] = {
         LABELLED_ONLY: (LabelledOnly(), data.lesson_material("labelled")),
         CEILING: (LabelledOnly(), data.lesson_material("pool")),
@@ -228,6 +236,7 @@ def _train(
     labelled = data.lesson_material("labelled")
     jobs |= {name: (method, labelled) for name, method in named.items()}
     students: dict[str, Student] = {}
+    predicted: dict[str, FloatArray] = {}
     failures: dict[str, str] = {}
     pool = data.rows("pool")
     unknown = int((~np.isfinite(data.targets[pool])).sum())
@@ -237,11 +246,22 @@ def _train(
                 failures[name] = f"{unknown:,} of {len(pool):,} pool rows have no gold value"
             else:
                 try:
-                    students[name] = train_student(method, material, name=name, **how)
+                    own = how | {"settings": _kept_apart(how["settings"], name)}
+                    student = train_student(method, material, name=name, **own)
+                    inputs = data.read(data.rows("test"), how["items"], student.tuning)
+                    predicted[name] = student.seed_values(inputs)
+                    students[name] = student.kept()
                 except TrainingError as error:
                     failures[name] = str(error)
             advance(1)
-    return students, failures
+    return students, predicted, failures
+
+
+def _kept_apart(settings: TrainingSettings, name: str) -> TrainingSettings:
+    """Return settings with a checkpoint folder for a student of this name alone."""
+    if settings.checkpoint is None:
+        return settings
+    return settings.replace(checkpoint=Path(settings.checkpoint) / re.sub(r"\W+", "-", name))
 
 
 def _result(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,12 @@ class Student:
     def predict(self, inputs: Any) -> FloatArray:
         """Return values (n,) of features, or of items for whole models, averaged over the seeds."""
         return np.asarray(self.seed_values(inputs).mean(axis=0))
+
+    def kept(self) -> Student:
+        """Return the student to keep: of a whole model the first seed, out of memory until used."""
+        if not isinstance(self.model, WholeValues):
+            return self
+        return replace(self, model=self.model.only(0).shelved(), seeds=self.seeds[:1])
 
     def to_dict(self) -> dict[str, Any]:
         """Return settings and diagnostics as JSON types."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from w2s_data.finetune.levels.adapters import JoinedModel, WholeModel
 from w2s_data.finetune.levels.saved import load_whole, save_whole
 from w2s_data.finetune.levels.shared import train_together
 from w2s_data.finetune.levels.values import FitValues, ValueLoss
+from w2s_data.finetune.objectives import Weights
 from w2s_data.finetune.settings import TrainingSettings
 from w2s_data.finetune.task import Pool
 from w2s_data.regression.inputs import check_held_out
@@ -68,22 +69,34 @@ class WholeValues:
     squared spread of the target. `diagnostics` are those of `WholeTask`, per seed.
     """
 
-    models: tuple[WholeModel, ...]
+    stored: tuple[WholeModel | Weights, ...]
     scale: Scale
     seeds: tuple[int, ...]
     history: tuple[Mapping[str, Any], ...] = ()
     diagnostics: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def models(self) -> tuple[WholeModel, ...]:
+        """The models; a shelved one loads its pretrained model again."""
+        return tuple(
+            each if isinstance(each, WholeModel) else WholeModel.from_weights(each)
+            for each in self.stored
+        )
+
+    def shelved(self) -> WholeValues:
+        """Return the same students as weights, without the pretrained model in memory."""
+        return replace(self, stored=tuple(model.weights(0) for model in self.models))
+
     def predict(self, items: Sequence[Any]) -> FloatArray:
         """Return values (S, n) of texts or images, in units of the target."""
-        network = self.models[0].network  # that of all seeds
-        read = network.read(items)
-        standard = np.concatenate([model.read_proba(read) for model in self.models])
+        models = self.models
+        read = models[0].network.read(items)  # that of all seeds
+        standard = np.concatenate([model.read_proba(read) for model in models])
         return self.scale.restore(standard[..., 0])
 
     def only(self, place: int) -> WholeValues:
         """Return the student of the seed at one place among the S."""
-        return WholeValues((self.models[place],), self.scale, (self.seeds[place],))
+        return WholeValues((self.stored[place],), self.scale, (self.seeds[place],))
 
     def save(self, folder: str | os.PathLike[str], record: Mapping[str, Any] | None = None) -> None:
         """Write the model of one seed and a record of the student that it is.
@@ -91,9 +104,9 @@ class WholeValues:
         The folder is one that peft ("lora") or transformers ("full") opens by itself; the head lies
         beside, with `scale` in its description: value = centre + spread * (w · pooled + b).
         """
-        if len(self.models) > 1:
+        if len(self.seeds) > 1:
             raise InputError(
-                f"a tuned model is saved for one seed; this one has {len(self.models)}: train it "
+                f"a tuned model is saved for one seed; this one has {len(self.seeds)}: train it "
                 "with seeds=1"
             )
         described = {"seeds": list(self.seeds), **(record or {}), "scale": asdict(self.scale)}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from tests.kinds import make_images, make_texts, save_model
 from tests.w2s_data.finetune.test_kinds import logits_elsewhere
 from w2s_data.errors import InputError, RunError
 from w2s_data.finetune import Adaptation, TrainingSettings, fit_student
-from w2s_data.regression import Student
+from w2s_data.regression import Student, measure_gain
 from w2s_data.regression import fit_student as fit_values
 from w2s_data.regression.whole import Scale, WholeValues, train_values
 
@@ -250,3 +251,49 @@ def test_methods_train_whole_models(models, rng, tmp_path, method):
     np.testing.assert_allclose(again.predict(fresh), predicted, rtol=1e-5)
     assert "full" in repr(again)
     assert again.to_dict() == student.to_dict()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*undertrained")
+def test_the_gain_of_whole_models_is_measured_and_resumed(models, rng, tmp_path):
+    items, values = make("bert", rng, 96)
+    weak = values + rng.normal(scale=0.5 * values.std(), size=96)
+    splits = np.resize(["labelled", "pool", "pool", "test"], 96)
+    settings = TrainingSettings(
+        tuning="full",
+        model=models["bert"],
+        epochs=4,
+        batch_size=8,
+        learning_rate=2e-2,
+        device="cpu",
+        checkpoint=tmp_path / "gain",
+    )
+    taken = []
+
+    def measure(*callbacks):
+        return measure_gain(
+            *(None, weak, values, splits),
+            methods=["naive", "stacked"],
+            seeds=2,
+            items=items,
+            posterior=(weak, np.ones(96)),
+            settings=settings.replace(callbacks=callbacks),
+            n_resamples=100,
+        )
+
+    result = measure(lambda end: taken.append(end.epoch))
+    assert len(taken) == 2 * 4 * 4  # two seeds of two methods, gold values alone and the ceiling
+    again = measure(lambda end: taken.append(end.epoch))
+    assert len(taken) == 32  # finished ones are taken as they were left
+    pd.testing.assert_frame_equal(again.predictions(), result.predictions())
+    assert not result.failures
+    table = result.predictions()
+    error = ((table["naive"] - table["target"]) ** 2).mean()
+    assert result["naive"].measures["mse"].value > error  # the mean over seeds, not of their mean
+    # Whole models are kept for the first seed; the measured values are the mean of two.
+    student = result.students["naive"]
+    assert student.seeds == (0,)
+    student.save(tmp_path / "kept")
+    fresh, _ = make("bert", rng, 8)
+    loaded = Student.load(tmp_path / "kept", device="cpu")
+    np.testing.assert_allclose(loaded.predict(fresh), student.predict(fresh), rtol=1e-5)
