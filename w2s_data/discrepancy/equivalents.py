@@ -40,7 +40,7 @@ class ExpectedRisks:
 
     @property
     def variance(self) -> Risks:
-        """What more rows would remove."""
+        """Return what more rows would remove."""
         return Risks(**{r: getattr(self.risks, r) - getattr(self.bias, r) for r in ROLES})
 
 

@@ -195,7 +195,7 @@ def _key(panel: str, model: str, unit: str, kind: str) -> str:
 
 @dataclass(frozen=True)
 class _Theory:
-    """What is expected of ridgeless regression on a regime's features."""
+    """Expectations for ridgeless regression on a regime's features."""
 
     strong: FloatArray  # of the rows with a gold value that are no test rows
     weak: FloatArray
