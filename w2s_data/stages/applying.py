@@ -14,15 +14,15 @@ import pandas as pd
 from w2s_data.compute.base import Advance
 from w2s_data.compute.context import Compute
 from w2s_data.data.tables import check_table_name, write_blocks
-from w2s_data.finetune.levels.store import digest_items
 from w2s_data.run import Run
 from w2s_data.stages.apply_settings import ApplySettings
 from w2s_data.stages.checks import check_writable
-from w2s_data.stages.graph import GAIN, GAIN_SUMMARY
-from w2s_data.stages.keeping import load_student, student_folder
+from w2s_data.stages.graph import GAIN_SUMMARY
+from w2s_data.stages.keeping import load_student
 from w2s_data.stages.newrows import NewRows, read_new
+from w2s_data.stages.predicting import PREDICTED, AppliedTable, Predictor, identity_of
 from w2s_data.stages.settings import read_settings
-from w2s_data.utils.io import atomic_path, load_npy, make_folder, sha256_json
+from w2s_data.stages.values.applying import AppliedValues, apply_values
 from w2s_data.utils.progress import progress as progress_bar
 from w2s_data.utils.typing import FloatArray, IntArray
 
@@ -30,11 +30,10 @@ if TYPE_CHECKING:
     from w2s_data.finetune.student import Student
 
 SHOWN = 12  # classes in a line
-PREDICTED = "applied/predicted"  # of a run: blocks of rows that whole models have labelled
 
 
 @dataclass(frozen=True)
-class Applied:
+class Applied(AppliedTable):
     """Result of labelling new rows.
 
     Attributes
@@ -53,12 +52,8 @@ class Applied:
     notes : tuple of str
     """
 
-    path: Path
-    student: dict[str, Any]
-    n_rows: int
-    counts: dict[str, int]
-    confidence: float
-    notes: tuple[str, ...] = ()
+    counts: dict[str, int] = field(default_factory=dict)
+    confidence: float = np.nan
 
     def lines(self) -> list[str]:
         """Say in a few lines what was done."""
@@ -80,15 +75,6 @@ class Applied:
             f"labels: {self.path}",
         ]
 
-    def to_frame(self) -> pd.DataFrame:
-        """Read the table of labels."""
-        kind = self.path.suffix.lower()
-        if kind == ".parquet":
-            return pd.read_parquet(self.path)
-        if kind == ".jsonl":
-            return pd.read_json(self.path, lines=True)
-        return pd.read_csv(self.path, sep="\t" if kind == ".tsv" else ",")
-
 
 def apply_student(
     run: Run | str | os.PathLike[str],
@@ -97,7 +83,7 @@ def apply_student(
     settings: ApplySettings | None = None,
     compute: Compute | None = None,
     **changes: Any,
-) -> Applied:
+) -> Applied | AppliedValues:
     """Label new rows with the best or the naive student of a run, block by block.
 
     Parameters
@@ -115,7 +101,7 @@ def apply_student(
 
     Returns
     -------
-    Applied
+    Applied, or AppliedValues of a run whose labels are values
 
     Raises
     ------
@@ -143,23 +129,30 @@ def apply_student(
     compute = compute or Compute(seed=run.seed)
     if chosen.to is not None:
         check_table_name(Path(chosen.to))
+    from w2s_data.finetune.levels.linear import HeadModel
+
+    if run.dataset().is_regression:
+        return apply_values(run, data, chosen, compute)
     student = load_student(run, chosen.student, compute.device, chosen.base)
     rows = read_new(run, data, chosen, compute, student.tuning)
     rows.check_fits(student)
     path = Path(chosen.to) if chosen.to else run.path / f"applied-{rows.name}.parquet"
     check_writable(path.parent)
-    tally = _Tally(np.zeros(len(student.classes), np.int64))
-    predictor = _Predictor(student, run.path / PREDICTED / _identity(run, chosen.student))
+    names = [str(name) for name in student.classes]
+    tally = _Tally(np.zeros(len(names), np.int64))
+    folder = run.path / PREDICTED / identity_of(run, chosen.student)
+    head = student.model.mean_proba if isinstance(student.model, HeadModel) else None
+    predictor = Predictor(student.predict_proba, folder, head)
     with progress_bar("apply", len(rows), "rows", compute.progress) as advance:
-        write_blocks(_frames(predictor, rows, tally, advance), path)
+        write_blocks(_frames(predictor, names, rows, tally, advance), path)
     predictor.forget()
     return Applied(
         path,
         _described(run, student, chosen.student),
         len(rows),
-        dict(zip(map(str, student.classes), tally.counts.tolist(), strict=True)),
-        tally.confidence / max(1, len(rows)),
         rows.notes,
+        counts=dict(zip(names, tally.counts.tolist(), strict=True)),
+        confidence=tally.confidence / max(1, len(rows)),
     )
 
 
@@ -175,51 +168,12 @@ class _Tally:
         self.confidence += float(confidence.sum(dtype=np.float64))
 
 
-@dataclass
-class _Predictor:
-    """Predicts block by block; what a whole model says is stored until the table is whole."""
-
-    student: Student
-    folder: Path  # for this student alone
-    used: list[Path] = field(default_factory=list)
-
-    def proba(self, inputs: Any, start: int) -> FloatArray:
-        """Return class probabilities (n, C) of a block of rows, whose first has number `start`."""
-        from w2s_data.finetune.levels.linear import HeadModel
-
-        if isinstance(self.student.model, HeadModel):  # faster than any file
-            return self.student.model.mean_proba(inputs, start)
-        path = self.folder / f"{digest_items(inputs)}.npy"
-        self.used.append(path)
-        if not path.exists():
-            make_folder(self.folder)
-            with atomic_path(path) as partial, partial.open("wb") as file:
-                np.save(file, self.student.predict_proba(inputs))
-        return np.array(load_npy(path))  # a map would keep the file open
-
-    def forget(self) -> None:
-        """Remove the stored blocks."""
-        for path in self.used:
-            path.unlink(missing_ok=True)
-        if self.used and not any(self.folder.iterdir()):
-            self.folder.rmdir()
-
-
-def _identity(run: Run, kept: str) -> str:
-    """Return a short hash of the files of a student that the run keeps."""
-    files = run.manifest["stages"][GAIN.name]["files"]
-    folder = student_folder(run, kept)
-    own = {name: file["sha256"] for name, file in files.items() if folder in name}
-    return sha256_json(own)[:12]
-
-
 def _frames(
-    predictor: _Predictor, rows: NewRows, tally: _Tally, advance: Advance
+    predictor: Predictor, names: list[str], rows: NewRows, tally: _Tally, advance: Advance
 ) -> Iterator[pd.DataFrame]:
     """Yield the table of labels block by block."""
-    names = [str(name) for name in predictor.student.classes]
     for part, inputs in rows.blocks():
-        proba = predictor.proba(inputs, part.start)
+        proba = predictor.predict(inputs, part.start)
         labels = proba.argmax(axis=1)
         tally.add(labels, proba[np.arange(len(labels)), labels])
         columns: dict[str, Any] = {f"proba / {name}": proba[:, c] for c, name in enumerate(names)}

@@ -122,6 +122,11 @@ class GainSettings(TuningSettings):
         description="What is trained: a head on the strong features, adapters of a pretrained "
         "model (lora), or all its weights (full).",
     )
+    head: Literal["ridge", "ridgeless", "squared", "huber"] | None = Field(
+        None,
+        description="Of values: ridge (the default) and ridgeless are in closed form, squared and "
+        "huber are losses of heads and whole models that are trained by steps.",
+    )
     epochs: Annotated[Count, Field(le=MOST_EPOCHS)] | None = Field(
         None, description="Passes over the pool."
     )

@@ -143,7 +143,8 @@ GAIN = Stage(
     command="w2s gain RUN",
     function="w2s_data.stages.training:gain_stage",
     check="w2s_data.stages.training:check_gain",
-    no_values="there are no students of values yet",
+    values="w2s_data.stages.values.training:gain_values",
+    values_check="w2s_data.stages.values.training:check_value_gain",
 )
 GROUPS = Stage(
     "groups",

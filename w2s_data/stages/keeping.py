@@ -37,24 +37,24 @@ def keep_students(
     """
     base = base_of(result.tuning, model, run.manifest.get("encoders", {}))
     size: dict[str, int] = {}
-    with _scratch(run.path / SCRATCH) as scratch:
+    with scratch(run.path / SCRATCH) as folder:
         # Once, where the naive student is the best: `student_folder` finds it.
         roles = {name: role for role, name in reversed(result.roles.items())}
         for name, role in roles.items():
             student = result.student(name)
-            student.save(scratch / role)
-            opened_by = read_json(scratch / role / RECORD).get("opened_by", "")
+            student.save(folder / role)
+            opened_by = read_json(folder / role / RECORD).get("opened_by", "")
             card = Card(dataset, result, student, role, name, base, opened_by).text()
-            (scratch / role / CARD).write_text(card, encoding="utf-8")
+            (folder / role / CARD).write_text(card, encoding="utf-8")
             size |= _parameters(student)
-        files = {role: _files(scratch / role) for role in roles.values()}
+        files = {role: files_of(folder / role) for role in roles.values()}
         size["students"] = _bytes(chain.from_iterable(files.values()))
         # The scratch lies among the checkpoints.
-        everything = _bytes(_files(run.path / Path(SCRATCH).parent))
+        everything = _bytes(files_of(run.path / Path(SCRATCH).parent))
         size["checkpoints"] = everything - size["students"]
         for role, own in files.items():
             for file in own:
-                place = Path(STUDENTS[role], file.relative_to(scratch / role))
+                place = Path(STUDENTS[role], file.relative_to(folder / role))
                 stage.move(place.as_posix(), file)
     whole = {} if result.tuning == "head" else {"kept_size": size}
     return {"kept": result.roles, **whole}
@@ -77,7 +77,7 @@ def remove_old_students(run: Run) -> None:
     """Delete files of students of an earlier measurement that the present one did not replace."""
     known = run.manifest["stages"][GAIN.name]["files"]
     for folder in STUDENTS.values():
-        for file in _files(run.path / folder):
+        for file in files_of(run.path / folder):
             if file.relative_to(run.path).as_posix() not in known:
                 file.unlink()
 
@@ -91,9 +91,17 @@ def student_folder(run: Run, which: str) -> str:
 def load_student(
     run: Run, which: str = BEST, device: str = "auto", base: str | None = None
 ) -> Student:
-    """Return a student that a run keeps, "best" or "naive".
+    """Return a student that a run keeps, "best" or "naive", see `checked_folder`.
 
     `base` is where the pretrained model under its adapters is now, if it has moved.
+    """
+    from w2s_data.finetune.student import Student
+
+    return Student.load(checked_folder(run, which), device, base)
+
+
+def checked_folder(run: Run, which: str) -> Path:
+    """Return the folder of a student that a run keeps.
 
     Raises
     ------
@@ -101,8 +109,6 @@ def load_student(
         If the run has none, or one of other items or features than its present ones, or its files
         were changed.
     """
-    from w2s_data.finetune.student import Student
-
     if which not in STUDENTS:
         raise InputError(unknown("student", which, list(STUDENTS)))
     known = run.manifest["stages"].get(GAIN.name, {}).get("files", {})
@@ -119,10 +125,11 @@ def load_student(
         )
     for file in files:
         run.file(file)  # raises if it was changed
-    return Student.load(run.path / folder, device, base)
+    return run.path / folder
 
 
-def _files(folder: Path) -> list[Path]:
+def files_of(folder: Path) -> list[Path]:
+    """Return all files in a folder, sorted."""
     return sorted(file for file in folder.rglob("*") if file.is_file())
 
 
@@ -131,7 +138,7 @@ def _bytes(files: Iterable[Path]) -> int:
 
 
 @contextmanager
-def _scratch(folder: Path) -> Iterator[Path]:
+def scratch(folder: Path) -> Iterator[Path]:
     """Provide an empty folder, and remove it in the end."""
     shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed
     try:

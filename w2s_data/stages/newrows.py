@@ -57,7 +57,8 @@ class NewRows:
     inputs: FeatureMatrix | list[Any]
     names: AnyArray | None = None  # ids (N,), None for row numbers
     notes: tuple[str, ...] = ()
-    scores: Rescorer | None = None  # where the rows have weak labels
+    scores: Rescorer | None = None  # where the rows have weak labels of classes
+    dataset: W2SDataset | None = None  # of the rows, unless they are features alone
 
     def __len__(self) -> int:
         inputs = self.inputs
@@ -123,17 +124,17 @@ def read_new(
             f"{listing(known.class_names)}"
         )
     if tuning != "head":
-        return NewRows(dataset.name, dataset.items, dataset.ids, dataset.notes)
+        return NewRows(dataset.name, dataset.items, dataset.ids, dataset.notes, None, dataset)
     features = new_features(run, "strong", dataset, compute, settings.strong)
     scores = None
     notes: list[str] = []
-    if settings.scores:
+    if settings.scores and not known.is_regression:
         with collect_warnings(DegenerateDataWarning):  # the run's own scores gave them
             own = weak_labels_of(run, known, compute)
             weak, notes = own.of_new(_items(run, dataset, compute))
         scores = None if weak is None else make_rescorer(run, own, weak, compute)
     notes = [*dataset.notes, *notes]
-    return NewRows(dataset.name, features, dataset.ids, tuple(notes), scores)
+    return NewRows(dataset.name, features, dataset.ids, tuple(notes), scores, dataset)
 
 
 def _items(run: Run, dataset: W2SDataset, compute: Compute) -> Items:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -43,6 +43,8 @@ from w2s_data.utils.warnings import collect_warnings
 if TYPE_CHECKING:
     from w2s_data.data.dataset import W2SDataset
     from w2s_data.finetune.methods.base import Method
+
+T = TypeVar("T")
 
 
 @led
@@ -113,7 +115,7 @@ def gain_stage(
                 strong,
                 weak_proba,
                 gold.labels(dataset),
-                _named_splits(dataset),
+                named_splits(dataset),
                 methods=methods,
                 seeds=settings.seeds,
                 settings=chosen,
@@ -157,15 +159,22 @@ def check_gain(settings: GainSettings, known: Known) -> None:
     if chosen.tuning != "head":
         check_model(chosen.adaptation, dataset)
     if dataset is not None:
-        check_measurable(dataset.labels, _named_splits(dataset))
-        if settings.test_by is not None and settings.test_by not in dataset.table:
-            raise InputError(
-                f"test_by={settings.test_by!r} makes a test split of each {settings.test_by}, and "
-                f"the data have none: name the column that holds them with {settings.test_by}="
-            )
+        check_measurable(dataset.labels, named_splits(dataset))
+        check_test_by(settings, dataset)
+        if settings.head is not None:
+            raise InputError("head is of values, and the labels are classes: leave it out")
 
 
-def _named_splits(dataset: W2SDataset) -> AnyArray:
+def check_test_by(settings: GainSettings, dataset: W2SDataset) -> None:
+    """Raise for test splits by a column that the data do not have."""
+    if settings.test_by is not None and settings.test_by not in dataset.table:
+        raise InputError(
+            f"test_by={settings.test_by!r} makes a test split of each {settings.test_by}, and the "
+            f"data have none: name the column that holds them with {settings.test_by}="
+        )
+
+
+def named_splits(dataset: W2SDataset) -> AnyArray:
     """Return the split of each row, test rows with the name of their test split."""
     return np.where(dataset.splits == "test", dataset.test_splits, dataset.splits)
 
@@ -187,17 +196,19 @@ def with_stages(methods: Mapping[str, Method], stages: tuple[int, ...] | None) -
     }
 
 
-def methods_from(names: Sequence[str]) -> dict[str, Method]:
-    """Read methods as "name" or "name:parameter=value:...".
+def methods_from(names: Sequence[str], make: Callable[..., T] | None = None) -> dict[str, T]:
+    """Read methods as "name" or "name:parameter=value:...", made by `make`, for classes by default.
 
     Examples
     --------
     >>> methods_from(["naive", "enhanced:share=0.3:hard=true"])["enhanced:share=0.3:hard=true"]
     Enhanced(share=0.3, q=0.7, hard=True)
     """
-    from w2s_data.finetune import make_method
+    if make is None:
+        from w2s_data.finetune import make_method
 
-    found: dict[str, Method] = {}
+        make = make_method
+    found: dict[str, T] = {}
     for text in names:
         name, *given = text.split(":")
         parameters = {}
@@ -208,7 +219,7 @@ def methods_from(names: Sequence[str]) -> dict[str, Method]:
             if key.strip() in parameters:
                 raise InputError(f"method {text!r} sets {key.strip()!r} twice")
             parameters[key.strip()] = _value(value.strip())
-        method = make_method(name.strip(), **parameters)
+        method = make(name.strip(), **parameters)
         if method in found.values():
             same = next(other for other in found if found[other] == method)
             raise InputError(f"methods {same!r} and {text!r} are the same: {method!r}")

@@ -82,8 +82,8 @@ def score_values(
     trains = trains_value_teacher(dataset)
     detector = OverlapDetector(quantify="count", device=compute.device, random_state=compute.seed)
     penalty: Any = "gcv"
-    if settings.teacher_l2 != "cv":  # per row, as the penalty of classes is
-        penalty = settings.teacher_l2 * max(1, len(gold_rows(dataset).rows))
+    if settings.teacher_l2 != "cv":  # beside a mean loss, as for students and for classes
+        penalty = settings.teacher_l2 * max(1, len(gold_rows(dataset).rows)) / 2
     teacher, posterior = RidgeProbe(penalty=penalty), value_posterior(compute)
     recorded = {
         "detector": detector.get_params(),

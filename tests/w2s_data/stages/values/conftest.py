@@ -26,7 +26,7 @@ def world(rng):
             "far": 2 * y + 5 + rng.normal(size=240),
             "near": y + rng.normal(size=240),
             "near_se": 1.0 + (np.arange(240) % 3),
-            "site": np.where(np.arange(240) % 2, "a", "b"),
+            "site": np.where(np.arange(240) // 4 % 2, "a", "b"),
             "split": np.resize(["labelled", "pool", "pool", "test"], 240),
         }
     )
