@@ -206,6 +206,7 @@ def test_only_cli_spells_options():
         for node in ast.walk(tree):
             text = node.value if isinstance(node, ast.Constant) else None
             if isinstance(text, str) and id(node) not in exempt:
+                text = re.sub(r"`ray [^`]*`", "", text)  # a command of another program
                 spoken = options.intersection(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", text))
                 hits += [f"{relative(path)}:{node.lineno}: {option}" for option in sorted(spoken)]
     assert hits == []

@@ -208,6 +208,7 @@ def add_stage(
     from w2s_data.run import Run
     from w2s_data.stages.checks import Known, check_compute, check_stages, check_writable
     from w2s_data.stages.embedding import planned_roles
+    from w2s_data.stages.teacher_store import is_taught
 
     check_compute(running)
     run = Run.open(folder, wait=running.wait)
@@ -215,7 +216,7 @@ def add_stage(
     task = run.manifest["data"].get("task", "classification")
     check_stages({stage.name: settings}, Known(task=task))
     check_writable(run.path)
-    known = Known(run.dataset(), planned_roles(run, EmbedSettings()))
+    known = Known(run.dataset(), planned_roles(run, EmbedSettings()), is_taught(run))
     check_stages({stage.name: settings}, known)
     if running.seed is not None:
         run.seed = running.seed

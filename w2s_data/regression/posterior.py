@@ -251,7 +251,10 @@ class ValuePosterior(BaseEstimator):  # type: ignore[misc]
         """Return the size (N,) of the error of each row's value, up to a common factor."""
         total = np.zeros(strong.shape[0])
         weight = np.zeros(strong.shape[0])
-        sizes = [None if errors is None else errors[:, m] for m in range(weak.shape[1])]
+        sizes = [
+            None if errors is None or np.isnan(errors[:, m]).all() else errors[:, m]
+            for m in range(weak.shape[1])
+        ]
         models = (self.gold_model_, self.student_)
         sizes += [None if model is None else model.predict_errors(strong) for model in models]
         for own, share, error, view in zip(

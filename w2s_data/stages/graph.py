@@ -75,10 +75,11 @@ TEACH = Stage(
     needs=(ITEMS.name,),
     uses=(EMBED.name,),
     files={TEACHERS_SUMMARY: "adds weak labels of several teachers"},
-    optional=(WEAK_PROBA, TEACHER_COLUMNS),
+    optional=(WEAK_PROBA, WEAK_VALUES, TEACHER_COLUMNS),
     command="w2s teach RUN",
     function="w2s_data.stages.teaching:teach_stage",
     check="w2s_data.stages.teaching:check_teach",
+    values="w2s_data.stages.values.teaching:teach_values",
     values_check="w2s_data.stages.values.teaching:check_value_teachers",
 )
 SCORE = Stage(

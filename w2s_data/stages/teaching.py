@@ -52,7 +52,7 @@ from w2s_data.utils.typing import FloatArray, IntArray
 from w2s_data.utils.votes import abstains
 from w2s_data.utils.warnings import collect_warnings
 
-_TWO_ORIGINS = (
+TWO_ORIGINS = (
     "use either ready-made weak labels or teachers, not both: a teacher of kind columns reads such "
     "columns too"
 )
@@ -103,10 +103,10 @@ def teach_stage(
     dataset = run.dataset()
     teachers = planned_teachers(run, settings)
     check_teach(settings.model_copy(update={"teacher": teachers}), Known(dataset))
-    columns = _columns(run, teachers)
+    columns = columns_of(run, teachers)
     recorded = {
         "teachers": {name: own.recorded() for name, own in teachers.items()},
-        "columns": _digest(columns),
+        "columns": digest_of(columns),
         "contents": {name: dict(own.contents()) for name, own in teachers.items()},
         "seed": compute.seed,
     }
@@ -163,8 +163,8 @@ def columns_read(settings: TeachSettings) -> tuple[str, ...]:
 
 def check_origin(data: DataSettings, settings: TeachSettings) -> None:
     """Raise for ready-made weak labels beside teachers, before a run takes in either."""
-    if settings.teacher and (data.weak_columns or data.weak_label):
-        raise InputError(_TWO_ORIGINS)
+    if settings.teacher and (data.weak_columns or data.weak_label or data.weak_values):
+        raise InputError(TWO_ORIGINS)
 
 
 def check_teach(settings: TeachSettings, known: Known) -> None:
@@ -172,13 +172,13 @@ def check_teach(settings: TeachSettings, known: Known) -> None:
     dataset, teachers = known.dataset, settings.teacher
     for name, own in teachers.items():
         if own.kind == EncoderTeacher.kind and own.encoder not in ROLES:
-            _check_encoder(name, own, dataset)
+            check_encoder(name, own, dataset)
         with _named(name):
             own.check(dataset)
     if dataset is None or not teachers:
         return
     if dataset.weak_proba is not None:
-        raise InputError(_TWO_ORIGINS)
+        raise InputError(TWO_ORIGINS)
     if len(dataset.class_names) < 2:
         raise InputError(
             f"teachers need two classes or more, and the data have {len(dataset.class_names)}: "
@@ -190,7 +190,8 @@ def check_teach(settings: TeachSettings, known: Known) -> None:
             one.selection.lesson(one.name, dataset, rows)
 
 
-def _check_encoder(name: str, own: EncoderTeacher, dataset: W2SDataset | None) -> None:
+def check_encoder(name: str, own: EncoderTeacher, dataset: W2SDataset | None) -> None:
+    """Raise for an encoder that does not exist or reads other items, naming the teacher."""
     try:
         check_embed(models_of(own), Known(dataset))
     except InputError as error:
@@ -218,7 +219,7 @@ def plan(
     return sorted(found, key=lambda one: one.member.level)
 
 
-def _columns(run: Run, teachers: Mapping[str, TeacherSettings]) -> pd.DataFrame:
+def columns_of(run: Run, teachers: Mapping[str, TeacherSettings]) -> pd.DataFrame:
     """Return the columns that the teachers read, of the data or as an earlier command kept them."""
     stored = stored_columns(run)
     given = (
@@ -230,7 +231,7 @@ def _columns(run: Run, teachers: Mapping[str, TeacherSettings]) -> pd.DataFrame:
     return given[[name for name in names if name in given]]
 
 
-def _digest(columns: pd.DataFrame) -> dict[str, str]:
+def digest_of(columns: pd.DataFrame) -> dict[str, str]:
     """Return a hash of each column's contents."""
     return {
         str(name): sha256_json([None if is_empty(v) else str(v) for v in values])
@@ -241,7 +242,7 @@ def _digest(columns: pd.DataFrame) -> dict[str, str]:
 def _taught(run: Run, one: Planned, items: Items, rows: IntArray) -> Taught:
     """Return a teacher as its file has it, or taught now if it is new or changed."""
     empty = np.empty(0, dtype=np.int64)
-    digests = _digest(items.columns[[c for c in one.settings.columns_read if c in items.columns]])
+    digests = digest_of(items.columns[[c for c in one.settings.columns_read if c in items.columns]])
     key = sha256_json(
         {
             "teacher": one.settings.recorded(),

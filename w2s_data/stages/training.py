@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -43,8 +43,6 @@ from w2s_data.utils.warnings import collect_warnings
 if TYPE_CHECKING:
     from w2s_data.data.dataset import W2SDataset
     from w2s_data.finetune.methods.base import Method
-
-T = TypeVar("T")
 
 
 @led
@@ -196,7 +194,7 @@ def with_stages(methods: Mapping[str, Method], stages: tuple[int, ...] | None) -
     }
 
 
-def methods_from(names: Sequence[str], make: Callable[..., T] | None = None) -> dict[str, T]:
+def methods_from(names: Sequence[str], make: Callable[..., Any] | None = None) -> dict[str, Any]:
     """Read methods as "name" or "name:parameter=value:...", made by `make`, for classes by default.
 
     Examples
@@ -208,7 +206,7 @@ def methods_from(names: Sequence[str], make: Callable[..., T] | None = None) -> 
         from w2s_data.finetune import make_method
 
         make = make_method
-    found: dict[str, T] = {}
+    found: dict[str, Any] = {}
     for text in names:
         name, *given = text.split(":")
         parameters = {}

@@ -65,8 +65,8 @@ def test_the_check_follows_the_task():
     refused = next(stage.name for stage in PIPELINE if stage.no_values)
     with pytest.raises(NotApplicableError, match="the labels are values"):
         check_stages({refused: None}, known)
-    with pytest.raises(NotApplicableError, match="give ready-made values as weak_values"):
-        check_stages({"teach": TeachSettings(teacher=["small=tfidf:8"])}, known)
+    with pytest.raises(InputError, match="teacher of values has one"):
+        check_stages({"teach": TeachSettings(teacher=["small=columns:a+b"])}, known)
 
 
 def test_the_defaults_are_accepted_with_and_without_data():

@@ -14,7 +14,8 @@ from w2s_data.compute.base import Advance
 from w2s_data.compute.context import Compute
 from w2s_data.data.describing import spread_of
 from w2s_data.data.tables import write_blocks
-from w2s_data.errors import InputError, NotApplicableError
+from w2s_data.errors import InputError, listing
+from w2s_data.probes.ridge import RidgeProbe
 from w2s_data.regression.posterior import ValuePosterior
 from w2s_data.run import Run
 from w2s_data.stages.apply_settings import ApplySettings
@@ -23,14 +24,16 @@ from w2s_data.stages.embedding import load_features, required
 from w2s_data.stages.graph import GAIN_SUMMARY, OVERLAP, SCORE
 from w2s_data.stages.newrows import NewRows, new_features, read_new
 from w2s_data.stages.predicting import PREDICTED, AppliedTable, Predictor, identity_of
+from w2s_data.stages.teacher_store import is_taught
 from w2s_data.stages.values.keeping import load_value_student
 from w2s_data.stages.values.posterior import fit_value_posterior
+from w2s_data.stages.values.teaching import label_new, value_labels_of
 from w2s_data.stages.values.weak import (
     ValueLabels,
-    given_values,
+    base_values,
     recalibrated,
     train_value_teacher,
-    weak_values_of,
+    trains_value_teacher,
 )
 from w2s_data.utils.progress import progress as progress_bar
 from w2s_data.utils.typing import FloatArray
@@ -111,35 +114,41 @@ def _together(run: Run, rows: NewRows, compute: Compute) -> tuple[_Together | No
     known, new = run.dataset(), rows.dataset
     if new is None:
         return None, []
-    features = load_features(run, compute)
     recorded = run.manifest["stages"][SCORE.name]["settings"]
-    own = weak_values_of(run, known)
-    if known.weak_values is None:
-        from w2s_data.probes.ridge import RidgeProbe
-
+    features, scales = (
+        load_features(run, compute),
+        run.read_summary(OVERLAP, SCORE.schema)["scales"],
+    )
+    notes: list[str] = []
+    if trains_value_teacher(run, known):
         probe = RidgeProbe(**recorded["teacher"])
-        learner = train_value_teacher(known, required(features, "weak"), probe)
-        own = ValueLabels(own.values, own.errors, own.names, learner)
+        own = train_value_teacher(known, required(features, "weak"), probe)
         try:
             weak_features = new_features(run, "weak", new, compute)
-        except (InputError, NotApplicableError) as error:
+        except InputError as error:
             return None, [f"the teacher says nothing of the new rows: {error}"]
-        weak = ValueLabels(learner.predict(weak_features)[:, None], None, own.names)
-    elif new.weak_values is None:
-        return None, []
-    elif new.weak_names != known.weak_names:
-        raise InputError(
-            f"the new rows have weak values of {', '.join(new.weak_names)}, the run has those of "
-            f"{', '.join(known.weak_names)}: leave them out, or give all"
-        )
+        (learned,) = own.learned
+        assert learned is not None
+        values = learned.probe.predict(weak_features)
+        weak = ValueLabels(values[:, None], None, own.names)
     else:
-        scales = run.read_summary(OVERLAP, SCORE.schema)["scales"]
-        weak = recalibrated(given_values(new), scales)
+        own = value_labels_of(run, known, compute)
+        if is_taught(run):
+            values, notes = label_new(run, own, new, compute)
+            weak = ValueLabels(values, None, own.names)
+        elif new.weak_values is None:
+            return None, []
+        elif new.weak_names != known.weak_names:
+            raise InputError(
+                f"the new rows have weak values of {listing(new.weak_names)}, the run has those of "
+                f"{listing(known.weak_names)}: leave them out, or give all"
+            )
+        else:
+            weak = base_values(run, new)
+        own, weak = recalibrated(own, scales), recalibrated(weak, scales)
     posterior = ValuePosterior(**recorded["posterior"])
-    joined = fit_value_posterior(
-        posterior, known, required(features, "strong"), own, features.get("weak")
-    )
-    return _Together(weak, joined.fitted), []
+    joined = fit_value_posterior(posterior, known, required(features, "strong"), own)
+    return _Together(weak, joined.fitted), notes
 
 
 def _frames(

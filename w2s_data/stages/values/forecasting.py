@@ -18,11 +18,16 @@ from w2s_data.stages.checks import Known
 from w2s_data.stages.embedding import Role, load_features, require_role
 from w2s_data.stages.forecasting import SAMPLE_COPIES, measure_discrepancy
 from w2s_data.stages.gold import gold_rows
-from w2s_data.stages.graph import DISCREPANCY, FORECAST, FORECAST_SUMMARY, SCORE
+from w2s_data.stages.graph import DISCREPANCY, FORECAST, FORECAST_SUMMARY, OVERLAP, SCORE
 from w2s_data.stages.room import check_room
 from w2s_data.stages.settings import ForecastSettings
 from w2s_data.stages.shifting import find_shift, learned_roles, shift_of
-from w2s_data.stages.values.weak import given_values, trains_value_teacher, weak_values_of
+from w2s_data.stages.values.weak import (
+    base_values,
+    penalty_of,
+    trains_value_teacher,
+    weak_values_of,
+)
 from w2s_data.stages.warnings import data_warnings
 from w2s_data.utils.stage import StageResult
 from w2s_data.utils.typing import FloatArray, IntArray
@@ -62,9 +67,7 @@ def forecast_values(
     features = load_features(run, compute)
     labelled, pool = gold_rows(dataset).rows, dataset.rows("pool")
     most = compute.memory.rows(sum(matrix.shape[1] for matrix in features.values()), SAMPLE_COPIES)
-    penalty: Any = "gcv"
-    if settings.teacher_l2 != "cv":  # per row, as the penalty of classes is
-        penalty = settings.teacher_l2 * max(1, len(labelled))
+    penalty = penalty_of(settings.teacher_l2, len(labelled))
     forecaster = ValueForecaster(penalty, settings.level, random_state=compute.seed)
     analyzer = DiscrepancyAnalyzer(level=settings.level, random_state=compute.seed)
     weak, scales = _weak_values(run, dataset)
@@ -76,7 +79,7 @@ def forecast_values(
     if (earlier := run.earlier(FORECAST, recorded)) is not None:
         return earlier
     check_room(FORECAST, dataset, compute.memory)
-    check_value_forecast(settings, Known(dataset, frozenset(features)))
+    check_value_forecast(settings, Known(dataset, frozenset(features), weak is not None))
     with run.stage(FORECAST, recorded) as stage:
         # First, since it is cheap: a forecast that fails must not hide it.
         found = measure_discrepancy(analyzer, features, labelled, pool)
@@ -120,21 +123,20 @@ def check_value_forecast(settings: ForecastSettings, known: Known) -> None:
     from w2s_data.regression.forecast import check_enough
 
     require_role(known.roles, "strong")
-    if trains_value_teacher(dataset):
+    if not dataset.has_weak_labels and not known.teachers:
         require_role(known.roles, "weak")
     dataset.check_teacher_data()
     check_enough(dataset.targets[gold_rows(dataset).rows], len(dataset.rows("pool")))
 
 
 def _weak_values(run: Run, dataset: W2SDataset) -> tuple[FloatArray | None, bool]:
-    """Return the mean of ready-made values (N,), if any, and whether they were recalibrated."""
-    if trains_value_teacher(dataset):
+    """Return the mean of weak values (N,) that a run has, and whether they were recalibrated."""
+    if trains_value_teacher(run, dataset):
         return None, False
-    given = given_values(dataset)
     if not run.follows(SCORE):
-        return given.mean, False
-    scored = weak_values_of(run, dataset)
-    return scored.mean, scored is not given and scored.values is not given.values
+        return base_values(run, dataset).mean, False
+    scales = run.read_summary(OVERLAP, SCORE.schema)["scales"]
+    return weak_values_of(run, dataset).mean, any(scale["applied"] for scale in scales)
 
 
 def _shift_weights(

@@ -53,12 +53,11 @@ def fit_value_posterior(
     dataset: W2SDataset,
     strong: FeatureMatrix,
     weak: ValueLabels,
-    weak_features: FeatureMatrix | None = None,
 ) -> JoinedValues:
     """Fit a posterior on the pool and the gold rows of the labelled split.
 
-    Each gold item counts once. `weak_features` are those of a teacher that the run trained, by
-    which it is trained again without some gold rows. Gold values of pool rows measure errors.
+    Each gold item counts once. Teachers that learned from gold rows are trained again without some
+    of them. Gold values of pool rows measure errors.
     """
     gold = gold_rows(dataset)
     if len(gold.rows) < FEWEST_GOLD:
@@ -78,7 +77,7 @@ def fit_value_posterior(
             targets=targets,
             weak_errors=weak.errors,
             pool=dataset.rows("pool"),
-            relabel=_relabel(dataset, weak, weak_features),
+            relabel=_relabel(dataset, weak),
             weak_names=weak.names,
         )
     values, errors = fitted.values_.copy(), fitted.errors_.copy()
@@ -94,19 +93,17 @@ def value_posterior_of(run: Run) -> tuple[FloatArray, FloatArray] | None:
     return table["value"].to_numpy(np.float64), table["error"].to_numpy(np.float64)
 
 
-def _relabel(
-    dataset: W2SDataset, weak: ValueLabels, features: FeatureMatrix | None
-) -> Callable[[IntArray], FloatArray] | None:
-    """Return a function that trains the run's teacher again on some gold rows, if it has one."""
-    learner = weak.learner
-    if learner is None or features is None:
+def _relabel(dataset: W2SDataset, weak: ValueLabels) -> Callable[[IntArray], FloatArray] | None:
+    """Return a function that trains teachers again on some gold rows, if any learned from them."""
+    if not any(one is not None for one in weak.learned):
         return None
-    # With the penalty that it has: to choose one in every fold changes little.
-    probe = clone(learner).set_params(penalty=learner.penalty_)
 
     def relabel(rows: IntArray) -> FloatArray:
-        again = clone(probe).fit(features.take(rows), dataset.targets[rows])
-        return np.asarray(again.predict(features))
+        values = weak.values.copy()
+        for m, learned in enumerate(weak.learned):
+            if learned is not None:
+                values[:, m] = learned.again(dataset.targets, rows)
+        return values
 
     return relabel
 

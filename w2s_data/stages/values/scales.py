@@ -17,6 +17,8 @@ from w2s_data.utils.typing import FloatArray
 # A slope off by this share, or a mean off by this share of the targets' standard deviation, costs
 # 1 % of their variance, which is little beside the error of most teachers.
 FAR = 0.1
+_NOTHING = Estimate(np.nan).to_dict()
+UNKNOWN = {"slope": _NOTHING, "offset": _NOTHING, "bias": _NOTHING, "far": False}
 
 
 def find_scales(
@@ -27,26 +29,28 @@ def find_scales(
     Each record has `name`, `n` gold rows, estimates of `slope`, `offset` and `bias` (mean of gold
     minus weak), `far` (whether slope or bias are significantly and clearly off) and `applied`.
 
-    A teacher that learned from these rows has their scale, and no record.
+    Teachers that learned from gold rows have their scale, and are left alone.
 
     Raises
     ------
     NotApplicableError
         If the line is to be applied, and there are too few gold rows to know it, or no need.
     """
-    if weak.learner is not None:
-        if apply:
-            raise NotApplicableError(
-                "recalibrate is for ready-made weak values: a teacher that learns from gold rows "
-                "has their scale"
-            )
-        return []
     rows = gold_rows(dataset).rows
     targets = dataset.targets[rows]
+    learned = weak.learned or (None,) * len(weak.names)
+    if apply and all(one is not None for one in learned):
+        raise NotApplicableError(
+            "recalibrate is for ready-made weak values: a teacher that learns from gold rows has "
+            "their scale"
+        )
     records = []
-    for name, values in zip(weak.names, weak.values.T, strict=True):
+    for name, values, one in zip(weak.names, weak.values.T, learned, strict=True):
         known = np.isfinite(values[rows])
         n = int(known.sum())
+        if one is not None:
+            records.append({"name": name, "n": n, **UNKNOWN, "applied": False})
+            continue
         if apply and n < FEWEST_RECALIBRATED:
             raise NotApplicableError(
                 f"recalibrate needs {FEWEST_RECALIBRATED} gold rows or more with a value of "
@@ -67,8 +71,7 @@ def fit_line(weak: FloatArray, gold: FloatArray, level: float) -> dict[str, Any]
     """
     n = len(gold)
     if n < 3 or np.ptp(weak) == 0:  # no line, or one without an interval
-        unknown = Estimate(np.nan, level=level).to_dict()
-        return {"slope": unknown, "offset": unknown, "bias": unknown, "far": False}
+        return dict(UNKNOWN)
     centred = weak - weak.mean()
     square = float(centred @ centred)
     slope = float(centred @ gold / square)

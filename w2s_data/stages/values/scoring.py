@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -35,12 +34,13 @@ from w2s_data.stages.shifting import WEIGHT, find_shift, learned_roles, shift_de
 from w2s_data.stages.values.posterior import fit_value_posterior, value_posterior
 from w2s_data.stages.values.scales import find_scales, scale_warnings
 from w2s_data.stages.values.summary import summarize_value_overlap
+from w2s_data.stages.values.teaching import refresh_value_teachers, value_labels_of
 from w2s_data.stages.values.weak import (
     ValueLabels,
-    given_values,
+    penalty_of,
     recalibrated,
     target_variance,
-    teach_values,
+    train_value_teacher,
     trains_value_teacher,
     warn_without_errors,
 )
@@ -79,11 +79,10 @@ def score_values(
     settings, compute = settings or ScoreSettings(), compute or Compute(seed=run.seed)
     dataset = run.dataset()
     features = load_features(run, compute)
-    trains = trains_value_teacher(dataset)
+    refresh_value_teachers(run, compute)
+    trains = trains_value_teacher(run, dataset)
     detector = OverlapDetector(quantify="count", device=compute.device, random_state=compute.seed)
-    penalty: Any = "gcv"
-    if settings.teacher_l2 != "cv":  # beside a mean loss, as for students and for classes
-        penalty = settings.teacher_l2 * max(1, len(gold_rows(dataset).rows)) / 2
+    penalty = penalty_of(settings.teacher_l2, len(gold_rows(dataset).rows))
     teacher, posterior = RidgeProbe(penalty=penalty), value_posterior(compute)
     recorded = {
         "detector": detector.get_params(),
@@ -95,14 +94,14 @@ def score_values(
     if (earlier := run.earlier(SCORE, recorded)) is not None:
         return earlier
     check_room(SCORE, dataset, compute.memory)
-    check_value_score(settings, Known(dataset, frozenset(features)))
+    check_value_score(settings, Known(dataset, frozenset(features), not trains))
     strong = required(features, "strong")
     with run.stage(SCORE, recorded) as stage:
         with collect_warnings(DegenerateDataWarning) as notes:
             if trains:
-                weak = teach_values(dataset, required(features, "weak"), teacher)
+                weak = train_value_teacher(dataset, required(features, "weak"), teacher)
             else:
-                weak = given_values(dataset)
+                weak = value_labels_of(run, dataset, compute)
             scales = find_scales(dataset, weak, apply=settings.recalibrate)
             weak = recalibrated(weak, scales)
             for warning in scale_warnings(scales):
@@ -114,7 +113,7 @@ def score_values(
             stage.write_table(WEAK_VALUES, table)
         shift = find_shift(dataset, features, None, compute, learned_roles(run))
         shift = shift.with_labels(no_label_shift(NO_SHARES), dataset)
-        joined = fit_value_posterior(posterior, dataset, strong, weak, features.get("weak"))
+        joined = fit_value_posterior(posterior, dataset, strong, weak)
         summary = summarize_value_overlap(detector, dataset, scores, notes)
         summary["scales"] = scales
         summary["data_warnings"] = data_warnings(dataset, weak.mean)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from sklearn.base import clone
@@ -23,8 +23,9 @@ from w2s_data.errors import DegenerateDataWarning
 from w2s_data.regression.inputs import mean_value
 from w2s_data.stages.gold import gold_rows
 from w2s_data.stages.graph import OVERLAP, SCORE
+from w2s_data.stages.teacher_store import is_taught
 from w2s_data.utils.stage import WEAK_VALUES
-from w2s_data.utils.typing import FloatArray
+from w2s_data.utils.typing import FloatArray, IntArray
 
 if TYPE_CHECKING:
     from w2s_data.data.dataset import W2SDataset
@@ -38,6 +39,24 @@ FEWEST_RECALIBRATED = 10
 
 
 @dataclass(frozen=True, eq=False)
+class Learned:
+    """A teacher that learned: its regression, its features of all items, and its gold rows."""
+
+    probe: RidgeProbe
+    features: FeatureMatrix
+    rows: IntArray
+
+    def again(self, targets: FloatArray, kept: IntArray) -> FloatArray:
+        """Return values (N,) of the same teacher, without the rows that are not kept."""
+        rows = np.intersect1d(self.rows, kept)
+        if len(rows) < 2:
+            return np.full(self.features.shape[0], np.nan)
+        # With the penalty that it has: to choose one in every fold changes little.
+        probe = clone(self.probe).set_params(penalty=self.probe.penalty_)
+        return np.asarray(probe.fit(self.features.take(rows), targets[rows]).predict(self.features))
+
+
+@dataclass(frozen=True, eq=False)
 class ValueLabels:
     """Weak values of N items by M teachers.
 
@@ -48,14 +67,14 @@ class ValueLabels:
     errors : float array (N, M), or None
         Standard errors of the values, NaN where unknown.
     names : tuple of str
-    learner : RidgeProbe or None
-        The teacher, if it learned from gold rows of this run.
+    learned : tuple, one per teacher
+        The teacher if it learned from gold rows of this run, else None; empty where none did.
     """
 
     values: FloatArray
     errors: FloatArray | None
     names: tuple[str, ...]
-    learner: RidgeProbe | None = None
+    learned: tuple[Learned | None, ...] = ()
 
     @property
     def mean(self) -> FloatArray:
@@ -87,44 +106,48 @@ class ValueLabels:
         return replace(self, values=offsets + slopes * self.values, errors=errors)
 
 
-def trains_value_teacher(dataset: W2SDataset) -> bool:
-    """Whether scoring trains a teacher on the weak features, for want of ready-made values."""
-    return dataset.weak_values is None
+def trains_value_teacher(run: Run, dataset: W2SDataset) -> bool:
+    """Whether scoring trains a teacher on the weak features, for want of other weak values."""
+    return dataset.weak_values is None and not is_taught(run)
 
 
-def given_values(dataset: W2SDataset) -> ValueLabels:
-    """Return the weak values that came with the data."""
-    assert dataset.weak_values is not None
+def penalty_of(l2: float | Literal["cv"], n: int) -> float | Literal["gcv"]:
+    """Return the penalty of a ridge regression of n rows, beside a mean loss as that of classes."""
+    return "gcv" if l2 == "cv" else l2 * max(1, n) / 2
+
+
+def base_values(run: Run, dataset: W2SDataset) -> ValueLabels:
+    """Return the weak values as they came with the data, or as teachers gave them."""
+    if dataset.weak_values is None:
+        return ValueLabels(*values_of(run.read_table(WEAK_VALUES, per_item=True)))
     return ValueLabels(dataset.weak_values, dataset.weak_errors, dataset.weak_names)
 
 
-def teach_values(
+def train_value_teacher(
     dataset: W2SDataset, weak_features: FeatureMatrix, probe: RidgeProbe
 ) -> ValueLabels:
     """Train a ridge regression on the labelled split, whose rows get leave-one-out values.
 
     Equal items with several values teach one of them, the first.
     """
-    learner = train_value_teacher(dataset, weak_features, probe)
-    gold = gold_rows(dataset)
-    values, errors = learner.predict(weak_features), learner.predict_errors(weak_features)
-    values[gold.rows] = learner.leave_one_out_
-    errors[gold.rows] = learner.leave_one_out_errors_
-    row_of = dict(zip(gold.units[gold.rows], gold.rows, strict=True))
-    for row in gold.repeats:  # of which the teacher has seen an equal item
-        first = row_of[gold.units[row]]
-        values[row], errors[row] = values[first], errors[first]
-    return ValueLabels(values[:, None], errors[:, None], (TEACHER,), learner)
-
-
-def train_value_teacher(
-    dataset: W2SDataset, weak_features: FeatureMatrix, probe: RidgeProbe
-) -> RidgeProbe:
-    """Return the teacher, fitted to the labelled split."""
     dataset.check_teacher_data()
     rows = gold_rows(dataset).rows
-    fitted: RidgeProbe = clone(probe).fit(weak_features.take(rows), dataset.targets[rows])
-    return fitted
+    fitted = clone(probe).fit(weak_features.take(rows), dataset.targets[rows])
+    learned = Learned(fitted, weak_features, rows)
+    values, errors = left_out_values(dataset, learned)
+    return ValueLabels(values[:, None], errors[:, None], (TEACHER,), (learned,))
+
+
+def left_out_values(dataset: W2SDataset, learned: Learned) -> tuple[FloatArray, FloatArray]:
+    """Return values and errors (N,) of a teacher, those of its own rows by all other rows."""
+    probe, gold = learned.probe, gold_rows(dataset)
+    values, errors = probe.predict(learned.features), probe.predict_errors(learned.features)
+    values[learned.rows], errors[learned.rows] = probe.leave_one_out_, probe.leave_one_out_errors_
+    row_of = {gold.units[row]: row for row in learned.rows}
+    for row in gold.repeats:  # of which the teacher has seen an equal item
+        if (first := row_of.get(gold.units[row])) is not None:
+            values[row], errors[row] = values[first], errors[first]
+    return values, errors
 
 
 def target_variance(dataset: W2SDataset, weak: ValueLabels) -> float:
@@ -136,10 +159,8 @@ def target_variance(dataset: W2SDataset, weak: ValueLabels) -> float:
 
 def weak_values_of(run: Run, dataset: W2SDataset) -> ValueLabels:
     """Return the weak values of a scored run, recalibrated if its scores are."""
-    if dataset.weak_values is None:
-        return ValueLabels(*values_of(run.read_table(WEAK_VALUES, per_item=True)))
     scales = run.read_summary(OVERLAP, SCORE.schema)["scales"]
-    return recalibrated(given_values(dataset), scales)
+    return recalibrated(base_values(run, dataset), scales)
 
 
 def recalibrated(weak: ValueLabels, scales: list[dict[str, Any]]) -> ValueLabels:
