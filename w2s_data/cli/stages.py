@@ -13,7 +13,7 @@ import typer
 
 from w2s_data.cli.options import with_options
 from w2s_data.cli.output import say, tell
-from w2s_data.errors import InputError
+from w2s_data.errors import InputError, RunError
 from w2s_data.stages.gain_settings import GainSettings
 from w2s_data.stages.graph import (
     EMBED,
@@ -211,7 +211,11 @@ def add_stage(
     from w2s_data.stages.teacher_store import is_taught
 
     check_compute(running)
-    run = Run.open(folder, wait=running.wait)
+    try:
+        run = Run.open(folder, wait=running.wait)
+    except RunError:
+        check_stages({stage.name: settings})  # said first, as on a run that exists
+        raise
     # A mistyped model costs no reading of the table.
     task = run.manifest["data"].get("task", "classification")
     check_stages({stage.name: settings}, Known(task=task))
