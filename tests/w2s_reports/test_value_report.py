@@ -8,6 +8,7 @@ import pytest
 
 from tests.w2s_reports.conftest import HOSTILE
 from tests.w2s_reports.value_runs import forecast_summary, gain_summary, make_value_run
+from w2s_data.stages.rounds import accuracies_at_test, accuracies_of_pool
 from w2s_reports import build_report, summarize
 from w2s_reports.render import render, render_stage, stage_line
 
@@ -127,3 +128,9 @@ def test_two_runs_are_compared_by_their_errors(run, tmp_path):
 )
 def test_a_stage_has_a_line(stage, result):
     assert "both" in stage_line(stage, result)
+
+
+def test_rounds_of_values_have_errors():
+    assert accuracies_at_test(gain_summary())["students"]["stacked"]["value"] == 0.4
+    written = {"task": "regression", "mse": {"value": 0.3}, "weak_mse": {"value": 1.0}}
+    assert accuracies_of_pool(written)["posterior"] == {"value": 0.3}

@@ -107,18 +107,23 @@ def measured(run: Run) -> dict[str, Any] | None:
 
 
 def accuracies_of_pool(posterior: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the accuracies on the pool of the posterior and of the weak labels, if known."""
-    names = {"posterior": "accuracy", "weak_labels": "weak_accuracy"}
+    """Return the accuracies on the pool of the posterior and of the weak labels, if known.
+
+    Where labels are values they are mean squared errors.
+    """
+    measure = "mse" if posterior.get("task") == "regression" else "accuracy"
+    names = {"posterior": measure, "weak_labels": f"weak_{measure}"}
     return {name: posterior[key] for name, key in names.items() if key in posterior}
 
 
 def accuracies_at_test(gain: Mapping[str, Any]) -> dict[str, Any]:
     """Return the accuracies on the test items: teacher, gold labels alone, methods' students.
 
-    None where labels are values, whose errors are not accuracies.
+    Where labels are values they are mean squared errors.
     """
     if gain.get("task") == "regression":
-        return {}
+        errors = {name: gain[name].get("mse") for name in ("teacher", "labelled_only")}
+        return {**errors, "students": {m["name"]: m["mse"] for m in gain["methods"]}}
     level = {"level": gain["level"]}
     students = [s for s in gain["students"] if not s["control_of"]]
     found = {s["name"]: s["scores"]["accuracy"] | level for s in students}

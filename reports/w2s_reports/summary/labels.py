@@ -27,7 +27,7 @@ def summarize_labels(artefacts: Artefacts) -> dict[str, Any]:
         "hint": None if known else NEXT.hint(),
         "next_hint": NEXT.hint(),
         "rounds": rounds,
-        "students": _students(rounds),
+        "students": _students(rounds, -1 if artefacts.is_regression else 1),
         "level": next((r["level"] for r in reversed(rounds) if r["level"] is not None), None),
         "next": None if chosen is None else _next(chosen),
         "relabelled": None if relabelled is None else _relabelled(relabelled),
@@ -72,13 +72,16 @@ def _results(found: Mapping[str, Any]) -> dict[str, Any]:
     return {**accuracies, "by_student": students, "level": levels[0] if levels else None}
 
 
-def _students(rounds: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the students with a column: the most accurate of the latest round that has any."""
+def _students(rounds: Sequence[Mapping[str, Any]], sign: int) -> list[str]:
+    """Return the students with a column: the best of the latest round that has any.
+
+    `sign` is 1 for accuracies and -1 for errors.
+    """
     measured = [known["by_student"] for known in rounds if known["by_student"]]
     if not measured:
         return []
     students = [name for name in measured[-1] if name not in ACCURACIES]  # a method may be one
-    best = sorted(students, key=lambda name: -(measured[-1][name]["value"] or 0))
+    best = sorted(students, key=lambda name: -sign * (measured[-1][name]["value"] or 0))
     return best[:MOST_STUDENTS]
 
 
