@@ -134,3 +134,11 @@ def test_rounds_of_values_have_errors():
     assert accuracies_at_test(gain_summary())["students"]["stacked"]["value"] == 0.4
     written = {"task": "regression", "mse": {"value": 0.3}, "weak_mse": {"value": 1.0}}
     assert accuracies_of_pool(written)["posterior"] == {"value": 0.3}
+
+
+def test_the_line_of_scores_needs_no_count_of_wrong_labels():
+    density = {"value": 0.25, "low": 0.2, "high": 0.3, "level": 0.95}
+    summary = {"density": density, "n_scored": 80, "posterior": {"unknown": ""}}
+    assert stage_line("score", summary) == (
+        "overlap density 25.0% (20.0–30.0%, sampling only) of 80 pool items"
+    )
