@@ -12,7 +12,7 @@ from images import fashion_mnist, shrunk
 
 from w2s_data import TextEncoder, TfidfEncoder, embed
 
-IMAGES, UNITS, WIDEST = 5500, 1000, 60.0  # images, random features of them, degrees
+IMAGES, UNITS, WIDEST = 4500, 500, 60.0  # images, random features of them, degrees
 LEAST_KEPT = 0.3  # share of an image that is left at least
 TEXTS, LAYER = 4000, 4
 

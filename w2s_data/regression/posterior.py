@@ -149,7 +149,7 @@ class ValuePosterior(BaseEstimator):  # type: ignore[misc]
         rng = check_generator(self.random_state)
         names = tuple(weak_names) or _teacher_names(weak.shape[1])
         self.gold_, y = gold, gold_values[gold]
-        self._views(strong, weak, errors, y, learned, relabel, rng)
+        sizes = self._views(strong, weak, errors, y, learned, relabel, rng)
         self.pool_ = LinearPool(self.views_[gold], y)
         columns = [*names, GOLD_VIEW, STUDENT_VIEW]
         self.weights_ = pd.Series(self.pool_.weights, index=columns, name="weight")
@@ -160,7 +160,7 @@ class ValuePosterior(BaseEstimator):  # type: ignore[misc]
         self.values_[gold] = np.where(np.isfinite(held_out), held_out, self.values_[gold])
         residuals = y - held_out
         self.noise_ = float(_rms(residuals[:, None])[0])
-        spread = self._spread(strong, weak, errors)
+        spread = self._spread(sizes)
         self.errors_ = spread * _calibration(residuals, spread[gold])
         self.notes_ = self._notes(len(gold), len(learned))
         for note in self.notes_:
@@ -205,26 +205,34 @@ class ValuePosterior(BaseEstimator):  # type: ignore[misc]
         learned: IntArray,
         relabel: Relabel | None,
         rng: np.random.Generator,
-    ) -> None:
-        """Compute the views (N, V) of all rows, held out where a model learned from the row."""
+    ) -> FloatArray:
+        """Compute the views (N, V) of all rows, held out where a model learned from the row.
+
+        Returns their errors as the views themselves say them, NaN where they do not.
+        """
         gold, n = self.gold_, strong.shape[0]
         self.gold_model_: RidgeProbe | None = None
         by_gold = np.full(n, np.nan)
+        gold_size = by_gold.copy()
         if len(gold) > 1:  # one row teaches its own value alone
             self.gold_model_ = RidgeProbe().fit(FeatureView(strong, gold), y)
-            by_gold = self.gold_model_.predict(strong)
-            by_gold[gold] = self.gold_model_.leave_one_out_
-        self.student_, by_student = self._student(strong, weak, errors, learned, rng)
+            by_gold, gold_size = _left_out(self.gold_model_, strong, gold)
+            # The pool knows the mean of all gold rows: around that of the others, a view without
+            # any information would look like a bad one.
+            by_gold[gold] += (y - y.mean()) / (len(gold) - 1)
+        self.student_, by_student, student_size = self._student(strong, weak, errors, learned, rng)
         if relabel is not None and self.student_ is not None and len(gold) > 1:
             # Its weak values came from teachers that saw the gold rows: both start again.
             fold = rng.permutation(np.arange(len(gold)) % min(self.folds, len(gold)))
             for number in np.unique(fold):
                 own = np.asarray(relabel(gold[fold != number]), dtype=np.float64)
-                again, _ = self._student(strong, own.reshape(n, -1), None, learned, rng)
+                again, _, _ = self._student(strong, own.reshape(n, -1), None, learned, rng)
                 if again is not None:
                     out = gold[fold == number]
                     by_student[out] = again.predict(strong.take(out))
         self.views_ = np.column_stack([weak, by_gold, by_student])
+        said = np.full(weak.shape, np.nan) if errors is None else errors
+        return np.column_stack([said, gold_size, student_size])
 
     def _student(
         self,
@@ -233,41 +241,33 @@ class ValuePosterior(BaseEstimator):  # type: ignore[misc]
         errors: FloatArray | None,
         learned: IntArray,
         rng: np.random.Generator,
-    ) -> tuple[RidgeProbe | None, FloatArray]:
-        """Train a student of the pool's weak values; return it, and its view (N,) of all rows."""
+    ) -> tuple[RidgeProbe | None, FloatArray, FloatArray]:
+        """Train a student of the pool's weak values; return it, its view (N,), and its errors."""
         values, error = mean_value(weak, errors)
         rows = sampled(learned[np.isfinite(values[learned])], self.max_pool, rng)
         if len(rows) < 2:
-            return None, np.full(strong.shape[0], np.nan)
+            return None, *np.full((2, strong.shape[0]), np.nan)
         weights = None if error is None else relative_precision(error[rows])
         student = RidgeProbe().fit(FeatureView(strong, rows), values[rows], weights)
-        view = student.predict(strong)
-        view[rows] = student.leave_one_out_
-        return student, view
+        return student, *_left_out(student, strong, rows)
 
-    def _spread(
-        self, strong: FeatureMatrix, weak: FloatArray, errors: FloatArray | None
-    ) -> FloatArray:
-        """Return the size (N,) of the error of each row's value, up to a common factor."""
-        total = np.zeros(strong.shape[0])
-        weight = np.zeros(strong.shape[0])
-        sizes = [
-            None if errors is None or np.isnan(errors[:, m]).all() else errors[:, m]
-            for m in range(weak.shape[1])
-        ]
-        models = (self.gold_model_, self.student_)
-        sizes += [None if model is None else model.predict_errors(strong) for model in models]
-        for own, share, error, view in zip(
-            sizes, self.weights_, self.view_errors_, self.views_.T, strict=True
-        ):
-            size = np.full(len(total), 1.0) if own is None else own / np.sqrt(np.nanmean(own**2))
+    def _spread(self, sizes: FloatArray) -> FloatArray:
+        """Return the size (N,) of the error of each row's value, up to a common factor.
+
+        It is that of the views, each scaled to its error on gold rows, by the weights of the views.
+        """
+        total, weight = np.zeros((2, len(sizes)))
+        parts = zip(sizes.T, self.weights_, self.view_errors_, self.views_.T, strict=True)
+        for own, share, error, view in parts:
+            known = own[np.isfinite(own)]
+            usual = np.sqrt(np.mean(known**2)) if len(known) else np.nan
+            size = own / usual if usual > 0 else np.ones(len(own))
             said = np.isfinite(view) & np.isfinite(size) & np.isfinite(error)
-            part = np.where(said, share, 0.0)
-            total += part * np.where(said, size * error, 0.0) ** 2
-            weight += part
-        usual = float(np.sqrt(total.sum() / weight.sum())) if weight.sum() > 0 else 1.0
-        mean = np.divide(total, weight, out=np.full(len(total), usual**2), where=weight > 0)
-        return np.asarray(np.sqrt(np.maximum(mean, (1e-3 * usual) ** 2)))
+            total += np.where(said, share * (size * error) ** 2, 0.0)
+            weight += np.where(said, share, 0.0)
+        usual = float(total.sum() / weight.sum()) if weight.sum() > 0 else 1.0
+        mean = np.divide(total, weight, out=np.full(len(total), usual), where=weight > 0)
+        return np.asarray(np.sqrt(np.maximum(mean, 1e-6 * usual)))
 
     def _notes(self, n_gold: int, n_learned: int) -> tuple[str, ...]:
         notes = []
@@ -303,6 +303,15 @@ def relative_precision(errors: FloatArray) -> FloatArray:
     size = np.maximum(np.where(np.isfinite(errors), errors, usual), least)
     weights = 1 / size**2
     return np.asarray(weights / weights.mean())
+
+
+def _left_out(
+    model: RidgeProbe, strong: FeatureMatrix, rows: IntArray
+) -> tuple[FloatArray, FloatArray]:
+    """Predict all rows with errors, those that a model learned from by the others of them."""
+    values, errors = model.predict(strong), model.predict_errors(strong)
+    values[rows], errors[rows] = model.leave_one_out_, model.leave_one_out_errors_
+    return values, errors
 
 
 def _calibration(residuals: FloatArray, spread: FloatArray) -> float:
