@@ -93,10 +93,19 @@ def test_rows_count_by_their_weight(models, rng):
     wrong = np.arange(64) % 2 == 0
     noisy = np.where(wrong, values[::-1], values)
     light = train(models["bert"], items, noisy, np.where(wrong, 1e-3, 1.0))
-    without = train(models["bert"], items, np.where(wrong, np.nan, values), 1.0 - wrong)
     equal = train(models["bert"], items, noisy)
-    left = [share_left(student.predict(items), values)[0] for student in (light, without, equal)]
-    assert max(left[:2]) < 0.5 * left[2]
+    left = [share_left(student.predict(items), values)[0] for student in (light, equal)]
+    assert left[0] < 0.5 * left[1]
+
+
+def test_rows_of_weight_0_may_have_no_value(models, rng):
+    items, values = make("bert", rng, 16)
+    known = np.arange(16) % 4 > 0
+    without, other = (
+        train(models["bert"], items, np.where(known, values, own), 1.0 * known, epochs=1)
+        for own in (np.nan, 1e6)
+    )
+    np.testing.assert_array_equal(without.predict(items), other.predict(items))
 
 
 @pytest.mark.filterwarnings("ignore:student, student. undertrained")
@@ -126,11 +135,16 @@ class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize("loss", ["squared", "huber"])
-def test_a_killed_training_resumes_to_the_same_bytes(models, rng, tmp_path, loss):
+def test_a_killed_training_resumes_to_the_same_bytes(models, rng, tmp_path):
     items, values = make("bert", rng, 32)
     adaptation = {"save_every": 4, "evaluate_every": 1, "dropout": 0.1}
-    changes = {"loss": loss, "epochs": 2, "tuning": "lora", "adaptation": adaptation, "seeds": (2,)}
+    changes = {
+        "loss": "huber",
+        "epochs": 2,
+        "tuning": "lora",
+        "adaptation": adaptation,
+        "seeds": (2,),
+    }
     whole = train(models["bert"], items, values, **changes)
 
     def kill(end):
@@ -256,13 +270,13 @@ def test_methods_train_whole_models(models, rng, tmp_path, method):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*undertrained")
 def test_the_gain_of_whole_models_is_measured_and_resumed(models, rng, tmp_path):
-    items, values = make("bert", rng, 96)
-    weak = values + rng.normal(scale=0.5 * values.std(), size=96)
-    splits = np.resize(["labelled", "pool", "pool", "test"], 96)
+    items, values = make("bert", rng, 48)
+    weak = values + rng.normal(scale=0.5 * values.std(), size=48)
+    splits = np.resize(["labelled", "pool", "pool", "test"], 48)
     settings = TrainingSettings(
         tuning="full",
         model=models["bert"],
-        epochs=4,
+        epochs=2,
         batch_size=8,
         learning_rate=2e-2,
         device="cpu",
@@ -273,18 +287,17 @@ def test_the_gain_of_whole_models_is_measured_and_resumed(models, rng, tmp_path)
     def measure(*callbacks):
         return measure_gain(
             *(None, weak, values, splits),
-            methods=["naive", "stacked"],
+            methods=["naive"],
             seeds=2,
             items=items,
-            posterior=(weak, np.ones(96)),
             settings=settings.replace(callbacks=callbacks),
             n_resamples=100,
         )
 
     result = measure(lambda end: taken.append(end.epoch))
-    assert len(taken) == 2 * 4 * 4  # two seeds of two methods, gold values alone and the ceiling
+    assert len(taken) == 12  # two epochs of two seeds, of naive, gold values alone and the ceiling
     again = measure(lambda end: taken.append(end.epoch))
-    assert len(taken) == 32  # finished ones are taken as they were left
+    assert len(taken) == 12  # finished ones are taken as they were left
     pd.testing.assert_frame_equal(again.predictions(), result.predictions())
     assert not result.failures
     table = result.predictions()
