@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from w2s_data.errors import RunError
 from w2s_data.finetune.levels.store import digest_items
 from w2s_data.run import Run
 from w2s_data.stages.graph import GAIN
 from w2s_data.stages.keeping import student_folder
-from w2s_data.utils.io import atomic_path, load_npy, make_folder, sha256_json
+from w2s_data.utils.io import atomic_path, make_folder, sha256_json
+from w2s_data.utils.reading import reading
 from w2s_data.utils.typing import FloatArray
 
 PREDICTED = "applied/predicted"  # of a run: blocks of rows that whole models have labelled
@@ -67,7 +69,8 @@ class Predictor:
             make_folder(self.folder)
             with atomic_path(path) as partial, partial.open("wb") as file:
                 np.save(file, self.whole(inputs))
-        return np.array(load_npy(path))  # a map would keep the file open
+        with reading(path, "stored predictions", error=RunError, advice="delete it"):
+            return np.asarray(np.load(path, allow_pickle=False))
 
     def forget(self) -> None:
         """Remove the stored blocks."""

@@ -55,6 +55,7 @@ def _card(dataset: W2SDataset, result: ValueGainResult, name: str) -> str:
     measured = {method.name: method.measures for method in result.methods}
     own = measured.get(name) or result.references[name]
     mse, r2, target = own["mse"], own["r2"], result.target
+    inputs = "strong_features" if student.tuning == "head" else "items"
     return (
         "\n\n".join(
             [
@@ -67,7 +68,7 @@ def _card(dataset: W2SDataset, result: ValueGainResult, name: str) -> str:
                 f"{target['mean']:.6g} and standard deviation {target['sd']:.6g}.",
                 "## Use",
                 "```python\nfrom w2s_data.regression import Student\n\n"
-                "student = Student.load(FOLDER)\nvalues = student.predict(strong_features)\n```",
+                f"student = Student.load(FOLDER)\nvalues = student.predict({inputs})\n```",
             ]
         )
         + "\n"

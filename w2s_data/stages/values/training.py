@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from w2s_data.stages.graph import (
     GAIN_SUMMARY,
     GAIN_TABLE,
     PREDICTIONS,
+    SCORE,
     check_scored,
 )
 from w2s_data.stages.keeping import remove_old_students
@@ -28,6 +30,7 @@ from w2s_data.stages.values.keeping import keep_value_students
 from w2s_data.stages.values.posterior import value_posterior_of
 from w2s_data.stages.values.weak import weak_values_of
 from w2s_data.stages.warnings import data_warnings
+from w2s_data.utils.io import sha256_json
 from w2s_data.utils.stage import StageResult
 from w2s_data.utils.validation import check_seeds
 from w2s_data.utils.warnings import collect_warnings
@@ -89,6 +92,12 @@ def gain_values(
     features = load_features(run, compute)
     strong = required(features, "strong") if chosen.tuning == "head" else features.get("strong")
     weak, by = weak_values_of(run, dataset), settings.test_by
+    if chosen.tuning != "head":
+        scored = run.manifest["stages"][SCORE.name]["key"]
+        folder = run.path / "gain" / sha256_json({**recorded, "scored": scored})[:12]
+        if settings.restart:
+            shutil.rmtree(folder, ignore_errors=True)
+        chosen = chosen.replace(checkpoint=folder)
     with run.stage(GAIN, recorded) as stage:
         with collect_warnings(DegenerateDataWarning):  # they are among the result's own warnings
             result = measure_gain(

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import Ridge
 
+from tests.w2s_data.finetune.tiny import save_tiny_model
 from w2s_data import Run
 from w2s_data.errors import InputError, RunError, SplitError
 from w2s_data.stages.applying import apply_student
@@ -79,6 +80,28 @@ def test_a_fresh_gain_is_read_and_older_students_are_refused(trained):
     assert run.read_summary("gain.json")["kept"] == {"best": "naive", "naive": "naive"}
     score_values(run)
     assert load_value_student(run, "naive").method.name == "naive"
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*undertrained")
+def test_whole_models_are_trained_kept_and_applied(run_of, world, tmp_path):
+    save_tiny_model(tmp_path / "tiny", n_layers=1)
+    run = run_of(weak_values=["near"])
+    score_values(run)
+    settings = GainSettings(
+        methods=("naive",), seeds=2, tuning="full", model=str(tmp_path / "tiny"), epochs=1
+    )
+    gain = gain_values(run, settings).summary
+    assert (gain["tuning"], gain["seeds"], gain["failures"]) == ("full", [0, 1], {})
+    trainings = sorted((run.path / "gain").glob("*/*/*/*.safetensors"))
+    assert len(trainings) == 6  # each resumes by itself: two seeds of naive, gold alone, ceiling
+    texts = world[0]["text"].tolist()[:9]
+    applied = apply_student(run, world[0][:9], to=tmp_path / "new.csv").to_frame()
+    student = load_value_student(run, device="cpu")
+    assert student.seeds == (0,)
+    np.testing.assert_allclose(applied["value"], student.predict(texts), rtol=1e-5)
+    card = (run.path / "students/best/README.md").read_text(encoding="utf-8")
+    assert "student.predict(items)" in card
 
 
 def test_the_defaults_are_the_methods_of_values(run_of):
