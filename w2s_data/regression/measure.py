@@ -22,7 +22,7 @@ from w2s_data.regression.comparison import (
     ValueComparer,
 )
 from w2s_data.regression.data import GROUP, SPLIT, ValueData, check_value_data
-from w2s_data.regression.heads import HEADS, Head
+from w2s_data.regression.heads import CLOSED_FORM, HEADS, Head
 from w2s_data.regression.material import Material
 from w2s_data.regression.methods import LabelledOnly, ValueMethod, make_method
 from w2s_data.regression.posterior import ValuePosterior
@@ -53,6 +53,7 @@ def measure_gain(
     weak_errors: Any = None,
     posterior: tuple[Any, Any] | None = None,
     test_by: AnyArray | Sequence[Any] | None = None,
+    early_stopping: bool = False,
     level: float = LEVEL,
     n_resamples: int = 1000,
     random_state: RandomState = 0,
@@ -99,6 +100,9 @@ def measure_gain(
         Of a `ValuePosterior`; by default one is fitted.
     test_by : array (N,), optional
         Names that make a test split each of the test rows.
+    early_stopping : bool
+        Stop students that are trained by steps by the squared error on the validation rows, an
+        advantage that a team without gold values does not have. Never by the test rows.
     level : float
     n_resamples : int
         Bootstrap resamples of the test rows, at least 100.
@@ -155,6 +159,7 @@ def measure_gain(
             "head": head,
             "delta": delta,
             "items": items,
+            "validation": _held_out(data, items, given, head) if early_stopping else None,
             "entropy": entropy,
             "seeds": numbers,
             "progress": False,
@@ -255,6 +260,22 @@ def _train(
                     failures[name] = str(error)
             advance(1)
     return students, predicted, failures
+
+
+def _held_out(
+    data: ValueData, items: Sequence[Any] | None, settings: TrainingSettings, head: Head
+) -> tuple[Any, FloatArray]:
+    """Return inputs and values of the validation rows that have one."""
+    if settings.tuning == "head" and head in CLOSED_FORM:
+        raise InputError(
+            f"head {head!r} is in closed form, and early_stopping is for students that are trained "
+            "by steps: leave it out, or choose head 'squared' or 'huber'"
+        )
+    rows = data.rows("validation")
+    rows = rows[np.isfinite(data.targets[rows])]
+    if not len(rows):
+        raise InputError("early_stopping needs rows with gold values in the validation split")
+    return data.read(rows, items, settings.tuning), data.targets[rows]
 
 
 def _kept_apart(settings: TrainingSettings, name: str) -> TrainingSettings:

@@ -198,3 +198,23 @@ def test_whole_models_take_part(rng, tmp_path):
     assert result.tuning == "full"
     assert "tuning 'head'" in result.failures["bootstrap"]
     assert result.students["naive"].predict(items[:3]).shape == (3,)
+
+
+def test_validation_rows_stop_students_that_are_trained_by_steps(world):
+    x, weak, y, splits = world
+    splits = splits.astype("<U10")
+    splits[400:600] = "validation"
+    mirrored = np.where(splits == "validation", 2 * weak.mean() - weak, y)
+    how = {"methods": ["naive"], "seeds": 1, "head": "squared", "epochs": 20, "patience": 2}
+    stopped, whole = (
+        measure_gain(x, weak, mirrored, splits, early_stopping=on, **how) for on in (True, False)
+    )
+    # The more it learns, the further it is from the values of the validation rows.
+    losses = stopped.students["naive"].history["validation_loss"]
+    assert losses.idxmin() == 0
+    assert len(losses) == 3
+    assert stopped["naive"].measures["mse"].value > whole["naive"].measures["mse"].value
+    with pytest.raises(InputError, match="head 'ridge' is in closed form, and early_stopping"):
+        measure_gain(x, weak, y, splits, early_stopping=True)
+    with pytest.raises(InputError, match="needs rows with gold values in the validation split"):
+        measure_gain(*world, early_stopping=True, head="huber")

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 # The methods of classes that have a meaning for values, in the same order.
 METHODS = ("stacked", "naive", "crossfit", "bootstrap")
 CLOSED_FORMS = ("ridge", "ridgeless")  # heads that are not trained step by step
-OF_STEPS = ("epochs", "learning_rate", "batch_size")
+OF_STEPS = ("epochs", "learning_rate", "batch_size", "early_stopping")
 VALUE = "{} / value"  # columns of the predictions
 
 
@@ -80,6 +80,7 @@ def gain_values(
         "seeds": settings.seeds,
         "methods": {name: repr(method) for name, method in methods.items()},
         "test_by": settings.test_by,
+        **({"early_stopping": True} if settings.early_stopping else {}),
     }
     if chosen.tuning != "head":  # its folder may hold other weights than the last time
         recorded["weights"] = chosen.adaptation.source.identity()
@@ -115,6 +116,7 @@ def gain_values(
                 weak_errors=weak.errors,
                 posterior=value_posterior_of(run),
                 test_by=None if by is None else dataset.table[by].to_numpy(),
+                early_stopping=settings.early_stopping,
                 random_state=compute.seed,
                 progress=compute.progress,
             )
@@ -158,14 +160,13 @@ def value_methods(settings: GainSettings) -> dict[str, ValueMethod]:
 
 
 def _check_head(settings: GainSettings) -> None:
-    if settings.early_stopping:
-        raise InputError("early_stopping is for classes: students of values do without it")
     if settings.tuning != "head" and settings.head in CLOSED_FORMS:
         raise InputError(
             f"head {settings.head!r} is in closed form, and tuning {settings.tuning!r} trains by "
             "steps: choose squared or huber"
         )
-    given = [name for name in OF_STEPS if getattr(settings, name) is not None]
+    # Left out, a setting is None or False.
+    given = [name for name in OF_STEPS if getattr(settings, name)]
     if settings.tuning == "head" and given and (settings.head or "ridge") in CLOSED_FORMS:
         raise InputError(
             f"{given[0]} is a setting of heads that are trained by steps: choose head='squared' or "

@@ -118,7 +118,10 @@ def test_the_defaults_are_the_methods_of_values(run_of):
     [
         ({"methods": ("confidence",)}, "no meaning for values"),
         ({"epochs": 3}, "trained by steps"),
-        ({"early_stopping": True}, "early_stopping is for classes"),
+        (
+            {"early_stopping": True},
+            "early_stopping is a setting of heads that",
+        ),
         ({"head": "ridge", "tuning": "full", "model": "any"}, "in closed form"),
         ({"test_by": "group"}, "the data have none"),
     ],
