@@ -142,3 +142,9 @@ def test_the_line_of_scores_needs_no_count_of_wrong_labels():
     assert stage_line("score", summary) == (
         "overlap density 25.0% (20.0–30.0%, sampling only) of 80 pool items"
     )
+
+
+def test_scores_have_a_line_without_classes(run):
+    overlap = json.loads((run / "overlap.json").read_text())
+    line = stage_line("score", overlap | {"posterior": {"unknown": "", "error": 1.5}})
+    assert line.endswith("values of the posterior are off by 1.50")

@@ -126,7 +126,12 @@ def _meanings(methods: Sequence[Row]) -> list[dict[str, str]]:
 
 def _reasons(methods: Sequence[Row]) -> list[str]:
     """Say why the gap recovered, or the ratio to gold values alone, is undefined."""
-    reasons = [method[name]["reason"] for name in ("pgr", "opr") for method in methods]
+    words = {"pgr": "the gap recovered", "opr": "the ratio to gold values alone"}
+    reasons = [
+        method[name]["reason"].replace(f"{name} is not defined", f"{said} is undefined", 1)
+        for name, said in words.items()
+        for method in methods
+    ]
     return [sentence(reason) for reason in dict.fromkeys(reasons) if reason]
 
 
