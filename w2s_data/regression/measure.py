@@ -307,6 +307,8 @@ def _result(
     for name, own in values.items():
         table[name] = own.mean(axis=0)
     warnings = [*notes]
+    if np.ptp(target) == 0:
+        warnings.append(f"all test targets are {target[0]:.6g}: R2 says nothing, and is 0")
     silent = int((~np.isfinite(data.material.mean[0][test])).sum())
     if silent:
         warnings.append(

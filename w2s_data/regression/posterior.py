@@ -162,7 +162,7 @@ class ValuePosterior(BaseEstimator):  # type: ignore[misc]
         self.noise_ = float(_rms(residuals[:, None])[0])
         spread = self._spread(sizes)
         self.errors_ = spread * _calibration(residuals, spread[gold])
-        self.notes_ = self._notes(len(gold), len(learned))
+        self.notes_ = self._notes(y, len(learned))
         for note in self.notes_:
             warnings.warn(note, DegenerateDataWarning, stacklevel=2)
         return self
@@ -269,8 +269,13 @@ class ValuePosterior(BaseEstimator):  # type: ignore[misc]
         mean = np.divide(total, weight, out=np.full(len(total), usual), where=weight > 0)
         return np.asarray(np.sqrt(np.maximum(mean, 1e-6 * usual)))
 
-    def _notes(self, n_gold: int, n_learned: int) -> tuple[str, ...]:
-        notes = []
+    def _notes(self, y: FloatArray, n_learned: int) -> tuple[str, ...]:
+        notes, n_gold = [], len(y)
+        if n_gold > 1 and np.ptp(y) == 0:
+            notes.append(
+                f"all {n_gold:,} gold values are {y[0]:.6g}: they trust no view, and the posterior "
+                "is that value everywhere; label rows that differ"
+            )
         if n_gold == 1:
             notes.append(
                 "one gold row says neither whom to trust nor how large errors are: views count "

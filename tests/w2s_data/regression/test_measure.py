@@ -10,7 +10,7 @@ from sklearn.linear_model import RidgeCV
 from sklearn.metrics import mean_absolute_error, mean_squared_error, r2_score
 
 from tests.kinds import make_texts, save_model
-from w2s_data.errors import EmptyDataError, InputError, SplitError
+from w2s_data.errors import DegenerateDataWarning, EmptyDataError, InputError, SplitError
 from w2s_data.finetune.gain.intervals import Score
 from w2s_data.regression import measure_gain
 from w2s_data.regression.scores import ErrorScorer
@@ -172,6 +172,27 @@ def test_a_pool_without_gold_values_has_no_ceiling(world):
     assert "560 of 560 pool rows have no gold value" in result.reasons["ceiling"]
     assert np.isnan(result["stacked"].pgr.value)
     assert result["stacked"].gain.low > 0
+
+
+def test_constant_gold_values_are_reported(world):
+    x, weak, y, splits = world
+    same = np.where(splits == "labelled", 3.0, y)
+    with pytest.warns(DegenerateDataWarning, match="all 40 gold values are 3"):
+        result = measure_gain(x, weak, same, splits, seeds=1)
+    assert result.advised == "weak"
+    with pytest.warns(DegenerateDataWarning):
+        result = measure_gain(x, weak, np.full(N, 3.0), splits, seeds=1)
+    assert "all test targets are 3" in " ".join(result.warnings)
+
+
+def test_one_gold_row_is_enough(world):
+    x, weak, y, splits = world
+    one = np.where((splits == "labelled") & (np.arange(N) > 0), "validation", splits)
+    with pytest.warns(DegenerateDataWarning) as caught:
+        result = measure_gain(x, weak, y, one, seeds=1)
+    assert any("one gold row" in str(each.message) for each in caught)
+    assert np.isfinite(result["stacked"].gain.value)
+    assert result["stacked"].measures["mse"].value < 1.2 * result.references["teacher"]["mse"].value
 
 
 @pytest.mark.slow
