@@ -1,4 +1,4 @@
-"""What students say of new rows: block by block, resumable for whole models, and as a table."""
+"""Predictions of students for new rows: block by block, and resumable for whole models."""
 
 from __future__ import annotations
 

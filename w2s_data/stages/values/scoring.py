@@ -11,7 +11,7 @@ from w2s_data.compute.context import Compute
 from w2s_data.data.dataset import W2SDataset
 from w2s_data.data.regions import Region
 from w2s_data.data.weak import values_table
-from w2s_data.errors import DegenerateDataWarning, NotApplicableError
+from w2s_data.errors import DegenerateDataWarning, NotApplicableError, SplitError
 from w2s_data.features.matrix import FeatureMatrix, FeatureView
 from w2s_data.overlap.detector import OverlapDetector
 from w2s_data.run import Run, writes
@@ -134,6 +134,18 @@ def check_value_score(settings: ScoreSettings, known: Known) -> None:
             "leave out reference"
         )
     check_score(settings, known)
+    if known.dataset is not None:
+        check_varied(known.dataset)
+
+
+def check_varied(dataset: W2SDataset) -> None:
+    """Raise SplitError where all gold values of the labelled split are the same."""
+    targets = dataset.targets[gold_rows(dataset).consistent]
+    if len(targets) > 1 and np.ptp(targets) == 0:
+        raise SplitError(
+            f"all {len(targets):,} gold values of the labelled split are {targets[0]:g}: there is "
+            "nothing to learn; check the column that label names"
+        )
 
 
 def _detect(
@@ -145,10 +157,14 @@ def _detect(
 ) -> pd.DataFrame:
     """Fit on the pool, score all items, and return `scores.parquet`."""
     confidence: FloatArray | None = weak.confidence(target_variance(dataset, weak))
+    told = confidence is None  # `warn_without_errors` has said so, and why
     if confidence is None:  # no hard-only points, as of a teacher that is sure of everything
         confidence = np.ones(len(dataset))
-    with progress("score", total=len(dataset), enabled=compute.progress) as advance:
+    shown = progress("score", total=len(dataset), enabled=compute.progress)
+    with warnings.catch_warnings(), shown as advance:
         once = first_pass(advance, len(dataset))
+        if told:
+            warnings.filterwarnings("ignore", "the weak confidence is constant")
         checked = FeatureView(strong, name="strong features", check=True, advance=once)
         detector.fit(
             checked,

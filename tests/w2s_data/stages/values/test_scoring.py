@@ -8,7 +8,7 @@ import pytest
 from sklearn.linear_model import LinearRegression
 
 from w2s_data import Run
-from w2s_data.errors import NotApplicableError
+from w2s_data.errors import NotApplicableError, SplitError
 from w2s_data.stages.checks import Known, check_stages
 from w2s_data.stages.graph import SCORE, check_scored, function_of
 from w2s_data.stages.settings import ScoreSettings
@@ -95,6 +95,13 @@ def test_a_right_scale_is_left_alone(run_of):
     assert not summary["scales"][0]["far"]
     assert summary["density"]["value"] is None
     assert any("without standard errors" in text for text in summary["warnings"])
+    assert not any("confidence is constant" in text for text in summary["warnings"])
+
+
+def test_targets_that_are_all_the_same_are_refused(world, run_of):
+    run = run_of(world[0].assign(y=3.5), weak_values="near")
+    with pytest.raises(SplitError, match=r"all 60 gold values of the labelled split are 3\.5"):
+        score_values(run)
 
 
 def test_equal_items_are_taught_once(world, run_of):
