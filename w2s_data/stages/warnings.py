@@ -24,6 +24,7 @@ FEWEST_TEST = 100  # below, most gains are smaller than the error of the accurac
 FEWEST_MEASURED = 30  # test rows below which even a large gain is not a result
 FEWEST_OF_CLASS = 5  # rows, so that each fold of the usual cross-validation has one
 RAREST = 0.01  # share of a class below which a model may miss it and lose a point at most
+WORSE = 0.05  # share of the variance, from which values are worse than their mean
 SHOWN = 5  # classes in a sentence
 NOTE = "warning: "  # at the start of a note of the data set
 
@@ -257,12 +258,14 @@ def _of_weak_values(dataset: W2SDataset, weak: FloatArray) -> Iterator[DataWarni
     gold = dataset.targets[known]
     # By how much the weak values' squared error is above that of the gold mean, row by row.
     excess = mean_estimate((weak[known] - gold) ** 2 - (gold - gold.mean()) ** 2)
-    if excess.low > 0:
-        r2 = -excess.value / float(gold.var()) if gold.var() > 0 else 0.0
+    variance = float(gold.var())
+    # A useless teacher's values, left out one at a time, are a little worse than the mean.
+    if excess.low > 0 and excess.value > WORSE * variance:
+        r2 = -excess.value / variance if variance > 0 else 0.0
         yield DataWarning(
             "weak_below_usual",
-            f"on {n:,} gold rows the weak values are farther off than their mean, "
-            f"{gold.mean():.4g}, always is (R\N{SUPERSCRIPT TWO} {r2:.2f}): check their scale",
+            f"on {n:,} gold rows the weak values are farther off than always saying "
+            f"{gold.mean():.4g}, the mean (R\N{SUPERSCRIPT TWO} {r2:.2f}): check their scale",
             {"n": n, "r2": r2},
         )
 
