@@ -69,7 +69,13 @@ class Student:
         """Return the student to keep: of a whole model the first seed, out of memory until used."""
         if not isinstance(self.model, WholeValues):
             return self
-        return replace(self, model=self.model.only(0).shelved(), seeds=self.seeds[:1])
+        # The method's own diagnostics have no axis of seeds; those of a training are arrays.
+        first = {
+            name: value[:1] if isinstance(value, np.ndarray) else value
+            for name, value in self.diagnostics.items()
+        }
+        model = self.model.only(0).shelved()
+        return replace(self, model=model, seeds=self.seeds[:1], diagnostics=first)
 
     def to_dict(self) -> dict[str, Any]:
         """Return settings and diagnostics as JSON types."""

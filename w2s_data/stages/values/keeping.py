@@ -56,6 +56,9 @@ def _card(dataset: W2SDataset, result: ValueGainResult, name: str) -> str:
     own = measured.get(name) or result.references[name]
     mse, r2, target = own["mse"], own["r2"], result.target
     inputs = "strong_features" if student.tuning == "head" else "items"
+    n_seeds = len(result.seeds)
+    others = len(student.seeds) < n_seeds
+    mean = f" That is the mean of {n_seeds} seeds; this folder holds the first." if others else ""
     return (
         "\n\n".join(
             [
@@ -65,7 +68,7 @@ def _card(dataset: W2SDataset, result: ValueGainResult, name: str) -> str:
                 "## Error",
                 f"On {result.n_test:,} test rows the mean squared error is {mse.value:.6g} "
                 f"({mse.low:.6g} to {mse.high:.6g}), R2 {r2.value:.3f}; the gold values have mean "
-                f"{target['mean']:.6g} and standard deviation {target['sd']:.6g}.",
+                f"{target['mean']:.6g} and standard deviation {target['sd']:.6g}.{mean}",
                 "## Use",
                 "```python\nfrom w2s_data.regression import Student\n\n"
                 f"student = Student.load(FOLDER)\nvalues = student.predict({inputs})\n```",

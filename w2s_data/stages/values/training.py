@@ -155,7 +155,9 @@ def value_methods(settings: GainSettings) -> dict[str, ValueMethod]:
     """Return the methods by name; those with a meaning for values where none are chosen."""
     from w2s_data.regression import make_method
 
-    chosen = settings.methods if "methods" in settings.model_fields_set else METHODS
+    # A whole model has no directions that `bootstrap` could limit.
+    usual = METHODS if settings.tuning == "head" else METHODS[:-1]
+    chosen = settings.methods if "methods" in settings.model_fields_set else usual
     return methods_from(chosen, make_method)
 
 

@@ -102,6 +102,8 @@ def test_whole_models_are_trained_kept_and_applied(run_of, world, tmp_path):
     np.testing.assert_allclose(applied["value"], student.predict(texts), rtol=1e-5)
     card = (run.path / "students/best/README.md").read_text(encoding="utf-8")
     assert "student.predict(items)" in card
+    assert "the mean of 2 seeds; this folder holds the first" in card
+    assert student.diagnostics["undertrained"] in ([False], [True])
 
 
 def test_the_defaults_are_the_methods_of_values(run_of):
