@@ -5,18 +5,17 @@ from __future__ import annotations
 import functools
 import math
 import warnings
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted
 
 from w2s_data.compute.base import Engine
 from w2s_data.errors import DegenerateDataWarning, InputError
 from w2s_data.groups.association import associate
-from w2s_data.groups.discovery import METHODS, Method, discover_groups
+from w2s_data.groups.base import BaseGroupAnalyzer
+from w2s_data.groups.discovery import METHODS, discover_groups
 from w2s_data.groups.group_table import describe_groups
 from w2s_data.groups.inputs import Rows, check_index, check_rows
 from w2s_data.groups.point_table import describe_points
@@ -25,7 +24,7 @@ from w2s_data.neighbors.index import NeighborIndex
 from w2s_data.overlap.detector import OverlapDetector
 from w2s_data.utils.intervals import estimate_records
 from w2s_data.utils.io import jsonable
-from w2s_data.utils.typing import AnyArray, IntArray, RandomState
+from w2s_data.utils.typing import AnyArray, IntArray
 from w2s_data.utils.validation import (
     between,
     check_generator,
@@ -39,7 +38,7 @@ RECALL = 0.9  # of the search, below which a warning says that neighbours are no
 MINORITY = 0.5  # part of an even share; groups significantly below it are minorities
 
 
-class GroupAnalyzer(BaseEstimator):  # type: ignore[misc]
+class GroupAnalyzer(BaseGroupAnalyzer):
     r"""Describe groups and sources: shares, accuracies, overlap, duplicates, neighbours.
 
     Groups are given or discovered inside the classes of the pseudo-labels:
@@ -137,24 +136,6 @@ class GroupAnalyzer(BaseEstimator):  # type: ignore[misc]
     group 0  791         0.806     0.776            1.0
     group 1  209         0.194     0.224            1.0
     """
-
-    def __init__(
-        self,
-        n_groups: int | Literal["auto"] = "auto",
-        n_neighbors: int = 20,
-        duplicate_threshold: float | Literal["auto"] = "auto",
-        discovery: Method = "auto",
-        level: float = 0.95,
-        device: str = "auto",
-        random_state: RandomState = None,
-    ) -> None:
-        self.n_groups = n_groups
-        self.n_neighbors = n_neighbors
-        self.duplicate_threshold = duplicate_threshold
-        self.discovery = discovery
-        self.level = level
-        self.device = device
-        self.random_state = random_state
 
     def fit(
         self,
@@ -256,7 +237,7 @@ class GroupAnalyzer(BaseEstimator):  # type: ignore[misc]
         )
         # Sources are described by the same function: they are groups that may overlap the others.
         self.groups_, self.similarity_ = describe(codes, group_names, rng=seeds[1])
-        self.sources_: pd.DataFrame | None = None
+        self.sources_ = None
         if rows.sources is not None:
             source_names, source_codes = rows.sources
             self.sources_ = describe(source_codes, source_names, rng=seeds[2])[0]
@@ -327,35 +308,14 @@ class GroupAnalyzer(BaseEstimator):  # type: ignore[misc]
             )
         self.reading_ = group_reading(table, self._origin, self.minority_, self.warnings_)
 
-    def to_frame(self) -> pd.DataFrame:
-        """Return one row per group, as `groups_`."""
-        check_is_fitted(self)
-        return self.groups_.copy()
-
     def to_dict(self) -> dict[str, Any]:
         """Return tables, association, warnings and the reading as plain JSON values."""
-        check_is_fitted(self)
-        sources = None if self.sources_ is None else estimate_records(self.sources_, self.level)
-        settings = {k: v for k, v in self.get_params().items() if k != "random_state"}
-        result: dict[str, Any] = jsonable(
-            {
-                "level": self.level,
-                "discovery": self.discovery_,
-                "reading": self.reading_,
-                "warnings": self.warnings_,
-                "minority": self.minority_,
-                "duplicate_threshold": self.duplicate_threshold_,
-                "groups": estimate_records(self.groups_, self.level),
-                "sources": sources,
-                "association": estimate_records(self.association_, self.level),
-                "similarity": self.similarity_.to_numpy(),
-                "index": {
-                    "kind": self.index_.kind_,
-                    "fingerprint": self.index_.fingerprint_,
-                    "recall": self.index_.recall_,
-                    "bits": self.index_.bits_,
-                },
-                "settings": settings,
-            }
-        )
+        index = {
+            "kind": self.index_.kind_,
+            "fingerprint": self.index_.fingerprint_,
+            "recall": self.index_.recall_,
+            "bits": self.index_.bits_,
+        }
+        own = {"association": estimate_records(self.association_, self.level), "index": index}
+        result: dict[str, Any] = jsonable(self.summary() | own)
         return result

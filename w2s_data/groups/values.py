@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted
 
 from w2s_data.compute.base import Engine
 from w2s_data.errors import InputError
 from w2s_data.features.matrix import FeatureMatrix, as_feature_matrix
 from w2s_data.groups.analyzer import GroupAnalyzer
-from w2s_data.groups.discovery import Method, discover_groups
+from w2s_data.groups.base import BaseGroupAnalyzer
+from w2s_data.groups.discovery import discover_groups
 from w2s_data.groups.error_groups import square_groups
 from w2s_data.neighbors.index import NeighborIndex
-from w2s_data.utils.intervals import (
-    Estimate,
-    estimate_records,
-    mean_estimate,
-    positive_mean_estimate,
-)
-from w2s_data.utils.typing import AnyArray, FloatArray, RandomState
+from w2s_data.utils.intervals import Estimate, mean_estimate, positive_mean_estimate
+from w2s_data.utils.io import jsonable
+from w2s_data.utils.typing import AnyArray, FloatArray
 from w2s_data.utils.validation import check_generator, check_same_length
 
 # Of the table of `GroupAnalyzer`: what is about classes.
@@ -41,7 +36,7 @@ HOW = {
 }
 
 
-class ValueGroupAnalyzer(BaseEstimator):  # type: ignore[misc]
+class ValueGroupAnalyzer(BaseGroupAnalyzer):
     """Describe groups and sources of values: shares, squared errors, overlap, duplicates.
 
     Groups are given or discovered as by `GroupAnalyzer`, among all points at once since there are
@@ -80,24 +75,6 @@ class ValueGroupAnalyzer(BaseEstimator):  # type: ignore[misc]
     group 0  807       0.0          0.0
     group 1  193       4.0          2.0
     """
-
-    def __init__(
-        self,
-        n_groups: int | Literal["auto"] = "auto",
-        n_neighbors: int = 20,
-        duplicate_threshold: float | Literal["auto"] = "auto",
-        discovery: Method = "auto",
-        level: float = 0.95,
-        device: str = "auto",
-        random_state: RandomState = None,
-    ) -> None:
-        self.n_groups = n_groups
-        self.n_neighbors = n_neighbors
-        self.duplicate_threshold = duplicate_threshold
-        self.discovery = discovery
-        self.level = level
-        self.device = device
-        self.random_state = random_state
 
     def fit(
         self,
@@ -267,34 +244,10 @@ class ValueGroupAnalyzer(BaseEstimator):  # type: ignore[misc]
             text += f"; in {str(row.name)!r} they are {size:.3g} too {side} on average"
         return f"{text}."
 
-    def to_frame(self) -> pd.DataFrame:
-        """Return one row per group, as `groups_`."""
-        check_is_fitted(self)
-        return self.groups_.copy()
-
     def to_dict(self) -> dict[str, Any]:
         """Return tables and the reading as plain JSON values."""
-        from w2s_data.utils.io import jsonable
-
-        check_is_fitted(self)
-        sources = None if self.sources_ is None else estimate_records(self.sources_, self.level)
-        settings = {k: v for k, v in self.get_params().items() if k != "random_state"}
-        result: dict[str, Any] = jsonable(
-            {
-                "task": "regression",
-                "level": self.level,
-                "discovery": self.discovery_,
-                "reading": self.reading_,
-                "warnings": self.warnings_,
-                "minority": self.minority_,
-                "duplicate_threshold": self.duplicate_threshold_,
-                "groups": estimate_records(self.groups_, self.level),
-                "sources": sources,
-                "similarity": self.similarity_.to_numpy(),
-                "index": {"kind": self.index_.kind_, "recall": self.index_.recall_},
-                "settings": settings,
-            }
-        )
+        index = {"kind": self.index_.kind_, "recall": self.index_.recall_}
+        result: dict[str, Any] = jsonable({"task": "regression", **self.summary(), "index": index})
         return result
 
 

@@ -25,9 +25,6 @@ from w2s_data.regression.scores import Errors, ErrorScorer, scaled
 
 TEACHER, CEILING, LABELLED_ONLY, POSTERIOR = "teacher", "ceiling", "labelled_only", "posterior"
 HEADROOM = 0.01  # of the variance of the targets, below which recovered performance is noise
-# Of the teacher's squared error, that a cheaper option may lie behind the best if the difference is
-# not significant.
-TOLERANCE = 0.01
 
 
 @dataclass(frozen=True)
@@ -122,7 +119,7 @@ class ValueComparer:
             for name, own in stands.items()
         }
         values = {name: own.value for name, own in errors.items()}
-        choice = choose(values, differences, TOLERANCE * values[TEACHER])
+        choice = choose(values, differences)
         return choice, advise(errors, choice)
 
     def on_part(self, part: str) -> dict[str, Any]:

@@ -114,8 +114,8 @@ def measure_gain(
     Returns
     -------
     ValueGainResult
-        Advises the cheapest option whose squared error is at most 1 % of the teacher's above the
-        best, and not significantly.
+        Advises the cheapest option whose squared error is at most 2 % above the best, and not
+        significantly.
 
     Raises
     ------

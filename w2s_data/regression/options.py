@@ -11,7 +11,8 @@ import numpy as np
 from w2s_data.forecast.options import ADVICE, OPTIONS, WITH, Difference, difference_of
 from w2s_data.utils.intervals import Estimate
 
-# Part of the least expected error by which a cheaper option may lie above it, if not significantly.
+# Part of the least error, expected or measured, by which a cheaper option may lie above it, if the
+# difference is not significant.
 TOLERANCE = 0.02
 
 
@@ -33,15 +34,10 @@ class ValueChoice:
     advised: str
 
 
-def choose(
-    errors: Mapping[str, float],
-    differences: Sequence[Difference],
-    tolerance: float | None = None,
-) -> ValueChoice:
+def choose(errors: Mapping[str, float], differences: Sequence[Difference]) -> ValueChoice:
     """Choose among options given their mean squared errors, NaN where one is not known.
 
-    A cheaper option is advised if it lies at most `tolerance` above the best, by default 2 % of the
-    least error, and not significantly.
+    A cheaper option is advised if it lies at most 2 % above the best, and not significantly.
 
     >>> pairs = [Difference("gold", "teacher", Estimate(-0.5, -0.7, -0.3))]
     >>> choose({"teacher": 1.0, "gold": 0.5}, pairs).advised
@@ -51,7 +47,7 @@ def choose(
     if not known:
         return ValueChoice(tuple(differences), "", "")
     best = min(known, key=lambda name: errors[name])
-    most = errors[best] + (TOLERANCE * errors[best] if tolerance is None else tolerance)
+    most = (1 + TOLERANCE) * errors[best]
     for name in known:
         if name == best:
             break

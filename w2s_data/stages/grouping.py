@@ -6,7 +6,7 @@ import logging
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -22,8 +22,8 @@ from w2s_data.data.regions import Region
 from w2s_data.errors import DegenerateDataWarning, InputError, StoreError
 from w2s_data.features.matrix import FeatureMatrix
 from w2s_data.groups import GroupAnalyzer
+from w2s_data.groups.base import BaseGroupAnalyzer
 from w2s_data.groups.portraits import sample_groups, telling_value, telling_words, typical_rows
-from w2s_data.groups.values import ValueGroupAnalyzer
 from w2s_data.neighbors.index import NeighborIndex
 from w2s_data.run import Run, writes
 from w2s_data.spurious import SpuriousAnalyzer
@@ -58,6 +58,8 @@ from w2s_data.utils.warnings import collect_warnings
 
 logger = logging.getLogger("w2s_data")
 
+Groups = TypeVar("Groups", bound=BaseGroupAnalyzer)
+
 BLOCKS = "groups"  # folder of the finished blocks of a search
 MOST_PAIRS = 200  # of near-duplicates that are listed
 
@@ -89,20 +91,7 @@ def groups_stage(
     settings, compute = settings or GroupSettings(), compute or Compute(seed=run.seed)
     dataset = run.dataset()
     check_groups(settings, Known(dataset))
-    analyzer = GroupAnalyzer(
-        n_groups=settings.n_groups,
-        discovery=settings.discovery,
-        duplicate_threshold=settings.duplicates,
-        device=compute.device,
-        random_state=compute.seed,
-    )
-    spurious = SpuriousAnalyzer(
-        settings.strong_components, settings.weak_components, random_state=compute.seed
-    )
-    recorded: dict[str, Any] = {
-        "analyzer": analyzer.get_params(),
-        "spurious": spurious.get_params(),
-    }
+    analyzer, spurious, recorded = make_analyzers(GroupAnalyzer, settings, compute)
     student, student_proba = _student(run, dataset)
     if student:  # a setting and not an input: groups that were described before stay valid
         recorded["student"] = student
@@ -152,6 +141,24 @@ def groups_stage(
         stage.write_summary(SPURIOUS, judge_shares(dataset, features, analyzer.group_, spurious))
     forget_blocks(run)
     return StageResult(run.read(GROUPS))
+
+
+def make_analyzers(
+    kind: type[Groups], settings: GroupSettings, compute: Compute
+) -> tuple[Groups, SpuriousAnalyzer, dict[str, Any]]:
+    """Return the analyzers of groups and of unequal shares, and what is recorded of both."""
+    analyzer = kind(
+        n_groups=settings.n_groups,
+        discovery=settings.discovery,
+        duplicate_threshold=settings.duplicates,
+        device=compute.device,
+        random_state=compute.seed,
+    )
+    spurious = SpuriousAnalyzer(
+        settings.strong_components, settings.weak_components, random_state=compute.seed
+    )
+    recorded = {"analyzer": analyzer.get_params(), "spurious": spurious.get_params()}
+    return analyzer, spurious, recorded
 
 
 def check_groups(settings: GroupSettings, known: Known) -> None:
@@ -234,7 +241,7 @@ def _summary(analyzer: GroupAnalyzer, dataset: W2SDataset, notes: list[str]) -> 
 def describe_content(
     dataset: W2SDataset,
     strong: FeatureMatrix,
-    analyzer: GroupAnalyzer | ValueGroupAnalyzer,
+    analyzer: BaseGroupAnalyzer,
     known: Mapping[str, AnyArray],
     seed: int,
 ) -> list[dict[str, Any]]:

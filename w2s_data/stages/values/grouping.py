@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from sklearn.base import clone
 
@@ -16,7 +14,6 @@ from w2s_data.errors import DegenerateDataWarning
 from w2s_data.features.matrix import FeatureMatrix
 from w2s_data.groups import ValueGroupAnalyzer
 from w2s_data.run import Run, writes
-from w2s_data.spurious import SpuriousAnalyzer
 from w2s_data.stages.checks import Known
 from w2s_data.stages.embedding import required
 from w2s_data.stages.gold import gold_rows
@@ -42,6 +39,7 @@ from w2s_data.stages.grouping import (
     forget_blocks,
     judge_shares,
     list_pairs,
+    make_analyzers,
     neighbour_index,
 )
 from w2s_data.stages.room import check_room
@@ -82,20 +80,7 @@ def group_values(
     settings, compute = settings or GroupSettings(), compute or Compute(seed=run.seed)
     dataset = run.dataset()
     check_groups(settings, Known(dataset))
-    analyzer = ValueGroupAnalyzer(
-        n_groups=settings.n_groups,
-        discovery=settings.discovery,
-        duplicate_threshold=settings.duplicates,
-        device=compute.device,
-        random_state=compute.seed,
-    )
-    spurious = SpuriousAnalyzer(
-        settings.strong_components, settings.weak_components, random_state=compute.seed
-    )
-    recorded: dict[str, Any] = {
-        "analyzer": analyzer.get_params(),
-        "spurious": spurious.get_params(),
-    }
+    analyzer, spurious, recorded = make_analyzers(ValueGroupAnalyzer, settings, compute)
     student, student_values = _student(run)
     if student:  # a setting and not an input: groups that were described before stay valid
         recorded["student"] = student
