@@ -31,8 +31,8 @@ def count_classes(labels: IntArray, splits: AnyArray, class_names: Sequence[str]
 def spread_of(values: FloatArray) -> dict[str, float]:
     """Return mean, standard deviation, minimum, quartiles and maximum of the known values.
 
-    >>> spread_of(np.array([1.0, 2.0, 4.5, np.nan]))
-    {'mean': 2.5, 'sd': 1.8, 'min': 1.0, '25 %': 1.5, '50 %': 2.0, '75 %': 3.25, 'max': 4.5}
+    >>> spread_of(np.array([1.0, 2.0, 3.0, np.nan]))
+    {'mean': 2.0, 'sd': 1.0, 'min': 1.0, '25 %': 1.5, '50 %': 2.0, '75 %': 2.5, 'max': 3.0}
     """
     known = values[np.isfinite(values)]
     shares = dict(zip(("min", "25 %", "50 %", "75 %", "max"), np.linspace(0, 1, 5), strict=True))

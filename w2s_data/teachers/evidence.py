@@ -76,8 +76,8 @@ def like_pool(sources: AnyArray | None, pool: IntArray, gold: IntArray) -> Float
 
     >>> sources = np.array(["a"] * 40 + ["b"] * 20 + ["a"] * 10)
     >>> weights = like_pool(sources, pool=np.arange(60, 70), gold=np.arange(60))
-    >>> weights[0], weights[-1]
-    (1.5, 0.0)
+    >>> weights[[0, -1]]
+    array([1.5, 0. ])
     """
     if sources is None or not len(pool):
         return None
