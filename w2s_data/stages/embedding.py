@@ -16,6 +16,7 @@ from w2s_data.compute.context import Compute
 from w2s_data.data.dataset import W2SDataset
 from w2s_data.encoders.base import Encoder
 from w2s_data.encoders.names import check_encoder, describe_encoder, make_encoder
+from w2s_data.encoders.recipe import AUTO
 from w2s_data.encoders.shards import resolved_encoder
 from w2s_data.errors import (
     InputError,
@@ -81,9 +82,9 @@ def embed_stage(
     settings, compute = settings or EmbedSettings(), compute or Compute(seed=run.seed)
     dataset = run.dataset()
     check_embed(settings, Known(dataset))
-    inputs = _inputs(run, dataset, settings, compute)
     record = run.manifest["stages"].get(EMBED.name, {})
     before, before_files = record.get("settings", {}), record.get("files", {})
+    inputs = _inputs(run, dataset, settings, compute, {} if overwrite else before)
     recorded: dict[str, Any] = {
         role: chosen
         for role in ROLES
@@ -193,25 +194,42 @@ def require_role(roles: Collection[str], role: Role) -> None:
 
 
 def _inputs(
-    run: Run, dataset: W2SDataset, settings: EmbedSettings, compute: Compute
+    run: Run,
+    dataset: W2SDataset,
+    settings: EmbedSettings,
+    compute: Compute,
+    before: Mapping[str, Any],
 ) -> dict[Role, FeatureInput]:
     inputs: dict[Role, FeatureInput] = {}
     for role in ROLES:
         model, given = getattr(settings, role), getattr(settings, f"{role}_features")
         if model is not None:
-            inputs[role] = FeatureInput(encoder=configured(settings, role, dataset, compute))
+            dtype = before.get(role, {}).get("dtype", AUTO)
+            encoder = configured(settings, role, dataset, compute, dtype)
+            inputs[role] = FeatureInput(encoder=encoder)
         elif given is not None:
             inputs[role] = FeatureInput(file=_as_file(run, role, given))
     return inputs
 
 
 def configured(
-    settings: EmbedSettings, role: Role, dataset: W2SDataset, compute: Compute
+    settings: EmbedSettings,
+    role: Role,
+    dataset: W2SDataset,
+    compute: Compute,
+    dtype: str = AUTO,
 ) -> Encoder:
-    """Return the encoder of a role with its settings, as it will run here."""
+    """Return the encoder of a role with its settings, as it will run here.
+
+    Where it leaves its precision open it has that of the features that a run holds, `dtype`: what
+    another machine has begun goes on as it was.
+    """
     model = getattr(settings, role)
     encoder: Encoder = make_encoder(model, dataset.kind) if isinstance(model, str) else model
-    return _placed(_with_settings(encoder, role, settings), compute)
+    encoder = _with_settings(encoder, role, settings)
+    if dtype != AUTO and encoder.get_params().get("dtype") == AUTO:
+        encoder = clone(encoder).set_params(dtype=dtype)
+    return _placed(encoder, compute)
 
 
 def _with_settings(encoder: Encoder, role: Role, settings: EmbedSettings) -> Encoder:

@@ -63,6 +63,25 @@ def test_settings_by_role(w2s, data, texts, model, tmp_path):
     assert any("texts were cut to 8 tokens" in note for note in record["notes"])
 
 
+def test_a_run_keeps_the_precision_of_its_features(w2s, data, texts, model, tmp_path, monkeypatch):
+    """On a machine that is built for another one, unless the features are discarded."""
+    command = ("embed", data, "--strong", model, "--label", "label", "-o", tmp_path / "run")
+    for made, asked, expected in (
+        ("float32", (), "float32"),
+        ("bfloat16", (), "float32"),
+        ("bfloat16", ("--overwrite",), "bfloat16"),
+    ):
+        monkeypatch.setattr(
+            "w2s_data.encoders.pretrained.fast_dtype", lambda _, name=made: getattr(torch, name)
+        )
+        code, _, err = w2s("-q", *command, *asked)
+        assert code == 0, err
+        assert embedded(tmp_path / "run")["settings"]["strong"]["dtype"] == expected
+        encoder = TextEncoder(str(model), dtype=expected)
+        vectors = stored(tmp_path / "run", "strong", texts)
+        np.testing.assert_allclose(vectors, encoder.encode(texts), atol=1e-5)
+
+
 def test_settings_in_toml_are_those_of_the_shell(w2s, data, model, tmp_path):
     config = tmp_path / "w2s.toml"
     config.write_text(
