@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, Literal
 
 import pandas as pd
@@ -14,7 +15,7 @@ from w2s_data.utils.intervals import estimate_records
 from w2s_data.utils.typing import AnyArray, RandomState
 
 
-class BaseGroupAnalyzer(BaseEstimator):  # type: ignore[misc]
+class BaseGroupAnalyzer(BaseEstimator, ABC):  # type: ignore[misc]
     """Base of `GroupAnalyzer` and `ValueGroupAnalyzer`, which describe parameters and results."""
 
     groups_: pd.DataFrame
@@ -50,6 +51,10 @@ class BaseGroupAnalyzer(BaseEstimator):  # type: ignore[misc]
         """Return one row per group, as `groups_`."""
         check_is_fitted(self)
         return self.groups_.copy()
+
+    @abstractmethod
+    def to_dict(self) -> dict[str, Any]:
+        """Return tables and the reading as plain JSON values."""
 
     def summary(self) -> dict[str, Any]:
         """Return what both say of their groups, with tables as records."""

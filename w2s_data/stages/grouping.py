@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -88,62 +89,84 @@ def groups_stage(
     NotApplicableError
         If strong features are missing, or are differences of pairs.
     """
+    return describe_run(run, settings, compute, GroupAnalyzer, _labels)
+
+
+@dataclass(frozen=True)
+class About:
+    """Labels by which groups are described: classes, or values."""
+
+    weak: FloatArray  # (N, C), or values (N,)
+    fitted: Mapping[str, Any]  # gold labels and those of a student, as an analyzer takes them
+    known: Mapping[str, AnyArray]  # names of each row, such as its class, by what they say
+    noise: float | None = None  # beyond which values of equal items contradict each other
+
+
+def describe_run(
+    run: Run,
+    settings: GroupSettings | None,
+    compute: Compute | None,
+    kind: type[Groups],
+    read: Callable[[Run, W2SDataset, FeatureMatrix, str | None], About],
+) -> StageResult:
+    """Run the stage by an analyzer, and a function of strong features and the student's method."""
     settings, compute = settings or GroupSettings(), compute or Compute(seed=run.seed)
     dataset = run.dataset()
     check_groups(settings, Known(dataset))
-    analyzer, spurious, recorded = make_analyzers(GroupAnalyzer, settings, compute)
-    student, student_proba = _student(run, dataset)
+    analyzer, spurious, recorded = _analyzers(kind, settings, compute)
+    student = _best_student(run, dataset)
     if student:  # a setting and not an input: groups that were described before stay valid
         recorded["student"] = student
     if (earlier := run.earlier(GROUPS, recorded)) is not None:
-        forget_blocks(run)
+        _forget_blocks(run)
         return earlier
     check_scored(run)
     features = group_features(run, compute)
     strong = required(features, "strong")
     n_bytes = strong.shape[1]  # vectors of a byte a number
     check_room(GROUPS, dataset, compute.memory, n_bytes, len(teacher_names(run)))
-    scores = run.read_table(SCORES, per_item=True)
-    weak_proba = weak_proba_of(run, dataset)
+    regions = run.read_table(SCORES, ["region"], per_item=True)["region"]
     with run.stage(GROUPS, recorded) as stage:
         with collect_warnings(DegenerateDataWarning) as notes:
-            index = neighbour_index(run, strong, compute)
-            blocks = finished_blocks(run, run.key(GROUPS, recorded), index)
+            about = read(run, dataset, strong, student.get("method"))
+            index = _neighbour_index(run, strong, compute)
+            blocks = _finished_blocks(run, run.key(GROUPS, recorded), index)
             analyzer = clone(analyzer).fit(
                 strong,
-                weak_proba,
+                about.weak,
                 groups=dataset.groups,
                 sources=dataset.sources,
-                labels=dataset.labels,
                 splits=dataset.splits,
-                regions=scores["region"].map({r.label: int(r) for r in Region}).to_numpy(),
-                student_proba=student_proba,
+                regions=regions.map({r.label: int(r) for r in Region}).to_numpy(),
                 index=index,
                 engine=KeepingEngine(compute.engine, blocks),
                 progress=compute.progress,
+                **about.fitted,
             )
         points = analyzer.points_.assign(id=dataset.ids)
         if dataset.is_paired:
             points["agreement"] = np.nan
         stage.write_table(GROUPS_TABLE, points[["id", *analyzer.points_.columns]])
-        pairs = list_pairs(analyzer.duplicates_, dataset)
+        pairs = _list_pairs(analyzer.duplicates_, dataset, about.noise or 0.0)
         stage.write_table(DUPLICATES, pairs.head(MOST_PAIRS))
-        summary = _summary(analyzer, dataset, notes) | {
-            "duplicates": count_pairs(pairs, analyzer.n_neighbors)
-        }
-        summary["data_warnings"] = data_warnings(dataset, weak_proba)
-        known = {"class": dataset.table["label"].to_numpy(dtype=object)}
-        summary["portraits"] = describe_content(dataset, strong, analyzer, known, compute.seed)
-        stage.write_summary(GROUPS_SUMMARY, summary | {"student": student.get("method")})
+        summary = _summary(analyzer, dataset, notes) | {"student": student.get("method")}
+        summary["duplicates"] = _count_pairs(pairs, analyzer.n_neighbors)
+        if about.noise is not None:
+            summary["duplicates"]["noise"] = about.noise
+        summary["data_warnings"] = data_warnings(dataset, about.weak)
+        summary["portraits"] = _portraits(dataset, strong, analyzer, about.known, compute.seed)
+        stage.write_summary(GROUPS_SUMMARY, summary)
         stage.add(NEIGHBORS)
         del index, analyzer.index_  # its vectors are in the file, and not needed any more
         release_freed()
-        stage.write_summary(SPURIOUS, judge_shares(dataset, features, analyzer.group_, spurious))
-    forget_blocks(run)
+        judged = _judge_shares(dataset, features, analyzer.group_, spurious)
+        of_values = {"task": dataset.task} if dataset.is_regression else {}
+        stage.write_summary(SPURIOUS, of_values | judged)
+    _forget_blocks(run)
     return StageResult(run.read(GROUPS))
 
 
-def make_analyzers(
+def _analyzers(
     kind: type[Groups], settings: GroupSettings, compute: Compute
 ) -> tuple[Groups, SpuriousAnalyzer, dict[str, Any]]:
     """Return the analyzers of groups and of unequal shares, and what is recorded of both."""
@@ -171,28 +194,42 @@ def check_groups(settings: GroupSettings, known: Known) -> None:
         raise InputError(f"n_groups is {settings.n_groups}, more than the {len(dataset)} items")
 
 
-def forget_blocks(run: Run) -> None:
+def _forget_blocks(run: Run) -> None:
     """Remove what an interrupted search left."""
     shutil.rmtree(run.path / BLOCKS, ignore_errors=True)  # needed by a resumed search only
 
 
-def _student(run: Run, dataset: W2SDataset) -> tuple[dict[str, str], FloatArray | None]:
-    """Return the best method of the run's gain, and its student's labels as probabilities."""
+def _best_student(run: Run, dataset: W2SDataset) -> dict[str, str]:
+    """Return the best method of the run's gain, and the gain's key; empty without one."""
     files = run.manifest["stages"].get(GAIN.name, {}).get("files", {})
     if PREDICTIONS not in files or not run.follows(GAIN):
-        return {}, None
-    students = run.read_summary(GAIN_SUMMARY)["students"]
+        return {}
+    students = run.read_summary(GAIN_SUMMARY)["methods" if dataset.is_regression else "students"]
     if not students:
-        return {}, None
-    best = str(students[0]["name"])
-    labels = run.read_table(PREDICTIONS, [f"{best} / label"], per_item=True).iloc[:, 0]
-    codes = class_codes(labels.astype(object), dataset.class_names, "student's label")
-    proba = np.eye(len(dataset.class_names))[codes]
-    proba[codes < 0] = np.nan
-    return {"method": best, "gain": run.manifest["stages"][GAIN.name]["key"]}, proba
+        return {}
+    key = run.manifest["stages"][GAIN.name]["key"]
+    return {"method": str(students[0]["name"]), "gain": key}
 
 
-def list_pairs(found: pd.DataFrame, dataset: W2SDataset, noise: float = 0.0) -> pd.DataFrame:
+def _labels(
+    run: Run,
+    dataset: W2SDataset,
+    strong: FeatureMatrix,  # noqa: ARG001 - of which values have their noise
+    student: str | None,
+) -> About:
+    """Return gold labels, and those of teacher and student as probabilities."""
+    proba = None
+    if student is not None:
+        labels = run.read_table(PREDICTIONS, [f"{student} / label"], per_item=True).iloc[:, 0]
+        codes = class_codes(labels.astype(object), dataset.class_names, "student's label")
+        proba = np.eye(len(dataset.class_names))[codes]
+        proba[codes < 0] = np.nan
+    known = {"class": dataset.table["label"].to_numpy(dtype=object)}
+    fitted = {"labels": dataset.labels, "student_proba": proba}
+    return About(weak_proba_of(run, dataset), fitted, known)
+
+
+def _list_pairs(found: pd.DataFrame, dataset: W2SDataset, noise: float = 0.0) -> pd.DataFrame:
     """List near-duplicates by id: those across splits first, then those of unlike labels.
 
     Values are unlike where they differ by more than `noise`.
@@ -217,7 +254,7 @@ def list_pairs(found: pd.DataFrame, dataset: W2SDataset, noise: float = 0.0) -> 
     )
 
 
-def count_pairs(pairs: pd.DataFrame, n_neighbors: int) -> dict[str, Any]:
+def _count_pairs(pairs: pd.DataFrame, n_neighbors: int) -> dict[str, Any]:
     """Count near-duplicates, those across splits, and those of unlike labels."""
     return {
         "n_pairs": len(pairs),
@@ -227,18 +264,18 @@ def count_pairs(pairs: pd.DataFrame, n_neighbors: int) -> dict[str, Any]:
     }
 
 
-def _summary(analyzer: GroupAnalyzer, dataset: W2SDataset, notes: list[str]) -> dict[str, Any]:
+def _summary(analyzer: BaseGroupAnalyzer, dataset: W2SDataset, notes: list[str]) -> dict[str, Any]:
     """Return the analyzer's summary with names of classes in place of codes."""
     summary = analyzer.to_dict()
     for record in (*summary["groups"], *(summary["sources"] or ())):
-        if record["largest_class"] is not None:
+        if record.get("largest_class") is not None:
             record["largest_class"] = dataset.class_names[record["largest_class"]]
         if dataset.is_paired:
             forget_orders(record)
     return summary | {"notes": [*shared_notes(dataset), *notes]}
 
 
-def describe_content(
+def _portraits(
     dataset: W2SDataset,
     strong: FeatureMatrix,
     analyzer: BaseGroupAnalyzer,
@@ -272,7 +309,7 @@ def describe_content(
     ]
 
 
-def neighbour_index(run: Run, strong: FeatureMatrix, compute: Compute) -> NeighborIndex:
+def _neighbour_index(run: Run, strong: FeatureMatrix, compute: Compute) -> NeighborIndex:
     """Return the run's neighbour index; build and save it if none of these features fits."""
     path, memory = run.path / NEIGHBORS, compute.memory
     # The file holds links as well as vectors; beyond twice the limit it was made for more memory.
@@ -298,7 +335,7 @@ def neighbour_index(run: Run, strong: FeatureMatrix, compute: Compute) -> Neighb
     return index
 
 
-def finished_blocks(run: Run, key: str, index: NeighborIndex) -> Path:
+def _finished_blocks(run: Run, key: str, index: NeighborIndex) -> Path:
     """Return the folder of the finished blocks of an interrupted search; remove all others.
 
     Its name hashes everything the neighbours depend on, and the release, which cuts the blocks.
@@ -311,7 +348,7 @@ def finished_blocks(run: Run, key: str, index: NeighborIndex) -> Path:
     return folder
 
 
-def judge_shares(
+def _judge_shares(
     dataset: W2SDataset,
     features: dict[Role, FeatureMatrix],
     groups: AnyArray,
