@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,9 @@ SAVED = "dataset_info.json"  # is in every folder that `save_to_disk` wrote
 
 @writes
 def export_stage(
-    run: Run, settings: ExportSettings | None = None, compute: Compute | None = None
+    run: Run,
+    settings: ExportSettings | None = None,
+    compute: Compute | None = None,  # noqa: ARG001 - as every stage takes it
 ) -> StageResult:
     """Write `relabelled.parquet`, and a copy in another format or place where one is asked for.
 
@@ -62,20 +64,34 @@ def export_stage(
     WriteError
         If a folder of that name holds something else.
     """
-    settings, compute = settings or ExportSettings(), compute or Compute(seed=run.seed)
+
+    def made(dataset: W2SDataset) -> tuple[pd.DataFrame, dict[str, Any]]:
+        weak_proba, posterior = weak_proba_of(run, dataset), posterior_of(run, dataset)
+        table = relabel(dataset, weak_proba, posterior, stopped_sources(run))
+        return table, _summary(table)
+
+    recorded = {"least_weight": LEAST_WEIGHT, "strong_weight": STRONG_WEIGHT}
+    return export_made(run, settings or ExportSettings(), recorded, made)
+
+
+def export_made(
+    run: Run,
+    settings: ExportSettings,
+    recorded: Mapping[str, Any],
+    make: Callable[[W2SDataset], tuple[pd.DataFrame, dict[str, Any]]],
+) -> StageResult:
+    """Run the stage by a function that makes its table and summary, and copy the table."""
     dataset = run.dataset()
     check_scored(run)
     check_export(settings, Known(dataset))
-    recorded = {"least_weight": LEAST_WEIGHT, "strong_weight": STRONG_WEIGHT}
     result = run.earlier(EXPORT, recorded)
     if result is None:
         with run.stage(EXPORT, recorded) as stage:
-            weak_proba, posterior = weak_proba_of(run, dataset), posterior_of(run, dataset)
-            table = relabel(dataset, weak_proba, posterior, stopped_sources(run))
+            table, summary = make(dataset)
             stage.write_table(RELABELLED, table)
-            stage.write_summary(RELABELLED_SUMMARY, _summary(table))
+            stage.write_summary(RELABELLED_SUMMARY, summary)
         result = StageResult(run.read(EXPORT))
-    path = copied(run, dataset, settings)
+    path = _copied(run, dataset, settings)
     return StageResult(result.summary | {"path": str(path)}, fresh=result.fresh)
 
 
@@ -186,7 +202,7 @@ def _format(settings: ExportSettings) -> str:
     return suffix[1:] if suffix in WRITTEN else "parquet"
 
 
-def copied(run: Run, dataset: W2SDataset, settings: ExportSettings) -> Path:
+def _copied(run: Run, dataset: W2SDataset, settings: ExportSettings) -> Path:
     """Write the table with its items in the format and place asked for; return the path."""
     kind, own = _format(settings), run.path / RELABELLED
     if settings.to is None and kind == "parquet" and not settings.trl:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ from w2s_data.utils.stage import StageResult
 from w2s_data.utils.typing import FloatArray, IntArray
 from w2s_data.utils.votes import chance, votes
 
+Choosing = tuple[pd.DataFrame, dict[str, Any]]  # the rows of `next.parquet`, and `next.json`
+
 SUFFIXES = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg", b"GIF8": ".gif", b"RIFF": ".webp"}
 
 
@@ -53,24 +56,35 @@ def next_stage(
     WriteError
         If labels of a table of this name would be lost.
     """
+    return write_choice(run, settings, compute, check_next, _chosen)
+
+
+def write_choice(
+    run: Run,
+    settings: NextSettings | None,
+    compute: Compute | None,
+    check: Callable[[NextSettings, Known], None],
+    choose: Callable[[Run, W2SDataset, NextSettings, int, Compute], Choosing],
+) -> StageResult:
+    """Run the stage by functions that check its settings, and choose the rows of a round."""
     settings, compute = settings or NextSettings(), compute or Compute(seed=run.seed)
     dataset = run.dataset()
     check_scored(run)
-    check_next(settings, Known(dataset, frozenset(load_features(run, compute))))
+    check(settings, Known(dataset, frozenset(load_features(run, compute))))
     number = max(1, len(run.labelling().rounds))
     path = Path(settings.to or run.path / f"next-{number}.csv")
-    check_unfilled(path, run, dataset)
+    _check_unfilled(path, run, dataset)
     recorded = {"budget": settings.budget, "purpose": settings.purpose, "seed": compute.seed}
     result = run.earlier(NEXT, recorded)
     if result is None:
         with run.stage(NEXT, recorded) as stage:
-            table, summary = _chosen(run, dataset, settings, number, compute)
+            table, summary = choose(run, dataset, settings, number, compute)
             stage.write_table(NEXT_TABLE, table)
             stage.write_summary(NEXT_SUMMARY, summary)
         result = StageResult(run.read(NEXT))
     added = {"path": str(path), "class_names": list(dataset.class_names)}
     if result.summary["n"]:
-        write_table(to_fill_in(dataset, run.read_table(NEXT_TABLE), path), path)
+        write_table(_to_fill_in(dataset, run.read_table(NEXT_TABLE), path), path)
     else:
         added["path"] = ""
     return StageResult(result.summary | added, fresh=result.fresh)
@@ -89,7 +103,7 @@ def check_next(settings: NextSettings, known: Known) -> None:
 
 def _chosen(
     run: Run, dataset: W2SDataset, settings: NextSettings, number: int, compute: Compute
-) -> tuple[pd.DataFrame, dict[str, Any]]:
+) -> Choosing:
     budget, pool = settings.budget, dataset.rows("pool")
     if settings.purpose == "shift":
         return _against_shift(run, dataset, budget, number, compute)
@@ -117,7 +131,7 @@ def _chosen(
 
 def _against_shift(
     run: Run, dataset: W2SDataset, budget: int, number: int, compute: Compute
-) -> tuple[pd.DataFrame, dict[str, Any]]:
+) -> Choosing:
     """Choose by the density ratio of the pool to the labelled rows."""
     batch = choose_shifted(run, dataset, budget, compute)
     rows, pool = batch.rows, dataset.rows("pool")
@@ -207,7 +221,7 @@ def counts_of(chosen: Any, pool: Any) -> list[dict[str, Any]]:
     ]
 
 
-def to_fill_in(dataset: W2SDataset, chosen: pd.DataFrame, path: Path) -> pd.DataFrame:
+def _to_fill_in(dataset: W2SDataset, chosen: pd.DataFrame, path: Path) -> pd.DataFrame:
     """Return the table that a person fills in; images without a path are written beside it."""
     rows = chosen["row"].to_numpy()
     table = pd.DataFrame({"id": chosen["id"]})
@@ -236,7 +250,7 @@ def _written_images(images: list[bytes], folder: Path) -> list[str]:
     return paths
 
 
-def check_unfilled(path: Path, run: Run, dataset: W2SDataset) -> None:
+def _check_unfilled(path: Path, run: Run, dataset: W2SDataset) -> None:
     """Raise WriteError if a file there has labels that the run has not taken in."""
     if not path.exists():
         return

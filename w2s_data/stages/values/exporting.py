@@ -12,9 +12,7 @@ from w2s_data.compute.context import Compute
 from w2s_data.data.dataset import W2SDataset
 from w2s_data.data.describing import spread_of
 from w2s_data.run import Run, writes
-from w2s_data.stages.checks import Known
-from w2s_data.stages.exporting import check_export, copied, stopped_sources
-from w2s_data.stages.graph import EXPORT, RELABELLED, RELABELLED_SUMMARY, check_scored
+from w2s_data.stages.exporting import export_made, stopped_sources
 from w2s_data.stages.settings import ExportSettings
 from w2s_data.stages.values.posterior import value_posterior_of
 from w2s_data.stages.values.weak import ValueLabels, target_variance, weak_values_of
@@ -28,7 +26,9 @@ NEAR, FAR = 1.0, 2.0
 
 @writes
 def export_values(
-    run: Run, settings: ExportSettings | None = None, compute: Compute | None = None
+    run: Run,
+    settings: ExportSettings | None = None,
+    compute: Compute | None = None,  # noqa: ARG001 - as every stage takes it
 ) -> StageResult:
     """Write `relabelled.parquet`, and a copy in another format or place where one is asked for.
 
@@ -44,21 +44,13 @@ def export_values(
     InputError
         As `export_stage` raises.
     """
-    settings, compute = settings or ExportSettings(), compute or Compute(seed=run.seed)
-    dataset = run.dataset()
-    check_scored(run)
-    check_export(settings, Known(dataset))
-    recorded = {"near": NEAR, "far": FAR}
-    result = run.earlier(EXPORT, recorded)
-    if result is None:
-        with run.stage(EXPORT, recorded) as stage:
-            weak, posterior = weak_values_of(run, dataset), value_posterior_of(run)
-            table = relabel_values(dataset, weak, posterior, stopped_sources(run))
-            stage.write_table(RELABELLED, table)
-            stage.write_summary(RELABELLED_SUMMARY, _summary(table))
-        result = StageResult(run.read(EXPORT))
-    path = copied(run, dataset, settings)
-    return StageResult(result.summary | {"path": str(path)}, fresh=result.fresh)
+
+    def made(dataset: W2SDataset) -> tuple[pd.DataFrame, dict[str, Any]]:
+        weak, posterior = weak_values_of(run, dataset), value_posterior_of(run)
+        table = relabel_values(dataset, weak, posterior, stopped_sources(run))
+        return table, _summary(table)
+
+    return export_made(run, settings or ExportSettings(), {"near": NEAR, "far": FAR}, made)
 
 
 def relabel_values(

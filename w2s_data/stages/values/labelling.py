@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
 from w2s_data.compute.context import Compute
 from w2s_data.data.dataset import W2SDataset
 from w2s_data.data.filled import AT_RANDOM
-from w2s_data.data.tables import write_table
 from w2s_data.errors import NotApplicableError
 from w2s_data.features.matrix import FeatureView
 from w2s_data.posterior.query import MOST_ROWS, Choice, choose_uncertain
 from w2s_data.run import Run, writes
 from w2s_data.stages.checks import Known
 from w2s_data.stages.embedding import load_features, required
-from w2s_data.stages.graph import NEXT, NEXT_SUMMARY, NEXT_TABLE, check_scored
-from w2s_data.stages.labelling import check_next, check_unfilled, counts_of, to_fill_in
+from w2s_data.stages.labelling import Choosing, check_next, counts_of, write_choice
 from w2s_data.stages.settings import NextSettings
 from w2s_data.stages.values.posterior import value_posterior_of
 from w2s_data.stages.values.weak import weak_values_of
@@ -48,24 +43,7 @@ def next_values(
     WriteError
         If labels of a table of this name would be lost.
     """
-    settings, compute = settings or NextSettings(), compute or Compute(seed=run.seed)
-    dataset = run.dataset()
-    check_scored(run)
-    check_value_next(settings, Known(dataset, frozenset(load_features(run, compute))))
-    number = max(1, len(run.labelling().rounds))
-    path = Path(settings.to or run.path / f"next-{number}.csv")
-    check_unfilled(path, run, dataset)
-    recorded = {"budget": settings.budget, "purpose": settings.purpose, "seed": compute.seed}
-    result = run.earlier(NEXT, recorded)
-    if result is None:
-        with run.stage(NEXT, recorded) as stage:
-            table, summary = _chosen(run, dataset, settings.budget, number, compute)
-            stage.write_table(NEXT_TABLE, table)
-            stage.write_summary(NEXT_SUMMARY, summary)
-        result = StageResult(run.read(NEXT))
-    write_table(to_fill_in(dataset, run.read_table(NEXT_TABLE), path), path)
-    added = {"path": str(path), "class_names": []}
-    return StageResult(result.summary | added, fresh=result.fresh)
+    return write_choice(run, settings, compute, check_value_next, _chosen)
 
 
 def check_value_next(settings: NextSettings, known: Known) -> None:
@@ -79,9 +57,9 @@ def check_value_next(settings: NextSettings, known: Known) -> None:
 
 
 def _chosen(
-    run: Run, dataset: W2SDataset, budget: int, number: int, compute: Compute
-) -> tuple[pd.DataFrame, dict[str, Any]]:
-    pool = dataset.rows("pool")
+    run: Run, dataset: W2SDataset, settings: NextSettings, number: int, compute: Compute
+) -> Choosing:
+    budget, pool = settings.budget, dataset.rows("pool")
     n = min(budget, len(pool))
     weak = weak_values_of(run, dataset).mean[pool]
     posterior = value_posterior_of(run)
