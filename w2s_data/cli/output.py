@@ -14,7 +14,7 @@ from w2s_data.utils.text import printable, printable_json
 
 LONGEST = 2000  # characters of a message
 PACKAGES = ("w2s_data", "w2s_selectors", "w2s_reports")
-# Whether standard output is for JSON alone; every command sets it anew.
+# Whether standard output is for JSON alone; every command sets it.
 _json_alone = ContextVar("json_alone", default=False)
 
 

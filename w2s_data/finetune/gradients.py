@@ -45,7 +45,7 @@ def gradient_features(
     enters. Of several classes the output is one random contrast of the logits.
 
     Memory is that of 256 MB of gradients and k random numbers for each of 32,768 weights. These
-    are drawn anew for every block of items: adapters are quick, all weights of a large model are
+    are drawn again for every block of items: adapters are quick, all weights of a large model are
     not.
 
     Parameters

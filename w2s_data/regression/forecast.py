@@ -44,7 +44,7 @@ class ValueForecaster(BaseEstimator):  # type: ignore[misc]
     The options are the teacher (ridge on the weak features, or ready-made weak values), a ridge
     student of the gold values, one of the teacher's values of the pool, and one of both. Each is
     judged by labelled rows that it did not learn from, in 20 folds, in each of which penalties are
-    chosen anew: errors left out by the penalty that they chose are 3 to 15 % too small. A student
+    chosen again: errors left out by the penalty that they chose are 3 to 15 % too small. A student
     of the pool's weak values depends on the labelled rows through its teacher's weights alone,
 
     .. math:: \hat s_i = b_i^T Q \theta_{-i}, \qquad Q = (B^T B + \lambda I)^{-1} B^T A
