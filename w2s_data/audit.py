@@ -24,7 +24,6 @@ from w2s_data.run import Run
 from w2s_data.stages.checks import NOTHING, Known, check_compute, check_stages
 from w2s_data.stages.config import Config, load_config
 from w2s_data.stages.embedding import embed_stage, planned_roles
-from w2s_data.stages.findings import find_issues
 from w2s_data.stages.graph import (
     EMBED,
     EXPORT,
@@ -83,10 +82,12 @@ class AuditedRun(Run):
 
     def issues(self) -> pd.DataFrame:
         """Return what is wrong or doubtful with the data, the worst first; see `find_issues`."""
+        from w2s_data.stages.findings import find_issues  # imports what no command needs
+
         return find_issues(self)
 
     def report(self, **settings: Any) -> Path:
-        """Write the page anew and return its path; settings are those of `ReportSettings`."""
+        """Write the page again and return its path; settings are those of `ReportSettings`."""
         result = self._done(REPORT, ReportSettings(**settings))
         return Path(result.summary["path"])
 
