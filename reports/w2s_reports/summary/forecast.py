@@ -20,20 +20,27 @@ def summarize_forecast(artefacts: Artefacts) -> dict[str, Any]:
     if result is None:
         return {"hint": FORECAST.hint()}
     return {
+        **forecast_facts(result),
+        **{
+            name: estimate({**result[name], "level": result["level"]})
+            for name in ("teacher", "student", "ceiling", "gain")
+        },
+        **summarize_options(result),
+        "pgr": plain(result["pgr"]),
+        "pgr_reason": str(result["pgr_reason"]),
+    }
+
+
+def forecast_facts(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a forecast says of classes and of values alike."""
+    return {
         "hint": None,
         "reading": sentence(str(result["reading"])),
         "verdict": str(result["verdict"]),
         "level": plain(result["level"]),
         "n": plain(result["n"]),
         "N": plain(result["N"]),
-        **{
-            name: estimate({**result[name], "level": result["level"]})
-            for name in ("teacher", "student", "ceiling", "gain")
-        },
-        **summarize_options(result),
         "chance": plain(result["chance_w2s_helps"]),
-        "pgr": plain(result["pgr"]),
-        "pgr_reason": str(result["pgr_reason"]),
         "warnings": texts(result["warnings"]),
     }
 

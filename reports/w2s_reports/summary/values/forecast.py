@@ -6,8 +6,8 @@ from typing import Any
 
 from w2s_data.stages.graph import FORECAST, FORECAST_SUMMARY
 from w2s_reports.artefacts import Artefacts
-from w2s_reports.formats import plain
-from w2s_reports.summary.parts import estimate, sentence, texts
+from w2s_reports.summary.forecast import forecast_facts
+from w2s_reports.summary.parts import estimate
 from w2s_reports.summary.values.options import summarize_options
 
 
@@ -17,14 +17,7 @@ def summarize_forecast(artefacts: Artefacts) -> dict[str, Any]:
     if result is None:
         return {"hint": FORECAST.hint()}
     return {
-        "hint": None,
-        "reading": sentence(str(result["reading"])),
-        "verdict": str(result["verdict"]),
-        "level": plain(result["level"]),
-        "n": plain(result["n"]),
-        "N": plain(result["N"]),
+        **forecast_facts(result),
         **summarize_options(result),
         "gain": estimate(result["gain"]),
-        "chance": plain(result["chance_w2s_helps"]),
-        "warnings": texts(result["warnings"]),
     }
