@@ -10,37 +10,24 @@ from typing import Any, ClassVar
 import numpy as np
 
 from w2s_data.errors import InputError, listing, unknown
+from w2s_data.finetune.methods.base import Recipe
 from w2s_data.finetune.objectives import TrainingError
 from w2s_data.regression.inputs import mean_value
 from w2s_data.regression.material import Lesson, Material
 from w2s_data.regression.posterior import relative_precision
 from w2s_data.utils.typing import FloatArray
-from w2s_data.utils.validation import Constraint, check_parameters, one_of, positive
+from w2s_data.utils.validation import Constraint, one_of, positive
 
 MAD_TO_SD = 1.4826  # of a normal distribution
 FEWEST_TEACHERS = 2
 
 
-class ValueMethod(ABC):
+class ValueMethod(Recipe, ABC):
     """A way to choose what a student of values learns: rows, values and weights."""
-
-    name: ClassVar[str]
-    uses_gold: ClassVar[bool] = False
-    constraints: ClassVar[dict[str, Constraint]] = {}
-
-    def __post_init__(self) -> None:
-        try:
-            check_parameters(self, self.constraints)
-        except InputError as error:
-            raise InputError(f"{self.name}: {error}") from None
 
     @abstractmethod
     def lesson(self, material: Material) -> Lesson:
         """Return what to train on."""
-
-    def parameters(self) -> dict[str, Any]:
-        """Return the parameters by name."""
-        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -245,13 +232,13 @@ def make_method(method: str | ValueMethod, **parameters: Any) -> ValueMethod:
         if method not in _METHODS:
             raise InputError(unknown("method for values", str(method), available_methods()))
     kind = type(method) if isinstance(method, ValueMethod) else _METHODS[method]
-    valid = [f.name for f in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    valid = [f.name for f in dataclasses.fields(kind)]
     for name in parameters:
         if name not in valid:
             takes = f"it has {listing(valid)}" if valid else "it has none"
             raise InputError(f"{kind.name} has no parameter {name!r}; {takes}")
     if isinstance(method, ValueMethod):
-        return dataclasses.replace(method, **parameters)  # type: ignore[type-var]
+        return dataclasses.replace(method, **parameters)
     return kind(**parameters)
 
 

@@ -29,12 +29,10 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Method(ABC):
-    """A way to train a student: an immutable record of its parameters.
+class Recipe:
+    """An immutable record of a method's parameters, which are checked.
 
-    A subclass is a frozen dataclass with a `name`, `constraints` of its parameters, and `fit`. The
-    pseudo-labels have shape (N, M, C); methods for one teacher use their mean over the M. A method
-    that `uses_gold` labels finds them in `task.gold`, and is given the rows that have one.
+    A subclass is a frozen dataclass with a `name`, and `constraints` of its parameters.
     """
 
     name: ClassVar[str]
@@ -48,6 +46,19 @@ class Method(ABC):
             # Several methods may be made in one call: the message says which one is wrong.
             raise InputError(f"{self.name}: {error}") from None
 
+    def parameters(self) -> dict[str, Any]:
+        """Return the parameters by name."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+
+
+@dataclass(frozen=True)
+class Method(Recipe, ABC):
+    """A way to train a student, by its `fit`.
+
+    The pseudo-labels have shape (N, M, C); methods for one teacher use their mean over the M. A
+    method that `uses_gold` labels finds them in `task.gold`, and is given the rows that have one.
+    """
+
     @abstractmethod
     def fit(self, task: Task) -> Outcome:
         """Train on a task."""
@@ -55,7 +66,3 @@ class Method(ABC):
     def targets(self, task: Task) -> tuple[BoolArray, FloatArray]:
         """Return which rows (N,) it trains on and their labels (N, C), to choose a penalty for."""
         return task.pool.sample_weight > 0, task.labels()
-
-    def parameters(self) -> dict[str, Any]:
-        """Return the parameters by name."""
-        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}

@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 
 # The methods of classes that have a meaning for values, in the same order.
 METHODS = ("stacked", "naive", "crossfit", "bootstrap")
-CLOSED_FORMS = ("ridge", "ridgeless")  # heads that are not trained step by step
 OF_STEPS = ("epochs", "learning_rate", "batch_size", "early_stopping")
 VALUE = "{} / value"  # columns of the predictions
 
@@ -162,14 +161,16 @@ def value_methods(settings: GainSettings) -> dict[str, ValueMethod]:
 
 
 def _check_head(settings: GainSettings) -> None:
-    if settings.tuning != "head" and settings.head in CLOSED_FORMS:
+    from w2s_data.regression.heads import CLOSED_FORM
+
+    if settings.tuning != "head" and settings.head in CLOSED_FORM:
         raise InputError(
             f"head {settings.head!r} is in closed form, and tuning {settings.tuning!r} trains by "
             "steps: choose squared or huber"
         )
     # Left out, a setting is None or False.
     given = [name for name in OF_STEPS if getattr(settings, name)]
-    if settings.tuning == "head" and given and (settings.head or "ridge") in CLOSED_FORMS:
+    if settings.tuning == "head" and given and (settings.head or "ridge") in CLOSED_FORM:
         raise InputError(
             f"{given[0]} is a setting of heads that are trained by steps: choose head='squared' or "
             "'huber', or leave it out"
