@@ -475,17 +475,19 @@ def test_setuptools_ships_every_file():
         assert any(fnmatch(package, pattern) for pattern in find["include"])
     data = settings["package-data"]
     for name, folder in PACKAGES.items():
+        # As setuptools reads them: relative to a package, a star within one folder.
+        shipped = {
+            path
+            for owner in (folder, *folder.rglob("*/"))
+            for pattern in (
+                *data["*"],
+                *data.get(".".join((name, *owner.relative_to(folder).parts)), []),
+            )
+            for path in owner.glob(pattern)
+        }
         for path in folder.rglob("*"):
-            if path.is_dir() or path.suffix == ".py" or "__pycache__" in path.parts:
-                continue
-            shipped = [path.name in data["*"] or any(fnmatch(path.name, p) for p in data["*"])]
-            for owner in (path.parent, *path.parent.parents):
-                if not owner.is_relative_to(folder):
-                    break
-                key = ".".join((name, *owner.relative_to(folder).parts))
-                inside = path.relative_to(owner).as_posix()
-                shipped += [fnmatch(inside, pattern) for pattern in data.get(key, [])]
-            assert any(shipped), f"{relative(path)} would not be in the wheel"
+            if path.is_file() and path.suffix != ".py" and "__pycache__" not in path.parts:
+                assert path in shipped, f"{relative(path)} would not be in the wheel"
 
 
 def requirements(*extras: str) -> list[Requirement]:
