@@ -12,14 +12,15 @@ import numpy as np
 from w2s_data.compute.context import Compute
 from w2s_data.data.dataset import W2SDataset
 from w2s_data.data.prompts import embedded_prompts
-from w2s_data.encoders.base import Encoder
-from w2s_data.errors import DegenerateDataWarning, FeatureError
+from w2s_data.encoders.base import Encoder, ItemError
+from w2s_data.errors import DegenerateDataWarning, EncoderError, FeatureError
 from w2s_data.errors import rows as rows_text
 from w2s_data.features.matrix import FeatureMatrix, FeatureView
 from w2s_data.features.pairs import embed_pairs
 from w2s_data.features.store import FeatureStore, embed
 from w2s_data.utils.io import jsonable
 from w2s_data.utils.manifest import MANIFEST
+from w2s_data.utils.typing import IntArray
 from w2s_data.utils.warnings import collect_warnings
 
 logger = logging.getLogger("w2s_data")
@@ -32,12 +33,16 @@ def encode(
     compute: Compute,
     role: str,
     overwrite: bool = False,
+    rows: IntArray | None = None,
 ) -> list[str]:
-    """Compute the features of all items; return what was decided, and what is odd about them."""
+    """Compute the features of all items; return what was decided, and what is odd about them.
+
+    An encoder that learns does so from some `rows` alone, if given.
+    """
     with collect_warnings(DegenerateDataWarning) as notes:
         # A pretrained encoder is loaded by the workers themselves where there are any.
         if encoder.learns or compute.engine.name == "local":
-            encoder.fit(fitting_items(dataset))
+            _fit(encoder, dataset, rows)
     for note in notes:
         logger.warning("%s encoder: %s", role, note)
     replaced = (
@@ -79,6 +84,21 @@ def recorded_encoder(encoder: Encoder) -> dict[str, Any]:
     return learnt if encoder.learns else encoder.spec()
 
 
+def _fit(encoder: Encoder, dataset: W2SDataset, rows: IntArray | None) -> None:
+    """Fit an encoder; name the remedies where it learns from the rows of one teacher alone."""
+    try:
+        encoder.fit(fitting_items(dataset, rows))
+    except ItemError:  # an item that cannot be read is no matter of how many there are
+        raise
+    except EncoderError as error:
+        if rows is None:
+            raise
+        raise EncoderError(
+            f"its encoder cannot learn from its {len(rows):,} gold rows alone ({error}): widen "
+            "train_on, or pass fit_encoder='all'"
+        ) from error
+
+
 def _zero_note(
     features: FeatureStore, items: Sequence[Any], role: str, encoder: Encoder
 ) -> str | None:
@@ -103,8 +123,8 @@ def _zero_note(
     return said
 
 
-def fitting_items(dataset: W2SDataset) -> list[Any]:
-    """Return the items that an encoder may learn from; never those of the test split."""
-    wanted = np.flatnonzero(np.isin(dataset.splits, ("labelled", "pool")))
+def fitting_items(dataset: W2SDataset, rows: IntArray | None = None) -> list[Any]:
+    """Return the items that an encoder learns from: some rows, or all outside the test split."""
+    wanted = np.flatnonzero(np.isin(dataset.splits, ("labelled", "pool"))) if rows is None else rows
     columns = dataset.pairs if dataset.is_paired else (dataset.items,)
     return [column[row] for column in columns for row in wanted]

@@ -39,7 +39,7 @@ from w2s_data.stages.weak_labels import weak_labels_of
 from w2s_data.teachers.items import Items
 from w2s_data.utils.io import jsonable, load_npy, read_json
 from w2s_data.utils.manifest import MANIFEST
-from w2s_data.utils.typing import AnyArray
+from w2s_data.utils.typing import AnyArray, IntArray
 from w2s_data.utils.warnings import collect_warnings
 
 if TYPE_CHECKING:
@@ -131,19 +131,21 @@ def read_new(
     if settings.scores and not known.is_regression:
         with collect_warnings(DegenerateDataWarning):  # the run's own scores gave them
             own = weak_labels_of(run, known, compute)
-            weak, notes = own.of_new(_items(run, dataset, compute))
+            weak, notes = own.of_new(new_items(run, dataset, compute))
         scores = None if weak is None else make_rescorer(run, own, weak, compute)
     notes = [*dataset.notes, *notes]
     return NewRows(dataset.name, features, dataset.ids, tuple(notes), scores, dataset)
 
 
-def _items(run: Run, dataset: W2SDataset, compute: Compute) -> Items:
+def new_items(run: Run, dataset: W2SDataset, compute: Compute) -> Items:
     """Return new items as the teachers of a run see them."""
     teachers = TeacherFeatures(run, run.dataset(), compute)
 
-    def features(settings: Any) -> FeatureMatrix:
-        store = "weak" if settings is None else teachers.store_of(teachers.encoder_of(settings))
-        return new_features(run, store, dataset, compute)
+    def features(settings: Any, rows: IntArray | None) -> FeatureMatrix:
+        if settings is None:
+            return new_features(run, "weak", dataset, compute)
+        used = teachers.encoder_of(settings, rows)
+        return new_features(run, teachers.store_of(used), dataset, compute, rows=used.rows)
 
     empty = pd.DataFrame(index=range(len(dataset)))
     columns = empty if dataset.extra is None else dataset.extra
@@ -184,23 +186,29 @@ def _kind(dataset: W2SDataset) -> str:
 
 
 def new_features(
-    run: Run, role: str, dataset: W2SDataset, compute: Compute, model: Any = None
+    run: Run,
+    role: str,
+    dataset: W2SDataset,
+    compute: Compute,
+    model: Any = None,
+    rows: IntArray | None = None,
 ) -> FeatureMatrix:
     """Return features of new items by the run's encoder of a role or store, kept beside the run.
 
-    Vectors are computed once: after a kill, or when rows are added, only the rest is.
+    Vectors are computed once: after a kill, or when rows are added, only the rest is. `rows` are
+    those of the run that the encoder of a teacher learned from, if not from all.
     """
     if role == "strong" and dataset.features is not None:
         return as_feature_matrix(dataset.features)
-    recorded = run.manifest["stages"][EMBED.name]["settings"].get(role)
-    if role not in ROLES:  # a store of teachers, which only encoders have
-        recorded = {}
+    recorded: Mapping[str, Any] | None = {}  # a store of teachers, which only encoders have
+    if role in ROLES:
+        recorded = run.manifest["stages"][EMBED.name]["settings"].get(role)
     if recorded is None or "file" in recorded:
         raise NotApplicableError(
             f"the {role} features of {str(run.path)!r} came from a file, so that no encoder is "
             "known for new items: pass their features as a .npy file"
         )
-    encoder = _encoder(run, role, recorded, compute, model)
+    encoder = _encoder(run, role, recorded, compute, model, rows)
     folder = run.path / "applied" / role
     spec = jsonable(encoder.spec())
     exists = (folder / MANIFEST).is_file()
@@ -219,7 +227,12 @@ def new_features(
 
 
 def _encoder(
-    run: Run, role: str, recorded: Mapping[str, Any], compute: Compute, model: Any
+    run: Run,
+    role: str,
+    recorded: Mapping[str, Any],
+    compute: Compute,
+    model: Any,
+    rows: IntArray | None,
 ) -> Encoder:
     """Make the run's encoder of a role again, and check that it is the same."""
     kind = run.manifest["data"]["kind"]
@@ -238,7 +251,7 @@ def _encoder(
     if "device" in known:
         # As the run computed them, whatever the device of this machine would choose.
         encoder.set_params(device=compute.device, dtype=recorded.get("dtype", known["dtype"]))
-    encoder.fit(fitting_items(run.dataset()) if encoder.learns else [])
+    encoder.fit(fitting_items(run.dataset(), rows) if encoder.learns else [])
     _check_same_encoder(run, role, encoder.spec())
     return encoder
 

@@ -47,6 +47,11 @@ class TrainOn(Settings):
         None, description="Share of them that gets another label, drawn at random."
     )
 
+    @property
+    def chooses_rows(self) -> bool:
+        """Whether a teacher learns from some of the gold rows only."""
+        return any((self.source, self.classes, self.cluster is not None, (self.share or 1) < 1))
+
 
 class TeacherSettings(Settings):
     """Settings that every kind of teacher has."""

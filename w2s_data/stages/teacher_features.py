@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from w2s_data.data.dataset import W2SDataset
 from w2s_data.encoders.names import describe_encoder, make_encoder, remake_encoder
-from w2s_data.errors import InputError, NotApplicableError
+from w2s_data.errors import InputError, NotApplicableError, listing
 from w2s_data.features.matrix import FeatureMatrix, FeatureView
 from w2s_data.stages.embedding import ROLES, configured, load_features
 from w2s_data.stages.encoding import encode, recorded_encoder, stored_features
@@ -16,14 +17,27 @@ from w2s_data.stages.graph import EMBED, TEACH
 from w2s_data.stages.models import ENCODER_SETTINGS, EmbedSettings, ModelSettings, embed_settings
 from w2s_data.utils.io import jsonable, sha256_json
 from w2s_data.utils.manifest import MANIFEST, owner
+from w2s_data.utils.typing import IntArray
 
 if TYPE_CHECKING:
     from w2s_data.compute.context import Compute
     from w2s_data.encoders.base import Encoder
     from w2s_data.run import Run
     from w2s_data.stages.teacher_base import TeacherSettings
+    from w2s_data.utils.writer import StageWriter
 
 OWN = "teacher-"  # begins the names of feature stores that no role has
+
+
+@dataclass(frozen=True)
+class TeacherEncoder:
+    """An encoder, or the name of a role, and the rows (n,) that it learns from.
+
+    Without rows an encoder that learns does so from all labelled and pool items.
+    """
+
+    encoder: Encoder | str
+    rows: IntArray | None = None
 
 
 def models_of(settings: TeacherSettings) -> EmbedSettings:
@@ -46,11 +60,11 @@ class TeacherFeatures:
         """Features of the roles that the run has."""
         return load_features(self.run, self.compute)
 
-    def encoder_of(self, settings: TeacherSettings) -> Encoder | str:
-        """Return a teacher's encoder as it will run here, or the name of a role."""
+    def encoder_of(self, settings: TeacherSettings, rows: IntArray | None = None) -> TeacherEncoder:
+        """Return the encoder, as it will run here, of a teacher that learns from some rows."""
         encoder = getattr(settings, "encoder", None)
         if isinstance(encoder, str) and encoder in ROLES:
-            return str(encoder)
+            return TeacherEncoder(encoder)
         if self.dataset.kind == "features":
             raise InputError(
                 "the items are feature vectors, which no encoder reads: pass encoder='strong' to "
@@ -61,33 +75,54 @@ class TeacherFeatures:
             models = models.model_copy(update={"weak": remake_encoder(encoder)})
         elif isinstance(encoder, str):
             models = models.model_copy(update={"weak": make_encoder(encoder, self.dataset.kind)})
-        return configured(models, "weak", self.dataset, self.compute)
+        made = configured(models, "weak", self.dataset, self.compute)
+        own = getattr(settings, "fits_own_encoder", False)
+        return TeacherEncoder(made, rows if own and made.learns else None)
 
-    def store_of(self, encoder: Encoder | str) -> str:
+    def store_of(self, used: TeacherEncoder) -> str:
         """Return the role whose features an encoder made, or the name of a store of its own."""
-        if isinstance(encoder, str):
-            return encoder
-        made = jsonable(recorded_encoder(encoder))
+        if isinstance(used.encoder, str):
+            return used.encoder
+        made = jsonable(recorded_encoder(used.encoder))
+        if used.rows is not None:
+            own = {"encoder": made, "learned_from": self.dataset.ids[used.rows].tolist()}
+            return OWN + sha256_json(own)[:12]
         recorded = self.run.manifest["stages"].get(EMBED.name, {}).get("settings", {})
         same = [role for role in ROLES if jsonable(recorded.get(role)) == made]
         return same[0] if same else OWN + sha256_json(made)[:12]
 
-    def compute_all(self, encoder: Encoder | str) -> str:
+    def store(self, settings: TeacherSettings, rows: IntArray) -> str | None:
+        """Return the store of a teacher that learned from some rows, None without an encoder."""
+        if not hasattr(settings, "encoder"):
+            return None
+        return self.store_of(self.encoder_of(settings, rows))
+
+    def add_to(self, stage: StageWriter, stores: Mapping[str, str | None]) -> None:
+        """Add the stores of teachers, by name, to a stage, and notes on what was encoded here."""
+        for store in {own for own in stores.values() if own is not None and own not in ROLES}:
+            stage.add(manifest_file(store))
+        for store, notes in self.notes.items():
+            readers = listing(name for name, own in stores.items() if own == store)
+            stage.notes += [f"encoder of {readers or store}: {note}" for note in notes]
+
+    def compute_all(self, used: TeacherEncoder) -> str:
         """Encode all items, unless that was done; return the name of the store."""
-        store = self.store_of(encoder)
+        store, encoder = self.store_of(used), used.encoder
         if isinstance(encoder, str) or store in ROLES:
             return store
         if owner(self.run.manifest, manifest_file(store)) and self.run.follows(TEACH):
             return store  # encoding would find all items there, once the encoder is fitted again
         if store not in self.notes:
             folder = self.run.path / "features" / store
-            self.notes[store] = encode(self.dataset, encoder, folder, self.compute, "teacher's")
+            self.notes[store] = encode(
+                self.dataset, encoder, folder, self.compute, "teacher's", rows=used.rows
+            )
             self.run.remember("encoders", {store: describe_encoder(encoder)})
         return store
 
-    def of(self, settings: TeacherSettings) -> FeatureMatrix:
-        """Return the features (N, D) that a teacher reads."""
-        return self.of_store(self.compute_all(self.encoder_of(settings)))
+    def of(self, settings: TeacherSettings, rows: IntArray | None = None) -> FeatureMatrix:
+        """Return the features (N, D) that a teacher reads which learns from some rows."""
+        return self.of_store(self.compute_all(self.encoder_of(settings, rows)))
 
     def of_store(self, store: str) -> FeatureMatrix:
         """Return the features (N, D) of a role or of a store."""

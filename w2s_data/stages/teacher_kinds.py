@@ -72,17 +72,23 @@ def make_learner(
 def _probe(
     settings: EncoderTeacher, items: Items, lesson: Lesson, learned: Mapping[str, Any]
 ) -> ProbeTeacher:
-    seed, features = items.compute.seed, items.features(settings)
+    seed, features = items.compute.seed, items.features(settings, lesson.rows)
+    fitting = fitting_lesson(lesson, features.shape[1], items.compute.memory, seed)
+    if not learned and settings.fits_own_encoder and len(fitting.rows) < len(lesson.rows):
+        # Only these rows are kept with the teacher, so its encoder has to follow from them.
+        features = items.features(settings, fitting.rows)
+        lesson = fitting
     l2 = learned.get("l2", settings.l2)
     probe = LinearProbe(l2=l2, device=items.compute.device, random_state=seed)
     return ProbeTeacher(
         features,
         probe_for(items.dataset, probe),
-        fitting_lesson(lesson, features.shape[1], items.compute.memory, seed),
+        fitting,
         len(items.class_names),
         floor=FLOOR,
         one_penalty=True,
         settings=settings,
+        encoder_rows=lesson.rows,
     )
 
 
@@ -124,7 +130,7 @@ def _finetuned(settings: FinetuneTeacher, items: Items, lesson: Lesson) -> Finet
     )
 
     def features(own: Items) -> FeatureMatrix:
-        return own.features(frozen)
+        return own.features(frozen, None)
 
     return FinetunedTeacher(items, lesson, training, features)
 

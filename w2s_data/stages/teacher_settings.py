@@ -7,7 +7,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, Strict, ValidationInfo
 
@@ -67,6 +67,11 @@ class EncoderTeacher(LearningSettings):
         description="Encoder: tfidf, pixels, or a transformers model; weak or strong for the "
         "features that the run has."
     )
+    fit_encoder: Literal["own", "all"] | None = Field(
+        None,
+        description="Items that an encoder such as tfidf learns from: own, the teacher's gold rows "
+        "(default with train_on or specialists), or all labelled and pool items.",
+    )
     l2: Penalty = Field("cv", description="Penalty of the probe.")
     pooling: Text | None = Field(None, description="As in [weak].")
     max_length: Count | None = Field(None, description="As in [weak].")
@@ -74,6 +79,13 @@ class EncoderTeacher(LearningSettings):
     encoder_prompt: Annotated[str, Strict()] | None = Field(None, description="As in [weak].")
     dtype: Text | None = Field(None, description="As in [weak].")
     analyzer: Text | None = Field(None, description="As in [weak].")
+
+    @property
+    def fits_own_encoder(self) -> bool:
+        """Whether an encoder that learns learns from the rows of this teacher alone."""
+        if self.fit_encoder is not None:
+            return self.fit_encoder == "own"
+        return self.specialists is not None or (self.train_on or TrainOn()).chooses_rows
 
 
 class ColumnsTeacher(TeacherSettings):

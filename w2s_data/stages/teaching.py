@@ -14,6 +14,7 @@ from w2s_data.compute.context import Compute
 from w2s_data.data.columns import is_empty
 from w2s_data.data.dataset import W2SDataset
 from w2s_data.data.weak import proba_table
+from w2s_data.encoders.names import check_encoder as known_encoder
 from w2s_data.errors import DegenerateDataWarning, InputError, listing, unknown
 from w2s_data.finetune.levels.together import led
 from w2s_data.run import Run, writes
@@ -23,7 +24,7 @@ from w2s_data.stages.gold import gold_rows
 from w2s_data.stages.graph import TEACH, TEACHER_COLUMNS, TEACHERS_SUMMARY
 from w2s_data.stages.settings import DataSettings
 from w2s_data.stages.teacher_base import TeacherSettings, TrainOn
-from w2s_data.stages.teacher_features import TeacherFeatures, manifest_file, models_of
+from w2s_data.stages.teacher_features import TeacherFeatures, models_of
 from w2s_data.stages.teacher_kinds import fixed_opinions, is_learning, make_learner
 from w2s_data.stages.teacher_settings import (
     EncoderTeacher,
@@ -124,11 +125,11 @@ def teach_stage(
                 advance(1)
         for one in planned:
             stage.add(file_of(one.name))
-        for store, notes in features.notes.items():
-            stage.notes += [f"encoder of {store}: {note}" for note in notes]
-        stores = {one.name: _store(features, one.settings) for one in planned}
-        for store in {own for own in stores.values() if own is not None and own not in ROLES}:
-            stage.add(manifest_file(store))
+        stores = {
+            one.name: features.store(one.settings, own.lesson.rows)
+            for one, own in zip(planned, taught, strict=True)
+        }
+        features.add_to(stage, stores)
         if len(columns.columns):
             stage.write_table(TEACHER_COLUMNS, columns)
         if planned:
@@ -171,7 +172,7 @@ def check_teach(settings: TeachSettings, known: Known) -> None:
     """Raise for encoders that do not exist, and for teachers that do not fit the data set."""
     dataset, teachers = known.dataset, settings.teacher
     for name, own in teachers.items():
-        if own.kind == EncoderTeacher.kind and own.encoder not in ROLES:
+        if isinstance(own, EncoderTeacher):
             check_encoder(name, own, dataset)
         with _named(name):
             own.check(dataset)
@@ -187,16 +188,40 @@ def check_teach(settings: TeachSettings, known: Known) -> None:
     rows = gold_rows(dataset).consistent
     for one in plan(teachers, dataset, rows):
         if is_learning(one.settings):
-            one.selection.lesson(one.name, dataset, rows)
+            lesson = one.selection.lesson(one.name, dataset, rows)
+            _check_enough(one, len(lesson.rows), dataset)
 
 
 def check_encoder(name: str, own: EncoderTeacher, dataset: W2SDataset | None) -> None:
     """Raise for an encoder that does not exist or reads other items, naming the teacher."""
-    try:
-        check_embed(models_of(own), Known(dataset))
-    except InputError as error:
-        text = str(error).removeprefix("weak: ")
-        raise type(error)(f"teacher {name!r}: {text}") from error
+    learns = False
+    if own.encoder not in ROLES:
+        try:
+            check_embed(models_of(own), Known(dataset))
+        except InputError as error:
+            text = str(error).removeprefix("weak: ")
+            raise type(error)(f"teacher {name!r}: {text}") from error
+        encoder = known_encoder(own.encoder, None if dataset is None else dataset.kind)
+        learns = encoder is None or encoder.learns
+    if own.fit_encoder is not None and not learns:
+        raise InputError(
+            f"teacher {name!r}: fit_encoder applies to encoders that learn from items, such as "
+            f"tfidf; {own.encoder!r} does not"
+        )
+
+
+def _check_enough(one: Planned, n_rows: int, dataset: W2SDataset) -> None:
+    """Raise where an encoder would learn more directions than its teacher has rows."""
+    own = one.settings
+    if not isinstance(own, EncoderTeacher) or own.encoder in ROLES or not own.fits_own_encoder:
+        return
+    encoder = known_encoder(own.encoder, dataset.kind)
+    wanted = encoder.get_params().get("n_components", 0) if encoder and encoder.learns else 0
+    if n_rows < wanted:
+        raise InputError(
+            f"teacher {one.name!r} has {n_rows:,} gold rows, too few for its encoder to learn "
+            f"{wanted:,} directions: choose fewer, widen train_on, or pass fit_encoder='all'"
+        )
 
 
 def plan(
@@ -285,15 +310,8 @@ def _lesson(one: Planned, items: Items, rows: IntArray) -> Lesson:
     if selection.cluster is not None:
         if one.settings.kind != EncoderTeacher.kind:
             raise InputError(f"train_on by cluster requires kind {EncoderTeacher.kind!r}")
-        features = items.features(one.settings)
+        features = items.features(one.settings, None)
     return selection.lesson(one.name, items.dataset, rows, features, items.compute.seed)
-
-
-def _store(features: TeacherFeatures, settings: TeacherSettings) -> str | None:
-    """Return the feature store of a teacher, None if it has none."""
-    if settings.kind != EncoderTeacher.kind:
-        return None
-    return features.store_of(features.encoder_of(settings))
 
 
 def _summary(

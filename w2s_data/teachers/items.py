@@ -14,6 +14,7 @@ from w2s_data.data.columns import column
 from w2s_data.data.dataset import W2SDataset
 from w2s_data.errors import ColumnError, listing
 from w2s_data.features.matrix import FeatureMatrix
+from w2s_data.utils.typing import IntArray
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Items:
     dataset : W2SDataset
     columns : DataFrame (N rows)
         Columns of the original table that teachers name, in the order of the rows.
-    features : function of a teacher's settings
+    features : function of a teacher's settings and the rows that it learns from
         Returns the features (N, D) of its encoder; those of equal encoders are computed once.
     compute : Compute
     folder : path or None
@@ -34,7 +35,7 @@ class Items:
 
     dataset: W2SDataset
     columns: pd.DataFrame
-    features: Callable[[Any], FeatureMatrix]
+    features: Callable[[Any, IntArray | None], FeatureMatrix]
     compute: Compute = field(default_factory=Compute)
     folder: Path | None = None
 

@@ -16,7 +16,7 @@ from w2s_data.teachers.learner import Lesson
 from w2s_data.utils.typing import IntArray
 
 CLUSTERS = 4
-PARTS = {"halves": (2,), "quarters": (2, 4)}  # of the classes, at the levels below the generalist
+LEVELS = {"halves": 1, "quarters": 2}  # below the generalist, each of which halves the classes
 
 
 @dataclass(frozen=True)
@@ -151,15 +151,24 @@ def hierarchy(name: str, kind: str, dataset: W2SDataset, rows: IntArray) -> list
                 f"more; there is only {listing(own)}"
             )
         return found + [Member(f"{name}/{s}", 1, {"source": (s,)}) for s in own]
-    n_classes = len(dataset.class_names)
-    for level, parts in enumerate(PARTS[kind], start=1):
-        if n_classes < 2 * parts:
+    names = dataset.class_names
+    parts = [names]
+    for level in range(1, LEVELS[kind] + 1):
+        parts = [half for part in parts for half in _halves(part)]
+        if len(names) < 2 * len(parts):
             raise InputError(
-                f"teacher {name!r}: {parts} specialists of {n_classes} classes would know a single "
-                f"class each: {kind} require {2 * parts} classes or more, and sources are another "
-                "choice"
+                f"teacher {name!r}: {len(parts)} specialists of {len(names)} classes would know a "
+                f"single class each: {kind} require {2 * len(parts)} classes or more, and sources "
+                "are another choice"
             )
-        for number, chosen in enumerate(np.array_split(np.arange(n_classes), parts), start=1):
-            classes = tuple(dataset.class_names[code] for code in chosen)
-            found.append(Member(f"{name}/{number}of{parts}", level, {"classes": classes}))
+        found += [
+            Member(f"{name}/{number}of{len(parts)}", level, {"classes": part})
+            for number, part in enumerate(parts, start=1)
+        ]
     return found
+
+
+def _halves(names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Divide names in the middle; the first half has one more of an odd number."""
+    middle = (len(names) + 1) // 2
+    return names[:middle], names[middle:]

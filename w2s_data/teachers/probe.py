@@ -49,6 +49,8 @@ class ProbeTeacher:
         most of the time of many teachers.
     settings : settings of the teacher, optional
         By which features of other items are asked for.
+    encoder_rows : int array (n,), optional
+        The rows that its encoder learned from, if it is not shared with teachers of other rows.
     """
 
     features: FeatureMatrix
@@ -58,6 +60,7 @@ class ProbeTeacher:
     floor: float = 0.0
     one_penalty: bool = False
     settings: Any = None
+    encoder_rows: IntArray | None = None
 
     @property
     def n_columns(self) -> int:
@@ -122,7 +125,7 @@ class ProbeTeacher:
 
     def label(self, items: Items) -> FloatArray:
         """Return probabilities (N, C) of other items."""
-        return self.predict(items.features(self.settings))
+        return self.predict(items.features(self.settings, self.encoder_rows))
 
     def relearn(self, at: IntArray) -> Relearn:
         """Return a function that trains it again and labels rows (k,)."""

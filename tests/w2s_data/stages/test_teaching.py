@@ -7,13 +7,14 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from w2s_data import Run, load_dataset
+from w2s_data import Run, TfidfEncoder, load_dataset
 from w2s_data.compute.context import Compute
 from w2s_data.errors import InputError
 from w2s_data.features.store import FeatureStore
 from w2s_data.stages.embedding import embed_stage
 from w2s_data.stages.gold import gold_rows
 from w2s_data.stages.models import EmbedSettings
+from w2s_data.stages.newrows import new_items
 from w2s_data.stages.posterior import posterior_of
 from w2s_data.stages.scoring import score_stage
 from w2s_data.stages.settings import read_settings
@@ -156,7 +157,7 @@ def test_columns_mean_what_they_are_called(run, frame):
 
 def test_teachers_share_features_and_only_a_changed_one_is_taught_again(run):
     small = PROBE
-    north = PROBE | {"train_on": {"source": ["north"]}}
+    north = PROBE | {"train_on": {"source": ["north"]}, "fit_encoder": "all"}
     teach(run, {"small": small, "north": north})
     assert len(list((run.path / "features").glob("teacher-*"))) == 1
     before = times(run)
@@ -179,6 +180,26 @@ def test_teachers_share_features_and_only_a_changed_one_is_taught_again(run):
     teach(run, {}, only=True)
     assert teacher_names(run) == ()
     assert not is_taught(run)
+
+
+def test_an_encoder_learns_from_the_rows_of_its_teacher(run, frame):
+    north = PROBE | {"train_on": {"source": ["north"]}}
+    noisy = PROBE | {"train_on": {"source": ["north"], "label_noise": 0.2}}
+    every = north | {"fit_encoder": "all"}
+    summary = teach(run, {"small": PROBE, "north": north, "noisy": noisy, "every": every})
+    stores = {one["name"]: one["features"] for one in summary["teachers"]}
+    assert stores["north"] == stores["noisy"] != stores["small"] == stores["every"]
+    data, own = run.dataset(), read_taught(run, "north").lesson.rows
+    assert {*data.sources[own]} == {"north"}
+    features = FeatureStore.open(run.path / "features" / stores["north"]).select(data.items)
+    exact = TfidfEncoder(8).fit([data.items[row] for row in own])
+    np.testing.assert_allclose(features.array(), exact.encode(data.items), atol=1e-5)
+    # Rows that arrive later are read by the same encoders.
+    weak, pool = weak_labels_of(run, data, compute()), data.rows("pool")
+    new = load_dataset(frame.iloc[pool][["text", "label"]], item="text", label="label")
+    labels, notes = weak.of_new(new_items(run, new, compute()))
+    assert notes == []
+    np.testing.assert_allclose(labels, weak.proba[pool], atol=1e-5)
 
 
 def test_specialists_know_their_part_and_hardly_speak_of_the_rest(run):
@@ -274,6 +295,18 @@ BAD = {
         "4 specialists of 4 classes would know a single class each",
     ),
     "encoder": ({"a": {"encoder": "tfdf"}}, "teacher 'a': there is no encoder 'tfdf'"),
+    "few rows": (
+        {"a": {"encoder": "tfidf:8", "train_on": {"share": 0.1}}},
+        "teacher 'a' has 6 gold rows, too few for its encoder to learn 8 directions: choose fewer",
+    ),
+    "few words": (
+        {"a": {"encoder": TfidfEncoder(2, min_df=50), "train_on": {"share": 0.5}}},
+        "teacher 'a': its encoder cannot learn from its 30 gold rows alone (TfidfEncoder finds no",
+    ),
+    "nothing to learn": (
+        {"a": {"encoder": "weak", "fit_encoder": "own"}},
+        "teacher 'a': fit_encoder applies to encoders that learn from items, such as tfidf",
+    ),
     "drop": ({}, "there is no teacher 'z'"),
 }
 

@@ -19,12 +19,11 @@ from w2s_data.errors import InputError, NotApplicableError, listing, unknown
 from w2s_data.probes.ridge import RidgeProbe
 from w2s_data.run import Run, writes
 from w2s_data.stages.checks import Known
-from w2s_data.stages.embedding import ROLES
 from w2s_data.stages.gold import gold_rows
 from w2s_data.stages.graph import TEACH, TEACHER_COLUMNS, TEACHERS_SUMMARY
 from w2s_data.stages.newrows import new_features
 from w2s_data.stages.teacher_base import TeacherSettings
-from w2s_data.stages.teacher_features import TeacherFeatures, manifest_file
+from w2s_data.stages.teacher_features import TeacherFeatures
 from w2s_data.stages.teacher_settings import (
     ColumnsTeacher,
     EncoderTeacher,
@@ -90,11 +89,11 @@ def teach_values(
     features = TeacherFeatures(run, dataset, compute)
     with run.stage(TEACH, recorded) as stage:
         weak = ask_teachers(dataset, teachers, features, columns)
-        stores = {n: _store(features, own) for n, own in teachers.items()}
-        for store, notes in features.notes.items():
-            stage.notes += [f"encoder of {store}: {note}" for note in notes]
-        for store in {own for own in stores.values() if own is not None and own not in ROLES}:
-            stage.add(manifest_file(store))
+        stores = {
+            name: None if learned is None else features.store(teachers[name], learned.rows)
+            for name, learned in zip(weak.names, weak.learned, strict=True)
+        }
+        features.add_to(stage, stores)
         if len(columns.columns):
             stage.write_table(TEACHER_COLUMNS, columns)
         if teachers:
@@ -136,7 +135,8 @@ def ask_teachers(
     learned: list[Learned | None] = []
     for name, own in teachers.items():
         if isinstance(own, EncoderTeacher):
-            matrix, rows = features.of(own), _rows(name, own, dataset)
+            rows = _rows(name, own, dataset)
+            matrix = features.of(own, rows)
             probe = RidgeProbe(penalty=penalty_of(own.l2, len(rows)))
             probe.fit(matrix.take(rows), dataset.targets[rows])
             one = Learned(probe, matrix, rows)
@@ -185,8 +185,10 @@ def label_new(
                 columns = empty if new.extra is None else new.extra
                 values[:, m] = _read_column(name, settings, columns)
             else:
-                store = known.store_of(known.encoder_of(settings))
-                values[:, m] = learned.probe.predict(new_features(run, store, new, compute))
+                used = known.encoder_of(settings, learned.rows)
+                store = known.store_of(used)
+                matrix = new_features(run, store, new, compute, rows=used.rows)
+                values[:, m] = learned.probe.predict(matrix)
         except InputError as error:
             notes.append(f"teacher {name!r} abstains on the new rows: {error}")
     return values, notes
@@ -216,8 +218,7 @@ def _read_column(name: str, own: TeacherSettings, columns: pd.DataFrame) -> Floa
 
 
 def _check_learning(name: str, own: EncoderTeacher, dataset: W2SDataset | None) -> None:
-    if own.encoder not in ROLES:
-        check_encoder(name, own, dataset)
+    check_encoder(name, own, dataset)
     if own.specialists is not None:
         raise NotApplicableError(
             f"teacher {name!r}: specialists divide classes, and the labels are values: name "
@@ -250,13 +251,6 @@ def _rows(name: str, own: EncoderTeacher, dataset: W2SDataset) -> IntArray:
             "different values"
         )
     return rows
-
-
-def _store(features: TeacherFeatures, settings: TeacherSettings) -> str | None:
-    """Return the feature store of a teacher, None if it has none."""
-    if not isinstance(settings, EncoderTeacher):
-        return None
-    return features.store_of(features.encoder_of(settings))
 
 
 def _summary(
