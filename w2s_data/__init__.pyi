@@ -8,6 +8,7 @@ from .data.regions import Region as Region
 from .discrepancy.analyzer import DiscrepancyAnalyzer as DiscrepancyAnalyzer
 from .encoders.classical import PixelEncoder as PixelEncoder
 from .encoders.classical import TfidfEncoder as TfidfEncoder
+from .encoders.components import PcaEncoder as PcaEncoder
 from .encoders.image import ImageEncoder as ImageEncoder
 from .encoders.text import TextEncoder as TextEncoder
 from .features.store import FeatureStore as FeatureStore

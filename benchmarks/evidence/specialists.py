@@ -1,8 +1,10 @@
 """Specialists and teachers of several domains, from a few lines of TOML alone.
 
-``digits``: a generalist, halves and quarters of the ten digits see four numbers of a scan.
-``union``: a generalist, two and five specialists of TF-IDF on the union of five corpora, 15
-classes. ``domains``: three teachers of SST-2, customer reviews and MPQA, pool and test from SST-2.
+``digits``: a generalist, halves and quarters of the ten digits see four components of the scans
+that each learned from. ``union``: a generalist, two and five specialists on the union of five
+corpora, 15 classes, each with a TF-IDF of its own texts. ``domains``: three teachers of SST-2,
+customer reviews and MPQA, pool and test from SST-2.
+
 Each seed writes a table of items and a configuration, calls what ``w2s run`` calls, and reads the
 files of the run. Run ``python benchmarks/evidence/specialists.py digits``; it prints a Markdown
 table of accuracies with 95 % intervals over seeds, and paired leads. With ``--weights`` no student
@@ -50,7 +52,7 @@ split = "split"
 encoder = "pixels:8"
 
 [teachers.reader]
-encoder = "pixels:2"
+encoder = "pca:4"
 specialists = "quarters"
 
 [gain]

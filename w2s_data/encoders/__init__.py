@@ -1,7 +1,8 @@
 """Encoders: from texts and images to feature vectors.
 
-`TfidfEncoder` and `PixelEncoder` are cheap and weak, `TextEncoder` and `ImageEncoder` run a
-pretrained model. All share the contract of `Encoder`, which is also the base for your own.
+`TfidfEncoder`, `PixelEncoder` and `PcaEncoder` are cheap and weak, `TextEncoder` and
+`ImageEncoder` run a pretrained model. All share the contract of `Encoder`, which is also the base
+for your own.
 """
 
 import lazy_loader

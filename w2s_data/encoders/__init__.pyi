@@ -2,6 +2,7 @@ from .base import Encoder as Encoder
 from .base import ItemError as ItemError
 from .classical import PixelEncoder as PixelEncoder
 from .classical import TfidfEncoder as TfidfEncoder
+from .components import PcaEncoder as PcaEncoder
 from .image import ImageEncoder as ImageEncoder
 from .names import available_encoders as available_encoders
 from .names import make_encoder as make_encoder

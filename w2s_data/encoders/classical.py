@@ -119,13 +119,10 @@ class TfidfEncoder(Encoder):
         with np.errstate(invalid="ignore", divide="ignore"):
             directions = self.svd_.fit_transform(weights) if self.svd_ else weights.toarray()
         self.mean_ = directions.mean(axis=0)
-        spread = directions.std(axis=0)
-        # A direction that only rounding errors span carries no signal, and stays zero.
-        vanishing = spread <= 1e-5 * max(1e-30, float(np.abs(directions).max()))
-        self.scale_ = np.where(vanishing, np.inf, spread)
+        self.scale_ = scales(directions)
         shape = f"{weights.shape[0]} texts hold {weights.shape[1]} terms"
         odd = None
-        if vanishing.all():
+        if np.isinf(self.scale_).all():
             odd = f"TfidfEncoder gives only zeros: {shape}, and no direction that is kept differs"
         elif self.n_components_ < self.n_components:
             kept = f"{self.n_components_} of {self.n_components} components"
@@ -220,6 +217,14 @@ class TfidfEncoder(Encoder):
     @property
     def _n_features_out(self) -> int:
         return int(self.n_components_)
+
+
+def scales(directions: FloatArray) -> FloatArray:
+    """Return the standard deviation (D,) of directions (N, D), infinite where it is rounding."""
+    spread = directions.std(axis=0)
+    # A direction that only rounding errors span carries no signal, and becomes zero.
+    vanishing = spread <= 1e-5 * max(1e-30, float(np.abs(directions).max()))
+    return np.asarray(np.where(vanishing, np.inf, spread))
 
 
 def choose_analyzer(texts: Sequence[str]) -> tuple[str, str]:

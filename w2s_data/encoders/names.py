@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, get_args
 
 from w2s_data.encoders.base import Encoder, Kind
 from w2s_data.encoders.classical import PixelEncoder, TfidfEncoder
+from w2s_data.encoders.components import PcaEncoder
 from w2s_data.encoders.image import ImageEncoder
 from w2s_data.encoders.source import Source
 from w2s_data.encoders.text import TextEncoder
@@ -24,6 +25,7 @@ class _Named(NamedTuple):
 _NAMED: dict[str, _Named] = {
     "tfidf": _Named(TfidfEncoder, "n_components"),
     "pixels": _Named(PixelEncoder, "size"),
+    "pca": _Named(PcaEncoder, "n_components"),
 }
 _PRETRAINED: dict[str, Callable[..., Encoder]] = {"text": TextEncoder, "image": ImageEncoder}
 # A shorter match, or a path with a slash, is more likely the name of a model than a typing error.
@@ -58,7 +60,7 @@ def available_encoders(kind: str | None = None) -> list[str]:
     Examples
     --------
     >>> available_encoders(), available_encoders("image")
-    (['pixels', 'tfidf'], ['pixels'])
+    (['pca', 'pixels', 'tfidf'], ['pca', 'pixels'])
     """
     return sorted(n for n, named in _NAMED.items() if kind in (None, named.encoder.kind))
 
@@ -69,8 +71,8 @@ def make_encoder(name: str, kind: str, **options: Any) -> Encoder:
     Parameters
     ----------
     name : str
-        "tfidf", "tfidf:COMPONENTS", "pixels", "pixels:SIZE", or a pretrained model as
-        "PATH_OR_HUB_NAME" or "PATH_OR_HUB_NAME@LAYER".
+        "tfidf", "tfidf:COMPONENTS", "pixels", "pixels:SIZE", "pca", "pca:COMPONENTS", or a
+        pretrained model as "PATH_OR_HUB_NAME" or "PATH_OR_HUB_NAME@LAYER".
     **options
         Further arguments of the encoder.
 

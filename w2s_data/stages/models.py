@@ -51,7 +51,9 @@ class EmbedSettings(Settings):
         "rejected.",
     )
     weak: Place = Field(
-        None, description="Weak encoder: tfidf[:COMPONENTS], pixels[:SIZE], MODEL or MODEL@LAYER."
+        None,
+        description="Weak encoder: tfidf[:COMPONENTS], pixels[:SIZE], pca[:COMPONENTS], MODEL or "
+        "MODEL@LAYER.",
     )
     weak_features: File = Field(None, description="Ready-made weak features, likewise.")
     pooling: RoleText | None = Field(
@@ -69,7 +71,9 @@ class EmbedSettings(Settings):
 class ModelSettings(Settings):
     """The model of one role: an encoder, or a file of ready-made features."""
 
-    encoder: Place = Field(None, description="Encoder: tfidf, pixels, or a transformers model.")
+    encoder: Place = Field(
+        None, description="Encoder: tfidf, pixels, pca, or a transformers model."
+    )
     features: File = Field(None, description="Ready-made features, a .npy file (N, D).")
     pooling: Text | None = Field(None, description=_POOLING)
     max_length: Count | None = Field(None, description=_MAX_LENGTH)

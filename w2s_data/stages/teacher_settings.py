@@ -64,12 +64,12 @@ class EncoderTeacher(LearningSettings):
     keys: ClassVar[tuple[str, ...]] = ("encoder",)
 
     encoder: Annotated[Any, AfterValidator(_encoder)] = Field(
-        description="Encoder: tfidf, pixels, or a transformers model; weak or strong for the "
+        description="Encoder: tfidf, pixels, pca, or a transformers model; weak or strong for the "
         "features that the run has."
     )
     fit_encoder: Literal["own", "all"] | None = Field(
         None,
-        description="Items that an encoder such as tfidf learns from: own, the teacher's gold rows "
+        description="Items that tfidf or pca learns from: own, the teacher's gold rows "
         "(default with train_on or specialists), or all labelled and pool items.",
     )
     l2: Penalty = Field("cv", description="Penalty of the probe.")

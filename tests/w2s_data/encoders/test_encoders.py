@@ -35,6 +35,7 @@ from w2s_data.encoders import (
     Encoder,
     ImageEncoder,
     ItemError,
+    PcaEncoder,
     PixelEncoder,
     TextEncoder,
     TfidfEncoder,
@@ -106,6 +107,7 @@ POOL = {"mean": lambda h: h.mean(axis=0), "cls": lambda h: h[0], "last": lambda 
 ENCODERS = {
     "TfidfEncoder": lambda _: TfidfEncoder(n_components=2, min_df=1),
     "PixelEncoder": lambda _: PixelEncoder(size=3),
+    "PcaEncoder": lambda _: PcaEncoder(n_components=2),
     "TextEncoder": lambda models: TextEncoder(models("bert")),
     "ImageEncoder": lambda models: ImageEncoder(models("vit")),
 }
@@ -157,7 +159,8 @@ def sklearn_checks():
     scikit-learn warns that it leaves out its checks on tables of numbers, which do not apply to
     sequences of texts and images, as with its own CountVectorizer.
     """
-    encoders = [TfidfEncoder(), PixelEncoder(), TextEncoder("a/model"), ImageEncoder("a/model")]
+    cheap = [TfidfEncoder(), PixelEncoder(), PcaEncoder()]
+    encoders = [*cheap, TextEncoder("a/model"), ImageEncoder("a/model")]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SkipTestWarning)
         return parametrize_with_checks(encoders)
@@ -248,6 +251,21 @@ def test_pixels_of_every_form_of_an_image(tmp_path):
     forms = [image, path, str(path), path.read_bytes()]
     vectors = PixelEncoder().encode(forms)
     np.testing.assert_array_equal(vectors, np.tile(vectors[0], (4, 1)))
+
+
+def test_components_are_singular_directions_of_centred_pixels():
+    learned, new = pictures(12), pictures(3, seed=1)
+    pixels = PixelEncoder(size=4).encode(learned).astype(float)
+    mean = pixels.mean(axis=0)
+    directions = np.linalg.svd(pixels - mean, full_matrices=False)[2][:3]
+    expected = (PixelEncoder(size=4).encode(new) - mean) @ directions.T
+    expected /= ((pixels - mean) @ directions.T).std(axis=0)
+    encoder = PcaEncoder(n_components=3, size=4).fit(learned)
+    np.testing.assert_allclose(np.abs(encoder.encode(new)), np.abs(expected), atol=1e-3)
+    alike = [learned[0]] * 3
+    np.testing.assert_array_equal(PcaEncoder().fit(alike).encode(alike), 0)
+    with pytest.raises(EmptyDataError, match="two images or more; got 1"):
+        PcaEncoder().fit(alike[:1])
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16"])
@@ -707,7 +725,7 @@ def test_a_folder_may_hold_an_at_sign(tmp_path):
         ("pixel:4", "image", "did you mean 'pixels'"),
         ("tfidf:many", "text", "n_components must be an integer; got 'many'"),
         ("org/model@last", "text", "layer after '@' must be an integer; got 'last'"),
-        ("tfidf", "image", "reads text items, but these are image items; use 'pixels'"),
+        ("tfidf", "image", "reads text items, but these are image items; use 'pca', 'pixels'"),
         ("pixels", "text", "reads image items, but these are text items; use 'tfidf'"),
         ("tfidf", "texts", "no kind of item 'texts'; did you mean 'text'"),
     ],
