@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from w2s_data.compute.context import Compute
 from w2s_data.compute.engines import make_engine
 from w2s_data.compute.memory import MemoryLimit
+from w2s_data.compute.tracking import Tracking, headline, start_trackers
 from w2s_data.errors import (
     EmptyDataError,
     InputError,
@@ -36,7 +37,13 @@ from w2s_data.stages.graph import (
     function_of,
 )
 from w2s_data.stages.opening import open_run
-from w2s_data.stages.settings import ComputeSettings, NextSettings, ReportSettings, Settings
+from w2s_data.stages.settings import (
+    ComputeSettings,
+    NextSettings,
+    OpenedSettings,
+    ReportSettings,
+    Settings,
+)
 from w2s_data.stages.teacher_store import is_taught
 from w2s_data.stages.teaching import check_origin, columns_read
 from w2s_data.utils.stage import Stage, StageResult
@@ -211,12 +218,16 @@ def _sections(
 
 @contextmanager
 def computing(
-    settings: ComputeSettings, seed: int, progress: bool | None = None
+    settings: ComputeSettings, run: Run, progress: bool | None = None
 ) -> Iterator[Compute]:
-    """Start the engine that the settings ask for, and hand out the context of the stages."""
+    """Start engine and trackers that the settings ask for; hand out the context of the stages."""
     memory = MemoryLimit.parse(settings.memory)
-    with make_engine(settings.engine, address=settings.address, workers=settings.workers) as engine:
-        yield Compute(engine, settings.device, memory, progress, seed)
+    log_to = settings.log_to if isinstance(settings, OpenedSettings) else ()
+    with (
+        make_engine(settings.engine, address=settings.address, workers=settings.workers) as engine,
+        start_trackers(log_to, run.path) as tracking,
+    ):
+        yield Compute(engine, settings.device, memory, progress, run.seed, tracking)
 
 
 def run_pipeline(config: Config, observer: Observer) -> Pipeline:
@@ -238,11 +249,11 @@ def run_pipeline(config: Config, observer: Observer) -> Pipeline:
             _check(stages, config, known)
             pipeline = Pipeline(run)
             # One engine for all stages: a cluster takes seconds to start.
-            compute = started.enter_context(computing(config.run, run.seed, observer.progress))
+            compute = started.enter_context(computing(config.run, run, observer.progress))
             result = embed_stage(run, config.embed, compute, overwrite=config.run.overwrite)
             if TEACH not in stages and is_taught(run):  # its own are kept, or dropped by now
                 function_of(TEACH, run.dataset().task)(run, config.teach, compute)
-            _record(pipeline, observer, EMBED, result)
+            _record(pipeline, observer, EMBED, result, compute.tracking)
         for stage in stages:
             # After a failure only the report is left, which shows what had finished.
             if stage is EMBED or (pipeline.failure is not None and stage is not REPORT):
@@ -281,10 +292,13 @@ def _run_stage(
                 raise
             observer.end(stage.name, "skipped", str(reason))
             return
-        _record(pipeline, observer, stage, result)
+        _record(pipeline, observer, stage, result, compute.tracking)
 
 
-def _record(pipeline: Pipeline, observer: Observer, stage: Stage, result: StageResult) -> None:
+def _record(
+    pipeline: Pipeline, observer: Observer, stage: Stage, result: StageResult, tracking: Tracking
+) -> None:
+    tracking.log(stage.name, headline(result.summary))
     pipeline.summaries[stage.name] = result.summary
     if not result.fresh:
         pipeline.computed.add(stage.name)

@@ -36,7 +36,7 @@ def apply(
 
     check_compute(computing)
     opened = Run.open(run)
-    with started(computing, opened.seed, progress) as compute:
+    with started(computing, opened, progress) as compute:
         result = apply_student(opened, data, settings=settings, compute=compute)
     for line in result.lines():
         say(line)

@@ -28,7 +28,7 @@ def report(
     from w2s_reports.stage import report_stage
 
     opened = Run.open(run, wait=computed.wait, thorough=True)
-    with computing(computed, opened.seed, progress) as compute:
+    with computing(computed, opened, progress) as compute:
         result = report_stage(opened, settings, compute).summary
     tell("report", state="done", run=str(run), summary=result)
     print_report(result, opened.path, show=settings.open and settings.format == "html")

@@ -153,6 +153,7 @@ def _make(
 ) -> Run:
     """Open the run that `data` is or make one, embed it, and run a stage."""
     from w2s_data.audit import computing
+    from w2s_data.compute.tracking import headline
     from w2s_data.stages.checks import Known, check_compute, check_stages
     from w2s_data.stages.embedding import embed_stage, planned_roles
     from w2s_data.stages.opening import open_run
@@ -177,7 +178,7 @@ def _make(
     if stage is TEACH and not (taught or is_taught(run)):
         raise InputError("no teacher to ask: give one with --teacher, such as small=tfidf:16")
     check_stages(planned, Known(run.dataset(), planned_roles(run, models), taught))
-    with computing(running, run.seed, progress) as compute:
+    with computing(running, run, progress) as compute:
         result = embed_stage(run, models, compute, overwrite=running.overwrite)
         if stage is EMBED and not result.summary:
             raise InputError("nothing to embed: give an encoder with --weak, --strong or both")
@@ -192,6 +193,7 @@ def _make(
             result = function_of(TEACH, task)(run, teaching, compute)
         if stage not in (EMBED, TEACH):
             result = function_of(stage, task)(run, settings, compute, **extra)
+        compute.tracking.log(stage.name, headline(result.summary))
     _show(run, stage, result)
     return run
 
@@ -205,6 +207,7 @@ def add_stage(
 ) -> StageResult:
     """Run a stage on an existing run, print its result and rewrite the report."""
     from w2s_data.audit import computing
+    from w2s_data.compute.tracking import headline
     from w2s_data.run import Run
     from w2s_data.stages.checks import Known, check_compute, check_stages, check_writable
     from w2s_data.stages.embedding import planned_roles
@@ -224,8 +227,9 @@ def add_stage(
     check_stages({stage.name: settings}, known)
     if running.seed is not None:
         run.seed = running.seed
-    with computing(running, run.seed, progress) as compute:
+    with computing(running, run, progress) as compute:
         result = function_of(stage, task)(run, settings, compute)
+        compute.tracking.log(stage.name, headline(result.summary))
     _show(run, stage, result)
     _finish(run)
     return result

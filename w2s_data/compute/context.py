@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 
 from w2s_data.compute.base import Engine, LocalEngine
 from w2s_data.compute.memory import MemoryLimit
+from w2s_data.compute.tracking import Tracking
 
 
 @dataclass(frozen=True)
 class Compute:
-    """Engine, device, memory limit, progress and seed of a stage.
+    """Engine, device, memory limit, progress, seed and trackers of a stage.
 
     By default blocks are computed in this process, within half of the memory that is free when
     the context is made. `device` is "auto", "cpu", "cuda", "cuda:1" or "mps"; `progress=None`
@@ -25,6 +26,7 @@ class Compute:
     memory: MemoryLimit = field(default_factory=lambda: MemoryLimit.parse(None))
     progress: bool | None = None
     seed: int = 0
+    tracking: Tracking = field(default_factory=Tracking)
 
     def __repr__(self) -> str:
         return (

@@ -14,11 +14,12 @@ from typing import Any
 
 from w2s_data.compute.device import resolve_device
 from w2s_data.compute.engines import make_engine
+from w2s_data.compute.tracking import check_trackers
 from w2s_data.data.columns import Task
 from w2s_data.data.dataset import W2SDataset
 from w2s_data.errors import InputError, WriteError
 from w2s_data.stages.graph import check_of, stage_of
-from w2s_data.stages.settings import ComputeSettings
+from w2s_data.stages.settings import ComputeSettings, OpenedSettings
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,9 @@ def check_stages(planned: Mapping[str, Any], known: Known = NOTHING) -> None:
 
 
 def check_compute(settings: ComputeSettings) -> None:
-    """Raise for an engine or a device that cannot be had here."""
+    """Raise for an engine, a device or a tracker that cannot be had here."""
+    if isinstance(settings, OpenedSettings):
+        check_trackers(settings.log_to)
     make_engine(settings.engine, address=settings.address, workers=settings.workers)
     # The devices of a cluster are its own, and "auto" and "cpu" are everywhere.
     if settings.engine == "local" and settings.device not in ("auto", "cpu"):

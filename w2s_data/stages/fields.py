@@ -256,6 +256,11 @@ Flag = Annotated[bool, Strict()]
 Text = Annotated[str, Strict(), Field(min_length=1)]
 Size = Annotated[str, BeforeValidator(_size), Strict()]
 Names = Annotated[tuple[str, ...], BeforeValidator(_names), Shell("NAME,...", repeated=True)]
+Trackers = Annotated[
+    tuple[Literal["wandb", "mlflow", "tensorboard", "trackio"], ...],
+    BeforeValidator(_names),
+    Shell("wandb|mlflow|tensorboard|trackio", repeated=True),
+]
 ClassNames = Annotated[
     tuple[str, ...], BeforeValidator(_class_names), Shell("NAME,...", repeated=True)
 ]

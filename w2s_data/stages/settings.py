@@ -11,12 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from w2s_data.errors import InputError
 from w2s_data.stages.fields import (
@@ -41,6 +36,7 @@ from w2s_data.stages.fields import (
     Similarity,
     Size,
     Text,
+    Trackers,
     WeakColumns,
 )
 from w2s_data.utils.constants import LEVEL
@@ -309,10 +305,13 @@ class ComputeSettings(Settings):
 
 
 class OpenedSettings(ComputeSettings):
-    """The seed of an existing run, and where its stages compute."""
+    """The seed of an existing run, where its stages compute, and who else is told the numbers."""
 
     seed: Seed | None = Field(
         None, description="Seed of every random choice: 0, or the seed that the run was made with."
+    )
+    log_to: Trackers = Field(
+        (), description="Send losses of trainings and main numbers of stages to these trackers."
     )
 
 

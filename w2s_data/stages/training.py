@@ -31,7 +31,12 @@ from w2s_data.stages.keeping import keep_students, remove_old_students
 from w2s_data.stages.posterior import posterior_of
 from w2s_data.stages.room import check_room
 from w2s_data.stages.teacher_store import teacher_names, teacher_stages
-from w2s_data.stages.tuning import check_model, given_settings, training_settings
+from w2s_data.stages.tuning import (
+    check_model,
+    given_settings,
+    loss_curves,
+    training_settings,
+)
 from w2s_data.stages.warnings import data_warnings
 from w2s_data.stages.weak_labels import weak_proba_by_model
 from w2s_data.utils.io import sha256_json
@@ -74,6 +79,7 @@ def gain_stage(
     dataset = run.dataset()
     methods = with_stages(methods_from(settings.methods), teacher_stages(run))
     chosen = training_settings(settings, compute.device, dataset)
+    chosen = chosen.replace(callbacks=loss_curves(compute))
     # More seeds or methods reuse students; other labels, features or scores do not.
     trained = {
         **given_settings(settings),

@@ -5,7 +5,10 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+from w2s_data.compute.context import Compute
 from w2s_data.errors import InputError, NotApplicableError, find
+from w2s_data.finetune.levels.precision import n_processes
+from w2s_data.finetune.loop import Callback, EpochEnd
 from w2s_data.finetune.settings import Adaptation, TrainingSettings
 from w2s_data.stages.gain_settings import GainSettings, TuningSettings
 
@@ -66,6 +69,23 @@ def training_settings(
     # Before the data set is read, a reward says that it holds pairs.
     paired = settings.reward is not None if dataset is None else dataset.is_paired
     return TrainingSettings(**given, device=device, paired=paired)
+
+
+def loss_curves(compute: Compute) -> tuple[Callback, ...]:
+    """Return the callbacks that send the loss of every epoch to the trackers, if there are any."""
+    tracking = compute.tracking
+    # Trackers cannot be sent to other processes.
+    if not tracking or compute.engine.name != "local" or n_processes() > 1:
+        return ()
+
+    def send(end: EpochEnd) -> None:
+        numbers = {"epoch": float(end.epoch), "loss": float(end.loss.mean())}
+        if end.validation_loss is not None:
+            numbers["validation_loss"] = float(end.validation_loss.mean())
+        method, _, training = end.stage.partition(", ")
+        tracking.log(f"train/{method}/{training}", numbers)
+
+    return (send,)
 
 
 def check_model(adaptation: Adaptation, dataset: W2SDataset | None) -> None:

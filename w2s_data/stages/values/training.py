@@ -25,7 +25,12 @@ from w2s_data.stages.graph import (
 from w2s_data.stages.keeping import remove_old_students
 from w2s_data.stages.room import check_room
 from w2s_data.stages.training import check_test_by, methods_from, named_splits
-from w2s_data.stages.tuning import check_model, given_settings, training_settings
+from w2s_data.stages.tuning import (
+    check_model,
+    given_settings,
+    loss_curves,
+    training_settings,
+)
 from w2s_data.stages.values.keeping import keep_value_students
 from w2s_data.stages.values.posterior import value_posterior_of
 from w2s_data.stages.values.weak import weak_values_of
@@ -70,6 +75,7 @@ def gain_values(
     dataset = run.dataset()
     methods = value_methods(settings)
     chosen = training_settings(settings, compute.device, dataset)
+    chosen = chosen.replace(callbacks=loss_curves(compute))
     head = settings.head or "ridge"
     recorded: dict[str, Any] = {
         **given_settings(settings),
