@@ -143,7 +143,7 @@ def main() -> None:
     """Print one line a size."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
-    parser.add_argument("--keep", type=Path, help="Folder for the runs; made anew if not given.")
+    parser.add_argument("--keep", type=Path, help="Folder for the runs, kept.")
     parser.add_argument("--build", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--make", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()

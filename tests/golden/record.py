@@ -2,7 +2,7 @@
 
     python tests/golden/record.py [NAME ...]
 
-writes the files anew, and says how long each run took. Runs go through the command line alone,
+writes the files again, and says how long each run took. Runs go through the command line alone,
 so that code may move below it; when an option is renamed, it is renamed here.
 """
 

@@ -46,7 +46,7 @@ def shifted_gaussian(
     - `prior`: the chance of y = +1 (label shift);
     - `shift`, in standard deviations: place ~ N(shift, 1) for `along="neither"`; for
       `along="label"` cue and steady are moved in the direction that the label depends on and y is
-      drawn anew from P(y | x), so that P(x) alone has changed (covariate shift).
+      drawn again from P(y | x), so that P(x) alone has changed (covariate shift).
 
     `truth` holds `shifted` (True away), `proba`, the chance of "positive" given the strong features
     where the row comes from, and `log_ratio`, log p_away(x) - log p_home(x) of the strong features.

@@ -133,7 +133,7 @@ class CommandTeacher(TeacherSettings):
         description="Items that were being asked when an earlier call was killed: skip them, or "
         "ask them again with the same request.",
     )
-    version: Text | None = Field(None, description="Of the program; another one asks anew.")
+    version: Text | None = Field(None, description="Of the program; another one asks again.")
     cache: File | None = Field(None, description="Folder of the answers; by default in the run.")
 
     @property

@@ -78,8 +78,8 @@ class World:
     def draw(self, seed: int) -> Draw:
         """Draw the labelled set and the pool of a seed; the test rows are always the same.
 
-        Where gold labels of the pool are known, labelled and pool rows are divided anew, each class
-        of each group in the numbers that the run has.
+        Where gold labels of the pool are known, labelled and pool rows are divided again, each
+        class of each group in the numbers that the run has.
         """
         draw = self.fixed(seed)
         if self.redraws:

@@ -51,7 +51,7 @@ class Terms:
     ask_in_doubt : bool
         Ask again, with the same request, what was being asked when an earlier call was killed.
     version : str, optional
-        Of the program behind the command: another one asks all items anew.
+        Of the program behind the command: another one asks all items again.
     """
 
     batch_size: int = 50

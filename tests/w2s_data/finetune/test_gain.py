@@ -500,7 +500,7 @@ def test_a_checkpoint_of_another_configuration_is_refused(world, stored, changes
         world.measure(checkpoint=stored, **changes)
 
 
-def test_without_resume_the_folder_starts_anew(world, tmp_path, monkeypatch):
+def test_without_resume_the_folder_starts_over(world, tmp_path, monkeypatch):
     world.measure(checkpoint=tmp_path)
     world.measure(checkpoint=tmp_path, resume=False, epochs=11)
     calls = counting(monkeypatch)

@@ -98,7 +98,7 @@ def test_a_shortcut_of_the_teacher_pays_where_the_pool_has_it_too():
     worst, average = result["gain where it is worst"], result["gain, both groups alike"]
     assert (worst.values() <= average.values() + 1e-12).all()
     limit = result["least squares on endless rows, both groups alike"]
-    # Endless rows of these groups, drawn anew, and a teacher and students trained on them.
+    # Endless rows of these groups, drawn afresh, and a teacher and students trained on them.
     assert np.abs(limit.values() - average.values()).max() < 0.06
     assert limit.values()[0] > limit.values()[-1]
     assert result.facts["fall of the average gain"].low > 0

@@ -51,7 +51,7 @@ def check_value_sweep(settings: SweepSettings, known: Known) -> None:
     require_role(known.roles, "strong")
     if "weak" not in known.roles:
         raise NotApplicableError(
-            "a sweep of values trains its teacher anew in every draw, which takes weak features: "
+            "a sweep of values trains its teacher again in every draw, which takes weak features: "
             "pass an encoder as weak, or a file as weak_features"
         )
     if not len(known.dataset.rows("pool")):

@@ -49,5 +49,5 @@ def test_figures_of_classes_and_runs_without_weak_features_are_refused():
     with pytest.raises(NotApplicableError, match="over='eta' is a figure of classes"):
         check_stages({"sweep": SweepSettings(over="eta")}, known)
     check_stages({"sweep": SweepSettings()}, known)
-    with pytest.raises(NotApplicableError, match="anew in every draw, which takes weak features"):
+    with pytest.raises(NotApplicableError, match="again in every draw, which takes weak features"):
         check_stages({"sweep": SweepSettings()}, Known(data, frozenset({"strong"})))
