@@ -14,7 +14,7 @@ class Teacher:
         One key that says of which kind it is, and what this kind takes:
 
         - `encoder` (a name, an Encoder, or "weak" or "strong" for the features of the run): a
-          linear probe; `l2`, and `pooling` and the like for the encoder;
+          linear probe; `l2`, and `fit_encoder`, `pooling` and the like for the encoder;
         - `finetune` (a transformers model) that is trained itself;
         - `columns` (of probabilities) or `label` and `confidence` of the data;
         - `answers`, a column of a language model's free answers, with `map`;
