@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from w2s_data.stages.teacher_base import TeacherSettings
     from w2s_data.utils.writer import StageWriter
 
-OWN = "teacher-"  # begins the names of feature stores that no role has
+# How the names of feature stores begin that no role has, and of those by the rows of a teacher.
+SHARED, OWN = "teacher-", "teacher-own-"
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ class TeacherFeatures:
             return OWN + sha256_json(own)[:12]
         recorded = self.run.manifest["stages"].get(EMBED.name, {}).get("settings", {})
         same = [role for role in ROLES if jsonable(recorded.get(role)) == made]
-        return same[0] if same else OWN + sha256_json(made)[:12]
+        return same[0] if same else SHARED + sha256_json(made)[:12]
 
     def store(self, settings: TeacherSettings, rows: IntArray) -> str | None:
         """Return the store of a teacher that learned from some rows, None without an encoder."""
@@ -104,6 +106,12 @@ class TeacherFeatures:
         for store, notes in self.notes.items():
             readers = listing(name for name, own in stores.items() if own == store)
             stage.notes += [f"encoder of {readers or store}: {note}" for note in notes]
+
+    def remove_unused(self, stores: Mapping[str, str | None]) -> None:
+        """Delete features by encoders of rows that no teacher learns from any more."""
+        for folder in self.run.path.glob(f"*/{OWN}*"):  # of the run's items, and of new ones
+            if folder.name not in stores.values():
+                shutil.rmtree(folder, ignore_errors=True)
 
     def compute_all(self, used: TeacherEncoder) -> str:
         """Encode all items, unless that was done; return the name of the store."""

@@ -139,6 +139,7 @@ def teach_stage(
         summary = _summary(dataset, planned, taught, stores)
         stage.write_summary(TEACHERS_SUMMARY, summary)
     remove_models(run, summary)
+    features.remove_unused(stores)
     return StageResult(run.read(TEACH))
 
 

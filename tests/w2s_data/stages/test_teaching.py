@@ -200,6 +200,8 @@ def test_an_encoder_learns_from_the_rows_of_its_teacher(run, frame):
     labels, notes = weak.of_new(new_items(run, new, compute()))
     assert notes == []
     np.testing.assert_allclose(labels, weak.proba[pool], atol=1e-5)
+    teach(run, {"small": PROBE}, only=True)
+    assert {path.name for path in run.path.glob("*/teacher-*")} == {stores["small"]}
 
 
 def test_specialists_know_their_part_and_hardly_speak_of_the_rest(run):

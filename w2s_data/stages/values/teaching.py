@@ -100,6 +100,7 @@ def teach_values(
             table = values_table(dataset.ids, weak.values, weak.errors, weak.names)
             stage.write_table(WEAK_VALUES, table)
         stage.write_summary(TEACHERS_SUMMARY, _summary(dataset, teachers, weak, stores))
+    features.remove_unused(stores)
     return StageResult(run.read(TEACH))
 
 
