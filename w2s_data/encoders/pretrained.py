@@ -97,6 +97,8 @@ class PretrainedEncoder(Encoder):
         """Load the model onto every device, and drop the layers that are not needed."""
         import torch
 
+        from w2s_data.encoders.packing import pack
+
         source, dtype, pooling = self._source(), self._torch_dtype(), self.recipe_.pooling
         self.n_cut_ = self.n_flat_ = 0
         self.limit_: int | None = None
@@ -112,6 +114,7 @@ class PretrainedEncoder(Encoder):
             for replica in self.replicas_:
                 probe = self._probe(replica)
                 replica.drop_unneeded_layers(probe)
+                pack(replica, probe)
                 # Measured: configurations name the width of a state in many ways, or not at all.
                 width = replica.hidden(probe).shape[-1]
                 self.heads_[replica.device] = Head(source, self.recipe_, width, replica.device)
