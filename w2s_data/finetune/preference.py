@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from w2s_data.errors import InputError
-from w2s_data.finetune.levels.head import HeadNetwork, HeadTask, feature_scaling
+from w2s_data.finetune.levels.head import HeadNetwork, HeadTask
+from w2s_data.finetune.levels.inputs import feature_scaling
 from w2s_data.finetune.levels.linear import HeadModel, Scaling
 from w2s_data.utils.typing import FloatArray
 

@@ -16,7 +16,8 @@ from threadpoolctl import threadpool_limits
 from w2s_data.errors import FeatureError, InputError
 from w2s_data.features.matrix import as_feature_matrix
 from w2s_data.finetune import TrainingError, fit_student
-from w2s_data.finetune.levels.head import HeadNetwork, HeadTask, feature_scaling
+from w2s_data.finetune.levels.head import HeadNetwork, HeadTask
+from w2s_data.finetune.levels.inputs import feature_scaling
 from w2s_data.finetune.levels.linear import HeadModel, Scaling
 from w2s_data.finetune.loop import EarlyStop, Schedule, Trainer, row_stream
 from w2s_data.finetune.objectives import Batch, LabelObjective

@@ -10,67 +10,25 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from w2s_data.compute.device import free_bytes
 from w2s_data.errors import FeatureError, InputError
 from w2s_data.features.matrix import FeatureMatrix, FeatureView
+from w2s_data.finetune.levels.inputs import HeadInputs, feature_scaling
 from w2s_data.finetune.levels.linear import HeadModel, Scaling
+from w2s_data.finetune.levels.optimum import solve_heads
 from w2s_data.finetune.levels.store import digest_array
 from w2s_data.finetune.losses import cross_entropy
 from w2s_data.finetune.objectives import LabelObjective, Model, Objective
 from w2s_data.finetune.penalty import choose_penalty
 from w2s_data.finetune.task import PENALTY, TRAINING, Task
-from w2s_data.probes.linear import LinearProbe
 from w2s_data.utils.typing import BoolArray, FloatArray
-from w2s_data.utils.validation import check_feature_block, check_same_length
+from w2s_data.utils.validation import check_same_length
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
 # Times 1 / sqrt(D): small, so that few steps suffice; at zero the ReLU of `bayes` has no gradient.
 INITIAL_SCALE = 0.1
 SERIAL_WORK = 4_000_000  # S x B x D x C below which starting threads costs more than it saves
-
-
-@dataclass(eq=False)
-class HeadInputs:
-    """Standardised features on a device, or gathered batch by batch when they are large."""
-
-    features: FeatureMatrix
-    scaling: Scaling
-    device: torch.device
-    resident_bytes: int  # that a CPU may hold
-    resident: Tensor | None = None
-
-    def __post_init__(self) -> None:
-        import torch
-
-        shape = self.features.shape
-        # Half of a GPU's free memory: the other half is for logits, gradients and Adam's moments.
-        free = free_bytes(self.device)
-        budget = self.resident_bytes if free is None else free // 2
-        if 4 * shape[0] * shape[1] <= budget:
-            self.resident = torch.empty(shape, dtype=torch.float32, device=self.device)
-            for rows, block in self.features.blocks():
-                self.resident[rows] = torch.from_numpy(self.scaling.apply(block))
-
-    def take(self, rows: Tensor) -> Tensor:
-        """Gather rows (S, B) as (S, B, D)."""
-        import torch
-
-        flat = rows.reshape(-1)
-        if self.resident is not None:
-            gathered = self.resident.index_select(0, flat)
-        else:
-            block = self.features.take(flat.cpu().numpy())
-            gathered = torch.from_numpy(self.scaling.apply(block)).to(self.device)
-        return gathered.view(*rows.shape, -1)
-
-    def all(self) -> FloatArray:
-        """Return all rows (n, D)."""
-        if self.resident is not None:
-            return np.asarray(self.resident.cpu().numpy())
-        return self.scaling.apply(self.features.take(np.arange(self.features.shape[0])))
 
 
 class HeadNetwork:
@@ -235,21 +193,40 @@ class HeadTask(Task):
                 f"{self.name} minimises more than a cross-entropy with fixed labels: "
                 "use solver='adam'"
             )
-        features = self.inputs.all() if basis is None else self.inputs.all() @ basis.cpu().numpy()
-        labels = objective.labels.cpu().numpy()
-        heads: dict[str, tuple[FloatArray, FloatArray]] = {}
-        keys = [digest_array(weight[i]) + digest_array(labels[i]) for i in range(self.n_seeds)]
-        for seed, key in enumerate(keys):
-            rows = weight[seed] > 0
-            if key not in heads:
-                own = (features[rows], labels[seed, rows], weight[seed, rows])
-                heads[key] = softmax_head(*own, l2, str(self.device))
-        fitted = [heads[key] for key in keys]
-        coef = np.stack([head[0] for head in fitted])
+        labels = objective.labels if objective.labels.stride(0) else objective.labels[:1]
+        digests = [digest_array(own.cpu().numpy()) for own in labels]
+        keys = [
+            (digest_array(own), digests[seed if len(digests) > 1 else 0])
+            for seed, own in enumerate(weight)
+        ]
+        first = [keys.index(key) for key in dict.fromkeys(keys)]
+        own = labels[first] if len(labels) > 1 else labels
+        coef, intercept = self._optima(own, weight[first], l2, basis)
+        place = [list(dict.fromkeys(keys)).index(key) for key in keys]
+        return HeadModel(coef[place], intercept[place], self.scaling)
+
+    def _optima(
+        self, labels: Tensor, weight: FloatArray, l2: float, basis: Tensor | None
+    ) -> tuple[FloatArray, FloatArray]:
+        """Solve K heads (K, D, C), (K, C) by labels (K or 1, N, C) and weights (K, N) of rows."""
+        import torch
+
+        rows = np.flatnonzero((weight > 0).any(axis=0))
+        own = weight[:, rows]
+        mass = self.seed_tensor(own / own.sum(axis=1, keepdims=True))
+
+        def blocks() -> Iterator[tuple[slice, Tensor]]:
+            for part, block in self.inputs.blocks(rows):
+                yield part, block if basis is None else block @ basis
+
+        numbers = torch.from_numpy(rows).to(self.device)
+        # Two classes share one vector in `LinearProbe`, whose square is twice that of both here.
+        factor = 2 if self.pool.n_classes == 2 else 1
+        solved = solve_heads(blocks, labels[:, numbers].mT.contiguous(), mass, factor * l2)
+        coef = solved[0].mT
         if basis is not None:
-            coef = basis.cpu().numpy() @ coef
-        intercept = np.stack([head[1] for head in fitted])
-        return HeadModel(coef.astype(np.float32), intercept.astype(np.float32), self.scaling)
+            coef = basis @ coef
+        return coef.cpu().numpy(), solved[1].cpu().numpy()
 
     def _basis(self, capacity: float) -> Tensor | None:
         """The leading principal directions, the only ones that a weaker student sees."""
@@ -269,40 +246,6 @@ class HeadTask(Task):
             scaled = self.scaling.apply(block)
             gram += scaled.T @ scaled
         return np.asarray(np.linalg.eigh(gram)[1][:, ::-1], dtype=np.float32).copy()
-
-
-def softmax_head(
-    features: FloatArray, labels: FloatArray, weights: FloatArray, l2: float, device: str = "cpu"
-) -> tuple[FloatArray, FloatArray]:
-    """Return weights (D, C) and intercepts (C,) that minimise the penalised cross-entropy."""
-    probe = LinearProbe(l2=l2, standardize=False, device=device)
-    probe.fit(features, labels, weights)
-    coef, intercept = probe.coef_.T, probe.intercept_
-    if coef.shape[1] == 1:  # a sigmoid is a softmax whose first logit is 0
-        coef = np.hstack([np.zeros_like(coef), coef])
-        intercept = np.concatenate([[0.0], intercept])
-    return coef, intercept
-
-
-def feature_scaling(features: FeatureMatrix) -> Scaling:
-    """Compute mean and standard deviation of every feature; refuse NaN and infinite values."""
-    n_rows, n_features = features.shape
-    numbers = np.arange(n_rows)
-    total = np.zeros(n_features)
-    # Deviations from the first row: a large common offset would cancel the digits of the squares.
-    shift = np.asarray(features.take(np.array([0]))[0], dtype=np.float64)
-    squares = np.zeros(n_features)
-    for rows, block in features.blocks():
-        check_feature_block(block, numbers[rows], "features", nonzero=False)
-        deviation = block - shift
-        total += deviation.sum(axis=0)
-        squares += np.einsum("ij,ij->j", deviation, deviation)
-    mean = total / n_rows
-    variance = squares / n_rows - mean**2
-    # What float32 cannot resolve is noise, and scaling it to variance 1 would make it a feature.
-    rounding = np.finfo(np.float32).eps * np.maximum(np.abs(shift), np.abs(mean))
-    constant = variance <= rounding**2
-    return Scaling(shift + mean, np.where(constant, np.inf, np.sqrt(np.maximum(variance, 0))))
 
 
 @contextmanager
