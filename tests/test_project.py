@@ -33,7 +33,7 @@ PACKAGES = {
 SOURCES = sorted(path for folder in PACKAGES.values() for path in folder.rglob("*.py"))
 HEAVY_LIBRARIES = {
     *("datasets", "faiss", "numpy", "pandas", "peft", "plotly", "pyarrow", "ray", "scipy"),
-    *("sklearn", "torch", "transformers", "umap"),
+    *("sklearn", "torch", "transformers"),
 }
 PUBLIC_NAMES = [
     (package, name)

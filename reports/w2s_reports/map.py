@@ -16,7 +16,8 @@ from w2s_data.stages.embedding import load_features, required
 from w2s_data.stages.graph import MAP, OVERLAP, POSITIONS, PROJECTION, SCORES, check_scored
 from w2s_data.utils.stage import StageResult
 from w2s_reports.points import MAX_POINTS, sample_rows
-from w2s_reports.projection import N_EPOCHS, N_NEIGHBORS, project
+from w2s_reports.projection import N_NEIGHBORS, project
+from w2s_reports.umap import N_EPOCHS
 
 
 def projection_stage(
