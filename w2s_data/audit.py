@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -46,6 +47,8 @@ from w2s_data.stages.settings import (
 )
 from w2s_data.stages.teacher_store import is_taught
 from w2s_data.stages.teaching import check_origin, columns_read
+from w2s_data.utils.progress import Advance
+from w2s_data.utils.progress import progress as bar
 from w2s_data.utils.stage import Stage, StageResult
 
 if TYPE_CHECKING:
@@ -69,6 +72,23 @@ class Observer:
 
     def end(self, name: str, state: State, summary: Mapping[str, Any] | str) -> None:
         """Receive the state of a stage and its summary, or the reason why it was skipped."""
+
+
+class _Counter(Observer):
+    """Advances a bar by a stage at a time, with the name of the one that runs."""
+
+    def __init__(self, progress: bool | None, advance: Advance) -> None:
+        self.progress, self.advance = progress, advance
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Show the name of a stage while it runs."""
+        self.advance(0, name)
+        yield
+
+    def end(self, name: str, state: State, summary: Mapping[str, Any] | str) -> None:  # noqa: ARG002
+        """Count a stage, whatever came of it."""
+        self.advance(1)
 
 
 @dataclass
@@ -112,6 +132,11 @@ class AuditedRun(Run):
         self._done(NEXT, NextSettings(budget=n, purpose=purpose))
         return self.read_table(NEXT_TABLE)
 
+    def _repr_markdown_(self) -> str:
+        """Return the verdict with its options, which a notebook shows."""
+        reports = import_module("w2s_reports")  # lies above this package
+        return str(reports.render(reports.summarize(self), "markdown", ["verdict"]))
+
     def _done(self, stage: Stage, settings: Settings | None = None) -> StageResult:
         """Run a stage quietly, unless it is fresh."""
         run_stage = function_of(stage, self.dataset().task)
@@ -148,7 +173,7 @@ def audit(
     config : path of a TOML file or Config, optional
         Instead of all the others; see `w2s run --example`.
     progress : bool, optional
-        None draws bars where standard error is a terminal.
+        None draws bars on a terminal and, where ipywidgets is installed, in a notebook.
     **sections : dict, or False to skip a stage
         Settings of the sections columns, run, score, forecast, select, gain, groups and report,
         e.g. ``gain={"seeds": 3}, groups=False``; see `w2s_data.stages.settings`.
@@ -186,9 +211,9 @@ def audit(
         chosen = config if isinstance(config, Config) else load_config(config)
     else:
         chosen = load_config(_sections(data, strong, weak, teachers, output, sections))
-    observer = Observer()
-    observer.progress = progress
-    pipeline = run_pipeline(chosen, observer)
+    n_stages = len(chosen.stages) + len(chosen.off)
+    with bar("audit", n_stages, "stages", progress) as advance:
+        pipeline = run_pipeline(chosen, _Counter(progress, advance))
     if pipeline.failure is not None:
         raise pipeline.failure
     return AuditedRun.open(pipeline.run.path)

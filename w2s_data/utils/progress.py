@@ -1,7 +1,8 @@
-"""One progress bar per stage, with counts and rate; where there is no terminal, a line a minute."""
+"""One progress bar per stage, with counts and rate; where none can be drawn, a line a minute."""
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import sys
 import time
@@ -34,14 +35,15 @@ def progress(
 ) -> Iterator[Advance]:
     """Yield a function that advances the bar by a number of units.
 
-    Without `enabled` a bar is drawn on a terminal, and elsewhere a line a minute goes to the log.
+    Without `enabled` a bar is drawn on a terminal and in a notebook with ipywidgets; elsewhere a
+    line a minute goes to the log.
 
     >>> with progress("score", total=10, enabled=False) as advance:
     ...     advance(10)
     """
     if enabled is False or total == 0:
         yield no_advance
-    elif enabled is None and not sys.stderr.isatty():
+    elif enabled is None and not (sys.stderr.isatty() or _in_notebook()):
         yield _Lines(description, total, unit)
     elif (shared := _shared.get()) is not None:
         task = shared.add_task(description, total=total, unit=unit, note="")
@@ -54,6 +56,16 @@ def progress(
         with shared_bars() as own, own:
             task = own.add_task(description, total=total, unit=unit, note="")
             yield lambda units, note="": own.update(task, advance=units, note=note)
+            own.refresh()  # a notebook is not drawn again at the end
+
+
+def _in_notebook() -> bool:
+    """Return whether rich can draw into the output of a notebook's cell."""
+    if "ipykernel" not in sys.modules or importlib.util.find_spec("ipywidgets") is None:
+        return False
+    from rich.console import Console
+
+    return Console().is_jupyter
 
 
 def no_advance(units: int, note: str = "") -> None:
@@ -115,7 +127,8 @@ def bars() -> Progress:
 
             # After the last step rich reports the speed in another field.
             speed, unit = task.finished_speed or task.speed, task.fields["unit"]
-            return Text(f"{speed:,.0f} {unit}/s" if speed else "", style="progress.data.speed")
+            told = f"{speed:,.0f} {unit}/s" if speed and speed >= 1 else ""
+            return Text(told, style="progress.data.speed")
 
     return Progress(
         TextColumn("{task.description:>10}", markup=False),

@@ -76,3 +76,10 @@ def test_the_rest_is_at_hand(run):
     pool = table[table["split"] == "pool"].set_index("id")["mood"]
     agreed = (labels.reindex(pool.index).dropna() == pool).mean()
     assert agreed > 0.9  # where the crowd is right on 80 %
+
+
+@pytest.mark.slow
+def test_a_notebook_shows_the_verdict(run):
+    shown = run[0]._repr_markdown_()
+    assert "## Verdict" in shown
+    assert "## Overlap" not in shown
