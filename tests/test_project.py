@@ -416,19 +416,6 @@ def test_links_between_pages_lead_somewhere(path):
     assert [target for target in local if not (page.parent / target).exists()] == []
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_python_in_the_pages_imports_what_exists(page):
-    text = (ROOT / page).read_text(encoding="utf-8")
-    for block in re.findall(r"^```python\n(.+?)^```", text, flags=re.DOTALL | re.MULTILINE):
-        for node in ast.walk(ast.parse(block)):
-            if not isinstance(node, ast.ImportFrom) or not node.module:
-                continue
-            if node.module.partition(".")[0] in PACKAGES:
-                module = importlib.import_module(node.module)
-                missing = [a.name for a in node.names if not hasattr(module, a.name)]
-                assert missing == [], f"{node.module}, line {node.lineno} of its block"
-
-
 # --- Packaging --------------------------------------------------------------------------------
 
 
