@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 Kind = Literal["html", "markdown", "terminal", "json"]
 
 TITLES = {
-    "verdict": "Verdict",
+    "verdict": "Advice",
     "comparison": "Comparison",
     "gain": "Gain",
     "fit": "Predictions",
@@ -99,7 +99,7 @@ OPTIONAL = ("comparison", "fit", "teachers", "sweeps")
 OF_VALUES = ("gain", "fit", "posterior", "teachers", "groups", "examples", "forecast")
 MOST_ROWS = 30  # of a table in a terminal
 SCRIPTS = (
-    *("page", "points", "figures", "map", "pointing", "tables", "examples", "search"),
+    *("page", "copy", "points", "figures", "map", "pointing", "tables", "examples", "search"),
     "downloads",
 )
 # Scripts for parts that a page has only once the run is scored.
@@ -154,9 +154,7 @@ def render(
 
     Examples
     --------
-    >>> verdict = {"hint": "Not known yet.", "headline": None, "warnings": [], "sentences": []}
-    >>> summary = {"verdict": verdict | {"readings": [], "add": [], "options": []}, "gate": []}
-    >>> print(render(summary, "terminal", ["verdict"]))
+    >>> print(render({"plan": {"hint": "Not known yet."}}, "terminal", ["plan"]))
     Not known yet.
     <BLANKLINE>
     """
@@ -204,7 +202,7 @@ def render_stage(name: str, summary: Mapping[str, Any]) -> str:
 
 
 def stage_line(name: str, summary: Mapping[str, Any]) -> str:
-    """Render the result of one stage, or of the "verdict", in one line.
+    """Render the result of one stage, the "verdict", or a "step" of it, in one line.
 
     Examples
     --------
@@ -332,7 +330,7 @@ def _page(summary: Mapping[str, Any], sections: Sequence[str], drawing: Drawing)
     script = _script([name for name in SCRIPTS if name not in unscored])
     environment = _environment(summary)
     environment.filters["code"] = _code
-    environment.globals |= {"scale": scale, "value_scale": value_scale}
+    environment.globals |= {"scale": scale, "value_scale": value_scale, "title_of": TITLES.get}
     return environment.get_template("html/report.html").render(
         s=summary,
         sections=_headed(sections, summary, ON_PAGE),
@@ -353,7 +351,7 @@ def _page(summary: Mapping[str, Any], sections: Sequence[str], drawing: Drawing)
             "points": Markup(compact_json(drawing.points)),
             "light": Markup(compact_json(tokens(0))),
             "plotly": Markup(_packed(plotly)),
-            "summary": Markup(_script_safe(render(summary, "json"))),
+            "summary": Markup(printable_json(compact_json(jsonable(summary)))),
         },
     )
 

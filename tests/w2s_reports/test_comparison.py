@@ -176,9 +176,7 @@ def test_page_and_markdown(synthetic_run: MakeRun) -> None:
     page, markdown = html.unescape(report.to_html()), report.to_markdown()
     order = [page.index(f'<section id="{name}"') for name in ("verdict", "comparison", "gain")]
     assert order == sorted(order)
-    assert (
-        markdown.index("## Verdict") < markdown.index("## Comparison") < markdown.index("## Gain")
-    )
+    assert markdown.index("## Advice") < markdown.index("## Comparison") < markdown.index("## Gain")
     assert {"comparison", "comparison-gains"} <= report.drawing.figures.keys()
     assert "strong features: layer" in page
     assert "strong features: layer" in markdown

@@ -16,11 +16,11 @@ def test_every_section_and_number(synthetic_run: MakeRun) -> None:
     summary = summarize(synthetic_run(warnings=("the curve hardly bends",)))
     text = render(summary, "markdown")
     for heading in (
-        *("Verdict", "Gain", "Overlap", "Sources", "Selection", "Groups", "Discrepancy"),
+        *("Advice", "Gain", "Overlap", "Sources", "Selection", "Groups", "Discrepancy"),
         *("Examples", "Provenance"),
     ):
         assert f"\n## {heading}\n" in text
-    assert "> **Warning:** overlap: the curve hardly bends" in text
+    assert "overlap: the curve hardly bends (this concerns another number on this page" in text
     assert f"**{percent(summary['overlap']['density']['value'])}**" in text
     for row in summary["sources"]["rows"] + summary["groups"]["rows"]:
         assert f"| {row['name']} " in text

@@ -23,7 +23,9 @@ def test_an_alarm_stands_in_the_verdict_with_what_it_means_and_what_to_do(synthe
     (warning,) = (w for w in summary["verdict"]["warnings"] if w["about"] == "shift")
     assert warning["text"].startswith("The pool is not where the labels came from")
     assert "where the 60 are then worth about 14: fewer than the 30" in warning["text"]
-    assert "`w2s next RUN --for shift`" in warning["text"]
+    assert warning["level"] == "overturns"
+    commands = [step["command"] for step in summary["verdict"]["steps"]]
+    assert "w2s next run --for shift" in commands
     assert "w2s next RUN --for shift" in render(summary, "terminal", ["overlap"])
 
 

@@ -119,9 +119,9 @@ def test_score_of_an_earlier_version_is_still_read(synthetic_run: MakeRun) -> No
 @pytest.mark.parametrize(
     ("accuracy", "words", "advice"),
     [
-        (0.72, "is within noise", "is not known: buy evenly"),
-        (0.80, "is beyond noise", "Buy as recommended"),
-        (0.60, "is beyond noise", "Do not follow this choice"),
+        (0.72, "is within noise", "not clearly better than random choice: buy evenly"),
+        (0.80, "is beyond noise", "Buy from the sources as"),
+        (0.60, "is beyond noise", "Do not follow the selection"),
         (None, None, "was not measured"),
     ],
 )

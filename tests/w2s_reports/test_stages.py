@@ -57,7 +57,7 @@ def test_an_undertrained_ceiling_is_named_beside_its_number(synthetic_run: MakeR
     report = build_report(run)
     terminal = " ".join(render_stage("gain", json.loads((run / "gain.json").read_text())).split())
     for text in (shown_text(report.to_html()), report.to_markdown(), terminal):
-        assert warning in text
+        assert warning.removeprefix("ceiling: ") in text
         assert "The gap recovered is flattered, since the ceiling is undertrained." in text
     assert re.search(r"Ceiling: [\d.]+% \(.*\), undertrained", report.to_markdown())
     assert re.search(r"ceiling: [\d.]+% accuracy, undertrained", terminal)
@@ -278,7 +278,8 @@ def test_forecast_alone_gives_the_verdict(synthetic_run: MakeRun) -> None:
         "(90% interval 0.0 to +4.0)"
     )
     assert all(row["forecast"] is None for row in verdict["options"])
-    assert verdict["warnings"] == [{"about": "forecast", "text": "few labelled rows"}]
+    (warning,) = verdict["warnings"]
+    assert warning == {"level": "misleads", "about": "forecast", "text": "few labelled rows"}
     assert verdict["add"] == [summarize(run)["gain"]["hint"]]
     change(run / "forecast.json", verdict="label first")
     withheld = summarize(run)["verdict"]["headline"]
@@ -290,7 +291,7 @@ def test_no_forecast_and_no_gain_is_one_line(synthetic_run: MakeRun) -> None:
     verdict = summarize(synthetic_run())["verdict"]
     assert "w2s forecast RUN" in verdict["hint"]
     assert verdict["headline"] is None
-    assert verdict["sentences"] == verdict["readings"] == verdict["add"] == []
+    assert verdict["sentences"] == verdict["add"] == []
 
 
 def test_best_control_is_the_one_led_over(synthetic_run: MakeRun) -> None:

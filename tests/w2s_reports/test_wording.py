@@ -34,9 +34,10 @@ def test_warnings_of_data_stand_once_beside_the_verdict(synthetic_run: MakeRun) 
     for file in ("overlap.json", "gain.json", "forecast.json", "groups.json"):
         change(run / file, data_warnings=[warning("rare_class")])
     verdict = summarize(run)["verdict"]
-    assert {"about": "data", "text": "about rare_class"} in verdict["warnings"]
+    risk = {"level": "blurs", "about": "data", "text": "about rare_class"}
+    assert risk in verdict["warnings"]
     assert sum(w["about"] == "data" for w in verdict["warnings"]) == 1
-    assert "<strong>Data.</strong> about rare_class" in page(run)
+    assert "<strong>Data.</strong> About rare_class" in page(run)
 
 
 def test_a_gain_on_a_handful_of_items_is_undecided(synthetic_run: MakeRun) -> None:

@@ -150,7 +150,7 @@ def _run(config: Config, show: bool, progress: bool | None, scores: bool = False
 
 
 def _print(pipeline: Pipeline, scores: bool) -> None:
-    """Print the verdict, and the main results in one line each."""
+    """Print the verdict with its risks and the next step, and the main results in a line each."""
     from w2s_reports import render_stage, stage_line, summarize
 
     if scores and SCORE.name in pipeline.summaries:
@@ -162,8 +162,9 @@ def _print(pipeline: Pipeline, scores: bool) -> None:
         verdict = summarize(pipeline.run)["verdict"]
         tell("run", state="done", run=str(pipeline.run.path), verdict=verdict)
         say(f"verdict: {stage_line('verdict', verdict)}")
-        for warning in verdict["warnings"]:
-            say(f"warning: {warning['about']}: {warning['text']}")
+        for i, warning in enumerate(verdict["warnings"]):
+            say(f"{'warning' if i else 'risk'}: {warning['about']}: {warning['text']}")
+        say(f"next: {stage_line('step', verdict['steps'][0])}")
     for stage in (SCORE, GAIN):
         if stage.name in pipeline.summaries:
             say(f"{stage.name}: {stage_line(stage.name, pipeline.summaries[stage.name])}")

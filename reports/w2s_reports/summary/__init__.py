@@ -104,31 +104,32 @@ def _sections(artefacts: Artefacts) -> dict[str, Any]:
         if artefacts.is_regression:
             return {"schema": SCHEMA, **value_sections(artefacts)}
         measured = gain.summarize_gain(artefacts)
-        data = provenance.describe_data(artefacts)
-        stages = {
+        sections = {
             "gain": measured,
             "forecast": forecast.summarize_forecast(artefacts),
-            "reading": overlap.reading(artefacts),
-            "selection": selection.summarize_selection(artefacts),
-            "group_analysis": groups.summarize_groups(artefacts, measured),
-            "discrepancy": forecast.summarize_discrepancy(artefacts),
-            "plan": plan.summarize_plan(artefacts),
-            "labels": labels.summarize_labels(artefacts),
-            "shift": shift.summarize_shift(artefacts),
-        }
-        return {
-            "schema": SCHEMA,
-            "version": artefacts.manifest.get("version"),
-            "data": data,
-            "verdict": verdict.give_verdict(stages, artefacts.outdated_results, data["warnings"]),
-            **stages,
             "posterior": posterior.summarize_posterior(artefacts),
+            "reading": overlap.reading(artefacts),
             "teachers": teachers.summarize_teachers(artefacts),
             "overlap": overlap.overlap(artefacts),
             "projection": projection.projection(artefacts),
             "sources": sources.summarize_sources(artefacts),
             "groups": sources.slices(artefacts, "group"),
+            "selection": selection.summarize_selection(artefacts),
+            "group_analysis": groups.summarize_groups(artefacts, measured),
+            "discrepancy": forecast.summarize_discrepancy(artefacts, measured),
+            "plan": plan.summarize_plan(artefacts),
+            "labels": labels.summarize_labels(artefacts),
+            "shift": shift.summarize_shift(artefacts),
             "sweeps": sweeps.summarize_sweeps(artefacts),
             "examples": examples.examples(artefacts),
             "provenance": provenance.provenance(artefacts),
         }
+        facts = {
+            "schema": SCHEMA,
+            "version": artefacts.manifest.get("version"),
+            "data": provenance.describe_data(artefacts),
+        }
+        known = facts | sections
+        outdated = artefacts.outdated_results
+        # The advice is made last, of all other sections, and read first.
+        return facts | {"verdict": verdict.give_verdict(known, outdated, artefacts.path)} | sections

@@ -11,6 +11,10 @@ from w2s_reports.formats import count, percent, plain
 from w2s_reports.summary.options import summarize_options
 from w2s_reports.summary.parts import estimate, from_columns, sentence, texts
 
+BELIEVE_MEASURED = (
+    "Measured, the best student is better than its teacher: believe that. This section knows "
+    "neither gold labels that a student may learn from, nor anything but linear models."
+)
 RISKS = ("teacher", "student", "ceiling")
 
 
@@ -45,8 +49,11 @@ def forecast_facts(result: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def summarize_discrepancy(artefacts: Artefacts) -> dict[str, Any]:
-    """Summarize dimensions, spectra and predictions, or name the command that adds them."""
+def summarize_discrepancy(artefacts: Artefacts, gain: Mapping[str, Any]) -> dict[str, Any]:
+    """Summarize dimensions, spectra and predictions, or name the command that adds them.
+
+    `gain` is the summary of the measured gain, which may contradict what is predicted here.
+    """
     result = artefacts.later.get(DISCREPANCY)
     if result is None:
         return {"hint": FORECAST.hint(DISCREPANCY)}
@@ -55,10 +62,12 @@ def summarize_discrepancy(artefacts: Artefacts) -> dict[str, Any]:
     level = shared.get("level")
     measured = result.get("measured") or {}
     gains = any(row["N"] is not None for row in result.get("needed_pool") or ())
+    against = "d_w" in result and not gains and _has_gained(gain)
     return {
         "hint": None,
         "reading": sentence(str(result["reading"])),
-        "advice": _advice(result) if "d_w" in result else "",
+        "advice": _advice(result) if "d_w" in result and not against else "",
+        "against": BELIEVE_MEASURED if against else "",
         "unknown": texts(result["unknown"]),
         "warnings": texts(result["warnings"]),
         "known": "d_w" in result,
@@ -96,6 +105,11 @@ def summarize_discrepancy(artefacts: Artefacts) -> dict[str, Any]:
             for row in result.get("curve") or ()
         ],
     }
+
+
+def _has_gained(gain: Mapping[str, Any]) -> bool:
+    """Return whether a student was measured to be better than its teacher, beyond chance."""
+    return any((method["gain"]["low"] or 0.0) > 0 for method in (gain.get("methods") or [])[:1])
 
 
 def _advice(result: Mapping[str, Any]) -> str:

@@ -155,24 +155,27 @@ def _advice(baselines: Sequence[Mapping[str, Any]], result: Mapping[str, Any]) -
         )
     if not baselines:
         return (
-            "Nothing was replayed, so whether the choice beats an even mixture is not known: buy "
-            "a part as recommended and a part evenly, and compare."
+            "Whether the selection of sources beats an even mixture was not measured: buy a part "
+            "as it recommends and a part evenly, and compare."
         )
     standing = _standing(baselines, "evaluated")
     stopped = [row for row in result["sources"] if row["status"] == "stopped"]
     if standing is None:
         return (
-            "Whether a student learns more from this choice was not measured (that takes 50 test "
-            "items with gold labels): overlap alone is no proof of it."
+            "Whether a student learns more from the selection of sources was not measured (that "
+            "takes 50 test items with gold labels): overlap alone is no proof of it."
         )
     if standing == "above":
-        return "Buy as recommended: the student learns more from it than from an even mixture."
+        return (
+            "Buy from the sources as the selection recommends: a student learns more from its "
+            "choice than from an even mixture."
+        )
     if standing == "below":
-        return "Do not follow this choice: a student of an even mixture is better."
+        return "Do not follow the selection of sources: a student of an even mixture is better."
     rest = ", and leave out the sources that were stopped" if stopped else ""
     return (
-        "Whether a student learns more from this choice than from random choice is not known: "
-        f"buy evenly or by price{rest}."
+        "The selection of sources was not clearly better than random choice: buy evenly or by "
+        f"price{rest}."
     )
 
 

@@ -34,12 +34,16 @@ def summarize_shift(artefacts: Artefacts) -> dict[str, Any]:
     if written["unknown"]:
         return {"hint": f"Not known: {written['unknown']}.", "sets": [], "alarm": None}
     sets = [_set(one) for one in written["sets"]]
+    consequence = _consequence(written)
     return {
         "hint": None,
         "alarm": bool(written["alarm"]),
         "pool_alarm": bool(written["pool_alarm"]),
         "reading": str(written["reading"]),
-        "advice": _advice(written),
+        "consequence": consequence,
+        "advice": f"{consequence} `{TO_LABEL}` chooses the items whose labels close the gap."
+        if written["pool_alarm"]
+        else consequence,
         "level": written["level"],
         "n_labelled": written["n_labelled"],
         "effective_size": plain(written["effective_size"]),
@@ -117,8 +121,8 @@ def _name(one: Mapping[str, Any]) -> str:
     return str(name_of(one["name"]))
 
 
-def _advice(written: Mapping[str, Any]) -> str:
-    """Say what an alarm means for the other numbers, and what to do; empty without an alarm."""
+def _consequence(written: Mapping[str, Any]) -> str:
+    """Say what an alarm means for the other numbers; empty without an alarm."""
     if not written["alarm"]:
         return ""
     if not written["pool_alarm"]:
@@ -133,4 +137,4 @@ def _advice(written: Mapping[str, Any]) -> str:
     )
     if size < FEWEST_EFFECTIVE:
         text += f": fewer than the {FEWEST_EFFECTIVE} that an advice requires"
-    return f"{text}. `{TO_LABEL}` chooses the items whose labels close the gap."
+    return f"{text}."

@@ -28,7 +28,7 @@ FEWEST_RANKED = 4  # sources of which a rank correlation is worth a word
 FEW_RANKED = 8  # of which it is still vague
 MANY_SOURCES = 20  # from which some lie apart by chance alone
 ALIKE, UNLIKE = 0.8, 0.3  # Spearman's correlation of two rankings that agree, that do not
-FOLLOWS = " The selection below also weighs whether weak labels follow from the strong features."
+DENSITY_ALONE = "Density alone is no reason to buy: one-sided and noisy sources have much of it."
 TO_GROUP = f"`{GROUPS.command}` adds reliability and near-duplicates of each source."
 TO_COST = (
     f"`{SELECT.with_options(budget='N', costs='SOURCE=COST')}` adds what an item costs, and how "
@@ -87,7 +87,7 @@ def summarize_sources(artefacts: Artefacts) -> dict[str, Any]:
         "rows": rows,
         "agreement": agreement,
         "reading": _reading(rows, whole, agreement),
-        "advice": _advice(rows, whole, artefacts.is_regression) if len(rows) > 1 else [],
+        "advice": _advice(rows, whole) if len(rows) > 1 else [],
         "missing": missing if rows else [],
     }
 
@@ -226,8 +226,8 @@ def _column(name: str) -> Callable[[Row], Any]:
     return lambda row: row[name]["value"]
 
 
-def _advice(rows: Sequence[Row], whole: Row, regression: bool) -> list[str]:
-    """Advise on sources with wrong labels, with near-duplicates, and in general."""
+def _advice(rows: Sequence[Row], whole: Row) -> list[str]:
+    """Advise on sources with wrong labels, near-duplicates, and much overlap for their cost."""
     text = []
     _, wrong = apart(rows, "weak_accuracy", whole["weak_accuracy"])
     if wrong:
@@ -243,16 +243,8 @@ def _advice(rows: Sequence[Row], whole: Row, regression: bool) -> list[str]:
         text.append(f"Remove near-duplicates, which are paid for twice: {spelled} of the items.")
     leaking = sum(row["n_leaking"] or 0 for row in rows)
     if leaking:
-        text.append(
-            f"{leaking:,} items have a near-duplicate in another split: keep each such pair on "
-            "one side, or what is measured there flatters the student."
-        )
-    text += _best_value(rows, wrong)
-    text.append(
-        "Do not buy by density alone: it rewards one-sided and noisy sources."
-        + ("" if regression else FOLLOWS)
-    )
-    return text
+        text.append(f"Put the {leaking:,} leaking items into one split with their near-duplicates.")
+    return text + _best_value(rows, wrong)
 
 
 def _best_value(rows: Sequence[Row], wrong: Sequence[Row]) -> list[str]:

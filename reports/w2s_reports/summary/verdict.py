@@ -3,78 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from w2s_data.forecast.options import ADVICE, TOLERANCES, WITH
 from w2s_data.forecast.result import WITHHELD
 from w2s_data.stages.graph import FORECAST, GAIN
 from w2s_reports.formats import count, format_interval, format_value, percent, signed
+from w2s_reports.summary.brief import brief
 from w2s_reports.summary.options import capitalized, difference, differs, evidence, option, rival
+from w2s_reports.summary.parts import estimate
 
 # The forecast is named first, as it needs no training.
 HINT = (
     f"Not known yet: `{FORECAST.command}` says what training is expected to gain, "
     f"`{GAIN.command}` trains and measures it."
 )
-# Stages whose warnings stand at the top, and those whose stand in their own section.
-AT_THE_TOP = {"reading": "overlap", "forecast": "forecast", "gain": "gain"}
-IN_SECTIONS = {"group_analysis": "Groups", "discrepancy": "Discrepancy"}
 
 
 def give_verdict(
-    result: Mapping[str, Any],
-    outdated: Sequence[str] = (),
-    data_warnings: Sequence[Mapping[str, Any]] = (),
+    result: Mapping[str, Any], outdated: Sequence[str] = (), path: Path = Path("RUN")
 ) -> dict[str, Any]:
-    """Derive headline, options, sentences and warnings from the summaries of the stages."""
+    """Derive headline, options, sentences, risks and steps from the other sections."""
     gain, forecast = result["gain"], result["forecast"]
     measured = not gain["hint"] and bool(gain["methods"])
-    warnings, more = collect_warnings(result, outdated, data_warnings)
+    headline = _measured(gain, result["data"]["warnings"]) if measured else _expected(forecast)
+    worth = estimate(None)
+    if headline and headline["advised"]:
+        worth = difference(gain if measured else forecast, headline["advised"], "teacher")
     return {
         "hint": hint_of(result),
-        "headline": _measured(gain, data_warnings) if measured else _expected(forecast),
+        "headline": headline,
         "options": _options(forecast, gain if measured else None),
         "tolerance": TOLERANCES["measured" if measured else "expected"],
-        "readings": readings_of(gain, forecast),
         "sentences": [
             *(_gain_sentences(gain) if measured else ()),
             *_forecast_sentences(forecast, gain if measured else None),
         ],
-        "warnings": warnings,
-        "more": more,
         "add": missing_stages(gain, forecast),
+        **brief(result, headline, worth, outdated=outdated, path=path),
     }
-
-
-def collect_warnings(
-    result: Mapping[str, Any],
-    outdated: Sequence[str],
-    data_warnings: Sequence[Mapping[str, Any]],
-) -> tuple[list[dict[str, Any]], list[str]]:
-    """Collect the warnings of all stages, and titles of the sections that hold more of them."""
-    warnings = [
-        {
-            "about": stage,
-            "text": f"the inputs have changed since; run `w2s {stage}` again",
-        }
-        for stage in outdated
-    ]
-    warnings += [{"about": "data", "text": warning["text"]} for warning in data_warnings]
-    if result["shift"]["alarm"]:
-        found = result["shift"]
-        warnings.append({"about": "shift", "text": f"{found['reading']} {found['advice']}"})
-    for key, about in AT_THE_TOP.items():
-        warnings += [{"about": about, "text": text} for text in result[key].get("warnings") or ()]
-    return warnings, [title for key, title in IN_SECTIONS.items() if result[key].get("warnings")]
-
-
-def readings_of(gain: Mapping[str, Any], forecast: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Return what measurement and forecast say of themselves."""
-    return [
-        {"about": about, "text": stage["reading"]}
-        for about, stage in (("measured", gain), ("forecast", forecast))
-        if not stage["hint"]
-    ]
 
 
 def missing_stages(gain: Mapping[str, Any], forecast: Mapping[str, Any]) -> list[str]:
@@ -256,8 +224,8 @@ def _clearly(gain: Mapping[str, Any]) -> str:
 def _forecast_sentences(forecast: Mapping[str, Any], gain: Mapping[str, Any] | None) -> list[str]:
     if forecast["hint"]:
         return []
-    if not forecast["advised"]:  # the reading says why
-        return []
+    if not forecast["advised"]:  # the reading says why, and is the headline of a mere forecast
+        return [forecast["reading"]] if gain is not None else []
     if gain is not None:
         return [_options_check(forecast, gain), _gain_check(forecast, gain)]
     return [

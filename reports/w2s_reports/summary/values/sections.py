@@ -31,34 +31,35 @@ from w2s_reports.summary.values.verdict import give_verdict
 
 def value_sections(artefacts: Artefacts) -> dict[str, Any]:
     """Build the sections of one run whose labels are values."""
-    data = provenance.describe_data(artefacts)
-    stages = {
-        "gain": summarize_gain(artefacts),
+    gain = summarize_gain(artefacts)
+    sections = {
+        "gain": gain,
         "forecast": summarize_forecast(artefacts),
-        "reading": overlap.reading(artefacts),
-        "selection": _applied(SELECT) or selection.summarize_selection(artefacts),
-        "group_analysis": summarize_groups(artefacts),
-        "discrepancy": forecast.summarize_discrepancy(artefacts),
-        "plan": _applied(PLAN) or plan.summarize_plan(artefacts),
-        "labels": _applied(NEXT) or summarize_labels(artefacts),
-        "shift": shift.summarize_shift(artefacts),
-    }
-    return {
-        "version": artefacts.manifest.get("version"),
-        "data": data,
-        "verdict": give_verdict(stages, artefacts.outdated_results, data["warnings"]),
-        **stages,
         "fit": summarize_fit(artefacts),
         "posterior": summarize_posterior(artefacts),
+        "reading": overlap.reading(artefacts),
         "teachers": summarize_teachers(artefacts),
         "overlap": overlap.overlap(artefacts),
         "projection": projection.projection(artefacts),
         "sources": sources.summarize_sources(artefacts),
         "groups": sources.slices(artefacts, "group"),
+        "selection": _applied(SELECT) or selection.summarize_selection(artefacts),
+        "group_analysis": summarize_groups(artefacts),
+        "discrepancy": forecast.summarize_discrepancy(artefacts, gain),
+        "plan": _applied(PLAN) or plan.summarize_plan(artefacts),
+        "labels": _applied(NEXT) or summarize_labels(artefacts),
+        "shift": shift.summarize_shift(artefacts),
         "sweeps": sweeps.summarize_sweeps(artefacts),
         "examples": value_examples(artefacts),
         "provenance": provenance.provenance(artefacts),
     }
+    facts = {
+        "version": artefacts.manifest.get("version"),
+        "data": provenance.describe_data(artefacts),
+    }
+    known = facts | sections
+    verdict = give_verdict(known, artefacts.outdated_results, artefacts.path)
+    return facts | {"verdict": verdict} | sections
 
 
 def _applied(stage: Stage) -> dict[str, Any] | None:

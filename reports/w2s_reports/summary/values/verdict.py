@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from w2s_data.forecast.options import ADVICE, WITH
 from w2s_data.stages.graph import GAIN
 from w2s_reports.formats import count, format_interval, percent, significant
+from w2s_reports.summary.brief import brief
 from w2s_reports.summary.options import capitalized
+from w2s_reports.summary.parts import estimate
 from w2s_reports.summary.values.gain import reference
 from w2s_reports.summary.values.options import (
     difference,
@@ -16,34 +19,37 @@ from w2s_reports.summary.values.options import (
     find_option,
     format_r2,
     is_measured,
+    negative,
     rival,
     say_difference,
 )
-from w2s_reports.summary.verdict import collect_warnings, hint_of, missing_stages, readings_of
+from w2s_reports.summary.verdict import hint_of, missing_stages
 
 Row = Mapping[str, Any]
 
 
 def give_verdict(
-    result: Row, outdated: Sequence[str] = (), data_warnings: Sequence[Row] = ()
+    result: Row, outdated: Sequence[str] = (), path: Path = Path("RUN")
 ) -> dict[str, Any]:
-    """Derive headline, options, sentences and warnings from the summaries of the stages."""
+    """Derive headline, options, sentences, risks and steps from the other sections."""
     gain, forecast = result["gain"], result["forecast"]
     measured = not gain["hint"] and any(is_measured(row) for row in gain["options"])
     stage, kind = (gain, "measured") if measured else (forecast, "expected")
-    warnings, more = collect_warnings(result, outdated, data_warnings)
+    headline = _headline(stage, kind, result["data"]["warnings"])
+    worth = estimate(None)
+    if headline and headline["advised"]:
+        # An error that falls is a gain.
+        worth = negative(difference(stage, headline["advised"], "teacher"))
     return {
         "hint": hint_of(result),
-        "headline": _headline(stage, kind, data_warnings),
+        "headline": headline,
         "options": _options(stage, forecast if measured else None),
-        "readings": readings_of(gain, forecast),
         "sentences": [
             *(_gain_sentences(gain) if measured else ()),
             *_forecast_sentences(forecast, gain if measured else None),
         ],
-        "warnings": warnings,
-        "more": more,
         "add": missing_stages(gain, forecast),
+        **brief(result, headline, worth, outdated=outdated, path=path, noun="values"),
     }
 
 
