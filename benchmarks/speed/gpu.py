@@ -33,6 +33,7 @@ from w2s_data.overlap.alignment import MAX_ANCHORS, align, unit_rows
 
 DEVICE = "cuda"
 PRODUCT_ROWS = 65_536
+PRECISIONS = ("float32", "tf32", "bfloat16")
 Rows = list[Row]
 
 
@@ -43,9 +44,12 @@ def name() -> str:
     return torch.cuda.get_device_name()
 
 
-def products(rows: torch.Tensor, bank: torch.Tensor, out: torch.Tensor, tf32: bool = False) -> None:
+def products(rows: torch.Tensor, bank: torch.Tensor, precision: str) -> None:
     """The bare products, of features that lie on the device already."""
-    with highest_precision(rows.device, tf32):
+    kind = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    rows, bank = rows.to(kind), bank.to(kind)
+    out = torch.empty(PRODUCT_ROWS, bank.shape[1], dtype=kind, device=DEVICE)
+    with highest_precision(rows.device, precision == "tf32"):
         for start in range(0, len(rows), PRODUCT_ROWS):
             part = rows[start : start + PRODUCT_ROWS]
             torch.mm(part, bank, out=out[: len(part)])
@@ -59,23 +63,28 @@ def alignment(quick: bool = False) -> Rows:
     anchors = unit_rows(source, np.random.default_rng(0).permutation(n)[:MAX_ANCHORS])
     bank = torch.as_tensor(anchors, device=DEVICE).T.contiguous()
     rows = torch.as_tensor(source.array, device=DEVICE)
-    out = torch.empty(PRODUCT_ROWS, bank.shape[1], device=DEVICE)
     wanted = np.ones(n, dtype=bool)
     calls: dict[str, Callable[[], object]] = {
-        "aligned": partial(align, source, wanted, anchors, 0.2, DEVICE),
-        "tf32": partial(align, source, wanted, anchors, 0.2, DEVICE, tf32=True),
-        "products": partial(products, rows, bank, out),
-        "tf32 products": partial(products, rows, bank, out, tf32=True),
+        precision: partial(
+            align, source, wanted, anchors, top_share=0.2, device=DEVICE, precision=precision
+        )
+        for precision in PRECISIONS
+    }
+    calls |= {
+        f"{precision} products": partial(products, rows, bank, precision)
+        for precision in PRECISIONS
     }
     times = interleaved(calls, 5)
     size = f"{n:,} x {len(anchors):,} anchors x {D}"
     return [
-        compared(f"alignment, {size}", times["aligned"], "bare products", times["products"]),
         compared(
-            f"alignment in TF32, {size}", times["tf32"], "bare TF32 products",
-            times["tf32 products"],
-        ),
-    ]  # fmt: skip
+            f"alignment in {precision}, {size}",
+            times[precision],
+            f"bare {precision} products",
+            times[f"{precision} products"],
+        )
+        for precision in PRECISIONS
+    ]
 
 
 def encoding(quick: bool = False) -> Rows:
@@ -173,9 +182,9 @@ def differences(quick: bool = False) -> list[tuple[str, float, float]]:
     wanted = np.ones(n, dtype=bool)
     exact = align(source, wanted, anchors, top_share=0.2, device="cpu")
     found = []
-    for tf32, tol in ((False, 1e-4), (True, 2e-3)):
-        values = align(source, wanted, anchors, top_share=0.2, device=DEVICE, tf32=tf32)
-        found.append((f"alignment{', TF32' * tf32}", values, tol))
+    for precision, tol in zip(PRECISIONS, (1e-4, 2e-3, 5e-3), strict=True):
+        values = align(source, wanted, anchors, top_share=0.2, device=DEVICE, precision=precision)
+        found.append((f"alignment in {precision}", values, tol))
     rows = [(what, float(np.abs(values - exact).max()), tol) for what, values, tol in found]
     one, other = (
         OverlapDetector(device=device, random_state=0).fit(features, proba)

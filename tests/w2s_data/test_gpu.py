@@ -30,16 +30,16 @@ def faiss_gpu():
 
 @pytest.mark.parametrize("share", [None, 0.2, 1.0])
 @pytest.mark.parametrize(
-    ("options", "tolerance"),
-    [({}, 1e-4), ({"dtype": "float64"}, 1e-12), ({"tf32": True}, 2e-3)],
-    ids=["float32", "float64", "tf32"],
+    ("precision", "tolerance"),
+    [("float32", 1e-4), ("float64", 1e-12), ("tf32", 2e-3), ("bfloat16", 5e-3)],
 )
-def test_alignment(cuda, points, share, options, tolerance):
+def test_alignment(cuda, points, share, precision, tolerance):
     source = ArrayFeatures(points)
-    anchors = unit_rows(source, np.arange(1500), options.get("dtype", "float32"))
+    exact = "float64" if precision == "float64" else "float32"
+    anchors = unit_rows(source, np.arange(1500), exact)
     wanted = np.arange(len(points)) % 3 > 0
-    on_cpu = align(source, wanted, anchors, top_share=share, device="cpu", **options)
-    on_gpu = align(source, wanted, anchors, top_share=share, device=cuda, **options)
+    on_cpu = align(source, wanted, anchors, top_share=share, device="cpu", precision=exact)
+    on_gpu = align(source, wanted, anchors, top_share=share, device=cuda, precision=precision)
     assert np.array_equal(np.isnan(on_gpu), ~wanted)
     np.testing.assert_allclose(on_gpu, on_cpu, atol=tolerance)
 

@@ -64,8 +64,10 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
     ...     print(name, settings.teacher_l2)
     >>> show(name="digits", teacher_l2="0.5")
     digits 0.5
-    >>> list(inspect.signature(show).parameters)
-    ['context', 'name', 'teacher_l2', 'reference', 'recalibrate', 'quiet', 'debug', 'as_json']
+    >>> list(inspect.signature(show).parameters)[:6]
+    ['context', 'name', 'teacher_l2', 'reference', 'precision', 'recalibrate']
+    >>> list(inspect.signature(show).parameters)[6:]
+    ['quiet', 'debug', 'as_json']
     """
     models: dict[str, type[Settings]] = {}
     parameters: list[inspect.Parameter] = []

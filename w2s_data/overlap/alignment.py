@@ -2,20 +2,21 @@ r"""Alignment of points with a set of anchors: how much of the hard pattern a po
 
 The alignment of a point is a statistic of its absolute cosines to the hard-only points (the
 anchors): the mean of the largest share of them, or their maximum. Matrix products run in blocks
-on any device; the memory used does not depend on the number of points. On CUDA the anchors stay on
-the device, blocks are as large as its free memory allows, and the next one is read and copied while
-one is computed. Float32 products are in full precision there unless TF32 is asked for; the largest
-difference to the CPU's alignment is about 1e-6 of float32 and 1e-3 of TF32 products, and 1e-5 of
-float32 in the one row of 10,000 where rounding changes a count of anchors.
+on any device; the memory used does not depend on the number of points. The next block is read while
+one is computed: on a CPU every core computes steps of its own, on CUDA the anchors stay on the
+device and blocks are as large as its free memory allows. The largest difference between devices is
+about 1e-6 of float32 and 1e-3 of TF32 products.
 """
 
 from __future__ import annotations
 
+import copy
 import logging
-import math
 import operator
 from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -30,7 +31,10 @@ from w2s_data.compute.device import (
     resolve_device,
 )
 from w2s_data.features.matrix import DEFAULT_BLOCK_BYTES, ArrayFeatures, FeatureMatrix
+from w2s_data.overlap.precision import Int8Products, Products, choose_precision
+from w2s_data.overlap.top_share import TopShare
 from w2s_data.overlap.transfer import device_blocks
+from w2s_data.utils.threads import one_torch_thread
 from w2s_data.utils.typing import BoolArray, FloatArray, IntArray
 from w2s_data.utils.validation import check_feature_block
 
@@ -40,14 +44,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger("w2s_data")
 
 NAME = "strong_features"  # in error messages
-# Cosines of one step: on a CPU those that its caches hold, on a GPU enough to keep it busy.
-SIMILARITY_BYTES = {"cpu": 8 * 2**20, "mps": 256 * 2**20, "cuda": 1024 * 2**20}
+# Cosines of one step: on a CPU as many as make fast products, on a GPU enough to keep it busy.
+SIMILARITY_BYTES = {"cpu": 4 * 2**20, "mps": 256 * 2**20, "cuda": 1024 * 2**20}
+# Cosines that are averaged at a time: on a CPU those that a core's own cache holds.
+REDUCED_BYTES = {"cpu": 2**20}
 FREE_SHARE = 4  # cosines take at most this part of free memory: the quantiles need as much again
-READ_AHEAD = frozenset({"cuda"})  # devices that compute while the next block is read and copied
-PILOT = 256  # anchors whose order statistics give the first guess of a row's quantile
+READ_AHEAD = frozenset({"cuda"})  # devices to which blocks are copied in a stream of their own
 # Against all hard-only points a sample of 4,096 changes .6 % of the regions, one of 2,048 1 %.
 MAX_ANCHORS = 4096
-TAIL_TOLERANCE = 0.025  # rows whose tail share is further off are computed exactly
 
 
 def align(
@@ -57,8 +61,7 @@ def align(
     *,
     top_share: float | None,
     device: str = "auto",
-    dtype: str = "float32",
-    tf32: bool = False,
+    precision: str = "float32",
     engine: Engine | None = None,
 ) -> FloatArray:
     """Return the alignment (N,) of the wanted rows with anchors of length one, in random order.
@@ -71,21 +74,26 @@ def align(
     import torch
 
     if engine is not None and engine.name != "local":
-        bank = _AnchorBank(anchors, top_share, engine.place(device), dtype, tf32)
+        bank = _AnchorBank(anchors, top_share, engine.place(device), precision)
         return _align_blocks(engine, features, wanted, bank)
     if not len(anchors):  # nothing to align with: the rows are only checked
         anchors, wanted = np.ones((1, features.shape[1])), np.zeros_like(wanted)
-    if resolve_device(device).type == "mps":
-        dtype = "float32"  # the hardware has no wider numbers
-    result = np.full(features.shape[0], np.nan, dtype=dtype)
+    if resolve_device(device).type == "mps" and precision == "float64":
+        precision = "float32"  # the hardware has no wider numbers
+    result = np.full(features.shape[0], np.nan, dtype=_result_dtype(precision))
 
     def fill(chosen: str) -> None:
-        aligner = _Aligner(anchors, top_share, resolve_device(chosen), dtype)
-        read = _read_ahead if aligner.place.type in READ_AHEAD else _one_by_one
+        place = resolve_device(chosen)
+        known = choose_precision(precision, place)  # of the CPU, where a GPU is lost
+        aligner = _Aligner(anchors, top_share, place, known)
         remaining = wanted & np.isnan(result)  # blocks that a lost device had done stay
+        if place.type == "cpu" and place.type not in READ_AHEAD:
+            _align_on_cores(features, remaining, aligner, result)
+            return
+        read = _read_ahead if place.type in READ_AHEAD else _one_by_one
         with (
             torch.inference_mode(),
-            highest_precision(aligner.place, tf32),
+            highest_precision(place, known == "tf32"),
             closing(read(features, remaining, aligner)) as parts,
         ):
             for numbers, points in parts:
@@ -93,6 +101,47 @@ def align(
 
     or_on_cpu(fill, device, "the alignment")
     return result
+
+
+def _result_dtype(precision: str) -> str:
+    return "float64" if precision == "float64" else "float32"
+
+
+def _align_on_cores(
+    features: FeatureMatrix, wanted: BoolArray, aligner: _Aligner, result: FloatArray
+) -> None:
+    """Align the wanted rows, a step at a time on every core, while the next block is read."""
+    import torch
+
+    # torch would share a product among the cores, and all that follows it in small pieces.
+    with one_torch_thread() as cores, ThreadPoolExecutor(cores) as pool:
+        lanes = SimpleQueue[_Aligner]()
+        for _ in range(cores):
+            lanes.put(aligner.with_own_buffers())
+
+        def work(block: FloatArray, part: IntArray, first: int) -> None:
+            lane = lanes.get()
+            try:
+                with torch.inference_mode():
+                    result[first + part] = lane(torch.as_tensor(block[part]))
+            finally:
+                lanes.put(lane)
+
+        computing: list[Future[None]] = []
+        try:
+            for rows, block in features.blocks():
+                check_feature_block(block, np.arange(rows.start, rows.stop), NAME, nonzero=True)
+                chosen = np.flatnonzero(wanted[rows])
+                parts = [chosen[i : i + aligner.step] for i in range(0, len(chosen), aligner.step)]
+                before = computing  # of the last block: no more than two are held
+                computing = [pool.submit(work, block, part, rows.start) for part in parts]
+                for step in before:
+                    step.result()
+            for step in computing:
+                step.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def _one_by_one(
@@ -132,30 +181,39 @@ class _Aligner:
     """Anchors on a device, and the buffers in which points are compared with them."""
 
     def __init__(
-        self, anchors: FloatArray, top_share: float | None, place: torch.device, dtype: str
+        self, anchors: FloatArray, top_share: float | None, place: torch.device, precision: str
     ) -> None:
-        import torch
-
         self.place = place
-        self.kind = getattr(torch, dtype)
-        self.bank = torch.as_tensor(anchors, dtype=self.kind, device=place).T.contiguous()
+        self.dtype = _result_dtype(precision)
+        if precision == "int8":
+            self.products: Products = Int8Products(anchors, place)
+        else:
+            self.products = Products(anchors, place, precision)
         self.top_share = top_share
         self._forget_buffers()
         budget = SIMILARITY_BYTES[place.type]
         free = free_bytes(place)
         if free is not None:
             budget = min(budget, free // FREE_SHARE)
-        self.step = max(1, budget // (self.bank.shape[1] * self.bank.element_size()))
+        row = self.products.n_anchors * np.dtype(self.dtype).itemsize
+        self.step = max(1, budget // row)
+        self.reduced = max(1, REDUCED_BYTES.get(place.type, budget) // row)
+
+    def with_own_buffers(self) -> _Aligner:
+        """Return the same with buffers for another thread."""
+        other = copy.copy(self)
+        other._forget_buffers()
+        return other
 
     def _forget_buffers(self) -> None:
-        self._cosines: torch.Tensor | None = None
+        self._buffers: tuple[torch.Tensor, torch.Tensor] | None = None
         self.reduce: Callable[[torch.Tensor], torch.Tensor] = operator.methodcaller("amax", dim=1)
         if self.top_share is not None:
-            self.reduce = _TopShare(self.bank.shape[1], self.top_share)
+            self.reduce = TopShare(self.products.n_anchors, self.top_share)
 
     def __call__(self, points: torch.Tensor) -> FloatArray:
         """Align points (n, D) on the device; halve the step when memory runs out."""
-        result = np.empty(len(points), dtype=str(self.kind).removeprefix("torch."))
+        result = np.empty(len(points), dtype=self.dtype)
         start = 0
         while start < len(points):
             part = points[start : start + self.step]
@@ -177,15 +235,31 @@ class _Aligner:
     def _aligned(self, points: torch.Tensor) -> FloatArray:
         import torch
 
-        if self._cosines is None:
-            shape = (self.step, self.bank.shape[1])
-            self._cosines = torch.empty(shape, dtype=self.kind, device=self.place)
-        points = points.to(self.kind)
+        products, values = self._buffers = self._buffers or self._make_buffers()
+        points = points.to(values.dtype)
         # Products of unit rows: dividing the cosines instead would be a pass over A columns.
         points = points / torch.linalg.vector_norm(points, dim=1, keepdim=True)
-        cosines = torch.mm(points, self.bank, out=self._cosines[: len(points)]).abs_()
-        reduced: torch.Tensor = self.reduce(cosines)
-        return np.asarray(reduced.clamp_(max=1.0).cpu().numpy())
+        cosines = self.products(points, products[: len(points)])
+        parts = (
+            self.reduce(cosines.absolute(slice(i, i + self.reduced), values))
+            for i in range(0, len(points), self.reduced)
+        )
+        result = torch.cat(list(parts))
+        if cosines.unit is not None:
+            result *= cosines.unit
+        return np.asarray(result.clamp_(max=1.0).cpu().numpy())
+
+    def _make_buffers(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return memory for the products of a step, and for the cosines that are averaged."""
+        import torch
+
+        exact, width = getattr(torch, self.dtype), self.products.n_anchors
+        kind = self.products.out_kind
+        rows = min(self.step, self.reduced) if kind != exact else 0
+        return (
+            torch.empty((self.step, width), dtype=kind, device=self.place),
+            torch.empty((rows, width), dtype=exact, device=self.place),
+        )
 
 
 class _AnchorBank(NamedTuple):
@@ -194,8 +268,7 @@ class _AnchorBank(NamedTuple):
     anchors: FloatArray
     top_share: float | None
     device: str
-    dtype: str
-    tf32: bool
+    precision: str
 
 
 def _align_blocks(
@@ -211,7 +284,7 @@ def _align_blocks(
             spans.append(rows)
             yield block, wanted[rows]
 
-    result = np.full(features.shape[0], np.nan, dtype=bank.dtype)
+    result = np.full(features.shape[0], np.nan, dtype=_result_dtype(bank.precision))
     for number, values in engine.map_blocks(_align_block, bank, blocks(), device=bank.device):
         result[spans[number]] = values
     return result
@@ -243,80 +316,3 @@ def unit_rows(features: FeatureMatrix, rows: IntArray, dtype: str = "float32") -
     chosen = features.take(rows).astype(dtype)
     check_feature_block(chosen, rows, NAME, nonzero=True)
     return np.asarray(chosen / np.linalg.norm(chosen, axis=1, keepdims=True))
-
-
-class _TopShare:
-    r"""Mean of each row's k largest values, without sorting the row.
-
-    .. math:: \bar a_{top} = \min_t\; t + \tfrac1s\,\mathrm{mean}(\max(a - t, 0)), \quad s = k / A
-
-    The minimiser is the (1 - s)-quantile, and around it the value changes with the square of the
-    error in t. A pilot sample of the anchors gives t and the local density f, a count over a
-    quarter of them corrects t, and the remaining tail error e adds e^2 / (2 s f), which is
-    subtracted. The few rows still off by more than `TAIL_TOLERANCE` are computed by `topk`. The
-    remaining error is a hundredth of that of sampling the anchors.
-    """
-
-    def __init__(self, n_anchors: int, top_share: float) -> None:
-        self.n = n_anchors
-        self.k = max(1, math.ceil(top_share * n_anchors))
-        self.share = self.k / n_anchors
-        self.n_counted = min(n_anchors, max(n_anchors // 4, 4 * PILOT))
-        self.pilot_k = round(PILOT * self.share)
-        self._scratch: torch.Tensor | None = None
-        self.reach = max(2, round(0.06 * PILOT))
-        # A pilot of few anchors, or a quantile near its ends, says too little.
-        self.exact = n_anchors < 4 * PILOT or not (self.reach < self.pilot_k < PILOT - self.reach)
-
-    def __call__(self, cosines: torch.Tensor) -> torch.Tensor:
-        import torch
-
-        if self.exact:
-            return self._sorted_mean(cosines)
-        below, first, above = self._pilot_quantiles(cosines[:, :PILOT])
-        spacing = (above - below) * (PILOT / (2 * self.reach))  # 1 / density at the quantile
-        scratch = self._scratch_like(cosines)
-        part = slice(0, self.n_counted)  # anchors come in random order: any part is a sample
-        tail = torch.gt(cosines[:, part], first, out=scratch[:, part])
-        off = tail.mean(dim=1, keepdim=True) - self.share
-        level = first + (off * spacing).clamp(below - first, above - first)
-        off = torch.gt(cosines, level, out=scratch).mean(dim=1, keepdim=True) - self.share
-        excess = torch.clamp(cosines, min=level, out=scratch).mean(dim=1, keepdim=True) - level
-        value = (level + (excess - 0.5 * off * off * spacing) / self.share)[:, 0]
-        astray = torch.nonzero(off[:, 0].abs() > TAIL_TOLERANCE)[:, 0]
-        if len(astray):
-            value[astray] = self._sorted_mean(cosines[astray])
-        return value
-
-    def _pilot_quantiles(
-        self, pilot: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return the wanted quantile and those `reach` ranks away, each of shape (n, 1)."""
-        import torch
-
-        # On a CPU numpy sorts short rows many times faster than torch.
-        if pilot.device.type == "cpu":
-            ordered = torch.from_numpy(np.sort(pilot.numpy(), axis=1))
-        else:
-            ordered = pilot.sort(dim=1).values
-        middle = PILOT - self.pilot_k
-        columns = (middle - self.reach, middle, middle + self.reach)
-        below, first, above = (ordered[:, column, None] for column in columns)
-        return below, first, above
-
-    def _scratch_like(self, cosines: torch.Tensor) -> torch.Tensor:
-        """Return a buffer kept between calls: allocating it costs as much as the passes."""
-        import torch
-
-        if self._scratch is None or len(self._scratch) < len(cosines):
-            self._scratch = torch.empty_like(cosines)
-        return self._scratch[: len(cosines)]
-
-    def _sorted_mean(self, cosines: torch.Tensor) -> torch.Tensor:
-        import torch
-
-        if cosines.device.type == "cpu":  # numpy's vectorised selection is four times as fast
-            rest = self.n - self.k
-            top = np.partition(cosines.numpy(), rest, axis=1)[:, rest:]
-            return torch.from_numpy(top.mean(axis=1))
-        return cosines.topk(self.k, dim=1, sorted=False).values.mean(dim=1)

@@ -8,6 +8,7 @@ import numpy as np
 
 from w2s_data.errors import FeatureError, InputError, rows
 from w2s_data.features.matrix import FeatureMatrix, as_feature_matrix
+from w2s_data.overlap.precision import PRECISIONS
 from w2s_data.utils.typing import AnyArray, FloatArray, IntArray
 from w2s_data.utils.validation import (
     between,
@@ -30,6 +31,7 @@ CONSTRAINTS = {
     "quantify": one_of("mixture", "count"),
     "n_resamples": whole(0),
     "level": share,
+    "precision": one_of(*PRECISIONS),
 }
 
 

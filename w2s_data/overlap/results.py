@@ -134,6 +134,7 @@ class FittedDetector(BaseEstimator):  # type: ignore[misc]
             "range": self.density_range_,
             "mixture": _mixture(self),
             "n_anchors": self.n_anchors_,
+            "precision": self.precision_,
             "settings": {name: value for name, value in settings.items() if name != "random_state"},
         }
         for name in ("confidence", "alignment"):
@@ -172,8 +173,7 @@ class FittedDetector(BaseEstimator):  # type: ignore[misc]
             self.anchors_,
             top_share=self.top_share if self.alignment == "top_share" else None,
             device=self.device,
-            dtype=self.anchors_.dtype.name,
-            tf32=self.tf32,
+            precision=self.precision_,
             engine=engine,
         )
 

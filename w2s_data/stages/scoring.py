@@ -79,7 +79,7 @@ def score_stage(
     refresh_teachers(run, compute)
     # Their parameters are recorded in full: a new default makes the stage run again.
     make = OverlapDetector.reference if settings.reference else OverlapDetector
-    detector = make(device=compute.device, random_state=compute.seed)
+    detector = make(precision=settings.precision, device=compute.device, random_state=compute.seed)
     if dataset.is_paired:
         # Each pair's order is drawn, and a mixture would find other types in another order.
         detector.set_params(quantify="count")

@@ -14,6 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from w2s_data.errors import InputError
+from w2s_data.overlap.precision import Precision
 from w2s_data.stages.fields import (
     NOT_EMPTY,
     AutoCount,
@@ -128,6 +129,7 @@ class ScoreSettings(Settings):
 
     teacher_l2: Penalty = Field("cv", description="The teacher's penalty.")
     reference: Flag = Field(False, description="Use the published algorithm (quadratic in items).")
+    precision: Precision = Field("auto", description="Precision of products in the alignment.")
     recalibrate: Flag = Field(
         False, description="Bring weak values to the scale of the gold ones, by a line."
     )

@@ -1,11 +1,11 @@
-"""Threads of BLAS, and parts of a computation on threads of their own."""
+"""Threads of BLAS and torch, and parts of a computation on threads of their own."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from typing import Any, TypeVar
 
@@ -16,6 +16,19 @@ def one_thread() -> AbstractContextManager[Any]:
     """Limit BLAS to one thread."""
     limits: AbstractContextManager[Any] = _libraries("torch" in sys.modules).limit(limits=1)
     return limits
+
+
+@contextmanager
+def one_torch_thread() -> Iterator[int]:
+    """Limit torch to one thread, also on threads that start meanwhile; yield how many it had."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield before
+    finally:
+        torch.set_num_threads(before)
 
 
 def for_each(work: Callable[[Part], None], parts: Iterable[Part]) -> None:

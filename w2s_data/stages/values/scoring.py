@@ -81,7 +81,12 @@ def score_values(
     features = load_features(run, compute)
     refresh_value_teachers(run, compute)
     trains = trains_value_teacher(run, dataset)
-    detector = OverlapDetector(quantify="count", device=compute.device, random_state=compute.seed)
+    detector = OverlapDetector(
+        quantify="count",
+        precision=settings.precision,
+        device=compute.device,
+        random_state=compute.seed,
+    )
     penalty = penalty_of(settings.teacher_l2, len(gold_rows(dataset).rows))
     teacher, posterior = RidgeProbe(penalty=penalty), value_posterior(compute)
     recorded = {
