@@ -412,7 +412,8 @@ def test_links_between_pages_lead_somewhere(path):
     page = ROOT / path
     text = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
     targets = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text)
-    local = [target for target in targets if not re.match(r"[a-z]+:", target)]
+    made = ("sample/report.html",)  # by .ci/site.py
+    local = [to for to in targets if not re.match(r"[a-z]+:", to) and to not in made]
     assert [target for target in local if not (page.parent / target).exists()] == []
 
 
