@@ -82,7 +82,7 @@ class EncoderTeacher(LearningSettings):
 
     @property
     def fits_own_encoder(self) -> bool:
-        """Whether an encoder that learns learns from the rows of this teacher alone."""
+        """Whether an encoder that learns does so from the rows of this teacher alone."""
         if self.fit_encoder is not None:
             return self.fit_encoder == "own"
         return self.specialists is not None or (self.train_on or TrainOn()).chooses_rows

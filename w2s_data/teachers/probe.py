@@ -50,7 +50,7 @@ class ProbeTeacher:
     settings : settings of the teacher, optional
         By which features of other items are asked for.
     encoder_rows : int array (n,), optional
-        The rows that its encoder learned from, if it is not shared with teachers of other rows.
+        By which an encoder that learned from the teacher's rows alone is fitted again.
     """
 
     features: FeatureMatrix
