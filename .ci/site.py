@@ -6,6 +6,7 @@ A hook of mkdocs. Links between pages of docs/ and files outside of it lead to t
 from __future__ import annotations
 
 import ast
+import json
 import os
 import posixpath
 import re
@@ -13,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,7 @@ PACKAGES = {
 ROOTS = {"w2s_data": ROOT, "w2s_selectors": ROOT / "selectors", "w2s_reports": ROOT / "reports"}
 # The report of `w2s demo`: `.ci/package` makes it with the built wheel.
 SAMPLE = ROOT / "build" / "sample" / "report.html"
+SUMMARIES = ROOT / ".ci" / "summaries.toml"
 METHOD = re.compile(r"^\| `(\w+)` \|(.*)$", flags=re.MULTILINE)
 FORMULA = re.compile(r"<p>\.\. math::\s+(.*?)</p>", flags=re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)\s#]+)(#[^)\s]*)?\)")
@@ -62,6 +65,7 @@ def on_files(files: Files, config: Any) -> Files:
     pages = {name: reference(title, package) for name, (title, package) in PACKAGES.items()}
     pages["rooms"] = rooms(set(names_of("w2s_data")) | set(names_of("w2s_data.finetune")))
     pages["commands"] = commands()
+    pages["json"] = summaries()
     for name, text in pages.items():
         files.append(File.generated(config, f"reference/{name}.md", content=text))
     return files
@@ -162,6 +166,48 @@ student = fit_student("{name}", features, weak_proba)
       show_root_heading: false
       members: false
 """
+
+
+def summaries() -> str:
+    """Return the page of the JSON summaries: every key with its kind and its meaning."""
+    described = tomllib.loads(SUMMARIES.read_text())
+    kinds = recorded_kinds()
+    parts = [(ROOT / ".ci" / "summaries.md").read_text().strip()]
+    for name, keys in described.items():
+        own = [(key, words) for key, words in keys.items() if not key.startswith("_")]
+        rows = [
+            f"| `{key}` | {kinds.get((name, key), '')} | {words.replace('|', '/')} |"
+            for key, words in own
+        ]
+        title = f"{keys['_title']}: `{name}.json`" if "_title" in keys else "In every summary"
+        parts += [f"## {title}", "\n".join(["| key | kind | meaning |", "|---|---|---|", *rows])]
+    return "\n\n".join(parts) + "\n"
+
+
+def recorded_kinds() -> dict[tuple[str, str], str]:
+    """Return the kind of value of each key, as the recorded runs of the tests have it."""
+    kinds: dict[tuple[str, str], str] = {}
+    for recorded in sorted((ROOT / "tests" / "golden").glob("*.json")):
+        for file, summary in json.loads(recorded.read_text())["said"].items():
+            if not isinstance(summary, dict):
+                continue
+            for key, value in summary.items():
+                place = (file.removesuffix(".json"), key)
+                # What is missing in one run may be there in the next.
+                kinds[place] = kind_of(value) or kinds.get(place, "")
+    return kinds
+
+
+def kind_of(value: Any) -> str:
+    """Name the kind of a recorded value; long lists and texts are recorded as digests."""
+    if isinstance(value, dict):
+        if "sha" in value:
+            return "text" if "length" in value else "list"
+        if {"value", "low", "high"} <= value.keys():
+            return "estimate"
+        return "list of records" if "each" in value else "object"
+    names = {bool: "true or false", int: "whole number", float: "number", str: "text", list: "list"}
+    return names.get(type(value), "")
 
 
 def sample() -> Path:

@@ -6,6 +6,7 @@ import ast
 import importlib
 import inspect
 import io
+import json
 import os
 import re
 import shutil
@@ -415,6 +416,26 @@ def test_links_between_pages_lead_somewhere(path):
     made = ("sample/report.html",)  # by .ci/site.py
     local = [to for to in targets if not re.match(r"[a-z]+:", to) and to not in made]
     assert [target for target in local if not (page.parent / target).exists()] == []
+
+
+def test_every_key_of_the_summaries_is_explained():
+    described = tomllib.loads((ROOT / ".ci" / "summaries.toml").read_text(encoding="utf-8"))
+    missing, seen = set(), set()
+    for recorded in (ROOT / "tests" / "golden").glob("*.json"):
+        for file, summary in json.loads(recorded.read_text(encoding="utf-8"))["said"].items():
+            stage = file.removesuffix(".json")
+            if stage in described:
+                keys = set(summary)
+                seen |= {(stage, key) for key in keys}
+                missing |= {(stage, key) for key in keys - described["common"].keys()}
+    own = {
+        (stage, key)
+        for stage, keys in described.items()
+        for key in keys
+        if stage != "common" and not key.startswith("_")
+    }
+    assert missing - own == set()
+    assert own - seen == set()
 
 
 # --- Packaging --------------------------------------------------------------------------------
