@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -19,17 +19,26 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("w2s_data")
 
+BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8  # of Adam
 PROBABILITY_FLOOR = 1e-12  # keeps the validation loss finite where a probability rounds to 0
 
 
 class Network(Protocol):
     """S students side by side, under training."""
 
-    def parameter_groups(self) -> list[dict[str, Any]]:
-        """Return groups for torch.optim, with their weight decay."""
+    weights: Tensor  # (S, ...)
 
-    def logits(self, rows: Tensor) -> Tensor:
-        """Compute logits (S, B, C) of pool rows (S, B)."""
+    def gather(self, rows: Tensor) -> Tensor:
+        """Return features (S, B, ...) of pool rows (S, B)."""
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Compute logits (S, B, C)."""
+
+    def gradient(self, features: Tensor, slopes: Tensor) -> Tensor:
+        """Return the gradient of the weights by slopes (S, B, C) of the logits."""
+
+    def penalise(self, gradient: Tensor) -> None:
+        """Add the gradient of the penalty."""
 
     def validation_logits(self) -> Tensor:
         """Compute logits (S, V, C) of the validation rows."""
@@ -112,6 +121,25 @@ class EarlyStop:
         return bool((self.waited >= self.patience).all())
 
 
+class Adam:
+    """Adam of Kingma and Ba, 2015, with its usual constants, in place."""
+
+    # Without torch.optim, whose every step takes longer than all products of a head's.
+
+    def __init__(self, weights: Tensor) -> None:
+        self.weights = weights
+        self.first, self.second = weights.new_zeros(weights.shape), weights.new_zeros(weights.shape)
+        self.n_steps = 0
+
+    def step(self, gradient: Tensor, rate: float) -> None:
+        """Take one step."""
+        self.n_steps += 1
+        self.first.lerp_(gradient, 1 - BETA_1)
+        self.second.mul_(BETA_2).addcmul_(gradient, gradient, value=1 - BETA_2)
+        size = self.second.sqrt().div_(math.sqrt(1 - BETA_2**self.n_steps)).add_(EPSILON)
+        self.weights.addcdiv_(self.first, size, value=-rate / (1 - BETA_1**self.n_steps))
+
+
 @dataclass(eq=False)
 class Trainer:
     """Trains a network on an objective."""
@@ -125,10 +153,7 @@ class Trainer:
     micro_batch: int | None = None  # rows whose gradient is computed at a time; None is all
 
     def __post_init__(self) -> None:
-        import torch
-
-        groups = self.network.parameter_groups()
-        self.optimizer = torch.optim.Adam(groups, lr=self.schedule.learning_rate)
+        self.optimizer = Adam(self.network.weights)
 
     def run(self, batches: Iterator[Batch], n_seeds: int) -> None:
         """Take all steps, or fewer if the validation loss or a callback ends the training."""
@@ -159,27 +184,29 @@ class Trainer:
 
     def _step(self, batch: Batch) -> Tensor:
         """Take one step of Adam; return the losses (S,) of the seeds."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.schedule.rate(batch.step)
-        loss = self._gradient(batch)
-        self.optimizer.step()
+        loss, gradient = self._gradient(batch)
+        self.network.penalise(gradient)
+        self.optimizer.step(gradient, self.schedule.rate(batch.step))
         self.objective.after_step(batch)
         return loss
 
-    def _gradient(self, batch: Batch) -> Tensor:
-        """Accumulate the gradient, in smaller pieces if memory does not suffice."""
+    def _gradient(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return losses (S,) and their gradient, in smaller pieces if memory does not suffice."""
         import torch
 
         while True:
             size = min(self.micro_batch or batch.size, batch.size)
-            self.optimizer.zero_grad()
             self.objective.before_step()
             try:
-                total = torch.zeros(len(batch.rows), device=batch.rows.device)
-                for start in range(0, batch.size, size):
-                    piece = batch.part(slice(start, start + size)) if size < batch.size else batch
-                    total += self._backward(piece)
-                return total
+                if size == batch.size:
+                    return self._piece(batch)
+                starts = range(0, batch.size, size)
+                pieces = (self._piece(batch.part(slice(start, start + size))) for start in starts)
+                loss, gradient = next(pieces)
+                for more in pieces:
+                    loss += more[0]
+                    gradient += more[1]
+                return loss, gradient
             except torch.OutOfMemoryError as error:
                 if size == 1:
                     raise TrainingError(
@@ -193,13 +220,13 @@ class Trainer:
                     batch.size,
                 )
 
-    def _backward(self, piece: Batch) -> Tensor:
-        """Add to the gradient; return the losses (S,)."""
-        # A function of its own, so that its tensors are freed before a smaller piece is tried.
-        row_losses = self.objective.loss(self.network.logits(piece.rows), piece)
-        loss = (row_losses * piece.weight).sum(1) / piece.size
-        loss.sum().backward()  # type: ignore[no-untyped-call]
-        return loss.detach()
+    def _piece(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return losses (S,) of a piece of a batch, and their gradient."""
+        features = self.network.gather(batch.rows)
+        losses, slopes = self.objective.with_slopes(self.network.logits(features), batch)
+        weight = batch.weight / batch.size
+        gradient = self.network.gradient(features, slopes * weight.unsqueeze(-1))
+        return (losses * weight).sum(1), gradient
 
     def _check_finite(self, loss: FloatArray, first_step: int) -> None:
         bad = np.argwhere(~np.isfinite(loss))
@@ -211,11 +238,13 @@ class Trainer:
             )
 
     def _validation_loss(self) -> FloatArray | None:
-        return validation_loss(self.network, self.objective.link, self.validation)
+        return validation_loss(self.network.validation_logits, self.objective.link, self.validation)
 
 
-def validation_loss(network: Network, link: str, labels: Tensor | None) -> FloatArray | None:
-    """Return the loss (S,) on validation rows with labels (V, C) or (S, V, C), if any.
+def validation_loss(
+    logits: Callable[[], Tensor], link: str, labels: Tensor | None
+) -> FloatArray | None:
+    """Return the loss (S,) of logits of validation rows with labels (V, C) or (S, V, C), if any.
 
     That is the cross-entropy of probabilities, and the squared error of values.
     """
@@ -224,7 +253,7 @@ def validation_loss(network: Network, link: str, labels: Tensor | None) -> Float
     import torch
 
     with torch.no_grad():
-        predicted = LINKS[link](network.validation_logits())
+        predicted = LINKS[link](logits())
         if link == IDENTITY:
             loss = squared_error(predicted, labels).mean(-1)
         else:

@@ -8,11 +8,10 @@ with its closed form.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from torch import Tensor
 
 ROUNDS = 6  # in which offsets settle; of ten classes the last one moves few rows
@@ -82,22 +81,23 @@ def harden_evenly(logits: Tensor, shares: Tensor) -> Tensor:
     """
     import torch
 
-    scores = logits.log_softmax(-1)
+    # Classes before rows, so that sums, maxima and orders are those of long vectors.
+    scores = logits.mT.log_softmax(-2)
     # Whole numbers that add up to the rows: differences of the rounded cumulative shares.
     ends = (shares.cumsum(-1) * logits.shape[-2]).round().long()
-    wanted = torch.diff(ends, dim=-1, prepend=torch.zeros_like(ends[..., :1])).unsqueeze(-2)
-    places = torch.cat([wanted, wanted + 1], dim=-2)
-    offsets = torch.zeros_like(shares).unsqueeze(-2)
+    wanted = torch.diff(ends, dim=-1, prepend=torch.zeros_like(ends[..., :1])).unsqueeze(-1)
+    places = torch.cat([wanted, wanted + 1], dim=-1)
+    offsets = torch.zeros_like(shares).unsqueeze(-1)
     for _ in range(1 if logits.shape[-1] == 2 else ROUNDS):
         shifted = scores + offsets
-        best = shifted.topk(2, dim=-1).values
-        rival = torch.where(shifted == best[..., :1], best[..., 1:], best[..., :1])
-        margins = (scores - rival).sort(dim=-2, descending=True).values
+        best = shifted.topk(2, dim=-2).values
+        rival = torch.where(shifted == best[..., :1, :], best[..., 1:, :], best[..., :1, :])
+        margins = (scores - rival).sort(dim=-1, descending=True).values
         # A class may have no row at all, or all of them.
-        margins = torch.cat([margins[..., :1, :] + 2, margins, margins[..., -1:, :] - 2], dim=-2)
+        margins = torch.cat([margins[..., :1] + 2, margins, margins[..., -1:] - 2], dim=-1)
         # Between the last row that the class may have and the next one.
-        offsets = (offsets - margins.gather(-2, places).mean(-2, keepdim=True)) / 2
-    return harden(scores + offsets)
+        offsets = (offsets - margins.gather(-1, places).mean(-1, keepdim=True)) / 2
+    return harden((scores + offsets).mT)
 
 
 def over_teachers(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -124,31 +124,41 @@ def ramp(step: int, n_steps: int, largest: float, share: float) -> float:
     return largest if step >= rise else largest * step / rise
 
 
-def confidence_loss(logits: Tensor, target: Tensor, own: float) -> Tensor:
-    """Return the loss of `Confidence`; `own` is its weight a of the student's label, in [0, 1].
-
-    No gradient flows through the student's label.
-    """
-    return cross_entropy(logits, (1 - own) * target + own * harden(logits.detach()))
+def confident_target(logits: Tensor, target: Tensor, own: float) -> Tensor:
+    """Return the target of `Confidence`; `own` is the student's weight a, in [0, 1]."""
+    return (1 - own) * target + own * harden(logits)
 
 
-def even_confidence_loss(logits: Tensor, target: Tensor, own: float) -> Tensor:
-    """Return the loss of `Confidence` with the student's classes as frequent as the targets say."""
-    hardened = harden_evenly(logits.detach(), target.mean(-2))
-    return cross_entropy(logits, (1 - own) * target + own * hardened)
+def evenly_confident_target(logits: Tensor, target: Tensor, own: float) -> Tensor:
+    """Return the target of `Confidence` with the student's classes as frequent as `target` says."""
+    return (1 - own) * target + own * harden_evenly(logits, target.mean(-2))
 
 
-def adaptive_confidence_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Return the loss of `VSup`; no gradient flows through its weight a of the student's label.
+def adaptive_target(logits: Tensor, target: Tensor) -> Tensor:
+    """Return the target of `VSup`, whose weight a of the student's label differs between rows.
 
     The weight is close to a half where student and teacher agree, and smaller the further apart
     they are.
     """
-    to_own = cross_entropy(logits, harden(logits.detach()))
-    to_teacher = cross_entropy(logits, target)
+    hardened = harden(logits)
     # The ratio of exponentials as a sigmoid, which cannot overflow.
-    own = (to_own - to_teacher).sigmoid().detach()
-    return (1 - own) * to_teacher + own * to_own
+    own = (cross_entropy(logits, hardened) - cross_entropy(logits, target)).sigmoid().unsqueeze(-1)
+    return (1 - own) * target + own * hardened
+
+
+def confidence_loss(logits: Tensor, target: Tensor, own: float) -> Tensor:
+    """Return the cross-entropy with `confident_target`, through which no gradient flows."""
+    return cross_entropy(logits, confident_target(logits.detach(), target, own))
+
+
+def even_confidence_loss(logits: Tensor, target: Tensor, own: float) -> Tensor:
+    """Return the cross-entropy with `evenly_confident_target`, through which no gradient flows."""
+    return cross_entropy(logits, evenly_confident_target(logits.detach(), target, own))
+
+
+def adaptive_confidence_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """Return the cross-entropy with `adaptive_target`, through which no gradient flows."""
+    return cross_entropy(logits, adaptive_target(logits.detach(), target))
 
 
 def evidence(logits: Tensor) -> Tensor:
@@ -172,3 +182,38 @@ def flat_divergence(alpha: Tensor) -> Tensor:
     total = alpha.sum(-1, keepdim=True)
     from_volume = total[..., 0].lgamma() - alpha.lgamma().sum(-1) - math.lgamma(alpha.shape[-1])
     return from_volume + ((alpha - 1) * (alpha.digamma() - total.digamma())).sum(-1)
+
+
+def _fixed_target(logits: Tensor, target: Tensor) -> Tensor:  # noqa: ARG001
+    return target
+
+
+# Losses that are the cross-entropy with a target through which no gradient flows.
+_TARGETS: dict[Callable[..., Tensor], Callable[..., Tensor]] = {
+    cross_entropy: _fixed_target,
+    signed_cross_entropy: _fixed_target,
+    confidence_loss: confident_target,
+    even_confidence_loss: evenly_confident_target,
+    adaptive_confidence_loss: adaptive_target,
+}
+
+
+def with_slopes(
+    loss: Callable[..., Tensor], logits: Tensor, *arguments: Any
+) -> tuple[Tensor, Tensor]:
+    r"""Return losses (..., B) of logits (..., B, C), and their derivatives by the logits.
+
+    That of a cross-entropy is :math:`p_c \sum_k y_k - y_c`; others are differentiated by torch.
+    """
+    import torch
+
+    if loss not in _TARGETS:
+        leaf = logits.detach().requires_grad_()
+        losses = loss(leaf, *arguments)
+        (slopes,) = torch.autograd.grad(losses.sum(), leaf)
+        return losses.detach(), slopes
+    target = _TARGETS[loss](logits, *arguments).mT
+    # Classes before rows: sums over a few classes are then over long vectors.
+    logs = logits.mT.log_softmax(-2)
+    slopes = logs.exp().mul_(target.sum(-2, keepdim=True)).sub_(target)
+    return -(target * logs).sum(-2), slopes.mT

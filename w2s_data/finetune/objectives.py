@@ -39,6 +39,12 @@ class Batch:
         """Select the rows of values (S, N, ...) over the pool, as (S, B, ...)."""
         import torch
 
+        if values.stride(0) == 0:  # the same for all seeds: one index is much faster than two
+            return (
+                values[0]
+                .index_select(0, self.rows.reshape(-1))
+                .view(*self.rows.shape, *values.shape[2:])
+            )
         seeds = torch.arange(len(self.rows), device=self.rows.device)
         return values[seeds[:, None], self.rows]
 
@@ -55,6 +61,10 @@ class Objective(ABC):
     @abstractmethod
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:
         """Return losses (S, B) of logits (S, B, C)."""
+
+    def with_slopes(self, logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return losses (S, B) and their derivatives (S, B, C) by the logits (S, B, C)."""
+        return losses.with_slopes(self.loss, logits, batch)
 
     def before_step(self) -> None:  # noqa: B027 - most have no parameters
         """Reset the gradient of the objective's own parameters."""
@@ -78,17 +88,35 @@ class Objective(ABC):
         """Set the objective's own parameters."""
 
 
+class FunctionObjective(Objective):
+    """A loss that is a function of the logits and of arguments that depend on the batch."""
+
+    function: Callable[..., Tensor]
+
+    @abstractmethod
+    def arguments(self, batch: Batch) -> tuple[Any, ...]:
+        """Return the arguments after the logits."""
+
+    def loss(self, logits: Tensor, batch: Batch) -> Tensor:
+        """Return losses (S, B) of logits (S, B, C)."""
+        return self.function(logits, *self.arguments(batch))
+
+    def with_slopes(self, logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return losses (S, B) and their derivatives (S, B, C) by the logits (S, B, C)."""
+        return losses.with_slopes(self.function, logits, *self.arguments(batch))
+
+
 @dataclass(eq=False)
-class LabelObjective(Objective):
+class LabelObjective(FunctionObjective):
     """A loss between the student's logits and fixed labels."""
 
     labels: Tensor  # (S, N, C)
     # (logits (S, B, C), labels (S, B, C)) -> losses (S, B)
     function: Callable[[Tensor, Tensor], Tensor] = losses.cross_entropy
 
-    def loss(self, logits: Tensor, batch: Batch) -> Tensor:
-        """Return losses (S, B) of logits (S, B, C)."""
-        return self.function(logits, batch.take(self.labels))
+    def arguments(self, batch: Batch) -> tuple[Any, ...]:
+        """Return the labels of the batch."""
+        return (batch.take(self.labels),)
 
 
 @dataclass(eq=False)
@@ -100,7 +128,7 @@ class ValueObjective(LabelObjective):
 
 
 @dataclass(eq=False)
-class RampedObjective(Objective):
+class RampedObjective(FunctionObjective):
     """A loss with a weight that rises linearly over the first steps; see `losses.ramp`."""
 
     labels: Tensor  # (S, N, C)
@@ -111,10 +139,10 @@ class RampedObjective(Objective):
     link: str = "softmax"
     _weight: float = field(default=0.0, init=False)
 
-    def loss(self, logits: Tensor, batch: Batch) -> Tensor:
-        """Return losses (S, B) of logits (S, B, C)."""
+    def arguments(self, batch: Batch) -> tuple[Any, ...]:
+        """Return the labels of the batch, and the weight."""
         self._weight = losses.ramp(batch.step, batch.n_steps, self.largest, self.share)
-        return self.function(logits, batch.take(self.labels), self._weight)
+        return batch.take(self.labels), self._weight
 
     def record(self) -> dict[str, FloatArray]:
         """Return the weight at the end of the epoch."""

@@ -16,14 +16,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from w2s_data.errors import InputError
 from w2s_data.finetune.levels.head import HeadNetwork, HeadTask
 from w2s_data.finetune.levels.inputs import feature_scaling
-from w2s_data.finetune.levels.linear import HeadModel, Scaling
+from w2s_data.finetune.levels.linear import Scaling
 from w2s_data.utils.typing import FloatArray
 
 if TYPE_CHECKING:
@@ -33,26 +33,15 @@ if TYPE_CHECKING:
 class RewardNetwork(HeadNetwork):
     """S rewards under training: one weight vector per seed, two logits of opposite sign."""
 
-    def parameter_groups(self) -> list[dict[str, Any]]:
-        """Return the weights, under the penalty; there is no intercept to train."""
-        return [{"params": [self.coef], "weight_decay": self.l2}]
+    constant: ClassVar[float] = 0.0  # there is no intercept to train
 
-    def model(self, scaling: Scaling, link: str) -> HeadModel:
-        """Return the rewards as heads of two classes."""
-        coef = self.coef.detach()
-        if self.basis is not None:
-            coef = self.basis @ coef
-        half = coef.cpu().numpy() / 2
-        both = np.concatenate([half, -half], axis=2)
-        return HeadModel(both, np.zeros_like(both[:, 0]), scaling, link)
-
-    def _logits(self, features: Tensor) -> Tensor:
+    def _by_class(self, scores: Tensor) -> Tensor:
         import torch
 
-        if self.basis is not None:
-            features = features @ self.basis
-        half = features @ self.coef / 2
-        return torch.cat([half, -half], dim=-1)
+        return torch.cat([scores / 2, -scores / 2], dim=1)
+
+    def _by_score(self, slopes: Tensor) -> Tensor:
+        return (slopes[:, :1] - slopes[:, 1:]) / 2
 
 
 @dataclass

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 # two students of a seed begin with the same weights and, on the same rows, see the same batches:
 # a difference between a method and its control is due to what they minimise.
 TRAINING, FOLDS, SUBSETS, DETECTOR, POSTERIOR, PENALTY = range(6)
+CHUNK = 64  # batches whose rows go to the device at once
 
 
 @dataclass(frozen=True)
@@ -291,10 +292,12 @@ class Task(ABC):
         mean = weight.sum(axis=1, keepdims=True) / kept.sum(axis=1, keepdims=True)
         relative = self.seed_tensor(weight / mean)
         seeds = torch.arange(self.n_seeds, device=self.device)[:, None]
-        for step in range(n_steps):
-            chosen = np.stack([next(stream) for stream in streams])
-            rows = torch.from_numpy(chosen).to(self.device)
-            yield Batch(rows, relative[seeds, rows], step, n_steps, size)
+        for start in range(0, n_steps, CHUNK):
+            count = min(CHUNK, n_steps - start)
+            drawn = [np.stack([next(stream) for _ in range(count)]) for stream in streams]
+            rows = torch.from_numpy(np.stack(drawn, axis=1)).to(self.device)
+            for place, (own, by_row) in enumerate(zip(rows, relative[seeds, rows], strict=True)):
+                yield Batch(own, by_row, start + place, n_steps, size)
 
     def _stream(self, rows: IntArray, size: int, rng: np.random.Generator) -> Iterator[IntArray]:
         """Yield batches of rows without end."""

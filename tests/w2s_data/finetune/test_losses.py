@@ -20,6 +20,8 @@ from w2s_data.finetune.losses import (
     harden_evenly,
     over_teachers,
     ramp,
+    signed_cross_entropy,
+    with_slopes,
 )
 
 CLASSES = (2, 5)
@@ -191,3 +193,25 @@ def test_evidential_penalty_falls_on_what_speaks_against_the_label():
     for logits, free in ((for_label, True), (against, False)):
         penalty = evidential_loss(logits, label, 1.0) - evidential_loss(logits, label, 0.0)
         assert (abs(float(penalty)) < 1e-5) == free
+
+
+@pytest.mark.parametrize("n_classes", CLASSES)
+@pytest.mark.parametrize(
+    ("loss", "arguments"),
+    [
+        (cross_entropy, ()),
+        (signed_cross_entropy, ()),
+        (confidence_loss, (0.3,)),
+        (even_confidence_loss, (0.3,)),
+        (adaptive_confidence_loss, ()),
+        (evidential_loss, (0.5,)),
+    ],
+)
+def test_slopes_are_autograd_s(loss, arguments, n_classes):
+    logits, target = draw(n_classes)
+    if loss is signed_cross_entropy:
+        target = 3 * target - 1
+    losses, slopes = with_slopes(loss, logits.detach(), target, *arguments)
+    expected = loss(logits, target, *arguments)
+    torch.testing.assert_close(losses, expected.detach())
+    torch.testing.assert_close(slopes, gradient(expected, logits))

@@ -282,7 +282,7 @@ class WholeTrainer:
         done, every = self.progress, self.evaluate_every
         number = -(-done.step // every)
         recent = done.losses[(number - 1) * every :]
-        loss = validation_loss(self.network, self.objective.link, self.validation)
+        loss = validation_loss(self.network.validation_logits, self.objective.link, self.validation)
         end = EpochEnd(
             self.name,
             number - 1,

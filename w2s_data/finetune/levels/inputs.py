@@ -11,7 +11,7 @@ import numpy as np
 from w2s_data.compute.device import free_bytes
 from w2s_data.features.matrix import FeatureMatrix, FeatureView
 from w2s_data.finetune.levels.linear import Scaling
-from w2s_data.utils.typing import IntArray
+from w2s_data.utils.typing import FloatArray, IntArray
 from w2s_data.utils.validation import check_feature_block
 
 if TYPE_CHECKING:
@@ -24,36 +24,44 @@ CPU_ROWS, GPU_ROWS = 2048, 2**17
 
 @dataclass(eq=False)
 class HeadInputs:
-    """Standardised features on a device, or gathered batch by batch when they are large."""
+    """Standardised features on a device, or gathered batch by batch when they are large.
+
+    The last column is `constant`: 1, whose weight is the intercept, or 0 where there is none.
+    """
 
     features: FeatureMatrix
     scaling: Scaling
     device: torch.device
     resident_bytes: int  # that a CPU may hold
+    constant: float = 1.0
     resident: Tensor | None = None
 
     def __post_init__(self) -> None:
         import torch
 
-        shape = self.features.shape
+        n_rows, n_features = self.features.shape
         # Half of a GPU's free memory: the other half is for logits, gradients and Adam's moments.
         free = free_bytes(self.device)
         budget = self.resident_bytes if free is None else free // 2
-        if 4 * shape[0] * shape[1] <= budget:
-            self.resident = torch.empty(shape, dtype=torch.float32, device=self.device)
+        if 4 * n_rows * n_features <= budget:
+            self.resident = torch.empty(n_rows, n_features + 1, device=self.device)
             for rows, block in self.features.blocks():
-                self.resident[rows] = torch.from_numpy(self.scaling.apply(block))
+                self.resident[rows] = self.scaled(block)
 
-    def take(self, rows: Tensor) -> Tensor:
-        """Gather rows (S, B) as (S, B, D)."""
+    def scaled(self, block: FloatArray) -> Tensor:
+        """Standardise rows (n, D) and append the constant, on the device."""
         import torch
 
+        scaled = torch.from_numpy(self.scaling.apply(block)).to(self.device)
+        return torch.nn.functional.pad(scaled, (0, 1), value=self.constant)
+
+    def take(self, rows: Tensor) -> Tensor:
+        """Gather rows (S, B) as (S, B, D + 1)."""
         flat = rows.reshape(-1)
         if self.resident is not None:
             gathered = self.resident.index_select(0, flat)
         else:
-            block = self.features.take(flat.cpu().numpy())
-            gathered = torch.from_numpy(self.scaling.apply(block)).to(self.device)
+            gathered = self.scaled(self.features.take(flat.cpu().numpy()))
         return gathered.view(*rows.shape, -1)
 
     def blocks(self, rows: IntArray) -> Iterator[tuple[slice, Tensor]]:
@@ -62,7 +70,7 @@ class HeadInputs:
 
         if self.resident is None:
             for part, block in FeatureView(self.features, rows).blocks():
-                yield part, torch.from_numpy(self.scaling.apply(block)).to(self.device)
+                yield part, self.scaled(block)[:, :-1]
             return
         every = len(rows) == len(self.resident)
         numbers = torch.from_numpy(rows).to(self.device)
@@ -70,7 +78,7 @@ class HeadInputs:
         for start in range(0, len(rows), size):
             part = slice(start, min(start + size, len(rows)))
             # A slice copies nothing.
-            yield part, self.resident[part if every else numbers[part]]
+            yield part, self.resident[part if every else numbers[part]][:, :-1]
 
 
 def feature_scaling(features: FeatureMatrix) -> Scaling:

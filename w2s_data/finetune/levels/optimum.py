@@ -162,4 +162,5 @@ def inverse_root(blocks: Blocks, weights: Tensor, l2: float) -> Tensor:
     bound = 0.5 * gram.to(torch.float64)
     floor = max(l2, LEAST_CURVATURE * float(bound.diagonal().max()))
     root = torch.linalg.cholesky(bound + floor * identity)
-    return torch.linalg.solve_triangular(root, identity, upper=False).to(weights.dtype)
+    inverse: Tensor = torch.linalg.solve_triangular(root, identity, upper=False)
+    return inverse.to(weights.dtype)
