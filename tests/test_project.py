@@ -34,7 +34,7 @@ PACKAGES = {
 SOURCES = sorted(path for folder in PACKAGES.values() for path in folder.rglob("*.py"))
 HEAVY_LIBRARIES = {
     *("datasets", "faiss", "numpy", "pandas", "peft", "plotly", "pyarrow", "ray", "scipy"),
-    *("sklearn", "torch", "transformers"),
+    *("sklearn", "torch", "transformers", "umap"),
 }
 PUBLIC_NAMES = [
     (package, name)

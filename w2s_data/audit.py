@@ -279,12 +279,18 @@ def run_pipeline(config: Config, observer: Observer) -> Pipeline:
             if TEACH not in stages and is_taught(run):  # its own are kept, or dropped by now
                 function_of(TEACH, run.dataset().task)(run, config.teach, compute)
             _record(pipeline, observer, EMBED, result, compute.tracking)
+        ahead = None
         for stage in stages:
             # After a failure only the report is left, which shows what had finished.
             if stage is EMBED or (pipeline.failure is not None and stage is not REPORT):
                 continue
             try:
+                if stage is REPORT and ahead is not None:
+                    ahead.finish()
                 _run_stage(pipeline, observer, stage, config, compute)
+                if stage is SCORE and REPORT in stages and config.report.map is not False:
+                    drawing = import_module("w2s_reports.ahead").drawing  # lies above this package
+                    ahead = started.enter_context(drawing(run, compute))
             except FAILURES as error:
                 pipeline.failure = pipeline.failure or error
     return pipeline

@@ -5,8 +5,12 @@ Features are read block by block; only the drawn points, at most ten thousand, a
 
 from __future__ import annotations
 
+import logging
+import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from types import MethodType
 from typing import Any
 
 import numpy as np
@@ -17,10 +21,13 @@ from w2s_data.features.matrix import FeatureMatrix, as_feature_matrix
 from w2s_data.neighbors.index import NeighborIndex
 from w2s_data.utils.typing import FloatArray, IntArray
 from w2s_data.utils.validation import check_feature_block
-from w2s_reports.umap import umap_positions
+
+logger = logging.getLogger("w2s_reports")
 
 # Default of UMAP; larger values give up local structure for global structure.
 N_NEIGHBORS = 15
+# Default of UMAP above 10,000 points; fixed, so that all sizes are comparable.
+N_EPOCHS = 200
 # Above, the covariance (D, D) costs more than the passes over the features.
 EXACT_DIMENSIONS = 2_048
 # Two axes and ten extra columns; eight passes separate eigenvalues that are close.
@@ -75,7 +82,7 @@ def project(features: Any, rows: IntArray | None = None, *, rng: np.random.Gener
 
     UMAP (McInnes, Healy, Melville, 2018) sees the drawn points alone: the 15 nearest of each,
     itself included, by cosine, exactly; it starts from their principal components and takes 200
-    epochs, of which a seed fixes the result.
+    epochs in one thread, so that a seed fixes the result.
 
     >>> line = np.outer(np.arange(5), [3.0, 4.0])
     >>> result = project(line, rng=np.random.default_rng(0))
@@ -93,7 +100,11 @@ def project(features: Any, rows: IntArray | None = None, *, rng: np.random.Gener
     pca = (taken.astype(np.float64) - mean) @ axes
     umap, reason = None, _obstacle(taken, explained)
     if not reason:
-        umap = _umap(taken, pca, rng)
+        try:
+            umap = _umap(taken, pca, rng)
+        # umap-learn depends on numba, which is missing on some platforms.
+        except ImportError as error:
+            reason = f"UMAP cannot be imported: {error}"
     if umap is not None and not np.isfinite(umap).all():
         umap, reason = None, "UMAP found no finite positions for these features"
     if umap is not None:
@@ -196,6 +207,40 @@ def _turned(positions: FloatArray) -> FloatArray:
 
 def _umap(taken: FloatArray, pca: FloatArray, rng: np.random.Generator) -> FloatArray:
     """Compute UMAP from exact cosine neighbours, starting from the principal components."""
+    n = len(taken)
+    logger.info("map: UMAP of %s points, which takes a minute where it is first used", f"{n:,}")
+    reducer_class = compiled_umap()
     near = NeighborIndex(kind="flat", device="cpu").fit(taken).neighbors(N_NEIGHBORS - 1)
-    distances = (1 - near.scores.astype(np.float64)).clip(0)
-    return umap_positions(near.indices, distances, pca, rng)
+    # UMAP expects each point as its own first neighbour, at distance 0.
+    own = np.arange(n)[:, None]
+    indices = np.hstack([own, near.indices])
+    distances = np.hstack([np.zeros((n, 1)), 1 - near.scores]).clip(0).astype(np.float32)
+    reducer = reducer_class(
+        n_neighbors=N_NEIGHBORS,
+        n_epochs=N_EPOCHS,
+        metric="cosine",
+        precomputed_knn=(indices, distances),
+        init=pca,
+        random_state=int(rng.integers(2**31)),
+        # Several threads make UMAP depend on their timing, whatever the seed.
+        n_jobs=1,
+    )
+    with warnings.catch_warnings():
+        # New points are never placed on a finished map.
+        warnings.filterwarnings("ignore", r"precomputed_knn\[2\]", UserWarning)
+        return np.asarray(reducer.fit_transform(taken))
+
+
+def compiled_umap() -> Any:
+    """Import UMAP, with what numba compiles for it kept on disk for later processes."""
+    # Imported here: it takes seconds, and most commands draw no map.
+    from umap import UMAP, layouts, umap_
+
+    # umap-learn keeps some of its functions, but not those that take five of its six seconds.
+    for module in (layouts, umap_):
+        for function in vars(module).values():
+            if isinstance(getattr(function, "enable_caching", None), MethodType):
+                # Where no folder can be written, it compiles as ever.
+                with suppress(RuntimeError):
+                    function.enable_caching()
+    return UMAP

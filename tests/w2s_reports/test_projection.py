@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,6 +121,14 @@ def test_bad_rows_are_named() -> None:
         project(features, rng=seeded())
     with pytest.raises(InputError, match="no rows"):
         project(np.ones((0, 3)), rng=seeded())
+
+
+def test_missing_umap_is_said(monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
+    monkeypatch.setitem(sys.modules, "umap", None)
+    found = project(rng.normal(size=(50, 4)), rng=seeded())
+    assert found.umap is None
+    assert found.reason.startswith("UMAP cannot be imported")
+    assert found.explained is not None
 
 
 @pytest.mark.slow
