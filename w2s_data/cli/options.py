@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 import types
 import typing
 from collections.abc import Callable
@@ -141,6 +142,9 @@ def _option(name: str, field: FieldInfo, model: type[Settings]) -> inspect.Param
         names = [f"{flag}/--no-{flag[2:]}" if both else flag]
     elif shell is not None:
         settings["metavar"] = shell.metavar
+        words = re.findall(r"(?<![^|])[a-z0-9]+(?![^|])", shell.metavar)
+        if words:
+            settings["autocompletion"] = _completion(words)
     if default in (None, []):
         settings["show_default"] = False
     optional: Any = kind | None if default is None else kind
@@ -148,6 +152,20 @@ def _option(name: str, field: FieldInfo, model: type[Settings]) -> inspect.Param
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
     )
+
+
+def _completion(words: list[str]) -> Callable[[str], list[str]]:
+    """Return what completes a word, or the last of several that commas join, in a shell.
+
+    >>> _completion(["wandb", "mlflow"])("wandb,m")
+    ['wandb,mlflow']
+    """
+
+    def complete(incomplete: str) -> list[str]:
+        before, comma, begun = incomplete.rpartition(",")
+        return [f"{before}{comma}{word}" for word in words if word.startswith(begun)]
+
+    return complete
 
 
 def _panel(name: str, model: type[Settings]) -> str:
