@@ -24,7 +24,7 @@ from images import fashion_mnist, patch_features, shrunk
 
 from w2s_data import LabelPosterior, LinearProbe
 from w2s_data.finetune import fit_student
-from w2s_data.finetune.penalty import choose_penalty
+from w2s_data.finetune.levels.penalty import choose_penalty
 from w2s_data.posterior.calibration import calibration_error
 
 CORPORA = ("ag_news_test", "trec", "sst2", "customer_reviews")

@@ -20,7 +20,7 @@ sys.path.append(str(Path(__file__).parents[1]))  # the helpers that both folders
 from corpora import LAST_LAYER, load_corpus, minilm_features, parser
 
 from w2s_data import LabelPosterior, LinearProbe
-from w2s_data.finetune.penalty import choose_penalty
+from w2s_data.finetune.levels.penalty import choose_penalty
 from w2s_data.posterior import LabelModel
 from w2s_data.teachers import rule_votes
 from w2s_data.utils.intervals import Estimate, mean_estimate

@@ -66,8 +66,7 @@ class PairTask(HeadTask):
     @cached_property
     def scaling(self) -> Scaling:
         """Root mean squares of the features; centring would break the symmetry of a pair."""
-        moments = feature_scaling(self._features)
-        return Scaling(np.zeros_like(moments.mean), np.hypot(moments.mean, moments.scale))
+        return feature_scaling(self._features).uncentred()
 
     def initial_weights(
         self, n_features: int, spread: float, rngs: Sequence[np.random.Generator]

@@ -36,9 +36,7 @@ def test_every_head_is_scikit_learn_s_on_its_own_rows_and_labels(rng, rows, n_cl
     labels = torch.from_numpy(np.eye(n_classes, dtype=np.float32)[codes]).mT.contiguous()
     coef, intercept = solve_heads(in_blocks(rows), labels, torch.from_numpy(weights), 0.02)
     for head in range(3):
-        # Of two classes scikit-learn penalises the difference of both vectors: half as much.
-        strength = 1 / (0.02 / (2 if n_classes == 2 else 1))
-        model = LogisticRegression(C=strength, tol=1e-9, max_iter=2000)
+        model = LogisticRegression(C=1 / 0.02, tol=1e-9, max_iter=2000)
         model.fit(rows.astype(np.float64), codes[head], sample_weight=weights[head])
         ours = softmax(rows @ coef[head].numpy().T + intercept[head].numpy(), axis=1)
         np.testing.assert_allclose(ours, model.predict_proba(rows), atol=1e-4)

@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from w2s_data.errors import InputError
-from w2s_data.finetune.penalty import PENALTIES, choose_penalty
+from w2s_data.finetune.levels.penalty import PENALTIES, choose_penalty
 
 
 def drawn(rng, n, spread, d=40):

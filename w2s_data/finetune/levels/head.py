@@ -15,10 +15,10 @@ from w2s_data.features.matrix import FeatureMatrix, FeatureView
 from w2s_data.finetune.levels.inputs import HeadInputs, feature_scaling
 from w2s_data.finetune.levels.linear import HeadModel, Scaling
 from w2s_data.finetune.levels.optimum import solve_heads
+from w2s_data.finetune.levels.penalty import choose_penalty
 from w2s_data.finetune.levels.store import digest_array
 from w2s_data.finetune.losses import cross_entropy
 from w2s_data.finetune.objectives import LabelObjective, Model, Objective
-from w2s_data.finetune.penalty import choose_penalty
 from w2s_data.finetune.task import PENALTY, TRAINING, Task
 from w2s_data.utils.typing import BoolArray, FloatArray
 from w2s_data.utils.validation import check_same_length
@@ -244,9 +244,7 @@ class HeadTask(Task):
                 yield part, block if basis is None else block @ basis
 
         numbers = torch.from_numpy(rows).to(self.device)
-        # Two classes share one vector in `LinearProbe`, whose square is twice that of both here.
-        factor = 2 if self.pool.n_classes == 2 else 1
-        solved = solve_heads(blocks, labels[:, numbers].mT.contiguous(), mass, factor * l2)
+        solved = solve_heads(blocks, labels[:, numbers].mT.contiguous(), mass, l2)
         coef = solved[0].mT
         if basis is not None:
             coef = basis @ coef

@@ -30,6 +30,10 @@ class Scaling:
     mean: FloatArray
     scale: FloatArray
 
+    def uncentred(self) -> Scaling:
+        """Return the scaling to mean square 1, which keeps the signs of the features."""
+        return Scaling(np.zeros_like(self.mean), np.hypot(self.mean, self.scale))
+
     def apply(self, block: FloatArray) -> FloatArray:
         """Return standardised float32 features."""
         out = np.empty(block.shape, dtype=np.float32)

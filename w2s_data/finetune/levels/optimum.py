@@ -28,14 +28,16 @@ Blocks = Callable[[], Iterable[tuple[slice, "Tensor"]]]
 def solve_heads(
     blocks: Blocks, labels: Tensor, weights: Tensor, l2: float, fit_intercept: bool = True
 ) -> tuple[Tensor, Tensor]:
-    r"""Return weights (K, C, D) and intercepts (K, C) of K heads, each with rows of its own.
+    r"""Return weights (K, C, D) and intercepts (K, C) of K heads, each with weights of its own.
 
     Head k minimises, with labels (K or 1, C, n) and weights v (K, n) that sum to 1,
 
     .. math:: \sum_i v_i \mathrm{CE}(y_i, \mathrm{softmax}(W x_i + b)) + \tfrac{l_2}{2} \|W\|^2
     """
-    root = inverse_root(blocks, weights, l2)
     n_heads, n_classes = len(weights), labels.shape[1]
+    if n_classes == 2:  # one vector in `LinearProbe`, whose square is twice that of the two here
+        l2 *= 2
+    root = inverse_root(blocks, weights, l2)
     heads = _Heads(blocks, labels, weights, l2, root, fit_intercept)
     start = weights.new_zeros(n_heads, n_classes, len(root) + 1)
     found = minimize(heads.gradient, start)

@@ -31,8 +31,8 @@ from w2s_data.encoders.tokens import TextReader
 from w2s_data.errors import EncoderError, InputError, NotApplicableError
 from w2s_data.features.matrix import sampled
 from w2s_data.finetune.levels.pair_tokens import PairReader, PairTokens
+from w2s_data.finetune.levels.penalty import choose_penalty
 from w2s_data.finetune.levels.whole import State, WholeNetwork
-from w2s_data.finetune.penalty import choose_penalty
 from w2s_data.finetune.settings import Adaptation
 from w2s_data.probes.linear import LinearProbe
 from w2s_data.utils.typing import BoolArray, FloatArray, IntArray

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from w2s_data.features.matrix import as_feature_matrix, sampled
-from w2s_data.probes.linear import LinearProbe, stratified_folds
-from w2s_data.utils.typing import FloatArray, IntArray, RandomState
+from w2s_data.compute.device import or_on_cpu, resolve_device
+from w2s_data.features.matrix import ArrayFeatures, as_feature_matrix, sampled
+from w2s_data.finetune.levels.inputs import feature_scaling
+from w2s_data.finetune.levels.optimum import solve_heads
+from w2s_data.probes.linear import stratified_folds
+from w2s_data.utils.typing import BoolArray, FloatArray, IntArray, RandomState
 from w2s_data.utils.validation import check_generator, check_proba, check_same_length
 from w2s_data.utils.votes import abstains
 
@@ -20,8 +25,6 @@ FOLDS = 3
 # Below the best by this many standard errors, weaker penalties are not tried: the held-out loss
 # has one minimum, and beyond it every step of the grid costs as much as the ones before.
 HOPELESS = 2.0
-
-Trial = tuple[FloatArray, FloatArray, FloatArray, FloatArray]
 
 
 def choose_penalty(
@@ -88,33 +91,59 @@ def choose_penalty(
     if len(rows) < 2:  # nothing to learn: the student is its intercept at any penalty
         return PENALTIES[0]
     rows = sampled(rows, most_rows, rng)
-    x, y = np.asarray(matrix.take(rows), dtype=np.float64), labels[rows]
-    trials: list[Trial]
+    x, y = np.asarray(matrix.take(rows)), labels[rows]
+    scaling = feature_scaling(ArrayFeatures(x))
+    scaling = scaling.uncentred() if paired else scaling
     if gold is None:
-        parts = stratified_folds(y.argmax(axis=1), folds, rng)
-        trials = [(x[train], y[train], x[held], y[held]) for train, held in parts]
+        folds_of = stratified_folds(y.argmax(axis=1), folds, rng)
+        used = np.ones((len(folds_of), len(y)))
+        for own, (_, held) in zip(used, folds_of, strict=True):
+            own[held] = 0
+        trial = _Trial(scaling.apply(x), y, used, scaling.apply(x), y, used == 0)
     else:
         judges = as_feature_matrix(gold[0], "gold features")
+        held_out = scaling.apply(judges.take(np.arange(judges.shape[0])))
         truth = np.eye(labels.shape[1])[gold[1]]
-        held_out = np.asarray(judges.take(np.arange(judges.shape[0])), dtype=np.float64)
-        trials = [(x, y, held_out, truth)]
-    probe = LinearProbe(fit_intercept=not paired, tol=1e-4, device=device)
-    return _least(_losses(probe, trials, by_error=gold is not None))
+        judged = np.ones((1, len(truth)), dtype=bool)
+        trial = _Trial(scaling.apply(x), y, np.ones((1, len(y))), held_out, truth, judged)
+
+    def choose(place: str) -> float:
+        return _least(_losses(trial, not paired, place, by_error=gold is not None))
+
+    return or_on_cpu(choose, device, "the choice of a penalty")
 
 
-def _losses(probe: LinearProbe, trials: list[Trial], by_error: bool) -> Iterator[FloatArray]:
-    """Yield the losses (n,) of the held-out rows at each penalty, the strongest first."""
+@dataclass(frozen=True)
+class _Trial:
+    """Rows that train K heads, and rows that judge them, standardised."""
+
+    features: FloatArray  # (n, D)
+    targets: FloatArray  # (n, C)
+    used: FloatArray  # (K, n), 1 for the rows that train a head
+    held_features: FloatArray  # (m, D)
+    held_targets: FloatArray  # (m, C)
+    judged: BoolArray  # (K, m), the rows that judge it
+
+
+def _losses(
+    trial: _Trial, fit_intercept: bool, device: str, by_error: bool
+) -> Iterator[FloatArray]:
+    """Yield the losses (m,) of the held-out rows at each penalty, the strongest first."""
+    import torch
+
+    tensor = functools.partial(torch.tensor, dtype=torch.float32, device=resolve_device(device))
+    rows, held, labels = map(tensor, (trial.features, trial.held_features, trial.targets.T[None]))
+    weights = tensor(trial.used / trial.used.sum(axis=1, keepdims=True))
     for l2 in PENALTIES:
-        losses = []
-        for features, targets, held_features, held_targets in trials:
-            probe.set_params(l2=l2).fit(features, targets)
-            proba = probe.predict_proba(held_features)
-            if by_error:
-                wrong = proba.argmax(axis=1) != held_targets.argmax(axis=1)
-                losses.append(wrong.astype(np.float64))
-            else:
-                losses.append(-(held_targets * np.log(np.maximum(proba, 1e-12))).sum(axis=1))
-        yield np.concatenate(losses)
+        coef, intercept = solve_heads(
+            lambda: [(slice(None), rows)], labels, weights, l2, fit_intercept
+        )
+        logs = (held @ coef.mT + intercept[:, None]).log_softmax(2).cpu().numpy()  # (K, m, C)
+        if by_error:
+            losses = logs.argmax(axis=2) != trial.held_targets.argmax(axis=1)
+        else:
+            losses = -(trial.held_targets * np.maximum(logs, np.log(1e-12))).sum(axis=2)
+        yield losses[trial.judged].astype(np.float64)
 
 
 def _least(losses: Iterator[FloatArray]) -> float:
