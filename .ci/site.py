@@ -25,7 +25,7 @@ from mkdocs.structure.pages import Page
 ROOT = Path(__file__).resolve().parents[1]
 TEXTS = (
     *("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"),
-    *("benchmarks/README.md", "benchmarks/evidence/README.md", "benchmarks/speed/README.md"),
+    *("benchmarks/README.md", "benchmarks/speed/README.md"),
 )
 COPIES = "project"
 EVIDENCE = f"../{COPIES}/benchmarks/evidence/README.md#training-methods-replicationpy"
