@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tokenize
 import tomllib
+import unicodedata
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from importlib import metadata
@@ -408,14 +409,29 @@ PAGES = [
 ]
 
 
+def text_of(page: Path) -> str:
+    """The text of a page without its blocks of code."""
+    return re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, spelled as on the site."""
+    headings = re.findall(r"^#+ (.+)$", text_of(page), flags=re.MULTILINE)
+    words = (re.sub(r"[^\w\s-]", "", unicodedata.normalize("NFKD", one)) for one in headings)
+    plain = (one.encode("ascii", "ignore").decode().strip().lower() for one in words)
+    return {re.sub(r"[-\s]+", "-", one) for one in plain}
+
+
 @pytest.mark.parametrize("path", PAGES)
 def test_links_between_pages_lead_somewhere(path):
     page = ROOT / path
-    text = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
-    targets = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text)
     made = ("sample/report.html",)  # by .ci/site.py
-    local = [to for to in targets if not re.match(r"[a-z]+:", to) and to not in made]
-    assert [target for target in local if not (page.parent / target).exists()] == []
+    for target, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)", text_of(page)):
+        if re.match(r"[a-z]+:", target) or target in made:
+            continue
+        goal = page.parent / target if target else page
+        assert goal.exists(), target
+        assert not anchor or anchor in anchors(goal), f"{target}#{anchor}"
 
 
 def test_every_key_of_the_summaries_is_explained():
