@@ -59,7 +59,7 @@ def test_regions(cuda, points, rng):
 @pytest.mark.parametrize("resident", [True, False])
 def test_probe(cuda, points, rng, n_classes, resident, monkeypatch):
     monkeypatch.setattr(_solvers, "STREAMED_BYTES", 8 * 48 * 700)
-    monkeypatch.setattr(_solvers.LogisticProblem, "_fits", lambda _: resident)
+    monkeypatch.setattr(_solvers.LogisticProblems, "_fits", lambda *_: resident)
     y = (points[:, :n_classes] + rng.gumbel(size=(len(points), n_classes))).argmax(axis=1)
     one, other = (LinearProbe(device=device).fit(points, y) for device in ("cpu", cuda))
     np.testing.assert_allclose(other.coef_, one.coef_, rtol=1e-4, atol=1e-5)

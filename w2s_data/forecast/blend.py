@@ -96,19 +96,23 @@ def _simulated_gains(
 
     These are the class probabilities (n + N, C) of labelled and pool rows, in that order.
     """
-    weak = np.concatenate([task.weak_labelled, task.weak_pool])
-    strong = np.concatenate([task.strong_labelled, task.strong_pool])
+    weak, strong = np.concatenate([task.weak_labelled, task.weak_pool]), task.strong
     n, n_pool = len(task.codes), len(task.weak_pool)
     # As many test as labelled rows, but between a fifth and a third of the pool.
     n_test = max(min(n, n_pool // 3), n_pool // 5)
-    gains = np.zeros(DRAWS)
-    for draw in range(DRAWS):
+    parts, codes = [], []
+    for _ in range(DRAWS):
         labelled, test, pool = np.split(rng.permutation(n + n_pool), [n, n + n_test])
+        parts.append((labelled, test, pool))
         # Inverse transform: the class is the number of cumulative probabilities below a uniform.
-        drawn = (rng.random((n, 1)) > np.cumsum(proba[labelled], axis=1)[:, :-1]).sum(axis=1)
-        teacher = trainer.fit_teacher(weak[labelled], drawn)
-        student = trainer.fit_student(strong[pool], teacher.labels(weak[pool]))
-        gains[draw] = expected_gain(
-            proba[test], student.predict(strong[test]), teacher.predict(weak[test])
-        )
-    return gains
+        codes.append((rng.random((n, 1)) > np.cumsum(proba[labelled], axis=1)[:, :-1]).sum(axis=1))
+    every, tests, pools = zip(*parts, strict=True)
+    teachers = trainer.fit_teachers(weak, codes, every)
+    labels = [t.labels(weak[pool]) for t, pool in zip(teachers, pools, strict=True)]
+    students = trainer.fit_students(strong, labels, pools)
+    return np.array(
+        [
+            expected_gain(proba[test], student.predict(strong[test]), teacher.predict(weak[test]))
+            for test, student, teacher in zip(tests, students, teachers, strict=True)
+        ]
+    )

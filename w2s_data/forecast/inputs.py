@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -71,6 +72,11 @@ class Task:
     n_classes: int
     gold_weight: FloatArray | None = None
     ready: tuple[Labels, Labels] | None = None
+
+    @cached_property
+    def strong(self) -> FloatArray:
+        """Strong features of labelled and pool rows, in that order."""
+        return np.concatenate([self.strong_labelled, self.strong_pool])
 
 
 def log_odds(proba: FloatArray) -> FloatArray:

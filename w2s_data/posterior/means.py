@@ -43,7 +43,7 @@ class ClassMeans:
                 np.vstack([features, -features]),
                 np.vstack([targets, targets[:, ::-1]]),
             )
-        rows = self._unit(features)
+        rows = self.units(features)
         weight = targets.sum(axis=0)[:, None] + PRIOR_ROWS
         means = (targets.T @ rows + PRIOR_ROWS * rows.mean(axis=0)) / weight
         self.directions = _scaled(means)
@@ -51,11 +51,16 @@ class ClassMeans:
 
     def predict_proba(self, features: FloatArray) -> FloatArray:
         """Return class probabilities (n, C)."""
-        temperature = TEMPERATURE / np.sqrt(len(self.center))
-        return np.asarray(softmax(self._unit(features) @ self.directions.T / temperature, axis=1))
+        return self.predict_units(self.units(features))
 
-    def _unit(self, features: FloatArray) -> FloatArray:
+    def units(self, features: FloatArray) -> FloatArray:
+        """Return directions (n, D) of rows from the middle, which models of one middle share."""
         return _scaled(np.asarray(features, dtype=np.float64) - self.center)
+
+    def predict_units(self, units: FloatArray) -> FloatArray:
+        """Return class probabilities (n, C) of rows as `units` returns them."""
+        temperature = TEMPERATURE / np.sqrt(len(self.center))
+        return np.asarray(softmax(units @ self.directions.T / temperature, axis=1))
 
 
 def _scaled(rows: FloatArray) -> FloatArray:

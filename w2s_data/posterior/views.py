@@ -7,24 +7,25 @@ whichever model memorised most.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+from sklearn.base import clone
 
 from w2s_data.features.matrix import FeatureMatrix, sampled
 from w2s_data.posterior.means import ClassMeans
-from w2s_data.probes.linear import LinearProbe, stratified_folds
+from w2s_data.probes.linear import LinearProbe, fit_together, stratified_folds
 from w2s_data.utils.typing import AnyArray, BoolArray, FloatArray, IntArray
 from w2s_data.utils.votes import abstains, mean_label
 
 # Retrains the teacher on some gold rows: probabilities of all gold rows and of the pool.
 Relabel = Callable[[IntArray], tuple[FloatArray, FloatArray]]
 Folds = list[tuple[IntArray, IntArray]]
-# Trains a model on features (n, D) and labels (n, C).
-Fit = Callable[[FloatArray, FloatArray], LinearProbe | ClassMeans]
+# Trains a model on each set of rows of features (n, D) and labels (n, C), the first on all of them.
+Fit = Callable[[FloatArray, FloatArray, list[IntArray]], Sequence[LinearProbe | ClassMeans]]
 
 
 @dataclass(frozen=True)
@@ -88,16 +89,17 @@ class Recipe:
         )
 
     def fitter(self, rng: np.random.Generator) -> Fit:
-        """Return a function that fits a linear model of gold labels, first to all of them."""
-        l2 = self.l2
+        """Return a function that fits linear models of gold labels."""
 
-        def fit(features: FloatArray, targets: FloatArray) -> LinearProbe:
-            nonlocal l2
-            probe = self.probe(l2, rng).fit(features, targets)
+        def fit(
+            features: FloatArray, targets: FloatArray, rows: list[IntArray]
+        ) -> list[LinearProbe]:
+            first = self.probe(self.l2, rng).fit(features, targets)
             # The penalty of all gold rows: choosing it again in each fold changes little and costs
             # a dozen times as much.
-            l2 = probe.l2_
-            return probe
+            probe = self.probe(first.l2_, rng)
+            labels = [targets[part] for part in rows[1:]]
+            return [first, *fit_together(probe, features, labels, rows[1:])]
 
         return fit
 
@@ -108,8 +110,12 @@ class Recipe:
         if self.paired:  # the two orders of a pair lie on both sides of zero
             center = np.zeros_like(center)
 
-        def fit(features: FloatArray, targets: FloatArray) -> ClassMeans:
-            return ClassMeans(center, self.paired).fit(features, targets)
+        def fit(
+            features: FloatArray, targets: FloatArray, rows: list[IntArray]
+        ) -> list[ClassMeans]:
+            return [
+                ClassMeans(center, self.paired).fit(features[part], targets[part]) for part in rows
+            ]
 
         return fit
 
@@ -151,13 +157,18 @@ def make_views(
     teachers_gold, student_gold = gold.weak_proba.copy(), student.predict_proba(gold.strong)
     if relabel is not None:
         # The student's labels came from a teacher that saw the gold rows: both start again.
-        for train, held_out in partitions[0] if relabel_folds is None else _parts(relabel_folds):
+        folds = partitions[0] if relabel_folds is None else _parts(relabel_folds)
+        fold_labels = []
+        for train, held_out in folds:
             on_gold, on_pool = (np.asarray(proba, dtype=np.float64) for proba in relabel(train))
-            fold_labels = mean_label(_by_teacher(on_pool))
-            own, _ = _fitted(strong, fold_labels, np.arange(strong.shape[0]), recipe, rng)
+            fold_labels.append(mean_label(_by_teacher(on_pool)))
             teachers_gold[held_out] = _by_teacher(on_gold)[held_out]
-            student_gold[held_out] = own.predict_proba(gold.strong[held_out])
             advance(1)
+        chosen = [_chosen(labels_, recipe, rng) for labels_ in fold_labels]
+        for own, (_, held_out) in zip(
+            _fitted(strong, fold_labels, chosen, recipe, rng), folds, strict=True
+        ):
+            student_gold[held_out] = own.predict_proba(gold.strong[held_out])
     probe, probe_pool, probe_gold = _gold_view(strong, gold, partitions, recipe.fitter(rng))
     means, means_pool, means_gold = _gold_view(
         strong, gold, partitions, recipe.averager(strong, rng)
@@ -190,12 +201,13 @@ def _gold_view(
     known, codes = np.unique(gold.codes, return_inverse=True)
     if len(known) < 2:  # nothing to learn from one class: a view that abstains
         return None, np.full((strong.shape[0], n_classes), 1 / n_classes), held_out_proba
-    targets = np.eye(len(known))[codes]
-    model = GoldModel(fit(gold.strong, targets), known, n_classes)
-    for proba, folds in zip(held_out_proba, partitions, strict=True):
-        for train, held_out in folds:
-            part = GoldModel(fit(gold.strong[train], targets[train]), known, n_classes)
-            proba[held_out] = part.predict_proba(gold.strong[held_out])
+    parts = [(repeat, *fold) for repeat, folds in enumerate(partitions) for fold in folds]
+    rows = [np.arange(len(gold)), *(train for _, train, _ in parts)]
+    first, *others = fit(gold.strong, np.eye(len(known))[codes], rows)
+    model = GoldModel(first, known, n_classes)
+    for part, (repeat, _, held_out) in zip(others, parts, strict=True):
+        own = GoldModel(part, known, n_classes)
+        held_out_proba[repeat, held_out] = own.predict_proba(gold.strong[held_out])
     return model, predict_blocks(model, strong, n_classes), held_out_proba
 
 
@@ -207,30 +219,42 @@ def _student(
     advance: Callable[[int], None],
 ) -> tuple[Any, FloatArray]:
     """Train a student of the weak labels; return it and its out-of-fold view of the pool."""
-    every = np.arange(strong.shape[0])
-    student, rows = _fitted(strong, labels, every, recipe, rng)
+    rows = _chosen(labels, recipe, rng)
+    folds = stratified_folds(np.zeros(len(rows), np.int64), recipe.folds, rng)
+    chosen = [rows, *(rows[train] for train, _ in folds)]
+    student, *parts = _fitted(strong, [labels] * len(chosen), chosen, recipe, rng)
     # A row that no training saw needs no fold.
     proba = predict_blocks(student, strong, labels.shape[1])
-    advance(1)
-    for train, held_out in stratified_folds(np.zeros(len(rows), np.int64), recipe.folds, rng):
-        part, _ = _fitted(strong, labels, rows[train], recipe, rng)
+    for part, (_, held_out) in zip(parts, folds, strict=True):
         proba[rows[held_out]] = part.predict_proba(strong.take(rows[held_out]))
-        advance(1)
+    advance(len(chosen))
     return student, proba
+
+
+def _chosen(labels: FloatArray, recipe: Recipe, rng: np.random.Generator) -> IntArray:
+    """Return the rows that have a weak label, or a sample of them."""
+    voted = np.flatnonzero(~abstains(labels))
+    return sampled(voted if len(voted) else np.arange(len(labels)), recipe.max_pool, rng)
 
 
 def _fitted(
     strong: FeatureMatrix,
-    labels: FloatArray,
-    rows: IntArray,
+    labels: Sequence[FloatArray],
+    chosen: Sequence[IntArray],
     recipe: Recipe,
     rng: np.random.Generator,
-) -> tuple[Any, IntArray]:
-    """Fit a student on the rows that have a weak label, or a sample of them; return both."""
-    voted = rows[~abstains(labels[rows])]
-    chosen = sampled(voted if len(voted) else rows, recipe.max_pool, rng)
+) -> list[LinearProbe]:
+    """Fit a student of each label vector (N, C) on its rows of the pool."""
     probe = recipe.probe(recipe.student_l2, rng)
-    return probe.fit(strong.take(chosen), labels[chosen]), chosen
+    every = np.unique(np.concatenate(chosen))
+    if len(every) > recipe.max_pool:  # more than may be in memory: samples of a large pool
+        return [
+            clone(probe).fit(strong.take(rows), own[rows])
+            for own, rows in zip(labels, chosen, strict=True)
+        ]
+    rows = [np.searchsorted(every, own) for own in chosen]
+    targets = [own[part] for own, part in zip(labels, chosen, strict=True)]
+    return fit_together(probe, strong.take(every), targets, rows)
 
 
 def predict_blocks(model: Any, strong: FeatureMatrix, n_classes: int) -> FloatArray:

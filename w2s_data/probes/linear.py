@@ -2,16 +2,17 @@ r"""Linear probes on frozen features: logistic with hard or soft labels, and rid
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from copy import copy
 from typing import Any, Literal, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
-from w2s_data.compute.device import or_on_cpu
 from w2s_data.errors import FeatureError, InputError, SplitError, listing, rows
-from w2s_data.probes.solvers import LogisticProblem, ridge
+from w2s_data.probes.together import Linear, Objective, groups_of, solve_together
 from w2s_data.utils.threads import one_thread
 from w2s_data.utils.typing import AnyArray, FloatArray, IntArray, RandomState
 from w2s_data.utils.validation import (
@@ -147,8 +148,8 @@ class LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         weights = check_weights(sample_weight, len(features))
         with threads_for(features.size * targets.shape[1]):
             chosen = self.l2 if self.l2 != "cv" else self._best_l2(features, targets, weights)
-            self.l2_ = float(chosen)
-            self._solve(features, targets, weights)
+            ((solution,),) = self._solved(features, targets[None], weights[None], [chosen])
+            self._take(solution, chosen)
         return self
 
     def decision_function(self, X: AnyArray) -> FloatArray:
@@ -165,9 +166,12 @@ class LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Ridge scores are clipped to [0, 1] and renormalised (uniform where all are clipped to 0).
         """
+        return self.proba_of(self.decision_function(X))
+
+    def proba_of(self, scores: FloatArray) -> FloatArray:
+        """Return class probabilities (n, C) of scores as `decision_function` returns them."""
         from scipy.special import expit, softmax
 
-        scores = self.decision_function(X)
         if self.loss == "ridge":
             return _clipped_distribution(scores)
         if scores.ndim == 1:  # 1 - p would lose the digits of a small probability
@@ -176,7 +180,10 @@ class LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict(self, X: AnyArray) -> AnyArray:
         """Return the most probable class of every row."""
-        scores = self.decision_function(X)
+        return self.class_of(self.decision_function(X))
+
+    def class_of(self, scores: FloatArray) -> AnyArray:
+        """Return the most probable class of scores as `decision_function` returns them."""
         best = (scores > 0).astype(np.int64) if scores.ndim == 1 else scores.argmax(axis=1)
         return np.asarray(self.classes_[best])
 
@@ -190,51 +197,82 @@ class LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _best_l2(self, features: FloatArray, targets: FloatArray, weights: FloatArray) -> float:
         """Return the penalty of least held-out cross-entropy; ties go to the stronger one."""
         rng = check_generator(self.random_state)
+        folds = stratified_folds(targets.argmax(axis=1), self.folds, rng)
+        masks = np.stack([np.isin(np.arange(len(features)), train) for train, _ in folds])
+        # A fold may lack a class, which keeps its column.
+        labels = np.broadcast_to(targets, (len(folds), *targets.shape))
         losses = np.zeros(len(L2_GRID))
-        # Not through `fit`: a fold may lack a class, and its rows are checked already.
-        probe = clone(self).set_params(random_state=None)
-        probe.classes_, probe.n_features_in_ = self.classes_, self.n_features_in_
-        for train, held_out in stratified_folds(targets.argmax(axis=1), self.folds, rng):
-            for i, l2 in enumerate(L2_GRID):
-                probe.l2_ = l2
-                probe._solve(features[train], targets[train], weights[train])
+        for i, solutions in enumerate(self._solved(features, labels, masks * weights, L2_GRID)):
+            for solution, (_, held_out) in zip(solutions, folds, strict=True):
+                probe = copy(self)._take(solution, L2_GRID[i])
                 # Ridge probabilities may be exactly 0, whose logarithm would rule a penalty out
                 # for a single row.
                 proba = np.clip(probe.predict_proba(features[held_out]), 1e-12, 1.0)
                 losses[i] -= weights[held_out] @ (targets[held_out] * np.log(proba)).sum(axis=1)
         return L2_GRID[len(L2_GRID) - 1 - int(np.argmin(losses[::-1]))]
 
-    def _solve(self, features: FloatArray, targets: FloatArray, weights: FloatArray) -> None:
-        """Minimise the objective on scaled features, then fold the scaling into coef_."""
-        weights = weights / weights.mean()
-        mean: FloatArray = np.zeros(features.shape[1])
-        scale: FloatArray = np.ones(features.shape[1])
-        if self.standardize:
-            mean, scale = _weighted_moments(features, weights)
-        elif self.fit_intercept:
-            mean = np.average(features, axis=0, weights=weights)
-        if not self.fit_intercept:
-            # Uncentred, a feature counts with its size: the sign of a row must not change it.
-            # A constant one is an intercept of its own: leave it as it is.
-            size = np.sqrt(mean**2 + scale**2) if self.standardize else scale
-            mean, scale = np.zeros_like(mean), np.where(np.isinf(scale), 1.0, size)
-        scaled = (features - mean) / scale
-        binary = targets[:, 1:] if targets.shape[1] == 2 else targets
-        if self.loss == "ridge":
-            coef, intercept = ridge(scaled, binary, weights, self.l2_, self.fit_intercept)
-            if targets.shape[1] == 2:  # scores around 0, as for the logistic: p = (1 + score) / 2
-                coef, intercept = 2 * coef, 2 * intercept - 1
-            self.n_iter_, self.loss_ = 1, np.nan
-        else:
+    def _solved(
+        self, features: FloatArray, targets: FloatArray, weights: FloatArray, penalties: Any
+    ) -> Iterator[list[Linear]]:
+        """Solve for L label vectors (L, n, C) with weights (L, n), at one penalty after another."""
+        objective = Objective(
+            *(self.loss, self.standardize, self.fit_intercept),
+            *(self.max_iter, self.tol, self.device),
+        )
+        return solve_together(objective, features, targets, weights, penalties)
 
-            def solve(device: str) -> tuple[FloatArray, FloatArray, float, int]:
-                return LogisticProblem(
-                    scaled, binary, weights, self.l2_, self.fit_intercept, device
-                ).minimize(self.max_iter, self.tol)
+    def _take(self, solution: Linear, l2: float) -> Self:
+        self.l2_ = float(l2)
+        self.coef_, self.intercept_ = solution.coef, solution.intercept
+        self.loss_, self.n_iter_ = solution.loss, solution.n_iter
+        return self
 
-            coef, intercept, self.loss_, self.n_iter_ = or_on_cpu(solve, self.device, "the probe")
-        self.coef_ = coef / scale  # 0 for a constant column, whose scale is infinite
-        self.intercept_ = intercept - self.coef_ @ mean
+
+def fit_together(
+    probe: LinearProbe, X: AnyArray, labels: Sequence[AnyArray], rows: Sequence[IntArray]
+) -> list[LinearProbe]:
+    """Fit a clone of the probe to each label vector, on its own rows of X (n, D).
+
+    The same as ``clone(probe).fit(X[rows[k]], labels[k])`` for every k, but the features are scaled
+    and factorised once, and each step multiplies them by the weights of all probes. A penalty of
+    "cv" is chosen for each probe alone.
+
+    Examples
+    --------
+    >>> x = np.array([[-2.0], [-1.0], [1.0], [2.0]])
+    >>> labels, rows = [[0, 0, 1, 1], [1, 0, 0]], [np.arange(4), np.arange(3)]
+    >>> [int(p.predict([[9.0]])[0]) for p in fit_together(LinearProbe(), x, labels, rows)]
+    [1, 0]
+    """
+    n_rows = sum(map(len, rows))
+    features = _check_features(X)
+    # Probes that leave out most rows are cheaper alone.
+    if probe.l2 == "cv" or probe.loss != "logistic" or 2 * n_rows < len(features) * len(rows):
+        pairs = zip(rows, labels, strict=True)
+        return [clone(probe).fit(features[own], targets) for own, targets in pairs]
+    check_parameters(probe, CONSTRAINTS)
+    checked = [_check_targets(targets) for targets in labels]
+    by_classes: dict[tuple[Any, ...], list[int]] = {}
+    for k, (classes, targets) in enumerate(checked):
+        check_same_length(rows=rows[k], labels=targets)
+        by_classes.setdefault(tuple(classes.tolist()), []).append(k)
+    fitted: dict[int, LinearProbe] = {}
+    for alike in by_classes.values():
+        classes = checked[alike[0]][0]
+        known = clone(probe)
+        known._check_columns(X, reset=True)
+        known.classes_ = classes
+        for part in groups_of(len(alike), len(features), len(classes)):
+            group = alike[part]
+            targets = np.zeros((len(group), len(features), len(classes)))
+            weights = np.zeros((len(group), len(features)))
+            for i, k in enumerate(group):
+                targets[i, rows[k]], weights[i, rows[k]] = checked[k][1], 1.0
+            with threads_for(features.size * targets.shape[2]):
+                (found,) = known._solved(features, targets, weights, [probe.l2])
+            for k, solution in zip(group, found, strict=True):
+                fitted[k] = copy(known)._take(solution, probe.l2)
+    return [fitted[k] for k in range(len(rows))]
 
 
 def cross_fit_proba(
@@ -291,15 +329,6 @@ def stratified_folds(
 def threads_for(work: int) -> AbstractContextManager[Any]:
     """Limit BLAS to one thread for small problems, where threads cost more than they save."""
     return one_thread() if work < SERIAL_WORK else nullcontext()
-
-
-def _weighted_moments(features: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
-    mean = np.average(features, axis=0, weights=weights)
-    deviation = features - mean
-    variance = np.average(deviation * deviation, axis=0, weights=weights)
-    # Rounding leaves a constant column with a tiny variance; scaling by it would invent a signal.
-    rounding = np.finfo(np.float64).eps * len(features) * np.maximum(1.0, np.abs(mean))
-    return mean, np.where(variance <= rounding**2, np.inf, np.sqrt(variance))
 
 
 def _clipped_distribution(scores: FloatArray) -> FloatArray:

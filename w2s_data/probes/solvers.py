@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from w2s_data.compute.device import free_bytes, resolve_device
 from w2s_data.features.matrix import row_blocks
-from w2s_data.utils.typing import FloatArray
+from w2s_data.probes.lbfgs import minimize_together
+from w2s_data.utils.typing import FloatArray, IntArray
 
 if TYPE_CHECKING:
     import torch
@@ -21,18 +23,29 @@ FREE_SHARE = 2  # features take at most this part of a GPU's free memory: produc
 STREAMED_BYTES = 256 * 2**20  # of float64 features on the device at a time, where not all fit
 
 
-class LogisticProblem:
-    """The logistic objective in preconditioned coordinates: numpy on the CPU, torch elsewhere.
+@dataclass(frozen=True)
+class Solutions:
+    """Solutions of L problems on the features they share."""
 
-    On CUDA the features stay on the device where half of its free memory holds them; larger ones
-    stay on the host and pass through in blocks, in every step.
+    coef: FloatArray  # (L, C, D)
+    intercept: FloatArray  # (L, C)
+    loss: FloatArray  # (L,)
+    n_iter: IntArray  # (L,)
+
+
+class LogisticProblems:
+    """Logistic objectives of L label vectors on the same features, in preconditioned coordinates.
+
+    Numpy on the CPU, torch elsewhere. On CUDA the features stay on the device where half of its
+    free memory holds them; larger ones stay on the host and pass through in blocks, in every step.
 
     The Hessian of the cross-entropy is at most X^T V X / (4 n) for two classes and X^T V X / (2 n)
     for more (Böhning 1992). With R R^T that bound plus the penalty, W = U R^-1 makes every
-    curvature at most one, and L-BFGS converges in a few dozen steps however the features correlate.
+    curvature at most about one, and L-BFGS converges in a few dozen steps however the features
+    correlate. One R serves all problems: their rows differ by the folds that they leave out.
 
-    Targets are (n, C), or (n, 1) with the probability of the second of two classes; weights have
-    mean 1.
+    Targets are (L, n, C), or (L, n, 1) with the probability of the second of two classes; weights
+    (L, n) sum to 1 in each problem. Its penalty is on weights of features times `columns` (L, D).
     """
 
     def __init__(
@@ -40,22 +53,22 @@ class LogisticProblem:
         features: FloatArray,
         targets: FloatArray,
         weights: FloatArray,
-        l2: float,
         fit_intercept: bool,
         device: str,
+        columns: FloatArray | None = None,
     ) -> None:
         self.n, self.d = features.shape
-        self.n_outputs = targets.shape[1]
-        self.l2 = l2
+        self.n_outputs = targets.shape[2]
         self.fit_intercept = fit_intercept
         self.device = resolve_device(device)
         self._place(self.device)
-        self._rows = (features, targets, weights[:, None] / self.n)
-        self._resident = self._fits()
-        if self._resident:
-            self._rows = tuple(map(self._moved, self._rows))
-        self.to_weights = self._inverse_root()
-        self.penalty = self.l2 * (self.to_weights @ self.to_weights.T)
+        # Rows last, so that sums over classes add whole rows of memory.
+        rows = features, np.ascontiguousarray(targets.transpose(2, 0, 1)), weights
+        self._resident = self._fits(len(targets))
+        self._rows: tuple[Any, ...] = tuple(map(self._moved, rows)) if self._resident else rows
+        self._columns = None if columns is None else self._moved(columns)
+        self._kept: tuple[IntArray, tuple[Any, ...]] = np.empty(0, dtype=np.int64), ()
+        self._gram = self._curvature()
 
     def _place(self, device: torch.device) -> None:
         """Choose the array library: numpy has none of torch's overhead on small problems."""
@@ -69,80 +82,110 @@ class LogisticProblem:
         self.xp = torch
         self._moved = functools.partial(torch.tensor, dtype=dtype, device=device)
 
-    def _fits(self) -> bool:
+    def _fits(self, n_problems: int) -> bool:
         """Return whether the device holds all rows."""
         free = free_bytes(self.device)
-        return free is None or 8 * self.n * (self.d + self.n_outputs + 1) <= free // FREE_SHARE
+        columns = self.d + n_problems * (self.n_outputs + 1)
+        return free is None or 8 * self.n * columns <= free // FREE_SHARE
 
-    def _parts(self) -> Iterator[tuple[Any, Any, Any]]:
+    def _parts(self, active: IntArray) -> Iterator[tuple[Any, Any, Any]]:
         """Yield features, targets and weights on the device: all rows at once where they fit."""
+        x, y, v = self._rows
+        if len(active) < len(v):
+            if not np.array_equal(active, self._kept[0]):
+                self._kept = active, (y[:, active], v[active])
+            y, v = self._kept[1]
         if self._resident:
-            yield self._rows
+            yield x, y, v
             return
         for part in row_blocks((self.n, self.d), STREAMED_BYTES, itemsize=8):
-            x, y, v = (self._moved(rows[part]) for rows in self._rows)
-            yield x, y, v
+            yield self._moved(x[part]), self._moved(y[:, :, part]), self._moved(v[:, part])
 
-    def _inverse_root(self) -> Any:
-        """Return R^-1 of the curvature bound; the identity where a D x D matrix does not pay."""
-        identity = self._moved(np.eye(self.d))
+    def _curvature(self) -> Any:
+        """Return the bound of the curvature; nothing where a D x D matrix does not pay."""
         if self.d > min(MAX_PRECONDITIONED, 2 * self.n):
-            return identity
+            return None
         bound = 0.25 if self.n_outputs == 1 else 0.5
-        gram = bound * sum((x * v).T @ x for x, _, v in self._parts())
+        every = np.arange(len(self._rows[2]))
+        return bound * sum((x.T * v.mean(0)) @ x for x, _, v in self._parts(every))
+
+    def _inverse_root(self, l2: float) -> Any:
+        """Return R^-1 of the curvature and a penalty; None for the identity."""
+        if self._gram is None:
+            return None
+        identity = self._moved(np.eye(self.d))
         # Directions without variance keep a curvature, or the root would not exist.
-        floor = max(self.l2, 1e-10 * float(gram.diagonal().max()), 1e-300)
-        return self.xp.linalg.inv(self.xp.linalg.cholesky(gram + floor * identity))
+        floor = max(l2, 1e-10 * float(self._gram.diagonal().max()), 1e-300)
+        return self.xp.linalg.inv(self.xp.linalg.cholesky(self._gram + floor * identity))
 
-    def minimize(self, max_iter: int, tol: float) -> tuple[FloatArray, FloatArray, float, int]:
-        """Return (coef (C, D), intercept (C,), objective, iterations)."""
-        from scipy.optimize import minimize
-
-        result = minimize(
-            self._objective,
-            np.zeros(self.n_outputs * (self.d + 1)),
-            jac=True,
-            method="L-BFGS-B",
-            # Only the gradient decides: a flat objective may still move the coefficients.
-            options={"maxiter": max_iter, "maxfun": 2 * max_iter, "gtol": tol, "ftol": 0.0},
+    def minimize(self, l2: float, max_iter: int, tol: float) -> Solutions:
+        """Minimise all objectives at one penalty."""
+        n_problems, to_weights = len(self._rows[2]), self._inverse_root(l2)
+        shape = (n_problems, self.n_outputs, self.d + 1)
+        found = minimize_together(
+            lambda flat, active: self._objective(flat, active, l2, to_weights),
+            np.zeros((n_problems, self.n_outputs * (self.d + 1))),
+            max_iter,
+            tol,
         )
-        solution = self._moved(result.x).reshape(self.n_outputs, self.d + 1)
-        coef = self._back(solution[:, :-1] @ self.to_weights)
-        return coef, self._back(solution[:, -1]), float(result.fun), int(result.nit)
+        parameters = self._moved(found.parameters).reshape(shape)
+        coef = self._scaled(_times(parameters[:, :, :-1], to_weights), np.arange(n_problems))
+        intercept = parameters[:, :, -1]
+        return Solutions(self._back(coef), self._back(intercept), found.values, found.steps)
 
-    def _objective(self, flat: FloatArray) -> tuple[float, FloatArray]:
-        xp = self.xp
-        parameters = self._moved(flat).reshape(self.n_outputs, self.d + 1)
-        u, intercept = parameters[:, :-1], parameters[:, -1]
-        weights = u @ self.to_weights
-        loss, slopes = 0.0, xp.zeros_like(weights)
+    def _scaled(self, weights: Any, active: IntArray) -> Any:
+        """Return weights (A, C, D) of the shared features, or slopes of a problem's own weights."""
+        return weights if self._columns is None else weights * self._columns[active][:, None]
+
+    def _objective(
+        self, flat: FloatArray, active: IntArray, l2: float, to_weights: Any
+    ) -> tuple[FloatArray, FloatArray]:
+        xp, shape = self.xp, (len(active), self.n_outputs, self.d + 1)
+        parameters = self._moved(flat).reshape(shape)
+        own = _times(parameters[:, :, :-1], to_weights)
+        weights = self._scaled(own, active).swapaxes(0, 1).reshape(-1, self.d)
+        intercepts = parameters[:, :, -1:].swapaxes(0, 1)
+        loss, slopes = 0.5 * l2 * (own**2).sum((1, 2)), xp.zeros_like(weights)
         gradient = xp.zeros_like(parameters)
-        for x, y, v in self._parts():
-            scores = x @ weights.T + (intercept if self.fit_intercept else 0.0)
+        for x, y, v in self._parts(active):
+            scores = (weights @ x.T).reshape(y.shape)
+            if self.fit_intercept:
+                scores += intercepts
             fit, residual = self._cross_entropy(scores, y, v)
             loss = loss + fit
-            slopes += residual.T @ x
+            slopes += residual.reshape(len(weights), -1) @ x
             if self.fit_intercept:
-                gradient[:, -1] += residual.sum(0)
-        penalised = u @ self.penalty
-        gradient[:, :-1] = slopes @ self.to_weights.T + penalised
-        return float(loss + 0.5 * (u * penalised).sum()), self._back(gradient.reshape(-1))
+                gradient[:, :, -1] += residual.sum(2).T
+        slopes = self._scaled(slopes.reshape(shape[1], shape[0], -1).swapaxes(0, 1), active)
+        slopes = slopes + l2 * own
+        gradient[:, :, :-1] = slopes if to_weights is None else slopes @ to_weights.T
+        return self._back(loss), self._back(gradient.reshape(len(active), -1))
 
     def _cross_entropy(self, scores: Any, y: Any, v: Any) -> tuple[Any, Any]:
-        """Return the weighted cross-entropy of some rows, and its derivative by the scores."""
+        """Return the weighted cross-entropy (A,) of some rows, and its derivative by the scores."""
         xp = self.xp
         if self.n_outputs == 1:
-            log_partition = xp.logaddexp(scores, xp.zeros_like(scores))
-            loss = (v * (log_partition - y * scores)).sum()
+            small = xp.exp(-xp.abs(scores))  # so that no exponential overflows
+            log_partition = xp.log1p(small) + xp.where(scores > 0, scores, 0.0)
+            proba = xp.where(scores > 0, 1.0, small) / (1 + small)
         else:
-            top = xp.amax(scores, 1)[:, None]  # so that no exponential overflows
-            log_partition = top + xp.log(xp.exp(scores - top).sum(1)[:, None])
-            loss = (v * y * (log_partition - scores)).sum()
-        return loss, v * (xp.exp(scores - log_partition) - y)
+            top = xp.amax(scores, 0)
+            proba = xp.exp(scores - top)
+            total = proba.sum(0)
+            log_partition = top + xp.log(total)
+            proba /= total
+        loss = (v * (log_partition - (y * scores).sum(0))).reshape(len(v), -1).sum(1)
+        proba -= y
+        proba *= v
+        return loss, proba
 
     def _back(self, array: Any) -> FloatArray:
         on_host = array if self.xp is np else array.cpu().numpy()
         return np.array(on_host, dtype=np.float64)
+
+
+def _times(array: Any, root: Any) -> Any:
+    return array if root is None else array @ root
 
 
 def ridge(

@@ -13,7 +13,13 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from w2s_data.errors import FeatureError, InputError, ProbabilityError, SplitError
 from w2s_data.probes import solvers as _solvers
-from w2s_data.probes.linear import L2_GRID, LinearProbe, cross_fit_proba, stratified_folds
+from w2s_data.probes.linear import (
+    L2_GRID,
+    LinearProbe,
+    cross_fit_proba,
+    fit_together,
+    stratified_folds,
+)
 
 
 @pytest.fixture(params=[2, 5], ids=["binary", "multiclass"])
@@ -49,11 +55,28 @@ def test_reaches_the_optimum_of_scikit_learn(problem, l2, fit_intercept):
     np.testing.assert_array_equal(probe.predict(x), other.predict(x))
 
 
+@pytest.mark.parametrize("standardize", [True, False])
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_probes_fitted_together_are_those_fitted_alone(problem, rng, standardize, fit_intercept):
+    x, y = problem
+    x[:250, 1] = 2.0  # constant in the rows of the first
+    soft = rng.dirichlet(np.ones(len(np.unique(y))), size=len(x))
+    rows = [np.arange(250), np.arange(20, 300), np.arange(300), np.arange(290)]
+    labels = [y[rows[0]], soft[rows[1]], y, np.where(y == 0, 7, y)[rows[3]]]
+    probe = LinearProbe(standardize=standardize, fit_intercept=fit_intercept, device="cpu")
+    together = fit_together(probe, x, labels, rows)
+    for found, own, part in zip(together, labels, rows, strict=True):
+        alone = clone(probe).fit(x[part], own)
+        assert found.classes_.tolist() == alone.classes_.tolist()
+        np.testing.assert_allclose(found.predict_proba(x), alone.predict_proba(x), atol=1e-5)
+        assert found.loss_ == pytest.approx(alone.loss_, abs=1e-10)
+
+
 def test_rows_that_pass_through_in_blocks_give_the_same_probe(problem, monkeypatch):
     """What a GPU does with features that it cannot hold, on the CPU."""
     x, y = problem
     whole = LinearProbe(device="cpu").fit(x, y)
-    monkeypatch.setattr(_solvers.LogisticProblem, "_fits", lambda _: False)
+    monkeypatch.setattr(_solvers.LogisticProblems, "_fits", lambda *_: False)
     monkeypatch.setattr(_solvers, "STREAMED_BYTES", 8 * 8 * 70)
     np.testing.assert_allclose(LinearProbe(device="cpu").fit(x, y).coef_, whole.coef_, atol=1e-6)
 
