@@ -32,7 +32,7 @@ table["text"] += [f" {number}" for number in range(240)]
 table.loc[rng.random(240) < 0.4, ["mood", "stars"]] = None
 table.to_csv("reviews.csv", index=False)
 """
-# What a reader has at hand, where a page does not say how to get it.
+# Things that a reader has at hand, where a page does not say how to get them.
 GIVEN = {
     "gain": """
 import json

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from w2s_data.compute.context import Compute
 from w2s_data.compute.engines import make_engine
 from w2s_data.compute.memory import MemoryLimit
-from w2s_data.compute.tracking import Tracking, headline, start_trackers
+from w2s_data.compute.tracking import Tracking, start_trackers
 from w2s_data.errors import (
     EmptyDataError,
     InputError,
@@ -329,7 +329,7 @@ def _run_stage(
 def _record(
     pipeline: Pipeline, observer: Observer, stage: Stage, result: StageResult, tracking: Tracking
 ) -> None:
-    tracking.log(stage.name, headline(result.summary))
+    tracking.stage(stage.name, result.summary)
     pipeline.summaries[stage.name] = result.summary
     if not result.fresh:
         pipeline.computed.add(stage.name)

@@ -16,8 +16,8 @@ from sklearn.utils import estimator_checks
 import w2s_data
 from w2s_data import LinearProbe, OverlapDetector, RidgeProbe, TfidfEncoder
 
-# What a detector is fitted on are probabilities, several splits or several models, so that the
-# checks that fit (X, y) do not apply to it. Probes and encoders pass those in tests of their own.
+# Detectors are fitted on probabilities, on several splits or several models, so that the checks
+# that fit (X, y) do not apply to them. Probes and encoders pass those in tests of their own.
 UNFITTED = (
     estimator_checks.check_no_attributes_set_in_init,
     estimator_checks.check_get_params_invariance,

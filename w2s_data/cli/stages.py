@@ -153,7 +153,6 @@ def _make(
 ) -> Run:
     """Open the run that `data` is or make one, embed it, and run a stage."""
     from w2s_data.audit import computing
-    from w2s_data.compute.tracking import headline
     from w2s_data.stages.checks import Known, check_compute, check_stages
     from w2s_data.stages.embedding import embed_stage, planned_roles
     from w2s_data.stages.opening import open_run
@@ -193,7 +192,7 @@ def _make(
             result = function_of(TEACH, task)(run, teaching, compute)
         if stage not in (EMBED, TEACH):
             result = function_of(stage, task)(run, settings, compute, **extra)
-        compute.tracking.log(stage.name, headline(result.summary))
+        compute.tracking.stage(stage.name, result.summary)
     _show(run, stage, result)
     return run
 
@@ -207,7 +206,6 @@ def add_stage(
 ) -> StageResult:
     """Run a stage on an existing run, print its result and rewrite the report."""
     from w2s_data.audit import computing
-    from w2s_data.compute.tracking import headline
     from w2s_data.run import Run
     from w2s_data.stages.checks import Known, check_compute, check_stages, check_writable
     from w2s_data.stages.embedding import planned_roles
@@ -229,7 +227,7 @@ def add_stage(
         run.seed = running.seed
     with computing(running, run, progress) as compute:
         result = function_of(stage, task)(run, settings, compute)
-        compute.tracking.log(stage.name, headline(result.summary))
+        compute.tracking.stage(stage.name, result.summary)
     _show(run, stage, result)
     _finish(run)
     return result

@@ -34,8 +34,8 @@ class Tracking:
     reached is no reason to lose a training.
     """
 
-    def __init__(self, trackers: Mapping[str, Any] | None = None) -> None:
-        self.trackers = dict(trackers or {})
+    def __init__(self) -> None:
+        self.trackers: dict[str, Any] = {}
         # wandb drops what comes for an earlier step, so that stages and methods share one count.
         self._step = 0
 
@@ -49,6 +49,11 @@ class Tracking:
         if sent:
             self._each(lambda tracker: tracker.log(sent, step=self._step))
             self._step += 1
+
+    def stage(self, name: str, summary: Mapping[str, Any]) -> None:
+        """Send the main numbers of a finished stage."""
+        if self.trackers:
+            self.log(name, headline(summary))
 
     def finish(self) -> None:
         """Close all trackers."""
@@ -129,11 +134,13 @@ def start_trackers(names: Sequence[str], folder: Path) -> Iterator[Tracking]:
     InputError
         If one of them cannot be started, for want of a login for example.
     """
-    # Of several processes that train together, the first tells.
+    # Where several processes train together, the first one tells.
     names = names if os.environ.get("RANK", "0") == "0" else ()
     check_trackers(names)
-    tracking = Tracking({name: _start(name, folder) for name in names})
+    tracking = Tracking()
     try:
+        for name in names:
+            tracking.trackers[name] = _start(name, folder)
         yield tracking
     finally:
         tracking.finish()
