@@ -35,6 +35,12 @@ class Truth:
     groups: IntArray | None = None  # (n,), group codes from 0
     n_groups: int = 0
 
+    @property
+    def members(self) -> list[IntArray]:
+        """Items of each group."""
+        assert self.groups is not None
+        return [np.flatnonzero(self.groups == group) for group in range(self.n_groups)]
+
     def part(self, items: slice) -> Truth:
         """Select some items."""
         groups = None if self.groups is None else self.groups[items]
@@ -43,6 +49,7 @@ class Truth:
 
 # (probabilities (S, n, C), Truth) -> array (S, n, K), to be summed over the items.
 Statistics = Callable[[FloatArray, Truth], FloatArray]
+Kind = tuple[Statistics, bool]  # whether the sums are taken by group
 
 
 @dataclass(frozen=True)
@@ -51,12 +58,16 @@ class Metric:
 
     name: str
     statistics: Statistics
-    # Weighted sums (..., K) -> the metric (...,); NaN where it is undefined.
+    # Weighted sums (..., K), by group (..., G, K) -> the metric (...,); NaN where it is undefined.
     value: Callable[[FloatArray], FloatArray]
+    by_group: bool = False  # the sums are taken in each of G groups
 
     def measure(self, proba: FloatArray, truth: Truth) -> FloatArray:
         """Compute the metric (S,) of probabilities (S, n, C)."""
-        return self.value(self.statistics(proba, truth).sum(axis=1))
+        every = np.ones((1, proba.shape[1]))
+        groups = truth.members if self.by_group else None
+        tables = self.statistics(proba, truth)
+        return self.value(np.stack([_weighted(every, own, groups)[0] for own in tables]))
 
 
 def _hits(proba: FloatArray, truth: Truth) -> FloatArray:
@@ -91,18 +102,9 @@ def _mean_f1(sums: FloatArray) -> FloatArray:
     return _ratio(total, (occurring > 0).sum(axis=-1))
 
 
-def _group_counts(proba: FloatArray, truth: Truth) -> FloatArray:
-    """Hits of each group, then its items."""
-    assert truth.groups is not None
-    inside = _one_hot(truth.groups, truth.n_groups)
-    inside = np.broadcast_to(inside, (*proba.shape[:2], truth.n_groups))
-    return np.concatenate([_hits(proba, truth)[..., None] * inside, inside], axis=-1)
-
-
 def _worst(sums: FloatArray) -> FloatArray:
-    hits, items = np.split(sums, 2, axis=-1)
     # A resample may hold no item of a small group: it does not count then.
-    worst = _ratio(hits, items, otherwise=np.inf).min(axis=-1)
+    worst = _ratio(sums[..., 0], sums[..., 1], otherwise=np.inf).min(axis=-1)
     return np.where(np.isinf(worst), np.nan, worst)
 
 
@@ -166,7 +168,7 @@ LOG_LOSS = Metric("log_loss", _losses, _mean_over_items)
 # Correlated Receiver Operating Characteristic Curves*, Biometrics 1988.
 AUROC = Metric("auroc", _won_pairs, _mean_over_items)
 # Least accuracy of a group, in [0, 1]; on average too low, the more so with small groups.
-WORST_GROUP = Metric("worst_group", _group_counts, _worst)
+WORST_GROUP = Metric("worst_group", _hits_and_items, _worst, by_group=True)
 # Expected calibration error, sum over bins of (n_b / n) |accuracy - confidence|, in [0, 1]; 0 is
 # best. Biased upwards where bins hold few items. Guo et al., *On Calibration of Modern Neural
 # Networks*, ICML 2017, equation 3.
@@ -177,11 +179,9 @@ def group_accuracy(group: int) -> Metric:
     """Create the accuracy in one group, in [0, 1]; NaN if the group has no item."""
 
     def value(sums: FloatArray) -> FloatArray:
-        hits, items = np.split(sums, 2, axis=-1)
-        return _ratio(hits[..., group], items[..., group])
+        return _mean_over_items(sums[..., group, :])
 
-    # The statistics of all groups, so that a bootstrap sums them once for every group.
-    return Metric("group", _group_counts, value)
+    return Metric("group", _hits_and_items, value, by_group=True)
 
 
 @dataclass(frozen=True)
@@ -198,50 +198,58 @@ class ItemBootstrap:
     ) -> list[tuple[FloatArray, FloatArray]]:
         """Compute each metric of probabilities (S, n, C): (S,), and (S, B) in B resamples."""
         # Metrics that share their statistics, as the groups do, share the products too.
-        kinds = list(dict.fromkeys(metric.statistics for metric in metrics))
-        sums: dict[Statistics, list[FloatArray]] = {kind: [] for kind in kinds}
-        waiting: list[tuple[Statistics, FloatArray]] = []
+        kinds = list(dict.fromkeys((metric.statistics, metric.by_group) for metric in metrics))
+        sums: dict[Kind, list[FloatArray]] = {kind: [] for kind in kinds}
+        waiting: list[tuple[Kind, FloatArray]] = []
         for kind, seed in itertools.product(kinds, range(len(proba))):
-            table = self._table(kind, proba[[seed]], truth)
-            waiting.append((kind, table))
-            if sum(each.nbytes for _, each in waiting) > TABLE_BYTES:
-                self._add_sums(sums, waiting)
-        if waiting:
-            self._add_sums(sums, waiting)
+            waiting.append((kind, self._table(kind[0], proba[[seed]], truth)))
+            if sum(table.nbytes for _, table in waiting) > TABLE_BYTES:
+                self._add_sums(sums, waiting, truth)
+        self._add_sums(sums, waiting, truth)
         values = []
         for metric in metrics:
-            own = np.stack(sums[metric.statistics])  # (S, 1 + B, K)
+            own = np.stack(sums[metric.statistics, metric.by_group])  # (S, 1 + B, ...)
             values.append((metric.value(own[:, 0]), metric.value(own[:, 1:])))
         return values
 
-    def _table(self, kind: Statistics, proba: FloatArray, truth: Truth) -> FloatArray:
+    def _table(self, statistics: Statistics, proba: FloatArray, truth: Truth) -> FloatArray:
         """Return the statistics (n, K) of one seed, computed some items at a time."""
         # Pairs are between all items.
-        starts = range(0, self.n, self.n if kind is _won_pairs else STATISTICS_ROWS)
-        parts = (slice(start, start + starts.step) for start in starts)
-        return np.concatenate([kind(proba[:, part], truth.part(part))[0] for part in parts])
+        size = self.n if statistics is _won_pairs else STATISTICS_ROWS
+        table: FloatArray | None = None
+        for start in range(0, self.n, size):
+            part = slice(start, start + size)
+            own = statistics(proba[:, part], truth.part(part))[0]
+            if table is None:
+                table = np.empty((self.n, own.shape[1]))
+            table[part] = own
+        assert table is not None
+        return table
 
     def _add_sums(
-        self, sums: dict[Statistics, list[FloatArray]], waiting: list[tuple[Statistics, FloatArray]]
+        self,
+        sums: dict[Kind, list[FloatArray]],
+        waiting: list[tuple[Kind, FloatArray]],
+        truth: Truth,
     ) -> None:
-        """Sum the waiting tables over all items, then in each resample, (1 + B, K) of each."""
-        kinds, tables = zip(*waiting, strict=True)
+        """Sum the waiting tables over all items, then in each resample, (1 + B, ...) of each."""
+        members = truth.members if any(by_group for (_, by_group), _ in waiting) else None
+        parts: list[list[FloatArray]] = [[] for _ in waiting]
+        for counts in itertools.chain([np.ones((1, self.n))], self._resamples() if waiting else ()):
+            for ((_, by_group), table), own in zip(waiting, parts, strict=True):
+                own.append(_weighted(counts, table, members if by_group else None))
+        for (kind, _), own in zip(waiting, parts, strict=True):
+            sums[kind].append(np.concatenate(own))
         waiting.clear()
-        borders = np.cumsum([table.shape[1] for table in tables])[:-1]
-        table = np.concatenate(tables, axis=1) if len(tables) > 1 else tables[0]
-        del tables  # they are as large as the joint one
-        both = np.vstack([table.sum(axis=0), *self._resampled(table)])
-        for kind, own in zip(kinds, np.split(both, borders, axis=1), strict=True):
-            sums[kind].append(own)
 
-    def _resampled(self, table: FloatArray) -> Iterator[FloatArray]:
-        """Yield the sums (b, K) of a table (n, K) in some resamples at a time."""
+    def _resamples(self) -> Iterator[FloatArray]:
+        """Yield the counts (b, n) of some resamples at a time."""
         kept = self._all_counts if self.n * self.n_resamples <= self.kept_bytes else None
         size = max(1, DRAWN_BYTES // (8 * self.n))
         for start in range(0, self.n_resamples, size):
             stop = min(start + size, self.n_resamples)
             counts = self._drawn(start, stop) if kept is None else kept[start:stop]
-            yield counts.astype(np.float64) @ table
+            yield counts.astype(np.float64)
 
     @cached_property
     def _all_counts(self) -> IntArray:
@@ -256,6 +264,17 @@ class ItemBootstrap:
             drawn = np.random.default_rng([self.seed, number]).integers(self.n, size=self.n)
             counts[row] = np.bincount(drawn, minlength=self.n)
         return counts
+
+
+def _weighted(
+    weights: FloatArray, table: FloatArray, groups: Sequence[IntArray] | None
+) -> FloatArray:
+    """Sum a table (n, K) by weights (b, n): (b, K), or (b, G, K) over the items of each group."""
+    if groups is None:
+        return np.asarray(weights @ table)
+    # Group by group: as columns of the table, most of whose cells would be 0, 20 groups would take
+    # 20 times the memory.
+    return np.stack([weights[:, own] @ table[own] for own in groups], axis=1)
 
 
 def _one_hot(codes: IntArray, size: int) -> FloatArray:

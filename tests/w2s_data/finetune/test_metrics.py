@@ -156,13 +156,14 @@ def test_metrics_do_not_depend_on_the_order_and_stay_in_range(rng, metric):
 
 def test_replicates_do_not_depend_on_the_blocks(rng, monkeypatch):
     proba, labels = drawn(rng)
-    truth = Truth(labels, 4)
-    whole = ItemBootstrap(300, 50, 0).measure([MACRO_F1], proba, truth)[0][1]
+    truth = Truth(labels, 4, rng.integers(3, size=300), 3)
+    metrics = [MACRO_F1, WORST_GROUP]
+    whole = [drawn for _, drawn in ItemBootstrap(300, 50, 0).measure(metrics, proba, truth)]
     monkeypatch.setattr("w2s_data.finetune.metrics.COUNT_BYTES", 0)
     monkeypatch.setattr("w2s_data.finetune.metrics.DRAWN_BYTES", 8 * 300 * 7)
     monkeypatch.setattr("w2s_data.finetune.metrics.TABLE_BYTES", 0)
     monkeypatch.setattr("w2s_data.finetune.metrics.STATISTICS_ROWS", 70)
-    in_blocks = ItemBootstrap(300, 50, 0).measure([MACRO_F1], proba, truth)[0][1]
+    in_blocks = [drawn for _, drawn in ItemBootstrap(300, 50, 0).measure(metrics, proba, truth)]
     np.testing.assert_allclose(whole, in_blocks)
 
 
