@@ -72,7 +72,7 @@ class Tracking:
 
 def _call(send: Callable[[Any], None], tracker: Any) -> None:
     """Call a tracker of accelerate, whose words do not belong into what a command prints."""
-    # Its logger asks for this state, which every training of a whole model makes anew.
+    # Its logger asks for this state, which every training of a whole model makes again.
     require("accelerate", "train").PartialState()
     with redirect_stdout(sys.stderr):  # trackio prints
         send(tracker)

@@ -1,6 +1,6 @@
 """Linear layers in bfloat16 on a CPU, whose weights are laid out once for its instructions.
 
-torch lays out the weights of a linear layer anew in every call, and writes and reads the states
+torch lays out the weights of a linear layer again in every call, and writes and reads the states
 between a layer and its activation. Imported only where a model is loaded.
 """
 
