@@ -543,7 +543,10 @@ def test_every_dependency_is_pinned():
 def test_every_dependency_has_its_reason():
     page = (ROOT / "docs" / "dependencies.md").read_text()
     listed = re.findall(r"^\| (?:`\w+` \| )?([a-z][\w-]+) \| \S", page, flags=re.MULTILINE)
-    needed = {canonicalize_name(one.name) for one in requirements("hub", "ray", "train")}
+    needed = {
+        canonicalize_name(one.name)
+        for one in requirements("hub", "ray", "train", "onnx", "openvino")
+    }
     assert set(listed) - {"library", "extra"} == needed
 
 
@@ -551,7 +554,7 @@ def test_lowest_versions_are_those_that_are_tried():
     versions = pins("constraints-lowest.txt")
     lowest = {
         canonicalize_name(requirement.name): bound.version
-        for requirement in requirements("hub", "ray", "train")
+        for requirement in requirements("hub", "ray", "train", "onnx", "openvino")
         for bound in requirement.specifier
         if bound.operator == ">="
     }

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
 DISTRIBUTION = "w2s-data"
-USER_EXTRAS = ("hub", "ray", "train")
+USER_EXTRAS = ("hub", "ray", "train", "onnx", "openvino")
 FAISS_DISTRIBUTIONS = ("faiss-gpu", "faiss-cpu", "faiss-gpu-cu12", "faiss")
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from w2s_data.encoders.base import Kind
 from w2s_data.encoders.recipe import POOLER
@@ -59,6 +59,21 @@ def number_of_layers(config: Any, kind: Kind) -> int | None:
     return n_layers if isinstance(n_layers, int) else None
 
 
+class StateModel(Protocol):
+    """Something that computes one hidden state: the model in torch, or in another runtime."""
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the inputs."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of inputs with a fraction."""
+
+    def hidden(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Compute the hidden state (items, positions, dimensions) of one batch."""
+
+
 class Backbone:
     """A pretrained model that computes one of its hidden states and nothing above it.
 
@@ -84,6 +99,7 @@ class Backbone:
         self.n_layers = number_of_layers(config, kind)
         self.model.eval().requires_grad_(False).to(device)
         self.stops_early = False
+        self._hook: Any = None  # that stops the model
 
     @property
     def device(self) -> torch.device:
@@ -102,9 +118,18 @@ class Backbone:
                 self.model(**inputs)
             except _ReachedError as reached:
                 return reached.hidden
-        if self.layer in (self.n_layers, -1):  # -1 where the number of layers is unknown
-            return hidden_state(self.model, inputs, None, self.pooling)
-        return hidden_state(self.model, inputs, self.layer, self.pooling)
+        return hidden_state(self.model, inputs, None if self.is_last else self.layer, self.pooling)
+
+    @property
+    def is_last(self) -> bool:
+        """Whether the hidden state is the model's last one."""
+        return self.layer in (self.n_layers, -1)  # -1 where the number of layers is unknown
+
+    def run_through(self) -> None:
+        """Stop no more at the hidden state, by an exception that exporters cannot follow."""
+        if self.stops_early:
+            self._hook.remove()
+            self.stops_early = False
 
     def drop_unneeded_layers(self, probe: Mapping[str, torch.Tensor]) -> None:
         """Drop the layers above the hidden state, unless that changes the hidden state.
@@ -117,7 +142,7 @@ class Backbone:
         if layers is None or self.layer >= len(layers):
             return
         whole = self.hidden(probe)
-        hook = layers[self.layer].register_forward_pre_hook(_stop, with_kwargs=True)
+        self._hook = layers[self.layer].register_forward_pre_hook(_stop, with_kwargs=True)
         self.stops_early = True
         cut = self.hidden(probe)
         # Wide enough for half precision; another hidden state differs by much more.
@@ -125,8 +150,7 @@ class Backbone:
         if whole.shape == cut.shape and torch.allclose(cut, whole, rtol=0, atol=tolerance):
             del layers[self.layer + 1 :]
         else:
-            hook.remove()
-            self.stops_early = False
+            self.run_through()
             logger.info("hidden state %d needs all layers of this model", self.layer)
 
     def _layers(self) -> torch.nn.ModuleList | None:

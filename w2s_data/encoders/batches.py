@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Protocol
@@ -13,7 +13,7 @@ import numpy as np
 
 from w2s_data.compute.base import Advance
 from w2s_data.compute.device import is_lost, is_out_of_memory, release_memory
-from w2s_data.encoders.backbone import Backbone
+from w2s_data.encoders.backbone import StateModel
 from w2s_data.encoders.base import ItemError, describe
 from w2s_data.errors import EncoderError, first_line
 from w2s_data.utils.typing import BoolArray, FloatArray, IntArray
@@ -28,7 +28,7 @@ class Reading(NamedTuple):
     """Costs of some items, and the function that computes a batch of them."""
 
     costs: IntArray  # of each item (N,), in the unit of the budget
-    compute: Callable[[Backbone, IntArray], FloatArray]  # model, rows (n,) -> vectors (n, D)
+    compute: Callable[[StateModel, IntArray], FloatArray]  # model, rows (n,) -> vectors (n, D)
     cut: BoolArray | None = None  # items (N,) of which the model reads the beginning only
     limit: int | None = None  # of what is read of those, in the unit of the budget
     flat: BoolArray | None = None  # items (N,) without content, known once they are computed
@@ -45,17 +45,17 @@ class Budgeted(Protocol):
 
 
 @contextmanager
-def lanes(replicas: list[Backbone]) -> Iterator[list[Backbone]]:
+def lanes(replicas: Sequence[StateModel]) -> Iterator[list[StateModel]]:
     """Yield one model per device, or per core of a CPU."""
     import torch
 
     if replicas[0].device.type != "cpu":
-        yield replicas
+        yield list(replicas)
         return
     cores = torch.get_num_threads()
     torch.set_num_threads(1)  # for the threads that are started from here on
     try:
-        yield replicas * (cores if len(replicas) == 1 else 1)
+        yield list(replicas) * (cores if len(replicas) == 1 else 1)
     finally:
         torch.set_num_threads(cores)
 
@@ -82,7 +82,7 @@ class Batches:
         """Hand out no further batches."""
         self._stopped = True
 
-    def run(self, backbone: Backbone) -> None:
+    def run(self, backbone: StateModel) -> None:
         """Compute batches on one device until none is left, or one failed anywhere."""
         import torch
 
@@ -109,7 +109,7 @@ class Batches:
     def _cost(self, places: IntArray) -> int:
         return max(1, int(self.costs[places[0]]))
 
-    def _compute(self, backbone: Backbone, batch: IntArray) -> None:
+    def _compute(self, backbone: StateModel, batch: IntArray) -> None:
         try:
             computed = self.reading.compute(backbone, self.rows[batch])
         except RuntimeError as error:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from w2s_data.encoders.backbone import Backbone, resolve_layer
+from w2s_data.encoders.backbone import StateModel, resolve_layer
 from w2s_data.encoders.base import ItemError, Kind
 from w2s_data.encoders.batches import Reading
 from w2s_data.encoders.images import is_flat, open_images
@@ -30,7 +30,7 @@ class ImageEncoder(PretrainedEncoder):
 
     Parameters
     ----------
-    model, layer, normalize, dtype, device, revision, trust_remote_code
+    model, layer, normalize, dtype, device, backend, min_agreement, revision, trust_remote_code
         As for `TextEncoder`.
     pooling : "auto", "mean", "cls" or "pooler"
         Mean over all positions, class token included; the first position; or the model's own pooled
@@ -68,6 +68,8 @@ class ImageEncoder(PretrainedEncoder):
         normalize: bool = False,
         dtype: str = "auto",
         device: str | torch.device = "auto",
+        backend: str = "torch",
+        min_agreement: float = 0.98,
         batch_size: int = 32,
         revision: str | None = None,
         trust_remote_code: bool = False,
@@ -78,6 +80,8 @@ class ImageEncoder(PretrainedEncoder):
         self.normalize = normalize
         self.dtype = dtype
         self.device = device
+        self.backend = backend
+        self.min_agreement = min_agreement
         self.batch_size = batch_size
         self.revision = revision
         self.trust_remote_code = trust_remote_code
@@ -87,20 +91,20 @@ class ImageEncoder(PretrainedEncoder):
         recipe = image_recipe(config, self.pooling, last_layer=layer == last)
         return replace(recipe, normalize=self.normalize)
 
-    def _load_reader(self) -> ImageReader:
+    def _load_reader(self, model: Any) -> ImageReader:  # noqa: ARG002
         return ImageReader(self._source())
 
     def _budget(self) -> int:
         return self.batch_size
 
-    def _probe(self, backbone: Backbone) -> Mapping[str, torch.Tensor]:
+    def _probe(self, backbone: StateModel) -> Mapping[str, torch.Tensor]:
         reader: ImageReader = self.reader_
         return reader.batch(reader.example(), np.zeros(1, int), backbone.device, backbone.dtype)
 
     def _read(self, items: list[Any]) -> Reading:
         flat = np.zeros(len(items), dtype=bool)
 
-        def compute(backbone: Backbone, rows: IntArray) -> FloatArray:
+        def compute(backbone: StateModel, rows: IntArray) -> FloatArray:
             try:
                 images = open_images([items[row] for row in rows], "RGB")
             except ItemError as error:

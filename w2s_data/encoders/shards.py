@@ -34,13 +34,14 @@ class Encoded(NamedTuple):
 
 
 def resolved_encoder(encoder: Encoder, engine: Engine) -> Encoder:
-    """Return an encoder whose device and dtype are no longer "auto", as workers will use it."""
+    """Return an encoder whose device, backend and dtype are settled, as workers will use it."""
     if engine.name == "local" or not isinstance(encoder, PretrainedEncoder):
         return encoder
     device = engine.place(str(encoder.device))
     # A clone carries no weights: each worker loads the model on its own machine.
     copy: PretrainedEncoder = clone(encoder)
     copy.set_params(device=device)
+    copy.set_params(backend=copy.resolved_backend())
     copy.set_params(dtype=copy.resolved_dtype())
     return copy
 

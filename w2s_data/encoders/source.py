@@ -8,6 +8,7 @@ import json
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -85,6 +86,15 @@ class Source:
         # The hub's cache keeps the files of a commit in a folder named after it.
         config_file = self.load(_cached_config_file, "configuration")
         return f"{self.model}@{Path(config_file).parent.name}"
+
+    def identity_ahead(self) -> Callable[[], str]:
+        """Start to hash the files of a local model; return a function that waits for the hash."""
+        if self.folder is None:
+            return self.identity
+        threads = ThreadPoolExecutor(max_workers=1)
+        hashed = threads.submit(self.identity)
+        threads.shutdown(wait=False)
+        return hashed.result
 
     def _files(self, folder: Path) -> dict[str, Path]:
         """Return the files that the vectors depend on, those of the model's parts included."""

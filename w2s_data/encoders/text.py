@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from w2s_data.encoders.backbone import Backbone, resolve_layer
+from w2s_data.encoders.backbone import StateModel, resolve_layer
 from w2s_data.encoders.base import Kind
 from w2s_data.encoders.batches import Reading
 from w2s_data.encoders.pretrained import PretrainedEncoder
@@ -57,12 +57,22 @@ class TextEncoder(PretrainedEncoder):
     prompt : str, optional
         Text to put before each text, or the name of one of the model's own prompts; by default
         the model's default prompt, if any.
-    dtype : "auto", "float32", "bfloat16" or "float16"
+    dtype : "auto", "float32", "bfloat16", "float16" or "int8"
         Precision of the model; "auto" is bfloat16 on CUDA and on CPUs that multiply it in hardware
-        (AVX512-BF16, AMX), float32 elsewhere. Pooling and the result are float32.
+        (AVX512-BF16, AMX), float32 elsewhere. "int8" takes backend "onnx". Pooling and the result
+        are float32.
     device : str or torch.device
         "auto" takes CUDA, then MPS, then the CPU. "auto" and "cuda" share the batches between all
         CUDA devices, each with the model in its memory; "cuda:1" takes one.
+    backend : "torch", "onnx" or "openvino"
+        What computes the model. The last two, onnxruntime and OpenVINO, are extras, and compute on
+        the CPU: "onnx" in float32 or int8, "openvino" in float32 or bfloat16; another precision
+        gives way to float32. A model is exported once and kept in the user's cache folder (or
+        ``W2S_CACHE``); one that cannot be exported is computed by torch, both with a warning in
+        the log.
+    min_agreement : float
+        Least mean cosine, in [0, 1], of vectors in int8 with those in float32, and least share of
+        a probe's accuracy that they keep, on a sample of the items; 0 takes any.
     max_tokens : int, optional
         Padded tokens in a batch. Halved, with a warning in the log, when memory runs out.
     revision : str, optional
@@ -74,8 +84,10 @@ class TextEncoder(PretrainedEncoder):
     ------
     EncoderError
         By `fit`, `spec` and `encode`, for an unknown model, layer or pooling, a model whose files
-        lack weights or ask for parts that cannot be run here, or a text that does not fit in memory
-        alone.
+        lack weights or ask for parts that cannot be run here, a text that does not fit in memory
+        alone, or vectors in int8 that are too far from those in float32.
+    MissingExtraError
+        For a backend that is not installed.
 
     Examples
     --------
@@ -106,6 +118,8 @@ class TextEncoder(PretrainedEncoder):
         prompt: str | None = None,
         dtype: str = "auto",
         device: str | torch.device = "auto",
+        backend: str = "torch",
+        min_agreement: float = 0.98,
         max_tokens: int | None = None,
         revision: str | None = None,
         trust_remote_code: bool = False,
@@ -118,6 +132,8 @@ class TextEncoder(PretrainedEncoder):
         self.prompt = prompt
         self.dtype = dtype
         self.device = device
+        self.backend = backend
+        self.min_agreement = min_agreement
         self.max_tokens = max_tokens
         self.revision = revision
         self.trust_remote_code = trust_remote_code
@@ -132,8 +148,8 @@ class TextEncoder(PretrainedEncoder):
             last_layer=layer == last,
         )
 
-    def _load_reader(self) -> TextReader:
-        return TextReader(self._source(), self.backbone_.model, self.recipe_)
+    def _load_reader(self, model: Any) -> TextReader:
+        return TextReader(self._source(), model, self.recipe_)
 
     def _prepare(self) -> None:
         reader: TextReader = self.reader_
@@ -146,7 +162,7 @@ class TextEncoder(PretrainedEncoder):
         on_cpu = self.backbone_.device.type == "cpu"
         return self.max_tokens or (_CPU_TOKENS if on_cpu else _GPU_TOKENS)
 
-    def _probe(self, backbone: Backbone) -> Mapping[str, torch.Tensor]:
+    def _probe(self, backbone: StateModel) -> Mapping[str, torch.Tensor]:
         reader: TextReader = self.reader_
         tokens = reader.read(["a", "a longer text"], self.limit_)
         return reader.batch(tokens, np.array([1, 0]), backbone.device)[0]
@@ -155,7 +171,7 @@ class TextEncoder(PretrainedEncoder):
         reader: TextReader = self.reader_
         tokens = reader.read(items, self.limit_)
 
-        def compute(backbone: Backbone, rows: IntArray) -> FloatArray:
+        def compute(backbone: StateModel, rows: IntArray) -> FloatArray:
             inputs, lengths = reader.batch(tokens, rows, backbone.device)
             return self._pooled(backbone, inputs, lengths, self.first_)
 

@@ -87,7 +87,7 @@ def recorded_encoder(encoder: Encoder) -> dict[str, Any]:
 def _fit(encoder: Encoder, dataset: W2SDataset, rows: IntArray | None) -> None:
     """Fit an encoder; name the remedies where it learns from the rows of one teacher alone."""
     try:
-        encoder.fit(fitting_items(dataset, rows))
+        encoder.fit(fitting_items(dataset, rows), _fitting_labels(dataset, rows))
     except ItemError:  # an item that cannot be read is no matter of how many there are
         raise
     except EncoderError as error:
@@ -125,6 +125,17 @@ def _zero_note(
 
 def fitting_items(dataset: W2SDataset, rows: IntArray | None = None) -> list[Any]:
     """Return the items that an encoder learns from: some rows, or all outside the test split."""
-    wanted = np.flatnonzero(np.isin(dataset.splits, ("labelled", "pool"))) if rows is None else rows
+    wanted = _fitting_rows(dataset, rows)
     columns = dataset.pairs if dataset.is_paired else (dataset.items,)
     return [column[row] for column in columns for row in wanted]
+
+
+def _fitting_labels(dataset: W2SDataset, rows: IntArray | None) -> IntArray | None:
+    """Return the classes of those items, -1 where they are not known; None where there are none."""
+    if dataset.is_paired or dataset.is_regression:
+        return None
+    return dataset.labels[_fitting_rows(dataset, rows)]
+
+
+def _fitting_rows(dataset: W2SDataset, rows: IntArray | None) -> IntArray:
+    return np.flatnonzero(np.isin(dataset.splits, ("labelled", "pool"))) if rows is None else rows

@@ -161,6 +161,11 @@ def _as_count(value: Any) -> Any:
     return number if type(number) is int and 1 <= number <= LARGEST_COUNT else None
 
 
+def _as_share(value: Any) -> Any:
+    number = _number(value)
+    return float(number) if is_number(number) and 0 <= number <= 1 else None
+
+
 def _as_flag(value: Any) -> Any:
     return {"true": True, "false": False}.get(str(value).lower())
 
@@ -251,6 +256,7 @@ Count = Annotated[int, Strict(), Field(ge=1, le=LARGEST_COUNT)]
 Seed = Annotated[int, Strict(), Field(ge=0, le=LARGEST_SEED)]
 Positive = Annotated[float, Strict(), Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Strict(), Field(gt=0, lt=1)]
+UpToOne = Annotated[float, Strict(), Field(ge=0, le=1)]
 BelowOne = Annotated[float, Strict(), Field(ge=0, lt=1)]
 Flag = Annotated[bool, Strict()]
 Text = Annotated[str, Strict(), Field(min_length=1)]
@@ -324,6 +330,11 @@ RoleText = Annotated[
 RoleCount = Annotated[
     dict[str, int],
     _by_role(_as_count, "an integer >= 1"),
+    Shell("[ROLE=]NUMBER", repeated=True),
+]
+RoleShare = Annotated[
+    dict[str, float],
+    _by_role(_as_share, "a number from 0 to 1"),
     Shell("[ROLE=]NUMBER", repeated=True),
 ]
 RoleFlag = Annotated[

@@ -13,15 +13,20 @@ from w2s_data.stages.fields import (
     Place,
     RoleCount,
     RoleFlag,
+    RoleShare,
     RoleText,
     Text,
+    UpToOne,
 )
 from w2s_data.stages.settings import Settings
 
 # Settings of an encoder, and the names of their parameters.
 ENCODER_SETTINGS = {
     name: {"encoder_prompt": "prompt"}.get(name, name)
-    for name in ("pooling", "max_length", "normalize", "encoder_prompt", "dtype", "analyzer")
+    for name in (
+        *("pooling", "max_length", "normalize", "encoder_prompt"),
+        *("dtype", "backend", "min_agreement", "analyzer"),
+    )
 }
 # Said of one role in TOML and of both in a shell.
 _POOLING = (
@@ -31,7 +36,12 @@ _POOLING = (
 _MAX_LENGTH = "Tokens kept of a text; as the model's own files say by default."
 _NORMALIZE = "Scale vectors to length 1; as the model's own files say by default."
 _PROMPT = "Text to put before each text, or the name of one of the model's prompts."
-_DTYPE = "Precision of pretrained encoders: auto, float32, bfloat16 or float16."
+_DTYPE = "Precision of pretrained encoders: auto, float32, bfloat16, float16 or int8."
+_BACKEND = "Library that computes pretrained encoders: torch, onnx or openvino."
+_AGREEMENT = (
+    "Least cosine of int8 vectors with those in float32, and least share of a probe's accuracy "
+    "that they keep; .98 by default."
+)
 _ANALYZER = "Terms of tfidf: word, char, or auto, which depends on the texts."
 
 
@@ -65,6 +75,8 @@ class EmbedSettings(Settings):
     normalize: RoleFlag | None = Field(None, description=_NORMALIZE)
     encoder_prompt: RoleText | None = Field(None, description=_PROMPT)
     dtype: RoleText | None = Field(None, description=_DTYPE)
+    backend: RoleText | None = Field(None, description=_BACKEND)
+    min_agreement: RoleShare | None = Field(None, description=_AGREEMENT)
     analyzer: RoleText | None = Field(None, description=_ANALYZER)
 
 
@@ -81,6 +93,8 @@ class ModelSettings(Settings):
     # An empty one stands for none, where the model has a default.
     encoder_prompt: Annotated[str, Strict()] | None = Field(None, description=_PROMPT)
     dtype: Text | None = Field(None, description=_DTYPE)
+    backend: Text | None = Field(None, description=_BACKEND)
+    min_agreement: UpToOne | None = Field(None, description=_AGREEMENT)
     analyzer: Text | None = Field(None, description=_ANALYZER)
 
 

@@ -20,6 +20,7 @@ from w2s_data.stages.fields import (
     Penalty,
     Shell,
     Text,
+    UpToOne,
     located,
 )
 from w2s_data.stages.labeller_settings import (
@@ -78,6 +79,8 @@ class EncoderTeacher(LearningSettings):
     normalize: Flag | None = Field(None, description="As in [weak].")
     encoder_prompt: Annotated[str, Strict()] | None = Field(None, description="As in [weak].")
     dtype: Text | None = Field(None, description="As in [weak].")
+    backend: Text | None = Field(None, description="As in [weak].")
+    min_agreement: UpToOne | None = Field(None, description="As in [weak].")
     analyzer: Text | None = Field(None, description="As in [weak].")
 
     @property

@@ -98,6 +98,8 @@ def test_settings_in_toml_are_those_of_the_shell(w2s, data, model, tmp_path):
         normalize = true
         encoder_prompt = "a "
         dtype = "float32"
+        backend = "torch"
+        min_agreement = 0.9
         [weak]
         encoder = "tfidf:4"
         analyzer = "char"
@@ -112,6 +114,7 @@ def test_settings_in_toml_are_those_of_the_shell(w2s, data, model, tmp_path):
     models = ("--strong", model, "--weak", "tfidf:4", "--label", "label", "-o", shell)
     settings = ("--pooling", "last", "--max-length", 9, "--normalize", "true", "--dtype", "float32")
     more = ("--encoder-prompt", "a ", "--analyzer", "char")
+    more += ("--backend", "torch", "--min-agreement", "0.9")
     code, _, err = w2s("-q", "embed", data, *models, *settings, *more)
     assert code == 0, err
     assert embedded(shell)["settings"] == embedded(tmp_path / "toml")["settings"]
@@ -141,7 +144,11 @@ REFUSED = [
     (("--strong", "MODEL", "--max-length", "99"), "max_length=99 is beyond the 32 positions"),
     (("--strong", "MODEL", "--normalize", "perhaps"), "normalize must be true or false"),
     (("--strong", "MODEL", "--pooling", "cls", "--pooling", "mean"), "each once"),
-    (("--strong", "MODEL", "--dtype", "int8"), "dtype must be 'auto', 'float32'"),
+    (("--strong", "MODEL", "--dtype", "int4"), "dtype must be 'auto', 'float32'"),
+    (("--strong", "MODEL", "--dtype", "int8"), "dtype 'int8' requires backend 'onnx'; got 'torch'"),
+    (("--strong", "MODEL", "--backend", "jax"), "backend must be 'torch', 'onnx' or 'openvino'"),
+    (("--strong", "MODEL", "--min-agreement", "2"), "min-agreement must be a number from 0 to 1"),
+    (("--weak", "tfidf", "--backend", "onnx"), "backend applies to none of the encoders"),
 ]
 
 
