@@ -41,7 +41,6 @@ ROOTS = {"w2s_data": ROOT, "w2s_selectors": ROOT / "selectors", "w2s_reports": R
 SAMPLE = ROOT / "build" / "sample" / "report.html"
 SUMMARIES = ROOT / ".ci" / "summaries.toml"
 METHOD = re.compile(r"^\| `(\w+)` \|(.*)$", flags=re.MULTILINE)
-FORMULA = re.compile(r"<p>\.\. math::\s+(.*?)</p>", flags=re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)\s#]+)(#[^)\s]*)?\)")
 
 
@@ -94,11 +93,6 @@ def on_page_markdown(markdown: str, page: Page, files: Files, **_: Any) -> str:
     return re.sub(r"\[([^\]]*)\] `", r"\1 `", LINK.sub(led, markdown))
 
 
-def on_page_content(html: str, **_: Any) -> str:
-    """Show formulas of docstrings as they are written, for the site loads no script to set them."""
-    return FORMULA.sub(r"<pre><code>\1</code></pre>", html).replace("<p>.. math::</p>", "")
-
-
 def names_of(package: str) -> Iterator[str]:
     """Yield the full paths of a package's public classes and functions, in their order."""
     root = ROOTS[package.partition(".")[0]]
@@ -147,7 +141,9 @@ def method(name: str, row: str) -> str:
     does, minds = (cell.strip() for cell in row.split("|", 1))
     return f"""# {name}
 
-It {does}. To mind: {minds}.
+It {does}.
+
+*To mind*: {minds}.
 
 ```bash
 w2s gain RUN --methods {name}
@@ -176,7 +172,7 @@ def summaries() -> str:
     for name, keys in described.items():
         own = [(key, words) for key, words in keys.items() if not key.startswith("_")]
         rows = [
-            f"| `{key}` | {kinds.get((name, key), '')} | {words.replace('|', '/')} |"
+            f"| `{key}` | {kinds.get((name, key)) or kinds.get(key, '')} | {words} |"
             for key, words in own
         ]
         title = f"{keys['_title']}: `{name}.json`" if "_title" in keys else "In every summary"
@@ -184,17 +180,17 @@ def summaries() -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def recorded_kinds() -> dict[tuple[str, str], str]:
+def recorded_kinds() -> dict[Any, str]:
     """Return the kind of value of each key, as the recorded runs of the tests have it."""
-    kinds: dict[tuple[str, str], str] = {}
+    kinds: dict[Any, str] = {}
     for recorded in sorted((ROOT / "tests" / "golden").glob("*.json")):
         for file, summary in json.loads(recorded.read_text())["said"].items():
-            if not isinstance(summary, dict):
+            if not file.endswith(".json"):
                 continue
             for key, value in summary.items():
-                place = (file.removesuffix(".json"), key)
-                # What is missing in one run may be there in the next.
-                kinds[place] = kind_of(value) or kinds.get(place, "")
+                # A key by itself stands for every file; one run may have what another lacks.
+                for place in ((file.removesuffix(".json"), key), key):
+                    kinds[place] = kind_of(value) or kinds.get(place, "")
     return kinds
 
 
