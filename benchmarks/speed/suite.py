@@ -53,6 +53,7 @@ PIECES = {  # name: script, function
     "kmeans": ("groups", "against_sklearn"),
     "probe": ("probe", "against_sklearn"),
     "ridge": ("ridge", "against_sklearn"),
+    "gain": ("gain", "against_numpy"),
     "bandit": ("bandit", "per_decision"),
     "stages": ("stages", "growth"),
     "report": ("stages", "report"),

@@ -60,8 +60,6 @@ class PairTask(HeadTask):
             raise InputError(
                 f"a pair has two orders; the weak labels have {self.pool.n_classes} classes"
             )
-        if self.settings.solver != "adam":
-            raise InputError("reward heads on pairs are trained with solver='adam'")
 
     @cached_property
     def scaling(self) -> Scaling:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from w2s_data.finetune.loop import Callback
 
 Tuning = Literal["head", "lora", "full"]
-Solver = Literal["adam", "lbfgs"]
+Solver = Literal["adam", "lbfgs", "auto"]
 Decay = Literal["linear", "cosine"]
 
 RESIDENT_BYTES = 2 * 2**30  # larger features stay where they are and are gathered batch by batch
@@ -51,7 +51,7 @@ _CONSTRAINTS = {
     "learning_rate": one_of(None, "auto") | between(0, 1, closed="right"),
     "batch_size": one_of(None) | whole(1, LARGEST_COUNT),
     "l2": one_of(None, "cv") | penalty,
-    "solver": one_of("adam", "lbfgs"),
+    "solver": one_of("adam", "lbfgs", "auto"),
     "patience": whole(1),
 }
 _ADAPTATION_CONSTRAINTS = {
@@ -211,10 +211,13 @@ class TrainingSettings:
         Penalty l2/2 |W|² on standardised features, as in `LinearProbe`. "cv", the default of heads,
         chooses it for the labels that a method trains on, on rows held out; see `choose_penalty`.
         Whole models take 1e-2, by which AdamW lets the weights of their head decay.
-    solver : {"adam", "lbfgs"}
-        "lbfgs" computes the optimum of the penalised cross-entropy, for methods that minimise
-        nothing else (`naive`, `bootstrap`, `overlap`, `crossfit`, `cosupervised`); epochs, seeds,
-        validation and callbacks then have no effect on a training.
+    solver : {"adam", "lbfgs", "auto"}
+        Of heads: "lbfgs" computes the optimum of the penalised cross-entropy, for methods that
+        minimise nothing else (`naive`, `stacked`, `bootstrap`, `overlap`, `crossfit`,
+        `cosupervised`); epochs, seeds, validation and callbacks then have no effect on a training.
+        "auto" does so where it can, and is three times as fast on 20,000 rows. Not the default,
+        since few steps suit noisy labels of rare classes: the optimum of weak labels was two
+        points worse on TREC, and as good on four other corpora.
     patience : int
         Epochs without a lower validation loss after which a seed stops.
     paired : bool

@@ -460,8 +460,16 @@ def test_lbfgs_reaches_the_optimum_for_label_objectives(name):
 )
 def test_lbfgs_is_refused_where_more_is_minimised(name):
     features, teachers, _ = problem(3, 3)
-    with pytest.raises(InputError, match=f"{name} minimises more .* use solver='adam'"):
+    with pytest.raises(InputError, match=f"{name} minimises more .* use solver='auto'"):
         fit(name, features, teachers, solver="lbfgs")
+
+
+def test_solver_auto_takes_steps_only_where_more_is_minimised():
+    features, teachers, _ = problem(3, 3)
+    of_naive, of_confidence = (
+        fit(name, features, teachers, solver="auto").history for name in ("naive", "confidence")
+    )
+    assert len(of_naive) == 0 < len(of_confidence)
 
 
 @pytest.mark.parametrize(

@@ -104,10 +104,18 @@ def test_validation_stops_a_reward_early(rng, reward):
     assert np.isfinite(model.proba(features)).all()
 
 
-def test_more_orders_than_two_and_other_solvers_are_refused(rng):
+def test_more_orders_than_two_are_refused(rng):
     features = rng.normal(size=(20, D)).astype(np.float32)
     with pytest.raises(InputError, match="the weak labels have 3 classes"):
         task_of(features, np.full((20, 1, 3), 1 / 3))
-    pool = Pool(np.full((20, 1, 2), 0.5), np.ones(20), ArrayFeatures(features))
-    with pytest.raises(InputError, match="solver='adam'"):
-        PairTask(pool, ResolvedSettings(solver="lbfgs"), "test")
+
+
+@pytest.mark.slow
+def test_steps_come_close_to_the_optimum_of_a_reward(rng, reward):
+    features, _, labels = bradley_terry(rng, 400, reward)
+    weak = np.eye(2)[labels][:, None]
+    solved, stepped = (
+        make_method("naive").fit(task_of(features, weak, l2=1e-2, **settings)).model.proba(features)
+        for settings in ({"solver": "lbfgs"}, {"epochs": 200, "learning_rate": 1e-2})
+    )
+    np.testing.assert_allclose(solved, stepped, atol=0.02)

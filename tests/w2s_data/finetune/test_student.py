@@ -71,7 +71,7 @@ def test_class_names_order_the_columns():
             InputError,
             "tuning must be 'head', 'lora' or 'full'; got 'haed'; did you mean 'head'",
         ),
-        ({"solver": "sgd"}, InputError, "solver must be 'adam' or 'lbfgs'; got 'sgd'"),
+        ({"solver": "sgd"}, InputError, "solver must be 'adam', 'lbfgs' or 'auto'; got 'sgd'"),
         ({"weak_proba": PROBA * np.nan}, ProbabilityError, "teacher 0 has NaN"),
         ({"weak_proba": 2 * PROBA}, ProbabilityError, r"teacher 0 leaves \[0, 1\]"),
         ({"weak_proba": PROBA[None, None]}, ProbabilityError, r"got \(1, 1, 60, 2\)"),

@@ -178,8 +178,8 @@ class HeadTask(Task):
     ) -> Model:
         basis = self._basis(capacity)
         l2 = float(self.settings.l2) * penalty
-        if self.settings.solver == "lbfgs":
-            return self._solve(objective, weight, l2, basis)
+        if (labels := self._fixed_labels(objective)) is not None:
+            return self._solve(labels, weight, l2, basis)
         n_features = self._features.shape[1] if basis is None else basis.shape[1]
         rngs = self.rngs(TRAINING)
         initial = self.initial_weights(n_features, INITIAL_SCALE / np.sqrt(n_features), rngs)
@@ -208,25 +208,35 @@ class HeadTask(Task):
         size = (n_features + 1, self.pool.n_classes)
         return np.stack([rng.uniform(-spread, spread, size) for rng in rngs])
 
-    def _solve(
-        self, objective: Objective, weight: FloatArray, l2: float, basis: Tensor | None
-    ) -> HeadModel:
-        """Compute each seed's optimum; seeds with the same rows and labels share it."""
-        if not isinstance(objective, LabelObjective) or objective.function is not cross_entropy:
+    def _fixed_labels(self, objective: Objective) -> Tensor | None:
+        """Return the labels of which the optimum is to be computed; None to take steps instead."""
+        if self.settings.solver == "adam":
+            return None
+        if isinstance(objective, LabelObjective) and objective.function is cross_entropy:
+            return objective.labels
+        if self.settings.solver == "lbfgs":
             raise InputError(
                 f"{self.name} minimises more than a cross-entropy with fixed labels: "
-                "use solver='adam'"
+                "use solver='auto' or 'adam'"
             )
-        labels = objective.labels if objective.labels.stride(0) else objective.labels[:1]
-        digests = [digest_array(own.cpu().numpy()) for own in labels]
-        keys = [
-            (digest_array(own), digests[seed if len(digests) > 1 else 0])
-            for seed, own in enumerate(weight)
-        ]
-        first = [keys.index(key) for key in dict.fromkeys(keys)]
-        own = labels[first] if len(labels) > 1 else labels
-        coef, intercept = self._optima(own, weight[first], l2, basis)
-        place = [list(dict.fromkeys(keys)).index(key) for key in keys]
+        return None
+
+    def _solve(
+        self, labels: Tensor, weight: FloatArray, l2: float, basis: Tensor | None
+    ) -> HeadModel:
+        """Compute each seed's optimum; seeds with the same rows and labels share it."""
+        if labels.stride(0) == 0:
+            labels = labels[:1]
+        digests = [digest_array(own.cpu().numpy()) for own in labels] * (
+            self.n_seeds // len(labels)
+        )
+        keys = [digest_array(own) + digest for own, digest in zip(weight, digests, strict=True)]
+        first = {key: seed for seed, key in reversed(list(enumerate(keys)))}
+        chosen = sorted(first.values())
+        coef, intercept = self._optima(
+            labels[chosen] if len(labels) > 1 else labels, weight[chosen], l2, basis
+        )
+        place = [chosen.index(first[key]) for key in keys]
         return HeadModel(coef[place], intercept[place], self.scaling)
 
     def _optima(
@@ -244,7 +254,9 @@ class HeadTask(Task):
                 yield part, block if basis is None else block @ basis
 
         numbers = torch.from_numpy(rows).to(self.device)
-        solved = solve_heads(blocks, labels[:, numbers].mT.contiguous(), mass, l2)
+        solved = solve_heads(
+            blocks, labels[:, numbers].mT.contiguous(), mass, l2, self.network_class.constant == 1
+        )
         coef = solved[0].mT
         if basis is not None:
             coef = basis @ coef
