@@ -9,6 +9,7 @@ from sklearn.linear_model import LogisticRegression
 
 from w2s_data import Run, TfidfEncoder, load_dataset
 from w2s_data.compute.context import Compute
+from w2s_data.compute.memory import MemoryLimit
 from w2s_data.errors import InputError
 from w2s_data.features.store import FeatureStore
 from w2s_data.stages.embedding import embed_stage
@@ -91,6 +92,16 @@ def teach(run, teachers, **settings):
 
 def times(run):
     return {path.name: path.stat().st_mtime_ns for path in (run.path / "teachers").glob("*")}
+
+
+def check_new_rows(run, frame):
+    """Teachers say of rows that arrive later what they say of the same rows in the pool."""
+    data = run.dataset()
+    weak, pool = weak_labels_of(run, data, compute()), data.rows("pool")
+    new = load_dataset(frame.iloc[pool][["text", "label"]], item="text", label="label")
+    labels, notes = weak.of_new(new_items(run, new, compute()))
+    assert notes == []
+    np.testing.assert_allclose(labels, weak.proba[pool], atol=1e-5)
 
 
 def test_a_probe_says_what_logistic_regression_says(run):
@@ -194,14 +205,17 @@ def test_an_encoder_learns_from_the_rows_of_its_teacher(run, frame):
     features = FeatureStore.open(run.path / "features" / stores["north"]).select(data.items)
     exact = TfidfEncoder(8).fit([data.items[row] for row in own])
     np.testing.assert_allclose(features.array(), exact.encode(data.items), atol=1e-5)
-    # Rows that arrive later are read by the same encoders.
-    weak, pool = weak_labels_of(run, data, compute()), data.rows("pool")
-    new = load_dataset(frame.iloc[pool][["text", "label"]], item="text", label="label")
-    labels, notes = weak.of_new(new_items(run, new, compute()))
-    assert notes == []
-    np.testing.assert_allclose(labels, weak.proba[pool], atol=1e-5)
+    check_new_rows(run, frame)
     teach(run, {"small": PROBE}, only=True)
     assert {path.name for path in run.path.glob("*/teacher-*")} == {stores["small"]}
+
+
+def test_an_encoder_follows_the_rows_that_memory_holds(run, frame, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(MemoryLimit, "rows", lambda *_: 24)
+        summary = teach(run, {"south": PROBE | {"train_on": {"source": ["south"]}}})
+    assert [one["n_taught"] for one in summary["teachers"]] == [24]
+    check_new_rows(run, frame)
 
 
 def test_specialists_know_their_part_and_hardly_speak_of_the_rest(run):
