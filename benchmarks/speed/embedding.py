@@ -1,4 +1,4 @@
-"""Text embedding beside sentence-transformers, and what the feature store costs on top.
+"""Text embedding beside sentence-transformers and the bare runtimes, and the cost of the store.
 
 Run ``python benchmarks/speed/embedding.py``; it prints a Markdown table. Sentences come from
 ``$W2S_DATA_HOME/sst2.parquet`` where that is set, otherwise they are made up with similar lengths.
@@ -12,16 +12,19 @@ import os
 import statistics
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 sys.path.append(str(Path(__file__).parents[1]))  # the helpers that both folders share
 from measure import Row, compared, in_fresh_process, interleaved, seconds, table
+from runtimes import onnx_loop, openvino_loop
 
 from w2s_data import FeatureStore, TextEncoder, embed
 
@@ -80,32 +83,93 @@ def check_same(ours: np.ndarray, theirs: np.ndarray, tolerance: float = 1e-4) ->
 def _encoding(library: str, count: int) -> Callable[[], object]:
     texts, folder = sentences(count), minilm_folder()
     if library == "ours":
-        encoder = TextEncoder(folder, device="cpu").fit(texts)
+        encoder = TextEncoder(folder, device="cpu", dtype="float32").fit(())
         return lambda: encoder.encode(texts)
     theirs = sentence_transformer(folder)
     return lambda: theirs.encode(texts, batch_size=64)
 
 
-def throughput(quick: bool = False) -> list[Row]:
-    """Encoding with all-MiniLM-L6-v2, float32, against sentence-transformers."""
-    count = 300 if quick else 2000
-    texts, folder = sentences(count), minilm_folder()
+# Settings of ours by name, and what each is compared with: the same precision, or the fastest.
+OURS: dict[str, tuple[dict[str, Any], str]] = {
+    "torch, float32": ({"dtype": "float32"}, "sentence-transformers, float32"),
+    "torch": ({}, "OpenVINO, bfloat16"),
+    "openvino": ({"backend": "openvino"}, "OpenVINO, bfloat16"),
+    "onnx": ({"backend": "onnx"}, "onnxruntime, float32"),
+    "onnx, int8": (
+        {"backend": "onnx", "dtype": "int8", "min_agreement": 0},
+        "onnxruntime, int8",
+    ),
+}
+
+
+def peers(folder: str) -> dict[str, Callable[[list[str]], np.ndarray]]:
+    """What others offer; the backends of sentence-transformers need another transformers."""
     theirs = sentence_transformer(folder)
-    ours = TextEncoder(folder, device="cpu").fit(texts)
-    calls: dict[str, Callable[[], object]] = {"ours": lambda: ours.encode(texts)}
-    for batch in (32, 64):
-        calls[f"batch {batch}"] = partial(theirs.encode, texts, batch_size=batch)
-    times = interleaved(calls, 1 if quick else 4)
-    check_same(ours.encode(texts), theirs.encode(texts))
+    return {
+        "sentence-transformers, float32": partial(theirs.encode, batch_size=32),
+        "OpenVINO, bfloat16": openvino_loop(folder, "bf16"),
+        "onnxruntime, float32": onnx_loop(folder),
+        "onnxruntime, int8": onnx_loop(folder, "int8"),
+    }
+
+
+def raced(texts: list[str], rounds: int) -> dict[str, np.ndarray]:
+    """Wall and processor seconds (rounds, 2) of every way to encode the texts, in turns."""
+    folder = minilm_folder()
+    check = TextEncoder(folder, device="cpu", dtype="float32", normalize=False)
+    calls: dict[str, Callable[[list[str]], np.ndarray]] = {
+        name: TextEncoder(folder, device="cpu", normalize=False, **settings).fit(()).encode
+        for name, (settings, _) in OURS.items()
+    } | peers(folder)
+    exact = check.encode(texts[:100])
+    for name, call in calls.items():
+        check_same(call(texts[:100]), exact, 0.3 if "int8" in name else 0.03)
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in calls}
+    for _ in range(rounds):
+        for name, call in calls.items():
+            wall, processor = time.perf_counter(), time.process_time()
+            call(texts)
+            times[name].append((time.perf_counter() - wall, time.process_time() - processor))
+    return {name: np.array(spent) for name, spent in times.items()}
+
+
+def count_tokens(texts: list[str]) -> int:
+    """Tokens of texts, as the model reads them."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(minilm_folder())
+    return sum(map(len, tokenizer(texts, truncation=True, max_length=256)["input_ids"]))
+
+
+def throughput(quick: bool = False) -> list[Row]:
+    """Encoding with all-MiniLM-L6-v2 in every precision and backend, against others."""
+    count = 300 if quick else 1000
+    texts = sentences(count)
+    times, tokens = raced(texts, 1 if quick else 5), count_tokens(texts)
     memory = [in_fresh_process(_encoding, library, count)[1] for library in ("ours", "theirs")]
     rows = []
-    for batch in (32, 64):
-        other = f"sentence-transformers, batch {batch}"
-        row = compared(
-            f"encoding {count:,} sentences", times["ours"], other, times[f"batch {batch}"]
-        )
-        rows.append(replace(row, size=count, memory_mb=memory[0], other_memory_mb=memory[1]))
+    for name, (_, other) in OURS.items():
+        what = f"encoding {tokens:,} tokens, {name}"
+        row = compared(what, times[name][:, 0].tolist(), other, times[other][:, 0].tolist())
+        rows.append(replace(row, size=count))
+    rows[0] = replace(rows[0], memory_mb=memory[0], other_memory_mb=memory[1])
     return rows
+
+
+def measure_tokens(count: int, rounds: int) -> None:
+    """Print tokens per second of every way to encode, and the ratios of ours to theirs."""
+    texts = sentences(count)
+    tokens, times = count_tokens(texts), raced(texts, rounds)
+    print(f"| encoding {tokens:,} tokens of {count:,} texts | tokens/s | tokens/s of processor |")
+    print("|---|---|---|")
+    for name, spent in times.items():
+        wall, processor = np.median(spent, axis=0)
+        print(f"| {name} | {tokens / wall:,.0f} | {tokens / processor:,.0f} |")
+    print("\n| ours | against | times faster | by processor time |")
+    print("|---|---|---|---|")
+    for name, (_, other) in OURS.items():
+        wall, processor = np.median(times[other] / times[name], axis=0)
+        print(f"| {name} | {other} | {wall:.2f} | {processor:.2f} |")
 
 
 def store(quick: bool = False) -> list[Row]:
@@ -182,9 +246,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="Few sentences.")
     parser.add_argument("--items", type=int, default=100_000)
+    parser.add_argument("--texts", type=int, default=1000)
+    parser.add_argument("--only-tokens", action="store_true", help="Nothing about the store.")
     arguments = parser.parse_args()
     logging.disable(logging.INFO)
-    print(table([*throughput(arguments.quick), *store(arguments.quick)]), end="\n\n")
+    measure_tokens(300 if arguments.quick else arguments.texts, 1 if arguments.quick else 5)
+    if arguments.only_tokens:
+        return
+    print(table(store(arguments.quick)), end="\n\n")
     measure_reading(arguments.items, dim=384)
 
 

@@ -16,6 +16,7 @@ from w2s_data.compute.device import is_lost, is_out_of_memory, release_memory
 from w2s_data.encoders.backbone import StateModel
 from w2s_data.encoders.base import ItemError, describe
 from w2s_data.errors import EncoderError, first_line
+from w2s_data.utils.threads import one_torch_thread
 from w2s_data.utils.typing import BoolArray, FloatArray, IntArray
 
 logger = logging.getLogger("w2s_data")
@@ -44,20 +45,29 @@ class Budgeted(Protocol):
         """Turn an error in a model's own code into one line."""
 
 
+def rows_of_part(costs: IntArray, budget: int, part: int, n_parts: int) -> IntArray:
+    """Return the rows of consecutive batches, at about equal cost per part."""
+    costs = np.maximum(1, costs)
+    order = np.argsort(-costs, kind="stable")
+    # The batches of `Batches` follow from where they start: a part that starts where a batch does
+    # is cut into the same batches, and gives the same bytes.
+    starts = [0]
+    while starts[-1] < len(order):
+        starts.append(starts[-1] + max(1, budget // int(costs[order[starts[-1]]])))
+    starts[-1] = len(order)
+    paid = np.concatenate([[0], np.cumsum(costs[order])])[starts]
+    limits = np.searchsorted(paid, paid[-1] * np.arange(n_parts + 1) / n_parts)
+    return order[starts[limits[part]] : starts[limits[part + 1]]]
+
+
 @contextmanager
 def lanes(replicas: Sequence[StateModel]) -> Iterator[list[StateModel]]:
     """Yield one model per device, or per core of a CPU."""
-    import torch
-
     if replicas[0].device.type != "cpu":
         yield list(replicas)
         return
-    cores = torch.get_num_threads()
-    torch.set_num_threads(1)  # for the threads that are started from here on
-    try:
+    with one_torch_thread() as cores:
         yield list(replicas) * (cores if len(replicas) == 1 else 1)
-    finally:
-        torch.set_num_threads(cores)
 
 
 @dataclass

@@ -110,6 +110,8 @@ class Export:
                 made = kind(partial / kind.file, "float32", 1)
                 _compare(backbone, Exported(made, backbone.device, backbone.dtype), probe)
                 reason = ""
+            except (OSError, MemoryError) as error:  # may be gone another time
+                return first_line(error)
             # Exporters raise whatever a model's own code leads them to.
             except Exception as error:
                 reason = _root_of(error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -22,7 +22,7 @@ from w2s_data.compute.device import (
 from w2s_data.encoders.agreement import Agreement, measure
 from w2s_data.encoders.backbone import Backbone, StateModel, resolve_layer
 from w2s_data.encoders.base import Encoder, as_items
-from w2s_data.encoders.batches import UNFIT, Batches, Reading, lanes
+from w2s_data.encoders.batches import UNFIT, Batches, Reading, lanes, rows_of_part
 from w2s_data.encoders.exports import Export, ExportError
 from w2s_data.encoders.pooling import Head, pool
 from w2s_data.encoders.recipe import Recipe
@@ -31,6 +31,7 @@ from w2s_data.encoders.source import Source, failure
 from w2s_data.errors import EncoderError, first_line
 from w2s_data.utils.constants import LARGEST_COUNT
 from w2s_data.utils.progress import no_advance
+from w2s_data.utils.threads import in_background
 from w2s_data.utils.typing import FloatArray, IntArray
 from w2s_data.utils.validation import Constraint, between, check_codes, check_parameters, one_of
 
@@ -73,6 +74,8 @@ class PretrainedEncoder(Encoder):
     trust_remote_code: bool
 
     _kept: tuple[list[Any], Reading] | None = None  # the items of the last part, as they were read
+    _next: list[Any] | None = None  # items that were announced
+    _ahead: tuple[list[Any], Future[Reading]] | None = None  # and those that are being read
 
     def fit(self, items: Iterable[Any], y: Any = None) -> Self:
         """Load the model; nothing is learned from the items.
@@ -98,7 +101,7 @@ class PretrainedEncoder(Encoder):
             raise self.unfit(error) from error
         self.budget_ = self._budget()
         self.settings_ = self.get_params()
-        self._kept = None
+        self._kept = self._ahead = None
         self.identity_ = identity()
         self.agreement_: Agreement | None = None
         if self.dtype == INT8:
@@ -236,7 +239,23 @@ class PretrainedEncoder(Encoder):
         return self._vectors(items, advance)
 
     def _vectors(self, items: list[Any], advance: Advance = no_advance) -> FloatArray:
-        return self._in_batches(items, self._read(items), np.arange(len(items)), advance)
+        reading = self._reading(items)
+        if self._next is not None:
+            self._ahead, self._next = (self._next, in_background(self._read, self._next)), None
+        return self._in_batches(items, reading, np.arange(len(items)), advance)
+
+    def _reading(self, items: list[Any]) -> Reading:
+        """Read items, unless that is under way already."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None and ahead[0] == items:
+            return ahead[1].result()
+        if ahead is not None:
+            ahead[1].exception()  # waits, since a tokenizer serves one thread at a time
+        return self._read(items)
+
+    def announce(self, items: list[Any]) -> None:
+        """Say what is encoded after the next call, to be read while that one computes."""
+        self._next = items
 
     def _check_agreement(self, items: list[Any], y: Any = None) -> None:
         """Compare vectors in int8 with those in float32, once, and refuse those too far off."""
@@ -267,7 +286,7 @@ class PretrainedEncoder(Encoder):
         if self._kept is None or self._kept[0] != items:
             self._kept = items, self._read(items)
         reading = self._kept[1]
-        rows = self._rows_of_part(reading.costs, part, n_parts)
+        rows = rows_of_part(reading.costs, self.budget_, part, n_parts)
         vectors = self._in_batches(items, reading, rows, advance or no_advance)
         self._check_finite(vectors, items, rows)
         return rows, vectors
@@ -353,20 +372,6 @@ class PretrainedEncoder(Encoder):
         hidden = backbone.hidden(inputs).float()
         vectors = self._head(backbone)(pool(hidden, self.recipe_.pooling, lengths, first))
         return vectors.cpu().numpy()
-
-    def _rows_of_part(self, costs: IntArray, part: int, n_parts: int) -> IntArray:
-        """Return the rows of consecutive batches, at about equal cost per part."""
-        costs = np.maximum(1, costs)
-        order = np.argsort(-costs, kind="stable")
-        # The batches of `_in_batches` follow from where they start: a part that starts where a
-        # batch does is cut into the same batches, and gives the same bytes.
-        starts = [0]
-        while starts[-1] < len(order):
-            starts.append(starts[-1] + max(1, self.budget_ // int(costs[order[starts[-1]]])))
-        starts[-1] = len(order)
-        paid = np.concatenate([[0], np.cumsum(costs[order])])[starts]
-        limits = np.searchsorted(paid, paid[-1] * np.arange(n_parts + 1) / n_parts)
-        return order[starts[limits[part]] : starts[limits[part + 1]]]
 
     def _in_batches(
         self, items: list[Any], reading: Reading, rows: IntArray, advance: Advance

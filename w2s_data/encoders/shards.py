@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -57,11 +58,13 @@ def encode_shards(
     if isinstance(encoder, PretrainedEncoder):
         device = str(encoder.device)
         n_parts = engine.parts(len(shards), device)
-    parts = (
+    parts: Iterable[Part] = (
         Part(rows, [items[row] for row in rows], part, n_parts)
         for rows in shards
         for part in range(n_parts)
     )
+    if engine.name == "local" and isinstance(encoder, PretrainedEncoder):
+        parts = _announced(encoder, parts)
     results: list[Encoded] = []
     encoded = engine.map_blocks(encode, encoder, parts, advance, device=device, same_threads=False)
     for _, result in encoded:
@@ -69,6 +72,15 @@ def encode_shards(
         if len(results) == n_parts:
             yield _joined(results)
             results = []
+
+
+def _announced(encoder: PretrainedEncoder, parts: Iterable[Part]) -> Iterator[Part]:
+    """Yield the parts, while the encoder knows of each which one follows."""
+    for part, following in pairwise(chain(parts, [None])):
+        if following is not None:
+            encoder.announce(following.items)
+        if part is not None:
+            yield part
 
 
 def encode(encoder: Encoder, part: Part, advance: Advance) -> Encoded:

@@ -8,7 +8,6 @@ import json
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +17,7 @@ from typing import Any, NamedTuple
 from w2s_data.encoders.base import Kind
 from w2s_data.errors import EncoderError
 from w2s_data.utils.io import sha256_file
+from w2s_data.utils.threads import in_background
 
 # Of a folder only these are hashed: a README or a log does not change the features.
 _MODEL_FILES = ("*.json", "*.safetensors", "*.bin", "*.txt", "*.model", "*.py", "*.jinja")
@@ -91,10 +91,7 @@ class Source:
         """Start to hash the files of a local model; return a function that waits for the hash."""
         if self.folder is None:
             return self.identity
-        threads = ThreadPoolExecutor(max_workers=1)
-        hashed = threads.submit(self.identity)
-        threads.shutdown(wait=False)
-        return hashed.result
+        return in_background(self.identity).result
 
     def _files(self, folder: Path) -> dict[str, Path]:
         """Return the files that the vectors depend on, those of the model's parts included."""

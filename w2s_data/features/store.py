@@ -10,6 +10,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
 
@@ -195,7 +196,7 @@ def embed(
         it is missing. Another process that writes to it is waited for; at a URL, which has no
         locks, there must be none.
     shard_rows : int
-        Items in a shard: as many can be lost by a kill, and are held in memory.
+        Items in a shard. By a kill those of the last two can be lost, as many are held in memory.
     overwrite : bool
         Discard features of another encoder.
     progress : bool, optional
@@ -238,11 +239,20 @@ def embed(
             reused = len(first) - len(todo)
             logger.info("%s: %d of %d items are stored already", path, reused, len(first))
         parts = [todo[start : start + shard_rows] for start in range(0, len(todo), shard_rows)]
-        with progress_bar("embed", total=len(todo), enabled=progress) as advance:
+        with (
+            progress_bar("embed", total=len(todo), enabled=progress) as advance,
+            ThreadPoolExecutor(max_workers=1) as writer,
+        ):
             encoded = encode_shards(encoder, listed, parts, engine, advance)
+            written: Future[None] | None = None
             for part, made in zip(parts, encoded, strict=True):
+                if written is not None:  # one shard waits for the disk at most
+                    written.result()
                 odd = {"cut": made.n_cut, "limit": made.limit, "flat": made.n_flat}
-                shards.append(keys[part], made.vectors, **odd)
+                # While the next shard is encoded; what fails there is raised by the next one.
+                written = writer.submit(shards.append, keys[part], made.vectors, **odd)
+            if written is not None:
+                written.result()
     store = FeatureStore(shards, np.empty(0, np.int64)).select(keys)
     for note in store.notes:
         logger.info("%s", note)

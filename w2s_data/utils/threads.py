@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from typing import Any, TypeVar
 
 Part = TypeVar("Part")
+T = TypeVar("T")
 
 
 def one_thread() -> AbstractContextManager[Any]:
@@ -29,6 +30,18 @@ def one_torch_thread() -> Iterator[int]:
         yield before
     finally:
         torch.set_num_threads(before)
+
+
+def in_background(work: Callable[..., T], *args: Any) -> Future[T]:
+    """Start a call on a thread of its own, and return what waits for its result.
+
+    >>> in_background(max, 1, 2).result()
+    2
+    """
+    threads = ThreadPoolExecutor(max_workers=1)
+    started = threads.submit(work, *args)
+    threads.shutdown(wait=False)
+    return started
 
 
 def for_each(work: Callable[[Part], None], parts: Iterable[Part]) -> None:

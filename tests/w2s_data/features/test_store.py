@@ -8,8 +8,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -18,10 +20,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from w2s_data import FeatureStore, PixelEncoder, TfidfEncoder, embed
+from tests.w2s_data.encoders.tiny import save_text_model
+from w2s_data import FeatureStore, PixelEncoder, TextEncoder, TfidfEncoder, embed
 from w2s_data.encoders import Encoder, ItemError
 from w2s_data.errors import EmptyDataError, EncoderError, InputError, StoreError
 from w2s_data.features.matrix import FeatureMatrix, as_feature_matrix
+from w2s_data.features.shards import Shards
 from w2s_data.utils.lock import LOCK
 from w2s_data.utils.storage import DiskFolder
 
@@ -419,3 +423,29 @@ def test_a_killed_run_resumes_to_the_same_bytes(tmp_path):
         assert run.returncode == 0
         assert content(folder) == reference
     assert min(killed_with) < 40
+
+
+def test_texts_are_read_while_others_are_encoded(tmp_path, monkeypatch):
+    """Each shard is read once, and from the second one on by a thread of its own."""
+    encoder = TextEncoder(str(save_text_model(tmp_path / "model")), dtype="float32", device="cpu")
+    read = []
+    plain = TextEncoder._read
+
+    def spy(self, items):
+        read.append((items, threading.current_thread() is threading.main_thread()))
+        return plain(self, items)
+
+    monkeypatch.setattr(TextEncoder, "_read", spy)
+    items = [f"good film {i} {'bad ' * (i % 5)}" for i in range(10)]
+    view = embed(items, encoder, tmp_path / "store", shard_rows=3)
+    assert read == [(items[:3], True), *((items[i : i + 3], False) for i in (3, 6, 9))]
+    np.testing.assert_allclose(view.array(), encoder.encode(items), atol=1e-5)
+
+
+def test_a_shard_that_cannot_be_written_ends_the_command(tmp_path, monkeypatch):
+    monkeypatch.setattr(Shards, "append", Mock(side_effect=OSError("no space left")))
+    for n_items in (2, 20):
+        encoder = HashEncoder()
+        with pytest.raises(OSError, match="no space left"):
+            embed([str(i) for i in range(n_items)], encoder, tmp_path / str(n_items), shard_rows=2)
+        assert len(encoder.seen_) == min(n_items, 4)  # the next shard is encoded meanwhile
