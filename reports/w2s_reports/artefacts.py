@@ -53,6 +53,7 @@ from w2s_data.utils import lock
 from w2s_data.utils.manifest import owner, read_manifest
 from w2s_data.utils.reading import parsing
 from w2s_data.utils.stage import ITEMS_TABLE, ROUNDS, WEAK_VALUES, Stage
+from w2s_reports.discovered import with_groups
 from w2s_reports.palette import REGION_KEYS
 
 # Rows in memory at once; items may be images of a megabyte each.
@@ -205,6 +206,7 @@ def _read(run: Run) -> Artefacts:
         overlap |= _read_others(run, scores, regression)
         if "label" in items:
             scores["target" if regression else "label"] = items["label"]
+        scores = with_groups(scores, later)
     return Artefacts(folder, manifest, overlap, scores, "item" in items, later, outdated)
 
 

@@ -6,7 +6,10 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import pandas as pd
+
 from w2s_data.data.pairs import PAIR_CLASSES
+from w2s_data.stages.graph import GAIN_SUMMARY, PREDICTIONS
 from w2s_reports.artefacts import Artefacts
 from w2s_reports.formats import excerpt, id_of, name_of, plain
 from w2s_reports.trust import trust_level
@@ -45,10 +48,11 @@ def _texts(artefacts: Artefacts, rows: Sequence[int], column: str, max_bytes: in
 
 
 def shown_once(artefacts: Artefacts, rows: Iterable[int], most: int) -> list[dict[str, int]]:
-    """Return the first different items of some rows, each with the number of rows that repeat it.
+    """Return the first different items of some rows, each with the number of rows that are alike.
 
-    Only the first few times `most` rows are compared: copies have the same scores, and stand
-    beside each other.
+    Rows are alike where their items are equal or, in a run with groups, near-duplicates. Only the
+    first few times `most` rows are compared: copies have the same scores, and stand beside each
+    other.
     """
     first = [int(row) for row in itertools.islice(rows, COMPARED * most)]
     content: dict[int, list[Any]] = {row: [] for row in first}
@@ -56,11 +60,18 @@ def shown_once(artefacts: Artefacts, rows: Iterable[int], most: int) -> list[dic
         for row, value in artefacts.items(first, column):
             if value is not None:
                 content[row].append(value)
+    alike = artefacts.scores.get("alike")
     same: dict[Any, list[int]] = {}
+    places: dict[Any, list[int]] = {}  # by the row that near-duplicates repeat
     for row in first:
+        origin = row if alike is None else int(alike[row])
         # A set, as the two of a pair are in random order; vectors are not read, and all differ.
-        same.setdefault(frozenset(content[row]) or row, []).append(row)
-    return [{"row": copies[0], "n_same": len(copies)} for copies in same.values()][:most]
+        key = frozenset(content[row]) or origin
+        copies = same.get(key) or places.get(origin) or []
+        copies.append(row)
+        same[key] = places[origin] = copies
+    lists = {id(copies): copies for copies in same.values()}.values()
+    return [{"row": copies[0], "n_same": len(copies)} for copies in lists][:most]
 
 
 def describe_items(artefacts: Artefacts, rows: Iterable[int]) -> dict[int, dict[str, Any]]:
@@ -70,12 +81,29 @@ def describe_items(artefacts: Artefacts, rows: Iterable[int]) -> dict[int, dict[
     scores = artefacts.scores.loc[wanted]
     if "trust" in scores:
         scores = scores.assign(trust_level=trust_level(scores["trust"]))
+    if (says := student_answers(artefacts)) is not None:
+        scores = scores.assign(student_says=says.loc[wanted])
     records = scores.to_dict("records")
     return {
         row: _item(score, row, artefacts.is_paired)
         | {"text": texts.get(row), "rejected": rejected.get(row)}
         for row, score in zip(wanted, records, strict=True)
     }
+
+
+def student_answers(artefacts: Artefacts) -> pd.Series[Any] | None:
+    """Return the label that the best student gives each item; None where that is not known."""
+    table, gain = artefacts.later.get(PREDICTIONS), artefacts.later.get(GAIN_SUMMARY)
+    if table is None or gain is None or artefacts.is_regression:
+        return None
+    methods = [student["name"] for student in gain["students"] if not student["control_of"]]
+    column = f"{methods[0]} / label" if methods else ""
+    # Predictions name items by id: another order or other items would mislabel them.
+    ids = artefacts.scores["id"].astype(str).reset_index(drop=True)
+    if column not in table or not ids.equals(table["id"].astype(str)):
+        return None
+    answers: pd.Series[Any] = table[column].astype(object)
+    return answers
 
 
 def _item(score: Mapping[Any, Any], row: int, is_paired: bool) -> dict[str, Any]:
@@ -89,6 +117,7 @@ def _item(score: Mapping[Any, Any], row: int, is_paired: bool) -> dict[str, Any]
         "alignment": plain(score["alignment"]),
         "trust": plain(score.get("trust")),
         "trust_level": name_of(score.get("trust_level")),
+        "student_says": name_of(score.get("student_says")),
         "should_be": name_of(score.get("posterior_label")),
         "target": plain(score.get("target")),
         "weak_value": plain(score.get("weak_value")),
@@ -99,6 +128,7 @@ def _item(score: Mapping[Any, Any], row: int, is_paired: bool) -> dict[str, Any]
         said, gold = item["should_be"], item["label"]
         item |= {"label": None, "weak_label": preferred(item["weak_correct"])}
         item["should_be"] = None if said is None else preferred(said == gold)
+        item["student_says"] = None
     return item
 
 

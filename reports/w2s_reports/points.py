@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from w2s_data.stages.graph import POSITIONS
+from w2s_data.stages.graph import GROUPS_SUMMARY, POSITIONS
 from w2s_data.utils.typing import IntArray
 from w2s_reports.artefacts import Artefacts
+from w2s_reports.discovered import group_names
 from w2s_reports.formats import id_of, name_of, plain
 from w2s_reports.items import item_texts
 from w2s_reports.palette import REGION_KEYS
@@ -40,6 +41,7 @@ EXAMPLES_BYTES = 500_000
 POSITION_STEPS = 4095
 # Multiples of the golden ratio fill [0, 1) evenly, however many are taken.
 GOLDEN = 0.6180339887498949
+BRIGHTER, DARKER = (0, 114, 178), (213, 94, 0)  # seen by everybody, on light and on dark
 
 
 def sample_rows(scored: pd.DataFrame, max_points: int) -> IntArray:
@@ -138,6 +140,30 @@ def thumbnail(item: Any, pixels: int) -> str | None:
     buffer = io.BytesIO()
     small.save(buffer, format_, optimize=True, **({"quality": 78} if format_ == "JPEG" else {}))
     return f"data:image/{format_.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def group_pictures(artefacts: Artefacts) -> dict[str, str]:
+    """Draw what sets the pictures of each discovered group apart, as data URIs by its name.
+
+    Blue where they are brighter than those of the other groups, orange where they are darker.
+    """
+    from PIL import Image
+
+    results = artefacts.later.get(GROUPS_SUMMARY) or {}
+    names, pictures = group_names(results), {}
+    for portrait in results.get("portraits") or ():
+        if not portrait.get("pixels") or portrait["group"] not in names:
+            continue
+        difference = np.asarray(portrait["pixels"], dtype=np.float64)
+        colours = np.where((difference > 0)[..., None], BRIGHTER, DARKER)
+        # A standard deviation is as much as a picture of means ever shows.
+        strength = np.rint(255 * np.clip(np.abs(difference), 0, 1))[..., None]
+        pixels = np.concatenate([colours, strength], axis=2).astype(np.uint8)
+        buffer = io.BytesIO()
+        Image.fromarray(pixels, "RGBA").save(buffer, "PNG", optimize=True)
+        uri = base64.b64encode(buffer.getvalue()).decode()
+        pictures[names[portrait["group"]]] = f"data:image/png;base64,{uri}"
+    return pictures
 
 
 def _hover_images(artefacts: Artefacts, rows: list[int]) -> list[str | None]:

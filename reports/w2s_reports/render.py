@@ -29,6 +29,7 @@ from w2s_reports.downloads import csv_tables
 from w2s_reports.gate import Outcome
 from w2s_reports.palette import REGIONS, tokens
 from w2s_reports.summary import summarize_stage
+from w2s_reports.words import words_of
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -126,6 +127,7 @@ class Drawing:
     figures: dict[str, Figure] = field(default_factory=dict)
     points: dict[str, Any] = field(default_factory=lambda: {"id": [], "n_scored": 0})
     images: dict[int, str] = field(default_factory=dict)
+    pictures: dict[str, str] = field(default_factory=dict)  # of groups, by their names
 
 
 def render(
@@ -135,7 +137,7 @@ def render(
     *,
     drawing: Drawing | None = None,
 ) -> str:
-    """Render a summary in one of four formats.
+    r"""Render a summary in one of four formats.
 
     Parameters
     ----------
@@ -154,9 +156,8 @@ def render(
 
     Examples
     --------
-    >>> print(render({"plan": {"hint": "Not known yet."}}, "terminal", ["plan"]))
-    Not known yet.
-    <BLANKLINE>
+    >>> render({"plan": {"hint": "Not known yet."}}, "terminal", ["plan"])
+    'Not known yet.\n'
     """
     if kind == "json":
         chosen = summary if sections is None else {name: summary[name] for name in sections}
@@ -263,7 +264,8 @@ def _environment(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals["sureness"] = "confidence" if _is_regression(summary) else "margin"
+    sureness = "confidence" if _is_regression(summary) else "margin"
+    environment.globals |= {"sureness": sureness, "words": words_of(sureness)}
     environment.globals["variant"] = "values/" if _is_regression(summary) else ""
     environment.globals["place"] = functools.partial(place, summary=summary)
     environment.filters |= {name: getattr(formats, name) for name in FILTERS}
@@ -337,6 +339,7 @@ def _page(summary: Mapping[str, Any], sections: Sequence[str], drawing: Drawing)
         figures=figures,
         points=drawing.points,
         images=drawing.images,
+        pictures=drawing.pictures,
         tables=csv_tables(summary),
         regions={region.key: region for region in REGIONS},
         themes=(tokens(0), tokens(1)),

@@ -19,7 +19,7 @@ from w2s_reports.artefacts import Artefacts, parsing_results, read_artefacts
 from w2s_reports.figures import build_figures
 from w2s_reports.gate import Outcome
 from w2s_reports.map import projection_stage
-from w2s_reports.points import MAX_POINTS, example_images, point_columns
+from w2s_reports.points import MAX_POINTS, example_images, group_pictures, point_columns
 from w2s_reports.render import Drawing, compact_json, render
 from w2s_reports.summary import summarize
 from w2s_reports.summary.examples import shown_rows
@@ -190,4 +190,5 @@ def _drawing(artefacts: Artefacts, summary: Mapping[str, Any], max_points: int) 
         points = point_columns(artefacts, len(points["id"]) // 2)
     rows = shown_rows(summary["examples"])
     figures = build_figures(artefacts, summary, points)
-    return Drawing(figures, points, example_images(artefacts, rows))
+    images = example_images(artefacts, rows)
+    return Drawing(figures, points, images, group_pictures(artefacts))

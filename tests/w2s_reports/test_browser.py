@@ -60,6 +60,8 @@ def opened(browser: Any, page_path: Path, **settings: Any) -> Iterator[Any]:
     page.on("console", lambda message: trouble.append(f"{message.type}: {message.text}"))
     page.on("pageerror", lambda error: trouble.append(f"error: {error}"))
     page.goto(page_path.as_uri())
+    # Figures of a part that is closed are drawn when it is opened.
+    page.locator("details").evaluate_all("all => all.forEach(one => (one.open = true))")
     for area in page.locator("[data-figure]").all():
         area.scroll_into_view_if_needed()
         area.locator(".main-svg").first.wait_for()

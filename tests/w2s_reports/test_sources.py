@@ -46,7 +46,7 @@ def test_who_lies_apart(synthetic_run: MakeRun) -> None:
     )
     assert found["agreement"] == pytest.approx(1)
     assert "Spearman 1.00 over only 4 sources" in found["reading"][1]
-    assert "little that weak confidence does not say" in found["reading"][1]
+    assert "little that the margin does not say" in found["reading"][1]
     with_sources(run, {"a": (0.32, 0.4), "b": (0.31, 0.5), "c": (0.30, 0.6), "d": (0.29, 0.7)})
     found = summarize(run)["sources"]
     assert "treat all 4 as equal" in found["reading"][0]
@@ -59,7 +59,7 @@ def test_few_many_and_no_sources(synthetic_run: MakeRun) -> None:
     with_sources(run, {"a": (0.5, 0.6), "b": (0.3, 0.7)})
     found = summarize(run)["sources"]
     assert found["agreement"] is None
-    assert found["reading"][1] == "Overlap density puts a first, confidence alone b."
+    assert found["reading"][1] == "Overlap density puts a first, the margin alone b."
     with_sources(run, {f"s{k}": (0.1 + 0.005 * k, 0.5) for k in range(60)})
     report = build_report(run)
     assert report.summary["sources"]["agreement"] is None  # confidence puts all on a level
@@ -211,6 +211,6 @@ def test_a_thousand_groups_stay_readable(synthetic_run: MakeRun) -> None:
     page = report.to_html()
     assert len(report.drawing.figures["shares"].data[0]["x"]) == 16
     assert "The first 16 of 1000 groups" in report.drawing.figures["shares"].caption
-    assert page.count('<div class="scroll long"') == 1
+    assert page.count('<div class="scroll long"') == 2
     assert "<summary>997 more groups</summary>" in page
     assert sum(len(w["groups"]) for w in report.summary["group_analysis"]["worst"]) <= 12

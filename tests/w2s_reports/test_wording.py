@@ -81,8 +81,8 @@ def test_the_same_text_is_shown_once_with_its_count(synthetic_run: MakeRun) -> N
     assert texts.count("the very same text") == 1
     assert len(set(texts)) == len(texts) == 6
     assert shown[0]["n_same"] == 4
-    assert "<b>4</b> equal items, shown once" in page(run)
-    assert "(4 equal items)" in render(summary, "markdown").replace("\\", "")
+    assert "and <b>3</b> alike" in page(run)
+    assert "(and 3 alike)" in render(summary, "markdown").replace("\\", "")
 
 
 def test_a_discovered_group_is_named_by_what_is_in_it(synthetic_run: MakeRun) -> None:
@@ -91,6 +91,9 @@ def test_a_discovered_group_is_named_by_what_is_in_it(synthetic_run: MakeRun) ->
     portraits = [
         {
             "group": f"group {k}",
+            "name": "web, goal" if k else "mixed",
+            "surprising": ids.iloc[[3 * k]].tolist(),
+            "surprise": "label",
             "typical": ids.iloc[[3 * k + 1, 3 * k + 2]].tolist(),
             "words": ["goal", "referee"] if k else [],
             "telling": {"class": None, "source": {"name": "web", "share": 0.9, "elsewhere": 0.2}}
@@ -105,13 +108,16 @@ def test_a_discovered_group_is_named_by_what_is_in_it(synthetic_run: MakeRun) ->
     change(run / "spurious.json", groups=spurious["groups"])
     summary = summarize(run)
     about = "90% source web, 20% elsewhere; words: goal, referee"
+    first, second = "group 0 (mixed)", "group 1 (web, goal)"
     (advice,) = summary["group_analysis"]["prediction"]["advice"]
-    assert advice["text"] == f"Group 1 ({about}) is 5% of the pool: re-weight group 1."
+    assert advice["text"] == f"G{second[1:]} is 5% of the pool: re-weight {second}."
     rows = {row["name"]: row["about"] for row in summary["group_analysis"]["rows"]}
-    assert rows == {"group 0": "no class, source or word stands out", "group 1": about}
-    looked_at = summary["examples"]["groups"][1]
-    assert looked_at["about"] == about
-    assert [item["id"] for item in looked_at["items"]] == ids.iloc[[4, 5]].tolist()
+    assert rows == {first: "no class, source or word stands out", second: about}
+    typical, surprising = summary["examples"]["groups"][2:]
+    assert (typical["name"], typical["about"]) == (second, about)
+    assert [item["id"] for item in typical["items"]] == ids.iloc[[4, 5]].tolist()
+    assert surprising["about"] == "surprising here: another label than most of the group"
+    assert [item["id"] for item in surprising["items"]] == [ids.iloc[3]]
     assert 'id="panel-grouped"' in page(run)
 
 

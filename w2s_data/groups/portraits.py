@@ -14,7 +14,10 @@ from w2s_data.utils.typing import AnyArray, IntArray
 
 SAMPLE = 300  # rows of a group that are looked at: a share is then right to 6 points
 TYPICAL = 12  # rows that are kept; some may be copies of one another
+SURPRISING = 6
 WORDS = 4
+NAMING = 2  # words of a name
+MOSTLY = 0.7  # share of a label in a group from which another one surprises
 # Least difference of shares inside and outside a group that tells them apart. Of words there are
 # thousands, and none is in most texts.
 TELLING, TELLING_WORD = 0.25, 0.1
@@ -26,19 +29,64 @@ def sample_groups(groups: AnyArray, rng: np.random.Generator) -> dict[Any, IntAr
     return {name: sampled(np.flatnonzero(groups == name), SAMPLE, rng) for name in names}
 
 
-def typical_rows(features: FeatureMatrix, rows: IntArray) -> IntArray:
-    """Return the rows whose features point most nearly in the mean direction of all, first first.
+def nearest_first(features: FeatureMatrix, rows: IntArray) -> IntArray:
+    """Order rows by how nearly their features point in the mean direction of all.
 
     Examples
     --------
     >>> from w2s_data.features.matrix import ArrayFeatures
     >>> x = np.array([[1.0, 0.1], [1.0, 0.0], [0.0, 1.0], [1.0, 0.2]])
-    >>> typical_rows(ArrayFeatures(x), np.arange(4)).tolist()
+    >>> nearest_first(ArrayFeatures(x), np.arange(4)).tolist()
     [3, 0, 1, 2]
     """
     directions = normalize(np.asarray(features.take(rows), dtype=np.float64))
     nearness = directions @ directions.mean(axis=0)
-    return rows[np.argsort(-nearness, kind="stable")[:TYPICAL]]
+    return rows[np.argsort(-nearness, kind="stable")]
+
+
+def surprising_rows(order: IntArray, labels: AnyArray) -> tuple[IntArray, str]:
+    """Return rows that one would not expect in a group, the most surprising first, and why.
+
+    Where most rows have one label ("label"), those are the rows with another one, the nearest to
+    the centre first; else ("distance") the rows furthest from the centre. `order` are the rows of
+    the group, the nearest first; `labels` are those of all rows, None or NaN where unknown.
+
+    Examples
+    --------
+    >>> labels = np.array(["cat", "cat", "dog", "cat", None], dtype=object)
+    >>> surprising_rows(np.array([3, 2, 0, 4, 1]), labels)
+    (array([2]), 'label')
+    >>> surprising_rows(np.array([1, 0]), np.array(["cat", "dog"], dtype=object))
+    (array([0, 1]), 'distance')
+    """
+    own = pd.Series(labels, dtype=object).iloc[order]
+    counts = own.value_counts()
+    if len(counts) > 1 and counts.iloc[0] >= MOSTLY * counts.sum():
+        return order[(own.notna() & (own != counts.index[0])).to_numpy()][:SURPRISING], "label"
+    return order[::-1][:SURPRISING], "distance"
+
+
+def name_group(telling: Mapping[str, Mapping[str, Any] | None], words: Sequence[str]) -> str:
+    """Make a name of what sets a group apart: its label, its source and its first words.
+
+    Examples
+    --------
+    >>> name_group({"class": {"name": "7"}, "source": {"name": "web"}}, [])
+    'class 7, web'
+    >>> name_group({"class": None}, ["goal", "referee", "team"])
+    'goal, referee'
+    >>> name_group({}, [])
+    'mixed'
+    """
+    parts = [
+        # Numbers alone would read as the group's own.
+        str(value["name"])
+        if any(map(str.isalpha, str(value["name"])))
+        else f"{role} {value['name']}"
+        for role, value in telling.items()
+        if value is not None
+    ]
+    return ", ".join([*parts, *words[:NAMING]]) or "mixed"
 
 
 def telling_value(values: AnyArray, inside: AnyArray) -> dict[str, Any] | None:

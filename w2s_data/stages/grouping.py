@@ -24,7 +24,6 @@ from w2s_data.errors import DegenerateDataWarning, InputError, StoreError
 from w2s_data.features.matrix import FeatureMatrix
 from w2s_data.groups import GroupAnalyzer
 from w2s_data.groups.base import BaseGroupAnalyzer
-from w2s_data.groups.portraits import sample_groups, telling_value, telling_words, typical_rows
 from w2s_data.neighbors.index import NeighborIndex
 from w2s_data.run import Run, writes
 from w2s_data.spurious import SpuriousAnalyzer
@@ -44,6 +43,7 @@ from w2s_data.stages.graph import (
     SPURIOUS,
     check_scored,
 )
+from w2s_data.stages.portraits import portray_groups
 from w2s_data.stages.room import check_room
 from w2s_data.stages.settings import GroupSettings
 from w2s_data.stages.shared import check_shared, forget_orders, group_features, shared_notes
@@ -154,7 +154,7 @@ def describe_run(
         if about.noise is not None:
             summary["duplicates"]["noise"] = about.noise
         summary["data_warnings"] = data_warnings(dataset, about.weak)
-        summary["portraits"] = _portraits(dataset, strong, analyzer, about.known, compute.seed)
+        summary["portraits"] = portray_groups(dataset, strong, analyzer, about.known, compute.seed)
         stage.write_summary(GROUPS_SUMMARY, summary)
         stage.add(NEIGHBORS)
         del index, analyzer.index_  # its vectors are in the file, and not needed any more
@@ -273,40 +273,6 @@ def _summary(analyzer: BaseGroupAnalyzer, dataset: W2SDataset, notes: list[str])
         if dataset.is_paired:
             forget_orders(record)
     return summary | {"notes": [*shared_notes(dataset), *notes]}
-
-
-def _portraits(
-    dataset: W2SDataset,
-    strong: FeatureMatrix,
-    analyzer: BaseGroupAnalyzer,
-    known: Mapping[str, AnyArray],
-    seed: int,
-) -> list[dict[str, Any]]:
-    """Describe each discovered group, which has a number for a name, by what can be looked at.
-
-    `known` are names of each row, such as its class, by what they say.
-    """
-    if analyzer.discovery_ in ("given", "none"):
-        return []
-    rows = sample_groups(analyzer.group_, np.random.default_rng(seed))
-    words: dict[Any, list[str]] = {}
-    if dataset.kind == "text":
-        texts = dataset.table["item" if dataset.prompts is None else "prompt"]
-        words = telling_words({name: texts.iloc[own].tolist() for name, own in rows.items()})
-    columns = {**known, "source": dataset.sources}
-    return [
-        {
-            "group": name,
-            "typical": dataset.ids[typical_rows(strong, own)],
-            "words": words.get(name, []),
-            "telling": {
-                role: telling_value(values, analyzer.group_ == name)
-                for role, values in columns.items()
-                if values is not None
-            },
-        }
-        for name, own in sorted(rows.items())
-    ]
 
 
 def _neighbour_index(run: Run, strong: FeatureMatrix, compute: Compute) -> NeighborIndex:

@@ -38,7 +38,7 @@ def build_figures(
         overlap.confidence_curve(artefacts, summary["overlap"]),
         overlap.alignment_curve(artefacts, summary["overlap"]),
         projection.point_map(artefacts, points, summary),
-        groups.densities(summary["sources"], summary["overlap"]),
+        groups.densities(summary["sources"], summary["overlap"], artefacts.sureness),
         selection.rounds(summary["selection"], trace),
         selection.posteriors(summary["selection"], trace),
         selection.allocation(summary["selection"]),

@@ -81,7 +81,8 @@ def predicted_gain(groups: Mapping[str, Any]) -> Figure | None:
     drawn = layout(
         xaxis={"title": title("share of the group in the pool"), "tickformat": ".0%"}
         | {"range": [0, 1]},
-        yaxis={"title": title("predicted gain"), "tickformat": ".0%"} | _room(result["curve"]),
+        yaxis={"title": title("label-noise error that is undone"), "tickformat": ".0%"}
+        | _room(result["curve"]),
     )
     now, best = result["eta_pool"]["value"], result["optimal_eta_pool"]
     is_clear = has_interval(best) and best["high"] - best["low"] < VAGUE
@@ -101,16 +102,17 @@ def predicted_gain(groups: Mapping[str, Any]) -> Figure | None:
         else "the best share is not determined by these data"
     )
     caption = (
-        "Part of the teacher's variance that the student is predicted to lose, on test items "
-        f"outside the group, inside it and both alike. The group now is {percent(now, 0)} of the "
-        f"pool; {where}. The band is the {percent(result['level'], 0)} interval."
+        "Part of the squared error by noise in the teacher's labels that a linear student is "
+        "predicted to undo, which is no accuracy: outside the group, inside it and both alike. The "
+        f"group now is {percent(now, 0)} of the pool; {where}. The band is the "
+        f"{percent(result['level'], 0)} interval."
     )
     at = [result["curve"][i]["average"]["value"] for i in (0, -1)]
     alt = (
-        f"Predicted gain over the share of group {result['group']} in the pool: "
+        f"Label-noise error undone over the share of {result['group']} in the pool: "
         f"{percent(at[0], 0)} at 0%, {percent(at[1], 0)} at 100%. {caption}"
     )
-    heading = f"Predicted gain over the share of {result['group']}"
+    heading = f"Label-noise error undone, by the share of {result['group']}"
     return Figure("eta", heading, data, with_legend(drawn), caption, alt)
 
 
@@ -130,7 +132,9 @@ def _room(points: list[Mapping[str, Any]]) -> dict[str, Any]:
     return {"range": [low - missing - 0.02, high + missing + 0.02]}
 
 
-def densities(sources: Mapping[str, Any], overlap: Mapping[str, Any]) -> Figure | None:
+def densities(
+    sources: Mapping[str, Any], overlap: Mapping[str, Any], sureness: str
+) -> Figure | None:
     """Draw overlap density, filled, and share of confident points, hollow, of each source."""
     rows = [row for row in sources["rows"] if row["density"]["value"] is not None]
     if len(rows) < 2 or overlap["density"]["value"] is None:
@@ -145,7 +149,7 @@ def densities(sources: Mapping[str, Any], overlap: Mapping[str, Any]) -> Figure 
     caption = (
         f"With {percent(overlap['level'], 0)} intervals, sampling only; most overlap first. "
         f"The dotted line is the density of all scored points, {whole}. Hollow marks: "
-        "what a filter on weak confidence would keep without any strong model."
+        f"what a filter on the {sureness} would keep without any strong model."
     )
     caption += cut_note(len(rows), SHOWN, "sources")
     text = "; ".join(
@@ -153,7 +157,7 @@ def densities(sources: Mapping[str, Any], overlap: Mapping[str, Any]) -> Figure 
         f"{describe(row['confident'])} confident"
         for row in shown
     )
-    heading = "Overlap beside confidence alone"
+    heading = f"Overlap beside the {sureness} alone"
     # Grey where the split into regions is doubtful.
     series = [
         (label, key, "muted" if overlap["doubt"] and key == "density" else token, filled, shift)

@@ -1,4 +1,4 @@
-"""The label posterior: how well its confidence matches its accuracy."""
+"""The label posterior: how well its probabilities match its accuracy."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from w2s_reports.formats import count, number, percent
 
 
 def reliability(posterior: Mapping[str, Any]) -> Figure | None:
-    """Draw the accuracy of the gold items over the confidence of the posterior, by bins."""
+    """Draw the accuracy of the gold items by the probability that the posterior states."""
     bins = [] if posterior["hint"] else posterior["reliability"]
     if len(bins) < 2:
         return None
     confidence = [row["confidence"] for row in bins]
     accuracies = [row["accuracy"] for row in bins]
     words = [
-        f"confidence {percent(row['confidence'])}: right on {describe(row['accuracy'])} of "
+        f"probability {percent(row['confidence'])}: right on {describe(row['accuracy'])} of "
         f"{count(row['n'])} gold items"
         for row in bins
     ]
@@ -32,13 +32,13 @@ def reliability(posterior: Mapping[str, Any]) -> Figure | None:
     data[0]["hoverinfo"] = "skip"
     axes = {"range": [start, 1.05], "tickformat": ".0%"}
     spec = layout(
-        xaxis=axes | {"title": title("confidence of the posterior")},
+        xaxis=axes | {"title": title("probability that the posterior states")},
         yaxis=axes | {"title": title("right on held-out gold items")},
     )
     error = number(posterior["calibration_error"], 3)
     caption = (
         f"Held-out gold items in {count(len(bins))} bins of equal size, with "
-        f"{percent(posterior['level'], 0)} intervals. On the dotted line confidence is as high as "
+        f"{percent(posterior['level'], 0)} intervals. On the dotted line it is as high as the "
         f"accuracy; the mean distance to it is {error}, part of which is the noise of small bins."
     )
     heading = "Is the posterior as right as it is sure?"

@@ -10,16 +10,20 @@ import pandas as pd
 
 from w2s_data.stages.graph import DUPLICATES, GROUPS, GROUPS_SUMMARY
 from w2s_reports.artefacts import Artefacts
-from w2s_reports.formats import count, name_of, plain
+from w2s_reports.formats import count, plain
 from w2s_reports.items import describe_items, shown_once
 from w2s_reports.summary.disagreements import find_disagreements
-from w2s_reports.summary.groups import describe_groups
+from w2s_reports.summary.groups import describe_groups, display
 from w2s_reports.summary.posterior import find_doubtful
 from w2s_reports.summary.shift import find_shifted
 
 # Two rows of three cards.
 EXAMPLES_PER_REGION = 6
 EXAMPLES_PER_GROUP = 3  # one row: there may be many groups
+SURPRISES = {
+    "label": "surprising here: another label than most of the group",
+    "distance": "surprising here: furthest from the middle of the group",
+}
 # Five pages of eight pairs.
 PAIRS_SHOWN = 40
 AGAIN = f"`{GROUPS.command}` has to run again: pairs of near-duplicates are not kept of this run."
@@ -86,7 +90,7 @@ def _parts(result: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
 
 
 def find_groups(artefacts: Artefacts) -> list[dict[str, Any]]:
-    """List the most typical items of each discovered group, whose name says nothing."""
+    """List the most typical and the most surprising items of each discovered group."""
     result = artefacts.later.get(GROUPS_SUMMARY)
     if result is None or not result.get("portraits"):
         return []
@@ -94,10 +98,14 @@ def find_groups(artefacts: Artefacts) -> list[dict[str, Any]]:
     row_of = pd.Series(artefacts.scores.index, index=artefacts.scores["id"].astype(str))
     found = []
     for portrait in result["portraits"]:
-        name = name_of(portrait["group"])
-        known = [int(row_of[id]) for id in map(str, portrait["typical"]) if id in row_of.index]
-        items = shown_once(artefacts, known, EXAMPLES_PER_GROUP)
-        found.append({"name": name, "about": about[name], "items": items})
+        name = display(result, portrait["group"])
+        kinds = [("typical", about[name])]
+        if portrait.get("surprising"):
+            kinds.append(("surprising", SURPRISES[portrait["surprise"]]))
+        for kind, said in kinds:
+            known = [int(row_of[id]) for id in map(str, portrait[kind]) if id in row_of.index]
+            items = shown_once(artefacts, known, EXAMPLES_PER_GROUP)
+            found.append({"name": name, "kind": kind, "about": said, "items": items})
     return found
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from w2s_data.stages.graph import GROUPS, GROUPS_SUMMARY, SPURIOUS
 from w2s_reports.artefacts import Artefacts
+from w2s_reports.discovered import group_names
 from w2s_reports.formats import name_of, percent, plain, signed
 from w2s_reports.summary.parts import estimate, sentence, texts
 from w2s_reports.summary.worst import worst_groups
@@ -33,12 +34,12 @@ def summarize_groups(artefacts: Artefacts, gain: Mapping[str, Any]) -> dict[str,
     # The page lists warnings above the reading: repeating them would double its length.
     for warning in warnings:  # those that the reading repeats stand above it
         lead = lead.replace(sentence(warning), "").strip()
-    about = describe_groups(results)
+    about, names = describe_groups(results), group_names(results)
     rows = [
-        _row(row, "group") | {"about": about.get(name_of(row["group"]), "")}
+        _row(row, "group", names) | {"about": about.get(display(results, row["group"]), "")}
         for row in results["groups"]
     ]
-    lead, reading = (named_by_content(text, about) for text in (lead, reading))
+    lead, reading = (named_by_content(text, names) for text in (lead, reading))
     return {
         "hint": None,
         "reading": reading,
@@ -47,7 +48,7 @@ def summarize_groups(artefacts: Artefacts, gain: Mapping[str, Any]) -> dict[str,
         "discovery": str(results["discovery"]),
         "student": _student(artefacts, results),
         "rows": rows,
-        "sources": [_row(row, "source") for row in results["sources"] or ()],
+        "sources": [_row(row, "source", {}) for row in results["sources"] or ()],
         "worst": worst_groups(rows, gain.get("groups") or (), _whole(rows, gain)),
         "about": about,
         "association": [
@@ -61,12 +62,12 @@ def summarize_groups(artefacts: Artefacts, gain: Mapping[str, Any]) -> dict[str,
             for row in results["association"]
         ],
         "warnings": warnings,
-        "prediction": summarize_cost(artefacts.later[SPURIOUS], about, gain),
+        "prediction": summarize_cost(artefacts.later[SPURIOUS], names, gain),
     }
 
 
 def describe_groups(results: Mapping[str, Any]) -> dict[str | None, str]:
-    """Say what is in each discovered group, whose name is a number; empty for given groups."""
+    """Say what sets each discovered group apart, by the group's name; empty for given groups."""
     about = {}
     for portrait in results.get("portraits") or ():
         parts = [
@@ -77,21 +78,27 @@ def describe_groups(results: Mapping[str, Any]) -> dict[str | None, str]:
         ]
         if portrait["words"]:
             parts.append(f"words: {', '.join(portrait['words'])}")
-        about[name_of(portrait["group"])] = (
+        about[display(results, portrait["group"])] = (
             "; ".join(parts) or f"no {_named(portrait)}, source or word stands out"
         )
     return about
+
+
+def display(results: Mapping[str, Any], group: Any) -> str | None:
+    """Return what the page calls a group: its own name, or that of what a discovered one holds."""
+    name = name_of(group)
+    return name if name is None else group_names(results).get(name, name)
 
 
 def _named(portrait: Mapping[str, Any]) -> str:
     return "value" if "value" in portrait["telling"] else "class"
 
 
-def named_by_content(text: str, about: Mapping[str | None, str]) -> str:
-    """Add what is in a discovered group where a sentence first names it."""
-    for name, content in about.items():
+def named_by_content(text: str, names: Mapping[str, str]) -> str:
+    """Call discovered groups in a sentence what the page calls them."""
+    for name, shown in names.items():
         text = text.replace(f"group {name!r}", repr(name)).replace(f"Group {name!r}", repr(name))
-        text = text.replace(repr(name), f"{name} ({content})", 1).replace(repr(name), str(name))
+        text = text.replace(repr(name), shown)
     return sentence(text)
 
 
@@ -119,20 +126,21 @@ def _whole(rows: Sequence[Mapping[str, Any]], gain: Mapping[str, Any]) -> dict[s
     return whole | {"gain": methods[0]["gain"]["value"] if methods else None}
 
 
-def _row(row: Mapping[str, Any], role: str) -> dict[str, Any]:
+def _row(row: Mapping[str, Any], role: str, names: Mapping[str, str]) -> dict[str, Any]:
+    own, nearest = (name_of(row.get(key)) for key in (role, "nearest_group"))
     return {
-        "name": name_of(row[role]) or "(none)",
+        "name": names.get(own or "", own) or "(none)",
         **{name: plain(row.get(name)) for name in COUNTS},
         **{name: estimate(row.get(name)) for name in ESTIMATES},
         "largest_class": name_of(row.get("largest_class")),
-        "nearest_group": name_of(row.get("nearest_group")),
+        "nearest_group": names.get(nearest or "", nearest),
         "nearest_cosine": plain(row.get("nearest_cosine")),
     }
 
 
 def summarize_cost(
     results: Mapping[str, Any],
-    about: Mapping[str | None, str],
+    names: Mapping[str, str],
     gain: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Summarize the predicted gain over the share of the worst group, and the advice.
@@ -140,20 +148,25 @@ def summarize_cost(
     `gain` is the measured one of accuracies, which may contradict the prediction.
     """
     level = plain(results.get("level"))
+
+    def shown(group: Any) -> str | None:
+        name = name_of(group)
+        return names.get(name or "", name)
+
     result = {
-        "reading": named_by_content(str(results["reading"]), about),
+        "reading": named_by_content(str(results["reading"]), names),
         "against": _against(results, gain or {}),
-        "group": name_of(results["worst_group"]),
+        "group": shown(results["worst_group"]),
         "level": level,
         "advice": [
             {
-                "name": name_of(row["group"]),
-                "text": named_by_content(str(row["advice"]), about),
+                "name": shown(row["group"]),
+                "text": named_by_content(str(row["advice"]), names),
             }
             for row in results["groups"]
         ],
         "unknown": [
-            {"name": name_of(row["group"]), "reason": str(row["reason"])}
+            {"name": shown(row["group"]), "reason": str(row["reason"])}
             for row in results["unknown"]
         ],
         "warnings": texts(results["warnings"]),

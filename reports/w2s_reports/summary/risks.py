@@ -125,10 +125,9 @@ def _weak_spot(groups: Row, gain: Row) -> Iterator[dict[str, str]]:
     worse = [row for row in rows if row["student_accuracy"]["high"] < whole]
     if worse:
         row = min(worse, key=lambda row: row["student_accuracy"]["high"])
-        name = f"{row['name']} ({row['about']})" if row["about"] else row["name"]
         text = (
-            f"in {name} the student is right on {format_estimate(row['student_accuracy'])}, on the "
-            f"whole on {percent(whole)}"
+            f"in {row['name']} the student is right on "
+            f"{format_estimate(row['student_accuracy'])}, on the whole on {percent(whole)}"
         )
         yield _risk("part", "groups", text)
 

@@ -86,7 +86,7 @@ def summarize_sources(artefacts: Artefacts) -> dict[str, Any]:
         "hint": result["hint"],
         "rows": rows,
         "agreement": agreement,
-        "reading": _reading(rows, whole, agreement),
+        "reading": _reading(rows, whole, agreement, artefacts.sureness),
         "advice": _advice(rows, whole) if len(rows) > 1 else [],
         "missing": missing if rows else [],
     }
@@ -153,7 +153,7 @@ def apart(rows: Sequence[Row], name: str, whole: float | None) -> tuple[list[Row
     )
 
 
-def _reading(rows: Sequence[Row], whole: Row, agreement: float | None) -> list[str]:
+def _reading(rows: Sequence[Row], whole: Row, agreement: float | None, sureness: str) -> list[str]:
     """Describe which sources differ, and whether overlap adds to confidence."""
     if len(rows) < 2:
         return []
@@ -167,7 +167,7 @@ def _reading(rows: Sequence[Row], whole: Row, agreement: float | None) -> list[s
                 f"About {max(1, round(0.05 * len(rows)))} of {len(rows)} sources would differ this "
                 "much by chance alone."
             )
-    return text + _against_confidence(rows, agreement)
+    return text + _against_confidence(rows, agreement, sureness)
 
 
 def _who_lies_apart(more: Sequence[Row], fewer: Sequence[Row], density: float, n: int) -> str:
@@ -193,8 +193,8 @@ def _said(row: Row, column: str) -> str:
     return f"{row['name']} {format_estimate(row[column], unit)}"
 
 
-def _against_confidence(rows: Sequence[Row], agreement: float | None) -> list[str]:
-    """Compare the ranking by density with the ranking by confidence."""
+def _against_confidence(rows: Sequence[Row], agreement: float | None, sureness: str) -> list[str]:
+    """Compare the ranking by density with that by margin, or confidence where labels are values."""
     known = [
         row for row in rows if None not in (row["density"]["value"], row["confident"]["value"])
     ]
@@ -203,22 +203,22 @@ def _against_confidence(rows: Sequence[Row], agreement: float | None) -> list[st
     if agreement is None:
         first, other = (max(known, key=_column(name))["name"] for name in ("density", "confident"))
         if first == other:
-            return [f"Confidence alone puts the same source first: {first}."]
-        return [f"Overlap density puts {first} first, confidence alone {other}."]
+            return [f"The {sureness} alone puts the same source first: {first}."]
+        return [f"Overlap density puts {first} first, the {sureness} alone {other}."]
     only = "only " if len(known) < FEW_RANKED else ""
     how = f"(Spearman {number(agreement, 2)} over {only}{len(known)} sources)".replace("-", MINUS)
     if agreement >= ALIKE:
         return [
-            f"Ranked by confidence alone the sources come in much the same order {how}: here "
-            "overlap density says little that weak confidence does not say."
+            f"Ranked by the {sureness} alone the sources come in much the same order {how}: here "
+            f"overlap density says little that the {sureness} does not say."
         ]
     if agreement > UNLIKE:
         return [
-            f"Ranked by confidence alone the order of the sources is similar only in part {how}."
+            f"Ranked by the {sureness} alone the order of the sources is similar only partly {how}."
         ]
     return [
-        f"Ranked by confidence alone the sources come in another order {how}: overlap density says "
-        "something else than weak confidence."
+        f"Ranked by the {sureness} alone the sources come in another order {how}: overlap density "
+        f"says something else than the {sureness}."
     ]
 
 

@@ -7,8 +7,15 @@ from typing import Any
 
 from w2s_data.stages.graph import GROUPS, GROUPS_SUMMARY, SPURIOUS
 from w2s_reports.artefacts import Artefacts
+from w2s_reports.discovered import group_names
 from w2s_reports.formats import name_of, plain
-from w2s_reports.summary.groups import COUNTS, describe_groups, named_by_content, summarize_cost
+from w2s_reports.summary.groups import (
+    COUNTS,
+    describe_groups,
+    display,
+    named_by_content,
+    summarize_cost,
+)
 from w2s_reports.summary.parts import estimate, sentence, texts
 
 ESTIMATES = (
@@ -22,28 +29,29 @@ def summarize_groups(artefacts: Artefacts) -> dict[str, Any]:
     results = artefacts.later.get(GROUPS_SUMMARY)
     if results is None:
         return {"hint": GROUPS.hint()}
-    about = describe_groups(results)
+    about, names = describe_groups(results), group_names(results)
     rows = [
-        _row(row, "group") | {"about": about.get(name_of(row["group"]), "")}
+        _row(row, "group", names) | {"about": about.get(display(results, row["group"]), "")}
         for row in results["groups"]
     ]
     return {
         "hint": None,
-        "reading": named_by_content(sentence(str(results["reading"])), about),
+        "reading": named_by_content(sentence(str(results["reading"])), names),
         "level": plain(results["level"]),
         "discovery": str(results["discovery"]),
         "student": name_of(results.get("student")),
         "rows": rows,
-        "sources": [_row(row, "source") for row in results["sources"] or ()],
+        "sources": [_row(row, "source", {}) for row in results["sources"] or ()],
         "about": about,
         "warnings": [*texts(results["warnings"]), *texts(results.get("notes"))],
-        "prediction": summarize_cost(artefacts.later[SPURIOUS], about),
+        "prediction": summarize_cost(artefacts.later[SPURIOUS], names),
     }
 
 
-def _row(row: Mapping[str, Any], key: str) -> dict[str, Any]:
+def _row(row: Mapping[str, Any], key: str, names: Mapping[str, str]) -> dict[str, Any]:
+    own = name_of(row[key])
     return {
-        "name": name_of(row[key]) or "(none)",
+        "name": names.get(own or "", own) or "(none)",
         **{name: plain(row.get(name)) for name in COUNTS},
         **{name: estimate(row.get(name)) for name in ESTIMATES},
         "unknown": str(row.get("unknown") or ""),

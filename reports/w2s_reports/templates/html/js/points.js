@@ -21,7 +21,7 @@ const describe = (i) => ({
     [points.weak_range ? "weak value" : "weak label", points.rejected ? preferred(i) : coded("weak_label", i)],
     ["trust", points.trust && points.trust[i] !== null ? points.trust[i].toFixed(2) : null],
     ["source", coded("source", i)],
-    ["group", coded("group", i)],
+    [coded("group", i)?.startsWith("group ") ? "" : "group", coded("group", i)],
     [points.weak_range ? "confidence" : "margin", points.confidence[i] === null ? null : points.confidence[i].toFixed(3)],
     ["alignment", points.alignment[i] === null ? null : points.alignment[i].toFixed(3)],
   ].filter(([, value]) => value !== null),

@@ -71,6 +71,14 @@
         find();
       });
   }
+  // The name of a group leads to its items.
+  const byGroup = document.getElementById("filter-group");
+  for (const link of document.querySelectorAll("[data-look]"))
+    link.addEventListener("click", () => {
+      byGroup.value = link.dataset.look;
+      chooseTab(document.getElementById("tab-grouped") ?? exampleTabs[0]);
+      ask();
+    });
   exampleTabs[0].parentElement.hidden = false;
   chooseTab(exampleTabs[0]);
   find();

@@ -19,3 +19,19 @@ for (const table of document.querySelectorAll("table.sortable")) {
     }),
   );
 }
+// A table that is wider than its place becomes cards, a row each, in which cells name their columns.
+const wideTables = [...document.querySelectorAll("main table:not(.heatmap)")];
+for (const table of wideTables) {
+  const titles = [...table.tHead.rows[0].cells].map((head) => head.textContent.trim());
+  for (const row of table.tBodies[0].rows)
+    [...row.cells].forEach((cell, column) => (cell.dataset.title = titles[column]));
+}
+const fitTables = () => {
+  for (const table of wideTables) {
+    const place = table.parentElement;
+    table.classList.remove("stacked");
+    table.classList.toggle("stacked", place.scrollWidth > place.clientWidth + 1);
+  }
+};
+new ResizeObserver(fitTables).observe(document.querySelector("main"));
+document.addEventListener("toggle", fitTables, true);
