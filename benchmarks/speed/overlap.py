@@ -30,11 +30,12 @@ from measure import (
     table,
 )
 
-from w2s_data.overlap.alignment import MAX_ANCHORS, SIMILARITY_BYTES
+from w2s_data.overlap.alignment import MAX_ANCHORS
 from w2s_data.overlap.changepoint import change_point
 from w2s_data.overlap.detector import OverlapDetector
 
 PUBLISHED_SIZES = (5_000, 20_000, 50_000)
+PRODUCT_ROWS = 512  # at a time: float32 products on a CPU are fastest so
 SIZES = (12_500, 25_000, 50_000, 100_000, 200_000, 400_000, 1_000_000)
 
 
@@ -59,39 +60,41 @@ def change_points(quick: bool = False) -> list[Row]:
 
 
 def bare_products(n_rows: int, n_anchors: int = MAX_ANCHORS) -> Callable[[], None]:
-    """The matrix products alone, in the detector's own blocks."""
+    """The matrix products alone, in float32."""
     features = torch.randn(n_rows, D)
     bank = torch.randn(D, n_anchors)
-    step = SIMILARITY_BYTES["cpu"] // (4 * n_anchors)
-    out = torch.empty(step, n_anchors)
+    out = torch.empty(PRODUCT_ROWS, n_anchors)
 
     def run() -> None:
-        for start in range(0, n_rows, step):
-            rows = features[start : start + step]
+        for start in range(0, n_rows, PRODUCT_ROWS):
+            rows = features[start : start + PRODUCT_ROWS]
             torch.mm(rows, bank, out=out[: len(rows)])
 
     return run
 
 
 def against_products(quick: bool = False) -> list[Row]:
-    """Default mode, without and with intervals, against the products that it cannot do without."""
+    """Each precision, and the default with intervals, against bare float32 products."""
     n = 10_000 if quick else 50_000
     features, proba = points(n)
-    plain, full = (
-        OverlapDetector(random_state=0, device="cpu", n_resamples=replicates).fit(features, proba)
-        for replicates in (0, 200)
-    )
-    aligned = int((plain.regions_ != 0).sum())
-    calls = {
-        "products": bare_products(aligned),
-        "plain": lambda: plain.fit(features, proba),
-        "full": lambda: full.fit(features, proba),
+    detectors = {
+        f"{precision}{more}": OverlapDetector(
+            random_state=0, device="cpu", n_resamples=replicates, precision=precision
+        ).fit(features, proba)
+        for precision, replicates, more in (
+            *((each, 0, "") for each in ("float32", "bfloat16", "int8")),
+            ("auto", 200, ", 200 replicates"),
+        )
     }
+    exact = detectors["float32"]
+    aligned = int((exact.regions_ != 0).sum())
+    calls: dict[str, Callable[[], object]] = {"products": bare_products(aligned)}
+    calls |= {name: partial(each.fit, features, proba) for name, each in detectors.items()}
     times = interleaved(calls, 3 if quick else 7)
-    other = f"bare products, {aligned:,} x {plain.n_anchors_:,} x {D}"
+    other = f"bare products, {aligned:,} x {exact.n_anchors_:,} x {D}, float32"
     return [
-        compared(f"scoring {n:,} points{more}", times[name], other, times["products"])
-        for name, more in (("plain", ""), ("full", ", 200 replicates"))
+        compared(f"scoring {n:,} points, {name}", times[name], other, times["products"])
+        for name in detectors
     ]
 
 

@@ -21,6 +21,7 @@ from w2s_data.overlap.mixture import (
     start_from_regions,
 )
 from w2s_data.overlap.quantify import Reduction, TypeModel
+from w2s_data.utils.threads import one_thread
 from w2s_data.utils.typing import AnyArray, FloatArray, IntArray
 
 MOST_FITTED, LEAST_FITTED = 2000, 100  # points of the fit: its error is that of a share of 2,000
@@ -83,9 +84,10 @@ def find_types(
         return NOT_SOUGHT
     # A stream of its own: anchors and replicates are those of a fit without a model.
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(1,)))
-    fit = fit_types(
-        *(features, pool, proba, confidence, regions), gold=gold, intervals=intervals, rng=rng
-    )
+    with one_thread():  # hundreds of small products, which threads would only wait for
+        fit = fit_types(
+            *(features, pool, proba, confidence, regions), gold=gold, intervals=intervals, rng=rng
+        )
     if isinstance(fit, str):
         return NOT_SOUGHT._replace(objection=fit)
     if fit.objection:

@@ -10,7 +10,7 @@ the shares that make their own points most likely under the densities of all.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -63,11 +63,13 @@ class Reduction:
         gold: IntArray | None = None,
     ) -> Points:
         """Return the points of some rows."""
+        kind = features.dtype  # float64 would double the time for blocks of float32
+        reduced = (features - self.centre.astype(kind)) @ self.directions.astype(kind)
         labels = np.where(abstains(proba), -1, proba.argmax(axis=1))
         if self.n_classes == 1:
             labels, proba, gold = np.minimum(labels, 0), np.ones((len(proba), 1)), None
         return Points(
-            (features.astype(np.float64) - self.centre) @ self.directions,
+            reduced.astype(np.float64),
             log_odds(proba),
             labels,
             np.searchsorted(self.edges, confidence, side="right"),
@@ -125,7 +127,9 @@ class TypeModel:
         """Yield rows, their log densities and likeliest types (int8), block by block."""
         for rows, block in features.blocks():
             scores = self.score(self.reduction.points(block, proba[rows], confidence[rows]))
-            yield rows, scores, self.proba(scores).argmax(axis=1).astype(np.int8)
+            # Types whose components are one are as likely: rounding shall not decide between them.
+            likeliest = self.proba(scores).round(5).argmax(axis=1)
+            yield rows, scores, likeliest.astype(np.int8)
 
     def regions_of(
         self, features: FeatureMatrix, proba: FloatArray, confidence: FloatArray
@@ -190,7 +194,7 @@ class TypeModel:
 
 
 def _shorter(points: Points, member: Mixture) -> Points:
-    return points.take(np.arange(len(points)), member.n_directions)
+    return replace(points, reduced=points.reduced[:, : member.n_directions])
 
 
 def _sampling_variance(log_types: FloatArray, share: FloatArray) -> FloatArray:
