@@ -202,14 +202,16 @@ class LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         # A fold may lack a class, which keeps its column.
         labels = np.broadcast_to(targets, (len(folds), *targets.shape))
         losses = np.zeros(len(L2_GRID))
-        for i, solutions in enumerate(self._solved(features, labels, masks * weights, L2_GRID)):
+        # From strong to weak, since each solution is the start of the next.
+        grid = L2_GRID[::-1]
+        for i, solutions in enumerate(self._solved(features, labels, masks * weights, grid)):
             for solution, (_, held_out) in zip(solutions, folds, strict=True):
-                probe = copy(self)._take(solution, L2_GRID[i])
+                probe = copy(self)._take(solution, grid[i])
                 # Ridge probabilities may be exactly 0, whose logarithm would rule a penalty out
                 # for a single row.
                 proba = np.clip(probe.predict_proba(features[held_out]), 1e-12, 1.0)
                 losses[i] -= weights[held_out] @ (targets[held_out] * np.log(proba)).sum(axis=1)
-        return L2_GRID[len(L2_GRID) - 1 - int(np.argmin(losses[::-1]))]
+        return grid[int(np.argmin(losses))]
 
     def _solved(
         self, features: FloatArray, targets: FloatArray, weights: FloatArray, penalties: Any
@@ -258,11 +260,10 @@ def fit_together(
         by_classes.setdefault(tuple(classes.tolist()), []).append(k)
     fitted: dict[int, LinearProbe] = {}
     for alike in by_classes.values():
-        classes = checked[alike[0]][0]
         known = clone(probe)
         known._check_columns(X, reset=True)
-        known.classes_ = classes
-        for part in groups_of(len(alike), len(features), len(classes)):
+        known.classes_ = classes = checked[alike[0]][0]
+        for part in groups_of(len(alike), features.shape, len(classes)):
             group = alike[part]
             targets = np.zeros((len(group), len(features), len(classes)))
             weights = np.zeros((len(group), len(features)))

@@ -69,6 +69,7 @@ class LogisticProblems:
         self._columns = None if columns is None else self._moved(columns)
         self._kept: tuple[IntArray, tuple[Any, ...]] = np.empty(0, dtype=np.int64), ()
         self._gram = self._curvature()
+        self._last: Any = self._moved(np.zeros((len(targets), self.n_outputs, self.d + 1)))
 
     def _place(self, device: torch.device) -> None:
         """Choose the array library: numpy has none of torch's overhead on small problems."""
@@ -109,28 +110,31 @@ class LogisticProblems:
         every = np.arange(len(self._rows[2]))
         return bound * sum((x.T * v.mean(0)) @ x for x, _, v in self._parts(every))
 
-    def _inverse_root(self, l2: float) -> Any:
-        """Return R^-1 of the curvature and a penalty; None for the identity."""
+    def _roots(self, l2: float) -> tuple[Any, Any]:
+        """Return R and R^-1 of the curvature and a penalty; None for the identity."""
         if self._gram is None:
-            return None
+            return None, None
         identity = self._moved(np.eye(self.d))
         # Directions without variance keep a curvature, or the root would not exist.
         floor = max(l2, 1e-10 * float(self._gram.diagonal().max()), 1e-300)
-        return self.xp.linalg.inv(self.xp.linalg.cholesky(self._gram + floor * identity))
+        root = self.xp.linalg.cholesky(self._gram + floor * identity)
+        return root, self.xp.linalg.inv(root)
 
     def minimize(self, l2: float, max_iter: int, tol: float) -> Solutions:
-        """Minimise all objectives at one penalty."""
-        n_problems, to_weights = len(self._rows[2]), self._inverse_root(l2)
-        shape = (n_problems, self.n_outputs, self.d + 1)
+        """Minimise all objectives at one penalty, from the solutions of the last one."""
+        n_problems, (root, to_weights) = len(self._rows[2]), self._roots(l2)
+        start = self._last
+        start[:, :, :-1] = _times(start[:, :, :-1], root)
         found = minimize_together(
             lambda flat, active: self._objective(flat, active, l2, to_weights),
-            np.zeros((n_problems, self.n_outputs * (self.d + 1))),
+            self._back(start.reshape(n_problems, -1)),
             max_iter,
             tol,
         )
-        parameters = self._moved(found.parameters).reshape(shape)
-        coef = self._scaled(_times(parameters[:, :, :-1], to_weights), np.arange(n_problems))
-        intercept = parameters[:, :, -1]
+        self._last = self._moved(found.parameters).reshape(start.shape)
+        self._last[:, :, :-1] = _times(self._last[:, :, :-1], to_weights)
+        coef = self._scaled(self._last[:, :, :-1], np.arange(n_problems))
+        intercept = self._last[:, :, -1]
         return Solutions(self._back(coef), self._back(intercept), found.values, found.steps)
 
     def _scaled(self, weights: Any, active: IntArray) -> Any:

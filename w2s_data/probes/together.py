@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 
 from w2s_data.compute.device import or_on_cpu
+from w2s_data.probes.lbfgs import MEMORY
 from w2s_data.probes.solvers import LogisticProblems, Solutions, ridge
 from w2s_data.utils.typing import FloatArray
 
@@ -86,9 +87,10 @@ def solve_together(
         ]
 
 
-def groups_of(n_problems: int, n: int, n_classes: int) -> Iterator[slice]:
-    """Divide problems into groups whose arrays fit into memory together."""
-    most = max(1, TOGETHER_BYTES // (8 * COPIES * max(1, n * n_classes)))
+def groups_of(n_problems: int, shape: tuple[int, ...], n_classes: int) -> Iterator[slice]:
+    """Divide problems on features (n, D) into groups whose arrays fit into memory together."""
+    n, d = shape
+    most = max(1, TOGETHER_BYTES // (8 * n_classes * (COPIES * n + 2 * MEMORY * d)))
     for first in range(0, n_problems, most):
         yield slice(first, min(first + most, n_problems))
 
