@@ -107,6 +107,7 @@ def one_turn(folder: Path, n: int) -> tuple[float, float]:
     paths = os.pathsep.join(map(str, (folder, Path(__file__).parent)))
     run = subprocess.run(
         [sys.executable, "-c", code],
+        cwd=folder,  # where python -c looks first
         env=os.environ | {"PYTHONPATH": paths},
         capture_output=True,
         text=True,

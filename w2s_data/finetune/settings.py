@@ -215,9 +215,9 @@ class TrainingSettings:
         Of heads: "lbfgs" computes the optimum of the penalised cross-entropy, for methods that
         minimise nothing else (`naive`, `stacked`, `bootstrap`, `overlap`, `crossfit`,
         `cosupervised`); epochs, seeds, validation and callbacks then have no effect on a training.
-        "auto" does so where it can, and is three times as fast on 20,000 rows. Not the default,
-        since few steps suit noisy labels of rare classes: the optimum of weak labels was two
-        points worse on TREC, and as good on four other corpora.
+        "auto" does so where it can, six times as fast on 20,000 rows. Not the default, since few
+        steps suit noisy labels of rare classes: the optimum of weak labels was two points worse on
+        TREC, and as good on AG-News.
     patience : int
         Epochs without a lower validation loss after which a seed stops.
     paired : bool
