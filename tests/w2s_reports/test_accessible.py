@@ -37,36 +37,30 @@ def full(synthetic_run: MakeRun) -> Path:
     return report_path(synthetic_run(stages=(*STAGES, *MAP)))
 
 
-def test_no_table_is_cut(browser: Any, full: Path) -> None:  # noqa: F811
-    for width in (1280, 820, 390):
-        with opened(browser, full, viewport={"width": width, "height": 800}) as page:
-            until(page, f"{CUT}.length === 0")
-
-
-def test_the_next_step_is_copied_by_keyboard(browser: Any, full: Path) -> None:  # noqa: F811
+def test_the_page_by_keyboard_and_at_any_width(browser: Any, full: Path) -> None:  # noqa: F811
     settings = {"permissions": ["clipboard-read", "clipboard-write"]}
     with opened(browser, full, **settings) as page:
-        button = page.locator("#verdict .next .copy")
         command = page.locator("#verdict .next code").inner_text()
-        button.focus()
+        page.locator("#verdict .next .copy").focus()
         page.keyboard.press("Enter")
         until(page, "document.querySelector('#verdict .next .copy').textContent === 'Copied'")
         assert command.startswith("w2s ")
         assert page.evaluate("navigator.clipboard.readText()") == command
-
-
-def test_the_name_of_a_group_leads_to_its_items(browser: Any, full: Path) -> None:  # noqa: F811
-    with opened(browser, full) as page:
+        # The name of a group leads to its items.
         link = page.locator("#groups [data-look]").first
         link.focus()
         page.keyboard.press("Enter")
         assert page.locator("#filter-group").input_value() == link.get_attribute("data-look")
         assert "match" in page.locator("#search-status").inner_text()
+        for width in (1280, 820, 390):
+            page.set_viewport_size({"width": width, "height": 800})
+            until(page, f"{CUT}.length === 0")
 
 
 @pytest.mark.skipif(not AXE.is_file(), reason="axe-core is not installed")
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_no_serious_fault(browser: Any, full: Path, scheme: str) -> None:  # noqa: F811
-    with opened(browser, full, color_scheme=scheme, bypass_csp=True) as page:
+def test_axe_finds_no_serious_fault(browser: Any, full: Path) -> None:  # noqa: F811
+    with opened(browser, full, bypass_csp=True) as page:
         page.evaluate(AXE.read_text(encoding="utf-8"))
-        assert page.evaluate(SERIOUS) == []
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            assert page.evaluate(SERIOUS) == []

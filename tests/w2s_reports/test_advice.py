@@ -163,3 +163,13 @@ def test_a_measured_gain_is_believed_over_a_predicted_loss(
     found = summarize(run)["discrepancy"]
     assert found["against"].startswith("Measured, the best student is better") == gained
     assert bool(found["advice"]) != gained
+
+
+def test_a_doubtful_density_is_the_last_of_the_risks(synthetic_run: MakeRun) -> None:
+    run = synthetic_run(stages=MEASURED)
+    overlap = json.loads((run / "overlap.json").read_text())
+    overlap["alignment_threshold"]["explained"] = 0.6
+    change(run / "overlap.json", **overlap)
+    risk = verdict(run)["warnings"][-1]
+    assert (risk["level"], risk["about"]) == ("aside", "overlap")
+    assert "rank sources by it" in risk["text"]

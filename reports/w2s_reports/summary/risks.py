@@ -134,4 +134,5 @@ def _weak_spot(groups: Row, gain: Row) -> Iterator[dict[str, str]]:
 
 def _of_density(result: Row) -> Iterator[dict[str, str]]:
     if result["overlap"]["doubt"]:
-        yield _risk("aside", "overlap", f"the overlap density is {result['overlap']['doubt']}")
+        text = "the overlap density is doubtful: rank sources by it, and do not quote the number"
+        yield _risk("aside", "overlap", text)

@@ -32,14 +32,7 @@ def rank_steps(
         *_advised(result, headline),
     ]
     others.sort(key=lambda step: -(step["worth"]["value"] or 0.0))
-    return [
-        first,
-        *(
-            step
-            for step in others
-            if step["command"] is None or step["command"] != first["command"]
-        ),
-    ]
+    return [first, *(s for s in others if not s["command"] or s["command"] != first["command"])]
 
 
 def _step(
