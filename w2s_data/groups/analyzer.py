@@ -92,9 +92,9 @@ class GroupAnalyzer(BaseGroupAnalyzer):
     points_ : DataFrame (N rows)
         `group`; `local_overlap_density` (among the neighbours); `agreement` (share of the
         neighbours with the same pseudo-label: a reliability, 1 is best); `distance_to_labelled`
-        (1 - cosine, in [0, 2], to the nearest labelled row other than itself; beyond 2e10 pairs the
-        nearest of about 2,000 that an inverted file visits); `duplicate_of`
-        (first row of which it is a near-duplicate, or -1), `has_duplicate`, `leaks`.
+        (1 - cosine, in [0, 2], to the nearest labelled row other than itself; of an index that is
+        not exact, to the first among the neighbours that it finds); `duplicate_of` (first row of
+        which it is a near-duplicate, or -1), `has_duplicate`, `leaks`.
     duplicates_ : DataFrame
         Pairs of near-duplicates, `i` < `j` with their cosine `similarity`, the most similar first.
         They come from the `n_neighbors` nearest of each point, so that not every pair is listed
@@ -222,7 +222,6 @@ class GroupAnalyzer(BaseGroupAnalyzer):
         self.index_ = check_index(index, rows.features, self.device)
         group_names, codes, spans = self._grouped(rows, seeds[0])
         self.points_, self.duplicate_threshold_, self.duplicates_ = describe_points(
-            rows.features,
             self.index_,
             pseudo=rows.pseudo,
             splits=rows.splits,

@@ -9,7 +9,7 @@ import pandas as pd
 
 from w2s_data.compute.base import Advance, Engine
 from w2s_data.data.regions import Region
-from w2s_data.features.matrix import FeatureMatrix, FeatureView, row_blocks
+from w2s_data.features.matrix import row_blocks
 from w2s_data.neighbors.index import NeighborIndex
 from w2s_data.utils.progress import progress as progress_bar
 from w2s_data.utils.typing import AnyArray, BoolArray, FloatArray, IntArray
@@ -17,13 +17,10 @@ from w2s_data.utils.typing import AnyArray, BoolArray, FloatArray, IntArray
 LEAST_COSINE = 0.95  # of near-duplicates, where ten times nearer than usual is still far apart
 NEARER = 10  # times than usual; chance brings few points so near, in 5 dimensions 1 in 500
 ROUNDING = 1e-6  # of a cosine in float32
-MANY_PAIRS = 20_000_000_000  # whose products take two minutes
 GATHERED_BYTES = 8 * 2**20  # of labels of neighbours at a time
-VISITED_ROWS = 2_000  # labelled rows that each point is then compared with
 
 
 def describe_points(
-    features: FeatureMatrix,
     index: NeighborIndex,
     *,
     pseudo: IntArray,
@@ -44,7 +41,7 @@ def describe_points(
             indices, scores = neighbors.indices, neighbors.scores
         else:
             indices, scores = np.empty((n, 0), np.int64), np.empty((n, 0), np.float32)
-        distances = _distances(features, index, labelled, engine, advance)
+        distances = _distances(index, labelled, indices, scores, engine, advance)
     threshold = _usual(scores) if duplicate_threshold == "auto" else float(duplicate_threshold)
     near = scores >= threshold - ROUNDING  # a threshold of 1 still takes exact copies
     first, leaks, twins = _duplicates(indices, near, splits)
@@ -107,33 +104,36 @@ def _agreement(indices: IntArray, pseudo: IntArray) -> FloatArray:
 
 
 def _distances(
-    features: FeatureMatrix,
     index: NeighborIndex,
     labelled: BoolArray,
+    indices: IntArray,
+    scores: FloatArray,
     engine: Engine | None,
     advance: Advance,
 ) -> FloatArray:
     """Compute 1 - cosine to the nearest labelled row other than the row itself.
 
-    Where all pairs would be very many, only the nearest lists of an inverted file are visited.
+    Nearly every row has one among its neighbours; only the others are compared with all of them.
     """
     rows = np.flatnonzero(labelled)
     result = np.full(len(labelled), np.nan)
     if not len(rows):
         return result
-    subset = NeighborIndex("cosine", device=index.device, max_bytes=index.max_bytes, random_state=0)
-    if len(rows) * len(labelled) > MANY_PAIRS:
-        n_lists = round(np.sqrt(len(rows)))
-        n_probe = max(1, round(n_lists * VISITED_ROWS / len(rows)))
-        subset.set_params(kind="ivf", n_lists=n_lists, n_probe=n_probe)
-    subset.fit(FeatureView(features, rows))
-    others = np.flatnonzero(~labelled)
+    missing = np.ones(len(labelled), dtype=bool)
+    for part in row_blocks(indices.shape, GATHERED_BYTES, itemsize=1):
+        known = labelled[indices[part]]
+        place = known.argmax(axis=1) if known.shape[1] else np.zeros(len(known), np.int64)
+        missing[part] = ~known.any(axis=1)
+        if known.shape[1]:  # neighbours come nearest first
+            result[part] = 1 - np.take_along_axis(scores[part], place[:, None], 1)[:, 0]
+    if len(rows) == 1:
+        result[rows], missing[rows] = np.nan, False
+    others = np.flatnonzero(missing)
+    advance(len(labelled) - len(others))
     if len(others):
-        nearest = subset.query(FeatureView(features, others), 1, engine=engine, advance=advance)
-        result[others] = 1 - nearest.scores[:, 0]
-    if len(rows) > 1:
-        own = subset.neighbors(1, engine=engine, advance=advance)
-        result[rows] = 1 - own.scores[:, 0]
+        result[others] = (
+            1 - index.nearest_of(others, rows, engine=engine, advance=advance).scores[:, 0]
+        )
     return np.asarray(np.maximum(result, 0))  # rounding can bring cosines of copies above 1
 
 

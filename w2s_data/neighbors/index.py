@@ -23,6 +23,7 @@ from w2s_data.neighbors.search import (
     Searcher,
     check_pairs,
     nearest,
+    nearest_of,
     nearest_others,
     prepared,
     prepared_blocks,
@@ -212,6 +213,32 @@ class NeighborIndex(BaseEstimator):  # type: ignore[misc]
         starts = range(0, len(order), SEARCH_ROWS)
         blocks = ((order[start : start + SEARCH_ROWS], k) for start in starts)
         return self._searched(nearest_others, blocks, order, k, engine, advance)
+
+    def nearest_of(
+        self,
+        rows: IntArray,
+        candidates: IntArray,
+        *,
+        engine: Engine | None = None,
+        advance: Advance = no_advance,
+    ) -> Neighbors:
+        """Find the nearest of some fitted points (`candidates`, m) for others of them (`rows`, n).
+
+        Exact whatever the kind, from the stored vectors: n m D products and no further memory. No
+        point is its own neighbour; InputError where that leaves none.
+
+        >>> index = NeighborIndex("l2").fit([[0.0], [1.0], [5.0], [9.0]])
+        >>> index.nearest_of(np.array([0, 2]), np.array([2, 3])).indices.ravel()
+        array([2, 3])
+        """
+        check_is_fitted(self, "shape_")
+        if len(np.unique(candidates)) < 1 + bool(np.isin(rows, candidates).any()):
+            raise InputError("candidates must hold a point other than each of the rows")
+        blocks = (
+            (rows[start : start + SEARCH_ROWS], candidates)
+            for start in range(0, len(rows), SEARCH_ROWS)
+        )
+        return self._searched(nearest_of, blocks, np.arange(len(rows)), 1, engine, advance)
 
     def within(
         self, radius: float, features: Any = None, max_pairs: int = MAX_PAIRS

@@ -123,6 +123,25 @@ class Searcher:
         order = np.lexsort((indices, self._sign * scores), axis=1)
         return np.take_along_axis(scores, order, 1), np.take_along_axis(indices, order, 1)
 
+    def nearest_of(self, rows: IntArray, candidates: IntArray) -> tuple[FloatArray, IntArray]:
+        """Return score and index, (n, 1) each, of the nearest other row among some; exact."""
+        queries = self.index.reconstruct_batch(rows)
+        best, nearest = np.full(len(rows), np.inf, np.float32), np.full(len(rows), -1)
+        for start in range(0, len(candidates), RANGE_COLUMNS):
+            tile = candidates[start : start + RANGE_COLUMNS]
+            stored = self.index.reconstruct_batch(tile)
+            far = self._sign * (queries @ stored.T)
+            if self._metric == "l2":  # up to |query|², which is the same for all
+                far *= -2
+                far += np.einsum("ij,ij->i", stored, stored)
+            far[rows[:, None] == tile] = np.inf
+            place = far.argmin(axis=1)
+            found = far[np.arange(len(rows)), place]
+            nearer = found < best
+            best[nearer], nearest[nearer] = found[nearer], tile[place[nearer]]
+        scores = self._as_scores(queries, np.arange(len(rows)), nearest, self._sign * best)
+        return scores[:, None], nearest[:, None]
+
     def _as_scores(
         self, queries: FloatArray, owners: IntArray, indices: IntArray, found: FloatArray
     ) -> FloatArray:
@@ -210,6 +229,18 @@ def nearest_others(
     rows, k = block
     queries = np.asarray(searcher.index.reconstruct_batch(rows))
     found = without(rows, *searcher.nearest(queries, k + 1))
+    advance(len(rows))
+    return found
+
+
+def nearest_of(
+    searcher: Searcher,
+    block: tuple[IntArray, IntArray],
+    advance: Advance,
+) -> tuple[FloatArray, IntArray]:
+    """Return score and index, (n, 1) each, of the nearest among given stored rows, of some rows."""
+    rows, candidates = block
+    found = searcher.nearest_of(rows, candidates)
     advance(len(rows))
     return found
 

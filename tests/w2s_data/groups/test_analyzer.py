@@ -20,7 +20,6 @@ from w2s_data.errors import (
     InputError,
     ProbabilityError,
 )
-from w2s_data.features.matrix import ArrayFeatures
 from w2s_data.groups import GroupAnalyzer, point_table
 from w2s_data.groups.association import associate
 from w2s_data.utils.intervals import wilson_interval
@@ -460,24 +459,25 @@ class TestEstimator:
         assert clone(analyzer).get_params() == analyzer.get_params()
 
 
-def test_distances_among_very_many_points_are_of_the_lists_that_are_visited(rng, monkeypatch):
-    centres = rng.normal(size=(20, 16))
-    features = centres[rng.integers(20, size=3000)] + 0.2 * rng.normal(size=(3000, 16))
-    options = {
-        "pseudo": np.zeros(3000, dtype=int),
-        "splits": np.repeat(["labelled", "pool"], 1500).astype(object),
-        "regions": np.full(3000, -1),
-        "n_neighbors": 5,
-        "duplicate_threshold": 0.999,
-    }
-    matrix = ArrayFeatures(features)
+@pytest.mark.parametrize("n_labelled", [1, 2, 30, 700])
+@pytest.mark.parametrize("k", [1, 5])
+def test_distances_are_exact_whether_a_labelled_row_is_among_the_neighbours(rng, n_labelled, k):
+    features = rng.normal(size=(900, 6))
+    labelled = np.arange(900) < n_labelled
     index = NeighborIndex(random_state=0).fit(features)
-    exact = point_table.describe_points(matrix, index, **options)[0]["distance_to_labelled"]
-    monkeypatch.setattr(point_table, "MANY_PAIRS", 1000)
-    monkeypatch.setattr(point_table, "VISITED_ROWS", 300)
-    found = point_table.describe_points(matrix, index, **options)[0]["distance_to_labelled"]
-    assert (found >= exact - 1e-6).all()
-    assert np.mean(np.abs(found - exact) < 1e-6) > 0.9
+    found = point_table.describe_points(
+        index,
+        pseudo=np.zeros(900, dtype=int),
+        splits=np.where(labelled, "labelled", "pool").astype(object),
+        regions=np.full(900, -1),
+        n_neighbors=k,
+        duplicate_threshold=0.999,
+    )[0]["distance_to_labelled"]
+    unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+    distances = 1 - unit @ unit[labelled].T
+    distances[np.flatnonzero(labelled), np.arange(n_labelled)] = np.inf  # not to itself
+    expected = distances.min(axis=1)
+    np.testing.assert_allclose(found, np.where(np.isinf(expected), np.nan, expected), atol=1e-5)
 
 
 def test_progress_ends_at_the_last_point(rng, capsys):

@@ -107,6 +107,23 @@ def test_query_finds_new_points(points, rng, metric, kind):
     assert np.isclose(found.scores, wanted, rtol=2e-5, atol=2e-5).mean() >= 0.95
 
 
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_nearest_of_some_points_is_exact_whatever_the_kind(points, rng, metric, kind, monkeypatch):
+    monkeypatch.setattr(_search, "RANGE_COLUMNS", 64)
+    rows, candidates = rng.permutation(len(points))[:200], np.arange(0, len(points), 3)
+    index = NeighborIndex(metric, kind).fit(points)
+    found = index.nearest_of(rows, candidates)
+    scores = others(metric, points)[rows]
+    expected = best(metric, scores[:, candidates], 1)
+    np.testing.assert_allclose(found.scores, expected, rtol=1e-4, atol=1e-4)
+    assert np.isin(found.indices, candidates).all()
+    of_found = np.take_along_axis(scores, found.indices, 1)
+    np.testing.assert_allclose(of_found, expected, rtol=1e-4, atol=1e-4)
+    with pytest.raises(InputError, match="candidates must hold a point other than"):
+        index.nearest_of(rows[:1], rows[:1])
+
+
 @pytest.mark.parametrize(("metric", "name"), [("cosine", "cosine"), ("l2", "euclidean")])
 def test_scikit_learn_agrees(rng, metric, name):
     points = rng.normal(size=(400, 7)).astype(np.float32)  # no ties: the indices are unique
