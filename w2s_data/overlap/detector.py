@@ -85,9 +85,9 @@ class OverlapDetector(FittedDetector):
     precision : {"auto", "float32", "tf32", "bfloat16", "int8"}
         Of the products with anchors, which are summed in float32 (int8: int32). "auto" takes the
         fastest that the device has, but stays in float32 up to 10^10 multiplications: int8 on a CPU
-        with VNNI, else bfloat16 where it is in hardware. Against float32, at least 99.9 % of the
-        points keep their region, as long as both find the same change point. One that the device
-        lacks is replaced by the next, with a warning in the log. The maximum is always in float64.
+        with VNNI, else bfloat16 where it is in hardware. On real features 99.9 % of the points keep
+        the region of exact products where the change point stays. One that the device lacks is
+        replaced by the next, with a warning in the log. The maximum is always in float64.
     random_state : int, Generator or None
         Controls the drawing of anchors and replicates.
 
