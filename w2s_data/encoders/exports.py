@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 from w2s_data.encoders.backbone import Backbone, hidden_state
 from w2s_data.encoders.base import Kind
 from w2s_data.encoders.recipe import POOLER
-from w2s_data.encoders.runtimes import RUNTIMES, Runtime, without_words
+from w2s_data.encoders.runtimes import RUNTIMES, Runtime
 from w2s_data.errors import first_line
 from w2s_data.utils.io import make_folder, sha256_json
+from w2s_data.utils.warnings import silence
 
 if TYPE_CHECKING:
     import torch
@@ -160,7 +161,7 @@ def _write(
     # Of images only the number may change; of texts their lengths, too.
     axes = {0: dynamic, 1: dynamic} if "input_ids" in example else {0: dynamic}
     backbone.run_through()
-    with without_words():
+    with silence():
         program = torch.export.export(
             States().eval(),
             (example,),

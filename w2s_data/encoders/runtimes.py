@@ -5,17 +5,15 @@ One object serves all threads; each computes its batch on one core, as torch doe
 
 from __future__ import annotations
 
-import logging
 import threading
-import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 from w2s_data.errors import EncoderError, find
 from w2s_data.utils.typing import AnyArray
+from w2s_data.utils.warnings import silence
 
 TORCH = "torch"
 INT8 = "int8"
@@ -168,7 +166,7 @@ def _quantized(path: Path) -> Path:
 
     final = path.with_suffix(".int8.onnx")
     if not final.is_file():
-        with atomic_path(final) as partial, without_words():
+        with atomic_path(final) as partial, silence():
             quantize_dynamic(
                 path,
                 partial,
@@ -179,16 +177,3 @@ def _quantized(path: Path) -> Path:
                 reduce_range=not torch.cpu._is_vnni_supported(),
             )
     return final
-
-
-@contextmanager
-def without_words() -> Iterator[None]:
-    """Drop what exporters say about their own inner parts, as warnings and in logs."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)

@@ -1,4 +1,4 @@
-"""Warnings of one category, collected for a summary."""
+"""Warnings of one category, collected for a summary, or none for a while."""
 
 from __future__ import annotations
 
@@ -39,3 +39,16 @@ def collect_warnings(category: type[Warning], *, reissue: bool = False) -> Itera
             )
         else:
             logger.warning("%s", text)
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """Drop warnings and the log of this process, errors excepted, for a while."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

@@ -11,15 +11,14 @@ import functools
 import logging
 import os
 import threading
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, ParamSpec, TypeVar, cast
 
 from w2s_data.errors import EngineError, InputError, first_line
 from w2s_data.finetune.levels.precision import is_main, n_processes, process_device
+from w2s_data.utils.warnings import silence
 
 logger = logging.getLogger("w2s_data")
 
@@ -117,7 +116,7 @@ def _lead(function: Callable[[], T]) -> T:
 
 def _help() -> Any:
     """Join in what the first process shares, until it is done; return its result."""
-    with _silence():
+    with silence():
         while not isinstance(told := _broadcast(), _Done):
             function, arguments = told
             try:
@@ -129,19 +128,6 @@ def _help() -> Any:
     if told.error is not None:
         raise told.error
     return told.result
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Leave warnings and the log to the first process."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
 
 
 def _broadcast(told: Any = None) -> Any:
