@@ -92,7 +92,7 @@ def onnx_loop(folder: str, precision: str = "float32") -> Loop:
     import onnxruntime
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    ids = torch.ones(3, 8, dtype=torch.long)
+    ids, mask = (torch.ones(3, 8, dtype=torch.long) for _ in range(2))  # one would be both
     axes = dict.fromkeys((0, 1), torch.export.Dim.DYNAMIC)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
@@ -100,7 +100,7 @@ def onnx_loop(folder: str, precision: str = "float32") -> Loop:
         warnings.simplefilter("ignore")
         path = Path(scratch) / "model.onnx"
         program = torch.onnx.export(
-            LastState(folder), (ids, ids), dynamic_shapes=(axes, axes), dynamo=True, verbose=False
+            LastState(folder), (ids, mask), dynamic_shapes=(axes, axes), dynamo=True, verbose=False
         )
         program.save(path)
         if precision == "int8":
