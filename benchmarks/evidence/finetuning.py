@@ -195,7 +195,7 @@ def literature(seed: int, cache: Path) -> Cell:
     known = np.flatnonzero(splits == "labelled")
 
     def teach(taught: np.ndarray, asked: np.ndarray) -> np.ndarray:
-        small = Adaptation(str(shortened(2)), precision="bf16")
+        small = Adaptation(str(shortened(2)), precision="bfloat16")
         predict = train_ours(texts[taught].tolist(), labels[taught], seed, model=small)
         return predict(texts[asked])
 
@@ -208,7 +208,7 @@ def literature(seed: int, cache: Path) -> Cell:
         posterior=join_labels(features, weak, labels, splits, seed),
         items=texts.tolist(),
         tuning="full",
-        model=Adaptation(str(minilm()), precision="bf16"),  # a third less of a CPU's time
+        model=Adaptation(str(minilm()), precision="bfloat16"),  # a third less of a CPU's time
         checkpoint=cache / "finetuning" / f"literature-{seed}",
     )
 

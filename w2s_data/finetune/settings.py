@@ -61,7 +61,7 @@ _ADAPTATION_CONSTRAINTS = {
     "alpha": positive,
     "decay": one_of("linear", "cosine"),
     "clip": one_of(None) | positive,
-    "precision": one_of("auto", "fp32", "bf16"),
+    "precision": one_of("auto", "float32", "bfloat16"),
     "gradient_checkpointing": one_of(True, False),
     "save_minutes": nonnegative,
 }
@@ -109,7 +109,7 @@ class Adaptation:
         The rate rises over the first share `warmup` of the steps, then falls to zero.
     clip : float, optional
         Largest norm of the gradient; None does not limit it.
-    precision : {"auto", "fp32", "bf16"}
+    precision : {"auto", "float32", "bfloat16"}
         Of the computation; weights that are trained stay in float32. "auto" takes bfloat16 where a
         GPU is built for it.
     gradient_checkpointing : bool
@@ -148,7 +148,7 @@ class Adaptation:
     decay: Decay = "linear"
     warmup: float = 0.06
     clip: float | None = 1.0
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
     gradient_checkpointing: bool = False
     evaluate_every: int | None = None
     save_every: int | None = None

@@ -72,9 +72,9 @@ class TuningSettings(Settings):
     clip: Clip | None = Field(
         None, description="Largest norm of the gradient, or none; 1 by default."
     )
-    precision: Literal["auto", "fp32", "bf16"] | None = Field(
+    precision: Literal["auto", "float32", "bfloat16"] | None = Field(
         None,
-        description="Precision of the computation; auto is bf16 on GPUs that are built for it.",
+        description="Precision of the computation; auto is bfloat16 on GPUs that are built for it.",
     )
     gradient_checkpointing: Flag | None = Field(
         None,

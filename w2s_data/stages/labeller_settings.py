@@ -188,7 +188,9 @@ class FinetuneTeacher(LearningSettings):
     rank: Count | None = Field(None, description="As in [gain].")
     alpha: Positive | None = Field(None, description="As in [gain].")
     micro_batch: Count | None = Field(None, description="As in [gain].")
-    precision: Literal["auto", "fp32", "bf16"] | None = Field(None, description="As in [gain].")
+    precision: Literal["auto", "float32", "bfloat16"] | None = Field(
+        None, description="As in [gain]."
+    )
     save_minutes: Seconds | None = Field(None, description="As in [gain].")
 
     def training(self, device: str, dataset: W2SDataset | None) -> TrainingSettings:

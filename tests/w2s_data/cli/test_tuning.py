@@ -62,9 +62,9 @@ def gain(w2s, scored, run):
 def test_every_option_of_a_tuning_is_read(gain, run):
     options = {
         "--rank": "2", "--alpha": "4", "--dropout": "0.1", "--target-modules": "query,value",
-        "--max-length": "8", "--pooling": "cls+mean", "--micro-batch": "4", "--precision": "fp32",
-        "--decay": "cosine", "--warmup": "0.2", "--clip": "none", "--epochs": "3",
-        "--learning-rate": "auto", "--patience": "2", "--save-minutes": "0",
+        "--max-length": "8", "--pooling": "cls+mean", "--micro-batch": "4",
+        "--precision": "float32", "--decay": "cosine", "--warmup": "0.2", "--clip": "none",
+        "--epochs": "3", "--learning-rate": "auto", "--patience": "2", "--save-minutes": "0",
     }  # fmt: skip
     flags = ("--gradient-checkpointing", "--early-stopping", "--no-controls")
     given = [word for option in options.items() for word in option]

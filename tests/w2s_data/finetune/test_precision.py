@@ -25,12 +25,14 @@ def test_bfloat16_where_a_gpu_is_built_for_it(monkeypatch, supported):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: supported)
     assert is_half(CUDA, "auto") is supported
     assert not is_half(CPU, "auto")
-    assert is_half(CPU, "bf16")
-    assert not is_half(CUDA, "fp32")
+    assert is_half(CPU, "bfloat16")
+    assert not is_half(CUDA, "float32")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("adaptation", [{"precision": "bf16"}, {"gradient_checkpointing": True}])
+@pytest.mark.parametrize(
+    "adaptation", [{"precision": "bfloat16"}, {"gradient_checkpointing": True}]
+)
 def test_fewer_digits_or_less_memory_learn_as_well(tmp_path, rng, adaptation):
     save_tiny_model(tmp_path, n_layers=2)
     texts, labels = reviews(rng, 256)

@@ -32,7 +32,7 @@ OTHER = {
     "decay": "cosine",
     "warmup": 0.5,
     "clip": 2.0,
-    "precision": "fp32",
+    "precision": "float32",
     "gradient_checkpointing": True,
     "evaluate_every": 5,
     "save_every": 6,

@@ -67,5 +67,5 @@ def is_half(device: torch.device, precision: str) -> bool:
     import torch
 
     if precision != "auto":
-        return precision == "bf16"
+        return precision == "bfloat16"
     return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
