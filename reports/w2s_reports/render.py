@@ -188,7 +188,7 @@ def render_stage(name: str, summary: Mapping[str, Any]) -> str:
         Name of the stage: embed, teach, score, groups, forecast, select, gain, plan, next,
         export or sweep.
     summary : dict
-        What the stage function returned; for embed, the shape (N, D) of each role's features.
+        Result of the stage function; for embed, the shape (N, D) of each role's features.
 
     Examples
     --------

@@ -24,7 +24,7 @@ from w2s_reports.render import Drawing, compact_json, render
 from w2s_reports.summary import summarize
 from w2s_reports.summary.examples import shown_rows
 
-# What the points may add to the page; Plotly takes 4.8 of the 8 MB a page may have.
+# Most that the points may add to the page; Plotly takes 4.8 of the 8 MB a page may have.
 POINTS_BYTES = 2_600_000
 
 

@@ -246,8 +246,8 @@ def _student_accuracy(
 ) -> Callable[[FloatArray, FloatArray], float] | None:
     """Make a function that tests a probe trained on weak labels; None with few gold labels.
 
-    Of more than 20,000 test items a random 20,000 are looked at. It compares what was chosen with
-    the baselines, and chooses nothing.
+    Test items are a random 20,000 where there are more. It compares what was chosen with the
+    baselines, and chooses nothing.
     """
     rows = dataset.rows("test")
     rows = rows[dataset.labels[rows] >= 0]

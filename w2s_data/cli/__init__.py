@@ -30,7 +30,7 @@ app.command("doctor", cls=Command)(doctor_command)
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; bad input is one line on standard error and exit code 2.
 
-    Of several processes of `accelerate launch` the first runs it, and the others help it train.
+    With several processes of `accelerate launch` the first runs it, and the others help it train.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
 

@@ -72,9 +72,9 @@ class Diagnosis:
     packages : tuple of Package
         Every dependency that applies to this machine; `extra` is None for the required ones.
     problems : tuple of str
-        What stops the toolkit from working, one line each, with the command that helps.
+        Reasons why the toolkit does not work, one line each, with the command that helps.
     hints : tuple of str
-        What would work better or is left out, one line each, with the command.
+        Limitations of this installation, one line each, with the command.
     """
 
     version: str

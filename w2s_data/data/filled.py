@@ -38,7 +38,7 @@ class Filled:
     Attributes
     ----------
     name : str or None
-        Of the table; None for the labels that came with the data.
+        Name of the table; None for the labels that came with the data.
     labels : mapping
         Class or value by id, of the rows whose label is filled in.
     n_chosen : int
@@ -199,7 +199,7 @@ def _read(
 
 def _codes(spelled: Spelled, class_names: tuple[str, ...]) -> IntArray:
     """Return class codes (N,), -1 where no label is filled in; raise for a label of no class."""
-    # Of a pair "first" is enough.
+    # In a pair, "first" is enough.
     short = {name.partition(" ")[0]: name for name in class_names if class_names == PAIR_CLASSES}
     spellings = [short.get(spelling.strip().casefold(), spelling) for spelling in spelled.spellings]
     found = ClassTable(class_names).find(spellings)

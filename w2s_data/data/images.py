@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
-# Of an image that is decoded: 8192 x 8192, a quarter of a gigabyte at four bytes each, whatever the
-# memory setting. A file of some kilobytes may ask for more than a machine has.
+# Largest image that is decoded: 8192 x 8192, a quarter of a gigabyte at four bytes each, whatever
+# the memory setting. A file of some kilobytes may ask for more than a machine has.
 MOST_PIXELS = 2**26
 _SEVERAL = 2**22  # above this, one image at a time is decoded, so that threads do not add up
 _one_at_a_time = threading.Lock()

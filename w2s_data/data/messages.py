@@ -33,7 +33,7 @@ def render_messages(
 ) -> tuple[RawTable, Prompts | None]:
     """Return the table with conversations in columns of items as texts, and prompts before items.
 
-    Of two columns, which are the two items of pairs, also return the prompts.
+    For two columns, which are the two items of pairs, also return the prompts.
 
     Parameters
     ----------

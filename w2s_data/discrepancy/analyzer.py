@@ -74,7 +74,7 @@ class DiscrepancyAnalyzer(BaseEstimator):  # type: ignore[misc]
         Marchenko-Pastur edge. Set them to what your probe really uses; for a ridge probe, its
         df2 in `sensitivity_`.
     estimator : {"closed", "two_fold"}
-        Of d_sw: closed de-biased form, |bias| < .09; or exactly unbiased for Gaussian features,
+        For d_sw: closed de-biased form, |bias| < .09; or exactly unbiased for Gaussian features,
         with a larger spread on few rows. Heavy tails common to all columns of a row (a random
         radius) bias both upwards: normalise the rows first, or read d_sw as an upper bound.
     n_jackknife : int
@@ -158,7 +158,7 @@ class DiscrepancyAnalyzer(BaseEstimator):  # type: ignore[misc]
         Parameters
         ----------
         strong_features, weak_features : array (N, D_s), (N, D_w), memory map or FeatureStore
-            Of the same items, in the same order; labelled and pool rows may be put together.
+            Features of the same items, in the same order; labelled and pool rows may be joined.
 
         Raises
         ------

@@ -156,7 +156,7 @@ def sensitivity(
     cross = component_correlations(strong, weak, moments)
     pairs = zip(table["strong"], table["weak"], strict=True)
     table["d_sw"] = [_truncated(cross, float(s), float(w), moments.n) for s, w in pairs]
-    # Of the chosen estimator; all other rows are of the closed form, which needs no folds.
+    # The first row is of the chosen estimator; the others are closed-form, which needs no folds.
     first = pd.DataFrame([used], index=["used"], columns=table.columns, dtype=float)
     return pd.concat([first, table]).rename_axis("criterion")
 

@@ -32,7 +32,7 @@ class DesignRisks:
     Attributes
     ----------
     variance : Risks
-        Of label noise with variance 1.
+        For label noise with variance 1.
     bias : Risks or None
         Mean squared bias; None where the target was not given.
 

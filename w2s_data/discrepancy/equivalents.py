@@ -74,7 +74,7 @@ def expected_risks(
         As those of `design.design_risks`; the latter for gold alone and ceiling too.
     intercept : bool
     weights : mapping, optional
-        Of "labelled", "pool" and "test": how often a row (R,) is drawn there, which realises any
+        For "labelled", "pool" and "test": how often a row (R,) is drawn there, which realises any
         shares of groups. By default all rows alike.
 
     Examples

@@ -64,7 +64,7 @@ def target_parts(strong_features: Any, weak_features: Any, targets: ArrayLike) -
     Parameters
     ----------
     strong_features, weak_features : array (n, D_s), (n, D_w), memory map or FeatureStore
-        Of rows with a gold value, more than their ranks together; all columns count, so reduce
+        Rows with a gold value, more than their ranks together; all columns count, so reduce
         features first where these are many.
     targets : float array (n,)
 

@@ -158,7 +158,7 @@ def _write(
 
     example = _example(_with_mask(probe))
     dynamic = torch.export.Dim.DYNAMIC
-    # Of images only the number may change; of texts their lengths, too.
+    # For images only the number may change; for texts their lengths, too.
     axes = {0: dynamic, 1: dynamic} if "input_ids" in example else {0: dynamic}
     backbone.run_through()
     with silence():

@@ -23,8 +23,8 @@ def pool(hidden: Tensor, pooling: str, lengths: Tensor | None = None, first: int
     """Pool hidden states (B, T, D) to vectors (B, D), or (B, k D) of k poolings joined by "+".
 
     Position t of a row counts where `first` <= t < its length; all do without `lengths`. With
-    weights w_t = t + 1, weightedmean is Σ w_t h_t / Σ w_t; mean_sqrt_len is Σ h_t / √T. Of "pooler"
-    there is one position, see `hidden_state`. Gradients pass through.
+    weights w_t = t + 1, weightedmean is Σ w_t h_t / Σ w_t; mean_sqrt_len is Σ h_t / √T. "pooler"
+    has one position, see `hidden_state`. Gradients pass through.
     """
     import torch
 
@@ -32,7 +32,7 @@ def pool(hidden: Tensor, pooling: str, lengths: Tensor | None = None, first: int
         return hidden.mean(dim=1)
     if lengths is None:
         lengths = hidden.new_full((len(hidden),), hidden.shape[1], dtype=torch.long)
-    # Of a text that is cut within the prompt, its last token is left.
+    # A text that is cut within the prompt keeps its last token.
     starts = torch.minimum(torch.full_like(lengths, first), lengths - 1)
     rows = torch.arange(len(hidden), device=hidden.device)
     places = torch.arange(hidden.shape[1], device=hidden.device)

@@ -55,11 +55,11 @@ class PretrainedEncoder(Encoder):
         How many items of the last call were too long and cut, to what length, and how many images
         were almost black or of one colour.
     agreement_ : Agreement or None
-        Of vectors in int8: how far they are those of float32, on a sample of the items.
+        For vectors in int8: how far they are those of float32, on a sample of the items.
     """
 
     unit: ClassVar[str]  # of the budget of a batch
-    # Of the recipe, on which the vectors depend, beside the model, the layer and the dtype.
+    # Settings of the recipe on which the vectors depend, beside the model, the layer and the dtype.
     recipe_settings: ClassVar[tuple[str, ...]]
     limits: ClassVar[dict[str, Constraint]]  # of the parameters of a subclass
 
@@ -186,7 +186,7 @@ class PretrainedEncoder(Encoder):
         return {
             "encoder": type(self).__name__,
             "name": source.label,
-            # Of a loaded model, the hash of its files when they were loaded.
+            # A loaded model keeps the hash that its files had when they were loaded.
             "model": self.identity_ if self._is_ready() else source.identity(),
             "layer": layer,
             **{name: recipe[name] for name in self.recipe_settings},

@@ -91,7 +91,7 @@ class Recipe:
         """Return the recipe with the settings that a user gave; None and "auto" keep it.
 
         A pooling that is named stands instead of the model's own head: pooling, Dense layers and
-        Normalize. Of a lower layer the head's pooling is taken alone, since the rest was trained
+        Normalize. From a lower layer the head's pooling is taken alone, since the rest was trained
         on the last one.
         """
         recipe = self

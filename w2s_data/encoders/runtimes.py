@@ -25,7 +25,7 @@ class Runtime(ABC):
     Attributes
     ----------
     packages : tuple of str
-        What it needs; all are in the extra of its name.
+        Packages that it needs; all are in the extra of its name.
     dtypes : tuple of str
         Precisions that it computes in, where the processor has them.
     file : str

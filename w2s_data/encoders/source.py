@@ -19,7 +19,7 @@ from w2s_data.errors import EncoderError
 from w2s_data.utils.io import sha256_file
 from w2s_data.utils.threads import in_background
 
-# Of a folder only these are hashed: a README or a log does not change the features.
+# Only these files of a folder are hashed: a README or a log does not change the features.
 _MODEL_FILES = ("*.json", "*.safetensors", "*.bin", "*.txt", "*.model", "*.py", "*.jinja")
 MODULES_FILE = "modules.json"  # of sentence-transformers: the parts of a model, in order
 # Parts that hold the transformer itself; older folders keep it in a subfolder.

@@ -33,7 +33,7 @@ class TextEncoder(PretrainedEncoder):
     """Tokens of one hidden state of a pretrained transformer, pooled to a vector.
 
     A sentence-transformers model is run as its own files say: pooling, Dense layers, normalisation,
-    maximum length and prompt. Of another model the tokens of a text are averaged, and of a decoder,
+    maximum length and prompt. With another model the tokens of a text are averaged; with a decoder,
     which sees the whole text only there, the last one is taken. Padding never counts. Encoders,
     decoders, and the encoder half of encoder-decoders work alike.
 
@@ -65,7 +65,7 @@ class TextEncoder(PretrainedEncoder):
         "auto" takes CUDA, then MPS, then the CPU. "auto" and "cuda" share the batches between all
         CUDA devices, each with the model in its memory; "cuda:1" takes one.
     backend : "torch", "onnx" or "openvino"
-        What computes the model. The last two, onnxruntime and OpenVINO, are extras, and compute on
+        Runtime of the model. The last two, onnxruntime and OpenVINO, are extras, and compute on
         the CPU: "onnx" in float32 or int8, "openvino" in float32 or bfloat16; another precision
         gives way to float32. A model is exported once and kept in the user's cache folder (or
         ``W2S_CACHE``); one that cannot be exported is computed by torch, both with a warning in

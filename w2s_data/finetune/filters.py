@@ -13,7 +13,7 @@ from w2s_data.utils.typing import BoolArray, FloatArray, IntArray
 def best_rows(score: FloatArray, count: IntArray | int, codes: IntArray | None = None) -> BoolArray:
     """Select the rows with the highest scores, in each class if `codes` are given.
 
-    Of equal scores the first rows are selected; `count` is a number, or one per class (C,).
+    Among equal scores the first rows are selected; `count` is a number, or one per class (C,).
 
     >>> best_rows(np.array([0.1, 0.9, 0.5, 0.7]), 2)
     array([False,  True, False,  True])

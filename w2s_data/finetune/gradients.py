@@ -42,7 +42,7 @@ def gradient_features(
 
     keeps the inner products of gradients up to :math:`1 / \sqrt{k}`, and their span where it has no
     more than k dimensions. The gradient is that of the output, not of a loss, so that no label
-    enters. Of several classes the output is one random contrast of the logits.
+    enters. With several classes the output is one random contrast of the logits.
 
     Memory is that of 256 MB of gradients and k random numbers for each of 32,768 weights. These
     are drawn again for every block of items: adapters are quick, all weights of a large model are
@@ -51,7 +51,7 @@ def gradient_features(
     Parameters
     ----------
     student : Student, WholeValues or WholeModel
-        Of tuning "lora" or "full"; of several seeds the first.
+        Tuned by "lora" or "full"; with several seeds the first is used.
     items : sequence of n texts or images
     n_columns : int
         k, well above the dimensions that are looked for.
@@ -59,7 +59,7 @@ def gradient_features(
         Only trained weights whose names start so: "head." are those of the head alone, whose
         gradients are the pooled vectors, and "backbone." all others.
     random_state : int
-        Of the random directions.
+        Seed of the random directions.
 
     References
     ----------
@@ -107,7 +107,7 @@ def gradient_discrepancy(
     Parameters
     ----------
     components : None, int, float or "mp"
-        Of both, as `strong_components` of `DiscrepancyAnalyzer`. A share of the variance counts
+        For both, as `strong_components` of `DiscrepancyAnalyzer`. A share of the variance counts
         directions, of which gradients have a few large ones and many small ones. Items must
         outnumber both dimensions together.
     n_columns, weights, random_state

@@ -65,7 +65,7 @@ _ADAPTATION_CONSTRAINTS = {
     "gradient_checkpointing": one_of(True, False),
     "save_minutes": nonnegative,
 }
-# Of an `Adaptation`: what a model reads, and which of its layers change.
+# Constraints of an `Adaptation` on what a model reads and which of its layers change.
 _READING = {
     "pooling": one_of(None, *POOLINGS, POOLER) | JOINED,
     "target_modules": one_of(None)
@@ -110,7 +110,7 @@ class Adaptation:
     clip : float, optional
         Largest norm of the gradient; None does not limit it.
     precision : {"auto", "float32", "bfloat16"}
-        Of the computation; weights that are trained stay in float32. "auto" takes bfloat16 where a
+        For the computation; weights that are trained stay in float32. "auto" takes bfloat16 where a
         GPU is built for it.
     gradient_checkpointing : bool
         Compute activations again on the way back: a third slower, in a fraction of the memory.
@@ -127,10 +127,10 @@ class Adaptation:
     quantize : {4, 8}, optional
         Bits to which frozen weights under adapters are rounded (bitsandbytes, CUDA only).
     kind : {"text", "image"}, optional
-        What the items are; by default what the model reads, and for models of both, e.g. CLIP, what
+        Kind of the items; by default what the model reads, and for models of both, e.g. CLIP, what
         the items look like.
     reward : {"head", "dpo"}, optional
-        Of preference pairs: linear in the pooled hidden state (the default), or for decoders the
+        For preference pairs: linear in the pooled hidden state (the default), or for decoders the
         implicit reward of DPO, which trains the language model itself.
     beta : float
         Factor of the log-ratios in the reward of DPO; larger ones keep nearer to the start.
@@ -212,7 +212,7 @@ class TrainingSettings:
         chooses it for the labels that a method trains on, on rows held out; see `choose_penalty`.
         Whole models take 1e-2, by which AdamW lets the weights of their head decay.
     solver : {"adam", "lbfgs", "auto"}
-        Of heads: "lbfgs" computes the optimum of the penalised cross-entropy, for methods that
+        For heads: "lbfgs" computes the optimum of the penalised cross-entropy, for methods that
         minimise nothing else (`naive`, `stacked`, `bootstrap`, `overlap`, `crossfit`,
         `cosupervised`); epochs, seeds, validation and callbacks then have no effect on a training.
         "auto" does so where it can, six times as fast on 20,000 rows. Not the default, since few

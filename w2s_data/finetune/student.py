@@ -103,8 +103,8 @@ class Student:
 
         A head is one file for all seeds. A whole model is a folder that peft ("lora") or
         transformers ("full") opens by itself, with the head beside; it is saved for one seed.
-        Controls and large diagnostics are left out. Of several processes, all of which must call
-        it, the first writes.
+        Controls and large diagnostics are left out. With several processes, all must call it, and
+        the first writes.
         """
         if is_main():
             with atomic_path(Path(folder) / "history.parquet") as partial:
@@ -216,8 +216,8 @@ def fit_student(
         out where the teacher learned from them. `stacked` and `labelled_only` need them; all other
         methods leave the rows out.
     posterior : array (N, C), optional
-        Of a `LabelPosterior`, for methods that use it; by default one is fitted to the rows, which
-        knows of no `relabel`.
+        From a `LabelPosterior`, for methods that use it; by default one is fitted to the rows,
+        which knows of no `relabel`.
     sample_weight : array (N,), optional
         Non-negative; only ratios matter. Rows of weight 0 are left out of every training.
     groups : array (N,), optional
@@ -235,7 +235,7 @@ def fit_student(
     progress : bool or None
         None draws bars on a terminal only.
     name : str, optional
-        Of the student in messages and progress; by default that of the method.
+        Name of the student in messages and progress; by default that of the method.
     **changes
         Single settings, which override `settings`, and parameters of the method.
 

@@ -287,8 +287,8 @@ class Task(ABC):
             self._stream(np.flatnonzero(own), size, rng)
             for own, rng in zip(kept, rngs, strict=True)
         ]
-        # Of mean 1 over the rows that are kept, so that the loss and the penalty keep their ratio
-        # whatever the scale of the weights.
+        # Scaled to mean 1 over the rows that are kept, so that the loss and the penalty keep their
+        # ratio whatever the scale of the weights.
         mean = weight.sum(axis=1, keepdims=True) / kept.sum(axis=1, keepdims=True)
         relative = self.seed_tensor(weight / mean)
         seeds = torch.arange(self.n_seeds, device=self.device)[:, None]

@@ -31,8 +31,8 @@ ROWS_PER_CELL = 30  # with fewer, cell means are as uncertain as they are far ap
 N_AXES = 10  # principal components that are tried themselves
 N_REFINED = 8  # proposals, the clearest first, that are followed to their fixed point
 MAX_STEPS = 15  # a bound: steps end at the fixed point
-# Of the covariance inside parts, towards a multiple of the identity: keeps Fisher's discriminant
-# finite along directions without spread, and from fitting noise in the others.
+# Shrinks the covariance inside parts towards a multiple of the identity: keeps Fisher's
+# discriminant finite along directions without spread, and from fitting noise in the others.
 SHRINKAGE = 0.02
 LEAST_SHARE, LEAST_ROWS = 0.02, 10  # of a part: smaller ones are never split off
 SPLITTABLE_ROWS = 300  # from fewer, chance alone shows gaps (in 1 of 100 clouds of 200 rows)

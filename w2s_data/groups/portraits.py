@@ -18,8 +18,8 @@ SURPRISING = 6
 WORDS = 4
 NAMING = 2  # words of a name
 MOSTLY = 0.7  # share of a label in a group from which another one surprises
-# Least difference of shares inside and outside a group that tells them apart. Of words there are
-# thousands, and none is in most texts.
+# Least difference of shares inside and outside a group that tells them apart. There are
+# thousands of words, and none is in most texts.
 TELLING, TELLING_WORD = 0.25, 0.1
 
 

@@ -23,7 +23,7 @@ from w2s_data.utils.io import jsonable
 from w2s_data.utils.typing import AnyArray, FloatArray
 from w2s_data.utils.validation import check_generator, check_same_length
 
-# Of the table of `GroupAnalyzer`: what is about classes.
+# Columns about classes in the table of `GroupAnalyzer`.
 OF_CLASSES = (
     *("weak_confidence", "weak_accuracy", "student_accuracy", "calibration_error"),
     *("largest_class_share", "purity", "classes_from", "largest_class", "class_balance"),

@@ -94,11 +94,11 @@ class NeighborIndex(BaseEstimator):  # type: ignore[misc]
     n_lists_, n_probe_ : int or None
         None unless the kind is IVF.
     bits_ : int
-        Of each stored number: 32, 16 or 8.
+        Bits of each stored number: 32, 16 or 8.
     recall_ : float
         Share of the 20 nearest neighbours of sampled points that is found, in [0, 1].
     device_ : str
-        What answers `query` and `neighbors`.
+        Device that answers `query` and `neighbors`.
 
     Examples
     --------

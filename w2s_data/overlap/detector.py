@@ -83,7 +83,7 @@ class OverlapDetector(FittedDetector):
     device : str
         "auto" takes CUDA, then MPS, then the CPU.
     precision : {"auto", "float32", "tf32", "bfloat16", "int8"}
-        Of the products with anchors, which are summed in float32 (int8: int32). "auto" takes the
+        For products with anchors, which are summed in float32 (int8: int32). "auto" takes the
         fastest that the device has, but stays in float32 up to 10^10 multiplications: int8 on a CPU
         with VNNI, else bfloat16 where it is in hardware. On real features 99.9 % of the points keep
         the region of exact products where the change point stays. One that the device lacks is

@@ -72,8 +72,8 @@ def gold_view(
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Fit kernel ridge on some gold rows; return class probabilities.
 
-    Of these rows, each left out (m, C), of all gold rows (n, C), and of the pool (N, C). A class
-    without a row keeps the share of chance.
+    They are for these rows, each left out (m, C), all gold rows (n, C), and the pool (N, C). A
+    class without a row keeps the share of chance.
     """
     known, own = np.unique(codes[rows], return_inverse=True)
     others = np.concatenate([gold, pool])

@@ -126,7 +126,7 @@ class _Trained:
         if task.relabel is not None:
             on_gold, on_pool = task.relabel(rows)
             weak_pool = np.reshape(on_pool, weak_pool.shape)
-            # Of the rows that it learned from, the teacher's held-out view stays.
+            # The rows that the teacher learned from keep its held-out view.
             self.weak_gold = np.reshape(on_gold, self.weak_gold.shape).copy()
             self.weak_gold[rows] = task.weak_gold[rows]
         self.weak_pool = weak_pool[order]

@@ -129,7 +129,7 @@ class LabelPlanner(BaseEstimator):  # type: ignore[misc]
         Parameters
         ----------
         strong_features : array (N, D), memory map or FeatureStore
-            Of the pool.
+            Features of the pool.
         weak_proba : array (N, C), or (N, M, C) of M teachers
         gold : (strong_features (n, D), weak_proba (n, C) or (n, M, C), labels (n,))
             Gold rows, labels as class codes. A teacher that learned from them must be cross-fitted

@@ -87,7 +87,7 @@ def _weighted(
 ) -> Estimate:
     size, share = kish_size(weight), weight / weight.sum()
     mean = share @ excess
-    # Of the whole correction, since the part that is left out is a bias.
+    # The spread is that of the whole correction, since the part that is left out is a bias.
     spread = (share**2 @ (excess - mean) ** 2 + size**-2) * size / max(size - 1, 1)
     value = float(np.clip(pool.mean() + mean * size / (size + WEIGHTED_ROWS), least, 1))
     error = np.sqrt(spread + pool.var() / len(pool))

@@ -180,7 +180,7 @@ class LabelPosterior(BaseEstimator):  # type: ignore[misc]
         Parameters
         ----------
         strong_features : array (N, D), memory map or FeatureStore
-            Of the pool; read block by block.
+            Features of the pool; read block by block.
         weak_proba : array (N, C), or (N, M, C) of M teachers
         gold : (strong_features (n, D), weak_proba (n, C) or (n, M, C), labels (n,))
             Gold rows, labels as class codes. A teacher that learned from them must be cross-fitted

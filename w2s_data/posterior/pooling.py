@@ -125,7 +125,7 @@ def fit_pool(
     weight : float
         w, 1 / R where each gold row comes R times, held out in several ways.
     row_weight : float array (n,), optional
-        Of each row in the sum, by default 1.
+        Weight of each row in the sum, by default 1.
 
     Examples
     --------

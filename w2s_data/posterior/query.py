@@ -13,7 +13,7 @@ from w2s_data.features.matrix import FeatureMatrix, as_feature_matrix
 from w2s_data.utils.typing import AnyArray, FloatArray, IntArray, RandomState
 from w2s_data.utils.validation import check_generator, check_proba
 
-# Of rows that the posterior is sure of, so that a pool without any doubt still has a choice.
+# Doubt about rows that seem sure, so that a pool without any doubt still has a choice.
 LEAST_DOUBT = 0.01
 MOST_ROWS = 10_000  # about five seconds of one core
 SHARPNESS = 4.0  # a row of cosine .8 represents less than half of another
@@ -61,7 +61,7 @@ def choose_rows(
     Parameters
     ----------
     strong_features : array (N, D), memory map or FeatureStore
-        Of the pool; of a larger one only a sample of `max_rows` rows is read.
+        Features of the pool; if it is larger, only a sample of `max_rows` rows is read.
     proba : array (N, C)
         Posterior of the pool.
     n : int
@@ -210,7 +210,7 @@ def _cover(points: FloatArray, weights: AnyArray, n: int) -> tuple[IntArray, Any
         bounds[chosen] = -np.inf
         best = int(bounds[leaders].argmax())
         row, gain = int(leaders[best]), float(bounds[leaders[best]])
-        # Of a row whose gain may be old; ties that rounding breaks would go round in circles.
+        # Rows with a higher bound come first; ties that rounding breaks would go round in circles.
         if gain < (1 - 1e-6) * bounds.max():
             continue
         nearest[similar[best] > covered] = len(chosen)

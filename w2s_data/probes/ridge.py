@@ -155,7 +155,7 @@ class RidgeProbe(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.coef_ = spectrum.coefficients(self.penalty_) / spectrum.scale
         self.intercept_ = float(spectrum.target_mean - self.coef_ @ spectrum.mean)
         self.degrees_of_freedom_ = float(spectrum.freedom(np.array([self.penalty_]))[0])
-        # Of many rows nothing is left out before it is asked for: it takes a second reading.
+        # Leaving out each of many rows takes a second reading, so it waits until it is asked for.
         self._given = given if given.is_large else None
         self._left = None if given.is_large else leave_out(spectrum, given, self.penalty_)
         if self._left is None:

@@ -16,7 +16,7 @@ from w2s_data.utils.typing import FloatArray
 # Bytes of targets, scores and slopes of problems that are solved together; more come in groups.
 TOGETHER_BYTES = 128 * 2**20
 COPIES = 6  # of the targets that a step makes
-# Of the mean square: the variance of a column that is constant in the rows of a problem.
+# Variance, as a share of the mean square, of a column that is constant in the rows of a problem.
 ROUNDING = 1e-12
 
 

@@ -43,7 +43,7 @@ class ValueData:
     def lesson_material(self, split: str) -> Material:
         """Return the material in which the gold values of one split alone are seen.
 
-        Of "labelled" the pool is there too, of "pool" its gold values alone.
+        For "labelled" the pool is there too, for "pool" its gold values alone.
         """
         known = (self.splits == split) & np.isfinite(self.targets)
         taught = known | ((self.splits == "pool") if split == "labelled" else False)

@@ -83,7 +83,7 @@ def measured_beside_predicted(
     }
     penalties: Any = {f"{role}_penalty": probe.penalty_ for role, probe in models.items()}
     variance = design_risks(strong, weak, gold, unlabelled, tested, **penalties).variance
-    # What a teacher cannot tell is noise to it and to its student; the rest of them see better.
+    # Teacher and student have the noise of the weak features; the other models have less.
     floor = float((models.get("ceiling") or models["sft"]).noise_) ** 2
     of_weak = float(models["teacher"].noise_) ** 2
     rows = []

@@ -97,7 +97,7 @@ def measure_gain(
     weak_errors : array (N,) or (N, M), optional
         Standard errors of the weak values.
     posterior : (values (N,), errors (N,)), optional
-        Of a `ValuePosterior`; by default one is fitted.
+        From a `ValuePosterior`; by default one is fitted.
     test_by : array (N,), optional
         Names that make a test split each of the test rows.
     early_stopping : bool

@@ -114,7 +114,7 @@ class ValuePosterior(BaseEstimator):  # type: ignore[misc]
         Parameters
         ----------
         strong_features : array (N, D), memory map or FeatureStore
-            Of all rows; read block by block.
+            Features of all rows; read block by block.
         weak_values : array (N,), or (N, M) of M teachers
             NaN where a teacher abstains. Those of gold rows must be held out where the teacher
             learned from them, and `relabel` is needed.

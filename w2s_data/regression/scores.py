@@ -11,7 +11,7 @@ from w2s_data.finetune.gain.intervals import Measurement, Score, measure
 from w2s_data.utils.typing import BoolArray, FloatArray, IntArray
 
 COUNT_BYTES = 32 * 2**20  # of resampled counts at a time
-# Of the targets' variance, the least difference that a single row makes: two models that agree on
+# Least difference that a single row makes, in targets' variances: two models that agree on
 # every test row would otherwise differ by 0 with certainty, or significantly by rounding.
 GRAIN = 0.1
 MEASURES = ("mse", "rmse", "mae", "r2")

@@ -170,8 +170,8 @@ def fit_student(
     weak_errors : array (N,) or (N, M), optional
         Standard errors of the weak values.
     posterior : (values (N,), errors (N,)), optional
-        Of a `ValuePosterior`, for `stacked`; by default one is fitted to the rows, which knows of
-        no `relabel`.
+        From a `ValuePosterior`, for `stacked`; by default one is fitted to the rows, which knows
+        of no `relabel`.
     sample_weight : array (N,), optional
         Rows of weight 0 are left out.
     items : sequence of N texts or images, for whole models
@@ -191,7 +191,7 @@ def fit_student(
     random_state : int, Generator or None
     progress : bool or None
     name : str, optional
-        Of the student in messages; by default that of the method.
+        Name of the student in messages; by default that of the method.
     **changes
         Single settings, which override `settings`, and parameters of the method.
 

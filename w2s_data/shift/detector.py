@@ -132,7 +132,7 @@ class ShiftDetector(BaseEstimator):  # type: ignore[misc]
         Parameters
         ----------
         strong_features, weak_features : array (N, D_s), (N, D_w), memory map or FeatureStore
-            Of all rows; samples of the sets are read. Either may be None.
+            Features of all rows; samples of the sets are read. Either may be None.
         reference : int array or bool array (N,)
             Rows with labels, 20 or more.
         others : mapping of name to rows
@@ -142,7 +142,7 @@ class ShiftDetector(BaseEstimator):  # type: ignore[misc]
             Such as log-probabilities, of models that learned from no compared row, or held them
             out.
         views_of : mapping of set name to views, optional
-            Of "strong", "weak", "predictions": those in which a set is compared, by default all
+            Those of "strong", "weak", "predictions" in which a set is compared, by default all
             that are given. Features of an encoder that learned from the reference, but not from a
             set, differ where nothing is shifted.
         progress : bool, optional

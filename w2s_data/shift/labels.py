@@ -66,7 +66,7 @@ class LabelShift(BaseEstimator):  # type: ignore[misc]
     labelled_shares_ : array (C,)
         Class shares of the gold rows.
     p_value_ : float
-        Of equal shares of gold rows and pool, the larger of those of both estimates.
+        For equal shares of gold rows and pool, the larger of those of both estimates.
     shifted_ : bool
         Whether shares differ significantly, and by .05 or more in some class.
     ratio_ : array (C,)

@@ -14,7 +14,7 @@ from w2s_data.utils.typing import BoolArray, FloatArray
 FEWEST_BEYOND = 10
 TAIL = 0.2  # of the permutations, from which the tail is learned
 LEAST_PART = 0.01  # of all rows that a region of unexplained rows has
-# Of the reference in that region: the rest is what the share is measured by.
+# Largest part of the reference in that region; the share is measured by the rest.
 MOST_REFERENCE = 0.5
 
 

@@ -15,13 +15,13 @@ class Comparison:
     Attributes
     ----------
     name : str
-        Of the other set.
+        Name of the other set.
     view : str
         "strong", "weak" or "predictions".
     n_reference, n_other : int
         Rows compared, samples of larger sets.
     auc : Estimate
-        Of a held-out domain classifier, in [0, 1]: .5 where sides cannot be told apart.
+        AUC of a held-out domain classifier, in [0, 1]: .5 where sides cannot be told apart.
     p_value : float
         By permutation, corrected for all pairs looked at (Holm).
     share, reference_share : Estimate

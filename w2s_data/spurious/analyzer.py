@@ -142,7 +142,7 @@ class SpuriousAnalyzer(BaseEstimator):  # type: ignore[misc]
         Parameters
         ----------
         strong_features, weak_features : array (P, D_s), (P, D_w), memory map or FeatureStore
-            Of the labelled and the pool rows together, in the same order.
+            Features of the labelled and the pool rows together, in the same order.
         groups : array (P,)
             Names or codes, given or discovered, two or more different ones.
         labelled : bool array (P,)

@@ -35,7 +35,7 @@ class Card:
     role : str
         "best" or "naive".
     name : str
-        Of its method, in the table of the gain.
+        Name of its method, in the table of the gain.
     base : str
         Pretrained model that was tuned or whose features are read; "" if there is none.
     opened_by : str

@@ -34,7 +34,7 @@ class Known:
     teachers : bool
         Whether the weak labels are those of teachers that the run has, or will have.
     task : "classification", "regression" or None
-        Of the data set, as far as it is known before the data set is.
+        Task of the data set, as far as it is known before the data set is.
     """
 
     dataset: W2SDataset | None = None

@@ -65,7 +65,7 @@ def inspect_run(path: str | os.PathLike[str]) -> list[Problem]:
         what, _, advice = str(error).partition("; ")
         return [Problem(what, advice or "make the run again with overwrite")]
     changed = list(_changed_files(run))
-    # What a changed file contains would only say the same again.
+    # Checking the content of a changed file would only report the change again.
     contents = () if changed else _unfit_contents(run)
     return [*changed, *_features(run), *contents, *_outdated(run), *_students(run), *_left(run)]
 

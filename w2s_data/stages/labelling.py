@@ -225,7 +225,7 @@ def _to_fill_in(dataset: W2SDataset, chosen: pd.DataFrame, path: Path) -> pd.Dat
     """Return the table that a person fills in; images without a path are written beside it."""
     rows = chosen["row"].to_numpy()
     table = pd.DataFrame({"id": chosen["id"]})
-    # Of a pair the names are those of its classes, "first preferred" and "second preferred".
+    # In a pair, names are like those of the classes, "first preferred" and "second preferred".
     shown = {"item": "first", "other": "second"} if dataset.is_paired else {"item": "item"}
     for name, title in shown.items():
         if name in dataset.table:

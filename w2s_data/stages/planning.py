@@ -235,7 +235,7 @@ class _Models:
         encoder.fit(fitting_items(dataset))
         folder = self.run.path / "features" / f"plan-{re.sub('[^A-Za-z0-9.]+', '-', name)}"
         options: dict[str, Any] = {
-            # What a learning encoder learned may differ with each label that is added.
+            # Features of a learning encoder may differ with each label that is added.
             "overwrite": encoder.learns,
             "progress": self.compute.progress,
             "engine": self.compute.engine,

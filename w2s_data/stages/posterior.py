@@ -28,7 +28,7 @@ from w2s_data.utils.votes import chance, votes
 # Gold rows beyond these lengthen the choice of a penalty and change the weights little.
 MOST_GOLD = 5_000
 FIT_COPIES = 6  # of its rows: the sample, and what fitting a probe makes of it in float64
-# Of `posterior.json`, all about the pool.
+# Entries of `posterior.json` that the posterior itself measured, all about the pool.
 MEASURED = (
     *("accuracy", "weak_accuracy", "student_accuracy", "teacher_accuracies"),
     *("accuracy_by", "n_known", "lead"),
@@ -181,7 +181,7 @@ def _copy_to_repeats(proba: FloatArray, gold: GoldRows, learned: IntArray) -> No
     row_of = dict(zip(gold.units[learned], learned, strict=True))
     for row in gold.repeats:
         first = row_of.get(gold.units[row], row)
-        # Of a pair in the other order the classes are swapped.
+        # The classes of a pair in the other order are swapped.
         proba[row] = proba[first, :: -1 if gold.turned[row] != gold.turned[first] else 1]
 
 

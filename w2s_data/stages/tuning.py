@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # Names that the settings of a training have for them.
 RENAMED = {"student_l2": "l2"}
-# Of the measurement, not of a training.
+# Settings of the measurement, not of a training.
 OF_MEASUREMENT = ("methods", "seeds", "test_by", "early_stopping", "restart", "head")
 ADAPTERS = (
     "rank",

@@ -45,7 +45,7 @@ class WeakLabels:
     ----------
     proba : float array (N, C), or (N, M, C) of several teachers
     names : tuple of str
-        Of the teachers; empty for one without a name.
+        Names of the teachers; empty for one without a name.
     learners : tuple, one per teacher
         The teacher if it learned from gold rows, else None; empty where none did.
     labellers : tuple of functions, one per teacher

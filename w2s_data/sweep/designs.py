@@ -66,7 +66,7 @@ def sweep(
     ----------
     world : World, or ValueWorld where labels are values
     options : SweepOptions
-        What is varied.
+        Quantity that is varied, and how.
     seeds : int
         Draws of labelled set and pool; each is a cell of the work.
     engine : Engine, optional

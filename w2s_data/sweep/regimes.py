@@ -171,7 +171,7 @@ def measure(world: ValueWorld, seed: int, options: SweepOptions) -> Cell:
         )
     for name, weak in regimes.weak.items():
         floor = _floor(world, regimes.strong, weak, known)
-        # What is expected is the same for every draw.
+        # The theory is the same for every draw, so the first one is enough.
         theory = _Theory.of(world, regimes.strong, weak, known) if seed == 0 else None
         for size in sizes(least, most):
             rows = {"gold": (size, N), "pool": (n, size)}[options.over]

@@ -18,7 +18,7 @@ from w2s_data.utils.typing import FloatArray
 Kind = Literal["measured", "predicted", "reference"]
 
 
-# What a chart that shows both has to say.
+# Note of a chart that shows both measured and predicted curves.
 SCALED = (
     "The theory is about squared errors by label noise: its curve has the mean and spread of the "
     "measured one, and only its shape is predicted."
@@ -55,7 +55,7 @@ class SweepResult:
     Attributes
     ----------
     over : str
-        What was varied.
+        Quantity that was varied.
     axis : str
         Meaning of the positions.
     lines : tuple of Line

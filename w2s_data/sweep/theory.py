@@ -48,7 +48,7 @@ class LeastSquares:
     .. math:: \theta = (\Lambda_l + \rho_w I)^{-1} c_l, \qquad
               \alpha = (\Lambda_u + \rho_s I)^{-1} E_u[\psi\, \varphi^T \theta]
 
-    What is left of the risk without label noise: the shortcut that teacher and student share.
+    Without label noise, the risk that is left is the shortcut that teacher and student share.
 
     >>> rng = np.random.default_rng(0)
     >>> labels, inside = rng.integers(0, 2, 4000), rng.random(4000) < 0.5

@@ -34,7 +34,7 @@ def added_by(
     labels : array (n,)
         Gold classes.
     seed : int
-        Of the folds in which the pools are held out.
+        Seed of the folds in which the pools are held out.
     """
     voted = ~abstains(own)
     if voted.sum() < FEWEST or few_gold(labels):

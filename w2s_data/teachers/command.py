@@ -45,13 +45,13 @@ class Terms:
     backoff : float
         Seconds before the second attempt, doubled before each further one.
     price : float
-        Of one item.
+        Price of one item.
     budget : float, optional
         Most that all items may cost together, those of earlier calls included.
     ask_in_doubt : bool
         Ask again, with the same request, what was being asked when an earlier call was killed.
     version : str, optional
-        Of the program behind the command: another one asks all items again.
+        Version of the program behind the command: another one asks all items again.
     """
 
     batch_size: int = 50
@@ -182,7 +182,7 @@ class _Asking:
         self.n_before = len(book.answers.keys() & questions.keys())
         doubtful = book.in_doubt - (set(questions) if terms.ask_in_doubt else set())
         keys = [key for key in questions if key not in book.answers and key not in doubtful]
-        # What is in doubt counts as paid already.
+        # Questions in doubt count as paid already.
         again = [key for key in keys if key in book.in_doubt]
         new = [key for key in keys if key not in book.in_doubt]
         affordable = self._affordable(len(new))

@@ -38,7 +38,7 @@ def evidence_shares(
     labels : int array (n,)
         Gold classes.
     row_weight : array (n,), optional
-        Of the gold rows, by default 1.
+        Weights of the gold rows, by default 1.
     offsets : bool
         False for classes that are the two orders of pairs.
 

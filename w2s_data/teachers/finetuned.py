@@ -45,7 +45,7 @@ class FinetunedTeacher:
     items : Items
     lesson : Lesson
     training : TrainingSettings
-        What is tuned, of which model, and for how long.
+        Model, what of it is tuned, and for how long.
     features : function, optional
         Returns the features of items that tuning "head" reads.
     """

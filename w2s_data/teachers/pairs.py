@@ -57,7 +57,7 @@ def compare_teachers(
     strata : int array (n,), optional
         Within which errors are compared; by default the classes.
     seed : int
-        Of the resamples, the same for all pairs: another teacher changes nothing in them.
+        Seed of the resamples, the same for all pairs: another teacher changes nothing in them.
     """
     within = np.unique(labels if strata is None else strata, return_inverse=True)[1]
     pairs = []

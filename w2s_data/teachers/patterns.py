@@ -92,8 +92,8 @@ def _watched(row: list[int]) -> Iterator[None]:
         seen[:] = row
 
     before = signal.signal(signal.SIGVTALRM, tick)
-    # Of the time that this process computes, so that a busy machine refuses nothing; and one timer
-    # for all texts, since setting one for each would take longer than the searches.
+    # The timer counts this process's own time, so that a busy machine refuses nothing; and one
+    # serves all texts, since setting one for each would take longer than the searches.
     signal.setitimer(signal.ITIMER_VIRTUAL, SECONDS, SECONDS)
     try:
         yield

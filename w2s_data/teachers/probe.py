@@ -37,7 +37,7 @@ class ProbeTeacher:
     Attributes
     ----------
     features : FeatureMatrix (N, D)
-        Of all items, read block by block.
+        Features of all items, read block by block.
     probe : LinearProbe
         Unfitted.
     lesson : Lesson

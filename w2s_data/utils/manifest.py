@@ -16,7 +16,7 @@ from w2s_data.utils.io import jsonable, sha256_file
 from w2s_data.utils.reading import reading
 from w2s_data.utils.stage import StageName
 
-# Of the run directory as a whole; 2 was the layout before sizes and times of files were recorded.
+# Version of the run directory; 2 was the layout before sizes and times of files were recorded.
 SCHEMA = 3
 MANIFEST = "manifest.json"
 # Their versions are recorded, since the low digits of results depend on them.

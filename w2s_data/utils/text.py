@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-# Controls move the cursor or break the line, and surrogates cannot be encoded. Of the format
+# Controls move the cursor or break the line, and surrogates cannot be encoded. Among format
 # characters only those that reorder text are dangerous: others hold emoji together.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _CONTROL_IN_LINES = re.compile(_CONTROL.pattern.replace("\x00-\x1f", "\x00-\x09\x0b-\x1f"))

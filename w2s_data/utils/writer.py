@@ -23,7 +23,7 @@ class StageWriter(AbstractContextManager["StageWriter"]):
     files : dict
         Record of each file by its name.
     notes : list of str
-        What was guessed or is odd, for the manifest and the page.
+        Guesses and oddities, for the manifest and the page.
     """
 
     def __init__(self, folder: Path, schema: int) -> None:

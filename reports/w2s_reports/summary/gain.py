@@ -17,7 +17,7 @@ from w2s_reports.summary.options import summarize_options
 from w2s_reports.summary.parts import estimate, named, sentence, texts
 from w2s_reports.summary.splits import summarize_splits
 
-# Of probabilities, beside accuracy, which sees the most probable class alone.
+# Scores of probabilities, beside accuracy, which sees the most probable class alone.
 FINER = ("auroc", "log_loss")
 # Students that every method is compared with.
 REFERENCES = ("teacher", "ceiling", "labelled_only", "vote")

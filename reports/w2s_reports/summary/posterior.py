@@ -19,7 +19,7 @@ DOUBTFUL_SHOWN = 24  # four pages of six cards
 FEWEST_CHECKED = 30  # pool items with a gold label from which a check by them is worth a sentence
 AGAIN = f"`{SCORE.command}` adds the chance that each weak label is right."
 COUNTS = ("n_gold", "n_pool", "n_known", "n_doubtful", "n_abstained")
-# What the intervals of the accuracies rest on.
+# Assumptions behind the intervals of the accuracies.
 LIMITS = {
     BY_CALIBRATION: (
         "Intervals are for pool items like the gold ones: where the gold items were chosen "

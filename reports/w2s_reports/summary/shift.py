@@ -17,7 +17,7 @@ TO_LABEL = NEXT.with_options(**{"for": "shift"})
 SHOWN = 6  # two rows of three cards
 # A domain classifier that finds nothing has an AUC of a half.
 NO_SHIFT = {"value": 0.5, "low": None, "high": None, "level": None}
-# What the intervals leave out.
+# Doubts that the intervals leave out.
 LIMITS = (
     "Intervals are for these items as a sample, given the classifier that was trained. It sees "
     "features and predictions only: items that look the same and have other labels there show in "

@@ -18,7 +18,7 @@ LAST = {"vote": "vote", "ceiling": "ceiling"}
 def summarize_splits(result: Mapping[str, Any]) -> dict[str, Any]:
     """Summarize teacher and students on every test split; no column where "test" is the only one.
 
-    Of many splits those are shown in which the best method is least right, and the one that the
+    With many splits, those are shown in which the best method is least right, and the one that the
     other figures are about.
     """
     methods = [student for student in result["students"] if not student["control_of"]]

@@ -20,7 +20,7 @@ from w2s_selectors.session.posterior import draws, fill, probability_best
 from w2s_selectors.session.session import Session
 from w2s_selectors.sources.base import ReplayableSource
 
-# Of a record; the rest serves resuming.
+# Fields of a record that a trace has; the rest serves resuming.
 TRACE = [f.name for f in fields(Record) if f.name not in ("left_out", "scores", "generator")]
 JUDGED = ("reward", "reward_low", "reward_high", "probability_best", "recommended")
 ROUNDING = 9  # digits: equal sets differ by rounding when they are summed in another order
@@ -134,7 +134,7 @@ def _recommended(plan: Plan, session: Session, judgement: Judgement) -> FloatArr
             best = np.where(np.isnan(drawn), -np.inf, drawn).argmax(axis=1)
             weights = np.bincount(best, minlength=len(room)) * units.min() / units
         items = fill(np.where(open_, weights, 0.0), room, budget, units)
-    # Nobody buys a part of an item. Of money the parts are dropped, so that it suffices.
+    # Nobody buys a part of an item. With money the parts are dropped, so that it suffices.
     if plan.settings.budget_unit == "money" or not items.any():
         return np.asarray(np.floor(items + SLACK))
     return apportion(int(items.sum() + SLACK), items).astype(np.float64)

@@ -130,7 +130,7 @@ def lai_robbins_rate(densities: ArrayLike, points: ArrayLike) -> FloatArray:
     density = check_densities(densities)
     best = density.max()
     worse = density[density < best]
-    # Of sources that tie with the best nothing has to be learned: they have no term.
+    # Sources that tie with the best have no term, since nothing has to be learned about them.
     slope = ((best - worse) / bernoulli_kl(worse, best)).sum()
     return np.asarray(slope * np.log(_check_points(points)))
 

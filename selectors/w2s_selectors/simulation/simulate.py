@@ -199,7 +199,7 @@ class SimulationResult:
     density : mapping from policy to array (runs,)
         Share of overlap points in what was acquired.
     simple_regret : mapping from policy to array (runs,)
-        Of the source with the highest mean per unit of cost at the end.
+        For the source with the highest mean per unit of cost at the end.
     metric : mapping from policy to array (runs,)
         Empty without a metric.
     level : float

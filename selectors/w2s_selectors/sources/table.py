@@ -183,7 +183,7 @@ class TableSource:
     def fingerprint(self) -> str:
         """SHA-256 of the data set, the rows in their order, ready-made probabilities and trust.
 
-        Of features only the shape: they may be too large to read for a hash.
+        Features enter by their shape alone: they may be too large to read for a hash.
         """
         digest = hashlib.sha256(self._dataset.fingerprint.encode())
         digest.update(np.ascontiguousarray(self._order, dtype=np.int64).data)

@@ -47,7 +47,7 @@ class Weak:
         With the classes that only weak columns name.
     proba : float array (N, C) or (N, M, C), or None
     names : tuple of str
-        Of several weak models.
+        Names of several weak models.
     notes : tuple of str
     """
 

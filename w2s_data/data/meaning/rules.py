@@ -29,7 +29,7 @@ class LabelRules:
     class_names : tuple of str, or None
         All classes, in their order.
     map : mapping from spelling to class
-        Of labels and of weak columns; "COLUMN:LABEL" concerns one column, "" means no label.
+        For labels and weak columns; "COLUMN:LABEL" concerns one column, "" means no label.
     missing : tuple of str, or None
         Spellings of a missing label; None for the usual ones.
     task : "classification", "regression" or None

@@ -16,12 +16,12 @@ from w2s_data.data.meaning.rules import TRUTH, LabelRules, key_of
 from w2s_data.errors import ColumnError, listing, rows
 from w2s_data.utils.typing import IntArray
 
-# What databases, spreadsheets, pandas and other languages write for an empty cell, casefolded.
+# Casefolded marks of an empty cell in databases, spreadsheets, pandas and other languages.
 MISSING_TEXTS = frozenset(
     {"", "null", "nan", "none", "na", "n/a", "n.a.", "#n/a", "<na>", "nat", r"\n", "nil"}
     | {"?", "-", "--", ".", "unlabeled", "unlabelled"}
 )
-# Of these, what may be a class as well, and is one where else there would be a single class.
+# Some of these may be a class as well, and are one where else there would be a single class.
 _POSSIBLE_NAMES = frozenset({"none", "na", "nil"})
 # Codes of "no label" beside codes of classes, which count from 0 or 1; -100 is PyTorch's.
 MISSING_CODES = frozenset(Decimal(code) for code in (-1, -99, -100, -999, -9999))

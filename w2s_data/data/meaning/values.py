@@ -29,7 +29,7 @@ class WeakValues:
     errors : float array (N, M), or None
         Standard errors of the values, NaN where a model says none.
     names : tuple of str
-        Of the models.
+        Names of the models.
     notes : tuple of str
     """
 

@@ -23,8 +23,8 @@ from w2s_data.data.readers.table import RawTable, frame_of, with_index
 from w2s_data.errors import FileFormatError, InputError
 from w2s_data.utils.storage import is_pattern, is_url, local_copy
 
-# Of files that are no tables to this module: a missing one is not looked for on the hub, which
-# takes half a minute without a network.
+# Suffixes of files that this module does not read: a missing one is not looked for on the hub,
+# which takes half a minute without a network.
 OTHER_SUFFIXES = (
     *(".zip", ".tar", ".7z", ".rar", ".xlsx", ".xls", ".ods", ".txt", ".npy", ".npz", ".pkl"),
     *(".pdf", ".xml", ".html", ".db", ".sqlite", ".toml", ".yaml", ".yml"),

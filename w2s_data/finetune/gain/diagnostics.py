@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # A specialist may give a little to classes that it never saw, so that it rules none out.
 UNKNOWN = 1e-3
 MOST_STEPS = 200  # as many points as a curve on a page can show
-# Of whole models, of which a reference has no others.
+# Diagnostics of whole models; a reference has no others.
 TRAINING = ("undertrained", "loss_slope", "learning_rate", "steps", "real_token_share")
 DIGITS = 6  # float32 holds no more; longer numbers would only make the summary larger
 

@@ -296,7 +296,7 @@ class WholeTrainer:
         stop = [callback(end) for callback in self.callbacks]
         if self._stops_early and loss is not None:
             stop.append(self._wait(float(loss[0])))
-        # Of several processes one may round otherwise: all stop, or none.
+        # One of several processes may round otherwise: all stop, or none.
         done.stopped = self._add_up(float(any(stop))) > 0
 
     def _wait(self, loss: float) -> bool:

@@ -187,7 +187,7 @@ class WholeTask(Task):
                 done = trainer.run(self._batches(weight, self.rngs(TRAINING), self.n_steps))
         self._trainings += 1
         self.history += done.history
-        # What memory allowed in one training it will allow in the next.
+        # A batch that fitted into memory in one training will fit in the next.
         self._most_tokens = trainer.most_tokens
         training = self._describe(name, trainer)
         return WholeModel(network, self._to_disk(), network.depth, objective.link, training)

@@ -11,7 +11,7 @@ FEWEST_STEPS = 30  # fewer losses are too noisy for a verdict
 START = 0.1  # share of the steps that give the first loss
 SKIPPED = 1 / 3  # of the steps, in which every loss falls
 LEAST_FALL = 0.1  # of the first loss, in as long a training again
-# Of the first loss. Lower ones fall because rows that were seen before are known by heart: with
+# Share of the first loss. Lower ones fall because rows seen before are known by heart: with
 # 30 % of the labels wrong, MiniLM's falls to a third in three passes over 700 rows. Too few steps
 # leave nearly all of it.
 LEAST_LEFT = 0.6

@@ -121,7 +121,7 @@ def _product(one: Tensor, other: Tensor) -> Tensor:
 
     if one.device.type != "cpu":
         return one @ other
-    # Of such small matrices numpy's product takes a third of the time of torch's.
+    # For such small matrices numpy's product takes a third of the time of torch's.
     return torch.from_numpy(np.matmul(one.numpy(), other.numpy()))
 
 

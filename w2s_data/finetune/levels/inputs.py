@@ -96,7 +96,7 @@ def feature_scaling(features: FeatureMatrix) -> Scaling:
         squares += np.einsum("ij,ij->j", deviation, deviation)
     mean = total / n_rows
     variance = squares / n_rows - mean**2
-    # What float32 cannot resolve is noise, and scaling it to variance 1 would make it a feature.
+    # Less than float32 resolves is noise, and scaling it to variance 1 would make it a feature.
     rounding = np.finfo(np.float32).eps * np.maximum(np.abs(shift), np.abs(mean))
     constant = variance <= rounding**2
     return Scaling(shift + mean, np.where(constant, np.inf, np.sqrt(np.maximum(variance, 0))))

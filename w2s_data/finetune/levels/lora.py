@@ -118,7 +118,7 @@ def _usual_layers(part: Any, ranks: dict[str, int]) -> list[str]:
     names = [n for n in ranks if "pooler" not in n.split(".") and modules[n] is not head]
     convolutions = [name for name in names if isinstance(modules[name], torch.nn.Conv2d)]
     linear = [name for name in names if name not in convolutions]
-    # Of a model without linear layers the wide convolutions do the work; elsewhere a wide one only
+    # In a model without linear layers the wide convolutions do the work; elsewhere a wide one only
     # cuts the image into patches.
     single = [name for name in convolutions if max(modules[name].kernel_size) == 1]
     return linear + single if linear else convolutions

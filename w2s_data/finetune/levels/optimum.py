@@ -11,8 +11,8 @@ from w2s_data.probes.solvers import MAX_PRECONDITIONED
 if TYPE_CHECKING:
     from torch import Tensor
 
-# Of the gradient where every curvature is at most 1: ten times less moves no probability by a
-# thousandth. Under a weak penalty float32 may not reach it.
+# Applies to the gradient where every curvature is at most 1: ten times less moves no probability
+# by a thousandth. Under a weak penalty float32 may not reach it.
 TOLERANCE = 2e-5
 MOST_ITERATIONS, MOST_IDLE = 200, 15  # in all, and without a smaller gradient
 REMEMBERED = 10  # steps from which the curvature is estimated
@@ -98,7 +98,7 @@ def minimize(gradient: Callable[[Tensor], Tensor], start: Tensor) -> Tensor:
         while True:
             there = gradient(at + length * direction)
             rises = _inner(there, direction)
-            # Of a convex function the slope along a line only rises: it tells where the end is.
+            # The slope of a convex function only rises along a line, so it shows where to stop.
             beyond = rises > -OVERSHOT * falls
             if not bool(beyond.any()):
                 break

@@ -72,7 +72,7 @@ class PairReader:
                 f"pairs in {rows(np.array(empty))} have an empty response: leave them out"
             )
         heads, *sides = (self._ids([part[i] for part in parts]) for i in range(3))
-        # Of both items, each with its tokens and how many of them are the prompt's.
+        # Both items, each with its tokens and how many of them are the prompt's.
         pairs, n_cut = [], 0
         for item, head, *ids in zip(items, heads, *sides, strict=True):
             whole = [self._ended(own) if isinstance(item[0], str) else own for own in ids]

@@ -32,7 +32,7 @@ from w2s_data.utils.reading import parsing, reading
 
 HEAD = "student.safetensors"
 ADAPTERS = "adapter_model.safetensors"
-# Of a recipe, what a head on the pooled vector depends on.
+# Settings of a recipe on which a head on the pooled vector depends.
 _READING = ("pooling", "reason", "include_prompt", "prompt", "max_length", "lower_case")
 
 

@@ -153,7 +153,7 @@ class TrainingStore:
         """Return whether the state after a step should be written."""
         if self.steps is not None and step % self.steps == 0:
             return True
-        # Of large models a file takes minutes: at most a twentieth of the time goes into them.
+        # Files of large models take minutes: at most a twentieth of the time goes into writing.
         wait = max(60 * self.minutes, MOST_OVERHEAD * self._cost)
         return time.monotonic() - self._written >= wait
 

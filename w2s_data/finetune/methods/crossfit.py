@@ -45,8 +45,8 @@ class CrossFit(Method):
 
     Notes
     -----
-    Part of the gain is regularisation: on many classes a stronger penalty gains as much. What is
-    left is the lead over the control `l2_x10`, and can be no more than `beyond_l2_x10` (S,), the
+    Part of the gain is regularisation: on many classes a stronger penalty gains as much. The
+    rest is the lead over the control `l2_x10`, and can be no more than `beyond_l2_x10` (S,), the
     share of the pool that the two label differently. Further diagnostics: `cross_fitted`
     (S, N, C), out-of-fold probabilities; `agreement` (S,); `score` (S, N); `kept` (S, N),
     `kept_share` (S,), and with groups `group_share` beside `pool_group_share`. Controls: `l2_x10`

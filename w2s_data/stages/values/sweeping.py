@@ -25,7 +25,7 @@ def sweep_values(
 ) -> StageResult:
     """Measure ridgeless teacher and student beside their exact risks; add the figure to the run's.
 
-    Of the settings, only what is varied, seeds and the size of the pool have a meaning here.
+    Among the settings, only what is varied, seeds and the size of the pool have a meaning here.
 
     Raises
     ------

@@ -18,7 +18,7 @@ REFERENCES = {
     "labelled_only": "Gold values of the labelled items only",
     "posterior": "Posterior: teacher and students together at use",
 }
-# What the same names do where labels are values.
+# Meanings of the same names where labels are values.
 VALUE_MEANINGS = {
     "stacked": "Trained on the posterior of the pool and on the gold values, together.",
     "labelled_only": "Trained on the gold values alone.",
