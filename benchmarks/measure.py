@@ -1,4 +1,4 @@
-"""What every benchmark shares: how time and memory are measured, and rows that a table is made of.
+"""Shared parts of the benchmarks: measuring time and memory, and the rows of a table.
 
 A script that joins the suite has functions ``name(quick: bool) -> list[Row]``; `suite.py` names
 them, runs each in a process of its own, and collects the rows.
@@ -45,7 +45,7 @@ class Row:
     seconds : float
         Median over the rounds.
     other : str
-        What it is compared to; empty if nothing.
+        Peer that it is compared to; empty if there is none.
     other_seconds : float or None
     ratio : float or None
         other / ours: the median of the rounds' ratios, above 1 where w2s-data is faster.
@@ -112,7 +112,7 @@ def peak_mb(reset: bool = False) -> float:
 def in_fresh_process(prepare: Prepare, *args: Any) -> tuple[float, float]:
     """Seconds and extra peak memory (MB) of the call that `prepare` returns, in its own process.
 
-    What `prepare` itself takes (inputs, a warm-up) is not counted.
+    Costs of `prepare` itself (inputs, a warm-up) are not counted.
     """
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
@@ -175,7 +175,7 @@ def points(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def machine() -> dict[str, Any]:
-    """What the numbers were measured on and with."""
+    """Return the machine and the versions that numbers were measured with."""
     cpuinfo = Path("/proc/cpuinfo")
     text = cpuinfo.read_text() if cpuinfo.exists() else ""
     model = re.search(r"^model name\s*:\s*(.+)$", text, flags=re.MULTILINE)

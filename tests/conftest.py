@@ -1,4 +1,4 @@
-"""What every test shares: no network, plain output, and inputs that may be absent."""
+"""Shared fixtures: no network, plain output, and inputs that may be absent."""
 
 from __future__ import annotations
 

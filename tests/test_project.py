@@ -297,12 +297,31 @@ def test_no_file_passes_400_lines():
     assert long == {}
 
 
-def test_docstrings_begin_like_docstrings():
-    odd = [
-        f"{relative(path)}:{node.lineno}: {first}"
+def comments(path: Path) -> Iterator[tuple[int, str]]:
+    """Comments with their line: lines below each other as one text, and those behind code."""
+    source = path.read_text(encoding="utf-8")
+    for match in re.finditer(r"(?:^ *#.*\n)+|(?<=  )#.*", source, flags=re.MULTILINE):
+        line = source.count("\n", 0, match.start()) + 1
+        yield line, re.sub(r"^ *#:? ?", "", match[0], flags=re.MULTILINE)
+
+
+# At the start of a text, a sentence or a paragraph, and below the name of a parameter.
+ODD_OPENING = re.compile(r"(?:\A|[.?!]\s+|\n *\n|\n *\w[^\n]* : [^\n]*\n)\s*(What|Of) [^\n]*")
+
+
+def test_no_sentence_of_a_docstring_or_comment_begins_with_what_or_of():
+    texts = [
+        (path, line, text)
         for path, tree in trees()
-        for node in docstrings(tree)
-        if re.match(r"(What|Of) ", first := str(node.value).strip().partition("\n")[0])
+        for line, text in (
+            *((node.lineno, str(node.value)) for node in docstrings(tree)),
+            *comments(path),
+        )
+    ]
+    odd = [
+        f"{relative(path)}:{line}: {match[0].strip()}"
+        for path, line, text in texts
+        for match in ODD_OPENING.finditer(text)
     ]
     assert odd == []
 
@@ -357,7 +376,7 @@ def undocumented(tree: ast.Module, *, only_module: bool) -> Iterator[str]:
         for node in body:
             if not isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
                 continue
-            # What a base class in the same file documents need not be said again.
+            # A method that a base class in the same file documents needs no docstring again.
             if node.name in inherited:
                 continue
             # An overload or a property's setter is documented where the name is first defined.
@@ -485,7 +504,7 @@ def test_types_are_shipped(folder):
 
 
 def test_every_folder_of_modules_is_a_package():
-    """What `packages.find` ships are the folders with an `__init__.py`."""
+    """`packages.find` ships the folders with an `__init__.py`."""
     assert {path.parent for path in SOURCES} == {
         path.parent for path in SOURCES if path.name == "__init__.py"
     }

@@ -1,4 +1,4 @@
-"""What it buys to leave out what was bought of bad sources, and to buy by trust.
+"""Gain of leaving out items bought from bad sources, and of buying by trust.
 
 Two good sources among confident noise, half wrong labels, an off-topic source and near-duplicates,
 on five corpora. Run ``python benchmarks/evidence/bad_sources.py``; it prints Markdown tables.

@@ -232,7 +232,7 @@ def images(tuning: str, seed: int, cache: Path) -> Cell:
     model = str(mobilenet(SIDE))
     pictures = [Image.fromarray(np.uint8(255 * image)) for image in pixels[chosen]]
     features = embed(pictures, ImageEncoder(model), cache / f"fashion-{SIDE}-{seed}").array()
-    # Of 1,280 numbers: the posterior fits hundreds of models, to a hundred gold rows.
+    # Fewer than 1,280 numbers: the posterior fits hundreds of models, to a hundred gold rows.
     few = PCA(64, random_state=0).fit_transform(features)
     settings: dict[str, Any] = {"l2": HEAD_L2}
     if tuning != "head":

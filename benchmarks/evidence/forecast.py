@@ -47,7 +47,7 @@ CORPORA = ("sst2", "customer_reviews", "subj", "mpqa", "trec", "ag_news_test")
 
 @dataclass(frozen=True)
 class ForecastTask:
-    """What to forecast, and on what."""
+    """Pair of models to forecast, with its data."""
 
     corpus: str
     classes: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""What are 100 labels worth that `choose_rows` asks for, beside 100 of random pool rows?
+"""Worth of 100 labels that `choose_rows` asks for, beside 100 of random pool rows.
 
 Four corpora, a TF-IDF teacher trained on 600 other rows, 100 gold rows, a pool of 2,000. A student
 of gold and weak labels is trained before and after 100 pool rows got their labels. Run
@@ -76,7 +76,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Pool:
-    """What a rule sees: directions of pool and gold rows, and the posterior of the pool."""
+    """Input of a rule: directions of pool and gold rows, and the posterior of the pool."""
 
     strong: np.ndarray
     proba: np.ndarray

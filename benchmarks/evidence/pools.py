@@ -33,7 +33,7 @@ SENTIMENT = ("sst2", "customer_reviews", "mpqa")
 
 @dataclass(frozen=True)
 class Part:
-    """What one source holds."""
+    """Items of one source."""
 
     strong: np.ndarray
     proba: np.ndarray

@@ -104,7 +104,7 @@ def main() -> None:
                 print(f"{name}, {kind}, {n_gold}", file=sys.stderr, flush=True)
     table = pd.DataFrame(runs)
     three = ["teacher", "labelled_only", "naive"]
-    # Of each cell the best of the three on average: the best of each run would profit from chance.
+    # In each cell, the best of the three on average: the best of each run would profit from chance.
     means = table.groupby("cell", sort=False)[three].transform("mean")
     best = means.idxmin(axis=1)
     own = np.array([row[name] for name, (_, row) in zip(best, table.iterrows(), strict=True)])

@@ -1,4 +1,4 @@
-"""What the methods of `w2s_data.finetune` gain on real data, against what their papers report.
+"""Gains of the methods of `w2s_data.finetune` on real data, beside those in their papers.
 
 Every experiment is repeated on fresh splits, one per seed. Run
 ``python benchmarks/evidence/replication.py``; it prints Markdown tables of means over seeds with

@@ -1,4 +1,4 @@
-"""What source selection buys, on real text: accuracy, regret, true density, and its own cost.
+"""Gain of source selection on real text: accuracy, regret, true density, and its own cost.
 
 python benchmarks/evidence/selection.py accuracy  # default objective against chance, 16 pools
 python benchmarks/evidence/selection.py regret    # policies against chance on five pools

@@ -142,7 +142,7 @@ def judge(seed: int, methods: tuple[str, ...]) -> dict[str, Any]:
     result, large = measure(seed, methods)
     students = {option.name: option.student for option in result.options}
     truth = {option.name: option.accuracy.value for option in large.options}
-    # Of several methods the verdict may have taken another one than is best on 20,000 rows.
+    # Among several methods the verdict may have taken another one than is best on 20,000 rows.
     truth |= {
         name: large[student].scores["accuracy"].value
         for name, student in students.items()

@@ -90,7 +90,7 @@ def from_curve(stage: str, found: list[Row]) -> Rate:
 
 
 def rates(rows: list[Row]) -> list[Rate]:
-    """What the results know of each stage, in the order of a run."""
+    """Return the rates of the stages that the results know, in the order of a run."""
     known = curves(rows)
     found = [encoding(rows, "cpu"), encoding(rows, "gpu")]
     for stage, names in STAGES.items():
@@ -164,7 +164,7 @@ def megabytes(value: float) -> str:
 
 
 def text(pieces: dict[str, Any], cpu_price: float, gpu_price: float) -> str:
-    """What stands between the marks of the page."""
+    """Return the text between the marks of the page."""
     found = rates(collected(pieces))
     if not any(rate.stage == "score" for rate in found):
         raise SystemExit("the results have no scoring curve: run benchmarks/speed/suite.py first")

@@ -103,7 +103,7 @@ OURS: dict[str, tuple[dict[str, Any], str]] = {
 
 
 def peers(folder: str) -> dict[str, Callable[[list[str]], np.ndarray]]:
-    """What others offer; the backends of sentence-transformers need another transformers."""
+    """Return the peers by name; the backends of sentence-transformers need another transformers."""
     theirs = sentence_transformer(folder)
     return {
         "sentence-transformers, float32": partial(theirs.encode, batch_size=32),

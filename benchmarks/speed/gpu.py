@@ -174,7 +174,7 @@ def against_cpu(quick: bool = False) -> Rows:
 
 
 def differences(quick: bool = False) -> list[tuple[str, float, float]]:
-    """What was compared, the largest difference to the CPU, and what is allowed."""
+    """Return names of computations, their largest difference to the CPU, and the tolerance."""
     n = 5000 if quick else 20_000
     features, proba = points(n)
     source = ArrayFeatures(features)

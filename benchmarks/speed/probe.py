@@ -53,7 +53,7 @@ def task(features: np.ndarray, n_classes: int) -> tuple[np.ndarray, np.ndarray]:
 def objective(
     features: np.ndarray, classes: np.ndarray, weights: np.ndarray, bias: np.ndarray, l2: float
 ) -> float:
-    """What both minimise: mean cross-entropy + l2/2 |W|^2; two classes share one weight vector."""
+    """Return mean cross-entropy + l2/2 |W|^2, which both minimise; two classes share one vector."""
     logits = features @ weights.T + bias
     if logits.shape[1] == 1:
         logits = np.hstack([np.zeros_like(logits), logits])

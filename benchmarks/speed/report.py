@@ -84,7 +84,7 @@ def make_run(folder: Path, n: int, seed: int = 0) -> Path:
 
 
 def add_later_stages(run: Run) -> None:
-    """What forecast, groups, select and gain write, made up: their cost is not measured here."""
+    """Write made-up results of stages whose cost is not measured here."""
     sys.path.insert(0, str(Path(__file__).parents[1]))
     from tests.w2s_reports.conftest import RunSpec
     from tests.w2s_reports.later_stages import STAGES
@@ -134,7 +134,7 @@ def first_paint(page_path: Path) -> float | None:
 
 
 def in_a_process(*arguments: object) -> str:
-    """What this script prints; a process inherits its parent's peak memory, so that stays small."""
+    """Run this script, which inherits this process's small peak memory; return its output."""
     command = [sys.executable, __file__, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 

@@ -38,7 +38,7 @@ BOOT = "from w2s_data.cli import main; main()"
 
 @dataclass(frozen=True)
 class Measured:
-    """What one command took: seconds in all and in its stage, and its peak memory in MB."""
+    """Cost of one command: seconds in all and in its stage, and its peak memory in MB."""
 
     seconds: float
     stage_seconds: float

@@ -79,7 +79,7 @@ def run_piece(name: str, quick: bool, answer: Path) -> None:
 
 
 def in_own_process(name: str, quick: bool, answer: Path) -> dict[str, Any]:
-    """What `run_piece` found, or how it failed."""
+    """Run `run_piece` in a process; return its result, or how it failed."""
     command = [sys.executable, __file__, "--answer", str(answer), name]
     start = time.perf_counter()
     try:

@@ -113,7 +113,7 @@ def image(rng: np.random.Generator, label: int, bright: bool) -> bytes:
 
 
 def run_demo(folder: Path) -> Path:
-    """What `w2s demo` runs, with fewer students."""
+    """Run what `w2s demo` runs, with fewer students."""
     (folder / "demo.toml").write_text(say("run", "--example"), encoding="utf-8")
     fewer = ("gain.seeds=1", "gain.epochs=30", "run.memory=2GB", "report.enabled=false")
     options = [part for setting in fewer for part in ("--set", setting)]
@@ -268,7 +268,7 @@ RUNS: Mapping[str, Callable[[Path], Path]] = {
 
 
 def digest(run: Path) -> dict[str, Any]:
-    """What a run says, by file: scalars and short lists as they are, long ones in few numbers."""
+    """Return what a run says: scalars and short lists as they are, long ones in few numbers."""
     # The manifest is checksums and times; its settings are in the report too.
     summaries = [path for path in sorted(run.glob("*.json")) if path.name != "manifest.json"]
     texts = {path.name: path.read_text(encoding="utf-8") for path in summaries}
@@ -385,7 +385,7 @@ def cell(value: Any) -> str:
 
 
 def fingerprint() -> dict[str, Any]:
-    """What changes the last digits of a number, and through them more."""
+    """Return what changes the last digits of a number, and through them more."""
     import platform
     from importlib.metadata import version
 
@@ -438,6 +438,6 @@ def record(names: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    # What lies beside this file is recorded, whichever copy is installed; as pyproject.toml has it.
+    # Record the copy beside this file, whichever one is installed; as pyproject.toml has it.
     sys.path[:0] = [str(HERE.parents[1] / part) for part in ("", "selectors", "reports")]
     record(sys.argv[1:])

@@ -1,4 +1,4 @@
-"""What six small runs say is what they said when it was recorded; see `record.py`."""
+"""Six small runs say the same as when they were recorded; see `record.py`."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ PAIRS = (
 
 @dataclass
 class Outcome:
-    """What came of a campaign: how often commands were hit, and what differed afterwards."""
+    """Result of a campaign: how often commands were hit, and what differed afterwards."""
 
     hit: Counter[str] = field(default_factory=Counter)
     waited: int = 0
@@ -98,7 +98,7 @@ class Child:
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
     def text(self) -> str:
-        """What it printed."""
+        """Return its output."""
         return self.log.read_text(encoding="utf-8", errors="replace")
 
 

@@ -401,7 +401,7 @@ def test_unfinished_files_of_dead_processes_are_removed_also_below(scored):
         scored / f".scores.parquet.{dead.pid}.partial",
         scored / f"features/strong/.part-00000.parquet.{dead.pid}.partial",
     ]
-    # Of a process that writes, of another machine, and of one with the number of this process.
+    # Files of a live process, of another machine, and of one with the number of this process.
     kept = [scored / f".a.{own}.partial", scored / ".a.7@elsewhere.partial"]
     reused = scored / f".b.{own}.partial"
     for path in (*left, *kept, reused):

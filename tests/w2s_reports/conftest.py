@@ -20,7 +20,7 @@ from w2s_data.stages.graph import SCORE, stage_of
 from w2s_data.utils.manifest import SCHEMA, FileRecord
 from w2s_reports.render import OPTIONAL, TITLES
 
-# What a report on a single teacher and without a baseline shows.
+# Sections of a report on a single teacher and without a baseline.
 SECTIONS = {name: title for name, title in TITLES.items() if name not in OPTIONAL}
 HOSTILE = "<script>window.pwned=1</script>\"'</script><img src=x onerror=window.pwned=1>"
 LATER = "2026-11-20T20:02:00Z"
@@ -37,7 +37,7 @@ WORDS = SENTENCE.split()
 
 @dataclass(frozen=True)
 class RunSpec:
-    """What a synthetic run looks like."""
+    """Options of a synthetic run."""
 
     kind: str = "text"
     n: int = 300

@@ -383,7 +383,7 @@ STAGES = {
 
 
 def projection_files(n: int, hostile: str, umap: bool = True) -> dict[str, Any]:
-    """What the report's map leaves in a run; ids are those of the items, in and out of the pool."""
+    """Return files of the report's map; ids are those of the items, in and out of the pool."""
     rng = np.random.default_rng(5)
     positions = pd.DataFrame(rng.normal(size=(n, 4)), columns=list(PLACES))
     if not umap:

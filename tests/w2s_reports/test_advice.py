@@ -130,7 +130,7 @@ def test_steps_of_known_worth_come_first() -> None:
         None,
     ]
     assert steps[0]["worth"]["value"] == 0.05
-    # What features predict gives way to what was measured.
+    # A prediction from features gives way to a measurement.
     assert "more pool" not in [step["text"] for step in steps]
     # The gold labels' own student is kept only as a method.
     gold = {"options": [{"name": "gold", "student": "labelled_only"}]}

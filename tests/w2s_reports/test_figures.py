@@ -24,7 +24,7 @@ MakeRun = Callable[..., Path]
 
 
 def plotly_specs(figure: Figure) -> list[dict[str, Any]]:
-    """What Plotly is asked to draw; of the map only its frames, the page paints the points."""
+    """Return the specs for Plotly; for the map only its frames, the page paints the points."""
     views = getattr(figure, "views", None)
     return [{"layout": view["layout"]} for view in views] if views else [figure.spec()]
 

@@ -147,7 +147,7 @@ def test_smaller_samples_lie_within_the_projected_one() -> None:
         assert fewer == 1 or abs(share - (scored["region"] == "b").mean()) < 0.002
 
 
-# What each kind of colour blindness leaves of linear red, green and blue: Machado, Oliveira and
+# Linear red, green and blue as each kind of colour blindness sees them: Machado, Oliveira and
 # Fernandes, A Physiologically-based Model for Simulation of Color Vision Deficiency, 2009.
 BLINDNESS = {
     "none": np.eye(3),

@@ -20,7 +20,7 @@ from w2s_reports import Report, build_report, formats
 
 MakeRun = Callable[..., Path]
 NUMBER = re.compile(r"(?<![\w.])[+\u2212-]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?%?(?!\w)")
-# What is no statement of a number: drawings, names and texts of the data, keys of axes, controls.
+# Parts that state no number: drawings, names and texts of the data, keys of axes, controls.
 LEFT_OUT = {"figure", "script", "style", "template", "bdi", "button", "form", "code", "time"}
 LEFT_OUT_CLASSES = {"key", "quote", "tables", "downloads"}
 VOID = {"img", "input", "br", "meta", "link", "hr"}
@@ -57,7 +57,7 @@ class Statements(HTMLParser):
 
 
 def statements(page: str) -> dict[str, str]:
-    """What each section of a page says."""
+    """Return the text of each section of a page."""
     said = {}
     for section in SECTION.finditer(page):
         parser = Statements()

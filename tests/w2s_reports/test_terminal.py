@@ -25,7 +25,7 @@ FILES = {
     "select": "selection.json",
     "gain": "gain.json",
 }
-# Of rich, of terminals and of the templates themselves.
+# Markup of rich, of terminals and of the templates themselves.
 NAMES = (
     "[/red]",
     "[link] b",
@@ -37,7 +37,7 @@ NAMES = (
 
 
 def results(run: Path) -> dict[str, dict[str, Any]]:
-    """What the stages of a run return."""
+    """Return the results of the stages of a run."""
     content = {name: read_json(run / file) for name, file in FILES.items()}
     content["groups"]["spurious"] = read_json(run / "spurious.json")
     content["forecast"]["discrepancy"] = read_json(run / "discrepancy.json")

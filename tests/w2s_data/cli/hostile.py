@@ -504,7 +504,7 @@ def _configuration(rng: random.Random, folder: Path, whole: Path) -> Case:
     return Case(["run", str(path), "-o", str(folder / "run")])
 
 
-# Of a hundred inputs or so, how many are of which kind.
+# Inputs of each kind, of a hundred or so.
 KINDS = {
     _same_data: 20,
     _damaged_file: 10,

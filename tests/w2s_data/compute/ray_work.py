@@ -1,4 +1,4 @@
-"""What workers of a cluster compute in tests: functions and encoders that they can import."""
+"""Work for a cluster in tests: functions and encoders that its workers can import."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ def always_die(state: None, block: int, advance: Advance) -> None:  # noqa: ARG0
 
 
 def too_large(state: None, block: int, advance: Advance) -> None:  # noqa: ARG001
-    """What numpy says where memory ends."""
+    """Raise as numpy does where memory ends."""
     raise MemoryError("unable to allocate 1 EiB")
 
 
 def unreadable(state: None, block: int, advance: Advance) -> None:  # noqa: ARG001
-    """What an encoder says of items that it cannot read."""
+    """Raise as an encoder does for items that it cannot read."""
     raise ItemError([block], ["'item'"], "torn")
 
 

@@ -86,7 +86,7 @@ def test_other_errors_are_not_taken_for_a_lost_device():
 
 @pytest.fixture(params=["ieee", "tf32"])
 def before(request):
-    """What the user has set, by the newer of torch's two ways."""
+    """Precision that the user has set, by the newer of torch's two ways."""
     matmul = torch.backends.cuda.matmul
     found, matmul.fp32_precision = matmul.fp32_precision, request.param
     yield request.param

@@ -49,7 +49,7 @@ def engine(ray: Any) -> Iterator[Any]:  # noqa: ARG001
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    """What a folder holds, by name, without what tells the time."""
+    """Return the files of a folder by name, without those that record the time."""
     found = {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))

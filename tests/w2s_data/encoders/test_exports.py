@@ -58,7 +58,7 @@ def test_vectors_are_those_of_torch_and_the_export_is_kept(bert, backend, monkey
     encoder = TextEncoder(bert, backend=backend, dtype="float32")
     assert encoder.spec() == TextEncoder(bert, dtype="float32").spec() | {"backend": backend}
     np.testing.assert_allclose(encoder.encode(TEXTS), exact, atol=1e-4)
-    # Of other numbers and lengths, and one at a time.
+    # Texts in other numbers and lengths, and one at a time.
     longer = [" ".join(TEXTS[:4])] * 7 + TEXTS
     wanted = TextEncoder(bert, dtype="float32").encode(longer)
     np.testing.assert_allclose(encoder.encode(longer), wanted, atol=1e-4)

@@ -1,4 +1,4 @@
-"""What a model reads of a text: positions, tokens it knows, padding, and texts that are cut."""
+"""Input of a model for a text: positions, tokens it knows, padding, and texts that are cut."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a measurement keeps beside its numbers: predictions item by item, and diagnostics."""
+"""Details of a measurement beside its numbers: predictions item by item, and diagnostics."""
 
 from __future__ import annotations
 

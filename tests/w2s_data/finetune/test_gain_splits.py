@@ -218,7 +218,7 @@ def test_a_split_without_labels_is_refused_by_name():
 
 
 def test_intervals_of_splits_hold_over_draws_of_test_items():
-    """Of a fixed student, on 100 draws of two splits: gains per split cover their truth."""
+    """Cover the true gain of a fixed student per split, on 100 draws of two splits."""
     rng, hits = np.random.default_rng(0), []
     truth = {"test": 0.10, "test_b": -0.10}
     for _ in range(100):

@@ -1,4 +1,4 @@
-"""What methods do with several teachers: abstention, losses per teacher, weights, assignments."""
+"""Methods with several teachers: abstention, losses per teacher, weights, assignments."""
 
 from __future__ import annotations
 

@@ -160,7 +160,7 @@ def test_two_classes_give_the_binary_formula(seed: int) -> None:
         np.testing.assert_allclose(stacked, peer.predict_proba(twice), atol=1e-4)
 
 
-# What the forecast says
+# Results of the forecast
 
 
 def test_parts_that_are_known_exactly() -> None:

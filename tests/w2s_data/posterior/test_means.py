@@ -23,7 +23,7 @@ def test_it_calls_rows_by_the_nearest_mean_of_unit_rows(rng):
     unit = normalize(rows - center)
     nearest = NearestCentroid().fit(unit[:300], codes[:300])
     proba = model.predict_proba(rows[300:])
-    # Of a mean the direction counts here and the length too there: with 100 rows a class, the same.
+    # NearestCentroid counts the length of a mean too: with 100 rows a class, the same.
     assert (proba.argmax(axis=1) == nearest.predict(unit[300:])).mean() > 0.97
     np.testing.assert_allclose(proba.sum(axis=1), 1)
 

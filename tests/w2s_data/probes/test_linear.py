@@ -73,7 +73,7 @@ def test_probes_fitted_together_are_those_fitted_alone(problem, rng, standardize
 
 
 def test_rows_that_pass_through_in_blocks_give_the_same_probe(problem, monkeypatch):
-    """What a GPU does with features that it cannot hold, on the CPU."""
+    """Fit on the CPU as a GPU does with features that it cannot hold."""
     x, y = problem
     whole = LinearProbe(device="cpu").fit(x, y)
     monkeypatch.setattr(_solvers.LogisticProblems, "_fits", lambda *_: False)

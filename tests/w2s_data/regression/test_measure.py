@@ -121,7 +121,7 @@ def test_copies_of_rows_do_not_narrow_the_intervals(world):
 
 
 def test_intervals_cover_the_true_difference():
-    """Of the squared errors of two fixed models, over fresh test rows."""
+    """Compare the squared errors of two fixed models over fresh test rows."""
     covered = []
     for seed in range(150):
         rng = np.random.default_rng(seed)

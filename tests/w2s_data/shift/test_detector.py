@@ -67,7 +67,7 @@ def test_weights_turn_reference_means_into_those_of_the_pool():
     detector = ShiftDetector(random_state=0).fit(strong, reference=labelled, others={"pool": pool})
     weights = detector.weights_["pool"]
     assert np.average(strong[labelled, 0], weights=weights) == pytest.approx(0.7, abs=0.15)
-    # Of N(0, 1) and N(0.7, 1): n / exp(0.49).
+    # For N(0, 1) and N(0.7, 1): n / exp(0.49).
     assert detector.shifts_["pool"].effective_size == pytest.approx(1000 / np.exp(0.49), rel=0.2)
 
 

@@ -1,4 +1,4 @@
-"""What a stage refuses before anything long is computed, and before the data are read."""
+"""Checks of a stage before anything long is computed, and before the data are read."""
 
 from __future__ import annotations
 

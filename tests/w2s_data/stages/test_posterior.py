@@ -252,7 +252,7 @@ def test_swapping_the_items_of_a_pair_swaps_its_posterior(tmp_path):
     proba = posterior_of(run, dataset)
     own = proba[np.arange(n), dataset.labels]
     assert own.mean() > 0.7
-    # Of two pairs in unlike order, the one with the larger difference is surer of "chosen".
+    # The chance of the chosen item does not depend on the order of a pair.
     first = dataset.labels == 0
     assert abs(own[first].mean() - own[~first].mean()) < 0.1
     assert (first[:10] != first[10:20]).any()

@@ -72,7 +72,7 @@ def test_a_moved_pool_raises_an_alarm_and_its_weights_undo_the_move():
     assert shift.weights[gold].mean() == pytest.approx(1, abs=0.2)
     assert (shift.weights[~gold] == 1).all()
     assert np.average(strong[gold, 1], weights=shift.weights[gold]) == pytest.approx(1, abs=0.3)
-    # Of N(0, 1) and N(1, 1): n / e.
+    # For N(0, 1) and N(1, 1): n / e.
     assert shift.effective_size == pytest.approx(400 / np.e, rel=0.35)
     assert shift.summary["reading"].startswith("The pool is not where the labels came from:")
 

@@ -17,7 +17,7 @@ def test_shares_of_independent_teachers_are_those_of_their_log_odds(rng):
     classes = rng.integers(2, size=40_000)
     accuracies = np.array([0.9, 0.7, 0.5])
     found = evidence_shares(said(rng, classes, *accuracies), classes)
-    # Of a naive Bayes judge: the vote is worth log(a / (1 - a)), and right in a more than 1 - a.
+    # As in a naive Bayes judge, the vote is worth log(a / (1 - a)), and right in a more than 1 - a.
     evidence = (2 * accuracies - 1) * np.log(accuracies / (1 - accuracies))
     np.testing.assert_allclose(found, evidence / evidence.sum(), atol=0.01)
 

@@ -21,7 +21,7 @@ def test_the_variance_of_a_weighted_mean_is_that_of_so_many_rows():
 
 
 def test_rows_that_cover_half_of_the_pool_are_worth_half():
-    """Of a pool of two kinds the labelled rows are of one, where the density ratio is 1/2."""
+    """Label one of two kinds in a pool, where the density ratio is 1/2."""
     ratio = np.full(200, 0.5)
     assert covered_share(ratio) == 0.5
     assert effective_size(ratio) == pytest.approx(100)
