@@ -62,39 +62,46 @@ def class_sizes(codes: IntArray, size: int) -> IntArray:
     return np.bincount(codes[codes >= 0], minlength=size)
 
 
-def filter_controls(
+def train_filtered(
     task: Task,
     kept: BoolArray,
     objective: Objective,
     codes: IntArray | None = None,
     rest: float = 0.0,
     always: BoolArray | None = None,
-) -> dict[str, Model]:
-    """Train students on as many other rows, with the same loss and labels.
+    stage: str = "student",
+) -> tuple[Model, dict[str, Model]]:
+    """Train students on the rows that a method kept (S, N), and its controls on as many others.
 
-    They are "random_subset" and "teacher_confidence", the rows of the teachers' most confident
-    labels: as many as the method kept (S, N), inside each class where it chose by class, the other
-    rows with weight `rest`. The codes of the classes are (N,) or (S, N), -1 where a row is not
-    there to be chosen; the rows of `always` (N,) are trained on beside those that are chosen.
+    The controls have the same loss and labels. They are "random_subset" and "teacher_confidence",
+    the rows of the teachers' most confident labels: as many as were kept, inside each class where
+    the method chose by class. All other rows have weight `rest`. The codes of the classes are (N,)
+    or (S, N), -1 where a row is not there to be chosen; the rows of `always` (N,) are trained on
+    beside those that are chosen.
     """
+    fixed = np.zeros(task.pool.n_rows, dtype=bool) if always is None else always
+    chosen = {stage: kept, **(_control_rows(task, kept, codes) if task.settings.controls else {})}
+    choices = {name: np.where(rows | fixed, 1.0, rest) for name, rows in chosen.items()}
+    models = dict(task.train_each(objective, choices))
+    return models.pop(stage), models
+
+
+def _control_rows(task: Task, kept: BoolArray, codes: IntArray | None) -> dict[str, BoolArray]:
+    """Choose the rows (S, N) of each control."""
     # On real data most of what a filter gains is one of these two: without them a gain of the
     # filter's own idea cannot be claimed.
-    if not task.settings.controls:
-        return {}
     every = np.broadcast_to(0 if codes is None else codes, kept.shape)
     confidence = weak_confidence(task.labels(), "margin")
     scores: dict[str, list[FloatArray]] = {
         "random_subset": [rng.random(task.pool.n_rows) for rng in task.rngs(SUBSETS)],
         "teacher_confidence": [confidence] * task.n_seeds,
     }
-    fixed = np.zeros(task.pool.n_rows, dtype=bool) if always is None else always
-    controls = {}
-    for name, score in scores.items():
-        chosen = np.stack(
+    return {
+        name: np.stack(
             [
                 best_rows(of_seed, class_sizes(code[own], task.pool.n_classes), code)
                 for of_seed, own, code in zip(score, kept, every, strict=True)
             ]
         )
-        controls[name] = task.train(objective, stage=name, rows=np.where(chosen | fixed, 1.0, rest))
-    return controls
+        for name, score in scores.items()
+    }

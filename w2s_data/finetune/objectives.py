@@ -45,7 +45,8 @@ class Batch:
                 .index_select(0, self.rows.reshape(-1))
                 .view(*self.rows.shape, *values.shape[2:])
             )
-        seeds = torch.arange(len(self.rows), device=self.rows.device)
+        # Students on several choices of rows share the values of their seed, choice by choice.
+        seeds = torch.arange(len(self.rows), device=self.rows.device) % len(values)
         return values[seeds[:, None], self.rows]
 
     def part(self, columns: slice) -> Batch:

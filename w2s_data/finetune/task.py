@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -188,6 +188,16 @@ class Task(ABC):
                 "`w2s gain` stores finished students and resumes from there"
             ) from error
 
+    def train_each(
+        self, objective: Objective, choices: Mapping[str, AnyArray]
+    ) -> Iterator[tuple[str, Model]]:
+        """Train S students on each choice of rows, by stage; yield the stage and its students.
+
+        They are those of `train`, one stage after another.
+        """
+        for stage, rows in choices.items():
+            yield stage, self.train(objective, stage=stage, rows=rows)
+
     @abstractmethod
     def _train(
         self, objective: Objective, stage: str, weight: FloatArray, penalty: float, capacity: float
@@ -208,9 +218,10 @@ class Task(ABC):
         shape = self.n_seeds, self.pool.n_rows, self.pool.n_classes
         proba = np.empty(shape, dtype=np.float32)  # as students predict
         parts = self.held_out(self.labels().argmax(axis=1), folds)
-        for fold, held_out in enumerate(parts):
-            train = ~held_out if rows is None else ~held_out & rows
-            model = self.train(objective, stage=f"fold {fold}", rows=train)
+        every = True if rows is None else rows
+        choices = {f"fold {fold}": ~held_out & every for fold, held_out in enumerate(parts)}
+        trained = self.train_each(objective, choices)
+        for held_out, (_, model) in zip(parts, trained, strict=True):
             proba[held_out] = self.pool_proba(model)[held_out]
         return proba
 

@@ -107,6 +107,30 @@ def test_cross_fit_never_judges_a_row_that_it_was_trained_on(data):
     assert np.abs(before - after).max() > 0
 
 
+@pytest.mark.parametrize("most_bytes", [0, 2**12, 2**23], ids=["alone", "some", "all"])
+def test_students_side_by_side_are_those_of_one_after_another(data, rng, monkeypatch, most_bytes):
+    monkeypatch.setattr("w2s_data.finetune.levels.head.SIDE_BY_SIDE_BYTES", most_bytes)
+    features, proba = data
+    alone, together = (make_task(features, proba, epochs=3, batch_size=32) for _ in range(2))
+    choices = {name: rng.random((2, N)) < 0.5 for name in ("one", "other", "third")}
+    alone.seeds = together.seeds = (0, 5)
+    of_seed = LabelObjective(alone.seed_tensor(rng.dirichlet(np.ones(C), size=(2, N))))
+    models = {
+        stage: alone.train(of_seed, stage=stage, rows=rows) for stage, rows in choices.items()
+    }
+    for stage, model in together.train_each(of_seed, choices):
+        np.testing.assert_array_equal(model.coef, models[stage].coef)
+        np.testing.assert_array_equal(model.intercept, models[stage].intercept)
+    assert together.history == alone.history
+
+
+def test_the_one_of_many_choices_without_a_row_is_named(data):
+    task = make_task(*data)
+    choices = {"full": np.ones(N, dtype=bool), "empty": np.zeros(N, dtype=bool)}
+    with pytest.raises(InputError, match="test, empty: no pool row"):
+        dict(task.train_each(LabelObjective(task.tensor(task.labels())), choices))
+
+
 def test_large_features_are_gathered_with_the_same_result(data):
     features, proba = data
     resident = fit_student("naive", features, proba, **QUICK).seed_proba(features)

@@ -59,7 +59,7 @@ class HeadModel(Model):
         n_seeds, _, n_classes = self.coef.shape
         proba = np.empty((n_seeds, features.shape[0], n_classes), dtype=np.float32)
         # Seed by seed: the bytes of one must not depend on which others are predicted with it.
-        heads = [self._head(place) for place in range(n_seeds)]
+        heads = [self.part(slice(place, place + 1)) for place in range(n_seeds)]
         for rows, block in features.blocks():
             _predict(heads, block, rows.start, proba[:, rows])
         return proba
@@ -98,7 +98,7 @@ class HeadModel(Model):
 
     def weights(self, place: int) -> Weights:
         """Return the head of the seed at one place among the S."""
-        return Weights(self._head(place).tensors(), {"link": self.link})
+        return Weights(self.part(slice(place, place + 1)).tensors(), {"link": self.link})
 
     @classmethod
     def join(cls, seeds: Sequence[Weights]) -> HeadModel:
@@ -107,9 +107,9 @@ class HeadModel(Model):
         both = {name: np.concatenate([part[name] for part in parts]) for name in _BY_SEED}
         return cls.from_tensors({**parts[0], **both}, seeds[0].record["link"])
 
-    def _head(self, place: int) -> HeadModel:
-        one = slice(place, place + 1)
-        return HeadModel(self.coef[one], self.intercept[one], self.scaling, self.link)
+    def part(self, seeds: slice) -> HeadModel:
+        """Return the heads of some seeds."""
+        return HeadModel(self.coef[seeds], self.intercept[seeds], self.scaling, self.link)
 
     def _predicted(self, block: FloatArray, start: int) -> FloatArray:
         """Return probabilities (S, C, n) of some rows, the first of which has number `start`."""

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from w2s_data.errors import InputError
-from w2s_data.finetune.filters import best_shares, filter_controls
+from w2s_data.finetune.filters import best_shares, train_filtered
 from w2s_data.finetune.methods.base import Method, Outcome
 from w2s_data.finetune.objectives import LabelObjective
 from w2s_data.finetune.task import Task
@@ -89,14 +89,13 @@ class CrossFit(Method):
             every = np.broadcast_to(task.predicted, score.shape)
             kept = best_shares(score, share, every, task.pool.n_classes)
         assert kept is not None
-        model = task.train(hard, rows=kept)
+        model, controls = train_filtered(task, kept, hard, task.predicted)
         diagnostics = {
             "cross_fitted": cross_fitted,
             "agreement": agreement,
             "score": score,
             **task.describe_kept(kept),
         }
-        controls = filter_controls(task, kept, hard, task.predicted)
         if task.settings.controls:
             # Ten times the penalty gains as much on many classes: the choice must beat it.
             stronger = task.train(objective, stage="l2_x10", penalty=10.0)

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from w2s_data.finetune.filters import best_shares, filter_controls
+from w2s_data.finetune.filters import best_shares, train_filtered
 from w2s_data.finetune.losses import generalized_cross_entropy
 from w2s_data.finetune.methods.base import Method, Outcome
 from w2s_data.finetune.objectives import LabelObjective
@@ -71,6 +71,6 @@ class Enhanced(Method):
         share = np.full(task.n_seeds, self.share)
         kept = best_shares(-entropy, share, codes, task.pool.n_classes)
         objective = LabelObjective(labels, functools.partial(generalized_cross_entropy, q=self.q))
-        model = task.train(objective, stage="enhanced", rows=kept)
-        controls = {"naive": naive, **filter_controls(task, kept, objective, codes)}
+        model, controls = train_filtered(task, kept, objective, codes, stage="enhanced")
+        controls = {"naive": naive, **controls}
         return Outcome(model, {"entropy": entropy, **task.describe_kept(kept)}, controls)

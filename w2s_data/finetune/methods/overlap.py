@@ -10,7 +10,7 @@ import numpy as np
 
 from w2s_data.data.regions import Region
 from w2s_data.errors import DegenerateDataWarning, InputError
-from w2s_data.finetune.filters import best_rows, class_sizes, filter_controls, share_count
+from w2s_data.finetune.filters import best_rows, class_sizes, share_count, train_filtered
 from w2s_data.finetune.methods.base import Method, Outcome
 from w2s_data.finetune.objectives import LabelObjective
 from w2s_data.finetune.task import DETECTOR, Task
@@ -76,8 +76,7 @@ class Overlap(Method):
             raise InputError("overlap: strong features are needed; pass features")
         kept = np.stack([self._choose(task, rng) for rng in task.rngs(DETECTOR)])
         objective = LabelObjective(task.tensor(task.labels(self.hard)))
-        model = task.train(objective, rows=np.where(kept, 1.0, self.rest))
-        controls = filter_controls(task, kept, objective, task.predicted, rest=self.rest)
+        model, controls = train_filtered(task, kept, objective, task.predicted, rest=self.rest)
         return Outcome(model, task.describe_kept(kept), controls)
 
     def _choose(self, task: Task, rng: np.random.Generator) -> BoolArray:

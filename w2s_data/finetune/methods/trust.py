@@ -7,9 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from w2s_data.finetune.filters import best_shares, filter_controls
+from w2s_data.finetune.filters import best_shares, train_filtered
 from w2s_data.finetune.methods.base import Method, Outcome
-from w2s_data.finetune.objectives import LabelObjective, Model
+from w2s_data.finetune.objectives import LabelObjective
 from w2s_data.finetune.task import Task, one_hot
 from w2s_data.utils.typing import BoolArray, FloatArray, IntArray
 from w2s_data.utils.validation import between, one_of, whole
@@ -66,18 +66,18 @@ class Trust(Method):
     def fit(self, task: Task) -> Outcome:
         """Train on a task."""
         teacher = np.broadcast_to(task.labels(), (task.n_seeds, *task.posterior.shape))
-        models: list[Model] = []
-        for number in range(1, self.rounds + 1):
-            codes, trust, kept = self._choose(task, teacher)
+        added, rounds = self._added(task), []
+        for number in range(1, self.rounds):
+            _, _, kept = self._choose(task, teacher)
             objective = LabelObjective(task.seed_tensor(_labels(task, teacher)))
-            stage = "student" if number == self.rounds else f"round {number}"
-            models.append(task.train(objective, stage=stage, rows=kept | self._added(task)))
-            if number < self.rounds:
-                teacher = task.pool_proba(models[-1])
-        controls = filter_controls(task, kept, objective, codes, always=self._added(task))
-        if len(models) > 1 and task.settings.controls:
-            controls["first_round"] = models[0]
-        return Outcome(models[-1], {"trust": trust, **task.describe_kept(kept)}, controls)
+            rounds.append(task.train(objective, stage=f"round {number}", rows=kept | added))
+            teacher = task.pool_proba(rounds[-1])
+        codes, trust, kept = self._choose(task, teacher)
+        objective = LabelObjective(task.seed_tensor(_labels(task, teacher)))
+        model, controls = train_filtered(task, kept, objective, codes, always=added)
+        if rounds and task.settings.controls:
+            controls["first_round"] = rounds[0]
+        return Outcome(model, {"trust": trust, **task.describe_kept(kept)}, controls)
 
     def targets(self, task: Task) -> tuple[BoolArray, FloatArray]:
         """Return the rows of the first round and their labels."""
