@@ -107,6 +107,34 @@ def test_doubtful_labels_are_listed_worst_first_with_what_they_should_be(
     assert f"{100 * wrong:.1f}% are wrong indeed" in found["reading"]
 
 
+def test_examples_open_with_doubtful_labels_where_there_are_any(
+    browser: Any,  # noqa: F811
+    synthetic_run: MakeRun,
+) -> None:
+    run = synthetic_run()
+    markdown = build_report(run).to_markdown()
+    assert markdown.index("### Weak labels that are probably") < markdown.index("### overlap,")
+    with opened(browser, run / "report.html") as page:
+        tabs = page.locator("#examples [role=tab]").evaluate_all("ts => ts.map(t => t.id)")
+        assert tabs[:2] == ["tab-doubtful", "tab-telling"]
+        assert page.locator("#examples .panel:visible").get_attribute("id") == "panel-doubtful"
+        page.fill("#search", "Tuesday")  # before a list was chosen: all points
+        assert page.locator("#results .card:visible").count() > 0
+
+
+def test_examples_open_with_telling_points_where_no_label_is_doubtful(
+    synthetic_run: MakeRun,
+) -> None:
+    run = synthetic_run()
+    scores = pd.read_parquet(run / "scores.parquet")
+    scores.assign(trust=0.9).to_parquet(run / "scores.parquet")
+    seal(run)
+    report = build_report(run)
+    page, markdown = report.to_html(), report.to_markdown()
+    assert page.index('id="panel-telling"') < page.index('id="panel-doubtful"')
+    assert markdown.index("### overlap,") < markdown.index("### Weak labels that are probably")
+
+
 def test_filters_show_points_of_one_level_of_trust(browser: Any, synthetic_run: MakeRun) -> None:  # noqa: F811
     run = synthetic_run()
     build_report(run)

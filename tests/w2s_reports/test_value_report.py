@@ -53,6 +53,12 @@ def test_worst_items_come_first(summary):
     assert all(item["split"] == "test" for item in items)
 
 
+def test_the_page_opens_with_the_worst_items(run):
+    page = build_report(run).to_html()
+    assert page.index('id="tab-worst"') < page.index('id="tab-telling"')
+    assert page.index('id="panel-worst"') < page.index('id="panel-telling"')
+
+
 def test_stated_errors_are_checked_on_labelled_items(summary):
     # Drawn with standard deviation .6, and stated as .5 to .7.
     assert summary["posterior"]["within"]["value"] > 0.85

@@ -1,8 +1,7 @@
-"""Items to look at: the most typical of each region, disagreements, and likely duplicates."""
+"""Items to look at: doubtful labels, typical ones by region, disagreements, duplicates."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -84,9 +83,9 @@ def shown_rows(result: Mapping[str, Any]) -> list[int]:
 
 def _parts(result: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
     """Return the lists of items, the most important first."""
-    lists = (result[name].get("kinds", ()) for name in ("worst", "disagreements") if name in result)
-    others = result["shifted"], result["groups"], *lists
-    return (*result["regions"], result["doubtful"], *itertools.chain(*others))
+    worst, apart = (result.get(name, {}).get("kinds", ()) for name in ("worst", "disagreements"))
+    regions, others = result["regions"], (*result["shifted"], *result["groups"])
+    return (*worst, result["doubtful"], *regions, *others, *apart)
 
 
 def find_groups(artefacts: Artefacts) -> list[dict[str, Any]]:

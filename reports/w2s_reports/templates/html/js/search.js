@@ -7,6 +7,13 @@
   const telling = document.getElementById("telling");
   const status = document.getElementById("search-status");
   const pages = new Map(exampleTabs.map((tab) => [tab, 1]));
+  // A search goes over all points, unless the reader chose a list to search in.
+  const everything = exampleTabs.find((tab) => examplePanel(tab).contains(results));
+  let chosen = false;
+  const choose = (tab) => {
+    chosen = true;
+    chooseTab(tab);
+  };
   const RIGHT = { right: 1, wrong: 0 };
   let haystack = null;
   const words = () => search.value.trim().toLowerCase().split(/\s+/).filter(Boolean);
@@ -53,6 +60,7 @@
     if (asked) status.textContent = found + " of " + all + " " + panel.dataset.what + " match";
   };
   const ask = () => {
+    if (!chosen) chooseTab(everything);
     for (const tab of exampleTabs) pages.set(tab, 1);
     find();
   };
@@ -61,7 +69,7 @@
   search.form.addEventListener("submit", (event) => event.preventDefault());
   for (const tab of exampleTabs) {
     tab.addEventListener("click", () => {
-      chooseTab(tab);
+      choose(tab);
       find();
     });
     examplePanel(tab)
@@ -76,7 +84,7 @@
   for (const link of document.querySelectorAll("[data-look]"))
     link.addEventListener("click", () => {
       byGroup.value = link.dataset.look;
-      chooseTab(document.getElementById("tab-grouped") ?? exampleTabs[0]);
+      choose(document.getElementById("tab-grouped") ?? everything);
       ask();
     });
   exampleTabs[0].parentElement.hidden = false;
