@@ -285,7 +285,10 @@ METRICS: dict[str, Metric] = {
         "the chance is unknown",
     ),
     "leaking": Metric(
-        "count", lambda s: _total(s, "n_leaking"), "group_analysis", "leakage is unknown"
+        "count",
+        lambda s: _total(s, "n_leaking"),
+        "group_analysis",
+        "it is unknown which items leak",
     ),
     "duplicates": Metric(
         "count", lambda s: _total(s, "n_duplicates"), "group_analysis", "duplicates are unknown"

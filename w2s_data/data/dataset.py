@@ -299,7 +299,7 @@ class W2SDataset:
         if straddling:
             notes.append(
                 f"warning: {straddling} items in {straddling_groups} groups of {_DUPLICATES} lie "
-                "in more than one split (leakage); the splits were kept as given"
+                "in more than one split (they leak); the splits were kept as given"
             )
             logger.warning("%s: %s", self.name, notes[-1])
         elif groups:

@@ -301,9 +301,9 @@ class GroupAnalyzer(BaseGroupAnalyzer):
         leaking = int(self.points_["leaks"].sum())
         if leaking:
             self.warnings_.append(
-                f"{leaking:,} points have a near-duplicate (cosine "
-                f"{self.duplicate_threshold_:.4g} or more) in another split (leakage), which need "
-                "not be an exact copy"
+                f"{leaking:,} points leak: each has a near-duplicate (cosine "
+                f"{self.duplicate_threshold_:.4g} or more) in another split, which need not be an "
+                "exact copy"
             )
         self.reading_ = group_reading(table, self._origin, self.minority_, self.warnings_)
 

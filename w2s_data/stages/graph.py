@@ -152,7 +152,7 @@ GROUPS = Stage(
     needs=(ITEMS.name, EMBED.name, SCORE.name),
     files={
         GROUPS_SUMMARY: (
-            "adds each group's share of the labelled set and of the pool, leakage, and what "
+            "adds each group's share of the labelled set and of the pool, leaks, and what "
             "unequal shares cost"
         ),
         SPURIOUS: "adds the price of unequal shares",

@@ -531,14 +531,14 @@ def test_unknown_split_values():
         load(split="domain")
 
 
-def test_duplicates_across_given_splits_are_told_as_leakage(caplog):
+def test_duplicates_across_given_splits_are_told_as_leaks(caplog):
     table = frame().assign(fold=np.repeat(["train", "test"], 30))
     table.loc[[30, 31], "text"] = "text 0"
     with caplog.at_level(logging.WARNING, logger="w2s_data"):
         data = load(table, split="fold")
     assert data.splits.tolist() == ["labelled"] * 30 + ["test"] * 30
     assert "warning: 3 items in 1 groups of exact duplicates lie in more than one" in data.notes[0]
-    assert "leakage" in caplog.text
+    assert "they leak" in caplog.text
     healed = data.with_splits()
     assert len(healed.notes) == 1
     assert "each group stays in one split" in healed.notes[0]

@@ -171,7 +171,7 @@ class TestPoints:
         assert points["has_duplicate"].sum() == 3
         assert analyzer.groups_["n_leaking"].sum() == 3
         assert any(
-            "3 points have a near-duplicate (cosine 0.999 or more) in another split" in w
+            "3 points leak: each has a near-duplicate (cosine 0.999 or more) in another split" in w
             for w in analyzer.warnings_
         )
 

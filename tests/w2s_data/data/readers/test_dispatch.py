@@ -278,7 +278,7 @@ def test_hub_train_copies_of_test_rows_follow_them(hub):
     hub("n", {"train": train, "test": test})
     data = load_dataset("n")
     assert set(data.splits[:5]) == {"test"}
-    assert not any("leakage" in note for note in data.notes)
+    assert not any("leak" in note for note in data.notes)
 
 
 def test_hub_images(hub):
