@@ -170,13 +170,18 @@ def summaries() -> str:
     kinds = recorded_kinds()
     parts = [(ROOT / ".ci" / "summaries.md").read_text().strip()]
     for name, keys in described.items():
-        own = [(key, words) for key, words in keys.items() if not key.startswith("_")]
-        rows = [
-            f"| `{key}` | {kinds.get((name, key)) or kinds.get(key, '')} | {words} |"
-            for key, words in own
-        ]
+        own = {key: words for key, words in keys.items() if not key.startswith("_")}
+        head = ["| key | meaning |", "|---|---|"]
+        rows = [f"| `{key}` | {words} |" for key, words in own.items()]
+        # A summary that no recorded run has may use the key of another for something else.
+        if name == "common" or any((name, key) in kinds for key in own):
+            head = ["| key | kind | meaning |", "|---|---|---|"]
+            rows = [
+                f"| `{key}` | {kinds.get((name, key)) or kinds.get(key, '')} | {words} |"
+                for key, words in own.items()
+            ]
         title = f"{keys['_title']}: `{name}.json`" if "_title" in keys else "In every summary"
-        parts += [f"## {title}", "\n".join(["| key | kind | meaning |", "|---|---|---|", *rows])]
+        parts += [f"## {title}", "\n".join([*head, *rows])]
     return "\n\n".join(parts) + "\n"
 
 
