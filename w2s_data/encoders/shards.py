@@ -42,7 +42,9 @@ def resolved_encoder(encoder: Encoder, engine: Engine) -> Encoder:
     # A clone carries no weights: each worker loads the model on its own machine.
     copy: PretrainedEncoder = clone(encoder)
     copy.set_params(device=device)
-    copy.set_params(backend=copy.resolved_backend())
+    # Where it is torch, an encoder of one's own need not have the parameter.
+    if (backend := copy.resolved_backend()) != copy.backend:
+        copy.set_params(backend=backend)
     copy.set_params(dtype=copy.resolved_dtype())
     return copy
 

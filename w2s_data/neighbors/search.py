@@ -23,6 +23,7 @@ logger = logging.getLogger("w2s_data")
 
 # Tiles of a range search: their products take 32 MB, however many points there are.
 RANGE_ROWS, RANGE_COLUMNS = 4096, 2048
+NEAREST_COLUMNS = 512  # at a time: 8 MB of products with the 4,096 rows of a block
 ROUNDING = 1e-6  # relative, of a product in float32 over a few hundred dimensions
 
 
@@ -127,10 +128,11 @@ class Searcher:
         """Return score and index, (n, 1) each, of the nearest other row among some; exact."""
         queries = self.index.reconstruct_batch(rows)
         best, nearest = np.full(len(rows), np.inf, np.float32), np.full(len(rows), -1)
-        for start in range(0, len(candidates), RANGE_COLUMNS):
-            tile = candidates[start : start + RANGE_COLUMNS]
+        for start in range(0, len(candidates), NEAREST_COLUMNS):
+            tile = candidates[start : start + NEAREST_COLUMNS]
             stored = self.index.reconstruct_batch(tile)
-            far = self._sign * (queries @ stored.T)
+            far = queries @ stored.T
+            far *= self._sign
             if self._metric == "l2":  # up to |query|², which is the same for all
                 far *= -2
                 far += np.einsum("ij,ij->i", stored, stored)

@@ -81,5 +81,5 @@ def test_the_rest_is_at_hand(run):
 @pytest.mark.slow
 def test_a_notebook_shows_the_verdict(run):
     shown = run[0]._repr_markdown_()
-    assert "## Verdict" in shown
+    assert "## Advice" in shown
     assert "## Overlap" not in shown
