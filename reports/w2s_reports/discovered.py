@@ -27,6 +27,16 @@ def group_names(results: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
+def shown_name(names: Mapping[str, str], group: Any) -> str | None:
+    """Return what the page calls a group, given the `group_names`.
+
+    >>> shown_name({"group 0": "group 0 (goal, referee)"}, "group 0"), shown_name({}, "web")
+    ('group 0 (goal, referee)', 'web')
+    """
+    own = name_of(group)
+    return own if own is None else names.get(own, own)
+
+
 def with_groups(scores: pd.DataFrame, later: Mapping[str, Any]) -> pd.DataFrame:
     """Add to the scores the discovered groups, and the row that each near-duplicate repeats.
 

@@ -9,10 +9,11 @@ import pandas as pd
 
 from w2s_data.stages.graph import DUPLICATES, GROUPS, GROUPS_SUMMARY
 from w2s_reports.artefacts import Artefacts
+from w2s_reports.discovered import group_names, shown_name
 from w2s_reports.formats import count, plain
 from w2s_reports.items import describe_items, shown_once
 from w2s_reports.summary.disagreements import find_disagreements
-from w2s_reports.summary.groups import describe_groups, display
+from w2s_reports.summary.groups import describe_groups
 from w2s_reports.summary.posterior import find_doubtful
 from w2s_reports.summary.shift import find_shifted
 
@@ -93,11 +94,12 @@ def find_groups(artefacts: Artefacts) -> list[dict[str, Any]]:
     result = artefacts.later.get(GROUPS_SUMMARY)
     if result is None or not result.get("portraits"):
         return []
-    about = describe_groups(result)
+    names = group_names(result)
+    about = describe_groups(result, names)
     row_of = pd.Series(artefacts.scores.index, index=artefacts.scores["id"].astype(str))
     found = []
     for portrait in result["portraits"]:
-        name = display(result, portrait["group"])
+        name = shown_name(names, portrait["group"])
         kinds = [("typical", about[name])]
         if portrait.get("surprising"):
             kinds.append(("surprising", SURPRISES[portrait["surprise"]]))

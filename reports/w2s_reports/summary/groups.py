@@ -7,7 +7,7 @@ from typing import Any
 
 from w2s_data.stages.graph import GROUPS, GROUPS_SUMMARY, SPURIOUS
 from w2s_reports.artefacts import Artefacts
-from w2s_reports.discovered import group_names
+from w2s_reports.discovered import group_names, shown_name
 from w2s_reports.formats import name_of, percent, plain, signed
 from w2s_reports.summary.parts import estimate, sentence, texts
 from w2s_reports.summary.worst import worst_groups
@@ -34,9 +34,10 @@ def summarize_groups(artefacts: Artefacts, gain: Mapping[str, Any]) -> dict[str,
     # The page lists warnings above the reading: repeating them would double its length.
     for warning in warnings:  # those that the reading repeats stand above it
         lead = lead.replace(sentence(warning), "").strip()
-    about, names = describe_groups(results), group_names(results)
+    names = group_names(results)
+    about = describe_groups(results, names)
     rows = [
-        _row(row, "group", names) | {"about": about.get(display(results, row["group"]), "")}
+        _row(row, "group", names) | {"about": about.get(shown_name(names, row["group"]), "")}
         for row in results["groups"]
     ]
     lead, reading = (named_by_content(text, names) for text in (lead, reading))
@@ -66,8 +67,8 @@ def summarize_groups(artefacts: Artefacts, gain: Mapping[str, Any]) -> dict[str,
     }
 
 
-def describe_groups(results: Mapping[str, Any]) -> dict[str | None, str]:
-    """Say what sets each discovered group apart, by the group's name; empty for given groups."""
+def describe_groups(results: Mapping[str, Any], names: Mapping[str, str]) -> dict[str | None, str]:
+    """Say what sets each discovered group apart, by its shown name; empty for given groups."""
     about = {}
     for portrait in results.get("portraits") or ():
         parts = [
@@ -78,16 +79,10 @@ def describe_groups(results: Mapping[str, Any]) -> dict[str | None, str]:
         ]
         if portrait["words"]:
             parts.append(f"words: {', '.join(portrait['words'])}")
-        about[display(results, portrait["group"])] = (
+        about[shown_name(names, portrait["group"])] = (
             "; ".join(parts) or f"no {_named(portrait)}, source or word stands out"
         )
     return about
-
-
-def display(results: Mapping[str, Any], group: Any) -> str | None:
-    """Return what the page calls a group: its own name, or that of what a discovered one holds."""
-    name = name_of(group)
-    return name if name is None else group_names(results).get(name, name)
 
 
 def _named(portrait: Mapping[str, Any]) -> str:
@@ -127,13 +122,12 @@ def _whole(rows: Sequence[Mapping[str, Any]], gain: Mapping[str, Any]) -> dict[s
 
 
 def _row(row: Mapping[str, Any], role: str, names: Mapping[str, str]) -> dict[str, Any]:
-    own, nearest = (name_of(row.get(key)) for key in (role, "nearest_group"))
     return {
-        "name": names.get(own or "", own) or "(none)",
+        "name": shown_name(names, row[role]) or "(none)",
         **{name: plain(row.get(name)) for name in COUNTS},
         **{name: estimate(row.get(name)) for name in ESTIMATES},
         "largest_class": name_of(row.get("largest_class")),
-        "nearest_group": names.get(nearest or "", nearest),
+        "nearest_group": shown_name(names, row.get("nearest_group")),
         "nearest_cosine": plain(row.get("nearest_cosine")),
     }
 
@@ -148,25 +142,20 @@ def summarize_cost(
     `gain` is the measured one of accuracies, which may contradict the prediction.
     """
     level = plain(results.get("level"))
-
-    def shown(group: Any) -> str | None:
-        name = name_of(group)
-        return names.get(name or "", name)
-
     result = {
         "reading": named_by_content(str(results["reading"]), names),
         "against": _against(results, gain or {}),
-        "group": shown(results["worst_group"]),
+        "group": shown_name(names, results["worst_group"]),
         "level": level,
         "advice": [
             {
-                "name": shown(row["group"]),
+                "name": shown_name(names, row["group"]),
                 "text": named_by_content(str(row["advice"]), names),
             }
             for row in results["groups"]
         ],
         "unknown": [
-            {"name": shown(row["group"]), "reason": str(row["reason"])}
+            {"name": shown_name(names, row["group"]), "reason": str(row["reason"])}
             for row in results["unknown"]
         ],
         "warnings": texts(results["warnings"]),

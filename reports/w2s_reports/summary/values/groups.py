@@ -7,12 +7,11 @@ from typing import Any
 
 from w2s_data.stages.graph import GROUPS, GROUPS_SUMMARY, SPURIOUS
 from w2s_reports.artefacts import Artefacts
-from w2s_reports.discovered import group_names
+from w2s_reports.discovered import group_names, shown_name
 from w2s_reports.formats import name_of, plain
 from w2s_reports.summary.groups import (
     COUNTS,
     describe_groups,
-    display,
     named_by_content,
     summarize_cost,
 )
@@ -29,9 +28,10 @@ def summarize_groups(artefacts: Artefacts) -> dict[str, Any]:
     results = artefacts.later.get(GROUPS_SUMMARY)
     if results is None:
         return {"hint": GROUPS.hint()}
-    about, names = describe_groups(results), group_names(results)
+    names = group_names(results)
+    about = describe_groups(results, names)
     rows = [
-        _row(row, "group", names) | {"about": about.get(display(results, row["group"]), "")}
+        _row(row, "group", names) | {"about": about.get(shown_name(names, row["group"]), "")}
         for row in results["groups"]
     ]
     return {
@@ -49,9 +49,8 @@ def summarize_groups(artefacts: Artefacts) -> dict[str, Any]:
 
 
 def _row(row: Mapping[str, Any], key: str, names: Mapping[str, str]) -> dict[str, Any]:
-    own = name_of(row[key])
     return {
-        "name": names.get(own or "", own) or "(none)",
+        "name": shown_name(names, row[key]) or "(none)",
         **{name: plain(row.get(name)) for name in COUNTS},
         **{name: estimate(row.get(name)) for name in ESTIMATES},
         "unknown": str(row.get("unknown") or ""),
