@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -285,9 +285,8 @@ def run_pipeline(config: Config, observer: Observer) -> Pipeline:
             if stage is EMBED or (pipeline.failure is not None and stage is not REPORT):
                 continue
             try:
-                if stage is REPORT and ahead is not None:
-                    ahead.finish()
-                _run_stage(pipeline, observer, stage, config, compute)
+                before = ahead.finish if stage is REPORT and ahead is not None else None
+                _run_stage(pipeline, observer, stage, config, compute, before)
                 if stage is SCORE and REPORT in stages and config.report.map is not False:
                     drawing = import_module("w2s_reports.ahead").drawing  # lies above this package
                     ahead = started.enter_context(drawing(run, compute))
@@ -311,11 +310,18 @@ def _check(stages: Sequence[Stage], config: Config, known: Known) -> None:
 
 
 def _run_stage(
-    pipeline: Pipeline, observer: Observer, stage: Stage, config: Config, compute: Compute
+    pipeline: Pipeline,
+    observer: Observer,
+    stage: Stage,
+    config: Config,
+    compute: Compute,
+    before: Callable[[], None] | None = None,
 ) -> None:
-    """Run one stage, unless it does not apply to such data."""
+    """Run one stage, and what comes `before` it, unless it does not apply to such data."""
     with observer.stage(stage.name):
         try:
+            if before is not None:
+                before()
             run_stage = function_of(stage, pipeline.run.dataset().task)
             result = run_stage(pipeline.run, getattr(config, stage.name), compute)
         except INAPPLICABLE as reason:

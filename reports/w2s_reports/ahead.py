@@ -37,7 +37,7 @@ class MapAhead:
 
     def finish(self) -> None:
         """Wait for the map and write it into the run; without one the report draws it."""
-        # A reason why there is no map is the report's to give.
+        # The report says why there is no map, where it cannot be drawn.
         with suppress(InputError):
             if self.process.wait() == 0:
                 projection_stage(self.run, self.compute, drawn=self.folder)
