@@ -31,7 +31,7 @@ class Tracking:
     """Sends numbers to trackers, at steps that only grow; without trackers it does nothing.
 
     A tracker that fails is left out from there on, with a warning: a dashboard that cannot be
-    reached is no reason to lose a training.
+    reached must not cost a training.
     """
 
     def __init__(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -102,13 +102,11 @@ def measure(
     if labels is None or not _can_probe(labels[rows]):
         return agreement
     ours_right, theirs_right = (_hits(vectors, labels[rows]) for vectors in (ours, theirs))
-    return Agreement(
-        agreement.n_items,
-        agreement.cosine,
-        agreement.lowest,
-        float(ours_right.mean()),
-        float(theirs_right.mean()),
-        mean_estimate(ours_right.astype(float) - theirs_right.astype(float)),
+    return replace(
+        agreement,
+        accuracy=float(ours_right.mean()),
+        exact_accuracy=float(theirs_right.mean()),
+        difference=mean_estimate(ours_right.astype(float) - theirs_right.astype(float)),
     )
 
 

@@ -67,6 +67,11 @@ class TeacherSettings(Settings):
         """Columns of the original table that the teacher reads."""
         return ()
 
+    @property
+    def fits_own_encoder(self) -> bool:
+        """Whether an encoder that learns learns from the rows of this teacher alone."""
+        return False
+
     def check(self, dataset: W2SDataset | None) -> None:
         """Raise InputError where the settings cannot be used, before anything is computed."""
 

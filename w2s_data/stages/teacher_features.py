@@ -78,8 +78,8 @@ class TeacherFeatures:
         elif isinstance(encoder, str):
             models = models.model_copy(update={"weak": make_encoder(encoder, self.dataset.kind)})
         made = configured(models, "weak", self.dataset, self.compute)
-        own = getattr(settings, "fits_own_encoder", False)
-        return TeacherEncoder(made, rows if own and made.learns else None)
+        learns_alone = settings.fits_own_encoder and made.learns
+        return TeacherEncoder(made, rows if learns_alone else None)
 
     def store_of(self, used: TeacherEncoder) -> str:
         """Return the role whose features an encoder made, or the name of a store of its own."""
