@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os
+from importlib import resources
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,8 @@ from tests.w2s_reports.test_browser import (  # noqa: F401
     until,
 )
 
-# Where `npm install axe-core` put it.
-AXE = Path(os.environ.get("AXE_CORE", "node_modules/axe-core/axe.min.js"))
+# Beside its own driver of playwright this package carries axe-core, which otherwise needs npm.
+AXE = find_spec("axe_playwright_python")
 SERIOUS = """async () => {
   const found = await axe.run(document, { resultTypes: ["violations"] });
   return found.violations
@@ -57,10 +58,11 @@ def test_the_page_by_keyboard_and_at_any_width(browser: Any, full: Path) -> None
             until(page, f"{CUT}.length === 0")
 
 
-@pytest.mark.skipif(not AXE.is_file(), reason="axe-core is not installed")
+@pytest.mark.skipif(AXE is None, reason="axe-playwright-python is not installed")
 def test_axe_finds_no_serious_fault(browser: Any, full: Path) -> None:  # noqa: F811
+    axe = resources.files("axe_playwright_python") / "axe.min.js"
     with opened(browser, full, bypass_csp=True) as page:
-        page.evaluate(AXE.read_text(encoding="utf-8"))
+        page.evaluate(axe.read_text(encoding="utf-8"))
         for scheme in ("light", "dark"):
             page.emulate_media(color_scheme=scheme)
             assert page.evaluate(SERIOUS) == []
