@@ -119,7 +119,7 @@ def test_steps_of_known_worth_come_first() -> None:
         "discrepancy": {"advice": "more pool"},
         "gain": {
             "options": [{"name": "both", "student": "stacked"}],
-            "methods": [{"name": "stacked"}],
+            "best_student": "stacked",
         },
     }
     headline = {"kind": "measured", "advised": "both", "lead": worth(0.05)}
@@ -132,12 +132,28 @@ def test_steps_of_known_worth_come_first() -> None:
     assert steps[0]["worth"]["value"] == 0.05
     # A prediction from features gives way to a measurement.
     assert "more pool" not in [step["text"] for step in steps]
-    # The gold labels' own student is kept only as a method.
-    gold = {"options": [{"name": "gold", "student": "labelled_only"}]}
-    result["gain"] |= gold
-    headline["advised"] = "gold"
-    command = rank_steps(result, headline, (), "runs/a", worth(0.05))[0]["command"]
-    assert command == "w2s gain runs/a --methods labelled_only,stacked"
+
+
+@pytest.mark.parametrize("waiting", [True, False])
+def test_gold_labels_that_lead_are_bought_and_their_student_is_used(waiting: bool) -> None:
+    result = {
+        "reading": {},
+        "posterior": {"hint": "none"},
+        "shift": {"pool_alarm": False},
+        "labels": {"hint": None, "next": {"n": 100}} if waiting else {"hint": "none"},
+        "plan": {"hint": "none"},
+        "sources": {},
+        "group_analysis": {},
+        "selection": {},
+        "discrepancy": {},
+        "gain": {"best_student": "labelled_only"},
+    }
+    headline = {"kind": "measured", "advised": "gold", "lead": estimate(None)}
+    steps = rank_steps(result, headline, (), "runs/a", estimate(None))
+    label, apply = "w2s next runs/a --budget 100", "w2s apply runs/a NEW.csv"
+    # The table that waits to be filled in is not made again.
+    assert [step["command"] for step in steps] == ([apply] if waiting else [label, apply])
+    assert "(labelled_only), which the run keeps" in steps[-1]["text"]
 
 
 def test_commands_name_the_run_but_no_folder_above(

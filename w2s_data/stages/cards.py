@@ -54,7 +54,7 @@ class Card:
         """Return the card: metadata in YAML, then Markdown."""
         parts = [
             f"---\n{self._metadata()}\n---",
-            f"# {self.name}: a student of weak labels of {self.dataset.name}",
+            f"# {self.name}: a student of {self._labels} of {self.dataset.name}",
             self._made(),
             "## Accuracy",
             "\n".join(self._accuracies()),
@@ -112,15 +112,19 @@ class Card:
             )
         return str(data.to_yaml())
 
+    @property
+    def _labels(self) -> str:
+        """The labels that the student learned from."""
+        if self.name == self.result.labelled_only.name:
+            return "gold labels alone"
+        return "gold and weak labels" if self.student.method.uses_gold else "weak labels"
+
     def _made(self) -> str:
         result, own = self.result, self.student
-        labels = "gold and weak labels" if own.method.uses_gold else "labels of a weak teacher"
-        if self.name == result.labelled_only.name:
-            labels = "gold labels alone"
         base = f", {self.base_label}" if self.base else ""
         classes = ", ".join(map(str, own.classes))
         return (
-            f"Trained by w2s-data on {labels}, by the method `{own.method!r}`: "
+            f"Trained by w2s-data on {self._labels}, by the method `{own.method!r}`: "
             f"{self._trained()}{base}. {result.n_labelled:,} rows have a gold label, "
             f"{result.n_pool:,} rows of the pool a weak one. Classes: {classes}."
         )

@@ -9,7 +9,7 @@ import pandas as pd
 
 from w2s_data.compute.memory import size_text
 from w2s_data.finetune.methods.base import ORACLE
-from w2s_data.stages.graph import FORECAST_SUMMARY, GAIN, GAIN_SUMMARY, GAIN_TABLE
+from w2s_data.stages.graph import BEST, FORECAST_SUMMARY, GAIN, GAIN_SUMMARY, GAIN_TABLE
 from w2s_reports.artefacts import Artefacts
 from w2s_reports.formats import count, format_interval, name_of, percent, plain, signed
 from w2s_reports.summary.diagnostics import summarize_diagnostics
@@ -80,6 +80,7 @@ def summarize_gain(artefacts: Artefacts) -> dict[str, Any]:
         "splits": summarize_splits(result),
         "diagnostics": summarize_diagnostics(artefacts),
         "kept": _kept(result),
+        "best_student": best_student(result),
         "forecast": _forecast(result["forecast"], artefacts.later.get(FORECAST_SUMMARY) or {}),
         "failures": [
             {"name": name_of(name), "reason": str(reason)}
@@ -152,6 +153,11 @@ def _finer(result: Mapping[str, Any], methods: Sequence[Mapping[str, Any]]) -> l
     rows += [{key: method[key] for key in ("name", *FINER, *gains)} for method in methods]
     # None of a run of an earlier version; AUROC is unknown where the test items have one class.
     return [row for row in rows if row["log_loss"]["value"] is not None]
+
+
+def best_student(result: Mapping[str, Any]) -> str | None:
+    """Return the name of the student that a run keeps to label new rows; None if it keeps none."""
+    return name_of((result.get("kept") or {}).get(BEST))
 
 
 def _kept(result: Mapping[str, Any]) -> str:

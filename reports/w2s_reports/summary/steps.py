@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -12,7 +11,6 @@ from w2s_reports.summary.options import capitalized
 from w2s_reports.summary.parts import estimate
 
 Row = Mapping[str, Any]
-PLAIN = re.compile(r"[\w.,:=+-]+")  # names of methods and their parameters
 APPLY = "w2s apply {} NEW.csv"  # no stage: it adds nothing to the run
 TO_LABEL = "100"  # rows: a round of an hour or two
 
@@ -24,8 +22,9 @@ def rank_steps(
 
     `worth` is what the advised option gains over the teacher, in the unit that it is shown in.
     """
-    first = _first(result, headline, outdated, place, worth)
+    first, *rest = _first(result, headline, outdated, place, worth)
     others = [
+        *rest,
         *_closing(result["shift"], place),
         *_bought(result, place),
         *_corrected(result, headline, place),
@@ -48,47 +47,53 @@ def _step(
 
 def _first(
     result: Row, headline: Row | None, outdated: Sequence[str], place: str, worth: Row
-) -> dict[str, Any]:
-    """Return the next step, by how much is known."""
+) -> Iterator[dict[str, Any]]:
+    """Yield the next step, by how much is known, and what else can be done with a measurement."""
     if outdated:
         again = stage_of(outdated[0]).with_options(place)
-        return _step(f"Run {outdated[0]} again, as its inputs have changed.", again)
-    if headline is None:
+        yield _step(f"Run {outdated[0]} again, as its inputs have changed.", again)
+    elif headline is None:
         if result["reading"].get("missing_features"):
-            return _step("Score the run first: the next lines have the command.")
+            yield _step("Score the run first: the next lines have the command.")
+            return
         text = "Find out what training is expected to gain; that needs no training."
-        return _step(text, FORECAST.with_options(place))
-    label = NEXT.with_options(place, budget=TO_LABEL)
-    if headline["advised"] is None:
+        yield _step(text, FORECAST.with_options(place))
+    elif headline["advised"] is None:
         if headline["kind"] == "expected":
-            return _step("Label more rows first; this chooses those that help most.", label)
-        return _step("Label more test rows, drawn at random, and measure again.")
-    if headline["kind"] == "expected":
+            text = "Label more rows first; this chooses those that help most."
+            yield _step(text, NEXT.with_options(place, budget=TO_LABEL))
+        else:
+            yield _step("Label more test rows, drawn at random, and measure again.")
+    elif headline["kind"] == "expected":
         text = "Train the options and measure them: a forecast is not a measurement."
-        return _step(text, GAIN.with_options(place), "verdict", worth)
-    for step in _closing(result["shift"], place):
-        return step
-    return _taken(result["gain"], headline["advised"], label, place, worth)
+        yield _step(text, GAIN.with_options(place), "verdict", worth)
+    else:
+        yield from _closing(result["shift"], place)
+        yield from _taken(result, headline["advised"], place, worth)
 
 
-def _taken(gain: Row, advised: str, label: str, place: str, worth: Row) -> dict[str, Any]:
-    """Return how to take the option that was measured to be best."""
+def _taken(result: Row, advised: str, place: str, worth: Row) -> Iterator[dict[str, Any]]:
+    """Yield how to take the option that was measured to be best, the most useful step first."""
+    more = {
+        "teacher": "Keep the weak labels. To get beyond them, label the rows that would help most.",
+        "gold": "Label more rows: weak labels were measured to add nothing to the gold ones, and "
+        "this chooses the rows that would help most.",
+    }
+    if advised == "teacher" or (advised == "gold" and not _waits(result["labels"])):
+        yield _step(more[advised], NEXT.with_options(place, budget=TO_LABEL), "labels")
     if advised == "teacher":
-        text = "Keep the weak labels. To get beyond them, label the rows that would help most."
-        return _step(text, label, "labels")
-    student = next(row["student"] for row in gain["options"] if row["name"] == advised)
-    names = [method["name"] for method in gain["methods"]]
-    if not student or student in names:
-        best = f"the best student ({names[0]})" if names else "the best student"
-        text = f"Label new rows with {best}, which the run keeps."
-        return _step(text, APPLY.format(place), "gain", worth)
-    # Only methods are kept; the others are named too, as the page would lose them.
-    text = f"Measure {student} as a method, too: a run keeps the best of its methods for new rows."
-    methods = ",".join([student, *names])
-    # A name from a damaged file must not become a command.
-    is_plain = PLAIN.fullmatch(methods) is not None
-    command = GAIN.with_options(place, methods=methods) if is_plain else None
-    return _step(text, command, "gain", worth)
+        return
+    if best := result["gain"]["best_student"]:
+        text = f"Label new rows with the best student ({best}), which the run keeps."
+        yield _step(text, APPLY.format(place), "gain", worth)
+    else:
+        text = "Train the students again: the run keeps none."
+        yield _step(text, GAIN.with_options(place), "gain", worth)
+
+
+def _waits(labels: Row) -> bool:
+    """Return whether a table of rows to label waits to be filled in."""
+    return not labels["hint"] and bool(labels["next"])
 
 
 def _closing(shift: Row, place: str) -> Iterator[dict[str, Any]]:
@@ -100,14 +105,14 @@ def _closing(shift: Row, place: str) -> Iterator[dict[str, Any]]:
 
 def _bought(result: Row, place: str) -> Iterator[dict[str, Any]]:
     """Yield labels to buy, with their worth where a plan knows it."""
-    plan, labels = result["plan"], result["labels"]
+    plan = result["plan"]
     if not plan["hint"]:
         n = plan["split"]["gold"]
         command = NEXT.with_options(place, budget=str(n)) if n else None
         yield _step(plan["advice"], command, "plan", plan["split"]["gain"])
         return
-    if not labels["hint"] and labels["next"]:
-        return  # a table waits to be filled in
+    if _waits(result["labels"]):
+        return
     if plan["hint"] == PLAN.hint():  # labels of values have no plan
         text = "Before you buy labels, ask what they are worth, at your prices."
         yield _step(text, PLAN.with_options(place), "plan")

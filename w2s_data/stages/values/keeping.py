@@ -32,12 +32,18 @@ def keep_value_students(
 
 
 def roles_of(result: ValueGainResult) -> dict[str, str]:
-    """Return the names of the best and of the naive student, by role."""
-    ranked = [method.name for method in result.methods]
-    roles = {BEST: ranked[0]} if ranked else {}
-    if not ranked and "labelled_only" in result.students:
-        roles = {BEST: "labelled_only"}
-    return roles | ({NAIVE: NAIVE} if NAIVE in ranked else {})
+    """Return the names of the best and of the naive student, by role.
+
+    The best is that of the least error on the test rows, the one of gold values alone among them.
+    """
+    from w2s_data.regression.comparison import LABELLED_ONLY
+
+    errors = {method.name: method.measures["mse"].value for method in result.methods}
+    if alone := result.references[LABELLED_ONLY]:
+        errors.setdefault(LABELLED_ONLY, alone["mse"].value)
+    best = min(errors, key=lambda name: errors[name], default="")
+    roles = {BEST: best, NAIVE: NAIVE if NAIVE in errors else ""}
+    return {role: name for role, name in roles.items() if name}
 
 
 def load_value_student(

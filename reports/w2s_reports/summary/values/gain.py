@@ -8,7 +8,7 @@ from typing import Any
 from w2s_data.stages.graph import GAIN, GAIN_SUMMARY
 from w2s_reports.artefacts import Artefacts
 from w2s_reports.formats import name_of, percent, plain
-from w2s_reports.summary.gain import MEANINGS
+from w2s_reports.summary.gain import MEANINGS, best_student
 from w2s_reports.summary.parts import estimate, named, sentence, texts
 from w2s_reports.summary.values.options import read_measures, summarize_options
 
@@ -42,6 +42,7 @@ def summarize_gain(artefacts: Artefacts) -> dict[str, Any]:
         "reading": sentence(str(result.get("sentence") or "")),
         "tuning": str(result.get("tuning") or "head"),
         "head": str(result.get("head") or ""),
+        "best_student": best_student(result),
         "level": plain(result["level"]),
         **{name: plain(result.get(name)) for name in ("n_labelled", "n_pool", "n_test")},
         "n_seeds": _n_seeds(result.get("seeds")),

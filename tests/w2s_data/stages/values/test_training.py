@@ -77,7 +77,9 @@ def test_a_fresh_gain_is_read_and_older_students_are_refused(trained):
     settings = GainSettings(methods=("naive", "stacked"), seeds=2, test_by="source")
     assert gain_values(run, settings).fresh
     assert not gain_values(run, GainSettings(methods=("naive",), seeds=1)).fresh
-    assert run.read_summary("gain.json")["kept"] == {"best": "naive", "naive": "naive"}
+    gain = run.read_summary("gain.json")
+    assert gain["labelled_only"]["mse"]["value"] < gain["methods"][0]["mse"]["value"]
+    assert gain["kept"] == {"best": "labelled_only", "naive": "naive"}
     score_values(run)
     assert load_value_student(run, "naive").method.name == "naive"
 
