@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Sequence
 
@@ -40,4 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             debug="--debug" in given,
         )
 
-    sys.exit(command() if n_processes() == 1 else guarded(led(command), debug="--debug" in given))
+    code = command() if n_processes() == 1 else guarded(led(command), debug="--debug" in given)
+    if arguments is None:
+        # The process ends with its command: what the interpreter's last collections would search
+        # for cycles, most of it imported modules, takes longer than many a command.
+        gc.freeze()
+    sys.exit(code)
