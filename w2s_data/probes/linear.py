@@ -9,17 +9,17 @@ from typing import Any, Literal, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
-from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
-from w2s_data.errors import FeatureError, InputError, SplitError, listing, rows
+from w2s_data.errors import FeatureError
+from w2s_data.probes.checking import check_features, check_targets
+from w2s_data.probes.path import follow
 from w2s_data.probes.together import Linear, Objective, groups_of, solve_together
 from w2s_data.utils.threads import one_thread
 from w2s_data.utils.typing import AnyArray, FloatArray, IntArray, RandomState
 from w2s_data.utils.validation import (
-    check_feature_block,
     check_generator,
     check_parameters,
-    check_proba,
     check_same_length,
     check_weights,
     one_of,
@@ -34,6 +34,8 @@ SERIAL_WORK = 10_000_000
 # From next to none to a penalty that leaves only the class means; half a decade changes the
 # held-out loss by less than its noise.
 L2_GRID = tuple(float(value) for value in 10.0 ** np.arange(-4, 1.5, 0.5))
+# Of the gradient while a penalty is chosen: losses are then known to far less than their noise.
+CHOICE_TOL = 1e-5
 CONSTRAINTS = {
     "loss": one_of("logistic", "ridge"),
     "l2": penalty | one_of("cv"),
@@ -60,7 +62,8 @@ class LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     loss : {"logistic", "ridge"}
     l2 : float or "cv"
         Penalty on the weights, never on the intercept. Usual range 1e-4 to 1 on standardised
-        features. "cv" takes the best held-out log-loss among `L2_GRID`.
+        features. "cv" takes the best held-out log-loss among `L2_GRID`, from strong to weak, up to
+        one that is worse than the best so far by two standard errors.
     standardize : bool
         Scale each feature to mean 0, variance 1 of the training rows; a constant one gets weight 0.
         Without an intercept features are only scaled, to mean square 1.
@@ -141,9 +144,9 @@ class LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             NaN features, disagreeing row counts, a single class, bad probabilities or weights.
         """
         check_parameters(self, CONSTRAINTS)
-        features = _check_features(X)
+        features = check_features(X)
         self._check_columns(X, y, reset=True)
-        self.classes_, targets = _check_targets(y)
+        self.classes_, targets = check_targets(y)
         check_same_length(X=features, y=targets)
         weights = check_weights(sample_weight, len(features))
         with threads_for(features.size * targets.shape[1]):
@@ -155,7 +158,7 @@ class LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def decision_function(self, X: AnyArray) -> FloatArray:
         """Return scores (n, C); (n,) for two classes, positive for ``classes_[1]``."""
         check_is_fitted(self)
-        features = _check_features(X, allow_empty=True)
+        features = check_features(X, allow_empty=True)
         self._check_columns(X, reset=False)
         with one_thread():  # else last bits depend on which rows are asked for together
             scores: FloatArray = features @ self.coef_.T + self.intercept_
@@ -195,23 +198,39 @@ class LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise FeatureError(str(error)) from error
 
     def _best_l2(self, features: FloatArray, targets: FloatArray, weights: FloatArray) -> float:
-        """Return the penalty of least held-out cross-entropy; ties go to the stronger one."""
+        """Return the penalty of least held-out cross-entropy; ties go to the stronger one.
+
+        Weaker ones are not tried after one that is clearly worse than the best.
+        """
         rng = check_generator(self.random_state)
         folds = stratified_folds(targets.argmax(axis=1), self.folds, rng)
         masks = np.stack([np.isin(np.arange(len(features)), train) for train, _ in folds])
         # A fold may lack a class, which keeps its column.
         labels = np.broadcast_to(targets, (len(folds), *targets.shape))
-        losses = np.zeros(len(L2_GRID))
         # From strong to weak, since each solution is the start of the next.
         grid = L2_GRID[::-1]
-        for i, solutions in enumerate(self._solved(features, labels, masks * weights, grid)):
-            for solution, (_, held_out) in zip(solutions, folds, strict=True):
-                probe = copy(self)._take(solution, grid[i])
-                # Ridge probabilities may be exactly 0, whose logarithm would rule a penalty out
-                # for a single row.
-                proba = np.clip(probe.predict_proba(features[held_out]), 1e-12, 1.0)
-                losses[i] -= weights[held_out] @ (targets[held_out] * np.log(proba)).sum(axis=1)
-        return grid[int(np.argmin(losses))]
+        search = copy(self).set_params(tol=max(self.tol, CHOICE_TOL))
+        path = search._solved(features, labels, masks * weights, grid)
+        held_out = [rows for _, rows in folds]
+        losses = (self._losses(found, held_out, features, targets) for found in path)
+        _, best = follow(weights * loss for loss in losses)
+        return grid[best]
+
+    def _losses(
+        self,
+        solutions: list[Linear],
+        held_out: list[IntArray],
+        features: FloatArray,
+        targets: FloatArray,
+    ) -> FloatArray:
+        """Return the cross-entropy (n,) of every row under the solution that did not see it."""
+        losses = np.zeros(len(features))
+        for solution, own in zip(solutions, held_out, strict=True):
+            proba = copy(self)._take(solution, np.nan).predict_proba(features[own])
+            # Ridge probabilities may be exactly 0, whose logarithm would rule a penalty out for a
+            # single row.
+            losses[own] = -(targets[own] * np.log(np.clip(proba, 1e-12, 1.0))).sum(axis=1)
+        return losses
 
     def _solved(
         self, features: FloatArray, targets: FloatArray, weights: FloatArray, penalties: Any
@@ -247,13 +266,13 @@ def fit_together(
     [1, 0]
     """
     n_rows = sum(map(len, rows))
-    features = _check_features(X)
+    features = check_features(X)
     # Probes that leave out most rows are cheaper alone.
     if probe.l2 == "cv" or probe.loss != "logistic" or 2 * n_rows < len(features) * len(rows):
         pairs = zip(rows, labels, strict=True)
         return [clone(probe).fit(features[own], targets) for own, targets in pairs]
     check_parameters(probe, CONSTRAINTS)
-    checked = [_check_targets(targets) for targets in labels]
+    checked = [check_targets(targets) for targets in labels]
     by_classes: dict[tuple[Any, ...], list[int]] = {}
     for k, (classes, targets) in enumerate(checked):
         check_same_length(rows=rows[k], labels=targets)
@@ -296,8 +315,8 @@ def cross_fit_proba(
     >>> proba.shape, bool((proba.argmax(axis=1) == (x[:, 0] > 0)).mean() > 0.9)
     ((20, 2), True)
     """
-    features = _check_features(X)
-    classes, targets = _check_targets(np.asarray(y).ravel())
+    features = check_features(X)
+    classes, targets = check_targets(np.asarray(y).ravel())
     check_same_length(X=features, y=targets)
     proba = np.zeros((len(features), len(classes)))
     rng = check_generator(random_state)
@@ -340,61 +359,3 @@ def _clipped_distribution(scores: FloatArray) -> FloatArray:
     total = clipped.sum(axis=1, keepdims=True)
     uniform = np.full_like(clipped, 1 / clipped.shape[1])
     return np.asarray(np.divide(clipped, total, out=uniform, where=total > 0))
-
-
-def _check_features(X: AnyArray, allow_empty: bool = False) -> FloatArray:
-    features = numeric_features(X)
-    if len(features) == 0 and not allow_empty:
-        raise FeatureError("X has no rows")
-    converted: FloatArray = np.asarray(features, dtype=np.float64)
-    check_feature_block(converted, np.arange(len(converted)), "X", nonzero=False)
-    return converted
-
-
-def numeric_features(X: Any) -> AnyArray:
-    """Return a dense, real array (n, D) of at least one column; finite or not."""
-    from scipy.sparse import issparse
-
-    if issparse(X):
-        raise TypeError("Sparse data was passed for X, but dense data is required: use X.toarray()")
-    features = np.asarray(X)
-    if features.dtype == object:  # a table of numbers of several types
-        features = features.astype(np.float64)
-    if features.dtype.kind == "c":
-        raise FeatureError("Complex data not supported: X must be real numbers of shape (n, D)")
-    if features.ndim != 2 or not np.issubdtype(features.dtype, np.number):
-        raise FeatureError(
-            f"X must be numbers of shape (n, D); got {features.dtype} of shape {features.shape}. "
-            "Reshape your data with X.reshape(-1, 1) for one feature, X.reshape(1, -1) for one row"
-        )
-    if not features.shape[1]:
-        raise FeatureError(
-            f"X has 0 feature(s) (shape={features.shape}) while a minimum of 1 is required."
-        )
-    return features
-
-
-def _check_targets(y: AnyArray) -> tuple[AnyArray, FloatArray]:
-    """Return classes and (n, C) distributions of hard or soft labels."""
-    labels = np.asarray(y)
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = column_or_1d(labels, warn=True)
-    if labels.ndim == 2:
-        soft = check_proba(labels, "y")
-        return np.arange(soft.shape[1]), soft
-    if labels.ndim != 1:
-        raise InputError(f"y must have shape (n,) or (n, C); got {labels.shape}")
-    if np.issubdtype(labels.dtype, np.floating):
-        if not np.isfinite(labels).all():
-            raise InputError(f"y has NaN labels in {rows(np.flatnonzero(~np.isfinite(labels)))}")
-        if (labels != np.floor(labels)).any():
-            raise InputError(
-                "Unknown label type: continuous. y must hold class labels (n,) or probabilities "
-                "(n, C)"
-            )
-    classes, codes = np.unique(labels, return_inverse=True)
-    if len(classes) < 2:
-        raise SplitError(
-            f"the labels hold one class ({listing(classes.tolist())}); a probe needs two"
-        )
-    return classes, np.eye(len(classes))[codes]

@@ -12,7 +12,8 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_dat
 
 from w2s_data.errors import DegenerateDataWarning, FeatureError, InputError, rows
 from w2s_data.features.matrix import FeatureMatrix
-from w2s_data.probes.linear import numeric_features, threads_for
+from w2s_data.probes.checking import numeric_features
+from w2s_data.probes.linear import threads_for
 from w2s_data.probes.spectrum import (
     LeftOut,
     Rows,

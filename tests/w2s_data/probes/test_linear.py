@@ -158,6 +158,21 @@ def test_cross_validated_penalty_is_near_the_best(rng):
     assert losses[-1] <= min(losses[:-1]) + 0.02
 
 
+def test_chosen_penalty_is_the_best_of_the_whole_grid_at_full_precision(problem):
+    x, y = problem
+    folds = stratified_folds(y, 5, np.random.default_rng(3))
+
+    def held_out(l2):
+        losses = []
+        for train, test in folds:
+            proba = LinearProbe(l2=l2).fit(x[train], y[train]).predict_proba(x[test])
+            losses.extend(-np.log(proba[np.arange(len(test)), y[test]]))
+        return np.mean(losses)
+
+    best = min(L2_GRID, key=held_out)
+    assert LinearProbe(l2="cv", random_state=3).fit(x, y).l2_ == best
+
+
 def test_constant_and_repeated_features_are_harmless(problem):
     x, y = problem
     wide = np.column_stack([x, np.full(len(x), 3.7), x[:, 0], np.zeros(len(x))])
