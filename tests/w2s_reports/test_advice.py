@@ -112,7 +112,13 @@ def test_steps_of_known_worth_come_first() -> None:
         "posterior": {"hint": "none"},
         "shift": {"pool_alarm": False},
         "labels": {"hint": "none", "next": None},
-        "plan": {"hint": None, "advice": "buy", "split": {"gold": 50, "gain": worth(0.02)}},
+        "plan": {
+            "hint": None,
+            "advice": "buy",
+            "buys": "labels",
+            "split": {"gold": 50, "gain": worth(0.02)},
+            "worth": worth(0.02),
+        },
         "sources": {"advice": ["look"]},
         "group_analysis": {},
         "selection": {},
@@ -130,6 +136,10 @@ def test_steps_of_known_worth_come_first() -> None:
         None,
     ]
     assert steps[0]["worth"]["value"] == 0.05
+    # Advice to keep the money, or to buy a model, comes without a command that orders labels.
+    result["plan"]["buys"] = ""
+    kept = rank_steps(result, headline, (), "runs/a", worth(0.05))
+    assert "w2s next runs/a --budget 50" not in [step["command"] for step in kept]
     # A prediction from features gives way to a measurement.
     assert "more pool" not in [step["text"] for step in steps]
 

@@ -99,9 +99,24 @@ class Split:
         return vars(self) | found
 
 
+@dataclass(frozen=True)
+class TeacherNow:
+    """The teacher used as it is: its accuracy on the gold rows, and its lead over the student."""
+
+    accuracy: Estimate
+    lead: Estimate
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return both estimates as plain types."""
+        return {"accuracy": self.accuracy.to_dict(), "lead": self.lead.to_dict()}
+
+
 @dataclass(frozen=True, repr=False)
 class Plan:
-    """Advice on a budget; accuracies are those of `option`, the best way to train now."""
+    """Advice on a budget; accuracies are those of `option`, the best way to train now.
+
+    `buys` names what is advised: "labels", a model, or "" for nothing.
+    """
 
     option: str
     n: int
@@ -115,12 +130,15 @@ class Plan:
     path: tuple[dict[str, Any], ...]
     contour: dict[str, Any]
     advice: str
+    buys: str
+    teacher: TeacherNow | None = None
     warnings: tuple[str, ...] = field(default=())
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as plain types."""
         return vars(self) | {
             "prices": vars(self.prices),
+            "teacher": None if self.teacher is None else self.teacher.to_dict(),
             "now": self.now.to_dict(),
             "purchases": [purchase.to_dict() for purchase in self.purchases],
             "exchange": self.exchange.to_dict(),
@@ -251,6 +269,7 @@ def make_plan(
     models: Mapping[str, tuple[Estimate, float | None]],
     warnings: tuple[str, ...],
     level: float,
+    teacher: TeacherNow | None = None,
 ) -> Plan:
     """Advise on a budget; `models` are the gains of other models and their prices."""
     market = Market(curve, prices, level)
@@ -261,6 +280,7 @@ def make_plan(
     ]
     split, stop, exchange = path[-1][1], market.stop(path), market.exchange()
     now = curve.accuracy(curve.n, curve.N, level)
+    buys, advice = _advice(split, purchases, prices, option, teacher)
     return Plan(
         option=option,
         n=int(curve.n),
@@ -283,17 +303,32 @@ def make_plan(
             for money, best, gold, weak in path
         ),
         contour=market.contour(),
-        advice=_advice(split, purchases, prices),
+        advice=advice,
+        buys=buys,
+        teacher=teacher,
         warnings=warnings,
     )
 
 
-def _advice(split: Split, purchases: list[Purchase], prices: Prices) -> str:
-    """Say in one sentence what to buy."""
+def _advice(
+    split: Split,
+    purchases: list[Purchase],
+    prices: Prices,
+    option: str,
+    teacher: TeacherNow | None,
+) -> tuple[str, str]:
+    """Return what to buy ("labels", the name of a model or "") and one sentence about it."""
     affordable = [p for p in purchases[2:] if p.price is not None and p.price <= prices.budget]
     best = max(affordable, key=lambda p: p.gain.value, default=None)
+    gains = [p.gain.value for p in (split, best) if p is not None]
+    if teacher is not None and teacher.lead.low > 0 and teacher.lead.value >= max(gains):
+        return "", (
+            f"Keep the money and use the teacher: it is right on {teacher.accuracy.value:.1%} of "
+            f"the gold rows, {_points(teacher.lead)} above {OPTIONS[option]}, and nothing that "
+            "the budget buys is expected to add as much to a student."
+        )
     if best is not None and best.gain.value > max(split.gain.value, 0):
-        return (
+        return best.name, (
             f"Buy {best.name} for {best.price:g}: it is expected to add "
             f"{_points(best.gain)}, more than labels for the whole budget do."
         )
@@ -303,9 +338,9 @@ def _advice(split: Split, purchases: list[Purchase], prices: Prices) -> str:
         if number
     ]
     if not parts or split.gain.value < 0.0005:
-        return "Keep the money: no more labels are expected to raise the accuracy."
+        return "", "Keep the money: no more labels are expected to raise the accuracy."
     end = "; beyond twice your present size this is a guess." if split.guess else "."
-    return (
+    return "labels", (
         f"Buy {' and '.join(parts)} for {split.spent:,.4g}: they are expected to add "
         f"{_points(split.gain)}{end}"
     )

@@ -11,6 +11,7 @@ their priors; without a prior the floor would be 0, and forecasts twice too good
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -84,7 +85,7 @@ class Curve:
         spread = np.sqrt(GOLD_LUCK**2 * new_gold + POOL_LUCK**2 * new_pool)
         return np.asarray(self.luck * self.error * spread)
 
-    def without(self, sides: list[int]) -> Curve:
+    def without(self, sides: Collection[int]) -> Curve:
         """Return the curve without a slope over gold rows (0), pool rows (1) or both."""
         flat = np.zeros_like(self.error)
         return replace(

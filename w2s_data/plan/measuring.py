@@ -16,7 +16,7 @@ from w2s_data.plan.learners import PoolStudents, gold_view, joined
 from w2s_data.posterior.views import Relabel
 from w2s_data.probes.linear import stratified_folds
 from w2s_data.utils.typing import FloatArray, IntArray
-from w2s_data.utils.votes import mean_label
+from w2s_data.utils.votes import mean_label, votes
 
 GOLD, WEAK, BOTH = "gold", "weak", "both"
 # Shares of the labels to train on. Smaller ones have another slope, and larger ones add little.
@@ -115,6 +115,16 @@ def measure(
         )
         for name, points in shares.items()
     }
+
+
+def teacher_errors(task: Task) -> FloatArray:
+    """Return the chance (n,) that the teacher is wrong on each gold row.
+
+    It guesses where it abstains. Several teachers are averaged.
+    """
+    said = votes(mean_label(task.weak_gold))
+    guess = 1 - 1 / task.n_classes
+    return np.where(said < 0, guess, (said != task.codes).astype(np.float64))
 
 
 class _Trained:

@@ -13,10 +13,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from w2s_data.errors import InputError
 from w2s_data.features.matrix import as_feature_matrix, sampled
-from w2s_data.plan.advice import OPTIONS, Plan, Prices, make_plan
+from w2s_data.plan.advice import OPTIONS, Plan, Prices, TeacherNow, make_plan
 from w2s_data.plan.curves import Curve, covariance_of, fit_curve
 from w2s_data.plan.history import Outcome, compare_plans, pace_of
-from w2s_data.plan.measuring import BOTH, GOLD, WEAK, Measured, Task, measure
+from w2s_data.plan.measuring import BOTH, GOLD, WEAK, Measured, Task, measure, teacher_errors
 from w2s_data.posterior.inputs import check_gold, check_weak
 from w2s_data.posterior.views import Relabel
 from w2s_data.utils.constants import LEVEL
@@ -64,6 +64,8 @@ class LabelPlanner(BaseEstimator):  # type: ignore[misc]
         Errors on parts of the labels, by option.
     leads_ : dict of Estimate
         Accuracy of other teachers and students minus that of the present ones, at equal labels.
+    teacher_ : TeacherNow
+        Accuracy of the teacher on the gold rows, and its lead over the present student there.
     n_, N_ : int
         Present sizes.
     history_ : tuple of Outcome
@@ -183,6 +185,7 @@ class LabelPlanner(BaseEstimator):  # type: ignore[misc]
                 task, self.folds, self.repeats, np.random.default_rng(seed), advance
             )
             self.option_ = _best_option(self.measured_, self.level)
+            self.teacher_ = self._judge_teacher(task)
             self.leads_ = {
                 # The same seed gives the same parts, so that the two are paired.
                 name: self._lead(
@@ -195,11 +198,12 @@ class LabelPlanner(BaseEstimator):  # type: ignore[misc]
             }
         self.history_: tuple[Outcome, ...] = ()
         self.pace_ = pace_of(self.history_, self.level)
-        self._fit_curves(len(own), rng)
+        constant = not np.ptp(task.weak_pool, axis=0).any()
+        self._fit_curves(len(own), constant, rng)
         self.history_ = compare_plans(earlier, self.to_dict(), self.level)
         if self.history_:
             self.pace_ = pace_of(self.history_, self.level)
-            self._fit_curves(len(own), rng)
+            self._fit_curves(len(own), constant, rng)
         return self
 
     def forecast(self, n: int, N: int, option: str | None = None) -> Estimate:
@@ -219,7 +223,9 @@ class LabelPlanner(BaseEstimator):  # type: ignore[misc]
         models = {name: (lead, (prices or {}).get(name)) for name, lead in self.leads_.items()}
         spending = Prices(budget, gold_cost, weak_cost)
         curve = self.curves_[self.option_]
-        return make_plan(self.option_, curve, spending, models, self.notes_, self.level)
+        return make_plan(
+            self.option_, curve, spending, models, self.notes_, self.level, self.teacher_
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return sizes, accuracies, curves and notes as plain types."""
@@ -230,6 +236,7 @@ class LabelPlanner(BaseEstimator):  # type: ignore[misc]
             "option": self.option_,
             "accuracies": {name: value.to_dict() for name, value in self.accuracies_.items()},
             "leads": {name: value.to_dict() for name, value in self.leads_.items()},
+            "teacher": self.teacher_.to_dict(),
             "measured": self.to_frame().to_dict("records"),
             "curves": {name: curve.to_dict() for name, curve in self.curves_.items()},
             "history": [outcome.to_dict() for outcome in self.history_],
@@ -283,8 +290,16 @@ class LabelPlanner(BaseEstimator):  # type: ignore[misc]
         own = self.measured_[self.option_].wrong[:, 0]
         return _mean(own - other[self.option_].wrong[:, 0], self.level)
 
-    def _fit_curves(self, n_measured: int, rng: np.random.Generator) -> None:
+    def _judge_teacher(self, task: Task) -> TeacherNow:
+        """Compare the teacher with the present student, paired by gold row."""
+        wrong, student = teacher_errors(task), self.measured_[self.option_].wrong[:, 0]
+        return TeacherNow(_mean(1 - wrong, self.level), _mean(student - wrong, self.level))
+
+    def _fit_curves(self, n_measured: int, constant: bool, rng: np.random.Generator) -> None:
+        """Fit a curve to each option; weak labels that are `constant` add nothing to any."""
         notes = []
+        if constant:
+            notes.append("the weak labels are the same for every row: more of them add nothing")
         if self.n_ < FEW_GOLD:
             notes.append(
                 f"{self.n_} gold rows are too few for learning curves (fewer than {FEW_GOLD}): "
@@ -298,14 +313,14 @@ class LabelPlanner(BaseEstimator):  # type: ignore[misc]
                 rng,
                 self.pace_.value,
             )
-            still = [side for side in (0, 1) if measured.falls(side)]
-            for side in still:
+            falling = [side for side in (0, 1) if measured.falls(side)]
+            for side in falling:
                 labels = ("gold", "weak")[side]
                 notes.append(
                     f"more {labels} labels lowered the accuracy of {OPTIONS[name]} here; that is "
                     "not extrapolated"
                 )
-            self.curves_[name] = curve.without(still)
+            self.curves_[name] = curve.without({*falling, *((1,) if constant else ())})
         self.accuracies_ = {
             name: curve.accuracy(self.n_, self.N_, self.level)
             for name, curve in self.curves_.items()

@@ -24,6 +24,8 @@ def summarize_plan(artefacts: Artefacts) -> dict[str, Any]:
     return {
         "hint": None,
         "advice": str(result["advice"]),
+        "buys": result.get("buys", "labels"),  # older runs do not say it
+        "worth": _worth(result),
         "level": plain(level),
         "option": OPTIONS[result["option"]],
         **{name: plain(result[name]) for name in ("n", "N")},
@@ -58,6 +60,13 @@ def summarize_plan(artefacts: Artefacts) -> dict[str, Any]:
     }
 
 
+def _worth(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the gain of what is advised; without a value where nothing is to be bought."""
+    gains = {purchase["name"]: purchase["gain"] for purchase in result["purchases"]}
+    gains["labels"] = result["split"]["gain"]
+    return estimate(gains.get(result.get("buys", "labels")))
+
+
 def _purchase(purchase: Mapping[str, Any]) -> dict[str, Any]:
     per_unit = purchase["per_unit"]
     return {
@@ -89,10 +98,13 @@ def _exchange(result: Mapping[str, Any]) -> str:
         span = f"at least {number(rate['low'], 0)}"
     else:
         span = f"{number(rate['low'], 0)} to {number(rate['high'], 0)}"
-    cheaper = "gold" if worth > ratio else "weak"
+    if rate["low"] <= ratio <= rate["high"]:
+        buy = "which are the better buy cannot be told"
+    else:
+        buy = f"the next {'gold' if worth > ratio else 'weak'} labels are the better buy"
     return (
         f"At present sizes one gold label is worth about {number(worth, 0)} weak ones ({span}) and "
-        f"costs as much as {number(ratio, 0)}: the next {cheaper} labels are the better buy."
+        f"costs as much as {number(ratio, 0)}: {buy}."
     )
 
 

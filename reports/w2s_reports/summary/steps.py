@@ -107,9 +107,9 @@ def _bought(result: Row, place: str) -> Iterator[dict[str, Any]]:
     """Yield labels to buy, with their worth where a plan knows it."""
     plan = result["plan"]
     if not plan["hint"]:
-        n = plan["split"]["gold"]
+        n = plan["split"]["gold"] if plan["buys"] == "labels" else 0
         command = NEXT.with_options(place, budget=str(n)) if n else None
-        yield _step(plan["advice"], command, "plan", plan["split"]["gain"])
+        yield _step(plan["advice"], command, "plan", plan["worth"])
         return
     if _waits(result["labels"]):
         return

@@ -108,3 +108,39 @@ def test_seven_gold_rows_are_refused():
     strong, weak, gold = world(n=7, n_pool=50)
     with pytest.raises(InputError, match="at least 8 gold rows of two classes; got 7"):
         LabelPlanner().fit(strong, weak, gold=gold)
+
+
+def test_a_perfect_teacher_is_used_and_no_label_bought():
+    strong, _, (gold, _, codes) = world(n=80, n_pool=300)
+    rng = np.random.default_rng(1)
+    pool_codes = rng.integers(2, size=300)
+    perfect = (np.eye(2)[pool_codes], (gold, np.eye(2)[codes], codes))
+    planner = LabelPlanner(repeats=1, random_state=0).fit(strong, perfect[0], gold=perfect[1])
+    assert planner.teacher_.accuracy.value == 1
+    plan = planner.plan(100, gold_cost=1, weak_cost=0.01)
+    assert plan.buys == ""
+    assert plan.advice.startswith("Keep the money and use the teacher: it is right on 100.0%")
+
+
+def test_a_teacher_below_its_student_does_not_stop_purchases(planner):
+    assert planner.teacher_.lead.value < 0
+    assert planner.plan(50, gold_cost=0.5, weak_cost=0.5).buys == "labels"
+
+
+def test_abstentions_of_the_teacher_count_as_guesses():
+    strong, weak, (gold, _, codes) = world(n=40, n_pool=200)
+    silent = np.full((40, 2), 0.5)
+    planner = LabelPlanner(repeats=1, random_state=0).fit(strong, weak, gold=(gold, silent, codes))
+    assert planner.teacher_.accuracy.value == 0.5
+
+
+def test_more_of_a_constant_label_is_worth_nothing():
+    strong, weak, (gold, _, codes) = world()
+    same = np.tile([0.9, 0.1], (len(weak), 1))
+    planner = LabelPlanner(repeats=1, random_state=0).fit(
+        strong, same, gold=(gold, same[: len(gold)], codes)
+    )
+    plan = planner.plan(100, gold_cost=1, weak_cost=0.01)
+    assert plan.split.weak == 0
+    assert plan.purchases[1].gain.value == 0
+    assert any("same for every row" in note for note in plan.warnings)
