@@ -20,11 +20,12 @@ from w2s_data.errors import (
     MissingExtraError,
     NotApplicableError,
     SplitError,
+    unknown,
 )
 from w2s_data.finetune.levels.together import led
 from w2s_data.run import Run
 from w2s_data.stages.checks import NOTHING, Known, check_compute, check_stages
-from w2s_data.stages.config import Config, load_config
+from w2s_data.stages.config import SECTIONS, Config, load_config
 from w2s_data.stages.embedding import embed_stage, planned_roles
 from w2s_data.stages.graph import (
     EMBED,
@@ -43,6 +44,7 @@ from w2s_data.stages.settings import (
     NextSettings,
     OpenedSettings,
     ReportSettings,
+    RunSettings,
     Settings,
 )
 from w2s_data.stages.teacher_store import is_taught
@@ -223,9 +225,7 @@ def _sections(
     data: Any, strong: Any, weak: Any, teachers: Any, output: Any, given: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Arrange the arguments of `audit` as the sections of a configuration."""
-    sections: dict[str, Any] = {
-        name: {"enabled": False} if value is False else dict(value) for name, value in given.items()
-    }
+    sections = {name: _section(name, value) for name, value in given.items()}
     # `data` is the data set itself here, so that its columns need another name.
     sections["data"] = {"path": data, **sections.pop("columns", {})}
     if teachers is not None:
@@ -239,6 +239,21 @@ def _sections(
         is_encoder = not model.endswith(".npy") if is_name else hasattr(model, "encode")
         sections[role] = {"encoder" if is_encoder else "features": model}
     return sections
+
+
+def _section(name: str, value: Any) -> dict[str, Any]:
+    """Return the settings of a section that `audit` was given: a mapping, True or False."""
+    if isinstance(value, bool) and name not in RunSettings.model_fields:
+        return {} if value else {"enabled": False}
+    if isinstance(value, Mapping):
+        return dict(value)
+    if name in RunSettings.model_fields:
+        raise InputError(
+            f"{name} is a setting of the section run: pass run={{{name!r}: {value!r}}}"
+        )
+    if name not in (*SECTIONS, "columns"):
+        raise InputError(unknown("section", name, [*SECTIONS, "columns"]))
+    raise InputError(f"{name} must be a dict of settings, or False to skip it; got {value!r}")
 
 
 @contextmanager

@@ -309,6 +309,13 @@ class Roles:
             raise InputError("give weak_columns (probabilities) or weak_label, not both")
         if roles.weak_confidence is not None and roles.weak_label is None:
             raise InputError("weak_confidence requires weak_label")
+        named = roles.columns()
+        weak = {*named.get("weak_label", ()), *named.get("weak_values", ())}
+        if roles.label in weak:
+            raise InputError(
+                f"column {roles.label!r} cannot hold both the gold labels and the weak ones, which "
+                "are compared with them"
+            )
         return roles
 
     def unused_note(self, raw: RawTable) -> tuple[str, ...]:

@@ -55,11 +55,11 @@ class ArrayFeatures:
     def blocks(self, max_bytes: int = DEFAULT_BLOCK_BYTES) -> Iterator[tuple[slice, FloatArray]]:
         """Yield (rows, float32 block) in order."""
         for rows in row_blocks(self.shape, max_bytes):
-            yield rows, np.asarray(self.array[rows], dtype=np.float32)
+            yield rows, _float32(self.array[rows])
 
     def take(self, rows: Any) -> FloatArray:
         """Return the given rows as a float32 array."""
-        return np.asarray(self.array[rows], dtype=np.float32)
+        return _float32(self.array[rows])
 
     def release(self) -> None:
         """Drop the pages of a memory map that were read; they are read again when needed."""
@@ -183,6 +183,17 @@ class FeatureView:
             )
 
 
+def _float32(features: Any) -> FloatArray:
+    """Return features in single precision; raise FeatureError for numbers beyond its range."""
+    try:
+        with np.errstate(over="raise"):
+            return np.asarray(features, dtype=np.float32)
+    except FloatingPointError as error:
+        raise FeatureError(
+            "features hold numbers beyond 3.4e38, the range of float32: bring them to another scale"
+        ) from error
+
+
 def row_blocks(shape: tuple[int, int], max_bytes: int, itemsize: int = 4) -> Iterator[slice]:
     """Yield slices of consecutive rows, each at most `max_bytes` (at least one row).
 
@@ -211,7 +222,7 @@ def as_feature_matrix(features: Any, name: str = "features") -> FeatureMatrix:
             "convert it with toarray()"
         )
     array = np.asarray(features)
-    if array.ndim != 2 or not np.issubdtype(array.dtype, np.number):
+    if array.ndim != 2 or array.dtype.kind not in "fiu":
         raise FeatureError(
             f"{name} must be numbers of shape (N, D); got {array.dtype} of shape {array.shape}"
         )

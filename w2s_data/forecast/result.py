@@ -285,8 +285,8 @@ def chosen(choice: Choice) -> dict[str, Any]:
 def recovered(gain: float, headroom: float) -> tuple[float, str]:
     """Return the recovered part of the headroom, or NaN and the reason."""
     if headroom < HEADROOM:
+        where = f"only {headroom:+.3f} above" if headroom > 0 else f"{-headroom:.3f} below"
         return np.nan, (
-            f"not defined: the ceiling is only {headroom:+.3f} above the teacher (at least "
-            f"{HEADROOM} needed)"
+            f"not defined: the ceiling is {where} the teacher (at least {HEADROOM} needed)"
         )
     return gain / headroom, ""

@@ -204,6 +204,9 @@ class LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         rng = check_generator(self.random_state)
         folds = stratified_folds(targets.argmax(axis=1), self.folds, rng)
+        folds = [fold for fold in folds if weights[fold[0]].any()]
+        if not folds:  # a single row, or a single one with a weight: nothing to leave out
+            return L2_GRID[-1]
         masks = np.stack([np.isin(np.arange(len(features)), train) for train, _ in folds])
         # A fold may lack a class, which keeps its column.
         labels = np.broadcast_to(targets, (len(folds), *targets.shape))

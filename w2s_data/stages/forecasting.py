@@ -194,8 +194,12 @@ def measure_discrepancy(
     """Return the content of `discrepancy.json`, or why it is unknown."""
     both = np.union1d(labelled, pool)
     n, n_pool = len(labelled), len(pool)
+    if "weak" not in features:  # ready-made weak labels do without
+        reason = (
+            "weak features are missing, and with them what the teacher sees: pass weak_features"
+        )
+        return unknown_discrepancy(reason, n, n_pool)
     try:
-        require_role(features, "weak")
         with collect_warnings(DegenerateDataWarning) as notes:
             strong, weak = (FeatureView(features[role], both) for role in ("strong", "weak"))
             analyzer = clone(analyzer).fit(strong, weak)

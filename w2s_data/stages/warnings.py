@@ -165,7 +165,9 @@ def _of_classes(dataset: W2SDataset) -> Iterator[DataWarning]:
     unseen = (labelled == 0) & (everywhere > 0)
     if unseen.any():
         share = float(test[unseen].sum() / max(1, test.sum()))
-        where = f"{int(test[unseen].sum()):,} of {int(test.sum()):,} test rows"
+        held = {"test": test, "pool": pool, "validation": validation}
+        split, rows = next((name, rows) for name, rows in held.items() if rows[unseen].any())
+        where = f"{int(rows[unseen].sum()):,} of {int(rows.sum()):,} {split} rows"
         yield DataWarning(
             "unseen_class",
             f"{_classes(dataset, unseen)} {_has(unseen)} no row in the labelled split, but {where}"

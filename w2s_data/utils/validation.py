@@ -229,14 +229,16 @@ def check_proba(proba: AnyArray, name: str = "weak_proba") -> FloatArray:
 
 
 def check_feature_block(block: FloatArray, numbers: IntArray, name: str, *, nonzero: bool) -> None:
-    """Raise for NaN, infinite and, if `nonzero`, all-zero rows of one block.
+    """Raise for NaN, infinite, too large and, if `nonzero`, all-zero or too small rows of a block.
 
     `numbers` are the row numbers of the block in the whole matrix, for the FeatureError.
     """
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        square = np.einsum("ij,ij->i", block, block)  # one pass; finite and positive for good rows
-    # A square may overflow or vanish although its row is good: those rows are looked at again.
-    doubtful = np.flatnonzero(~(np.isfinite(square) & (square > 0)))
+        # One pass; finite and normal for good rows. At least in float32, as they are computed with.
+        exact = np.result_type(block.dtype, np.float32)
+        square = np.einsum("ij,ij->i", block, block, dtype=exact)
+    normal = np.finfo(exact).tiny
+    doubtful = np.flatnonzero(~(np.isfinite(square) & (square >= normal)))
     if not len(doubtful):
         return
     bad = doubtful[~np.isfinite(block[doubtful]).all(axis=1)]
@@ -246,6 +248,15 @@ def check_feature_block(block: FloatArray, numbers: IntArray, name: str, *, nonz
     if nonzero and len(zero):
         raise FeatureError(
             f"{name} are all zero in {rows(numbers[zero])}: they have no direction to compare"
+        )
+    # Lengths and variances of such rows overflow, or vanish, and are wrong in silence.
+    large = ~np.isfinite(square[doubtful])
+    far = doubtful[large | (square[doubtful] < normal if nonzero else False)]
+    if len(far):
+        size = "large" if large.any() else "small"
+        raise FeatureError(
+            f"{name} are too {size} to square in {rows(numbers[far])} (row {numbers[far[0]]} "
+            f"reaches {np.abs(block[far[0]]).max():.0e}): bring all features to another scale"
         )
 
 

@@ -470,3 +470,19 @@ class TestReadyConfidence:
     def test_refuses(self, points, options, given, message):
         with pytest.raises(InputError, match=message):
             quick(**options).fit(points[0], **given)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (lambda x: x * 1e30, "too large to square"),
+        (lambda x: x * 1e-30, "too small to square"),
+        (lambda x: x * 1e200, "beyond 3.4e38, the range of float32"),
+        (lambda x: x.astype(complex), "must be numbers of shape"),
+    ],
+)
+def test_features_whose_lengths_no_number_holds_are_refused(points, bad, message):
+    features, proba = points[:2]
+    with pytest.raises(FeatureError, match=message):
+        quick().fit(bad(features.astype(np.float64)), proba)

@@ -305,3 +305,26 @@ class TestBadInput:
     def test_one_dimensional_features(self):
         with pytest.raises(FeatureError, match=r"shape \(n, D\)"):
             LinearProbe().fit(self.y, self.y)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_penalty_is_chosen_where_nothing_can_be_left_out():
+    x, y = np.array([[0.0], [1.0], [2.0]]), np.array([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6]])
+    one = LinearProbe(l2="cv").fit(x[:1], y[:1])
+    assert one.l2_ == max(L2_GRID)
+    assert np.isfinite(one.predict_proba(x)).all()
+    weighted = LinearProbe(l2="cv").fit(x, y, sample_weight=[0, 1, 0])
+    assert np.isfinite(weighted.predict_proba(x)).all()
+
+
+@pytest.mark.filterwarnings("error")
+def test_two_labelled_rows_teach_without_a_warning():
+    proba = cross_fit_proba(LinearProbe(l2="cv"), np.eye(2), [0, 1], random_state=0)
+    assert np.isfinite(proba).all()
+
+
+@pytest.mark.filterwarnings("error")
+def test_features_too_large_to_square_are_refused(problem):
+    x, y = problem
+    with pytest.raises(FeatureError, match=r"X are too large to square in row 7 \(row 7 reaches"):
+        LinearProbe().fit(np.where(np.arange(len(x))[:, None] == 7, 1e200, x), y)

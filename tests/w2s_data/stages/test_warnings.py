@@ -125,6 +125,8 @@ def test_sentences_name_classes_counts_and_the_next_step():
         "class 'c' has no row in the labelled split, but 30 of 150 test rows: a teacher trained on "
         "it never predicts it, and neither does its student; put some rows of it there"
     )
+    found = by_code(plenty(pool={"a": 60, "b": 60, "c": 30}))
+    assert "no row in the labelled split, but 30 of 150 pool rows" in found["unseen_class"]["text"]
     found = by_code(plenty(labelled={"a": 198, "b": 2}, test={"a": 4, "b": 2}))
     assert found["rare_class"]["text"].startswith("class 'b' (2) is rare among the 200 labelled")
     assert found["few_test_of_class"]["text"].startswith("classes 'a' (4), 'b' (2) have fewer")

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from w2s_data.errors import EncoderError, InputError
+from w2s_data.errors import EncoderError, FeatureError, InputError
 from w2s_data.utils.validation import (
     between,
+    check_feature_block,
     check_parameters,
     nonnegative,
     one_of,
@@ -49,3 +50,35 @@ def test_attributes_are_checked_and_the_nearest_name_is_suggested():
     with pytest.raises(EncoderError) as caught:
         check_parameters(Estimator(), {"metric": one_of("cosine", "l2")}, EncoderError)
     assert str(caught.value) == message
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("scale", "dtype", "message"),
+    [
+        (1e30, np.float32, r"x are too large to square in rows 10, 12 \(row 10 reaches 1e\+30\)"),
+        (1e-30, np.float32, r"x are too small to square in rows 10, 12 \(row 10 reaches 1e-30\)"),
+        (1e200, np.float64, "x are too large to square"),
+        (np.inf, np.float32, "x have NaN or infinite values in rows 10, 12"),
+        (0, np.float32, "x are all zero in rows 10, 12"),
+        (1e18, np.float32, None),
+        (1e-18, np.float32, None),
+        (6e4, np.float16, None),
+        (1e-7, np.float16, None),
+        (1e-30, np.float64, None),
+        (2**40, np.int64, None),
+    ],
+)
+def test_rows_whose_lengths_overflow_or_vanish_are_refused(scale, dtype, message):
+    block = np.ones((3, 2), dtype=dtype)
+    block[::2] = scale
+    numbers = np.arange(10, 13)
+    if message is None:
+        check_feature_block(block, numbers, "x", nonzero=True)
+        return
+    with pytest.raises(FeatureError, match=message):
+        check_feature_block(block, numbers, "x", nonzero=True)
+
+
+def test_zero_and_tiny_rows_may_be_of_use_where_no_direction_is_wanted():
+    check_feature_block(np.array([[0.0], [1e-30]], np.float32), np.arange(2), "x", nonzero=False)

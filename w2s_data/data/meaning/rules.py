@@ -17,6 +17,8 @@ from w2s_data.errors import InputError, listing, unknown
 from w2s_data.utils.validation import check_parameters, one_of
 
 TRUTH = {"false": Decimal(0), "true": Decimal(1)}
+# Zero-width blanks, marks of direction and byte order marks, which pages and spreadsheets leave.
+_UNSEEN = dict.fromkeys(map(ord, "\u200b\u200e\u200f\u2060\ufeff"))
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?")
 
 
@@ -113,7 +115,8 @@ def key_of(spelling: str) -> Hashable:
     >>> key_of("01") == key_of("1")
     False
     """
-    text = " ".join(unicodedata.normalize("NFC", spelling).split()).casefold()
+    seen = unicodedata.normalize("NFC", spelling).translate(_UNSEEN)
+    text = " ".join(seen.split()).casefold()
     # With a leading zero it is the name of something: of a class "01" beside a class "1".
     if re.match(r"[+-]?0\d", text):
         return text

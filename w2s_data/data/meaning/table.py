@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -111,8 +112,22 @@ def _no_class(spelled: Spelled, strange: list[str], class_names: Sequence[str]) 
             f"column {spelled.column!r} holds numbers such as {strange[0]!r} and no classes; "
             "probabilities are given as weak_columns"
         )
+    meant = _probable_class(strange[0], class_names)
+    example = f"map={{{strange[0]!r}: {meant!r}}}" + ("" if meant else " if it means no label")
     return (
         f"column {spelled.column!r}, {where}: {unknown('class', strange[0], list(class_names))}; "
-        f"the column holds {listing(spelled.occurring())}. Pass map, e.g. "
-        f"map={{{strange[0]!r}: {class_names[0]!r}}}, or class_names with all classes"
+        f"the column holds {listing(spelled.occurring())}. Pass map, e.g. {example}, or "
+        "class_names with all classes"
     )
+
+
+def _probable_class(spelling: str, class_names: Sequence[str]) -> str:
+    """Return the class that a spelling counts to from 0, or the one most like it; "" if none is.
+
+    >>> [_probable_class(text, ["neg", "pos"]) for text in ("1", "POSITIVE", "spam")]
+    ['pos', 'pos', '']
+    """
+    counted = {str(code): name for code, name in enumerate(class_names)}
+    by_fold = {name.casefold(): name for name in class_names}
+    close = difflib.get_close_matches(spelling.casefold(), by_fold, n=1, cutoff=0.5)
+    return counted.get(spelling) or (by_fold[close[0]] if close else "")

@@ -75,9 +75,10 @@ def _read_object(data: Any, limit: MemoryLimit) -> RawTable:
         return read_one(data, "data", limit)
     if hasattr(data, "__arrow_c_stream__"):
         return RawTable(frame_of(pa.table(data)))
+    lazy = "; collect() it first" if hasattr(data, "collect") else ""
     raise InputError(
         "data must be a path, a name, or a table of pandas, Polars, Arrow or datasets; got "
-        f"{type(data).__name__}"
+        f"{type(data).__name__}{lazy}"
     )
 
 

@@ -9,7 +9,7 @@ from w2s_data.compute.memory import MemoryLimit
 from w2s_data.data.readers.content import table_bytes, too_large
 from w2s_data.data.readers.parts import join_splits
 from w2s_data.data.readers.table import RawTable, frame_of
-from w2s_data.errors import FileFormatError, first_line, require
+from w2s_data.errors import FileFormatError, InputError, first_line, require
 
 
 def read_hub(name: str, limit: MemoryLimit) -> RawTable:
@@ -32,6 +32,8 @@ def read_hub(name: str, limit: MemoryLimit) -> RawTable:
 
 def read_splits(loaded: Mapping[str, Any], name: str, limit: MemoryLimit) -> RawTable:
     """Read every split of a data set that the `datasets` library holds."""
+    for part in loaded.values():
+        _check_whole(part)
     if sum(part.data.nbytes for part in loaded.values()) > table_bytes(limit):
         raise FileFormatError(f"cannot read {name!r}: {too_large(limit)}")
     parts = {split: read_one(part, name, limit) for split, part in loaded.items()}
@@ -41,6 +43,7 @@ def read_splits(loaded: Mapping[str, Any], name: str, limit: MemoryLimit) -> Raw
 
 def read_one(part: Any, name: str, limit: MemoryLimit) -> RawTable:
     """Read a data set without splits that the `datasets` library holds."""
+    _check_whole(part)
     # As Arrow, so that images stay encoded bytes and labels stay codes.
     table = part.with_format("arrow")[:]
     if table.nbytes > table_bytes(limit):
@@ -51,3 +54,11 @@ def read_one(part: Any, name: str, limit: MemoryLimit) -> RawTable:
         if type(feature).__name__ == "ClassLabel"
     }
     return RawTable(frame_of(table), name=name, class_names=class_names)
+
+
+def _check_whole(part: Any) -> None:
+    if not hasattr(part, "num_rows"):  # an IterableDataset
+        raise InputError(
+            "data streams its rows, which cannot be split: load them without streaming=True, or "
+            "pass datasets.Dataset.from_list(list(data))"
+        )

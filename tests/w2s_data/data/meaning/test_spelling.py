@@ -62,6 +62,7 @@ def hits(data) -> np.ndarray:
         (["1e3", "2e3"], [1000, 2000], ("1000", "2000")),
         ([-1, 1], ["-1.0", "+1"], ("-1", "1")),
         (["caf\u00e9", "tea"], ["cafe\u0301", "tea"], ("caf\u00e9", "tea")),
+        (["neg", "pos"], ["\ufeffneg", "pos\u200b"], ("neg", "pos")),
     ],
 )
 def test_spellings_of_a_class_are_one(truth, weak, gold, weakly, names):
@@ -104,6 +105,25 @@ def test_long_numbers_are_exact():
 def test_numbers_of_thousands_of_digits_are_names_like_any_other():
     long = ["9" * 5000, "1" + "0" * 5000, "a9"]
     assert load(long * 10).class_names == ("9" * 5000, "1" + "0" * 5000, "a9")
+
+
+def test_a_class_to_map_to_is_the_probable_one(truth, weak):
+    names = np.array(["neg", "pos"])[truth]
+    for spelled, example in (
+        (weak, r"map={'0': 'neg'}|map={'1': 'pos'}"),
+        (np.array(["NEGATIVE", "POSITIVE"])[weak], r"'NEGATIVE': 'neg'|'POSITIVE': 'pos'"),
+        (np.array(["spam", "neg"])[weak], r"map={'spam': ''} if it means no label"),
+    ):
+        with pytest.raises(ColumnError, match=example):
+            load(names, spelled)
+
+
+def test_one_column_is_not_gold_and_weak_at_once(truth):
+    table = pd.DataFrame({"text": [f"t{i}" for i in range(N)], "y": truth, "v": truth + 0.5})
+    with pytest.raises(InputError, match="'y' cannot hold both the gold labels and the weak ones"):
+        load_dataset(table, label="y", weak_label="y")
+    with pytest.raises(InputError, match="'v' cannot hold both"):
+        load_dataset(table, label="v", weak_values="v")
 
 
 def test_ids_beside_names_are_refused(truth, weak):

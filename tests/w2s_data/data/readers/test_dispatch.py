@@ -352,3 +352,14 @@ def test_a_missing_file_of_another_kind_is_not_looked_for_on_the_hub(name, tmp_p
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileFormatError, match=f"file '{name}' not found"):
         read_raw(name)
+
+
+def test_tables_that_are_not_there_yet_are_refused_with_what_to_do():
+    datasets = pytest.importorskip("datasets")
+    streamed = datasets.Dataset.from_dict({"text": ["a", "b"]}).to_iterable_dataset()
+    for data in (streamed, datasets.IterableDatasetDict(train=streamed)):
+        with pytest.raises(InputError, match="data streams its rows"):
+            read_raw(data)
+    polars = pytest.importorskip("polars")
+    with pytest.raises(InputError, match=r"got LazyFrame; collect\(\) it first"):
+        read_raw(polars.DataFrame({"text": ["a"]}).lazy())
