@@ -15,7 +15,7 @@ import sys
 import tokenize
 import tomllib
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fnmatch import fnmatch
 from importlib import metadata
 from pathlib import Path
@@ -124,10 +124,17 @@ ROOMS = {
 LOOSE_FILES = {"__init__.py", "__init__.pyi", "_version.py", "errors.py", "run.py", "audit.py"}
 
 
-def trees() -> Iterator[tuple[Path, ast.Module]]:
-    """Every module of the three packages, parsed."""
-    for path in SOURCES:
-        yield path, ast.parse(path.read_text(encoding="utf-8"))
+@pytest.fixture(scope="module")
+def trees() -> list[tuple[Path, ast.Module]]:
+    """Every module of the three packages, parsed once for all tests that read them."""
+    return [(path, ast.parse(path.read_text(encoding="utf-8"))) for path in SOURCES]
+
+
+def uses(node: ast.AST, names: Iterable[str]) -> bool:
+    """Whether a node of a tree is one of some dotted names."""
+    return isinstance(node, ast.Attribute) and any(
+        name.endswith(f".{node.attr}") and ast.unparse(node) == name for name in names
+    )
 
 
 def test_top_level_of_w2s_data_holds_rooms_only():
@@ -162,15 +169,15 @@ def borrowed_privates(path: Path, tree: ast.Module) -> Iterator[str]:
             yield f"{relative(path)}:{node.lineno}: {owner.id}.{node.attr}"
 
 
-def test_underscore_names_are_used_by_their_own_file_only():
-    assert [hit for path, tree in trees() for hit in borrowed_privates(path, tree)] == []
+def test_underscore_names_are_used_by_their_own_file_only(trees):
+    assert [hit for path, tree in trees for hit in borrowed_privates(path, tree)] == []
 
 
 def docstrings(tree: ast.Module) -> Iterator[ast.Constant]:
     """The docstrings of a module, its classes and functions."""
     kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     for node in ast.walk(tree):
-        if isinstance(node, kinds) and ast.get_docstring(node) is not None:
+        if isinstance(node, kinds) and ast.get_docstring(node, clean=False) is not None:
             statement = node.body[0]
             assert isinstance(statement, ast.Expr)
             assert isinstance(statement.value, ast.Constant)
@@ -195,13 +202,13 @@ def options_of_the_command() -> set[str]:
     return {option for option in options if option.startswith("--")}
 
 
-def test_only_cli_spells_options():
+def test_only_cli_spells_options(trees):
     """A message of the library names parameters: who calls it from Python has no options."""
     roof = PACKAGES["w2s_data"] / "cli"
     graph = PACKAGES["w2s_data"] / "stages" / "graph.py"  # the one place that writes commands
     options = options_of_the_command()
     hits = []
-    for path, tree in trees():
+    for path, tree in trees:
         if path.is_relative_to(roof) or path == graph:
             continue
         exempt = {id(node) for node in docstrings(tree)}
@@ -214,27 +221,27 @@ def test_only_cli_spells_options():
     assert hits == []
 
 
-def test_one_place_writes_to_the_terminal():
+def test_one_place_writes_to_the_terminal(trees):
     """`cli.output.say` escapes what a terminal would obey; nothing may go past it."""
     output = PACKAGES["w2s_data"] / "cli" / "output.py"
     hits = [
         f"{relative(path)}:{node.lineno}"
-        for path, tree in trees()
+        for path, tree in trees
         for node in ast.walk(tree)
-        if isinstance(node, ast.Attribute) and ast.unparse(node) in ("typer.echo", "typer.secho")
+        if uses(node, ("typer.echo", "typer.secho"))
         if path != output
     ]
     assert hits == []
 
 
-def test_files_of_a_run_are_named_once():
+def test_files_of_a_run_are_named_once(trees):
     """Stages name their files and schema in the graph; the rest of the code imports the names."""
     from w2s_data.stages import graph
 
     declared = {name for s in graph.STAGES.values() for name in (*s.files, *s.optional)}
     homes = {"graph.py", "stage.py"}
     hits = []
-    for path, tree in trees():
+    for path, tree in trees:
         if path.name in homes and path.parent.name in ("stages", "utils"):
             continue
         exempt = {id(node) for node in docstrings(tree)}
@@ -281,9 +288,9 @@ def code_and_comment_lines(path: Path, tree: ast.Module) -> tuple[int, int]:
     return len(code), len(comments)
 
 
-def test_comments_say_why_often_enough():
+def test_comments_say_why_often_enough(trees):
     """At least one line of comment in twenty lines of code, over the three packages."""
-    counted = [code_and_comment_lines(path, tree) for path, tree in trees()]
+    counted = [code_and_comment_lines(path, tree) for path, tree in trees]
     code, comments = (sum(column) for column in zip(*counted, strict=True))
     assert code <= 20 * comments, f"{comments} comment lines in {code} lines of code"
 
@@ -309,10 +316,10 @@ def comments(path: Path) -> Iterator[tuple[int, str]]:
 ODD_OPENING = re.compile(r"(?:\A|[.?!]\s+|\n *\n|\n *\w[^\n]* : [^\n]*\n)\s*(What|Of) [^\n]*")
 
 
-def test_no_sentence_of_a_docstring_or_comment_begins_with_what_or_of():
+def test_no_sentence_of_a_docstring_or_comment_begins_with_what_or_of(trees):
     texts = [
         (path, line, text)
-        for path, tree in trees()
+        for path, tree in trees
         for line, text in (
             *((node.lineno, str(node.value)) for node in docstrings(tree)),
             *comments(path),
@@ -394,11 +401,15 @@ def undocumented(tree: ast.Module, *, only_module: bool) -> Iterator[str]:
                 open_bodies.append((f"{prefix}{node.name}.", node.body, set().union(*bases)))
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=relative)
-def test_everything_public_has_a_docstring(path):
-    private = path.name.startswith("_") and path.name != "__init__.py"
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    assert list(undocumented(tree, only_module=private)) == []
+def test_everything_public_has_a_docstring(trees):
+    missing = [
+        f"{relative(path)}: {name}"
+        for path, tree in trees
+        for name in undocumented(
+            tree, only_module=path.name.startswith("_") and path.name != "__init__.py"
+        )
+    ]
+    assert missing == []
 
 
 @pytest.mark.parametrize(("package", "name"), PUBLIC_NAMES)
@@ -592,11 +603,11 @@ def test_lowest_versions_are_those_that_are_tried():
     assert versions == lowest | untried
 
 
-def test_every_imported_library_is_declared():
+def test_every_imported_library_is_declared(trees):
     declared = {canonicalize_name(requirement.name) for requirement in requirements()}
     distributions = metadata.packages_distributions()
     undeclared = set()
-    for path, tree in trees():
+    for path, tree in trees:
         for node in ast.walk(tree):
             if isinstance(node, ast.Import):
                 modules = [alias.name for alias in node.names]
@@ -691,9 +702,9 @@ def forbidden(tree: ast.Module) -> Iterator[str]:
         node
         for function in ast.walk(tree)
         if isinstance(function, ast.FunctionDef)
-        and "torch.random.fork_rng" in ast.unparse(function)
+        and any(uses(node, ("torch.random.fork_rng",)) for node in ast.walk(function))
         for node in ast.walk(function)
-        if isinstance(node, ast.Attribute) and ast.unparse(node) == "torch.manual_seed"
+        if uses(node, ("torch.manual_seed",))
     }
     for node in ast.walk(tree):
         if node in borrowed:
@@ -703,12 +714,11 @@ def forbidden(tree: ast.Module) -> Iterator[str]:
             yield from (f"line {node.lineno}: import {name}" for name in names & pickling)
         elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in pickling:
             yield f"line {node.lineno}: from {node.module} import"
-        elif isinstance(node, ast.Attribute) and ast.unparse(node) in seeding:
+        elif uses(node, seeding):
             yield f"line {node.lineno}: {ast.unparse(node)}"
         elif isinstance(node, ast.keyword) and ast.unparse(node) == "allow_pickle=True":
             yield f"line {node.value.lineno}: allow_pickle=True"
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=relative)
-def test_no_pickles_and_no_global_random_state(path):
-    assert list(forbidden(ast.parse(path.read_text(encoding="utf-8")))) == []
+def test_no_pickles_and_no_global_random_state(trees):
+    assert [f"{relative(path)}: {hit}" for path, tree in trees for hit in forbidden(tree)] == []
