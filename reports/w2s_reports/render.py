@@ -14,30 +14,23 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from w2s_data.errors import InputError, unknown
 from w2s_data.utils.io import jsonable
 from w2s_data.utils.text import printable, printable_json
-from w2s_reports import formats, tables
+from w2s_reports import tables
 from w2s_reports.artefacts import parsing_results
-from w2s_reports.axes import scale, value_scale
 from w2s_reports.downloads import csv_tables
-from w2s_reports.gate import Outcome
+from w2s_reports.environments import Kind, page_environment, place, text_environment
 from w2s_reports.palette import REGIONS, tokens
 from w2s_reports.summary import summarize_stage
-from w2s_reports.words import words_of
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
-    from markupsafe import Markup
-
     from w2s_reports.figures import Figure
-
-Kind = Literal["html", "markdown", "terminal", "json"]
 
 TITLES = {
     "verdict": "Advice",
@@ -96,28 +89,12 @@ ON_PAGE = HINTED | {"overlap": "overlap", "examples": "overlap"}
 IN_TERMINAL = HINTED | {"overlap": "overlap", "forecast": "forecast", "groups": "group_analysis"}
 # Sections that only some runs have.
 OPTIONAL = ("comparison", "fit", "teachers", "sweeps")
-# Sections that are told otherwise where labels are values: templates of their own.
-OF_VALUES = ("gain", "fit", "posterior", "teachers", "groups", "examples", "forecast")
-MOST_ROWS = 30  # of a table in a terminal
 SCRIPTS = (
     *("page", "copy", "points", "figures", "map", "pointing", "tables", "examples", "search"),
     "downloads",
 )
 # Scripts for parts that a page has only once the run is scored.
 OF_SCORED_ITEMS = ("map", "pointing", "examples", "search")
-# Formats whose names templates use as they are.
-FILTERS = (
-    "amount",
-    "count",
-    "day",
-    "difference_unit",
-    "duration",
-    "number",
-    "percent",
-    "price",
-    "reward_title",
-    "signed",
-)
 
 
 @dataclass(frozen=True)
@@ -174,7 +151,8 @@ def render(
     if kind == "html":
         return _page(summary, sections, drawing or Drawing())
     if kind == "markdown":
-        text = _text_environment(kind, summary).get_template("markdown/report.md")
+        environment = text_environment(kind, _is_regression(summary))
+        text = environment.get_template("markdown/report.md")
         return _tidy(text.render(s=summary, sections=_headed(sections, summary, HINTED)))
     return "\n".join(_terminal(name, summary) for name in sections)
 
@@ -210,7 +188,7 @@ def stage_line(name: str, summary: Mapping[str, Any]) -> str:
     >>> stage_line("embed", {"weak": (1797, 9), "strong": (1797, 64)})
     '1,797 items; weak features of 9 dimensions, strong of 64'
     """
-    template = _text_environment("terminal", {}).get_template("terminal/lines.txt")
+    template = text_environment("terminal", False).get_template("terminal/lines.txt")
     with parsing_results(name):
         return template.render(name=name, s=summary).strip()
 
@@ -220,8 +198,9 @@ def _terminal(section: str, summary: Mapping[str, Any]) -> str:
     width = shutil.get_terminal_size().columns
     if hint := section in IN_TERMINAL and summary[IN_TERMINAL[section]]["hint"]:
         return tables.wrap(_tidy(printable(hint)), width)
-    environment = _text_environment("terminal", summary, width)
-    template = environment.get_template(f"terminal/{place(section, summary)}.txt")
+    regression = _is_regression(summary)
+    environment = text_environment("terminal", regression, width)
+    template = environment.get_template(f"terminal/{place(section, regression)}.txt")
     return tables.wrap(_tidy(template.render(s=summary)), width)
 
 
@@ -237,87 +216,8 @@ def _tidy(text: str) -> str:
     return re.sub(r"\n{3,}", "\n\n", text).strip("\n") + "\n"
 
 
-def place(section: str, summary: Mapping[str, Any]) -> str:
-    """Return the name of a section's template: one of its own where labels are values.
-
-    >>> place("gain", {"data": {"task": "regression"}}), place("gain", {})
-    ('values/gain', 'gain')
-    """
-    return f"values/{section}" if section in OF_VALUES and _is_regression(summary) else section
-
-
 def _is_regression(summary: Mapping[str, Any]) -> bool:
     return bool((summary.get("data") or {}).get("task") == "regression")
-
-
-def _environment(
-    summary: Mapping[str, Any], finalize: Callable[[Any], Any] | None = None
-) -> Environment:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        # Undefined names raise: a renamed key must not become a blank.
-        loader=PackageLoader("w2s_reports"),
-        autoescape=True,
-        finalize=finalize,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    sureness = "confidence" if _is_regression(summary) else "margin"
-    environment.globals |= {"sureness": sureness, "words": words_of(sureness)}
-    environment.globals["variant"] = "values/" if _is_regression(summary) else ""
-    environment.globals["place"] = functools.partial(place, summary=summary)
-    environment.filters |= {name: getattr(formats, name) for name in FILTERS}
-    environment.filters |= {
-        "value": formats.format_value,
-        "interval": formats.format_interval,
-        "estimate": formats.format_estimate,
-        "outcome": lambda outcome: str(Outcome(**outcome)),
-        "known_columns": _known_columns,
-    }
-    return environment
-
-
-def _text_environment(kind: Kind, summary: Mapping[str, Any], width: int = 80) -> Environment:
-    """Templates of a text format, in which every value is escaped by the rules of that format."""
-    from markupsafe import Markup
-
-    escape = tables.escape_markdown if kind == "markdown" else printable
-
-    def finalize(value: Any) -> Markup:
-        # The result counts as safe, which keeps Jinja from escaping it for HTML as well.
-        return value if isinstance(value, Markup) else Markup(escape(value))
-
-    def spread(cells: Sequence[Any]) -> list[Markup]:
-        # A list among the cells stands for columns that are there on a condition.
-        lists = (cell if isinstance(cell, list) else [cell] for cell in cells)
-        return [finalize(cell) for cells in lists for cell in cells]
-
-    def row(*cells: Any) -> Markup:
-        return Markup(tables.CELL.join(spread(cells)))
-
-    def table(*header: Any, caller: Callable[[], str]) -> Markup:
-        # Not splitlines(), which would also split at characters of the data.
-        lines = [line for line in str(caller()).split("\n") if line]
-        rows: list[Sequence[str]] = [spread(header), *(line.split(tables.CELL) for line in lines)]
-        if kind == "markdown":
-            return Markup(f"\n\n{tables.markdown_table(rows)}\n\n")
-        return Markup(tables.terminal_table(rows, width) + "\n\n")
-
-    environment = _environment(summary, finalize)
-    environment.globals |= {"row": row, "table": table, "MOST_ROWS": MOST_ROWS}
-    environment.globals["wide"] = width >= tables.WIDE
-    return environment
-
-
-def _known_columns(columns: Sequence[Any], rows: Sequence[Mapping[str, Any]]) -> list[Any]:
-    """Select the columns (title, key, ...) for which a row has a number."""
-
-    def value(cell: Any) -> Any:
-        return cell["value"] if isinstance(cell, Mapping) else cell
-
-    return [column for column in columns if any(value(row[column[1]]) is not None for row in rows)]
 
 
 def _page(summary: Mapping[str, Any], sections: Sequence[str], drawing: Drawing) -> str:
@@ -330,11 +230,10 @@ def _page(summary: Mapping[str, Any], sections: Sequence[str], drawing: Drawing)
     plotly = get_plotlyjs() if figures else ""
     unscored = OF_SCORED_ITEMS if not drawing.points["id"] else ()
     script = _script([name for name in SCRIPTS if name not in unscored])
-    environment = _environment(summary)
-    environment.filters["code"] = _code
-    environment.globals |= {"scale": scale, "value_scale": value_scale, "title_of": TITLES.get}
-    return environment.get_template("html/report.html").render(
+    template = page_environment(_is_regression(summary)).get_template("html/report.html")
+    return template.render(
         s=summary,
+        title_of=TITLES.get,
         sections=_headed(sections, summary, ON_PAGE),
         figures=figures,
         points=drawing.points,
@@ -357,15 +256,6 @@ def _page(summary: Mapping[str, Any], sections: Sequence[str], drawing: Drawing)
             "summary": Markup(printable_json(compact_json(jsonable(summary)))),
         },
     )
-
-
-def _code(text: str) -> Markup:
-    """Mark the `backticked` parts of a text as commands; everything in it is escaped."""
-    from markupsafe import Markup, escape
-
-    pieces = [escape(piece) for piece in text.split("`")]
-    pieces[1::2] = [Markup("<code>{}</code>").format(piece) for piece in pieces[1::2]]
-    return Markup("").join(pieces)
 
 
 def _script(names: Sequence[str]) -> str:

@@ -9,9 +9,9 @@ import pytest
 
 from w2s_reports import formats
 from w2s_reports.artefacts import writable
+from w2s_reports.axes import scale
 from w2s_reports.figures.base import plot_text, thin, without_markup
 from w2s_reports.palette import tokens
-from w2s_reports.render import scale
 from w2s_reports.summary.parts import estimate, named, sentence
 from w2s_reports.tables import align_rows, escape_markdown, markdown_table, terminal_table
 

@@ -16,8 +16,8 @@ import pytest
 from tests.w2s_reports.conftest import SECTIONS
 from w2s_data.errors import InputError
 from w2s_reports import build_report
+from w2s_reports.axes import scale
 from w2s_reports.formats import format_interval, percent
-from w2s_reports.render import scale
 from w2s_reports.report import POINTS_BYTES
 
 MakeRun = Callable[..., Path]
