@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-KILLS = int(os.environ.get("W2S_TEST_KILLS", "1"))  # each is done twice, see `killed.py`
+KILLS = int(os.environ.get("W2S_TEST_KILLS", "1"))  # several are also done in turn, see `killed.py`
 
 
 @pytest.mark.slow

@@ -59,7 +59,10 @@ def test_rows_of_one_kind_raise_no_alarm_and_get_no_weights():
 @pytest.mark.slow
 @pytest.mark.parametrize("n_gold", [30, 120])
 def test_teachers_that_learned_from_the_labelled_rows_raise_no_false_alarm(n_gold):
-    alarms = [found(*world(seed, n_gold=n_gold), seed=seed).summary["alarm"] for seed in range(25)]
+    alarms = [
+        found(*world(seed, n_gold=n_gold, n_pool=150), seed=seed).summary["alarm"]
+        for seed in range(25)
+    ]
     assert sum(alarms) <= 1
 
 
