@@ -34,7 +34,8 @@ SERIAL_WORK = 10_000_000
 # From next to none to a penalty that leaves only the class means; half a decade changes the
 # held-out loss by less than its noise.
 L2_GRID = tuple(float(value) for value in 10.0 ** np.arange(-4, 1.5, 0.5))
-# Of the gradient while a penalty is chosen: losses are then known to far less than their noise.
+# Tolerance of the gradient while a penalty is chosen: losses are known to far less than their
+# noise.
 CHOICE_TOL = 1e-5
 CONSTRAINTS = {
     "loss": one_of("logistic", "ridge"),
