@@ -23,6 +23,7 @@ from w2s_data.errors import (
 )
 from w2s_data.finetune import measure_gain
 from w2s_data.finetune.gain import training as gain_training
+from w2s_data.finetune.gain.data import check_gain_data
 from w2s_data.finetune.methods.base import Method
 from w2s_data.finetune.methods.registry import make_method
 from w2s_data.finetune.objectives import TrainingError
@@ -635,3 +636,21 @@ def test_early_stopping_needs_validation_rows(world):
     splits = np.where(world.splits == "validation", "pool", world.splits)
     with pytest.raises(InputError, match="early_stopping needs rows"):
         world.measure(splits=splits, early_stopping=True)
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        lambda codes: np.where(codes < 0, np.nan, codes.astype(float)),
+        lambda codes: np.array([None if c < 0 else c for c in codes], dtype=object),
+        lambda codes: np.array([None if c < 0 else bool(c) for c in codes], dtype=object),
+    ],
+    ids=["floats", "objects", "truths"],
+)
+def test_codes_of_which_pandas_made_something_else_are_codes(spelled):
+    codes = np.array([0, 1, -1, 0, 1])
+    splits = ["labelled", "labelled", "pool", "test", "test"]
+    weak = np.full((5, 2), 0.5)
+    given = {"items": None, "groups": None, "class_names": None}
+    data = check_gain_data(np.eye(5), weak, spelled(codes), splits, **given)
+    assert data.labels.tolist() == codes.tolist()

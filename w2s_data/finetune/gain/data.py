@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -199,6 +200,7 @@ def check_measurable(labels: IntArray, splits: AnyArray) -> None:
 
 def _codes(labels: AnyArray, names: tuple[object, ...], *, named: bool) -> IntArray:
     """Class codes of codes or names, -1 where there is no label."""
+    labels = labels if named else _whole(labels)
     if labels.dtype.kind in "iu":
         bad = np.flatnonzero((labels < -1) | (labels >= len(names)))
         if len(bad):
@@ -209,8 +211,8 @@ def _codes(labels: AnyArray, names: tuple[object, ...], *, named: bool) -> IntAr
         return labels.astype(np.int64)
     if not named:
         raise InputError(
-            f"labels are {labels.dtype}, not whole numbers: pass class_names, in the order of the "
-            "columns of weak_proba"
+            f"labels are {labels.dtype}, not whole numbers (or missing): pass class_names, in the "
+            "order of the columns of weak_proba"
         )
     # By text: names read from a file may be numbers there and strings here.
     where = {str(name): code for code, name in enumerate(names)}
@@ -221,6 +223,22 @@ def _codes(labels: AnyArray, names: tuple[object, ...], *, named: bool) -> IntAr
         if str(label) not in where:
             raise InputError(f"labels, row {row}: " + unknown("class", str(label), list(where)))
         codes[row] = where[str(label)]
+    return codes
+
+
+def _whole(labels: AnyArray) -> AnyArray:
+    """Return codes as integers, -1 where missing: pandas makes floats, or objects, of such columns.
+
+    What is not a whole number is returned as it is.
+    """
+    if labels.dtype.kind not in "bfO":
+        return labels
+    missing = pd.isna(labels)
+    known = [label for label, gone in zip(labels.tolist(), missing, strict=True) if not gone]
+    if not all(isinstance(label, Real) and float(label).is_integer() for label in known):
+        return labels
+    codes = np.full(len(labels), -1)
+    codes[~missing] = known
     return codes
 
 
