@@ -31,6 +31,7 @@ logger = logging.getLogger("w2s_data")
 
 SCHEMA_VERSION = 1  # of the manifest; a store of another version is refused
 MANIFEST = "manifest.json"
+REPAIR = "pass its encoder to embed again"  # in errors of a shard
 KEY_BYTES = 16
 # 16 raw bytes per item: numpy sorts and compares fixed-width strings, but not void types.
 KEY_DTYPE = np.dtype(f"S{KEY_BYTES}")
@@ -207,7 +208,7 @@ class Shards:
 
     def _parsing(self, shard: Shard) -> AbstractContextManager[None]:
         path = f"{self.folder}/{shard.file}"
-        return parsing(path, "a shard", error=StoreError, advice="embed() recomputes it")
+        return parsing(path, "a shard", error=StoreError, advice=REPAIR)
 
     def _bytes(self, shard: Shard, *, verify: bool) -> bytes:
         path = f"{self.folder}/{shard.file}"
@@ -215,12 +216,11 @@ class Shards:
             content = self.folder.read(shard.file)
         except OSError as error:
             raise StoreError(
-                f"shard {path!r} cannot be read ({error.strerror or error}); embed() recomputes it"
+                f"shard {path!r} cannot be read ({error.strerror or error}); {REPAIR}"
             ) from error
         if verify and hashlib.sha256(content).hexdigest() != shard.sha256:
             raise StoreError(
-                f"shard {path!r} is damaged: its checksum is not the manifest's; "
-                f"embed() recomputes it"
+                f"shard {path!r} is damaged: its checksum is not the manifest's; {REPAIR}"
             )
         self._verified.add(shard.file)
         return content

@@ -231,7 +231,7 @@ def test_a_damaged_shard_is_refused_and_recomputed(damage, store, caplog):
     damage(store / "part-00001.parquet")
     opened = FeatureStore.open(store)
     assert opened.verify() == ["part-00001.parquet"]
-    with pytest.raises(StoreError, match=r"part-00001.parquet.*embed\(\) recomputes it"):
+    with pytest.raises(StoreError, match=r"part-00001.parquet.*pass its encoder to embed again"):
         opened.array()
     np.testing.assert_array_equal(opened.take([0, 24]), expected(TEXTS)[[0, 24]])
 

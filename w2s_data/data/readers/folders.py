@@ -59,9 +59,10 @@ def read_folder(folder: Path, limit: MemoryLimit, shown: str | None = None) -> R
 def visible_files(folder: Path) -> list[Path]:
     """Return the files of a folder and its subfolders in natural order, without hidden ones.
 
-    Names that begin with an underscore, such as _SUCCESS, are marks of the program that wrote.
+    Names that begin with an underscore, such as _SUCCESS, are marks of the program that wrote. A
+    link that leads nowhere is a file too, so that reading it says what is missing.
     """
-    found = (path for path in folder.rglob("*") if path.is_file())
+    found = (path for path in folder.rglob("*") if path.is_file() or _is_broken(path))
     kept = (path for path in found if not _is_hidden(path.relative_to(folder)))
     return natural_order(kept)
 
@@ -69,6 +70,10 @@ def visible_files(folder: Path) -> list[Path]:
 def natural_order(paths: Iterable[Path]) -> list[Path]:
     """Sort paths by the numbers in them: part-2 comes before part-10."""
     return sorted(paths, key=lambda path: natural_key(path.as_posix()))
+
+
+def _is_broken(path: Path) -> bool:
+    return path.is_symlink() and not path.exists()
 
 
 def _is_hidden(path: Path) -> bool:

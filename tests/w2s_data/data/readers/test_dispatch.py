@@ -363,3 +363,16 @@ def test_tables_that_are_not_there_yet_are_refused_with_what_to_do():
     polars = pytest.importorskip("polars")
     with pytest.raises(InputError, match=r"got LazyFrame; collect\(\) it first"):
         read_raw(polars.DataFrame({"text": ["a"]}).lazy())
+
+
+def test_links_that_lead_nowhere_are_no_smaller_data_set(tmp_path):
+    for folder in ("tables", "images"):
+        (tmp_path / folder).mkdir()
+    pd.DataFrame({"text": ["a", "b"]}).to_csv(tmp_path / "tables/part-0.csv", index=False)
+    (tmp_path / "tables/part-1.csv").symlink_to(tmp_path / "gone.csv")
+    with pytest.raises(FileFormatError, match=r"part-1.csv' as csv: no such file"):
+        read_raw(tmp_path / "tables")
+    Image.new("L", (4, 4), 9).save(tmp_path / "images/0.png")
+    (tmp_path / "images/1.png").symlink_to(tmp_path / "gone.png")
+    with pytest.raises(FileFormatError, match=r"'1.png' \(no such file or directory\)"):
+        load_dataset(tmp_path / "images")
