@@ -104,7 +104,11 @@ def distinct_names(values: pd.Series) -> tuple[IntArray, list[str]]:
         raise ColumnError(
             f"column {values.name!r} must hold names or numbers; it holds lists or other objects"
         ) from error
-    return np.asarray(codes, dtype=np.int64), [_name(value) for value in distinct]
+    if isinstance(distinct.dtype, pd.StringDtype):  # iterating over Arrow's is ten times as slow
+        names = distinct.to_numpy(dtype=object).tolist()
+    else:
+        names = [_name(value) for value in distinct]
+    return np.asarray(codes, dtype=np.int64), names
 
 
 def _name(value: Any) -> str:

@@ -182,6 +182,11 @@ class W2SDataset:
         """Class codes, int64 (N,), -1 where the label is missing; InputError for values."""
         if self.is_regression:
             raise InputError("the labels are values: use targets")
+        return self._codes.copy()
+
+    @cached_property
+    def _codes(self) -> IntArray:
+        # Stages ask for the labels a dozen times.
         return class_codes(self.table["label"], self.class_names, "label")
 
     @property

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from w2s_data.utils.typing import AnyArray
 
@@ -30,12 +33,23 @@ def hash_contents(
 
 def _add_strings(digest: Any, values: pd.Series) -> None:
     """Add a column of strings to a hash."""
+    lengths, contents = _encoded(values)
+    # The lengths keep ("a", "bc") apart from ("ab", "c"), and a missing value from an empty one.
+    digest.update(np.ascontiguousarray(lengths, dtype="<i8").data)
+    digest.update(contents)
+
+
+def _encoded(values: pd.Series) -> tuple[AnyArray, Any]:
+    """Return the lengths (N,) of strings in UTF-8, -1 where missing, and their joined bytes."""
+    if pd.api.types.infer_dtype(values, skipna=True) == "string":
+        with suppress(UnicodeEncodeError):
+            found = pa.array(values.to_numpy(dtype=object), pa.large_string(), from_pandas=True)
+            lengths = pc.fill_null(pc.binary_length(found), -1).to_numpy()
+            return lengths, found.drop_null().buffers()[2]
     # "surrogatepass", since a table may hold texts that are not valid Unicode.
     encoded = [
         v.encode("utf-8", "surrogatepass") if isinstance(v, str) else None
         for v in values.astype(object)
     ]
-    # The lengths keep ("a", "bc") apart from ("ab", "c"), and a missing value from an empty one.
-    lengths = np.array([-1 if v is None else len(v) for v in encoded], dtype="<i8")
-    digest.update(lengths.data)
-    digest.update(b"".join(v for v in encoded if v is not None))
+    lengths = np.array([-1 if v is None else len(v) for v in encoded])
+    return lengths, b"".join(v for v in encoded if v is not None)

@@ -10,15 +10,19 @@ what is kept per replicate is a handful of numbers.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import numpy as np
 
+from w2s_data.features.matrix import row_blocks
+from w2s_data.utils.threads import for_each
 from w2s_data.utils.typing import AnyArray, FloatArray, IntArray
 
 # Change points of replicates are sought between this many runs of values: finer than the spread
 # of the thresholds over replicates, and no replicate costs more than a pass over the points.
 N_CELLS = 4096
+MOST_AT_ONCE = 4  # replicates, each of which takes some bytes for each point
+COUNTED_BYTES = 2**18  # of points of which cells are counted at a time, by 4 bytes each
 
 
 class ThresholdBootstrap:
@@ -38,7 +42,8 @@ class ThresholdBootstrap:
         self._n_hard = np.full(n_replicates, self._n)
         self._totals = np.zeros(n_replicates)
         self._hard = np.zeros(n_replicates)
-        for b, counts in enumerate(self._counts()):
+
+        def replicate(b: int, counts: AnyArray) -> None:
             threshold = cells.threshold(counts, upper)
             self._totals[b] = counts.sum(dtype=np.int64)
             if np.isfinite(threshold):
@@ -46,6 +51,8 @@ class ThresholdBootstrap:
                 # Points stand in the order of their confidence: a region is a slice.
                 self._n_hard[b] = np.searchsorted(cells.values, threshold, side="right")
             self._hard[b] = counts[: self._n_hard[b]].sum(dtype=np.int64)
+
+        self._for_each(replicate)
 
     @property
     def lowest_confidence_threshold(self) -> float:
@@ -59,7 +66,8 @@ class ThresholdBootstrap:
         by_alignment = by_alignment[: np.count_nonzero(np.isfinite(self._alignment))]
         cells = _Cells(self._alignment[by_alignment])
         overlap = np.full(self._n_replicates, np.nan)
-        for b, counts in enumerate(self._counts()):
+
+        def replicate(b: int, counts: AnyArray) -> None:
             drawn = counts[by_alignment]
             drawn *= by_alignment >= self._n_hard[b]  # points that are hard-only here drop out
             threshold = cells.threshold(drawn, upper=True)
@@ -67,6 +75,8 @@ class ThresholdBootstrap:
             if np.isfinite(threshold):
                 first = np.searchsorted(cells.values, threshold)
                 overlap[b] = drawn[first:].sum(dtype=np.int64)
+
+        self._for_each(replicate)
         drawn_cells = np.column_stack([self._hard, self._totals - self._hard - overlap, overlap])
         self.overall = np.full((self._n_replicates, 1, 3), np.nan)
         total = self._totals[:, None]
@@ -79,31 +89,40 @@ class ThresholdBootstrap:
         codes are left out.
         """
         ranked_codes = np.asarray(codes)[self._order]
-        inside = ranked_codes >= 0
+        n_cells = 3 * n_groups
+        # The cell of each point if it is hard-only; the last one is left out.
+        first_cell = np.where(ranked_codes < 0, n_cells, 3 * ranked_codes).astype(np.intp)
         result = np.full((self._n_replicates, n_groups, 3), np.nan)
-        for b, counts in enumerate(self._counts()):
-            if np.isnan(self.alignment_thresholds[b]):
-                continue
-            region = np.zeros(self._n, dtype=np.int64)
-            tail = slice(self._n_hard[b], None)
-            region[tail] = 1 + (self._alignment[tail] >= self.alignment_thresholds[b])
-            cells = np.bincount(
-                (3 * ranked_codes + region)[inside],
-                weights=counts[inside],
-                minlength=3 * n_groups,
-            ).reshape(n_groups, 3)
-            total = cells.sum(axis=1, keepdims=True)
-            np.divide(cells, total, out=result[b], where=total > 0)
+
+        def replicate(b: int, counts: AnyArray) -> None:
+            threshold, n_hard = self.alignment_thresholds[b], self._n_hard[b]
+            if np.isnan(threshold):
+                return
+            drawn = np.zeros(n_cells + 3)
+            # Some at a time, which stay in the cache.
+            for part in row_blocks((self._n, 1), COUNTED_BYTES):
+                cells = first_cell[part].copy()
+                tail = slice(min(max(0, n_hard - part.start), len(cells)), None)
+                cells[tail] += 1 + (self._alignment[part][tail] >= threshold)
+                drawn += np.bincount(cells, weights=counts[part], minlength=n_cells + 3)
+            by_group = drawn[:n_cells].reshape(n_groups, 3)
+            total = by_group.sum(axis=1, keepdims=True)
+            np.divide(by_group, total, out=result[b], where=total > 0)
+
+        self._for_each(replicate)
         return result
 
-    def _counts(self) -> Iterator[AnyArray]:
-        """Yield how often each point (in confidence order) occurs in each replicate, uint8."""
+    def _for_each(self, work: Callable[[int, AnyArray], None]) -> None:
+        """Call with each replicate and how often points (in confidence order) are in it, uint8."""
         table = _poisson_table()
-        for b in range(self._n_replicates):
+
+        def draw(b: int) -> None:
             # Drawn again from the seed whenever they are needed: counts of all replicates would
             # take N bytes each.
             rng = np.random.default_rng([self._seed, b])
-            yield table[rng.integers(len(table), size=self._n, dtype=np.uint16)]
+            work(b, table[rng.integers(len(table), size=self._n, dtype=np.uint16)])
+
+        for_each(draw, range(self._n_replicates), most=MOST_AT_ONCE)
 
 
 class _Cells:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -21,7 +22,7 @@ from w2s_data.overlap.mixture import (
     start_from_regions,
 )
 from w2s_data.overlap.quantify import Reduction, TypeModel
-from w2s_data.utils.threads import one_thread
+from w2s_data.utils.threads import each_of, one_thread
 from w2s_data.utils.typing import AnyArray, FloatArray, IntArray
 
 MOST_FITTED, LEAST_FITTED = 2000, 100  # points of the fit: its error is that of a share of 2,000
@@ -84,10 +85,9 @@ def find_types(
         return NOT_SOUGHT
     # A stream of its own: anchors and replicates are those of a fit without a model.
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(1,)))
-    with one_thread():  # hundreds of small products, which threads would only wait for
-        fit = fit_types(
-            *(features, pool, proba, confidence, regions), gold=gold, intervals=intervals, rng=rng
-        )
+    fit = fit_types(
+        *(features, pool, proba, confidence, regions), gold=gold, intervals=intervals, rng=rng
+    )
     if isinstance(fit, str):
         return NOT_SOUGHT._replace(objection=fit)
     if fit.objection:
@@ -121,11 +121,13 @@ def fit_types(
     rows, starts = pool[chosen], regions[chosen].astype(np.int64)
     sample = features.take(rows).astype(np.float64)
     n_classes = proba.shape[1] if proba.shape[1] <= MOST_CLASSES else 1
-    reduction = _reduce(sample, confidence[rows], n_classes, rng)
+    with one_thread():  # else last bits depend on the threads of BLAS
+        reduction = _reduce(sample, confidence[rows], n_classes, rng)
     if reduction is None:
         return "the strong features are constant"
-    points = reduction.points(sample, proba[rows], confidence[rows])
-    fitted = _Fit(points, starts, _gold_points(reduction, gold))
+    with one_thread():
+        points = reduction.points(sample, proba[rows], confidence[rows])
+        fitted = _Fit(points, starts, _gold_points(reduction, gold))
     try:
         models = (
             fitted.model(kind, reduction, chosen, confidence[rows], rng)
@@ -140,7 +142,7 @@ def fit_types(
             model = replace(model, replicates=fitted.jackknife(model.members, rng))
     except np.linalg.LinAlgError:
         return "the strong features do not span enough directions"
-    log_types, likeliest = _score_all(model, features, pool, proba, confidence)
+    log_types, likeliest = model.scored(features, proba, confidence, pool)
     return replace(model, log_types=log_types, regions=likeliest)
 
 
@@ -163,7 +165,7 @@ class _Fit:
     def members(self, kind: Kind) -> tuple[Mixture, ...]:
         """Return the fits to all points, one for each number of directions."""
         dims = sorted({min(d, self.most) for d in DIMENSIONS[kind]})
-        return tuple(self._to_all(kind, d) for d in dims)
+        return tuple(each_of(partial(self._to_all, kind), dims))
 
     def _to_all(self, kind: Kind, d: int) -> Mixture:
         if (kind, d) not in self._whole:
@@ -185,7 +187,8 @@ class _Fit:
                 scores.append(fit.log_features(self.points.take(test, d)))
             return float(np.mean(scores))
 
-        return sorted(KINDS, key=held_out, reverse=True)
+        likely = dict(zip(KINDS, each_of(held_out, KINDS), strict=True))
+        return sorted(KINDS, key=likely.__getitem__, reverse=True)
 
     def model(
         self,
@@ -211,8 +214,8 @@ class _Fit:
         points, order = self.points.take(np.arange(n), d), rng.permutation(n)
         # Halves, but of few points larger parts: they are to be like the whole.
         size = max(n // 2, min(LEAST_PART, 3 * n // 4))
-        parts = (np.sort(part) for part in (order[:size], order[-size:]))
-        fits = [self._from_regions(kind, part, d) for part in parts]
+        parts = [np.sort(part) for part in (order[:size], order[-size:])]
+        fits = each_of(lambda part: self._from_regions(kind, part, d), parts)
         if any(fit.lost_a_type for fit in fits):  # two types, which any two parts may agree on
             return 0.0
         return _kappa(*(_weighted(fit, points).argmax(axis=1) for fit in fits))
@@ -222,11 +225,10 @@ class _Fit:
     ) -> tuple[tuple[FloatArray, ...], ...]:
         """Return log densities (n, 3) of the pool's points by fits that each lack a part."""
         part = rng.permutation(len(self.points)) % N_PARTS
-        replicates = []
-        for left_out in range(N_PARTS):
-            kept = part != left_out
-            replicates.append(tuple(self._without(kept, member) for member in members))
-        return tuple(replicates)
+        cases = [(part != left_out, member) for left_out in range(N_PARTS) for member in members]
+        found = each_of(lambda case: self._without(*case), cases)
+        each = len(members)
+        return tuple(tuple(found[i : i + each]) for i in range(0, len(found), each))
 
     def proba(self, members: tuple[Mixture, ...]) -> FloatArray:
         """Return the mean chance (n, 3) of the types of the pool's points."""
@@ -273,25 +275,6 @@ def _gold_points(reduction: Reduction, gold: Gold | None) -> Points | None:
     if gold is None:
         return None
     return reduction.points(gold.features, gold.proba, gold.confidence, gold.labels)
-
-
-def _score_all(
-    model: TypeModel,
-    features: FeatureMatrix,
-    pool: IntArray,
-    proba: FloatArray,
-    confidence: FloatArray,
-) -> tuple[FloatArray, AnyArray]:
-    """Return the log densities (n, M, 3) of the pool's points, and the types (N,) of all rows."""
-    log_types = np.empty((len(pool), len(model.members), TYPES), dtype=np.float32)
-    regions = np.empty(len(proba), dtype=np.int8)
-    place = np.full(len(proba), -1)
-    place[pool] = np.arange(len(pool))
-    for rows, scores, likeliest in model.scored(features, proba, confidence):
-        regions[rows] = likeliest
-        own = place[rows]
-        log_types[own[own >= 0]] = scores[own >= 0]
-    return log_types, regions
 
 
 def _joined(points: Points, gold: Points) -> Points:

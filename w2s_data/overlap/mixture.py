@@ -21,7 +21,6 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
-from scipy.special import logsumexp
 
 from w2s_data.data.regions import Region
 from w2s_data.utils.typing import BoolArray, FloatArray, IntArray
@@ -39,10 +38,13 @@ ELSEWHERE = -50.0  # log chance of a component of another class than the gold la
 
 @dataclass(frozen=True)
 class Points:
-    """All that the mixture knows of n points."""
+    """All that the mixture knows of n points.
 
-    reduced: FloatArray  # (n, d), strong features along their main directions
-    log_odds: FloatArray  # (n, C - 1) of the weak model
+    Coordinates are float32: their noise is far above its rounding, and products take half the time.
+    """
+
+    reduced: FloatArray  # float32 (n, d), strong features along their main directions
+    log_odds: FloatArray  # float32 (n, C - 1) of the weak model
     labels: IntArray  # (n,), the weak model's class; -1 where it abstains
     bins: IntArray  # (n,), rank of the confidence, 0 to N_BINS - 1
     gold: IntArray  # (n,), class codes, -1 where unknown
@@ -69,8 +71,19 @@ class Points:
 
     @cached_property
     def gram(self) -> FloatArray:
-        """Sums of the products of coordinates, which every step of a fit needs."""
-        return self.coordinates.T @ self.coordinates
+        """Sums of the products of coordinates, float64, which every step of a fit needs."""
+        values = self.coordinates.astype(np.float64)
+        return values.T @ values
+
+    @cached_property
+    def said(self) -> IntArray:
+        """What the weak model says (n,): its label, C where it abstains, times `N_BINS` + rank."""
+        return np.where(self.labels < 0, self.n_classes, self.labels) * N_BINS + self.bins
+
+    @cached_property
+    def of_said(self) -> FloatArray:
+        """The same as columns (n, (C + 1) N_BINS) of zeros and ones, by which a product counts."""
+        return np.eye((self.n_classes + 1) * N_BINS, dtype=np.float32)[self.said]
 
     @property
     def of_class(self) -> FloatArray:
@@ -81,9 +94,9 @@ class Points:
 
     @property
     def constraint(self) -> FloatArray:
-        """Log chances (n, 1, C) that keep points with a gold label in components of its class."""
+        """Log chances (C, n) that keep points with a gold label in components of its class."""
         other = (self.gold >= 0) & (self.gold != np.arange(self.n_classes)[:, None])
-        return np.where(other, ELSEWHERE, 0.0).T[:, None, :]
+        return np.where(other, np.float32(ELSEWHERE), np.float32(0))
 
 
 @dataclass(frozen=True)
@@ -96,7 +109,7 @@ class Mixture:
     roots: FloatArray  # (p, p) or (3, C, p, p): x @ root has the identity as covariance
     log_hard: FloatArray  # (N_BINS,), chance of a rank of confidence without the easy pattern
     log_shown: FloatArray  # (2, N_BINS), with it: that the weak label is right, and that it is not
-    share: FloatArray  # (n, 3, C), responsibilities of the points of the fit
+    share: FloatArray  # float32 (n, 3, C), responsibilities of the points of the fit
     log_likelihood: float  # mean over the points of the fit
 
     @property
@@ -114,14 +127,17 @@ class Mixture:
         """Return the log density (n, 3) of points under each type, whatever the types' shares."""
         # A type that has lost all its points has no density anywhere.
         inside = self.weights / np.maximum(self.weights.sum(axis=1, keepdims=True), LEAST)
-        joint = self.log_density(points) + np.log(inside + LEAST)
-        return np.asarray(logsumexp(joint, axis=2))
+        return _log_sum_exp(self.log_density(points) + _log(inside)[..., None], axis=1).T
 
     def log_density(self, points: Points) -> FloatArray:
-        """Return the log density (n, 3, C) of points in each component."""
+        """Return the log density (3, C, n) of points in each component.
+
+        Points come last in memory: sums over the few components of each are then ten times as fast.
+        """
         if self.kind == "additive":
-            return self._gaussian(points.coordinates)
-        return self._gaussian(points.reduced) + self._evidence(points)
+            return _log_gaussian(points.coordinates, self.means, self.roots)
+        gaussian = _log_gaussian(points.reduced, self.means, self.roots)
+        return gaussian + self._evidence(points.n_classes)[..., points.said]
 
     def log_features(self, points: Points) -> float:
         """Return the mean log density of the strong features alone, by which forms compare."""
@@ -131,43 +147,44 @@ class Mixture:
             covariance = np.linalg.inv(roots @ roots.T)[:d, :d]
             roots = _root(covariance)
         parts = _log_gaussian(points.reduced, self.means[..., :d], roots)
-        return float(logsumexp(parts + np.log(self.weights + LEAST), axis=(1, 2)).mean())
+        each = _log_sum_exp(parts + _log(self.weights)[..., None], axis=(0, 1))
+        return float(each.mean(dtype=np.float64))
 
-    def _gaussian(self, values: FloatArray) -> FloatArray:
-        return _log_gaussian(values, self.means, self.roots)
-
-    def _evidence(self, points: Points) -> FloatArray:
-        """Log chance (n, 3, C) of the weak model's label and confidence."""
-        n_classes = points.n_classes
-        right = points.labels[:, None] == np.arange(n_classes)
+    def _evidence(self, n_classes: int) -> FloatArray:
+        """Log chances (3, C, (C + 1) N_BINS) of all that the weak model can say."""
         log_right, log_wrong = self.log_shown
-        spread = np.log(max(1, n_classes - 1))
-        shown = np.where(right, log_right[points.bins, None], log_wrong[points.bins, None] - spread)
-        hidden = self.log_hard[points.bins, None] - np.log(n_classes)
+        hidden = self.log_hard - np.log(n_classes)
+        shown = np.empty((n_classes, n_classes + 1, N_BINS))
+        shown[:] = log_wrong - np.log(max(1, n_classes - 1))
+        each = np.arange(n_classes)
+        shown[each, each] = log_right
         # An abstention tells of no class, and how sure it is of none tells nothing more.
-        shown = np.where(points.labels[:, None] < 0, hidden, shown)
-        hidden = np.broadcast_to(hidden, shown.shape)
-        return np.stack([hidden.T, shown.T, shown.T]).transpose(2, 0, 1)
+        shown[:, n_classes] = hidden
+        both = np.stack([np.broadcast_to(hidden, shown.shape), shown, shown])
+        return both.reshape(TYPES, n_classes, -1).astype(np.float32)
 
 
 def fit_mixture(
     points: Points, kind: Kind, start: FloatArray, *, steps: int = 80, tolerance: float = 1e-4
 ) -> Mixture:
     """Fit by EM from responsibilities (n, 3, C), until the mean log-likelihood hardly rises."""
-    share, before, fixed = start, -np.inf, points.constraint
+    share = np.ascontiguousarray(start.transpose(1, 2, 0), dtype=np.float32)
+    before, fixed = -np.inf, points.constraint
     maximise = _additive if kind == "additive" else _separate
     for step in range(steps):
         mixture = maximise(points, share)
-        joint = mixture.log_density(points) + np.log(mixture.weights + LEAST) + fixed
-        largest = joint.max(axis=(1, 2), keepdims=True)
+        joint = mixture.log_density(points)
+        joint += _log(mixture.weights)[..., None]
+        joint += fixed
+        largest = joint.max(axis=(0, 1))
         share = np.exp(joint - largest)
-        total = share.sum(axis=(1, 2), keepdims=True)
+        total = share.sum(axis=(0, 1))
         share /= total
-        now = float((largest + np.log(total)).mean())
+        now = float((largest + np.log(total)).mean(dtype=np.float64))
         if abs(now - before) < tolerance and step > 3:
             break
         before = now
-    return replace(mixture, share=share, log_likelihood=now)
+    return replace(mixture, share=share.transpose(2, 0, 1), log_likelihood=now)
 
 
 def start_from_regions(points: Points, regions: IntArray) -> FloatArray:
@@ -188,7 +205,7 @@ def start_from_regions(points: Points, regions: IntArray) -> FloatArray:
     centre = hard @ values / hard.sum()
     score = (values - centre) @ np.linalg.solve(covariance, shift.T)
     score = 2 * score / (score.std() + LEAST)
-    share[:, Region.HARD] = hard[:, None] * np.exp(score - logsumexp(score, 1, keepdims=True))
+    share[:, Region.HARD] = hard[:, None] * np.exp(score - _log_sum_exp(score, axis=1)[:, None])
     return share + LEAST
 
 
@@ -211,7 +228,7 @@ def start_from_axis(points: Points, regions: IntArray) -> FloatArray | None:
     if (along * sign)[~hard].sum() < 0:
         along = -along
     classes = np.stack([-3 * along, 3 * along], axis=1) / 2
-    classes = np.exp(classes - logsumexp(classes, axis=1, keepdims=True))
+    classes = np.exp(classes - _log_sum_exp(classes, axis=1)[:, None])
     share = _doubted(regions)[:, :, None] * points.of_class[:, None, :]
     share[:, Region.HARD] = share[:, Region.HARD].sum(axis=1, keepdims=True) * classes
     plane = replace(points, reduced=along[:, None])
@@ -254,11 +271,9 @@ def _doubted(regions: IntArray) -> FloatArray:
 
 
 def _additive(points: Points, share: FloatArray) -> Mixture:
-    """Maximise: means that add up, one covariance."""
+    """Maximise with responsibilities (3, C, n): means that add up, one covariance."""
     values, n_classes = points.coordinates, points.n_classes
-    flat = _by_component(share)
-    weight = flat.sum(axis=1) + LEAST
-    sums = flat @ values
+    weight, sums = _moments(share, values)
     design = _design(n_classes)
     normal = design.T @ (weight[:, None] * design) + 1e-3 * np.eye(design.shape[1])
     means = design @ np.linalg.solve(normal, design.T @ sums)
@@ -269,46 +284,48 @@ def _additive(points: Points, share: FloatArray) -> Mixture:
 
 
 def _separate(points: Points, share: FloatArray) -> Mixture:
-    """Maximise: a mean and a covariance for each component, and what the weak model says."""
+    """Maximise with responsibilities (3, C, n): means, covariances, what the weak model says."""
     values, d = points.reduced, points.reduced.shape[1]
-    flat = _by_component(share)
-    weight = flat.sum(axis=1) + LEAST
-    means = (flat @ values) / weight[:, None]
-    within = values.T @ values - (means * weight[:, None]).T @ means
-    common = _shrunk(within / len(points), SHRINKAGE["separate"])
+    weight, sums = _moments(share, values)
+    means = sums / weight[:, None]
+    # A product of an array with itself: half of it is computed, the other mirrored.
+    scaled = np.sqrt(share.reshape(len(weight), -1, 1)) * values
+    scatter = (scaled.transpose(0, 2, 1) @ scaled).astype(np.float64)
+    scatter -= sums[:, :, None] * means[:, None, :]
+    common = _shrunk(scatter.sum(axis=0) / len(points), SHRINKAGE["separate"])
     prior = PRIOR_POINTS * d
-    roots = []
-    for own, mean, total in zip(flat, means, weight, strict=True):
-        scatter = (values * own[:, None]).T @ values - total * np.outer(mean, mean)
-        roots.append(_root((scatter + prior * common) / (total + prior)))
+    roots = _root((scatter + prior * common) / (weight + prior)[:, None, None])
     shape = (TYPES, points.n_classes)
     tables = _evidence_tables(points, share)
     return _mixture(
-        "separate", share, means.reshape(*shape, d), np.reshape(roots, (*shape, d, d)), tables
+        "separate", share, means.reshape(*shape, d), roots.reshape(*shape, d, d), tables
     )
 
 
-def _by_component(share: FloatArray) -> FloatArray:
-    """Return responsibilities as (3 C, n), which is how a step of a fit leaves them in memory."""
-    return np.asarray(share.transpose(1, 2, 0).reshape(-1, len(share)))
+def _moments(share: FloatArray, values: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return the weight (3 C,) of each component, and the sum (3 C, p) of its points, float64."""
+    flat = share.reshape(-1, len(values))
+    return flat.sum(axis=1, dtype=np.float64) + LEAST, (flat @ values).astype(np.float64)
 
 
 def _evidence_tables(points: Points, share: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Log chances of ranks of confidence: without the easy pattern, and with it by right label."""
-    voted, shown = points.labels >= 0, share[:, 1:].sum(axis=1)
-    right = shown[np.arange(len(shown)), points.labels]
-    counts = (share[:, Region.HARD].sum(axis=1), right, shown.sum(axis=1) - right)
-    least = (1.0, 1.0, 0.25)  # points in every rank, so that no rank is impossible
-    smooth = [
-        _smoothed(np.bincount(points.bins, own * voted, N_BINS) + least_own)
-        for own, least_own in zip(counts, least, strict=True)
-    ]
-    both = np.stack(smooth[1:])
-    return np.log(smooth[0] / smooth[0].sum()), np.log(both / both.sum())
+    n_classes = points.n_classes
+    said = share.reshape(-1, len(points)) @ points.of_said
+    counts = said.reshape(TYPES, n_classes, n_classes + 1, N_BINS)[:, :, :n_classes]
+    hard, shown = counts[Region.HARD].sum(axis=(0, 1)), counts[1:].sum(axis=0)
+    right = np.einsum("ccb->b", shown)
+    least = np.array([[1.0], [1.0], [0.25]])  # points in every rank, so that none is impossible
+    by_rank = np.stack([hard, right, shown.sum(axis=(0, 1)) - right]) + least
+    smooth = _smoothed(by_rank)
+    return np.log(smooth[0] / smooth[0].sum()), np.log(smooth[1:] / smooth[1:].sum())
 
 
 def _smoothed(counts: FloatArray) -> FloatArray:
-    return np.convolve(np.pad(counts, 1, "edge"), [0.25, 0.5, 0.25], "valid")
+    """Average counts (..., N_BINS) with those of the ranks on both sides."""
+    rank = np.arange(N_BINS)
+    below, above = counts[..., np.maximum(rank - 1, 0)], counts[..., np.minimum(rank + 1, rank[-1])]
+    return np.asarray(0.25 * below + 0.5 * counts + 0.25 * above)
 
 
 def _mixture(
@@ -318,9 +335,9 @@ def _mixture(
     roots: FloatArray,
     tables: tuple[FloatArray, FloatArray] | None,
 ) -> Mixture:
-    weights = share.sum(axis=0) / len(share)
+    weights = share.mean(axis=2, dtype=np.float64)
     hard, shown = tables or (np.zeros(N_BINS), np.zeros((2, N_BINS)))
-    return Mixture(kind, weights, means, roots, hard, shown, share, np.nan)
+    return Mixture(kind, weights, means, roots, hard, shown, share.transpose(2, 0, 1), np.nan)
 
 
 def _design(n_classes: int) -> FloatArray:
@@ -342,26 +359,42 @@ def _shrunk(covariance: FloatArray, shrinkage: float) -> FloatArray:
 
 
 def _root(covariance: FloatArray) -> FloatArray:
-    return np.asarray(np.linalg.inv(np.linalg.cholesky(covariance)).T)
+    return np.asarray(np.linalg.inv(np.linalg.cholesky(covariance)).swapaxes(-1, -2))
 
 
 def _log_gaussian(values: FloatArray, means: FloatArray, roots: FloatArray) -> FloatArray:
-    """Log density (n, 3, C) of Gaussians with one root of the precision, or one each."""
-    types, n_classes, p = means.shape
+    """Log density (3, C, n) of Gaussians with one root of the precision, or one each."""
+    *shape, p = means.shape
+    # From a middle point, so that squares of far values do not cancel the digits.
+    middle = means.mean(axis=(0, 1))
+    values, centres = values - middle.astype(np.float32), (means - middle).reshape(-1, p)
+    diagonal = np.diagonal(roots, axis1=-2, axis2=-1).reshape(-1, p)
+    constant = np.log(diagonal).sum(axis=1) - p / 2 * np.log(2 * np.pi)
     if roots.ndim == 2:
-        # From a middle point, so that squares of far values do not cancel the digits.
-        middle = means.mean(axis=(0, 1))
-        white, centres = (values - middle) @ roots, (means - middle).reshape(-1, p) @ roots
-        near = centres @ white.T - np.einsum("cd,cd->c", centres, centres)[:, None] / 2
-        near -= np.einsum("nd,nd->n", white, white) / 2
-        result = near.reshape(types, n_classes, -1) + np.log(np.diag(roots)).sum()
+        white, centres = values @ roots.astype(np.float32), centres @ roots
+        constant = constant - np.einsum("kd,kd->k", centres, centres) / 2
+        result = centres.astype(np.float32) @ white.T
+        result -= np.einsum("nd,nd->n", white, white) / 2
     else:
-        result = np.empty((types, n_classes, len(values)))
-        for t, c in np.ndindex(types, n_classes):
-            off = values @ roots[t, c] - means[t, c] @ roots[t, c]
-            distance = np.einsum("nd,nd->n", off, off)  # faster than squaring and summing
-            result[t, c] = np.log(np.diag(roots[t, c])).sum() - distance / 2
-    result -= p / 2 * np.log(2 * np.pi)
-    # Points last in memory, here and in all that is added to it: sums over the few components of
-    # each point are then ten times as fast.
-    return np.asarray(result.transpose(2, 0, 1))
+        own = roots.reshape(-1, p, p)
+        shift = -np.einsum("kd,kde->ke", centres, own)
+        # One product with all roots and, by a coordinate of ones, all shifts.
+        joined = np.concatenate([own, shift[:, None]], axis=1).transpose(1, 0, 2)
+        ones = np.ones((len(values), 1), dtype=np.float32)
+        white = np.hstack([values, ones]) @ joined.reshape(p + 1, -1).astype(np.float32)
+        white = white.reshape(len(values), -1, p)
+        result = np.einsum("nkd,nkd->kn", white, white)  # faster than squaring and summing
+        result *= -0.5
+    result += constant[:, None].astype(np.float32)
+    return np.asarray(result.reshape(*shape, -1))
+
+
+def _log(weights: FloatArray) -> FloatArray:
+    return np.log(weights + LEAST).astype(np.float32)
+
+
+def _log_sum_exp(values: FloatArray, axis: int | tuple[int, ...]) -> FloatArray:
+    """Sum in logarithms; that of scipy takes ten times as long, for infinite values."""
+    largest = values.max(axis=axis, keepdims=True)
+    total = np.exp(values - largest).sum(axis=axis)
+    return np.asarray(np.log(total) + largest.reshape(total.shape))

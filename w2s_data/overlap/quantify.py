@@ -9,7 +9,6 @@ the shares that make their own points most likely under the densities of all.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -18,7 +17,7 @@ import numpy as np
 from scipy.special import expit, logit
 
 from w2s_data.data.regions import Region
-from w2s_data.features.matrix import FeatureMatrix
+from w2s_data.features.matrix import FeatureMatrix, pieces
 from w2s_data.overlap.mixture import (
     TYPES,
     Kind,
@@ -28,6 +27,7 @@ from w2s_data.overlap.mixture import (
     shares_of,
 )
 from w2s_data.utils.intervals import Estimate
+from w2s_data.utils.threads import for_each
 from w2s_data.utils.typing import AnyArray, FloatArray, IntArray
 from w2s_data.utils.votes import abstains
 
@@ -69,8 +69,8 @@ class Reduction:
         if self.n_classes == 1:
             labels, proba, gold = np.minimum(labels, 0), np.ones((len(proba), 1)), None
         return Points(
-            reduced.astype(np.float64),
-            log_odds(proba),
+            reduced.astype(np.float32),
+            log_odds(proba).astype(np.float32),
             labels,
             np.searchsorted(self.edges, confidence, side="right"),
             np.full(len(proba), -1) if gold is None else gold,
@@ -122,20 +122,30 @@ class TypeModel:
         return np.asarray((joint / joint.sum(axis=2, keepdims=True)).mean(axis=1))
 
     def scored(
-        self, features: FeatureMatrix, proba: FloatArray, confidence: FloatArray
-    ) -> Iterator[tuple[slice, FloatArray, AnyArray]]:
-        """Yield rows, their log densities and likeliest types (int8), block by block."""
-        for rows, block in features.blocks():
+        self, features: FeatureMatrix, proba: FloatArray, confidence: FloatArray, pool: IntArray
+    ) -> tuple[FloatArray, AnyArray]:
+        """Return log densities (n, M, 3) of the pool's rows, and likeliest types (N,) of all."""
+        log_types = np.empty((len(pool), len(self.members), TYPES), dtype=np.float32)
+        regions = np.empty(len(proba), dtype=np.int8)
+        place = np.full(len(proba), -1)
+        place[pool] = np.arange(len(pool))
+
+        def score(piece: tuple[slice, FloatArray]) -> None:
+            rows, block = piece
             scores = self.score(self.reduction.points(block, proba[rows], confidence[rows]))
             # Types whose components are one are as likely: rounding shall not decide between them.
-            likeliest = self.proba(scores).round(5).argmax(axis=1)
-            yield rows, scores, likeliest.astype(np.int8)
+            regions[rows] = self.proba(scores).round(5).argmax(axis=1)
+            own = place[rows]
+            log_types[own[own >= 0]] = scores[own >= 0]
+
+        for_each(score, pieces(features))
+        return log_types, regions
 
     def regions_of(
         self, features: FeatureMatrix, proba: FloatArray, confidence: FloatArray
     ) -> AnyArray:
         """Return the likeliest types (n,) of new rows, int8."""
-        return np.concatenate([own for *_, own in self.scored(features, proba, confidence)])
+        return self.scored(features, proba, confidence, np.empty(0, dtype=np.int64))[1]
 
     def shares(self, codes: IntArray | None, n_groups: int, level: float) -> Shares:
         """Return the shares of the types in groups of the pool's points; -1 is in no group.

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
-from w2s_data.features.matrix import FeatureMatrix, sampled
+from w2s_data.features.matrix import FeatureMatrix, pieces, sampled
 from w2s_data.posterior.means import ClassMeans
 from w2s_data.probes.linear import LinearProbe, fit_together, stratified_folds
+from w2s_data.utils.threads import for_each
 from w2s_data.utils.typing import AnyArray, BoolArray, FloatArray, IntArray
 from w2s_data.utils.votes import abstains, mean_label
 
@@ -260,8 +261,12 @@ def _fitted(
 def predict_blocks(model: Any, strong: FeatureMatrix, n_classes: int) -> FloatArray:
     """Return class probabilities (N, C) of strong features that are read block by block."""
     proba = np.empty((strong.shape[0], n_classes))
-    for rows, block in strong.blocks():
+
+    def predict(piece: tuple[slice, FloatArray]) -> None:
+        rows, block = piece
         proba[rows] = model.predict_proba(block)
+
+    for_each(predict, pieces(strong))
     return proba
 
 

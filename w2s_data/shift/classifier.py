@@ -13,6 +13,7 @@ import numpy as np
 from scipy.special import xlogy
 
 from w2s_data.shift.structure import Placed
+from w2s_data.utils.threads import for_each
 from w2s_data.utils.typing import BoolArray, FloatArray, IntArray
 
 FOLDS = 5
@@ -52,13 +53,16 @@ def discriminants(points: FloatArray, sides: FloatArray, folds: IntArray) -> Flo
     little more than the sides themselves.
     """
     scores = np.zeros((len(RIDGES), *sides.shape), dtype=np.float32)
-    for fold in range(FOLDS):
+
+    def hold_out(fold: int) -> None:
         train, held_out = folds != fold, folds == fold
         if not train.any() or not held_out.any():
-            continue
+            return
         mean, *found = slopes(points[train], sides[train])
         for score, direction in zip(scores, found, strict=True):
             score[held_out] = (points[held_out] - mean) @ direction
+
+    for_each(hold_out, range(FOLDS))
     return scores
 
 

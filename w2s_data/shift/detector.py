@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from w2s_data.errors import InputError, listing, unknown
-from w2s_data.features.matrix import sampled
+from w2s_data.features.matrix import PIECE_BYTES, row_blocks, sampled
 from w2s_data.shift.classifier import Sides
 from w2s_data.shift.inputs import FEWEST_ROWS, Finite, check_sets, check_views, names_of
 from w2s_data.shift.measures import auc_estimate, holm, significance, unexplained_share
@@ -22,6 +22,7 @@ from w2s_data.shift.structure import MOST_FITTED, Placed, fit_structure
 from w2s_data.shift.typical import nearest_rows, typical_rows
 from w2s_data.utils.constants import LEVEL
 from w2s_data.utils.progress import progress as progress_bar
+from w2s_data.utils.threads import for_each
 from w2s_data.utils.typing import FloatArray, IntArray, RandomState
 from w2s_data.utils.validation import check_generator, check_parameters, share, whole
 from w2s_data.utils.weighting import effective_size
@@ -182,7 +183,7 @@ class ShiftDetector(BaseEstimator):  # type: ignore[misc]
         self.ratios_ = {pair.name: pair.ratio for pair in pairs}
         self.comparisons_ = self._corrected([c for pair in pairs for c in pair.comparisons])
         self.alarm_ = any(comparison.alarm for comparison in self.comparisons_)
-        self.weights_ = {p.name: self._weights(p, views, labelled, sample) for p in pairs}
+        self.weights_ = self._weights(pairs, views, labelled, sample)
         self.shifts_ = {p.name: self._shift(p, samples[p.name]) for p in pairs}
         return self
 
@@ -201,7 +202,7 @@ class ShiftDetector(BaseEstimator):  # type: ignore[misc]
         if lacking := [view for view in wanted if view not in views]:
             raise InputError(f"{name!r} was compared by {listing(wanted)}; {listing(lacking)} lack")
         n_rows = next(iter(views.values())).shape[0]
-        return self._log_ratio(name, views, np.arange(n_rows))
+        return self._log_ratios([name], views, np.arange(n_rows))[name]
 
     def to_dict(self) -> dict[str, Any]:
         """Return alarm, comparisons and shifts as plain types."""
@@ -255,20 +256,39 @@ class ShiftDetector(BaseEstimator):  # type: ignore[misc]
         return comparison.auc.value >= self.min_auc or share >= self.min_share
 
     def _weights(
-        self, pair: _Pair, views: dict[str, Finite], labelled: IntArray, sample: IntArray
-    ) -> FloatArray:
+        self, pairs: list[_Pair], views: dict[str, Finite], labelled: IntArray, sample: IntArray
+    ) -> dict[str, FloatArray]:
         """Return clipped density ratios of all reference rows; compared ones are held out."""
         known = np.isin(labelled, sample)
-        log_ratio = np.empty(len(labelled))
-        log_ratio[known] = pair.held_out[~pair.sides.other]
-        if not known.all():
-            log_ratio[~known] = self._log_ratio(pair.name, views, labelled[~known])
-        return clipped_weights(log_ratio)
+        others = self._log_ratios([pair.name for pair in pairs], views, labelled[~known])
+        weights = {}
+        for pair in pairs:
+            log_ratio = np.empty(len(labelled))
+            log_ratio[known] = pair.held_out[~pair.sides.other]
+            log_ratio[~known] = others[pair.name]
+            weights[pair.name] = clipped_weights(log_ratio)
+        return weights
 
-    def _log_ratio(self, name: str, views: dict[str, Finite], rows: IntArray) -> FloatArray:
-        compared = [c.view for c in self.comparisons_ if c.name == name]
-        placed = [self.structures_[view].place(views[view], rows) for view in compared]
-        return self.ratios_[name].log_ratio(placed)
+    def _log_ratios(
+        self, names: list[str], views: dict[str, Finite], rows: IntArray
+    ) -> dict[str, FloatArray]:
+        """Return the log density ratio (n,) of each set at some rows, which are read once."""
+        compared = {name: [c.view for c in self.comparisons_ if c.name == name] for name in names}
+        needed = {view for own in compared.values() for view in own}
+        wanted = {view: features for view, features in views.items() if view in needed}
+        found = {name: np.empty(len(rows)) for name in names}
+
+        def fill(part: slice) -> None:
+            placed = {
+                view: self.structures_[view].place_block(features.take(rows[part]))
+                for view, features in wanted.items()
+            }
+            for name, own in compared.items():
+                found[name][part] = self.ratios_[name].log_ratio([placed[view] for view in own])
+
+        n_columns = sum(features.shape[1] for features in wanted.values())
+        for_each(fill, row_blocks((len(rows), n_columns), PIECE_BYTES))
+        return found
 
     def _shift(self, pair: _Pair, rows: IntArray) -> Shift:
         own = [c for c in self.comparisons_ if c.name == pair.name]

@@ -7,7 +7,8 @@ from typing import Protocol
 
 import numpy as np
 
-from w2s_data.features.matrix import DEFAULT_BLOCK_BYTES, row_blocks
+from w2s_data.features.matrix import PIECE_BYTES, row_blocks
+from w2s_data.utils.threads import for_each
 from w2s_data.utils.typing import FloatArray, IntArray
 
 MOST_COMPONENTS = 256  # beyond them a linear classifier of some thousand rows gains nothing
@@ -63,19 +64,20 @@ class Structure:
 
     def place(self, features: Rows, rows: IntArray) -> Placed:
         """Place some rows, of which few are in memory at once."""
-        blocks = row_blocks((len(rows), features.shape[1]), DEFAULT_BLOCK_BYTES)
-        parts = [self.place_block(features.take(rows[block])) for block in blocks]
-        return Placed(
-            np.concatenate([part.points for part in parts]),
-            np.concatenate([part.cells for part in parts]),
-        )
+        points = np.empty((len(rows), self.components.shape[1]))
+        cells = np.empty((len(rows), len(self.centres)), dtype=np.intp)
+
+        def place(part: slice) -> None:
+            own = self.place_block(features.take(rows[part]))
+            points[part], cells[part] = own.points, own.cells
+
+        for_each(place, row_blocks((len(rows), features.shape[1]), PIECE_BYTES))
+        return Placed(points, cells)
 
     def place_block(self, block: FloatArray) -> Placed:
         """Place rows (n, D) that are in memory."""
-        points = ((block - self.mean) / self.scale) @ self.components
-        near = points[:, :CELL_COMPONENTS]
-        cells = [_nearest(near, centres) for centres in self.centres]
-        return Placed(points, np.stack(cells, axis=1) if cells else np.empty((len(points), 0), int))
+        points = (block - self.mean) @ (self.components / self.scale[:, None])
+        return Placed(points, _nearest(points[:, :CELL_COMPONENTS], self.centres))
 
 
 def fit_structure(rows: FloatArray, rng: np.random.Generator) -> Structure:
@@ -112,6 +114,13 @@ def _components(standard: FloatArray, seed: int) -> FloatArray:
     return np.asarray(randomized_svd(standard, n_components, random_state=seed)[2].T)
 
 
-def _nearest(points: FloatArray, centres: FloatArray) -> IntArray:
-    distance = (centres**2).sum(axis=1) - 2 * points @ centres.T
-    return np.asarray(distance.argmin(axis=1))
+def _nearest(points: FloatArray, centres: tuple[FloatArray, ...]) -> IntArray:
+    """Return the number (n, S) of the nearest centre at each scale."""
+    cells = np.empty((len(points), len(centres)), dtype=np.intp)
+    if centres:
+        every = np.concatenate(centres)
+        distance = (every**2).sum(axis=1) - points @ (2 * every.T)
+        ends = np.cumsum([len(own) for own in centres])
+        for cell, own, end in zip(cells.T, centres, ends, strict=True):
+            distance[:, end - len(own) : end].argmin(axis=1, out=cell)
+    return cells

@@ -12,7 +12,7 @@ from sklearn.base import clone
 from w2s_data.compute.context import Compute
 from w2s_data.data.dataset import W2SDataset
 from w2s_data.data.weak import proba_of, proba_table
-from w2s_data.features.matrix import ArrayFeatures, FeatureMatrix, sampled
+from w2s_data.features.matrix import ArrayFeatures, FeatureMatrix, pieces, sampled
 from w2s_data.forecast.inputs import sampled_by_class
 from w2s_data.posterior import LabelPosterior
 from w2s_data.posterior.pooling import with_shares
@@ -22,6 +22,7 @@ from w2s_data.stages.graph import POSTERIOR
 from w2s_data.stages.label_shift import FoundLabelShift, find_label_shift, no_label_shift
 from w2s_data.stages.weak_labels import WeakLabels
 from w2s_data.utils.manifest import owner
+from w2s_data.utils.threads import for_each
 from w2s_data.utils.typing import FloatArray, IntArray
 from w2s_data.utils.votes import chance, votes
 
@@ -171,8 +172,12 @@ def _predict(
     posterior: LabelPosterior, strong: FeatureMatrix, weak_proba: FloatArray
 ) -> FloatArray:
     proba = np.empty((strong.shape[0], weak_proba.shape[-1]))
-    for rows, block in strong.blocks():
+
+    def predict(piece: tuple[slice, FloatArray]) -> None:
+        rows, block = piece  # by all models, while it is in a core's cache
         proba[rows] = posterior.predict_proba(block, weak_proba[rows])
+
+    for_each(predict, pieces(strong))
     return proba
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
@@ -44,11 +45,14 @@ def in_background(work: Callable[..., T], *args: Any) -> Future[T]:
     return started
 
 
-def for_each(work: Callable[[Part], None], parts: Iterable[Part]) -> None:
-    """Call a function with every part, on as many threads as BLAS uses.
+def for_each(
+    work: Callable[[Part], None], parts: Iterable[Part], *, most: int | None = None
+) -> None:
+    """Call a function with every part, on as many threads as BLAS uses, or on `most` of them.
 
     Inside, BLAS has one thread. Its own threads would share a product, and leave all that comes
     before and after it to one; and on busy cores they wait for each other at every product.
+    Parts are drawn from their iterator as they are needed, no more than one that waits.
 
     >>> done = []
     >>> for_each(done.append, range(4))
@@ -57,13 +61,39 @@ def for_each(work: Callable[[Part], None], parts: Iterable[Part]) -> None:
     """
     libraries = _libraries("torch" in sys.modules)
     threads = max((library["num_threads"] for library in libraries.info()), default=1)
+    threads = min(threads, most or threads)
     if threads == 1:
-        for part in parts:
-            work(part)
+        with one_thread():
+            for part in parts:
+                work(part)
         return
+    waiting: deque[Future[None]] = deque()
     with one_thread(), ThreadPoolExecutor(threads) as pool:
-        for _ in pool.map(work, parts):
-            pass  # raises what was raised on a thread
+        try:
+            for part in parts:
+                waiting.append(pool.submit(work, part))
+                if len(waiting) > threads:
+                    waiting.popleft().result()
+            for started in waiting:
+                started.result()  # raises what was raised on a thread
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def each_of(work: Callable[[Part], T], parts: Sequence[Part]) -> list[T]:
+    """Return what a function returns for each part, computed by `for_each`.
+
+    >>> each_of(abs, [-1, 2])
+    [1, 2]
+    """
+    found: dict[int, T] = {}
+
+    def keep(number: int) -> None:
+        found[number] = work(parts[number])
+
+    for_each(keep, range(len(parts)))
+    return [found[number] for number in range(len(parts))]
 
 
 @cache
