@@ -14,9 +14,8 @@ import copy
 import logging
 import operator
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -34,7 +33,7 @@ from w2s_data.features.matrix import DEFAULT_BLOCK_BYTES, ArrayFeatures, Feature
 from w2s_data.overlap.precision import Int8Products, Products, choose_precision
 from w2s_data.overlap.top_share import TopShare
 from w2s_data.overlap.transfer import device_blocks
-from w2s_data.utils.threads import one_torch_thread
+from w2s_data.utils.threads import for_each, one_torch_thread
 from w2s_data.utils.typing import BoolArray, FloatArray, IntArray
 from w2s_data.utils.validation import check_feature_block
 
@@ -113,35 +112,21 @@ def _align_on_cores(
     """Align the wanted rows, a step at a time on every core, while the next block is read."""
     import torch
 
-    # torch would share a product among the cores, and all that follows it in small pieces.
-    with one_torch_thread() as cores, ThreadPoolExecutor(cores) as pool:
-        lanes = SimpleQueue[_Aligner]()
-        for _ in range(cores):
-            lanes.put(aligner.with_own_buffers())
+    lanes = SimpleQueue[_Aligner]()
 
-        def work(block: FloatArray, part: IntArray, first: int) -> None:
-            lane = lanes.get()
-            try:
-                with torch.inference_mode():
-                    result[first + part] = lane(torch.as_tensor(block[part]))
-            finally:
-                lanes.put(lane)
-
-        computing: list[Future[None]] = []
+    def work(step: tuple[IntArray, torch.Tensor]) -> None:
+        numbers, points = step
         try:
-            for rows, block in features.blocks():
-                check_feature_block(block, np.arange(rows.start, rows.stop), NAME, nonzero=True)
-                chosen = np.flatnonzero(wanted[rows])
-                parts = [chosen[i : i + aligner.step] for i in range(0, len(chosen), aligner.step)]
-                before = computing  # of the last block: no more than two are held
-                computing = [pool.submit(work, block, part, rows.start) for part in parts]
-                for step in before:
-                    step.result()
-            for step in computing:
-                step.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+            lane = lanes.get_nowait()
+        except Empty:
+            lane = aligner.with_own_buffers()
+        with torch.inference_mode():
+            result[numbers] = lane(points)
+        lanes.put(lane)
+
+    # torch would share a product among the cores, and all that follows it in small pieces.
+    with one_torch_thread() as cores:
+        for_each(work, _one_by_one(features, wanted, aligner), threads=cores)
 
 
 def _one_by_one(

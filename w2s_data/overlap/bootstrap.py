@@ -15,7 +15,7 @@ from collections.abc import Callable
 import numpy as np
 
 from w2s_data.features.matrix import row_blocks
-from w2s_data.utils.threads import for_each
+from w2s_data.utils.threads import for_each, n_threads
 from w2s_data.utils.typing import AnyArray, FloatArray, IntArray
 
 # Change points of replicates are sought between this many runs of values: finer than the spread
@@ -122,7 +122,7 @@ class ThresholdBootstrap:
             rng = np.random.default_rng([self._seed, b])
             work(b, table[rng.integers(len(table), size=self._n, dtype=np.uint16)])
 
-        for_each(draw, range(self._n_replicates), most=MOST_AT_ONCE)
+        for_each(draw, range(self._n_replicates), threads=min(MOST_AT_ONCE, n_threads()))
 
 
 class _Cells:

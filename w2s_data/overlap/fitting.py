@@ -123,9 +123,8 @@ def fit_types(
     n_classes = proba.shape[1] if proba.shape[1] <= MOST_CLASSES else 1
     with one_thread():  # else last bits depend on the threads of BLAS
         reduction = _reduce(sample, confidence[rows], n_classes, rng)
-    if reduction is None:
-        return "the strong features are constant"
-    with one_thread():
+        if reduction is None:
+            return "the strong features are constant"
         points = reduction.points(sample, proba[rows], confidence[rows])
         fitted = _Fit(points, starts, _gold_points(reduction, gold))
     try:
@@ -215,10 +214,15 @@ class _Fit:
         # Halves, but of few points larger parts: they are to be like the whole.
         size = max(n // 2, min(LEAST_PART, 3 * n // 4))
         parts = [np.sort(part) for part in (order[:size], order[-size:])]
-        fits = each_of(lambda part: self._from_regions(kind, part, d), parts)
-        if any(fit.lost_a_type for fit in fits):  # two types, which any two parts may agree on
+
+        def types(part: IntArray) -> IntArray | None:
+            fit = self._from_regions(kind, part, d)
+            return None if fit.lost_a_type else _weighted(fit, points).argmax(axis=1)
+
+        one, other = each_of(types, parts)
+        if one is None or other is None:  # two types, which any two parts may agree on
             return 0.0
-        return _kappa(*(_weighted(fit, points).argmax(axis=1) for fit in fits))
+        return _kappa(one, other)
 
     def jackknife(
         self, members: tuple[Mixture, ...], rng: np.random.Generator

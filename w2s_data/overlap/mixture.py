@@ -390,7 +390,7 @@ def _log_gaussian(values: FloatArray, means: FloatArray, roots: FloatArray) -> F
 
 
 def _log(weights: FloatArray) -> FloatArray:
-    return np.log(weights + LEAST).astype(np.float32)
+    return np.asarray(np.log(weights + LEAST), dtype=np.float32)
 
 
 def _log_sum_exp(values: FloatArray, axis: int | tuple[int, ...]) -> FloatArray:

@@ -22,7 +22,7 @@ from w2s_data.shift.structure import MOST_FITTED, Placed, fit_structure
 from w2s_data.shift.typical import nearest_rows, typical_rows
 from w2s_data.utils.constants import LEVEL
 from w2s_data.utils.progress import progress as progress_bar
-from w2s_data.utils.threads import for_each
+from w2s_data.utils.threads import for_each, one_thread
 from w2s_data.utils.typing import FloatArray, IntArray, RandomState
 from w2s_data.utils.validation import check_generator, check_parameters, share, whole
 from w2s_data.utils.weighting import effective_size
@@ -165,9 +165,10 @@ class ShiftDetector(BaseEstimator):  # type: ignore[misc]
         samples = {name: sampled(rows, self.max_rows, rng) for name, rows in sets.items()}
         union = np.unique(np.concatenate([sample, *samples.values()]))
         fitted_on = sampled(union, MOST_FITTED, rng)
-        self.structures_ = {
-            name: fit_structure(view.take(fitted_on), rng) for name, view in views.items()
-        }
+        with one_thread():  # else last bits depend on the threads of BLAS
+            self.structures_ = {
+                name: fit_structure(view.take(fitted_on), rng) for name, view in views.items()
+            }
         placed = {name: self.structures_[name].place(view, union) for name, view in views.items()}
         compared = {name: names_of(name, views, views_of) for name in sets}
         pairs = []
@@ -238,7 +239,8 @@ class ShiftDetector(BaseEstimator):  # type: ignore[misc]
             comparisons.append(
                 Comparison(name, view, *sizes, auc, p_value, share, reference_share, alarm=False)
             )
-        ratio = DensityRatio().fit(list(placed.values()), list(scores.values()), sides)
+        with one_thread():
+            ratio = DensityRatio().fit(list(placed.values()), list(scores.values()), sides)
         main = next(iter(placed.values())).take(np.flatnonzero(sides.other))
         seed = int(rng.integers(2**31))
         return _Pair(name, tuple(comparisons), ratio, ratio.held_out_, sides, main, seed)

@@ -20,6 +20,12 @@ def one_thread() -> AbstractContextManager[Any]:
     return limits
 
 
+def n_threads() -> int:
+    """Return how many threads BLAS uses."""
+    libraries = _libraries("torch" in sys.modules)
+    return max((library["num_threads"] for library in libraries.info()), default=1)
+
+
 @contextmanager
 def one_torch_thread() -> Iterator[int]:
     """Limit torch to one thread, also on threads that start meanwhile; yield how many it had."""
@@ -46,9 +52,9 @@ def in_background(work: Callable[..., T], *args: Any) -> Future[T]:
 
 
 def for_each(
-    work: Callable[[Part], None], parts: Iterable[Part], *, most: int | None = None
+    work: Callable[[Part], None], parts: Iterable[Part], *, threads: int | None = None
 ) -> None:
-    """Call a function with every part, on as many threads as BLAS uses, or on `most` of them.
+    """Call a function with every part, on so many threads, by default as many as BLAS uses.
 
     Inside, BLAS has one thread. Its own threads would share a product, and leave all that comes
     before and after it to one; and on busy cores they wait for each other at every product.
@@ -59,9 +65,7 @@ def for_each(
     >>> sorted(done)
     [0, 1, 2, 3]
     """
-    libraries = _libraries("torch" in sys.modules)
-    threads = max((library["num_threads"] for library in libraries.info()), default=1)
-    threads = min(threads, most or threads)
+    threads = threads or n_threads()
     if threads == 1:
         with one_thread():
             for part in parts:

@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import pytest
 from sklearn.metrics import f1_score
+from threadpoolctl import threadpool_limits
 
 from w2s_data import OverlapDetector, Region
 from w2s_data.data.examples import digit_dominoes
@@ -34,6 +35,14 @@ class TestLevel:
         assert detector.types_.kind == "additive"
         assert detector.density_ == pytest.approx(density, abs=0.06)
         assert low <= density <= high
+
+    def test_results_are_the_same_bytes_for_any_number_of_threads(self):
+        found = []
+        for threads in (1, 3):
+            with threadpool_limits(threads, user_api="blas"):
+                _, detector = fitted(n=600, n_resamples=5)
+            found.append((detector.to_dict(), detector.types_.log_types.tobytes()))
+        assert found[0] == found[1]
 
     def test_a_clear_split_is_counted(self):
         _, detector = fitted("zero", 0.3)

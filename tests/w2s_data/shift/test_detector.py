@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_digits
+from sklearn.metrics import roc_auc_score
+from threadpoolctl import threadpool_limits
 
 from w2s_data.errors import FeatureError, InputError
 from w2s_data.shift import ShiftDetector
+from w2s_data.shift.measures import _auc_of_columns
 
 LABELLED, POOL = np.arange(200), np.arange(200, 1200)
 
@@ -239,3 +242,23 @@ def test_digits_through_another_channel_are_found():
         "new": True,
     }
     assert detector.comparisons_[1].auc.value > 0.99
+
+
+@pytest.mark.parametrize("n_values", [3, 10**6])  # with and without ties
+def test_auc_of_columns_is_that_of_each(n_values):
+    rng = np.random.default_rng(0)
+    scores = rng.integers(n_values, size=(300, 7)).astype(np.float32)
+    sides = rng.integers(2, size=scores.shape).astype(np.float32)
+    expected = [roc_auc_score(*pair) for pair in zip(sides.T, scores.T, strict=True)]
+    np.testing.assert_allclose(_auc_of_columns(scores, sides), expected, rtol=1e-12)
+
+
+def test_results_are_the_same_bytes_for_any_number_of_threads():
+    strong, weak = gaussian(4), gaussian(5, dimensions=3)
+    strong[POOL[:300]] += 1
+    found = []
+    for threads in (1, 3):
+        with threadpool_limits(threads, user_api="blas"):
+            detector = fitted(strong, weak)
+        found.append((detector.to_dict(), detector.weights_["pool"].tobytes()))
+    assert found[0] == found[1]

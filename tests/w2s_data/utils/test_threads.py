@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from w2s_data.utils.threads import for_each
+from w2s_data.utils.threads import each_of, for_each
 
 
 def blas_threads():
@@ -44,3 +44,27 @@ def test_the_first_error_in_order_is_raised(threads):
 
     with threadpool_limits(threads, user_api="blas"), pytest.raises(ValueError, match="2"):
         for_each(work, range(9))
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_parts_are_drawn_as_they_are_needed(threads):
+    drawn, done, ahead = [], [], []
+
+    def parts():
+        for part in range(60):
+            drawn.append(part)
+            yield part
+
+    def work(part):
+        ahead.append(len(drawn) - len(done))
+        done.append(part)
+
+    for_each(work, parts(), threads=threads)
+    assert sorted(done) == drawn
+    assert max(ahead) <= 2 * threads + 1
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_results_come_in_the_order_of_the_parts(threads):
+    with threadpool_limits(threads, user_api="blas"):
+        assert each_of(np.sqrt, [9.0, 4.0, 1.0]) == [3.0, 2.0, 1.0]
