@@ -278,7 +278,7 @@ class ShiftDetector(BaseEstimator):  # type: ignore[misc]
         compared = {name: [c.view for c in self.comparisons_ if c.name == name] for name in names}
         needed = {view for own in compared.values() for view in own}
         wanted = {view: features for view, features in views.items() if view in needed}
-        found = {name: np.empty(len(rows)) for name in names}
+        found: dict[str, FloatArray] = {name: np.empty(len(rows)) for name in names}
 
         def fill(part: slice) -> None:
             placed = {
