@@ -100,6 +100,8 @@ def distinct_names(values: pd.Series) -> tuple[IntArray, list[str]]:
     """Return the code (N,) of each row, -1 where missing, and the distinct values as strings."""
     try:
         codes, distinct = pd.factorize(values)  # each distinct value is converted once
+        if values.dtype == object and any(isinstance(value, tuple) for value in distinct):
+            raise TypeError("several names per row")
     except TypeError as error:
         raise ColumnError(
             f"column {values.name!r} must hold names or numbers; it holds lists or other objects"

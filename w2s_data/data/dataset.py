@@ -327,7 +327,8 @@ class W2SDataset:
             counts = ", ".join(f"{s} {len(self.rows(s))}" for s in SPLITS)
             weak = "weak_values" if self.is_regression else "weak_columns"
             missing = (
-                "put rows with a label into it"
+                "put rows with a label into it (equal items stay in one split, and split_sizes "
+                "says how many are assigned to it)"
                 if known.any()
                 else "name a column of gold labels with label=, or ready-made weak labels with "
                 f"{weak}="
@@ -346,14 +347,21 @@ class W2SDataset:
                 f"{rows(without)} of the labelled split have no label; put them into the pool"
             )
         # Neither a classifier nor a regression can be fitted to one of them.
-        held = np.unique((self.targets if self.is_regression else self.labels)[labelled])
+        truth = self.targets if self.is_regression else self.labels
+        held = np.unique(truth[labelled])
         if len(held) < 2:
             one = f"value {held[0]:g}"
             if not self.is_regression:
                 one = f"class {self.class_names[held[0]]!r}"
+            elsewhere = int((truth[known] != held[0]).sum())
+            do = (
+                f"put some of the {elsewhere:,} other gold rows into it, by split or split_sizes"
+                if elsewhere
+                else "label rows that differ"
+            )
             raise SplitError(
                 f"the labelled split holds the single {one} ({len(labelled)} rows); the teacher "
-                "needs two or more"
+                f"needs two or more: {do}"
             )
 
     @cached_property

@@ -167,7 +167,7 @@ class ValueGainResult:
             f"  {'':14}{'MSE':>10}{'R2':>8}   gain in MSE ({self.level:.0%})       PGR",
         ]
         lines += [
-            f"  {name:14}{own['mse'].value:>10.4g}{own['r2'].value:>8.3f}"
+            f"  {name:14}{own['mse'].value:>10.4g} {own['r2'].value:>7.3f}"
             for name in REFERENCES
             if (own := self.references[name])
         ]
@@ -176,7 +176,9 @@ class ValueGainResult:
             gain = f"{method.gain.value:+.3g} ({_limits(method.gain)})"
             pgr = "" if np.isnan(method.pgr.value) else f"{method.pgr.value:.2f}"
             letters = f"{method.rank_group:4}"
-            lines.append(f"  {method.name:14}{mse:>10.4g}{r2:>8.3f}   {gain:26} {pgr:>5} {letters}")
+            lines.append(
+                f"  {method.name:14}{mse:>10.4g} {r2:>7.3f}   {gain:26} {pgr:>5} {letters}"
+            )
         lines += [f"  {name}: {reason}" for name, reason in self.failures.items()]
         lines.append(f"  {self.sentence}")
         return "\n".join(line.rstrip() for line in lines)

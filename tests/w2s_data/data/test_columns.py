@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from w2s_data import load_dataset
-from w2s_data.data.columns import as_names, guess_kind
+from w2s_data.data.columns import as_names, distinct_names, guess_kind
 from w2s_data.data.meaning.classes import sort_class_names
 from w2s_data.errors import ColumnError, FeatureError, ProbabilityError
 
@@ -190,3 +190,9 @@ def test_texts_stored_as_bytes_are_texts():
 def test_lists_of_texts_are_refused():
     with pytest.raises(FeatureError, match="holds lists of texts in rows 0, 1; join each list"):
         load_dataset(pd.DataFrame({"text": [["a", "b"], ["c"]]}))
+
+
+def test_several_names_in_a_row_are_refused_as_tuples_too():
+    for several in ([["a", "b"], ["a"]], [("a", "b"), ("a",)]):
+        with pytest.raises(ColumnError, match="it holds lists or other objects"):
+            distinct_names(pd.Series(several, name="tags"))
