@@ -18,7 +18,8 @@ from w2s_data.utils.typing import BoolArray, FloatArray, IntArray
 Objective = Callable[[FloatArray, IntArray], tuple[FloatArray, FloatArray]]
 MEMORY = 10  # pairs of steps and changes of the gradient, as scipy keeps
 DECREASE = 1e-4  # of what the slope promises, below which a step is halved
-ROUNDING = 1e-13  # of a value: near the optimum it no longer shows whether a step was good
+# Of a value, in float64 and float32: near the optimum it no longer shows whether a step was good.
+ROUNDING, ROUNDING_32 = 1e-13, 1e-6
 SMALLEST_STEP = 1e-12  # below it, rounding is all that is left
 
 
@@ -31,7 +32,13 @@ class Minima:
     steps: IntArray
 
 
-def minimize_together(objective: Objective, start: FloatArray, max_iter: int, tol: float) -> Minima:
+def minimize_together(
+    objective: Objective,
+    start: FloatArray,
+    max_iter: int,
+    tol: float,
+    rounding: float = ROUNDING,
+) -> Minima:
     """Minimise L convex objectives from `start` (L, P), until no slope is above `tol`.
 
     >>> target = np.array([[1.0, 2.0], [3.0, -4.0]])
@@ -61,7 +68,7 @@ def minimize_together(objective: Objective, start: FloatArray, max_iter: int, to
         step = -length[:, None] * pairs.times(gradient)
         new_value, new_gradient = objective(at + step, active)
         promised = DECREASE * np.einsum("ap,ap->a", step, gradient)
-        good = new_value <= value + promised + ROUNDING * np.abs(value)
+        good = new_value <= value + promised + rounding * np.abs(value)
         moved = np.where(good[:, None], step, 0.0)
         pairs.add(done, moved, np.where(good[:, None], new_gradient - gradient, 0.0))
         at = at + moved

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from w2s_data.compute.device import free_bytes, resolve_device
 from w2s_data.features.matrix import row_blocks
-from w2s_data.probes.lbfgs import minimize_together
+from w2s_data.probes.lbfgs import ROUNDING, ROUNDING_32, minimize_together
 from w2s_data.utils.typing import FloatArray, IntArray
-
-if TYPE_CHECKING:
-    import torch
 
 # Wider than this, the D x D preconditioner costs more than the iterations it saves.
 MAX_PRECONDITIONED = 4096
+# Of the largest, in float64 and float32, which cannot tell less from none.
+LEAST_CURVATURE, LEAST_CURVATURE_32 = 1e-10, 1e-6
 FREE_SHARE = 2  # features take at most this part of a GPU's free memory: products need some too
 STREAMED_BYTES = 256 * 2**20  # of float64 features on the device at a time, where not all fit
 
@@ -46,6 +44,7 @@ class LogisticProblems:
 
     Targets are (L, n, C), or (L, n, 1) with the probability of the second of two classes; weights
     (L, n) sum to 1 in each problem. Its penalty is on weights of features times `columns` (L, D).
+    Products with features in float32 are computed in float32, for tolerances that this allows.
     """
 
     def __init__(
@@ -61,7 +60,16 @@ class LogisticProblems:
         self.n_outputs = targets.shape[2]
         self.fit_intercept = fit_intercept
         self.device = resolve_device(device)
-        self._place(self.device)
+        # Numpy has none of torch's overhead on small problems.
+        self.xp: Any = np
+        if self.device.type != "cpu":
+            import torch
+
+            self.xp = torch
+        single = features.dtype == np.float32 or self.device.type == "mps"
+        self._dtype = np.dtype(np.float32 if single else np.float64)
+        self._rounding = ROUNDING_32 if single else ROUNDING
+        self._least_curvature = LEAST_CURVATURE_32 if single else LEAST_CURVATURE
         # Rows last, so that sums over classes add whole rows of memory.
         rows = features, np.ascontiguousarray(targets.transpose(2, 0, 1)), weights
         self._resident = self._fits(len(targets))
@@ -71,17 +79,10 @@ class LogisticProblems:
         self._gram = self._curvature()
         self._last: Any = self._moved(np.zeros((len(targets), self.n_outputs, self.d + 1)))
 
-    def _place(self, device: torch.device) -> None:
-        """Choose the array library: numpy has none of torch's overhead on small problems."""
-        if device.type == "cpu":
-            self.xp: Any = np
-            self._moved: Callable[[FloatArray], Any] = np.asarray
-            return
-        import torch
-
-        dtype = torch.float32 if device.type == "mps" else torch.float64
-        self.xp = torch
-        self._moved = functools.partial(torch.tensor, dtype=dtype, device=device)
+    def _moved(self, array: FloatArray) -> Any:
+        """Return an array in the precision of the products, on the device."""
+        on_host = np.asarray(array, dtype=self._dtype)
+        return on_host if self.xp is np else self.xp.tensor(on_host, device=self.device)
 
     def _fits(self, n_problems: int) -> bool:
         """Return whether the device holds all rows."""
@@ -116,7 +117,7 @@ class LogisticProblems:
             return None, None
         identity = self._moved(np.eye(self.d))
         # Directions without variance keep a curvature, or the root would not exist.
-        floor = max(l2, 1e-10 * float(self._gram.diagonal().max()), 1e-300)
+        floor = max(l2, self._least_curvature * float(self._gram.diagonal().max()), 1e-300)
         root = self.xp.linalg.cholesky(self._gram + floor * identity)
         return root, self.xp.linalg.inv(root)
 
@@ -130,6 +131,7 @@ class LogisticProblems:
             self._back(start.reshape(n_problems, -1)),
             max_iter,
             tol,
+            self._rounding,
         )
         self._last = self._moved(found.parameters).reshape(start.shape)
         self._last[:, :, :-1] = _times(self._last[:, :, :-1], to_weights)

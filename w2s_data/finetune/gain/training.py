@@ -59,8 +59,8 @@ class Job:
 
     @property
     def labels(self) -> str:
-        """Name of the labels that it trains on: the weak ones, or some of its own."""
-        return self.name if self.is_reference or self.method.uses_gold else "weak labels"
+        """Name of the labels that its penalty is chosen for: the weak ones, or some of its own."""
+        return self.name if self.is_reference or self.method.own_targets else "weak labels"
 
 
 @dataclass(frozen=True)

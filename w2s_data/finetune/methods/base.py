@@ -59,6 +59,9 @@ class Method(Recipe, ABC):
     method that `uses_gold` labels finds them in `task.gold`, and is given the rows that have one.
     """
 
+    # Whether its `targets` are others than the weak labels of the pool.
+    own_targets: ClassVar[bool] = False
+
     @abstractmethod
     def fit(self, task: Task) -> Outcome:
         """Train on a task."""

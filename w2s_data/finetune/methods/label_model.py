@@ -45,6 +45,7 @@ class DawidSkene(Method):
     """
 
     name = "label_model"
+    own_targets = True
     constraints: ClassVar = {"strength": nonnegative}
 
     hard: bool = False

@@ -22,6 +22,7 @@ class LabelledOnly(Method):
 
     name = "labelled_only"
     uses_gold = True
+    own_targets = True
 
     def fit(self, task: Task) -> Outcome:
         """Train on a task."""

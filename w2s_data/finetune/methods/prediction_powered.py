@@ -57,6 +57,7 @@ class PredictionPowered(Method):
 
     name = "prediction_powered"
     uses_gold = True
+    own_targets = True
     constraints: ClassVar = {
         "power": one_of("auto") | between(0, 1),
         "folds": whole(2, MOST_FOLDS),

@@ -53,6 +53,7 @@ class Trust(Method):
 
     name = "trust"
     uses_gold = True
+    own_targets = True
     constraints: ClassVar = {
         "share": between(0, 1, closed="right"),
         "rounds": whole(1, MOST_ROUNDS),
