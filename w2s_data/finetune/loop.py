@@ -136,8 +136,10 @@ class Adam:
         self.n_steps += 1
         self.first.lerp_(gradient, 1 - BETA_1)
         self.second.mul_(BETA_2).addcmul_(gradient, gradient, value=1 - BETA_2)
-        size = self.second.sqrt().div_(math.sqrt(1 - BETA_2**self.n_steps)).add_(EPSILON)
-        self.weights.addcdiv_(self.first, size, value=-rate / (1 - BETA_1**self.n_steps))
+        # Without the division of every second moment by 1 - BETA_2^t.
+        spread = math.sqrt(1 - BETA_2**self.n_steps)
+        size = self.second.sqrt().add_(EPSILON * spread)
+        self.weights.addcdiv_(self.first, size, value=-rate * spread / (1 - BETA_1**self.n_steps))
 
 
 @dataclass(eq=False)

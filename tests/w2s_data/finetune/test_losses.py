@@ -8,6 +8,7 @@ import torch
 from scipy.integrate import quad
 from scipy.stats import beta, dirichlet
 
+from w2s_data.finetune import losses
 from w2s_data.finetune.losses import (
     adaptive_confidence_loss,
     confidence_loss,
@@ -215,3 +216,15 @@ def test_slopes_are_autograd_s(loss, arguments, n_classes):
     expected = loss(logits, target, *arguments)
     torch.testing.assert_close(losses, expected.detach())
     torch.testing.assert_close(slopes, gradient(expected, logits))
+
+
+@pytest.mark.parametrize("n_classes", CLASSES)
+def test_offsets_are_the_same_in_numpy_and_torch(n_classes):
+    generator = torch.Generator().manual_seed(2)
+    scores = torch.randn(3, n_classes, 40, generator=generator)
+    wanted = torch.full((3, n_classes, 1), 40 // n_classes)
+    wanted[0] = torch.tensor([40] + [0] * (n_classes - 1))[:, None]
+    found = losses._shifted(np, np.sort, scores.numpy(), wanted.numpy())
+    expected = losses._shifted(torch, lambda values: values.sort().values, scores, wanted)
+    assert found.dtype == np.float32
+    torch.testing.assert_close(torch.from_numpy(found), expected)

@@ -59,11 +59,13 @@ class HeadNetwork:
             self.basis = torch.nn.functional.pad(basis, (0, 1, 0, 1))
             self.basis[-1, -1] = 1
         self.validation = None if validation is None else self._seen(validation)
-        self.l2 = l2
         start = torch.as_tensor(initial, dtype=torch.float32, device=inputs.device)
         # Classes before features: the products of a batch take a sixth of the time.
         self.weights = start.mT.contiguous()  # (S, C, D + 1)
         self._kept = self.weights.clone()
+        # Of each weight; an addition to all but the intercepts alone would take twice as long.
+        self._penalties = self.weights.new_full((self.weights.shape[2],), l2)
+        self._penalties[-1] = 0
 
     def gather(self, rows: Tensor) -> Tensor:
         """Return features (S, B, D + 1) of pool rows (S, B)."""
@@ -79,7 +81,7 @@ class HeadNetwork:
 
     def penalise(self, gradient: Tensor) -> None:
         """Add the gradient of the penalty, which intercepts are free of."""
-        gradient[..., :-1].add_(self.weights[..., :-1], alpha=self.l2)
+        gradient.addcmul_(self.weights, self._penalties)
 
     def validation_logits(self) -> Tensor:
         """Compute logits (S, V, C) of the validation rows."""
