@@ -574,7 +574,7 @@ def test_a_penalty_is_chosen_once_for_the_same_labels_on_an_engine_too(
     methods = ("naive", "confidence", "stacked")
     here = world.measure(*methods, checkpoint=tmp_path / "a", l2=None)
     local = sorted(chosen)
-    assert len(local) == 4  # the ceiling, labelled_only, stacked, and all that learn weak labels
+    assert len(local) == 3  # the ceiling, labelled_only, and all that learn weak labels
     chosen.clear()
     there = world.measure(*methods, checkpoint=tmp_path / "b", engine=Elsewhere(), l2=None)
     assert sorted(chosen) == local
