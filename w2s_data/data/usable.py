@@ -45,7 +45,7 @@ def only_rows(dataset: W2SDataset, kept: IntArray) -> W2SDataset:
         ("pairs", "hold the same item twice") if paired else ("images", "cannot be decoded")
     )
     if len(kept) == 0:
-        raise EmptyDataError(f"none of the {len(dataset)} {kind} of {dataset.name!r} can be used")
+        raise EmptyDataError(f"all {len(dataset)} {kind} of {dataset.name!r} {fault}")
     skipped = np.setdiff1d(np.arange(len(dataset)), kept)
     named = rows(skipped) if paired else listing(dataset.ids[skipped], 5)
     note = f"warning: {len(skipped)} {kind} that {fault} were skipped: {named}"

@@ -113,8 +113,8 @@ class Choice:
         lead = difference_of(self.differences, self.advised, rival)
         text = (
             f"{ADVICE[self.advised]}: {own:.3f} against {self.accuracy(rival).value:.3f} "
-            f"{WITH[rival]}, {lead.value:+.3f} ({lead.level:.0%}: {lead.low:+.3f} to "
-            f"{lead.high:+.3f})"
+            f"{WITH[rival]}, {lead.value:+z.3f} ({lead.level:.0%}: {lead.low:+z.3f} to "
+            f"{lead.high:+z.3f})"
         )
         if self.advised != self.best:
             return f"{text}, not significantly less and cheaper"
@@ -134,7 +134,7 @@ class Choice:
         lead = self.lead
         text = (
             f"{WORDS[self.best]} is expected to be best, at {self.accuracy(self.best).value:.3f}, "
-            f"{lead.value:+.3f} ({lead.level:.0%} interval {lead.low:+.3f} to {lead.high:+.3f}) "
+            f"{lead.value:+z.3f} ({lead.level:.0%} interval {lead.low:+z.3f} to {lead.high:+z.3f}) "
             f"against {WORDS[following]}"
         )
         if self.advised != self.best:

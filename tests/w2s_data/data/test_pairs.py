@@ -161,7 +161,7 @@ def test_equal_items_have_no_order_and_are_left_out(table):
     bad = good[::-1].copy()
     bad[5] = good[5]
     assert "5" not in load(pd.DataFrame({"good": list(good), "bad": list(bad)})).ids
-    with pytest.raises(EmptyDataError, match="none of the 60 pairs of 'data' can be used"):
+    with pytest.raises(EmptyDataError, match="all 60 pairs of 'data' hold the same item twice"):
         load(table.assign(bad=table["good"]))
 
 

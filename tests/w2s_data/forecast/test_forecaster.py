@@ -655,3 +655,12 @@ def test_weights_must_fit_the_labelled_rows() -> None:
     task, weight, _ = shifted_task(3)
     with pytest.raises(InputError, match="gold_weight must have shape"):
         rule_forecast(task, weight[1:])
+
+
+def test_a_lead_of_nothing_has_no_minus():
+    values = {"teacher": 0.4, "gold": 0.6, "weak": 0.6, "both": 0.6}
+    accuracies = {name: Estimate(v, v - 0.1, v + 0.1, 0.95) for name, v in values.items()}
+    choice = compare(accuracies, np.full((4, 4), 0.05), 2.0, 0.95)
+    assert choice.advised == "gold"
+    assert "0.600 against 0.600 with weak labels alone, +0.000" in choice.advise()
+    assert "-0.000" not in choice.describe()
