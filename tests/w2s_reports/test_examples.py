@@ -153,8 +153,8 @@ def test_a_stronger_penalty_is_named_where_it_is_not_the_best_control(
     seal(run)
     [text] = [t for t in summarize(run)["gain"]["findings"] if "l2_x10" in t]
     assert text == (
-        "Beyond ten times the penalty (l2_x10) +6.0 points (+2.0 to +10.0) are left of what "
-        "confidence gains."
+        "confidence is +6.0 points (+2.0 to +10.0) above plain training with ten times the penalty "
+        "on the weights (l2_x10), which also trusts single weak labels less."
     )
 
 

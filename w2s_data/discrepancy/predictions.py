@@ -109,7 +109,8 @@ def reading(
             f"N = {N} is not above the break-even {break_even:.0f}: the student has no less "
             "variance than its teacher"
         )
-    text = f"the student keeps {risks.student / risks.teacher:.0%} of the teacher's variance"
+    kept = f"{risks.student / risks.teacher:.0%}"
+    text = f"the student keeps {kept} of the error that label noise causes its teacher"
     return f"{text}, but the interval includes d_sw = d_w, no gain" if high == d_w else text
 
 

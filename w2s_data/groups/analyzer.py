@@ -288,7 +288,10 @@ class GroupAnalyzer(BaseGroupAnalyzer):
         even = MINORITY / len(table)
         few = (table["eta_labelled_high"] < even) | (table["eta_pool_high"] < even)
         self.minority_ = table.index[few].tolist()
-        self.warnings_ = association_warnings(parts, self.level) if spans else []
+        discovered = self.discovery_ != "given"
+        self.warnings_ = (
+            association_warnings(parts, self.level, discovered=discovered) if spans else []
+        )
         if not spans:  # then group determines label by construction, and V would be 1
             self.association_["reason"] = "groups were discovered inside classes"
             for column in self.association_.columns.difference(["split", "labels", "n", "reason"]):

@@ -92,8 +92,9 @@ def _by_gaps(
         codes,
         pseudo,
         "gaps",
-        f"gaps split {len(clearest)} of {len(np.unique(pseudo))} pseudo-label classes (separation "
-        f"{span} standard deviations on held-out points; 3.5 needs no gap)",
+        f"the items of {len(clearest)} of {len(np.unique(pseudo))} weak labels fall into parts "
+        f"with a gap between them (whose means lie {span} standard deviations apart on held-out "
+        f"items; up to {EVENLY_SPREAD:.1f} need no gap)",
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,15 +15,19 @@ from w2s_data.utils.intervals import Estimate, tails
 MANY = 5  # names in a sentence; the tables hold all
 
 
-def association_warnings(parts: Mapping[tuple[str, str], Association], level: float) -> list[str]:
+def association_warnings(
+    parts: Mapping[tuple[str, str], Association], level: float, *, discovered: bool = False
+) -> list[str]:
     """Return a sentence for each kind of pool label whose association differs significantly.
 
     The comparison is by the interval of the difference in Cramér's V from the labelled set, which
-    is independent of the pool.
+    is independent of the pool. Groups that were `discovered` inside the classes of pseudo-labels go
+    together with these by construction: only gold labels are compared.
     """
     labelled = parts["labelled", "gold"]
     sentences = []
-    for kind, name in (("gold", "gold labels"), ("pseudo", "pseudo-labels")):
+    kinds = {"gold": "gold labels"} | ({} if discovered else {"pseudo": "pseudo-labels"})
+    for kind, name in kinds.items():
         pool = parts["pool", kind]
         if np.isnan(pool.cramers_v.value + labelled.cramers_v.value):
             continue
@@ -42,7 +45,7 @@ def association_warnings(parts: Mapping[tuple[str, str], Association], level: fl
 
 
 def _with_interval(estimate: Estimate) -> str:
-    return f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]"
+    return f"{estimate.value:.2f}, {estimate.low:.2f} to {estimate.high:.2f}"
 
 
 def group_reading(
@@ -51,14 +54,7 @@ def group_reading(
     """Summarize groups, minorities and weak spots in one or two sentences."""
     first = origin[0].upper() + origin[1:]
     if minority:
-        first_few = table.loc[minority[:MANY], ["eta_labelled", "eta_pool"]].to_dict("index")
-        shares = ", ".join(
-            f"{str(name)!r} ({_percent(row['eta_labelled'])} of the labelled set, "
-            f"{_percent(row['eta_pool'])} of the pool)"
-            for name, row in first_few.items()
-        )
-        more = f" and {len(minority) - MANY} more" if len(minority) > MANY else ""
-        first += f"; minorities: {shares}{more}"
+        first += f"; minorities: {listing([str(name) for name in minority], MANY)}"
     known = table[table["n_gold"] > 0]
     # Weighted by gold rows: the accuracy over all rows, not over groups.
     overall = (known["weak_accuracy"] * known["n_gold"]).sum() / max(1, known["n_gold"].sum())
@@ -67,8 +63,8 @@ def group_reading(
         row = worse.sort_values("weak_accuracy").iloc[0]
         first += (
             f"; the weak model is right less often in {str(row.name)!r} "
-            f"({row['weak_accuracy']:.2f} [{row['weak_accuracy_low']:.2f}, "
-            f"{row['weak_accuracy_high']:.2f}]) than overall ({overall:.2f})"
+            f"({row['weak_accuracy']:.1%}, interval {row['weak_accuracy_low']:.1%} to "
+            f"{row['weak_accuracy_high']:.1%}) than over all groups ({overall:.1%})"
         )
     silent = table.index[table["n_gold"] == 0].tolist()
     if silent and len(silent) < len(table):
@@ -77,7 +73,3 @@ def group_reading(
         first += "; without gold labels, accuracies are unknown"
     sentences = [first, *warnings[:1]]
     return ". ".join(sentence[0].upper() + sentence[1:] for sentence in sentences) + "."
-
-
-def _percent(share: float) -> str:
-    return "an unknown share" if math.isnan(share) else f"{share:.1%}"

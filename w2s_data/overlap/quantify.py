@@ -99,8 +99,8 @@ class TypeModel:
             return "the model leaves no point to one of the types"
         if self.agreement < LEAST_AGREEMENT:
             return (
-                f"two parts of the points find different types (kappa {self.agreement:.2f}, "
-                f"{LEAST_AGREEMENT:g} wanted)"
+                "models of two parts of the points disagree on which those are (Cohen's kappa "
+                f"{self.agreement:.2f}, at least {LEAST_AGREEMENT:g} wanted)"
             )
         if self.less_confident < LEAST_LESS_CONFIDENT:
             return (

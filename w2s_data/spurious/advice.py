@@ -8,6 +8,7 @@ from w2s_data.spurious.results import GroupPrediction, PredictedRisks
 from w2s_data.spurious.theory import ROUNDING
 from w2s_data.utils.intervals import Estimate
 
+LITTLE = "another share in the pool would change little"
 WORTHWHILE = 0.01  # part of the risk to save: re-weighting costs pool rows
 MENTIONED = 0.05  # chance of failing from which a part of the test is named with it
 # Mean squared difference of the covariances, in units of the covariance inside groups, from which
@@ -59,7 +60,7 @@ def _part(risks: PredictedRisks) -> str:
 
 def _remedy(best: GroupPrediction, saving: Estimate) -> str:
     if saving.value <= WORTHWHILE:
-        return "another share in the pool would change little"
+        return LITTLE
     gain = f"towards {best.eta_pool:.0%} (gain {best.average.relative_gain.value:+.0%})"
     if saving.low <= 0:
         return (

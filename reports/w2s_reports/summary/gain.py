@@ -223,10 +223,22 @@ def _findings(
         if (gained := best["gain"]["value"]) is not None and gained <= 0:
             text[0] += f" {best['name']} gains nothing over the teacher here."
         elif lead["low"] is not None and lead["low"] > 0:
-            text[0] += f" So {best['name']} is worth its effort here."
+            text[0] += f" {_beside_gold(best)}"
         else:
             text[0] += f" So take {control}, which is simpler, unless more seeds decide otherwise."
     return text + [sentence for sentence in left if sentence] + _of_groups(groups)
+
+
+def _beside_gold(best: Mapping[str, Any]) -> str:
+    """Say whether a method that leads its controls is worth it beside the gold labels alone."""
+    name, over = best["name"], best["over_labelled"]
+    if over["value"] is None or (over["low"] is not None and over["low"] > 0):
+        return f"So {name} is worth its effort here."
+    points = f"{signed(over['value'])} points"
+    if over["low"] is not None:
+        points += f", {format_interval(over, 'points')}"
+    does = "do better" if over["high"] is not None and over["high"] < 0 else "do as well"
+    return f"So what {name} adds to its control counts, but gold labels alone {does} ({points})."
 
 
 def _against_control(method: Mapping[str, Any]) -> str:
@@ -252,7 +264,10 @@ def _beyond_penalty(method: Mapping[str, Any]) -> str:
         return ""
     lead = leads[0]
     text = f"{signed(lead['value'])} points ({format_interval(lead, 'points')})"
-    return f"Beyond ten times the penalty (l2_x10) {text} are left of what {method['name']} gains."
+    return (
+        f"{method['name']} is {text} above plain training with ten times the penalty on the "
+        "weights (l2_x10), which also trusts single weak labels less."
+    )
 
 
 def _of_groups(groups: Sequence[Mapping[str, Any]]) -> list[str]:

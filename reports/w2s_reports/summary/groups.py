@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from w2s_data.spurious.advice import LITTLE
 from w2s_data.stages.graph import GROUPS, GROUPS_SUMMARY, SPURIOUS
 from w2s_reports.artefacts import Artefacts
 from w2s_reports.discovered import group_names, shown_name
@@ -151,6 +152,7 @@ def summarize_cost(
             {
                 "name": shown_name(names, row["group"]),
                 "text": named_by_content(str(row["advice"]), names),
+                "settled": LITTLE in str(row["advice"]),
             }
             for row in results["groups"]
         ],

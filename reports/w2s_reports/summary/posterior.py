@@ -102,8 +102,8 @@ def _reading(result: Mapping[str, Any]) -> str:
     if result["n_known"] == result["n_pool"]:
         return _counted(result)
     text = (
-        f"Joined with {count(result['n_gold'])} gold labels, the labels of the pool are expected "
-        f"to be right on {format_estimate(own)}"
+        f"Joined with the gold labels of {count(result['n_gold'])} different items, the labels of "
+        f"the pool are expected to be right on {format_estimate(own)}"
     )
     if weak["value"] is not None:
         text += f", the weak labels alone on {format_estimate(weak)}"
@@ -126,8 +126,10 @@ def _measured(result: Mapping[str, Any]) -> str:
     """Say how the accuracies were measured."""
     if result["accuracy_by"] == BY_POOL:
         return (
-            f"Measured on {count(result['n_known'])} items of the pool whose gold label is known "
-            "(prediction-powered inference)."
+            "Estimated for the whole pool from the "
+            f"{count(result['n_known'])} of its items whose gold label is known and from the "
+            "stated probabilities of all others (prediction-powered inference), so that these "
+            "numbers differ a little from those of the known items alone."
         )
     return "By the posterior's calibration on the held-out gold labels."
 

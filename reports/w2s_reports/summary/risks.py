@@ -94,8 +94,8 @@ def _of_chance(headline: Row | None) -> Iterator[dict[str, str]]:
         yield _risk(
             "blurs",
             "chance",
-            "the interval of the lead over the next option holds 0: chance may explain the lead, "
-            "and fresh items may put another option first",
+            "the lead over the next option may be chance (its interval holds 0), so that fresh "
+            "items may put another option first",
         )
 
 

@@ -24,6 +24,12 @@ VALUES = {
     "overlap": {"name": f"density found, {SAMPLING_ONLY}", "digits": None},
     "trust": {"name": "right labels", "digits": 0},
 }
+# Reward of an objective -> what it is, for readers of the page.
+REWARDS = {
+    "overlap density": "share of overlap points among what a source delivers",
+    "label consistency": "how far weak labels follow from strong features, from 0 to 1",
+    "trust": "how many weak labels are expected to be right",
+}
 ROUNDING = 1e-9  # of means of runs that bought the same
 SOURCE_NUMBERS = ("cost", "items", "spent", "set_aside", "probability_best", "recommended")
 
@@ -41,6 +47,7 @@ def summarize_selection(artefacts: Artefacts) -> dict[str, Any]:
         **{name: plain(result[name]) for name in NUMBERS},
         "ended": sentence(str(result["ended"])),
         "rows": rows,
+        "reward_means": REWARDS.get(str(result["reward"]), ""),
         "value": VALUES.get(str(result["objective"]), {"name": "objective", "digits": None}),
         "aside": _aside(rows, baselines),
         "baselines": baselines,
@@ -70,6 +77,15 @@ def _baseline(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _with_and_without(
+    baselines: Sequence[Mapping[str, Any]],
+) -> tuple[float, float] | None:
+    """Return the accuracy of a student with and without the items of stopped sources, if known."""
+    accuracy = {row["strategy"]: row["evaluated"]["value"] for row in baselines}
+    chosen, whole = accuracy.get("chosen"), accuracy.get("all bought")
+    return None if chosen is None or whole is None else (whole, chosen)
+
+
 def _aside(rows: Sequence[Mapping[str, Any]], baselines: Sequence[Mapping[str, Any]]) -> str:
     """Say how many items were set aside, and what a student would be with them."""
     aside = [row for row in rows if row["set_aside"]]
@@ -81,10 +97,9 @@ def _aside(rows: Sequence[Mapping[str, Any]], baselines: Sequence[Mapping[str, A
         f"{count(n)} items were bought before their source was stopped, and are set aside: "
         f"{listed}. They were paid for; a student is trained and compared without them."
     )
-    accuracy = {row["strategy"]: row["evaluated"]["value"] for row in baselines}
-    chosen, whole = accuracy.get("chosen"), accuracy.get("all bought")
-    if chosen is None or whole is None:
+    if (accuracies := _with_and_without(baselines)) is None:
         return text
+    whole, chosen = accuracies
     return f"{text} Its accuracy is {percent(chosen)}, with them it would be {percent(whole)}."
 
 
@@ -172,7 +187,10 @@ def _advice(baselines: Sequence[Mapping[str, Any]], result: Mapping[str, Any]) -
         )
     if standing == "below":
         return "Do not follow the selection of sources: a student of an even mixture is better."
-    rest = ", and leave out the sources that were stopped" if stopped else ""
+    whole, chosen = _with_and_without(baselines) or (0.0, 0.0)
+    # A student that is better with their items is no reason to leave them out.
+    leave = stopped and whole <= chosen
+    rest = ", and leave out the sources that were stopped" if leave else ""
     return (
         "The selection of sources was not clearly better than random choice: buy evenly or by "
         f"price{rest}."

@@ -183,8 +183,8 @@ def _who_lies_apart(more: Sequence[Row], fewer: Sequence[Row], density: float, n
         parts.append(f"{lead}: {named(fewer, spell)}")
     rest = n - len(more) - len(fewer)
     if rest:
-        others = "the other one" if rest == 1 else f"the other {rest}"
-        parts.append(f"{others} does not differ significantly")
+        others = "the other one does" if rest == 1 else f"the other {rest} do"
+        parts.append(f"{others} not differ significantly")
     return "; ".join(parts) + "."
 
 

@@ -143,8 +143,8 @@ def _reason(stage: Mapping[str, Any], kind: str) -> str:
             f"above {signed(TOLERANCES[kind])[1:]} points, so that the cheaper option is as good."
         )
     if differs(difference(stage, advised, other)):
-        return "The interval of the difference leaves out 0: the lead is more than chance explains."
-    return "The interval of the difference holds 0: the lead may be chance, and is the best guess."
+        return "The lead is more than chance explains: its interval leaves out 0."
+    return "The lead may be chance, as its interval holds 0: this is the best guess there is."
 
 
 def _gain_sentences(gain: Mapping[str, Any]) -> list[str]:
@@ -262,4 +262,5 @@ def _gain_check(forecast: Mapping[str, Any], gain: Mapping[str, Any]) -> str:
     where = "inside that interval"
     if not check["inside"]:
         where = "outside that interval: believe the measurement"
-    return f"{text}; {check['student']} gained {signed(check['measured'])}, {where}."
+    gained = f"the plain student ({check['student']}) gained {signed(check['measured'])}"
+    return f"{text}; {gained}, {where}."

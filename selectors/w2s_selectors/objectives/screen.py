@@ -132,8 +132,8 @@ class ScreenJudge(Judge):
         low, high = np.tanh(student_interval(z, error, np.inf, LEVEL))
         stopped = {
             int(k): f"its weak labels do not follow from the strong features: consistency "
-            f"{consistency.correlation[k]:.2f} [{low[k]:.2f}, {high[k]:.2f}] over {n[k]} points; "
-            f"the limit is {np.tanh(limit):.2f}, in Fisher's z half the sources' upper quartile"
+            f"{consistency.correlation[k]:.2f} ({low[k]:.2f} to {high[k]:.2f}) over {n[k]} points, "
+            f"and less than {np.tanh(limit):.2f}, about half of what the better sources have"
             for k in np.flatnonzero(stop)
         }
         gains = None

@@ -22,6 +22,7 @@ from w2s_data.errors import (
 )
 from w2s_data.groups import GroupAnalyzer, point_table
 from w2s_data.groups.association import associate
+from w2s_data.groups.reading import association_warnings
 from w2s_data.utils.intervals import wilson_interval
 
 
@@ -118,7 +119,9 @@ class TestTables:
         assert "less often" not in fit(data).reading_
         wrong = data["groups"] == "g1"
         data["weak_proba"][wrong] = np.eye(2)[1 - data["labels"][wrong]]
-        assert "the weak model is right less often in 'g1' (0.00 [0.00," in fit(data).reading_
+        assert (
+            "the weak model is right less often in 'g1' (0.0%, interval 0.0%" in fit(data).reading_
+        )
 
     def test_student(self, data):
         data["student_proba"] = np.eye(2)[data["labels"]]
@@ -242,6 +245,16 @@ class TestAssociation:
         found = associate(codes, codes, 0.95, rng)
         assert found.cramers_v.value == pytest.approx(1)
         assert found.nmi.value == pytest.approx(1, abs=0.02)
+
+    def test_discovered_groups_are_not_held_against_the_labels_they_were_found_in(self, rng):
+        codes, chance = rng.integers(2, size=(2, 400))
+        parts = {
+            ("labelled", "gold"): associate(codes, chance, 0.95, rng),
+            ("pool", "gold"): associate(codes, chance, 0.95, rng),
+            ("pool", "pseudo"): associate(codes, codes, 0.95, rng),
+        }
+        assert "pseudo-labels" in association_warnings(parts, 0.95)[0]
+        assert association_warnings(parts, 0.95, discovered=True) == []
 
     def test_warns_where_labelled_and_pool_differ(self, rng, data):
         labelled = data["splits"] == "labelled"
