@@ -248,12 +248,12 @@ def _page(summary: Mapping[str, Any], sections: Sequence[str], drawing: Drawing)
         hashes=[_csp_hash(plotly), _csp_hash(script)],
         blocks={
             "figures": Markup(
-                compact_json({name: figure.spec() for name, figure in figures.items()})
+                packed(compact_json({name: figure.spec() for name, figure in figures.items()}))
             ),
-            "points": Markup(compact_json(drawing.points)),
+            "points": Markup(packed(compact_json(drawing.points))),
             "light": Markup(compact_json(tokens(0))),
-            "plotly": Markup(_packed(plotly)),
-            "summary": Markup(printable_json(compact_json(jsonable(summary)))),
+            "plotly": Markup(_packed_once(plotly)),
+            "summary": Markup(packed(printable_json(compact_json(jsonable(summary))))),
         },
     )
 
@@ -261,7 +261,7 @@ def _page(summary: Mapping[str, Any], sections: Sequence[str], drawing: Drawing)
 def _script(names: Sequence[str]) -> str:
     """Join the page's own scripts: they share one scope, which nothing else on the page sees."""
     parts = "".join(_asset(f"js/{name}.js") for name in names)
-    return f'"use strict";\n(() => {{\n{parts}}})();\n'
+    return f'"use strict";\n(async () => {{\n{parts}}})();\n'
 
 
 def _asset(name: str) -> str:
@@ -279,10 +279,12 @@ def _script_safe(text: str) -> str:
     return text.replace("<", "\\u003c")
 
 
-@functools.cache
-def _packed(text: str) -> str:
+def packed(text: str) -> str:
     """Return a text packed by gzip, in base64; the same bytes every time."""
     return base64.b64encode(gzip.compress(text.encode("utf-8"), mtime=0)).decode()
+
+
+_packed_once = functools.cache(packed)  # of plotly.js, which takes a quarter of a second
 
 
 def _csp_hash(script: str) -> str:

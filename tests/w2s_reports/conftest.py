@@ -51,6 +51,7 @@ class RunSpec:
     warnings: tuple[str, ...] = ()
     stages: tuple[str, ...] = ()
     umap: bool = True
+    photographs: bool = False  # instead of tiny scans
     posterior: bool = True
     shift: bool | None = False  # whether there is an alarm; None leaves the file out
     seed: int = 0
@@ -222,6 +223,8 @@ def _posterior(
 
 def _item(spec: RunSpec, rng: np.random.Generator, i: int) -> Any:
     if spec.kind == "image":
+        if spec.photographs:
+            return _photograph(rng)
         image = Image.new("L", (28, 28), 0)
         ImageDraw.Draw(image).ellipse(sorted(rng.integers(2, 26, 4).tolist()), fill=200)
         buffer = io.BytesIO()
@@ -229,6 +232,16 @@ def _item(spec: RunSpec, rng: np.random.Generator, i: int) -> Any:
         return b"no picture" if i == 5 else buffer.getvalue()
     words = " ".join(rng.choice(WORDS, rng.integers(4, 30)))
     return f"{HOSTILE}{words}" if spec.hostile else words
+
+
+def _photograph(rng: np.random.Generator) -> bytes:
+    """Coloured patches with some grain, which take as many bytes as a real photograph."""
+    patches = Image.fromarray(rng.integers(0, 255, (12, 12, 3), dtype=np.uint8))
+    image = np.asarray(patches.resize((96, 96)), dtype=np.float64)
+    grain = rng.normal(0, 12, image.shape)
+    buffer = io.BytesIO()
+    Image.fromarray(np.clip(image + grain, 0, 255).astype(np.uint8)).save(buffer, "JPEG")
+    return buffer.getvalue()
 
 
 def _slices(scores: pd.DataFrame, column: str) -> list[dict[str, Any]]:

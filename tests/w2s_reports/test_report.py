@@ -11,14 +11,17 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.w2s_reports.conftest import SECTIONS
+from tests.w2s_reports.later_stages import STAGES
 from w2s_data.errors import InputError
 from w2s_reports import build_report
 from w2s_reports.axes import scale
 from w2s_reports.formats import format_interval, percent
 from w2s_reports.report import POINTS_BYTES
+from w2s_reports.summary.examples import shown_rows
 
 MakeRun = Callable[..., Path]
 MEGABYTE = 1_000_000
@@ -59,7 +62,7 @@ def test_every_shape_of_run_has_every_section(
         assert f">{title}</h2>" in page
     assert ("--source COLUMN" in page) == (not sources)
     shown = re.sub(r"<script[^>]*>.*?</script>", "", page, flags=re.S)
-    assert ("data:image/png;base64," in shown) == (kind == "image")
+    assert ("data:image/webp;base64," in shown) == (kind == "image")
     assert "None" not in shown
 
 
@@ -98,6 +101,17 @@ def test_hostile_text_is_escaped(synthetic_run: MakeRun) -> None:
     assert "<img src=x" not in page
     # A script, a packed one, four data blocks: nothing in the data opened or closed another.
     assert len(re.findall(r"<script[ >]", page)) == len(re.findall(r"</script>", page)) == 6
+
+
+@pytest.mark.slow
+def test_a_page_of_1500_photographs_stays_under_three_megabytes(synthetic_run: MakeRun) -> None:
+    run = synthetic_run(kind="image", photographs=True, n=2_250, stages=(*STAGES, "projection"))
+    report = build_report(run)
+    assert report.summary["data"]["n_scored"] == 1_500
+    assert (run / "report.html").stat().st_size < 3 * MEGABYTE
+    # Every card has a picture, and every third point at least.
+    assert len(report.drawing.images) == len(shown_rows(report.summary["examples"]))
+    assert np.mean([uri is not None for uri in report.drawing.points["image"]]) > 1 / 3
 
 
 @pytest.mark.slow

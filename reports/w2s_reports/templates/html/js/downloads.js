@@ -50,13 +50,13 @@ const csv = () => {
 document.getElementById("download-scores")?.addEventListener("click", () => {
   save("scores.csv", "text/csv", csv());
 });
-document.getElementById("download-summary").addEventListener("click", () => {
-  const summary = JSON.stringify(read("data-summary"), null, 2);
+document.getElementById("download-summary").addEventListener("click", async () => {
+  const summary = JSON.stringify(await read("data-summary"), null, 2);
   save("summary.json", "application/json", summary + "\n");
 });
 for (const button of document.querySelectorAll("[data-table]"))
-  button.addEventListener("click", () => {
+  button.addEventListener("click", async () => {
     const path = button.dataset.table;
-    const records = path.split(".").reduce((value, key) => value[key], read("data-summary"));
+    const records = path.split(".").reduce((value, key) => value[key], await read("data-summary"));
     save(path.replaceAll(".", "-") + ".csv", "text/csv", tableCsv(records));
   });

@@ -38,22 +38,26 @@ const near = new IntersectionObserver(
   { rootMargin: "400px" },
 );
 
-// plotly.js is packed, since it would be nine tenths of the page. The page's security policy knows
-// the text that comes out.
-const unpack = async (packed) => {
-  const bytes = Uint8Array.from(atob(packed.textContent), (c) => c.charCodeAt(0));
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+// The page's security policy knows the text of plotly.js that comes out.
+const loadPlotly = async () => {
   const script = document.createElement("script");
-  script.textContent = await new Response(stream).text();
+  script.textContent = await unpacked("data-plotly");
   document.head.append(script);
 };
-const packed = document.getElementById("data-plotly");
-const ready = packed ? unpack(packed) : Promise.resolve();
+const ready = document.getElementById("data-plotly") ? loadPlotly() : Promise.resolve();
 ready.then(() => areas.forEach((area) => near.observe(area)));
 
-// Paper is narrower than the screen.
+// Paper is narrower than the screen, and nothing on it can be opened: it shows what is folded, but
+// for what is of no use there.
 const PAPER_WIDTH = { pair: 320, full: 660 };
-window.addEventListener("beforeprint", () =>
-  window.Plotly && areas.forEach((a) => draw(a, a.closest(".pair") ? PAPER_WIDTH.pair : PAPER_WIDTH.full)),
-);
-window.addEventListener("afterprint", redraw);
+let unfolded = [];
+window.addEventListener("beforeprint", () => {
+  unfolded = [...document.querySelectorAll("details:not([open], .screen)")];
+  for (const part of unfolded) part.open = true;
+  if (!window.Plotly) return;
+  areas.forEach((a) => draw(a, a.closest(".pair") ? PAPER_WIDTH.pair : PAPER_WIDTH.full));
+});
+window.addEventListener("afterprint", () => {
+  for (const part of unfolded) part.open = false;
+  redraw();
+});
