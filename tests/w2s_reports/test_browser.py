@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -230,7 +231,7 @@ def test_pointing_at_a_point_shows_its_item(
         assert "margin" in shown
         assert "weak label" in shown
         if kind == "image":
-            assert page.locator("#hovercard img").get_attribute("src").startswith("data:image/png")
+            assert page.locator("#hovercard img").get_attribute("src").startswith("data:image/webp")
         else:
             assert len(page.locator("#hovercard .quote").inner_text().split()) >= 4
         page.keyboard.press("Escape")
@@ -445,11 +446,12 @@ def test_filters_and_search_go_together(browser: Any, synthetic_run: MakeRun) ->
         sources = shown.evaluate_all("cs => cs.map(c => c.dataset.source)")
         assert sources
         assert set(sources) == {"web"}
-        found, of, total, *what = status.inner_text().split()
-        assert (of, what) == ("of", ["disagreements", "match"])
+        found, total = re.fullmatch(
+            r"(\d+) of the (\d+) disagreements listed here match", status.inner_text()
+        ).groups()
         assert 0 < int(found) < int(total)
         page.click("#tab-twins")
-        assert "pairs match" in status.inner_text()
+        assert "pairs listed here match" in status.inner_text()
         page.fill("#search", "no such words")
         assert status.inner_text().startswith("0 of ")
         page.select_option("#filter-source", "")
@@ -501,8 +503,37 @@ def test_pairs_show_both_texts_under_the_pointer(browser: Any, synthetic_run: Ma
         assert page.locator("#filter-label").count() == 0
 
 
+def test_a_search_among_wrong_labels_covers_all_of_them(
+    browser: Any, synthetic_run: MakeRun
+) -> None:
+    run = synthetic_run(stages=("gain",))
+    scores = pd.read_parquet(run / "scores.parquet").query("split == 'pool'")
+    trust = pd.read_parquet(run / "posterior.parquet").set_index("id")["trust"]
+    scores = scores.assign(trust=trust.loc[scores["id"]].to_numpy())
+    wrong = scores.query("trust < 0.5 and source == 'web'").sort_values("trust", kind="stable")
+    with opened(browser, report_path(run)) as page:
+        page.click("#tab-doubtful")
+        listed = page.locator("#panel-doubtful .listed .card:visible").count()
+        page.select_option("#filter-source", "web")
+        shown = page.locator("#panel-doubtful .found .card")
+        assert page.locator("#search-status").inner_text().startswith(f"{len(wrong)} match")
+        assert shown.count() == min(len(wrong), 24)
+        assert f"trust {wrong['trust'].iloc[0]:.2f}" in shown.first.inner_text()
+        page.select_option("#filter-source", "")
+        assert page.locator("#panel-doubtful .listed .card:visible").count() == listed
+        assert shown.count() == 0
+
+
 def test_paper_shows_every_part(browser: Any, synthetic_run: MakeRun) -> None:
     with opened(browser, report_path(synthetic_run(stages=("gain", "groups")))) as page:
         page.emulate_media(media="print")
         assert visible(page, "#examples .panel") == 4
         assert visible(page, "#examples .tabs") == 0
+        # Nothing can be opened on paper: it shows what is folded, and the screen has its own again.
+        closed = "document.querySelectorAll('details:not([open], .screen)').length"
+        page.locator("details").evaluate_all("all => all.forEach(one => (one.open = false))")
+        assert page.evaluate(closed) > 0
+        page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+        assert page.evaluate(closed) == 0
+        page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+        assert page.evaluate(closed) > 0

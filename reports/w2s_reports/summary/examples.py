@@ -123,12 +123,14 @@ def find_duplicates(artefacts: Artefacts) -> dict[str, Any]:
     known = table["id_a"].astype(str).isin(row_of.index) & table["id_b"].astype(str).isin(
         row_of.index
     )
-    shown = table[known].head(PAIRS_SHOWN)
+    pairs = _folded(artefacts, table[known], row_of)
+    shown = pairs.head(PAIRS_SHOWN)
     return {
         "hint": None,
         "threshold": plain(result["duplicate_threshold"]),
         "reading": _reading(counts, result["duplicate_threshold"]),
         "n_pairs": int(counts["n_pairs"]),
+        "n_folded": len(pairs),
         "n_leaking": int(counts["n_leaking"]),
         "n_labels_differ": int(counts["n_labels_differ"]),
         "pairs": [
@@ -142,6 +144,16 @@ def find_duplicates(artefacts: Artefacts) -> dict[str, Any]:
             for pair in shown.to_dict("records")
         ],
     }
+
+
+def _folded(artefacts: Artefacts, table: pd.DataFrame, row_of: pd.Series[Any]) -> pd.DataFrame:
+    """Leave one pair of items that all repeat one, and all pairs that have to be looked at."""
+    alike = artefacts.scores.get("alike")
+    if alike is None:
+        return table
+    origin = alike.loc[row_of[table["id_a"].astype(str)]].to_numpy()
+    notable = (table["leaks"] | table["labels_differ"]).to_numpy(bool)
+    return table[notable | ~pd.Series(origin).duplicated().to_numpy()]
 
 
 def _reading(counts: dict[str, Any], threshold: float) -> str:

@@ -71,12 +71,18 @@ def find_doubtful(artefacts: Artefacts) -> dict[str, Any]:
     """List the weak labels of the pool that are more probably wrong than right, worst first."""
     scored = artefacts.scored()
     if "trust" not in scored or not scored["trust"].notna().any():
-        return {"hint": summarize_posterior(artefacts)["hint"] or AGAIN, "n": 0, "items": []}
+        return {
+            "hint": summarize_posterior(artefacts)["hint"] or AGAIN,
+            "n": 0,
+            "below": DOUBTFUL,
+            "items": [],
+        }
     doubtful = scored.loc[scored["trust"] < DOUBTFUL]
     order = doubtful["trust"].sort_values(kind="stable").index
     return {
         "hint": None,
         "n": len(doubtful),
+        "below": DOUBTFUL,
         "reading": _of_doubtful(doubtful, len(scored)),
         "items": shown_once(artefacts, order, DOUBTFUL_SHOWN),
     }

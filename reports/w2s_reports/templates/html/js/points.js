@@ -19,6 +19,7 @@ const describe = (i) => ({
   facts: [
     [points.weak_range ? "gold" : "label", points.rejected ? null : coded("label", i)],
     [points.weak_range ? "weak value" : "weak label", points.rejected ? preferred(i) : coded("weak_label", i)],
+    ["should be", coded("should_be", i)],
     ["trust", points.trust && points.trust[i] !== null ? points.trust[i].toFixed(2) : null],
     ["source", coded("source", i)],
     [coded("group", i)?.startsWith("group ") ? "" : "group", coded("group", i)],

@@ -3,12 +3,10 @@
   const PAGE = 24;
   const search = document.getElementById("search");
   const filters = [...document.querySelectorAll("[data-filter]")];
-  const results = document.getElementById("results");
-  const telling = document.getElementById("telling");
   const status = document.getElementById("search-status");
   const pages = new Map(exampleTabs.map((tab) => [tab, 1]));
   // A search goes over all points, unless the reader chose a list to search in.
-  const everything = exampleTabs.find((tab) => examplePanel(tab).contains(results));
+  const everything = exampleTabs.find((tab) => examplePanel(tab).id === "panel-telling");
   let chosen = false;
   const choose = (tab) => {
     chosen = true;
@@ -29,20 +27,23 @@
   const entryFits = (entry) =>
     (entry.matches(".card") ? [entry] : [...entry.querySelectorAll(".card")]).some(cardFits) &&
     holds(entry.textContent.toLowerCase());
-  const findPoints = (asked, more) => {
-    results.hidden = !asked;
-    telling.hidden = asked;
-    more.hidden = true;
-    if (!asked) return results.replaceChildren();
+  // Points of a panel: those below its limit of trust, the least trusted first, or all of them.
+  const pointsOf = ({ dataset: { below } }) => {
+    const all = points.id.map((_, i) => i);
+    if (!below) return all;
+    const few = all.filter((i) => points.trust[i] !== null && points.trust[i] < below);
+    return few.sort((a, b) => points.trust[a] - points.trust[b]);
+  };
+  const findPoints = (panel, more) => {
     haystack ??= points.id.map((id, i) =>
       [id, points.text?.[i], points.rejected?.[i], coded("region", i), coded("label", i)]
         .concat([coded("weak_label", i), coded("source", i), coded("group", i)])
         .join("\u0000")
         .toLowerCase(),
     );
-    const found = points.id.map((_, i) => i).filter(pointFits);
+    const found = pointsOf(panel).filter(pointFits);
     const limit = PAGE * pages.get(chosenTab());
-    results.replaceChildren(...found.slice(0, limit).map(card));
+    panel.querySelector(".found").replaceChildren(...found.slice(0, limit).map(card));
     more.hidden = found.length <= limit;
     status.textContent =
       (found.length === 1 ? "1 match" : many(found.length, "matches")) +
@@ -52,12 +53,19 @@
     const tab = chosenTab();
     const panel = examplePanel(tab);
     const more = panel.querySelector(".more");
+    const place = panel.querySelector(".found");
     const asked = words().length + wanted().length > 0;
     status.textContent = "";
-    if (panel.contains(results)) return findPoints(asked, more);
+    if (place) {
+      place.hidden = !asked;
+      panel.querySelector(".listed").hidden = asked;
+      if (asked) return findPoints(panel, more);
+      place.replaceChildren();
+    }
     if (!more) return;
     const { found, all } = showPages(panel, pages.get(tab), entryFits);
-    if (asked) status.textContent = found + " of " + all + " " + panel.dataset.what + " match";
+    if (asked)
+      status.textContent = found + " of the " + all + " " + panel.dataset.what + " listed here match";
   };
   const ask = () => {
     if (!chosen) chooseTab(everything);
