@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from typing import TYPE_CHECKING, Any
 
 from w2s_data.compute.context import Compute
@@ -14,6 +15,8 @@ from w2s_data.stages.gain_settings import GainSettings, TuningSettings
 
 if TYPE_CHECKING:
     from w2s_data.data.dataset import W2SDataset
+
+logger = logging.getLogger("w2s_data")
 
 # Names that the settings of a training have for them.
 RENAMED = {"student_l2": "l2"}
@@ -74,8 +77,14 @@ def training_settings(
 def loss_curves(compute: Compute) -> tuple[Callback, ...]:
     """Return the callbacks that send the loss of every epoch to the trackers, if there are any."""
     tracking = compute.tracking
+    if not tracking:
+        return ()
     # Trackers cannot be sent to other processes.
-    if not tracking or compute.engine.name != "local" or n_processes() > 1:
+    if compute.engine.name != "local" or n_processes() > 1:
+        logger.warning(
+            "losses of trainings in other processes do not reach %s; the numbers of stages do",
+            " and ".join(tracking.trackers),
+        )
         return ()
 
     def send(end: EpochEnd) -> None:

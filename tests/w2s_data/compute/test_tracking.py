@@ -12,6 +12,7 @@ import pytest
 from w2s_data import audit
 from w2s_data.compute.tracking import start_trackers
 from w2s_data.errors import InputError, MissingExtraError
+from w2s_data.stages.tuning import loss_curves
 
 
 @pytest.fixture
@@ -60,6 +61,16 @@ def test_losses_and_results_of_an_audit_arrive(wandb, tmp_path):
     assert found["score/density_low"] == density["low"]
     (student,) = run.read_summary("gain.json")["students"]
     assert found["gain/naive/gains/accuracy"] == student["gains"]["accuracy"]["value"]
+
+
+@pytest.mark.usefixtures("wandb")
+def test_losses_of_other_processes_are_said_to_be_missing(tmp_path, caplog):
+    engine = SimpleNamespace(name="ray")
+    with start_trackers(["wandb"], tmp_path) as tracking, caplog.at_level(logging.WARNING):
+        assert loss_curves(SimpleNamespace(tracking=tracking, engine=engine)) == ()
+    (message,) = caplog.messages
+    assert message.startswith("losses of trainings in other processes do not reach wandb")
+    assert loss_curves(SimpleNamespace(tracking=None, engine=engine)) == ()
 
 
 def test_names_are_those_that_every_tracker_takes(wandb, tmp_path):
