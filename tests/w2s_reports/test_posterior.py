@@ -44,7 +44,9 @@ def test_the_section_compares_labels_and_names_the_doubtful(synthetic_run: MakeR
         assert "for pool items like the gold ones" in text
     assert "Most weight has gold labels (0.70)" in page
     terminal = render(report.summary, "terminal", ["overlap"])
-    assert "Label posterior: Joined with 60 gold labels" in terminal
+    assert "Label posterior: Joined with the gold labels of 60 different items" in " ".join(
+        terminal.split()
+    )
 
 
 def test_the_section_says_how_accuracies_were_measured(synthetic_run: MakeRun) -> None:
@@ -57,7 +59,7 @@ def test_the_section_says_how_accuracies_were_measured(synthetic_run: MakeRun) -
     each = {"value": 0.7, "low": 0.65, "high": 0.75, "level": 0.95}
     rewrite(run, accuracy_by="pool labels", n_known=40, teacher_accuracies={"a": each, "b": each})
     markdown = " ".join(build_report(run).to_markdown().split())
-    assert "Measured on 40 items of the pool whose gold label is known" in markdown
+    assert "from the 40 of its items whose gold label is known" in markdown
     assert "are a random sample of it" in markdown
     assert "| b | 70.0% (65.0–75.0%) |" in markdown
 
@@ -146,7 +148,8 @@ def test_filters_show_points_of_one_level_of_trust(browser: Any, synthetic_run: 
         page.click("#tab-doubtful")
         assert page.locator("#panel-doubtful .card:visible").count() == 0
         page.select_option("#filter-trust_level", "below 0.5")
-        assert page.locator("#panel-doubtful .card:visible").count() == 6
+        few = int((trust < 0.5).sum())
+        assert page.locator("#panel-doubtful .card:visible").count() == min(few, 24)
         page.check("input[name=map-colour][value=trust_level]", force=True)
         assert page.locator("div.legend[data-colour=trust_level]").is_visible()
 

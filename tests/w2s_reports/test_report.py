@@ -109,9 +109,9 @@ def test_a_page_of_1500_photographs_stays_under_three_megabytes(synthetic_run: M
     report = build_report(run)
     assert report.summary["data"]["n_scored"] == 1_500
     assert (run / "report.html").stat().st_size < 3 * MEGABYTE
-    # Every card has a picture, and every third point at least.
+    # Every card has a picture, and every fourth point at least, though grain takes much room.
     assert len(report.drawing.images) == len(shown_rows(report.summary["examples"]))
-    assert np.mean([uri is not None for uri in report.drawing.points["image"]]) > 1 / 3
+    assert np.mean([uri is not None for uri in report.drawing.points["image"]]) > 1 / 4
 
 
 @pytest.mark.slow
