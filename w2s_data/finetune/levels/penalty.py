@@ -13,6 +13,7 @@ from w2s_data.compute.device import or_on_cpu
 from w2s_data.features.matrix import ArrayFeatures, as_feature_matrix, sampled
 from w2s_data.finetune.levels.inputs import feature_scaling
 from w2s_data.probes.linear import stratified_folds
+from w2s_data.probes.path import excess, follow
 from w2s_data.probes.solvers import LogisticProblems
 from w2s_data.utils.typing import BoolArray, FloatArray, IntArray, RandomState
 from w2s_data.utils.validation import check_generator, check_proba, check_same_length
@@ -22,9 +23,6 @@ from w2s_data.utils.votes import abstains
 PENALTIES = tuple(float(value) for value in 10.0 ** np.arange(0, -4.5, -0.5))
 MOST_ROWS = 5_000  # more would sharpen the choice by less than a step of the grid
 FOLDS = 3
-# Below the best by this many standard errors, weaker penalties are not tried: the held-out loss
-# has one minimum, and beyond it every step of the grid costs as much as the ones before.
-HOPELESS = 2.0
 # Of the gradient, from where the solution at the penalty before leaves it: held-out losses are then
 # off by far less than their standard errors.
 TOLERANCE, MOST_ITERATIONS = 1e-4, 200
@@ -158,23 +156,7 @@ def _losses(
 
 def _least(losses: Iterator[FloatArray]) -> float:
     """Return the strongest penalty within a standard error of the best."""
-    tried: list[FloatArray] = []
-    best = 0
-    for loss in losses:
-        tried.append(loss)
-        if loss.mean() < tried[best].mean():
-            best = len(tried) - 1
-        elif _excess(loss, tried[best]) > HOPELESS:
-            break
+    tried, best = follow(losses)
     return next(
-        l2 for l2, loss in zip(PENALTIES, tried, strict=False) if _excess(loss, tried[best]) <= 1
+        l2 for l2, loss in zip(PENALTIES, tried, strict=False) if excess(loss, tried[best]) <= 1
     )
-
-
-def _excess(loss: FloatArray, best: FloatArray) -> float:
-    """Return by how many standard errors a mean loss exceeds the best, row by row."""
-    difference = loss - best
-    mean, error = difference.mean(), difference.std(ddof=1) / np.sqrt(len(loss))
-    if error == 0:
-        return np.inf if mean > 0 else 0.0
-    return float(mean / error)
