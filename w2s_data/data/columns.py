@@ -282,6 +282,14 @@ class Roles:
     chosen: str | Sequence[str] | None = None
     rejected: str | Sequence[str] | None = None
 
+    def __post_init__(self) -> None:
+        for role in self.given():
+            if isinstance(name := getattr(self, role), int):  # of a table without a header
+                raise InputError(
+                    f"{role} must be the name of a column; got {name}: rename the columns, e.g. by "
+                    "data.rename(columns=str)"
+                )
+
     def given(self) -> list[str]:
         """Return the roles that have a column."""
         return [f.name for f in fields(self) if getattr(self, f.name) is not None]

@@ -99,7 +99,7 @@ def _exchange(result: Mapping[str, Any]) -> str:
     else:
         span = f"{number(rate['low'], 0)} to {number(rate['high'], 0)}"
     if rate["low"] <= ratio <= rate["high"]:
-        buy = "which are the better buy cannot be told"
+        buy = "which labels are the better buy cannot be told"
     else:
         buy = f"the next {'gold' if worth > ratio else 'weak'} labels are the better buy"
     return (

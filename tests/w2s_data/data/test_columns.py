@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from w2s_data import load_dataset
 from w2s_data.data.columns import as_names, distinct_names, guess_kind
 from w2s_data.data.meaning.classes import sort_class_names
-from w2s_data.errors import ColumnError, FeatureError, ProbabilityError
+from w2s_data.errors import ColumnError, FeatureError, InputError, ProbabilityError
 
 N = 30
 
@@ -196,3 +196,11 @@ def test_several_names_in_a_row_are_refused_as_tuples_too():
     for several in ([["a", "b"], ["a"]], [("a", "b"), ("a",)]):
         with pytest.raises(ColumnError, match="it holds lists or other objects"):
             distinct_names(pd.Series(several, name="tags"))
+
+
+def test_columns_without_a_header_are_refused_with_what_to_do():
+    data = pd.DataFrame({0: list("abcdefghijklmnopqrst"), 1: ["x", "y"] * 10})
+    for roles in ({"item": 0, "label": 1}, {"label": 1}):
+        with pytest.raises(InputError, match=r"must be the name of a column; got \d: rename"):
+            load_dataset(data, **roles)
+    assert load_dataset(data.rename(columns=str), item="0", label="1").class_names == ("x", "y")
