@@ -182,7 +182,7 @@ def test_other_schema_is_refused(synthetic_run: MakeRun) -> None:
             "both",
             "Train on both: measured on test split test: 81.0% against 78.0% with weak labels "
             "alone, +3.0 points (95% interval +1.0 to +5.0)",
-            "The interval of the difference leaves out 0: the lead is more than chance explains.",
+            "The lead is more than chance explains: its interval leaves out 0.",
         ),
         (
             (0.70, 0.71, 0.78, 0.79),
@@ -190,8 +190,7 @@ def test_other_schema_is_refused(synthetic_run: MakeRun) -> None:
             "both",
             "Train on both: measured on test split test: 79.0% against 78.0% with weak labels "
             "alone, +1.0 points (95% interval −2.0 to +4.0)",
-            "The interval of the difference holds 0: the lead may be chance, and is the best "
-            "guess.",
+            "The lead may be chance, as its interval holds 0: this is the best guess there is.",
         ),
         (
             (0.70, 0.807, 0.78, 0.81),
@@ -208,7 +207,7 @@ def test_other_schema_is_refused(synthetic_run: MakeRun) -> None:
             "teacher",
             "Use the teacher: measured on test split test: 90.0% against 81.0% with both, "
             "+9.0 points (95% interval +7.0 to +11.0)",
-            "The interval of the difference leaves out 0: the lead is more than chance explains.",
+            "The lead is more than chance explains: its interval leaves out 0.",
         ),
     ],
 )
