@@ -37,7 +37,13 @@ from w2s_data.data.pairs import check_pair_roles, read_pairs
 from w2s_data.data.prompts import Prompts
 from w2s_data.data.readers import RawTable, read_raw
 from w2s_data.data.readers.peek import peek_columns
-from w2s_data.data.splits import DEFAULT_SPLIT_SIZES, SPLITS, base_splits, parse_splits
+from w2s_data.data.splits import (
+    DEFAULT_SPLIT_SIZES,
+    SPLITS,
+    base_splits,
+    default_split_sizes,
+    parse_splits,
+)
 from w2s_data.data.usable import decodable_rows, only_rows, ordered_rows
 from w2s_data.errors import ColumnError, EmptyDataError, InputError, listing
 from w2s_data.utils.typing import AnyArray, RandomState
@@ -132,7 +138,8 @@ def load_dataset(
     features : array (N, D) or path of a .npy file
         Ready-made features that stand for the items.
     split_sizes : mapping from split to share (float) of the labelled rows, or number (int) of rows
-        The pool takes the rest. Default: labelled .2, validation .1, test .2.
+        The pool takes the rest. Default: labelled .2, validation .1, test .2; labelled up to .5
+        where rows without a label fill the pool.
     unreadable : "error" or "skip"
         Handling of images that cannot be decoded; a note names the skipped ones.
     prompt : str
@@ -363,6 +370,9 @@ def _assign_splits(
             # A split that came with the data has its size.
             came = set(base_splits(fixed[fixed != None]))  # noqa: E711 (elementwise)
             sizes = {s: size for s, size in DEFAULT_SPLIT_SIZES.items() if s not in came}
+    elif sizes is None and dataset.is_labelled.any():
+        n_gold = int(dataset.is_labelled.sum())
+        sizes = default_split_sizes(n_gold, len(dataset) - n_gold)
     return dataset.with_splits(sizes, random_state, fixed=fixed)
 
 

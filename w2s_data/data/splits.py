@@ -34,6 +34,7 @@ SPLIT_ALIASES = {  # names of splits in common data sets
 _TEST_SPLIT = re.compile(r"test([^a-z].*|[a-z])?", re.DOTALL)
 # The pool keeps half of the rows: the student learns from it.
 DEFAULT_SPLIT_SIZES: Mapping[str, float] = {"labelled": 0.2, "validation": 0.1, "test": 0.2}
+POOL_SHARE, LEAST_POOL_SHARE = 0.5, 0.2
 _SIZED = ("labelled", "validation", "test")  # the pool takes the rest
 
 
@@ -141,6 +142,20 @@ def apportion(total: int, shares: Sequence[float] | AnyArray) -> IntArray:
     first = np.argsort(-np.round(quota - counts, 9), kind="stable")
     counts[first[: total - counts.sum()]] += 1
     return counts
+
+
+def default_split_sizes(n_gold: int, n_unlabelled: int) -> dict[str, float]:
+    """Return the default shares of gold rows in a data set where other rows have no label.
+
+    The pool keeps half of all rows, those without a label first, and at least a fifth of the gold
+    rows, by which accuracies of the pool are measured. What it does not take is labelled.
+
+    >>> default_split_sizes(1000, 0)["labelled"], default_split_sizes(900, 2100)["labelled"]
+    (0.2, 0.5)
+    """
+    needed = (n_gold - n_unlabelled) / (2 * max(1, n_gold))
+    freed = POOL_SHARE - max(LEAST_POOL_SHARE, needed)
+    return {**DEFAULT_SPLIT_SIZES, "labelled": DEFAULT_SPLIT_SIZES["labelled"] + freed}
 
 
 def split_counts(sizes: Mapping[str, float] | None, available: int) -> IntArray:

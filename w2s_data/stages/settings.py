@@ -105,7 +105,8 @@ class DataSettings(Settings):
     split_sizes: Numbers | None = Field(
         None,
         description="Shares or counts of the splits to assign, e.g. labelled=500,test=0.2; the "
-        "pool is the rest.",
+        "pool is the rest. By default validation=0.1, test=0.2, and labelled=0.2, up to 0.5 where "
+        "rows without a label fill the pool.",
     )
     labels: Files = Field(
         (),

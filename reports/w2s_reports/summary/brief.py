@@ -67,7 +67,7 @@ def _cost(option: str, result: Row, noun: str = "labels") -> str:
     n, pool = next((pair for pair in sizes if None not in pair), (0, 0))
     parts = []
     if option in ("gold", "both"):
-        parts.append(f"the {count(n)} gold {noun} that you have")
+        parts.append(f"the {count(n)} gold {noun} of the labelled split")
     if option in ("weak", "both"):
         parts.append(f"weak {noun} of {count(pool)} pool items")
     text = f"{capitalized(' and '.join(parts))}, and training"

@@ -17,6 +17,7 @@ from w2s_data.data.splits import (
     base_splits,
     count_duplicates,
     count_straddling,
+    default_split_sizes,
     feature_units,
     parse_splits,
     read_split,
@@ -162,6 +163,21 @@ def test_no_label_at_all_means_all_pool():
 def test_sizes_that_cannot_be_met(sizes, message):
     with pytest.raises(SplitError, match=message):
         split_counts(sizes, 100)
+
+
+@pytest.mark.parametrize(
+    ("n_gold", "n_unlabelled", "labelled", "pool_of_all"),
+    [
+        (1000, 0, 0.2, 500),
+        (1000, 200, 0.3, 600),  # half of all rows
+        (1000, 600, 0.5, 800),
+        (1000, 100_000, 0.5, 100_200),  # a fifth of the gold rows stays, to measure by
+    ],
+)
+def test_rows_without_label_fill_the_pool_first(n_gold, n_unlabelled, labelled, pool_of_all):
+    sizes = default_split_sizes(n_gold, n_unlabelled)
+    assert sizes == pytest.approx({"labelled": labelled, "validation": 0.1, "test": 0.2})
+    assert split_counts(sizes, n_gold)[3] + n_unlabelled == pool_of_all
 
 
 def test_shares_that_sum_to_one_leave_no_pool():

@@ -120,7 +120,7 @@ def test_shows_the_spread_by_split(table):
         ({"y": ["low", "high"] * 100}, {"task": "regression"}, "holds words, such as"),
         ({"y": ["1.5"] * 199 + ["1,5"]}, {"task": "regression"}, "row 199 holds '1,5': write 1.5"),
         ({"y": ["1.5"] * 199 + ["3 kg"]}, {"task": "regression"}, "without units"),
-        ({"y": [0.5] + [np.nan] * 199}, {}, "no row is in the labelled split"),
+        ({"y": [0.5] + [np.nan] * 199}, {}, "single value 0.5"),
         ({}, {"weak_values": ["old", "old"]}, "must name different columns"),
         ({}, {"weak_values": ["text"]}, "'text' must hold numbers"),
         ({"old": np.nan}, {"weak_values": ["old"]}, "'old' holds no number"),
