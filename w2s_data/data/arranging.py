@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from w2s_data.data.columns import MISSING, Roles, distinct_names, read_ids
+from w2s_data.data.columns import MISSING, Roles, as_names, distinct_names
 from w2s_data.data.readers import RawTable
-from w2s_data.errors import listing
+from w2s_data.errors import ColumnError, DuplicateIdError, listing, rows
 
 
 def arrange_table(
     raw: RawTable, roles: Roles, items: Mapping[str, pd.Series | None], labels: pd.Series
 ) -> tuple[pd.DataFrame, list[str]]:
     """Return the table of a data set, and notes on sources and groups that became one."""
-    table: dict[str, Any] = {"id": read_ids(raw.frame, roles.id)}
+    table: dict[str, Any] = {"id": _read_ids(raw.frame, roles.id)}
     table |= {name: values for name, values in items.items() if values is not None}
     table["label"] = labels
     table["split"] = "pool"
@@ -40,3 +40,22 @@ def _stripped(values: pd.Series, name: str) -> tuple[pd.Series, list[str]]:
     merged = [text for text, own in zip(distinct, bare, strict=True) if own in repeated]
     note = f"column {name!r}: names that differ by blanks are one, {listing(merged, 4)}"
     return pd.Series(names[codes], dtype=object), [note] if merged else []
+
+
+def _read_ids(frame: pd.DataFrame, name: str | None) -> pd.Series:
+    """Return unique ids as strings; row numbers if no column holds ids."""
+    if name is None:
+        return pd.Series(np.arange(len(frame)).astype(str), dtype=object)
+    ids = as_names(frame[name])
+    missing = np.flatnonzero(ids.isna())
+    if len(missing):
+        raise ColumnError(f"id column {name!r} is empty in {rows(missing)}")
+    repeated = ids[ids.duplicated(keep=False)]  # all rows of a repeated id, for the message
+    if len(repeated):
+        # In order of appearance, so that the first rows of the table are named.
+        where = repeated.groupby(repeated, sort=False).indices
+        first = list(where.items())[:3]
+        shown = ", ".join(f"{key!r} ({rows(repeated.index[at], 4)})" for key, at in first)
+        more = f" and {len(where) - 3} more" if len(where) > 3 else ""
+        raise DuplicateIdError(f"id column {name!r} must be unique; it repeats {shown}{more}")
+    return ids

@@ -14,7 +14,6 @@ import pandas as pd
 from w2s_data.data.readers import IMAGE_SUFFIXES, RawTable
 from w2s_data.errors import (
     ColumnError,
-    DuplicateIdError,
     FeatureError,
     InputError,
     listing,
@@ -348,25 +347,6 @@ class Roles:
         if len(named) == 1:
             return (f"column {named[0]!r} is ignored; pass {arguments} to use it",)
         return (f"columns {listing(named)} are ignored; pass {arguments} to use them",)
-
-
-def read_ids(frame: pd.DataFrame, name: str | None) -> pd.Series:
-    """Return unique ids as strings; row numbers if no column holds ids."""
-    if name is None:
-        return pd.Series(np.arange(len(frame)).astype(str), dtype=object)
-    ids = as_names(frame[name])
-    missing = np.flatnonzero(ids.isna())
-    if len(missing):
-        raise ColumnError(f"id column {name!r} is empty in {rows(missing)}")
-    repeated = ids[ids.duplicated(keep=False)]  # all rows of a repeated id, for the message
-    if len(repeated):
-        # In order of appearance, so that the first rows of the table are named.
-        where = repeated.groupby(repeated, sort=False).indices
-        first = list(where.items())[:3]
-        shown = ", ".join(f"{key!r} ({rows(repeated.index[at], 4)})" for key, at in first)
-        more = f" and {len(where) - 3} more" if len(where) > 3 else ""
-        raise DuplicateIdError(f"id column {name!r} must be unique; it repeats {shown}{more}")
-    return ids
 
 
 def item_columns(raw: RawTable, roles: Roles, features: Any, prompt: str | None) -> list[str]:

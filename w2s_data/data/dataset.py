@@ -22,6 +22,7 @@ from w2s_data.data.splits import (
     SPLITS,
     assign_splits,
     base_splits,
+    check_varied,
     count_duplicates,
     count_straddling,
     feature_units,
@@ -346,23 +347,8 @@ class W2SDataset:
             raise SplitError(
                 f"{rows(without)} of the labelled split have no label; put them into the pool"
             )
-        # Neither a classifier nor a regression can be fitted to one of them.
         truth = self.targets if self.is_regression else self.labels
-        held = np.unique(truth[labelled])
-        if len(held) < 2:
-            one = f"value {held[0]:g}"
-            if not self.is_regression:
-                one = f"class {self.class_names[held[0]]!r}"
-            elsewhere = int((truth[known] != held[0]).sum())
-            do = (
-                f"put some of the {elsewhere:,} other gold rows into it, by split or split_sizes"
-                if elsewhere
-                else "label rows that differ"
-            )
-            raise SplitError(
-                f"the labelled split holds the single {one} ({len(labelled)} rows); the teacher "
-                f"needs two or more: {do}"
-            )
+        check_varied(truth, labelled, known, () if self.is_regression else self.class_names)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -89,6 +89,29 @@ def base_splits(splits: AnyArray) -> AnyArray:
     return named[codes]
 
 
+def check_varied(
+    truth: AnyArray, labelled: IntArray, known: BoolArray, class_names: Sequence[str]
+) -> None:
+    """Raise SplitError if labelled rows hold one class, or one value where there are no classes.
+
+    Neither a classifier nor a regression can be fitted to one of them.
+    """
+    held = np.unique(truth[labelled])
+    if len(held) > 1:
+        return
+    one = f"class {class_names[held[0]]!r}" if class_names else f"value {held[0]:g}"
+    elsewhere = int((truth[known] != held[0]).sum())
+    do = (
+        f"put some of the {elsewhere:,} other gold rows into it, by split or split_sizes"
+        if elsewhere
+        else "label rows that differ"
+    )
+    raise SplitError(
+        f"the labelled split holds the single {one} ({len(labelled)} rows); the teacher needs two "
+        f"or more: {do}"
+    )
+
+
 def test_names(splits: AnyArray) -> AnyArray:
     """Return the names of test splits (N,), and "" for other splits."""
     tests: AnyArray = splits.copy()
@@ -148,7 +171,7 @@ def default_split_sizes(n_gold: int, n_unlabelled: int) -> dict[str, float]:
     """Return the default shares of gold rows in a data set where other rows have no label.
 
     The pool keeps half of all rows, those without a label first, and at least a fifth of the gold
-    rows, by which accuracies of the pool are measured. What it does not take is labelled.
+    rows, by which accuracies of the pool are measured. The others are labelled.
 
     >>> default_split_sizes(1000, 0)["labelled"], default_split_sizes(900, 2100)["labelled"]
     (0.2, 0.5)

@@ -213,7 +213,7 @@ def row_blocks(shape: tuple[int, int], max_bytes: int, itemsize: int = 4) -> Ite
 def pieces(features: FeatureMatrix) -> Iterator[tuple[slice, FloatArray]]:
     """Yield (rows, float32 rows) of all blocks in small pieces, for `for_each`.
 
-    What is computed of a piece stays in the caches of a core, and takes no memory to speak of.
+    Results for a piece stay in the caches of a core, and take no memory to speak of.
     """
     for rows, block in features.blocks():
         for part in row_blocks(block.shape, PIECE_BYTES):

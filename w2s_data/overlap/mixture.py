@@ -77,7 +77,7 @@ class Points:
 
     @cached_property
     def said(self) -> IntArray:
-        """What the weak model says (n,): its label, C where it abstains, times `N_BINS` + rank."""
+        """The weak model's word (n,): its label, C where it abstains, times `N_BINS` + rank."""
         return np.where(self.labels < 0, self.n_classes, self.labels) * N_BINS + self.bins
 
     @cached_property

@@ -18,7 +18,7 @@ from w2s_data.utils.typing import BoolArray, FloatArray, IntArray
 Objective = Callable[[FloatArray, IntArray], tuple[FloatArray, FloatArray]]
 MEMORY = 10  # pairs of steps and changes of the gradient, as scipy keeps
 DECREASE = 1e-4  # of what the slope promises, below which a step is halved
-# Of a value, in float64 and float32: near the optimum it no longer shows whether a step was good.
+# Share of a value, in float64 and float32, below which it no longer shows whether a step was good.
 ROUNDING, ROUNDING_32 = 1e-13, 1e-6
 SMALLEST_STEP = 1e-12  # below it, rounding is all that is left
 

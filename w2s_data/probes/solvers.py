@@ -15,7 +15,7 @@ from w2s_data.utils.typing import FloatArray, IntArray
 
 # Wider than this, the D x D preconditioner costs more than the iterations it saves.
 MAX_PRECONDITIONED = 4096
-# Of the largest, in float64 and float32, which cannot tell less from none.
+# Share of the largest, in float64 and float32, which cannot tell less from none.
 LEAST_CURVATURE, LEAST_CURVATURE_32 = 1e-10, 1e-6
 FREE_SHARE = 2  # features take at most this part of a GPU's free memory: products need some too
 STREAMED_BYTES = 256 * 2**20  # of float64 features on the device at a time, where not all fit

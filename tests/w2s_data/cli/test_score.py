@@ -110,7 +110,9 @@ def test_score_from_ready_made_weak_columns(w2s, data, tmp_path):
 
 def test_weak_labels_without_confidence_leave_a_report_that_says_so(w2s, data, tmp_path):
     run = tmp_path / "run"
-    code, out, _ = w2s(*scoring(data, "--weak-label", "label", "-o", run))
+    table = pd.read_parquet(data)
+    table.assign(said=table["label"]).to_parquet(data)
+    code, out, _ = w2s(*scoring(data, "--weak-label", "said", "-o", run))
     assert code == 0
     assert "The overlap density is undefined here" in out
     assert "warning: the weak confidence is constant (1)" in out

@@ -487,16 +487,18 @@ def test_bad_rows_are_named(points):
 
 def test_products_that_overflow_are_an_error_not_a_neighbour():
     points = np.array([[1e30, 0], [0, 1e30], [-1e30, 0]], dtype=np.float32)
-    with pytest.raises(FeatureError, match="rescale"):
+    with pytest.raises(FeatureError, match="another scale"):
         NeighborIndex("l2").fit(points).neighbors(1)
     assert NeighborIndex("cosine").fit(points * 1e-8).neighbors(2).scores.shape == (3, 2)
 
 
 def test_tiny_rows_have_a_direction():
-    points = np.array([[1e-30, 0], [2e-30, 0], [0, 1e-30]], dtype=np.float32)
+    points = np.array([[1e-18, 0], [2e-18, 0], [0, 1e-18]], dtype=np.float32)
     found = NeighborIndex("cosine").fit(points).neighbors(1)
     assert found.indices[:2].ravel().tolist() == [1, 0]
     np.testing.assert_allclose(found.scores.ravel(), [1, 1, 0], atol=1e-6)
+    with pytest.raises(FeatureError, match="too small to square"):
+        NeighborIndex("cosine").fit(points * np.float32(1e-12))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -122,7 +122,7 @@ class TestDoubt:
         detector = OverlapDetector(n_resamples=20, random_state=0, device="cpu")
         detector.fit(features, np.column_stack([p, 1 - p]))
         low, high = detector.density_range_
-        assert "parts of the points find different types" in detector.objection_
+        assert "two parts of the points disagree" in detector.objection_
         assert detector.quantified_by_ == "count"
         assert low <= detector.density_interval_[0] <= detector.density_interval_[1] <= high
         assert low <= detector.types_.density(0.95).value <= high

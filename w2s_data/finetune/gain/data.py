@@ -229,7 +229,7 @@ def _codes(labels: AnyArray, names: tuple[object, ...], *, named: bool) -> IntAr
 def _whole(labels: AnyArray) -> AnyArray:
     """Return codes as integers, -1 where missing: pandas makes floats, or objects, of such columns.
 
-    What is not a whole number is returned as it is.
+    Anything else than whole numbers is returned as it is.
     """
     if labels.dtype.kind not in "bfO":
         return labels

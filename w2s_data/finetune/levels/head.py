@@ -63,7 +63,7 @@ class HeadNetwork:
         # Classes before features: the products of a batch take a sixth of the time.
         self.weights = start.mT.contiguous()  # (S, C, D + 1)
         self._kept = self.weights.clone()
-        # Of each weight; an addition to all but the intercepts alone would take twice as long.
+        # One for each weight: an addition to all but the intercepts would take twice as long.
         self._penalties = self.weights.new_full((self.weights.shape[2],), l2)
         self._penalties[-1] = 0
 

@@ -23,8 +23,8 @@ from w2s_data.utils.votes import abstains
 PENALTIES = tuple(float(value) for value in 10.0 ** np.arange(0, -4.5, -0.5))
 MOST_ROWS = 5_000  # more would sharpen the choice by less than a step of the grid
 FOLDS = 3
-# Of the gradient, from where the solution at the penalty before leaves it: held-out losses are then
-# off by far less than their standard errors.
+# The gradient, from where the solution at the penalty before leaves it, is followed to this size:
+# held-out losses are then off by far less than their standard errors.
 TOLERANCE, MOST_ITERATIONS = 1e-4, 200
 PROBABILITY_FLOOR = 1e-12  # keeps the loss finite where a head is sure of the wrong class
 
