@@ -150,7 +150,8 @@ def test_embed_and_forecast_leave_a_report(tmp_path: Path, rng: np.random.Genera
         said.append((run / "report.html").read_text(encoding="utf-8"))
     assert "<code>w2s score RUN --strong MODEL</code>" in said[0]
     assert "<code>w2s score RUN</code>" in said[1]
-    assert "expected to be best" in said[2]
+    assert "Expected accuracy" in said[2]
+    assert "a forecast is not a measurement" in said[2]
     assert said[2] == said[3]
 
 

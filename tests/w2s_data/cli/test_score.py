@@ -117,7 +117,7 @@ def test_weak_labels_without_confidence_leave_a_report_that_says_so(w2s, data, t
     assert "The overlap density is undefined here" in out
     assert "warning: the weak confidence is constant (1)" in out
     assert "undefined    overlap" not in out
-    assert "the weak confidence is constant" in (run / "report.html").read_text("utf-8")
+    assert "The weak confidence is constant" in (run / "report.html").read_text("utf-8")
 
 
 @pytest.mark.slow

@@ -152,7 +152,7 @@ def test_the_reward_is_linear_in_the_pooled_state_and_the_loss_is_that_of_bradle
     for name, parameter in model.named_parameters():
         if parameter.grad is not None:
             mine = dict(network.backbone.named_parameters())[name].grad
-            np.testing.assert_allclose(mine, parameter.grad, rtol=1e-5, atol=1e-6, err_msg=name)
+            np.testing.assert_allclose(mine, parameter.grad, atol=1e-6, err_msg=name)
 
 
 def summed(model, ids, n_prompt):
@@ -220,7 +220,7 @@ def test_dpo_is_that_of_the_paper_in_value_and_gradient(models, rng, name, tunin
     total.backward()
     assert len(gradients) > 4
     for name, parameter in network.parameters().items():
-        np.testing.assert_allclose(gradients[name], parameter.grad, atol=1e-6, err_msg=name)
+        np.testing.assert_allclose(gradients[name], parameter.grad, 1e-5, 1e-6, err_msg=name)
 
 
 def test_at_the_start_dpo_prefers_neither_and_the_prompt_is_not_scored(models, rng):
