@@ -37,7 +37,7 @@ class MapAhead:
 
     def finish(self) -> None:
         """Wait for the map and write it into the run; without one the report draws it."""
-        # The report says why there is no map, where it cannot be drawn.
+        # Where no map can be drawn, the report gives the reason.
         with suppress(InputError):
             if self.process.wait() == 0:
                 projection_stage(self.run, self.compute, drawn=self.folder)

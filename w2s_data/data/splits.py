@@ -176,7 +176,7 @@ def default_split_sizes(n_gold: int, n_unlabelled: int) -> dict[str, float]:
     >>> default_split_sizes(1000, 0)["labelled"], default_split_sizes(900, 2100)["labelled"]
     (0.2, 0.5)
     """
-    needed = (n_gold - n_unlabelled) / (2 * max(1, n_gold))
+    needed = (n_gold - n_unlabelled) / (2 * n_gold)
     freed = POOL_SHARE - max(LEAST_POOL_SHARE, needed)
     return {**DEFAULT_SPLIT_SIZES, "labelled": DEFAULT_SPLIT_SIZES["labelled"] + freed}
 

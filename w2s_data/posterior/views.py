@@ -258,13 +258,18 @@ def _fitted(
     return fit_together(probe, strong.take(every), targets, rows)
 
 
-def predict_blocks(model: Any, strong: FeatureMatrix, n_classes: int) -> FloatArray:
-    """Return class probabilities (N, C) of strong features that are read block by block."""
+def predict_blocks(
+    model: Any, strong: FeatureMatrix, n_classes: int, *beside: FloatArray
+) -> FloatArray:
+    """Return class probabilities (N, C) of strong features that are read block by block.
+
+    The model is given the same rows of arrays `beside` them, such as weak probabilities.
+    """
     proba = np.empty((strong.shape[0], n_classes))
 
     def predict(piece: tuple[slice, FloatArray]) -> None:
         rows, block = piece
-        proba[rows] = model.predict_proba(block)
+        proba[rows] = model.predict_proba(block, *(array[rows] for array in beside))
 
     for_each(predict, pieces(strong))
     return proba

@@ -12,17 +12,17 @@ from sklearn.base import clone
 from w2s_data.compute.context import Compute
 from w2s_data.data.dataset import W2SDataset
 from w2s_data.data.weak import proba_of, proba_table
-from w2s_data.features.matrix import ArrayFeatures, FeatureMatrix, pieces, sampled
+from w2s_data.features.matrix import ArrayFeatures, FeatureMatrix, sampled
 from w2s_data.forecast.inputs import sampled_by_class
 from w2s_data.posterior import LabelPosterior
 from w2s_data.posterior.pooling import with_shares
+from w2s_data.posterior.views import predict_blocks
 from w2s_data.run import Run
 from w2s_data.stages.gold import GoldRows, gold_rows
 from w2s_data.stages.graph import POSTERIOR
 from w2s_data.stages.label_shift import FoundLabelShift, find_label_shift, no_label_shift
 from w2s_data.stages.weak_labels import WeakLabels
 from w2s_data.utils.manifest import owner
-from w2s_data.utils.threads import for_each
 from w2s_data.utils.typing import FloatArray, IntArray
 from w2s_data.utils.votes import chance, votes
 
@@ -95,7 +95,7 @@ def fit_posterior(
         class_names=dataset.class_names,
         progress=compute.progress,
     )
-    proba = _predict(fitted, strong, weak_proba)
+    proba = predict_blocks(fitted, strong, weak_proba.shape[-1], weak_proba)
     proba[sample], proba[learned] = fitted.proba_, fitted.gold_proba_
     label_shift = find_label_shift(fitted, dataset, strong, learned, sample, compute)
     if label_shift.ratio is not None:
@@ -166,19 +166,6 @@ def _reason_against(dataset: W2SDataset, gold: IntArray) -> str:
             f"{dataset.class_names[classes[0]]!r}: a posterior requires two or more"
         )
     return ""
-
-
-def _predict(
-    posterior: LabelPosterior, strong: FeatureMatrix, weak_proba: FloatArray
-) -> FloatArray:
-    proba = np.empty((strong.shape[0], weak_proba.shape[-1]))
-
-    def predict(piece: tuple[slice, FloatArray]) -> None:
-        rows, block = piece  # by all models, while it is in a core's cache
-        proba[rows] = posterior.predict_proba(block, weak_proba[rows])
-
-    for_each(predict, pieces(strong))
-    return proba
 
 
 def _copy_to_repeats(proba: FloatArray, gold: GoldRows, learned: IntArray) -> None:

@@ -188,7 +188,7 @@ def _advice(baselines: Sequence[Mapping[str, Any]], result: Mapping[str, Any]) -
     if standing == "below":
         return "Do not follow the selection of sources: a student of an even mixture is better."
     whole, chosen = _with_and_without(baselines) or (0.0, 0.0)
-    # A student that is better with their items is no reason to leave them out.
+    # Where a student is better with their items, they stay in.
     leave = stopped and whole <= chosen
     rest = ", and leave out the sources that were stopped" if leave else ""
     return (

@@ -96,18 +96,19 @@ def choose_penalty(
     x, y = np.asarray(matrix.take(rows)), labels[rows]
     scaling = feature_scaling(ArrayFeatures(x))
     scaling = scaling.uncentred() if paired else scaling
+    scaled = scaling.apply(x)
     if gold is None:
         folds_of = stratified_folds(y.argmax(axis=1), folds, rng)
         used = np.ones((len(folds_of), len(y)))
         for own, (_, held) in zip(used, folds_of, strict=True):
             own[held] = 0
-        trial = _Trial(scaling.apply(x), y, used, scaling.apply(x), y, used == 0)
+        trial = _Trial(scaled, y, used, scaled, y, used == 0)
     else:
         judges = as_feature_matrix(gold[0], "gold features")
         held_out = scaling.apply(judges.take(np.arange(judges.shape[0])))
         truth = np.eye(labels.shape[1])[gold[1]]
         judged = np.ones((1, len(truth)), dtype=bool)
-        trial = _Trial(scaling.apply(x), y, np.ones((1, len(y))), held_out, truth, judged)
+        trial = _Trial(scaled, y, np.ones((1, len(y))), held_out, truth, judged)
 
     def choose(place: str) -> float:
         return _least(_losses(trial, not paired, place, by_error=gold is not None))

@@ -41,9 +41,8 @@ def roles_of(result: ValueGainResult) -> dict[str, str]:
     errors = {method.name: method.measures["mse"].value for method in result.methods}
     if alone := result.references[LABELLED_ONLY]:
         errors.setdefault(LABELLED_ONLY, alone["mse"].value)
-    best = min(errors, key=lambda name: errors[name], default="")
-    roles = {BEST: best, NAIVE: NAIVE if NAIVE in errors else ""}
-    return {role: name for role, name in roles.items() if name}
+    roles = {BEST: min(errors, key=errors.__getitem__)} if errors else {}
+    return roles | ({NAIVE: NAIVE} if NAIVE in errors else {})
 
 
 def load_value_student(
