@@ -153,6 +153,7 @@ def _groups_files(spec: Any, hostile: str) -> dict[str, Any]:
         for k in range(11)
     ]
     judged = {"group": names[1], "advice": f"hold more of it{hostile}", "eta_pool": _estimate(0.6)}
+    judged["remedy"] = "reweight"
     judged["risks"] = {"average": {"relative_gain": _estimate(0.45, 0.1)}}
     return {
         "duplicates.parquet": _pairs(spec, hostile),

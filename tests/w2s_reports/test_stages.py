@@ -332,7 +332,7 @@ def test_unknown_predictions_leave_reasons_and_no_figure(synthetic_run: MakeRun)
     (run / "discrepancy.json").write_text(
         json.dumps(unknown | {"unknown": [reason], "warnings": []})
     )
-    nothing = {"schema": 1, "groups": [], "worst_group": None, "advice": None}
+    nothing = {"schema": 2, "groups": [], "worst_group": None, "advice": None}
     nothing |= {"reading": "Unknown: one group.", "unknown": [{"group": None, "reason": "one"}]}
     (run / "spurious.json").write_text(json.dumps(nothing | {"warnings": []}))
     seal(run)

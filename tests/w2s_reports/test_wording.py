@@ -109,8 +109,9 @@ def test_a_discovered_group_is_named_by_what_is_in_it(synthetic_run: MakeRun) ->
     summary = summarize(run)
     about = "90% source web, 20% elsewhere; words: goal, referee"
     first, second = "group 0 (mixed)", "group 1 (web, goal)"
-    (advice,) = summary["group_analysis"]["prediction"]["advice"]
-    assert advice["text"] == f"G{second[1:]} is 5% of the pool: re-weight {second}."
+    assert summary["group_analysis"]["prediction"]["lines"] == [
+        f"G{second[1:]} is 5% of the pool: re-weight {second}."
+    ]
     rows = {row["name"]: row["about"] for row in summary["group_analysis"]["rows"]}
     assert rows == {first: "no class, source or word stands out", second: about}
     typical, surprising = summary["examples"]["groups"][2:]

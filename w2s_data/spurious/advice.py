@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
 from w2s_data.spurious.results import GroupPrediction, PredictedRisks
 from w2s_data.spurious.theory import ROUNDING
 from w2s_data.utils.intervals import Estimate
 
-LITTLE = "another share in the pool would change little"
+Remedy = Literal["none", "unclear", "reweight"]
 WORTHWHILE = 0.01  # part of the risk to save: re-weighting costs pool rows
 MENTIONED = 0.05  # chance of failing from which a part of the test is named with it
 # Mean squared difference of the covariances, in units of the covariance inside groups, from which
@@ -36,6 +38,19 @@ def advise(
     return sentence
 
 
+def remedy_of(saving: Estimate) -> Remedy:
+    """Decide on re-weighting the pool, by the part of the student's risk that it saves.
+
+    "none" where that is little, "unclear" where its interval reaches 0.
+
+    >>> remedy_of(Estimate(0.3, 0.1, 0.5)), remedy_of(Estimate(0.3, -0.1, 0.5))
+    ('reweight', 'unclear')
+    """
+    if saving.value <= WORTHWHILE:
+        return "none"
+    return "unclear" if saving.low <= 0 else "reweight"
+
+
 def _gain(risks: PredictedRisks) -> str:
     gain = risks.relative_gain
     amount = f"{gain.value:+.0%} of the teacher's variance"
@@ -59,10 +74,11 @@ def _part(risks: PredictedRisks) -> str:
 
 
 def _remedy(best: GroupPrediction, saving: Estimate) -> str:
-    if saving.value <= WORTHWHILE:
-        return LITTLE
+    remedy = remedy_of(saving)
+    if remedy == "none":
+        return "another share in the pool would change little"
     gain = f"towards {best.eta_pool:.0%} (gain {best.average.relative_gain.value:+.0%})"
-    if saving.low <= 0:
+    if remedy == "unclear":
         return (
             f"cannot tell whether to re-weight the pool {gain}, which saves {saving.low:+.0%} to "
             f"{saving.high:+.0%} of the student's variance"

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from w2s_data.errors import InputError
-from w2s_data.spurious.advice import advise
+from w2s_data.spurious.advice import advise, remedy_of
 from w2s_data.spurious.model import GroupGeometry, GroupRisks
 from w2s_data.spurious.results import GroupPrediction, PredictedRisks, columns
 from w2s_data.spurious.theory import (
@@ -135,7 +135,7 @@ class GroupEvidence:
         possible = POOL_SHARES[low <= ROUNDING * risk[best]]
         return Estimate(share, float(possible[0]), float(possible[-1]), self.level)
 
-    @property
+    @cached_property
     def saving(self) -> Estimate:
         """Part of the student's risk that the optimal share saves, both groups alike."""
         now, best = self.eta_pool.value, self.optimal_eta_pool.value
@@ -182,6 +182,8 @@ class GroupEvidence:
             "risks": {part: risks.to_dict() for part, risks in self.at_hand.risks.items()},
             "fails": self.fails,
             "optimal_eta_pool": self.optimal_eta_pool.to_dict(),
+            "saving": self.saving.to_dict(),
+            "remedy": remedy_of(self.saving),
             "covariance_difference": self.covariance_difference,
             "advice": self.advice,
         }

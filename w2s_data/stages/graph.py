@@ -160,6 +160,7 @@ GROUPS = Stage(
         DUPLICATES: "finds items that are nearly the same, across splits first",
     },
     optional=(NEIGHBORS,),
+    schema=2,
     command="w2s groups RUN",
     function="w2s_data.stages.grouping:groups_stage",
     check="w2s_data.stages.grouping:check_groups",

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from w2s_data.spurious.advice import LITTLE
 from w2s_data.stages.graph import GROUPS, GROUPS_SUMMARY, SPURIOUS
 from w2s_reports.artefacts import Artefacts
 from w2s_reports.discovered import group_names, shown_name
 from w2s_reports.formats import name_of, percent, plain, signed
-from w2s_reports.summary.parts import estimate, sentence, texts
+from w2s_reports.summary.parts import estimate, named, sentence, texts
 from w2s_reports.summary.worst import worst_groups
 
 ESTIMATES = (
@@ -143,19 +142,15 @@ def summarize_cost(
     `gain` is the measured one of accuracies, which may contradict the prediction.
     """
     level = plain(results.get("level"))
+    little = [row for row in results["groups"] if row["remedy"] == "none"]
+    others = [row for row in results["groups"] if row["remedy"] != "none"]
     result = {
         "reading": named_by_content(str(results["reading"]), names),
         "against": _against(results, gain or {}),
         "group": shown_name(names, results["worst_group"]),
         "level": level,
-        "advice": [
-            {
-                "name": shown_name(names, row["group"]),
-                "text": named_by_content(str(row["advice"]), names),
-                "settled": LITTLE in str(row["advice"]),
-            }
-            for row in results["groups"]
-        ],
+        "little": _little(little, len(results["groups"]), names),
+        "lines": [named_by_content(str(row["advice"]), names) for row in others],
         "unknown": [
             {"name": shown_name(names, row["group"]), "reason": str(row["reason"])}
             for row in results["unknown"]
@@ -171,10 +166,23 @@ def summarize_cost(
             for point in results.get("curve") or ()
         ],
     }
+    if not results["groups"]:  # the reading says why
+        result["lines"] = [result["reading"]]
     for row in results["groups"]:
         if row["group"] == results["worst_group"]:
             result["eta_pool"] = estimate(row["eta_pool"], level)
     return result
+
+
+def _little(rows: Sequence[Mapping[str, Any]], n_groups: int, names: Mapping[str, str]) -> str:
+    """Count and name the groups that need no other share in the pool; empty if there are none."""
+    if not rows:
+        return ""
+    listed = named(rows, lambda row: shown_name(names, row["group"]) or "(none)", 6)
+    return (
+        f"In {len(rows)} of {n_groups} groups another share in the pool would change little: "
+        f"{listed}."
+    )
 
 
 def _against(results: Mapping[str, Any], gain: Mapping[str, Any]) -> str:
