@@ -38,10 +38,10 @@ from w2s_data.data.prompts import Prompts
 from w2s_data.data.readers import RawTable, read_raw
 from w2s_data.data.readers.peek import peek_columns
 from w2s_data.data.splits import (
-    DEFAULT_SPLIT_SIZES,
     SPLITS,
     base_splits,
     default_split_sizes,
+    joins_pool,
     parse_splits,
 )
 from w2s_data.data.usable import decodable_rows, only_rows, ordered_rows
@@ -102,8 +102,9 @@ def load_dataset(
     kind : "text", "image" or "features"
         Guessed from the items.
     id, label, split, source, group : str
-        Columns. Rows without label go to the pool. A split column is kept unchanged; its values
-        are those of `SPLITS`, or train, unlabeled, dev, val, valid. Several test splits, such as
+        Columns. Rows without label go to the pool. A split column is kept unchanged, but that rows
+        without label whose split is train or empty go to the pool; its values are those of
+        `SPLITS`, or train, unlabeled, dev, val, valid. Several test splits, such as
         test and test_ood, are measured side by side; see `splits.read_split`.
     weak_columns : str, list of str, or dict from weak model to these
         Probabilities, one column per class, matched by name ("p_neg", "P(neg)", "neg_prob") or,
@@ -194,7 +195,14 @@ def load_dataset(
     dataset = replace(dataset, extra=_extra(raw, keep), columns=columns)
     given = raw.fixed_splits
     if roles.split is not None:
-        given = parse_splits(raw.frame[roles.split], roles.split)
+        named = raw.frame[roles.split].astype(object)
+        moved = joins_pool(named, dataset.is_labelled)
+        given = parse_splits(named.mask(moved, "pool"), roles.split)
+        if moved.any():
+            note = (
+                f"{moved.sum()} rows without a label, of split 'train' or of none, are in the pool"
+            )
+            dataset = replace(dataset, notes=(*dataset.notes, note))
     # Decoded once here, since a bad image would later end the embedding half-way.
     kept = decodable_rows(dataset, unreadable) if dataset.kind == "image" else ordered_rows(dataset)
     given = None if given is None else given[kept]
@@ -364,15 +372,13 @@ def _assign_splits(
     random_state: RandomState,
 ) -> W2SDataset:
     """Assign splits to the rows without one; rows without label join the pool."""
+    known = dataset.is_labelled
     if fixed is not None:
-        fixed = np.where(dataset.is_labelled, fixed, np.array(None))
-        if sizes is None:
-            # A split that came with the data has its size.
-            came = set(base_splits(fixed[fixed != None]))  # noqa: E711 (elementwise)
-            sizes = {s: size for s, size in DEFAULT_SPLIT_SIZES.items() if s not in came}
-    elif sizes is None and dataset.is_labelled.any():
-        n_gold = int(dataset.is_labelled.sum())
-        sizes = default_split_sizes(n_gold, len(dataset) - n_gold)
+        fixed = np.where(known, fixed, np.array(None))
+    if sizes is None and known.any():
+        came = [] if fixed is None else base_splits(fixed[fixed != None]).tolist()  # noqa: E711
+        n_pool = int((~known).sum()) + came.count("pool")
+        sizes = default_split_sizes(int(known.sum()) - len(came), n_pool, came)
     return dataset.with_splits(sizes, random_state, fixed=fixed)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -34,7 +34,7 @@ SPLIT_ALIASES = {  # names of splits in common data sets
 _TEST_SPLIT = re.compile(r"test([^a-z].*|[a-z])?", re.DOTALL)
 # The pool keeps half of the rows: the student learns from it.
 DEFAULT_SPLIT_SIZES: Mapping[str, float] = {"labelled": 0.2, "validation": 0.1, "test": 0.2}
-POOL_SHARE, LEAST_POOL_SHARE = 0.5, 0.2
+LEAST_POOL_SHARE = 0.2
 _SIZED = ("labelled", "validation", "test")  # the pool takes the rest
 
 
@@ -119,6 +119,21 @@ def test_names(splits: AnyArray) -> AnyArray:
     return tests
 
 
+def joins_pool(values: pd.Series, known: BoolArray) -> BoolArray:
+    """Mark rows (N,) without a label whose split is "train" or empty: the pool is their place.
+
+    `known` (N,) marks the rows with a label. Where no row of "train" has one, its rows stay: the
+    labels are missing, and not those of a pool.
+
+    >>> joins_pool(pd.Series(["train", "train", None, "test"]), np.arange(4) == 0).tolist()
+    [False, True, True, False]
+    """
+    codes, distinct = pd.factorize(values.astype(object))
+    training = [i for i, name in enumerate(distinct) if str(name).strip().lower() == "train"]
+    trained = np.isin(codes, training)
+    return np.asarray(~known & ((codes < 0) | (trained & (trained & known).any())))
+
+
 def parse_splits(values: pd.Series, column: str) -> AnyArray:
     """Translate a column of split names as `read_split` does."""
     if values.isna().any():
@@ -167,18 +182,27 @@ def apportion(total: int, shares: Sequence[float] | AnyArray) -> IntArray:
     return counts
 
 
-def default_split_sizes(n_gold: int, n_unlabelled: int) -> dict[str, float]:
-    """Return the default shares of gold rows in a data set where other rows have no label.
+def default_split_sizes(
+    n_gold: int, n_pool: int = 0, came: Collection[str] = ()
+) -> dict[str, float]:
+    """Return the default shares of the gold rows that have no split yet.
 
-    The pool keeps half of all rows, those without a label first, and at least a fifth of the gold
-    rows, by which accuracies of the pool are measured. The others are labelled.
+    `came` are splits that came with the data, which have their size. The pool keeps the share of
+    all rows that it has where none is in it yet, the `n_pool` rows that are there already first,
+    and at least a fifth of the gold rows, by which accuracies of the pool are measured. The others
+    are labelled.
 
-    >>> default_split_sizes(1000, 0)["labelled"], default_split_sizes(900, 2100)["labelled"]
+    >>> default_split_sizes(1000)["labelled"], default_split_sizes(900, 2100)["labelled"]
     (0.2, 0.5)
+    >>> default_split_sizes(900, 2100, ["test"])
+    {'labelled': 0.7, 'validation': 0.1}
     """
-    needed = (n_gold - n_unlabelled) / (2 * n_gold)
-    freed = POOL_SHARE - max(LEAST_POOL_SHARE, needed)
-    return {**DEFAULT_SPLIT_SIZES, "labelled": DEFAULT_SPLIT_SIZES["labelled"] + freed}
+    sizes = {split: size for split, size in DEFAULT_SPLIT_SIZES.items() if split not in came}
+    if n_gold and "labelled" in sizes:
+        share = 1 - sum(sizes.values())
+        needed = share - (1 - share) * n_pool / n_gold  # (N_gold + N_pool) share less N_pool
+        sizes["labelled"] = round(sizes["labelled"] + share - max(LEAST_POOL_SHARE, needed), 12)
+    return sizes
 
 
 def split_counts(sizes: Mapping[str, float] | None, available: int) -> IntArray:

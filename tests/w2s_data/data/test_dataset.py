@@ -561,7 +561,7 @@ def test_labels_in_the_pool_only():
 
 
 def test_a_labelled_row_without_label():
-    table = frame().assign(fold=["train"] * 60)
+    table = frame().assign(fold=["labelled"] * 60)
     table.loc[4, "label"] = None
     with pytest.raises(SplitError, match="row 4 of the labelled split have no label"):
         load(table, split="fold")

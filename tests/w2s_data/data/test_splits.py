@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from w2s_data.data import load_dataset
 from w2s_data.data.splits import (
     DEFAULT_SPLIT_SIZES,
     SPLIT_ALIASES,
@@ -178,6 +179,42 @@ def test_rows_without_label_fill_the_pool_first(n_gold, n_unlabelled, labelled, 
     sizes = default_split_sizes(n_gold, n_unlabelled)
     assert sizes == pytest.approx({"labelled": labelled, "validation": 0.1, "test": 0.2})
     assert split_counts(sizes, n_gold)[3] + n_unlabelled == pool_of_all
+
+
+@pytest.mark.parametrize(
+    ("n_pool", "came", "labelled", "pool_of_all"),
+    [
+        (0, ["test"], 0.2, 700),  # as without the rule: all rows have a label
+        (2000, ["test"], 0.7, 2200),
+        (500, ["test"], 0.35, 1050),  # 70% of all rows
+        (2000, ["test", "validation"], 0.6, 2400),  # 80% of all rows
+        (2000, ["labelled", "test"], None, 2900),  # nobody may add to a split that came
+    ],
+)
+def test_splits_that_came_leave_the_rest_to_labelled_rows_and_pool(
+    n_pool, came, labelled, pool_of_all
+):
+    sizes = default_split_sizes(1000, n_pool, came)
+    assert sizes.get("labelled") == (labelled and pytest.approx(labelled))
+    assert not set(sizes) & set(came)
+    assert split_counts(sizes, 1000)[3] + n_pool == pool_of_all
+
+
+@pytest.mark.parametrize("dtype", ["str", "category", "object"])
+def test_unlabelled_rows_of_a_training_split_are_the_pool(dtype):
+    frame = pd.DataFrame({"text": [f"word {i}" for i in range(12)], "label": ["a", "b"] * 6})
+    frame["fold"] = pd.Series(["Train"] * 6 + [None] * 2 + ["test"] * 4).astype(dtype)
+    frame.loc[[2, 3, 6, 7, 11], "label"] = None
+    data = load_dataset(frame, label="label", split="fold")
+    assert {split: data.rows(split).tolist() for split in ("labelled", "pool", "test")} == {
+        "labelled": [0, 1, 4, 5],
+        "pool": [2, 3, 6, 7],
+        "test": [8, 9, 10, 11],
+    }
+    assert "4 rows without a label, of split 'train' or of none, are in the pool" in data.notes
+    frame.loc[6, "label"] = "a"
+    with pytest.raises(SplitError, match="'fold' is empty in 1 rows"):
+        load_dataset(frame, label="label", split="fold")
 
 
 def test_shares_that_sum_to_one_leave_no_pool():

@@ -260,8 +260,8 @@ def test_hub_splits(hub):
 def test_hub_train_only_is_split_in_four(hub):
     hub("n", {"train": part("t", 50), "unsupervised": part("u", 30, label=-1)}, config="c")
     data = load_dataset("n:c")
-    assert [len(data.rows(s)) for s in ("labelled", "validation", "test")] == [10, 5, 10]
-    assert len(data.rows("pool")) == 25 + 30
+    assert [len(data.rows(s)) for s in ("labelled", "validation", "test")] == [25, 5, 10]
+    assert len(data.rows("pool")) == 10 + 30  # half of all rows
 
 
 def test_hub_test_without_labels_goes_to_the_pool(hub):
