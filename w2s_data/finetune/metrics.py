@@ -14,6 +14,7 @@ from functools import cached_property
 
 import numpy as np
 
+from w2s_data.utils.threads import threads_for
 from w2s_data.utils.typing import AnyArray, BoolArray, FloatArray, IntArray
 from w2s_data.utils.votes import abstains
 
@@ -201,11 +202,12 @@ class ItemBootstrap:
         kinds = list(dict.fromkeys((metric.statistics, metric.by_group) for metric in metrics))
         sums: dict[Kind, list[FloatArray]] = {kind: [] for kind in kinds}
         waiting: list[tuple[Kind, FloatArray]] = []
-        for kind, seed in itertools.product(kinds, range(len(proba))):
-            waiting.append((kind, self._table(kind[0], proba[[seed]], truth)))
-            if sum(table.nbytes for _, table in waiting) > TABLE_BYTES:
-                self._add_sums(sums, waiting, truth)
-        self._add_sums(sums, waiting, truth)
+        with threads_for(self.n * self.n_resamples):
+            for kind, seed in itertools.product(kinds, range(len(proba))):
+                waiting.append((kind, self._table(kind[0], proba[[seed]], truth)))
+                if sum(table.nbytes for _, table in waiting) > TABLE_BYTES:
+                    self._add_sums(sums, waiting, truth)
+            self._add_sums(sums, waiting, truth)
         values = []
         for metric in metrics:
             own = np.stack(sums[metric.statistics, metric.by_group])  # (S, 1 + B, ...)

@@ -22,9 +22,10 @@ from w2s_data.forecast.inputs import FEWEST_LABELLED, FEWEST_POOL, Task, check_r
 from w2s_data.forecast.options import OPTIONS, compare, difference_of
 from w2s_data.forecast.result import GainForecast, Ingredients, chosen, recovered
 from w2s_data.forecast.training import Trainer
-from w2s_data.probes.linear import LinearProbe, threads_for
+from w2s_data.probes.linear import LinearProbe
 from w2s_data.utils.intervals import LEVEL, Estimate
 from w2s_data.utils.progress import progress as progress_bar
+from w2s_data.utils.threads import threads_for
 from w2s_data.utils.typing import AnyArray, FloatArray, RandomState
 from w2s_data.utils.validation import check_generator, check_parameters, one_of, share, whole
 from w2s_data.utils.weighting import covered_share, effective_size, worth

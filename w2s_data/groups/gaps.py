@@ -21,6 +21,7 @@ import numpy as np
 
 from w2s_data.errors import FeatureError
 from w2s_data.groups.kmeans import kmeans
+from w2s_data.utils.threads import threads_for
 from w2s_data.utils.typing import BoolArray, FloatArray, IntArray
 
 EVENLY_SPREAD = 2 * math.sqrt(3)  # separation that values without any gap can reach
@@ -123,7 +124,8 @@ def principal_axes(points: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Compute the mean (D,) and the first principal axes (D, d) of non-zero variance."""
     mean = points.mean(axis=0, dtype=np.float64)
     centred = points - mean
-    variances, axes = np.linalg.eigh(centred.T @ centred / len(points))
+    with threads_for(centred.size * centred.shape[1]):
+        variances, axes = np.linalg.eigh(centred.T @ centred / len(points))
     kept = variances > 1e-10 * max(variances[-1], 1e-300)  # the rest is rounding
     if not np.isfinite(variances).all():
         raise FeatureError("features are so large that their squares overflow: rescale them")

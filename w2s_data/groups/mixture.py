@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from w2s_data.groups.gaps import principal_axes
+from w2s_data.utils.threads import serial
 from w2s_data.utils.typing import FloatArray, IntArray
 
 MAX_COMPONENTS = 30  # two full covariances then have 930 parameters
@@ -77,7 +78,6 @@ def _fitted(
     """Fit mixtures from several starts and return the likeliest."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
-    from threadpoolctl import threadpool_limits
 
     ridge = 1e-3 * float(points.var(axis=0).mean()) + 1e-12  # keeps covariances invertible
     starts: list[dict[str, Any]] = [{"init_params": "k-means++"}] * STARTS
@@ -87,7 +87,7 @@ def _fitted(
         if min(part.sum() for part in parts) > points.shape[1]:
             starts.append(_moments([points[part] for part in parts], ridge))
     fitted = []
-    with threadpool_limits(1), warnings.catch_warnings():
+    with serial(), warnings.catch_warnings():
         # Mixtures that have not converged do not agree between the halves.
         warnings.simplefilter("ignore", ConvergenceWarning)
         for start in starts:

@@ -3,7 +3,6 @@ r"""Linear probes on frozen features: logistic with hard or soft labels, and rid
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from copy import copy
 from typing import Any, Literal, Self
 
@@ -15,7 +14,7 @@ from w2s_data.errors import FeatureError
 from w2s_data.probes.checking import check_features, check_targets
 from w2s_data.probes.path import follow
 from w2s_data.probes.together import Linear, Objective, groups_of, solve_together
-from w2s_data.utils.threads import one_thread
+from w2s_data.utils.threads import one_thread, threads_for
 from w2s_data.utils.typing import AnyArray, FloatArray, IntArray, RandomState
 from w2s_data.utils.validation import (
     check_generator,
@@ -28,9 +27,6 @@ from w2s_data.utils.validation import (
     whole,
 )
 
-# n x D x C below which a probe is fitted on one thread: starting more costs more than it saves,
-# and the forecast fits hundreds of such probes.
-SERIAL_WORK = 10_000_000
 # From next to none to a penalty that leaves only the class means; half a decade changes the
 # held-out loss by less than its noise.
 L2_GRID = tuple(float(value) for value in 10.0 ** np.arange(-4, 1.5, 0.5))
@@ -348,11 +344,6 @@ def stratified_folds(
     fold = np.empty(n, dtype=np.int64)
     fold[by_class] = np.arange(n) % min(folds, n)  # assigned in turn, class after class
     return [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(min(folds, n))]
-
-
-def threads_for(work: int) -> AbstractContextManager[Any]:
-    """Limit BLAS to one thread for small problems, where threads cost more than they save."""
-    return one_thread() if work < SERIAL_WORK else nullcontext()
 
 
 def _clipped_distribution(scores: FloatArray) -> FloatArray:

@@ -13,7 +13,6 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_dat
 from w2s_data.errors import DegenerateDataWarning, FeatureError, InputError, rows
 from w2s_data.features.matrix import FeatureMatrix
 from w2s_data.probes.checking import numeric_features
-from w2s_data.probes.linear import threads_for
 from w2s_data.probes.spectrum import (
     LeftOut,
     Rows,
@@ -25,7 +24,7 @@ from w2s_data.probes.spectrum import (
     penalty_grid,
     refuse_unfit,
 )
-from w2s_data.utils.threads import one_thread
+from w2s_data.utils.threads import one_thread, threads_for
 from w2s_data.utils.typing import AnyArray, FloatArray
 from w2s_data.utils.validation import (
     Constraint,

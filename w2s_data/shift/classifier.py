@@ -13,7 +13,7 @@ import numpy as np
 from scipy.special import xlogy
 
 from w2s_data.shift.structure import Placed
-from w2s_data.utils.threads import for_each
+from w2s_data.utils.threads import each_of, for_each
 from w2s_data.utils.typing import BoolArray, FloatArray, IntArray
 
 FOLDS = 5
@@ -109,12 +109,15 @@ def root_deviance(successes: FloatArray, totals: FloatArray, share: FloatArray) 
 
 def excess_of_cells(placed: Placed, sides: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return the largest root deviance (S, B) of a cell at each scale, and the cells (S, 1)."""
-    found = []
-    n_cells = [int(scale.max()) + 1 for scale in placed.cells.T]
-    for scale, k in zip(placed.cells.T, n_cells, strict=True):
-        members = np.eye(k, dtype=np.float32)[scale]
-        totals = members.sum(axis=0)[:, None]
+    share = sides.mean(axis=0)
+
+    def excess(scale: IntArray) -> FloatArray:
+        members = np.eye(int(scale.max()) + 1, dtype=np.float32)[scale]
         counts = (members.T @ sides).astype(np.float64)
-        found.append(root_deviance(counts, totals, sides.mean(axis=0)).max(axis=0))
+        deviance = root_deviance(counts, members.sum(axis=0)[:, None], share)
+        return np.asarray(deviance.max(axis=0))
+
+    found = each_of(excess, list(placed.cells.T))
+    n_cells = [scale.max() + 1 for scale in placed.cells.T]
     shape = len(found), sides.shape[1]
     return np.array(found).reshape(shape), np.array(n_cells, dtype=np.float64).reshape(-1, 1)

@@ -22,7 +22,7 @@ from w2s_data.shift.structure import MOST_FITTED, Placed, fit_structure
 from w2s_data.shift.typical import nearest_rows, typical_rows
 from w2s_data.utils.constants import LEVEL
 from w2s_data.utils.progress import progress as progress_bar
-from w2s_data.utils.threads import for_each, one_thread
+from w2s_data.utils.threads import for_each, one_thread, serial
 from w2s_data.utils.typing import FloatArray, IntArray, RandomState
 from w2s_data.utils.validation import check_generator, check_parameters, share, whole
 from w2s_data.utils.weighting import effective_size
@@ -165,7 +165,7 @@ class ShiftDetector(BaseEstimator):  # type: ignore[misc]
         samples = {name: sampled(rows, self.max_rows, rng) for name, rows in sets.items()}
         union = np.unique(np.concatenate([sample, *samples.values()]))
         fitted_on = sampled(union, MOST_FITTED, rng)
-        with one_thread():  # else last bits depend on the threads of BLAS
+        with serial():  # else last bits depend on the threads
             self.structures_ = {
                 name: fit_structure(view.take(fitted_on), rng) for name, view in views.items()
             }

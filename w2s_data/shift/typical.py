@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from w2s_data.shift.structure import CELL_COMPONENTS, MOST_ROUNDS, Placed
+from w2s_data.utils.threads import serial
 from w2s_data.utils.typing import FloatArray, IntArray
 
 TYPICAL = 8  # rows, which fit on a screen
@@ -23,7 +24,8 @@ def typical_rows(placed: Placed, log_ratio: FloatArray, share: float, seed: int)
     shifted = np.argsort(-log_ratio, kind="stable")[:n]
     near = placed.points[shifted, :CELL_COMPONENTS]
     n_kinds = min(TYPICAL, len(np.unique(near, axis=0)))
-    kinds = KMeans(n_kinds, n_init=1, max_iter=MOST_ROUNDS, random_state=seed).fit(near)
+    with serial():
+        kinds = KMeans(n_kinds, n_init=1, max_iter=MOST_ROUNDS, random_state=seed).fit(near)
     distance = kinds.transform(near)
     sizes = np.bincount(kinds.labels_, minlength=n_kinds)
     order = np.argsort(-sizes, kind="stable")

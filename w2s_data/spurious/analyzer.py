@@ -30,6 +30,7 @@ from w2s_data.spurious.results import GroupPrediction
 from w2s_data.utils.intervals import Estimate, wilson_interval
 from w2s_data.utils.io import jsonable
 from w2s_data.utils.jackknife import JACKKNIFE, LEFT_OUT, random_parts
+from w2s_data.utils.threads import threads_for
 from w2s_data.utils.typing import RandomState
 from w2s_data.utils.validation import check_generator, check_parameters, share
 
@@ -169,7 +170,9 @@ class SpuriousAnalyzer(BaseEstimator):  # type: ignore[misc]
         rows.check_determined(self.d_s_, self.d_w_)
         maps = strong_side.whitening(self.d_s_), weak_side.whitening(self.d_w_)
         parts = random_parts(rows.codes, self._n_parts(), check_generator(self.random_state))
-        self._judge(rows, GroupMoments.read(rows, origin, maps, parts))
+        group_moments = GroupMoments.read(rows, origin, maps, parts)
+        with threads_for((self.d_s_ + self.d_w_) ** 3):
+            self._judge(rows, group_moments)
         return self
 
     def predict_risk(

@@ -6,23 +6,44 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from typing import Any, TypeVar
 
 Part = TypeVar("Part")
 T = TypeVar("T")
 
+# Multiplications (n x D x C of a probe) below which BLAS has one thread: starting more costs more
+# than it saves, and between two products they burn the cores that other processes need.
+SERIAL_WORK = 10_000_000
+
 
 def one_thread() -> AbstractContextManager[Any]:
     """Limit BLAS to one thread."""
-    limits: AbstractContextManager[Any] = _libraries("torch" in sys.modules).limit(limits=1)
+    limits: AbstractContextManager[Any] = _libraries(*_loaded()).limit(limits=1)
+    return limits
+
+
+def threads_for(work: int) -> AbstractContextManager[Any]:
+    """Limit BLAS to one thread for small problems, where threads cost more than they save."""
+    return one_thread() if work < SERIAL_WORK else nullcontext()
+
+
+def serial() -> AbstractContextManager[Any]:
+    """Limit BLAS and OpenMP to one thread, for the small models of scikit-learn.
+
+    The threads of its k-means wait for each other in every round, which takes seconds where other
+    processes compute too, and their number changes the last bits.
+    """
+    from threadpoolctl import threadpool_limits
+
+    limits: AbstractContextManager[Any] = threadpool_limits(1)
     return limits
 
 
 def n_threads() -> int:
     """Return how many threads BLAS uses."""
-    libraries = _libraries("torch" in sys.modules)
+    libraries = _libraries(*_loaded())
     return max((library["num_threads"] for library in libraries.info()), default=1)
 
 
@@ -100,9 +121,14 @@ def each_of(work: Callable[[Part], T], parts: Sequence[Part]) -> list[T]:
     return [found[number] for number in range(len(parts))]
 
 
+def _loaded() -> tuple[bool, ...]:
+    """Return which packages that bring a BLAS of their own are there by now."""
+    return tuple(name in sys.modules for name in ("torch", "scipy.linalg"))
+
+
 @cache
-def _libraries(with_torch: bool) -> Any:  # noqa: ARG001
-    """Find the loaded BLAS libraries once, and again when torch has brought its own.
+def _libraries(*loaded: bool) -> Any:  # noqa: ARG001
+    """Find the loaded BLAS libraries once, and again when a package has brought its own.
 
     Finding them takes 2.5 ms, far more than a prediction of a few hundred rows.
     """

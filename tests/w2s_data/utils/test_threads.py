@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from w2s_data.utils.threads import each_of, for_each
+from w2s_data.utils.threads import SERIAL_WORK, each_of, for_each, serial, threads_for
+
+APIS = "blas", "openmp"
 
 
 def blas_threads():
@@ -68,3 +70,17 @@ def test_parts_are_drawn_as_they_are_needed(threads):
 def test_results_come_in_the_order_of_the_parts(threads):
     with threadpool_limits(threads, user_api="blas"):
         assert each_of(np.sqrt, [9.0, 4.0, 1.0]) == [3.0, 2.0, 1.0]
+
+
+def threads_by_library(limit, *arguments):
+    import sklearn.cluster  # noqa: F401, loads its OpenMP
+
+    with threadpool_limits(3), limit(*arguments):
+        info = threadpool_info()
+    return {api: max(i["num_threads"] for i in info if i["user_api"] == api) for api in APIS}
+
+
+def test_small_problems_have_one_thread_and_small_models_one_of_openmp_too():
+    assert threads_by_library(threads_for, SERIAL_WORK) == {"blas": 3, "openmp": 3}
+    assert threads_by_library(threads_for, SERIAL_WORK - 1) == {"blas": 1, "openmp": 3}
+    assert threads_by_library(serial) == {"blas": 1, "openmp": 1}

@@ -15,6 +15,7 @@ from w2s_data.finetune.levels.inputs import feature_scaling
 from w2s_data.probes.linear import stratified_folds
 from w2s_data.probes.path import excess, follow
 from w2s_data.probes.solvers import LogisticProblems
+from w2s_data.utils.threads import threads_for
 from w2s_data.utils.typing import BoolArray, FloatArray, IntArray, RandomState
 from w2s_data.utils.validation import check_generator, check_proba, check_same_length
 from w2s_data.utils.votes import abstains
@@ -111,7 +112,8 @@ def choose_penalty(
         trial = _Trial(scaled, y, np.ones((1, len(y))), held_out, truth, judged)
 
     def choose(place: str) -> float:
-        return _least(_losses(trial, not paired, place, by_error=gold is not None))
+        with threads_for(scaled.size * labels.shape[1]):
+            return _least(_losses(trial, not paired, place, by_error=gold is not None))
 
     return or_on_cpu(choose, device, "the choice of a penalty")
 
