@@ -14,7 +14,7 @@ from w2s_data.errors import InputError, listing
 from w2s_data.features.matrix import FeatureMatrix, as_feature_matrix
 from w2s_data.posterior.accuracy import Judge, Known
 from w2s_data.posterior.calibration import calibration_error, reliability
-from w2s_data.posterior.inputs import check_gold, check_weak
+from w2s_data.posterior.inputs import check_gold, check_pool, check_weak
 from w2s_data.posterior.pooling import (
     FEWEST_GOLD,
     LogLinearPool,
@@ -211,7 +211,7 @@ class LabelPosterior(BaseEstimator):  # type: ignore[misc]
         """
         self._check_parameters()
         strong = as_feature_matrix(strong_features, "strong_features")
-        weak = check_weak(weak_proba, strong.shape[0])
+        weak = check_pool(weak_proba, strong.shape[0])
         rows = check_gold(gold, strong.shape[1], weak.shape[1:])
         if (weight := gold_weight) is not None:
             weight = check_weights(weight, len(rows), "gold_weight")

@@ -29,6 +29,14 @@ def check_weak(weak_proba: Any, n_rows: int, name: str = "weak_proba") -> FloatA
     return np.stack(teachers, axis=1)
 
 
+def check_pool(weak_proba: Any, n_rows: int) -> FloatArray:
+    """Return the weak probabilities (N, M, C) of a pool, which has two rows or more."""
+    weak = check_weak(weak_proba, n_rows)
+    if len(weak) < 2:  # the student's view of a row is that of a student of the others
+        raise EmptyDataError("the pool has one row: a label posterior requires two or more")
+    return weak
+
+
 def check_gold(gold: Any, n_features: int, shape: tuple[int, ...]) -> Gold:
     """Return checked gold rows; `shape` is (M, C), that of a row's weak probabilities."""
     if not isinstance(gold, tuple | list) or len(gold) != 3:

@@ -233,9 +233,9 @@ def _student(
 
 
 def _chosen(labels: FloatArray, recipe: Recipe, rng: np.random.Generator) -> IntArray:
-    """Return the rows that have a weak label, or a sample of them."""
+    """Return the rows that have a weak label, all if fewer than two have one; or a sample."""
     voted = np.flatnonzero(~abstains(labels))
-    return sampled(voted if len(voted) else np.arange(len(labels)), recipe.max_pool, rng)
+    return sampled(voted if len(voted) > 1 else np.arange(len(labels)), recipe.max_pool, rng)
 
 
 def _fitted(

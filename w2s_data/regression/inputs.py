@@ -8,6 +8,7 @@ import numpy as np
 
 from w2s_data.errors import InputError, rows
 from w2s_data.utils.typing import AnyArray, FloatArray
+from w2s_data.utils.validation import check_magnitude
 
 
 def check_weak_values(weak_values: Any, n_rows: int) -> FloatArray:
@@ -127,6 +128,8 @@ def mean_value(
 
 def _numbers(values: Any, name: str) -> FloatArray:
     try:
-        return np.asarray(values, dtype=np.float64)
+        numbers = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError):
         raise InputError(f"{name} must be numbers; got {np.asarray(values).dtype}") from None
+    check_magnitude(numbers, name)
+    return numbers

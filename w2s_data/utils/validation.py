@@ -16,12 +16,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from w2s_data.errors import FeatureError, InputError, ProbabilityError, rows
+from w2s_data.errors import FeatureError, InputError, ProbabilityError, listing, rows
 from w2s_data.utils.constants import MOST_PENALTY, MOST_SEEDS
 from w2s_data.utils.typing import AnyArray, FloatArray, IntArray, RandomState
 
 # Probabilities that a model computed in half precision sum to 1 only to three digits.
 PROBABILITY_TOLERANCE = 1e-3
+# Squares of values, and sums of many of them, stay within the range of float64.
+LARGEST = 1e100
 
 
 @dataclass(frozen=True)
@@ -290,8 +292,24 @@ def check_same_length(**arrays: Sized) -> int:
     >>> check_same_length(x=np.zeros(3), y=np.ones(3))
     3
     """
+    missing = [name for name, array in arrays.items() if array is None]
+    if missing:
+        raise InputError(f"{listing(missing)} must hold one entry per row; got None")
     lengths: dict[str, int] = {name: len(array) for name, array in arrays.items()}
     if len(set(lengths.values())) > 1:
         counts = ", ".join(f"{name} has {length}" for name, length in lengths.items())
         raise InputError(f"row counts disagree: {counts}")
     return next(iter(lengths.values()))
+
+
+def check_magnitude(values: FloatArray, name: str) -> None:
+    """Raise for values so large or small that their squares leave the range of float64.
+
+    >>> check_magnitude(np.array([0.0, 1e-3, np.nan]), "targets")
+    """
+    largest = float(np.abs(values[np.isfinite(values)]).max(initial=0.0))
+    if largest and not 1 / LARGEST < largest < LARGEST:
+        raise InputError(
+            f"{name} must be between {1 / LARGEST:g} and {LARGEST:g} in size, as values are "
+            f"squared; the largest is {largest:g}: give them in another unit"
+        )

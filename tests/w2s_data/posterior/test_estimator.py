@@ -6,7 +6,7 @@ from sklearn.base import clone
 from sklearn.metrics import roc_auc_score
 
 from w2s_data import LinearProbe
-from w2s_data.errors import InputError
+from w2s_data.errors import EmptyDataError, InputError
 from w2s_data.posterior import LabelPosterior
 
 N_GOLD = 80
@@ -173,6 +173,14 @@ def test_the_order_of_a_pair_does_not_matter():
     first = fitted(strong, weak, codes, paired=True)
     second = fitted(-strong, weak[:, ::-1], turned_codes, paired=True)
     np.testing.assert_allclose(second.proba_, first.proba_[:, ::-1], atol=1e-3)
+
+
+def test_a_pool_of_one_row_is_refused_and_one_weak_label_is_not():
+    strong, weak, codes = world(n=N_GOLD + 30)
+    with pytest.raises(EmptyDataError, match="the pool has one row"):
+        fitted(*(part[: N_GOLD + 1] for part in (strong, weak, codes)))
+    weak[N_GOLD + 1 :] = 0.5
+    assert np.isfinite(fitted(strong, weak, codes).proba_).all()
 
 
 @pytest.mark.parametrize(

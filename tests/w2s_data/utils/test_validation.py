@@ -7,7 +7,9 @@ from w2s_data.errors import EncoderError, FeatureError, InputError
 from w2s_data.utils.validation import (
     between,
     check_feature_block,
+    check_magnitude,
     check_parameters,
+    check_same_length,
     nonnegative,
     one_of,
     positive,
@@ -82,3 +84,19 @@ def test_rows_whose_lengths_overflow_or_vanish_are_refused(scale, dtype, message
 
 def test_zero_and_tiny_rows_may_be_of_use_where_no_direction_is_wanted():
     check_feature_block(np.array([[0.0], [1e-30]], np.float32), np.arange(2), "x", nonzero=False)
+
+
+def test_a_missing_array_is_named():
+    with pytest.raises(InputError, match="'splits' must hold one entry per row; got None"):
+        check_same_length(labels=[0, 1], splits=None)
+
+
+@pytest.mark.parametrize("size", [1e-200, 1e200])
+def test_values_whose_squares_leave_the_range_of_numbers_are_refused(size):
+    with pytest.raises(InputError, match="must be between 1e-100 and 1e"):
+        check_magnitude(np.array([0.0, np.nan, size]), "targets")
+
+
+def test_zeros_missing_values_and_tiny_ones_among_others_have_squares():
+    check_magnitude(np.array([0.0, np.nan]), "targets")
+    check_magnitude(np.array([1e-200, 1.0]), "targets")

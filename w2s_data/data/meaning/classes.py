@@ -15,7 +15,7 @@ from w2s_data.data.meaning.rules import LabelRules, key_of, number_of
 from w2s_data.data.meaning.spelling import Spelled, merge_spellings, read_spellings
 from w2s_data.data.meaning.table import find_classes
 from w2s_data.data.readers import RawTable
-from w2s_data.errors import ColumnError, rows, unknown
+from w2s_data.errors import ColumnError, listing, rows, unknown
 from w2s_data.utils.text import natural_key
 from w2s_data.utils.typing import IntArray
 
@@ -90,7 +90,7 @@ def read_gold(raw: RawTable, column: str | None, rules: LabelRules, weak: WeakIn
         names = sort_class_names({c for c, n in zip(classes, spelled.counts, strict=True) if n})
         index = {name: code for code, name in enumerate(names)}
         codes = spelled.recoded([index.get(name, 0) for name in classes])
-        return Gold(names, codes, notes=notes + merged)
+        return Gold(names, codes, notes=(*notes, *merged, *_mixed_note(column, names)))
     # The order of the format is that of the outputs of published models.
     names = rules.class_names or tuple(spelled.spellings)
     codes, counted = find_classes(spelled, names, ordered=True)
@@ -100,6 +100,26 @@ def read_gold(raw: RawTable, column: str | None, rules: LabelRules, weak: WeakIn
 def _without_labels(n: int, rules: LabelRules) -> Gold:
     given = rules.class_names is not None
     return Gold(rules.class_names or (), np.full(n, -1), given, given)
+
+
+def _mixed_note(column: str, names: Sequence[str]) -> tuple[str, ...]:
+    """Return a note on numbers that may be the ids of the classes which words name beside them.
+
+    >>> _mixed_note("y", ["0", "1", "neg", "pos"])[0][:53]
+    "column 'y': '0', '1' are classes beside 'neg', 'pos';"
+    >>> _mixed_note("stars", ["1", "2", "other"])
+    ()
+    """
+    numbers = [name for name in names if number_of(name) is not None]
+    named = [name for name in names if number_of(name) is None]
+    ids = {str(code) for code in range(len(named) + 1)}
+    if not numbers or len(named) < 2 or not ids.issuperset(numbers):
+        return ()
+    are = "are classes" if numbers[1:] else "is a class"
+    return (
+        f"column {column!r}: {listing(numbers, 4)} {are} beside {listing(named, 4)}; pass map, "
+        f"such as map={{{numbers[0]!r}: {named[0]!r}}}, if numbers stand for names here",
+    )
 
 
 def check_class_labels(spelled: Spelled, rules: LabelRules) -> None:

@@ -14,6 +14,7 @@ from w2s_data.data.meaning.spelling import Spelled, read_spellings
 from w2s_data.data.readers import RawTable
 from w2s_data.errors import ColumnError, InputError, listing, rows
 from w2s_data.utils.typing import BoolArray, FloatArray
+from w2s_data.utils.validation import check_magnitude
 
 _INFINITE = re.compile(r"[+-]?inf(inity)?")
 
@@ -191,6 +192,7 @@ def numbers_of(spelled: Spelled) -> FloatArray:
             f"column {spelled.column!r} must hold finite numbers; it is infinite in "
             f"{rows(infinite)}: correct these cells, or leave them empty"
         )
+    check_magnitude(values, f"column {spelled.column!r}")
     return values[spelled.codes]
 
 

@@ -326,6 +326,15 @@ def test_rules_that_cannot_be_used(truth, arguments, message):
         load(truth, **arguments)
 
 
+def test_ids_beside_names_are_classes_with_a_note():
+    frame = pd.DataFrame({"text": [f"t{i}" for i in range(40)], "y": ["neg", "pos", 0, 1] * 10})
+    data = load_dataset(frame, label="y")
+    assert data.class_names == ("0", "1", "neg", "pos")
+    assert "'0', '1' are classes beside 'neg', 'pos'; pass map" in data.notes[0]
+    data = load_dataset(frame, label="y", map={"0": "neg", "1": "pos"})
+    assert (data.class_names, data.notes) == (("neg", "pos"), ())
+
+
 def test_an_example_has_its_own_classes():
     with pytest.raises(InputError, match="leave out 'class_names'"):
         load_dataset("example:digits", class_names=[*range(10)])
