@@ -38,6 +38,13 @@ class Confidence(Method):
 
     Notes
     -----
+    The student's label is one-hot whatever the teacher's is, so that a teacher of flat
+    probabilities has little say beside it, and the student follows its own first guesses: on TREC
+    (MiniLM features, probabilities to the power .3, which leaves the teacher's classes as they are)
+    it is right on .64, and on .69 by `naive`. Harden such labels, or take a `largest` of .25: .70
+    and .73. Nor does it pay where the strong features contain the teacher's own, as more components
+    of one TF-IDF do: `naive` repeats the teacher there, and whatever leaves it loses.
+
     History: `own_weight`, the weight a at the end of the epoch.
 
     References
