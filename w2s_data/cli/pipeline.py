@@ -71,7 +71,9 @@ def run(
     if schema:
         from w2s_data.stages.config import Config
 
-        say(json.dumps(Config.model_json_schema(), indent=2))
+        described = Config.model_json_schema()
+        say(json.dumps(described, indent=2))
+        tell("run", state="done", run=None, summary=described)
         return
     if config is None:
         raise InputError("name a configuration; `w2s run --example > w2s.toml` writes one")

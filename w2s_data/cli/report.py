@@ -100,7 +100,7 @@ def _check_installation() -> bool:
 
     diagnosis = diagnose()
     say(align_rows(diagnosis.rows(), shutil.get_terminal_size().columns))
-    tell("doctor", healthy=diagnosis.healthy, summary=diagnosis.to_dict())
+    tell("doctor", state="done", run=None, summary=diagnosis.to_dict())
     return diagnosis.healthy
 
 
@@ -114,5 +114,6 @@ def _check_run(run: Path) -> bool:
     for problem in problems:
         say(f"problem: {problem}")
     say(f"healthy: {'no' if problems else 'yes'}")
-    tell("doctor", healthy=not problems, run=str(run), problems=[str(one) for one in problems])
+    summary = {"healthy": not problems, "problems": [str(one) for one in problems]}
+    tell("doctor", state="done", run=str(run), summary=summary)
     return not problems

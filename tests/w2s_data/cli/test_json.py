@@ -9,6 +9,11 @@ import pytest
 from w2s_data import Run
 
 
+def test_a_schema_is_a_result_and_not_a_text(w2s):
+    code, out, err = w2s("run", "--schema", "--json")
+    assert (code, json.loads(out)["summary"]) == (0, json.loads(err))
+
+
 @pytest.mark.slow
 def test_results_are_lines_of_json_and_texts_go_aside(w2s, tmp_path):
     folder = str(tmp_path / "run")
@@ -23,7 +28,12 @@ def test_results_are_lines_of_json_and_texts_go_aside(w2s, tmp_path):
     assert "Overlap density" in err
 
     code, out, _ = w2s("doctor", folder, "--json")
-    assert (code, json.loads(out)["problems"]) == (0, [])
+    record = json.loads(out)
+    assert (code, record["state"], record["summary"]) == (
+        0,
+        "done",
+        {"healthy": True, "problems": []},
+    )
     code, out, err = w2s("gain", str(tmp_path / "none"), "--json")
     assert (code, out) == (2, "")
     assert err.startswith("error: ")
