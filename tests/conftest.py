@@ -9,9 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from hypothesis import HealthCheck, settings
 
 # Before anything imports huggingface_hub, typer or rich: they read these once.
 os.environ.update(
@@ -23,13 +21,16 @@ os.environ.update(
     COLUMNS="120",
     _TYPER_FORCE_DISABLE_TERMINAL="1",
 )
-# Tests that run side by side share the cores.
+# Tests that run side by side share the cores, and numpy counts them when it is imported.
 side_by_side = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 if side_by_side > 1:
     threads = str(max(1, (os.cpu_count() or 1) // side_by_side))
     os.environ.setdefault("OMP_NUM_THREADS", threads)
 for forcing_colour in ("FORCE_COLOR", "PY_COLORS", "CLICOLOR_FORCE"):
     os.environ.pop(forcing_colour, None)
+
+import numpy as np  # noqa: E402
+from hypothesis import HealthCheck, settings  # noqa: E402
 
 # A busy machine is no failure, and a merge must not hang on the luck of a draw.
 settings.register_profile(
