@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -40,6 +41,7 @@ from w2s_data.features.matrix import as_feature_matrix
 from w2s_data.utils.intervals import Estimate, student_interval
 from w2s_data.utils.io import jsonable
 from w2s_data.utils.jackknife import JACKKNIFE, LEFT_OUT, jackknife_error
+from w2s_data.utils.threads import each_of, one_thread
 from w2s_data.utils.typing import RandomState
 from w2s_data.utils.validation import check_generator, check_parameters, one_of, positive, share
 
@@ -189,9 +191,10 @@ class DiscrepancyAnalyzer(BaseEstimator):  # type: ignore[misc]
         total = sum(parts[1:], parts[0])
         cross = total.scatter[: self.d_s_, self.d_s_ :] / (self.n_rows_ - 1)
         # Whitened components: the singular values of their covariance are the correlations.
-        values = np.linalg.svd(cross, compute_uv=False)
+        with one_thread():
+            values = np.linalg.svd(cross, compute_uv=False)
+            self.correlation_dimension_ = self._estimate(parts)
         self.canonical_correlations_ = np.clip(values, 0.0, 1.0)
-        self.correlation_dimension_ = self._estimate(parts)
         self.correlation_dimension_interval_ = self._jackknife(parts)
         used = self.d_s_, self.d_w_, self.correlation_dimension_
         self.sensitivity_ = sensitivity(*sides, moments, used=used, ridge=self.ridge)
@@ -344,7 +347,7 @@ class DiscrepancyAnalyzer(BaseEstimator):  # type: ignore[misc]
         if self.n_jackknife == 0:
             return np.nan, np.nan
         try:
-            left_out = np.array([self._estimate(parts, without=k) for k in range(count)])
+            left_out = np.array(each_of(partial(self._estimate, parts), range(count)))
         except (InputError, np.linalg.LinAlgError):  # too few rows without a group
             warnings.warn(
                 f"{self.n_rows_} rows do not give an interval of the correlation dimension of "

@@ -17,6 +17,7 @@ from w2s_data.discrepancy.dimensions import (
 )
 from w2s_data.discrepancy.moments import Moments
 from w2s_data.errors import FeatureError, InputError
+from w2s_data.utils.threads import one_thread
 from w2s_data.utils.typing import FloatArray
 
 # Relative variance of rounding to float32, in which features are stored: a column or direction
@@ -121,10 +122,11 @@ def principal_components(
     if moments.n < 2:
         raise FeatureError(f"two rows or more are needed; got {moments.n}")
     mean = origin + moments.total / moments.n
-    return (
-        PrincipalComponents.of(scatter[:d, :d], mean[:d], moments.n, "strong"),
-        PrincipalComponents.of(scatter[d:, d:], mean[d:], moments.n, "weak"),
-    )
+    with one_thread():  # more only wait for each other in a decomposition
+        return (
+            PrincipalComponents.of(scatter[:d, :d], mean[:d], moments.n, "strong"),
+            PrincipalComponents.of(scatter[d:, d:], mean[d:], moments.n, "weak"),
+        )
 
 
 def component_correlations(

@@ -17,6 +17,7 @@ from w2s_data.encoders.base import Encoder, Kind, as_items
 from w2s_data.encoders.images import is_flat, open_images
 from w2s_data.errors import DegenerateDataWarning, EmptyDataError, EncoderError
 from w2s_data.utils.io import jsonable
+from w2s_data.utils.threads import one_thread
 from w2s_data.utils.typing import FloatArray, RandomState
 from w2s_data.utils.validation import check_generator, check_parameters, one_of, whole
 
@@ -116,7 +117,8 @@ class TfidfEncoder(Encoder):
         if weights.shape[1] > 1:
             self.svd_ = TruncatedSVD(self.n_components_, random_state=seed)
         # The ratio of explained variance is 0/0 where all texts are alike; it is not used.
-        with np.errstate(invalid="ignore", divide="ignore"):
+        quiet = np.errstate(invalid="ignore", divide="ignore")
+        with quiet, one_thread():  # else float32 differs by its threads in the third digit
             directions = self.svd_.fit_transform(weights) if self.svd_ else weights.toarray()
         self.mean_ = directions.mean(axis=0)
         self.scale_ = scales(directions)

@@ -14,6 +14,7 @@ from w2s_data.groups.error_groups import error_groups
 from w2s_data.groups.gaps import EVENLY_SPREAD, Split, apply_splits, find_splits
 from w2s_data.groups.mixture import MAX_ROWS as MIXTURE_ROWS
 from w2s_data.groups.mixture import Mixture, find_mixture
+from w2s_data.utils.threads import each_of
 from w2s_data.utils.typing import FloatArray, IntArray
 
 Method = Literal["auto", "gaps", "mixture", "errors"]
@@ -66,20 +67,22 @@ def _by_gaps(
     seeds = rng.integers(2**63, size=(2, len(labels)))
     # Each class is searched alone first: a direction that is clear in one class, where the group is
     # large, then serves as a hint in those where it is small.
-    firsts: list[Split] = []
-    for label, seed in zip(labels, seeds[0], strict=True):
-        alone = find_splits(
-            _learned_from(features, pseudo, label, seed), 2, np.random.default_rng(int(seed))
-        )
-        firsts += [split for split in alone if split.separation > EVENLY_SPREAD]
+
+    def splits_of(place: int, turn: int, most: int | None, hints: list[FloatArray]) -> list[Split]:
+        sample = _learned_from(features, pseudo, labels[place], seeds[turn, place])
+        return find_splits(sample, most, np.random.default_rng(int(seeds[turn, place])), hints)
+
+    every = range(len(labels))
+    alone = each_of(lambda place: splits_of(place, 0, 2, []), every)
+    firsts = [s for splits in alone for s in splits if s.separation > EVENLY_SPREAD]
     firsts.sort(key=lambda split: -split.separation)
     hints = [split.direction for split in firsts[:MAX_HINTS]]
+    together = each_of(lambda place: splits_of(place, 1, n_groups, hints), every)
     offsets: list[FloatArray] = []
     clearest = []
-    for label, seed in zip(labels, seeds[1], strict=True):
+    for label, seed, splits in zip(labels, seeds[1], together, strict=True):
         rows = np.flatnonzero(pseudo == label)
         sample = _learned_from(features, pseudo, label, seed)
-        splits = find_splits(sample, n_groups, np.random.default_rng(int(seed)), hints)
         clearest += [split.separation for split in splits[:1]]
         parts = _in_parts(rows)
         own = np.concatenate([apply_splits(features.take(part), splits) for part in parts])

@@ -14,6 +14,7 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import softmax
 
+from w2s_data.utils.threads import threads_for
 from w2s_data.utils.typing import BoolArray, FloatArray, IntArray
 
 # Probability inside a logarithm: hard labels hold zeros, and one wrong certainty must not outweigh
@@ -160,5 +161,6 @@ def fit_pool(
     # That a class has no gold row may be due to how they were drawn: no reason to rule it out.
     free = offsets & (targets.sum(axis=0) > 0)
     limits = [(0.0, None)] * n_views + [(None, None) if f else (0.0, 0.0) for f in free]
-    found = minimize(objective, start, jac=True, bounds=limits, method="L-BFGS-B").x
+    with threads_for(flat.size):
+        found = minimize(objective, start, jac=True, bounds=limits, method="L-BFGS-B").x
     return LogLinearPool(found[:n_views], found[n_views:])

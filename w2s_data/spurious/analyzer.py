@@ -30,7 +30,7 @@ from w2s_data.spurious.results import GroupPrediction
 from w2s_data.utils.intervals import Estimate, wilson_interval
 from w2s_data.utils.io import jsonable
 from w2s_data.utils.jackknife import JACKKNIFE, LEFT_OUT, random_parts
-from w2s_data.utils.threads import threads_for
+from w2s_data.utils.threads import each_of, threads_for
 from w2s_data.utils.typing import RandomState
 from w2s_data.utils.validation import check_generator, check_parameters, share
 
@@ -285,10 +285,10 @@ class SpuriousAnalyzer(BaseEstimator):  # type: ignore[misc]
         if reasons:
             warnings.warn(f"groups left out: {reasons}", DegenerateDataWarning, stacklevel=3)
         replicates = self._replicates(moments, list(models))
-        judged = [
-            self._evidence_of(k, geometry, left_out, rows, moments)
-            for (k, geometry), left_out in zip(models.items(), replicates, strict=True)
-        ]
+        judged = each_of(
+            lambda group: self._evidence_of(*group, rows, moments),
+            [*zip(models, models.values(), replicates, strict=True)],
+        )
         # The worst comes first, as all attributes of a single group are about it.
         self._judged = sorted(judged, key=lambda evidence: evidence.worst_relative_gain)
         self.groups_ = pd.DataFrame([e.to_row() for e in self._judged]).set_index("group")

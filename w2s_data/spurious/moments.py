@@ -14,6 +14,7 @@ from w2s_data.discrepancy.moments import Moments, mapped_blocks
 from w2s_data.errors import FeatureError
 from w2s_data.spurious.inputs import Rows
 from w2s_data.spurious.model import GroupGeometry
+from w2s_data.utils.threads import each_of
 from w2s_data.utils.typing import FloatArray, IntArray
 
 # Within-group share of a direction's variance below which the group determines it: far above the
@@ -64,12 +65,14 @@ class GroupMoments:
 
     def replicates(self, asked: Sequence[int]) -> list[GroupGeometry]:
         """Return each group's geometry with each part of the rows left out, as arrays (J,)."""
-        left_out = []
-        for j, part in enumerate(self.parts):
-            white = Whitened.of(self.whole - part)
-            rows = self.counts.sum(axis=1) - self.counts[:, j]
-            totals = self.totals.sum(axis=1) - self.totals[:, j]
-            left_out.append([white.geometry(int(rows[k]), totals[k]) for k in asked])
+        counts, totals, whole = self.counts.sum(axis=1), self.totals.sum(axis=1), self.whole
+
+        def without(j: int) -> list[GroupGeometry]:
+            white = Whitened.of(whole - self.parts[j])
+            rows, sums = counts - self.counts[:, j], totals - self.totals[:, j]
+            return [white.geometry(int(rows[k]), sums[k]) for k in asked]
+
+        left_out = each_of(without, range(len(self.parts)))
         names = ("m_t", "m_s", "across", "imported", "returned", "shared")
         stacked = []
         for replicates in zip(*left_out, strict=True):

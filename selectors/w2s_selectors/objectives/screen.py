@@ -10,6 +10,7 @@ import numpy as np
 
 from w2s_data.errors import InputError
 from w2s_data.utils.intervals import LEVEL, student_interval
+from w2s_data.utils.threads import one_thread
 from w2s_data.utils.typing import FloatArray, IntArray
 from w2s_selectors.objectives.base import Acquired, Judge, Judgement, Task
 from w2s_selectors.objectives.consistency import LabelConsistency, Projection, screened_out
@@ -90,11 +91,12 @@ class ScreenJudge(Judge):
         self._n_seen = 0
 
     def __call__(self, acquired: Acquired) -> Judgement:
-        if self._n_seen == 0:
-            self._begin(acquired)
-        for rows in slices(self._n_seen, len(acquired)):
-            self._add(acquired, rows, self._project(acquired.strong_features.take(rows)))
-        self._consistency.update()
+        with one_thread():  # a round has few rows
+            if self._n_seen == 0:
+                self._begin(acquired)
+            for rows in slices(self._n_seen, len(acquired)):
+                self._add(acquired, rows, self._project(acquired.strong_features.take(rows)))
+            self._consistency.update()
         self._n_seen = len(acquired)
         return self._judgement()
 
