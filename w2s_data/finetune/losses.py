@@ -83,16 +83,17 @@ def harden_evenly(logits: Tensor, shares: Tensor) -> Tensor:
     .. math:: \hat y_i = \mathrm{onehot}(\arg\max_c \log p_{ic} + b_c)
 
     Again and again each offset b_c goes part of the way to where its class would have its number of
-    rows, were the other offsets fixed: half of it for two classes, which is a threshold after one
-    round, the quantile of Burns et al. For more the shares are met up to a few rows.
+    rows, were the other offsets fixed. For two classes that is a threshold, the quantile of Burns
+    et al.; for more the shares are met up to a few rows.
     """
     import torch
 
+    if logits.shape[-1] == 2:
+        return _harden_by_threshold(logits, shares[..., :1])
     # Classes before rows, so that sums, maxima and orders are those of long vectors.
     scores = logits.mT.log_softmax(-2)
-    n_rows = scores.shape[-1]
     # Whole numbers that add up to the rows: differences of the rounded cumulative shares.
-    ends = (shares.cumsum(-1) * n_rows).round().long()
+    ends = (shares.cumsum(-1) * scores.shape[-1]).round().long()
     wanted = torch.diff(ends, dim=-1, prepend=torch.zeros_like(ends[..., :1])).unsqueeze(-1)
     if logits.device.type == "cpu":  # numpy takes a third of the time of torch for such arrays
         shifted = torch.from_numpy(_shifted(np, np.sort, scores.numpy(), wanted.numpy()))
@@ -101,22 +102,39 @@ def harden_evenly(logits: Tensor, shares: Tensor) -> Tensor:
     return harden(shifted.mT)
 
 
+def _harden_by_threshold(logits: Tensor, share: Tensor) -> Tensor:
+    """Return one-hot classes of logits (..., B, 2), of which the first has a share (..., 1)."""
+    import torch
+
+    margins = logits[..., 1] - logits[..., 0]
+    first = (share * margins.shape[-1]).round().long()
+    if logits.device.type == "cpu":  # numpy takes a fifth of the time of torch
+        ascending = torch.from_numpy(np.sort(margins.numpy()))
+    else:
+        ascending = margins.sort().values
+    # Between the last margin of the first class and the next one; either class may have no row.
+    limits = torch.nn.functional.pad(ascending, (1, 1), value=math.inf)
+    limits[..., 0] = -math.inf
+    threshold = (limits.gather(-1, first) + limits.gather(-1, first + 1)) / 2
+    second = (margins > threshold).to(logits.dtype)
+    return torch.stack([1 - second, second], -2).mT
+
+
 def _shifted(xp: Any, ascending: Callable[[Any], Any], scores: Any, wanted: Any) -> Any:
     """Add to scores (..., C, B) offsets by which so many rows (..., C, 1) are of each class."""
-    n_classes, n_rows = scores.shape[-2:]
-    rounds, stride = (1, 0.5) if n_classes == 2 else (ROUNDS, STRIDE)
+    n_rows = scores.shape[-1]
     # The last row that the class may have, and the next one; it may have no row, or all of them.
     starts = xp.cumsum(xp.ones_like(wanted).reshape(-1), 0).reshape(wanted.shape) * n_rows - 1
     last, next_one = starts - (wanted - 1).clip(0), starts - wanted.clip(0, n_rows - 1)
     offsets = 0 * scores[..., :1]  # of the same precision
     beyond = (offsets + 2) * (wanted == 0) - (offsets + 2) * (wanted == n_rows)
-    for _ in range(rounds):
+    for _ in range(ROUNDS):
         shifted = scores + offsets
         best = xp.amax(shifted, -2, keepdims=True)
         is_best = shifted == best
         second = xp.amax(xp.where(is_best, -math.inf, shifted), -2, keepdims=True)
         margins = ascending(scores - xp.where(is_best, second, best)).reshape(-1)
-        offsets = offsets - stride * ((margins[last] + margins[next_one] + beyond) / 2 + offsets)
+        offsets = offsets - STRIDE * ((margins[last] + margins[next_one] + beyond) / 2 + offsets)
     return scores + offsets
 
 

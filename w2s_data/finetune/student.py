@@ -41,7 +41,7 @@ class Student:
     """A student of S seeds, trained by one method.
 
     `history` has one row per epoch, seed and stage of the training: loss, validation loss, and
-    numbers of the method; it is empty for ``solver="lbfgs"``. `controls` are simpler students to
+    numbers of the method; an optimum that is computed has none. `controls` are simpler students to
     compare with, on the same seeds; ``controls[name].proba(inputs)`` has shape (S, n, C).
     """
 

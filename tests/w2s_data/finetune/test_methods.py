@@ -472,6 +472,14 @@ def test_solver_auto_takes_steps_only_where_more_is_minimised():
     assert len(of_naive) == 0 < len(of_confidence)
 
 
+def test_solver_auto_takes_steps_where_validation_rows_may_stop_it():
+    features, teachers, labels = problem(3, 3)
+    student = fit(
+        "naive", features, teachers, solver="auto", epochs=2, validation=(features, labels)
+    )
+    assert student.history["validation_loss"].notna().all()
+
+
 @pytest.mark.parametrize(
     ("name", "parameters", "message"),
     [

@@ -8,7 +8,7 @@ import torch
 from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 
-from w2s_data.finetune.levels.optimum import minimize, solve_heads
+from w2s_data.finetune.levels.optimum import solve_heads
 
 N, D = 400, 6
 
@@ -57,10 +57,3 @@ def test_without_an_intercept_opposite_rows_have_opposite_logits(rng, rows):
     coef, intercept = solve_heads(in_blocks(rows), labels, weights, 1e-2, fit_intercept=False)
     assert (intercept == 0).all()
     torch.testing.assert_close(coef[0, 0], -coef[0, 1], atol=1e-5, rtol=0)
-
-
-def test_a_step_that_goes_too_far_is_tried_again_shorter():
-    curvature = torch.tensor([1.0, 40.0, 1e3])[:, None, None]
-    goal = torch.tensor([3.0, -2.0, 0.5])[:, None, None].expand(3, 1, 2)
-    found = minimize(lambda at: curvature * (at - goal), torch.zeros(3, 1, 2))
-    torch.testing.assert_close(found, goal.contiguous(), atol=1e-4, rtol=0)

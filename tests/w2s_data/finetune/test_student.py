@@ -16,6 +16,7 @@ from w2s_data.errors import (
     RunError,
 )
 from w2s_data.finetune import Student, fit_student
+from w2s_data.finetune.settings import SOLVED_ROWS, TrainingSettings
 from w2s_data.finetune.weak_labels import as_weak_proba
 
 N = 60
@@ -63,6 +64,22 @@ def test_class_names_order_the_columns():
 
 
 @pytest.mark.parametrize(
+    ("changes", "n_rows", "solver"),
+    [
+        ({}, SOLVED_ROWS, "auto"),
+        ({}, SOLVED_ROWS - 1, "adam"),
+        ({"solver": "lbfgs"}, 10, "lbfgs"),
+        ({"epochs": 20}, SOLVED_ROWS, "adam"),
+        ({"learning_rate": 1e-3}, SOLVED_ROWS, "adam"),
+        ({"batch_size": 128}, SOLVED_ROWS, "adam"),
+        ({"callbacks": [print]}, SOLVED_ROWS, "adam"),
+    ],
+)
+def test_large_pools_are_solved_unless_steps_were_asked_for(changes, n_rows, solver):
+    assert TrainingSettings(**changes).resolve(n_rows).solver == solver
+
+
+@pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
         ({"method": "bayse"}, InputError, "no method 'bayse'; did you mean 'bayes'"),
@@ -71,7 +88,7 @@ def test_class_names_order_the_columns():
             InputError,
             "tuning must be 'head', 'lora' or 'full'; got 'haed'; did you mean 'head'",
         ),
-        ({"solver": "sgd"}, InputError, "solver must be 'adam', 'lbfgs' or 'auto'; got 'sgd'"),
+        ({"solver": "sgd"}, InputError, "solver must be None, 'adam', 'lbfgs' or 'auto'"),
         ({"weak_proba": PROBA * np.nan}, ProbabilityError, "teacher 0 has NaN"),
         ({"weak_proba": 2 * PROBA}, ProbabilityError, r"teacher 0 leaves \[0, 1\]"),
         ({"weak_proba": PROBA[None, None]}, ProbabilityError, r"got \(1, 1, 60, 2\)"),

@@ -213,8 +213,7 @@ class HeadTask(Task):
         """Whether students side by side are those that would be trained one after another."""
         # A callback, or an early stop, sees a training of its own.
         alone = self.settings.callbacks or self.validation_labels is not None
-        takes_steps = self._fixed_labels(objective) is None
-        return isinstance(objective, LabelObjective) and takes_steps and not alone
+        return isinstance(objective, LabelObjective) and not alone
 
     def _train_together(
         self, objective: Objective, choices: Mapping[str, AnyArray]
@@ -258,7 +257,9 @@ class HeadTask(Task):
 
     def _fixed_labels(self, objective: Objective) -> Tensor | None:
         """Return the labels of which the optimum is to be computed; None to take steps instead."""
-        if self.settings.solver == "adam":
+        # An early stop sees a training of its own.
+        stops = self.settings.solver == "auto" and self.validation_labels is not None
+        if self.settings.solver == "adam" or stops:
             return None
         if isinstance(objective, LabelObjective) and objective.function is cross_entropy:
             return objective.labels
@@ -281,9 +282,9 @@ class HeadTask(Task):
         keys = [digest_array(own) + digest for own, digest in zip(weight, digests, strict=True)]
         first = {key: seed for seed, key in reversed(list(enumerate(keys)))}
         chosen = sorted(first.values())
-        coef, intercept = self._optima(
-            labels[chosen] if len(labels) > 1 else labels, weight[chosen], l2, basis
-        )
+        # Students on several choices of rows share the labels of their seed, choice by choice.
+        own = labels if len(labels) == 1 else labels[[seed % len(labels) for seed in chosen]]
+        coef, intercept = self._optima(own, weight[chosen], l2, basis)
         place = [chosen.index(first[key]) for key in keys]
         return HeadModel(coef[place], intercept[place], self.scaling)
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from w2s_data.probes.lbfgs import ROUNDING_32, minimize_together
 from w2s_data.probes.solvers import MAX_PRECONDITIONED
+from w2s_data.utils.typing import FloatArray, IntArray
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -14,10 +18,7 @@ if TYPE_CHECKING:
 # Applies to the gradient where every curvature is at most 1: ten times less moves no probability
 # by a thousandth. Under a weak penalty float32 may not reach it.
 TOLERANCE = 2e-5
-MOST_ITERATIONS, MOST_IDLE = 200, 15  # in all, and without a smaller gradient
-REMEMBERED = 10  # steps from which the curvature is estimated
-OVERSHOT = 0.9  # of the slope at the start, by which it may rise again at the end of a step
-SHORTEST, LONGEST = 0.1, 0.7  # of a step that overshot, when it is tried again
+MOST_ITERATIONS = 200
 SAMPLED = 8  # rows per feature from which the curvature of the features is known well enough
 LEAST_CURVATURE = 1e-6  # of the largest: float32 cannot tell less from none
 
@@ -34,13 +35,18 @@ def solve_heads(
 
     .. math:: \sum_i v_i \mathrm{CE}(y_i, \mathrm{softmax}(W x_i + b)) + \tfrac{l_2}{2} \|W\|^2
     """
+    import torch
+
     n_heads, n_classes = len(weights), labels.shape[1]
-    if n_classes == 2:  # one vector in `LinearProbe`, whose square is twice that of the two here
-        l2 *= 2
-    root = inverse_root(blocks, weights, l2)
+    root = inverse_root(blocks, weights, l2, 0.25 if n_classes == 2 else 0.5)
     heads = _Heads(blocks, labels, weights, l2, root, fit_intercept)
-    start = weights.new_zeros(n_heads, n_classes, len(root) + 1)
-    found = minimize(heads.gradient, start)
+    # Of two classes one vector tells them apart, with the penalty that it has in `LinearProbe`.
+    shape = n_heads, 1 if n_classes == 2 else n_classes, len(root) + 1
+    start = np.zeros((n_heads, shape[1] * shape[2]))
+    solved = minimize_together(heads.objective, start, MOST_ITERATIONS, TOLERANCE, ROUNDING_32)
+    found = weights.new_tensor(solved.parameters).view(shape)
+    if n_classes == 2:
+        found = torch.cat([-found / 2, found / 2], 1)
     return found[..., :-1] @ root, found[..., -1]
 
 
@@ -55,97 +61,59 @@ class _Heads:
     root: Tensor
     fit_intercept: bool
 
-    def gradient(self, at: Tensor) -> Tensor:
-        """Return the gradient (K, C, D + 1), weights first, in the coordinates of the solution."""
+    def objective(self, flat: FloatArray, heads: IntArray) -> tuple[FloatArray, FloatArray]:
+        """Return values (A,) and gradients (A, C (D + 1)) of some heads (A,).
+
+        A head's parameters are C times weights and then intercept, in the coordinates of the
+        solution; with C = 1 those that tell the second of two classes from the first.
+        """
         import torch
 
-        shape = at.shape
-        coef = (at[..., :-1] @ self.root).view(-1, shape[2] - 1)  # (K C, D)
+        own = torch.from_numpy(heads).to(self.weights.device)
+        weights = self.weights[own, None]
+        labels = self.labels if len(self.labels) == 1 else self.labels[own]
+        at = weights.new_tensor(flat).view(len(own), -1, len(self.root) + 1)
+        coef = (at[..., :-1] @ self.root).view(-1, len(self.root))  # (A C, D)
         intercept = at[..., -1].reshape(-1, 1)
-        slopes, sums = torch.zeros_like(coef), torch.zeros_like(intercept)
+        values = 0.5 * self.l2 * coef.square().view(len(own), -1).sum(1)
+        gradient, slopes = torch.zeros_like(at), self.l2 * coef
         for part, rows in self.blocks():
-            logits = torch.addmm(intercept, coef, rows.T).view(*shape[:2], -1)
-            labels = self.labels[..., part]
-            residual = logits.softmax(1).mul_(labels.sum(1, keepdim=True)).sub_(labels)
-            residual = residual.mul_(self.weights[:, None, part]).view(len(coef), -1)
-            slopes.addmm_(residual, rows)
-            sums += residual.sum(1, keepdim=True)
-        slopes += self.l2 * coef
-        if not self.fit_intercept:
-            sums.zero_()
-        return torch.cat([(slopes @ self.root.T).view(*shape[:2], -1), sums.view(*shape[:2], 1)], 2)
+            logits = torch.addmm(intercept, coef, rows.T).view(*at.shape[:2], -1)
+            losses, residual = _cross_entropy(logits, labels[..., part])
+            values += (losses * weights[..., part]).sum((1, 2))
+            residual *= weights[..., part]
+            slopes.addmm_(residual.view(len(coef), -1), rows)
+            if self.fit_intercept:
+                gradient[..., -1] += residual.sum(2)
+        gradient[..., :-1] = (slopes @ self.root.T).view(*at.shape[:2], -1)
+        return _on_host(values), _on_host(gradient.view(len(own), -1))
 
 
-def minimize(gradient: Callable[[Tensor], Tensor], start: Tensor) -> Tensor:
-    """Minimise K convex functions (K, ...) at once by L-BFGS, until all gradients are small.
+def _cross_entropy(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Return losses (K, 1, n) of logits (K, C, n) with labels, and their slopes by the logits.
 
-    Only gradients decide: in float32 a loss near its minimum has no digits left.
+    With C = 1 the logits are of the second of two classes.
     """
     import torch
 
-    at, slope = start, gradient(start)
-    memory = _Memory()
-    least, idle = float("inf"), 0
-    for _ in range(MOST_ITERATIONS):
-        largest = float(slope.abs().max())
-        idle = 0 if largest < least else idle + 1
-        least = min(least, largest)
-        if largest <= TOLERANCE or idle == MOST_IDLE:
-            break
-        direction = memory.direction(slope)
-        falls = _inner(slope, direction)
-        length = torch.ones_like(falls)
-        while True:
-            there = gradient(at + length * direction)
-            rises = _inner(there, direction)
-            # The slope of a convex function only rises along a line, so it shows where to stop.
-            beyond = rises > -OVERSHOT * falls
-            if not bool(beyond.any()):
-                break
-            shorter = (falls / (falls - rises)).clamp(SHORTEST, LONGEST)
-            length = torch.where(beyond, length * shorter, length)
-        memory.add(length * direction, there - slope)
-        at, slope = at + length * direction, there
-    return at
+    mass = labels.sum(1, keepdim=True)
+    if logits.shape[1] == 1:
+        second = labels[:, 1:]
+        losses = mass * torch.nn.functional.softplus(logits) - second * logits
+        return losses, logits.sigmoid().mul_(mass).sub_(second)
+    logs = logits.log_softmax(1)
+    return -(labels * logs).sum(1, keepdim=True), logs.exp().mul_(mass).sub_(labels)
 
 
-@dataclass(eq=False)
-class _Memory:
-    """The last steps and the changes of the gradient over them."""
-
-    pairs: list[tuple[Tensor, Tensor, Tensor]] = field(default_factory=list)
-    scale: Tensor | float = 1.0
-
-    def add(self, step: Tensor, change: Tensor) -> None:
-        product = _inner(step, change)
-        # A head that has converged no longer moves: its pair says nothing.
-        useful = product > 1e-12
-        inverse = (1 / product).where(useful, 0)
-        self.scale = (product / _inner(change, change)).where(useful, self.scale)
-        self.pairs = [*self.pairs[1 - REMEMBERED :], (step, change, inverse)]
-
-    def direction(self, slope: Tensor) -> Tensor:
-        """Return minus the gradient times the estimate of the inverse Hessian."""
-        # Nocedal, Wright, *Numerical Optimization*, 2006, algorithm 7.4.
-        found, factors = -slope, []
-        for step, change, inverse in reversed(self.pairs):
-            factors.append(inverse * _inner(step, found))
-            found = found - factors[-1] * change
-        found = self.scale * found
-        for (step, change, inverse), factor in zip(self.pairs, reversed(factors), strict=True):
-            found = found + (factor - inverse * _inner(change, found)) * step
-        return found
+def _on_host(values: Tensor) -> FloatArray:
+    return values.cpu().numpy().astype(np.float64)
 
 
-def _inner(one: Tensor, other: Tensor) -> Tensor:
-    """Return inner products (K, 1, 1)."""
-    return (one * other).sum((1, 2), keepdim=True)
-
-
-def inverse_root(blocks: Blocks, weights: Tensor, l2: float) -> Tensor:
+def inverse_root(blocks: Blocks, weights: Tensor, l2: float, share: float) -> Tensor:
     """Return the inverse root (D, D) of a bound on the Hessian of heads with weights (K, n).
 
-    The Hessian of the cross-entropy is at most half of X^T V X (Böhning 1992).
+    The Hessian of the cross-entropy is at most a share of X^T V X: half, and a quarter where one
+    vector tells two classes apart (Böhning 1992).
     """
     import torch
 
@@ -161,7 +129,7 @@ def inverse_root(blocks: Blocks, weights: Tensor, l2: float) -> Tensor:
     identity = torch.eye(len(gram), dtype=torch.float64, device=weights.device)
     if len(gram) > min(MAX_PRECONDITIONED, 2 * n):
         return identity.to(weights.dtype)
-    bound = 0.5 * gram.to(torch.float64)
+    bound = share * gram.to(torch.float64)
     floor = max(l2, LEAST_CURVATURE * float(bound.diagonal().max()))
     root = torch.linalg.cholesky(bound + floor * identity)
     inverse: Tensor = torch.linalg.solve_triangular(root, identity, upper=False)
