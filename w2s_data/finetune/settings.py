@@ -219,9 +219,9 @@ class TrainingSettings:
         minimise nothing else (`naive`, `stacked`, `bootstrap`, `overlap`, `crossfit`,
         `cosupervised`); epochs, validation and callbacks then have no effect on a training, and
         seeds only on the rows that it is given. "auto" does so where it can and no validation rows
-        stop it early. By default "auto" on pools of 20,000 points or more, unless epochs,
-        learning_rate, batch_size or callbacks are given, and else "adam": on smaller pools few
-        steps suit weak labels that are biased against rare classes.
+        stop it early. By default "auto" for methods that train on 20,000 points or more, unless
+        epochs, learning_rate, batch_size or callbacks are given, and else "adam": on fewer points
+        few steps suit weak labels that are biased against rare classes.
     patience : int
         Epochs without a lower validation loss after which a seed stops.
     paired : bool
@@ -319,10 +319,10 @@ class TrainingSettings:
             values["model"] = self.adaptation.identity()
         return values | self._defaults()
 
-    def _solver(self, n_rows: int) -> Solver:
-        """Return the usual solver: steps where any setting of them was given."""
+    def _solver(self, n_rows: int) -> Solver | None:
+        """Return "adam" where steps were asked for; None leaves it to the rows trained on."""
         takes_steps = self.callbacks or any(getattr(self, name) is not None for name in _OF_STEPS)
-        return "adam" if takes_steps or n_rows < SOLVED_ROWS else "auto"
+        return "adam" if takes_steps or n_rows < SOLVED_ROWS else None
 
     def _epochs(self, steps: int) -> int:
         """Return the usual number of epochs of so many steps."""
@@ -355,4 +355,4 @@ class ResolvedSettings(TrainingSettings):
     learning_rate: float | Literal["auto"] | None = 1e-3  # None is the usual one of the model
     batch_size: int = 128
     l2: float | Literal["cv"] = 1e-3
-    solver: Solver = "adam"
+    solver: Solver | None = "adam"  # None is to be chosen by the rows that a method trains on

@@ -276,9 +276,7 @@ def fit_student(
             *(pool, resolved, called, entropy, numbers, progress, targets),
             validation_features=inputs,
         )
-        if resolved.l2 == "cv":
-            resolved = replace(resolved, l2=task.choose_penalty(*chosen.targets(task)))
-            task.settings = resolved
+        resolved = task.settle(lambda: chosen.targets(task))
         outcome, history = chosen.fit(task), task.history
     else:
         if items is None:

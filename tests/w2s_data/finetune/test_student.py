@@ -66,7 +66,7 @@ def test_class_names_order_the_columns():
 @pytest.mark.parametrize(
     ("changes", "n_rows", "solver"),
     [
-        ({}, SOLVED_ROWS, "auto"),
+        ({}, SOLVED_ROWS, None),
         ({}, SOLVED_ROWS - 1, "adam"),
         ({"solver": "lbfgs"}, 10, "lbfgs"),
         ({"epochs": 20}, SOLVED_ROWS, "adam"),
@@ -75,8 +75,19 @@ def test_class_names_order_the_columns():
         ({"callbacks": [print]}, SOLVED_ROWS, "adam"),
     ],
 )
-def test_large_pools_are_solved_unless_steps_were_asked_for(changes, n_rows, solver):
+def test_large_pools_take_steps_where_these_were_asked_for(changes, n_rows, solver):
     assert TrainingSettings(**changes).resolve(n_rows).solver == solver
+
+
+def test_methods_that_train_on_many_rows_are_solved(monkeypatch):
+    for module in ("settings", "levels.head"):
+        monkeypatch.setattr(f"w2s_data.finetune.{module}.SOLVED_ROWS", N // 2)
+    gold = np.where(np.arange(N) < 8, np.arange(N) % 2, -1)
+    of_few, of_all = (
+        fit_student(name, FEATURES, PROBA, gold=gold, random_state=0).history
+        for name in ("labelled_only", "naive")
+    )
+    assert len(of_all) == 0 < len(of_few)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -19,6 +19,7 @@ from w2s_data.finetune.levels.penalty import choose_penalty
 from w2s_data.finetune.levels.store import digest_array
 from w2s_data.finetune.losses import cross_entropy
 from w2s_data.finetune.objectives import LabelObjective, Model, Objective
+from w2s_data.finetune.settings import SOLVED_ROWS, ResolvedSettings, Solver
 from w2s_data.finetune.task import PENALTY, TRAINING, Task
 from w2s_data.utils.typing import AnyArray, BoolArray, FloatArray
 from w2s_data.utils.validation import check_same_length
@@ -236,6 +237,17 @@ class HeadTask(Task):
             ]
         return found
 
+    def settle(self, targets: Callable[[], tuple[BoolArray, FloatArray]]) -> ResolvedSettings:
+        """Choose penalty and solver where they are not given, for the `targets` of a method."""
+        if self.settings.l2 == "cv" or self.settings.solver is None:
+            rows, labels = targets()
+            if self.settings.l2 == "cv":
+                self.settings = replace(self.settings, l2=self.choose_penalty(rows, labels))
+            if self.settings.solver is None:
+                solver: Solver = "auto" if np.count_nonzero(rows) >= SOLVED_ROWS else "adam"
+                self.settings = replace(self.settings, solver=solver)
+        return self.settings
+
     def choose_penalty(self, rows: BoolArray, labels: FloatArray) -> float:
         """Choose l2 for the labels (N, C) of some rows (N,), the same for all seeds."""
         chosen = np.flatnonzero(rows)
@@ -259,7 +271,7 @@ class HeadTask(Task):
         """Return the labels of which the optimum is to be computed; None to take steps instead."""
         # An early stop sees a training of its own.
         stops = self.settings.solver == "auto" and self.validation_labels is not None
-        if self.settings.solver == "adam" or stops:
+        if self.settings.solver in (None, "adam") or stops:
             return None
         if isinstance(objective, LabelObjective) and objective.function is cross_entropy:
             return objective.labels

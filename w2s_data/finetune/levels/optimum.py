@@ -40,7 +40,7 @@ def solve_heads(
     n_heads, n_classes = len(weights), labels.shape[1]
     root = inverse_root(blocks, weights, l2, 0.25 if n_classes == 2 else 0.5)
     heads = _Heads(blocks, labels, weights, l2, root, fit_intercept)
-    # Of two classes one vector tells them apart, with the penalty that it has in `LinearProbe`.
+    # One vector tells two classes apart, with the penalty that it has in `LinearProbe`.
     shape = n_heads, 1 if n_classes == 2 else n_classes, len(root) + 1
     start = np.zeros((n_heads, shape[1] * shape[2]))
     solved = minimize_together(heads.objective, start, MOST_ITERATIONS, TOLERANCE, ROUNDING_32)
