@@ -17,7 +17,7 @@ from w2s_data.discrepancy.dimensions import (
 )
 from w2s_data.discrepancy.moments import Moments
 from w2s_data.errors import FeatureError, InputError
-from w2s_data.utils.threads import one_thread
+from w2s_data.utils.linalg import eigh
 from w2s_data.utils.typing import FloatArray
 
 # Relative variance of rounding to float32, in which features are stored: a column or direction
@@ -48,13 +48,13 @@ class PrincipalComponents:
         if not varies.any():
             raise FeatureError(f"{name} features are constant: every column holds a single value")
         inverse = np.divide(1.0, np.sqrt(variance), out=np.zeros_like(variance), where=varies)
-        values, vectors = np.linalg.eigh(covariance * np.outer(inverse, inverse))
+        values, vectors = eigh(covariance * np.outer(inverse, inverse))
         # Variance that rounding alone puts into each direction, and that of float64 sums. The
         # rank is counted on the correlation matrix, so that it does not depend on units.
         share = np.divide(rounding, variance, out=np.zeros_like(variance), where=varies)
         noise = np.maximum(share @ vectors**2, np.finfo(float).eps * values[-1])
         kept = values > len(values) * noise
-        spectrum, components = np.linalg.eigh(covariance)
+        spectrum, components = eigh(covariance)
         return cls(
             n,
             np.clip(spectrum[::-1], 0.0, None),
@@ -122,11 +122,10 @@ def principal_components(
     if moments.n < 2:
         raise FeatureError(f"two rows or more are needed; got {moments.n}")
     mean = origin + moments.total / moments.n
-    with one_thread():  # more only wait for each other in a decomposition
-        return (
-            PrincipalComponents.of(scatter[:d, :d], mean[:d], moments.n, "strong"),
-            PrincipalComponents.of(scatter[d:, d:], mean[d:], moments.n, "weak"),
-        )
+    return (
+        PrincipalComponents.of(scatter[:d, :d], mean[:d], moments.n, "strong"),
+        PrincipalComponents.of(scatter[d:, d:], mean[d:], moments.n, "weak"),
+    )
 
 
 def component_correlations(

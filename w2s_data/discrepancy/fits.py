@@ -10,6 +10,7 @@ import numpy as np
 
 from w2s_data.discrepancy.moments import Moments, paired_blocks
 from w2s_data.features.matrix import FeatureMatrix
+from w2s_data.utils.linalg import eigh
 from w2s_data.utils.typing import FloatArray
 from w2s_data.utils.validation import check_feature_block
 
@@ -68,7 +69,7 @@ class LinearFit:
 def fitted(moments: Moments, side: Side, intercept: bool) -> LinearFit:
     """Fit the target on the columns of one side."""
     own, scatter = side.columns, about(moments, intercept)
-    values, vectors = np.linalg.eigh(scatter[own, own])
+    values, vectors = eigh(scatter[own, own])
     # With a penalty nothing is singular; without, directions that no row has stay 0.
     kept = values > max(values[-1], 0.0) * RANK
     total = np.where(kept, values + side.penalty, np.inf)

@@ -14,6 +14,7 @@ from w2s_data.discrepancy.ridgeless import ridgeless_risks
 from w2s_data.discrepancy.theory import Risks
 from w2s_data.errors import FeatureError, InputError
 from w2s_data.features.matrix import as_feature_matrix
+from w2s_data.utils.linalg import eigh
 from w2s_data.utils.typing import FloatArray
 
 SHARED = 1e-9  # a direction of both sides is one direction, but for the rounding of float32
@@ -120,7 +121,7 @@ def target_parts(strong_features: Any, weak_features: Any, targets: ArrayLike) -
 
 def _whitening(scatter: FloatArray) -> FloatArray:
     """Return the map (D, d) to orthonormal columns; collinear ones count once."""
-    values, vectors = np.linalg.eigh(scatter)
+    values, vectors = eigh(scatter)
     kept = values > max(values[-1], 0.0) * RANK
     return np.asarray(vectors[:, kept] / np.sqrt(values[kept]))
 
@@ -131,7 +132,7 @@ def _left_by_both(
     """Return the residual variance of a regression on both sides at once."""
     d_s, d_w = cross.shape
     gram = np.block([[np.eye(d_s), cross], [cross.T, np.eye(d_w)]])
-    values, vectors = np.linalg.eigh(gram)
+    values, vectors = eigh(gram)
     kept = values > SHARED
     found = (vectors[:, kept].T @ np.r_[strong_y, weak_y]) ** 2 / values[kept]
     return float(max(0.0, total - found.sum()) / (n - 1 - np.count_nonzero(kept)))

@@ -21,7 +21,7 @@ import numpy as np
 
 from w2s_data.errors import FeatureError
 from w2s_data.groups.kmeans import kmeans
-from w2s_data.utils.threads import one_thread
+from w2s_data.utils.linalg import eigh
 from w2s_data.utils.typing import BoolArray, FloatArray, IntArray
 
 EVENLY_SPREAD = 2 * math.sqrt(3)  # separation that values without any gap can reach
@@ -124,8 +124,7 @@ def principal_axes(points: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Compute the mean (D,) and the first principal axes (D, d) of non-zero variance."""
     mean = points.mean(axis=0, dtype=np.float64)
     centred = points - mean
-    with one_thread():  # more only wait for each other in a decomposition
-        variances, axes = np.linalg.eigh(centred.T @ centred / len(points))
+    variances, axes = eigh(centred.T @ centred / len(points))
     kept = variances > 1e-10 * max(variances[-1], 1e-300)  # the rest is rounding
     if not np.isfinite(variances).all():
         raise FeatureError("features are so large that their squares overflow: rescale them")

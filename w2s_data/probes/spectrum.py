@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from w2s_data.features.matrix import TILE_ROWS, FeatureMatrix, row_blocks
+from w2s_data.utils.linalg import eigh
 from w2s_data.utils.typing import FloatArray
 from w2s_data.utils.validation import check_feature_block
 
@@ -226,7 +227,7 @@ def _tile_sums(rows: FloatArray, block: FloatArray) -> FloatArray:
 
 def _eigen(gram: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return the eigenvalues that are not 0, the largest last, and their vectors."""
-    values, vectors = np.linalg.eigh(gram)
+    values, vectors = eigh(gram)
     kept = values > max(0.0, values[-1]) * max(NO_VARIANCE, len(gram) * np.finfo(np.float64).eps)
     return values[kept], vectors[:, kept]
 

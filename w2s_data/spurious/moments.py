@@ -14,6 +14,7 @@ from w2s_data.discrepancy.moments import Moments, mapped_blocks
 from w2s_data.errors import FeatureError
 from w2s_data.spurious.inputs import Rows
 from w2s_data.spurious.model import GroupGeometry
+from w2s_data.utils.linalg import eigh
 from w2s_data.utils.threads import each_of
 from w2s_data.utils.typing import FloatArray, IntArray
 
@@ -158,7 +159,7 @@ def covariance_difference(inside: Moments, others: Moments) -> float:
     freedom = inside.n - 1, others.n - 1
     for part in (slice(0, inside.d_s), slice(inside.d_s, None)):
         one, other = inside.scatter[part, part], others.scatter[part, part]
-        values, vectors = np.linalg.eigh((one + other) / sum(freedom))
+        values, vectors = eigh((one + other) / sum(freedom))
         half = vectors / np.sqrt(values)  # whitens both sides by their pooled covariance
         apart = half.T @ (one / freedom[0] - other / freedom[1]) @ half
         # Expected sum of squares of two equal covariances, per direction (Wishart).
