@@ -18,6 +18,7 @@ from w2s_data.compute.device import (
     is_lost,
     is_out_of_memory,
     resolve_device,
+    warn_if_imitated,
 )
 from w2s_data.encoders.agreement import Agreement, measure
 from w2s_data.encoders.backbone import Backbone, StateModel, resolve_layer
@@ -125,7 +126,9 @@ class PretrainedEncoder(Encoder):
                 self._give_up_export(error)
         self.backend_ = self.backend if self.replicas_ else TORCH
         if not self.replicas_:
-            self.replicas_ = [*self._load(every_device(self.device), self._torch_dtype())]
+            devices = every_device(self.device)
+            warn_if_imitated(self._torch_dtype(), devices[0])
+            self.replicas_ = [*self._load(devices, self._torch_dtype())]
         self.backbone_ = self.replicas_[0]
 
     def _on_runtime(self, backbone: Backbone, identity: str) -> StateModel:

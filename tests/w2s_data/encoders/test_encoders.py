@@ -386,6 +386,14 @@ def test_a_cpu_that_multiplies_bfloat16_uses_it(bf16, amx, models, monkeypatch):
     assert encoder.fit(()).backbone_.dtype == getattr(torch, expected)
 
 
+@pytest.mark.parametrize("bf16", [False, True])
+def test_a_cpu_that_imitates_bfloat16_says_so(bf16, models, monkeypatch, caplog):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: bf16)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    TextEncoder(models("bert"), device="cpu", dtype="bfloat16").fit(())
+    assert ("does not multiply bfloat16 in hardware" in caplog.text) is not bf16
+
+
 @pytest.mark.usefixtures("in_float32")
 @pytest.mark.slow
 def test_spec_follows_settings_and_weights(models, tmp_path):
