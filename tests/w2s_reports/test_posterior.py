@@ -42,7 +42,7 @@ def test_the_section_compares_labels_and_names_the_doubtful(synthetic_run: MakeR
         assert "a lead of +8.0 (+3.0 to +13.0) points, more than chance explains" in text
         assert f"{doubtful} of 197 weak labels" in text  # five abstentions, two of them labelled
         assert "for pool items like the gold ones" in text
-    assert "Most weight has gold labels (0.70)" in page
+    assert "The largest weight is that of gold labels (0.70)" in page
     terminal = render(report.summary, "terminal", ["overlap"])
     assert "Label posterior: Joined with the gold labels of 60 different items" in " ".join(
         terminal.split()

@@ -172,7 +172,7 @@ def _trusted(result: Mapping[str, Any]) -> str:
     if result["equal_weights"] or not any(weights.values()):
         return doubted
     most = max(weights, key=lambda name: weights[name])
-    return f"Most weight has {most} ({weights[most]:.2f}). {doubted}"
+    return f"The largest weight is that of {most} ({weights[most]:.2f}). {doubted}"
 
 
 def _of_doubtful(doubtful: Any, n: int) -> str:

@@ -30,6 +30,7 @@ REWARDS = {
     "label consistency": "how far weak labels follow from strong features, from 0 to 1",
     "trust": "how many weak labels are expected to be right",
 }
+NO_SOURCES = "No source column was given, so that there is nothing to select from."
 ROUNDING = 1e-9  # of means of runs that bought the same
 SOURCE_NUMBERS = ("cost", "items", "spent", "set_aside", "probability_best", "recommended")
 
@@ -38,7 +39,8 @@ def summarize_selection(artefacts: Artefacts) -> dict[str, Any]:
     """Summarize sources, stops and baselines, or name the command that selects."""
     result = artefacts.later.get(SELECTION)
     if result is None:
-        return {"hint": SELECT.hint()}
+        alone = artefacts.is_scored and not artefacts.overlap.get("by_source")
+        return {"hint": NO_SOURCES if alone else SELECT.hint()}
     baselines = [_baseline(row) for row in result["baselines"] or ()]
     rows = [_source(row) for row in result["sources"]]
     return {
