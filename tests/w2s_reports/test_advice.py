@@ -131,7 +131,7 @@ def test_steps_of_known_worth_come_first() -> None:
     headline = {"kind": "measured", "advised": "both", "lead": worth(0.05)}
     steps = rank_steps(result, headline, (), "runs/a", worth(0.05))
     assert [step["command"] for step in steps] == [
-        "w2s apply runs/a NEW.csv",
+        "w2s apply runs/a NEW_DATA",
         "w2s next runs/a --budget 50",
         None,
     ]
@@ -160,7 +160,7 @@ def test_gold_labels_that_lead_are_bought_and_their_student_is_used(waiting: boo
     }
     headline = {"kind": "measured", "advised": "gold", "lead": estimate(None)}
     steps = rank_steps(result, headline, (), "runs/a", estimate(None))
-    label, apply = "w2s next runs/a --budget 100", "w2s apply runs/a NEW.csv"
+    label, apply = "w2s next runs/a --budget 100", "w2s apply runs/a NEW_DATA"
     # The table that waits to be filled in is not made again.
     assert [step["command"] for step in steps] == ([apply] if waiting else [label, apply])
     assert "(labelled_only), which the run keeps" in steps[-1]["text"]

@@ -306,8 +306,8 @@ class DiscrepancyAnalyzer(BaseEstimator):  # type: ignore[misc]
             raise FeatureError(
                 f"{self.n_rows_} rows do not determine {self.d_s_} strong and {self.d_w_} weak "
                 f"dimensions: at least {fewest} are needed; pass more rows, or fewer "
-                f"strong_components and weak_components (the Marchenko-Pastur edge keeps "
-                f"{strong.noise_free} and {weak.noise_free})"
+                f"strong_components and weak_components ({strong.noise_free} and "
+                f"{weak.noise_free} stand out from noise)"
             )
 
     def _check_labelled(self, n: int) -> None:

@@ -11,7 +11,7 @@ from w2s_reports.summary.options import capitalized
 from w2s_reports.summary.parts import estimate
 
 Row = Mapping[str, Any]
-APPLY = "w2s apply {} NEW.csv"  # no stage: it adds nothing to the run
+APPLY = "w2s apply {} NEW_DATA"  # no stage: it adds nothing to the run
 TO_LABEL = "100"  # rows: a round of an hour or two
 
 

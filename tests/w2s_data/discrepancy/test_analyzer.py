@@ -362,7 +362,7 @@ def test_more_dimensions_than_rows_says_what_would_do() -> None:
     rng = np.random.default_rng(0)
     signal = rng.normal(size=(60, 3)) * 9
     weak, strong = (signal @ rotation(d, d)[:3] + 0.1 * rng.normal(size=(60, d)) for d in (40, 50))
-    with pytest.raises(FeatureError, match=r"at least 92 are needed.*edge keeps 3 and 3"):
+    with pytest.raises(FeatureError, match=r"at least 92 are needed.*3 and 3 stand out from noise"):
         DiscrepancyAnalyzer().fit(strong, weak)
     assert DiscrepancyAnalyzer("mp", "mp").fit(strong, weak).d_s_ == 3
     with pytest.raises(FeatureError, match="at least 106"):
