@@ -22,7 +22,6 @@ import numpy as np
 from w2s_data.errors import FeatureError
 from w2s_data.groups.kmeans import kmeans
 from w2s_data.utils.linalg import eigh
-from w2s_data.utils.threads import threads_for
 from w2s_data.utils.typing import BoolArray, FloatArray, IntArray
 
 EVENLY_SPREAD = 2 * math.sqrt(3)  # separation that values without any gap can reach
@@ -67,26 +66,23 @@ def find_splits(
     reduced = (points - mean) @ axes
     hinted = [axes.T @ hint for hint in hints]
     codes = np.zeros(len(points), dtype=np.int64)
+    proposals = [_clearest(reduced, rng, hinted)]
     splits: list[Split] = []
-    with threads_for(reduced.size * reduced.shape[1]):
-        proposals = [_clearest(reduced, rng, hinted)]
-        while len(splits) + 1 < (MOST_GROUPS if most is None else most):
-            gaps = [proposal for proposal in proposals if proposal is not None]
-            if not gaps:
-                break
-            best = max(gaps, key=lambda proposal: proposal[2])
-            direction, threshold, separation = best
-            bar = EVENLY_SPREAD
-            if splits:
-                bar = max(bar, HALF_AS_CLEAR * splits[0].separation)
-            if most is None and separation <= bar:
-                break
-            parent = next(i for i, proposal in enumerate(proposals) if proposal is best)
-            full = axes @ direction
-            splits.append(Split(parent, full, threshold + float(mean @ full), separation))
-            codes[(codes == parent) & (reduced @ direction > threshold)] = len(splits)
-            proposals[parent] = _clearest(reduced[codes == parent], rng)
-            proposals.append(_clearest(reduced[codes == len(splits)], rng))
+    while len(splits) + 1 < (MOST_GROUPS if most is None else most):
+        gaps = [proposal for proposal in proposals if proposal is not None]
+        if not gaps:
+            break
+        best = max(gaps, key=lambda proposal: proposal[2])
+        direction, threshold, separation = best
+        bar = max(EVENLY_SPREAD, HALF_AS_CLEAR * splits[0].separation) if splits else EVENLY_SPREAD
+        if most is None and separation <= bar:
+            break
+        parent = next(i for i, proposal in enumerate(proposals) if proposal is best)
+        full = axes @ direction
+        splits.append(Split(parent, full, threshold + float(mean @ full), separation))
+        codes[(codes == parent) & (reduced @ direction > threshold)] = len(splits)
+        proposals[parent] = _clearest(reduced[codes == parent], rng)
+        proposals.append(_clearest(reduced[codes == len(splits)], rng))
     return splits
 
 
