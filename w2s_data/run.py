@@ -96,6 +96,7 @@ class Run(RunFiles):
         self._is_new = False  # its manifest replaces the one on disk
         self._seed: int | None = None  # given here; it overrules what another process recorded
         self._dataset: W2SDataset | None = None  # read once, since every stage needs it
+        self._said: set[str] = set()  # damaged files, each of which is named once
         self.extra: Any = None  # a table of columns for teachers, where the data were read
 
     def __repr__(self) -> str:
@@ -260,7 +261,10 @@ class Run(RunFiles):
         # By their hashes: a stage that is named as the repair of a file must notice the change.
         for file in record["files"]:
             if not self.is_whole(file, thorough=True):
-                logger.warning("%s is missing or damaged; stage %r runs again", file, stage.name)
+                if file not in self._said:
+                    text = "%s is missing or damaged; stage %r runs again"
+                    logger.warning(text, file, stage.name)
+                self._said.add(file)
                 return False
         return True
 

@@ -1,6 +1,6 @@
 """The map drawn by a second process, while the stages between scores and report run.
 
-UMAP takes two seconds to import, and up to a minute to compile where it is first used.
+UMAP takes two seconds to import, and more to compile where it is first used.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -63,7 +64,25 @@ def main(folder: str, into: str, memory: str, seed: str) -> None:
     """Draw the map of a run into a folder."""
     # No part of a map is computed on a GPU, whose context would take a second.
     compute = Compute(device="cpu", memory=MemoryLimit.parse(memory), seed=int(seed))
+    _import_pynndescent()
     draw_into(Path(into), Run.open(folder), compute)
+
+
+def _import_pynndescent() -> None:
+    """Import the search for neighbours that UMAP imports, but do not let numba compile it.
+
+    That takes half a minute where it is first used, and a map has its neighbours already. Only in a
+    process that draws a map and ends: elsewhere such a search would be slow from then on.
+    """
+    # Where these are missing there is no UMAP, and the map says so.
+    with suppress(ImportError):
+        from numba.core import config
+
+        config.DISABLE_JIT = 1
+        try:
+            import_module("pynndescent")
+        finally:
+            config.DISABLE_JIT = 0
 
 
 if __name__ == "__main__":

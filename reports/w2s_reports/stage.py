@@ -12,6 +12,7 @@ from w2s_data.stages.checks import NOTHING, Known
 from w2s_data.stages.graph import PAGE, SCORE
 from w2s_data.stages.settings import ReportSettings
 from w2s_data.utils.stage import StageResult
+from w2s_reports.ahead import drawing
 from w2s_reports.artefacts import parsing_results
 from w2s_reports.gate import check_source, parse
 from w2s_reports.map import projection_stage
@@ -72,7 +73,12 @@ def _add_map(run: Run, settings: ReportSettings, compute: Compute | None) -> str
     """Project the run where that is possible; return why not, "" if there is nothing to say."""
     if settings.map is False or (not run.follows(SCORE) and not settings.map):
         return ""
+    compute = compute or Compute(seed=run.seed)
     try:
+        if run.follows(SCORE):
+            with drawing(run, compute) as ahead:
+                if ahead is not None:
+                    ahead.finish()
         projection_stage(run, compute)
     except InputError as error:
         if settings.map:

@@ -52,6 +52,7 @@ def no_umap(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return pca
 
     monkeypatch.setattr(projection, "_umap", quick)
+    monkeypatch.setitem(sys.modules, "umap", object())  # else a second process draws
     return asked
 
 
