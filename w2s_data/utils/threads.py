@@ -123,7 +123,7 @@ def each_of(work: Callable[[Part], T], parts: Sequence[Part]) -> list[T]:
 
 def _loaded() -> tuple[bool, ...]:
     """Return which packages that bring a BLAS of their own are there by now."""
-    return tuple(name in sys.modules for name in ("torch", "scipy.linalg"))
+    return tuple(name in sys.modules for name in ("torch", "scipy.linalg", "faiss"))
 
 
 @cache
