@@ -78,11 +78,12 @@ def _import_pynndescent() -> None:
     with suppress(ImportError):
         from numba.core import config
 
-        config.DISABLE_JIT = 1
+        switches = vars(config)
+        switches["DISABLE_JIT"] = True
         try:
             import_module("pynndescent")
         finally:
-            config.DISABLE_JIT = 0
+            switches["DISABLE_JIT"] = False
 
 
 if __name__ == "__main__":
