@@ -74,7 +74,7 @@ def _import_pynndescent() -> None:
     That takes half a minute where it is first used, and a map has its neighbours already. Only in a
     process that draws a map and ends: elsewhere such a search would be slow from then on.
     """
-    # Where these are missing there is no UMAP, and the map says so.
+    # Without these the map has no UMAP, and gives the reason.
     with suppress(ImportError):
         from numba.core import config
 

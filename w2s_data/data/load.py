@@ -376,9 +376,9 @@ def _assign_splits(
     if fixed is not None:
         fixed = np.where(known, fixed, np.array(None))
     if sizes is None and known.any():
-        came = [] if fixed is None else base_splits(fixed[fixed != None]).tolist()  # noqa: E711
-        n_pool = int((~known).sum()) + came.count("pool")
-        sizes = default_split_sizes(int(known.sum()) - len(came), n_pool, came)
+        came = np.array([]) if fixed is None else base_splits(fixed[fixed != None])  # noqa: E711
+        n_pool = int((~known).sum() + (came == "pool").sum())
+        sizes = default_split_sizes(int(known.sum()) - len(came), n_pool, set(came))
     return dataset.with_splits(sizes, random_state, fixed=fixed)
 
 

@@ -68,25 +68,30 @@ def _by_gaps(
     # Each class is searched alone first: a direction that is clear in one class, where the group is
     # large, then serves as a hint in those where it is small.
 
-    def splits_of(place: int, turn: int, most: int | None, hints: list[FloatArray]) -> list[Split]:
-        sample = _learned_from(features, pseudo, labels[place], seeds[turn, place])
-        return find_splits(sample, most, np.random.default_rng(int(seeds[turn, place])), hints)
+    def alone(place: int) -> list[Split]:
+        seed = seeds[0, place]
+        sample = _learned_from(features, pseudo, labels[place], seed)
+        return find_splits(sample, 2, np.random.default_rng(int(seed)))
+
+    def together(place: int) -> tuple[list[Split], FloatArray]:
+        seed = seeds[1, place]
+        sample = _learned_from(features, pseudo, labels[place], seed)
+        splits = find_splits(sample, n_groups, np.random.default_rng(int(seed)), hints)
+        return splits, _directions(sample, splits)
 
     every = range(len(labels))
-    alone = each_of(lambda place: splits_of(place, 0, 2, []), every)
-    firsts = [s for splits in alone for s in splits if s.separation > EVENLY_SPREAD]
+    firsts = [s for splits in each_of(alone, every) for s in splits]
+    firsts = [split for split in firsts if split.separation > EVENLY_SPREAD]
     firsts.sort(key=lambda split: -split.separation)
     hints = [split.direction for split in firsts[:MAX_HINTS]]
-    together = each_of(lambda place: splits_of(place, 1, n_groups, hints), every)
     offsets: list[FloatArray] = []
     clearest = []
-    for label, seed, splits in zip(labels, seeds[1], together, strict=True):
+    for label, (splits, units) in zip(labels, each_of(together, every), strict=True):
         rows = np.flatnonzero(pseudo == label)
-        sample = _learned_from(features, pseudo, label, seed)
         clearest += [split.separation for split in splits[:1]]
         parts = _in_parts(rows)
         own = np.concatenate([apply_splits(features.take(part), splits) for part in parts])
-        codes[rows] = _matched(sample, splits, offsets)[own]
+        codes[rows] = _matched(units, offsets)[own]
     if not clearest:
         return _none(pseudo, "no direction inside a class shows a gap between its points")
     low, high = min(clearest), max(clearest)
@@ -111,7 +116,16 @@ def _in_parts(rows: IntArray) -> list[IntArray]:
     return np.array_split(rows, max(1, -(-len(rows) // MAX_ROWS)))
 
 
-def _matched(sample: FloatArray, splits: list[Split], offsets: list[FloatArray]) -> IntArray:
+def _directions(sample: FloatArray, splits: list[Split]) -> FloatArray:
+    """Return unit vectors (G, D) from the mean of a class to those of its groups."""
+    own = apply_splits(sample, splits)
+    means = np.stack([sample[own == group].mean(axis=0) for group in range(len(splits) + 1)])
+    units = means - sample.mean(axis=0)
+    units /= np.maximum(np.linalg.norm(units, axis=1, keepdims=True), 1e-12)
+    return np.asarray(units)
+
+
+def _matched(units: FloatArray, offsets: list[FloatArray]) -> IntArray:
     """Number the groups of a class among the groups of all classes so far.
 
     Two groups are one if they lie in the same direction from the mean of their class, as bright
@@ -119,13 +133,8 @@ def _matched(sample: FloatArray, splits: list[Split], offsets: list[FloatArray])
     """
     from scipy.optimize import linear_sum_assignment
 
-    own = apply_splits(sample, splits)
-    centre = sample.mean(axis=0)
-    means = np.stack([sample[own == group].mean(axis=0) for group in range(len(splits) + 1)])
-    units = means - centre
-    units /= np.maximum(np.linalg.norm(units, axis=1, keepdims=True), 1e-12)
     numbers = np.full(len(units), -1)
-    if offsets and splits:
+    if offsets and len(units) > 1:
         cosines = units @ np.stack(offsets).T
         for group, number in zip(*linear_sum_assignment(-cosines), strict=True):
             if cosines[group, number] >= SAME_DIRECTION:
