@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,28 @@ def no_wait_for_the_disk() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(os, "fsync", lambda _: None)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def summaries_follow_their_models() -> Iterator[Callable[..., None]]:
+    """Every summary that a stage writes here has the keys of its model, and values of their types.
+
+    Gives the method that writes one without a look, for summaries that tests make up.
+    """
+    from w2s_data.summaries import check_summary, model_of
+    from w2s_data.utils.io import json_bytes
+    from w2s_data.utils.writer import StageWriter
+
+    write = StageWriter.write_summary
+
+    def checked(writer: StageWriter, name: str, value: Mapping[str, Any]) -> None:
+        content = json.loads(json_bytes({"schema": 1, **value}))
+        check_summary(model_of(Path(name).stem, content), content)
+        write(writer, name, value)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(StageWriter, "write_summary", checked)
+        yield write
 
 
 @pytest.fixture

@@ -118,7 +118,7 @@ def test_nothing_importable_shadows_the_standard_library(root):
 ROOMS = {
     *("cli", "compute", "data", "discrepancy", "encoders", "features", "finetune", "forecast"),
     *("groups", "neighbors", "overlap", "plan", "posterior", "probes", "regression", "shift"),
-    *("spurious", "stages", "sweep", "teachers", "utils"),
+    *("spurious", "stages", "summaries", "sweep", "teachers", "utils"),
 }
 # Rules that some files do not keep yet.
 LOOSE_FILES = {"__init__.py", "__init__.pyi", "_version.py", "errors.py", "run.py", "audit.py"}
@@ -493,6 +493,26 @@ def test_every_summary_of_the_stages_is_explained():
     assert described.keys() - {"common"} == {
         name.removesuffix(".json") for name in files if name.endswith(".json")
     }
+
+
+def spelled(tree: ast.Module) -> Iterator[str]:
+    """The names and texts of a module."""
+    for node in ast.walk(tree):
+        for field in ("value", "attr", "id", "arg"):
+            if isinstance(word := getattr(node, field, None), str):
+                yield word
+
+
+def test_no_model_of_a_summary_has_a_key_that_nothing_writes(trees):
+    from w2s_data.summaries import summary_schema
+    from w2s_data.summaries.files import MODELS
+
+    room = PACKAGES["w2s_data"] / "summaries"
+    words = {word for path, tree in trees if path.parent != room for word in spelled(tree)}
+    models = [model for name in MODELS for model in summary_schema(name)["$defs"].values()]
+    keys = {key for model in models for key in model["properties"]}
+    # Limits and noise are columns that are named after their estimate.
+    assert {key for key in keys if re.sub("_(low|high|noise)$", "", key) not in words} == set()
 
 
 # --- Packaging --------------------------------------------------------------------------------

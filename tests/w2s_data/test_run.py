@@ -18,6 +18,14 @@ from w2s_data import load_dataset
 from w2s_data.errors import RunError
 from w2s_data.run import Run
 from w2s_data.stages.graph import EMBED, FORECAST, GAIN, GROUPS, SCORE
+from w2s_data.summaries import OverlapSummary, ValueOverlapSummary
+from w2s_data.utils.writer import StageWriter
+
+
+@pytest.fixture(autouse=True)
+def any_summary(monkeypatch, summaries_follow_their_models):
+    """Summaries of these tests are as short as can be."""
+    monkeypatch.setattr(StageWriter, "write_summary", summaries_follow_their_models)
 
 
 @pytest.fixture
@@ -281,6 +289,15 @@ def test_summaries_that_are_none(scored, content):
     seal(scored)
     with pytest.raises(RunError, match=r"overlap\.json' is not a summary of schema 1: run `w2s"):
         Run.open(scored).read_summary("overlap.json", 1)
+
+
+def test_a_summary_is_read_by_its_model(scored):
+    run = Run.open(scored)
+    assert run.read_summary(OverlapSummary) == run.read_summary("overlap.json")
+    with pytest.raises(RunError, match=r"overlap\.json is not a ValueOverlapSummary: its model is"):
+        run.read_summary(ValueOverlapSummary)
+    with pytest.raises(KeyError, match="Run is not the model of a summary"):
+        run.read_summary(Run)
 
 
 def test_the_files_of_a_stage_appear_together(dataset, tmp_path):

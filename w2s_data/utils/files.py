@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast, overload
 
 import pandas as pd
 import pyarrow.parquet as pq
@@ -14,6 +14,8 @@ from w2s_data.utils.io import read_json
 from w2s_data.utils.manifest import FileRecord, file_record, owner
 from w2s_data.utils.reading import reading
 from w2s_data.utils.stage import Stage, repair
+
+Model = TypeVar("Model")
 
 
 class RunFiles:
@@ -81,8 +83,40 @@ class RunFiles:
             )
         return table
 
-    def read_summary(self, name: str, schema: int | None = None) -> dict[str, Any]:
-        """Read one of the run's JSON summaries, of any schema or of this one; RunError if not."""
+    @overload
+    def read_summary(self, name: str, schema: int | None = None) -> dict[str, Any]: ...
+
+    @overload
+    def read_summary(self, name: type[Model]) -> Model: ...
+
+    def read_summary(
+        self, name: str | type[Model], schema: int | None = None
+    ) -> dict[str, Any] | Model:
+        """Read one of the run's JSON summaries: the file of a name, or of a model.
+
+        A model of `w2s_data.summaries`, such as `GainSummary`, gives the same dictionary with the
+        types of its keys. With a `schema` the file must be of that version.
+
+        Raises
+        ------
+        RunError
+            If there is no such file, it has another schema, or its labels are values and the model
+            is of classes, or the other way round.
+        """
+        if isinstance(name, str):
+            return self._read_summary(name, schema)
+        from w2s_data.summaries.files import model_of, name_of  # tens of types, rarely needed
+
+        stem = name_of(name)
+        content = self._read_summary(f"{stem}.json")
+        if (model := model_of(stem, content)) is not name:
+            raise RunError(
+                f"{os.fspath(self.path / stem)}.json is not a {name.__name__}: its model is "
+                f"{model.__name__}"
+            )
+        return cast(Model, content)
+
+    def _read_summary(self, name: str, schema: int | None = None) -> dict[str, Any]:
         content = read_json(self.file(name))
         version = content.get("schema") if isinstance(content, dict) else None
         if version is None or (schema is not None and version != schema):

@@ -65,7 +65,7 @@ def fit_value_posterior(
             f"a posterior requires {FEWEST_GOLD} gold values or more in the labelled split, which "
             f"has {len(gold.rows)}: label a few dozen items"
         )
-        return JoinedValues(None, None, unknown_posterior(reason))
+        return JoinedValues(None, None, {"task": dataset.task, **unknown_posterior(reason)})
     targets = np.full(len(dataset), np.nan)
     targets[gold.rows] = dataset.targets[gold.rows]
     fitted = clone(posterior)
