@@ -6,7 +6,6 @@ A hook of mkdocs. Links between pages of docs/ and files outside of it lead to t
 from __future__ import annotations
 
 import ast
-import json
 import os
 import posixpath
 import re
@@ -14,7 +13,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -39,7 +37,6 @@ PACKAGES = {
 ROOTS = {"w2s_data": ROOT, "w2s_selectors": ROOT / "selectors", "w2s_reports": ROOT / "reports"}
 # The report of `w2s demo`: `.ci/package` makes it with the built wheel.
 SAMPLE = ROOT / "build" / "sample" / "report.html"
-SUMMARIES = ROOT / ".ci" / "summaries.toml"
 METHOD = re.compile(r"^\| `(\w+)` \|(.*)$", flags=re.MULTILINE)
 LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)\s#]+)(#[^)\s]*)?\)")
 
@@ -62,9 +59,9 @@ def on_files(files: Files, config: Any) -> Files:
         text = (ROOT / name).read_text()
         files.append(File.generated(config, f"{COPIES}/{name}", content=text))
     pages = {name: reference(title, package) for name, (title, package) in PACKAGES.items()}
-    pages["rooms"] = rooms(set(names_of("w2s_data")) | set(names_of("w2s_data.finetune")))
+    own_pages = {*names_of("w2s_data"), *names_of("w2s_data.finetune"), *models()}
+    pages["rooms"] = rooms(own_pages)
     pages["commands"] = commands()
-    pages["json"] = summaries()
     for name, text in pages.items():
         files.append(File.generated(config, f"reference/{name}.md", content=text))
     return files
@@ -122,6 +119,14 @@ def rooms(known: set[str]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def models() -> Iterator[str]:
+    """Yield the full paths of the models of summaries, whose keys another page explains."""
+    from w2s_data.summaries.files import MODELS
+
+    for of_file in MODELS.values():
+        yield from (f"{model.__module__}.{model.__name__}" for model in of_file)
+
+
 def methods() -> dict[str, str]:
     """Return the training methods in the order of their page, with what it says of each."""
     return dict(METHOD.findall((ROOT / "docs" / "methods.md").read_text()))
@@ -162,53 +167,6 @@ student = fit_student("{name}", features, weak_proba)
       show_root_heading: false
       members: false
 """
-
-
-def summaries() -> str:
-    """Return the page of the JSON summaries: every key with its kind and its meaning."""
-    described = tomllib.loads(SUMMARIES.read_text())
-    kinds = recorded_kinds()
-    parts = [(ROOT / ".ci" / "summaries.md").read_text().strip()]
-    for name, keys in described.items():
-        own = {key: words for key, words in keys.items() if not key.startswith("_")}
-        head = ["| key | meaning |", "|---|---|"]
-        rows = [f"| `{key}` | {words} |" for key, words in own.items()]
-        # A summary that no recorded run has may use the key of another for something else.
-        if name == "common" or any((name, key) in kinds for key in own):
-            head = ["| key | kind | meaning |", "|---|---|---|"]
-            rows = [
-                f"| `{key}` | {kinds.get((name, key)) or kinds.get(key, '')} | {words} |"
-                for key, words in own.items()
-            ]
-        title = f"{keys['_title']}: `{name}.json`" if "_title" in keys else "In every summary"
-        parts += [f"## {title}", "\n".join([*head, *rows])]
-    return "\n\n".join(parts) + "\n"
-
-
-def recorded_kinds() -> dict[Any, str]:
-    """Return the kind of value of each key, as the recorded runs of the tests have it."""
-    kinds: dict[Any, str] = {}
-    for recorded in sorted((ROOT / "tests" / "golden").glob("*.json")):
-        for file, summary in json.loads(recorded.read_text())["said"].items():
-            if not file.endswith(".json"):
-                continue
-            for key, value in summary.items():
-                # A key by itself stands for every file; one run may have what another lacks.
-                for place in ((file.removesuffix(".json"), key), key):
-                    kinds[place] = kind_of(value) or kinds.get(place, "")
-    return kinds
-
-
-def kind_of(value: Any) -> str:
-    """Name the kind of a recorded value; long lists and texts are recorded as digests."""
-    if isinstance(value, dict):
-        if "sha" in value:
-            return "text" if "length" in value else "list"
-        if {"value", "low", "high"} <= value.keys():
-            return "estimate"
-        return "list of records" if "each" in value else "object"
-    names = {bool: "true or false", int: "whole number", float: "number", str: "text", list: "list"}
-    return names.get(type(value), "")
 
 
 def sample() -> Path:

@@ -6,7 +6,6 @@ import ast
 import importlib
 import inspect
 import io
-import json
 import os
 import re
 import shutil
@@ -462,37 +461,6 @@ def test_links_between_pages_lead_somewhere(path):
         goal = page.parent / target if target else page
         assert goal.exists(), target
         assert not anchor or anchor in anchors(goal), f"{target}#{anchor}"
-
-
-def test_every_key_of_the_summaries_is_explained():
-    described = tomllib.loads((ROOT / ".ci" / "summaries.toml").read_text(encoding="utf-8"))
-    missing, seen = set(), set()
-    for recorded in (ROOT / "tests" / "golden").glob("*.json"):
-        for file, summary in json.loads(recorded.read_text(encoding="utf-8"))["said"].items():
-            stage = file.removesuffix(".json")
-            if stage in described:
-                keys = set(summary)
-                seen |= {(stage, key) for key in keys}
-                missing |= {(stage, key) for key in keys - described["common"].keys()}
-    own = {
-        (stage, key)
-        for stage, keys in described.items()
-        for key in keys
-        if stage != "common" and not key.startswith("_")
-    }
-    assert missing - own == set()
-    run = {stage for stage, _ in seen}  # others are in no recorded run
-    assert {(stage, key) for stage, key in own if stage in run} - seen == set()
-
-
-def test_every_summary_of_the_stages_is_explained():
-    from w2s_data.stages import graph
-
-    described = tomllib.loads((ROOT / ".ci" / "summaries.toml").read_text(encoding="utf-8"))
-    files = {name for stage in graph.STAGES.values() for name in (*stage.files, *stage.optional)}
-    assert described.keys() - {"common"} == {
-        name.removesuffix(".json") for name in files if name.endswith(".json")
-    }
 
 
 def spelled(tree: ast.Module) -> Iterator[str]:
