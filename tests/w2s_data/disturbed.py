@@ -63,6 +63,15 @@ STAGES: dict[str, tuple[str, ...]] = {
     "apply vectors": ("apply", "run", "vectors.npy", "--to", "run/labels.csv"),
     "run": ("run", "w2s.toml"),
 }
+# The command whose run a command is given; none is given the data alone.
+BEFORE: dict[str, str | None] = {
+    "embed": None,
+    "score": "embed",
+    "apply": "gain",
+    "apply vectors": "gain",
+    "run": None,
+    **dict.fromkeys(("forecast", "select", "gain", "groups", "report"), "score"),
+}
 PAIRS = (
     ("gain", "groups"),
     ("forecast", "gain"),
@@ -206,40 +215,35 @@ class Bench:
         self.folder = folder
         (folder / "start").mkdir(parents=True)
         write_data(folder / "start")
-        self.places = dict.fromkeys(("embed", "run"), "start")
         self.after: dict[str, dict[str, Any]] = {}
         self.seconds: dict[str, float] = {}
-        before = "start"
-        for name in ("embed", "score", "forecast", "select", "gain", "groups", "report"):
-            self.places[name] = before
-            self._undisturbed(name)
-            if name in ("embed", "score"):
-                before = name
-        for name in ("apply", "apply vectors"):
-            self.places[name] = "gain"
-            self._undisturbed(name)
-        self._undisturbed("run")
 
     def copy(self, name: str) -> Path:
-        """Copy the state before a command."""
+        """Copy the state before a command; the commands that make it run where they have not."""
+        before = BEFORE[name]
+        if before is not None:
+            self.undisturbed(before)
         place = self.folder / "work"
         shutil.rmtree(place, ignore_errors=True)
-        shutil.copytree(self.folder / self.places[name], place)
+        shutil.copytree(self.folder / (before or "start"), place)
         return place
 
-    def _undisturbed(self, name: str) -> None:
-        place = self.copy(name)
-        started = time.monotonic()
-        child = start(place, STAGES[name])
-        if child.wait():
-            raise RuntimeError(f"{name} failed: {child.text()}")
-        self.seconds[name] = time.monotonic() - started
-        self.after[name] = content(place / "run")
-        shutil.copytree(place, self.folder / name)
+    def undisturbed(self, name: str) -> dict[str, Any]:
+        """Return the run after a command that nothing disturbs."""
+        if name not in self.after:
+            place = self.copy(name)
+            started = time.monotonic()
+            child = start(place, STAGES[name])
+            if child.wait():
+                raise RuntimeError(f"{name} failed: {child.text()}")
+            self.seconds[name] = time.monotonic() - started
+            self.after[name] = content(place / "run")
+            shutil.copytree(place, self.folder / name)
+        return self.after[name]
 
     def in_order(self, first: str, second: str) -> dict[str, Any]:
         """Return the run after two commands, one after the other."""
-        place = self.copy(second if self.places[second] != "start" else first)
+        place = self.copy(second if BEFORE[second] is not None else first)
         for name in (first, second):
             child = start(place, STAGES[name])
             if child.wait():
@@ -254,6 +258,7 @@ def kill(bench: Bench, n: int, rng: np.random.Generator) -> Outcome:
         [(name, number) for number in SIGNALS for name in STAGES]
     )
     for name, number in itertools.islice(plans, n):
+        undisturbed = bench.undisturbed(name)
         place = bench.copy(name)
         child = start(place, STAGES[name])
         time.sleep(rng.uniform(0.02, 1.0) * bench.seconds[name])
@@ -273,7 +278,7 @@ def kill(bench: Bench, n: int, rng: np.random.Generator) -> Outcome:
             outcome.faults.append(f"{about}: not repeated: {again.text()[-300:]}")
             continue
         outcome.faults += [
-            f"{about}: {d}" for d in differences(content(place / "run"), bench.after[name])
+            f"{about}: {d}" for d in differences(content(place / "run"), undisturbed)
         ]
     return outcome
 

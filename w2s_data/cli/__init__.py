@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+from typer.main import get_command
 
 from w2s_data.cli.app import Command, app
 from w2s_data.cli.apply import apply
@@ -37,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     def command() -> int:
         return guarded(
-            lambda: app(args=given, prog_name="w2s", standalone_mode=False),
+            lambda: _program()(args=given, prog_name="w2s", standalone_mode=False),
             debug="--debug" in given,
         )
 
@@ -47,3 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # for cycles, most of it imported modules, takes longer than many a command.
         gc.freeze()
     sys.exit(code)
+
+
+@cache
+def _program() -> Callable[..., Any]:
+    """Return the program with all its commands, which typer would make again for each call."""
+    return get_command(app)

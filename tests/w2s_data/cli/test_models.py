@@ -105,7 +105,8 @@ def test_settings_in_toml_are_those_of_the_shell(w2s, data, model, tmp_path):
         analyzer = "char"
         """
         + "".join(
-            f"[{name}]\nenabled = false\n" for name in ("forecast", "select", "gain", "groups")
+            f"[{name}]\nenabled = false\n"
+            for name in ("forecast", "select", "gain", "groups", "report")
         )
     )
     code, _, err = w2s("-q", "run", config)

@@ -205,7 +205,7 @@ def test_all_stages_leave_the_same_bytes(
         steps = [
             w2s("score", "example:digits", *encoders, "-o", run, *options),
             w2s("groups", run, *options),
-            w2s("gain", run, "--methods", "naive,enhanced", "--seeds", 2, *options),
+            w2s("gain", run, "--methods", "naive,enhanced", "--seeds", 2, "--epochs", 20, *options),
         ]
         assert [code for code, _, _ in steps] == [0, 0, 0], [err for _, _, err in steps]
         printed[name] = [out.replace(name, "") for _, out, _ in steps]
