@@ -672,16 +672,20 @@ def forbidden(tree: ast.Module) -> Iterator[str]:
     `fork_rng` gives it back as it was.
     """
     pickling = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
-    seeding = {
+    of_torch = {
+        "torch.manual_seed",
+        "torch.random.manual_seed",
+        "torch.default_generator.manual_seed",
+        "torch.cuda.manual_seed",
+        "torch.cuda.manual_seed_all",
+        "torch.mps.manual_seed",
+    }
+    seeding = of_torch | {
         "np.random.seed",
         "numpy.random.seed",
         "np.random.set_state",
         "random.seed",
-        "torch.manual_seed",
         "torch.seed",
-        "torch.random.manual_seed",
-        "torch.cuda.manual_seed",
-        "torch.cuda.manual_seed_all",
         "torch.save",
         "torch.load",
         "transformers.set_seed",
@@ -692,7 +696,7 @@ def forbidden(tree: ast.Module) -> Iterator[str]:
         if isinstance(function, ast.FunctionDef)
         and any(uses(node, ("torch.random.fork_rng",)) for node in ast.walk(function))
         for node in ast.walk(function)
-        if uses(node, ("torch.manual_seed",))
+        if uses(node, of_torch)
     }
     for node in ast.walk(tree):
         if node in borrowed:

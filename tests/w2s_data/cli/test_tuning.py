@@ -12,6 +12,7 @@ import pytest
 from tests.kinds import make_images, make_texts, save_model
 from tests.w2s_data.finetune.tiny import WORDS, save_tiny_model
 from w2s_data.cli import main
+from w2s_data.finetune.levels import range_test
 from w2s_data.finetune.methods import confidence
 
 N = 160
@@ -59,7 +60,8 @@ def gain(w2s, scored, run):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing. is deprecated")  # in peft
-def test_every_option_of_a_tuning_is_read(gain, run):
+def test_every_option_of_a_tuning_is_read(gain, run, monkeypatch):
+    monkeypatch.setattr(range_test, "STEPS", 6)
     options = {
         "--rank": "2", "--alpha": "4", "--dropout": "0.1", "--target-modules": "query,value",
         "--max-length": "8", "--pooling": "cls+mean", "--micro-batch": "4",

@@ -198,3 +198,24 @@ def test_auto_finds_the_same_rate_again_and_it_trains(tmp_path, rng):
 def test_heads_need_a_number(rng):
     with pytest.raises(InputError, match="'auto' is for whole models"):
         fit_student("naive", rng.normal(size=(9, 2)), np.full((9, 2), 0.5), learning_rate="auto")
+
+
+def test_a_step_looks_for_no_package_and_writes_down_no_stack(tmp_path, rng, monkeypatch):
+    import importlib.util
+    import traceback
+    from unittest.mock import Mock
+
+    save_tiny_model(tmp_path, n_layers=1)
+    texts, labels = reviews(rng, 24)
+
+    def calls(epochs):
+        spies = Mock(wraps=traceback.format_stack), Mock(wraps=importlib.util.find_spec)
+        monkeypatch.setattr(traceback, "format_stack", spies[0])
+        monkeypatch.setattr(importlib.util, "find_spec", spies[1])
+        given = {"settings": TrainingSettings("full", str(tmp_path), epochs=epochs, device="cpu")}
+        fit_student("naive", None, np.eye(2)[labels], **given, items=texts, progress=False)
+        monkeypatch.undo()
+        return [spy.call_count for spy in spies]
+
+    calls(1)  # which imports
+    assert calls(6) == calls(1)

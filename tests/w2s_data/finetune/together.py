@@ -1,12 +1,17 @@
-"""A training that several processes share, as `accelerate launch` starts them.
+"""A training that several processes share, each with the environment of `accelerate launch`.
 
-python -m tests.w2s_data.finetune.together MODEL METHOD OUTPUT CHECKPOINT
+python -m tests.w2s_data.finetune.together FOLDER METHOD
+
+The processes are forks of this one, which has imported what they need.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
+import socket
 import sys
+import traceback
 from pathlib import Path
 
 import numpy as np
@@ -50,9 +55,9 @@ def measure(model, checkpoint):
     return result.student("naive").predict_proba(texts)
 
 
-def main() -> None:
+def train(folder: Path, place: Path, method: str) -> None:
     """Train a tiny model without dropout, whose masks differ between processes."""
-    model, method, output, checkpoint = sys.argv[1:]
+    model = str(folder / "tiny")
     torch.nn.Dropout.forward = lambda _, x: x
     torch.nn.functional.dropout = lambda x, *_, **__: x
     rng = np.random.default_rng(0)
@@ -65,7 +70,7 @@ def main() -> None:
         batch_size=15,
         learning_rate=1e-3,
         device="cpu",
-        checkpoint=checkpoint,
+        checkpoint=str(place / "checkpoint"),
         controls=False,
     )
     pool = Pool(teachers, rng.uniform(0.5, 2, size=len(texts)))
@@ -75,15 +80,62 @@ def main() -> None:
     )
     network = outcome.model.models[0].network
     number = os.environ.get("RANK", "0")
-    save_whole(outcome.model.models[0], Path(output) / "saved", {})
+    save_whole(outcome.model.models[0], place / "saved", {})
     np.savez(
-        Path(output) / f"{number}.npz",
+        place / f"{number}.npz",
         proba=outcome.model.proba(texts),
         loss=[row["loss"] for row in history],
         held=sum(local(p).numel() for p in network.parameters().values()),
         weights=outcome.diagnostics.get("weights", np.zeros(0)),
-        measured=measure(model, f"{output}/measured"),
+        measured=measure(model, str(place / "measured")),
     )
+
+
+def start(folder: Path, place: Path, method: str, environment: dict[str, str]) -> int:
+    """Train in a fork of this process; return its number."""
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    try:
+        os.environ.update(environment)
+        train(folder, place, method)
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def run(folder: Path, place: Path, method: str, n_processes: int, **environment: str) -> None:
+    """Train with so many processes."""
+    place.mkdir()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    common = {"WORLD_SIZE": str(n_processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    ranks = [{"RANK": n, "LOCAL_RANK": n} for n in map(str, range(n_processes))]
+    alone = n_processes == 1
+    pids = [
+        start(folder, place, method, {} if alone else environment | common | rank) for rank in ranks
+    ]
+    codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
+    if any(codes):
+        sys.exit(f"{place.name}: exit codes {codes}")
+
+
+def main() -> None:
+    """Train alone, with two processes, and with two that divide the weights."""
+    for module in (
+        "accelerate",
+        "torch.distributed.fsdp",
+        "transformers.models.bert.modeling_bert",
+    ):
+        importlib.import_module(module)
+    folder, method = Path(sys.argv[1]), sys.argv[2]
+    run(folder, folder / "alone", method, 1)
+    run(folder, folder / "together", method, 2)
+    run(folder, folder / "divided", method, 2, ACCELERATE_USE_FSDP="true", FSDP_VERSION="2")
 
 
 if __name__ == "__main__":

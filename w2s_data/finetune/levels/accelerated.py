@@ -92,15 +92,17 @@ class WholeTrainer:
         )
         if is_sharded() and self.network.divided is None:
             self.network.divided = self._shard()
+        self.parameters = list(self.network.parameters().values())
         groups = self.network.parameter_groups()
         # One pass over the weights: of a small model's step, the other forms take a third.
         fused = self.device.type in ("cpu", "cuda")
-        optimizer = torch.optim.AdamW(groups, lr=self.schedule.learning_rate, fused=fused)
+        # As it is: accelerate's form of an optimizer is for ways to train that are not used here,
+        # and looks in all folders of Python for the package of one of them, twice a step.
+        self.optimizer = torch.optim.AdamW(groups, lr=self.schedule.learning_rate, fused=fused)
         # Divided once, for all trainings; accelerate would divide it for each.
         self.model = self.network.divided or self.accelerator.prepare_model(
             _as_module(self.network)
         )
-        self.optimizer = self.accelerator.prepare_optimizer(optimizer)
 
     def _shard(self) -> Any:
         """Return the network as a module whose weights are divided between the processes."""
@@ -152,7 +154,7 @@ class WholeTrainer:
         # and the cache of a GPU, but of a small model on the CPU it takes longer than the training.
         if self.n_processes > 1 or self.device.type != "cpu":
             self.accelerator.free_memory()
-        del self.model, self.optimizer
+        del self.model, self.optimizer, self.parameters
 
     @property
     def _is_over(self) -> bool:
@@ -174,9 +176,7 @@ class WholeTrainer:
                 "try a smaller learning_rate"
             )
         if self.settings.clip is not None:
-            self.accelerator.clip_grad_norm_(
-                list(self.network.parameters().values()), self.settings.clip
-            )
+            self.accelerator.clip_grad_norm_(self.parameters, self.settings.clip)
         self.optimizer.step()
         self.objective.after_step(batch)
         self.progress.losses.append(loss)

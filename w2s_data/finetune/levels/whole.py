@@ -147,13 +147,18 @@ class WholeNetwork:
 
     def logits(self, rows: Tensor) -> Tensor:
         """Compute logits (1, B, C) of pool rows (1, B), in training mode."""
+        if not self.backbone.training:
+            self._set_training()
+        return self._forward(self.items, rows[0].cpu().numpy())[None]
+
+    def _set_training(self) -> None:
+        """Set the backbone, as a whole, to training mode."""
         self.backbone.train()
         for module in self.backbone.modules():
             # Statistics of a few rows at a time would be noise, and those of the pretrained model
             # are part of what it knows: batch norms keep them, and learn scale and shift alone.
             if getattr(module, "running_mean", None) is not None:
                 module.eval()
-        return self._forward(self.items, rows[0].cpu().numpy())[None]
 
     def validation_logits(self) -> Tensor:
         """Compute logits (1, V, C) of the validation rows."""
@@ -379,7 +384,14 @@ def seeded(seed: int, device: torch.device) -> Iterator[Callable[[int], None]]:
 
     def start(number: int) -> None:
         state = np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0]
-        torch.manual_seed(int(state % 2**63))
+        value = int(state % 2**63)
+        # Not `torch.manual_seed`: for each kind of device that is absent, it writes down the whole
+        # stack of calls, and of a small model's step that takes a third.
+        torch.default_generator.manual_seed(value)
+        if device.type == "cuda":
+            torch.cuda.manual_seed_all(value)
+        elif device.type == "mps":
+            torch.mps.manual_seed(value)
 
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         start(0)
