@@ -490,7 +490,7 @@ def test_vectors_do_not_depend_on_the_cores(models, minilm_path):
 
     cores = torch.get_num_threads()
     words = ["what", "a", "piece", "of", "work", "is", "man"]
-    texts = [" ".join(words[n % 7 :] * (1 + n % 9)) + f" {n}" for n in range(120)]
+    texts = [" ".join(words[n % 7 :] * (1 + n % 9)) + f" {n}" for n in range(60)]
     for model in (models("bert"), str(minilm_path)):
         found = []
         for number in (1, 2, 5):

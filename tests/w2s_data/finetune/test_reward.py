@@ -348,8 +348,8 @@ def test_every_method_runs_on_pairs(models, rng, reward):
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "reward"), [("bert", "head"), ("llama", "dpo")])
 def test_the_gain_on_pairs_is_measured(models, rng, tmp_path, name, reward):
-    pairs, labels = make_pairs(rng, 160)
-    splits = np.resize(["labelled", "pool", "pool", "test"], 160)
+    pairs, labels = make_pairs(rng, 96)
+    splits = np.resize(["labelled", "pool", "pool", "test"], 96)
     weak = labels_of(labels, rng, 0.3)
     result = measure_gain(
         *(None, weak, labels, splits),
