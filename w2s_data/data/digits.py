@@ -16,7 +16,7 @@ from w2s_data.utils.typing import AnyArray, FloatArray, IntArray, RandomState
 from w2s_data.utils.validation import check_generator, check_parameters, one_of, whole
 
 READER_SCANS = 150  # that the old reader of `digits` learned from: it is then right in 6 of 10
-READER_SPLITS = {"labelled": 50, "test": 0.3}
+READER_SPLITS = {"labelled": 100, "test": 0.3}
 DIGITS = tuple(str(digit) for digit in range(10))
 
 
@@ -30,7 +30,7 @@ def digits(
     A channel is a source. K channels take scans in proportion K, K - 1, ..., 1: clean 719,
     blurred 539, rotated 359, occluded 180. With `reader` the weak labels are those of an old
     reader, a logistic regression on 4 x 4 pixels; the 150 clean scans that it learned from are
-    left out, and 50 others have gold labels.
+    left out, and 100 others have gold labels.
     """
     channels = _channels("channels", channels)
     rng = check_generator(random_state)

@@ -35,6 +35,10 @@ _TEST_SPLIT = re.compile(r"test([^a-z].*|[a-z])?", re.DOTALL)
 # The pool keeps half of the rows: the student learns from it.
 DEFAULT_SPLIT_SIZES: Mapping[str, float] = {"labelled": 0.2, "validation": 0.1, "test": 0.2}
 LEAST_POOL_SHARE = 0.2
+# Labelled rows of a class of a source, on average, from which splits are balanced by source too. Of
+# fewer, each could be the only one of its kind: cross-validation of the labelled rows, which leaves
+# it out, would find less than the labelled rows teach (15 points less at 1, 3 at 5, 1.5 at 10).
+LEAST_OF_A_KIND = 10
 _SIZED = ("labelled", "validation", "test")  # the pool takes the rest
 
 
@@ -244,9 +248,10 @@ def assign_splits(
 ) -> AnyArray:
     """Assign rows to splits, stratified by label and source; return values of `SPLITS` or `fixed`.
 
-    Within each label, and within each source of a label, the number of labelled rows differs from
-    its exact share by less than 1, that of validation and test rows by less than 2. The totals are
-    exact, unless there are too few single items to balance groups of duplicates.
+    Within each label the number of labelled rows differs from its exact share by less than 1, that
+    of validation and test rows by less than 2, and so it does within each source of a label, where
+    the labelled rows are at least `LEAST_OF_A_KIND` times as many as these. The totals are exact,
+    unless there are too few single items to balance groups of duplicates.
 
     Parameters
     ----------
@@ -271,8 +276,11 @@ def assign_splits(
 
     first, unit_size = np.unique(units, return_index=True, return_counts=True)[1:]
     eligible = np.bincount(units, weights=~free) == 0  # may leave the pool
-    source = np.zeros(len(labels), dtype=np.int64) if sources is None else sources
-    strata = (source[first], labels[first])
+    strata = [labels[first]]
+    if sources is not None:
+        kinds = np.unique(np.stack([sources[free], labels[free]]), axis=1).shape[1]
+        if wanted[0] >= LEAST_OF_A_KIND * kinds:
+            strata.insert(0, sources[first])
     assigned = np.full(len(first), len(_SIZED))
     # Groups of duplicates come first: single items can then restore the exact totals.
     for recurring in (True, False):

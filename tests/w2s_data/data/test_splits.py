@@ -7,10 +7,13 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold, cross_val_score
 
 from w2s_data.data import load_dataset
 from w2s_data.data.splits import (
     DEFAULT_SPLIT_SIZES,
+    LEAST_OF_A_KIND,
     SPLIT_ALIASES,
     SPLITS,
     apportion,
@@ -69,20 +72,46 @@ def test_sizes_are_exact_without_duplicates(table, sizes, seed):
         assert abs((splits == name).sum() - share * n_labels) < 1 + 1e-6
 
 
-@given(tables(duplicates=False, missing=False), st.integers(0, 100))
+@given(tables(duplicates=False, missing=False), st.sampled_from([1, 20]), st.integers(0, 100))
 @settings(max_examples=150)
-def test_each_label_and_each_source_of_it_gets_its_share(table, seed):
-    labels, sources, units = table
-    splits = assign_splits(labels, units, sources=sources, random_state=seed)
+def test_each_label_and_each_source_of_it_gets_its_share(table, copies, seed):
+    labels, sources = (np.tile(codes, copies) for codes in table[:2])
+    splits = assign_splits(labels, np.arange(len(labels)), sources=sources, random_state=seed)
     total = {name: (splits == name).sum() for name in DEFAULT_SPLIT_SIZES}
     slack = {"labelled": 1, "validation": 2, "test": 2}
+    kinds = {*zip(sources.tolist(), labels.tolist(), strict=True)}
+    many = total["labelled"] >= LEAST_OF_A_KIND * len(kinds)
     for label in set(labels):
         of_label = labels == label
-        strata = [of_label, *(of_label & (sources == source) for source in set(sources))]
+        strata = [of_label]
+        if many:
+            strata += [of_label & (sources == source) for source in set(sources)]
         for rows in strata:
             for name, count in total.items():
                 exact = count * rows.sum() / len(labels)
                 assert abs((splits[rows] == name).sum() - exact) < slack[name]
+
+
+@pytest.mark.slow
+def test_cross_validation_of_few_labelled_rows_finds_what_they_teach():
+    """Balanced by source too, each row would be the only one of its kind."""
+    rng = np.random.default_rng(0)
+    label, source = rng.integers(0, 5, size=(2, 1500))
+    # Rows of one source are alike: without one of its class, another class of it is nearest.
+    values = 3 * np.eye(25)[5 * source + label] + 4 * np.eye(25)[source]
+    values += 0.8 * rng.normal(size=values.shape)
+    found = []
+    for seed in range(12):
+        splits = assign_splits(
+            label, np.arange(1500), sources=source, sizes={"labelled": 50}, random_state=seed
+        )
+        labelled, pool = splits == "labelled", splits == "pool"
+        model = LogisticRegression(max_iter=1000)
+        folds = StratifiedKFold(8, shuffle=True, random_state=seed)
+        taught = model.fit(values[labelled], label[labelled]).score(values[pool], label[pool])
+        crossed = cross_val_score(model, values[labelled], label[labelled], cv=folds).mean()
+        found.append(crossed - taught)
+    assert np.mean(found) == pytest.approx(0, abs=0.05)
 
 
 @given(tables(), st.integers(0, 100))
