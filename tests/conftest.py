@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import logging
 import os
 import shutil
 import signal
@@ -76,6 +77,15 @@ def no_wait_for_the_disk() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(os, "fsync", lambda _: None)
         yield
+
+
+@pytest.fixture(autouse=True)
+def no_log_of_a_command() -> None:
+    """A command sends what the packages log to standard error; a test begins without."""
+    for package in ("w2s_data", "w2s_selectors", "w2s_reports"):
+        log = logging.getLogger(package)
+        log.handlers, log.propagate = [], True
+        log.setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="session", autouse=True)

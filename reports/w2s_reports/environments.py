@@ -48,8 +48,12 @@ def place(section: str, regression: bool) -> str:
     return f"values/{section}" if section in OF_VALUES and regression else section
 
 
-def _environment(regression: bool, finalize: Callable[[Any], Any] | None = None) -> Environment:
+def _environment(
+    kind: Kind, regression: bool, finalize: Callable[[Any], Any] | None = None
+) -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    from w2s_reports.compiled import compiled_templates
 
     environment = Environment(
         # Undefined names raise: a renamed key must not become a blank.
@@ -59,6 +63,7 @@ def _environment(regression: bool, finalize: Callable[[Any], Any] | None = None)
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        bytecode_cache=compiled_templates(kind),
     )
     sureness = "confidence" if regression else "margin"
     environment.globals |= {"sureness": sureness, "words": words_of(sureness)}
@@ -102,7 +107,7 @@ def text_environment(kind: Kind, regression: bool, width: int = 80) -> Environme
             return Markup(f"\n\n{tables.markdown_table(rows)}\n\n")
         return Markup(tables.terminal_table(rows, width) + "\n\n")
 
-    environment = _environment(regression, finalize)
+    environment = _environment(kind, regression, finalize)
     environment.globals |= {"row": row, "table": table, "MOST_ROWS": MOST_ROWS}
     environment.globals["wide"] = width >= tables.WIDE
     return environment
@@ -111,7 +116,7 @@ def text_environment(kind: Kind, regression: bool, width: int = 80) -> Environme
 @functools.cache
 def page_environment(regression: bool) -> Environment:
     """Templates of the page, in which every value is escaped for HTML."""
-    environment = _environment(regression)
+    environment = _environment("html", regression)
     environment.filters["code"] = _code
     environment.globals |= {"scale": scale, "value_scale": value_scale}
     return environment

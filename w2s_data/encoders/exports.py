@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -17,7 +16,7 @@ from w2s_data.encoders.base import Kind
 from w2s_data.encoders.recipe import POOLER
 from w2s_data.encoders.runtimes import RUNTIMES, Runtime
 from w2s_data.errors import first_line
-from w2s_data.utils.io import make_folder, sha256_json
+from w2s_data.utils.io import cache_folder, make_folder, sha256_json
 from w2s_data.utils.warnings import silence
 
 if TYPE_CHECKING:
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("w2s_data")
 
-CACHE = "W2S_CACHE"  # environment variable: the folder instead of the user's own
 _FAILED = "failed.txt"  # stands where an export failed, so that it is not tried each time
 # Least cosine of exported and original states; bfloat16 stays above .999, other graphs far below.
 _LEAST_COSINE = 0.99
@@ -124,14 +122,6 @@ class Export:
         finally:
             shutil.rmtree(partial, ignore_errors=True)
         return reason
-
-
-def cache_folder() -> Path:
-    """Return the folder for what can be made again at any time."""
-    given = os.environ.get(CACHE)
-    if given:
-        return Path(given).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "w2s-data"
 
 
 def _root_of(error: BaseException) -> str:

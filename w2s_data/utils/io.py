@@ -30,6 +30,7 @@ TEMPORARY_SUFFIX = ".partial"  # of hidden files, which no glob over results fin
 _WRITER = re.compile(rf"\.(\d+)(?:@([\w.-]*))?{re.escape(TEMPORARY_SUFFIX)}$")
 # A file of another machine, whose processes cannot be asked for, counts as left behind after a day.
 FOREIGN_SECONDS = 86_400
+CACHE = "W2S_CACHE"  # environment variable: the folder instead of the user's own
 CLOCK_SECONDS = 2  # by which the clocks of a file system and of the processes may differ
 
 
@@ -68,6 +69,14 @@ def make_folder(folder: Path) -> None:
         raise WriteError(
             f"cannot make the folder {os.fspath(folder)!r}: {reason_of(error)}; choose another one"
         ) from error
+
+
+def cache_folder() -> Path:
+    """Return the folder for what can be made again at any time."""
+    given = os.environ.get(CACHE)
+    if given:
+        return Path(given).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "w2s-data"
 
 
 def flush(path: Path) -> None:

@@ -19,6 +19,7 @@ from w2s_data.encoders import agreement, exports, runtimes
 from w2s_data.encoders.agreement import Agreement, measure, sample_of
 from w2s_data.errors import EncoderError, MissingExtraError
 from w2s_data.utils.intervals import Estimate
+from w2s_data.utils.io import CACHE
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -26,7 +27,7 @@ def cache(tmp_path_factory):
     """A cache folder of these tests' own."""
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("cache")
-        patch.setenv(exports.CACHE, str(folder))
+        patch.setenv(CACHE, str(folder))
         yield folder
 
 
@@ -112,7 +113,7 @@ def test_int8_is_compared_with_float32(bert, caplog):
 
 
 def test_a_failed_export_is_one_line_and_tried_once(tmp_path, bert, backend, monkeypatch, caplog):
-    monkeypatch.setenv(exports.CACHE, str(tmp_path))
+    monkeypatch.setenv(CACHE, str(tmp_path))
     exporter = Mock(side_effect=RuntimeError("no such operator\nand much more"))
     monkeypatch.setattr(exports, "_write", exporter)
     exact = TextEncoder(bert, dtype="float32")
