@@ -37,7 +37,7 @@ DEFAULT_SPLIT_SIZES: Mapping[str, float] = {"labelled": 0.2, "validation": 0.1, 
 LEAST_POOL_SHARE = 0.2
 # Labelled rows of a class of a source, on average, from which splits are balanced by source too. Of
 # fewer, each could be the only one of its kind: cross-validation of the labelled rows, which leaves
-# it out, would find less than the labelled rows teach (15 points less at 1, 3 at 5, 1.5 at 10).
+# it out, would find less than these teach (17 points less at 1.25 of a kind, 2 at 10).
 LEAST_OF_A_KIND = 10
 _SIZED = ("labelled", "validation", "test")  # the pool takes the rest
 
