@@ -82,7 +82,9 @@ def no_wait_for_the_disk() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def no_log_of_a_command() -> None:
     """A command sends what the packages log to standard error; a test begins without."""
-    for package in ("w2s_data", "w2s_selectors", "w2s_reports"):
+    from w2s_data.cli.output import PACKAGES
+
+    for package in PACKAGES:
         log = logging.getLogger(package)
         log.handlers, log.propagate = [], True
         log.setLevel(logging.NOTSET)

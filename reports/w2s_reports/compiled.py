@@ -16,7 +16,7 @@ from w2s_data.utils.io import cache_folder
 
 
 class CompiledTemplates(FileSystemBytecodeCache):
-    """Compiled templates in a folder; what is stale, damaged or not to be written is no error."""
+    """Compiled templates in a folder; stale and damaged ones are made again."""
 
     def __init__(self, folder: Path, kind: str) -> None:
         super().__init__(str(folder), f"{kind}-%s.cache")
@@ -29,13 +29,13 @@ class CompiledTemplates(FileSystemBytecodeCache):
         return super().get_source_checksum(f"{self.made_by}\n{source}")
 
     def dump_bytecode(self, bucket: Bucket) -> None:
-        """Keep a compiled template, unless the disk is full or not to be written to."""
+        """Keep a compiled template, unless it cannot be written."""
         with suppress(OSError):
             super().dump_bytecode(bucket)
 
 
 def compiled_templates(kind: str) -> CompiledTemplates | None:
-    """Return the compiled templates of one format; None where there is no folder for them."""
+    """Return the compiled templates of one format, or None if no folder can be made for them."""
     # RuntimeError is that of a user without a home.
     with suppress(OSError, RuntimeError):
         folder = cache_folder() / "templates"

@@ -278,8 +278,8 @@ def assign_splits(
     eligible = np.bincount(units, weights=~free) == 0  # may leave the pool
     strata = [labels[first]]
     if sources is not None:
-        kinds = np.unique(np.stack([sources[free], labels[free]]), axis=1).shape[1]
-        if wanted[0] >= LEAST_OF_A_KIND * kinds:
+        kinds = np.unique((sources * (labels.max(initial=0) + 1) + labels)[free])
+        if wanted[0] >= LEAST_OF_A_KIND * len(kinds):
             strata.insert(0, sources[first])
     assigned = np.full(len(first), len(_SIZED))
     # Groups of duplicates come first: single items can then restore the exact totals.

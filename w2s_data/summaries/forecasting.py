@@ -89,7 +89,7 @@ class ForecastSummary(Summary):
     """The option that is expected to be most accurate; empty where accuracies are unknown."""
     advised: Choice
     """The cheapest option that is at most .01 behind the best, and not significantly; empty where
-    accuracies are unknown. It is no advice where the verdict is `label first`."""
+    accuracies are unknown. Do not act on it where the verdict is `label first`."""
     lead: Estimate
     """Accuracy of the best option minus that of the next."""
     verdict: str

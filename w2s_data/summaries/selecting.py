@@ -67,7 +67,7 @@ class Regret(TypedDict):
 
     kind: Literal["known", "estimated", "undefined"]
     """Compared with given densities, or with the selection's own last estimates; undefined where a
-    reward is no density."""
+    reward is not a density."""
     cumulative: float | None
     """Points lost over all rounds. Lower is better. Null where it is undefined."""
     bound: float | None

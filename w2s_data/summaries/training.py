@@ -187,7 +187,7 @@ class GainSummary(Summary):
     """The most accurate option."""
     advised: OptionName
     """The option to take: the cheapest that is at most .005 behind the best, and not significantly.
-    It is no advice where a data warning withholds that of the gain."""
+    Do not act on it where a data warning withholds the advice of the gain."""
     lead: Estimate | Measured
     """Accuracy of the best option minus that of the next."""
     failures: dict[str, str]

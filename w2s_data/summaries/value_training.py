@@ -174,7 +174,7 @@ class ValueGainSummary(Summary):
     """The option with the least error."""
     advised: OptionName
     """The option to take: the cheapest whose error is at most 2 % above the least, and not
-    significantly. It is no advice where a data warning withholds that of the gain."""
+    significantly. Do not act on it where a data warning withholds the advice of the gain."""
     sentence: str
     """The advice in words, with its numbers."""
     splits: list[ValueSplit]

@@ -11,12 +11,12 @@ import importlib
 import os
 import socket
 import sys
-import traceback
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from tests.forks import forked
 from tests.w2s_data.finetune.test_adapters import reviews, weak
 from w2s_data.finetune import measure_gain
 from w2s_data.finetune.levels.adapters import train_whole
@@ -93,18 +93,12 @@ def train(folder: Path, place: Path, method: str) -> None:
 
 def start(folder: Path, place: Path, method: str, environment: dict[str, str]) -> int:
     """Train in a fork of this process; return its number."""
-    pid = os.fork()
-    if pid:
-        return pid
-    code = 1
-    try:
+
+    def work() -> None:
         os.environ.update(environment)
         train(folder, place, method)
-        code = 0
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        os._exit(code)
+
+    return forked(work)
 
 
 def run(folder: Path, place: Path, method: str, n_processes: int, **environment: str) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tests.forks import forked
 from tests.w2s_selectors.pools import Service, strong, tables, weak
 from w2s_selectors.result import SelectionResult
 from w2s_selectors.selection import select_sources
@@ -74,15 +75,7 @@ def main() -> None:
 
 
 def _selecting(folder: Path, service: type[Service]) -> int:
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            select(folder / "services", folder / "checkpoint", service)
-            code = 0
-        finally:
-            os._exit(code)
-    return child
+    return forked(lambda: select(folder / "services", folder / "checkpoint", service))
 
 
 if __name__ == "__main__":
