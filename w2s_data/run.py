@@ -330,11 +330,10 @@ class Run(RunFiles):
             Path(name).stem: self.read_summary(name, stage.schema) for name in others
         }
 
-    def remember_features(self, files: Mapping[str, Path]) -> None:
-        """Record files of ready-made features, by role."""
-        records = {role: FileRecord.of(path).model_dump() for role, path in files.items()}
-        paths = {role: {"path": os.fspath(path)} for role, path in files.items()}
-        self.remember("features", {role: paths[role] | records[role] for role in files})
+    def remember_features(self, files: Mapping[str, tuple[Path, FileRecord]]) -> None:
+        """Record files of ready-made features and what they hold, by role."""
+        records = {r: {"path": os.fspath(p)} | held.model_dump() for r, (p, held) in files.items()}
+        self.remember("features", records)
 
     def remember(self, name: str, by_role: Mapping[str, Any]) -> None:
         """Add to what the manifest holds of roles under a name."""

@@ -13,7 +13,7 @@ from w2s_data.features.matrix import FeatureMatrix
 from w2s_data.groups.inputs import Rows
 from w2s_data.overlap.confidence import weak_confidence
 from w2s_data.overlap.detector import OverlapDetector
-from w2s_data.utils.intervals import percentile_interval, wilson_interval
+from w2s_data.utils.intervals import percentile_interval, poisson_counts, wilson_interval
 from w2s_data.utils.typing import AnyArray, BoolArray, FloatArray, IntArray
 
 CALIBRATION_BINS = 10  # the usual number; more of them measure noise in groups of a few hundred
@@ -117,17 +117,22 @@ def _calibration(
     bins = np.minimum((top * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
     excess = (rows.pseudo[known] == rows.gold[known]) - top
     cells = own * CALIBRATION_BINS + bins
+    order = np.argsort(cells, kind="stable")  # so that a sum over a cell is one over a slice
+    filled, starts = np.unique(cells[order], return_index=True)
+    excess, group = excess[order], filled // CALIBRATION_BINS
 
     def error(counts: AnyArray) -> FloatArray:
-        gaps = np.bincount(cells, counts * excess, minlength=n_groups * CALIBRATION_BINS)
-        total = np.bincount(own, counts, minlength=n_groups)
-        gap = np.abs(gaps).reshape(n_groups, -1).sum(axis=1)
+        if not len(filled):
+            return np.full(n_groups, np.nan)
+        gaps = np.abs(np.add.reduceat(counts * excess, starts))
+        sizes = np.add.reduceat(counts, starts, dtype=np.int64)
+        gap, total = (np.bincount(group, part, minlength=n_groups) for part in (gaps, sizes))
         with np.errstate(invalid="ignore"):
             return np.asarray(gap / total)
 
-    value = error(np.ones(len(own)))
+    value = error(np.ones(len(own), np.uint8))
     # A Poisson bootstrap: counts of 1 on average resample all groups in one pass.
-    drawn = np.stack([error(rng.poisson(1, len(own))) for _ in range(N_RESAMPLES)])
+    drawn = np.stack([error(poisson_counts(rng, len(own))) for _ in range(N_RESAMPLES)])
     limits = [percentile_interval(drawn[:, g], value[g], level) for g in range(n_groups)]
     for g in np.flatnonzero(np.bincount(own, minlength=n_groups) < 2):
         limits[g] = (np.nan, np.nan)  # a single row has no spread to resample

@@ -190,6 +190,21 @@ def search(index: Any, queries: FloatArray, k: int) -> tuple[FloatArray, IntArra
     return found[0][place], found[1][place]
 
 
+def search_among(
+    index: Any, queries: FloatArray, k: int, rows: IntArray
+) -> tuple[FloatArray, IntArray]:
+    """Find the nearest of some rows in the lists that IVF visits; -1 where these hold fewer."""
+    faiss = _faiss.library()
+    chosen = np.zeros(index.ntotal, dtype=bool)
+    chosen[rows] = True
+    bits = np.packbits(chosen, bitorder="little")  # faiss keeps no reference: ours must live
+    parameters = faiss.SearchParametersIVF(
+        sel=faiss.IDSelectorBitmap(len(chosen), faiss.swig_ptr(bits)), nprobe=index.nprobe
+    )
+    found = index.search(queries, k, params=parameters)
+    return found[0], found[1]
+
+
 def order_of_storage(index: Any) -> IntArray:
     """Return all stored row numbers (N,); of IVF list by list, so that near ones follow."""
     if not is_ivf(index):

@@ -224,8 +224,9 @@ class NeighborIndex(BaseEstimator):  # type: ignore[misc]
     ) -> Neighbors:
         """Find the nearest of some fitted points (`candidates`, m) for others of them (`rows`, n).
 
-        Exact whatever the kind, from the stored vectors: n m D products and no further memory. No
-        point is its own neighbour; InputError where that leaves none.
+        Exact from the stored vectors, n m D products, except that IVF visits `n_probe_` lists and
+        compares all candidates only for points in whose lists there is none. No further memory.
+        No point is its own neighbour; InputError where that leaves none.
 
         >>> index = NeighborIndex("l2").fit([[0.0], [1.0], [5.0], [9.0]])
         >>> index.nearest_of(np.array([0, 2]), np.array([2, 3])).indices.ravel()
@@ -234,11 +235,11 @@ class NeighborIndex(BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self, "shape_")
         if len(np.unique(candidates)) < 1 + bool(np.isin(rows, candidates).any()):
             raise InputError("candidates must hold a point other than each of the rows")
-        blocks = (
-            (rows[start : start + SEARCH_ROWS], candidates)
-            for start in range(0, len(rows), SEARCH_ROWS)
-        )
-        return self._searched(nearest_of, blocks, np.arange(len(rows)), 1, engine, advance)
+        place = np.argsort(_index.order_of_storage(self._search.index))
+        order = np.argsort(place[rows], kind="stable")
+        starts = range(0, len(rows), SEARCH_ROWS)
+        blocks = ((rows[order[start : start + SEARCH_ROWS]], candidates) for start in starts)
+        return self._searched(nearest_of, blocks, order, 1, engine, advance)
 
     def within(
         self, radius: float, features: Any = None, max_pairs: int = MAX_PAIRS

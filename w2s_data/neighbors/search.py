@@ -125,8 +125,25 @@ class Searcher:
         return np.take_along_axis(scores, order, 1), np.take_along_axis(indices, order, 1)
 
     def nearest_of(self, rows: IntArray, candidates: IntArray) -> tuple[FloatArray, IntArray]:
-        """Return score and index, (n, 1) each, of the nearest other row among some; exact."""
+        """Return score and index, (n, 1) each, of the nearest other row among some."""
         queries = self.index.reconstruct_batch(rows)
+        found, nearest = np.empty(len(rows), np.float32), np.full(len(rows), -1)
+        if _index.is_ivf(self.index):
+            # The second nearest as well, since a row that is a candidate finds itself.
+            both = without(rows, *_index.search_among(self.index, queries, 2, candidates))
+            found, nearest = both[0][:, 0], both[1][:, 0]
+        unknown = np.flatnonzero(nearest < 0)
+        if len(unknown):
+            found[unknown], nearest[unknown] = self._nearest_of(
+                queries[unknown], rows[unknown], candidates
+            )
+        scores = self._as_scores(queries, np.arange(len(rows)), nearest, found)
+        return scores[:, None], nearest[:, None]
+
+    def _nearest_of(
+        self, queries: FloatArray, rows: IntArray, candidates: IntArray
+    ) -> tuple[FloatArray, IntArray]:
+        """Compare the queries, which are these rows, with all candidates: numbers as of faiss."""
         best, nearest = np.full(len(rows), np.inf, np.float32), np.full(len(rows), -1)
         for start in range(0, len(candidates), NEAREST_COLUMNS):
             tile = candidates[start : start + NEAREST_COLUMNS]
@@ -141,8 +158,7 @@ class Searcher:
             found = far[np.arange(len(rows)), place]
             nearer = found < best
             best[nearer], nearest[nearer] = found[nearer], tile[place[nearer]]
-        scores = self._as_scores(queries, np.arange(len(rows)), nearest, self._sign * best)
-        return scores[:, None], nearest[:, None]
+        return self._sign * best, nearest
 
     def _as_scores(
         self, queries: FloatArray, owners: IntArray, indices: IntArray, found: FloatArray

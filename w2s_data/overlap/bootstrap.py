@@ -9,12 +9,12 @@ what is kept per replicate is a handful of numbers.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 
 import numpy as np
 
 from w2s_data.features.matrix import row_blocks
+from w2s_data.utils.intervals import poisson_counts
 from w2s_data.utils.threads import for_each, n_threads
 from w2s_data.utils.typing import AnyArray, FloatArray, IntArray
 
@@ -114,13 +114,11 @@ class ThresholdBootstrap:
 
     def _for_each(self, work: Callable[[int, AnyArray], None]) -> None:
         """Call with each replicate and how often points (in confidence order) are in it, uint8."""
-        table = _poisson_table()
 
         def draw(b: int) -> None:
             # Drawn again from the seed whenever they are needed: counts of all replicates would
             # take N bytes each.
-            rng = np.random.default_rng([self._seed, b])
-            work(b, table[rng.integers(len(table), size=self._n, dtype=np.uint16)])
+            work(b, poisson_counts(np.random.default_rng([self._seed, b]), self._n))
 
         for_each(draw, range(self._n_replicates), threads=min(MOST_AT_ONCE, n_threads()))
 
@@ -157,11 +155,3 @@ class _Cells:
             return np.nan
         start = self._starts[split[best] + 1]
         return float(self.values[start if upper else start - 1])
-
-
-@functools.cache
-def _poisson_table() -> AnyArray:
-    """Return Poisson(1) counts by 16 random bits; each count fills its share of the entries."""
-    from scipy.stats import poisson
-
-    return poisson.ppf((np.arange(2**16) + 0.5) / 2**16, 1).astype(np.uint8)

@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -49,6 +50,12 @@ class FeatureInput:
 
     encoder: Encoder | None = None
     file: Path | None = None
+
+    @cached_property
+    def content(self) -> FileRecord:
+        """Content of the file, which is read once: it may be gigabytes."""
+        assert self.file is not None
+        return FileRecord.of(self.file)
 
 
 @writes
@@ -109,7 +116,9 @@ def embed_stage(
                 if _is_stored(run, role):
                     stage.add(manifest_of(role))
     # The file's name and content are settings; where it lies may change without a new run.
-    run.remember_features({r: given.file.resolve() for r, given in inputs.items() if given.file})
+    run.remember_features(
+        {r: (given.file.resolve(), given.content) for r, given in inputs.items() if given.file}
+    )
     made = {role: given.encoder for role, given in inputs.items() if given.encoder}
     run.remember("encoders", {role: describe_encoder(encoder) for role, encoder in made.items()})
     features = load_features(run, compute)
@@ -288,7 +297,7 @@ def _recorded(
     """Return what a role's features depend on besides the items; None if it has none."""
     if given is not None and given.file is not None:
         load_npy(given.file, len(dataset))  # a file that does not fit is refused before it counts
-        return {"file": given.file.name, "sha256": FileRecord.of(given.file).sha256}
+        return {"file": given.file.name, "sha256": given.content.sha256}
     if given is not None and given.encoder is not None:
         return recorded_encoder(given.encoder)
     if role == "strong" and dataset.features is not None:

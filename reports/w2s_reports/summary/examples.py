@@ -118,12 +118,14 @@ def find_duplicates(artefacts: Artefacts) -> dict[str, Any]:
     if table is None or "duplicates" not in result:
         return {"hint": AGAIN}
     counts = result["duplicates"]
-    row_of = pd.Series(artefacts.scores.index, index=artefacts.scores["id"].astype(str))
-    # Pairs may name items of other splits that the scores leave out.
-    known = table["id_a"].astype(str).isin(row_of.index) & table["id_b"].astype(str).isin(
-        row_of.index
+    place_of = pd.Index(artefacts.scores["id"].astype(str))
+    places = {side: place_of.get_indexer(table[f"id_{side}"].astype(str)) for side in ("a", "b")}
+    table = table.assign(
+        **{side: artefacts.scores.index.to_numpy()[place] for side, place in places.items()}
     )
-    pairs = _folded(artefacts, table[known], row_of)
+    # Pairs may name items of other splits that the scores leave out.
+    known = (places["a"] >= 0) & (places["b"] >= 0)
+    pairs = _folded(artefacts, table[known])
     shown = pairs.head(PAIRS_SHOWN)
     return {
         "hint": None,
@@ -135,8 +137,8 @@ def find_duplicates(artefacts: Artefacts) -> dict[str, Any]:
         "n_labels_differ": int(counts["n_labels_differ"]),
         "pairs": [
             {
-                "a": int(row_of[str(pair["id_a"])]),
-                "b": int(row_of[str(pair["id_b"])]),
+                "a": int(pair["a"]),
+                "b": int(pair["b"]),
                 "similarity": plain(pair["similarity"]),
                 "leaks": bool(pair["leaks"]),
                 "labels_differ": bool(pair["labels_differ"]),
@@ -146,12 +148,12 @@ def find_duplicates(artefacts: Artefacts) -> dict[str, Any]:
     }
 
 
-def _folded(artefacts: Artefacts, table: pd.DataFrame, row_of: pd.Series[Any]) -> pd.DataFrame:
+def _folded(artefacts: Artefacts, table: pd.DataFrame) -> pd.DataFrame:
     """Leave one pair of items that all repeat one, and all pairs that have to be looked at."""
     alike = artefacts.scores.get("alike")
     if alike is None:
         return table
-    origin = alike.loc[row_of[table["id_a"].astype(str)]].to_numpy()
+    origin = alike.loc[table["a"]].to_numpy()
     notable = (table["leaks"] | table["labels_differ"]).to_numpy(bool)
     return table[notable | ~pd.Series(origin).duplicated().to_numpy()]
 

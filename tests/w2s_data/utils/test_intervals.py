@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest, t
+from scipy.stats import binomtest, poisson, t
 
 from w2s_data.utils.intervals import (
     Estimate,
     fieller_interval,
+    poisson_counts,
     share_interval,
     student_quantile,
     welch_quantile,
@@ -35,6 +36,11 @@ def test_welch_with_one_variance_is_students():
     assert welch_quantile((0.3, 0.0), (9, 4), 0.9) == pytest.approx(t.ppf(0.95, 9))
     assert welch_quantile((0.3, 0.1), (9, 0), 0.9) < t.ppf(0.95, 9)
     assert student_quantile(np.inf, 0.95) == pytest.approx(1.959964)
+
+
+def test_poisson_counts_have_scipys_probabilities(rng):
+    drawn = np.bincount(poisson_counts(rng, 1_000_000), minlength=12)[:12] / 1_000_000
+    assert drawn == pytest.approx(poisson.pmf(range(12), 1), abs=0.002)
 
 
 def test_fieller_limits_solve_the_quadratic():
