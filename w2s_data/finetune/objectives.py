@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-IDENTITY = "identity"  # the link of students that predict a value
+SOFTMAX = "softmax"  # the usual link
+IDENTITY = "identity"  # of students that predict a value
 
 
 class TrainingError(InputError):
@@ -57,7 +58,7 @@ class Batch:
 class Objective(ABC):
     """A loss to minimise; `link`, a key of `LINKS`, maps its logits to what is predicted."""
 
-    link: str = "softmax"
+    link: str = SOFTMAX
 
     @abstractmethod
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:
@@ -137,7 +138,7 @@ class RampedObjective(FunctionObjective):
     largest: float
     share: float
     name: str  # column of the history that holds the weight
-    link: str = "softmax"
+    link: str = SOFTMAX
     _weight: float = field(default=0.0, init=False)
 
     def arguments(self, batch: Batch) -> tuple[Any, ...]:
@@ -158,7 +159,7 @@ def evidence_mean(logits: Tensor) -> Tensor:
 
 LINKS: dict[str, Callable[[Tensor], Tensor]] = {
     IDENTITY: lambda logits: logits,
-    "softmax": lambda logits: logits.softmax(-1),
+    SOFTMAX: lambda logits: logits.softmax(-1),
     "evidence": evidence_mean,
 }
 

@@ -319,10 +319,14 @@ class TrainingSettings:
             values["model"] = self.adaptation.identity()
         return values | self._defaults()
 
+    @property
+    def takes_steps(self) -> bool:
+        """Whether steps were asked for: a number of them, their size, or callbacks after them."""
+        return bool(self.callbacks) or any(getattr(self, name) is not None for name in _OF_STEPS)
+
     def _solver(self, n_rows: int) -> Solver | None:
-        """Return "adam" where steps were asked for; None leaves it to the rows trained on."""
-        takes_steps = self.callbacks or any(getattr(self, name) is not None for name in _OF_STEPS)
-        return "adam" if takes_steps or n_rows < SOLVED_ROWS else None
+        """Return "adam" where steps are taken; None leaves it to the rows trained on."""
+        return "adam" if self.takes_steps or n_rows < SOLVED_ROWS else None
 
     def _epochs(self, steps: int) -> int:
         """Return the usual number of epochs of so many steps."""

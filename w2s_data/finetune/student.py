@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from w2s_data.errors import InputError
-from w2s_data.features.matrix import FeatureView, as_feature_matrix
+from w2s_data.features.matrix import as_feature_matrix
 from w2s_data.finetune.levels.adapters import JoinedModel, WholeModel
 from w2s_data.finetune.levels.head import HeadTask
 from w2s_data.finetune.levels.linear import HeadModel
@@ -23,15 +23,14 @@ from w2s_data.finetune.levels.store import read_student, write_student
 from w2s_data.finetune.methods.base import Method
 from w2s_data.finetune.methods.registry import make_method
 from w2s_data.finetune.objectives import Model
+from w2s_data.finetune.pool import make_pool, without_gold
 from w2s_data.finetune.preference import PairTask
 from w2s_data.finetune.settings import SETTING_NAMES, TrainingSettings, Tuning
-from w2s_data.finetune.task import Pool
-from w2s_data.finetune.weak_labels import as_weak_proba, check_posterior
+from w2s_data.finetune.weak_labels import as_weak_proba
 from w2s_data.utils.io import atomic_path, jsonable
 from w2s_data.utils.reading import parsing, reading
-from w2s_data.utils.typing import AnyArray, BoolArray, FloatArray, RandomState
-from w2s_data.utils.validation import check_codes, check_seeds, check_weights, root_seed
-from w2s_data.utils.votes import abstains
+from w2s_data.utils.typing import AnyArray, FloatArray, RandomState
+from w2s_data.utils.validation import check_seeds, root_seed
 
 SHOWN_VALUES = 8  # larger diagnostics (weights per point, paths) are left out of text and JSON
 
@@ -183,6 +182,7 @@ def fit_student(
     class_names: Sequence[object] | None = None,
     gold: AnyArray | None = None,
     posterior: FloatArray | None = None,
+    class_shares: FloatArray | None = None,
     sample_weight: AnyArray | None = None,
     groups: AnyArray | None = None,
     sources: AnyArray | None = None,
@@ -218,6 +218,10 @@ def fit_student(
     posterior : array (N, C), optional
         From a `LabelPosterior`, for methods that use it; by default one is fitted to the rows,
         which knows of no `relabel`.
+    class_shares : array (C,), optional
+        Shares of the classes, above 0; only ratios matter. A head that takes the usual number of
+        steps starts with them as its prediction of every row. By default those of the gold labels,
+        and equal ones where there are none.
     sample_weight : array (N,), optional
         Non-negative; only ratios matter. Rows of weight 0 are left out of every training.
     groups : array (N,), optional
@@ -264,9 +268,18 @@ def fit_student(
     given = (settings or TrainingSettings()).replace(**own)
     chosen = make_method(method, **changes)
     labels, classes = as_weak_proba(weak_proba, class_names)
-    pool = _pool(labels, features, sample_weight, (groups, sources), gold, posterior)
+    pool = make_pool(
+        labels,
+        features,
+        sample_weight=sample_weight,
+        groups=groups,
+        sources=sources,
+        gold=gold,
+        posterior=posterior,
+        class_shares=class_shares,
+    )
     if not chosen.uses_gold:
-        pool, items = _without_gold(pool, items)
+        pool, items = without_gold(pool, items)
     resolved, called = given.resolve(pool.n_rows), name or chosen.name
     entropy, numbers = root_seed(random_state), check_seeds(seeds)
     if given.tuning == "head":
@@ -317,34 +330,12 @@ def choose_l2(
     Arguments are those of `fit_student`. Methods that train on the same labels share a penalty.
     """
     labels = as_weak_proba(weak_proba)[0]
-    pool = _pool(labels, features, None, (None, None), gold, posterior)
+    pool = make_pool(labels, features, gold=gold, posterior=posterior)
     if not method.uses_gold:
-        pool, _ = _without_gold(pool, None)
+        pool, _ = without_gold(pool, None)
     kind = PairTask if settings.paired else HeadTask
     task = kind(pool, settings.resolve(pool.n_rows), method.name, root_seed(random_state))
     return task.choose_penalty(*method.targets(task))
-
-
-def _pool(
-    labels: FloatArray,
-    features: Any,
-    sample_weight: AnyArray | None,
-    parts: tuple[AnyArray | None, AnyArray | None],
-    gold: AnyArray | None,
-    posterior: FloatArray | None,
-) -> Pool:
-    """Check what is known of the rows whose weak labels (N, M, C) are given."""
-    n_rows, _, n_classes = labels.shape
-    codes = np.full(n_rows, -1) if gold is None else gold
-    return Pool(
-        labels,
-        check_weights(sample_weight, n_rows),
-        None if features is None else as_feature_matrix(features),
-        _per_row("groups", parts[0], n_rows),
-        _per_row("sources", parts[1], n_rows),
-        check_codes(codes, n_rows, n_classes, "gold", unknown=True),
-        None if posterior is None else check_posterior(posterior, labels),
-    )
 
 
 def _held_out(
@@ -361,37 +352,3 @@ def _held_out(
             f"row counts disagree: validation has {n_rows} rows and {len(labels)} labels"
         )
     return inputs, labels
-
-
-def _voted(labels: FloatArray) -> BoolArray:
-    """Whether a teacher votes on a row (N,), by labels (N, M, C)."""
-    voted = ~np.asarray(abstains(labels).all(axis=1))
-    # Where nobody ever votes there is nothing to leave out: the caller was warned of such labels.
-    return voted if voted.any() else np.ones(len(labels), dtype=bool)
-
-
-def _without_gold(pool: Pool, items: Sequence[Any] | None) -> tuple[Pool, Sequence[Any] | None]:
-    """Leave out rows that have a gold label, and the influence of those without a weak one."""
-    assert pool.gold is not None
-    if (pool.gold >= 0).any():
-        rest = np.flatnonzero(pool.gold < 0)
-        if not len(rest):
-            raise InputError("every row has a gold label, so that no weak label is left to learn")
-        pool = Pool(
-            pool.weak_proba[rest],
-            pool.sample_weight[rest],
-            None if pool.features is None else FeatureView(pool.features, rest),
-            None if pool.groups is None else pool.groups[rest],
-            None if pool.sources is None else pool.sources[rest],
-        )
-        items = None if items is None else [items[row] for row in rest.tolist()]
-    return replace(pool, sample_weight=pool.sample_weight * _voted(pool.weak_proba)), items
-
-
-def _per_row(name: str, values: Any, n: int) -> AnyArray | None:
-    if values is None:
-        return None
-    array = np.asarray(values)
-    if array.shape != (n,):
-        raise InputError(f"{name} must have shape ({n},); got {array.shape}")
-    return array

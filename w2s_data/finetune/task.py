@@ -15,6 +15,7 @@ from w2s_data.errors import InputError, first_line
 from w2s_data.features.matrix import FeatureMatrix
 from w2s_data.finetune.loop import EpochEnd, Network, Schedule, Trainer, row_stream
 from w2s_data.finetune.objectives import Batch, Model, Objective, TrainingError
+from w2s_data.finetune.pool import Pool
 from w2s_data.finetune.settings import ResolvedSettings, TrainingSettings
 from w2s_data.posterior.estimator import LabelPosterior
 from w2s_data.posterior.rows import label_rows
@@ -32,30 +33,6 @@ if TYPE_CHECKING:
 # a difference between a method and its control is due to what they minimise.
 TRAINING, FOLDS, SUBSETS, DETECTOR, POSTERIOR, PENALTY = range(6)
 CHUNK = 64  # batches whose rows go to the device at once
-
-
-@dataclass(frozen=True)
-class Pool:
-    """The items to train on: pseudo-labels, weights, and gold labels where there are any."""
-
-    # (N, M, C), distributions of M teachers, one-hot where they are hard; or values (N, 1, 1)
-    weak_proba: FloatArray
-    sample_weight: FloatArray  # (N,)
-    features: FeatureMatrix | None = None  # (N, D), for heads and methods that look at them
-    groups: AnyArray | None = None  # (N,), reported on
-    sources: AnyArray | None = None  # (N,)
-    gold: IntArray | None = None  # (N,), class codes, -1 where there is no gold label
-    posterior: FloatArray | None = None  # (N, C), of gold and weak labels together
-
-    @property
-    def n_rows(self) -> int:
-        """Items N."""
-        return len(self.weak_proba)
-
-    @property
-    def n_classes(self) -> int:
-        """Classes C."""
-        return int(self.weak_proba.shape[2])
 
 
 @dataclass

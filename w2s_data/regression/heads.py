@@ -12,8 +12,8 @@ from w2s_data.features.matrix import FeatureMatrix, FeatureView, as_feature_matr
 from w2s_data.finetune.levels.head import HeadTask
 from w2s_data.finetune.levels.linear import HeadModel
 from w2s_data.finetune.levels.values import FitValues
+from w2s_data.finetune.pool import Pool
 from w2s_data.finetune.settings import TrainingSettings
-from w2s_data.finetune.task import Pool
 from w2s_data.probes.ridge import RidgeProbe
 from w2s_data.probes.spectrum import refuse_unfit
 from w2s_data.regression.inputs import check_held_out

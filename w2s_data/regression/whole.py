@@ -15,8 +15,8 @@ from w2s_data.finetune.levels.saved import load_whole, save_whole
 from w2s_data.finetune.levels.shared import train_together
 from w2s_data.finetune.levels.values import FitValues, ValueLoss
 from w2s_data.finetune.objectives import Weights
+from w2s_data.finetune.pool import Pool
 from w2s_data.finetune.settings import TrainingSettings
-from w2s_data.finetune.task import Pool
 from w2s_data.regression.inputs import check_held_out
 from w2s_data.utils.reading import parsing
 from w2s_data.utils.typing import AnyArray, FloatArray

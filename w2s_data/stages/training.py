@@ -102,8 +102,12 @@ def gain_stage(
     check_gain(settings, Known(dataset))
     taught = teacher_names(run)
     room = check_room(GAIN, dataset, compute.memory, teachers=len(taught))
-    from w2s_data.finetune import measure_gain  # imports torch, which a fresh stage does without
+    # They import torch, which a fresh stage does without.
+    from w2s_data.finetune import measure_gain
+    from w2s_data.finetune.gain.checkpoint import SCHEMA
 
+    # Students of an earlier version, which trained them otherwise, are left alone.
+    place = sha256_json({**trained, "scored": scored, "students": SCHEMA})[:12]
     is_head = chosen.tuning == "head"
     strong = required(load_features(run, compute), "strong") if is_head else None
     # Features of a head, and pixels, are held in memory only where they fit into what is left.
@@ -131,7 +135,7 @@ def gain_stage(
                 test_by=test_by,
                 forecast=_forecast(run),
                 early_stopping=settings.early_stopping,
-                checkpoint=run.path / "gain" / sha256_json({**trained, "scored": scored})[:12],
+                checkpoint=run.path / "gain" / place,
                 resume=not settings.restart,
                 random_state=compute.seed,
                 progress=compute.progress,

@@ -21,8 +21,8 @@ from w2s_data.finetune import Student, fit_student
 from w2s_data.finetune.levels.adapters import WholeTask, train_whole
 from w2s_data.finetune.methods.registry import available_methods, make_method
 from w2s_data.finetune.objectives import TrainingError
+from w2s_data.finetune.pool import Pool
 from w2s_data.finetune.settings import Adaptation, ResolvedSettings
-from w2s_data.finetune.task import Pool
 
 
 @pytest.fixture(scope="module")

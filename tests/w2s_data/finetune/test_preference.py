@@ -12,9 +12,9 @@ from tests.w2s_data.finetune.tiny import accuracy
 from w2s_data.errors import InputError
 from w2s_data.features.matrix import ArrayFeatures
 from w2s_data.finetune.methods.registry import available_methods, make_method
+from w2s_data.finetune.pool import Pool
 from w2s_data.finetune.preference import PairTask
 from w2s_data.finetune.settings import ResolvedSettings
-from w2s_data.finetune.task import Pool
 
 D = 16
 

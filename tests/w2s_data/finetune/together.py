@@ -22,8 +22,8 @@ from w2s_data.finetune import measure_gain
 from w2s_data.finetune.levels.adapters import train_whole
 from w2s_data.finetune.levels.saved import save_whole
 from w2s_data.finetune.methods.registry import make_method
+from w2s_data.finetune.pool import Pool
 from w2s_data.finetune.settings import Adaptation, ResolvedSettings
-from w2s_data.finetune.task import Pool
 
 
 def local(tensor):

@@ -28,7 +28,8 @@ from w2s_data.utils.lock import LOCK
 from w2s_data.utils.reading import reading
 from w2s_data.utils.typing import FloatArray
 
-SCHEMA = 2
+# Raised where files differ, or where students of one configuration are trained otherwise.
+SCHEMA = 3
 TASK_FILE = "task.json"
 TRAININGS = "trainings"
 _RETRAIN = "resume=False retrains"

@@ -34,8 +34,9 @@ from w2s_data.finetune.levels.whole import State, WholeNetwork, kind_read, seede
 from w2s_data.finetune.loop import EpochEnd
 from w2s_data.finetune.methods.base import Method, Outcome
 from w2s_data.finetune.objectives import LINKS, Model, Objective, Weights
+from w2s_data.finetune.pool import Pool
 from w2s_data.finetune.settings import Adaptation, ResolvedSettings
-from w2s_data.finetune.task import TRAINING, Pool, Task
+from w2s_data.finetune.task import TRAINING, Task
 from w2s_data.utils.io import sha256_json
 from w2s_data.utils.progress import Advance, no_advance, progress
 from w2s_data.utils.typing import FloatArray, IntArray

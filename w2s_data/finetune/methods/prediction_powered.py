@@ -71,7 +71,8 @@ class PredictionPowered(Method):
         """Train on a task."""
         weak, is_gold = task.labels(self.hard), task.gold >= 0
         if self.power == "auto":
-            losses = [self._loss(task, weak, held) for held in task.held_out(task.gold, self.folds)]
+            known = np.where(task.pool.sample_weight > 0, task.gold, -1)
+            losses = [self._loss(task, weak, held) for held in task.held_out(known, self.folds)]
             power = np.array(POWERS)[np.sum(losses, axis=0).argmin(axis=0)]
         else:
             power = np.full(task.n_seeds, float(self.power))

@@ -12,7 +12,8 @@ import numpy as np
 from w2s_data.errors import DegenerateDataWarning, InputError
 from w2s_data.finetune.methods.base import Method, Outcome
 from w2s_data.finetune.objectives import Batch, LabelObjective, Model, Objective
-from w2s_data.finetune.task import Pool, Task
+from w2s_data.finetune.pool import Pool
+from w2s_data.finetune.task import Task
 from w2s_data.utils.typing import AnyArray, BoolArray, FloatArray, IntArray
 from w2s_data.utils.validation import between, nonnegative, one_of
 from w2s_data.utils.votes import abstains, mean_label, votes, voting_teachers
