@@ -196,6 +196,17 @@ def test_the_ceiling_is_the_student_of_the_pools_gold_labels(world, result):
     assert result.ceiling.scores["accuracy"].value == pytest.approx(expected)
 
 
+def test_accuracies_no_better_than_a_constant_are_called_so(world, result):
+    said = "no option is right more often than naming"
+    assert not any(said in warning for warning in result.warnings)
+    # Nineteen of twenty rows are of one class, which neither weak nor strong features know.
+    labels = np.where(np.arange(len(world.labels)) % 20 > 0, 0, world.labels)
+    skewed = world.measure("naive", labels=labels)
+    (warning,) = (warning for warning in skewed.warnings if said in warning)
+    share = (labels[world.splits == "test"] == 0).mean()
+    assert f"naming '0' for every item, which is right on {share:.1%} of the test items" in warning
+
+
 def test_gold_labels_of_the_pool_reach_no_student_but_the_ceiling(world, result):
     hidden = np.where(world.splits == "pool", -1, world.labels)
     blind = world.measure("naive", labels=hidden)

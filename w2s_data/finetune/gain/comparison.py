@@ -12,7 +12,7 @@ import pandas as pd
 
 from w2s_data.errors import InputError
 from w2s_data.finetune.gain.data import GainData
-from w2s_data.finetune.gain.diagnostics import undertrained_notes
+from w2s_data.finetune.gain.diagnostics import constant_notes, undertrained_notes
 from w2s_data.finetune.gain.intervals import (
     Comparison,
     Measurement,
@@ -101,6 +101,12 @@ class Comparer:
         # A forecast is about the plain student: its gain is what it has to be compared with.
         naive = next((name for name in ranked if methods[name].name == "naive"), "")
         choice = self._choose(own, methods, trained)
+        constant = constant_notes(
+            [option.accuracy.value for option in choice.options],
+            self.data.truth.labels,
+            self.data.class_names,
+        )
+        notes = (*notes, *constant, *split_notes(self.data), *undertrained_notes(undertrained))
         return GainResult(
             students=students,
             teacher=teacher,
@@ -124,7 +130,7 @@ class Comparer:
             main_split=self.data.main_split,
             splits=tuple(splits),
             contrasts=contrast_splits(splits, ranked),
-            warnings=(*notes, *split_notes(self.data), *undertrained_notes(undertrained)),
+            warnings=notes,
             undertrained=undertrained,
             penalties={n: s.l2 for n, s in {**self._gold, **trained}.items() if not s.failure},
             diagnostics={n: s.diagnostics for n, s in succeeded.items() if s.diagnostics},

@@ -22,6 +22,7 @@ UNKNOWN = 1e-3
 MOST_STEPS = 200  # as many points as a curve on a page can show
 # Diagnostics of whole models; a reference has no others.
 TRAINING = ("undertrained", "loss_slope", "learning_rate", "steps", "real_token_share")
+ROUNDING = 1e-9  # of a mean over test items
 DIGITS = 6  # float32 holds no more; longer numbers would only make the summary larger
 
 
@@ -196,6 +197,26 @@ def undertrained_notes(shares: Mapping[str, float]) -> list[str]:
             "errors of the weak labels are learned by heart"
         )
     return notes
+
+
+def constant_notes(
+    accuracies: Sequence[float], labels: IntArray, class_names: Sequence[object]
+) -> list[str]:
+    """Say where no option, of these accuracies, beats naming the largest class of all test rows.
+
+    >>> print(*constant_notes([0.9, 0.85], np.array([0, 1, *[0] * 8]), ["no", "yes"]))
+    no option is right more often than naming 'no' for every item, which is right on 90.0% of the
+    test items: an accuracy says little here, so look at macro F1 and at each class
+    """
+    largest, count = max(enumerate(np.bincount(labels).tolist()), key=lambda own: own[1])
+    known = [value for value in accuracies if not np.isnan(value)]
+    if not known or max(known) > count / len(labels) + ROUNDING:
+        return []
+    return [
+        f"no option is right more often than naming {str(class_names[largest])!r} for every item, "
+        f"which is right on {count / len(labels):.1%} of the test items: an accuracy says little "
+        "here, so look at macro F1 and at each class"
+    ]
 
 
 def average_diagnostics(seeds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
