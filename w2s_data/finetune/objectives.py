@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-SOFTMAX = "softmax"  # the usual link
-IDENTITY = "identity"  # of students that predict a value
+IDENTITY = "identity"  # the link of students that predict a value
 
 
 class TrainingError(InputError):
@@ -58,7 +57,7 @@ class Batch:
 class Objective(ABC):
     """A loss to minimise; `link`, a key of `LINKS`, maps its logits to what is predicted."""
 
-    link: str = SOFTMAX
+    link: str = "softmax"
 
     @abstractmethod
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:
@@ -138,7 +137,7 @@ class RampedObjective(FunctionObjective):
     largest: float
     share: float
     name: str  # column of the history that holds the weight
-    link: str = SOFTMAX
+    link: str = "softmax"
     _weight: float = field(default=0.0, init=False)
 
     def arguments(self, batch: Batch) -> tuple[Any, ...]:
@@ -159,7 +158,7 @@ def evidence_mean(logits: Tensor) -> Tensor:
 
 LINKS: dict[str, Callable[[Tensor], Tensor]] = {
     IDENTITY: lambda logits: logits,
-    SOFTMAX: lambda logits: logits.softmax(-1),
+    "softmax": lambda logits: logits.softmax(-1),
     "evidence": evidence_mean,
 }
 

@@ -28,7 +28,6 @@ class Pool:
     sources: AnyArray | None = None  # (N,)
     gold: IntArray | None = None  # (N,), class codes, -1 where there is no gold label
     posterior: FloatArray | None = None  # (N, C), of gold and weak labels together
-    class_shares: FloatArray | None = None  # (C,), above 0, that heads start from; None is equal
 
     @property
     def n_rows(self) -> int:
@@ -50,16 +49,11 @@ def make_pool(
     sources: AnyArray | None = None,
     gold: AnyArray | None = None,
     posterior: FloatArray | None = None,
-    class_shares: FloatArray | None = None,
 ) -> Pool:
     """Check what is known of the rows whose weak labels (N, M, C) are given."""
     n_rows, _, n_classes = labels.shape
     codes = np.full(n_rows, -1) if gold is None else gold
     codes = check_codes(codes, n_rows, n_classes, "gold", unknown=True)
-    if class_shares is not None:
-        class_shares = _checked_shares(class_shares, n_classes)
-    elif (codes >= 0).any():
-        class_shares = shares_of(codes, n_classes)
     return Pool(
         labels,
         check_weights(sample_weight, n_rows),
@@ -68,27 +62,7 @@ def make_pool(
         _per_row("sources", sources, n_rows),
         codes,
         None if posterior is None else check_posterior(posterior, labels),
-        class_shares,
     )
-
-
-def shares_of(codes: IntArray, n_classes: int) -> FloatArray:
-    """Estimate the shares of classes (C,) from the codes of some rows, without those of -1.
-
-    One row more of each class keeps all of them possible.
-
-    >>> shares_of(np.array([0, 0, -1, 1, 0]), 3).round(2).tolist()
-    [0.57, 0.29, 0.14]
-    """
-    counts = np.bincount(codes[codes >= 0], minlength=n_classes) + 1
-    return np.asarray(counts / counts.sum())
-
-
-def _checked_shares(given: Any, n_classes: int) -> FloatArray:
-    shares = np.asarray(given, dtype=np.float64)
-    if shares.shape != (n_classes,) or not (np.isfinite(shares) & (shares > 0)).all():
-        raise InputError(f"class_shares are {n_classes} numbers above 0; got {given!r}")
-    return np.asarray(shares / shares.sum())
 
 
 def without_gold(pool: Pool, items: Sequence[Any] | None) -> tuple[Pool, Sequence[Any] | None]:
@@ -104,7 +78,6 @@ def without_gold(pool: Pool, items: Sequence[Any] | None) -> tuple[Pool, Sequenc
             None if pool.features is None else FeatureView(pool.features, rest),
             None if pool.groups is None else pool.groups[rest],
             None if pool.sources is None else pool.sources[rest],
-            class_shares=pool.class_shares,
         )
         items = None if items is None else [items[row] for row in rest.tolist()]
     return replace(pool, sample_weight=pool.sample_weight * _voted(pool.weak_proba)), items

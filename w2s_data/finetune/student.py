@@ -182,7 +182,6 @@ def fit_student(
     class_names: Sequence[object] | None = None,
     gold: AnyArray | None = None,
     posterior: FloatArray | None = None,
-    class_shares: FloatArray | None = None,
     sample_weight: AnyArray | None = None,
     groups: AnyArray | None = None,
     sources: AnyArray | None = None,
@@ -218,10 +217,6 @@ def fit_student(
     posterior : array (N, C), optional
         From a `LabelPosterior`, for methods that use it; by default one is fitted to the rows,
         which knows of no `relabel`.
-    class_shares : array (C,), optional
-        Shares of the classes, above 0; only ratios matter. A head that takes the usual number of
-        steps starts with them as its prediction of every row. By default those of the gold labels,
-        and equal ones where there are none.
     sample_weight : array (N,), optional
         Non-negative; only ratios matter. Rows of weight 0 are left out of every training.
     groups : array (N,), optional
@@ -276,7 +271,6 @@ def fit_student(
         sources=sources,
         gold=gold,
         posterior=posterior,
-        class_shares=class_shares,
     )
     if not chosen.uses_gold:
         pool, items = without_gold(pool, items)

@@ -65,55 +65,6 @@ def test_small_pools_get_enough_epochs(data):
     assert student.history["epoch"].max() + 1 == 267  # 3 steps an epoch, 800 steps
 
 
-def rare(rng):
-    """A rare class, which the features tell little of."""
-    codes = (np.arange(N) < N // 12).astype(int)
-    return rng.normal(size=(N, 30)) + 0.3 * codes[:, None], codes
-
-
-def test_a_head_starts_from_the_shares_of_the_classes(rng):
-    features, codes = rare(rng)
-    options = {"l2": 0.1, "random_state": 0, "device": "cpu"}
-    exact = fit_student("naive", features, codes, solver="lbfgs", **options)
-    share = exact.predict_proba(features)[:, 1].mean()
-    assert share == pytest.approx(codes.mean(), abs=1e-3)
-    own = fit_student("naive", features, codes, class_shares=[11, 1], **options)
-    assert own.predict_proba(features)[:, 1].mean() == pytest.approx(share, abs=0.02)
-    equal = fit_student("naive", features, codes, class_shares=[1, 1], **options)
-    plain = fit_student("naive", features, codes, **options)
-    np.testing.assert_array_equal(equal.predict_proba(features), plain.predict_proba(features))
-    # From there the usual steps are too few.
-    assert equal.predict_proba(features)[:, 1].mean() > 1.5 * share
-
-
-def test_gold_labels_give_the_shares_to_start_from(rng):
-    features, codes = rare(rng)
-    gold = np.where(np.arange(N) % 2 == 0, codes, -1)
-    options = {"gold": gold, "l2": 0.1, "random_state": 0, "device": "cpu"}
-    for method in ("labelled_only", "naive"):
-        student = fit_student(method, features, codes, **options)
-        counts = np.bincount(codes[::2]) + 1
-        same = fit_student(method, features, codes, class_shares=counts, **options)
-        np.testing.assert_array_equal(same.predict_proba(features), student.predict_proba(features))
-        assert student.predict_proba(features)[:, 1].mean() == pytest.approx(1 / 12, abs=0.03)
-
-
-def test_a_short_training_starts_from_equal_shares(rng):
-    features, codes = rare(rng)
-    one, other = (
-        fit_student("naive", features, codes, class_shares=shares, **QUICK).predict_proba(features)
-        for shares in ([11, 1], [1, 1])
-    )
-    np.testing.assert_array_equal(one, other)
-
-
-@pytest.mark.parametrize("shares", [[1, 1, 1], [1, 0], [1, np.nan], [[1, 1]]])
-def test_class_shares_are_one_positive_number_per_class(rng, shares):
-    features, codes = rare(rng)
-    with pytest.raises(InputError, match="class_shares are 2 numbers above 0"):
-        fit_student("naive", features, codes, class_shares=shares)
-
-
 def test_steps_do_not_depend_on_the_rows_kept(data):
     task = make_task(*data, epochs=2, batch_size=50)
     seen = []

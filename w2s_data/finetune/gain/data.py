@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from numbers import Real
 from typing import Any
 
@@ -17,7 +16,6 @@ from w2s_data.errors import EmptyDataError, InputError, SplitError, listing, row
 from w2s_data.features.matrix import FeatureMatrix, FeatureView, as_feature_matrix
 from w2s_data.finetune.levels.store import digest_array, digest_items
 from w2s_data.finetune.metrics import Truth
-from w2s_data.finetune.pool import shares_of
 from w2s_data.finetune.weak_labels import as_weak_proba, check_posterior
 from w2s_data.utils.io import sha256_json
 from w2s_data.utils.text import natural_key
@@ -59,11 +57,6 @@ class GainData:
         """Return the rows of a split that have a gold label."""
         rows = self.rows(split)
         return rows[self.labels[rows] >= 0]
-
-    @cached_property
-    def class_shares(self) -> FloatArray:
-        """Shares of the classes (C,) among the gold labels that may be trained on."""
-        return shares_of(self.labels[self.known("labelled")], len(self.class_names))
 
     def training_rows(self, uses_gold: bool) -> IntArray:
         """Return the pool, for methods that use gold labels with the labelled rows, ascending."""

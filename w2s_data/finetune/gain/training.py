@@ -257,7 +257,6 @@ class Laboratory:
                 sources=job.sources,
                 gold=job.gold,
                 posterior=job.posterior,
-                class_shares=data.class_shares,
                 validation=data.validation if self.early_stopping else None,
                 seeds=seeds,
                 random_state=self.entropy,

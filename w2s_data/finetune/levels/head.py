@@ -18,8 +18,8 @@ from w2s_data.finetune.levels.optimum import solve_heads
 from w2s_data.finetune.levels.penalty import choose_penalty
 from w2s_data.finetune.levels.store import digest_array
 from w2s_data.finetune.losses import cross_entropy
-from w2s_data.finetune.objectives import SOFTMAX, LabelObjective, Model, Objective
-from w2s_data.finetune.settings import LEAST_STEPS, SOLVED_ROWS, ResolvedSettings, Solver
+from w2s_data.finetune.objectives import LabelObjective, Model, Objective
+from w2s_data.finetune.settings import SOLVED_ROWS, ResolvedSettings, Solver
 from w2s_data.finetune.task import PENALTY, TRAINING, Task
 from w2s_data.utils.typing import AnyArray, BoolArray, FloatArray
 from w2s_data.utils.validation import check_same_length
@@ -188,8 +188,6 @@ class HeadTask(Task):
         n_features = self._features.shape[1] if basis is None else basis.shape[1]
         rngs = self.rngs(TRAINING)
         initial = self.initial_weights(n_features, INITIAL_SCALE / np.sqrt(n_features), rngs)
-        if self.network_class.constant and objective.link == SOFTMAX:
-            initial[:, -1] += self._class_scores
         network = self.network_class(self.inputs, self._validation_inputs, initial, l2, basis)
         work = self.n_seeds * self.settings.batch_size * n_features * self.pool.n_classes
         with torch_threads(serial=work < SERIAL_WORK):
@@ -268,17 +266,6 @@ class HeadTask(Task):
         """Draw the weights (S, D + 1, C) that training starts from."""
         size = (n_features + 1, self.pool.n_classes)
         return np.stack([rng.uniform(-spread, spread, size) for rng in rngs])
-
-    @property
-    def _class_scores(self) -> FloatArray:
-        """Intercepts (C,) to start from, which give every row the shares of the classes."""
-        shares = self.pool.class_shares
-        # A short training would end where it began, with the largest class for every row.
-        if shares is None or self.n_steps < LEAST_STEPS:
-            return np.zeros(self.pool.n_classes)
-        # The usual steps are too few to take intercepts from zero to where those of unequal classes
-        # belong. Nor do they start from the shares of weak labels, which the teacher gets wrong.
-        return np.asarray(np.log(shares * len(shares)))
 
     def _fixed_labels(self, objective: Objective) -> Tensor | None:
         """Return the labels of which the optimum is to be computed; None to take steps instead."""
