@@ -72,8 +72,8 @@ def data_warnings(dataset: W2SDataset, weak: FloatArray | None = None) -> list[d
     --------
     >>> from w2s_data import load_dataset
     >>> found = data_warnings(load_dataset("example:digits").subset(range(60)))
-    >>> [warning["code"] for warning in found][:2]
-    ['few_labelled', 'few_validation']
+    >>> [warning["code"] for warning in found][:3]
+    ['few_labelled', 'few_test', 'few_validation']
     """
     found = [*_of_splits(dataset), *(() if dataset.is_regression else _of_classes(dataset))]
     if weak is not None and dataset.is_regression:
@@ -120,13 +120,6 @@ def _of_splits(dataset: W2SDataset) -> Iterator[DataWarning]:
             {"n": gold["labelled"], "fewest": FEWEST_LABELLED},
             (FORECAST.name,),
         )
-    if 0 < gold["validation"] < FEWEST_VALIDATION:
-        yield DataWarning(
-            "few_validation",
-            f"the validation split has {_rows(gold['validation'])} with a gold label: choices by "
-            f"fewer than {FEWEST_VALIDATION} are mostly luck",
-            {"n": gold["validation"], "fewest": FEWEST_VALIDATION},
-        )
     if 0 < known < n_test:
         yield DataWarning(
             "unlabelled_test",
@@ -146,6 +139,13 @@ def _of_splits(dataset: W2SDataset) -> Iterator[DataWarning]:
             + (f"{few}; label more" if known else "a gain cannot be measured"),
             {"n": known, "fewest": FEWEST_TEST},
             (GAIN.name,) if known < FEWEST_MEASURED else (),
+        )
+    if 0 < gold["validation"] < FEWEST_VALIDATION:
+        yield DataWarning(
+            "few_validation",
+            f"the validation split has {_rows(gold['validation'])} with a gold label: choices by "
+            f"fewer than {FEWEST_VALIDATION} are mostly luck",
+            {"n": gold["validation"], "fewest": FEWEST_VALIDATION},
         )
 
 
