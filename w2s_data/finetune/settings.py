@@ -40,8 +40,6 @@ LEAST_WHOLE_STEPS, USUAL_WHOLE_EPOCHS = 150, 3
 ENOUGH_STEPS, SMALLEST_BATCH, LARGEST_BATCH = 250, 8, 32
 # A head has converged long before 20,000 steps: more passes over a huge pool only cost time.
 MOST_STEPS, FEWEST_EPOCHS = 20_000, 2
-# From so many rows on, the usual steps end at the optimum, which takes a tenth of the time.
-SOLVED_ROWS = 20_000
 DEFAULTS: dict[Tuning, dict[str, Any]] = {
     "head": {"batch_size": 128, "learning_rate": 1e-3, "l2": "cv"},
     "lora": {"l2": 1e-2},
@@ -219,9 +217,10 @@ class TrainingSettings:
         minimise nothing else (`naive`, `stacked`, `bootstrap`, `overlap`, `crossfit`,
         `cosupervised`); epochs, validation and callbacks then have no effect on a training, and
         seeds only on the rows that it is given. "auto" does so where it can and no validation rows
-        stop it early. By default "auto" for methods that train on 20,000 points or more, unless
-        epochs, learning_rate, batch_size or callbacks are given, and else "adam": on fewer points
-        few steps suit weak labels that are biased against rare classes.
+        stop it early. By default "auto" for methods that train on 20,000 points or more, or whose
+        labels gold labels have made right (`labelled_only`, `stacked`), unless epochs,
+        learning_rate, batch_size or callbacks are given; and else "adam": few steps suit weak
+        labels that are biased against rare classes.
     patience : int
         Epochs without a lower validation loss after which a seed stops.
     paired : bool
@@ -300,8 +299,8 @@ class TrainingSettings:
     def resolve(self, n_rows: int) -> ResolvedSettings:
         """Fill in the defaults for a pool of `n_rows`."""
         values = {name: getattr(self, name) for name in SETTING_NAMES} | self._defaults()
-        if values["solver"] is None:
-            values["solver"] = self._solver(n_rows)
+        if self.takes_steps:
+            values["solver"] = self.solver or "adam"
         if values["batch_size"] is None:
             values["batch_size"] = _whole_batch(n_rows * (self.epochs or USUAL_WHOLE_EPOCHS))
         if values["epochs"] is None:
@@ -323,10 +322,6 @@ class TrainingSettings:
     def takes_steps(self) -> bool:
         """Whether steps were asked for: a number of them, their size, or callbacks after them."""
         return bool(self.callbacks) or any(getattr(self, name) is not None for name in _OF_STEPS)
-
-    def _solver(self, n_rows: int) -> Solver | None:
-        """Return "adam" where steps are taken; None leaves it to the rows trained on."""
-        return "adam" if self.takes_steps or n_rows < SOLVED_ROWS else None
 
     def _epochs(self, steps: int) -> int:
         """Return the usual number of epochs of so many steps."""

@@ -283,7 +283,7 @@ def fit_student(
             *(pool, resolved, called, entropy, numbers, progress, targets),
             validation_features=inputs,
         )
-        resolved = task.settle(lambda: chosen.targets(task))
+        resolved = task.settle(lambda: chosen.targets(task), chosen.trusted)
         outcome, history = chosen.fit(task), task.history
     else:
         if items is None:

@@ -464,7 +464,7 @@ def test_more_methods_and_seeds_train_only_what_is_new(world, tmp_path, monkeypa
     world.measure("naive", checkpoint=tmp_path)
     calls = counting(monkeypatch)
     world.measure("naive", "vsup", seeds=3, checkpoint=tmp_path)
-    references = [("naive", (2,)), ("labelled_only", (2,))]
+    references = [("labelled_only", (2,))] * 2  # the ceiling is one of the pool
     assert calls == [*references, ("naive", (2,)), ("vsup", (0, 1, 2))]
     calls.clear()
     world.measure("naive", seeds=1, checkpoint=tmp_path)

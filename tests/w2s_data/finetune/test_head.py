@@ -50,6 +50,17 @@ def test_lbfgs_finds_scikit_learn_s_optimum(data):
     )
 
 
+def test_gold_labels_are_learned_to_the_optimum_even_of_a_rare_class(rng):
+    codes = np.repeat([0, 1], [270, 30])
+    features = rng.normal(size=(300, 5)) + 2 * np.eye(5)[codes]
+    silent = np.full((300, 2), 0.5)
+    ours = fit_student("labelled_only", features, silent, gold=codes, random_state=0)
+    scaled = (features - features.mean(axis=0)) / features.std(axis=0)
+    theirs = LogisticRegression(C=1 / (300 * ours.l2), tol=1e-10, max_iter=1000)
+    expected = theirs.fit(scaled, codes).predict_proba(scaled)
+    np.testing.assert_allclose(ours.predict_proba(features), expected, atol=1e-3)
+
+
 def test_adam_comes_close_to_the_optimum(data):
     features, proba = data
     exact = fit_student("naive", features, proba, solver="lbfgs", l2=1e-3, random_state=0)

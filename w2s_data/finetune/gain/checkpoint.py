@@ -29,7 +29,7 @@ from w2s_data.utils.reading import reading
 from w2s_data.utils.typing import FloatArray
 
 # Raised where files differ, or where students of one configuration are trained otherwise.
-SCHEMA = 3
+SCHEMA = 4
 TASK_FILE = "task.json"
 TRAININGS = "trainings"
 _RETRAIN = "resume=False retrains"

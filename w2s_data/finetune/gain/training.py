@@ -29,7 +29,7 @@ from w2s_data.finetune.methods.labelled_only import LabelledOnly
 from w2s_data.finetune.methods.naive import Naive
 from w2s_data.finetune.methods.registry import make_method
 from w2s_data.finetune.objectives import Model, TrainingError, Weights
-from w2s_data.finetune.settings import Solver, TrainingSettings
+from w2s_data.finetune.settings import TrainingSettings
 from w2s_data.finetune.student import Student, choose_l2, fit_student
 from w2s_data.utils.progress import no_advance
 from w2s_data.utils.progress import progress as progress_bar
@@ -49,7 +49,7 @@ class Job:
     name: str  # in the table, or of the reference
     method: Method
     rows: IntArray  # (n,)
-    weak_proba: FloatArray  # (n, M, C), or (n, C) gold labels of the ceiling
+    weak_proba: FloatArray  # (n, M, C)
     groups: AnyArray | None = None
     sources: AnyArray | None = None
     gold: IntArray | None = None  # (n,), for methods that use gold labels, -1 in the pool
@@ -118,8 +118,8 @@ class Laboratory:
         if name == LABELLED_ONLY:
             return replace(self.method_job(name, LabelledOnly()), is_reference=True)
         rows = data.rows(split)
-        gold = np.eye(len(data.class_names))[data.labels[rows]]  # (n, C)
-        return Job(name, Naive(hard=True), rows, gold, is_reference=True)
+        gold, weak = data.labels[rows], data.weak_proba[rows]
+        return Job(name, LabelledOnly(), rows, weak, gold=gold, is_reference=True)
 
     def train_reference(self, name: str) -> Trained:
         """Train a student of gold labels, the ceiling or that of the labelled rows alone."""
@@ -241,7 +241,6 @@ class Laboratory:
         settings = self.settings.replace(
             checkpoint=self.checkpoint.trainings(job.name) if whole else None,
             l2=self.penalties.get(job.labels, self.settings.l2),
-            solver=self._solver(job),
         )
         with warnings.catch_warnings():
             # Told from the diagnostics, for all seeds at once and for stored students too.
@@ -263,15 +262,6 @@ class Laboratory:
                 progress=self.progress if whole else False,
                 name=job.name,
             )
-
-    def _solver(self, job: Job) -> Solver | None:
-        """Return how a student is trained; None leaves it to the rows."""
-        given = self.settings.solver
-        if job.name != CEILING or given is not None or self.settings.takes_steps:
-            return given
-        # Its labels are right, so that nothing is gained by an end before the optimum. 800 steps
-        # left it 3.5 points too low on digits, and a low ceiling flatters the gap recovered.
-        return "auto" if self.settings.tuning == "head" else None
 
     def fit(self, job: Job, seeds: Sequence[int]) -> dict[int, Predictions]:
         """Train some seeds of a student and let them predict."""

@@ -19,7 +19,7 @@ from w2s_data.finetune.levels.penalty import choose_penalty
 from w2s_data.finetune.levels.store import digest_array
 from w2s_data.finetune.losses import cross_entropy
 from w2s_data.finetune.objectives import LabelObjective, Model, Objective
-from w2s_data.finetune.settings import SOLVED_ROWS, ResolvedSettings, Solver
+from w2s_data.finetune.settings import ResolvedSettings
 from w2s_data.finetune.task import PENALTY, TRAINING, Task
 from w2s_data.utils.typing import AnyArray, BoolArray, FloatArray
 from w2s_data.utils.validation import check_same_length
@@ -32,6 +32,8 @@ INITIAL_SCALE = 0.1
 # Most that a step gathers for students side by side: more would not stay in the caches.
 SIDE_BY_SIDE_BYTES = 2**23
 SERIAL_WORK = 4_000_000  # S x B x D x C below which starting threads costs more than it saves
+# From so many rows on, the usual steps end at the optimum, which takes a tenth of the time.
+SOLVED_ROWS = 20_000
 
 
 class HeadNetwork:
@@ -237,15 +239,21 @@ class HeadTask(Task):
             ]
         return found
 
-    def settle(self, targets: Callable[[], tuple[BoolArray, FloatArray]]) -> ResolvedSettings:
-        """Choose penalty and solver where they are not given, for the `targets` of a method."""
+    def settle(
+        self, targets: Callable[[], tuple[BoolArray, FloatArray]], trusted: bool
+    ) -> ResolvedSettings:
+        """Choose penalty and solver where they are not given, for the `targets` of a method.
+
+        Weak labels are biased against rare classes, and few steps end before the intercepts have
+        followed them. Labels that are `trusted` are learned to the optimum.
+        """
         if self.settings.l2 == "cv" or self.settings.solver is None:
             rows, labels = targets()
             if self.settings.l2 == "cv":
                 self.settings = replace(self.settings, l2=self.choose_penalty(rows, labels))
             if self.settings.solver is None:
-                solver: Solver = "auto" if np.count_nonzero(rows) >= SOLVED_ROWS else "adam"
-                self.settings = replace(self.settings, solver=solver)
+                solved = trusted or np.count_nonzero(rows) >= SOLVED_ROWS
+                self.settings = replace(self.settings, solver="auto" if solved else "adam")
         return self.settings
 
     def choose_penalty(self, rows: BoolArray, labels: FloatArray) -> float:

@@ -61,6 +61,9 @@ class Method(Recipe, ABC):
 
     # Whether its `targets` are others than the weak labels of the pool.
     own_targets: ClassVar[bool] = False
+    # Whether its labels are right as far as gold labels can make them: then nothing is gained by an
+    # end before the optimum, which heads are trained to.
+    trusted: ClassVar[bool] = False
 
     @abstractmethod
     def fit(self, task: Task) -> Outcome:

@@ -52,6 +52,7 @@ class Stacked(Method):
 
     name = "stacked"
     uses_gold = True
+    trusted = True
     constraints: ClassVar = {"gold_weight": nonnegative}
 
     gold_weight: float = 1.0
