@@ -23,6 +23,8 @@ from w2s_data.finetune.levels.together import led
 
 __all__ = ["main"]
 
+NEW_OBJECTS = 50_000  # after which Python looks for garbage among them; its default is 700
+
 for _command in (
     *(embed, teach, score, forecast, select, gain, groups, sweep),
     *(plan, apply, export, report, run, demo),
@@ -38,6 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     With several processes of `accelerate launch` the first runs it, and the others help it train.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments is None:
+        # Imports make hundreds of thousands of objects that stay: to search them for cycles as
+        # often as Python does takes seven hundredths of a demo.
+        gc.set_threshold(NEW_OBJECTS)
 
     def command() -> int:
         return guarded(
