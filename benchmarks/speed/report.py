@@ -85,7 +85,7 @@ def make_run(folder: Path, n: int, seed: int = 0) -> Path:
 
 def add_later_stages(run: Run) -> None:
     """Write made-up results of stages whose cost is not measured here."""
-    sys.path.insert(0, str(Path(__file__).parents[1]))
+    sys.path.insert(0, str(Path(__file__).parents[2]))
     from tests.w2s_reports.conftest import RunSpec
     from tests.w2s_reports.later_stages import STAGES
 

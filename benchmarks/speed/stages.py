@@ -19,7 +19,7 @@ SIZES = {
     25_000: STAGES,
     50_000: STAGES,
     100_000: STAGES,
-    300_000: ("score",),
+    300_000: ("score", "groups"),  # from here on a search visits a bounded number of points
     1_000_000: ("score",),
 }
 
