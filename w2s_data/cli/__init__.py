@@ -23,7 +23,7 @@ from w2s_data.finetune.levels.together import led
 
 __all__ = ["main"]
 
-NEW_OBJECTS = 50_000  # after which Python looks for garbage among them; its default is 700
+NEW_OBJECTS = 50_000  # after which Python looks for garbage among them; by default 700 to 2,000
 
 for _command in (
     *(embed, teach, score, forecast, select, gain, groups, sweep),
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     if arguments is None:
         # Imports make hundreds of thousands of objects that stay: to search them for cycles as
-        # often as Python does takes seven hundredths of a demo.
+        # often as Python does by default takes seven hundredths of a demo.
         gc.set_threshold(NEW_OBJECTS)
 
     def command() -> int:

@@ -98,7 +98,7 @@ class GainResult:
     students: tuple[StudentGain, ...]  # ranked by gain, each method followed by its controls
     teacher: Reference  # the mean of the teachers
     ceiling: Reference  # the same student, trained on gold labels of the pool
-    labelled_only: Reference  # and on the labelled rows alone, for as many steps
+    labelled_only: Reference  # and on the labelled rows alone
     vote: Reference  # the label posterior of the test rows: teacher and students together at use
     vote_lead: Measurement  # its accuracy minus that of the advised option
     teachers: tuple[Reference, ...]  # each teacher, where there are several
