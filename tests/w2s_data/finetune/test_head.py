@@ -61,6 +61,13 @@ def test_gold_labels_are_learned_to_the_optimum_even_of_a_rare_class(rng):
     np.testing.assert_allclose(ours.predict_proba(features), expected, atol=1e-3)
 
 
+@pytest.mark.parametrize(("trusted", "solver"), [(False, "adam"), (True, "auto")])
+def test_targets_are_not_computed_where_nothing_hangs_on_them(data, trusted, solver):
+    task = make_task(*data, l2=0.1, solver=None)
+    settled = task.settle(lambda: pytest.fail("targets were computed"), trusted)
+    assert (settled.l2, settled.solver) == (0.1, solver)
+
+
 def test_adam_comes_close_to_the_optimum(data):
     features, proba = data
     exact = fit_student("naive", features, proba, solver="lbfgs", l2=1e-3, random_state=0)

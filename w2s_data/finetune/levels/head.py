@@ -247,13 +247,16 @@ class HeadTask(Task):
         Weak labels are biased against rare classes, and few steps end before the intercepts have
         followed them. Labels that are `trusted` are learned to the optimum.
         """
-        if self.settings.l2 == "cv" or self.settings.solver is None:
+        l2, solver = self.settings.l2, self.settings.solver
+        # Targets may cost a model of the labels: they are asked for only where they decide.
+        if solver is None and (trusted or self.pool.n_rows < SOLVED_ROWS):
+            solver = "auto" if trusted else "adam"
+        if l2 == "cv" or solver is None:
             rows, labels = targets()
-            if self.settings.l2 == "cv":
-                self.settings = replace(self.settings, l2=self.choose_penalty(rows, labels))
-            if self.settings.solver is None:
-                solved = trusted or np.count_nonzero(rows) >= SOLVED_ROWS
-                self.settings = replace(self.settings, solver="auto" if solved else "adam")
+            l2 = self.choose_penalty(rows, labels) if l2 == "cv" else l2
+            if solver is None:
+                solver = "auto" if np.count_nonzero(rows) >= SOLVED_ROWS else "adam"
+        self.settings = replace(self.settings, l2=l2, solver=solver)
         return self.settings
 
     def choose_penalty(self, rows: BoolArray, labels: FloatArray) -> float:
