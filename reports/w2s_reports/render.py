@@ -281,7 +281,8 @@ def _script_safe(text: str) -> str:
 
 def packed(text: str) -> str:
     """Return a text packed by gzip, in base64; the same bytes every time."""
-    return base64.b64encode(gzip.compress(text.encode("utf-8"), mtime=0)).decode()
+    # Two levels more take up to ten times as long, and save 2 %.
+    return base64.b64encode(gzip.compress(text.encode("utf-8"), 6, mtime=0)).decode()
 
 
 _packed_once = functools.cache(packed)  # of plotly.js, which takes a quarter of a second

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import functools
 import logging
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from w2s_data.errors import InputError, first_line
@@ -19,6 +22,8 @@ T = TypeVar("T")
 
 # Parts of the messages of a device that failed for good, in lower case.
 LOST = ("cuda error", "cuda driver", "cublas", "cudnn", "cusolver", "nvml", "acceleratorerror")
+# Present where a driver of an accelerator is: Nvidia's, that of its boards, of WSL, and AMD's.
+DRIVERS = ("/dev/nvidiactl", "/dev/nvmap", "/dev/dxg", "/dev/kfd")
 _UNKNOWN = "unknown device {!r}; use 'auto', 'cpu', 'cuda', 'cuda:1' or 'mps'"
 
 
@@ -68,6 +73,34 @@ def _best_device() -> torch.device:
     n = torch.get_num_threads()
     logger.info("computing on the CPU (%d thread%s)", n, "s" * (n > 1))
     return torch.device("cpu")
+
+
+def is_cpu(device: str | torch.device) -> bool:
+    """Return whether `resolve_device` gives the CPU, without importing torch where that is plain.
+
+    The import takes longer than most of what is computed in numpy on a CPU.
+
+    Examples
+    --------
+    >>> is_cpu("cpu")
+    True
+    """
+    if "torch" not in sys.modules and (device == "cpu" or (device == "auto" and _only_a_cpu())):
+        return True
+    return resolve_device(device).type == "cpu"
+
+
+@functools.cache
+def _only_a_cpu() -> bool:
+    """Return whether this machine surely has no accelerator that torch could use."""
+    if sys.platform != "linux":
+        return False
+    try:
+        return metadata.version("torch").endswith("+cpu") or not any(
+            Path(driver).exists() for driver in DRIVERS
+        )
+    except metadata.PackageNotFoundError:  # of an unusual build
+        return False
 
 
 def fast_dtype(device: torch.device) -> torch.dtype:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from w2s_data.compute.device import free_bytes, resolve_device
+from w2s_data.compute.device import free_bytes, is_cpu, resolve_device
 from w2s_data.features.matrix import row_blocks
 from w2s_data.probes.lbfgs import ROUNDING, ROUNDING_32, minimize_together
 from w2s_data.utils.typing import FloatArray, IntArray
+
+if TYPE_CHECKING:
+    import torch
 
 # Wider than this, the D x D preconditioner costs more than the iterations it saves.
 MAX_PRECONDITIONED = 4096
@@ -59,14 +62,15 @@ class LogisticProblems:
         self.n, self.d = features.shape
         self.n_outputs = targets.shape[2]
         self.fit_intercept = fit_intercept
-        self.device = resolve_device(device)
-        # Numpy has none of torch's overhead on small problems.
+        # Numpy has none of torch's overhead on small problems, and is there at once.
         self.xp: Any = np
-        if self.device.type != "cpu":
+        self.device: torch.device | None = None
+        if not is_cpu(device):
             import torch
 
-            self.xp = torch
-        single = features.dtype == np.float32 or self.device.type == "mps"
+            self.xp, self.device = torch, resolve_device(device)
+        on_mps = self.device is not None and self.device.type == "mps"
+        single = features.dtype == np.float32 or on_mps
         self._dtype = np.dtype(np.float32 if single else np.float64)
         self._rounding = ROUNDING_32 if single else ROUNDING
         self._least_curvature = LEAST_CURVATURE_32 if single else LEAST_CURVATURE
@@ -86,7 +90,7 @@ class LogisticProblems:
 
     def _fits(self, n_problems: int) -> bool:
         """Return whether the device holds all rows."""
-        free = free_bytes(self.device)
+        free = None if self.device is None else free_bytes(self.device)
         columns = self.d + n_problems * (self.n_outputs + 1)
         return free is None or 8 * self.n * columns <= free // FREE_SHARE
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from importlib import metadata
+
 import pytest
 import torch
 
@@ -101,3 +105,40 @@ def test_precision_is_set_for_a_while(before, tf32, inside):
     assert matmul.fp32_precision == before
     with _device.highest_precision(CPU, tf32):
         assert matmul.fp32_precision == before
+
+
+@pytest.mark.slow
+def test_a_probe_on_the_cpu_does_without_torch():
+    script = """
+import sys
+from w2s_data import LinearProbe
+from w2s_data.compute.device import _only_a_cpu
+probe = LinearProbe(l2="cv", device="auto" if _only_a_cpu() else "cpu")
+probe.fit([[0.0, 1.0], [1.0, 0.0]] * 20, [0, 1] * 20)
+sys.exit("torch" in sys.modules)
+"""
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("platform", "version", "driver", "expected"),
+    [
+        ("linux", "2.9.0+cpu", True, True),
+        ("linux", "2.9.0", False, True),
+        ("linux", "2.9.0", True, False),
+        ("darwin", "2.9.0", False, False),
+    ],
+)
+def test_a_machine_that_surely_has_only_a_cpu(
+    monkeypatch, tmp_path, platform, version, driver, expected
+):
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr(metadata, "version", lambda _: version)
+    monkeypatch.setattr(_device, "DRIVERS", (str(tmp_path / ("" if driver else "none")),))
+    assert _device._only_a_cpu.__wrapped__() == expected
+
+
+@pytest.mark.usefixtures("three_gpus")
+def test_torch_says_which_device_auto_is_where_it_is_loaded():
+    assert not _device.is_cpu("auto")
+    assert _device.is_cpu("cpu")
