@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import copy
 import logging
-import operator
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from queue import Empty, SimpleQueue
@@ -30,7 +29,7 @@ from w2s_data.compute.device import (
     resolve_device,
 )
 from w2s_data.features.matrix import DEFAULT_BLOCK_BYTES, ArrayFeatures, FeatureMatrix
-from w2s_data.overlap.precision import Int8Products, Products, choose_precision
+from w2s_data.overlap.precision import Cosines, Int8Products, Products, choose_precision
 from w2s_data.overlap.top_share import TopShare
 from w2s_data.overlap.transfer import device_blocks
 from w2s_data.utils.threads import for_each, one_torch_thread
@@ -44,9 +43,9 @@ logger = logging.getLogger("w2s_data")
 
 NAME = "strong_features"  # in error messages
 # Cosines of one step: on a CPU as many as make fast products, on a GPU enough to keep it busy.
-SIMILARITY_BYTES = {"cpu": 4 * 2**20, "mps": 256 * 2**20, "cuda": 1024 * 2**20}
+SIMILARITY_BYTES = {"cpu": 8 * 2**20, "mps": 256 * 2**20, "cuda": 1024 * 2**20}
 # Cosines that are averaged at a time: on a CPU those that a core's own cache holds.
-REDUCED_BYTES = {"cpu": 2**20}
+REDUCED_BYTES = {"cpu": 2 * 2**20}
 FREE_SHARE = 4  # cosines take at most this part of free memory: the quantiles need as much again
 READ_AHEAD = frozenset({"cuda"})  # devices to which blocks are copied in a stream of their own
 # Against all hard-only points a sample of 4,096 changes .6 % of the regions, one of 2,048 1 %.
@@ -192,7 +191,7 @@ class _Aligner:
 
     def _forget_buffers(self) -> None:
         self._buffers: tuple[torch.Tensor, torch.Tensor] | None = None
-        self.reduce: Callable[[torch.Tensor], torch.Tensor] = operator.methodcaller("amax", dim=1)
+        self.reduce: Callable[[Cosines, int, torch.Tensor], torch.Tensor] = _largest
         if self.top_share is not None:
             self.reduce = TopShare(self.products.n_anchors, self.top_share)
 
@@ -225,11 +224,7 @@ class _Aligner:
         # Products of unit rows: dividing the cosines instead would be a pass over A columns.
         points = points / torch.linalg.vector_norm(points, dim=1, keepdim=True)
         cosines = self.products(points, products[: len(points)])
-        parts = (
-            self.reduce(cosines.absolute(slice(i, i + self.reduced), values))
-            for i in range(0, len(points), self.reduced)
-        )
-        result = torch.cat(list(parts))
+        result = self.reduce(cosines, self.reduced, values)
         if cosines.unit is not None:
             result *= cosines.unit
         return np.asarray(result.clamp_(max=1.0).cpu().numpy())
@@ -245,6 +240,12 @@ class _Aligner:
             torch.empty((self.step, width), dtype=kind, device=self.place),
             torch.empty((rows, width), dtype=exact, device=self.place),
         )
+
+
+def _largest(cosines: Cosines, at_once: int, buffer: torch.Tensor) -> torch.Tensor:
+    import torch
+
+    return torch.cat([values.amax(dim=1) for values in cosines.pieces(at_once, buffer)])
 
 
 class _AnchorBank(NamedTuple):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from itertools import repeat
 from typing import TYPE_CHECKING, Literal, get_args
 
 from w2s_data.compute.base import Engine
@@ -150,11 +152,37 @@ class Cosines:
         self.offset = offset
         self.unit = unit
 
-    def absolute(self, rows: slice, buffer: torch.Tensor) -> torch.Tensor:
-        """Return absolute cosines of some rows, in units; overwrite products or a buffer."""
-        values = self.products[rows]
-        if values.dtype != buffer.dtype:
-            values = buffer[: len(values)].copy_(values)
+    def __len__(self) -> int:
+        return self.products.shape[0]
+
+    def pieces(self, n_rows: int, buffer: torch.Tensor) -> Iterator[torch.Tensor]:
+        """Yield absolute cosines of so many rows at a time, which overwrite products or a buffer.
+
+        They are in units.
+        """
+        import torch
+
+        offsets = _split(self.offset, n_rows)
+        for values in torch.split(self.products, n_rows):
+            found = values
+            if values.dtype != buffer.dtype:
+                found = buffer[: values.shape[0]].copy_(values)
+            offset = next(offsets)
+            if offset is not None:
+                found += offset
+            yield found.abs_()
+
+    def absolute(
+        self, rows: slice | torch.Tensor, columns: slice, kind: torch.dtype
+    ) -> torch.Tensor:
+        """Return absolute cosines of some rows and columns, in units."""
+        values = self.products[rows, columns].to(kind)
         if self.offset is not None:
-            values += self.offset[rows]
-        return values.abs_()
+            values = values + self.offset[rows]
+        return values.abs()
+
+
+def _split(values: torch.Tensor | None, n_rows: int) -> Iterator[torch.Tensor | None]:
+    import torch
+
+    return repeat(None) if values is None else iter(torch.split(values, n_rows))

@@ -10,6 +10,8 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
 
+    from w2s_data.overlap.precision import Cosines
+
 PILOT = 256  # anchors whose order statistics give the first guess of a row's quantile
 TAIL_TOLERANCE = 0.08  # rows whose first guess is further off are sorted: 1 or 2 in 1,000
 
@@ -35,23 +37,48 @@ class TopShare:
         # A pilot of few anchors, or a quantile near its ends, says too little.
         self.exact = n_anchors < 4 * PILOT or not (self.reach < self.pilot_k < PILOT - self.reach)
 
-    def __call__(self, values: torch.Tensor) -> torch.Tensor:
-        """Return the means (n,) of rows (n, A) that are 0 or more, in columns of random order."""
+    def __call__(self, cosines: Cosines, at_once: int, buffer: torch.Tensor) -> torch.Tensor:
+        """Return the means (n,) of cosines (n, A) in random order of columns.
+
+        So many rows are made absolute `at_once`, in a buffer of the type of the result.
+        """
         import torch
 
         if self.exact:
-            return self._sorted_mean(values)
-        below, first, above = self._pilot_quantiles(values[:, :PILOT])
-        spacing = (above - below) * (PILOT / (2 * self.reach))  # 1 / density at the quantile
-        scratch = self._scratch_like(values)
-        off = torch.gt(values, first, out=scratch).mean(dim=1, keepdim=True) - self.share
-        level = first + off * spacing
-        beyond = torch.maximum(values, level, out=scratch).mean(dim=1, keepdim=True) - level
-        result = (level + beyond / self.share)[:, 0]
+            return torch.cat([self._sorted_mean(v) for v in cosines.pieces(at_once, buffer)])
+        # All that is small is computed for all rows together: threads that take turns in Python
+        # would wait longer for each other than the sums take.
+        pilot = cosines.absolute(slice(None), slice(PILOT), buffer.dtype)
+        below, first, above = self._pilot_quantiles(pilot)
+        spacing = (above - below).mul_(PILOT / (2 * self.reach))  # 1 / density at the quantile
+        off, level, mean = torch.empty_like(first), torch.empty_like(first), torch.empty_like(first)
+        columns = (torch.split(each, at_once) for each in (first, spacing, off, level, mean))
+        for values, *rows in zip(cosines.pieces(at_once, buffer), *columns, strict=True):
+            self._pass(values, *rows)
+        result = (level + (mean - level) / self.share)[:, 0]
         astray = torch.nonzero(off[:, 0].abs() > TAIL_TOLERANCE)[:, 0]
         if len(astray):
-            result[astray] = self._sorted_mean(values[astray])
+            every = cosines.absolute(astray, slice(None), buffer.dtype)
+            result[astray] = self._sorted_mean(every)
         return result
+
+    def _pass(
+        self,
+        values: torch.Tensor,
+        first: torch.Tensor,
+        spacing: torch.Tensor,
+        off: torch.Tensor,
+        level: torch.Tensor,
+        mean: torch.Tensor,
+    ) -> None:
+        """Fill in how far the first guess is off, the level, and the mean of all cut off there."""
+        import torch
+
+        scratch = self._scratch_like(values)
+        torch.mean(torch.gt(values, first, out=scratch), dim=1, keepdim=True, out=off)
+        off -= self.share
+        torch.addcmul(first, off, spacing, out=level)
+        torch.mean(torch.maximum(values, level, out=scratch), dim=1, keepdim=True, out=mean)
 
     def _pilot_quantiles(
         self, pilot: torch.Tensor
