@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 
 from w2s_data.data.regions import Region
 from w2s_data.features.matrix import FeatureMatrix
 from w2s_data.overlap.changepoint import UNIFORM_EXPLAINED
-from w2s_data.overlap.mixture import (
-    TYPES,
-    Kind,
-    Mixture,
-    Points,
-    bin_edges,
-    fit_mixture,
-    start_from_axis,
-    start_from_regions,
-)
+from w2s_data.overlap.em import fit_mixture, start_from_axis, start_from_regions
+from w2s_data.overlap.mixture import TYPES, Kind, Mixture, Points, bin_edges
 from w2s_data.overlap.quantify import Reduction, TypeModel
 from w2s_data.utils.threads import each_of, one_thread
 from w2s_data.utils.typing import AnyArray, FloatArray, IntArray
+
+Part = TypeVar("Part")
+T = TypeVar("T")
 
 MOST_FITTED, LEAST_FITTED = 2000, 100  # points of the fit: its error is that of a share of 2,000
 MOST_CLASSES = 12  # beyond them too few points of each are left, and the types are sought in all
@@ -38,6 +34,8 @@ N_PARTS = 6  # of the jackknife
 # .93 or more, noise in its place .90 at most.
 APART = 0.93
 LEAST_PART = 750  # points of each of two fits that are to agree
+# Steps of fewer classes are so short that threads, which take turns in Python, would only wait.
+FEWEST_CLASSES_OF_THREADS = 5
 
 
 @dataclass(frozen=True)
@@ -161,10 +159,16 @@ class _Fit:
         self.most = min(most, points.reduced.shape[1])
         self._whole: dict[tuple[Kind, int], Mixture] = {}
 
+    def _each_of(self, fit: Callable[[Part], T], parts: Sequence[Part]) -> list[T]:
+        if self.points.n_classes >= FEWEST_CLASSES_OF_THREADS:
+            return each_of(fit, parts)
+        with one_thread():
+            return [fit(part) for part in parts]
+
     def members(self, kind: Kind) -> tuple[Mixture, ...]:
         """Return the fits to all points, one for each number of directions."""
         dims = sorted({min(d, self.most) for d in DIMENSIONS[kind]})
-        return tuple(each_of(partial(self._to_all, kind), dims))
+        return tuple(self._each_of(partial(self._to_all, kind), dims))
 
     def _to_all(self, kind: Kind, d: int) -> Mixture:
         if (kind, d) not in self._whole:
@@ -186,7 +190,7 @@ class _Fit:
                 scores.append(fit.log_features(self.points.take(test, d)))
             return float(np.mean(scores))
 
-        likely = dict(zip(KINDS, each_of(held_out, KINDS), strict=True))
+        likely = dict(zip(KINDS, self._each_of(held_out, KINDS), strict=True))
         return sorted(KINDS, key=likely.__getitem__, reverse=True)
 
     def model(
@@ -219,7 +223,7 @@ class _Fit:
             fit = self._from_regions(kind, part, d)
             return None if fit.lost_a_type else _weighted(fit, points).argmax(axis=1)
 
-        one, other = each_of(types, parts)
+        one, other = self._each_of(types, parts)
         if one is None or other is None:  # two types, which any two parts may agree on
             return 0.0
         return _kappa(one, other)
@@ -230,7 +234,7 @@ class _Fit:
         """Return log densities (n, 3) of the pool's points by fits that each lack a part."""
         part = rng.permutation(len(self.points)) % N_PARTS
         cases = [(part != left_out, member) for left_out in range(N_PARTS) for member in members]
-        found = each_of(lambda case: self._without(*case), cases)
+        found = self._each_of(lambda case: self._without(*case), cases)
         each = len(members)
         return tuple(tuple(found[i : i + each]) for i in range(0, len(found), each))
 
