@@ -22,6 +22,9 @@ from w2s_data.utils.typing import AnyArray, FloatArray, IntArray
 # of the thresholds over replicates, and no replicate costs more than a pass over the points.
 N_CELLS = 4096
 MOST_AT_ONCE = 4  # replicates, each of which takes some bytes for each point
+# Replicates of fewer points are so short that threads, which take turns in Python, would wait.
+FEWEST_OF_THREADS = 75_000
+KEPT_BYTES = 2**25  # of counts that are kept from one threshold to the other
 COUNTED_BYTES = 2**18  # of points of which cells are counted at a time, by 4 bytes each
 
 
@@ -35,6 +38,8 @@ class ThresholdBootstrap:
         self._seed = seed
         self._n = len(confidence)
         self._n_replicates = n_replicates
+        self._keeps = n_replicates * self._n <= KEPT_BYTES  # until both thresholds are found
+        self._kept: dict[int, AnyArray] = {}
         self._order = np.argsort(confidence, kind="stable")
         cells = _Cells(confidence[self._order])
         self.confidence_thresholds = np.full(n_replicates, np.nan)
@@ -77,6 +82,7 @@ class ThresholdBootstrap:
                 overlap[b] = drawn[first:].sum(dtype=np.int64)
 
         self._for_each(replicate)
+        self._keeps, self._kept = False, {}
         drawn_cells = np.column_stack([self._hard, self._totals - self._hard - overlap, overlap])
         self.overall = np.full((self._n_replicates, 1, 3), np.nan)
         total = self._totals[:, None]
@@ -116,11 +122,17 @@ class ThresholdBootstrap:
         """Call with each replicate and how often points (in confidence order) are in it, uint8."""
 
         def draw(b: int) -> None:
-            # Drawn again from the seed whenever they are needed: counts of all replicates would
-            # take N bytes each.
-            work(b, poisson_counts(np.random.default_rng([self._seed, b]), self._n))
+            # Counts of all replicates take N bytes each: more than a few are drawn again from the
+            # seed whenever they are needed.
+            counts = self._kept.get(b)
+            if counts is None:
+                counts = poisson_counts(np.random.default_rng([self._seed, b]), self._n)
+            if self._keeps:
+                self._kept[b] = counts
+            work(b, counts)
 
-        for_each(draw, range(self._n_replicates), threads=min(MOST_AT_ONCE, n_threads()))
+        threads = 1 if self._n < FEWEST_OF_THREADS else min(MOST_AT_ONCE, n_threads())
+        for_each(draw, range(self._n_replicates), threads=threads)
 
 
 class _Cells:
