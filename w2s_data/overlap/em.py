@@ -110,7 +110,7 @@ def _softmax(joint: FloatArray) -> tuple[FloatArray, FloatArray]:
 
 
 class _Parameters(NamedTuple):
-    """Of K components, in coordinates of mean 0 and variance 1."""
+    """Parameters of K components, in coordinates of mean 0 and variance 1."""
 
     weight: FloatArray  # (K,), sums of responsibilities
     means: FloatArray  # (K, p)
