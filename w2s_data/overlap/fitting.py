@@ -186,7 +186,7 @@ class _Fit:
             scores = []
             for train, test in (halves, halves[::-1]):
                 own = self.points.take(train, d)
-                fit = fit_mixture(own, kind, start[train], steps=20)
+                fit = fit_mixture(own, kind, start[train], steps=10)
                 scores.append(fit.log_features(self.points.take(test, d)))
             return float(np.mean(scores))
 
@@ -247,7 +247,7 @@ class _Fit:
     def _without(self, kept: AnyArray, member: Mixture) -> FloatArray:
         d = member.n_directions
         own = self.points.take(kept, d)
-        fit = fit_mixture(own, member.kind, member.share[kept], steps=15)
+        fit = fit_mixture(own, member.kind, member.share[kept], steps=8)
         return fit.log_types(self.points.take(np.arange(self.n), d))
 
     def _from_regions(self, kind: Kind, rows: IntArray, d: int) -> Mixture:
