@@ -33,6 +33,8 @@ from w2s_data.utils.typing import FloatArray, IntArray
 
 PRIOR_POINTS = 2  # per dimension, of the common covariance in that of a component
 SHRINKAGE = {"additive": 0.02, "separate": 0.05}  # of correlations, so that few points suffice
+# Variance within components, as a share of all: sums in float32 cannot tell less from none.
+LEAST_VARIANCE = 1e-5
 DOUBT = 0.1  # chance that a starting region is another one
 SURE_STEPS = 5  # that are taken whatever they gain
 LONGEST_JUMP = 8.0  # in steps; shorter after one that went too far
@@ -333,9 +335,10 @@ def _design(n_classes: int) -> FloatArray:
 
 
 def _shrunk(covariance: FloatArray, shrinkage: float) -> FloatArray:
-    diagonal = np.diag(np.diag(covariance))
-    ridge = 1e-6 * diagonal + LEAST * np.eye(len(covariance))
-    return np.asarray((1 - shrinkage) * covariance + shrinkage * diagonal + ridge)
+    """Return a covariance with weaker correlations, and a floor where points are all alike."""
+    result = (1 - shrinkage) * covariance
+    result.flat[:: len(covariance) + 1] += shrinkage * covariance.diagonal() + LEAST_VARIANCE
+    return np.asarray(result)
 
 
 def _smoothed(counts: FloatArray) -> FloatArray:

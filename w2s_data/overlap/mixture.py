@@ -186,8 +186,14 @@ def log_odds(proba: FloatArray) -> FloatArray:
 
 
 def root(covariance: FloatArray) -> FloatArray:
-    """Return R, where x R has the identity as covariance."""
-    return np.asarray(np.linalg.inv(np.linalg.cholesky(covariance)).swapaxes(-1, -2))
+    """Return R, upper triangular, where x R has the identity as covariance."""
+    try:
+        lower = np.linalg.cholesky(covariance)
+    except np.linalg.LinAlgError:  # rounding left some direction less than no variance
+        variance, axes = np.linalg.eigh(covariance)
+        variance = np.maximum(variance, 1e-5 * variance[..., -1:])
+        lower = np.linalg.cholesky((axes * variance[..., None, :]) @ axes.swapaxes(-1, -2))
+    return np.asarray(np.linalg.inv(lower).swapaxes(-1, -2))
 
 
 def _log_gaussian(values: FloatArray, means: FloatArray, roots: FloatArray) -> FloatArray:

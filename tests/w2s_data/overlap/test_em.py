@@ -1,5 +1,7 @@
 """EM in two products, against densities of scipy and against steps that do not jump."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.special import logsumexp
@@ -7,7 +9,7 @@ from scipy.stats import multivariate_normal
 
 from w2s_data.overlap import em
 from w2s_data.overlap.em import fit_mixture, start_from_regions
-from w2s_data.overlap.mixture import N_BINS, TYPES, Points, evidence, log_odds
+from w2s_data.overlap.mixture import N_BINS, TYPES, Points, evidence, log_odds, root
 
 KINDS = ["additive", "separate"]
 
@@ -93,3 +95,20 @@ def test_points_with_a_gold_label_belong_to_their_class(rng, kind):
     share = fit_mixture(points, kind, start_from_regions(points, types)).share
     classes = share[:50].sum(axis=1)
     np.testing.assert_allclose(classes[np.arange(50), points.gold[:50]], 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_few_distinct_points_leave_a_density(rng, kind):
+    """Rows of a few texts only: components without variance in most directions."""
+    points, types = some_points(rng, n=800, d=12)
+    known = rng.integers(6, size=(800, 2))
+    values = rng.normal(size=(6, 12))[known[:, 0]] + rng.normal(size=(6, 12))[known[:, 1]]
+    points = replace(points, reduced=values.astype(np.float32))
+    mixture = fit_mixture(points, kind, start_from_regions(points, types))
+    assert np.isfinite(mixture.log_likelihood)
+    np.testing.assert_allclose(mixture.share.sum(axis=(1, 2)), 1, atol=1e-5)
+
+
+def test_a_covariance_that_rounding_left_without_a_root_gets_one():
+    found = root(np.diag([4.0, 1e-3, -1e-9]))
+    np.testing.assert_allclose(found.T @ np.diag([4.0, 1e-3, 4e-5]) @ found, np.eye(3), atol=1e-9)
