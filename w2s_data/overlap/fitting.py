@@ -33,7 +33,6 @@ N_PARTS = 6  # of the jackknife
 # Share of the confidence's variance that the split explains: zeros for a missing pattern reach
 # .93 or more, noise in its place .90 at most.
 APART = 0.93
-LEAST_PART = 750  # points of each of two fits that are to agree
 # Steps of fewer classes are so short that threads, which take turns in Python, would only wait.
 FEWEST_CLASSES_OF_THREADS = 5
 
@@ -211,22 +210,22 @@ class _Fit:
         )
 
     def agreement(self, kind: Kind, rng: np.random.Generator) -> float:
-        """Return how far two parts, each from its own regions, find the same types."""
-        d = min(COMPARED, self.most)
-        n = len(self.points)
-        points, order = self.points.take(np.arange(n), d), rng.permutation(n)
-        # Halves, but of few points larger parts: they are to be like the whole.
-        size = max(n // 2, min(LEAST_PART, 3 * n // 4))
-        parts = [np.sort(part) for part in (order[:size], order[-size:])]
+        """Return how far two halves, each from its own regions, find the same types.
 
-        def types(part: IntArray) -> IntArray | None:
-            fit = self._from_regions(kind, part, d)
+        Points of which the weak model says the same are compared with each other: what it says is
+        no sign that features show types, and alone would have halves agree on any noise.
+        """
+        d = min(COMPARED, self.most)
+        points = self.points.take(np.arange(len(self.points)), d)
+
+        def types(half: IntArray) -> IntArray | None:
+            fit = self._from_regions(kind, half, d)
             return None if fit.lost_a_type else _weighted(fit, points).argmax(axis=1)
 
-        one, other = self._each_of(types, parts)
-        if one is None or other is None:  # two types, which any two parts may agree on
+        one, other = self._each_of(types, self._halves(rng))
+        if one is None or other is None:  # two types, which any two halves may agree on
             return 0.0
-        return _kappa(one, other)
+        return kappa_within(points.said, one, other)
 
     def jackknife(
         self, members: tuple[Mixture, ...], rng: np.random.Generator
@@ -313,9 +312,23 @@ def _less_confident(proba: FloatArray, confidence: FloatArray) -> float:
     return float(roc_auc_score(~hard, confidence))
 
 
-def _kappa(one: IntArray, other: IntArray) -> float:
-    from sklearn.metrics import cohen_kappa_score
+def kappa_within(strata: IntArray, one: IntArray, other: IntArray) -> float:
+    r"""Return Cohen's kappa of two labellings (n,), with chance as it is within each stratum.
 
-    if len(np.unique(np.concatenate([one, other]))) < 2:
-        return 0.0
-    return float(cohen_kappa_score(one, other))
+    :math:`(\sum_s o_s - \sum_s e_s) / (n - \sum_s e_s)` over strata of two points or more, where
+    :math:`o` counts points labelled alike and :math:`e = (\sum_t a_t b_t - o) / (n_s - 1)` those
+    expected so, by how often two different points are. At most 1; 0 is chance. It is a stratified
+    kappa (Barlow, Lai and Azen, *A comparison of methods for calculating a stratified kappa*, 1991)
+    in which few points of a stratum make no agreement of their own.
+    """
+    _, strata = np.unique(strata, return_inverse=True)
+    shape = (strata.max() + 1, TYPES, TYPES)
+    cells = np.ravel_multi_index((strata, one, other), shape)
+    counts = np.bincount(cells, minlength=int(np.prod(shape))).reshape(shape).astype(np.float64)
+    counts = counts[counts.sum(axis=(1, 2)) > 1]
+    alike = np.trace(counts, axis1=1, axis2=2)
+    pairs = (counts.sum(axis=2) * counts.sum(axis=1)).sum(axis=1) - alike
+    expected = (pairs / (counts.sum(axis=(1, 2)) - 1)).sum()
+    beyond = counts.sum() - expected
+    # What every stratum says already leaves nothing to agree on.
+    return float((alike.sum() - expected) / beyond) if beyond > 1e-9 else 0.0

@@ -32,9 +32,10 @@ from w2s_data.utils.typing import AnyArray, FloatArray, IntArray
 from w2s_data.utils.votes import abstains
 
 LEAST_OF_GROUP = 30  # points of the fit that say how far a group's own share depends on it
-# Cohen's kappa of the types that two parts of the points find. Features of pure noise reach .48, by
-# the log-odds alone; types at a separation of 2.5 reach .65 or more, on real dominoes mostly .6 up.
-LEAST_AGREEMENT = 0.5
+# Cohen's kappa of the types that two halves of the points find, beyond what the weak model tells.
+# Noise mostly stays below .15, one in a hundred is above; types at a separation of 2 reach .2 to .5
+# and at 3 and in real dominoes mostly .6 up. From .2 on they are nearer to the truth than counts.
+LEAST_AGREEMENT = 0.25
 LEAST_LESS_CONFIDENT = 0.6  # chance that a hard-only point is less confident than another
 
 
@@ -85,7 +86,7 @@ class TypeModel:
     kind: Kind
     reduction: Reduction
     members: tuple[Mixture, ...]
-    agreement: float  # Cohen's kappa of the types that two parts of the points find
+    agreement: float  # Cohen's kappa of the types of two halves, beyond what the weak model tells
     less_confident: float  # chance that a hard-only point is so, against another one
     rows: IntArray  # (n,) of the pool that were fitted
     replicates: tuple[tuple[FloatArray, ...], ...]  # log densities (n, 3): jackknife, member
@@ -99,8 +100,9 @@ class TypeModel:
             return "the model leaves no point to one of the types"
         if self.agreement < LEAST_AGREEMENT:
             return (
-                "models of two parts of the points disagree on which those are (Cohen's kappa "
-                f"{self.agreement:.2f}, at least {LEAST_AGREEMENT:g} wanted)"
+                "models of two halves of the points disagree on which those are, beyond what the "
+                f"weak model tells (Cohen's kappa {self.agreement:.2f}, at least "
+                f"{LEAST_AGREEMENT:g} wanted)"
             )
         if self.less_confident < LEAST_LESS_CONFIDENT:
             return (

@@ -39,7 +39,8 @@ class Mixture(TypedDict):
     """How many main directions of the strong features were looked at; with several numbers, shares
     are the mean of as many mixtures."""
     agreement: float
-    """Cohen's kappa of the types that two parts of the points find, at most 1. Higher is better."""
+    """Cohen's kappa of the types that two halves of the points find, among points of which the
+    weak model says the same; at most 1, and 0 by chance. Higher is better."""
     less_confident: float
     """Chance (AUC) that the weak model is less confident of a hard-only point than of another one.
     Higher is better."""

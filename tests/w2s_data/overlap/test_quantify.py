@@ -6,13 +6,14 @@ import warnings
 
 import numpy as np
 import pytest
-from sklearn.metrics import f1_score
+from sklearn.metrics import cohen_kappa_score, f1_score
 from threadpoolctl import threadpool_limits
 
 from w2s_data import OverlapDetector, Region
 from w2s_data.data.examples import digit_dominoes
 from w2s_data.data.synthetic import gaussian_overlap
 from w2s_data.errors import InputError
+from w2s_data.overlap.fitting import kappa_within
 from w2s_data.overlap.mixture import log_odds, shares_of
 from w2s_data.overlap.quantify import _sampling_variance
 
@@ -122,7 +123,7 @@ class TestDoubt:
         detector = OverlapDetector(n_resamples=20, random_state=0, device="cpu")
         detector.fit(features, np.column_stack([p, 1 - p]))
         low, high = detector.density_range_
-        assert "two parts of the points disagree" in detector.objection_
+        assert "two halves of the points disagree" in detector.objection_
         assert detector.quantified_by_ == "count"
         assert low <= detector.density_interval_[0] <= detector.density_interval_[1] <= high
         assert low <= detector.types_.density(0.95).value <= high
@@ -240,12 +241,43 @@ class TestParts:
         )
 
 
-def test_hard_labels_that_partly_abstain_leave_a_type_without_points():
+@pytest.mark.parametrize("levels", [1, 2, 3, 5])
+def test_levels_of_confidence_are_no_types_where_features_are_noise(levels):
     rng = np.random.default_rng(0)
-    labels = rng.integers(3, size=500)
-    proba = np.eye(3)[labels]
-    proba[:200] = 1 / 3
-    detector = OverlapDetector(random_state=0, device="cpu")
-    detector.fit(rng.normal(size=(500, 8)), proba)  # noise, in which there are no types
-    assert detector.quantified_by_ == "count"
-    assert detector.objection_
+    trusted = 0
+    for _ in range(8):
+        # One level: hard labels, of which the weak model withholds some.
+        sure = rng.choice(np.linspace(1, 0.4, levels) if levels > 1 else [1, 1 / 3], 500)
+        proba = np.repeat((1 - sure[:, None]) / 2, 3, axis=1)
+        proba[np.arange(500), rng.integers(3, size=500)] = sure
+        detector = OverlapDetector(n_resamples=0, random_state=0, device="cpu")
+        detector.fit(rng.normal(size=(500, 8)), proba)
+        trusted += detector.objection_ == ""
+    assert trusted <= 1  # one in a hundred by chance
+
+
+class TestKappaWithin:
+    def test_one_stratum_is_the_kappa_of_two_raters(self):
+        rng = np.random.default_rng(0)
+        one = rng.integers(3, size=5000)
+        other = np.where(rng.random(5000) < 0.6, one, rng.integers(3, size=5000))
+        found = kappa_within(np.zeros(5000, dtype=int), one, other)
+        assert found == pytest.approx(cohen_kappa_score(one, other), abs=1e-3)
+
+    def test_agreement_that_the_strata_tell_is_chance(self):
+        rng = np.random.default_rng(0)
+        strata = rng.integers(3, size=20000)
+        one, other = (np.where(rng.random(20000) < 0.8, strata, 0) for _ in range(2))
+        assert cohen_kappa_score(one, other) > 0.5
+        assert kappa_within(strata, one, other) == pytest.approx(0, abs=0.02)
+
+    def test_few_points_of_a_stratum_make_no_agreement_of_their_own(self):
+        rng = np.random.default_rng(0)
+        strata = rng.permutation(4000) // 2
+        one, other = rng.integers(3, size=(2, 4000))
+        assert kappa_within(strata, one, other) == pytest.approx(0, abs=0.05)
+
+    @pytest.mark.parametrize("strata", [[0, 0, 1, 1], [0, 1, 2, 3]])
+    def test_nothing_to_agree_on_is_chance(self, strata):
+        types = np.array([0, 0, 1, 1])
+        assert kappa_within(np.array(strata), types, types) == 0
