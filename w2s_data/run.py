@@ -32,7 +32,6 @@ from w2s_data.utils.io import (
     TEMPORARY_SUFFIX,
     make_folder,
     remove_partial_files,
-    sha256_json,
     write_json,
 )
 from w2s_data.utils.manifest import (
@@ -242,16 +241,9 @@ class Run(RunFiles):
                     raise
                 raise RunError(
                     f"the items of {os.fspath(self.path)!r} do not fit its manifest: {error}; "
-                    f"{repair(ITEMS.name, self.path)}"
+                    f"{repair(ITEMS.name, self.path, {})}"
                 ) from error
         return self._dataset
-
-    def key(self, stage: Stage, settings: Mapping[str, Any]) -> str:
-        """Return a hash of a stage's settings and of the stages it reads."""
-        stages = self.manifest["stages"]
-        # A stage that has not run counts as None: when it does, those that use it run again.
-        upstream = {name: stages.get(name, {}).get("key") for name in stage.inputs}
-        return sha256_json({"schema": stage.schema, "settings": settings, "inputs": upstream})
 
     def is_fresh(self, stage: Stage, settings: Mapping[str, Any]) -> bool:
         """Whether a stage was finished with these settings and inputs and its files are whole."""
@@ -278,11 +270,6 @@ class Run(RunFiles):
             return None
         return StageResult(self.read(stage), fresh=True)
 
-    def follows(self, stage: Stage) -> bool:
-        """Whether a stage was finished, and from the inputs as they are now."""
-        record = self.manifest["stages"].get(stage.name)
-        return record is not None and record["key"] == self.key(stage, record["settings"])
-
     def finished(self, stage: Stage) -> str:
         """Return when a stage was finished (ISO 8601, UTC)."""
         return str(self.manifest["stages"][stage.name]["finished"])
@@ -300,7 +287,7 @@ class Run(RunFiles):
         with self.writing():
             self.check_inputs(stage)
             # Taken before the block: a stage that changes its own inputs must not look fresh.
-            key = self.key(stage, settings)
+            key, compared = self.key(stage, settings), self._keys(stage.compares)
             started = time.perf_counter()
             with StageWriter(self.path, stage.schema) as writer:
                 yield writer
@@ -317,6 +304,7 @@ class Run(RunFiles):
                 "finished": _now(),
                 "files": writer.files,
                 **({"notes": writer.notes} if writer.notes else {}),
+                **({"compared": compared} if compared else {}),
             }
             self._save()
         release_freed()  # the next stage, or the report, needs arrays of other sizes

@@ -134,7 +134,7 @@ SELECT = Stage(
 GAIN = Stage(
     "gain",
     needs=(ITEMS.name, EMBED.name, SCORE.name),
-    uses=(FORECAST.name,),
+    compares=(FORECAST.name,),
     files={
         GAIN_SUMMARY: "trains students and measures what they gain over the teacher",
         GAIN_TABLE: "adds the gain of every method and seed",

@@ -74,7 +74,7 @@ def _changed_files(run: Run) -> Iterator[Problem]:
     for name, record in run.manifest["stages"].items():
         for file in record["files"]:
             if change := run.change_of(file):
-                yield Problem(f"{file} {change}", repair(name, run.path))
+                yield Problem(f"{file} {change}", _repair(name, run))
 
 
 def _features(run: Run) -> Iterator[Problem]:
@@ -99,7 +99,7 @@ def _unfit_contents(run: Run) -> Iterator[Problem]:
         ids = run.read_table(ITEMS_TABLE, ["id"], per_item=True)["id"].tolist()
         run.dataset()
     except InputError as error:
-        yield Problem(str(error), repair(ITEMS.name, run.path))
+        yield Problem(str(error), _repair(ITEMS.name, run))
         return
     for name, record in run.manifest["stages"].items():
         stage = STAGES[name]
@@ -111,9 +111,9 @@ def _unfit_contents(run: Run) -> Iterator[Problem]:
                 elif file in PER_ITEM and run.follows(stage):
                     same = run.read_table(file, ["id"], per_item=True)["id"].tolist() == ids
                     if not same:
-                        yield Problem(f"{file} lists other items", repair(name, run.path))
+                        yield Problem(f"{file} lists other items", _repair(name, run))
             except InputError as error:
-                yield Problem(str(error), repair(name, run.path))
+                yield Problem(str(error), _repair(name, run))
 
 
 def _outdated(run: Run) -> Iterator[Problem]:
@@ -121,7 +121,7 @@ def _outdated(run: Run) -> Iterator[Problem]:
         stage = STAGES[name]
         # Rows to label are older than the labels that were filled in for them.
         if stage is not NEXT and not run.follows(stage):
-            yield Problem(f"stage {name!r} is older than its inputs", repair(name, run.path))
+            yield Problem(f"stage {name!r} is older than its inputs", _repair(name, run))
 
 
 def _students(run: Run) -> Iterator[Problem]:
@@ -130,7 +130,7 @@ def _students(run: Run) -> Iterator[Problem]:
             read_tensors(file, "np")
         except RunError:
             place = file.relative_to(run.path)
-            yield Problem(f"{place} is damaged", f"delete it, and {repair(GAIN.name, run.path)}")
+            yield Problem(f"{place} is damaged", f"delete it, and {_repair(GAIN.name, run)}")
 
 
 def _left(run: Run) -> Iterator[Problem]:
@@ -144,4 +144,8 @@ def _left(run: Run) -> Iterator[Problem]:
             # The page is no stage's: it is written whenever one has run.
             named = owner(run.manifest, name) is not None or not stage.needs
             if (run.path / name).is_file() and not named:
-                yield Problem(f"{name} is of no finished stage", repair(stage.name, run.path))
+                yield Problem(f"{name} is of no finished stage", _repair(stage.name, run))
+
+
+def _repair(stage: str, run: Run) -> str:
+    return repair(stage, run.path, run.manifest["stages"])

@@ -14,6 +14,7 @@ from w2s_data.run import Run
 from w2s_data.stages.cards import Card, base_of
 from w2s_data.stages.graph import BEST, GAIN, GAIN_SUMMARY, STUDENTS
 from w2s_data.utils.io import read_json
+from w2s_data.utils.stage import again
 from w2s_data.utils.writer import StageWriter
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def checked_folder(run: Run, which: str) -> Path:
     known = run.manifest["stages"].get(GAIN.name, {}).get("files", {})
     folder = student_folder(run, which) if known else STUDENTS[which]
     files = [name for name in known if Path(name).is_relative_to(folder)]
-    command = GAIN.command.replace("RUN", str(run.path))
+    command = again(GAIN.name, run.path, run.manifest["stages"])
     if not files:
         lacks = f"no {which} student" if known else "no student"
         raise RunError(f"{str(run.path)!r} has {lacks}: `{command}` trains one")

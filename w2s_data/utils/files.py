@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast, overload
 
@@ -10,7 +11,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from w2s_data.errors import RunError, listing
-from w2s_data.utils.io import read_json
+from w2s_data.utils.io import read_json, sha256_json
 from w2s_data.utils.manifest import FileRecord, file_record, owner
 from w2s_data.utils.reading import reading
 from w2s_data.utils.stage import Stage, repair
@@ -36,13 +37,41 @@ class RunFiles:
             for file in self.manifest["stages"].get(name, {}).get("files", ()):
                 self.file(file)
 
+    def key(
+        self,
+        stage: Stage,
+        settings: Mapping[str, Any],
+        compared: Mapping[str, str | None] | None = None,
+    ) -> str:
+        """Return a hash of a stage's settings and of the stages it reads.
+
+        `compared` are keys of stages that it only compares with, by default those they have now.
+        """
+        upstream = self._keys(stage.inputs) | dict(compared or {})
+        return sha256_json({"schema": stage.schema, "settings": settings, "inputs": upstream})
+
+    def _keys(self, names: Iterable[str]) -> dict[str, str | None]:
+        stages = self.manifest["stages"]
+        # A stage that has not run counts as None: when it does, those that use it run again.
+        return {name: stages.get(name, {}).get("key") for name in names}
+
+    def follows(self, stage: Stage) -> bool:
+        """Whether a stage was finished, and from the inputs as they are now.
+
+        Stages that it only compares with may have changed since.
+        """
+        record = self.manifest["stages"].get(stage.name)
+        if record is None:
+            return False
+        return bool(record["key"] == self.key(stage, record["settings"], record.get("compared")))
+
     def file(self, name: str) -> Path:
         """Return the path of a file that is as its stage left it; RunError otherwise."""
         folder, stage = os.fspath(self.path), owner(self.manifest, name)
         if stage is None:
             raise RunError(f"the run {folder!r} has no {name} yet")
         if change := self.change_of(name):
-            raise RunError(f"{os.fspath(self.path / name)!r} {change}: {repair(stage, self.path)}")
+            raise RunError(f"{os.fspath(self.path / name)!r} {change}: {self._repair(name)}")
         return self.path / name
 
     def change_of(self, name: str) -> str:
@@ -53,6 +82,10 @@ class RunFiles:
         change = "has changed" if (self.path / name).exists() else "is missing"
         since = self.manifest["stages"][stage]["finished"]
         return f"{change} since stage {stage!r} wrote it ({since})"
+
+    def _repair(self, name: str) -> str:
+        stage = str(owner(self.manifest, name))
+        return repair(stage, self.path, self.manifest["stages"])
 
     def is_whole(self, name: str, *, thorough: bool = False) -> bool:
         """Whether a file that a finished stage names is as that stage left it."""
@@ -79,7 +112,7 @@ class RunFiles:
         if per_item and len(table) != n_items:
             raise RunError(
                 f"{os.fspath(self.path / name)!r} has {len(table):,} rows for {n_items:,} items: "
-                f"{repair(str(owner(self.manifest, name)), self.path)}"
+                f"{self._repair(name)}"
             )
         return table
 
@@ -122,7 +155,7 @@ class RunFiles:
         if version is None or (schema is not None and version != schema):
             raise RunError(
                 f"{os.fspath(self.path / name)!r} is not a summary of schema {schema or 1}: "
-                f"{repair(str(owner(self.manifest, name)), self.path)} with this version"
+                f"{self._repair(name)} with this version"
             )
         return dict(content)
 

@@ -5,6 +5,7 @@ This module imports nothing heavy, since the command line reads it to answer `--
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -30,6 +31,12 @@ VECTORS = "items.npy"  # of items that are feature vectors: read from there bloc
 WEAK_PROBA = "weak_proba.parquet"
 WEAK_VALUES = "weak_values.parquet"  # in its place where labels are values
 ROUNDS = "rounds.json"
+# Settings that a command has to say again so that a stage runs as it ran, but for such values.
+REPEATED = {
+    "gain": ("methods", "seeds", "tuning", "model", "test_by"),
+    "plan": ("budget", "gold_cost", "weak_cost"),
+}
+UNSAID = {"tuning": "head"}
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,8 @@ class Stage:
     name: StageName
     needs: tuple[str, ...] = ()  # must be finished; when one changes, this stage runs again
     uses: tuple[str, ...] = ()  # are read where they are finished; the same holds for them
+    # The same, but only to set their results beside its own: these stand when they change.
+    compares: tuple[str, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)  # each with what it adds to a run
     optional: tuple[str, ...] = ()  # files that are written for some data only
     schema: int = 1  # version of the files; each summary holds it under "schema"
@@ -59,7 +68,7 @@ class Stage:
     @property
     def inputs(self) -> tuple[str, ...]:
         """Stages whose results this one depends on."""
-        return (*self.needs, *self.uses)
+        return (*self.needs, *self.uses, *self.compares)
 
     @property
     def summaries(self) -> tuple[str, ...]:
@@ -90,16 +99,34 @@ class StageResult:
     fresh: bool = False  # nothing had changed, so that the earlier result was read
 
 
-def repair(stage: str, run: object) -> str:
-    """Return what writes a stage's files again.
+def again(stage: str, run: object, stages: Mapping[str, Any]) -> str:
+    """Return the command that runs a stage as it ran, by the records of all finished stages.
 
-    >>> repair("score", "runs/digits")
+    >>> again("plan", "runs/a", {"plan": {"settings": {"budget": 50.0, "weak_cost": 0.001}}})
+    'w2s plan runs/a --budget 50 --weak-cost 0.001'
+    """
+    # The map has no command of its own.
+    words = [f"w2s {'report' if stage == 'projection' else stage} {run}"]
+    settings = stages.get(stage, {}).get("settings", {})
+    for name in REPEATED.get(stage, ()):
+        value = settings.get(name)
+        if value is None or value == UNSAID.get(name):
+            continue
+        text = ",".join(value) if isinstance(value, Mapping) else value
+        text = f"{text:g}" if isinstance(text, float) else str(text)
+        words.append(f"--{name.replace('_', '-')} {shlex.quote(text)}")
+    return " ".join(words)
+
+
+def repair(stage: str, run: object, stages: Mapping[str, Any]) -> str:
+    """Return what writes a stage's files again, see `again`.
+
+    >>> repair("score", "runs/digits", {})
     'run `w2s score runs/digits` again'
     """
     if stage == "items":  # whose data lie elsewhere
         return f"make the run again from its data: `w2s score DATA -o {run}`"
-    # The map has no command of its own.
-    return f"run `w2s {'report' if stage == 'projection' else stage} {run}` again"
+    return f"run `{again(stage, run, stages)}` again"
 
 
 ITEMS = Stage(

@@ -131,9 +131,8 @@ def test_a_gate_does_not_pass_an_edited_number(w2s, run):
 def test_changed_inputs_of_a_stage(w2s, run, file, command, stage):
     with (run / file).open("ab") as opened:
         opened.write(b" ")
-    refused(
-        w2s("-q", *again(command, run)), f"{file}' has changed", f"run `w2s {stage} {run}` again"
-    )
+    result = w2s("-q", *again(command, run))
+    refused(result, f"{file}' has changed", f"run `w2s {stage} {run}", "` again")
 
 
 @pytest.mark.slow
@@ -187,8 +186,8 @@ def test_the_doctor_names_each_problem_and_its_repair(w2s, run):
     assert last == "healthy: no"
     assert all(line.startswith("problem: ") for line in problems)
     for words in (
-        ("gain.parquet is missing since stage 'gain'", f"run `w2s gain {run}` again"),
-        ("stage 'gain' is older than its inputs", f"run `w2s gain {run}` again"),
+        ("gain.parquet is missing since stage 'gain'", f"run `w2s gain {run} --methods"),
+        ("stage 'gain' is older than its inputs", f"run `w2s gain {run} --methods"),
         (f"{student.relative_to(run)} is damaged", "delete it, and run `w2s gain"),
         ("groups.json is of no finished stage", f"run `w2s groups {run}` again"),
     ):

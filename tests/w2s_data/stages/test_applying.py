@@ -17,8 +17,10 @@ from w2s_data.errors import ColumnError, FeatureError, InputError, RunError
 from w2s_data.finetune import GainResult, Student
 from w2s_data.stages import newrows
 from w2s_data.stages.embedding import load_features
+from w2s_data.stages.forecasting import forecast_stage
 from w2s_data.stages.gain_settings import GainSettings
-from w2s_data.stages.graph import GAIN
+from w2s_data.stages.graph import FORECAST, GAIN
+from w2s_data.stages.inspection import inspect_run
 from w2s_data.stages.keeping import load_student, student_folder
 from w2s_data.stages.training import gain_stage
 
@@ -289,6 +291,16 @@ def test_outdated_and_changed_students_are_refused(run):
     (run.path / "students" / "best" / "model.safetensors").write_bytes(b"")
     with pytest.raises(RunError, match="has changed since stage 'gain'"):
         load_student(run)
+
+
+def test_a_later_forecast_leaves_students_as_they_are(run):
+    assert FORECAST.name not in run.manifest["stages"]
+    forecast_stage(run, compute=Compute(progress=False))
+    load_student(run)  # which no forecast has a part in
+    assert not [p for p in inspect_run(run.path) if "older than" in str(p)]
+    settings = GainSettings(**GAINS)
+    assert not gain_stage(run, settings, Compute(progress=False)).fresh  # it compares itself
+    assert gain_stage(run, settings, Compute(progress=False)).fresh
 
 
 def test_students_follow_the_measurement(run):
