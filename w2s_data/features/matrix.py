@@ -15,7 +15,7 @@ import numpy as np
 
 from w2s_data.compute.memory import BLOCK_BYTES, LIBRARIES, MemoryLimit, size_text
 from w2s_data.errors import FeatureError, InputError
-from w2s_data.utils.typing import FloatArray, IntArray
+from w2s_data.utils.typing import AnyArray, FloatArray, IntArray
 from w2s_data.utils.validation import check_feature_block
 
 DEFAULT_BLOCK_BYTES = BLOCK_BYTES  # for callers without a memory limit
@@ -220,6 +220,24 @@ def pieces(features: FeatureMatrix) -> Iterator[tuple[slice, FloatArray]]:
             yield slice(rows.start + part.start, rows.start + part.stop), block[part]
 
 
+def as_array(features: Any, name: str = "features") -> AnyArray:
+    """Turn anything into an array; FeatureError for rows of several lengths.
+
+    >>> as_array([[1, 2], [3, 4]]).shape
+    (2, 2)
+    """
+    if hasattr(features, "detach"):  # a tensor of torch; numpy knows no gradients and no bfloat16
+        features = features.detach().cpu()
+        if features.is_floating_point() and features.element_size() < 4:
+            features = features.float()
+    try:
+        return np.asarray(features)
+    except ValueError as error:
+        raise FeatureError(
+            f"{name} must be numbers of shape (N, D), all rows of one length"
+        ) from error
+
+
 def as_feature_matrix(features: Any, name: str = "features") -> FeatureMatrix:
     """Accept a `FeatureMatrix` or anything numpy turns into a 2-D array of numbers.
 
@@ -232,7 +250,7 @@ def as_feature_matrix(features: Any, name: str = "features") -> FeatureMatrix:
             f"{name} must be dense: sparse input ({type(features).__name__}) is not supported; "
             "convert it with toarray()"
         )
-    array = np.asarray(features)
+    array = as_array(features, name)
     if array.ndim != 2 or array.dtype.kind not in "fiu":
         raise FeatureError(
             f"{name} must be numbers of shape (N, D); got {array.dtype} of shape {array.shape}"

@@ -28,6 +28,9 @@ RECALL_TARGET = 0.97  # on a sample, so that the recall of all points is at leas
 # one query are not independent.
 RECALL_SAMPLE = 256
 RECALL_K = 20
+# By which scores of the same pair differ, relative to the largest: rounding of sums in float32.
+# Any more is as large as the differences between neighbours that all point in one direction.
+SLACK = 4 * np.finfo(np.float32).eps
 MAX_IVF_SHARE = 1 / 20  # visiting more of the lists costs more than products with all rows
 ALL_PAIRS_ROWS = 300_000  # all pairs take ten minutes; beyond, IVF visits a bounded number
 VISITED_ROWS = 20_000  # rows visited per query at most, whatever the recall, which is reported
@@ -153,7 +156,7 @@ class _Truth:
                 scores = ((self.queries[:, None] - found) ** 2).sum(axis=2)
         sign = 1 if is_similarity else -1
         last = sign * self.scores[:, -1:]
-        slack = 1e-5 * np.abs(self.scores).max(axis=1, keepdims=True)  # rounding of either sum
+        slack = SLACK * np.abs(self.scores).max(axis=1, keepdims=True)
         return float(((indices >= 0) & (sign * scores >= last - slack)).mean())
 
 

@@ -31,8 +31,14 @@ from w2s_data.neighbors.search import (
 from w2s_data.neighbors.storage import read_index, start_fingerprint, write_index
 from w2s_data.utils.progress import no_advance
 from w2s_data.utils.reading import parsing
-from w2s_data.utils.typing import FloatArray, IntArray, RandomState
-from w2s_data.utils.validation import check_generator, check_parameters, one_of, whole
+from w2s_data.utils.typing import AnyArray, FloatArray, IntArray, RandomState
+from w2s_data.utils.validation import (
+    check_generator,
+    check_parameters,
+    check_rows,
+    one_of,
+    whole,
+)
 
 MAX_PAIRS = 20_000_000  # 400 MB of row numbers and scores
 SEARCH_ROWS = 4096  # queries at a time: as many as faiss multiplies at once
@@ -193,7 +199,7 @@ class NeighborIndex(BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self, "shape_")
         matrix = self._check_query(features)
-        _check_k(k, self.shape_[0], "points")
+        k = _check_k(k, self.shape_[0], "points")
         step = 4 * self.shape_[1] * SEARCH_ROWS
         blocks = ((block, k) for block in prepared_blocks(matrix, self.metric, max_bytes=step))
         return self._searched(nearest, blocks, np.arange(matrix.shape[0]), k, engine, advance)
@@ -207,7 +213,7 @@ class NeighborIndex(BaseEstimator):  # type: ignore[misc]
         Parameters are those of `query`, with k from 1 to N - 1.
         """
         check_is_fitted(self, "shape_")
-        _check_k(k, self.shape_[0] - 1, "other points")
+        k = _check_k(k, self.shape_[0] - 1, "other points")
         # Points of one list follow each other, so that a block visits few lists.
         order = _index.order_of_storage(self._search.index)
         starts = range(0, len(order), SEARCH_ROWS)
@@ -216,13 +222,15 @@ class NeighborIndex(BaseEstimator):  # type: ignore[misc]
 
     def nearest_of(
         self,
-        rows: IntArray,
-        candidates: IntArray,
+        rows: AnyArray,
+        candidates: AnyArray,
         *,
         engine: Engine | None = None,
         advance: Advance = no_advance,
     ) -> Neighbors:
         """Find the nearest of some fitted points (`candidates`, m) for others of them (`rows`, n).
+
+        Both are row numbers, or masks (N,); the answers follow the order of `rows`.
 
         Exact from the stored vectors, n m D products, except that IVF visits `n_probe_` lists and
         compares all candidates only for points in whose lists there is none. No further memory.
@@ -233,6 +241,8 @@ class NeighborIndex(BaseEstimator):  # type: ignore[misc]
         array([2, 3])
         """
         check_is_fitted(self, "shape_")
+        rows = check_rows(rows, self.shape_[0], "rows")
+        candidates = check_rows(candidates, self.shape_[0], "candidates")
         if len(np.unique(candidates)) < 1 + bool(np.isin(rows, candidates).any()):
             raise InputError("candidates must hold a point other than each of the rows")
         place = np.argsort(_index.order_of_storage(self._search.index))
@@ -380,6 +390,7 @@ class NeighborIndex(BaseEstimator):  # type: ignore[misc]
         return Neighbors(scores, indices, self.metric)
 
 
-def _check_k(k: int, most: int, what: str) -> None:
-    if not isinstance(k, int | np.integer) or not 1 <= k <= most:
+def _check_k(k: int, most: int, what: str) -> int:
+    if not whole(1, most).accepts(k):
         raise InputError(f"k must be from 1 to the {most} {what}; got {k!r}")
+    return int(k)  # faiss takes no integers of numpy's

@@ -330,5 +330,5 @@ def kappa_within(strata: IntArray, one: IntArray, other: IntArray) -> float:
     pairs = (counts.sum(axis=2) * counts.sum(axis=1)).sum(axis=1) - alike
     expected = (pairs / (counts.sum(axis=(1, 2)) - 1)).sum()
     beyond = counts.sum() - expected
-    # What every stratum says already leaves nothing to agree on.
+    # Where all of each stratum are of one type, there is nothing to agree on.
     return float((alike.sum() - expected) / beyond) if beyond > 1e-9 else 0.0

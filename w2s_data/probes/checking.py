@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import column_or_1d
 
-from w2s_data.errors import FeatureError, InputError, SplitError, listing, rows
+from w2s_data.errors import FeatureError, InputError, SplitError, first_line, listing, rows
+from w2s_data.features.matrix import as_array
 from w2s_data.utils.typing import AnyArray, FloatArray
 from w2s_data.utils.validation import check_feature_block, check_proba
 
@@ -28,9 +29,14 @@ def numeric_features(X: Any) -> AnyArray:
 
     if issparse(X):
         raise TypeError("Sparse data was passed for X, but dense data is required: use X.toarray()")
-    features = np.asarray(X)
+    features = as_array(X, "X")
     if features.dtype == object:  # a table of numbers of several types
-        features = features.astype(np.float64)
+        try:
+            features = features.astype(np.float64)
+        except ValueError as error:
+            raise FeatureError(
+                f"X must be numbers of shape (n, D): {first_line(error)}; encode words first"
+            ) from error
     if features.dtype.kind == "c":
         raise FeatureError("Complex data not supported: X must be real numbers of shape (n, D)")
     if features.ndim != 2 or not np.issubdtype(features.dtype, np.number):
@@ -47,7 +53,10 @@ def numeric_features(X: Any) -> AnyArray:
 
 def check_targets(y: AnyArray) -> tuple[AnyArray, FloatArray]:
     """Return classes and (n, C) distributions of hard or soft labels."""
-    labels = np.asarray(y)
+    try:
+        labels = np.asarray(y)
+    except ValueError as error:
+        raise InputError("y must have shape (n,) or (n, C), all rows of one length") from error
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = column_or_1d(labels, warn=True)
     if labels.ndim == 2:
@@ -63,7 +72,19 @@ def check_targets(y: AnyArray) -> tuple[AnyArray, FloatArray]:
                 "Unknown label type: continuous. y must hold class labels (n,) or probabilities "
                 "(n, C)"
             )
-    classes, codes = np.unique(labels, return_inverse=True)
+    if labels.dtype == object:
+        import pandas as pd
+
+        missing = np.flatnonzero(pd.isna(labels))
+        if len(missing):
+            raise InputError(f"y has no label in {rows(missing)}: leave these rows out")
+    try:
+        classes, codes = np.unique(labels, return_inverse=True)
+    except TypeError as error:
+        types = sorted({type(label).__name__ for label in labels.tolist()})
+        raise InputError(
+            f"y mixes labels of the types {listing(types)}, which have no order: give one type"
+        ) from error
     if len(classes) < 2:
         raise SplitError(
             f"the labels hold one class ({listing(classes.tolist())}); a probe needs two"

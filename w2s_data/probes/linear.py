@@ -19,6 +19,7 @@ from w2s_data.utils.typing import AnyArray, FloatArray, IntArray, RandomState
 from w2s_data.utils.validation import (
     check_generator,
     check_parameters,
+    check_rows,
     check_same_length,
     check_weights,
     one_of,
@@ -51,8 +52,13 @@ class LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     .. math:: \frac1n\sum_i v_i\,\mathrm{CE}(y_i, \mathrm{softmax}(Wx_i+b)) + \tfrac{l_2}{2}\|W\|^2
 
     Two classes share one weight vector (a sigmoid), as in scikit-learn, whose ``C`` equals
-    ``1 / (n * l2)``. ``loss="ridge"`` minimises the squared error to y_i with the same penalty;
-    ``l2=0`` is then the least-norm (ridgeless) solution.
+    ``1 / (n * l2)``. ``loss="ridge"`` minimises
+
+    .. math:: \frac{1}{2n}\sum_i v_i\,\|y_i - Wx_i-b\|^2 + \tfrac{l_2}{2}\|W\|^2
+
+    as scikit-learn's `Ridge` with ``alpha = n * l2``. For two classes it fits the share p of the
+    second alone, and its scores, with `coef_` and `intercept_`, are those of 2 p - 1. ``l2=0`` is
+    then the least-norm (ridgeless) solution.
 
     Parameters
     ----------
@@ -250,13 +256,13 @@ class LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 
 def fit_together(
-    probe: LinearProbe, X: AnyArray, labels: Sequence[AnyArray], rows: Sequence[IntArray]
+    probe: LinearProbe, X: AnyArray, labels: Sequence[AnyArray], rows: Sequence[AnyArray]
 ) -> list[LinearProbe]:
     """Fit a clone of the probe to each label vector, on its own rows of X (n, D).
 
     The same as ``clone(probe).fit(X[rows[k]], labels[k])`` for every k, but the features are scaled
-    and factorised once, and each step multiplies them by the weights of all probes. A penalty of
-    "cv" is chosen for each probe alone.
+    and factorised once, and each step multiplies them by the weights of all probes. Rows are
+    numbers, which may repeat, or a mask (n,). A penalty of "cv" is chosen for each probe alone.
 
     Examples
     --------
@@ -265,12 +271,17 @@ def fit_together(
     >>> [int(p.predict([[9.0]])[0]) for p in fit_together(LinearProbe(), x, labels, rows)]
     [1, 0]
     """
-    n_rows = sum(map(len, rows))
     features = check_features(X)
+    check_same_length(rows=rows, labels=labels)
+    rows = [check_rows(own, len(features), f"rows[{k}]") for k, own in enumerate(rows)]
+    n_rows = sum(map(len, rows))
     # Probes that leave out most rows are cheaper alone.
     if probe.l2 == "cv" or probe.loss != "logistic" or 2 * n_rows < len(features) * len(rows):
         pairs = zip(rows, labels, strict=True)
-        return [clone(probe).fit(features[own], targets) for own, targets in pairs]
+        alone = [clone(probe).fit(features[own], targets) for own, targets in pairs]
+        for one in alone:
+            one._check_columns(X, reset=True)  # `features` have lost their names
+        return alone
     check_parameters(probe, CONSTRAINTS)
     checked = [check_targets(targets) for targets in labels]
     by_classes: dict[tuple[Any, ...], list[int]] = {}
@@ -287,7 +298,10 @@ def fit_together(
             targets = np.zeros((len(group), len(features), len(classes)))
             weights = np.zeros((len(group), len(features)))
             for i, k in enumerate(group):
-                targets[i, rows[k]], weights[i, rows[k]] = checked[k][1], 1.0
+                # A repeated row has the mean of its labels, and counts as often as it is there.
+                np.add.at(targets[i], rows[k], checked[k][1])
+                weights[i] = np.bincount(rows[k], minlength=len(features))
+                targets[i] /= np.maximum(weights[i], 1.0)[:, None]
             with threads_for(features.size * targets.shape[2]):
                 (found,) = known._solved(features, targets, weights, [probe.l2])
             for k, solution in zip(group, found, strict=True):
@@ -315,6 +329,7 @@ def cross_fit_proba(
     >>> proba.shape, bool((proba.argmax(axis=1) == (x[:, 0] > 0)).mean() > 0.9)
     ((20, 2), True)
     """
+    check_parameters({"folds": folds}, {"folds": CONSTRAINTS["folds"]})
     features = check_features(X)
     classes, targets = check_targets(np.asarray(y).ravel())
     check_same_length(X=features, y=targets)

@@ -33,12 +33,13 @@ from w2s_data.utils.validation import (
     check_weights,
     nonnegative,
     one_of,
+    positive,
 )
 
 
 def _is_grid(value: Any) -> bool:
-    listed = isinstance(value, list | tuple | np.ndarray)
-    return listed and len(value) > 0 and all(nonnegative.accepts(float(v)) and v for v in value)
+    listed = isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim == 1)
+    return listed and len(value) > 0 and all(positive.accepts(v) for v in value)
 
 
 CONSTRAINTS = {
@@ -267,12 +268,18 @@ def check_targets(y: Any, name: str = "targets") -> FloatArray:
     if y is None:
         raise InputError("requires y to be passed, but the target y is None")
     try:
-        targets = np.asarray(y, dtype=np.float64)
+        given = np.asarray(y)
+    except ValueError as error:
+        raise InputError(f"{name} must be numbers, one per row; got lists in rows") from error
+    refused = InputError(
+        f"{name} must be numbers, one per row; got {given.dtype}: classes are for LinearProbe"
+    )
+    if given.dtype.kind in "cmM":  # numpy would drop half of a complex number, and count dates
+        raise refused
+    try:
+        targets = given.astype(np.float64)
     except (TypeError, ValueError):
-        raise InputError(
-            f"{name} must be numbers, one per row; got {np.asarray(y).dtype}: classes are for "
-            "LinearProbe"
-        ) from None
+        raise refused from None
     if targets.ndim == 2 and targets.shape[1] == 1:
         targets = column_or_1d(targets, warn=True)
     if targets.ndim != 1:

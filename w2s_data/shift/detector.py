@@ -11,10 +11,17 @@ import pandas as pd
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from w2s_data.errors import InputError, listing, unknown
+from w2s_data.errors import FeatureError, InputError, listing, unknown
 from w2s_data.features.matrix import PIECE_BYTES, row_blocks, sampled
 from w2s_data.shift.classifier import Sides
-from w2s_data.shift.inputs import FEWEST_ROWS, Finite, check_sets, check_views, names_of
+from w2s_data.shift.inputs import (
+    FEWEST_ROWS,
+    VIEWS,
+    Finite,
+    check_sets,
+    check_views,
+    names_of,
+)
 from w2s_data.shift.measures import auc_estimate, holm, significance, unexplained_share
 from w2s_data.shift.ratio import DensityRatio, clipped_weights, held_out_ratio, held_out_scores
 from w2s_data.shift.results import Comparison, Shift
@@ -66,8 +73,9 @@ class ShiftDetector(BaseEstimator):  # type: ignore[misc]
     shifts_ : dict of Shift
         One for each set: alarm, share, effective size, typical rows.
     weights_ : dict of array (n,)
-        Density ratio of a set to the reference, by reference row, cut to 10: weights that make
-        estimates on reference rows hold for the set, as far as they cover it.
+        Density ratio of a set to the reference, cut to 10: weights that make estimates on
+        reference rows hold for the set, as far as they cover it. One for each reference row, in
+        the order in which these were given; of a mask in ascending order.
     notes_ : tuple of str
         Sets that were too small to be compared.
 
@@ -135,10 +143,10 @@ class ShiftDetector(BaseEstimator):  # type: ignore[misc]
         strong_features, weak_features : array (N, D_s), (N, D_w), memory map or FeatureStore
             Features of all rows; samples of the sets are read. Either may be None.
         reference : int array or bool array (N,)
-            Rows with labels, 20 or more.
+            Rows with labels, 20 or more; a repeated row counts once.
         others : mapping of name to rows
             Sets to compare, which may share rows; one with fewer than 20 rows is left out, with a
-            note. Rows of a single set may be given without a name.
+            note. Rows of a single set may be given without a name. Results have names as strings.
         predictions : array (N, P), optional
             Such as log-probabilities, of models that learned from no compared row, or held them
             out.
@@ -159,7 +167,8 @@ class ShiftDetector(BaseEstimator):  # type: ignore[misc]
         self._check_parameters()
         views = check_views(strong_features, weak_features, predictions)
         n_rows = next(iter(views.values())).shape[0]
-        labelled, sets, notes = check_sets(reference, others, n_rows)
+        given, sets, notes = check_sets(reference, others, n_rows)
+        labelled, place = np.unique(given, return_inverse=True)
         rng = check_generator(self.random_state)
         sample = sampled(labelled, self.max_rows, rng)
         samples = {name: sampled(rows, self.max_rows, rng) for name, rows in sets.items()}
@@ -170,6 +179,8 @@ class ShiftDetector(BaseEstimator):  # type: ignore[misc]
                 name: fit_structure(view.take(fitted_on), rng) for name, view in views.items()
             }
         placed = {name: self.structures_[name].place(view, union) for name, view in views.items()}
+        if views_of is not None:
+            views_of = {str(name): wanted for name, wanted in views_of.items()}
         compared = {name: names_of(name, views, views_of) for name in sets}
         pairs = []
         n_pairs = sum(map(len, compared.values()))
@@ -184,8 +195,9 @@ class ShiftDetector(BaseEstimator):  # type: ignore[misc]
         self.ratios_ = {pair.name: pair.ratio for pair in pairs}
         self.comparisons_ = self._corrected([c for pair in pairs for c in pair.comparisons])
         self.alarm_ = any(comparison.alarm for comparison in self.comparisons_)
-        self.weights_ = self._weights(pairs, views, labelled, sample)
-        self.shifts_ = {p.name: self._shift(p, samples[p.name]) for p in pairs}
+        weights = self._weights(pairs, views, labelled, sample)
+        self.shifts_ = {p.name: self._shift(p, samples[p.name], weights[p.name]) for p in pairs}
+        self.weights_ = {name: own[place] for name, own in weights.items()}
         return self
 
     def log_ratio(
@@ -196,12 +208,19 @@ class ShiftDetector(BaseEstimator):  # type: ignore[misc]
         Above 0 a row is more like the set, below 0 more like the reference. Read block by block.
         """
         check_is_fitted(self, "ratios_")
+        name = str(name)  # as in `fit`, where a set may be named by a number
         if name not in self.ratios_:
             raise InputError(unknown("set", name, list(self.ratios_)))
         views = check_views(strong_features, weak_features, predictions)
         wanted = [c.view for c in self.comparisons_ if c.name == name]
         if lacking := [view for view in wanted if view not in views]:
             raise InputError(f"{name!r} was compared by {listing(wanted)}; {listing(lacking)} lack")
+        for view in wanted:
+            n_columns, n_fitted = views[view].shape[1], len(self.structures_[view].mean)
+            if n_columns != n_fitted:
+                raise FeatureError(
+                    f"{VIEWS[view]} have {n_columns} columns; the detector was fitted on {n_fitted}"
+                )
         n_rows = next(iter(views.values())).shape[0]
         return self._log_ratios([name], views, np.arange(n_rows))[name]
 
@@ -292,7 +311,7 @@ class ShiftDetector(BaseEstimator):  # type: ignore[misc]
         for_each(fill, row_blocks((len(rows), n_columns), PIECE_BYTES))
         return found
 
-    def _shift(self, pair: _Pair, rows: IntArray) -> Shift:
+    def _shift(self, pair: _Pair, rows: IntArray, weights: FloatArray) -> Shift:
         own = [c for c in self.comparisons_ if c.name == pair.name]
         share = max((c.share for c in own), key=float)
         of_other = pair.held_out[pair.sides.other]
@@ -301,7 +320,7 @@ class ShiftDetector(BaseEstimator):  # type: ignore[misc]
             pair.name,
             any(c.alarm for c in own),
             share,
-            effective_size(self.weights_[pair.name]),
+            effective_size(weights),
             tuple(rows[typical].tolist()),
             tuple(rows[nearest_rows(of_other)].tolist()),
         )

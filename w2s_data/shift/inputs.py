@@ -11,7 +11,7 @@ import numpy as np
 from w2s_data.errors import InputError, listing, unknown
 from w2s_data.features.matrix import FeatureMatrix, as_feature_matrix
 from w2s_data.utils.typing import FloatArray, IntArray
-from w2s_data.utils.validation import check_feature_block
+from w2s_data.utils.validation import check_feature_block, check_rows
 
 VIEWS = {"strong": "strong features", "weak": "weak features", "predictions": "predictions"}
 FEWEST_ROWS = 20  # of a set: with fewer, no difference that matters would be significant
@@ -68,43 +68,30 @@ def names_of(
     return found
 
 
-def check_rows(rows: Any, n_rows: int, name: str) -> IntArray:
-    """Return row numbers in ascending order, each once, from numbers or a mask."""
-    numbers = np.asarray(rows)
-    if numbers.dtype == bool:
-        if numbers.shape != (n_rows,):
-            raise InputError(f"{name} must be a mask of {n_rows} rows; got {numbers.shape}")
-        return np.flatnonzero(numbers)
-    if numbers.ndim != 1 or (numbers.size and numbers.dtype.kind not in "iu"):
-        raise InputError(
-            f"{name} must be row numbers or a mask; got {numbers.dtype} of shape {numbers.shape}"
-        )
-    outside = numbers[(numbers < 0) | (numbers >= n_rows)]
-    if len(outside):
-        raise InputError(f"{name} has row {outside[0]}, the features have {n_rows} rows")
-    return np.unique(numbers).astype(np.int64)
-
-
 def check_sets(
     reference: Any, others: Any, n_rows: int
 ) -> tuple[IntArray, dict[str, IntArray], list[str]]:
-    """Return the reference rows, the sets with enough rows, and notes on the others.
+    """Return the reference rows as given, the sets with enough rows, and notes on the others.
+
+    The rows of a set ascend, each once.
 
     Raises
     ------
     InputError
-        Fewer than 20 reference rows, or rows that are not there.
+        Fewer than 20 reference rows, rows that are not there, or two sets of one name.
     """
     if not isinstance(others, Mapping):
         others = {"others": others}
     kept = check_rows(reference, n_rows, "reference")
-    if len(kept) < FEWEST_ROWS:
+    if (n_kept := len(np.unique(kept))) < FEWEST_ROWS:
         raise InputError(
-            f"reference has {len(kept)} rows: {FEWEST_ROWS} or more can be compared with others"
+            f"reference has {n_kept} rows: {FEWEST_ROWS} or more can be compared with others"
         )
     sets, notes = {}, []
     for name, rows in others.items():
-        numbers = check_rows(rows, n_rows, f"others[{name!r}]")
+        numbers = np.unique(check_rows(rows, n_rows, f"others[{name!r}]"))
+        if str(name) in sets:
+            raise InputError(f"others has two sets with the name {str(name)!r}: rename one")
         if len(numbers) < FEWEST_ROWS:
             notes.append(
                 f"{name} has {len(numbers)} rows, fewer than the {FEWEST_ROWS} that can be "

@@ -24,10 +24,18 @@ from w2s_data.posterior.calibration import SHARED_MODELS
 from w2s_data.posterior.pooling import LogLinearPool, fit_pool, with_shares
 from w2s_data.shift.detector import ShiftDetector
 from w2s_data.shift.inputs import FEWEST_ROWS
+from w2s_data.shift.share_errors import black_box_errors, likelihood_errors
 from w2s_data.utils.constants import LEVEL
 from w2s_data.utils.intervals import student_interval
 from w2s_data.utils.typing import AnyArray, BoolArray, FloatArray, IntArray, RandomState
-from w2s_data.utils.validation import check_generator, check_parameters, check_proba, share, whole
+from w2s_data.utils.validation import (
+    check_codes,
+    check_generator,
+    check_parameters,
+    check_proba,
+    share,
+    whole,
+)
 
 GOLD_OF_CLASS = 20  # with 60 gold rows of six classes intervals of shares held in 76 %, not 95 %
 MOST_RATIO = 10.0  # of the shares of a class; more would rest on a handful of gold rows
@@ -63,6 +71,7 @@ class LabelShift(BaseEstimator):  # type: ignore[misc]
     shares_, black_box_ : array (C,)
         Class shares of the pool, by EM and by black-box estimation.
     intervals_, black_box_intervals_ : array (C, 2)
+        From 0 to 1 for a class of whose share the probabilities say next to nothing.
     labelled_shares_ : array (C,)
         Class shares of the gold rows.
     p_value_ : float
@@ -152,9 +161,17 @@ class LabelShift(BaseEstimator):  # type: ignore[misc]
         self.calibration_ = found.calibration
         self.shares_, self.black_box_ = found.likelihood, found.black_box
         self.labelled_shares_ = found.gold
-        self.intervals_ = _intervals(found.likelihood, [d.likelihood for d in draws], n, self.level)
+        calibrated = found.calibration.proba(pool[None])
+        self.intervals_ = _intervals(
+            *(found.likelihood, [d.likelihood for d in draws]),
+            likelihood_errors(calibrated, found.prior, found.likelihood),
+            *(n, self.level),
+        )
+        calibrated_gold = found.calibration.proba(gold[None])
         self.black_box_intervals_ = _intervals(
-            found.black_box, [d.black_box for d in draws], n, self.level
+            *(found.black_box, [d.black_box for d in draws]),
+            black_box_errors(calibrated_gold, codes, calibrated, found.black_box),
+            *(n, self.level),
         )
         # Few gold rows of many classes make one of the two see a shift where there is none.
         self.p_value_ = max(
@@ -182,7 +199,8 @@ class LabelShift(BaseEstimator):  # type: ignore[misc]
     def weights(self, codes: AnyArray) -> FloatArray:
         """Return the weight (n,) of gold rows with these classes, for estimates on the pool."""
         check_is_fitted(self, "ratio_")
-        return np.asarray(self.ratio_[np.asarray(codes)])
+        n = len(np.atleast_1d(codes))
+        return self.ratio_[check_codes(codes, n, len(self.ratio_), "codes", unknown=False)]
 
     def matched_rows(self, pool_proba: AnyArray, random_state: RandomState = None) -> IntArray:
         r"""Draw pool rows, each at most once, so that their features are like the gold rows'.
@@ -348,17 +366,25 @@ def _resampled(
     return gold[drawn], codes[drawn]
 
 
-def _intervals(found: FloatArray, draws: list[FloatArray], n: int, level: float) -> FloatArray:
+def _intervals(
+    found: FloatArray, draws: list[FloatArray], errors: FloatArray, n: int, level: float
+) -> FloatArray:
     """Return Student's interval (C, 2) of the log odds of each share, by the spread of draws.
 
-    Percentiles of the draws held too rarely with 50 gold rows.
+    Percentiles of the draws held too rarely with 50 gold rows. Where an interval by the errors
+    (C,) would be wider than all shares, the draws agree for want of information: it is [0, 1].
+    With classes .2 standard deviations apart and 150 gold rows, black-box intervals so hold in
+    85 % of 300 draws, and in 10 % without.
     """
     least = 0.5 / n  # odds of a class that no draw has
     odds, drawn = (logit(np.clip(values, least, 1 - least)) for values in (found, np.array(draws)))
     # Draws of rows leave out that held-out probabilities share their models.
     error = SHARED_MODELS * drawn.std(axis=0, ddof=1)
     low, high = student_interval(odds, error, n - 1, level)
-    return np.column_stack([np.minimum(expit(low), found), np.maximum(expit(high), found)])
+    held = np.column_stack([np.minimum(expit(low), found), np.maximum(expit(high), found)])
+    lowest, highest = student_interval(found, errors, n - 1, level)
+    held[highest - lowest > 1] = 0.0, 1.0
+    return held
 
 
 def _p_value(difference: FloatArray, draws: list[FloatArray], n: int) -> float:

@@ -88,8 +88,9 @@ def fit_structure(rows: FloatArray, rng: np.random.Generator) -> Structure:
         rows = rows[rng.choice(len(rows), MOST_FITTED, replace=False)]
     rows = rows.astype(np.float64)
     mean, spread = rows.mean(axis=0), rows.std(axis=0)
-    # Rounding leaves a spread to columns that are constant.
-    scale = np.where(spread > 1e-6 * np.maximum(1, np.abs(mean)), spread, 1)
+    # Rounding leaves a spread to columns that are constant, or that should be 0.
+    rounding = np.maximum(1e-6 * np.abs(mean), 1e-12 * spread.max(initial=0.0))
+    scale = np.where(spread > rounding, spread, 1)
     standard = (rows - mean) / scale
     seed = int(rng.integers(2**31))
     components = _components(standard, seed)

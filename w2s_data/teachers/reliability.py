@@ -17,7 +17,7 @@ from w2s_data.teachers.pairs import Pair, compare_teachers
 from w2s_data.utils.constants import LEVEL
 from w2s_data.utils.intervals import Estimate, wilson_interval
 from w2s_data.utils.typing import AnyArray, BoolArray, FloatArray, IntArray, RandomState
-from w2s_data.utils.validation import root_seed
+from w2s_data.utils.validation import check_codes, check_proba, check_rows, root_seed
 from w2s_data.utils.votes import votes
 
 MOST_PARTS = 50  # sources or groups that are listed, the largest
@@ -155,7 +155,7 @@ def assess_teachers(
     labels : int array (N,)
         Classes of the gold rows, -1 elsewhere.
     names, class_names : M and C str
-    pool : int array, optional
+    pool : int array or bool array (N,), optional
         Rows that coverage and agreement are about; by default those without a gold label.
     sources, groups : array (N,), optional
         Parts to report on, beside the classes.
@@ -171,7 +171,7 @@ def assess_teachers(
     Raises
     ------
     InputError
-        If shapes or names disagree.
+        If shapes or names disagree, probabilities are none, or labels are not class codes.
 
     Notes
     -----
@@ -199,17 +199,19 @@ def assess_teachers(
     >>> [round(teacher.whole.accuracy.value, 1) for teacher in found.teachers]
     [0.9, 0.7]
     """
-    proba = np.asarray(weak_proba, dtype=np.float64)
+    proba = np.asarray(weak_proba)
     if proba.ndim != 3 or proba.shape[1:] != (len(names), len(class_names)):
         raise InputError(
             f"weak_proba must have shape (N, {len(names)}, {len(class_names)}), by names and "
             f"class_names; got {proba.shape}"
         )
-    if np.shape(labels) != (len(proba),):
-        raise InputError(f"labels must have shape ({len(proba)},); got {np.shape(labels)}")
+    for m, name in enumerate(names):
+        check_proba(proba[:, m], f"weak_proba of {name!r}")
+    proba = proba.astype(np.float64, copy=False)
+    labels = check_codes(labels, len(proba), len(class_names), "labels", unknown=True)
     seed = root_seed(random_state)
     gold = np.flatnonzero(labels >= 0)
-    own_pool = np.flatnonzero(labels < 0) if pool is None else pool
+    own_pool = check_rows(labels < 0 if pool is None else pool, len(proba), "pool")
     said = votes(proba)
     held_out = said[gold]
     by_class = [] if symmetric else _classes(gold, labels, class_names)

@@ -115,7 +115,8 @@ def check_parameters(
         if not constraint.accepts(value):
             close = difflib.get_close_matches(str(value), constraint.names, n=1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise error(f"{name} must be {constraint.allowed}; got {value!r}{hint}")
+            shown = " ".join(line.strip() for line in repr(value).splitlines())
+            raise error(f"{name} must be {constraint.allowed}; got {shown}{hint}")
 
 
 def check_generator(random_state: RandomState) -> np.random.Generator:
@@ -200,6 +201,27 @@ def check_codes(codes: Any, n: int, n_classes: int, name: str, *, unknown: bool)
     return array.astype(np.int64)
 
 
+def check_rows(chosen: Any, n_rows: int, name: str) -> IntArray:
+    """Return row numbers as they are given, or those of a mask in ascending order.
+
+    >>> check_rows([2, 0], 3, "rows").tolist(), check_rows([True, False, True], 3, "rows").tolist()
+    ([2, 0], [0, 2])
+    """
+    numbers = np.asarray(chosen)
+    if numbers.dtype == bool:
+        if numbers.shape != (n_rows,):
+            raise InputError(f"{name} must be a mask of {n_rows} rows; got {numbers.shape}")
+        return np.flatnonzero(numbers)
+    if numbers.ndim != 1 or (numbers.size and numbers.dtype.kind not in "iu"):
+        raise InputError(
+            f"{name} must be row numbers or a mask; got {numbers.dtype} of shape {numbers.shape}"
+        )
+    outside = numbers[(numbers < 0) | (numbers >= n_rows)]
+    if len(outside):
+        raise InputError(f"{name} has row {outside[0]}, the features have {n_rows} rows")
+    return numbers.astype(np.int64)
+
+
 def check_proba(proba: AnyArray, name: str = "weak_proba") -> FloatArray:
     """Return class probabilities (N, C) as float64, or say which rows are not distributions."""
     array = np.asarray(proba)
@@ -220,7 +242,8 @@ def check_proba(proba: AnyArray, name: str = "weak_proba") -> FloatArray:
     if bad.any():
         worst = np.flatnonzero(bad)
         raise ProbabilityError(
-            f"{name} must sum to 1 in every row; {rows(worst)} do not "
+            f"{name} must sum to 1 in every row; {rows(worst)} "
+            f"{'does' if len(worst) == 1 else 'do'} not "
             f"(row {worst[0]} sums to {total[worst[0]]:.4g})"
         )
     # Errors within the tolerance are removed, so that callers may rely on exact sums. In place,

@@ -62,3 +62,17 @@ def test_sparse_features_are_refused_by_name():
     for sparse in (scipy.sparse.csr_matrix(np.eye(2)), scipy.sparse.coo_array(np.eye(2))):
         with pytest.raises(FeatureError, match=r"strong features must be dense: sparse input"):
             as_feature_matrix(sparse, "strong features")
+
+
+def test_rows_of_several_lengths_are_refused():
+    with pytest.raises(FeatureError, match=r"weak features must be .* all rows of one length"):
+        as_feature_matrix([[1, 2], [1]], "weak features")
+
+
+def test_tensors_are_taken_with_gradients_and_in_half_precision():
+    torch = pytest.importorskip("torch")
+    rows = torch.tensor([[1.0, 0.5], [2.0, -3.0]])
+    for tensor in (rows, rows.bfloat16(), rows.half(), rows.double().requires_grad_()):
+        assert as_feature_matrix(tensor).take([0, 1]).tolist() == rows.tolist()
+    with pytest.raises(FeatureError, match="must be numbers"):
+        as_feature_matrix(rows > 0)

@@ -127,6 +127,19 @@ def test_nearest_of_some_points(points, rng, metric, kind, step, monkeypatch):
         index.nearest_of(rows[:1], rows[:1])
 
 
+def test_nearest_of_takes_lists_and_masks_and_refuses_rows_that_are_not_there(points):
+    index = NeighborIndex().fit(points)
+    numbers, every = np.arange(900), np.arange(900) % 3 == 0
+    expected = index.nearest_of(numbers[:2], numbers[every]).indices.tolist()
+    for rows in ([0, 1], numbers < 2):
+        assert index.nearest_of(rows, every).indices.tolist() == expected
+    for rows in ([-1], [900]):
+        with pytest.raises(InputError, match=f"rows has row {rows[0]}, .* 900 rows"):
+            index.nearest_of(rows, every)
+        with pytest.raises(InputError, match=f"candidates has row {rows[0]}, .* 900 rows"):
+            index.nearest_of([0], rows)
+
+
 @pytest.mark.parametrize(("metric", "name"), [("cosine", "cosine"), ("l2", "euclidean")])
 def test_scikit_learn_agrees(rng, metric, name):
     points = rng.normal(size=(400, 7)).astype(np.float32)  # no ties: the indices are unique
@@ -390,6 +403,18 @@ def test_auto_is_ivf_for_many_clustered_points_and_flat_without_clusters(rng, mo
     assert len(index.neighbors(2).indices) == 4000
 
 
+def test_recall_counts_neighbors_that_all_point_in_one_direction(rng):
+    points = (rng.normal(size=(2000, 10)) + 100).astype(np.float32)
+    index = NeighborIndex(kind="ivf", n_probe=1).fit(points)
+    pairs = zip(
+        index.neighbors(20).indices, NeighborIndex().fit(points).neighbors(20).indices, strict=True
+    )
+    true = np.mean([len(np.intersect1d(*pair)) for pair in pairs]) / 20
+    assert true < 0.5
+    # Neighbours whose similarities are equal in float32 count, and each finds itself.
+    assert index.recall_ == pytest.approx(true, abs=0.15)
+
+
 def test_probes_can_be_fixed(points):
     index = NeighborIndex(kind="ivf", n_lists=20, n_probe=1).fit(points)
     assert (index.n_lists_, index.n_probe_) == (20, 1)
@@ -517,7 +542,7 @@ def test_few_points(kind):
     assert sorted(same.neighbors(4).indices[2]) == [0, 1, 3, 4]
 
 
-@pytest.mark.parametrize("k", [0, -1, 900, 1.5, "3"])
+@pytest.mark.parametrize("k", [0, -1, 900, 1.5, "3", True])
 def test_k_out_of_range(points, k):
     index = NeighborIndex().fit(points)
     with pytest.raises(InputError, match="k must be from 1 to the 899 other points"):

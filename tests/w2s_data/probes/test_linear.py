@@ -72,6 +72,37 @@ def test_probes_fitted_together_are_those_fitted_alone(problem, rng, standardize
         assert found.loss_ == pytest.approx(alone.loss_, abs=1e-10)
 
 
+@pytest.mark.parametrize("standardize", [True, False])
+def test_rows_of_probes_fitted_together_may_repeat_or_be_a_mask(problem, rng, standardize):
+    x, y = problem
+    repeated = rng.integers(len(x), size=len(x))
+    noisy = np.where(rng.random(len(x)) < 0.2, rng.permutation(y), y)  # a row has several labels
+    mask = np.arange(len(x)) < 280
+    probe = LinearProbe(l2=0.1, standardize=standardize, device="cpu")
+    together = fit_together(probe, x, [noisy, y[mask]], [repeated, mask])
+    parts = [(x[repeated], noisy), (x[mask], y[mask])]
+    for found, part in zip(together, parts, strict=True):
+        alone = clone(probe).fit(*part)
+        np.testing.assert_allclose(found.predict_proba(x), alone.predict_proba(x), atol=1e-5)
+        assert found.loss_ == pytest.approx(alone.loss_, abs=1e-9)
+
+
+@pytest.mark.parametrize("options", [{}, {"l2": "cv"}, {"loss": "ridge"}])
+def test_probes_fitted_together_know_the_names_of_columns(problem, options):
+    x, y = problem
+    table = pd.DataFrame(x, columns=[*"abcdefgh"])
+    (probe,) = fit_together(LinearProbe(**options), table, [y], [np.arange(len(x))])
+    assert probe.feature_names_in_.tolist() == [*"abcdefgh"]
+
+
+def test_probes_fitted_together_refuse_rows_that_are_not_there(problem):
+    x, y = problem
+    with pytest.raises(InputError, match=r"rows\[0\] has row -1"):
+        fit_together(LinearProbe(), x, [y[:2]], [[-1, 0]])
+    with pytest.raises(InputError, match="rows has 1, labels has 2"):
+        fit_together(LinearProbe(), x, [y, y], [np.arange(len(x))])
+
+
 def test_rows_that_pass_through_in_blocks_give_the_same_probe(problem, monkeypatch):
     """Fit on the CPU as a GPU does with features that it cannot hold."""
     x, y = problem
@@ -301,6 +332,30 @@ class TestBadInput:
     def test_parameters(self, bad):
         with pytest.raises(InputError, match=next(iter(bad))):
             LinearProbe(**bad).fit(self.x, self.y)
+
+    @pytest.mark.parametrize("y", [["a", None], [0, np.nan], pd.array(["a", pd.NA], "string")])
+    def test_missing_labels(self, y):
+        with pytest.raises(InputError, match=r"y has (no label|NaN labels) in row 1"):
+            LinearProbe().fit(self.x[:2], y)
+
+    def test_labels_of_several_types(self):
+        with pytest.raises(InputError, match="types 'int', 'str', which have no order"):
+            LinearProbe().fit(self.x[:2], np.array(["a", 1], dtype=object))
+
+    def test_ragged_labels_and_features(self):
+        with pytest.raises(InputError, match=r"y must have .* one length"):
+            LinearProbe().fit(self.x[:2], [[1], [0, 1]])
+        with pytest.raises(FeatureError, match=r"X must be .* all rows of one length"):
+            LinearProbe().fit([[1, 2], [1]], [0, 1])
+
+    def test_words_as_features(self):
+        with pytest.raises(FeatureError, match=r"X must be numbers .*'a'; encode words"):
+            LinearProbe().fit(np.array([["a", 1], ["b", 2]], dtype=object), [0, 1])
+
+    @pytest.mark.parametrize("folds", [0, 1, 2.0])
+    def test_too_few_folds(self, folds):
+        with pytest.raises(InputError, match="folds must be an integer >= 2"):
+            cross_fit_proba(LinearProbe(), self.x, self.y, folds=folds)
 
     def test_one_dimensional_features(self):
         with pytest.raises(FeatureError, match=r"shape \(n, D\)"):

@@ -173,6 +173,12 @@ def test_refusals(rng):
         RidgeProbe().fit(x, ["a", "b", "a", "b", "a"])
     with pytest.raises(InputError, match="penalty must be"):
         RidgeProbe(penalty=-1).fit(x, np.arange(5))
+    for penalty in (["a"], [[1.0], [1.0, 2.0]], [True], np.ones((2, 2)), np.array(1.0)):
+        with pytest.raises(InputError, match=r"penalty must be .* choose from; got [^\n]+$"):
+            RidgeProbe(penalty).fit(x, np.arange(5))
+    for y in (np.arange(5) + 1j, pd.date_range("2020", periods=5), [[1], [1, 2], [1], [1], [1]]):
+        with pytest.raises(InputError, match="targets must be numbers, one per row; got"):
+            RidgeProbe().fit(x, y)
     with pytest.raises(FeatureError, match="NaN or infinite values in row 2"):
         RidgeProbe().fit(np.where(np.arange(5)[:, None] == 2, np.nan, x), np.arange(5))
 

@@ -10,6 +10,7 @@ from threadpoolctl import threadpool_limits
 from w2s_data.errors import FeatureError, InputError
 from w2s_data.shift import ShiftDetector
 from w2s_data.shift.measures import _auc_of_columns
+from w2s_data.shift.structure import fit_structure
 
 LABELLED, POOL = np.arange(200), np.arange(200, 1200)
 
@@ -262,3 +263,64 @@ def test_results_are_the_same_bytes_for_any_number_of_threads():
             detector = fitted(strong, weak)
         found.append((detector.to_dict(), detector.weights_["pool"].tobytes()))
     assert found[0] == found[1]
+
+
+def moved(n=700):
+    """Rows of which those after the first 300 are moved along the first column."""
+    strong = gaussian(12, n=n, dimensions=6)
+    strong[300:, 0] += 1
+    return strong
+
+
+def quick(strong, reference, **others):
+    return ShiftDetector(random_state=0, n_permutations=99).fit(
+        strong, reference=reference, others=others or {"pool": np.arange(300, len(strong))}
+    )
+
+
+def test_weights_follow_the_order_of_the_reference_rows():
+    strong, order = moved(), np.random.default_rng(0).permutation(300)
+    sorted_, mixed = quick(strong, np.arange(300)), quick(strong, np.r_[order, order[:2]])
+    expected = sorted_.weights_["pool"]
+    np.testing.assert_array_equal(mixed.weights_["pool"], expected[np.r_[order, order[:2]]])
+    assert np.corrcoef(strong[order, 0], np.log(mixed.weights_["pool"][:300]))[0, 1] > 0.9
+    assert mixed.to_dict() == sorted_.to_dict()  # a repeated row counts once
+    masked = quick(strong, np.arange(len(strong)) < 300)
+    np.testing.assert_array_equal(masked.weights_["pool"], expected)
+
+
+def test_the_unit_of_a_column_does_not_hide_its_shift():
+    strong = moved()
+    auc = quick(strong, np.arange(300)).comparisons_[0].auc.value
+    small = quick(strong * [1e-7, 1, 1, 1, 1, 1], np.arange(300)).comparisons_[0].auc.value
+    assert small == pytest.approx(auc, abs=1e-3)
+    assert small > 0.7
+
+
+def test_rounding_of_constant_columns_is_no_feature():
+    strong = gaussian(13, n=600)
+    noise = 1e-16 * gaussian(14, n=600, dimensions=1)
+    constant = np.full((600, 1), 0.1) * (1 + 1e-8 * gaussian(15, n=600, dimensions=1))
+    structure = fit_structure(np.hstack([strong, noise, constant]), np.random.default_rng(0))
+    assert structure.scale[-2:].tolist() == [1, 1]
+    assert (structure.scale[:-2] != 1).all()
+
+
+def test_sets_may_be_named_by_numbers():
+    strong, pool = moved(), np.arange(300, 700)
+    detector = ShiftDetector(random_state=0, n_permutations=99).fit(
+        strong, strong, reference=np.arange(300), others={1: pool}, views_of={1: ["weak"]}
+    )
+    assert [c.view for c in detector.comparisons_] == ["weak"]
+    np.testing.assert_array_equal(
+        detector.log_ratio(1, strong, strong), detector.log_ratio("1", strong, strong)
+    )
+    with pytest.raises(InputError, match="two sets with the name '1'"):
+        ShiftDetector().fit(strong, reference=np.arange(300), others={1: pool, "1": pool})
+
+
+def test_log_ratio_of_rows_with_other_columns_is_refused():
+    strong = moved()
+    detector = quick(strong, np.arange(300))
+    with pytest.raises(FeatureError, match=r"strong features have 3 columns; .* fitted on 6"):
+        detector.log_ratio("pool", strong[:, :3])

@@ -128,3 +128,45 @@ def test_a_class_without_gold_rows_does_not_break_it():
 def test_bad_input_is_named(gold, codes, pool, message):
     with pytest.raises(InputError, match=message):
         LabelShift().fit(gold, codes, pool)
+
+
+@pytest.mark.parametrize("codes", [[5], [-1], [1.0], 1])
+def test_weights_of_what_is_no_class_are_refused(codes):
+    shift = fitted([0.5, 0.5], [0.5, 0.5], n_pool=500)[0]
+    assert shift.weights([0, 1, 1]).tolist() == [1, 1, 1]
+    with pytest.raises(InputError, match="codes must be class codes"):
+        shift.weights(codes)
+
+
+def test_shares_are_unknown_where_probabilities_say_nothing():
+    codes = np.random.default_rng(0).integers(3, size=200)
+    flat = np.full((200, 3), 1 / 3)
+    shift = LabelShift(random_state=0, n_bootstrap=50).fit(flat, codes, flat)
+    assert shift.intervals_.tolist() == shift.black_box_intervals_.tolist() == [[0, 1]] * 3
+
+
+def test_only_the_classes_that_are_confused_have_unknown_shares():
+    rng = np.random.default_rng(0)
+    codes = rng.integers(3, size=900)
+    seen = np.where(rng.random(900) < 0.9, codes, 2)
+    proba = np.array([[0.8, 0.1, 0.1], [0.1, 0.45, 0.45], [0.1, 0.45, 0.45]])[seen]
+    shift = LabelShift(random_state=0, n_bootstrap=50).fit(proba[:300], codes[:300], proba[300:])
+    for sides in (shift.intervals_, shift.black_box_intervals_):
+        assert sides[1:].tolist() == [[0, 1]] * 2
+        assert 0.2 < sides[0, 0] < 1 / 3 < sides[0, 1] < 0.5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("apart", [0.2, 0.6, 2.0])  # standard deviations between the classes
+def test_intervals_hold_however_little_the_probabilities_say(apart):
+    held = []
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        codes = np.r_[rng.integers(2, size=150), rng.random(2000) < 0.75].astype(int)
+        p = 1 / (1 + np.exp(-apart * (apart * (codes - 0.5) + rng.normal(size=2150))))
+        proba = np.column_stack([1 - p, p])
+        shift = LabelShift(random_state=0, n_bootstrap=50)
+        shift.fit(proba[:150], codes[:150], proba[150:])
+        sides = np.array([shift.intervals_[1], shift.black_box_intervals_[1]])
+        held.append((sides[:, 0] <= 0.75) & (sides[:, 1] >= 0.75))
+    assert (np.mean(held, axis=0) >= 0.75).all()  # .2 at a distance of .2 from draws alone

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from w2s_data.errors import InputError
+from w2s_data.errors import InputError, ProbabilityError
 from w2s_data.teachers import assess_teachers
 from w2s_data.teachers.beyond import added_by
 from w2s_data.teachers.pairs import compare_teachers, independence_p_value, within_correlation
@@ -244,5 +244,26 @@ def test_bad_input():
     proba = np.full((5, 2, 2), 0.5)
     with pytest.raises(InputError, match=r"weak_proba must have shape \(N, 1, 2\)"):
         assess_teachers(proba, np.zeros(5, int), names=["a"], class_names=CLASSES)
-    with pytest.raises(InputError, match=r"labels must have shape \(5,\)"):
+    with pytest.raises(InputError, match=r"labels must be class codes of shape \(5,\)"):
         assess_teachers(proba, np.zeros(4, int), names=["a", "b"], class_names=CLASSES)
+    with pytest.raises(InputError, match=r"labels must be class codes .*got float64"):
+        assess_teachers(proba, np.zeros(5), names=["a", "b"], class_names=CLASSES)
+    with pytest.raises(InputError, match="row 0 holds 2"):
+        assess_teachers(proba, np.full(5, 2), names=["a", "b"], class_names=CLASSES)
+    bad = proba.copy()
+    bad[3, 1] = np.nan
+    with pytest.raises(ProbabilityError, match=r"weak_proba of 'b' has NaN .* in row 3"):
+        assess_teachers(bad, np.zeros(5, int), names=["a", "b"], class_names=CLASSES)
+    bad[3, 1] = 0.9
+    with pytest.raises(ProbabilityError, match="sum to 1"):
+        assess_teachers(bad, np.zeros(5, int), names=["a", "b"], class_names=CLASSES)
+    with pytest.raises(InputError, match="pool has row 5"):
+        assess_teachers(proba, np.zeros(5, int), names="ab", class_names=CLASSES, pool=[5])
+
+
+def test_lists_and_masks_are_taken():
+    classes, said = votes_of([0.9, 0.7], 200)
+    labels = np.where(np.arange(200) < 100, classes, -1)
+    names = {"names": ["a", "b"], "class_names": CLASSES, "random_state": 0}
+    given = assess_teachers(proba_of(said), labels.tolist(), pool=labels < 0, **names)
+    assert given.to_dict() == assess_teachers(proba_of(said), labels, **names).to_dict()

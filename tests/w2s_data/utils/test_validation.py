@@ -9,6 +9,7 @@ from w2s_data.utils.validation import (
     check_feature_block,
     check_magnitude,
     check_parameters,
+    check_rows,
     check_same_length,
     nonnegative,
     one_of,
@@ -100,3 +101,15 @@ def test_values_whose_squares_leave_the_range_of_numbers_are_refused(size):
 def test_zeros_missing_values_and_tiny_ones_among_others_have_squares():
     check_magnitude(np.array([0.0, np.nan]), "targets")
     check_magnitude(np.array([1e-200, 1.0]), "targets")
+
+
+def test_rows_keep_their_order_and_repetitions():
+    assert check_rows([3, 0, 3], 4, "rows").tolist() == [3, 0, 3]
+    assert check_rows([], 4, "rows").tolist() == []
+    assert check_rows([True, False, True], 3, "rows").tolist() == [0, 2]
+
+
+@pytest.mark.parametrize("chosen", [[4], [-1], [0.5], [[0, 1]], [True], ["a"]])
+def test_rows_that_are_not_there_are_refused(chosen):
+    with pytest.raises(InputError, match=r"^pool "):
+        check_rows(chosen, 4, "pool")
