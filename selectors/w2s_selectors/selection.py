@@ -6,14 +6,14 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from w2s_data.data.load import W2SDataset
-from w2s_data.errors import InputError
+from w2s_data.errors import InputError, unknown
 from w2s_data.features.matrix import FeatureMatrix, as_feature_matrix
 from w2s_data.utils.progress import progress as progress_bar
 from w2s_data.utils.typing import FloatArray, RandomState
@@ -101,6 +101,10 @@ def select_sources(
     >>> result.sources[["source", "items"]].to_dict("list")
     {'source': ['crowd', 'web'], 'items': [150, 90]}
     """
+    valid = [field.name for field in fields(SelectionSettings)]
+    for name in keywords:
+        if name not in valid:
+            raise InputError(unknown("setting", name, valid))
     settings = replace(settings, **keywords) if settings else SelectionSettings(**keywords)
     plan = make_plan(sources, settings, _target_rows(target, strong_encoder))
     seed = int(check_generator(random_state).integers(2**62))

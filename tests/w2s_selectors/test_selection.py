@@ -57,7 +57,7 @@ def test_settings_and_keywords_say_the_same() -> None:
     assert same(whole, select(budget=120, stop=["good"]))
     larger = replace(settings, budget=300)
     assert same(whole, select_sources(tables(), larger, budget=120, random_state=0))
-    with pytest.raises(TypeError, match="bugdet"):
+    with pytest.raises(InputError, match="no setting 'bugdet'; did you mean 'budget'"):
         select_sources(tables(), bugdet=120)
 
 

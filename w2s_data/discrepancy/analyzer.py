@@ -43,7 +43,14 @@ from w2s_data.utils.io import jsonable
 from w2s_data.utils.jackknife import JACKKNIFE, LEFT_OUT, jackknife_error
 from w2s_data.utils.threads import each_of, one_thread
 from w2s_data.utils.typing import RandomState
-from w2s_data.utils.validation import check_generator, check_parameters, one_of, positive, share
+from w2s_data.utils.validation import (
+    check_generator,
+    check_parameters,
+    one_of,
+    positive,
+    share,
+    whole,
+)
 
 Components = int | float | Literal["mp"] | None
 CONSTRAINTS = {
@@ -217,6 +224,7 @@ class DiscrepancyAnalyzer(BaseEstimator):  # type: ignore[misc]
         noise : float
             Variance of the label noise.
         """
+        check_parameters({"n": n, "N": N}, {"n": whole(), "N": whole()})
         risks, limits = self._predicted(n, N, noise)
         values = risks.to_dict()
         for name, ends in limits.items():

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from w2s_data.discrepancy.theory import plain
 from w2s_data.errors import InputError
 from w2s_data.utils.typing import FloatArray
+from w2s_data.utils.validation import check_parameters, whole
 
 SAME = 1e-6  # relative difference of d_sw and d_w that rounding of float32 features can make
 
@@ -82,6 +83,8 @@ def participation_ratio(spectrum: ArrayLike) -> float:
     2.0
     """
     values = _spectrum(spectrum)
+    # By a power of two, which keeps all digits: squares stay within the range of float64.
+    values = np.ldexp(values, -np.frexp(values.max())[1])
     square = float((values**2).sum())
     return float(values.sum()) ** 2 / square if square > 0 else np.nan
 
@@ -117,6 +120,7 @@ def marchenko_pastur_dimension(spectrum: ArrayLike, n: int) -> int:
     >>> marchenko_pastur_dimension(np.linalg.eigvalsh(np.cov(features.T)), n=499)
     8
     """
+    check_parameters({"n": n}, {"n": whole(1)})
     values = np.sort(_spectrum(spectrum))[::-1]
     small, large = sorted((len(values), n))
     values = values[:small] * (n / large)  # the law of the smaller of the two Gram matrices

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from sklearn.utils.validation import check_is_fitted
 
 from w2s_data.data.regions import Region
 from w2s_data.data.splits import SPLITS
@@ -160,6 +161,7 @@ def _regions_of(detector: OverlapDetector, splits: AnyArray, regions: ArrayLike 
     """Return the regions of a detector that was fitted on the pool, -1 outside it."""
     if regions is not None:
         raise InputError("use either regions or detector, not both")
+    check_is_fitted(detector, "regions_")
     pool = np.flatnonzero(splits == "pool")
     if len(detector.regions_) != len(pool):
         raise InputError(

@@ -35,9 +35,11 @@ CONSTRAINTS = {
 }
 
 
-def check_rows(strong_features: Any, weak_proba: AnyArray) -> tuple[FeatureMatrix, FloatArray]:
+def check_rows(
+    strong_features: Any, weak_proba: AnyArray, name: str = "strong_features"
+) -> tuple[FeatureMatrix, FloatArray]:
     """Return features (N, D) and probabilities (N, C), the mean of the weak models that vote."""
-    features = as_feature_matrix(strong_features, "strong_features")
+    features = as_feature_matrix(strong_features, name)
     proba = np.asarray(weak_proba)
     if proba.ndim == 3:  # each by itself: the mean of unsound rows may look sound
         for m in range(proba.shape[1]):
@@ -46,11 +48,10 @@ def check_rows(strong_features: Any, weak_proba: AnyArray) -> tuple[FeatureMatri
     proba = check_proba(proba)
     if features.shape[0] != len(proba):
         raise InputError(
-            f"row counts disagree: strong_features have {features.shape[0]}, "
-            f"weak_proba has {len(proba)}"
+            f"row counts disagree: {name} have {features.shape[0]}, weak_proba has {len(proba)}"
         )
     if len(proba) == 0:
-        raise FeatureError("strong_features have no rows")
+        raise FeatureError(f"{name} have no rows")
     return features, proba
 
 
@@ -87,11 +88,13 @@ def check_pool(pool: AnyArray | None, n: int) -> IntArray:
     rows = np.asarray(pool)
     if rows.dtype == bool and rows.shape == (n,):
         rows = np.flatnonzero(rows)
+    if rows.ndim == 1 and not len(rows):
+        raise InputError(f"pool selects none of the {n} rows: it must select at least one")
     whole = rows.ndim == 1 and np.issubdtype(rows.dtype, np.integer)
-    if not whole or not len(rows) or rows.min() < 0 or rows.max() >= n:
+    if not whole or rows.min() < 0 or rows.max() >= n:
         raise InputError(
-            f"pool must be a mask of the {n} rows or row numbers from 0 to {n - 1}, and select "
-            f"at least one row; got {rows.dtype} of shape {np.shape(pool)}"
+            f"pool must be a mask of the {n} rows or row numbers from 0 to {n - 1}; got "
+            f"{rows.dtype} of shape {np.shape(pool)}"
         )
     return rows
 
@@ -104,7 +107,7 @@ def check_gold(
         return None
     if len(gold) != 3:
         raise InputError(f"gold must be (strong_features, weak_proba, labels); got {len(gold)}")
-    features, proba = check_rows(gold[0], gold[1])
+    features, proba = check_rows(gold[0], gold[1], "gold features")
     if features.shape[1] != n_features or proba.shape[1] != n_classes:
         raise InputError(
             f"gold has {features.shape[1]} features and {proba.shape[1]} classes; the points have "

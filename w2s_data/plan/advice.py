@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from w2s_data.errors import InputError
-from w2s_data.plan.curves import Curve
+from w2s_data.plan.curves import Curve, as_share
 from w2s_data.utils.intervals import Estimate, tails
 from w2s_data.utils.typing import FloatArray
+from w2s_data.utils.validation import positive
 
 FARTHEST = 8.0  # times the present sizes, beyond which nothing is forecast
 GUESS = 2.0  # times the present sizes, beyond which a forecast is a guess
@@ -38,9 +39,9 @@ class Prices:
 
     def __post_init__(self) -> None:
         for name, value in (("gold_cost", self.gold), ("weak_cost", self.weak)):
-            if not (np.isfinite(value) and value > 0):
+            if not positive.accepts(value):
                 raise InputError(f"{name} must be a price above 0; got {value!r}")
-        if not (np.isfinite(self.budget) and self.budget >= min(self.gold, self.weak)):
+        if not (positive.accepts(self.budget) and self.budget >= min(self.gold, self.weak)):
             raise InputError(
                 f"budget must pay for at least one label, which costs "
                 f"{min(self.gold, self.weak):g}; got {self.budget!r}"
@@ -91,7 +92,7 @@ class Split:
         """Return the accuracy if that of now is right; its interval is that of the gain."""
         gain = self.gain
         value, low, high = (now.value + part for part in (gain.value, gain.low, gain.high))
-        return Estimate(value, low, high, gain.level)
+        return as_share(Estimate(value, low, high, gain.level))
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields as plain types."""

@@ -64,7 +64,7 @@ class Curve:
 
     def accuracy(self, n: float, n_pool: float, level: float) -> Estimate:
         """Return the accuracy of one training at one pair of sizes."""
-        return estimate(1 - self.draws(n, n_pool) + self._luck(n, n_pool), level)
+        return as_share(estimate(1 - self.draws(n, n_pool) + self._luck(n, n_pool), level))
 
     def gain(self, n: float, n_pool: float, level: float) -> Estimate:
         """Return the accuracy of one training there minus that at the present sizes."""
@@ -177,6 +177,17 @@ def estimate(draws: FloatArray, level: float) -> Estimate:
     """Return mean and central interval of draws (K,)."""
     low, high = np.quantile(draws, tails(level))
     return Estimate(float(draws.mean()), float(low), float(high), level)
+
+
+def as_share(estimate: Estimate) -> Estimate:
+    """Return an estimate of an accuracy with value and limits in [0, 1].
+
+    >>> as_share(Estimate(0.96, 0.9, 1.02))
+    Estimate(0.96, 0.9 to 1)
+    """
+    # Not draw by draw, after which luck would lower the mean.
+    low, value, high = np.clip([estimate.low, estimate.value, estimate.high], 0.0, 1.0)
+    return Estimate(float(value), float(low), float(high), estimate.level)
 
 
 def _prior(option: str, pace: float, rng: np.random.Generator) -> tuple[FloatArray, ...]:

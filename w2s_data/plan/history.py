@@ -12,6 +12,7 @@ import numpy as np
 from w2s_data.plan.curves import Curve
 from w2s_data.utils.intervals import Estimate
 
+NEEDED = ("n", "N", "option", "accuracies", "curves")  # of an earlier plan, to compare with
 # Spread of how much faster or slower than expected one task learns.
 PACE_SPREAD = 0.4
 SLOWEST, FASTEST = 0.2, 3.0

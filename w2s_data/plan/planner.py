@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -11,13 +10,21 @@ import pandas as pd
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from w2s_data.errors import InputError
+from w2s_data.errors import EmptyDataError, InputError, unknown
 from w2s_data.features.matrix import as_feature_matrix, sampled
 from w2s_data.plan.advice import OPTIONS, Plan, Prices, TeacherNow, make_plan
 from w2s_data.plan.curves import Curve, covariance_of, fit_curve
 from w2s_data.plan.history import Outcome, compare_plans, pace_of
+from w2s_data.plan.inputs import (
+    Others,
+    check_plans,
+    check_prices,
+    check_sizes,
+    sampled_relabel,
+    take_features,
+)
 from w2s_data.plan.measuring import BOTH, GOLD, WEAK, Measured, Task, measure, teacher_errors
-from w2s_data.posterior.inputs import check_gold, check_weak
+from w2s_data.posterior.inputs import check_gold, check_weak, checked_relabel
 from w2s_data.posterior.views import Relabel
 from w2s_data.utils.constants import LEVEL
 from w2s_data.utils.intervals import Estimate, student_interval
@@ -157,7 +164,10 @@ class LabelPlanner(BaseEstimator):  # type: ignore[misc]
         """
         limits = {"folds": whole(2), "repeats": whole(1), "max_gold": whole(FEWEST_GOLD)}
         check_parameters(self, limits | {"max_pool": whole(2), "level": share})
+        check_plans(earlier)
         strong = as_feature_matrix(strong_features, "strong_features")
+        if not strong.shape[0]:
+            raise EmptyDataError("the pool has no rows: there are no weak labels to plan with")
         weak = check_weak(weak_proba, strong.shape[0])
         rows = check_gold(gold, strong.shape[1], weak.shape[1:])
         if len(rows) < FEWEST_GOLD or len(np.unique(rows.codes)) < 2:
@@ -165,19 +175,22 @@ class LabelPlanner(BaseEstimator):  # type: ignore[misc]
                 f"a learning curve takes at least {FEWEST_GOLD} gold rows of two classes; got "
                 f"{len(rows)} of {len(np.unique(rows.codes))}"
             )
+        self.n_, self.N_ = check_sizes(sizes, len(rows), strong.shape[0])
+        if relabel is not None:
+            relabel = checked_relabel(relabel, len(rows), weak.shape)
         rng = check_generator(self.random_state)
-        self.n_, self.N_ = sizes or (len(rows), strong.shape[0])
         own = np.sort(sampled(np.arange(len(rows)), self.max_gold, rng))
         pool = np.sort(sampled(np.arange(strong.shape[0]), self.max_pool, rng))
         task = Task(
             np.asarray(rows.strong[own], np.float64),
-            np.asarray(strong.take(pool), np.float64),
+            take_features(strong, pool, "strong_features"),
             rows.weak_proba[own],
             weak[pool],
             rows.codes[own],
-            relabel=None if relabel is None else _sampled_relabel(relabel, own, pool),
+            relabel=None if relabel is None else sampled_relabel(relabel, own, pool),
         )
-        others = self._others(task, teachers or {}, students or {}, own, pool)
+        make = Others(task, len(rows), strong.shape[0], own, pool)
+        others = _others(make, teachers or {}, students or {})
         seed = int(rng.integers(2**32))
         steps = self.folds * self.repeats * (1 + len(others))
         with progress_bar("plan", steps, unit="parts", enabled=progress) as advance:
@@ -209,6 +222,9 @@ class LabelPlanner(BaseEstimator):  # type: ignore[misc]
     def forecast(self, n: int, N: int, option: str | None = None) -> Estimate:
         """Return the accuracy of an option, by default the best one now, at other sizes."""
         check_is_fitted(self, "curves_")
+        check_parameters({"n": n, "N": N}, {"n": whole(1), "N": whole(1)})
+        if option is not None and option not in self.curves_:
+            raise InputError(unknown("option", str(option), list(self.curves_)))
         return self.curves_[option or self.option_].accuracy(n, N, self.level)
 
     def plan(
@@ -220,7 +236,8 @@ class LabelPlanner(BaseEstimator):  # type: ignore[misc]
     ) -> Plan:
         """Advise what to buy; `prices` are those of other teachers and students, by name."""
         check_is_fitted(self, "curves_")
-        models = {name: (lead, (prices or {}).get(name)) for name, lead in self.leads_.items()}
+        known = check_prices(prices, self.leads_)
+        models = {name: (lead, known.get(name)) for name, lead in self.leads_.items()}
         spending = Prices(budget, gold_cost, weak_cost)
         curve = self.curves_[self.option_]
         return make_plan(
@@ -254,36 +271,6 @@ class LabelPlanner(BaseEstimator):  # type: ignore[misc]
             for name, measured in self.measured_.items()
         ]
         return pd.concat(frames, ignore_index=True)[["option", "n", "N", "accuracy"]]
-
-    def _others(
-        self,
-        task: Task,
-        teachers: Mapping[str, tuple[Any, ...]],
-        students: Mapping[str, tuple[Any, Any]],
-        own: AnyArray,
-        pool: AnyArray,
-    ) -> dict[str, Task]:
-        """Return the tasks of other models, on the same rows."""
-        if shared := sorted(set(teachers) & set(students)):
-            raise InputError(f"a teacher and a student are both called {shared[0]!r}")
-        found = {}
-        for name, (of_pool, of_gold, *learned) in teachers.items():
-            found[name] = replace(
-                task,
-                weak_pool=check_weak(of_pool, len(of_pool), f"weak_proba of {name}")[pool],
-                weak_gold=check_weak(of_gold, len(of_gold), f"weak_proba of {name}")[own],
-                relabel=_sampled_relabel(learned[0], own, pool) if learned else None,
-            )
-        for name, (of_pool, of_gold) in students.items():
-            strong_pool, strong_gold = (
-                as_feature_matrix(part, f"strong features of {name}") for part in (of_pool, of_gold)
-            )
-            found[name] = replace(
-                task,
-                gold=np.asarray(strong_gold.take(own), np.float64),
-                pool=np.asarray(strong_pool.take(pool), np.float64),
-            )
-        return found
 
     def _lead(self, other: Mapping[str, Measured]) -> Estimate:
         """Return how much better another model is at its best option, paired by row."""
@@ -328,12 +315,14 @@ class LabelPlanner(BaseEstimator):  # type: ignore[misc]
         self.notes_ = tuple(notes)
 
 
-def _sampled_relabel(relabel: Relabel, own: AnyArray, pool: AnyArray) -> Relabel:
-    def relabel_sample(rows: Any) -> tuple[FloatArray, FloatArray]:
-        on_gold, on_pool = relabel(own[rows])
-        return np.asarray(on_gold)[own], np.asarray(on_pool)[pool]
-
-    return relabel_sample
+def _others(
+    make: Others, teachers: Mapping[str, Any], students: Mapping[str, Any]
+) -> dict[str, Task]:
+    """Return the tasks of other models, on the same rows."""
+    if shared := sorted(set(teachers) & set(students)):
+        raise InputError(f"a teacher and a student are both called {shared[0]!r}")
+    found = {name: make.teacher(name, given) for name, given in teachers.items()}
+    return found | {name: make.student(name, given) for name, given in students.items()}
 
 
 def _best_option(measured: Mapping[str, Measured], level: float) -> str:

@@ -17,6 +17,7 @@ from w2s_data.errors import InputError
 from w2s_data.posterior.calibration import completed_mean, corrected_mean
 from w2s_data.utils.intervals import Estimate
 from w2s_data.utils.typing import BoolArray, FloatArray, IntArray
+from w2s_data.utils.validation import check_codes
 from w2s_data.utils.votes import chance
 
 # With fewer known rows of the pool the interval would be 40 points wide and more.
@@ -38,18 +39,14 @@ class Known:
     @classmethod
     def checked(cls, pool: Any, gold: Any, n_pool: int, n_gold: int, n_classes: int) -> Known:
         """Return known rows, none where nothing is given; raise InputError for other shapes."""
-        codes = np.full(n_pool, -1) if pool is None else np.asarray(pool)
+        codes = np.full(n_pool, -1) if pool is None else pool
+        codes = check_codes(codes, n_pool, n_classes, "pool_labels", unknown=True)
         drawn = np.zeros(n_gold, dtype=bool) if gold is None else np.asarray(gold)
-        if codes.shape != (n_pool,) or codes.dtype.kind not in "iu" or codes.max() >= n_classes:
-            raise InputError(
-                f"pool_labels must be class codes of shape ({n_pool},), below {n_classes}, and -1 "
-                f"where there is none; got {codes.dtype} of {codes.shape}"
-            )
         if drawn.shape != (n_gold,) or drawn.dtype != bool:
             raise InputError(
                 f"from_pool must be bool of shape ({n_gold},); got {drawn.dtype} of {drawn.shape}"
             )
-        return cls(codes.astype(np.int64), drawn)
+        return cls(codes, drawn)
 
     @property
     def inside(self) -> bool:

@@ -10,11 +10,18 @@ import pandas as pd
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from w2s_data.errors import InputError, listing
+from w2s_data.errors import listing
 from w2s_data.features.matrix import FeatureMatrix, as_feature_matrix
 from w2s_data.posterior.accuracy import Judge, Known
 from w2s_data.posterior.calibration import calibration_error, reliability
-from w2s_data.posterior.inputs import check_gold, check_pool, check_weak
+from w2s_data.posterior.inputs import (
+    check_gold,
+    check_pool,
+    check_ratio,
+    check_teachers,
+    check_weak,
+    checked_relabel,
+)
 from w2s_data.posterior.pooling import (
     FEWEST_GOLD,
     LogLinearPool,
@@ -22,14 +29,7 @@ from w2s_data.posterior.pooling import (
     join_views,
     with_shares,
 )
-from w2s_data.posterior.views import (
-    Gold,
-    Recipe,
-    Relabel,
-    Views,
-    make_views,
-    predict_blocks,
-)
+from w2s_data.posterior.views import Gold, Recipe, Relabel, Views, make_views, predict_blocks
 from w2s_data.probes.linear import stratified_folds
 from w2s_data.utils.constants import LEVEL
 from w2s_data.utils.progress import progress as progress_bar
@@ -43,7 +43,7 @@ from w2s_data.utils.validation import (
     share,
     whole,
 )
-from w2s_data.utils.votes import chance, mean_label, votes
+from w2s_data.utils.votes import chance, mean_label, teacher_names, votes
 from w2s_data.utils.weighting import WEIGHTED, worth
 
 # Below it a class is little known. Equal weights for all would cost 4 points on six classes, of
@@ -101,9 +101,10 @@ class LabelPosterior(BaseEstimator):  # type: ignore[misc]
         holds. "calibration": by held-out gold rows, so that it holds for pool rows like them.
     n_known_ : int
         Rows drawn from the pool.
-    lead_ : Estimate
+    lead_, voted_accuracy_ : Estimate
         Accuracy on the pool of the most probable class minus that of the weak label, over rows that
-        have one; paired, so that its interval is shorter than those of the two suggest.
+        have one; paired, so that its interval is shorter than those of the two suggest. And that of
+        the most probable class over the same rows.
     equal_weights_ : bool
         Whether there were too few gold rows to fit the weights.
     calibration_error_ : float
@@ -217,7 +218,9 @@ class LabelPosterior(BaseEstimator):  # type: ignore[misc]
             weight = check_weights(weight, len(rows), "gold_weight")
         known = Known.checked(pool_labels, from_pool, strong.shape[0], len(rows), weak.shape[2])
         rng = check_generator(self.random_state)
-        names = tuple(weak_names) or _teacher_names(weak.shape[1])
+        names = teacher_names(weak_names, weak.shape[1])
+        if relabel is not None:
+            relabel = checked_relabel(relabel, len(rows), weak.shape)
         steps = self.folds + 2 + (0 if relabel is None else self.folds)
         with progress_bar("posterior", steps, unit="models", enabled=progress) as advance:
             teachers = relabel, relabel_folds, names
@@ -228,7 +231,7 @@ class LabelPosterior(BaseEstimator):  # type: ignore[misc]
         self.notes_ = tuple(filter(None, (*doubts, weighted)))
         self.views_ = views
         self.pool_ = self._fit_pool(views.gold, rows.codes)
-        self.classes_ = np.arange(weak.shape[2])
+        self.classes_, self.ratio_ = np.arange(weak.shape[2]), np.ones(weak.shape[2])
         self.n_features_in_ = strong.shape[1]
         self.weights_ = pd.Series(self.pool_.weights, index=list(views.names), name="weight")
         self.offsets_ = self.pool_.offsets
@@ -244,19 +247,18 @@ class LabelPosterior(BaseEstimator):  # type: ignore[misc]
         .. math:: q'(c) \propto q(c) \, ratio_c
 
         `ratio` (C,) are shares of the pool over those of the gold rows, as `LabelShift.ratio_` has
-        them. Trust and accuracies follow, with the gold rows of a class weighted by its ratio.
+        them; those of several calls multiply. Trust and accuracies follow, with the gold rows of a
+        class weighted by its ratio, which replaces `gold_weight`: both are weights of this shift.
         Saerens, Latinne, Decaestecker, Neural Computation 2002.
         """
         check_is_fitted(self, "pool_")
-        factors = np.asarray(ratio, dtype=np.float64)
-        if factors.shape != self.classes_.shape or not (factors > 0).all():
-            raise InputError(f"ratio must be {len(self.classes_)} numbers above 0; got {ratio!r}")
-        offsets = self.pool_.offsets + np.log(factors)
-        self.pool_ = replace(self.pool_, offsets=offsets)
-        self.offsets_ = offsets
+        factors = check_ratio(ratio, len(self.classes_))
+        self.ratio_ = self.ratio_ * factors
+        self.offsets_ = self.pool_.offsets + np.log(factors)
+        self.pool_ = replace(self.pool_, offsets=self.offsets_)
         self.proba_ = with_shares(self.proba_, factors)
         self.gold_by_repeat_ = with_shares(self.gold_by_repeat_, factors)
-        weight = factors[self.gold_codes_]
+        weight = self.ratio_[self.gold_codes_]
         others = (note for note in self.notes_ if not note.startswith(WEIGHTED))
         self.notes_ = (*others, worth(len(weight), weight))
         self._measure(weight)
@@ -270,6 +272,7 @@ class LabelPosterior(BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self, "pool_")
         strong: FeatureMatrix = as_feature_matrix(strong_features, "strong_features")
         weak = check_weak(weak_proba, strong.shape[0])
+        check_teachers(weak, self.views_.weak_gold.shape[1:], "weak_proba", "the rows of the fit")
         n_classes = len(self.classes_)
         own = [
             np.full((strong.shape[0], n_classes), 1 / n_classes)
@@ -286,16 +289,14 @@ class LabelPosterior(BaseEstimator):  # type: ignore[misc]
     def to_dict(self) -> dict[str, Any]:
         """Return weights, accuracies and calibration as plain types."""
         check_is_fitted(self, "pool_")
+        estimates = "accuracy", "weak_accuracy", "student_accuracy", "lead", "voted_accuracy"
         return {
             "weights": self.weights_.to_dict(),
             "offsets": self.offsets_.tolist(),
-            "accuracy": self.accuracy_.to_dict(),
-            "weak_accuracy": self.weak_accuracy_.to_dict(),
-            "student_accuracy": self.student_accuracy_.to_dict(),
+            **{name: getattr(self, f"{name}_").to_dict() for name in estimates},
             "teacher_accuracies": {k: v.to_dict() for k, v in self.teacher_accuracies_.items()},
             "accuracy_by": self.accuracy_by_,
             "n_known": self.n_known_,
-            "lead": self.lead_.to_dict(),
             "calibration_error": self.calibration_error_,
             "reliability": self.reliability_.to_dict("records"),
             "notes": list(self.notes_),
@@ -350,8 +351,9 @@ class LabelPosterior(BaseEstimator):  # type: ignore[misc]
         by_teacher = zip(weak.swapaxes(0, 1), views.weak_gold.swapaxes(0, 1), strict=True)
         each = [judge.mean(judge.scores(votes(own), votes(of_gold))) for own, of_gold in by_teacher]
         self.teacher_accuracies_ = dict(zip(views.names, each, strict=False))
-        # Only rows with a weak label have trust.
+        # Only rows with a weak label have trust: `taught - taught` is 0 there, and NaN elsewhere.
         self.lead_ = judge.mean(own - taught, least=-1.0)
+        self.voted_accuracy_ = judge.mean(own - (taught - taught))
         self.accuracy_by_, self.n_known_ = self.known_.method, len(self.known_)
         confidence = self.gold_proba_.max(axis=1)
         right = self.gold_proba_.argmax(axis=1) == codes
@@ -394,7 +396,3 @@ def _too_few(rows: Gold, class_names: tuple[str, ...]) -> str:
         rests = "the views count equally" if few_gold(rows.codes) else "weak labels alone know it"
         return f"{some} fewer than {FEWEST_OF_CLASS} gold rows: {rests}"
     return ""
-
-
-def _teacher_names(n_teachers: int) -> tuple[str, ...]:
-    return ("teacher",) if n_teachers == 1 else tuple(f"teacher {m}" for m in range(n_teachers))

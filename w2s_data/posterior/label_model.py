@@ -11,8 +11,8 @@ from scipy.special import softmax
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from w2s_data.errors import DegenerateDataWarning, ProbabilityError
-from w2s_data.posterior.inputs import check_weak
+from w2s_data.errors import DegenerateDataWarning
+from w2s_data.posterior.inputs import check_teachers, check_weak
 from w2s_data.utils.typing import FloatArray, IntArray
 from w2s_data.utils.validation import check_parameters, nonnegative, positive, whole
 from w2s_data.utils.votes import chance, mean_label, votes
@@ -96,7 +96,7 @@ class LabelModel(BaseEstimator):  # type: ignore[misc]
         """Estimate shares and confusion matrices from probabilities (N, M, C) of M teachers."""
         limits = {"strength": nonnegative, "max_iter": whole(1), "tol": positive}
         check_parameters(self, limits)
-        weak = self._checked(weak_proba)
+        weak = check_weak(weak_proba, None)
         said = votes(weak)
         n_teachers, n_classes = weak.shape[1:]
         spoken = np.asarray((said >= 0).any(axis=1))
@@ -117,12 +117,8 @@ class LabelModel(BaseEstimator):  # type: ignore[misc]
     def predict_proba(self, weak_proba: Any) -> FloatArray:
         """Return the chance of each class (n, C) of rows with probabilities (n, M, C)."""
         check_is_fitted(self, "chances_")
-        weak = self._checked(weak_proba)
-        if weak.shape[1:] != self.named_.shape:
-            raise ProbabilityError(
-                f"weak_proba has {weak.shape[1]} teachers and {weak.shape[2]} classes; the label "
-                f"model was fitted to {self.named_.shape[0]} and {self.named_.shape[1]}"
-            )
+        weak = check_weak(weak_proba, None)
+        check_teachers(weak, self.named_.shape, "weak_proba", "the rows of the fit")
         if not self.identified_:
             return mean_label(weak)
         said = votes(weak)
@@ -136,10 +132,6 @@ class LabelModel(BaseEstimator):  # type: ignore[misc]
         cast = self.chances_[:, :, :-1]
         total = cast.sum(axis=2, keepdims=True)
         return np.asarray(np.divide(cast, total, out=np.full_like(cast, np.nan), where=total > 0))
-
-    def _checked(self, weak_proba: Any) -> FloatArray:
-        given = np.asarray(weak_proba)
-        return check_weak(given, len(given) if given.ndim else 0)
 
     def _warn(self) -> None:
         n_voting = int(self.named_.any(axis=1).sum())

@@ -11,7 +11,7 @@ from w2s_data.errors import InputError
 from w2s_data.errors import rows as name_rows
 from w2s_data.features.matrix import FeatureMatrix, as_feature_matrix
 from w2s_data.utils.typing import AnyArray, FloatArray, IntArray, RandomState
-from w2s_data.utils.validation import check_generator, check_proba
+from w2s_data.utils.validation import check_feature_block, check_generator, check_proba
 
 # Doubt about rows that seem sure, so that a pool without any doubt still has a choice.
 LEAST_DOUBT = 0.01
@@ -160,7 +160,9 @@ def _choose(
         stands_for = len(weights) / len(rows)
     # A row that was drawn by its weight has used it.
     weights = weights[rows] if stands_for == 1 else np.ones(len(rows))
-    points = _directions(matrix.take(rows))
+    block = matrix.take(rows)
+    check_feature_block(block, rows, "strong_features", nonzero=False)
+    points = _directions(block)
     chosen, size = _representatives(points, weights, kinds[rows], n)
     picked = rows[chosen]
     similar = np.maximum(1, np.round(size * stands_for)).astype(np.int64)

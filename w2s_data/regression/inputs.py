@@ -10,27 +10,36 @@ from w2s_data.errors import InputError, rows
 from w2s_data.utils.typing import AnyArray, FloatArray
 from w2s_data.utils.validation import check_magnitude
 
+# Errors below it count as this large: their squares leave the range of float64.
+LEAST_ERROR = float(np.finfo(np.float64).tiny) ** 0.25
 
-def check_weak_values(weak_values: Any, n_rows: int) -> FloatArray:
+
+def check_weak_values(weak_values: Any, n_rows: int, name: str = "weak_values") -> FloatArray:
     """Return weak values (N, M) as float64, NaN where a teacher abstains.
 
     >>> check_weak_values([1.0, 2.0], 2).shape
     (2, 1)
     """
-    values = _numbers(weak_values, "weak_values")
+    values = _numbers(weak_values, name)
     if values.ndim == 1:
         values = values[:, None]
     if values.ndim != 2 or len(values) != n_rows or not values.shape[1]:
         raise InputError(
-            f"weak_values must be numbers of shape ({n_rows},) or ({n_rows}, M) of M teachers; got "
+            f"{name} must be numbers of shape ({n_rows},) or ({n_rows}, M) of M teachers; got "
             f"shape {values.shape}"
         )
     infinite = np.flatnonzero(np.isinf(values).any(axis=1))
     if len(infinite):
-        raise InputError(f"weak_values are infinite in {rows(infinite)}: NaN stands for no value")
+        raise InputError(f"{name} are infinite in {rows(infinite)}: NaN stands for no value")
     if not np.isfinite(values).any():
-        raise InputError("weak_values are NaN everywhere: no teacher says anything")
+        raise InputError(f"{name} are NaN everywhere: no teacher says anything")
     return values
+
+
+def check_teachers(weak_values: FloatArray, n_teachers: int, name: str, whose: str) -> None:
+    """Raise unless weak values (N, M) are those of as many teachers as other rows have."""
+    if weak_values.shape[1] != n_teachers:
+        raise InputError(f"{name} have {weak_values.shape[1]} teachers, {whose} {n_teachers}")
 
 
 def check_weak_errors(weak_errors: Any, weak_values: FloatArray) -> FloatArray | None:
@@ -116,7 +125,7 @@ def mean_value(
         usual = np.sqrt(np.nanmean(np.where(known, weak_errors, np.nan) ** 2))
         own = np.where(np.isfinite(weak_errors), weak_errors, usual)
         # An error of 0 would decide alone.
-        precision = known / np.maximum(own, 1e-3 * usual + 1e-300) ** 2
+        precision = known / np.maximum(own, 1e-3 * usual + LEAST_ERROR) ** 2
     total = precision.sum(axis=1)
     silent = np.full(len(total), np.nan)
     sums = (precision * np.where(known, weak_values, 0.0)).sum(axis=1)

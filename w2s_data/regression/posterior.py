@@ -15,8 +15,10 @@ from w2s_data.errors import DegenerateDataWarning, SplitError
 from w2s_data.features.matrix import FeatureMatrix, FeatureView, as_feature_matrix, sampled
 from w2s_data.probes.ridge import RidgeProbe
 from w2s_data.regression.inputs import (
+    LEAST_ERROR,
     check_gold_values,
     check_rows,
+    check_teachers,
     check_weak_errors,
     check_weak_values,
     mean_value,
@@ -24,6 +26,7 @@ from w2s_data.regression.inputs import (
 from w2s_data.regression.pooling import LinearPool
 from w2s_data.utils.typing import AnyArray, FloatArray, IntArray, RandomState
 from w2s_data.utils.validation import check_generator, check_parameters, whole
+from w2s_data.utils.votes import teacher_names
 
 # Retrains the teachers on some rows; returns the weak values (N,) or (N, M) of all rows.
 Relabel = Callable[[IntArray], FloatArray]
@@ -147,7 +150,7 @@ class ValuePosterior(BaseEstimator):  # type: ignore[misc]
             raise SplitError("no row has a gold value to fit the posterior to")
         learned = np.setdiff1d(check_rows(pool, n, "pool"), gold)
         rng = check_generator(self.random_state)
-        names = tuple(weak_names) or _teacher_names(weak.shape[1])
+        names = teacher_names(weak_names, weak.shape[1])
         self.gold_, y = gold, gold_values[gold]
         sizes = self._views(strong, weak, errors, y, learned, relabel, rng)
         self.pool_ = LinearPool(self.views_[gold], y)
@@ -172,6 +175,8 @@ class ValuePosterior(BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self, "pool_")
         strong = as_feature_matrix(strong_features, "strong_features")
         weak = check_weak_values(weak_values, strong.shape[0])
+        n_teachers = self.views_.shape[1] - 2  # the views of two models follow theirs
+        check_teachers(weak, n_teachers, "weak_values", "the rows of the fit")
         own = [
             np.full(strong.shape[0], np.nan) if model is None else model.predict(strong)
             for model in (self.gold_model_, self.student_)
@@ -225,8 +230,9 @@ class ValuePosterior(BaseEstimator):  # type: ignore[misc]
             # Its weak values came from teachers that saw the gold rows: both start again.
             fold = rng.permutation(np.arange(len(gold)) % min(self.folds, len(gold)))
             for number in np.unique(fold):
-                own = np.asarray(relabel(gold[fold != number]), dtype=np.float64)
-                again, _, _ = self._student(strong, own.reshape(n, -1), None, learned, rng)
+                own = check_weak_values(relabel(gold[fold != number]), n, "values of relabel")
+                check_teachers(own, weak.shape[1], "values of relabel", "weak_values")
+                again, _, _ = self._student(strong, own, None, learned, rng)
                 if again is not None:
                     out = gold[fold == number]
                     by_student[out] = again.predict(strong.take(out))
@@ -304,7 +310,7 @@ def relative_precision(errors: FloatArray) -> FloatArray:
     """
     known = errors[np.isfinite(errors)]
     usual = float(np.median(known)) if len(known) else 1.0
-    least = max(0.1 * usual, np.finfo(np.float64).tiny ** 0.25)
+    least = max(0.1 * usual, LEAST_ERROR)
     size = np.maximum(np.where(np.isfinite(errors), errors, usual), least)
     weights = 1 / size**2
     return np.asarray(weights / weights.mean())
@@ -340,7 +346,3 @@ def _rms(apart: FloatArray) -> FloatArray:
     count = known.sum(axis=0)
     none = np.full(apart.shape[1], np.nan)
     return np.asarray(np.sqrt(np.divide(squares.sum(axis=0), count, out=none, where=count > 0)))
-
-
-def _teacher_names(n_teachers: int) -> tuple[str, ...]:
-    return ("teacher",) if n_teachers == 1 else tuple(f"teacher {m}" for m in range(n_teachers))

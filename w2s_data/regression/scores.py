@@ -51,8 +51,10 @@ class ErrorScorer:
         self.level = level
         main = targets[parts[""]]
         self.mean = float(main.mean())
-        # Constant targets have no variance to compare with: errors are then as they are.
-        self.variance = float(main.var()) or 1.0
+        # Constant targets have no variance to compare with: errors are then as they are, and R^2 is
+        # unknown.
+        self.constant = not np.ptp(main)
+        self.variance = 1.0 if self.constant else float(main.var())
         self._units = units
         self._n_units = {name: len(np.unique(units[rows])) for name, rows in parts.items()}
         self._n_resamples, self._seed = n_resamples, seed
@@ -86,11 +88,12 @@ class ErrorScorer:
         """Return mse, rmse, mae and r2 in units of the target."""
         square = self.difference(errors.square, least=0.0)
         scale = float(np.sqrt(self.variance))
+        explained = measure(errors.explained, self.level, (-np.inf, 1.0))
         return {
             "mse": square,
             "rmse": _root(square),
             "mae": scaled(measure(errors.absolute, self.level, (0, np.inf)), scale),
-            "r2": measure(errors.explained, self.level, (-np.inf, 1.0)),
+            "r2": scaled(explained, np.nan) if self.constant else explained,
         }
 
     def difference(self, score: Score, least: float = -np.inf) -> Measurement:

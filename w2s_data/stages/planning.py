@@ -18,6 +18,7 @@ from w2s_data.features.pairs import embed_pairs, turned_features
 from w2s_data.features.store import embed
 from w2s_data.plan import LabelPlanner
 from w2s_data.plan.advice import Prices
+from w2s_data.plan.history import NEEDED
 from w2s_data.plan.planner import FEWEST_GOLD
 from w2s_data.posterior.views import Relabel
 from w2s_data.probes.linear import LinearProbe, cross_fit_proba
@@ -36,7 +37,6 @@ from w2s_data.utils.stage import StageResult
 from w2s_data.utils.typing import FloatArray, IntArray
 
 PLAN_COPIES = 6  # of its rows in float64: the sample, and its parts
-KEPT = ("n", "N", "option", "accuracies", "curves")  # of an earlier plan, to compare with
 
 
 @writes
@@ -265,5 +265,5 @@ def _earlier_plans(run: Run, sizes: tuple[int, int]) -> list[Mapping[str, Any]]:
     if owner(run.manifest, PLAN_SUMMARY) is None:
         return []
     last = run.read_summary(PLAN_SUMMARY)
-    plans = [*last["plans"], {name: last[name] for name in KEPT}]
+    plans = [*last["plans"], {name: last[name] for name in NEEDED}]
     return [plan for plan in plans if (plan["n"], plan["N"]) != sizes]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from w2s_data.errors import InputError, listing
 from w2s_data.utils.typing import BoolArray, FloatArray, IntArray
 
 
@@ -23,6 +26,24 @@ def votes(proba: FloatArray) -> IntArray:
     [-1, 1]
     """
     return np.where(abstains(proba), -1, proba.argmax(axis=-1))
+
+
+def teacher_names(names: Sequence[str] | None, n_teachers: int) -> tuple[str, ...]:
+    """Return a name for each teacher, by default its number; raise for more names or fewer.
+
+    >>> teacher_names((), 1), teacher_names((), 2)
+    (('teacher',), ('teacher 0', 'teacher 1'))
+    """
+    given = (names,) if isinstance(names, str) else tuple(() if names is None else names)
+    if not given:
+        several = tuple(f"teacher {m}" for m in range(n_teachers))
+        return ("teacher",) if n_teachers == 1 else several
+    if len(given) != n_teachers:
+        raise InputError(
+            f"weak_names must hold one name for each teacher ({n_teachers} here); got "
+            f"{len(given)}: {listing(given)}"
+        )
+    return given
 
 
 def voting_teachers(weak_proba: FloatArray) -> BoolArray:

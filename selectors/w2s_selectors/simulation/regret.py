@@ -85,7 +85,7 @@ def cumulative_regret(
     array([0.3, 0.3, 0.3, 0.3])
     """
     arms, density, cost = _check_choices(chosen, densities, costs)
-    brought = np.broadcast_to(1.0 if items is None else np.asarray(items, np.float64), arms.shape)
+    brought = _check_items(1.0 if items is None else items, arms.shape)
     rates = density / cost
     best = np.full(arms.shape, rates.max())
     if sizes is not None:
@@ -184,9 +184,12 @@ def regret_bound(policy: Policy, densities: ArrayLike, points: ArrayLike) -> Reg
     >>> regret_bound(EpsilonGreedy(), [0.8, 0.3], 2000)
     RegretBound(none; the regret is linear: at least epsilon times the mean gap per point)
     """
+    name = getattr(policy, "name", None)
+    if name is None or isinstance(policy, type):
+        raise InputError(f"policy must be a policy such as UCB1(); got {policy!r}")
     check_densities(densities)
     total = _check_points(points)
-    reason = _NO_BOUND.get(type(policy), f"no bound is registered for policy {policy.name!r}")
+    reason = _NO_BOUND.get(type(policy), f"no bound is registered for policy {name!r}")
     return RegretBound(np.full(total.shape, np.nan), reason=reason)
 
 
@@ -260,10 +263,28 @@ def _check_choices(
     return arms, density, cost
 
 
+def _check_items(items: ArrayLike, shape: tuple[int, ...]) -> FloatArray:
+    """Return the items that each query brought, of this shape, or raise InputError."""
+    try:
+        given = np.asarray(items, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InputError("items must be numbers, one per query") from None
+    # A single number holds for all queries, and those of one run for all runs.
+    if given.shape and given.shape != shape[-given.ndim :]:
+        raise InputError(f"items must have shape {shape}, one per query; got {given.shape}")
+    brought = np.broadcast_to(given, shape)
+    bad = brought[~(np.isfinite(brought) & (brought >= 0))]
+    if len(bad):
+        raise InputError(f"items must be finite numbers >= 0; got {bad[0]:g}")
+    return brought
+
+
 def _check_points(points: ArrayLike) -> FloatArray:
     total: FloatArray = np.asarray(points, dtype=np.float64)
-    if not (total >= 1).all():
-        raise InputError(f"points must be at least 1; got {total.min():g}")
+    bad = total[~(np.isfinite(total) & (total >= 1))]
+    if len(bad) or not total.size:
+        got = f"{bad[0]:g}" if len(bad) else "none"
+        raise InputError(f"points must be finite numbers of at least 1; got {got}")
     return total
 
 

@@ -392,6 +392,10 @@ def test_bad_parameters(parameters: dict[str, Any], message: str) -> None:
 def test_bad_sizes(fitted: DiscrepancyAnalyzer) -> None:
     with pytest.raises(InputError, match="n = 16 labelled rows do not determine a teacher on 15"):
         fitted.predict_variance(16, 100)
+    with pytest.raises(InputError, match=r"n must be an integer; got 60\.5"):
+        fitted.predict_variance(60.5, 100)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"N must be an integer; got 99\.5"):
+        fitted.predict_variance(60, 99.5)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="share must lie"):
         fitted.needed_pool(2, 60)
     with pytest.raises(NotFittedError):

@@ -113,3 +113,14 @@ def test_degenerate_spectra() -> None:
         effective_dimensions([1.0], 0.0)
     with pytest.raises(InputError, match="share"):
         variance_dimension([1.0], 95)
+
+
+@pytest.mark.parametrize("size", [1e200, 1e-200, 1.7e308, 5e-324])
+def test_the_scale_of_a_spectrum_does_not_matter(size: float) -> None:
+    assert participation_ratio([size, size, 0.0]) == 2
+
+
+@pytest.mark.parametrize("n", [0, -3, 2.5])
+def test_a_spectrum_of_no_rows_is_refused(n: float) -> None:
+    with pytest.raises(InputError, match="n must be an integer >= 1; got"):
+        marchenko_pastur_dimension([3.0, 2.0, 1.0], n)  # type: ignore[arg-type]

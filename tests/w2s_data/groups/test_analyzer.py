@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from scipy.stats import chi2_contingency
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.metrics import mutual_info_score, normalized_mutual_info_score
 from sklearn.neighbors import NearestNeighbors
 
@@ -435,6 +436,8 @@ class TestBadInput:
             fit({**data, "regions": None, "detector": detector})
         with pytest.raises(InputError, match="not both"):
             fit({**data, "detector": detector})
+        with pytest.raises(NotFittedError, match="OverlapDetector"):
+            fit({**data, "regions": None, "detector": OverlapDetector()})
 
     def test_index_of_other_features_or_metric(self, data):
         other = NeighborIndex().fit(data["strong_features"] + 1)

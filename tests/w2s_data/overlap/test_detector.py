@@ -239,10 +239,20 @@ class TestNewPoints:
                 detector.scores_.alignment[rest], scored.alignment, atol=1e-6
             )
 
-    @pytest.mark.parametrize("pool", [[], [200], [-1], [0.5], np.zeros(200, bool), [True, False]])
+    @pytest.mark.parametrize("pool", [[200], [-1], [0.5], [True, False]])
     def test_bad_pools(self, points, pool):
         with pytest.raises(InputError, match="pool must be a mask of the 200 rows or row numbers"):
             quick().fit(*points, pool=pool)
+
+    @pytest.mark.parametrize("pool", [[], np.zeros(200, bool)])
+    def test_a_pool_without_rows(self, points, pool):
+        with pytest.raises(InputError, match="pool selects none of the 200 rows"):
+            quick().fit(*points, pool=pool)
+
+    def test_gold_without_rows(self, points):
+        features, proba = points
+        with pytest.raises(FeatureError, match="gold features have no rows"):
+            quick().fit(*points, gold=(features[:0], proba[:0], np.zeros(0, int)))
 
     def test_smoothing_fits_all_rows(self, points):
         with pytest.raises(InputError, match="only on the points of the fit"):

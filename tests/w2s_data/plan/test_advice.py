@@ -1,5 +1,7 @@
 """Advice by curves that are known exactly."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -83,3 +85,13 @@ def test_the_chart_starts_now_and_rises():
     assert np.shape(found["accuracy"]) == (len(found["N"]), len(found["n"]))
     assert found["line"][0] == {"n": 100.0, "N": 2000.0}
     assert found["line"][-1] == {"n": 200.0, "N": 1000.0}
+
+
+def test_accuracies_on_the_way_are_shares():
+    plan = plan_of(curve(error=0.02, spread=3.0, floor=0.0), Prices(1e5, 1, 0.1))
+    for row in plan.path:
+        shares = [row[name] for name in row if name not in ("spent", "gold", "weak")]
+        assert 0 <= min(shares) <= max(shares) <= 1
+    gain = Estimate(0.05, -0.2, 0.3, 0.9)
+    above = replace(plan.split, gain=gain).above(Estimate(0.9, level=0.9))
+    assert (above.value, above.low, above.high) == pytest.approx((0.95, 0.7, 1.0))

@@ -58,3 +58,11 @@ def test_a_flat_side_gains_nothing_and_draws_survive_json():
 
 def test_rows_that_are_always_right_leave_some_doubt():
     assert np.all(np.diag(covariance_of(np.zeros((50, 3)))) > 0)
+
+
+def test_luck_lifts_no_accuracy_above_1():
+    same, luck = np.ones(50), np.linspace(-2, 2, 50)
+    curve = Curve(0.2 * same, 0 * same, 0 * same, 2 * same, same, luck, *PRESENT)
+    found = curve.accuracy(10 * PRESENT[0], 10 * PRESENT[1], 0.9)
+    assert found.value == pytest.approx(1 - 0.2 / 100)  # luck adds nothing to it
+    assert found.low < found.value < found.high == 1

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from w2s_data.errors import InputError
+from w2s_data.errors import EmptyDataError, FeatureError, InputError
 from w2s_data.plan import LabelPlanner
 
 
@@ -96,6 +96,8 @@ def test_few_gold_rows_are_said():
         ((10, 0, 0.1), "gold_cost must be a price above 0; got 0"),
         ((10, 0.5, -1), "weak_cost must be a price above 0; got -1"),
         ((10, float("nan"), 0.1), "gold_cost"),
+        (("50", 0.5, 0.1), "budget must pay for at least one label, which costs 0.1; got '50'"),
+        ((50, None, 0.1), "gold_cost must be a price above 0; got None"),
         ((0.01, 0.5, 0.1), "budget must pay for at least one label, which costs 0.1; got 0.01"),
     ],
 )
@@ -144,3 +146,105 @@ def test_more_of_a_constant_label_is_worth_nothing():
     assert plan.split.weak == 0
     assert plan.purchases[1].gain.value == 0
     assert any("same for every row" in note for note in plan.warnings)
+
+
+STRONG, WEAK, GOLD = world(n=40, n_pool=200)
+ON_GOLD, NO_NUMBERS = GOLD[1], np.full((200, 30), np.nan)
+
+
+def short():
+    return LabelPlanner(repeats=1, random_state=0)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ((np.r_[WEAK, WEAK], ON_GOLD), "200 rows, weak_proba of other has 400"),
+        ((ON_GOLD, WEAK), "200 rows, weak_proba of other has 40"),
+        ((WEAK, WEAK), "40 rows, gold weak_proba of other has 200"),
+        ((np.full((200, 3), 1 / 3), ON_GOLD), "1 teachers and 3 classes"),
+        ((np.stack([WEAK, WEAK], axis=1), ON_GOLD), "the pool 2 and 2"),
+        ((WEAK * np.nan, ON_GOLD), "weak_proba of other has NaN"),
+        ((WEAK,), r"teacher 'other' must be \(weak_proba of the pool"),
+        ((WEAK, ON_GOLD, lambda _: (WEAK, ON_GOLD)), "40 rows, gold weak_proba of relabel has 200"),
+        ((WEAK, ON_GOLD, lambda _: None), "relabel must return two arrays"),
+    ],
+)
+def test_other_teachers_that_do_not_fit_are_refused(given, message):
+    with pytest.raises(InputError, match=message):
+        short().fit(STRONG, WEAK, gold=GOLD, teachers={"other": given})
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ((np.r_[STRONG, STRONG], GOLD[0]), "200 pool rows, strong features of other have 400"),
+        ((STRONG, STRONG), "40 gold rows, strong features of other have 200"),
+        ((STRONG, GOLD[0][:, :3]), "3 columns on gold rows, 30 in the pool"),
+        ((NO_NUMBERS, GOLD[0]), "strong features of other have NaN"),
+        ((STRONG, NO_NUMBERS[:40]), "gold strong features of other have NaN"),
+        (STRONG, r"student 'other' must be \(strong features of the pool"),
+    ],
+)
+def test_other_students_that_do_not_fit_are_refused(given, message):
+    with pytest.raises(InputError, match=message):
+        short().fit(STRONG, WEAK, gold=GOLD, students={"other": given})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sizes": (0, 0)}, "the number of gold rows in sizes must be an integer >= 1; got 0"),
+        ({"sizes": (50, -1)}, "the number of pool rows in sizes must be an integer >= 1; got -1"),
+        ({"sizes": (5,)}, "sizes must be the numbers of gold and of pool rows"),
+        ({"earlier": [{}]}, "plan 0 of earlier lacks 'n', 'N', 'option'"),
+        ({"earlier": {"n": 1}}, "earlier must be a list of plans"),
+        ({"relabel": lambda _: None}, "relabel must return two arrays"),
+    ],
+)
+def test_options_of_a_fit_that_make_no_sense_are_refused(options, message):
+    with pytest.raises(InputError, match=message):
+        short().fit(STRONG, WEAK, gold=GOLD, **options)
+
+
+def test_a_pool_without_rows_or_numbers_is_refused():
+    with pytest.raises(EmptyDataError, match="the pool has no rows"):
+        short().fit(STRONG[:0], WEAK[:0], gold=GOLD)
+    with pytest.raises(FeatureError, match="strong_features have NaN"):
+        short().fit(NO_NUMBERS, WEAK, gold=GOLD)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ((0, 400), "n must be an integer >= 1; got 0"),
+        ((100, -5), "N must be an integer >= 1; got -5"),
+        ((100, 400, "bth"), "there is no option 'bth'; did you mean 'both'"),
+    ],
+)
+def test_forecasts_for_no_rows_and_unknown_options_are_refused(planner, sizes, message):
+    with pytest.raises(InputError, match=message):
+        planner.forecast(*sizes)
+
+
+def test_prices_of_models_that_do_not_exist_are_refused():
+    alone = short().fit(STRONG, WEAK, gold=GOLD)
+    with pytest.raises(InputError, match="prices name 'oracle', and `fit` was given no other"):
+        alone.plan(50, 0.5, 0.1, prices={"oracle": 3})
+    several = short().fit(STRONG, WEAK, gold=GOLD, teachers={"oracle": (WEAK, ON_GOLD)})
+    with pytest.raises(InputError, match="no teacher or student 'orcale'; did you mean 'oracle'"):
+        several.plan(50, 0.5, 0.1, prices={"orcale": 3})
+    with pytest.raises(InputError, match="the price of 'oracle' must be a number >= 0 or None"):
+        several.plan(50, 0.5, 0.1, prices={"oracle": -3})
+
+
+def test_accuracies_stay_between_0_and_1_on_the_whole_way():
+    strong, weak, (gold, proba, codes) = world(n=60, n_pool=300)
+    strong, gold = strong.copy(), gold.copy()
+    gold[:, 0] += 8 * codes  # next to no errors, of which luck would go below none
+    planner = LabelPlanner(repeats=1, random_state=0).fit(strong, weak, gold=(gold, proba, codes))
+    limits = [planner.forecast(10**6, 10**6, option) for option in planner.curves_]
+    assert all(0 <= e.low <= e.value <= e.high <= 1 for e in limits)
+    for row in planner.plan(500, 0.5, 0.1).path:
+        shares = [row[name] for name in row if name not in ("spent", "gold", "weak")]
+        assert 0 <= min(shares) <= max(shares) <= 1

@@ -1,5 +1,7 @@
 """`LabelPosterior` on worlds with known truth, and on inputs that leave parts undefined."""
 
+import copy
+
 import numpy as np
 import pytest
 from sklearn.base import clone
@@ -75,6 +77,20 @@ def test_an_abstaining_teacher_has_no_trust_and_no_influence():
     posterior = fitted(strong, weak, codes)
     assert np.isnan(posterior.trust_[:50]).all()
     assert np.isfinite(posterior.trust_[50:]).all()
+
+
+def test_lead_and_accuracies_are_of_the_same_rows_where_a_teacher_abstains():
+    strong, weak, codes = world(seed=4)
+    full = fitted(strong, weak, codes)
+    assert full.voted_accuracy_ == full.accuracy_
+    strong[N_GOLD : N_GOLD + 400] = 0.0  # so that rows without a weak label are hard
+    weak[N_GOLD : N_GOLD + 400] = weak[:20] = 0.5
+    found = fitted(strong, weak, codes)
+    voted, taught = found.voted_accuracy_.value, found.weak_accuracy_.value
+    assert voted - taught == pytest.approx(found.lead_.value, abs=1e-9)
+    assert found.accuracy_.value < voted - 0.1
+    right = found.proba_[400:].argmax(axis=1) == codes[N_GOLD + 400 :]
+    assert voted == pytest.approx(right.mean(), abs=0.06)
 
 
 def test_a_teacher_of_the_gold_rows_is_not_believed_for_what_it_memorised():
@@ -220,3 +236,54 @@ def test_bad_weights_of_gold_rows_are_refused(bad):
     gold = strong[:N_GOLD], weak[:N_GOLD], codes[:N_GOLD]
     with pytest.raises(InputError, match="gold_weight must"):
         LabelPosterior().fit(strong[N_GOLD:], weak[N_GOLD:], gold=gold, gold_weight=bad)
+
+
+@pytest.fixture(scope="module")
+def shared():
+    """A fitted posterior, and what it was fitted on."""
+    strong, weak, codes = world(seed=4, n=300)
+    return fitted(strong, weak, codes), strong, weak, codes
+
+
+def test_ratios_of_several_corrections_multiply(shared):
+    posterior = shared[0]
+    once = copy.deepcopy(posterior).correct_shares([3.0, 0.5])
+    twice = copy.deepcopy(posterior).correct_shares([2.0, 0.25]).correct_shares([1.5, 2.0])
+    np.testing.assert_allclose(twice.proba_, once.proba_)
+    assert twice.accuracy_.low == pytest.approx(once.accuracy_.low)
+    assert twice.notes_ == once.notes_
+
+
+@pytest.mark.parametrize("ratio", [[1, 0], [1, np.inf], [1, np.nan], [1, 2, 3], ["a", "b"], None])
+def test_ratios_that_are_not_finite_numbers_above_0_are_refused(shared, ratio):
+    with pytest.raises(InputError, match="ratio must be 2 finite numbers above 0"):
+        copy.deepcopy(shared[0]).correct_shares(ratio)
+
+
+def test_new_rows_of_other_teachers_or_classes_are_refused(shared):
+    posterior, strong, weak, _ = shared
+    with pytest.raises(InputError, match="1 teachers and 3 classes, the rows of the fit 1 and 2"):
+        posterior.predict_proba(strong[:5], np.full((5, 3), 1 / 3))
+    with pytest.raises(InputError, match="2 teachers and 2 classes, the rows of the fit 1 and 2"):
+        posterior.predict_proba(strong[:5], np.stack([weak[:5]] * 2, axis=1))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"weak_names": ("a", "b")}, r"one name for each teacher \(1 here\); got 2: 'a', 'b'"),
+        ({"pool_labels": np.full(220, -5)}, "pool_labels must be class codes.*row 0 holds -5"),
+        ({"pool_labels": np.full(220, 2)}, "pool_labels must be class codes from 0 to 1"),
+        ({"relabel": lambda _: None}, "relabel must return two arrays.*got NoneType"),
+        ({"relabel": lambda _: (np.eye(2), np.eye(2))}, "80 rows, gold weak_proba of relabel"),
+        (
+            {"relabel": lambda _: (np.full((80, 3), 1 / 3), np.full((220, 3), 1 / 3))},
+            "gold weak_proba of relabel has 1 teachers and 3 classes",
+        ),
+    ],
+)
+def test_options_of_a_fit_that_do_not_match_are_refused(shared, options, message):
+    _, strong, weak, codes = shared
+    gold = strong[:N_GOLD], weak[:N_GOLD], codes[:N_GOLD]
+    with pytest.raises(InputError, match=message):
+        LabelPosterior(device="cpu").fit(strong[N_GOLD:], weak[N_GOLD:], gold=gold, **options)

@@ -125,6 +125,10 @@ def test_degenerate_votes():
 def test_bad_input():
     with pytest.raises(ProbabilityError, match=r"must have shape \(N, C\)"):
         LabelModel().fit(np.zeros(4))
+    with pytest.raises(ProbabilityError, match=r"must have shape \(N, C\).*got \(5, 0, 3\)"):
+        LabelModel().fit(np.zeros((5, 0, 3)))
+    with pytest.raises(ProbabilityError, match="its rows have several lengths"):
+        LabelModel().fit([[0.5, 0.5], [1.0]])
     with pytest.raises(InputError, match="strength must be a number >= 0"):
         LabelModel(strength=-1).fit(np.full((4, 3, 2), 0.5))
     with pytest.warns(DegenerateDataWarning, match="did not converge in max_iter=1"):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from w2s_data.errors import InputError
+from w2s_data.errors import FeatureError, InputError
 from w2s_data.posterior import choose_rows
 
 
@@ -120,3 +120,10 @@ def test_more_rows_than_there_are_and_other_row_counts_are_refused():
         choose_rows(strong, proba, 11)
     with pytest.raises(InputError, match="strong_features has 9 rows, proba 10"):
         choose_rows(strong[:9], proba, 2)
+
+
+def test_features_that_are_not_numbers_are_refused():
+    strong, proba = pool(n=10)
+    strong[3] = np.nan
+    with pytest.raises(FeatureError, match="strong_features have NaN or infinite values in row 3"):
+        choose_rows(strong, proba, 2)

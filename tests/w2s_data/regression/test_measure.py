@@ -183,6 +183,7 @@ def test_constant_gold_values_are_reported(world):
     with pytest.warns(DegenerateDataWarning):
         result = measure_gain(x, weak, np.full(N, 3.0), splits, seeds=1)
     assert "all test targets are 3" in " ".join(result.warnings)
+    assert np.isnan(result.references["teacher"]["r2"].value)
 
 
 def test_one_gold_row_is_enough(world):

@@ -136,3 +136,39 @@ def test_the_same_seed_gives_the_same_values(rng):
         warnings.simplefilter("error")
         one, two = (ValuePosterior(random_state=1).fit(x, weak, targets=gold) for _ in range(2))
     np.testing.assert_array_equal(one.errors_, two.errors_)
+
+
+def test_exact_weak_values_count_alike(rng):
+    x, _, weak, gold = world(rng, n=200)
+    plain, exact = (
+        ValuePosterior(random_state=0).fit(x, weak, targets=gold, weak_errors=errors)
+        for errors in (None, np.zeros(200))
+    )
+    assert exact.student_ is not None
+    np.testing.assert_allclose(exact.values_, plain.values_)
+    values, errors = mean_value(np.array([[1.0, 3.0]]), np.zeros((1, 2)))
+    np.testing.assert_allclose(values, 2.0)
+    assert 0 < errors[0] < 1e-70
+
+
+def test_teachers_that_are_not_those_of_the_fit_are_refused(rng):
+    x, _, weak, gold = world(rng, n=200)
+    posterior = ValuePosterior(random_state=0).fit(x, weak, targets=gold)
+    with pytest.raises(InputError, match="weak_values have 2 teachers, the rows of the fit 1"):
+        posterior.predict(x[:5], np.stack([weak[:5]] * 2, axis=1))
+    with pytest.raises(InputError, match=r"one name for each teacher \(1 here\); got 2"):
+        ValuePosterior().fit(x, weak, targets=gold, weak_names=("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        (None, r"values of relabel must be numbers of shape \(200,\)"),
+        (np.ones(10), r"values of relabel must be numbers of shape \(200,\)"),
+        (np.ones((200, 2)), "values of relabel have 2 teachers, weak_values 1"),
+    ],
+)
+def test_a_teacher_that_relabels_other_rows_is_refused(rng, said, message):
+    x, _, weak, gold = world(rng, n=200)
+    with pytest.raises(InputError, match=message):
+        ValuePosterior().fit(x, weak, targets=gold, relabel=lambda _: said)

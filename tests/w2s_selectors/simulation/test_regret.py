@@ -164,6 +164,9 @@ def test_interval_covers_the_mean() -> None:
     assert np.isnan(mean_interval([[3.0]])[1:]).all()
 
 
+ITEMS = r"items must have shape \(2,\), one per query"
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -177,7 +180,14 @@ def test_interval_covers_the_mean() -> None:
             lambda: cumulative_regret([0, 1, 0], [0.5, 0.4], sizes=[1, 1]),
             "items exceed the stock given in `sizes` for source",
         ),
-        (lambda: lai_robbins_rate(DENSITIES, 0), "points must be at least 1; got 0"),
+        (lambda: lai_robbins_rate(DENSITIES, 0), "points must be finite numbers of at least"),
+        (lambda: regret_bound(KLUCB(), DENSITIES, []), "of at least 1; got none"),
+        (lambda: regret_bound(KLUCB(), DENSITIES, np.inf), "of at least 1; got inf"),
+        (lambda: regret_bound("ucb1", DENSITIES, 9), "policy must be a policy such as UCB1"),
+        (lambda: cumulative_regret([0, 1], DENSITIES, items=[1]), ITEMS),
+        (lambda: cumulative_regret([0, 1], DENSITIES, items=[1, 1, 1]), ITEMS),
+        (lambda: cumulative_regret([0, 1], DENSITIES, items=[1, -1]), "numbers >= 0; got -1"),
+        (lambda: cumulative_regret([0, 1], DENSITIES, items=[1, np.nan]), "numbers >= 0; got nan"),
         (lambda: regret_bound(UCB1(), [], 10), "densities must be numbers"),
     ],
 )
