@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -52,7 +53,7 @@ from w2s_data.stages.graph import (
 from w2s_data.utils import lock
 from w2s_data.utils.manifest import owner, read_manifest
 from w2s_data.utils.reading import parsing
-from w2s_data.utils.stage import ITEMS_TABLE, ROUNDS, WEAK_VALUES, Stage
+from w2s_data.utils.stage import ITEMS_TABLE, ROUNDS, WEAK_VALUES, Stage, again
 from w2s_reports.discovered import with_groups
 from w2s_reports.palette import REGION_KEYS
 
@@ -115,10 +116,14 @@ class Artefacts:
         return tuple(self.data.get("class_names") or ()) == PAIR_CLASSES
 
     @property
-    def outdated_results(self) -> tuple[str, ...]:
-        """The stages whose results are older than their inputs, as far as that needs a word."""
+    def outdated_results(self) -> dict[str, str]:
+        """The commands that run stages again whose results are older than their inputs, by name.
+
+        Without those that need no word.
+        """
         # The map is redrawn with the page, and rows to label are chosen by earlier labels.
-        return self.without(PROJECTION.name).without(NEXT.name).outdated
+        names = self.without(PROJECTION.name).without(NEXT.name).outdated
+        return {name: again(name, place_of(self.path), self.manifest["stages"]) for name in names}
 
     def without(self, stage: str) -> Artefacts:
         """Return the artefacts without the files of one stage."""
@@ -208,6 +213,18 @@ def _read(run: Run) -> Artefacts:
             scores["target" if regression else "label"] = items["label"]
         scores = with_groups(scores, later)
     return Artefacts(folder, manifest, overlap, scores, "item" in items, later, outdated)
+
+
+def place_of(path: Path) -> str:
+    """Return a run's path as a command takes it, without folders above the present one.
+
+    >>> place_of(Path("runs/demo"))
+    'runs/demo'
+    """
+    relative = os.path.relpath(path)
+    # A page may be sent on: the name of a home folder is nobody's business.
+    place = path.resolve().name if relative.startswith("..") else relative
+    return shlex.quote(place)
 
 
 def parsing_results(place: str | os.PathLike[str]) -> AbstractContextManager[None]:

@@ -99,8 +99,11 @@ class Metric:
     undefined: str
 
 
-def parse(text: str) -> Condition:
-    """Read a condition: METRIC, one of < <= > >= == !=, and a number that may end in %."""
+def parse(text: str, task: str | None = None) -> Condition:
+    """Read a condition: METRIC, one of < <= > >= == !=, and a number that may end in %.
+
+    An unknown metric is answered by those of the task, "classification" or "regression", or by all.
+    """
     result = _CONDITION.fullmatch(text)
     if result is None:
         raise GateError(f"a condition reads METRIC<NUMBER, e.g. 'density<0.2'; got {text!r}")
@@ -110,8 +113,13 @@ def parse(text: str) -> Condition:
         raise GateError(f"{result[3]!r} in the condition {text!r} is not a number")
     family, _, name = metric.partition(".")
     if metric not in METRICS and not (family in FAMILIES and name):
-        known = unknown("metric", metric, [*METRICS])
-        members = ", ".join(f"'{family}.{kind.upper()}'" for family, kind in FAMILIES.items())
+        others = {"classification": OF_VALUES, "regression": OF_CLASSES}.get(task or "", ())
+        known = unknown("metric", metric, [name for name in METRICS if name not in others])
+        members = ", ".join(
+            f"'{family}.{kind.upper()}'"
+            for family, kind in FAMILIES.items()
+            if family not in others
+        )
         raise GateError(f"{known}, {members}")
     return Condition(metric, result[2], threshold)
 

@@ -28,6 +28,7 @@ from w2s_reports.downloads import csv_tables
 from w2s_reports.environments import Kind, page_environment, place, text_environment
 from w2s_reports.palette import REGIONS, tokens
 from w2s_reports.summary import summarize_stage
+from w2s_reports.summary.posterior import is_worse
 
 if TYPE_CHECKING:
     from w2s_reports.figures import Figure
@@ -190,7 +191,8 @@ def stage_line(name: str, summary: Mapping[str, Any]) -> str:
     """
     template = text_environment("terminal", False).get_template("terminal/lines.txt")
     with parsing_results(name):
-        return template.render(name=name, s=summary).strip()
+        none_wrong = name == "score" and is_worse(summary.get("posterior") or {})
+        return template.render(name=name, s=summary, none_wrong=none_wrong).strip()
 
 
 def _terminal(section: str, summary: Mapping[str, Any]) -> str:

@@ -34,7 +34,7 @@ def report_stage(
     and the reason where there is no map.
     """
     settings = settings or ReportSettings()
-    check_report(settings)
+    check_report(settings, Known(task=run.manifest["data"].get("task", "classification")))
     is_page = settings.format == "html"
     target = settings.to or run.path / Path(PAGE).with_suffix(SUFFIXES[settings.format])
     to_stdout = str(target) == STDOUT
@@ -56,7 +56,8 @@ def report_stage(
 def check_report(settings: ReportSettings, known: Known = NOTHING) -> None:
     """Raise for an unreadable condition, a baseline that is not a run, or no place to write."""
     dataset = known.dataset
-    for condition in map(parse, settings.fail_on):
+    task = known.task if dataset is None else dataset.task
+    for condition in (parse(text, task) for text in settings.fail_on):
         if dataset is not None and dataset.sources is not None:
             check_source(condition, dataset.sources[dataset.rows("pool")])
     if settings.baseline is not None:

@@ -14,7 +14,7 @@ from tests.w2s_reports.later_stages import STAGES
 from tests.w2s_reports.test_stages import shown_text
 from tests.w2s_reports.test_wording import change, page, warning
 from w2s_reports import render, summarize
-from w2s_reports.summary.brief import place_of
+from w2s_reports.artefacts import place_of
 from w2s_reports.summary.parts import estimate
 from w2s_reports.summary.risks import LEVELS
 from w2s_reports.summary.steps import rank_steps
@@ -45,6 +45,16 @@ def test_an_outdated_stage_runs_first(synthetic_run: MakeRun) -> None:
     change(run / "manifest.json", stages=stages)
     assert first(run)[0] == "w2s score run"
     assert verdict(run)["warnings"][0]["level"] == "overturns"
+
+
+def test_a_stage_runs_again_as_it_ran(synthetic_run: MakeRun) -> None:
+    run = synthetic_run(stages=MEASURED)
+    stages = json.loads((run / "manifest.json").read_text())["stages"]
+    stages["gain"] |= {"key": "another", "settings": {"methods": {"naive": "", "vote": ""}}}
+    change(run / "manifest.json", stages=stages)
+    command = "w2s gain run --methods naive,vote"
+    assert first(run)[0] == command
+    assert f"run `{command}` again" in verdict(run)["warnings"][0]["text"]
 
 
 @pytest.mark.parametrize(
@@ -88,6 +98,69 @@ def test_leaking_items_count_by_their_share(synthetic_run: MakeRun) -> None:
         change(run / "groups.json", **groups)
         found = [risk["level"] for risk in verdict(run)["warnings"] if risk["about"] == "leak"]
         assert found == ([] if level is None else [level])
+
+
+def test_where_every_item_leaks_the_features_are_doubted_first(synthetic_run: MakeRun) -> None:
+    run = synthetic_run(stages=MEASURED)
+    groups = json.loads((run / "groups.json").read_text())
+    change(run / "groups.json", groups=[row | {"n_leaking": 150} for row in groups["groups"]])
+    (risk,) = [risk for risk in verdict(run)["warnings"] if risk["about"] == "leak"]
+    assert "see first whether the strong features are the same for all items" in risk["text"]
+
+
+def test_pairs_that_share_a_prompt_are_no_leak(synthetic_run: MakeRun) -> None:
+    run = synthetic_run(stages=MEASURED)
+    groups = json.loads((run / "groups.json").read_text())
+    rows = [row | {"n_duplicates": 100} for row in groups["sources"]]
+    duplicates = groups["duplicates"] | {"of": "prompts"}
+    change(run / "groups.json", duplicates=duplicates, sources=rows)
+    found = summarize(run)
+    risks = found["verdict"]["warnings"]
+    (risk,) = [risk for risk in risks if risk["about"] in ("leak", "prompts")]
+    assert (risk["level"], risk["about"]) == ("part", "prompts")
+    assert risk["text"].startswith("6 pairs (2.0%) share a prompt with a pair of another split")
+    assert not any("near-duplicates" in text for text in found["sources"]["advice"])
+    assert found["examples"]["duplicates"]["reading"] == (
+        "300 times two pairs have nearly the same prompt (cosine 0.998 or more), 4 of them across "
+        "splits; their responses may differ."
+    )
+    text = page(run)
+    assert "have nearly the same prompt" in text
+    assert "Split the data again" not in text
+
+
+def test_the_weak_spot_of_a_student_is_compared_with_the_same_rows(synthetic_run: MakeRun) -> None:
+    run = synthetic_run(stages=MEASURED)
+    groups = json.loads((run / "groups.json").read_text())
+    key = json.loads((run / "manifest.json").read_text())["stages"]["gain"]["key"]
+    right = [{"value": v, "low": v - 0.05, "high": v + 0.05, "level": 0.95} for v in (0.9, 0.7)]
+    rows = [
+        row | {"student_accuracy": own, "n_gold": n}
+        for row, own, n in zip(groups["groups"], right, (300, 100), strict=True)
+    ]
+    change(run / "groups.json", groups=rows, student="stacked")
+    stages = json.loads((run / "manifest.json").read_text())["stages"]
+    stages["groups"]["settings"] = {"student": {"method": "stacked", "gain": key}}
+    change(run / "manifest.json", stages=stages)
+
+    def spots() -> list[str]:
+        texts = [risk["text"] for risk in verdict(run)["warnings"]]
+        return [text for text in texts if "the student is right" in text]
+
+    assert spots() == [
+        "in long the student is right on 70.0% (65.0–75.0%), over all groups on 85.0%"
+    ]
+    change(run / "groups.json", groups=rows[1:])  # a group alone is the whole
+    assert spots() == []
+
+
+def test_with_too_few_gold_labels_rows_are_labelled_first(synthetic_run: MakeRun) -> None:
+    run = synthetic_run(labels=False)
+    found = verdict(run)
+    assert "`w2s next RUN` chooses rows to label" in found["hint"]
+    commands = [step["command"] or "" for step in found["steps"]]
+    assert commands[0] == "w2s next run --budget 100"
+    assert not any("forecast" in command or "plan" in command for command in commands)
 
 
 def test_advice_stands_in_one_place(synthetic_run: MakeRun) -> None:

@@ -60,6 +60,18 @@ def test_what_cannot_be_read_is_one_line(text: str, message: str) -> None:
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("task", "without", "shown"),
+    [("regression", "accuracy", "'mse.OPTION'"), ("classification", "mse", "'accuracy.OPTION'")],
+)
+def test_only_metrics_of_the_task_are_suggested(task: str, without: str, shown: str) -> None:
+    with pytest.raises(GateError, match="no metric 'accuracy'") as error:
+        parse("accuracy<0.5", task)
+    offered = str(error.value).removeprefix("there is no metric 'accuracy'")
+    assert shown in offered
+    assert without not in offered
+
+
 def test_every_metric_has_its_number(summary: dict[str, Any]) -> None:
     found = {name: check([f"{name}>-1"], summary)[0] for name in METRICS if name not in OF_VALUES}
     assert all(outcome.failed for outcome in found.values())

@@ -14,7 +14,7 @@ from tests.sealing import seal
 from tests.w2s_reports.test_browser import browser, opened  # noqa: F401
 from w2s_reports import build_report, summarize
 from w2s_reports.gate import check
-from w2s_reports.render import render
+from w2s_reports.render import render, stage_line
 from w2s_reports.trust import TRUST_LEVELS
 
 MakeRun = Callable[..., Path]
@@ -106,6 +106,7 @@ def test_doubtful_labels_are_listed_worst_first_with_what_they_should_be(
         assert item["should_be"] == (row["should_be"] if differs else None)
     wrong = 1 - doubtful["weak_correct"].astype(bool).mean()
     assert len(doubtful) >= 30
+    assert found["reading"].startswith(f"{len(doubtful)} of 197 weak labels")
     assert f"{100 * wrong:.1f}% are wrong indeed" in found["reading"]
 
 
@@ -191,6 +192,57 @@ def test_few_gold_labels_and_abstentions_read_well(synthetic_run: MakeRun) -> No
     assert "weak labels alone" not in found["reading"]
     assert found["trusted"] == "All weak models abstain on every pool item."
     assert "All views have the same weight" in build_report(run).to_html()
+
+
+def test_with_abstentions_every_accuracy_names_its_items(synthetic_run: MakeRun) -> None:
+    run = synthetic_run()
+    voted = {"value": 0.9, "low": 0.85, "high": 0.95, "level": 0.95}
+    own = {"value": 0.7, "low": 0.6, "high": 0.8, "level": 0.95}
+    weak = {"value": 0.82, "low": 0.75, "high": 0.88, "level": 0.95}
+    rewrite(run, voted_accuracy=voted, accuracy=own, weak_accuracy=weak)
+    report = build_report(run)
+    for text in (report.to_html(), " ".join(report.to_markdown().split())):
+        assert (
+            "labels of the 197 items of the pool with a weak label are expected to be right on "
+            "90.0% (85.0–95.0%), the weak labels alone on 82.0% (75.0–88.0%): a lead of +8.0"
+        ) in text
+        assert "Those of all 200 items, with or without a weak label, are expected to be" in text
+        assert "The same, of items with a weak label" in text
+        assert "Weak labels are judged on the items that they label." in text
+    rewrite(run, n_known=200)
+    reading = summarize(run)["posterior"]["reading"]
+    assert reading.endswith(
+        "right on 70.0%; on the 197 items with a weak label they are right on 90.0%, the weak "
+        "labels alone on 82.0%."
+    )
+
+
+def test_no_weak_label_is_called_wrong_where_they_are_right_more_often_alone(
+    synthetic_run: MakeRun,
+) -> None:
+    run = synthetic_run()
+    worse = {"value": -0.2, "low": -0.27, "high": -0.14, "level": 0.95}
+    rewrite(run, lead=worse)
+    report = build_report(run)
+    assert "points, worse than chance explains" in report.summary["posterior"]["reading"]
+    assert report.summary["examples"]["doubtful"]["n"] == 0
+    for text in (report.to_html(), " ".join(report.to_markdown().split())):
+        assert text.count("so that none of them is called wrong") == 2
+        assert "more probably wrong than right" not in text
+    overlap, found = (json.loads((run / f"{n}.json").read_text()) for n in ("overlap", "posterior"))
+    line = stage_line("score", overlap | {"posterior": found})
+    assert line.endswith("; no weak label called wrong, as they are right more often alone")
+
+
+def test_where_all_gold_labels_are_known_a_few_lost_labels_are_chance(
+    synthetic_run: MakeRun,
+) -> None:
+    run = synthetic_run()
+    for lost, n in ((2, 16), (40, 0)):
+        value = -lost / 197
+        lead = {"value": value, "low": value, "high": value, "level": 0.95}
+        rewrite(run, lead=lead, n_known=200, n_doubtful=16)
+        assert summarize(run)["posterior"]["n_doubtful"] == n
 
 
 def test_every_interval_of_a_density_says_sampling_only(synthetic_run: MakeRun) -> None:

@@ -154,7 +154,7 @@ def test_stage_older_than_its_inputs_is_said_to_be(synthetic_run: MakeRun) -> No
     change(run / "manifest.json", stages=stages)
     outdated = [w for w in summarize(run)["verdict"]["warnings"] if "again" in w["text"]]
     assert {w["about"] for w in outdated} == {"score", "gain", "groups", "select"}
-    assert "<code>w2s groups</code> again" in build_report(run).to_html()
+    assert f"<code>w2s groups {run.name}</code> again" in build_report(run).to_html()
 
 
 @pytest.mark.parametrize("name", ["gain.json", "gain.parquet", "selection.parquet"])

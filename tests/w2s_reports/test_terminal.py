@@ -84,9 +84,22 @@ def test_lines(synthetic_run: MakeRun, name: str, line: str) -> None:
     assert stage_line(name, results(synthetic_run(stages=tuple(STAGES)))[name]) == line
 
 
+def test_lines_of_one_group_and_of_pairs_that_share_a_prompt(synthetic_run: MakeRun) -> None:
+    groups = results(synthetic_run(stages=tuple(STAGES)))["groups"]
+    one = {"groups": groups["groups"][:1], "discovery": "gaps"}
+    assert stage_line("groups", groups | one).startswith("1 group discovered; 3 items have")
+    pairs = groups | {"duplicates": groups["duplicates"] | {"of": "prompts"}}
+    line = stage_line("groups", pairs)
+    assert line == "2 groups given; 6 pairs share a prompt with a pair of another split"
+
+
 def test_line_of_the_density_and_of_the_verdict(synthetic_run: MakeRun) -> None:
     run = synthetic_run(stages=tuple(STAGES))
-    assert stage_line("score", results(run)["score"]).endswith(" of 200 pool items")
+    score = results(run)["score"]
+    assert stage_line("score", score).endswith(" of 200 pool items")
+    assert stage_line("score", score | {"range": [0.041, 0.574]}) == (
+        "overlap density between 4% and 57% of 200 pool items (no level can be relied on)"
+    )
     verdict = stage_line("verdict", summarize(run)["verdict"])
     assert verdict == (
         "Train on both: measured on test split test: 81.0% against 78.0% with weak labels alone, "

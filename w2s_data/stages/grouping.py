@@ -19,6 +19,7 @@ from w2s_data.compute.kept import KeepingEngine
 from w2s_data.compute.memory import release_freed
 from w2s_data.data.load import W2SDataset
 from w2s_data.data.meaning.classes import class_codes
+from w2s_data.data.prompts import embedded_prompts
 from w2s_data.data.regions import Region
 from w2s_data.errors import DegenerateDataWarning, InputError, StoreError
 from w2s_data.features.matrix import FeatureMatrix
@@ -63,6 +64,11 @@ Groups = TypeVar("Groups", bound=BaseGroupAnalyzer)
 
 BLOCKS = "groups"  # folder of the finished blocks of a search
 MOST_PAIRS = 200  # of near-duplicates that are listed
+# Words of the analyzer, which knows no pairs, and what they mean where prompts are compared.
+PROMPTS = {
+    "points leak: each has a near-duplicate": "pairs share a prompt",
+    "in another split, which need not be an exact copy": "with a pair of another split",
+}
 
 
 @writes
@@ -151,6 +157,8 @@ def describe_run(
         stage.write_table(DUPLICATES, pairs.head(MOST_PAIRS))
         summary = _summary(analyzer, dataset, notes) | {"student": student.get("method")}
         summary["duplicates"] = _count_pairs(pairs, analyzer.n_neighbors)
+        if dataset.is_paired and embedded_prompts(dataset.table) is not None:
+            _name_prompts(summary)
         if about.noise is not None:
             summary["duplicates"]["noise"] = about.noise
         summary["data_warnings"] = data_warnings(dataset, about.weak)
@@ -273,6 +281,19 @@ def _summary(analyzer: BaseGroupAnalyzer, dataset: W2SDataset, notes: list[str])
         if dataset.is_paired:
             forget_orders(record)
     return summary | {"notes": [*shared_notes(dataset), *notes]}
+
+
+def _name_prompts(summary: dict[str, Any]) -> None:
+    """Say that near-duplicate pairs share a prompt: it alone was compared."""
+    summary["duplicates"]["of"] = "prompts"
+
+    def reworded(text: str) -> str:
+        for said, meant in PROMPTS.items():
+            text = text.replace(said, meant)
+        return text
+
+    summary["warnings"] = [reworded(text) for text in summary["warnings"]]
+    summary["reading"] = reworded(summary["reading"])
 
 
 def _neighbour_index(run: Run, strong: FeatureMatrix, compute: Compute) -> NeighborIndex:

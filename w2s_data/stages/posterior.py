@@ -183,6 +183,8 @@ def _summary(
     """Return the content of `posterior.json`; `trust` is that of the pool."""
     found = posterior.to_dict()
     known = trust[np.isfinite(trust)]
+    # With a weak label everywhere it is the accuracy.
+    voted = {} if len(known) == len(trust) else {"voted_accuracy": found["voted_accuracy"]}
     return {
         "unknown": "",
         "n_gold": n_gold,
@@ -193,6 +195,7 @@ def _summary(
         "weights": found["weights"],
         "offsets": dict(zip(dataset.class_names, found["offsets"], strict=True)),
         **{name: found[name] for name in MEASURED},
+        **voted,
         "calibration_error": found["calibration_error"],
         "reliability": found["reliability"],
         "n_abstained": len(trust) - len(known),

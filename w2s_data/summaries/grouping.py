@@ -109,6 +109,8 @@ class Duplicates(TypedDict):
     """Pairs with different labels. Lower is better."""
     n_neighbors: int
     """Neighbours of each row that were looked at."""
+    of: NotRequired[Literal["prompts"]]
+    """Only of pairs that are compared by their prompts: their responses may differ."""
     noise: NotRequired[float]
     """Only of values: the difference above which labels count as different, in their units."""
 

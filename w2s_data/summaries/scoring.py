@@ -201,7 +201,11 @@ class PosteriorSummary(Summary):
     n_known: NotRequired[int]
     """Pool rows with a gold label that they are measured on."""
     lead: NotRequired[Estimate]
-    """Accuracy of the joined labels minus that of the weak labels. Above 0 joining pays."""
+    """Accuracy of the joined labels minus that of the weak labels, on pool rows that have one.
+    Above 0 joining pays."""
+    voted_accuracy: NotRequired[Estimate]
+    """Accuracy of the joined labels on pool rows that have a weak label; missing where all have
+    one. Higher is better."""
     calibration_error: NotRequired[float]
     """Mean distance of stated chance and observed share. Lower is better."""
     reliability: NotRequired[list[ReliabilityBin]]

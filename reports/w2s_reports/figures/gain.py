@@ -53,7 +53,8 @@ def ranking(gain: Mapping[str, Any]) -> Figure | None:
     drawn["shapes"] = [line("x", 0, "paper")]
     ceiling, teacher = gain["ceiling"]["value"], gain["teacher"]["value"]
     caption = (
-        f"Mean over {gain['n_seeds']} seeds with {percent(gain['level'], 0)} intervals for "
+        f"Mean over {gain['n_seeds']} seed{'s' * (gain['n_seeds'] != 1)} with "
+        f"{percent(gain['level'], 0)} intervals for "
         "fresh test items and seeds, each for that method alone; the dotted line is the teacher."
     )
     if ceiling is not None and teacher is not None:

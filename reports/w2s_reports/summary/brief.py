@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from w2s_reports.artefacts import place_of
 from w2s_reports.formats import count, price
 from w2s_reports.summary.options import capitalized
 from w2s_reports.summary.risks import LEVELS, RULE, rank_risks
@@ -21,7 +20,7 @@ def brief(
     headline: Row | None,
     worth: Row,
     *,
-    outdated: Sequence[str],
+    outdated: Mapping[str, str],
     path: Path,
     noun: str = "labels",
 ) -> dict[str, Any]:
@@ -40,18 +39,6 @@ def brief(
         "more": more,
         "steps": rank_steps(result, headline, outdated, place_of(path), worth),
     }
-
-
-def place_of(path: Path) -> str:
-    """Return a run's path as a command takes it, without folders above the present one.
-
-    >>> place_of(Path("runs/demo"))
-    'runs/demo'
-    """
-    relative = os.path.relpath(path)
-    # A page may be sent on: the name of a home folder is nobody's business.
-    place = path.resolve().name if relative.startswith("..") else relative
-    return shlex.quote(place)
 
 
 def _cost(option: str, result: Row, noun: str = "labels") -> str:

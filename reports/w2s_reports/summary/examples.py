@@ -131,6 +131,7 @@ def find_duplicates(artefacts: Artefacts) -> dict[str, Any]:
         "hint": None,
         "threshold": plain(result["duplicate_threshold"]),
         "reading": _reading(counts, result["duplicate_threshold"]),
+        **({"of_prompts": True} if "of" in counts else {}),
         "n_pairs": int(counts["n_pairs"]),
         "n_folded": len(pairs),
         "n_leaking": int(counts["n_leaking"]),
@@ -162,6 +163,12 @@ def _reading(counts: dict[str, Any], threshold: float) -> str:
     n = counts["n_pairs"]
     if not n:
         return f"No two items are nearly the same (cosine {threshold:.4g} or more)."
+    if "of" in counts:
+        return (
+            f"{count(n)} time{'s' if n > 1 else ''} two pairs have nearly the same prompt (cosine "
+            f"{threshold:.4g} or more), {count(counts['n_leaking'])} of them across splits; their "
+            "responses may differ."
+        )
     text = f"{count(n)} pair{'s' if n > 1 else ''} of items are nearly the same"
     if n == 1:
         text = "1 pair of items is nearly the same"

@@ -9,7 +9,7 @@ from w2s_data.stages.graph import GROUPS, GROUPS_SUMMARY, SPURIOUS
 from w2s_reports.artefacts import Artefacts
 from w2s_reports.discovered import group_names, shown_name
 from w2s_reports.formats import name_of, percent, plain, signed
-from w2s_reports.summary.parts import estimate, named, sentence, texts
+from w2s_reports.summary.parts import average, estimate, named, sentence, texts
 from w2s_reports.summary.worst import worst_groups
 
 ESTIMATES = (
@@ -64,7 +64,13 @@ def summarize_groups(artefacts: Artefacts, gain: Mapping[str, Any]) -> dict[str,
         ],
         "warnings": warnings,
         "prediction": summarize_cost(artefacts.later[SPURIOUS], names, gain),
+        **({"of_prompts": True} if are_prompts(results) else {}),
     }
+
+
+def are_prompts(results: Mapping[str, Any] | None) -> bool:
+    """Return whether near-duplicates are pairs of like prompts, whose responses may differ."""
+    return "of" in ((results or {}).get("duplicates") or {})
 
 
 def describe_groups(results: Mapping[str, Any], names: Mapping[str, str]) -> dict[str | None, str]:
@@ -110,15 +116,12 @@ def _student(artefacts: Artefacts, results: Mapping[str, Any]) -> str | None:
 
 def _whole(rows: Sequence[Mapping[str, Any]], gain: Mapping[str, Any]) -> dict[str, Any]:
     """Average the groups' numbers, weighted by the items that each was computed on."""
-    whole: dict[str, Any] = {}
-    for key, weight in (("weak_accuracy", "n_gold"), ("overlap_density", "n_scored")):
-        # Weighted, so that a tiny group does not count as much as a large one.
-        known = [r for r in rows if r[key]["value"] is not None and r[weight]]
-        total = sum(row[weight] for row in known)
-        parts = sum(row[weight] * row[key]["value"] for row in known)
-        whole[key] = parts / total if total else None
     methods = gain.get("methods") or ()
-    return whole | {"gain": methods[0]["gain"]["value"] if methods else None}
+    return {
+        "weak_accuracy": average(rows, "weak_accuracy", "n_gold"),
+        "overlap_density": average(rows, "overlap_density", "n_scored"),
+        "gain": methods[0]["gain"]["value"] if methods else None,
+    }
 
 
 def _row(row: Mapping[str, Any], role: str, names: Mapping[str, str]) -> dict[str, Any]:

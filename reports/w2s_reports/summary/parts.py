@@ -20,6 +20,16 @@ def estimate(values: Any, level: float | None = None) -> dict[str, Any]:
     return numbers | {"level": known}
 
 
+def average(rows: Sequence[Mapping[str, Any]], key: str, weight: str) -> float | None:
+    """Average an estimate of groups, weighted by the items it was computed on; None of none.
+
+    Weighted, so that a tiny group does not count as much as a large one.
+    """
+    known = [row for row in rows if row[key]["value"] is not None and row[weight]]
+    total = sum(row[weight] for row in known)
+    return sum(row[weight] * row[key]["value"] for row in known) / total if total else None
+
+
 def from_columns(row: Mapping[str, Any], name: str, level: float | None = None) -> dict[str, Any]:
     """Read the estimate that a table holds as columns NAME, NAME_low and NAME_high."""
     limits = {side: row.get(f"{name}_{side}") for side in ("low", "high")}

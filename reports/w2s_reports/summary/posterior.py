@@ -19,6 +19,10 @@ DOUBTFUL_SHOWN = 24  # four pages of six cards
 FEWEST_CHECKED = 30  # pool items with a gold label from which a check by them is worth a sentence
 AGAIN = f"`{SCORE.command}` adds the chance that each weak label is right."
 COUNTS = ("n_gold", "n_pool", "n_known", "n_doubtful", "n_abstained")
+NONE_WRONG = (
+    "The weak labels alone are right more often than those joined with the gold labels, so that "
+    "none of them is called wrong."
+)
 # Assumptions behind the intervals of the accuracies.
 LIMITS = {
     BY_CALIBRATION: (
@@ -64,28 +68,47 @@ def summarize_posterior(artefacts: Artefacts) -> dict[str, Any]:
         "limits": LIMITS[written["accuracy_by"]],
         **{name: texts(written.get(name)) for name in ("warnings", "notes")},
     }
+    voted = estimate(written.get("voted_accuracy"))
+    if voted["value"] is not None:  # some items have no weak label
+        result["voted_accuracy"] = voted
+        result["limits"] += " Weak labels are judged on the items that they label."
+    if is_worse(written):
+        result |= {"none_wrong": NONE_WRONG, "n_doubtful": 0}
     return result | {"reading": _reading(result), "trusted": _trusted(result)}
 
 
 def find_doubtful(artefacts: Artefacts) -> dict[str, Any]:
     """List the weak labels of the pool that are more probably wrong than right, worst first."""
     scored = artefacts.scored()
+    hint = None
     if "trust" not in scored or not scored["trust"].notna().any():
-        return {
-            "hint": summarize_posterior(artefacts)["hint"] or AGAIN,
-            "n": 0,
-            "below": DOUBTFUL,
-            "items": [],
-        }
+        hint = summarize_posterior(artefacts)["hint"] or AGAIN
+    elif is_worse(artefacts.overlap.get("posterior") or {}):
+        hint = NONE_WRONG
+    if hint is not None:
+        return {"hint": hint, "n": 0, "below": DOUBTFUL, "items": []}
     doubtful = scored.loc[scored["trust"] < DOUBTFUL]
     order = doubtful["trust"].sort_values(kind="stable").index
     return {
         "hint": None,
         "n": len(doubtful),
         "below": DOUBTFUL,
-        "reading": _of_doubtful(doubtful, len(scored)),
+        "reading": _of_doubtful(doubtful, int(scored["trust"].notna().sum())),
         "items": shown_once(artefacts, order, DOUBTFUL_SHOWN),
     }
+
+
+def is_worse(written: Mapping[str, Any]) -> bool:
+    """Return whether joined labels are clearly right less often than the weak labels alone."""
+    lead = estimate(written.get("lead"))
+    if "n_doubtful" not in written or lead["high"] is None or lead["high"] >= 0:
+        return False  # the first are values
+    if written["n_known"] < written["n_pool"]:
+        return True
+    # All gold labels are known, and the interval is a point: tossed coins for the doubtful labels
+    # would seldom lose by more.
+    lost = -lead["value"] * _n_voted(written)
+    return bool(lost > 2 * written["n_doubtful"] ** 0.5)
 
 
 def _about(name: str) -> str:
@@ -107,14 +130,22 @@ def _reading(result: Mapping[str, Any]) -> str:
     own, weak, lead = (result[name] for name in ("accuracy", "weak_accuracy", "lead"))
     if result["n_known"] == result["n_pool"]:
         return _counted(result)
+    voted = result.get("voted_accuracy")
+    where = f"the {count(_n_voted(result))} items of the pool with a weak label"
     text = (
         f"Joined with the gold labels of {count(result['n_gold'])} different items, the labels of "
-        f"the pool are expected to be right on {format_estimate(own)}"
+        f"{where if voted else 'the pool'} are expected to be right on "
+        f"{format_estimate(voted or own)}"
     )
     if weak["value"] is not None:
         text += f", the weak labels alone on {format_estimate(weak)}"
     if lead["value"] is not None:
         text += f": a lead of {format_estimate(lead, 'points')} points, {_how_sure(lead)}"
+    if voted:
+        text += (
+            f". Those of all {count(result['n_pool'])} items, with or without a weak label, are "
+            f"expected to be right on {format_estimate(own)}"
+        )
     return f"{text}. {_measured(result)}"
 
 
@@ -125,7 +156,17 @@ def _counted(result: Mapping[str, Any]) -> str:
         f"All {count(result['n_pool'])} gold labels of the pool are known: joined with "
         f"{count(result['n_gold'])} gold labels, its labels are right on {percent(own)}"
     )
+    if voted := result.get("voted_accuracy"):
+        return (
+            f"{text}; on the {count(_n_voted(result))} items with a weak label they are right on "
+            f"{percent(voted['value'])}, the weak labels alone on {percent(weak)}."
+        )
     return f"{text}." if weak is None else f"{text}, the weak labels alone on {percent(weak)}."
+
+
+def _n_voted(result: Mapping[str, Any]) -> int:
+    """Count the items of the pool that have a weak label."""
+    return int(result["n_pool"] - result["n_abstained"])
 
 
 def _measured(result: Mapping[str, Any]) -> str:
@@ -145,6 +186,7 @@ def _rows(written: Mapping[str, Any]) -> list[dict[str, Any]]:
     teachers = written["teacher_accuracies"]
     named = {
         "Gold and weak labels together": written["accuracy"],
+        "The same, of items with a weak label": written.get("voted_accuracy"),
         "Weak labels alone": written["weak_accuracy"],
         # A single teacher is the weak labels.
         **({name_of(name): teachers[name] for name in teachers} if len(teachers) > 1 else {}),
@@ -159,14 +201,16 @@ def _rows(written: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _how_sure(lead: Mapping[str, Any]) -> str:
     if None in (lead["low"], lead["high"]) or lead["low"] <= 0 <= lead["high"]:
         return "which may be chance"
-    return "more than chance explains" if lead["low"] > 0 else "less than chance explains"
+    return "more than chance explains" if lead["low"] > 0 else "worse than chance explains"
 
 
 def _trusted(result: Mapping[str, Any]) -> str:
     """Say whom the posterior trusts, and how many weak labels it doubts."""
-    n = result["n_pool"] - result["n_abstained"]
+    n = _n_voted(result)
     doubted = "All weak models abstain on every pool item."
-    if n:
+    if "none_wrong" in result:
+        doubted = result["none_wrong"]
+    elif n:
         doubted = f"{_doubted(result['n_doubtful'], n)} (trust below {DOUBTFUL:g})."
     weights = {view["name"]: view["weight"] for view in result["views"]}
     if result["equal_weights"] or not any(weights.values()):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from w2s_data.regression.forecast import FEWEST_LABELLED
 from w2s_data.stages.graph import FORECAST_SUMMARY, GAIN_SUMMARY, GROUPS_SUMMARY
 from w2s_reports.artefacts import Artefacts
 from w2s_reports.formats import flatten, name_of, plain
@@ -32,7 +33,20 @@ def describe_data(artefacts: Artefacts) -> dict[str, Any]:
         "notes": [str(note) for note in (*(facts.get("notes") or ()), *embedded)],
         "created": artefacts.manifest.get("created"),
         "run": artefacts.path.resolve().name,  # not the whole path: a page may be sent on
+        **({"few_gold": True} if _few_gold(artefacts) else {}),
     }
+
+
+def _few_gold(artefacts: Artefacts) -> bool:
+    """Return whether the labelled split has too few gold labels for a forecast."""
+    scores, column = artefacts.scores, "target" if artefacts.is_regression else "label"
+    if column not in scores:
+        return False
+    gold = scores.loc[scores["split"] == "labelled", column].dropna()
+    if artefacts.is_regression:
+        return len(gold) < FEWEST_LABELLED
+    counts = gold.value_counts()  # two classes or more, with two rows or more of each
+    return len(counts) < 2 or bool(counts.min() < 2)
 
 
 def data_warnings(artefacts: Artefacts) -> list[dict[str, Any]]:

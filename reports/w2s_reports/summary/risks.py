@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from w2s_reports.formats import count, format_estimate, has_interval, percent
+from w2s_reports.summary.parts import average
 
 Row = Mapping[str, Any]
 
@@ -35,14 +36,14 @@ IN_SECTIONS = {"group_analysis": "Groups", "discrepancy": "Discrepancy"}
 
 
 def rank_risks(
-    result: Row, outdated: Sequence[str], headline: Row | None
+    result: Row, outdated: Mapping[str, str], headline: Row | None
 ) -> tuple[list[dict[str, str]], list[str]]:
     """Return the risks, the worst first, and titles of the sections that hold more warnings."""
     measured = headline is not None and headline["kind"] == "measured"
     found = [
         *_of_data(result, outdated),
         *_of_shift(result["shift"]),
-        *_of_groups(result["group_analysis"], result["gain"], measured),
+        *_of_groups(result["group_analysis"], measured),
         *_of_chance(headline),
         *_of_density(result),
         *_of_stages(result, measured),
@@ -56,10 +57,10 @@ def _risk(level: str, about: str, text: str) -> dict[str, str]:
     return {"level": level, "about": about, "text": text}
 
 
-def _of_data(result: Row, outdated: Sequence[str]) -> Iterator[dict[str, str]]:
+def _of_data(result: Row, outdated: Mapping[str, str]) -> Iterator[dict[str, str]]:
     """Yield results that are out of date, and warnings of the data."""
-    for stage in outdated:
-        text = f"the inputs have changed since; run `w2s {stage}` again"
+    for stage, command in outdated.items():
+        text = f"the inputs have changed since; run `{command}` again"
         yield _risk("overturns", stage, text)
     for warning in result["data"]["warnings"]:
         level = "overturns" if warning["withholds"] else BY_CODE.get(warning["code"], "blurs")
@@ -99,35 +100,45 @@ def _of_chance(headline: Row | None) -> Iterator[dict[str, str]]:
         )
 
 
-def _of_groups(groups: Row, gain: Row, measured: bool) -> Iterator[dict[str, str]]:
+def _of_groups(groups: Row, measured: bool) -> Iterator[dict[str, str]]:
     """Yield the group in which the student is least right, and near-duplicates across splits."""
     if groups["hint"]:
         return
-    if measured and groups.get("student") and gain["options"]:
-        yield from _weak_spot(groups, gain)
+    if measured and groups.get("student"):
+        yield from _weak_spot(groups["rows"])
     leaking = sum(row["n_leaking"] or 0 for row in groups["rows"])
-    if leaking:
-        share = leaking / max(1, sum(row["n"] or 0 for row in groups["rows"]))
-        level = "misleads" if share >= MUCH_LEAKING else "part"
+    if not leaking:
+        return
+    total = max(leaking, sum(row["n"] or 0 for row in groups["rows"]))
+    share = f"{count(leaking)} {{}} ({percent(leaking / total)})"
+    if "of_prompts" in groups:
         text = (
-            f"{count(leaking)} items ({percent(share)}) leak: each is nearly the same as an item "
-            "of another split, so that accuracies may come out too high"
+            f"{share.format('pairs')} share a prompt with a pair of another split: accuracies may "
+            "be higher than on prompts that are new"
         )
-        yield _risk(level, "leak", text)
+        yield _risk("part", "prompts", text)
+        return
+    text = (
+        f"{share.format('items')} leak: each is nearly the same as an item of another split, so "
+        "that accuracies may come out too high"
+    )
+    if leaking == total:
+        text += "; see first whether the strong features are the same for all items"
+    yield _risk("misleads" if leaking >= MUCH_LEAKING * total else "part", "leak", text)
 
 
-def _weak_spot(groups: Row, gain: Row) -> Iterator[dict[str, str]]:
-    best = next((row for row in gain["methods"] if row["name"] == groups["student"]), None)
-    whole = best["accuracy"]["value"] if best and "accuracy" in best else None
+def _weak_spot(groups: Sequence[Row]) -> Iterator[dict[str, str]]:
+    """Yield the group in which the student is clearly less right than over the same rows of all."""
+    rows = [row for row in groups if has_interval(row.get("student_accuracy"))]  # none of values
+    whole = average(rows, "student_accuracy", "n_gold")
     if whole is None:
         return
-    rows = [row for row in groups["rows"] if has_interval(row["student_accuracy"])]
     worse = [row for row in rows if row["student_accuracy"]["high"] < whole]
     if worse:
         row = min(worse, key=lambda row: row["student_accuracy"]["high"])
         text = (
             f"in {row['name']} the student is right on "
-            f"{format_estimate(row['student_accuracy'])}, on the whole on {percent(whole)}"
+            f"{format_estimate(row['student_accuracy'])}, over all groups on {percent(whole)}"
         )
         yield _risk("part", "groups", text)
 

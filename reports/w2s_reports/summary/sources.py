@@ -20,6 +20,7 @@ from w2s_reports.formats import (
     plain,
     price,
 )
+from w2s_reports.summary.groups import are_prompts
 from w2s_reports.summary.parts import estimate, from_columns, named
 
 Row = Mapping[str, Any]
@@ -64,6 +65,7 @@ def summarize_sources(artefacts: Artefacts) -> dict[str, Any]:
     groups = artefacts.later.get(GROUPS_SUMMARY) or {}
     analysed = {name_of(row["source"]): row for row in groups.get("sources") or ()}
     costs = _costs(artefacts.later.get(SELECTION))
+    of_prompts = are_prompts(groups)
     rows = [
         _row(
             row,
@@ -87,7 +89,7 @@ def summarize_sources(artefacts: Artefacts) -> dict[str, Any]:
         "rows": rows,
         "agreement": agreement,
         "reading": _reading(rows, whole, agreement, artefacts.sureness),
-        "advice": _advice(rows, whole) if len(rows) > 1 else [],
+        "advice": _advice(rows, whole, of_prompts) if len(rows) > 1 else [],
         "missing": missing if rows else [],
     }
 
@@ -226,8 +228,11 @@ def _column(name: str) -> Callable[[Row], Any]:
     return lambda row: row[name]["value"]
 
 
-def _advice(rows: Sequence[Row], whole: Row) -> list[str]:
-    """Advise on sources with wrong labels, near-duplicates, and much overlap for their cost."""
+def _advice(rows: Sequence[Row], whole: Row, of_prompts: bool) -> list[str]:
+    """Advise on sources with wrong labels, near-duplicates, and much overlap for their cost.
+
+    Pairs with like prompts are not paid for twice, as their responses differ.
+    """
     text = []
     _, wrong = apart(rows, "weak_accuracy", whole["weak_accuracy"])
     if wrong:
@@ -236,13 +241,15 @@ def _advice(rows: Sequence[Row], whole: Row) -> list[str]:
             f"Look first at where weak labels are wrong more often than on the whole "
             f"({percent(whole['weak_accuracy'])}): {named(wrong, spell)}."
         )
-    copied = [row for row in rows if _copies(row) >= MANY_COPIES]
+    copied = [row for row in rows if _copies(row) >= MANY_COPIES and not of_prompts]
     if copied:
         copied.sort(key=lambda row: -_copies(row))
         spelled = named(copied, lambda row: f"{row['name']} {percent(_copies(row))}")
         text.append(f"Remove near-duplicates, which are paid for twice: {spelled} of the items.")
     leaking = sum(row["n_leaking"] or 0 for row in rows)
-    if leaking:
+    if leaking and of_prompts:
+        text.append(f"Put the {leaking:,} pairs that share a prompt across splits into one split.")
+    elif leaking:
         text.append(f"Put the {leaking:,} leaking items into one split with their near-duplicates.")
     return text + _best_value(rows, wrong)
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from w2s_data.stages.graph import EXPORT, FORECAST, GAIN, NEXT, PLAN, stage_of
+from w2s_data.stages.graph import EXPORT, FORECAST, GAIN, NEXT, PLAN
 from w2s_reports.formats import percent
 from w2s_reports.summary.options import capitalized
 from w2s_reports.summary.parts import estimate
@@ -16,7 +16,7 @@ TO_LABEL = "100"  # rows: a round of an hour or two
 
 
 def rank_steps(
-    result: Row, headline: Row | None, outdated: Sequence[str], place: str, worth: Row
+    result: Row, headline: Row | None, outdated: Mapping[str, str], place: str, worth: Row
 ) -> list[dict[str, Any]]:
     """Return the next step and then all others, by what they are worth where that is known.
 
@@ -46,15 +46,19 @@ def _step(
 
 
 def _first(
-    result: Row, headline: Row | None, outdated: Sequence[str], place: str, worth: Row
+    result: Row, headline: Row | None, outdated: Mapping[str, str], place: str, worth: Row
 ) -> Iterator[dict[str, Any]]:
     """Yield the next step, by how much is known, and what else can be done with a measurement."""
     if outdated:
-        again = stage_of(outdated[0]).with_options(place)
-        yield _step(f"Run {outdated[0]} again, as its inputs have changed.", again)
+        name, command = next(iter(outdated.items()))
+        yield _step(f"Run {name} again, as its inputs have changed.", command)
     elif headline is None:
         if result["reading"].get("missing_features"):
             yield _step("Score the run first: the next lines have the command.")
+            return
+        if "few_gold" in result["data"]:
+            text = "Label some rows first: there are too few gold labels to go on."
+            yield _step(text, NEXT.with_options(place, budget=TO_LABEL))
             return
         text = "Find out what training is expected to gain; that needs no training."
         yield _step(text, FORECAST.with_options(place))
@@ -113,7 +117,8 @@ def _bought(result: Row, place: str) -> Iterator[dict[str, Any]]:
         return
     if _waits(result["labels"]):
         return
-    if plan["hint"] == PLAN.hint():  # labels of values have no plan
+    # Labels of values have no plan, and neither have too few of classes.
+    if plan["hint"] == PLAN.hint() and "few_gold" not in result["data"]:
         text = "Before you buy labels, ask what they are worth, at your prices."
         yield _step(text, PLAN.with_options(place), "plan")
     text = "Choose the rows whose labels would help a student most."

@@ -8,7 +8,7 @@ from typing import Any
 
 from w2s_data.forecast.options import ADVICE, TOLERANCES, WITH
 from w2s_data.forecast.result import WITHHELD
-from w2s_data.stages.graph import FORECAST, GAIN
+from w2s_data.stages.graph import FORECAST, GAIN, NEXT
 from w2s_reports.formats import count, format_interval, format_value, percent, signed
 from w2s_reports.summary.brief import brief
 from w2s_reports.summary.options import capitalized, difference, differs, evidence, option, rival
@@ -19,10 +19,14 @@ HINT = (
     f"Not known yet: `{FORECAST.command}` says what training is expected to gain, "
     f"`{GAIN.command}` trains and measures it."
 )
+LABEL_FIRST = (
+    "Not known yet: the labelled split has too few gold labels for a forecast or a training. "
+    f"`{NEXT.command}` chooses rows to label."
+)
 
 
 def give_verdict(
-    result: Mapping[str, Any], outdated: Sequence[str] = (), path: Path = Path("RUN")
+    result: Mapping[str, Any], outdated: Mapping[str, str] | None = None, path: Path = Path("RUN")
 ) -> dict[str, Any]:
     """Derive headline, options, sentences, risks and steps from the other sections."""
     gain, forecast = result["gain"], result["forecast"]
@@ -41,7 +45,7 @@ def give_verdict(
             *_forecast_sentences(forecast, gain if measured else None),
         ],
         "add": missing_stages(gain, forecast),
-        **brief(result, headline, worth, outdated=outdated, path=path),
+        **brief(result, headline, worth, outdated=outdated or {}, path=path),
     }
 
 
@@ -58,12 +62,10 @@ def hint_of(result: Mapping[str, Any]) -> str | None:
     """Return the commands to run first where there is neither a forecast nor a gain."""
     if not (result["gain"]["hint"] and result["forecast"]["hint"]):
         return None
-    return _hint(result["reading"])
-
-
-def _hint(reading: Mapping[str, Any]) -> str:
-    """Return the first commands to run; a forecast needs the features of both models."""
-    return f"Not known yet: {reading['hint']}" if reading.get("missing_features") else HINT
+    # A forecast needs the features of both models, and gold labels.
+    if result["reading"].get("missing_features"):
+        return f"Not known yet: {result['reading']['hint']}"
+    return LABEL_FIRST if "few_gold" in result["data"] else HINT
 
 
 def _measured(

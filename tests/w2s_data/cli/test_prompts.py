@@ -87,6 +87,8 @@ def test_pairs_are_grouped_by_their_prompts(w2s, run, table):
     assert len(telling) >= 4
     assert "pairs are grouped by their prompts" in summary["notes"][0]
     assert not pd.read_parquet(run / "duplicates.parquet")["labels_differ"].any()
+    assert summary["duplicates"]["of"] == "prompts"
+    assert all("leak" not in text for text in (summary["reading"], *summary["warnings"]))
     assert points["agreement"].isna().all()
     for group in summary["groups"]:
         assert group["purity"]["value"] is None
@@ -107,6 +109,7 @@ def test_without_prompts_the_mean_of_both_items_counts(w2s, table, tmp_path):
     points = pd.read_parquet(tmp_path / "run/groups.parquet")
     shares = pd.crosstab(points["group"], table["topic"].to_numpy())
     assert shares.max(axis=1).sum() > 0.95 * N
+    assert "of" not in Run.open(tmp_path / "run").read_summary("groups.json")["duplicates"]
 
 
 def test_pairs_are_exported_as_trl_reads_them(w2s, run, table, tmp_path):

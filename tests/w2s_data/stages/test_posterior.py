@@ -204,6 +204,7 @@ def test_extreme_weak_labels_have_a_posterior(tmp_path, kind):
     trust = run.read_table("scores.parquet")["trust"]
     assert trust.isna().all() == (kind == "abstaining")
     assert summary["n_abstained"] == (600 if kind == "abstaining" else 0)
+    assert ("voted_accuracy" in summary) == (kind == "abstaining")
 
 
 def test_views_that_agree_everywhere_share_the_weight(tmp_path):

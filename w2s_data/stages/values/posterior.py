@@ -22,7 +22,7 @@ from w2s_data.stages.graph import POSTERIOR
 from w2s_data.stages.posterior import unknown_posterior
 from w2s_data.stages.values.weak import ValueLabels
 from w2s_data.utils.constants import LEVEL
-from w2s_data.utils.intervals import mean_estimate
+from w2s_data.utils.intervals import mean_estimate, positive_mean_estimate
 from w2s_data.utils.manifest import owner
 from w2s_data.utils.typing import FloatArray, IntArray
 
@@ -125,8 +125,8 @@ def _summary(
     weak_off = (weak.mean - dataset.targets)[pool] ** 2
     known, both = np.isfinite(off), np.isfinite(off + weak_off)
     measured = {
-        "mse": mean_estimate(off[known]).to_dict() if known.any() else None,
-        "weak_mse": mean_estimate(weak_off[both]).to_dict() if both.any() else None,
+        "mse": positive_mean_estimate(off[known]).to_dict() if known.any() else None,
+        "weak_mse": positive_mean_estimate(weak_off[both]).to_dict() if both.any() else None,
         # Paired: most of each error is that of the item itself.
         "lead": mean_estimate((weak_off - off)[both]).to_dict() if both.any() else None,
     }

@@ -13,7 +13,7 @@ from w2s_data.data.splits import SPLITS
 from w2s_data.overlap.detector import OverlapDetector
 from w2s_data.overlap.summary import summarize_overlap
 from w2s_data.stages.gold import gold_rows
-from w2s_data.utils.intervals import mean_estimate
+from w2s_data.utils.intervals import positive_mean_estimate
 from w2s_data.utils.typing import FloatArray, IntArray
 
 OURS = (
@@ -66,4 +66,4 @@ def mean_square(wrong: FloatArray, targets: FloatArray, level: float) -> dict[st
         return None
     squares, variance = wrong[known] ** 2, float(targets[known].var())
     r2 = 1 - float(squares.mean()) / variance if variance > 0 else None
-    return mean_estimate(squares, level).to_dict() | {"n": int(known.sum()), "r2": r2}
+    return positive_mean_estimate(squares, level).to_dict() | {"n": int(known.sum()), "r2": r2}

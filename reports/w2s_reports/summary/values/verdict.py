@@ -29,7 +29,7 @@ Row = Mapping[str, Any]
 
 
 def give_verdict(
-    result: Row, outdated: Sequence[str] = (), path: Path = Path("RUN")
+    result: Row, outdated: Mapping[str, str] | None = None, path: Path = Path("RUN")
 ) -> dict[str, Any]:
     """Derive headline, options, sentences, risks and steps from the other sections."""
     gain, forecast = result["gain"], result["forecast"]
@@ -49,7 +49,7 @@ def give_verdict(
             *_forecast_sentences(forecast, gain if measured else None),
         ],
         "add": missing_stages(gain, forecast),
-        **brief(result, headline, worth, outdated=outdated, path=path, noun="values"),
+        **brief(result, headline, worth, outdated=outdated or {}, path=path, noun="values"),
     }
 
 
