@@ -72,6 +72,9 @@ class Observer:
         """Surround a stage while it runs."""
         return nullcontext()
 
+    def opened(self, run: Run) -> None:
+        """Receive the run once its data are read, before any stage."""
+
     def end(self, name: str, state: State, summary: Mapping[str, Any] | str) -> None:
         """Receive the state of a stage and its summary, or the reason why it was skipped."""
 
@@ -283,6 +286,7 @@ def run_pipeline(config: Config, observer: Observer) -> Pipeline:
         with observer.stage(EMBED.name):
             keep = columns_read(config.teach)
             run = open_run(config.data, config.run, config.embed.strong, keep)
+            observer.opened(run)
             known = Known(
                 run.dataset(), planned_roles(run, config.embed), TEACH in stages or is_taught(run)
             )

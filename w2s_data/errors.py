@@ -118,6 +118,15 @@ def rows(indices: Iterable[int], limit: int = 8) -> str:
     return f"{'row' if len(found) == 1 else 'rows'} {listing(found, limit)}"
 
 
+def counted(n: int, one: str, many: str = "") -> str:
+    """Say how many there are of something, in the plural unless it is one.
+
+    >>> counted(1, "image"), counted(2000, "image"), counted(2, "class", "classes")
+    ('1 image', '2,000 images', '2 classes')
+    """
+    return f"{n:,} {one if n == 1 else many or f'{one}s'}"
+
+
 def first_line(message: object, limit: int = 200) -> str:
     """Return the first line of a message, cut to a length that fits a terminal.
 
@@ -138,6 +147,8 @@ def unknown(what: str, name: str, valid: Sequence[str]) -> str:
     """
     # A lower cutoff than the default .6: "conf" should find "confidence".
     close = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
+    if not valid:
+        return f"there is no {what} {name!r}"
     hint = f"; did you mean {close[0]!r}? Valid: " if close else "; valid: "
     return f"there is no {what} {name!r}{hint}{listing(valid)}"
 

@@ -77,6 +77,7 @@ def select_stage(
     settings, compute = settings or SelectSettings(), compute or Compute(seed=run.seed)
     check_scored(run)
     dataset = run.dataset()
+    _sources(dataset, settings)  # raises where there is no choice, whatever the budget
     chosen = _selection(settings, _budget(dataset, settings))
     recorded = {
         **asdict(chosen),

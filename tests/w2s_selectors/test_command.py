@@ -9,8 +9,10 @@ import pandas as pd
 import pytest
 
 from w2s_data.cli import main
+from w2s_data.errors import NotApplicableError
 from w2s_data.run import Run
 from w2s_data.stages.graph import SCORE, SELECT
+from w2s_selectors.stage import select_stage
 
 N = 900
 
@@ -236,6 +238,20 @@ def test_bad_input(w2s, run, arguments, word):
     assert code == 2
     assert word in err.splitlines()[-1]
     assert (run / "manifest.json").read_bytes() == before
+
+
+def test_no_sources_in_a_pool_of_a_few_rows(w2s, tmp_path):
+    rng = np.random.default_rng(0)
+    label = np.arange(60) % 2
+    split = ["pool"] * 3 + ["labelled"] * 37 + ["test"] * 20
+    table = pd.DataFrame({"x": list(rng.normal(size=(60, 3)) + 2 * label[:, None])})
+    table.assign(label=label, split=split).to_parquet(tmp_path / "few.parquet")
+    np.save(tmp_path / "weak.npy", np.stack(table["x"])[:, :2])
+    roles = ("--item", "x", "--label", "label", "--split", "split")
+    weak = ("--weak-features", tmp_path / "weak.npy")
+    assert w2s("score", tmp_path / "few.parquet", *roles, *weak, "-o", tmp_path / "run")[0] == 0
+    with pytest.raises(NotApplicableError, match="the data set has no sources"):
+        select_stage(Run.open(tmp_path / "run"))
 
 
 def test_no_sources(w2s, tmp_path):

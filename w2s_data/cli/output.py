@@ -6,11 +6,15 @@ import json
 import logging
 import sys
 from contextvars import ContextVar
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
+from w2s_data.stages.graph import EMBED
 from w2s_data.utils.text import printable, printable_json
+
+if TYPE_CHECKING:
+    from w2s_data.run import Run
 
 LONGEST = 2000  # characters of a message
 PACKAGES = ("w2s_data", "w2s_selectors", "w2s_reports")
@@ -24,6 +28,16 @@ def say(text: str, *, err: bool = False, nl: bool = True) -> None:
     Where standard output is for JSON it goes to standard error.
     """
     typer.echo(printable(text, lines=True), err=err or _json_alone.get(), nl=nl)
+
+
+def say_notes(run: Run) -> None:
+    """Print what was decided when the data of a new run were read.
+
+    A run that exists has said it, and warnings are logged at once.
+    """
+    for note in run.dataset().notes if EMBED.name not in run.manifest["stages"] else ():
+        if not note.startswith("warning: "):
+            say(f"note: {note}", err=True)
 
 
 def tell(command: str, **record: Any) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from w2s_data.cli.options import with_options
-from w2s_data.cli.output import say, tell
+from w2s_data.cli.output import say, say_notes, tell
 from w2s_data.errors import InputError, RunError
 from w2s_data.stages.gain_settings import GainSettings
 from w2s_data.stages.graph import (
@@ -168,10 +168,7 @@ def _make(
     check_stages(planned)
     keep = columns_read(teaching)
     run = open_run(columns.model_copy(update={"path": data}), running, models.strong, keep)
-    # Said when the data are read; a run that exists has said it, and warnings are logged at once.
-    for note in run.dataset().notes if EMBED.name not in run.manifest["stages"] else ():
-        if not note.startswith("warning: "):
-            say(f"note: {note}", err=True)
+    say_notes(run)
     task = run.dataset().task
     taught = bool(planned_teachers(run, teaching))
     if stage is TEACH and not (taught or is_taught(run)):

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from w2s_data.audit import Observer
 from w2s_data.audit import State as EndState
-from w2s_data.cli.output import say
+from w2s_data.cli.output import say, say_notes
 from w2s_data.utils.progress import shared_bars
 
 if TYPE_CHECKING:
     from rich.live import Live
     from rich.table import Table
+
+    from w2s_data.run import Run
 
 State = Literal["waiting", "running", "done", "fresh", "skipped", "failed", "interrupted"]
 LOOKS: dict[State, tuple[str, str]] = {  # mark and style
@@ -115,6 +117,10 @@ class View(Observer, AbstractContextManager["View"]):
             raise
         finally:
             self._show(line)
+
+    def opened(self, run: Run) -> None:
+        """Print the notes on the data of a new run."""
+        say_notes(run)
 
     def end(self, name: str, state: EndState, summary: Mapping[str, Any] | str) -> None:
         """Show the result of a stage, or the reason why it was skipped."""

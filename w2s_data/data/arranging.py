@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,14 @@ import pandas as pd
 from w2s_data.data.columns import MISSING, Roles, as_names, distinct_names
 from w2s_data.data.readers import RawTable
 from w2s_data.errors import ColumnError, DuplicateIdError, listing, rows
+
+WEAK_ROLES = {  # in the words of a note
+    "weak_columns": "weak labels",
+    "weak_label": "weak labels",
+    "weak_confidence": "confidence of the weak labels",
+    "weak_values": "weak values",
+    "weak_errors": "errors of the weak values",
+}
 
 
 def arrange_table(
@@ -29,6 +38,35 @@ def arrange_table(
             table[role] = values.fillna(MISSING)
             notes += merged
     return pd.DataFrame(table, index=raw.frame.index), notes
+
+
+def present_roles(roles: Roles, columns: Collection[str]) -> tuple[Roles, list[str]]:
+    """Return the roles whose columns a table has, and notes on weak ones whose columns it lacks.
+
+    Raise ColumnError if it lacks one of the items.
+    """
+    lacking = {role: [n for n in own if n not in columns] for role, own in roles.columns().items()}
+    absent = {role: names for role, names in lacking.items() if names}
+    for role in ("item", "chosen", "rejected"):
+        if role in absent:
+            raise ColumnError(
+                f"the new rows lack {listing(absent[role], 4)}, in which the items were; they "
+                f"have {listing(columns)}: rename it{', or pass item' if role == 'item' else ''}"
+            )
+    for role, other in (("weak_label", "weak_confidence"), ("weak_values", "weak_errors")):
+        if role in absent:
+            absent[other] = []  # means nothing alone
+    notes = [
+        f"no {WEAK_ROLES[role]}: "
+        + (
+            f"column {names[0]!r} is missing"
+            if len(names) == 1
+            else f"columns {listing(names, 4)} are missing"
+        )
+        for role, names in absent.items()
+        if names and role in WEAK_ROLES
+    ]
+    return replace(roles, **dict.fromkeys(absent)), notes
 
 
 def _stripped(values: pd.Series, name: str) -> tuple[pd.Series, list[str]]:

@@ -19,6 +19,7 @@ from w2s_data.data.meaning.classes import class_codes
 from w2s_data.data.pairs import PAIR_CLASSES, mirrored, starts_negative
 from w2s_data.data.prompts import pair_items
 from w2s_data.data.splits import (
+    DUPLICATES,
     SPLITS,
     assign_splits,
     base_splits,
@@ -26,6 +27,7 @@ from w2s_data.data.splits import (
     count_duplicates,
     count_straddling,
     feature_units,
+    held_note,
     quantile_codes,
     test_names,
     text_units,
@@ -48,7 +50,6 @@ logger = logging.getLogger("w2s_data")
 _VALUES = ("weak_values", "weak_errors")
 _ARRAYS = ("weak_proba", "features", *_VALUES)
 _FRAMES = ("truth", "extra")
-_DUPLICATES = "exact duplicates"  # marks the notes that a new split makes obsolete
 
 
 @dataclass(frozen=True, eq=False, repr=False)  # tables have no single truth value to compare
@@ -290,27 +291,29 @@ class W2SDataset:
             fixed=fixed,
             random_state=random_state,
         )
-        return self.with_given_splits(splits)
+        split = self.with_given_splits(splits)
+        held = held_note(known, self.units, splits, fixed)
+        return replace(split, notes=(*split.notes, *held))
 
     def with_given_splits(self, splits: AnyArray) -> W2SDataset:
         """Return the data set with these splits, and a note on duplicates across them.
 
         Test rows may be in "test" or in splits of other names; see `splits.read_split`.
         """
-        notes = [note for note in self.notes if _DUPLICATES not in note]
+        notes = [note for note in self.notes if DUPLICATES not in note]
         named, splits = splits, base_splits(splits)
         tests = test_names(named)
         straddling, straddling_groups = count_straddling(self.units, splits)
         recurring, groups = count_duplicates(self.units)
         if straddling:
             notes.append(
-                f"warning: {straddling} items in {straddling_groups} groups of {_DUPLICATES} lie "
+                f"warning: {straddling} items in {straddling_groups} groups of {DUPLICATES} lie "
                 "in more than one split (they leak); the splits were kept as given"
             )
             logger.warning("%s: %s", self.name, notes[-1])
         elif groups:
             notes.append(
-                f"{recurring} items recur in {groups} groups of {_DUPLICATES}; "
+                f"{recurring} items recur in {groups} groups of {DUPLICATES}; "
                 "each group stays in one split (items that are nearly the same may not)"
             )
         table = self.table.assign(split=splits).drop(columns="test_split", errors="ignore")
@@ -327,12 +330,12 @@ class W2SDataset:
         if len(labelled) == 0:
             counts = ", ".join(f"{s} {len(self.rows(s))}" for s in SPLITS)
             weak = "weak_values" if self.is_regression else "weak_columns"
+            ready = "" if self.has_weak_labels else f", or ready-made weak labels with {weak}="
             missing = (
                 "put rows with a label into it (equal items stay in one split, and split_sizes "
                 "says how many are assigned to it)"
                 if known.any()
-                else "name a column of gold labels with label=, or ready-made weak labels with "
-                f"{weak}="
+                else f"label some rows, or name a column of gold labels with label={ready}"
             )
             raise SplitError(
                 f"no row is in the labelled split ({counts}), and the teacher needs some: {missing}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any, Literal
 
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from w2s_data.compute.memory import MemoryLimit
-from w2s_data.data.arranging import arrange_table
+from w2s_data.data.arranging import arrange_table, present_roles
 from w2s_data.data.columns import (
     ItemKind,
     Roles,
@@ -45,8 +45,8 @@ from w2s_data.data.splits import (
     parse_splits,
 )
 from w2s_data.data.usable import decodable_rows, only_rows, ordered_rows
-from w2s_data.errors import ColumnError, EmptyDataError, InputError, listing
-from w2s_data.utils.typing import AnyArray, RandomState
+from w2s_data.errors import EmptyDataError, InputError, listing
+from w2s_data.utils.typing import AnyArray, IntArray, RandomState
 from w2s_data.utils.validation import check_generator, check_parameters, one_of
 
 __all__ = ["SPLITS", "ItemKind", "W2SDataset", "load_dataset"]
@@ -203,10 +203,8 @@ def load_dataset(
                 f"{moved.sum()} rows without a label, of split 'train' or of none, are in the pool"
             )
             dataset = replace(dataset, notes=(*dataset.notes, note))
-    # Decoded once here, since a bad image would later end the embedding half-way.
-    kept = decodable_rows(dataset, unreadable) if dataset.kind == "image" else ordered_rows(dataset)
+    dataset, kept = _usable(dataset, unreadable)
     given = None if given is None else given[kept]
-    dataset = only_rows(dataset, kept)
     if roles.split is None or given is None:
         dataset = _assign_splits(dataset, split_sizes, given, rng)
     else:
@@ -225,6 +223,7 @@ def load_new(
     memory: MemoryLimit,
     renamed: Mapping[str, str] | None = None,
     keep: Sequence[str] = (),
+    unreadable: Literal["error", "skip"] = "error",
 ) -> W2SDataset:
     """Load new rows as earlier ones were read: all in the pool, and without need of labels.
 
@@ -234,11 +233,13 @@ def load_new(
     ----------
     columns : mapping
         `W2SDataset.columns` of the earlier rows. Columns other than those of the items may be
-        missing.
+        missing; a note says which weak ones are.
     renamed : mapping from role to column, optional
         Other names of columns, which must exist.
     keep : sequence of str
         Columns that teachers read; those that are missing are left out.
+    unreadable : "error" or "skip"
+        As `load_dataset` takes it.
 
     Raises
     ------
@@ -253,7 +254,8 @@ def load_new(
     names = {f.name for f in fields(Roles)} - {"split", "source", "group"}
     known: dict[str, Any] = {role: value for role, value in columns.items() if role in names}
     roles = Roles(**{**known, **renamed})
-    roles = _present(roles, raw.frame.columns).checked(raw)
+    roles, absent = present_roles(roles, raw.frame.columns)
+    roles = roles.checked(raw)
     prompt = columns.get("prompt")
     items = item_columns(raw, roles, None, prompt)
     raw, prompts = render_messages(raw, items, prompt, columns.get("chat_template"))
@@ -263,10 +265,20 @@ def load_new(
     rules.used.update(rules.map)  # new rows need not hold every spelling
     dataset = _assemble(raw, roles, kind, None, rules, None, prompts)
     present = [name for name in keep if name in raw.frame.columns]
-    dataset = replace(dataset, extra=_extra(raw, present))
-    if dataset.kind == "image":
-        decodable_rows(dataset, "error")
-    return only_rows(dataset, ordered_rows(dataset))
+    notes = (*dataset.notes, *absent)
+    return _usable(replace(dataset, extra=_extra(raw, present), notes=notes), unreadable)[0]
+
+
+def _usable(
+    dataset: W2SDataset, unreadable: Literal["error", "skip"]
+) -> tuple[W2SDataset, IntArray]:
+    """Return the data set of the rows that can be used, and these rows.
+
+    Images are decoded once here, since a bad one would later end the embedding half-way.
+    """
+    is_image = dataset.kind == "image"
+    kept = decodable_rows(dataset, unreadable) if is_image else ordered_rows(dataset)
+    return only_rows(dataset, kept), kept
 
 
 def _extra(raw: RawTable, keep: Sequence[str]) -> pd.DataFrame | None:
@@ -274,21 +286,6 @@ def _extra(raw: RawTable, keep: Sequence[str]) -> pd.DataFrame | None:
     if not keep:
         return None
     return pd.DataFrame({name: column(raw.frame, name) for name in keep}).reset_index(drop=True)
-
-
-def _present(roles: Roles, columns: Collection[str]) -> Roles:
-    """Return the roles whose columns a table has; raise if it lacks one of the items."""
-    missing = {role: [n for n in own if n not in columns] for role, own in roles.columns().items()}
-    absent = [role for role, names in missing.items() if names]
-    for role in ("item", "chosen", "rejected"):
-        if role in absent:
-            raise ColumnError(
-                f"the new rows lack {listing(missing[role], 4)}, in which the items were; they "
-                f"have {listing(columns)}: rename it{', or pass item' if role == 'item' else ''}"
-            )
-    if "weak_label" in absent:
-        absent.append("weak_confidence")
-    return replace(roles, **dict.fromkeys(absent))
 
 
 def _described(

@@ -40,6 +40,7 @@ LEAST_POOL_SHARE = 0.2
 # it out, would find less than these teach (17 points less at 1.25 of a kind, 2 at 10).
 LEAST_OF_A_KIND = 10
 _SIZED = ("labelled", "validation", "test")  # the pool takes the rest
+DUPLICATES = "exact duplicates"  # marks the notes that a new split makes obsolete
 
 
 def text_units(texts: Iterable[str | bytes]) -> IntArray:
@@ -209,8 +210,11 @@ def default_split_sizes(
     return sizes
 
 
-def split_counts(sizes: Mapping[str, float] | None, available: int) -> IntArray:
-    """Turn shares or counts into numbers of labelled, validation, test and pool rows."""
+def split_counts(sizes: Mapping[str, float] | None, available: int, held: int = 0) -> IntArray:
+    """Turn shares or counts into numbers of labelled, validation, test and pool rows.
+
+    `held` more rows have a label, but stay in the pool with their duplicates.
+    """
     wanted = np.zeros(len(_SIZED))
     for name, size in (DEFAULT_SPLIT_SIZES if sizes is None else sizes).items():
         if name not in SPLITS:
@@ -230,7 +234,7 @@ def split_counts(sizes: Mapping[str, float] | None, available: int) -> IntArray:
         asked = ", ".join(f"{n} {w:g}" for n, w in zip(_SIZED, wanted, strict=True) if w)
         raise SplitError(
             f"split sizes ask for {wanted.sum():g} rows ({asked}), "
-            f"but only {available} rows have a label to split by"
+            f"but only {available} rows have a label to split by" + _held_back(held)
         )
     if available == 0:
         return np.zeros(len(_SIZED) + 1, dtype=np.int64)
@@ -261,7 +265,8 @@ def assign_splits(
     units : int array (N,)
         Codes 0..U-1; rows of one unit get one split.
     sizes : mapping from split to share of the labelled rows (float) or number of rows (int)
-        The pool takes the rest. None is `DEFAULT_SPLIT_SIZES`.
+        Shares are of the rows that may leave the pool, which takes the rest. None is
+        `DEFAULT_SPLIT_SIZES`.
     fixed : object array (N,) or None
         Given split of a row and its duplicates; None where it is to be assigned.
     """
@@ -272,10 +277,12 @@ def assign_splits(
         given = _with_duplicates(fixed, units)
         splits[given != None] = given[given != None]  # noqa: E711 (elementwise)
         free &= given == None  # noqa: E711
-    wanted = split_counts(sizes, int(free.sum()))
-
     first, unit_size = np.unique(units, return_index=True, return_counts=True)[1:]
     eligible = np.bincount(units, weights=~free) == 0  # may leave the pool
+    held = free & ~eligible[units]
+    free &= eligible[units]
+    wanted = split_counts(sizes, int(free.sum()), int(held.sum()))
+
     strata = [labels[first]]
     if sources is not None:
         kinds = np.unique((sources * (labels.max(initial=0) + 1) + labels)[free])
@@ -300,6 +307,31 @@ def assign_splits(
     names = np.array([*_SIZED, "pool"], dtype=object)
     splits[free] = names[assigned[units[free]]]
     return splits
+
+
+def held_note(
+    known: BoolArray, units: IntArray, splits: AnyArray, fixed: AnyArray | None
+) -> list[str]:
+    """Return a note on rows (N,) with a label that are in the pool since a duplicate has none.
+
+    >>> held_note(np.arange(3) > 0, np.array([0, 0, 1]), np.array(["pool"] * 3), None)
+    ['rows with a label that stay in the pool, since exact duplicates of them have none: 1']
+    """
+    assigned = known if fixed is None else known & (fixed == None)  # noqa: E711 (elementwise)
+    bare = np.bincount(units, weights=~known) > 0
+    held = int((assigned & bare[units] & (splits == "pool")).sum())
+    about = f"rows with a label that stay in the pool, since {DUPLICATES} of them have none"
+    return [f"{about}: {held:,}"] if held else []
+
+
+def _held_back(held: int) -> str:
+    """Say how many more rows with a label cannot leave the pool, and what to do; "" for none."""
+    if not held:
+        return ""
+    return (
+        f"; {held:,} more must stay in the pool, since {DUPLICATES} of them have no label: ask "
+        "for fewer rows, or label the duplicates"
+    )
 
 
 def _with_duplicates(fixed: AnyArray, units: IntArray) -> AnyArray:

@@ -10,7 +10,7 @@ import numpy as np
 from w2s_data.data.dataset import W2SDataset
 from w2s_data.data.images import unreadable_images
 from w2s_data.data.prompts import equal_sides
-from w2s_data.errors import EmptyDataError, FileFormatError, listing, rows
+from w2s_data.errors import EmptyDataError, FileFormatError, counted, listing, rows
 from w2s_data.utils.typing import IntArray
 
 logger = logging.getLogger("w2s_data")
@@ -22,11 +22,18 @@ def decodable_rows(dataset: W2SDataset, unreadable: str) -> IntArray:
     if reasons and unreadable == "error":
         first = next(iter(reasons))
         raise FileFormatError(
-            f"{len(reasons)} images cannot be decoded: "
-            f"{listing((dataset.ids[row] for row in reasons), 5)} "
-            f"({reasons[first]}); repair them, or skip them with unreadable='skip'"
+            f"{counted(len(reasons), 'image')} cannot be decoded: "
+            f"{listing((_name_of(dataset, row) for row in reasons), 5)} "
+            f"({reasons[first]}); repair what cannot be read, or leave it out by "
+            "skip_unreadable (load_dataset: unreadable='skip')"
         )
     return np.setdiff1d(np.arange(len(dataset)), np.fromiter(reasons, dtype=np.int64))
+
+
+def _name_of(dataset: W2SDataset, row: int) -> str:
+    """Return the path of an image, its id where it came as bytes."""
+    item = dataset.items[row]
+    return item if isinstance(item, str) else str(dataset.ids[row])
 
 
 def ordered_rows(dataset: W2SDataset) -> IntArray:
@@ -41,13 +48,16 @@ def only_rows(dataset: W2SDataset, kept: IntArray) -> W2SDataset:
     if len(kept) == len(dataset):
         return dataset
     paired = dataset.is_paired
-    kind, fault = (
-        ("pairs", "hold the same item twice") if paired else ("images", "cannot be decoded")
-    )
     if len(kept) == 0:
-        raise EmptyDataError(f"all {len(dataset)} {kind} of {dataset.name!r} {fault}")
+        about = (
+            "pairs of {} hold the same item twice" if paired else "images of {} cannot be decoded"
+        )
+        raise EmptyDataError(f"all {len(dataset)} {about.format(repr(dataset.name))}")
     skipped = np.setdiff1d(np.arange(len(dataset)), kept)
     named = rows(skipped) if paired else listing(dataset.ids[skipped], 5)
-    note = f"warning: {len(skipped)} {kind} that {fault} were skipped: {named}"
+    kind, fault = (
+        ("pair", "of the same item twice") if paired else ("image", "that cannot be decoded")
+    )
+    note = f"warning: skipped {counted(len(skipped), kind)} {fault}: {named}"
     logger.warning("%s: %s", dataset.name, note)
     return replace(dataset.subset(kept), notes=(*dataset.notes, note))

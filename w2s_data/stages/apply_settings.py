@@ -30,6 +30,7 @@ class ApplySettings(Settings):
         description="Add weak label, the chance that it is right, and region, where rows have weak "
         "labels or the run's teacher gives them.",
     )
+    skip_unreadable: Flag = Field(False, description="Leave out images that cannot be decoded.")
     strong: Place = Field(
         None, description="Where the run's strong encoder is now, if it was moved."
     )

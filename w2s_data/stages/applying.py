@@ -97,7 +97,7 @@ def apply_student(
         Which student, and where the table of labels goes.
     compute : Compute, optional
     **changes
-        Single settings: student, to, item, id, scores, strong, base.
+        Single settings: student, to, item, id, scores, skip_unreadable, strong, base.
 
     Returns
     -------

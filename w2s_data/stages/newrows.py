@@ -172,6 +172,7 @@ def _loaded(run: Run, data: Any, settings: ApplySettings, compute: Compute) -> W
         *(known.columns, known.class_names, known.kind, compute.memory),
         renamed=own,
         keep=list(stored_columns(run).columns),
+        unreadable="skip" if settings.skip_unreadable else "error",
     )
     if not sides:
         return dataset

@@ -10,9 +10,11 @@ from typing import Any
 from w2s_data.compute.memory import MemoryLimit
 from w2s_data.data.dataset import W2SDataset
 from w2s_data.data.filled import Filled, Label, Labelling, add_labels, read_filled
+from w2s_data.errors import InputError, listing
 from w2s_data.run import Run
 from w2s_data.stages.graph import GAIN, GAIN_SUMMARY, POSTERIOR_SUMMARY, SCORE
 
+LEAST_POOL = 2  # rows that scoring needs, since a label posterior of one is not defined
 CHOSEN = "were chosen because the models doubt them"
 logger = logging.getLogger("w2s_data")
 
@@ -45,11 +47,13 @@ def labelled_by(
     Raises
     ------
     InputError
-        If a table does not fit the data set, or contradicts an earlier label.
+        If a table does not fit the data set, contradicts an earlier label, or leaves too few rows
+        in the pool.
     """
     rounds = [] if run is None else list(run.labelling().rounds)
     for known in rounds[1:]:
         dataset, _ = add_labels(dataset, Filled(known["table"], known["labels"]))
+    n_earlier, n_pool = len(rounds), len(dataset.rows("pool"))
     for table in tables:
         filled = read_filled(table, labels_of(dataset), MemoryLimit.parse(memory))
         before = len(dataset.rows("labelled"))
@@ -62,6 +66,13 @@ def labelled_by(
         if run is not None and rounds[-1]["results"] is None:
             rounds[-1] = rounds[-1] | {"results": measured(run)}
         rounds.append(_entry(filled, new, before + len(new)))
+    # A run that took them in could not be scored again, and has no way back.
+    if len(rounds) > n_earlier and (left := len(dataset.rows("pool"))) < LEAST_POOL:
+        names = listing(known["table"] for known in rounds[n_earlier:] if known["labels"])
+        raise InputError(
+            f"{names} would leave {left} of the {n_pool:,} rows of the pool without a label, and "
+            f"scoring needs {LEAST_POOL} or more: leave the label of {LEAST_POOL} rows empty"
+        )
     return _with_note(dataset, rounds), Labelling(base, tuple(rounds))
 
 
@@ -87,10 +98,11 @@ def _with_note(dataset: W2SDataset, rounds: Sequence[Mapping[str, Any]]) -> W2SD
     notes = tuple(note for note in dataset.notes if CHOSEN not in note)
     if not n_chosen:
         return dataset  # itself, since its fingerprint is known and long to compute
+    numbers, off = ("errors", "high") if dataset.is_regression else ("accuracies", "low")
     note = (
         f"warning: {n_chosen:,} of the {rounds[-1]['n_labelled']:,} labelled rows {CHOSEN}: a "
-        "forecast, whose accuracies are those of the labelled rows, is too low for the pool; test "
-        "rows are not concerned"
+        f"forecast, whose {numbers} are those of the labelled rows, is too {off} for the pool; "
+        "test rows are not concerned"
     )
     return replace(dataset, notes=(*notes, note))
 

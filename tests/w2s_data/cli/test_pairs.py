@@ -318,7 +318,7 @@ class TestBadInput:
         models = ("--weak-columns", "p", "--strong", "tfidf:4", "-o", tmp_path / "run")
         code, _, err = w2s("-q", "score", tmp_path / "equal.csv", *PAIRS, *models)
         assert code == 0
-        assert "1 pairs that hold the same item twice were skipped: row 4" in err
+        assert "skipped 1 pair of the same item twice: row 4" in err
         assert len(Run.open(tmp_path / "run").dataset()) == N - 1
 
     def test_missing_texts(self, refused, table, tmp_path):

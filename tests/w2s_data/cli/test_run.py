@@ -180,6 +180,23 @@ def test_stages_that_do_not_apply_are_skipped_with_the_reason(w2s, tmp_path):
 
 
 @pytest.mark.slow
+def test_notes_on_the_data_are_printed_once(w2s, tmp_path):
+    write_data(tmp_path)
+    table = pd.read_parquet(tmp_path / "data.parquet")
+    spelled = table["label"].astype(str)
+    spelled[:20] = "N/A"
+    table.assign(label=spelled).to_parquet(tmp_path / "data.parquet")
+    stages = ("forecast", "select", "gain", "groups")
+    off = [part for stage in stages for part in ("--set", f"{stage}.enabled=false")]
+    told = "note: column 'label': 20 rows have no label ('N/A' 20)"
+    for n in (1, 0):
+        code, out, err = w2s("-q", "run", tmp_path / "w2s.toml", *off)
+        assert code == 0
+        assert err.count(told) == n
+        assert "note: column" not in out
+
+
+@pytest.mark.slow
 def test_one_source_and_a_test_split_without_labels_are_skipped_too(w2s, tmp_path):
     write_data(tmp_path)
     table = pd.read_parquet(tmp_path / "data.parquet")

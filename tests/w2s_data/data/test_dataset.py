@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from w2s_data import W2SDataset, load_dataset
-from w2s_data.data.load import SPLITS
+from w2s_data.compute.memory import MemoryLimit
+from w2s_data.data.load import SPLITS, load_new
 from w2s_data.errors import (
     ColumnError,
     DuplicateIdError,
@@ -390,13 +391,13 @@ def test_bytes_and_paths_of_the_same_images_have_the_same_fingerprint(tmp_path):
 def test_undecodable_image(damaged, caplog):
     images = [png(i) for i in range(10)] + [noisy("JPEG", i) for i in range(9)] + [damaged]
     table = pd.DataFrame({"image": images, "y": [0, 1] * 10})
-    with pytest.raises(FileFormatError, match=r"1 images cannot be decoded: '19' .*'skip'"):
+    with pytest.raises(FileFormatError, match=r"1 image cannot be decoded: '19' .*'skip'"):
         load_dataset(table, label="y")
     with caplog.at_level(logging.WARNING, logger="w2s_data"):
         data = load_dataset(table, label="y", unreadable="skip")
     assert len(data) == 19
     assert "19" not in data.ids
-    assert any("1 images that cannot be decoded were skipped: '19'" in n for n in data.notes)
+    assert any("skipped 1 image that cannot be decoded: '19'" in n for n in data.notes)
     assert "skipped" in caplog.text
 
 
@@ -404,11 +405,26 @@ def test_missing_image_file(tmp_path):
     table = image_table(tmp_path)
     (tmp_path / "scans" / "7.png").unlink()
     table.to_csv(tmp_path / "t.csv", index=False)
-    with pytest.raises(FileFormatError, match=r"1 images cannot be decoded: '7' \(no such file"):
+    with pytest.raises(
+        FileFormatError, match=r"1 image cannot be decoded: '.*7\.png' \(no such file"
+    ):
         load_dataset(tmp_path / "t.csv", label="y")
     table.assign(fold=["train", "test"] * 10).to_csv(tmp_path / "t.csv", index=False)
     data = load_dataset(tmp_path / "t.csv", split="fold", unreadable="skip")
     assert data.splits[6:8].tolist() == ["labelled", "labelled"]  # row 7 was skipped
+
+
+def test_new_images_that_cannot_be_decoded_are_skipped_where_that_is_asked_for(tmp_path):
+    table = image_table(tmp_path)
+    table.to_csv(tmp_path / "t.csv", index=False)
+    data = load_dataset(tmp_path / "t.csv", label="y")
+    (tmp_path / "scans" / "7.png").write_bytes(b"no image")
+    known = data.columns, data.class_names, data.kind, MemoryLimit.parse(None)
+    with pytest.raises(FileFormatError, match=r"1 image .*7\.png' .*skip_unreadable"):
+        load_new(tmp_path / "t.csv", *known)
+    new = load_new(tmp_path / "t.csv", *known, unreadable="skip")
+    assert len(new) == 19
+    assert new.notes[-1] == "warning: skipped 1 image that cannot be decoded: '7'"
 
 
 def test_no_readable_image_at_all():
@@ -553,6 +569,16 @@ def test_duplicate_texts_do_not_straddle():
     assert by_text.max() == 1
 
 
+def test_rows_with_a_label_that_stay_in_the_pool_are_counted():
+    table = pd.concat([frame(), frame()[:20].assign(label=None)], ignore_index=True)
+    data = load(table, id=None)
+    told = "rows with a label that stay in the pool, since exact duplicates of them have none: 20"
+    assert data.notes[-1] == told
+    assert set(data.splits[:20]) == {"pool"}
+    assert data.with_splits().notes == data.notes
+    assert not [note for note in load(frame()).notes if "stay in the pool" in note]
+
+
 def test_labels_in_the_pool_only():
     table = frame().assign(fold=["train", "pool"] * 30)
     table.loc[::2, "label"] = None
@@ -581,6 +607,12 @@ def test_a_single_class_in_the_labelled_split():
 def test_no_labelled_split():
     with pytest.raises(SplitError, match=r"no row is in the labelled split \(labelled 0, pool 60"):
         load(frame().assign(fold="pool"), split="fold")
+    unknown = frame().assign(label=None, fold="pool")
+    with pytest.raises(SplitError, match="or ready-made weak labels with weak_columns="):
+        load(unknown, split="fold").check_teacher_data()
+    ready_made = load(unknown, split="fold", weak_columns=["p_pos", "p_neg"])
+    with pytest.raises(SplitError, match=r"label some rows, or name a column .* label=$"):
+        ready_made.check_teacher_data()
 
 
 def test_labelled_rows_asked_for_without_labels():

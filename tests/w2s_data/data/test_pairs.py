@@ -152,7 +152,7 @@ def test_equal_items_have_no_order_and_are_left_out(table):
     table.loc[[3, 7], "bad"] = table.loc[[3, 7], "good"]
     table["split"] = np.resize(["labelled", "pool", "test"], N)
     data = load(table, weak_columns="p", split="split")
-    warning = "warning: 2 pairs that hold the same item twice were skipped: rows 3, 7"
+    warning = "warning: skipped 2 pairs of the same item twice: rows 3, 7"
     assert warning in data.notes
     assert data.ids.tolist() == [str(row) for row in kept]
     assert data.splits.tolist() == table["split"][kept].tolist()

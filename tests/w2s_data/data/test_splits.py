@@ -162,6 +162,25 @@ def test_a_duplicate_of_a_row_without_label_goes_to_the_pool():
     assert splits.tolist() == ["pool", "pool", "labelled", "labelled", "labelled"]
 
 
+def test_rows_that_may_leave_the_pool_are_shared_as_asked():
+    # Half of the rows with a label have a copy without one.
+    labels = np.concatenate([np.arange(400) % 2, np.full(200, -1)])
+    units = np.concatenate([np.arange(400), np.arange(200)])
+    splits = assign_splits(labels, units, random_state=0)
+    assert [(splits == name).sum() for name in DEALT] == [40, 20, 40]
+    assert set(splits[:200]) == {"pool"}
+    counts = {"labelled": 20, "validation": 10, "test": 170}
+    splits = assign_splits(labels, units, sizes=counts, random_state=0)
+    assert [(splits == name).sum() for name in DEALT] == [20, 10, 170]
+    with pytest.raises(SplitError) as error:
+        assign_splits(labels, units, sizes={"test": 201}, random_state=0)
+    assert str(error.value) == (
+        "split sizes ask for 201 rows (test 201), but only 200 rows have a label to split by; 200 "
+        "more must stay in the pool, since exact duplicates of them have no label: ask for fewer "
+        "rows, or label the duplicates"
+    )
+
+
 def test_settled_rows_keep_their_split_and_take_their_duplicates_along():
     labels = np.zeros(10, dtype=int)
     units = np.array([0, 1, 2, 3, 4, 0, 5, 6, 7, 8])

@@ -11,7 +11,7 @@ import pytest
 from tests.w2s_data.stages.test_posterior import scored, world
 from w2s_data import Run, load_dataset
 from w2s_data.compute.context import Compute
-from w2s_data.errors import InputError, MissingExtraError, SplitError, WriteError
+from w2s_data.errors import InputError, MissingExtraError, WriteError
 from w2s_data.stages import (
     embed_stage,
     export_stage,
@@ -133,6 +133,7 @@ def test_rounds_move_rows_and_keep_what_was_measured_before(run, base):
     notes = [note for note in Run.open(folder).dataset().notes if "models doubt" in note]
     assert len(notes) == 1
     assert notes[0].startswith("warning: 30 of the 90 labelled rows were chosen")
+    assert "whose accuracies are those of the labelled rows, is too low for the pool" in notes[0]
     measured = [known["results"] for known in rounds]
     assert measured[2] is None  # its results are those of the run
     assert 0.5 < measured[0]["posterior"]["value"] < 1
@@ -196,12 +197,12 @@ def test_a_run_without_gold_labels_gets_a_random_sample(tmp_path):
     assert len(chosen) == 20
 
 
-def test_an_empty_pool_has_nothing_to_label(run, base):
+def test_labels_for_the_whole_pool_are_refused_and_the_run_stays_as_it_is(run, base):
     dataset = run.dataset()
     everything = pd.DataFrame({"id": dataset.ids, "label": np.array(dataset.class_names)[base[1]]})
-    run = open_run(DataSettings(path=str(run.path), labels=(everything,)), RunSettings())
-    with pytest.raises(SplitError, match="the pool is empty"):
-        score_stage(run, None, COMPUTE)
+    with pytest.raises(InputError, match="would leave 0 of the 240 rows of the pool"):
+        open_run(DataSettings(path=str(run.path), labels=(everything,)), RunSettings())
+    assert Run.open(run.path).follows(SCORE)
 
 
 def test_exported_labels_are_more_often_right_and_say_why(run, base):

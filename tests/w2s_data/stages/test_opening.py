@@ -7,7 +7,7 @@ import codecs
 import pandas as pd
 import pytest
 
-from w2s_data.errors import FileFormatError
+from w2s_data.errors import FileFormatError, InputError
 from w2s_data.stages import open_run
 from w2s_data.stages.config import load_config
 from w2s_data.stages.settings import DataSettings, RunSettings
@@ -66,3 +66,26 @@ def test_a_configuration_in_any_encoding(tmp_path, encoding):
     (tmp_path / "c.toml").write_bytes(codecs.BOM_UTF16_LE + b"a")
     with pytest.raises(FileFormatError, match=r"cannot read '.*c\.toml' as a configuration"):
         load_config(tmp_path / "c.toml")
+
+
+@pytest.mark.parametrize("left", [0, 1])
+def test_labels_that_would_empty_the_pool_are_refused_before_anything_is_written(tmp_path, left):
+    mood = ["good", "bad", *[None] * 6]
+    frame = pd.DataFrame({"text": [f"item {i}" for i in range(8)], "mood": mood})
+    frame["fold"] = ["labelled"] * 2 + ["pool"] * 6
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    columns = {"path": tmp_path / "t.csv", "item": "text", "label": "mood", "split": "fold"}
+    settings = RunSettings(output=tmp_path / "run")
+    run = open_run(DataSettings(**columns), settings)
+    before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+    filled = tmp_path / "filled.csv"
+    pd.DataFrame({"id": range(2, 8 - left), "label": "good"}).to_csv(filled, index=False)
+    message = f"'filled.csv' would leave {left} of the 6 rows of the pool without a label, and "
+    for data in (
+        DataSettings(**columns, labels=(filled,)),
+        DataSettings(path=run.path, labels=(filled,)),
+    ):
+        given = settings if data.path != run.path else RunSettings()
+        with pytest.raises(InputError, match=message):
+            open_run(data, given)
+    assert {path: path.read_bytes() for path in before} == before

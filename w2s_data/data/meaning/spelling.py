@@ -25,6 +25,7 @@ MISSING_TEXTS = frozenset(
 _POSSIBLE_NAMES = frozenset({"none", "na", "nil"})
 # Codes of "no label" beside codes of classes, which count from 0 or 1; -100 is PyTorch's.
 MISSING_CODES = frozenset(Decimal(code) for code in (-1, -99, -100, -999, -9999))
+_LEAST_SHARE = 0.1  # rows of a class -1, over those of the rarer of the classes 0 and 1
 _SHOWN = 4  # merged or missing spellings in a note
 
 
@@ -86,7 +87,8 @@ def read_spellings(
     final = [s if m is None else m for s, m in zip(spellings, mapped, strict=True)]
     present = Spelled(column, codes, spellings)
     # Before `map`, so that -1 is still seen beside numbers.
-    gone = _missing(present.occurring(), rules, {*kept, *rules.kept}, closed)
+    centred = not closed and _are_centred(present)
+    gone = _missing(present.occurring(), rules, {*kept, *rules.kept}, closed, centred)
     gone -= {s for s, m in zip(spellings, mapped, strict=True) if m is not None}
     by_name: dict[str, int] = {}
     order = [
@@ -99,7 +101,8 @@ def read_spellings(
         if code < 0:
             marked[spelling] += n
     notes = _missing_note(column, marked, codes, meaning)
-    doubtful = [s for s in present.occurring() if key_of(s) in _POSSIBLE_NAMES and s not in gone]
+    possible = _POSSIBLE_NAMES | ({Decimal(-1)} if centred else set())
+    doubtful = [s for s in present.occurring() if key_of(s) in possible and s not in gone]
     if doubtful and rules.missing is None and names is None and not rules.kept:
         notes += (
             f"column {column!r}: {doubtful[0]!r} is a class; pass missing=[{doubtful[0]!r}] if it "
@@ -124,8 +127,27 @@ def _format_codes(values: pd.Series, names: Sequence[str]) -> IntArray:
     return codes
 
 
+def _are_centred(present: Spelled) -> bool:
+    """Whether the labels are -1, 0 and 1, as of sentiments, and empty cells say "no label".
+
+    A -1 that is rare beside 0 and 1 is a second marker of a missing label, and so it is beside a
+    third.
+    """
+    counts = Counter[Hashable]({"": int((present.codes < 0).sum())})
+    for spelling, n in zip(present.spellings, present.counts.tolist(), strict=True):
+        counts[key_of(spelling)] += n
+    n_empty = counts.pop("")
+    low, *others = (counts.pop(Decimal(code), 0) for code in (-1, 0, 1))
+    alone = n_empty > 0 and not any(counts.values())
+    return alone and min(others) > 0 and low >= _LEAST_SHARE * min(others)
+
+
 def _missing(
-    spellings: list[str], rules: LabelRules, kept: Collection[Hashable], closed: bool
+    spellings: list[str],
+    rules: LabelRules,
+    kept: Collection[Hashable],
+    closed: bool,
+    centred: bool,
 ) -> set[str]:
     """Return the spellings that stand for a missing label."""
     if rules.missing is not None:
@@ -138,10 +160,11 @@ def _missing(
         gone = {spelling for spelling in gone if keys[spelling] not in _POSSIBLE_NAMES}
     numbers = {key for key in left.values() if isinstance(key, Decimal)}
     negative = {key for key in numbers if key < 0}
-    # Beside classes that count, or alone among names; the classes -1 and 1 are a pair of their own.
+    # Beside classes that count, or alone among names; the classes -1 and 1 are a pair of their own,
+    # and -1, 0 and 1 are `centred`.
     among = len(numbers) == len(set(left.values())) or numbers == negative
     is_pair = numbers == {Decimal(-1), Decimal(1)} and not closed
-    if not among or is_pair or len(negative) != 1 or negative & set(kept):
+    if not among or is_pair or centred or len(negative) != 1 or negative & set(kept):
         return gone
     return gone | {s for s, key in left.items() if key in negative & MISSING_CODES}
 

@@ -10,9 +10,9 @@ import numpy as np
 
 from w2s_data.data.columns import ERROR_SUFFIX, Roles, WeakColumns, column
 from w2s_data.data.meaning.rules import LabelRules, number_of
-from w2s_data.data.meaning.spelling import Spelled, read_spellings
+from w2s_data.data.meaning.spelling import MISSING_CODES, Spelled, read_spellings
 from w2s_data.data.readers import RawTable
-from w2s_data.errors import ColumnError, InputError, listing, rows
+from w2s_data.errors import ColumnError, InputError, counted, listing, rows
 from w2s_data.utils.typing import BoolArray, FloatArray
 from w2s_data.utils.validation import check_magnitude
 
@@ -96,9 +96,11 @@ def read_targets(
     spelled = read_spellings(column(raw.frame, name), rules)
     targets, notes = numbers_of(spelled), list(spelled.notes)
     if rules.task is None:
+        n = len(spelled.occurring())
+        are = "1 number is a value" if n == 1 else f"{n:,} different numbers are values"
         notes.append(
-            f"column {name!r}: {len(spelled.occurring()):,} different numbers are values to "
-            "predict; pass task='classification' if each of them is a class"
+            f"column {name!r}: {are} to predict; pass task='classification' if each of them is a "
+            "class"
         )
     return targets, notes
 
@@ -129,8 +131,9 @@ def read_weak_values(raw: RawTable, roles: Roles, rules: LabelRules) -> WeakValu
         raise ColumnError(f"weak value column {empty[0]!r} holds no number")
     notes = tuple(note for spelled in read.values() for note in spelled.notes)
     notes += tuple(
-        f"weak value column {columns[name]!r}: {n:,} empty rows abstain"
-        for name, n in zip(names, np.isnan(values).sum(axis=0), strict=True)
+        f"weak value column {columns[name]!r}: {counted(n, 'empty row')} "
+        f"{'abstains' if n == 1 else 'abstain'}"
+        for name, n in zip(names, np.isnan(values).sum(axis=0).tolist(), strict=True)
         if n and not read[name].notes
     )
     if roles.weak_errors is None:
@@ -141,8 +144,16 @@ def read_weak_values(raw: RawTable, roles: Roles, rules: LabelRules) -> WeakValu
         raise InputError(
             f"weak_errors must name one column for each of {listing(names)}; got {listing(errors)}"
         )
-    numbers = [_errors(raw, own, rules) for own in errors.values()]
-    return WeakValues(values, np.column_stack(numbers), names, notes)
+    own_errors = [_errors(raw, own, rules) for own in errors.values()]
+    numbers = np.column_stack([found for found, _ in own_errors])
+    notes += tuple(note for _, told in own_errors for note in told)
+    unsaid = np.isfinite(values) & np.isnan(numbers)
+    notes += tuple(
+        f"weak error column {name!r}: {counted(n, 'row')} with a value, but without an error"
+        for name, n in zip(errors.values(), unsaid.sum(axis=0).tolist(), strict=True)
+        if n
+    )
+    return WeakValues(values, numbers, names, notes)
 
 
 def _by_name(role: str, columns: WeakColumns | None) -> dict[str, str]:
@@ -168,15 +179,19 @@ def _by_name(role: str, columns: WeakColumns | None) -> dict[str, str]:
     return named
 
 
-def _errors(raw: RawTable, name: str, rules: LabelRules) -> FloatArray:
-    errors = numbers_of(read_spellings(column(raw.frame, name), rules, meaning="have no error"))
+def _errors(raw: RawTable, name: str, rules: LabelRules) -> tuple[FloatArray, tuple[str, ...]]:
+    """Return standard errors (N,), NaN where there is none, and notes."""
+    # A code such as -99 would be a negative error, which is refused.
+    values = column(raw.frame, name)
+    spelled = read_spellings(values, rules, kept=MISSING_CODES, meaning="have no error")
+    errors = numbers_of(spelled)
     bad = np.flatnonzero(errors < 0)
     if len(bad):
         raise ColumnError(
-            f"weak error column {name!r} must hold standard errors >= 0; {rows(bad)} do not (row "
-            f"{bad[0]} holds {errors[bad[0]]:g})"
+            f"weak error column {name!r} must hold standard errors >= 0; {rows(bad)} "
+            f"{'does' if len(bad) == 1 else 'do'} not (row {bad[0]} holds {errors[bad[0]]:g})"
         )
-    return errors
+    return errors, spelled.notes
 
 
 def numbers_of(spelled: Spelled) -> FloatArray:

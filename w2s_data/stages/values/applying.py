@@ -135,6 +135,8 @@ def _together(run: Run, rows: NewRows, compute: Compute) -> tuple[_Together | No
         own = value_labels_of(run, known, compute)
         if is_taught(run):
             values, notes = label_new(run, own, new, compute)
+            if len(notes) == len(own.names):  # nobody says anything
+                return None, notes
             weak = ValueLabels(values, None, own.names)
         elif new.weak_values is None:
             return None, []

@@ -165,6 +165,15 @@ def _detect(
     told = confidence is None  # `warn_without_errors` has said so, and why
     if confidence is None:  # no hard-only points, as of a teacher that is sure of everything
         confidence = np.ones(len(dataset))
+    elif (of_pool := confidence[dataset.rows("pool")]).min() == of_pool.max() > 0:
+        told = True  # in words of values, and not of classes
+        warnings.warn(
+            "the weak confidence is constant in the pool, so that nothing says of which items the "
+            "weak values are sure: the overlap density is undefined; give standard errors that "
+            "differ from row to row (weak_errors), or several weak models",
+            DegenerateDataWarning,
+            stacklevel=2,
+        )
     shown = progress("score", total=len(dataset), enabled=compute.progress)
     with warnings.catch_warnings(), shown as advance:
         once = first_pass(advance, len(dataset))

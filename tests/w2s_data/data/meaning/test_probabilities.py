@@ -68,7 +68,7 @@ def test_exact_probabilities_are_left_alone(second):
 
 def test_a_sum_that_rounding_does_not_explain_is_refused():
     values = np.array([[0.5, 0.5], [0.25, 0.75], [0.25, 0.65]])
-    with pytest.raises(ProbabilityError, match=r"must sum to 1 in every row; row 2 do not"):
+    with pytest.raises(ProbabilityError, match=r"must sum to 1 in every row; row 2 does not"):
         as_distributions(values, "these")
     with pytest.raises(ProbabilityError, match="independent scores, divide each row by its sum"):
         as_distributions(np.random.default_rng(0).random((50, 3)), "these")

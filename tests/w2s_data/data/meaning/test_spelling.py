@@ -253,6 +253,30 @@ def test_markers_that_are_classes(labels, more, names):
     assert load(labels * 20, **more).class_names == names
 
 
+@pytest.mark.parametrize("empty", [None, "", np.nan])
+def test_minus_one_is_a_class_where_empty_cells_say_that_a_label_is_missing(empty):
+    labels = [*[-1, 0, 1] * 20, *[empty] * 30]
+    data = load(labels)
+    assert data.class_names == ("-1", "0", "1")
+    assert np.bincount(data.labels[:60]).tolist() == [20, 20, 20]
+    assert (data.labels[60:] == -1).all()
+    told = "column 'y': '-1' is a class; pass missing=['-1'] if it means no label"
+    assert told in data.notes
+    assert load(labels, missing=[-1]).class_names == ("0", "1")
+    # A rare one marks missing labels too, and so does one of several markers.
+    assert load([*labels, "N/A"]).class_names == ("0", "1")
+    assert load([-1, *[0, 1] * 30, *[empty] * 30]).class_names == ("0", "1")
+    assert load([*[-1, 0, 1, 2] * 20, empty]).class_names == ("0", "1", "2")
+
+
+def test_minus_one_of_a_weak_model_abstains_beside_the_classes_0_and_1(truth, weak):
+    said = weak.astype(object)
+    said[:50], said[50:60] = -1, None
+    data = load(truth, said)
+    assert data.class_names == ("0", "1")
+    assert (data.weak_proba[:60] == 0.5).all()
+
+
 @pytest.mark.parametrize(
     ("labels", "columns"),
     [([-1, 0, 1], ["neg", "neu", "pos"]), (["none", "for", "against"], ["p_for", "p_a", "p_none"])],

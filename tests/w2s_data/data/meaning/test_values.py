@@ -96,6 +96,25 @@ def test_weak_values_and_their_errors_come_back_from_a_run(table, tmp_path):
     assert list(part.to_frame().columns)[-4:] == ["old", "b", "old_error", "b_error"]
 
 
+def test_rows_without_an_error_are_counted_and_markers_in_words_are_named(table):
+    table["old_se"] = table["old_se"].astype(object)
+    table.loc[[0, 1, 2], "old_se"] = [None, "n/a", None]  # row 0 has no value either
+    data = load_dataset(table, label="y", weak_values="old", weak_errors="old_se")
+    assert np.flatnonzero(np.isnan(data.weak_errors[:, 0])).tolist() == [0, 1, 2]
+    told = "weak error column 'old_se': 2 rows with a value, but without an error"
+    assert told in data.notes
+    assert any("3 rows have no error ('n/a' 1, empty 2)" in note for note in data.notes)
+    assert "weak value column 'old': 20 empty rows abstain" in data.notes
+
+
+@pytest.mark.parametrize("code", [-1, -99, -999.0, "-1"])
+def test_a_code_of_a_missing_label_is_no_error(table, code):
+    table["old_se"] = table["old_se"].astype(object)
+    table.loc[7, "old_se"] = code
+    with pytest.raises(ColumnError, match=r"errors >= 0; row 7 does not \(row 7 holds -"):
+        load_dataset(table, label="y", weak_values="old", weak_errors="old_se")
+
+
 def test_the_fingerprint_follows_values(table):
     data = load_dataset(table, label="y", weak_values="old")
     changed = table.copy()

@@ -374,5 +374,5 @@ def test_links_that_lead_nowhere_are_no_smaller_data_set(tmp_path):
         read_raw(tmp_path / "tables")
     Image.new("L", (4, 4), 9).save(tmp_path / "images/0.png")
     (tmp_path / "images/1.png").symlink_to(tmp_path / "gone.png")
-    with pytest.raises(FileFormatError, match=r"'1.png' \(no such file or directory\)"):
+    with pytest.raises(FileFormatError, match=r"1.png' \(no such file or directory\)"):
         load_dataset(tmp_path / "images")

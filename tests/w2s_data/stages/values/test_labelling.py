@@ -59,6 +59,7 @@ def test_the_table_comes_back_as_labels(run, tmp_path):
     table.to_csv(filled, index=False)
     data = DataSettings(path=made.path, labels=(filled,))
     more = open_run(data, RunSettings()).dataset()
+    assert any("errors are those of the labelled rows, is too high" in n for n in more.notes)
     moved = table["id"].to_numpy()[1:]
     assert set(more.splits[moved]) == {"labelled"}
     np.testing.assert_allclose(more.targets[moved], y[moved])

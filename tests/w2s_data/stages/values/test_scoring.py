@@ -56,6 +56,20 @@ def test_confidence_is_the_share_of_the_variance_that_the_error_leaves(run_of):
     assert sum(part["n"] for part in parts) == summary["weak_mse"]["n"] == 120
 
 
+def test_an_error_of_a_few_values_is_never_below_0(world, run_of):
+    table, _ = world
+    pool = np.flatnonzero(table["split"] == "pool")
+    few = table.assign(y=table["y"].mask(table.index.isin(pool[5:])))
+    few.loc[pool[0], "near"] += 60.0  # one large error among small ones
+    run = run_of(few, weak_values="near")
+    found = score_values(run).summary["weak_mse"]
+    assert found["n"] == 5
+    assert 0 < found["low"] < found["value"] < found["high"]
+    known = run.read_summary("posterior.json")
+    assert known["n_known"] == 5
+    assert all(known[name]["low"] > 0 for name in ("mse", "weak_mse"))
+
+
 def test_several_teachers_differ_where_they_are_unsure():
     values = np.array([[1.0, 3.0], [2.0, np.nan], [np.nan, np.nan]])
     weak = ValueLabels(values, np.array([[1.0, 2.0], [1.0, 2.0], [1.0, 2.0]]), ("a", "b"))
@@ -96,6 +110,15 @@ def test_a_right_scale_is_left_alone(run_of):
     assert summary["density"]["value"] is None
     assert any("without standard errors" in text for text in summary["warnings"])
     assert not any("confidence is constant" in text for text in summary["warnings"])
+
+
+def test_equal_errors_are_told_in_words_of_values(world, run_of):
+    run = run_of(world[0].assign(near_se=0.5), weak_values="near", weak_errors="near_se")
+    summary = score_values(run).summary
+    assert summary["density"]["value"] is None
+    told = "give standard errors that differ from row to row (weak_errors)"
+    assert [told in text for text in summary["warnings"]].count(True) == 1
+    assert not any("probabilities" in text for text in summary["warnings"])
 
 
 def test_targets_that_are_all_the_same_are_refused(world, run_of):

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from w2s_data import audit
 from w2s_data.compute.context import Compute
 from w2s_data.errors import InputError, NotApplicableError
 from w2s_data.probes.ridge import RidgeProbe
@@ -63,6 +64,28 @@ def test_a_run_of_teachers_is_scored_trained_and_applied(taught, world):
     assert {method["name"] for method in gain["methods"]} == {"stacked", "vote"}
     # Features alone have no columns, by which the old teacher would answer.
     assert list(apply_student(taught, strong[:3]).to_frame()) == ["row", "value"]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Mean of empty slice")  # a column has no errors
+def test_new_rows_without_the_column_of_the_only_teacher_have_values_and_a_note(world, tmp_path):
+    off = dict.fromkeys(("forecast", "groups", "select"), False)
+    table = world[0].assign(text=[f"odd{i % 7} even{i % 5} item{i}" for i in range(240)])
+    run = audit(
+        table,
+        columns={"item": "text", "label": "y", "split": "split"},
+        teachers={"old": {"columns": ["near"]}},
+        strong="tfidf:4",
+        output=tmp_path / "run",
+        gain={"methods": ["naive"], "seeds": 1},
+        report={"map": False},
+        progress=False,
+        **off,
+    )
+    applied = apply_student(run, table[["text"]][:9], to=tmp_path / "new.csv")
+    assert list(applied.to_frame()) == ["id", "value"]
+    told = "teacher 'old' abstains on the new rows: there is no column 'near'"
+    assert applied.lines()[0] == f"note: {told}"
 
 
 def test_teachers_are_trained_again_without_held_out_rows(taught):
