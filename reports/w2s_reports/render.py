@@ -20,6 +20,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from w2s_data.errors import InputError, unknown
+from w2s_data.stages.posterior import is_joining_worse
 from w2s_data.utils.io import jsonable
 from w2s_data.utils.text import printable, printable_json
 from w2s_reports import tables
@@ -28,7 +29,6 @@ from w2s_reports.downloads import csv_tables
 from w2s_reports.environments import Kind, page_environment, place, text_environment
 from w2s_reports.palette import REGIONS, tokens
 from w2s_reports.summary import summarize_stage
-from w2s_reports.summary.posterior import is_worse
 
 if TYPE_CHECKING:
     from w2s_reports.figures import Figure
@@ -191,7 +191,7 @@ def stage_line(name: str, summary: Mapping[str, Any]) -> str:
     """
     template = text_environment("terminal", False).get_template("terminal/lines.txt")
     with parsing_results(name):
-        none_wrong = name == "score" and is_worse(summary.get("posterior") or {})
+        none_wrong = name == "score" and is_joining_worse(summary.get("posterior") or {})
         return template.render(name=name, s=summary, none_wrong=none_wrong).strip()
 
 

@@ -14,7 +14,7 @@ from w2s_data.discrepancy.theory import ROLES
 from w2s_data.errors import SplitError
 from w2s_data.features.matrix import FeatureView, as_feature_matrix
 from w2s_data.probes.ridge import RidgeProbe
-from w2s_data.utils.intervals import LEVEL, mean_estimate
+from w2s_data.utils.intervals import LEVEL, positive_mean_estimate
 from w2s_data.utils.io import jsonable
 from w2s_data.utils.typing import FloatArray
 
@@ -88,7 +88,7 @@ def measured_beside_predicted(
     of_weak = float(models["teacher"].noise_) ** 2
     rows = []
     for role, values in outputs.items():
-        error = mean_estimate((values - y[tested]) ** 2, level)
+        error = positive_mean_estimate((values - y[tested]) ** 2, level)
         own = getattr(variance, role) * (of_weak if role in ("teacher", "student") else floor)
         parts = {"noise": floor, "variance": own, "rest": error.value - floor - own}
         rows.append({"model": NAMES[role], "mse": error} | parts)

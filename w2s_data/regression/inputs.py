@@ -111,7 +111,8 @@ def mean_value(
     """Return the mean (N,) of the teachers that answer, and its standard error.
 
     With errors the mean weights teachers by 1 / error^2; its error is that of one teacher of mean
-    precision, as teachers share mistakes. A value without an error has the mean one.
+    precision, as teachers share mistakes. A value without an error has the mean one; where no value
+    has one, teachers weigh the same.
 
     >>> values, errors = mean_value(np.array([[1.0, 3.0], [2.0, np.nan]]))
     >>> values.tolist(), errors
@@ -119,6 +120,8 @@ def mean_value(
     """
     known = np.isfinite(weak_values)
     count = known.sum(axis=1)
+    if weak_errors is not None and not (known & np.isfinite(weak_errors)).any():
+        weak_errors = None
     if weak_errors is None:
         precision = known.astype(np.float64)
     else:

@@ -15,6 +15,7 @@ from w2s_data.stages.graph import (
     GROUPS,
     GROUPS_TABLE,
     PIPELINE,
+    POSTERIOR_SUMMARY,
     RELIABILITY,
     SCORE,
     SCORES,
@@ -22,7 +23,7 @@ from w2s_data.stages.graph import (
     SHIFT_SUMMARY,
     stage_of,
 )
-from w2s_data.stages.posterior import DOUBTFUL
+from w2s_data.stages.posterior import DOUBTFUL, is_joining_worse
 
 if TYPE_CHECKING:
     from w2s_data.run import Run
@@ -31,6 +32,8 @@ Severity = Literal["high", "medium", "low"]
 SEVERITIES: tuple[Severity, ...] = ("high", "medium", "low")
 # Shares of weak labels that are probably wrong from which on they are worth an evening, or a stop.
 MANY_WRONG, MOST_WRONG = 0.1, 0.3
+# Equal items with other labels: kind, severity, and what they are.
+DISAGREE: tuple[str, Severity, str] = "duplicates_disagree", "medium", "that are nearly the same"
 # Next steps after warnings of the data, by their code; see `data_warnings`.
 REMEDIES = {
     "few_labelled": "label more rows: next(n) chooses them",
@@ -89,8 +92,8 @@ def _of_scores(run: Run) -> Iterator[Finding]:
     if not run.follows(SCORE):
         return
     stage = SCORE.name
-    scores = run.read_table(SCORES)
-    if "trust" in scores:
+    scores, summaries = run.read_table(SCORES), run.read(SCORE)
+    if "trust" in scores and not is_joining_worse(summaries.get(_key(POSTERIOR_SUMMARY), {})):
         pool = scores[(scores["split"] == "pool") & scores["trust"].notna()]
         wrong = pool.loc[pool["trust"] < DOUBTFUL].sort_values("trust")["id"]
         if len(wrong):
@@ -115,7 +118,6 @@ def _of_scores(run: Run) -> Iterator[Finding]:
             "label each of these items once; until then nothing learns from them",
             tuple(contradicting),
         )
-    summaries = run.read(SCORE)
     if (shift := summaries.get(_key(SHIFT_SUMMARY), {})).get("alarm"):
         yield Finding(
             "shift",
@@ -132,24 +134,27 @@ def _of_groups(run: Run) -> Iterator[Finding]:
     """Yield near-duplicates across splits or with other labels, and minorities."""
     if not run.follows(GROUPS):
         return
-    stage = GROUPS.name
+    stage, summary = GROUPS.name, run.read(GROUPS)
     pairs = run.read_table(DUPLICATES)
-    for issue, column, said, remedy in (
-        ("leak", "leaks", "lie in different splits", "put each such group into one split"),
-        ("duplicates_disagree", "labels_differ", "have different labels", "label them again"),
+    leak: tuple[str, Severity, str] = "leak", "high", "that are nearly the same"
+    if "of" in summary["duplicates"]:  # like prompts of pairs, whose responses may differ
+        leak = "shared_prompt", "low", "with nearly the same prompt"
+    for (issue, severity, alike), column, said, remedy in (
+        (leak, "leaks", "lie in different splits", "put each such group into one split"),
+        (DISAGREE, "labels_differ", "have different labels", "label them again"),
     ):
         own = pairs[pairs[column]]
         if len(own):
             yield Finding(
                 issue,
                 stage,
-                "high" if issue == "leak" else "medium",
-                f"{len(own):,} pairs of items that are nearly the same {said}",
+                severity,
+                f"{len(own):,} pairs of items {alike} {said}",
                 remedy,
                 tuple(pd.unique(own[["id_a", "id_b"]].to_numpy().ravel())),
             )
     members = run.read_table(GROUPS_TABLE, ["id", "group"])
-    for name in run.read(GROUPS)["minority"]:
+    for name in summary["minority"]:
         ids = members.loc[members["group"].astype(str) == name, "id"]
         yield Finding(
             "minority",

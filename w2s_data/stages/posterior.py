@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,6 +53,22 @@ class ItemPosterior:
         proba = np.asarray(self.proba)
         labels = np.array([*dataset.class_names, None], dtype=object)[votes(proba)]
         return proba_table(dataset, proba, ("posterior",)).assign(label=labels, trust=self.trust)
+
+
+def is_joining_worse(summary: Mapping[str, Any]) -> bool:
+    """Return whether joined labels are clearly right less often than the weak labels alone.
+
+    `summary` is `posterior.json`, and False of values and where there is none.
+    """
+    lead = summary.get("lead") or {}
+    if "n_doubtful" not in summary or lead.get("high") is None or lead["high"] >= 0:
+        return False
+    if summary["n_known"] < summary["n_pool"]:
+        return True
+    # All gold labels are known, and the interval is a point: tossed coins for the doubtful labels
+    # would seldom lose by more.
+    lost = -lead["value"] * (summary["n_pool"] - summary["n_abstained"])
+    return bool(lost > 2 * summary["n_doubtful"] ** 0.5)
 
 
 def fit_posterior(

@@ -9,7 +9,7 @@ import numpy as np
 
 from w2s_data.posterior.accuracy import BY_CALIBRATION, BY_POOL
 from w2s_data.stages.graph import SCORE
-from w2s_data.stages.posterior import DOUBTFUL
+from w2s_data.stages.posterior import DOUBTFUL, is_joining_worse
 from w2s_reports.artefacts import Artefacts
 from w2s_reports.formats import count, format_estimate, name_of, percent, plain
 from w2s_reports.items import shown_once
@@ -72,7 +72,7 @@ def summarize_posterior(artefacts: Artefacts) -> dict[str, Any]:
     if voted["value"] is not None:  # some items have no weak label
         result["voted_accuracy"] = voted
         result["limits"] += " Weak labels are judged on the items that they label."
-    if is_worse(written):
+    if is_joining_worse(written):
         result |= {"none_wrong": NONE_WRONG, "n_doubtful": 0}
     return result | {"reading": _reading(result), "trusted": _trusted(result)}
 
@@ -83,7 +83,7 @@ def find_doubtful(artefacts: Artefacts) -> dict[str, Any]:
     hint = None
     if "trust" not in scored or not scored["trust"].notna().any():
         hint = summarize_posterior(artefacts)["hint"] or AGAIN
-    elif is_worse(artefacts.overlap.get("posterior") or {}):
+    elif is_joining_worse(artefacts.overlap.get("posterior") or {}):
         hint = NONE_WRONG
     if hint is not None:
         return {"hint": hint, "n": 0, "below": DOUBTFUL, "items": []}
@@ -96,19 +96,6 @@ def find_doubtful(artefacts: Artefacts) -> dict[str, Any]:
         "reading": _of_doubtful(doubtful, int(scored["trust"].notna().sum())),
         "items": shown_once(artefacts, order, DOUBTFUL_SHOWN),
     }
-
-
-def is_worse(written: Mapping[str, Any]) -> bool:
-    """Return whether joined labels are clearly right less often than the weak labels alone."""
-    lead = estimate(written.get("lead"))
-    if "n_doubtful" not in written or lead["high"] is None or lead["high"] >= 0:
-        return False  # the first are values
-    if written["n_known"] < written["n_pool"]:
-        return True
-    # All gold labels are known, and the interval is a point: tossed coins for the doubtful labels
-    # would seldom lose by more.
-    lost = -lead["value"] * _n_voted(written)
-    return bool(lost > 2 * written["n_doubtful"] ** 0.5)
 
 
 def _about(name: str) -> str:

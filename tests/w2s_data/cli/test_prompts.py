@@ -12,6 +12,7 @@ import pytest
 from tests.kinds import save_model
 from w2s_data.cli import main
 from w2s_data.run import Run
+from w2s_data.stages.findings import find_issues
 
 N = 240
 TOPICS = {
@@ -89,6 +90,9 @@ def test_pairs_are_grouped_by_their_prompts(w2s, run, table):
     assert not pd.read_parquet(run / "duplicates.parquet")["labels_differ"].any()
     assert summary["duplicates"]["of"] == "prompts"
     assert all("leak" not in text for text in (summary["reading"], *summary["warnings"]))
+    issues = find_issues(Run.open(run)).set_index("issue")
+    assert "leak" not in issues.index
+    assert issues.loc["shared_prompt", "severity"] == "low"
     assert points["agreement"].isna().all()
     for group in summary["groups"]:
         assert group["purity"]["value"] is None

@@ -112,6 +112,13 @@ def test_the_pool_minimises_the_squared_error_with_its_prior(rng):
     assert (LinearPool(views, -targets).weights >= 0).all()
 
 
+def test_errors_that_are_all_unknown_are_none():
+    weak = np.array([[1.0, 3.0], [2.0, np.nan]])
+    values, errors = mean_value(weak, np.full((2, 2), np.nan))
+    np.testing.assert_array_equal(values, [2.0, 2.0])
+    assert errors is None
+
+
 def test_mean_of_teachers_by_their_errors():
     values, errors = mean_value(np.array([[1.0, 4.0], [np.nan, 2.0]]), np.array([[1.0, 2.0]] * 2))
     np.testing.assert_allclose(values, [(1 + 4 / 4) / 1.25, 2.0])

@@ -10,7 +10,7 @@ from w2s_data.compute.context import Compute
 from w2s_data.compute.memory import MemoryLimit
 from w2s_data.stages import embed_stage, score_stage
 from w2s_data.stages.models import EmbedSettings
-from w2s_data.stages.posterior import posterior_of
+from w2s_data.stages.posterior import is_joining_worse, posterior_of
 from w2s_data.stages.settings import ScoreSettings
 from w2s_data.utils.intervals import Estimate
 
@@ -281,3 +281,20 @@ def test_scores_are_made_again_where_the_posterior_file_was_removed(tmp_path):
     result = score_stage(run, ScoreSettings(teacher_l2=0.01), Compute(device="cpu"))
     assert not result.fresh
     np.testing.assert_array_equal(before, posterior_of(run, run.dataset()))
+
+
+@pytest.mark.parametrize(
+    ("lead", "n_known", "worse"),
+    [
+        ((-0.2, -0.3, -0.1), 0, True),
+        ((-0.02, -0.3, 0.1), 0, False),
+        ((-0.2, -0.2, -0.2), 100, True),
+        ((-0.05, -0.05, -0.05), 100, False),  # five labels of 25 doubtful ones, by chance
+    ],
+)
+def test_joining_is_worse_where_chance_does_not_explain_it(lead, n_known, worse):
+    counts = {"n_doubtful": 25, "n_known": n_known, "n_pool": 100, "n_abstained": 0}
+    value, low, high = lead
+    summary = counts | {"lead": {"value": value, "low": low, "high": high}}
+    assert is_joining_worse(summary) == worse
+    assert not is_joining_worse({})

@@ -67,7 +67,6 @@ def test_a_run_of_teachers_is_scored_trained_and_applied(taught, world):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:Mean of empty slice")  # a column has no errors
 def test_new_rows_without_the_column_of_the_only_teacher_have_values_and_a_note(world, tmp_path):
     off = dict.fromkeys(("forecast", "groups", "select"), False)
     table = world[0].assign(text=[f"odd{i % 7} even{i % 5} item{i}" for i in range(240)])
